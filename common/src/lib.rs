@@ -1,0 +1,16 @@
+//! What both binaries compile against: identities, units, the task definition, the poll protocol.
+//!
+//! Never: a decision, an I/O call (but for the system clock and the log set-up), or a type that
+//! only one of the two binaries uses.
+
+pub mod id;
+pub mod arn;
+pub mod clock;
+pub mod resources;
+pub mod task_definition;
+pub mod task;
+pub mod protocol;
+pub mod limits;
+pub mod index;
+pub mod secret;
+pub mod telemetry;

@@ -1,0 +1,37 @@
+//! Every limit has a name, and the source of its value.
+
+use std::time::Duration;
+
+/// `reason` of a container or task (ecs-behaviour 1.6: reported reasons are at most 1024 long).
+pub const REASON_CHARS_MAX: usize = 1024;
+/// Orders in one poll: bounds what an agent must hold in one message.
+pub const ORDERS_PER_POLL_MAX: usize = 256;
+/// Reports in one answer to a poll.
+pub const REPORTS_PER_POLL_MAX: usize = 256;
+/// The largest body of a poll or its answer, either way: a host's full manifest fits.
+pub const POLL_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The largest body of a request to join, renew or register.
+pub const JOIN_BODY_BYTES_MAX: usize = 256 * 1024;
+/// Shortest interval between two polls of an idle host (design.md rule 5).
+pub const BEAT_MIN: Duration = Duration::from_millis(500);
+/// Hosts that a coordinator polls per second at the most, when all are idle (design.md rule 5).
+pub const IDLE_POLLS_PER_SECOND: u32 = 2000;
+/// Attempts to reach an agent that may fail before it counts as disconnected (design.md rule 5).
+pub const BEATS_MISSED_MAX: u32 = 2;
+
+/// How often an idle host among `hosts` is polled: max(0.5 s, hosts / 2000 s).
+pub fn beat(hosts: usize) -> Duration {
+    BEAT_MIN.max(Duration::from_secs_f64(hosts as f64 / f64::from(IDLE_POLLS_PER_SECOND)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beat_is_half_a_second_until_a_thousand_hosts() {
+        assert_eq!(beat(0), BEAT_MIN);
+        assert_eq!(beat(1000), BEAT_MIN);
+        assert_eq!(beat(10_000), Duration::from_secs(5));
+    }
+}

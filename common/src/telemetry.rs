@@ -1,0 +1,42 @@
+//! The log: one line a state change, with fixed field names, for people and for machines.
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl std::str::FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(format!("`{other}` is not a log format: say `text` or `json`")),
+        }
+    }
+}
+
+/// Starts the log on standard error. `filter` is a `tracing` directive, `info` for example.
+/// Under systemd the journal stamps the time, so lines carry none of their own there.
+pub fn init(filter: &str, format: LogFormat, under_systemd: bool) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        format!("the log filter `{filter}` is not understood: {error}; say `info` or `debug`")
+    })?;
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let started = match (format, under_systemd) {
+        (LogFormat::Json, _) => {
+            registry.with(lines.json().flatten_event(true).with_span_list(false)).try_init()
+        }
+        (LogFormat::Text, true) => registry.with(lines.without_time().with_ansi(false)).try_init(),
+        (LogFormat::Text, false) => registry.with(lines).try_init(),
+    };
+    started.map_err(|error| error.to_string())
+}
