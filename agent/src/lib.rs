@@ -1,1 +1,14 @@
+//! The agent: registers one host with a coordinator, and drives the host's Docker Engine as the
+//! coordinator orders.
+//!
+//! Never: a decision about which host runs what, a stop that nobody ordered, a touch of a container
+//! that is not labelled as ours.
+//!
+//! Reading order: the engine (what is desired and observed, one step at a time), the fleet (who we
+//! are, who may order), the shell (what this machine is, how the process starts and stops).
 
+// The engine: plan (pure), runtime (Docker or a fake), ledger, observed, report, supervisor.
+
+// The fleet: identity, join, tls, poll_endpoint.
+
+// The shell: settings, host, capabilities, introspection, and the start-up that ties all together.
