@@ -1,0 +1,6 @@
+//! The coordinator's side of the fleet: how hosts join it, and how they are polled.
+//!
+//! Never: a decision about tasks (that is the state machine's), or a word to an agent that is not
+//! durable here.
+
+pub mod client;
