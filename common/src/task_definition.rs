@@ -244,6 +244,8 @@ pub struct RestartPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyValuePair {
     pub name: String,
+    /// Empty when not given: ECS's model requires neither member, Docker wants both.
+    #[serde(default)]
     pub value: String,
 }
 
@@ -420,10 +422,31 @@ pub struct SystemControl {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ResourceRequirement {
-    pub value: String,
+    /// Required but for a GPU with a `sharing_strategy`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
     #[serde(rename = "type")]
     pub kind: ResourceType,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharing_strategy: Option<SharingStrategy>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SharingStrategy {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvidia_mps: Option<NvidiaMpsAllocation>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NvidiaMpsAllocation {
+    /// MiB of the GPU's memory.
+    pub memory: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_compute_percent: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -628,7 +651,19 @@ pub enum CpuArchitecture {
     Arm64,
 }
 
-/// Kept as given: it concerns Amazon's own hardware, and no host of ours can honour it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TrustedExecutionConfiguration(pub BTreeMap<String, serde_json::Value>);
+/// Concerns Amazon's own hardware: kept, and no host of ours can honour it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrustedExecutionConfiguration {
+    pub isolation_mode: IsolationMode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation_policy: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum IsolationMode {
+    Shared,
+    IsolatedSandbox,
+    ConfidentialSandbox,
+}
