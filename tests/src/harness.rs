@@ -1,0 +1,13 @@
+//! Real hosts on one machine: network namespaces, a Docker Engine in each, the two binaries as
+//! they are shipped, and the AWS clients as a user runs them.
+//!
+//! Everything that outlives a process (mounts, namespaces, containers) belongs to a
+//! [`slot::Slot`], which the next run that takes it cleans when this one crashed.
+
+pub mod command;
+pub mod slot;
+pub mod process;
+pub mod namespaces;
+pub mod engine_api;
+pub mod docker_engine;
+pub mod image;

@@ -1,0 +1,56 @@
+//! The harness itself: three engines that know nothing of each other.
+
+use longshore_tests::harness::{
+    command::run,
+    docker_engine::{DockerEngine, EngineSettings},
+    image::{self, SAMPLE_IMAGE, SAMPLE_PAGE},
+    namespaces::{Host, Network},
+    slot::Slot,
+};
+use serde_json::json;
+
+fn settings(slot: &Slot, host: &Host) -> EngineSettings {
+    EngineSettings {
+        name: host.name().to_owned(),
+        folder: slot.folder().join(host.name()),
+        host: Some(host.clone()),
+        control_group: slot.control_group(),
+        live_restore: false,
+    }
+}
+
+#[tokio::test]
+async fn three_hosts_have_engines_of_their_own_and_reach_each_other() {
+    let slot = Slot::take().unwrap();
+    let network = Network::create(&slot, 3).unwrap();
+    let archive = image::sample_archive(slot.folder()).unwrap();
+    let starting = network.hosts().iter().map(|host| DockerEngine::start(settings(&slot, host)));
+    let engines = futures_util::future::try_join_all(starting).await.unwrap();
+    for (engine, host) in engines.iter().zip(network.hosts()) {
+        let api = engine.api();
+        image::import(&api, &archive).await.unwrap();
+        let config = json!({
+            "Image": SAMPLE_IMAGE,
+            "HostConfig": { "PortBindings": { "80/tcp": [{ "HostPort": "8080" }] } },
+        });
+        api.run("web", config).await.unwrap();
+        assert_eq!(api.containers(false).await.unwrap().len(), 1);
+        let page = run("curl", &["-sS", &format!("http://{}:8080/", host.address())]).unwrap();
+        assert_eq!(page, SAMPLE_PAGE);
+        let exit = json!({ "Image": SAMPLE_IMAGE, "Cmd": ["/bin/sh", "-c", "exit 7"] });
+        let id = api.run("exits", exit).await.unwrap();
+        assert_eq!(api.wait(&id).await.unwrap(), 7);
+    }
+    let (first, second) = (&network.hosts()[0], &network.hosts()[1]);
+    let ask = format!("http://{}:8080/", second.address());
+    let from_first = ["--net=".to_owned() + &first.namespace().display().to_string()];
+    let ask_from_first = || {
+        let curl = ["curl", "-sS", "--max-time", "1", &ask].map(str::to_owned);
+        run("nsenter", &[&from_first[..], &curl[..]].concat())
+    };
+    assert_eq!(ask_from_first().unwrap(), SAMPLE_PAGE);
+    second.cut().unwrap();
+    assert!(ask_from_first().is_err());
+    second.heal().unwrap();
+    assert_eq!(ask_from_first().unwrap(), SAMPLE_PAGE);
+}
