@@ -1,0 +1,224 @@
+//! The errors of the API: which there are, what they are called on the wire, and with which status.
+//!
+//! The one place that knows a wire name or an HTTP status. Never decides whether something is
+//! wrong: handlers, the state machine and the signature check do.
+
+use std::fmt;
+
+use http::StatusCode;
+
+/// A refusal as the client sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) code: ErrorCode,
+    /// A sentence that says what is wrong and, where it helps, what to do.
+    pub(crate) message: String,
+    /// `resourceIds` of ConflictException: the ARNs that a client token already stands for.
+    pub(crate) resource_ids: Vec<String>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        ApiError { code, message: message.into(), resource_ids: Vec::new() }
+    }
+
+    pub(crate) fn client(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Client, message)
+    }
+
+    pub(crate) fn invalid_parameter(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidParameter, message)
+    }
+
+    pub(crate) fn unsupported_feature(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::UnsupportedFeature, message)
+    }
+
+    pub(crate) fn serialization(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Serialization, message)
+    }
+
+    pub(crate) fn server(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Server, message)
+    }
+
+    pub(crate) fn cluster_not_found() -> Self {
+        Self::new(ErrorCode::ClusterNotFound, "Cluster not found.")
+    }
+
+    /// ConflictException with the ARNs of what the client token was first used for.
+    pub(crate) fn conflict(message: impl Into<String>, resource_ids: Vec<String>) -> Self {
+        ApiError { code: ErrorCode::Conflict, message: message.into(), resource_ids }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code.wire_name(), self.message)
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+/// Every error that the API can answer (ecs-behaviour 1.1, and those that AWS answers in front of
+/// every service).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ErrorCode {
+    // Of any operation.
+    Client,
+    InvalidParameter,
+    Server,
+    AccessDenied,
+    // Of ECS's resources.
+    ClusterNotFound,
+    ServiceNotFound,
+    ServiceNotActive,
+    TaskSetNotFound,
+    ServiceDeploymentNotFound,
+    ResourceNotFound,
+    TargetNotFound,
+    TargetNotConnected,
+    NamespaceNotFound,
+    GatewayNotFound,
+    DaemonNotFound,
+    DaemonNotActive,
+    LimitExceeded,
+    AttributeLimitExceeded,
+    Conflict,
+    Blocked,
+    ResourceInUse,
+    UpdateInProgress,
+    ClusterContainsContainerInstances,
+    ClusterContainsServices,
+    ClusterContainsTasks,
+    ClusterContainsCapacityProvider,
+    UnsupportedFeature,
+    PlatformUnknown,
+    PlatformTaskDefinitionIncompatibility,
+    NoUpdateAvailable,
+    MissingVersion,
+    // In front of every operation.
+    Serialization,
+    UnknownOperation,
+    Throttling,
+    ServiceUnavailable,
+    MissingAuthenticationToken,
+    IncompleteSignature,
+    UnrecognizedClient,
+    InvalidSignature,
+    RequestTooLarge,
+    UnsupportedMediaType,
+    MethodNotAllowed,
+    NoSuchPath,
+}
+
+impl ErrorCode {
+    /// The `__type` of the JSON protocols.
+    pub(crate) fn wire_name(self) -> &'static str {
+        match self {
+            ErrorCode::Client => "ClientException",
+            ErrorCode::InvalidParameter => "InvalidParameterException",
+            ErrorCode::Server => "ServerException",
+            ErrorCode::AccessDenied => "AccessDeniedException",
+            ErrorCode::ClusterNotFound => "ClusterNotFoundException",
+            ErrorCode::ServiceNotFound => "ServiceNotFoundException",
+            ErrorCode::ServiceNotActive => "ServiceNotActiveException",
+            ErrorCode::TaskSetNotFound => "TaskSetNotFoundException",
+            ErrorCode::ServiceDeploymentNotFound => "ServiceDeploymentNotFoundException",
+            ErrorCode::ResourceNotFound => "ResourceNotFoundException",
+            ErrorCode::TargetNotFound => "TargetNotFoundException",
+            ErrorCode::TargetNotConnected => "TargetNotConnectedException",
+            ErrorCode::NamespaceNotFound => "NamespaceNotFoundException",
+            ErrorCode::GatewayNotFound => "GatewayNotFoundException",
+            ErrorCode::DaemonNotFound => "DaemonNotFoundException",
+            ErrorCode::DaemonNotActive => "DaemonNotActiveException",
+            ErrorCode::LimitExceeded => "LimitExceededException",
+            ErrorCode::AttributeLimitExceeded => "AttributeLimitExceededException",
+            ErrorCode::Conflict => "ConflictException",
+            ErrorCode::Blocked => "BlockedException",
+            ErrorCode::ResourceInUse => "ResourceInUseException",
+            ErrorCode::UpdateInProgress => "UpdateInProgressException",
+            ErrorCode::ClusterContainsContainerInstances => {
+                "ClusterContainsContainerInstancesException"
+            }
+            ErrorCode::ClusterContainsServices => "ClusterContainsServicesException",
+            ErrorCode::ClusterContainsTasks => "ClusterContainsTasksException",
+            ErrorCode::ClusterContainsCapacityProvider => {
+                "ClusterContainsCapacityProviderException"
+            }
+            ErrorCode::UnsupportedFeature => "UnsupportedFeatureException",
+            ErrorCode::PlatformUnknown => "PlatformUnknownException",
+            ErrorCode::PlatformTaskDefinitionIncompatibility => {
+                "PlatformTaskDefinitionIncompatibilityException"
+            }
+            ErrorCode::NoUpdateAvailable => "NoUpdateAvailableException",
+            ErrorCode::MissingVersion => "MissingVersionException",
+            ErrorCode::Serialization => "SerializationException",
+            ErrorCode::UnknownOperation => "UnknownOperationException",
+            ErrorCode::Throttling => "ThrottlingException",
+            ErrorCode::ServiceUnavailable => "ServiceUnavailableException",
+            ErrorCode::MissingAuthenticationToken => "MissingAuthenticationTokenException",
+            ErrorCode::IncompleteSignature => "IncompleteSignatureException",
+            ErrorCode::UnrecognizedClient => "UnrecognizedClientException",
+            ErrorCode::InvalidSignature => "InvalidSignatureException",
+            ErrorCode::RequestTooLarge => "RequestEntityTooLargeException",
+            ErrorCode::UnsupportedMediaType => "UnsupportedMediaTypeException",
+            ErrorCode::MethodNotAllowed => "MethodNotAllowedException",
+            ErrorCode::NoSuchPath => "NotFoundException",
+        }
+    }
+
+    /// The HTTP status of the JSON protocols: 400, but for the server's own faults and for what
+    /// HTTP itself has a status for.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            ErrorCode::Server => StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::NoSuchPath => StatusCode::NOT_FOUND,
+            ErrorCode::Client
+            | ErrorCode::InvalidParameter
+            | ErrorCode::AccessDenied
+            | ErrorCode::ClusterNotFound
+            | ErrorCode::ServiceNotFound
+            | ErrorCode::ServiceNotActive
+            | ErrorCode::TaskSetNotFound
+            | ErrorCode::ServiceDeploymentNotFound
+            | ErrorCode::ResourceNotFound
+            | ErrorCode::TargetNotFound
+            | ErrorCode::TargetNotConnected
+            | ErrorCode::NamespaceNotFound
+            | ErrorCode::GatewayNotFound
+            | ErrorCode::DaemonNotFound
+            | ErrorCode::DaemonNotActive
+            | ErrorCode::LimitExceeded
+            | ErrorCode::AttributeLimitExceeded
+            | ErrorCode::Conflict
+            | ErrorCode::Blocked
+            | ErrorCode::ResourceInUse
+            | ErrorCode::UpdateInProgress
+            | ErrorCode::ClusterContainsContainerInstances
+            | ErrorCode::ClusterContainsServices
+            | ErrorCode::ClusterContainsTasks
+            | ErrorCode::ClusterContainsCapacityProvider
+            | ErrorCode::UnsupportedFeature
+            | ErrorCode::PlatformUnknown
+            | ErrorCode::PlatformTaskDefinitionIncompatibility
+            | ErrorCode::NoUpdateAvailable
+            | ErrorCode::MissingVersion
+            | ErrorCode::Serialization
+            | ErrorCode::UnknownOperation
+            | ErrorCode::Throttling
+            | ErrorCode::MissingAuthenticationToken
+            | ErrorCode::IncompleteSignature
+            | ErrorCode::UnrecognizedClient
+            | ErrorCode::InvalidSignature => StatusCode::BAD_REQUEST,
+        }
+    }
+}
