@@ -7,6 +7,8 @@
 pub(crate) mod error;
 pub(crate) mod input;
 pub(crate) mod operation;
+pub(crate) mod tags;
+pub(crate) mod task_definitions;
 
 use std::sync::Arc;
 

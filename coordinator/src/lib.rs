@@ -1,4 +1,3 @@
 #[allow(dead_code, reason = "until the server, which comes last, uses all of it")]
 pub(crate) mod api;
 pub mod fleet;
-pub mod placement;
