@@ -1,3 +1,12 @@
+//! The coordinator: polls the agents, keeps the cluster's state, assigns tasks to hosts, answers
+//! ECS's API.
+//!
+//! Reading order: `state_machine` (what is true and what may become true, pure), `placement`
+//! (where a task goes, pure), `driver` (the one writer), `journal` (what survives), `fleet` (the
+//! agents), `api` (the users). Never: a decision outside the pure modules.
+
+pub mod state_machine;
+pub mod placement;
+pub mod fleet;
 #[allow(dead_code, reason = "until the server, which comes last, uses all of it")]
 pub(crate) mod api;
-pub mod fleet;

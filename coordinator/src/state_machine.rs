@@ -1,0 +1,19 @@
+//! The pure core: what is true ([`State`]), what is asked ([`Command`]), what follows ([`Event`]).
+//!
+//! `decide` looks at the state and a command and answers with events or a [`Rejection`]; `State`'s
+//! `apply` makes an event true and cannot fail; recovery only applies. Never here: async, clocks,
+//! randomness, I/O. Time and entropy arrive in the [`Envelope`].
+
+pub mod name;
+pub mod command;
+pub mod event;
+pub mod rejection;
+pub mod state;
+pub mod record;
+pub mod decide;
+
+pub use command::{Command, Envelope};
+pub use decide::{Answer, Decision, decide};
+pub use event::Event;
+pub use rejection::Rejection;
+pub use state::State;

@@ -1,0 +1,287 @@
+//! What can be asked of the state machine. Everything in a command is parsed and within limits;
+//! what depends on the state is `decide`'s to judge.
+
+use std::collections::BTreeMap;
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+    protocol::{Attribute, Epoch, RegisterRequest, Report, ReportPosition, Seen, Versions},
+    resources::Capacity,
+    task::TaskOverride,
+    task_definition::{Compatibility, TaskSpec},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    name::{ClusterName, Family},
+    record::TaskRecord,
+};
+use crate::placement::Strategy;
+
+/// A command with all that it needs of the outside: the time and 128 random bits, from which new
+/// ids are derived.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    pub at: Timestamp,
+    pub entropy: u128,
+    pub command: Command,
+}
+
+/// Tags of a resource, by key.
+pub type Tags = BTreeMap<String, String>;
+
+#[derive(Clone, Debug)]
+pub enum Command {
+    CreateCluster {
+        name: ClusterName,
+        settings: ClusterSettings,
+        tags: Tags,
+    },
+    UpdateCluster {
+        name: ClusterName,
+        change: ClusterChange,
+    },
+    DeleteCluster {
+        name: ClusterName,
+    },
+
+    RegisterTaskDefinition(Box<RegisterTaskDefinition>),
+    DeregisterTaskDefinition(RevisionRef),
+    /// Up to ten revisions; each may fail on its own.
+    DeleteTaskDefinitions(Vec<RevisionRef>),
+
+    RunTask(Box<RunTask>),
+    StartTask(Box<StartTask>),
+    StopTask {
+        cluster: ClusterName,
+        task: TaskId,
+        reason: Option<String>,
+    },
+
+    /// By the API: a host that has no agent yet.
+    RegisterContainerInstance(Box<RegisterContainerInstance>),
+    /// By an agent whose certificate names `host`.
+    RegisterHost {
+        host: HostId,
+        request: Box<RegisterRequest>,
+    },
+    DeregisterContainerInstance {
+        cluster: ClusterName,
+        host: HostId,
+        force: bool,
+    },
+    UpdateContainerInstancesState {
+        cluster: ClusterName,
+        hosts: Vec<HostId>,
+        status: SettableHostStatus,
+    },
+    PutAttributes {
+        cluster: ClusterName,
+        attributes: Vec<TargetedAttribute>,
+    },
+    DeleteAttributes {
+        cluster: ClusterName,
+        attributes: Vec<TargetedAttribute>,
+    },
+
+    Tag {
+        resource: Resource,
+        tags: Tags,
+    },
+    Untag {
+        resource: Resource,
+        keys: Vec<String>,
+    },
+
+    PutAccountSetting {
+        scope: SettingScope,
+        name: String,
+        value: String,
+    },
+    DeleteAccountSetting {
+        principal: String,
+        name: String,
+    },
+
+    CreateJoinToken(JoinToken),
+    RevokeJoinToken {
+        id: String,
+    },
+    /// An agent has shown the secret of this token: count the use and give it a host id.
+    UseJoinToken {
+        secret_hash: [u8; 32],
+        requested_host: Option<HostId>,
+    },
+
+    /// What an agent's answer to a poll says that the state should know.
+    AgentAnswered(Box<AgentAnswered>),
+    /// The poller lost its agent (design.md rule 5: two beats missed, refused or reset).
+    AgentSilent {
+        host: HostId,
+        why: String,
+    },
+
+    /// The first command of every start.
+    StartEpoch {
+        incarnation: u64,
+    },
+    /// The operator accepts that the journal went back (design.md rule 3). `beyond` is the highest
+    /// epoch counter that any agent has shown.
+    Recover {
+        beyond: u64,
+        incarnation: u64,
+    },
+    /// Time has passed: expire what is due.
+    Tick,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterSettings {
+    /// `containerInsights`: `enabled`, `disabled` or `enhanced`.
+    pub settings: BTreeMap<String, String>,
+    /// ECS's `configuration`, as given (execute command, managed storage).
+    #[serde(default)]
+    pub configuration: Option<serde_json::Value>,
+    /// The namespace's ARN of `serviceConnectDefaults`.
+    #[serde(default)]
+    pub service_connect_namespace: Option<String>,
+}
+
+/// Members that are absent stay as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterChange {
+    pub settings: Option<BTreeMap<String, String>>,
+    pub configuration: Option<serde_json::Value>,
+    /// The empty string removes it.
+    pub service_connect_namespace: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RegisterTaskDefinition {
+    pub family: Family,
+    pub spec: TaskSpec,
+    /// `requiresAttributes`: names, with a value where one is required.
+    pub requires_attributes: Vec<Attribute>,
+    pub compatibilities: Vec<Compatibility>,
+    pub registered_by: String,
+    pub tags: Tags,
+}
+
+/// A revision as users name it; no revision means the latest active one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionRef {
+    pub family: Family,
+    pub revision: Option<u32>,
+}
+
+/// What RunTask and StartTask have in common.
+#[derive(Clone, Debug)]
+pub struct TaskLaunch {
+    pub cluster: ClusterName,
+    pub definition: RevisionRef,
+    pub overrides: TaskOverride,
+    /// `family:<family>` when not given.
+    pub group: Option<String>,
+    pub started_by: Option<String>,
+    pub tags: Tags,
+    /// propagateTags TASK_DEFINITION.
+    pub propagate_tags: bool,
+    /// Adds aws:ecs:clusterName.
+    pub managed_tags: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct RunTask {
+    pub launch: TaskLaunch,
+    pub count: u32,
+    pub distinct_instance: bool,
+    pub strategies: Vec<Strategy>,
+    pub client_token: Option<ClientToken>,
+}
+
+#[derive(Clone, Debug)]
+pub struct StartTask {
+    pub launch: TaskLaunch,
+    pub hosts: Vec<HostId>,
+}
+
+/// RunTask's clientToken with a hash of all other parameters (promises.md 2.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientToken {
+    pub token: String,
+    pub parameters_hash: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct RegisterContainerInstance {
+    pub cluster: ClusterName,
+    /// Registers an existing instance anew.
+    pub host: Option<HostId>,
+    pub capacity: Capacity,
+    pub attributes: Vec<Attribute>,
+    pub versions: Versions,
+    pub instance_id: Option<String>,
+    pub tags: Tags,
+}
+
+/// The two states that a user may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettableHostStatus {
+    Active,
+    Draining,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetedAttribute {
+    pub host: HostId,
+    pub attribute: Attribute,
+}
+
+/// Something that can carry tags.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    Cluster(ClusterName),
+    TaskDefinition { family: Family, revision: u32 },
+    Task { cluster: ClusterName, task: TaskId },
+    ContainerInstance { cluster: ClusterName, host: HostId },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum SettingScope {
+    /// PutAccountSettingDefault.
+    Default,
+    /// PutAccountSetting, for one principal's ARN.
+    Principal(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JoinToken {
+    /// Public: names the token in lists and logs.
+    pub id: String,
+    pub secret_hash: [u8; 32],
+    /// Absent: any cluster.
+    pub cluster: Option<ClusterName>,
+    pub expires_at: Timestamp,
+    /// Joins that are left; absent: no limit.
+    pub uses_left: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+pub struct AgentAnswered {
+    pub host: HostId,
+    pub boot_id: String,
+    pub seen: Option<Seen>,
+    /// The position after `reports`, or of the last one known.
+    pub position: ReportPosition,
+    pub reports: Vec<Report>,
+    /// Of the stop candidates among `reports`, those that the history knows to have ended.
+    pub ended_candidates: Vec<TaskId>,
+    /// After `recover`: tasks of this host that this journal did not know.
+    pub adopted: Vec<TaskRecord>,
+}
+
+/// An epoch as [`Command::StartEpoch`] makes it from the state's last one.
+pub fn next_epoch(last: Epoch, incarnation: u64) -> Epoch {
+    Epoch { counter: last.counter + 1, incarnation }
+}

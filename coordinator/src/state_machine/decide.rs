@@ -1,0 +1,146 @@
+//! What follows from a command: events and an answer, or a rejection. Looks, never changes.
+//!
+//! One file per resource. Whatever depends on the clients' words alone was checked when the command
+//! was parsed; here are the rules that depend on the state.
+
+mod account_settings;
+mod clusters;
+mod epochs;
+mod honoured;
+mod hosts;
+mod ids;
+mod join_tokens;
+mod reports;
+mod tags;
+mod task_definitions;
+mod tasks;
+
+use longshore_common::id::{HostId, TaskId};
+use longshore_common::protocol::ReportPosition;
+
+use super::{
+    command::{Command, Envelope, RevisionRef},
+    event::Event,
+    name::Family,
+    rejection::Rejection,
+    state::State,
+};
+
+pub use honoured::needs_not_honoured;
+pub use tasks::{CLUSTER_TASKS_LISTED_MAX, PlacementFailure};
+
+/// What follows from a command.
+#[derive(Clone, Debug, Default)]
+pub struct Decision {
+    /// True from now on, and journaled.
+    pub events: Vec<Event>,
+    /// True, but retold by agents after a restart: never journaled.
+    pub notes: Vec<Note>,
+    pub answer: Answer,
+}
+
+/// A volatile fact (performance.md 9.9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Note {
+    OrdersTaken { host: HostId, order: u64 },
+    ReportsTaken { host: HostId, position: ReportPosition },
+}
+
+/// What the caller needs to know of a decision beyond its own command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Answer {
+    #[default]
+    Done,
+    Revision {
+        family: Family,
+        revision: u32,
+    },
+    /// Of DeleteTaskDefinitions, in the order asked: what was accepted and what was not, and why.
+    Revisions {
+        accepted: Vec<(Family, u32)>,
+        failures: Vec<(RevisionRef, &'static str)>,
+    },
+    Tasks {
+        tasks: Vec<TaskId>,
+        failures: Vec<PlacementFailure>,
+    },
+    Host(HostId),
+    /// Of UpdateContainerInstancesState: hosts changed, and hosts not, with ECS's reason.
+    Hosts {
+        changed: Vec<HostId>,
+        failures: Vec<(HostId, &'static str)>,
+    },
+}
+
+impl Decision {
+    fn of(events: Vec<Event>) -> Self {
+        Decision { events, ..Decision::default() }
+    }
+
+    fn with(events: Vec<Event>, answer: Answer) -> Self {
+        Decision { events, answer, ..Decision::default() }
+    }
+}
+
+/// Decides a command. Deterministic: the same state and envelope give the same decision.
+pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection> {
+    let at = envelope.at;
+    let ids = ids::Ids::from(envelope.entropy);
+    match &envelope.command {
+        Command::CreateCluster { name, settings, tags } => {
+            clusters::create(state, name, settings, tags, at)
+        }
+        Command::UpdateCluster { name, change } => clusters::update(state, name, change),
+        Command::DeleteCluster { name } => clusters::delete(state, name, at),
+        Command::RegisterTaskDefinition(register) => {
+            task_definitions::register(state, register, at)
+        }
+        Command::DeregisterTaskDefinition(revision) => {
+            task_definitions::deregister(state, revision, at)
+        }
+        Command::DeleteTaskDefinitions(revisions) => {
+            Ok(task_definitions::delete(state, revisions, at))
+        }
+        Command::RunTask(run) => tasks::run(state, run, at, ids),
+        Command::StartTask(start) => tasks::start(state, start, at, ids),
+        Command::StopTask { cluster, task, reason } => {
+            tasks::stop(state, cluster, *task, reason.as_deref(), at)
+        }
+        Command::RegisterContainerInstance(register) => {
+            hosts::register_by_api(state, register, at, ids)
+        }
+        Command::RegisterHost { host, request } => hosts::register(state, *host, request, at),
+        Command::DeregisterContainerInstance { cluster, host, force } => {
+            hosts::deregister(state, cluster, *host, *force, at)
+        }
+        Command::UpdateContainerInstancesState { cluster, hosts, status } => {
+            hosts::update_state(state, cluster, hosts, *status, at)
+        }
+        Command::PutAttributes { cluster, attributes } => {
+            hosts::put_attributes(state, cluster, attributes)
+        }
+        Command::DeleteAttributes { cluster, attributes } => {
+            hosts::delete_attributes(state, cluster, attributes)
+        }
+        Command::Tag { resource, tags } => tags::tag(state, resource, tags),
+        Command::Untag { resource, keys } => tags::untag(state, resource, keys),
+        Command::PutAccountSetting { scope, name, value } => {
+            Ok(account_settings::put(scope, name, value))
+        }
+        Command::DeleteAccountSetting { principal, name } => {
+            Ok(account_settings::delete(state, principal, name))
+        }
+        Command::CreateJoinToken(token) => join_tokens::create(state, token),
+        Command::RevokeJoinToken { id } => join_tokens::revoke(state, id),
+        Command::UseJoinToken { secret_hash, requested_host } => {
+            join_tokens::use_token(state, secret_hash, *requested_host, at, ids)
+        }
+        Command::AgentAnswered(answered) => Ok(reports::answered(state, answered, at)),
+        Command::AgentSilent { host, why } => Ok(reports::silent(state, *host, why, at)),
+        Command::StartEpoch { incarnation } => Ok(epochs::start(state, *incarnation, at)),
+        Command::Recover { beyond, incarnation } => {
+            Ok(epochs::recover(state, *beyond, *incarnation, at))
+        }
+        Command::Tick => Ok(epochs::tick(state, at)),
+    }
+}

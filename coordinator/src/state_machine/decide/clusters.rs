@@ -1,0 +1,84 @@
+//! CreateCluster, UpdateCluster, UpdateClusterSettings, DeleteCluster.
+
+use longshore_common::clock::Timestamp;
+
+use super::Decision;
+use crate::state_machine::{
+    command::{ClusterChange, ClusterSettings, Tags},
+    event::Event,
+    name::ClusterName,
+    rejection::Rejection,
+    state::{Cluster, State},
+};
+
+/// ecs-behaviour 1.22, quotas.
+const CLUSTERS_MAX: usize = 10_000;
+
+/// An active cluster, or ECS's refusal.
+pub(super) fn active<'a>(state: &'a State, name: &ClusterName) -> Result<&'a Cluster, Rejection> {
+    match state.cluster(name.as_str()) {
+        Some(cluster) if cluster.is_active() => Ok(cluster),
+        _ => Err(Rejection::ClusterNotFound(name.clone())),
+    }
+}
+
+/// Creating a cluster that exists answers with it as it is (ecs-behaviour 1.2).
+pub(super) fn create(
+    state: &State,
+    name: &ClusterName,
+    settings: &ClusterSettings,
+    tags: &Tags,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    if state.cluster(name.as_str()).is_some_and(Cluster::is_active) {
+        return Ok(Decision::default());
+    }
+    if state.clusters_len() >= CLUSTERS_MAX {
+        return Err(Rejection::TooManyClusters { limit: CLUSTERS_MAX });
+    }
+    let (name, settings, tags) = (name.clone(), settings.clone(), tags.clone());
+    Ok(Decision::of(vec![Event::ClusterCreated { name, settings, tags, at }]))
+}
+
+pub(super) fn update(
+    state: &State,
+    name: &ClusterName,
+    change: &ClusterChange,
+) -> Result<Decision, Rejection> {
+    let cluster = active(state, name)?;
+    let mut settings = cluster.settings.clone();
+    if let Some(changed) = &change.settings {
+        settings.settings.extend(changed.clone());
+    }
+    if let Some(configuration) = &change.configuration {
+        settings.configuration = Some(configuration.clone());
+    }
+    if let Some(namespace) = &change.service_connect_namespace {
+        settings.service_connect_namespace = (!namespace.is_empty()).then(|| namespace.clone());
+    }
+    if settings == cluster.settings {
+        return Ok(Decision::default());
+    }
+    Ok(Decision::of(vec![Event::ClusterUpdated { name: name.clone(), settings }]))
+}
+
+pub(super) fn delete(
+    state: &State,
+    name: &ClusterName,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let Some(cluster) = state.cluster(name.as_str()) else {
+        return Err(Rejection::ClusterNotFound(name.clone()));
+    };
+    if !cluster.is_active() {
+        return Ok(Decision::default());
+    }
+    if cluster.registered_hosts > 0 {
+        let count = cluster.registered_hosts as usize;
+        return Err(Rejection::ClusterContainsContainerInstances { count });
+    }
+    if !cluster.tasks.is_empty() {
+        return Err(Rejection::ClusterContainsTasks { count: cluster.tasks.len() });
+    }
+    Ok(Decision::of(vec![Event::ClusterDeleted { name: name.clone(), at }]))
+}

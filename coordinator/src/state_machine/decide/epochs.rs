@@ -1,0 +1,39 @@
+//! Starts of the coordinator, the operator's `recover`, and the passing of time.
+
+use std::time::Duration;
+
+use longshore_common::{clock::Timestamp, protocol::Epoch};
+
+use super::Decision;
+use crate::state_machine::{command::next_epoch, event::Event, state::State};
+
+/// How long deleted clusters and deregistered instances are still described.
+const INACTIVE_SHOWN: Duration = Duration::from_secs(3600);
+
+pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision {
+    let epoch = next_epoch(state.epoch(), incarnation);
+    Decision::of(vec![Event::EpochStarted { epoch, at }])
+}
+
+/// The new epoch is above all that any agent has seen, so that agents obey again.
+pub(super) fn recover(state: &State, beyond: u64, incarnation: u64, at: Timestamp) -> Decision {
+    let counter = beyond.max(state.epoch().counter) + 1;
+    Decision::of(vec![Event::Recovered { epoch: Epoch { counter, incarnation }, at }])
+}
+
+/// Expires what is due. Costs what expires, not what exists.
+pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
+    let mut events = Vec::new();
+    let tokens = state.expired_client_tokens(at);
+    if !tokens.is_empty() {
+        events.push(Event::ClientTokensExpired { tokens });
+    }
+    for (family, revision) in state.definitions().deletable() {
+        events.push(Event::TaskDefinitionDeleted { family, revision });
+    }
+    let before = Timestamp(at.0.saturating_sub(INACTIVE_SHOWN.as_millis() as u64));
+    let (clusters, hosts) = state.forgettable(before);
+    events.extend(hosts.into_iter().map(|host| Event::HostForgotten { host }));
+    events.extend(clusters.into_iter().map(|name| Event::ClusterForgotten { name }));
+    Decision::of(events)
+}

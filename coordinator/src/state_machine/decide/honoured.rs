@@ -1,0 +1,167 @@
+//! Which members of a task definition this release's agent does not carry out yet.
+//!
+//! A task that needs one is refused when it is to run, never run with the member dropped
+//! (design.md rule 9). A member leaves this file when the agent honours it.
+
+use longshore_common::{
+    task::TaskOverride,
+    task_definition::{ContainerDefinition, NetworkMode, TaskSpec, VersionConsistency, Volume},
+};
+
+/// Docker's own log drivers, which the agent passes through.
+const LOG_DRIVERS: [&str; 8] =
+    ["json-file", "local", "syslog", "journald", "gelf", "fluentd", "splunk", "none"];
+
+/// The members that stand in the way, as paths in ECS's document; empty when all can be honoured.
+pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<String> {
+    let mut needs = Vec::new();
+    let mut need = |unmet: bool, member: &str| {
+        if unmet {
+            needs.push(member.to_owned());
+        }
+    };
+    need(spec.network_mode() == NetworkMode::Awsvpc, "networkMode awsvpc");
+    need(spec.task_role_arn.is_some(), "taskRoleArn");
+    need(spec.cpu.is_some(), "cpu of the task (give it to the containers)");
+    need(spec.memory.is_some(), "memory of the task (give it to the containers)");
+    need(spec.pid_mode.is_some(), "pidMode");
+    need(spec.ipc_mode.is_some(), "ipcMode");
+    need(spec.proxy_configuration.is_some(), "proxyConfiguration");
+    need(!spec.inference_accelerators.is_empty(), "inferenceAccelerators");
+    need(spec.ephemeral_storage.is_some(), "ephemeralStorage");
+    need(spec.enable_fault_injection == Some(true), "enableFaultInjection");
+    need(spec.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration");
+    need(!spec.placement_constraints.is_empty(), "placementConstraints");
+    let windows = |family: &str| family.starts_with("WINDOWS");
+    let os = spec.runtime_platform.as_ref().and_then(|p| p.operating_system_family.as_deref());
+    need(os.is_some_and(windows), "runtimePlatform.operatingSystemFamily other than LINUX");
+    need(overrides.task_role_arn.is_some(), "overrides.taskRoleArn");
+    need(overrides.cpu.is_some(), "overrides.cpu (give it to the containers)");
+    need(overrides.memory.is_some(), "overrides.memory (give it to the containers)");
+    need(overrides.ephemeral_storage.is_some(), "overrides.ephemeralStorage");
+    need(
+        !overrides.inference_accelerator_overrides.is_empty(),
+        "overrides.inferenceAcceleratorOverrides",
+    );
+    for volume in &spec.volumes {
+        volume_needs(volume, &mut needs);
+    }
+    for container in &spec.container_definitions {
+        container_needs(container, &mut needs);
+    }
+    for container in &overrides.container_overrides {
+        let name = container.name.as_deref().unwrap_or_default();
+        let mut need = |unmet: bool, member: &str| {
+            if unmet {
+                needs.push(format!("overrides.containerOverrides[{name}].{member}"));
+            }
+        };
+        need(
+            container.environment_files.as_ref().is_some_and(|f| !f.is_empty()),
+            "environmentFiles",
+        );
+        need(
+            container.resource_requirements.as_ref().is_some_and(|r| !r.is_empty()),
+            "resourceRequirements",
+        );
+    }
+    needs
+}
+
+fn volume_needs(volume: &Volume, needs: &mut Vec<String>) {
+    let path = volume.host.as_ref().and_then(|host| host.source_path.as_deref());
+    let other = if volume.docker_volume_configuration.is_some() {
+        "dockerVolumeConfiguration"
+    } else if volume.efs_volume_configuration.is_some() {
+        "efsVolumeConfiguration"
+    } else if volume.fsx_windows_file_server_volume_configuration.is_some() {
+        "fsxWindowsFileServerVolumeConfiguration"
+    } else if volume.s3_files_volume_configuration.is_some() {
+        "s3filesVolumeConfiguration"
+    } else if volume.configured_at_launch == Some(true) {
+        "configuredAtLaunch"
+    } else if path.is_none_or(str::is_empty) {
+        "host without sourcePath"
+    } else {
+        return;
+    };
+    needs.push(format!("volumes[{}].{other}", volume.name));
+}
+
+fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
+    let mut need = |unmet: bool, member: &str| {
+        if unmet {
+            needs.push(format!("containerDefinitions[{}].{member}", container.name));
+        }
+    };
+    need(container.repository_credentials.is_some(), "repositoryCredentials");
+    need(!container.links.is_empty(), "links");
+    need(container.restart_policy.as_ref().is_some_and(|policy| policy.enabled), "restartPolicy");
+    need(!container.environment_files.is_empty(), "environmentFiles");
+    need(!container.volumes_from.is_empty(), "volumesFrom");
+    need(container.linux_parameters.is_some(), "linuxParameters");
+    need(!container.secrets.is_empty(), "secrets");
+    need(!container.depends_on.is_empty(), "dependsOn");
+    need(container.start_timeout.is_some(), "startTimeout");
+    let pinned = container.version_consistency == Some(VersionConsistency::Enabled);
+    need(pinned, "versionConsistency enabled");
+    need(container.disable_networking == Some(true), "disableNetworking");
+    need(!container.dns_servers.is_empty(), "dnsServers");
+    need(!container.dns_search_domains.is_empty(), "dnsSearchDomains");
+    need(!container.extra_hosts.is_empty(), "extraHosts");
+    need(!container.docker_security_options.is_empty(), "dockerSecurityOptions");
+    need(container.interactive == Some(true), "interactive");
+    need(container.pseudo_terminal == Some(true), "pseudoTerminal");
+    need(!container.ulimits.is_empty(), "ulimits");
+    need(!container.system_controls.is_empty(), "systemControls");
+    need(!container.resource_requirements.is_empty(), "resourceRequirements");
+    need(container.firelens_configuration.is_some(), "firelensConfiguration");
+    need(!container.credential_specs.is_empty(), "credentialSpecs");
+    let ranges = container.port_mappings.iter().any(|port| port.container_port_range.is_some());
+    need(ranges, "portMappings.containerPortRange");
+    if let Some(log) = &container.log_configuration {
+        let docker_own = LOG_DRIVERS.contains(&log.log_driver.as_str());
+        need(!docker_own, &format!("logConfiguration.logDriver {}", log.log_driver));
+        need(!log.secret_options.is_empty(), "logConfiguration.secretOptions");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needs(json: serde_json::Value) -> Vec<String> {
+        let spec = serde_json::from_value(json).unwrap();
+        needs_not_honoured(&spec, &TaskOverride::default())
+    }
+
+    #[test]
+    fn a_plain_web_server_needs_nothing_special() {
+        let spec = serde_json::json!({ "containerDefinitions": [{
+            "name": "web", "image": "nginx", "memory": 64, "cpu": 10,
+            "portMappings": [{ "containerPort": 80 }], "stopTimeout": 5,
+            "healthCheck": { "command": ["CMD", "true"] }, "privileged": true,
+            "logConfiguration": { "logDriver": "json-file" },
+            "mountPoints": [{ "sourceVolume": "data", "containerPath": "/data" }],
+        }], "volumes": [{ "name": "data", "host": { "sourcePath": "/srv" } }] });
+        assert_eq!(needs(spec), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_member_that_would_be_dropped_is_named() {
+        let spec = serde_json::json!({ "networkMode": "awsvpc", "containerDefinitions": [{
+            "name": "web", "memory": 64, "links": ["db"], "pseudoTerminal": true,
+            "logConfiguration": { "logDriver": "awslogs" },
+        }], "volumes": [{ "name": "scratch", "host": {} }] });
+        expect_test::expect![[r#"
+            [
+                "networkMode awsvpc",
+                "volumes[scratch].host without sourcePath",
+                "containerDefinitions[web].links",
+                "containerDefinitions[web].pseudoTerminal",
+                "containerDefinitions[web].logConfiguration.logDriver awslogs",
+            ]
+        "#]]
+        .assert_debug_eq(&needs(spec));
+    }
+}

@@ -1,0 +1,267 @@
+//! Container instances: registered by the API or by their agent, drained, deregistered, and their
+//! custom attributes.
+
+use longshore_common::{
+    clock::Timestamp,
+    id::HostId,
+    protocol::RegisterRequest,
+    task::{StopCause, StopCode},
+};
+
+use super::{Answer, Decision, clusters, ids::Ids};
+use crate::state_machine::{
+    command::{
+        ClusterSettings, RegisterContainerInstance, SettableHostStatus, Tags, TargetedAttribute,
+    },
+    event::{AgentPlace, Event, HostRegistered},
+    name::ClusterName,
+    rejection::Rejection,
+    state::{Cluster, Host, HostStatus, State},
+};
+
+/// ecs-behaviour 1.22, quotas.
+const HOSTS_PER_CLUSTER_MAX: usize = 5_000;
+/// ecs-behaviour 1.2, attributes.
+const CUSTOM_ATTRIBUTES_MAX: usize = 10;
+/// The cluster that exists as soon as a host asks for it, as ECS's agent makes it.
+const DEFAULT_CLUSTER: &str = "default";
+
+pub(super) fn register_by_api(
+    state: &State,
+    register: &RegisterContainerInstance,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    let cluster = clusters::active(state, &register.cluster)?;
+    let id = match register.host {
+        None => {
+            room(cluster)?;
+            HostId::new(ids.nth(0))
+        }
+        Some(id) => registered(state, cluster, id)?.id,
+    };
+    let event = Event::HostRegistered(Box::new(HostRegistered {
+        host: id,
+        cluster: register.cluster.clone(),
+        capacity: register.capacity.clone(),
+        attributes: register.attributes.clone(),
+        versions: register.versions.clone(),
+        instance_id: register.instance_id.clone(),
+        agent: None,
+        tags: register.tags.clone(),
+        at,
+    }));
+    Ok(Decision::with(vec![event], Answer::Host(id)))
+}
+
+/// An agent says what its host is; the same words again change nothing.
+pub(super) fn register(
+    state: &State,
+    id: HostId,
+    request: &RegisterRequest,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let membership = state.membership(id).ok_or(Rejection::HostUnknown(id))?;
+    if membership.revoked {
+        return Err(Rejection::HostDeregistered(id));
+    }
+    let asked: ClusterName = match request.cluster.parse() {
+        Ok(name) => name,
+        Err(_) => return Err(Rejection::InvalidClusterName(request.cluster.clone())),
+    };
+    if let Some(allowed) = membership.cluster.as_ref().filter(|allowed| **allowed != asked) {
+        return Err(Rejection::JoinTokenForOtherCluster { allowed: allowed.clone(), asked });
+    }
+    let mut events = Vec::new();
+    match state.cluster(asked.as_str()).filter(|cluster| cluster.is_active()) {
+        Some(cluster) if state.host(id).is_none() => room(cluster)?,
+        Some(_) => {}
+        None if asked.as_str() == DEFAULT_CLUSTER => events.push(Event::ClusterCreated {
+            name: asked.clone(),
+            settings: ClusterSettings::default(),
+            tags: Tags::new(),
+            at,
+        }),
+        None => return Err(Rejection::ClusterNotFound(asked)),
+    }
+    let agent = AgentPlace {
+        poll_address: request.poll_address.clone(),
+        advertise: request.advertise.clone(),
+        boot_id: request.boot_id.clone(),
+    };
+    let event = HostRegistered {
+        host: id,
+        cluster: asked.clone(),
+        capacity: request.capacity.clone(),
+        attributes: request.attributes.clone(),
+        versions: request.versions.clone(),
+        instance_id: request.instance_id.clone(),
+        agent: Some(agent),
+        tags: request.tags.iter().cloned().collect(),
+        at,
+    };
+    if let Some(host) = state.host(id) {
+        let current = &state.cluster_at(host.cluster).name;
+        if *current != asked {
+            let (current, asked) = (current.clone(), asked.as_str().to_owned());
+            return Err(Rejection::HostInOtherCluster { host: id, current, asked });
+        }
+        if says_nothing_new(host, &event) {
+            return Ok(Decision::with(vec![], Answer::Host(id)));
+        }
+    }
+    events.push(Event::HostRegistered(Box::new(event)));
+    Ok(Decision::with(events, Answer::Host(id)))
+}
+
+fn says_nothing_new(host: &Host, registered: &HostRegistered) -> bool {
+    host.is_registered()
+        && host.capacity == registered.capacity
+        && host.attributes == registered.attributes
+        && host.versions == registered.versions
+        && host.instance_id == registered.instance_id
+        && host.agent == registered.agent
+        && registered.tags.iter().all(|(key, value)| host.tags.get(key) == Some(value))
+}
+
+fn room(cluster: &Cluster) -> Result<(), Rejection> {
+    if cluster.registered_hosts as usize >= HOSTS_PER_CLUSTER_MAX {
+        let (cluster, limit) = (cluster.name.clone(), HOSTS_PER_CLUSTER_MAX);
+        return Err(Rejection::TooManyContainerInstances { cluster, limit });
+    }
+    Ok(())
+}
+
+fn registered<'a>(state: &'a State, cluster: &Cluster, id: HostId) -> Result<&'a Host, Rejection> {
+    let found = state.host_in(cluster, id);
+    let host =
+        found.ok_or_else(|| Rejection::ContainerInstanceNotFound(id, cluster.name.clone()))?;
+    if !host.is_registered() {
+        return Err(Rejection::ContainerInstanceInactive(id));
+    }
+    Ok(host)
+}
+
+/// With force, the host's tasks end for us though their containers may go on: ECS calls them
+/// orphaned. No stop is ordered.
+pub(super) fn deregister(
+    state: &State,
+    cluster: &ClusterName,
+    id: HostId,
+    force: bool,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let cluster = clusters::active(state, cluster)?;
+    let host = registered(state, cluster, id)?;
+    if !force && !host.tasks.is_empty() {
+        return Err(Rejection::ContainerInstanceHasTasks { count: host.tasks.len() });
+    }
+    let orphaned = |task: &longshore_common::id::TaskId| {
+        Event::TaskStopped {
+        task: *task,
+        cause: StopCause {
+            code: StopCode::InfrastructureHealth,
+            reason: "The container instance was deregistered by force; its containers are no longer watched.".to_owned(),
+        },
+        report: None,
+        at,
+    }
+    };
+    let mut events: Vec<Event> = host.tasks.keys().map(orphaned).collect();
+    events.push(Event::HostDeregistered { host: id, at });
+    Ok(Decision::with(events, Answer::Host(id)))
+}
+
+pub(super) fn update_state(
+    state: &State,
+    cluster: &ClusterName,
+    ids: &[HostId],
+    status: SettableHostStatus,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let cluster = clusters::active(state, cluster)?;
+    let mut events = Vec::new();
+    let mut changed = Vec::new();
+    let mut failures = Vec::new();
+    for &host in ids {
+        let found = state.host_in(cluster, host);
+        match (found.map(|host| host.status), status) {
+            (None, _) => {
+                failures.push((host, "MISSING"));
+                continue;
+            }
+            (Some(HostStatus::Inactive { .. }), _) => {
+                failures.push((host, "INACTIVE"));
+                continue;
+            }
+            (Some(HostStatus::Active), SettableHostStatus::Draining) => {
+                events.push(Event::HostDrained { host, at });
+            }
+            (Some(HostStatus::Draining), SettableHostStatus::Active) => {
+                events.push(Event::HostActivated { host, at });
+            }
+            (Some(HostStatus::Active), SettableHostStatus::Active)
+            | (Some(HostStatus::Draining), SettableHostStatus::Draining) => {}
+        }
+        changed.push(host);
+    }
+    Ok(Decision::with(events, Answer::Hosts { changed, failures }))
+}
+
+pub(super) fn put_attributes(
+    state: &State,
+    cluster: &ClusterName,
+    targeted: &[TargetedAttribute],
+) -> Result<Decision, Rejection> {
+    let cluster = clusters::active(state, cluster)?;
+    let mut events = Vec::new();
+    for (id, attributes) in by_host(targeted) {
+        let host = target(state, cluster, id)?;
+        let new = |name: &String| !host.custom_attributes.iter().any(|a| a.name == *name);
+        let added = attributes.iter().filter(|a| new(&a.name)).count();
+        if host.custom_attributes.len() + added > CUSTOM_ATTRIBUTES_MAX {
+            return Err(Rejection::TooManyAttributes(id, CUSTOM_ATTRIBUTES_MAX));
+        }
+        events.push(Event::AttributesPut { host: id, attributes });
+    }
+    Ok(Decision::of(events))
+}
+
+pub(super) fn delete_attributes(
+    state: &State,
+    cluster: &ClusterName,
+    targeted: &[TargetedAttribute],
+) -> Result<Decision, Rejection> {
+    let cluster = clusters::active(state, cluster)?;
+    let mut events = Vec::new();
+    for (id, attributes) in by_host(targeted) {
+        let host = target(state, cluster, id)?;
+        for asked in &attributes {
+            let held = host
+                .custom_attributes
+                .iter()
+                .any(|a| a.name == asked.name && (asked.value.is_none() || a.value == asked.value));
+            if !held {
+                return Err(Rejection::AttributeNotFound(id, asked.name.clone()));
+            }
+        }
+        let names = attributes.into_iter().map(|a| a.name).collect();
+        events.push(Event::AttributesDeleted { host: id, names });
+    }
+    Ok(Decision::of(events))
+}
+
+fn target<'a>(state: &'a State, cluster: &Cluster, id: HostId) -> Result<&'a Host, Rejection> {
+    let found = state.host_in(cluster, id).filter(|host| host.is_registered());
+    found.ok_or_else(|| Rejection::TargetNotFound(id, cluster.name.clone()))
+}
+
+fn by_host(
+    targeted: &[TargetedAttribute],
+) -> std::collections::BTreeMap<HostId, Vec<longshore_common::protocol::Attribute>> {
+    let mut hosts = std::collections::BTreeMap::<HostId, Vec<_>>::new();
+    for TargetedAttribute { host, attribute } in targeted {
+        hosts.entry(*host).or_default().push(attribute.clone());
+    }
+    hosts
+}

@@ -1,0 +1,251 @@
+//! What became true. Events are the journal: variants and fields are only ever added, with
+//! defaults, and an old journal is a golden file.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+    protocol::{Attribute, ContainerId, Epoch, TaskReport, Versions},
+    resources::{Capacity, Demand},
+    task::{StopCause, TaskOverride},
+    task_definition::{Compatibility, TaskDefinition},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
+    name::{ClusterName, Family},
+    record::TaskRecord,
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    EpochStarted {
+        epoch: Epoch,
+        at: Timestamp,
+    },
+    /// The operator went on from an older journal: agents' unknown tasks are adopted, not stopped.
+    Recovered {
+        epoch: Epoch,
+        at: Timestamp,
+    },
+
+    ClusterCreated {
+        name: ClusterName,
+        settings: ClusterSettings,
+        tags: Tags,
+        at: Timestamp,
+    },
+    ClusterUpdated {
+        name: ClusterName,
+        settings: ClusterSettings,
+    },
+    ClusterDeleted {
+        name: ClusterName,
+        at: Timestamp,
+    },
+    /// No longer described either.
+    ClusterForgotten {
+        name: ClusterName,
+    },
+
+    TaskDefinitionRegistered(Box<TaskDefinitionRegistered>),
+    TaskDefinitionDeregistered {
+        family: Family,
+        revision: u32,
+        at: Timestamp,
+    },
+    TaskDefinitionDeleteRequested {
+        family: Family,
+        revision: u32,
+        at: Timestamp,
+    },
+    TaskDefinitionDeleted {
+        family: Family,
+        revision: u32,
+    },
+
+    /// One decision, any number of tasks of one kind.
+    TasksStarted(Box<TasksStarted>),
+    TaskStopRequested {
+        task: TaskId,
+        cause: StopCause,
+        at: Timestamp,
+    },
+    TaskReported {
+        task: TaskId,
+        report: Box<TaskReport>,
+        at: Timestamp,
+    },
+    /// The last word on a task, which goes from the state to the history.
+    TaskStopped {
+        task: TaskId,
+        cause: StopCause,
+        report: Option<Box<TaskReport>>,
+        at: Timestamp,
+    },
+    ClientTokensExpired {
+        tokens: Vec<(ClusterName, String)>,
+    },
+
+    /// A host id was given to an agent that joined.
+    HostJoined {
+        host: HostId,
+        cluster: Option<ClusterName>,
+        at: Timestamp,
+    },
+    HostRegistered(Box<HostRegistered>),
+    HostDrained {
+        host: HostId,
+        at: Timestamp,
+    },
+    HostActivated {
+        host: HostId,
+        at: Timestamp,
+    },
+    HostDeregistered {
+        host: HostId,
+        at: Timestamp,
+    },
+    /// No longer described either.
+    HostForgotten {
+        host: HostId,
+    },
+    HostConnected {
+        host: HostId,
+        at: Timestamp,
+    },
+    HostDisconnected {
+        host: HostId,
+        why: String,
+        at: Timestamp,
+    },
+    AttributesPut {
+        host: HostId,
+        attributes: Vec<Attribute>,
+    },
+    AttributesDeleted {
+        host: HostId,
+        names: Vec<String>,
+    },
+    /// The agent runs a task that ended for us: it may stop it.
+    StopCandidateConfirmed {
+        host: HostId,
+        task: TaskId,
+        generation: u32,
+        cause: StopCause,
+    },
+
+    Tagged {
+        resource: Resource,
+        tags: Tags,
+    },
+    Untagged {
+        resource: Resource,
+        keys: Vec<String>,
+    },
+
+    AccountSettingPut {
+        scope: SettingScope,
+        name: String,
+        value: String,
+    },
+    AccountSettingDeleted {
+        principal: String,
+        name: String,
+    },
+
+    JoinTokenCreated(JoinToken),
+    JoinTokenUsed {
+        id: String,
+    },
+    JoinTokenRevoked {
+        id: String,
+    },
+    JoinTokensExpired {
+        ids: Vec<String>,
+    },
+
+    /// After `recover`: a host runs a task that this journal did not know.
+    TaskAdopted(Box<TaskAdopted>),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskAdopted {
+    pub record: TaskRecord,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDefinitionRegistered {
+    pub definition: Arc<TaskDefinition>,
+    pub requires_attributes: Vec<Attribute>,
+    pub compatibilities: Vec<Compatibility>,
+    pub registered_by: String,
+    pub tags: Tags,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TasksStarted {
+    pub cluster: ClusterName,
+    pub family: Family,
+    pub revision: u32,
+    pub group: String,
+    pub started_by: Option<String>,
+    pub overrides: TaskOverride,
+    pub demand: Demand,
+    pub tags: Tags,
+    pub tasks: Vec<PlacedTask>,
+    /// RunTask's clientToken, kept in the same record as its effect.
+    pub client_token: Option<UsedClientToken>,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlacedTask {
+    pub task: TaskId,
+    pub host: HostId,
+    pub containers: Vec<ContainerId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UsedClientToken {
+    pub token: String,
+    pub parameters_hash: u64,
+    pub failures: Vec<FailedPlacement>,
+}
+
+/// One task that found no host: an entry of ECS's `failures[]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedPlacement {
+    /// The closest host.
+    pub host: Option<HostId>,
+    /// ECS's word, `RESOURCE:MEMORY` for example.
+    pub reason: String,
+    /// A sentence with the numbers.
+    pub detail: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostRegistered {
+    pub host: HostId,
+    pub cluster: ClusterName,
+    pub capacity: Capacity,
+    /// What the agent or the caller registered; custom attributes are apart.
+    pub attributes: Vec<Attribute>,
+    pub versions: Versions,
+    pub instance_id: Option<String>,
+    /// Where to poll and what to call the host; absent for one registered by the API.
+    pub agent: Option<AgentPlace>,
+    /// Added to the tags that the host has.
+    pub tags: BTreeMap<String, String>,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentPlace {
+    pub poll_address: String,
+    pub advertise: String,
+    pub boot_id: String,
+}

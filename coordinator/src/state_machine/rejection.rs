@@ -1,0 +1,103 @@
+//! Why the state machine refuses a command. Knows no HTTP: `api/error.rs` maps each to ECS's error.
+
+use longshore_common::id::{HostId, TaskId};
+
+use super::name::{ClusterName, Family};
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error("Cluster not found.")]
+    ClusterNotFound(ClusterName),
+    #[error(
+        "The Cluster cannot be deleted while Container Instances are active or draining: {count} are registered."
+    )]
+    ClusterContainsContainerInstances { count: usize },
+    #[error("The Cluster cannot be deleted while Tasks are active: {count} have not stopped.")]
+    ClusterContainsTasks { count: usize },
+    #[error("The limit of {limit} clusters is reached. Delete one that is no longer used.")]
+    TooManyClusters { limit: usize },
+
+    #[error("Unable to describe task definition.")]
+    TaskDefinitionNotFound { family: Family, revision: Option<u32> },
+    #[error("TaskDefinition is inactive")]
+    TaskDefinitionInactive { family: Family, revision: u32 },
+    #[error("The family {family} has reached the limit of {limit} revisions.")]
+    TooManyRevisions { family: Family, limit: u32 },
+    #[error(
+        "The task definition {family}:{revision} asks for what no host of this release can honour: {needs}. Remove it from the task definition or wait for a release that supports it."
+    )]
+    NotHonoured { family: Family, revision: u32, needs: String },
+    #[error("{0}")]
+    InvalidOverride(String),
+
+    #[error("No Container Instances were found in your cluster.")]
+    NoContainerInstances,
+    #[error("The referenced task was not found.")]
+    TaskNotFound(TaskId),
+    #[error("The container instance {0} was not found in the cluster {1}.")]
+    ContainerInstanceNotFound(HostId, ClusterName),
+    #[error(
+        "Found running tasks on the instance: {count} have not stopped. Drain the instance first, or deregister it with force."
+    )]
+    ContainerInstanceHasTasks { count: usize },
+    #[error("The container instance {0} is inactive.")]
+    ContainerInstanceInactive(HostId),
+    #[error("The cluster {cluster} has reached the limit of {limit} container instances.")]
+    TooManyContainerInstances { cluster: ClusterName, limit: usize },
+    #[error("The container instance {0} has reached the limit of {1} custom attributes.")]
+    TooManyAttributes(HostId, usize),
+    #[error("{0} has no attribute named {1}.")]
+    AttributeNotFound(HostId, String),
+
+    #[error("The container instance {0} is named twice; name each once.")]
+    ContainerInstanceTwice(HostId),
+    #[error("The target {0} was not found in the cluster {1}.")]
+    TargetNotFound(HostId, ClusterName),
+    #[error(
+        "`{0}` is not a cluster name: it has 1 to 255 letters, digits, hyphens and underscores."
+    )]
+    InvalidClusterName(String),
+
+    #[error("The specified resource was not found: {0}")]
+    ResourceNotFound(String),
+    #[error("A resource has at most {limit} tags; this would make {would_be}.")]
+    TooManyTags { limit: usize, would_be: usize },
+
+    #[error("The client token was used before with other parameters.")]
+    ClientTokenConflict { task_ids: Vec<TaskId>, cluster: ClusterName },
+
+    #[error(
+        "This join token is not known to the coordinator. Ask for a new one: longshore-coordinator join-token create"
+    )]
+    JoinTokenUnknown,
+    #[error(
+        "This join token has expired. Ask for a new one: longshore-coordinator join-token create"
+    )]
+    JoinTokenExpired,
+    #[error(
+        "This join token was revoked. Ask for a new one: longshore-coordinator join-token create"
+    )]
+    JoinTokenRevoked,
+    #[error(
+        "This join token has no uses left. Ask for a new one: longshore-coordinator join-token create"
+    )]
+    JoinTokenUsedUp,
+    #[error("No join token has the id {0}.")]
+    NoSuchJoinToken(String),
+    #[error("A join token with the id {0} exists.")]
+    JoinTokenExists(String),
+    #[error("The container instance {0} has been joined by an agent before.")]
+    HostHasJoined(HostId),
+    #[error("The host {0} is not known to the coordinator. Join it with a new token.")]
+    HostUnknown(HostId),
+    #[error(
+        "The host {0} was deregistered. Remove its identity and join it again with a new token."
+    )]
+    HostDeregistered(HostId),
+    #[error("This join token is for the cluster {allowed}; the host asks to be in {asked}.")]
+    JoinTokenForOtherCluster { allowed: ClusterName, asked: ClusterName },
+    #[error(
+        "The host {host} is in the cluster {current}; deregister it there before it joins {asked}."
+    )]
+    HostInOtherCluster { host: HostId, current: ClusterName, asked: String },
+}

@@ -1,0 +1,302 @@
+//! What is true. One field per kind of thing; `apply` (in `state/`, a file per resource) is the
+//! only way to change it, and recovery is nothing but `apply`.
+//!
+//! Never: a refusal, a clock, an order that depends on chance. Things are kept in arenas under
+//! small slots; ids and names lead to slots; slots are never journaled.
+
+mod arena;
+mod cluster;
+mod definition;
+mod dirty;
+mod group;
+mod host;
+mod setting;
+mod task;
+mod token;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+    index::FastMap,
+    protocol::Epoch,
+};
+
+pub use cluster::{Cluster, ClusterStatus};
+pub use definition::{Definition, DefinitionStatus, Definitions};
+pub use dirty::{EntityKey, Row};
+pub use host::{Host, HostStatus, QueuedOrder};
+pub use setting::AccountSettings;
+pub use task::{Phase, Task, Wish};
+pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
+
+use self::{arena::Arena, dirty::Dirty, group::Groups, token::ClientTokens};
+use super::{event::Event, name::ClusterName, record::TaskRecord};
+
+/// Slots: positions in the arenas, reused after removal, meaningful only inside one process.
+pub type ClusterSlot = u32;
+pub type DefinitionSlot = u32;
+pub type TaskSlot = u32;
+pub use crate::placement::HostSlot;
+
+#[derive(Default)]
+pub struct State {
+    /// The journal's sequence of the batch that was applied last.
+    seq: u64,
+    epoch: Epoch,
+    /// Every epoch this journal has had, by counter: an agent that has seen another one proves
+    /// that the journal went back (design.md rule 3).
+    epochs: BTreeMap<u64, u64>,
+    /// The epoch of the last `recover`: hosts not confirmed since then have tasks to adopt.
+    recovered: Option<Epoch>,
+    clusters: Arena<Cluster>,
+    clusters_by_name: BTreeMap<ClusterName, ClusterSlot>,
+    definitions: Definitions,
+    hosts: Arena<Host>,
+    hosts_by_id: FastMap<HostId, u32>,
+    /// Host ids given to agents that joined, with the clusters their tokens allowed.
+    members: BTreeMap<HostId, Membership>,
+    tasks: Arena<Task>,
+    tasks_by_id: FastMap<TaskId, TaskSlot>,
+    groups: Groups,
+    client_tokens: ClientTokens,
+    join_tokens: JoinTokens,
+    account_settings: AccountSettings,
+    /// Deleted clusters and deregistered hosts, by since when: still described for a while.
+    inactive: BTreeSet<(Timestamp, Forgettable)>,
+    dirty: Dirty,
+    changes: Changes,
+}
+
+/// An agent that joined, whether or not it has registered a host yet.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Membership {
+    pub cluster: Option<ClusterName>,
+    pub joined_at: Timestamp,
+    /// The host was deregistered: its certificate opens nothing any more.
+    pub revoked: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Forgettable {
+    Host(HostId),
+    Cluster(ClusterName),
+}
+
+/// What a batch changed that others must hear of once it is durable.
+#[derive(Default)]
+pub struct Changes {
+    /// Hosts with a new order, digest or acknowledgement.
+    pub hosts: Vec<HostId>,
+    /// Tasks that left the state for the history.
+    pub stopped: Vec<TaskRecord>,
+    /// One line of the log each: (host, what).
+    pub log: Vec<LogLine>,
+}
+
+/// A state change as the operator reads it (design.md rule 13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    pub cluster: Option<ClusterName>,
+    pub host: Option<HostId>,
+    pub task: Option<TaskId>,
+    pub what: String,
+}
+
+impl State {
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether this journal remembers to have had `epoch`.
+    pub fn knows_epoch(&self, epoch: Epoch) -> bool {
+        self.epochs.get(&epoch.counter) == Some(&epoch.incarnation)
+    }
+
+    pub fn recovered(&self) -> Option<Epoch> {
+        self.recovered
+    }
+
+    pub fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.clusters_by_name.get(name).map(|&slot| &self.clusters[slot])
+    }
+
+    pub fn clusters_len(&self) -> usize {
+        self.clusters_by_name.len()
+    }
+
+    pub fn cluster_at(&self, slot: ClusterSlot) -> &Cluster {
+        &self.clusters[slot]
+    }
+
+    /// All clusters in the order of their names, INACTIVE ones included.
+    pub fn clusters_after<'a>(
+        &'a self,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = &'a Cluster> + 'a {
+        let start = match after {
+            Some(name) => std::ops::Bound::Excluded(name.to_owned()),
+            None => std::ops::Bound::Unbounded,
+        };
+        self.clusters_by_name
+            .range::<str, _>((start.as_ref().map(String::as_str), std::ops::Bound::Unbounded))
+            .map(|(_, &slot)| &self.clusters[slot])
+            .collect::<Vec<_>>()
+            .into_iter()
+    }
+
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
+    pub fn definition_at(&self, slot: DefinitionSlot) -> &Definition {
+        self.definitions.at(slot)
+    }
+
+    pub fn host(&self, id: HostId) -> Option<&Host> {
+        self.hosts_by_id.get(&id).map(|&slot| &self.hosts[slot])
+    }
+
+    pub fn host_at(&self, slot: HostSlot) -> &Host {
+        &self.hosts[slot.0]
+    }
+
+    /// The host `id` if it is in `cluster`.
+    pub fn host_in(&self, cluster: &Cluster, id: HostId) -> Option<&Host> {
+        cluster.hosts.get(&id).map(|slot| &self.hosts[slot.0])
+    }
+
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter()
+    }
+
+    pub fn hosts_len(&self) -> usize {
+        self.hosts_by_id.len()
+    }
+
+    pub fn membership(&self, host: HostId) -> Option<&Membership> {
+        self.members.get(&host)
+    }
+
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.tasks_by_id.get(&id).map(|&slot| &self.tasks[slot])
+    }
+
+    pub fn task_at(&self, slot: TaskSlot) -> &Task {
+        &self.tasks[slot]
+    }
+
+    pub fn tasks_len(&self) -> usize {
+        self.tasks_by_id.len()
+    }
+
+    pub fn group_name(&self, group: crate::placement::GroupKey) -> &str {
+        self.groups.name(group)
+    }
+
+    pub fn group_key(&self, name: &str) -> Option<crate::placement::GroupKey> {
+        self.groups.key(name)
+    }
+
+    pub fn client_token(&self, cluster: &ClusterName, token: &str) -> Option<&ClientTokenUse> {
+        self.client_tokens.get(cluster, token)
+    }
+
+    pub(super) fn expired_client_tokens(&self, at: Timestamp) -> Vec<(ClusterName, String)> {
+        self.client_tokens.expired(at)
+    }
+
+    pub fn join_tokens(&self) -> &JoinTokens {
+        &self.join_tokens
+    }
+
+    pub fn account_settings(&self) -> &AccountSettings {
+        &self.account_settings
+    }
+
+    /// Takes what the batches since the last call changed.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Ends a batch: everything applied since the last call has this sequence in the journal.
+    pub fn set_seq(&mut self, seq: u64) {
+        assert!(seq > self.seq, "the journal's sequence only grows");
+        self.seq = seq;
+    }
+
+    /// Makes an event true. `seq` is the batch it belongs to.
+    pub fn apply(&mut self, event: &Event, seq: u64) {
+        match event {
+            Event::EpochStarted { epoch, .. } => self.epoch_started(*epoch),
+            Event::Recovered { epoch, .. } => {
+                self.epoch_started(*epoch);
+                self.recovered = Some(*epoch);
+            }
+            Event::ClusterCreated { name, settings, tags, at } => {
+                self.cluster_created(name, settings, tags, *at);
+            }
+            Event::ClusterUpdated { name, settings } => self.cluster_updated(name, settings),
+            Event::ClusterDeleted { name, at } => self.cluster_deleted(name, *at),
+            Event::ClusterForgotten { name } => self.cluster_forgotten(name),
+            Event::TaskDefinitionRegistered(registered) => self.definition_registered(registered),
+            Event::TaskDefinitionDeregistered { family, revision, at } => {
+                self.definition_deregistered(family, *revision, *at);
+            }
+            Event::TaskDefinitionDeleteRequested { family, revision, at } => {
+                self.definition_delete_requested(family, *revision, *at);
+            }
+            Event::TaskDefinitionDeleted { family, revision } => {
+                self.definition_deleted(family, *revision);
+            }
+            Event::TasksStarted(started) => self.tasks_started(started, seq),
+            Event::TaskStopRequested { task, cause, at } => {
+                self.task_stop_requested(*task, cause, *at, seq);
+            }
+            Event::TaskReported { task, report, at } => {
+                self.task_reported(*task, report, *at, seq);
+            }
+            Event::TaskStopped { task, cause, report, at } => {
+                self.task_stopped(*task, cause, report.as_deref(), *at, seq);
+            }
+            Event::ClientTokensExpired { tokens } => self.client_tokens_expired(tokens),
+            Event::HostJoined { host, cluster, at } => self.host_joined(*host, cluster, *at),
+            Event::HostRegistered(registered) => self.host_registered(registered, seq),
+            Event::HostDrained { host, .. } => self.host_status(*host, HostStatus::Draining),
+            Event::HostActivated { host, .. } => self.host_status(*host, HostStatus::Active),
+            Event::HostDeregistered { host, at } => self.host_deregistered(*host, *at, seq),
+            Event::HostForgotten { host } => self.host_forgotten(*host),
+            Event::HostConnected { host, at } => self.host_connectivity(*host, true, *at),
+            Event::HostDisconnected { host, at, .. } => self.host_connectivity(*host, false, *at),
+            Event::AttributesPut { host, attributes } => self.attributes_put(*host, attributes),
+            Event::AttributesDeleted { host, names } => self.attributes_deleted(*host, names),
+            Event::StopCandidateConfirmed { host, task, generation, cause } => {
+                self.stop_candidate_confirmed(*host, *task, *generation, cause, seq);
+            }
+            Event::Tagged { resource, tags } => self.tagged(resource, tags),
+            Event::Untagged { resource, keys } => self.untagged(resource, keys),
+            Event::AccountSettingPut { scope, name, value } => {
+                self.account_setting_put(scope, name, value);
+            }
+            Event::AccountSettingDeleted { principal, name } => {
+                self.account_setting_deleted(principal, name);
+            }
+            Event::JoinTokenCreated(token) => self.join_token_created(token),
+            Event::JoinTokenUsed { id } => self.join_token_used(id),
+            Event::JoinTokenRevoked { id } => self.join_token_revoked(id),
+            Event::JoinTokensExpired { ids } => self.join_tokens_expired(ids),
+            Event::TaskAdopted(adopted) => self.task_adopted(adopted, seq),
+        }
+    }
+
+    fn epoch_started(&mut self, epoch: Epoch) {
+        self.touch(EntityKey::Meta);
+        self.epoch = epoch;
+        self.epochs.insert(epoch.counter, epoch.incarnation);
+    }
+}

@@ -1,0 +1,244 @@
+//! Task definitions: families and their revisions.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use longshore_common::{
+    clock::Timestamp,
+    protocol::Attribute,
+    task_definition::{Compatibility, TaskDefinition},
+};
+
+use super::{DefinitionSlot, EntityKey, State, arena::Arena};
+use crate::state_machine::{
+    command::Tags, event::TaskDefinitionRegistered, name::Family, record::DefinitionRecord,
+};
+
+pub struct Definition {
+    pub family: Family,
+    pub definition: Arc<TaskDefinition>,
+    pub requires_attributes: Vec<Attribute>,
+    pub compatibilities: Vec<Compatibility>,
+    pub registered_by: Arc<str>,
+    pub registered_at: Timestamp,
+    pub status: DefinitionStatus,
+    pub tags: Tags,
+    /// Tasks of this revision that have not stopped.
+    pub tasks: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum DefinitionStatus {
+    Active,
+    Inactive { deregistered_at: Timestamp },
+    DeleteInProgress { deregistered_at: Timestamp, requested_at: Timestamp },
+}
+
+impl Definition {
+    pub(super) fn record(&self) -> DefinitionRecord {
+        DefinitionRecord {
+            definition: self.definition.clone(),
+            requires_attributes: self.requires_attributes.clone(),
+            compatibilities: self.compatibilities.clone(),
+            registered_by: self.registered_by.to_string(),
+            registered_at: self.registered_at,
+            status: self.status,
+            tags: self.tags.clone(),
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct Definitions {
+    arena: Arena<Definition>,
+    families: BTreeMap<Family, FamilyRevisions>,
+    /// Revisions that wait for their last task to end.
+    deleting: BTreeMap<(Family, u32), DefinitionSlot>,
+}
+
+#[derive(Default)]
+struct FamilyRevisions {
+    /// The highest revision ever given: never given again, even after a deletion.
+    last_revision: u32,
+    revisions: BTreeMap<u32, DefinitionSlot>,
+    active: BTreeMap<u32, DefinitionSlot>,
+}
+
+impl Definitions {
+    pub fn at(&self, slot: DefinitionSlot) -> &Definition {
+        &self.arena[slot]
+    }
+
+    pub fn get(&self, family: &str, revision: u32) -> Option<&Definition> {
+        self.slot(family, revision).map(|slot| &self.arena[slot])
+    }
+
+    pub(super) fn slot(&self, family: &str, revision: u32) -> Option<DefinitionSlot> {
+        self.families.get(family)?.revisions.get(&revision).copied()
+    }
+
+    /// The latest ACTIVE revision, which a family's bare name means.
+    pub fn latest_active(&self, family: &str) -> Option<&Definition> {
+        let (_, &slot) = self.families.get(family)?.active.last_key_value()?;
+        Some(&self.arena[slot])
+    }
+
+    /// The highest revision ever given in a family; 0 when there was none.
+    pub fn last_revision(&self, family: &str) -> u32 {
+        self.families.get(family).map_or(0, |f| f.last_revision)
+    }
+
+    /// Families from `from` on in the order of their names, with whether any revision is ACTIVE.
+    pub fn families_from<'a>(
+        &'a self,
+        from: &str,
+    ) -> impl Iterator<Item = (&'a Family, bool)> + 'a {
+        self.families
+            .range::<str, _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded))
+            .filter(|(_, revisions)| !revisions.revisions.is_empty())
+            .map(|(family, revisions)| (family, !revisions.active.is_empty()))
+    }
+
+    /// The same, from `to` (included) downwards.
+    pub fn families_down_from<'a>(
+        &'a self,
+        to: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Family, bool)> + 'a {
+        let end = match to {
+            Some(name) => std::ops::Bound::Included(name),
+            None => std::ops::Bound::Unbounded,
+        };
+        self.families
+            .range::<str, _>((std::ops::Bound::Unbounded, end))
+            .rev()
+            .filter(|(_, revisions)| !revisions.revisions.is_empty())
+            .map(|(family, revisions)| (family, !revisions.active.is_empty()))
+    }
+
+    /// The revisions of a family, in ascending order.
+    pub fn revisions<'a>(
+        &'a self,
+        family: &str,
+    ) -> impl DoubleEndedIterator<Item = &'a Definition> + 'a {
+        self.families
+            .get(family)
+            .into_iter()
+            .flat_map(|f| f.revisions.values())
+            .map(|&slot| &self.arena[slot])
+    }
+
+    /// Revisions in DELETE_IN_PROGRESS that no task uses any more.
+    pub fn deletable(&self) -> Vec<(Family, u32)> {
+        let unused = |slot: &DefinitionSlot| self.arena[*slot].tasks == 0;
+        self.deleting.iter().filter(|(_, s)| unused(s)).map(|(k, _)| k.clone()).collect()
+    }
+
+    pub(super) fn restore_last_revision(&mut self, family: Family, last: u32) {
+        let revisions = self.families.entry(family).or_default();
+        revisions.last_revision = revisions.last_revision.max(last);
+    }
+
+    pub(super) fn insert(&mut self, record: DefinitionRecord) -> DefinitionSlot {
+        let family: Family =
+            record.definition.family.parse().expect("a registered family has a valid name");
+        let revision = record.definition.revision;
+        let status = record.status;
+        let slot = self.arena.insert(Definition {
+            family: family.clone(),
+            definition: record.definition,
+            requires_attributes: record.requires_attributes,
+            compatibilities: record.compatibilities,
+            registered_by: record.registered_by.into(),
+            registered_at: record.registered_at,
+            status,
+            tags: record.tags,
+            tasks: 0,
+        });
+        let revisions = self.families.entry(family.clone()).or_default();
+        revisions.last_revision = revisions.last_revision.max(revision);
+        revisions.revisions.insert(revision, slot);
+        match status {
+            DefinitionStatus::Active => {
+                revisions.active.insert(revision, slot);
+            }
+            DefinitionStatus::Inactive { .. } => {}
+            DefinitionStatus::DeleteInProgress { .. } => {
+                self.deleting.insert((family, revision), slot);
+            }
+        }
+        slot
+    }
+
+    fn set_status(&mut self, family: &Family, revision: u32, status: DefinitionStatus) {
+        let Some(revisions) = self.families.get_mut(family) else { return };
+        let Some(&slot) = revisions.revisions.get(&revision) else { return };
+        revisions.active.remove(&revision);
+        if matches!(status, DefinitionStatus::DeleteInProgress { .. }) {
+            self.deleting.insert((family.clone(), revision), slot);
+        }
+        self.arena[slot].status = status;
+    }
+
+    fn remove(&mut self, family: &Family, revision: u32) {
+        let Some(revisions) = self.families.get_mut(family) else { return };
+        let Some(slot) = revisions.revisions.remove(&revision) else { return };
+        revisions.active.remove(&revision);
+        self.deleting.remove(&(family.clone(), revision));
+        self.arena.remove(slot);
+    }
+
+    pub(super) fn at_mut(&mut self, slot: DefinitionSlot) -> &mut Definition {
+        &mut self.arena[slot]
+    }
+}
+
+impl State {
+    pub(super) fn definition_registered(&mut self, registered: &TaskDefinitionRegistered) {
+        let definition = &registered.definition;
+        let family: Family =
+            definition.family.parse().expect("a registered family has a valid name");
+        self.touch(EntityKey::Definition(family.clone(), definition.revision));
+        self.touch(EntityKey::Family(family));
+        self.definitions.insert(DefinitionRecord {
+            definition: definition.clone(),
+            requires_attributes: registered.requires_attributes.clone(),
+            compatibilities: registered.compatibilities.clone(),
+            registered_by: registered.registered_by.clone(),
+            registered_at: registered.at,
+            status: DefinitionStatus::Active,
+            tags: registered.tags.clone(),
+        });
+    }
+
+    pub(super) fn definition_deregistered(
+        &mut self,
+        family: &Family,
+        revision: u32,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::Definition(family.clone(), revision));
+        let status = DefinitionStatus::Inactive { deregistered_at: at };
+        self.definitions.set_status(family, revision, status);
+    }
+
+    pub(super) fn definition_delete_requested(
+        &mut self,
+        family: &Family,
+        revision: u32,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::Definition(family.clone(), revision));
+        let deregistered_at = match self.definitions.get(family.as_str(), revision) {
+            Some(Definition { status: DefinitionStatus::Inactive { deregistered_at }, .. }) => {
+                *deregistered_at
+            }
+            _ => at,
+        };
+        let status = DefinitionStatus::DeleteInProgress { deregistered_at, requested_at: at };
+        self.definitions.set_status(family, revision, status);
+    }
+
+    pub(super) fn definition_deleted(&mut self, family: &Family, revision: u32) {
+        self.touch(EntityKey::Definition(family.clone(), revision));
+        self.definitions.remove(family, revision);
+    }
+}

@@ -1,0 +1,226 @@
+//! What changed since the last checkpoint, and the log lines of a batch.
+//!
+//! A checkpoint is incremental and of one moment: `begin_capture` fixes the moment, slices encode
+//! what had changed until then, and an entity that is about to change first is encoded as it was.
+
+use std::fmt;
+
+use longshore_common::{
+    id::{HostId, TaskId},
+    index::FastSet,
+};
+
+use super::{Forgettable, LogLine, State};
+use crate::state_machine::{
+    command::SettingScope,
+    name::{ClusterName, Family},
+    record::{self, Record},
+};
+
+/// Names one row of a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntityKey {
+    Meta,
+    Cluster(ClusterName),
+    Definition(Family, u32),
+    Family(Family),
+    Member(HostId),
+    Host(HostId),
+    Task(TaskId),
+    ClientToken(ClusterName, String),
+    JoinToken(String),
+    Setting(SettingScope, String),
+}
+
+/// A row to write; without a value, one to delete.
+pub struct Row {
+    pub kind: u8,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+pub(super) struct Dirty {
+    changed: FastSet<EntityKey>,
+    capture: Option<Capture>,
+}
+
+struct Capture {
+    pending: FastSet<EntityKey>,
+    rows: Vec<Row>,
+}
+
+impl State {
+    /// Must be called before an entity changes, appears or goes.
+    pub(super) fn touch(&mut self, key: EntityKey) {
+        let must_capture =
+            self.dirty.capture.as_mut().is_some_and(|capture| capture.pending.remove(&key));
+        if must_capture {
+            let row = self.row(&key);
+            let capture = self.dirty.capture.as_mut().expect("checked above");
+            capture.rows.push(row);
+        }
+        self.dirty.changed.insert(key);
+    }
+
+    /// How many entities the next checkpoint would write.
+    pub fn changed_len(&self) -> usize {
+        self.dirty.changed.len()
+    }
+
+    /// Fixes the moment of a checkpoint: the state as it is now, at [`State::seq`].
+    pub fn begin_capture(&mut self) {
+        assert!(self.dirty.capture.is_none(), "one checkpoint at a time");
+        let pending = std::mem::take(&mut self.dirty.changed);
+        let rows = Vec::with_capacity(pending.len());
+        self.dirty.capture = Some(Capture { pending, rows });
+    }
+
+    /// Encodes up to `count` entities; the rows of the whole checkpoint once all are encoded.
+    pub fn capture_slice(&mut self, count: usize) -> Option<Vec<Row>> {
+        let mut capture = self.dirty.capture.take().expect("a capture was begun");
+        let slice: Vec<EntityKey> = capture.pending.iter().take(count).cloned().collect();
+        for key in slice {
+            capture.pending.remove(&key);
+            capture.rows.push(self.row(&key));
+        }
+        if capture.pending.is_empty() {
+            return Some(capture.rows);
+        }
+        self.dirty.capture = Some(capture);
+        None
+    }
+
+    fn row(&self, key: &EntityKey) -> Row {
+        let (kind, bytes) = record::key_bytes(key);
+        let value = self.record_of(key).map(|record| record::encode(&record));
+        Row { kind, key: bytes, value }
+    }
+
+    fn record_of(&self, key: &EntityKey) -> Option<Record> {
+        match key {
+            EntityKey::Meta => Some(Record::Meta(record::MetaRecord {
+                epoch: self.epoch,
+                epochs: self.epochs.clone(),
+                recovered: self.recovered,
+            })),
+            EntityKey::Cluster(name) => {
+                let &slot = self.clusters_by_name.get(name)?;
+                Some(Record::Cluster(self.clusters[slot].record()))
+            }
+            EntityKey::Definition(family, revision) => {
+                let definition = self.definitions.get(family.as_str(), *revision)?;
+                Some(Record::Definition(definition.record()))
+            }
+            EntityKey::Family(family) => Some(Record::Family {
+                family: family.clone(),
+                last_revision: self.definitions.last_revision(family.as_str()),
+            }),
+            EntityKey::Member(host) => {
+                let membership = self.members.get(host)?.clone();
+                Some(Record::Member { host: *host, membership })
+            }
+            EntityKey::Host(host) => Some(Record::Host(Box::new(self.host(*host)?.record(self)))),
+            EntityKey::Task(task) => Some(Record::Task(Box::new(self.task(*task)?.record(self)))),
+            EntityKey::ClientToken(cluster, token) => {
+                let token_use = self.client_tokens.get(cluster, token)?.clone();
+                let cluster = cluster.clone();
+                Some(Record::ClientToken(record::ClientTokenRecord { cluster, token_use }))
+            }
+            EntityKey::JoinToken(id) => Some(Record::JoinToken(self.join_tokens.get(id)?.clone())),
+            EntityKey::Setting(scope, name) => Some(Record::Setting {
+                value: self.account_settings.get(scope, name)?.to_owned(),
+                scope: scope.clone(),
+                name: name.clone(),
+            }),
+        }
+    }
+
+    /// Puts a checkpoint's row back. Rows come in the order of their kinds.
+    pub fn restore(&mut self, record: Record) {
+        match record {
+            Record::Meta(meta) => {
+                self.epoch = meta.epoch;
+                self.epochs = meta.epochs;
+                self.recovered = meta.recovered;
+            }
+            Record::Cluster(cluster) => self.insert_cluster(cluster),
+            Record::Definition(definition) => {
+                self.definitions.insert(definition);
+            }
+            Record::Family { family, last_revision } => {
+                self.definitions.restore_last_revision(family, last_revision);
+            }
+            Record::Member { host, membership } => {
+                self.members.insert(host, membership);
+            }
+            Record::Host(host) => self.insert_host(*host),
+            Record::Task(task) => self.restore_task(*task),
+            Record::ClientToken(token) => self.restore_client_token(token),
+            Record::JoinToken(token) => self.join_tokens.insert(token),
+            Record::Setting { scope, name, value } => {
+                self.account_settings.insert(scope, name, value);
+            }
+        }
+    }
+
+    /// Ends a restore or replay: what is volatile starts empty, and nothing counts as changed
+    /// but what the replayed tail changed.
+    pub fn recovered_at(&mut self, seq: u64) {
+        self.seq = seq;
+        self.changes = super::Changes::default();
+        for id in self.hosts_by_id.values().copied().collect::<Vec<_>>() {
+            self.hosts[id].queue.clear();
+        }
+    }
+
+    pub(super) fn log(&mut self, to: LogTo, what: impl fmt::Display) {
+        let LogTo { cluster, host, task } = to;
+        self.changes.log.push(LogLine { cluster, host, task, what: what.to_string() });
+    }
+
+    /// Deleted clusters and hosts that nobody needs to see any more.
+    pub(crate) fn forgettable(
+        &self,
+        before: longshore_common::clock::Timestamp,
+    ) -> (Vec<ClusterName>, Vec<HostId>) {
+        let due = self.inactive.iter().take_while(|(since, _)| *since < before);
+        let (mut clusters, mut hosts) = (Vec::new(), Vec::new());
+        for (_, what) in due {
+            match what {
+                Forgettable::Host(host) => hosts.push(*host),
+                // After its hosts, which refer to it.
+                Forgettable::Cluster(name) if self.cluster_has_hosts(name) => {}
+                Forgettable::Cluster(name) => clusters.push(name.clone()),
+            }
+        }
+        (clusters, hosts)
+    }
+}
+
+impl State {
+    fn cluster_has_hosts(&self, name: &ClusterName) -> bool {
+        self.cluster(name.as_str()).is_some_and(|cluster| !cluster.hosts.is_empty())
+    }
+}
+
+/// What a log line is about.
+pub(super) struct LogTo {
+    cluster: Option<ClusterName>,
+    host: Option<HostId>,
+    task: Option<TaskId>,
+}
+
+impl LogTo {
+    pub(super) fn cluster(cluster: &ClusterName) -> Self {
+        LogTo { cluster: Some(cluster.clone()), host: None, task: None }
+    }
+
+    pub(super) fn host(cluster: &ClusterName, host: HostId) -> Self {
+        LogTo { cluster: Some(cluster.clone()), host: Some(host), task: None }
+    }
+
+    pub(super) fn task(cluster: &ClusterName, host: HostId, task: TaskId) -> Self {
+        LogTo { cluster: Some(cluster.clone()), host: Some(host), task: Some(task) }
+    }
+}

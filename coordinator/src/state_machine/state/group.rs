@@ -1,0 +1,54 @@
+//! Task groups, interned: placement counts per group, and a name is stored once.
+
+use std::sync::Arc;
+
+use longshore_common::index::FastMap;
+
+use super::arena::Arena;
+use crate::placement::GroupKey;
+
+#[derive(Default)]
+pub(super) struct Groups {
+    by_name: FastMap<Arc<str>, u32>,
+    groups: Arena<Group>,
+}
+
+struct Group {
+    name: Arc<str>,
+    tasks: u32,
+}
+
+impl Groups {
+    pub(super) fn key(&self, name: &str) -> Option<GroupKey> {
+        self.by_name.get(name).map(|&slot| GroupKey(slot))
+    }
+
+    pub(super) fn name(&self, key: GroupKey) -> &str {
+        &self.groups[key.0].name
+    }
+
+    /// Counts one task more in the group, which is made if need be.
+    pub(super) fn join(&mut self, name: &str) -> GroupKey {
+        let slot = match self.by_name.get(name) {
+            Some(&slot) => slot,
+            None => {
+                let name: Arc<str> = name.into();
+                let slot = self.groups.insert(Group { name: name.clone(), tasks: 0 });
+                self.by_name.insert(name, slot);
+                slot
+            }
+        };
+        self.groups[slot].tasks += 1;
+        GroupKey(slot)
+    }
+
+    /// Counts one task less; a group without tasks is forgotten.
+    pub(super) fn leave(&mut self, key: GroupKey) {
+        let group = &mut self.groups[key.0];
+        group.tasks -= 1;
+        if group.tasks == 0 {
+            let group = self.groups.remove(key.0);
+            self.by_name.remove(&group.name);
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! Container instances: what they offer, whether their agent is heard, and the orders on their way.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+    protocol::{Attribute, Desired, DesiredDigest, ReportPosition, Versions},
+    resources::Capacity,
+    task::StopCause,
+};
+
+use super::{ClusterSlot, EntityKey, Forgettable, Membership, State, TaskSlot, dirty::LogTo};
+use crate::{
+    placement::{Eligibility, HostOffer, HostSlot},
+    state_machine::{
+        command::Tags,
+        event::{AgentPlace, HostRegistered},
+        record::HostRecord,
+    },
+};
+
+/// Orders kept for resending. A host that falls further behind gets a manifest instead.
+pub(super) const QUEUED_ORDERS_MAX: usize = 4096;
+
+pub struct Host {
+    pub id: HostId,
+    pub slot: HostSlot,
+    pub cluster: ClusterSlot,
+    pub status: HostStatus,
+    pub capacity: Capacity,
+    /// As registered; the next registration replaces them.
+    pub attributes: Vec<Attribute>,
+    /// By PutAttributes; they stay.
+    pub custom_attributes: Vec<Attribute>,
+    pub tags: Tags,
+    pub versions: Versions,
+    pub instance_id: Option<String>,
+    /// Absent while no agent has registered as this host.
+    pub agent: Option<AgentPlace>,
+    pub registered_at: Timestamp,
+    pub connected: bool,
+    /// When `connected` last changed.
+    pub connectivity_at: Timestamp,
+    /// ECS's `version`: one more at every change that is shown.
+    pub version: u64,
+
+    /// Every task here that has not stopped.
+    pub tasks: BTreeMap<TaskId, TaskSlot>,
+    pub running_tasks: u32,
+    pub pending_tasks: u32,
+    /// Of what is desired of this host, for the agent to compare.
+    pub digest: DesiredDigest,
+    /// Number of the last order given; journaled, never reset.
+    pub last_order: u64,
+    /// Orders that the agent may not have: volatile, rebuilt by a manifest after a restart.
+    pub queue: VecDeque<QueuedOrder>,
+    /// The journal's sequence of the last change that a poll of this host shows.
+    pub changed_seq: u64,
+    /// The last report that was taken; volatile, agents repeat what is not acknowledged.
+    pub reports_taken: Option<ReportPosition>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum HostStatus {
+    Active,
+    Draining,
+    /// Deregistered; still described for a while.
+    Inactive {
+        since: Timestamp,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuedOrder {
+    pub order: u64,
+    pub task: TaskId,
+    pub generation: u32,
+    /// Absent: run it; its content is the task's own.
+    pub stop: Option<StopCause>,
+}
+
+impl Host {
+    pub fn is_registered(&self) -> bool {
+        !matches!(self.status, HostStatus::Inactive { .. })
+    }
+
+    /// The value of a registered or custom attribute; `Some(None)` when it has no value.
+    pub fn attribute(&self, name: &str) -> Option<Option<&str>> {
+        self.all_attributes().find(|a| a.name == name).map(|a| a.value.as_deref())
+    }
+
+    /// Custom attributes win over registered ones of the same name.
+    pub fn all_attributes(&self) -> impl Iterator<Item = &Attribute> {
+        let overridden =
+            |name: &str| self.custom_attributes.iter().any(|custom| custom.name == name);
+        self.attributes.iter().filter(move |a| !overridden(&a.name)).chain(&self.custom_attributes)
+    }
+
+    fn eligibility(&self) -> Eligibility {
+        Eligibility { active: self.status == HostStatus::Active, connected: self.connected }
+    }
+
+    pub(super) fn record(&self, state: &State) -> HostRecord {
+        HostRecord {
+            id: self.id,
+            cluster: state.cluster_at(self.cluster).name.clone(),
+            status: self.status,
+            capacity: self.capacity.clone(),
+            attributes: self.attributes.clone(),
+            custom_attributes: self.custom_attributes.clone(),
+            tags: self.tags.clone(),
+            versions: self.versions.clone(),
+            instance_id: self.instance_id.clone(),
+            agent: self.agent.clone(),
+            registered_at: self.registered_at,
+            connected: self.connected,
+            connectivity_at: self.connectivity_at,
+            version: self.version,
+            last_order: self.last_order,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn host_registered(&mut self, registered: &HostRegistered, seq: u64) {
+        self.touch(EntityKey::Host(registered.host));
+        self.log(
+            LogTo::host(&registered.cluster, registered.host),
+            format_args!(
+                "container instance registered with {} CPU units and {} MiB",
+                registered.capacity.cpu.0, registered.capacity.memory.0
+            ),
+        );
+        let Some(&slot) = self.hosts_by_id.get(&registered.host) else {
+            self.insert_host(HostRecord {
+                id: registered.host,
+                cluster: registered.cluster.clone(),
+                status: HostStatus::Active,
+                capacity: registered.capacity.clone(),
+                attributes: registered.attributes.clone(),
+                custom_attributes: Vec::new(),
+                tags: registered.tags.clone(),
+                versions: registered.versions.clone(),
+                instance_id: registered.instance_id.clone(),
+                agent: registered.agent.clone(),
+                registered_at: registered.at,
+                connected: false,
+                connectivity_at: registered.at,
+                version: 1,
+                last_order: 0,
+            });
+            self.host_changed(registered.host, seq);
+            return;
+        };
+        let host = &mut self.hosts[slot];
+        let was_registered = host.is_registered();
+        if let HostStatus::Inactive { since } = host.status {
+            self.inactive.remove(&(since, Forgettable::Host(registered.host)));
+            host.status = HostStatus::Active;
+        }
+        host.capacity = registered.capacity.clone();
+        host.attributes = registered.attributes.clone();
+        host.tags.extend(registered.tags.clone());
+        host.versions = registered.versions.clone();
+        host.instance_id = registered.instance_id.clone();
+        if registered.agent.is_some() {
+            host.agent = registered.agent.clone();
+        }
+        host.version += 1;
+        let cluster = &mut self.clusters[host.cluster];
+        if !was_registered {
+            cluster.registered_hosts += 1;
+        }
+        cluster.index.set_capacity(host.slot, &host.capacity);
+        self.reindex_attributes(registered.host);
+        self.reindex_eligibility(registered.host);
+        self.host_changed(registered.host, seq);
+    }
+
+    pub(super) fn insert_host(&mut self, record: HostRecord) {
+        let cluster = self.cluster_slot(&record.cluster);
+        let id = record.id;
+        let slot = self.hosts.insert(Host {
+            id,
+            slot: HostSlot(0),
+            cluster,
+            status: record.status,
+            capacity: record.capacity,
+            attributes: record.attributes,
+            custom_attributes: record.custom_attributes,
+            tags: record.tags,
+            versions: record.versions,
+            instance_id: record.instance_id,
+            agent: record.agent,
+            registered_at: record.registered_at,
+            connected: record.connected,
+            connectivity_at: record.connectivity_at,
+            version: record.version,
+            tasks: BTreeMap::new(),
+            running_tasks: 0,
+            pending_tasks: 0,
+            digest: DesiredDigest::default(),
+            last_order: record.last_order,
+            queue: VecDeque::new(),
+            changed_seq: 0,
+            reports_taken: None,
+        });
+        self.hosts_by_id.insert(id, slot);
+        let host = &mut self.hosts[slot];
+        host.slot = HostSlot(slot);
+        let attributes: Vec<Attribute> = host.all_attributes().cloned().collect();
+        if let HostStatus::Inactive { since } = host.status {
+            self.inactive.insert((since, Forgettable::Host(id)));
+        }
+        let cluster = &mut self.clusters[cluster];
+        cluster.hosts.insert(id, host.slot);
+        if host.is_registered() {
+            cluster.registered_hosts += 1;
+        }
+        cluster.index.insert(
+            host.slot,
+            HostOffer {
+                capacity: &host.capacity,
+                attributes: &attributes,
+                eligibility: host.eligibility(),
+            },
+        );
+    }
+
+    pub(super) fn host_status(&mut self, id: HostId, status: HostStatus) {
+        self.touch(EntityKey::Host(id));
+        let slot = self.hosts_by_id[&id];
+        let host = &mut self.hosts[slot];
+        host.status = status;
+        host.version += 1;
+        let to = LogTo::host(&self.clusters[host.cluster].name, id);
+        self.log(
+            to,
+            match status {
+                HostStatus::Active => "container instance is ACTIVE",
+                HostStatus::Draining => "container instance is DRAINING",
+                HostStatus::Inactive { .. } => "container instance is INACTIVE",
+            },
+        );
+        self.reindex_eligibility(id);
+    }
+
+    pub(super) fn host_deregistered(&mut self, id: HostId, at: Timestamp, seq: u64) {
+        self.host_status(id, HostStatus::Inactive { since: at });
+        self.touch(EntityKey::Member(id));
+        self.inactive.insert((at, Forgettable::Host(id)));
+        let slot = self.hosts_by_id[&id];
+        let host = &mut self.hosts[slot];
+        host.connected = false;
+        host.connectivity_at = at;
+        host.queue.clear();
+        let cluster = &mut self.clusters[host.cluster];
+        cluster.registered_hosts -= 1;
+        let membership = self.members.entry(id).or_insert(Membership {
+            cluster: Some(cluster.name.clone()),
+            joined_at: at,
+            revoked: true,
+        });
+        membership.revoked = true;
+        self.host_changed(id, seq);
+    }
+
+    pub(super) fn host_forgotten(&mut self, id: HostId) {
+        self.touch(EntityKey::Host(id));
+        let Some(slot) = self.hosts_by_id.remove(&id) else { return };
+        let host = self.hosts.remove(slot);
+        if let HostStatus::Inactive { since } = host.status {
+            self.inactive.remove(&(since, Forgettable::Host(id)));
+        }
+        let cluster = &mut self.clusters[host.cluster];
+        cluster.hosts.remove(&id);
+        cluster.index.remove(HostSlot(slot));
+    }
+
+    pub(super) fn host_connectivity(&mut self, id: HostId, connected: bool, at: Timestamp) {
+        self.touch(EntityKey::Host(id));
+        let slot = self.hosts_by_id[&id];
+        let host = &mut self.hosts[slot];
+        host.connected = connected;
+        host.connectivity_at = at;
+        host.version += 1;
+        let to = LogTo::host(&self.clusters[host.cluster].name, id);
+        self.log(to, if connected { "agent connected" } else { "agent disconnected" });
+        self.reindex_eligibility(id);
+    }
+
+    pub(super) fn attributes_put(&mut self, id: HostId, attributes: &[Attribute]) {
+        self.touch(EntityKey::Host(id));
+        let slot = self.hosts_by_id[&id];
+        let host = &mut self.hosts[slot];
+        for attribute in attributes {
+            host.custom_attributes.retain(|a| a.name != attribute.name);
+            host.custom_attributes.push(attribute.clone());
+        }
+        host.custom_attributes.sort();
+        host.version += 1;
+        self.reindex_attributes(id);
+    }
+
+    pub(super) fn attributes_deleted(&mut self, id: HostId, names: &[String]) {
+        self.touch(EntityKey::Host(id));
+        let slot = self.hosts_by_id[&id];
+        let host = &mut self.hosts[slot];
+        host.custom_attributes.retain(|a| !names.contains(&a.name));
+        host.attributes.retain(|a| !names.contains(&a.name));
+        host.version += 1;
+        self.reindex_attributes(id);
+    }
+
+    pub(super) fn stop_candidate_confirmed(
+        &mut self,
+        host: HostId,
+        task: TaskId,
+        generation: u32,
+        cause: &StopCause,
+        seq: u64,
+    ) {
+        let slot = self.hosts_by_id[&host];
+        self.give_order(HostSlot(slot), task, generation, Some(cause.clone()), seq);
+    }
+
+    /// Numbers an order and queues it for the host's next poll.
+    pub(super) fn give_order(
+        &mut self,
+        slot: HostSlot,
+        task: TaskId,
+        generation: u32,
+        stop: Option<StopCause>,
+        seq: u64,
+    ) {
+        let id = self.hosts[slot.0].id;
+        self.touch(EntityKey::Host(id));
+        let host = &mut self.hosts[slot.0];
+        host.last_order += 1;
+        if host.queue.len() == QUEUED_ORDERS_MAX {
+            host.queue.pop_front();
+        }
+        host.queue.push_back(QueuedOrder { order: host.last_order, task, generation, stop });
+        self.host_changed(id, seq);
+    }
+
+    /// Replaces or removes what the digest counts for one task.
+    pub(super) fn desire(
+        &mut self,
+        slot: HostSlot,
+        task: TaskId,
+        generation: u32,
+        from: Option<Desired>,
+        to: Option<Desired>,
+    ) {
+        let digest = &mut self.hosts[slot.0].digest;
+        if let Some(desired) = from {
+            digest.remove(task, generation, desired);
+        }
+        if let Some(desired) = to {
+            digest.add(task, generation, desired);
+        }
+    }
+
+    /// The agent's ledger holds every order up to `order`: they need not be sent again.
+    pub fn orders_taken(&mut self, id: HostId, order: u64) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        let queue = &mut self.hosts[slot].queue;
+        while queue.front().is_some_and(|queued| queued.order <= order) {
+            queue.pop_front();
+        }
+    }
+
+    /// Every report up to `position` was taken and may be acknowledged once this is durable.
+    pub fn reports_taken(&mut self, id: HostId, position: ReportPosition, seq: u64) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        self.hosts[slot].reports_taken = Some(position);
+        self.host_changed(id, seq);
+    }
+
+    pub(super) fn host_changed(&mut self, id: HostId, seq: u64) {
+        let slot = self.hosts_by_id[&id];
+        let host = &mut self.hosts[slot];
+        host.changed_seq = host.changed_seq.max(seq);
+        if self.changes.hosts.last() != Some(&id) {
+            self.changes.hosts.push(id);
+        }
+    }
+
+    fn reindex_attributes(&mut self, id: HostId) {
+        let host = &self.hosts[self.hosts_by_id[&id]];
+        let attributes: Vec<Attribute> = host.all_attributes().cloned().collect();
+        self.clusters[host.cluster].index.set_attributes(host.slot, &attributes);
+    }
+
+    fn reindex_eligibility(&mut self, id: HostId) {
+        let host = &self.hosts[self.hosts_by_id[&id]];
+        let eligibility = host.eligibility();
+        self.clusters[host.cluster].index.set_eligibility(host.slot, eligibility);
+    }
+}

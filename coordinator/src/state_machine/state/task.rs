@@ -1,0 +1,408 @@
+//! Tasks from their start until they stop; then they are history.
+
+use std::sync::Arc;
+
+use longshore_common::{
+    clock::Timestamp,
+    id::TaskId,
+    protocol::{ContainerId, Desired, ReportedPhase, TaskReport},
+    resources::Demand,
+    task::{StopCause, TaskOverride},
+};
+
+use super::{ClusterSlot, DefinitionSlot, EntityKey, State, cluster::shared, dirty::LogTo};
+use crate::{
+    placement::{GroupKey, HostSlot},
+    state_machine::{
+        command::{Resource, Tags},
+        event::{TaskAdopted, TasksStarted},
+        record::{TaskEnd, TaskRecord},
+    },
+};
+
+pub struct Task {
+    pub id: TaskId,
+    pub cluster: ClusterSlot,
+    pub host: HostSlot,
+    pub definition: DefinitionSlot,
+    pub group: GroupKey,
+    pub generation: u32,
+    /// ECS's `version`: one more at every change that is shown.
+    pub version: u32,
+    pub wish: Wish,
+    pub phase: Phase,
+    pub created_at: Timestamp,
+    /// Shared by the tasks of one decision.
+    pub demand: Arc<Demand>,
+    pub overrides: Arc<TaskOverride>,
+    pub tags: Arc<Tags>,
+    pub started_by: Option<Arc<str>>,
+    pub containers: Box<[ContainerId]>,
+    /// The agent's latest word.
+    pub report: Option<Box<TaskReport>>,
+}
+
+/// What the coordinator wants of a task; only ever goes from run to stop.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Wish {
+    Run,
+    Stop { cause: StopCause, at: Timestamp },
+}
+
+impl Wish {
+    pub fn desired(&self) -> Desired {
+        match self {
+            Wish::Run => Desired::Run,
+            Wish::Stop { .. } => Desired::Stop,
+        }
+    }
+}
+
+/// How far a task is, as its agent reported; only ever moves down this list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Phase {
+    Pending,
+    Activating,
+    Running { started_at: Timestamp },
+    Stopping { started_at: Option<Timestamp>, stopping_at: Timestamp },
+}
+
+impl Phase {
+    /// Where a report moves a task; `None` when it says nothing new.
+    fn after(self, reported: &ReportedPhase, at: Timestamp) -> Option<Phase> {
+        match (self, reported) {
+            (Phase::Pending, ReportedPhase::Activating) => Some(Phase::Activating),
+            (Phase::Pending | Phase::Activating, ReportedPhase::Running) => {
+                Some(Phase::Running { started_at: at })
+            }
+            (Phase::Pending | Phase::Activating, ReportedPhase::Stopping(_)) => {
+                Some(Phase::Stopping { started_at: None, stopping_at: at })
+            }
+            (Phase::Running { started_at }, ReportedPhase::Stopping(_)) => {
+                Some(Phase::Stopping { started_at: Some(started_at), stopping_at: at })
+            }
+            (_, ReportedPhase::Stopped(_))
+            | (_, ReportedPhase::Pending)
+            | (Phase::Activating, ReportedPhase::Activating)
+            | (Phase::Running { .. }, ReportedPhase::Activating | ReportedPhase::Running)
+            | (
+                Phase::Stopping { .. },
+                ReportedPhase::Activating | ReportedPhase::Running | ReportedPhase::Stopping(_),
+            ) => None,
+        }
+    }
+
+    pub fn started_at(self) -> Option<Timestamp> {
+        match self {
+            Phase::Pending | Phase::Activating => None,
+            Phase::Running { started_at } => Some(started_at),
+            Phase::Stopping { started_at, .. } => started_at,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Pending => "PENDING",
+            Phase::Activating => "ACTIVATING",
+            Phase::Running { .. } => "RUNNING",
+            Phase::Stopping { .. } => "STOPPING",
+        }
+    }
+}
+
+/// Which of ECS's counters a task is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Counted {
+    Pending,
+    Running,
+    Neither,
+}
+
+impl Task {
+    fn counted(&self) -> Counted {
+        match self.phase {
+            Phase::Pending | Phase::Activating => Counted::Pending,
+            Phase::Running { .. } => Counted::Running,
+            Phase::Stopping { .. } => Counted::Neither,
+        }
+    }
+
+    pub fn record(&self, state: &State) -> TaskRecord {
+        let definition = state.definition_at(self.definition);
+        TaskRecord {
+            id: self.id,
+            cluster: state.cluster_at(self.cluster).name.clone(),
+            host: state.host_at(self.host).id,
+            family: definition.family.clone(),
+            revision: definition.definition.revision,
+            group: state.group_name(self.group).to_owned(),
+            generation: self.generation,
+            version: self.version,
+            wish: self.wish.clone(),
+            phase: self.phase,
+            created_at: self.created_at,
+            demand: (*self.demand).clone(),
+            overrides: (*self.overrides).clone(),
+            tags: (*self.tags).clone(),
+            started_by: self.started_by.as_deref().map(str::to_owned),
+            containers: self.containers.to_vec(),
+            report: self.report.as_deref().cloned(),
+            end: None,
+        }
+    }
+}
+
+impl State {
+    pub(super) fn tasks_started(&mut self, started: &TasksStarted, seq: u64) {
+        let demand = Arc::new(started.demand.clone());
+        let overrides = Arc::new(started.overrides.clone());
+        let tags = Arc::new(started.tags.clone());
+        let started_by = started.started_by.as_deref().map(shared);
+        for placed in &started.tasks {
+            let task = Task {
+                id: placed.task,
+                cluster: self.cluster_slot(&started.cluster),
+                host: HostSlot(self.hosts_by_id[&placed.host]),
+                definition: self
+                    .definitions
+                    .slot(started.family.as_str(), started.revision)
+                    .expect("a task starts from a registered definition"),
+                group: self.groups.join(&started.group),
+                generation: 1,
+                version: 1,
+                wish: Wish::Run,
+                phase: Phase::Pending,
+                created_at: started.at,
+                demand: demand.clone(),
+                overrides: overrides.clone(),
+                tags: tags.clone(),
+                started_by: started_by.clone(),
+                containers: placed.containers.clone().into(),
+                report: None,
+            };
+            let host = task.host;
+            self.touch(EntityKey::Task(placed.task));
+            self.insert_task(task);
+            self.give_order(host, placed.task, 1, None, seq);
+            self.log(
+                LogTo::task(&started.cluster, placed.host, placed.task),
+                format_args!("task of {}:{} placed", started.family, started.revision),
+            );
+        }
+        if let Some(token) = &started.client_token {
+            let tasks = started.tasks.iter().map(|placed| placed.task).collect();
+            self.client_token_used(&started.cluster, token, tasks, started.at);
+        }
+    }
+
+    /// Puts a task into every index, without an order.
+    pub(super) fn insert_task(&mut self, task: Task) {
+        let (id, cluster, host) = (task.id, task.cluster, task.host);
+        self.definitions.at_mut(task.definition).tasks += 1;
+        self.clusters[cluster].index.reserve(host, &task.demand, task.group);
+        self.desire(host, id, task.generation, None, Some(task.wish.desired()));
+        self.count(&task, 1);
+        let slot = self.tasks.insert(task);
+        self.tasks_by_id.insert(id, slot);
+        self.clusters[cluster].tasks.insert(id, slot);
+        self.hosts[host.0].tasks.insert(id, slot);
+    }
+
+    pub(super) fn restore_task(&mut self, record: TaskRecord) {
+        let definition = self
+            .definitions
+            .slot(record.family.as_str(), record.revision)
+            .expect("a definition outlives its tasks");
+        let task = Task {
+            id: record.id,
+            cluster: self.cluster_slot(&record.cluster),
+            host: HostSlot(self.hosts_by_id[&record.host]),
+            definition,
+            group: self.groups.join(&record.group),
+            generation: record.generation,
+            version: record.version,
+            wish: record.wish,
+            phase: record.phase,
+            created_at: record.created_at,
+            demand: Arc::new(record.demand),
+            overrides: Arc::new(record.overrides),
+            tags: Arc::new(record.tags),
+            started_by: record.started_by.as_deref().map(shared),
+            containers: record.containers.into(),
+            report: record.report.map(Box::new),
+        };
+        self.insert_task(task);
+    }
+
+    /// A task that a host runs and an older journal does not know (after `recover`).
+    pub(super) fn task_adopted(&mut self, adopted: &TaskAdopted, seq: u64) {
+        let record = adopted.record.clone();
+        let (id, cluster, host) = (record.id, record.cluster.clone(), record.host);
+        self.touch(EntityKey::Task(id));
+        self.restore_task(record);
+        self.host_changed(host, seq);
+        self.log(LogTo::task(&cluster, host, id), "task adopted from its host");
+    }
+
+    pub(super) fn task_stop_requested(
+        &mut self,
+        id: TaskId,
+        cause: &StopCause,
+        at: Timestamp,
+        seq: u64,
+    ) {
+        let Some(&slot) = self.tasks_by_id.get(&id) else { return };
+        self.touch(EntityKey::Task(id));
+        let task = &mut self.tasks[slot];
+        let (host, generation, from) = (task.host, task.generation, task.wish.desired());
+        task.wish = Wish::Stop { cause: cause.clone(), at };
+        task.version += 1;
+        self.desire(host, id, generation, Some(from), Some(Desired::Stop));
+        self.give_order(host, id, generation, Some(cause.clone()), seq);
+        let to = self.log_to_task(slot);
+        self.log(to, format_args!("task is to stop: {}", cause.reason));
+    }
+
+    pub(super) fn task_reported(
+        &mut self,
+        id: TaskId,
+        report: &TaskReport,
+        at: Timestamp,
+        _seq: u64,
+    ) {
+        let Some(&slot) = self.tasks_by_id.get(&id) else { return };
+        self.touch(EntityKey::Task(id));
+        self.uncount(slot);
+        let task = &mut self.tasks[slot];
+        let next = task.phase.after(&report.phase, at);
+        if let Some(next) = next {
+            task.phase = next;
+        }
+        task.version += 1;
+        task.report = Some(Box::new(report.clone()));
+        self.recount(slot);
+        if let Some(next) = next {
+            let to = self.log_to_task(slot);
+            self.log(to, format_args!("task is {}", next.name()));
+        }
+    }
+
+    pub(super) fn task_stopped(
+        &mut self,
+        id: TaskId,
+        cause: &StopCause,
+        report: Option<&TaskReport>,
+        at: Timestamp,
+        seq: u64,
+    ) {
+        let Some(&slot) = self.tasks_by_id.get(&id) else { return };
+        self.touch(EntityKey::Task(id));
+        let to = self.log_to_task(slot);
+        self.log(to, format_args!("task is STOPPED: {}", cause.reason));
+        self.uncount(slot);
+        let task = &self.tasks[slot];
+        let mut record = task.record(self);
+        record.version += 1;
+        if let Some(report) = report {
+            record.report = Some(report.clone());
+        }
+        // StopTask's documentation: the tags of a task go when it stops.
+        record.tags.clear();
+        let definition = self.definition_at(task.definition);
+        record.end = Some(TaskEnd {
+            at,
+            cause: cause.clone(),
+            containers: definition.definition.spec.container_definitions.clone(),
+            host_connected: self.host_at(task.host).connected,
+        });
+        self.changes.stopped.push(record);
+        self.remove_task(slot, seq);
+    }
+
+    fn remove_task(&mut self, slot: u32, seq: u64) {
+        let task = self.tasks.remove(slot);
+        self.tasks_by_id.remove(&task.id);
+        self.definitions.at_mut(task.definition).tasks -= 1;
+        let cluster = &mut self.clusters[task.cluster];
+        cluster.tasks.remove(&task.id);
+        cluster.index.release(task.host, &task.demand, task.group);
+        self.hosts[task.host.0].tasks.remove(&task.id);
+        self.desire(task.host, task.id, task.generation, Some(task.wish.desired()), None);
+        let host = self.hosts[task.host.0].id;
+        self.host_changed(host, seq);
+        self.groups.leave(task.group);
+    }
+
+    pub(super) fn tagged(&mut self, resource: &Resource, tags: &Tags) {
+        if let Some(held) = self.tags_mut(resource) {
+            held.extend(tags.clone());
+        }
+    }
+
+    pub(super) fn untagged(&mut self, resource: &Resource, keys: &[String]) {
+        if let Some(held) = self.tags_mut(resource) {
+            held.retain(|key, _| !keys.contains(key));
+        }
+    }
+
+    fn tags_mut(&mut self, resource: &Resource) -> Option<&mut Tags> {
+        match resource {
+            Resource::Cluster(name) => {
+                self.touch(EntityKey::Cluster(name.clone()));
+                Some(&mut self.cluster_mut(name).tags)
+            }
+            Resource::TaskDefinition { family, revision } => {
+                self.touch(EntityKey::Definition(family.clone(), *revision));
+                let slot = self.definitions.slot(family.as_str(), *revision)?;
+                Some(&mut self.definitions.at_mut(slot).tags)
+            }
+            Resource::Task { task, .. } => {
+                self.touch(EntityKey::Task(*task));
+                let slot = *self.tasks_by_id.get(task)?;
+                Some(Arc::make_mut(&mut self.tasks[slot].tags))
+            }
+            Resource::ContainerInstance { host, .. } => {
+                self.touch(EntityKey::Host(*host));
+                let slot = *self.hosts_by_id.get(host)?;
+                Some(&mut self.hosts[slot].tags)
+            }
+        }
+    }
+
+    fn uncount(&mut self, slot: u32) {
+        let (cluster, host, counted) = self.place_in_counters(slot);
+        self.add_to_counters(cluster, host, counted, -1);
+    }
+
+    fn recount(&mut self, slot: u32) {
+        let (cluster, host, counted) = self.place_in_counters(slot);
+        self.add_to_counters(cluster, host, counted, 1);
+    }
+
+    fn count(&mut self, task: &Task, by: i32) {
+        self.add_to_counters(task.cluster, task.host, task.counted(), by);
+    }
+
+    fn place_in_counters(&self, slot: u32) -> (ClusterSlot, HostSlot, Counted) {
+        let task = &self.tasks[slot];
+        (task.cluster, task.host, task.counted())
+    }
+
+    fn add_to_counters(&mut self, cluster: ClusterSlot, host: HostSlot, counted: Counted, by: i32) {
+        let cluster = &mut self.clusters[cluster];
+        let host = &mut self.hosts[host.0];
+        let counters = match counted {
+            Counted::Pending => [&mut cluster.pending_tasks, &mut host.pending_tasks],
+            Counted::Running => [&mut cluster.running_tasks, &mut host.running_tasks],
+            Counted::Neither => return,
+        };
+        for counter in counters {
+            *counter = counter.checked_add_signed(by).expect("a counter that was counted up");
+        }
+    }
+
+    fn log_to_task(&self, slot: u32) -> LogTo {
+        let task = &self.tasks[slot];
+        LogTo::task(&self.clusters[task.cluster].name, self.hosts[task.host.0].id, task.id)
+    }
+}

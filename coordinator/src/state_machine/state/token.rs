@@ -1,0 +1,149 @@
+//! Client tokens (idempotency of RunTask) and join tokens (how hosts enter).
+
+use std::collections::BTreeMap;
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+};
+
+use super::{EntityKey, Membership, State};
+use crate::state_machine::{
+    command::JoinToken, event::UsedClientToken, name::ClusterName, record::ClientTokenRecord,
+};
+
+/// How long a client token is remembered (promises.md 2.8: 24 h).
+pub(super) const CLIENT_TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ClientTokenUse {
+    pub used: UsedClientToken,
+    pub tasks: Vec<TaskId>,
+    pub at: Timestamp,
+}
+
+#[derive(Default)]
+pub(super) struct ClientTokens {
+    uses: BTreeMap<(ClusterName, String), ClientTokenUse>,
+    by_age: BTreeMap<Timestamp, Vec<(ClusterName, String)>>,
+}
+
+impl ClientTokens {
+    pub(super) fn get(&self, cluster: &ClusterName, token: &str) -> Option<&ClientTokenUse> {
+        self.uses.get(&(cluster.clone(), token.to_owned()))
+    }
+
+    pub(super) fn expired(&self, at: Timestamp) -> Vec<(ClusterName, String)> {
+        let oldest = Timestamp(at.0.saturating_sub(CLIENT_TOKEN_LIFE.as_millis() as u64));
+        self.by_age.range(..oldest).flat_map(|(_, keys)| keys).cloned().collect()
+    }
+
+    pub(super) fn insert(&mut self, cluster: ClusterName, token_use: ClientTokenUse) {
+        let key = (cluster, token_use.used.token.clone());
+        self.by_age.entry(token_use.at).or_default().push(key.clone());
+        self.uses.insert(key, token_use);
+    }
+
+    fn remove(&mut self, key: &(ClusterName, String)) {
+        let Some(removed) = self.uses.remove(key) else { return };
+        if let Some(keys) = self.by_age.get_mut(&removed.at) {
+            keys.retain(|k| k != key);
+            if keys.is_empty() {
+                self.by_age.remove(&removed.at);
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+pub struct JoinTokens {
+    tokens: BTreeMap<String, JoinTokenState>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct JoinTokenState {
+    pub token: JoinToken,
+    pub revoked: bool,
+}
+
+impl JoinTokens {
+    pub fn get(&self, id: &str) -> Option<&JoinTokenState> {
+        self.tokens.get(id)
+    }
+
+    /// In the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &JoinTokenState> {
+        self.tokens.values()
+    }
+
+    /// Hashes are compared, never secrets, so an early exit tells an attacker nothing useful.
+    pub fn by_secret_hash(&self, hash: &[u8; 32]) -> Option<&JoinTokenState> {
+        self.tokens.values().find(|t| t.token.secret_hash == *hash)
+    }
+
+    pub(super) fn insert(&mut self, state: JoinTokenState) {
+        self.tokens.insert(state.token.id.clone(), state);
+    }
+}
+
+impl State {
+    pub(super) fn client_token_used(
+        &mut self,
+        cluster: &ClusterName,
+        used: &UsedClientToken,
+        tasks: Vec<TaskId>,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::ClientToken(cluster.clone(), used.token.clone()));
+        self.client_tokens
+            .insert(cluster.clone(), ClientTokenUse { used: used.clone(), tasks, at });
+    }
+
+    pub(super) fn client_tokens_expired(&mut self, tokens: &[(ClusterName, String)]) {
+        for key in tokens {
+            self.touch(EntityKey::ClientToken(key.0.clone(), key.1.clone()));
+            self.client_tokens.remove(key);
+        }
+    }
+
+    pub(super) fn restore_client_token(&mut self, record: ClientTokenRecord) {
+        self.client_tokens.insert(record.cluster, record.token_use);
+    }
+
+    pub(super) fn join_token_created(&mut self, token: &JoinToken) {
+        self.touch(EntityKey::JoinToken(token.id.clone()));
+        self.join_tokens.insert(JoinTokenState { token: token.clone(), revoked: false });
+    }
+
+    pub(super) fn join_token_used(&mut self, id: &str) {
+        self.touch(EntityKey::JoinToken(id.to_owned()));
+        if let Some(state) = self.join_tokens.tokens.get_mut(id) {
+            state.token.uses_left = state.token.uses_left.map(|left| left.saturating_sub(1));
+        }
+    }
+
+    pub(super) fn join_token_revoked(&mut self, id: &str) {
+        self.touch(EntityKey::JoinToken(id.to_owned()));
+        if let Some(state) = self.join_tokens.tokens.get_mut(id) {
+            state.revoked = true;
+        }
+    }
+
+    pub(super) fn join_tokens_expired(&mut self, ids: &[String]) {
+        for id in ids {
+            self.touch(EntityKey::JoinToken(id.clone()));
+            self.join_tokens.tokens.remove(id);
+        }
+    }
+
+    pub(super) fn host_joined(
+        &mut self,
+        host: HostId,
+        cluster: &Option<ClusterName>,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::Member(host));
+        let membership = Membership { cluster: cluster.clone(), joined_at: at, revoked: false };
+        self.members.insert(host, membership);
+    }
+}
