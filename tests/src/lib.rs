@@ -4,3 +4,4 @@
 //! because something it needs is missing on this machine.
 
 pub mod harness;
+pub mod local;

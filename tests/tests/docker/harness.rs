@@ -3,8 +3,10 @@
 use longshore_tests::harness::{
     command::run,
     docker_engine::{DockerEngine, EngineSettings},
+    engine_api::EngineApi,
     image::{self, SAMPLE_IMAGE, SAMPLE_PAGE},
     namespaces::{Host, Network},
+    recording_proxy::RecordingProxy,
     slot::Slot,
 };
 use serde_json::json;
@@ -17,6 +19,24 @@ fn settings(slot: &Slot, host: &Host) -> EngineSettings {
         control_group: slot.control_group(),
         live_restore: false,
     }
+}
+
+#[tokio::test]
+async fn what_reaches_an_engine_through_a_recording_proxy_is_counted() {
+    let slot = Slot::take().unwrap();
+    let network = Network::create(&slot, 1).unwrap();
+    let engine = DockerEngine::start(settings(&slot, &network.hosts()[0])).await.unwrap();
+    image::import_sample(&engine.api(), slot.folder()).await.unwrap();
+    let proxy = RecordingProxy::start(slot.folder().join("proxy.sock"), engine.socket()).unwrap();
+    let api = EngineApi::at(proxy.socket());
+    let exit = json!({ "Image": SAMPLE_IMAGE, "Cmd": ["/bin/sh", "-c", "exit 3"] });
+    let id = api.run("exits", exit).await.unwrap();
+    assert_eq!(api.wait(&id).await.unwrap(), 3);
+    assert_eq!(api.containers(true).await.unwrap().len(), 1);
+    let changes: Vec<_> = proxy.changes().into_iter().map(|call| call.path).collect();
+    let start = format!("/containers/{id}/start");
+    assert_eq!(changes, ["/containers/create?name=exits", &start]);
+    assert_eq!(proxy.calls().len(), 4);
 }
 
 #[tokio::test]

@@ -1,0 +1,114 @@
+# `make` alone lists what there is. Figures are printed as lines `name value unit`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+PREFIX ?= /usr/local
+DESTDIR ?=
+BENCH ?=
+NAME ?=
+COUNT ?=
+
+# An AWS CLI and a boto3 for the tests, when the machine has none of its own.
+AWS_VENV := $(TARGET)/aws
+WITH_AWS = if [ -x $(AWS_VENV)/bin/aws ]; then export LONGSHORE_AWS_PROGRAMS=$(AWS_VENV)/bin; fi;
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r name does; do printf '  make %-10s %s\n' "$$name" "$$does"; done
+
+.PHONY: run
+run: root compiler ## run Longshore and a sample task on this machine until Ctrl-C (ONCE=1: until it answered)
+	@echo "longshore: building (quick when nothing changed)"
+	@$(CARGO) build --release --locked -p longshore-agent -p longshore-coordinator -p longshore-tests \
+	  --bin longshore-agent --bin longshore-coordinator --bin longshore-up
+	@exec $(TARGET)/release/longshore-up
+
+.PHONY: test
+test: root needs ## install what the tests need, then run all of them
+	@echo "== formatting and lints"
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@echo "== documentation"
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	@echo "== programs"
+	@$(CARGO) build --workspace --bins --locked
+	@$(WITH_AWS) if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  echo "== tests of the code"; \
+	  $(CARGO) nextest run --workspace --locked -E 'not binary(docker)'; \
+	  echo "== tests on real hosts"; \
+	  $(CARGO) nextest run --workspace --locked -E 'binary(docker)'; \
+	else \
+	  echo "== tests (with cargo-nextest they are quicker: cargo install cargo-nextest)"; \
+	  RUST_TEST_THREADS=2 $(CARGO) test --workspace --locked --lib --bins --tests; \
+	fi
+
+.PHONY: bench
+bench: root needs release ## print a benchmark's figures: BENCH=start, restart or idle
+	@$(WITH_AWS) exec $(TARGET)/release/longshore-bench $(BENCH)
+
+.PHONY: campaign
+campaign: root needs release ## run a promise's full test: NAME=p1 or p5, COUNT=n for fewer kills
+	@$(WITH_AWS) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT))
+
+.PHONY: install
+install: compiler ## install both programs, their units and example settings (DESTDIR, PREFIX)
+	$(CARGO) build --release --locked -p longshore-agent -p longshore-coordinator
+	install -D -m 0755 $(TARGET)/release/longshore-coordinator $(DESTDIR)$(PREFIX)/bin/longshore-coordinator
+	install -D -m 0755 $(TARGET)/release/longshore-agent $(DESTDIR)$(PREFIX)/bin/longshore-agent
+	@for unit in systemd/*.service; do \
+	  install -D -m 0644 $$unit $(DESTDIR)/etc/systemd/system/$${unit##*/}; \
+	  sed -i 's|/usr/local/bin/|$(PREFIX)/bin/|g' $(DESTDIR)/etc/systemd/system/$${unit##*/}; \
+	  echo "installed $${unit##*/}"; \
+	done
+	@for name in coordinator agent; do \
+	  settings=$(DESTDIR)/etc/longshore/$$name.toml; \
+	  if [ -e $$settings ]; then echo "kept your $$settings"; \
+	  else install -D -m 0640 systemd/$$name.toml $$settings; echo "installed $$settings"; fi; \
+	done
+	@echo "next: see \"On real hosts\" in README.md"
+
+.PHONY: release
+release:
+	@$(CARGO) build --release --locked --workspace --bins
+
+.PHONY: root
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "this needs root, to drive Docker and to make network" \
+	  "namespaces: run \`sudo -E env \"PATH=$$PATH\" make $(MAKECMDGOALS)\`" >&2; exit 1; }
+
+.PHONY: compiler
+compiler:
+	@command -v $(CARGO) >/dev/null || { echo "there is no cargo: install Rust 1.95 or later" \
+	  "(https://rustup.rs), then run this again" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "== installing a C compiler (SQLite is built from source)"; \
+	  $(call apt,build-essential); }
+
+# What the tests need of Debian, by the program that tells whether it is there.
+.PHONY: needs
+needs: compiler
+	@missing=""; \
+	need() { command -v "$$1" >/dev/null || missing="$$missing $$2"; }; \
+	need dockerd docker.io; need containerd containerd; need ip iproute2; need iptables iptables; \
+	need strace strace; need curl curl; need systemd-analyze systemd; need nsenter util-linux; \
+	[ -e /bin/busybox ] || missing="$$missing busybox-static"; \
+	if [ -n "$$missing" ]; then echo "== installing$$missing"; $(call apt,$$missing); fi
+	@if ! { aws --version && python3 -c 'import boto3'; } >/dev/null 2>&1 \
+	    && ! [ -x $(AWS_VENV)/bin/aws ]; then \
+	  echo "== installing the AWS CLI and boto3 into $(AWS_VENV)"; \
+	  python3 -m venv $(AWS_VENV) 2>/dev/null || { $(call apt,python3-venv); \
+	    rm -rf $(AWS_VENV); python3 -m venv $(AWS_VENV); }; \
+	  $(AWS_VENV)/bin/pip install --disable-pip-version-check awscli boto3; \
+	fi
+
+# Old or missing package lists are the usual reason for a failure: they are updated once.
+apt = export DEBIAN_FRONTEND=noninteractive; \
+  apt-get install -y --no-install-recommends $(1) \
+  || { apt-get update && apt-get install -y --no-install-recommends $(1); } \
+  || { echo "apt-get could not install $(1): install it by other means and run this again" >&2; \
+       exit 1; }

@@ -1,0 +1,115 @@
+//! The AWS CLI and boto3, run as a user of ECS runs them: an endpoint, a key, a region, no more.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tokio::process::Command;
+
+/// Where `make test` keeps a CLI and a boto3 of its own; those on the PATH serve without it.
+pub const PROGRAMS_VARIABLE: &str = "LONGSHORE_AWS_PROGRAMS";
+
+/// What a user sets in a shell.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    endpoint: String,
+    region: String,
+    credentials_file: PathBuf,
+    programs: Option<PathBuf>,
+    /// For CLIs that do not know AWS_ENDPOINT_URL.
+    endpoint_by_flag: bool,
+}
+
+/// What a run of the CLI left.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub error: String,
+}
+
+impl Aws {
+    pub fn new(endpoint: &str, region: &str, credentials_file: &Path) -> Aws {
+        Aws {
+            endpoint: endpoint.to_owned(),
+            region: region.to_owned(),
+            credentials_file: credentials_file.to_owned(),
+            programs: std::env::var_os(PROGRAMS_VARIABLE).map(PathBuf::from),
+            endpoint_by_flag: false,
+        }
+    }
+
+    /// Gives the endpoint as `--endpoint-url` and not in the environment.
+    pub fn with_endpoint_flag(&self) -> Aws {
+        Aws { endpoint_by_flag: true, ..self.clone() }
+    }
+
+    /// `aws ecs …`: the JSON it prints, null when it prints none.
+    pub async fn ecs(&self, arguments: &[&str]) -> Result<Value> {
+        let said = self.ecs_says(arguments).await?;
+        if said.code != 0 {
+            bail!("`aws ecs {}` ended with {}: {}", arguments.join(" "), said.code, said.error);
+        }
+        if said.out.trim().is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&said.out).with_context(|| format!("not JSON: {}", said.out))
+    }
+
+    /// `aws ecs …` with whatever comes of it.
+    pub async fn ecs_says(&self, arguments: &[&str]) -> Result<Said> {
+        let mut command = self.command("aws");
+        if self.endpoint_by_flag {
+            command.args(["--endpoint-url", &self.endpoint]);
+        }
+        command.arg("ecs").args(arguments);
+        finish(command).await
+    }
+
+    /// A Python script with `ecs` as its boto3 client and `json` imported; what it prints, read
+    /// as JSON.
+    pub async fn boto3(&self, script: &str) -> Result<Value> {
+        let script = format!("import boto3, json\necs = boto3.client('ecs')\n{script}");
+        let mut command = self.command("python3");
+        command.args(["-c", &script]);
+        let said = finish(command).await?;
+        if said.code != 0 {
+            bail!("a boto3 script ended with {}: {}\n{script}", said.code, said.error);
+        }
+        serde_json::from_str(&said.out).with_context(|| format!("not JSON: {}", said.out))
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let own = self.programs.as_ref().map(|folder| folder.join(program));
+        let mut command = Command::new(own.unwrap_or_else(|| program.into()));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("AWS_") {
+                command.env_remove(name);
+            }
+        }
+        if !self.endpoint_by_flag {
+            command.env("AWS_ENDPOINT_URL", &self.endpoint);
+        }
+        command
+            .env("AWS_DEFAULT_REGION", &self.region)
+            .env("AWS_SHARED_CREDENTIALS_FILE", &self.credentials_file)
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_DEFAULT_OUTPUT", "json")
+            .env("AWS_PAGER", "")
+            // One try: what the coordinator does is to be seen, not smoothed.
+            .env("AWS_MAX_ATTEMPTS", "1")
+            .kill_on_drop(true);
+        command
+    }
+}
+
+async fn finish(mut command: Command) -> Result<Said> {
+    let output = command.output().await.with_context(|| {
+        format!("{command:?} could not be started: `make test` installs the AWS CLI and boto3")
+    })?;
+    Ok(Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        error: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}

@@ -1,0 +1,223 @@
+//! A client of the ECS API that signs for itself: for loads that the AWS CLI and boto3 are too
+//! slow to make. It shares no code with the coordinator, whose verification it exercises.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use longshore_common::clock::{Clock, SystemClock};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::{net::TcpStream, sync::Mutex, time::timeout};
+
+use crate::harness::credentials::Credentials;
+
+const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+const TARGET: &str = "AmazonEC2ContainerServiceV20141113";
+/// How long an answer may take before the call counts as not answered.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+/// How often [`EcsClient::eventually`] asks.
+const ASK_EVERY: Duration = Duration::from_millis(40);
+
+/// One connection to a coordinator, opened again when it is lost. A clone has its own.
+pub struct EcsClient {
+    /// Host and port.
+    address: String,
+    region: String,
+    credentials: Credentials,
+    clock: Arc<SystemClock>,
+    connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The coordinator answered with an error: the call changed nothing.
+    #[error("{code}: {message}")]
+    Refused { status: u16, code: String, message: String },
+    /// Sent or not, done or not: nobody knows.
+    #[error("no answer")]
+    NoAnswer(#[source] anyhow::Error),
+}
+
+impl CallError {
+    pub fn code(&self) -> &str {
+        match self {
+            CallError::Refused { code, .. } => code,
+            CallError::NoAnswer(_) => "",
+        }
+    }
+}
+
+impl Clone for EcsClient {
+    fn clone(&self) -> Self {
+        EcsClient {
+            address: self.address.clone(),
+            region: self.region.clone(),
+            credentials: self.credentials.clone(),
+            clock: self.clock.clone(),
+            connection: Mutex::new(None),
+        }
+    }
+}
+
+impl EcsClient {
+    pub fn new(address: &str, region: &str, credentials: Credentials) -> EcsClient {
+        EcsClient {
+            address: address.to_owned(),
+            region: region.to_owned(),
+            credentials,
+            clock: Arc::new(SystemClock::start()),
+            connection: Mutex::new(None),
+        }
+    }
+
+    /// Calls an operation of ECS once; nothing is retried.
+    pub async fn call(&self, operation: &str, input: Value) -> Result<Value, CallError> {
+        let body = Bytes::from(input.to_string());
+        let answer = timeout(ANSWER_PATIENCE, self.exchange(operation, body)).await;
+        let (status, body) = match answer {
+            Ok(answer) => answer.map_err(CallError::NoAnswer)?,
+            Err(_) => {
+                *self.connection.lock().await = None;
+                let late = anyhow!("{operation} was not answered in {ANSWER_PATIENCE:?}");
+                return Err(CallError::NoAnswer(late));
+            }
+        };
+        let value: Value = serde_json::from_slice(&body)
+            .with_context(|| format!("{operation} answered {}", String::from_utf8_lossy(&body)))
+            .map_err(CallError::NoAnswer)?;
+        if status == 200 {
+            return Ok(value);
+        }
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        Err(CallError::Refused { status, code: text("__type"), message: text("message") })
+    }
+
+    /// Asks until `done` makes something of the answer.
+    pub async fn eventually<T>(
+        &self,
+        operation: &str,
+        input: Value,
+        patience: Duration,
+        mut done: impl FnMut(&Value) -> Option<T>,
+    ) -> Result<T> {
+        let mut last = Value::Null;
+        let asking = async {
+            loop {
+                match self.call(operation, input.clone()).await {
+                    Ok(answer) => {
+                        if let Some(found) = done(&answer) {
+                            return anyhow::Ok(found);
+                        }
+                        last = answer;
+                    }
+                    Err(CallError::NoAnswer(_)) => {}
+                    Err(refused) => return Err(refused.into()),
+                }
+                // A client of ECS is never told, it can only ask again.
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+        };
+        match timeout(patience, asking).await {
+            Ok(found) => found,
+            Err(_) => bail!("{operation} {input} did not come to it in {patience:?}: {last:#}"),
+        }
+    }
+
+    async fn exchange(&self, operation: &str, body: Bytes) -> Result<(u16, Bytes)> {
+        let mut held = self.connection.lock().await;
+        // Taken out, so that a call that is given up does not leave a half-read connection.
+        let mut sender = match held.take() {
+            Some(sender) if !sender.is_closed() => sender,
+            _ => self.connect().await?,
+        };
+        sender.ready().await?;
+        let answer = sender.send_request(self.signed(operation, body)?).await?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await?.to_bytes();
+        *held = Some(sender);
+        Ok((status, body))
+    }
+
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>> {
+        let stream = TcpStream::connect(&self.address)
+            .await
+            .with_context(|| format!("no coordinator at {}", self.address))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    /// Signature Version 4, headers only.
+    fn signed(&self, operation: &str, body: Bytes) -> Result<Request<Full<Bytes>>> {
+        let now = jiff::Timestamp::from_millisecond(self.clock.wall().0 as i64)?;
+        let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let day = &time[..8];
+        let scope = format!("{day}/{}/ecs/aws4_request", self.region);
+        let target = format!("{TARGET}.{operation}");
+        let headers = "content-type;host;x-amz-date;x-amz-target";
+        let canonical = format!(
+            "POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{}\nx-amz-date:{time}\n\
+             x-amz-target:{target}\n\n{headers}\n{}",
+            self.address,
+            hex::encode(Sha256::digest(&body))
+        );
+        let to_sign = format!(
+            "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
+            hex::encode(Sha256::digest(canonical.as_bytes()))
+        );
+        let secret = format!("AWS4{}", self.credentials.secret_access_key);
+        let mut key = secret.into_bytes();
+        for part in [day, &self.region, "ecs", "aws4_request"] {
+            key = authenticate(&key, part.as_bytes());
+        }
+        let signature = hex::encode(authenticate(&key, to_sign.as_bytes()));
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={headers}, \
+             Signature={signature}",
+            self.credentials.access_key_id
+        );
+        Ok(Request::builder()
+            .method(Method::POST)
+            .uri("/")
+            .header("host", &self.address)
+            .header("content-type", CONTENT_TYPE)
+            .header("x-amz-date", time)
+            .header("x-amz-target", target)
+            .header("authorization", authorization)
+            .body(Full::new(body))?)
+    }
+}
+
+fn authenticate(key: &[u8], message: &[u8]) -> Vec<u8> {
+    #[expect(clippy::unwrap_used, reason = "HMAC takes keys of any length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(message);
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Every item of a paginated list.
+pub async fn list_all(
+    client: &EcsClient,
+    operation: &str,
+    mut input: Value,
+    member: &str,
+) -> Result<Vec<String>, CallError> {
+    let mut found = Vec::new();
+    loop {
+        let page = client.call(operation, input.clone()).await?;
+        let items = page[member].as_array().into_iter().flatten();
+        found.extend(items.filter_map(|item| item.as_str().map(str::to_owned)));
+        match page["nextToken"].as_str() {
+            Some(token) => input["nextToken"] = json!(token),
+            None => return Ok(found),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A coordinator and hosts that have joined it, each an engine and an agent in its own network.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{
+    aws::Aws,
+    binaries::{self, binary},
+    command::run,
+    credentials::Credentials,
+    docker_engine::{DockerEngine, EngineSettings},
+    ecs::EcsClient,
+    engine_api::EngineApi,
+    image,
+    namespaces::{Host, Network},
+    process::{Launch, Process},
+    recording_proxy::RecordingProxy,
+    slot::Slot,
+};
+
+pub const REGION: &str = "us-east-1";
+const API_PORT: u16 = 8420;
+const JOIN_PORT: u16 = 8421;
+/// How long hosts may take until the API shows them connected.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// How long either program may take to end when asked to.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a test wants of its hosts.
+#[derive(Clone, Debug)]
+pub struct FleetSettings {
+    pub hosts: usize,
+    /// CPU units that each agent registers.
+    pub cpu: u32,
+    /// MiB that each agent registers.
+    pub memory: u32,
+    /// Put a [`RecordingProxy`] between each agent and its engine.
+    pub record: bool,
+    pub live_restore: bool,
+    pub coordinator_arguments: Vec<String>,
+    pub agent_arguments: Vec<String>,
+}
+
+impl Default for FleetSettings {
+    fn default() -> Self {
+        FleetSettings {
+            hosts: 3,
+            cpu: 2048,
+            memory: 2048,
+            record: false,
+            live_restore: false,
+            coordinator_arguments: Vec::new(),
+            agent_arguments: Vec::new(),
+        }
+    }
+}
+
+/// Fields are dropped in this order: programs, engines, then what they left in the slot.
+pub struct Fleet {
+    pub coordinator: Option<Process>,
+    pub hosts: Vec<FleetHost>,
+    settings: FleetSettings,
+    network: Network,
+    slot: Slot,
+}
+
+pub struct FleetHost {
+    pub agent: Option<Process>,
+    pub proxy: Option<RecordingProxy>,
+    pub engine: Option<DockerEngine>,
+    pub network: Host,
+    folder: PathBuf,
+}
+
+impl Fleet {
+    /// Starts everything and waits until the API shows every host connected.
+    pub async fn start(settings: FleetSettings) -> Result<Fleet> {
+        let slot = Slot::take()?;
+        let network = Network::create(&slot, settings.hosts)?;
+        let archive = image::sample_archive(slot.folder())?;
+        let engines = network.hosts().iter().map(|host| {
+            let (slot, settings, archive) = (&slot, &settings, &archive);
+            async move {
+                let engine = DockerEngine::start(EngineSettings {
+                    name: host.name().to_owned(),
+                    folder: slot.folder().join(host.name()),
+                    host: Some(host.clone()),
+                    control_group: slot.control_group(),
+                    live_restore: settings.live_restore,
+                })
+                .await?;
+                image::import(&engine.api(), archive).await?;
+                anyhow::Ok(engine)
+            }
+        });
+        let engines = futures_util::future::try_join_all(engines).await?;
+        let mut hosts = Vec::new();
+        for (engine, host) in engines.into_iter().zip(network.hosts()) {
+            let folder = slot.folder().join(host.name());
+            let proxy = match settings.record {
+                true => Some(RecordingProxy::start(folder.join("recorded.sock"), engine.socket())?),
+                false => None,
+            };
+            let network = host.clone();
+            hosts.push(FleetHost { agent: None, proxy, engine: Some(engine), network, folder });
+        }
+        let mut fleet = Fleet { coordinator: None, hosts, settings, network, slot };
+        fleet.start_coordinator().await?;
+        let token = fleet.join_token()?;
+        fs_err::write(fleet.token_file(), token)?;
+        for host in 0..fleet.hosts.len() {
+            fleet.start_agent(host).await?;
+        }
+        fleet.all_connected().await?;
+        Ok(fleet)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.slot.folder()
+    }
+
+    pub fn coordinator_folder(&self) -> PathBuf {
+        self.slot.folder().join("coordinator")
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.api_address())
+    }
+
+    pub fn api_address(&self) -> String {
+        format!("{}:{API_PORT}", self.network.gateway())
+    }
+
+    pub fn credentials_file(&self) -> PathBuf {
+        self.coordinator_folder().join("root-credentials")
+    }
+
+    pub fn aws(&self) -> Aws {
+        Aws::new(&self.endpoint(), REGION, &self.credentials_file())
+    }
+
+    pub fn ecs(&self) -> Result<EcsClient> {
+        let credentials = Credentials::read(&self.credentials_file())?;
+        Ok(EcsClient::new(&self.api_address(), REGION, credentials))
+    }
+
+    pub async fn start_coordinator(&mut self) -> Result<()> {
+        let gateway = self.network.gateway();
+        let mut arguments = vec![
+            "serve".to_owned(),
+            format!("--data-dir={}", self.coordinator_folder().display()),
+            format!("--listen={gateway}:{API_PORT}"),
+            format!("--join-listen={gateway}:{JOIN_PORT}"),
+            format!("--advertise={gateway}"),
+            "--log-format=json".to_owned(),
+        ];
+        arguments.extend(self.settings.coordinator_arguments.iter().cloned());
+        let launch = Launch {
+            name: "coordinator".to_owned(),
+            program: binary(binaries::COORDINATOR)?,
+            arguments,
+            environment: Vec::new(),
+            host: None,
+            folder: self.slot.folder(),
+            notifies: true,
+            echo: None,
+        };
+        self.coordinator = Some(Process::start(launch).await?);
+        Ok(())
+    }
+
+    pub fn coordinator(&self) -> Result<&Process> {
+        self.coordinator.as_ref().context("the coordinator is not running")
+    }
+
+    pub async fn kill_coordinator(&mut self) -> Result<()> {
+        self.coordinator.take().context("the coordinator is not running")?.kill().await
+    }
+
+    pub async fn stop_coordinator(&mut self) -> Result<()> {
+        let coordinator = self.coordinator.take().context("the coordinator is not running")?;
+        end_well(coordinator).await
+    }
+
+    /// A token that every host of this fleet joins with.
+    fn join_token(&self) -> Result<String> {
+        let coordinator = binary(binaries::COORDINATOR)?.display().to_string();
+        let said = run(
+            &coordinator,
+            &[
+                "join-token".to_owned(),
+                "create".to_owned(),
+                format!("--data-dir={}", self.coordinator_folder().display()),
+                format!("--listen={}", self.api_address()),
+            ],
+        )?;
+        let token = said.split_whitespace().find(|word| word.starts_with("v1-"));
+        token.map(str::to_owned).with_context(|| format!("no token in: {said}"))
+    }
+
+    fn token_file(&self) -> PathBuf {
+        self.slot.folder().join("join-token")
+    }
+
+    pub async fn start_agent(&mut self, host: usize) -> Result<()> {
+        let gateway = self.network.gateway();
+        let on = &self.hosts[host];
+        let mut arguments = vec![
+            format!("--data-dir={}", on.agent_folder().display()),
+            format!("--coordinator={gateway}:{JOIN_PORT}"),
+            format!("--join-token-file={}", self.token_file().display()),
+            format!("--advertise={}", on.network.address()),
+            format!("--docker=unix://{}", on.docker_socket()?.display()),
+            format!("--cpu={}", self.settings.cpu),
+            format!("--memory={}", self.settings.memory),
+            "--log-format=json".to_owned(),
+        ];
+        arguments.extend(self.settings.agent_arguments.iter().cloned());
+        let launch = Launch {
+            name: "agent".to_owned(),
+            program: binary(binaries::AGENT)?,
+            arguments,
+            // The image is made here: there is no registry to ask for a newer one.
+            environment: vec![("ECS_IMAGE_PULL_BEHAVIOR".into(), "prefer-cached".into())],
+            host: Some(&on.network),
+            folder: &on.folder,
+            notifies: true,
+            echo: None,
+        };
+        let agent = Process::start(launch).await?;
+        self.hosts[host].agent = Some(agent);
+        Ok(())
+    }
+
+    pub async fn kill_agent(&mut self, host: usize) -> Result<()> {
+        let agent = self.hosts[host].agent.take().context("the agent is not running")?;
+        agent.kill().await
+    }
+
+    pub async fn stop_agent(&mut self, host: usize) -> Result<()> {
+        end_well(self.hosts[host].agent.take().context("the agent is not running")?).await
+    }
+
+    /// Waits until the API shows every host connected.
+    pub async fn all_connected(&self) -> Result<()> {
+        let wanted = self.hosts.len();
+        self.connected_is(wanted).await
+    }
+
+    /// Waits until the API shows just so many hosts connected.
+    pub async fn connected_is(&self, wanted: usize) -> Result<()> {
+        let client = self.ecs()?;
+        let count = |hosts: &Value| {
+            let hosts = hosts["containerInstances"].as_array().map_or(&[][..], |hosts| hosts);
+            hosts.iter().filter(|host| host["agentConnected"] == json!(true)).count()
+        };
+        let arns = client
+            .eventually("ListContainerInstances", json!({}), CONNECT_PATIENCE, |hosts| {
+                let arns = hosts["containerInstanceArns"].as_array()?;
+                (arns.len() == self.hosts.len()).then(|| arns.clone())
+            })
+            .await?;
+        let describe = json!({ "containerInstances": arns });
+        client
+            .eventually("DescribeContainerInstances", describe, CONNECT_PATIENCE, |hosts| {
+                (count(hosts) == wanted).then_some(())
+            })
+            .await
+    }
+}
+
+impl FleetHost {
+    pub fn engine(&self) -> Result<EngineApi> {
+        Ok(self.engine.as_ref().context("the engine is not running")?.api())
+    }
+
+    pub fn agent_folder(&self) -> PathBuf {
+        self.folder.join("agent")
+    }
+
+    fn docker_socket(&self) -> Result<PathBuf> {
+        match &self.proxy {
+            Some(proxy) => Ok(proxy.socket().to_owned()),
+            None => Ok(self.engine.as_ref().context("the engine is not running")?.socket()),
+        }
+    }
+}
+
+async fn end_well(process: Process) -> Result<()> {
+    let name = process.log_file().display().to_string();
+    let status = process.terminate(STOP_PATIENCE).await?;
+    if !status.success() {
+        bail!("{name}: ended with {status} after SIGTERM");
+    }
+    Ok(())
+}
+
+/// Hangs a program, or lets it go on.
+pub fn pause(process: &Process, paused: bool) -> Result<()> {
+    process.signal(if paused { Signal::STOP } else { Signal::CONT })
+}

@@ -1,0 +1,118 @@
+//! What house style asks of the tree and no lint can see (style.md, "Lints and the tidy test").
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+use std::path::{Path, PathBuf};
+
+use expect_test::expect;
+
+/// Module names that say nothing of a concept.
+const NAMELESS: [&str; 6] =
+    ["mod.rs", "utils.rs", "util.rs", "helpers.rs", "common.rs", "types.rs"];
+/// Where decisions are made: time, chance and the outside world arrive as values there.
+const PURE: [&str; 6] = [
+    "coordinator/src/state_machine",
+    "coordinator/src/state_machine.rs",
+    "coordinator/src/placement",
+    "coordinator/src/placement.rs",
+    "agent/src/plan",
+    "agent/src/plan.rs",
+];
+const IMPURE: [&str; 12] = [
+    "tokio",
+    "bollard",
+    "hyper",
+    "rusqlite",
+    "std::fs",
+    "fs_err",
+    "std::net",
+    "std::env",
+    "SystemTime",
+    "Instant",
+    "getrandom",
+    "async fn",
+];
+const SHOWN: usize = 10;
+
+struct Source {
+    /// From the repository's root.
+    path: String,
+    text: String,
+}
+
+/// Every complaint, one a line.
+fn complaints(sources: &[Source]) -> String {
+    let mut found = Vec::new();
+    for Source { path, text } in sources {
+        let name = path.rsplit('/').next().unwrap();
+        if NAMELESS.contains(&name) {
+            found.push(format!("{path}: name it after its one concept"));
+        }
+        if name != "tests.rs" && !text.starts_with("//!") {
+            found.push(format!("{path}: begins without `//!` that says what it owns"));
+        }
+        let is_under = |place: &&str| path == *place || path.starts_with(&format!("{place}/"));
+        if PURE.iter().any(is_under) {
+            for (number, line) in text.lines().enumerate() {
+                let code = line.split("//").next().unwrap();
+                for word in IMPURE.iter().filter(|word| code.contains(*word)) {
+                    found.push(format!("{path}:{}: `{word}` in the pure core", number + 1));
+                }
+            }
+        }
+    }
+    found.join("\n")
+}
+
+fn tree() -> Vec<Source> {
+    fn walk(root: &Path, folder: &Path, found: &mut Vec<Source>) {
+        let mut entries: Vec<PathBuf> =
+            fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                walk(root, &path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs_err::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(root).unwrap().display().to_string();
+                found.push(Source { path, text });
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = Vec::new();
+    for folder in ["common", "agent", "coordinator", "tests"] {
+        walk(root, &root.join(folder), &mut found);
+    }
+    assert!(found.len() > 10, "the tree is not where it is looked for");
+    found
+}
+
+#[test]
+fn the_tree_is_tidy() {
+    let sources = tree();
+    let mut lengths: Vec<_> =
+        sources.iter().map(|source| (source.text.lines().count(), &source.path)).collect();
+    lengths.sort();
+    for (lines, path) in lengths.iter().rev().take(SHOWN) {
+        eprintln!("{lines:>6} {path}");
+    }
+    assert_eq!(complaints(&sources), "");
+}
+
+#[test]
+fn what_is_untidy_is_complained_of() {
+    let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+    let sources = [
+        source("agent/src/utils.rs", "//! Things."),
+        source("agent/src/host.rs", "use std::fs;"),
+        source("agent/src/plan.rs", "//! Plans.\nuse tokio::time; // Instant\n// bollard"),
+        source("coordinator/src/placement/filter.rs", "//! Fits.\nasync fn fits() {}"),
+        source("coordinator/src/placement_view.rs", "//! Shows.\nuse tokio::time;"),
+    ];
+    expect![[r#"
+        agent/src/utils.rs: name it after its one concept
+        agent/src/host.rs: begins without `//!` that says what it owns
+        agent/src/plan.rs:2: `tokio` in the pure core
+        coordinator/src/placement/filter.rs:2: `async fn` in the pure core"#]]
+    .assert_eq(&complaints(&sources));
+}
