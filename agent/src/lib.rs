@@ -7,7 +7,9 @@
 //! Reading order: the engine (what is desired and observed, one step at a time), the fleet (who we
 //! are, who may order), the shell (what this machine is, how the process starts and stops).
 
-// The engine: plan (pure), runtime (Docker or a fake), ledger, observed, report, supervisor.
+// The engine: what is desired and observed, one step at a time.
+pub mod runtime;
+pub mod supervisor;
 
 // The fleet: identity, join, tls, poll_endpoint.
 

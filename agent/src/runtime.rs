@@ -1,0 +1,369 @@
+//! The container engine as the agent sees it: about ten verbs, their answers, their errors.
+//!
+//! Owns the words in which the rest of the agent talks of containers. Never: a type of a client
+//! library (those stay in [`docker`]), or a decision. An error says how much is known: everything
+//! in [`Unknown`] means that the call may or may not have happened, and nothing may be concluded
+//! from it about a container.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use futures_util::stream::BoxStream;
+use longshore_common::{
+    clock::Timestamp, limits::REASON_CHARS_MAX, protocol::NetworkBinding, resources::Transport,
+    task::HealthStatus,
+};
+
+/// Docker itself, or the in-memory engine of tests and simulations.
+pub trait ContainerRuntime: Send + Sync + 'static {
+    /// Which engine answers. Also where the version of its API is agreed on anew.
+    fn version(&self) -> impl Future<Output = Result<RuntimeVersion, RuntimeError>> + Send;
+
+    /// What the host has under this reference, [`RuntimeError::NotFound`] if nothing.
+    fn image(&self, reference: &str) -> impl Future<Output = Result<Image, RuntimeError>> + Send;
+
+    /// Fetches an image; `progress` is called as often as the engine says something.
+    fn pull(
+        &self,
+        reference: &str,
+        progress: impl FnMut(PullProgress) + Send,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Makes a container and answers its id. [`RuntimeError::ImageNotFound`] when the image is not
+    /// on the host, [`RuntimeError::Conflict`] when the name is taken.
+    fn create(
+        &self,
+        name: &str,
+        config: &ContainerConfig,
+    ) -> impl Future<Output = Result<String, RuntimeError>> + Send;
+
+    /// `Ok` too when it already runs.
+    fn start(&self, container: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// The image's stop signal, then after `grace` the kill signal. `Ok` too when it had stopped.
+    fn stop(
+        &self,
+        container: &str,
+        grace: Duration,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    fn kill(&self, container: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Removes a stopped container and its anonymous volumes.
+    fn remove(&self, container: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// By id or by name.
+    fn inspect(
+        &self,
+        container: &str,
+    ) -> impl Future<Output = Result<ContainerDetails, RuntimeError>> + Send;
+
+    /// Every container, running or not, that carries `owner`.
+    fn list(
+        &self,
+        owner: &OwnerLabel,
+    ) -> impl Future<Output = Result<Vec<ContainerSummary>, RuntimeError>> + Send;
+
+    /// What happens to containers that carry `owner` and to images, from `since` on. The stream
+    /// ends, or yields an error and ends, when the engine goes away.
+    fn events(
+        &self,
+        owner: &OwnerLabel,
+        since: Timestamp,
+    ) -> impl Future<Output = Result<EventStream, RuntimeError>> + Send;
+}
+
+pub type EventStream = BoxStream<'static, Result<RuntimeEvent, RuntimeError>>;
+
+/// The label that tells this agent's containers from everything else on the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerLabel {
+    pub name: String,
+    pub value: String,
+}
+
+impl OwnerLabel {
+    pub fn is_on(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.get(&self.name) == Some(&self.value)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuntimeVersion {
+    /// For example `20.10.24`.
+    pub version: String,
+    /// For example `1.41`.
+    pub api_version: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    pub id: String,
+    /// `sha256:…` of the manifest; absent for an image that never was in a registry.
+    pub digest: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PullProgress {
+    /// The layer, when the line is about one.
+    pub layer: Option<String>,
+    pub status: String,
+    pub current_bytes: Option<u64>,
+    pub total_bytes: Option<u64>,
+}
+
+/// Everything that a container may be given: what is not here cannot be asked of the engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerConfig {
+    pub image: String,
+    /// Empty: the image's own.
+    pub entry_point: Vec<String>,
+    /// Empty: the image's own.
+    pub command: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub labels: BTreeMap<String, String>,
+    pub user: Option<String>,
+    pub working_directory: Option<String>,
+    pub hostname: Option<String>,
+    pub cpu_shares: u32,
+    /// CPU time in microseconds per 100 ms.
+    pub cpu_quota_us: Option<u64>,
+    pub memory_bytes: Option<u64>,
+    pub memory_reservation_bytes: Option<u64>,
+    pub network: Network,
+    pub ports: Vec<PublishedPort>,
+    pub binds: Vec<Bind>,
+    /// Absent: the engine's default.
+    pub log: Option<LogTarget>,
+    pub health: Option<HealthProbe>,
+    pub privileged: bool,
+    pub readonly_root: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    #[default]
+    Bridge,
+    Host,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishedPort {
+    pub container_port: u16,
+    pub transport: Transport,
+    /// Absent: the engine picks a free one.
+    pub host_port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bind {
+    pub source: String,
+    pub target: String,
+    pub read_only: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogTarget {
+    pub driver: String,
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthProbe {
+    /// Begins with `CMD` or `CMD-SHELL`.
+    pub test: Vec<String>,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub retries: u32,
+    pub start_period: Duration,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunState {
+    /// Made, never started; or a start that failed before the process ran.
+    #[default]
+    Created,
+    /// Also paused, and restarting by the engine.
+    Running,
+    /// Its process ended.
+    Exited,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerDetails {
+    pub id: String,
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub state: RunState,
+    /// Given when it exited.
+    pub exit_code: Option<i32>,
+    pub oom_killed: bool,
+    /// What the engine says of a failed start.
+    pub error: Option<String>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// Absent when the container has no health check at all.
+    pub health: Option<HealthStatus>,
+    pub bindings: Vec<NetworkBinding>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContainerSummary {
+    pub id: String,
+    pub name: String,
+    pub labels: BTreeMap<String, String>,
+    pub state: RunState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeEvent {
+    pub at: Timestamp,
+    pub subject: EventSubject,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventSubject {
+    Container {
+        id: String,
+        change: ContainerChange,
+    },
+    /// Some reference or image id now means something else, or nothing.
+    Image,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContainerChange {
+    Started,
+    OutOfMemory,
+    Exited { exit_code: Option<i32> },
+    Health(HealthStatus),
+    Removed,
+}
+
+/// What a call came to when it was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// 404: no such container, or no such image when an image was asked for.
+    #[error("{message}")]
+    NotFound { message: String },
+    /// 404 of a create whose image is not on the host.
+    #[error("{message}")]
+    ImageNotFound { message: String },
+    /// 409: the name is taken, or the container is in another state than the verb needs.
+    #[error("{message}")]
+    Conflict { message: String },
+    /// The engine will not do this, now or later.
+    #[error("{message}")]
+    Rejected { message: String },
+    /// It may have been done or not. Unknown is not dead.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
+}
+
+/// Why nothing is known of a call's outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum Unknown {
+    #[error("timed out after waiting {}", go_duration(*after))]
+    Timeout { after: Duration },
+    /// The engine is not there, or the connection broke.
+    #[error("the container engine did not answer: {message}")]
+    Transport { message: String },
+    /// 5xx, or an error in the middle of an answer.
+    #[error("{message}")]
+    Engine { message: String },
+    #[error("the container engine's answer was not understood: {message}")]
+    Unreadable { message: String },
+}
+
+impl RuntimeError {
+    pub fn transport(message: impl ToString) -> Self {
+        Unknown::Transport { message: message.to_string() }.into()
+    }
+}
+
+/// What a failed call was to bring about: the second half of ECS's error names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    Pull,
+    Create,
+    Start,
+    Stop,
+    Inspect,
+}
+
+/// `<ErrorName>: <message>` as ECS puts it into a container's `reason` (ecs-behaviour 1.6).
+pub fn ecs_reason(aim: Aim, error: &RuntimeError) -> String {
+    let (name, became) = match aim {
+        Aim::Pull => ("CannotPullContainerError", "pulled"),
+        Aim::Create => ("CannotCreateContainerError", "created"),
+        Aim::Start => ("CannotStartContainerError", "started"),
+        Aim::Stop => ("CannotStopContainerError", "stopped"),
+        Aim::Inspect => ("CannotInspectContainerError", "inspected"),
+    };
+    let text = match error {
+        RuntimeError::Unknown(Unknown::Timeout { after }) => format!(
+            "DockerTimeoutError: Could not transition to {became}; timed out after waiting {}",
+            go_duration(*after)
+        ),
+        RuntimeError::Unknown(
+            Unknown::Transport { .. } | Unknown::Engine { .. } | Unknown::Unreadable { .. },
+        )
+        | RuntimeError::NotFound { .. }
+        | RuntimeError::ImageNotFound { .. }
+        | RuntimeError::Conflict { .. }
+        | RuntimeError::Rejected { .. } => format!("{name}: {error}"),
+    };
+    shorten(&text)
+}
+
+/// Cuts a reason to the length that ECS's API allows.
+pub fn shorten(reason: &str) -> String {
+    reason.chars().take(REASON_CHARS_MAX).collect()
+}
+
+/// A duration as the ECS agent prints it: `4m0s`, `30s`, `500ms`.
+fn go_duration(duration: Duration) -> String {
+    let (seconds, ms) = (duration.as_secs(), duration.subsec_millis());
+    let fraction = |ms: u32| format!("{:03}", ms).trim_end_matches('0').to_owned();
+    let seconds_text = |s: u64| match ms {
+        0 => format!("{s}s"),
+        ms => format!("{s}.{}s", fraction(ms)),
+    };
+    match seconds {
+        0 if ms > 0 => format!("{ms}ms"),
+        s @ 0..60 => seconds_text(s),
+        s @ 60..3600 => format!("{}m{}", s / 60, seconds_text(s % 60)),
+        s => format!("{}h{}m{}", s / 3600, s / 60 % 60, seconds_text(s % 60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_the_ecs_agent_prints_them() {
+        let shown = |ms| go_duration(Duration::from_millis(ms));
+        assert_eq!(shown(240_000), "4m0s");
+        assert_eq!(shown(30_000), "30s");
+        assert_eq!(shown(7_261_500), "2h1m1.5s");
+        assert_eq!(shown(50), "50ms");
+    }
+
+    #[test]
+    fn errors_carry_the_names_that_ecs_gives_them() {
+        let timeout = Unknown::Timeout { after: Duration::from_secs(180) }.into();
+        assert_eq!(
+            ecs_reason(Aim::Start, &timeout),
+            "DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s"
+        );
+        let missing = RuntimeError::NotFound { message: "manifest unknown".into() };
+        assert_eq!(ecs_reason(Aim::Pull, &missing), "CannotPullContainerError: manifest unknown");
+    }
+
+    #[test]
+    fn a_reason_is_at_most_as_long_as_ecs_allows() {
+        let error = RuntimeError::Rejected { message: "é".repeat(5000) };
+        assert_eq!(ecs_reason(Aim::Create, &error).chars().count(), REASON_CHARS_MAX);
+    }
+}
