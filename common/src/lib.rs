@@ -1,7 +1,7 @@
 //! What both binaries compile against: identities, units, the task definition, the poll protocol.
 //!
-//! Never: a decision, an I/O call (but for the system clock and the log set-up), or a type that
-//! only one of the two binaries uses.
+//! Never: a decision, an I/O call (but for the system clock, the log set-up and files of secrets),
+//! or a type that only one of the two binaries uses.
 
 pub mod id;
 pub mod arn;
@@ -13,4 +13,8 @@ pub mod protocol;
 pub mod limits;
 pub mod index;
 pub mod secret;
+pub mod secret_file;
+pub mod node;
+pub mod join_token;
+pub mod mutual_tls;
 pub mod telemetry;

@@ -7,6 +7,7 @@
 
 pub mod state_machine;
 pub mod placement;
+pub mod pki;
 pub mod fleet;
 #[allow(dead_code, reason = "until the server, which comes last, uses all of it")]
 pub(crate) mod api;
