@@ -17,4 +17,5 @@ pub mod secret_file;
 pub mod node;
 pub mod join_token;
 pub mod mutual_tls;
+pub mod gate;
 pub mod telemetry;

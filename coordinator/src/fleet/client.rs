@@ -1,12 +1,21 @@
 //! How the coordinator speaks to an agent: one poll, answered or failed for a reason.
 //!
-//! Never: a retry, or a judgement of what a failure means for the host. Both are the poller's.
+//! Never: a second attempt at a poll that the agent may have seen, or a judgement of what a failure
+//! means for the host. Both are the poller's.
+
+mod connect;
+mod http;
 
 use std::{future::Future, io, time::Duration};
 
 use longshore_common::{
     id::{FleetId, HostId},
     protocol::{PollAnswer, PollRequest},
+};
+
+pub use self::{
+    connect::{CONNECT_TIMEOUT, Connect, Opened, TlsConnect},
+    http::HttpClient,
 };
 
 /// Whom to poll. The certificate must name `host` and `fleet`, wherever `address` leads.
@@ -55,7 +64,7 @@ pub enum PollError {
     #[error("the peer did not prove to be this host's agent")]
     Identity(#[source] io::Error),
     #[error("the agent answered with HTTP status {0}")]
-    Status(http::StatusCode),
+    Status(::http::StatusCode),
     #[error("the agent's answer cannot be read")]
     Undecodable(#[source] rmp_serde::decode::Error),
     #[error("the agent's answer is larger than {0} bytes")]

@@ -1,0 +1,208 @@
+//! Polls over HTTP/2: one connection per host, made when first needed and kept, two polls on it at
+//! once.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ::http::{Method, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use longshore_common::{
+    id::HostId,
+    index::FastMap,
+    limits::POLL_BODY_BYTES_MAX,
+    node::Node,
+    protocol::{POLL_PATH, PollAnswer, PollRequest},
+};
+use tokio::time::Instant;
+
+use super::{
+    ANSWER_GRACE, AgentClient, Peer, PollError,
+    connect::{Connect, speaks_of_tls},
+};
+
+/// A connection on which nothing came for this long is asked whether it still stands.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long it may take to say so.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection is replaced this long before a certificate that opened it ends, or after nine
+/// tenths of the time, so that the agent never has to end it first.
+const REPLACE_BEFORE_END: Duration = Duration::from_secs(300);
+/// HTTP/2 flow control, per stream and per connection: what an agent may send ahead of our reading.
+const WINDOW_BYTES: u32 = 1024 * 1024;
+/// What one poll keeps of its request in the connection while the agent does not read.
+const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Headers of an answer.
+const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
+
+/// The client over connections of `C`.
+pub struct HttpClient<C> {
+    connect: C,
+    lanes: Mutex<FastMap<HostId, Arc<Lane>>>,
+}
+
+/// What is kept open to one host. Its lock is held while a connection is made, so that two polls
+/// do not make two, and never while one waits for an answer.
+#[derive(Default)]
+struct Lane {
+    open: tokio::sync::Mutex<Option<Open>>,
+}
+
+#[derive(Clone)]
+struct Open {
+    peer: Peer,
+    sender: http2::SendRequest<Full<Bytes>>,
+    usable_until: Instant,
+    opened_at: Instant,
+}
+
+impl<C: Connect> HttpClient<C> {
+    pub fn new(connect: C) -> Self {
+        HttpClient { connect, lanes: Mutex::default() }
+    }
+
+    /// Leaves in `used` which connection the poll is on.
+    async fn exchange(
+        &self,
+        peer: &Peer,
+        lane: &Lane,
+        body: Bytes,
+        used: &mut Option<Instant>,
+    ) -> Result<Bytes, PollError> {
+        let mut open = self.opened(peer, lane).await?;
+        *used = Some(open.opened_at);
+        let answer = match open.sender.try_send_request(request(peer, body)).await {
+            Ok(answer) => answer,
+            // The connection ended before the poll was on it: a new one may have it.
+            Err(mut failed) => match failed.take_message() {
+                Some(unsent) => {
+                    discard(lane, open.opened_at);
+                    let mut open = self.opened(peer, lane).await?;
+                    *used = Some(open.opened_at);
+                    open.sender.send_request(unsent).await.map_err(lost)?
+                }
+                None => return Err(lost(failed.into_error())),
+            },
+        };
+        read(answer).await
+    }
+
+    /// The standing connection, or a new one where there is none fit for this peer.
+    async fn opened(&self, peer: &Peer, lane: &Lane) -> Result<Open, PollError> {
+        let mut slot = lane.open.lock().await;
+        let now = Instant::now();
+        let fit = |open: &&Open| {
+            open.peer == *peer && !open.sender.is_closed() && now < open.usable_until
+        };
+        if let Some(open) = slot.as_ref().filter(fit) {
+            return Ok(open.clone());
+        }
+        // Polls on the old connection, if any, go on until they have their answers.
+        *slot = None;
+        let opened = self.connect.connect(peer).await?;
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+            .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .max_concurrent_streams(0)
+            .handshake(TokioIo::new(opened.stream))
+            .await
+            .map_err(lost)?;
+        // It ends with its last sender, or with the error that its polls see.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        let opened_at = Instant::now();
+        let early = REPLACE_BEFORE_END.min(opened.usable_for / 10);
+        let usable_until = opened_at + (opened.usable_for - early);
+        let open = Open { peer: peer.clone(), sender, usable_until, opened_at };
+        *slot = Some(open.clone());
+        Ok(open)
+    }
+
+    fn lane(&self, host: HostId) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.entry(host).or_default().clone()
+    }
+}
+
+impl<C: Connect> AgentClient for HttpClient<C> {
+    async fn poll(&self, peer: &Peer, poll: PollRequest) -> Result<PollAnswer, PollError> {
+        let allowed = Duration::from_millis(poll.hold_ms.into()) + ANSWER_GRACE;
+        let body = rmp_serde::to_vec_named(&poll).expect("a poll holds plain values only");
+        drop(poll);
+        if body.len() > POLL_BODY_BYTES_MAX {
+            return Err(PollError::RequestTooLarge(body.len()));
+        }
+        let lane = self.lane(peer.host);
+        let mut used = None;
+        let exchange = Box::pin(self.exchange(peer, &lane, body.into(), &mut used));
+        match tokio::time::timeout(allowed, exchange).await {
+            Ok(Ok(answer)) => rmp_serde::from_slice(&answer).map_err(PollError::Undecodable),
+            Ok(Err(error)) => Err(error),
+            Err(_) => {
+                // Whether it is the agent or the path that is stuck, a new connection finds out.
+                if let Some(opened_at) = used {
+                    discard(&lane, opened_at);
+                }
+                Err(PollError::Timeout(allowed))
+            }
+        }
+    }
+
+    fn forget(&self, host: HostId) {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
+    }
+}
+
+/// Gives up the connection that was opened then, unless another stands in its place.
+fn discard(lane: &Lane, opened_at: Instant) {
+    // Whoever holds the lock is making a connection: nothing to discard.
+    if let Ok(mut slot) = lane.open.try_lock()
+        && slot.as_ref().is_some_and(|open| open.opened_at == opened_at)
+    {
+        *slot = None;
+    }
+}
+
+fn request(peer: &Peer, body: Bytes) -> Request<Full<Bytes>> {
+    let name = Node::agent(peer.fleet, peer.host).dns_name();
+    Request::builder()
+        .method(Method::POST)
+        .uri(format!("https://{name}{POLL_PATH}"))
+        .header(header::CONTENT_TYPE, "application/msgpack")
+        .body(Full::new(body))
+        .expect("ids make a valid authority")
+}
+
+async fn read(answer: Response<Incoming>) -> Result<Bytes, PollError> {
+    if answer.status() != StatusCode::OK {
+        return Err(PollError::Status(answer.status()));
+    }
+    match Limited::new(answer.into_body(), POLL_BODY_BYTES_MAX).collect().await {
+        Ok(whole) => Ok(whole.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(PollError::TooLarge(POLL_BODY_BYTES_MAX))
+        }
+        Err(error) => Err(PollError::Lost(error)),
+    }
+}
+
+/// In TLS 1.3 a client learns only after its handshake that the server does not accept it.
+fn lost(error: hyper::Error) -> PollError {
+    if speaks_of_tls(&error) {
+        PollError::Identity(io::Error::other(error))
+    } else {
+        PollError::Lost(error.into())
+    }
+}
