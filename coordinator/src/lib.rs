@@ -9,5 +9,6 @@ pub mod state_machine;
 pub mod placement;
 pub mod pki;
 pub mod fleet;
-#[allow(dead_code, reason = "until the server, which comes last, uses all of it")]
-pub(crate) mod api;
+#[allow(dead_code, reason = "until every resource and subcommand uses all of it")]
+pub mod api;
+pub mod client;

@@ -6,6 +6,9 @@
 use std::fmt;
 
 use http::StatusCode;
+use longshore_common::arn::Identity;
+
+use crate::state_machine::rejection::Rejection;
 
 /// A refusal as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +54,61 @@ impl ApiError {
         ApiError { code: ErrorCode::Conflict, message: message.into(), resource_ids }
     }
 
+    /// A refusal of the state machine: the one map from its reasons to the API's errors.
+    pub(crate) fn of(rejection: &Rejection, identity: &Identity) -> Self {
+        let resource_ids = match rejection {
+            Rejection::ClientTokenConflict { task_ids, cluster } => {
+                task_ids.iter().map(|task| identity.task(cluster.as_str(), *task)).collect()
+            }
+            _ => Vec::new(),
+        };
+        ApiError { code: code_of(rejection), message: rejection.to_string(), resource_ids }
+    }
+
     pub(crate) fn status(&self) -> StatusCode {
         self.code.status()
+    }
+}
+
+/// As ECS answers; where its reference does not say, with an error that the operation declares.
+fn code_of(rejection: &Rejection) -> ErrorCode {
+    match rejection {
+        Rejection::ClusterNotFound(_) => ErrorCode::ClusterNotFound,
+        Rejection::ClusterContainsContainerInstances { .. } => {
+            ErrorCode::ClusterContainsContainerInstances
+        }
+        Rejection::ClusterContainsTasks { .. } => ErrorCode::ClusterContainsTasks,
+        Rejection::TooManyClusters { .. }
+        | Rejection::TooManyRevisions { .. }
+        | Rejection::TooManyContainerInstances { .. }
+        | Rejection::TaskDefinitionNotFound { .. }
+        | Rejection::TaskDefinitionInactive { .. } => ErrorCode::Client,
+        Rejection::NotHonoured { .. } => ErrorCode::UnsupportedFeature,
+        Rejection::InvalidOverride(_)
+        | Rejection::NoContainerInstances
+        | Rejection::TaskNotFound(_)
+        | Rejection::ContainerInstanceNotFound(..)
+        | Rejection::ContainerInstanceHasTasks { .. }
+        | Rejection::ContainerInstanceInactive(_)
+        | Rejection::ContainerInstanceTwice(_)
+        | Rejection::AttributeNotFound(..)
+        | Rejection::InvalidClusterName(_)
+        | Rejection::TooManyTags { .. } => ErrorCode::InvalidParameter,
+        Rejection::TooManyAttributes(..) => ErrorCode::AttributeLimitExceeded,
+        Rejection::TargetNotFound(..) => ErrorCode::TargetNotFound,
+        Rejection::ResourceNotFound(_)
+        | Rejection::NoSuchJoinToken(_)
+        | Rejection::HostUnknown(_) => ErrorCode::ResourceNotFound,
+        Rejection::ClientTokenConflict { .. }
+        | Rejection::JoinTokenExists(_)
+        | Rejection::HostHasJoined(_)
+        | Rejection::HostInOtherCluster { .. } => ErrorCode::Conflict,
+        Rejection::JoinTokenUnknown
+        | Rejection::JoinTokenExpired
+        | Rejection::JoinTokenRevoked
+        | Rejection::JoinTokenUsedUp
+        | Rejection::JoinTokenForOtherCluster { .. }
+        | Rejection::HostDeregistered(_) => ErrorCode::AccessDenied,
     }
 }
 
@@ -111,6 +167,7 @@ pub(crate) enum ErrorCode {
     UnrecognizedClient,
     InvalidSignature,
     RequestTooLarge,
+    RequestTimeout,
     UnsupportedMediaType,
     MethodNotAllowed,
     NoSuchPath,
@@ -166,6 +223,7 @@ impl ErrorCode {
             ErrorCode::UnrecognizedClient => "UnrecognizedClientException",
             ErrorCode::InvalidSignature => "InvalidSignatureException",
             ErrorCode::RequestTooLarge => "RequestEntityTooLargeException",
+            ErrorCode::RequestTimeout => "RequestTimeoutException",
             ErrorCode::UnsupportedMediaType => "UnsupportedMediaTypeException",
             ErrorCode::MethodNotAllowed => "MethodNotAllowedException",
             ErrorCode::NoSuchPath => "NotFoundException",
@@ -179,6 +237,7 @@ impl ErrorCode {
             ErrorCode::Server => StatusCode::INTERNAL_SERVER_ERROR,
             ErrorCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorCode::NoSuchPath => StatusCode::NOT_FOUND,

@@ -1,0 +1,148 @@
+//! The protocols of AWS: which one a request speaks, and how an answer is written in it.
+//!
+//! JSON 1.0 and 1.1 name the operation in `X-Amz-Target`; the query protocol in a form's `Action`
+//! and answers XML. Knows no operation and no service.
+
+pub(crate) mod query;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::api::{
+    error::{ApiError, ErrorCode},
+    sigv4::X_AMZ_TARGET,
+};
+
+const JSON_1_0: &str = "application/x-amz-json-1.0";
+const JSON_1_1: &str = "application/x-amz-json-1.1";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// How a request is written and its answer is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Json1_0,
+    Json1_1,
+    Query,
+}
+
+impl Wire {
+    /// The protocol of a request, by its content type; a target makes it JSON. Decided before
+    /// anything is believed, for refusals too must be readable.
+    pub(crate) fn of(headers: &HeaderMap) -> Wire {
+        let essence = essence(headers).unwrap_or_default();
+        if headers.contains_key(X_AMZ_TARGET) || !essence.eq_ignore_ascii_case(FORM) {
+            return match essence.eq_ignore_ascii_case(JSON_1_0) {
+                true => Wire::Json1_0,
+                false => Wire::Json1_1,
+            };
+        }
+        Wire::Query
+    }
+
+    /// Refuses content types that another reader could take for something else.
+    pub(crate) fn check_content_type(self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let expected = match self {
+            Wire::Json1_0 => JSON_1_0,
+            Wire::Json1_1 => JSON_1_1,
+            // The form's content type is what made it one.
+            Wire::Query => return Ok(()),
+        };
+        match essence(headers) {
+            Some(given) if given.eq_ignore_ascii_case(expected) => Ok(()),
+            _ => Err(ApiError::new(
+                ErrorCode::UnsupportedMediaType,
+                format!("The Content-Type of this API is '{JSON_1_1}'."),
+            )),
+        }
+    }
+
+    pub(crate) fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Wire::Json1_0 => JSON_1_0,
+            Wire::Json1_1 => JSON_1_1,
+            Wire::Query => "text/xml",
+        })
+    }
+
+    /// Status and body of a refusal.
+    pub(crate) fn refusal(self, error: &ApiError, request_id: &str) -> (StatusCode, Vec<u8>) {
+        match self {
+            Wire::Json1_0 | Wire::Json1_1 => (error.status(), json_refusal(error)),
+            Wire::Query => query::refusal(error, request_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonRefusal<'a> {
+    #[serde(rename = "__type")]
+    kind: &'a str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    resource_ids: &'a [String],
+}
+
+fn json_refusal(error: &ApiError) -> Vec<u8> {
+    let refusal = JsonRefusal {
+        kind: error.code.wire_name(),
+        message: &error.message,
+        resource_ids: &error.resource_ids,
+    };
+    serde_json::to_vec(&refusal).expect("texts are always written")
+}
+
+/// The content type without its parameters.
+fn essence(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    value.split(';').next().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_target_or_the_content_type_says_which_protocol_a_request_speaks() {
+        let target = ("x-amz-target", "AmazonEC2ContainerServiceV20141113.ListClusters");
+        for (given, expected) in [
+            (&[target, ("content-type", JSON_1_1)][..], Wire::Json1_1),
+            (&[target, ("content-type", JSON_1_0)], Wire::Json1_0),
+            (&[target, ("content-type", FORM)], Wire::Json1_1),
+            (&[("content-type", "application/x-www-form-urlencoded; charset=utf-8")], Wire::Query),
+            (&[], Wire::Json1_1),
+        ] {
+            assert_eq!(Wire::of(&headers(given)), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn json_with_another_content_type_is_refused() {
+        let wire = Wire::Json1_1;
+        assert!(wire.check_content_type(&headers(&[("content-type", JSON_1_1)])).is_ok());
+        for given in ["application/json", FORM, "text/plain"] {
+            let refused = wire.check_content_type(&headers(&[("content-type", given)]));
+            assert_eq!(refused.unwrap_err().code, ErrorCode::UnsupportedMediaType);
+        }
+    }
+
+    #[test]
+    fn a_conflict_names_what_it_conflicts_with() {
+        let error = ApiError::conflict("taken", vec!["arn:1".into()]);
+        let (status, body) = Wire::Json1_1.refusal(&error, "r");
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            r#"{"__type":"ConflictException","message":"taken","resourceIds":["arn:1"]}"#
+        );
+    }
+}
