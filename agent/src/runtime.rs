@@ -15,7 +15,7 @@ use longshore_common::{
 
 /// Docker itself, or the in-memory engine of tests and simulations.
 pub trait ContainerRuntime: Send + Sync + 'static {
-    /// Which engine answers. Also where the version of its API is agreed on anew.
+    /// Which engine answers, and what it has. Also where the version of its API is agreed on anew.
     fn version(&self) -> impl Future<Output = Result<RuntimeVersion, RuntimeError>> + Send;
 
     /// What the host has under this reference, [`RuntimeError::NotFound`] if nothing.
@@ -93,6 +93,8 @@ pub struct RuntimeVersion {
     pub version: String,
     /// For example `1.41`.
     pub api_version: String,
+    /// Names of its log drivers (`Plugins.Log` of Docker's `/info`): they become attributes.
+    pub log_drivers: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
