@@ -13,4 +13,5 @@ pub mod supervisor;
 
 // The fleet: identity, join, tls, poll_endpoint.
 
-// The shell: settings, host, capabilities, introspection, and the start-up that ties all together.
+// The shell: what this machine is, how the process starts and stops.
+pub mod settings;

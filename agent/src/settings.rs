@@ -1,0 +1,127 @@
+//! The agent's settings: flags, `LONGSHORE_*` variables, the variables of Amazon's agent, the file.
+//!
+//! Precedence: file < `ECS_*` < `LONGSHORE_*` < flags. A stronger source replaces a value whole; lists
+//! and attributes of two sources are not merged. An empty variable counts as not set.
+//!
+//! Never: a value that is read and not used, or a bad one that is replaced by a default. All problems
+//! are reported at once, before anything is bound or written.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use longshore_common::{
+    protocol::Attribute,
+    resources::{CpuUnits, HostPort, MemoryMib},
+    secret::Secret,
+    telemetry::LogFormat,
+};
+
+use crate::supervisor::PullPolicy;
+
+mod command_line;
+mod ecs;
+mod parse;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use source::Environment;
+
+/// What an operator may set, parsed.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Host and port of the joining port.
+    pub coordinator: String,
+    pub join_token: Option<JoinToken>,
+    pub cluster: String,
+    pub data_dir: PathBuf,
+    pub advertise: Option<String>,
+    pub poll_listen: SocketAddr,
+    pub introspection_listen: SocketAddr,
+    /// Docker's unix socket.
+    pub docker: PathBuf,
+    pub cpu: Option<CpuUnits>,
+    pub memory: Option<MemoryMib>,
+    pub reserved_memory: MemoryMib,
+    /// Besides ECS's defaults and the agent's own.
+    pub reserved_ports: Vec<HostPort>,
+    pub attributes: Vec<Attribute>,
+    pub tags: Vec<(String, String)>,
+    pub instance_type: Option<String>,
+    pub availability_zone: Option<String>,
+    pub instance_id: Option<String>,
+    pub ec2_metadata: Ec2Metadata,
+    /// Absent: whatever Docker has.
+    pub logging_drivers: Option<Vec<String>>,
+    pub privileged: bool,
+    pub image_pull: PullPolicy,
+    pub container_stop_timeout: Duration,
+    pub task_cleanup_wait: Duration,
+    /// A `tracing` filter.
+    pub log: String,
+    pub log_format: LogFormat,
+    /// What was asked for and has no effect; for the log, once it is started.
+    pub warnings: Vec<String>,
+}
+
+/// Where the secret for the first start comes from.
+#[derive(Clone, Debug)]
+pub enum JoinToken {
+    Given(Secret<String>),
+    File(PathBuf),
+}
+
+/// Whether to ask EC2's instance metadata service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ec2Metadata {
+    /// When the firmware says that this is an EC2 machine.
+    Auto,
+    On,
+    Off,
+}
+
+/// Why the program ends before it starts.
+#[derive(Debug)]
+pub enum Ended {
+    /// `--help` and `--version`: for standard output, exit status 0.
+    Shown(String),
+    /// For standard error, exit status [`EXIT_BAD_SETTINGS`].
+    Bad(Problems),
+}
+
+/// EX_USAGE: restarting does not help.
+pub const EXIT_BAD_SETTINGS: u8 = 64;
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+#[derive(Debug)]
+struct Problem(String);
+
+impl Problems {
+    fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Problem(text) in &self.0 {
+            writeln!(f, "longshore-agent: {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads the settings. `arguments` begin with the program's name.
+pub fn load(arguments: &[String], environment: &Environment) -> Result<Settings, Ended> {
+    let flags: BTreeMap<&'static str, String> = command_line::read(arguments)?;
+    let (mut problems, mut warnings) = (Problems::default(), Vec::new());
+    let values = source::collect(&flags, environment, &mut problems, &mut warnings);
+    let settings = parse::settings(values, warnings, &mut problems);
+    match settings {
+        Some(settings) if problems.0.is_empty() => Ok(settings),
+        _ => Err(Ended::Bad(problems)),
+    }
+}

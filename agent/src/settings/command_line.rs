@@ -1,0 +1,83 @@
+//! The flags and the help, made from the table of settings.
+
+use std::collections::BTreeMap;
+
+use clap::{Arg, ArgAction, Command, error::ErrorKind};
+
+use super::{
+    Ended, Problem, Problems,
+    table::{CONFIG, SETTINGS, Setting},
+};
+
+const ABOUT: &str = "Registers this host with a Longshore coordinator and runs the tasks that it \
+                     orders on the host's Docker Engine.";
+
+const AFTER_HELP: &str = "\
+Settings come, the weakest first, from the file, from the variables of Amazon's ECS agent \
+(ECS_CLUSTER, ECS_RESERVED_MEMORY, ECS_INSTANCE_ATTRIBUTES, …), from LONGSHORE_* variables, from \
+flags. In the file a setting's name has `_` for `-`: reserved_memory = 256.
+
+Examples:
+  First start of a host, with the token that `longshore-coordinator join-token create` printed:
+    longshore-agent --coordinator 10.0.0.1:8421 --join-token-file /etc/longshore/join-token
+
+  Any later start: the identity in the data directory is enough:
+    longshore-agent --coordinator 10.0.0.1:8421
+
+  A second agent on the same machine, with a share of it:
+    longshore-agent --coordinator 10.0.0.1:8421 --data-dir /var/lib/longshore/second --cpu 2048 \\
+      --memory 4096 --poll-listen 0.0.0.0:52680 --introspection-listen 127.0.0.1:52678
+
+On SIGTERM or SIGINT the agent ends and leaves every container running; a later start adopts them.
+Exit status: 0 ended as asked, 64 bad settings, 69 a port or the data directory is taken, 77 the
+coordinator refused this host for good, 1 anything else.";
+
+/// The flags that were given, by the names of their settings.
+pub(crate) fn read(arguments: &[String]) -> Result<BTreeMap<&'static str, String>, Ended> {
+    let matches =
+        command().try_get_matches_from(arguments).map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ended::Shown(error.to_string()),
+            _ => {
+                let mut problems = Problems::default();
+                let text = error.to_string();
+                let text = text.strip_prefix("error: ").unwrap_or(&text);
+                problems.push(Problem(text.trim_end().to_owned()));
+                Ended::Bad(problems)
+            }
+        })?;
+    Ok(all()
+        .filter_map(|setting| {
+            Some((setting.name, matches.get_one::<String>(setting.name)?.to_owned()))
+        })
+        .collect())
+}
+
+fn command() -> Command {
+    Command::new("longshore-agent")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(AFTER_HELP)
+        .max_term_width(100)
+        .args(all().map(argument))
+}
+
+fn all() -> impl Iterator<Item = &'static Setting> {
+    std::iter::once(&CONFIG).chain(SETTINGS)
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let mut help = format!("{} [env: {}]", setting.help, setting.variable());
+    if let Some(default) = setting.default {
+        help = format!("{help} [default: {default}]");
+    }
+    let argument = Arg::new(setting.name)
+        .long(setting.name)
+        .value_name(setting.value)
+        .action(ArgAction::Set)
+        .help(help);
+    if setting.switch {
+        argument.num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        argument
+    }
+}

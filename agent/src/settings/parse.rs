@@ -1,0 +1,490 @@
+//! What the values mean. Every refusal names where the value stands and says what to write instead.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use longshore_common::{
+    protocol::Attribute,
+    resources::{CpuUnits, HostPort, MemoryMib, Transport},
+    secret::Secret,
+};
+
+use super::{
+    Ec2Metadata, JoinToken, Problem, Problems, Settings,
+    source::{Origin, Raw, Value, Values},
+};
+use crate::supervisor::PullPolicy;
+
+/// The port of the coordinator where agents join, when none is given.
+const JOIN_PORT: u16 = 8421;
+/// ECS: "cluster names up to 255 letters, numbers, underscores, hyphens".
+const CLUSTER_NAME_CHARS_MAX: usize = 255;
+/// ECS reserves at most so many ports an instance (ecs-behaviour 1.3), of which six are its own.
+const RESERVED_PORTS_MAX: usize = 94;
+/// Attribute names and values of ECS's PutAttributes.
+const ATTRIBUTE_CHARS_MAX: usize = 128;
+const TAGS_MAX: usize = 50;
+const TAG_KEY_CHARS_MAX: usize = 128;
+const TAG_VALUE_CHARS_MAX: usize = 256;
+/// What Amazon's agent takes at the least for its two durations.
+const DURATION_MIN: Duration = Duration::from_secs(1);
+/// A thousand cores; what is above is a slip.
+const CPU_UNITS_MAX: u32 = 1024 * 1024;
+
+/// `None` when a value that nothing can stand for is missing or wrong; `problems` then says so.
+pub(crate) fn settings(
+    values: Values,
+    warnings: Vec<String>,
+    problems: &mut Problems,
+) -> Option<Settings> {
+    let mut read = Reader { values, warnings, problems };
+    let coordinator = read.coordinator();
+    let join_token = read.join_token();
+    let cluster = read.parse("cluster", cluster);
+    let data_dir = read.parse("data-dir", path);
+    let advertise = read.parse("advertise", advertise);
+    let poll_listen = read.parse("poll-listen", listen);
+    let introspection_listen = read.parse("introspection-listen", listen);
+    let docker = read.parse("docker", docker_socket);
+    let cpu = read.parse("cpu", cpu);
+    let memory = read.parse("memory", memory);
+    let reserved_memory = read.parse("reserved-memory", memory_or_none);
+    let reserved_ports = read.parse("reserved-ports", reserved_ports).unwrap_or_default();
+    let attributes = read.parse("attributes", attributes).unwrap_or_default();
+    let tags = read.parse("tags", tags).unwrap_or_default();
+    let instance_type = read.parse("instance-type", attribute_value);
+    let availability_zone = read.parse("availability-zone", attribute_value);
+    let instance_id = read.parse("instance-id", attribute_value);
+    let ec2_metadata = read.parse("ec2-metadata", ec2_metadata);
+    let logging_drivers = read.parse("logging-drivers", logging_drivers);
+    let disable_privileged = read.parse("disable-privileged", boolean);
+    let image_pull = read.image_pull();
+    let container_stop_timeout = read.parse("container-stop-timeout", duration);
+    let task_cleanup_wait = read.parse("task-cleanup-wait", duration);
+    let log = read.parse("log", text);
+    let log_format = read.parse("log-format", |value| text(value)?.parse());
+    debug_assert!(read.values.left().is_empty(), "settings that nothing reads");
+    let warnings = read.warnings;
+    Some(Settings {
+        coordinator: coordinator?,
+        join_token,
+        cluster: cluster?,
+        data_dir: data_dir?,
+        advertise,
+        poll_listen: poll_listen?,
+        introspection_listen: introspection_listen?,
+        docker: docker?,
+        cpu,
+        memory,
+        reserved_memory: reserved_memory?,
+        reserved_ports,
+        attributes,
+        tags,
+        instance_type,
+        availability_zone,
+        instance_id,
+        ec2_metadata: ec2_metadata?,
+        logging_drivers,
+        privileged: !disable_privileged?,
+        image_pull: image_pull?,
+        container_stop_timeout: container_stop_timeout?,
+        task_cleanup_wait: task_cleanup_wait?,
+        log: log?,
+        log_format: log_format?,
+        warnings,
+    })
+}
+
+struct Reader<'a> {
+    values: Values,
+    warnings: Vec<String>,
+    problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    /// Absent when it is not set, or wrong and among the problems.
+    fn parse<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        let raw = self.values.take(name)?;
+        self.parsed(&raw, parse)
+    }
+
+    fn parsed<T>(
+        &mut self,
+        raw: &Raw,
+        parse: impl FnOnce(&Value) -> Result<T, String>,
+    ) -> Option<T> {
+        match parse(&raw.value) {
+            Ok(parsed) => Some(parsed),
+            Err(advice) => {
+                self.problems.push(Problem(format!("{}: {advice}", raw.origin)));
+                None
+            }
+        }
+    }
+
+    fn coordinator(&mut self) -> Option<String> {
+        let Some(raw) = self.values.take("coordinator") else {
+            if !self.problems.0.is_empty() {
+                return None; // it may stand in what could not be read
+            }
+            self.problems.push(Problem(
+                "no coordinator is set: give its host and joining port, for example \
+                 --coordinator 10.0.0.1:8421 or LONGSHORE_COORDINATOR=10.0.0.1:8421"
+                    .to_owned(),
+            ));
+            return None;
+        };
+        self.parsed(&raw, coordinator)
+    }
+
+    /// Of a token and a file that holds one, the stronger source's.
+    fn join_token(&mut self) -> Option<JoinToken> {
+        let (token, file) = (self.values.take("join-token"), self.values.take("join-token-file"));
+        match (token, file) {
+            (None, None) => None,
+            (Some(token), Some(file)) if same_source(&token.origin, &file.origin) => {
+                self.problems.push(Problem(format!(
+                    "{} and {} are both set: remove one of them",
+                    token.origin, file.origin
+                )));
+                None
+            }
+            (Some(token), Some(file)) if file.origin > token.origin => self.token_file(&file),
+            (Some(token), _) => {
+                // A wrong token is never echoed.
+                let text = self.parsed(&token, text)?;
+                Some(JoinToken::Given(Secret::new(text.trim().to_owned())))
+            }
+            (None, Some(file)) => self.token_file(&file),
+        }
+    }
+
+    fn token_file(&mut self, file: &Raw) -> Option<JoinToken> {
+        self.parsed(file, path).map(JoinToken::File)
+    }
+
+    fn image_pull(&mut self) -> Option<PullPolicy> {
+        let raw = self.values.take("image-pull")?;
+        if matches!(&raw.value, Value::Text(text) if text == "once") {
+            self.warnings.push(format!(
+                "{} is `once`, which is treated as prefer-cached: an image that the host already \
+                 has is not pulled",
+                raw.origin
+            ));
+        }
+        self.parsed(&raw, image_pull)
+    }
+}
+
+fn same_source(a: &Origin, b: &Origin) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+fn text(value: &Value) -> Result<String, String> {
+    match value {
+        Value::Text(text) if text.trim().is_empty() => {
+            Err("is empty: give a value, or leave it out".to_owned())
+        }
+        Value::Text(text) => Ok(text.clone()),
+        Value::List(_) | Value::Map(_) => {
+            Err("is a list or a table: give a single value".to_owned())
+        }
+    }
+}
+
+fn items(value: &Value) -> Result<Vec<String>, String> {
+    match value {
+        Value::Text(text) => Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()),
+        Value::List(items) => Ok(items.clone()),
+        Value::Map(_) => Err("is a table: give a list".to_owned()),
+    }
+}
+
+/// Names with their values; a name alone has none.
+fn pairs(value: &Value) -> Result<Vec<(String, Option<String>)>, String> {
+    let mut pairs: Vec<(String, Option<String>)> = Vec::new();
+    match value {
+        Value::Map(map) => pairs.extend(map.iter().cloned().map(|(name, value)| {
+            let value = Some(value).filter(|value| !value.is_empty());
+            (name, value)
+        })),
+        other => pairs.extend(items(other)?.into_iter().map(|item| match item.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (item, None),
+        })),
+    }
+    let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|two| two[0] == two[1]) {
+        Some(two) => Err(format!("names `{}` twice: keep one of them", two[0])),
+        None => Ok(pairs),
+    }
+}
+
+fn coordinator(value: &Value) -> Result<String, String> {
+    let given = text(value)?;
+    let advice = || {
+        format!(
+            "`{given}` is not a host and port: write it as 10.0.0.1:8421, coordinator.example:8421 \
+             or [2001:db8::1]:8421"
+        )
+    };
+    if let Ok(address) = given.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, JOIN_PORT).to_string());
+    }
+    if let Ok(address) = given.parse::<SocketAddr>() {
+        return if address.port() == 0 { Err(advice()) } else { Ok(given) };
+    }
+    let (host, port) = match given.rsplit_once(':') {
+        Some((host, port)) => {
+            (host, port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(advice)?)
+        }
+        None => (given.as_str(), JOIN_PORT),
+    };
+    if is_host_name(host) { Ok(format!("{host}:{port}")) } else { Err(advice()) }
+}
+
+fn advertise(value: &Value) -> Result<String, String> {
+    let given = text(value)?;
+    let unspecified = given.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
+    let usable = given.parse::<IpAddr>().is_ok() || is_host_name(&given);
+    if usable && !unspecified {
+        return Ok(given);
+    }
+    Err(format!(
+        "`{given}` is not an address of this host: give one that others can reach, without a port, \
+         for example 10.0.0.7"
+    ))
+}
+
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+    };
+    text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
+}
+
+fn cluster(value: &Value) -> Result<String, String> {
+    let given = text(value)?;
+    let fits = given.len() <= CLUSTER_NAME_CHARS_MAX
+        && given.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if fits {
+        return Ok(given);
+    }
+    Err(format!(
+        "`{given}` is not a cluster's name: give up to {CLUSTER_NAME_CHARS_MAX} letters, digits, \
+         hyphens and underscores, not an ARN"
+    ))
+}
+
+fn path(value: &Value) -> Result<PathBuf, String> {
+    text(value).map(PathBuf::from)
+}
+
+fn listen(value: &Value) -> Result<SocketAddr, String> {
+    let given = text(value)?;
+    given.parse().map_err(|_| {
+        format!("`{given}` is not an address and port: write it as 0.0.0.0:51680 or [::]:51680")
+    })
+}
+
+fn docker_socket(value: &Value) -> Result<PathBuf, String> {
+    let given = text(value)?;
+    match given.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        _ => Err(format!(
+            "`{given}` is not a unix socket: the agent talks to the Docker Engine of its own host, \
+             write it as unix:///var/run/docker.sock"
+        )),
+    }
+}
+
+fn number<T: FromStr + PartialOrd>(
+    value: &Value,
+    range: std::ops::RangeInclusive<T>,
+    advice: &str,
+) -> Result<T, String> {
+    let given = text(value)?;
+    given
+        .trim()
+        .parse()
+        .ok()
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| format!("`{given}` is not {advice}"))
+}
+
+fn cpu(value: &Value) -> Result<CpuUnits, String> {
+    number(value, 1..=CPU_UNITS_MAX, "a number of CPU units: give a whole one, 1024 for each core")
+        .map(CpuUnits)
+}
+
+fn memory(value: &Value) -> Result<MemoryMib, String> {
+    number(value, 1..=u32::MAX, "an amount of memory: give a whole number of MiB, above zero")
+        .map(MemoryMib)
+}
+
+fn memory_or_none(value: &Value) -> Result<MemoryMib, String> {
+    number(value, 0..=u32::MAX, "an amount of memory: give a whole number of MiB").map(MemoryMib)
+}
+
+fn reserved_ports(value: &Value) -> Result<Vec<HostPort>, String> {
+    let mut ports = Vec::new();
+    for item in items(value)? {
+        let (port, transport) = match item.split_once('/') {
+            None => (item.as_str(), Some(Transport::Tcp)),
+            Some((port, "tcp")) => (port, Some(Transport::Tcp)),
+            Some((port, "udp")) => (port, Some(Transport::Udp)),
+            Some((port, _)) => (port, None),
+        };
+        let port = port.parse::<u16>().ok().filter(|port| *port > 0);
+        match (port, transport) {
+            (Some(port), Some(transport)) => ports.push(HostPort { transport, port }),
+            _ => {
+                return Err(format!(
+                    "`{item}` is not a port: write 8080 or 9000/udp, from 1 to 65535"
+                ));
+            }
+        }
+    }
+    ports.sort_unstable();
+    ports.dedup();
+    if ports.len() > RESERVED_PORTS_MAX {
+        return Err(format!(
+            "reserves {} ports: at most {RESERVED_PORTS_MAX} can be, besides ECS's own six",
+            ports.len()
+        ));
+    }
+    Ok(ports)
+}
+
+fn attributes(value: &Value) -> Result<Vec<Attribute>, String> {
+    pairs(value)?
+        .into_iter()
+        .map(|(name, value)| {
+            attribute_name(&name)?;
+            let value = value.map(|value| attribute_value(&Value::Text(value))).transpose()?;
+            Ok(Attribute { name, value })
+        })
+        .collect()
+}
+
+fn attribute_name(name: &str) -> Result<(), String> {
+    if name.starts_with("ecs.") || name.starts_with("com.amazonaws.") {
+        return Err(format!(
+            "`{name}` is set by the agent itself: use a name that does not begin with `ecs.` or \
+             `com.amazonaws.`; type and zone have settings of their own"
+        ));
+    }
+    let fits = (1..=ATTRIBUTE_CHARS_MAX).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/\\.".contains(&b));
+    if fits {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` is not an attribute's name: give 1 to {ATTRIBUTE_CHARS_MAX} letters, digits, \
+         hyphens, underscores, slashes, backslashes or periods"
+    ))
+}
+
+fn attribute_value(value: &Value) -> Result<String, String> {
+    let given = text(value)?;
+    let fits = given.len() <= ATTRIBUTE_CHARS_MAX
+        && given.trim() == given
+        && given.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./\\@: ".contains(&b));
+    if fits {
+        return Ok(given);
+    }
+    Err(format!(
+        "`{given}` is not an attribute's value: give up to {ATTRIBUTE_CHARS_MAX} letters, digits, \
+         spaces inside, or any of - _ . / \\ @ :"
+    ))
+}
+
+fn tags(value: &Value) -> Result<Vec<(String, String)>, String> {
+    let tags: Vec<(String, String)> =
+        pairs(value)?.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect();
+    if tags.len() > TAGS_MAX {
+        return Err(format!("gives {} tags: at most {TAGS_MAX} can be", tags.len()));
+    }
+    for (key, value) in &tags {
+        let reserved = key.to_ascii_lowercase().starts_with("aws:");
+        let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
+            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
+        if reserved || !fits {
+            return Err(format!(
+                "`{key}` cannot be a tag: give a key of 1 to {TAG_KEY_CHARS_MAX} characters that \
+                 does not begin with `aws:`, and a value of at most {TAG_VALUE_CHARS_MAX}"
+            ));
+        }
+    }
+    Ok(tags)
+}
+
+fn logging_drivers(value: &Value) -> Result<Vec<String>, String> {
+    let drivers = items(value)?;
+    match drivers.iter().find(|name| {
+        name.is_empty()
+            || name.len() > ATTRIBUTE_CHARS_MAX / 2
+            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:".contains(&b))
+    }) {
+        Some(name) => Err(format!(
+            "`{name}` is not a log driver's name: give Docker's, for example json-file,journald"
+        )),
+        None => Ok(drivers),
+    }
+}
+
+fn boolean(value: &Value) -> Result<bool, String> {
+    match text(value)?.as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(format!("`{other}` is neither: give true or false")),
+    }
+}
+
+fn ec2_metadata(value: &Value) -> Result<Ec2Metadata, String> {
+    match text(value)?.as_str() {
+        "auto" => Ok(Ec2Metadata::Auto),
+        "on" | "true" => Ok(Ec2Metadata::On),
+        "off" | "false" => Ok(Ec2Metadata::Off),
+        other => Err(format!("`{other}` is not known: give auto, on or off")),
+    }
+}
+
+fn image_pull(value: &Value) -> Result<PullPolicy, String> {
+    match text(value)?.as_str() {
+        "default" => Ok(PullPolicy::PullFirst),
+        "always" => Ok(PullPolicy::Always),
+        "prefer-cached" | "once" => Ok(PullPolicy::PreferCached),
+        other => Err(format!("`{other}` is not known: give default, always or prefer-cached")),
+    }
+}
+
+/// As Go writes it: `30s`, `1m30s`, `3h`.
+fn duration(value: &Value) -> Result<Duration, String> {
+    let given = text(value)?;
+    let parsed = given
+        .trim()
+        .parse::<jiff::SignedDuration>()
+        .ok()
+        .and_then(|duration| Duration::try_from(duration).ok())
+        .filter(|duration| *duration >= DURATION_MIN);
+    parsed.ok_or_else(|| {
+        format!("`{given}` is not a duration of a second or more: write 30s, 1m30s or 3h")
+    })
+}

@@ -1,0 +1,198 @@
+//! Where settings come from: flags, environment, file. Each source becomes named values as they were
+//! written; what they mean is decided in `settings.rs`, once, whatever the source.
+
+use std::{collections::BTreeMap, fmt, path::Path};
+
+use super::{
+    Problem, Problems, ecs,
+    table::{CONFIG, SETTINGS, Setting, VARIABLE_PREFIX, find},
+};
+
+/// The process environment, as a map so that tests can give one.
+pub type Environment = BTreeMap<String, String>;
+
+/// One setting as it was written, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Raw {
+    pub(crate) value: Value,
+    pub(crate) origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// As a flag or a variable gives it; lists are separated by commas.
+    Text(String),
+    List(Vec<String>),
+    Map(Vec<(String, String)>),
+}
+
+/// In order of precedence, the weakest first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    Default,
+    File(String),
+    /// A variable of Amazon's agent.
+    EcsVariable(String),
+    Variable(String),
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("the default"),
+            Origin::File(key) => write!(f, "{key}"),
+            Origin::EcsVariable(name) | Origin::Variable(name) => f.write_str(name),
+            Origin::Flag(name) => write!(f, "--{name}"),
+        }
+    }
+}
+
+/// The strongest value of each setting.
+#[derive(Debug, Default)]
+pub(crate) struct Values(BTreeMap<&'static str, Raw>);
+
+impl Values {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Raw> {
+        self.0.remove(name)
+    }
+
+    fn put(&mut self, setting: &Setting, value: Value, origin: Origin) {
+        match self.0.get(setting.name) {
+            Some(present) if present.origin > origin => {}
+            _ => {
+                self.0.insert(setting.name, Raw { value, origin });
+            }
+        }
+    }
+
+    /// What no part of the program has asked for.
+    pub(crate) fn left(&self) -> Vec<&'static str> {
+        self.0.keys().copied().collect()
+    }
+}
+
+/// Reads every source. Problems with single values are collected, so that they are said at once.
+pub(crate) fn collect(
+    flags: &BTreeMap<&'static str, String>,
+    environment: &Environment,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> Values {
+    let mut values = Values::default();
+    for setting in SETTINGS {
+        if let Some(default) = setting.default {
+            values.put(setting, Value::Text(default.to_owned()), Origin::Default);
+        }
+    }
+    read_file(flags, environment, &mut values, problems);
+    for (name, raw) in ecs::read(environment, problems, warnings) {
+        if let Some(setting) = find(name) {
+            values.put(setting, raw.value, raw.origin);
+        }
+    }
+    read_variables(environment, &mut values, warnings);
+    for (name, text) in flags {
+        if let Some(setting) = find(name) {
+            values.put(setting, Value::Text(text.clone()), Origin::Flag((*name).to_owned()));
+        }
+    }
+    values
+}
+
+fn read_variables(environment: &Environment, values: &mut Values, warnings: &mut Vec<String>) {
+    let mut known: BTreeMap<String, &Setting> =
+        SETTINGS.iter().map(|setting| (setting.variable(), setting)).collect();
+    known.insert(CONFIG.variable(), &CONFIG);
+    for (name, text) in environment.range(VARIABLE_PREFIX.to_owned()..) {
+        if !name.starts_with(VARIABLE_PREFIX) {
+            break;
+        }
+        match known.get(name) {
+            Some(setting) if setting.name == CONFIG.name || text.is_empty() => {}
+            Some(setting) => {
+                values.put(setting, Value::Text(text.clone()), Origin::Variable(name.clone()));
+            }
+            None => warnings.push(format!(
+                "{name} is not a setting of the agent and has no effect; `longshore-agent --help` \
+                 lists them"
+            )),
+        }
+    }
+}
+
+fn read_file(
+    flags: &BTreeMap<&'static str, String>,
+    environment: &Environment,
+    values: &mut Values,
+    problems: &mut Problems,
+) {
+    let variable = CONFIG.variable();
+    let named = flags
+        .get(CONFIG.name)
+        .or_else(|| environment.get(&variable).filter(|path| !path.is_empty()))
+        .map(String::as_str);
+    let path = named.or(CONFIG.default).unwrap_or_default();
+    let text = match fs_err::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return,
+        Err(error) => {
+            problems.push(Problem(format!(
+                "the settings file cannot be read: {error}; correct --config or the file"
+            )));
+            return;
+        }
+    };
+    match text.parse::<toml::Table>() {
+        Ok(table) => read_table(Path::new(path), table, values, problems),
+        Err(error) => problems.push(Problem(format!(
+            "{path} is not TOML: {}; correct it there",
+            error.to_string().trim_end()
+        ))),
+    }
+}
+
+fn read_table(path: &Path, table: toml::Table, values: &mut Values, problems: &mut Problems) {
+    let path = path.display();
+    for (key, value) in table {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.key() == key) else {
+            let known: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
+            problems.push(Problem(format!(
+                "`{key}` in {path} is not a setting; the known ones are {}",
+                known.join(", ")
+            )));
+            continue;
+        };
+        let origin = format!("`{key}` in {path}");
+        match from_toml(value) {
+            Some(value) => values.put(setting, value, Origin::File(origin)),
+            None => problems.push(Problem(format!(
+                "{origin} has a value of a kind that no setting has: give a string, a whole \
+                 number, true or false, a list of strings or numbers, or a table of strings"
+            ))),
+        }
+    }
+}
+
+fn from_toml(value: toml::Value) -> Option<Value> {
+    match value {
+        toml::Value::Array(items) => {
+            items.into_iter().map(scalar).collect::<Option<Vec<_>>>().map(Value::List)
+        }
+        toml::Value::Table(table) => table
+            .into_iter()
+            .map(|(key, value)| Some((key, scalar(value)?)))
+            .collect::<Option<Vec<_>>>()
+            .map(Value::Map),
+        other => scalar(other).map(Value::Text),
+    }
+}
+
+fn scalar(value: toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(yes) => Some(yes.to_string()),
+        _ => None,
+    }
+}

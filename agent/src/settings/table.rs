@@ -1,0 +1,180 @@
+//! The list of settings: one row is a flag, a `LONGSHORE_*` variable, a key of the file and a line of
+//! the help at once, so that none of the four can know more than the others.
+
+/// One setting.
+pub(crate) struct Setting {
+    /// As a flag: `reserved-memory`. See [`Setting::variable`] and [`Setting::key`].
+    pub(crate) name: &'static str,
+    /// What stands for the value in the help.
+    pub(crate) value: &'static str,
+    pub(crate) default: Option<&'static str>,
+    pub(crate) help: &'static str,
+    /// Whether the flag alone means `true`.
+    pub(crate) switch: bool,
+}
+
+impl Setting {
+    /// In the environment: `LONGSHORE_RESERVED_MEMORY`.
+    pub(crate) fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.replace('-', "_").to_ascii_uppercase())
+    }
+
+    /// In the file: `reserved_memory`.
+    pub(crate) fn key(&self) -> String {
+        self.name.replace('-', "_")
+    }
+}
+
+pub(crate) const VARIABLE_PREFIX: &str = "LONGSHORE_";
+
+const fn setting(
+    name: &'static str,
+    value: &'static str,
+    default: Option<&'static str>,
+    help: &'static str,
+) -> Setting {
+    Setting { name, value, default, help, switch: false }
+}
+
+/// Where the file is read from. Not a key of the file itself.
+pub(crate) const CONFIG: Setting = setting(
+    "config",
+    "FILE",
+    Some("/etc/longshore/agent.toml"),
+    "Settings file (TOML). The default one may be missing, a named one may not",
+);
+
+/// Every setting but [`CONFIG`], in the order of the help.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting(
+        "coordinator",
+        "HOST[:PORT]",
+        None,
+        "The coordinator's joining port (8421 when no port is given)",
+    ),
+    setting(
+        "join-token",
+        "TOKEN",
+        None,
+        "Join token, as `longshore-coordinator join-token create` printed it. Needed for the first \
+         start only. Other users can read it in the process list: prefer --join-token-file",
+    ),
+    setting("join-token-file", "FILE", None, "File that holds the join token"),
+    setting("cluster", "NAME", Some("default"), "ECS cluster that this host is to be in"),
+    setting(
+        "data-dir",
+        "DIR",
+        Some("/var/lib/longshore/agent"),
+        "Where this host's identity and the ledger of its tasks are kept. Losing it makes a new \
+         host of this one",
+    ),
+    setting(
+        "advertise",
+        "ADDRESS",
+        None,
+        "Address at which the coordinator and other hosts reach this one. When not given: that of \
+         --poll-listen if it names one, else the one by which the coordinator is reached",
+    ),
+    setting(
+        "poll-listen",
+        "ADDRESS:PORT",
+        Some("0.0.0.0:51680"),
+        "Where the coordinator polls this agent (mutual TLS)",
+    ),
+    setting(
+        "introspection-listen",
+        "ADDRESS:PORT",
+        Some("127.0.0.1:51678"),
+        "Where introspection, /healthz and /metrics are served (plain HTTP, read only)",
+    ),
+    setting("docker", "unix://PATH", Some("unix:///var/run/docker.sock"), "Docker Engine's socket"),
+    setting(
+        "cpu",
+        "UNITS",
+        None,
+        "CPU to offer to tasks, 1024 a core, instead of all that the machine has: needed when \
+         several agents share one machine",
+    ),
+    setting(
+        "memory",
+        "MIB",
+        None,
+        "Memory to offer to tasks, instead of the machine's total less --reserved-memory",
+    ),
+    setting(
+        "reserved-memory",
+        "MIB",
+        Some("0"),
+        "Memory to keep from tasks, for the system and Docker",
+    ),
+    setting(
+        "reserved-ports",
+        "PORT[/udp],…",
+        None,
+        "Host ports that no task may ask for, besides 22, 2375, 2376, 51678 to 51680 and the \
+         agent's own",
+    ),
+    setting(
+        "attributes",
+        "NAME=VALUE,…",
+        None,
+        "Custom attributes for placement constraints, `rack=12,ssd` for example",
+    ),
+    setting("tags", "KEY=VALUE,…", None, "Tags of the container instance"),
+    setting(
+        "instance-type",
+        "TYPE",
+        None,
+        "Attribute ecs.instance-type, and what DescribeContainerInstances shows",
+    ),
+    setting("availability-zone", "ZONE", None, "Attribute ecs.availability-zone, to spread by"),
+    setting(
+        "instance-id",
+        "ID",
+        None,
+        "ec2InstanceId of the container instance: a name for this machine. On EC2 it is found",
+    ),
+    setting(
+        "ec2-metadata",
+        "auto|on|off",
+        Some("auto"),
+        "Whether to ask EC2's instance metadata for type, zone, instance and image id. `auto` asks \
+         on EC2's machines only",
+    ),
+    setting(
+        "logging-drivers",
+        "NAME,…",
+        None,
+        "Docker's log drivers that tasks may use. When not given: all that Docker has but awslogs, \
+         which needs credentials of the Docker daemon's own",
+    ),
+    Setting {
+        switch: true,
+        ..setting("disable-privileged", "BOOL", Some("false"), "Take no privileged containers")
+    },
+    setting(
+        "image-pull",
+        "POLICY",
+        Some("prefer-cached"),
+        "When images are pulled: `default` pulls and falls back to what the host has, `always` \
+         pulls or fails, `prefer-cached` pulls only what the host has not",
+    ),
+    setting(
+        "container-stop-timeout",
+        "DURATION",
+        Some("30s"),
+        "Time between SIGTERM and SIGKILL for containers whose definition gives no stopTimeout",
+    ),
+    setting(
+        "task-cleanup-wait",
+        "DURATION",
+        Some("3h"),
+        "How long a stopped task's containers are kept before they are removed",
+    ),
+    setting("log", "FILTER", Some("info"), "What to log: error, warn, info, debug or trace"),
+    setting("log-format", "text|json", Some("text"), "Form of the log's lines"),
+];
+
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}

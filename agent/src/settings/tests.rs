@@ -1,0 +1,460 @@
+use std::fmt::Write;
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+/// What comes of flags, variables (one `NAME=VALUE` a line) and a file.
+fn outcome(flags: &[&str], variables: &str, file: &str) -> Result<Settings, Ended> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("agent.toml");
+    fs_err::write(&path, file).unwrap();
+    let mut arguments = vec!["longshore-agent".to_owned()];
+    arguments.extend(["--config".to_owned(), path.display().to_string()]);
+    arguments.extend(flags.iter().map(|&flag| flag.to_owned()));
+    let environment = variables
+        .lines()
+        .filter_map(|line| line.trim().split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    load(&arguments, &environment)
+}
+
+const COORDINATOR: &str = "coordinator = 'c:1'";
+
+fn good(flags: &[&str], variables: &str, file: &str) -> Settings {
+    match outcome(flags, variables, &format!("{COORDINATOR}\n{file}")) {
+        Ok(settings) => settings,
+        Err(ended) => panic!("{ended:?}"),
+    }
+}
+
+/// What is wrong, with the file's folder left out.
+fn check_refused(flags: &[&str], variables: &str, file: &str, expected: Expect) {
+    let Err(Ended::Bad(problems)) = outcome(flags, variables, file) else {
+        panic!("these settings should be refused");
+    };
+    let mut shown = String::new();
+    for line in problems.to_string().lines() {
+        let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        for word in &mut words {
+            if let Some(at) = word.find("/agent.toml") {
+                *word = format!("FILE{}", &word[at + "/agent.toml".len()..]);
+            }
+        }
+        writeln!(shown, "{}", words.join(" ")).unwrap();
+    }
+    expected.assert_eq(&shown);
+}
+
+fn check_warnings(variables: &str, expected: Expect) {
+    expected.assert_eq(&good(&[], variables, "").warnings.join("\n"));
+}
+
+#[test]
+fn the_defaults_are_those_of_the_design() {
+    let settings = good(&[], "", "");
+    expect![[r#"
+        Settings {
+            coordinator: "c:1",
+            join_token: None,
+            cluster: "default",
+            data_dir: "/var/lib/longshore/agent",
+            advertise: None,
+            poll_listen: 0.0.0.0:51680,
+            introspection_listen: 127.0.0.1:51678,
+            docker: "/var/run/docker.sock",
+            cpu: None,
+            memory: None,
+            reserved_memory: MemoryMib(
+                0,
+            ),
+            reserved_ports: [],
+            attributes: [],
+            tags: [],
+            instance_type: None,
+            availability_zone: None,
+            instance_id: None,
+            ec2_metadata: Auto,
+            logging_drivers: None,
+            privileged: true,
+            image_pull: PreferCached,
+            container_stop_timeout: 30s,
+            task_cleanup_wait: 10800s,
+            log: "info",
+            log_format: Text,
+            warnings: [],
+        }
+    "#]]
+    .assert_debug_eq(&settings);
+}
+
+#[test]
+fn flags_win_over_variables_over_amazons_variables_over_the_file() {
+    let cluster =
+        |flags: &[&str], variables: &str| good(flags, variables, "cluster='file'").cluster;
+    assert_eq!(cluster(&[], ""), "file");
+    assert_eq!(cluster(&[], "ECS_CLUSTER=amazon"), "amazon");
+    assert_eq!(cluster(&[], "ECS_CLUSTER=amazon\nLONGSHORE_CLUSTER=ours"), "ours");
+    assert_eq!(cluster(&["--cluster", "flag"], "LONGSHORE_CLUSTER=ours"), "flag");
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    assert_eq!(good(&[], "ECS_CLUSTER=\nLONGSHORE_CLUSTER=", "cluster='file'").cluster, "file");
+}
+
+#[test]
+fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
+    let values = [
+        ("coordinator", "10.0.0.1"),
+        ("join-token", "v1-a-b"),
+        ("cluster", "web_1"),
+        ("data-dir", "/data"),
+        ("advertise", "10.0.0.7"),
+        ("poll-listen", "[::]:1"),
+        ("introspection-listen", "127.0.0.1:2"),
+        ("docker", "unix:///d.sock"),
+        ("cpu", "512"),
+        ("memory", "1024"),
+        ("reserved-memory", "32"),
+        ("reserved-ports", "8080,53/udp,8080"),
+        ("attributes", "rack=12,ssd"),
+        ("tags", "team=a b,empty="),
+        ("instance-type", "m5.large"),
+        ("availability-zone", "eu-1a"),
+        ("instance-id", "i-1"),
+        ("ec2-metadata", "off"),
+        ("logging-drivers", "json-file,journald"),
+        ("disable-privileged", "true"),
+        ("image-pull", "always"),
+        ("container-stop-timeout", "1m30s"),
+        ("task-cleanup-wait", "1.5h"),
+        ("log", "debug"),
+        ("log-format", "json"),
+    ];
+    let not_here: Vec<&str> = table::SETTINGS
+        .iter()
+        .map(|setting| setting.name)
+        .filter(|name| *name != "join-token-file" && !values.iter().any(|(known, _)| known == name))
+        .collect();
+    assert_eq!(not_here, [""; 0]);
+
+    let flags: Vec<String> =
+        values.iter().map(|(name, value)| format!("--{name}={value}")).collect();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let by_flag = format!("{:#?}", outcome(&flags, "", "").unwrap());
+
+    let (mut variables, mut file) = (String::new(), String::new());
+    for (name, value) in values {
+        let setting = table::find(name).unwrap();
+        writeln!(variables, "{}={value}", setting.variable()).unwrap();
+        writeln!(file, "{} = \"{value}\"", setting.key()).unwrap();
+    }
+    assert_eq!(format!("{:#?}", outcome(&[], &variables, "").unwrap()), by_flag);
+    assert_eq!(format!("{:#?}", outcome(&[], "", &file).unwrap()), by_flag);
+    expect![[r#"
+        Settings {
+            coordinator: "10.0.0.1:8421",
+            join_token: Some(
+                Given(
+                    [secret],
+                ),
+            ),
+            cluster: "web_1",
+            data_dir: "/data",
+            advertise: Some(
+                "10.0.0.7",
+            ),
+            poll_listen: [::]:1,
+            introspection_listen: 127.0.0.1:2,
+            docker: "/d.sock",
+            cpu: Some(
+                CpuUnits(
+                    512,
+                ),
+            ),
+            memory: Some(
+                MemoryMib(
+                    1024,
+                ),
+            ),
+            reserved_memory: MemoryMib(
+                32,
+            ),
+            reserved_ports: [
+                HostPort {
+                    transport: Tcp,
+                    port: 8080,
+                },
+                HostPort {
+                    transport: Udp,
+                    port: 53,
+                },
+            ],
+            attributes: [
+                Attribute {
+                    name: "rack",
+                    value: Some(
+                        "12",
+                    ),
+                },
+                Attribute {
+                    name: "ssd",
+                    value: None,
+                },
+            ],
+            tags: [
+                (
+                    "team",
+                    "a b",
+                ),
+                (
+                    "empty",
+                    "",
+                ),
+            ],
+            instance_type: Some(
+                "m5.large",
+            ),
+            availability_zone: Some(
+                "eu-1a",
+            ),
+            instance_id: Some(
+                "i-1",
+            ),
+            ec2_metadata: Off,
+            logging_drivers: Some(
+                [
+                    "json-file",
+                    "journald",
+                ],
+            ),
+            privileged: false,
+            image_pull: Always,
+            container_stop_timeout: 90s,
+            task_cleanup_wait: 5400s,
+            log: "debug",
+            log_format: Json,
+            warnings: [],
+        }"#]]
+    .assert_eq(&by_flag);
+}
+
+#[test]
+fn the_file_may_use_toml_of_its_own_kinds() {
+    let settings = good(
+        &[],
+        "",
+        "cpu = 2048\ndisable_privileged = true\nreserved_ports = [8080, '53/udp']\n\
+         [attributes]\nrack = '12'\n[tags]\nowner = 'a,b'",
+    );
+    assert_eq!(settings.cpu, Some(CpuUnits(2048)));
+    assert!(!settings.privileged);
+    assert_eq!(settings.reserved_ports.len(), 2);
+    assert_eq!(settings.attributes[0].value.as_deref(), Some("12"));
+    assert_eq!(settings.tags, [("owner".to_owned(), "a,b".to_owned())]);
+}
+
+#[test]
+fn an_ecs_config_of_amazons_agent_works_as_it_is() {
+    let settings = good(
+        &[],
+        r#"
+        ECS_CLUSTER=prod
+        ECS_RESERVED_MEMORY=256
+        ECS_RESERVED_PORTS=[22,8080]
+        ECS_RESERVED_PORTS_UDP=[53]
+        ECS_INSTANCE_ATTRIBUTES={"rack":"12","ssd":""}
+        ECS_CONTAINER_INSTANCE_TAGS={"team":"web, api"}
+        ECS_CONTAINER_STOP_TIMEOUT=1m
+        ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=10m
+        ECS_AVAILABLE_LOGGING_DRIVERS=["json-file","journald"]
+        ECS_DISABLE_PRIVILEGED=true
+        ECS_IMAGE_PULL_BEHAVIOR=default
+        ECS_LOGLEVEL=warning
+        ECS_LOG_OUTPUT_FORMAT=json
+        ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS=true
+        ECS_UPDATES_ENABLED=false
+        ECS_DISABLE_METRICS=true
+        DOCKER_HOST=unix:///other.sock
+        "#,
+        "",
+    );
+    assert_eq!(settings.warnings, [""; 0]);
+    assert_eq!(
+        (settings.cluster.as_str(), settings.reserved_memory, settings.privileged),
+        ("prod", MemoryMib(256), false)
+    );
+    assert_eq!(settings.reserved_ports.len(), 3);
+    assert_eq!(settings.attributes[1], Attribute { name: "ssd".to_owned(), value: None });
+    assert_eq!(settings.tags[0].1, "web, api");
+    assert_eq!(settings.container_stop_timeout, Duration::from_secs(60));
+    assert_eq!(settings.task_cleanup_wait, Duration::from_secs(600));
+    assert_eq!(settings.logging_drivers.unwrap(), ["json-file", "journald"]);
+    assert_eq!(settings.image_pull, PullPolicy::PullFirst);
+    assert_eq!((settings.log.as_str(), settings.log_format), ("warn", LogFormat::Json));
+    assert_eq!(settings.introspection_listen.to_string(), "0.0.0.0:51678");
+    assert_eq!(settings.docker, PathBuf::from("/other.sock"));
+}
+
+#[test]
+fn what_has_no_effect_is_named_without_its_value() {
+    check_warnings(
+        "ECS_ENGINE_AUTH_DATA={\"password\":\"hunter2\"}\n\
+         ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n\
+         ECS_ENABLE_GPU_SUPPORT=false\n\
+         ECS_NEW_THING=1\n\
+         ECS_IMAGE_PULL_BEHAVIOR=once\n\
+         LONGSHORE_CLUTSER=a",
+        expect![[r#"
+            ECS_ENABLE_SPOT_INSTANCE_DRAINING has no effect on this agent: drain by UpdateContainerInstancesState
+            ECS_ENGINE_AUTH_DATA has no effect on this agent: logging in to registries is not built yet
+            ECS_NEW_THING has no effect on this agent: what it asks for is not built; `longshore-agent --help` lists what is
+            LONGSHORE_CLUTSER is not a setting of the agent and has no effect; `longshore-agent --help` lists them
+            ECS_IMAGE_PULL_BEHAVIOR is `once`, which is treated as prefer-cached: an image that the host already has is not pulled"#]],
+    );
+}
+
+#[test]
+fn the_stronger_of_a_token_and_a_token_file_counts() {
+    let token = |flags: &[&str], file: &str| good(flags, "", file).join_token;
+    let by_file = token(&["--join-token-file", "/t"], "join_token = 'v1'");
+    assert!(matches!(by_file, Some(JoinToken::File(_))), "{by_file:?}");
+    let given = token(&["--join-token", "v1"], "join_token_file = '/t'");
+    assert!(matches!(given, Some(JoinToken::Given(_))), "{given:?}");
+    check_refused(
+        &["--coordinator=c", "--join-token=a", "--join-token-file=b"],
+        "",
+        "",
+        expect![[r#"
+            longshore-agent: --join-token and --join-token-file are both set: remove one of them
+        "#]],
+    );
+}
+
+#[test]
+fn a_coordinator_is_a_host_with_the_joining_port_unless_another_is_given() {
+    let coordinator = |text: &str| good(&["--coordinator", text], "", "").coordinator;
+    assert_eq!(coordinator("10.0.0.1"), "10.0.0.1:8421");
+    assert_eq!(coordinator("c.example:9"), "c.example:9");
+    assert_eq!(coordinator("2001:db8::1"), "[2001:db8::1]:8421");
+    assert_eq!(coordinator("[2001:db8::1]:9"), "[2001:db8::1]:9");
+}
+
+#[test]
+fn the_coordinator_must_be_set() {
+    check_refused(
+        &[],
+        "",
+        "",
+        expect![[r#"
+        longshore-agent: no coordinator is set: give its host and joining port, for example --coordinator 10.0.0.1:8421 or LONGSHORE_COORDINATOR=10.0.0.1:8421
+    "#]],
+    );
+}
+
+#[test]
+fn every_bad_value_says_where_it_stands_and_what_to_write() {
+    check_refused(
+        &["--coordinator=https://c", "--advertise=0.0.0.0", "--cpu=two", "--memory=0"],
+        "LONGSHORE_POLL_LISTEN=51680\n\
+         LONGSHORE_DOCKER=tcp://10.0.0.1:2375\n\
+         LONGSHORE_RESERVED_MEMORY=-1\n\
+         LONGSHORE_RESERVED_PORTS=80,90/sctp\n\
+         LONGSHORE_CONTAINER_STOP_TIMEOUT=30\n\
+         ECS_CLUSTER=arn:aws:ecs:eu-1:1:cluster/a\n\
+         ECS_INSTANCE_ATTRIBUTES=rack=12\n\
+         ECS_AVAILABLE_LOGGING_DRIVERS=json-file",
+        "attributes = { 'ecs.os-type' = 'linux' }\n\
+         tags = { 'aws:x' = '1' }\n\
+         availability_zone = ' a'\n\
+         ec2_metadata = 'maybe'\n\
+         disable_privileged = 'yes'\n\
+         image_pull = 'never'\n\
+         log_format = 'xml'\n\
+         data_dir = ''\n\
+         task_cleanup_wait = '0s'\n\
+         logging_drivers = ['a b']\n\
+         cluster_name = 'x'\n\
+         log = 1.5",
+        expect![[r#"
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, logging_drivers, disable_privileged, image_pull, container_stop_timeout, task_cleanup_wait, log, log_format
+            longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
+            longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
+            longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
+            longshore-agent: --coordinator: `https://c` is not a host and port: write it as 10.0.0.1:8421, coordinator.example:8421 or [2001:db8::1]:8421
+            longshore-agent: ECS_CLUSTER: `arn:aws:ecs:eu-1:1:cluster/a` is not a cluster's name: give up to 255 letters, digits, hyphens and underscores, not an ARN
+            longshore-agent: `data_dir` in FILE: is empty: give a value, or leave it out
+            longshore-agent: --advertise: `0.0.0.0` is not an address of this host: give one that others can reach, without a port, for example 10.0.0.7
+            longshore-agent: LONGSHORE_POLL_LISTEN: `51680` is not an address and port: write it as 0.0.0.0:51680 or [::]:51680
+            longshore-agent: LONGSHORE_DOCKER: `tcp://10.0.0.1:2375` is not a unix socket: the agent talks to the Docker Engine of its own host, write it as unix:///var/run/docker.sock
+            longshore-agent: --cpu: `two` is not a number of CPU units: give a whole one, 1024 for each core
+            longshore-agent: --memory: `0` is not an amount of memory: give a whole number of MiB, above zero
+            longshore-agent: LONGSHORE_RESERVED_MEMORY: `-1` is not an amount of memory: give a whole number of MiB
+            longshore-agent: LONGSHORE_RESERVED_PORTS: `90/sctp` is not a port: write 8080 or 9000/udp, from 1 to 65535
+            longshore-agent: `attributes` in FILE: `ecs.os-type` is set by the agent itself: use a name that does not begin with `ecs.` or `com.amazonaws.`; type and zone have settings of their own
+            longshore-agent: `tags` in FILE: `aws:x` cannot be a tag: give a key of 1 to 128 characters that does not begin with `aws:`, and a value of at most 256
+            longshore-agent: `availability_zone` in FILE: ` a` is not an attribute's value: give up to 128 letters, digits, spaces inside, or any of - _ . / \ @ :
+            longshore-agent: `ec2_metadata` in FILE: `maybe` is not known: give auto, on or off
+            longshore-agent: `logging_drivers` in FILE: `a b` is not a log driver's name: give Docker's, for example json-file,journald
+            longshore-agent: `disable_privileged` in FILE: `yes` is neither: give true or false
+            longshore-agent: `image_pull` in FILE: `never` is not known: give default, always or prefer-cached
+            longshore-agent: LONGSHORE_CONTAINER_STOP_TIMEOUT: `30` is not a duration of a second or more: write 30s, 1m30s or 3h
+            longshore-agent: `task_cleanup_wait` in FILE: `0s` is not a duration of a second or more: write 30s, 1m30s or 3h
+            longshore-agent: `log_format` in FILE: `xml` is not a log format: say `text` or `json`
+        "#]],
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_shown_where_it_breaks() {
+    check_refused(
+        &[],
+        "",
+        "cluster = ",
+        expect![[r#"
+            longshore-agent: FILE is not TOML: TOML parse error at line 1, column 11
+              |
+            1 | cluster = 
+              |           ^
+            string values must be quoted, expected literal string; correct it there
+        "#]],
+    );
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let arguments = ["longshore-agent", "--config", "/nowhere/agent.toml"].map(str::to_owned);
+    let Err(Ended::Bad(problems)) = load(&arguments, &Environment::new()) else { panic!() };
+    expect![[r#"
+        longshore-agent: the settings file cannot be read: failed to open file `/nowhere/agent.toml`: No such file or directory (os error 2); correct --config or the file
+    "#]].assert_eq(&problems.to_string());
+}
+
+#[test]
+fn an_unknown_flag_is_refused_by_name() {
+    check_refused(
+        &["--clutser=a"],
+        "",
+        "",
+        expect![[r#"
+            longshore-agent: unexpected argument '--clutser' found
+
+              tip: a similar argument exists: '--cluster'
+
+            Usage: longshore-agent --config <FILE> --cluster <NAME>
+
+            For more information, try '--help'.
+        "#]],
+    );
+}
+
+#[test]
+fn the_help_names_every_setting_with_its_variable() {
+    let Err(Ended::Shown(help)) = outcome(&["--help"], "", "") else { panic!() };
+    for setting in table::SETTINGS {
+        assert!(help.contains(&format!("--{}", setting.name)), "{}", setting.name);
+        assert!(help.contains(&setting.variable()), "{}", setting.name);
+    }
+}
