@@ -283,7 +283,20 @@ pub enum ReportBody {
     Task(Box<TaskReport>),
     /// A task that this agent runs and the manifest did not name. Nothing happens to it until
     /// the coordinator orders its stop.
-    StopCandidate { task: TaskId, generation: u32, cluster: String, task_arn: String },
+    StopCandidate {
+        task: TaskId,
+        generation: u32,
+        /// What the task was run with, when the ledger still knows: after `recover` the
+        /// coordinator takes the task back by it.
+        run: Option<Box<RunIntent>>,
+    },
+}
+
+/// A run order with its definition beside it; the order's index means nothing here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunIntent {
+    pub definition: TaskDefinition,
+    pub order: RunOrder,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

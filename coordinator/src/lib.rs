@@ -8,6 +8,8 @@
 pub mod state_machine;
 pub mod placement;
 pub mod pki;
+pub mod driver;
+pub mod journal;
 pub mod fleet;
 #[allow(dead_code, reason = "until every resource and subcommand uses all of it")]
 pub mod api;

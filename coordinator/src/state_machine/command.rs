@@ -13,10 +13,7 @@ use longshore_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    name::{ClusterName, Family},
-    record::TaskRecord,
-};
+use super::name::{ClusterName, Family};
 use crate::placement::Strategy;
 
 /// A command with all that it needs of the outside: the time and 128 random bits, from which new
@@ -277,8 +274,6 @@ pub struct AgentAnswered {
     pub reports: Vec<Report>,
     /// Of the stop candidates among `reports`, those that the history knows to have ended.
     pub ended_candidates: Vec<TaskId>,
-    /// After `recover`: tasks of this host that this journal did not know.
-    pub adopted: Vec<TaskRecord>,
 }
 
 /// An epoch as [`Command::StartEpoch`] makes it from the state's last one.

@@ -67,6 +67,8 @@ pub struct State {
     inactive: BTreeSet<(Timestamp, Forgettable)>,
     dirty: Dirty,
     changes: Changes,
+    /// While a start replays what everybody has heard of already.
+    replaying: bool,
 }
 
 /// An agent that joined, whether or not it has registered a host yet.
@@ -105,6 +107,11 @@ pub struct LogLine {
 }
 
 impl State {
+    /// An empty state to restore rows and replay batches into; nothing of that is told again.
+    pub fn to_recover() -> Self {
+        State { replaying: true, ..State::default() }
+    }
+
     pub fn seq(&self) -> u64 {
         self.seq
     }

@@ -61,18 +61,27 @@ pub(super) fn register(
     request: &RegisterRequest,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let membership = state.membership(id).ok_or(Rejection::HostUnknown(id))?;
-    if membership.revoked {
+    // An older journal may not know of a join; the certificate proves it.
+    let recovering = state.recovered() == Some(state.epoch());
+    let membership = state.membership(id);
+    if membership.is_none() && !recovering {
+        return Err(Rejection::HostUnknown(id));
+    }
+    if membership.is_some_and(|membership| membership.revoked) {
         return Err(Rejection::HostDeregistered(id));
     }
     let asked: ClusterName = match request.cluster.parse() {
         Ok(name) => name,
         Err(_) => return Err(Rejection::InvalidClusterName(request.cluster.clone())),
     };
-    if let Some(allowed) = membership.cluster.as_ref().filter(|allowed| **allowed != asked) {
+    let allowed = membership.and_then(|membership| membership.cluster.as_ref());
+    if let Some(allowed) = allowed.filter(|allowed| **allowed != asked) {
         return Err(Rejection::JoinTokenForOtherCluster { allowed: allowed.clone(), asked });
     }
     let mut events = Vec::new();
+    if membership.is_none() {
+        events.push(Event::HostJoined { host: id, cluster: None, at });
+    }
     match state.cluster(asked.as_str()).filter(|cluster| cluster.is_active()) {
         Some(cluster) if state.host(id).is_none() => room(cluster)?,
         Some(_) => {}

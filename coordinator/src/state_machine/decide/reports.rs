@@ -1,19 +1,21 @@
 //! What agents say: that they are there, what became of orders, what became of tasks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeSet, sync::Arc};
 
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{ReportBody, ReportedPhase, TaskReport},
+    protocol::{ReportBody, ReportedPhase, RunIntent, TaskReport},
     task::{StopCause, StopCode},
 };
 
-use super::{Decision, Note};
+use super::{Decision, Note, tasks::demand};
 use crate::state_machine::{
-    command::AgentAnswered,
-    event::{Event, TaskAdopted},
-    state::{Host, State, Task},
+    command::{AgentAnswered, Tags},
+    event::{Event, TaskAdopted, TaskDefinitionRegistered},
+    name::Family,
+    record::TaskRecord,
+    state::{Host, Phase, State, Task, Wish},
 };
 
 /// An agent answered a poll. Repeated reports change nothing.
@@ -29,43 +31,26 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
         decision.notes.push(Note::OrdersTaken { host: host.id, order: seen.order });
     }
     let taken = host.reports_taken.filter(|taken| taken.session == answered.position.session);
-    let mut ended = BTreeMap::<TaskId, ()>::new();
+    let mut ended = BTreeSet::new();
     for report in &answered.reports {
         if taken.is_some_and(|taken| report.seq <= taken.seq) {
             continue;
         }
         match &report.body {
             ReportBody::Task(report) => {
-                if ended.contains_key(&report.task) {
+                if ended.contains(&report.task) {
                     continue;
                 }
                 let event = reported(state, host, report, at);
                 if let Some(Event::TaskStopped { task, .. }) = &event {
-                    ended.insert(*task, ());
+                    ended.insert(*task);
                 }
                 decision.events.extend(event);
             }
-            ReportBody::StopCandidate { task, generation, .. } => {
-                let known = state.task(*task).is_some();
-                if !known && answered.ended_candidates.contains(task) {
-                    decision.events.push(Event::StopCandidateConfirmed {
-                        host: host.id,
-                        task: *task,
-                        generation: *generation,
-                        cause: StopCause {
-                            code: StopCode::TerminationNotice,
-                            reason: "The coordinator's history says that this task has ended."
-                                .to_owned(),
-                        },
-                    });
-                }
+            ReportBody::StopCandidate { task, generation, run } => {
+                let events = stop_candidate(state, host, answered, *task, *generation, run, at);
+                decision.events.extend(events);
             }
-        }
-    }
-    for adopted in &answered.adopted {
-        if state.task(adopted.id).is_none() {
-            let record = adopted.clone();
-            decision.events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
         }
     }
     if taken != Some(answered.position) {
@@ -105,6 +90,80 @@ fn known(task: &Task, report: &TaskReport) -> bool {
         // The order was taken; ECS shows PENDING for that already.
         None => report.phase == ReportedPhase::Pending,
     }
+}
+
+/// A task that its host runs and no manifest named (promises.md 2.5): stopped only when the
+/// history knows its end, taken back after `recover`, else left alone.
+fn stop_candidate(
+    state: &State,
+    host: &Host,
+    answered: &AgentAnswered,
+    task: TaskId,
+    generation: u32,
+    run: &Option<Box<RunIntent>>,
+    at: Timestamp,
+) -> Vec<Event> {
+    if state.task(task).is_some() {
+        return Vec::new();
+    }
+    if answered.ended_candidates.contains(&task) {
+        let cause = StopCause {
+            code: StopCode::TerminationNotice,
+            reason: "The coordinator's history says that this task has ended.".to_owned(),
+        };
+        let host = host.id;
+        return vec![Event::StopCandidateConfirmed { host, task, generation, cause }];
+    }
+    let recovering = state.recovered() == Some(state.epoch());
+    match run {
+        Some(run) if recovering => adopt(state, host, task, generation, run, at),
+        _ => Vec::new(),
+    }
+}
+
+fn adopt(
+    state: &State,
+    host: &Host,
+    task: TaskId,
+    generation: u32,
+    run: &RunIntent,
+    at: Timestamp,
+) -> Vec<Event> {
+    let Ok(family) = run.definition.family.parse::<Family>() else { return Vec::new() };
+    let revision = run.definition.revision;
+    let mut events = Vec::new();
+    if state.definitions().get(family.as_str(), revision).is_none() {
+        events.push(Event::TaskDefinitionRegistered(Box::new(TaskDefinitionRegistered {
+            definition: Arc::new(run.definition.clone()),
+            requires_attributes: Vec::new(),
+            compatibilities: Vec::new(),
+            registered_by: String::new(),
+            tags: Tags::new(),
+            at,
+        })));
+    }
+    let record = TaskRecord {
+        id: task,
+        cluster: state.cluster_at(host.cluster).name.clone(),
+        host: host.id,
+        family,
+        revision,
+        group: run.order.group.clone(),
+        generation,
+        version: 1,
+        wish: Wish::Run,
+        phase: Phase::Pending,
+        created_at: run.order.created_at,
+        demand: demand(&run.definition.spec, &run.order.overrides),
+        overrides: run.order.overrides.clone(),
+        tags: Tags::new(),
+        started_by: run.order.started_by.clone(),
+        containers: run.order.container_ids.clone(),
+        report: None,
+        end: None,
+    };
+    events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
+    events
 }
 
 pub(super) fn silent(state: &State, host: HostId, why: &str, at: Timestamp) -> Decision {

@@ -12,7 +12,7 @@ use longshore_common::{
     task_definition::CpuArchitecture,
 };
 
-use self::demand::demand;
+pub(super) use self::demand::demand;
 use super::{Answer, Decision, clusters, honoured::needs_not_honoured, ids::Ids, task_definitions};
 use crate::{
     placement::{self, GroupKey, Unfit},

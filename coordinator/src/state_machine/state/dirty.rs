@@ -164,17 +164,19 @@ impl State {
         }
     }
 
-    /// Ends a restore or replay: what is volatile starts empty, and nothing counts as changed
-    /// but what the replayed tail changed.
+    /// Ends a recovery at `seq`. Orders are not resent from before: a manifest tells the hosts.
     pub fn recovered_at(&mut self, seq: u64) {
         self.seq = seq;
-        self.changes = super::Changes::default();
+        self.replaying = false;
         for id in self.hosts_by_id.values().copied().collect::<Vec<_>>() {
             self.hosts[id].queue.clear();
         }
     }
 
     pub(super) fn log(&mut self, to: LogTo, what: impl fmt::Display) {
+        if self.replaying {
+            return;
+        }
         let LogTo { cluster, host, task } = to;
         self.changes.log.push(LogLine { cluster, host, task, what: what.to_string() });
     }

@@ -383,7 +383,7 @@ impl State {
         let slot = self.hosts_by_id[&id];
         let host = &mut self.hosts[slot];
         host.changed_seq = host.changed_seq.max(seq);
-        if self.changes.hosts.last() != Some(&id) {
+        if !self.replaying && self.changes.hosts.last() != Some(&id) {
             self.changes.hosts.push(id);
         }
     }

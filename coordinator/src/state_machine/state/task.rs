@@ -297,9 +297,22 @@ impl State {
     ) {
         let Some(&slot) = self.tasks_by_id.get(&id) else { return };
         self.touch(EntityKey::Task(id));
+        self.uncount(slot);
+        if !self.replaying {
+            self.to_history(slot, cause, report, at);
+        }
+        self.remove_task(slot, seq);
+    }
+
+    fn to_history(
+        &mut self,
+        slot: u32,
+        cause: &StopCause,
+        report: Option<&TaskReport>,
+        at: Timestamp,
+    ) {
         let to = self.log_to_task(slot);
         self.log(to, format_args!("task is STOPPED: {}", cause.reason));
-        self.uncount(slot);
         let task = &self.tasks[slot];
         let mut record = task.record(self);
         record.version += 1;
@@ -316,7 +329,6 @@ impl State {
             host_connected: self.host_at(task.host).connected,
         });
         self.changes.stopped.push(record);
-        self.remove_task(slot, seq);
     }
 
     fn remove_task(&mut self, slot: u32, seq: u64) {

@@ -1,0 +1,86 @@
+//! Makes steps durable, in their order, then tells.
+
+use std::sync::{Arc, mpsc};
+
+use tokio::sync::watch;
+
+use super::{signals::Signals, step::Flush as Step};
+use crate::{
+    journal::{Batch, Checkpoint, Journal, JournalError},
+    state_machine::state::LogLine,
+};
+
+/// Steps that one transaction takes at the most.
+const STEPS_PER_COMMIT_MAX: usize = 64;
+
+pub(super) enum FlushItem {
+    Step(Step),
+    Checkpoint(Checkpoint),
+}
+
+pub(super) struct Flush<J> {
+    pub(super) journal: J,
+    pub(super) durable: watch::Sender<u64>,
+    pub(super) failed: watch::Sender<bool>,
+    pub(super) signals: Arc<Signals>,
+}
+
+impl<J: Journal> Flush<J> {
+    /// Until the driver has ended or the journal has failed.
+    pub(super) fn run(mut self, items: mpsc::Receiver<FlushItem>) {
+        let mut next = None;
+        while let Some(item) = next.take().or_else(|| items.recv().ok()) {
+            let done = match item {
+                FlushItem::Checkpoint(checkpoint) => self.journal.checkpoint(checkpoint),
+                FlushItem::Step(first) => {
+                    let mut steps = vec![first];
+                    while steps.len() < STEPS_PER_COMMIT_MAX
+                        && let Ok(item) = items.try_recv()
+                    {
+                        match item {
+                            FlushItem::Step(step) => steps.push(step),
+                            FlushItem::Checkpoint(_) => {
+                                next = Some(item);
+                                break;
+                            }
+                        }
+                    }
+                    self.flush(steps)
+                }
+            };
+            if let Err(error) = done {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the journal failed: nothing more is acknowledged, and the coordinator ends"
+                );
+                self.failed.send_replace(true);
+                return;
+            }
+        }
+    }
+
+    fn flush(&mut self, mut steps: Vec<Step>) -> Result<(), JournalError> {
+        let batches: Vec<Batch> = steps.iter_mut().filter_map(|step| step.batch.take()).collect();
+        if !batches.is_empty() {
+            self.journal.append(&batches)?;
+        }
+        let seq = steps.last().map_or(0, |step| step.seq);
+        self.durable.send_if_modified(|durable| std::mem::replace(durable, seq) != seq);
+        // Orders first: they wait for a host, replies for a client.
+        for step in &steps {
+            self.signals.wake(&step.hosts);
+        }
+        for step in &mut steps {
+            step.replies.drain(..).for_each(|reply| reply());
+        }
+        steps.iter().flat_map(|step| &step.log).for_each(log);
+        Ok(())
+    }
+}
+
+fn log(line: &LogLine) {
+    let cluster = line.cluster.as_ref().map(|name| name.as_str());
+    let host = line.host.map(tracing::field::display);
+    let task = line.task.map(tracing::field::display);
+    tracing::info!(cluster, host, task, "{}", line.what);
+}

@@ -1,0 +1,206 @@
+//! How everybody else asks and reads: the API, the pollers, the joining port.
+
+use std::{
+    fmt,
+    sync::{Arc, RwLock},
+};
+
+use longshore_common::{
+    id::{HostId, TaskId},
+    protocol::Epoch,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Signals, step::Request};
+use crate::{
+    journal::{History, StoppedEntry, StoppedFilter},
+    state_machine::{Answer, Command, Rejection, State, record::TaskRecord},
+};
+
+#[derive(Clone)]
+pub struct Handle {
+    state: Arc<RwLock<State>>,
+    requests: mpsc::Sender<Request>,
+    durable: watch::Receiver<u64>,
+    failed: watch::Receiver<bool>,
+    history: Arc<dyn History>,
+    signals: Arc<Signals>,
+    /// Set when an agent proved that the journal went back; cleared by `recover`.
+    went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
+}
+
+/// The coordinator cannot answer: its journal failed, or it is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the coordinator is stopping; try again when it has restarted")]
+pub struct Unavailable;
+
+/// Why a command had no effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    #[error(transparent)]
+    JournalWentBack(JournalWentBack),
+}
+
+/// An agent has seen more than the journal holds (design.md rule 3): an old backup was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalWentBack {
+    pub host: HostId,
+    /// What the host's ledger holds.
+    pub seen: Epoch,
+    pub seen_order: u64,
+    /// What this journal holds.
+    pub epoch: Epoch,
+    pub last_order: u64,
+}
+
+impl std::error::Error for JournalWentBack {}
+
+impl fmt::Display for JournalWentBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "This coordinator's journal is older than what its hosts have seen: host {} has order {} of epoch {}, the journal ends at order {} of epoch {}. No orders are given and nothing is changed. Restore the newest journal, or go on from this one with: longshore-coordinator recover",
+            self.host, self.seen_order, self.seen.counter, self.last_order, self.epoch.counter
+        )
+    }
+}
+
+impl Handle {
+    pub(super) fn new(
+        state: Arc<RwLock<State>>,
+        requests: mpsc::Sender<Request>,
+        durable: watch::Receiver<u64>,
+        failed: watch::Receiver<bool>,
+        history: Arc<dyn History>,
+        signals: Arc<Signals>,
+    ) -> Self {
+        let went_back = Arc::new(watch::channel(None).0);
+        Handle { state, requests, durable, failed, history, signals, went_back }
+    }
+
+    /// Has a command decided. `view` looks at the state right after; its result is returned once
+    /// the journal holds what it saw. Refused as a whole while the journal is known to be old.
+    pub async fn submit<T: Send + 'static>(
+        &self,
+        command: Command,
+        view: impl FnOnce(&State, Answer) -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        if let Some(evidence) = self.went_back.borrow().clone() {
+            return Err(Refused::JournalWentBack(evidence));
+        }
+        self.submit_always(command, view).await
+    }
+
+    /// The same for what must go on with an old journal: the fleet's own words and `recover`.
+    pub async fn submit_always<T: Send + 'static>(
+        &self,
+        command: Command,
+        view: impl FnOnce(&State, Answer) -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let (sender, receiver) = oneshot::channel();
+        let respond = Box::new(move |state: &State, outcome: Result<Answer, Rejection>| {
+            let outcome = outcome.map(|answer| view(state, answer));
+            let send = move || {
+                // A caller that went away does not need the answer.
+                let _ = sender.send(outcome);
+            };
+            Box::new(send) as Box<dyn FnOnce() + Send>
+        });
+        self.requests.send(Request { command, respond }).await.map_err(|_| Unavailable)?;
+        let outcome = receiver.await.map_err(|_| Unavailable)?;
+        Ok(outcome?)
+    }
+
+    /// Looks at the state; the result is returned once the journal holds what it shows. `view`
+    /// must copy what it needs and return soon: nothing is decided meanwhile.
+    pub async fn read<T>(&self, view: impl FnOnce(&State) -> T) -> Result<T, Unavailable> {
+        let (result, seq) = self.peek(|state| (view(state), state.seq()));
+        self.durable(seq).await?;
+        Ok(result)
+    }
+
+    /// Looks at the state as it is, durable or not: for metrics, and for those who wait for
+    /// [`Handle::durable`] themselves.
+    pub fn peek<T>(&self, view: impl FnOnce(&State) -> T) -> T {
+        view(&self.state.read().expect("a panic in the state ends the process"))
+    }
+
+    /// Waits until the journal holds everything up to `seq`.
+    pub async fn durable(&self, seq: u64) -> Result<(), Unavailable> {
+        let mut durable = self.durable.clone();
+        let reached = durable.wait_for(|durable| *durable >= seq).await;
+        reached.map(|_| ()).map_err(|_| Unavailable)
+    }
+
+    /// Stopped tasks by their ids.
+    pub async fn stopped_tasks(&self, ids: Vec<TaskId>) -> Result<Vec<TaskRecord>, Unavailable> {
+        self.ask_history(move |history| history.tasks(&ids)).await
+    }
+
+    /// A page of a cluster's stopped tasks, the latest first.
+    pub async fn list_stopped(
+        &self,
+        filter: StoppedFilter,
+    ) -> Result<Vec<StoppedEntry>, Unavailable> {
+        self.ask_history(move |history| history.list(&filter)).await
+    }
+
+    async fn ask_history<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn History) -> Result<T, crate::journal::JournalError> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        let history = self.history.clone();
+        let asked = tokio::task::spawn_blocking(move || ask(&*history)).await;
+        match asked {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the history of stopped tasks could not be read");
+                Err(Unavailable)
+            }
+            Err(_) => Err(Unavailable),
+        }
+    }
+
+    pub fn signals(&self) -> &Signals {
+        &self.signals
+    }
+
+    pub fn has_failed(&self) -> bool {
+        *self.failed.borrow()
+    }
+
+    /// The proof that the journal went back, while it stands.
+    pub fn went_back(&self) -> watch::Receiver<Option<JournalWentBack>> {
+        self.went_back.subscribe()
+    }
+
+    /// Raises the alarm; the first proof is kept.
+    pub fn raise_went_back(&self, evidence: JournalWentBack) {
+        let raised = self.went_back.send_if_modified(|current| match current {
+            Some(_) => false,
+            None => {
+                *current = Some(evidence.clone());
+                true
+            }
+        });
+        if raised {
+            tracing::error!(host = %evidence.host, "ALARM: {evidence}");
+        }
+    }
+
+    /// The operator goes on from an older journal: a new epoch above all that any agent has
+    /// seen, and what agents run beyond the journal is taken back from them.
+    pub async fn recover(&self, incarnation: u64) -> Result<(), Refused> {
+        let evidence = self.went_back.borrow().clone();
+        let beyond = evidence.map_or(0, |evidence| evidence.seen.counter);
+        self.submit_always(Command::Recover { beyond, incarnation }, |_, _| ()).await?;
+        self.went_back.send_replace(None);
+        tracing::warn!("recovered: hosts obey again, and tasks they run are adopted from them");
+        Ok(())
+    }
+}

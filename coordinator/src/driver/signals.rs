@@ -1,0 +1,59 @@
+//! Wakes whoever polls a host when that host's next poll has something new.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use longshore_common::{id::HostId, index::FastMap};
+use tokio::sync::Notify;
+
+#[derive(Default)]
+pub struct Signals {
+    hosts: Mutex<FastMap<HostId, Arc<Notify>>>,
+    /// A host changed that nobody listens for: it may be new.
+    unclaimed: Mutex<Vec<HostId>>,
+    any_unclaimed: Notify,
+}
+
+impl Signals {
+    /// From now on this host's changes wake the returned signal, with one permit kept.
+    pub fn listen(&self, host: HostId) -> Arc<Notify> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.entry(host).or_default().clone()
+    }
+
+    pub fn forget(&self, host: HostId) {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
+    }
+
+    /// Waits until hosts changed for which nobody listened, and takes their ids.
+    pub async fn unclaimed(&self) -> Vec<HostId> {
+        loop {
+            let taken = {
+                let mut waiting = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::take(&mut *waiting)
+            };
+            if !taken.is_empty() {
+                return taken;
+            }
+            self.any_unclaimed.notified().await;
+        }
+    }
+
+    pub(super) fn wake(&self, changed: &[HostId]) {
+        if changed.is_empty() {
+            return;
+        }
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unclaimed = Vec::new();
+        for host in changed {
+            match hosts.get(host) {
+                Some(signal) => signal.notify_one(),
+                None => unclaimed.push(*host),
+            }
+        }
+        drop(hosts);
+        if !unclaimed.is_empty() {
+            self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).extend(unclaimed);
+            self.any_unclaimed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! One coordinator per data directory.
+
+use std::{fs::File, io, path::Path};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Held as long as the process lives; the kernel lets go of it when the process ends, however.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// `Ok(None)` when another process holds the lock.
+    pub(super) fn take(directory: &Path) -> io::Result<Option<Self>> {
+        let path = directory.join("lock");
+        let file = fs_err::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path)?
+            .into_parts()
+            .0;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(DirectoryLock { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! From the journal to the state: the rows of the checkpoint, then the batches after it.
+//!
+//! Refuses a gap or a bad sum; it never guesses.
+
+use rusqlite::Connection;
+
+use super::sqlite::{SqliteJournal, batch_crc, row_crc};
+use crate::state_machine::{
+    Event, State,
+    record::{self, Record},
+};
+
+/// What a start found, for the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    pub rows: u64,
+    pub batches: u64,
+    pub events: u64,
+    pub seq: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    #[error(
+        "the journal has a gap: after {after} comes {found}. Restore a backup, then see `longshore-coordinator recover --help`"
+    )]
+    Gap { after: u64, found: u64 },
+    #[error(
+        "the journal's batch {seq} is damaged: its sum does not match. Restore a backup, then see `longshore-coordinator recover --help`"
+    )]
+    BadBatch { seq: u64 },
+    #[error(
+        "a row of the checkpoint (kind {kind}) is damaged: its sum does not match. Restore a backup, then see `longshore-coordinator recover --help`"
+    )]
+    BadRow { kind: u8 },
+    #[error("the journal holds what this release cannot read; start the release that wrote it")]
+    Unreadable(#[source] rmp_serde::decode::Error),
+    #[error("the journal cannot be read")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// Rebuilds the state. Only ever applies: nothing is decided anew.
+pub fn recover(journal: &SqliteJournal) -> Result<(State, Recovered), RecoveryError> {
+    let connection = journal.connection();
+    let mut state = State::to_recover();
+    let mut recovered = Recovered::default();
+    let checkpoint: u64 =
+        connection
+            .query_row("SELECT value FROM meta WHERE key = 'checkpoint'", [], |row| row.get(0))?;
+    restore_rows(connection, &mut state, &mut recovered)?;
+    recovered.seq = checkpoint;
+    replay(connection, &mut state, &mut recovered)?;
+    state.recovered_at(recovered.seq);
+    Ok((state, recovered))
+}
+
+fn restore_rows(
+    connection: &Connection,
+    state: &mut State,
+    recovered: &mut Recovered,
+) -> Result<(), RecoveryError> {
+    let mut select =
+        connection.prepare("SELECT kind, id, crc, value FROM state ORDER BY kind, id")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let kind: u8 = row.get(0)?;
+        let key = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+        let crc: u32 = row.get(2)?;
+        let value = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+        if row_crc(kind, key, value) != crc {
+            return Err(RecoveryError::BadRow { kind });
+        }
+        let record: Record = record::decode(value).map_err(RecoveryError::Unreadable)?;
+        state.restore(record);
+        recovered.rows += 1;
+    }
+    Ok(())
+}
+
+fn replay(
+    connection: &Connection,
+    state: &mut State,
+    recovered: &mut Recovered,
+) -> Result<(), RecoveryError> {
+    let mut select =
+        connection.prepare("SELECT seq, epoch, crc, events FROM journal ORDER BY seq")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (seq, epoch): (u64, u64) = (row.get(0)?, row.get(1)?);
+        let crc: u32 = row.get(2)?;
+        let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
+        if seq != recovered.seq + 1 {
+            return Err(RecoveryError::Gap { after: recovered.seq, found: seq });
+        }
+        if batch_crc(seq, epoch, bytes) != crc {
+            return Err(RecoveryError::BadBatch { seq });
+        }
+        let events: Vec<Event> = record::decode(bytes).map_err(RecoveryError::Unreadable)?;
+        events.iter().for_each(|event| state.apply(event, seq));
+        recovered.events += events.len() as u64;
+        recovered.batches += 1;
+        recovered.seq = seq;
+    }
+    Ok(())
+}
