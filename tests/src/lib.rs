@@ -5,3 +5,6 @@
 
 pub mod harness;
 pub mod local;
+pub mod figures;
+pub mod chance;
+pub mod campaign;

@@ -1,5 +1,14 @@
-//! Tests on real hosts: network namespaces, each with a Docker Engine of its own.
+//! Tests on real hosts: network namespaces, each with a Docker Engine and an agent of its own,
+//! driven by the AWS CLI and boto3 as a user would.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 #[path = "docker/harness.rs"]
 mod harness;
+#[path = "docker/definition.rs"]
+mod definition;
+#[path = "docker/tasks.rs"]
+mod tasks;
+#[path = "docker/capacity.rs"]
+mod capacity;
+#[path = "docker/faults.rs"]
+mod faults;

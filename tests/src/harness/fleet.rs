@@ -151,6 +151,14 @@ impl Fleet {
     }
 
     pub async fn start_coordinator(&mut self) -> Result<()> {
+        let mut coordinator = self.spawn_coordinator().await?;
+        coordinator.ready().await?;
+        self.coordinator = Some(coordinator);
+        Ok(())
+    }
+
+    /// Starts a coordinator without waiting until it serves.
+    pub async fn spawn_coordinator(&self) -> Result<Process> {
         let gateway = self.network.gateway();
         let mut arguments = vec![
             "serve".to_owned(),
@@ -171,8 +179,7 @@ impl Fleet {
             notifies: true,
             echo: None,
         };
-        self.coordinator = Some(Process::start(launch).await?);
-        Ok(())
+        Process::spawn(launch).await
     }
 
     pub fn coordinator(&self) -> Result<&Process> {

@@ -77,7 +77,8 @@ impl Process {
         Ok(process)
     }
 
-    async fn spawn(launch: Launch<'_>) -> Result<Process> {
+    /// Starts the program and waits for nothing.
+    pub async fn spawn(launch: Launch<'_>) -> Result<Process> {
         fs_err::create_dir_all(launch.folder)?;
         let log_file = launch.folder.join(format!("{}.log", launch.name));
         let mut command = match launch.host {
@@ -116,7 +117,8 @@ impl Process {
         Ok(Process { name: launch.name, child, pid, log, log_file, notifications })
     }
 
-    async fn ready(&mut self) -> Result<()> {
+    /// Waits until the program says that it is ready, when it notifies.
+    pub async fn ready(&mut self) -> Result<()> {
         if self.notifications.is_some() {
             self.notified("READY=1", READY_PATIENCE).await?;
         }

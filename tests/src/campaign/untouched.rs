@@ -1,0 +1,240 @@
+//! P5: an agent that is killed and started again touches no container that runs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::{
+    campaign::reached,
+    chance::Chance,
+    figures::{count, figure, progress},
+    harness::{
+        ecs::{CallError, EcsClient, list_all},
+        engine_api::EngineApi,
+        fleet::{Fleet, FleetSettings},
+        image::SAMPLE_IMAGE,
+    },
+};
+
+pub(super) const KILLS: usize = 40;
+const CONTAINERS: usize = 30;
+/// RunTask takes no more.
+const RUN_MAX: usize = 10;
+const START_PATIENCE: Duration = Duration::from_secs(120);
+/// A kill comes this long after the agent was back, at the most.
+const KILL_WITHIN: Duration = Duration::from_millis(900);
+/// Tasks that the launcher keeps in motion beside the ones that are watched.
+const LAUNCHED_MAX: usize = 3;
+const LAUNCH_EVERY: Duration = Duration::from_millis(150);
+/// When every container must belong to a task that the API knows.
+const ORPHANS_AFTER: Duration = Duration::from_secs(10);
+const TASK_LABEL: &str = "com.amazonaws.ecs.task-arn";
+const NAME_LABEL: &str = "com.amazonaws.ecs.container-name";
+
+pub struct Untouched {
+    kills: usize,
+    seed: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct UntouchedCounts {
+    asked_kills: usize,
+    seed: u64,
+    pub kills: usize,
+    pub containers: usize,
+    pub launched: usize,
+    pub restarted: usize,
+    pub duplicated: usize,
+    pub orphans: usize,
+}
+
+/// What changes when somebody restarts or replaces a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Life {
+    container: String,
+    pid: i64,
+    started_at: String,
+}
+
+impl Untouched {
+    pub fn of(kills: usize, seed: u64) -> Untouched {
+        Untouched { kills, seed }
+    }
+
+    pub async fn run(self) -> Result<UntouchedCounts> {
+        progress(&format!(
+            "p5: {} kills under {CONTAINERS} containers, seed {}",
+            self.kills, self.seed
+        ));
+        let settings = FleetSettings { hosts: 1, cpu: 4096, memory: 4096, ..Default::default() };
+        let mut fleet = Fleet::start(settings).await?;
+        let engine = fleet.hosts[0].engine()?;
+        let client = fleet.ecs()?;
+        register(&client).await?;
+        let watched = run_watched(&client).await?;
+        let before = lives(&engine, &watched).await?;
+        ensure!(before.len() == CONTAINERS, "{} containers run, not {CONTAINERS}", before.len());
+
+        let (stop, stopped) = watch::channel(false);
+        let launcher = tokio::spawn(launch(fleet.ecs()?, stopped));
+        let mut counts = UntouchedCounts {
+            asked_kills: self.kills,
+            seed: self.seed,
+            containers: before.len(),
+            ..Default::default()
+        };
+        let mut chance = Chance::from_seed(self.seed);
+        for kill in 1..=self.kills {
+            tokio::time::sleep(chance.up_to(KILL_WITHIN)).await;
+            fleet.kill_agent(0).await?;
+            counts.kills += 1;
+            fleet.start_agent(0).await?;
+            fleet.all_connected().await?;
+            let now = lives(&engine, &watched).await?;
+            for (task, life) in &before {
+                if now.get(task) != Some(life) {
+                    progress(&format!("p5: WRONG: {task}: {life:?} became {:?}", now.get(task)));
+                    counts.restarted += 1;
+                }
+            }
+            counts.duplicated += duplicated(&engine).await?;
+            if kill % 10 == 0 {
+                progress(&format!("p5: {kill} kills"));
+            }
+        }
+        stop.send_replace(true);
+        counts.launched = launcher.await??;
+        tokio::time::sleep(ORPHANS_AFTER).await;
+        counts.duplicated += duplicated(&engine).await?;
+        counts.orphans = orphans(&engine, &client).await?;
+        Ok(counts)
+    }
+}
+
+impl UntouchedCounts {
+    pub fn print_and_judge(&self) -> Result<()> {
+        figure("seed", self.seed as f64, "seed")?;
+        count("kills", self.kills)?;
+        count("containers", self.containers)?;
+        count("launched_meanwhile", self.launched)?;
+        count("containers_restarted", self.restarted)?;
+        count("containers_duplicated", self.duplicated)?;
+        count("containers_orphaned", self.orphans)?;
+        self.judge()
+    }
+
+    pub fn judge(&self) -> Result<()> {
+        reached("kills", self.kills, self.asked_kills)?;
+        reached("tasks launched meanwhile", self.launched, self.asked_kills / 2)?;
+        ensure!(self.restarted == 0, "{} containers were restarted or replaced", self.restarted);
+        ensure!(self.duplicated == 0, "{} containers were made twice", self.duplicated);
+        ensure!(self.orphans == 0, "{} containers belong to no task", self.orphans);
+        Ok(())
+    }
+}
+
+async fn register(client: &EcsClient) -> Result<()> {
+    let definition = json!({
+        "family": "untouched",
+        "containerDefinitions": [{
+            "name": "main",
+            "image": SAMPLE_IMAGE,
+            "memory": 8,
+            "command": ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"],
+        }],
+    });
+    client.call("RegisterTaskDefinition", definition).await?;
+    Ok(())
+}
+
+/// Runs the containers that are watched and waits until all of them run; their tasks.
+async fn run_watched(client: &EcsClient) -> Result<Vec<String>> {
+    let mut tasks = Vec::new();
+    while tasks.len() < CONTAINERS {
+        let some = (CONTAINERS - tasks.len()).min(RUN_MAX);
+        let run = json!({ "taskDefinition": "untouched", "count": some, "startedBy": "watched" });
+        let ran = client.call("RunTask", run).await?;
+        if let Some(failure) = ran["failures"].get(0) {
+            bail!("a watched task could not be placed: {failure}");
+        }
+        let ran = ran["tasks"].as_array().context("RunTask gave no tasks")?;
+        tasks.extend(ran.iter().filter_map(|task| task["taskArn"].as_str().map(str::to_owned)));
+    }
+    client
+        .eventually("DescribeTasks", json!({ "tasks": tasks }), START_PATIENCE, |answer| {
+            let all = answer["tasks"].as_array()?;
+            let running = |task: &Value| task["lastStatus"] == json!("RUNNING");
+            (all.len() == CONTAINERS && all.iter().all(running)).then_some(())
+        })
+        .await?;
+    Ok(tasks)
+}
+
+/// The running containers of these tasks, by task.
+async fn lives(engine: &EngineApi, tasks: &[String]) -> Result<BTreeMap<String, Life>> {
+    let mut lives = BTreeMap::new();
+    for container in engine.containers(false).await? {
+        let Some(task) = container.labels.get(TASK_LABEL) else { continue };
+        if !tasks.contains(task) {
+            continue;
+        }
+        let inspected = engine.get_json(&format!("/containers/{}/json", container.id)).await?;
+        let state = &inspected["State"];
+        let life = Life {
+            container: container.id,
+            pid: state["Pid"].as_i64().unwrap_or_default(),
+            started_at: state["StartedAt"].as_str().unwrap_or_default().to_owned(),
+        };
+        lives.insert(task.clone(), life);
+    }
+    Ok(lives)
+}
+
+/// Containers beyond the first of each container of each task, running or not.
+async fn duplicated(engine: &EngineApi) -> Result<usize> {
+    let mut seen = BTreeMap::<(String, String), usize>::new();
+    for container in engine.containers(true).await? {
+        let label = |name: &str| container.labels.get(name).cloned();
+        if let (Some(task), Some(name)) = (label(TASK_LABEL), label(NAME_LABEL)) {
+            *seen.entry((task, name)).or_default() += 1;
+        }
+    }
+    Ok(seen.values().map(|count| count - 1).sum())
+}
+
+/// Running containers of tasks that the API does not show as running.
+async fn orphans(engine: &EngineApi, client: &EcsClient) -> Result<usize> {
+    let tasks = list_all(client, "ListTasks", json!({}), "taskArns").await?;
+    let containers = engine.containers(false).await?;
+    let tasks_of = containers.iter().filter_map(|container| container.labels.get(TASK_LABEL));
+    Ok(tasks_of.filter(|task| !tasks.contains(task)).count())
+}
+
+/// Starts and stops tasks until told to stop; how many it started.
+async fn launch(client: EcsClient, mut stopped: watch::Receiver<bool>) -> Result<usize> {
+    let (mut launched, mut running) = (0, std::collections::VecDeque::new());
+    while !*stopped.borrow_and_update() {
+        let run = json!({ "taskDefinition": "untouched", "startedBy": "launched" });
+        match client.call("RunTask", run).await {
+            Ok(ran) => {
+                if let Some(task) = ran["tasks"][0]["taskArn"].as_str() {
+                    running.push_back(task.to_owned());
+                    launched += 1;
+                }
+            }
+            // No host is connected just now: that is what the kills are for.
+            Err(CallError::Refused { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if running.len() > LAUNCHED_MAX
+            && let Some(task) = running.pop_front()
+        {
+            client.call("StopTask", json!({ "task": task })).await?;
+        }
+        // The pace of the load, not a wait for something.
+        let _ = tokio::time::timeout(LAUNCH_EVERY, stopped.changed()).await;
+    }
+    Ok(launched)
+}

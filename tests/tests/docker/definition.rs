@@ -1,0 +1,71 @@
+//! Task definitions that the tests run, and what they ask of a fleet time and again.
+
+use std::collections::BTreeMap;
+
+use longshore_tests::harness::{aws::Aws, engine_api::Listed, fleet::Fleet, image::SAMPLE_IMAGE};
+use serde_json::{Value, json};
+
+/// Sleeps, and ends at once when asked to.
+pub(crate) const SLEEPER: [&str; 3] = ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
+
+/// Registers a definition with one container; its members are added to or replaced.
+pub(crate) async fn register(aws: &Aws, family: &str, more: Value) {
+    let mut container = json!({
+        "name": "main",
+        "image": SAMPLE_IMAGE,
+        "cpu": 64,
+        "memory": 32,
+        "essential": true,
+        "command": SLEEPER,
+    });
+    for (member, value) in more.as_object().unwrap() {
+        container[member] = value.clone();
+    }
+    let containers = json!([container]).to_string();
+    let register = ["register-task-definition", "--family", family];
+    aws.ecs(&[&register[..], &["--container-definitions", &containers]].concat()).await.unwrap();
+}
+
+/// `aws ecs run-task`: its answer.
+pub(crate) async fn run(aws: &Aws, family: &str, more: &[&str]) -> Value {
+    aws.ecs(&[&["run-task", "--task-definition", family], more].concat()).await.unwrap()
+}
+
+/// The ARNs of the tasks in an answer of RunTask that has no failures.
+pub(crate) fn tasks_of(ran: &Value) -> Vec<String> {
+    assert_eq!(ran["failures"], json!([]), "{ran:#}");
+    let tasks = ran["tasks"].as_array().unwrap();
+    tasks.iter().map(|task| task["taskArn"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Waits as users wait.
+pub(crate) async fn wait(aws: &Aws, state: &str, tasks: &[String]) {
+    let mut wait = vec!["wait", state, "--tasks"];
+    wait.extend(tasks.iter().map(String::as_str));
+    aws.ecs(&wait).await.unwrap();
+}
+
+/// Every running container of a task, by Docker's id, with the start of its process.
+pub(crate) async fn lives(fleet: &Fleet) -> BTreeMap<String, (i64, String)> {
+    let mut lives = BTreeMap::new();
+    for host in &fleet.hosts {
+        let engine = host.engine().unwrap();
+        for Listed { id, .. } in engine.containers(false).await.unwrap() {
+            let state = engine.get_json(&format!("/containers/{id}/json")).await.unwrap();
+            let pid = state["State"]["Pid"].as_i64().unwrap();
+            let started = state["State"]["StartedAt"].as_str().unwrap().to_owned();
+            lives.insert(id, (pid, started));
+        }
+    }
+    lives
+}
+
+/// One of a host's resources: registered and remaining.
+pub(crate) fn resource(host: &Value, name: &str) -> (i64, i64) {
+    let amount = |list: &str| {
+        let resources = host[list].as_array().unwrap();
+        let resource = resources.iter().find(|r| r["name"] == json!(name)).unwrap();
+        resource["integerValue"].as_i64().unwrap()
+    };
+    (amount("registeredResources"), amount("remainingResources"))
+}
