@@ -11,7 +11,11 @@
 pub mod runtime;
 pub mod supervisor;
 
-// The fleet: identity, join, tls, poll_endpoint.
+// The fleet: who we are, who may order.
+pub mod identity;
+pub mod tls;
+pub mod join;
+pub mod poll_endpoint;
 
 // The shell: what this machine is, how the process starts and stops.
 pub mod settings;

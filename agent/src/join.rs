@@ -1,0 +1,238 @@
+//! How this host becomes and stays a member of a fleet: join once with a token, register at every
+//! start, renew the certificate for as long as the host lives.
+//!
+//! The key is made here and never leaves. Never: the token's secret to a server whose CA is not the
+//! token's, or in a log.
+
+mod call;
+mod renewal;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use longshore_common::{
+    clock::{Clock, Timestamp},
+    id::{FleetId, HostId},
+    join_token::JoinToken,
+    mutual_tls::{self, ALPN_HTTP1, Presented, TlsSetUpError, Trust},
+    node::Node,
+    protocol::{
+        Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH,
+        RegisterRequest, Registered, RenewRequest,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use self::call::call;
+use crate::{
+    identity::{Identity, IdentityError, NewKey},
+    tls,
+};
+
+pub use self::{call::CallError, renewal::Renewal};
+
+/// First and longest pause between two attempts to join or to register.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// What a host needs to enter its fleet.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Host and port of the coordinator's joining port.
+    pub coordinator: String,
+    /// Needed at the first start, and after the certificate has expired.
+    pub token: Option<JoinToken>,
+    /// A container instance made by the API beforehand, to be this host.
+    pub host: Option<HostId>,
+    /// Where the identity is kept.
+    pub directory: PathBuf,
+}
+
+/// A member of a fleet. Cheap to clone; all clones show the certificate that is current.
+#[derive(Clone)]
+pub struct Membership {
+    pub host: HostId,
+    pub fleet: FleetId,
+    pub trust: Trust,
+    pub presented: Presented,
+    coordinator: Arc<str>,
+    clock: Arc<dyn Clock>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EnterError {
+    #[error(
+        "this host has not joined a fleet yet and has no join token: make one with \
+         `longshore-coordinator join-token create` and give it as --join-token"
+    )]
+    NoToken,
+    #[error(
+        "this host's certificate ended on {since} while the agent was away from its coordinator: \
+         make a token with `longshore-coordinator join-token create` and give it as --join-token, \
+         to join again"
+    )]
+    Expired { since: Timestamp },
+    #[error("the host's identity cannot be used")]
+    Identity(#[source] IdentityError),
+    #[error("this host cannot join")]
+    Join(#[source] CallError),
+    #[error("this host's certificate cannot be used")]
+    SetUp(#[source] TlsSetUpError),
+}
+
+/// The identity kept here, or the one that joining gives. While the coordinator cannot be reached
+/// this goes on trying; it fails only for what somebody has to put right.
+pub async fn enter(
+    entry: &Entry,
+    clock: Arc<dyn Clock>,
+) -> Result<(Membership, Renewal), EnterError> {
+    let kept = Identity::load(&entry.directory).map_err(EnterError::Identity)?;
+    let identity = match (kept, &entry.token) {
+        (Some(kept), _) if !kept.has_expired(clock.wall()) => {
+            note_foreign_token(&kept, entry);
+            kept
+        }
+        (Some(expired), Some(token)) => {
+            tracing::warn!(
+                host = %expired.host,
+                since = %expired.certificate.not_after,
+                "this host's certificate has expired: joining again, as a new host"
+            );
+            join_until_done(entry, token, &clock).await?
+        }
+        (Some(expired), None) => {
+            return Err(EnterError::Expired { since: expired.certificate.not_after });
+        }
+        (None, Some(token)) => join_until_done(entry, token, &clock).await?,
+        (None, None) => return Err(EnterError::NoToken),
+    };
+    membership(identity, entry, clock).map_err(EnterError::SetUp)
+}
+
+/// Says what this host is, at every start. Goes on trying as [`enter`] does.
+pub async fn register_until_done(
+    membership: &Membership,
+    request: &RegisterRequest,
+) -> Result<Registered, CallError> {
+    retried("register", || membership.register(request)).await
+}
+
+impl Membership {
+    pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
+        self.call(REGISTER_PATH, request).await
+    }
+
+    async fn renew(&self, csr: String) -> Result<Certificate, CallError> {
+        let request = RenewRequest { protocol: PROTOCOL_VERSION, csr };
+        self.call(RENEW_PATH, &request).await
+    }
+
+    async fn call<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<A, CallError> {
+        let clock = self.clock.clone();
+        let config = mutual_tls::client_config(clock, &self.presented, &self.trust, ALPN_HTTP1)
+            .map_err(CallError::SetUp)?;
+        let name = mutual_tls::server_name(Node::coordinator(self.fleet));
+        call(&self.coordinator, config, name, path, body).await
+    }
+}
+
+fn note_foreign_token(kept: &Identity, entry: &Entry) {
+    if let Some(token) = &entry.token
+        && !kept.trusts(token.ca)
+    {
+        tracing::warn!(
+            fleet = %kept.fleet,
+            path = %Identity::path(&entry.directory).display(),
+            "this host is a member of another fleet than the token's and stays there: to join the \
+             token's fleet, drain the host, stop the agent and remove this file"
+        );
+    }
+}
+
+async fn join_until_done(
+    entry: &Entry,
+    token: &JoinToken,
+    clock: &Arc<dyn Clock>,
+) -> Result<Identity, EnterError> {
+    // One key for all attempts.
+    let key = NewKey::generate().map_err(EnterError::Identity)?;
+    let csr = key.signing_request().map_err(EnterError::Identity)?;
+    tracing::info!(coordinator = entry.coordinator, "joining the fleet");
+    let answer = retried("join", || join(entry, token, &csr, clock)).await;
+    let identity =
+        key.certified(answer.map_err(EnterError::Join)?).map_err(EnterError::Identity)?;
+    identity.store(&entry.directory).map_err(EnterError::Identity)?;
+    tracing::info!(
+        host = %identity.host,
+        fleet = %identity.fleet,
+        path = %Identity::path(&entry.directory).display(),
+        "joined the fleet; the host's identity is in this file"
+    );
+    Ok(identity)
+}
+
+/// One attempt. The secret leaves only after the handshake has shown the token's CA.
+async fn join(
+    entry: &Entry,
+    token: &JoinToken,
+    csr: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<Certificate, CallError> {
+    let config = tls::pinned_config(clock.clone(), token.ca).map_err(CallError::SetUp)?;
+    let request = JoinRequest {
+        protocol: PROTOCOL_VERSION,
+        secret: token.secret.expose_text(),
+        csr: csr.to_owned(),
+        host: entry.host,
+    };
+    call(&entry.coordinator, config, tls::unknown_coordinator(), JOIN_PATH, &request).await
+}
+
+/// Attempts `what` until it succeeds or fails for a reason that will not pass.
+async fn retried<T>(
+    what: &str,
+    attempt: impl AsyncFn() -> Result<T, CallError>,
+) -> Result<T, CallError> {
+    let mut pause = RETRY_MIN;
+    loop {
+        match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) if error.is_passing() => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot {what} yet; trying again in {} s",
+                    pause.as_secs()
+                );
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+    }
+}
+
+fn membership(
+    identity: Identity,
+    entry: &Entry,
+    clock: Arc<dyn Clock>,
+) -> Result<(Membership, Renewal), TlsSetUpError> {
+    let (presenter, presented) = identity.present()?;
+    let membership = Membership {
+        host: identity.host,
+        fleet: identity.fleet,
+        trust: identity.trust()?,
+        presented,
+        coordinator: entry.coordinator.as_str().into(),
+        clock,
+    };
+    let directory: &Path = &entry.directory;
+    let renewal = Renewal::new(membership.clone(), identity.certificate, presenter, directory);
+    Ok((membership, renewal))
+}

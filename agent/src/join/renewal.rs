@@ -1,0 +1,162 @@
+//! Keeps the host's certificate fresh: a new key and certificate at some random point of the second
+//! half of its life, so that a fleet that joined at once does not renew at once.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use longshore_common::{
+    clock::{Clock, Timestamp},
+    mutual_tls::{Holder, Presenter, TlsSetUpError},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{CallError, Membership};
+use crate::identity::{IdentityError, NewKey};
+
+/// Renewal falls into this part of the certificate's life, in percent.
+const RENEW_FROM_PERCENT: u64 = 50;
+const RENEW_TO_PERCENT: u64 = 80;
+/// First and longest pause after a failed renewal.
+const RETRY_MIN: Duration = Duration::from_secs(5);
+const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// How often the wall clock is looked at: a suspended machine's timers know nothing of its sleep.
+const CHECK: Duration = Duration::from_secs(30);
+
+/// The one owner of this host's certificate. Run it with [`Renewal::keep_renewed`].
+pub struct Renewal {
+    membership: Membership,
+    certificate: Holder,
+    presenter: Presenter,
+    directory: PathBuf,
+    due: Timestamp,
+    pause: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    #[error("the coordinator did not renew the certificate")]
+    Call(#[source] CallError),
+    #[error("the new certificate cannot be kept")]
+    Identity(#[source] IdentityError),
+    #[error("the new certificate cannot be shown")]
+    SetUp(#[source] TlsSetUpError),
+    #[error(
+        "this host's certificate ended on {since}: its coordinator can no longer poll it; its \
+         containers go on. Make a token with `longshore-coordinator join-token create` and restart \
+         the agent with it, to join again"
+    )]
+    Expired { since: Timestamp, source: Box<RenewError> },
+}
+
+impl Renewal {
+    pub(super) fn new(
+        membership: Membership,
+        certificate: Holder,
+        presenter: Presenter,
+        directory: &Path,
+    ) -> Self {
+        let due = renew_at(&certificate, random());
+        let directory = directory.to_owned();
+        Renewal { membership, certificate, presenter, directory, due, pause: RETRY_MIN }
+    }
+
+    /// Until `shutdown`.
+    pub async fn keep_renewed(mut self, shutdown: CancellationToken) {
+        loop {
+            let wait = self.due.since(self.membership.clock.wall()).min(CHECK);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            let renewed = tokio::select! {
+                () = shutdown.cancelled() => return,
+                renewed = self.renew_if_due() => renewed,
+            };
+            match renewed {
+                Ok(None) => {}
+                Ok(Some(until)) => tracing::info!(%until, "renewed this host's certificate"),
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    next_attempt = %self.due,
+                    "cannot renew this host's certificate"
+                ),
+            }
+        }
+    }
+
+    /// Renews when it is time to; then says until when the new certificate is good.
+    pub async fn renew_if_due(&mut self) -> Result<Option<Timestamp>, RenewError> {
+        let now = self.membership.clock.wall();
+        if now < self.due {
+            return Ok(None);
+        }
+        match self.renew().await {
+            Ok(()) => {
+                self.due = renew_at(&self.certificate, random());
+                self.pause = RETRY_MIN;
+                Ok(Some(self.certificate.not_after))
+            }
+            Err(error) => {
+                self.due = now.saturating_add(self.pause);
+                self.pause = (self.pause * 2).min(RETRY_MAX);
+                let since = self.certificate.not_after;
+                if now < since {
+                    return Err(error);
+                }
+                Err(RenewError::Expired { since, source: Box::new(error) })
+            }
+        }
+    }
+
+    /// The new identity is on disk before anybody sees it: a crash in between loses nothing.
+    async fn renew(&mut self) -> Result<(), RenewError> {
+        let key = NewKey::generate().map_err(RenewError::Identity)?;
+        let csr = key.signing_request().map_err(RenewError::Identity)?;
+        let answer = self.membership.renew(csr).await.map_err(RenewError::Call)?;
+        let identity = key.certified(answer).map_err(RenewError::Identity)?;
+        identity.store(&self.directory).map_err(RenewError::Identity)?;
+        identity.present_anew(&self.presenter).map_err(RenewError::SetUp)?;
+        self.certificate = identity.certificate;
+        Ok(())
+    }
+}
+
+fn renew_at(certificate: &Holder, random: u64) -> Timestamp {
+    let life = certificate.not_after.since(certificate.not_before).as_millis() as u64;
+    let (from, to) = (life / 100 * RENEW_FROM_PERCENT, life / 100 * RENEW_TO_PERCENT);
+    let after = from + random % (to - from).max(1);
+    certificate.not_before.saturating_add(Duration::from_millis(after))
+}
+
+/// Without random numbers, all hosts renew at the beginning of the range: early, so safe.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_common::{
+        id::{FleetId, HostId},
+        node::Node,
+    };
+
+    use super::*;
+
+    #[test]
+    fn renewal_falls_into_the_second_half_of_life_and_leaves_a_fifth() {
+        let certificate = Holder {
+            node: Node::agent(FleetId::new(1), HostId::new(2)),
+            serves: true,
+            calls: true,
+            not_before: Timestamp(1_000_000),
+            not_after: Timestamp(2_000_000),
+        };
+        assert_eq!(renew_at(&certificate, 0), Timestamp(1_500_000));
+        for random in [1, 299_999, 300_000, u64::MAX, 0x9e37_79b9_7f4a_7c15] {
+            let at = renew_at(&certificate, random);
+            assert!((1_500_000..1_800_000).contains(&at.0), "{at}");
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The one door through which orders come: HTTP/2 over mutual TLS, for this fleet's coordinator.
+//!
+//! The certificate is checked in the handshake, so nothing that a stranger says is read, let alone
+//! decoded. Never: an order looked at. Fencing, the ledger and parking are the engine's.
+
+use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use longshore_common::{
+    clock::Clock,
+    gate::{Gate, Permit},
+    limits::POLL_BODY_BYTES_MAX,
+    mutual_tls::{self, ALPN_HTTP2, Admits, Presented, TlsSetUpError, Trust},
+    protocol::{POLL_PATH, PollAnswer, PollRequest, Refused},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::supervisor::{self, EngineStopped};
+
+/// Connections in all. A coordinator needs one, and two while it replaces that one; the others are
+/// strangers in their handshake.
+const CONNECTIONS_MAX: usize = 128;
+/// Connections from one address, so that a stranger leaves room for the coordinator.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From a request's headers to the end of its body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Polls at once on one connection: the parked one, the one that releases it, and a few more.
+const STREAMS_MAX: u32 = 8;
+const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
+const WINDOW_BYTES: u32 = 1024 * 1024;
+const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Notices a coordinator that is gone without a word; it asks us too, and more often.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// After a refused handshake, how long and how much is read, and thrown away, so that the peer
+/// gets the alert instead of a reset.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 16 * 1024;
+/// Pause after a failed accept (no descriptors left, for example).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Who answers polls: the engine, or a test.
+pub trait AnswersPolls: Clone + Send + Sync + 'static {
+    /// May be dropped unanswered, when the coordinator gave the poll up.
+    fn poll(
+        &self,
+        request: PollRequest,
+    ) -> impl Future<Output = Result<PollAnswer, EngineStopped>> + Send;
+}
+
+impl AnswersPolls for supervisor::Handle {
+    async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {
+        supervisor::Handle::poll(self, request).await
+    }
+}
+
+/// Everything a connection needs.
+struct Endpoint<P> {
+    acceptor: TlsAcceptor,
+    clock: Arc<dyn Clock>,
+    polls: P,
+}
+
+/// Serves polls on `listener` until `shutdown`. Polls in flight are then dropped unanswered, which
+/// the coordinator takes as a lost connection: they change nothing until they are acknowledged.
+pub async fn serve<P: AnswersPolls>(
+    listener: TcpListener,
+    clock: Arc<dyn Clock>,
+    presented: &Presented,
+    trust: &Trust,
+    polls: P,
+    shutdown: CancellationToken,
+) -> Result<(), TlsSetUpError> {
+    let config = mutual_tls::server_config(
+        clock.clone(),
+        presented,
+        trust,
+        Admits::Coordinator,
+        ALPN_HTTP2,
+    )?;
+    let endpoint = Arc::new(Endpoint { acceptor: Arc::new(config).into(), clock, polls });
+    let gate = Gate::new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
+    // Dropped at the end, and all connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            Some(_ended) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (tcp, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to the poll endpoint");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(permit) = gate.enter(peer.ip()) else {
+            tracing::debug!(peer.address = %peer, "too many connections to the poll endpoint");
+            continue;
+        };
+        connections.spawn(endpoint.clone().connection(tcp, peer.ip(), permit));
+    }
+}
+
+impl<P: AnswersPolls> Endpoint<P> {
+    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: IpAddr, permit: Permit) {
+        let _permit = permit;
+        let Some(stream) = self.handshake(tcp, peer).await else { return };
+        let now = self.clock.wall();
+        let session = stream.get_ref().1;
+        if session.alpn_protocol() != Some(ALPN_HTTP2) {
+            tracing::warn!(peer.address = %peer, "the coordinator does not speak HTTP/2");
+            return;
+        }
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        let usable = shown.map_or(Duration::ZERO, |shown| mutual_tls::usable_for(shown, now));
+        tracing::debug!(peer.address = %peer, "the coordinator connected");
+        let endpoint = self.clone();
+        let service = service_fn(move |request| {
+            let endpoint = endpoint.clone();
+            async move { Ok::<_, Infallible>(endpoint.answer(request).await) }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(HEADER_LIST_BYTES_MAX)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        // A connection does not outlive the certificate that opened it.
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = tokio::time::sleep(usable) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        match ended {
+            Ok(()) => tracing::debug!(peer.address = %peer, "the coordinator disconnected"),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(peer.address = %peer, error, "lost the coordinator's connection");
+            }
+        }
+    }
+
+    /// The peer proved to be the coordinator, or there is no stream to read from.
+    async fn handshake(&self, tcp: TcpStream, peer: IpAddr) -> Option<TlsStream<TcpStream>> {
+        let _ = tcp.set_nodelay(true);
+        let accept = self.acceptor.accept(tcp).into_fallible();
+        match timeout(HANDSHAKE_TIMEOUT, accept).await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err((error, tcp))) => {
+                note_stranger(peer, &error);
+                let _ = timeout(LINGER, linger(tcp)).await;
+                None
+            }
+            Err(_) => {
+                tracing::debug!(peer.address = %peer, "a handshake took too long");
+                None
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if request.uri().path() != POLL_PATH {
+            return refused(StatusCode::NOT_FOUND, "the only path here is the poll's");
+        }
+        if request.method() != Method::POST {
+            return refused(StatusCode::METHOD_NOT_ALLOWED, "a poll is a POST");
+        }
+        let body = Limited::new(request.into_body(), POLL_BODY_BYTES_MAX).collect();
+        let body = match timeout(BODY_TIMEOUT, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return refused(StatusCode::PAYLOAD_TOO_LARGE, "the poll is too large");
+            }
+            Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST, "the poll did not arrive whole"),
+            Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the poll took too long"),
+        };
+        let poll: PollRequest = match rmp_serde::from_slice(&body) {
+            Ok(poll) => poll,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot read the coordinator's poll: are agent and coordinator of versions \
+                     that go together?"
+                );
+                return refused(StatusCode::BAD_REQUEST, &format!("unreadable poll: {error}"));
+            }
+        };
+        drop(body);
+        match self.polls.poll(poll).await {
+            Ok(answer) => {
+                let body = rmp_serde::to_vec_named(&answer).expect("plain values only");
+                response(StatusCode::OK, "application/msgpack", body)
+            }
+            Err(stopped) => refused(StatusCode::SERVICE_UNAVAILABLE, &stopped.to_string()),
+        }
+    }
+}
+
+/// Somebody with a certificate is worth a line in the log; a port scan is not.
+fn note_stranger(peer: IpAddr, error: &io::Error) {
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let error = error as &dyn std::error::Error;
+    if let Some(rustls::Error::InvalidCertificate(_)) = tls {
+        tracing::warn!(
+            peer.address = %peer,
+            error,
+            "refused a connection to the poll endpoint: not this fleet's coordinator"
+        );
+    } else {
+        tracing::debug!(peer.address = %peer, error, "a handshake failed");
+    }
+}
+
+async fn linger(mut tcp: TcpStream) {
+    if tcp.shutdown().await.is_ok() {
+        let mut thrown_away = [0; 1024];
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(read @ 1..) = tcp.read(&mut thrown_away).await
+            && read < left
+        {
+            left -= read;
+        }
+    }
+}
+
+fn refused(status: StatusCode, message: &str) -> Response<Full<Bytes>> {
+    let refused = Refused { message: message.to_owned() };
+    let body = serde_json::to_vec(&refused).expect("plain values only");
+    response(status, "application/json", body)
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let content_type = header::HeaderValue::from_static(content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
