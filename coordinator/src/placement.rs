@@ -6,8 +6,18 @@
 //! while choosing: the caller reserves once the choice is an event.
 
 mod index;
-mod scan;
+mod filter;
+mod batch;
+mod spread;
 mod unplaced;
+mod explain;
+mod attributes;
+mod groups;
+mod column;
+mod candidates;
+mod bits;
+#[cfg(test)]
+mod tests;
 
 pub use index::{ClusterIndex, Eligibility, HostOffer, Remaining};
 pub use unplaced::{Reason, Unfit, Unplaced};

@@ -1,18 +1,39 @@
 //! What placement knows of one cluster's hosts, kept up to date event by event.
-
-use std::collections::BTreeMap;
+//!
+//! Every change costs what it changes (one host, its ports, its attributes), never O(hosts) or
+//! O(tasks). Beside each host's own figures stand the same facts turned round, as sets of hosts:
+//! who is active, who has an attribute, a port taken, so much left, tasks of a group.
 
 use longshore_common::{
+    index::FastMap,
     protocol::Attribute,
     resources::{Capacity, Demand, HostPort},
 };
 
-use super::{GroupKey, HostSlot};
+use super::{
+    GroupKey, HostSlot, Resource,
+    attributes::{Attributes, Held, NameId, ValueId},
+    bits::Bits,
+    column::Column,
+    groups::Groups,
+};
 
 /// The hosts of one cluster. Part of the coordinator's state: `apply` keeps it, `decide` asks it.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterIndex {
-    pub(super) hosts: BTreeMap<HostSlot, Host>,
+    /// The caller's slots are shared by all clusters; rows are dense in this one.
+    rows: FastMap<HostSlot, u32>,
+    hosts: Vec<Option<Host>>,
+    free_rows: Vec<u32>,
+    pub(super) present: Bits,
+    pub(super) active: Bits,
+    pub(super) connected: Bits,
+    pub(super) attributes: Attributes,
+    /// Hosts on which the port is reserved or in use.
+    pub(super) ports: FastMap<HostPort, Bits>,
+    pub(super) cpu: Column,
+    pub(super) memory: Column,
+    pub(super) groups: Groups,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +64,15 @@ pub struct Remaining {
 
 #[derive(Clone, Debug)]
 pub(super) struct Host {
-    capacity: Capacity,
-    pub(super) attributes: Vec<Attribute>,
-    pub(super) eligibility: Eligibility,
+    pub(super) slot: HostSlot,
+    pub(super) capacity: Capacity,
     pub(super) remaining: Remaining,
     /// Of tasks, sorted; twice when two tasks hold it.
     used_ports: Vec<HostPort>,
-    pub(super) groups: BTreeMap<GroupKey, u32>,
+    /// Sorted.
+    pub(super) attributes: Box<[Held]>,
+    /// Tasks by group, sorted, no zeros.
+    pub(super) groups: Vec<(GroupKey, u32)>,
 }
 
 impl ClusterIndex {
@@ -59,100 +82,213 @@ impl ClusterIndex {
 
     /// Hosts in the cluster, eligible or not.
     pub fn len(&self) -> usize {
-        self.hosts.len()
+        self.rows.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.hosts.is_empty()
+        self.rows.is_empty()
     }
 
     /// Adds a host that has no tasks yet. The slot must be free.
     pub fn insert(&mut self, slot: HostSlot, offer: HostOffer<'_>) {
-        let mut host = Host {
+        let row = self.free_rows.pop().unwrap_or(self.hosts.len() as u32);
+        let before = self.rows.insert(slot, row);
+        assert!(before.is_none(), "{slot:?} is in the cluster already");
+        let host = Host {
+            slot,
             capacity: Capacity::default(),
-            attributes: offer.attributes.to_vec(),
-            eligibility: offer.eligibility,
             remaining: Remaining::default(),
             used_ports: Vec::new(),
-            groups: BTreeMap::new(),
+            attributes: self.attributes.add(row, offer.attributes),
+            groups: Vec::new(),
         };
-        host.set_capacity(offer.capacity);
-        let before = self.hosts.insert(slot, host);
-        assert!(before.is_none(), "{slot:?} is in the cluster already");
+        if row as usize == self.hosts.len() {
+            self.hosts.push(Some(host));
+        } else {
+            self.hosts[row as usize] = Some(host);
+        }
+        self.present.insert(row);
+        self.set_eligibility(slot, offer.eligibility);
+        self.set_capacity(slot, offer.capacity);
     }
 
     /// Forgets a host and all that was reserved there. Unknown slots are ignored.
     pub fn remove(&mut self, slot: HostSlot) {
-        self.hosts.remove(&slot);
+        let Some(row) = self.rows.remove(&slot) else { return };
+        let Some(host) = self.hosts[row as usize].take() else { return };
+        self.cpu.change(row, quantity(host.remaining.cpu), 0);
+        self.memory.change(row, quantity(host.remaining.memory), 0);
+        for port in host.remaining.ports {
+            self.free_port(port, row);
+        }
+        for (group, tasks) in host.groups {
+            self.groups.subtract(group, row, tasks, tasks, &host.attributes);
+        }
+        self.attributes.remove(row, &host.attributes, &[]);
+        self.present.remove(row);
+        self.active.remove(row);
+        self.connected.remove(row);
+        self.free_rows.push(row);
     }
 
     pub fn set_attributes(&mut self, slot: HostSlot, attributes: &[Attribute]) {
-        self.host_mut(slot).attributes = attributes.to_vec();
+        let row = self.row(slot);
+        // Entered before the old ones go, so that a name or value in both keeps its id.
+        let new = self.attributes.add(row, attributes);
+        let old = std::mem::replace(&mut self.host_mut(row).attributes, new);
+        let host = self.hosts[row as usize].as_ref().expect("the row is in use");
+        let gone: Vec<Held> = missing_in(&old, &host.attributes);
+        let come: Vec<Held> = missing_in(&host.attributes, &old);
+        for &(group, tasks) in &host.groups {
+            self.groups.change_attributes(group, tasks, &gone, &come);
+        }
+        self.attributes.remove(row, &gone, &host.attributes);
     }
 
     /// What tasks hold stays reserved, be it more than the host now has.
     pub fn set_capacity(&mut self, slot: HostSlot, capacity: &Capacity) {
-        self.host_mut(slot).set_capacity(capacity);
+        let row = self.row(slot);
+        let host = self.host_mut(row);
+        let cpu = i64::from(capacity.cpu.0) - i64::from(host.capacity.cpu.0);
+        let memory = i64::from(capacity.memory.0) - i64::from(host.capacity.memory.0);
+        host.capacity = capacity.clone();
+        self.give(row, cpu, memory);
+        self.refresh_ports(row);
     }
 
     pub fn set_eligibility(&mut self, slot: HostSlot, eligibility: Eligibility) {
-        self.host_mut(slot).eligibility = eligibility;
+        let row = self.row(slot);
+        self.active.set(row, eligibility.active);
+        self.connected.set(row, eligibility.connected);
     }
 
     /// Takes what one task of `group` needs, whether or not it fits.
     pub fn reserve(&mut self, slot: HostSlot, demand: &Demand, group: GroupKey) {
-        let host = self.host_mut(slot);
-        host.remaining.cpu -= i64::from(demand.cpu.0);
-        host.remaining.memory -= i64::from(demand.memory.0);
-        host.used_ports.extend_from_slice(&demand.ports);
-        host.used_ports.sort_unstable();
-        host.refresh_ports();
-        *host.groups.entry(group).or_default() += 1;
+        let row = self.row(slot);
+        self.give(row, -i64::from(demand.cpu.0), -i64::from(demand.memory.0));
+        let host = self.hosts[row as usize].as_mut().expect("the row is in use");
+        let before = match host.groups.binary_search_by_key(&group, |(key, _)| *key) {
+            Ok(at) => {
+                host.groups[at].1 += 1;
+                host.groups[at].1 - 1
+            }
+            Err(at) => {
+                host.groups.insert(at, (group, 1));
+                0
+            }
+        };
+        self.groups.add(group, row, before, 1, &host.attributes);
+        if !demand.ports.is_empty() {
+            host.used_ports.extend_from_slice(&demand.ports);
+            host.used_ports.sort_unstable();
+            self.refresh_ports(row);
+        }
     }
 
-    /// Gives back what [`ClusterIndex::reserve`] took. Nothing happens when the host was removed.
+    /// Gives back what [`ClusterIndex::reserve`] took. Nothing happens when the host was removed,
+    /// so give back before another host gets its slot.
     pub fn release(&mut self, slot: HostSlot, demand: &Demand, group: GroupKey) {
-        let Some(host) = self.hosts.get_mut(&slot) else { return };
-        host.remaining.cpu += i64::from(demand.cpu.0);
-        host.remaining.memory += i64::from(demand.memory.0);
-        for port in &demand.ports {
-            if let Ok(at) = host.used_ports.binary_search(port) {
-                host.used_ports.remove(at);
-            }
+        let Some(&row) = self.rows.get(&slot) else { return };
+        let host = self.hosts[row as usize].as_mut().expect("the row is in use");
+        let at = host.groups.binary_search_by_key(&group, |(key, _)| *key);
+        let at = at.unwrap_or_else(|_| panic!("no task of {group:?} is reserved on {slot:?}"));
+        let before = host.groups[at].1;
+        host.groups[at].1 -= 1;
+        if before == 1 {
+            host.groups.remove(at);
         }
-        host.refresh_ports();
-        if let Some(count) = host.groups.get_mut(&group) {
-            *count -= 1;
-            if *count == 0 {
-                host.groups.remove(&group);
+        self.groups.subtract(group, row, before, 1, &host.attributes);
+        if !demand.ports.is_empty() {
+            for port in &demand.ports {
+                if let Ok(at) = host.used_ports.binary_search(port) {
+                    host.used_ports.remove(at);
+                }
             }
+            self.refresh_ports(row);
         }
+        self.give(row, i64::from(demand.cpu.0), i64::from(demand.memory.0));
     }
 
     /// What a host of the cluster has left.
     pub fn remaining(&self, slot: HostSlot) -> Option<&Remaining> {
-        self.hosts.get(&slot).map(|host| &host.remaining)
+        self.rows.get(&slot).map(|&row| &self.host(row).remaining)
     }
 
-    fn host_mut(&mut self, slot: HostSlot) -> &mut Host {
-        self.hosts.get_mut(&slot).unwrap_or_else(|| panic!("{slot:?} is not in the cluster"))
+    pub(super) fn row_of(&self, slot: HostSlot) -> Option<u32> {
+        self.rows.get(&slot).copied()
+    }
+
+    pub(super) fn host(&self, row: u32) -> &Host {
+        self.hosts[row as usize].as_ref().expect("the row is in use")
+    }
+
+    pub(super) fn column(&self, resource: Resource) -> &Column {
+        match resource {
+            Resource::Cpu => &self.cpu,
+            Resource::Memory => &self.memory,
+        }
+    }
+
+    fn row(&self, slot: HostSlot) -> u32 {
+        self.row_of(slot).unwrap_or_else(|| panic!("{slot:?} is not in the cluster"))
+    }
+
+    fn host_mut(&mut self, row: u32) -> &mut Host {
+        self.hosts[row as usize].as_mut().expect("the row is in use")
+    }
+
+    /// Adds to what a host has left, or takes from it.
+    fn give(&mut self, row: u32, cpu: i64, memory: i64) {
+        let remaining = &mut self.host_mut(row).remaining;
+        let (old_cpu, old_memory) = (remaining.cpu, remaining.memory);
+        remaining.cpu += cpu;
+        remaining.memory += memory;
+        let (new_cpu, new_memory) = (remaining.cpu, remaining.memory);
+        self.cpu.change(row, quantity(old_cpu), quantity(new_cpu));
+        self.memory.change(row, quantity(old_memory), quantity(new_memory));
+    }
+
+    /// Brings `remaining.ports`, and the sets by port, in line with what is reserved and used.
+    fn refresh_ports(&mut self, row: u32) {
+        let host = self.host_mut(row);
+        let mut ports = Vec::with_capacity(host.remaining.ports.len() + 1);
+        ports.extend_from_slice(&host.capacity.reserved_ports);
+        ports.extend_from_slice(&host.used_ports);
+        ports.sort_unstable();
+        ports.dedup();
+        let old = std::mem::replace(&mut host.remaining.ports, ports.clone());
+        for port in missing_in(&old, &ports) {
+            self.free_port(port, row);
+        }
+        for port in missing_in(&ports, &old) {
+            self.ports.entry(port).or_default().insert(row);
+        }
+    }
+
+    fn free_port(&mut self, port: HostPort, row: u32) {
+        if let Some(rows) = self.ports.get_mut(&port) {
+            rows.remove(row);
+            if rows.is_empty() {
+                self.ports.remove(&port);
+            }
+        }
     }
 }
 
 impl Host {
-    fn set_capacity(&mut self, capacity: &Capacity) {
-        self.remaining.cpu += i64::from(capacity.cpu.0) - i64::from(self.capacity.cpu.0);
-        self.remaining.memory += i64::from(capacity.memory.0) - i64::from(self.capacity.memory.0);
-        self.capacity = capacity.clone();
-        self.refresh_ports();
+    /// The host's value of an attribute, if it has the attribute with one.
+    pub(super) fn value_of(&self, name: NameId) -> Option<ValueId> {
+        let at = self.attributes.partition_point(|held| held.name < name);
+        self.attributes.get(at).filter(|held| held.name == name).and_then(|held| held.value)
     }
+}
 
-    fn refresh_ports(&mut self) {
-        let ports = &mut self.remaining.ports;
-        ports.clear();
-        ports.extend_from_slice(&self.capacity.reserved_ports);
-        ports.extend_from_slice(&self.used_ports);
-        ports.sort_unstable();
-        ports.dedup();
-    }
+/// What of it can be given to tasks: nothing of a negative rest.
+pub(super) fn quantity(remaining: i64) -> u32 {
+    remaining.clamp(0, i64::from(u32::MAX)) as u32
+}
+
+/// What is in `all` but not in `other`; both sorted.
+fn missing_in<T: Ord + Copy>(all: &[T], other: &[T]) -> Vec<T> {
+    all.iter().filter(|item| other.binary_search(item).is_err()).copied().collect()
 }

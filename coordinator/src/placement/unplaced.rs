@@ -110,7 +110,7 @@ impl Unplaced {
             self.reasons.iter().map(|(reason, hosts)| format!("{hosts} {reason}")).collect();
         let lacks: Vec<String> = unfit.iter().map(Unfit::to_string).collect();
         format!(
-            "none of {} container instances can take the task ({}); the closest container instance {} {}",
+            "no container instance can take the task (of {}: {}); the closest container instance {} {}",
             self.hosts,
             counts.join(", "),
             name(*slot),

@@ -1,0 +1,192 @@
+//! Choosing hosts for equal tasks, one after the other, as if each were reserved before the next.
+//!
+//! Filters run once for the whole batch: tasks are equal, so only a host that was just chosen can
+//! stop fitting. For each task, every strategy in turn narrows the hosts that fit to its best ones;
+//! all of them are exact. What the batch itself takes lives in copies made when first written to.
+
+use std::borrow::Cow;
+
+use longshore_common::index::FastMap;
+
+use super::{
+    AVAILABILITY_ZONE, ClusterIndex, Placement, Reason, Request, Resource, SpreadOver, Strategy,
+    bits::Planes,
+    candidates::{Candidates, Entropy},
+    explain::explain,
+    filter::effective,
+    index::quantity,
+    spread::ValueCounts,
+};
+
+impl ClusterIndex {
+    /// Chooses hosts for `request.count` tasks as if each were reserved before the next is placed.
+    /// A task that fits on some host is never refused.
+    pub fn place(&self, request: &Request<'_>) -> Placement {
+        let mut batch = Batch::new(self, request);
+        let mut hosts = Vec::with_capacity(request.count as usize);
+        for missing in (1..=request.count).rev() {
+            let Some(row) = batch.choose() else {
+                let unplaced = explain(self, request, &batch.taken, missing);
+                return Placement { hosts, unplaced: Some(unplaced) };
+            };
+            hosts.push(self.host(row).slot);
+            if missing > 1 {
+                batch.take(row);
+            }
+        }
+        Placement { hosts, unplaced: None }
+    }
+}
+
+struct Batch<'a> {
+    index: &'a ClusterIndex,
+    request: &'a Request<'a>,
+    /// Hosts that could take one more task.
+    fits: Candidates,
+    steps: Vec<Step<'a>>,
+    /// Tasks of this batch by host.
+    taken: FastMap<u32, u32>,
+    /// The host to go on with while it fits: chosen by binpack, it now has less left than any other.
+    packing: Option<u32>,
+    entropy: Entropy,
+    /// Scratch.
+    candidates: Candidates,
+}
+
+/// One strategy, with the numbers that it goes by as this batch changes them.
+enum Step<'a> {
+    LeastLeft { of: Resource, left: Cow<'a, Planes> },
+    FewestOnHost(Cow<'a, Planes>),
+    FewestOnValue(ValueCounts<'a>),
+}
+
+impl<'a> Batch<'a> {
+    fn new(index: &'a ClusterIndex, request: &'a Request<'a>) -> Self {
+        let mut fits = Candidates::from_bits(&index.active);
+        for reason in Reason::ALL {
+            if reason != Reason::NotActive {
+                index.filter(reason, request, &mut fits);
+            }
+        }
+        let steps = if fits.is_empty() { Vec::new() } else { steps(index, request) };
+        Batch {
+            index,
+            request,
+            fits,
+            steps,
+            taken: FastMap::default(),
+            packing: None,
+            entropy: Entropy(request.entropy),
+            candidates: Candidates::default(),
+        }
+    }
+
+    fn choose(&mut self) -> Option<u32> {
+        if self.packing.is_some() {
+            return self.packing;
+        }
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.copy_from(&self.fits);
+        for step in &self.steps {
+            match step {
+                Step::LeastLeft { left, .. } => candidates.keep_least(left),
+                Step::FewestOnHost(counts) => candidates.keep_least(counts),
+                Step::FewestOnValue(counts) => counts.narrow(&mut candidates),
+            }
+        }
+        let row = self.pick(&candidates);
+        self.candidates = candidates;
+        row
+    }
+
+    /// Among equally good hosts the roomier one of two, which evens out the load of many small
+    /// groups (the power of two choices); any at all for `binpack` and `random`.
+    fn pick(&mut self, candidates: &Candidates) -> Option<u32> {
+        let one = candidates.pick(&mut self.entropy)?;
+        let spreads = |strategy: &Strategy| matches!(strategy, Strategy::Spread(_));
+        if !self.request.strategies.iter().all(spreads) {
+            return Some(one);
+        }
+        let other = candidates.pick(&mut self.entropy)?;
+        Some(if other != one && self.room(other) > self.room(one) { other } else { one })
+    }
+
+    /// The share of its capacity that a host has left, of the scarcer resource, in millionths.
+    fn room(&self, row: u32) -> u64 {
+        let capacity = &self.index.host(row).capacity;
+        let taken = self.taken.get(&row).copied().unwrap_or(0);
+        let share = |of: Resource, capacity: u32| {
+            let left = quantity(self.index.left(row, of, self.request.demand, taken));
+            u64::from(left) * 1_000_000 / u64::from(capacity.max(1))
+        };
+        share(Resource::Cpu, capacity.cpu.0).min(share(Resource::Memory, capacity.memory.0))
+    }
+
+    /// Counts one task of this batch on a host, for the choices that follow.
+    fn take(&mut self, row: u32) {
+        let count = self.taken.entry(row).or_insert(0);
+        *count += 1;
+        let taken = *count;
+        let (index, demand) = (self.index, self.request.demand);
+        let left = |of, taken| quantity(index.left(row, of, demand, taken));
+        let packs = matches!(&self.steps.first(), Some(Step::LeastLeft { of, .. })
+            if need(self.request, *of) > 0);
+        for (at, step) in self.steps.iter_mut().enumerate() {
+            match step {
+                // Nobody looks: the batch stays with the host until it is full.
+                Step::LeastLeft { .. } if at == 0 && packs => {}
+                Step::LeastLeft { of, left: planes } => {
+                    let (before, after) = (left(*of, taken - 1), left(*of, taken));
+                    if before != after {
+                        planes.to_mut().change(row, before, after);
+                    }
+                }
+                Step::FewestOnHost(counts) => {
+                    let before = counts.get(row);
+                    counts.to_mut().change(row, before, before + 1);
+                }
+                Step::FewestOnValue(counts) => counts.add_task(index.host(row)),
+            }
+        }
+        let fits_again = !self.request.distinct_instance
+            && demand.ports.is_empty()
+            && demand.cpu.0 <= left(Resource::Cpu, taken)
+            && demand.memory.0 <= left(Resource::Memory, taken);
+        if !fits_again {
+            self.fits.remove(row);
+        }
+        self.packing = (packs && fits_again).then_some(row);
+    }
+}
+
+fn need(request: &Request<'_>, of: Resource) -> u32 {
+    match of {
+        Resource::Cpu => request.demand.cpu.0,
+        Resource::Memory => request.demand.memory.0,
+    }
+}
+
+fn steps<'a>(index: &'a ClusterIndex, request: &Request<'a>) -> Vec<Step<'a>> {
+    let group = index.groups.get(request.group);
+    let on_host = || {
+        let counts = group.map_or(Cow::Owned(Planes::default()), |group| Cow::Borrowed(&group.on));
+        Step::FewestOnHost(counts)
+    };
+    let on_value = |name: &str, required| {
+        ValueCounts::new(index, group, name, required).map(Step::FewestOnValue)
+    };
+    if request.strategies.is_empty() {
+        return on_value(AVAILABILITY_ZONE, false).into_iter().chain([on_host()]).collect();
+    }
+    effective(request.strategies)
+        .filter_map(|strategy| match strategy {
+            Strategy::Binpack(of) => {
+                let left = Cow::Borrowed(&index.column(*of).planes);
+                Some(Step::LeastLeft { of: *of, left })
+            }
+            Strategy::Spread(SpreadOver::Instance) => Some(on_host()),
+            Strategy::Spread(SpreadOver::Attribute(name)) => on_value(name, true),
+            Strategy::Random => None,
+        })
+        .collect()
+}

@@ -1,0 +1,178 @@
+//! The hosts still in question while one task is placed: a set of rows that only gets narrower.
+
+use super::bits::{
+    Bits, EMPTY, Line, Planes, ROWS_PER_LINE, and, and_not, is_empty, ones, place_of, rows_of,
+};
+
+/// Dense lines and the list of those that matter. Every step visits the live lines only, so a set
+/// that became small stays cheap.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Candidates {
+    lines: Vec<Line>,
+    /// Blocks whose line is not empty, in order. Lines of other blocks mean nothing.
+    live: Vec<u32>,
+    /// What the step in progress writes, swapped in when the step keeps any row.
+    next_lines: Vec<Line>,
+    next_live: Vec<u32>,
+}
+
+impl Candidates {
+    pub(super) fn from_bits(bits: &Bits) -> Self {
+        let mut candidates = Candidates::default();
+        for (block, line) in bits.lines() {
+            candidates.lines.resize(block as usize, EMPTY);
+            candidates.lines.push(*line);
+            candidates.live.push(block);
+        }
+        candidates.next_lines.resize(candidates.lines.len(), EMPTY);
+        candidates.next_live.reserve(candidates.live.len());
+        candidates
+    }
+
+    /// Becomes equal to `other`, in the memory it has.
+    pub(super) fn copy_from(&mut self, other: &Candidates) {
+        self.live.clone_from(&other.live);
+        self.lines.resize(other.lines.len(), EMPTY);
+        self.next_lines.resize(other.lines.len(), EMPTY);
+        for &block in &self.live {
+            self.lines[block as usize] = other.lines[block as usize];
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    pub(super) fn len(&self) -> u32 {
+        self.live.iter().map(|&block| ones(&self.lines[block as usize])).sum()
+    }
+
+    pub(super) fn contains(&self, row: u32) -> bool {
+        let (block, word, mask) = place_of(row);
+        self.live.binary_search(&block).is_ok() && self.lines[block as usize][word] & mask != 0
+    }
+
+    pub(super) fn rows(&self) -> impl Iterator<Item = u32> {
+        self.live.iter().flat_map(|&block| rows_of(block, &self.lines[block as usize]))
+    }
+
+    pub(super) fn first(&self) -> Option<u32> {
+        self.rows().next()
+    }
+
+    pub(super) fn remove(&mut self, row: u32) {
+        let (block, word, mask) = place_of(row);
+        let Ok(at) = self.live.binary_search(&block) else { return };
+        let line = &mut self.lines[block as usize];
+        line[word] &= !mask;
+        if is_empty(line) {
+            self.live.remove(at);
+        }
+    }
+
+    pub(super) fn keep(&mut self, set: &Bits) {
+        self.map(|block, line| and(line, set.line(block)));
+    }
+
+    pub(super) fn drop(&mut self, set: &Bits) {
+        if !set.is_empty() {
+            self.map(|block, line| and_not(line, set.line(block)));
+        }
+    }
+
+    pub(super) fn map(&mut self, change: impl Fn(u32, &Line) -> Line) {
+        let lines = &mut self.lines;
+        self.live.retain(|&block| {
+            let line = &mut lines[block as usize];
+            *line = change(block, line);
+            !is_empty(line)
+        });
+    }
+
+    /// Keeps the rows of a set, unless none would be left: then nothing changes.
+    pub(super) fn keep_if_any(&mut self, set: &Bits) -> bool {
+        self.map_if_any(|block, line| and(line, set.line(block)))
+    }
+
+    /// Keeps the rows that share the least number.
+    pub(super) fn keep_least(&mut self, numbers: &Planes) {
+        for digit in (0..numbers.depth()).rev() {
+            self.map_if_any(|block, line| match numbers.digits(block).get(digit) {
+                Some(ones) => and_not(line, ones),
+                None => *line,
+            });
+        }
+    }
+
+    /// Keeps the rows that share the greatest number.
+    pub(super) fn keep_greatest(&mut self, numbers: &Planes) {
+        for digit in (0..numbers.depth()).rev() {
+            self.map_if_any(|block, line| match numbers.digits(block).get(digit) {
+                Some(ones) => and(line, ones),
+                None => EMPTY,
+            });
+        }
+    }
+
+    /// Any of the rows, each as likely as the other; `None` when there are none.
+    pub(super) fn pick(&self, entropy: &mut Entropy) -> Option<u32> {
+        if self.live.is_empty() {
+            return None;
+        }
+        // Most sets are either dense, so that a few throws hit, or small, so that counting is cheap.
+        for _ in 0..THROWS {
+            let block = self.live[entropy.below(self.live.len() as u32) as usize];
+            let row = block * ROWS_PER_LINE + entropy.below(ROWS_PER_LINE);
+            let (_, word, mask) = place_of(row);
+            if self.lines[block as usize][word] & mask != 0 {
+                return Some(row);
+            }
+        }
+        let mut nth = entropy.below(self.len());
+        for &block in &self.live {
+            for (at, &word) in self.lines[block as usize].iter().enumerate() {
+                if nth < word.count_ones() {
+                    let word = (0..nth).fold(word, |word, _| word & (word - 1));
+                    return Some(block * ROWS_PER_LINE + 64 * at as u32 + word.trailing_zeros());
+                }
+                nth -= word.count_ones();
+            }
+        }
+        None
+    }
+
+    fn map_if_any(&mut self, change: impl Fn(u32, &Line) -> Line) -> bool {
+        self.next_live.clear();
+        for &block in &self.live {
+            let line = change(block, &self.lines[block as usize]);
+            if !is_empty(&line) {
+                self.next_live.push(block);
+            }
+            self.next_lines[block as usize] = line;
+        }
+        if self.next_live.is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut self.lines, &mut self.next_lines);
+        std::mem::swap(&mut self.live, &mut self.next_live);
+        true
+    }
+}
+
+const THROWS: u32 = 4;
+
+/// Numbers drawn from the request's entropy (SplitMix64): equal requests draw equal numbers.
+#[derive(Clone, Debug)]
+pub(super) struct Entropy(pub(super) u64);
+
+impl Entropy {
+    /// A number below `bound`, which is not 0. Its bias is below `bound` / 2^32.
+    pub(super) fn below(&mut self, bound: u32) -> u32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        ((u64::from(z as u32) * u64::from(bound)) >> 32) as u32
+    }
+}

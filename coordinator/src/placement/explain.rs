@@ -1,0 +1,127 @@
+//! Why the next task of a batch has no host: counts, and the host that comes closest.
+
+use std::cmp::Reverse;
+
+use longshore_common::index::FastMap;
+
+use super::{ClusterIndex, Reason, Request, Resource, Unfit, Unplaced, candidates::Candidates};
+
+/// `taken`: tasks of the batch that have a host by now, by host.
+pub(super) fn explain(
+    index: &ClusterIndex,
+    request: &Request<'_>,
+    taken: &FastMap<u32, u32>,
+    count: u32,
+) -> Unplaced {
+    let mut rows: Vec<(u32, u32)> = taken.iter().map(|(row, taken)| (*row, *taken)).collect();
+    rows.sort_unstable();
+    let failed: Vec<(u32, Vec<Unfit>)> =
+        rows.into_iter().map(|(row, taken)| (row, index.unfit(row, request, taken))).collect();
+    let mut left = Candidates::from_bits(&index.present);
+    let mut entering = left.clone();
+    let mut last = Reason::NotActive;
+    let mut reasons = Vec::new();
+    for reason in Reason::ALL {
+        let before = left.len();
+        if before == 0 {
+            break;
+        }
+        // Lacking CPU and lacking memory are equally close to fitting.
+        if reason != Reason::Memory {
+            entering.copy_from(&left);
+        }
+        last = reason;
+        index.filter(reason, request, &mut left);
+        for (row, unfit) in &failed {
+            if unfit.iter().any(|unfit| unfit.reason() == reason) {
+                left.remove(*row);
+            }
+        }
+        let failing = before - left.len();
+        if failing > 0 {
+            reasons.push((reason, failing));
+        }
+    }
+    let closest = match last {
+        Reason::Cpu | Reason::Memory => least_short(index, request, &entering, &failed),
+        _ => passes_most(index, request, entering, last),
+    };
+    let closest = closest.map(|row| {
+        let taken = taken.get(&row).copied().unwrap_or(0);
+        (index.host(row).slot, index.unfit(row, request, taken))
+    });
+    Unplaced { count, hosts: index.len() as u32, reasons, closest }
+}
+
+/// Of hosts that all fail one filter: one that passes as many of those after it as can be.
+fn passes_most(
+    index: &ClusterIndex,
+    request: &Request<'_>,
+    mut failing: Candidates,
+    reason: Reason,
+) -> Option<u32> {
+    for later in Reason::ALL.into_iter().filter(|later| *later > reason) {
+        let mut passing = failing.clone();
+        index.filter(later, request, &mut passing);
+        if !passing.is_empty() {
+            failing = passing;
+        }
+    }
+    failing.first()
+}
+
+/// Of hosts that lack nothing but CPU or memory: of those that lack only one of them, the one that
+/// lacks the least share of what is needed; else the one with the most memory left, then CPU.
+fn least_short(
+    index: &ClusterIndex,
+    request: &Request<'_>,
+    short: &Candidates,
+    failed: &[(u32, Vec<Unfit>)],
+) -> Option<u32> {
+    let mut untouched = short.clone();
+    let mut finalists: Vec<(u32, Vec<Unfit>)> = Vec::new();
+    for (row, unfit) in failed {
+        if short.contains(*row) {
+            untouched.remove(*row);
+            finalists.push((*row, unfit.clone()));
+        }
+    }
+    let mut finalist = |has: &[Reason], most: &[Resource]| {
+        let mut best = untouched.clone();
+        has.iter().for_each(|reason| index.filter(*reason, request, &mut best));
+        most.iter().for_each(|of| best.keep_greatest(&index.column(*of).planes));
+        finalists.extend(best.first().map(|row| (row, index.unfit(row, request, 0))));
+    };
+    finalist(&[Reason::Cpu], &[Resource::Memory]);
+    finalist(&[Reason::Memory], &[Resource::Cpu]);
+    finalist(&[], &[Resource::Memory, Resource::Cpu]);
+    finalists.into_iter().min_by_key(|(_, unfit)| shortness(unfit)).map(|(row, _)| row)
+}
+
+/// The less the closer: how many resources are short, then by how much.
+fn shortness(unfit: &[Unfit]) -> (usize, i64, Reverse<i64>, Reverse<i64>) {
+    let (mut share, mut cpu, mut memory) = (0, 0, 0);
+    for unfit in unfit {
+        match unfit {
+            Unfit::Cpu { needed, remaining } => {
+                cpu = (*remaining).max(0);
+                share = millionths_missing(*needed, cpu);
+            }
+            Unfit::Memory { needed, remaining } => {
+                memory = (*remaining).max(0);
+                share = millionths_missing(*needed, memory);
+            }
+            Unfit::NotActive
+            | Unfit::AgentDisconnected
+            | Unfit::Attribute(_)
+            | Unfit::DistinctInstance
+            | Unfit::Port(_) => {}
+        }
+    }
+    let share = if unfit.len() == 1 { share } else { 0 };
+    (unfit.len(), share, Reverse(memory), Reverse(cpu))
+}
+
+fn millionths_missing(needed: u32, remaining: i64) -> i64 {
+    (i64::from(needed) - remaining) * 1_000_000 / i64::from(needed)
+}

@@ -1,0 +1,141 @@
+//! Which hosts may be given a task at all, filter by filter, over all hosts at once or for one.
+//!
+//! A filter is a [`Reason`] to be turned away. `memberOf` becomes one more, with a set of hosts for
+//! each term of its expression.
+
+use longshore_common::{protocol::Attribute, resources::Demand};
+
+use super::{
+    ClusterIndex, HostSlot, Reason, Request, Resource, SpreadOver, Strategy, Unfit,
+    bits::{Bits, and_not},
+    candidates::Candidates,
+    index::quantity,
+};
+
+/// The strategies that have a say: nothing is left to choose after `random`.
+pub(super) fn effective(strategies: &[Strategy]) -> impl Iterator<Item = &Strategy> {
+    strategies.iter().take_while(|strategy| **strategy != Strategy::Random)
+}
+
+impl ClusterIndex {
+    /// Whether one task fits on the host that the caller picked (ECS's StartTask, which knows no
+    /// constraints and no strategies); else all that is wrong, in the order of [`Reason`]. A host
+    /// that is not in the cluster is not active.
+    pub fn check(
+        &self,
+        slot: HostSlot,
+        demand: &Demand,
+        required_attributes: &[Attribute],
+    ) -> Result<(), Vec<Unfit>> {
+        let Some(row) = self.row_of(slot) else { return Err(vec![Unfit::NotActive]) };
+        let mut unfit = self.ineligible(row);
+        unfit.extend(required_attributes.iter().filter_map(|wanted| self.lacks(row, wanted)));
+        unfit.extend(self.lacks_resources(row, demand, 0));
+        if unfit.is_empty() { Ok(()) } else { Err(unfit) }
+    }
+
+    /// Keeps the hosts that pass one filter.
+    pub(super) fn filter(&self, by: Reason, request: &Request<'_>, candidates: &mut Candidates) {
+        match by {
+            Reason::NotActive => candidates.keep(&self.active),
+            Reason::AgentDisconnected => candidates.keep(&self.connected),
+            Reason::Attribute => {
+                let nobody = Bits::default();
+                for wanted in request.required_attributes {
+                    candidates.keep(self.attributes.hosts_with(wanted).unwrap_or(&nobody));
+                }
+                for name in spread_names(request) {
+                    let id = self.attributes.id(name);
+                    let hosts = id.map(|id| self.attributes.hosts_with_name(id));
+                    candidates.keep(hosts.unwrap_or(&nobody));
+                }
+            }
+            Reason::DistinctInstance => {
+                if request.distinct_instance
+                    && let Some(group) = self.groups.get(request.group)
+                {
+                    candidates.map(|block, line| and_not(line, &group.on.nonzero_line(block)));
+                }
+            }
+            Reason::Port => {
+                for port in &request.demand.ports {
+                    if let Some(taken) = self.ports.get(port) {
+                        candidates.drop(taken);
+                    }
+                }
+            }
+            Reason::Cpu => self.cpu.keep_at_least(request.demand.cpu.0, candidates),
+            Reason::Memory => self.memory.keep_at_least(request.demand.memory.0, candidates),
+        }
+    }
+
+    /// All that one host fails, in the order of [`Reason`], once it has `taken` tasks like the one
+    /// asked for.
+    pub(super) fn unfit(&self, row: u32, request: &Request<'_>, taken: u32) -> Vec<Unfit> {
+        let mut unfit = self.ineligible(row);
+        let wanted = request.required_attributes;
+        unfit.extend(wanted.iter().filter_map(|wanted| self.lacks(row, wanted)));
+        for name in spread_names(request) {
+            unfit.extend(self.lacks(row, &Attribute { name: name.to_owned(), value: None }));
+        }
+        let has_one = || {
+            let groups = &self.host(row).groups;
+            taken > 0 || groups.binary_search_by_key(&request.group, |(key, _)| *key).is_ok()
+        };
+        if request.distinct_instance && has_one() {
+            unfit.push(Unfit::DistinctInstance);
+        }
+        unfit.extend(self.lacks_resources(row, request.demand, taken));
+        unfit
+    }
+
+    /// What a host has left once it has `taken` tasks with such a demand.
+    pub(super) fn left(&self, row: u32, of: Resource, demand: &Demand, taken: u32) -> i64 {
+        let remaining = &self.host(row).remaining;
+        match of {
+            Resource::Cpu => remaining.cpu - i64::from(demand.cpu.0) * i64::from(taken),
+            Resource::Memory => remaining.memory - i64::from(demand.memory.0) * i64::from(taken),
+        }
+    }
+
+    fn ineligible(&self, row: u32) -> Vec<Unfit> {
+        let mut unfit = Vec::new();
+        if !self.active.contains(row) {
+            unfit.push(Unfit::NotActive);
+        }
+        if !self.connected.contains(row) {
+            unfit.push(Unfit::AgentDisconnected);
+        }
+        unfit
+    }
+
+    fn lacks(&self, row: u32, wanted: &Attribute) -> Option<Unfit> {
+        let has = self.attributes.hosts_with(wanted).is_some_and(|hosts| hosts.contains(row));
+        (!has).then(|| Unfit::Attribute(wanted.clone()))
+    }
+
+    fn lacks_resources(&self, row: u32, demand: &Demand, taken: u32) -> Vec<Unfit> {
+        let ports = &self.host(row).remaining.ports;
+        let is_taken = |port: &&_| taken > 0 || ports.binary_search(port).is_ok();
+        let mut unfit: Vec<Unfit> =
+            demand.ports.iter().filter(is_taken).map(|port| Unfit::Port(*port)).collect();
+        let (needed, remaining) = (demand.cpu.0, self.left(row, Resource::Cpu, demand, taken));
+        if needed > quantity(remaining) {
+            unfit.push(Unfit::Cpu { needed, remaining });
+        }
+        let (needed, remaining) =
+            (demand.memory.0, self.left(row, Resource::Memory, demand, taken));
+        if needed > quantity(remaining) {
+            unfit.push(Unfit::Memory { needed, remaining });
+        }
+        unfit
+    }
+}
+
+/// Attributes that a host must have because the request asks to spread over them.
+fn spread_names<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a str> {
+    effective(request.strategies).filter_map(|strategy| match strategy {
+        Strategy::Spread(SpreadOver::Attribute(name)) => Some(name.as_str()),
+        Strategy::Spread(SpreadOver::Instance) | Strategy::Binpack(_) | Strategy::Random => None,
+    })
+}

@@ -1,0 +1,93 @@
+//! How many tasks of each group are where: by host, and by each value of the hosts' attributes.
+
+use longshore_common::index::FastMap;
+
+use super::{
+    GroupKey,
+    attributes::{Held, ValueId},
+    bits::Planes,
+};
+
+/// A group is here as long as it has tasks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Groups(FastMap<GroupKey, Group>);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Group {
+    tasks: u32,
+    /// By host.
+    pub(super) on: Planes,
+    by_value: FastMap<ValueId, u32>,
+}
+
+impl Groups {
+    pub(super) fn get(&self, key: GroupKey) -> Option<&Group> {
+        self.0.get(&key)
+    }
+
+    /// Counts tasks on a host that had `before` of them.
+    pub(super) fn add(&mut self, key: GroupKey, row: u32, before: u32, n: u32, held: &[Held]) {
+        let group = self.0.entry(key).or_default();
+        group.tasks += n;
+        group.on.change(row, before, before + n);
+        group.add_values(held, n);
+    }
+
+    /// The reverse of [`Groups::add`]; `before` of which `n` go.
+    pub(super) fn subtract(&mut self, key: GroupKey, row: u32, before: u32, n: u32, held: &[Held]) {
+        let Some(group) = self.0.get_mut(&key) else { return };
+        group.tasks -= n;
+        if group.tasks == 0 {
+            self.0.remove(&key);
+            return;
+        }
+        group.on.change(row, before, before - n);
+        group.subtract_values(held, n);
+    }
+
+    /// Moves the counts of `n` tasks on one host from its old attributes to its new ones.
+    pub(super) fn change_attributes(&mut self, key: GroupKey, n: u32, old: &[Held], new: &[Held]) {
+        if let Some(group) = self.0.get_mut(&key) {
+            group.subtract_values(old, n);
+            group.add_values(new, n);
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Group {
+    pub(super) fn on_value(&self, value: ValueId) -> u32 {
+        self.by_value.get(&value).copied().unwrap_or(0)
+    }
+
+    fn add_values(&mut self, held: &[Held], n: u32) {
+        for value in held.iter().filter_map(|held| held.value) {
+            *self.by_value.entry(value).or_default() += n;
+        }
+    }
+
+    fn subtract_values(&mut self, held: &[Held], n: u32) {
+        for value in held.iter().filter_map(|held| held.value) {
+            if let Some(count) = self.by_value.get_mut(&value) {
+                *count -= n;
+                if *count == 0 {
+                    self.by_value.remove(&value);
+                }
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn tasks(&self) -> u32 {
+        self.tasks
+    }
+
+    #[cfg(test)]
+    pub(super) fn values_counted(&self) -> usize {
+        self.by_value.len()
+    }
+}

@@ -1,0 +1,394 @@
+//! Any history of a cluster, any requests: the index agrees with the reference all along.
+
+use std::{cell::Cell, collections::BTreeSet};
+
+use longshore_common::{
+    protocol::Attribute,
+    resources::{Capacity, CpuUnits, Demand, HostPort, MemoryMib, Transport},
+};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+
+use super::reference::{Reference, ReferenceHost};
+use crate::placement::{
+    AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, HostOffer, HostSlot, Request, Resource,
+    SpreadOver, Strategy as Placing,
+    bits::{Bits, rows_of},
+    index::quantity,
+};
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(u32, Offer),
+    Remove(u32),
+    SetAttributes(u32, Vec<Attribute>),
+    SetCapacity(u32, Capacity),
+    SetEligibility(u32, Eligibility),
+    Place(Asked),
+    Start(u32, Demand, Vec<Attribute>),
+    Release(u32, usize),
+}
+
+#[derive(Clone, Debug)]
+struct Offer {
+    capacity: Capacity,
+    attributes: Vec<Attribute>,
+    eligibility: Eligibility,
+}
+
+#[derive(Clone, Debug)]
+struct Asked {
+    demand: Demand,
+    required: Vec<Attribute>,
+    distinct_instance: bool,
+    strategies: Vec<Placing>,
+    group: u32,
+    count: u32,
+    entropy: u64,
+    /// Whether the caller goes through with it.
+    kept: bool,
+}
+
+const NAMES: [&str; 3] = [AVAILABILITY_ZONE, "rack", "ssd"];
+
+fn attribute() -> impl Strategy<Value = Attribute> {
+    let value = prop_oneof![1 => Just(None), 6 => "[a-c]".prop_map(Some)];
+    (prop::sample::select(&NAMES[..]), value)
+        .prop_map(|(name, value)| Attribute { name: name.to_owned(), value })
+}
+
+fn attributes() -> impl Strategy<Value = Vec<Attribute>> {
+    prop::collection::vec(attribute(), 0..4).prop_map(|mut attributes| {
+        attributes.sort();
+        attributes.dedup_by(|a, b| a.name == b.name);
+        attributes
+    })
+}
+
+fn ports(max: usize) -> impl Strategy<Value = Box<[HostPort]>> {
+    let port = (80u16..84, prop_oneof![Just(Transport::Tcp), Just(Transport::Udp)])
+        .prop_map(|(port, transport)| HostPort { transport, port });
+    prop::collection::btree_set(port, 0..=max).prop_map(|ports| ports.into_iter().collect())
+}
+
+fn amount(max: u32) -> impl Strategy<Value = u32> {
+    prop_oneof![3 => (1..=max / 64).prop_map(|n| n * 64), 1 => 0..=max]
+}
+
+fn capacity() -> impl Strategy<Value = Capacity> {
+    (amount(8192), amount(16384), ports(1)).prop_map(|(cpu, memory, reserved_ports)| Capacity {
+        cpu: CpuUnits(cpu),
+        memory: MemoryMib(memory),
+        reserved_ports,
+    })
+}
+
+fn demand() -> impl Strategy<Value = Demand> {
+    let ports = prop_oneof![9 => ports(0), 1 => ports(2)];
+    (amount(320), amount(640), ports).prop_map(|(cpu, memory, ports)| Demand {
+        cpu: CpuUnits(cpu),
+        memory: MemoryMib(memory),
+        ports,
+    })
+}
+
+fn eligibility() -> impl Strategy<Value = Eligibility> {
+    (prop::bool::weighted(0.9), prop::bool::weighted(0.9))
+        .prop_map(|(active, connected)| Eligibility { active, connected })
+}
+
+fn offer() -> impl Strategy<Value = Offer> {
+    (capacity(), attributes(), eligibility())
+        .prop_map(|(capacity, attributes, eligibility)| Offer { capacity, attributes, eligibility })
+}
+
+fn placing() -> impl Strategy<Value = Placing> {
+    prop_oneof![
+        Just(Placing::Binpack(Resource::Cpu)),
+        Just(Placing::Binpack(Resource::Memory)),
+        Just(Placing::Spread(SpreadOver::Instance)),
+        prop::sample::select(&NAMES[..])
+            .prop_map(|name| Placing::Spread(SpreadOver::Attribute(name.to_owned()))),
+        Just(Placing::Random),
+    ]
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let required =
+        prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(attribute(), 1..3)];
+    let limits = (demand(), required, prop::bool::weighted(0.1));
+    let choice = (prop::collection::vec(placing(), 0..4), 0u32..4, 1u32..32);
+    (limits, choice, any::<u64>(), prop::bool::weighted(0.8)).prop_map(
+        |((demand, required, distinct_instance), (strategies, group, count), entropy, kept)| {
+            Asked { demand, required, distinct_instance, strategies, group, count, entropy, kept }
+        },
+    )
+}
+
+fn op(slots: u32) -> impl Strategy<Value = Op> {
+    prop_oneof![
+        4 => (0..slots, offer()).prop_map(|(slot, offer)| Op::Insert(slot, offer)),
+        1 => (0..slots).prop_map(Op::Remove),
+        1 => (0..slots, attributes()).prop_map(|(slot, given)| Op::SetAttributes(slot, given)),
+        1 => (0..slots, capacity()).prop_map(|(slot, capacity)| Op::SetCapacity(slot, capacity)),
+        1 => (0..slots, eligibility()).prop_map(|(slot, given)| Op::SetEligibility(slot, given)),
+        6 => asked().prop_map(Op::Place),
+        2 => (0..slots, demand(), prop::collection::vec(attribute(), 0..2))
+            .prop_map(|(slot, demand, required)| Op::Start(slot, demand, required)),
+        6 => (0..slots, any::<usize>()).prop_map(|(slot, task)| Op::Release(slot, task)),
+    ]
+}
+
+#[derive(Default)]
+struct Both {
+    index: ClusterIndex,
+    reference: Reference,
+    placed: u64,
+}
+
+impl Both {
+    fn apply(&mut self, op: &Op) {
+        match op {
+            Op::Insert(slot, offer) => self.insert(HostSlot(*slot), offer),
+            Op::Remove(slot) => {
+                self.index.remove(HostSlot(*slot));
+                self.reference.hosts.remove(&HostSlot(*slot));
+            }
+            Op::SetAttributes(slot, attributes) => {
+                if let Some(host) = self.reference.hosts.get_mut(&HostSlot(*slot)) {
+                    host.attributes = attributes.clone();
+                    self.index.set_attributes(HostSlot(*slot), attributes);
+                }
+            }
+            Op::SetCapacity(slot, capacity) => {
+                if let Some(host) = self.reference.hosts.get_mut(&HostSlot(*slot)) {
+                    host.capacity = capacity.clone();
+                    self.index.set_capacity(HostSlot(*slot), capacity);
+                }
+            }
+            Op::SetEligibility(slot, eligibility) => {
+                if let Some(host) = self.reference.hosts.get_mut(&HostSlot(*slot)) {
+                    host.eligibility = *eligibility;
+                    self.index.set_eligibility(HostSlot(*slot), *eligibility);
+                }
+            }
+            Op::Place(asked) => self.place(asked),
+            Op::Start(slot, demand, required) => self.start(HostSlot(*slot), demand, required),
+            Op::Release(slot, task) => {
+                let slot = HostSlot(*slot);
+                let Some(host) = self.reference.hosts.get_mut(&slot) else { return };
+                if !host.tasks.is_empty() {
+                    let (demand, group) = host.tasks.swap_remove(task % host.tasks.len());
+                    self.index.release(slot, &demand, group);
+                }
+            }
+        }
+    }
+
+    fn insert(&mut self, slot: HostSlot, offer: &Offer) {
+        if self.reference.hosts.contains_key(&slot) {
+            return;
+        }
+        let Offer { capacity, attributes, eligibility } = offer;
+        self.index.insert(slot, HostOffer { capacity, attributes, eligibility: *eligibility });
+        let host = ReferenceHost {
+            capacity: capacity.clone(),
+            attributes: attributes.clone(),
+            eligibility: *eligibility,
+            tasks: Vec::new(),
+        };
+        self.reference.hosts.insert(slot, host);
+    }
+
+    fn place(&mut self, asked: &Asked) {
+        let request = Request {
+            demand: &asked.demand,
+            required_attributes: &asked.required,
+            distinct_instance: asked.distinct_instance,
+            strategies: &asked.strategies,
+            group: GroupKey(asked.group),
+            count: asked.count,
+            entropy: asked.entropy,
+        };
+        let placement = self.index.place(&request);
+        assert_eq!(placement, self.index.place(&request), "equal requests have equal answers");
+        let mut tentative = self.reference.clone();
+        for slot in &placement.hosts {
+            let best = tentative.best(&request);
+            assert!(best.contains(slot), "{slot:?} is not one of {best:?} for {request:?}");
+            tentative.reserve(*slot, request.demand, request.group);
+        }
+        self.placed += placement.hosts.len() as u64;
+        let missing = request.count - placement.hosts.len() as u32;
+        match placement.unplaced {
+            None => assert_eq!(missing, 0),
+            Some(unplaced) => {
+                assert_eq!(unplaced.count, missing);
+                assert!(missing > 0);
+                assert_eq!(tentative.best(&request), BTreeSet::new(), "{request:?}");
+                assert_eq!(unplaced.hosts as usize, tentative.hosts.len());
+                assert_eq!(unplaced.reasons, tentative.reasons(&request));
+                assert_eq!(unplaced.closest.is_none(), tentative.hosts.is_empty());
+                if let Some((slot, unfit)) = unplaced.closest {
+                    let closest = tentative.closest(&request);
+                    assert!(closest.contains(&slot), "{slot:?} not of {closest:?}: {request:?}");
+                    tentative.assert_explained(slot, &unfit, &request);
+                }
+            }
+        }
+        if asked.kept {
+            for slot in placement.hosts {
+                self.index.reserve(slot, request.demand, request.group);
+            }
+            self.reference = tentative;
+        }
+    }
+
+    fn start(&mut self, slot: HostSlot, demand: &Demand, required_attributes: &[Attribute]) {
+        let request = Request {
+            demand,
+            required_attributes,
+            distinct_instance: false,
+            strategies: &[],
+            group: GroupKey(0),
+            count: 1,
+            entropy: 0,
+        };
+        let outcome = self.index.check(slot, demand, required_attributes);
+        match outcome {
+            Ok(()) => {
+                assert!(self.reference.hosts[&slot].failures(&request).is_empty());
+                self.index.reserve(slot, demand, GroupKey(0));
+                self.reference.reserve(slot, demand, GroupKey(0));
+            }
+            Err(unfit) if self.reference.hosts.contains_key(&slot) => {
+                self.reference.assert_explained(slot, &unfit, &request);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Everything in the index is what the hosts and their tasks say, and nothing else is in it.
+    fn audit(&self) {
+        let (index, hosts) = (&self.index, &self.reference.hosts);
+        let rows = |wanted: &dyn Fn(&ReferenceHost) -> bool| self.rows(wanted);
+        assert_eq!(index.len(), hosts.len());
+        assert_eq!(set(&index.present), rows(&|_| true));
+        assert_eq!(set(&index.active), rows(&|host| host.eligibility.active));
+        assert_eq!(set(&index.connected), rows(&|host| host.eligibility.connected));
+        for (slot, host) in hosts {
+            let remaining = index.remaining(*slot).unwrap();
+            assert_eq!(remaining.cpu, host.left(Resource::Cpu));
+            assert_eq!(remaining.memory, host.left(Resource::Memory));
+            assert_eq!(remaining.ports, host.ports().into_iter().collect::<Vec<_>>());
+            let row = index.row_of(*slot).unwrap();
+            index.cpu.assert_holds(row, quantity(remaining.cpu));
+            index.memory.assert_holds(row, quantity(remaining.memory));
+        }
+        let ports: BTreeSet<HostPort> = hosts.values().flat_map(ReferenceHost::ports).collect();
+        assert_eq!(index.ports.len(), ports.len());
+        for port in ports {
+            assert_eq!(set(&index.ports[&port]), rows(&|host| host.ports().contains(&port)));
+        }
+        self.audit_attributes_and_groups();
+    }
+
+    fn rows(&self, wanted: &dyn Fn(&ReferenceHost) -> bool) -> BTreeSet<u32> {
+        let hosts = self.reference.hosts.iter().filter(|(_, host)| wanted(host));
+        hosts.map(|(slot, _)| self.index.row_of(*slot).unwrap()).collect()
+    }
+
+    fn audit_attributes_and_groups(&self) {
+        let (index, hosts) = (&self.index, &self.reference.hosts);
+        let (mut names, mut values) = (BTreeSet::new(), BTreeSet::new());
+        for attribute in hosts.values().flat_map(|host| &host.attributes) {
+            names.insert(&attribute.name);
+            let with_name = self.rows(&|host| host.attribute(&attribute.name).is_some());
+            let any = Attribute { name: attribute.name.clone(), value: None };
+            assert_eq!(set(index.attributes.hosts_with(&any).unwrap()), with_name);
+            if attribute.value.is_some() {
+                values.insert(attribute);
+                let with_value = self.rows(&|host| host.attributes.contains(attribute));
+                assert_eq!(set(index.attributes.hosts_with(attribute).unwrap()), with_value);
+            }
+        }
+        assert_eq!(index.attributes.counts(), (names.len(), values.len()));
+        let tasks = hosts.values().flat_map(|host| &host.tasks);
+        let groups: BTreeSet<GroupKey> = tasks.map(|(_, group)| *group).collect();
+        assert_eq!(index.groups.len(), groups.len());
+        for key in groups {
+            let group = index.groups.get(key).unwrap();
+            let tasks = |host: &ReferenceHost| host.tasks_of(key) as u32;
+            assert_eq!(group.tasks(), hosts.values().map(tasks).sum::<u32>());
+            for (slot, host) in hosts {
+                assert_eq!(group.on.get(index.row_of(*slot).unwrap()), tasks(host));
+            }
+            let mut counted = 0;
+            for name in &names {
+                for (value, on) in index.attributes.values(index.attributes.id(name).unwrap()) {
+                    let on = set(on);
+                    let there = |slot| on.contains(&index.row_of(slot).unwrap());
+                    let hosts = hosts.iter().filter(|(slot, _)| there(**slot));
+                    let count: u32 = hosts.map(|(_, host)| tasks(host)).sum();
+                    assert_eq!(group.on_value(value), count);
+                    counted += usize::from(count > 0);
+                }
+            }
+            assert_eq!(group.values_counted(), counted);
+        }
+    }
+}
+
+fn set(bits: &Bits) -> BTreeSet<u32> {
+    bits.lines().flat_map(|(block, line)| rows_of(block, line)).collect()
+}
+
+fn config(cases: u32) -> Config {
+    Config { cases, source_file: Some(file!()), ..Config::default() }
+}
+
+#[test]
+fn every_choice_is_one_that_looking_at_every_host_would_make() {
+    let placed = Cell::new(0);
+    let histories = (prop::collection::vec(offer(), 0..20), prop::collection::vec(op(24), 1..60));
+    let mut runner = TestRunner::new(config(1600));
+    let outcome = runner.run(&histories, |(offers, ops)| {
+        let mut both = Both::default();
+        for (slot, offer) in (0..).zip(&offers) {
+            both.insert(HostSlot(slot), offer);
+        }
+        for op in &ops {
+            both.apply(op);
+        }
+        both.audit();
+        placed.set(placed.get() + both.placed);
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+    assert!(placed.get() >= 100_000, "only {} placements were compared", placed.get());
+}
+
+#[test]
+fn clusters_of_more_hosts_than_a_line_has_are_placed_alike() {
+    let histories =
+        (prop::collection::vec(offer(), 500..1300), prop::collection::vec(op(1400), 1..15));
+    let mut runner = TestRunner::new(config(4));
+    let outcome = runner.run(&histories, |(offers, ops)| {
+        let mut both = Both::default();
+        for (slot, offer) in (0..).zip(&offers) {
+            both.insert(HostSlot(slot), offer);
+        }
+        for op in &ops {
+            both.apply(op);
+        }
+        both.audit();
+        Ok(())
+    });
+    if let Err(failure) = outcome {
+        panic!("{failure}");
+    }
+}
