@@ -4,6 +4,8 @@
 //! time. HTTP/1.1 only; no AWS client needs more. Never looks into a body.
 
 mod connections;
+#[cfg(test)]
+mod tests;
 
 use std::{
     convert::Infallible,

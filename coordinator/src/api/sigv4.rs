@@ -9,6 +9,8 @@
 
 mod canonical;
 mod keys;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -76,6 +76,12 @@ impl SigningKeys {
         answer
     }
 
+    #[cfg(test)]
+    pub(super) fn dates_of(&self, access_key_id: &str) -> Vec<String> {
+        let keys = self.0.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        keys[access_key_id].iter().map(|kept| kept.date.clone()).collect()
+    }
+
     fn keep(&self, access_key_id: &str, scope: Scope<'_>, key: SigningKey) {
         let mut keys = self.0.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         if keys.len() >= ACCESS_KEYS_MAX && !keys.contains_key(access_key_id) {

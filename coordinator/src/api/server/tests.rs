@@ -1,0 +1,292 @@
+use std::io::ErrorKind;
+
+use longshore_common::{
+    arn::Identity,
+    clock::{SteppedClock, Timestamp},
+    secret::Secret,
+};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::Notify,
+    task::JoinHandle,
+};
+
+use super::*;
+use crate::{
+    api::{
+        Api,
+        credentials::Credentials,
+        health::{Health, Metrics},
+        operation::Operation,
+    },
+    client::{Client, ClientError},
+};
+
+const NOW: Timestamp = Timestamp(1_767_323_045_000);
+/// Short, so that tests of deadlines are: they await the deadline itself.
+const SHORT: Duration = Duration::from_millis(150);
+
+/// Released by the test of shutdown, to let a request end that is under way.
+static ENTERED: Notify = Notify::const_new();
+static RELEASED: Notify = Notify::const_new();
+
+#[derive(Deserialize)]
+struct Input {
+    cluster: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Output {
+    cluster: String,
+}
+
+async fn echo(_api: &Api, input: Input) -> Result<Output, ApiError> {
+    match input.cluster.as_deref() {
+        Some("panic") => panic!("as asked"),
+        Some("wait") => {
+            ENTERED.notify_one();
+            RELEASED.notified().await;
+            Ok(Output { cluster: "waited".into() })
+        }
+        Some("none") => Err(ApiError::cluster_not_found()),
+        other => Ok(Output { cluster: other.unwrap_or("default").to_owned() }),
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    health: Health,
+    shutdown: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+async fn start(limits: Limits) -> Running {
+    let health = Health::starting("the test is being set up");
+    health.set_ready();
+    let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+    let edge = Edge::with_operations(
+        identity,
+        &credentials(),
+        SteppedClock::at(NOW),
+        health.clone(),
+        Metrics::detached(),
+        vec![Operation::new("DescribeClusters", echo)],
+        Vec::new(),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
+    let serving = tokio::spawn(serve_within(Arc::new(edge), listener, shutdown.clone(), limits));
+    Running { address, health, shutdown, serving }
+}
+
+fn credentials() -> Credentials {
+    Credentials {
+        access_key_id: "LSIAAAAAAAAAAAAAAAAA".into(),
+        secret_access_key: Secret::new("secret".into()),
+    }
+}
+
+fn client(running: &Running) -> Client {
+    let clock = SteppedClock::at(NOW);
+    Client::new(running.address.to_string(), "us-east-1", credentials(), clock)
+}
+
+async fn call(client: &Client, cluster: &str) -> Result<Output, ClientError> {
+    client.ecs("DescribeClusters", &serde_json::json!({ "cluster": cluster })).await
+}
+
+/// Sends bytes and reads until the server closes.
+async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // The server may answer and close before it has read everything.
+    let sent = stream.write_all(bytes).await;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer).await {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{sent:?}"),
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_signed_call_is_answered_and_a_refusal_arrives_in_words() {
+    let running = start(Limits::default()).await;
+    let client = client(&running);
+    assert_eq!(call(&client, "web").await.unwrap(), Output { cluster: "web".into() });
+    let refused = call(&client, "none").await.unwrap_err();
+    assert_eq!(refused.to_string(), "Cluster not found. (ClusterNotFoundException)");
+    let refused = client.longshore::<Output>("NoSuch", &serde_json::json!({})).await.unwrap_err();
+    assert!(refused.to_string().contains("UnknownOperationException"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_client_says_when_nobody_listens() {
+    let running = start(Limits::default()).await;
+    let client = client(&running);
+    running.shutdown.cancel();
+    running.serving.await.unwrap();
+    let refused = call(&client, "web").await.unwrap_err();
+    assert!(refused.to_string().ends_with("cannot be reached; is it running?"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_head_that_comes_slowly_or_never_is_not_waited_for() {
+    let limits = Limits { head_deadline: SHORT, ..Limits::default() };
+    let running = start(limits).await;
+    for begun in ["", "POST / HTTP/1.1\r\nhost: a\r\nx-slow:"] {
+        // The server closes, or this never returns.
+        let answer = raw(running.address, begun.as_bytes()).await;
+        assert!(!answer.contains("200 OK"), "{answer}");
+    }
+    assert!(call(&client(&running), "web").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_body_that_comes_slowly_is_not_waited_for() {
+    let limits = Limits { body_deadline: SHORT, ..Limits::default() };
+    let running = start(limits).await;
+    let answer =
+        raw(running.address, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{").await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("RequestTimeoutException"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_large_body_is_refused_before_it_is_read() {
+    let running = start(Limits::default()).await;
+    let head = "POST / HTTP/1.1\r\nhost: a\r\n";
+    let announced = format!("{head}content-length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
+    let answer = raw(running.address, announced.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("RequestEntityTooLargeException"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+
+    let mut chunked = format!("{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
+    for _ in 0..(BODY_BYTES_MAX / 0x1000 + 2) {
+        chunked.extend_from_slice(b"1000\r\n");
+        chunked.extend_from_slice(&[b'x'; 0x1000]);
+        chunked.extend_from_slice(b"\r\n");
+    }
+    // Without the last chunk: the refusal comes while the body still does.
+    let answer = raw(running.address, &chunked).await;
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(call(&client(&running), "web").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused() {
+    let running = start(Limits::default()).await;
+    for encoding in ["gzip", "br", "identity", "aws-chunked"] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nhost: a\r\ncontent-encoding: {encoding}\r\n\
+             content-length: 0\r\n\r\n"
+        );
+        let answer = raw(running.address, request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 415"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_head_is_refused() {
+    let running = start(Limits::default()).await;
+    let long = format!("POST / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "a".repeat(HEAD_BYTES_MAX));
+    let many = format!("POST / HTTP/1.1\r\nhost: a\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
+    for request in [long, many] {
+        let answer = raw(running.address, request.as_bytes()).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+    assert!(call(&client(&running), "web").await.is_ok());
+}
+
+#[tokio::test]
+async fn what_is_not_http_1_is_refused() {
+    let running = start(Limits::default()).await;
+    for nonsense in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "\x16\x03\x01\x02\x00", "\0\0\0\0\r\n\r\n"]
+    {
+        let answer = raw(running.address, nonsense.as_bytes()).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    let two_lengths =
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n{}";
+    assert!(raw(running.address, two_lengths.as_bytes()).await.starts_with("HTTP/1.1 400"));
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_are_closed_and_a_place_is_free_again() {
+    let limits = Limits { connections_per_peer_max: 2, ..Limits::default() };
+    let running = start(limits).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(running.address).await.unwrap();
+        // Answered: so the server has counted it.
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut first = [0; 15];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200 OK");
+        held.push(stream);
+    }
+    assert_eq!(raw(running.address, b"").await, "");
+    held.clear();
+    // The server learns of the two ends in its own time.
+    while call(&client(&running), "web").await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn health_needs_no_signature_and_does_not_wait() {
+    let running = start(Limits::default()).await;
+    let get = async |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+        raw(running.address, request.as_bytes()).await
+    };
+    assert!(get("/healthz").await.ends_with("\r\n\r\nok\n"));
+    assert!(get("/readyz").await.ends_with("\r\n\r\nready\n"));
+    assert!(get("/metrics").await.starts_with("HTTP/1.1 200"));
+    running.health.set_not_ready("the journal is being read");
+    let answer = get("/readyz").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("the journal is being read"), "{answer}");
+    assert!(get("/healthz").await.starts_with("HTTP/1.1 200"));
+    assert!(get("/other").await.starts_with("HTTP/1.1 404"));
+    assert!(get("/").await.starts_with("HTTP/1.1 405"));
+}
+
+#[tokio::test]
+async fn a_connection_serves_many_requests_each_with_its_own_id() {
+    let running = start(Limits::default()).await;
+    let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}";
+    let last = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    let answers = raw(running.address, format!("{request}{request}{last}").as_bytes()).await;
+    let ids: std::collections::BTreeSet<&str> =
+        answers.lines().filter(|line| line.starts_with("x-amzn-requestid: ")).collect();
+    assert_eq!(ids.len(), 3, "{answers}");
+    assert!(ids.iter().all(|line| line.len() == "x-amzn-requestid: ".len() + 36), "{ids:?}");
+    assert_eq!(answers.matches("content-type: application/x-amz-json-1.1").count(), 3);
+    assert_eq!(answers.matches("MissingAuthenticationTokenException").count(), 3);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_fails_its_own_request_only() {
+    let running = start(Limits::default()).await;
+    let client = client(&running);
+    let refused = call(&client, "panic").await.unwrap_err();
+    assert!(refused.to_string().contains("ServerException"), "{refused}");
+    assert!(call(&client, "web").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_under_way_ends_before_the_server_does() {
+    let running = start(Limits::default()).await;
+    let client = client(&running);
+    // An idle connection must not hold the shutdown up.
+    let _idle = TcpStream::connect(running.address).await.unwrap();
+    let waiting = tokio::spawn(async move { call(&client, "wait").await });
+    ENTERED.notified().await;
+    running.shutdown.cancel();
+    RELEASED.notify_one();
+    assert_eq!(waiting.await.unwrap().unwrap(), Output { cluster: "waited".into() });
+    running.serving.await.unwrap();
+    assert!(TcpStream::connect(running.address).await.is_err());
+}
