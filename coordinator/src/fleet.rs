@@ -3,4 +3,5 @@
 //! Never: a decision about tasks (that is the state machine's), or a word to an agent that is not
 //! durable here.
 
+pub mod join;
 pub mod client;

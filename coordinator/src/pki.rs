@@ -21,8 +21,9 @@ use longshore_common::{
     secret_file::{self, SecretFileError},
 };
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, SubjectPublicKeyInfo,
+    BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
+    SerialNumber, SubjectPublicKeyInfo,
 };
 use rustls::pki_types::{
     CertificateDer, CertificateSigningRequestDer,
@@ -177,23 +178,15 @@ impl Authority {
         role: Role,
         key: &RequestedKey,
         now: Timestamp,
-    ) -> Result<CertificateDer<'static>, PkiError> {
-        let node = Node { fleet: self.fleet, role };
-        self.sign(node_params(node, now)?, &key.0)
+    ) -> Result<Certificate, PkiError> {
+        let params = node_params(Node { fleet: self.fleet, role }, now)?;
+        params.signed_by(&key.0, &self.issuer).map_err(PkiError::Certificate)
     }
 
-    /// The chain that a node shows: its certificate, then the CA's, whose hash joining hosts know.
-    pub fn chain(&self, certificate: CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
-        vec![certificate, self.certificate.clone()]
-    }
-
-    fn sign(
-        &self,
-        params: CertificateParams,
-        key: &impl PublicKeyData,
-    ) -> Result<CertificateDer<'static>, PkiError> {
-        let signed = params.signed_by(key, &self.issuer).map_err(PkiError::Certificate)?;
-        Ok(signed.der().clone())
+    /// The chain that the coordinator shows: its certificate, then the CA's, whose hash joining
+    /// hosts know.
+    fn chain(&self, certificate: &Certificate) -> Vec<CertificateDer<'static>> {
+        vec![certificate.der().clone(), self.certificate.clone()]
     }
 }
 

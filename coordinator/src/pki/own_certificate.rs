@@ -79,5 +79,5 @@ fn fresh(
     let requested = RequestedKey::of(&key)?;
     let certificate = authority.issue(Role::Coordinator, &requested, now)?;
     let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-    Ok((authority.chain(certificate), key.into()))
+    Ok((authority.chain(&certificate), key.into()))
 }

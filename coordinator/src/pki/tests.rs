@@ -21,7 +21,7 @@ fn the_ca_is_made_once_and_loaded_ever_after() {
     assert!(!loaded.trusted_pem().contains("PRIVATE"));
     let key = RequestedKey::from_pem(&request(CertificateParams::default())).unwrap();
     let certificate = loaded.issue(Role::Agent(HOST), &key, NOW).unwrap();
-    assert_eq!(mutual_tls::holder(&certificate).unwrap().node, Node::agent(FLEET, HOST));
+    assert_eq!(mutual_tls::holder(certificate.der()).unwrap().node, Node::agent(FLEET, HOST));
 }
 
 #[test]
@@ -51,12 +51,12 @@ fn a_certificate_is_for_a_day_and_one_node_with_a_serial_of_its_own() {
     let key = RequestedKey::from_pem(&request(CertificateParams::default())).unwrap();
     let first = authority.issue(Role::Agent(HOST), &key, NOW).unwrap();
     let second = authority.issue(Role::Agent(HOST), &key, NOW).unwrap();
-    let holder = mutual_tls::holder(&first).unwrap();
+    let holder = mutual_tls::holder(first.der()).unwrap();
     assert_eq!(holder.not_before, Timestamp(NOW.0 - 3_600_000));
     assert_eq!(holder.not_after, Timestamp(NOW.0 + 24 * 3_600_000));
     assert!(holder.calls && holder.serves);
-    let (_, first) = x509_parser::parse_x509_certificate(&first).unwrap();
-    let (_, second) = x509_parser::parse_x509_certificate(&second).unwrap();
+    let (_, first) = x509_parser::parse_x509_certificate(first.der()).unwrap();
+    let (_, second) = x509_parser::parse_x509_certificate(second.der()).unwrap();
     assert_ne!(first.raw_serial(), second.raw_serial());
     assert!(first.serial.bits() > 64 && first.serial.bits() <= 128);
 }
@@ -89,7 +89,7 @@ fn of_a_signing_request_only_the_key_counts() {
         }
         let key = RequestedKey::from_pem(&request(params)).unwrap();
         let certificate = authority.issue(Role::Agent(HOST), &key, NOW).unwrap();
-        let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).unwrap();
+        let (_, parsed) = x509_parser::parse_x509_certificate(certificate.der()).unwrap();
         let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
         let node = Node::agent(FLEET, HOST);
         assert_eq!(

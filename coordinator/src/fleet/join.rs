@@ -1,0 +1,357 @@
+//! The joining port: hosts enter with a token, renew their certificate, say what they are.
+//!
+//! TLS with the coordinator's certificate. A client certificate is optional: joining hosts have
+//! none, and for everything else the host is the one that its certificate names, whatever the body
+//! says. Every connection carries one request. Never: a secret kept or logged, a certificate for a
+//! host that the state machine did not admit.
+
+mod admission;
+mod throttle;
+mod token;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use longshore_common::{
+    clock::Clock,
+    gate::{Gate, Permit},
+    id::HostId,
+    join_token::JoinSecret,
+    limits::JOIN_BODY_BYTES_MAX,
+    mutual_tls::{self, ALPN_HTTP1, Admits, Presented},
+    node::Role,
+    protocol::{
+        Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH, Refused,
+        RegisterRequest, RenewRequest,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    pki::{Authority, PkiError, RequestedKey},
+    state_machine::Rejection,
+};
+
+use self::{admission::Denied, throttle::Throttle};
+
+pub use self::{
+    admission::Admission,
+    token::{MadeToken, make as make_token},
+};
+
+/// Connections in all, and from one address: a whole rack may sit behind one.
+const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the end of the handshake to the end of a request's headers, and from there to the end of
+/// its body.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// One request and its answer, whatever else happens.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// After a refused handshake, how long and how much is read, and thrown away, so that the peer
+/// gets the alert instead of a reset.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 16 * 1024;
+/// Pause after a failed accept (no descriptors left, for example).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Everything that a request needs.
+struct Joining {
+    authority: Arc<Authority>,
+    admission: Admission,
+    clock: Arc<dyn Clock>,
+    throttle: Throttle,
+    acceptor: TlsAcceptor,
+}
+
+/// Who asks: an agent of this fleet, or somebody without a certificate.
+#[derive(Clone, Copy)]
+struct Caller {
+    address: IpAddr,
+    host: Option<HostId>,
+}
+
+/// Serves the joining port on `listener` until `shutdown`.
+pub async fn serve(
+    listener: TcpListener,
+    authority: Arc<Authority>,
+    presented: &Presented,
+    admission: Admission,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) -> Result<(), PkiError> {
+    let config = mutual_tls::server_config(
+        clock.clone(),
+        presented,
+        &authority.trust()?,
+        Admits::AgentsAndStrangers,
+        ALPN_HTTP1,
+    )
+    .map_err(PkiError::Tls)?;
+    let acceptor = Arc::new(config).into();
+    let throttle = Throttle::default();
+    let joining = Arc::new(Joining { authority, admission, clock, throttle, acceptor });
+    let gate = Gate::new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
+    // Dropped at the end, and all connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            Some(_ended) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((tcp, peer)) => match gate.enter(peer.ip()) {
+                Some(permit) => {
+                    connections.spawn(joining.clone().connection(tcp, peer, permit));
+                }
+                None => tracing::debug!(peer.address = %peer, "the joining port is full"),
+            },
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to the joining port");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Joining {
+    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
+        let _permit = permit;
+        let Some(stream) = self.handshake(tcp, peer).await else { return };
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let holder = shown.and_then(|shown| mutual_tls::holder(shown).ok());
+        let host = holder.and_then(|holder| match holder.node.role {
+            Role::Agent(host) => Some(host),
+            Role::Coordinator => None,
+        });
+        let caller = Caller { address: peer.ip(), host };
+        let joining = self.clone();
+        let service = service_fn(move |request| {
+            let joining = joining.clone();
+            async move { Ok::<_, Infallible>(joining.answer(caller, request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .keep_alive(false)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        if let Ok(Err(error)) = timeout(CONNECTION_TIMEOUT, connection).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(peer.address = %peer, error, "a connection to the joining port broke");
+        }
+    }
+
+    async fn handshake(&self, tcp: TcpStream, peer: SocketAddr) -> Option<TlsStream<TcpStream>> {
+        let _ = tcp.set_nodelay(true);
+        let accept = self.acceptor.accept(tcp).into_fallible();
+        match timeout(HANDSHAKE_TIMEOUT, accept).await {
+            Ok(Ok(stream)) => Some(stream),
+            Ok(Err((error, tcp))) => {
+                note_failed_handshake(peer, &error);
+                let _ = timeout(LINGER, linger(tcp)).await;
+                None
+            }
+            Err(_) => {
+                tracing::debug!(peer.address = %peer, "a handshake took too long");
+                None
+            }
+        }
+    }
+
+    async fn answer(&self, caller: Caller, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let path = request.uri().path().to_owned();
+        let answered = match (request.method(), path.as_str()) {
+            (&Method::POST, JOIN_PATH) => self.join(caller, request).await,
+            (&Method::POST, RENEW_PATH) => self.renew(caller, request).await,
+            (&Method::POST, REGISTER_PATH) => self.register(caller, request).await,
+            (_, JOIN_PATH | RENEW_PATH | REGISTER_PATH) => {
+                Err(Denied::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is understood here"))
+            }
+            _ => {
+                let sentence = "agents join here; the API is on another port";
+                Err(Denied::new(StatusCode::NOT_FOUND, sentence))
+            }
+        };
+        match answered {
+            Ok(body) => response(StatusCode::OK, "application/msgpack", body),
+            Err(denied) => {
+                tracing::warn!(
+                    peer.address = %caller.address,
+                    host = caller.host.map(tracing::field::display),
+                    path,
+                    reason = denied.message,
+                    "refused an agent"
+                );
+                let body = serde_json::to_vec(&Refused { message: denied.message });
+                let body = body.expect("plain values only");
+                response(denied.status, "application/json", body)
+            }
+        }
+    }
+
+    async fn join(&self, caller: Caller, request: Request<Incoming>) -> Result<Vec<u8>, Denied> {
+        // Taken before anything is looked at, so that many attempts at once are throttled too, and
+        // given back to whoever had a good token.
+        let attempt = self.throttle.attempt(caller.address, self.clock.monotonic())?;
+        let join: JoinRequest = read(request).await?;
+        speaks(join.protocol)?;
+        // What can be wrong without the token is found first: a use must not be lost over it.
+        let key = requested_key(&join.csr)?;
+        let secret: JoinSecret = join.secret.parse().map_err(|_| unknown_token())?;
+        let host = self.admission.join(token::secret_hash(&secret), join.host).await?;
+        attempt.succeeded();
+        let certificate = self.certificate(host, &key)?;
+        tracing::info!(%host, peer.address = %caller.address, "a host joined the fleet");
+        Ok(encoded(&certificate))
+    }
+
+    async fn renew(&self, caller: Caller, request: Request<Incoming>) -> Result<Vec<u8>, Denied> {
+        let host = proven(caller)?;
+        let renew: RenewRequest = read(request).await?;
+        speaks(renew.protocol)?;
+        let key = requested_key(&renew.csr)?;
+        self.admission.renew(host).await?;
+        let certificate = self.certificate(host, &key)?;
+        tracing::info!(%host, "renewed a host's certificate");
+        Ok(encoded(&certificate))
+    }
+
+    async fn register(
+        &self,
+        caller: Caller,
+        request: Request<Incoming>,
+    ) -> Result<Vec<u8>, Denied> {
+        let host = proven(caller)?;
+        let register: RegisterRequest = read(request).await?;
+        speaks(register.protocol)?;
+        let registered = self.admission.register(self.authority.fleet(), host, register).await?;
+        Ok(encoded(&registered))
+    }
+
+    fn certificate(&self, host: HostId, key: &RequestedKey) -> Result<Certificate, Denied> {
+        let issued = self.authority.issue(Role::Agent(host), key, self.clock.wall());
+        let certificate = issued.map_err(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(%host, error, "cannot sign a certificate");
+            let sentence = "the coordinator cannot sign certificates now; its log says why";
+            Denied::new(StatusCode::INTERNAL_SERVER_ERROR, sentence)
+        })?;
+        Ok(Certificate {
+            host,
+            fleet: self.authority.fleet(),
+            chain: certificate.pem(),
+            trusted: self.authority.trusted_pem().to_owned(),
+        })
+    }
+}
+
+/// The host that the client's certificate names.
+fn proven(caller: Caller) -> Result<HostId, Denied> {
+    caller.host.ok_or_else(|| {
+        let sentence =
+            "this needs the host's certificate, and the connection showed none: join first";
+        Denied::new(StatusCode::UNAUTHORIZED, sentence)
+    })
+}
+
+fn speaks(protocol: u32) -> Result<(), Denied> {
+    if protocol == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    let sentence = format!(
+        "the agent speaks protocol {protocol} and this coordinator {PROTOCOL_VERSION}: install \
+         versions that go together"
+    );
+    Err(Denied::new(StatusCode::BAD_REQUEST, sentence))
+}
+
+fn requested_key(csr: &str) -> Result<RequestedKey, Denied> {
+    RequestedKey::from_pem(csr).map_err(|bad| Denied::new(StatusCode::BAD_REQUEST, bad.to_string()))
+}
+
+/// A secret of the wrong form is refused as a wrong one is.
+fn unknown_token() -> Denied {
+    Rejection::JoinTokenUnknown.into()
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Denied> {
+    let body = Limited::new(request.into_body(), JOIN_BODY_BYTES_MAX).collect();
+    let body = match timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let sentence = format!("a request has at most {JOIN_BODY_BYTES_MAX} bytes here");
+            return Err(Denied::new(StatusCode::PAYLOAD_TOO_LARGE, sentence));
+        }
+        Ok(Err(_)) => {
+            let sentence = "the request did not arrive whole";
+            return Err(Denied::new(StatusCode::BAD_REQUEST, sentence));
+        }
+        Err(_) => {
+            let sentence = "the request took too long to arrive";
+            return Err(Denied::new(StatusCode::REQUEST_TIMEOUT, sentence));
+        }
+    };
+    // What the decoder says may quote the body, and the body may hold a secret.
+    rmp_serde::from_slice(&body).map_err(|_| {
+        let sentence = "the request cannot be read: agent and coordinator must go together";
+        Denied::new(StatusCode::BAD_REQUEST, sentence)
+    })
+}
+
+fn encoded(answer: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec_named(answer).expect("plain values only")
+}
+
+fn note_failed_handshake(peer: SocketAddr, error: &io::Error) {
+    let error = error as &dyn std::error::Error;
+    tracing::debug!(peer.address = %peer, error, "a handshake failed");
+}
+
+async fn linger(mut tcp: TcpStream) {
+    if tcp.shutdown().await.is_ok() {
+        let mut thrown_away = [0; 1024];
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(read @ 1..) = tcp.read(&mut thrown_away).await
+            && read < left
+        {
+            left -= read;
+        }
+    }
+}
+
+fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let content_type = header::HeaderValue::from_static(content_type);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! Makes join tokens: the word that the operator copies, and what the journal keeps of it.
+
+use longshore_common::{
+    clock::Timestamp,
+    join_token::{CaHash, JoinSecret, JoinToken, SECRET_BYTES},
+};
+use sha2::{Digest, Sha256};
+
+use crate::state_machine::{command, name::ClusterName};
+
+/// Bytes of a token's public id.
+const ID_BYTES: usize = 5;
+
+/// A token that was just made. The word is shown once, to whoever asked for it, and kept nowhere.
+pub struct MadeToken {
+    pub word: JoinToken,
+    pub kept: command::JoinToken,
+}
+
+/// Draws a token for the fleet whose CA has that hash.
+pub fn make(
+    ca: CaHash,
+    cluster: Option<ClusterName>,
+    expires_at: Timestamp,
+    uses_left: Option<u32>,
+) -> Result<MadeToken, getrandom::Error> {
+    let mut secret = [0; SECRET_BYTES];
+    getrandom::fill(&mut secret)?;
+    // Drawn, not derived from the secret: the id stands in logs.
+    let mut id = [0; ID_BYTES];
+    getrandom::fill(&mut id)?;
+    let secret = JoinSecret::new(secret);
+    let kept = command::JoinToken {
+        id: hex::encode(id),
+        secret_hash: secret_hash(&secret),
+        cluster,
+        expires_at,
+        uses_left,
+    };
+    Ok(MadeToken { word: JoinToken { ca, secret }, kept })
+}
+
+/// What the journal knows of a secret. A plain hash is enough: the secret is 128 random bits.
+pub(super) fn secret_hash(secret: &JoinSecret) -> [u8; 32] {
+    Sha256::digest(secret.expose()).into()
+}
