@@ -5,3 +5,4 @@
 
 pub mod join;
 pub mod client;
+pub mod poller;

@@ -76,6 +76,6 @@ pub fn step(
     let changes = state.take_changes();
     let epoch = state.epoch().counter;
     let batch =
-        (!events.is_empty()).then(|| Batch { seq, epoch, events, stopped: changes.stopped });
+        (!events.is_empty()).then_some(Batch { seq, epoch, events, stopped: changes.stopped });
     Flush { batch, seq: state.seq(), replies, hosts: changes.hosts, log: changes.log }
 }

@@ -267,7 +267,6 @@ pub struct JoinToken {
 #[derive(Clone, Debug)]
 pub struct AgentAnswered {
     pub host: HostId,
-    pub boot_id: String,
     pub seen: Option<Seen>,
     /// The position after `reports`, or of the last one known.
     pub position: ReportPosition,

@@ -299,12 +299,12 @@ impl State {
         self.touch(EntityKey::Task(id));
         self.uncount(slot);
         if !self.replaying {
-            self.to_history(slot, cause, report, at);
+            self.move_to_history(slot, cause, report, at);
         }
         self.remove_task(slot, seq);
     }
 
-    fn to_history(
+    fn move_to_history(
         &mut self,
         slot: u32,
         cause: &StopCause,

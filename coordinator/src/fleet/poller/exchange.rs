@@ -1,0 +1,198 @@
+//! One poll from the state, and what an answer means: no I/O, so that tables can test it.
+
+use longshore_common::{
+    arn::Identity,
+    id::{FleetId, HostId},
+    index::FastMap,
+    limits::ORDERS_PER_POLL_MAX,
+    protocol::{
+        DesiredDigest, Manifest, Order, OrderKind, PROTOCOL_VERSION, PollRequest, ReportPosition,
+        RunOrder, Seen,
+    },
+    task_definition::TaskDefinition,
+};
+
+use crate::{
+    driver::JournalWentBack,
+    state_machine::{
+        State,
+        state::{Host, Task, Wish},
+    },
+};
+
+/// Whose orders these are.
+#[derive(Clone, Debug)]
+pub(super) struct Sender {
+    pub(super) fleet: FleetId,
+    pub(super) identity: Identity,
+}
+
+/// What a poll shows of a host: unchanged, there is no reason for a newer poll.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) last_order: u64,
+    pub(super) digest: DesiredDigest,
+    pub(super) acknowledged: Option<ReportPosition>,
+}
+
+impl Shown {
+    pub(super) fn of(host: &Host) -> Self {
+        Shown { last_order: host.last_order, digest: host.digest, acknowledged: host.reports_taken }
+    }
+}
+
+/// What the poller knows of the agent at the other end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Peer {
+    /// The last order that its ledger holds; absent before its first answer in this epoch.
+    pub(super) seen_order: Option<u64>,
+    pub(super) needs_manifest: bool,
+}
+
+/// A poll without orders, to learn what the agent has seen.
+pub(super) fn hello(state: &State, host: &Host, sender: &Sender) -> PollRequest {
+    PollRequest {
+        protocol: PROTOCOL_VERSION,
+        fleet: sender.fleet,
+        host: host.id,
+        epoch: state.epoch(),
+        hold_ms: 0,
+        acknowledged: host.reports_taken,
+        definitions: Vec::new(),
+        orders: Vec::new(),
+        last_order: host.last_order,
+        digest: host.digest,
+        manifest: None,
+    }
+}
+
+/// A poll with the orders that the agent does not have, or with the manifest it needs.
+pub(super) fn poll(
+    state: &State,
+    host: &Host,
+    sender: &Sender,
+    peer: Peer,
+    hold_ms: u32,
+) -> PollRequest {
+    let mut request = PollRequest { hold_ms, ..hello(state, host, sender) };
+    let mut definitions = DefinitionTable::default();
+    let queued = match peer.needs_manifest {
+        true => None,
+        false => queued_orders(state, host, sender, peer, &mut definitions),
+    };
+    match queued {
+        Some(orders) => request.orders = orders,
+        None => {
+            definitions = DefinitionTable::default();
+            request.manifest = Some(manifest(state, host, sender, &mut definitions));
+        }
+    }
+    request.definitions = definitions.definitions;
+    request
+}
+
+/// The orders after the last that the agent has; `None` when the queue does not reach back to it.
+fn queued_orders(
+    state: &State,
+    host: &Host,
+    sender: &Sender,
+    peer: Peer,
+    definitions: &mut DefinitionTable,
+) -> Option<Vec<Order>> {
+    let seen = peer.seen_order?;
+    let oldest = host.queue.front().map_or(host.last_order + 1, |queued| queued.order);
+    if seen + 1 < oldest {
+        return None;
+    }
+    let missing = host.queue.iter().skip_while(|queued| queued.order <= seen);
+    missing
+        .take(ORDERS_PER_POLL_MAX)
+        .map(|queued| {
+            let kind = match &queued.stop {
+                Some(cause) => OrderKind::Stop(cause.clone()),
+                None => run_order(state, state.task(queued.task)?, sender, definitions),
+            };
+            let (seq, task, generation) = (queued.order, queued.task, queued.generation);
+            Some(Order { seq, task, generation, kind })
+        })
+        .collect()
+}
+
+fn manifest(
+    state: &State,
+    host: &Host,
+    sender: &Sender,
+    definitions: &mut DefinitionTable,
+) -> Manifest {
+    let mut orders = Vec::with_capacity(host.tasks.len());
+    for &slot in host.tasks.values() {
+        let task = state.task_at(slot);
+        let order =
+            |kind| Order { seq: host.last_order, task: task.id, generation: task.generation, kind };
+        orders.push(order(run_order(state, task, sender, definitions)));
+        match &task.wish {
+            Wish::Run => {}
+            Wish::Stop { cause, .. } => orders.push(order(OrderKind::Stop(cause.clone()))),
+        }
+    }
+    Manifest { orders }
+}
+
+fn run_order(
+    state: &State,
+    task: &Task,
+    sender: &Sender,
+    definitions: &mut DefinitionTable,
+) -> OrderKind {
+    let definition = &state.definition_at(task.definition).definition;
+    let cluster = state.cluster_at(task.cluster).name.as_str();
+    OrderKind::Run(Box::new(RunOrder {
+        definition: definitions.index(task.definition, definition),
+        cluster: cluster.to_owned(),
+        task_arn: sender.identity.task(cluster, task.id),
+        overrides: (*task.overrides).clone(),
+        group: state.group_name(task.group).to_owned(),
+        started_by: task.started_by.as_deref().map(str::to_owned),
+        created_at: task.created_at,
+        container_ids: task.containers.to_vec(),
+    }))
+}
+
+/// Each definition once in a message, however many tasks have it.
+#[derive(Default)]
+struct DefinitionTable {
+    definitions: Vec<TaskDefinition>,
+    indexes: FastMap<u32, u32>,
+}
+
+impl DefinitionTable {
+    fn index(&mut self, slot: u32, definition: &TaskDefinition) -> u32 {
+        let definitions = &mut self.definitions;
+        *self.indexes.entry(slot).or_insert_with(|| {
+            definitions.push(definition.clone());
+            definitions.len() as u32 - 1
+        })
+    }
+}
+
+/// Whether what an agent has seen proves that this journal is older (design.md rule 3).
+pub(super) fn proves_went_back(
+    state: &State,
+    host: HostId,
+    last_order: u64,
+    seen: Seen,
+) -> Option<JournalWentBack> {
+    let ours = state.epoch();
+    let unknown_epoch = !state.knows_epoch(seen.epoch);
+    let ahead = seen.epoch.counter > ours.counter || seen.order > last_order;
+    // After `recover` hosts still name epochs of the lost part of the journal: below the new one,
+    // they are told a manifest instead.
+    let recovered = state.recovered().is_some_and(|recovered| seen.epoch < recovered);
+    ((unknown_epoch || ahead) && !recovered).then(|| JournalWentBack {
+        host,
+        seen: seen.epoch,
+        seen_order: seen.order,
+        epoch: ours,
+        last_order,
+    })
+}

@@ -1,0 +1,340 @@
+//! The polls of one host.
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use longshore_common::{
+    id::HostId,
+    limits::{BEATS_MISSED_MAX, beat},
+    protocol::{PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody, ReportPosition},
+};
+use tokio::sync::Notify;
+
+use super::{
+    exchange::{self, Peer as AgentPeer, Sender, Shown},
+    start_barrier::StartBarrier,
+};
+use crate::{
+    driver::{Handle, Refused, Unavailable},
+    fleet::client::{AgentClient, Peer, PollError},
+    state_machine::{Command, State, command::AgentAnswered, state::Host},
+};
+
+/// The parked poll and the newer one that releases it.
+const POLLS_IN_FLIGHT_MAX: usize = 2;
+
+pub(super) struct HostPoller<A> {
+    host: HostId,
+    sender: Arc<Sender>,
+    handle: Handle,
+    agents: Arc<A>,
+    barrier: Arc<StartBarrier>,
+    signal: Arc<Notify>,
+    /// For jitter; no need for randomness of quality.
+    attempts: u64,
+}
+
+/// Why the poller goes back to saying hello.
+enum Again {
+    /// The host is gone, or has no agent.
+    Ended,
+    /// It could not be heard; the sentence goes to the log.
+    Silent(String),
+    /// The agent is another one than before, or knows a newer coordinator.
+    Unfamiliar,
+}
+
+impl From<Unavailable> for Again {
+    fn from(_: Unavailable) -> Self {
+        Again::Ended
+    }
+}
+
+impl<A: AgentClient> HostPoller<A> {
+    pub(super) fn new(
+        host: HostId,
+        sender: Arc<Sender>,
+        handle: Handle,
+        agents: Arc<A>,
+        barrier: Arc<StartBarrier>,
+    ) -> Self {
+        let signal = handle.signals().listen(host);
+        HostPoller { host, sender, handle, agents, barrier, signal, attempts: 0 }
+    }
+
+    /// Until the host has no agent any more.
+    pub(super) async fn run(mut self) {
+        let mut last_complaint = String::new();
+        loop {
+            let ended = match self.greet().await {
+                Ok(peer) => {
+                    last_complaint.clear();
+                    match self.converse(peer).await {
+                        Ok(never) => match never {},
+                        Err(again) => again,
+                    }
+                }
+                Err(again) => again,
+            };
+            match ended {
+                Again::Ended => break,
+                Again::Unfamiliar => {}
+                Again::Silent(why) => {
+                    self.barrier.arrived(self.host);
+                    if last_complaint != why {
+                        tracing::warn!(host = %self.host, "no answer from the agent: {why}");
+                        last_complaint.clone_from(&why);
+                    }
+                    let silent = Command::AgentSilent { host: self.host, why };
+                    if self.handle.submit_always(silent, |_, _| ()).await.is_err() {
+                        break;
+                    }
+                    tokio::time::sleep(self.pause()).await;
+                }
+            }
+        }
+        self.barrier.arrived(self.host);
+        self.handle.signals().forget(self.host);
+    }
+
+    /// Learns what the agent has seen, before it is given anything.
+    async fn greet(&mut self) -> Result<AgentPeer, Again> {
+        self.while_journal_stands().await?;
+        let (to, request, last_order) = self.prepare(|state, host, sender| {
+            (exchange::hello(state, host, sender), host.last_order)
+        })?;
+        let answer = self.ask(&to, request).await?;
+        let peer = self.understand(&answer, last_order)?;
+        self.barrier.arrived(self.host);
+        self.take(&answer).await?;
+        self.barrier.passed().await;
+        Ok(peer)
+    }
+
+    /// Keeps a poll parked at the agent, and sends a newer one whenever the host's state changes.
+    async fn converse(&mut self, mut peer: AgentPeer) -> Result<std::convert::Infallible, Again> {
+        let mut in_flight = FuturesUnordered::new();
+        let mut shown = None;
+        let signal = self.signal.clone();
+        loop {
+            let stale = shown != Some(self.current()?) || peer.needs_manifest;
+            if in_flight.is_empty() || (stale && in_flight.len() < POLLS_IN_FLIGHT_MAX) {
+                self.while_journal_stands().await?;
+                let hold = self.beat();
+                let (to, request, (now_shown, last_order)) = self
+                    .prepare_durable(|state, host, sender| {
+                        let hold_ms = hold.as_millis() as u32;
+                        let request = exchange::poll(state, host, sender, peer, hold_ms);
+                        (request, (Shown::of(host), host.last_order))
+                    })
+                    .await?;
+                // Whatever this manifest leaves open, the agent will say so again.
+                peer.needs_manifest = false;
+                shown = Some(now_shown);
+                in_flight.push(self.poll(to, request, hold, last_order));
+            }
+            tokio::select! {
+                Some((answer, last_order)) = in_flight.next() => {
+                    let answer = answer?;
+                    let newer = self.understand(&answer, last_order)?;
+                    let advanced = peer.seen_order.max(newer.seen_order);
+                    // More orders wait than one poll takes: the next one follows at once.
+                    if advanced < Some(last_order) {
+                        shown = None;
+                    }
+                    peer = AgentPeer {
+                        seen_order: advanced,
+                        needs_manifest: newer.needs_manifest && in_flight.is_empty(),
+                    };
+                    self.take(&answer).await?;
+                }
+                () = signal.notified() => {}
+            }
+        }
+    }
+
+    fn poll(
+        &self,
+        to: Peer,
+        request: PollRequest,
+        hold: Duration,
+        last_order: u64,
+    ) -> Pin<Box<dyn Future<Output = (Result<PollAnswer, Again>, u64)> + Send>> {
+        let agents = self.agents.clone();
+        let patience = hold + self.beat() * BEATS_MISSED_MAX;
+        Box::pin(async move {
+            let answer = match tokio::time::timeout(patience, agents.poll(&to, request)).await {
+                Ok(answer) => answer.map_err(|error| Again::Silent(sentence(&error))),
+                Err(_) => Err(silence(patience)),
+            };
+            (answer, last_order)
+        })
+    }
+
+    async fn ask(&self, to: &Peer, request: PollRequest) -> Result<PollAnswer, Again> {
+        let patience = self.beat() * BEATS_MISSED_MAX;
+        match tokio::time::timeout(patience, self.agents.poll(to, request)).await {
+            Ok(answer) => answer.map_err(|error| Again::Silent(sentence(&error))),
+            Err(_) => Err(silence(patience)),
+        }
+    }
+
+    /// Checks an answer's identity and fence.
+    fn understand(&self, answer: &PollAnswer, last_order: u64) -> Result<AgentPeer, Again> {
+        if let Some(seen) = answer.seen {
+            let host = self.host;
+            let proof =
+                self.handle.peek(|state| exchange::proves_went_back(state, host, last_order, seen));
+            if let Some(evidence) = proof {
+                self.handle.raise_went_back(evidence);
+                return Err(Again::Unfamiliar);
+            }
+        }
+        match &answer.outcome {
+            PollOutcome::Accepted { needs_manifest, .. } => Ok(AgentPeer {
+                seen_order: answer.seen.map(|seen| seen.order),
+                needs_manifest: *needs_manifest,
+            }),
+            PollOutcome::Refused(Refusal::OrderGap { expected }) => Ok(AgentPeer {
+                seen_order: Some(expected.saturating_sub(1)),
+                needs_manifest: false,
+            }),
+            PollOutcome::Refused(refusal) => {
+                Err(Again::Silent(format!("the agent refuses this coordinator: {refusal:?}")))
+            }
+        }
+    }
+
+    /// Tells the state what an answer says, when it says something.
+    async fn take(&self, answer: &PollAnswer) -> Result<(), Again> {
+        let PollOutcome::Accepted { reports, .. } = &answer.outcome else { return Ok(()) };
+        let host = self.host;
+        let seen_order = answer.seen.map_or(0, |seen| seen.order);
+        let (connected, taken, queued) = self
+            .handle
+            .peek(|state| {
+                let host = state.host(host)?;
+                let queued = host.queue.front().is_some_and(|queued| queued.order <= seen_order);
+                Some((host.connected, host.reports_taken, queued))
+            })
+            .ok_or(Again::Ended)?;
+        if connected && reports.is_empty() && !queued {
+            return Ok(());
+        }
+        let known = taken.filter(|taken| taken.session == answer.session).map_or(0, |t| t.seq);
+        let seq = reports.last().map_or(known, |report| report.seq.max(known));
+        let answered = AgentAnswered {
+            host,
+            seen: answer.seen,
+            position: ReportPosition { session: answer.session, seq },
+            reports: reports.clone(),
+            ended_candidates: self.ended(reports).await?,
+        };
+        let command = Command::AgentAnswered(Box::new(answered));
+        match self.handle.submit_always(command, |_, _| ()).await {
+            Ok(()) => Ok(()),
+            Err(Refused::Unavailable(unavailable)) => Err(unavailable.into()),
+            Err(Refused::Rejected(rejection)) => Err(Again::Silent(rejection.to_string())),
+            Err(Refused::JournalWentBack(_)) => Err(Again::Unfamiliar),
+        }
+    }
+
+    /// Of the stop candidates among `reports`, those that ended by our own history.
+    async fn ended(
+        &self,
+        reports: &[Report],
+    ) -> Result<Vec<longshore_common::id::TaskId>, Unavailable> {
+        let candidates: Vec<_> = reports
+            .iter()
+            .filter_map(|report| match report.body {
+                ReportBody::StopCandidate { task, .. } => Some(task),
+                ReportBody::Task(_) => None,
+            })
+            .collect();
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ended = self.handle.stopped_tasks(candidates.clone()).await?;
+        let ended: Vec<_> = ended.into_iter().map(|task| task.id).collect();
+        for task in candidates.iter().filter(|task| !ended.contains(task)) {
+            tracing::warn!(
+                host = %self.host, %task,
+                "the host runs a task that this coordinator does not know; it is left alone"
+            );
+        }
+        Ok(ended)
+    }
+
+    /// Waits while an agent has proved that the journal went back: nothing is sent meanwhile.
+    async fn while_journal_stands(&self) -> Result<(), Again> {
+        let mut went_back = self.handle.went_back();
+        if went_back.borrow().is_none() {
+            return Ok(());
+        }
+        let cleared = went_back.wait_for(Option::is_none).await;
+        cleared.map_err(|_| Again::Ended)?;
+        Err(Again::Unfamiliar)
+    }
+
+    fn current(&self) -> Result<Shown, Again> {
+        let shown = self.handle.peek(|state| state.host(self.host).map(Shown::of));
+        shown.ok_or(Again::Ended)
+    }
+
+    fn prepare<T>(
+        &self,
+        view: impl FnOnce(&State, &Host, &Sender) -> (PollRequest, T),
+    ) -> Result<(Peer, PollRequest, T), Again> {
+        self.handle
+            .peek(|state| {
+                let host = state.host(self.host).filter(|host| host.is_registered())?;
+                let address = host.agent.as_ref()?.poll_address.clone();
+                let to = Peer { host: self.host, fleet: self.sender.fleet, address };
+                let (request, more) = view(state, host, &self.sender);
+                Some((to, request, more))
+            })
+            .ok_or(Again::Ended)
+    }
+
+    /// The same, once what the poll shows is durable.
+    async fn prepare_durable<T>(
+        &self,
+        view: impl FnOnce(&State, &Host, &Sender) -> (PollRequest, T),
+    ) -> Result<(Peer, PollRequest, T), Again> {
+        let (to, request, (more, seq)) = self.prepare(|state, host, sender| {
+            let (request, more) = view(state, host, sender);
+            (request, (more, host.changed_seq))
+        })?;
+        self.handle.durable(seq).await?;
+        Ok((to, request, more))
+    }
+
+    fn beat(&self) -> Duration {
+        beat(self.handle.peek(State::hosts_len))
+    }
+
+    /// About a beat, different for each host and attempt.
+    fn pause(&mut self) -> Duration {
+        self.attempts += 1;
+        let mixed = (self.host.value() as u64 ^ self.attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.beat().mul_f64(0.75 + 0.5 * (mixed >> 11) as f64 / (1u64 << 53) as f64)
+    }
+}
+
+pub(super) fn has_agent(state: &State, host: HostId) -> bool {
+    state.host(host).is_some_and(|host| host.is_registered() && host.agent.is_some())
+}
+
+fn silence(patience: Duration) -> Again {
+    Again::Silent(format!("nothing was heard for {} ms", patience.as_millis()))
+}
+
+fn sentence(error: &PollError) -> String {
+    let mut sentence = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        sentence.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    sentence
+}
