@@ -14,6 +14,7 @@ pub mod image;
 pub mod recording_proxy;
 pub mod credentials;
 pub mod ecs;
+pub mod coordinator_log;
 pub mod aws;
 pub mod binaries;
 pub mod fleet;

@@ -8,3 +8,4 @@ pub mod local;
 pub mod figures;
 pub mod chance;
 pub mod campaign;
+pub mod bench;

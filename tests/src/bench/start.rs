@@ -1,0 +1,259 @@
+//! RunTask to the durable RUNNING event, against create and start of the same container on the
+//! same engine, and against Docker Swarm on the same hosts. Each pair alternates in one run, so
+//! that what else the machine does falls on both.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{
+    bench::swarm::Swarm,
+    figures::{disk_baseline, figure, median, progress},
+    harness::{
+        coordinator_log::{all_reach, id_of},
+        ecs::{EcsClient, list_all},
+        engine_api::EngineApi,
+        fleet::{Fleet, FleetSettings},
+        image::SAMPLE_IMAGE,
+    },
+};
+
+const PAIRS: usize = 30;
+const WARM_UP_PAIRS: usize = 3;
+/// Tasks of one measured block, and blocks of each kind.
+const BLOCK: usize = 40;
+const BLOCKS: usize = 3;
+const SWARM_SINGLES: usize = 9;
+const SWARM_BLOCK: usize = 60;
+const SWARM_BLOCKS: usize = 3;
+/// RunTask takes no more.
+const RUN_MAX: usize = 10;
+/// Raw starts in parallel: more give no higher rate on two cores (performance.md 0.4).
+const RAW_PARALLEL: usize = 4;
+const PATIENCE: Duration = Duration::from_secs(120);
+const FAMILY: &str = "start";
+
+pub(super) async fn run() -> Result<()> {
+    let settings = FleetSettings { hosts: 2, cpu: 8192, memory: 8192, ..Default::default() };
+    let mut bench = Bench::new(Fleet::start(settings).await?).await?;
+    disk_baseline(bench.fleet.folder())?;
+    bench.against_raw().await?;
+    bench.against_swarm().await?;
+    disk_baseline(bench.fleet.folder())
+}
+
+struct Bench {
+    fleet: Fleet,
+    client: EcsClient,
+}
+
+/// Tasks, and how long after the first call the last of them ran, in milliseconds.
+struct Started {
+    tasks: Vec<String>,
+    took: f64,
+    /// From the first call to its answer.
+    answered: f64,
+}
+
+impl Bench {
+    async fn new(fleet: Fleet) -> Result<Bench> {
+        let client = fleet.ecs()?;
+        let definition = json!({
+            "family": FAMILY,
+            "containerDefinitions": [{
+                "name": "main",
+                "image": SAMPLE_IMAGE,
+                "memory": 16,
+                "command": ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"],
+            }],
+        });
+        client.call("RegisterTaskDefinition", definition).await?;
+        Ok(Bench { fleet, client })
+    }
+
+    async fn against_raw(&mut self) -> Result<()> {
+        // All on one engine: the one that the raw containers are on.
+        let second = self.host_of(1).await?;
+        self.set_status(&second, "DRAINING").await?;
+        let engine = self.fleet.hosts[0].engine()?;
+        let first = self.start(1).await?;
+        let config = same_container(&engine, &first.tasks[0]).await?;
+        self.stop(&first.tasks).await?;
+
+        progress(&format!("start: {PAIRS} single starts of each kind, alternating"));
+        let (mut ours, mut raw, mut answered) = (Vec::new(), Vec::new(), Vec::new());
+        for pair in 0..WARM_UP_PAIRS + PAIRS {
+            let (id, raw_took) = self.start_raw(&engine, &config).await?;
+            engine.remove(&id).await?;
+            let started = self.start(1).await?;
+            self.stop(&started.tasks).await?;
+            if pair >= WARM_UP_PAIRS {
+                raw.push(raw_took);
+                ours.push(started.took);
+                answered.push(started.answered);
+            }
+        }
+        figure("start_raw_p50_ms", median(&raw)?, "ms")?;
+        figure("start_p50_ms", median(&ours)?, "ms")?;
+        figure("run_task_answer_p50_ms", median(&answered)?, "ms")?;
+        figure("overhead_p50_ms", median(&ours)? - median(&raw)?, "ms")?;
+
+        progress(&format!("start: {BLOCKS} blocks of {BLOCK} starts of each kind, alternating"));
+        let (mut ours, mut raw) = (Vec::new(), Vec::new());
+        for _ in 0..BLOCKS {
+            let (ids, took) = self.start_raw_block(&engine, &config).await?;
+            raw.push(took);
+            try_join_all(ids.iter().map(|id| engine.remove(id))).await?;
+            let started = self.start(BLOCK).await?;
+            ours.push(started.took);
+            self.stop(&started.tasks).await?;
+        }
+        let rate = |took: f64| BLOCK as f64 / took * 1000.0;
+        figure("raw_rate", rate(median(&raw)?), "tasks/s")?;
+        figure("rate", rate(median(&ours)?), "tasks/s")?;
+        figure("rate_vs_raw", median(&raw)? / median(&ours)?, "ratio")?;
+        self.set_status(&second, "ACTIVE").await
+    }
+
+    async fn against_swarm(&mut self) -> Result<()> {
+        let swarm = Swarm::form(&self.fleet).await?;
+        progress(&format!("start: {SWARM_SINGLES} single starts against Swarm's, alternating"));
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..SWARM_SINGLES {
+            theirs.push(swarm.start(1).await?);
+            let started = self.start(1).await?;
+            ours.push(started.took);
+            self.stop(&started.tasks).await?;
+        }
+        figure("swarm_start_p50_ms", median(&theirs)?, "ms")?;
+        figure("two_hosts_start_p50_ms", median(&ours)?, "ms")?;
+        figure("latency_vs_swarm", median(&theirs)? / median(&ours)?, "ratio")?;
+
+        progress(&format!("start: {SWARM_BLOCKS} blocks of {SWARM_BLOCK} against Swarm's"));
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..SWARM_BLOCKS {
+            theirs.push(swarm.start(SWARM_BLOCK).await?);
+            let started = self.start(SWARM_BLOCK).await?;
+            ours.push(started.took);
+            self.stop(&started.tasks).await?;
+        }
+        let rate = |took: f64| SWARM_BLOCK as f64 / took * 1000.0;
+        figure("swarm_rate", rate(median(&theirs)?), "tasks/s")?;
+        figure("two_hosts_rate", rate(median(&ours)?), "tasks/s")?;
+        figure("rate_vs_swarm", median(&theirs)? / median(&ours)?, "ratio")
+    }
+
+    /// Runs tasks and waits for the durable RUNNING of the last.
+    async fn start(&self, count: usize) -> Result<Started> {
+        let log = self.fleet.coordinator()?.log();
+        let from = log.position();
+        let (mut tasks, mut answered) = (Vec::new(), 0.0);
+        let sent = now();
+        while tasks.len() < count {
+            let some = (count - tasks.len()).min(RUN_MAX);
+            let run = json!({ "taskDefinition": FAMILY, "count": some });
+            let ran = self.client.call("RunTask", run).await?;
+            if tasks.is_empty() {
+                answered = now() - sent;
+            }
+            if let Some(failure) = ran["failures"].get(0) {
+                bail!("a task could not be placed: {failure}");
+            }
+            let ran = ran["tasks"].as_array().context("RunTask gave no tasks")?;
+            tasks.extend(ran.iter().filter_map(|t| t["taskArn"].as_str().map(str::to_owned)));
+        }
+        let reached = all_reach(log, from, &tasks, "RUNNING", PATIENCE).await?;
+        let last = reached.values().max().context("no task ran")?;
+        Ok(Started { tasks, took: as_milliseconds(*last) - sent, answered })
+    }
+
+    async fn stop(&self, tasks: &[String]) -> Result<()> {
+        let log = self.fleet.coordinator()?.log();
+        let from = log.position();
+        for task in tasks {
+            self.client.call("StopTask", json!({ "task": task })).await?;
+        }
+        all_reach(log, from, tasks, "STOPPED", PATIENCE).await?;
+        Ok(())
+    }
+
+    async fn start_raw(&self, engine: &EngineApi, config: &Value) -> Result<(String, f64)> {
+        let started = now();
+        let id = create_and_start(engine, config).await?;
+        Ok((id, now() - started))
+    }
+
+    async fn start_raw_block(
+        &self,
+        engine: &EngineApi,
+        config: &Value,
+    ) -> Result<(Vec<String>, f64)> {
+        let worker = || async move {
+            let mut ids = Vec::new();
+            for _ in 0..BLOCK / RAW_PARALLEL {
+                ids.push(create_and_start(engine, config).await?);
+            }
+            anyhow::Ok(ids)
+        };
+        let started = now();
+        let ids = try_join_all((0..RAW_PARALLEL).map(|_| worker())).await?;
+        Ok((ids.concat(), now() - started))
+    }
+
+    /// The ARN of one of the fleet's hosts.
+    async fn host_of(&self, host: usize) -> Result<String> {
+        let arns =
+            list_all(&self.client, "ListContainerInstances", json!({}), "containerInstanceArns")
+                .await?;
+        let log = self.fleet.hosts[host].agent.as_ref().context("no agent")?.log().lines();
+        let known = arns.into_iter().find(|arn| log.iter().any(|line| line.contains(id_of(arn))));
+        known.context("the agent's log does not name its container instance")
+    }
+
+    async fn set_status(&self, host: &str, status: &str) -> Result<()> {
+        let update = json!({ "containerInstances": [host], "status": status });
+        self.client.call("UpdateContainerInstancesState", update).await?;
+        Ok(())
+    }
+}
+
+/// Milliseconds since the epoch with a fraction: the log's own clock.
+fn now() -> f64 {
+    as_milliseconds(Timestamp::now())
+}
+
+fn as_milliseconds(at: Timestamp) -> f64 {
+    at.as_nanosecond() as f64 / 1e6
+}
+
+async fn create_and_start(engine: &EngineApi, config: &Value) -> Result<String> {
+    let created = engine.post("/containers/create", config.clone()).await?;
+    let created: Value = serde_json::from_slice(&created.body)?;
+    let id = created["Id"].as_str().context("no Id in the answer to create")?.to_owned();
+    engine.post(&format!("/containers/{id}/start"), Value::Null).await?;
+    Ok(id)
+}
+
+/// What the agent asked of the engine for this task's container, to be asked again without it.
+async fn same_container(engine: &EngineApi, task: &str) -> Result<Value> {
+    let containers = engine.containers(true).await?;
+    let of_task = |labels: &std::collections::BTreeMap<String, String>| {
+        labels.values().any(|value| value == task)
+    };
+    let container = containers.iter().find(|container| of_task(&container.labels));
+    let id = &container.context("the task has no container")?.id;
+    let inspected = engine.get_json(&format!("/containers/{id}/json")).await?;
+    let mut config = inspected["Config"].clone();
+    config["HostConfig"] = inspected["HostConfig"].clone();
+    let config_members = config.as_object_mut().context("no Config")?;
+    // Docker's own default for both.
+    config_members.remove("Hostname");
+    // The agent must not take it for one of its own.
+    let labels = config_members["Labels"].as_object().cloned().unwrap_or_default();
+    let renamed = labels.into_iter().map(|(name, value)| (format!("raw.{name}"), value));
+    config_members["Labels"] = Value::Object(renamed.collect());
+    Ok(config)
+}
