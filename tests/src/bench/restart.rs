@@ -237,7 +237,6 @@ async fn answer(
     }
     let answered = AgentAnswered {
         host,
-        boot_id: "restart".to_owned(),
         seen: None,
         position: ReportPosition { session: 1, seq },
         reports,
