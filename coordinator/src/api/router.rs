@@ -79,23 +79,40 @@ impl Router {
     }
 }
 
+/// A request that may be who it says, its body still unread.
+pub(crate) struct Admitted<'r> {
+    wire: Wire,
+    query: &'static QueryService,
+    signature: sigv4::Admitted<'r>,
+    headers: &'r HeaderMap,
+}
+
 impl Edge {
-    /// Checks who asks, and does what is asked.
-    pub(crate) async fn route(&self, parts: &Parts, body: &[u8], request_id: &str) -> Routed {
-        let wire = Wire::of(&parts.headers);
-        let refused = |refusal| Routed { wire, operation: None, answer: Err(refusal) };
-        let query = query_service(&parts.headers);
+    /// Refuses strangers, and what no operation of ours could be.
+    pub(crate) fn admit<'r>(&'r self, parts: &'r Parts) -> Result<Admitted<'r>, ApiError> {
+        let headers = &parts.headers;
+        let (wire, query) = (Wire::of(headers), query_service(headers));
         let service = match wire {
             Wire::Json1_0 | Wire::Json1_1 => ECS_SERVICE,
             Wire::Query => query.name,
         };
-        let caller = match self.verifier.verify(parts, body, service, self.clock.wall()) {
+        let signature = self.verifier.admit(parts, service, self.clock.wall())?;
+        Ok(Admitted { wire, query, signature, headers })
+    }
+
+    /// Checks who asks, and does what is asked.
+    pub(crate) async fn route(
+        &self,
+        Admitted { wire, query, signature, headers }: Admitted<'_>,
+        body: &[u8],
+        request_id: &str,
+    ) -> Routed {
+        let refused = |refusal| Routed { wire, operation: None, answer: Err(refusal) };
+        let caller = match self.verifier.verify(signature, body) {
             Ok(caller) => caller,
             Err(refusal) => return refused(refusal),
         };
-        if let Err(refusal) =
-            self.health.ready().and_then(|()| wire.check_content_type(&parts.headers))
-        {
+        if let Err(refusal) = self.health.ready().and_then(|()| wire.check_content_type(headers)) {
             return refused(refusal);
         }
         let api = Api { caller, identity: self.identity.clone() };
@@ -103,7 +120,7 @@ impl Edge {
             let (operation, answer) = query.answer(&api, body, request_id);
             return Routed { wire, operation, answer };
         }
-        match self.router.operation(&parts.headers) {
+        match self.router.operation(headers) {
             Ok(operation) => Routed {
                 wire,
                 operation: Some(operation.name()),

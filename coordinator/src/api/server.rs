@@ -3,7 +3,6 @@
 //! Everything a stranger can make us hold is bounded here, by a named limit: connections, bytes,
 //! time. HTTP/1.1 only; no AWS client needs more. Never looks into a body.
 
-mod connections;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +22,13 @@ use futures_util::FutureExt;
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
 };
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use longshore_common::gate::Gate;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -41,9 +41,8 @@ use crate::api::{
     health::{CONNECTIONS_REFUSED, REQUEST_SECONDS, REQUESTS},
     input::BODY_BYTES_MAX,
     protocol::Wire,
-    router::Routed,
+    router::{Admitted, Routed},
 };
-use connections::Connections;
 
 /// Bytes of a request's head (promises.md 4).
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -103,7 +102,7 @@ async fn serve_within(
     shutdown: CancellationToken,
     limits: Limits,
 ) {
-    let connections = Connections::new(limits.connections_max, limits.connections_per_peer_max);
+    let gate = Gate::new(limits.connections_max, limits.connections_per_peer_max);
     let requests = RequestIds::new();
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
@@ -125,7 +124,7 @@ async fn serve_within(
                 }
             },
         };
-        let Some(place) = connections.take(peer.ip()) else {
+        let Some(permit) = gate.enter(peer.ip()) else {
             metrics::counter!(CONNECTIONS_REFUSED).increment(1);
             tracing::debug!(%peer, "a connection over the limit is closed");
             continue;
@@ -133,7 +132,7 @@ async fn serve_within(
         let service = Service { edge: edge.clone(), requests: requests.clone(), peer, limits };
         let serving = graceful.watch(connection(stream, service));
         tasks.spawn(async move {
-            let _place = place;
+            let _permit = permit;
             if let Err(error) = serving.await {
                 tracing::debug!(%peer, %error, "a connection ended early");
             }
@@ -208,14 +207,32 @@ impl Service {
         let request_id = self.requests.next();
         let (parts, body) = request.into_parts();
         let wire = Wire::of(&parts.headers);
+        let refused = |refusal| Routed { wire, operation: None, answer: Err(refusal) };
         let mut close = false;
-        let routed = match self.body(&parts, body).await {
-            Ok(body) => self.route(&parts, &body, &request_id).await,
+        let routed = match check_head(&parts, &body) {
+            // The body is not worth reading.
             Err(refusal) => {
-                // What is left of the body is not worth reading.
                 close = true;
-                Routed { wire, operation: None, answer: Err(refusal) }
+                refused(refusal)
             }
+            Ok(()) => match self.edge.admit(&parts) {
+                Ok(admitted) => match self.read(body).await {
+                    Ok(body) => self.route(admitted, wire, &body, &request_id).await,
+                    Err(refusal) => {
+                        close = true;
+                        refused(refusal)
+                    }
+                },
+                // Nothing of a stranger's body is kept, but it is let in: closing on it would
+                // reset the connection before the refusal is read.
+                Err(refusal) => match self.discard(body).await {
+                    Ok(()) => refused(refusal),
+                    Err(unread) => {
+                        close = true;
+                        refused(unread)
+                    }
+                },
+            },
         };
         let operation = routed.operation.unwrap_or("none");
         let outcome = match &routed.answer {
@@ -236,50 +253,84 @@ impl Service {
         respond(routed, &request_id, close)
     }
 
-    async fn body(&self, parts: &Parts, body: Incoming) -> Result<Bytes, ApiError> {
-        if parts.method != Method::POST {
-            return Err(ApiError::new(ErrorCode::MethodNotAllowed, "The API is at POST /."));
-        }
-        if parts.headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(ApiError::new(
-                ErrorCode::UnsupportedMediaType,
-                "A request's body must not be compressed or otherwise encoded.",
-            ));
-        }
-        let too_large = || {
-            ApiError::new(
-                ErrorCode::RequestTooLarge,
-                format!("The request body is larger than {BODY_BYTES_MAX} bytes."),
-            )
-        };
-        // Known before the first byte: then none is read.
-        if hyper::body::Body::size_hint(&body).lower() > BODY_BYTES_MAX as u64 {
-            return Err(too_large());
-        }
+    async fn read(&self, body: Incoming) -> Result<Bytes, ApiError> {
         let reading = Limited::new(body, BODY_BYTES_MAX).collect();
         match tokio::time::timeout(self.limits.body_deadline, reading).await {
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(ApiError::serialization("The request's body did not arrive whole.")),
-            Err(_) => Err(ApiError::new(
-                ErrorCode::RequestTimeout,
-                format!("The request's body took longer than {:?}.", self.limits.body_deadline),
-            )),
+            Ok(Err(error)) => Err(unread(&*error)),
+            Err(_) => Err(self.too_slow()),
         }
     }
 
+    async fn discard(&self, body: Incoming) -> Result<(), ApiError> {
+        let mut body = Limited::new(body, BODY_BYTES_MAX);
+        let reading = async {
+            while let Some(frame) = body.frame().await {
+                frame.map_err(|error| unread(&*error))?;
+            }
+            Ok(())
+        };
+        let read = tokio::time::timeout(self.limits.body_deadline, reading).await;
+        read.unwrap_or_else(|_| Err(self.too_slow()))
+    }
+
+    fn too_slow(&self) -> ApiError {
+        ApiError::new(
+            ErrorCode::RequestTimeout,
+            format!("The request's body took longer than {:?}.", self.limits.body_deadline),
+        )
+    }
+
     /// A handler that panics is our bug: the client hears so, and the others are not disturbed.
-    async fn route(&self, parts: &Parts, body: &[u8], request_id: &str) -> Routed {
-        let routing = AssertUnwindSafe(self.edge.route(parts, body, request_id));
+    async fn route(
+        &self,
+        admitted: Admitted<'_>,
+        wire: Wire,
+        body: &[u8],
+        request_id: &str,
+    ) -> Routed {
+        let routing = AssertUnwindSafe(self.edge.route(admitted, body, request_id));
         routing.catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(request.id = request_id, "a request made the coordinator panic");
             Routed {
-                wire: Wire::of(&parts.headers),
+                wire,
                 operation: None,
                 answer: Err(ApiError::server("The coordinator has a bug; see its log.")),
             }
         })
     }
+}
+
+/// What is refused whoever asks.
+fn check_head(parts: &Parts, body: &Incoming) -> Result<(), ApiError> {
+    if parts.method != Method::POST {
+        return Err(ApiError::new(ErrorCode::MethodNotAllowed, "The API is at POST /."));
+    }
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(ApiError::new(
+            ErrorCode::UnsupportedMediaType,
+            "A request's body must not be compressed or otherwise encoded.",
+        ));
+    }
+    // Known before the first byte: then none is read.
+    if hyper::body::Body::size_hint(body).lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    Ok(())
+}
+
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static)) -> ApiError {
+    match error.is::<LengthLimitError>() {
+        true => too_large(),
+        false => ApiError::serialization("The request's body did not arrive whole."),
+    }
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(
+        ErrorCode::RequestTooLarge,
+        format!("The request body is larger than {BODY_BYTES_MAX} bytes."),
+    )
 }
 
 fn respond(routed: Routed, request_id: &str, close: bool) -> Answer {

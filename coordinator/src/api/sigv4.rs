@@ -63,21 +63,28 @@ impl Verifier {
         Verifier { region, keyring, signing_keys: SigningKeys::default() }
     }
 
-    /// Who signed this request for `service`, at `now` by our clock. The checks stand in AWS's
-    /// order: form, time, scope, key, signature.
-    pub(crate) fn verify(
-        &self,
-        parts: &Parts,
-        body: &[u8],
+    /// Whether a request may be who it says, before its body is read: strangers are refused here.
+    /// The checks stand in AWS's order: form, time, scope, key; then comes the signature.
+    pub(crate) fn admit<'r>(
+        &'r self,
+        parts: &'r Parts,
         service: &'static str,
         now: Timestamp,
-    ) -> Result<Arc<Caller>, ApiError> {
+    ) -> Result<Admitted<'r>, ApiError> {
         let signed = Signed::read(parts)?;
         signed.check_headers(&parts.headers)?;
         check_skew(signed.date, now)?;
         signed.credential.check_scope(&self.region, service, signed.date)?;
         let key = self.key(&signed)?;
+        Ok(Admitted { signed, key, service, parts })
+    }
 
+    /// Who signed this request with this body.
+    pub(crate) fn verify(
+        &self,
+        Admitted { signed, key, service, parts }: Admitted<'_>,
+        body: &[u8],
+    ) -> Result<Arc<Caller>, ApiError> {
         let body_hash = hex_sha256(body);
         if let Some(claimed) = signed.body_hash
             && claimed != body_hash
@@ -94,9 +101,8 @@ impl Verifier {
             &body_hash,
         );
         let to_sign = string_to_sign(signed.date, scope, &hex_sha256(&canonical));
-        let expected = self
-            .signing_keys
-            .with(signed.credential.access_key_id, key, scope, |key| key.sign(&to_sign));
+        let access_key_id = signed.credential.access_key_id;
+        let expected = self.signing_keys.with(access_key_id, key, scope, |key| key.sign(&to_sign));
         if !bool::from(expected.as_bytes().ct_eq(signed.signature.as_bytes())) {
             return Err(invalid(
                 "The request signature we calculated does not match the signature you provided. \
@@ -124,6 +130,15 @@ impl Verifier {
             )
         })
     }
+}
+
+/// A request whose signature is well-formed, timely, for us, and by a key that we know. Whether
+/// that key made it is still open.
+pub(crate) struct Admitted<'r> {
+    signed: Signed<'r>,
+    key: &'r AccessKey,
+    service: &'static str,
+    parts: &'r Parts,
 }
 
 /// What a request says about its signature, well-formed but not yet believed.

@@ -76,10 +76,13 @@ fn signed(service: &str, content_type: &str, target: Option<&str>, body: &str) -
 
 /// What the client reads.
 async fn ask(edge: &Edge, parts: &Parts, body: &str) -> String {
-    let routed = edge.route(parts, body.as_bytes(), "id").await;
-    let body = match routed.answer {
+    let answer = match edge.admit(parts) {
+        Ok(admitted) => edge.route(admitted, body.as_bytes(), "id").await.answer,
+        Err(refusal) => Err(refusal),
+    };
+    let body = match answer {
         Ok(body) => body,
-        Err(refusal) => routed.wire.refusal(&refusal, "id").1,
+        Err(refusal) => Wire::of(&parts.headers).refusal(&refusal, "id").1,
     };
     String::from_utf8(body).unwrap()
 }

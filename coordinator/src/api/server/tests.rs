@@ -96,6 +96,20 @@ async fn call(client: &Client, cluster: &str) -> Result<Output, ClientError> {
     client.ecs("DescribeClusters", &serde_json::json!({ "cluster": cluster })).await
 }
 
+/// The head of a request that nobody signed.
+const STRANGERS: &str = "POST / HTTP/1.1\r\nhost: a\r\n";
+
+/// The head of a request that the root user signed, without its length.
+fn signed_head(body: &[u8]) -> String {
+    let mut headers = http::HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("a"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+    crate::client::sign(&mut headers, body, &credentials(), "us-east-1", "ecs", NOW).unwrap();
+    let lines =
+        headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+    format!("POST / HTTP/1.1\r\n{}", lines.collect::<String>())
+}
+
 /// Sends bytes and reads until the server closes.
 async fn raw(address: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -146,31 +160,34 @@ async fn a_head_that_comes_slowly_or_never_is_not_waited_for() {
 async fn a_body_that_comes_slowly_is_not_waited_for() {
     let limits = Limits { body_deadline: SHORT, ..Limits::default() };
     let running = start(limits).await;
-    let answer =
-        raw(running.address, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{").await;
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(answer.contains("RequestTimeoutException"), "{answer}");
+    for head in [STRANGERS.to_owned(), signed_head(b"")] {
+        let answer =
+            raw(running.address, format!("{head}content-length: 9\r\n\r\n{{").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains("RequestTimeoutException"), "{answer}");
+    }
 }
 
 #[tokio::test]
 async fn a_large_body_is_refused_before_it_is_read() {
     let running = start(Limits::default()).await;
-    let head = "POST / HTTP/1.1\r\nhost: a\r\n";
-    let announced = format!("{head}content-length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
-    let answer = raw(running.address, announced.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-    assert!(answer.contains("RequestEntityTooLargeException"), "{answer}");
-    assert!(answer.contains("connection: close"), "{answer}");
+    for head in [STRANGERS.to_owned(), signed_head(b"")] {
+        let announced = format!("{head}content-length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
+        let answer = raw(running.address, announced.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        assert!(answer.contains("RequestEntityTooLargeException"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
 
-    let mut chunked = format!("{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
-    for _ in 0..(BODY_BYTES_MAX / 0x1000 + 2) {
-        chunked.extend_from_slice(b"1000\r\n");
-        chunked.extend_from_slice(&[b'x'; 0x1000]);
-        chunked.extend_from_slice(b"\r\n");
+        let mut chunked = format!("{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
+        for _ in 0..(BODY_BYTES_MAX / 0x1000 + 2) {
+            chunked.extend_from_slice(b"1000\r\n");
+            chunked.extend_from_slice(&[b'x'; 0x1000]);
+            chunked.extend_from_slice(b"\r\n");
+        }
+        // Without the last chunk: the refusal comes while the body still does.
+        let answer = raw(running.address, &chunked).await;
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
     }
-    // Without the last chunk: the refusal comes while the body still does.
-    let answer = raw(running.address, &chunked).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(call(&client(&running), "web").await.is_ok());
 }
 
@@ -256,7 +273,7 @@ async fn health_needs_no_signature_and_does_not_wait() {
 #[tokio::test]
 async fn a_connection_serves_many_requests_each_with_its_own_id() {
     let running = start(Limits::default()).await;
-    let request = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}";
+    let request = format!("{STRANGERS}content-length: 2\r\n\r\n{{}}");
     let last = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
     let answers = raw(running.address, format!("{request}{request}{last}").as_bytes()).await;
     let ids: std::collections::BTreeSet<&str> =

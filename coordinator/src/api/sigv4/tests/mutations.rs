@@ -207,7 +207,7 @@ fn one_change_to_a_signed_request_is_refused_unless_it_means_the_same() {
         done += 1;
         let of_kind = tried.entry(kind).or_default();
         of_kind.0 += 1;
-        if verifier.verify(&parts, &body, "ecs", NOW).is_ok() {
+        if verify(&verifier, &parts, &body, "ecs", NOW).is_ok() {
             of_kind.1 += 1;
             same += 1;
             assert_eq!(meaning(&parts, &body, &signed), meant, "seed {seed}: {kind} got through");
