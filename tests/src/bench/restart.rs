@@ -23,8 +23,8 @@ use longshore_coordinator::{
     state_machine::{
         Answer, Command,
         command::{
-            AgentAnswered, ClusterSettings, RegisterTaskDefinition, RevisionRef, RunTask,
-            TaskLaunch,
+            AgentAnswered, ClusterSettings, JoinToken, RegisterTaskDefinition, RevisionRef,
+            RunTask, TaskLaunch,
         },
     },
 };
@@ -52,6 +52,7 @@ const REPORTS_PER_ANSWER: usize = 256;
 const RESTARTS: usize = 5;
 const API: &str = "127.0.0.1:18420";
 const JOIN: &str = "127.0.0.1:18421";
+const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 const SERVE_PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) async fn run() -> Result<()> {
@@ -132,11 +133,28 @@ async fn fill(folder: &Path) -> Result<usize> {
     };
     driver.submit(create, |_, _| ()).await?;
     driver.submit(definition()?, |_, _| ()).await?;
-    let hosts: Vec<HostId> = (1..=HOSTS as u128).map(|host| HostId::new(host << 64)).collect();
-    for host in &hosts {
-        let register = Command::RegisterHost { host: *host, request: Box::new(registration()) };
+    let token = JoinToken {
+        id: "restart".to_owned(),
+        secret_hash: [7; 32],
+        cluster: None,
+        expires_at: clock.wall().saturating_add(TOKEN_LIFE),
+        uses_left: None,
+    };
+    driver.submit(Command::CreateJoinToken(token), |_, _| ()).await?;
+    let mut hosts = Vec::new();
+    for _ in 0..HOSTS {
+        let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None };
+        let host = driver
+            .submit(join, |_, answer| match answer {
+                Answer::Host(host) => Some(host),
+                _ => None,
+            })
+            .await?
+            .context("joining gave no host")?;
+        let register = Command::RegisterHost { host, request: Box::new(registration()) };
         driver.submit(register, |_, _| ()).await?;
-        answer(&driver, *host, 0, Vec::new()).await?;
+        answer(&driver, host, 0, Vec::new()).await?;
+        hosts.push(host);
     }
     let mut tasks = Vec::new();
     while tasks.len() < TASKS {
