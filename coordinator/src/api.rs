@@ -14,8 +14,20 @@ pub mod credentials;
 pub mod server;
 pub mod health;
 pub(crate) mod sts;
-pub(crate) mod tags;
+pub(crate) mod calls;
+pub(crate) mod identifiers;
+pub(crate) mod page;
+pub(crate) mod failure;
+pub(crate) mod clusters;
 pub(crate) mod task_definitions;
+pub(crate) mod tasks;
+pub(crate) mod container_instances;
+pub(crate) mod attributes;
+pub(crate) mod tags;
+pub(crate) mod account_settings;
+pub(crate) mod discover;
+#[cfg(test)]
+pub(crate) mod test_backend;
 
 use std::sync::Arc;
 
@@ -30,6 +42,7 @@ use crate::{
         router::Router,
         sigv4::Verifier,
     },
+    driver::Handle,
     state_machine::rejection::Rejection,
 };
 
@@ -40,6 +53,9 @@ pub(crate) struct Api {
     /// Region and account: what ARNs are made of.
     pub(crate) identity: Arc<Identity>,
     pub(crate) caller: Arc<Caller>,
+    pub(crate) driver: Handle,
+    /// Where this API is reached from outside: an URL.
+    pub(crate) endpoint: Arc<str>,
 }
 
 impl Api {
@@ -59,9 +75,19 @@ pub(crate) struct Caller {
     pub(crate) account: String,
 }
 
+/// What the API speaks for.
+pub struct Backend {
+    pub identity: Identity,
+    pub driver: Handle,
+    /// The URL at which this API is reached from outside.
+    pub endpoint: String,
+}
+
 /// Everything behind the listener of the API, shared by all its connections.
 pub struct Edge {
     identity: Arc<Identity>,
+    driver: Handle,
+    endpoint: Arc<str>,
     verifier: Verifier,
     router: Router,
     clock: Arc<dyn Clock>,
@@ -71,17 +97,17 @@ pub struct Edge {
 
 impl Edge {
     pub fn new(
-        identity: Identity,
+        backend: Backend,
         root: &Credentials,
         clock: Arc<dyn Clock>,
         health: Health,
         metrics: Metrics,
     ) -> Self {
-        Self::with_operations(identity, root, clock, health, metrics, ecs(), longshore())
+        Self::with_operations(backend, root, clock, health, metrics, ecs(), longshore())
     }
 
     fn with_operations(
-        identity: Identity,
+        Backend { identity, driver, endpoint }: Backend,
         root: &Credentials,
         clock: Arc<dyn Clock>,
         health: Health,
@@ -93,6 +119,8 @@ impl Edge {
         Edge {
             verifier: Verifier::new(identity.region.clone(), keyring),
             identity: Arc::new(identity),
+            driver,
+            endpoint: endpoint.into(),
             router: Router::new(ecs, longshore),
             clock,
             health,
@@ -101,9 +129,44 @@ impl Edge {
     }
 }
 
-/// ECS's operations that are built: one line for each resource.
+/// ECS's operations that are built: one line for each.
 fn ecs() -> Vec<Operation> {
-    Vec::new()
+    vec![
+        Operation::new("CreateCluster", clusters::create),
+        Operation::new("DeleteCluster", clusters::delete),
+        Operation::new("DescribeClusters", clusters::describe),
+        Operation::new("ListClusters", clusters::list),
+        Operation::new("UpdateCluster", clusters::update),
+        Operation::new("UpdateClusterSettings", clusters::update_settings),
+        Operation::new("RegisterTaskDefinition", task_definitions::register)
+            .invalid_is_client_error(),
+        Operation::new("DeregisterTaskDefinition", task_definitions::deregister),
+        Operation::new("DeleteTaskDefinitions", task_definitions::delete),
+        Operation::new("DescribeTaskDefinition", task_definitions::describe),
+        Operation::new("ListTaskDefinitions", task_definitions::list::revisions),
+        Operation::new("ListTaskDefinitionFamilies", task_definitions::list::families_of),
+        Operation::new("RunTask", tasks::run::run),
+        Operation::new("StartTask", tasks::start::start),
+        Operation::new("StopTask", tasks::stop),
+        Operation::new("DescribeTasks", tasks::describe),
+        Operation::new("ListTasks", tasks::list::list),
+        Operation::new("RegisterContainerInstance", container_instances::register::register),
+        Operation::new("DeregisterContainerInstance", container_instances::deregister),
+        Operation::new("DescribeContainerInstances", container_instances::describe),
+        Operation::new("ListContainerInstances", container_instances::list),
+        Operation::new("UpdateContainerInstancesState", container_instances::update_state),
+        Operation::new("PutAttributes", attributes::put),
+        Operation::new("DeleteAttributes", attributes::delete),
+        Operation::new("ListAttributes", attributes::list),
+        Operation::new("TagResource", tags::tag),
+        Operation::new("UntagResource", tags::untag),
+        Operation::new("ListTagsForResource", tags::list),
+        Operation::new("PutAccountSetting", account_settings::put),
+        Operation::new("PutAccountSettingDefault", account_settings::put_default),
+        Operation::new("DeleteAccountSetting", account_settings::delete),
+        Operation::new("ListAccountSettings", account_settings::list),
+        Operation::new("DiscoverPollEndpoint", discover::poll_endpoint),
+    ]
 }
 
 /// The operations of `Longshore_2026`.

@@ -49,6 +49,10 @@ impl ApiError {
         Self::new(ErrorCode::ClusterNotFound, "Cluster not found.")
     }
 
+    pub(crate) fn target_not_found(target: &str) -> Self {
+        Self::new(ErrorCode::TargetNotFound, format!("The target {target} was not found."))
+    }
+
     /// ConflictException with the ARNs of what the client token was first used for.
     pub(crate) fn conflict(message: impl Into<String>, resource_ids: Vec<String>) -> Self {
         ApiError { code: ErrorCode::Conflict, message: message.into(), resource_ids }

@@ -87,13 +87,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use longshore_common::arn::Identity;
     use serde::Deserialize;
 
     use super::*;
-    use crate::api::Caller;
+    use crate::api::test_backend::api;
 
     #[derive(Deserialize)]
     struct Greet {
@@ -110,16 +107,6 @@ mod tests {
             return Err(ApiError::invalid_parameter("say a name"));
         }
         Ok(Greeting { text: format!("{} greets {}", api.caller.arn, input.name) })
-    }
-
-    fn api() -> Api {
-        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
-        let caller = Caller {
-            arn: identity.root(),
-            user_id: identity.account.clone(),
-            account: identity.account.clone(),
-        };
-        Api { identity: Arc::new(identity), caller: Arc::new(caller) }
     }
 
     #[tokio::test]

@@ -115,7 +115,12 @@ impl Edge {
         if let Err(refusal) = self.health.ready().and_then(|()| wire.check_content_type(headers)) {
             return refused(refusal);
         }
-        let api = Api { caller, identity: self.identity.clone() };
+        let api = Api {
+            caller,
+            identity: self.identity.clone(),
+            driver: self.driver.clone(),
+            endpoint: self.endpoint.clone(),
+        };
         if wire == Wire::Query {
             let (operation, answer) = query.answer(&api, body, request_id);
             return Routed { wire, operation, answer };

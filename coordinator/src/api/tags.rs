@@ -3,11 +3,19 @@
 //! `longshore:` tags say what ECS's API cannot (design.md rule 10). This release knows none, so each
 //! is refused here, with the list, before it can be stored and mean nothing.
 
-use std::collections::BTreeMap;
-
+use longshore_common::arn::Arn;
 use serde::{Deserialize, Serialize};
 
-use super::error::ApiError;
+use super::{
+    Api,
+    error::{ApiError, ErrorCode},
+    identifiers,
+};
+use crate::state_machine::{
+    command::{Command, Resource, Tags},
+    name::ClusterName,
+    state::State,
+};
 
 /// User tags of one resource (ecs-behaviour 1.22).
 pub(crate) const TAGS_MAX: usize = 50;
@@ -20,10 +28,7 @@ const EXTENSION_PREFIX: &str = "longshore:";
 /// Extensions that this release knows.
 const EXTENSIONS: [&str; 0] = [];
 
-/// By key.
-pub(crate) type Tags = BTreeMap<String, String>;
-
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct TagInput {
     pub(crate) key: Option<String>,
     pub(crate) value: Option<String>,
@@ -33,6 +38,149 @@ pub(crate) struct TagInput {
 pub(crate) struct TagView {
     key: String,
     value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TagResourceInput {
+    resource_arn: String,
+    tags: Vec<TagInput>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UntagResourceInput {
+    resource_arn: String,
+    tag_keys: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListTagsForResourceInput {
+    resource_arn: String,
+}
+
+/// An answer that says no more than that it was done.
+#[derive(Serialize)]
+pub(crate) struct Done {}
+
+#[derive(Serialize)]
+pub(crate) struct ListTagsForResourceOutput {
+    tags: Vec<TagView>,
+}
+
+pub(crate) async fn tag(api: &Api, input: TagResourceInput) -> Result<Done, ApiError> {
+    let resource = resource(api, &input.resource_arn)?;
+    let tags = parse(input.tags)?;
+    api.submit(Command::Tag { resource, tags }, |_, _| ()).await?;
+    Ok(Done {})
+}
+
+pub(crate) async fn untag(api: &Api, input: UntagResourceInput) -> Result<Done, ApiError> {
+    let resource = resource(api, &input.resource_arn)?;
+    if input.tag_keys.len() > TAGS_MAX {
+        return Err(ApiError::invalid_parameter(format!(
+            "tagKeys has {} entries; a resource has at most {TAGS_MAX} tags.",
+            input.tag_keys.len()
+        )));
+    }
+    for key in &input.tag_keys {
+        let chars = key.chars().count();
+        if chars == 0 || chars > KEY_CHARS_MAX {
+            return Err(key_length(chars));
+        }
+        if is_reserved(key) {
+            return Err(ApiError::invalid_parameter(format!(
+                "The tag `{key}` begins with aws: and cannot be removed."
+            )));
+        }
+    }
+    api.submit(Command::Untag { resource, keys: input.tag_keys }, |_, _| ()).await?;
+    Ok(Done {})
+}
+
+pub(crate) async fn list(
+    api: &Api,
+    input: ListTagsForResourceInput,
+) -> Result<ListTagsForResourceOutput, ApiError> {
+    let resource = resource(api, &input.resource_arn)?;
+    let tags = api.read(move |state| held(state, &resource).map(view)).await?;
+    let tags = tags.ok_or_else(|| not_found(&input.resource_arn))?;
+    Ok(ListTagsForResourceOutput { tags })
+}
+
+fn held<'a>(state: &'a State, resource: &Resource) -> Option<&'a Tags> {
+    let in_cluster = |slot, name: &ClusterName| state.cluster_at(slot).name == *name;
+    match resource {
+        Resource::Cluster(name) => {
+            state.cluster(name.as_str()).filter(|c| c.is_active()).map(|c| &c.tags)
+        }
+        Resource::TaskDefinition { family, revision } => {
+            state.definitions().get(family.as_str(), *revision).map(|d| &d.tags)
+        }
+        Resource::Task { cluster, task } => {
+            state.task(*task).filter(|t| in_cluster(t.cluster, cluster)).map(|t| &*t.tags)
+        }
+        Resource::ContainerInstance { cluster, host } => state
+            .host(*host)
+            .filter(|h| h.is_registered() && in_cluster(h.cluster, cluster))
+            .map(|h| &h.tags),
+    }
+}
+
+fn not_found(arn: &str) -> ApiError {
+    let sentence = format!("The specified resource was not found: {arn}.");
+    ApiError::new(ErrorCode::ResourceNotFound, sentence)
+}
+
+/// What an ARN names, if it can carry tags.
+fn resource(api: &Api, given: &str) -> Result<Resource, ApiError> {
+    let arn: Arn = given.parse().map_err(|_| {
+        ApiError::invalid_parameter(format!(
+            "`{given}` is not an ARN of ECS: give the full ARN of the resource."
+        ))
+    })?;
+    let (kind, rest) = arn.resource.split_once('/').unwrap_or((&arn.resource, ""));
+    let cluster = || -> Result<ClusterName, ApiError> {
+        let name = rest.split_once('/').map_or("", |(cluster, _)| cluster);
+        name.parse().map_err(|_| {
+            ApiError::invalid_parameter(format!(
+                "`{given}` is not a long ARN: it must name the cluster too."
+            ))
+        })
+    };
+    let identity = &api.identity;
+    let found = match kind {
+        "cluster" => identifiers::cluster_if_here(identity, given)?.map(Resource::Cluster),
+        "task-definition" => match identifiers::task_definition(identity, given)? {
+            None => None,
+            Some(reference) => {
+                let revision = reference.revision.ok_or_else(|| {
+                    ApiError::invalid_parameter(format!(
+                        "`{given}` names no revision: tags belong to one revision."
+                    ))
+                })?;
+                Some(Resource::TaskDefinition { family: reference.family, revision })
+            }
+        },
+        "task" => {
+            let cluster = cluster()?;
+            let task = identifiers::task(identity, &cluster, given)?;
+            task.map(|task| Resource::Task { cluster, task })
+        }
+        "container-instance" => {
+            let cluster = cluster()?;
+            let host = identifiers::container_instance(identity, &cluster, given)?;
+            host.map(|host| Resource::ContainerInstance { cluster, host })
+        }
+        other => {
+            return Err(ApiError::invalid_parameter(format!(
+                "A `{other}` cannot be tagged in this release of Longshore: clusters, task \
+                 definitions, tasks and container instances can."
+            )));
+        }
+    };
+    found.ok_or_else(|| not_found(given))
 }
 
 pub(crate) fn view(tags: &Tags) -> Vec<TagView> {
@@ -66,9 +214,7 @@ pub(crate) fn parse(given: Vec<TagInput>) -> Result<Tags, ApiError> {
 fn check_key(key: &str) -> Result<(), ApiError> {
     let chars = key.chars().count();
     if chars == 0 || chars > KEY_CHARS_MAX {
-        return Err(ApiError::invalid_parameter(format!(
-            "A tag key must be 1 to {KEY_CHARS_MAX} characters long; one of {chars} was given."
-        )));
+        return Err(key_length(chars));
     }
     check_chars("key", key)?;
     if is_reserved(key) {
@@ -80,6 +226,12 @@ fn check_key(key: &str) -> Result<(), ApiError> {
         return Err(unknown_extension(key));
     }
     Ok(())
+}
+
+fn key_length(chars: usize) -> ApiError {
+    ApiError::invalid_parameter(format!(
+        "A tag key must be 1 to {KEY_CHARS_MAX} characters long; one of {chars} was given."
+    ))
 }
 
 fn unknown_extension(key: &str) -> ApiError {

@@ -10,6 +10,7 @@ use super::*;
 use crate::api::{
     credentials::Credentials,
     health::{Health, Metrics},
+    test_backend,
 };
 
 /// 2026-01-02T03:04:05Z.
@@ -46,7 +47,7 @@ fn edge() -> (Edge, Health) {
     let health = Health::starting("the test is being set up");
     health.set_ready();
     let edge = Edge::with_operations(
-        identity,
+        test_backend::empty(identity),
         &credentials(),
         SteppedClock::at(NOW),
         health.clone(),

@@ -66,7 +66,7 @@ async fn start(limits: Limits) -> Running {
     health.set_ready();
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
     let edge = Edge::with_operations(
-        identity,
+        crate::api::test_backend::empty(identity),
         &credentials(),
         SteppedClock::at(NOW),
         health.clone(),

@@ -341,8 +341,7 @@ fn check_requirements(spec: &TaskSpec, container: &ContainerDefinition) -> Resul
     Ok(())
 }
 
-/// Also for overrides.
-pub(crate) fn check_requirement(
+fn check_requirement(
     spec: &TaskSpec,
     container: &str,
     requirement: &ResourceRequirement,

@@ -1,0 +1,457 @@
+//! Clusters: CreateCluster, DeleteCluster, DescribeClusters, ListClusters, UpdateCluster,
+//! UpdateClusterSettings.
+
+use std::collections::BTreeMap;
+
+use longshore_common::arn::Identity;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Api,
+    account_settings::{self, Principals, SettingName},
+    error::ApiError,
+    failure::Failure,
+    identifiers,
+    page::Page,
+    tags::{self, TagInput, TagView},
+    tasks::unsupported::CapacityProviderStrategyItem,
+};
+use crate::state_machine::{
+    command::{ClusterChange, ClusterSettings, Command},
+    name::ClusterName,
+    state::{Cluster, State},
+};
+
+/// The only setting of a cluster.
+const CONTAINER_INSIGHTS: &str = "containerInsights";
+const CONTAINER_INSIGHTS_VALUES: [&str; 3] = ["enabled", "disabled", "enhanced"];
+/// ecs-behaviour 1.1, batch limits.
+const DESCRIBED_MAX: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateClusterInput {
+    cluster_name: Option<String>,
+    #[serde(default)]
+    tags: Vec<TagInput>,
+    #[serde(default)]
+    settings: Vec<SettingInput>,
+    configuration: Option<Configuration>,
+    #[serde(default)]
+    capacity_providers: Vec<String>,
+    #[serde(default)]
+    default_capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
+    service_connect_defaults: Option<ServiceConnectDefaults>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct UpdateClusterInput {
+    cluster: String,
+    #[serde(default)]
+    settings: Vec<SettingInput>,
+    configuration: Option<Configuration>,
+    service_connect_defaults: Option<ServiceConnectDefaults>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct UpdateClusterSettingsInput {
+    cluster: String,
+    settings: Vec<SettingInput>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DeleteClusterInput {
+    cluster: String,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DescribeClustersInput {
+    #[serde(default)]
+    clusters: Vec<String>,
+    #[serde(default)]
+    include: Vec<ClusterField>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListClustersInput {
+    next_token: Option<String>,
+    max_results: Option<i64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum ClusterField {
+    Attachments,
+    Configurations,
+    Settings,
+    Statistics,
+    Tags,
+}
+
+#[derive(Deserialize)]
+struct SettingInput {
+    name: Option<String>,
+    value: Option<String>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Configuration {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execute_command_configuration: Option<ExecuteCommandConfiguration>,
+    #[serde(skip_serializing)]
+    managed_storage_configuration: Option<ManagedStorageConfiguration>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecuteCommandConfiguration {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kms_key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logging: Option<ExecuteCommandLogging>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_configuration: Option<ExecuteCommandLogConfiguration>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum ExecuteCommandLogging {
+    None,
+    Default,
+    Override,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExecuteCommandLogConfiguration {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud_watch_log_group_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cloud_watch_encryption_enabled: Option<bool>,
+    #[serde(rename = "s3BucketName", skip_serializing_if = "Option::is_none")]
+    s3_bucket_name: Option<String>,
+    #[serde(rename = "s3EncryptionEnabled", skip_serializing_if = "Option::is_none")]
+    s3_encryption_enabled: Option<bool>,
+    #[serde(rename = "s3KeyPrefix", skip_serializing_if = "Option::is_none")]
+    s3_key_prefix: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ManagedStorageConfiguration {
+    kms_key_id: Option<String>,
+    fargate_ephemeral_storage_kms_key_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ServiceConnectDefaults {
+    namespace: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ClusterOutput {
+    cluster: ClusterView,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DescribeClustersOutput {
+    clusters: Vec<ClusterView>,
+    failures: Vec<Failure>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListClustersOutput {
+    cluster_arns: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClusterView {
+    cluster_arn: String,
+    cluster_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<serde_json::Value>,
+    status: &'static str,
+    registered_container_instances_count: u32,
+    running_tasks_count: u32,
+    pending_tasks_count: u32,
+    active_services_count: u32,
+    statistics: Vec<NameAndValue>,
+    tags: Vec<TagView>,
+    settings: Vec<NameAndValue>,
+    capacity_providers: [String; 0],
+    default_capacity_provider_strategy: [String; 0],
+}
+
+#[derive(Serialize)]
+struct NameAndValue {
+    name: String,
+    value: String,
+}
+
+pub(crate) async fn create(
+    api: &Api,
+    input: CreateClusterInput,
+) -> Result<ClusterOutput, ApiError> {
+    let name = identifiers::cluster(&api.identity, input.cluster_name.as_deref())?;
+    let tags = tags::parse(input.tags)?;
+    no_capacity_providers(
+        !input.capacity_providers.is_empty()
+            || !input.default_capacity_provider_strategy.is_empty(),
+    )?;
+    no_service_connect(input.service_connect_defaults)?;
+    let mut settings = ClusterSettings {
+        settings: parse_settings(input.settings)?,
+        configuration: parse_configuration(input.configuration)?,
+        service_connect_namespace: None,
+    };
+    // A cluster that says nothing of Container Insights has what the account says at its creation.
+    if !settings.settings.contains_key(CONTAINER_INSIGHTS) {
+        let principals = Principals::of_caller(api);
+        let value = api
+            .read(move |state| {
+                account_settings::effective(state, &principals, SettingName::ContainerInsights)
+            })
+            .await?;
+        settings.settings.insert(CONTAINER_INSIGHTS.to_owned(), value);
+    }
+    let command = Command::CreateCluster { name: name.clone(), settings, tags };
+    submit_and_show(api, command, name).await
+}
+
+pub(crate) async fn update(
+    api: &Api,
+    input: UpdateClusterInput,
+) -> Result<ClusterOutput, ApiError> {
+    let name = identifiers::cluster(&api.identity, Some(&input.cluster))?;
+    no_service_connect(input.service_connect_defaults)?;
+    let settings = parse_settings(input.settings)?;
+    let change = ClusterChange {
+        settings: (!settings.is_empty()).then_some(settings),
+        configuration: parse_configuration(input.configuration)?,
+        service_connect_namespace: None,
+    };
+    submit_and_show(api, Command::UpdateCluster { name: name.clone(), change }, name).await
+}
+
+pub(crate) async fn update_settings(
+    api: &Api,
+    input: UpdateClusterSettingsInput,
+) -> Result<ClusterOutput, ApiError> {
+    let name = identifiers::cluster(&api.identity, Some(&input.cluster))?;
+    let settings = parse_settings(input.settings)?;
+    if settings.is_empty() {
+        return Err(ApiError::invalid_parameter(
+            "settings is empty: give the setting to change, containerInsights for example.",
+        ));
+    }
+    let change = ClusterChange { settings: Some(settings), ..ClusterChange::default() };
+    submit_and_show(api, Command::UpdateCluster { name: name.clone(), change }, name).await
+}
+
+pub(crate) async fn delete(
+    api: &Api,
+    input: DeleteClusterInput,
+) -> Result<ClusterOutput, ApiError> {
+    let name = identifiers::cluster(&api.identity, Some(&input.cluster))?;
+    submit_and_show(api, Command::DeleteCluster { name: name.clone() }, name).await
+}
+
+/// What writing operations answer: everything of the cluster.
+async fn submit_and_show(
+    api: &Api,
+    command: Command,
+    name: ClusterName,
+) -> Result<ClusterOutput, ApiError> {
+    let identity = api.identity.clone();
+    let all = [ClusterField::Configurations, ClusterField::Settings, ClusterField::Tags];
+    let cluster = api
+        .submit(command, move |state, _| {
+            state.cluster(name.as_str()).map(|cluster| view(&identity, cluster, &all))
+        })
+        .await?
+        .ok_or_else(ApiError::cluster_not_found)?;
+    Ok(ClusterOutput { cluster })
+}
+
+pub(crate) async fn describe(
+    api: &Api,
+    input: DescribeClustersInput,
+) -> Result<DescribeClustersOutput, ApiError> {
+    if input.clusters.len() > DESCRIBED_MAX {
+        return Err(ApiError::invalid_parameter(format!(
+            "clusters has {} entries; at most {DESCRIBED_MAX} can be described at once.",
+            input.clusters.len()
+        )));
+    }
+    let mut asked = input.clusters;
+    if asked.is_empty() {
+        asked.push(identifiers::DEFAULT_CLUSTER.to_owned());
+    }
+    let mut names: Vec<(String, Option<ClusterName>)> = Vec::new();
+    for given in asked {
+        let name = identifiers::cluster_if_here(&api.identity, &given)?;
+        let duplicate = |(_, other): &(_, Option<ClusterName>)| name.is_some() && *other == name;
+        if !names.iter().any(duplicate) {
+            names.push((given, name));
+        }
+    }
+    let (identity, include) = (api.identity.clone(), input.include);
+    let describe = move |state: &State| {
+        let mut output = DescribeClustersOutput { clusters: Vec::new(), failures: Vec::new() };
+        for (given, name) in names {
+            let found = name.as_ref().and_then(|name| state.cluster(name.as_str()));
+            match (found, name) {
+                (Some(cluster), _) => output.clusters.push(view(&identity, cluster, &include)),
+                (None, Some(name)) => {
+                    output.failures.push(Failure::missing(identity.cluster(name.as_str())));
+                }
+                (None, None) => output.failures.push(Failure::missing(given)),
+            }
+        }
+        output
+    };
+    api.read(describe).await
+}
+
+pub(crate) async fn list(
+    api: &Api,
+    input: ListClustersInput,
+) -> Result<ListClustersOutput, ApiError> {
+    let page = Page::parse("ListClusters", input.max_results, input.next_token.as_deref())?;
+    let list = move |state: &State| {
+        let clusters = state.clusters_after(page.after.as_deref()).filter(|c| c.is_active());
+        page.take(clusters.map(|c| c.name.clone()), ClusterName::to_string)
+    };
+    let (names, next_token) = api.read(list).await?;
+    let cluster_arns = names.iter().map(|name| api.identity.cluster(name.as_str())).collect();
+    Ok(ListClustersOutput { cluster_arns, next_token })
+}
+
+fn parse_settings(given: Vec<SettingInput>) -> Result<BTreeMap<String, String>, ApiError> {
+    let mut settings = BTreeMap::new();
+    for SettingInput { name, value } in given {
+        let (name, value) = (name.unwrap_or_default(), value.unwrap_or_default());
+        if name != CONTAINER_INSIGHTS {
+            return Err(ApiError::invalid_parameter(format!(
+                "The cluster setting `{name}` is not known. Valid name: {CONTAINER_INSIGHTS}."
+            )));
+        }
+        if !CONTAINER_INSIGHTS_VALUES.contains(&value.as_str()) {
+            return Err(ApiError::invalid_parameter(format!(
+                "The value `{value}` of {CONTAINER_INSIGHTS} is not valid. Valid values: {}.",
+                CONTAINER_INSIGHTS_VALUES.join(", ")
+            )));
+        }
+        if settings.insert(name, value).is_some() {
+            return Err(ApiError::invalid_parameter(format!(
+                "The cluster setting {CONTAINER_INSIGHTS} is given twice."
+            )));
+        }
+    }
+    Ok(settings)
+}
+
+/// What ECS Exec does with its sessions can be kept, as there are no sessions yet that would not
+/// obey it. An encryption that does not happen cannot be promised.
+fn parse_configuration(
+    given: Option<Configuration>,
+) -> Result<Option<serde_json::Value>, ApiError> {
+    let Some(configuration) = given else { return Ok(None) };
+    if let Some(storage) = &configuration.managed_storage_configuration
+        && (storage.kms_key_id.is_some() || storage.fargate_ephemeral_storage_kms_key_id.is_some())
+    {
+        return Err(ApiError::invalid_parameter(
+            "managedStorageConfiguration cannot be honoured: Longshore does not encrypt the \
+             storage of hosts. Leave it out, and encrypt the hosts' disks instead.",
+        ));
+    }
+    let Some(exec) = &configuration.execute_command_configuration else { return Ok(None) };
+    let overridden = exec.logging == Some(ExecuteCommandLogging::Override);
+    if overridden != exec.log_configuration.is_some() {
+        return Err(ApiError::invalid_parameter(
+            "executeCommandConfiguration needs a logConfiguration when logging is OVERRIDE, and \
+             only then.",
+        ));
+    }
+    serde_json::to_value(&configuration).map(Some).map_err(|error| {
+        ApiError::server(format!("the configuration could not be written: {error}"))
+    })
+}
+
+fn no_capacity_providers(given: bool) -> Result<(), ApiError> {
+    if !given {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter(
+        "The specified capacity provider was not found: this release of Longshore has none. Leave \
+         capacityProviders and defaultCapacityProviderStrategy out, and join hosts to the cluster.",
+    ))
+}
+
+fn no_service_connect(given: Option<ServiceConnectDefaults>) -> Result<(), ApiError> {
+    match given {
+        Some(ServiceConnectDefaults { namespace }) if !namespace.is_empty() => {
+            Err(ApiError::invalid_parameter(format!(
+                "The namespace `{namespace}` was not found: this release of Longshore has no \
+                 Service Connect. Leave serviceConnectDefaults out."
+            )))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn view(identity: &Identity, cluster: &Cluster, include: &[ClusterField]) -> ClusterView {
+    let asked = |field| include.contains(&field);
+    let mut view = ClusterView {
+        cluster_arn: identity.cluster(cluster.name.as_str()),
+        cluster_name: cluster.name.to_string(),
+        configuration: None,
+        status: if cluster.is_active() { "ACTIVE" } else { "INACTIVE" },
+        registered_container_instances_count: cluster.registered_hosts,
+        running_tasks_count: cluster.running_tasks,
+        pending_tasks_count: cluster.pending_tasks,
+        active_services_count: 0,
+        statistics: Vec::new(),
+        tags: Vec::new(),
+        settings: Vec::new(),
+        capacity_providers: [],
+        default_capacity_provider_strategy: [],
+    };
+    if asked(ClusterField::Configurations) {
+        view.configuration = cluster.settings.configuration.clone();
+    }
+    if asked(ClusterField::Settings) {
+        let settings = cluster.settings.settings.iter();
+        view.settings = settings
+            .map(|(name, value)| NameAndValue { name: name.clone(), value: value.clone() })
+            .collect();
+    }
+    if asked(ClusterField::Statistics) {
+        view.statistics = statistics(cluster);
+    }
+    if asked(ClusterField::Tags) {
+        view.tags = tags::view(&cluster.tags);
+    }
+    view
+}
+
+fn statistics(cluster: &Cluster) -> Vec<NameAndValue> {
+    let counts = [
+        ("runningEC2TasksCount", cluster.running_tasks),
+        ("runningFargateTasksCount", 0),
+        ("pendingEC2TasksCount", cluster.pending_tasks),
+        ("pendingFargateTasksCount", 0),
+        ("activeEC2ServiceCount", 0),
+        ("activeFargateServiceCount", 0),
+        ("drainingEC2ServiceCount", 0),
+        ("drainingFargateServiceCount", 0),
+    ];
+    counts.map(|(name, count)| NameAndValue { name: name.into(), value: count.to_string() }).into()
+}

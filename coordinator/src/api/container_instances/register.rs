@@ -1,0 +1,260 @@
+//! RegisterContainerInstance: a host without an agent, for schedulers and tools of one's own.
+//!
+//! Its `agentConnected` is false, so nothing is placed there, until an agent with this identity is
+//! polled.
+
+use longshore_common::{
+    protocol::{Attribute, Versions},
+    resources::{Capacity, CpuUnits, DEFAULT_RESERVED_PORTS, HostPort, MemoryMib, Transport},
+};
+use serde::Deserialize;
+
+use super::{ContainerInstanceOutput, no_such_instance, submit_and_show};
+use crate::{
+    api::{
+        Api,
+        attributes::{self, AttributeInput},
+        error::ApiError,
+        identifiers,
+        tags::{self, TagInput},
+    },
+    state_machine::command::{Command, RegisterContainerInstance},
+};
+
+/// Where a document says in which zone an instance is.
+const AVAILABILITY_ZONE: &str = "ecs.availability-zone";
+/// Reserved ports of one instance (ecs-behaviour 1.3, portMappings).
+const RESERVED_PORTS_MAX: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RegisterContainerInstanceInput {
+    cluster: Option<String>,
+    instance_identity_document: Option<String>,
+    instance_identity_document_signature: Option<String>,
+    #[serde(default)]
+    total_resources: Vec<ResourceInput>,
+    version_info: Option<VersionInfoInput>,
+    container_instance_arn: Option<String>,
+    #[serde(default)]
+    attributes: Vec<AttributeInput>,
+    #[serde(default)]
+    platform_devices: Vec<PlatformDevice>,
+    #[serde(default)]
+    tags: Vec<TagInput>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceInput {
+    name: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    double_value: Option<f64>,
+    long_value: Option<i64>,
+    integer_value: Option<i32>,
+    string_set_value: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionInfoInput {
+    agent_version: Option<String>,
+    agent_hash: Option<String>,
+    docker_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PlatformDevice {
+    id: String,
+    #[serde(rename = "type")]
+    kind: PlatformDeviceType,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum PlatformDeviceType {
+    Gpu,
+    NeuronDevice,
+}
+
+/// The members of EC2's document that concern us. Whoever calls has signed the request, so the
+/// document's own signature has nothing to add.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct IdentityDocument {
+    instance_id: Option<String>,
+    availability_zone: Option<String>,
+}
+
+pub(crate) async fn register(
+    api: &Api,
+    input: RegisterContainerInstanceInput,
+) -> Result<ContainerInstanceOutput, ApiError> {
+    let cluster = identifiers::cluster(&api.identity, input.cluster.as_deref())?;
+    let given = input.container_instance_arn.filter(|arn| !arn.is_empty());
+    let host = match given {
+        None => None,
+        Some(given) => {
+            let host = identifiers::container_instance(&api.identity, &cluster, &given)?;
+            Some(host.ok_or_else(|| no_such_instance(&given, &cluster))?)
+        }
+    };
+    if let Some(PlatformDevice { id, kind }) = input.platform_devices.first() {
+        return Err(ApiError::invalid_parameter(format!(
+            "platformDevices cannot be used in this release of Longshore, which does not assign \
+             devices to tasks ({kind:?} `{id}`). Leave it out."
+        )));
+    }
+    let document = parse_document(
+        input.instance_identity_document.as_deref(),
+        input.instance_identity_document_signature.as_deref(),
+    )?;
+    let versions = input.version_info.unwrap_or_default();
+    let command = Command::RegisterContainerInstance(Box::new(RegisterContainerInstance {
+        cluster,
+        host,
+        capacity: parse_resources(&input.total_resources)?,
+        attributes: parse_attributes(&input.attributes, document.availability_zone)?,
+        versions: Versions {
+            agent: versions.agent_version.unwrap_or_default(),
+            agent_hash: versions.agent_hash.unwrap_or_default(),
+            docker: versions.docker_version,
+        },
+        instance_id: document.instance_id,
+        tags: tags::parse(input.tags)?,
+    }));
+    submit_and_show(api, command).await
+}
+
+fn parse_document(
+    document: Option<&str>,
+    signature: Option<&str>,
+) -> Result<IdentityDocument, ApiError> {
+    let Some(document) = document.filter(|document| !document.is_empty()) else {
+        if signature.is_some_and(|signature| !signature.is_empty()) {
+            return Err(ApiError::invalid_parameter(
+                "instanceIdentityDocumentSignature is given without instanceIdentityDocument.",
+            ));
+        }
+        return Ok(IdentityDocument::default());
+    };
+    serde_json::from_str(document).map_err(|error| {
+        ApiError::invalid_parameter(format!(
+            "instanceIdentityDocument is not the JSON document that EC2 gives an instance: {error}."
+        ))
+    })
+}
+
+fn parse_resources(given: &[ResourceInput]) -> Result<Capacity, ApiError> {
+    let mut capacity = Capacity::default();
+    let mut seen: Vec<&str> = Vec::new();
+    let mut ports: Vec<HostPort> = Vec::new();
+    for resource in given {
+        let name = resource.name.as_deref().unwrap_or_default();
+        if seen.contains(&name) {
+            return Err(ApiError::invalid_parameter(format!("totalResources names {name} twice.")));
+        }
+        seen.push(name);
+        match name {
+            "CPU" => capacity.cpu = CpuUnits(amount(name, resource)?),
+            "MEMORY" => capacity.memory = MemoryMib(amount(name, resource)?),
+            "PORTS" => ports.extend(reserved(name, Transport::Tcp, resource)?),
+            "PORTS_UDP" => ports.extend(reserved(name, Transport::Udp, resource)?),
+            other => {
+                return Err(ApiError::invalid_parameter(format!(
+                    "totalResources names `{other}`, which is not known. Valid names: CPU, MEMORY, \
+                     PORTS, PORTS_UDP."
+                )));
+            }
+        }
+    }
+    for required in ["CPU", "MEMORY"] {
+        if !seen.contains(&required) {
+            return Err(ApiError::invalid_parameter(format!(
+                "totalResources has no {required}: give what the instance offers, as \
+                 {{\"name\": \"{required}\", \"type\": \"INTEGER\", \"integerValue\": 2048}}."
+            )));
+        }
+    }
+    if !seen.contains(&"PORTS") {
+        let port = |port| HostPort { transport: Transport::Tcp, port };
+        ports.extend(DEFAULT_RESERVED_PORTS.map(port));
+    }
+    if ports.len() > RESERVED_PORTS_MAX {
+        return Err(ApiError::invalid_parameter(format!(
+            "totalResources reserves {} ports; at most {RESERVED_PORTS_MAX} can be.",
+            ports.len()
+        )));
+    }
+    ports.sort();
+    ports.dedup();
+    capacity.reserved_ports = ports.into();
+    Ok(capacity)
+}
+
+/// The value of CPU or MEMORY: an integer, not negative.
+fn amount(name: &str, resource: &ResourceInput) -> Result<u32, ApiError> {
+    let value = resource.integer_value.and_then(|value| u32::try_from(value).ok());
+    let others = resource.long_value.is_some_and(|value| value != 0)
+        || resource.double_value.is_some_and(|value| value != 0.0)
+        || resource.string_set_value.as_ref().is_some_and(|values| !values.is_empty());
+    match value {
+        Some(value) if resource.kind.as_deref() == Some("INTEGER") && !others => Ok(value),
+        _ => Err(ApiError::invalid_parameter(format!(
+            "The resource {name} of totalResources must have the type INTEGER and an integerValue \
+             of 0 or more, and no other value."
+        ))),
+    }
+}
+
+fn reserved(
+    name: &str,
+    transport: Transport,
+    resource: &ResourceInput,
+) -> Result<Vec<HostPort>, ApiError> {
+    let wrong = || {
+        ApiError::invalid_parameter(format!(
+            "The resource {name} of totalResources must have the type STRINGSET and a \
+             stringSetValue of ports between 1 and 65535."
+        ))
+    };
+    let values = resource.string_set_value.as_ref().ok_or_else(wrong)?;
+    if resource.kind.as_deref() != Some("STRINGSET") {
+        return Err(wrong());
+    }
+    let port = |text: &String| match text.parse() {
+        Ok(port) if port > 0 => Ok(HostPort { transport, port }),
+        Ok(_) | Err(_) => Err(wrong()),
+    };
+    values.iter().map(port).collect()
+}
+
+fn parse_attributes(
+    given: &[AttributeInput],
+    zone: Option<String>,
+) -> Result<Vec<Attribute>, ApiError> {
+    let mut attributes: Vec<Attribute> = Vec::new();
+    for input in given {
+        let attribute = attributes::parse(input)?;
+        if input.target_id.is_some() {
+            return Err(ApiError::invalid_parameter(format!(
+                "The attribute `{}` has a targetId, and the instance that it is for is the one \
+                 being registered: leave it out.",
+                attribute.name
+            )));
+        }
+        if attributes.iter().any(|other| other.name == attribute.name) {
+            return Err(ApiError::invalid_parameter(format!(
+                "The attribute `{}` is given twice.",
+                attribute.name
+            )));
+        }
+        attributes.push(attribute);
+    }
+    if zone.is_some() && !attributes.iter().any(|attribute| attribute.name == AVAILABILITY_ZONE) {
+        attributes.push(Attribute { name: AVAILABILITY_ZONE.to_owned(), value: zone });
+    }
+    attributes.sort();
+    Ok(attributes)
+}

@@ -1,0 +1,206 @@
+//! A container instance as ECS shows it.
+
+use longshore_common::{
+    arn::Identity,
+    clock::Timestamp,
+    id::HostId,
+    protocol::{Attribute, Versions},
+    resources::{Capacity, HostPort, Transport},
+};
+use serde::Serialize;
+
+use super::ContainerInstanceField;
+use crate::{
+    api::{
+        attributes::AttributeView,
+        tags::{self, TagView},
+    },
+    placement::Remaining,
+    state_machine::{
+        command::Tags,
+        name::ClusterName,
+        state::{Host, HostStatus, State},
+    },
+};
+
+/// What of an instance is shown, taken out of the state.
+pub(crate) struct Shown {
+    id: HostId,
+    cluster: ClusterName,
+    status: HostStatus,
+    version: u64,
+    versions: Versions,
+    instance_id: Option<String>,
+    connected: bool,
+    running_tasks: u32,
+    pending_tasks: u32,
+    capacity: Capacity,
+    remaining: Remaining,
+    attributes: Vec<Attribute>,
+    registered_at: Timestamp,
+    tags: Tags,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ContainerInstanceView {
+    container_instance_arn: String,
+    #[serde(rename = "ec2InstanceId", skip_serializing_if = "Option::is_none")]
+    ec2_instance_id: Option<String>,
+    version: u64,
+    version_info: VersionInfo,
+    remaining_resources: [ResourceView; 4],
+    registered_resources: [ResourceView; 4],
+    status: &'static str,
+    agent_connected: bool,
+    running_tasks_count: u32,
+    pending_tasks_count: u32,
+    attributes: Vec<AttributeView>,
+    registered_at: f64,
+    attachments: [String; 0],
+    tags: Vec<TagView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_status: Option<HealthView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionInfo {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    agent_version: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    agent_hash: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docker_version: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceView {
+    name: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    double_value: f64,
+    long_value: i64,
+    integer_value: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    string_set_value: Option<Vec<String>>,
+}
+
+/// No check of the container runtime reaches the coordinator yet, and that is what this says.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HealthView {
+    overall_status: &'static str,
+    details: [String; 0],
+}
+
+impl Shown {
+    pub(crate) fn of(state: &State, host: &Host) -> Self {
+        let cluster = state.cluster_at(host.cluster);
+        let remaining = cluster.index.remaining(host.slot).cloned();
+        Shown {
+            id: host.id,
+            cluster: cluster.name.clone(),
+            status: host.status,
+            version: host.version,
+            versions: host.versions.clone(),
+            instance_id: host.instance_id.clone(),
+            connected: host.connected,
+            running_tasks: host.running_tasks,
+            pending_tasks: host.pending_tasks,
+            capacity: host.capacity.clone(),
+            remaining: remaining.unwrap_or_else(|| Remaining {
+                cpu: i64::from(host.capacity.cpu.0),
+                memory: i64::from(host.capacity.memory.0),
+                ports: host.capacity.reserved_ports.to_vec(),
+            }),
+            attributes: host.all_attributes().cloned().collect(),
+            registered_at: host.registered_at,
+            tags: host.tags.clone(),
+        }
+    }
+
+    pub(crate) fn view(
+        &self,
+        identity: &Identity,
+        include: &[ContainerInstanceField],
+    ) -> ContainerInstanceView {
+        let asked = |field| include.contains(&field);
+        let Versions { agent, agent_hash, docker } = &self.versions;
+        let health = HealthView { overall_status: "INSUFFICIENT_DATA", details: [] };
+        ContainerInstanceView {
+            container_instance_arn: identity.container_instance(self.cluster.as_str(), self.id),
+            ec2_instance_id: self.instance_id.clone(),
+            version: self.version,
+            version_info: VersionInfo {
+                agent_version: agent.clone(),
+                agent_hash: agent_hash.clone(),
+                docker_version: docker.clone(),
+            },
+            remaining_resources: resources(
+                self.remaining.cpu,
+                self.remaining.memory,
+                &self.remaining.ports,
+            ),
+            registered_resources: resources(
+                i64::from(self.capacity.cpu.0),
+                i64::from(self.capacity.memory.0),
+                &self.capacity.reserved_ports,
+            ),
+            status: match self.status {
+                HostStatus::Active => "ACTIVE",
+                HostStatus::Draining => "DRAINING",
+                HostStatus::Inactive { .. } => "INACTIVE",
+            },
+            agent_connected: self.connected,
+            running_tasks_count: self.running_tasks,
+            pending_tasks_count: self.pending_tasks,
+            attributes: self.attributes.iter().map(AttributeView::bare).collect(),
+            registered_at: self.registered_at.as_epoch_seconds(),
+            attachments: [],
+            tags: if asked(ContainerInstanceField::Tags) {
+                tags::view(&self.tags)
+            } else {
+                Vec::new()
+            },
+            health_status: asked(ContainerInstanceField::ContainerInstanceHealth).then_some(health),
+        }
+    }
+}
+
+/// ECS's four, in its order. For ports, those that are taken.
+fn resources(cpu: i64, memory: i64, ports: &[HostPort]) -> [ResourceView; 4] {
+    let taken = |transport| -> Vec<String> {
+        let of = ports.iter().filter(|port| port.transport == transport);
+        of.map(|port| port.port.to_string()).collect()
+    };
+    [
+        integer("CPU", cpu),
+        integer("MEMORY", memory),
+        string_set("PORTS", taken(Transport::Tcp)),
+        string_set("PORTS_UDP", taken(Transport::Udp)),
+    ]
+}
+
+fn integer(name: &'static str, integer_value: i64) -> ResourceView {
+    ResourceView {
+        name,
+        kind: "INTEGER",
+        double_value: 0.0,
+        long_value: 0,
+        integer_value,
+        string_set_value: None,
+    }
+}
+
+fn string_set(name: &'static str, values: Vec<String>) -> ResourceView {
+    ResourceView {
+        name,
+        kind: "STRINGSET",
+        double_value: 0.0,
+        long_value: 0,
+        integer_value: 0,
+        string_set_value: Some(values),
+    }
+}

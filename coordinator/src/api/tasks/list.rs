@@ -1,0 +1,260 @@
+//! ListTasks: live tasks from the state, stopped ones from the history.
+
+use longshore_common::id::{HostId, TaskId};
+use serde::{Deserialize, Serialize};
+
+use super::{unsupported::LaunchType, view::is_to_stop};
+use crate::{
+    api::{
+        Api,
+        error::{ApiError, ErrorCode},
+        identifiers,
+        page::Page,
+    },
+    journal::{StoppedEntry, StoppedFilter},
+    state_machine::{
+        name::{ClusterName, Family},
+        state::{State, Task},
+    },
+};
+
+/// Live tasks that one page looks at, so that a filter that few tasks pass does not hold the
+/// state for long. The page may then be short, with a token to go on.
+const LOOKED_AT_MAX: usize = 5_000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListTasksInput {
+    cluster: Option<String>,
+    container_instance: Option<String>,
+    family: Option<String>,
+    next_token: Option<String>,
+    max_results: Option<i64>,
+    started_by: Option<String>,
+    service_name: Option<String>,
+    desired_status: Option<DesiredStatus>,
+    launch_type: Option<LaunchType>,
+    daemon_name: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum DesiredStatus {
+    Running,
+    Pending,
+    Stopped,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListTasksOutput {
+    task_arns: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_token: Option<String>,
+}
+
+/// Which tasks are wanted; absent members do not restrict.
+struct Filter {
+    cluster: ClusterName,
+    host: Option<HostId>,
+    family: Option<Family>,
+    started_by: Option<String>,
+    to_stop: bool,
+}
+
+/// Where a list goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Cursor {
+    Start,
+    /// After this live task.
+    Live(TaskId),
+    /// After every live task, and after this stopped one, if any.
+    Stopped(Option<StoppedEntry>),
+}
+
+pub(crate) async fn list(api: &Api, input: ListTasksInput) -> Result<ListTasksOutput, ApiError> {
+    let page = Page::parse("ListTasks", input.max_results, input.next_token.as_deref())?;
+    let cursor = page.after.as_deref().map_or(Ok(Cursor::Start), Cursor::parse)?;
+    let status = input.desired_status.unwrap_or(DesiredStatus::Running);
+    let launch_type = input.launch_type;
+    let Some(filter) = parse_filter(api, input, status)? else {
+        return Ok(ListTasksOutput { task_arns: Vec::new(), next_token: None });
+    };
+    let cluster = filter.cluster.clone();
+    let (mut ids, mut next) = match cursor {
+        Cursor::Stopped(_) => (Vec::new(), Some(cursor)),
+        Cursor::Start | Cursor::Live(_) => {
+            let live = |state: &State| live(state, &filter, cursor, page.size);
+            api.read(live).await?.ok_or_else(ApiError::cluster_not_found)?
+        }
+    };
+    // ECS sets no task's desired status to PENDING; and every task of ours is of type EC2.
+    let none = status == DesiredStatus::Pending
+        || launch_type.is_some_and(|launch_type| launch_type != LaunchType::Ec2);
+    if none {
+        return Ok(ListTasksOutput { task_arns: Vec::new(), next_token: None });
+    }
+    if let Some(Cursor::Stopped(before)) = next {
+        let room = page.size - ids.len();
+        (ids, next) = stopped(api, &filter, before, ids, room).await?;
+    }
+    let arn = |id: TaskId| api.identity.task(cluster.as_str(), id);
+    Ok(ListTasksOutput {
+        task_arns: ids.into_iter().map(arn).collect(),
+        next_token: next.map(|next| page.token(&next.to_string())),
+    })
+}
+
+/// `None`: no task can be wanted.
+fn parse_filter(
+    api: &Api,
+    input: ListTasksInput,
+    status: DesiredStatus,
+) -> Result<Option<Filter>, ApiError> {
+    let cluster = identifiers::cluster(&api.identity, input.cluster.as_deref())?;
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let (instance, family) = (given(input.container_instance), given(input.family));
+    let started_by = given(input.started_by);
+    if let Some(name) = given(input.service_name) {
+        return Err(ApiError::new(
+            ErrorCode::ServiceNotFound,
+            format!(
+                "Service not found: `{name}`. This release of Longshore has no services; filter \
+                 by family or startedBy."
+            ),
+        ));
+    }
+    if let Some(name) = given(input.daemon_name) {
+        return Err(ApiError::invalid_parameter(format!(
+            "The daemon `{name}` was not found: this release of Longshore has no managed daemons. \
+             Filter by family or startedBy."
+        )));
+    }
+    let others = instance.is_some() || family.is_some() || input.launch_type.is_some();
+    if started_by.is_some() && others {
+        return Err(ApiError::invalid_parameter(
+            "cannot specify startedBy with any other filter: leave containerInstance, family and \
+             launchType out.",
+        ));
+    }
+    let host = match instance {
+        None => None,
+        Some(given) => match identifiers::container_instance(&api.identity, &cluster, &given)? {
+            Some(host) => Some(host),
+            None => return Ok(None),
+        },
+    };
+    let family = match family {
+        None => None,
+        Some(given) => Some(given.parse().map_err(|_| {
+            ApiError::invalid_parameter(format!(
+                "`{given}` is not a family: give its name, without a revision."
+            ))
+        })?),
+    };
+    let to_stop = status == DesiredStatus::Stopped;
+    Ok(Some(Filter { cluster, host, family, started_by, to_stop }))
+}
+
+impl Filter {
+    fn takes(&self, state: &State, task: &Task) -> bool {
+        is_to_stop(&task.wish, task.phase) == self.to_stop
+            && self
+                .family
+                .as_ref()
+                .is_none_or(|family| state.definition_at(task.definition).family == *family)
+            && self
+                .started_by
+                .as_deref()
+                .is_none_or(|started_by| task.started_by.as_deref() == Some(started_by))
+    }
+}
+
+/// A page of live tasks, in the order of their ids; `None` if there is no such cluster.
+fn live(
+    state: &State,
+    filter: &Filter,
+    cursor: Cursor,
+    size: usize,
+) -> Option<(Vec<TaskId>, Option<Cursor>)> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let cluster = state.cluster(filter.cluster.as_str()).filter(|cluster| cluster.is_active())?;
+    let from = match cursor {
+        Cursor::Live(last) => Excluded(last),
+        Cursor::Start | Cursor::Stopped(_) => Unbounded,
+    };
+    // Those that stopped come after those that stop.
+    let end = filter.to_stop.then_some(Cursor::Stopped(None));
+    let tasks = match filter.host {
+        None => &cluster.tasks,
+        Some(host) => match state.host_in(cluster, host) {
+            Some(host) => &host.tasks,
+            None => return Some((Vec::new(), end)),
+        },
+    };
+    let mut ids = Vec::new();
+    for (looked_at, (&id, &slot)) in tasks.range((from, Unbounded)).enumerate() {
+        if ids.len() == size || looked_at == LOOKED_AT_MAX {
+            let last = tasks.range(..id).next_back().map(|(last, _)| *last);
+            return Some((ids, last.map(Cursor::Live)));
+        }
+        if filter.takes(state, state.task_at(slot)) {
+            ids.push(id);
+        }
+    }
+    Some((ids, end))
+}
+
+/// Fills a page with `room` left from the history.
+async fn stopped(
+    api: &Api,
+    filter: &Filter,
+    before: Option<StoppedEntry>,
+    mut ids: Vec<TaskId>,
+    room: usize,
+) -> Result<(Vec<TaskId>, Option<Cursor>), ApiError> {
+    if room == 0 {
+        return Ok((ids, Some(Cursor::Stopped(before))));
+    }
+    let entries = api
+        .list_stopped(StoppedFilter {
+            cluster: filter.cluster.to_string(),
+            host: filter.host,
+            family: filter.family.as_ref().map(Family::to_string),
+            group: None,
+            started_by: filter.started_by.clone(),
+            before,
+            limit: room + 1,
+        })
+        .await?;
+    let more = entries.len() > room;
+    let last = entries.iter().take(room).next_back().copied();
+    ids.extend(entries.iter().take(room).map(|entry| entry.task));
+    Ok((ids, more.then_some(Cursor::Stopped(last))))
+}
+
+impl Cursor {
+    fn parse(text: &str) -> Result<Self, ApiError> {
+        let parsed = match text.split_once(' ') {
+            Some(("live", id)) => id.parse().ok().map(Cursor::Live),
+            Some(("stopped", "")) => Some(Cursor::Stopped(None)),
+            Some(("stopped", entry)) => entry.split_once(' ').and_then(|(number, task)| {
+                let (number, task) = (number.parse().ok()?, task.parse().ok()?);
+                Some(Cursor::Stopped(Some(StoppedEntry { number, task })))
+            }),
+            Some(_) | None => None,
+        };
+        parsed.ok_or_else(|| ApiError::invalid_parameter("Invalid token."))
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cursor::Start => Ok(()),
+            Cursor::Live(id) => write!(f, "live {id}"),
+            Cursor::Stopped(None) => f.write_str("stopped "),
+            Cursor::Stopped(Some(entry)) => write!(f, "stopped {} {}", entry.number, entry.task),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Members of RunTask and StartTask that this release cannot honour: typed, so that a wrong one is
+//! refused as such, and refused with what to do when they say something (design.md rule 9).
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{error::ApiError, tags::TagInput};
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NetworkConfiguration {
+    awsvpc_configuration: Option<AwsVpcConfiguration>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AwsVpcConfiguration {
+    subnets: Vec<String>,
+    #[serde(default)]
+    security_groups: Vec<String>,
+    assign_public_ip: Option<AssignPublicIp>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum AssignPublicIp {
+    Enabled,
+    Disabled,
+}
+
+/// Also of CreateCluster.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CapacityProviderStrategyItem {
+    capacity_provider: String,
+    weight: Option<u32>,
+    base: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct VolumeConfiguration {
+    name: String,
+    #[serde(rename = "managedEBSVolume")]
+    managed_ebs_volume: Option<ManagedEbsVolume>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ManagedEbsVolume {
+    encrypted: Option<bool>,
+    kms_key_id: Option<String>,
+    volume_type: Option<String>,
+    #[serde(rename = "sizeInGiB")]
+    size_in_gib: Option<i32>,
+    snapshot_id: Option<String>,
+    volume_initialization_rate: Option<i32>,
+    iops: Option<i32>,
+    throughput: Option<i32>,
+    #[serde(default)]
+    tag_specifications: Vec<EbsTagSpecification>,
+    role_arn: String,
+    termination_policy: Option<TerminationPolicy>,
+    filesystem_type: Option<FilesystemType>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EbsTagSpecification {
+    resource_type: EbsResourceType,
+    #[serde(default)]
+    tags: Vec<TagInput>,
+    propagate_tags: Option<super::launch::PropagateTags>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum EbsResourceType {
+    Volume,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TerminationPolicy {
+    delete_on_termination: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum FilesystemType {
+    Ext3,
+    Ext4,
+    Xfs,
+    Ntfs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum LaunchType {
+    Ec2,
+    Fargate,
+    External,
+    ManagedInstances,
+}
+
+pub(super) fn no_network(given: Option<&NetworkConfiguration>) -> Result<(), ApiError> {
+    if given.is_none_or(|network| network.awsvpc_configuration.is_none()) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter(
+        "Network Configuration is not valid for the given networkMode of this task definition. \
+         Only awsvpc takes one, which this release of Longshore does not have: leave \
+         networkConfiguration out, and use the network mode bridge, host or none.",
+    ))
+}
+
+pub(super) fn no_capacity_providers(
+    given: &[CapacityProviderStrategyItem],
+) -> Result<(), ApiError> {
+    let Some(CapacityProviderStrategyItem { capacity_provider, .. }) = given.first() else {
+        return Ok(());
+    };
+    Err(ApiError::invalid_parameter(format!(
+        "The specified capacity provider strategy cannot contain a capacity provider that is not \
+         associated with the cluster: `{capacity_provider}`. This release of Longshore has no \
+         capacity providers; leave capacityProviderStrategy out."
+    )))
+}
+
+pub(super) fn no_volumes(given: &[VolumeConfiguration]) -> Result<(), ApiError> {
+    let Some(VolumeConfiguration { name, .. }) = given.first() else { return Ok(()) };
+    Err(ApiError::unsupported_feature(format!(
+        "The volume `{name}` of volumeConfigurations cannot be made: this release of Longshore has \
+         no volumes that are configured at launch. Use a volume with host.sourcePath in the task \
+         definition."
+    )))
+}
+
+pub(super) fn only_own_hosts(given: Option<LaunchType>) -> Result<(), ApiError> {
+    let named = match given {
+        None | Some(LaunchType::Ec2) => return Ok(()),
+        Some(LaunchType::Fargate) => "FARGATE",
+        Some(LaunchType::External) => "EXTERNAL",
+        Some(LaunchType::ManagedInstances) => "MANAGED_INSTANCES",
+    };
+    Err(ApiError::unsupported_feature(format!(
+        "launchType {named} is not available: every host of Longshore is of the launch type EC2. \
+         Say EC2 or leave launchType out."
+    )))
+}
+
+pub(super) fn no_platform_version(given: Option<&str>) -> Result<(), ApiError> {
+    if given.is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter(
+        "The platform version must be null when specifying an EC2 launch type.",
+    ))
+}
+
+pub(super) fn no_exec(given: bool) -> Result<(), ApiError> {
+    if !given {
+        return Ok(());
+    }
+    Err(ApiError::unsupported_feature(
+        "enableExecuteCommand cannot be honoured: this release of Longshore has no ECS Exec. Leave \
+         it out, and use `docker exec` on the host.",
+    ))
+}
+
+pub(super) fn no_reference_id(given: Option<&str>) -> Result<(), ApiError> {
+    if given.is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    Err(ApiError::invalid_parameter(
+        "referenceId is for Amazon ECS's own use. Leave it out, and use startedBy or tags.",
+    ))
+}

@@ -1,0 +1,234 @@
+//! A task as ECS shows it, live or stopped (ecs-behaviour 1.6).
+
+mod containers;
+
+use longshore_common::{
+    arn::Identity,
+    clock::Timestamp,
+    protocol::{Attribute, ReportedPhase, TaskReport},
+    task::{HealthStatus, StopCause, StopCode},
+    task_definition::ContainerDefinition,
+};
+use serde::Serialize;
+
+use self::containers::{ContainerView, OverridesView};
+use crate::{
+    api::{
+        attributes::AttributeView,
+        tags::{self, TagView},
+    },
+    placement::AVAILABILITY_ZONE,
+    state_machine::{
+        record::TaskRecord,
+        state::{Host, Phase, State, Task, Wish},
+    },
+};
+
+/// The attribute of its host that a task shows.
+const CPU_ARCHITECTURE: &str = "ecs.cpu-architecture";
+
+/// What of a task is shown, taken out of the state or the history.
+pub(crate) struct Shown {
+    record: TaskRecord,
+    containers: Vec<ContainerDefinition>,
+    connected: bool,
+    /// When its host was last found connected; absent while it is not.
+    connected_at: Option<Timestamp>,
+    zone: Option<String>,
+    architecture: Option<Attribute>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TaskView {
+    attachments: [String; 0],
+    attributes: Vec<AttributeView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    availability_zone: Option<String>,
+    cluster_arn: String,
+    connectivity: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connectivity_at: Option<f64>,
+    container_instance_arn: String,
+    containers: Vec<ContainerView>,
+    cpu: String,
+    created_at: f64,
+    desired_status: &'static str,
+    enable_execute_command: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution_stopped_at: Option<f64>,
+    group: String,
+    health_status: HealthStatus,
+    inference_accelerators: [String; 0],
+    last_status: &'static str,
+    launch_type: &'static str,
+    memory: String,
+    overrides: OverridesView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_started_at: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pull_stopped_at: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stop_code: Option<StopCode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_at: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopping_at: Option<f64>,
+    tags: Vec<TagView>,
+    task_arn: String,
+    task_definition_arn: String,
+    version: u32,
+}
+
+/// Whether ECS would call this task's `desiredStatus` STOPPED: somebody stopped it, or it stops
+/// by itself.
+pub(crate) fn is_to_stop(wish: &Wish, phase: Phase) -> bool {
+    match (wish, phase) {
+        (Wish::Stop { .. }, _) | (Wish::Run, Phase::Stopping { .. }) => true,
+        (Wish::Run, Phase::Pending | Phase::Activating | Phase::Running { .. }) => false,
+    }
+}
+
+impl Shown {
+    pub(crate) fn live(state: &State, task: &Task) -> Self {
+        let definition = &state.definition_at(task.definition).definition;
+        let host = state.host_at(task.host);
+        let connected_at = task.created_at.max(host.connectivity_at);
+        Shown {
+            record: task.record(state),
+            containers: definition.spec.container_definitions.clone(),
+            connected: host.connected,
+            connected_at: host.connected.then_some(connected_at),
+            zone: zone(host),
+            architecture: architecture(host),
+        }
+    }
+
+    pub(crate) fn stopped(state: &State, mut record: TaskRecord) -> Self {
+        let host = state.host(record.host);
+        let end = record.end.as_mut();
+        let containers = end.map(|end| std::mem::take(&mut end.containers)).unwrap_or_default();
+        let connected = record.end.as_ref().is_some_and(|end| end.host_connected);
+        Shown {
+            containers,
+            connected,
+            connected_at: connected.then_some(record.created_at),
+            zone: host.and_then(zone),
+            architecture: host.and_then(architecture),
+            record,
+        }
+    }
+
+    pub(crate) fn view(&self, identity: &Identity, with_tags: bool) -> TaskView {
+        let record = &self.record;
+        let report = record.report.as_ref();
+        let ended = record.end.as_ref();
+        let cause = self.cause();
+        let cluster = record.cluster.as_str();
+        let to_stop = ended.is_some() || is_to_stop(&record.wish, record.phase);
+        let seconds = |at: Option<Timestamp>| at.map(Timestamp::as_epoch_seconds);
+        let attributes = self.architecture.iter().map(AttributeView::bare).collect();
+        TaskView {
+            attachments: [],
+            attributes,
+            availability_zone: self.zone.clone(),
+            cluster_arn: identity.cluster(cluster),
+            connectivity: if self.connected { "CONNECTED" } else { "DISCONNECTED" },
+            connectivity_at: seconds(self.connected_at),
+            container_instance_arn: identity.container_instance(cluster, record.host),
+            containers: containers::view(identity, record, &self.containers),
+            cpu: record.demand.cpu.0.to_string(),
+            created_at: record.created_at.as_epoch_seconds(),
+            desired_status: if to_stop { "STOPPED" } else { "RUNNING" },
+            enable_execute_command: false,
+            execution_stopped_at: seconds(report.and_then(|report| report.execution_stopped_at)),
+            group: record.group.clone(),
+            health_status: health(&self.containers, report),
+            inference_accelerators: [],
+            last_status: self.last_status(),
+            launch_type: "EC2",
+            memory: record.demand.memory.0.to_string(),
+            overrides: containers::overrides(record, &self.containers),
+            pull_started_at: seconds(report.and_then(|report| report.pull_started_at)),
+            pull_stopped_at: seconds(report.and_then(|report| report.pull_stopped_at)),
+            started_at: seconds(record.phase.started_at()),
+            started_by: record.started_by.clone(),
+            stop_code: cause.map(|cause| cause.code),
+            stopped_at: seconds(ended.map(|end| end.at)),
+            stopped_reason: cause.map(|cause| cause.reason.clone()),
+            stopping_at: seconds(self.stopping_at()),
+            tags: if with_tags { tags::view(&record.tags) } else { Vec::new() },
+            task_arn: identity.task(cluster, record.id),
+            task_definition_arn: identity.task_definition(record.family.as_str(), record.revision),
+            version: record.version,
+        }
+    }
+
+    fn last_status(&self) -> &'static str {
+        match (&self.record.end, self.record.phase) {
+            (Some(_), _) => "STOPPED",
+            (None, Phase::Pending) => "PENDING",
+            (None, Phase::Activating) => "ACTIVATING",
+            (None, Phase::Running { .. }) => "RUNNING",
+            (None, Phase::Stopping { .. }) => "STOPPING",
+        }
+    }
+
+    /// Why it stopped, stops, or is to stop.
+    fn cause(&self) -> Option<&StopCause> {
+        let reported = self.record.report.as_ref().and_then(|report| match &report.phase {
+            ReportedPhase::Stopping(cause) | ReportedPhase::Stopped(cause) => Some(cause),
+            ReportedPhase::Pending | ReportedPhase::Activating | ReportedPhase::Running => None,
+        });
+        let wished = match &self.record.wish {
+            Wish::Stop { cause, .. } => Some(cause),
+            Wish::Run => None,
+        };
+        self.record.end.as_ref().map(|end| &end.cause).or(wished).or(reported)
+    }
+
+    fn stopping_at(&self) -> Option<Timestamp> {
+        let wished = match &self.record.wish {
+            Wish::Stop { at, .. } => Some(*at),
+            Wish::Run => None,
+        };
+        let reported = self.record.report.as_ref().and_then(|report| report.stopping_at);
+        match self.record.phase {
+            Phase::Stopping { stopping_at, .. } => Some(wished.unwrap_or(stopping_at)),
+            Phase::Pending | Phase::Activating | Phase::Running { .. } => wished.or(reported),
+        }
+    }
+}
+
+fn zone(host: &Host) -> Option<String> {
+    host.attribute(AVAILABILITY_ZONE).flatten().map(str::to_owned)
+}
+
+fn architecture(host: &Host) -> Option<Attribute> {
+    let value = host.attribute(CPU_ARCHITECTURE)?.map(str::to_owned);
+    Some(Attribute { name: CPU_ARCHITECTURE.to_owned(), value })
+}
+
+/// Of the essential containers that have a health check, the worst (ecs-behaviour 1.6).
+fn health(containers: &[ContainerDefinition], report: Option<&TaskReport>) -> HealthStatus {
+    let checked = containers.iter().filter(|c| c.is_essential() && c.health_check.is_some());
+    let mut worst = None;
+    for container in checked {
+        let reported = report.and_then(|report| {
+            report.containers.iter().find(|reported| reported.name == container.name)
+        });
+        match (reported.and_then(|reported| reported.health), worst) {
+            (Some(HealthStatus::Unhealthy), _) => return HealthStatus::Unhealthy,
+            (Some(HealthStatus::Unknown) | None, _) => worst = Some(HealthStatus::Unknown),
+            (Some(HealthStatus::Healthy), None) => worst = Some(HealthStatus::Healthy),
+            (Some(HealthStatus::Healthy), Some(_)) => {}
+        }
+    }
+    worst.unwrap_or_default()
+}

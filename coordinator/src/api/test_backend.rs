@@ -1,0 +1,43 @@
+//! A backend for tests in this crate: a driver over a journal in memory.
+
+use std::sync::Arc;
+
+use longshore_common::{
+    arn::Identity,
+    clock::{SteppedClock, Timestamp},
+};
+
+use super::{Api, Backend, Caller};
+use crate::{driver, journal::memory::MemoryDisk};
+
+/// 2026-01-02T03:04:05Z.
+pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_000);
+
+/// With an empty state.
+pub(crate) fn empty(identity: Identity) -> Backend {
+    let disk = MemoryDisk::default();
+    let mut next = 0_u128;
+    let entropy = Box::new(move || {
+        next += 1;
+        next << 64
+    });
+    let (driver, _) = driver::start(disk.recover(), disk.journal(), SteppedClock::at(NOW), entropy);
+    Backend { identity, driver, endpoint: "http://coordinator.test:8420/".to_owned() }
+}
+
+/// What a handler of the root user works with.
+pub(crate) fn api() -> Api {
+    let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+    let Backend { identity, driver, endpoint } = empty(identity);
+    let caller = Caller {
+        arn: identity.root(),
+        user_id: identity.account.clone(),
+        account: identity.account.clone(),
+    };
+    Api {
+        identity: Arc::new(identity),
+        caller: Arc::new(caller),
+        driver,
+        endpoint: endpoint.into(),
+    }
+}
