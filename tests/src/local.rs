@@ -5,6 +5,7 @@
 
 mod terminal;
 mod docker;
+mod traces;
 mod ports;
 mod sample;
 

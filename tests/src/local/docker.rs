@@ -13,7 +13,10 @@ use crate::{
         engine_api::EngineApi,
         slot::Slot,
     },
-    local::terminal::{say, warn},
+    local::{
+        terminal::{say, warn},
+        traces::Traces,
+    },
 };
 
 const MACHINES_SOCKET: &str = "/var/run/docker.sock";
@@ -24,7 +27,7 @@ const PACKAGES: [&str; 2] = ["docker.io", "iptables"];
 
 pub(super) enum Docker {
     Machines(EngineApi),
-    Ours(Box<DockerEngine>),
+    Ours(Box<DockerEngine>, Traces),
 }
 
 impl Docker {
@@ -47,27 +50,33 @@ impl Docker {
             control_group: slot.control_group(),
             live_restore: false,
         };
+        let traces = Traces::before();
         let engine = DockerEngine::start(settings).await.context(
             "the Docker Engine did not start; where the machine has one, start it \
              (`systemctl start docker`) and run this again",
         )?;
-        Ok(Docker::Ours(Box::new(engine)))
+        Ok(Docker::Ours(Box::new(engine), traces))
     }
 
     pub(super) fn engine(&self) -> EngineApi {
         match self {
             Docker::Machines(engine) => engine.clone(),
-            Docker::Ours(engine) => engine.api(),
+            Docker::Ours(engine, _) => engine.api(),
         }
     }
 
     pub(super) async fn stop(self) {
         match self {
             Docker::Machines(_) => say("left the machine's own Docker Engine as it was"),
-            Docker::Ours(engine) => match engine.stop().await {
-                Ok(()) => say("stopped the Docker Engine of this run"),
-                Err(error) => warn(&format!("{error:#}")),
-            },
+            Docker::Ours(engine, traces) => {
+                match engine.stop().await {
+                    Ok(()) => say("stopped the Docker Engine of this run"),
+                    Err(error) => warn(&format!("{error:#}")),
+                }
+                if let Err(error) = traces.undo() {
+                    warn(&format!("Docker's bridge or rules are still there: {error:#}"));
+                }
+            }
         }
     }
 }
