@@ -32,7 +32,10 @@ use crate::{
     tls,
 };
 
-pub use self::{call::CallError, renewal::Renewal};
+pub use self::{
+    call::CallError,
+    renewal::{RenewError, Renewal},
+};
 
 /// First and longest pause between two attempts to join or to register.
 const RETRY_MIN: Duration = Duration::from_secs(1);

@@ -33,6 +33,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection is replaced this long before a certificate that opened it ends, or after nine
 /// tenths of the time, so that the agent never has to end it first.
 const REPLACE_BEFORE_END: Duration = Duration::from_secs(300);
+/// However long the certificates may last.
+const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// HTTP/2 flow control, per stream and per connection: what an agent may send ahead of our reading.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 /// What one poll keeps of its request in the connection while the agent does not read.
@@ -123,8 +125,9 @@ impl<C: Connect> HttpClient<C> {
             let _ = connection.await;
         });
         let opened_at = Instant::now();
-        let early = REPLACE_BEFORE_END.min(opened.usable_for / 10);
-        let usable_until = opened_at + (opened.usable_for - early);
+        let usable_for = opened.usable_for.min(CONNECTION_LIFE_MAX);
+        let early = REPLACE_BEFORE_END.min(usable_for / 10);
+        let usable_until = opened_at + (usable_for - early);
         let open = Open { peer: peer.clone(), sender, usable_until, opened_at };
         *slot = Some(open.clone());
         Ok(open)
