@@ -13,12 +13,17 @@ pub(super) struct NameId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ValueId(u32);
 
-/// One attribute of one host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// The attributes of one host, each name once; both sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Held {
-    pub(super) name: NameId,
-    pub(super) value: Option<ValueId>,
+    pub(super) valued: Box<[(NameId, ValueId)]>,
+    /// Names without a value.
+    pub(super) bare: Box<[NameId]>,
 }
+
+/// Above so many values of one name, which are rather names of hosts, tasks are not counted for
+/// each value all the time, only when a request spreads over them.
+pub(super) const COUNTED_VALUES_MAX: usize = 256;
 
 /// Names and values last as long as a host has them. Ids are never given twice.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +31,8 @@ pub(super) struct Attributes {
     ids: FastMap<Arc<str>, NameId>,
     names: FastMap<NameId, Name>,
     values: FastMap<ValueId, Value>,
+    /// Names that had more than [`COUNTED_VALUES_MAX`] values at some time.
+    wide: Vec<NameId>,
     ids_given: u32,
 }
 
@@ -34,6 +41,8 @@ struct Name {
     text: Arc<str>,
     /// Hosts with the attribute, whatever its value.
     hosts: Bits,
+    /// Hosts with the attribute but no value.
+    bare: Bits,
     values: BTreeMap<Arc<str>, ValueId>,
 }
 
@@ -43,39 +52,61 @@ struct Value {
     hosts: Bits,
 }
 
+impl Held {
+    pub(super) fn value_of(&self, name: NameId) -> Option<ValueId> {
+        let at = self.valued.binary_search_by_key(&name, |(name, _)| *name).ok()?;
+        Some(self.valued[at].1)
+    }
+
+    fn has(&self, name: NameId) -> bool {
+        self.value_of(name).is_some() || self.bare.binary_search(&name).is_ok()
+    }
+}
+
 impl Attributes {
-    /// Enters a host's attributes; of several with one name the last counts. Sorted.
-    pub(super) fn add(&mut self, row: u32, attributes: &[Attribute]) -> Box<[Held]> {
+    /// Enters a host's attributes; of several with one name the last counts. Second come the
+    /// values that are no longer counted from now on.
+    pub(super) fn add(&mut self, row: u32, attributes: &[Attribute]) -> (Held, Vec<ValueId>) {
         let unique: BTreeMap<&str, Option<&str>> = attributes
             .iter()
             .map(|attribute| (attribute.name.as_str(), attribute.value.as_deref()))
             .collect();
-        let mut held: Vec<Held> =
-            unique.into_iter().map(|(name, value)| self.add_one(row, name, value)).collect();
-        held.sort_unstable();
-        held.into()
+        let (mut valued, mut bare, mut uncounted) = (Vec::new(), Vec::new(), Vec::new());
+        for (text, value) in unique {
+            let id = self.name(text);
+            match value {
+                Some(value) => valued.push((id, self.add_value(row, id, value))),
+                None => bare.push(id),
+            }
+            let name = self.names.get_mut(&id).expect("the name was just entered");
+            name.hosts.insert(row);
+            name.bare.set(row, value.is_none());
+            if name.values.len() > COUNTED_VALUES_MAX && !self.wide.contains(&id) {
+                self.wide.push(id);
+                uncounted.extend(name.values.values());
+            }
+        }
+        valued.sort_unstable();
+        bare.sort_unstable();
+        (Held { valued: valued.into(), bare: bare.into() }, uncounted)
     }
 
-    /// Takes `gone` from a host that keeps the attributes `kept`.
-    pub(super) fn remove(&mut self, row: u32, gone: &[Held], kept: &[Held]) {
-        for Held { name: name_id, value } in gone {
-            let Some(name) = self.names.get_mut(name_id) else { continue };
-            if let Some(id) = value
-                && let Some(value) = self.values.get_mut(id)
-            {
-                value.hosts.remove(row);
-                if value.hosts.is_empty() {
-                    name.values.remove(&value.text);
-                    self.values.remove(id);
-                }
+    /// Takes from a host what is in `gone` but not in `kept`.
+    pub(super) fn remove(&mut self, row: u32, gone: &Held, kept: &Held) {
+        for (name, value) in &gone.valued {
+            if kept.value_of(*name) != Some(*value) {
+                self.remove_value(row, *name, *value);
             }
-            if has_name(kept, *name_id) {
-                continue;
-            }
+        }
+        let names = gone.valued.iter().map(|(name, _)| name).chain(&gone.bare);
+        for id in names.filter(|name| !kept.has(**name)) {
+            let Some(name) = self.names.get_mut(id) else { continue };
             name.hosts.remove(row);
+            name.bare.remove(row);
             if name.hosts.is_empty() {
                 self.ids.remove(&name.text);
-                self.names.remove(name_id);
+                self.names.remove(id);
+                self.wide.retain(|wide| wide != id);
             }
         }
     }
@@ -93,49 +124,68 @@ impl Attributes {
         self.ids.get(name).copied()
     }
 
-    pub(super) fn hosts_with_name(&self, name: NameId) -> &Bits {
-        &self.names[&name].hosts
+    /// Hosts that have the attribute, with whatever value.
+    pub(super) fn hosts_with_name(&self, name: &str) -> Option<&Bits> {
+        self.id(name).map(|id| &self.names[&id].hosts)
+    }
+
+    /// Hosts that have the attribute without a value.
+    pub(super) fn hosts_without_value(&self, name: NameId) -> &Bits {
+        &self.names[&name].bare
     }
 
     /// The values that hosts have for the attribute, in the order of their text.
-    pub(super) fn values(&self, name: NameId) -> impl Iterator<Item = (ValueId, &Bits)> {
+    pub(super) fn values(&self, name: NameId) -> impl ExactSizeIterator<Item = (ValueId, &Bits)> {
         self.names[&name].values.values().map(|id| (*id, &self.values[id].hosts))
     }
 
-    fn add_one(&mut self, row: u32, name: &str, value: Option<&str>) -> Held {
-        let name_id = match self.ids.get(name) {
-            Some(id) => *id,
-            None => {
-                let (id, text) = (NameId(self.new_id()), Arc::<str>::from(name));
-                self.ids.insert(text.clone(), id);
-                let name = Name { text, hosts: Bits::default(), values: BTreeMap::new() };
-                self.names.insert(id, name);
-                id
-            }
-        };
-        let value = value.map(|text| self.add_value(row, name_id, text));
-        if let Some(name) = self.names.get_mut(&name_id) {
-            name.hosts.insert(row);
+    /// Whether tasks of groups are counted for each value of the attribute as they come and go.
+    pub(super) fn is_counted(&self, name: NameId) -> bool {
+        !self.wide.contains(&name)
+    }
+
+    /// The values of a host for which its tasks are counted.
+    pub(super) fn counted<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = ValueId> + 'a {
+        let valued = held.valued.iter().filter(|(name, _)| self.is_counted(*name));
+        valued.map(|(_, value)| *value)
+    }
+
+    fn name(&mut self, text: &str) -> NameId {
+        if let Some(id) = self.ids.get(text) {
+            return *id;
         }
-        Held { name: name_id, value }
+        let (id, text) = (NameId(self.new_id()), Arc::<str>::from(text));
+        self.ids.insert(text.clone(), id);
+        let (hosts, bare) = (Bits::default(), Bits::default());
+        self.names.insert(id, Name { text, hosts, bare, values: BTreeMap::new() });
+        id
     }
 
     fn add_value(&mut self, row: u32, name: NameId, text: &str) -> ValueId {
-        let id = match self.names[&name].values.get(text) {
-            Some(id) => *id,
-            None => {
-                let (id, text) = (ValueId(self.new_id()), Arc::<str>::from(text));
-                if let Some(name) = self.names.get_mut(&name) {
-                    name.values.insert(text.clone(), id);
-                }
-                self.values.insert(id, Value { text, hosts: Bits::default() });
-                id
+        let known = self.names[&name].values.get(text).copied();
+        let id = known.unwrap_or_else(|| {
+            let (id, text) = (ValueId(self.new_id()), Arc::<str>::from(text));
+            if let Some(name) = self.names.get_mut(&name) {
+                name.values.insert(text.clone(), id);
             }
-        };
+            self.values.insert(id, Value { text, hosts: Bits::default() });
+            id
+        });
         if let Some(value) = self.values.get_mut(&id) {
             value.hosts.insert(row);
         }
         id
+    }
+
+    fn remove_value(&mut self, row: u32, name: NameId, id: ValueId) {
+        let Some(value) = self.values.get_mut(&id) else { return };
+        value.hosts.remove(row);
+        if value.hosts.is_empty() {
+            if let Some(name) = self.names.get_mut(&name) {
+                name.values.remove(&value.text);
+            }
+            self.values.remove(&id);
+        }
     }
 
     fn new_id(&mut self) -> u32 {
@@ -147,8 +197,4 @@ impl Attributes {
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.names.len(), self.values.len())
     }
-}
-
-fn has_name(held: &[Held], name: NameId) -> bool {
-    held.binary_search_by_key(&name, |held| held.name).is_ok()
 }

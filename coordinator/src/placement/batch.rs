@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use longshore_common::index::FastMap;
 
 use super::{
-    AVAILABILITY_ZONE, ClusterIndex, Placement, Reason, Request, Resource, SpreadOver, Strategy,
+    AVAILABILITY_ZONE, ClusterIndex, Placement, Request, Resource, SpreadOver, Strategy,
     bits::Planes,
     candidates::{Candidates, Entropy},
     explain::explain,
@@ -25,7 +25,7 @@ impl ClusterIndex {
         let mut batch = Batch::new(self, request);
         let mut hosts = Vec::with_capacity(request.count as usize);
         for missing in (1..=request.count).rev() {
-            let Some(row) = batch.choose() else {
+            let Some(row) = batch.choose(missing == 1) else {
                 let unplaced = explain(self, request, &batch.taken, missing);
                 return Placement { hosts, unplaced: Some(unplaced) };
             };
@@ -62,12 +62,7 @@ enum Step<'a> {
 
 impl<'a> Batch<'a> {
     fn new(index: &'a ClusterIndex, request: &'a Request<'a>) -> Self {
-        let mut fits = Candidates::from_bits(&index.active);
-        for reason in Reason::ALL {
-            if reason != Reason::NotActive {
-                index.filter(reason, request, &mut fits);
-            }
-        }
+        let fits = index.fitting(request);
         let steps = if fits.is_empty() { Vec::new() } else { steps(index, request) };
         Batch {
             index,
@@ -81,13 +76,17 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn choose(&mut self) -> Option<u32> {
+    fn choose(&mut self, last: bool) -> Option<u32> {
         if self.packing.is_some() {
             return self.packing;
         }
         let mut candidates = std::mem::take(&mut self.candidates);
-        candidates.copy_from(&self.fits);
-        for step in &self.steps {
+        if last {
+            candidates = std::mem::take(&mut self.fits);
+        } else {
+            candidates.copy_from(&self.fits);
+        }
+        for step in &mut self.steps {
             match step {
                 Step::LeastLeft { left, .. } => candidates.keep_least(left),
                 Step::FewestOnHost(counts) => candidates.keep_least(counts),

@@ -11,32 +11,28 @@ pub(super) struct Candidates {
     lines: Vec<Line>,
     /// Blocks whose line is not empty, in order. Lines of other blocks mean nothing.
     live: Vec<u32>,
-    /// What the step in progress writes, swapped in when the step keeps any row.
-    next_lines: Vec<Line>,
-    next_live: Vec<u32>,
 }
 
 impl Candidates {
-    pub(super) fn from_bits(bits: &Bits) -> Self {
-        let mut candidates = Candidates::default();
+    /// The rows of `bits`, each line as `change` leaves it.
+    pub(super) fn new(bits: &Bits, change: impl Fn(u32, &Line) -> Line) -> Self {
+        let mut lines = Vec::with_capacity(bits.blocks_end() as usize);
+        let mut live = Vec::with_capacity(bits.blocks_end() as usize);
         for (block, line) in bits.lines() {
-            candidates.lines.resize(block as usize, EMPTY);
-            candidates.lines.push(*line);
-            candidates.live.push(block);
+            let line = change(block, line);
+            lines.resize(block as usize, EMPTY);
+            lines.push(line);
+            if !is_empty(&line) {
+                live.push(block);
+            }
         }
-        candidates.next_lines.resize(candidates.lines.len(), EMPTY);
-        candidates.next_live.reserve(candidates.live.len());
-        candidates
+        Candidates { lines, live }
     }
 
     /// Becomes equal to `other`, in the memory it has.
     pub(super) fn copy_from(&mut self, other: &Candidates) {
         self.live.clone_from(&other.live);
-        self.lines.resize(other.lines.len(), EMPTY);
-        self.next_lines.resize(other.lines.len(), EMPTY);
-        for &block in &self.live {
-            self.lines[block as usize] = other.lines[block as usize];
-        }
+        self.lines.clone_from(&other.lines);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -70,16 +66,6 @@ impl Candidates {
         }
     }
 
-    pub(super) fn keep(&mut self, set: &Bits) {
-        self.map(|block, line| and(line, set.line(block)));
-    }
-
-    pub(super) fn drop(&mut self, set: &Bits) {
-        if !set.is_empty() {
-            self.map(|block, line| and_not(line, set.line(block)));
-        }
-    }
-
     pub(super) fn map(&mut self, change: impl Fn(u32, &Line) -> Line) {
         let lines = &mut self.lines;
         self.live.retain(|&block| {
@@ -89,29 +75,70 @@ impl Candidates {
         });
     }
 
-    /// Keeps the rows of a set, unless none would be left: then nothing changes.
-    pub(super) fn keep_if_any(&mut self, set: &Bits) -> bool {
-        self.map_if_any(|block, line| and(line, set.line(block)))
+    /// Keeps the rows of a set given line by line, unless none would be left: then nothing
+    /// changes.
+    pub(super) fn keep_if_any(&mut self, set: &[Line]) -> bool {
+        let line_of = |block: u32| set.get(block as usize).unwrap_or(&EMPTY);
+        let hits = |block: &u32| !is_empty(&and(&self.lines[*block as usize], line_of(*block)));
+        if !self.live.iter().any(hits) {
+            return false;
+        }
+        self.map(|block, line| and(line, line_of(block)));
+        true
     }
 
     /// Keeps the rows that share the least number.
     pub(super) fn keep_least(&mut self, numbers: &Planes) {
-        for digit in (0..numbers.depth()).rev() {
-            self.map_if_any(|block, line| match numbers.digits(block).get(digit) {
-                Some(ones) => and_not(line, ones),
-                None => *line,
-            });
-        }
+        self.keep_extreme(numbers, and_not, 0);
     }
 
     /// Keeps the rows that share the greatest number.
     pub(super) fn keep_greatest(&mut self, numbers: &Planes) {
-        for digit in (0..numbers.depth()).rev() {
-            self.map_if_any(|block, line| match numbers.digits(block).get(digit) {
-                Some(ones) => and(line, ones),
-                None => EMPTY,
-            });
+        self.keep_extreme(numbers, and, 1);
+    }
+
+    /// Digit by digit from the greatest, keeps of each block the rows that have the preferred
+    /// digit, if any has; then the blocks that did best. `preferring` keeps those rows of a line.
+    fn keep_extreme(
+        &mut self,
+        numbers: &Planes,
+        preferring: impl Fn(&Line, &Line) -> Line,
+        preferred: u32,
+    ) {
+        // How often, weighted by digit, a block had to do without the preferred digit.
+        let mut least_loss = u32::MAX;
+        let mut kept = 0;
+        'blocks: for at in 0..self.live.len() {
+            let block = self.live[at];
+            let digits = numbers.digits(block);
+            let mut line = self.lines[block as usize];
+            // Digits that are not stored are 0.
+            let mut loss = 0;
+            if digits.is_empty() && preferred == 1 {
+                loss = numbers.greatest();
+            }
+            for (digit, ones) in digits.iter().enumerate().rev() {
+                let better = preferring(&line, ones);
+                if is_empty(&better) {
+                    loss |= 1 << digit;
+                    if loss > least_loss {
+                        continue 'blocks;
+                    }
+                } else {
+                    line = better;
+                }
+            }
+            if loss > least_loss {
+                continue;
+            }
+            if loss < least_loss {
+                (least_loss, kept) = (loss, 0);
+            }
+            self.lines[block as usize] = line;
+            self.live[kept] = block;
+            kept += 1;
         }
+        self.live.truncate(kept);
     }
 
     /// Any of the rows, each as likely as the other; `None` when there are none.
@@ -139,23 +166,6 @@ impl Candidates {
             }
         }
         None
-    }
-
-    fn map_if_any(&mut self, change: impl Fn(u32, &Line) -> Line) -> bool {
-        self.next_live.clear();
-        for &block in &self.live {
-            let line = change(block, &self.lines[block as usize]);
-            if !is_empty(&line) {
-                self.next_live.push(block);
-            }
-            self.next_lines[block as usize] = line;
-        }
-        if self.next_live.is_empty() {
-            return false;
-        }
-        std::mem::swap(&mut self.lines, &mut self.next_lines);
-        std::mem::swap(&mut self.live, &mut self.next_live);
-        true
     }
 }
 

@@ -4,10 +4,7 @@
 //! each of a few steps of quantity, the set of rows that have it. *Planes* hold the exact numbers,
 //! and settle what lies between two steps and who has least.
 
-use super::{
-    bits::{Bits, EMPTY, Planes, and, and_not, or},
-    candidates::Candidates,
-};
+use super::bits::{Bits, EMPTY, Line, Planes, and, and_not, is_empty, or};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Column {
@@ -53,37 +50,12 @@ impl Column {
         self.planes.change(row, old, new);
     }
 
-    /// Keeps the rows that have at least `need`.
-    pub(super) fn keep_at_least(&self, need: u32, candidates: &mut Candidates) {
-        if need == 0 {
-            return;
-        }
-        let nobody = Bits::default();
+    /// The rows that have at least `need`, line by line.
+    pub(super) fn at_least(&self, need: u32) -> AtLeast<'_> {
         let step = step_of(need);
-        let near = self.thresholds.get(step).unwrap_or(&nobody);
-        if quantity_of(step) == need {
-            return candidates.keep(near);
-        }
-        // Rows between this step and the next share their upper digits with `need`, so the lower
-        // ones decide.
-        let enough = self.thresholds.get(step + 1).unwrap_or(&nobody);
-        let lower = digits_below_step(need) as usize;
-        candidates.map(|block, line| {
-            let surely = and(line, enough.line(block));
-            let mut equal = and_not(&and(line, near.line(block)), &surely);
-            let mut greater = EMPTY;
-            let digits = self.planes.digits(block);
-            for digit in (0..lower.min(digits.len())).rev() {
-                let ones = and(&equal, &digits[digit]);
-                if need >> digit & 1 == 1 {
-                    equal = ones;
-                } else {
-                    greater = or(&greater, &ones);
-                    equal = and_not(&equal, &ones);
-                }
-            }
-            or(&surely, &or(&greater, &equal))
-        });
+        let exact = quantity_of(step) == need;
+        let beyond = (!exact).then(|| self.thresholds.get(step + 1));
+        AtLeast { column: self, need, near: self.thresholds.get(step), beyond }
     }
 
     /// Rows counted by what they have, for the tests to compare with what hosts say.
@@ -96,11 +68,50 @@ impl Column {
     }
 }
 
+/// See [`Column::at_least`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AtLeast<'a> {
+    column: &'a Column,
+    need: u32,
+    /// Rows at the step of `need` or above; absent when there are none.
+    near: Option<&'a Bits>,
+    /// When `need` is between two steps: rows at the upper one or above, as far as there are any.
+    beyond: Option<Option<&'a Bits>>,
+}
+
+impl AtLeast<'_> {
+    /// Those of a line's rows that have enough.
+    pub(super) fn of(&self, block: u32, line: &Line) -> Line {
+        let Some(near) = self.near else { return EMPTY };
+        let near = and(line, near.line(block));
+        let Some(beyond) = self.beyond else { return near };
+        let enough = beyond.map_or(EMPTY, |beyond| and(line, beyond.line(block)));
+        // The others share their upper digits with `need`, so the lower ones decide.
+        let mut equal = and_not(&near, &enough);
+        if is_empty(&equal) {
+            return enough;
+        }
+        let mut greater = enough;
+        let lower = digits_below_step(self.need) as usize;
+        let digits = self.column.planes.digits(block);
+        for digit in (0..lower.min(digits.len())).rev() {
+            let ones = and(&equal, &digits[digit]);
+            if self.need >> digit & 1 == 1 {
+                equal = ones;
+            } else {
+                greater = or(&greater, &ones);
+                equal = and_not(&equal, &ones);
+            }
+        }
+        or(&greater, &equal)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::candidates::Candidates, *};
 
     #[test]
     fn every_step_is_where_its_quantity_says_and_they_rise() {
@@ -126,7 +137,7 @@ mod tests {
         #[test]
         fn a_column_compares_like_its_numbers(
             quantities in prop::collection::vec((quantity(), quantity()), 1..1200),
-            need in quantity(),
+            need in quantity().prop_filter("nothing is no threshold", |need| *need > 0),
         ) {
             let (mut column, mut all) = (Column::default(), Bits::default());
             for (row, (first, then)) in quantities.iter().enumerate() {
@@ -139,15 +150,15 @@ mod tests {
                 let rows = (0..).zip(&quantities);
                 rows.filter(|(_, (_, then))| wanted(*then)).map(|(row, _)| row).collect()
             };
-            let mut candidates = Candidates::from_bits(&all);
-            column.keep_at_least(need, &mut candidates);
+            let enough = column.at_least(need);
+            let mut candidates = Candidates::new(&all, |block, line| enough.of(block, line));
             prop_assert_eq!(candidates.rows().collect::<Vec<_>>(), rows_where(&|has| has >= need));
             prop_assert_eq!(candidates.len() as usize, candidates.rows().count());
             if let Some(least) = quantities.iter().map(|(_, has)| *has).filter(|has| *has >= need).min() {
                 candidates.keep_least(&column.planes);
                 prop_assert_eq!(candidates.rows().collect::<Vec<_>>(), rows_where(&|has| has == least));
             }
-            let mut candidates = Candidates::from_bits(&all);
+            let mut candidates = Candidates::new(&all, |_, line| *line);
             let greatest = quantities.iter().map(|(_, has)| *has).max().unwrap();
             candidates.keep_greatest(&column.planes);
             prop_assert_eq!(candidates.rows().collect::<Vec<_>>(), rows_where(&|has| has == greatest));

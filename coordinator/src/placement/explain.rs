@@ -17,7 +17,7 @@ pub(super) fn explain(
     rows.sort_unstable();
     let failed: Vec<(u32, Vec<Unfit>)> =
         rows.into_iter().map(|(row, taken)| (row, index.unfit(row, request, taken))).collect();
-    let mut left = Candidates::from_bits(&index.present);
+    let mut left = Candidates::new(&index.present, |_, line| *line);
     let mut entering = left.clone();
     let mut last = Reason::NotActive;
     let mut reasons = Vec::new();

@@ -7,14 +7,43 @@ use longshore_common::{protocol::Attribute, resources::Demand};
 
 use super::{
     ClusterIndex, HostSlot, Reason, Request, Resource, SpreadOver, Strategy, Unfit,
-    bits::{Bits, and_not},
+    bits::{Bits, EMPTY, Line, Planes, and, and_not},
     candidates::Candidates,
+    column::AtLeast,
     index::quantity,
 };
 
 /// The strategies that have a say: nothing is left to choose after `random`.
 pub(super) fn effective(strategies: &[Strategy]) -> impl Iterator<Item = &Strategy> {
     strategies.iter().take_while(|strategy| **strategy != Strategy::Random)
+}
+
+/// A condition on a host.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Term<'a> {
+    In(&'a Bits),
+    NotIn(&'a Bits),
+    /// The host's number is 0.
+    None(&'a Planes),
+    AtLeast(AtLeast<'a>),
+    Never,
+}
+
+impl Term<'_> {
+    /// Those of a line's rows that meet all conditions.
+    pub(super) fn all(terms: &[Term<'_>], block: u32, line: &Line) -> Line {
+        let mut line = *line;
+        for term in terms {
+            line = match term {
+                Term::In(rows) => and(&line, rows.line(block)),
+                Term::NotIn(rows) => and_not(&line, rows.line(block)),
+                Term::None(numbers) => and_not(&line, &numbers.nonzero_line(block)),
+                Term::AtLeast(enough) => enough.of(block, &line),
+                Term::Never => EMPTY,
+            };
+        }
+        line
+    }
 }
 
 impl ClusterIndex {
@@ -34,38 +63,68 @@ impl ClusterIndex {
         if unfit.is_empty() { Ok(()) } else { Err(unfit) }
     }
 
-    /// Keeps the hosts that pass one filter.
-    pub(super) fn filter(&self, by: Reason, request: &Request<'_>, candidates: &mut Candidates) {
+    /// What one filter asks, as sets of hosts; nothing when every host passes.
+    pub(super) fn terms<'a>(
+        &'a self,
+        by: Reason,
+        request: &Request<'_>,
+        terms: &mut Vec<Term<'a>>,
+    ) {
         match by {
-            Reason::NotActive => candidates.keep(&self.active),
-            Reason::AgentDisconnected => candidates.keep(&self.connected),
+            Reason::NotActive => terms.push(Term::In(&self.active)),
+            Reason::AgentDisconnected => terms.push(Term::In(&self.connected)),
             Reason::Attribute => {
-                let nobody = Bits::default();
-                for wanted in request.required_attributes {
-                    candidates.keep(self.attributes.hosts_with(wanted).unwrap_or(&nobody));
-                }
+                let wanted = request.required_attributes.iter();
+                let mut sets = wanted.map(|wanted| self.attributes.hosts_with(wanted));
+                terms.extend(sets.by_ref().filter_map(|hosts| self.in_some(hosts)));
                 for name in spread_names(request) {
-                    let id = self.attributes.id(name);
-                    let hosts = id.map(|id| self.attributes.hosts_with_name(id));
-                    candidates.keep(hosts.unwrap_or(&nobody));
+                    terms.extend(self.in_some(self.attributes.hosts_with_name(name)));
                 }
             }
             Reason::DistinctInstance => {
-                if request.distinct_instance
-                    && let Some(group) = self.groups.get(request.group)
-                {
-                    candidates.map(|block, line| and_not(line, &group.on.nonzero_line(block)));
+                if request.distinct_instance {
+                    let group = self.groups.get(request.group);
+                    terms.extend(group.map(|group| Term::None(&group.on)));
                 }
             }
             Reason::Port => {
-                for port in &request.demand.ports {
-                    if let Some(taken) = self.ports.get(port) {
-                        candidates.drop(taken);
-                    }
-                }
+                let taken = request.demand.ports.iter().filter_map(|port| self.ports.get(port));
+                terms.extend(taken.map(Term::NotIn));
             }
-            Reason::Cpu => self.cpu.keep_at_least(request.demand.cpu.0, candidates),
-            Reason::Memory => self.memory.keep_at_least(request.demand.memory.0, candidates),
+            Reason::Cpu => {
+                let need = request.demand.cpu.0;
+                terms.extend((need > 0).then(|| Term::AtLeast(self.cpu.at_least(need))));
+            }
+            Reason::Memory => {
+                let need = request.demand.memory.0;
+                terms.extend((need > 0).then(|| Term::AtLeast(self.memory.at_least(need))));
+            }
+        }
+    }
+
+    /// Keeps the hosts that pass one filter.
+    pub(super) fn filter(&self, by: Reason, request: &Request<'_>, candidates: &mut Candidates) {
+        let mut terms = Vec::new();
+        self.terms(by, request, &mut terms);
+        candidates.map(|block, line| Term::all(&terms, block, line));
+    }
+
+    /// The hosts that pass every filter.
+    pub(super) fn fitting(&self, request: &Request<'_>) -> Candidates {
+        let mut terms = Vec::with_capacity(8);
+        for reason in Reason::ALL {
+            if !matches!(reason, Reason::NotActive | Reason::AgentDisconnected) {
+                self.terms(reason, request, &mut terms);
+            }
+        }
+        Candidates::new(&self.ready, |block, line| Term::all(&terms, block, line))
+    }
+
+    fn in_some<'a>(&self, hosts: Option<&'a Bits>) -> Option<Term<'a>> {
+        match hosts {
+            None => Some(Term::Never),
+            Some(hosts) if hosts.len() == self.present.len() => None,
+            Some(hosts) => Some(Term::In(hosts)),
         }
     }
 

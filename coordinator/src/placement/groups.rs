@@ -2,11 +2,7 @@
 
 use longshore_common::index::FastMap;
 
-use super::{
-    GroupKey,
-    attributes::{Held, ValueId},
-    bits::Planes,
-};
+use super::{GroupKey, attributes::ValueId, bits::Planes};
 
 /// A group is here as long as it has tasks.
 #[derive(Clone, Debug, Default)]
@@ -25,16 +21,29 @@ impl Groups {
         self.0.get(&key)
     }
 
-    /// Counts tasks on a host that had `before` of them.
-    pub(super) fn add(&mut self, key: GroupKey, row: u32, before: u32, n: u32, held: &[Held]) {
+    /// Counts one more task on a host that had `before` of them and has such attributes.
+    pub(super) fn add(
+        &mut self,
+        key: GroupKey,
+        row: u32,
+        before: u32,
+        values: impl Iterator<Item = ValueId>,
+    ) {
         let group = self.0.entry(key).or_default();
-        group.tasks += n;
-        group.on.change(row, before, before + n);
-        group.add_values(held, n);
+        group.tasks += 1;
+        group.on.change(row, before, before + 1);
+        group.add_values(values, 1);
     }
 
-    /// The reverse of [`Groups::add`]; `before` of which `n` go.
-    pub(super) fn subtract(&mut self, key: GroupKey, row: u32, before: u32, n: u32, held: &[Held]) {
+    /// The reverse of [`Groups::add`] for `n` of `before` tasks.
+    pub(super) fn subtract(
+        &mut self,
+        key: GroupKey,
+        row: u32,
+        before: u32,
+        n: u32,
+        values: impl Iterator<Item = ValueId>,
+    ) {
         let Some(group) = self.0.get_mut(&key) else { return };
         group.tasks -= n;
         if group.tasks == 0 {
@@ -42,14 +51,32 @@ impl Groups {
             return;
         }
         group.on.change(row, before, before - n);
-        group.subtract_values(held, n);
+        group.subtract_values(values, n);
     }
 
     /// Moves the counts of `n` tasks on one host from its old attributes to its new ones.
-    pub(super) fn change_attributes(&mut self, key: GroupKey, n: u32, old: &[Held], new: &[Held]) {
+    pub(super) fn change_values(
+        &mut self,
+        key: GroupKey,
+        n: u32,
+        old: impl Iterator<Item = ValueId>,
+        new: impl Iterator<Item = ValueId>,
+    ) {
         if let Some(group) = self.0.get_mut(&key) {
-            group.subtract_values(old, n);
             group.add_values(new, n);
+            group.subtract_values(old, n);
+        }
+    }
+
+    /// Stops counting for values of which there have become too many.
+    pub(super) fn forget(&mut self, values: &[ValueId]) {
+        if values.is_empty() {
+            return;
+        }
+        for group in self.0.values_mut() {
+            for value in values {
+                group.by_value.remove(value);
+            }
         }
     }
 
@@ -64,14 +91,14 @@ impl Group {
         self.by_value.get(&value).copied().unwrap_or(0)
     }
 
-    fn add_values(&mut self, held: &[Held], n: u32) {
-        for value in held.iter().filter_map(|held| held.value) {
+    fn add_values(&mut self, values: impl Iterator<Item = ValueId>, n: u32) {
+        for value in values {
             *self.by_value.entry(value).or_default() += n;
         }
     }
 
-    fn subtract_values(&mut self, held: &[Held], n: u32) {
-        for value in held.iter().filter_map(|held| held.value) {
+    fn subtract_values(&mut self, values: impl Iterator<Item = ValueId>, n: u32) {
+        for value in values {
             if let Some(count) = self.by_value.get_mut(&value) {
                 *count -= n;
                 if *count == 0 {

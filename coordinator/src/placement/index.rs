@@ -12,7 +12,7 @@ use longshore_common::{
 
 use super::{
     GroupKey, HostSlot, Resource,
-    attributes::{Attributes, Held, NameId, ValueId},
+    attributes::{Attributes, Held},
     bits::Bits,
     column::Column,
     groups::Groups,
@@ -28,6 +28,8 @@ pub struct ClusterIndex {
     pub(super) present: Bits,
     pub(super) active: Bits,
     pub(super) connected: Bits,
+    /// Active and connected.
+    pub(super) ready: Bits,
     pub(super) attributes: Attributes,
     /// Hosts on which the port is reserved or in use.
     pub(super) ports: FastMap<HostPort, Bits>,
@@ -69,8 +71,7 @@ pub(super) struct Host {
     pub(super) remaining: Remaining,
     /// Of tasks, sorted; twice when two tasks hold it.
     used_ports: Vec<HostPort>,
-    /// Sorted.
-    pub(super) attributes: Box<[Held]>,
+    pub(super) attributes: Held,
     /// Tasks by group, sorted, no zeros.
     pub(super) groups: Vec<(GroupKey, u32)>,
 }
@@ -94,12 +95,14 @@ impl ClusterIndex {
         let row = self.free_rows.pop().unwrap_or(self.hosts.len() as u32);
         let before = self.rows.insert(slot, row);
         assert!(before.is_none(), "{slot:?} is in the cluster already");
+        let (attributes, uncounted) = self.attributes.add(row, offer.attributes);
+        self.groups.forget(&uncounted);
         let host = Host {
             slot,
             capacity: Capacity::default(),
             remaining: Remaining::default(),
             used_ports: Vec::new(),
-            attributes: self.attributes.add(row, offer.attributes),
+            attributes,
             groups: Vec::new(),
         };
         if row as usize == self.hosts.len() {
@@ -122,27 +125,30 @@ impl ClusterIndex {
             self.free_port(port, row);
         }
         for (group, tasks) in host.groups {
-            self.groups.subtract(group, row, tasks, tasks, &host.attributes);
+            let values = self.attributes.counted(&host.attributes);
+            self.groups.subtract(group, row, tasks, tasks, values);
         }
-        self.attributes.remove(row, &host.attributes, &[]);
+        self.attributes.remove(row, &host.attributes, &Held::default());
         self.present.remove(row);
         self.active.remove(row);
         self.connected.remove(row);
+        self.ready.remove(row);
         self.free_rows.push(row);
     }
 
     pub fn set_attributes(&mut self, slot: HostSlot, attributes: &[Attribute]) {
         let row = self.row(slot);
         // Entered before the old ones go, so that a name or value in both keeps its id.
-        let new = self.attributes.add(row, attributes);
+        let (new, uncounted) = self.attributes.add(row, attributes);
+        self.groups.forget(&uncounted);
         let old = std::mem::replace(&mut self.host_mut(row).attributes, new);
         let host = self.hosts[row as usize].as_ref().expect("the row is in use");
-        let gone: Vec<Held> = missing_in(&old, &host.attributes);
-        let come: Vec<Held> = missing_in(&host.attributes, &old);
+        let new = &host.attributes;
         for &(group, tasks) in &host.groups {
-            self.groups.change_attributes(group, tasks, &gone, &come);
+            let (old, new) = (self.attributes.counted(&old), self.attributes.counted(new));
+            self.groups.change_values(group, tasks, old, new);
         }
-        self.attributes.remove(row, &gone, &host.attributes);
+        self.attributes.remove(row, &old, new);
     }
 
     /// What tasks hold stays reserved, be it more than the host now has.
@@ -160,6 +166,7 @@ impl ClusterIndex {
         let row = self.row(slot);
         self.active.set(row, eligibility.active);
         self.connected.set(row, eligibility.connected);
+        self.ready.set(row, eligibility.active && eligibility.connected);
     }
 
     /// Takes what one task of `group` needs, whether or not it fits.
@@ -177,7 +184,7 @@ impl ClusterIndex {
                 0
             }
         };
-        self.groups.add(group, row, before, 1, &host.attributes);
+        self.groups.add(group, row, before, self.attributes.counted(&host.attributes));
         if !demand.ports.is_empty() {
             host.used_ports.extend_from_slice(&demand.ports);
             host.used_ports.sort_unstable();
@@ -197,7 +204,8 @@ impl ClusterIndex {
         if before == 1 {
             host.groups.remove(at);
         }
-        self.groups.subtract(group, row, before, 1, &host.attributes);
+        let values = self.attributes.counted(&host.attributes);
+        self.groups.subtract(group, row, before, 1, values);
         if !demand.ports.is_empty() {
             for port in &demand.ports {
                 if let Ok(at) = host.used_ports.binary_search(port) {
@@ -272,14 +280,6 @@ impl ClusterIndex {
                 self.ports.remove(&port);
             }
         }
-    }
-}
-
-impl Host {
-    /// The host's value of an attribute, if it has the attribute with one.
-    pub(super) fn value_of(&self, name: NameId) -> Option<ValueId> {
-        let at = self.attributes.partition_point(|held| held.name < name);
-        self.attributes.get(at).filter(|held| held.name == name).and_then(|held| held.value)
     }
 }
 

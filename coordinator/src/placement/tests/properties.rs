@@ -1,6 +1,6 @@
 //! Any history of a cluster, any requests: the index agrees with the reference all along.
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{cell::Cell, collections::BTreeSet, ops::Range};
 
 use longshore_common::{
     protocol::Attribute,
@@ -53,14 +53,25 @@ struct Asked {
 
 const NAMES: [&str; 3] = [AVAILABILITY_ZONE, "rack", "ssd"];
 
-fn attribute() -> impl Strategy<Value = Attribute> {
-    let value = prop_oneof![1 => Just(None), 6 => "[a-c]".prop_map(Some)];
+/// How many values an attribute has in these tests.
+#[derive(Clone, Copy)]
+enum Values {
+    Few,
+    Many,
+}
+
+fn attribute(values: Values) -> impl Strategy<Value = Attribute> {
+    let value = match values {
+        Values::Few => 0..3_u32,
+        Values::Many => 0..2000,
+    };
+    let value = prop_oneof![1 => Just(None), 6 => value.prop_map(|n| Some(n.to_string()))];
     (prop::sample::select(&NAMES[..]), value)
         .prop_map(|(name, value)| Attribute { name: name.to_owned(), value })
 }
 
-fn attributes() -> impl Strategy<Value = Vec<Attribute>> {
-    prop::collection::vec(attribute(), 0..4).prop_map(|mut attributes| {
+fn attributes(values: Values) -> impl Strategy<Value = Vec<Attribute>> {
+    prop::collection::vec(attribute(values), 0..4).prop_map(|mut attributes| {
         attributes.sort();
         attributes.dedup_by(|a, b| a.name == b.name);
         attributes
@@ -99,8 +110,8 @@ fn eligibility() -> impl Strategy<Value = Eligibility> {
         .prop_map(|(active, connected)| Eligibility { active, connected })
 }
 
-fn offer() -> impl Strategy<Value = Offer> {
-    (capacity(), attributes(), eligibility())
+fn offer(values: Values) -> impl Strategy<Value = Offer> {
+    (capacity(), attributes(values), eligibility())
         .prop_map(|(capacity, attributes, eligibility)| Offer { capacity, attributes, eligibility })
 }
 
@@ -115,9 +126,9 @@ fn placing() -> impl Strategy<Value = Placing> {
     ]
 }
 
-fn asked() -> impl Strategy<Value = Asked> {
+fn asked(values: Values) -> impl Strategy<Value = Asked> {
     let required =
-        prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(attribute(), 1..3)];
+        prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(attribute(values), 1..3)];
     let limits = (demand(), required, prop::bool::weighted(0.1));
     let choice = (prop::collection::vec(placing(), 0..4), 0u32..4, 1u32..32);
     (limits, choice, any::<u64>(), prop::bool::weighted(0.8)).prop_map(
@@ -127,18 +138,29 @@ fn asked() -> impl Strategy<Value = Asked> {
     )
 }
 
-fn op(slots: u32) -> impl Strategy<Value = Op> {
+fn op(slots: u32, values: Values) -> impl Strategy<Value = Op> {
     prop_oneof![
-        4 => (0..slots, offer()).prop_map(|(slot, offer)| Op::Insert(slot, offer)),
+        4 => (0..slots, offer(values)).prop_map(|(slot, offer)| Op::Insert(slot, offer)),
         1 => (0..slots).prop_map(Op::Remove),
-        1 => (0..slots, attributes()).prop_map(|(slot, given)| Op::SetAttributes(slot, given)),
+        1 => (0..slots, attributes(values)).prop_map(|(slot, given)| Op::SetAttributes(slot, given)),
         1 => (0..slots, capacity()).prop_map(|(slot, capacity)| Op::SetCapacity(slot, capacity)),
         1 => (0..slots, eligibility()).prop_map(|(slot, given)| Op::SetEligibility(slot, given)),
-        6 => asked().prop_map(Op::Place),
-        2 => (0..slots, demand(), prop::collection::vec(attribute(), 0..2))
+        6 => asked(values).prop_map(Op::Place),
+        2 => (0..slots, demand(), prop::collection::vec(attribute(values), 0..2))
             .prop_map(|(slot, demand, required)| Op::Start(slot, demand, required)),
         6 => (0..slots, any::<usize>()).prop_map(|(slot, task)| Op::Release(slot, task)),
     ]
+}
+
+/// Hosts to begin with, and what happens then on so many slots.
+fn history(
+    hosts: Range<usize>,
+    slots: u32,
+    ops: Range<usize>,
+    values: Values,
+) -> impl Strategy<Value = (Vec<Offer>, Vec<Op>)> {
+    let hosts = prop::collection::vec(offer(values), hosts);
+    (hosts, prop::collection::vec(op(slots, values), ops))
 }
 
 #[derive(Default)]
@@ -278,6 +300,8 @@ impl Both {
         assert_eq!(set(&index.present), rows(&|_| true));
         assert_eq!(set(&index.active), rows(&|host| host.eligibility.active));
         assert_eq!(set(&index.connected), rows(&|host| host.eligibility.connected));
+        let ready = Eligibility { active: true, connected: true };
+        assert_eq!(set(&index.ready), rows(&|host| host.eligibility == ready));
         for (slot, host) in hosts {
             let remaining = index.remaining(*slot).unwrap();
             assert_eq!(remaining.cpu, host.left(Resource::Cpu));
@@ -327,7 +351,12 @@ impl Both {
             }
             let mut counted = 0;
             for name in &names {
-                for (value, on) in index.attributes.values(index.attributes.id(name).unwrap()) {
+                let name = index.attributes.id(name).unwrap();
+                for (value, on) in index.attributes.values(name) {
+                    if !index.attributes.is_counted(name) {
+                        assert_eq!(group.on_value(value), 0);
+                        continue;
+                    }
                     let on = set(on);
                     let there = |slot| on.contains(&index.row_of(slot).unwrap());
                     let hosts = hosts.iter().filter(|(slot, _)| there(**slot));
@@ -352,7 +381,7 @@ fn config(cases: u32) -> Config {
 #[test]
 fn every_choice_is_one_that_looking_at_every_host_would_make() {
     let placed = Cell::new(0);
-    let histories = (prop::collection::vec(offer(), 0..20), prop::collection::vec(op(24), 1..60));
+    let histories = history(0..20, 24, 1..60, Values::Few);
     let mut runner = TestRunner::new(config(1600));
     let outcome = runner.run(&histories, |(offers, ops)| {
         let mut both = Both::default();
@@ -374,9 +403,8 @@ fn every_choice_is_one_that_looking_at_every_host_would_make() {
 
 #[test]
 fn clusters_of_more_hosts_than_a_line_has_are_placed_alike() {
-    let histories =
-        (prop::collection::vec(offer(), 500..1300), prop::collection::vec(op(1400), 1..15));
-    let mut runner = TestRunner::new(config(4));
+    let histories = history(500..1300, 1400, 1..15, Values::Many);
+    let mut runner = TestRunner::new(config(6));
     let outcome = runner.run(&histories, |(offers, ops)| {
         let mut both = Both::default();
         for (slot, offer) in (0..).zip(&offers) {
