@@ -10,5 +10,7 @@ mod definition;
 mod tasks;
 #[path = "docker/capacity.rs"]
 mod capacity;
+#[path = "docker/strangers.rs"]
+mod strangers;
 #[path = "docker/faults.rs"]
 mod faults;
