@@ -14,3 +14,7 @@ mod capacity;
 mod strangers;
 #[path = "docker/faults.rs"]
 mod faults;
+#[path = "docker/old_journal.rs"]
+mod old_journal;
+#[path = "docker/service_manager.rs"]
+mod service_manager;

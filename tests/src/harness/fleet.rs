@@ -45,6 +45,7 @@ pub struct FleetSettings {
     pub live_restore: bool,
     pub coordinator_arguments: Vec<String>,
     pub agent_arguments: Vec<String>,
+    pub agent_environment: Vec<(String, String)>,
 }
 
 impl Default for FleetSettings {
@@ -57,6 +58,7 @@ impl Default for FleetSettings {
             live_restore: false,
             coordinator_arguments: Vec::new(),
             agent_arguments: Vec::new(),
+            agent_environment: Vec::new(),
         }
     }
 }
@@ -229,12 +231,14 @@ impl Fleet {
             "--log-format=json".to_owned(),
         ];
         arguments.extend(self.settings.agent_arguments.iter().cloned());
+        // The image is made here: there is no registry to ask for a newer one.
+        let mut environment = vec![("ECS_IMAGE_PULL_BEHAVIOR".into(), "prefer-cached".into())];
+        environment.extend(self.settings.agent_environment.iter().cloned());
         let launch = Launch {
             name: "agent".to_owned(),
             program: binary(binaries::AGENT)?,
             arguments,
-            // The image is made here: there is no registry to ask for a newer one.
-            environment: vec![("ECS_IMAGE_PULL_BEHAVIOR".into(), "prefer-cached".into())],
+            environment,
             host: Some(&on.network),
             folder: &on.folder,
             notifies: true,
