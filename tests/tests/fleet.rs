@@ -1,6 +1,7 @@
 //! The agent's and the coordinator's side of a fleet together, over loopback sockets: who may join,
 //! who may order, and what a poll finds.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+#![allow(clippy::print_stdout, reason = "campaigns are told by their counts")]
 
 #[path = "fleet/setting.rs"]
 mod setting;
