@@ -26,12 +26,13 @@ pub(crate) mod attributes;
 pub(crate) mod tags;
 pub(crate) mod account_settings;
 pub(crate) mod discover;
+pub(crate) mod fleet;
 #[cfg(test)]
 pub(crate) mod test_backend;
 
 use std::sync::Arc;
 
-use longshore_common::{arn::Identity, clock::Clock};
+use longshore_common::{arn::Identity, clock::Clock, join_token::CaHash};
 
 use crate::{
     api::{
@@ -56,6 +57,9 @@ pub(crate) struct Api {
     pub(crate) driver: Handle,
     /// Where this API is reached from outside: an URL.
     pub(crate) endpoint: Arc<str>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// What a join token pins.
+    pub(crate) ca: CaHash,
 }
 
 impl Api {
@@ -81,6 +85,8 @@ pub struct Backend {
     pub driver: Handle,
     /// The URL at which this API is reached from outside.
     pub endpoint: String,
+    /// What join tokens pin.
+    pub ca: CaHash,
 }
 
 /// Everything behind the listener of the API, shared by all its connections.
@@ -88,6 +94,7 @@ pub struct Edge {
     identity: Arc<Identity>,
     driver: Handle,
     endpoint: Arc<str>,
+    ca: CaHash,
     verifier: Verifier,
     router: Router,
     clock: Arc<dyn Clock>,
@@ -107,7 +114,7 @@ impl Edge {
     }
 
     fn with_operations(
-        Backend { identity, driver, endpoint }: Backend,
+        Backend { identity, driver, endpoint, ca }: Backend,
         root: &Credentials,
         clock: Arc<dyn Clock>,
         health: Health,
@@ -121,6 +128,7 @@ impl Edge {
             identity: Arc::new(identity),
             driver,
             endpoint: endpoint.into(),
+            ca,
             router: Router::new(ecs, longshore),
             clock,
             health,
@@ -171,5 +179,10 @@ fn ecs() -> Vec<Operation> {
 
 /// The operations of `Longshore_2026`.
 fn longshore() -> Vec<Operation> {
-    Vec::new()
+    vec![
+        Operation::new("CreateJoinToken", fleet::create_join_token),
+        Operation::new("ListJoinTokens", fleet::list_join_tokens),
+        Operation::new("RevokeJoinToken", fleet::revoke_join_token),
+        Operation::new("Recover", fleet::recover),
+    ]
 }

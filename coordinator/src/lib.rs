@@ -11,6 +11,8 @@ pub mod pki;
 pub mod driver;
 pub mod journal;
 pub mod fleet;
-#[allow(dead_code, reason = "until every resource and subcommand uses all of it")]
 pub mod api;
 pub mod client;
+pub mod settings;
+pub mod serve;
+pub mod subcommands;

@@ -17,3 +17,6 @@ pub use decide::{Answer, Decision, decide};
 pub use event::Event;
 pub use rejection::Rejection;
 pub use state::State;
+
+#[cfg(test)]
+mod tests;

@@ -120,6 +120,8 @@ impl Edge {
             identity: self.identity.clone(),
             driver: self.driver.clone(),
             endpoint: self.endpoint.clone(),
+            clock: self.clock.clone(),
+            ca: self.ca,
         };
         if wire == Wire::Query {
             let (operation, answer) = query.answer(&api, body, request_id);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use longshore_common::{
     arn::Identity,
     clock::{SteppedClock, Timestamp},
+    join_token::CaHash,
 };
 
 use super::{Api, Backend, Caller};
@@ -22,13 +23,14 @@ pub(crate) fn empty(identity: Identity) -> Backend {
         next << 64
     });
     let (driver, _) = driver::start(disk.recover(), disk.journal(), SteppedClock::at(NOW), entropy);
-    Backend { identity, driver, endpoint: "http://coordinator.test:8420/".to_owned() }
+    let endpoint = "http://coordinator.test:8420/".to_owned();
+    Backend { identity, driver, endpoint, ca: CaHash([7; 32]) }
 }
 
 /// What a handler of the root user works with.
 pub(crate) fn api() -> Api {
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
-    let Backend { identity, driver, endpoint } = empty(identity);
+    let Backend { identity, driver, endpoint, ca } = empty(identity);
     let caller = Caller {
         arn: identity.root(),
         user_id: identity.account.clone(),
@@ -39,5 +41,7 @@ pub(crate) fn api() -> Api {
         caller: Arc::new(caller),
         driver,
         endpoint: endpoint.into(),
+        clock: SteppedClock::at(NOW),
+        ca,
     }
 }

@@ -1,0 +1,146 @@
+//! `Longshore_2026`: what ECS's API cannot say of the fleet. Join tokens, and going on from an
+//! older journal. The coordinator's subcommands are its clients.
+
+use std::time::Duration;
+
+use longshore_common::clock::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Api, error::ApiError};
+use crate::{
+    fleet::join::make_token,
+    state_machine::{Command, state::JoinTokenState},
+};
+
+/// Shortest and longest life of a join token.
+const TTL_SECONDS: std::ops::RangeInclusive<u64> = 1..=365 * 24 * 3600;
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateJoinToken {
+    /// The only cluster that hosts with this token may be in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<String>,
+    pub(crate) ttl_seconds: u64,
+    /// Absent: any number of hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uses: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreatedJoinToken {
+    /// With its secret; never shown again.
+    pub(crate) token: String,
+    pub(crate) join_token: JoinTokenView,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JoinTokenView {
+    pub(crate) id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cluster: Option<String>,
+    /// Epoch seconds.
+    pub(crate) expires_at: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uses_left: Option<u32>,
+    /// `ACTIVE`, `USED_UP`, `EXPIRED` or `REVOKED`.
+    pub(crate) status: String,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Nothing {}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct JoinTokens {
+    pub(crate) join_tokens: Vec<JoinTokenView>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct RevokeJoinToken {
+    pub(crate) id: String,
+}
+
+pub(crate) async fn create_join_token(
+    api: &Api,
+    input: CreateJoinToken,
+) -> Result<CreatedJoinToken, ApiError> {
+    if !TTL_SECONDS.contains(&input.ttl_seconds) {
+        return Err(ApiError::invalid_parameter(format!(
+            "ttlSeconds must be from {} to {}",
+            TTL_SECONDS.start(),
+            TTL_SECONDS.end()
+        )));
+    }
+    if input.uses == Some(0) {
+        return Err(ApiError::invalid_parameter("uses must be 1 or more; leave it out for any"));
+    }
+    let cluster = match input.cluster.as_deref().map(str::parse).transpose() {
+        Ok(cluster) => cluster,
+        Err(error) => return Err(ApiError::invalid_parameter(format!("cluster: {error}"))),
+    };
+    let now = api.clock.wall();
+    let expires_at = now.saturating_add(Duration::from_secs(input.ttl_seconds));
+    let made = make_token(api.ca, cluster, expires_at, input.uses)
+        .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
+    let state = JoinTokenState { token: made.kept.clone(), revoked: false };
+    api.submit(Command::CreateJoinToken(made.kept), |_, _| ()).await?;
+    tracing::info!(token = %state.token.id, "join token made");
+    Ok(CreatedJoinToken { token: made.word.expose_text(), join_token: view(&state, now) })
+}
+
+pub(crate) async fn list_join_tokens(api: &Api, _: Nothing) -> Result<JoinTokens, ApiError> {
+    let now = api.clock.wall();
+    let view_all = |state: &crate::state_machine::State| {
+        state.join_tokens().iter().map(|token| view(token, now)).collect()
+    };
+    Ok(JoinTokens { join_tokens: api.read(view_all).await? })
+}
+
+pub(crate) async fn revoke_join_token(
+    api: &Api,
+    input: RevokeJoinToken,
+) -> Result<Nothing, ApiError> {
+    let id = input.id.clone();
+    api.submit(Command::RevokeJoinToken { id: input.id }, |_, _| ()).await?;
+    tracing::info!(token = %id, "join token revoked");
+    Ok(Nothing {})
+}
+
+/// Refused unless an agent has proved that the journal went back: otherwise there is nothing to
+/// recover from, and a new epoch would only hide a mistake.
+pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Nothing, ApiError> {
+    if api.driver.went_back().borrow().is_none() {
+        return Err(ApiError::invalid_parameter(
+            "No host has seen more than this coordinator's journal holds: there is nothing to recover from.",
+        ));
+    }
+    let mut incarnation = [0; 8];
+    getrandom::fill(&mut incarnation)
+        .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
+    let recovered = api.driver.recover(u64::from_ne_bytes(incarnation)).await;
+    recovered.map_err(|refused| ApiError::server(refused.to_string()))?;
+    Ok(Nothing {})
+}
+
+fn view(state: &JoinTokenState, now: Timestamp) -> JoinTokenView {
+    let token = &state.token;
+    let status = if state.revoked {
+        "REVOKED"
+    } else if token.expires_at <= now {
+        "EXPIRED"
+    } else if token.uses_left == Some(0) {
+        "USED_UP"
+    } else {
+        "ACTIVE"
+    };
+    JoinTokenView {
+        id: token.id.clone(),
+        cluster: token.cluster.as_ref().map(|name| name.as_str().to_owned()),
+        expires_at: token.expires_at.as_epoch_seconds(),
+        uses_left: token.uses_left,
+        status: status.to_owned(),
+    }
+}

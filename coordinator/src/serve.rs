@@ -1,0 +1,211 @@
+//! The coordinator's life: what starts after what, what it says meanwhile, and how it ends.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use longshore_common::{
+    arn::Identity,
+    clock::{Clock, SystemClock},
+    id::FleetId,
+};
+use sd_notify::NotifyState;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{
+        Backend, Edge, credentials,
+        health::{Health, Metrics},
+        server,
+    },
+    driver::{self, Handle},
+    fleet::{
+        client::{HttpClient, TlsConnect},
+        join::{self, Admission},
+        poller,
+    },
+    journal::{recovery, sqlite::SqliteJournal},
+    pki::{Authority, OwnCertificate},
+    settings::Settings,
+    state_machine::{Command, State},
+};
+
+/// How often the state machine is told that time has passed; also what the watchdog waits for.
+const TICK: Duration = Duration::from_secs(5);
+/// How long pollers and connections may take to end.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT, or until the journal fails.
+pub async fn serve(settings: Settings) -> Result<()> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    make_data_dir(&settings.data_dir)?;
+    // Bound before anything is written, so that a port in use changes nothing.
+    let api_listener = bind("API", settings.listen, "--listen").await?;
+    let join_listener = bind("joining", settings.join_listen, "--join-listen").await?;
+
+    let (state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
+    let (root, _) = credentials::load_or_create_root(&settings.data_dir)?;
+    let authority = Arc::new(Authority::open(&settings.data_dir, fleet, clock.wall())?);
+    let (handle, failed) = driver::start(state, journal, clock.clone(), Box::new(system_entropy));
+    let incarnation = system_entropy() as u64;
+    handle.submit_always(Command::StartEpoch { incarnation }, |_, _| ()).await?;
+
+    let shutdown = CancellationToken::new();
+    let own_certificate = OwnCertificate::issue(authority.clone(), clock.wall())?;
+    let presented = own_certificate.presented();
+    let connect = TlsConnect::new(clock.clone(), &presented, &authority.trust()?)?;
+    let agents = Arc::new(HttpClient::new(connect));
+    let identity = settings.identity.clone();
+    let admission = Admission::new(handle.clone(), Arc::new(identity.clone()));
+    let health = Health::starting("it is starting");
+    let edge = edge(&settings, &handle, &root, &authority, &clock, &health)?;
+
+    let mut parts = tokio::task::JoinSet::new();
+    parts.spawn(own_certificate.keep_renewed(clock.clone(), shutdown.clone()));
+    parts.spawn(poller::run(handle.clone(), agents, fleet, identity, shutdown.clone()));
+    parts.spawn({
+        let (clock, shutdown) = (clock.clone(), shutdown.clone());
+        async move {
+            let served =
+                join::serve(join_listener, authority, &presented, admission, clock, shutdown).await;
+            if let Err(error) = served {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the joining port cannot be served");
+            }
+        }
+    });
+    parts.spawn(server::serve(Arc::new(edge), api_listener, shutdown.clone()));
+    parts.spawn(keep_time(handle.clone(), shutdown.clone()));
+    health.set_ready();
+    tracing::info!(
+        api = %settings.listen, joining = %settings.join_listen, fleet = %fleet,
+        "the coordinator is ready"
+    );
+    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+
+    let journal_failed = until_told_to_stop(failed).await?;
+    health.set_not_ready("it is stopping");
+    notify(&[NotifyState::Stopping]);
+    shutdown.cancel();
+    if journal_failed {
+        bail!(
+            "the journal failed; see the log above. Nothing was acknowledged that it does not hold"
+        );
+    }
+    let ended = async { while parts.join_next().await.is_some() {} };
+    if tokio::time::timeout(SHUTDOWN_GRACE, ended).await.is_err() {
+        tracing::warn!("some connections did not end in time and are cut off");
+    }
+    tracing::info!("the coordinator has stopped; tasks go on running on their hosts");
+    Ok(())
+}
+
+fn edge(
+    settings: &Settings,
+    handle: &Handle,
+    root: &credentials::Credentials,
+    authority: &Authority,
+    clock: &Arc<dyn Clock>,
+    health: &Health,
+) -> Result<Edge> {
+    let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+    let endpoint = format!("http://{}:{}/", settings.advertise, settings.listen.port());
+    let backend = Backend {
+        identity: Identity::clone(&settings.identity),
+        driver: handle.clone(),
+        endpoint,
+        ca: authority.hash(),
+    };
+    Ok(Edge::new(backend, root, clock.clone(), health.clone(), metrics))
+}
+
+/// Root's eyes only: it holds keys.
+fn make_data_dir(path: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)))
+        .with_context(|| {
+            format!(
+                "cannot make the data directory {}; name another with --data-dir",
+                path.display()
+            )
+        })
+}
+
+async fn bind(what: &str, address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address} for the {what} port; is it in use? {flag} names another"
+        )
+    })
+}
+
+fn open_journal(
+    directory: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<(State, SqliteJournal, FleetId)> {
+    let began = clock.monotonic();
+    let journal = SqliteJournal::open(directory, FleetId::new(system_entropy()))?;
+    let fleet = journal.fleet()?;
+    let (state, found) = recovery::recover(&journal)?;
+    tracing::info!(
+        path = %journal.path().display(),
+        rows = found.rows, batches = found.batches, events = found.events,
+        hosts = state.hosts_len(), tasks = state.tasks_len(),
+        took_ms = clock.monotonic().since(began).as_millis() as u64,
+        "the journal is read"
+    );
+    Ok((state, journal, fleet))
+}
+
+fn system_entropy() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has random bytes once it has booted");
+    u128::from_ne_bytes(bytes)
+}
+
+/// Lets due things expire. The watchdog is fed only when the journal has taken the word, so that a
+/// stuck driver or disk is noticed.
+async fn keep_time(handle: Handle, shutdown: CancellationToken) {
+    let watched = sd_notify::watchdog_enabled().map(|limit| limit / 3);
+    let mut interval = tokio::time::interval(watched.map_or(TICK, |third| third.min(TICK)));
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        if handle.submit_always(Command::Tick, |_, _| ()).await.is_ok() && watched.is_some() {
+            notify(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
+/// Returns whether the journal failed.
+async fn until_told_to_stop(mut failed: watch::Receiver<bool>) -> Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
+        _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
+        _ = failed.wait_for(|failed| *failed) => return Ok(true),
+    }
+    Ok(false)
+}
+
+/// Without systemd there is nobody to tell.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd could not be told");
+    }
+}

@@ -1,0 +1,260 @@
+//! The coordinator's settings and command line: file < `LONGSHORE_*` < flags.
+//!
+//! Never: a key that is read and not used, or a bad value replaced by a default.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use longshore_common::{arn::Identity, telemetry::LogFormat};
+use serde::Deserialize;
+
+/// Read when it exists and no other is named.
+const DEFAULT_FILE: &str = "/etc/longshore/coordinator.toml";
+/// Digits of an account id.
+const ACCOUNT_DIGITS: usize = 12;
+
+/// Amazon ECS on your own hosts: keeps the clusters' state, places tasks, polls the agents.
+#[derive(Debug, Parser)]
+#[command(name = "longshore-coordinator", version)]
+pub struct CommandLine {
+    #[command(flatten)]
+    pub options: Options,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What may stand in the file, the environment and on the command line.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// A TOML file with these settings, named as the flags with `_` for `-`
+    /// [default: /etc/longshore/coordinator.toml, when it exists]
+    #[arg(long, global = true, env = "LONGSHORE_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+    /// Where the journal, the CA and the root key are kept [default: /var/lib/longshore/coordinator]
+    #[arg(long, global = true, env = "LONGSHORE_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the API listens [default: 0.0.0.0:8420]
+    #[arg(long, global = true, env = "LONGSHORE_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where agents join [default: 0.0.0.0:8421]
+    #[arg(long, global = true, env = "LONGSHORE_JOIN_LISTEN", value_name = "ADDRESS:PORT")]
+    join_listen: Option<SocketAddr>,
+    /// The address or name that agents and DiscoverPollEndpoint are told [default: the machine's
+    /// host name]
+    #[arg(long, global = true, env = "LONGSHORE_ADVERTISE", value_name = "HOST")]
+    advertise: Option<String>,
+    /// Of every ARN, and of the signatures that are accepted [default: us-east-1]
+    #[arg(long, global = true, env = "LONGSHORE_REGION")]
+    region: Option<String>,
+    /// Of every ARN: twelve digits [default: 000000000000]
+    #[arg(long, global = true, env = "LONGSHORE_ACCOUNT")]
+    account: Option<String>,
+    /// What to log: `error`, `warn`, `info`, `debug` or a filter of the tracing crate [default: info]
+    #[arg(long, global = true, env = "LONGSHORE_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// `text` or `json` [default: text]
+    #[arg(long, global = true, env = "LONGSHORE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the coordinator (what happens without a subcommand too)
+    Serve,
+    /// Make, list or revoke the tokens with which hosts join
+    #[command(subcommand)]
+    JoinToken(JoinTokenCommand),
+    /// Go on from a journal that is older than what the hosts have seen, such as a restored backup
+    ///
+    /// The running coordinator raises an alarm and gives no orders when a host proves that the
+    /// journal went back. If a newer journal exists, stop the coordinator and restore that one
+    /// instead. With `recover`, hosts obey this journal again, and tasks that they run and it does
+    /// not know are taken back from them; nothing is stopped. What was acknowledged after the
+    /// backup and left no trace on a host is lost.
+    Recover,
+    /// Copy the journal as of now to a new file, while the coordinator may be running
+    Backup {
+        /// The copy; put it as journal.db into an empty data directory to restore it
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Read the whole journal and say whether it is intact
+    Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JoinTokenCommand {
+    /// Print a new token; it is shown this once
+    Create {
+        /// The only cluster that hosts with this token may be in
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+        /// How long it can be used: 30m, 12h, 7d
+        #[arg(long, value_parser = duration, default_value = "1h", value_name = "TIME")]
+        ttl: Duration,
+        /// How many hosts can join with it [default: any number]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        uses: Option<u32>,
+    },
+    /// List the tokens, without their secrets
+    List,
+    /// Make a token useless at once
+    Revoke {
+        /// As `list` shows it
+        id: String,
+    },
+}
+
+/// What `serve` and the subcommands go by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub join_listen: SocketAddr,
+    pub advertise: String,
+    pub identity: Identity,
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+/// Why the settings cannot be used. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("cannot read the settings")]
+    Unreadable(#[source] std::io::Error),
+    #[error("{path} is not understood: {error}", path = .0.display(), error = .1.message())]
+    Malformed(PathBuf, Box<toml::de::Error>),
+    #[error("`{0}` is not an account: it has {ACCOUNT_DIGITS} digits")]
+    BadAccount(String),
+    #[error("`{0}` is not a region: it has lower-case letters, digits and hyphens")]
+    BadRegion(String),
+}
+
+impl Options {
+    /// Puts the file beneath what the command line and the environment gave.
+    pub fn settings(self) -> Result<Settings, SettingsError> {
+        let file = self.file()?;
+        let account = self.account.or(file.account).unwrap_or_else(|| "0".repeat(ACCOUNT_DIGITS));
+        if account.len() != ACCOUNT_DIGITS || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(SettingsError::BadAccount(account));
+        }
+        let region = self.region.or(file.region).unwrap_or_else(|| "us-east-1".to_owned());
+        let in_regions = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if region.is_empty() || !region.bytes().all(in_regions) {
+            return Err(SettingsError::BadRegion(region));
+        }
+        let every_address = |port| SocketAddr::from(([0, 0, 0, 0], port));
+        Ok(Settings {
+            data_dir: self
+                .data_dir
+                .or(file.data_dir)
+                .unwrap_or_else(|| "/var/lib/longshore/coordinator".into()),
+            listen: self.listen.or(file.listen).unwrap_or(every_address(8420)),
+            join_listen: self.join_listen.or(file.join_listen).unwrap_or(every_address(8421)),
+            advertise: self.advertise.or(file.advertise).unwrap_or_else(host_name),
+            identity: Identity { region, account },
+            log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: self.log_format.or(file.log_format).unwrap_or_default(),
+        })
+    }
+
+    fn file(&self) -> Result<Options, SettingsError> {
+        let (path, must_exist) = match &self.config {
+            Some(path) => (path.clone(), true),
+            None => (DEFAULT_FILE.into(), false),
+        };
+        let text = match fs_err::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
+                return Ok(Options::default());
+            }
+            Err(error) => return Err(SettingsError::Unreadable(error)),
+        };
+        toml::from_str(&text).map_err(|error| SettingsError::Malformed(path, Box::new(error)))
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// A number with `s`, `m`, `h` or `d`.
+fn duration(text: &str) -> Result<Duration, NotADuration> {
+    let (number, seconds) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3600),
+        Some((at, 'd')) => (&text[..at], 24 * 3600),
+        _ => return Err(NotADuration),
+    };
+    let number: u64 = number.parse().map_err(|_| NotADuration)?;
+    match number.checked_mul(seconds) {
+        Some(seconds) if seconds > 0 => Ok(Duration::from_secs(seconds)),
+        _ => Err(NotADuration),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct NotADuration;
+
+impl std::error::Error for NotADuration {}
+
+impl fmt::Display for NotADuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("say a time as 90s, 30m, 12h or 7d")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Options {
+        let line = ["longshore-coordinator"].iter().chain(arguments);
+        CommandLine::try_parse_from(line).unwrap().options
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("c.toml");
+        fs_err::write(&file, "region = 'eu-west-1'\naccount = '123456789012'\n").unwrap();
+        let file = file.to_str().unwrap();
+        let settings = options(&["--config", file, "--region", "eu-north-1"]).settings().unwrap();
+        assert_eq!(settings.identity.region, "eu-north-1");
+        assert_eq!(settings.identity.account, "123456789012");
+        assert_eq!(settings.listen.port(), 8420);
+    }
+
+    #[test]
+    fn an_unknown_key_in_the_file_is_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("c.toml");
+        fs_err::write(&file, "regoin = 'eu-west-1'\n").unwrap();
+        let refused = options(&["--config", file.to_str().unwrap()]).settings().unwrap_err();
+        assert!(refused.to_string().contains("regoin"), "{refused}");
+    }
+
+    #[test]
+    fn accounts_and_regions_are_checked() {
+        assert!(matches!(
+            options(&["--account", "12"]).settings(),
+            Err(SettingsError::BadAccount(_))
+        ));
+        assert!(matches!(
+            options(&["--region", "EU 1"]).settings(),
+            Err(SettingsError::BadRegion(_))
+        ));
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 24 * 3600)));
+        for bad in ["", "7", "0h", "h", "-1h", "1.5h", "99999999999999999999d"] {
+            assert_eq!(duration(bad), Err(NotADuration), "{bad}");
+        }
+    }
+}
