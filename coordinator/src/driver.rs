@@ -17,6 +17,8 @@ use std::sync::{Arc, RwLock};
 use longshore_common::clock::Clock;
 use tokio::sync::{mpsc, watch};
 
+#[cfg(test)]
+pub(crate) use checkpoint::EVENTS_PER_CHECKPOINT;
 pub use handle::{Handle, JournalWentBack, Refused, Unavailable};
 pub use signals::Signals;
 

@@ -8,13 +8,13 @@ mod lock;
 pub mod memory;
 pub mod recovery;
 pub mod sqlite;
+#[cfg(test)]
+mod tests;
 
 use longshore_common::id::TaskId;
 
 use crate::state_machine::{Event, record::TaskRecord, state::Row};
 
-/// Encoded events of one batch aim to stay below this (design.md rule 2).
-pub const BATCH_BYTES_AIM: usize = 1024 * 1024;
 /// Stopped tasks that are kept, the newest.
 pub const HISTORY_TASKS_MAX: u64 = 100_000;
 

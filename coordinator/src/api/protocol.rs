@@ -137,7 +137,10 @@ mod tests {
 
     #[test]
     fn a_conflict_names_what_it_conflicts_with() {
-        let error = ApiError::conflict("taken", vec!["arn:1".into()]);
+        let error = ApiError {
+            resource_ids: vec!["arn:1".into()],
+            ..ApiError::new(crate::api::error::ErrorCode::Conflict, "taken")
+        };
         let (status, body) = Wire::Json1_1.refusal(&error, "r");
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert_eq!(

@@ -5,7 +5,7 @@ use crate::{journal::Checkpoint, state_machine::State};
 
 /// Events after which a checkpoint begins: bounds the journal's tail and so the time of a start,
 /// and the length of the one transaction that writes the rows.
-const EVENTS_PER_CHECKPOINT: usize = 20_000;
+pub(crate) const EVENTS_PER_CHECKPOINT: usize = 20_000;
 /// Entities encoded under one hold of the write lock.
 const ENTITIES_PER_SLICE: usize = 128;
 

@@ -1,0 +1,177 @@
+//! The journal on a real disk: what is kept, and what a start refuses.
+
+use std::{path::Path, sync::Arc};
+
+use longshore_common::{
+    clock::{SteppedClock, Timestamp},
+    id::FleetId,
+};
+use rusqlite::Connection;
+
+use super::{
+    recovery::{self, Recovered},
+    sqlite::{self, OpenError, SqliteJournal},
+};
+use crate::{
+    driver::{self, EVENTS_PER_CHECKPOINT, Handle},
+    state_machine::{
+        Command, State,
+        command::{ClusterChange, ClusterSettings, Tags},
+    },
+};
+
+fn open(directory: &Path) -> SqliteJournal {
+    SqliteJournal::open(directory, FleetId::new(1)).unwrap()
+}
+
+/// A coordinator's driver on `directory`; ends when the handle is dropped.
+fn start(directory: &Path) -> (Handle, Recovered) {
+    let journal = open(directory);
+    let (state, recovered) = recovery::recover(&journal).unwrap();
+    let mut next = 0u128;
+    let entropy = Box::new(move || {
+        next += 1 << 64;
+        next
+    });
+    let clock: Arc<SteppedClock> = SteppedClock::at(Timestamp(1));
+    (driver::start(state, journal, clock, entropy).0, recovered)
+}
+
+async fn create_cluster(handle: &Handle, name: &str) {
+    let (settings, tags) = (ClusterSettings::default(), Tags::new());
+    let command = Command::CreateCluster { name: name.parse().unwrap(), settings, tags };
+    handle.submit(command, |_, _| ()).await.unwrap();
+}
+
+/// Lets go of the journal: its threads end once the last handle is gone, and with them the lock.
+fn end(handle: Handle, directory: &Path) {
+    drop(handle);
+    while matches!(SqliteJournal::open(directory, FleetId::new(1)), Err(OpenError::InUse(_))) {
+        std::thread::yield_now();
+    }
+}
+
+/// A journal with three clusters, as a coordinator left it.
+async fn filled(directory: &Path) {
+    let (handle, _) = start(directory);
+    for name in ["a", "b", "c"] {
+        create_cluster(&handle, name).await;
+    }
+    end(handle, directory);
+}
+
+fn tamper(directory: &Path, sql: &str) {
+    let connection = Connection::open(directory.join(sqlite::FILE_NAME)).unwrap();
+    assert_eq!(connection.execute(sql, []).unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path()).await;
+    let (handle, recovered) = start(directory.path());
+    assert_eq!(recovered, Recovered { rows: 0, batches: 3, events: 3, seq: 3 });
+    let names = handle
+        .read(|state| state.clusters_after(None).map(|c| c.name.to_string()).collect::<Vec<_>>())
+        .await
+        .unwrap();
+    assert_eq!(names, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn the_fleet_is_named_once() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(open(directory.path()).fleet().unwrap(), FleetId::new(1));
+    let again = SqliteJournal::open(directory.path(), FleetId::new(2)).unwrap();
+    assert_eq!(again.fleet().unwrap(), FleetId::new(1));
+}
+
+#[tokio::test]
+async fn a_checkpoint_replaces_the_batches_it_covers() {
+    let directory = tempfile::tempdir().unwrap();
+    let (handle, _) = start(directory.path());
+    create_cluster(&handle, "web").await;
+    let mut updates = tokio::task::JoinSet::new();
+    for n in 0..EVENTS_PER_CHECKPOINT + 100 {
+        let handle = handle.clone();
+        updates.spawn(async move {
+            let service_connect_namespace = Some(n.to_string());
+            let change = ClusterChange { service_connect_namespace, ..Default::default() };
+            let command = Command::UpdateCluster { name: "web".parse().unwrap(), change };
+            handle.submit(command, |_, _| ()).await.unwrap();
+        });
+    }
+    updates.join_all().await;
+    end(handle, directory.path());
+    let (_, recovered) = start(directory.path());
+    assert_eq!(recovered.rows, 1);
+    assert!(recovered.events <= 100, "{recovered:?}");
+}
+
+#[tokio::test]
+async fn a_gap_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path()).await;
+    tamper(directory.path(), "DELETE FROM journal WHERE seq = 2");
+    let error = recovery::recover(&open(directory.path())).err().unwrap();
+    assert!(error.to_string().starts_with("the journal has a gap: after 1 comes 3."), "{error}");
+}
+
+#[tokio::test]
+async fn a_flipped_bit_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path()).await;
+    let flip = "UPDATE journal SET events = CAST(X'00' || substr(events, 2) AS BLOB) WHERE seq = 2";
+    tamper(directory.path(), flip);
+    let error = recovery::recover(&open(directory.path())).err().unwrap();
+    assert!(error.to_string().starts_with("the journal's batch 2 is damaged"), "{error}");
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path()).await;
+    let file = directory.path().join(sqlite::FILE_NAME);
+    Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let before = fs_err::read(&file).unwrap();
+    let refused = SqliteJournal::open(directory.path(), FleetId::new(1));
+    assert!(matches!(refused, Err(OpenError::Newer { found: 99, .. })));
+    assert_eq!(fs_err::read(&file).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_second_coordinator_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let _first = open(directory.path());
+    let second = SqliteJournal::open(directory.path(), FleetId::new(1));
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+}
+
+#[tokio::test]
+async fn other_files_are_not_taken_for_a_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(sqlite::FILE_NAME);
+    fs_err::write(&file, "not a database, but long enough to be taken for one".repeat(100))
+        .unwrap();
+    let refused = SqliteJournal::open(directory.path(), FleetId::new(1));
+    assert!(matches!(refused, Err(OpenError::NotAJournal(_))));
+    fs_err::remove_file(&file).unwrap();
+    Connection::open(&file).unwrap().execute("CREATE TABLE t (x)", []).unwrap();
+    let refused = SqliteJournal::open(directory.path(), FleetId::new(1));
+    assert!(matches!(refused, Err(OpenError::NotAJournal(_))));
+}
+
+#[tokio::test]
+async fn a_backup_taken_while_running_starts_with_all_that_was_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let (handle, _) = start(directory.path());
+    create_cluster(&handle, "web").await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join(sqlite::FILE_NAME);
+    sqlite::backup(directory.path(), &copy).unwrap();
+    create_cluster(&handle, "later").await;
+    let (state, _): (State, _) = recovery::recover(&open(elsewhere.path())).unwrap();
+    assert!(state.cluster("web").is_some());
+    assert!(state.cluster("later").is_none());
+    assert_eq!(sqlite::integrity_check(elsewhere.path()).unwrap(), Vec::<String>::new());
+}
