@@ -1,3 +1,5 @@
+mod bad_signatures;
+
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use longshore_common::{
     arn::Identity,
@@ -43,6 +45,13 @@ fn credentials() -> Credentials {
 }
 
 fn edge() -> (Edge, Health) {
+    edge_with(
+        vec![Operation::new("ListClusters", list_clusters)],
+        vec![Operation::new("ListClusters", list_clusters)],
+    )
+}
+
+fn edge_with(ecs: Vec<Operation>, longshore: Vec<Operation>) -> (Edge, Health) {
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
     let health = Health::starting("the test is being set up");
     health.set_ready();
@@ -52,8 +61,8 @@ fn edge() -> (Edge, Health) {
         SteppedClock::at(NOW),
         health.clone(),
         Metrics::detached(),
-        vec![Operation::new("ListClusters", list_clusters)],
-        vec![Operation::new("ListClusters", list_clusters)],
+        ecs,
+        longshore,
     );
     (edge, health)
 }
