@@ -1,3 +1,4 @@
+mod bad_input;
 mod bad_signatures;
 
 use http::{HeaderName, HeaderValue, Method, Request, header};
