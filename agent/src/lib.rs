@@ -8,7 +8,11 @@
 //! are, who may order), the shell (what this machine is, how the process starts and stops).
 
 // The engine: what is desired and observed, one step at a time.
+mod plan;
 pub mod runtime;
+mod observed;
+mod report;
+mod ledger;
 pub mod supervisor;
 
 // The fleet: who we are, who may order.

@@ -13,6 +13,9 @@ use longshore_common::{
     task::HealthStatus,
 };
 
+pub mod docker;
+pub mod fake;
+
 /// Docker itself, or the in-memory engine of tests and simulations.
 pub trait ContainerRuntime: Send + Sync + 'static {
     /// Which engine answers, and what it has. Also where the version of its API is agreed on anew.
@@ -243,7 +246,7 @@ pub enum ContainerChange {
 }
 
 /// What a call came to when it was not done.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum RuntimeError {
     /// 404: no such container, or no such image when an image was asked for.
     #[error("{message}")]
@@ -263,7 +266,7 @@ pub enum RuntimeError {
 }
 
 /// Why nothing is known of a call's outcome.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Unknown {
     #[error("timed out after waiting {}", go_duration(*after))]
     Timeout { after: Duration },

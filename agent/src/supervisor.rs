@@ -1,16 +1,57 @@
 //! The agent's engine: the one owner of what is desired and observed of every task on this host.
 //!
-//! Everything reaches it as a message: polls, the engine's events, the outcomes of its own calls.
+//! Everything reaches it as a message: polls, the container engine's events, the outcomes of its
+//! own calls. Each message changes one task, and [`Engine::advance`] then plans that task anew.
 //! Never: a stop that nobody ordered, a conclusion from an unknown outcome, a Docker call before
 //! the order it serves is in the ledger.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use longshore_common::{
+    clock::Clock,
     id::{FleetId, HostId, TaskId},
+    index::FastMap,
     protocol::{ContainerStatus, NetworkBinding, PollAnswer, PollRequest},
+    task::StopCause,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    ledger::{Batch, Contents, Head, Ledger, LedgerError},
+    plan::{Rules, TaskKey},
+    report::Outbox,
+    runtime::ContainerRuntime,
+};
+
+mod tasks;
+mod intake;
+mod steps;
+mod watch;
+mod view;
+#[cfg(test)]
+mod tests;
+
+pub use crate::plan::PullPolicy;
+use intake::{Parked, Taking};
+use steps::{Finished, Lanes};
+use tasks::Task;
+use watch::Watched;
+
+/// Requests that may wait for the engine.
+const REQUESTS_QUEUED_MAX: usize = 64;
+/// The container engine's events that may wait for ours.
+const WATCHED_QUEUED_MAX: usize = 256;
 
 /// What the engine must be told at its start.
 #[derive(Clone, Debug)]
@@ -36,18 +77,6 @@ pub struct EngineConfig {
     pub pulls_at_once: usize,
     /// How often everything is compared with the container engine although no event said so.
     pub resync: Duration,
-}
-
-/// `ECS_IMAGE_PULL_BEHAVIOR`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PullPolicy {
-    /// `default`: pull; use what the host has if that fails.
-    PullFirst,
-    /// `always`: pull; a failure fails the container.
-    Always,
-    /// `prefer-cached`: pull only what the host has not.
-    #[default]
-    PreferCached,
 }
 
 impl EngineConfig {
@@ -82,7 +111,6 @@ pub struct Handle {
 #[error("the agent is stopping")]
 pub struct EngineStopped;
 
-#[expect(dead_code, reason = "the engine that reads these follows")]
 pub(crate) enum Request {
     Poll(Box<PollRequest>, oneshot::Sender<PollAnswer>),
     Tasks(oneshot::Sender<Vec<TaskView>>),
@@ -132,4 +160,281 @@ pub struct ContainerView {
     pub docker_name: String,
     pub status: ContainerStatus,
     pub ports: Vec<NetworkBinding>,
+}
+
+/// Why the engine ended by itself. Containers go on; a new start of the agent adopts them.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Orders can no longer be made safe, so none may be taken.
+    #[error("the engine cannot go on without its ledger")]
+    Ledger(#[from] LedgerError),
+}
+
+/// Opens the ledger and starts the engine. It runs until `shutdown` or until every handle is gone,
+/// and touches no container by ending.
+pub fn start<R: ContainerRuntime>(
+    config: EngineConfig,
+    runtime: R,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) -> Result<(Handle, JoinHandle<Result<(), EngineError>>), LedgerError> {
+    let (ledger, contents) = Ledger::open(&config.ledger, config.fleet, config.host)?;
+    let (requests, inbox) = mpsc::channel(REQUESTS_QUEUED_MAX);
+    let engine = Engine::new(config, Arc::new(runtime), clock, ledger, contents);
+    let running = tokio::spawn(engine.run(inbox, shutdown));
+    Ok((Handle { requests }, running))
+}
+
+struct Engine<R> {
+    config: EngineConfig,
+    rules: Rules,
+    runtime: Arc<R>,
+    clock: Arc<dyn Clock>,
+
+    tasks: BTreeMap<TaskKey, Task>,
+    by_container: FastMap<String, (TaskKey, usize)>,
+    /// Ordered before the container engine could be asked whether there is such a task.
+    stops_of_unknown: BTreeMap<TaskKey, StopCause>,
+    /// Tells a task from an earlier one of the same key, whose calls may still be under way.
+    tasks_made: u64,
+
+    /// Absent while the ledger is new: no order is taken until a manifest was.
+    head: Option<Head>,
+    outbox: Outbox,
+    parked: Option<Parked>,
+    /// Polls that wait while an earlier one's orders are being written.
+    polls: VecDeque<(Box<PollRequest>, oneshot::Sender<PollAnswer>)>,
+    taking: Option<Taking>,
+
+    /// At home, or in `writing`.
+    ledger: Option<Ledger>,
+    writing: Option<JoinHandle<(Ledger, Result<(), LedgerError>)>>,
+    unwritten: Batch,
+
+    /// The container engine answers and was listed: calls may be made.
+    synced: bool,
+    steps: JoinSet<Finished>,
+    lanes: Lanes,
+    timers: BTreeMap<(Instant, u64), Timer>,
+    timers_made: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    Retry(TaskKey, usize),
+    Cleanup(TaskKey),
+}
+
+impl<R: ContainerRuntime> Engine<R> {
+    fn new(
+        config: EngineConfig,
+        runtime: Arc<R>,
+        clock: Arc<dyn Clock>,
+        ledger: Ledger,
+        contents: Contents,
+    ) -> Self {
+        let rules = Rules {
+            fleet: config.fleet,
+            host: config.host,
+            region: config.region.clone(),
+            stop_timeout: config.stop_timeout,
+            pull: config.pull,
+        };
+        info!(
+            host = %config.host,
+            tasks = contents.intents.len(),
+            seen_order = contents.head.as_ref().map(|head| head.seen.order),
+            "{}",
+            match contents.head {
+                Some(_) => "ledger opened",
+                None => "the ledger is new: no order is taken before a full manifest",
+            },
+        );
+        let mut engine = Engine {
+            lanes: Lanes::new(config.launches_at_once, config.pulls_at_once),
+            outbox: Outbox::new(config.session),
+            rules,
+            runtime,
+            clock,
+            tasks: BTreeMap::new(),
+            by_container: FastMap::default(),
+            stops_of_unknown: contents.stops,
+            tasks_made: 0,
+            head: contents.head,
+            parked: None,
+            polls: VecDeque::new(),
+            taking: None,
+            ledger: Some(ledger),
+            writing: None,
+            unwritten: Batch::default(),
+            synced: false,
+            steps: JoinSet::new(),
+            timers: BTreeMap::new(),
+            timers_made: 0,
+            config,
+        };
+        let mut observations = contents.observations;
+        for intent in contents.intents {
+            let observed = observations.remove(&intent.key).unwrap_or_default();
+            engine.known_by_ledger(intent, observed);
+        }
+        engine
+    }
+
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Request>,
+        shutdown: CancellationToken,
+    ) -> Result<(), EngineError> {
+        let (sender, mut watched) = mpsc::channel(WATCHED_QUEUED_MAX);
+        let watcher = tokio::spawn(watch::watch(
+            self.runtime.clone(),
+            self.clock.clone(),
+            crate::plan::labels::owner(&self.rules),
+            self.config.resync,
+            sender,
+        ));
+        let ended = self.serve(&mut inbox, &mut watched, &shutdown).await;
+        watcher.abort();
+        ended
+    }
+
+    async fn serve(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Request>,
+        watched: &mut mpsc::Receiver<Watched>,
+        shutdown: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                request = inbox.recv() => match request {
+                    Some(Request::Poll(request, reply)) => self.poll_arrived(request, reply),
+                    Some(Request::Tasks(reply)) => drop(reply.send(self.view())),
+                    None => break,
+                },
+                Some(news) = watched.recv() => self.watched(news),
+                Some(finished) = self.steps.join_next(), if !self.steps.is_empty() => {
+                    match finished {
+                        Ok(finished) => self.finished(finished),
+                        Err(error) if error.is_panic() => {
+                            std::panic::resume_unwind(error.into_panic());
+                        }
+                        Err(_) => {}
+                    }
+                }
+                written = written(&mut self.writing) => {
+                    let (ledger, result) = written;
+                    self.ledger = Some(ledger);
+                    self.writing = None;
+                    result?;
+                    self.orders_written();
+                }
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
+                    self.wake();
+                }
+            }
+            self.release_news();
+            self.write_what_is_open();
+        }
+        self.write_at_the_end().await
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
+        let hold = self.parked.as_ref().map(|parked| parked.until);
+        timer.into_iter().chain(hold).min()
+    }
+
+    fn wake(&mut self) {
+        let now = Instant::now();
+        while let Some(entry) = self.timers.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            match entry.remove() {
+                Timer::Retry(key, index) => {
+                    let task = self.tasks.get_mut(&key);
+                    if let Some(c) = task.and_then(|t| t.observed.containers.get_mut(index)) {
+                        c.waiting = false;
+                    }
+                    self.advance(key);
+                }
+                Timer::Cleanup(key) => {
+                    if let Some(task) = self.tasks.get_mut(&key) {
+                        task.cleanup_due = true;
+                    }
+                    self.advance(key);
+                }
+            }
+        }
+        if self.parked.as_ref().is_some_and(|parked| parked.until <= now) {
+            self.release_parked();
+        }
+    }
+
+    fn set_timer(&mut self, after: Duration, timer: Timer) {
+        self.timers_made += 1;
+        self.timers.insert((Instant::now() + after, self.timers_made), timer);
+    }
+
+    /// Sends what is open to the ledger, one transaction at a time.
+    fn write_what_is_open(&mut self) {
+        if !self.has_something_to_write() {
+            return;
+        }
+        let Some(mut ledger) = self.ledger.take() else { return };
+        let batch = self.open_batch();
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let result = ledger.write(&batch);
+            (ledger, result)
+        }));
+    }
+
+    fn has_something_to_write(&self) -> bool {
+        !self.unwritten.is_empty() || self.taking.as_ref().is_some_and(|t| !t.being_written)
+    }
+
+    fn open_batch(&mut self) -> Batch {
+        let mut batch = std::mem::take(&mut self.unwritten);
+        if let Some(taking) = &mut self.taking {
+            taking.being_written = true;
+            batch.head = Some(taking.head.clone());
+            batch.intents = taking.intents();
+            batch.stops = taking.stops();
+        }
+        batch
+    }
+
+    async fn write_at_the_end(&mut self) -> Result<(), EngineError> {
+        if let Some(writing) = self.writing.take() {
+            let (ledger, result) = joined(writing.await);
+            result?;
+            self.ledger = Some(ledger);
+        }
+        // Orders that were not written were not taken: nobody was told that they are.
+        self.taking = None;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.write(&std::mem::take(&mut self.unwritten))?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for the write under way; for ever when there is none.
+async fn written(
+    writing: &mut Option<JoinHandle<(Ledger, Result<(), LedgerError>)>>,
+) -> (Ledger, Result<(), LedgerError>) {
+    match writing {
+        Some(writing) => joined(writing.await),
+        None => std::future::pending().await,
+    }
+}
+
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
 }

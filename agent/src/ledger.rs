@@ -1,0 +1,307 @@
+//! What the agent must not forget: the highest order it has taken, what it was ordered to run and
+//! to stop, and, as far as it was written, how far that was.
+//!
+//! One SQLite file. Orders are flushed to the disk before the first call that serves them
+//! (design.md rule 3); observations are written without a flush, because a process that is killed
+//! leaves them in the page cache and a machine that loses power has no running container left.
+//! Never: a decision, a Docker call, or a guess about a damaged file.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use longshore_common::{
+    id::{FleetId, HostId, TaskId},
+    protocol::Seen,
+    task::StopCause,
+};
+use rusqlite::{Connection, Transaction, params};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    observed::ObservedTask,
+    plan::{Intent, TaskKey},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Raised when an older agent could misread the file.
+const FORMAT: i64 = 1;
+/// "LSLG": tells our files from other SQLite files.
+const APPLICATION_ID: i64 = 0x4c53_4c47;
+/// Pages of 4 KiB; negative counts KiB. The agent is to stay small.
+const CACHE_KIB: i64 = -256;
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The open ledger. One process holds it at a time.
+pub(crate) struct Ledger {
+    connection: Connection,
+    /// Kept for its lock.
+    _lock: File,
+}
+
+/// Everything that the file held when it was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// Absent in a new ledger: orders may have been taken that nobody here knows of.
+    pub(crate) head: Option<Head>,
+    pub(crate) intents: Vec<Arc<Intent>>,
+    pub(crate) stops: BTreeMap<TaskKey, StopCause>,
+    pub(crate) observations: BTreeMap<TaskKey, ObservedTask>,
+}
+
+/// Whose ledger it is and what it has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) fleet: FleetId,
+    pub(crate) host: HostId,
+    pub(crate) seen: Seen,
+}
+
+/// One transaction.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Batch {
+    /// Given when orders were taken: then the batch is flushed before it counts as written.
+    pub(crate) head: Option<Head>,
+    pub(crate) intents: Vec<Arc<Intent>>,
+    pub(crate) stops: BTreeMap<TaskKey, StopCause>,
+    pub(crate) observations: BTreeMap<TaskKey, ObservedTask>,
+    /// Removed with all that is known of them.
+    pub(crate) forgotten: Vec<TaskKey>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_none()
+            && self.intents.is_empty()
+            && self.stops.is_empty()
+            && self.observations.is_empty()
+            && self.forgotten.is_empty()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error("another agent holds the ledger {}; stop it, or give this one its own --data-dir", .0.display())]
+    Held(PathBuf),
+    #[error("the ledger's lock file {} cannot be opened", .path.display())]
+    Lock { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the ledger {} was written by a newer agent (format {found}, this one reads {FORMAT}); \
+         start that agent again, or move the file away: containers are then adopted by their labels",
+        .path.display()
+    )]
+    Newer { path: PathBuf, found: i64 },
+    #[error("{} is a SQLite file, but not a ledger of this agent", .0.display())]
+    Foreign(PathBuf),
+    #[error(
+        "the ledger {} is damaged ({what}); move it away and start again: containers are then \
+         adopted by their labels, and nothing is stopped",
+        .path.display()
+    )]
+    Damaged { path: PathBuf, what: String },
+    #[error(
+        "the ledger {} is of another host or fleet than this agent's identity; move the one that \
+         is wrong away",
+        .0.display()
+    )]
+    OtherHost(PathBuf),
+    #[error("the ledger {} cannot be opened", .path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error("the ledger cannot be written")]
+    Write(#[source] rusqlite::Error),
+    #[error("a record for the ledger cannot be encoded")]
+    Encode(#[source] rmp_serde::encode::Error),
+}
+
+/// What a row is. The numbers are part of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Head = 0,
+    Intent = 1,
+    Stop = 2,
+    Observation = 3,
+}
+
+const KINDS: [Kind; 4] = [Kind::Head, Kind::Intent, Kind::Stop, Kind::Observation];
+/// The key of rows that belong to no task.
+const NO_TASK: TaskKey = TaskKey { task: TaskId::new(0), generation: 0 };
+
+impl Ledger {
+    /// Opens or makes the file, checks all of it, and returns what it holds.
+    pub(crate) fn open(
+        path: &Path,
+        fleet: FleetId,
+        host: HostId,
+    ) -> Result<(Self, Contents), LedgerError> {
+        let lock = lock(path)?;
+        let failed = |source| LedgerError::Open { path: path.to_owned(), source };
+        let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
+        let mut connection = Connection::open(path).map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        let number = |name: &str| {
+            connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(|error| {
+                match error.sqlite_error_code() {
+                    Some(rusqlite::ErrorCode::NotADatabase) => damaged(error.to_string()),
+                    _ => failed(error),
+                }
+            })
+        };
+        match (number("application_id")?, number("user_version")?) {
+            (0, 0) => {}
+            (APPLICATION_ID, FORMAT) => {}
+            (APPLICATION_ID, found) => {
+                return Err(LedgerError::Newer { path: path.to_owned(), found });
+            }
+            _ => return Err(LedgerError::Foreign(path.to_owned())),
+        }
+        prepare(&mut connection).map_err(failed)?;
+        let contents = read(&connection).map_err(damaged)?;
+        if let Some(head) = &contents.head
+            && (head.fleet != fleet || head.host != host)
+        {
+            return Err(LedgerError::OtherHost(path.to_owned()));
+        }
+        Ok((Ledger { connection, _lock: lock }, contents))
+    }
+
+    /// Writes one batch. With a head it is on the disk when this returns.
+    pub(crate) fn write(&mut self, batch: &Batch) -> Result<(), LedgerError> {
+        let flush = if batch.head.is_some() { "FULL" } else { "NORMAL" };
+        self.connection.pragma_update(None, "synchronous", flush).map_err(LedgerError::Write)?;
+        let transaction = self.connection.transaction().map_err(LedgerError::Write)?;
+        for key in &batch.forgotten {
+            transaction
+                .prepare_cached("DELETE FROM records WHERE task = ?1 AND generation = ?2")
+                .and_then(|mut delete| delete.execute(params![task_bytes(*key), key.generation]))
+                .map_err(LedgerError::Write)?;
+        }
+        if let Some(head) = &batch.head {
+            put(&transaction, Kind::Head, NO_TASK, head)?;
+        }
+        for intent in &batch.intents {
+            put(&transaction, Kind::Intent, intent.key, intent)?;
+        }
+        for (key, cause) in &batch.stops {
+            put(&transaction, Kind::Stop, *key, cause)?;
+        }
+        for (key, observed) in &batch.observations {
+            put(&transaction, Kind::Observation, *key, observed)?;
+        }
+        transaction.commit().map_err(LedgerError::Write)
+    }
+}
+
+fn lock(path: &Path) -> Result<File, LedgerError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    let failed = |source| LedgerError::Lock { path: lock_path.clone(), source };
+    let file = File::create(&lock_path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::Held(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS records (
+             kind INTEGER NOT NULL,
+             task BLOB NOT NULL,
+             generation INTEGER NOT NULL,
+             crc INTEGER NOT NULL,
+             record BLOB NOT NULL,
+             PRIMARY KEY (task, generation, kind)
+         ) WITHOUT ROWID",
+    )?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}
+
+fn read(connection: &Connection) -> Result<Contents, String> {
+    let text = |error: rusqlite::Error| error.to_string();
+    let check: String =
+        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(text)?;
+    if check != "ok" {
+        return Err(check);
+    }
+    let mut contents = Contents::default();
+    let mut select = connection
+        .prepare("SELECT kind, task, generation, crc, record FROM records")
+        .map_err(text)?;
+    let mut rows = select.query([]).map_err(text)?;
+    while let Some(row) = rows.next().map_err(text)? {
+        let column = |index| row.get::<_, i64>(index).map_err(text);
+        let (kind, generation, crc) = (column(0)?, column(2)?, column(3)?);
+        let task: Vec<u8> = row.get(1).map_err(text)?;
+        let record: Vec<u8> = row.get(4).map_err(text)?;
+        let kind = KINDS
+            .into_iter()
+            .find(|known| *known as i64 == kind)
+            .ok_or_else(|| format!("a row of unknown kind {kind}"))?;
+        let task =
+            <[u8; 16]>::try_from(task.as_slice()).map_err(|_| "a task id of wrong length")?;
+        let key = TaskKey {
+            task: TaskId::new(u128::from_be_bytes(task)),
+            generation: u32::try_from(generation).map_err(|_| "a generation out of range")?,
+        };
+        if i64::from(checksum(kind, key, &record)) != crc {
+            return Err(format!("a record of task {} has a wrong checksum", key.task));
+        }
+        match kind {
+            Kind::Head => contents.head = Some(decode(&record)?),
+            Kind::Intent => contents.intents.push(decode(&record)?),
+            Kind::Stop => drop(contents.stops.insert(key, decode(&record)?)),
+            Kind::Observation => drop(contents.observations.insert(key, decode(&record)?)),
+        }
+    }
+    Ok(contents)
+}
+
+fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, String> {
+    rmp_serde::from_slice(record).map_err(|error| format!("a record is not understood: {error}"))
+}
+
+fn put(
+    transaction: &Transaction<'_>,
+    kind: Kind,
+    key: TaskKey,
+    record: &impl Serialize,
+) -> Result<(), LedgerError> {
+    let record = rmp_serde::to_vec_named(record).map_err(LedgerError::Encode)?;
+    let crc = checksum(kind, key, &record);
+    transaction
+        .prepare_cached("REPLACE INTO records VALUES (?1, ?2, ?3, ?4, ?5)")
+        .and_then(|mut replace| {
+            replace.execute(params![kind as i64, task_bytes(key), key.generation, crc, record])
+        })
+        .map_err(LedgerError::Write)?;
+    Ok(())
+}
+
+fn task_bytes(key: TaskKey) -> [u8; 16] {
+    key.task.value().to_be_bytes()
+}
+
+fn checksum(kind: Kind, key: TaskKey, record: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&[kind as u8]);
+    hasher.update(&task_bytes(key));
+    hasher.update(&key.generation.to_be_bytes());
+    hasher.update(record);
+    hasher.finalize()
+}

@@ -1,0 +1,565 @@
+//! What is known of a task on this host, and what each outcome of a call teaches.
+//!
+//! Pure: the wall time comes in. The one rule here is that unknown is not dead (promises.md 2.2):
+//! a container ends by an inspect that shows it, by its exit event, or by two 404s for its id;
+//! every other error leaves it as last known and in doubt, and doubt is cleared by an inspect.
+
+use std::time::Duration;
+
+use longshore_common::{
+    clock::Timestamp,
+    protocol::NetworkBinding,
+    task::{HealthStatus, StopCause, StopCode},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    plan::{DesiredTask, PullPolicy, Rules, labels},
+    runtime::{
+        Aim, ContainerChange, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason,
+    },
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How often one container is asked for before a 404 is believed.
+const MISSING_TO_BELIEVE: u32 = 2;
+/// Between the two: an engine that is starting may not have read its containers yet.
+const MISSING_RETRY: Duration = Duration::from_secs(1);
+/// Attempts at a call that the engine answers with 5xx, before its word is final.
+const ENGINE_ERRORS_MAX: u32 = 3;
+/// ecs-behaviour 1.7.
+const PULL_ATTEMPTS_MAX: u32 = 5;
+const PULL_RETRY_MIN: Duration = Duration::from_millis(1100);
+const PULL_RETRY_MAX: Duration = Duration::from_secs(5);
+const RETRY_MIN: Duration = Duration::from_millis(250);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+const ESSENTIAL_EXITED: &str = "Essential container in task exited";
+const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
+const REMOVED_OUTSIDE: &str =
+    "DockerStateError: the container is gone, and it was not this agent that removed it";
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ObservedTask {
+    pub(crate) containers: Vec<ObservedContainer>,
+    /// Why it stops although nobody ordered it to.
+    pub(crate) own_stop: Option<StopCause>,
+    pub(crate) pull_started_at: Option<Timestamp>,
+    pub(crate) pull_stopped_at: Option<Timestamp>,
+    pub(crate) stopping_at: Option<Timestamp>,
+    pub(crate) execution_stopped_at: Option<Timestamp>,
+    /// The coordinator holds this task's end: it is no longer desired here.
+    pub(crate) acknowledged: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ObservedContainer {
+    pub(crate) state: ContainerState,
+    /// The container engine's id.
+    pub(crate) id: Option<String>,
+    pub(crate) ever_ran: bool,
+    pub(crate) image_digest: Option<String>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) reason: Option<String>,
+    pub(crate) bindings: Vec<NetworkBinding>,
+    pub(crate) health: Option<HealthStatus>,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
+
+    /// What was last known may no longer hold: inspect before anything else.
+    #[serde(skip)]
+    pub(crate) doubt: bool,
+    /// A call is under way.
+    #[serde(skip)]
+    pub(crate) in_flight: bool,
+    /// The next call waits for a moment, after a failure.
+    #[serde(skip)]
+    pub(crate) waiting: bool,
+    #[serde(skip)]
+    pub(crate) pull: PullState,
+    #[serde(skip)]
+    pub(crate) stop_attempts: u32,
+    #[serde(skip)]
+    failures: u32,
+    #[serde(skip)]
+    missing: u32,
+    /// Why the container never runs, if the next inspect shows that the last call was not done.
+    #[serde(skip)]
+    verdict: Option<String>,
+    #[serde(skip)]
+    exit_seen: Option<(Option<i32>, Timestamp)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ContainerState {
+    /// Not asked for since this agent started.
+    #[default]
+    Unknown,
+    Absent,
+    Created,
+    Running,
+    /// It ended, or it never will run.
+    Stopped,
+    /// Stopped, and cleaned up.
+    Removed,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PullState {
+    #[default]
+    NotNeeded,
+    Needed,
+    Done,
+}
+
+/// What came of one [`crate::plan::Step`].
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Pulled(Result<(), RuntimeError>),
+    /// Nobody needed the image any more.
+    PullCancelled,
+    Created(Result<String, RuntimeError>),
+    Started(Result<(), RuntimeError>),
+    Inspected(Result<Box<ContainerDetails>, RuntimeError>),
+    /// Stop or kill.
+    Stopped(Result<(), RuntimeError>),
+    Removed(Result<(), RuntimeError>),
+}
+
+/// When the container's next step may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Now,
+    After(Duration),
+}
+
+impl ObservedTask {
+    /// A task of which nothing was ever done here.
+    pub(crate) fn new(desired: &DesiredTask, pull: PullPolicy) -> Self {
+        let fresh = ObservedContainer {
+            state: ContainerState::Absent,
+            pull: match pull {
+                PullPolicy::PullFirst | PullPolicy::Always => PullState::Needed,
+                PullPolicy::PreferCached => PullState::NotNeeded,
+            },
+            ..ObservedContainer::default()
+        };
+        ObservedTask { containers: vec![fresh; desired.containers.len()], ..Self::default() }
+    }
+
+    /// A task as the ledger or the labels tell of it, to be compared with the engine.
+    pub(crate) fn unseen(mut self, desired: &DesiredTask, pull: PullPolicy) -> Self {
+        self.containers.resize_with(desired.containers.len(), ObservedContainer::default);
+        for container in &mut self.containers {
+            match container.state {
+                ContainerState::Stopped | ContainerState::Removed => {}
+                ContainerState::Absent
+                | ContainerState::Created
+                | ContainerState::Running
+                | ContainerState::Unknown => container.state = ContainerState::Unknown,
+            }
+            container.pull = match pull {
+                PullPolicy::PullFirst | PullPolicy::Always => PullState::Needed,
+                PullPolicy::PreferCached => PullState::NotNeeded,
+            };
+        }
+        self
+    }
+
+    /// Whether every container was asked for since the agent started: else there is no news.
+    pub(crate) fn is_known(&self) -> bool {
+        self.containers.iter().all(|c| c.state != ContainerState::Unknown)
+    }
+
+    /// Nothing of it runs, nothing will, and nothing is open.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.execution_stopped_at.is_some()
+    }
+
+    /// Draws the conclusions of a change: whether the task stops by itself, and whether it has.
+    pub(crate) fn settle(&mut self, desired: &DesiredTask, now: Timestamp) {
+        if desired.stop_cause(self).is_none() {
+            let ended = desired
+                .containers
+                .iter()
+                .zip(&self.containers)
+                .find(|(wanted, c)| wanted.essential && c.state == ContainerState::Stopped);
+            self.own_stop = ended.map(|(_, container)| own_stop_cause(container));
+        }
+        if desired.stop_cause(self).is_none() {
+            return;
+        }
+        self.stopping_at.get_or_insert(now);
+        if self.execution_stopped_at.is_none() && self.containers.iter().all(|c| c.is_over()) {
+            self.execution_stopped_at = Some(now);
+        }
+    }
+
+    /// An operator's view of the pull: from the first image's begin to the last one's end.
+    pub(crate) fn pull_begins(&mut self, now: Timestamp) {
+        self.pull_started_at.get_or_insert(now);
+        self.pull_stopped_at = None;
+    }
+
+    /// Takes the outcome of a call for container `index`.
+    pub(crate) fn record(
+        &mut self,
+        desired: &DesiredTask,
+        index: usize,
+        outcome: Outcome,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Next {
+        let wanted = &desired.containers[index];
+        let container = &mut self.containers[index];
+        container.in_flight = false;
+        match outcome {
+            Outcome::Pulled(result) => {
+                self.pull_stopped_at = Some(now);
+                self.containers[index].pulled(result, rules.pull)
+            }
+            Outcome::PullCancelled => Next::Now,
+            Outcome::Created(Ok(id)) => {
+                container.settled();
+                container.id = Some(id);
+                container.state = ContainerState::Created;
+                Next::Now
+            }
+            Outcome::Created(Err(error)) => container.create_failed(error),
+            Outcome::Started(Ok(())) => {
+                container.settled();
+                container.ever_ran = true;
+                container.started_at.get_or_insert(now);
+                if wanted.health_check {
+                    container.health = Some(HealthStatus::Unknown);
+                }
+                match &wanted.bindings {
+                    // Reported as running once its ports are known, which one inspect tells.
+                    None => container.doubt = true,
+                    Some(bindings) => {
+                        container.bindings.clone_from(bindings);
+                        container.state = ContainerState::Running;
+                    }
+                }
+                Next::Now
+            }
+            Outcome::Started(Err(error)) => container.start_failed(&error),
+            Outcome::Inspected(Ok(details)) => {
+                let ours = labels::task_of(&details.labels, rules) == Some(desired.key)
+                    && labels::container_index(&details.labels, desired) == Some(index);
+                if ours {
+                    container.inspected(*details, wanted.health_check, now)
+                } else {
+                    container.settled();
+                    container.never_runs(format!(
+                        "CannotCreateContainerError: the name {} is taken by a container that is \
+                         not this task's; remove it",
+                        wanted.docker_name
+                    ));
+                    Next::Now
+                }
+            }
+            Outcome::Inspected(Err(RuntimeError::NotFound { .. })) => container.not_found(now),
+            Outcome::Inspected(Err(_)) => {
+                container.doubt = true;
+                container.retry()
+            }
+            Outcome::Stopped(Ok(())) => {
+                container.doubt = true;
+                Next::Now
+            }
+            Outcome::Stopped(Err(_)) => {
+                container.stop_attempts += 1;
+                container.doubt = true;
+                container.retry()
+            }
+            Outcome::Removed(Ok(()) | Err(RuntimeError::NotFound { .. })) => {
+                container.settled();
+                container.state = ContainerState::Removed;
+                Next::Now
+            }
+            Outcome::Removed(Err(_)) => container.retry(),
+        }
+    }
+
+    /// Takes an event of container `index`. True when there is something to plan or to report.
+    pub(crate) fn event(
+        &mut self,
+        desired: &DesiredTask,
+        index: usize,
+        change: ContainerChange,
+        at: Timestamp,
+    ) -> bool {
+        let container = &mut self.containers[index];
+        match change {
+            ContainerChange::Started => {
+                // While our own start is under way, the event only brings the exact time.
+                if container.in_flight || container.state == ContainerState::Running {
+                    container.started_at = Some(at);
+                    return false;
+                }
+                container.doubt = true;
+            }
+            ContainerChange::Exited { exit_code } => {
+                container.exit_seen = Some((exit_code, at));
+                container.doubt = true;
+            }
+            // Its own exit, if it comes to that, tells it too.
+            ContainerChange::OutOfMemory => return false,
+            ContainerChange::Health(health) => {
+                if !desired.containers[index].health_check || container.health == Some(health) {
+                    return false;
+                }
+                container.health = Some(health);
+            }
+            ContainerChange::Removed => {
+                if container.state == ContainerState::Removed {
+                    return false;
+                }
+                container.missing = container.missing.max(1);
+                container.doubt = true;
+            }
+        }
+        true
+    }
+
+    /// Takes what a listing of every container of ours says of container `index`.
+    pub(crate) fn listed(&mut self, index: usize, found: Option<(&str, RunState)>) {
+        let container = &mut self.containers[index];
+        if container.in_flight {
+            return;
+        }
+        match (container.state, found) {
+            (ContainerState::Removed, _) => {}
+            (ContainerState::Unknown, None) if container.id.is_none() => {
+                container.state = ContainerState::Absent;
+            }
+            (ContainerState::Stopped, None) => container.state = ContainerState::Removed,
+            (ContainerState::Absent, None) => {}
+            (ContainerState::Unknown | ContainerState::Created | ContainerState::Running, None) => {
+                container.missing = container.missing.max(1);
+                container.doubt = true;
+            }
+            (ContainerState::Created, Some((_, RunState::Created)))
+            | (ContainerState::Running, Some((_, RunState::Running)))
+            | (ContainerState::Stopped, Some((_, RunState::Exited | RunState::Created))) => {}
+            (_, Some((id, _))) => {
+                container.id.get_or_insert_with(|| id.to_owned());
+                container.doubt = true;
+            }
+        }
+    }
+}
+
+fn own_stop_cause(ended: &ObservedContainer) -> StopCause {
+    if ended.ever_ran {
+        return StopCause {
+            code: StopCode::EssentialContainerExited,
+            reason: ESSENTIAL_EXITED.to_owned(),
+        };
+    }
+    StopCause {
+        code: StopCode::TaskFailedToStart,
+        reason: ended.reason.clone().unwrap_or_else(|| "Task failed to start".to_owned()),
+    }
+}
+
+impl ObservedContainer {
+    /// Of a task that is to stop: this container does not run, and no call could make it run.
+    fn is_over(&self) -> bool {
+        let still = match self.state {
+            ContainerState::Unknown | ContainerState::Running => false,
+            ContainerState::Absent
+            | ContainerState::Created
+            | ContainerState::Stopped
+            | ContainerState::Removed => true,
+        };
+        still && !self.in_flight && !self.doubt
+    }
+
+    fn settled(&mut self) {
+        self.doubt = false;
+        self.failures = 0;
+        self.missing = 0;
+        self.verdict = None;
+    }
+
+    fn never_runs(&mut self, reason: String) {
+        self.state = ContainerState::Stopped;
+        self.reason.get_or_insert(reason);
+    }
+
+    fn retry(&mut self) -> Next {
+        self.failures += 1;
+        Next::After(backoff(RETRY_MIN, RETRY_MAX, self.failures))
+    }
+
+    fn pulled(&mut self, result: Result<(), RuntimeError>, policy: PullPolicy) -> Next {
+        let Err(error) = result else {
+            self.failures = 0;
+            self.pull = PullState::Done;
+            return Next::Now;
+        };
+        let again = match &error {
+            RuntimeError::Unknown(Unknown::Timeout { .. }) => false,
+            RuntimeError::Unknown(Unknown::Transport { .. }) => true,
+            RuntimeError::Unknown(Unknown::Engine { .. } | Unknown::Unreadable { .. }) => {
+                self.failures + 1 < PULL_ATTEMPTS_MAX
+            }
+            RuntimeError::NotFound { .. }
+            | RuntimeError::ImageNotFound { .. }
+            | RuntimeError::Conflict { .. }
+            | RuntimeError::Rejected { .. } => false,
+        };
+        if again {
+            self.failures += 1;
+            return Next::After(backoff(PULL_RETRY_MIN, PULL_RETRY_MAX, self.failures));
+        }
+        self.failures = 0;
+        let reason = ecs_reason(Aim::Pull, &error);
+        match policy {
+            PullPolicy::PullFirst => {
+                // What the host has will do. If it has nothing, this is why.
+                self.pull = PullState::Done;
+                self.verdict = Some(reason);
+            }
+            PullPolicy::Always | PullPolicy::PreferCached => self.never_runs(reason),
+        }
+        Next::Now
+    }
+
+    fn create_failed(&mut self, error: RuntimeError) -> Next {
+        match &error {
+            RuntimeError::ImageNotFound { .. } => match self.pull {
+                PullState::NotNeeded => self.pull = PullState::Needed,
+                PullState::Needed | PullState::Done => {
+                    let reason = self.verdict.take();
+                    self.never_runs(reason.unwrap_or_else(|| ecs_reason(Aim::Create, &error)));
+                }
+            },
+            // An earlier attempt may have made it: the labels tell.
+            RuntimeError::Conflict { .. } => self.doubt = true,
+            RuntimeError::NotFound { .. } | RuntimeError::Rejected { .. } => {
+                self.never_runs(ecs_reason(Aim::Create, &error));
+            }
+            RuntimeError::Unknown(unknown) => {
+                self.judge(Aim::Create, unknown, &error);
+                return self.retry();
+            }
+        }
+        Next::Now
+    }
+
+    fn start_failed(&mut self, error: &RuntimeError) -> Next {
+        self.doubt = true;
+        match error {
+            RuntimeError::NotFound { .. } => self.missing = self.missing.max(1),
+            RuntimeError::ImageNotFound { .. }
+            | RuntimeError::Conflict { .. }
+            | RuntimeError::Rejected { .. } => self.verdict = Some(ecs_reason(Aim::Start, error)),
+            RuntimeError::Unknown(unknown) => {
+                self.judge(Aim::Start, unknown, error);
+                return self.retry();
+            }
+        }
+        Next::Now
+    }
+
+    /// After a call whose outcome is unknown: inspect, and give up if it was not done and there is
+    /// no sense in trying again.
+    fn judge(&mut self, aim: Aim, unknown: &Unknown, error: &RuntimeError) {
+        self.doubt = true;
+        let give_up = match unknown {
+            Unknown::Timeout { .. } => true,
+            Unknown::Engine { .. } => self.failures + 1 >= ENGINE_ERRORS_MAX,
+            Unknown::Transport { .. } | Unknown::Unreadable { .. } => false,
+        };
+        if give_up {
+            self.verdict = Some(ecs_reason(aim, error));
+        }
+    }
+
+    fn inspected(&mut self, details: ContainerDetails, health_check: bool, now: Timestamp) -> Next {
+        self.id = Some(details.id);
+        self.missing = 0;
+        self.doubt = false;
+        match details.state {
+            RunState::Created => {
+                if let Some(reason) = self.verdict.take() {
+                    self.never_runs(reason);
+                } else if self.ever_ran {
+                    // It ran and shows no exit: some engine's way to say that it is gone.
+                    self.ended(None, details.finished_at.unwrap_or(now));
+                } else {
+                    self.state = ContainerState::Created;
+                }
+            }
+            RunState::Running => {
+                self.settled();
+                self.state = ContainerState::Running;
+                self.ever_ran = true;
+                self.started_at = details.started_at.or(self.started_at);
+                self.bindings = details.bindings;
+                if health_check {
+                    self.health = Some(details.health.unwrap_or_default());
+                }
+            }
+            RunState::Exited => {
+                self.started_at = details.started_at.or(self.started_at);
+                self.ever_ran |= details.started_at.is_some();
+                if details.oom_killed {
+                    self.reason = Some(OUT_OF_MEMORY.to_owned());
+                }
+                match self.verdict.take() {
+                    Some(reason) if !self.ever_ran => self.never_runs(reason),
+                    Some(_) | None => {
+                        self.ended(details.exit_code, details.finished_at.unwrap_or(now));
+                    }
+                }
+            }
+        }
+        Next::Now
+    }
+
+    fn ended(&mut self, exit_code: Option<i32>, at: Timestamp) {
+        self.settled();
+        self.state = ContainerState::Stopped;
+        self.ever_ran = true;
+        self.exit_code = exit_code;
+        self.finished_at = Some(at);
+    }
+
+    fn not_found(&mut self, now: Timestamp) -> Next {
+        self.missing += 1;
+        // Its exit was seen: the 404 adds nothing that a second one could change.
+        if self.missing < MISSING_TO_BELIEVE && self.exit_seen.is_none() {
+            self.doubt = true;
+            return Next::After(MISSING_RETRY);
+        }
+        let verdict = self.verdict.take();
+        self.doubt = false;
+        self.missing = 0;
+        if self.state == ContainerState::Stopped {
+            self.state = ContainerState::Removed;
+        } else if self.ever_ran {
+            let (exit_code, at) = self.exit_seen.unwrap_or((None, now));
+            if self.exit_seen.is_none() {
+                self.reason.get_or_insert_with(|| REMOVED_OUTSIDE.to_owned());
+            }
+            self.ended(exit_code, at);
+            self.id = None;
+        } else if let Some(reason) = verdict {
+            self.never_runs(reason);
+        } else {
+            self.id = None;
+            self.state = ContainerState::Absent;
+        }
+        Next::Now
+    }
+}
+
+fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
+    min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max)
+}

@@ -1,0 +1,133 @@
+//! What to do next: pure functions from what is desired and what was observed to one Docker call.
+//!
+//! Owns the order of a task's steps and what a container is made with. Never: a call, a clock, a
+//! state of its own. One step at a time per container: plan, do it, record, plan again, so that a
+//! restarted agent plans as one that never stopped.
+
+use std::{sync::Arc, time::Duration};
+
+use longshore_common::id::{FleetId, HostId};
+
+use crate::{
+    observed::{ContainerState, ObservedContainer, ObservedTask, PullState},
+    runtime::ContainerConfig,
+};
+
+pub(crate) mod desired;
+pub(crate) mod labels;
+pub(crate) mod container_config;
+pub(crate) mod refusal;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use desired::{DesiredTask, Intent, TaskKey};
+
+/// Failed stops after which the kill signal is sent directly.
+const STOPS_BEFORE_KILL: u32 = 2;
+
+/// The agent's settings that planning depends on.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) fleet: FleetId,
+    pub(crate) host: HostId,
+    pub(crate) region: String,
+    pub(crate) stop_timeout: Duration,
+    pub(crate) pull: PullPolicy,
+}
+
+/// `ECS_IMAGE_PULL_BEHAVIOR`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// `default`: pull; use what the host has if that fails.
+    PullFirst,
+    /// `always`: pull; a failure fails the container.
+    Always,
+    /// `prefer-cached`: pull only what the host has not.
+    #[default]
+    PreferCached,
+}
+
+/// One call to the container engine.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    Pull {
+        reference: Arc<str>,
+    },
+    Create {
+        name: String,
+        config: Box<ContainerConfig>,
+    },
+    Start {
+        id: String,
+    },
+    /// By id, or by name while no id is known.
+    Inspect {
+        target: String,
+    },
+    Stop {
+        id: String,
+        grace: Duration,
+    },
+    Kill {
+        id: String,
+    },
+    Remove {
+        id: String,
+    },
+}
+
+/// What one container needs now; nothing while it is as desired, or while a call is under way.
+pub(crate) fn next_step(
+    desired: &DesiredTask,
+    observed: &ObservedTask,
+    index: usize,
+    rules: &Rules,
+    cleanup_due: bool,
+) -> Option<Step> {
+    let (wanted, container) = (&desired.containers[index], &observed.containers[index]);
+    if container.in_flight || container.waiting {
+        return None;
+    }
+    if container.doubt {
+        let target = container.id.clone().unwrap_or_else(|| wanted.docker_name.clone());
+        return Some(Step::Inspect { target });
+    }
+    let stopping = desired.stop_cause(observed).is_some();
+    match (container.state, container.id.clone()) {
+        (ContainerState::Unknown, _) => None,
+        (ContainerState::Absent, _) if stopping => None,
+        (ContainerState::Absent, _) => {
+            let intent = desired.intent.as_ref()?;
+            if container.pull == PullState::Needed {
+                return Some(Step::Pull { reference: wanted.image.clone() });
+            }
+            let config = container_config::container_config(intent, index, rules).ok()?;
+            Some(Step::Create { name: wanted.docker_name.clone(), config: Box::new(config) })
+        }
+        (ContainerState::Created, Some(id)) if cleanup_due => Some(Step::Remove { id }),
+        (ContainerState::Created, _) if stopping => None,
+        (ContainerState::Created, Some(id)) => {
+            let turn = observed.containers[..index].iter().all(has_begun);
+            // Found by labels only, and never started: nobody has asked for a start.
+            (turn && desired.intent.is_some()).then_some(Step::Start { id })
+        }
+        (ContainerState::Running, Some(id)) if stopping => {
+            Some(if container.stop_attempts < STOPS_BEFORE_KILL {
+                Step::Stop { id, grace: wanted.stop_grace }
+            } else {
+                Step::Kill { id }
+            })
+        }
+        (ContainerState::Running, _) => None,
+        (ContainerState::Stopped, Some(id)) if cleanup_due => Some(Step::Remove { id }),
+        (ContainerState::Stopped | ContainerState::Removed | ContainerState::Created, _) => None,
+    }
+}
+
+/// Containers start in the definition's order: the next one's turn comes once this one ran.
+fn has_begun(container: &ObservedContainer) -> bool {
+    match container.state {
+        ContainerState::Running | ContainerState::Stopped | ContainerState::Removed => true,
+        ContainerState::Unknown | ContainerState::Absent | ContainerState::Created => false,
+    }
+}

@@ -1,0 +1,178 @@
+//! What one container is made with: its definition, the order's overrides, and ECS's defaults
+//! (ecs-behaviour 1.3 and 1.7).
+
+use std::time::Duration;
+
+use longshore_common::{
+    resources::Transport,
+    task::ContainerOverride,
+    task_definition::{ContainerDefinition, HealthCheck, KeyValuePair, NetworkMode, TaskSpec},
+};
+
+use super::{Intent, Rules, labels::labels};
+use crate::runtime::{Bind, ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort};
+
+/// Linux takes no fewer shares (ecs-behaviour 1.3).
+const CPU_SHARES_MIN: u32 = 2;
+const CPU_SHARES_MAX: u32 = 262_144;
+/// Docker takes no less memory (ecs-behaviour 1.3).
+const MEMORY_MIB_MIN: u32 = 6;
+const MIB: u64 = 1024 * 1024;
+/// The period of [`ContainerConfig::cpu_quota_us`].
+const CPU_PERIOD_US: u64 = 100_000;
+const CPU_UNITS_PER_CORE: u64 = 1024;
+
+/// `Err` says what of the definition cannot be carried out.
+pub(crate) fn container_config(
+    intent: &Intent,
+    index: usize,
+    rules: &Rules,
+) -> Result<ContainerConfig, String> {
+    let spec = &intent.definition.spec;
+    let container = &spec.container_definitions[index];
+    let none = ContainerOverride::default();
+    let overrides = intent.order.overrides.container(&container.name).unwrap_or(&none);
+    let task = TaskLimits::of(intent)?;
+    let mode = spec.network_mode();
+
+    let memory_mib = overrides.memory.or(container.memory).or(task.memory_mib);
+    Ok(ContainerConfig {
+        image: container.image.clone().ok_or("it names no image")?,
+        entry_point: container.entry_point.clone(),
+        command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
+        environment: environment(container, overrides, rules),
+        labels: labels(intent, index, rules),
+        user: container.user.clone(),
+        working_directory: container.working_directory.clone(),
+        hostname: container.hostname.clone(),
+        cpu_shares: overrides.cpu.unwrap_or(container.cpu).clamp(CPU_SHARES_MIN, CPU_SHARES_MAX),
+        cpu_quota_us: task.cpu_units.map(|cpu| cpu * CPU_PERIOD_US / CPU_UNITS_PER_CORE),
+        memory_bytes: memory_mib.map(|mib| bytes(mib.min(task.memory_mib.unwrap_or(u32::MAX)))),
+        memory_reservation_bytes: overrides
+            .memory_reservation
+            .or(container.memory_reservation)
+            .map(bytes),
+        network: match mode {
+            NetworkMode::Bridge => Network::Bridge,
+            NetworkMode::Host => Network::Host,
+            NetworkMode::None => Network::None,
+            NetworkMode::Awsvpc => return Err("network mode awsvpc".to_owned()),
+        },
+        ports: published_ports(container, mode),
+        binds: binds(spec, container)?,
+        log: container
+            .log_configuration
+            .as_ref()
+            .map(|log| LogTarget { driver: log.log_driver.clone(), options: log.options.clone() }),
+        health: container.health_check.as_ref().map(health_probe),
+        privileged: container.privileged.unwrap_or(false),
+        readonly_root: container.readonly_root_filesystem.unwrap_or(false),
+    })
+}
+
+/// Ports that Docker binds on the host: only bridge mode has any.
+pub(crate) fn published_ports(
+    container: &ContainerDefinition,
+    mode: NetworkMode,
+) -> Vec<PublishedPort> {
+    if mode != NetworkMode::Bridge {
+        return Vec::new();
+    }
+    container
+        .port_mappings
+        .iter()
+        .filter_map(|mapping| {
+            Some(PublishedPort {
+                container_port: mapping.container_port?,
+                transport: mapping.protocol.unwrap_or(Transport::Tcp),
+                host_port: mapping.host_port.filter(|port| *port != 0),
+            })
+        })
+        .collect()
+}
+
+/// What the whole task may use. One container can be given it as its own limit; several would have
+/// to share a control group, which [`super::refusal`] refuses.
+pub(crate) struct TaskLimits {
+    pub(crate) cpu_units: Option<u64>,
+    pub(crate) memory_mib: Option<u32>,
+}
+
+impl TaskLimits {
+    pub(crate) fn of(intent: &Intent) -> Result<Self, String> {
+        let (spec, overrides) = (&intent.definition.spec, &intent.order.overrides);
+        let number = |text: &Option<String>, or: &Option<String>, what: &str| {
+            let Some(text) = text.as_ref().or(or.as_ref()) else { return Ok(None) };
+            text.parse::<u32>().map(Some).map_err(|_| format!("{what} `{text}`"))
+        };
+        Ok(TaskLimits {
+            cpu_units: number(&overrides.cpu, &spec.cpu, "task cpu")?.map(u64::from),
+            memory_mib: number(&overrides.memory, &spec.memory, "task memory")?,
+        })
+    }
+}
+
+fn bytes(mib: u32) -> u64 {
+    u64::from(mib.max(MEMORY_MIB_MIN)) * MIB
+}
+
+/// Overrides replace by name; ECS's own variables never replace what a container was given.
+fn environment(
+    container: &ContainerDefinition,
+    overrides: &ContainerOverride,
+    rules: &Rules,
+) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    let mut set = |name: &str, value: &str, replace: bool| match all
+        .iter_mut()
+        .find(|(known, _)| known == name)
+    {
+        Some(entry) if replace => entry.1 = value.to_owned(),
+        Some(_) => {}
+        None => all.push((name.to_owned(), value.to_owned())),
+    };
+    let given = container.environment.iter();
+    for KeyValuePair { name, value } in given.chain(overrides.environment.iter().flatten()) {
+        set(name, value, true);
+    }
+    set("AWS_EXECUTION_ENV", "AWS_ECS_EC2", true);
+    set("AWS_REGION", &rules.region, false);
+    set("AWS_DEFAULT_REGION", &rules.region, false);
+    all
+}
+
+fn binds(spec: &TaskSpec, container: &ContainerDefinition) -> Result<Vec<Bind>, String> {
+    container
+        .mount_points
+        .iter()
+        .map(|mount| {
+            let name = mount.source_volume.as_deref().unwrap_or_default();
+            let source = spec
+                .volumes
+                .iter()
+                .find(|volume| volume.name == name)
+                .and_then(|volume| volume.host.as_ref()?.source_path.clone())
+                .ok_or_else(|| format!("volume `{name}`, which has no host path"))?;
+            let target = mount
+                .container_path
+                .clone()
+                .ok_or_else(|| format!("a mount of volume `{name}` without containerPath"))?;
+            if source.contains(':') || target.contains(':') {
+                return Err(format!("volume `{name}`: Docker takes no colon in a path"));
+            }
+            Ok(Bind { source, target, read_only: mount.read_only.unwrap_or(false) })
+        })
+        .collect()
+}
+
+fn health_probe(check: &HealthCheck) -> HealthProbe {
+    let seconds =
+        |given: Option<u32>, default| Duration::from_secs(given.unwrap_or(default).into());
+    HealthProbe {
+        test: check.command.clone(),
+        interval: seconds(check.interval, 30),
+        timeout: seconds(check.timeout, 5),
+        retries: check.retries.unwrap_or(3),
+        start_period: seconds(check.start_period, 0),
+    }
+}

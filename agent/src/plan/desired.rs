@@ -1,0 +1,138 @@
+//! What the coordinator wants of one task on this host.
+//!
+//! Never: anything that was observed. An [`Intent`] is what the ledger keeps; a [`DesiredTask`]
+//! adds what planning would otherwise derive at every step.
+
+use std::{sync::Arc, time::Duration};
+
+use longshore_common::{
+    id::TaskId,
+    protocol::{Epoch, NetworkBinding, RunOrder},
+    resources::Transport,
+    task::StopCause,
+    task_definition::{NetworkMode, TaskDefinition},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Rules, container_config, labels};
+use crate::observed::ObservedTask;
+
+/// One task, as often as it was ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct TaskKey {
+    pub(crate) task: TaskId,
+    pub(crate) generation: u32,
+}
+
+/// An order to run a task, whole, as the ledger keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    pub(crate) key: TaskKey,
+    pub(crate) epoch: Epoch,
+    pub(crate) definition: Arc<TaskDefinition>,
+    pub(crate) order: RunOrder,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DesiredTask {
+    pub(crate) key: TaskKey,
+    pub(crate) cluster: String,
+    pub(crate) task_arn: String,
+    pub(crate) family: String,
+    pub(crate) revision: u32,
+    /// Absent for a task that only its containers' labels tell of: nothing is ever started for it.
+    pub(crate) intent: Option<Arc<Intent>>,
+    pub(crate) containers: Vec<DesiredContainer>,
+    /// Ordered by the coordinator.
+    pub(crate) stop: Option<StopCause>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DesiredContainer {
+    pub(crate) name: String,
+    pub(crate) docker_name: String,
+    pub(crate) image: Arc<str>,
+    pub(crate) essential: bool,
+    pub(crate) stop_grace: Duration,
+    /// The task definition gives a health check; one of the image does not count.
+    pub(crate) health_check: bool,
+    /// What is bound on the host when the container runs; absent when only the engine can say.
+    pub(crate) bindings: Option<Vec<NetworkBinding>>,
+}
+
+impl DesiredTask {
+    pub(crate) fn of(intent: Arc<Intent>, rules: &Rules) -> Self {
+        let definition = intent.definition.clone();
+        let mode = definition.spec.network_mode();
+        let containers = definition
+            .spec
+            .container_definitions
+            .iter()
+            .map(|container| DesiredContainer {
+                name: container.name.clone(),
+                docker_name: labels::docker_name(
+                    &definition.family,
+                    definition.revision,
+                    &container.name,
+                    intent.key,
+                ),
+                image: container.image.as_deref().unwrap_or_default().into(),
+                essential: container.is_essential(),
+                stop_grace: container
+                    .stop_timeout
+                    .map_or(rules.stop_timeout, |s| Duration::from_secs(s.into())),
+                health_check: container.health_check.is_some(),
+                bindings: bindings_known_beforehand(
+                    mode,
+                    &container_config::published_ports(container, mode),
+                    container,
+                ),
+            })
+            .collect();
+        DesiredTask {
+            key: intent.key,
+            cluster: intent.order.cluster.clone(),
+            task_arn: intent.order.task_arn.clone(),
+            family: definition.family.clone(),
+            revision: definition.revision,
+            containers,
+            intent: Some(intent),
+            stop: None,
+        }
+    }
+
+    /// Why this task is to stop, if it is: the first of an order and what happened by itself.
+    pub(crate) fn stop_cause<'a>(&'a self, observed: &'a ObservedTask) -> Option<&'a StopCause> {
+        observed.own_stop.as_ref().or(self.stop.as_ref())
+    }
+}
+
+fn bindings_known_beforehand(
+    mode: NetworkMode,
+    published: &[crate::runtime::PublishedPort],
+    container: &longshore_common::task_definition::ContainerDefinition,
+) -> Option<Vec<NetworkBinding>> {
+    let binding = |container_port, host_port, protocol| NetworkBinding {
+        bind_ip: "0.0.0.0".to_owned(),
+        container_port,
+        host_port,
+        protocol,
+    };
+    match mode {
+        NetworkMode::Bridge => published
+            .iter()
+            .map(|port| Some(binding(port.container_port, port.host_port?, port.transport)))
+            .collect(),
+        NetworkMode::Host => Some(
+            container
+                .port_mappings
+                .iter()
+                .filter_map(|mapping| {
+                    let port = mapping.container_port?;
+                    Some(binding(port, port, mapping.protocol.unwrap_or(Transport::Tcp)))
+                })
+                .collect(),
+        ),
+        NetworkMode::None | NetworkMode::Awsvpc => Some(Vec::new()),
+    }
+}

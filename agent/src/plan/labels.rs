@@ -1,0 +1,121 @@
+//! Names and labels of our containers: enough for an agent that lost its ledger to adopt them.
+//!
+//! Both are deterministic, so that a second attempt at one create finds the first one's container.
+//! ECS's own labels are part of its interface; ours are part of what a later version must read.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use sha2::{Digest, Sha256};
+
+use super::{DesiredTask, Intent, Rules, TaskKey, desired::DesiredContainer};
+use crate::runtime::{ContainerSummary, OwnerLabel};
+
+const ECS_CLUSTER: &str = "com.amazonaws.ecs.cluster";
+const ECS_TASK_ARN: &str = "com.amazonaws.ecs.task-arn";
+const ECS_CONTAINER: &str = "com.amazonaws.ecs.container-name";
+const ECS_FAMILY: &str = "com.amazonaws.ecs.task-definition-family";
+const ECS_REVISION: &str = "com.amazonaws.ecs.task-definition-version";
+const FLEET: &str = "longshore.fleet";
+const HOST: &str = "longshore.host";
+const TASK: &str = "longshore.task";
+const GENERATION: &str = "longshore.generation";
+const EPOCH: &str = "longshore.epoch";
+const INDEX: &str = "longshore.container-index";
+const ESSENTIAL: &str = "longshore.essential";
+const STOP_TIMEOUT_S: &str = "longshore.stop-timeout-seconds";
+
+/// Digits of the name's hexadecimal tail, as many as ECS gives.
+const NAME_HEX_DIGITS: usize = 20;
+
+/// `ecs-<family>-<revision>-<container>-<hex>`.
+pub(crate) fn docker_name(family: &str, revision: u32, container: &str, key: TaskKey) -> String {
+    let hash = Sha256::digest(format!("{}/{}/{container}", key.task, key.generation));
+    let hex = hex::encode(hash);
+    format!("ecs-{family}-{revision}-{container}-{}", &hex[..NAME_HEX_DIGITS])
+}
+
+/// What every container of this agent carries and nothing else does.
+pub(crate) fn owner(rules: &Rules) -> OwnerLabel {
+    OwnerLabel { name: HOST.to_owned(), value: rules.host.to_string() }
+}
+
+/// The container's own labels under ours: a definition cannot pass for another task.
+pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<String, String> {
+    let definition = &intent.definition;
+    let container = &definition.spec.container_definitions[index];
+    let stop_timeout = container.stop_timeout.map(u64::from);
+    let ours = [
+        (ECS_CLUSTER, intent.order.cluster.clone()),
+        (ECS_TASK_ARN, intent.order.task_arn.clone()),
+        (ECS_CONTAINER, container.name.clone()),
+        (ECS_FAMILY, definition.family.clone()),
+        (ECS_REVISION, definition.revision.to_string()),
+        (FLEET, rules.fleet.to_string()),
+        (HOST, rules.host.to_string()),
+        (TASK, intent.key.task.to_string()),
+        (GENERATION, intent.key.generation.to_string()),
+        (EPOCH, intent.epoch.counter.to_string()),
+        (INDEX, index.to_string()),
+        (ESSENTIAL, container.is_essential().to_string()),
+        (STOP_TIMEOUT_S, stop_timeout.unwrap_or(rules.stop_timeout.as_secs()).to_string()),
+    ];
+    let mut labels = container.docker_labels.clone();
+    labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    labels
+}
+
+/// Which task of which fleet a container is of; none if it is not ours or not whole.
+pub(crate) fn task_of(labels: &BTreeMap<String, String>, rules: &Rules) -> Option<TaskKey> {
+    let is = |name: &str, value: String| labels.get(name) == Some(&value);
+    let ours = is(FLEET, rules.fleet.to_string()) && is(HOST, rules.host.to_string());
+    let task = labels.get(TASK)?.parse().ok()?;
+    let generation = labels.get(GENERATION)?.parse().ok()?;
+    ours.then_some(TaskKey { task, generation })
+}
+
+/// Which of the task's containers this is.
+pub(crate) fn container_index(
+    labels: &BTreeMap<String, String>,
+    desired: &DesiredTask,
+) -> Option<usize> {
+    let name = labels.get(ECS_CONTAINER)?;
+    desired.containers.iter().position(|container| container.name == *name)
+}
+
+/// A task as its containers' labels tell of it, for an agent whose ledger does not know it.
+pub(crate) fn found_task(
+    key: TaskKey,
+    found: &[&ContainerSummary],
+    rules: &Rules,
+) -> Option<DesiredTask> {
+    let label = |container: &ContainerSummary, name: &str| container.labels.get(name).cloned();
+    let mut containers = found
+        .iter()
+        .map(|summary| {
+            let index: usize = label(summary, INDEX)?.parse().ok()?;
+            let seconds = label(summary, STOP_TIMEOUT_S).and_then(|s| s.parse().ok());
+            let container = DesiredContainer {
+                name: label(summary, ECS_CONTAINER)?,
+                docker_name: summary.name.clone(),
+                image: Arc::from(""),
+                essential: label(summary, ESSENTIAL)? != "false",
+                stop_grace: seconds.map_or(rules.stop_timeout, Duration::from_secs),
+                health_check: false,
+                bindings: None,
+            };
+            Some((index, container))
+        })
+        .collect::<Option<Vec<_>>>()?;
+    containers.sort_by_key(|(index, _)| *index);
+    let first = found.first()?;
+    Some(DesiredTask {
+        key,
+        cluster: label(first, ECS_CLUSTER)?,
+        task_arn: label(first, ECS_TASK_ARN)?,
+        family: label(first, ECS_FAMILY)?,
+        revision: label(first, ECS_REVISION)?.parse().ok()?,
+        intent: None,
+        containers: containers.into_iter().map(|(_, container)| container).collect(),
+        stop: None,
+    })
+}

@@ -1,0 +1,140 @@
+//! What this agent cannot carry out. The coordinator refuses such a definition first; an agent of
+//! another version must still fail the task with a reason, and drop nothing silently.
+
+use longshore_common::task_definition::{
+    ContainerDefinition, LinuxParameters, NetworkMode, TaskSpec, Volume,
+};
+
+use super::{
+    Intent, Rules,
+    container_config::{TaskLimits, container_config},
+};
+
+/// Drivers that write through Docker itself; the others need an agent that feeds them.
+const DOCKER_LOG_DRIVERS: [&str; 8] =
+    ["json-file", "local", "none", "syslog", "journald", "gelf", "fluentd", "splunk"];
+
+/// Says what of the order cannot be carried out, if anything: the task's `stoppedReason`.
+pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
+    let spec = &intent.definition.spec;
+    let told = |what: &str| {
+        format!(
+            "ResourceInitializationError: this agent cannot carry out {what}; remove it from the \
+             task definition, or update the agent"
+        )
+    };
+    if let Some(what) = in_task(spec).or_else(|| in_overrides(intent)) {
+        return Some(told(what));
+    }
+    for (index, container) in spec.container_definitions.iter().enumerate() {
+        let name = &container.name;
+        if let Some(what) = in_container(container) {
+            return Some(told(&format!("{what} of container {name}")));
+        }
+        if let Err(what) = container_config(intent, index, rules) {
+            return Some(told(&format!("container {name}: {what}")));
+        }
+    }
+    let shared = TaskLimits::of(intent).ok()?;
+    let limited = shared.cpu_units.is_some() || shared.memory_mib.is_some();
+    (limited && spec.container_definitions.len() > 1)
+        .then(|| told("cpu or memory of a task with several containers"))
+}
+
+fn in_task(spec: &TaskSpec) -> Option<&'static str> {
+    let needs = [
+        (spec.network_mode() == NetworkMode::Awsvpc, "network mode awsvpc"),
+        (spec.task_role_arn.is_some(), "taskRoleArn"),
+        (spec.pid_mode.is_some(), "pidMode"),
+        (spec.ipc_mode.is_some(), "ipcMode"),
+        (spec.proxy_configuration.is_some(), "proxyConfiguration"),
+        (!spec.inference_accelerators.is_empty(), "inferenceAccelerators"),
+        (spec.ephemeral_storage.is_some(), "ephemeralStorage"),
+        (spec.enable_fault_injection == Some(true), "enableFaultInjection"),
+        (spec.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration"),
+        (spec.volumes.iter().any(is_no_host_path), "a volume without host.sourcePath"),
+    ];
+    first(&needs)
+}
+
+fn is_no_host_path(volume: &Volume) -> bool {
+    volume.host.as_ref().and_then(|host| host.source_path.as_ref()).is_none()
+        || volume.docker_volume_configuration.is_some()
+        || volume.efs_volume_configuration.is_some()
+        || volume.fsx_windows_file_server_volume_configuration.is_some()
+        || volume.s3_files_volume_configuration.is_some()
+        || volume.configured_at_launch == Some(true)
+}
+
+fn in_overrides(intent: &Intent) -> Option<&'static str> {
+    let overrides = &intent.order.overrides;
+    let any = |needs: fn(&longshore_common::task::ContainerOverride) -> bool| {
+        overrides.container_overrides.iter().any(needs)
+    };
+    let needs = [
+        (overrides.task_role_arn.is_some(), "an override of taskRoleArn"),
+        (!overrides.inference_accelerator_overrides.is_empty(), "inferenceAcceleratorOverrides"),
+        (overrides.ephemeral_storage.is_some(), "an override of ephemeralStorage"),
+        (any(|c| c.environment_files.as_ref().is_some_and(|f| !f.is_empty())), "environmentFiles"),
+        (
+            any(|c| c.resource_requirements.as_ref().is_some_and(|r| !r.is_empty())),
+            "an override of resourceRequirements",
+        ),
+    ];
+    first(&needs)
+}
+
+fn in_container(container: &ContainerDefinition) -> Option<&'static str> {
+    let log = container.log_configuration.as_ref();
+    let linux = container.linux_parameters.as_ref();
+    let port_ranges = container.port_mappings.iter().any(|p| p.container_port_range.is_some());
+    let needs = [
+        (container.repository_credentials.is_some(), "repositoryCredentials"),
+        (!container.links.is_empty(), "links"),
+        (port_ranges, "containerPortRange"),
+        (container.restart_policy.as_ref().is_some_and(|p| p.enabled), "restartPolicy"),
+        (!container.environment_files.is_empty(), "environmentFiles"),
+        (!container.volumes_from.is_empty(), "volumesFrom"),
+        (linux.is_some_and(asks_for_something), "linuxParameters"),
+        (!container.secrets.is_empty(), "secrets"),
+        (!container.depends_on.is_empty(), "dependsOn"),
+        (container.disable_networking == Some(true), "disableNetworking"),
+        (!container.dns_servers.is_empty(), "dnsServers"),
+        (!container.dns_search_domains.is_empty(), "dnsSearchDomains"),
+        (!container.extra_hosts.is_empty(), "extraHosts"),
+        (!container.docker_security_options.is_empty(), "dockerSecurityOptions"),
+        (container.interactive == Some(true), "interactive"),
+        (container.pseudo_terminal == Some(true), "pseudoTerminal"),
+        (!container.ulimits.is_empty(), "ulimits"),
+        (!container.system_controls.is_empty(), "systemControls"),
+        (!container.resource_requirements.is_empty(), "resourceRequirements"),
+        (container.firelens_configuration.is_some(), "firelensConfiguration"),
+        (!container.credential_specs.is_empty(), "credentialSpecs"),
+        (log.is_some_and(|l| !l.secret_options.is_empty()), "logConfiguration.secretOptions"),
+        (
+            log.is_some_and(|l| !DOCKER_LOG_DRIVERS.contains(&l.log_driver.as_str())),
+            "the log driver",
+        ),
+    ];
+    first(&needs)
+}
+
+fn asks_for_something(linux: &LinuxParameters) -> bool {
+    let quiet = LinuxParameters {
+        init_process_enabled: linux.init_process_enabled.filter(|on| *on),
+        ..LinuxParameters::default()
+    };
+    let given = LinuxParameters {
+        init_process_enabled: linux.init_process_enabled.filter(|on| *on),
+        capabilities: linux
+            .capabilities
+            .clone()
+            .filter(|caps| !caps.add.is_empty() || !caps.drop.is_empty()),
+        ..linux.clone()
+    };
+    given != quiet || quiet.init_process_enabled.is_some()
+}
+
+fn first(needs: &[(bool, &'static str)]) -> Option<&'static str> {
+    needs.iter().find(|(needed, _)| *needed).map(|(_, what)| *what)
+}

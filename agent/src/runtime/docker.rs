@@ -1,0 +1,389 @@
+//! Docker Engine 20.10 and later, by its unix socket. The only module that knows bollard.
+//!
+//! Owns each verb's timeout (ecs-behaviour 1.7) and what Docker's answers mean as errors. Reads
+//! (inspect, list) go past bollard, in [`read`]: its types refuse an answer for one member that
+//! they do not know, and an answer that is refused is an unknown container. Never: TCP, a decision,
+//! a retry.
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use bollard::{
+    errors::Error,
+    models::EventMessage,
+    query_parameters::{
+        CreateContainerOptions, CreateImageOptions, EventsOptions, KillContainerOptions,
+        RemoveContainerOptions, StartContainerOptions, StopContainerOptions,
+    },
+};
+use futures_util::{StreamExt, TryStreamExt};
+use longshore_common::{clock::Timestamp, task::HealthStatus};
+
+use super::{
+    ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
+    EventStream, EventSubject, Image, OwnerLabel, PullProgress, RuntimeError, RuntimeEvent,
+    RuntimeVersion, Unknown,
+};
+
+mod create_body;
+mod read;
+#[cfg(test)]
+mod tests;
+
+/// bollard's own timeout counts whole seconds, and only until an answer's head: ours comes first.
+const CLIENT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+
+/// Docker's container and image events that say something here.
+const EVENTS: [&str; 11] = [
+    "start",
+    "oom",
+    "die",
+    "health_status",
+    "destroy",
+    "pull",
+    "tag",
+    "untag",
+    "delete",
+    "load",
+    "import",
+];
+
+/// How long each verb may take (ecs-behaviour 1.7).
+#[derive(Clone, Debug)]
+pub struct Timeouts {
+    pub version: Duration,
+    /// A whole pull.
+    pub pull: Duration,
+    /// A pull that says nothing.
+    pub pull_silence: Duration,
+    pub create: Duration,
+    pub start: Duration,
+    /// On top of the time that the container is given to stop.
+    pub stop: Duration,
+    pub inspect: Duration,
+    pub list: Duration,
+    pub remove: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            version: Duration::from_secs(10),
+            pull: Duration::from_secs(2 * 60 * 60),
+            pull_silence: Duration::from_secs(60),
+            create: Duration::from_secs(4 * 60),
+            start: Duration::from_secs(3 * 60),
+            stop: Duration::from_secs(2 * 60),
+            inspect: Duration::from_secs(30),
+            list: Duration::from_secs(60),
+            remove: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// A Docker Engine behind a unix socket. Making one does no I/O: the engine may come later.
+#[derive(Debug)]
+pub struct Docker {
+    socket: PathBuf,
+    timeouts: Timeouts,
+    /// Once an API version was agreed on.
+    client: Mutex<Option<bollard::Docker>>,
+}
+
+impl Docker {
+    /// `address` is a path, with or without `unix://` before it.
+    pub fn new(address: &str, timeouts: Timeouts) -> Result<Self, NotAUnixSocket> {
+        let path = address.strip_prefix("unix://").unwrap_or(address);
+        if !path.starts_with('/') {
+            return Err(NotAUnixSocket { address: address.to_owned() });
+        }
+        Ok(Docker { socket: PathBuf::from(path), timeouts, client: Mutex::new(None) })
+    }
+
+    /// A client whose requests name the agreed API version.
+    async fn client(&self, timeout: Duration) -> Result<bollard::Docker, RuntimeError> {
+        let known = self.known_client();
+        let client = match known {
+            Some(client) => client,
+            None => self.connect().await?,
+        };
+        Ok(client.with_timeout(timeout + CLIENT_TIMEOUT_MARGIN))
+    }
+
+    fn known_client(&self) -> Option<bollard::Docker> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn connect(&self) -> Result<bollard::Docker, RuntimeError> {
+        let timeout = self.timeouts.version;
+        let seconds = (timeout + CLIENT_TIMEOUT_MARGIN).as_secs();
+        let socket = self.socket.to_string_lossy();
+        let version = bollard::API_DEFAULT_VERSION;
+        let client = bollard::Docker::connect_with_unix(&socket, seconds, version)
+            .map_err(|error| failed(error, timeout))?;
+        let client = within(timeout, client.negotiate_version()).await?;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+        Ok(client)
+    }
+
+    async fn read(&self, what: &str, timeout: Duration) -> Result<read::Answer, RuntimeError> {
+        let version = self.client(timeout).await?.client_version();
+        let path = format!("/v{}.{}{what}", version.major_version, version.minor_version);
+        match tokio::time::timeout(timeout, read::get(&self.socket, &path)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Unknown::Timeout { after: timeout }.into()),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{address}` is not the path of a unix socket: this agent talks to Docker by its unix socket \
+     only, unix:///var/run/docker.sock for example"
+)]
+pub struct NotAUnixSocket {
+    address: String,
+}
+
+impl ContainerRuntime for Docker {
+    async fn version(&self) -> Result<RuntimeVersion, RuntimeError> {
+        // The engine may be another one than before.
+        let client = self.connect().await?;
+        let api = client.client_version();
+        let version = within(self.timeouts.version, client.version()).await?;
+        let log_drivers = read::log_drivers(&self.read("/info", self.timeouts.version).await?)?;
+        Ok(RuntimeVersion {
+            log_drivers,
+            version: version.version.unwrap_or_default(),
+            api_version: format!("{}.{}", api.major_version, api.minor_version),
+        })
+    }
+
+    async fn image(&self, reference: &str) -> Result<Image, RuntimeError> {
+        let path = format!("/images/{}/json", read::escaped(reference));
+        let answer = self.read(&path, self.timeouts.inspect).await?;
+        read::image(&answer, reference)
+    }
+
+    async fn pull(
+        &self,
+        reference: &str,
+        mut progress: impl FnMut(PullProgress) + Send,
+    ) -> Result<(), RuntimeError> {
+        let (name, tag) = name_and_tag(reference);
+        let options = CreateImageOptions {
+            from_image: Some(name.to_owned()),
+            tag: Some(tag.to_owned()),
+            ..CreateImageOptions::default()
+        };
+        let silence = self.timeouts.pull_silence;
+        let client = self.client(silence).await?;
+        let pulling = async {
+            let mut lines = Box::pin(client.create_image(Some(options), None, None));
+            while let Some(line) = within(silence, lines.try_next()).await? {
+                let detail = line.progress_detail.unwrap_or_default();
+                let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
+                progress(PullProgress {
+                    layer: line.id,
+                    status: line.status.unwrap_or_default(),
+                    current_bytes: bytes(detail.current),
+                    total_bytes: bytes(detail.total),
+                });
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(self.timeouts.pull, pulling).await {
+            Ok(result) => result,
+            Err(_) => Err(Unknown::Timeout { after: self.timeouts.pull }.into()),
+        }
+    }
+
+    async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {
+        let timeout = self.timeouts.create;
+        let client = self.client(timeout).await?;
+        let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
+        let body = create_body::create_body(config);
+        match within(timeout, client.create_container(Some(options), body)).await {
+            Ok(created) => Ok(created.id),
+            Err(RuntimeError::NotFound { message }) if message.contains("o such image") => {
+                Err(RuntimeError::ImageNotFound { message })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn start(&self, container: &str) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.start;
+        let client = self.client(timeout).await?;
+        within(timeout, client.start_container(container, None::<StartContainerOptions>)).await
+    }
+
+    async fn stop(&self, container: &str, grace: Duration) -> Result<(), RuntimeError> {
+        let timeout = grace + self.timeouts.stop;
+        let client = self.client(timeout).await?;
+        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        let options = StopContainerOptions { t: Some(seconds), signal: None };
+        within(timeout, client.stop_container(container, Some(options))).await
+    }
+
+    async fn kill(&self, container: &str) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.stop;
+        let client = self.client(timeout).await?;
+        let options = KillContainerOptions { signal: "SIGKILL".to_owned() };
+        match within(timeout, client.kill_container(container, Some(options))).await {
+            // It does not run.
+            Err(RuntimeError::Conflict { .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    async fn remove(&self, container: &str) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.remove;
+        let client = self.client(timeout).await?;
+        let options = RemoveContainerOptions { v: true, force: false, link: false };
+        within(timeout, client.remove_container(container, Some(options))).await
+    }
+
+    async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {
+        let path = format!("/containers/{}/json", read::escaped(container));
+        let answer = self.read(&path, self.timeouts.inspect).await?;
+        read::container(&answer)
+    }
+
+    async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let label = format!("{}={}", owner.name, owner.value);
+        let filters = serde_json::json!({ "label": [label] }).to_string();
+        let path = format!("/containers/json?all=true&filters={}", read::escaped(&filters));
+        let answer = self.read(&path, self.timeouts.list).await?;
+        read::containers(&answer)
+    }
+
+    async fn events(
+        &self,
+        owner: &OwnerLabel,
+        since: Timestamp,
+    ) -> Result<EventStream, RuntimeError> {
+        let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
+        let filters = [
+            ("type".to_owned(), texts(&["container", "image"])),
+            ("event".to_owned(), texts(&EVENTS)),
+        ];
+        let options = EventsOptions {
+            since: Some(format!("{}.{:03}", since.0 / 1000, since.0 % 1000)),
+            until: None,
+            filters: Some(filters.into_iter().collect()),
+        };
+        let timeout = self.timeouts.version;
+        let client = self.client(timeout).await?;
+        let owner = owner.clone();
+        let events = client.events(Some(options)).filter_map(move |event| {
+            let event = match event {
+                Ok(event) => runtime_event(event, &owner).map(Ok),
+                Err(error) => Some(Err(failed(error, timeout))),
+            };
+            std::future::ready(event)
+        });
+        Ok(events.boxed())
+    }
+}
+
+/// `docker.io/library/nginx:1` as Docker's pull wants it; without a tag it would pull all of them.
+fn name_and_tag(reference: &str) -> (&str, &str) {
+    if let Some((name, digest)) = reference.split_once('@') {
+        return (name, digest);
+    }
+    match reference.rsplit_once(':') {
+        // A colon before a slash is a registry's port.
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (reference, "latest"),
+    }
+}
+
+fn runtime_event(event: EventMessage, owner: &OwnerLabel) -> Option<RuntimeEvent> {
+    let at = Timestamp(u64::try_from(event.time_nano.unwrap_or_default()).ok()? / 1_000_000);
+    let actor = event.actor?;
+    let attributes = actor.attributes.unwrap_or_default();
+    if event.typ == Some(bollard::models::EventMessageTypeEnum::IMAGE) {
+        return Some(RuntimeEvent { at, subject: EventSubject::Image });
+    }
+    if attributes.get(&owner.name) != Some(&owner.value) {
+        return None;
+    }
+    let action = event.action?;
+    let change = match action.as_str() {
+        "start" => ContainerChange::Started,
+        "oom" => ContainerChange::OutOfMemory,
+        "die" => ContainerChange::Exited {
+            exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
+        },
+        "destroy" => ContainerChange::Removed,
+        other => {
+            let health = other.strip_prefix("health_status")?.trim_start_matches([':', ' ']);
+            ContainerChange::Health(health_status(health))
+        }
+    };
+    Some(RuntimeEvent { at, subject: EventSubject::Container { id: actor.id?, change } })
+}
+
+fn health_status(text: &str) -> HealthStatus {
+    match text {
+        "healthy" => HealthStatus::Healthy,
+        "unhealthy" => HealthStatus::Unhealthy,
+        _ => HealthStatus::Unknown,
+    }
+}
+
+/// bollard's own timeout ends with an answer's head; a body may hang too.
+async fn within<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, RuntimeError> {
+    match tokio::time::timeout(timeout, call).await {
+        Ok(result) => result.map_err(|error| failed(error, timeout)),
+        Err(_) => Err(Unknown::Timeout { after: timeout }.into()),
+    }
+}
+
+fn failed(error: Error, timeout: Duration) -> RuntimeError {
+    match error {
+        Error::DockerResponseServerError { status_code, message } => {
+            failed_by_status(status_code, message)
+        }
+        Error::RequestTimeoutError => Unknown::Timeout { after: timeout }.into(),
+        Error::DockerStreamError { error } => Unknown::Engine { message: error }.into(),
+        Error::JsonDataError { message, .. } => Unknown::Unreadable { message }.into(),
+        Error::JsonSerdeError { err } => Unknown::Unreadable { message: err.to_string() }.into(),
+        other => RuntimeError::transport(with_causes(&other)),
+    }
+}
+
+fn failed_by_status(status: u16, message: String) -> RuntimeError {
+    let message = match message.trim() {
+        "" => format!("Docker answered with status {status}"),
+        text => text.to_owned(),
+    };
+    match status {
+        404 => RuntimeError::NotFound { message },
+        409 => RuntimeError::Conflict { message },
+        400..500 => RuntimeError::Rejected { message },
+        _ => Unknown::Engine { message }.into(),
+    }
+}
+
+/// hyper's errors say little without what caused them.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,320 @@
+//! Reading Docker's answers leniently: what we need of them, and nothing that could fail for more.
+
+use std::{collections::BTreeMap, path::Path};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use longshore_common::{clock::Timestamp, protocol::NetworkBinding, resources::Transport};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use super::{failed_by_status, health_status, with_causes};
+use crate::runtime::{ContainerDetails, ContainerSummary, Image, RunState, RuntimeError, Unknown};
+
+/// The largest answer that is read: a listing of some ten thousand containers.
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A 2xx answer's body.
+#[derive(Debug)]
+pub(super) struct Answer(Bytes);
+
+/// One request on a connection of its own: a unix socket's costs nothing, and none can be stale.
+pub(super) async fn get(socket: &Path, path: &str) -> Result<Answer, RuntimeError> {
+    let failed = |error: &dyn std::error::Error| RuntimeError::transport(with_causes(error));
+    let stream = UnixStream::connect(socket).await.map_err(|error| failed(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| failed(&error))?;
+    let request = http::Request::get(path)
+        .header(http::header::HOST, "docker")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| failed(&error))?;
+    // Moved, so that its end lets the connection end.
+    let exchange = async move {
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        let body = body.collect().await.map_err(|error| failed(&*error))?.to_bytes();
+        Ok::<_, RuntimeError>((status, body))
+    };
+    let (exchanged, _) = tokio::join!(exchange, connection);
+    let (status, body) = exchanged?;
+    match status {
+        200..300 => Ok(Answer(body)),
+        status => Err(failed_by_status(status, message(&body))),
+    }
+}
+
+fn message(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Failure {
+        message: String,
+    }
+    match serde_json::from_slice::<Failure>(body) {
+        Ok(failure) => failure.message,
+        Err(_) => String::from_utf8_lossy(body).into_owned(),
+    }
+}
+
+/// For a path or a query: everything but what names and ids are made of is written as %XX.
+pub(super) fn escaped(text: &str) -> String {
+    use std::fmt::Write;
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "%{byte:02X}");
+        }
+    }
+    escaped
+}
+
+pub(super) fn log_drivers(answer: &Answer) -> Result<Vec<String>, RuntimeError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Info {
+        plugins: Option<Plugins>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Plugins {
+        log: Option<Vec<String>>,
+    }
+    let info: Info = parse(answer)?;
+    Ok(info.plugins.and_then(|plugins| plugins.log).unwrap_or_default())
+}
+
+pub(super) fn image(answer: &Answer, reference: &str) -> Result<Image, RuntimeError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Inspected {
+        id: String,
+        repo_digests: Option<Vec<String>>,
+    }
+    let inspected: Inspected = parse(answer)?;
+    let (name, _) = super::name_and_tag(reference);
+    let digests = inspected.repo_digests.unwrap_or_default();
+    let of = |digest: &String| {
+        digest.split_once('@').map(|(of, digest)| (of.to_owned(), digest.to_owned()))
+    };
+    let mut digests = digests.iter().filter_map(of).collect::<Vec<_>>();
+    // The one of the repository that was asked for, if there are several.
+    digests.sort_by_key(|(of, _)| of != name);
+    Ok(Image { id: inspected.id, digest: digests.into_iter().next().map(|(_, digest)| digest) })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    id: String,
+    name: Option<String>,
+    state: State,
+    config: Option<Config>,
+    network_settings: Option<NetworkSettings>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: Option<String>,
+    running: Option<bool>,
+    exit_code: Option<i64>,
+    #[serde(rename = "OOMKilled")]
+    oom_killed: Option<bool>,
+    error: Option<String>,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    health: Option<Health>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Health {
+    status: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    ports: Option<BTreeMap<String, Option<Vec<Port>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Port {
+    host_ip: Option<String>,
+    host_port: Option<String>,
+}
+
+pub(super) fn container(answer: &Answer) -> Result<ContainerDetails, RuntimeError> {
+    let inspected: Inspected = parse(answer)?;
+    let State { status, running, exit_code, oom_killed, error, started_at, finished_at, health } =
+        inspected.state;
+    let (started_at, finished_at) = (time(started_at.as_deref()), time(finished_at.as_deref()));
+    let running = running.unwrap_or(false);
+    let state = run_state(status.as_deref().unwrap_or_default(), running, started_at.is_some());
+    let ports = inspected.network_settings.and_then(|settings| settings.ports);
+    let exit_code = exit_code.and_then(|code| i32::try_from(code).ok());
+    let health = health.and_then(|health| health.status).filter(|status| status != "none");
+    Ok(ContainerDetails {
+        id: inspected.id,
+        name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        labels: inspected.config.and_then(|config| config.labels).unwrap_or_default(),
+        state,
+        exit_code: exit_code.filter(|_| state == RunState::Exited),
+        oom_killed: oom_killed.unwrap_or(false),
+        error: error.filter(|error| !error.is_empty()),
+        started_at,
+        finished_at,
+        health: health.map(|status| health_status(&status)),
+        bindings: bindings(ports.unwrap_or_default()),
+    })
+}
+
+pub(super) fn containers(answer: &Answer) -> Result<Vec<ContainerSummary>, RuntimeError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Listed {
+        id: String,
+        names: Option<Vec<String>>,
+        labels: Option<BTreeMap<String, String>>,
+        state: Option<String>,
+    }
+    let listed: Vec<Listed> = parse(answer)?;
+    let summary = |listed: Listed| {
+        let names = listed.names.unwrap_or_default();
+        let name = names.first().map(|name| name.trim_start_matches('/').to_owned());
+        ContainerSummary {
+            id: listed.id,
+            name: name.unwrap_or_default(),
+            labels: listed.labels.unwrap_or_default(),
+            state: run_state(listed.state.as_deref().unwrap_or_default(), false, true),
+        }
+    };
+    Ok(listed.into_iter().map(summary).collect())
+}
+
+/// A word that is new to us is read by what else is said.
+fn run_state(status: &str, running: bool, was_started: bool) -> RunState {
+    match status {
+        "created" => RunState::Created,
+        "running" | "paused" | "restarting" | "stopping" => RunState::Running,
+        "exited" | "dead" | "removing" if was_started => RunState::Exited,
+        _ if running => RunState::Running,
+        _ if was_started => RunState::Exited,
+        _ => RunState::Created,
+    }
+}
+
+/// Docker binds IPv4 and IPv6 alike; ECS shows the first of such twins.
+fn bindings(ports: BTreeMap<String, Option<Vec<Port>>>) -> Vec<NetworkBinding> {
+    let mut bindings: Vec<NetworkBinding> = Vec::new();
+    for (port, bound) in ports {
+        let (number, transport) = port.split_once('/').unwrap_or((&port, "tcp"));
+        let protocol = match transport {
+            "tcp" => Transport::Tcp,
+            "udp" => Transport::Udp,
+            _ => continue,
+        };
+        let Ok(container_port) = number.parse() else { continue };
+        for Port { host_ip, host_port } in bound.into_iter().flatten() {
+            let Some(host_port) = host_port.and_then(|port| port.parse().ok()) else { continue };
+            let bind_ip = host_ip.filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".into());
+            let twin = bindings.iter().any(|other| {
+                (other.container_port, other.host_port, other.protocol)
+                    == (container_port, host_port, protocol)
+            });
+            if !(twin && bind_ip == "::") {
+                bindings.push(NetworkBinding { bind_ip, container_port, host_port, protocol });
+            }
+        }
+    }
+    bindings.sort_by_key(|binding| (binding.container_port, binding.host_port));
+    bindings
+}
+
+/// Docker's zero time, the year 1, is no time.
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    let ms = text?.parse::<jiff::Timestamp>().ok()?.as_millisecond();
+    u64::try_from(ms).ok().map(Timestamp)
+}
+
+fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeError> {
+    serde_json::from_slice(&answer.0)
+        .map_err(|error| Unknown::Unreadable { message: error.to_string() }.into())
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use longshore_common::task::HealthStatus;
+
+    use super::*;
+
+    fn details(json: &str) -> ContainerDetails {
+        container(&Answer(Bytes::copy_from_slice(json.as_bytes()))).unwrap()
+    }
+
+    #[test]
+    fn an_inspect_answer_with_members_of_another_version_is_read() {
+        let details = details(
+            r#"{"Id":"abc","Name":"/ecs-web-1-app-00","Image":7,"HostConfig":{"ConsoleSize":"odd"},
+                "State":{"Status":"hibernating","Running":true,"ExitCode":0,"New":{},
+                         "StartedAt":"2026-01-02T03:04:05.678901234Z",
+                         "FinishedAt":"0001-01-01T00:00:00Z",
+                         "Health":{"Status":"starting"}},
+                "Config":{"Labels":{"a":"b"}},
+                "NetworkSettings":{"Ports":{"80/tcp":[
+                    {"HostIp":"0.0.0.0","HostPort":"49153"},{"HostIp":"::","HostPort":"49153"}],
+                    "53/udp":null,"9/sctp":[{"HostIp":"","HostPort":"9"}]}}}"#,
+        );
+        assert_eq!(details.state, RunState::Running);
+        assert_eq!(details.exit_code, None);
+        assert_eq!(details.started_at, Some(Timestamp(1_767_323_045_678)));
+        assert_eq!(details.finished_at, None);
+        assert_eq!(details.health, Some(HealthStatus::Unknown));
+        assert_eq!(details.name, "ecs-web-1-app-00");
+        let [binding] = &details.bindings[..] else { panic!("{:?}", details.bindings) };
+        assert_eq!((binding.container_port, binding.host_port), (80, 49153));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_json_is_unknown() {
+        let error = container(&Answer(Bytes::from_static(b"{\"Id\":"))).unwrap_err();
+        assert!(matches!(error, RuntimeError::Unknown(Unknown::Unreadable { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn a_failed_start_shows_as_created() {
+        let details = details(
+            r#"{"Id":"abc","State":{"Status":"created","Running":false,"ExitCode":127,
+                "Error":"no such file","StartedAt":"0001-01-01T00:00:00Z"}}"#,
+        );
+        assert_eq!((details.state, details.exit_code), (RunState::Created, None));
+        assert_eq!(details.error.as_deref(), Some("no such file"));
+    }
+
+    #[test]
+    fn the_digest_is_the_one_of_the_repository_asked_for() {
+        let answer = Answer(Bytes::from_static(
+            br#"{"Id":"sha256:1","RepoDigests":["a/b@sha256:2","registry:5000/c@sha256:3"]}"#,
+        ));
+        let digest = |reference| image(&answer, reference).unwrap().digest;
+        assert_eq!(digest("registry:5000/c:v1").as_deref(), Some("sha256:3"));
+        assert_eq!(digest("a/b").as_deref(), Some("sha256:2"));
+        assert_eq!(digest("elsewhere").as_deref(), Some("sha256:2"));
+    }
+
+    #[test]
+    fn a_path_holds_no_character_that_could_end_it() {
+        assert_eq!(escaped("a/b:c@d?e#f g%"), "a/b:c@d%3Fe%23f%20g%25");
+    }
+}

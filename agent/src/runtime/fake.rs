@@ -1,0 +1,591 @@
+//! A container engine in memory, for tests and simulations: scripted failures, latencies, crashes.
+//!
+//! Behaves as Docker where the agent can tell: names are unique, events come before replies, a
+//! stopped container stays until removed. Never: I/O, or a clock of its own (latencies are
+//! `tokio::time`, timestamps come from the injected clock).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use longshore_common::{
+    clock::{Clock, Timestamp},
+    protocol::NetworkBinding,
+    task::HealthStatus,
+};
+use tokio::sync::{broadcast, watch};
+
+use super::{
+    ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
+    EventStream, EventSubject, Image, Network, OwnerLabel, PullProgress, RunState, RuntimeError,
+    RuntimeEvent, RuntimeVersion, Unknown,
+};
+
+#[cfg(test)]
+mod tests;
+
+/// As many as Docker keeps for subscribers that come later.
+const EVENTS_KEPT: usize = 256;
+const FIRST_DYNAMIC_PORT: u16 = 49_153;
+/// 128 and the number of SIGKILL, of SIGTERM.
+const KILLED: i32 = 137;
+const TERMINATED: i32 = 143;
+
+/// A handle on one engine: clones are the same engine.
+#[derive(Clone)]
+pub struct FakeRuntime {
+    engine: Arc<Mutex<Engine>>,
+    clock: Arc<dyn Clock>,
+    events: broadcast::Sender<Said>,
+    up: Arc<watch::Sender<bool>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    Version,
+    Image,
+    Pull,
+    Create,
+    Start,
+    Stop,
+    Kill,
+    Remove,
+    Inspect,
+    List,
+    Events,
+}
+
+/// What happens to a call instead of, or on top of, what it does.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Not done, and this is the answer.
+    Fails(RuntimeError),
+    /// Done, but the reply is lost.
+    ReplyLost,
+    /// Not done, and no answer for this long; then a timeout.
+    Hangs(Duration),
+}
+
+/// What an image's containers do when started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Behaviour {
+    /// Absent: until stopped.
+    pub runs_for: Option<Duration>,
+    pub exit_code: i32,
+    /// After the stop signal; longer than the grace means killed.
+    pub stops_after: Duration,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Behaviour { runs_for: None, exit_code: TERMINATED, stops_after: Duration::ZERO }
+    }
+}
+
+/// One call, as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    pub verb: Verb,
+    /// An id, a name or an image.
+    pub target: String,
+}
+
+/// A container as a test looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FakeContainer {
+    pub id: String,
+    pub name: String,
+    pub config: ContainerConfig,
+    pub state: RunState,
+    /// How often it was started.
+    pub starts: u32,
+    pub exit_code: Option<i32>,
+    oom_killed: bool,
+    health: Option<HealthStatus>,
+    started_at: Option<Timestamp>,
+    finished_at: Option<Timestamp>,
+    bindings: Vec<NetworkBinding>,
+}
+
+#[derive(Clone)]
+struct Said {
+    event: RuntimeEvent,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Default)]
+struct Engine {
+    images: BTreeMap<String, Image>,
+    registry: BTreeMap<String, Image>,
+    behaviours: BTreeMap<String, Behaviour>,
+    containers: BTreeMap<String, FakeContainer>,
+    made: u64,
+    next_port: u16,
+    faults: BTreeMap<Verb, VecDeque<Fault>>,
+    latencies: BTreeMap<Verb, Duration>,
+    calls: Vec<Call>,
+    said: VecDeque<Said>,
+}
+
+impl FakeRuntime {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        FakeRuntime {
+            engine: Arc::new(Mutex::new(Engine {
+                next_port: FIRST_DYNAMIC_PORT,
+                ..Engine::default()
+            })),
+            clock,
+            events: broadcast::Sender::new(EVENTS_KEPT),
+            up: Arc::new(watch::Sender::new(true)),
+        }
+    }
+
+    /// An image that the host has.
+    pub fn add_image(&self, reference: &str, behaviour: Behaviour) {
+        let mut engine = self.engine();
+        engine.images.insert(reference.to_owned(), Image { id: id_of(reference), digest: None });
+        engine.behaviours.insert(reference.to_owned(), behaviour);
+    }
+
+    /// An image that can be pulled.
+    pub fn publish_image(&self, reference: &str, behaviour: Behaviour) {
+        let digest = Some(format!("sha256:{reference}"));
+        let mut engine = self.engine();
+        engine.registry.insert(reference.to_owned(), Image { id: id_of(reference), digest });
+        engine.behaviours.insert(reference.to_owned(), behaviour);
+    }
+
+    /// The next call of this verb without a fault gets this one; several queue up.
+    pub fn fail_next(&self, verb: Verb, fault: Fault) {
+        self.engine().faults.entry(verb).or_default().push_back(fault);
+    }
+
+    pub fn set_latency(&self, verb: Verb, latency: Duration) {
+        self.engine().latencies.insert(verb, latency);
+    }
+
+    /// The engine goes away; containers run on, as with Docker's live-restore.
+    pub fn go_down(&self) {
+        self.up.send_replace(false);
+    }
+
+    /// The engine goes away, and all that runs with it.
+    pub fn crash(&self) {
+        self.go_down();
+        let now = self.clock.wall();
+        for container in self.engine().containers.values_mut() {
+            if container.state == RunState::Running {
+                container.state = RunState::Exited;
+                container.exit_code = Some(KILLED);
+                container.finished_at = Some(now);
+            }
+        }
+    }
+
+    pub fn come_up(&self) {
+        self.up.send_replace(true);
+    }
+
+    /// The container's process ends by itself.
+    pub fn exit(&self, name: &str, exit_code: i32) {
+        self.end(&self.find(name), exit_code, false);
+    }
+
+    /// The kernel kills the container's process for its memory.
+    pub fn run_out_of_memory(&self, name: &str) {
+        let id = self.find(name);
+        self.say(&id, ContainerChange::OutOfMemory);
+        self.end(&id, KILLED, true);
+    }
+
+    pub fn set_health(&self, name: &str, health: HealthStatus) {
+        let id = self.find(name);
+        if let Some(container) = self.engine().containers.get_mut(&id) {
+            container.health = Some(health);
+        }
+        self.say(&id, ContainerChange::Health(health));
+    }
+
+    /// Somebody else removes the container, whatever its state.
+    pub fn remove_outside(&self, name: &str) {
+        let id = self.find(name);
+        self.end(&id, KILLED, false);
+        self.say(&id, ContainerChange::Removed);
+        self.engine().containers.remove(&id);
+    }
+
+    /// Somebody else makes a container: nothing tells that it is not the agent's but its labels.
+    pub fn create_outside(&self, name: &str, config: ContainerConfig) {
+        self.make(name, &config);
+    }
+
+    pub fn containers(&self) -> Vec<FakeContainer> {
+        self.engine().containers.values().cloned().collect()
+    }
+
+    pub fn calls(&self) -> Vec<Call> {
+        self.engine().calls.clone()
+    }
+
+    /// Calls of this verb so far.
+    pub fn count(&self, verb: Verb) -> usize {
+        self.engine().calls.iter().filter(|call| call.verb == verb).count()
+    }
+
+    pub fn forget_calls(&self) {
+        self.engine().calls.clear();
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of a container by its id, name, or the task definition's name of it.
+    fn find(&self, name: &str) -> String {
+        self.engine().find(name).unwrap_or_default()
+    }
+
+    /// Takes the call down, waits its latency, and does it or what the script says instead.
+    async fn call<T>(
+        &self,
+        verb: Verb,
+        target: &str,
+        work: impl FnOnce(&Self) -> Result<T, RuntimeError>,
+    ) -> Result<T, RuntimeError> {
+        let (latency, fault) = {
+            let mut engine = self.engine();
+            engine.calls.push(Call { verb, target: target.to_owned() });
+            let fault = engine.faults.get_mut(&verb).and_then(VecDeque::pop_front);
+            (engine.latencies.get(&verb).copied(), fault)
+        };
+        if let Some(latency) = latency {
+            tokio::time::sleep(latency).await;
+        }
+        if !*self.up.borrow() {
+            return Err(RuntimeError::transport("connection refused"));
+        }
+        match fault {
+            None => work(self),
+            Some(Fault::Fails(error)) => Err(error),
+            Some(Fault::ReplyLost) => {
+                drop(work(self));
+                Err(RuntimeError::transport("connection reset"))
+            }
+            Some(Fault::Hangs(after)) => {
+                tokio::time::sleep(after).await;
+                Err(Unknown::Timeout { after }.into())
+            }
+        }
+    }
+
+    fn make(&self, name: &str, config: &ContainerConfig) -> String {
+        let mut engine = self.engine();
+        engine.made += 1;
+        let id = format!("{:064x}", engine.made);
+        let container = FakeContainer {
+            id: id.clone(),
+            name: name.to_owned(),
+            config: config.clone(),
+            state: RunState::Created,
+            starts: 0,
+            exit_code: None,
+            oom_killed: false,
+            health: config.health.as_ref().map(|_| HealthStatus::Unknown),
+            started_at: None,
+            finished_at: None,
+            bindings: Vec::new(),
+        };
+        engine.containers.insert(id.clone(), container);
+        id
+    }
+
+    fn end(&self, id: &str, exit_code: i32, oom_killed: bool) {
+        let now = self.clock.wall();
+        {
+            let mut engine = self.engine();
+            let Some(container) = engine.containers.get_mut(id) else { return };
+            if container.state != RunState::Running {
+                return;
+            }
+            container.state = RunState::Exited;
+            container.exit_code = Some(exit_code);
+            container.oom_killed = oom_killed;
+            container.finished_at = Some(now);
+            container.bindings.clear();
+        }
+        self.say(id, ContainerChange::Exited { exit_code: Some(exit_code) });
+    }
+
+    fn say(&self, id: &str, change: ContainerChange) {
+        let labels = match self.engine().containers.get(id) {
+            Some(container) => container.config.labels.clone(),
+            None => return,
+        };
+        let subject = EventSubject::Container { id: id.to_owned(), change };
+        self.say_event(subject, labels);
+    }
+
+    fn say_event(&self, subject: EventSubject, labels: BTreeMap<String, String>) {
+        let said = Said { event: RuntimeEvent { at: self.clock.wall(), subject }, labels };
+        let mut engine = self.engine();
+        if engine.said.len() == EVENTS_KEPT {
+            engine.said.pop_front();
+        }
+        engine.said.push_back(said.clone());
+        if *self.up.borrow() {
+            // Nobody may listen.
+            let _ = self.events.send(said);
+        }
+    }
+}
+
+impl Engine {
+    fn find(&self, name: &str) -> Option<String> {
+        let is = |c: &&FakeContainer| {
+            let label = c.config.labels.get("com.amazonaws.ecs.container-name");
+            c.id == name || c.name == name || label.is_some_and(|label| label == name)
+        };
+        self.containers.values().find(is).map(|container| container.id.clone())
+    }
+
+    fn container(&mut self, id_or_name: &str) -> Result<&mut FakeContainer, RuntimeError> {
+        let missing =
+            || RuntimeError::NotFound { message: format!("No such container: {id_or_name}") };
+        self.containers
+            .values_mut()
+            .find(|c| c.id == id_or_name || c.name == id_or_name)
+            .ok_or_else(missing)
+    }
+
+    fn behaviour(&self, image: &str) -> Behaviour {
+        self.behaviours.get(image).cloned().unwrap_or_default()
+    }
+
+    fn bindings(&mut self, config: &ContainerConfig) -> Vec<NetworkBinding> {
+        if config.network != Network::Bridge {
+            return Vec::new();
+        }
+        let mut bind = |port: &super::PublishedPort| {
+            let host_port = port.host_port.unwrap_or_else(|| {
+                let free = self.next_port;
+                self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_DYNAMIC_PORT);
+                free
+            });
+            NetworkBinding {
+                bind_ip: "0.0.0.0".to_owned(),
+                container_port: port.container_port,
+                host_port,
+                protocol: port.transport,
+            }
+        };
+        config.ports.iter().map(&mut bind).collect()
+    }
+}
+
+impl ContainerRuntime for FakeRuntime {
+    async fn version(&self) -> Result<RuntimeVersion, RuntimeError> {
+        let version = RuntimeVersion {
+            version: "fake".to_owned(),
+            api_version: "1.41".to_owned(),
+            log_drivers: vec!["json-file".to_owned(), "none".to_owned()],
+        };
+        self.call(Verb::Version, "", |_| Ok(version)).await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Image, RuntimeError> {
+        let missing = || RuntimeError::NotFound { message: format!("No such image: {reference}") };
+        let find = |fake: &Self| fake.engine().images.get(reference).cloned().ok_or_else(missing);
+        self.call(Verb::Image, reference, find).await
+    }
+
+    async fn pull(
+        &self,
+        reference: &str,
+        mut progress: impl FnMut(PullProgress) + Send,
+    ) -> Result<(), RuntimeError> {
+        progress(PullProgress { status: "Pulling".to_owned(), ..PullProgress::default() });
+        let pull = |fake: &Self| {
+            let mut engine = fake.engine();
+            let missing = || RuntimeError::NotFound {
+                message: format!("manifest for {reference} not found: manifest unknown"),
+            };
+            let image = engine.registry.get(reference).cloned().ok_or_else(missing)?;
+            engine.images.insert(reference.to_owned(), image);
+            Ok(())
+        };
+        self.call(Verb::Pull, reference, pull).await?;
+        self.say_event(EventSubject::Image, BTreeMap::new());
+        Ok(())
+    }
+
+    async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {
+        let create = |fake: &Self| {
+            let taken = fake.engine().containers.values().any(|c| c.name == name);
+            if taken {
+                let message = format!("Conflict. The container name \"/{name}\" is in use");
+                return Err(RuntimeError::Conflict { message });
+            }
+            if !fake.engine().images.contains_key(&config.image) {
+                let message = format!("No such image: {}", config.image);
+                return Err(RuntimeError::ImageNotFound { message });
+            }
+            Ok(fake.make(name, config))
+        };
+        self.call(Verb::Create, name, create).await
+    }
+
+    async fn start(&self, container: &str) -> Result<(), RuntimeError> {
+        let start = |fake: &Self| {
+            let now = fake.clock.wall();
+            let (id, behaviour) = {
+                let mut engine = fake.engine();
+                let config = engine.container(container)?.config.clone();
+                let bindings = engine.bindings(&config);
+                let behaviour = engine.behaviour(&config.image);
+                let container = engine.container(container)?;
+                if container.state == RunState::Running {
+                    return Ok(());
+                }
+                container.state = RunState::Running;
+                container.starts += 1;
+                container.started_at = Some(now);
+                container.bindings = bindings;
+                (container.id.clone(), behaviour)
+            };
+            fake.say(&id, ContainerChange::Started);
+            match behaviour.runs_for {
+                Some(Duration::ZERO) => fake.end(&id, behaviour.exit_code, false),
+                Some(time) => {
+                    let fake = fake.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(time).await;
+                        fake.end(&id, behaviour.exit_code, false);
+                    });
+                }
+                None => {}
+            }
+            Ok(())
+        };
+        self.call(Verb::Start, container, start).await
+    }
+
+    async fn stop(&self, container: &str, grace: Duration) -> Result<(), RuntimeError> {
+        let behaviour = {
+            let mut engine = self.engine();
+            let image = engine.container(container).map(|c| c.config.image.clone());
+            image.map(|image| engine.behaviour(&image)).unwrap_or_default()
+        };
+        let killed = behaviour.stops_after > grace;
+        let ending = behaviour.stops_after.min(grace);
+        if ending > Duration::ZERO && *self.up.borrow() {
+            tokio::time::sleep(ending).await;
+        }
+        let stop = |fake: &Self| {
+            let id = fake.engine().container(container)?.id.clone();
+            fake.end(&id, if killed { KILLED } else { behaviour.exit_code }, false);
+            Ok(())
+        };
+        self.call(Verb::Stop, container, stop).await
+    }
+
+    async fn kill(&self, container: &str) -> Result<(), RuntimeError> {
+        let kill = |fake: &Self| {
+            let id = fake.engine().container(container)?.id.clone();
+            fake.end(&id, KILLED, false);
+            Ok(())
+        };
+        self.call(Verb::Kill, container, kill).await
+    }
+
+    async fn remove(&self, container: &str) -> Result<(), RuntimeError> {
+        let remove = |fake: &Self| {
+            let (id, state) = {
+                let mut engine = fake.engine();
+                let container = engine.container(container)?;
+                (container.id.clone(), container.state)
+            };
+            if state == RunState::Running {
+                let message = format!("You cannot remove a running container {id}");
+                return Err(RuntimeError::Conflict { message });
+            }
+            fake.say(&id, ContainerChange::Removed);
+            fake.engine().containers.remove(&id);
+            Ok(())
+        };
+        self.call(Verb::Remove, container, remove).await
+    }
+
+    async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {
+        let inspect = |fake: &Self| {
+            let mut engine = fake.engine();
+            let c = engine.container(container)?.clone();
+            Ok(ContainerDetails {
+                id: c.id,
+                name: c.name,
+                labels: c.config.labels,
+                state: c.state,
+                exit_code: c.exit_code,
+                oom_killed: c.oom_killed,
+                error: None,
+                started_at: c.started_at,
+                finished_at: c.finished_at,
+                health: c.health,
+                bindings: c.bindings,
+            })
+        };
+        self.call(Verb::Inspect, container, inspect).await
+    }
+
+    async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let list = |fake: &Self| {
+            let engine = fake.engine();
+            let ours = engine.containers.values().filter(|c| owner.is_on(&c.config.labels));
+            let summary = |c: &FakeContainer| ContainerSummary {
+                id: c.id.clone(),
+                name: c.name.clone(),
+                labels: c.config.labels.clone(),
+                state: c.state,
+            };
+            Ok(ours.map(summary).collect())
+        };
+        self.call(Verb::List, &owner.value, list).await
+    }
+
+    async fn events(
+        &self,
+        owner: &OwnerLabel,
+        since: Timestamp,
+    ) -> Result<EventStream, RuntimeError> {
+        let subscribe = |fake: &Self| {
+            let receiver = fake.events.subscribe();
+            let earlier: Vec<Said> =
+                fake.engine().said.iter().filter(|said| said.event.at >= since).cloned().collect();
+            Ok((receiver, earlier))
+        };
+        let (receiver, earlier) = self.call(Verb::Events, &owner.value, subscribe).await?;
+        let live =
+            stream::unfold((receiver, self.up.subscribe()), |(mut receiver, mut up)| async {
+                let said = tokio::select! {
+                    said = receiver.recv() => said.ok()?,
+                    _ = up.wait_for(|up| !up) => return None,
+                };
+                Some((said, (receiver, up)))
+            });
+        let owner = owner.clone();
+        let events = stream::iter(earlier).chain(live).filter_map(move |said| {
+            let wanted = match said.event.subject {
+                EventSubject::Container { .. } => owner.is_on(&said.labels),
+                EventSubject::Image => true,
+            };
+            std::future::ready(wanted.then_some(Ok(said.event)))
+        });
+        Ok(events.boxed())
+    }
+}
+
+fn id_of(reference: &str) -> String {
+    format!("sha256:id-of-{reference}")
+}

@@ -1,0 +1,341 @@
+//! The agent's half of the poll: fencing, taking orders, parking, answering (design.md 3 to 5).
+//!
+//! Never: an order acted on before the ledger holds it, or taken from an older start of a
+//! coordinator; a task stopped because a message did not name it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use longshore_common::{
+    index::FastSet,
+    protocol::{
+        Desired, DesiredDigest, Order, OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome,
+        PollRequest, Refusal, Seen,
+    },
+    task::StopCause,
+};
+use tokio::{sync::oneshot, time::Instant};
+use tracing::{info, warn};
+
+use super::Engine;
+use crate::{
+    ledger::Head,
+    plan::{Intent, TaskKey},
+    runtime::ContainerRuntime,
+};
+
+/// The longest that a poll is kept, whatever it asks for.
+const HOLD_MAX: Duration = Duration::from_secs(60);
+
+pub(super) struct Parked {
+    reply: oneshot::Sender<PollAnswer>,
+    pub(super) until: Instant,
+}
+
+/// A poll whose orders are on their way into the ledger.
+pub(super) struct Taking {
+    pub(super) head: Head,
+    pub(super) being_written: bool,
+    orders: Vec<Taken>,
+    /// What a manifest named; absent without one.
+    named: Option<FastSet<TaskKey>>,
+    request: Box<PollRequest>,
+    reply: oneshot::Sender<PollAnswer>,
+}
+
+enum Taken {
+    Run(Arc<Intent>),
+    Stop(TaskKey, StopCause),
+}
+
+impl Taking {
+    pub(super) fn intents(&self) -> Vec<Arc<Intent>> {
+        let run = |taken: &Taken| match taken {
+            Taken::Run(intent) => Some(intent.clone()),
+            Taken::Stop(..) => None,
+        };
+        self.orders.iter().filter_map(run).collect()
+    }
+
+    pub(super) fn stops(&self) -> BTreeMap<TaskKey, StopCause> {
+        let stop = |taken: &Taken| match taken {
+            Taken::Stop(key, cause) => Some((*key, cause.clone())),
+            Taken::Run(_) => None,
+        };
+        self.orders.iter().filter_map(stop).collect()
+    }
+}
+
+impl<R: ContainerRuntime> Engine<R> {
+    pub(super) fn poll_arrived(
+        &mut self,
+        request: Box<PollRequest>,
+        reply: oneshot::Sender<PollAnswer>,
+    ) {
+        self.polls.push_back((request, reply));
+        self.next_polls();
+    }
+
+    /// Polls are taken one after the other: a later one waits for an earlier one's write.
+    fn next_polls(&mut self) {
+        while self.taking.is_none()
+            && let Some((request, reply)) = self.polls.pop_front()
+        {
+            if let Err(refusal) = self.fence(&request) {
+                warn!(
+                    host = %self.config.host, ?refusal, epoch = request.epoch.counter,
+                    "a poll was refused: nothing of it was taken",
+                );
+                drop(reply.send(self.answer(PollOutcome::Refused(refusal))));
+                continue;
+            }
+            self.take_poll(request, reply);
+        }
+    }
+
+    /// Who may order, and whether this continues what the ledger holds.
+    fn fence(&self, request: &PollRequest) -> Result<(), Refusal> {
+        if request.protocol > PROTOCOL_VERSION {
+            return Err(Refusal::UnknownProtocol { supported: PROTOCOL_VERSION });
+        }
+        if request.fleet != self.config.fleet {
+            return Err(Refusal::OtherFleet(self.config.fleet));
+        }
+        if request.host != self.config.host {
+            return Err(Refusal::OtherHost);
+        }
+        let Some(Head { seen, .. }) = &self.head else { return Ok(()) };
+        let (theirs, ours) = (request.epoch, seen.epoch);
+        let same = theirs == ours;
+        // Less than we saw, from a start that should know it: its journal went back.
+        let went_back = !same && request.last_order < seen.order;
+        if theirs.counter < ours.counter || (theirs.counter == ours.counter && !same) || went_back {
+            return Err(Refusal::StaleEpoch);
+        }
+        if request.manifest.is_some() {
+            return Ok(());
+        }
+        let new = request.orders.iter().filter(|order| order.seq > seen.order);
+        for (expected, order) in (seen.order + 1..).zip(new) {
+            let known = match &order.kind {
+                OrderKind::Run(run) => (run.definition as usize) < request.definitions.len(),
+                OrderKind::Stop(_) => true,
+            };
+            if order.seq != expected || !known {
+                return Err(Refusal::OrderGap { expected });
+            }
+        }
+        Ok(())
+    }
+
+    fn take_poll(&mut self, request: Box<PollRequest>, reply: oneshot::Sender<PollAnswer>) {
+        let seen = self.head.as_ref().map(|head| head.seen);
+        if let Some(seen) = seen
+            && request.last_order < seen.order
+        {
+            // Overtaken on its way by a later poll of the same coordinator.
+            drop(reply.send(self.answer(accepted(false))));
+            return;
+        }
+        if seen.is_none_or(|seen| seen.epoch != request.epoch) {
+            info!(
+                host = %self.config.host, epoch = request.epoch.counter,
+                last_order = request.last_order, "polled by a new start of the coordinator",
+            );
+            self.outbox.send_again();
+        }
+        let ended = self.outbox.acknowledge(request.acknowledged);
+        self.acknowledged(ended);
+
+        let nothing_ever = request.last_order == 0 && request.digest == DesiredDigest::default();
+        let (orders, named) = match (&request.manifest, seen) {
+            (Some(manifest), _) => {
+                let orders = self.new_orders(&request, &manifest.orders);
+                let named = manifest.orders.iter().map(key_of).collect();
+                (orders, Some(named))
+            }
+            (None, Some(seen)) => {
+                let fresh = request.orders.iter().filter(|order| order.seq > seen.order);
+                (self.new_orders(&request, fresh), None)
+            }
+            // Without a ledger nobody knows which orders were taken: see `needs_manifest`.
+            (None, None) if !nothing_ever => {
+                self.park(request, reply);
+                return;
+            }
+            (None, None) => (Vec::new(), None),
+        };
+        let last = match request.manifest {
+            Some(_) => request.last_order,
+            None => request.orders.last().map_or(0, |order| order.seq),
+        };
+        let head = Head {
+            fleet: self.config.fleet,
+            host: self.config.host,
+            seen: Seen { epoch: request.epoch, order: last.max(seen.map_or(0, |seen| seen.order)) },
+        };
+        if named.is_none() && self.head.as_ref() == Some(&head) {
+            self.park(request, reply);
+            return;
+        }
+        self.taking = Some(Taking { head, being_written: false, orders, named, request, reply });
+    }
+
+    /// Of these orders, those that change something here.
+    fn new_orders<'a>(
+        &self,
+        request: &PollRequest,
+        orders: impl IntoIterator<Item = &'a Order>,
+    ) -> Vec<Taken> {
+        let newest = |key: TaskKey| {
+            let all = TaskKey { generation: 0, ..key }..=TaskKey { generation: u32::MAX, ..key };
+            self.tasks.range(all).next_back().map(|(key, task)| (*key, task))
+        };
+        orders
+            .into_iter()
+            .filter_map(|order| {
+                let key = key_of(order);
+                match &order.kind {
+                    OrderKind::Run(run) => {
+                        let known = newest(key).is_some_and(|(newest, task)| {
+                            newest.generation > key.generation
+                                || newest == key && task.desired.intent.is_some()
+                        });
+                        let definition = request.definitions.get(run.definition as usize);
+                        (!known).then_some(())?;
+                        Some(Taken::Run(Arc::new(Intent {
+                            key,
+                            epoch: request.epoch,
+                            definition: Arc::new(definition?.clone()),
+                            order: (**run).clone(),
+                        })))
+                    }
+                    OrderKind::Stop(cause) => Some(Taken::Stop(key, cause.clone())),
+                }
+            })
+            .collect()
+    }
+
+    /// The batch under way is in the ledger: now its orders count.
+    pub(super) fn orders_written(&mut self) {
+        let Some(taking) = self.taking.take_if(|taking| taking.being_written) else { return };
+        self.head = Some(taking.head);
+        let mut changed = Vec::new();
+        for taken in taking.orders {
+            match taken {
+                Taken::Run(intent) => {
+                    changed.push(intent.key);
+                    self.run_ordered(intent);
+                }
+                Taken::Stop(key, cause) => {
+                    changed.push(key);
+                    self.stop_ordered(key, cause);
+                }
+            }
+        }
+        if let Some(named) = taking.named {
+            self.manifest_taken(&named);
+            changed = self.tasks.keys().copied().collect();
+        }
+        changed.dedup();
+        for key in changed {
+            self.advance(key);
+        }
+        self.park(taking.request, taking.reply);
+        self.next_polls();
+    }
+
+    /// Compares what is here with what a manifest named. What it did not name goes on.
+    fn manifest_taken(&mut self, named: &FastSet<TaskKey>) {
+        let mut candidates = 0;
+        for (key, task) in &mut self.tasks {
+            task.report_anew();
+            if task.superseded {
+                continue;
+            }
+            if named.contains(key) {
+                task.candidate = false;
+                // It is still desired: the coordinator does not hold its end after all.
+                task.observed.acknowledged = false;
+            } else if task.observed.has_stopped() {
+                task.observed.acknowledged = true;
+                self.outbox.withdraw(*key);
+            } else {
+                candidates += 1;
+                task.candidate = true;
+                self.outbox.push(*key, task.stop_candidate());
+            }
+        }
+        info!(
+            host = %self.config.host, named = named.len(), stop_candidates = candidates,
+            "took a full manifest",
+        );
+    }
+
+    fn park(&mut self, request: Box<PollRequest>, reply: oneshot::Sender<PollAnswer>) {
+        self.release_parked();
+        if self.needs_manifest(&request) {
+            self.send(reply, true);
+        } else if self.outbox.has_news() {
+            self.send(reply, false);
+        } else {
+            let hold = Duration::from_millis(request.hold_ms.into()).min(HOLD_MAX);
+            self.parked = Some(Parked { reply, until: Instant::now() + hold });
+        }
+    }
+
+    fn needs_manifest(&self, request: &PollRequest) -> bool {
+        match &self.head {
+            None => true,
+            Some(head) => head.seen.order == request.last_order && self.digest() != request.digest,
+        }
+    }
+
+    fn digest(&self) -> DesiredDigest {
+        let mut digest = DesiredDigest::default();
+        for (key, task) in self.tasks.iter().filter(|(_, task)| task.counts()) {
+            let desired = if task.desired.stop.is_some() { Desired::Stop } else { Desired::Run };
+            digest.add(key.task, key.generation, desired);
+        }
+        digest
+    }
+
+    pub(super) fn release_parked(&mut self) {
+        if let Some(parked) = self.parked.take() {
+            self.send(parked.reply, false);
+        }
+    }
+
+    pub(super) fn release_news(&mut self) {
+        if self.parked.is_some() && self.outbox.has_news() {
+            self.release_parked();
+        }
+    }
+
+    fn send(&mut self, reply: oneshot::Sender<PollAnswer>, needs_manifest: bool) {
+        let reports = self.outbox.reports();
+        let sent = reports.last().map(|report| report.seq);
+        let outcome = PollOutcome::Accepted { reports, needs_manifest };
+        if reply.send(self.answer(outcome)).is_ok() {
+            self.outbox.sent(sent);
+        }
+    }
+
+    fn answer(&self, outcome: PollOutcome) -> PollAnswer {
+        PollAnswer {
+            protocol: PROTOCOL_VERSION,
+            host: self.config.host,
+            boot_id: self.config.boot_id.clone(),
+            session: self.config.session,
+            seen: self.head.as_ref().map(|head| head.seen),
+            outcome,
+        }
+    }
+}
+
+fn accepted(needs_manifest: bool) -> PollOutcome {
+    PollOutcome::Accepted { reports: Vec::new(), needs_manifest }
+}
+
+fn key_of(order: &Order) -> TaskKey {
+    TaskKey { task: order.task, generation: order.generation }
+}

@@ -1,0 +1,429 @@
+//! The tasks of this host in memory: how they get there, what is concluded after each change.
+//!
+//! Owns [`Engine::advance`], through which every change goes: settle, tell, plan. Never: a call to
+//! the container engine, or an answer to a poll.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use longshore_common::{
+    id::HostId,
+    protocol::{ReportBody, ReportedPhase, RunIntent, TaskReport},
+    task::{StopCause, StopCode},
+};
+use tracing::{debug, info, warn};
+
+use super::{Engine, Timer};
+use crate::{
+    observed::{ContainerState, ObservedTask},
+    plan::{DesiredTask, Intent, PullPolicy, TaskKey, labels, next_step, refusal::refusal},
+    report::task_report,
+    runtime::{ContainerRuntime, ContainerSummary, RunState},
+};
+
+/// Everything that is known and wanted of one task here.
+pub(super) struct Task {
+    /// See [`Engine::tasks_made`].
+    pub(super) serial: u64,
+    pub(super) desired: DesiredTask,
+    pub(super) observed: ObservedTask,
+    /// A manifest did not name it. It is no part of the desired set; it is not stopped for that.
+    pub(super) candidate: bool,
+    /// A newer generation was ordered: this one stops, and nobody waits to hear of it.
+    pub(super) superseded: bool,
+    pub(super) cleanup_due: bool,
+    cleanup_set: bool,
+    /// Which of its containers wait in a lane.
+    pub(super) queued: Vec<bool>,
+    reported: Option<TaskReport>,
+    logged: Vec<ContainerState>,
+    logged_phase: Option<&'static str>,
+}
+
+impl Task {
+    fn new(serial: u64, desired: DesiredTask, observed: ObservedTask) -> Self {
+        Task {
+            serial,
+            queued: vec![false; desired.containers.len()],
+            logged: observed.containers.iter().map(|c| c.state).collect(),
+            desired,
+            observed,
+            candidate: false,
+            superseded: false,
+            cleanup_due: false,
+            cleanup_set: false,
+            reported: None,
+            logged_phase: None,
+        }
+    }
+
+    /// Whether it belongs to what the coordinator and this agent agree that is desired.
+    pub(super) fn counts(&self) -> bool {
+        self.desired.intent.is_some()
+            && !self.candidate
+            && !self.superseded
+            && !self.observed.acknowledged
+    }
+
+    /// Whether its state is something that the coordinator wants to hear.
+    fn is_reported(&self) -> bool {
+        !self.superseded
+            && !self.observed.acknowledged
+            && self.observed.is_known()
+            && (self.counts() || self.desired.stop.is_some())
+    }
+
+    /// It has stopped, and nobody waits to hear of it any more.
+    fn may_be_forgotten(&self) -> bool {
+        let heard = self.observed.acknowledged || self.superseded;
+        let unwanted =
+            (self.candidate || self.desired.intent.is_none()) && self.desired.stop.is_none();
+        self.observed.has_stopped() && (heard || unwanted)
+    }
+
+    pub(super) fn report_anew(&mut self) {
+        self.reported = None;
+    }
+
+    pub(super) fn stop_candidate(&self) -> ReportBody {
+        ReportBody::StopCandidate {
+            task: self.desired.key.task,
+            generation: self.desired.key.generation,
+            run: self.desired.intent.as_ref().map(|intent| {
+                Box::new(RunIntent {
+                    definition: (*intent.definition).clone(),
+                    order: intent.order.clone(),
+                })
+            }),
+        }
+    }
+}
+
+impl<R: ContainerRuntime> Engine<R> {
+    /// Takes an order to run. Containers that were found before it came are adopted.
+    pub(super) fn run_ordered(&mut self, intent: Arc<Intent>) {
+        let key = intent.key;
+        let desired = DesiredTask::of(intent, &self.rules);
+        let pull = self.rules.pull;
+        info!(
+            host = %self.config.host, cluster = desired.cluster, task = %key.task,
+            definition = %format_args!("{}:{}", desired.family, desired.revision),
+            "task ordered to run",
+        );
+        let found = self.tasks.remove(&key);
+        let observed = match &found {
+            Some(found) => adopted(found, &desired, pull),
+            None if self.synced => ObservedTask::new(&desired, pull),
+            None => ObservedTask::default().unseen(&desired, pull),
+        };
+        self.insert(desired, observed);
+    }
+
+    /// Takes a task from the ledger, to be compared with the container engine.
+    pub(super) fn known_by_ledger(&mut self, intent: Arc<Intent>, observed: ObservedTask) {
+        let desired = DesiredTask::of(intent, &self.rules);
+        let observed = observed.unseen(&desired, self.rules.pull);
+        self.insert(desired, observed);
+    }
+
+    fn insert(&mut self, mut desired: DesiredTask, mut observed: ObservedTask) {
+        let key = desired.key;
+        let untouched = observed.containers.iter().all(|c| c.id.is_none() && !c.ever_ran);
+        if untouched && let Some(intent) = &desired.intent {
+            let stop = |reason| StopCause { code: StopCode::TaskFailedToStart, reason };
+            observed.own_stop = observed.own_stop.or(refusal(intent, &self.rules).map(stop));
+        }
+        desired.stop = self.stops_of_unknown.remove(&key);
+        self.tasks_made += 1;
+        self.tasks.insert(key, Task::new(self.tasks_made, desired, observed));
+        self.mark_superseded();
+        self.index_containers(key);
+    }
+
+    pub(super) fn stop_ordered(&mut self, key: TaskKey, cause: StopCause) {
+        let Some(task) = self.tasks.get_mut(&key) else {
+            debug!(host = %self.config.host, task = %key.task, "ordered to stop, but unknown here");
+            if self.synced {
+                self.unwritten.forgotten.push(key);
+            } else {
+                self.stops_of_unknown.insert(key, cause);
+            }
+            return;
+        };
+        if task.observed.acknowledged || task.desired.stop.is_some() {
+            return;
+        }
+        info!(
+            host = %self.config.host, cluster = task.desired.cluster, task = %key.task,
+            reason = cause.reason, "task ordered to stop",
+        );
+        task.desired.stop = Some(cause);
+    }
+
+    /// Older generations of a task stop before the newest one starts.
+    fn mark_superseded(&mut self) {
+        let mut newer: Option<TaskKey> = None;
+        for (key, task) in self.tasks.iter_mut().rev() {
+            if newer.is_some_and(|newer| newer.task == key.task) {
+                task.superseded = true;
+                task.desired.stop.get_or_insert_with(|| StopCause {
+                    code: StopCode::TerminationNotice,
+                    reason: "The task was ordered anew".to_owned(),
+                });
+                self.outbox.withdraw(*key);
+            } else if task.desired.intent.is_some() {
+                newer = Some(*key);
+            }
+        }
+    }
+
+    fn waits_for_older(&self, key: TaskKey) -> bool {
+        let first = TaskKey { generation: 0, ..key };
+        self.tasks.range(first..key).any(|(_, older)| !older.observed.has_stopped())
+    }
+
+    fn index_containers(&mut self, key: TaskKey) {
+        let Some(task) = self.tasks.get(&key) else { return };
+        for (index, container) in task.observed.containers.iter().enumerate() {
+            if let Some(id) = &container.id
+                && !self.by_container.contains_key(id)
+            {
+                self.by_container.insert(id.clone(), (key, index));
+            }
+        }
+    }
+
+    /// After every change of a task: conclude, tell, and take the next steps.
+    pub(super) fn advance(&mut self, key: TaskKey) {
+        let now = self.clock.wall();
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        let had_stopped = task.observed.has_stopped();
+        task.observed.settle(&task.desired, now);
+        let just_stopped = !had_stopped && task.observed.has_stopped();
+        self.leave_pulls(key);
+        self.index_containers(key);
+        self.tell(key);
+        self.set_cleanup(key);
+        if just_stopped {
+            self.advance_newer(key);
+        }
+        if !self.forget_if_clean(key) && self.synced {
+            self.plan(key);
+        }
+    }
+
+    fn plan(&mut self, key: TaskKey) {
+        let blocked = self.waits_for_older(key);
+        let mut steps = Vec::new();
+        if let Some(task) = self.tasks.get(&key) {
+            let (desired, observed) = (&task.desired, &task.observed);
+            if blocked && desired.stop_cause(observed).is_none() {
+                return;
+            }
+            steps.extend((0..desired.containers.len()).filter_map(|index| {
+                let step = next_step(desired, observed, index, &self.rules, task.cleanup_due)?;
+                Some((index, step))
+            }));
+        }
+        for (index, step) in steps {
+            self.take(key, index, step);
+        }
+    }
+
+    fn advance_newer(&mut self, key: TaskKey) {
+        let newest = TaskKey { generation: u32::MAX, ..key };
+        let newer: Vec<TaskKey> =
+            self.tasks.range(key..=newest).map(|(k, _)| *k).filter(|k| *k != key).collect();
+        for key in newer {
+            self.advance(key);
+        }
+    }
+
+    /// Logs and reports what changed.
+    pub(super) fn tell(&mut self, key: TaskKey) {
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        log_changes(task, self.config.host);
+        if !task.is_reported() {
+            return;
+        }
+        let report = task_report(&task.desired, &task.observed);
+        let quiet = match report.phase {
+            ReportedPhase::Pending => true,
+            // The start itself is not worth a message: what follows comes in a moment.
+            ReportedPhase::Activating => report.pull_started_at.is_none(),
+            ReportedPhase::Running | ReportedPhase::Stopping(_) | ReportedPhase::Stopped(_) => {
+                false
+            }
+        };
+        if quiet || task.reported.as_ref() == Some(&report) {
+            return;
+        }
+        task.reported = Some(report.clone());
+        self.unwritten.observations.insert(key, task.observed.clone());
+        self.outbox.push(key, ReportBody::Task(Box::new(report)));
+    }
+
+    /// The coordinator holds the end of these tasks.
+    pub(super) fn acknowledged(&mut self, ended: Vec<TaskKey>) {
+        for key in ended {
+            if let Some(task) = self.tasks.get_mut(&key) {
+                task.observed.acknowledged = true;
+                self.unwritten.observations.insert(key, task.observed.clone());
+                self.advance(key);
+            }
+        }
+    }
+
+    fn set_cleanup(&mut self, key: TaskKey) {
+        let now = self.clock.wall();
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        if task.cleanup_set || !task.may_be_forgotten() {
+            return;
+        }
+        task.cleanup_set = true;
+        let stopped_at = task.observed.execution_stopped_at.unwrap_or(now);
+        let wait = self.config.cleanup_wait.saturating_sub(now.since(stopped_at));
+        self.set_timer(wait, Timer::Cleanup(key));
+    }
+
+    fn forget_if_clean(&mut self, key: TaskKey) -> bool {
+        let Some(task) = self.tasks.get(&key) else { return true };
+        let clean = task.cleanup_due
+            && task.may_be_forgotten()
+            && task.observed.containers.iter().all(|container| {
+                let gone = container.id.is_none() || container.state == ContainerState::Removed;
+                gone && !container.in_flight && !container.doubt
+            });
+        if clean {
+            debug!(host = %self.config.host, task = %key.task, "task cleaned up");
+            for id in task.observed.containers.iter().filter_map(|c| c.id.as_ref()) {
+                self.by_container.remove(id);
+            }
+            self.tasks.remove(&key);
+            self.outbox.withdraw(key);
+            self.unwritten.observations.remove(&key);
+            self.unwritten.forgotten.push(key);
+        }
+        clean
+    }
+
+    /// Takes a listing of every container that carries our label.
+    pub(super) fn listed(&mut self, listing: &[ContainerSummary]) {
+        let mut found: BTreeMap<TaskKey, Vec<&ContainerSummary>> = BTreeMap::new();
+        for summary in listing {
+            match labels::task_of(&summary.labels, &self.rules) {
+                Some(key) => found.entry(key).or_default().push(summary),
+                None => warn!(
+                    host = %self.config.host, container = summary.name,
+                    "a container carries this host's label, but not this fleet's: it is left alone",
+                ),
+            }
+        }
+        for (key, containers) in &found {
+            if !self.tasks.contains_key(key) {
+                self.adopt_by_labels(*key, containers);
+            }
+        }
+        if !std::mem::replace(&mut self.synced, true) {
+            info!(
+                host = %self.config.host, containers = listing.len(), tasks = self.tasks.len(),
+                "compared with the container engine",
+            );
+        }
+        // There are no such tasks.
+        self.unwritten.forgotten.extend(std::mem::take(&mut self.stops_of_unknown).into_keys());
+        for key in self.tasks.keys().copied().collect::<Vec<_>>() {
+            self.compare(key, found.get(&key).map_or(&[][..], Vec::as_slice));
+            self.advance(key);
+        }
+    }
+
+    fn compare(&mut self, key: TaskKey, containers: &[&ContainerSummary]) {
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        let mut here: Vec<Option<(&str, RunState)>> = vec![None; task.desired.containers.len()];
+        for summary in containers {
+            if let Some(index) = labels::container_index(&summary.labels, &task.desired) {
+                here[index] = Some((&summary.id, summary.state));
+            }
+        }
+        for (index, found) in here.into_iter().enumerate() {
+            task.observed.listed(index, found);
+        }
+    }
+
+    fn adopt_by_labels(&mut self, key: TaskKey, containers: &[&ContainerSummary]) {
+        let Some(desired) = labels::found_task(key, containers, &self.rules) else {
+            warn!(
+                host = %self.config.host, task = %key.task,
+                "containers of this task lack labels: they are left alone",
+            );
+            return;
+        };
+        info!(
+            host = %self.config.host, cluster = desired.cluster, task = %key.task,
+            containers = containers.len(), "found a task that the ledger does not know",
+        );
+        let observed = ObservedTask::default().unseen(&desired, PullPolicy::PreferCached);
+        self.insert(desired, observed);
+        // With a new ledger a manifest is on its way, and most likely names it.
+        if self.head.is_some()
+            && let Some(task) = self.tasks.get_mut(&key)
+            && !task.superseded
+        {
+            task.candidate = true;
+            self.outbox.push(key, task.stop_candidate());
+        }
+    }
+}
+
+/// What was found by labels, as the observation of the task that an order describes.
+fn adopted(found: &Task, desired: &DesiredTask, pull: PullPolicy) -> ObservedTask {
+    let mut observed = ObservedTask::default().unseen(desired, pull);
+    for (wanted, container) in desired.containers.iter().zip(&mut observed.containers) {
+        match found.desired.containers.iter().position(|c| c.name == wanted.name) {
+            Some(position) => {
+                container.clone_from(&found.observed.containers[position]);
+                // Its health and ports were not looked at before.
+                container.doubt = true;
+                container.in_flight = false;
+                container.waiting = false;
+            }
+            None => container.state = ContainerState::Absent,
+        }
+    }
+    observed
+}
+
+fn log_changes(task: &mut Task, host: HostId) {
+    let desired = &task.desired;
+    let (cluster, id) = (&desired.cluster, desired.key.task);
+    for (index, container) in task.observed.containers.iter().enumerate() {
+        if task.logged[index] == container.state {
+            continue;
+        }
+        task.logged[index] = container.state;
+        let name = &desired.containers[index].name;
+        let docker_id = container.id.as_deref().map(|id| &id[..id.len().min(12)]);
+        match container.state {
+            ContainerState::Running => {
+                info!(%host, cluster, task = %id, container = name, docker_id, "container running");
+            }
+            ContainerState::Stopped => info!(
+                %host, cluster, task = %id, container = name, docker_id,
+                exit_code = container.exit_code, reason = container.reason, "container stopped",
+            ),
+            state @ (ContainerState::Unknown
+            | ContainerState::Absent
+            | ContainerState::Created
+            | ContainerState::Removed) => {
+                debug!(%host, cluster, task = %id, container = name, docker_id, ?state, "container");
+            }
+        }
+    }
+    let phase = super::view::known_status(task);
+    if task.logged_phase != Some(phase) {
+        task.logged_phase = Some(phase);
+        let reason = task.desired.stop_cause(&task.observed).map(|cause| cause.reason.as_str());
+        let cluster = &task.desired.cluster;
+        info!(%host, cluster, task = %id, reason, "task {phase}");
+    }
+}

@@ -1,0 +1,219 @@
+//! Who may order, what is taken of an order, how a parked poll is answered.
+
+use super::*;
+
+fn refusal(answer: &PollAnswer) -> Option<&Refusal> {
+    match &answer.outcome {
+        PollOutcome::Refused(refusal) => Some(refusal),
+        PollOutcome::Accepted { .. } => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_ledger_takes_no_order_before_a_manifest() {
+    let mut rig = Rig::new();
+    rig.coordinator.run(task(1), one());
+    let answer = rig.exchange().await;
+    assert_eq!(answer.seen, None);
+    assert_eq!(rig.coordinator.manifests_wanted, 1);
+    assert_eq!(rig.fake.count(Verb::Create), 0);
+
+    let answer = rig.poll(rig.coordinator.manifest(500)).await;
+    assert_eq!(answer.seen.map(|seen| seen.order), Some(1));
+    rig.coordinator.take(&answer);
+    rig.until_running(task(1)).await;
+    assert_eq!(rig.coordinator.manifests_wanted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_was_never_ordered_anything_needs_no_manifest() {
+    let mut rig = Rig::new();
+    let answer = rig.exchange().await;
+    assert_eq!(answer.seen.map(|seen| (seen.epoch.counter, seen.order)), Some((1, 0)));
+    assert_eq!(rig.coordinator.manifests_wanted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_fleet_host_or_protocol_is_refused() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    let right = rig.coordinator.request(0);
+
+    let other = PollRequest { fleet: FleetId::new(1), ..right.clone() };
+    assert_eq!(refusal(&rig.poll(other).await), Some(&Refusal::OtherFleet(FLEET)));
+    let other = PollRequest { host: HostId::new(1), ..right.clone() };
+    assert_eq!(refusal(&rig.poll(other).await), Some(&Refusal::OtherHost));
+    let newer = PollRequest { protocol: PROTOCOL_VERSION + 1, ..right };
+    let unknown = Refusal::UnknownProtocol { supported: PROTOCOL_VERSION };
+    assert_eq!(refusal(&rig.poll(newer).await), Some(&unknown));
+    assert_eq!(rig.fake.count(Verb::Create), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_start_and_a_twin_of_this_one_are_refused() {
+    let mut rig = Rig::new();
+    rig.coordinator.epoch = Epoch { counter: 5, incarnation: 7 };
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    let right = rig.coordinator.request(0);
+    for epoch in [Epoch { counter: 4, incarnation: 7 }, Epoch { counter: 5, incarnation: 8 }] {
+        let answer = rig.poll(PollRequest { epoch, ..right.clone() }).await;
+        assert_eq!(refusal(&answer), Some(&Refusal::StaleEpoch));
+        assert_eq!(answer.seen.map(|seen| seen.epoch.counter), Some(5));
+    }
+    assert_eq!(rig.fake.count(Verb::Create), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_whose_journal_went_back_is_refused_and_stops_nothing() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let backup = rig.coordinator.clone();
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+
+    let restored = backup.restarted();
+    for request in [restored.request(0), restored.manifest(0)] {
+        assert_eq!(refusal(&rig.poll(request).await), Some(&Refusal::StaleEpoch));
+    }
+    assert_eq!(rig.fake.count(Verb::Stop), 0);
+    // The one that knows more goes on.
+    rig.coordinator = rig.coordinator.restarted();
+    rig.idle(2).await;
+    assert_eq!(rig.coordinator.manifests_wanted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_in_the_orders_is_refused() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.coordinator.run(task(2), one());
+    let mut request = rig.coordinator.request(0);
+    request.orders.remove(0);
+    let answer = rig.poll(request).await;
+    assert_eq!(refusal(&answer), Some(&Refusal::OrderGap { expected: 1 }));
+    let mut request = rig.coordinator.request(0);
+    request.definitions.pop();
+    let answer = rig.poll(request).await;
+    assert_eq!(refusal(&answer), Some(&Refusal::OrderGap { expected: 2 }));
+    assert_eq!(rig.fake.count(Verb::Create), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_that_are_sent_again_are_done_once() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    // The coordinator of these tests resends everything in each poll.
+    rig.idle(5).await;
+    assert_eq!((rig.fake.count(Verb::Create), rig.fake.count(Verb::Start)), (1, 1));
+
+    rig.coordinator.stop(task(1));
+    rig.until_stopped(task(1)).await;
+    rig.idle(5).await;
+    assert_eq!((rig.fake.count(Verb::Create), rig.fake.count(Verb::Stop)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_poll_releases_the_parked_one_which_names_the_new_orders() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let handle = rig.handle();
+    let request = rig.coordinator.request(50_000);
+    let parked = tokio::spawn(async move { handle.poll(request).await.unwrap() });
+    tokio::task::yield_now().await;
+
+    rig.coordinator.run(task(1), one());
+    let handle = rig.handle();
+    let request = rig.coordinator.request(50_000);
+    let newer = tokio::spawn(async move { handle.poll(request).await.unwrap() });
+    let answer = parked.await.unwrap();
+    assert_eq!(answer.seen.map(|seen| seen.order), Some(1));
+    let PollOutcome::Accepted { reports, .. } = newer.await.unwrap().outcome else { panic!() };
+    assert!(!reports.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_is_held_as_long_as_it_asks_for() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let before = tokio::time::Instant::now();
+    rig.poll(rig.coordinator.request(700)).await;
+    assert_eq!(before.elapsed().as_millis(), 700);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_lost_is_repeated() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    let PollOutcome::Accepted { reports: lost, .. } =
+        rig.poll(rig.coordinator.request(500)).await.outcome
+    else {
+        panic!()
+    };
+    // Nothing is new, so the next answer comes when its time is over.
+    let before = tokio::time::Instant::now();
+    let PollOutcome::Accepted { reports, .. } =
+        rig.poll(rig.coordinator.request(500)).await.outcome
+    else {
+        panic!()
+    };
+    assert_eq!(reports, lost);
+    assert_eq!(before.elapsed().as_millis(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overtaken_poll_changes_nothing() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let overtaken = rig.coordinator.request(500);
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    let answer = rig.poll(overtaken).await;
+    let nothing = PollOutcome::Accepted { reports: Vec::new(), needs_manifest: false };
+    assert_eq!(answer.outcome, nothing);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_difference_in_what_is_desired_asks_for_a_manifest_and_absence_stops_nothing() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.coordinator.run(task(2), one());
+    rig.until_running(task(1)).await;
+    rig.until_running(task(2)).await;
+
+    rig.coordinator.desired.remove(&task(1));
+    rig.exchange().await;
+    assert_eq!(rig.coordinator.manifests_wanted, 1);
+    let answer = rig.poll(rig.coordinator.manifest(500)).await;
+    rig.coordinator.take(&answer);
+    assert_eq!(rig.coordinator.candidates, [task(1)]);
+    rig.idle(5).await;
+    assert_eq!(rig.coordinator.manifests_wanted, 1);
+    assert_eq!(rig.fake.count(Verb::Stop), 0);
+
+    // Only an order stops it.
+    rig.coordinator.order(task(1), 1, OrderKind::Stop(user_stop()));
+    let (cause, _) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause, user_stop());
+    assert_eq!(rig.fake.count(Verb::Stop), 1);
+    assert_eq!(rig.coordinator.manifests_wanted, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_generation_starts_after_the_older_one_has_stopped() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    rig.coordinator.run_generation(task(1), 2, one());
+    rig.until(task(1), |r| r.generation == 2 && r.phase == ReportedPhase::Running).await;
+    let states: Vec<_> = rig.fake.containers().iter().map(|c| c.state).collect();
+    assert_eq!(states, [RunState::Exited, RunState::Running]);
+    assert_eq!(rig.coordinator.manifests_wanted, 0);
+}

@@ -1,0 +1,186 @@
+//! An agent that was killed adopts what it finds, and restarts nothing (promises.md P5).
+
+use super::*;
+
+async fn with_tasks(count: u128) -> Rig {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    for number in 1..=count {
+        rig.coordinator.run(task(number), one());
+    }
+    for number in 1..=count {
+        rig.until_running(task(number)).await;
+    }
+    rig
+}
+
+fn changing_calls(rig: &Rig) -> usize {
+    [Verb::Create, Verb::Start, Verb::Stop, Verb::Kill, Verb::Remove]
+        .iter()
+        .map(|verb| rig.fake.count(*verb))
+        .sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_agent_touches_nothing_and_reports_everything() {
+    let mut rig = with_tasks(5).await;
+    rig.fake.forget_calls();
+    rig.restart_agent().await;
+    rig.coordinator.tasks.clear();
+    for number in 1..=5 {
+        let report = rig.until_running(task(number)).await;
+        assert!(report.containers[0].started_at.is_some());
+    }
+    rig.idle(5).await;
+    assert_eq!(changing_calls(&rig), 0);
+    assert_eq!(rig.coordinator.manifests_wanted, 0);
+    let first = rig.fake.calls().into_iter().map(|call| call.verb).take(3).collect::<Vec<_>>();
+    assert_eq!(first, [Verb::Version, Verb::Events, Verb::List]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_while_the_agent_was_away_is_reported() {
+    let mut rig = with_tasks(1).await;
+    rig.kill_agent().await;
+    rig.fake.exit("app", 4);
+    rig.start_agent();
+    let (cause, report) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause.code, StopCode::EssentialContainerExited);
+    assert_eq!(report.containers[0].exit_code, Some(4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_removed_while_the_agent_was_away_is_not_started_again() {
+    let mut rig = with_tasks(1).await;
+    rig.kill_agent().await;
+    rig.fake.remove_outside("app");
+    rig.pass(Duration::from_secs(60)).await;
+    rig.start_agent();
+    let (cause, report) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause.code, StopCode::EssentialContainerExited);
+    assert!(report.containers[0].reason.as_deref().unwrap().starts_with("DockerStateError"));
+    assert_eq!(rig.fake.count(Verb::Create), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_killed_between_any_two_calls_makes_no_second_container() {
+    for verb in [Verb::Create, Verb::Start, Verb::Inspect] {
+        for delay_ms in [0, 1, 50, 99] {
+            let mut rig = Rig::new();
+            rig.exchange().await;
+            rig.fake.set_latency(verb, Duration::from_millis(100));
+            rig.coordinator.run(task(1), one());
+            let request = rig.coordinator.request(delay_ms);
+            let answer = rig.poll(request).await;
+            rig.coordinator.take(&answer);
+            rig.restart_agent().await;
+            rig.until_running(task(1)).await;
+            let containers = rig.fake.containers();
+            assert_eq!(containers.len(), 1, "{verb:?} {delay_ms}");
+            assert_eq!(containers[0].starts, 1, "{verb:?} {delay_ms}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_ledger_adopts_by_labels_and_stops_nothing() {
+    let mut rig = with_tasks(3).await;
+    rig.kill_agent().await;
+    std::fs::remove_file(&rig.config.ledger).unwrap();
+    rig.start_agent();
+    rig.fake.forget_calls();
+
+    // Two are desired; one the coordinator wants stopped, which is not taken yet; nothing is.
+    rig.coordinator.stop(task(3));
+    rig.coordinator.tasks.clear();
+    let answer = rig.exchange().await;
+    assert_eq!(answer.seen, None);
+    assert_eq!(changing_calls(&rig), 0);
+
+    rig.coordinator.desired.remove(&task(2));
+    let answer = rig.poll(rig.coordinator.manifest(500)).await;
+    rig.coordinator.take(&answer);
+    rig.until_running(task(1)).await;
+    rig.until_stopped(task(3)).await;
+    rig.idle(5).await;
+    assert_eq!(rig.coordinator.candidates, [task(2)]);
+    assert_eq!((rig.fake.count(Verb::Create), rig.fake.count(Verb::Start)), (0, 0));
+    assert_eq!(rig.fake.count(Verb::Stop), 1);
+    let running = |c: &&crate::runtime::fake::FakeContainer| c.state == RunState::Running;
+    assert_eq!(rig.fake.containers().iter().filter(running).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_found_by_labels_can_be_stopped_by_order() {
+    let mut rig = with_tasks(1).await;
+    rig.kill_agent().await;
+    std::fs::remove_file(&rig.config.ledger).unwrap();
+    rig.start_agent();
+    rig.coordinator.desired.clear();
+    rig.coordinator.tasks.clear();
+    let answer = rig.poll(rig.coordinator.manifest(500)).await;
+    rig.coordinator.take(&answer);
+    rig.idle(3).await;
+    assert_eq!(rig.coordinator.candidates, [task(1)]);
+    rig.coordinator.order(task(1), 1, OrderKind::Stop(user_stop()));
+    let (cause, report) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause, user_stop());
+    assert_eq!(report.containers[0].name, "app");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_survives_the_agent() {
+    let mut rig = with_tasks(1).await;
+    rig.fake.set_latency(Verb::Stop, Duration::from_secs(20));
+    rig.coordinator.stop(task(1));
+    rig.exchange().await;
+    rig.restart_agent().await;
+    let (cause, _) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause, user_stop());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_failed_to_start_is_not_tried_again_by_a_restarted_agent() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let app = ContainerDefinition { image: Some("nowhere".into()), ..container("app") };
+    rig.coordinator.run(task(1), spec(vec![app]));
+    // The report leaves, and is never acknowledged.
+    while !matches!(
+        rig.poll(rig.coordinator.request(500)).await.outcome,
+        PollOutcome::Accepted { reports, .. } if reports.iter().any(|report| matches!(
+            &report.body,
+            ReportBody::Task(report) if matches!(report.phase, ReportedPhase::Stopped(_))
+        ))
+    ) {}
+    rig.fake.publish_image("nowhere", Behaviour::default());
+    rig.pass(Duration::from_secs(1)).await;
+    rig.restart_agent().await;
+    let (cause, _) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause.code, StopCode::TaskFailedToStart);
+    assert_eq!(rig.fake.containers(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_agent_on_one_ledger_is_refused() {
+    let rig = Rig::new();
+    let second =
+        start(rig.config.clone(), rig.fake.clone(), rig.clock.clone(), CancellationToken::new());
+    let error = second.err().unwrap().to_string();
+    assert!(error.contains("another agent holds the ledger"), "{error}");
+    assert!(rig.directory.path().exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_shuts_down_says_so_to_who_polls() {
+    let mut rig = with_tasks(1).await;
+    let handle = rig.handle();
+    let request = rig.coordinator.request(50_000);
+    let parked = tokio::spawn(async move { handle.poll(request).await });
+    tokio::task::yield_now().await;
+    let agent = rig.agent.take().unwrap();
+    agent.shutdown.cancel();
+    agent.running.await.unwrap().unwrap();
+    assert_eq!(parked.await.unwrap(), Err(super::super::EngineStopped));
+    assert_eq!(rig.fake.count(Verb::Stop), 0);
+}

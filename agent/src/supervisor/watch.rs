@@ -1,0 +1,87 @@
+//! Keeps an eye on the container engine: whether it answers, what it says, what it holds.
+//!
+//! The event stream is opened before the listing, so that nothing falls between the two. Never: a
+//! conclusion; what a silence or an error means is decided by who reads this.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use longshore_common::clock::{Clock, Timestamp};
+use tokio::sync::mpsc::Sender;
+
+use crate::runtime::{
+    ContainerRuntime, ContainerSummary, OwnerLabel, RuntimeError, RuntimeEvent, RuntimeVersion,
+};
+
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How far back the event stream begins: covers the moment until the engine has subscribed us.
+/// Events are hints to look again, so a repeated one does no harm.
+const EVENTS_BACK: Duration = Duration::from_secs(2);
+
+pub(super) enum Watched {
+    Up(RuntimeVersion),
+    Down(RuntimeError),
+    Listing(Vec<ContainerSummary>),
+    Event(RuntimeEvent),
+}
+
+/// Ends when nobody listens any more.
+pub(super) async fn watch<R: ContainerRuntime>(
+    runtime: Arc<R>,
+    clock: Arc<dyn Clock>,
+    owner: OwnerLabel,
+    resync: Duration,
+    out: Sender<Watched>,
+) {
+    let mut wait = RETRY_MIN;
+    while let Err(Ended { was_up, error }) = follow(&*runtime, &*clock, &owner, resync, &out).await
+    {
+        if out.send(Watched::Down(error)).await.is_err() {
+            return;
+        }
+        wait = if was_up { RETRY_MIN } else { (wait * 2).min(RETRY_MAX) };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+struct Ended {
+    was_up: bool,
+    error: RuntimeError,
+}
+
+/// `Ok` when nobody listens any more, `Err` when the container engine went away.
+async fn follow<R: ContainerRuntime>(
+    runtime: &R,
+    clock: &dyn Clock,
+    owner: &OwnerLabel,
+    resync: Duration,
+    out: &Sender<Watched>,
+) -> Result<(), Ended> {
+    let not_up = |error| Ended { was_up: false, error };
+    let version = runtime.version().await.map_err(not_up)?;
+    let since = Timestamp(clock.wall().0.saturating_sub(EVENTS_BACK.as_millis() as u64));
+    let mut events = runtime.events(owner, since).await.map_err(not_up)?;
+    let listing = runtime.list(owner).await.map_err(not_up)?;
+    for news in [Watched::Up(version), Watched::Listing(listing)] {
+        if out.send(news).await.is_err() {
+            return Ok(());
+        }
+    }
+    let was_up = |error| Ended { was_up: true, error };
+    let mut again = tokio::time::interval(resync);
+    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    again.tick().await;
+    loop {
+        let news = tokio::select! {
+            event = events.next() => match event {
+                Some(event) => Watched::Event(event.map_err(was_up)?),
+                None => return Err(was_up(RuntimeError::transport("the event stream ended"))),
+            },
+            _ = again.tick() => Watched::Listing(runtime.list(owner).await.map_err(was_up)?),
+        };
+        if out.send(news).await.is_err() {
+            return Ok(());
+        }
+    }
+}
