@@ -175,14 +175,12 @@ impl DefinitionTable {
     }
 }
 
-/// Whether what an agent has seen proves that this journal is older (design.md rule 3).
-pub(super) fn proves_went_back(
-    state: &State,
-    host: HostId,
-    last_order: u64,
-    seen: Seen,
-) -> Option<JournalWentBack> {
+/// Whether what an agent has seen proves that this journal is older (design.md rule 3). Compared
+/// with the last order that there is now, not with that of the poll that is answered: a newer poll
+/// may have brought more orders before this answer left.
+pub(super) fn proves_went_back(state: &State, host: HostId, seen: Seen) -> Option<JournalWentBack> {
     let ours = state.epoch();
+    let last_order = state.host(host)?.last_order;
     let unknown_epoch = !state.knows_epoch(seen.epoch);
     let ahead = seen.epoch.counter > ours.counter || seen.order > last_order;
     // After `recover` hosts still name epochs of the lost part of the journal: below the new one,

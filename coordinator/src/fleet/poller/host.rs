@@ -100,11 +100,10 @@ impl<A: AgentClient> HostPoller<A> {
     /// Learns what the agent has seen, before it is given anything.
     async fn greet(&mut self) -> Result<AgentPeer, Again> {
         self.while_journal_stands().await?;
-        let (to, request, last_order) = self.prepare(|state, host, sender| {
-            (exchange::hello(state, host, sender), host.last_order)
-        })?;
+        let (to, request, ()) =
+            self.prepare(|state, host, sender| (exchange::hello(state, host, sender), ()))?;
         let answer = self.ask(&to, request).await?;
-        let peer = self.understand(&answer, last_order)?;
+        let peer = self.understand(&answer)?;
         self.barrier.arrived(self.host);
         self.take(&answer).await?;
         self.barrier.passed().await;
@@ -136,7 +135,7 @@ impl<A: AgentClient> HostPoller<A> {
             tokio::select! {
                 Some((answer, last_order)) = in_flight.next() => {
                     let answer = answer?;
-                    let newer = self.understand(&answer, last_order)?;
+                    let newer = self.understand(&answer)?;
                     let advanced = peer.seen_order.max(newer.seen_order);
                     // More orders wait than one poll takes: the next one follows at once.
                     if advanced < Some(last_order) {
@@ -180,11 +179,10 @@ impl<A: AgentClient> HostPoller<A> {
     }
 
     /// Checks an answer's identity and fence.
-    fn understand(&self, answer: &PollAnswer, last_order: u64) -> Result<AgentPeer, Again> {
+    fn understand(&self, answer: &PollAnswer) -> Result<AgentPeer, Again> {
         if let Some(seen) = answer.seen {
             let host = self.host;
-            let proof =
-                self.handle.peek(|state| exchange::proves_went_back(state, host, last_order, seen));
+            let proof = self.handle.peek(|state| exchange::proves_went_back(state, host, seen));
             if let Some(evidence) = proof {
                 self.handle.raise_went_back(evidence);
                 return Err(Again::Unfamiliar);
