@@ -169,7 +169,7 @@ impl Candidates {
     }
 }
 
-const THROWS: u32 = 4;
+const THROWS: u32 = 24;
 
 /// Numbers drawn from the request's entropy (SplitMix64): equal requests draw equal numbers.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ pub(super) struct ValueCounts<'a> {
     name: NameId,
     /// All hosts with a value: each has exactly one.
     scope: &'a Bits,
-    /// Sorted by id. Hosts that have no value of their own share `None`, the first.
+    /// Hosts that have no value of their own share `None`.
     values: Vec<Counted<'a>>,
     /// Made when looked for, so mostly the first alone; in order of count.
     levels: Vec<Level>,
@@ -70,7 +70,6 @@ impl<'a> ValueCounts<'a> {
             let hosts = Cow::Borrowed(hosts);
             Counted { value: Some(value), hosts, tasks: tasks_on(value) }
         }));
-        counted.sort_unstable_by_key(|counted| counted.value);
         Some(ValueCounts { name, scope, values: counted, levels: Vec::new() })
     }
 
@@ -93,9 +92,8 @@ impl<'a> ValueCounts<'a> {
     /// One more task of the group is on this host.
     pub(super) fn add_task(&mut self, host: &Host) {
         let value = host.attributes.value_of(self.name);
-        let found = self.values.binary_search_by_key(&value, |counted| counted.value);
-        let Ok(at) = found else { return };
-        let Counted { hosts, tasks, .. } = &mut self.values[at];
+        let found = self.values.iter_mut().find(|counted| counted.value == value);
+        let Some(Counted { hosts, tasks, .. }) = found else { return };
         if let Some(level) = self.levels.iter_mut().find(|level| level.tasks == *tasks) {
             level.remove(hosts);
         }
@@ -115,13 +113,13 @@ impl<'a> ValueCounts<'a> {
 
     fn level(&self, tasks: u32) -> Level {
         let mut level = Level { tasks, lines: vec![EMPTY; self.scope.blocks_end() as usize] };
-        let (equal, others): (Vec<_>, Vec<_>) =
-            self.values.iter().partition(|counted| counted.tasks == tasks);
-        if equal.len() <= others.len() {
-            equal.iter().for_each(|counted| level.add(&counted.hosts));
+        let is_equal = |counted: &&Counted<'_>| counted.tasks == tasks;
+        if self.values.iter().filter(is_equal).count() * 2 <= self.values.len() {
+            self.values.iter().filter(is_equal).for_each(|counted| level.add(&counted.hosts));
         } else {
             level.add(self.scope);
-            others.iter().for_each(|counted| level.remove(&counted.hosts));
+            let others = self.values.iter().filter(|counted| !is_equal(counted));
+            others.for_each(|counted| level.remove(&counted.hosts));
         }
         level
     }
