@@ -29,6 +29,8 @@ pub(crate) mod discover;
 pub(crate) mod fleet;
 #[cfg(test)]
 pub(crate) mod test_backend;
+#[cfg(test)]
+mod ecs_tests;
 
 use std::sync::Arc;
 

@@ -70,8 +70,8 @@ pub(crate) struct ListTagsForResourceOutput {
 }
 
 pub(crate) async fn tag(api: &Api, input: TagResourceInput) -> Result<Done, ApiError> {
-    let resource = resource(api, &input.resource_arn)?;
     let tags = parse(input.tags)?;
+    let resource = resource(api, &input.resource_arn)?;
     api.submit(Command::Tag { resource, tags }, |_, _| ()).await?;
     Ok(Done {})
 }

@@ -111,6 +111,7 @@ pub(crate) async fn register(
         input.instance_identity_document_signature.as_deref(),
     )?;
     let versions = input.version_info.unwrap_or_default();
+    let tags = tags::parse(input.tags)?;
     let command = Command::RegisterContainerInstance(Box::new(RegisterContainerInstance {
         cluster,
         host,
@@ -122,7 +123,7 @@ pub(crate) async fn register(
             docker: versions.docker_version,
         },
         instance_id: document.instance_id,
-        tags: tags::parse(input.tags)?,
+        tags,
     }));
     submit_and_show(api, command).await
 }

@@ -76,6 +76,9 @@ fn check_container(name: &str, container: &ContainerOverride) -> Result<(), ApiE
     for file in container.environment_files.iter().flatten() {
         validate::check_environment_file(name, &file.value).map_err(invalid)?;
     }
+    for requirement in container.resource_requirements.iter().flatten() {
+        validate::check_sharing(name, requirement).map_err(invalid)?;
+    }
     let sizes = [("memory", container.memory), ("memoryReservation", container.memory_reservation)];
     for (member, value) in sizes {
         if value.is_some_and(|mib| mib < sizes::CONTAINER_MEMORY_MIN) {

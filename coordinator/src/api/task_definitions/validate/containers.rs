@@ -5,7 +5,7 @@ mod logging;
 
 use longshore_common::task_definition::{
     Compatibility, ContainerDefinition, HealthCheck, NetworkMode, ResourceRequirement,
-    ResourceType, RestartPolicy, SecretReference, TaskSpec, Ulimit,
+    ResourceType, RestartPolicy, SecretReference, SharingStrategy, TaskSpec, Ulimit,
 };
 
 use super::{Invalid, check_name, refuse};
@@ -25,6 +25,8 @@ const ENVIRONMENT_FILES_MAX: usize = 10;
 const CREDENTIAL_SPECS_MAX: usize = 1;
 /// Seconds on Fargate, for startTimeout and stopTimeout (ecs-behaviour 1.3).
 const FARGATE_TIMEOUT: std::ops::RangeInclusive<u32> = 2..=120;
+/// ECS's model, NvidiaMpsAllocation.
+const COMPUTE_PERCENT_MAX: u32 = 100;
 /// ECS's model, UlimitName.
 const ULIMITS: [&str; 15] = [
     "core",
@@ -317,7 +319,7 @@ fn check_network_members(spec: &TaskSpec, container: &ContainerDefinition) -> Re
 fn check_ulimit(name: &str, ulimit: &Ulimit) -> Result<(), Invalid> {
     if !ULIMITS.contains(&ulimit.name.as_str()) {
         return refuse(format!(
-            "Container '{name}' has the ulimit `{}`, which is not known. Valid values: {}.",
+            "Container '{name}' has a ulimit with the name `{}`, which is not known. Valid values: {}.",
             ulimit.name,
             ULIMITS.join(", ")
         ));
@@ -326,8 +328,8 @@ fn check_ulimit(name: &str, ulimit: &Ulimit) -> Result<(), Invalid> {
     let (soft, hard) = (ulimit.soft_limit, ulimit.hard_limit);
     if soft < unlimited || hard < unlimited || hard != unlimited && (soft > hard || soft < 0) {
         return refuse(format!(
-            "The ulimit `{}` of container '{name}' has the soft limit {soft}, which must not be \
-             more than its hard limit {hard}; -1 is no limit.",
+            "The ulimit `{}` of container '{name}' has the softLimit {soft}, which must not be more \
+             than its hardLimit {hard}; -1 is no limit.",
             ulimit.name
         ));
     }
@@ -348,6 +350,7 @@ fn check_requirement(
 ) -> Result<(), Invalid> {
     let value = requirement.value.as_deref().unwrap_or_default();
     let shared = requirement.sharing_strategy.is_some();
+    check_sharing(container, requirement)?;
     let whole = |text: &str| text.parse::<u32>().is_ok_and(|count| count > 0);
     let valid = match requirement.kind {
         ResourceType::Gpu => shared && value.is_empty() || whole(value) || value == "ALL",
@@ -371,6 +374,23 @@ fn check_requirement(
              deviceName of inferenceAccelerators."
         ),
     })
+}
+
+/// Also for overrides.
+pub(crate) fn check_sharing(
+    container: &str,
+    requirement: &ResourceRequirement,
+) -> Result<(), Invalid> {
+    if let Some(SharingStrategy { nvidia_mps: Some(mps) }) = &requirement.sharing_strategy {
+        let percent = mps.max_compute_percent.unwrap_or(COMPUTE_PERCENT_MAX);
+        if mps.memory == 0 || !(1..=COMPUTE_PERCENT_MAX).contains(&percent) {
+            return refuse(format!(
+                "Container '{container}' shares a GPU by nvidiaMps, which needs a memory of at \
+                 least 1 MiB, and a maxComputePercent of 1 to {COMPUTE_PERCENT_MAX} if it has one."
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_security(container: &ContainerDefinition) -> Result<(), Invalid> {

@@ -522,7 +522,7 @@ fn logs_go_to_known_drivers_with_the_options_they_need() {
     for driver in ["json-file", "syslog", "journald", "gelf", "fluentd"] {
         check_container(log(driver, json!({})), "ok");
     }
-    check_container(log("local", json!({})), "Container 'app' has the log driver `local`");
+    check_container(log("local", json!({})), "Container 'app' has the logDriver `local`");
     check_container(
         log("awslogs", json!({"awslogs-group": "g"})),
         "Log driver awslogs requires options: awslogs-region",
@@ -549,7 +549,7 @@ fn ulimits_and_security_options_are_known_ones() {
     check_container(ulimit("core", 0, -1), "ok");
     check_container(ulimit("nofile", 2, 1), "The ulimit `nofile` of container 'app'");
     check_container(ulimit("nofile", -1, 1), "The ulimit `nofile` of container 'app'");
-    check_container(ulimit("files", 1, 1), "Container 'app' has the ulimit `files`");
+    check_container(ulimit("files", 1, 1), "Container 'app' has a ulimit with the name `files`");
     for good in ["no-new-privileges", "apparmor:docker-default", "label:type:svirt_t"] {
         check_container(json!({"dockerSecurityOptions": [good]}), "ok");
     }

@@ -11,7 +11,7 @@ const LOG_DRIVERS: [&str; 8] =
 pub(super) fn check(name: &str, log: &LogConfiguration) -> Result<(), Invalid> {
     if !LOG_DRIVERS.contains(&log.log_driver.as_str()) {
         return refuse(format!(
-            "Container '{name}' has the log driver `{}`, which is not known. Valid values: {}.",
+            "Container '{name}' has the logDriver `{}`, which is not known. Valid values: {}.",
             log.log_driver,
             LOG_DRIVERS.join(", ")
         ));

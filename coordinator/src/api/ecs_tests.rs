@@ -1,0 +1,115 @@
+//! ECS's operations through the edge, signed, against a driver over a journal in memory.
+
+mod shape;
+mod bad_input;
+
+use http::{HeaderValue, Method, Request, header, request::Parts};
+use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};
+use serde_json::{Value, json};
+
+use super::{
+    Edge,
+    credentials::Credentials,
+    health::{Health, Metrics},
+    router::{ECS_SERVICE, ECS_TARGET},
+    sigv4::X_AMZ_TARGET,
+    test_backend,
+    test_backend::NOW,
+};
+use crate::driver::Handle;
+
+/// An edge with its state.
+struct World {
+    edge: Edge,
+    driver: Handle,
+}
+
+/// An error as a client reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    code: String,
+    message: String,
+    status: u16,
+}
+
+impl World {
+    fn new() -> Self {
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let backend = test_backend::empty(identity);
+        let driver = backend.driver.clone();
+        let health = Health::starting("the test is being set up");
+        health.set_ready();
+        let clock = SteppedClock::at(NOW);
+        let edge = Edge::new(backend, &credentials("secret"), clock, health, Metrics::detached());
+        World { edge, driver }
+    }
+
+    /// With one of each thing that an operation can name: cluster `default`, task definition
+    /// `web:1`, one container instance without an agent.
+    async fn furnished() -> Self {
+        let world = World::new();
+        world.done("CreateCluster", json!({})).await;
+        let container = json!({"name": "app", "image": "nginx", "memory": 64});
+        let definition = json!({"family": "web", "containerDefinitions": [container]});
+        world.done("RegisterTaskDefinition", definition).await;
+        let resources = json!([
+            {"name": "CPU", "type": "INTEGER", "integerValue": 2048},
+            {"name": "MEMORY", "type": "INTEGER", "integerValue": 4096}]);
+        world.done("RegisterContainerInstance", json!({"totalResources": resources})).await;
+        world
+    }
+
+    async fn call(&self, operation: &str, input: Value) -> Result<Value, Refusal> {
+        let body = serde_json::to_vec(&input).unwrap();
+        self.send(&signed(operation, &body, &credentials("secret")), &body).await
+    }
+
+    async fn done(&self, operation: &str, input: Value) -> Value {
+        self.call(operation, input).await.unwrap()
+    }
+
+    async fn send(&self, parts: &Parts, body: &[u8]) -> Result<Value, Refusal> {
+        let admitted = match self.edge.admit(parts) {
+            Ok(admitted) => admitted,
+            Err(error) => return Err(refusal(&error)),
+        };
+        match self.edge.route(admitted, body, "id").await.answer {
+            Ok(json) => Ok(serde_json::from_slice(&json).unwrap()),
+            Err(error) => Err(refusal(&error)),
+        }
+    }
+
+    fn seq(&self) -> u64 {
+        self.driver.peek(|state| state.seq())
+    }
+}
+
+fn refusal(error: &super::error::ApiError) -> Refusal {
+    Refusal {
+        code: error.code.wire_name().to_owned(),
+        message: error.message.clone(),
+        status: error.status().as_u16(),
+    }
+}
+
+fn credentials(secret: &str) -> Credentials {
+    Credentials {
+        access_key_id: "LSIAAAAAAAAAAAAAAAAA".into(),
+        secret_access_key: Secret::new(secret.into()),
+    }
+}
+
+fn signed(operation: &str, body: &[u8], credentials: &Credentials) -> Parts {
+    let target = format!("{ECS_TARGET}.{operation}");
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri("/")
+        .header(header::HOST, "127.0.0.1:8420")
+        .header(header::CONTENT_TYPE, "application/x-amz-json-1.1")
+        .header(X_AMZ_TARGET, HeaderValue::from_str(&target).unwrap())
+        .body(())
+        .unwrap();
+    let headers = request.headers_mut();
+    crate::client::sign(headers, body, credentials, "us-east-1", ECS_SERVICE, NOW).unwrap();
+    request.into_parts().0
+}
