@@ -23,3 +23,5 @@ pub mod poll_endpoint;
 
 // The shell: what this machine is, how the process starts and stops.
 pub mod settings;
+mod host;
+mod capabilities;

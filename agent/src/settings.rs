@@ -9,9 +9,10 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use longshore_common::{
+    id::HostId,
+    join_token::JoinToken,
     protocol::Attribute,
     resources::{CpuUnits, HostPort, MemoryMib},
-    secret::Secret,
     telemetry::LogFormat,
 };
 
@@ -32,7 +33,9 @@ pub use source::Environment;
 pub struct Settings {
     /// Host and port of the joining port.
     pub coordinator: String,
-    pub join_token: Option<JoinToken>,
+    pub join_token: Option<TokenSource>,
+    /// A container instance that the API made, to be this host.
+    pub container_instance: Option<HostId>,
     pub cluster: String,
     pub data_dir: PathBuf,
     pub advertise: Option<String>,
@@ -51,6 +54,8 @@ pub struct Settings {
     pub availability_zone: Option<String>,
     pub instance_id: Option<String>,
     pub ec2_metadata: Ec2Metadata,
+    /// Base URL of the metadata service.
+    pub ec2_metadata_endpoint: String,
     /// Absent: whatever Docker has.
     pub logging_drivers: Option<Vec<String>>,
     pub privileged: bool,
@@ -66,8 +71,8 @@ pub struct Settings {
 
 /// Where the secret for the first start comes from.
 #[derive(Clone, Debug)]
-pub enum JoinToken {
-    Given(Secret<String>),
+pub enum TokenSource {
+    Given(JoinToken),
     File(PathBuf),
 }
 

@@ -8,13 +8,13 @@ use std::{
 };
 
 use longshore_common::{
+    id::HostId,
     protocol::Attribute,
     resources::{CpuUnits, HostPort, MemoryMib, Transport},
-    secret::Secret,
 };
 
 use super::{
-    Ec2Metadata, JoinToken, Problem, Problems, Settings,
+    Ec2Metadata, Problem, Problems, Settings, TokenSource,
     source::{Origin, Raw, Value, Values},
 };
 use crate::supervisor::PullPolicy;
@@ -44,6 +44,7 @@ pub(crate) fn settings(
     let mut read = Reader { values, warnings, problems };
     let coordinator = read.coordinator();
     let join_token = read.join_token();
+    let container_instance = read.parse("container-instance", container_instance);
     let cluster = read.parse("cluster", cluster);
     let data_dir = read.parse("data-dir", path);
     let advertise = read.parse("advertise", advertise);
@@ -60,6 +61,7 @@ pub(crate) fn settings(
     let availability_zone = read.parse("availability-zone", attribute_value);
     let instance_id = read.parse("instance-id", attribute_value);
     let ec2_metadata = read.parse("ec2-metadata", ec2_metadata);
+    let ec2_metadata_endpoint = read.parse("ec2-metadata-endpoint", http_endpoint);
     let logging_drivers = read.parse("logging-drivers", logging_drivers);
     let disable_privileged = read.parse("disable-privileged", boolean);
     let image_pull = read.image_pull();
@@ -72,6 +74,7 @@ pub(crate) fn settings(
     Some(Settings {
         coordinator: coordinator?,
         join_token,
+        container_instance,
         cluster: cluster?,
         data_dir: data_dir?,
         advertise,
@@ -88,6 +91,7 @@ pub(crate) fn settings(
         availability_zone,
         instance_id,
         ec2_metadata: ec2_metadata?,
+        ec2_metadata_endpoint: ec2_metadata_endpoint?,
         logging_drivers,
         privileged: !disable_privileged?,
         image_pull: image_pull?,
@@ -146,7 +150,7 @@ impl Reader<'_> {
     }
 
     /// Of a token and a file that holds one, the stronger source's.
-    fn join_token(&mut self) -> Option<JoinToken> {
+    fn join_token(&mut self) -> Option<TokenSource> {
         let (token, file) = (self.values.take("join-token"), self.values.take("join-token-file"));
         match (token, file) {
             (None, None) => None,
@@ -158,17 +162,20 @@ impl Reader<'_> {
                 None
             }
             (Some(token), Some(file)) if file.origin > token.origin => self.token_file(&file),
-            (Some(token), _) => {
-                // A wrong token is never echoed.
-                let text = self.parsed(&token, text)?;
-                Some(JoinToken::Given(Secret::new(text.trim().to_owned())))
-            }
+            (Some(token), _) => self.parsed(&token, |value| {
+                // A wrong token is not echoed: it may be a right one but for a letter.
+                text(value)?.parse().map(TokenSource::Given).map_err(|_| {
+                    "is not a join token: copy the whole of what `longshore-coordinator \
+                     join-token create` printed, v1-…-…"
+                        .to_owned()
+                })
+            }),
             (None, Some(file)) => self.token_file(&file),
         }
     }
 
-    fn token_file(&mut self, file: &Raw) -> Option<JoinToken> {
-        self.parsed(file, path).map(JoinToken::File)
+    fn token_file(&mut self, file: &Raw) -> Option<TokenSource> {
+        self.parsed(file, path).map(TokenSource::File)
     }
 
     fn image_pull(&mut self) -> Option<PullPolicy> {
@@ -290,6 +297,25 @@ fn cluster(value: &Value) -> Result<String, String> {
         "`{given}` is not a cluster's name: give up to {CLUSTER_NAME_CHARS_MAX} letters, digits, \
          hyphens and underscores, not an ARN"
     ))
+}
+
+/// Its id, or the ARN that ends with it.
+fn container_instance(value: &Value) -> Result<HostId, String> {
+    let given = text(value)?;
+    given.rsplit('/').next().unwrap_or_default().parse().map_err(|_| {
+        format!(
+            "`{given}` is not a container instance: give its ARN or its id of 32 digits, as \
+             RegisterContainerInstance answered it"
+        )
+    })
+}
+
+fn http_endpoint(value: &Value) -> Result<String, String> {
+    let given = text(value)?;
+    match given.strip_prefix("http://") {
+        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(given),
+        _ => Err(format!("`{given}` is not an HTTP address: write http://169.254.169.254")),
+    }
 }
 
 fn path(value: &Value) -> Result<PathBuf, String> {

@@ -60,6 +60,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
          start only. Other users can read it in the process list: prefer --join-token-file",
     ),
     setting("join-token-file", "FILE", None, "File that holds the join token"),
+    setting(
+        "container-instance",
+        "ARN|ID",
+        None,
+        "A container instance that RegisterContainerInstance made, to be this host. Counts at the \
+         first start only",
+    ),
     setting("cluster", "NAME", Some("default"), "ECS cluster that this host is to be in"),
     setting(
         "data-dir",
@@ -140,6 +147,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Some("auto"),
         "Whether to ask EC2's instance metadata for type, zone, instance and image id. `auto` asks \
          on EC2's machines only",
+    ),
+    setting(
+        "ec2-metadata-endpoint",
+        "URL",
+        Some("http://169.254.169.254"),
+        "Where instance metadata is asked for",
     ),
     setting(
         "logging-drivers",

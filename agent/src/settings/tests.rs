@@ -20,6 +20,9 @@ fn outcome(flags: &[&str], variables: &str, file: &str) -> Result<Settings, Ende
     load(&arguments, &environment)
 }
 
+/// 256 and 128 bits of nothing.
+const TOKEN: &str =
+    "v1-00000000000000000000000000000000000000000000000000-0000000000000000000000000";
 const COORDINATOR: &str = "coordinator = 'c:1'";
 
 fn good(flags: &[&str], variables: &str, file: &str) -> Settings {
@@ -58,6 +61,7 @@ fn the_defaults_are_those_of_the_design() {
         Settings {
             coordinator: "c:1",
             join_token: None,
+            container_instance: None,
             cluster: "default",
             data_dir: "/var/lib/longshore/agent",
             advertise: None,
@@ -76,6 +80,7 @@ fn the_defaults_are_those_of_the_design() {
             availability_zone: None,
             instance_id: None,
             ec2_metadata: Auto,
+            ec2_metadata_endpoint: "http://169.254.169.254",
             logging_drivers: None,
             privileged: true,
             image_pull: PreferCached,
@@ -108,7 +113,11 @@ fn an_empty_variable_is_not_set() {
 fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
     let values = [
         ("coordinator", "10.0.0.1"),
-        ("join-token", "v1-a-b"),
+        ("join-token", TOKEN),
+        (
+            "container-instance",
+            "arn:aws:ecs:us-east-1:0:container-instance/web/00000000000000000000000000000001",
+        ),
         ("cluster", "web_1"),
         ("data-dir", "/data"),
         ("advertise", "10.0.0.7"),
@@ -125,6 +134,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("availability-zone", "eu-1a"),
         ("instance-id", "i-1"),
         ("ec2-metadata", "off"),
+        ("ec2-metadata-endpoint", "http://127.0.0.1:3"),
         ("logging-drivers", "json-file,journald"),
         ("disable-privileged", "true"),
         ("image-pull", "always"),
@@ -158,8 +168,16 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
             coordinator: "10.0.0.1:8421",
             join_token: Some(
                 Given(
-                    [secret],
+                    JoinToken {
+                        ca: 00000000000000000000000000000000000000000000000000,
+                        secret: JoinSecret(
+                            [secret],
+                        ),
+                    },
                 ),
+            ),
+            container_instance: Some(
+                00000000000000000000000000000001,
             ),
             cluster: "web_1",
             data_dir: "/data",
@@ -224,6 +242,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                 "i-1",
             ),
             ec2_metadata: Off,
+            ec2_metadata_endpoint: "http://127.0.0.1:3",
             logging_drivers: Some(
                 [
                     "json-file",
@@ -319,10 +338,10 @@ fn what_has_no_effect_is_named_without_its_value() {
 #[test]
 fn the_stronger_of_a_token_and_a_token_file_counts() {
     let token = |flags: &[&str], file: &str| good(flags, "", file).join_token;
-    let by_file = token(&["--join-token-file", "/t"], "join_token = 'v1'");
-    assert!(matches!(by_file, Some(JoinToken::File(_))), "{by_file:?}");
-    let given = token(&["--join-token", "v1"], "join_token_file = '/t'");
-    assert!(matches!(given, Some(JoinToken::Given(_))), "{given:?}");
+    let by_file = token(&["--join-token-file", "/t"], "join_token = 'v1-x'");
+    assert!(matches!(by_file, Some(TokenSource::File(_))), "{by_file:?}");
+    let given = token(&["--join-token", TOKEN], "join_token_file = '/t'");
+    assert!(matches!(given, Some(TokenSource::Given(_))), "{given:?}");
     check_refused(
         &["--coordinator=c", "--join-token=a", "--join-token-file=b"],
         "",
@@ -357,7 +376,15 @@ fn the_coordinator_must_be_set() {
 #[test]
 fn every_bad_value_says_where_it_stands_and_what_to_write() {
     check_refused(
-        &["--coordinator=https://c", "--advertise=0.0.0.0", "--cpu=two", "--memory=0"],
+        &[
+            "--coordinator=https://c",
+            "--join-token=v1-secret",
+            "--container-instance=i-1",
+            "--ec2-metadata-endpoint=ftp://a",
+            "--advertise=0.0.0.0",
+            "--cpu=two",
+            "--memory=0",
+        ],
         "LONGSHORE_POLL_LISTEN=51680\n\
          LONGSHORE_DOCKER=tcp://10.0.0.1:2375\n\
          LONGSHORE_RESERVED_MEMORY=-1\n\
@@ -379,11 +406,13 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, logging_drivers, disable_privileged, image_pull, container_stop_timeout, task_cleanup_wait, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, image_pull, container_stop_timeout, task_cleanup_wait, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
             longshore-agent: --coordinator: `https://c` is not a host and port: write it as 10.0.0.1:8421, coordinator.example:8421 or [2001:db8::1]:8421
+            longshore-agent: --join-token: is not a join token: copy the whole of what `longshore-coordinator join-token create` printed, v1-…-…
+            longshore-agent: --container-instance: `i-1` is not a container instance: give its ARN or its id of 32 digits, as RegisterContainerInstance answered it
             longshore-agent: ECS_CLUSTER: `arn:aws:ecs:eu-1:1:cluster/a` is not a cluster's name: give up to 255 letters, digits, hyphens and underscores, not an ARN
             longshore-agent: `data_dir` in FILE: is empty: give a value, or leave it out
             longshore-agent: --advertise: `0.0.0.0` is not an address of this host: give one that others can reach, without a port, for example 10.0.0.7
@@ -397,6 +426,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
             longshore-agent: `tags` in FILE: `aws:x` cannot be a tag: give a key of 1 to 128 characters that does not begin with `aws:`, and a value of at most 256
             longshore-agent: `availability_zone` in FILE: ` a` is not an attribute's value: give up to 128 letters, digits, spaces inside, or any of - _ . / \ @ :
             longshore-agent: `ec2_metadata` in FILE: `maybe` is not known: give auto, on or off
+            longshore-agent: --ec2-metadata-endpoint: `ftp://a` is not an HTTP address: write http://169.254.169.254
             longshore-agent: `logging_drivers` in FILE: `a b` is not a log driver's name: give Docker's, for example json-file,journald
             longshore-agent: `disable_privileged` in FILE: `yes` is neither: give true or false
             longshore-agent: `image_pull` in FILE: `never` is not known: give default, always or prefer-cached

@@ -1,0 +1,188 @@
+//! What this agent can do, in ECS's words. Task definitions require such attributes, and placement
+//! offers a task only to hosts that have them all.
+//!
+//! Never: a capability that the engine does not honour now. Each has its reason here, so that who
+//! builds a feature knows where to announce it, and who removes one where to take it back.
+
+use longshore_common::protocol::Attribute;
+
+use crate::runtime::RuntimeVersion;
+
+/// What every agent of this version honours, whatever the host.
+const ALWAYS: &[(&str, &str)] = &[
+    (
+        "ecs.capability.container-health-check",
+        "health probes are Docker's, their state is reported",
+    ),
+    (
+        "ecs.capability.container-ordering",
+        "ECS asks it for stopTimeout, which is honoured; dependsOn is refused before placement",
+    ),
+    (
+        "ecs.capability.task-cpu-mem-limit",
+        "cpu and memory of a task become limits of its container; with several it is refused",
+    ),
+];
+
+/// Unless the operator disabled it.
+const PRIVILEGED: &str = "com.amazonaws.ecs.capability.privileged-container";
+
+/// One for each version of Docker's API up to the one agreed on: a definition requires the version
+/// that brought what it uses, and later ones have not taken it away.
+const DOCKER_API: &str = "com.amazonaws.ecs.capability.docker-remote-api.";
+/// The first that ECS's requirements name.
+const DOCKER_API_MINOR_MIN: u32 = 17;
+/// Far above any real one: bounds what a wrong answer can make of the list.
+const DOCKER_API_MINOR_MAX: u32 = 99;
+
+/// One for each log driver of the host's Docker that tasks may use.
+const LOGGING_DRIVER: &str = "com.amazonaws.ecs.capability.logging-driver.";
+/// Docker does not list it among its plugins, but always has it.
+const LOGS_NOWHERE: &str = "none";
+/// Works only when the Docker daemon itself has credentials for CloudWatch Logs, which nobody can see
+/// from here: an operator who gave them names it among the logging drivers.
+const LOGS_TO_CLOUDWATCH: &str = "awslogs";
+
+/// What an operator takes away from, or names of, what the host has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed<'a> {
+    pub(crate) privileged: bool,
+    pub(crate) logging_drivers: Option<&'a [String]>,
+}
+
+/// The capabilities as attributes, sorted. What depends on Docker is left out while it is not known.
+pub(crate) fn attributes(allowed: Allowed<'_>, docker: Option<&RuntimeVersion>) -> Vec<Attribute> {
+    let mut names: Vec<String> = ALWAYS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    if allowed.privileged {
+        names.push(PRIVILEGED.to_owned());
+    }
+    if let Some(docker) = docker {
+        if let Some(newest) = minor_of(&docker.api_version) {
+            let versions = DOCKER_API_MINOR_MIN..=newest.min(DOCKER_API_MINOR_MAX);
+            names.extend(versions.map(|minor| format!("{DOCKER_API}1.{minor}")));
+        }
+        let drivers = logging_drivers(allowed, docker);
+        names.extend(drivers.into_iter().map(|driver| format!("{LOGGING_DRIVER}{driver}")));
+    }
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| Attribute { name, value: None }).collect()
+}
+
+/// The drivers that the operator named and this Docker has not.
+pub(crate) fn missing_logging_drivers<'a>(
+    allowed: Allowed<'a>,
+    docker: &RuntimeVersion,
+) -> Vec<&'a str> {
+    let wanted = allowed.logging_drivers.unwrap_or_default();
+    wanted.iter().map(String::as_str).filter(|driver| !has(docker, driver)).collect()
+}
+
+fn logging_drivers<'a>(allowed: Allowed<'a>, docker: &'a RuntimeVersion) -> Vec<&'a str> {
+    match allowed.logging_drivers {
+        Some(named) => named.iter().map(String::as_str).filter(|name| has(docker, name)).collect(),
+        None => docker
+            .log_drivers
+            .iter()
+            .map(String::as_str)
+            .filter(|driver| *driver != LOGS_TO_CLOUDWATCH)
+            .chain([LOGS_NOWHERE])
+            .collect(),
+    }
+}
+
+fn has(docker: &RuntimeVersion, driver: &str) -> bool {
+    driver == LOGS_NOWHERE || docker.log_drivers.iter().any(|known| known == driver)
+}
+
+/// 41 of `1.41`.
+fn minor_of(api_version: &str) -> Option<u32> {
+    api_version.strip_prefix("1.")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    fn docker(api_version: &str, log_drivers: &[&str]) -> RuntimeVersion {
+        RuntimeVersion {
+            version: "20.10.24".to_owned(),
+            api_version: api_version.to_owned(),
+            log_drivers: log_drivers.iter().map(|&driver| driver.to_owned()).collect(),
+        }
+    }
+
+    fn check(allowed: Allowed<'_>, docker: Option<&RuntimeVersion>, expected: Expect) {
+        let names: Vec<String> = attributes(allowed, docker)
+            .into_iter()
+            .map(|attribute| {
+                assert_eq!(attribute.value, None);
+                attribute.name.replace("com.amazonaws.ecs.capability", "…")
+            })
+            .collect();
+        expected.assert_eq(&names.join("\n"));
+    }
+
+    const ALL: Allowed<'_> = Allowed { privileged: true, logging_drivers: None };
+
+    #[test]
+    fn while_docker_is_not_known_only_the_agents_own_capabilities_are_announced() {
+        check(
+            ALL,
+            None,
+            expect![[r#"
+                ….privileged-container
+                ecs.capability.container-health-check
+                ecs.capability.container-ordering
+                ecs.capability.task-cpu-mem-limit"#]],
+        );
+    }
+
+    #[test]
+    fn every_api_version_up_to_dockers_and_all_log_drivers_but_awslogs_are_announced() {
+        check(
+            ALL,
+            Some(&docker("1.19", &["awslogs", "journald", "json-file"])),
+            expect![[r#"
+                ….docker-remote-api.1.17
+                ….docker-remote-api.1.18
+                ….docker-remote-api.1.19
+                ….logging-driver.journald
+                ….logging-driver.json-file
+                ….logging-driver.none
+                ….privileged-container
+                ecs.capability.container-health-check
+                ecs.capability.container-ordering
+                ecs.capability.task-cpu-mem-limit"#]],
+        );
+    }
+
+    #[test]
+    fn an_operator_narrows_the_log_drivers_and_takes_privileged_away() {
+        let named = ["awslogs", "gelf", "none"].map(str::to_owned);
+        let allowed = Allowed { privileged: false, logging_drivers: Some(&named) };
+        let docker = docker("1.17", &["awslogs", "json-file"]);
+        check(
+            allowed,
+            Some(&docker),
+            expect![[r#"
+                ….docker-remote-api.1.17
+                ….logging-driver.awslogs
+                ….logging-driver.none
+                ecs.capability.container-health-check
+                ecs.capability.container-ordering
+                ecs.capability.task-cpu-mem-limit"#]],
+        );
+        assert_eq!(missing_logging_drivers(allowed, &docker), ["gelf"]);
+    }
+
+    #[test]
+    fn a_senseless_api_version_announces_no_docker_api() {
+        for version in ["", "2.0", "1.x", "1.99999999999"] {
+            let names = attributes(ALL, Some(&docker(version, &[])));
+            assert!(names.iter().all(|a| !a.name.contains("docker-remote-api")), "{version}");
+        }
+    }
+}
