@@ -65,7 +65,7 @@ impl Machine {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum MachineError {
+pub(crate) enum MachineError {
     #[error("this machine's processors and memory cannot be read")]
     System(#[source] sysinfo::Error),
     #[error("the id of this boot cannot be read: is /proc mounted?")]
@@ -98,7 +98,7 @@ pub(crate) fn capacity(settings: &Settings, machine: &Machine) -> Result<Capacit
     reserved.0,
     total.0
 )]
-pub struct NoCapacity {
+pub(crate) struct NoCapacity {
     reserved: MemoryMib,
     total: MemoryMib,
 }

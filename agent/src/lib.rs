@@ -25,3 +25,68 @@ pub mod poll_endpoint;
 pub mod settings;
 mod host;
 mod capabilities;
+mod data_dir;
+mod docker_reach;
+mod registration;
+mod status;
+mod introspection;
+mod service_manager;
+mod run;
+
+use std::{
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use longshore_common::{clock::SystemClock, telemetry};
+use settings::{EXIT_BAD_SETTINGS, Ended, Environment};
+
+/// What the agent does is wait: for the coordinator, for Docker, for its disk.
+const WORKER_THREADS: usize = 2;
+/// Threads for what blocks: the ledger's disk, names to resolve.
+const BLOCKING_THREADS_MAX: usize = 8;
+
+/// The program: settings, log, runtime, then [`run`]. `arguments` begin with the program's name.
+pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
+    let settings = match settings::load(arguments, environment) {
+        Ok(settings) => settings,
+        Err(Ended::Shown(text)) => {
+            // Nobody is left to tell when standard output is closed.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(Ended::Bad(problems)) => {
+            eprint!("{problems}");
+            return ExitCode::from(EXIT_BAD_SETTINGS);
+        }
+    };
+    let to_the_journal =
+        environment.contains_key("JOURNAL_STREAM") && !std::io::stderr().is_terminal();
+    if let Err(problem) = telemetry::init(&settings.log, settings.log_format, to_the_journal) {
+        eprintln!("longshore-agent: {problem}");
+        return ExitCode::from(EXIT_BAD_SETTINGS);
+    }
+    // Fails only if there is a provider already, which then is this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run::run(settings, Arc::new(SystemClock::start()))),
+        Err(error) => {
+            tracing::error!(%error, "no threads could be started");
+            return ExitCode::FAILURE;
+        }
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            let status = failed.exit_status();
+            tracing::error!(error = telemetry::chain(&failed), status, "longshore-agent ends");
+            ExitCode::from(status)
+        }
+    }
+}

@@ -40,3 +40,29 @@ pub fn init(filter: &str, format: LogFormat, under_systemd: bool) -> Result<(), 
     };
     started.map_err(|error| error.to_string())
 }
+
+/// An error with everything that caused it: `a: b: c`. Log lines show causes only by this, for JSON
+/// ones would keep them to themselves.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the ledger cannot be opened")]
+    struct Outer(#[source] std::fmt::Error);
+
+    #[test]
+    fn a_chain_names_the_error_and_its_causes() {
+        let causes = std::fmt::Error.to_string();
+        assert_eq!(
+            chain(&Outer(std::fmt::Error)),
+            format!("the ledger cannot be opened: {causes}")
+        );
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::{path::Path, time::Duration};
 
+use longshore_common::telemetry::chain;
 use serde::Deserialize;
 
 use crate::settings::{Ec2Metadata, Settings};
@@ -50,7 +51,7 @@ pub(crate) async fn find(settings: &Settings) -> Option<Instance> {
             Some(instance)
         }
         Ok(Err(error)) => {
-            unanswered(&format!("{:#}", anyhow::Error::from(error)));
+            unanswered(&chain(&error));
             None
         }
         Err(_) => {

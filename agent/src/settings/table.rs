@@ -168,7 +168,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "image-pull",
         "POLICY",
-        Some("prefer-cached"),
+        Some("default"),
         "When images are pulled: `default` pulls and falls back to what the host has, `always` \
          pulls or fails, `prefer-cached` pulls only what the host has not",
     ),

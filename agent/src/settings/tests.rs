@@ -83,7 +83,7 @@ fn the_defaults_are_those_of_the_design() {
             ec2_metadata_endpoint: "http://169.254.169.254",
             logging_drivers: None,
             privileged: true,
-            image_pull: PreferCached,
+            image_pull: PullFirst,
             container_stop_timeout: 30s,
             task_cleanup_wait: 10800s,
             log: "info",
@@ -290,7 +290,7 @@ fn an_ecs_config_of_amazons_agent_works_as_it_is() {
         ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=10m
         ECS_AVAILABLE_LOGGING_DRIVERS=["json-file","journald"]
         ECS_DISABLE_PRIVILEGED=true
-        ECS_IMAGE_PULL_BEHAVIOR=default
+        ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
         ECS_LOGLEVEL=warning
         ECS_LOG_OUTPUT_FORMAT=json
         ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS=true
@@ -311,7 +311,7 @@ fn an_ecs_config_of_amazons_agent_works_as_it_is() {
     assert_eq!(settings.container_stop_timeout, Duration::from_secs(60));
     assert_eq!(settings.task_cleanup_wait, Duration::from_secs(600));
     assert_eq!(settings.logging_drivers.unwrap(), ["json-file", "journald"]);
-    assert_eq!(settings.image_pull, PullPolicy::PullFirst);
+    assert_eq!(settings.image_pull, PullPolicy::PreferCached);
     assert_eq!((settings.log.as_str(), settings.log_format), ("warn", LogFormat::Json));
     assert_eq!(settings.introspection_listen.to_string(), "0.0.0.0:51678");
     assert_eq!(settings.docker, PathBuf::from("/other.sock"));
@@ -487,4 +487,25 @@ fn the_help_names_every_setting_with_its_variable() {
         assert!(help.contains(&format!("--{}", setting.name)), "{}", setting.name);
         assert!(help.contains(&setting.variable()), "{}", setting.name);
     }
+}
+
+/// The file that `make install` installs: every setting stands in it, as a comment.
+#[test]
+fn the_example_file_shows_every_setting_and_each_can_be_used_as_it_is_shown() {
+    let example = include_str!("../../../systemd/agent.toml");
+    let as_installed = outcome(&["--coordinator=c"], "", example).unwrap();
+    assert_eq!(as_installed.warnings, [""; 0]);
+    let shown = |line: &&str| {
+        line.strip_prefix('#')
+            .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+    };
+    let lines: Vec<&str> =
+        example.lines().filter(shown).map(|line| line.trim_start_matches('#')).collect();
+    for setting in table::SETTINGS {
+        let line = lines.iter().find(|line| line.starts_with(&format!("{} = ", setting.key())));
+        let line = line.unwrap_or_else(|| panic!("{} is not in the example", setting.key()));
+        let flags: &[&str] = if setting.name == "coordinator" { &[] } else { &["--coordinator=c"] };
+        outcome(flags, "", line).unwrap_or_else(|ended| panic!("{line}: {ended:?}"));
+    }
+    assert_eq!(lines.len(), table::SETTINGS.len());
 }

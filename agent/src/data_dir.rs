@@ -1,0 +1,144 @@
+//! The data directory: made for its owner only, used by one agent at a time.
+//!
+//! Owns the directory, its lock and the copy of the last registration. The identity and the ledger in
+//! it belong to their modules.
+
+use std::{
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use longshore_common::{protocol::Registered, secret_file, telemetry::chain};
+use rustix::fs::{FlockOperation, flock};
+
+/// The directory holds a private key: nobody else may look.
+const OWNER_ONLY: u32 = 0o700;
+const OTHERS: u32 = 0o077;
+const LOCK_FILE: &str = "lock";
+const LEDGER_FILE: &str = "ledger.sqlite";
+const REGISTRATION_FILE: &str = "registration.json";
+
+/// The directory, held for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: fs_err::File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataDirError {
+    #[error("the data directory cannot be used: run as root, or give another by --data-dir")]
+    Unusable(#[source] io::Error),
+    #[error(
+        "{} is in use by another agent: stop that one, or give this one a directory of its own by \
+         --data-dir",
+        .0.display()
+    )]
+    Taken(PathBuf),
+}
+
+impl DataDir {
+    /// Makes it if there is none, closes it to others if it is open, and takes the lock.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        let unusable = DataDirError::Unusable;
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(OWNER_ONLY).create(path).map_err(|error| {
+            unusable(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+        })?;
+        let mode = fs_err::metadata(path).map_err(unusable)?.permissions().mode();
+        if mode & OTHERS != 0 {
+            let closed = std::fs::Permissions::from_mode(OWNER_ONLY);
+            fs_err::set_permissions(path, closed).map_err(unusable)?;
+            tracing::warn!(path = %path.display(), "closed the data directory to other users");
+        }
+        let lock = fs_err::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK_FILE))
+            .map_err(unusable)?;
+        match flock(lock.file(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(DataDir { path: path.to_owned(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Taken(path.to_owned())),
+            Err(error) => Err(unusable(error.into())),
+        }
+    }
+
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.path.join(LEDGER_FILE)
+    }
+
+    /// How this host was registered last, so that it can go on while the coordinator is away. One
+    /// that cannot be read counts as none: registering makes it anew.
+    pub(crate) fn registration(&self) -> Option<Registered> {
+        let content = fs_err::read(self.path.join(REGISTRATION_FILE)).ok()?;
+        serde_json::from_slice(&content).ok()
+    }
+
+    pub(crate) fn keep_registration(&self, registered: &Registered) {
+        let content = serde_json::to_vec_pretty(registered).expect("plain values only");
+        let path = self.path.join(REGISTRATION_FILE);
+        if fs_err::read(&path).is_ok_and(|kept| kept == content) {
+            return;
+        }
+        if let Err(error) = secret_file::replace(&path, &content) {
+            let error = chain(&error);
+            tracing::warn!(
+                error,
+                "cannot keep the registration: a restart will wait for a new one"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_common::id::{FleetId, HostId};
+
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_made_for_its_owner_only() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("longshore/agent");
+        let _opened = DataDir::open(&path).unwrap();
+        let mode = fs_err::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+    }
+
+    #[test]
+    fn an_open_directory_is_closed_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(directory.path(), open).unwrap();
+        let _opened = DataDir::open(directory.path()).unwrap();
+        let mode = fs_err::metadata(directory.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, OWNER_ONLY);
+    }
+
+    #[test]
+    fn a_second_agent_is_refused_until_the_first_has_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = DataDir::open(directory.path()).unwrap();
+        let second = DataDir::open(directory.path()).unwrap_err();
+        assert!(matches!(second, DataDirError::Taken(_)), "{second}");
+        drop(first);
+        DataDir::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_registration_is_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::open(directory.path()).unwrap();
+        assert!(data.registration().is_none());
+        data.keep_registration(&Registered {
+            host: HostId::new(1),
+            fleet: FleetId::new(2),
+            container_instance_arn: "arn".to_owned(),
+            region: "eu-1".to_owned(),
+            account: "0".to_owned(),
+        });
+        assert_eq!(data.registration().unwrap().region, "eu-1");
+    }
+}

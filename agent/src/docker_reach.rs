@@ -1,0 +1,90 @@
+//! Whether this host's Docker Engine answers, and which one it is. Docker may come late, go away and
+//! come back as another version: the agent says so and lives on.
+//!
+//! Never: a conclusion about a container. That is the engine's, by its own calls.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use longshore_common::telemetry::chain;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    runtime::{ContainerRuntime, RuntimeVersion},
+    status::Status,
+};
+
+/// How often a Docker that answers is asked for its version and log drivers.
+const ASK_EVERY: Duration = Duration::from_secs(30);
+/// How often one that does not answer is tried.
+const TRY_EVERY: Duration = Duration::from_secs(2);
+/// How often the log repeats that Docker is away.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known of Docker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Whether an answer or a failure has come at all.
+    pub(crate) asked: bool,
+    /// What it said last, also while it is away: a restart of Docker changes nothing in what this
+    /// host can do.
+    pub(crate) last: Option<RuntimeVersion>,
+}
+
+/// Asks until `shutdown`.
+pub(crate) async fn keep_asking<R: ContainerRuntime>(
+    runtime: R,
+    socket: &Path,
+    status: Arc<Status>,
+    reach: watch::Sender<Reach>,
+    shutdown: CancellationToken,
+) {
+    let socket = socket.display();
+    // Since when it is away, and when that was said last.
+    let mut away: Option<tokio::time::Instant> = None;
+    loop {
+        let answer = tokio::select! {
+            () = shutdown.cancelled() => return,
+            answer = runtime.version() => answer,
+        };
+        let pause = match answer {
+            Ok(found) => {
+                status.set_docker_answers(true);
+                let changed = reach.send_if_modified(|reach| {
+                    let found = Reach { asked: true, last: Some(found.clone()) };
+                    let changed = *reach != found;
+                    *reach = found;
+                    changed
+                });
+                if changed || away.is_some() {
+                    tracing::info!(
+                        docker.version = found.version,
+                        docker.api = found.api_version,
+                        "the Docker Engine answers"
+                    );
+                }
+                away = None;
+                ASK_EVERY
+            }
+            Err(error) => {
+                status.set_docker_answers(false);
+                reach.send_if_modified(|reach| !std::mem::replace(&mut reach.asked, true));
+                let now = tokio::time::Instant::now();
+                if away.is_none_or(|said| now.duration_since(said) >= SAY_EVERY) {
+                    tracing::warn!(
+                        error = chain(&error),
+                        %socket,
+                        "the Docker Engine does not answer; waiting for it. Containers that run go \
+                         on, no new ones start"
+                    );
+                    away = Some(now);
+                }
+                TRY_EVERY
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Introspection: what this agent is and runs, over plain HTTP, as ECS's agent shows it on port 51678,
+//! and the two paths that monitoring wants.
+//!
+//! Read only, without secrets, on loopback unless the operator says otherwise. Never: a body that is
+//! read, an answer that waits for Docker or the coordinator.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use longshore_common::gate::{Gate, Permit};
+use serde::Serialize;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    status::Status,
+    supervisor::{ContainerView, TaskView},
+};
+
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+const CONNECTIONS_MAX: usize = 64;
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 32;
+/// For a request's head, and between two requests of one connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// hyper's least is 8 KiB.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+const HEADERS_MAX: usize = 32;
+/// A connection's whole life: bounds a reader that does not read.
+const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// Pause after a failed accept (no descriptors left, for example).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The engine answers from memory. One that needs longer hangs.
+const ENGINE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// ECS's agent takes a Docker id from this length on, if it names one task only.
+const SHORT_DOCKER_ID_CHARS: usize = 12;
+
+const PATHS: [&str; 5] = ["/v1/metadata", "/v1/tasks", "/license", "/healthz", "/metrics"];
+const LICENSE: &str = include_str!("../../LICENSE");
+
+/// Serves until `shutdown`.
+pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>, shutdown: CancellationToken) {
+    let gate = Gate::new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (tcp, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection to introspection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(permit) = gate.enter(peer.ip()) else {
+            tracing::debug!(peer.address = %peer, "too many connections to introspection");
+            continue;
+        };
+        connections.spawn(connection(tcp, permit, status.clone()));
+    }
+    connections.shutdown().await;
+}
+
+async fn connection(tcp: TcpStream, _permit: Permit, status: Arc<Status>) {
+    let service = service_fn(move |request| {
+        let status = status.clone();
+        async move { Ok::<_, Infallible>(answer(&request, &status).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(tcp), service);
+    // What ends a connection early is the peer's affair.
+    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+}
+
+async fn answer(request: &Request<Incoming>, status: &Status) -> Response<Full<Bytes>> {
+    let path = request.uri().path();
+    if !PATHS.contains(&path) {
+        let code = if path == "/" { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        return json(code, &Listing { available_commands: PATHS });
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match path {
+        "/v1/metadata" => json(StatusCode::OK, &Metadata::of(status)),
+        "/v1/tasks" => tasks(request.uri().query().unwrap_or_default(), status).await,
+        "/license" => text(StatusCode::OK, LICENSE),
+        "/healthz" => healthz(status).await,
+        _ => metrics(status).await,
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listing {
+    available_commands: [&'static str; PATHS.len()],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata {
+    cluster: String,
+    /// Null until the host has registered.
+    container_instance_arn: Option<String>,
+    version: String,
+}
+
+impl Metadata {
+    fn of(status: &Status) -> Self {
+        Metadata {
+            cluster: status.cluster.clone(),
+            container_instance_arn: status.container_instance_arn(),
+            version: format!("Longshore Agent - v{} ({})", status.version, status.hash),
+        }
+    }
+}
+
+/// All tasks, or the one that the query names.
+async fn tasks(query: &str, status: &Status) -> Response<Full<Bytes>> {
+    let wanted = match Wanted::parse(query) {
+        Ok(wanted) => wanted,
+        Err(message) => return failure(StatusCode::BAD_REQUEST, message),
+    };
+    let Some(tasks) = status.tasks(ENGINE_ANSWERS_WITHIN).await else {
+        return failure(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the engine does not run yet, or not any more",
+        );
+    };
+    let one = |mut found: Vec<&TaskView>| match (found.pop(), found.is_empty()) {
+        (Some(task), true) => json(StatusCode::OK, &ShownTask::from(task)),
+        (Some(_), false) => failure(StatusCode::BAD_REQUEST, "several tasks have such a dockerid"),
+        (None, _) => failure(StatusCode::NOT_FOUND, "no such task on this host"),
+    };
+    match wanted {
+        Wanted::All => {
+            json(StatusCode::OK, &ShownTasks { tasks: tasks.iter().map(Into::into).collect() })
+        }
+        Wanted::Arn(arn) => one(tasks.iter().filter(|task| task.arn == arn).collect()),
+        Wanted::DockerId(id) => one(tasks.iter().filter(|task| has_container(task, &id)).collect()),
+    }
+}
+
+fn has_container(task: &TaskView, id: &str) -> bool {
+    let matches =
+        |known: &str| known == id || id.len() >= SHORT_DOCKER_ID_CHARS && known.starts_with(id);
+    task.containers.iter().filter_map(|c| c.docker_id.as_deref()).any(matches)
+}
+
+enum Wanted {
+    All,
+    Arn(String),
+    DockerId(String),
+}
+
+impl Wanted {
+    fn parse(query: &str) -> Result<Self, &'static str> {
+        let mut wanted = Wanted::All;
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let this = match name.as_ref() {
+                "taskarn" => Wanted::Arn(value.into_owned()),
+                "dockerid" => Wanted::DockerId(value.into_owned()),
+                _ => return Err("the query may have taskarn or dockerid, nothing else"),
+            };
+            if !matches!(wanted, Wanted::All) {
+                return Err("the query may have one of taskarn and dockerid, once");
+            }
+            wanted = this;
+        }
+        Ok(wanted)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownTasks<'a> {
+    tasks: Vec<ShownTask<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownTask<'a> {
+    arn: &'a str,
+    desired_status: &'a str,
+    known_status: &'a str,
+    family: &'a str,
+    /// The revision, as text.
+    version: String,
+    containers: Vec<ShownContainer<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownContainer<'a> {
+    /// Empty until Docker has made it.
+    docker_id: &'a str,
+    docker_name: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<ShownPort<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ShownPort<'a> {
+    container_port: u16,
+    protocol: String,
+    host_ip: &'a str,
+    host_port: u16,
+}
+
+impl<'a> From<&'a TaskView> for ShownTask<'a> {
+    fn from(task: &'a TaskView) -> Self {
+        ShownTask {
+            arn: &task.arn,
+            desired_status: task.desired_status,
+            known_status: task.known_status,
+            family: &task.family,
+            version: task.revision.to_string(),
+            containers: task.containers.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a ContainerView> for ShownContainer<'a> {
+    fn from(container: &'a ContainerView) -> Self {
+        let ports = container.ports.iter().map(|binding| ShownPort {
+            container_port: binding.container_port,
+            protocol: binding.protocol.to_string(),
+            host_ip: &binding.bind_ip,
+            host_port: binding.host_port,
+        });
+        ShownContainer {
+            docker_id: container.docker_id.as_deref().unwrap_or_default(),
+            docker_name: &container.docker_name,
+            name: &container.name,
+            ports: ports.collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    docker: &'static str,
+    registered: bool,
+    /// Null before the first poll.
+    last_poll_age_seconds: Option<f64>,
+}
+
+/// Whether the agent works. One without Docker or a coordinator does: it waits for them.
+async fn healthz(status: &Status) -> Response<Full<Bytes>> {
+    let (code, state) = if !status.has_engine() {
+        (StatusCode::OK, "joining")
+    } else if status.tasks(ENGINE_ANSWERS_WITHIN).await.is_some() {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer")
+    };
+    let health = Health {
+        status: state,
+        docker: if status.docker_answers() { "reachable" } else { "unreachable" },
+        registered: status.container_instance_arn().is_some(),
+        last_poll_age_seconds: status.last_poll_age().map(|age| age.as_secs_f64()),
+    };
+    json(code, &health)
+}
+
+async fn metrics(status: &Status) -> Response<Full<Bytes>> {
+    let tasks = status.tasks(ENGINE_ANSWERS_WITHIN).await;
+    let mut response = text(StatusCode::OK, metrics::text(status, tasks.as_deref()));
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failure {
+    error: &'static str,
+}
+
+fn failure(code: StatusCode, error: &'static str) -> Response<Full<Bytes>> {
+    json(code, &Failure { error })
+}
+
+fn json(code: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    let body = serde_json::to_vec(body).expect("plain values only");
+    response(code, "application/json", body.into())
+}
+
+fn text(code: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    response(code, "text/plain; charset=utf-8", body.into())
+}
+
+fn response(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = code;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

@@ -1,0 +1,210 @@
+//! Keeps this host registered: at each start, and again when what it says of itself changed (another
+//! Docker, another address).
+//!
+//! Goes on trying for as long as the agent lives, and says each time why: a host whose registration
+//! is refused still looks after the tasks that it has.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use longshore_common::{
+    protocol::{RegisterRequest, Registered},
+    resources::Capacity,
+    telemetry::chain,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    docker_reach::Reach,
+    host::{self, Machine, address, ec2},
+    join::{CallError, Membership},
+    settings::Settings,
+};
+
+/// First and longest pause between two attempts (ecs-behaviour 1.7: 3 to 192 s), before jitter.
+const RETRY_MIN: Duration = Duration::from_secs(3);
+const RETRY_MAX: Duration = Duration::from_secs(192);
+/// A pause is lengthened or shortened by up to this share, so that hosts do not return together.
+const JITTER: f64 = 0.25;
+/// How often a registered host looks whether its address is another one now.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long the first registration waits for Docker's first answer, so that it can tell of it.
+const DOCKER_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
+/// Everything that a registration is made of but Docker.
+pub(crate) struct Host {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) machine: Machine,
+    pub(crate) capacity: Capacity,
+    pub(crate) ec2: Option<ec2::Instance>,
+    /// Where the poll endpoint really listens.
+    pub(crate) poll_listen: SocketAddr,
+}
+
+impl Host {
+    async fn describe(&self, docker: &Reach) -> io::Result<RegisterRequest> {
+        let advertise = address::advertised(&self.settings).await?;
+        Ok(host::registration(
+            &self.settings,
+            &self.machine,
+            &self.capacity,
+            self.ec2.as_ref(),
+            docker.last.as_ref(),
+            &advertise,
+            self.poll_listen,
+        ))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum NotRegistered {
+    #[error(
+        "the way to the coordinator cannot be found, so this host does not know its own address: \
+         check --coordinator, or give --advertise"
+    )]
+    NoAddress(#[source] io::Error),
+    #[error(transparent)]
+    Call(CallError),
+}
+
+impl NotRegistered {
+    fn is_passing(&self) -> bool {
+        match self {
+            NotRegistered::NoAddress(_) => true,
+            NotRegistered::Call(error) => error.is_passing(),
+        }
+    }
+}
+
+/// Who is registered with: the coordinator, or a test.
+pub(crate) trait Registers: Sync {
+    fn register(
+        &self,
+        request: &RegisterRequest,
+    ) -> impl Future<Output = Result<Registered, CallError>> + Send;
+}
+
+impl Registers for Membership {
+    async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
+        Membership::register(self, request).await
+    }
+}
+
+/// Registers with `coordinator` and tells `registered` of each success, until `shutdown`.
+pub(crate) async fn keep_registered(
+    host: Host,
+    mut docker: watch::Receiver<Reach>,
+    coordinator: impl Registers,
+    registered: impl Fn(Registered) + Send,
+    shutdown: CancellationToken,
+) {
+    let keep_on = async {
+        let asked = docker.wait_for(|reach| reach.asked);
+        let _ = tokio::time::timeout(DOCKER_ANSWERS_WITHIN, asked).await;
+        let mut told: Option<RegisterRequest> = None;
+        let mut backoff = RETRY_MIN;
+        loop {
+            let reach = docker.borrow_and_update().clone();
+            let pause = match attempt(&host, &reach, &coordinator, &mut told).await {
+                Ok(news) => {
+                    backoff = RETRY_MIN;
+                    if let Some(news) = news {
+                        registered(news);
+                    }
+                    LOOK_EVERY
+                }
+                Err(error) => {
+                    let pause = jittered(backoff);
+                    backoff = (backoff * 2).min(RETRY_MAX);
+                    say(&error, pause);
+                    pause
+                }
+            };
+            // A coordinator that is away is not asked more often because Docker comes and goes.
+            let settled = pause == LOOK_EVERY;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Ok(()) = docker.changed(), if settled => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = keep_on => {}
+    }
+}
+
+/// Registers if there is something to tell. `told` is what the coordinator knows.
+async fn attempt(
+    host: &Host,
+    docker: &Reach,
+    coordinator: &impl Registers,
+    told: &mut Option<RegisterRequest>,
+) -> Result<Option<Registered>, NotRegistered> {
+    let request = host.describe(docker).await.map_err(NotRegistered::NoAddress)?;
+    if told.as_ref() == Some(&request) {
+        return Ok(None);
+    }
+    if told.is_none() {
+        warn_of_what_others_cannot_use(host, &request, docker);
+    }
+    let registered = coordinator.register(&request).await.map_err(NotRegistered::Call)?;
+    tracing::info!(
+        cluster = request.cluster,
+        host = %registered.host,
+        cpu = request.capacity.cpu.0,
+        memory_mib = request.capacity.memory.0,
+        advertise = request.advertise,
+        docker.version = request.versions.docker,
+        "{}",
+        if told.is_some() { "registered anew: what this host says of itself changed" } else { "registered" }
+    );
+    *told = Some(request);
+    Ok(Some(registered))
+}
+
+fn warn_of_what_others_cannot_use(host: &Host, request: &RegisterRequest, docker: &Reach) {
+    let loopback = request.advertise.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    if loopback {
+        tracing::info!(
+            advertise = request.advertise,
+            "only this machine can reach the ports of its tasks under this address; with hosts on \
+             other machines, give --advertise"
+        );
+    }
+    if let Some(docker) = &docker.last {
+        let allowed = host::allowed(&host.settings);
+        let missing = crate::capabilities::missing_logging_drivers(allowed, docker);
+        if !missing.is_empty() {
+            tracing::warn!(
+                drivers = missing.join(","),
+                "this Docker has no such log drivers: tasks that need them are not placed here"
+            );
+        }
+    }
+}
+
+fn say(error: &NotRegistered, pause: Duration) {
+    let next = format!("{:.0} s", pause.as_secs_f64());
+    let passing = error.is_passing();
+    let error = chain(error);
+    if passing {
+        tracing::warn!(error, next, "cannot register yet; trying again");
+    } else {
+        tracing::error!(
+            error,
+            next,
+            "the coordinator does not register this host; trying again, but somebody has to put \
+             this right"
+        );
+    }
+}
+
+fn jittered(pause: Duration) -> Duration {
+    // Without random numbers all hosts keep to the same pause, which still is one.
+    let random = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
+    pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * random)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+use std::sync::Mutex;
+
+use http::StatusCode;
+use longshore_common::id::{FleetId, HostId};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::*;
+use crate::{
+    host::Machine,
+    runtime::RuntimeVersion,
+    settings::{self, Environment},
+};
+
+/// Answers as it is told to, and keeps what it was told.
+struct FakeCoordinator {
+    answers: Mutex<Vec<Result<(), CallError>>>,
+    heard: mpsc::UnboundedSender<(Instant, RegisterRequest)>,
+}
+
+impl Registers for FakeCoordinator {
+    async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
+        self.heard.send((Instant::now(), request.clone())).unwrap();
+        let answer = self.answers.lock().unwrap().pop().unwrap_or(Ok(()));
+        answer.map(|()| Registered {
+            host: HostId::new(1),
+            fleet: FleetId::new(2),
+            container_instance_arn: "arn".to_owned(),
+            region: "eu-1".to_owned(),
+            account: "0".to_owned(),
+        })
+    }
+}
+
+struct Rig {
+    docker: watch::Sender<Reach>,
+    heard: mpsc::UnboundedReceiver<(Instant, RegisterRequest)>,
+    registered: mpsc::UnboundedReceiver<Registered>,
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+}
+
+/// Keeps a host registered with a coordinator that first gives `failures`, then agrees.
+fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
+    let arguments = ["longshore-agent", "--config=/dev/null", "--coordinator=127.0.0.1"];
+    let settings = settings::load(&arguments.map(str::to_owned), &Environment::new()).unwrap();
+    let machine = Machine::read().unwrap();
+    let host = Host {
+        capacity: host::capacity(&settings, &machine).unwrap(),
+        poll_listen: settings.poll_listen,
+        settings: Arc::new(settings),
+        machine,
+        ec2: None,
+    };
+    let (docker, reach) = watch::channel(docker);
+    let (heard_sender, heard) = mpsc::unbounded_channel();
+    let (registered_sender, registered) = mpsc::unbounded_channel();
+    failures.reverse();
+    let answers = Mutex::new(failures.into_iter().map(Err).collect());
+    let coordinator = FakeCoordinator { answers, heard: heard_sender };
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(keep_registered(
+        host,
+        reach,
+        coordinator,
+        move |registered| registered_sender.send(registered).unwrap(),
+        shutdown.clone(),
+    ));
+    Rig { docker, heard, registered, shutdown, running }
+}
+
+fn docker(version: &str) -> Reach {
+    let last = RuntimeVersion {
+        version: version.to_owned(),
+        api_version: "1.41".to_owned(),
+        log_drivers: vec!["json-file".to_owned()],
+    };
+    Reach { asked: true, last: Some(last) }
+}
+
+fn unreachable_coordinator() -> CallError {
+    let source = io::ErrorKind::ConnectionRefused.into();
+    CallError::Unreachable { address: "127.0.0.1:8421".to_owned(), source }
+}
+
+fn refusal() -> CallError {
+    CallError::Refused { status: StatusCode::FORBIDDEN, message: "no such cluster".to_owned() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_registers_once_and_again_when_its_docker_is_another() {
+    let mut rig = rig(docker("20.10"), vec![]);
+    let (_, first) = rig.heard.recv().await.unwrap();
+    assert_eq!(first.versions.docker.as_deref(), Some("20.10"));
+    assert_eq!(first.advertise, "127.0.0.1");
+    rig.registered.recv().await.unwrap();
+    tokio::time::sleep(10 * LOOK_EVERY).await;
+    assert!(rig.heard.try_recv().is_err(), "nothing changed, so nothing is told");
+    rig.docker.send_replace(docker("28.2"));
+    let (_, second) = rig.heard.recv().await.unwrap();
+    assert_eq!(second.versions.docker.as_deref(), Some("28.2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_registration_waits_a_little_for_docker_and_goes_on_without_it() {
+    let before = Instant::now();
+    let mut rig = rig(Reach::default(), vec![]);
+    let (at, first) = rig.heard.recv().await.unwrap();
+    assert_eq!(first.versions.docker, None);
+    assert!(at.duration_since(before) >= DOCKER_ANSWERS_WITHIN);
+    rig.docker.send_replace(docker("20.10"));
+    let (_, second) = rig.heard.recv().await.unwrap();
+    assert!(second.attributes.len() > first.attributes.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_from_three_seconds_to_three_minutes_and_never_end() {
+    let failures = (0..9).map(|i| if i % 2 == 0 { unreachable_coordinator() } else { refusal() });
+    let mut rig = rig(docker("20.10"), failures.collect());
+    let mut last = Instant::now();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        let (at, _) = rig.heard.recv().await.unwrap();
+        pauses.push(at.duration_since(last).as_secs_f64());
+        last = at;
+    }
+    rig.registered.recv().await.unwrap();
+    for (pause, expected) in
+        pauses.iter().zip([0.0, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0, 192.0, 192.0, 192.0])
+    {
+        let jitter = expected * JITTER + 0.1;
+        assert!((pause - expected).abs() <= jitter, "{pause} s is not about {expected} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_it_in_the_middle_of_a_pause() {
+    let mut rig = rig(docker("20.10"), vec![unreachable_coordinator()]);
+    rig.heard.recv().await.unwrap();
+    let before = Instant::now();
+    rig.shutdown.cancel();
+    rig.running.await.unwrap();
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}

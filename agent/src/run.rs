@@ -1,0 +1,319 @@
+//! One life of the agent, in order: data directory, listeners, identity, engine, poll endpoint, ready;
+//! then until a signal; then the end, which leaves every container running.
+//!
+//! Never: a wait for Docker or, on a host that has its identity, for the coordinator.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use longshore_common::{clock::Clock, join_token::JoinToken, protocol::Registered};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::{JoinError, JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    data_dir::{DataDir, DataDirError},
+    docker_reach::{self, Reach},
+    host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2},
+    introspection,
+    join::{self, EnterError, Entry, Membership, Renewal},
+    ledger::LedgerError,
+    poll_endpoint,
+    registration::{self, Host},
+    runtime::docker::{Docker, NotAUnixSocket, Timeouts},
+    service_manager,
+    settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
+    status::{NotedPolls, Status},
+    supervisor::{self, EngineConfig, EngineError},
+};
+
+/// EX_UNAVAILABLE: something that only one process can have is taken.
+const EXIT_TAKEN: u8 = 69;
+/// EX_NOPERM: the coordinator does not take this host.
+const EXIT_REFUSED: u8 = 77;
+const EXIT_FAILED: u8 = 1;
+/// How long the parts have to end; the engine writes its ledger in it.
+const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Why an agent ended that was not asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failed {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    #[error(transparent)]
+    NoCapacity(#[from] NoCapacity),
+    #[error(transparent)]
+    Docker(#[from] NotAUnixSocket),
+    #[error("cannot listen on {address}, which {setting} names: is another agent running?")]
+    Listen { setting: &'static str, address: SocketAddr, source: io::Error },
+    #[error("signals cannot be waited for")]
+    Signals(#[source] io::Error),
+    #[error("the join token cannot be read: correct --join-token-file")]
+    TokenFile(#[source] io::Error),
+    #[error(
+        "--join-token-file does not hold a join token: make one with `longshore-coordinator \
+         join-token create` and write it there"
+    )]
+    NotAToken,
+    #[error(transparent)]
+    Enter(Box<EnterError>),
+    #[error("the poll endpoint cannot be served")]
+    PollEndpoint(#[source] longshore_common::mutual_tls::TlsSetUpError),
+    #[error("no random number for this session could be had")]
+    NoEntropy(#[source] getrandom::Error),
+    #[error("the task ledger cannot be opened")]
+    Ledger(#[from] LedgerError),
+    #[error("the engine failed; containers go on, and a restart adopts them")]
+    Engine(#[from] EngineError),
+    #[error("a part of the agent broke off; containers go on, and a restart adopts them")]
+    Panicked(#[from] JoinError),
+}
+
+impl Failed {
+    pub(crate) fn exit_status(&self) -> u8 {
+        match self {
+            Failed::NoCapacity(_)
+            | Failed::Docker(_)
+            | Failed::TokenFile(_)
+            | Failed::NotAToken => EXIT_BAD_SETTINGS,
+            Failed::Enter(error) => match **error {
+                EnterError::NoToken => EXIT_BAD_SETTINGS,
+                EnterError::Join(_) | EnterError::Expired { .. } => EXIT_REFUSED,
+                EnterError::Identity(_) | EnterError::SetUp(_) => EXIT_FAILED,
+            },
+            Failed::DataDir(DataDirError::Taken(_)) | Failed::Listen { .. } => EXIT_TAKEN,
+            Failed::DataDir(DataDirError::Unusable(_))
+            | Failed::Machine(_)
+            | Failed::Signals(_)
+            | Failed::PollEndpoint(_)
+            | Failed::NoEntropy(_)
+            | Failed::Ledger(_)
+            | Failed::Engine(_)
+            | Failed::Panicked(_) => EXIT_FAILED,
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(settings: Settings, clock: Arc<dyn Clock>) -> Result<(), Failed> {
+    tracing::info!(
+        version = AGENT_VERSION,
+        commit = AGENT_HASH,
+        cluster = settings.cluster,
+        coordinator = settings.coordinator,
+        data_dir = %settings.data_dir.display(),
+        "longshore-agent starts"
+    );
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let shutdown = CancellationToken::new();
+    let _signals = stop_on_signals(shutdown.clone())?;
+    // Whatever happens, the parts that run are told to end.
+    let _end = shutdown.clone().drop_guard();
+    tokio::select! {
+        ended = life(settings, clock, shutdown.clone()) => ended,
+        () = async { shutdown.cancelled().await; tokio::time::sleep(END_WITHIN).await } => {
+            tracing::warn!("some parts took too long to end and were left");
+            Ok(())
+        }
+    }?;
+    tracing::info!("longshore-agent has ended");
+    Ok(())
+}
+
+async fn life(
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) -> Result<(), Failed> {
+    let settings = Arc::new(settings);
+    let data_dir = Arc::new(DataDir::open(&settings.data_dir)?);
+    let machine = Machine::read()?;
+    let capacity = host::capacity(&settings, &machine)?;
+    let polls = listen("--poll-listen", settings.poll_listen).await?;
+    let shown = listen("--introspection-listen", settings.introspection_listen).await?;
+    let poll_listen = polls.local_addr().unwrap_or(settings.poll_listen);
+    let introspection_listen = shown.local_addr().unwrap_or(settings.introspection_listen);
+
+    let cluster = settings.cluster.clone();
+    let status = Status::new(cluster, AGENT_VERSION, AGENT_HASH, clock.clone());
+    let mut parts = JoinSet::new();
+    parts.spawn(introspection::serve(shown, status.clone(), shutdown.clone()));
+    let (reach, docker_reach) = watch::channel(Reach::default());
+    parts.spawn({
+        let (docker, socket) = (docker(&settings)?, settings.docker.clone());
+        let (status, shutdown) = (status.clone(), shutdown.clone());
+        async move { docker_reach::keep_asking(docker, &socket, status, reach, shutdown).await }
+    });
+
+    // The second that EC2's metadata may take runs beside joining.
+    let metadata = ec2::find(&settings);
+    service_manager::waiting(&format!("Joining the fleet of {}", settings.coordinator));
+    let entered = async { tokio::join!(enter(&settings, clock.clone()), metadata) };
+    let Some((entered, ec2)) = shutdown.run_until_cancelled(entered).await else {
+        return end(parts).await;
+    };
+    let (membership, renewal) = entered?;
+
+    let host =
+        Host { settings: settings.clone(), machine: machine.clone(), capacity, ec2, poll_listen };
+    let registered = {
+        let (data_dir, status) = (data_dir.clone(), status.clone());
+        move |registered: Registered| {
+            data_dir.keep_registration(&registered);
+            status.set_registered(registered);
+        }
+    };
+    parts.spawn(registration::keep_registered(
+        host,
+        docker_reach,
+        membership.clone(),
+        registered,
+        shutdown.clone(),
+    ));
+    let known = data_dir
+        .registration()
+        .filter(|known| known.host == membership.host && known.fleet == membership.fleet);
+    if let Some(known) = known {
+        tracing::info!(host = %known.host, "this host is known; its tasks are taken up at once");
+        status.set_registered(known);
+    }
+    service_manager::waiting(&format!("Registering with {}", settings.coordinator));
+    let Some(registered) = shutdown.run_until_cancelled(status.registered()).await else {
+        return end(parts).await;
+    };
+
+    let config = engine_config(&settings, &membership, &registered, &machine, &data_dir)?;
+    let (engine, mut running) =
+        supervisor::start(config, docker(&settings)?, clock.clone(), shutdown.clone())?;
+    status.engine_started(engine.clone());
+    let answers = NotedPolls { engine, status: status.clone() };
+    let mut serving = tokio::spawn({
+        let (membership, clock, shutdown) = (membership.clone(), clock, shutdown.clone());
+        async move {
+            let Membership { presented, trust, .. } = membership;
+            poll_endpoint::serve(polls, clock, &presented, &trust, answers, shutdown).await
+        }
+    });
+    parts.spawn(renewal.keep_renewed(shutdown.clone()));
+    parts.spawn(service_manager::keep_told(status.clone(), shutdown.clone()));
+    tracing::info!(
+        host = %registered.host,
+        cluster = settings.cluster,
+        poll.address = %poll_listen,
+        introspection.address = %introspection_listen,
+        "ready"
+    );
+    service_manager::ready("Waiting for the coordinator");
+
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        ended = &mut running => ended??,
+        ended = &mut serving => ended?.map_err(Failed::PollEndpoint)?,
+        broken = broken(&mut parts) => return Err(broken.into()),
+    }
+    if !running.is_finished() {
+        running.await??;
+    }
+    end(parts).await
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Failed> {
+    TcpListener::bind(address).await.map_err(|source| Failed::Listen { setting, address, source })
+}
+
+fn docker(settings: &Settings) -> Result<Docker, NotAUnixSocket> {
+    Docker::new(&settings.docker.to_string_lossy(), Timeouts::default())
+}
+
+async fn enter(
+    settings: &Settings,
+    clock: Arc<dyn Clock>,
+) -> Result<(Membership, Renewal), Failed> {
+    let (token, unread) = match token(settings) {
+        Ok(token) => (token, None),
+        Err(failed) => (None, Some(failed)),
+    };
+    let entry = Entry {
+        coordinator: settings.coordinator.clone(),
+        token,
+        host: settings.container_instance,
+        directory: settings.data_dir.clone(),
+    };
+    match (join::enter(&entry, clock).await, unread) {
+        // A host that has its identity needs no token, not even a readable one.
+        (Err(EnterError::NoToken | EnterError::Expired { .. }), Some(failed)) => Err(failed),
+        (entered, _) => entered.map_err(|error| Failed::Enter(Box::new(error))),
+    }
+}
+
+fn token(settings: &Settings) -> Result<Option<JoinToken>, Failed> {
+    match &settings.join_token {
+        None => Ok(None),
+        Some(TokenSource::Given(token)) => Ok(Some(token.clone())),
+        Some(TokenSource::File(path)) => fs_err::read_to_string(path)
+            .map_err(Failed::TokenFile)?
+            .trim()
+            .parse()
+            .map(Some)
+            .map_err(|_| Failed::NotAToken),
+    }
+}
+
+fn engine_config(
+    settings: &Settings,
+    membership: &Membership,
+    registered: &Registered,
+    machine: &Machine,
+    data_dir: &DataDir,
+) -> Result<EngineConfig, Failed> {
+    let config = EngineConfig::new(membership.fleet, membership.host, data_dir.ledger());
+    Ok(EngineConfig {
+        boot_id: machine.boot_id.clone(),
+        session: getrandom::u64().map_err(Failed::NoEntropy)?,
+        region: registered.region.clone(),
+        cleanup_wait: settings.task_cleanup_wait,
+        stop_timeout: settings.container_stop_timeout,
+        pull: settings.image_pull,
+        ..config
+    })
+}
+
+/// Waits for a part that ended by a panic.
+async fn broken(parts: &mut JoinSet<()>) -> JoinError {
+    loop {
+        match parts.join_next().await {
+            Some(Ok(())) => {}
+            Some(Err(broken)) => return broken,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn end(mut parts: JoinSet<()>) -> Result<(), Failed> {
+    while let Some(ended) = parts.join_next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// Cancels `shutdown` at the first signal.
+fn stop_on_signals(shutdown: CancellationToken) -> Result<JoinHandle<()>, Failed> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failed::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failed::Signals)?;
+    Ok(tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "longshore-agent stops; every container keeps running");
+        service_manager::stopping("Stopping; every container keeps running");
+        shutdown.cancel();
+    }))
+}

@@ -1,0 +1,81 @@
+//! What systemd is told: ready, alive, stopping, and one line of status.
+//!
+//! The watchdog's ping goes out only after the engine's loop has answered, so that a hung agent is
+//! restarted; its containers do not notice.
+
+use std::{sync::Arc, time::Duration};
+
+use sd_notify::NotifyState;
+use tokio_util::sync::CancellationToken;
+
+use crate::{status::Status, supervisor::TaskView};
+
+/// How often the line of status is renewed where systemd does not ask for a ping more often.
+const STATUS_EVERY: Duration = Duration::from_secs(15);
+/// So many pings fit in the time after which systemd gives the agent up.
+const PINGS_PER_TIMEOUT: u32 = 3;
+/// Without a poll for longer, the coordinator is away.
+const POLLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Does nothing where no service manager listens.
+pub(crate) fn tell(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::debug!(%error, "the service manager cannot be told");
+    }
+}
+
+pub(crate) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+pub(crate) fn stopping(status: &str) {
+    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+}
+
+pub(crate) fn waiting(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
+/// Pings until `shutdown`, as often as the service manager asks for.
+pub(crate) async fn keep_told(status: Arc<Status>, shutdown: CancellationToken) {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        return;
+    }
+    let watchdog = sd_notify::watchdog_enabled();
+    let every = watchdog.map_or(STATUS_EVERY, |timeout| {
+        (timeout / PINGS_PER_TIMEOUT).min(STATUS_EVERY).max(Duration::from_millis(10))
+    });
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        match status.tasks(every).await {
+            Some(tasks) => {
+                let line = line(&status, &tasks);
+                let mut news = vec![NotifyState::Status(&line)];
+                if watchdog.is_some() {
+                    news.push(NotifyState::Watchdog);
+                }
+                tell(&news);
+            }
+            None if shutdown.is_cancelled() => return,
+            None => {
+                tracing::error!("the engine does not answer; systemd is not told that it lives")
+            }
+        }
+    }
+}
+
+fn line(status: &Status, tasks: &[TaskView]) -> String {
+    let running = tasks.iter().filter(|task| task.known_status == "RUNNING").count();
+    let docker = if status.docker_answers() { "" } else { "; Docker does not answer" };
+    let coordinator = match status.last_poll_age() {
+        Some(age) if age <= POLLED_WITHIN => "",
+        Some(_) => "; the coordinator is away",
+        None => "; the coordinator has not come yet",
+    };
+    format!("Cluster {}: {running} tasks running{docker}{coordinator}", status.cluster)
+}

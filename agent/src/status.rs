@@ -1,0 +1,133 @@
+//! What the running agent knows of itself, for those who ask: introspection, the service manager.
+//!
+//! Written by whoever learns something, read by everybody. Never: a decision made from it.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use longshore_common::{
+    clock::{Clock, Monotonic},
+    protocol::{PollAnswer, PollRequest, Registered},
+};
+use tokio::sync::watch;
+
+use crate::{
+    poll_endpoint::AnswersPolls,
+    supervisor::{EngineStopped, Handle, TaskView},
+};
+
+/// Cheap to read, never locked for long.
+pub(crate) struct Status {
+    pub(crate) cluster: String,
+    pub(crate) version: &'static str,
+    pub(crate) hash: &'static str,
+    engine: OnceLock<Handle>,
+    registered: watch::Sender<Option<Registered>>,
+    docker_answers: AtomicBool,
+    clock: Arc<dyn Clock>,
+    polls: AtomicU64,
+    /// Milliseconds of the monotonic clock; counts once `polls` is not zero.
+    last_poll_ms: AtomicU64,
+}
+
+impl Status {
+    pub(crate) fn new(
+        cluster: String,
+        version: &'static str,
+        hash: &'static str,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        Arc::new(Status {
+            cluster,
+            version,
+            hash,
+            engine: OnceLock::new(),
+            registered: watch::Sender::new(None),
+            docker_answers: AtomicBool::new(false),
+            clock,
+            polls: AtomicU64::new(0),
+            last_poll_ms: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn engine_started(&self, engine: Handle) {
+        // Started once a process.
+        let _ = self.engine.set(engine);
+    }
+
+    pub(crate) fn has_engine(&self) -> bool {
+        self.engine.get().is_some()
+    }
+
+    /// Asks the engine, which proves that its loop turns. Absent when it does not run, or hangs.
+    pub(crate) async fn tasks(&self, within: Duration) -> Option<Vec<TaskView>> {
+        let engine = self.engine.get()?;
+        tokio::time::timeout(within, engine.tasks()).await.ok()?.ok()
+    }
+
+    pub(crate) fn set_registered(&self, registered: Registered) {
+        self.registered.send_replace(Some(registered));
+    }
+
+    /// How this host was registered; waits until it was.
+    pub(crate) async fn registered(&self) -> Registered {
+        let mut registered = self.registered.subscribe();
+        loop {
+            if let Some(registered) = registered.borrow_and_update().clone() {
+                return registered;
+            }
+            if registered.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    pub(crate) fn container_instance_arn(&self) -> Option<String> {
+        self.registered.borrow().as_ref().map(|known| known.container_instance_arn.clone())
+    }
+
+    pub(crate) fn set_docker_answers(&self, answers: bool) {
+        self.docker_answers.store(answers, Ordering::Relaxed);
+    }
+
+    pub(crate) fn docker_answers(&self) -> bool {
+        self.docker_answers.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn polls(&self) -> u64 {
+        self.polls.load(Ordering::Relaxed)
+    }
+
+    /// Absent before the first poll.
+    pub(crate) fn last_poll_age(&self) -> Option<Duration> {
+        (self.polls() > 0).then(|| {
+            let last = Duration::from_millis(self.last_poll_ms.load(Ordering::Relaxed));
+            self.clock.monotonic().since(Monotonic(last))
+        })
+    }
+
+    fn poll_arrived(&self) {
+        let now = self.clock.monotonic().0.as_millis() as u64;
+        self.last_poll_ms.store(now, Ordering::Relaxed);
+        self.polls.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The engine as the poll endpoint sees it: polls are noted on their way.
+#[derive(Clone)]
+pub(crate) struct NotedPolls {
+    pub(crate) engine: Handle,
+    pub(crate) status: Arc<Status>,
+}
+
+impl AnswersPolls for NotedPolls {
+    async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {
+        self.status.poll_arrived();
+        self.engine.poll(request).await
+    }
+}
