@@ -48,34 +48,59 @@ impl Router {
     pub(crate) fn new(ecs: Vec<Operation>, longshore: Vec<Operation>) -> Self {
         let ecs = table(ecs);
         for name in ecs.keys() {
-            assert!(ecs_operations::is_ecs_operation(name), "ECS has no operation {name}");
+            assert!(ecs_operations::find(name).is_some(), "ECS has no operation {name}");
         }
         Router { ecs, longshore: table(longshore) }
     }
 
     /// The operation that a target names.
-    fn operation(&self, headers: &HeaderMap) -> Result<&Operation, ApiError> {
+    fn operation(&self, headers: &HeaderMap) -> Result<&Operation, Unbuilt> {
         let target = headers.get(X_AMZ_TARGET).and_then(|target| target.to_str().ok());
         let Some(target) = target else {
-            return Err(unknown("The request names no operation: set X-Amz-Target.".to_owned()));
+            return Err(Unbuilt::Unknown(
+                "The request names no operation: set X-Amz-Target.".to_owned(),
+            ));
         };
         let (service, name) = target.split_once('.').unwrap_or((target, ""));
         let (known, planned) = match service {
-            ECS_TARGET => (self.ecs.get(name), ecs_operations::is_ecs_operation(name)),
-            LONGSHORE_TARGET => (self.longshore.get(name), false),
-            _ => (None, false),
+            ECS_TARGET => (self.ecs.get(name), ecs_operations::find(name)),
+            LONGSHORE_TARGET => (self.longshore.get(name), None),
+            _ => (None, None),
         };
-        match known {
-            Some(operation) => Ok(operation),
-            None if planned => Err(ApiError::unsupported_feature(format!(
-                "{name} is an operation of ECS that this version of Longshore does not have yet."
-            ))),
-            None => Err(unknown(format!(
+        match (known, planned) {
+            (Some(operation), _) => Ok(operation),
+            (None, Some(name)) => Err(Unbuilt::Planned(name)),
+            (None, None) => Err(Unbuilt::Unknown(format!(
                 "There is no operation {}. Targets are '{ECS_TARGET}.<Operation>' and \
                  '{LONGSHORE_TARGET}.<Operation>'.",
                 target.chars().take(128).collect::<String>()
             ))),
         }
+    }
+}
+
+/// Why a target leads nowhere.
+enum Unbuilt {
+    /// ECS has it, we do not yet.
+    Planned(&'static str),
+    Unknown(String),
+}
+
+impl Unbuilt {
+    fn routed(self, wire: Wire) -> Routed {
+        let (operation, refusal) = match self {
+            Unbuilt::Planned(name) => (
+                Some(name),
+                ApiError::unsupported_feature(format!(
+                    "{name} is an operation of ECS that this version of Longshore does not have \
+                     yet."
+                )),
+            ),
+            Unbuilt::Unknown(message) => {
+                (None, ApiError::new(ErrorCode::UnknownOperation, message))
+            }
+        };
+        Routed { wire, operation, answer: Err(refusal) }
     }
 }
 
@@ -133,7 +158,7 @@ impl Edge {
                 operation: Some(operation.name()),
                 answer: operation.run(&api, body).await,
             },
-            Err(refusal) => refused(refusal),
+            Err(unbuilt) => unbuilt.routed(wire),
         }
     }
 }
@@ -152,8 +177,4 @@ fn table(operations: Vec<Operation>) -> BTreeMap<&'static str, Operation> {
         assert!(table.insert(name, operation).is_none(), "the operation {name} is listed twice");
     }
     table
-}
-
-fn unknown(message: String) -> ApiError {
-    ApiError::new(ErrorCode::UnknownOperation, message)
 }

@@ -245,3 +245,18 @@ fn a_clients_own_text_is_repeated_shortened_and_never_a_value_of_the_wrong_type(
     let refused = read(r#"{"family":"web","count":"hunter2"}"#).unwrap_err();
     assert!(!refused.message.contains("hunter2"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(body: Vec<u8>) {
+        let _ = parse::<RunThing>(&body, ErrorCode::InvalidParameter);
+    }
+
+    #[test]
+    fn no_json_makes_the_reader_panic(body in r#"[{}\[\],:"\\u0-9a-ftrnl.eE+\- ]{0,80}"#) {
+        let _ = parse::<longshore_common::task_definition::TaskSpec>(
+            body.as_bytes(),
+            ErrorCode::InvalidParameter,
+        );
+    }
+}

@@ -93,6 +93,7 @@ pub(super) const ECS_OPERATIONS: [&str; 88] = [
     "UpdateTaskSet",
 ];
 
-pub(super) fn is_ecs_operation(name: &str) -> bool {
-    ECS_OPERATIONS.binary_search(&name).is_ok()
+/// The name as it stands here, if ECS has it.
+pub(super) fn find(name: &str) -> Option<&'static str> {
+    ECS_OPERATIONS.binary_search(&name).ok().map(|at| ECS_OPERATIONS[at])
 }

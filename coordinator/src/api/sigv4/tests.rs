@@ -344,3 +344,24 @@ fn a_signing_key_is_kept_for_its_day_and_the_oldest_go_first() {
     }
     assert_eq!(kept(), (16, Some("20260126".to_owned())));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_header_makes_the_check_panic(
+        text in "(AWS4-HMAC-SHA256 )?([ -~\t\u{80}-\u{ff}]{0,40}|Credential=|SignedHeaders=|Signature=|,|/){0,12}",
+        date in "[0-9TZ]{0,17}",
+    ) {
+        let mut parts = signed();
+        let value = |text: &str| {
+            HeaderValue::from_bytes(&text.chars().map(|c| c as u8).collect::<Vec<u8>>())
+        };
+        if let (Ok(text), Ok(date)) = (value(&text), value(&date)) {
+            parts.headers.insert(header::AUTHORIZATION, text);
+            proptest::prop_assert!(verify(&verifier(), &parts, BODY, "ecs", NOW).is_err());
+            let _ = claimed_service(&parts.headers);
+            parts = signed();
+            parts.headers.insert(X_AMZ_DATE, date);
+            proptest::prop_assert!(verify(&verifier(), &parts, BODY, "ecs", NOW).is_err());
+        }
+    }
+}
