@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
-    ledger::{Batch, Contents, Head, Ledger, LedgerError},
+    ledger::{Batch, Contents, Head, Ledger},
     plan::{Rules, TaskKey},
     report::Outbox,
     runtime::ContainerRuntime,
@@ -42,7 +42,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use crate::plan::PullPolicy;
+pub use crate::{ledger::LedgerError, plan::PullPolicy};
 use intake::{Parked, Taking};
 use steps::{Finished, Lanes};
 use tasks::Task;

@@ -10,6 +10,7 @@ mod checkpoint;
 mod flush;
 mod handle;
 mod signals;
+pub mod simulated;
 pub mod step;
 
 use std::sync::{Arc, RwLock};

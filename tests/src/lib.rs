@@ -9,3 +9,4 @@ pub mod figures;
 pub mod chance;
 pub mod campaign;
 pub mod bench;
+pub mod simulation;

@@ -28,27 +28,14 @@ pub(super) struct Flush<J> {
 impl<J: Journal> Flush<J> {
     /// Until the driver has ended or the journal has failed.
     pub(super) fn run(mut self, items: mpsc::Receiver<FlushItem>) {
-        let mut next = None;
-        while let Some(item) = next.take().or_else(|| items.recv().ok()) {
-            let done = match item {
-                FlushItem::Checkpoint(checkpoint) => self.journal.checkpoint(checkpoint),
-                FlushItem::Step(first) => {
-                    let mut steps = vec![first];
-                    while steps.len() < STEPS_PER_COMMIT_MAX
-                        && let Ok(item) = items.try_recv()
-                    {
-                        match item {
-                            FlushItem::Step(step) => steps.push(step),
-                            FlushItem::Checkpoint(_) => {
-                                next = Some(item);
-                                break;
-                            }
-                        }
-                    }
-                    self.flush(steps)
-                }
-            };
-            if let Err(error) = done {
+        while let Ok(first) = items.recv() {
+            let mut taken = vec![first];
+            while taken.len() < STEPS_PER_COMMIT_MAX
+                && let Ok(item) = items.try_recv()
+            {
+                taken.push(item);
+            }
+            if let Err(error) = self.take(taken) {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the journal failed: nothing more is acknowledged, and the coordinator ends"
@@ -59,12 +46,27 @@ impl<J: Journal> Flush<J> {
         }
     }
 
+    /// Flushes steps together, and checkpoints where they stand among them.
+    pub(super) fn take(&mut self, items: Vec<FlushItem>) -> Result<(), JournalError> {
+        let mut steps = Vec::new();
+        for item in items {
+            match item {
+                FlushItem::Step(step) => steps.push(step),
+                FlushItem::Checkpoint(checkpoint) => {
+                    self.flush(std::mem::take(&mut steps))?;
+                    self.journal.checkpoint(checkpoint)?;
+                }
+            }
+        }
+        self.flush(steps)
+    }
+
     fn flush(&mut self, mut steps: Vec<Step>) -> Result<(), JournalError> {
         let batches: Vec<Batch> = steps.iter_mut().filter_map(|step| step.batch.take()).collect();
         if !batches.is_empty() {
             self.journal.append(&batches)?;
         }
-        let seq = steps.last().map_or(0, |step| step.seq);
+        let Some(seq) = steps.last().map(|step| step.seq) else { return Ok(()) };
         self.durable.send_if_modified(|durable| std::mem::replace(durable, seq) != seq);
         // Orders first: they wait for a host, replies for a client.
         for step in &steps {

@@ -1,0 +1,258 @@
+//! The cluster of a simulation, whose parts can crash and start again.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use longshore_agent::{
+    runtime::fake::{Behaviour, FakeRuntime},
+    supervisor::{self, EngineConfig, EngineError, LedgerError},
+};
+use longshore_common::{
+    arn::Identity,
+    clock::{Clock, Timestamp},
+    id::{FleetId, HostId, TaskId},
+    protocol::{PROTOCOL_VERSION, RegisterRequest, Versions},
+    resources::{Capacity, CpuUnits, MemoryMib},
+    task::TaskOverride,
+    task_definition::{ContainerDefinition, TaskSpec},
+};
+use longshore_coordinator::{
+    driver::{self, Handle, Refused},
+    fleet::poller,
+    journal::memory::MemoryDisk,
+    state_machine::{
+        Answer, Command,
+        command::{
+            ClientToken, ClusterSettings, JoinToken, RegisterTaskDefinition, RevisionRef, RunTask,
+            Tags, TaskLaunch,
+        },
+    },
+};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{SimulatedClock, network::Network};
+use crate::chance::Chance;
+
+pub(super) const CLUSTER: &str = "default";
+pub(super) const FAMILY: &str = "app";
+const IMAGE: &str = "app:1";
+/// What a flush of the journal takes.
+const FLUSH_TAKES: Duration = Duration::from_millis(2);
+const FLEET: FleetId = FleetId::new(0x5eed);
+
+pub struct Cluster {
+    pub clock: SimulatedClock,
+    pub network: Network,
+    pub hosts: Vec<Host>,
+    disk: MemoryDisk,
+    chance: Chance,
+    coordinator: Option<Coordinator>,
+    directory: TempDir,
+}
+
+struct Coordinator {
+    handle: Handle,
+    crash: CancellationToken,
+}
+
+pub struct Host {
+    pub id: HostId,
+    pub docker: FakeRuntime,
+    agent: Option<JoinHandle<Result<(), EngineError>>>,
+}
+
+impl Cluster {
+    /// A coordinator and hosts with an agent each, all connected, and a task definition.
+    pub async fn start(hosts: usize, chance: Chance) -> Result<Self> {
+        let mut cluster = Cluster {
+            clock: SimulatedClock::start(),
+            network: Network::new(chance.part(1)),
+            hosts: Vec::new(),
+            disk: MemoryDisk::default(),
+            chance: chance.part(2),
+            coordinator: None,
+            directory: tempfile::tempdir()?,
+        };
+        cluster.start_coordinator().await?;
+        let handle = cluster.handle()?;
+        let token = JoinToken {
+            id: "sim".to_owned(),
+            secret_hash: [7; 32],
+            cluster: None,
+            expires_at: Timestamp(u64::MAX),
+            uses_left: None,
+        };
+        submit(&handle, Command::CreateJoinToken(token)).await?;
+        for _ in 0..hosts {
+            cluster.add_host(&handle).await?;
+        }
+        let (name, settings) = (CLUSTER.parse()?, ClusterSettings::default());
+        submit(&handle, Command::CreateCluster { name, settings, tags: Tags::new() }).await?;
+        submit(&handle, register()?).await?;
+        Ok(cluster)
+    }
+
+    /// The coordinator that runs now; after a crash there is none.
+    pub fn handle(&self) -> Result<Handle> {
+        let coordinator = self.coordinator.as_ref().context("the coordinator is down")?;
+        Ok(coordinator.handle.clone())
+    }
+
+    pub async fn start_coordinator(&mut self) -> Result<()> {
+        let crash = CancellationToken::new();
+        let mut entropy = self.chance.part(3);
+        self.chance.draw();
+        let mut random = move || u128::from(entropy.draw()) << 64 | u128::from(entropy.draw());
+        let incarnation = random() as u64;
+        let handle = driver::simulated::start(
+            self.disk.recover(),
+            self.disk.journal(),
+            self.clock,
+            Box::new(random),
+            FLUSH_TAKES,
+            crash.clone(),
+        );
+        handle.submit_always(Command::StartEpoch { incarnation }, |_, _| ()).await?;
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let network = Arc::new(self.network.clone());
+        tokio::spawn(poller::run(handle.clone(), network, FLEET, identity, crash.clone()));
+        self.coordinator = Some(Coordinator { handle, crash });
+        Ok(())
+    }
+
+    /// As kill -9: what was not flushed is gone.
+    pub fn crash_coordinator(&mut self) {
+        if let Some(coordinator) = self.coordinator.take() {
+            coordinator.crash.cancel();
+        }
+    }
+
+    pub fn coordinator_is_down(&self) -> bool {
+        self.coordinator.is_none()
+    }
+
+    /// As kill -9: containers and the ledger stay.
+    pub fn crash_agent(&mut self, index: usize) {
+        let host = &mut self.hosts[index];
+        if let Some(agent) = host.agent.take() {
+            self.network.disconnect(host.id);
+            agent.abort();
+        }
+    }
+
+    pub fn agent_is_down(&self, index: usize) -> bool {
+        self.hosts[index].agent.is_none()
+    }
+
+    pub async fn start_agent(&mut self, index: usize) -> Result<()> {
+        let session = self.chance.draw();
+        let host = &mut self.hosts[index];
+        let ledger = self.directory.path().join(format!("{}.db", host.id));
+        let mut config = EngineConfig::new(FLEET, host.id, ledger);
+        config.session = session;
+        let clock: Arc<dyn Clock> = Arc::new(self.clock);
+        // The agent that was killed may still hold its ledger for a moment of real time.
+        let started = loop {
+            let started = supervisor::start(
+                config.clone(),
+                host.docker.clone(),
+                clock.clone(),
+                CancellationToken::new(),
+            );
+            match started {
+                Ok(started) => break started,
+                Err(LedgerError::Held(_)) => tokio::task::yield_now().await,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.network.connect(host.id, started.0);
+        host.agent = Some(started.1);
+        Ok(())
+    }
+
+    async fn add_host(&mut self, handle: &Handle) -> Result<()> {
+        let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None };
+        let Answer::Host(id) = submit(handle, join).await? else { bail!("no host id") };
+        let clock: Arc<dyn Clock> = Arc::new(self.clock);
+        let docker = FakeRuntime::new(clock);
+        docker.add_image(IMAGE, Behaviour::default());
+        self.hosts.push(Host { id, docker, agent: None });
+        self.start_agent(self.hosts.len() - 1).await?;
+        let request = RegisterRequest {
+            protocol: PROTOCOL_VERSION,
+            cluster: CLUSTER.to_owned(),
+            capacity: Capacity {
+                cpu: CpuUnits(1024),
+                memory: MemoryMib(1024),
+                reserved_ports: Box::default(),
+            },
+            attributes: Vec::new(),
+            tags: Vec::new(),
+            versions: Versions::default(),
+            poll_address: id.to_string(),
+            advertise: id.to_string(),
+            instance_id: None,
+            boot_id: "one".to_owned(),
+        };
+        submit(handle, Command::RegisterHost { host: id, request: Box::new(request) }).await?;
+        Ok(())
+    }
+}
+
+/// Runs tasks; the answer is what the coordinator acknowledged.
+pub(super) async fn run_tasks(
+    handle: &Handle,
+    count: u32,
+    token: &str,
+) -> Result<Vec<TaskId>, Refused> {
+    let command = Command::RunTask(Box::new(RunTask {
+        launch: TaskLaunch {
+            cluster: CLUSTER.parse().expect("a valid name"),
+            definition: RevisionRef { family: FAMILY.parse().expect("valid"), revision: None },
+            overrides: TaskOverride::default(),
+            group: None,
+            started_by: None,
+            tags: Tags::new(),
+            propagate_tags: false,
+            managed_tags: false,
+        },
+        count,
+        distinct_instance: false,
+        strategies: Vec::new(),
+        client_token: Some(ClientToken { token: token.to_owned(), parameters_hash: 1 }),
+    }));
+    let tasks = |answer| match answer {
+        Answer::Tasks { tasks, .. } => tasks,
+        other => unreachable!("RunTask answers with tasks, not with {other:?}"),
+    };
+    handle.submit(command, move |_, answer| tasks(answer)).await
+}
+
+pub(super) async fn stop_task(handle: &Handle, task: TaskId) -> Result<(), Refused> {
+    let cluster = CLUSTER.parse().expect("a valid name");
+    handle.submit(Command::StopTask { cluster, task, reason: None }, |_, _| ()).await
+}
+
+fn register() -> Result<Command> {
+    let container = ContainerDefinition {
+        name: "main".to_owned(),
+        image: Some(IMAGE.to_owned()),
+        memory: Some(64),
+        stop_timeout: Some(2),
+        ..ContainerDefinition::default()
+    };
+    Ok(Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
+        family: FAMILY.parse()?,
+        spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
+        requires_attributes: Vec::new(),
+        compatibilities: Vec::new(),
+        registered_by: "sim".to_owned(),
+        tags: Tags::new(),
+    })))
+}
+
+async fn submit(handle: &Handle, command: Command) -> Result<Answer> {
+    Ok(handle.submit(command, |_, answer| answer).await?)
+}

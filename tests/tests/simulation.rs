@@ -1,0 +1,45 @@
+//! Seeded simulations of the whole system under faults: lost and late polls, crashes of the
+//! coordinator and of agents, cut hosts, a slow and forgetful Docker (promises.md P11, FAST).
+//!
+//! `LONGSHORE_SEED=n` runs one seed; `LONGSHORE_SEEDS=n` so many.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that prints its seeds")]
+
+use longshore_tests::simulation::{Course, run};
+
+/// Simulations in a normal run.
+const SEEDS: u64 = 30;
+const MOVES: usize = 120;
+
+fn simulate(seed: u64) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let course = Course { seed, hosts: 3 + (seed % 3) as usize, moves: MOVES };
+    let verdict = runtime.block_on(run(course)).unwrap();
+    println!(
+        "seed {seed}: {} tasks acknowledged, {} containers, {} polls, {} messages lost, {} wrong",
+        verdict.acknowledged,
+        verdict.containers,
+        verdict.polls,
+        verdict.messages_lost,
+        verdict.wrong.len()
+    );
+    assert!(verdict.acknowledged > 0 && verdict.messages_lost > 0, "the course was too tame");
+    verdict.wrong
+}
+
+#[test]
+fn no_fault_loses_doubles_or_stops_what_was_not_to_be() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seeds: Vec<u64> = match number("LONGSHORE_SEED") {
+        Some(seed) => vec![seed],
+        None => (1..=number("LONGSHORE_SEEDS").unwrap_or(SEEDS)).collect(),
+    };
+    for seed in seeds {
+        let wrong = simulate(seed);
+        assert!(wrong.is_empty(), "seed {seed} (LONGSHORE_SEED={seed}):\n{}", wrong.join("\n"));
+    }
+}
