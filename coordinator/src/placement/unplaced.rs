@@ -50,7 +50,9 @@ pub struct Unplaced {
     pub hosts: u32,
     /// How many hosts fail for what first, in the order of [`Reason`]; no zeros.
     pub reasons: Vec<(Reason, u32)>,
-    /// The host that fails last (the greatest [`Reason`]) and least, and all that it lacks.
+    /// The host that comes closest, and all that it lacks in the order of [`Reason`]: one whose
+    /// first failure comes latest, CPU and memory counting as one. Of hosts short of these, first
+    /// those short of only one, by the least share of what is needed; then by the most memory left.
     pub closest: Option<(HostSlot, Vec<Unfit>)>,
 }
 
