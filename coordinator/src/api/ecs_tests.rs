@@ -2,6 +2,7 @@
 
 mod shape;
 mod bad_input;
+mod flows;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};

@@ -1,5 +1,7 @@
 //! RunTask: the coordinator chooses the hosts.
 
+use std::collections::BTreeMap;
+
 use longshore_common::{id::TaskId, task::TaskOverride};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -10,6 +12,7 @@ use super::{
     unsupported::{
         self, CapacityProviderStrategyItem, LaunchType, NetworkConfiguration, VolumeConfiguration,
     },
+    view::Shown,
 };
 use crate::{
     api::{
@@ -23,6 +26,8 @@ use crate::{
     state_machine::{
         Answer, Command,
         command::{ClientToken, RunTask},
+        name::ClusterName,
+        state::State,
     },
 };
 
@@ -133,33 +138,29 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
         strategies,
         client_token,
     }));
-    let (ids, failed) = api
-        .try_submit(command, |_, answer| tasks_of(answer))
-        .await?
-        .map_err(|rejection| launch::refusal(api, &rejection))?;
-    show_started(api, &cluster, ids, failed).await
+    submit_and_show(api, &cluster, command).await
 }
 
-/// The tasks that a decision started, with the failures of those that it did not.
-pub(super) fn tasks_of(
-    answer: Answer,
-) -> (Vec<TaskId>, Vec<crate::state_machine::event::FailedPlacement>) {
-    match answer {
-        Answer::Tasks { tasks, failures } => (tasks, failures),
-        _ => (Vec::new(), Vec::new()),
-    }
-}
-
-/// Shows tasks in the order of `ids`. A repeated client token may name tasks that have stopped.
-pub(super) async fn show_started(
+/// Starts tasks and shows them, in the order in which they were placed, with those that were not.
+pub(super) async fn submit_and_show(
     api: &Api,
-    cluster: &crate::state_machine::name::ClusterName,
-    ids: Vec<TaskId>,
-    failed: Vec<crate::state_machine::event::FailedPlacement>,
+    cluster: &ClusterName,
+    command: Command,
 ) -> Result<TasksOutput, ApiError> {
-    let mut found = super::find(api, cluster, &ids).await?;
-    let shown = ids.iter().filter_map(|id| found.remove(id));
-    let tasks = shown.map(|shown| shown.view(&api.identity, true)).collect();
+    let started = |state: &State, answer| {
+        let Answer::Tasks { tasks, failures } = answer else { return Default::default() };
+        let show = |id: &TaskId| state.task(*id).map(|task| (*id, Shown::live(state, task)));
+        let shown: BTreeMap<TaskId, Shown> = tasks.iter().filter_map(show).collect();
+        (tasks, shown, failures)
+    };
+    let submitted = api.try_submit(command, started).await?;
+    let (ids, mut shown, failed) =
+        submitted.map_err(|rejection| launch::refusal(api, &rejection))?;
+    // A client token that is used again may stand for tasks that have stopped since.
+    let gone = ids.iter().copied().filter(|id| !shown.contains_key(id)).collect();
+    shown.append(&mut super::stopped(api, cluster, gone).await?);
+    let in_order = ids.iter().filter_map(|id| shown.remove(id));
+    let tasks = in_order.map(|task| task.view(&api.identity, true)).collect();
     Ok(TasksOutput { tasks, failures: launch::failures(api, cluster, failed) })
 }
 

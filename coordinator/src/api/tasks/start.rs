@@ -5,8 +5,8 @@ use serde::Deserialize;
 
 use super::{
     TasksOutput,
-    launch::{self, LaunchInput, PropagateTags},
-    run::{show_started, tasks_of},
+    launch::{LaunchInput, PropagateTags},
+    run::submit_and_show,
     unsupported::{NetworkConfiguration, VolumeConfiguration},
 };
 use crate::{
@@ -73,11 +73,7 @@ pub(crate) async fn start(api: &Api, input: StartTaskInput) -> Result<TasksOutpu
         }
     }
     let command = Command::StartTask(Box::new(StartTask { launch, hosts }));
-    let (ids, failed) = api
-        .try_submit(command, |_, answer| tasks_of(answer))
-        .await?
-        .map_err(|rejection| launch::refusal(api, &rejection))?;
-    let mut output = show_started(api, &cluster, ids, failed).await?;
+    let mut output = submit_and_show(api, &cluster, command).await?;
     output.failures.append(&mut elsewhere);
     Ok(output)
 }
