@@ -4,6 +4,8 @@
 //! are design.md 3 to 5: the coordinator polls; orders are one FIFO per host, fenced by an epoch;
 //! reports are acknowledged cumulatively; absence from a message never stops a task.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -126,7 +128,7 @@ pub struct PollRequest {
     /// The agent's session whose reports are acknowledged, and the last one that is durable here.
     pub acknowledged: Option<ReportPosition>,
     /// What [`RunOrder::definition`] counts into.
-    pub definitions: Vec<TaskDefinition>,
+    pub definitions: Vec<Arc<TaskDefinition>>,
     /// In order of `seq`, from the first that the agent has not acknowledged.
     pub orders: Vec<Order>,
     /// The `seq` of the last order ever given to this host, whether or not it is in `orders`.

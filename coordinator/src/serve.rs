@@ -123,9 +123,11 @@ fn edge(
     Ok(Edge::new(backend, root, clock.clone(), health.clone(), metrics))
 }
 
-/// Root's eyes only: it holds keys.
+/// Its owner's eyes only: it holds keys, and the journal holds what users put into environments.
+/// The same goes for every file that is made in it from now on.
 fn make_data_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if path.is_dir() {
         return Ok(());
     }

@@ -130,7 +130,7 @@ fn order_one_task() -> PollRequest {
         epoch: Epoch { counter: 1, incarnation: 1 },
         hold_ms: 10,
         acknowledged: None,
-        definitions: vec![TaskDefinition { family: "web".into(), revision: 3, spec }],
+        definitions: vec![TaskDefinition { family: "web".into(), revision: 3, spec }.into()],
         orders: vec![],
         last_order: 1,
         digest,

@@ -205,7 +205,7 @@ impl<R: ContainerRuntime> Engine<R> {
                         Some(Taken::Run(Arc::new(Intent {
                             key,
                             epoch: request.epoch,
-                            definition: Arc::new(definition?.clone()),
+                            definition: definition?.clone(),
                             order: (**run).clone(),
                         })))
                     }

@@ -247,7 +247,7 @@ impl Coordinator {
             epoch: self.epoch,
             hold_ms,
             acknowledged: self.acknowledged,
-            definitions: self.definitions.clone(),
+            definitions: self.definitions.iter().cloned().map(Arc::new).collect(),
             orders: self.orders.clone(),
             last_order: self.last_order,
             digest: self.digest(),

@@ -3,8 +3,11 @@
 use super::step::Flush;
 use crate::{journal::Checkpoint, state_machine::State};
 
-/// Events after which a checkpoint begins: bounds the journal's tail and so the time of a start,
-/// and the length of the one transaction that writes the rows.
+/// Changed entities after which a checkpoint begins: bounds the one transaction that writes their
+/// rows, for which replies wait.
+pub(crate) const ENTITIES_PER_CHECKPOINT: usize = 2_000;
+/// Events after which a checkpoint begins though they changed the same few entities: bounds the
+/// journal's tail, and so the time of a start.
 pub(crate) const EVENTS_PER_CHECKPOINT: usize = 20_000;
 /// Entities encoded under one hold of the write lock.
 const ENTITIES_PER_SLICE: usize = 128;
@@ -12,6 +15,7 @@ const ENTITIES_PER_SLICE: usize = 128;
 #[derive(Default)]
 pub(super) struct Checkpoints {
     events: usize,
+    changed: usize,
     /// The sequence as of which a capture is under way.
     capturing: Option<u64>,
 }
@@ -19,6 +23,7 @@ pub(super) struct Checkpoints {
 impl Checkpoints {
     pub(super) fn count(&mut self, flush: &Flush) {
         self.events += flush.batch.as_ref().map_or(0, |batch| batch.events.len());
+        self.changed = flush.changed;
     }
 
     pub(super) fn capturing(&self) -> bool {
@@ -26,7 +31,9 @@ impl Checkpoints {
     }
 
     pub(super) fn due(&self) -> bool {
-        self.capturing() || self.events >= EVENTS_PER_CHECKPOINT
+        self.capturing()
+            || self.events >= EVENTS_PER_CHECKPOINT
+            || self.changed >= ENTITIES_PER_CHECKPOINT
     }
 
     /// Begins or goes on; the checkpoint once it is whole.
@@ -34,7 +41,7 @@ impl Checkpoints {
         let seq = match self.capturing {
             Some(seq) => seq,
             None => {
-                self.events = 0;
+                (self.events, self.changed) = (0, 0);
                 state.begin_capture();
                 *self.capturing.insert(state.seq())
             }

@@ -34,6 +34,8 @@ pub struct Flush {
     /// Hosts whose next poll has something new.
     pub hosts: Vec<HostId>,
     pub log: Vec<LogLine>,
+    /// Entities that the next checkpoint would write.
+    pub changed: usize,
 }
 
 /// Decides and applies each request in turn.
@@ -77,5 +79,12 @@ pub fn step(
     let epoch = state.epoch().counter;
     let batch =
         (!events.is_empty()).then_some(Batch { seq, epoch, events, stopped: changes.stopped });
-    Flush { batch, seq: state.seq(), replies, hosts: changes.hosts, log: changes.log }
+    Flush {
+        batch,
+        seq: state.seq(),
+        replies,
+        hosts: changes.hosts,
+        log: changes.log,
+        changed: state.changed_len(),
+    }
 }

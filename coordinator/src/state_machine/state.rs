@@ -14,7 +14,10 @@ mod setting;
 mod task;
 mod token;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use longshore_common::{
     clock::Timestamp,
@@ -141,20 +144,14 @@ impl State {
         &self.clusters[slot]
     }
 
-    /// All clusters in the order of their names, INACTIVE ones included.
-    pub fn clusters_after<'a>(
-        &'a self,
-        after: Option<&str>,
-    ) -> impl Iterator<Item = &'a Cluster> + 'a {
+    /// All clusters after this name, in the order of their names, INACTIVE ones included.
+    pub fn clusters_after(&self, after: Option<&str>) -> impl Iterator<Item = &Cluster> + use<'_> {
         let start = match after {
-            Some(name) => std::ops::Bound::Excluded(name.to_owned()),
-            None => std::ops::Bound::Unbounded,
+            Some(name) => Bound::Excluded(name),
+            None => Bound::Unbounded,
         };
-        self.clusters_by_name
-            .range::<str, _>((start.as_ref().map(String::as_str), std::ops::Bound::Unbounded))
-            .map(|(_, &slot)| &self.clusters[slot])
-            .collect::<Vec<_>>()
-            .into_iter()
+        let clusters = self.clusters_by_name.range::<str, _>((start, Bound::Unbounded));
+        clusters.map(|(_, &slot)| &self.clusters[slot])
     }
 
     pub fn definitions(&self) -> &Definitions {

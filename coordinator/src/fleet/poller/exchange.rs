@@ -1,5 +1,7 @@
 //! One poll from the state, and what an answer means: no I/O, so that tables can test it.
 
+use std::sync::Arc;
+
 use longshore_common::{
     arn::Identity,
     id::{FleetId, HostId},
@@ -161,12 +163,12 @@ fn run_order(
 /// Each definition once in a message, however many tasks have it.
 #[derive(Default)]
 struct DefinitionTable {
-    definitions: Vec<TaskDefinition>,
+    definitions: Vec<Arc<TaskDefinition>>,
     indexes: FastMap<u32, u32>,
 }
 
 impl DefinitionTable {
-    fn index(&mut self, slot: u32, definition: &TaskDefinition) -> u32 {
+    fn index(&mut self, slot: u32, definition: &Arc<TaskDefinition>) -> u32 {
         let definitions = &mut self.definitions;
         *self.indexes.entry(slot).or_insert_with(|| {
             definitions.push(definition.clone());

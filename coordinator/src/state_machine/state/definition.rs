@@ -1,6 +1,9 @@
 //! Task definitions: families and their revisions.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use longshore_common::{
     clock::Timestamp,
@@ -51,8 +54,8 @@ impl Definition {
 pub struct Definitions {
     arena: Arena<Definition>,
     families: BTreeMap<Family, FamilyRevisions>,
-    /// Revisions that wait for their last task to end.
-    deleting: BTreeMap<(Family, u32), DefinitionSlot>,
+    /// Revisions in DELETE_IN_PROGRESS that no task uses any more.
+    deletable: BTreeSet<(Family, u32)>,
 }
 
 #[derive(Default)]
@@ -128,8 +131,7 @@ impl Definitions {
 
     /// Revisions in DELETE_IN_PROGRESS that no task uses any more.
     pub fn deletable(&self) -> Vec<(Family, u32)> {
-        let unused = |slot: &DefinitionSlot| self.arena[*slot].tasks == 0;
-        self.deleting.iter().filter(|(_, s)| unused(s)).map(|(k, _)| k.clone()).collect()
+        self.deletable.iter().cloned().collect()
     }
 
     pub(super) fn restore_last_revision(&mut self, family: Family, last: u32) {
@@ -162,7 +164,7 @@ impl Definitions {
             }
             DefinitionStatus::Inactive { .. } => {}
             DefinitionStatus::DeleteInProgress { .. } => {
-                self.deleting.insert((family, revision), slot);
+                self.deletable.insert((family, revision));
             }
         }
         slot
@@ -172,18 +174,37 @@ impl Definitions {
         let Some(revisions) = self.families.get_mut(family) else { return };
         let Some(&slot) = revisions.revisions.get(&revision) else { return };
         revisions.active.remove(&revision);
-        if matches!(status, DefinitionStatus::DeleteInProgress { .. }) {
-            self.deleting.insert((family.clone(), revision), slot);
-        }
         self.arena[slot].status = status;
+        self.note_deletable(slot);
     }
 
     fn remove(&mut self, family: &Family, revision: u32) {
         let Some(revisions) = self.families.get_mut(family) else { return };
         let Some(slot) = revisions.revisions.remove(&revision) else { return };
         revisions.active.remove(&revision);
-        self.deleting.remove(&(family.clone(), revision));
+        self.deletable.remove(&(family.clone(), revision));
         self.arena.remove(slot);
+    }
+
+    /// One task more of this revision.
+    pub(super) fn used(&mut self, slot: DefinitionSlot) {
+        self.arena[slot].tasks += 1;
+        let key = (self.arena[slot].family.clone(), self.arena[slot].definition.revision);
+        self.deletable.remove(&key);
+    }
+
+    /// One task less.
+    pub(super) fn left(&mut self, slot: DefinitionSlot) {
+        self.arena[slot].tasks -= 1;
+        self.note_deletable(slot);
+    }
+
+    fn note_deletable(&mut self, slot: DefinitionSlot) {
+        let definition = &self.arena[slot];
+        let deleting = matches!(definition.status, DefinitionStatus::DeleteInProgress { .. });
+        if deleting && definition.tasks == 0 {
+            self.deletable.insert((definition.family.clone(), definition.definition.revision));
+        }
     }
 
     pub(super) fn at_mut(&mut self, slot: DefinitionSlot) -> &mut Definition {

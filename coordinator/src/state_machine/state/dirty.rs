@@ -47,6 +47,8 @@ pub(super) struct Dirty {
 
 struct Capture {
     pending: FastSet<EntityKey>,
+    /// The same, to be worked off; those encoded early are no longer pending.
+    queue: Vec<EntityKey>,
     rows: Vec<Row>,
 }
 
@@ -72,19 +74,21 @@ impl State {
     pub fn begin_capture(&mut self) {
         assert!(self.dirty.capture.is_none(), "one checkpoint at a time");
         let pending = std::mem::take(&mut self.dirty.changed);
+        let queue = pending.iter().cloned().collect();
         let rows = Vec::with_capacity(pending.len());
-        self.dirty.capture = Some(Capture { pending, rows });
+        self.dirty.capture = Some(Capture { pending, queue, rows });
     }
 
     /// Encodes up to `count` entities; the rows of the whole checkpoint once all are encoded.
     pub fn capture_slice(&mut self, count: usize) -> Option<Vec<Row>> {
         let mut capture = self.dirty.capture.take().expect("a capture was begun");
-        let slice: Vec<EntityKey> = capture.pending.iter().take(count).cloned().collect();
-        for key in slice {
-            capture.pending.remove(&key);
-            capture.rows.push(self.row(&key));
+        let rest = capture.queue.len().saturating_sub(count);
+        for key in capture.queue.split_off(rest) {
+            if capture.pending.remove(&key) {
+                capture.rows.push(self.row(&key));
+            }
         }
-        if capture.pending.is_empty() {
+        if capture.queue.is_empty() {
             return Some(capture.rows);
         }
         self.dirty.capture = Some(capture);

@@ -169,12 +169,13 @@ impl State {
         }
         host.version += 1;
         let cluster = &mut self.clusters[host.cluster];
-        if !was_registered {
+        if was_registered {
+            cluster.index.set_capacity(host.slot, &host.capacity);
+            self.reindex_attributes(registered.host);
+        } else {
             cluster.registered_hosts += 1;
+            self.enter_index(registered.host);
         }
-        cluster.index.set_capacity(host.slot, &host.capacity);
-        self.reindex_attributes(registered.host);
-        self.reindex_eligibility(registered.host);
         self.host_changed(registered.host, seq);
     }
 
@@ -209,7 +210,6 @@ impl State {
         self.hosts_by_id.insert(id, slot);
         let host = &mut self.hosts[slot];
         host.slot = HostSlot(slot);
-        let attributes: Vec<Attribute> = host.all_attributes().cloned().collect();
         if let HostStatus::Inactive { since } = host.status {
             self.inactive.insert((since, Forgettable::Host(id)));
         }
@@ -218,14 +218,7 @@ impl State {
         if host.is_registered() {
             cluster.registered_hosts += 1;
         }
-        cluster.index.insert(
-            host.slot,
-            HostOffer {
-                capacity: &host.capacity,
-                attributes: &attributes,
-                eligibility: host.eligibility(),
-            },
-        );
+        self.enter_index(id);
     }
 
     pub(super) fn host_status(&mut self, id: HostId, status: HostStatus) {
@@ -257,6 +250,7 @@ impl State {
         host.queue.clear();
         let cluster = &mut self.clusters[host.cluster];
         cluster.registered_hosts -= 1;
+        cluster.index.remove(host.slot);
         let membership = self.members.entry(id).or_insert(Membership {
             cluster: Some(cluster.name.clone()),
             joined_at: at,
@@ -275,7 +269,6 @@ impl State {
         }
         let cluster = &mut self.clusters[host.cluster];
         cluster.hosts.remove(&id);
-        cluster.index.remove(HostSlot(slot));
     }
 
     pub(super) fn host_connectivity(&mut self, id: HostId, connected: bool, at: Timestamp) {
@@ -386,6 +379,21 @@ impl State {
         if !self.replaying && self.changes.hosts.last() != Some(&id) {
             self.changes.hosts.push(id);
         }
+    }
+
+    /// Placement knows registered hosts only.
+    fn enter_index(&mut self, id: HostId) {
+        let host = &self.hosts[self.hosts_by_id[&id]];
+        if !host.is_registered() {
+            return;
+        }
+        let attributes: Vec<Attribute> = host.all_attributes().cloned().collect();
+        let offer = HostOffer {
+            capacity: &host.capacity,
+            attributes: &attributes,
+            eligibility: host.eligibility(),
+        };
+        self.clusters[host.cluster].index.insert(host.slot, offer);
     }
 
     fn reindex_attributes(&mut self, id: HostId) {

@@ -158,15 +158,17 @@ impl State {
         let overrides = Arc::new(started.overrides.clone());
         let tags = Arc::new(started.tags.clone());
         let started_by = started.started_by.as_deref().map(shared);
+        let cluster = self.cluster_slot(&started.cluster);
+        let definition = self
+            .definitions
+            .slot(started.family.as_str(), started.revision)
+            .expect("a task starts from a registered definition");
         for placed in &started.tasks {
             let task = Task {
                 id: placed.task,
-                cluster: self.cluster_slot(&started.cluster),
+                cluster,
                 host: HostSlot(self.hosts_by_id[&placed.host]),
-                definition: self
-                    .definitions
-                    .slot(started.family.as_str(), started.revision)
-                    .expect("a task starts from a registered definition"),
+                definition,
                 group: self.groups.join(&started.group),
                 generation: 1,
                 version: 1,
@@ -198,7 +200,7 @@ impl State {
     /// Puts a task into every index, without an order.
     pub(super) fn insert_task(&mut self, task: Task) {
         let (id, cluster, host) = (task.id, task.cluster, task.host);
-        self.definitions.at_mut(task.definition).tasks += 1;
+        self.definitions.used(task.definition);
         self.clusters[cluster].index.reserve(host, &task.demand, task.group);
         self.desire(host, id, task.generation, None, Some(task.wish.desired()));
         self.count(&task, 1);
@@ -334,7 +336,7 @@ impl State {
     fn remove_task(&mut self, slot: u32, seq: u64) {
         let task = self.tasks.remove(slot);
         self.tasks_by_id.remove(&task.id);
-        self.definitions.at_mut(task.definition).tasks -= 1;
+        self.definitions.left(task.definition);
         let cluster = &mut self.clusters[task.cluster];
         cluster.tasks.remove(&task.id);
         cluster.index.release(task.host, &task.demand, task.group);
