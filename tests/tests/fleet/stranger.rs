@@ -26,7 +26,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::forge::Shown;
 
 /// What may be waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What came back for a request, if anything did.
 pub(crate) type Answer = Option<(StatusCode, Bytes)>;
