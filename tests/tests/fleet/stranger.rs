@@ -79,16 +79,26 @@ where
     let answer = if protocol == ALPN_HTTP2 {
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.ok()?;
-        tokio::spawn(connection);
-        sender.send_request(request).await.ok()?
+        before_the_end(sender.send_request(request), tokio::spawn(connection)).await?
     } else {
         assert_eq!(protocol, ALPN_HTTP1);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.ok()?;
-        tokio::spawn(connection);
-        sender.send_request(request).await.ok()?
+        before_the_end(sender.send_request(request), tokio::spawn(connection)).await?
     };
     let status = answer.status();
     Some((status, answer.into_body().collect().await.ok()?.to_bytes()))
+}
+
+/// A request that is queued in the moment when its connection ends may never hear of it.
+async fn before_the_end<T, E>(
+    answer: impl Future<Output = Result<T, E>>,
+    end: tokio::task::JoinHandle<Result<(), E>>,
+) -> Option<T> {
+    tokio::pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer.ok(),
+        _ = end => tokio::time::timeout(Duration::from_secs(1), answer).await.ok()?.ok(),
+    }
 }
 
 /// Takes connections, shows `shown`, and keeps the first that callers say to it inside TLS; then it

@@ -19,7 +19,10 @@ use longshore_common::{
     node::Node,
     protocol::{POLL_PATH, PollAnswer, PollRequest},
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use super::{
     ANSWER_GRACE, AgentClient, Peer, PollError,
@@ -35,6 +38,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 const REPLACE_BEFORE_END: Duration = Duration::from_secs(300);
 /// However long the certificates may last.
 const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What a poll waits for the reason of an end that it has noticed, or to be told of the end.
+const END_GRACE: Duration = Duration::from_millis(100);
 /// HTTP/2 flow control, per stream and per connection: what an agent may send ahead of our reading.
 const WINDOW_BYTES: u32 = 1024 * 1024;
 /// What one poll keeps of its request in the connection while the agent does not read.
@@ -61,6 +66,17 @@ struct Open {
     sender: http2::SendRequest<Full<Bytes>>,
     usable_until: Instant,
     opened_at: Instant,
+    /// Why the connection ended, once it has.
+    end: watch::Receiver<Option<End>>,
+}
+
+/// The end of a connection; absent: in peace.
+type End = Option<Arc<hyper::Error>>;
+
+/// A poll without an answer. It may be put on another connection if it was never on this one.
+struct Failed {
+    unsent: Option<Request<Full<Bytes>>>,
+    error: PollError,
 }
 
 impl<C: Connect> HttpClient<C> {
@@ -78,18 +94,15 @@ impl<C: Connect> HttpClient<C> {
     ) -> Result<Bytes, PollError> {
         let mut open = self.opened(peer, lane).await?;
         *used = Some(open.opened_at);
-        let answer = match open.sender.try_send_request(request(peer, body)).await {
+        let answer = match open.send(request(peer, body)).await {
             Ok(answer) => answer,
-            // The connection ended before the poll was on it: a new one may have it.
-            Err(mut failed) => match failed.take_message() {
-                Some(unsent) => {
-                    discard(lane, open.opened_at);
-                    let mut open = self.opened(peer, lane).await?;
-                    *used = Some(open.opened_at);
-                    open.sender.send_request(unsent).await.map_err(lost)?
-                }
-                None => return Err(lost(failed.into_error())),
-            },
+            Err(Failed { unsent: Some(unsent), .. }) => {
+                discard(lane, open.opened_at);
+                let mut open = self.opened(peer, lane).await?;
+                *used = Some(open.opened_at);
+                open.send(unsent).await.map_err(|failed| failed.error)?
+            }
+            Err(Failed { unsent: None, error }) => return Err(error),
         };
         read(answer).await
     }
@@ -120,15 +133,16 @@ impl<C: Connect> HttpClient<C> {
             .handshake(TokioIo::new(opened.stream))
             .await
             .map_err(lost)?;
-        // It ends with its last sender, or with the error that its polls see.
+        let (ended, end) = watch::channel(None);
+        // It ends with its last sender, or with an error.
         tokio::spawn(async move {
-            let _ = connection.await;
+            ended.send_replace(Some(connection.await.err().map(Arc::new)));
         });
         let opened_at = Instant::now();
         let usable_for = opened.usable_for.min(CONNECTION_LIFE_MAX);
         let early = REPLACE_BEFORE_END.min(usable_for / 10);
         let usable_until = opened_at + (usable_for - early);
-        let open = Open { peer: peer.clone(), sender, usable_until, opened_at };
+        let open = Open { peer: peer.clone(), sender, usable_until, opened_at, end };
         *slot = Some(open.clone());
         Ok(open)
     }
@@ -136,6 +150,46 @@ impl<C: Connect> HttpClient<C> {
     fn lane(&self, host: HostId) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes.entry(host).or_default().clone()
+    }
+}
+
+impl Open {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failed> {
+        let answer = self.sender.try_send_request(request);
+        tokio::pin!(answer);
+        let answered = tokio::select! {
+            answer = &mut answer => Ok(answer),
+            // hyper loses a request that is queued in the very moment when its connection ends:
+            // nobody would ever answer it.
+            _ = ended(&mut self.end) => timeout(END_GRACE, answer).await,
+        };
+        let failed = match answered {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failed)) => Some(failed),
+            Err(_) => None,
+        };
+        let Some(mut failed) = failed else {
+            return Err(Failed { unsent: None, error: self.lost(None).await });
+        };
+        let unsent = failed.take_message();
+        Err(Failed { unsent, error: self.lost(Some(failed.into_error())).await })
+    }
+
+    /// What the connection ended of says more than what its polls are told, but comes later.
+    async fn lost(&mut self, of_the_poll: Option<hyper::Error>) -> PollError {
+        let end = timeout(END_GRACE, ended(&mut self.end)).await.ok().flatten();
+        match (end, of_the_poll) {
+            (Some(end), _) => lost(end),
+            (None, Some(error)) => lost(error),
+            (None, None) => PollError::Lost("the agent closed the connection".into()),
+        }
+    }
+}
+
+async fn ended(end: &mut watch::Receiver<Option<End>>) -> End {
+    match end.wait_for(Option::is_some).await {
+        Ok(end) => end.clone().flatten(),
+        Err(_) => None,
     }
 }
 
@@ -150,7 +204,7 @@ impl<C: Connect> AgentClient for HttpClient<C> {
         let lane = self.lane(peer.host);
         let mut used = None;
         let exchange = Box::pin(self.exchange(peer, &lane, body.into(), &mut used));
-        match tokio::time::timeout(allowed, exchange).await {
+        match timeout(allowed, exchange).await {
             Ok(Ok(answer)) => rmp_serde::from_slice(&answer).map_err(PollError::Undecodable),
             Ok(Err(error)) => Err(error),
             Err(_) => {
@@ -202,7 +256,7 @@ async fn read(answer: Response<Incoming>) -> Result<Bytes, PollError> {
 }
 
 /// In TLS 1.3 a client learns only after its handshake that the server does not accept it.
-fn lost(error: hyper::Error) -> PollError {
+fn lost(error: impl std::error::Error + Send + Sync + 'static) -> PollError {
     if speaks_of_tls(&error) {
         PollError::Identity(io::Error::other(error))
     } else {
