@@ -52,21 +52,23 @@ pub(crate) async fn keep_told(status: Arc<Status>, shutdown: CancellationToken) 
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        match status.tasks(every).await {
-            Some(tasks) => {
-                let line = line(&status, &tasks);
-                let mut news = vec![NotifyState::Status(&line)];
-                if watchdog.is_some() {
-                    news.push(NotifyState::Watchdog);
-                }
-                tell(&news);
+        match sign_of_life(&status, every).await {
+            Some(line) if watchdog.is_some() => {
+                tell(&[NotifyState::Status(&line), NotifyState::Watchdog]);
             }
+            Some(line) => tell(&[NotifyState::Status(&line)]),
             None if shutdown.is_cancelled() => return,
             None => {
                 tracing::error!("the engine does not answer; systemd is not told that it lives")
             }
         }
     }
+}
+
+/// The line of status, if the engine's loop turns.
+async fn sign_of_life(status: &Status, within: Duration) -> Option<String> {
+    let tasks = status.tasks(within).await?;
+    Some(line(status, &tasks))
 }
 
 fn line(status: &Status, tasks: &[TaskView]) -> String {

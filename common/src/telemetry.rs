@@ -1,5 +1,7 @@
 //! The log: one line a state change, with fixed field names, for people and for machines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How log lines are written.
@@ -36,7 +38,10 @@ pub fn init(filter: &str, format: LogFormat, under_systemd: bool) -> Result<(), 
             registry.with(lines.json().flatten_event(true).with_span_list(false)).try_init()
         }
         (LogFormat::Text, true) => registry.with(lines.without_time().with_ansi(false)).try_init(),
-        (LogFormat::Text, false) => registry.with(lines).try_init(),
+        (LogFormat::Text, false) => {
+            let colours = std::io::stderr().is_terminal();
+            registry.with(lines.with_ansi(colours)).try_init()
+        }
     };
     started.map_err(|error| error.to_string())
 }
