@@ -81,3 +81,42 @@ fn line(status: &Status, tasks: &[TaskView]) -> String {
     };
     format!("Cluster {}: {running} tasks running{docker}{coordinator}", status.cluster)
 }
+
+#[cfg(test)]
+mod tests {
+    use longshore_common::{
+        clock::{SteppedClock, Timestamp},
+        id::{FleetId, HostId},
+    };
+
+    use super::*;
+    use crate::{
+        runtime::fake::FakeRuntime,
+        supervisor::{self, EngineConfig},
+    };
+
+    #[tokio::test]
+    async fn there_is_a_sign_of_life_only_while_the_engine_answers() {
+        let clock = SteppedClock::at(Timestamp(1));
+        let status = Status::new("web".to_owned(), "1.2.3", "abc", clock.clone());
+        assert_eq!(sign_of_life(&status, STATUS_EVERY).await, None);
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = directory.path().join("ledger");
+        let config = EngineConfig::new(FleetId::new(1), HostId::new(2), ledger);
+        let shutdown = CancellationToken::new();
+        let fake = FakeRuntime::new(clock.clone());
+        let (engine, running) =
+            supervisor::start(config, fake, clock.clone(), shutdown.clone()).unwrap();
+        status.engine_started(engine);
+        assert_eq!(
+            sign_of_life(&status, STATUS_EVERY).await.as_deref(),
+            Some(
+                "Cluster web: 0 tasks running; Docker does not answer; the coordinator has not \
+                 come yet"
+            )
+        );
+        shutdown.cancel();
+        running.await.unwrap().unwrap();
+        assert_eq!(sign_of_life(&status, STATUS_EVERY).await, None);
+    }
+}
