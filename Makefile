@@ -66,10 +66,11 @@ install: compiler ## install both programs, their units and example settings (DE
 	  sed -i 's|/usr/local/bin/|$(PREFIX)/bin/|g' $(DESTDIR)/etc/systemd/system/$${unit##*/}; \
 	  echo "installed $${unit##*/}"; \
 	done
-	@for name in coordinator agent; do \
-	  settings=$(DESTDIR)/etc/longshore/$$name.toml; \
+	@# The agent's may hold a join token; the coordinator's user, which exists only while it runs, reads its own.
+	@for file in coordinator.toml:0644 agent.toml:0640; do \
+	  settings=$(DESTDIR)/etc/longshore/$${file%:*}; \
 	  if [ -e $$settings ]; then echo "kept your $$settings"; \
-	  else install -D -m 0640 systemd/$$name.toml $$settings; echo "installed $$settings"; fi; \
+	  else install -D -m $${file#*:} systemd/$${file%:*} $$settings; echo "installed $$settings"; fi; \
 	done
 	@echo "next: see \"On real hosts\" in README.md"
 

@@ -129,6 +129,12 @@ pub enum Command {
         beyond: u64,
         incarnation: u64,
     },
+    /// After `recover`, this agent has shown that it took orders up to `to` of the lost part of
+    /// the journal: ours must be numbered above them.
+    SkipLostOrders {
+        host: HostId,
+        to: u64,
+    },
     /// Time has passed: expire what is due.
     Tick,
 }

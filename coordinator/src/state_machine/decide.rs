@@ -141,6 +141,7 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         Command::Recover { beyond, incarnation } => {
             Ok(epochs::recover(state, *beyond, *incarnation, at))
         }
+        Command::SkipLostOrders { host, to } => Ok(epochs::skip_lost_orders(state, *host, *to)),
         Command::Tick => Ok(epochs::tick(state, at)),
     }
 }

@@ -169,6 +169,12 @@ pub enum Event {
 
     /// After `recover`: a host runs a task that this journal did not know.
     TaskAdopted(Box<TaskAdopted>),
+    /// The next order of this host is numbered above `to`: its agent took those of a journal that
+    /// is lost.
+    LostOrdersSkipped {
+        host: HostId,
+        to: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

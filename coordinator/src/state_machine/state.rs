@@ -276,6 +276,7 @@ impl State {
             Event::HostDeregistered { host, at } => self.host_deregistered(*host, *at, seq),
             Event::HostForgotten { host } => self.host_forgotten(*host),
             Event::HostConnected { host, at } => self.host_connectivity(*host, true, *at),
+            Event::LostOrdersSkipped { host, to } => self.lost_orders_skipped(*host, *to, seq),
             Event::HostDisconnected { host, at, .. } => self.host_connectivity(*host, false, *at),
             Event::AttributesPut { host, attributes } => self.attributes_put(*host, attributes),
             Event::AttributesDeleted { host, names } => self.attributes_deleted(*host, names),

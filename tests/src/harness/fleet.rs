@@ -175,7 +175,7 @@ impl Fleet {
             name: "coordinator".to_owned(),
             program: binary(binaries::COORDINATOR)?,
             arguments,
-            environment: Vec::new(),
+            environment: as_in_units(),
             host: None,
             folder: self.slot.folder(),
             notifies: true,
@@ -232,7 +232,8 @@ impl Fleet {
         ];
         arguments.extend(self.settings.agent_arguments.iter().cloned());
         // The image is made here: there is no registry to ask for a newer one.
-        let mut environment = vec![("ECS_IMAGE_PULL_BEHAVIOR".into(), "prefer-cached".into())];
+        let mut environment = as_in_units();
+        environment.push(("ECS_IMAGE_PULL_BEHAVIOR".into(), "prefer-cached".into()));
         environment.extend(self.settings.agent_environment.iter().cloned());
         let launch = Launch {
             name: "agent".to_owned(),
@@ -301,6 +302,11 @@ impl FleetHost {
             None => Ok(self.engine.as_ref().context("the engine is not running")?.socket()),
         }
     }
+}
+
+/// What both units set for their program.
+fn as_in_units() -> Vec<(String, String)> {
+    vec![("MALLOC_ARENA_MAX".to_owned(), "2".to_owned())]
 }
 
 async fn end_well(process: Process) -> Result<()> {

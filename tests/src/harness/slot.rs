@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::{
     fs::{FlockOperation, flock},
     process::{Pid, Signal, kill_process},
@@ -198,12 +198,36 @@ impl Slot {
                 }
             }
         }
-        if Path::new("/sys/class/net").join(&self.name).exists() {
-            sh(&format!("ip link del {}", self.name))?;
+        // A namespace's devices go with it, but some time after it: these go now.
+        for entry in fs_err::read_dir("/sys/class/net")?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let number = name.strip_prefix(&prefix);
+            if name == self.name || number.is_some_and(|rest| rest.parse::<u8>().is_ok()) {
+                // It may have gone with its namespace meanwhile.
+                let gone = succeeds(&format!("ip link del {name}"));
+                ensure!(gone || !entry.path().exists(), "the device {name} cannot be removed");
+            }
         }
         let rule = self.forward_rule();
         while succeeds(&format!("iptables -w -D {rule}")) {}
         Ok(())
+    }
+
+    /// Puts the logs of a test that failed aside, where the next run does not remove them.
+    fn keep_logs(&self) {
+        let aside = self.folder.with_extension("failed");
+        let _ = std::fs::remove_dir_all(&aside);
+        let Ok(listed) = run("find", &[self.folder.as_os_str(), "-name".as_ref(), "*.log".as_ref()])
+        else {
+            return;
+        };
+        for log in listed.lines().map(Path::new) {
+            let Ok(name) = log.strip_prefix(&self.folder) else { continue };
+            let to = aside.join(name);
+            let _ = to.parent().map(std::fs::create_dir_all);
+            let _ = std::fs::copy(log, to);
+        }
+        eprintln!("the logs of this run are in {}", aside.display());
     }
 
     /// Lets frames pass between this slot's hosts where a Docker Engine of the machine's own has
@@ -218,6 +242,9 @@ impl Drop for Slot {
         if self.keep_folder {
             // What a person may want to read after the run; the next one begins anew.
             return;
+        }
+        if std::thread::panicking() {
+            self.keep_logs();
         }
         if let Err(error) = self.clean() {
             tracing::warn!("slot {} was not cleaned, the next run will: {error:#}", self.name);

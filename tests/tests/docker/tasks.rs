@@ -94,7 +94,7 @@ print(json.dumps({
         "reason": "Essential container in task exited",
         "exit": 7,
         "types": ["datetime", "datetime"],
-        "refused": "Unable to describe task definition.",
+        "refused": "TaskDefinition not found.",
     });
     assert_eq!(seen, wanted);
 }

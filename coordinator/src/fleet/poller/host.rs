@@ -103,6 +103,7 @@ impl<A: AgentClient> HostPoller<A> {
         let (to, request, ()) =
             self.prepare(|state, host, sender| (exchange::hello(state, host, sender), ()))?;
         let answer = self.ask(&to, request).await?;
+        self.skip_lost_orders(&answer).await?;
         let peer = self.understand(&answer)?;
         self.barrier.arrived(self.host);
         self.take(&answer).await?;
@@ -200,6 +201,24 @@ impl<A: AgentClient> HostPoller<A> {
             PollOutcome::Refused(refusal) => {
                 Err(Again::Silent(format!("the agent refuses this coordinator: {refusal:?}")))
             }
+        }
+    }
+
+    /// After `recover` an agent may hold orders of the lost part of the journal. It refuses
+    /// whoever has given fewer, so that ours must be numbered above them first.
+    async fn skip_lost_orders(&self, answer: &PollAnswer) -> Result<(), Again> {
+        let Some(seen) = answer.seen else { return Ok(()) };
+        let lost = self.handle.peek(|state| {
+            let before_recovery = state.recovered().is_some_and(|at| seen.epoch < at);
+            before_recovery && state.host(self.host).is_some_and(|h| h.last_order < seen.order)
+        });
+        if !lost {
+            return Ok(());
+        }
+        let skip = Command::SkipLostOrders { host: self.host, to: seen.order };
+        match self.handle.submit_always(skip, |_, _| ()).await {
+            Ok(()) => Err(Again::Unfamiliar),
+            Err(_) => Err(Again::Ended),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_common::{clock::Timestamp, protocol::Epoch};
+use longshore_common::{clock::Timestamp, id::HostId, protocol::Epoch};
 
 use super::Decision;
 use crate::state_machine::{command::next_epoch, event::Event, state::State};
@@ -19,6 +19,15 @@ pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision 
 pub(super) fn recover(state: &State, beyond: u64, incarnation: u64, at: Timestamp) -> Decision {
     let counter = beyond.max(state.epoch().counter) + 1;
     Decision::of(vec![Event::Recovered { epoch: Epoch { counter, incarnation }, at }])
+}
+
+/// Only after `recover`: before it, such an agent proves that the journal went back.
+pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision {
+    let lost = state.host(host).is_some_and(|host| host.last_order < to);
+    match state.recovered() {
+        Some(_) if lost => Decision::of(vec![Event::LostOrdersSkipped { host, to }]),
+        _ => Decision::default(),
+    }
 }
 
 /// Expires what is due. Costs what expires, not what exists.

@@ -318,6 +318,16 @@ impl State {
         self.give_order(HostSlot(slot), task, generation, Some(cause.clone()), seq);
     }
 
+    /// What is queued below `to` reaches the agent by a manifest: it takes those numbers for old.
+    pub(super) fn lost_orders_skipped(&mut self, host: HostId, to: u64, seq: u64) {
+        let Some(&slot) = self.hosts_by_id.get(&host) else { return };
+        self.touch(EntityKey::Host(host));
+        let to_skip = &mut self.hosts[slot];
+        to_skip.last_order = to_skip.last_order.max(to);
+        to_skip.queue.clear();
+        self.host_changed(host, seq);
+    }
+
     /// Numbers an order and queues it for the host's next poll.
     pub(super) fn give_order(
         &mut self,
