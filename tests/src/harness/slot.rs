@@ -217,7 +217,8 @@ impl Slot {
     fn keep_logs(&self) {
         let aside = self.folder.with_extension("failed");
         let _ = std::fs::remove_dir_all(&aside);
-        let Ok(listed) = run("find", &[self.folder.as_os_str(), "-name".as_ref(), "*.log".as_ref()])
+        let Ok(listed) =
+            run("find", &[self.folder.as_os_str(), "-name".as_ref(), "*.log".as_ref()])
         else {
             return;
         };

@@ -114,7 +114,7 @@ async fn a_full_cluster_says_which_resource_is_missing_and_how_much() {
     let settings = FleetSettings { cpu: 1024, memory: 512, ..Default::default() };
     let fleet = Fleet::start(settings).await.unwrap();
     let aws = fleet.aws();
-    // One on each host: 412 MiB are left nowhere twice.
+    // One on each host: 412 MiB are nowhere twice.
     register(&aws, "wide", json!({ "cpu": 10, "memory": 412 })).await;
     let ran = run(&aws, "wide", &["--count", "4"]).await;
     assert_eq!(ran["tasks"].as_array().unwrap().len(), 3, "{ran:#}");
@@ -123,14 +123,13 @@ async fn a_full_cluster_says_which_resource_is_missing_and_how_much() {
         failures.iter().map(|failure| failure["reason"].as_str().unwrap().to_owned()).collect()
     };
     assert!(reasons(&ran).iter().all(|reason| reason == "RESOURCE:MEMORY"), "{ran:#}");
-    // 512 - 412 = 100 MiB are left on each: 312 are missing.
-    assert!(ran["failures"].to_string().contains("312"), "{ran:#}");
+    let detail = |ran: &Value| ran["failures"][0]["detail"].as_str().unwrap().to_owned();
+    assert!(detail(&ran).contains("has 100 of the 412 MiB needed"), "{}", detail(&ran));
     register(&aws, "busy", json!({ "cpu": 1020, "memory": 16 })).await;
     let ran = run(&aws, "busy", &[]).await;
     assert_eq!(ran["tasks"], json!([]));
     assert!(reasons(&ran).iter().all(|reason| reason == "RESOURCE:CPU"), "{ran:#}");
-    // 1024 - 10 = 1014 units are left on each: 6 are missing.
-    assert!(ran["failures"].to_string().contains('6'), "{ran:#}");
+    assert!(detail(&ran).contains("has 1014 of the 1020 CPU units needed"), "{}", detail(&ran));
     let small = run(
         &aws,
         "wide",
