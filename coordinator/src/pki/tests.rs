@@ -1,3 +1,5 @@
+#![allow(clippy::print_stdout, reason = "tests print their counts")]
+
 use longshore_common::{id::HostId, mutual_tls};
 use x509_parser::extensions::GeneralName;
 

@@ -598,8 +598,11 @@ fn busy() -> World {
     world
 }
 
+/// Kind, key and value of a checkpoint's row.
+type RawRow = (u8, Vec<u8>, Option<Vec<u8>>);
+
 /// All rows that a full checkpoint would have.
-fn rows(state: &mut State) -> Vec<(u8, Vec<u8>, Option<Vec<u8>>)> {
+fn rows(state: &mut State) -> Vec<RawRow> {
     state.begin_capture();
     let rows = state.capture_slice(usize::MAX).unwrap();
     let mut rows: Vec<_> = rows.into_iter().map(|row| (row.kind, row.key, row.value)).collect();
@@ -607,7 +610,7 @@ fn rows(state: &mut State) -> Vec<(u8, Vec<u8>, Option<Vec<u8>>)> {
     rows
 }
 
-fn restored(rows: &[(u8, Vec<u8>, Option<Vec<u8>>)], seq: u64) -> State {
+fn restored(rows: &[RawRow], seq: u64) -> State {
     let mut state = State::to_recover();
     for (_, _, value) in rows {
         let Some(value) = value else { continue };

@@ -68,7 +68,7 @@ mod tests {
         let line = r#"{"timestamp":"2026-01-02T03:04:05.678901Z","level":"INFO","message":"task is RUNNING","cluster":"default","task":"0f"}"#;
         let change = TaskChange::parse(line).unwrap();
         assert_eq!((change.task.as_str(), change.what.as_str()), ("0f", "task is RUNNING"));
-        assert_eq!(change.at.subsec_microsecond(), 901);
+        assert_eq!(change.at.subsec_nanosecond(), 678_901_000);
         assert_eq!(TaskChange::parse(r#"{"message":"agent connected","host":"a"}"#), None);
         assert_eq!(TaskChange::parse("not JSON"), None);
     }

@@ -188,7 +188,7 @@ pub(super) fn proves_went_back(state: &State, host: HostId, seen: Seen) -> Optio
     // After `recover` hosts still name epochs of the lost part of the journal: below the new one,
     // they are told a manifest instead.
     let recovered = state.recovered().is_some_and(|recovered| seen.epoch < recovered);
-    ((unknown_epoch || ahead) && !recovered).then(|| JournalWentBack {
+    ((unknown_epoch || ahead) && !recovered).then_some(JournalWentBack {
         host,
         seen: seen.epoch,
         seen_order: seen.order,

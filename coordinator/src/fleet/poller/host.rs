@@ -34,6 +34,9 @@ pub(super) struct HostPoller<A> {
     attempts: u64,
 }
 
+/// Ends with the answer, and with the last order that the host had been given when it was sent.
+type PollUnderWay = Pin<Box<dyn Future<Output = (Result<PollAnswer, Again>, u64)> + Send>>;
+
 /// Why the poller goes back to saying hello.
 enum Again {
     /// The host is gone, or has no agent.
@@ -159,7 +162,7 @@ impl<A: AgentClient> HostPoller<A> {
         request: PollRequest,
         hold: Duration,
         last_order: u64,
-    ) -> Pin<Box<dyn Future<Output = (Result<PollAnswer, Again>, u64)> + Send>> {
+    ) -> PollUnderWay {
         let agents = self.agents.clone();
         let patience = hold + self.beat() * BEATS_MISSED_MAX;
         Box::pin(async move {

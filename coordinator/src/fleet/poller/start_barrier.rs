@@ -23,7 +23,6 @@ impl StartBarrier {
     pub(super) fn new(hosts: impl Iterator<Item = HostId>) -> Self {
         let awaited: BTreeSet<HostId> = hosts.collect();
         let open = watch::channel(awaited.is_empty()).0;
-        #[expect(clippy::disallowed_methods, reason = "tokio's clock, which simulations step")]
         let until = Instant::now() + PATIENCE;
         StartBarrier { awaited: Mutex::new(awaited), open, until }
     }
