@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 #[cfg(test)]
 pub(crate) use checkpoint::EVENTS_PER_CHECKPOINT;
 pub use handle::{Handle, JournalWentBack, Refused, Unavailable};
-pub use signals::Signals;
+pub use signals::{Signal, Signals};
 
 use self::{checkpoint::Checkpoints, flush::FlushItem, step::Request};
 use crate::{journal::Journal, state_machine::State};

@@ -89,10 +89,15 @@ impl Metrics {
 
 pub(crate) const REQUESTS: &str = "longshore_api_requests_total";
 pub(crate) const REQUEST_SECONDS: &str = "longshore_api_request_seconds";
+pub(crate) const ORDER_SECONDS: &str = "longshore_order_departure_seconds";
 pub(crate) const CONNECTIONS_REFUSED: &str = "longshore_api_connections_refused_total";
 
 fn describe() {
     metrics::describe_counter!(REQUESTS, "Requests of the API, by operation and outcome");
     metrics::describe_histogram!(REQUEST_SECONDS, "Time from a request's head to its answer");
+    metrics::describe_histogram!(
+        ORDER_SECONDS,
+        "Time from the durable moment of an order, when its reply leaves too, to its poll"
+    );
     metrics::describe_counter!(CONNECTIONS_REFUSED, "Connections closed because of a limit");
 }

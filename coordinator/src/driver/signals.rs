@@ -3,19 +3,46 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use longshore_common::{id::HostId, index::FastMap};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
+
+/// Of one host, for its one poller.
+#[derive(Default)]
+pub struct Signal {
+    changed: Notify,
+    /// When the oldest change that no poll has shown yet became durable.
+    since: Mutex<Option<Instant>>,
+}
+
+impl Signal {
+    /// Waits for a change; one that came before is not missed.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// When the oldest change since the last call became durable.
+    pub fn take_since(&self) -> Option<Instant> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn wake(&self) {
+        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.get_or_insert_with(Instant::now);
+        drop(since);
+        self.changed.notify_one();
+    }
+}
 
 #[derive(Default)]
 pub struct Signals {
-    hosts: Mutex<FastMap<HostId, Arc<Notify>>>,
+    hosts: Mutex<FastMap<HostId, Arc<Signal>>>,
     /// A host changed that nobody listens for: it may be new.
     unclaimed: Mutex<Vec<HostId>>,
     any_unclaimed: Notify,
 }
 
 impl Signals {
-    /// From now on this host's changes wake the returned signal, with one permit kept.
-    pub fn listen(&self, host: HostId) -> Arc<Notify> {
+    /// From now on this host's changes wake the returned signal.
+    pub fn listen(&self, host: HostId) -> Arc<Signal> {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         hosts.entry(host).or_default().clone()
     }
@@ -46,7 +73,7 @@ impl Signals {
         let mut unclaimed = Vec::new();
         for host in changed {
             match hosts.get(host) {
-                Some(signal) => signal.notify_one(),
+                Some(signal) => signal.wake(),
                 None => unclaimed.push(*host),
             }
         }

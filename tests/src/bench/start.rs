@@ -99,6 +99,7 @@ impl Bench {
         figure("start_raw_p50_ms", median(&raw)?, "ms")?;
         figure("start_p50_ms", median(&ours)?, "ms")?;
         figure("run_task_answer_p50_ms", median(&answered)?, "ms")?;
+        self.order_departure().await?;
         figure("overhead_p50_ms", median(&ours)? - median(&raw)?, "ms")?;
 
         progress(&format!("start: {BLOCKS} blocks of {BLOCK} starts of each kind, alternating"));
@@ -116,6 +117,26 @@ impl Bench {
         figure("rate", rate(median(&ours)?), "tasks/s")?;
         figure("rate_vs_raw", median(&raw)? / median(&ours)?, "ratio")?;
         self.set_status(&second, "ACTIVE").await
+    }
+
+    /// From a RunTask's reply, which leaves when the task is durable, to its order: the bucket of
+    /// the coordinator's histogram that holds the median.
+    async fn order_departure(&self) -> Result<()> {
+        let text = self.client.metrics().await?;
+        let value = |line: &str| line.rsplit(' ').next().and_then(|v| v.parse::<f64>().ok());
+        let buckets: Vec<(f64, f64)> = text
+            .lines()
+            .filter_map(|line| {
+                let rest = line.strip_prefix("longshore_order_departure_seconds_bucket{le=\"")?;
+                let (bound, _) = rest.split_once('"')?;
+                Some((bound.parse().unwrap_or(f64::INFINITY), value(line)?))
+            })
+            .collect();
+        let (_, orders) = buckets.last().context("the coordinator counts no orders")?;
+        let holds_median = buckets.iter().find(|(_, count)| *count * 2.0 >= *orders);
+        let (bound, _) = holds_median.context("a median lies in a bucket")?;
+        figure("orders_measured", *orders, "orders")?;
+        figure("reply_to_order_p50_ms_at_most", bound * 1000.0, "ms")
     }
 
     async fn against_swarm(&mut self) -> Result<()> {

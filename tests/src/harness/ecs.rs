@@ -13,7 +13,12 @@ use hyper_util::rt::TokioIo;
 use longshore_common::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::{net::TcpStream, sync::Mutex, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Mutex,
+    time::timeout,
+};
 
 use crate::harness::credentials::Credentials;
 
@@ -74,6 +79,16 @@ impl EcsClient {
             clock: Arc::new(SystemClock::start()),
             connection: Mutex::new(None),
         }
+    }
+
+    /// What `/metrics` says.
+    pub async fn metrics(&self) -> Result<String> {
+        let mut stream = TcpStream::connect(&self.address).await?;
+        let request = "GET /metrics HTTP/1.1\r\nHost: coordinator\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        timeout(ANSWER_PATIENCE, stream.read_to_string(&mut text)).await??;
+        Ok(text)
     }
 
     /// Calls an operation of ECS once; nothing is retried.

@@ -8,14 +8,14 @@ use longshore_common::{
     limits::{BEATS_MISSED_MAX, beat},
     protocol::{PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody, ReportPosition},
 };
-use tokio::sync::Notify;
 
 use super::{
     exchange::{self, Peer as AgentPeer, Sender, Shown},
     start_barrier::StartBarrier,
 };
 use crate::{
-    driver::{Handle, Refused, Unavailable},
+    api::health::ORDER_SECONDS,
+    driver::{Handle, Refused, Signal, Unavailable},
     fleet::client::{AgentClient, Peer, PollError},
     state_machine::{Command, State, command::AgentAnswered, state::Host},
 };
@@ -29,7 +29,7 @@ pub(super) struct HostPoller<A> {
     handle: Handle,
     agents: Arc<A>,
     barrier: Arc<StartBarrier>,
-    signal: Arc<Notify>,
+    signal: Arc<Signal>,
     /// For jitter; no need for randomness of quality.
     attempts: u64,
 }
@@ -134,6 +134,10 @@ impl<A: AgentClient> HostPoller<A> {
                 // Whatever this manifest leaves open, the agent will say so again.
                 peer.needs_manifest = false;
                 shown = Some(now_shown);
+                let durable_since = signal.take_since();
+                if let Some(since) = durable_since.filter(|_| !request.orders.is_empty()) {
+                    metrics::histogram!(ORDER_SECONDS).record(since.elapsed());
+                }
                 in_flight.push(self.poll(to, request, hold, last_order));
             }
             tokio::select! {
@@ -151,7 +155,7 @@ impl<A: AgentClient> HostPoller<A> {
                     };
                     self.take(&answer).await?;
                 }
-                () = signal.notified() => {}
+                () = signal.changed() => {}
             }
         }
     }
