@@ -35,7 +35,7 @@ test: root needs ## install what the tests need, then run all of them
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	@echo "== documentation"
-	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	@echo "== programs"
 	@$(CARGO) build --workspace --bins --locked
 	@$(WITH_AWS) if $(CARGO) nextest --version >/dev/null 2>&1; then \

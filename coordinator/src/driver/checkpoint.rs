@@ -5,7 +5,7 @@ use crate::{journal::Checkpoint, state_machine::State};
 
 /// Changed entities after which a checkpoint begins: bounds the one transaction that writes their
 /// rows, for which replies wait.
-pub(crate) const ENTITIES_PER_CHECKPOINT: usize = 2_000;
+pub(crate) const ENTITIES_PER_CHECKPOINT: usize = 5_000;
 /// Events after which a checkpoint begins though they changed the same few entities: bounds the
 /// journal's tail, and so the time of a start.
 pub(crate) const EVENTS_PER_CHECKPOINT: usize = 20_000;

@@ -30,6 +30,8 @@ const COMMITS_PER_WAL_MOVE: u32 = 1_000;
 /// How long a connection waits for another's lock; only readers and the log's mover ever hold one.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// `state` has a rowid: new rows then follow each other, where a tree of random task ids would
+/// have each of them rewrite a page of its own.
 const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE journal (
@@ -38,7 +40,7 @@ const SCHEMA: &str = "
     CREATE TABLE state (
         kind INTEGER NOT NULL, id BLOB NOT NULL, crc INTEGER NOT NULL, value BLOB NOT NULL,
         PRIMARY KEY (kind, id)
-    ) WITHOUT ROWID;
+    );
     CREATE TABLE stopped_tasks (
         number INTEGER PRIMARY KEY AUTOINCREMENT, task BLOB NOT NULL UNIQUE, cluster TEXT NOT NULL,
         host BLOB NOT NULL, family TEXT NOT NULL, task_group TEXT NOT NULL, started_by TEXT,

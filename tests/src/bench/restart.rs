@@ -19,7 +19,10 @@ use longshore_common::{
 };
 use longshore_coordinator::{
     driver::{self, Handle},
-    journal::{recovery::recover, sqlite::SqliteJournal},
+    journal::{
+        recovery::recover,
+        sqlite::{OpenError, SqliteJournal},
+    },
     state_machine::{
         Answer, Command,
         command::{
@@ -62,6 +65,7 @@ pub(super) async fn run() -> Result<()> {
     disk_baseline(slot.folder())?;
     progress("restart: making the journal");
     let made = fill(&folder).await?;
+    until_let_go(&folder).await?;
     count("tasks", made)?;
     let journal: u64 = fs_err::read_dir(&folder)?
         .filter_map(|entry| entry.ok()?.metadata().ok())
@@ -78,6 +82,17 @@ pub(super) async fn run() -> Result<()> {
         }
     }
     figure("seconds_100k_tasks", median(&took)?, "s")
+}
+
+/// Waits until the driver that filled the journal has written its last checkpoint and ended.
+async fn until_let_go(folder: &Path) -> Result<()> {
+    loop {
+        match SqliteJournal::open(folder, FleetId::new(1)) {
+            Ok(_) => return Ok(()),
+            Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// From the start of the program to its first answer that shows the tasks; then it is killed.

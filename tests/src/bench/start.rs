@@ -157,6 +157,8 @@ impl Bench {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..SWARM_BLOCKS {
             theirs.push(swarm.start(SWARM_BLOCK).await?);
+            // Swarm's block starves whatever else runs on a small machine, our agents too.
+            self.fleet.all_connected().await?;
             let started = self.start(SWARM_BLOCK).await?;
             ours.push(started.took);
             self.stop(&started.tasks).await?;
