@@ -173,6 +173,11 @@ impl ObservedTask {
         self.containers.iter().all(|c| c.state != ContainerState::Unknown)
     }
 
+    /// Something of it was seen to run, so that it has not ended.
+    pub(crate) fn runs(&self) -> bool {
+        self.containers.iter().any(|c| c.state == ContainerState::Running)
+    }
+
     /// Nothing of it runs, nothing will, and nothing is open.
     pub(crate) fn has_stopped(&self) -> bool {
         self.execution_stopped_at.is_some()

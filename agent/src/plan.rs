@@ -97,7 +97,7 @@ pub(crate) fn next_step(
         (ContainerState::Unknown, _) => None,
         (ContainerState::Absent, _) if stopping => None,
         (ContainerState::Absent, _) => {
-            let intent = desired.intent.as_ref()?;
+            let intent = desired.to_launch()?;
             if container.pull == PullState::Needed {
                 return Some(Step::Pull { reference: wanted.image.clone() });
             }
@@ -108,8 +108,8 @@ pub(crate) fn next_step(
         (ContainerState::Created, _) if stopping => None,
         (ContainerState::Created, Some(id)) => {
             let turn = observed.containers[..index].iter().all(has_begun);
-            // Found by labels only, and never started: nobody has asked for a start.
-            (turn && desired.intent.is_some()).then_some(Step::Start { id })
+            // It may be left over of a task that ended before it started.
+            (turn && desired.to_launch().is_some()).then_some(Step::Start { id })
         }
         (ContainerState::Running, Some(id)) if stopping => {
             Some(if container.stop_attempts < STOPS_BEFORE_KILL {

@@ -42,6 +42,9 @@ pub(crate) struct DesiredTask {
     pub(crate) revision: u32,
     /// Absent for a task that only its containers' labels tell of: nothing is ever started for it.
     pub(crate) intent: Option<Arc<Intent>>,
+    /// Whether the intent may be launched. Not while the ledger alone tells of it: an older copy
+    /// of the file may have been put back, and the task be long over.
+    pub(crate) confirmed: bool,
     pub(crate) containers: Vec<DesiredContainer>,
     /// Ordered by the coordinator.
     pub(crate) stop: Option<StopCause>,
@@ -97,8 +100,14 @@ impl DesiredTask {
             revision: definition.revision,
             containers,
             intent: Some(intent),
+            confirmed: true,
             stop: None,
         }
+    }
+
+    /// What containers are made and started by; none while nothing is to be launched.
+    pub(crate) fn to_launch(&self) -> Option<&Intent> {
+        self.intent.as_deref().filter(|_| self.confirmed)
     }
 
     /// Why this task is to stop, if it is: the first of an order and what happened by itself.

@@ -115,6 +115,7 @@ pub(crate) fn found_task(
         family: label(first, ECS_FAMILY)?,
         revision: label(first, ECS_REVISION)?.parse().ok()?,
         intent: None,
+        confirmed: false,
         containers: containers.into_iter().map(|(_, container)| container).collect(),
         stop: None,
     })

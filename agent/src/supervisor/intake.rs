@@ -157,7 +157,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 let fresh = request.orders.iter().filter(|order| order.seq > seen.order);
                 (self.new_orders(&request, fresh), None)
             }
-            // Without a ledger nobody knows which orders were taken: see `needs_manifest`.
+            // Without a ledger nobody knows which orders were taken: `park` asks for a manifest.
             (None, None) if !nothing_ever => {
                 self.park(request, reply);
                 return;
@@ -254,6 +254,7 @@ impl<R: ContainerRuntime> Engine<R> {
             }
             if named.contains(key) {
                 task.candidate = false;
+                task.desired.confirmed = true;
                 // It is still desired: the coordinator does not hold its end after all.
                 task.observed.acknowledged = false;
             } else if task.observed.has_stopped() {
@@ -273,7 +274,11 @@ impl<R: ContainerRuntime> Engine<R> {
 
     fn park(&mut self, request: Box<PollRequest>, reply: oneshot::Sender<PollAnswer>) {
         self.release_parked();
-        if self.needs_manifest(&request) {
+        let agrees = self.agrees(&request);
+        if agrees == Some(true) {
+            self.confirm();
+        }
+        if self.head.is_none() || agrees == Some(false) {
             self.send(reply, true);
         } else if self.outbox.has_news() {
             self.send(reply, false);
@@ -283,11 +288,11 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    fn needs_manifest(&self, request: &PollRequest) -> bool {
-        match &self.head {
-            None => true,
-            Some(head) => head.seen.order == request.last_order && self.digest() != request.digest,
-        }
+    /// Whether both sides desire the same; unknown while more orders are to come, or the ledger
+    /// is new.
+    fn agrees(&self, request: &PollRequest) -> Option<bool> {
+        let head = self.head.as_ref()?;
+        (head.seen.order == request.last_order).then(|| self.digest() == request.digest)
     }
 
     fn digest(&self) -> DesiredDigest {

@@ -64,6 +64,10 @@ impl Task {
             && !self.observed.acknowledged
     }
 
+    fn waits_for_confirmation(&self) -> bool {
+        !self.desired.confirmed && self.observed.is_known() && !self.observed.has_stopped()
+    }
+
     /// Whether its state is something that the coordinator wants to hear.
     fn is_reported(&self) -> bool {
         !self.superseded
@@ -118,11 +122,33 @@ impl<R: ContainerRuntime> Engine<R> {
         self.insert(desired, observed);
     }
 
-    /// Takes a task from the ledger, to be compared with the container engine.
+    /// Takes a task from the ledger, to be compared with the container engine. Nothing is launched
+    /// for it before a coordinator has shown that it wants the same ([`Self::confirm`]): the file
+    /// may be an older copy, from before the task ended.
     pub(super) fn known_by_ledger(&mut self, intent: Arc<Intent>, observed: ObservedTask) {
-        let desired = DesiredTask::of(intent, &self.rules);
+        let desired = DesiredTask { confirmed: false, ..DesiredTask::of(intent, &self.rules) };
         let observed = observed.unseen(&desired, self.rules.pull);
         self.insert(desired, observed);
+    }
+
+    /// The coordinator wants what the ledger holds: all of it may be launched.
+    pub(super) fn confirm(&mut self) {
+        let waiting = self.tasks.iter_mut().filter(|(_, task)| task.counts());
+        let confirmed: Vec<TaskKey> = waiting
+            .filter_map(|(key, task)| {
+                (!std::mem::replace(&mut task.desired.confirmed, true)).then_some(*key)
+            })
+            .collect();
+        if confirmed.is_empty() {
+            return;
+        }
+        info!(
+            host = %self.config.host, tasks = confirmed.len(),
+            "the coordinator confirms what the ledger holds",
+        );
+        for key in confirmed {
+            self.advance(key);
+        }
     }
 
     fn insert(&mut self, mut desired: DesiredTask, mut observed: ObservedTask) {
@@ -198,6 +224,8 @@ impl<R: ContainerRuntime> Engine<R> {
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let had_stopped = task.observed.has_stopped();
         task.observed.settle(&task.desired, now);
+        // What runs has not ended, so the rest of it may follow.
+        task.desired.confirmed |= task.observed.runs();
         let just_stopped = !had_stopped && task.observed.has_stopped();
         self.leave_pulls(key);
         self.index_containers(key);
@@ -323,7 +351,8 @@ impl<R: ContainerRuntime> Engine<R> {
                 self.adopt_by_labels(*key, containers);
             }
         }
-        if !std::mem::replace(&mut self.synced, true) {
+        let first = !std::mem::replace(&mut self.synced, true);
+        if first {
             info!(
                 host = %self.config.host, containers = listing.len(), tasks = self.tasks.len(),
                 "compared with the container engine",
@@ -334,6 +363,14 @@ impl<R: ContainerRuntime> Engine<R> {
         for key in self.tasks.keys().copied().collect::<Vec<_>>() {
             self.compare(key, found.get(&key).map_or(&[][..], Vec::as_slice));
             self.advance(key);
+        }
+        let waits = |task: &&Task| task.counts() && task.waits_for_confirmation();
+        let waiting = self.tasks.values().filter(waits).count();
+        if first && waiting > 0 {
+            info!(
+                host = %self.config.host, tasks = waiting,
+                "tasks that the ledger alone tells of start once the coordinator confirms them",
+            );
         }
     }
 

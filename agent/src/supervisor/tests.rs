@@ -26,6 +26,7 @@ mod fencing;
 mod life;
 mod failures;
 mod restart;
+mod restored;
 
 const FLEET: FleetId = FleetId::new(0xf1ee7);
 const HOST: HostId = HostId::new(0x4057);
