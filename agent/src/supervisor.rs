@@ -118,7 +118,8 @@ pub(crate) enum Request {
 
 impl Handle {
     /// Answers one long poll: fences it, takes its orders into the ledger, and returns once there
-    /// are reports, a newer poll arrived, or the request's `hold_ms` have passed.
+    /// are reports, a newer poll arrived, or the request's `hold_ms` have passed; at once when it
+    /// left orders for the next poll.
     pub async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {
         self.ask(|reply| Request::Poll(Box::new(request), reply)).await
     }

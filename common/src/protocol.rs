@@ -117,7 +117,7 @@ pub struct Refused {
 }
 
 /// One long poll. The agent keeps the answer until it has reports, a newer poll arrived, or
-/// `hold_ms` have passed.
+/// `hold_ms` have passed. It keeps none while `last_order` is beyond what it holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PollRequest {
     pub protocol: u32,

@@ -280,12 +280,17 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         if self.head.is_none() || agrees == Some(false) {
             self.send(reply, true);
-        } else if self.outbox.has_news() {
+        } else if self.outbox.has_news() || self.leaves_orders(&request) {
             self.send(reply, false);
         } else {
             let hold = Duration::from_millis(request.hold_ms.into()).min(HOLD_MAX);
             self.parked = Some(Parked { reply, until: Instant::now() + hold });
         }
+    }
+
+    /// There are orders that this poll had no room for: the answer asks for them.
+    fn leaves_orders(&self, request: &PollRequest) -> bool {
+        self.head.as_ref().is_some_and(|head| request.last_order > head.seen.order)
     }
 
     /// Whether both sides desire the same; unknown while more orders are to come, or the ledger

@@ -146,6 +146,40 @@ async fn a_poll_is_held_as_long_as_it_asks_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_that_leaves_orders_for_the_next_one_is_answered_at_once() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    // While the container engine is away there are no reports that an answer could leave for.
+    rig.fake.go_down();
+    rig.idle(1).await;
+    for number in 1..=5 {
+        rig.coordinator.run(task(number), one());
+    }
+    let before = tokio::time::Instant::now();
+    let part = |rig: &Rig, first: usize, count: usize| {
+        let whole = rig.coordinator.request(50_000);
+        PollRequest { orders: whole.orders[first..first + count].to_vec(), ..whole }
+    };
+    // What is left is asked for, also by a poll that brought nothing new.
+    for (first, count, seen) in [(0, 2, 2), (0, 2, 2), (2, 2, 4)] {
+        let answer = rig.poll(part(&rig, first, count)).await;
+        assert_eq!(answer.seen.map(|seen| seen.order), Some(seen));
+        rig.coordinator.take(&answer);
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    // With the last one there, a poll is kept again.
+    let answer = rig.poll(part(&rig, 4, 1)).await;
+    assert_eq!(answer.seen.map(|seen| seen.order), Some(5));
+    assert_eq!(before.elapsed(), Duration::from_secs(50));
+
+    rig.fake.come_up();
+    for number in 1..=5 {
+        rig.until_running(task(number)).await;
+    }
+    assert_eq!(rig.coordinator.manifests_wanted, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_was_lost_is_repeated() {
     let mut rig = Rig::new();
     rig.exchange().await;
