@@ -18,6 +18,8 @@ pub(crate) mod labels;
 pub(crate) mod container_config;
 pub(crate) mod refusal;
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use desired::{DesiredTask, Intent, TaskKey};
