@@ -282,6 +282,7 @@ impl ObservedTask {
             }
             Outcome::Removed(Ok(()) | Err(RuntimeError::NotFound { .. })) => {
                 container.settled();
+                container.doubt = false;
                 container.state = ContainerState::Removed;
                 Next::Now
             }
@@ -384,8 +385,9 @@ impl ObservedContainer {
         still && !self.in_flight && !self.doubt
     }
 
+    /// A call came out well. A doubt stays: it came up while the call was under way, and what was
+    /// seen then may be newer than the reply.
     fn settled(&mut self) {
-        self.doubt = false;
         self.failures = 0;
         self.missing = 0;
         self.verdict = None;
@@ -489,7 +491,6 @@ impl ObservedContainer {
     fn inspected(&mut self, details: ContainerDetails, health_check: bool, now: Timestamp) -> Next {
         self.id = Some(details.id);
         self.missing = 0;
-        self.doubt = false;
         match details.state {
             RunState::Created => {
                 if let Some(reason) = self.verdict.take() {
@@ -530,6 +531,7 @@ impl ObservedContainer {
 
     fn ended(&mut self, exit_code: Option<i32>, at: Timestamp) {
         self.settled();
+        self.doubt = false;
         self.state = ContainerState::Stopped;
         self.ever_ran = true;
         self.exit_code = exit_code;

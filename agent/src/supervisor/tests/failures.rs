@@ -219,3 +219,20 @@ async fn a_stop_that_fails_is_tried_again_and_then_killed() {
     assert_eq!(report.containers[0].exit_code, Some(137));
     assert_eq!((rig.fake.count(Verb::Stop), rig.fake.count(Verb::Kill)), (2, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_ends_as_soon_as_it_starts_is_not_taken_for_running() {
+    let mut rig = Rig::with(|config| config.resync = 10 * PATIENCE);
+    let short = Behaviour { runs_for: Some(Duration::ZERO), exit_code: 5, ..Behaviour::default() };
+    rig.fake.add_image(IMAGE, short);
+    rig.exchange().await;
+    // Its exit is told before, or after, the start is answered.
+    for number in 1..=32 {
+        rig.coordinator.run(task(number), one());
+    }
+    for number in 1..=32 {
+        let (cause, report) = rig.until_stopped(task(number)).await;
+        assert_eq!(cause.code, StopCode::EssentialContainerExited);
+        assert_eq!(report.containers[0].exit_code, Some(5));
+    }
+}
