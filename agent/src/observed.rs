@@ -550,7 +550,8 @@ impl ObservedContainer {
         self.missing = 0;
         if self.state == ContainerState::Stopped {
             self.state = ContainerState::Removed;
-        } else if self.ever_ran {
+        } else if self.ever_ran || (self.exit_seen.is_some() && verdict.is_none()) {
+            // An exit is the end of something that ran, also if its start was never answered.
             let (exit_code, at) = self.exit_seen.unwrap_or((None, now));
             if self.exit_seen.is_none() {
                 self.reason.get_or_insert_with(|| REMOVED_OUTSIDE.to_owned());

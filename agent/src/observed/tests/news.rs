@@ -104,6 +104,30 @@ fn an_exit_during_an_inspect_is_newer_than_what_it_shows() {
 }
 
 #[test]
+fn what_was_seen_to_exit_is_not_made_again_though_its_start_had_no_reply() {
+    history()
+        .created()
+        .leaves()
+        .afresh()
+        .event("exit", exit(0))
+        .then(Outcome::Started(Err(RuntimeError::transport("reset"))))
+        .event("removal", ContainerChange::Removed)
+        .leaves()
+        .then(Outcome::Inspected(Err(not_found())))
+        .leaves()
+        .check(expect![[r#"
+            exit
+              Created, in doubt; task Activating
+              Created, in doubt, again after 250ms; task Activating
+            removal
+              Created, in doubt; task Activating
+            inspect
+              Stopped, no id, exit code 0; task Stopped: EssentialContainerExited
+            nothing to do
+        "#]]);
+}
+
+#[test]
 fn events_are_reasons_to_look() {
     let changes = [
         ("start", ContainerChange::Started),
