@@ -344,8 +344,8 @@ impl ObservedTask {
             }
             (ContainerState::Stopped, None) => container.state = ContainerState::Removed,
             (ContainerState::Absent, None) => {}
+            // A listing is no 404: an engine that starts may not have read its containers yet.
             (ContainerState::Unknown | ContainerState::Created | ContainerState::Running, None) => {
-                container.missing = container.missing.max(1);
                 container.doubt = true;
             }
             (ContainerState::Created, Some((_, RunState::Created)))

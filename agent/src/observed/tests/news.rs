@@ -10,9 +10,13 @@ fn what_is_gone_has_ended_after_two_404s_or_after_one_and_its_exit() {
         .listed(None)
         .leaves()
         .then(Outcome::Inspected(Err(not_found())))
+        .leaves()
+        .then(Outcome::Inspected(Err(not_found())))
         .check(expect![[r#"
             not listed
               Running, in doubt; task Running
+            inspect
+              Running, in doubt, again after 1s; task Running
             inspect
               Stopped, no id, DockerStateError: the container is gone, and it was not this agent that removed it; task Stopped: EssentialContainerExited
         "#]]);
