@@ -19,7 +19,7 @@ use longshore_common::{
     protocol::Seen,
     task::StopCause,
 };
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, ErrorCode, Transaction, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -141,20 +141,20 @@ impl Ledger {
         host: HostId,
     ) -> Result<(Self, Contents), LedgerError> {
         let lock = lock(path)?;
-        let failed = |source| LedgerError::Open { path: path.to_owned(), source };
         let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
+        let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                damaged(source.to_string())
+            }
+            _ => LedgerError::Open { path: path.to_owned(), source },
+        };
         let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         let number = |name: &str| {
-            connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(|error| {
-                match error.sqlite_error_code() {
-                    Some(rusqlite::ErrorCode::NotADatabase) => damaged(error.to_string()),
-                    _ => failed(error),
-                }
-            })
+            connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(failed)
         };
         match (number("application_id")?, number("user_version")?) {
-            (0, 0) => {}
+            (0, 0) if is_empty(&connection).map_err(failed)? => {}
             (APPLICATION_ID, FORMAT) => {}
             (APPLICATION_ID, found) => {
                 return Err(LedgerError::Newer { path: path.to_owned(), found });
@@ -209,6 +209,11 @@ fn lock(path: &Path) -> Result<File, LedgerError> {
         Err(TryLockError::WouldBlock) => Err(LedgerError::Held(path.to_owned())),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+/// A file without a name of its own is ours to name only as long as nobody keeps anything in it.
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
