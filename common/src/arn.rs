@@ -37,6 +37,33 @@ impl Identity {
         self.ecs(format_args!("task-definition/{family}:{revision}"))
     }
 
+    pub fn service(&self, cluster: &str, service: &str) -> String {
+        self.ecs(format_args!("service/{cluster}/{service}"))
+    }
+
+    /// `digits` are those of the revision's deployment id, `ecs-svc/<digits>`.
+    pub fn service_revision(
+        &self,
+        cluster: &str,
+        service: &str,
+        digits: impl fmt::Display,
+    ) -> String {
+        self.ecs(format_args!("service-revision/{cluster}/{service}/{digits}"))
+    }
+
+    pub fn service_deployment(
+        &self,
+        cluster: &str,
+        service: &str,
+        id: impl fmt::Display,
+    ) -> String {
+        self.ecs(format_args!("service-deployment/{cluster}/{service}/{id}"))
+    }
+
+    pub fn task_set(&self, cluster: &str, service: &str, digits: impl fmt::Display) -> String {
+        self.ecs(format_args!("task-set/{cluster}/{service}/ecs-svc/{digits}"))
+    }
+
     pub fn root(&self) -> String {
         format!("arn:aws:iam::{}:root", self.account)
     }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -94,6 +94,44 @@ impl Clock for SystemClock {
     }
 }
 
+/// How much faster or slower than time a [`SteadyClock`] goes to meet the wall clock: 1 in so many.
+const SLEW: u32 = 10;
+
+/// Wall-clock time that never jumps and never goes back: set once, then carried on by monotonic
+/// time and drawn gently towards the wall clock. What deadlines that survive a restart are kept by.
+pub struct SteadyClock<C> {
+    clock: C,
+    last: Mutex<(Monotonic, Duration)>,
+}
+
+impl<C: Clock> SteadyClock<C> {
+    pub fn new(clock: C) -> Self {
+        let now = (clock.monotonic(), Duration::from_millis(clock.wall().0));
+        SteadyClock { clock, last: Mutex::new(now) }
+    }
+}
+
+impl<C: Clock> Clock for SteadyClock<C> {
+    fn wall(&self) -> Timestamp {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, target) = (self.clock.monotonic(), Duration::from_millis(self.clock.wall().0));
+        let (then, time) = *last;
+        let passed = now.since(then);
+        let time = time + passed;
+        let most = passed / SLEW;
+        let time = match target.checked_sub(time) {
+            Some(behind) => time + behind.min(most),
+            None => time - (time - target).min(most),
+        };
+        *last = (now, time);
+        Timestamp(time.as_millis() as u64)
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        self.clock.monotonic()
+    }
+}
+
 /// A clock that moves only when told to.
 #[derive(Debug)]
 pub struct SteppedClock {
@@ -118,5 +156,41 @@ impl Clock for SteppedClock {
 
     fn monotonic(&self) -> Monotonic {
         Monotonic(Duration::from_millis(self.elapsed_ms.load(Ordering::SeqCst)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wall clock that is set by hand beside a monotonic one.
+    struct Jumpy(AtomicU64, AtomicU64);
+
+    impl Clock for Jumpy {
+        fn wall(&self) -> Timestamp {
+            Timestamp(self.0.load(Ordering::SeqCst))
+        }
+        fn monotonic(&self) -> Monotonic {
+            Monotonic(Duration::from_millis(self.1.load(Ordering::SeqCst)))
+        }
+    }
+
+    #[test]
+    fn a_steady_clock_meets_a_wall_clock_that_jumped_without_jumping_itself() {
+        let steady = SteadyClock::new(Jumpy(AtomicU64::new(1_000_000), AtomicU64::new(0)));
+        let pass = |ms: u64, jump: i64| {
+            steady.clock.1.fetch_add(ms, Ordering::SeqCst);
+            let wall = steady.clock.0.load(Ordering::SeqCst) as i64;
+            steady.clock.0.store((wall + ms as i64 + jump) as u64, Ordering::SeqCst);
+            steady.wall().0
+        };
+        assert_eq!(pass(1000, 0), 1_001_000);
+        // Ten years ahead, ten minutes back: a tenth of the time that passes, either way.
+        assert_eq!(pass(1000, 315_360_000_000), 1_002_100);
+        assert_eq!(pass(1000, -315_360_600_000), 1_003_000);
+        assert_eq!(pass(1000, 0), 1_003_900);
+        // Given time, it is met.
+        let met = pass(10_000_000_000, 0);
+        assert_eq!(met, steady.clock.0.load(Ordering::SeqCst));
     }
 }

@@ -15,8 +15,8 @@ pub mod step;
 
 use std::sync::{Arc, RwLock};
 
-use longshore_common::clock::Clock;
-use tokio::sync::{mpsc, watch};
+use longshore_common::clock::{Clock, Timestamp};
+use tokio::sync::{mpsc, mpsc::error::TryRecvError, watch};
 
 #[cfg(test)]
 pub(crate) use checkpoint::EVENTS_PER_CHECKPOINT;
@@ -50,6 +50,8 @@ pub fn start(
     let (steps, flushing) = std::sync::mpsc::sync_channel(STEPS_QUEUED_MAX);
     let (durable_sender, durable) = watch::channel(seq);
     let (failed_sender, failed) = watch::channel(false);
+    let (wake, wakes) = watch::channel(None);
+    let went_back = Arc::new(watch::channel(None).0);
     let signals = Arc::new(Signals::default());
     let flush = flush::Flush {
         journal,
@@ -65,9 +67,13 @@ pub fn start(
         clock,
         entropy,
         checkpoints: Checkpoints::default(),
+        wake,
+        went_back: went_back.subscribe(),
+        more: true,
     };
     spawn("driver", move || driver.run());
-    let handle = Handle::new(state, requests, durable, failed.clone(), history, signals);
+    let handle =
+        Handle::new(state, requests, durable, failed.clone(), history, signals, wakes, went_back);
     (handle, failed)
 }
 
@@ -83,29 +89,42 @@ struct Driver<C> {
     clock: C,
     entropy: Entropy,
     checkpoints: Checkpoints,
+    wake: watch::Sender<Option<Timestamp>>,
+    /// While an agent proves that the journal went back, the scheduler does nothing.
+    went_back: watch::Receiver<Option<JournalWentBack>>,
+    /// The scheduler has work left.
+    more: bool,
 }
 
 impl<C: Clock> Driver<C> {
     /// Until every handle is gone or the flush thread has ended.
     fn run(mut self) {
         loop {
-            let first = if self.checkpoints.capturing() {
-                // Between two slices of a checkpoint, whoever waits goes first.
-                self.incoming.try_recv().ok()
+            let first = if self.more || self.checkpoints.capturing() {
+                // Between two slices of a checkpoint or of a long schedule, whoever waits goes first.
+                match self.incoming.try_recv() {
+                    Ok(request) => Some(request),
+                    Err(TryRecvError::Empty) => None,
+                    Err(TryRecvError::Disconnected) => return,
+                }
             } else {
                 match self.incoming.blocking_recv() {
                     Some(request) => Some(request),
                     None => return,
                 }
             };
-            if let Some(first) = first {
-                let batch = self.batch(first);
+            if first.is_some() || self.more {
+                let batch = first.map(|first| self.batch(first)).unwrap_or_default();
                 let flush = {
                     let mut state =
                         self.state.write().expect("a panic in the state ends the process");
+                    state.hold_scheduling(self.went_back.borrow().is_some());
                     step::step(&mut state, batch, self.clock.wall(), &mut self.entropy)
                 };
                 self.checkpoints.count(&flush);
+                self.more = flush.more;
+                let wake = flush.wake;
+                self.wake.send_if_modified(|at| std::mem::replace(at, wake) != wake);
                 if self.steps.send(FlushItem::Step(flush)).is_err() {
                     return;
                 }

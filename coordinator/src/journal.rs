@@ -11,20 +11,42 @@ pub mod sqlite;
 #[cfg(test)]
 mod tests;
 
-use longshore_common::id::TaskId;
+use longshore_common::{clock::Timestamp, id::TaskId};
 
-use crate::state_machine::{Event, record::TaskRecord, state::Row};
+use crate::state_machine::{
+    Event,
+    record::{DeploymentRecord, RevisionRecord, TaskRecord},
+    service::{DeploymentId, RevisionId, ServiceId},
+    state::Row,
+};
 
 /// Stopped tasks that are kept, the newest.
 pub const HISTORY_TASKS_MAX: u64 = 100_000;
+/// How long deployments and revisions are kept (ecs-behaviour 1.2).
+pub const HISTORY_DEPLOYMENTS_KEPT: std::time::Duration =
+    std::time::Duration::from_secs(90 * 24 * 3600);
+/// Messages of services that are kept, the newest of all services together.
+pub const HISTORY_SERVICE_EVENTS_MAX: u64 = 200_000;
 
 /// The events of one step of the driver.
 pub struct Batch {
     pub seq: u64,
     pub epoch: u64,
     pub events: Vec<Event>,
-    /// Tasks that these events ended, for the history.
+    pub history: HistoryItems,
+}
+
+/// What a batch leaves to the history (design.md rule 2): never in a checkpoint, written with it.
+#[derive(Default)]
+pub struct HistoryItems {
+    /// Tasks that ended.
     pub stopped: Vec<TaskRecord>,
+    /// Service deployments as they are now; a later one of the same id replaces an earlier one.
+    pub deployments: Vec<(ServiceId, DeploymentRecord)>,
+    /// New revisions of services.
+    pub revisions: Vec<(ServiceId, RevisionRecord)>,
+    /// Messages for the services' `events[]`.
+    pub service_events: Vec<(ServiceId, String, Timestamp)>,
 }
 
 /// The state as of `seq`: rows that changed since the checkpoint before.
@@ -59,6 +81,28 @@ pub trait History: Send + Sync {
 
     /// Ids of a cluster's stopped tasks, the latest first.
     fn list(&self, filter: &StoppedFilter) -> Result<Vec<StoppedEntry>, JournalError>;
+
+    /// The newest messages of a service, the latest first.
+    fn service_events(
+        &self,
+        service: ServiceId,
+        limit: usize,
+    ) -> Result<Vec<ServiceEvent>, JournalError>;
+
+    /// Deployments of a service, the latest first.
+    fn deployments(&self, filter: &DeploymentFilter) -> Result<Vec<DeploymentEntry>, JournalError>;
+
+    /// Those of `ids` that are known, each with its service.
+    fn deployments_by_id(
+        &self,
+        ids: &[DeploymentId],
+    ) -> Result<Vec<(ServiceId, DeploymentRecord)>, JournalError>;
+
+    /// Those of `ids` that are known, each with its service.
+    fn revisions(
+        &self,
+        ids: &[RevisionId],
+    ) -> Result<Vec<(ServiceId, RevisionRecord)>, JournalError>;
 }
 
 /// Which stopped tasks; absent members do not restrict.
@@ -79,4 +123,30 @@ pub struct StoppedEntry {
     /// Counts up with every task that stops.
     pub number: u64,
     pub task: TaskId,
+}
+
+/// A message of a service's `events[]`; `number` names it for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceEvent {
+    pub number: u64,
+    pub message: String,
+    pub at: Timestamp,
+}
+
+/// Which deployments of one service; absent members do not restrict.
+#[derive(Clone, Debug)]
+pub struct DeploymentFilter {
+    pub service: ServiceId,
+    pub created_after: Option<Timestamp>,
+    pub created_before: Option<Timestamp>,
+    /// Only what was begun before this entry.
+    pub before: Option<u64>,
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeploymentEntry {
+    /// Counts up with every deployment that begins.
+    pub number: u64,
+    pub deployment: DeploymentRecord,
 }

@@ -8,6 +8,7 @@
 mod index;
 mod filter;
 mod batch;
+mod coverage;
 mod spread;
 mod unplaced;
 mod explain;
@@ -23,6 +24,7 @@ pub use index::{ClusterIndex, Eligibility, HostOffer, Remaining};
 pub use unplaced::{Reason, Unfit, Unplaced};
 
 use longshore_common::{protocol::Attribute, resources::Demand};
+use serde::{Deserialize, Serialize};
 
 /// A host's place in the caller's arena of hosts. May be used again once the host was removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,7 +51,7 @@ pub struct Request<'a> {
 }
 
 /// ECS's `placementStrategy`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Strategy {
     /// The host that has least of it left.
     Binpack(Resource),
@@ -58,13 +60,13 @@ pub enum Strategy {
     Random,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resource {
     Cpu,
     Memory,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SpreadOver {
     /// `instanceId`, and `host`, which means the same.
     Instance,

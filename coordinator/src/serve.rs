@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use longshore_common::{
     arn::Identity,
-    clock::{Clock, SystemClock},
+    clock::{Clock, SteadyClock, SystemClock},
     id::FleetId,
 };
 use sd_notify::NotifyState;
@@ -36,6 +36,8 @@ use crate::{
 
 /// How often the state machine is told that time has passed; also what the watchdog waits for.
 const TICK: Duration = Duration::from_secs(5);
+/// Shortest time between two wakes of the scheduler by the clock.
+const WAKES_APART_MIN: Duration = Duration::from_millis(2);
 /// How long pollers and connections may take to end.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -50,7 +52,8 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let (state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
     let (root, _) = credentials::load_or_create_root(&settings.data_dir)?;
     let authority = Arc::new(Authority::open(&settings.data_dir, fleet, clock.wall())?);
-    let (handle, failed) = driver::start(state, journal, clock.clone(), Box::new(system_entropy));
+    let steady = Arc::new(SteadyClock::new(clock.clone()));
+    let (handle, failed) = driver::start(state, journal, steady.clone(), Box::new(system_entropy));
     let incarnation = system_entropy() as u64;
     handle.submit_always(Command::StartEpoch { incarnation }, |_, _| ()).await?;
 
@@ -79,7 +82,7 @@ pub async fn serve(settings: Settings) -> Result<()> {
         }
     });
     parts.spawn(server::serve(Arc::new(edge), api_listener, shutdown.clone()));
-    parts.spawn(keep_time(handle.clone(), shutdown.clone()));
+    parts.spawn(keep_time(handle.clone(), steady, shutdown.clone()));
     health.set_ready();
     tracing::info!(
         api = %settings.listen, joining = %settings.join_listen, fleet = %fleet,
@@ -178,14 +181,24 @@ fn system_entropy() -> u128 {
 
 /// Lets due things expire. The watchdog is fed only when the journal has taken the word, so that a
 /// stuck driver or disk is noticed.
-async fn keep_time(handle: Handle, shutdown: CancellationToken) {
+async fn keep_time(handle: Handle, clock: impl Clock, shutdown: CancellationToken) {
     let watched = sd_notify::watchdog_enabled().map(|limit| limit / 3);
     let mut interval = tokio::time::interval(watched.map_or(TICK, |third| third.min(TICK)));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut wakes = handle.wakes();
     loop {
+        let wake = *wakes.borrow_and_update();
+        let wakes_in = wake.map(|at| at.since(clock.wall()).max(WAKES_APART_MIN));
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = interval.tick() => {}
+            () = tokio::time::sleep(wakes_in.unwrap_or(TICK)), if wakes_in.is_some() => {
+                if handle.submit_always(Command::Tick, |_, _| ()).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            _ = wakes.changed() => continue,
         }
         if handle.submit_always(Command::Tick, |_, _| ()).await.is_ok() && watched.is_some() {
             notify(&[NotifyState::Watchdog]);

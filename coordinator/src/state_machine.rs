@@ -5,12 +5,14 @@
 //! randomness, I/O. Time and entropy arrive in the [`Envelope`].
 
 pub mod name;
+pub mod service;
 pub mod command;
 pub mod event;
 pub mod rejection;
 pub mod state;
 pub mod record;
 pub mod decide;
+pub mod schedule;
 
 pub use command::{Command, Envelope};
 pub use decide::{Answer, Decision, decide};

@@ -19,6 +19,7 @@ use super::{
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Command},
     name::ClusterName,
+    service::ServiceOptions,
     state::{Cluster, State},
 };
 
@@ -210,6 +211,7 @@ pub(crate) async fn create(
         settings: parse_settings(input.settings)?,
         configuration: parse_configuration(input.configuration)?,
         service_connect_namespace: None,
+        options: ServiceOptions::of_tags(&tags).map_err(ApiError::invalid_parameter)?,
     };
     // A cluster that says nothing of Container Insights has what the account says at its creation.
     if !settings.settings.contains_key(CONTAINER_INSIGHTS) {

@@ -59,6 +59,9 @@ impl ApiError {
             Rejection::ClientTokenConflict { task_ids, cluster } => {
                 task_ids.iter().map(|task| identity.task(cluster.as_str(), *task)).collect()
             }
+            Rejection::ServiceTokenConflict(named) => {
+                vec![identity.service(named.cluster.as_str(), named.name.as_str())]
+            }
             _ => Vec::new(),
         };
         ApiError { code: code_of(rejection), message: rejection.to_string(), resource_ids }
@@ -92,13 +95,34 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::ContainerInstanceTwice(_)
         | Rejection::AttributeNotFound(..)
         | Rejection::InvalidClusterName(_)
+        | Rejection::ServiceExists(_)
+        | Rejection::ServiceStillDraining(_)
+        | Rejection::InvalidServiceConfig(_)
+        | Rejection::ServiceNeedsDefinition
+        | Rejection::ExternalTakesNoDefinition
+        | Rejection::ServiceScaledAboveZero
+        | Rejection::ServiceHasDeployments
+        | Rejection::NotExternal(_)
+        | Rejection::TaskSetScaledAboveZero(_)
+        | Rejection::HookNotWaiting(_)
+        | Rejection::InvalidOption(_)
         | Rejection::TooManyTags { .. } => ErrorCode::InvalidParameter,
+        Rejection::ServiceNotFound(_) => ErrorCode::ServiceNotFound,
+        Rejection::ServiceNotActive(_) => ErrorCode::ServiceNotActive,
+        Rejection::TooManyServices { .. } | Rejection::TooManyTaskSets { .. } => {
+            ErrorCode::LimitExceeded
+        }
+        Rejection::ServiceDeploymentNotFound(_) => ErrorCode::ServiceDeploymentNotFound,
+        Rejection::TaskSetNotFound(_) => ErrorCode::TaskSetNotFound,
+        Rejection::ClusterContainsServices { .. } => ErrorCode::ClusterContainsServices,
         Rejection::TooManyAttributes(..) => ErrorCode::AttributeLimitExceeded,
         Rejection::TargetNotFound(..) => ErrorCode::TargetNotFound,
         Rejection::ResourceNotFound(_)
         | Rejection::NoSuchJoinToken(_)
         | Rejection::HostUnknown(_) => ErrorCode::ResourceNotFound,
         Rejection::ClientTokenConflict { .. }
+        | Rejection::ServiceDeploymentNotStoppable(_)
+        | Rejection::ServiceTokenConflict(_)
         | Rejection::JoinTokenExists(_)
         | Rejection::HostHasJoined(_)
         | Rejection::HostInOtherCluster { .. } => ErrorCode::Conflict,

@@ -14,7 +14,6 @@ use super::{
 use crate::state_machine::{
     command::{Command, Resource, Tags},
     name::ClusterName,
-    state::State,
 };
 
 /// User tags of one resource (ecs-behaviour 1.22).
@@ -104,28 +103,9 @@ pub(crate) async fn list(
     input: ListTagsForResourceInput,
 ) -> Result<ListTagsForResourceOutput, ApiError> {
     let resource = resource(api, &input.resource_arn)?;
-    let tags = api.read(move |state| held(state, &resource).map(view)).await?;
+    let tags = api.read(move |state| state.tags(&resource).map(view)).await?;
     let tags = tags.ok_or_else(|| not_found(&input.resource_arn))?;
     Ok(ListTagsForResourceOutput { tags })
-}
-
-fn held<'a>(state: &'a State, resource: &Resource) -> Option<&'a Tags> {
-    let in_cluster = |slot, name: &ClusterName| state.cluster_at(slot).name == *name;
-    match resource {
-        Resource::Cluster(name) => {
-            state.cluster(name.as_str()).filter(|c| c.is_active()).map(|c| &c.tags)
-        }
-        Resource::TaskDefinition { family, revision } => {
-            state.definitions().get(family.as_str(), *revision).map(|d| &d.tags)
-        }
-        Resource::Task { cluster, task } => {
-            state.task(*task).filter(|t| in_cluster(t.cluster, cluster)).map(|t| &*t.tags)
-        }
-        Resource::ContainerInstance { cluster, host } => state
-            .host(*host)
-            .filter(|h| h.is_registered() && in_cluster(h.cluster, cluster))
-            .map(|h| &h.tags),
-    }
 }
 
 fn not_found(arn: &str) -> ApiError {

@@ -83,6 +83,7 @@ impl<J: Journal> Flush<J> {
 fn log(line: &LogLine) {
     let cluster = line.cluster.as_ref().map(|name| name.as_str());
     let host = line.host.map(tracing::field::display);
+    let service = line.service.as_ref().map(|name| name.as_str());
     let task = line.task.map(tracing::field::display);
-    tracing::info!(cluster, host, task, "{}", line.what);
+    tracing::info!(cluster, host, service, task, "{}", line.what);
 }

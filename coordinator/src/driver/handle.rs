@@ -6,6 +6,7 @@ use std::{
 };
 
 use longshore_common::{
+    clock::Timestamp,
     id::{HostId, TaskId},
     protocol::Epoch,
 };
@@ -27,6 +28,8 @@ pub struct Handle {
     signals: Arc<Signals>,
     /// Set when an agent proved that the journal went back; cleared by `recover`.
     went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
+    /// When the scheduler wants to look again though nothing happens.
+    wakes: watch::Receiver<Option<Timestamp>>,
 }
 
 /// The coordinator cannot answer: its journal failed, or it is shutting down.
@@ -77,9 +80,10 @@ impl Handle {
         failed: watch::Receiver<bool>,
         history: Arc<dyn History>,
         signals: Arc<Signals>,
+        wakes: watch::Receiver<Option<Timestamp>>,
+        went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
     ) -> Self {
-        let went_back = Arc::new(watch::channel(None).0);
-        Handle { state, requests, durable, failed, history, signals, went_back }
+        Handle { state, requests, durable, failed, history, signals, went_back, wakes }
     }
 
     /// Has a command decided. `view` looks at the state right after; its result is returned once
@@ -149,6 +153,14 @@ impl Handle {
         self.ask_history(move |history| history.list(&filter)).await
     }
 
+    /// What the history knows of services.
+    pub async fn service_history<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn History) -> Result<T, crate::journal::JournalError> + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        self.ask_history(ask).await
+    }
+
     async fn ask_history<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&dyn History) -> Result<T, crate::journal::JournalError> + Send + 'static,
@@ -164,6 +176,11 @@ impl Handle {
             }
             Err(_) => Err(Unavailable),
         }
+    }
+
+    /// When the state machine must be told that time has passed.
+    pub fn wakes(&self) -> watch::Receiver<Option<Timestamp>> {
+        self.wakes.clone()
     }
 
     pub fn signals(&self) -> &Signals {
@@ -200,6 +217,7 @@ impl Handle {
         let beyond = evidence.map_or(0, |evidence| evidence.seen.counter);
         self.submit_always(Command::Recover { beyond, incarnation }, |_, _| ()).await?;
         self.went_back.send_replace(None);
+        self.submit_always(Command::BeginScheduling, |_, _| ()).await?;
         tracing::warn!("recovered: hosts obey again, and tasks they run are adopted from them");
         Ok(())
     }

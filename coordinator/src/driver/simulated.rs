@@ -36,7 +36,19 @@ pub fn start(
     let (steps, mut flushing) = mpsc::channel(STEPS_QUEUED_MAX);
     let (failed_sender, failed) = watch::channel(false);
     let signals = Arc::new(Signals::default());
-    let handle = Handle::new(state.clone(), requests, durable, failed, history, signals.clone());
+    let (wake, wakes) = watch::channel(None);
+    let went_back = Arc::new(watch::channel(None).0);
+    let held = went_back.subscribe();
+    let handle = Handle::new(
+        state.clone(),
+        requests,
+        durable,
+        failed,
+        history,
+        signals.clone(),
+        wakes,
+        went_back,
+    );
 
     let mut flush = Flush { journal, durable: durable_sender, failed: failed_sender, signals };
     let flush_until_crash = async move {
@@ -48,13 +60,24 @@ pub fn start(
     let drive_until_crash = async move {
         let mut checkpoints = Checkpoints::default();
         let mut batch = Vec::new();
-        while incoming.recv_many(&mut batch, COMMANDS_PER_STEP_MAX).await > 0 {
+        let mut more = true;
+        while more || incoming.recv_many(&mut batch, COMMANDS_PER_STEP_MAX).await > 0 {
+            if more {
+                while batch.len() < COMMANDS_PER_STEP_MAX
+                    && let Ok(request) = incoming.try_recv()
+                {
+                    batch.push(request);
+                }
+            }
             let mut items = Vec::new();
             {
                 let mut state = state.write().expect("a panic in the state ends the simulation");
                 let requests = std::mem::take(&mut batch);
+                state.hold_scheduling(held.borrow().is_some());
                 let flush = step::step(&mut state, requests, clock.wall(), &mut entropy);
                 checkpoints.count(&flush);
+                more = flush.more;
+                wake.send_replace(flush.wake);
                 items.push(FlushItem::Step(flush));
                 while checkpoints.due() {
                     items.extend(checkpoints.advance(&mut state).map(FlushItem::Checkpoint));

@@ -1,17 +1,23 @@
-//! One step: a batch of requests against the state. No thread, no clock, no I/O, so that a
-//! simulation runs the same code.
+//! One step: a batch of requests against the state, and what the scheduler makes of it. No thread,
+//! no clock, no I/O, so that a simulation runs the same code.
 
 use longshore_common::{clock::Timestamp, id::HostId};
 
 use super::Entropy;
 use crate::{
-    journal::Batch,
+    journal::{Batch, HistoryItems},
     state_machine::{
-        Answer, Command, Envelope, Rejection, State,
+        Answer, Command, Envelope, Event, Rejection, State,
         decide::{Note, decide},
-        state::LogLine,
+        schedule::{self, Pass},
+        state::{Due, LogLine},
     },
 };
+
+/// Looks of the scheduler in one step: bounds the time under the write lock. The next step goes on.
+const PASSES_PER_STEP_MAX: usize = 64;
+/// Events after which a step looks no further: bounds a row of the journal.
+const EVENTS_PER_STEP_MAX: usize = 256;
 
 /// A command with what is to be done with its outcome.
 pub struct Request {
@@ -36,9 +42,13 @@ pub struct Flush {
     pub log: Vec<LogLine>,
     /// Entities that the next checkpoint would write.
     pub changed: usize,
+    /// The scheduler has more to look at: step again though nobody asks.
+    pub more: bool,
+    /// When to step again though nobody asks.
+    pub wake: Option<Timestamp>,
 }
 
-/// Decides and applies each request in turn.
+/// Decides and applies each request in turn, then lets the scheduler look at what they changed.
 pub fn step(
     state: &mut State,
     requests: Vec<Request>,
@@ -52,10 +62,7 @@ pub fn step(
         let envelope = Envelope { at, entropy: entropy(), command };
         let outcome = match decide(state, &envelope) {
             Ok(decision) => {
-                for event in decision.events {
-                    state.apply(&event, seq);
-                    events.push(event);
-                }
+                apply(state, decision.events, seq, &mut events);
                 // A note shows nothing that the journal keeps, unless this step changed it.
                 let note_seq = if events.is_empty() { state.seq() } else { seq };
                 for note in decision.notes {
@@ -64,6 +71,8 @@ pub fn step(
                         Note::ReportsTaken { host, position } => {
                             state.reports_taken(host, position, note_seq);
                         }
+                        Note::RoomWanted => state.wake_all_waiting(),
+                        Note::SchedulingBegins => state.begin_scheduling(),
                     }
                 }
                 Ok(decision.answer)
@@ -72,13 +81,19 @@ pub fn step(
         };
         replies.push(respond(state, outcome));
     }
+    schedule(state, at, entropy, seq, &mut events);
     if !events.is_empty() {
         state.set_seq(seq);
     }
     let changes = state.take_changes();
     let epoch = state.epoch().counter;
-    let batch =
-        (!events.is_empty()).then_some(Batch { seq, epoch, events, stopped: changes.stopped });
+    let history = HistoryItems {
+        stopped: changes.stopped,
+        deployments: changes.deployments,
+        revisions: changes.revisions,
+        service_events: changes.service_events,
+    };
+    let batch = (!events.is_empty()).then_some(Batch { seq, epoch, events, history });
     Flush {
         batch,
         seq: state.seq(),
@@ -86,5 +101,40 @@ pub fn step(
         hosts: changes.hosts,
         log: changes.log,
         changed: state.changed_len(),
+        more: state.schedules() && state.has_due(),
+        wake: state.next_wake().filter(|_| state.schedules()),
+    }
+}
+
+fn schedule(
+    state: &mut State,
+    at: Timestamp,
+    entropy: &mut Entropy,
+    seq: u64,
+    events: &mut Vec<Event>,
+) {
+    if !state.schedules() {
+        return;
+    }
+    state.wake(at);
+    for _ in 0..PASSES_PER_STEP_MAX {
+        if events.len() >= EVENTS_PER_STEP_MAX {
+            return;
+        }
+        let Some(due) = state.take_due() else { return };
+        let Pass { events: found, wake, waits_for_room } =
+            schedule::pass(state, due, at, entropy());
+        apply(state, found, seq, events);
+        state.set_wake(due, wake);
+        if let Due::Service(service) = due {
+            state.set_waiting(service, waits_for_room);
+        }
+    }
+}
+
+fn apply(state: &mut State, found: Vec<Event>, seq: u64, events: &mut Vec<Event>) {
+    for event in found {
+        state.apply(&event, seq);
+        events.push(event);
     }
 }

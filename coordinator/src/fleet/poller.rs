@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{exchange::Sender, start_barrier::StartBarrier};
 use super::client::AgentClient;
-use crate::driver::Handle;
+use crate::{driver::Handle, state_machine::Command};
 
 /// Polls until `shutdown`; each host has a task of its own.
 pub async fn run<A: AgentClient>(
@@ -33,6 +33,15 @@ pub async fn run<A: AgentClient>(
         state.hosts().filter(|host| host.agent.is_some()).map(|host| host.id).collect::<Vec<_>>()
     });
     let barrier = Arc::new(StartBarrier::new(known.iter().copied()));
+    let begin = {
+        let (barrier, handle) = (barrier.clone(), handle.clone());
+        async move {
+            barrier.passed().await;
+            // Refused while the journal is known to be old; `recover` begins then.
+            let _ = handle.submit(Command::BeginScheduling, |_, _| ()).await;
+        }
+    };
+    tokio::spawn(begin);
     let sender = Arc::new(Sender { fleet, identity });
     let mut polled = BTreeSet::new();
     let mut tasks = JoinSet::new();

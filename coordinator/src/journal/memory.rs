@@ -7,10 +7,14 @@ use std::{
 
 use longshore_common::id::TaskId;
 
-use super::{Batch, Checkpoint, History, Journal, JournalError, StoppedEntry, StoppedFilter};
+use super::{
+    Batch, Checkpoint, DeploymentEntry, DeploymentFilter, History, Journal, JournalError,
+    ServiceEvent, StoppedEntry, StoppedFilter,
+};
 use crate::state_machine::{
     Event, State,
-    record::{self, Record, TaskRecord},
+    record::{self, DeploymentRecord, Record, RevisionRecord, TaskRecord},
+    service::{DeploymentId, RevisionId, ServiceId},
 };
 
 /// The "disk": shared by every journal that is opened on it.
@@ -24,6 +28,9 @@ struct Contents {
     checkpoint_seq: u64,
     stopped: BTreeMap<u64, TaskRecord>,
     numbers: BTreeMap<TaskId, u64>,
+    deployments: Vec<(ServiceId, DeploymentRecord)>,
+    revisions: Vec<(ServiceId, RevisionRecord)>,
+    service_events: Vec<(ServiceId, ServiceEvent)>,
 }
 
 pub struct MemoryJournal {
@@ -39,9 +46,12 @@ impl MemoryDisk {
     pub fn recover(&self) -> State {
         self.with(|contents| {
             let mut state = State::to_recover();
-            for row in contents.rows.values() {
-                let record: Record = record::decode(row).expect("rows of this process");
-                state.restore(record);
+            for kind in record::RESTORE_ORDER {
+                let of_kind = contents.rows.range((kind, Vec::new())..(kind + 1, Vec::new()));
+                for (_, row) in of_kind {
+                    let record: Record = record::decode(row).expect("rows of this process");
+                    state.restore(record);
+                }
             }
             let mut seq = contents.checkpoint_seq;
             for (&batch, events) in &contents.batches {
@@ -59,12 +69,31 @@ impl MemoryDisk {
     }
 }
 
+impl Contents {
+    fn keep(&mut self, history: &super::HistoryItems) {
+        for (service, deployment) in &history.deployments {
+            let known = self.deployments.iter_mut().find(|(_, known)| known.id == deployment.id);
+            match known {
+                Some((_, known)) => known.clone_from(deployment),
+                None => self.deployments.push((*service, deployment.clone())),
+            }
+        }
+        self.revisions.extend(history.revisions.iter().cloned());
+        for (service, message, at) in &history.service_events {
+            let number = self.service_events.len() as u64 + 1;
+            let event = ServiceEvent { number, message: message.clone(), at: *at };
+            self.service_events.push((*service, event));
+        }
+    }
+}
+
 impl Journal for MemoryJournal {
     fn append(&mut self, batches: &[Batch]) -> Result<(), JournalError> {
         self.disk.with(|contents| {
             for batch in batches {
                 contents.batches.insert(batch.seq, record::encode(&batch.events));
-                for task in &batch.stopped {
+                contents.keep(&batch.history);
+                for task in &batch.history.stopped {
                     let number = contents.stopped.last_key_value().map_or(1, |(last, _)| last + 1);
                     contents.stopped.insert(number, task.clone());
                     contents.numbers.insert(task.id, number);
@@ -119,6 +148,55 @@ impl History for MemoryDisk {
             let entry =
                 |(&number, task): (&u64, &TaskRecord)| StoppedEntry { number, task: task.id };
             entries.map(entry).take(filter.limit).collect()
+        }))
+    }
+
+    fn service_events(
+        &self,
+        service: ServiceId,
+        limit: usize,
+    ) -> Result<Vec<ServiceEvent>, JournalError> {
+        Ok(self.with(|contents| {
+            let of_service = contents.service_events.iter().rev().filter(|(of, _)| *of == service);
+            of_service.map(|(_, event)| event.clone()).take(limit).collect()
+        }))
+    }
+
+    fn deployments(&self, filter: &DeploymentFilter) -> Result<Vec<DeploymentEntry>, JournalError> {
+        Ok(self.with(|contents| {
+            let numbered = (1u64..).zip(&contents.deployments).map(|(n, entry)| (entry, n));
+            let numbered = numbered.collect::<Vec<_>>().into_iter().rev();
+            let fits = |(service, deployment): &(ServiceId, DeploymentRecord), number: u64| {
+                *service == filter.service
+                    && filter.created_after.is_none_or(|after| deployment.created_at > after)
+                    && filter.created_before.is_none_or(|before| deployment.created_at < before)
+                    && filter.before.is_none_or(|before| number < before)
+            };
+            let entries = numbered.filter(|(entry, number)| fits(entry, *number));
+            let entry = |((_, deployment), number): (&(ServiceId, DeploymentRecord), u64)| {
+                DeploymentEntry { number, deployment: deployment.clone() }
+            };
+            entries.map(entry).take(filter.limit).collect()
+        }))
+    }
+
+    fn deployments_by_id(
+        &self,
+        ids: &[DeploymentId],
+    ) -> Result<Vec<(ServiceId, DeploymentRecord)>, JournalError> {
+        Ok(self.with(|contents| {
+            let known = contents.deployments.iter().filter(|(_, known)| ids.contains(&known.id));
+            known.cloned().collect()
+        }))
+    }
+
+    fn revisions(
+        &self,
+        ids: &[RevisionId],
+    ) -> Result<Vec<(ServiceId, RevisionRecord)>, JournalError> {
+        Ok(self.with(|contents| {
+            let known = contents.revisions.iter().filter(|(_, known)| ids.contains(&known.id));
+            known.cloned().collect()
         }))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Refuses a gap or a bad sum; it never guesses.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::sqlite::{SqliteJournal, batch_crc, row_crc};
 use crate::state_machine::{
@@ -33,6 +33,10 @@ pub enum RecoveryError {
         "a row of the checkpoint (kind {kind}) is damaged: its sum does not match. Restore a backup, then see `longshore-coordinator recover --help`"
     )]
     BadRow { kind: u8 },
+    #[error(
+        "the checkpoint holds rows of kind {kind}, which a newer release wrote; start that release"
+    )]
+    UnknownKind { kind: u8 },
     #[error("the journal holds what this release cannot read; start the release that wrote it")]
     Unreadable(#[source] rmp_serde::decode::Error),
     #[error("the journal cannot be read")]
@@ -59,20 +63,28 @@ fn restore_rows(
     state: &mut State,
     recovered: &mut Recovered,
 ) -> Result<(), RecoveryError> {
+    let known = record::RESTORE_ORDER.len() as u64;
+    let newer = connection
+        .query_row("SELECT kind FROM state WHERE kind >= ?1 LIMIT 1", [known], |row| row.get(0))
+        .optional()?;
+    if let Some(kind) = newer {
+        return Err(RecoveryError::UnknownKind { kind });
+    }
     let mut select =
-        connection.prepare("SELECT kind, id, crc, value FROM state ORDER BY kind, id")?;
-    let mut rows = select.query([])?;
-    while let Some(row) = rows.next()? {
-        let kind: u8 = row.get(0)?;
-        let key = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
-        let crc: u32 = row.get(2)?;
-        let value = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        if row_crc(kind, key, value) != crc {
-            return Err(RecoveryError::BadRow { kind });
+        connection.prepare("SELECT id, crc, value FROM state WHERE kind = ?1 ORDER BY id")?;
+    for kind in record::RESTORE_ORDER {
+        let mut rows = select.query([kind])?;
+        while let Some(row) = rows.next()? {
+            let key = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+            let crc: u32 = row.get(1)?;
+            let value = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+            if row_crc(kind, key, value) != crc {
+                return Err(RecoveryError::BadRow { kind });
+            }
+            let record: Record = record::decode(value).map_err(RecoveryError::Unreadable)?;
+            state.restore(record);
+            recovered.rows += 1;
         }
-        let record: Record = record::decode(value).map_err(RecoveryError::Unreadable)?;
-        state.restore(record);
-        recovered.rows += 1;
     }
     Ok(())
 }

@@ -11,16 +11,21 @@ use std::{
 use longshore_common::id::{FleetId, HostId, TaskId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+mod service_history;
+
 use super::{
-    Batch, Checkpoint, HISTORY_TASKS_MAX, History, Journal, JournalError, StoppedEntry,
-    StoppedFilter, lock::DirectoryLock,
+    Batch, Checkpoint, DeploymentEntry, DeploymentFilter, HISTORY_TASKS_MAX, History, Journal,
+    JournalError, ServiceEvent, StoppedEntry, StoppedFilter, lock::DirectoryLock,
 };
-use crate::state_machine::record::{self, TaskRecord};
+use crate::state_machine::{
+    record::{self, DeploymentRecord, RevisionRecord, TaskRecord},
+    service::{DeploymentId, RevisionId, ServiceId},
+};
 
 /// The database's name in the data directory.
 pub const FILE_NAME: &str = "journal.db";
 /// `PRAGMA user_version` of what this release writes.
-pub(super) const FORMAT: i64 = 1;
+pub(super) const FORMAT: i64 = 2;
 /// `PRAGMA application_id`: "LSHR".
 const APPLICATION_ID: i64 = 0x4c53_4852;
 /// The write-ahead log is cut back to this after it was moved.
@@ -47,6 +52,26 @@ const SCHEMA: &str = "
         record BLOB NOT NULL
     );
     CREATE INDEX stopped_tasks_of_cluster ON stopped_tasks (cluster, number);
+";
+
+/// What format 2 added: the history of services.
+const SCHEMA_2: &str = "
+    CREATE TABLE service_deployments (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE, service BLOB NOT NULL,
+        created_at INTEGER NOT NULL, record BLOB NOT NULL
+    );
+    CREATE INDEX deployments_of_service ON service_deployments (service, number);
+    CREATE INDEX deployments_by_age ON service_deployments (created_at);
+    CREATE TABLE service_revisions (
+        id INTEGER PRIMARY KEY, service BLOB NOT NULL, created_at INTEGER NOT NULL,
+        record BLOB NOT NULL
+    );
+    CREATE INDEX revisions_by_age ON service_revisions (created_at);
+    CREATE TABLE service_events (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, service BLOB NOT NULL, at INTEGER NOT NULL,
+        message TEXT NOT NULL
+    );
+    CREATE INDEX events_of_service ON service_events (service, number);
 ";
 
 pub struct SqliteJournal {
@@ -98,8 +123,10 @@ impl SqliteJournal {
         let connection = Connection::open(&path).map_err(sqlite)?;
         require_format(&connection, &path)?;
         configure(&connection).map_err(sqlite)?;
-        if format_of(&connection).map_err(sqlite)? == 0 {
-            create(&connection, new_fleet).map_err(sqlite)?;
+        match format_of(&connection).map_err(sqlite)? {
+            0 => create(&connection, new_fleet).map_err(sqlite)?,
+            1 => from_format_1(&connection).map_err(sqlite)?,
+            _ => {}
         }
         let checked: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
@@ -218,12 +245,21 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
 fn create(connection: &Connection, fleet: FleetId) -> Result<(), rusqlite::Error> {
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(SCHEMA)?;
+    transaction.execute_batch(SCHEMA_2)?;
     transaction.execute(
         "INSERT INTO meta (key, value) VALUES ('fleet', ?1)",
         [fleet.value().to_be_bytes()],
     )?;
     transaction.execute("INSERT INTO meta (key, value) VALUES ('checkpoint', 0)", [])?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}
+
+/// A journal of the release before: nothing that it holds changes.
+fn from_format_1(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(SCHEMA_2)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
 }
@@ -276,8 +312,11 @@ impl Journal for SqliteJournal {
                 let crc = batch_crc(batch.seq, batch.epoch, &events);
                 insert.execute(params![batch.seq, batch.epoch, crc, events])?;
             }
-            let stopped = batches.iter().flat_map(|batch| &batch.stopped);
+            let stopped = batches.iter().flat_map(|batch| &batch.history.stopped);
             append_history(&transaction, stopped)?;
+            for batch in batches {
+                service_history::append(&transaction, &batch.history)?;
+            }
         }
         transaction.commit()?;
         self.committed();
@@ -309,6 +348,7 @@ impl Journal for SqliteJournal {
                      (SELECT coalesce(max(number), 0) FROM stopped_tasks) - ?1",
                 [HISTORY_TASKS_MAX],
             )?;
+            service_history::expire(&transaction)?;
         }
         transaction.commit()?;
         self.commits = COMMITS_PER_WAL_MOVE;
@@ -415,6 +455,32 @@ impl History for SqliteHistory {
             )?;
             rows.collect()
         })
+    }
+
+    fn service_events(
+        &self,
+        service: ServiceId,
+        limit: usize,
+    ) -> Result<Vec<ServiceEvent>, JournalError> {
+        self.with(|connection| service_history::events(connection, service, limit))
+    }
+
+    fn deployments(&self, filter: &DeploymentFilter) -> Result<Vec<DeploymentEntry>, JournalError> {
+        self.with(|connection| service_history::deployments(connection, filter))
+    }
+
+    fn deployments_by_id(
+        &self,
+        ids: &[DeploymentId],
+    ) -> Result<Vec<(ServiceId, DeploymentRecord)>, JournalError> {
+        self.with(|connection| service_history::deployments_by_id(connection, ids))
+    }
+
+    fn revisions(
+        &self,
+        ids: &[RevisionId],
+    ) -> Result<Vec<(ServiceId, RevisionRecord)>, JournalError> {
+        self.with(|connection| service_history::revisions(connection, ids))
     }
 }
 

@@ -13,7 +13,14 @@ use longshore_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::name::{ClusterName, Family};
+use super::{
+    name::{ClusterName, Family},
+    service::{
+        CircuitBreaker, DeploymentAlarms, DeploymentId, DeploymentStrategy, EarlySuccess,
+        HookAction, HookId, LifecycleHook, PropagateTags, RevisionId, ServiceConfig, ServiceId,
+        ServiceOptions, ServiceRef,
+    },
+};
 use crate::placement::Strategy;
 
 /// A command with all that it needs of the outside: the time and 128 random bits, from which new
@@ -117,6 +124,8 @@ pub enum Command {
     AgentSilent {
         host: HostId,
         why: String,
+        /// The host answered that nobody listens.
+        refused: bool,
     },
 
     /// The first command of every start.
@@ -137,6 +146,57 @@ pub enum Command {
     },
     /// Time has passed: expire what is due.
     Tick,
+
+    CreateService(Box<CreateService>),
+    UpdateService(Box<UpdateService>),
+    DeleteService {
+        service: ServiceRef,
+        force: bool,
+    },
+    StopServiceDeployment {
+        deployment: DeploymentRef,
+        rollback: bool,
+    },
+    /// Answers a PAUSE hook.
+    ContinueServiceDeployment {
+        deployment: DeploymentRef,
+        hook: HookId,
+        action: HookAction,
+    },
+    /// What an HTTP hook answered, or that it did not.
+    HookAnswered {
+        service: ServiceId,
+        hook: HookId,
+        answer: HookAnswer,
+    },
+    CreateTaskSet(Box<CreateTaskSet>),
+    UpdateTaskSet {
+        service: ServiceRef,
+        task_set: RevisionId,
+        scale_permille: u32,
+    },
+    DeleteTaskSet {
+        service: ServiceRef,
+        task_set: RevisionId,
+        force: bool,
+    },
+    UpdateServicePrimaryTaskSet {
+        service: ServiceRef,
+        task_set: RevisionId,
+    },
+    /// Protects from scale-in until `minutes` from now; without, protects no longer.
+    UpdateTaskProtection {
+        cluster: ClusterName,
+        tasks: Vec<TaskId>,
+        minutes: Option<u32>,
+    },
+    /// Every host that can be heard has said what it has seen: after a start, the scheduler does
+    /// nothing before.
+    BeginScheduling,
+    /// The operator lets the tasks of lost hosts be replaced though half of them are lost.
+    ReplaceLostTasks {
+        cluster: ClusterName,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,6 +209,9 @@ pub struct ClusterSettings {
     /// The namespace's ARN of `serviceConnectDefaults`.
     #[serde(default)]
     pub service_connect_namespace: Option<String>,
+    /// From the cluster's `longshore:` tags: what holds for its services that say nothing else.
+    #[serde(default)]
+    pub options: ServiceOptions,
 }
 
 /// Members that are absent stay as they are.
@@ -248,6 +311,8 @@ pub enum Resource {
     TaskDefinition { family: Family, revision: u32 },
     Task { cluster: ClusterName, task: TaskId },
     ContainerInstance { cluster: ClusterName, host: HostId },
+    Service(ServiceRef),
+    TaskSet { service: ServiceRef, task_set: RevisionId },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -279,6 +344,74 @@ pub struct AgentAnswered {
     pub reports: Vec<Report>,
     /// Of the stop candidates among `reports`, those that the history knows to have ended.
     pub ended_candidates: Vec<TaskId>,
+}
+
+/// A service deployment as its ARN names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentRef {
+    pub service: ServiceRef,
+    pub deployment: DeploymentId,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateService {
+    pub service: ServiceRef,
+    /// Absent with the EXTERNAL controller, whose task sets bring their own.
+    pub definition: Option<RevisionRef>,
+    pub config: ServiceConfig,
+    pub tags: Tags,
+    pub created_by: String,
+    pub client_token: Option<ClientToken>,
+}
+
+/// Members that are absent stay as they are.
+#[derive(Clone, Debug)]
+pub struct UpdateService {
+    pub service: ServiceRef,
+    pub definition: Option<RevisionRef>,
+    pub desired: Option<u32>,
+    pub deployment: DeploymentChange,
+    pub distinct_instance: Option<bool>,
+    pub strategies: Option<Vec<Strategy>>,
+    pub grace_s: Option<u32>,
+    pub az_rebalancing: Option<bool>,
+    pub propagate_tags: Option<PropagateTags>,
+    pub managed_tags: Option<bool>,
+    pub force_new_deployment: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeploymentChange {
+    pub minimum_healthy_percent: Option<u32>,
+    pub maximum_percent: Option<u32>,
+    pub strategy: Option<DeploymentStrategy>,
+    pub circuit_breaker: Option<CircuitBreaker>,
+    pub alarms: Option<DeploymentAlarms>,
+    pub bake_minutes: Option<u32>,
+    pub hooks: Option<Vec<LifecycleHook>>,
+    pub early_success: Option<EarlySuccess>,
+}
+
+#[derive(Clone, Debug)]
+pub struct CreateTaskSet {
+    pub service: ServiceRef,
+    pub definition: RevisionRef,
+    pub external_id: Option<String>,
+    /// Of the service's desired count, in tenths of a percent.
+    pub scale_permille: u32,
+    pub tags: Tags,
+    pub client_token: Option<ClientToken>,
+}
+
+/// `hookStatus` of a lifecycle hook's answer (ecs-behaviour 1.11).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HookAnswer {
+    Succeeded,
+    Failed(String),
+    /// Ask again after so many seconds.
+    InProgress {
+        call_back_s: u32,
+    },
 }
 
 /// An epoch as [`Command::StartEpoch`] makes it from the state's last one.

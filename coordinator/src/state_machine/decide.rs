@@ -11,8 +11,11 @@ mod hosts;
 mod ids;
 mod join_tokens;
 mod reports;
+mod services;
 mod tags;
 mod task_definitions;
+mod task_protection;
+mod task_sets;
 mod tasks;
 
 use longshore_common::id::{HostId, TaskId};
@@ -23,11 +26,14 @@ use super::{
     event::Event,
     name::Family,
     rejection::Rejection,
+    service::RevisionId,
     state::State,
 };
 
 pub use honoured::needs_not_honoured;
+pub(super) use ids::Ids;
 pub use tasks::{CLUSTER_TASKS_LISTED_MAX, PlacementFailure};
+pub(super) use tasks::{NEW_GROUP, demand, placed_on, required_attributes};
 
 /// What follows from a command.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +48,17 @@ pub struct Decision {
 /// A volatile fact (performance.md 9.9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    OrdersTaken { host: HostId, order: u64 },
-    ReportsTaken { host: HostId, position: ReportPosition },
+    OrdersTaken {
+        host: HostId,
+        order: u64,
+    },
+    ReportsTaken {
+        host: HostId,
+        position: ReportPosition,
+    },
+    /// Services that wait for room may look again.
+    RoomWanted,
+    SchedulingBegins,
 }
 
 /// What the caller needs to know of a decision beyond its own command.
@@ -69,6 +84,12 @@ pub enum Answer {
     Hosts {
         changed: Vec<HostId>,
         failures: Vec<(HostId, &'static str)>,
+    },
+    TaskSet(RevisionId),
+    /// Of UpdateTaskProtection, likewise.
+    Protected {
+        tasks: Vec<TaskId>,
+        failures: Vec<(TaskId, &'static str)>,
     },
 }
 
@@ -122,8 +143,8 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         Command::DeleteAttributes { cluster, attributes } => {
             hosts::delete_attributes(state, cluster, attributes)
         }
-        Command::Tag { resource, tags } => tags::tag(state, resource, tags),
-        Command::Untag { resource, keys } => tags::untag(state, resource, keys),
+        Command::Tag { resource, tags } => tags::tag(state, resource, tags, at),
+        Command::Untag { resource, keys } => tags::untag(state, resource, keys, at),
         Command::PutAccountSetting { scope, name, value } => {
             Ok(account_settings::put(scope, name, value))
         }
@@ -136,12 +157,43 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
             join_tokens::use_token(state, secret_hash, *requested_host, at, ids)
         }
         Command::AgentAnswered(answered) => Ok(reports::answered(state, answered, at)),
-        Command::AgentSilent { host, why } => Ok(reports::silent(state, *host, why, at)),
+        Command::AgentSilent { host, why, refused } => {
+            Ok(reports::silent(state, *host, why, *refused, at))
+        }
         Command::StartEpoch { incarnation } => Ok(epochs::start(state, *incarnation, at)),
         Command::Recover { beyond, incarnation } => {
             Ok(epochs::recover(state, *beyond, *incarnation, at))
         }
         Command::SkipLostOrders { host, to } => Ok(epochs::skip_lost_orders(state, *host, *to)),
         Command::Tick => Ok(epochs::tick(state, at)),
+        Command::CreateService(create) => services::create(state, create, at, ids),
+        Command::UpdateService(update) => services::update(state, update, at, ids),
+        Command::DeleteService { service, force } => services::delete(state, service, *force, at),
+        Command::StopServiceDeployment { deployment, rollback } => {
+            services::stop_deployment(state, deployment, *rollback, at)
+        }
+        Command::ContinueServiceDeployment { deployment, hook, action } => {
+            services::continue_deployment(state, deployment, *hook, *action, at)
+        }
+        Command::HookAnswered { service, hook, answer } => {
+            Ok(services::hook_answered(state, *service, *hook, answer, at))
+        }
+        Command::CreateTaskSet(create) => task_sets::create(state, create, at, ids),
+        Command::UpdateTaskSet { service, task_set, scale_permille } => {
+            task_sets::update(state, service, *task_set, *scale_permille, at)
+        }
+        Command::DeleteTaskSet { service, task_set, force } => {
+            task_sets::delete(state, service, *task_set, *force, at)
+        }
+        Command::UpdateServicePrimaryTaskSet { service, task_set } => {
+            task_sets::set_primary(state, service, *task_set, at)
+        }
+        Command::UpdateTaskProtection { cluster, tasks, minutes } => {
+            task_protection::update(state, cluster, tasks, *minutes, at)
+        }
+        Command::BeginScheduling => {
+            Ok(Decision { notes: vec![Note::SchedulingBegins], ..Decision::default() })
+        }
+        Command::ReplaceLostTasks { cluster } => services::replace_lost_tasks(state, cluster, at),
     }
 }

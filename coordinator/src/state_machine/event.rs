@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
     name::{ClusterName, Family},
-    record::TaskRecord,
+    record::{DeploymentRecord, RevisionRecord, TaskRecord},
+    service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,6 +120,9 @@ pub enum Event {
     HostDisconnected {
         host: HostId,
         why: String,
+        /// The host answered that nobody listens.
+        #[serde(default)]
+        refused: bool,
         at: Timestamp,
     },
     AttributesPut {
@@ -175,6 +179,125 @@ pub enum Event {
         host: HostId,
         to: u64,
     },
+
+    ServiceCreated(Box<ServiceCreated>),
+    /// The whole of what can change without a new revision.
+    ServiceConfigured {
+        service: ServiceId,
+        config: Box<ServiceConfig>,
+        at: Timestamp,
+    },
+    /// Deleted; its tasks are still stopping.
+    ServiceDraining {
+        service: ServiceId,
+        at: Timestamp,
+    },
+    /// INACTIVE; still described for a while.
+    ServiceDeleted {
+        service: ServiceId,
+        at: Timestamp,
+    },
+    ServiceForgotten {
+        service: ServiceId,
+    },
+    /// A revision, or with the EXTERNAL controller a task set.
+    RevisionCreated {
+        service: ServiceId,
+        revision: Box<RevisionRecord>,
+    },
+    /// New facts of a revision whose tasks stay.
+    RevisionChanged {
+        service: ServiceId,
+        revision: Box<RevisionRecord>,
+    },
+    /// It has no task and nothing goes back to it.
+    RevisionDropped {
+        service: ServiceId,
+        revision: RevisionId,
+    },
+    PrimaryChanged {
+        service: ServiceId,
+        revision: RevisionId,
+        at: Timestamp,
+    },
+    /// The whole of a service deployment, at its begin and at each of its changes.
+    DeploymentSet {
+        service: ServiceId,
+        deployment: Box<DeploymentRecord>,
+    },
+    /// A message for `events[]`.
+    ServiceLogged {
+        service: ServiceId,
+        message: String,
+        at: Timestamp,
+    },
+    /// It has what it is to have; said again only after a change.
+    ServiceSteady {
+        service: ServiceId,
+        at: Timestamp,
+    },
+    /// One decision of the scheduler, any number of tasks of one service.
+    TasksStopRequested {
+        tasks: Vec<TaskId>,
+        cause: StopCause,
+        /// Counted against their revision (ecs-behaviour 1.10, what counts).
+        failed: bool,
+        at: Timestamp,
+    },
+    /// They ran long enough without checks to count as healthy.
+    TasksSettled {
+        tasks: Vec<TaskId>,
+        at: Timestamp,
+    },
+    /// Their host was silent for too long: they leave their service's count (design.md rule 6).
+    TasksLost {
+        host: HostId,
+        tasks: Vec<TaskId>,
+        at: Timestamp,
+    },
+    /// Their host is back and they still run.
+    TasksReturned {
+        host: HostId,
+        tasks: Vec<TaskId>,
+        at: Timestamp,
+    },
+    TaskProtectionPut {
+        tasks: Vec<TaskId>,
+        until: Option<Timestamp>,
+    },
+    /// Half of a cluster's hosts were lost at once: their tasks are not replaced.
+    ReplacingPaused {
+        cluster: ClusterName,
+        lost_hosts: u32,
+        hosts: u32,
+        at: Timestamp,
+    },
+    /// The hosts are back, or the operator said so.
+    ReplacingResumed {
+        cluster: ClusterName,
+        /// By the operator, while the hosts are still lost.
+        overridden: bool,
+        at: Timestamp,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceCreated {
+    pub service: ServiceId,
+    pub named: ServiceRef,
+    pub config: ServiceConfig,
+    pub tags: Tags,
+    pub created_by: String,
+    /// The token and a hash of the call's other parameters.
+    pub client_token: Option<(String, u64)>,
+    pub at: Timestamp,
+}
+
+/// Which service started a task, and for which of its revisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedForService {
+    pub service: ServiceId,
+    pub revision: RevisionId,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -205,6 +328,8 @@ pub struct TasksStarted {
     pub tasks: Vec<PlacedTask>,
     /// RunTask's clientToken, kept in the same record as its effect.
     pub client_token: Option<UsedClientToken>,
+    #[serde(default)]
+    pub service: Option<StartedForService>,
     pub at: Timestamp,
 }
 

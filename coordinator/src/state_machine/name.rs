@@ -4,7 +4,7 @@ use std::{borrow::Borrow, fmt, marker::PhantomData, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Longest name of a cluster or family (ecs-behaviour 1.3, 1.8: up to 255 letters, digits, `-`, `_`).
+/// Longest name of a cluster, family or service (ecs-behaviour 1.3, 1.8: up to 255 letters, digits, `-`, `_`).
 pub const NAME_CHARS_MAX: usize = 255;
 
 /// A name of kind `K`: 1 to 255 of `A-Z a-z 0-9 _ -`. Cheap to clone.
@@ -13,6 +13,7 @@ pub struct Name<K>(Arc<str>, PhantomData<fn() -> K>);
 
 pub type ClusterName = Name<kind::Cluster>;
 pub type Family = Name<kind::Family>;
+pub type ServiceName = Name<kind::Service>;
 
 /// What a [`Name`] can name. These types have no values.
 pub mod kind {
@@ -20,6 +21,8 @@ pub mod kind {
     pub enum Cluster {}
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Family {}
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum Service {}
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -19,9 +19,12 @@ use super::{
     command::{ClusterSettings, SettingScope, Tags},
     event::AgentPlace,
     name::{ClusterName, Family},
+    service::{
+        DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId, ServiceRef,
+    },
     state::{
         ClientTokenUse, ClusterStatus, DefinitionStatus, EntityKey, HostStatus, JoinTokenState,
-        Membership, Phase, Wish,
+        Membership, Phase, Replacing, ServiceStatus, Wish,
     },
 };
 
@@ -37,6 +40,7 @@ pub enum Record {
     ClientToken(ClientTokenRecord),
     JoinToken(JoinTokenState),
     Setting { scope: SettingScope, name: String, value: String },
+    Service(Box<ServiceRecord>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +56,8 @@ pub struct ClusterRecord {
     pub status: ClusterStatus,
     pub settings: ClusterSettings,
     pub tags: Tags,
+    #[serde(default)]
+    pub replacing: Replacing,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +85,8 @@ pub struct HostRecord {
     pub agent: Option<AgentPlace>,
     pub registered_at: Timestamp,
     pub connected: bool,
+    #[serde(default)]
+    pub refused: bool,
     pub connectivity_at: Timestamp,
     pub version: u64,
     pub last_order: u64,
@@ -106,6 +114,192 @@ pub struct TaskRecord {
     pub report: Option<TaskReport>,
     /// Only in the history.
     pub end: Option<TaskEnd>,
+    #[serde(default)]
+    pub service: Option<ServiceTaskRecord>,
+}
+
+/// What a task is to the service that started it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceTaskRecord {
+    pub service: ServiceId,
+    pub revision: RevisionId,
+    /// It ran long enough without checks to count as healthy.
+    pub settled: bool,
+    /// Its host was silent for too long.
+    pub lost: bool,
+    /// It was lost once and came back.
+    pub returned: bool,
+    pub protected_until: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    pub id: ServiceId,
+    pub named: ServiceRef,
+    pub status: ServiceStatus,
+    pub config: ServiceConfig,
+    pub tags: Tags,
+    pub created_at: Timestamp,
+    pub created_by: String,
+    pub client_token: Option<(String, u64)>,
+    pub primary: Option<RevisionId>,
+    /// The revision of the last deployment that completed: where a rollback goes.
+    pub completed: Option<RevisionId>,
+    pub revisions: Vec<RevisionRecord>,
+    /// The deployment under way, or the last one.
+    pub deployment: Option<DeploymentRecord>,
+    pub launch: LaunchBackoff,
+    pub steady: bool,
+}
+
+/// A revision of a service, kept while it is the primary one, has tasks or may be gone back to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RevisionRecord {
+    pub id: RevisionId,
+    pub family: Family,
+    pub revision: u32,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub rollout: Rollout,
+    /// ECS's rolloutStateReason.
+    pub reason: String,
+    /// Tasks that failed in a row.
+    pub failed_tasks: u32,
+    /// Has had a task in RUNNING: from now on health is what fails tasks (ecs-behaviour 1.10).
+    pub has_run: bool,
+    /// Only with the EXTERNAL controller.
+    pub task_set: Option<TaskSetRecord>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskSetRecord {
+    pub external_id: Option<String>,
+    pub scale_permille: u32,
+    pub tags: Tags,
+    pub client_token: Option<(String, u64)>,
+    /// Deleted; its tasks are still stopping.
+    pub draining: bool,
+    pub stable: bool,
+    pub stability_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rollout {
+    InProgress,
+    Completed,
+    Failed,
+}
+
+/// Keeps a service whose tasks do not start from trying without end (ecs-behaviour 1.9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchBackoff {
+    /// Rounds in a row in which a task stopped before it ran.
+    pub rounds: u32,
+    /// Nothing is started before.
+    pub not_before: Option<Timestamp>,
+}
+
+/// A service deployment, under way or ended: the form in which it is kept and shown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeploymentRecord {
+    pub id: DeploymentId,
+    pub service: ServiceRef,
+    pub sources: Vec<RevisionId>,
+    pub target: RevisionId,
+    pub status: DeploymentStatus,
+    pub reason: Option<String>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub updated_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    pub stopped_at: Option<Timestamp>,
+    pub config: DeploymentConfig,
+    pub stage: Stage,
+    pub stage_since: Timestamp,
+    pub failures: u32,
+    pub threshold: u32,
+    pub breaker_triggered: bool,
+    /// In ALARM when the deployment began: not listened to this time.
+    pub alarms_ignored: Vec<String>,
+    pub alarms_triggered: Vec<String>,
+    pub rollback: Option<RollbackRecord>,
+    pub hooks: Vec<HookRecord>,
+    /// Tasks that each revision was to have when the deployment ended.
+    pub desired: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeploymentStatus {
+    Pending,
+    InProgress,
+    Successful,
+    StopRequested,
+    Stopped,
+    RollbackRequested,
+    RollbackInProgress,
+    RollbackSuccessful,
+    RollbackFailed,
+}
+
+impl DeploymentStatus {
+    pub fn is_over(self) -> bool {
+        match self {
+            DeploymentStatus::Successful
+            | DeploymentStatus::Stopped
+            | DeploymentStatus::RollbackSuccessful
+            | DeploymentStatus::RollbackFailed => true,
+            DeploymentStatus::Pending
+            | DeploymentStatus::InProgress
+            | DeploymentStatus::StopRequested
+            | DeploymentStatus::RollbackRequested
+            | DeploymentStatus::RollbackInProgress => false,
+        }
+    }
+}
+
+/// ECS's lifecycleStage (ecs-behaviour 1.11). A rolling deployment scales, bakes and cleans up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Stage {
+    ReconcileService,
+    PreScaleUp,
+    ScaleUp,
+    PostScaleUp,
+    TestTrafficShift,
+    PostTestTrafficShift,
+    PreProductionTrafficShift,
+    ProductionTrafficShift,
+    PostProductionTrafficShift,
+    BakeTime,
+    CleanUp,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RollbackRecord {
+    pub reason: String,
+    pub started_at: Timestamp,
+    pub to: RevisionId,
+}
+
+/// One run of a lifecycle hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HookRecord {
+    pub id: HookId,
+    /// Position among the deployment's hooks.
+    pub hook: u32,
+    pub stage: Stage,
+    pub status: HookStatus,
+    pub expires_at: Timestamp,
+    /// An HTTP hook is called when this has passed.
+    pub call_at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HookStatus {
+    AwaitingAction,
+    InProgress,
+    Succeeded,
+    Failed,
+    TimedOut,
 }
 
 /// How a task ended, with what its definition said of its containers, which may be deleted later.
@@ -123,7 +317,10 @@ pub struct ClientTokenRecord {
     pub token_use: ClientTokenUse,
 }
 
-/// The kind orders the rows of a restore: what is referred to comes before what refers to it.
+/// The kinds in the order in which they are restored: what is referred to comes before what refers
+/// to it. Kinds are never renumbered.
+pub const RESTORE_ORDER: [u8; 12] = [0, 1, 2, 3, 4, 5, 11, 6, 7, 8, 9, 10];
+
 pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
     match key {
         EntityKey::Meta => (0, Vec::new()),
@@ -137,6 +334,7 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
         EntityKey::Task(task) => (6, task.value().to_be_bytes().into()),
         EntityKey::ClientToken(cluster, token) => (7, format!("{cluster}/{token}").into()),
         EntityKey::JoinToken(id) => (8, id.as_bytes().into()),
+        EntityKey::Service(service) => (11, service.value().to_be_bytes().into()),
         EntityKey::Setting(SettingScope::Default, name) => (9, format!("/{name}").into()),
         EntityKey::Setting(SettingScope::Principal(principal), name) => {
             (9, format!("{principal}/{name}").into())

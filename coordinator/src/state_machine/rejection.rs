@@ -2,7 +2,11 @@
 
 use longshore_common::id::{HostId, TaskId};
 
-use super::name::{ClusterName, Family};
+use super::{
+    command::DeploymentRef,
+    name::{ClusterName, Family},
+    service::{HookId, RevisionId, ServiceRef},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
@@ -100,4 +104,57 @@ pub enum Rejection {
         "The host {host} is in the cluster {current}; deregister it there before it joins {asked}."
     )]
     HostInOtherCluster { host: HostId, current: ClusterName, asked: String },
+
+    #[error("Service not found.")]
+    ServiceNotFound(ServiceRef),
+    #[error("Service was not ACTIVE.")]
+    ServiceNotActive(ServiceRef),
+    #[error("Creation of service was not idempotent.")]
+    ServiceExists(ServiceRef),
+    #[error("Unable to Start a service that is still Draining.")]
+    ServiceStillDraining(ServiceRef),
+    #[error("The client token was used before with other parameters.")]
+    ServiceTokenConflict(ServiceRef),
+    #[error("The cluster {cluster} has reached the limit of {limit} services.")]
+    TooManyServices { cluster: ClusterName, limit: usize },
+    #[error("{0}")]
+    InvalidServiceConfig(String),
+    #[error("TaskDefinition can not be blank.")]
+    ServiceNeedsDefinition,
+    #[error(
+        "A service with the EXTERNAL deployment controller takes no task definition and no forced deployment: its task sets do. Use CreateTaskSet."
+    )]
+    ExternalTakesNoDefinition,
+    #[error(
+        "The service cannot be stopped while it is scaled above 0. Set its desiredCount to 0 first, or delete it with force."
+    )]
+    ServiceScaledAboveZero,
+    #[error("The service cannot be stopped while deployments are active.")]
+    ServiceHasDeployments,
+    #[error("The ARN of a service deployment was not found: {}", .0.deployment)]
+    ServiceDeploymentNotFound(DeploymentRef),
+    #[error(
+        "The service deployment {} cannot be stopped any more: only one that is PENDING or IN_PROGRESS can.", .0.deployment
+    )]
+    ServiceDeploymentNotStoppable(DeploymentRef),
+    #[error("No PAUSE hook {0} of this service deployment waits for an action.")]
+    HookNotWaiting(HookId),
+    #[error(
+        "The service {} has no task sets: its deployment controller is not EXTERNAL.", .0.name
+    )]
+    NotExternal(ServiceRef),
+    #[error("The task set ecs-svc/{0} was not found.")]
+    TaskSetNotFound(RevisionId),
+    #[error(
+        "The task set ecs-svc/{0} cannot be deleted while it is scaled above 0. Update its scale to 0 first, or delete it with force."
+    )]
+    TaskSetScaledAboveZero(RevisionId),
+    #[error("A service has at most {limit} task sets. Delete one that is no longer used.")]
+    TooManyTaskSets { limit: usize },
+    #[error(
+        "The Cluster cannot be deleted while Services are active: {count} are. Delete them first."
+    )]
+    ClusterContainsServices { count: usize },
+    #[error("{0}")]
+    InvalidOption(String),
 }

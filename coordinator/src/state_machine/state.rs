@@ -8,9 +8,12 @@ mod arena;
 mod cluster;
 mod definition;
 mod dirty;
+mod due;
 mod group;
 mod host;
+mod service;
 mod setting;
+mod tags;
 mod task;
 mod token;
 
@@ -26,21 +29,30 @@ use longshore_common::{
     protocol::Epoch,
 };
 
-pub use cluster::{Cluster, ClusterStatus};
+pub use cluster::{Cluster, ClusterStatus, Replacing};
 pub use definition::{Definition, DefinitionStatus, Definitions};
 pub use dirty::{EntityKey, Row};
+pub use due::Due;
 pub use host::{Host, HostStatus, QueuedOrder};
+pub(in crate::state_machine) use service::hash_of;
+pub use service::{Counts, Revision, Service, ServiceStatus, ServiceTask, Standing};
 pub use setting::AccountSettings;
-pub use task::{Phase, Task, Wish};
+pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
 
-use self::{arena::Arena, dirty::Dirty, group::Groups, token::ClientTokens};
-use super::{event::Event, name::ClusterName, record::TaskRecord};
+use self::{arena::Arena, dirty::Dirty, due::Agenda, group::Groups, token::ClientTokens};
+use super::{
+    event::Event,
+    name::{ClusterName, ServiceName},
+    record::{DeploymentRecord, RevisionRecord, TaskRecord},
+    service::{ServiceId, ServicePolicy},
+};
 
 /// Slots: positions in the arenas, reused after removal, meaningful only inside one process.
 pub type ClusterSlot = u32;
 pub type DefinitionSlot = u32;
 pub type TaskSlot = u32;
+pub type ServiceSlot = u32;
 pub use crate::placement::HostSlot;
 
 #[derive(Default)]
@@ -62,6 +74,19 @@ pub struct State {
     members: BTreeMap<HostId, Membership>,
     tasks: Arena<Task>,
     tasks_by_id: FastMap<TaskId, TaskSlot>,
+    services: Arena<Service>,
+    services_by_id: FastMap<ServiceId, ServiceSlot>,
+    /// Who made a service with a client token.
+    service_tokens: BTreeMap<(ClusterName, String), ServiceId>,
+    service_policy: ServicePolicy,
+    agenda: Agenda,
+    /// After a start, not before hosts have said what they have seen; volatile.
+    scheduling_began: bool,
+    scheduling_held: bool,
+    /// Clusters in which a service waits for room.
+    clusters_with_waiting: BTreeSet<ClusterSlot>,
+    /// When the current epoch began: no host's silence counts from before.
+    epoch_started_at: Timestamp,
     groups: Groups,
     client_tokens: ClientTokens,
     join_tokens: JoinTokens,
@@ -87,6 +112,7 @@ pub struct Membership {
 enum Forgettable {
     Host(HostId),
     Cluster(ClusterName),
+    Service(ServiceId),
 }
 
 /// What a batch changed that others must hear of once it is durable.
@@ -96,6 +122,11 @@ pub struct Changes {
     pub hosts: Vec<HostId>,
     /// Tasks that left the state for the history.
     pub stopped: Vec<TaskRecord>,
+    /// Service deployments as they are now, for the history.
+    pub deployments: Vec<(ServiceId, DeploymentRecord)>,
+    pub revisions: Vec<(ServiceId, RevisionRecord)>,
+    /// Messages of services: (service, message, when).
+    pub service_events: Vec<(ServiceId, String, Timestamp)>,
     /// One line of the log each: (host, what).
     pub log: Vec<LogLine>,
 }
@@ -106,6 +137,7 @@ pub struct LogLine {
     pub cluster: Option<ClusterName>,
     pub host: Option<HostId>,
     pub task: Option<TaskId>,
+    pub service: Option<ServiceName>,
     pub what: String,
 }
 
@@ -179,6 +211,12 @@ impl State {
         self.hosts.iter()
     }
 
+    /// Since when a host's silence counts: it has a full grace from each start on.
+    pub fn silent_since(&self, host: &Host) -> Option<Timestamp> {
+        let silent = host.is_registered() && !host.connected && host.agent.is_some();
+        silent.then(|| host.connectivity_at.max(self.epoch_started_at))
+    }
+
     pub fn hosts_len(&self) -> usize {
         self.hosts_by_id.len()
     }
@@ -237,9 +275,9 @@ impl State {
     /// Makes an event true. `seq` is the batch it belongs to.
     pub fn apply(&mut self, event: &Event, seq: u64) {
         match event {
-            Event::EpochStarted { epoch, .. } => self.epoch_started(*epoch),
-            Event::Recovered { epoch, .. } => {
-                self.epoch_started(*epoch);
+            Event::EpochStarted { epoch, at } => self.epoch_started(*epoch, *at),
+            Event::Recovered { epoch, at } => {
+                self.epoch_started(*epoch, *at);
                 self.recovered = Some(*epoch);
             }
             Event::ClusterCreated { name, settings, tags, at } => {
@@ -275,9 +313,11 @@ impl State {
             Event::HostActivated { host, .. } => self.host_status(*host, HostStatus::Active),
             Event::HostDeregistered { host, at } => self.host_deregistered(*host, *at, seq),
             Event::HostForgotten { host } => self.host_forgotten(*host),
-            Event::HostConnected { host, at } => self.host_connectivity(*host, true, *at),
+            Event::HostConnected { host, at } => self.host_connectivity(*host, true, false, *at),
             Event::LostOrdersSkipped { host, to } => self.lost_orders_skipped(*host, *to, seq),
-            Event::HostDisconnected { host, at, .. } => self.host_connectivity(*host, false, *at),
+            Event::HostDisconnected { host, refused, at, .. } => {
+                self.host_connectivity(*host, false, *refused, *at);
+            }
             Event::AttributesPut { host, attributes } => self.attributes_put(*host, attributes),
             Event::AttributesDeleted { host, names } => self.attributes_deleted(*host, names),
             Event::StopCandidateConfirmed { host, task, generation, cause } => {
@@ -296,11 +336,52 @@ impl State {
             Event::JoinTokenRevoked { id } => self.join_token_revoked(id),
             Event::JoinTokensExpired { ids } => self.join_tokens_expired(ids),
             Event::TaskAdopted(adopted) => self.task_adopted(adopted, seq),
+            Event::ServiceCreated(created) => self.service_created(created),
+            Event::ServiceConfigured { service, config, .. } => {
+                self.service_configured(*service, config);
+            }
+            Event::ServiceDraining { service, .. } => self.service_draining(*service),
+            Event::ServiceDeleted { service, at } => self.service_deleted(*service, *at),
+            Event::ServiceForgotten { service } => self.service_forgotten(*service),
+            Event::RevisionCreated { service, revision } => {
+                self.revision_created(*service, revision);
+            }
+            Event::RevisionChanged { service, revision } => {
+                self.revision_changed(*service, revision);
+            }
+            Event::RevisionDropped { service, revision } => {
+                self.revision_dropped(*service, *revision);
+            }
+            Event::PrimaryChanged { service, revision, at } => {
+                self.primary_changed(*service, *revision, *at);
+            }
+            Event::DeploymentSet { service, deployment } => {
+                self.deployment_set(*service, deployment);
+            }
+            Event::ServiceLogged { service, message, at } => {
+                self.service_logged(*service, message, *at);
+            }
+            Event::ServiceSteady { service, at } => self.service_steady(*service, *at),
+            Event::TasksStopRequested { tasks, cause, failed, at } => {
+                self.tasks_stop_requested(tasks, cause, *failed, *at, seq);
+            }
+            Event::TasksSettled { tasks, .. } => self.tasks_settled(tasks),
+            Event::TasksLost { host, tasks, .. } => self.tasks_lost(*host, tasks),
+            Event::TasksReturned { host, tasks, .. } => self.tasks_returned(*host, tasks),
+            Event::TaskProtectionPut { tasks, until } => self.task_protection_put(tasks, *until),
+            Event::ReplacingPaused { cluster, lost_hosts, hosts, .. } => {
+                self.replacing_paused(cluster, *lost_hosts, *hosts);
+            }
+            Event::ReplacingResumed { cluster, overridden, .. } => {
+                self.replacing_resumed(cluster, *overridden);
+            }
         }
     }
 
-    fn epoch_started(&mut self, epoch: Epoch) {
+    fn epoch_started(&mut self, epoch: Epoch, at: Timestamp) {
         self.touch(EntityKey::Meta);
+        self.epoch_started_at = at;
+        self.all_are_due();
         self.epoch = epoch;
         self.epochs.insert(epoch.counter, epoch.incarnation);
     }

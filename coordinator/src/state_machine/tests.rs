@@ -101,6 +101,7 @@ impl World {
                         Note::ReportsTaken { host, position } => {
                             self.state.reports_taken(host, position, seq);
                         }
+                        Note::RoomWanted | Note::SchedulingBegins => {}
                     }
                 }
                 Some(decision.answer)
@@ -308,7 +309,7 @@ fn nothing_is_placed_on_draining_or_disconnected_hosts() {
     let (cluster, status) = ("web".parse().unwrap(), SettableHostStatus::Draining);
     let drained = vec![hosts[0]];
     world.put(Command::UpdateContainerInstancesState { cluster, hosts: drained, status });
-    world.put(Command::AgentSilent { host: hosts[1], why: "cut".to_owned() });
+    world.put(Command::AgentSilent { host: hosts[1], why: "cut".to_owned(), refused: false });
     let (tasks, failures) = world.run(1);
     assert!(tasks.is_empty());
     assert!(failures[0].starts_with("AGENT: "), "{failures:?}");
@@ -594,7 +595,7 @@ fn busy() -> World {
     world.put(stop(tasks[0]));
     let host = on(&world, tasks[1]);
     world.put(answered(host, 99, vec![report(99, tasks[1], ReportedPhase::Stopped(exited()))]));
-    world.put(Command::AgentSilent { host: hosts[2], why: "cut".to_owned() });
+    world.put(Command::AgentSilent { host: hosts[2], why: "cut".to_owned(), refused: false });
     world
 }
 

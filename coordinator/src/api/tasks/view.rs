@@ -5,7 +5,7 @@ mod containers;
 use longshore_common::{
     arn::Identity,
     clock::Timestamp,
-    protocol::{Attribute, ReportedPhase, TaskReport},
+    protocol::{Attribute, ReportedPhase},
     task::{HealthStatus, StopCause, StopCode},
     task_definition::ContainerDefinition,
 };
@@ -20,7 +20,7 @@ use crate::{
     placement::AVAILABILITY_ZONE,
     state_machine::{
         record::TaskRecord,
-        state::{Host, Phase, State, Task, Wish},
+        state::{Host, Phase, State, Task, Wish, checked_health},
     },
 };
 
@@ -149,7 +149,7 @@ impl Shown {
             enable_execute_command: false,
             execution_stopped_at: seconds(report.and_then(|report| report.execution_stopped_at)),
             group: record.group.clone(),
-            health_status: health(&self.containers, report),
+            health_status: checked_health(&self.containers, report).unwrap_or_default(),
             inference_accelerators: [],
             last_status: self.last_status(),
             launch_type: "EC2",
@@ -213,22 +213,4 @@ fn zone(host: &Host) -> Option<String> {
 fn architecture(host: &Host) -> Option<Attribute> {
     let value = host.attribute(CPU_ARCHITECTURE)?.map(str::to_owned);
     Some(Attribute { name: CPU_ARCHITECTURE.to_owned(), value })
-}
-
-/// Of the essential containers that have a health check, the worst (ecs-behaviour 1.6).
-fn health(containers: &[ContainerDefinition], report: Option<&TaskReport>) -> HealthStatus {
-    let checked = containers.iter().filter(|c| c.is_essential() && c.health_check.is_some());
-    let mut worst = None;
-    for container in checked {
-        let reported = report.and_then(|report| {
-            report.containers.iter().find(|reported| reported.name == container.name)
-        });
-        match (reported.and_then(|reported| reported.health), worst) {
-            (Some(HealthStatus::Unhealthy), _) => return HealthStatus::Unhealthy,
-            (Some(HealthStatus::Unknown) | None, _) => worst = Some(HealthStatus::Unknown),
-            (Some(HealthStatus::Healthy), None) => worst = Some(HealthStatus::Healthy),
-            (Some(HealthStatus::Healthy), Some(_)) => {}
-        }
-    }
-    worst.unwrap_or_default()
 }

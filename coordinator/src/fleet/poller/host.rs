@@ -43,6 +43,8 @@ enum Again {
     Ended,
     /// It could not be heard; the sentence goes to the log.
     Silent(String),
+    /// Its host answered that nobody listens.
+    RefusedConnection(String),
     /// The agent is another one than before, or knows a newer coordinator.
     Unfamiliar,
 }
@@ -82,13 +84,18 @@ impl<A: AgentClient> HostPoller<A> {
             match ended {
                 Again::Ended => break,
                 Again::Unfamiliar => {}
-                Again::Silent(why) => {
+                Again::Silent(_) | Again::RefusedConnection(_) => {
+                    let (why, refused) = match ended {
+                        Again::RefusedConnection(why) => (why, true),
+                        Again::Silent(why) => (why, false),
+                        Again::Ended | Again::Unfamiliar => continue,
+                    };
                     self.barrier.arrived(self.host);
                     if last_complaint != why {
                         tracing::warn!(host = %self.host, "no answer from the agent: {why}");
                         last_complaint.clone_from(&why);
                     }
-                    let silent = Command::AgentSilent { host: self.host, why };
+                    let silent = Command::AgentSilent { host: self.host, why, refused };
                     if self.handle.submit_always(silent, |_, _| ()).await.is_err() {
                         break;
                     }
@@ -171,7 +178,7 @@ impl<A: AgentClient> HostPoller<A> {
         let patience = hold + self.beat() * BEATS_MISSED_MAX;
         Box::pin(async move {
             let answer = match tokio::time::timeout(patience, agents.poll(&to, request)).await {
-                Ok(answer) => answer.map_err(|error| Again::Silent(sentence(&error))),
+                Ok(answer) => answer.map_err(|error| silent(&error)),
                 Err(_) => Err(silence(patience)),
             };
             (answer, last_order)
@@ -181,7 +188,7 @@ impl<A: AgentClient> HostPoller<A> {
     async fn ask(&self, to: &Peer, request: PollRequest) -> Result<PollAnswer, Again> {
         let patience = self.beat() * BEATS_MISSED_MAX;
         match tokio::time::timeout(patience, self.agents.poll(to, request)).await {
-            Ok(answer) => answer.map_err(|error| Again::Silent(sentence(&error))),
+            Ok(answer) => answer.map_err(|error| silent(&error)),
             Err(_) => Err(silence(patience)),
         }
     }
@@ -347,6 +354,13 @@ impl<A: AgentClient> HostPoller<A> {
 
 pub(super) fn has_agent(state: &State, host: HostId) -> bool {
     state.host(host).is_some_and(|host| host.is_registered() && host.agent.is_some())
+}
+
+fn silent(error: &PollError) -> Again {
+    match error {
+        PollError::Refused(_) => Again::RefusedConnection(sentence(error)),
+        _ => Again::Silent(sentence(error)),
+    }
 }
 
 fn silence(patience: Duration) -> Again {

@@ -73,6 +73,9 @@ pub(super) fn delete(
     if !cluster.is_active() {
         return Ok(Decision::default());
     }
+    if !cluster.services.is_empty() {
+        return Err(Rejection::ClusterContainsServices { count: cluster.services.len() });
+    }
     if cluster.registered_hosts > 0 {
         let count = cluster.registered_hosts as usize;
         return Err(Rejection::ClusterContainsContainerInstances { count });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longshore_common::{clock::Timestamp, id::HostId, protocol::Epoch};
 
-use super::Decision;
+use super::{Decision, Note};
 use crate::state_machine::{command::next_epoch, event::Event, state::State};
 
 /// How long deleted clusters and deregistered instances are still described.
@@ -41,8 +41,9 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
         events.push(Event::TaskDefinitionDeleted { family, revision });
     }
     let before = Timestamp(at.0.saturating_sub(INACTIVE_SHOWN.as_millis() as u64));
-    let (clusters, hosts) = state.forgettable(before);
+    let (clusters, hosts, services) = state.forgettable(before);
+    events.extend(services.into_iter().map(|service| Event::ServiceForgotten { service }));
     events.extend(hosts.into_iter().map(|host| Event::HostForgotten { host }));
     events.extend(clusters.into_iter().map(|name| Event::ClusterForgotten { name }));
-    Decision::of(events)
+    Decision { events, notes: vec![Note::RoomWanted], ..Decision::default() }
 }

@@ -2,7 +2,7 @@
 
 /// Derives ids from 128 random bits; the n-th is always the same.
 #[derive(Clone, Copy)]
-pub(super) struct Ids(u128);
+pub(in crate::state_machine) struct Ids(u128);
 
 impl From<u128> for Ids {
     fn from(entropy: u128) -> Self {
@@ -12,14 +12,14 @@ impl From<u128> for Ids {
 
 impl Ids {
     /// The n-th id: distinct for distinct `n`, since the low half goes through a bijection.
-    pub(super) fn nth(self, n: u64) -> u128 {
+    pub(in crate::state_machine) fn nth(self, n: u64) -> u128 {
         let high = mix((self.0 >> 64) as u64 ^ n.rotate_left(32));
         let low = mix((self.0 as u64).wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         u128::from(high) << 64 | u128::from(low)
     }
 
     /// 64 bits that have nothing to do with the ids.
-    pub(super) fn entropy(self) -> u64 {
+    pub(in crate::state_machine) fn entropy(self) -> u64 {
         mix((self.0 >> 64) as u64 ^ self.0 as u64)
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{ReportBody, ReportedPhase, RunIntent, TaskReport},
+    protocol::{ReportBody, ReportedPhase, RunIntent, RunOrder, TaskReport},
     task::{StopCause, StopCode},
 };
 
@@ -14,7 +14,8 @@ use crate::state_machine::{
     command::{AgentAnswered, Tags},
     event::{Event, TaskAdopted, TaskDefinitionRegistered},
     name::Family,
-    record::TaskRecord,
+    record::{ServiceTaskRecord, TaskRecord},
+    service::{RevisionId, ServiceRef},
     state::{Host, Phase, State, Task, Wish},
 };
 
@@ -161,17 +162,41 @@ fn adopt(
         containers: run.order.container_ids.clone(),
         report: None,
         end: None,
+        service: service_of(state, host, &run.order),
     };
     events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
     events
 }
 
-pub(super) fn silent(state: &State, host: HostId, why: &str, at: Timestamp) -> Decision {
+/// The service that started a task, when it still has the task's revision.
+fn service_of(state: &State, host: &Host, order: &RunOrder) -> Option<ServiceTaskRecord> {
+    let name = order.group.strip_prefix("service:")?.parse().ok()?;
+    let cluster = state.cluster_at(host.cluster).name.clone();
+    let service = state.service_named(&ServiceRef { cluster, name })?;
+    let digits = order.started_by.as_deref()?.strip_prefix("ecs-svc/")?;
+    let revision = service.revision(RevisionId::parse(digits)?)?.record.id;
+    Some(ServiceTaskRecord {
+        service: service.id,
+        revision,
+        settled: false,
+        lost: false,
+        returned: false,
+        protected_until: None,
+    })
+}
+
+pub(super) fn silent(
+    state: &State,
+    host: HostId,
+    why: &str,
+    refused: bool,
+    at: Timestamp,
+) -> Decision {
     match state.host(host) {
         Some(host) if host.connected => {
             let (host, why) = (host.id, why.to_owned());
             Decision {
-                events: vec![Event::HostDisconnected { host, why, at }],
+                events: vec![Event::HostDisconnected { host, why, refused, at }],
                 ..Default::default()
             }
         }

@@ -1,55 +1,83 @@
-//! TagResource, UntagResource.
+//! TagResource, UntagResource. Of services and clusters, `longshore:` tags are settings, which are
+//! read here and journaled typed beside the tags (design.md rule 10).
+
+use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::state_machine::{
-    command::{Resource, Tags},
+    command::{ClusterSettings, Resource, Tags},
     event::Event,
     rejection::Rejection,
+    service::{ServiceConfig, ServiceOptions},
     state::State,
 };
 
 /// ecs-behaviour 1.22.
 const TAGS_MAX: usize = 50;
 
-pub(super) fn tag(state: &State, resource: &Resource, tags: &Tags) -> Result<Decision, Rejection> {
-    let held = held(state, resource)?;
-    let added = tags.keys().filter(|key| !held.contains_key(*key)).count();
-    let would_be = held.len() + added;
-    if would_be > TAGS_MAX {
-        return Err(Rejection::TooManyTags { limit: TAGS_MAX, would_be });
+pub(super) fn tag(
+    state: &State,
+    resource: &Resource,
+    tags: &Tags,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let mut after = held(state, resource)?.clone();
+    after.extend(tags.clone());
+    if after.len() > TAGS_MAX {
+        return Err(Rejection::TooManyTags { limit: TAGS_MAX, would_be: after.len() });
     }
-    let (resource, tags) = (resource.clone(), tags.clone());
-    Ok(Decision::of(vec![Event::Tagged { resource, tags }]))
+    let mut events = vec![Event::Tagged { resource: resource.clone(), tags: tags.clone() }];
+    events.extend(reread(state, resource, &after, at)?);
+    Ok(Decision::of(events))
 }
 
 pub(super) fn untag(
     state: &State,
     resource: &Resource,
     keys: &[String],
+    at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    held(state, resource)?;
-    let (resource, keys) = (resource.clone(), keys.to_vec());
-    Ok(Decision::of(vec![Event::Untagged { resource, keys }]))
+    let mut after = held(state, resource)?.clone();
+    after.retain(|key, _| !keys.contains(key));
+    let mut events = vec![Event::Untagged { resource: resource.clone(), keys: keys.to_vec() }];
+    events.extend(reread(state, resource, &after, at)?);
+    Ok(Decision::of(events))
+}
+
+/// What the tags as they will be say of the resource's settings, when that is new.
+fn reread(
+    state: &State,
+    resource: &Resource,
+    after: &Tags,
+    at: Timestamp,
+) -> Result<Option<Event>, Rejection> {
+    let options = || ServiceOptions::of_tags(after).map_err(Rejection::InvalidOption);
+    match resource {
+        Resource::Service(named) => {
+            let options = options()?;
+            let service = state.service_named(named).filter(|s| s.config.options != options);
+            Ok(service.map(|service| {
+                let config = Box::new(ServiceConfig { options, ..service.config.clone() });
+                Event::ServiceConfigured { service: service.id, config, at }
+            }))
+        }
+        Resource::Cluster(name) => {
+            let options = options()?;
+            let cluster = state.cluster(name.as_str()).filter(|c| c.settings.options != options);
+            Ok(cluster.map(|cluster| {
+                let settings = ClusterSettings { options, ..cluster.settings.clone() };
+                Event::ClusterUpdated { name: name.clone(), settings }
+            }))
+        }
+        Resource::TaskDefinition { .. }
+        | Resource::Task { .. }
+        | Resource::ContainerInstance { .. }
+        | Resource::TaskSet { .. } => Ok(None),
+    }
 }
 
 fn held<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags, Rejection> {
-    let found = match resource {
-        Resource::Cluster(name) => {
-            state.cluster(name.as_str()).filter(|c| c.is_active()).map(|c| &c.tags)
-        }
-        Resource::TaskDefinition { family, revision } => {
-            state.definitions().get(family.as_str(), *revision).map(|d| &d.tags)
-        }
-        Resource::Task { cluster, task } => state
-            .task(*task)
-            .filter(|t| state.cluster_at(t.cluster).name == *cluster)
-            .map(|t| &*t.tags),
-        Resource::ContainerInstance { cluster, host } => state
-            .host(*host)
-            .filter(|h| h.is_registered() && state.cluster_at(h.cluster).name == *cluster)
-            .map(|h| &h.tags),
-    };
-    found.ok_or_else(|| {
+    state.tags(resource).ok_or_else(|| {
         Rejection::ResourceNotFound(match resource {
             Resource::Cluster(name) => format!("the cluster {name}"),
             Resource::TaskDefinition { family, revision } => {
@@ -58,6 +86,12 @@ fn held<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags, Rejection
             Resource::Task { cluster, task } => format!("the task {task} in the cluster {cluster}"),
             Resource::ContainerInstance { cluster, host } => {
                 format!("the container instance {host} in the cluster {cluster}")
+            }
+            Resource::Service(named) => {
+                format!("the service {} in the cluster {}", named.name, named.cluster)
+            }
+            Resource::TaskSet { service, task_set } => {
+                format!("the task set ecs-svc/{task_set} of the service {}", service.name)
             }
         })
     })

@@ -12,7 +12,7 @@ use longshore_common::{
     task_definition::CpuArchitecture,
 };
 
-pub(super) use self::demand::demand;
+pub(in crate::state_machine) use self::demand::demand;
 use super::{Answer, Decision, clusters, honoured::needs_not_honoured, ids::Ids, task_definitions};
 use crate::{
     placement::{self, GroupKey, Unfit},
@@ -29,7 +29,7 @@ use crate::{
 pub const CLUSTER_TASKS_LISTED_MAX: usize = 5_000;
 
 /// A group that no task is in yet: no host counts for it.
-const NEW_GROUP: GroupKey = GroupKey(u32::MAX);
+pub(in crate::state_machine) const NEW_GROUP: GroupKey = GroupKey(u32::MAX);
 
 /// One task that has no host: an entry of ECS's `failures[]`.
 pub type PlacementFailure = FailedPlacement;
@@ -165,7 +165,20 @@ fn prepare<'a>(state: &'a State, launch: &TaskLaunch) -> Result<Prepared<'a>, Re
     if launch.managed_tags {
         tags.insert("aws:ecs:clusterName".to_owned(), cluster.name.as_str().to_owned());
     }
+    Ok(Prepared {
+        cluster,
+        definition,
+        demand: demand(spec, &launch.overrides),
+        required: required_attributes(definition),
+        group: launch.group.clone().unwrap_or_else(|| format!("family:{family}")),
+        tags,
+    })
+}
+
+/// What a host must have to be given a task of this definition.
+pub(in crate::state_machine) fn required_attributes(definition: &Definition) -> Vec<Attribute> {
     let mut required = definition.requires_attributes.clone();
+    let spec = &definition.definition.spec;
     let architecture = spec.runtime_platform.as_ref().and_then(|p| p.cpu_architecture);
     if let Some(architecture) = architecture {
         let value = match architecture {
@@ -175,14 +188,24 @@ fn prepare<'a>(state: &'a State, launch: &TaskLaunch) -> Result<Prepared<'a>, Re
         let name = "ecs.cpu-architecture".to_owned();
         required.push(Attribute { name, value: Some(value.to_owned()) });
     }
-    Ok(Prepared {
-        cluster,
-        definition,
-        demand: demand(spec, &launch.overrides),
-        required,
-        group: launch.group.clone().unwrap_or_else(|| format!("family:{family}")),
-        tags,
-    })
+    required
+}
+
+/// New tasks, one for each of these hosts, with ids for themselves and their containers.
+pub(in crate::state_machine) fn placed_on(
+    definition: &Definition,
+    hosts: &[&Host],
+    ids: Ids,
+) -> Vec<PlacedTask> {
+    let containers = definition.definition.spec.container_definitions.len() as u64;
+    let mut next = 0..;
+    let mut id = || ids.nth(next.next().unwrap_or_default());
+    let placed = |host: &&Host| PlacedTask {
+        task: TaskId::new(id()),
+        host: host.id,
+        containers: (0..containers).map(|_| ContainerId(TaskId::new(id()))).collect(),
+    };
+    hosts.iter().map(placed).collect()
 }
 
 fn started(
@@ -194,17 +217,7 @@ fn started(
     at: Timestamp,
     ids: Ids,
 ) -> Decision {
-    let containers = prepared.definition.definition.spec.container_definitions.len() as u64;
-    let mut next = 0..;
-    let mut id = || ids.nth(next.next().unwrap_or_default());
-    let tasks: Vec<PlacedTask> = hosts
-        .iter()
-        .map(|host| PlacedTask {
-            task: TaskId::new(id()),
-            host: host.id,
-            containers: (0..containers).map(|_| ContainerId(TaskId::new(id()))).collect(),
-        })
-        .collect();
+    let tasks = placed_on(prepared.definition, &hosts, ids);
     let answer =
         Answer::Tasks { tasks: tasks.iter().map(|placed| placed.task).collect(), failures };
     if tasks.is_empty() && client_token.is_none() {
@@ -221,6 +234,7 @@ fn started(
         tags: prepared.tags,
         tasks,
         client_token,
+        service: None,
         at,
     }));
     Decision::with(vec![event], answer)

@@ -1,18 +1,21 @@
 //! Clusters.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
 };
 
-use super::{EntityKey, Forgettable, State, TaskSlot, dirty::LogTo};
+use super::{ClusterSlot, EntityKey, Forgettable, ServiceSlot, State, TaskSlot, dirty::LogTo};
 use crate::{
     placement::{ClusterIndex, HostSlot},
     state_machine::{
         command::{ClusterSettings, Tags},
-        name::ClusterName,
+        name::{ClusterName, ServiceName},
         record::ClusterRecord,
     },
 };
@@ -32,6 +35,32 @@ pub struct Cluster {
     pub pending_tasks: u32,
     /// ACTIVE and DRAINING container instances: ECS's registeredContainerInstancesCount.
     pub registered_hosts: u32,
+    /// Every service that is ACTIVE or DRAINING.
+    pub services: BTreeMap<ServiceName, ServiceSlot>,
+    /// Deleted services, still described for a while.
+    pub inactive_services: BTreeMap<ServiceName, ServiceSlot>,
+    /// Of `services`, those with one task on every host.
+    pub daemons: BTreeSet<ServiceSlot>,
+    /// Of `services`, those that wait for room on some host; volatile.
+    pub waiting: BTreeSet<ServiceSlot>,
+    /// Where the next round through `waiting` begins.
+    pub(super) waiting_from: ServiceSlot,
+    /// Connected hosts that fell silent, by since when.
+    pub silent: BTreeSet<(Timestamp, HostSlot)>,
+    pub replacing: Replacing,
+    /// When a host was last heard again; volatile.
+    pub last_return: Timestamp,
+}
+
+/// Whether the tasks of lost hosts are replaced (design.md rule 6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Replacing {
+    #[default]
+    Normal,
+    /// Half of the hosts were lost at once.
+    Paused,
+    /// They were, and the operator wants their tasks replaced all the same.
+    Overridden,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -60,6 +89,14 @@ impl Cluster {
             running_tasks: 0,
             pending_tasks: 0,
             registered_hosts: 0,
+            services: BTreeMap::new(),
+            inactive_services: BTreeMap::new(),
+            daemons: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            waiting_from: 0,
+            silent: BTreeSet::new(),
+            replacing: record.replacing,
+            last_return: Timestamp::default(),
         }
     }
 
@@ -69,6 +106,7 @@ impl Cluster {
             status: self.status,
             settings: self.settings.clone(),
             tags: self.tags.clone(),
+            replacing: self.replacing,
         }
     }
 }
@@ -98,6 +136,7 @@ impl State {
             status: ClusterStatus::Active,
             settings: settings.clone(),
             tags: tags.clone(),
+            replacing: Replacing::Normal,
         });
     }
 
@@ -114,6 +153,40 @@ impl State {
         self.touch(EntityKey::Cluster(name.clone()));
         self.log(LogTo::cluster(name), "cluster updated");
         self.cluster_mut(name).settings = settings.clone();
+        self.services_of_cluster_are_due(name);
+    }
+
+    pub(super) fn replacing_paused(&mut self, name: &ClusterName, lost_hosts: u32, hosts: u32) {
+        self.touch(EntityKey::Cluster(name.clone()));
+        self.log(
+            LogTo::cluster(name),
+            format_args!(
+                "ALARM: {lost_hosts} of {hosts} container instances were lost at once. Their tasks are not replaced until they are back, or until you run: longshore-coordinator replace-lost-tasks --cluster {name}"
+            ),
+        );
+        self.cluster_mut(name).replacing = Replacing::Paused;
+        self.services_of_cluster_are_due(name);
+    }
+
+    pub(super) fn replacing_resumed(&mut self, name: &ClusterName, overridden: bool) {
+        self.touch(EntityKey::Cluster(name.clone()));
+        self.log(LogTo::cluster(name), "the tasks of lost container instances are replaced again");
+        self.cluster_mut(name).replacing =
+            if overridden { Replacing::Overridden } else { Replacing::Normal };
+        self.services_of_cluster_are_due(name);
+        self.silent_hosts_are_due(self.clusters_by_name[name]);
+    }
+
+    fn services_of_cluster_are_due(&mut self, name: &ClusterName) {
+        let cluster = &self.clusters[self.clusters_by_name[name]];
+        let services: Vec<ServiceSlot> = cluster.services.values().copied().collect();
+        services.into_iter().for_each(|service| self.service_is_due(service));
+    }
+
+    pub(super) fn silent_hosts_are_due(&mut self, cluster: ClusterSlot) {
+        let silent = &self.clusters[cluster].silent;
+        let silent: Vec<HostSlot> = silent.iter().map(|(_, host)| *host).collect();
+        silent.into_iter().for_each(|host| self.host_is_due(host));
     }
 
     pub(super) fn cluster_deleted(&mut self, name: &ClusterName, at: Timestamp) {

@@ -13,8 +13,9 @@ use longshore_common::{
 use super::{Forgettable, LogLine, State};
 use crate::state_machine::{
     command::SettingScope,
-    name::{ClusterName, Family},
+    name::{ClusterName, Family, ServiceName},
     record::{self, Record},
+    service::ServiceId,
 };
 
 /// Names one row of a checkpoint.
@@ -30,6 +31,7 @@ pub enum EntityKey {
     ClientToken(ClusterName, String),
     JoinToken(String),
     Setting(SettingScope, String),
+    Service(ServiceId),
 }
 
 /// A row to write; without a value, one to delete.
@@ -132,6 +134,9 @@ impl State {
                 Some(Record::ClientToken(record::ClientTokenRecord { cluster, token_use }))
             }
             EntityKey::JoinToken(id) => Some(Record::JoinToken(self.join_tokens.get(id)?.clone())),
+            EntityKey::Service(service) => {
+                Some(Record::Service(Box::new(self.service(*service)?.record(self))))
+            }
             EntityKey::Setting(scope, name) => Some(Record::Setting {
                 value: self.account_settings.get(scope, name)?.to_owned(),
                 scope: scope.clone(),
@@ -159,6 +164,7 @@ impl State {
                 self.members.insert(host, membership);
             }
             Record::Host(host) => self.insert_host(*host),
+            Record::Service(service) => self.insert_service(*service),
             Record::Task(task) => self.restore_task(*task),
             Record::ClientToken(token) => self.restore_client_token(token),
             Record::JoinToken(token) => self.join_tokens.insert(token),
@@ -175,38 +181,44 @@ impl State {
         for id in self.hosts_by_id.values().copied().collect::<Vec<_>>() {
             self.hosts[id].queue.clear();
         }
+        self.all_are_due();
     }
 
     pub(super) fn log(&mut self, to: LogTo, what: impl fmt::Display) {
         if self.replaying {
             return;
         }
-        let LogTo { cluster, host, task } = to;
-        self.changes.log.push(LogLine { cluster, host, task, what: what.to_string() });
+        let LogTo { cluster, host, task, service } = to;
+        self.changes.log.push(LogLine { cluster, host, task, service, what: what.to_string() });
     }
 
     /// Deleted clusters and hosts that nobody needs to see any more.
     pub(crate) fn forgettable(
         &self,
         before: longshore_common::clock::Timestamp,
-    ) -> (Vec<ClusterName>, Vec<HostId>) {
+    ) -> (Vec<ClusterName>, Vec<HostId>, Vec<ServiceId>) {
         let due = self.inactive.iter().take_while(|(since, _)| *since < before);
-        let (mut clusters, mut hosts) = (Vec::new(), Vec::new());
+        let (mut clusters, mut hosts, mut services) = (Vec::new(), Vec::new(), Vec::new());
         for (_, what) in due {
             match what {
                 Forgettable::Host(host) => hosts.push(*host),
-                // After its hosts, which refer to it.
-                Forgettable::Cluster(name) if self.cluster_has_hosts(name) => {}
+                Forgettable::Service(service) => services.push(*service),
+                // After its hosts and services, which refer to it.
+                Forgettable::Cluster(name) if self.cluster_is_referred_to(name) => {}
                 Forgettable::Cluster(name) => clusters.push(name.clone()),
             }
         }
-        (clusters, hosts)
+        (clusters, hosts, services)
     }
 }
 
 impl State {
-    fn cluster_has_hosts(&self, name: &ClusterName) -> bool {
-        self.cluster(name.as_str()).is_some_and(|cluster| !cluster.hosts.is_empty())
+    fn cluster_is_referred_to(&self, name: &ClusterName) -> bool {
+        self.cluster(name.as_str()).is_some_and(|cluster| {
+            !cluster.hosts.is_empty()
+                || !cluster.services.is_empty()
+                || !cluster.inactive_services.is_empty()
+        })
     }
 }
 
@@ -215,18 +227,24 @@ pub(super) struct LogTo {
     cluster: Option<ClusterName>,
     host: Option<HostId>,
     task: Option<TaskId>,
+    service: Option<ServiceName>,
 }
 
 impl LogTo {
     pub(super) fn cluster(cluster: &ClusterName) -> Self {
-        LogTo { cluster: Some(cluster.clone()), host: None, task: None }
+        LogTo { cluster: Some(cluster.clone()), host: None, task: None, service: None }
     }
 
     pub(super) fn host(cluster: &ClusterName, host: HostId) -> Self {
-        LogTo { cluster: Some(cluster.clone()), host: Some(host), task: None }
+        LogTo { cluster: Some(cluster.clone()), host: Some(host), task: None, service: None }
     }
 
     pub(super) fn task(cluster: &ClusterName, host: HostId, task: TaskId) -> Self {
-        LogTo { cluster: Some(cluster.clone()), host: Some(host), task: Some(task) }
+        LogTo { cluster: Some(cluster.clone()), host: Some(host), task: Some(task), service: None }
+    }
+
+    pub(super) fn service(cluster: &ClusterName, service: &ServiceName) -> Self {
+        let service = Some(service.clone());
+        LogTo { cluster: Some(cluster.clone()), host: None, task: None, service }
     }
 }

@@ -10,7 +10,9 @@ use longshore_common::{
     task::StopCause,
 };
 
-use super::{ClusterSlot, EntityKey, Forgettable, Membership, State, TaskSlot, dirty::LogTo};
+use super::{
+    ClusterSlot, EntityKey, Forgettable, Membership, Replacing, State, TaskSlot, dirty::LogTo,
+};
 use crate::{
     placement::{Eligibility, HostOffer, HostSlot},
     state_machine::{
@@ -40,6 +42,8 @@ pub struct Host {
     pub agent: Option<AgentPlace>,
     pub registered_at: Timestamp,
     pub connected: bool,
+    /// While it is not: the host answers, but nobody listens there. Its agent may be restarting.
+    pub refused: bool,
     /// When `connected` last changed.
     pub connectivity_at: Timestamp,
     /// ECS's `version`: one more at every change that is shown.
@@ -115,6 +119,7 @@ impl Host {
             agent: self.agent.clone(),
             registered_at: self.registered_at,
             connected: self.connected,
+            refused: self.refused,
             connectivity_at: self.connectivity_at,
             version: self.version,
             last_order: self.last_order,
@@ -146,11 +151,13 @@ impl State {
                 agent: registered.agent.clone(),
                 registered_at: registered.at,
                 connected: false,
+                refused: false,
                 connectivity_at: registered.at,
                 version: 1,
                 last_order: 0,
             });
             self.host_changed(registered.host, seq);
+            self.host_concerns_services(HostSlot(self.hosts_by_id[&registered.host]));
             return;
         };
         let host = &mut self.hosts[slot];
@@ -176,6 +183,7 @@ impl State {
             cluster.registered_hosts += 1;
             self.enter_index(registered.host);
         }
+        self.host_concerns_services(HostSlot(slot));
         self.host_changed(registered.host, seq);
     }
 
@@ -196,6 +204,7 @@ impl State {
             agent: record.agent,
             registered_at: record.registered_at,
             connected: record.connected,
+            refused: record.refused,
             connectivity_at: record.connectivity_at,
             version: record.version,
             tasks: BTreeMap::new(),
@@ -217,6 +226,9 @@ impl State {
         cluster.hosts.insert(id, host.slot);
         if host.is_registered() {
             cluster.registered_hosts += 1;
+            if !host.connected && host.agent.is_some() {
+                cluster.silent.insert((host.connectivity_at, host.slot));
+            }
         }
         self.enter_index(id);
     }
@@ -224,9 +236,13 @@ impl State {
     pub(super) fn host_status(&mut self, id: HostId, status: HostStatus) {
         self.touch(EntityKey::Host(id));
         let slot = self.hosts_by_id[&id];
+        let tasks: Vec<TaskSlot> = self.hosts[slot].tasks.values().copied().collect();
+        tasks.iter().for_each(|task| self.unstand(*task));
         let host = &mut self.hosts[slot];
         host.status = status;
         host.version += 1;
+        tasks.iter().for_each(|task| self.stand(*task));
+        let host = &self.hosts[slot];
         let to = LogTo::host(&self.clusters[host.cluster].name, id);
         self.log(
             to,
@@ -237,6 +253,7 @@ impl State {
             },
         );
         self.reindex_eligibility(id);
+        self.host_concerns_services(HostSlot(slot));
     }
 
     pub(super) fn host_deregistered(&mut self, id: HostId, at: Timestamp, seq: u64) {
@@ -245,10 +262,12 @@ impl State {
         self.inactive.insert((at, Forgettable::Host(id)));
         let slot = self.hosts_by_id[&id];
         let host = &mut self.hosts[slot];
+        let silent = (host.connectivity_at, host.slot);
         host.connected = false;
         host.connectivity_at = at;
         host.queue.clear();
         let cluster = &mut self.clusters[host.cluster];
+        cluster.silent.remove(&silent);
         cluster.registered_hosts -= 1;
         cluster.index.remove(host.slot);
         let membership = self.members.entry(id).or_insert(Membership {
@@ -269,18 +288,39 @@ impl State {
         }
         let cluster = &mut self.clusters[host.cluster];
         cluster.hosts.remove(&id);
+        self.forget_due_host(HostSlot(slot));
     }
 
-    pub(super) fn host_connectivity(&mut self, id: HostId, connected: bool, at: Timestamp) {
+    pub(super) fn host_connectivity(
+        &mut self,
+        id: HostId,
+        connected: bool,
+        refused: bool,
+        at: Timestamp,
+    ) {
         self.touch(EntityKey::Host(id));
         let slot = self.hosts_by_id[&id];
         let host = &mut self.hosts[slot];
+        let silent = &mut self.clusters[host.cluster].silent;
+        silent.remove(&(host.connectivity_at, host.slot));
+        if !connected && host.is_registered() {
+            silent.insert((at, host.slot));
+        }
+        if connected {
+            self.clusters[host.cluster].last_return = at;
+        }
         host.connected = connected;
+        host.refused = refused;
         host.connectivity_at = at;
         host.version += 1;
         let to = LogTo::host(&self.clusters[host.cluster].name, id);
+        let cluster = host.cluster;
+        if connected && self.clusters[cluster].replacing != Replacing::Normal {
+            self.silent_hosts_are_due(cluster);
+        }
         self.log(to, if connected { "agent connected" } else { "agent disconnected" });
         self.reindex_eligibility(id);
+        self.host_concerns_services(HostSlot(slot));
     }
 
     pub(super) fn attributes_put(&mut self, id: HostId, attributes: &[Attribute]) {
@@ -294,6 +334,7 @@ impl State {
         host.custom_attributes.sort();
         host.version += 1;
         self.reindex_attributes(id);
+        self.host_concerns_services(HostSlot(slot));
     }
 
     pub(super) fn attributes_deleted(&mut self, id: HostId, names: &[String]) {
@@ -304,6 +345,7 @@ impl State {
         host.attributes.retain(|a| !names.contains(&a.name));
         host.version += 1;
         self.reindex_attributes(id);
+        self.host_concerns_services(HostSlot(slot));
     }
 
     pub(super) fn stop_candidate_confirmed(

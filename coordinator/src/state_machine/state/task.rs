@@ -7,14 +7,17 @@ use longshore_common::{
     id::TaskId,
     protocol::{ContainerId, Desired, ReportedPhase, TaskReport},
     resources::Demand,
-    task::{StopCause, TaskOverride},
+    task::{HealthStatus, StopCause, TaskOverride},
+    task_definition::ContainerDefinition,
 };
 
-use super::{ClusterSlot, DefinitionSlot, EntityKey, State, cluster::shared, dirty::LogTo};
+use super::{
+    ClusterSlot, DefinitionSlot, EntityKey, ServiceTask, State, cluster::shared, dirty::LogTo,
+};
 use crate::{
     placement::{GroupKey, HostSlot},
     state_machine::{
-        command::{Resource, Tags},
+        command::Tags,
         event::{TaskAdopted, TasksStarted},
         record::{TaskEnd, TaskRecord},
     },
@@ -38,6 +41,10 @@ pub struct Task {
     pub tags: Arc<Tags>,
     pub started_by: Option<Arc<str>>,
     pub containers: Box<[ContainerId]>,
+    /// Of the essential containers that have a health check; absent when none has.
+    pub checked_health: Option<HealthStatus>,
+    /// Absent for a task that no service started.
+    pub service: Option<Box<ServiceTask>>,
     /// The agent's latest word.
     pub report: Option<Box<TaskReport>>,
 }
@@ -148,6 +155,7 @@ impl Task {
             containers: self.containers.to_vec(),
             report: self.report.as_deref().cloned(),
             end: None,
+            service: self.service.as_ref().map(|service| service.record(state)),
         }
     }
 }
@@ -180,6 +188,11 @@ impl State {
                 tags: tags.clone(),
                 started_by: started_by.clone(),
                 containers: placed.containers.clone().into(),
+                checked_health: None,
+                service: started.service.as_ref().and_then(|started| {
+                    let &slot = self.services_by_id.get(&started.service)?;
+                    Some(Box::new(ServiceTask::of(slot, &ServiceTask::new(started))))
+                }),
                 report: None,
             };
             let host = task.host;
@@ -198,7 +211,9 @@ impl State {
     }
 
     /// Puts a task into every index, without an order.
-    pub(super) fn insert_task(&mut self, task: Task) {
+    pub(super) fn insert_task(&mut self, mut task: Task) {
+        let spec = &self.definition_at(task.definition).definition.spec;
+        task.checked_health = checked_health(&spec.container_definitions, task.report.as_deref());
         let (id, cluster, host) = (task.id, task.cluster, task.host);
         self.definitions.used(task.definition);
         self.clusters[cluster].index.reserve(host, &task.demand, task.group);
@@ -208,6 +223,7 @@ impl State {
         self.tasks_by_id.insert(id, slot);
         self.clusters[cluster].tasks.insert(id, slot);
         self.hosts[host.0].tasks.insert(id, slot);
+        self.join_service(slot);
     }
 
     pub(super) fn restore_task(&mut self, record: TaskRecord) {
@@ -231,6 +247,11 @@ impl State {
             tags: Arc::new(record.tags),
             started_by: record.started_by.as_deref().map(shared),
             containers: record.containers.into(),
+            checked_health: None,
+            service: record.service.as_ref().and_then(|service| {
+                let &slot = self.services_by_id.get(&service.service)?;
+                Some(Box::new(ServiceTask::of(slot, service)))
+            }),
             report: record.report.map(Box::new),
         };
         self.insert_task(task);
@@ -255,10 +276,12 @@ impl State {
     ) {
         let Some(&slot) = self.tasks_by_id.get(&id) else { return };
         self.touch(EntityKey::Task(id));
-        let task = &mut self.tasks[slot];
+        let task = &self.tasks[slot];
         let (host, generation, from) = (task.host, task.generation, task.wish.desired());
-        task.wish = Wish::Stop { cause: cause.clone(), at };
-        task.version += 1;
+        self.restand(slot, |task| {
+            task.wish = Wish::Stop { cause: cause.clone(), at };
+            task.version += 1;
+        });
         self.desire(host, id, generation, Some(from), Some(Desired::Stop));
         self.give_order(host, id, generation, Some(cause.clone()), seq);
         let to = self.log_to_task(slot);
@@ -274,15 +297,18 @@ impl State {
     ) {
         let Some(&slot) = self.tasks_by_id.get(&id) else { return };
         self.touch(EntityKey::Task(id));
-        self.uncount(slot);
-        let task = &mut self.tasks[slot];
+        let task = &self.tasks[slot];
         let next = task.phase.after(&report.phase, at);
-        if let Some(next) = next {
-            task.phase = next;
-        }
-        task.version += 1;
-        task.report = Some(Box::new(report.clone()));
-        self.recount(slot);
+        let health = task.checked_health.and_then(|_| {
+            let spec = &self.definition_at(task.definition).definition.spec;
+            checked_health(&spec.container_definitions, Some(report))
+        });
+        self.restand(slot, |task| {
+            task.phase = next.unwrap_or(task.phase);
+            task.checked_health = health;
+            task.version += 1;
+            task.report = Some(Box::new(report.clone()));
+        });
         if let Some(next) = next {
             let to = self.log_to_task(slot);
             self.log(to, format_args!("task is {}", next.name()));
@@ -303,6 +329,7 @@ impl State {
         if !self.replaying {
             self.move_to_history(slot, cause, report, at);
         }
+        self.leave_service(slot, cause, at);
         self.remove_task(slot, seq);
     }
 
@@ -345,50 +372,16 @@ impl State {
         let host = self.hosts[task.host.0].id;
         self.host_changed(host, seq);
         self.groups.leave(task.group);
+        self.room_came_free(task.cluster);
+        self.daemons_may_leave(task.host);
     }
 
-    pub(super) fn tagged(&mut self, resource: &Resource, tags: &Tags) {
-        if let Some(held) = self.tags_mut(resource) {
-            held.extend(tags.clone());
-        }
-    }
-
-    pub(super) fn untagged(&mut self, resource: &Resource, keys: &[String]) {
-        if let Some(held) = self.tags_mut(resource) {
-            held.retain(|key, _| !keys.contains(key));
-        }
-    }
-
-    fn tags_mut(&mut self, resource: &Resource) -> Option<&mut Tags> {
-        match resource {
-            Resource::Cluster(name) => {
-                self.touch(EntityKey::Cluster(name.clone()));
-                Some(&mut self.cluster_mut(name).tags)
-            }
-            Resource::TaskDefinition { family, revision } => {
-                self.touch(EntityKey::Definition(family.clone(), *revision));
-                let slot = self.definitions.slot(family.as_str(), *revision)?;
-                Some(&mut self.definitions.at_mut(slot).tags)
-            }
-            Resource::Task { task, .. } => {
-                self.touch(EntityKey::Task(*task));
-                let slot = *self.tasks_by_id.get(task)?;
-                Some(Arc::make_mut(&mut self.tasks[slot].tags))
-            }
-            Resource::ContainerInstance { host, .. } => {
-                self.touch(EntityKey::Host(*host));
-                let slot = *self.hosts_by_id.get(host)?;
-                Some(&mut self.hosts[slot].tags)
-            }
-        }
-    }
-
-    fn uncount(&mut self, slot: u32) {
+    pub(super) fn uncount(&mut self, slot: u32) {
         let (cluster, host, counted) = self.place_in_counters(slot);
         self.add_to_counters(cluster, host, counted, -1);
     }
 
-    fn recount(&mut self, slot: u32) {
+    pub(super) fn recount(&mut self, slot: u32) {
         let (cluster, host, counted) = self.place_in_counters(slot);
         self.add_to_counters(cluster, host, counted, 1);
     }
@@ -419,4 +412,26 @@ impl State {
         let task = &self.tasks[slot];
         LogTo::task(&self.clusters[task.cluster].name, self.hosts[task.host.0].id, task.id)
     }
+}
+
+/// Of the essential containers that have a health check, the worst (ecs-behaviour 1.6); `None`
+/// when none has one.
+pub fn checked_health(
+    containers: &[ContainerDefinition],
+    report: Option<&TaskReport>,
+) -> Option<HealthStatus> {
+    let checked = containers.iter().filter(|c| c.is_essential() && c.health_check.is_some());
+    let mut worst = None;
+    for container in checked {
+        let reported = report.and_then(|report| {
+            report.containers.iter().find(|reported| reported.name == container.name)
+        });
+        match (reported.and_then(|reported| reported.health), worst) {
+            (Some(HealthStatus::Unhealthy), _) => return Some(HealthStatus::Unhealthy),
+            (Some(HealthStatus::Unknown) | None, _) => worst = Some(HealthStatus::Unknown),
+            (Some(HealthStatus::Healthy), None) => worst = Some(HealthStatus::Healthy),
+            (Some(HealthStatus::Healthy), Some(_)) => {}
+        }
+    }
+    worst
 }

@@ -8,10 +8,7 @@ use longshore_common::{
 
 /// The task's own CPU and memory where given, else the sum over its containers; every static
 /// host port.
-pub(in crate::state_machine::decide) fn demand(
-    spec: &TaskSpec,
-    overrides: &TaskOverride,
-) -> Demand {
+pub(in crate::state_machine) fn demand(spec: &TaskSpec, overrides: &TaskOverride) -> Demand {
     let mut cpu_sum = 0u32;
     let mut memory_sum = 0u32;
     let mut ports = Vec::new();

@@ -1,0 +1,428 @@
+//! CreateService, UpdateService, DeleteService, and what operators and hooks say of deployments.
+
+use longshore_common::clock::Timestamp;
+
+use super::{Decision, Ids, clusters, honoured::needs_not_honoured, task_definitions};
+use crate::state_machine::{
+    command::{CreateService, DeploymentRef, HookAnswer, RevisionRef, UpdateService},
+    event::{Event, ServiceCreated},
+    name::ClusterName,
+    record::{DeploymentRecord, DeploymentStatus, HookStatus, RevisionRecord, Rollout},
+    rejection::Rejection,
+    schedule,
+    service::{
+        Controller, DeploymentId, DeploymentStrategy, HookAction, HookId, HookTarget, RevisionId,
+        Scheduling, ServiceConfig, ServiceId, ServiceRef,
+    },
+    state::{Definition, DefinitionStatus, Replacing, Service, ServiceStatus, State},
+};
+
+/// ecs-behaviour 1.22, quotas.
+const SERVICES_PER_CLUSTER_MAX: usize = 5_000;
+
+/// A service that is not deleted, or ECS's refusal.
+pub(super) fn active<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rejection> {
+    clusters::active(state, &named.cluster)?;
+    match state.service_named(named) {
+        None => Err(Rejection::ServiceNotFound(named.clone())),
+        Some(service) => match service.status {
+            ServiceStatus::Active => Ok(service),
+            ServiceStatus::Draining | ServiceStatus::Inactive { .. } => {
+                Err(Rejection::ServiceNotActive(named.clone()))
+            }
+        },
+    }
+}
+
+pub(super) fn create(
+    state: &State,
+    create: &CreateService,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    let named = &create.service;
+    let cluster = clusters::active(state, &named.cluster)?;
+    if let Some(token) = &create.client_token
+        && let Some(earlier) = state.service_of_token(&named.cluster, &token.token, at)
+    {
+        let same =
+            earlier.client_token.as_ref().is_some_and(|(_, hash)| *hash == token.parameters_hash);
+        if !same {
+            return Err(Rejection::ServiceTokenConflict(earlier.named(state)));
+        }
+        if earlier.is_active() {
+            return Ok(Decision::default());
+        }
+    }
+    match state.service_named(named).map(|service| service.status) {
+        None | Some(ServiceStatus::Inactive { .. }) => {}
+        Some(ServiceStatus::Active) => return Err(Rejection::ServiceExists(named.clone())),
+        Some(ServiceStatus::Draining) => {
+            return Err(Rejection::ServiceStillDraining(named.clone()));
+        }
+    }
+    if cluster.services.len() >= SERVICES_PER_CLUSTER_MAX {
+        let (cluster, limit) = (cluster.name.clone(), SERVICES_PER_CLUSTER_MAX);
+        return Err(Rejection::TooManyServices { cluster, limit });
+    }
+    check_config(&create.config)?;
+    let service = ServiceId::new(ids.nth(0));
+    let mut events = vec![Event::ServiceCreated(Box::new(ServiceCreated {
+        service,
+        named: named.clone(),
+        config: create.config.clone(),
+        tags: create.tags.clone(),
+        created_by: create.created_by.clone(),
+        client_token: create.client_token.as_ref().map(|t| (t.token.clone(), t.parameters_hash)),
+        at,
+    }))];
+    match (&create.definition, create.config.controller) {
+        (Some(definition), Controller::Ecs) => {
+            let definition = usable(state, definition)?;
+            let revision = revision(definition, ids, at);
+            let ignored = firing_alarms(state, &create.config);
+            events.extend(schedule::begin(
+                service,
+                named.clone(),
+                create.config.deployment.clone(),
+                create.config.desired,
+                Vec::new(),
+                ignored,
+                DeploymentId::new(ids.nth(1)),
+                revision,
+            ));
+        }
+        (None, Controller::External) => {}
+        (None, Controller::Ecs) => return Err(Rejection::ServiceNeedsDefinition),
+        (Some(_), Controller::External) => return Err(Rejection::ExternalTakesNoDefinition),
+    }
+    Ok(Decision::of(events))
+}
+
+/// What must hold of a configuration as a whole, at its creation and after each change.
+fn check_config(config: &ServiceConfig) -> Result<(), Rejection> {
+    let invalid = |sentence: &str| Err(Rejection::InvalidServiceConfig(sentence.to_owned()));
+    let deployment = &config.deployment;
+    if config.scheduling == Scheduling::Daemon {
+        if config.controller != Controller::Ecs {
+            return invalid("The DAEMON scheduling strategy needs the ECS deployment controller.");
+        }
+        if deployment.maximum_percent != 100 {
+            return invalid("maximumPercent must be 100 for the DAEMON scheduling strategy.");
+        }
+        if !config.strategies.is_empty() {
+            return invalid(
+                "Placement strategies are not supported with the DAEMON scheduling strategy.",
+            );
+        }
+        if deployment.strategy == DeploymentStrategy::BlueGreen {
+            return invalid("The BLUE_GREEN strategy is not for the DAEMON scheduling strategy.");
+        }
+    } else if deployment.maximum_percent < 100 {
+        return invalid("maximumPercent must be at least 100.");
+    }
+    if deployment.minimum_healthy_percent > 100
+        && deployment.minimum_healthy_percent >= deployment.maximum_percent
+    {
+        return invalid("minimumHealthyPercent must be less than maximumPercent.");
+    }
+    if deployment.minimum_healthy_percent == 100
+        && deployment.maximum_percent == 100
+        && config.scheduling == Scheduling::Replica
+    {
+        return invalid(
+            "Both maximumPercent and minimumHealthyPercent cannot be 100 as this will block deployments.",
+        );
+    }
+    if deployment.strategy == DeploymentStrategy::BlueGreen && deployment.bake_minutes.is_none() {
+        return invalid("bakeTimeInMinutes is required with the BLUE_GREEN strategy.");
+    }
+    if deployment.strategy == DeploymentStrategy::Rolling && !deployment.hooks.is_empty() {
+        return invalid("lifecycleHooks are for the BLUE_GREEN strategy.");
+    }
+    if let Some(early) = deployment.early_success.filter(|early| early.enable) {
+        if deployment.strategy != DeploymentStrategy::Rolling {
+            return invalid("earlySuccessCriteria is for the ROLLING strategy.");
+        }
+        if early.healthy_percent < deployment.minimum_healthy_percent {
+            return invalid(
+                "earlySuccessCriteria.healthyPercent must not be less than minimumHealthyPercent.",
+            );
+        }
+    }
+    if config.controller == Controller::External
+        && deployment.strategy != DeploymentStrategy::Rolling
+    {
+        return invalid("The EXTERNAL deployment controller has no deployment strategy.");
+    }
+    Ok(())
+}
+
+/// A definition that new tasks of a service may be started from.
+pub(super) fn usable<'a>(
+    state: &'a State,
+    definition: &RevisionRef,
+) -> Result<&'a Definition, Rejection> {
+    let found = task_definitions::find(state, definition)?;
+    let (family, revision) = (found.family.clone(), found.definition.revision);
+    match found.status {
+        DefinitionStatus::Active => {}
+        DefinitionStatus::Inactive { .. } | DefinitionStatus::DeleteInProgress { .. } => {
+            return Err(Rejection::TaskDefinitionInactive { family, revision });
+        }
+    }
+    let needs = needs_not_honoured(&found.definition.spec, &Default::default());
+    if !needs.is_empty() {
+        return Err(Rejection::NotHonoured { family, revision, needs: needs.join(", ") });
+    }
+    Ok(found)
+}
+
+pub(super) fn revision(definition: &Definition, ids: Ids, at: Timestamp) -> RevisionRecord {
+    let id = RevisionId::from_entropy(ids.entropy());
+    RevisionRecord {
+        id,
+        family: definition.family.clone(),
+        revision: definition.definition.revision,
+        created_at: at,
+        updated_at: at,
+        rollout: Rollout::InProgress,
+        reason: format!("ECS deployment ecs-svc/{id} in progress."),
+        failed_tasks: 0,
+        has_run: false,
+        task_set: None,
+    }
+}
+
+fn firing_alarms(_state: &State, _config: &ServiceConfig) -> Vec<String> {
+    Vec::new()
+}
+
+pub(super) fn update(
+    state: &State,
+    update: &UpdateService,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    let named = &update.service;
+    let service = active(state, named)?;
+    let config = changed(&service.config, update);
+    check_config(&config)?;
+    if service.is_external() && (update.definition.is_some() || update.force_new_deployment) {
+        return Err(Rejection::ExternalTakesNoDefinition);
+    }
+    if service.is_daemon() && update.desired.is_some() {
+        let sentence = "desiredCount is not for the DAEMON scheduling strategy: hosts are counted.";
+        return Err(Rejection::InvalidServiceConfig(sentence.to_owned()));
+    }
+    let mut events = Vec::new();
+    if config != service.config {
+        let config = Box::new(config.clone());
+        events.push(Event::ServiceConfigured { service: service.id, config, at });
+    }
+    let current = service.primary();
+    let asked = match (&update.definition, current) {
+        (Some(definition), _) => Some(task_definitions::find(state, definition)?),
+        (None, Some(primary)) if update.force_new_deployment => {
+            Some(state.definition_at(primary.definition))
+        }
+        (None, _) => None,
+    };
+    let is_other = |definition: &Definition| {
+        current.is_none_or(|primary| {
+            (&primary.record.family, primary.record.revision)
+                != (&definition.family, definition.definition.revision)
+        })
+    };
+    if let Some(definition) = asked
+        && (update.force_new_deployment || is_other(definition))
+    {
+        if update.definition.is_some() {
+            let family = definition.family.clone();
+            let revision = Some(definition.definition.revision);
+            usable(state, &RevisionRef { family, revision })?;
+        }
+        events.extend(schedule::supersede(service, "A newer deployment was started.", at));
+        let sources = service.revisions.iter().filter(|r| !r.tasks.is_empty());
+        let sources = sources.map(|revision| revision.record.id).collect();
+        let ignored = firing_alarms(state, &config);
+        events.extend(schedule::begin(
+            service.id,
+            named.clone(),
+            config.deployment.clone(),
+            config.desired,
+            sources,
+            ignored,
+            DeploymentId::new(ids.nth(1)),
+            revision(definition, ids, at),
+        ));
+    }
+    Ok(Decision::of(events))
+}
+
+fn changed(config: &ServiceConfig, update: &UpdateService) -> ServiceConfig {
+    let mut config = config.clone();
+    let take = |from: Option<u32>, to: &mut u32| *to = from.unwrap_or(*to);
+    take(update.desired, &mut config.desired);
+    let (change, deployment) = (&update.deployment, &mut config.deployment);
+    take(change.minimum_healthy_percent, &mut deployment.minimum_healthy_percent);
+    take(change.maximum_percent, &mut deployment.maximum_percent);
+    deployment.strategy = change.strategy.unwrap_or(deployment.strategy);
+    deployment.circuit_breaker = change.circuit_breaker.unwrap_or(deployment.circuit_breaker);
+    if let Some(alarms) = &change.alarms {
+        deployment.alarms = Some(alarms.clone());
+    }
+    deployment.bake_minutes = change.bake_minutes.or(deployment.bake_minutes);
+    if let Some(hooks) = &change.hooks {
+        deployment.hooks.clone_from(hooks);
+    }
+    deployment.early_success = change.early_success.or(deployment.early_success);
+    config.distinct_instance = update.distinct_instance.unwrap_or(config.distinct_instance);
+    if let Some(strategies) = &update.strategies {
+        config.strategies.clone_from(strategies);
+    }
+    config.grace_s = update.grace_s.or(config.grace_s);
+    config.az_rebalancing = update.az_rebalancing.unwrap_or(config.az_rebalancing);
+    config.propagate_tags = update.propagate_tags.unwrap_or(config.propagate_tags);
+    config.managed_tags = update.managed_tags.unwrap_or(config.managed_tags);
+    config
+}
+
+pub(super) fn delete(
+    state: &State,
+    named: &ServiceRef,
+    force: bool,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    clusters::active(state, &named.cluster)?;
+    let Some(service) = state.service_named(named) else {
+        return Err(Rejection::ServiceNotFound(named.clone()));
+    };
+    match service.status {
+        ServiceStatus::Active => {}
+        ServiceStatus::Draining => return Ok(Decision::default()),
+        ServiceStatus::Inactive { .. } => return Err(Rejection::ServiceNotFound(named.clone())),
+    }
+    let scaled = !service.is_daemon() && service.config.desired > 0;
+    if !force && (scaled || (service.is_external() && !service.revisions.is_empty())) {
+        return Err(Rejection::ServiceScaledAboveZero);
+    }
+    if !force && !service.is_daemon() && service.has_tasks() {
+        return Err(Rejection::ServiceHasDeployments);
+    }
+    let mut events: Vec<Event> =
+        schedule::supersede(service, "The service was deleted.", at).into_iter().collect();
+    events.push(Event::ServiceDraining { service: service.id, at });
+    Ok(Decision::of(events))
+}
+
+fn under_way<'a>(
+    state: &'a State,
+    deployment: &DeploymentRef,
+) -> Result<(&'a Service, DeploymentRecord), Rejection> {
+    let service = active(state, &deployment.service)?;
+    let found = service.deployment.as_ref().filter(|found| found.id == deployment.deployment);
+    match found {
+        None => Err(Rejection::ServiceDeploymentNotFound(deployment.clone())),
+        Some(found) => Ok((service, found.clone())),
+    }
+}
+
+/// StopServiceDeployment (ecs-behaviour 1.10): goes back, or leaves what runs as it is.
+pub(super) fn stop_deployment(
+    state: &State,
+    deployment: &DeploymentRef,
+    rollback: bool,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let (service, mut found) = under_way(state, deployment)?;
+    match found.status {
+        DeploymentStatus::Pending | DeploymentStatus::InProgress => {}
+        DeploymentStatus::StopRequested | DeploymentStatus::RollbackRequested => {
+            return Ok(Decision::default());
+        }
+        DeploymentStatus::RollbackInProgress
+        | DeploymentStatus::Successful
+        | DeploymentStatus::Stopped
+        | DeploymentStatus::RollbackSuccessful
+        | DeploymentStatus::RollbackFailed => {
+            return Err(Rejection::ServiceDeploymentNotStoppable(deployment.clone()));
+        }
+    }
+    found.updated_at = at;
+    found.reason = Some("the service deployment was stopped by a user".to_owned());
+    found.status = match rollback {
+        true => DeploymentStatus::RollbackRequested,
+        false => DeploymentStatus::StopRequested,
+    };
+    let deployment = Box::new(found);
+    Ok(Decision::of(vec![Event::DeploymentSet { service: service.id, deployment }]))
+}
+
+pub(super) fn continue_deployment(
+    state: &State,
+    deployment: &DeploymentRef,
+    hook: HookId,
+    action: HookAction,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let (service, mut found) = under_way(state, deployment)?;
+    let config = &found.config;
+    let run = found.hooks.iter_mut().find(|run| run.id == hook);
+    let paused = |run: &&mut crate::state_machine::record::HookRecord| {
+        config.hooks.get(run.hook as usize).is_some_and(|hook| hook.target == HookTarget::Pause)
+    };
+    let Some(run) = run.filter(paused).filter(|run| run.status == HookStatus::AwaitingAction)
+    else {
+        return Err(Rejection::HookNotWaiting(hook));
+    };
+    run.status = match action {
+        HookAction::Continue => HookStatus::Succeeded,
+        HookAction::Rollback => HookStatus::Failed,
+    };
+    found.updated_at = at;
+    let deployment = Box::new(found);
+    Ok(Decision::of(vec![Event::DeploymentSet { service: service.id, deployment }]))
+}
+
+/// An answer to a hook that nobody waits for any more changes nothing.
+pub(super) fn hook_answered(
+    state: &State,
+    service: ServiceId,
+    hook: HookId,
+    answer: &HookAnswer,
+    at: Timestamp,
+) -> Decision {
+    let Some(service) = state.service(service) else { return Decision::default() };
+    let Some(mut found) = service.under_way().cloned() else { return Decision::default() };
+    let run = found.hooks.iter_mut().find(|run| run.id == hook);
+    let Some(run) = run.filter(|run| run.status == HookStatus::InProgress) else {
+        return Decision::default();
+    };
+    match answer {
+        HookAnswer::Succeeded => (run.status, run.call_at) = (HookStatus::Succeeded, None),
+        HookAnswer::Failed(_) => (run.status, run.call_at) = (HookStatus::Failed, None),
+        HookAnswer::InProgress { call_back_s } => {
+            run.call_at = Some(Timestamp(at.0 + u64::from(*call_back_s) * 1000));
+        }
+    }
+    found.updated_at = at;
+    let deployment = Box::new(found);
+    Decision::of(vec![Event::DeploymentSet { service: service.id, deployment }])
+}
+
+/// The operator knows that the hosts are gone for good.
+pub(super) fn replace_lost_tasks(
+    state: &State,
+    name: &ClusterName,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let cluster = clusters::active(state, name)?;
+    Ok(match cluster.replacing {
+        Replacing::Paused => {
+            let (cluster, overridden) = (name.clone(), true);
+            Decision::of(vec![Event::ReplacingResumed { cluster, overridden, at }])
+        }
+        Replacing::Normal | Replacing::Overridden => Decision::default(),
+    })
+}

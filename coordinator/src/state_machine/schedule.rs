@@ -1,0 +1,189 @@
+//! What a service or a host needs next: starts, stops, lost tasks, the next stage of a deployment.
+//!
+//! A pass looks at one of them and answers with events; the driver applies them, which marks what
+//! they changed as due again, until a pass has nothing to say. So there is one path for a change, a
+//! timer and a restart alike. Costs nothing for what is quiet. Never: I/O, clocks, chance.
+
+mod balance;
+mod deployment;
+mod launch;
+mod lost;
+mod messages;
+mod victims;
+#[cfg(test)]
+mod tests;
+
+use longshore_common::clock::Timestamp;
+
+use super::{
+    decide::Ids,
+    event::Event,
+    record::Rollout,
+    service::ServicePolicy,
+    state::{Due, Service, ServiceStatus, State},
+};
+
+pub(super) use self::deployment::{begin, supersede};
+
+/// Of one pass.
+#[derive(Debug, Default)]
+pub struct Pass {
+    pub events: Vec<Event>,
+    /// When to look again though nothing happens.
+    pub wake: Option<Timestamp>,
+    /// A task found no host: look again when room comes free in the cluster.
+    pub waits_for_room: bool,
+}
+
+/// Looks at what is due. Deterministic: the same state, time and entropy give the same pass.
+pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
+    match due {
+        Due::Host(host) => lost::pass(state, host, at),
+        Due::Service(slot) => {
+            let service = state.service_at(slot);
+            match service.status {
+                ServiceStatus::Inactive { .. } => Pass::default(),
+                ServiceStatus::Active | ServiceStatus::Draining => {
+                    Work::new(state, service, at, Ids::from(entropy)).look()
+                }
+            }
+        }
+    }
+}
+
+/// One look at one service.
+struct Work<'a> {
+    state: &'a State,
+    service: &'a Service,
+    policy: ServicePolicy,
+    at: Timestamp,
+    ids: Ids,
+    pass: Pass,
+}
+
+impl<'a> Work<'a> {
+    fn new(state: &'a State, service: &'a Service, at: Timestamp, ids: Ids) -> Self {
+        let policy = state.policy(service);
+        Work { state, service, policy, at, ids, pass: Pass::default() }
+    }
+
+    /// The first kind of work that there is: what it changes makes the service due again, so that
+    /// the next kind sees its effect.
+    fn look(mut self) -> Pass {
+        let kinds: [fn(&mut Self); 5] = [
+            Self::settle,
+            Self::advance_deployment,
+            Self::drop_revisions,
+            Self::balance,
+            Self::conclude,
+        ];
+        for kind in kinds {
+            kind(&mut self);
+            if !self.pass.events.is_empty() {
+                break;
+            }
+        }
+        self.pass
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.pass.wake = Some(self.pass.wake.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Tasks without checks that ran long enough are healthy from now on.
+    fn settle(&mut self) {
+        let mut tasks = Vec::new();
+        for revision in &self.service.revisions {
+            for (began, task) in &revision.settling {
+                let settles = began.saturating_add(self.policy.healthy_after);
+                if settles > self.at {
+                    self.wake_at(settles);
+                    break;
+                }
+                tasks.push(*task);
+            }
+        }
+        if !tasks.is_empty() {
+            self.pass.events.push(Event::TasksSettled { tasks, at: self.at });
+        }
+    }
+
+    /// Forgets revisions that have no task and that nothing goes back to.
+    fn drop_revisions(&mut self) {
+        let service = self.service;
+        let needed = |id| {
+            let target = service.under_way().is_some_and(|deployment| {
+                deployment.target == id || deployment.rollback.as_ref().is_some_and(|r| r.to == id)
+            });
+            service.primary == Some(id) || service.completed == Some(id) || target
+        };
+        for revision in &service.revisions {
+            let drops = match &revision.record.task_set {
+                Some(set) => set.draining,
+                None => !needed(revision.record.id),
+            };
+            if revision.tasks.is_empty() && drops {
+                let (service, revision) = (service.id, revision.record.id);
+                self.pass.events.push(Event::RevisionDropped { service, revision });
+            }
+        }
+    }
+
+    /// Nothing is left to do: say so once, and end a service that was deleted.
+    fn conclude(&mut self) {
+        let (service, at) = (self.service.id, self.at);
+        if self.service.status == ServiceStatus::Draining {
+            if !self.service.has_tasks() {
+                self.pass.events.push(Event::ServiceDeleted { service, at });
+            }
+            return;
+        }
+        if !self.service.steady && self.is_steady() {
+            self.pass.events.push(Event::ServiceSteady { service, at });
+        }
+    }
+
+    /// Whether the service has what it is to have, and nothing moves (ecs-behaviour 1.8).
+    fn is_steady(&self) -> bool {
+        let service = self.service;
+        if service.under_way().is_some() || self.pass.waits_for_room {
+            return false;
+        }
+        if service.is_external() {
+            return service.revisions.iter().all(|revision| {
+                revision.record.task_set.as_ref().is_some_and(|set| set.stable && !set.draining)
+            });
+        }
+        let Some(primary) = service.primary() else { return false };
+        let only = service
+            .revisions
+            .iter()
+            .all(|other| other.record.id == primary.record.id || other.tasks.is_empty());
+        let counts = &primary.counts;
+        only && primary.record.rollout != Rollout::Failed
+            && counts.leaving() == 0
+            && counts.wanted() == counts.of(super::state::Standing::Healthy)
+            && counts.wanted_draining() == 0
+            && counts.wanted() == self.desired()
+    }
+
+    /// How many tasks the service is to have in all.
+    fn desired(&self) -> u32 {
+        match self.service.status {
+            ServiceStatus::Draining | ServiceStatus::Inactive { .. } => 0,
+            ServiceStatus::Active if self.service.is_daemon() => self.daemon_hosts(),
+            ServiceStatus::Active => self.service.config.desired,
+        }
+    }
+
+    /// Says something in the service's events, unless it was said lately and still holds
+    /// (ecs-behaviour 1.8).
+    fn say(&mut self, message: String) {
+        let said = self.service.said.get(&super::state::hash_of(&message));
+        if said.is_some_and(|said| self.at.since(*said) < messages::REPEATED_AFTER) {
+            return;
+        }
+        let (service, at) = (self.service.id, self.at);
+        self.pass.events.push(Event::ServiceLogged { service, message, at });
+    }
+}

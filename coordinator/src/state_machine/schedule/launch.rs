@@ -1,0 +1,135 @@
+//! Starting tasks of a service: where they go, and what is said when they go nowhere.
+
+use longshore_common::{id::TaskId, protocol::Attribute, resources::Demand, task::TaskOverride};
+
+use super::{Work, messages};
+use crate::{
+    placement::{GroupKey, HostSlot, Request},
+    state_machine::{
+        command::Tags,
+        decide::{Ids, NEW_GROUP, demand, placed_on, required_attributes},
+        event::{Event, PlacedTask, StartedForService, TasksStarted},
+        service::PropagateTags,
+        state::{Definition, Host, Revision},
+    },
+};
+
+/// Tasks that one pass starts: bounds the time under the state's lock. The next pass goes on.
+pub(super) const LAUNCHES_PER_PASS_MAX: u32 = 500;
+/// Rounds of failed starts after which ECS's event is said.
+const ROUNDS_UNTIL_SAID: u32 = 3;
+
+/// What a task of one revision asks of its host.
+pub(super) struct Asked<'a> {
+    pub(super) definition: &'a Definition,
+    pub(super) demand: Demand,
+    pub(super) required: Vec<Attribute>,
+    pub(super) group: GroupKey,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn asked(&self, revision: &Revision) -> Asked<'a> {
+        let definition = self.state.definition_at(revision.definition);
+        let spec = &definition.definition.spec;
+        Asked {
+            definition,
+            demand: demand(spec, &TaskOverride::default()),
+            required: required_attributes(definition),
+            group: self.state.group_key(&self.service.group()).unwrap_or(NEW_GROUP),
+        }
+    }
+
+    pub(super) fn request<'b>(&'b self, asked: &'b Asked<'_>, count: u32) -> Request<'b> {
+        Request {
+            demand: &asked.demand,
+            required_attributes: &asked.required,
+            distinct_instance: self.service.config.distinct_instance,
+            strategies: &self.service.config.strategies,
+            group: asked.group,
+            count,
+            entropy: self.ids.entropy(),
+        }
+    }
+
+    /// Whether tasks may be started now; else when to look again is noted.
+    pub(super) fn may_launch(&mut self) -> bool {
+        let launch = self.service.launch;
+        let Some(until) = launch.not_before.filter(|until| *until > self.at) else { return true };
+        self.wake_at(until);
+        if launch.rounds >= ROUNDS_UNTIL_SAID {
+            self.say(messages::does_not_start(self.service));
+        }
+        false
+    }
+
+    /// Starts up to `count` tasks of a revision where the service's placement puts them.
+    pub(super) fn launch(&mut self, revision: &'a Revision, count: u32) {
+        if count == 0 || !self.may_launch() {
+            return;
+        }
+        let asked = self.asked(revision);
+        let count = count.min(LAUNCHES_PER_PASS_MAX);
+        let cluster = self.state.cluster_at(self.service.cluster);
+        let placement = cluster.index.place(&self.request(&asked, count));
+        self.start_on(revision, &asked, &placement.hosts);
+        if let Some(unplaced) = &placement.unplaced {
+            self.pass.waits_for_room = true;
+            self.say(messages::unplaced(self.state, self.service, unplaced));
+        }
+    }
+
+    /// Starts one task of a revision on each of these hosts.
+    pub(super) fn start_on(&mut self, revision: &'a Revision, asked: &Asked<'_>, on: &[HostSlot]) {
+        if on.is_empty() {
+            return;
+        }
+        let hosts: Vec<&Host> = on.iter().map(|slot| self.state.host_at(*slot)).collect();
+        // The service's own id parts the ids of passes that share a step's entropy.
+        let tasks: Vec<PlacedTask> = placed_on(asked.definition, &hosts, self.ids);
+        let ids: Vec<TaskId> = tasks.iter().map(|placed| placed.task).collect();
+        let cluster = self.state.cluster_at(self.service.cluster).name.clone();
+        let id = revision.record.id;
+        let started_by = match &revision.record.task_set {
+            // ECS's own word for the tasks of a task set is its id too.
+            Some(_) | None => format!("ecs-svc/{id}"),
+        };
+        self.pass.events.push(Event::TasksStarted(Box::new(TasksStarted {
+            cluster,
+            family: asked.definition.family.clone(),
+            revision: asked.definition.definition.revision,
+            group: self.service.group(),
+            started_by: Some(started_by),
+            overrides: TaskOverride::default(),
+            demand: asked.demand.clone(),
+            tags: self.tags_of_tasks(asked.definition),
+            tasks,
+            client_token: None,
+            service: Some(StartedForService { service: self.service.id, revision: id }),
+            at: self.at,
+        })));
+        self.ids = Ids::from(self.ids.nth(u64::MAX));
+        let message = messages::started(self.service, &ids);
+        let (service, at) = (self.service.id, self.at);
+        self.pass.events.push(Event::ServiceLogged { service, message, at });
+    }
+
+    /// ecs-behaviour 1.5 and 1.22: propagated tags, and ECS's own two.
+    fn tags_of_tasks(&self, definition: &Definition) -> Tags {
+        let config = &self.service.config;
+        let of_user = |tags: &Tags| -> Tags {
+            let keeps = |name: &str| !name.starts_with("longshore:");
+            tags.iter().filter(|(n, _)| keeps(n)).map(|(n, v)| (n.clone(), v.clone())).collect()
+        };
+        let mut tags = match config.propagate_tags {
+            PropagateTags::None => Tags::new(),
+            PropagateTags::TaskDefinition => of_user(&definition.tags),
+            PropagateTags::Service => of_user(&self.service.tags),
+        };
+        if config.managed_tags {
+            let cluster = &self.state.cluster_at(self.service.cluster).name;
+            tags.insert("aws:ecs:clusterName".to_owned(), cluster.to_string());
+            tags.insert("aws:ecs:serviceName".to_owned(), self.service.name.to_string());
+        }
+        tags
+    }
+}

@@ -1,0 +1,123 @@
+//! Hosts that fell silent, and those that are back (design.md rules 5 and 6).
+
+use std::time::Duration;
+
+use longshore_common::{clock::Timestamp, id::TaskId, limits::beat};
+
+use super::Pass;
+use crate::{
+    placement::HostSlot,
+    state_machine::{
+        event::Event,
+        service::LostAfter,
+        state::{Cluster, Host, Replacing, State},
+    },
+};
+
+/// A host that answers though nobody listens there is up: its agent has so long to come back.
+const AGENT_RESTART_GRACE: Duration = Duration::from_secs(120);
+/// LOST is never sooner than so many missed beats.
+const BEATS_UNTIL_LOST: u32 = 3;
+/// Hosts that fall silent within so long of each other are lost together.
+const MASS_LOSS_WINDOW: Duration = Duration::from_secs(60);
+/// After hosts of a mass loss came back, the others have so long to follow.
+const MASS_LOSS_SETTLES: Duration = Duration::from_secs(30);
+/// Fewer lost hosts than these are never a mass loss.
+const MASS_LOSS_HOSTS_MIN: usize = 3;
+
+pub(super) fn pass(state: &State, slot: HostSlot, at: Timestamp) -> Pass {
+    let host = state.host_at(slot);
+    let cluster = state.cluster_at(host.cluster);
+    let mut pass = Pass::default();
+    match state.silent_since(host) {
+        Some(since) => silent(state, cluster, host, since, at, &mut pass),
+        None => back(state, cluster, host, at, &mut pass),
+    }
+    pass
+}
+
+fn silent(
+    state: &State,
+    cluster: &Cluster,
+    host: &Host,
+    since: Timestamp,
+    at: Timestamp,
+    pass: &mut Pass,
+) {
+    let floor = beat(state.hosts_len()) * BEATS_UNTIL_LOST;
+    let floor = if host.refused { AGENT_RESTART_GRACE } else { floor };
+    let mut tasks: Vec<TaskId> = Vec::new();
+    for task in host.tasks.values().map(|slot| state.task_at(*slot)) {
+        let Some(of) = task.service.as_ref().filter(|of| !of.lost) else { continue };
+        let lost_after = match state.policy(state.service_at(of.service)).lost_after {
+            LostAfter::Never => continue,
+            LostAfter::Milliseconds(ms) => Duration::from_millis(ms),
+        };
+        let due = since.saturating_add(lost_after.max(floor));
+        if due <= at {
+            tasks.push(task.id);
+        } else {
+            pass.wake = Some(pass.wake.map_or(due, |earlier| earlier.min(due)));
+        }
+    }
+    if let Some(over) = mass_loss_over_at(cluster) {
+        match over <= at {
+            true => resume(cluster, at, pass),
+            false => pass.wake = Some(pass.wake.map_or(over, |earlier| earlier.min(over))),
+        }
+    }
+    if tasks.is_empty() {
+        return;
+    }
+    if cluster.replacing == Replacing::Normal {
+        let from = Timestamp(since.0.saturating_sub(MASS_LOSS_WINDOW.as_millis() as u64));
+        let lost = lost_together(state, cluster, from);
+        if is_mass_loss(cluster, lost) {
+            pass.events.push(Event::ReplacingPaused {
+                cluster: cluster.name.clone(),
+                lost_hosts: lost as u32,
+                hosts: cluster.registered_hosts,
+                at,
+            });
+        }
+    }
+    pass.events.push(Event::TasksLost { host: host.id, tasks, at });
+}
+
+/// Hosts that are silent since about the same time. A new coordinator hears nobody at first: from
+/// its start on every silence counts as begun then.
+fn lost_together(state: &State, cluster: &Cluster, from: Timestamp) -> usize {
+    let silent = cluster.silent.iter().map(|(_, slot)| state.host_at(*slot));
+    silent.filter_map(|host| state.silent_since(host)).filter(|since| *since >= from).count()
+}
+
+fn is_mass_loss(cluster: &Cluster, lost: usize) -> bool {
+    lost >= MASS_LOSS_HOSTS_MIN && lost * 2 >= cluster.registered_hosts as usize
+}
+
+fn back(state: &State, cluster: &Cluster, host: &Host, at: Timestamp, pass: &mut Pass) {
+    if !host.connected {
+        return;
+    }
+    let tasks = host.tasks.values().map(|slot| state.task_at(*slot));
+    let lost = tasks.filter(|task| task.service.as_ref().is_some_and(|of| of.lost));
+    let tasks: Vec<TaskId> = lost.map(|task| task.id).collect();
+    if !tasks.is_empty() {
+        pass.events.push(Event::TasksReturned { host: host.id, tasks, at });
+    }
+    if cluster.silent.is_empty() && cluster.replacing != Replacing::Normal {
+        resume(cluster, at, pass);
+    }
+}
+
+/// Once a mass loss is no more, when the hosts that are still lost are lost like any other.
+fn mass_loss_over_at(cluster: &Cluster) -> Option<Timestamp> {
+    let over =
+        cluster.replacing != Replacing::Normal && !is_mass_loss(cluster, cluster.silent.len());
+    over.then(|| cluster.last_return.saturating_add(MASS_LOSS_SETTLES))
+}
+
+fn resume(cluster: &Cluster, at: Timestamp, pass: &mut Pass) {
+    let (cluster, overridden) = (cluster.name.clone(), false);
+    pass.events.push(Event::ReplacingResumed { cluster, overridden, at });
+}

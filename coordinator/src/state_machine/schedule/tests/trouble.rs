@@ -1,0 +1,358 @@
+//! Random desired counts, percentages, deployments, failures and hosts, step by step.
+//!
+//! Each world has one service. At every step the bounds are checked; every so often the trouble
+//! stops, and the service must become steady in bounded time.
+
+use longshore_common::{id::TaskId, protocol::ReportedPhase, task::HealthStatus};
+
+use super::world::{World, bounded, replicas};
+use crate::{
+    placement::{Resource, SpreadOver, Strategy},
+    state_machine::{
+        Command,
+        command::SettableHostStatus,
+        record::{DeploymentStatus, Rollout},
+        state::{HostStatus, Phase, Standing, Wish},
+    },
+};
+
+/// In every run of the tests; the whole million by `LONGSHORE_TROUBLE_STEPS`.
+pub(super) const STEPS_FAST: u64 = 20_000;
+pub(super) const SEED: u64 = 20_261_124;
+const STEPS_OF_A_WORLD: u64 = 400;
+const HOSTS_MAX: usize = 8;
+
+/// SplitMix64.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+        (!of.is_empty()).then(|| of[self.below(of.len() as u64) as usize])
+    }
+}
+
+/// Takes at least `steps` steps and says how many it took.
+pub(super) fn run(steps: u64, seed: u64) -> u64 {
+    let steps = std::env::var("LONGSHORE_TROUBLE_STEPS")
+        .ok()
+        .and_then(|steps| steps.parse().ok())
+        .unwrap_or(steps);
+    let (mut taken, mut number) = (0, 0);
+    while taken < steps {
+        let seed = seed + number;
+        let outcome = std::panic::catch_unwind(|| Trial::new(seed).run());
+        match outcome {
+            Ok(more) => taken += more,
+            Err(panic) => {
+                eprintln!("seed {seed} of the trouble");
+                std::panic::resume_unwind(panic);
+            }
+        }
+        number += 1;
+    }
+    println!("trouble: {taken} steps, {number} worlds from seed {seed}");
+    taken
+}
+
+struct Trial {
+    world: World,
+    chance: Chance,
+    /// Tasks of this family never start.
+    broken: bool,
+    checked: bool,
+    steps: u64,
+    bounds: Bounds,
+}
+
+/// What the last look at the service allows for the next.
+#[derive(Clone, Copy, Default)]
+struct Bounds {
+    running: u32,
+}
+
+impl Trial {
+    fn new(seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        let hosts = 1 + chance.below(HOSTS_MAX as u64) as usize;
+        let mut world = World::with_hosts(hosts).forgetful();
+        world.define("checked", 10, true);
+        let checked = chance.below(3) == 0;
+        let (minimum, maximum) = percentages(&mut chance);
+        let mut config = bounded(chance.below(14) as u32, minimum, maximum);
+        config.strategies = strategies(&mut chance);
+        config.distinct_instance = chance.below(6) == 0;
+        config.deployment.circuit_breaker.enable = chance.below(2) == 0;
+        config.deployment.circuit_breaker.rollback = chance.below(2) == 0;
+        config.options.replace = Some(chance.below(4) > 0);
+        world.create_named("s", if checked { "checked" } else { "app" }, config);
+        Trial { world, chance, broken: false, checked, steps: 0, bounds: Bounds::default() }
+    }
+
+    fn run(mut self) -> u64 {
+        for _ in 0..STEPS_OF_A_WORLD {
+            self.trouble();
+            self.check();
+            self.steps += 1;
+        }
+        self.calm();
+        self.steps
+    }
+
+    fn trouble(&mut self) {
+        self.bounds = Bounds { running: self.world.service().running() };
+        match self.chance.below(20) {
+            0 => {
+                let desired = self.chance.below(14) as u32;
+                self.world.scale(desired);
+            }
+            1 => {
+                self.broken = self.chance.below(3) == 0;
+                self.world.deploy(if self.checked { "checked" } else { "app" });
+            }
+            2 => {
+                let (minimum, maximum) = percentages(&mut self.chance);
+                self.world.update(|update| {
+                    update.deployment.minimum_healthy_percent = Some(minimum);
+                    update.deployment.maximum_percent = Some(maximum);
+                });
+            }
+            3 => self.host_trouble(),
+            4 => {
+                let running = self.world.running();
+                if let Some(task) = self.chance.pick(&running) {
+                    self.world.exits(task);
+                }
+            }
+            5 => {
+                let running = self.world.running();
+                if let Some(task) = self.chance.pick(&running) {
+                    let health = [HealthStatus::Healthy, HealthStatus::Unhealthy];
+                    let health = health[self.chance.below(2) as usize];
+                    self.world.set_health(task, health);
+                }
+            }
+            6 | 7 => {
+                let seconds = self.chance.below(30) as f64;
+                self.world.pass(seconds);
+            }
+            _ => self.one_report(),
+        }
+    }
+
+    fn host_trouble(&mut self) {
+        let hosts = self.world.hosts.clone();
+        let Some(host) = self.chance.pick(&hosts) else { return };
+        match self.chance.below(6) {
+            0 => self.world.cut(host),
+            1 => self.world.heal(host),
+            2 => self.world.set_status(host, SettableHostStatus::Draining),
+            3 => self.world.set_status(host, SettableHostStatus::Active),
+            4 if hosts.len() < HOSTS_MAX => {
+                self.world.add_host();
+            }
+            _ => {
+                let incarnation = self.steps;
+                self.world.call(Command::StartEpoch { incarnation }).unwrap();
+            }
+        }
+    }
+
+    /// One agent says the next thing of one of its tasks.
+    fn one_report(&mut self) {
+        let heard: Vec<(TaskId, ReportedPhase)> = self
+            .world
+            .tasks()
+            .into_iter()
+            .filter(|task| self.world.state.host_at(task.host).connected)
+            .filter_map(|task| {
+                let phase = match (&task.wish, task.phase) {
+                    (Wish::Stop { cause, .. }, Phase::Stopping { .. }) => {
+                        ReportedPhase::Stopped(cause.clone())
+                    }
+                    (Wish::Stop { cause, .. }, _) => ReportedPhase::Stopping(cause.clone()),
+                    (Wish::Run, Phase::Pending) => ReportedPhase::Activating,
+                    (Wish::Run, Phase::Activating) => ReportedPhase::Running,
+                    (Wish::Run, _) => return None,
+                };
+                Some((task.id, phase))
+            })
+            .collect();
+        if heard.is_empty() {
+            return self.world.pass(1.0);
+        }
+        let (task, phase) = heard[self.chance.below(heard.len() as u64) as usize].clone();
+        match phase {
+            ReportedPhase::Running if self.broken => self.world.starts_fail(),
+            ReportedPhase::Running => {
+                self.world.report(task, phase);
+                if self.checked && self.chance.below(8) > 0 {
+                    self.world.set_health(task, HealthStatus::Healthy);
+                }
+            }
+            _ => self.world.report(task, phase),
+        }
+    }
+
+    fn check(&mut self) {
+        let service = self.world.service();
+        let config = &service.config.deployment;
+        let desired = service.config.desired;
+        let shown = service.running() + service.pending();
+        // Never more started than the ceiling allows; what the ceiling was lowered under, or came
+        // back from a lost host, is on its way out.
+        let started = service.revisions.iter().map(|revision| {
+            let pending = revision.counts.of(Standing::Pending);
+            pending
+        });
+        let pending: u32 = started.sum();
+        let returned = self
+            .world
+            .tasks()
+            .iter()
+            .any(|task| task.service.as_ref().is_some_and(|of| of.returned));
+        if pending > 0 && !returned && self.bounds.running <= config.running_ceiling(desired) {
+            let leaving: u32 = service.revisions.iter().map(|r| r.counts.leaving()).sum();
+            assert!(
+                shown <= config.running_ceiling(desired).max(self.bounds.running) + leaving,
+                "{shown} shown, {desired} desired, at most {}",
+                config.running_ceiling(desired)
+            );
+        }
+        // Every count is what the tasks say.
+        for revision in &service.revisions {
+            let mut wanted = 0;
+            for slot in revision.tasks.values() {
+                match self.world.state.task_at(*slot).standing() {
+                    Some(
+                        Standing::Pending
+                        | Standing::Settling
+                        | Standing::Healthy
+                        | Standing::Unhealthy,
+                    ) => wanted += 1,
+                    Some(
+                        Standing::LeavingPending
+                        | Standing::LeavingRunning
+                        | Standing::Stopping
+                        | Standing::Lost,
+                    ) => {}
+                    None => panic!("a task of a service stands for nothing"),
+                }
+            }
+            assert_eq!(wanted, revision.counts.wanted());
+        }
+        if !service.config.options.replace.unwrap_or(true) {
+            self.no_more_copies_than_desired();
+        }
+    }
+
+    /// Of a service that does not replace, what a lost host may still run counts too.
+    fn no_more_copies_than_desired(&self) {
+        let service = self.world.service();
+        let primary = service.primary().unwrap();
+        let lost = primary.counts.of(Standing::Lost);
+        let pending = primary.counts.of(Standing::Pending);
+        let surplus = primary.counts.wanted() + lost > service.config.desired.max(lost);
+        let bad = primary.counts.of(Standing::Unhealthy) + primary.counts.wanted_draining();
+        assert!(
+            !(surplus && pending > bad && service.steady),
+            "a copy was started beside one that may still run"
+        );
+    }
+
+    /// The trouble stops: hosts are back, images are good, checks pass.
+    fn calm(&mut self) {
+        for host in self.world.hosts.clone() {
+            if self.world.state.host(host).unwrap().status == HostStatus::Draining {
+                self.world.set_status(host, SettableHostStatus::Active);
+            }
+            self.world.heal(host);
+        }
+        self.broken = false;
+        // A failed deployment launches nothing until an update.
+        let failed = |world: &World| {
+            world.service().primary().is_some_and(|p| p.record.rollout == Rollout::Failed)
+        };
+        if failed(&self.world) || self.world.service().config.distinct_instance {
+            let hosts = self.world.hosts.len() as u32;
+            self.world.update(|update| update.desired = Some(hosts.min(5)));
+            self.world.deploy(if self.checked { "checked" } else { "app" });
+        }
+        // Bounds under which every move is legal.
+        self.world.update(|update| {
+            update.deployment.minimum_healthy_percent = Some(50);
+            update.deployment.maximum_percent = Some(200);
+        });
+        if self.world.service().config.distinct_instance {
+            self.world.update(|update| update.deployment.minimum_healthy_percent = Some(0));
+        }
+        for _ in 0..600 {
+            self.world.agents_work();
+            if self.checked {
+                for task in self.world.running() {
+                    let healthy = self.world.state.task(task).and_then(|t| t.checked_health);
+                    if healthy != Some(HealthStatus::Healthy) {
+                        self.world.set_health(task, HealthStatus::Healthy);
+                    }
+                }
+            }
+            let service = self.world.service();
+            if service.steady {
+                assert_eq!(service.running(), service.config.desired);
+                assert_eq!(service.pending(), 0);
+                let over = service
+                    .deployment
+                    .as_ref()
+                    .is_none_or(|d| d.status == DeploymentStatus::Successful || d.status.is_over());
+                assert!(over);
+                return;
+            }
+            match self.world.state.next_wake() {
+                Some(wake) => {
+                    self.world.at = self.world.at.max(wake);
+                    self.world.call(Command::Tick).unwrap();
+                }
+                None => {
+                    let work = self.world.tasks().iter().any(|task| task.wish != Wish::Run);
+                    assert!(work, "stuck: {}", self.world.counts());
+                }
+            }
+        }
+        panic!(
+            "not steady: {} of {} desired, {:?}",
+            self.world.counts(),
+            self.world.service().config.desired,
+            self.world.service().deployment
+        );
+    }
+}
+
+fn percentages(chance: &mut Chance) -> (u32, u32) {
+    let minimum = [0, 25, 50, 75, 100][chance.below(5) as usize];
+    let maximum = [100, 125, 150, 200][chance.below(4) as usize];
+    if minimum == 100 && maximum == 100 { (50, 100) } else { (minimum, maximum) }
+}
+
+fn strategies(chance: &mut Chance) -> Vec<Strategy> {
+    match chance.below(5) {
+        0 => vec![Strategy::Binpack(Resource::Memory)],
+        1 => vec![Strategy::Random],
+        2 => vec![Strategy::Spread(SpreadOver::Instance)],
+        3 => vec![
+            Strategy::Spread(SpreadOver::Attribute(crate::placement::AVAILABILITY_ZONE.to_owned())),
+            Strategy::Binpack(Resource::Cpu),
+        ],
+        _ => replicas(0).strategies,
+    }
+}

@@ -1,0 +1,477 @@
+//! A cluster on a stepped clock whose agents do what the test says, driven by the driver's own
+//! step.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+    protocol::{
+        Attribute, ContainerReport, ContainerStatus, RegisterRequest, Report, ReportBody,
+        ReportPosition, ReportedPhase, TaskReport, Versions,
+    },
+    resources::{Capacity, CpuUnits, MemoryMib},
+    task::{HealthStatus, StopCause, StopCode},
+    task_definition::{ContainerDefinition, HealthCheck, TaskSpec},
+};
+
+use crate::{
+    driver::step::{self, Request},
+    state_machine::{
+        Answer, Command, Event, Rejection, State,
+        command::{
+            AgentAnswered, ClusterSettings, CreateService, DeploymentChange, JoinToken,
+            RegisterTaskDefinition, RevisionRef, SettableHostStatus, Tags, UpdateService,
+        },
+        record::{DeploymentRecord, DeploymentStatus},
+        service::{
+            CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
+            Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
+        },
+        state::{Phase, Service, Standing, Task, Wish},
+    },
+};
+
+pub(crate) const CLUSTER: &str = "web";
+
+pub(crate) struct World {
+    pub(crate) state: State,
+    pub(crate) at: Timestamp,
+    pub(crate) hosts: Vec<HostId>,
+    /// What the services said, without their names in front.
+    pub(crate) said: Vec<String>,
+    pub(crate) events: Vec<Event>,
+    keeps_events: bool,
+    entropy: u128,
+    reports: BTreeMap<HostId, u64>,
+    health: BTreeMap<TaskId, HealthStatus>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let mut world = World {
+            state: State::default(),
+            at: Timestamp(1_000_000),
+            hosts: Vec::new(),
+            said: Vec::new(),
+            events: Vec::new(),
+            keeps_events: true,
+            entropy: 0,
+            reports: BTreeMap::new(),
+            health: BTreeMap::new(),
+        };
+        world.call(Command::StartEpoch { incarnation: 1 }).unwrap();
+        world.call(Command::BeginScheduling).unwrap();
+        let (settings, tags) = (ClusterSettings::default(), Tags::new());
+        let name = CLUSTER.parse().unwrap();
+        world.call(Command::CreateCluster { name, settings, tags }).unwrap();
+        let token = JoinToken {
+            id: "token".to_owned(),
+            secret_hash: [1; 32],
+            cluster: None,
+            expires_at: Timestamp(u64::MAX),
+            uses_left: None,
+        };
+        world.call(Command::CreateJoinToken(token)).unwrap();
+        world.define("app", 10, false);
+        world
+    }
+
+    /// With hosts of 4096 CPU units and 4096 MiB in the zones a, b, c in turn.
+    pub(crate) fn with_hosts(count: usize) -> Self {
+        let mut world = World::new();
+        (0..count).for_each(|_| {
+            world.add_host();
+        });
+        world
+    }
+
+    /// For long runs: events and messages are not kept.
+    pub(crate) fn forgetful(mut self) -> Self {
+        self.keeps_events = false;
+        self.events.clear();
+        self.said.clear();
+        self
+    }
+
+    pub(crate) fn add_host(&mut self) -> HostId {
+        let joined = self
+            .call(Command::UseJoinToken { secret_hash: [1; 32], requested_host: None })
+            .unwrap();
+        let Answer::Host(host) = joined else { panic!("{joined:?}") };
+        let zone = ["a", "b", "c"][self.hosts.len() % 3];
+        let request = RegisterRequest {
+            protocol: 1,
+            cluster: CLUSTER.to_owned(),
+            capacity: Capacity {
+                cpu: CpuUnits(4096),
+                memory: MemoryMib(4096),
+                reserved_ports: Box::default(),
+            },
+            attributes: vec![Attribute {
+                name: crate::placement::AVAILABILITY_ZONE.to_owned(),
+                value: Some(zone.to_owned()),
+            }],
+            tags: Vec::new(),
+            versions: Versions::default(),
+            poll_address: "10.0.0.1:51680".to_owned(),
+            advertise: "10.0.0.1".to_owned(),
+            instance_id: None,
+            boot_id: "boot".to_owned(),
+        };
+        self.call(Command::RegisterHost { host, request: Box::new(request) }).unwrap();
+        self.hosts.push(host);
+        self.answer(host, Vec::new());
+        host
+    }
+
+    pub(crate) fn define(&mut self, family: &str, memory: u32, checked: bool) {
+        let health_check = checked.then(|| HealthCheck {
+            command: vec!["CMD".to_owned(), "true".to_owned()],
+            interval: None,
+            timeout: None,
+            retries: None,
+            start_period: None,
+        });
+        let container = ContainerDefinition {
+            name: "main".to_owned(),
+            image: Some("busybox".to_owned()),
+            memory: Some(memory),
+            cpu: 10,
+            health_check,
+            ..ContainerDefinition::default()
+        };
+        self.call(Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
+            family: family.parse().unwrap(),
+            spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
+            requires_attributes: vec![],
+            compatibilities: vec![],
+            registered_by: "root".to_owned(),
+            tags: Tags::new(),
+        })))
+        .unwrap();
+    }
+
+    /// One step of the driver, and those that follow of themselves.
+    pub(crate) fn call(&mut self, command: Command) -> Result<Answer, Rejection> {
+        let answer: Arc<Mutex<Option<Result<Answer, Rejection>>>> = Arc::default();
+        let put = answer.clone();
+        let respond = Box::new(move |_: &State, outcome: Result<Answer, Rejection>| {
+            *put.lock().unwrap() = Some(outcome);
+            Box::new(|| ()) as Box<dyn FnOnce() + Send>
+        });
+        let mut requests = vec![Request { command, respond }];
+        loop {
+            let entropy = &mut self.entropy;
+            let mut draw: crate::driver::Entropy = {
+                *entropy += 1 << 100;
+                let mut next = *entropy;
+                Box::new(move || {
+                    next += 1 << 64;
+                    next
+                })
+            };
+            let step =
+                step::step(&mut self.state, std::mem::take(&mut requests), self.at, &mut draw);
+            if let Some(batch) = step.batch
+                && self.keeps_events
+            {
+                self.events.extend(batch.events);
+                for (_, message, _) in batch.history.service_events {
+                    let said = message.split_once(") ").map_or(message.as_str(), |(_, said)| said);
+                    self.said.push(said.to_owned());
+                }
+            }
+            if !step.more {
+                break;
+            }
+        }
+        answer.lock().unwrap().take().expect("a step answers its requests")
+    }
+
+    pub(crate) fn pass(&mut self, seconds: f64) {
+        self.at = Timestamp(self.at.0 + (seconds * 1000.0) as u64);
+        self.call(Command::Tick).unwrap();
+    }
+
+    /// Lets time pass until nothing wants to be looked at before `seconds` are over.
+    pub(crate) fn pass_step_by_step(&mut self, seconds: f64) {
+        let until = Timestamp(self.at.0 + (seconds * 1000.0) as u64);
+        while let Some(wake) = self.state.next_wake().filter(|wake| *wake <= until) {
+            self.at = self.at.max(wake);
+            self.call(Command::Tick).unwrap();
+        }
+        self.at = until;
+        self.call(Command::Tick).unwrap();
+    }
+
+    pub(crate) fn answer(&mut self, host: HostId, reports: Vec<(TaskId, ReportedPhase)>) {
+        let seq = self.reports.entry(host).or_default();
+        let reports: Vec<Report> = reports
+            .into_iter()
+            .map(|(task, phase)| {
+                *seq += 1;
+                let health = self.health.get(&task).copied();
+                let body = ReportBody::Task(Box::new(TaskReport {
+                    task,
+                    generation: 1,
+                    phase,
+                    containers: vec![ContainerReport {
+                        name: "main".to_owned(),
+                        status: ContainerStatus::Running,
+                        health,
+                        ..Default::default()
+                    }],
+                    pull_started_at: None,
+                    pull_stopped_at: None,
+                    stopping_at: None,
+                    execution_stopped_at: None,
+                }));
+                Report { seq: *seq, body }
+            })
+            .collect();
+        let position = ReportPosition { session: 7, seq: *seq };
+        let answered =
+            AgentAnswered { host, seen: None, position, reports, ended_candidates: vec![] };
+        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
+    }
+
+    pub(crate) fn report(&mut self, task: TaskId, phase: ReportedPhase) {
+        let Some(found) = self.state.task(task) else { return };
+        let host = self.state.host_at(found.host).id;
+        self.answer(host, vec![(task, phase)]);
+    }
+
+    pub(crate) fn set_health(&mut self, task: TaskId, health: HealthStatus) {
+        self.health.insert(task, health);
+        self.report(task, ReportedPhase::Running);
+    }
+
+    pub(crate) fn tasks(&self) -> Vec<&Task> {
+        let cluster = self.state.cluster(CLUSTER).unwrap();
+        cluster.tasks.values().map(|slot| self.state.task_at(*slot)).collect()
+    }
+
+    pub(crate) fn running(&self) -> Vec<TaskId> {
+        let runs = |task: &&Task| matches!(task.phase, Phase::Running { .. });
+        self.tasks().into_iter().filter(runs).map(|task| task.id).collect()
+    }
+
+    /// Every agent that is heard starts what it is to start, and stops what it is to stop.
+    pub(crate) fn agents_work(&mut self) {
+        for _ in 0..1000 {
+            let mut work: BTreeMap<HostId, Vec<(TaskId, ReportedPhase)>> = BTreeMap::new();
+            for task in self.tasks() {
+                let host = self.state.host_at(task.host);
+                let phase = match (&task.wish, task.phase) {
+                    (Wish::Stop { cause, .. }, _) => ReportedPhase::Stopped(cause.clone()),
+                    (Wish::Run, Phase::Pending | Phase::Activating) => ReportedPhase::Running,
+                    (Wish::Run, Phase::Running { .. } | Phase::Stopping { .. }) => continue,
+                };
+                if host.connected {
+                    work.entry(host.id).or_default().push((task.id, phase));
+                }
+            }
+            if work.is_empty() {
+                return;
+            }
+            for (host, reports) in work {
+                self.answer(host, reports);
+            }
+        }
+        panic!("the scheduler never comes to rest");
+    }
+
+    /// Starts every pending task and lets it fail before it runs.
+    pub(crate) fn starts_fail(&mut self) {
+        let pending: Vec<TaskId> = self
+            .tasks()
+            .into_iter()
+            .filter(|task| task.wish == Wish::Run && task.phase == Phase::Pending)
+            .map(|task| task.id)
+            .collect();
+        for task in pending {
+            let reason = "CannotPullContainerError: no such image".to_owned();
+            let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
+            self.report(task, ReportedPhase::Stopped(cause));
+        }
+    }
+
+    pub(crate) fn exits(&mut self, task: TaskId) {
+        let reason = "Essential container in task exited".to_owned();
+        let cause = StopCause { code: StopCode::EssentialContainerExited, reason };
+        self.report(task, ReportedPhase::Stopped(cause));
+    }
+
+    pub(crate) fn cut(&mut self, host: HostId) {
+        let why = "nothing was heard".to_owned();
+        self.call(Command::AgentSilent { host, why, refused: false }).unwrap();
+    }
+
+    pub(crate) fn heal(&mut self, host: HostId) {
+        self.answer(host, Vec::new());
+    }
+
+    pub(crate) fn set_status(&mut self, host: HostId, status: SettableHostStatus) {
+        let (cluster, hosts) = (CLUSTER.parse().unwrap(), vec![host]);
+        self.call(Command::UpdateContainerInstancesState { cluster, hosts, status }).unwrap();
+    }
+
+    pub(crate) fn create(&mut self, config: ServiceConfig) {
+        self.create_named("s", "app", config);
+    }
+
+    pub(crate) fn create_named(&mut self, name: &str, family: &str, config: ServiceConfig) {
+        let external = config.controller == Controller::External;
+        let definition = RevisionRef { family: family.parse().unwrap(), revision: None };
+        self.call(Command::CreateService(Box::new(CreateService {
+            service: named(name),
+            definition: (!external).then_some(definition),
+            config,
+            tags: Tags::new(),
+            created_by: "root".to_owned(),
+            client_token: None,
+        })))
+        .unwrap();
+    }
+
+    pub(crate) fn update(&mut self, change: impl FnOnce(&mut UpdateService)) {
+        self.try_update(change).unwrap();
+    }
+
+    pub(crate) fn try_update(
+        &mut self,
+        change: impl FnOnce(&mut UpdateService),
+    ) -> Result<Answer, Rejection> {
+        let mut update = UpdateService {
+            service: named("s"),
+            definition: None,
+            desired: None,
+            deployment: DeploymentChange::default(),
+            distinct_instance: None,
+            strategies: None,
+            grace_s: None,
+            az_rebalancing: None,
+            propagate_tags: None,
+            managed_tags: None,
+            force_new_deployment: false,
+        };
+        change(&mut update);
+        self.call(Command::UpdateService(Box::new(update)))
+    }
+
+    pub(crate) fn scale(&mut self, desired: u32) {
+        self.update(|update| update.desired = Some(desired));
+    }
+
+    /// Deploys a new revision of the service.
+    pub(crate) fn deploy(&mut self, family: &str) {
+        self.update(|update| {
+            update.definition =
+                Some(RevisionRef { family: family.parse().unwrap(), revision: None });
+            update.force_new_deployment = true;
+        });
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        self.service_named("s")
+    }
+
+    pub(crate) fn service_named(&self, name: &str) -> &Service {
+        self.state.service_named(&named(name)).unwrap()
+    }
+
+    /// `running/pending` of the whole service.
+    pub(crate) fn counts(&self) -> String {
+        let service = self.service();
+        format!("{} running, {} pending", service.running(), service.pending())
+    }
+
+    pub(crate) fn healthy(&self) -> u32 {
+        let revisions = self.service().revisions.iter();
+        revisions.map(|revision| revision.counts.of(Standing::Healthy)).sum()
+    }
+
+    pub(crate) fn deployment(&self) -> &DeploymentRecord {
+        self.service().deployment.as_ref().unwrap()
+    }
+
+    pub(crate) fn status(&self) -> DeploymentStatus {
+        self.deployment().status
+    }
+
+    /// Work and time until the service has what it is to have.
+    pub(crate) fn settle(&mut self) {
+        for _ in 0..200 {
+            self.agents_work();
+            if self.service().steady {
+                return;
+            }
+            let before = self.at;
+            match self.state.next_wake() {
+                Some(wake) => self.at = wake,
+                None => panic!("not steady, and nothing is awaited: {}", self.counts()),
+            }
+            assert!(self.at >= before);
+            self.call(Command::Tick).unwrap();
+        }
+        panic!("the service does not become steady: {}", self.counts());
+    }
+}
+
+pub(crate) fn named(name: &str) -> ServiceRef {
+    ServiceRef { cluster: CLUSTER.parse().unwrap(), name: name.parse().unwrap() }
+}
+
+/// With ECS's defaults and no breaker.
+pub(crate) fn replicas(desired: u32) -> ServiceConfig {
+    ServiceConfig {
+        desired,
+        scheduling: Scheduling::Replica,
+        controller: Controller::Ecs,
+        deployment: DeploymentConfig {
+            minimum_healthy_percent: 100,
+            maximum_percent: 200,
+            strategy: DeploymentStrategy::Rolling,
+            circuit_breaker: CircuitBreaker {
+                enable: false,
+                rollback: false,
+                reset_on_healthy_task: true,
+                threshold: Threshold::BoundedPercent(50),
+            },
+            alarms: None,
+            bake_minutes: None,
+            hooks: Vec::new(),
+            early_success: None,
+        },
+        distinct_instance: false,
+        strategies: Vec::new(),
+        grace_s: None,
+        az_rebalancing: false,
+        propagate_tags: PropagateTags::None,
+        managed_tags: false,
+        options: ServiceOptions::default(),
+    }
+}
+
+pub(crate) fn bounded(desired: u32, minimum: u32, maximum: u32) -> ServiceConfig {
+    let mut config = replicas(desired);
+    config.deployment.minimum_healthy_percent = minimum;
+    config.deployment.maximum_percent = maximum;
+    config
+}
+
+pub(crate) fn with_breaker(mut config: ServiceConfig, rollback: bool) -> ServiceConfig {
+    config.deployment.circuit_breaker.enable = true;
+    config.deployment.circuit_breaker.rollback = rollback;
+    config
+}
+
+pub(crate) fn daemon() -> ServiceConfig {
+    let mut config = bounded(0, 0, 100);
+    config.scheduling = Scheduling::Daemon;
+    config
+}

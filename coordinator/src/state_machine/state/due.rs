@@ -1,0 +1,196 @@
+//! What the scheduler must look at again: services and hosts that something happened to, and those
+//! whose time comes.
+//!
+//! Volatile: after a start everything is due once, and whoever looks says when to look again. A
+//! quiet service is in none of these sets and costs nothing.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use longshore_common::{clock::Timestamp, index::FastMap, index::FastSet};
+
+use super::{HostSlot, HostStatus, ServiceSlot, State};
+
+/// Services that wait for room and are looked at when some came free: bounds the work of one event.
+/// The others of a long queue follow at the next events and ticks.
+const WOKEN_PER_EVENT: usize = 8;
+const WOKEN_PER_TICK: usize = 256;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Due {
+    Host(HostSlot),
+    Service(ServiceSlot),
+}
+
+#[derive(Default)]
+pub(super) struct Agenda {
+    /// Hosts first: what they lost changes what services need.
+    hosts: VecDeque<HostSlot>,
+    /// Daemons before replicas (ecs-behaviour 1.9: placed first).
+    daemons: VecDeque<ServiceSlot>,
+    replicas: VecDeque<ServiceSlot>,
+    queued: FastSet<Due>,
+    later: BTreeSet<(Timestamp, Due)>,
+    wakes_at: FastMap<Due, Timestamp>,
+}
+
+impl State {
+    pub(super) fn service_is_due(&mut self, slot: ServiceSlot) {
+        if self.agenda.queued.insert(Due::Service(slot)) {
+            match self.services[slot].is_daemon() {
+                true => self.agenda.daemons.push_back(slot),
+                false => self.agenda.replicas.push_back(slot),
+            }
+        }
+    }
+
+    pub(super) fn host_is_due(&mut self, slot: HostSlot) {
+        if self.agenda.queued.insert(Due::Host(slot)) {
+            self.agenda.hosts.push_back(slot);
+        }
+    }
+
+    /// Something happened to a host: whatever runs there, or should, is looked at again.
+    pub(super) fn host_concerns_services(&mut self, slot: HostSlot) {
+        self.host_is_due(slot);
+        let host = &self.hosts[slot.0];
+        let concerned: BTreeSet<ServiceSlot> = host
+            .tasks
+            .values()
+            .filter_map(|task| self.tasks[*task].service.as_ref())
+            .map(|of| of.service)
+            .chain(self.clusters[host.cluster].daemons.iter().copied())
+            .collect();
+        let cluster = host.cluster;
+        concerned.into_iter().for_each(|service| self.service_is_due(service));
+        self.wake_waiting(cluster, WOKEN_PER_EVENT);
+    }
+
+    /// Room came free in a cluster: some that wait for it are looked at.
+    pub(super) fn room_came_free(&mut self, cluster: super::ClusterSlot) {
+        self.wake_waiting(cluster, WOKEN_PER_EVENT);
+    }
+
+    /// The last task that is no daemon's left a draining host: daemons may go.
+    pub(super) fn daemons_may_leave(&mut self, slot: HostSlot) {
+        let host = &self.hosts[slot.0];
+        if host.status == HostStatus::Draining {
+            let daemons: Vec<ServiceSlot> =
+                self.clusters[host.cluster].daemons.iter().copied().collect();
+            daemons.into_iter().for_each(|service| self.service_is_due(service));
+        }
+    }
+
+    fn wake_waiting(&mut self, cluster: super::ClusterSlot, count: usize) {
+        let held = &mut self.clusters[cluster];
+        let mut woken: Vec<ServiceSlot> =
+            held.waiting.range(held.waiting_from..).copied().collect();
+        woken.extend(held.waiting.range(..held.waiting_from));
+        woken.truncate(count);
+        if let Some(last) = woken.last() {
+            held.waiting_from = last + 1;
+        }
+        woken.into_iter().for_each(|service| self.service_is_due(service));
+    }
+
+    /// Time is `at`: what waited for it is due.
+    pub fn wake(&mut self, at: Timestamp) {
+        while let Some((when, due)) = self.agenda.later.first().copied().filter(|(t, _)| *t <= at) {
+            self.agenda.later.remove(&(when, due));
+            self.agenda.wakes_at.remove(&due);
+            match due {
+                Due::Host(slot) => self.host_is_due(slot),
+                Due::Service(slot) => self.service_is_due(slot),
+            }
+        }
+    }
+
+    /// Lets services that wait for room try again though nothing was heard of any.
+    pub fn wake_all_waiting(&mut self) {
+        let clusters: Vec<_> = self.clusters_with_waiting.iter().copied().collect();
+        clusters.into_iter().for_each(|cluster| self.wake_waiting(cluster, WOKEN_PER_TICK));
+    }
+
+    /// The next to look at; it is no longer due.
+    pub fn take_due(&mut self) -> Option<Due> {
+        let agenda = &mut self.agenda;
+        let due = (agenda.hosts.pop_front().map(Due::Host))
+            .or_else(|| agenda.daemons.pop_front().map(Due::Service))
+            .or_else(|| agenda.replicas.pop_front().map(Due::Service))?;
+        agenda.queued.remove(&due);
+        Some(due)
+    }
+
+    pub fn begin_scheduling(&mut self) {
+        self.scheduling_began = true;
+    }
+
+    /// While an agent proves that the journal went back.
+    pub fn hold_scheduling(&mut self, held: bool) {
+        self.scheduling_held = held;
+    }
+
+    pub fn schedules(&self) -> bool {
+        self.scheduling_began && !self.scheduling_held
+    }
+
+    pub fn has_due(&self) -> bool {
+        !self.agenda.queued.is_empty()
+    }
+
+    /// When the next that waits for its time is to be looked at.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.agenda.later.first().map(|(at, _)| *at)
+    }
+
+    /// Looks at `due` again at this time, and not at one that was asked for before.
+    pub fn set_wake(&mut self, due: Due, at: Option<Timestamp>) {
+        if let Some(before) = self.agenda.wakes_at.remove(&due) {
+            self.agenda.later.remove(&(before, due));
+        }
+        if let Some(at) = at {
+            self.agenda.wakes_at.insert(due, at);
+            self.agenda.later.insert((at, due));
+        }
+    }
+
+    /// Whether a service waits for room in its cluster.
+    pub fn set_waiting(&mut self, slot: ServiceSlot, waits: bool) {
+        let cluster = self.services[slot].cluster;
+        let waiting = &mut self.clusters[cluster].waiting;
+        match waits {
+            true => waiting.insert(slot),
+            false => waiting.remove(&slot),
+        };
+        match waiting.is_empty() {
+            true => self.clusters_with_waiting.remove(&cluster),
+            false => self.clusters_with_waiting.insert(cluster),
+        };
+    }
+
+    pub(super) fn forget_due_service(&mut self, slot: ServiceSlot) {
+        self.forget_due(Due::Service(slot));
+        self.agenda.daemons.retain(|queued| *queued != slot);
+        self.agenda.replicas.retain(|queued| *queued != slot);
+    }
+
+    pub(super) fn forget_due_host(&mut self, slot: HostSlot) {
+        self.forget_due(Due::Host(slot));
+        self.agenda.hosts.retain(|queued| *queued != slot);
+    }
+
+    fn forget_due(&mut self, due: Due) {
+        self.agenda.queued.remove(&due);
+        self.set_wake(due, None);
+    }
+
+    /// After a start, or when grace begins anew: everything is looked at once.
+    pub(super) fn all_are_due(&mut self) {
+        let services: Vec<ServiceSlot> = self.services_by_id.values().copied().collect();
+        let mut hosts: Vec<u32> = self.hosts_by_id.values().copied().collect();
+        hosts.sort_unstable();
+        hosts.into_iter().for_each(|slot| self.host_is_due(HostSlot(slot)));
+        let mut services = services;
+        services.sort_unstable();
+        services.into_iter().for_each(|slot| self.service_is_due(slot));
+    }
+}
