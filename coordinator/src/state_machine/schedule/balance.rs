@@ -147,7 +147,7 @@ impl<'a> Work<'a> {
             stop_sick = 1;
         }
         self.stop_sick(sick, stop_sick as usize);
-        self.stop_surplus(revision, (current - bad).saturating_sub(target) as usize);
+        self.stop_surplus(revision, (current - bad).saturating_sub(target) as usize, room);
         if failed {
             return false;
         }
@@ -192,7 +192,7 @@ impl<'a> Work<'a> {
     }
 
     /// Stops tasks that are too many: those that have not shown to be good first.
-    fn stop_surplus(&mut self, revision: &'a Revision, count: usize) {
+    fn stop_surplus(&mut self, revision: &'a Revision, count: usize, room: &mut Room) {
         if count == 0 {
             return;
         }
@@ -218,6 +218,15 @@ impl<'a> Work<'a> {
                 victims.extend(self.mirror_of_placement(class, count - victims.len()));
             }
         }
+        // Among copies of a lost host's tasks, healthy ones may be chosen before others are.
+        victims.retain(|task| match task.standing() {
+            Some(Standing::Healthy) => {
+                let may = room.spare > 0;
+                room.spare = room.spare.saturating_sub(1);
+                may
+            }
+            _ => true,
+        });
         let tasks: Vec<TaskId> = victims.iter().map(|task| task.id).collect();
         let cause = match after_loss {
             true => messages::superseded_by_replacement(),

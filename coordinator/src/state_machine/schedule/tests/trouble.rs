@@ -3,16 +3,18 @@
 //! Each world has one service. At every step the bounds are checked; every so often the trouble
 //! stops, and the service must become steady in bounded time.
 
+use std::collections::BTreeSet;
+
 use longshore_common::{id::TaskId, protocol::ReportedPhase, task::HealthStatus};
 
 use super::world::{World, bounded, replicas};
 use crate::{
     placement::{Resource, SpreadOver, Strategy},
     state_machine::{
-        Command,
+        Command, Event,
         command::SettableHostStatus,
-        record::{DeploymentStatus, Rollout},
-        state::{HostStatus, Phase, Standing, Wish},
+        record::Rollout,
+        state::{HostStatus, Phase, Standing, Task, Wish},
     },
 };
 
@@ -73,13 +75,8 @@ struct Trial {
     broken: bool,
     checked: bool,
     steps: u64,
-    bounds: Bounds,
-}
-
-/// What the last look at the service allows for the next.
-#[derive(Clone, Copy, Default)]
-struct Bounds {
-    running: u32,
+    /// Healthy tasks before the step.
+    served: BTreeSet<TaskId>,
 }
 
 impl Trial {
@@ -97,7 +94,7 @@ impl Trial {
         config.deployment.circuit_breaker.rollback = chance.below(2) == 0;
         config.options.replace = Some(chance.below(4) > 0);
         world.create_named("s", if checked { "checked" } else { "app" }, config);
-        Trial { world, chance, broken: false, checked, steps: 0, bounds: Bounds::default() }
+        Trial { world, chance, broken: false, checked, steps: 0, served: BTreeSet::new() }
     }
 
     fn run(mut self) -> u64 {
@@ -111,7 +108,8 @@ impl Trial {
     }
 
     fn trouble(&mut self) {
-        self.bounds = Bounds { running: self.world.service().running() };
+        let healthy = |task: &&Task| task.standing() == Some(Standing::Healthy);
+        self.served = self.world.tasks().into_iter().filter(healthy).map(|task| task.id).collect();
         match self.chance.below(20) {
             0 => {
                 let desired = self.chance.below(14) as u32;
@@ -206,30 +204,8 @@ impl Trial {
     }
 
     fn check(&mut self) {
+        self.bounds_of_the_call();
         let service = self.world.service();
-        let config = &service.config.deployment;
-        let desired = service.config.desired;
-        let shown = service.running() + service.pending();
-        // Never more started than the ceiling allows; what the ceiling was lowered under, or came
-        // back from a lost host, is on its way out.
-        let started = service.revisions.iter().map(|revision| {
-            let pending = revision.counts.of(Standing::Pending);
-            pending
-        });
-        let pending: u32 = started.sum();
-        let returned = self
-            .world
-            .tasks()
-            .iter()
-            .any(|task| task.service.as_ref().is_some_and(|of| of.returned));
-        if pending > 0 && !returned && self.bounds.running <= config.running_ceiling(desired) {
-            let leaving: u32 = service.revisions.iter().map(|r| r.counts.leaving()).sum();
-            assert!(
-                shown <= config.running_ceiling(desired).max(self.bounds.running) + leaving,
-                "{shown} shown, {desired} desired, at most {}",
-                config.running_ceiling(desired)
-            );
-        }
         // Every count is what the tasks say.
         for revision in &service.revisions {
             let mut wanted = 0;
@@ -254,6 +230,52 @@ impl Trial {
         }
         if !service.config.options.replace.unwrap_or(true) {
             self.no_more_copies_than_desired();
+        }
+    }
+
+    /// What was started fits under the ceiling, and what was stopped left the floor standing.
+    fn bounds_of_the_call(&self) {
+        let service = self.world.service();
+        let config = &service.config.deployment;
+        let desired = service.config.desired;
+        let recent = &self.world.recent;
+        let shown = service.running() + service.pending();
+        if recent.iter().any(|event| matches!(event, Event::TasksStarted(_))) {
+            let ceiling = config.running_ceiling(desired);
+            assert!(shown <= ceiling, "started: {shown} of at most {ceiling}, {desired} desired");
+        }
+        let scaled = recent.iter().any(|event| {
+            matches!(event, Event::TasksStopRequested { failed: false, tasks, .. }
+                if tasks.iter().any(|task| self.served.contains(task)))
+        });
+        if scaled {
+            let primary = service.primary;
+            let serving: u32 = service
+                .revisions
+                .iter()
+                .map(|revision| {
+                    let counts = &revision.counts;
+                    let settling = match Some(revision.record.id) == primary {
+                        true => counts.draining(Standing::Settling),
+                        false => counts.of(Standing::Settling),
+                    };
+                    counts.of(Standing::Healthy) + settling
+                })
+                .sum();
+            let floor = config.healthy_floor(desired);
+            // What the call itself took away is not the scheduler's doing.
+            let taken = |event: &&Event| match event {
+                Event::TasksLost { tasks, .. } => tasks.iter().any(|t| self.served.contains(t)),
+                Event::TaskStopped { task, .. } | Event::TaskReported { task, .. } => {
+                    self.served.contains(task)
+                }
+                _ => false,
+            };
+            let taken = recent.iter().filter(taken).count() > 0;
+            assert!(
+                serving >= floor || taken,
+                "stopped: {serving} serve of at least {floor} after {recent:#?}"
+            );
         }
     }
 
@@ -311,11 +333,7 @@ impl Trial {
             if service.steady {
                 assert_eq!(service.running(), service.config.desired);
                 assert_eq!(service.pending(), 0);
-                let over = service
-                    .deployment
-                    .as_ref()
-                    .is_none_or(|d| d.status == DeploymentStatus::Successful || d.status.is_over());
-                assert!(over);
+                assert!(service.under_way().is_none());
                 return;
             }
             match self.world.state.next_wake() {

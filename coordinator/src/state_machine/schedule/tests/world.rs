@@ -35,6 +35,8 @@ use crate::{
     },
 };
 
+/// More than any call of these tests can need.
+const EVENTS_OF_A_CALL_MAX: usize = 100_000;
 pub(crate) const CLUSTER: &str = "web";
 
 pub(crate) struct World {
@@ -44,6 +46,8 @@ pub(crate) struct World {
     /// What the services said, without their names in front.
     pub(crate) said: Vec<String>,
     pub(crate) events: Vec<Event>,
+    /// Of the last call.
+    pub(crate) recent: Vec<Event>,
     keeps_events: bool,
     entropy: u128,
     reports: BTreeMap<HostId, u64>,
@@ -58,6 +62,7 @@ impl World {
             hosts: Vec::new(),
             said: Vec::new(),
             events: Vec::new(),
+            recent: Vec::new(),
             keeps_events: true,
             entropy: 0,
             reports: BTreeMap::new(),
@@ -164,6 +169,7 @@ impl World {
             Box::new(|| ()) as Box<dyn FnOnce() + Send>
         });
         let mut requests = vec![Request { command, respond }];
+        self.recent.clear();
         loop {
             let entropy = &mut self.entropy;
             let mut draw: crate::driver::Entropy = {
@@ -176,11 +182,20 @@ impl World {
             };
             let step =
                 step::step(&mut self.state, std::mem::take(&mut requests), self.at, &mut draw);
-            if let Some(batch) = step.batch
-                && self.keeps_events
-            {
-                self.events.extend(batch.events);
-                for (_, message, _) in batch.history.service_events {
+            if let Some(batch) = step.batch {
+                self.recent.extend(batch.events.iter().cloned());
+                if self.keeps_events {
+                    self.events.extend(batch.events);
+                }
+                if self.recent.len() > EVENTS_OF_A_CALL_MAX {
+                    panic!("the scheduler never comes to rest: {:?}", self.recent.last());
+                }
+                for (_, message, _) in batch
+                    .history
+                    .service_events
+                    .into_iter()
+                    .take(if self.keeps_events { usize::MAX } else { 0 })
+                {
                     let said = message.split_once(") ").map_or(message.as_str(), |(_, said)| said);
                     self.said.push(said.to_owned());
                 }
