@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod input;
 pub(crate) mod operation;
 pub(crate) mod protocol;
+pub(crate) mod service;
 pub(crate) mod router;
 pub(crate) mod sigv4;
 pub mod credentials;
@@ -43,6 +44,7 @@ use crate::{
         health::{Health, Metrics},
         operation::Operation,
         router::Router,
+        service::Service,
         sigv4::Verifier,
     },
     driver::Handle,
@@ -131,7 +133,7 @@ impl Edge {
             driver,
             endpoint: endpoint.into(),
             ca,
-            router: Router::new(ecs, longshore),
+            router: Router::new(ecs, longshore, services()),
             clock,
             health,
             metrics,
@@ -177,6 +179,11 @@ fn ecs() -> Vec<Operation> {
         Operation::new("ListAccountSettings", account_settings::list),
         Operation::new("DiscoverPollEndpoint", discover::poll_endpoint),
     ]
+}
+
+/// The other services on this endpoint.
+fn services() -> Vec<Service> {
+    vec![sts::service()]
 }
 
 /// The operations of `Longshore_2026`.

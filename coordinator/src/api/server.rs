@@ -40,7 +40,7 @@ use crate::api::{
     error::{ApiError, ErrorCode},
     health::{CONNECTIONS_REFUSED, REQUEST_SECONDS, REQUESTS},
     input::BODY_BYTES_MAX,
-    protocol::Wire,
+    protocol::{self, API_PATH, SMITHY_PROTOCOL, Wire, X_AMZN_QUERY_ERROR, cbor::Rpc, query},
     router::{Admitted, Routed},
 };
 
@@ -64,7 +64,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const METRICS_FOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-const API_PATH: &str = "/";
 const HEALTH_PATH: &str = "/healthz";
 const READY_PATH: &str = "/readyz";
 const METRICS_PATH: &str = "/metrics";
@@ -177,7 +176,7 @@ struct Service {
 impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
-        if path == API_PATH {
+        if path == API_PATH || Rpc::of(path).is_some() {
             return self.call(request).await;
         }
         let (status, text) = match (path, request.method()) {
@@ -206,7 +205,8 @@ impl Service {
         let began = self.edge.clock.monotonic();
         let request_id = self.requests.next();
         let (parts, body) = request.into_parts();
-        let wire = Wire::of(&parts.headers);
+        let wire = Wire::of(&parts);
+        let query_mode = protocol::is_query_mode(&parts.headers);
         let refused = |refusal| Routed { wire, operation: None, answer: Err(refusal) };
         let mut close = false;
         let routed = match check_head(&parts, &body) {
@@ -250,7 +250,15 @@ impl Service {
             took_us = took.as_micros() as u64,
             "request"
         );
-        respond(routed, &request_id, close)
+        let query_error = match &routed.answer {
+            Err(refusal) if query_mode => Some(query::error_header(refusal)),
+            _ => None,
+        };
+        let mut answer = respond(routed, &request_id, close);
+        if let Some(name) = query_error {
+            answer.headers_mut().insert(X_AMZN_QUERY_ERROR, name);
+        }
+        answer
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, ApiError> {
@@ -342,6 +350,9 @@ fn respond(routed: Routed, request_id: &str, close: bool) -> Answer {
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, routed.wire.content_type());
+    if let Some(protocol) = routed.wire.smithy_protocol() {
+        headers.insert(SMITHY_PROTOCOL, protocol);
+    }
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert(X_AMZN_REQUEST_ID, request_id);
     }
