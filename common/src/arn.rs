@@ -37,6 +37,10 @@ impl Identity {
         self.ecs(format_args!("task-definition/{family}:{revision}"))
     }
 
+    pub fn alarm(&self, alarm: &str) -> String {
+        format!("arn:aws:cloudwatch:{}:{}:alarm:{alarm}", self.region, self.account)
+    }
+
     pub fn root(&self) -> String {
         format!("arn:aws:iam::{}:root", self.account)
     }

@@ -27,6 +27,7 @@ pub(crate) mod attributes;
 pub(crate) mod tags;
 pub(crate) mod account_settings;
 pub(crate) mod discover;
+pub(crate) mod alarms;
 pub(crate) mod fleet;
 #[cfg(test)]
 pub(crate) mod test_backend;
@@ -183,7 +184,7 @@ fn ecs() -> Vec<Operation> {
 
 /// The other services on this endpoint.
 fn services() -> Vec<Service> {
-    vec![sts::service()]
+    vec![sts::service(), alarms::service()]
 }
 
 /// The operations of `Longshore_2026`.

@@ -5,6 +5,7 @@
 //! randomness, I/O. Time and entropy arrive in the [`Envelope`].
 
 pub mod name;
+pub mod alarm;
 pub mod command;
 pub mod event;
 pub mod rejection;

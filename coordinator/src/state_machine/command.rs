@@ -13,6 +13,7 @@ use longshore_common::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::alarm::{AlarmName, PutMetricAlarm, SetAlarmState};
 use super::name::{ClusterName, Family};
 use crate::placement::Strategy;
 
@@ -137,6 +138,12 @@ pub enum Command {
     },
     /// Time has passed: expire what is due.
     Tick,
+
+    PutMetricAlarm(Box<PutMetricAlarm>),
+    SetAlarmState(SetAlarmState),
+    DeleteAlarms {
+        names: Vec<AlarmName>,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@
 //! was parsed; here are the rules that depend on the state.
 
 mod account_settings;
+mod alarms;
 mod clusters;
 mod epochs;
 mod honoured;
@@ -143,5 +144,9 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         }
         Command::SkipLostOrders { host, to } => Ok(epochs::skip_lost_orders(state, *host, *to)),
         Command::Tick => Ok(epochs::tick(state, at)),
+
+        Command::PutMetricAlarm(put) => alarms::put(state, put, at),
+        Command::SetAlarmState(set) => alarms::set_state(state, set, at),
+        Command::DeleteAlarms { names } => alarms::delete(state, names),
     }
 }

@@ -14,6 +14,7 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    alarm::{AlarmName, AlarmPut, AlarmStateSet},
     command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
     name::{ClusterName, Family},
     record::TaskRecord,
@@ -174,6 +175,12 @@ pub enum Event {
     LostOrdersSkipped {
         host: HostId,
         to: u64,
+    },
+
+    AlarmPut(Box<AlarmPut>),
+    AlarmStateSet(Box<AlarmStateSet>),
+    AlarmsDeleted {
+        names: Vec<AlarmName>,
     },
 }
 

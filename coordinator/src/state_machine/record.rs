@@ -20,8 +20,8 @@ use super::{
     event::AgentPlace,
     name::{ClusterName, Family},
     state::{
-        ClientTokenUse, ClusterStatus, DefinitionStatus, EntityKey, HostStatus, JoinTokenState,
-        Membership, Phase, Wish,
+        Alarm, ClientTokenUse, ClusterStatus, DefinitionStatus, EntityKey, HostStatus,
+        JoinTokenState, Membership, Phase, Wish,
     },
 };
 
@@ -37,6 +37,8 @@ pub enum Record {
     ClientToken(ClientTokenRecord),
     JoinToken(JoinTokenState),
     Setting { scope: SettingScope, name: String, value: String },
+
+    Alarm(Box<Alarm>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,6 +143,8 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
         EntityKey::Setting(SettingScope::Principal(principal), name) => {
             (9, format!("{principal}/{name}").into())
         }
+
+        EntityKey::Alarm(name) => (10, name.as_str().into()),
     }
 }
 

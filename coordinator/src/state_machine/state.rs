@@ -4,6 +4,7 @@
 //! Never: a refusal, a clock, an order that depends on chance. Things are kept in arenas under
 //! small slots; ids and names lead to slots; slots are never journaled.
 
+mod alarm;
 mod arena;
 mod cluster;
 mod definition;
@@ -26,6 +27,7 @@ use longshore_common::{
     protocol::Epoch,
 };
 
+pub use alarm::Alarm;
 pub use cluster::{Cluster, ClusterStatus};
 pub use definition::{Definition, DefinitionStatus, Definitions};
 pub use dirty::{EntityKey, Row};
@@ -34,7 +36,7 @@ pub use setting::AccountSettings;
 pub use task::{Phase, Task, Wish};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
 
-use self::{arena::Arena, dirty::Dirty, group::Groups, token::ClientTokens};
+use self::{alarm::Alarms, arena::Arena, dirty::Dirty, group::Groups, token::ClientTokens};
 use super::{event::Event, name::ClusterName, record::TaskRecord};
 
 /// Slots: positions in the arenas, reused after removal, meaningful only inside one process.
@@ -66,6 +68,7 @@ pub struct State {
     client_tokens: ClientTokens,
     join_tokens: JoinTokens,
     account_settings: AccountSettings,
+    alarms: Alarms,
     /// Deleted clusters and deregistered hosts, by since when: still described for a while.
     inactive: BTreeSet<(Timestamp, Forgettable)>,
     dirty: Dirty,
@@ -296,6 +299,10 @@ impl State {
             Event::JoinTokenRevoked { id } => self.join_token_revoked(id),
             Event::JoinTokensExpired { ids } => self.join_tokens_expired(ids),
             Event::TaskAdopted(adopted) => self.task_adopted(adopted, seq),
+
+            Event::AlarmPut(put) => self.alarm_put(put),
+            Event::AlarmStateSet(set) => self.alarm_state_set(set),
+            Event::AlarmsDeleted { names } => self.alarms_deleted(names),
         }
     }
 

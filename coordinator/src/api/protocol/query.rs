@@ -202,6 +202,7 @@ fn error_name(error: &ApiError) -> (StatusCode, &'static str) {
         ErrorCode::Server => (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure"),
         ErrorCode::ServiceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
         ErrorCode::Serialization => (StatusCode::BAD_REQUEST, "MalformedQueryString"),
+        ErrorCode::Monitoring(fault) => (error.status(), fault.query_name()),
         _ if error.status() == StatusCode::BAD_REQUEST => {
             (StatusCode::BAD_REQUEST, "ValidationError")
         }

@@ -12,6 +12,7 @@ use longshore_common::{
 
 use super::{Forgettable, LogLine, State};
 use crate::state_machine::{
+    alarm::AlarmName,
     command::SettingScope,
     name::{ClusterName, Family},
     record::{self, Record},
@@ -30,6 +31,8 @@ pub enum EntityKey {
     ClientToken(ClusterName, String),
     JoinToken(String),
     Setting(SettingScope, String),
+
+    Alarm(AlarmName),
 }
 
 /// A row to write; without a value, one to delete.
@@ -137,6 +140,10 @@ impl State {
                 scope: scope.clone(),
                 name: name.clone(),
             }),
+
+            EntityKey::Alarm(name) => {
+                Some(Record::Alarm(Box::new(self.alarm(name.as_str())?.clone())))
+            }
         }
     }
 
@@ -164,6 +171,10 @@ impl State {
             Record::JoinToken(token) => self.join_tokens.insert(token),
             Record::Setting { scope, name, value } => {
                 self.account_settings.insert(scope, name, value);
+            }
+
+            Record::Alarm(alarm) => {
+                self.alarms.insert(alarm.name.clone(), *alarm);
             }
         }
     }
@@ -218,6 +229,10 @@ pub(super) struct LogTo {
 }
 
 impl LogTo {
+    pub(super) fn nothing() -> Self {
+        LogTo { cluster: None, host: None, task: None }
+    }
+
     pub(super) fn cluster(cluster: &ClusterName) -> Self {
         LogTo { cluster: Some(cluster.clone()), host: None, task: None }
     }
