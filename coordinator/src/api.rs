@@ -28,6 +28,7 @@ pub(crate) mod tags;
 pub(crate) mod account_settings;
 pub(crate) mod discover;
 pub(crate) mod alarms;
+pub(crate) mod alertmanager;
 pub(crate) mod fleet;
 #[cfg(test)]
 pub(crate) mod test_backend;
@@ -36,7 +37,7 @@ mod ecs_tests;
 
 use std::sync::Arc;
 
-use longshore_common::{arn::Identity, clock::Clock, join_token::CaHash};
+use longshore_common::{arn::Identity, clock::Clock, join_token::CaHash, secret::Secret};
 
 use crate::{
     api::{
@@ -92,6 +93,8 @@ pub struct Backend {
     pub endpoint: String,
     /// What join tokens pin.
     pub ca: CaHash,
+    /// What Alertmanager must show.
+    pub webhook_token: Secret<String>,
 }
 
 /// Everything behind the listener of the API, shared by all its connections.
@@ -100,6 +103,7 @@ pub struct Edge {
     driver: Handle,
     endpoint: Arc<str>,
     ca: CaHash,
+    webhook_token: Secret<String>,
     verifier: Verifier,
     router: Router,
     clock: Arc<dyn Clock>,
@@ -119,7 +123,7 @@ impl Edge {
     }
 
     fn with_operations(
-        Backend { identity, driver, endpoint, ca }: Backend,
+        Backend { identity, driver, endpoint, ca, webhook_token }: Backend,
         root: &Credentials,
         clock: Arc<dyn Clock>,
         health: Health,
@@ -134,6 +138,7 @@ impl Edge {
             driver,
             endpoint: endpoint.into(),
             ca,
+            webhook_token,
             router: Router::new(ecs, longshore, services()),
             clock,
             health,

@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{
     Edge,
+    alertmanager::{self, Outcome},
     error::{ApiError, ErrorCode},
     health::{CONNECTIONS_REFUSED, REQUEST_SECONDS, REQUESTS},
     input::BODY_BYTES_MAX,
@@ -179,6 +180,9 @@ impl Service {
         if path == API_PATH || Rpc::of(path).is_some() {
             return self.call(request).await;
         }
+        if path == alertmanager::PATH {
+            return self.notified(request).await;
+        }
         let (status, text) = match (path, request.method()) {
             (HEALTH_PATH | READY_PATH | METRICS_PATH, method)
                 if !matches!(*method, Method::GET | Method::HEAD) =>
@@ -261,6 +265,41 @@ impl Service {
         answer
     }
 
+    /// One notification of Alertmanager.
+    async fn notified(&self, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let mut close = false;
+        let outcome = if parts.method != Method::POST {
+            close = true;
+            Outcome::refused(StatusCode::METHOD_NOT_ALLOWED, "POST only")
+        } else if !alertmanager::is_authorized(&parts.headers, &self.edge.webhook_token) {
+            // As with a stranger of the API.
+            close = self.discard(body).await.is_err();
+            Outcome::refused(
+                StatusCode::UNAUTHORIZED,
+                "Show the token of the coordinator's data directory: 'Authorization: Bearer TOKEN'.",
+            )
+        } else if let Err(refusal) =
+            self.edge.health.ready().and_then(|()| check_head(&parts, &body))
+        {
+            close = true;
+            Outcome::refused(refusal.status(), refusal.message)
+        } else {
+            match self.read(body).await {
+                Ok(body) => alertmanager::notify(&self.edge.driver, &body).await,
+                Err(refusal) => {
+                    close = true;
+                    Outcome::refused(refusal.status(), refusal.message)
+                }
+            }
+        };
+        let status = outcome.status.as_str().to_owned();
+        metrics::counter!(REQUESTS, "operation" => "Alertmanager", "outcome" => status)
+            .increment(1);
+        tracing::debug!(peer = %self.peer, outcome = ?outcome, "notification");
+        notified(&outcome, close)
+    }
+
     async fn read(&self, body: Incoming) -> Result<Bytes, ApiError> {
         let reading = Limited::new(body, BODY_BYTES_MAX).collect();
         match tokio::time::timeout(self.limits.body_deadline, reading).await {
@@ -307,6 +346,21 @@ impl Service {
             }
         })
     }
+}
+
+fn notified(outcome: &Outcome, close: bool) -> Answer {
+    let report = serde_json::to_vec(&outcome.report).expect("names and counts are always written");
+    let mut answer = Response::new(Full::from(report));
+    *answer.status_mut() = outcome.status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if outcome.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
 }
 
 /// What is refused whoever asks.

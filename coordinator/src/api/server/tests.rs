@@ -345,3 +345,33 @@ async fn an_rpc_is_answered_in_cbor_and_a_refusal_has_its_old_name_too() {
     assert!(answer.contains("smithy-protocol: rpc-v2-cbor\r\n"), "{answer}");
     assert!(answer.contains("x-amzn-query-error: ValidationError;Sender\r\n"), "{answer}");
 }
+
+#[tokio::test]
+async fn alertmanager_is_heard_only_with_its_token() {
+    let running = start(Limits::default()).await;
+    let post = async |head: &str, body: &str| {
+        let request = format!(
+            "POST /alertmanager HTTP/1.1\r\nhost: a\r\n{head}connection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        raw(running.address, request.as_bytes()).await
+    };
+    let shown = format!("authorization: Bearer {}\r\n", crate::api::test_backend::WEBHOOK_TOKEN);
+    let body = r#"{"version":"4","alerts":[]}"#;
+    let answer = post(&shown, body).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with(r#"{"set":[],"unknown":[],"unnamed":0}"#), "{answer}");
+    for head in ["", "authorization: Bearer a-token-of-nobody\r\n"] {
+        let answer = post(head, body).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+    }
+    assert!(post(&shown, "{").await.starts_with("HTTP/1.1 400 "));
+    let large = "a".repeat(BODY_BYTES_MAX + 1);
+    assert!(post(&shown, &large).await.starts_with("HTTP/1.1 413 "));
+    let get = "GET /alertmanager HTTP/1.1\r\nhost: a\r\n\r\n";
+    assert!(raw(running.address, get.as_bytes()).await.starts_with("HTTP/1.1 405 "));
+    running.health.set_not_ready("it is stopping");
+    assert!(post(&shown, body).await.starts_with("HTTP/1.1 503 "));
+}
