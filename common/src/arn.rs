@@ -64,6 +64,10 @@ impl Identity {
         self.ecs(format_args!("task-set/{cluster}/{service}/ecs-svc/{digits}"))
     }
 
+    pub fn alarm(&self, alarm: &str) -> String {
+        format!("arn:aws:cloudwatch:{}:{}:alarm:{alarm}", self.region, self.account)
+    }
+
     pub fn root(&self) -> String {
         format!("arn:aws:iam::{}:root", self.account)
     }

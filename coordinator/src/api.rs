@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod input;
 pub(crate) mod operation;
 pub(crate) mod protocol;
+pub(crate) mod service;
 pub(crate) mod router;
 pub(crate) mod sigv4;
 pub mod credentials;
@@ -26,6 +27,8 @@ pub(crate) mod attributes;
 pub(crate) mod tags;
 pub(crate) mod account_settings;
 pub(crate) mod discover;
+pub(crate) mod alarms;
+pub(crate) mod alertmanager;
 pub(crate) mod fleet;
 #[cfg(test)]
 pub(crate) mod test_backend;
@@ -34,7 +37,7 @@ mod ecs_tests;
 
 use std::sync::Arc;
 
-use longshore_common::{arn::Identity, clock::Clock, join_token::CaHash};
+use longshore_common::{arn::Identity, clock::Clock, join_token::CaHash, secret::Secret};
 
 use crate::{
     api::{
@@ -43,6 +46,7 @@ use crate::{
         health::{Health, Metrics},
         operation::Operation,
         router::Router,
+        service::Service,
         sigv4::Verifier,
     },
     driver::Handle,
@@ -89,6 +93,8 @@ pub struct Backend {
     pub endpoint: String,
     /// What join tokens pin.
     pub ca: CaHash,
+    /// What Alertmanager must show.
+    pub webhook_token: Secret<String>,
 }
 
 /// Everything behind the listener of the API, shared by all its connections.
@@ -97,6 +103,7 @@ pub struct Edge {
     driver: Handle,
     endpoint: Arc<str>,
     ca: CaHash,
+    webhook_token: Secret<String>,
     verifier: Verifier,
     router: Router,
     clock: Arc<dyn Clock>,
@@ -116,7 +123,7 @@ impl Edge {
     }
 
     fn with_operations(
-        Backend { identity, driver, endpoint, ca }: Backend,
+        Backend { identity, driver, endpoint, ca, webhook_token }: Backend,
         root: &Credentials,
         clock: Arc<dyn Clock>,
         health: Health,
@@ -131,7 +138,8 @@ impl Edge {
             driver,
             endpoint: endpoint.into(),
             ca,
-            router: Router::new(ecs, longshore),
+            webhook_token,
+            router: Router::new(ecs, longshore, services()),
             clock,
             health,
             metrics,
@@ -177,6 +185,11 @@ fn ecs() -> Vec<Operation> {
         Operation::new("ListAccountSettings", account_settings::list),
         Operation::new("DiscoverPollEndpoint", discover::poll_endpoint),
     ]
+}
+
+/// The other services on this endpoint.
+fn services() -> Vec<Service> {
+    vec![sts::service(), alarms::service()]
 }
 
 /// The operations of `Longshore_2026`.

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::api::{
     credentials::Credentials,
+    protocol::API_PATH,
     router::{ECS_SERVICE, ECS_TARGET, LONGSHORE_TARGET},
     sigv4::{
         ALGORITHM, AmzDate, Scope, SigningKey, X_AMZ_DATE, X_AMZ_TARGET, basic_format,
@@ -160,12 +161,25 @@ pub(crate) fn sign(
     service: &str,
     moment: Timestamp,
 ) -> Result<(), header::InvalidHeaderValue> {
+    sign_for_path(API_PATH, headers, body, credentials, region, service, moment)
+}
+
+/// The same for a request to another path.
+pub(crate) fn sign_for_path(
+    path: &str,
+    headers: &mut HeaderMap,
+    body: &[u8],
+    credentials: &Credentials,
+    region: &str,
+    service: &str,
+    moment: Timestamp,
+) -> Result<(), header::InvalidHeaderValue> {
     let moment = basic_format(moment);
     headers.insert(X_AMZ_DATE, HeaderValue::from_str(&moment)?);
     let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
     names.sort_unstable();
     let signed_headers = names.join(";");
-    let canonical = canonical_request("POST", headers, &signed_headers, &hex_sha256(body));
+    let canonical = canonical_request("POST", path, headers, &signed_headers, &hex_sha256(body));
     let date = AmzDate::parse(&moment).expect("a moment of ours reads back");
     let scope = Scope { date: date.day(), region, service };
     // Exposed: the secret is what the signature is made with.

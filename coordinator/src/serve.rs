@@ -122,6 +122,7 @@ fn edge(
         driver: handle.clone(),
         endpoint,
         ca: authority.hash(),
+        webhook_token: credentials::load_or_create_webhook_token(&settings.data_dir)?,
     };
     Ok(Edge::new(backend, root, clock.clone(), health.clone(), metrics))
 }

@@ -6,6 +6,7 @@
 
 pub mod name;
 pub mod service;
+pub mod alarm;
 pub mod command;
 pub mod event;
 pub mod rejection;

@@ -11,6 +11,10 @@ use std::{
     sync::Arc,
 };
 
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use fs_err::os::unix::fs::OpenOptionsExt;
 use longshore_common::{arn::Identity, secret::Secret};
 
@@ -20,10 +24,17 @@ use crate::api::Caller;
 /// credentials file, so that `AWS_SHARED_CREDENTIALS_FILE` can name it.
 pub const ROOT_CREDENTIALS_FILE: &str = "root-credentials";
 
+/// The file of the token that Alertmanager shows, and nothing else in it, so that Alertmanager's
+/// `credentials_file` can name a copy.
+pub const WEBHOOK_TOKEN_FILE: &str = "alertmanager-token";
+
 /// 16 characters of 5 bits after the prefix: as long as AWS's key ids.
 const KEY_ID_RANDOM_CHARS: usize = 16;
 /// 30 bytes are 40 characters of base 64: as long as AWS's secrets.
 const SECRET_RANDOM_BYTES: usize = 30;
+const WEBHOOK_TOKEN_RANDOM_BYTES: usize = 32;
+/// What an operator may shorten a token to.
+const WEBHOOK_TOKEN_CHARS_MIN: usize = 16;
 
 /// An access key id with its secret: what a client signs with.
 #[derive(Clone, Debug)]
@@ -75,7 +86,7 @@ impl Keyring {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    #[error("the root credentials could not be read or written")]
+    #[error("a file of credentials could not be read or written")]
     Io(#[from] io::Error),
     #[error(
         "{} can be read by others (its mode is {mode:o}): run `chmod 600` on it, and replace the \
@@ -89,6 +100,12 @@ pub enum CredentialsError {
         path.display()
     )]
     Incomplete { path: PathBuf, missing: &'static str },
+    #[error(
+        "{} must hold one line of {WEBHOOK_TOKEN_CHARS_MIN} or more letters, digits and -._~+/=: \
+         restore it, or remove the file to have a new token made at the next start",
+        path.display()
+    )]
+    NoToken { path: PathBuf },
     #[error("the system gave no random bytes: {0}")]
     NoEntropy(getrandom::Error),
 }
@@ -102,18 +119,47 @@ pub fn load_or_create_root(data_dir: &Path) -> Result<(Credentials, bool), Crede
         loaded => return loaded.map(|credentials| (credentials, false)),
     }
     let credentials = generate()?;
-    write(data_dir, &path, &credentials)?;
+    let text = format!(
+        "# The root key of this Longshore coordinator. Whoever holds it may do everything.\n\
+         [default]\n\
+         aws_access_key_id = {}\n\
+         aws_secret_access_key = {}\n",
+        credentials.access_key_id,
+        // Exposed: this file is where the operator finds it.
+        credentials.secret_access_key.expose(),
+    );
+    write(data_dir, ROOT_CREDENTIALS_FILE, &text)?;
     tracing::info!(path = %path.display(), "wrote a new root key");
     Ok((credentials, true))
 }
 
+/// Reads the token of Alertmanager's webhook, or makes it when there is none yet.
+pub fn load_or_create_webhook_token(data_dir: &Path) -> Result<Secret<String>, CredentialsError> {
+    let path = data_dir.join(WEBHOOK_TOKEN_FILE);
+    match read_private(&path) {
+        Err(CredentialsError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return token_in(&read?, path),
+    }
+    let mut token = [0; WEBHOOK_TOKEN_RANDOM_BYTES];
+    getrandom::fill(&mut token).map_err(CredentialsError::NoEntropy)?;
+    let token = URL_SAFE_NO_PAD.encode(token);
+    write(data_dir, WEBHOOK_TOKEN_FILE, &format!("{token}\n"))?;
+    tracing::info!(path = %path.display(), "wrote a new token for Alertmanager's webhook");
+    Ok(Secret::new(token))
+}
+
+fn token_in(text: &str, path: PathBuf) -> Result<Secret<String>, CredentialsError> {
+    let token = text.trim();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    if token.len() < WEBHOOK_TOKEN_CHARS_MIN || !token.bytes().all(allowed) {
+        return Err(CredentialsError::NoToken { path });
+    }
+    Ok(Secret::new(token.to_owned()))
+}
+
 /// Reads the `[default]` profile of a shared credentials file that only its owner can read.
 pub fn load(path: &Path) -> Result<Credentials, CredentialsError> {
-    let mode = fs_err::metadata(path)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(CredentialsError::ReadableByOthers { path: path.to_owned(), mode });
-    }
-    let text = fs_err::read_to_string(path)?;
+    let text = read_private(path)?;
     let value = |key| default_profile(&text).find(|(name, _)| *name == key).map(|(_, value)| value);
     let member = |missing| {
         value(missing)
@@ -125,6 +171,15 @@ pub fn load(path: &Path) -> Result<Credentials, CredentialsError> {
         access_key_id: member("aws_access_key_id")?,
         secret_access_key: Secret::new(member("aws_secret_access_key")?),
     })
+}
+
+/// A file's text, if only its owner can read it.
+fn read_private(path: &Path) -> Result<String, CredentialsError> {
+    let mode = fs_err::metadata(path)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(CredentialsError::ReadableByOthers { path: path.to_owned(), mode });
+    }
+    Ok(fs_err::read_to_string(path)?)
 }
 
 /// The `name = value` lines of `[default]`.
@@ -150,34 +205,22 @@ fn generate() -> Result<Credentials, CredentialsError> {
     let id: String = id.iter().map(|byte| char::from(BASE32[usize::from(byte % 32)])).collect();
     Ok(Credentials {
         access_key_id: format!("LSIA{id}"),
-        secret_access_key: Secret::new(base64::Engine::encode(
-            &base64::engine::general_purpose::STANDARD,
-            secret,
-        )),
+        secret_access_key: Secret::new(STANDARD.encode(secret)),
     })
 }
 
 /// Writes beside and renames, so that a crash leaves the whole file or none.
-fn write(data_dir: &Path, path: &Path, credentials: &Credentials) -> io::Result<()> {
-    let beside = data_dir.join(format!("{ROOT_CREDENTIALS_FILE}.new"));
+fn write(data_dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let beside = data_dir.join(format!("{name}.new"));
     match fs_err::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _gone => {}
     }
     let mut file =
         fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    write!(
-        file,
-        "# The root key of this Longshore coordinator. Whoever holds it may do everything.\n\
-         [default]\n\
-         aws_access_key_id = {}\n\
-         aws_secret_access_key = {}\n",
-        credentials.access_key_id,
-        // Exposed: this file is where the operator finds it.
-        credentials.secret_access_key.expose(),
-    )?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs_err::rename(&beside, path)?;
+    fs_err::rename(&beside, data_dir.join(name))?;
     fs_err::File::open(data_dir)?.sync_all()
 }
 
@@ -224,6 +267,24 @@ mod tests {
             assert!(refused.contains("aws_access_key_id"), "{refused}");
             assert_eq!(fs_err::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn the_first_start_makes_a_webhook_token_that_later_starts_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(WEBHOOK_TOKEN_FILE);
+        let made = load_or_create_webhook_token(dir.path()).unwrap();
+        assert_eq!(made.expose().len(), 43);
+        assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(load_or_create_webhook_token(dir.path()).unwrap() == made);
+        for text in ["", "short\n", "two words that are long enough\n"] {
+            fs_err::write(&path, text).unwrap();
+            let refused = load_or_create_webhook_token(dir.path()).unwrap_err().to_string();
+            assert!(refused.contains("16 or more"), "{refused}");
+        }
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let refused = load_or_create_webhook_token(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("chmod 600"), "{refused}");
     }
 
     #[test]

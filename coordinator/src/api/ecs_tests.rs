@@ -1,6 +1,6 @@
 //! ECS's operations through the edge, signed, against a driver over a journal in memory.
 
-mod shape;
+pub(in crate::api) mod shape;
 mod bad_input;
 mod flows;
 

@@ -132,6 +132,12 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::JoinTokenUsedUp
         | Rejection::JoinTokenForOtherCluster { .. }
         | Rejection::HostDeregistered(_) => ErrorCode::AccessDenied,
+
+        Rejection::AlarmsNotFound(_) => ErrorCode::Monitoring(MonitoringFault::ResourceNotFound),
+        Rejection::TooManyAlarms { .. } => ErrorCode::Monitoring(MonitoringFault::LimitExceeded),
+        Rejection::AlarmTagsFixed(_) => {
+            ErrorCode::Monitoring(MonitoringFault::InvalidParameterValue)
+        }
     }
 }
 
@@ -195,6 +201,63 @@ pub(crate) enum ErrorCode {
     UnsupportedMediaType,
     MethodNotAllowed,
     NoSuchPath,
+    Monitoring(MonitoringFault),
+}
+
+/// The errors of CloudWatch's operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum MonitoringFault {
+    ResourceNotFound,
+    LimitExceeded,
+    InvalidNextToken,
+    InvalidFormat,
+    InvalidParameterValue,
+    InvalidParameterCombination,
+    MissingParameter,
+    Validation,
+}
+
+impl MonitoringFault {
+    /// The `__type` of JSON and CBOR: the shape's name.
+    fn wire_name(self) -> &'static str {
+        match self {
+            MonitoringFault::ResourceNotFound => "ResourceNotFound",
+            MonitoringFault::LimitExceeded => "LimitExceededFault",
+            MonitoringFault::InvalidNextToken => "InvalidNextToken",
+            MonitoringFault::InvalidFormat => "InvalidFormatFault",
+            MonitoringFault::InvalidParameterValue => "InvalidParameterValueException",
+            MonitoringFault::InvalidParameterCombination => "InvalidParameterCombinationException",
+            MonitoringFault::MissingParameter => "MissingRequiredParameterException",
+            MonitoringFault::Validation => "ValidationError",
+        }
+    }
+
+    /// What the query protocol and its successors' `X-Amzn-Query-Error` call it.
+    pub(crate) fn query_name(self) -> &'static str {
+        match self {
+            MonitoringFault::ResourceNotFound => "ResourceNotFound",
+            MonitoringFault::LimitExceeded => "LimitExceeded",
+            MonitoringFault::InvalidNextToken => "InvalidNextToken",
+            MonitoringFault::InvalidFormat => "InvalidFormat",
+            MonitoringFault::InvalidParameterValue => "InvalidParameterValue",
+            MonitoringFault::InvalidParameterCombination => "InvalidParameterCombination",
+            MonitoringFault::MissingParameter => "MissingParameter",
+            MonitoringFault::Validation => "ValidationError",
+        }
+    }
+
+    fn status(self) -> StatusCode {
+        match self {
+            MonitoringFault::ResourceNotFound => StatusCode::NOT_FOUND,
+            MonitoringFault::LimitExceeded
+            | MonitoringFault::InvalidNextToken
+            | MonitoringFault::InvalidFormat
+            | MonitoringFault::InvalidParameterValue
+            | MonitoringFault::InvalidParameterCombination
+            | MonitoringFault::MissingParameter
+            | MonitoringFault::Validation => StatusCode::BAD_REQUEST,
+        }
+    }
 }
 
 impl ErrorCode {
@@ -251,6 +314,7 @@ impl ErrorCode {
             ErrorCode::UnsupportedMediaType => "UnsupportedMediaTypeException",
             ErrorCode::MethodNotAllowed => "MethodNotAllowedException",
             ErrorCode::NoSuchPath => "NotFoundException",
+            ErrorCode::Monitoring(fault) => fault.wire_name(),
         }
     }
 
@@ -265,6 +329,7 @@ impl ErrorCode {
             ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             ErrorCode::NoSuchPath => StatusCode::NOT_FOUND,
+            ErrorCode::Monitoring(fault) => fault.status(),
             ErrorCode::Client
             | ErrorCode::InvalidParameter
             | ErrorCode::AccessDenied

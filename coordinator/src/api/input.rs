@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::error::{ApiError, ErrorCode};
 use decode::{Fault, FaultKind, Segment};
-use node::Node;
+pub(crate) use node::Node;
 
 /// The largest body of a request (promises.md 4; the largest legal one is a 64 KiB definition).
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -35,14 +35,26 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], invalid: ErrorCode) -> Res
             format!("The request body is larger than {BODY_BYTES_MAX} bytes."),
         ));
     }
-    let node = node::read(body).map_err(ApiError::serialization)?;
+    typed(&read_json(body)?, invalid)
+}
+
+/// Reads a body as JSON.
+pub(crate) fn read_json(body: &[u8]) -> Result<Node<'_>, ApiError> {
+    node::read(body).map_err(ApiError::serialization)
+}
+
+/// Reads what a body held as a `T`.
+pub(crate) fn typed<T: DeserializeOwned>(
+    node: &Node<'_>,
+    invalid: ErrorCode,
+) -> Result<T, ApiError> {
     if !matches!(node, Node::Object(_)) {
         return Err(ApiError::serialization(format!(
-            "The request body must be a JSON object, but it is {}.",
+            "The request body must be an object, but it is {}.",
             node.kind()
         )));
     }
-    T::deserialize(&node).map_err(|fault| explain(fault, invalid))
+    T::deserialize(node).map_err(|fault| explain(fault, invalid))
 }
 
 fn explain(fault: Fault, invalid: ErrorCode) -> ApiError {

@@ -31,7 +31,7 @@ impl Operation {
     pub(crate) fn new<Input, H>(name: &'static str, handler: H) -> Self
     where
         Input: DeserializeOwned + Send + 'static,
-        H: for<'a> Handler<'a, Input> + Copy + Send + Sync + 'static,
+        H: for<'a> Handler<'a, Input, Output: Serialize> + Copy + Send + Sync + 'static,
     {
         Operation {
             name,
@@ -65,7 +65,7 @@ impl Operation {
 /// An `async fn(&Api, Input) -> Result<Output, ApiError>`. Implemented for every such function;
 /// it exists because the future's type depends on the borrow.
 pub(crate) trait Handler<'a, Input> {
-    type Output: Serialize + Send;
+    type Output: Send;
     type Future: Future<Output = Result<Self::Output, ApiError>> + Send + 'a;
 
     fn call(&self, api: &'a Api, input: Input) -> Self::Future;
@@ -75,7 +75,7 @@ impl<'a, Input, F, Fut, Output> Handler<'a, Input> for F
 where
     F: Fn(&'a Api, Input) -> Fut,
     Fut: Future<Output = Result<Output, ApiError>> + Send + 'a,
-    Output: Serialize + Send,
+    Output: Send,
 {
     type Output = Output;
     type Future = Fut;

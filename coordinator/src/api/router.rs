@@ -15,9 +15,9 @@ use crate::api::{
     Api, Edge,
     error::{ApiError, ErrorCode},
     operation::{Answer, Operation},
-    protocol::{Wire, query::QueryService},
+    protocol::Wire,
+    service::Service,
     sigv4::{self, X_AMZ_TARGET},
-    sts::STS,
 };
 
 /// ECS's own operations.
@@ -26,13 +26,12 @@ pub(crate) const ECS_TARGET: &str = "AmazonEC2ContainerServiceV20141113";
 pub(crate) const LONGSHORE_TARGET: &str = "Longshore_2026";
 pub(crate) const ECS_SERVICE: &str = "ecs";
 
-/// The services of the query protocol; the first one is asked when a request names none of them.
-const QUERY_SERVICES: [QueryService; 1] = [STS];
-
 /// Every operation that is built, by its target.
 pub(crate) struct Router {
     ecs: BTreeMap<&'static str, Operation>,
     longshore: BTreeMap<&'static str, Operation>,
+    /// The others; the first one is asked by a form that names none of them.
+    services: Vec<Service>,
 }
 
 /// What became of a request.
@@ -45,12 +44,30 @@ pub(crate) struct Routed {
 
 impl Router {
     /// Refuses to be built with a name that ECS does not have, or twice: that is our bug.
-    pub(crate) fn new(ecs: Vec<Operation>, longshore: Vec<Operation>) -> Self {
+    pub(crate) fn new(
+        ecs: Vec<Operation>,
+        longshore: Vec<Operation>,
+        services: Vec<Service>,
+    ) -> Self {
         let ecs = table(ecs);
         for name in ecs.keys() {
             assert!(ecs_operations::find(name).is_some(), "ECS has no operation {name}");
         }
-        Router { ecs, longshore: table(longshore) }
+        Router { ecs, longshore: table(longshore), services }
+    }
+
+    /// The service that a request is for, none for ECS: by what it names, or by what it claims to
+    /// be signed for. The check of the signature comes after.
+    fn service(&self, wire: Wire, parts: &Parts) -> Option<&Service> {
+        let claimed = sigv4::claimed_service(&parts.headers).unwrap_or_default();
+        let named = self.services.iter().find(|service| match wire {
+            Wire::Query => service.name == claimed,
+            Wire::Json1_0 | Wire::Json1_1 | Wire::RpcV2Cbor => service.is_named_by(wire, parts),
+        });
+        match wire {
+            Wire::Json1_0 | Wire::Json1_1 => named,
+            Wire::Query | Wire::RpcV2Cbor => named.or(self.services.first()),
+        }
     }
 
     /// The operation that a target names.
@@ -107,28 +124,26 @@ impl Unbuilt {
 /// A request that may be who it says, its body still unread.
 pub(crate) struct Admitted<'r> {
     wire: Wire,
-    query: &'static QueryService,
+    /// None for ECS and Longshore's own.
+    service: Option<&'r Service>,
     signature: sigv4::Admitted<'r>,
-    headers: &'r HeaderMap,
+    parts: &'r Parts,
 }
 
 impl Edge {
     /// Refuses strangers, and what no operation of ours could be.
     pub(crate) fn admit<'r>(&'r self, parts: &'r Parts) -> Result<Admitted<'r>, ApiError> {
-        let headers = &parts.headers;
-        let (wire, query) = (Wire::of(headers), query_service(headers));
-        let service = match wire {
-            Wire::Json1_0 | Wire::Json1_1 => ECS_SERVICE,
-            Wire::Query => query.name,
-        };
-        let signature = self.verifier.admit(parts, service, self.clock.wall())?;
-        Ok(Admitted { wire, query, signature, headers })
+        let wire = Wire::of(parts);
+        let service = self.router.service(wire, parts);
+        let signed_for = service.map_or(ECS_SERVICE, |service| service.name);
+        let signature = self.verifier.admit(parts, signed_for, self.clock.wall())?;
+        Ok(Admitted { wire, service, signature, parts })
     }
 
     /// Checks who asks, and does what is asked.
     pub(crate) async fn route(
         &self,
-        Admitted { wire, query, signature, headers }: Admitted<'_>,
+        Admitted { wire, service, signature, parts }: Admitted<'_>,
         body: &[u8],
         request_id: &str,
     ) -> Routed {
@@ -137,7 +152,8 @@ impl Edge {
             Ok(caller) => caller,
             Err(refusal) => return refused(refusal),
         };
-        if let Err(refusal) = self.health.ready().and_then(|()| wire.check_content_type(headers)) {
+        let serves = self.health.ready();
+        if let Err(refusal) = serves.and_then(|()| wire.check_content_type(&parts.headers)) {
             return refused(refusal);
         }
         let api = Api {
@@ -148,11 +164,10 @@ impl Edge {
             clock: self.clock.clone(),
             ca: self.ca,
         };
-        if wire == Wire::Query {
-            let (operation, answer) = query.answer(&api, body, request_id);
-            return Routed { wire, operation, answer };
+        if let Some(service) = service {
+            return service.answer(&api, wire, parts, body, request_id).await;
         }
-        match self.router.operation(headers) {
+        match self.router.operation(&parts.headers) {
             Ok(operation) => Routed {
                 wire,
                 operation: Some(operation.name()),
@@ -161,13 +176,6 @@ impl Edge {
             Err(unbuilt) => unbuilt.routed(wire),
         }
     }
-}
-
-/// The service that a request claims to be signed for; the check of the signature comes after.
-fn query_service(headers: &HeaderMap) -> &'static QueryService {
-    static SERVICES: [QueryService; 1] = QUERY_SERVICES;
-    let claimed = sigv4::claimed_service(headers).unwrap_or_default();
-    SERVICES.iter().find(|service| service.name == claimed).unwrap_or(&SERVICES[0])
 }
 
 fn table(operations: Vec<Operation>) -> BTreeMap<&'static str, Operation> {

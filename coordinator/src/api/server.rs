@@ -37,10 +37,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{
     Edge,
+    alertmanager::{self, Outcome},
     error::{ApiError, ErrorCode},
     health::{CONNECTIONS_REFUSED, REQUEST_SECONDS, REQUESTS},
     input::BODY_BYTES_MAX,
-    protocol::Wire,
+    protocol::{self, API_PATH, SMITHY_PROTOCOL, Wire, X_AMZN_QUERY_ERROR, cbor::Rpc, query},
     router::{Admitted, Routed},
 };
 
@@ -64,7 +65,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 const METRICS_FOLD_INTERVAL: Duration = Duration::from_secs(10);
 
 const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
-const API_PATH: &str = "/";
 const HEALTH_PATH: &str = "/healthz";
 const READY_PATH: &str = "/readyz";
 const METRICS_PATH: &str = "/metrics";
@@ -177,8 +177,11 @@ struct Service {
 impl Service {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path();
-        if path == API_PATH {
+        if path == API_PATH || Rpc::of(path).is_some() {
             return self.call(request).await;
+        }
+        if path == alertmanager::PATH {
+            return self.notified(request).await;
         }
         let (status, text) = match (path, request.method()) {
             (HEALTH_PATH | READY_PATH | METRICS_PATH, method)
@@ -206,7 +209,8 @@ impl Service {
         let began = self.edge.clock.monotonic();
         let request_id = self.requests.next();
         let (parts, body) = request.into_parts();
-        let wire = Wire::of(&parts.headers);
+        let wire = Wire::of(&parts);
+        let query_mode = protocol::is_query_mode(&parts.headers);
         let refused = |refusal| Routed { wire, operation: None, answer: Err(refusal) };
         let mut close = false;
         let routed = match check_head(&parts, &body) {
@@ -250,7 +254,50 @@ impl Service {
             took_us = took.as_micros() as u64,
             "request"
         );
-        respond(routed, &request_id, close)
+        let query_error = match &routed.answer {
+            Err(refusal) if query_mode => Some(query::error_header(refusal)),
+            _ => None,
+        };
+        let mut answer = respond(routed, &request_id, close);
+        if let Some(name) = query_error {
+            answer.headers_mut().insert(X_AMZN_QUERY_ERROR, name);
+        }
+        answer
+    }
+
+    /// One notification of Alertmanager.
+    async fn notified(&self, request: Request<Incoming>) -> Answer {
+        let (parts, body) = request.into_parts();
+        let mut close = false;
+        let outcome = if parts.method != Method::POST {
+            close = true;
+            Outcome::refused(StatusCode::METHOD_NOT_ALLOWED, "POST only")
+        } else if !alertmanager::is_authorized(&parts.headers, &self.edge.webhook_token) {
+            // As with a stranger of the API.
+            close = self.discard(body).await.is_err();
+            Outcome::refused(
+                StatusCode::UNAUTHORIZED,
+                "Show the token of the coordinator's data directory: 'Authorization: Bearer TOKEN'.",
+            )
+        } else if let Err(refusal) =
+            self.edge.health.ready().and_then(|()| check_head(&parts, &body))
+        {
+            close = true;
+            Outcome::refused(refusal.status(), refusal.message)
+        } else {
+            match self.read(body).await {
+                Ok(body) => alertmanager::notify(&self.edge.driver, &body).await,
+                Err(refusal) => {
+                    close = true;
+                    Outcome::refused(refusal.status(), refusal.message)
+                }
+            }
+        };
+        let status = outcome.status.as_str().to_owned();
+        metrics::counter!(REQUESTS, "operation" => "Alertmanager", "outcome" => status)
+            .increment(1);
+        tracing::debug!(peer = %self.peer, outcome = ?outcome, "notification");
+        notified(&outcome, close)
     }
 
     async fn read(&self, body: Incoming) -> Result<Bytes, ApiError> {
@@ -301,6 +348,21 @@ impl Service {
     }
 }
 
+fn notified(outcome: &Outcome, close: bool) -> Answer {
+    let report = serde_json::to_vec(&outcome.report).expect("names and counts are always written");
+    let mut answer = Response::new(Full::from(report));
+    *answer.status_mut() = outcome.status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if outcome.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
 /// What is refused whoever asks.
 fn check_head(parts: &Parts, body: &Incoming) -> Result<(), ApiError> {
     if parts.method != Method::POST {
@@ -342,6 +404,9 @@ fn respond(routed: Routed, request_id: &str, close: bool) -> Answer {
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, routed.wire.content_type());
+    if let Some(protocol) = routed.wire.smithy_protocol() {
+        headers.insert(SMITHY_PROTOCOL, protocol);
+    }
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert(X_AMZN_REQUEST_ID, request_id);
     }

@@ -22,6 +22,7 @@ use crate::api::{
     Caller,
     credentials::{AccessKey, Keyring},
     error::{ApiError, ErrorCode},
+    protocol::{API_PATH, cbor::Rpc},
 };
 pub(crate) use canonical::{
     AmzDate, Scope, basic_format, canonical_request, hex_sha256, string_to_sign,
@@ -96,6 +97,7 @@ impl Verifier {
         let scope = Scope { date: signed.date.day(), region: &self.region, service };
         let canonical = canonical_request(
             parts.method.as_str(),
+            parts.uri.path(),
             &parts.headers,
             signed.signed_headers,
             &body_hash,
@@ -381,8 +383,12 @@ fn refuse_query_form(parts: &Parts) -> Result<(), ApiError> {
             "A signature in the query string is not accepted: sign with the Authorization header.",
         ));
     }
-    if parts.uri.path() != "/" || parts.uri.query().is_some() || parts.uri.authority().is_some() {
-        return Err(invalid("Requests go to the path '/', without a query string."));
+    let path = parts.uri.path();
+    let is_ours = path == API_PATH || Rpc::of(path).is_some();
+    if !is_ours || parts.uri.query().is_some() || parts.uri.authority().is_some() {
+        return Err(invalid(
+            "Requests go to the path '/' or that of an RPC, without a query string.",
+        ));
     }
     Ok(())
 }

@@ -1,22 +1,34 @@
 //! STS: who am I. Tools ask it before anything else, so it answers on the same endpoint.
 
+use serde::Deserialize;
+
 use crate::api::{
     Api,
-    error::ApiError,
-    protocol::query::{Form, QueryAction, QueryService, Xml},
+    error::{ApiError, ErrorCode},
+    protocol::tree::Tree,
+    service::{Service, ServiceOperation},
 };
 
-pub(crate) const STS: QueryService = QueryService {
-    name: "sts",
-    version: "2011-06-15",
-    namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
-    actions: &[QueryAction { name: "GetCallerIdentity", run: get_caller_identity }],
-};
+pub(crate) fn service() -> Service {
+    Service {
+        name: "sts",
+        target: None,
+        version: "2011-06-15",
+        namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
+        operations: vec![ServiceOperation::new(
+            "GetCallerIdentity",
+            ErrorCode::InvalidParameter,
+            get_caller_identity,
+        )],
+    }
+}
 
-fn get_caller_identity(api: &Api, form: Form<'_>) -> Result<Xml, ApiError> {
-    form.done()?;
-    Ok(Xml::default()
-        .with("Arn", &api.caller.arn)
-        .with("UserId", &api.caller.user_id)
-        .with("Account", &api.caller.account))
+#[derive(Deserialize)]
+struct GetCallerIdentityInput {}
+
+async fn get_caller_identity(api: &Api, _: GetCallerIdentityInput) -> Result<Tree, ApiError> {
+    Ok(Tree::object()
+        .with("Arn", api.caller.arn.as_str())
+        .with("UserId", api.caller.user_id.as_str())
+        .with("Account", api.caller.account.as_str()))
 }

@@ -6,6 +6,7 @@ use longshore_common::{
     arn::Identity,
     clock::{SteppedClock, Timestamp},
     join_token::CaHash,
+    secret::Secret,
 };
 
 use super::{Api, Backend, Caller};
@@ -13,6 +14,9 @@ use crate::{driver, journal::memory::MemoryDisk};
 
 /// 2026-01-02T03:04:05Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_000);
+
+/// What Alertmanager must show.
+pub(crate) const WEBHOOK_TOKEN: &str = "a-token-of-alertmanager";
 
 /// With an empty state.
 pub(crate) fn empty(identity: Identity) -> Backend {
@@ -24,13 +28,14 @@ pub(crate) fn empty(identity: Identity) -> Backend {
     });
     let (driver, _) = driver::start(disk.recover(), disk.journal(), SteppedClock::at(NOW), entropy);
     let endpoint = "http://coordinator.test:8420/".to_owned();
-    Backend { identity, driver, endpoint, ca: CaHash([7; 32]) }
+    let webhook_token = Secret::new(WEBHOOK_TOKEN.to_owned());
+    Backend { identity, driver, endpoint, ca: CaHash([7; 32]), webhook_token }
 }
 
 /// What a handler of the root user works with.
 pub(crate) fn api() -> Api {
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
-    let Backend { identity, driver, endpoint, ca } = empty(identity);
+    let Backend { identity, driver, endpoint, ca, .. } = empty(identity);
     let caller = Caller {
         arn: identity.root(),
         user_id: identity.account.clone(),

@@ -16,6 +16,7 @@ use crate::{
     driver::{self, EVENTS_PER_CHECKPOINT, Handle},
     state_machine::{
         Command, State,
+        alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
         command::{ClusterChange, ClusterSettings, Tags},
     },
 };
@@ -174,4 +175,31 @@ async fn a_backup_taken_while_running_starts_with_all_that_was_acknowledged() {
     assert!(state.cluster("web").is_some());
     assert!(state.cluster("later").is_none());
     assert_eq!(sqlite::integrity_check(elsewhere.path()).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_alarm_and_its_state_are_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (handle, _) = start(directory.path());
+    let watched = Watched::PromQl {
+        query: "up < 1".to_owned(),
+        pending_s: Some(0),
+        recovery_s: None,
+        interval_s: 60,
+    };
+    let definition =
+        AlarmDefinition { description: Some("d".to_owned()), actions_enabled: false, watched };
+    let name: AlarmName = "a/b c".parse().unwrap();
+    let tags = Tags::from([("team".to_owned(), "a".to_owned())]);
+    let put = PutMetricAlarm { name: name.clone(), definition, tags };
+    handle.submit(Command::PutMetricAlarm(Box::new(put)), |_, _| ()).await.unwrap();
+    let (value, reason) = (AlarmValue::Alarm, "many".to_owned());
+    let set = SetAlarmState { name, value, reason, reason_data: Some("{}".to_owned()) };
+    handle.submit(Command::SetAlarmState(set), |_, _| ()).await.unwrap();
+    let alarm = |handle: &Handle| handle.peek(|state| state.alarm("a/b c").cloned());
+    let before = alarm(&handle);
+    assert_eq!(before.as_ref().unwrap().value, AlarmValue::Alarm);
+    end(handle, directory.path());
+    let (handle, _) = start(directory.path());
+    assert_eq!(alarm(&handle), before);
 }

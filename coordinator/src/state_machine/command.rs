@@ -13,6 +13,7 @@ use longshore_common::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::alarm::{AlarmName, PutMetricAlarm, SetAlarmState};
 use super::{
     name::{ClusterName, Family},
     service::{
@@ -196,6 +197,12 @@ pub enum Command {
     /// The operator lets the tasks of lost hosts be replaced though half of them are lost.
     ReplaceLostTasks {
         cluster: ClusterName,
+    },
+
+    PutMetricAlarm(Box<PutMetricAlarm>),
+    SetAlarmState(SetAlarmState),
+    DeleteAlarms {
+        names: Vec<AlarmName>,
     },
 }
 

@@ -4,6 +4,7 @@
 //! was parsed; here are the rules that depend on the state.
 
 mod account_settings;
+mod alarms;
 mod clusters;
 mod epochs;
 mod honoured;
@@ -195,5 +196,9 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
             Ok(Decision { notes: vec![Note::SchedulingBegins], ..Decision::default() })
         }
         Command::ReplaceLostTasks { cluster } => services::replace_lost_tasks(state, cluster, at),
+
+        Command::PutMetricAlarm(put) => alarms::put(state, put, at),
+        Command::SetAlarmState(set) => alarms::set_state(state, set, at),
+        Command::DeleteAlarms { names } => alarms::delete(state, names),
     }
 }

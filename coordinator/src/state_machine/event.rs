@@ -14,6 +14,7 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    alarm::{AlarmName, AlarmPut, AlarmStateSet},
     command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
     name::{ClusterName, Family},
     record::{DeploymentRecord, RevisionRecord, TaskRecord},
@@ -278,6 +279,12 @@ pub enum Event {
         /// By the operator, while the hosts are still lost.
         overridden: bool,
         at: Timestamp,
+    },
+
+    AlarmPut(Box<AlarmPut>),
+    AlarmStateSet(Box<AlarmStateSet>),
+    AlarmsDeleted {
+        names: Vec<AlarmName>,
     },
 }
 

@@ -23,8 +23,8 @@ use super::{
         DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId, ServiceRef,
     },
     state::{
-        ClientTokenUse, ClusterStatus, DefinitionStatus, EntityKey, HostStatus, JoinTokenState,
-        Membership, Phase, Replacing, ServiceStatus, Wish,
+        Alarm, ClientTokenUse, ClusterStatus, DefinitionStatus, EntityKey, HostStatus,
+        JoinTokenState, Membership, Phase, Replacing, ServiceStatus, Wish,
     },
 };
 
@@ -41,6 +41,8 @@ pub enum Record {
     JoinToken(JoinTokenState),
     Setting { scope: SettingScope, name: String, value: String },
     Service(Box<ServiceRecord>),
+
+    Alarm(Box<Alarm>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -339,6 +341,8 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
         EntityKey::Setting(SettingScope::Principal(principal), name) => {
             (9, format!("{principal}/{name}").into())
         }
+
+        EntityKey::Alarm(name) => (10, name.as_str().into()),
     }
 }
 

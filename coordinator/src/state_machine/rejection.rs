@@ -2,6 +2,7 @@
 
 use longshore_common::id::{HostId, TaskId};
 
+use super::alarm::AlarmName;
 use super::{
     command::DeploymentRef,
     name::{ClusterName, Family},
@@ -157,4 +158,16 @@ pub enum Rejection {
     ClusterContainsServices { count: usize },
     #[error("{0}")]
     InvalidOption(String),
+    #[error("There is no alarm named {}.", listed(.0))]
+    AlarmsNotFound(Vec<AlarmName>),
+    #[error("The limit of {limit} alarms is reached. Delete one that is no longer used.")]
+    TooManyAlarms { limit: usize },
+    #[error(
+        "The alarm {0} exists with other tags, which PutMetricAlarm cannot change. Leave Tags out, or delete the alarm first."
+    )]
+    AlarmTagsFixed(AlarmName),
+}
+
+fn listed(names: &[AlarmName]) -> String {
+    names.iter().map(AlarmName::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -4,6 +4,7 @@
 //! Never: a refusal, a clock, an order that depends on chance. Things are kept in arenas under
 //! small slots; ids and names lead to slots; slots are never journaled.
 
+mod alarm;
 mod arena;
 mod cluster;
 mod definition;
@@ -29,6 +30,7 @@ use longshore_common::{
     protocol::Epoch,
 };
 
+pub use alarm::Alarm;
 pub use cluster::{Cluster, ClusterStatus, Replacing};
 pub use definition::{Definition, DefinitionStatus, Definitions};
 pub use dirty::{EntityKey, Row};
@@ -40,7 +42,9 @@ pub use setting::AccountSettings;
 pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
 
-use self::{arena::Arena, dirty::Dirty, due::Agenda, group::Groups, token::ClientTokens};
+use self::{
+    alarm::Alarms, arena::Arena, dirty::Dirty, due::Agenda, group::Groups, token::ClientTokens,
+};
 use super::{
     event::Event,
     name::{ClusterName, ServiceName},
@@ -80,6 +84,8 @@ pub struct State {
     service_tokens: BTreeMap<(ClusterName, String), ServiceId>,
     service_policy: ServicePolicy,
     agenda: Agenda,
+    /// Services with a deployment under way that an alarm can fail, by the alarm's name.
+    alarm_watchers: BTreeMap<String, BTreeSet<ServiceSlot>>,
     /// After a start, not before hosts have said what they have seen; volatile.
     scheduling_began: bool,
     scheduling_held: bool,
@@ -91,6 +97,7 @@ pub struct State {
     client_tokens: ClientTokens,
     join_tokens: JoinTokens,
     account_settings: AccountSettings,
+    alarms: Alarms,
     /// Deleted clusters and deregistered hosts, by since when: still described for a while.
     inactive: BTreeSet<(Timestamp, Forgettable)>,
     dirty: Dirty,
@@ -375,6 +382,10 @@ impl State {
             Event::ReplacingResumed { cluster, overridden, .. } => {
                 self.replacing_resumed(cluster, *overridden);
             }
+
+            Event::AlarmPut(put) => self.alarm_put(put),
+            Event::AlarmStateSet(set) => self.alarm_state_set(set),
+            Event::AlarmsDeleted { names } => self.alarms_deleted(names),
         }
     }
 

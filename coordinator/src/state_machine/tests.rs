@@ -1,5 +1,7 @@
 //! Tables of the core: commands in, a line per event or rejection out.
 
+mod alarms;
+
 use std::fmt::Write as _;
 
 use expect_test::{Expect, expect};

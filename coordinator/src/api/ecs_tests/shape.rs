@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 /// What a value must be.
 #[derive(Clone, Debug)]
-pub(super) enum Shape {
+pub(in crate::api) enum Shape {
     Object(Vec<Member>),
     List { item: Box<Shape>, max: Option<usize> },
     Map(Box<Shape>),
@@ -18,15 +18,19 @@ pub(super) enum Shape {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Member {
-    pub(super) name: String,
-    pub(super) required: bool,
-    pub(super) shape: Shape,
+pub(in crate::api) struct Member {
+    pub(in crate::api) name: String,
+    pub(in crate::api) required: bool,
+    pub(in crate::api) shape: Shape,
 }
 
 /// Each operation with its input, in the order of the file.
-pub(super) fn inputs() -> Vec<(String, Shape)> {
-    let golden = include_str!("../../../../tests/golden/ecs-inputs.json");
+pub(in crate::api) fn inputs() -> Vec<(String, Shape)> {
+    inputs_in(include_str!("../../../../tests/golden/ecs-inputs.json"))
+}
+
+/// The same of another service's golden file.
+pub(in crate::api) fn inputs_in(golden: &str) -> Vec<(String, Shape)> {
     let golden: Map<String, Value> = serde_json::from_str(golden).unwrap();
     golden.into_iter().map(|(operation, shape)| (operation, Shape::read(&shape))).collect()
 }
@@ -69,12 +73,12 @@ impl Shape {
     }
 
     /// The smallest value: required members only.
-    pub(super) fn least(&self) -> Value {
+    pub(in crate::api) fn least(&self) -> Value {
         self.value(&|member| member.required)
     }
 
     /// A value with every member there is.
-    pub(super) fn whole(&self) -> Value {
+    pub(in crate::api) fn whole(&self) -> Value {
         self.value(&|_| true)
     }
 
@@ -95,7 +99,7 @@ impl Shape {
     }
 
     /// Values of every other JSON type.
-    pub(super) fn wrong(&self) -> Vec<Value> {
+    pub(in crate::api) fn wrong(&self) -> Vec<Value> {
         let all = [json!("a"), json!(7), json!(7.5), json!(true), json!(["a"]), json!({"a": "b"})];
         let fits = |value: &Value| match self {
             Shape::Object(_) | Shape::Map(_) => value.is_object(),
@@ -110,7 +114,7 @@ impl Shape {
 
     /// Calls `visit` for each member at each depth, with a function that puts a value in its place
     /// in an otherwise least input.
-    pub(super) fn visit(&self, visit: &mut dyn FnMut(&str, Place<'_>)) {
+    pub(in crate::api) fn visit(&self, visit: &mut dyn FnMut(&str, Place<'_>)) {
         self.visit_in("", &|value| value, visit);
     }
 
@@ -160,12 +164,12 @@ impl Shape {
 }
 
 /// One place in an input.
-pub(super) struct Place<'a> {
-    pub(super) shape: &'a Shape,
+pub(in crate::api) struct Place<'a> {
+    pub(in crate::api) shape: &'a Shape,
     /// Absent where the place is an object itself, not a member of one.
-    pub(super) member: Option<&'a Member>,
+    pub(in crate::api) member: Option<&'a Member>,
     /// The whole input with this value here; null leaves the member out.
-    pub(super) wrap: &'a dyn Fn(Value) -> Value,
+    pub(in crate::api) wrap: &'a dyn Fn(Value) -> Value,
 }
 
 impl Member {

@@ -16,20 +16,20 @@ use super::node::Node;
 
 /// Why a node is not what a type asks for.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// From the inside out.
-    pub(super) path: Vec<Segment>,
-    pub(super) kind: FaultKind,
+    pub(crate) path: Vec<Segment>,
+    pub(crate) kind: FaultKind,
 }
 
 #[derive(Debug)]
-pub(super) enum Segment {
+pub(crate) enum Segment {
     Member(String),
     Index(usize),
 }
 
 #[derive(Debug)]
-pub(super) enum FaultKind {
+pub(crate) enum FaultKind {
     WrongType { expected: String, found: &'static str },
     OutOfRange { expected: String, found: String },
     NotOneOf { found: String, allowed: &'static [&'static str] },
@@ -138,7 +138,7 @@ impl<'de> Deserializer<'de> for &'de Node<'_> {
             Node::Null => visitor.visit_unit(),
             Node::Bool(value) => visitor.visit_bool(*value),
             Node::Number(number) => visit_number(number, visitor),
-            Node::String(text) => visitor.visit_borrowed_str(text),
+            Node::String(text) | Node::Word(text) => visitor.visit_borrowed_str(text),
             Node::List(items) => visitor.visit_seq(Items { rest: items.iter(), index: 0 }),
             Node::Object(members) => visitor.visit_map(Members::new(members, None)),
         }
@@ -182,7 +182,7 @@ impl<'de> Deserializer<'de> for &'de Node<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match self {
-            Node::String(text) => visitor.visit_enum(Variant(text)),
+            Node::String(text) | Node::Word(text) => visitor.visit_enum(Variant(text)),
             other => Err(Fault::new(FaultKind::WrongType {
                 expected: format!("a string, one of {}", variants.join(", ")),
                 found: other.kind(),
@@ -190,9 +190,58 @@ impl<'de> Deserializer<'de> for &'de Node<'_> {
         }
     }
 
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self {
+            Node::Word(word) => match word.as_ref() {
+                "true" => visitor.visit_bool(true),
+                "false" => visitor.visit_bool(false),
+                _ => Err(Fault::new(FaultKind::WrongType {
+                    expected: "true or false".to_owned(),
+                    found: self.kind(),
+                })),
+            },
+            other => other.deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.number(visitor)
+    }
+
+    /// A form says that a list is empty by naming it without a value.
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self {
+            Node::Word(word) if word.is_empty() => {
+                visitor.visit_seq(Items { rest: [].iter(), index: 0 })
+            }
+            other => other.deserialize_any(visitor),
+        }
+    }
+
+    // Numbers of other widths do not occur in forms.
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map identifier ignored_any
+        i8 i16 i32 i128 u8 u16 u64 u128 f32 char str string bytes byte_buf unit unit_struct tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+impl Node<'_> {
+    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Fault> {
+        match self {
+            Node::Word(word) => match word.parse::<serde_json::Number>() {
+                Ok(number) => visit_number(&number, visitor),
+                Err(_) => visitor.visit_borrowed_str(word),
+            },
+            other => other.deserialize_any(visitor),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! JSON as it came, within limits: nesting, number of values, no member twice.
+//! A request's body as it came, within limits: nesting, number of values, no member twice.
 //!
 //! `serde_json::Value` would keep the last of two equal members without a word, and another reader
 //! of the same bytes the first: what is checked must be what is used.
@@ -10,43 +10,53 @@ use serde_json::Number;
 
 use super::{DEPTH_MAX, VALUES_MAX, quoted};
 
-/// One JSON value.
+/// One value of any protocol.
 #[derive(Debug, PartialEq)]
-pub(super) enum Node<'a> {
+pub(crate) enum Node<'a> {
     Null,
     Bool(bool),
     Number(Number),
     String(Cow<'a, str>),
+    /// A form's value: a string, or a number or boolean if that is what is wanted.
+    Word(Cow<'a, str>),
     List(Vec<Node<'a>>),
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
-impl Node<'_> {
+impl<'a> Node<'a> {
+    /// The error says which member is given twice.
+    pub(crate) fn object(members: Vec<(Cow<'a, str>, Node<'a>)>) -> Result<Self, String> {
+        match twice(&members) {
+            Some(name) => Err(format!("the member `{}` is given twice", quoted(name))),
+            None => Ok(Node::Object(members)),
+        }
+    }
+
     /// Whether leaving the member out would mean the same.
     pub(super) fn says_nothing(&self) -> bool {
         match self {
             Node::Null | Node::Bool(false) => true,
             Node::Bool(true) | Node::Number(_) => false,
-            Node::String(text) => text.is_empty(),
+            Node::String(text) | Node::Word(text) => text.is_empty(),
             Node::List(items) => items.is_empty(),
             Node::Object(members) => members.is_empty(),
         }
     }
 
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Node::Null => "null",
             Node::Bool(_) => "a boolean",
             Node::Number(_) => "a number",
-            Node::String(_) => "a string",
+            Node::String(_) | Node::Word(_) => "a string",
             Node::List(_) => "a list",
             Node::Object(_) => "an object",
         }
     }
 }
 
-/// Reads one value that is all of `body`. The error is a sentence.
-pub(super) fn read(body: &[u8]) -> Result<Node<'_>, String> {
+/// Reads one JSON value that is all of `body`. The error is a sentence.
+pub(crate) fn read(body: &[u8]) -> Result<Node<'_>, String> {
     if body.is_empty() {
         return Err("The request body is empty; send a JSON object, {} at least.".to_owned());
     }
@@ -144,12 +154,7 @@ impl<'a> Visitor<'a> for ReadNode<'_> {
         while let Some(MemberName(name)) = map.next_key()? {
             members.push((name, map.next_value_seed(inner)?));
         }
-        match twice(&members) {
-            Some(name) => {
-                Err(Error::custom(format_args!("the member `{}` is given twice", quoted(name))))
-            }
-            None => Ok(Node::Object(members)),
-        }
+        Node::object(members).map_err(Error::custom)
     }
 }
 

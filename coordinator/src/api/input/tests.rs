@@ -182,9 +182,7 @@ fn what_is_not_one_json_object_is_refused() {
     );
     check(
         "[]",
-        expect![
-            "SerializationException: The request body must be a JSON object, but it is a list."
-        ],
+        expect!["SerializationException: The request body must be an object, but it is a list."],
     );
     check(
         r#"{"family":"#,

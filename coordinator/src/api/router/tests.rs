@@ -93,7 +93,7 @@ async fn ask(edge: &Edge, parts: &Parts, body: &str) -> String {
     };
     let body = match answer {
         Ok(body) => body,
-        Err(refusal) => Wire::of(&parts.headers).refusal(&refusal, "id").1,
+        Err(refusal) => Wire::of(parts).refusal(&refusal, "id").1,
     };
     String::from_utf8(body).unwrap()
 }

@@ -307,3 +307,71 @@ async fn a_request_under_way_ends_before_the_server_does() {
     running.serving.await.unwrap();
     assert!(TcpStream::connect(running.address).await.is_err());
 }
+
+#[tokio::test]
+async fn an_rpc_is_answered_in_cbor_and_a_refusal_has_its_old_name_too() {
+    let running = start(Limits::default()).await;
+    let ask = async |operation: &str, body: &[u8]| {
+        let path = format!("/service/GraniteServiceVersion20100801/operation/{operation}");
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in [
+            ("host", "a"),
+            ("content-type", "application/cbor"),
+            ("smithy-protocol", "rpc-v2-cbor"),
+            ("x-amzn-query-mode", "true"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        let (key, service) = (credentials(), "monitoring");
+        crate::client::sign_for_path(&path, &mut headers, body, &key, "us-east-1", service, NOW)
+            .unwrap();
+        let head: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()))
+            .collect();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\n{head}connection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        raw(running.address, &[head.as_bytes(), body].concat()).await
+    };
+    let answer = ask("DescribeAlarms", b"\xa0").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("content-type: application/cbor\r\n"), "{answer}");
+    assert!(answer.contains("smithy-protocol: rpc-v2-cbor\r\n"), "{answer}");
+    assert!(!answer.contains("x-amzn-query-error"), "{answer}");
+    let answer = ask("DescribeAlarms", b"\xa1\x6aMaxRecords\x00").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("smithy-protocol: rpc-v2-cbor\r\n"), "{answer}");
+    assert!(answer.contains("x-amzn-query-error: ValidationError;Sender\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn alertmanager_is_heard_only_with_its_token() {
+    let running = start(Limits::default()).await;
+    let post = async |head: &str, body: &str| {
+        let request = format!(
+            "POST /alertmanager HTTP/1.1\r\nhost: a\r\n{head}connection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        raw(running.address, request.as_bytes()).await
+    };
+    let shown = format!("authorization: Bearer {}\r\n", crate::api::test_backend::WEBHOOK_TOKEN);
+    let body = r#"{"version":"4","alerts":[]}"#;
+    let answer = post(&shown, body).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with(r#"{"set":[],"unknown":[],"unnamed":0}"#), "{answer}");
+    for head in ["", "authorization: Bearer a-token-of-nobody\r\n"] {
+        let answer = post(head, body).await;
+        assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+        assert!(answer.contains("www-authenticate: Bearer\r\n"), "{answer}");
+    }
+    assert!(post(&shown, "{").await.starts_with("HTTP/1.1 400 "));
+    let large = "a".repeat(BODY_BYTES_MAX + 1);
+    assert!(post(&shown, &large).await.starts_with("HTTP/1.1 413 "));
+    let get = "GET /alertmanager HTTP/1.1\r\nhost: a\r\n\r\n";
+    assert!(raw(running.address, get.as_bytes()).await.starts_with("HTTP/1.1 405 "));
+    running.health.set_not_ready("it is stopping");
+    assert!(post(&shown, body).await.starts_with("HTTP/1.1 503 "));
+}

@@ -1,7 +1,7 @@
 //! The bytes that are signed: the canonical request and the string made of it.
 //!
-//! Shared by the verifier and the signing client. The path is always `/` and the query string
-//! empty (see the parent), so both stand here as constants.
+//! Shared by the verifier and the signing client. The path is one of those that are their own
+//! canonical form and the query string is empty (see the parent).
 
 use http::HeaderMap;
 use longshore_common::clock::Timestamp;
@@ -74,17 +74,20 @@ pub(crate) struct Scope<'a> {
     pub(crate) service: &'a str,
 }
 
-/// The canonical request of a call to `/` without a query string. `signed_headers` names headers
+/// The canonical request of a call without a query string. `signed_headers` names headers
 /// in lower case, sorted, with `;` between.
 pub(crate) fn canonical_request(
     method: &str,
+    path: &str,
     headers: &HeaderMap,
     signed_headers: &str,
     body_hash: &str,
 ) -> Vec<u8> {
     let mut canonical = Vec::with_capacity(1024);
     canonical.extend_from_slice(method.as_bytes());
-    canonical.extend_from_slice(b"\n/\n\n");
+    canonical.push(b'\n');
+    canonical.extend_from_slice(path.as_bytes());
+    canonical.extend_from_slice(b"\n\n");
     for name in signed_headers.split(';') {
         canonical.extend_from_slice(name.as_bytes());
         canonical.push(b':');

@@ -309,7 +309,7 @@ fn the_query_string_form_and_other_paths_are_refused() {
     presigned.assert_eq(&at("/?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=abc"));
     presigned.assert_eq(&at("/?a=b&x-amz-signature=abc"));
     for other in ["/?", "/?a=b", "//", "/.", "/ecs", "/%2F", "http://127.0.0.1:8420/"] {
-        expect!["InvalidSignatureException: Requests go to the path '/', without a query string."]
+        expect!["InvalidSignatureException: Requests go to the path '/' or that of an RPC, without a query string."]
             .assert_eq(&at(other));
     }
 }

@@ -4,6 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Decision, Ids, clusters, honoured::needs_not_honoured, task_definitions};
 use crate::state_machine::{
+    alarm::AlarmValue,
     command::{CreateService, DeploymentRef, HookAnswer, RevisionRef, UpdateService},
     event::{Event, ServiceCreated},
     name::ClusterName,
@@ -66,6 +67,7 @@ pub(super) fn create(
         return Err(Rejection::TooManyServices { cluster, limit });
     }
     check_config(&create.config)?;
+    check_alarms(state, &create.config)?;
     let service = ServiceId::new(ids.nth(0));
     let mut events = vec![Event::ServiceCreated(Box::new(ServiceCreated {
         service,
@@ -194,8 +196,27 @@ pub(super) fn revision(definition: &Definition, ids: Ids, at: Timestamp) -> Revi
     }
 }
 
-fn firing_alarms(_state: &State, _config: &ServiceConfig) -> Vec<String> {
-    Vec::new()
+/// Of the alarms that a deployment would listen to, those in ALARM now: ignored this time
+/// (ecs-behaviour 1.10).
+fn firing_alarms(state: &State, config: &ServiceConfig) -> Vec<String> {
+    let Some(alarms) = config.deployment.alarms.as_ref().filter(|a| a.enable) else {
+        return vec![];
+    };
+    let fires = |name: &&String| state.alarm(name).is_some_and(|a| a.value == AlarmValue::Alarm);
+    alarms.names.iter().filter(fires).cloned().collect()
+}
+
+/// An alarm that nobody can set would never fail anything.
+fn check_alarms(state: &State, config: &ServiceConfig) -> Result<(), Rejection> {
+    let Some(alarms) = config.deployment.alarms.as_ref().filter(|a| a.enable) else {
+        return Ok(());
+    };
+    match alarms.names.iter().find(|name| state.alarm(name).is_none()) {
+        None => Ok(()),
+        Some(name) => Err(Rejection::InvalidServiceConfig(format!(
+            "The alarm {name} does not exist. Make it with CloudWatch's PutMetricAlarm first."
+        ))),
+    }
 }
 
 pub(super) fn update(
@@ -208,6 +229,9 @@ pub(super) fn update(
     let service = active(state, named)?;
     let config = changed(&service.config, update);
     check_config(&config)?;
+    if update.deployment.alarms.is_some() {
+        check_alarms(state, &config)?;
+    }
     if service.is_external() && (update.definition.is_some() || update.force_new_deployment) {
         return Err(Rejection::ExternalTakesNoDefinition);
     }

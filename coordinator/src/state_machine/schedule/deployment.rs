@@ -280,6 +280,13 @@ impl Work<'_> {
             self.pass.events.extend(events);
             return;
         }
+        if !deployment.alarms_triggered.is_empty() {
+            let rollback = deployment.config.alarms.as_ref().is_some_and(|alarms| alarms.rollback);
+            let why = format!("alarm detected ({})", deployment.alarms_triggered.join(", "));
+            let events = roll_back(service, deployment, rollback, &why, self.at);
+            self.pass.events.extend(events);
+            return;
+        }
         if self.at.since(deployment.stage_since) >= STAGE_MAX
             && deployment.config.strategy == DeploymentStrategy::BlueGreen
         {

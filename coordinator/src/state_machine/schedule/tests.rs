@@ -13,10 +13,12 @@ use longshore_common::{
 use self::world::{CLUSTER, World, bounded, daemon, named, replicas, with_breaker};
 use crate::state_machine::{
     Command, Event,
+    alarm::AlarmValue,
     command::SettableHostStatus,
     record::{DeploymentStatus, Rollout, Stage},
     service::{
-        DeploymentStrategy, HookAction, HookStage, HookTarget, LifecycleHook, LostAfter, Reconcile,
+        DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget, LifecycleHook,
+        LostAfter, Reconcile,
     },
     state::{Replacing, ServiceStatus},
 };
@@ -639,6 +641,36 @@ fn a_pause_hook_that_times_out_rolls_back() {
     world.settle();
     assert_eq!(world.status(), DeploymentStatus::RollbackSuccessful);
     assert_eq!(world.service().primary, blue);
+}
+
+#[test]
+fn an_alarm_that_goes_off_fails_the_deployment_and_one_that_was_off_at_the_start_is_ignored() {
+    let mut world = World::with_hosts(3);
+    world.put_alarm("errors");
+    world.put_alarm("noise");
+    world.set_alarm("noise", AlarmValue::Alarm);
+    let mut config = replicas(2);
+    config.deployment.alarms = Some(DeploymentAlarms {
+        names: vec!["errors".to_owned(), "noise".to_owned()],
+        enable: true,
+        rollback: true,
+    });
+    world.create(config);
+    world.settle();
+    let good = world.service().primary;
+    world.deploy("app");
+    world.set_alarm("noise", AlarmValue::Ok);
+    world.set_alarm("noise", AlarmValue::Alarm);
+    world.agents_work();
+    world.pass_step_by_step(41.0);
+    world.agents_work();
+    assert_eq!(world.deployment().stage, Stage::BakeTime);
+    world.set_alarm("errors", AlarmValue::Alarm);
+    assert_eq!(world.status(), DeploymentStatus::RollbackInProgress);
+    assert_eq!(world.deployment().alarms_triggered, ["errors"]);
+    world.settle();
+    assert_eq!(world.status(), DeploymentStatus::RollbackSuccessful);
+    assert_eq!(world.service().primary, good);
 }
 
 /// Random services under random trouble: the bounds of ecs-behaviour 1.9 hold at every step, and

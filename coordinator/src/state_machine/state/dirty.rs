@@ -12,6 +12,7 @@ use longshore_common::{
 
 use super::{Forgettable, LogLine, State};
 use crate::state_machine::{
+    alarm::AlarmName,
     command::SettingScope,
     name::{ClusterName, Family, ServiceName},
     record::{self, Record},
@@ -32,6 +33,8 @@ pub enum EntityKey {
     JoinToken(String),
     Setting(SettingScope, String),
     Service(ServiceId),
+
+    Alarm(AlarmName),
 }
 
 /// A row to write; without a value, one to delete.
@@ -142,6 +145,10 @@ impl State {
                 scope: scope.clone(),
                 name: name.clone(),
             }),
+
+            EntityKey::Alarm(name) => {
+                Some(Record::Alarm(Box::new(self.alarm(name.as_str())?.clone())))
+            }
         }
     }
 
@@ -170,6 +177,10 @@ impl State {
             Record::JoinToken(token) => self.join_tokens.insert(token),
             Record::Setting { scope, name, value } => {
                 self.account_settings.insert(scope, name, value);
+            }
+
+            Record::Alarm(alarm) => {
+                self.alarms.insert(alarm.name.clone(), *alarm);
             }
         }
     }
@@ -231,6 +242,10 @@ pub(super) struct LogTo {
 }
 
 impl LogTo {
+    pub(super) fn nothing() -> Self {
+        LogTo { cluster: None, host: None, task: None, service: None }
+    }
+
     pub(super) fn cluster(cluster: &ClusterName) -> Self {
         LogTo { cluster: Some(cluster.clone()), host: None, task: None, service: None }
     }

@@ -416,6 +416,7 @@ impl State {
             let token = (self.clusters[cluster].name.clone(), token.clone());
             self.service_tokens.insert(token, record.id);
         }
+        self.watch_alarms(slot, true);
         self.service_is_due(slot);
     }
 
@@ -482,6 +483,7 @@ impl State {
         self.touch(EntityKey::Service(id));
         let Some(slot) = self.services_by_id.remove(&id) else { return };
         self.forget_due_service(slot);
+        self.watch_alarms(slot, false);
         let service = self.services.remove(slot);
         for revision in &service.revisions {
             self.definitions.left(revision.definition);
@@ -566,9 +568,44 @@ impl State {
                 ),
             );
         }
+        self.watch_alarms(slot, false);
         self.services[slot].deployment = Some(deployment.clone());
+        self.watch_alarms(slot, true);
         if !self.replaying {
             self.changes.deployments.push((id, deployment.clone()));
+        }
+    }
+
+    /// Notes down, or forgets, that a service's deployment listens to alarms.
+    fn watch_alarms(&mut self, slot: ServiceSlot, watch: bool) {
+        let Some(deployment) = self.services[slot].under_way() else { return };
+        let Some(alarms) = deployment.config.alarms.as_ref().filter(|a| a.enable) else { return };
+        for name in &alarms.names {
+            if watch {
+                self.alarm_watchers.entry(name.clone()).or_default().insert(slot);
+            } else if let Some(watchers) = self.alarm_watchers.get_mut(name) {
+                watchers.remove(&slot);
+                if watchers.is_empty() {
+                    self.alarm_watchers.remove(name);
+                }
+            }
+        }
+    }
+
+    /// An alarm went off: the deployments that listen to it keep that, even if it ends again
+    /// before they are looked at.
+    pub(super) fn deployments_hear_of(&mut self, alarm: &str) {
+        let watchers = self.alarm_watchers.get(alarm).cloned().unwrap_or_default();
+        for slot in watchers {
+            let id = self.services[slot].id;
+            self.touch(EntityKey::Service(id));
+            let Some(deployment) = &mut self.services[slot].deployment else { continue };
+            let listened = !deployment.alarms_ignored.iter().any(|ignored| ignored == alarm)
+                && !deployment.alarms_triggered.iter().any(|known| known == alarm);
+            if listened {
+                deployment.alarms_triggered.push(alarm.to_owned());
+                self.service_is_due(slot);
+            }
         }
     }
 

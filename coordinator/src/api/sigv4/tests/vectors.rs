@@ -42,6 +42,7 @@ fn the_published_vectors_are_accepted_or_refused_for_a_rule_of_ours() {
         let signed = Signed::read(&parts).unwrap();
         let canonical = canonical_request(
             parts.method.as_str(),
+            parts.uri.path(),
             &parts.headers,
             signed.signed_headers,
             &hex_sha256(&body),

@@ -22,6 +22,7 @@ use crate::{
     driver::step::{self, Request},
     state_machine::{
         Answer, Command, Event, Rejection, State,
+        alarm::{AlarmDefinition, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
         command::{
             AgentAnswered, ClusterSettings, CreateService, DeploymentChange, JoinToken,
             RegisterTaskDefinition, RevisionRef, SettableHostStatus, Tags, UpdateService,
@@ -158,6 +159,28 @@ impl World {
             tags: Tags::new(),
         })))
         .unwrap();
+    }
+
+    pub(crate) fn put_alarm(&mut self, name: &str) {
+        let definition = AlarmDefinition {
+            description: None,
+            actions_enabled: true,
+            watched: Watched::PromQl {
+                query: "up".to_owned(),
+                pending_s: None,
+                recovery_s: None,
+                interval_s: 60,
+            },
+        };
+        let (name, tags) = (name.parse().unwrap(), Tags::new());
+        let put = PutMetricAlarm { name, definition, tags };
+        self.call(Command::PutMetricAlarm(Box::new(put))).unwrap();
+    }
+
+    pub(crate) fn set_alarm(&mut self, name: &str, value: AlarmValue) {
+        let (name, reason) = (name.parse().unwrap(), "because".to_owned());
+        let set = SetAlarmState { name, value, reason, reason_data: None };
+        self.call(Command::SetAlarmState(set)).unwrap();
     }
 
     /// One step of the driver, and those that follow of themselves.

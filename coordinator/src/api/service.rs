@@ -1,0 +1,154 @@
+//! Services of AWS that have several protocols: their operations, whatever a request speaks.
+//!
+//! A handler gets its typed input and answers with a [`Tree`]; which protocol the client speaks it
+//! never learns. ECS's own operations, JSON only, are in `operation`.
+
+use std::{future::Future, pin::Pin};
+
+use http::{HeaderMap, request::Parts};
+use serde::de::DeserializeOwned;
+
+use crate::api::{
+    Api,
+    error::{ApiError, ErrorCode},
+    input::{self, Node},
+    operation::Handler,
+    protocol::{
+        Wire,
+        cbor::{self, Rpc},
+        query::{self, Form},
+        tree::Tree,
+    },
+    router::Routed,
+    sigv4::X_AMZ_TARGET,
+};
+
+/// One service.
+pub(crate) struct Service {
+    /// The service of the signature's scope.
+    pub(crate) name: &'static str,
+    /// Before the operation in `X-Amz-Target`, and the service in an RPC's path. Absent: it speaks
+    /// the query protocol only.
+    pub(crate) target: Option<&'static str>,
+    /// The `Version` of the query protocol.
+    pub(crate) version: &'static str,
+    /// The XML namespace of its answers.
+    pub(crate) namespace: &'static str,
+    pub(crate) operations: Vec<ServiceOperation>,
+}
+
+pub(crate) struct ServiceOperation {
+    name: &'static str,
+    run: Box<Run>,
+}
+
+type Run = dyn for<'a> Fn(&'a Api, Node<'a>) -> Running<'a> + Send + Sync;
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Tree, ApiError>> + Send + 'a>>;
+
+impl ServiceOperation {
+    /// An operation done by `handler`; a missing or ill-valued member answers `invalid`.
+    pub(crate) fn new<Input, H>(name: &'static str, invalid: ErrorCode, handler: H) -> Self
+    where
+        Input: DeserializeOwned + Send + 'static,
+        H: for<'a> Handler<'a, Input, Output = Tree> + Copy + Send + Sync + 'static,
+    {
+        ServiceOperation {
+            name,
+            run: Box::new(move |api, node| {
+                let input = input::typed::<Input>(&node, invalid);
+                Box::pin(async move { handler.call(api, input?).await })
+            }),
+        }
+    }
+}
+
+impl Service {
+    /// Whether a request in JSON or by RPC is for this one.
+    pub(crate) fn is_named_by(&self, wire: Wire, parts: &Parts) -> bool {
+        self.target.is_some() && self.target == named(wire, parts).map(|(service, _)| service)
+    }
+
+    /// Does what a request asks for.
+    pub(crate) async fn answer(
+        &self,
+        api: &Api,
+        wire: Wire,
+        parts: &Parts,
+        body: &[u8],
+        request_id: &str,
+    ) -> Routed {
+        let (operation, node) = match self.asked(wire, parts, body) {
+            Ok(asked) => asked,
+            Err(refusal) => return Routed { wire, operation: None, answer: Err(refusal) },
+        };
+        let answer = match node {
+            Ok(node) => (operation.run)(api, node).await,
+            Err(refusal) => Err(refusal),
+        };
+        let name = operation.name;
+        let answer = answer.map(|tree| match wire {
+            Wire::Json1_0 | Wire::Json1_1 => {
+                serde_json::to_vec(&tree).expect("a tree has no part that JSON cannot say")
+            }
+            Wire::RpcV2Cbor => cbor::write(&tree),
+            Wire::Query => query::answer(name, self.namespace, &tree, request_id),
+        });
+        Routed { wire, operation: Some(name), answer }
+    }
+
+    /// The operation, and its input unless the body cannot be read.
+    fn asked<'b>(
+        &self,
+        wire: Wire,
+        parts: &Parts,
+        body: &'b [u8],
+    ) -> Result<(&ServiceOperation, Result<Node<'b>, ApiError>), ApiError> {
+        let read = match wire {
+            Wire::Json1_0 | Wire::Json1_1 => input::read_json,
+            Wire::RpcV2Cbor => cbor::read,
+            Wire::Query => {
+                let mut form = Form::read(body)?;
+                let (action, version) = (form.take("Action")?, form.take("Version")?);
+                let operation = self.operation(&action).filter(|_| version == self.version);
+                let operation = operation
+                    .ok_or_else(|| self.unknown(&format!("{action}, version {version},")))?;
+                return Ok((operation, form.into_node()));
+            }
+        };
+        let named = named(wire, parts).filter(|(service, _)| self.target == Some(*service));
+        let operation = named.and_then(|(_, name)| self.operation(name));
+        let operation =
+            operation.ok_or_else(|| self.unknown(named.map_or("", |(_, name)| name)))?;
+        Ok((operation, read(body)))
+    }
+
+    fn operation(&self, name: &str) -> Option<&ServiceOperation> {
+        self.operations.iter().find(|known| known.name == name)
+    }
+
+    fn unknown(&self, asked: &str) -> ApiError {
+        let asked: String = asked.chars().filter(|c| !c.is_control()).take(128).collect();
+        let built: Vec<&str> = self.operations.iter().map(|known| known.name).collect();
+        ApiError::new(
+            ErrorCode::UnknownOperation,
+            format!(
+                "This version of Longshore has no operation {asked} of {}. It has: {}.",
+                self.name,
+                built.join(", ")
+            ),
+        )
+    }
+}
+
+/// The service and the operation that a request names before its body.
+fn named(wire: Wire, parts: &Parts) -> Option<(&str, &str)> {
+    match wire {
+        Wire::Json1_0 | Wire::Json1_1 => target(&parts.headers)?.split_once('.'),
+        Wire::RpcV2Cbor => Rpc::of(parts.uri.path()).map(|rpc| (rpc.service, rpc.operation)),
+        Wire::Query => None,
+    }
+}
+
+fn target(headers: &HeaderMap) -> Option<&str> {
+    headers.get(X_AMZ_TARGET)?.to_str().ok()
+}
