@@ -49,11 +49,11 @@ test: root needs ## install what the tests need, then run all of them
 	fi
 
 .PHONY: bench
-bench: root needs release ## print a benchmark's figures: BENCH=start, restart or idle
+bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service or scheduler
 	@$(WITH_AWS) exec $(TARGET)/release/longshore-bench $(BENCH)
 
 .PHONY: campaign
-campaign: root needs release ## run a promise's full test: NAME=p1 or p5, COUNT=n for fewer kills
+campaign: root needs release ## run a promise's full test: NAME=p1, p5 or p7, COUNT=n for fewer kills or cycles
 	@$(WITH_AWS) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT))
 
 .PHONY: install
