@@ -23,6 +23,7 @@ use crate::{
         server,
     },
     driver::{self, Handle},
+    effects,
     fleet::{
         client::{HttpClient, TlsConnect},
         join::{self, Admission},
@@ -69,7 +70,8 @@ pub async fn serve(settings: Settings) -> Result<()> {
 
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(own_certificate.keep_renewed(clock.clone(), shutdown.clone()));
-    parts.spawn(poller::run(handle.clone(), agents, fleet, identity, shutdown.clone()));
+    let polled_as = identity.clone();
+    parts.spawn(poller::run(handle.clone(), agents, fleet, polled_as, shutdown.clone()));
     parts.spawn({
         let (clock, shutdown) = (clock.clone(), shutdown.clone());
         async move {
@@ -81,6 +83,12 @@ pub async fn serve(settings: Settings) -> Result<()> {
             }
         }
     });
+    parts.spawn(effects::hooks::run(
+        handle.clone(),
+        identity.clone(),
+        steady.clone(),
+        shutdown.clone(),
+    ));
     parts.spawn(server::serve(Arc::new(edge), api_listener, shutdown.clone()));
     parts.spawn(keep_time(handle.clone(), steady, shutdown.clone()));
     health.set_ready();

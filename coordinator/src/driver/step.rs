@@ -39,6 +39,8 @@ pub struct Flush {
     pub replies: Vec<Box<dyn FnOnce() + Send>>,
     /// Hosts whose next poll has something new.
     pub hosts: Vec<HostId>,
+    /// The state asks for something outside.
+    pub effects: bool,
     pub log: Vec<LogLine>,
     /// Entities that the next checkpoint would write.
     pub changed: usize,
@@ -99,6 +101,7 @@ pub fn step(
         seq: state.seq(),
         replies,
         hosts: changes.hosts,
+        effects: changes.effects,
         log: changes.log,
         changed: state.changed_len(),
         more: state.schedules() && state.has_due(),

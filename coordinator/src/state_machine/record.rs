@@ -293,6 +293,9 @@ pub struct HookRecord {
     pub expires_at: Timestamp,
     /// An HTTP hook is called when this has passed.
     pub call_at: Option<Timestamp>,
+    /// Why it failed, in its own words.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ mod lost;
 mod messages;
 mod victims;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use longshore_common::clock::Timestamp;
 

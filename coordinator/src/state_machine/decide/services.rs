@@ -1,6 +1,6 @@
 //! CreateService, UpdateService, DeleteService, and what operators and hooks say of deployments.
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
 use super::{Decision, Ids, clusters, honoured::needs_not_honoured, task_definitions};
 use crate::state_machine::{
@@ -425,7 +425,10 @@ pub(super) fn hook_answered(
     };
     match answer {
         HookAnswer::Succeeded => (run.status, run.call_at) = (HookStatus::Succeeded, None),
-        HookAnswer::Failed(_) => (run.status, run.call_at) = (HookStatus::Failed, None),
+        HookAnswer::Failed(why) => {
+            (run.status, run.call_at) = (HookStatus::Failed, None);
+            run.reason = Some(why.chars().take(REASON_CHARS_MAX).collect());
+        }
         HookAnswer::InProgress { call_back_s } => {
             run.call_at = Some(Timestamp(at.0 + u64::from(*call_back_s) * 1000));
         }

@@ -422,6 +422,7 @@ impl Work<'_> {
                     status,
                     expires_at: at.saturating_add(minutes),
                     call_at,
+                    reason: None,
                 });
                 deployment.updated_at = at;
                 self.set(deployment.clone());
@@ -452,7 +453,9 @@ impl Work<'_> {
                     }
                 },
                 HookStatus::Failed => {
-                    let why = format!("a lifecycle hook of the stage {stage:?} failed");
+                    let said = run.reason.as_ref().map(|said| format!(" ({said})"));
+                    let said = said.unwrap_or_default();
+                    let why = format!("a lifecycle hook of the stage {stage:?} failed{said}");
                     let failed = deployment.clone();
                     self.pass.events.extend(roll_back(self.service, failed, true, &why, at));
                     return true;

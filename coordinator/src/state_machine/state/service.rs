@@ -24,7 +24,8 @@ use crate::state_machine::{
     event::{ServiceCreated, StartedForService},
     name::{ClusterName, ServiceName},
     record::{
-        DeploymentRecord, LaunchBackoff, RevisionRecord, Rollout, ServiceRecord, ServiceTaskRecord,
+        DeploymentRecord, HookRecord, LaunchBackoff, RevisionRecord, Rollout, ServiceRecord,
+        ServiceTaskRecord,
     },
     service::{
         Controller, RevisionId, Scheduling, ServiceConfig, ServiceId, ServicePolicy, ServiceRef,
@@ -416,7 +417,7 @@ impl State {
             let token = (self.clusters[cluster].name.clone(), token.clone());
             self.service_tokens.insert(token, record.id);
         }
-        self.watch_alarms(slot, true);
+        self.attend(slot, true);
         self.service_is_due(slot);
     }
 
@@ -483,7 +484,7 @@ impl State {
         self.touch(EntityKey::Service(id));
         let Some(slot) = self.services_by_id.remove(&id) else { return };
         self.forget_due_service(slot);
-        self.watch_alarms(slot, false);
+        self.attend(slot, false);
         let service = self.services.remove(slot);
         for revision in &service.revisions {
             self.definitions.left(revision.definition);
@@ -568,28 +569,46 @@ impl State {
                 ),
             );
         }
-        self.watch_alarms(slot, false);
+        self.attend(slot, false);
         self.services[slot].deployment = Some(deployment.clone());
-        self.watch_alarms(slot, true);
+        self.attend(slot, true);
         if !self.replaying {
             self.changes.deployments.push((id, deployment.clone()));
         }
     }
 
-    /// Notes down, or forgets, that a service's deployment listens to alarms.
-    fn watch_alarms(&mut self, slot: ServiceSlot, watch: bool) {
+    /// Notes down, or forgets, what a service's deployment waits for: alarms, calls of its hooks.
+    fn attend(&mut self, slot: ServiceSlot, begins: bool) {
         let Some(deployment) = self.services[slot].under_way() else { return };
-        let Some(alarms) = deployment.config.alarms.as_ref().filter(|a| a.enable) else { return };
-        for name in &alarms.names {
-            if watch {
-                self.alarm_watchers.entry(name.clone()).or_default().insert(slot);
-            } else if let Some(watchers) = self.alarm_watchers.get_mut(name) {
-                watchers.remove(&slot);
-                if watchers.is_empty() {
-                    self.alarm_watchers.remove(name);
+        if let Some(alarms) = deployment.config.alarms.as_ref().filter(|alarms| alarms.enable) {
+            for name in &alarms.names {
+                if begins {
+                    self.alarm_watchers.entry(name.clone()).or_default().insert(slot);
+                } else if let Some(watchers) = self.alarm_watchers.get_mut(name) {
+                    watchers.remove(&slot);
+                    if watchers.is_empty() {
+                        self.alarm_watchers.remove(name);
+                    }
                 }
             }
         }
+        let calls = deployment.hooks.iter().filter_map(|hook| Some((hook.call_at?, slot, hook.id)));
+        for call in calls {
+            match begins {
+                true => self.hook_calls.insert(call),
+                false => self.hook_calls.remove(&call),
+            };
+            self.changes.effects |= begins;
+        }
+    }
+
+    /// Calls of lifecycle hooks that are to be made, with when, the next one first.
+    pub fn hook_calls(&self) -> impl Iterator<Item = (Timestamp, &Service, &HookRecord)> {
+        self.hook_calls.iter().filter_map(|(at, slot, id)| {
+            let service = &self.services[*slot];
+            let hook = service.under_way()?.hooks.iter().find(|hook| hook.id == *id)?;
+            Some((*at, service, hook))
+        })
     }
 
     /// An alarm went off: the deployments that listen to it keep that, even if it ends again

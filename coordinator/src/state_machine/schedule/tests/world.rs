@@ -363,17 +363,7 @@ impl World {
     }
 
     pub(crate) fn create_named(&mut self, name: &str, family: &str, config: ServiceConfig) {
-        let external = config.controller == Controller::External;
-        let definition = RevisionRef { family: family.parse().unwrap(), revision: None };
-        self.call(Command::CreateService(Box::new(CreateService {
-            service: named(name),
-            definition: (!external).then_some(definition),
-            config,
-            tags: Tags::new(),
-            created_by: "root".to_owned(),
-            client_token: None,
-        })))
-        .unwrap();
+        self.call(create(name, family, config)).unwrap();
     }
 
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut UpdateService)) {
@@ -458,6 +448,19 @@ impl World {
         }
         panic!("the service does not become steady: {}", self.counts());
     }
+}
+
+pub(crate) fn create(name: &str, family: &str, config: ServiceConfig) -> Command {
+    let external = config.controller == Controller::External;
+    let definition = RevisionRef { family: family.parse().unwrap(), revision: None };
+    Command::CreateService(Box::new(CreateService {
+        service: named(name),
+        definition: (!external).then_some(definition),
+        config,
+        tags: Tags::new(),
+        created_by: "root".to_owned(),
+        client_token: None,
+    }))
 }
 
 pub(crate) fn named(name: &str) -> ServiceRef {
