@@ -152,6 +152,15 @@ pub struct ServiceRecord {
     pub deployment: Option<DeploymentRecord>,
     pub launch: LaunchBackoff,
     pub steady: bool,
+    #[serde(default)]
+    pub moving: Option<Move>,
+}
+
+/// A task that starts elsewhere so that another one may stop (ecs-behaviour 1.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    pub leaving: TaskId,
+    pub arriving: TaskId,
 }
 
 /// A revision of a service, kept while it is the primary one, has tasks or may be gone back to.

@@ -9,6 +9,7 @@ mod deployment;
 mod launch;
 mod lost;
 mod messages;
+mod rebalance;
 mod victims;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -70,12 +71,13 @@ impl<'a> Work<'a> {
     /// The first kind of work that there is: what it changes makes the service due again, so that
     /// the next kind sees its effect.
     fn look(mut self) -> Pass {
-        let kinds: [fn(&mut Self); 5] = [
+        let kinds: [fn(&mut Self); 6] = [
             Self::settle,
             Self::advance_deployment,
             Self::drop_revisions,
             Self::balance,
             Self::conclude,
+            Self::rebalance,
         ];
         for kind in kinds {
             kind(&mut self);
@@ -146,7 +148,7 @@ impl<'a> Work<'a> {
     /// Whether the service has what it is to have, and nothing moves (ecs-behaviour 1.8).
     fn is_steady(&self) -> bool {
         let service = self.service;
-        if service.under_way().is_some() || self.pass.waits_for_room {
+        if service.under_way().is_some() || service.moving.is_some() || self.pass.waits_for_room {
             return false;
         }
         if service.is_external() {

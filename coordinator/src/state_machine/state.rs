@@ -379,6 +379,7 @@ impl State {
             Event::TasksSettled { tasks, .. } => self.tasks_settled(tasks),
             Event::TasksLost { host, tasks, .. } => self.tasks_lost(*host, tasks),
             Event::TasksReturned { host, tasks, .. } => self.tasks_returned(*host, tasks),
+            Event::TaskMoved { service, moving } => self.task_moved(*service, *moving),
             Event::TaskProtectionPut { tasks, until } => self.task_protection_put(tasks, *until),
             Event::ReplacingPaused { cluster, lost_hosts, hosts, .. } => {
                 self.replacing_paused(cluster, *lost_hosts, *hosts);

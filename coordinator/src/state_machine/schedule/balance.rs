@@ -147,7 +147,12 @@ impl<'a> Work<'a> {
             stop_sick = 1;
         }
         self.stop_sick(sick, stop_sick as usize);
-        self.stop_surplus(revision, (current - bad).saturating_sub(target) as usize, room);
+        let kept_for_move = match Some(revision.record.id) == self.service.primary {
+            true => self.moving_allowance(),
+            false => 0,
+        };
+        let surplus = (current - bad).saturating_sub(target + kept_for_move);
+        self.stop_surplus(revision, surplus as usize, room);
         if failed {
             return false;
         }

@@ -644,6 +644,64 @@ fn a_pause_hook_that_times_out_rolls_back() {
 }
 
 #[test]
+fn zones_are_evened_out_when_a_host_joins_one_that_has_fewer_tasks() {
+    let mut world = World::with_hosts(2);
+    let mut config = replicas(6);
+    config.az_rebalancing = true;
+    world.create(config);
+    world.settle();
+    assert_eq!(world.by_zone(), [("a", 3), ("b", 3)]);
+    world.add_host();
+    // Started in the zone that has fewest; nothing stops before it is healthy.
+    assert_eq!(world.counts(), "6 running, 1 pending");
+    assert!(world.said.iter().any(|said| said.ends_with("AZ Rebalancing in progress.")));
+    world.agents_work();
+    world.pass(39.0);
+    assert_eq!(world.counts(), "7 running, 0 pending");
+    for _ in 0..3 {
+        world.settle();
+        world.pass_step_by_step(41.0);
+    }
+    assert_eq!(world.by_zone(), [("a", 2), ("b", 2), ("c", 2)]);
+    assert_eq!(world.counts(), "6 running, 0 pending");
+    let reasons = world.events.iter().filter_map(|event| match event {
+        Event::TasksStopRequested { cause, .. } => Some(cause.reason.as_str()),
+        _ => None,
+    });
+    assert!(reasons.into_iter().all(|r| r.starts_with("Availability-zone rebalancing")));
+}
+
+#[test]
+fn by_its_tag_a_service_moves_tasks_to_a_host_that_joins() {
+    let mut world = World::with_hosts(1);
+    let mut config = replicas(4);
+    config.options.rebalance_hosts = Some(true);
+    world.create(config);
+    world.settle();
+    let host = world.add_host();
+    for _ in 0..4 {
+        world.settle();
+        world.pass_step_by_step(41.0);
+    }
+    assert_eq!(world.state.host(host).unwrap().tasks.len(), 2);
+    assert_eq!(world.counts(), "4 running, 0 pending");
+}
+
+#[test]
+fn a_scaling_ends_a_move() {
+    let mut world = World::with_hosts(2);
+    let mut config = replicas(6);
+    config.az_rebalancing = true;
+    world.create(config);
+    world.settle();
+    world.add_host();
+    assert!(world.service().moving.is_some());
+    world.scale(2);
+    world.settle();
+    assert_eq!(world.counts(), "2 running, 0 pending");
+}
+
+#[test]
 fn an_alarm_that_goes_off_fails_the_deployment_and_one_that_was_off_at_the_start_is_ignored() {
     let mut world = World::with_hosts(3);
     world.put_alarm("errors");

@@ -24,7 +24,7 @@ use crate::state_machine::{
     event::{ServiceCreated, StartedForService},
     name::{ClusterName, ServiceName},
     record::{
-        DeploymentRecord, HookRecord, LaunchBackoff, RevisionRecord, Rollout, ServiceRecord,
+        DeploymentRecord, HookRecord, LaunchBackoff, Move, RevisionRecord, Rollout, ServiceRecord,
         ServiceTaskRecord,
     },
     service::{
@@ -58,6 +58,8 @@ pub struct Service {
     pub launch: LaunchBackoff,
     /// The steady state has been announced and nothing changed since.
     pub steady: bool,
+    /// One task on its way to where there are fewer.
+    pub moving: Option<Move>,
     /// Messages that are not said again before their time (ecs-behaviour 1.8); volatile.
     pub(in crate::state_machine) said: BTreeMap<u64, Timestamp>,
 }
@@ -223,6 +225,7 @@ impl Service {
             deployment: self.deployment.clone(),
             launch: self.launch,
             steady: self.steady,
+            moving: self.moving,
         }
     }
 
@@ -370,6 +373,7 @@ impl State {
             deployment: None,
             launch: LaunchBackoff::default(),
             steady: false,
+            moving: None,
         });
         self.log_service(created.service, format_args!("service created"));
     }
@@ -393,6 +397,7 @@ impl State {
             deployment: record.deployment,
             launch: record.launch,
             steady: record.steady,
+            moving: record.moving,
             said: BTreeMap::new(),
         });
         self.services[slot].slot = slot;
@@ -406,6 +411,8 @@ impl State {
                 held.services.insert(record.named.name, slot);
                 if self.services[slot].is_daemon() {
                     held.daemons.insert(slot);
+                } else {
+                    held.replicas.insert(slot);
                 }
             }
             ServiceStatus::Inactive { since } => {
@@ -471,6 +478,7 @@ impl State {
         let held = &mut self.clusters[cluster];
         held.services.remove(&name);
         held.daemons.remove(&slot);
+        held.replicas.remove(&slot);
         held.waiting.remove(&slot);
         if let Some(earlier) = held.inactive_services.insert(name, slot) {
             // The name means the one that was deleted last.
@@ -641,6 +649,8 @@ impl State {
     pub(super) fn service_steady(&mut self, id: ServiceId, at: Timestamp) {
         let Some(&slot) = self.services_by_id.get(&id) else { return };
         self.touch(EntityKey::Service(id));
+        // A steady service may be one to even out.
+        self.service_is_due(slot);
         let service = &mut self.services[slot];
         service.steady = true;
         // Whatever was complained of is resolved.
@@ -701,6 +711,11 @@ impl State {
             let to = LogTo::host(&self.cluster_at(host.cluster).name, host.id);
             self.log(to, format_args!("container instance is back with {} tasks", tasks.len()));
         }
+    }
+
+    pub(super) fn task_moved(&mut self, id: ServiceId, moving: Option<Move>) {
+        let Some(slot) = self.service_changes(id) else { return };
+        self.services[slot].moving = moving;
     }
 
     pub(super) fn task_protection_put(&mut self, tasks: &[TaskId], until: Option<Timestamp>) {

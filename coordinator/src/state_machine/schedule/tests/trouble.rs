@@ -92,6 +92,8 @@ impl Trial {
         config.distinct_instance = chance.below(6) == 0;
         config.deployment.circuit_breaker.enable = chance.below(2) == 0;
         config.deployment.circuit_breaker.rollback = chance.below(2) == 0;
+        config.az_rebalancing = chance.below(2) == 0;
+        config.options.rebalance_hosts = Some(chance.below(3) == 0);
         config.options.replace = Some(chance.below(4) > 0);
         world.create_named("s", if checked { "checked" } else { "app" }, config);
         Trial { world, chance, broken: false, checked, steps: 0, served: BTreeSet::new() }
@@ -342,7 +344,10 @@ impl Trial {
                     self.world.call(Command::Tick).unwrap();
                 }
                 None => {
-                    let work = self.world.tasks().iter().any(|task| task.wish != Wish::Run);
+                    let runs = |task: &&Task| {
+                        task.wish == Wish::Run && matches!(task.phase, Phase::Running { .. })
+                    };
+                    let work = !self.world.tasks().iter().all(|task| runs(&task));
                     assert!(work, "stuck: {}", self.world.counts());
                 }
             }

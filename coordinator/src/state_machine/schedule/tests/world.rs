@@ -293,6 +293,17 @@ impl World {
         cluster.tasks.values().map(|slot| self.state.task_at(*slot)).collect()
     }
 
+    /// Running tasks of each zone that has any.
+    pub(crate) fn by_zone(&self) -> Vec<(&str, usize)> {
+        let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
+        for task in self.tasks() {
+            let host = self.state.host_at(task.host);
+            let zone = host.attribute(crate::placement::AVAILABILITY_ZONE).flatten();
+            *zones.entry(zone.unwrap()).or_default() += 1;
+        }
+        zones.into_iter().collect()
+    }
+
     pub(crate) fn running(&self) -> Vec<TaskId> {
         let runs = |task: &&Task| matches!(task.phase, Phase::Running { .. });
         self.tasks().into_iter().filter(runs).map(|task| task.id).collect()
