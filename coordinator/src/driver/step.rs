@@ -50,8 +50,21 @@ pub struct Flush {
     pub wake: Option<Timestamp>,
 }
 
+/// Who looks at what is due: [`schedule::pass`], or in a test one that errs.
+pub(crate) type Look<'a> = &'a dyn Fn(&State, Due, Timestamp, u128) -> Pass;
+
 /// Decides and applies each request in turn, then lets the scheduler look at what they changed.
 pub fn step(
+    state: &mut State,
+    requests: Vec<Request>,
+    at: Timestamp,
+    entropy: &mut Entropy,
+) -> Flush {
+    step_with(&schedule::pass, state, requests, at, entropy)
+}
+
+pub(crate) fn step_with(
+    look: Look<'_>,
     state: &mut State,
     requests: Vec<Request>,
     at: Timestamp,
@@ -83,7 +96,7 @@ pub fn step(
         };
         replies.push(respond(state, outcome));
     }
-    schedule(state, at, entropy, seq, &mut events);
+    look_at_due(look, state, at, entropy, seq, &mut events);
     if !events.is_empty() {
         state.set_seq(seq);
     }
@@ -109,7 +122,8 @@ pub fn step(
     }
 }
 
-fn schedule(
+fn look_at_due(
+    look: Look<'_>,
     state: &mut State,
     at: Timestamp,
     entropy: &mut Entropy,
@@ -125,8 +139,7 @@ fn schedule(
             return;
         }
         let Some(due) = state.take_due() else { return };
-        let Pass { events: found, wake, waits_for_room } =
-            schedule::pass(state, due, at, entropy());
+        let Pass { events: found, wake, waits_for_room } = look(state, due, at, entropy());
         apply(state, found, seq, events);
         state.set_wake(due, wake);
         if let Due::Service(service) = due {

@@ -1,5 +1,6 @@
 //! The scheduler's rules, one sentence a test (ecs-behaviour 1.8 to 1.13).
 
+mod planted_bugs;
 mod trouble;
 pub(crate) mod world;
 

@@ -28,6 +28,7 @@ use crate::{
             RegisterTaskDefinition, RevisionRef, SettableHostStatus, Tags, UpdateService,
         },
         record::{DeploymentRecord, DeploymentStatus},
+        schedule::{self, Pass},
         service::{
             CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
             Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
@@ -53,7 +54,11 @@ pub(crate) struct World {
     entropy: u128,
     reports: BTreeMap<HostId, u64>,
     health: BTreeMap<TaskId, HealthStatus>,
+    /// A planted bug: what a look at the state is changed to.
+    pub(crate) sabotage: Option<Sabotage>,
 }
+
+pub(crate) type Sabotage = fn(&State, &mut Pass);
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -68,6 +73,7 @@ impl World {
             entropy: 0,
             reports: BTreeMap::new(),
             health: BTreeMap::new(),
+            sabotage: None,
         };
         world.call(Command::StartEpoch { incarnation: 1 }).unwrap();
         world.call(Command::BeginScheduling).unwrap();
@@ -203,8 +209,19 @@ impl World {
                     next
                 })
             };
-            let step =
-                step::step(&mut self.state, std::mem::take(&mut requests), self.at, &mut draw);
+            let sabotage = self.sabotage;
+            let look = move |state: &State, due, at, entropy| {
+                let mut pass = schedule::pass(state, due, at, entropy);
+                sabotage.into_iter().for_each(|sabotage| sabotage(state, &mut pass));
+                pass
+            };
+            let step = step::step_with(
+                &look,
+                &mut self.state,
+                std::mem::take(&mut requests),
+                self.at,
+                &mut draw,
+            );
             if let Some(batch) = step.batch {
                 self.recent.extend(batch.events.iter().cloned());
                 if self.keeps_events {
