@@ -50,7 +50,8 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let api_listener = bind("API", settings.listen, "--listen").await?;
     let join_listener = bind("joining", settings.join_listen, "--join-listen").await?;
 
-    let (state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
+    let (mut state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
+    state.set_service_policy(settings.service_policy);
     let (root, _) = credentials::load_or_create_root(&settings.data_dir)?;
     let authority = Arc::new(Authority::open(&settings.data_dir, fleet, clock.wall())?);
     let steady = Arc::new(SteadyClock::new(clock.clone()));

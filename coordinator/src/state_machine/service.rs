@@ -232,6 +232,16 @@ pub enum LostAfter {
     Never,
 }
 
+impl LostAfter {
+    /// Seconds, or `never`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "never" => Some(LostAfter::Never),
+            _ => parse_seconds(text).map(LostAfter::Milliseconds),
+        }
+    }
+}
+
 /// Which copy stays when a lost host returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reconcile {
@@ -290,13 +300,12 @@ impl ServiceOptions {
         for (name, value) in tags.iter().filter(|(name, _)| name.starts_with(OPTION_PREFIX)) {
             match name.as_str() {
                 "longshore:healthy-after" => {
-                    options.healthy_after_ms = Some(seconds(name, value)?);
-                }
-                "longshore:lost-after" if value == "never" => {
-                    options.lost_after = Some(LostAfter::Never);
+                    let parsed = parse_seconds(value);
+                    options.healthy_after_ms = Some(parsed.ok_or_else(|| not_a_time(name, value))?);
                 }
                 "longshore:lost-after" => {
-                    options.lost_after = Some(LostAfter::Milliseconds(seconds(name, value)?));
+                    let parsed = LostAfter::parse(value);
+                    options.lost_after = Some(parsed.ok_or_else(|| not_a_time(name, value))?);
                 }
                 "longshore:rebalance" => {
                     let choices = [("hosts", true), ("none", false)];
@@ -334,13 +343,15 @@ fn one_of<T: Copy>(name: &str, value: &str, choices: &[(&str, T)]) -> Result<T, 
     })
 }
 
-/// `10`, `0.5` or `10s`, in milliseconds.
-fn seconds(name: &str, value: &str) -> Result<u64, String> {
-    let number = value.strip_suffix('s').unwrap_or(value).parse::<f64>().ok();
+/// `10`, `0.5` or `10s`, in milliseconds; at most a week.
+pub fn parse_seconds(text: &str) -> Option<u64> {
+    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     let number = number.filter(|number| (0.0..=OPTION_SECONDS_MAX).contains(number));
-    number.map(|seconds| (seconds * 1000.0).round() as u64).ok_or_else(|| {
-        format!("The tag {name} is `{value}`; say a time in seconds, 10 or 0.5 for example.")
-    })
+    number.map(|seconds| (seconds * 1000.0).round() as u64)
+}
+
+fn not_a_time(name: &str, value: &str) -> String {
+    format!("The tag {name} is `{value}`; say a time in seconds, 10 or 0.5 for example.")
 }
 
 impl DeploymentConfig {
