@@ -37,8 +37,6 @@ use crate::{
 
 /// How often the state machine is told that time has passed; also what the watchdog waits for.
 const TICK: Duration = Duration::from_secs(5);
-/// Shortest time between two wakes of the scheduler by the clock.
-const WAKES_APART_MIN: Duration = Duration::from_millis(2);
 /// How long pollers and connections may take to end.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -193,26 +191,15 @@ fn system_entropy() -> u128 {
 /// stuck driver or disk is noticed.
 async fn keep_time(handle: Handle, clock: impl Clock, shutdown: CancellationToken) {
     let watched = sd_notify::watchdog_enabled().map(|limit| limit / 3);
-    let mut interval = tokio::time::interval(watched.map_or(TICK, |third| third.min(TICK)));
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut wakes = handle.wakes();
-    loop {
-        let wake = *wakes.borrow_and_update();
-        let wakes_in = wake.map(|at| at.since(clock.wall()).max(WAKES_APART_MIN));
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = interval.tick() => {}
-            () = tokio::time::sleep(wakes_in.unwrap_or(TICK)), if wakes_in.is_some() => {
-                if handle.submit_always(Command::Tick, |_, _| ()).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            _ = wakes.changed() => continue,
-        }
-        if handle.submit_always(Command::Tick, |_, _| ()).await.is_ok() && watched.is_some() {
+    let tick = watched.map_or(TICK, |third| third.min(TICK));
+    let feed = || {
+        if watched.is_some() {
             notify(&[NotifyState::Watchdog]);
         }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = driver::keep_time(&handle, &clock, tick, feed) => {}
     }
 }
 

@@ -217,7 +217,8 @@ pub struct ServiceOptions {
 pub struct ServicePolicy {
     /// How long a host may be silent until its tasks of this service are lost.
     pub lost_after: LostAfter,
-    /// Whether lost tasks are replaced. Without it, no task of the service ever runs twice.
+    /// Whether lost tasks are replaced. Without it, never more than the desired count may run,
+    /// whatever maximumPercent allows: a deployment stops first.
     pub replace: bool,
     pub reconcile: Reconcile,
     /// How long a task without health checks runs until it counts as healthy.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use longshore_common::{
     protocol::ReportedPhase,
-    task::{HealthStatus, StopCode},
+    task::{HealthStatus, StopCause, StopCode},
 };
 
 use self::world::{CLUSTER, World, bounded, daemon, named, replicas, with_breaker};
@@ -441,6 +441,24 @@ fn a_singleton_that_is_not_to_be_replaced_never_runs_twice() {
     assert_eq!(world.tasks().len(), 1);
     world.heal(host);
     assert_eq!(world.running(), [task]);
+}
+
+#[test]
+fn a_singletons_deployment_waits_until_the_old_copy_has_stopped() {
+    let mut world = World::with_hosts(2);
+    let mut config = replicas(1);
+    config.options.replace = Some(false);
+    world.create(config);
+    world.settle();
+    let old = world.running()[0];
+    world.deploy("app");
+    assert_eq!(world.counts(), "1 running, 0 pending");
+    let cause = StopCause { code: StopCode::ServiceSchedulerInitiated, reason: String::new() };
+    world.report(old, ReportedPhase::Stopping(cause.clone()));
+    assert_eq!(world.counts(), "0 running, 0 pending");
+    world.report(old, ReportedPhase::Stopped(cause));
+    assert_eq!(world.counts(), "0 running, 1 pending");
+    world.settle();
 }
 
 #[test]
