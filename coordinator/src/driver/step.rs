@@ -16,8 +16,8 @@ use crate::{
 
 /// Looks of the scheduler in one step: bounds the time under the write lock. The next step goes on.
 const PASSES_PER_STEP_MAX: usize = 64;
-/// Events after which a step looks no further: bounds a row of the journal.
-const EVENTS_PER_STEP_MAX: usize = 256;
+/// Events, and tasks in events, after which a step looks no further: bounds a row of the journal.
+const WEIGHT_PER_STEP_MAX: usize = 2_000;
 
 /// A command with what is to be done with its outcome.
 pub struct Request {
@@ -134,17 +134,31 @@ fn look_at_due(
         return;
     }
     state.wake(at);
+    let mut weight = 0;
     for _ in 0..PASSES_PER_STEP_MAX {
-        if events.len() >= EVENTS_PER_STEP_MAX {
+        if weight >= WEIGHT_PER_STEP_MAX {
             return;
         }
         let Some(due) = state.take_due() else { return };
         let Pass { events: found, wake, waits_for_room } = look(state, due, at, entropy());
+        weight += found.iter().map(weight_of).sum::<usize>();
         apply(state, found, seq, events);
         state.set_wake(due, wake);
         if let Due::Service(service) = due {
             state.set_waiting(service, waits_for_room);
         }
+    }
+}
+
+/// What an event takes of a journal's row, in tasks.
+fn weight_of(event: &Event) -> usize {
+    match event {
+        Event::TasksStarted(started) => 1 + started.tasks.len(),
+        Event::TasksStopRequested { tasks, .. }
+        | Event::TasksSettled { tasks, .. }
+        | Event::TasksLost { tasks, .. }
+        | Event::TasksReturned { tasks, .. } => 1 + tasks.len() / 4,
+        _ => 1,
     }
 }
 

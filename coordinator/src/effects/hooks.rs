@@ -17,7 +17,6 @@ use crate::{
     state_machine::{
         Command,
         command::HookAnswer,
-        record::Stage,
         service::{HookId, HookTarget, ServiceId},
         state::State,
     },
@@ -166,7 +165,7 @@ fn due_calls(
         let (cluster, name) = (named.cluster.as_str(), named.name.as_str());
         let body = HookRequest {
             execution_id: hook.id.to_string(),
-            lifecycle_stage: stage_name(hook.stage),
+            lifecycle_stage: hook.stage.as_ecs(),
             resource_arn: identity.service_deployment(cluster, name, deployment.id),
             execution_details: ExecutionDetails {
                 service_arn: identity.service(cluster, name),
@@ -183,22 +182,6 @@ fn due_calls(
         due.push(Call { service: service.id, hook: hook.id, url: url.clone(), body });
     }
     (due, None)
-}
-
-fn stage_name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::ReconcileService => "RECONCILE_SERVICE",
-        Stage::PreScaleUp => "PRE_SCALE_UP",
-        Stage::ScaleUp => "SCALE_UP",
-        Stage::PostScaleUp => "POST_SCALE_UP",
-        Stage::TestTrafficShift => "TEST_TRAFFIC_SHIFT",
-        Stage::PostTestTrafficShift => "POST_TEST_TRAFFIC_SHIFT",
-        Stage::PreProductionTrafficShift => "PRE_PRODUCTION_TRAFFIC_SHIFT",
-        Stage::ProductionTrafficShift => "PRODUCTION_TRAFFIC_SHIFT",
-        Stage::PostProductionTrafficShift => "POST_PRODUCTION_TRAFFIC_SHIFT",
-        Stage::BakeTime => "BAKE_TIME",
-        Stage::CleanUp => "CLEAN_UP",
-    }
 }
 
 /// What a hook says. One that cannot be reached, or answers that it is not well, is asked again

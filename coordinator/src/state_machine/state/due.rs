@@ -94,10 +94,9 @@ impl State {
 
     fn wake_waiting(&mut self, cluster: super::ClusterSlot, count: usize) {
         let held = &mut self.clusters[cluster];
-        let mut woken: Vec<ServiceSlot> =
-            held.waiting.range(held.waiting_from..).copied().collect();
-        woken.extend(held.waiting.range(..held.waiting_from));
-        woken.truncate(count);
+        let (first, then) =
+            (held.waiting.range(held.waiting_from..), held.waiting.range(..held.waiting_from));
+        let woken: Vec<ServiceSlot> = first.chain(then).copied().take(count).collect();
         if let Some(last) = woken.last() {
             held.waiting_from = last + 1;
         }
