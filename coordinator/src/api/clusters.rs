@@ -14,7 +14,7 @@ use super::{
     identifiers,
     page::Page,
     tags::{self, TagInput, TagView},
-    tasks::unsupported::CapacityProviderStrategyItem,
+    unsupported::CapacityProviderStrategyItem,
 };
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Command},

@@ -3,13 +3,14 @@
 use longshore_common::id::{HostId, TaskId};
 use serde::{Deserialize, Serialize};
 
-use super::{unsupported::LaunchType, view::is_to_stop};
+use super::view::is_to_stop;
 use crate::{
     api::{
         Api,
         error::{ApiError, ErrorCode},
         identifiers,
         page::Page,
+        unsupported::LaunchType,
     },
     journal::{StoppedEntry, StoppedFilter},
     state_machine::{
