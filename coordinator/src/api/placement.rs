@@ -1,4 +1,4 @@
-//! `placementConstraints` and `placementStrategy`, of whatever has tasks placed: read.
+//! `placementConstraints` and `placementStrategy`, of whatever has tasks placed: read and shown.
 
 use serde::{Deserialize, Serialize};
 
@@ -133,4 +133,31 @@ fn parse_strategy(
 
 fn is_name(attribute: &str) -> bool {
     !attribute.is_empty() && attribute.len() <= attributes::CHARS_MAX
+}
+
+/// The constraints that [`parse_constraints`] has read.
+pub(crate) fn constraints(distinct_instance: bool) -> Vec<PlacementConstraint> {
+    let kind = Some(ConstraintType::DistinctInstance);
+    let distinct = PlacementConstraint { kind, expression: None };
+    distinct_instance.then_some(distinct).into_iter().collect()
+}
+
+pub(crate) fn strategies(strategies: &[Strategy]) -> Vec<PlacementStrategy> {
+    let view = |strategy: &Strategy| {
+        let (kind, field) = match strategy {
+            Strategy::Random => (StrategyType::Random, None),
+            Strategy::Binpack(Resource::Cpu) => (StrategyType::Binpack, Some("cpu".to_owned())),
+            Strategy::Binpack(Resource::Memory) => {
+                (StrategyType::Binpack, Some("memory".to_owned()))
+            }
+            Strategy::Spread(SpreadOver::Instance) => {
+                (StrategyType::Spread, Some("instanceId".to_owned()))
+            }
+            Strategy::Spread(SpreadOver::Attribute(name)) => {
+                (StrategyType::Spread, Some(format!("{ATTRIBUTE_PREFIX}{name}")))
+            }
+        };
+        PlacementStrategy { kind: Some(kind), field }
+    };
+    strategies.iter().map(view).collect()
 }
