@@ -212,5 +212,6 @@ fn longshore() -> Vec<Operation> {
         Operation::new("ListJoinTokens", fleet::list_join_tokens),
         Operation::new("RevokeJoinToken", fleet::revoke_join_token),
         Operation::new("Recover", fleet::recover),
+        Operation::new("ReplaceLostTasks", fleet::replace_lost_tasks),
     ]
 }
