@@ -84,6 +84,16 @@ pub enum Command {
     /// not know are taken back from them; nothing is stopped. What was acknowledged after the
     /// backup and left no trace on a host is lost.
     Recover,
+    /// Replace the tasks of lost hosts though half of a cluster's hosts were lost at once
+    ///
+    /// When at least half of the hosts fall silent together, the network is the likelier cause: the
+    /// coordinator raises an alarm and replaces nothing, so that no task runs twice by the hundred.
+    /// If the hosts are gone for good, this lets their tasks be replaced at once.
+    ReplaceLostTasks {
+        /// The cluster that the alarm names
+        #[arg(long, value_name = "NAME")]
+        cluster: String,
+    },
     /// Copy the journal as of now to a new file, while the coordinator may be running
     Backup {
         /// The copy; put it as journal.db into an empty data directory to restore it

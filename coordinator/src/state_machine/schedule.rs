@@ -52,6 +52,11 @@ pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
     }
 }
 
+/// How many tasks a service is to have now: of a daemon, one for each host that it belongs on.
+pub fn desired(state: &State, service: &Service) -> u32 {
+    Work::new(state, service, Timestamp::default(), Ids::from(0)).desired()
+}
+
 /// One look at one service.
 struct Work<'a> {
     state: &'a State,

@@ -9,7 +9,7 @@ use longshore_common::id::Id;
 use serde::{Deserialize, Serialize};
 
 use super::{command::Tags, name::ClusterName};
-use crate::placement::Strategy;
+use crate::placement::{AVAILABILITY_ZONE, SpreadOver, Strategy};
 
 pub use super::name::ServiceName;
 
@@ -249,6 +249,30 @@ pub enum Reconcile {
     KeepOriginal,
     KeepReplacement,
     LongestRunning,
+}
+
+impl ServiceConfig {
+    /// Why the service cannot be balanced over availability zones, if it cannot (ecs-behaviour
+    /// 1.13): the end of a sentence.
+    pub fn obstacle_to_az_rebalancing(&self) -> Option<&'static str> {
+        let spreads = match self.strategies.first() {
+            None => true,
+            Some(Strategy::Spread(SpreadOver::Attribute(name))) => name == AVAILABILITY_ZONE,
+            Some(Strategy::Spread(SpreadOver::Instance))
+            | Some(Strategy::Binpack(_) | Strategy::Random) => false,
+        };
+        if self.scheduling == Scheduling::Daemon {
+            Some("the DAEMON scheduling strategy")
+        } else if self.controller == Controller::External {
+            Some("the EXTERNAL deployment controller")
+        } else if self.deployment.maximum_percent <= 100 {
+            Some("a maximumPercent of 100")
+        } else if !spreads {
+            Some("a placementStrategy that does not first spread over ecs.availability-zone")
+        } else {
+            None
+        }
+    }
 }
 
 /// Longest time that an option may name.

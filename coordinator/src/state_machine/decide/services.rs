@@ -152,6 +152,14 @@ fn check_config(config: &ServiceConfig) -> Result<(), Rejection> {
             );
         }
     }
+    if let Some(obstacle) = config.obstacle_to_az_rebalancing().filter(|_| config.az_rebalancing) {
+        return invalid(&format!(
+            "availabilityZoneRebalancing cannot be ENABLED with {obstacle}. Say DISABLED."
+        ));
+    }
+    if config.controller == Controller::External && deployment.circuit_breaker.enable {
+        return invalid("deploymentCircuitBreaker is for the ECS deployment controller.");
+    }
     if config.controller == Controller::External
         && deployment.strategy != DeploymentStrategy::Rolling
     {
