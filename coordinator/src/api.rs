@@ -19,9 +19,17 @@ pub(crate) mod calls;
 pub(crate) mod identifiers;
 pub(crate) mod page;
 pub(crate) mod failure;
+pub(crate) mod client_token;
+pub(crate) mod placement;
+pub(crate) mod unsupported;
 pub(crate) mod clusters;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
+pub(crate) mod services;
+pub(crate) mod service_deployments;
+pub(crate) mod service_revisions;
+pub(crate) mod task_sets;
+pub(crate) mod task_protection;
 pub(crate) mod container_instances;
 pub(crate) mod attributes;
 pub(crate) mod tags;
@@ -168,6 +176,24 @@ fn ecs() -> Vec<Operation> {
         Operation::new("StopTask", tasks::stop),
         Operation::new("DescribeTasks", tasks::describe),
         Operation::new("ListTasks", tasks::list::list),
+        Operation::new("CreateService", services::create::create),
+        Operation::new("UpdateService", services::update::update),
+        Operation::new("DeleteService", services::delete),
+        Operation::new("DescribeServices", services::describe),
+        Operation::new("ListServices", services::list::list),
+        Operation::new("ListServicesByNamespace", services::list::by_namespace),
+        Operation::new("ListServiceDeployments", service_deployments::list::list),
+        Operation::new("DescribeServiceDeployments", service_deployments::describe),
+        Operation::new("StopServiceDeployment", service_deployments::stop),
+        Operation::new("ContinueServiceDeployment", service_deployments::go_on),
+        Operation::new("DescribeServiceRevisions", service_revisions::describe),
+        Operation::new("CreateTaskSet", task_sets::create),
+        Operation::new("UpdateTaskSet", task_sets::update),
+        Operation::new("DeleteTaskSet", task_sets::delete),
+        Operation::new("DescribeTaskSets", task_sets::describe),
+        Operation::new("UpdateServicePrimaryTaskSet", task_sets::set_primary),
+        Operation::new("GetTaskProtection", task_protection::get),
+        Operation::new("UpdateTaskProtection", task_protection::update),
         Operation::new("RegisterContainerInstance", container_instances::register::register),
         Operation::new("DeregisterContainerInstance", container_instances::deregister),
         Operation::new("DescribeContainerInstances", container_instances::describe),
@@ -199,5 +225,6 @@ fn longshore() -> Vec<Operation> {
         Operation::new("ListJoinTokens", fleet::list_join_tokens),
         Operation::new("RevokeJoinToken", fleet::revoke_join_token),
         Operation::new("Recover", fleet::recover),
+        Operation::new("ReplaceLostTasks", fleet::replace_lost_tasks),
     ]
 }

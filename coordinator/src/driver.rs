@@ -12,6 +12,7 @@ mod handle;
 mod signals;
 pub mod simulated;
 pub mod step;
+mod time;
 
 use std::sync::{Arc, RwLock};
 
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, mpsc::error::TryRecvError, watch};
 pub(crate) use checkpoint::EVENTS_PER_CHECKPOINT;
 pub use handle::{Handle, JournalWentBack, Refused, Unavailable};
 pub use signals::{Signal, Signals};
+pub use time::keep_time;
 
 use self::{checkpoint::Checkpoints, flush::FlushItem, step::Request};
 use crate::{journal::Journal, state_machine::State};

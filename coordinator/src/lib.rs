@@ -3,7 +3,7 @@
 //!
 //! Reading order: `state_machine` (what is true and what may become true, pure), `placement`
 //! (where a task goes, pure), `driver` (the one writer), `journal` (what survives), `fleet` (the
-//! agents), `api` (the users). Never: a decision outside the pure modules.
+//! agents), `effects` (the world outside), `api` (the users). Never: a decision outside the pure modules.
 
 pub mod state_machine;
 pub mod placement;
@@ -11,6 +11,7 @@ pub mod pki;
 pub mod driver;
 pub mod journal;
 pub mod fleet;
+pub mod effects;
 pub mod api;
 pub mod client;
 pub mod settings;

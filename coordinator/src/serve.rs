@@ -23,6 +23,7 @@ use crate::{
         server,
     },
     driver::{self, Handle},
+    effects,
     fleet::{
         client::{HttpClient, TlsConnect},
         join::{self, Admission},
@@ -36,8 +37,6 @@ use crate::{
 
 /// How often the state machine is told that time has passed; also what the watchdog waits for.
 const TICK: Duration = Duration::from_secs(5);
-/// Shortest time between two wakes of the scheduler by the clock.
-const WAKES_APART_MIN: Duration = Duration::from_millis(2);
 /// How long pollers and connections may take to end.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -49,7 +48,8 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let api_listener = bind("API", settings.listen, "--listen").await?;
     let join_listener = bind("joining", settings.join_listen, "--join-listen").await?;
 
-    let (state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
+    let (mut state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
+    state.set_service_policy(settings.service_policy);
     let (root, _) = credentials::load_or_create_root(&settings.data_dir)?;
     let authority = Arc::new(Authority::open(&settings.data_dir, fleet, clock.wall())?);
     let steady = Arc::new(SteadyClock::new(clock.clone()));
@@ -69,7 +69,8 @@ pub async fn serve(settings: Settings) -> Result<()> {
 
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(own_certificate.keep_renewed(clock.clone(), shutdown.clone()));
-    parts.spawn(poller::run(handle.clone(), agents, fleet, identity, shutdown.clone()));
+    let polled_as = identity.clone();
+    parts.spawn(poller::run(handle.clone(), agents, fleet, polled_as, shutdown.clone()));
     parts.spawn({
         let (clock, shutdown) = (clock.clone(), shutdown.clone());
         async move {
@@ -81,6 +82,12 @@ pub async fn serve(settings: Settings) -> Result<()> {
             }
         }
     });
+    parts.spawn(effects::hooks::run(
+        handle.clone(),
+        identity.clone(),
+        steady.clone(),
+        shutdown.clone(),
+    ));
     parts.spawn(server::serve(Arc::new(edge), api_listener, shutdown.clone()));
     parts.spawn(keep_time(handle.clone(), steady, shutdown.clone()));
     health.set_ready();
@@ -184,26 +191,15 @@ fn system_entropy() -> u128 {
 /// stuck driver or disk is noticed.
 async fn keep_time(handle: Handle, clock: impl Clock, shutdown: CancellationToken) {
     let watched = sd_notify::watchdog_enabled().map(|limit| limit / 3);
-    let mut interval = tokio::time::interval(watched.map_or(TICK, |third| third.min(TICK)));
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut wakes = handle.wakes();
-    loop {
-        let wake = *wakes.borrow_and_update();
-        let wakes_in = wake.map(|at| at.since(clock.wall()).max(WAKES_APART_MIN));
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = interval.tick() => {}
-            () = tokio::time::sleep(wakes_in.unwrap_or(TICK)), if wakes_in.is_some() => {
-                if handle.submit_always(Command::Tick, |_, _| ()).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            _ = wakes.changed() => continue,
-        }
-        if handle.submit_always(Command::Tick, |_, _| ()).await.is_ok() && watched.is_some() {
+    let tick = watched.map_or(TICK, |third| third.min(TICK));
+    let feed = || {
+        if watched.is_some() {
             notify(&[NotifyState::Watchdog]);
         }
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = driver::keep_time(&handle, &clock, tick, feed) => {}
     }
 }
 

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use longshore_common::{arn::Identity, telemetry::LogFormat};
 use serde::Deserialize;
 
+use crate::state_machine::service::{LostAfter, ServicePolicy, parse_seconds};
+
 /// Read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/longshore/coordinator.toml";
 /// Digits of an account id.
@@ -51,6 +53,14 @@ pub struct Options {
     /// Of every ARN: twelve digits [default: 000000000000]
     #[arg(long, global = true, env = "LONGSHORE_ACCOUNT")]
     account: Option<String>,
+    /// Seconds that a service's task without health checks runs until it counts as healthy; the tag
+    /// longshore:healthy-after of a service or cluster wins [default: 40]
+    #[arg(long, global = true, env = "LONGSHORE_HEALTHY_AFTER", value_name = "SECONDS")]
+    healthy_after: Option<String>,
+    /// Seconds that a host is silent until its services' tasks are replaced, or `never`; the tag
+    /// longshore:lost-after of a service or cluster wins [default: 10]
+    #[arg(long, global = true, env = "LONGSHORE_LOST_AFTER", value_name = "SECONDS")]
+    lost_after: Option<String>,
     /// What to log: `error`, `warn`, `info`, `debug` or a filter of the tracing crate [default: info]
     #[arg(long, global = true, env = "LONGSHORE_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -74,6 +84,16 @@ pub enum Command {
     /// not know are taken back from them; nothing is stopped. What was acknowledged after the
     /// backup and left no trace on a host is lost.
     Recover,
+    /// Replace the tasks of lost hosts though half of a cluster's hosts were lost at once
+    ///
+    /// When at least half of the hosts fall silent together, the network is the likelier cause: the
+    /// coordinator raises an alarm and replaces nothing, so that no task runs twice by the hundred.
+    /// If the hosts are gone for good, this lets their tasks be replaced at once.
+    ReplaceLostTasks {
+        /// The cluster that the alarm names
+        #[arg(long, value_name = "NAME")]
+        cluster: String,
+    },
     /// Copy the journal as of now to a new file, while the coordinator may be running
     Backup {
         /// The copy; put it as journal.db into an empty data directory to restore it
@@ -115,6 +135,8 @@ pub struct Settings {
     pub join_listen: SocketAddr,
     pub advertise: String,
     pub identity: Identity,
+    /// Of services whose tags and whose cluster's tags say nothing else.
+    pub service_policy: ServicePolicy,
     pub log: String,
     pub log_format: LogFormat,
 }
@@ -130,6 +152,8 @@ pub enum SettingsError {
     BadAccount(String),
     #[error("`{0}` is not a region: it has lower-case letters, digits and hyphens")]
     BadRegion(String),
+    #[error("{setting} is `{value}`: {expected}")]
+    BadTime { setting: &'static str, value: String, expected: &'static str },
 }
 
 impl Options {
@@ -155,6 +179,10 @@ impl Options {
             join_listen: self.join_listen.or(file.join_listen).unwrap_or(every_address(8421)),
             advertise: self.advertise.or(file.advertise).unwrap_or_else(host_name),
             identity: Identity { region, account },
+            service_policy: service_policy(
+                self.healthy_after.or(file.healthy_after).as_deref(),
+                self.lost_after.or(file.lost_after).as_deref(),
+            )?,
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
         })
@@ -174,6 +202,29 @@ impl Options {
         };
         toml::from_str(&text).map_err(|error| SettingsError::Malformed(path, Box::new(error)))
     }
+}
+
+fn service_policy(
+    healthy_after: Option<&str>,
+    lost_after: Option<&str>,
+) -> Result<ServicePolicy, SettingsError> {
+    let bad = |setting, value: &str, expected| {
+        let value = value.to_owned();
+        SettingsError::BadTime { setting, value, expected }
+    };
+    let mut policy = ServicePolicy::default();
+    if let Some(value) = healthy_after {
+        let expected = "say seconds, 40 or 0.5 for example";
+        let milliseconds =
+            parse_seconds(value).ok_or_else(|| bad("healthy_after", value, expected))?;
+        policy.healthy_after = Duration::from_millis(milliseconds);
+    }
+    if let Some(value) = lost_after {
+        let expected = "say seconds, 10 or 2.5 for example, or never";
+        let parsed = LostAfter::parse(value);
+        policy.lost_after = parsed.ok_or_else(|| bad("lost_after", value, expected))?;
+    }
+    Ok(policy)
 }
 
 fn host_name() -> String {
@@ -247,6 +298,18 @@ mod tests {
             options(&["--region", "EU 1"]).settings(),
             Err(SettingsError::BadRegion(_))
         ));
+    }
+
+    #[test]
+    fn services_go_by_settings_where_no_tag_says_otherwise() {
+        let policy = |arguments: &[&str]| options(arguments).settings().map(|s| s.service_policy);
+        let given = policy(&["--healthy-after", "0.5", "--lost-after", "never"]).unwrap();
+        assert_eq!(given.healthy_after, Duration::from_millis(500));
+        assert_eq!(given.lost_after, LostAfter::Never);
+        for bad in ["", "-1", "soon", "1e12"] {
+            let refused = policy(&[&format!("--lost-after={bad}")]).unwrap_err();
+            assert!(refused.to_string().contains("or never"), "{refused}");
+        }
     }
 
     #[test]

@@ -9,7 +9,10 @@ use longshore_common::clock::{SystemClock, Timestamp};
 use crate::{
     api::{
         credentials::{self, ROOT_CREDENTIALS_FILE},
-        fleet::{CreateJoinToken, CreatedJoinToken, JoinTokens, Nothing, RevokeJoinToken},
+        fleet::{
+            CreateJoinToken, CreatedJoinToken, JoinTokens, Nothing, ReplaceLostTasks,
+            RevokeJoinToken,
+        },
     },
     client::Client,
     journal::sqlite,
@@ -26,6 +29,11 @@ pub async fn run(command: Command, settings: &Settings) -> Result<()> {
             print(
                 "Recovered. Hosts obey this journal again; the log names every task that is adopted.",
             )
+        }
+        Command::ReplaceLostTasks { cluster } => {
+            let input = ReplaceLostTasks { cluster };
+            let _: Nothing = client(settings)?.longshore("ReplaceLostTasks", &input).await?;
+            print(&format!("The tasks of lost hosts of {} are replaced.", input.cluster))
         }
         Command::Backup { to } => backup(settings, &to),
         Command::Check => check(settings),

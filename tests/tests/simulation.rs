@@ -20,11 +20,13 @@ fn simulate(seed: u64) -> Vec<String> {
     let course = Course { seed, hosts: 3 + (seed % 3) as usize, moves: MOVES };
     let verdict = runtime.block_on(run(course)).unwrap();
     println!(
-        "seed {seed}: {} tasks acknowledged, {} containers, {} polls, {} messages lost, {} wrong",
+        "seed {seed}: {} tasks acknowledged, {} containers, {} polls, {} messages lost, \
+         {} runs of the singleton, {} wrong",
         verdict.acknowledged,
         verdict.containers,
         verdict.polls,
         verdict.messages_lost,
+        verdict.singleton_runs,
         verdict.wrong.len()
     );
     assert!(verdict.acknowledged > 0 && verdict.messages_lost > 0, "the course was too tame");

@@ -105,8 +105,8 @@ pub struct FakeContainer {
     pub exit_code: Option<i32>,
     oom_killed: bool,
     health: Option<HealthStatus>,
-    started_at: Option<Timestamp>,
-    finished_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
     bindings: Vec<NetworkBinding>,
 }
 

@@ -237,6 +237,7 @@ pub(crate) async fn list(
         input.max_results,
         input.next_token.as_deref(),
         PAGE_MAX,
+        PAGE_MAX,
     )?;
     let names: Vec<SettingName> = ALL
         .into_iter()

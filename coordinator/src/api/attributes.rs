@@ -13,7 +13,7 @@ use crate::state_machine::{
 /// Attributes in one call (ecs-behaviour 1.1, batch limits).
 const ATTRIBUTES_MAX: usize = 10;
 /// Names and values (ecs-behaviour 1.2).
-const CHARS_MAX: usize = 128;
+pub(crate) const CHARS_MAX: usize = 128;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

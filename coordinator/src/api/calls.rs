@@ -5,7 +5,7 @@ use longshore_common::id::TaskId;
 use super::{Api, error::ApiError};
 use crate::{
     driver::{Refused, Unavailable},
-    journal::{StoppedEntry, StoppedFilter},
+    journal::{History, JournalError, StoppedEntry, StoppedFilter},
     state_machine::{Answer, Command, Rejection, State, record::TaskRecord},
 };
 
@@ -56,6 +56,14 @@ impl Api {
         filter: StoppedFilter,
     ) -> Result<Vec<StoppedEntry>, ApiError> {
         Ok(self.driver.list_stopped(filter).await?)
+    }
+
+    /// What the history knows of services.
+    pub(crate) async fn history<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn History) -> Result<T, JournalError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        Ok(self.driver.service_history(ask).await?)
     }
 }
 

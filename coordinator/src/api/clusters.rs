@@ -14,13 +14,12 @@ use super::{
     identifiers,
     page::Page,
     tags::{self, TagInput, TagView},
-    tasks::unsupported::CapacityProviderStrategyItem,
+    unsupported::CapacityProviderStrategyItem,
 };
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Command},
     name::ClusterName,
-    service::ServiceOptions,
-    state::{Cluster, State},
+    state::{Cluster, ServiceStatus, State},
 };
 
 /// The only setting of a cluster.
@@ -201,7 +200,7 @@ pub(crate) async fn create(
     input: CreateClusterInput,
 ) -> Result<ClusterOutput, ApiError> {
     let name = identifiers::cluster(&api.identity, input.cluster_name.as_deref())?;
-    let tags = tags::parse(input.tags)?;
+    let (tags, options) = tags::parse_with_options(input.tags)?;
     no_capacity_providers(
         !input.capacity_providers.is_empty()
             || !input.default_capacity_provider_strategy.is_empty(),
@@ -211,7 +210,7 @@ pub(crate) async fn create(
         settings: parse_settings(input.settings)?,
         configuration: parse_configuration(input.configuration)?,
         service_connect_namespace: None,
-        options: ServiceOptions::of_tags(&tags).map_err(ApiError::invalid_parameter)?,
+        options,
     };
     // A cluster that says nothing of Container Insights has what the account says at its creation.
     if !settings.settings.contains_key(CONTAINER_INSIGHTS) {
@@ -275,7 +274,7 @@ async fn submit_and_show(
     let all = [ClusterField::Configurations, ClusterField::Settings, ClusterField::Tags];
     let cluster = api
         .submit(command, move |state, _| {
-            state.cluster(name.as_str()).map(|cluster| view(&identity, cluster, &all))
+            state.cluster(name.as_str()).map(|cluster| view(&identity, state, cluster, &all))
         })
         .await?
         .ok_or_else(ApiError::cluster_not_found)?;
@@ -310,7 +309,9 @@ pub(crate) async fn describe(
         for (given, name) in names {
             let found = name.as_ref().and_then(|name| state.cluster(name.as_str()));
             match (found, name) {
-                (Some(cluster), _) => output.clusters.push(view(&identity, cluster, &include)),
+                (Some(cluster), _) => {
+                    output.clusters.push(view(&identity, state, cluster, &include));
+                }
                 (None, Some(name)) => {
                     output.failures.push(Failure::missing(identity.cluster(name.as_str())));
                 }
@@ -409,8 +410,14 @@ fn no_service_connect(given: Option<ServiceConnectDefaults>) -> Result<(), ApiEr
     }
 }
 
-fn view(identity: &Identity, cluster: &Cluster, include: &[ClusterField]) -> ClusterView {
+fn view(
+    identity: &Identity,
+    state: &State,
+    cluster: &Cluster,
+    include: &[ClusterField],
+) -> ClusterView {
     let asked = |field| include.contains(&field);
+    let (active_services, draining_services) = service_counts(state, cluster);
     let mut view = ClusterView {
         cluster_arn: identity.cluster(cluster.name.as_str()),
         cluster_name: cluster.name.to_string(),
@@ -419,7 +426,7 @@ fn view(identity: &Identity, cluster: &Cluster, include: &[ClusterField]) -> Clu
         registered_container_instances_count: cluster.registered_hosts,
         running_tasks_count: cluster.running_tasks,
         pending_tasks_count: cluster.pending_tasks,
-        active_services_count: 0,
+        active_services_count: active_services,
         statistics: Vec::new(),
         tags: Vec::new(),
         settings: Vec::new(),
@@ -436,7 +443,7 @@ fn view(identity: &Identity, cluster: &Cluster, include: &[ClusterField]) -> Clu
             .collect();
     }
     if asked(ClusterField::Statistics) {
-        view.statistics = statistics(cluster);
+        view.statistics = statistics(cluster, active_services, draining_services);
     }
     if asked(ClusterField::Tags) {
         view.tags = tags::view(&cluster.tags);
@@ -444,15 +451,28 @@ fn view(identity: &Identity, cluster: &Cluster, include: &[ClusterField]) -> Clu
     view
 }
 
-fn statistics(cluster: &Cluster) -> Vec<NameAndValue> {
+/// Services that are ACTIVE, and those that are DRAINING.
+fn service_counts(state: &State, cluster: &Cluster) -> (u32, u32) {
+    let (mut active, mut draining) = (0, 0);
+    for slot in cluster.services.values() {
+        match state.service_at(*slot).status {
+            ServiceStatus::Active => active += 1,
+            ServiceStatus::Draining => draining += 1,
+            ServiceStatus::Inactive { .. } => {}
+        }
+    }
+    (active, draining)
+}
+
+fn statistics(cluster: &Cluster, active: u32, draining: u32) -> Vec<NameAndValue> {
     let counts = [
         ("runningEC2TasksCount", cluster.running_tasks),
         ("runningFargateTasksCount", 0),
         ("pendingEC2TasksCount", cluster.pending_tasks),
         ("pendingFargateTasksCount", 0),
-        ("activeEC2ServiceCount", 0),
+        ("activeEC2ServiceCount", active),
         ("activeFargateServiceCount", 0),
-        ("drainingEC2ServiceCount", 0),
+        ("drainingEC2ServiceCount", draining),
         ("drainingFargateServiceCount", 0),
     ];
     counts.map(|(name, count)| NameAndValue { name: name.into(), value: count.to_string() }).into()

@@ -3,6 +3,7 @@
 pub(in crate::api) mod shape;
 mod bad_input;
 mod flows;
+mod services;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};
@@ -46,7 +47,8 @@ impl World {
     }
 
     /// With one of each thing that an operation can name: cluster `default`, task definition
-    /// `web:1`, one container instance without an agent.
+    /// `web:1`, one container instance without an agent, a service of each kind (`svc`, `daemon`,
+    /// `ext`) that nothing is scheduled for.
     async fn furnished() -> Self {
         let world = World::new();
         world.done("CreateCluster", json!({})).await;
@@ -57,6 +59,16 @@ impl World {
             {"name": "CPU", "type": "INTEGER", "integerValue": 2048},
             {"name": "MEMORY", "type": "INTEGER", "integerValue": 4096}]);
         world.done("RegisterContainerInstance", json!({"totalResources": resources})).await;
+        let services = [
+            json!({"serviceName": "svc", "taskDefinition": "web", "desiredCount": 1}),
+            json!({"serviceName": "daemon", "taskDefinition": "web",
+                "schedulingStrategy": "DAEMON"}),
+            json!({"serviceName": "ext", "desiredCount": 1,
+                "deploymentController": {"type": "EXTERNAL"}}),
+        ];
+        for service in services {
+            world.done("CreateService", service).await;
+        }
         world
     }
 

@@ -1,12 +1,12 @@
-//! `Longshore_2026`: what ECS's API cannot say of the fleet. Join tokens, and going on from an
-//! older journal. The coordinator's subcommands are its clients.
+//! `Longshore_2026`: what ECS's API cannot say of the fleet. Join tokens, going on from an older
+//! journal, and replacing what many lost hosts ran. The coordinator's subcommands are its clients.
 
 use std::time::Duration;
 
 use longshore_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, error::ApiError};
+use super::{Api, error::ApiError, identifiers};
 use crate::{
     fleet::join::make_token,
     state_machine::{Command, state::JoinTokenState},
@@ -61,6 +61,11 @@ pub(crate) struct JoinTokens {
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct RevokeJoinToken {
     pub(crate) id: String,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct ReplaceLostTasks {
+    pub(crate) cluster: String,
 }
 
 pub(crate) async fn create_join_token(
@@ -125,6 +130,18 @@ pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Nothing, ApiError> 
     Ok(Nothing {})
 }
 
+/// The operator says that the hosts which were lost at once are gone for good. Changes nothing where
+/// lost tasks are replaced anyway.
+pub(crate) async fn replace_lost_tasks(
+    api: &Api,
+    input: ReplaceLostTasks,
+) -> Result<Nothing, ApiError> {
+    let cluster = identifiers::cluster(&api.identity, Some(&input.cluster))?;
+    api.submit(Command::ReplaceLostTasks { cluster: cluster.clone() }, |_, _| ()).await?;
+    tracing::info!(cluster = %cluster, "the operator lets the tasks of lost hosts be replaced");
+    Ok(Nothing {})
+}
+
 fn view(state: &JoinTokenState, now: Timestamp) -> JoinTokenView {
     let token = &state.token;
     let status = if state.revoked {
@@ -142,5 +159,22 @@ fn view(state: &JoinTokenState, now: Timestamp) -> JoinTokenView {
         expires_at: token.expires_at.as_epoch_seconds(),
         uses_left: token.uses_left,
         status: status.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::test_backend::api, state_machine::command::ClusterSettings};
+
+    #[tokio::test]
+    async fn lost_tasks_are_replaced_in_a_cluster_that_there_is() {
+        let api = api();
+        let ask = || replace_lost_tasks(&api, ReplaceLostTasks { cluster: "web".to_owned() });
+        assert_eq!(ask().await.unwrap_err().code.wire_name(), "ClusterNotFoundException");
+        let (settings, tags) = (ClusterSettings::default(), Default::default());
+        let create = Command::CreateCluster { name: "web".parse().unwrap(), settings, tags };
+        api.submit(create, |_, _| ()).await.unwrap();
+        assert!(ask().await.is_ok());
     }
 }

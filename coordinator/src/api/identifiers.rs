@@ -3,6 +3,8 @@
 //! `Ok(None)` is an identifier that is well formed and cannot be here: another region's or
 //! account's. The caller says what that means, mostly what a missing thing means.
 
+mod services;
+
 use std::str::FromStr;
 
 use longshore_common::{
@@ -10,6 +12,9 @@ use longshore_common::{
     id::{HostId, TaskId},
 };
 
+pub(crate) use self::services::{
+    service, service_deployment, service_revision, task_set, task_set_by_arn,
+};
 use super::error::ApiError;
 use crate::state_machine::{
     command::RevisionRef,

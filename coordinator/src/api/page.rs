@@ -28,17 +28,19 @@ impl Page {
         max_results: Option<i64>,
         next_token: Option<&str>,
     ) -> Result<Self, ApiError> {
-        Self::parse_with(list, max_results, next_token, PAGE_MAX)
+        Self::parse_with(list, max_results, next_token, PAGE_MAX, PAGE_MAX)
     }
 
+    /// For a list with a default size of its own, or a smaller largest one.
     pub(crate) fn parse_with(
         list: &'static str,
         max_results: Option<i64>,
         next_token: Option<&str>,
+        default_size: usize,
         size_max: usize,
     ) -> Result<Self, ApiError> {
         let size = match max_results {
-            None => size_max,
+            None => default_size,
             Some(size) => usize::try_from(size)
                 .ok()
                 .filter(|size| (1..=size_max).contains(size))

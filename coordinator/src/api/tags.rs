@@ -1,7 +1,8 @@
 //! Tags: the rules of all resources, and TagResource, UntagResource, ListTagsForResource.
 //!
-//! `longshore:` tags say what ECS's API cannot (design.md rule 10). This release knows none, so each
-//! is refused here, with the list, before it can be stored and mean nothing.
+//! `longshore:` tags say what ECS's API cannot (design.md rule 10). Services and clusters have those
+//! of [`SERVICE_OPTION_TAGS`]; any other is refused here, with the list, before it can be stored and
+//! mean nothing.
 
 use longshore_common::arn::Arn;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use super::{
 use crate::state_machine::{
     command::{Command, Resource, Tags},
     name::ClusterName,
+    service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
 };
 
 /// User tags of one resource (ecs-behaviour 1.22).
@@ -22,10 +24,6 @@ pub(crate) const TAGS_MAX: usize = 50;
 pub(crate) const KEY_CHARS_MAX: usize = 128;
 /// ecs-behaviour 1.22.
 pub(crate) const VALUE_CHARS_MAX: usize = 256;
-/// What extensions are written with.
-const EXTENSION_PREFIX: &str = "longshore:";
-/// Extensions that this release knows.
-const EXTENSIONS: [&str; 0] = [];
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct TagInput {
@@ -69,8 +67,12 @@ pub(crate) struct ListTagsForResourceOutput {
 }
 
 pub(crate) async fn tag(api: &Api, input: TagResourceInput) -> Result<Done, ApiError> {
-    let tags = parse(input.tags)?;
+    let tags = parse_any(input.tags)?;
     let resource = resource(api, &input.resource_arn)?;
+    // What options there will be is decided with the tags that the resource has.
+    if !has_options(&resource) {
+        no_options(&tags)?;
+    }
     api.submit(Command::Tag { resource, tags }, |_, _| ()).await?;
     Ok(Done {})
 }
@@ -153,22 +155,54 @@ fn resource(api: &Api, given: &str) -> Result<Resource, ApiError> {
             let host = identifiers::container_instance(identity, &cluster, given)?;
             host.map(|host| Resource::ContainerInstance { cluster, host })
         }
+        "service" => {
+            let cluster = cluster()?;
+            let service = identifiers::service(identity, &cluster, given)?;
+            service.map(Resource::Service)
+        }
+        "task-set" => identifiers::task_set_by_arn(identity, given)?
+            .map(|(service, task_set)| Resource::TaskSet { service, task_set }),
         other => {
             return Err(ApiError::invalid_parameter(format!(
                 "A `{other}` cannot be tagged in this release of Longshore: clusters, task \
-                 definitions, tasks and container instances can."
+                 definitions, tasks, container instances, services and task sets can."
             )));
         }
     };
     found.ok_or_else(|| not_found(given))
 }
 
+/// Whether `longshore:` tags mean something there.
+fn has_options(resource: &Resource) -> bool {
+    match resource {
+        Resource::Cluster(_) | Resource::Service(_) => true,
+        Resource::TaskDefinition { .. }
+        | Resource::Task { .. }
+        | Resource::ContainerInstance { .. }
+        | Resource::TaskSet { .. } => false,
+    }
+}
+
 pub(crate) fn view(tags: &Tags) -> Vec<TagView> {
     tags.iter().map(|(key, value)| TagView { key: key.clone(), value: value.clone() }).collect()
 }
 
-/// The tags that a user gives a resource.
+/// The tags that a user gives a resource that has no options.
 pub(crate) fn parse(given: Vec<TagInput>) -> Result<Tags, ApiError> {
+    let tags = parse_any(given)?;
+    no_options(&tags)?;
+    Ok(tags)
+}
+
+/// The tags that a user gives a service or a cluster, and what those among them say that are
+/// settings.
+pub(crate) fn parse_with_options(given: Vec<TagInput>) -> Result<(Tags, ServiceOptions), ApiError> {
+    let tags = parse_any(given)?;
+    let options = ServiceOptions::of_tags(&tags).map_err(ApiError::invalid_parameter)?;
+    Ok((tags, options))
+}
+
+fn parse_any(given: Vec<TagInput>) -> Result<Tags, ApiError> {
     if given.len() > TAGS_MAX {
         return Err(ApiError::invalid_parameter(format!(
             "Too many tags: {} given, a resource has at most {TAGS_MAX}.",
@@ -202,9 +236,6 @@ fn check_key(key: &str) -> Result<(), ApiError> {
             "The tag key `{key}` begins with aws:, which is reserved for Amazon Web Services."
         )));
     }
-    if key.starts_with(EXTENSION_PREFIX) {
-        return Err(unknown_extension(key));
-    }
     Ok(())
 }
 
@@ -214,15 +245,14 @@ fn key_length(chars: usize) -> ApiError {
     ))
 }
 
-fn unknown_extension(key: &str) -> ApiError {
-    let known = match EXTENSIONS.as_slice() {
-        [] => "This release knows none".to_owned(),
-        known => format!("Known ones: {}", known.join(", ")),
-    };
-    ApiError::invalid_parameter(format!(
-        "The tag `{key}` is not an extension that Longshore knows. {known}; use a key that does not \
-         begin with `{EXTENSION_PREFIX}` for a tag of your own."
-    ))
+fn no_options(tags: &Tags) -> Result<(), ApiError> {
+    let Some(key) = tags.keys().find(|key| key.starts_with(OPTION_PREFIX)) else { return Ok(()) };
+    Err(ApiError::invalid_parameter(format!(
+        "The tag `{key}` means nothing here: tags that begin with `{OPTION_PREFIX}` are settings of \
+         services and clusters ({}). Use a key that does not begin with `{OPTION_PREFIX}` for a tag \
+         of your own.",
+        SERVICE_OPTION_TAGS.join(", ")
+    )))
 }
 
 fn check_value(key: &str, value: &str) -> Result<(), ApiError> {
@@ -300,7 +330,7 @@ mod tests {
             (vec![tag("k", "1"), tag("k", "2")], "Duplicate tag keys found: `k`"),
             (
                 vec![tag("longshore:timeout", "1h")],
-                "The tag `longshore:timeout` is not an extension",
+                "The tag `longshore:timeout` means nothing here",
             ),
             (vec![tag("k", ""); 51], "Too many tags: 51 given"),
         ] {

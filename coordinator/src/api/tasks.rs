@@ -5,7 +5,6 @@
 
 pub(crate) mod launch;
 pub(crate) mod overrides;
-pub(crate) mod unsupported;
 pub(crate) mod run;
 pub(crate) mod start;
 pub(crate) mod list;

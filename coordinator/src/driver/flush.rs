@@ -72,6 +72,9 @@ impl<J: Journal> Flush<J> {
         for step in &steps {
             self.signals.wake(&step.hosts);
         }
+        if steps.iter().any(|step| step.effects) {
+            self.signals.wake_effects();
+        }
         for step in &mut steps {
             step.replies.drain(..).for_each(|reply| reply());
         }

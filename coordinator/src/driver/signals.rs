@@ -38,6 +38,7 @@ pub struct Signals {
     /// A host changed that nobody listens for: it may be new.
     unclaimed: Mutex<Vec<HostId>>,
     any_unclaimed: Notify,
+    effects: Notify,
 }
 
 impl Signals {
@@ -63,6 +64,15 @@ impl Signals {
             }
             self.any_unclaimed.notified().await;
         }
+    }
+
+    /// Waits until the state asks for something outside that it did not ask for before.
+    pub async fn effects(&self) {
+        self.effects.notified().await;
+    }
+
+    pub(super) fn wake_effects(&self) {
+        self.effects.notify_one();
     }
 
     pub(super) fn wake(&self, changed: &[HostId]) {

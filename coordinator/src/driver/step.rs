@@ -16,8 +16,8 @@ use crate::{
 
 /// Looks of the scheduler in one step: bounds the time under the write lock. The next step goes on.
 const PASSES_PER_STEP_MAX: usize = 64;
-/// Events after which a step looks no further: bounds a row of the journal.
-const EVENTS_PER_STEP_MAX: usize = 256;
+/// Events, and tasks in events, after which a step looks no further: bounds a row of the journal.
+const WEIGHT_PER_STEP_MAX: usize = 2_000;
 
 /// A command with what is to be done with its outcome.
 pub struct Request {
@@ -39,6 +39,8 @@ pub struct Flush {
     pub replies: Vec<Box<dyn FnOnce() + Send>>,
     /// Hosts whose next poll has something new.
     pub hosts: Vec<HostId>,
+    /// The state asks for something outside.
+    pub effects: bool,
     pub log: Vec<LogLine>,
     /// Entities that the next checkpoint would write.
     pub changed: usize,
@@ -48,8 +50,21 @@ pub struct Flush {
     pub wake: Option<Timestamp>,
 }
 
+/// Who looks at what is due: [`schedule::pass`], or in a test one that errs.
+pub(crate) type Look<'a> = &'a dyn Fn(&State, Due, Timestamp, u128) -> Pass;
+
 /// Decides and applies each request in turn, then lets the scheduler look at what they changed.
 pub fn step(
+    state: &mut State,
+    requests: Vec<Request>,
+    at: Timestamp,
+    entropy: &mut Entropy,
+) -> Flush {
+    step_with(&schedule::pass, state, requests, at, entropy)
+}
+
+pub(crate) fn step_with(
+    look: Look<'_>,
     state: &mut State,
     requests: Vec<Request>,
     at: Timestamp,
@@ -81,7 +96,7 @@ pub fn step(
         };
         replies.push(respond(state, outcome));
     }
-    schedule(state, at, entropy, seq, &mut events);
+    look_at_due(look, state, at, entropy, seq, &mut events);
     if !events.is_empty() {
         state.set_seq(seq);
     }
@@ -99,6 +114,7 @@ pub fn step(
         seq: state.seq(),
         replies,
         hosts: changes.hosts,
+        effects: changes.effects,
         log: changes.log,
         changed: state.changed_len(),
         more: state.schedules() && state.has_due(),
@@ -106,7 +122,8 @@ pub fn step(
     }
 }
 
-fn schedule(
+fn look_at_due(
+    look: Look<'_>,
     state: &mut State,
     at: Timestamp,
     entropy: &mut Entropy,
@@ -117,18 +134,31 @@ fn schedule(
         return;
     }
     state.wake(at);
+    let mut weight = 0;
     for _ in 0..PASSES_PER_STEP_MAX {
-        if events.len() >= EVENTS_PER_STEP_MAX {
+        if weight >= WEIGHT_PER_STEP_MAX {
             return;
         }
         let Some(due) = state.take_due() else { return };
-        let Pass { events: found, wake, waits_for_room } =
-            schedule::pass(state, due, at, entropy());
+        let Pass { events: found, wake, waits_for_room } = look(state, due, at, entropy());
+        weight += found.iter().map(weight_of).sum::<usize>();
         apply(state, found, seq, events);
         state.set_wake(due, wake);
         if let Due::Service(service) = due {
             state.set_waiting(service, waits_for_room);
         }
+    }
+}
+
+/// What an event takes of a journal's row, in tasks.
+fn weight_of(event: &Event) -> usize {
+    match event {
+        Event::TasksStarted(started) => 1 + started.tasks.len(),
+        Event::TasksStopRequested { tasks, .. }
+        | Event::TasksSettled { tasks, .. }
+        | Event::TasksLost { tasks, .. }
+        | Event::TasksReturned { tasks, .. } => 1 + tasks.len() / 4,
+        _ => 1,
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     alarm::{AlarmName, AlarmPut, AlarmStateSet},
     command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
     name::{ClusterName, Family},
-    record::{DeploymentRecord, RevisionRecord, TaskRecord},
+    record::{DeploymentRecord, Move, RevisionRecord, TaskRecord},
     service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
 };
 
@@ -261,6 +261,11 @@ pub enum Event {
         host: HostId,
         tasks: Vec<TaskId>,
         at: Timestamp,
+    },
+    /// One task is on its way from a crowded zone or host to another; absent: no longer.
+    TaskMoved {
+        service: ServiceId,
+        moving: Option<Move>,
     },
     TaskProtectionPut {
         tasks: Vec<TaskId>,

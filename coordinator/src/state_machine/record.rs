@@ -152,6 +152,15 @@ pub struct ServiceRecord {
     pub deployment: Option<DeploymentRecord>,
     pub launch: LaunchBackoff,
     pub steady: bool,
+    #[serde(default)]
+    pub moving: Option<Move>,
+}
+
+/// A task that starts elsewhere so that another one may stop (ecs-behaviour 1.13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    pub leaving: TaskId,
+    pub arriving: TaskId,
 }
 
 /// A revision of a service, kept while it is the primary one, has tasks or may be gone back to.
@@ -275,6 +284,25 @@ pub enum Stage {
     CleanUp,
 }
 
+impl Stage {
+    /// ECS's lifecycleStage.
+    pub fn as_ecs(self) -> &'static str {
+        match self {
+            Stage::ReconcileService => "RECONCILE_SERVICE",
+            Stage::PreScaleUp => "PRE_SCALE_UP",
+            Stage::ScaleUp => "SCALE_UP",
+            Stage::PostScaleUp => "POST_SCALE_UP",
+            Stage::TestTrafficShift => "TEST_TRAFFIC_SHIFT",
+            Stage::PostTestTrafficShift => "POST_TEST_TRAFFIC_SHIFT",
+            Stage::PreProductionTrafficShift => "PRE_PRODUCTION_TRAFFIC_SHIFT",
+            Stage::ProductionTrafficShift => "PRODUCTION_TRAFFIC_SHIFT",
+            Stage::PostProductionTrafficShift => "POST_PRODUCTION_TRAFFIC_SHIFT",
+            Stage::BakeTime => "BAKE_TIME",
+            Stage::CleanUp => "CLEAN_UP",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RollbackRecord {
     pub reason: String,
@@ -293,6 +321,9 @@ pub struct HookRecord {
     pub expires_at: Timestamp,
     /// An HTTP hook is called when this has passed.
     pub call_at: Option<Timestamp>,
+    /// Why it failed, in its own words.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

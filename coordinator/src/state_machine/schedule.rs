@@ -9,9 +9,10 @@ mod deployment;
 mod launch;
 mod lost;
 mod messages;
+mod rebalance;
 mod victims;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use longshore_common::clock::Timestamp;
 
@@ -51,6 +52,11 @@ pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
     }
 }
 
+/// How many tasks a service is to have now: of a daemon, one for each host that it belongs on.
+pub fn desired(state: &State, service: &Service) -> u32 {
+    Work::new(state, service, Timestamp::default(), Ids::from(0)).desired()
+}
+
 /// One look at one service.
 struct Work<'a> {
     state: &'a State,
@@ -70,12 +76,13 @@ impl<'a> Work<'a> {
     /// The first kind of work that there is: what it changes makes the service due again, so that
     /// the next kind sees its effect.
     fn look(mut self) -> Pass {
-        let kinds: [fn(&mut Self); 5] = [
+        let kinds: [fn(&mut Self); 6] = [
             Self::settle,
             Self::advance_deployment,
             Self::drop_revisions,
             Self::balance,
             Self::conclude,
+            Self::rebalance,
         ];
         for kind in kinds {
             kind(&mut self);
@@ -146,7 +153,7 @@ impl<'a> Work<'a> {
     /// Whether the service has what it is to have, and nothing moves (ecs-behaviour 1.8).
     fn is_steady(&self) -> bool {
         let service = self.service;
-        if service.under_way().is_some() || self.pass.waits_for_room {
+        if service.under_way().is_some() || service.moving.is_some() || self.pass.waits_for_room {
             return false;
         }
         if service.is_external() {

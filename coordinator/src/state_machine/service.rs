@@ -9,7 +9,7 @@ use longshore_common::id::Id;
 use serde::{Deserialize, Serialize};
 
 use super::{command::Tags, name::ClusterName};
-use crate::placement::Strategy;
+use crate::placement::{AVAILABILITY_ZONE, SpreadOver, Strategy};
 
 pub use super::name::ServiceName;
 
@@ -217,7 +217,8 @@ pub struct ServiceOptions {
 pub struct ServicePolicy {
     /// How long a host may be silent until its tasks of this service are lost.
     pub lost_after: LostAfter,
-    /// Whether lost tasks are replaced. Without it, no task of the service ever runs twice.
+    /// Whether lost tasks are replaced. Without it, never more than the desired count may run,
+    /// whatever maximumPercent allows: a deployment stops first.
     pub replace: bool,
     pub reconcile: Reconcile,
     /// How long a task without health checks runs until it counts as healthy.
@@ -232,12 +233,46 @@ pub enum LostAfter {
     Never,
 }
 
+impl LostAfter {
+    /// Seconds, or `never`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "never" => Some(LostAfter::Never),
+            _ => parse_seconds(text).map(LostAfter::Milliseconds),
+        }
+    }
+}
+
 /// Which copy stays when a lost host returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reconcile {
     KeepOriginal,
     KeepReplacement,
     LongestRunning,
+}
+
+impl ServiceConfig {
+    /// Why the service cannot be balanced over availability zones, if it cannot (ecs-behaviour
+    /// 1.13): the end of a sentence.
+    pub fn obstacle_to_az_rebalancing(&self) -> Option<&'static str> {
+        let spreads = match self.strategies.first() {
+            None => true,
+            Some(Strategy::Spread(SpreadOver::Attribute(name))) => name == AVAILABILITY_ZONE,
+            Some(Strategy::Spread(SpreadOver::Instance))
+            | Some(Strategy::Binpack(_) | Strategy::Random) => false,
+        };
+        if self.scheduling == Scheduling::Daemon {
+            Some("the DAEMON scheduling strategy")
+        } else if self.controller == Controller::External {
+            Some("the EXTERNAL deployment controller")
+        } else if self.deployment.maximum_percent <= 100 {
+            Some("a maximumPercent of 100")
+        } else if !spreads {
+            Some("a placementStrategy that does not first spread over ecs.availability-zone")
+        } else {
+            None
+        }
+    }
 }
 
 /// Longest time that an option may name.
@@ -290,13 +325,12 @@ impl ServiceOptions {
         for (name, value) in tags.iter().filter(|(name, _)| name.starts_with(OPTION_PREFIX)) {
             match name.as_str() {
                 "longshore:healthy-after" => {
-                    options.healthy_after_ms = Some(seconds(name, value)?);
-                }
-                "longshore:lost-after" if value == "never" => {
-                    options.lost_after = Some(LostAfter::Never);
+                    let parsed = parse_seconds(value);
+                    options.healthy_after_ms = Some(parsed.ok_or_else(|| not_a_time(name, value))?);
                 }
                 "longshore:lost-after" => {
-                    options.lost_after = Some(LostAfter::Milliseconds(seconds(name, value)?));
+                    let parsed = LostAfter::parse(value);
+                    options.lost_after = Some(parsed.ok_or_else(|| not_a_time(name, value))?);
                 }
                 "longshore:rebalance" => {
                     let choices = [("hosts", true), ("none", false)];
@@ -334,13 +368,15 @@ fn one_of<T: Copy>(name: &str, value: &str, choices: &[(&str, T)]) -> Result<T, 
     })
 }
 
-/// `10`, `0.5` or `10s`, in milliseconds.
-fn seconds(name: &str, value: &str) -> Result<u64, String> {
-    let number = value.strip_suffix('s').unwrap_or(value).parse::<f64>().ok();
+/// `10`, `0.5` or `10s`, in milliseconds; at most a week.
+pub fn parse_seconds(text: &str) -> Option<u64> {
+    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     let number = number.filter(|number| (0.0..=OPTION_SECONDS_MAX).contains(number));
-    number.map(|seconds| (seconds * 1000.0).round() as u64).ok_or_else(|| {
-        format!("The tag {name} is `{value}`; say a time in seconds, 10 or 0.5 for example.")
-    })
+    number.map(|seconds| (seconds * 1000.0).round() as u64)
+}
+
+fn not_a_time(name: &str, value: &str) -> String {
+    format!("The tag {name} is `{value}`; say a time in seconds, 10 or 0.5 for example.")
 }
 
 impl DeploymentConfig {

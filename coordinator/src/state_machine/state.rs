@@ -49,7 +49,7 @@ use super::{
     event::Event,
     name::{ClusterName, ServiceName},
     record::{DeploymentRecord, RevisionRecord, TaskRecord},
-    service::{ServiceId, ServicePolicy},
+    service::{HookId, ServiceId, ServicePolicy},
 };
 
 /// Slots: positions in the arenas, reused after removal, meaningful only inside one process.
@@ -86,6 +86,8 @@ pub struct State {
     agenda: Agenda,
     /// Services with a deployment under way that an alarm can fail, by the alarm's name.
     alarm_watchers: BTreeMap<String, BTreeSet<ServiceSlot>>,
+    /// Calls of lifecycle hooks that are to be made, by when.
+    hook_calls: BTreeSet<(Timestamp, ServiceSlot, HookId)>,
     /// After a start, not before hosts have said what they have seen; volatile.
     scheduling_began: bool,
     scheduling_held: bool,
@@ -134,6 +136,8 @@ pub struct Changes {
     pub revisions: Vec<(ServiceId, RevisionRecord)>,
     /// Messages of services: (service, message, when).
     pub service_events: Vec<(ServiceId, String, Timestamp)>,
+    /// Something outside is to be done ([`State::hook_calls`]).
+    pub effects: bool,
     /// One line of the log each: (host, what).
     pub log: Vec<LogLine>,
 }
@@ -375,6 +379,7 @@ impl State {
             Event::TasksSettled { tasks, .. } => self.tasks_settled(tasks),
             Event::TasksLost { host, tasks, .. } => self.tasks_lost(*host, tasks),
             Event::TasksReturned { host, tasks, .. } => self.tasks_returned(*host, tasks),
+            Event::TaskMoved { service, moving } => self.task_moved(*service, *moving),
             Event::TaskProtectionPut { tasks, until } => self.task_protection_put(tasks, *until),
             Event::ReplacingPaused { cluster, lost_hosts, hosts, .. } => {
                 self.replacing_paused(cluster, *lost_hosts, *hosts);

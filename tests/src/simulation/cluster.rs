@@ -23,8 +23,12 @@ use longshore_coordinator::{
     state_machine::{
         Answer, Command,
         command::{
-            ClientToken, ClusterSettings, JoinToken, RegisterTaskDefinition, RevisionRef, RunTask,
-            Tags, TaskLaunch,
+            ClientToken, ClusterSettings, CreateService, DeploymentChange, JoinToken,
+            RegisterTaskDefinition, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService,
+        },
+        service::{
+            CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, LostAfter,
+            PropagateTags, Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
         },
     },
 };
@@ -37,9 +41,15 @@ use crate::chance::Chance;
 
 pub(super) const CLUSTER: &str = "default";
 pub(super) const FAMILY: &str = "app";
+/// Its lost tasks are replaced.
+pub(super) const SERVICE: &str = "many";
+/// Its task is never replaced while it may run.
+pub(super) const SINGLETON: &str = "one";
 const IMAGE: &str = "app:1";
 /// What a flush of the journal takes.
 const FLUSH_TAKES: Duration = Duration::from_millis(2);
+/// How often time is told to pass though nobody waits for it.
+const TICK: Duration = Duration::from_secs(5);
 const FLEET: FleetId = FleetId::new(0x5eed);
 
 pub struct Cluster {
@@ -91,6 +101,8 @@ impl Cluster {
         let (name, settings) = (CLUSTER.parse()?, ClusterSettings::default());
         submit(&handle, Command::CreateCluster { name, settings, tags: Tags::new() }).await?;
         submit(&handle, register()?).await?;
+        submit(&handle, create_service(SERVICE, 4, true)?).await?;
+        submit(&handle, create_service(SINGLETON, 1, false)?).await?;
         Ok(cluster)
     }
 
@@ -118,6 +130,13 @@ impl Cluster {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let network = Arc::new(self.network.clone());
         tokio::spawn(poller::run(handle.clone(), network, FLEET, identity, crash.clone()));
+        let (told, clock, crashed) = (handle.clone(), self.clock, crash.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = driver::keep_time(&told, &clock, TICK, || ()) => {}
+                () = crashed.cancelled() => {}
+            }
+        });
         self.coordinator = Some(Coordinator { handle, crash });
         Ok(())
     }
@@ -233,6 +252,80 @@ pub(super) async fn run_tasks(
 pub(super) async fn stop_task(handle: &Handle, task: TaskId) -> Result<(), Refused> {
     let cluster = CLUSTER.parse().expect("a valid name");
     handle.submit(Command::StopTask { cluster, task, reason: None }, |_, _| ()).await
+}
+
+/// A service whose hosts are lost after two seconds.
+fn create_service(name: &str, desired: u32, replace: bool) -> Result<Command> {
+    let options = ServiceOptions {
+        lost_after: Some(LostAfter::Milliseconds(2000)),
+        replace: Some(replace),
+        healthy_after_ms: Some(1000),
+        ..ServiceOptions::default()
+    };
+    let deployment = DeploymentConfig {
+        // One after the other for a singleton: never two at once.
+        minimum_healthy_percent: if replace { 50 } else { 0 },
+        maximum_percent: if replace { 200 } else { 100 },
+        strategy: DeploymentStrategy::Rolling,
+        circuit_breaker: CircuitBreaker {
+            enable: false,
+            rollback: false,
+            reset_on_healthy_task: true,
+            threshold: Threshold::BoundedPercent(50),
+        },
+        alarms: None,
+        bake_minutes: None,
+        hooks: Vec::new(),
+        early_success: None,
+    };
+    Ok(Command::CreateService(Box::new(CreateService {
+        service: named(name)?,
+        definition: Some(RevisionRef { family: FAMILY.parse()?, revision: None }),
+        config: ServiceConfig {
+            desired,
+            scheduling: Scheduling::Replica,
+            controller: Controller::Ecs,
+            deployment,
+            distinct_instance: false,
+            strategies: Vec::new(),
+            grace_s: None,
+            az_rebalancing: false,
+            propagate_tags: PropagateTags::None,
+            managed_tags: false,
+            options,
+        },
+        tags: Tags::new(),
+        created_by: "sim".to_owned(),
+        client_token: None,
+    })))
+}
+
+pub(super) fn named(service: &str) -> Result<ServiceRef> {
+    Ok(ServiceRef { cluster: CLUSTER.parse()?, name: service.parse()? })
+}
+
+/// Scales a service, or deploys a new revision of it.
+pub(super) async fn update_service(
+    handle: &Handle,
+    service: &str,
+    desired: Option<u32>,
+    force_new_deployment: bool,
+) -> Result<()> {
+    let update = UpdateService {
+        service: named(service)?,
+        definition: None,
+        desired,
+        deployment: DeploymentChange::default(),
+        distinct_instance: None,
+        strategies: None,
+        grace_s: None,
+        az_rebalancing: None,
+        propagate_tags: None,
+        managed_tags: None,
+        force_new_deployment,
+    };
+    submit(handle, Command::UpdateService(Box::new(update))).await?;
+    Ok(())
 }
 
 fn register() -> Result<Command> {

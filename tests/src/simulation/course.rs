@@ -8,7 +8,7 @@ use longshore_agent::runtime::fake::{Fault, Verb};
 use longshore_common::id::TaskId;
 
 use super::{
-    cluster::{Cluster, run_tasks, stop_task},
+    cluster::{Cluster, SERVICE, SINGLETON, run_tasks, stop_task, update_service},
     verdict::{self, Verdict},
 };
 use crate::chance::Chance;
@@ -67,7 +67,9 @@ async fn one_move(
     number: usize,
 ) -> Result<()> {
     let host = chance.below(cluster.hosts.len());
-    match chance.below(16) {
+    match chance.below(19) {
+        16 | 17 => change_service(cluster, chance).await,
+        18 => deploy_singleton(cluster).await,
         0..=4 => run_some(cluster, acknowledged, chance, format!("token-{number}")).await,
         5..=6 => stop_one(cluster, acknowledged, chance).await,
         7 => cluster.crash_coordinator(),
@@ -122,6 +124,23 @@ async fn run_some(
         Ok(Err(_)) => {}
         Err(_) => acknowledged.unanswered.push(token),
     }
+}
+
+/// Whether it was heard does not matter: services are judged by what the coordinator holds.
+async fn change_service(cluster: &Cluster, chance: &mut Chance) {
+    let Ok(handle) = cluster.handle() else { return };
+    let (desired, force) = match chance.one_in(2) {
+        true => (Some(chance.below(7) as u32), false),
+        false => (None, true),
+    };
+    let update = update_service(&handle, SERVICE, desired, force);
+    let _ = tokio::time::timeout(CALL_PATIENCE, update).await;
+}
+
+async fn deploy_singleton(cluster: &Cluster) {
+    let Ok(handle) = cluster.handle() else { return };
+    let update = update_service(&handle, SINGLETON, None, true);
+    let _ = tokio::time::timeout(CALL_PATIENCE, update).await;
 }
 
 async fn stop_one(cluster: &Cluster, acknowledged: &mut Acknowledged, chance: &mut Chance) {

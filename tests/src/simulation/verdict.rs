@@ -4,19 +4,21 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use longshore_agent::runtime::{RunState, fake::FakeContainer};
-use longshore_common::{id::TaskId, task::StopCode};
+use longshore_common::{clock::Timestamp, id::TaskId, task::StopCode};
 use longshore_coordinator::state_machine::{
     record::TaskRecord,
     state::{Phase, Wish},
 };
 
 use super::{
-    cluster::Cluster,
+    cluster::{Cluster, SERVICE, SINGLETON, named},
     course::{Acknowledged, Stop},
 };
 
 /// The agent's label that names a container's task.
 const TASK_LABEL: &str = "longshore.task";
+/// Of the simulation's one task definition.
+const TASK_MIB: i64 = 64;
 
 /// What was looked at, and everything that was wrong.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ pub struct Verdict {
     pub messages_lost: u64,
     /// Of the acknowledged tasks.
     pub failed_to_start: usize,
+    /// Containers of the singleton that ran, one after the other.
+    pub singleton_runs: usize,
     pub wrong: Vec<String>,
 }
 
@@ -45,6 +49,7 @@ pub(super) async fn judge(cluster: &Cluster, acknowledged: &Acknowledged) -> Res
         polls,
         messages_lost,
         failed_to_start: 0,
+        singleton_runs: 0,
         wrong: Vec::new(),
     };
     let shown = shown(cluster, acknowledged).await?;
@@ -70,6 +75,17 @@ pub(super) async fn judge(cluster: &Cluster, acknowledged: &Acknowledged) -> Res
         }
     }
     judge_accounts(&mut verdict, cluster)?;
+    let groups = groups(cluster, &containers).await?;
+    for name in [SERVICE, SINGLETON] {
+        let group = format!("service:{name}");
+        let of_service = |task: &TaskId| groups.get(task) == Some(&group);
+        let own = containers.iter().filter(|(task, _)| of_service(task));
+        let own = own.map(|(task, all)| (*task, all.clone())).collect();
+        judge_service(&mut verdict, cluster, name, &own)?;
+        if name == SINGLETON {
+            judge_singleton(&mut verdict, &own);
+        }
+    }
     Ok(verdict)
 }
 
@@ -111,6 +127,82 @@ fn judge_task(
 
 fn failed_to_start(record: &TaskRecord) -> bool {
     record.end.as_ref().is_some_and(|end| end.cause.code == StopCode::TaskFailedToStart)
+}
+
+/// A service has what it is to have, each task with a container that runs, and nothing else runs
+/// in its name.
+fn judge_service(
+    verdict: &mut Verdict,
+    cluster: &Cluster,
+    name: &str,
+    containers: &BTreeMap<TaskId, Vec<FakeContainer>>,
+) -> Result<()> {
+    let named = named(name)?;
+    let (desired, tasks, room) = cluster
+        .handle()?
+        .peek(|state| {
+            let service = state.service_named(&named)?;
+            let tasks = service.revisions.iter().flat_map(|revision| revision.tasks.values());
+            let tasks: Vec<_> = tasks.map(|slot| state.task_at(*slot)).collect();
+            let running = |phase| matches!(phase, Phase::Running { .. });
+            let tasks: Vec<(TaskId, bool)> =
+                tasks.iter().map(|task| (task.id, running(task.phase))).collect();
+            let index = &state.cluster_at(service.cluster).index;
+            let left = state.hosts().filter_map(|host| index.remaining(host.slot));
+            let room = left.into_iter().any(|left| left.memory >= TASK_MIB);
+            Some((service.config.desired as usize, tasks, room))
+        })
+        .unwrap_or_default();
+    let running = tasks.iter().filter(|(_, running)| *running).count();
+    // A full cluster is a reason, and the service says so.
+    if running != desired && room || tasks.len() > desired {
+        verdict.wrong.push(format!(
+            "{name} has {running} running of {} tasks, {desired} are desired",
+            tasks.len()
+        ));
+    }
+    for (task, _) in &tasks {
+        let runs = containers.get(task).into_iter().flatten();
+        if runs.filter(|c| c.state == RunState::Running).count() != 1 && room {
+            verdict.wrong.push(format!("{task} of {name} has no container that runs"));
+        }
+    }
+    let all = containers.values().flatten().filter(|c| c.state == RunState::Running).count();
+    if all > tasks.len() {
+        verdict.wrong.push(format!("{all} containers of {name} run for {} tasks", tasks.len()));
+    }
+    Ok(())
+}
+
+/// No two containers of the singleton ever ran at the same time.
+fn judge_singleton(verdict: &mut Verdict, containers: &BTreeMap<TaskId, Vec<FakeContainer>>) {
+    let run = |container: &FakeContainer| {
+        Some((container.started_at?, container.finished_at.unwrap_or(Timestamp(u64::MAX))))
+    };
+    let mut runs: Vec<(Timestamp, Timestamp)> =
+        containers.values().flatten().filter_map(run).collect();
+    runs.sort();
+    verdict.singleton_runs = runs.len();
+    for pair in runs.windows(2) {
+        if pair[1].0 < pair[0].1 {
+            verdict.wrong.push(format!("two copies of the singleton ran at {}", pair[1].0));
+        }
+    }
+}
+
+/// The group of every task that has a container.
+async fn groups(
+    cluster: &Cluster,
+    containers: &BTreeMap<TaskId, Vec<FakeContainer>>,
+) -> Result<BTreeMap<TaskId, String>> {
+    let handle = cluster.handle()?;
+    let ids: Vec<TaskId> = containers.keys().copied().collect();
+    let mut records = handle.stopped_tasks(ids.clone()).await?;
+    records.extend(handle.peek(|state| {
+        let live = ids.iter().filter_map(|id| state.task(*id));
+        live.map(|task| task.record(state)).collect::<Vec<_>>()
+    }));
+    Ok(records.into_iter().map(|record| (record.id, record.group)).collect())
 }
 
 /// What hosts have left is what they have less what is placed there.

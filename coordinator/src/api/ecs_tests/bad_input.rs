@@ -1,6 +1,8 @@
 //! What is wrong with a request is refused with ECS's error and a sentence, and changes nothing:
 //! for every operation and every member, derived from the shapes; then what only ECS's rules know.
 
+mod services;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -16,6 +18,16 @@ const INVALID: &[&str] = &["InvalidParameterException", "ClientException"];
 /// The same within what this release refuses as a whole.
 const INVALID_OR_UNSUPPORTED: &[&str] =
     &["InvalidParameterException", "ClientException", "UnsupportedFeatureException"];
+/// What is refused as a whole, whatever is in it.
+const UNSUPPORTED_MEMBERS: [&str; 7] = [
+    "volumeConfigurations",
+    "loadBalancers",
+    "serviceRegistries",
+    "serviceConnectConfiguration",
+    "vpcLatticeConfigurations",
+    "gatewayConnectors",
+    "monitoring",
+];
 /// Errors for a value of the wrong type; a number out of its range may be either.
 const WRONG_TYPE: &[&str] = &["SerializationException"];
 const OUT_OF_RANGE: &[&str] =
@@ -91,7 +103,7 @@ async fn bad_input_is_refused_with_a_sentence_and_changes_nothing() {
         }
         requests(&mut cases, &operation, &shape).await;
     }
-    for (operation, input, code, names) in rules() {
+    for (operation, input, code, names) in rules().into_iter().chain(services::rules()) {
         cases.refused("rule", operation, input, &[code], &[names.to_owned()]).await;
     }
     let all: usize = cases.counts.values().sum();
@@ -128,7 +140,7 @@ fn derive(path: &str, place: &Place<'_>, cases: &mut Vec<Derived>) {
     let segments = path.split('.').map(|segment| segment.trim_end_matches("[0]").to_owned());
     // A value that is wrong may be refused with what it is a part of.
     let above: Vec<String> = segments.collect();
-    let is_unsupported = above[0] == "volumeConfigurations";
+    let is_unsupported = UNSUPPORTED_MEMBERS.contains(&above[0].as_str());
     let mut case = |kind, value: Value, codes| {
         let names = match (kind, place.member) {
             ("unknown member", _) => vec!["invented".to_owned()],
@@ -179,7 +191,12 @@ fn derive(path: &str, place: &Place<'_>, cases: &mut Vec<Derived>) {
         Shape::List { max: Some(max), item } => {
             case("too many", json!(vec![item.whole(); max + 1]), INVALID);
         }
-        Shape::Object(_) | Shape::List { .. } | Shape::Map(_) | Shape::Boolean | Shape::Double => {}
+        Shape::Object(_)
+        | Shape::List { .. }
+        | Shape::Map(_)
+        | Shape::Boolean
+        | Shape::Double
+        | Shape::Any => {}
     }
 }
 
@@ -218,9 +235,11 @@ const PARAMETER: &str = "InvalidParameterException";
 const CLIENT: &str = "ClientException";
 const UNSUPPORTED: &str = "UnsupportedFeatureException";
 
-/// What only ECS's rules know, and what this release cannot do: (operation, input, error, what the
-/// sentence names).
-fn rules() -> Vec<(&'static str, Value, &'static str, &'static str)> {
+/// Operation, input, error, what the sentence names.
+type Rule = (&'static str, Value, &'static str, &'static str);
+
+/// What only ECS's rules know, and what this release cannot do.
+fn rules() -> Vec<Rule> {
     let task = "0".repeat(32);
     let arns = |count: usize| -> Vec<String> { (0..count).map(|i| format!("{i:032x}")).collect() };
     let names = |count: usize| -> Vec<String> { (0..count).map(|i| format!("n{i}")).collect() };
@@ -248,6 +267,7 @@ fn rules() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         json!({"totalResources": resources})
     };
     let cluster = "arn:aws:ecs:us-east-1:000000000000:cluster/default";
+    let definition = "arn:aws:ecs:us-east-1:000000000000:task-definition/web:1";
     let not_found = "ClusterNotFoundException";
     let mut rules = vec![
         // Clusters.
@@ -296,8 +316,8 @@ fn rules() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         (
             "DeleteCluster",
             json!({"cluster": "default"}),
-            "ClusterContainsContainerInstancesException",
-            "Container Instances",
+            "ClusterContainsServicesException",
+            "Services are active",
         ),
         ("DescribeClusters", json!({"clusters": names(101)}), PARAMETER, "101"),
         ("ListClusters", json!({"maxResults": 0}), PARAMETER, "maxResults"),
@@ -470,7 +490,9 @@ fn rules() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("ListTasks", json!({"startedBy": "a", "family": "web"}), PARAMETER, "startedBy"),
         ("ListTasks", json!({"family": "web:1"}), PARAMETER, "family"),
         ("ListTasks", json!({"containerInstance": "short"}), PARAMETER, "short"),
-        ("ListTasks", json!({"serviceName": "a"}), "ServiceNotFoundException", "services"),
+        ("ListTasks", json!({"serviceName": "a"}), "ServiceNotFoundException", "not found"),
+        ("ListTasks", json!({"serviceName": "a b"}), PARAMETER, "a b"),
+        ("ListTasks", json!({"serviceName": "a", "startedBy": "b"}), PARAMETER, "startedBy"),
         ("ListTasks", json!({"daemonName": "a"}), PARAMETER, "daemon"),
         // Container instances.
         ("RegisterContainerInstance", json!({}), PARAMETER, "CPU"),
@@ -548,6 +570,18 @@ fn rules() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("TagResource", json!({"resourceArn": cluster, "tags": [{"key": ""}]}), PARAMETER, "key"),
         (
             "TagResource",
+            json!({"resourceArn": cluster, "tags": [{"key": "longshore:a"}]}),
+            PARAMETER,
+            "longshore:lost-after",
+        ),
+        (
+            "TagResource",
+            json!({"resourceArn": definition, "tags": [{"key": "longshore:replace"}]}),
+            PARAMETER,
+            "settings of services and clusters",
+        ),
+        (
+            "TagResource",
             json!({"resourceArn": cluster, "tags": [{"key": "a"}, {"key": "a"}]}),
             PARAMETER,
             "Duplicate",
@@ -556,9 +590,15 @@ fn rules() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         ("UntagResource", json!({"resourceArn": cluster, "tagKeys": names(51)}), PARAMETER, "51"),
         (
             "ListTagsForResource",
-            json!({"resourceArn": "arn:aws:ecs:us-east-1:000000000000:service/a/b"}),
+            json!({"resourceArn": "arn:aws:ecs:us-east-1:000000000000:service/b"}),
             PARAMETER,
-            "service",
+            "long ARN",
+        ),
+        (
+            "ListTagsForResource",
+            json!({"resourceArn": "arn:aws:ecs:us-east-1:000000000000:daemon/a/b"}),
+            PARAMETER,
+            "daemon",
         ),
         // Account settings.
         (

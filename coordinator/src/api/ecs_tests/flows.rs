@@ -18,7 +18,7 @@ use crate::state_machine::{Command, command::AgentAnswered};
 /// Operates the world as an agent and a few users would.
 impl World {
     /// A container instance whose agent is heard; its ARN.
-    async fn host(&self, cpu: u32, memory: u32, zone: &str) -> String {
+    pub(super) async fn host(&self, cpu: u32, memory: u32, zone: &str) -> String {
         let resources = json!([
             {"name": "CPU", "type": "INTEGER", "integerValue": cpu},
             {"name": "MEMORY", "type": "INTEGER", "integerValue": memory}]);
@@ -32,7 +32,7 @@ impl World {
         arn
     }
 
-    async fn define(&self, family: &str, more: Value) -> String {
+    pub(super) async fn define(&self, family: &str, more: Value) -> String {
         let mut container = json!({"name": "app", "image": "nginx", "memory": 64, "cpu": 10});
         for (key, value) in more.as_object().unwrap() {
             container[key] = value.clone();
@@ -43,14 +43,14 @@ impl World {
     }
 
     /// The ARNs of the tasks that a RunTask started.
-    async fn run(&self, input: Value) -> Vec<String> {
+    pub(super) async fn run(&self, input: Value) -> Vec<String> {
         let started = self.done("RunTask", input).await;
         assert_eq!(started["failures"], json!([]));
         texts(&started["tasks"], "taskArn")
     }
 
     /// The agent of a host answers a poll.
-    async fn hear(&self, host: &str, reports: Vec<TaskReport>) {
+    pub(super) async fn hear(&self, host: &str, reports: Vec<TaskReport>) {
         let report = |(index, report)| Report {
             seq: index as u64 + 1,
             body: ReportBody::Task(Box::new(report)),
@@ -67,19 +67,24 @@ impl World {
         self.driver.submit(command, |_, _| ()).await.unwrap();
     }
 
-    async fn task(&self, arn: &str) -> Value {
+    pub(super) async fn task(&self, arn: &str) -> Value {
         let described = self.done("DescribeTasks", json!({"tasks": [arn]})).await;
         described["tasks"][0].clone()
     }
 
-    async fn listed(&self, input: Value) -> Vec<String> {
+    pub(super) async fn listed(&self, input: Value) -> Vec<String> {
         let mut listed = self.done("ListTasks", input).await;
         assert_eq!(listed.get("nextToken"), None);
         serde_json::from_value(listed["taskArns"].take()).unwrap()
     }
 
     /// Every page of a list, glued together.
-    async fn pages(&self, operation: &str, mut input: Value, member: &str) -> Vec<Value> {
+    pub(super) async fn pages(
+        &self,
+        operation: &str,
+        mut input: Value,
+        member: &str,
+    ) -> Vec<Value> {
         let mut all = Vec::new();
         for _ in 0..50 {
             let page = self.done(operation, input.clone()).await;
@@ -92,26 +97,26 @@ impl World {
         panic!("the list has no end");
     }
 
-    async fn refused(&self, operation: &str, input: Value) -> String {
+    pub(super) async fn refused(&self, operation: &str, input: Value) -> String {
         let refusal = self.call(operation, input).await.unwrap_err();
         format!("{}: {}", refusal.code, refusal.message)
     }
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-fn texts(list: &Value, member: &str) -> Vec<String> {
+pub(super) fn texts(list: &Value, member: &str) -> Vec<String> {
     list.as_array().unwrap().iter().map(|item| text(&item[member])).collect()
 }
 
 /// The last part of an ARN.
-fn id(arn: &str) -> &str {
+pub(super) fn id(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap()
 }
 
-fn report(task: &str, phase: ReportedPhase) -> TaskReport {
+pub(super) fn report(task: &str, phase: ReportedPhase) -> TaskReport {
     let stopped = matches!(phase, ReportedPhase::Stopped(_));
     TaskReport {
         task: id(task).parse().unwrap(),
@@ -138,14 +143,14 @@ fn report(task: &str, phase: ReportedPhase) -> TaskReport {
     }
 }
 
-fn exited() -> StopCause {
+pub(super) fn exited() -> StopCause {
     StopCause {
         code: StopCode::EssentialContainerExited,
         reason: "Essential container in task exited".to_owned(),
     }
 }
 
-fn check(shown: &Value, expected: Expect) {
+pub(super) fn check(shown: &Value, expected: Expect) {
     expected.assert_eq(&serde_json::to_string_pretty(shown).unwrap());
 }
 

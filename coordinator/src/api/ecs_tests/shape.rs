@@ -8,13 +8,24 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Debug)]
 pub(in crate::api) enum Shape {
     Object(Vec<Member>),
-    List { item: Box<Shape>, max: Option<usize> },
+    List {
+        item: Box<Shape>,
+        max: Option<usize>,
+    },
     Map(Box<Shape>),
     Enum(Vec<String>),
     Boolean,
-    Integer { min: Option<i64>, max: Option<i64> },
+    Integer {
+        min: Option<i64>,
+        max: Option<i64>,
+    },
     Double,
-    String { min: Option<usize>, max: Option<usize> },
+    /// Any JSON at all.
+    Any,
+    String {
+        min: Option<usize>,
+        max: Option<usize>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -64,6 +75,7 @@ impl Shape {
                 Shape::Integer { min, max }
             }
             "double" => Shape::Double,
+            "any" => Shape::Any,
             "string" => {
                 let (min, max) = bounds(inner);
                 Shape::String { min: min.map(|n| n as usize), max: max.map(|n| n as usize) }
@@ -94,6 +106,7 @@ impl Shape {
             Shape::Boolean => json!(true),
             Shape::Integer { min, .. } => json!(min.unwrap_or(1).max(1)),
             Shape::Double => json!(1.5),
+            Shape::Any => json!({"a": ["b"]}),
             Shape::String { .. } => json!("a"),
         }
     }
@@ -108,6 +121,7 @@ impl Shape {
             Shape::Boolean => value.is_boolean(),
             Shape::Integer { .. } => value.is_i64(),
             Shape::Double => value.is_number(),
+            Shape::Any => true,
         };
         all.into_iter().filter(|value| !fits(value)).collect()
     }
@@ -158,6 +172,7 @@ impl Shape {
             | Shape::Boolean
             | Shape::Integer { .. }
             | Shape::Double
+            | Shape::Any
             | Shape::String { .. } => {}
         }
     }

@@ -3,10 +3,7 @@
 use longshore_common::task::TaskOverride;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    overrides,
-    unsupported::{self, NetworkConfiguration, VolumeConfiguration},
-};
+use super::overrides;
 use crate::{
     api::{
         Api,
@@ -14,6 +11,7 @@ use crate::{
         failure::Failure,
         identifiers,
         tags::{self, TagInput},
+        unsupported::{self, NetworkConfiguration, VolumeConfiguration},
     },
     state_machine::{Rejection, command::TaskLaunch, event::FailedPlacement, name::ClusterName},
 };
@@ -52,7 +50,8 @@ impl LaunchInput {
         started_by_chars_max: usize,
     ) -> Result<TaskLaunch, ApiError> {
         unsupported::no_network(self.network_configuration.as_ref())?;
-        unsupported::no_volumes(&self.volume_configurations)?;
+        let volume = self.volume_configurations.first().map(|volume| volume.name.as_str());
+        unsupported::no_volumes(volume)?;
         unsupported::no_exec(self.enable_execute_command)?;
         unsupported::no_reference_id(self.reference_id.as_deref())?;
         let propagate_tags = match self.propagate_tags {
@@ -109,12 +108,12 @@ fn started_by(given: Option<String>, chars_max: usize) -> Result<Option<String>,
     Ok(Some(started_by))
 }
 
-fn definition_not_found() -> ApiError {
+pub(crate) fn definition_not_found() -> ApiError {
     ApiError::client("TaskDefinition not found.")
 }
 
 /// A rejection in the words that ECS has for it where tasks are started.
-pub(super) fn refusal(api: &Api, rejection: &Rejection) -> ApiError {
+pub(crate) fn refusal(api: &Api, rejection: &Rejection) -> ApiError {
     match rejection {
         Rejection::TaskDefinitionNotFound { .. } => definition_not_found(),
         Rejection::NotHonoured { .. } => ApiError::client(rejection.to_string()),

@@ -3,18 +3,14 @@
 use longshore_common::id::{HostId, TaskId};
 use serde::{Deserialize, Serialize};
 
-use super::{unsupported::LaunchType, view::is_to_stop};
+use super::view::is_to_stop;
 use crate::{
-    api::{
-        Api,
-        error::{ApiError, ErrorCode},
-        identifiers,
-        page::Page,
-    },
+    api::{Api, error::ApiError, identifiers, page::Page, services, unsupported::LaunchType},
     journal::{StoppedEntry, StoppedFilter},
     state_machine::{
         name::{ClusterName, Family},
-        state::{State, Task},
+        service::ServiceRef,
+        state::{Revision, State, Task, TaskSlot},
     },
 };
 
@@ -58,6 +54,7 @@ struct Filter {
     cluster: ClusterName,
     host: Option<HostId>,
     family: Option<Family>,
+    service: Option<ServiceRef>,
     started_by: Option<String>,
     to_stop: bool,
 }
@@ -85,7 +82,10 @@ pub(crate) async fn list(api: &Api, input: ListTasksInput) -> Result<ListTasksOu
         Cursor::Stopped(_) => (Vec::new(), Some(cursor)),
         Cursor::Start | Cursor::Live(_) => {
             let live = |state: &State| live(state, &filter, cursor, page.size);
-            api.read(live).await?.ok_or_else(ApiError::cluster_not_found)?
+            api.read(live).await?.map_err(|no_page| match no_page {
+                NoPage::ClusterNotFound => ApiError::cluster_not_found(),
+                NoPage::ServiceNotFound => services::not_found(),
+            })?
         }
     };
     // ECS sets no task's desired status to PENDING; and every task of ours is of type EC2.
@@ -115,28 +115,30 @@ fn parse_filter(
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let (instance, family) = (given(input.container_instance), given(input.family));
     let started_by = given(input.started_by);
-    if let Some(name) = given(input.service_name) {
-        return Err(ApiError::new(
-            ErrorCode::ServiceNotFound,
-            format!(
-                "Service not found: `{name}`. This release of Longshore has no services; filter \
-                 by family or startedBy."
-            ),
-        ));
-    }
+    let service_name = given(input.service_name);
     if let Some(name) = given(input.daemon_name) {
         return Err(ApiError::invalid_parameter(format!(
             "The daemon `{name}` was not found: this release of Longshore has no managed daemons. \
              Filter by family or startedBy."
         )));
     }
-    let others = instance.is_some() || family.is_some() || input.launch_type.is_some();
+    let others = instance.is_some()
+        || family.is_some()
+        || service_name.is_some()
+        || input.launch_type.is_some();
     if started_by.is_some() && others {
         return Err(ApiError::invalid_parameter(
-            "cannot specify startedBy with any other filter: leave containerInstance, family and \
-             launchType out.",
+            "cannot specify startedBy with any other filter: leave containerInstance, family, \
+             serviceName and launchType out.",
         ));
     }
+    let service = match service_name {
+        None => None,
+        Some(given) => match identifiers::service(&api.identity, &cluster, &given)? {
+            Some(service) => Some(service),
+            None => return Err(services::not_found()),
+        },
+    };
     let host = match instance {
         None => None,
         Some(given) => match identifiers::container_instance(&api.identity, &cluster, &given)? {
@@ -153,16 +155,22 @@ fn parse_filter(
         })?),
     };
     let to_stop = status == DesiredStatus::Stopped;
-    Ok(Some(Filter { cluster, host, family, started_by, to_stop }))
+    Ok(Some(Filter { cluster, host, family, service, started_by, to_stop }))
 }
 
 impl Filter {
+    /// Where the list goes on after the live tasks: those that stopped come after those that stop.
+    fn end(&self) -> Option<Cursor> {
+        self.to_stop.then_some(Cursor::Stopped(None))
+    }
+
     fn takes(&self, state: &State, task: &Task) -> bool {
         is_to_stop(&task.wish, task.phase) == self.to_stop
             && self
                 .family
                 .as_ref()
                 .is_none_or(|family| state.definition_at(task.definition).family == *family)
+            && self.host.is_none_or(|host| state.host_at(task.host).id == host)
             && self
                 .started_by
                 .as_deref()
@@ -170,39 +178,64 @@ impl Filter {
     }
 }
 
-/// A page of live tasks, in the order of their ids; `None` if there is no such cluster.
+/// Why no page of live tasks can be made.
+enum NoPage {
+    ClusterNotFound,
+    ServiceNotFound,
+}
+
+/// A page of live tasks, in the order of their ids.
 fn live(
     state: &State,
     filter: &Filter,
     cursor: Cursor,
     size: usize,
-) -> Option<(Vec<TaskId>, Option<Cursor>)> {
+) -> Result<(Vec<TaskId>, Option<Cursor>), NoPage> {
     use std::ops::Bound::{Excluded, Unbounded};
-    let cluster = state.cluster(filter.cluster.as_str()).filter(|cluster| cluster.is_active())?;
+    let cluster = state.cluster(filter.cluster.as_str()).filter(|cluster| cluster.is_active());
+    let cluster = cluster.ok_or(NoPage::ClusterNotFound)?;
     let from = match cursor {
         Cursor::Live(last) => Excluded(last),
         Cursor::Start | Cursor::Stopped(_) => Unbounded,
     };
-    // Those that stopped come after those that stop.
-    let end = filter.to_stop.then_some(Cursor::Stopped(None));
-    let tasks = match filter.host {
+    let range = (from, Unbounded);
+    if let Some(named) = &filter.service {
+        let service = state.service_named(named).ok_or(NoPage::ServiceNotFound)?;
+        // As many of each revision as are looked at: the rest comes after all of these.
+        let of_revision = |revision: &'_ Revision| {
+            let tasks = revision.tasks.range(range).take(LOOKED_AT_MAX + 1);
+            tasks.map(|(&id, &slot)| (id, slot)).collect::<Vec<_>>()
+        };
+        let mut tasks: Vec<_> = service.revisions.iter().flat_map(of_revision).collect();
+        tasks.sort_unstable();
+        return Ok(page_of(state, filter, tasks.into_iter(), size));
+    }
+    let tasks = match filter.host.map(|host| state.host_in(cluster, host)) {
         None => &cluster.tasks,
-        Some(host) => match state.host_in(cluster, host) {
-            Some(host) => &host.tasks,
-            None => return Some((Vec::new(), end)),
-        },
+        Some(Some(host)) => &host.tasks,
+        Some(None) => return Ok((Vec::new(), filter.end())),
     };
+    Ok(page_of(state, filter, tasks.range(range).map(|(&id, &slot)| (id, slot)), size))
+}
+
+fn page_of(
+    state: &State,
+    filter: &Filter,
+    tasks: impl Iterator<Item = (TaskId, TaskSlot)>,
+    size: usize,
+) -> (Vec<TaskId>, Option<Cursor>) {
     let mut ids = Vec::new();
-    for (looked_at, (&id, &slot)) in tasks.range((from, Unbounded)).enumerate() {
+    let mut last = None;
+    for (looked_at, (id, slot)) in tasks.enumerate() {
         if ids.len() == size || looked_at == LOOKED_AT_MAX {
-            let last = tasks.range(..id).next_back().map(|(last, _)| *last);
-            return Some((ids, last.map(Cursor::Live)));
+            return (ids, last.map(Cursor::Live));
         }
         if filter.takes(state, state.task_at(slot)) {
             ids.push(id);
         }
+        last = Some(id);
     }
-    Some((ids, end))
+    (ids, filter.end())
 }
 
 /// Fills a page with `room` left from the history.
@@ -221,7 +254,7 @@ async fn stopped(
             cluster: filter.cluster.to_string(),
             host: filter.host,
             family: filter.family.as_ref().map(Family::to_string),
-            group: None,
+            group: filter.service.as_ref().map(|service| format!("service:{}", service.name)),
             started_by: filter.started_by.clone(),
             before,
             limit: room + 1,

@@ -7,10 +7,16 @@ use super::{
     TasksOutput,
     launch::{LaunchInput, PropagateTags},
     run::submit_and_show,
-    unsupported::{NetworkConfiguration, VolumeConfiguration},
 };
 use crate::{
-    api::{Api, error::ApiError, failure::Failure, identifiers, tags::TagInput},
+    api::{
+        Api,
+        error::ApiError,
+        failure::Failure,
+        identifiers,
+        tags::TagInput,
+        unsupported::{NetworkConfiguration, VolumeConfiguration},
+    },
     state_machine::{Command, command::StartTask},
 };
 

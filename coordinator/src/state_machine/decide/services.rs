@@ -1,6 +1,6 @@
 //! CreateService, UpdateService, DeleteService, and what operators and hooks say of deployments.
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
 use super::{Decision, Ids, clusters, honoured::needs_not_honoured, task_definitions};
 use crate::state_machine::{
@@ -151,6 +151,14 @@ fn check_config(config: &ServiceConfig) -> Result<(), Rejection> {
                 "earlySuccessCriteria.healthyPercent must not be less than minimumHealthyPercent.",
             );
         }
+    }
+    if let Some(obstacle) = config.obstacle_to_az_rebalancing().filter(|_| config.az_rebalancing) {
+        return invalid(&format!(
+            "availabilityZoneRebalancing cannot be ENABLED with {obstacle}. Say DISABLED."
+        ));
+    }
+    if config.controller == Controller::External && deployment.circuit_breaker.enable {
+        return invalid("deploymentCircuitBreaker is for the ECS deployment controller.");
     }
     if config.controller == Controller::External
         && deployment.strategy != DeploymentStrategy::Rolling
@@ -425,7 +433,10 @@ pub(super) fn hook_answered(
     };
     match answer {
         HookAnswer::Succeeded => (run.status, run.call_at) = (HookStatus::Succeeded, None),
-        HookAnswer::Failed(_) => (run.status, run.call_at) = (HookStatus::Failed, None),
+        HookAnswer::Failed(why) => {
+            (run.status, run.call_at) = (HookStatus::Failed, None);
+            run.reason = Some(why.chars().take(REASON_CHARS_MAX).collect());
+        }
         HookAnswer::InProgress { call_back_s } => {
             run.call_at = Some(Timestamp(at.0 + u64::from(*call_back_s) * 1000));
         }

@@ -7,7 +7,7 @@ use crate::state_machine::{
     event::Event,
     record::{Rollout, Stage},
     service::DeploymentStrategy,
-    state::{Replacing, Revision, ServiceStatus, Standing, Task},
+    state::{Counts, Replacing, Revision, ServiceStatus, Standing, Task},
 };
 
 /// Wanted tasks that run.
@@ -99,10 +99,18 @@ impl<'a> Work<'a> {
                 false => counts.of(Standing::Settling),
             };
         }
-        Room {
-            headroom: config.running_ceiling(desired).saturating_sub(shown),
-            spare: serving.saturating_sub(config.healthy_floor(desired)),
+        let (mut ceiling, mut floor) =
+            (config.running_ceiling(desired), config.healthy_floor(desired));
+        if !self.policy.replace {
+            // Never more copies than desired, those that may still run among them: a deployment
+            // stops first, and may stop at least one.
+            let counts = self.service.revisions.iter().map(|revision| &revision.counts);
+            let unseen = |c: &Counts| c.of(Standing::Stopping) + c.of(Standing::Lost);
+            shown += counts.map(unseen).sum::<u32>();
+            ceiling = ceiling.min(desired);
+            floor = floor.min(desired.saturating_sub(1));
         }
+        Room { headroom: ceiling.saturating_sub(shown), spare: serving.saturating_sub(floor) }
     }
 
     /// Stops the tasks of an old revision, as many as may go now.
@@ -147,7 +155,12 @@ impl<'a> Work<'a> {
             stop_sick = 1;
         }
         self.stop_sick(sick, stop_sick as usize);
-        self.stop_surplus(revision, (current - bad).saturating_sub(target) as usize, room);
+        let kept_for_move = match Some(revision.record.id) == self.service.primary {
+            true => self.moving_allowance(),
+            false => 0,
+        };
+        let surplus = (current - bad).saturating_sub(target + kept_for_move);
+        self.stop_surplus(revision, surplus as usize, room);
         if failed {
             return false;
         }

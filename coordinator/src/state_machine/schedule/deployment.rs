@@ -290,7 +290,8 @@ impl Work<'_> {
         if self.at.since(deployment.stage_since) >= STAGE_MAX
             && deployment.config.strategy == DeploymentStrategy::BlueGreen
         {
-            let why = format!("the stage {:?} did not end within 24 hours", deployment.stage);
+            let stage = deployment.stage.as_ecs();
+            let why = format!("the stage {stage} did not end within 24 hours");
             self.pass.events.extend(roll_back(service, deployment, true, &why, self.at));
             return;
         }
@@ -422,6 +423,7 @@ impl Work<'_> {
                     status,
                     expires_at: at.saturating_add(minutes),
                     call_at,
+                    reason: None,
                 });
                 deployment.updated_at = at;
                 self.set(deployment.clone());
@@ -444,7 +446,8 @@ impl Work<'_> {
                 HookStatus::TimedOut => match hook.on_timeout {
                     HookAction::Continue => {}
                     HookAction::Rollback => {
-                        let why = format!("a lifecycle hook of the stage {stage:?} timed out");
+                        let why =
+                            format!("a lifecycle hook of the stage {} timed out", stage.as_ecs());
                         let failed = deployment.clone();
                         let events = roll_back(self.service, failed, true, &why, at);
                         self.pass.events.extend(events);
@@ -452,7 +455,10 @@ impl Work<'_> {
                     }
                 },
                 HookStatus::Failed => {
-                    let why = format!("a lifecycle hook of the stage {stage:?} failed");
+                    let said = run.reason.as_ref().map(|said| format!(" ({said})"));
+                    let said = said.unwrap_or_default();
+                    let why =
+                        format!("a lifecycle hook of the stage {} failed{said}", stage.as_ecs());
                     let failed = deployment.clone();
                     self.pass.events.extend(roll_back(self.service, failed, true, &why, at));
                     return true;

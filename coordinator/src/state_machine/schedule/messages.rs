@@ -110,6 +110,19 @@ pub(super) fn superseded_by_replacement() -> StopCause {
     }
 }
 
+pub(super) fn not_balanced(service: &Service, counts: &str) -> String {
+    format!(
+        "(service {}) is not AZ balanced with {counts}; AZ Rebalancing in progress.",
+        service.name
+    )
+}
+
+pub(super) fn rebalanced(revision: RevisionId) -> StopCause {
+    by_scheduler(format!(
+        "Availability-zone rebalancing initiated by (deployment ecs-svc/{revision})"
+    ))
+}
+
 fn by_scheduler(reason: String) -> StopCause {
     StopCause { code: StopCode::ServiceSchedulerInitiated, reason }
 }

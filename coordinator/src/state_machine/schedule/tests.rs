@@ -1,5 +1,6 @@
 //! The scheduler's rules, one sentence a test (ecs-behaviour 1.8 to 1.13).
 
+mod planted_bugs;
 mod trouble;
 pub(crate) mod world;
 
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 
 use longshore_common::{
     protocol::ReportedPhase,
-    task::{HealthStatus, StopCode},
+    task::{HealthStatus, StopCause, StopCode},
 };
 
 use self::world::{CLUSTER, World, bounded, daemon, named, replicas, with_breaker};
@@ -443,6 +444,24 @@ fn a_singleton_that_is_not_to_be_replaced_never_runs_twice() {
 }
 
 #[test]
+fn a_singletons_deployment_waits_until_the_old_copy_has_stopped() {
+    let mut world = World::with_hosts(2);
+    let mut config = replicas(1);
+    config.options.replace = Some(false);
+    world.create(config);
+    world.settle();
+    let old = world.running()[0];
+    world.deploy("app");
+    assert_eq!(world.counts(), "1 running, 0 pending");
+    let cause = StopCause { code: StopCode::ServiceSchedulerInitiated, reason: String::new() };
+    world.report(old, ReportedPhase::Stopping(cause.clone()));
+    assert_eq!(world.counts(), "0 running, 0 pending");
+    world.report(old, ReportedPhase::Stopped(cause));
+    assert_eq!(world.counts(), "0 running, 1 pending");
+    world.settle();
+}
+
+#[test]
 fn a_host_that_refuses_connections_has_its_agents_grace() {
     let mut world = World::with_hosts(2);
     world.create(replicas(2));
@@ -641,6 +660,64 @@ fn a_pause_hook_that_times_out_rolls_back() {
     world.settle();
     assert_eq!(world.status(), DeploymentStatus::RollbackSuccessful);
     assert_eq!(world.service().primary, blue);
+}
+
+#[test]
+fn zones_are_evened_out_when_a_host_joins_one_that_has_fewer_tasks() {
+    let mut world = World::with_hosts(2);
+    let mut config = replicas(6);
+    config.az_rebalancing = true;
+    world.create(config);
+    world.settle();
+    assert_eq!(world.by_zone(), [("a", 3), ("b", 3)]);
+    world.add_host();
+    // Started in the zone that has fewest; nothing stops before it is healthy.
+    assert_eq!(world.counts(), "6 running, 1 pending");
+    assert!(world.said.iter().any(|said| said.ends_with("AZ Rebalancing in progress.")));
+    world.agents_work();
+    world.pass(39.0);
+    assert_eq!(world.counts(), "7 running, 0 pending");
+    for _ in 0..3 {
+        world.settle();
+        world.pass_step_by_step(41.0);
+    }
+    assert_eq!(world.by_zone(), [("a", 2), ("b", 2), ("c", 2)]);
+    assert_eq!(world.counts(), "6 running, 0 pending");
+    let reasons = world.events.iter().filter_map(|event| match event {
+        Event::TasksStopRequested { cause, .. } => Some(cause.reason.as_str()),
+        _ => None,
+    });
+    assert!(reasons.into_iter().all(|r| r.starts_with("Availability-zone rebalancing")));
+}
+
+#[test]
+fn by_its_tag_a_service_moves_tasks_to_a_host_that_joins() {
+    let mut world = World::with_hosts(1);
+    let mut config = replicas(4);
+    config.options.rebalance_hosts = Some(true);
+    world.create(config);
+    world.settle();
+    let host = world.add_host();
+    for _ in 0..4 {
+        world.settle();
+        world.pass_step_by_step(41.0);
+    }
+    assert_eq!(world.state.host(host).unwrap().tasks.len(), 2);
+    assert_eq!(world.counts(), "4 running, 0 pending");
+}
+
+#[test]
+fn a_scaling_ends_a_move() {
+    let mut world = World::with_hosts(2);
+    let mut config = replicas(6);
+    config.az_rebalancing = true;
+    world.create(config);
+    world.settle();
+    world.add_host();
+    assert!(world.service().moving.is_some());
+    world.scale(2);
+    world.settle();
+    assert_eq!(world.counts(), "2 running, 0 pending");
 }
 
 #[test]

@@ -22,6 +22,14 @@ impl<'a> Work<'a> {
         standings: &[Standing],
         draining: bool,
     ) -> Vec<&'a Task> {
+        let counts = &revision.counts;
+        let stand = |standing: &Standing| match draining {
+            true => counts.draining(*standing),
+            false => counts.of(*standing) - counts.draining(*standing),
+        };
+        if standings.iter().map(stand).sum::<u32>() == 0 {
+            return Vec::new();
+        }
         let state = self.state;
         let stands = |task: &&Task| task.standing().is_some_and(|s| standings.contains(&s));
         let tasks = revision.tasks.values().map(|slot| state.task_at(*slot)).filter(stands);

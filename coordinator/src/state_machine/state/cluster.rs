@@ -41,6 +41,8 @@ pub struct Cluster {
     pub inactive_services: BTreeMap<ServiceName, ServiceSlot>,
     /// Of `services`, those with one task on every host.
     pub daemons: BTreeSet<ServiceSlot>,
+    /// Of `services`, the others.
+    pub replicas: BTreeSet<ServiceSlot>,
     /// Of `services`, those that wait for room on some host; volatile.
     pub waiting: BTreeSet<ServiceSlot>,
     /// Where the next round through `waiting` begins.
@@ -92,6 +94,7 @@ impl Cluster {
             services: BTreeMap::new(),
             inactive_services: BTreeMap::new(),
             daemons: BTreeSet::new(),
+            replicas: BTreeSet::new(),
             waiting: BTreeSet::new(),
             waiting_from: 0,
             silent: BTreeSet::new(),

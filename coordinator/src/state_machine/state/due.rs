@@ -65,6 +65,18 @@ impl State {
         self.wake_waiting(cluster, WOKEN_PER_EVENT);
     }
 
+    /// A host may be given tasks from now on: services that even themselves out look at it.
+    pub(super) fn host_offers_room(&mut self, slot: HostSlot) {
+        let cluster = &self.clusters[self.hosts[slot.0].cluster];
+        let evens_out = |service: &&ServiceSlot| {
+            let service = &self.services[**service];
+            service.config.az_rebalancing || self.policy(service).rebalance_hosts
+        };
+        let services: Vec<ServiceSlot> =
+            cluster.replicas.iter().filter(evens_out).copied().collect();
+        services.into_iter().for_each(|service| self.service_is_due(service));
+    }
+
     /// Room came free in a cluster: some that wait for it are looked at.
     pub(super) fn room_came_free(&mut self, cluster: super::ClusterSlot) {
         self.wake_waiting(cluster, WOKEN_PER_EVENT);
@@ -82,10 +94,9 @@ impl State {
 
     fn wake_waiting(&mut self, cluster: super::ClusterSlot, count: usize) {
         let held = &mut self.clusters[cluster];
-        let mut woken: Vec<ServiceSlot> =
-            held.waiting.range(held.waiting_from..).copied().collect();
-        woken.extend(held.waiting.range(..held.waiting_from));
-        woken.truncate(count);
+        let (first, then) =
+            (held.waiting.range(held.waiting_from..), held.waiting.range(..held.waiting_from));
+        let woken: Vec<ServiceSlot> = first.chain(then).copied().take(count).collect();
         if let Some(last) = woken.last() {
             held.waiting_from = last + 1;
         }

@@ -456,7 +456,10 @@ impl State {
 
     fn reindex_eligibility(&mut self, id: HostId) {
         let host = &self.hosts[self.hosts_by_id[&id]];
-        let eligibility = host.eligibility();
-        self.clusters[host.cluster].index.set_eligibility(host.slot, eligibility);
+        let (slot, eligibility) = (host.slot, host.eligibility());
+        self.clusters[host.cluster].index.set_eligibility(slot, eligibility);
+        if eligibility.active && eligibility.connected {
+            self.host_offers_room(slot);
+        }
     }
 }

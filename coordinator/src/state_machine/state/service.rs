@@ -24,7 +24,8 @@ use crate::state_machine::{
     event::{ServiceCreated, StartedForService},
     name::{ClusterName, ServiceName},
     record::{
-        DeploymentRecord, LaunchBackoff, RevisionRecord, Rollout, ServiceRecord, ServiceTaskRecord,
+        DeploymentRecord, HookRecord, LaunchBackoff, Move, RevisionRecord, Rollout, ServiceRecord,
+        ServiceTaskRecord,
     },
     service::{
         Controller, RevisionId, Scheduling, ServiceConfig, ServiceId, ServicePolicy, ServiceRef,
@@ -57,6 +58,8 @@ pub struct Service {
     pub launch: LaunchBackoff,
     /// The steady state has been announced and nothing changed since.
     pub steady: bool,
+    /// One task on its way to where there are fewer.
+    pub moving: Option<Move>,
     /// Messages that are not said again before their time (ecs-behaviour 1.8); volatile.
     pub(in crate::state_machine) said: BTreeMap<u64, Timestamp>,
 }
@@ -222,6 +225,7 @@ impl Service {
             deployment: self.deployment.clone(),
             launch: self.launch,
             steady: self.steady,
+            moving: self.moving,
         }
     }
 
@@ -369,6 +373,7 @@ impl State {
             deployment: None,
             launch: LaunchBackoff::default(),
             steady: false,
+            moving: None,
         });
         self.log_service(created.service, format_args!("service created"));
     }
@@ -392,6 +397,7 @@ impl State {
             deployment: record.deployment,
             launch: record.launch,
             steady: record.steady,
+            moving: record.moving,
             said: BTreeMap::new(),
         });
         self.services[slot].slot = slot;
@@ -405,6 +411,8 @@ impl State {
                 held.services.insert(record.named.name, slot);
                 if self.services[slot].is_daemon() {
                     held.daemons.insert(slot);
+                } else {
+                    held.replicas.insert(slot);
                 }
             }
             ServiceStatus::Inactive { since } => {
@@ -416,7 +424,7 @@ impl State {
             let token = (self.clusters[cluster].name.clone(), token.clone());
             self.service_tokens.insert(token, record.id);
         }
-        self.watch_alarms(slot, true);
+        self.attend(slot, true);
         self.service_is_due(slot);
     }
 
@@ -470,6 +478,7 @@ impl State {
         let held = &mut self.clusters[cluster];
         held.services.remove(&name);
         held.daemons.remove(&slot);
+        held.replicas.remove(&slot);
         held.waiting.remove(&slot);
         if let Some(earlier) = held.inactive_services.insert(name, slot) {
             // The name means the one that was deleted last.
@@ -483,7 +492,7 @@ impl State {
         self.touch(EntityKey::Service(id));
         let Some(slot) = self.services_by_id.remove(&id) else { return };
         self.forget_due_service(slot);
-        self.watch_alarms(slot, false);
+        self.attend(slot, false);
         let service = self.services.remove(slot);
         for revision in &service.revisions {
             self.definitions.left(revision.definition);
@@ -568,28 +577,46 @@ impl State {
                 ),
             );
         }
-        self.watch_alarms(slot, false);
+        self.attend(slot, false);
         self.services[slot].deployment = Some(deployment.clone());
-        self.watch_alarms(slot, true);
+        self.attend(slot, true);
         if !self.replaying {
             self.changes.deployments.push((id, deployment.clone()));
         }
     }
 
-    /// Notes down, or forgets, that a service's deployment listens to alarms.
-    fn watch_alarms(&mut self, slot: ServiceSlot, watch: bool) {
+    /// Notes down, or forgets, what a service's deployment waits for: alarms, calls of its hooks.
+    fn attend(&mut self, slot: ServiceSlot, begins: bool) {
         let Some(deployment) = self.services[slot].under_way() else { return };
-        let Some(alarms) = deployment.config.alarms.as_ref().filter(|a| a.enable) else { return };
-        for name in &alarms.names {
-            if watch {
-                self.alarm_watchers.entry(name.clone()).or_default().insert(slot);
-            } else if let Some(watchers) = self.alarm_watchers.get_mut(name) {
-                watchers.remove(&slot);
-                if watchers.is_empty() {
-                    self.alarm_watchers.remove(name);
+        if let Some(alarms) = deployment.config.alarms.as_ref().filter(|alarms| alarms.enable) {
+            for name in &alarms.names {
+                if begins {
+                    self.alarm_watchers.entry(name.clone()).or_default().insert(slot);
+                } else if let Some(watchers) = self.alarm_watchers.get_mut(name) {
+                    watchers.remove(&slot);
+                    if watchers.is_empty() {
+                        self.alarm_watchers.remove(name);
+                    }
                 }
             }
         }
+        let calls = deployment.hooks.iter().filter_map(|hook| Some((hook.call_at?, slot, hook.id)));
+        for call in calls {
+            match begins {
+                true => self.hook_calls.insert(call),
+                false => self.hook_calls.remove(&call),
+            };
+            self.changes.effects |= begins;
+        }
+    }
+
+    /// Calls of lifecycle hooks that are to be made, with when, the next one first.
+    pub fn hook_calls(&self) -> impl Iterator<Item = (Timestamp, &Service, &HookRecord)> {
+        self.hook_calls.iter().filter_map(|(at, slot, id)| {
+            let service = &self.services[*slot];
+            let hook = service.under_way()?.hooks.iter().find(|hook| hook.id == *id)?;
+            Some((*at, service, hook))
+        })
     }
 
     /// An alarm went off: the deployments that listen to it keep that, even if it ends again
@@ -622,6 +649,8 @@ impl State {
     pub(super) fn service_steady(&mut self, id: ServiceId, at: Timestamp) {
         let Some(&slot) = self.services_by_id.get(&id) else { return };
         self.touch(EntityKey::Service(id));
+        // A steady service may be one to even out.
+        self.service_is_due(slot);
         let service = &mut self.services[slot];
         service.steady = true;
         // Whatever was complained of is resolved.
@@ -682,6 +711,11 @@ impl State {
             let to = LogTo::host(&self.cluster_at(host.cluster).name, host.id);
             self.log(to, format_args!("container instance is back with {} tasks", tasks.len()));
         }
+    }
+
+    pub(super) fn task_moved(&mut self, id: ServiceId, moving: Option<Move>) {
+        let Some(slot) = self.service_changes(id) else { return };
+        self.services[slot].moving = moving;
     }
 
     pub(super) fn task_protection_put(&mut self, tasks: &[TaskId], until: Option<Timestamp>) {

@@ -3,11 +3,11 @@
 //! Each world has one service. At every step the bounds are checked; every so often the trouble
 //! stops, and the service must become steady in bounded time.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use longshore_common::{id::TaskId, protocol::ReportedPhase, task::HealthStatus};
+use longshore_common::{clock::Timestamp, id::TaskId, protocol::ReportedPhase, task::HealthStatus};
 
-use super::world::{World, bounded, replicas};
+use super::world::{CLUSTER, Sabotage, World, bounded, replicas};
 use crate::{
     placement::{Resource, SpreadOver, Strategy},
     state_machine::{
@@ -68,36 +68,53 @@ pub(super) fn run(steps: u64, seed: u64) -> u64 {
     taken
 }
 
-struct Trial {
+pub(super) struct Trial {
     world: World,
     chance: Chance,
     /// Tasks of this family never start.
     broken: bool,
     checked: bool,
+    family: &'static str,
     steps: u64,
     /// Healthy tasks before the step.
     served: BTreeSet<TaskId>,
 }
 
 impl Trial {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut chance = Chance(seed);
         let hosts = 1 + chance.below(HOSTS_MAX as u64) as usize;
         let mut world = World::with_hosts(hosts).forgetful();
         world.define("checked", 10, true);
+        // One of these fills a host.
+        world.define("big", 2500, false);
         let checked = chance.below(3) == 0;
+        let family = if checked {
+            "checked"
+        } else if chance.below(3) == 0 {
+            "big"
+        } else {
+            "app"
+        };
         let (minimum, maximum) = percentages(&mut chance);
         let mut config = bounded(chance.below(14) as u32, minimum, maximum);
         config.strategies = strategies(&mut chance);
         config.distinct_instance = chance.below(6) == 0;
         config.deployment.circuit_breaker.enable = chance.below(2) == 0;
         config.deployment.circuit_breaker.rollback = chance.below(2) == 0;
+        config.az_rebalancing = chance.below(2) == 0;
+        config.options.rebalance_hosts = Some(chance.below(3) == 0);
         config.options.replace = Some(chance.below(4) > 0);
-        world.create_named("s", if checked { "checked" } else { "app" }, config);
-        Trial { world, chance, broken: false, checked, steps: 0, served: BTreeSet::new() }
+        world.create_named("s", family, config);
+        Trial { world, chance, broken: false, checked, family, steps: 0, served: BTreeSet::new() }
     }
 
-    fn run(mut self) -> u64 {
+    pub(super) fn sabotaged(mut self, sabotage: Sabotage) -> Self {
+        self.world.sabotage = Some(sabotage);
+        self
+    }
+
+    pub(super) fn run(mut self) -> u64 {
         for _ in 0..STEPS_OF_A_WORLD {
             self.trouble();
             self.check();
@@ -110,14 +127,23 @@ impl Trial {
     fn trouble(&mut self) {
         let healthy = |task: &&Task| task.standing() == Some(Standing::Healthy);
         self.served = self.world.tasks().into_iter().filter(healthy).map(|task| task.id).collect();
-        match self.chance.below(20) {
+        match self.chance.below(21) {
+            20 => {
+                let tasks = self.world.running();
+                if let Some(task) = self.chance.pick(&tasks) {
+                    let (cluster, minutes) = (CLUSTER.parse().unwrap(), Some(1));
+                    let tasks = vec![task];
+                    let protect = Command::UpdateTaskProtection { cluster, tasks, minutes };
+                    self.world.call(protect).unwrap();
+                }
+            }
             0 => {
                 let desired = self.chance.below(14) as u32;
                 self.world.scale(desired);
             }
             1 => {
                 self.broken = self.chance.below(3) == 0;
-                self.world.deploy(if self.checked { "checked" } else { "app" });
+                self.world.deploy(self.family);
             }
             2 => {
                 let (minimum, maximum) = percentages(&mut self.chance);
@@ -205,6 +231,8 @@ impl Trial {
 
     fn check(&mut self) {
         self.bounds_of_the_call();
+        self.what_must_not_be_stopped();
+        self.silent_hosts_are_lost();
         let service = self.world.service();
         // Every count is what the tasks say.
         for revision in &service.revisions {
@@ -230,6 +258,29 @@ impl Trial {
         }
         if !service.config.options.replace.unwrap_or(true) {
             self.no_more_copies_than_desired();
+        }
+    }
+
+    fn what_must_not_be_stopped(&self) {
+        for event in &self.world.recent {
+            let Event::TasksStopRequested { tasks, failed: false, at, .. } = event else {
+                continue;
+            };
+            for task in tasks.iter().filter_map(|task| self.world.state.task(*task)) {
+                let protected = task.service.as_ref().is_some_and(|of| of.is_protected(*at));
+                assert!(!protected, "a protected task was scaled in");
+            }
+        }
+    }
+
+    fn silent_hosts_are_lost(&self) {
+        let state = &self.world.state;
+        for task in self.world.tasks() {
+            let Some(of) = &task.service else { continue };
+            let Some(since) = state.silent_since(state.host_at(task.host)) else { continue };
+            // The shipped lost_after, and the beats that are never less.
+            let lost = self.world.at.since(since) > Duration::from_secs(10);
+            assert!(!lost || of.lost, "a task of a silent host counts as running");
         }
     }
 
@@ -262,7 +313,10 @@ impl Trial {
                     counts.of(Standing::Healthy) + settling
                 })
                 .sum();
-            let floor = config.healthy_floor(desired);
+            // One that never runs twice stops before it starts.
+            let replaces = service.config.options.replace.unwrap_or(true);
+            let most = if replaces { desired } else { desired.saturating_sub(1) };
+            let floor = config.healthy_floor(desired).min(most);
             // What the call itself took away is not the scheduler's doing.
             let taken = |event: &&Event| match event {
                 Event::TasksLost { tasks, .. } => tasks.iter().any(|t| self.served.contains(t)),
@@ -279,18 +333,46 @@ impl Trial {
         }
     }
 
-    /// Of a service that does not replace, what a lost host may still run counts too.
+    /// A service that does not replace never starts a copy beside one that may still run.
     fn no_more_copies_than_desired(&self) {
+        let started = self.world.recent.iter().any(|event| matches!(event, Event::TasksStarted(_)));
         let service = self.world.service();
-        let primary = service.primary().unwrap();
-        let lost = primary.counts.of(Standing::Lost);
-        let pending = primary.counts.of(Standing::Pending);
-        let surplus = primary.counts.wanted() + lost > service.config.desired.max(lost);
-        let bad = primary.counts.of(Standing::Unhealthy) + primary.counts.wanted_draining();
-        assert!(
-            !(surplus && pending > bad && service.steady),
-            "a copy was started beside one that may still run"
-        );
+        let copies: usize = service.revisions.iter().map(|revision| revision.tasks.len()).sum();
+        let desired = service.config.desired as usize;
+        assert!(!started || copies <= desired, "{copies} copies of {desired} may run");
+    }
+
+    /// With all hosts back, and without anybody's update, what fits is started.
+    fn uses_the_room_there_is(&mut self) {
+        for _ in 0..50 {
+            self.world.agents_work();
+            let next = self.world.state.next_wake();
+            let later = Timestamp(self.world.at.0 + 2_000_000);
+            self.world.at = next.filter(|wake| *wake <= later).unwrap_or(later);
+            self.world.call(Command::Tick).unwrap();
+        }
+        let service = self.world.service();
+        let Some(primary) = service.primary() else { return };
+        let desired = service.config.desired;
+        let shown = service.running() + service.pending();
+        let mut ceiling = service.config.deployment.running_ceiling(desired);
+        if !service.config.options.replace.unwrap_or(true) {
+            ceiling = ceiling.min(desired);
+        }
+        let short = primary.counts.wanted() + primary.counts.of(Standing::Lost) < desired
+            && shown < ceiling
+            && primary.record.rollout != Rollout::Failed
+            && primary.counts.leaving() == 0;
+        let (state, demand) = (&self.world.state, memory_of(self.family));
+        let holders = service.config.distinct_instance;
+        let free = self.world.hosts.iter().any(|host| {
+            let host = state.host(*host).unwrap();
+            let left = state.cluster(CLUSTER).unwrap().index.remaining(host.slot).unwrap();
+            host.status == HostStatus::Active
+                && left.memory >= demand
+                && (!holders || host.tasks.is_empty())
+        });
+        assert!(!(short && free), "room is left unused: {}", self.world.counts());
     }
 
     /// The trouble stops: hosts are back, images are good, checks pass.
@@ -302,21 +384,25 @@ impl Trial {
             self.world.heal(host);
         }
         self.broken = false;
+        self.uses_the_room_there_is();
         // A failed deployment launches nothing until an update.
         let failed = |world: &World| {
             world.service().primary().is_some_and(|p| p.record.rollout == Rollout::Failed)
         };
-        if failed(&self.world) || self.world.service().config.distinct_instance {
+        if failed(&self.world)
+            || self.world.service().config.distinct_instance
+            || self.family == "big"
+        {
             let hosts = self.world.hosts.len() as u32;
             self.world.update(|update| update.desired = Some(hosts.min(5)));
-            self.world.deploy(if self.checked { "checked" } else { "app" });
+            self.world.deploy(self.family);
         }
         // Bounds under which every move is legal.
         self.world.update(|update| {
             update.deployment.minimum_healthy_percent = Some(50);
             update.deployment.maximum_percent = Some(200);
         });
-        if self.world.service().config.distinct_instance {
+        if self.world.service().config.distinct_instance || self.family == "big" {
             self.world.update(|update| update.deployment.minimum_healthy_percent = Some(0));
         }
         for _ in 0..600 {
@@ -334,6 +420,11 @@ impl Trial {
                 assert_eq!(service.running(), service.config.desired);
                 assert_eq!(service.pending(), 0);
                 assert!(service.under_way().is_none());
+                let mut revisions = service.revisions.iter().map(|revision| revision.record.id);
+                let needed = [service.primary, service.completed];
+                assert!(revisions.all(|id| needed.contains(&Some(id))), "a revision is kept");
+                let lost = |task: &&Task| task.service.as_ref().is_some_and(|of| of.lost);
+                assert!(!self.world.tasks().iter().any(lost), "a lost task did not return");
                 return;
             }
             match self.world.state.next_wake() {
@@ -342,7 +433,10 @@ impl Trial {
                     self.world.call(Command::Tick).unwrap();
                 }
                 None => {
-                    let work = self.world.tasks().iter().any(|task| task.wish != Wish::Run);
+                    let runs = |task: &&Task| {
+                        task.wish == Wish::Run && matches!(task.phase, Phase::Running { .. })
+                    };
+                    let work = !self.world.tasks().iter().all(|task| runs(&task));
                     assert!(work, "stuck: {}", self.world.counts());
                 }
             }
@@ -373,4 +467,9 @@ fn strategies(chance: &mut Chance) -> Vec<Strategy> {
         ],
         _ => replicas(0).strategies,
     }
+}
+
+/// MiB of one task.
+fn memory_of(family: &str) -> i64 {
+    if family == "big" { 2500 } else { 10 }
 }

@@ -28,6 +28,7 @@ use crate::{
             RegisterTaskDefinition, RevisionRef, SettableHostStatus, Tags, UpdateService,
         },
         record::{DeploymentRecord, DeploymentStatus},
+        schedule::{self, Pass},
         service::{
             CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
             Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
@@ -53,7 +54,11 @@ pub(crate) struct World {
     entropy: u128,
     reports: BTreeMap<HostId, u64>,
     health: BTreeMap<TaskId, HealthStatus>,
+    /// A planted bug: what a look at the state is changed to.
+    pub(crate) sabotage: Option<Sabotage>,
 }
+
+pub(crate) type Sabotage = fn(&State, &mut Pass);
 
 impl World {
     pub(crate) fn new() -> Self {
@@ -68,6 +73,7 @@ impl World {
             entropy: 0,
             reports: BTreeMap::new(),
             health: BTreeMap::new(),
+            sabotage: None,
         };
         world.call(Command::StartEpoch { incarnation: 1 }).unwrap();
         world.call(Command::BeginScheduling).unwrap();
@@ -203,8 +209,19 @@ impl World {
                     next
                 })
             };
-            let step =
-                step::step(&mut self.state, std::mem::take(&mut requests), self.at, &mut draw);
+            let sabotage = self.sabotage;
+            let look = move |state: &State, due, at, entropy| {
+                let mut pass = schedule::pass(state, due, at, entropy);
+                sabotage.into_iter().for_each(|sabotage| sabotage(state, &mut pass));
+                pass
+            };
+            let step = step::step_with(
+                &look,
+                &mut self.state,
+                std::mem::take(&mut requests),
+                self.at,
+                &mut draw,
+            );
             if let Some(batch) = step.batch {
                 self.recent.extend(batch.events.iter().cloned());
                 if self.keeps_events {
@@ -293,6 +310,17 @@ impl World {
         cluster.tasks.values().map(|slot| self.state.task_at(*slot)).collect()
     }
 
+    /// Running tasks of each zone that has any.
+    pub(crate) fn by_zone(&self) -> Vec<(&str, usize)> {
+        let mut zones: BTreeMap<&str, usize> = BTreeMap::new();
+        for task in self.tasks() {
+            let host = self.state.host_at(task.host);
+            let zone = host.attribute(crate::placement::AVAILABILITY_ZONE).flatten();
+            *zones.entry(zone.unwrap()).or_default() += 1;
+        }
+        zones.into_iter().collect()
+    }
+
     pub(crate) fn running(&self) -> Vec<TaskId> {
         let runs = |task: &&Task| matches!(task.phase, Phase::Running { .. });
         self.tasks().into_iter().filter(runs).map(|task| task.id).collect()
@@ -363,17 +391,7 @@ impl World {
     }
 
     pub(crate) fn create_named(&mut self, name: &str, family: &str, config: ServiceConfig) {
-        let external = config.controller == Controller::External;
-        let definition = RevisionRef { family: family.parse().unwrap(), revision: None };
-        self.call(Command::CreateService(Box::new(CreateService {
-            service: named(name),
-            definition: (!external).then_some(definition),
-            config,
-            tags: Tags::new(),
-            created_by: "root".to_owned(),
-            client_token: None,
-        })))
-        .unwrap();
+        self.call(create(name, family, config)).unwrap();
     }
 
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut UpdateService)) {
@@ -458,6 +476,19 @@ impl World {
         }
         panic!("the service does not become steady: {}", self.counts());
     }
+}
+
+pub(crate) fn create(name: &str, family: &str, config: ServiceConfig) -> Command {
+    let external = config.controller == Controller::External;
+    let definition = RevisionRef { family: family.parse().unwrap(), revision: None };
+    Command::CreateService(Box::new(CreateService {
+        service: named(name),
+        definition: (!external).then_some(definition),
+        config,
+        tags: Tags::new(),
+        created_by: "root".to_owned(),
+        client_token: None,
+    }))
 }
 
 pub(crate) fn named(name: &str) -> ServiceRef {

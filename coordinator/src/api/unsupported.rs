@@ -1,9 +1,10 @@
-//! Members of RunTask and StartTask that this release cannot honour: typed, so that a wrong one is
-//! refused as such, and refused with what to do when they say something (design.md rule 9).
+//! Members of what starts tasks (RunTask, StartTask, services, task sets) that this release cannot
+//! honour: typed, so that a wrong one is refused as such, and refused with what to do when they say
+//! something (design.md rule 9).
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{error::ApiError, tags::TagInput};
+use crate::api::{error::ApiError, tags::TagInput, tasks::launch::PropagateTags};
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +28,6 @@ enum AssignPublicIp {
     Disabled,
 }
 
-/// Also of CreateCluster.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CapacityProviderStrategyItem {
@@ -39,7 +39,7 @@ pub(crate) struct CapacityProviderStrategyItem {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct VolumeConfiguration {
-    name: String,
+    pub(crate) name: String,
     #[serde(rename = "managedEBSVolume")]
     managed_ebs_volume: Option<ManagedEbsVolume>,
 }
@@ -65,11 +65,11 @@ struct ManagedEbsVolume {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct EbsTagSpecification {
+pub(crate) struct EbsTagSpecification {
     resource_type: EbsResourceType,
     #[serde(default)]
     tags: Vec<TagInput>,
-    propagate_tags: Option<super::launch::PropagateTags>,
+    propagate_tags: Option<PropagateTags>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
@@ -86,7 +86,7 @@ struct TerminationPolicy {
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum FilesystemType {
+pub(crate) enum FilesystemType {
     Ext3,
     Ext4,
     Xfs,
@@ -102,7 +102,7 @@ pub(crate) enum LaunchType {
     ManagedInstances,
 }
 
-pub(super) fn no_network(given: Option<&NetworkConfiguration>) -> Result<(), ApiError> {
+pub(crate) fn no_network(given: Option<&NetworkConfiguration>) -> Result<(), ApiError> {
     if given.is_none_or(|network| network.awsvpc_configuration.is_none()) {
         return Ok(());
     }
@@ -113,7 +113,7 @@ pub(super) fn no_network(given: Option<&NetworkConfiguration>) -> Result<(), Api
     ))
 }
 
-pub(super) fn no_capacity_providers(
+pub(crate) fn no_capacity_providers(
     given: &[CapacityProviderStrategyItem],
 ) -> Result<(), ApiError> {
     let Some(CapacityProviderStrategyItem { capacity_provider, .. }) = given.first() else {
@@ -126,8 +126,9 @@ pub(super) fn no_capacity_providers(
     )))
 }
 
-pub(super) fn no_volumes(given: &[VolumeConfiguration]) -> Result<(), ApiError> {
-    let Some(VolumeConfiguration { name, .. }) = given.first() else { return Ok(()) };
+/// `first` is the name of the first of `volumeConfigurations`.
+pub(crate) fn no_volumes(first: Option<&str>) -> Result<(), ApiError> {
+    let Some(name) = first else { return Ok(()) };
     Err(ApiError::unsupported_feature(format!(
         "The volume `{name}` of volumeConfigurations cannot be made: this release of Longshore has \
          no volumes that are configured at launch. Use a volume with host.sourcePath in the task \
@@ -135,7 +136,7 @@ pub(super) fn no_volumes(given: &[VolumeConfiguration]) -> Result<(), ApiError> 
     )))
 }
 
-pub(super) fn only_own_hosts(given: Option<LaunchType>) -> Result<(), ApiError> {
+pub(crate) fn only_own_hosts(given: Option<LaunchType>) -> Result<(), ApiError> {
     let named = match given {
         None | Some(LaunchType::Ec2) => return Ok(()),
         Some(LaunchType::Fargate) => "FARGATE",
@@ -148,7 +149,7 @@ pub(super) fn only_own_hosts(given: Option<LaunchType>) -> Result<(), ApiError> 
     )))
 }
 
-pub(super) fn no_platform_version(given: Option<&str>) -> Result<(), ApiError> {
+pub(crate) fn no_platform_version(given: Option<&str>) -> Result<(), ApiError> {
     if given.is_none_or(str::is_empty) {
         return Ok(());
     }
@@ -157,7 +158,7 @@ pub(super) fn no_platform_version(given: Option<&str>) -> Result<(), ApiError> {
     ))
 }
 
-pub(super) fn no_exec(given: bool) -> Result<(), ApiError> {
+pub(crate) fn no_exec(given: bool) -> Result<(), ApiError> {
     if !given {
         return Ok(());
     }
@@ -167,7 +168,7 @@ pub(super) fn no_exec(given: bool) -> Result<(), ApiError> {
     ))
 }
 
-pub(super) fn no_reference_id(given: Option<&str>) -> Result<(), ApiError> {
+pub(crate) fn no_reference_id(given: Option<&str>) -> Result<(), ApiError> {
     if given.is_none_or(str::is_empty) {
         return Ok(());
     }

@@ -1,0 +1,163 @@
+//! `placementConstraints` and `placementStrategy`, of whatever has tasks placed: read and shown.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    attributes,
+    error::ApiError,
+    task_definitions::validate::{EXPRESSION_CHARS_MAX, PLACEMENT_CONSTRAINTS_MAX},
+};
+use crate::placement::{Resource, SpreadOver, Strategy};
+
+/// ecs-behaviour 1.5.
+const STRATEGIES_MAX: usize = 5;
+/// What a spread over an attribute begins with.
+const ATTRIBUTE_PREFIX: &str = "attribute:";
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct PlacementConstraint {
+    #[serde(rename = "type")]
+    kind: Option<ConstraintType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expression: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum ConstraintType {
+    DistinctInstance,
+    MemberOf,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct PlacementStrategy {
+    #[serde(rename = "type")]
+    kind: Option<StrategyType>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum StrategyType {
+    Random,
+    Spread,
+    Binpack,
+}
+
+/// Whether the tasks must be on hosts of their own.
+pub(crate) fn parse_constraints(given: &[PlacementConstraint]) -> Result<bool, ApiError> {
+    if given.len() > PLACEMENT_CONSTRAINTS_MAX {
+        return Err(ApiError::invalid_parameter(format!(
+            "placementConstraints has {} entries; at most {PLACEMENT_CONSTRAINTS_MAX} are allowed.",
+            given.len()
+        )));
+    }
+    let mut distinct_instance = false;
+    for PlacementConstraint { kind, expression } in given {
+        let expression = expression.as_deref().unwrap_or_default();
+        if expression.chars().count() > EXPRESSION_CHARS_MAX {
+            return Err(ApiError::invalid_parameter(format!(
+                "placementConstraints.expression is longer than {EXPRESSION_CHARS_MAX} characters."
+            )));
+        }
+        match kind {
+            None => {
+                return Err(ApiError::invalid_parameter(
+                    "placementConstraints.type should not be null or empty: say distinctInstance.",
+                ));
+            }
+            Some(ConstraintType::DistinctInstance) if expression.is_empty() => {
+                distinct_instance = true;
+            }
+            Some(ConstraintType::DistinctInstance) => {
+                return Err(ApiError::invalid_parameter(
+                    "The placement constraint distinctInstance takes no expression.",
+                ));
+            }
+            Some(ConstraintType::MemberOf) => {
+                return Err(ApiError::unsupported_feature(
+                    "The placement constraint memberOf cannot be honoured: this release of \
+                     Longshore has no cluster query language yet. Use distinctInstance or a \
+                     placement strategy, or start single tasks where you want them with StartTask.",
+                ));
+            }
+        }
+    }
+    Ok(distinct_instance)
+}
+
+pub(crate) fn parse_strategies(given: &[PlacementStrategy]) -> Result<Vec<Strategy>, ApiError> {
+    if given.len() > STRATEGIES_MAX {
+        return Err(ApiError::invalid_parameter(format!(
+            "placementStrategy has {} entries; at most {STRATEGIES_MAX} are allowed.",
+            given.len()
+        )));
+    }
+    given.iter().map(parse_strategy).collect()
+}
+
+fn parse_strategy(
+    PlacementStrategy { kind, field }: &PlacementStrategy,
+) -> Result<Strategy, ApiError> {
+    let field = field.as_deref().unwrap_or_default();
+    let invalid = |valid: &str| {
+        let shown: String = field.chars().take(attributes::CHARS_MAX).collect();
+        ApiError::invalid_parameter(format!(
+            "The placement strategy has the field `{shown}`, which is not valid. {valid}"
+        ))
+    };
+    match kind {
+        None => Err(ApiError::invalid_parameter(
+            "placementStrategy.type should not be null or empty: say random, spread or binpack.",
+        )),
+        Some(StrategyType::Random) if field.is_empty() => Ok(Strategy::Random),
+        Some(StrategyType::Random) => Err(invalid("random takes none.")),
+        Some(StrategyType::Binpack) => match field.to_ascii_lowercase().as_str() {
+            "cpu" => Ok(Strategy::Binpack(Resource::Cpu)),
+            "memory" => Ok(Strategy::Binpack(Resource::Memory)),
+            _ => Err(invalid("binpack takes cpu or memory.")),
+        },
+        Some(StrategyType::Spread) => match field {
+            "instanceId" | "host" => Ok(Strategy::Spread(SpreadOver::Instance)),
+            _ => match field.strip_prefix(ATTRIBUTE_PREFIX).filter(|name| is_name(name)) {
+                Some(name) => Ok(Strategy::Spread(SpreadOver::Attribute(name.to_owned()))),
+                None => Err(invalid(
+                    "spread takes instanceId, host or attribute:NAME, \
+                     attribute:ecs.availability-zone for example.",
+                )),
+            },
+        },
+    }
+}
+
+fn is_name(attribute: &str) -> bool {
+    !attribute.is_empty() && attribute.len() <= attributes::CHARS_MAX
+}
+
+/// The constraints that [`parse_constraints`] has read.
+pub(crate) fn constraints(distinct_instance: bool) -> Vec<PlacementConstraint> {
+    let kind = Some(ConstraintType::DistinctInstance);
+    let distinct = PlacementConstraint { kind, expression: None };
+    distinct_instance.then_some(distinct).into_iter().collect()
+}
+
+pub(crate) fn strategies(strategies: &[Strategy]) -> Vec<PlacementStrategy> {
+    let view = |strategy: &Strategy| {
+        let (kind, field) = match strategy {
+            Strategy::Random => (StrategyType::Random, None),
+            Strategy::Binpack(Resource::Cpu) => (StrategyType::Binpack, Some("cpu".to_owned())),
+            Strategy::Binpack(Resource::Memory) => {
+                (StrategyType::Binpack, Some("memory".to_owned()))
+            }
+            Strategy::Spread(SpreadOver::Instance) => {
+                (StrategyType::Spread, Some("instanceId".to_owned()))
+            }
+            Strategy::Spread(SpreadOver::Attribute(name)) => {
+                (StrategyType::Spread, Some(format!("{ATTRIBUTE_PREFIX}{name}")))
+            }
+        };
+        PlacementStrategy { kind: Some(kind), field }
+    };
+    strategies.iter().map(view).collect()
+}

@@ -1,0 +1,117 @@
+//! Whether the trouble bites: bugs planted between the scheduler and the state must each be found
+//! within a number of seeds (promises.md P11).
+
+use crate::state_machine::{
+    Event, State,
+    schedule::tests::{trouble::Trial, world::Sabotage},
+    state::{Standing, Wish},
+};
+
+/// Worlds in which a bug must show.
+const SEEDS_MAX: u64 = 200;
+const FIRST_SEED: u64 = 7_000;
+
+const BUGS: [(&str, Sabotage); 12] = [
+    ("one task more is started than decided", |_, pass| {
+        for event in &mut pass.events {
+            if let Event::TasksStarted(started) = event
+                && let Some(mut twin) = started.tasks.first().cloned()
+            {
+                twin.task = longshore_common::id::TaskId::new(twin.task.value() ^ 1);
+                started.tasks.push(twin);
+            }
+        }
+    }),
+    ("one healthy task more is stopped than decided", |state, pass| {
+        for event in &mut pass.events {
+            if let Event::TasksStopRequested { tasks, failed: false, .. } = event {
+                tasks.extend(some_task(state, tasks, Standing::Healthy));
+            }
+        }
+    }),
+    ("tasks never count as healthy", |_, pass| {
+        pass.events.retain(|event| !matches!(event, Event::TasksSettled { .. }));
+    }),
+    ("nobody wakes the scheduler", |_, pass| pass.wake = None),
+    ("who waits for room is forgotten", |_, pass| pass.waits_for_room = false),
+    ("silent hosts are never lost", |_, pass| {
+        pass.events.retain(|event| !matches!(event, Event::TasksLost { .. }));
+    }),
+    ("what is back stays lost", |_, pass| {
+        pass.events.retain(|event| !matches!(event, Event::TasksReturned { .. }));
+    }),
+    ("old revisions are kept for ever", |_, pass| {
+        pass.events.retain(|event| !matches!(event, Event::RevisionDropped { .. }));
+    }),
+    ("the steady state is never noticed", |_, pass| {
+        pass.events.retain(|event| !matches!(event, Event::ServiceSteady { .. }));
+    }),
+    ("a deployment never ends", |_, pass| {
+        pass.events.retain(|event| match event {
+            Event::DeploymentSet { deployment, .. } => !deployment.status.is_over(),
+            _ => true,
+        });
+    }),
+    ("protection from scale-in is not looked at", |state, pass| {
+        for event in &mut pass.events {
+            if let Event::TasksStopRequested { tasks, failed: false, .. } = event {
+                let protected = tasks_of(state).find(|task| {
+                    task.wish == Wish::Run
+                        && task.service.as_ref().is_some_and(|of| of.protected_until.is_some())
+                });
+                tasks.extend(protected.map(|task| task.id));
+            }
+        }
+    }),
+    ("tasks that are not replaced are never lost", |state, pass| {
+        for event in &mut pass.events {
+            if let Event::TasksLost { tasks, .. } = event {
+                let replaced = |task: &longshore_common::id::TaskId| {
+                    state.task(*task).and_then(|t| t.service.as_ref()).is_some_and(|of| {
+                        state.service_at(of.service).config.options.replace == Some(false)
+                    })
+                };
+                tasks.retain(|task| !replaced(task));
+            }
+        }
+    }),
+];
+
+fn tasks_of(state: &State) -> impl Iterator<Item = &crate::state_machine::state::Task> {
+    let cluster = state.cluster(super::world::CLUSTER);
+    cluster.into_iter().flat_map(|c| c.tasks.values()).map(|slot| state.task_at(*slot))
+}
+
+fn some_task(
+    state: &State,
+    but: &[longshore_common::id::TaskId],
+    standing: Standing,
+) -> Option<longshore_common::id::TaskId> {
+    tasks_of(state)
+        .find(|task| task.standing() == Some(standing) && !but.contains(&task.id))
+        .map(|task| task.id)
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut missed = Vec::new();
+    let mut found = Vec::new();
+    for (bug, sabotage) in BUGS {
+        let seed = (FIRST_SEED..FIRST_SEED + SEEDS_MAX).find(|seed| {
+            let run = || Trial::new(*seed).sabotaged(sabotage).run();
+            std::panic::catch_unwind(run).is_err()
+        });
+        match seed {
+            Some(seed) => found.push((bug, seed - FIRST_SEED + 1)),
+            None => missed.push(bug),
+        }
+    }
+    std::panic::set_hook(hook);
+    for (bug, seeds) in &found {
+        println!("planted bug found after {seeds} seeds: {bug}");
+    }
+    assert!(missed.is_empty(), "not found within {SEEDS_MAX} seeds: {missed:#?}");
+    assert!(found.len() >= 10);
+}
