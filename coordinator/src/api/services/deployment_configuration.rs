@@ -240,11 +240,9 @@ fn alarms(given: Alarms) -> Result<DeploymentAlarms, ApiError> {
             given.alarm_names.len()
         )));
     }
-    if given.enable {
-        return Err(ApiError::unsupported_feature(
-            "deploymentConfiguration.alarms cannot be honoured: this release of Longshore has no \
-             alarms to listen to. Say enable false or leave alarms out, and use \
-             deploymentCircuitBreaker.",
+    if given.enable && given.alarm_names.is_empty() {
+        return Err(ApiError::invalid_parameter(
+            "alarms.alarmNames is empty: name an alarm, or say enable false.",
         ));
     }
     let Alarms { alarm_names: names, enable, rollback } = given;

@@ -157,7 +157,7 @@ fn derive(operation: &str, path: &str, place: &Place<'_>, cases: &mut Vec<Case>)
             let codes: &[&str] = if name.ends_with("Actions") { &[VALUE] } else { &[VALIDATION] };
             case(json!(vec![item.whole(); max + 1]), codes, name, true);
         }
-        Shape::Object(_) | Shape::List { .. } | Shape::Map(_) => {}
+        Shape::Object(_) | Shape::List { .. } | Shape::Map(_) | Shape::Any => {}
     }
 }
 

@@ -108,7 +108,7 @@ fn deployment_configurations() -> Vec<(Value, &'static str, &'static str)> {
         (json!({"bakeTimeInMinutes": 1441}), PARAMETER, "bakeTimeInMinutes"),
         (json!({"strategy": "BLUE_GREEN"}), PARAMETER, "bakeTimeInMinutes"),
         (breaker("COUNT", 0), PARAMETER, "thresholdConfiguration"),
-        (alarms(true), UNSUPPORTED, "alarms"),
+        (alarms(true), PARAMETER, "PutMetricAlarm"),
         (early(json!({"enable": true})), PARAMETER, "healthyPercent"),
         (early(json!({"enable": false, "healthyPercent": 101})), PARAMETER, "healthyPercent"),
         (

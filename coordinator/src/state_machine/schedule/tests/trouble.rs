@@ -102,7 +102,12 @@ impl Trial {
         config.distinct_instance = chance.below(6) == 0;
         config.deployment.circuit_breaker.enable = chance.below(2) == 0;
         config.deployment.circuit_breaker.rollback = chance.below(2) == 0;
-        config.az_rebalancing = chance.below(2) == 0;
+        let over_zones = match config.strategies.first() {
+            None => true,
+            Some(Strategy::Spread(SpreadOver::Attribute(_))) => true,
+            Some(_) => false,
+        };
+        config.az_rebalancing = over_zones && maximum > 100 && chance.below(2) == 0;
         config.options.rebalance_hosts = Some(chance.below(3) == 0);
         config.options.replace = Some(chance.below(4) > 0);
         world.create_named("s", family, config);
@@ -150,6 +155,7 @@ impl Trial {
                 self.world.update(|update| {
                     update.deployment.minimum_healthy_percent = Some(minimum);
                     update.deployment.maximum_percent = Some(maximum);
+                    update.az_rebalancing = (maximum == 100).then_some(false);
                 });
             }
             3 => self.host_trouble(),
