@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
@@ -328,9 +328,9 @@ impl Campaign {
 
     /// Waits until every service shows what it wants, and the hosts run just that.
     async fn exact(&self) -> Result<()> {
-        self.fleet.all_connected().await?;
         loop {
-            let mut counted = true;
+            // Every host is heard again, within the bound of whoever waits for this.
+            let mut counted = self.fleet.all_connected().await.is_ok();
             for (name, desired) in SERVICES {
                 let shown = describe(&self.client, name).await?;
                 counted &= shown.running() == desired && shown.pending() == 0;
@@ -343,10 +343,16 @@ impl Campaign {
         }
     }
 
-    async fn shown(&self) -> Result<Value> {
-        let names: Vec<&str> = SERVICES.iter().map(|(name, _)| *name).collect();
-        let answer = self.client.call("DescribeServices", json!({ "services": names })).await?;
-        Ok(answer)
+    /// What there is of each service, for a message.
+    async fn shown(&self) -> Result<String> {
+        let mut text = String::new();
+        for (name, desired) in SERVICES {
+            let shown = describe(&self.client, name).await?;
+            let (running, pending) = (shown.running(), shown.pending());
+            text.push_str(&format!("{name} {running} + {pending} of {desired}, "));
+        }
+        let containers = lives(&self.fleet).await?.len();
+        Ok(format!("{text}{containers} containers"))
     }
 
     async fn unknown(&self, lives: &BTreeMap<String, Life>) -> Result<usize> {
