@@ -25,6 +25,7 @@ use super::{
 };
 
 pub(super) use self::deployment::{begin, supersede};
+pub use self::lost::lost_hosts;
 
 /// Of one pass.
 #[derive(Debug, Default)]
