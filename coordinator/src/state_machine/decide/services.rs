@@ -161,6 +161,11 @@ fn check_config(config: &ServiceConfig) -> Result<(), Rejection> {
         return invalid("deploymentCircuitBreaker is for the ECS deployment controller.");
     }
     if config.controller == Controller::External
+        && deployment.alarms.as_ref().is_some_and(|alarms| alarms.enable)
+    {
+        return invalid("deploymentConfiguration.alarms are for the ECS deployment controller.");
+    }
+    if config.controller == Controller::External
         && deployment.strategy != DeploymentStrategy::Rolling
     {
         return invalid("The EXTERNAL deployment controller has no deployment strategy.");
