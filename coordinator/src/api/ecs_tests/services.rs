@@ -604,7 +604,7 @@ async fn services_are_described_and_those_that_are_not_there_are_failures() {
     let elsewhere = arn.replace("us-east-1", "eu-west-1");
     let input = json!({"services": ["svc", arn, "none", elsewhere]});
     let described = world.done("DescribeServices", input).await;
-    assert_eq!(texts(&described["services"], "serviceArn"), [arn.clone()]);
+    assert_eq!(texts(&described["services"], "serviceArn"), std::slice::from_ref(&arn));
     assert_eq!(described["services"][0]["tags"], json!([]));
     let missing = arn.replace("/svc", "/none");
     assert_eq!(

@@ -1,5 +1,7 @@
 //! The scheduler's rules, one sentence a test (ecs-behaviour 1.8 to 1.13).
 
+#![allow(clippy::print_stdout, reason = "tests that print their seeds and counts")]
+
 mod planted_bugs;
 mod trouble;
 pub(crate) mod world;

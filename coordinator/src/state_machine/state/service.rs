@@ -256,7 +256,7 @@ impl ServiceTask {
         }
     }
 
-    pub(super) fn new(started: &StartedForService) -> ServiceTaskRecord {
+    pub(super) fn record_of_new(started: &StartedForService) -> ServiceTaskRecord {
         ServiceTaskRecord {
             service: started.service,
             revision: started.revision,
