@@ -13,7 +13,7 @@ BENCH ?=
 NAME ?=
 COUNT ?=
 
-# An AWS CLI and a boto3 for the tests, when the machine has none of its own.
+# An AWS CLI, a boto3 and an ecs-deploy for the tests, when the machine has none of its own.
 AWS_VENV := $(TARGET)/aws
 WITH_AWS = if [ -x $(AWS_VENV)/bin/aws ]; then export LONGSHORE_AWS_PROGRAMS=$(AWS_VENV)/bin; fi;
 
@@ -49,11 +49,11 @@ test: root needs ## install what the tests need, then run all of them
 	fi
 
 .PHONY: bench
-bench: root needs release ## print a benchmark's figures: BENCH=start, restart or idle
+bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service or scheduler
 	@$(WITH_AWS) exec $(TARGET)/release/longshore-bench $(BENCH)
 
 .PHONY: campaign
-campaign: root needs release ## run a promise's full test: NAME=p1 or p5, COUNT=n for fewer kills
+campaign: root needs release ## run a promise's full test: NAME=p1, p5 or p7, COUNT=n for fewer kills or cycles
 	@$(WITH_AWS) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT))
 
 .PHONY: install
@@ -99,12 +99,12 @@ needs: compiler
 	need strace strace; need curl curl; need systemd-analyze systemd; need nsenter util-linux; \
 	[ -e /bin/busybox ] || missing="$$missing busybox-static"; \
 	if [ -n "$$missing" ]; then echo "== installing$$missing"; $(call apt,$$missing); fi
-	@if ! { aws --version && python3 -c 'import boto3'; } >/dev/null 2>&1 \
-	    && ! [ -x $(AWS_VENV)/bin/aws ]; then \
-	  echo "== installing the AWS CLI and boto3 into $(AWS_VENV)"; \
+	@if ! { aws --version && python3 -c 'import boto3' && ecs --version; } >/dev/null 2>&1 \
+	    && ! { [ -x $(AWS_VENV)/bin/aws ] && [ -x $(AWS_VENV)/bin/ecs ]; }; then \
+	  echo "== installing the AWS CLI, boto3 and ecs-deploy into $(AWS_VENV)"; \
 	  python3 -m venv $(AWS_VENV) 2>/dev/null || { $(call apt,python3-venv); \
 	    rm -rf $(AWS_VENV); python3 -m venv $(AWS_VENV); }; \
-	  $(AWS_VENV)/bin/pip install --disable-pip-version-check awscli boto3; \
+	  $(AWS_VENV)/bin/pip install --disable-pip-version-check awscli boto3 ecs-deploy; \
 	fi
 
 # Old or missing package lists are the usual reason for a failure: they are updated once.

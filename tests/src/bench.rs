@@ -5,14 +5,19 @@ mod start;
 mod swarm;
 mod restart;
 mod idle;
+mod service;
+mod scheduler;
 
 use anyhow::{Result, bail};
+
+const NAMES: [&str; 5] = ["start", "restart", "idle", "service", "scheduler"];
 
 #[derive(Clone, Debug, clap::Parser)]
 #[command(about = "Prints figures as lines `name value unit`")]
 pub struct Options {
     /// start: a task's start against Docker's own and Swarm's. restart: serving again with
-    /// 100,000 tasks. idle: memory and CPU with 30 containers.
+    /// 100,000 tasks. idle: memory and CPU with 30 containers. service: a killed container and a lost host
+    /// replaced. scheduler: the CPU of a rolling deployment on 1,000 hosts and of idle services.
     #[arg(default_value = "")]
     pub name: String,
 }
@@ -22,7 +27,9 @@ pub async fn run(options: Options) -> Result<()> {
         "start" => start::run().await,
         "restart" => restart::run().await,
         "idle" => idle::run().await,
-        "" => bail!("say which: `make bench BENCH=start`, BENCH=restart or BENCH=idle"),
-        other => bail!("there is no benchmark `{other}`: there are start, restart and idle"),
+        "service" => service::run().await,
+        "scheduler" => scheduler::run().await,
+        "" => bail!("say which: `make bench BENCH=start`; there are {}", NAMES.join(", ")),
+        other => bail!("there is no benchmark `{other}`: there are {}", NAMES.join(", ")),
     }
 }

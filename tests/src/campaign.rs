@@ -4,11 +4,12 @@
 //! it did less than it was asked to.
 
 mod kept;
+mod partitions;
 mod untouched;
 
 use anyhow::{Result, bail, ensure};
 
-pub use crate::campaign::{kept::Kept, untouched::Untouched};
+pub use crate::campaign::{kept::Kept, partitions::Partitions, untouched::Untouched};
 
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
@@ -16,9 +17,10 @@ const SEED_BITS: u32 = 48;
 #[derive(Clone, Debug, clap::Parser)]
 #[command(about = "Runs a promise's full test and prints its seed and counts")]
 pub struct Options {
-    /// p1: acknowledged is kept. p5: an agent's restart touches nothing.
+    /// p1: acknowledged is kept. p5: an agent's restart touches nothing. p7: a partition
+    /// stops nothing and heals to policy.
     pub name: String,
-    /// How many times to kill; the promise's own number when not given.
+    /// How many times to kill or cut; the promise's own number when not given.
     #[arg(long)]
     pub count: Option<usize>,
     /// Repeats an earlier run's choices.
@@ -35,8 +37,9 @@ pub async fn run(options: Options) -> Result<()> {
     match options.name.as_str() {
         "p1" => Kept::of(count(kept::KILLS), seed).run().await?.print_and_judge(),
         "p5" => Untouched::of(count(untouched::KILLS), seed).run().await?.print_and_judge(),
-        "" => bail!("say which promise: `make campaign NAME=p1` or NAME=p5"),
-        other => bail!("there is no campaign `{other}`: there are p1 and p5"),
+        "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
+        "" => bail!("say which promise: `make campaign NAME=p1`, NAME=p5 or NAME=p7"),
+        other => bail!("there is no campaign `{other}`: there are p1, p5 and p7"),
     }
 }
 

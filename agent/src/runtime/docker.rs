@@ -23,6 +23,7 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_common::{clock::Timestamp, task::HealthStatus};
 
+use self::pull_error::final_if_the_registry_says_so;
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
     EventStream, EventSubject, Image, OwnerLabel, PullProgress, RuntimeError, RuntimeEvent,
@@ -30,6 +31,7 @@ use super::{
 };
 
 mod create_body;
+mod pull_error;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -197,7 +199,7 @@ impl ContainerRuntime for Docker {
             Ok(())
         };
         match tokio::time::timeout(self.timeouts.pull, pulling).await {
-            Ok(result) => result,
+            Ok(result) => result.map_err(final_if_the_registry_says_so),
             Err(_) => Err(Unknown::Timeout { after: self.timeouts.pull }.into()),
         }
     }

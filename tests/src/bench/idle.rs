@@ -69,7 +69,7 @@ pub(super) async fn run() -> Result<()> {
     Ok(())
 }
 
-fn cpu_seconds(program: &Process) -> Result<f64> {
+pub(super) fn cpu_seconds(program: &Process) -> Result<f64> {
     let stat = fs_err::read_to_string(format!("/proc/{}/stat", program.pid()))?;
     // After the name, which may hold anything, in brackets: state is field 3, utime 14, stime 15.
     let fields: Vec<&str> =
@@ -80,7 +80,7 @@ fn cpu_seconds(program: &Process) -> Result<f64> {
     Ok((ticks(14)? + ticks(15)?) / TICKS_PER_SECOND)
 }
 
-fn rss_mib(program: &Process) -> Result<f64> {
+pub(super) fn rss_mib(program: &Process) -> Result<f64> {
     let status = fs_err::read_to_string(format!("/proc/{}/status", program.pid()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;

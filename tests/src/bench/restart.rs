@@ -202,7 +202,7 @@ async fn fill(folder: &Path) -> Result<usize> {
     Ok(tasks.len())
 }
 
-fn definition() -> Result<Command> {
+pub(super) fn definition() -> Result<Command> {
     let container = ContainerDefinition {
         name: "main".to_owned(),
         image: Some(SAMPLE_IMAGE.to_owned()),
@@ -221,7 +221,7 @@ fn definition() -> Result<Command> {
     })))
 }
 
-fn registration() -> RegisterRequest {
+pub(super) fn registration() -> RegisterRequest {
     RegisterRequest {
         protocol: PROTOCOL_VERSION,
         cluster: "default".to_owned(),
@@ -279,7 +279,7 @@ async fn answer(
     driver.submit(command, |_, _| ()).await.context("an agent's answer")
 }
 
-fn running(task: TaskId, generation: u32, at: Timestamp) -> TaskReport {
+pub(super) fn running(task: TaskId, generation: u32, at: Timestamp) -> TaskReport {
     TaskReport {
         task,
         generation,

@@ -13,8 +13,8 @@ use crate::{
     bench::swarm::Swarm,
     figures::{disk_baseline, figure, median, progress},
     harness::{
-        coordinator_log::{all_reach, id_of},
-        ecs::{EcsClient, list_all},
+        coordinator_log::all_reach,
+        ecs::EcsClient,
         engine_api::EngineApi,
         fleet::{Fleet, FleetSettings},
         image::SAMPLE_IMAGE,
@@ -76,7 +76,7 @@ impl Bench {
 
     async fn against_raw(&mut self) -> Result<()> {
         // All on one engine: the one that the raw containers are on.
-        let second = self.host_of(1).await?;
+        let second = self.fleet.host_arn(1).await?;
         self.set_status(&second, "DRAINING").await?;
         let engine = self.fleet.hosts[0].engine()?;
         let first = self.start(1).await?;
@@ -226,16 +226,6 @@ impl Bench {
         Ok((ids.concat(), now() - started))
     }
 
-    /// The ARN of one of the fleet's hosts.
-    async fn host_of(&self, host: usize) -> Result<String> {
-        let arns =
-            list_all(&self.client, "ListContainerInstances", json!({}), "containerInstanceArns")
-                .await?;
-        let log = self.fleet.hosts[host].agent.as_ref().context("no agent")?.log().lines();
-        let known = arns.into_iter().find(|arn| log.iter().any(|line| line.contains(id_of(arn))));
-        known.context("the agent's log does not name its container instance")
-    }
-
     async fn set_status(&self, host: &str, status: &str) -> Result<()> {
         let update = json!({ "containerInstances": [host], "status": status });
         self.client.call("UpdateContainerInstancesState", update).await?;
@@ -244,15 +234,15 @@ impl Bench {
 }
 
 /// Milliseconds since the epoch with a fraction: the log's own clock.
-fn now() -> f64 {
+pub(super) fn now() -> f64 {
     as_milliseconds(Timestamp::now())
 }
 
-fn as_milliseconds(at: Timestamp) -> f64 {
+pub(super) fn as_milliseconds(at: Timestamp) -> f64 {
     at.as_nanosecond() as f64 / 1e6
 }
 
-async fn create_and_start(engine: &EngineApi, config: &Value) -> Result<String> {
+pub(super) async fn create_and_start(engine: &EngineApi, config: &Value) -> Result<String> {
     let created = engine.post("/containers/create", config.clone()).await?;
     let created: Value = serde_json::from_slice(&created.body)?;
     let id = created["Id"].as_str().context("no Id in the answer to create")?.to_owned();
@@ -261,7 +251,7 @@ async fn create_and_start(engine: &EngineApi, config: &Value) -> Result<String> 
 }
 
 /// What the agent asked of the engine for this task's container, to be asked again without it.
-async fn same_container(engine: &EngineApi, task: &str) -> Result<Value> {
+pub(super) async fn same_container(engine: &EngineApi, task: &str) -> Result<Value> {
     let containers = engine.containers(true).await?;
     let of_task = |labels: &std::collections::BTreeMap<String, String>| {
         labels.values().any(|value| value == task)

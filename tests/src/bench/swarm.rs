@@ -1,5 +1,7 @@
 //! Docker Swarm on the fleet's own engines: the same containers, started by somebody else.
 
+mod host_loss;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -79,6 +81,15 @@ impl Swarm {
     /// the call the last of them ran: by the time that its own worker noted, before any manager
     /// or user could know.
     pub(super) async fn start(&self, replicas: usize) -> Result<f64> {
+        let called = Timestamp::now();
+        self.create(replicas).await?;
+        let last = self.last_running(replicas).await?;
+        let took = last.duration_since(called).as_secs_f64() * 1000.0;
+        self.remove().await?;
+        Ok(took)
+    }
+
+    async fn create(&self, replicas: usize) -> Result<()> {
         let service = json!({
             "Name": "against",
             "TaskTemplate": {
@@ -90,12 +101,8 @@ impl Swarm {
             },
             "Mode": { "Replicated": { "Replicas": replicas } },
         });
-        let called = Timestamp::now();
         self.manager.post("/services/create", service).await?;
-        let last = self.last_running(replicas).await?;
-        let took = last.duration_since(called).as_secs_f64() * 1000.0;
-        self.remove().await?;
-        Ok(took)
+        Ok(())
     }
 
     async fn last_running(&self, replicas: usize) -> Result<Timestamp> {

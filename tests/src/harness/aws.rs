@@ -1,4 +1,4 @@
-//! The AWS CLI and boto3, run as a user of ECS runs them: an endpoint, a key, a region, no more.
+//! The AWS CLI, boto3 and ecs-deploy, run as a user of ECS runs them: an endpoint, a key, a region, no more.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tokio::process::Command;
 
-/// Where `make test` keeps a CLI and a boto3 of its own; those on the PATH serve without it.
+/// Where `make test` keeps a CLI, a boto3 and an ecs-deploy of its own; those on the PATH serve without it.
 pub const PROGRAMS_VARIABLE: &str = "LONGSHORE_AWS_PROGRAMS";
 
 /// What a user sets in a shell.
@@ -66,6 +66,33 @@ impl Aws {
         finish(command).await
     }
 
+    /// `aws ecs OPERATION` with its whole input as JSON.
+    pub async fn ecs_json(&self, operation: &str, input: &Value) -> Result<Value> {
+        self.ecs(&[operation, "--cli-input-json", &input.to_string()]).await
+    }
+
+    /// `ecs …` of ecs-deploy, with whatever comes of it.
+    pub async fn ecs_deploy_says(&self, arguments: &[&str]) -> Result<Said> {
+        let mut command = self.command("ecs");
+        command.args(arguments);
+        finish(command).await
+    }
+
+    /// `ecs …` of ecs-deploy, which is to end well.
+    pub async fn ecs_deploy(&self, arguments: &[&str]) -> Result<()> {
+        let said = self.ecs_deploy_says(arguments).await?;
+        if said.code != 0 {
+            bail!(
+                "`ecs {}` ended with {}: {}\n{}",
+                arguments.join(" "),
+                said.code,
+                said.error,
+                said.out
+            );
+        }
+        Ok(())
+    }
+
     /// A Python script with `ecs` as its boto3 client and `json` imported; what it prints, read
     /// as JSON.
     pub async fn boto3(&self, script: &str) -> Result<Value> {
@@ -105,7 +132,7 @@ impl Aws {
 
 async fn finish(mut command: Command) -> Result<Said> {
     let output = command.output().await.with_context(|| {
-        format!("{command:?} could not be started: `make test` installs the AWS CLI and boto3")
+        format!("{command:?} could not be started: `make test` installs the AWS CLI, boto3 and ecs-deploy")
     })?;
     Ok(Said {
         code: output.status.code().unwrap_or(-1),

@@ -13,9 +13,10 @@ use crate::harness::{
     aws::Aws,
     binaries::{self, binary},
     command::run,
+    coordinator_log::id_of,
     credentials::Credentials,
     docker_engine::{DockerEngine, EngineSettings},
-    ecs::EcsClient,
+    ecs::{EcsClient, list_all},
     engine_api::EngineApi,
     image,
     namespaces::{Host, Network},
@@ -36,6 +37,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct FleetSettings {
     pub hosts: usize,
+    /// Of these, the last so many have an engine but no agent yet: [`Fleet::start_agent`].
+    pub joining_later: usize,
     /// CPU units that each agent registers.
     pub cpu: u32,
     /// MiB that each agent registers.
@@ -52,6 +55,7 @@ impl Default for FleetSettings {
     fn default() -> Self {
         FleetSettings {
             hosts: 3,
+            joining_later: 0,
             cpu: 2048,
             memory: 2048,
             record: false,
@@ -116,7 +120,7 @@ impl Fleet {
         fleet.start_coordinator().await?;
         let token = fleet.join_token()?;
         fs_err::write(fleet.token_file(), token)?;
-        for host in 0..fleet.hosts.len() {
+        for host in 0..fleet.hosts.len() - fleet.settings.joining_later {
             fleet.start_agent(host).await?;
         }
         fleet.all_connected().await?;
@@ -125,6 +129,21 @@ impl Fleet {
 
     pub fn folder(&self) -> &Path {
         self.slot.folder()
+    }
+
+    /// The address at which its hosts reach the machine.
+    pub fn gateway(&self) -> &str {
+        self.network.gateway()
+    }
+
+    /// The ARN of the container instance of one of its hosts.
+    pub async fn host_arn(&self, host: usize) -> Result<String> {
+        let client = self.ecs()?;
+        let arns =
+            list_all(&client, "ListContainerInstances", json!({}), "containerInstanceArns").await?;
+        let log = self.hosts[host].agent.as_ref().context("no agent")?.log().lines();
+        let known = arns.into_iter().find(|arn| log.iter().any(|line| line.contains(id_of(arn))));
+        known.context("the agent's log does not name its container instance")
     }
 
     pub fn coordinator_folder(&self) -> PathBuf {
@@ -261,7 +280,7 @@ impl Fleet {
 
     /// Waits until the API shows every host connected.
     pub async fn all_connected(&self) -> Result<()> {
-        let wanted = self.hosts.len();
+        let wanted = self.hosts.iter().filter(|host| host.agent.is_some()).count();
         self.connected_is(wanted).await
     }
 
@@ -272,10 +291,11 @@ impl Fleet {
             let hosts = hosts["containerInstances"].as_array().map_or(&[][..], |hosts| hosts);
             hosts.iter().filter(|host| host["agentConnected"] == json!(true)).count()
         };
+        let joined = wanted.max(self.hosts.len() - self.settings.joining_later);
         let arns = client
             .eventually("ListContainerInstances", json!({}), CONNECT_PATIENCE, |hosts| {
                 let arns = hosts["containerInstanceArns"].as_array()?;
-                (arns.len() == self.hosts.len()).then(|| arns.clone())
+                (arns.len() >= joined).then(|| arns.clone())
             })
             .await?;
         let describe = json!({ "containerInstances": arns });

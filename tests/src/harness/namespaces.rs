@@ -11,6 +11,9 @@ use crate::harness::{
 
 /// Hosts on one bridge: their addresses are .11 to .250.
 const HOSTS_MAX: usize = 240;
+/// One-way cuts, as rules in a host's own namespace.
+const INCOMING: &str = "INPUT -i eth0 -j DROP";
+const OUTGOING: &str = "OUTPUT -o eth0 -j DROP";
 
 pub struct Network {
     gateway: String,
@@ -84,7 +87,26 @@ impl Host {
         sh(&format!("ip link set {} down", self.name)).map(drop)
     }
 
+    /// Nothing reaches the host any more; what it sends still leaves.
+    pub fn cut_incoming(&self) -> Result<()> {
+        self.iptables("-A", INCOMING).map(drop)
+    }
+
+    /// Nothing leaves the host any more; what is sent to it still arrives.
+    pub fn cut_outgoing(&self) -> Result<()> {
+        self.iptables("-A", OUTGOING).map(drop)
+    }
+
+    /// Ends every cut.
     pub fn heal(&self) -> Result<()> {
+        for rule in [INCOMING, OUTGOING] {
+            while self.iptables("-D", rule).is_ok() {}
+        }
         sh(&format!("ip link set {} up", self.name)).map(drop)
+    }
+
+    fn iptables(&self, action: &str, rule: &str) -> Result<String> {
+        let namespace = self.namespace.display();
+        sh(&format!("nsenter --net={namespace} iptables -w {action} {rule}"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_tests::harness::{aws::Aws, engine_api::Listed, fleet::Fleet, image::SAMPLE_IMAGE};
+use longshore_tests::harness::{self, aws::Aws, fleet::Fleet, image::SAMPLE_IMAGE, lives::Life};
 use serde_json::{Value, json};
 
 /// Sleeps, and ends at once when asked to.
@@ -45,19 +45,9 @@ pub(crate) async fn wait(aws: &Aws, state: &str, tasks: &[String]) {
     aws.ecs(&wait).await.unwrap();
 }
 
-/// Every running container of a task, by Docker's id, with the start of its process.
-pub(crate) async fn lives(fleet: &Fleet) -> BTreeMap<String, (i64, String)> {
-    let mut lives = BTreeMap::new();
-    for host in &fleet.hosts {
-        let engine = host.engine().unwrap();
-        for Listed { id, .. } in engine.containers(false).await.unwrap() {
-            let state = engine.get_json(&format!("/containers/{id}/json")).await.unwrap();
-            let pid = state["State"]["Pid"].as_i64().unwrap();
-            let started = state["State"]["StartedAt"].as_str().unwrap().to_owned();
-            lives.insert(id, (pid, started));
-        }
-    }
-    lives
+/// Every running container of a task, by Docker's id.
+pub(crate) async fn lives(fleet: &Fleet) -> BTreeMap<String, Life> {
+    harness::lives::lives(fleet).await.unwrap()
 }
 
 /// One of a host's resources: registered and remaining.

@@ -228,7 +228,8 @@ impl<'a> Work<'a> {
             for standing in all {
                 let class = wanted.iter().copied().filter(|t| t.standing() == Some(standing));
                 let class: Vec<&Task> = class.collect();
-                victims.extend(self.mirror_of_placement(class, count - victims.len()));
+                let more = self.mirror_beside(&victims, class, count - victims.len());
+                victims.extend(more);
             }
         }
         // Among copies of a lost host's tasks, healthy ones may be chosen before others are.

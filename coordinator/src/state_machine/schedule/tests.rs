@@ -24,7 +24,7 @@ use crate::state_machine::{
         DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget, LifecycleHook,
         LostAfter, Reconcile,
     },
-    state::{Replacing, ServiceStatus},
+    state::{Phase, Replacing, ServiceStatus},
 };
 
 #[test]
@@ -67,11 +67,37 @@ fn scaling_in_mirrors_placement() {
     world.settle();
     world.scale(3);
     world.settle();
+    assert_eq!(by_host(&world), [1, 1, 1]);
+}
+
+#[test]
+fn scaling_in_while_tasks_settle_leaves_hosts_even() {
+    let mut world = World::with_hosts(3);
+    world.create(replicas(12));
+    world.settle();
+    world.scale(30);
+    let fresh: Vec<_> = world.tasks().into_iter().filter(|t| t.phase == Phase::Pending).collect();
+    let fresh: Vec<_> = fresh.into_iter().map(|task| (task.host, task.id)).collect();
+    let last = fresh.iter().map(|(host, _)| *host).max().unwrap();
+    // One host is quicker than the others: its tasks have settled, theirs have not.
+    for (_, task) in fresh.iter().filter(|(host, _)| *host == last) {
+        world.report(*task, ReportedPhase::Running);
+    }
+    world.pass(40.0);
+    world.agents_work();
+    assert_eq!(world.healthy(), 18);
+    world.scale(3);
+    world.settle();
+    assert_eq!(by_host(&world), [1, 1, 1]);
+}
+
+/// How many tasks each host has.
+fn by_host(world: &World) -> Vec<usize> {
     let mut by_host = BTreeMap::new();
     for task in world.tasks() {
         *by_host.entry(task.host).or_insert(0) += 1;
     }
-    assert_eq!(by_host.values().copied().collect::<Vec<_>>(), [1, 1, 1]);
+    by_host.into_values().collect()
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Which tasks go when some must: the mirror of where tasks are placed (ecs-behaviour 1.9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, id::TaskId};
 
 use super::Work;
 use crate::{
@@ -53,6 +53,16 @@ impl<'a> Work<'a> {
         candidates: Vec<&'a Task>,
         count: usize,
     ) -> Vec<&'a Task> {
+        self.mirror_beside(&[], candidates, count)
+    }
+
+    /// As [`Self::mirror_of_placement`], while `going` go too: what is left beside both is even.
+    pub(super) fn mirror_beside(
+        &self,
+        going: &[&'a Task],
+        candidates: Vec<&'a Task>,
+        count: usize,
+    ) -> Vec<&'a Task> {
         if count == 0 {
             return Vec::new();
         }
@@ -62,7 +72,8 @@ impl<'a> Work<'a> {
         let mut chosen = self.losers(&candidates, count);
         let rest = candidates.into_iter().filter(|task| !chosen.iter().any(|c| c.id == task.id));
         let rest: Vec<&Task> = rest.collect();
-        let mut crowd = Crowd::of(self, &rest);
+        let gone: BTreeSet<TaskId> = going.iter().chain(&chosen).map(|task| task.id).collect();
+        let mut crowd = Crowd::of(self, &rest, &gone);
         while chosen.len() < count
             && let Some(task) = crowd.take()
         {
@@ -110,7 +121,7 @@ struct Zone<'a> {
 }
 
 impl<'a> Crowd<'a> {
-    fn of(work: &Work<'a>, candidates: &[&'a Task]) -> Self {
+    fn of(work: &Work<'a>, candidates: &[&'a Task], gone: &BTreeSet<TaskId>) -> Self {
         let zone_attribute =
             work.service.config.strategies.first().map_or(Some(AVAILABILITY_ZONE), |first| {
                 match first {
@@ -129,9 +140,13 @@ impl<'a> Crowd<'a> {
                         | Standing::Settling
                         | Standing::Healthy
                         | Standing::Unhealthy,
-                    ) => *counts.entry(task.host).or_default() += 1,
+                    ) if !gone.contains(&task.id) => *counts.entry(task.host).or_default() += 1,
                     Some(
-                        Standing::LeavingPending
+                        Standing::Pending
+                        | Standing::Settling
+                        | Standing::Healthy
+                        | Standing::Unhealthy
+                        | Standing::LeavingPending
                         | Standing::LeavingRunning
                         | Standing::Stopping
                         | Standing::Lost,
