@@ -10,6 +10,8 @@ mod definition;
 mod tasks;
 #[path = "docker/capacity.rs"]
 mod capacity;
+#[path = "docker/services.rs"]
+mod services;
 #[path = "docker/strangers.rs"]
 mod strangers;
 #[path = "docker/faults.rs"]

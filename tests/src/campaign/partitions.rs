@@ -86,7 +86,7 @@ const SCALED: Timers = Timers {
     // LOST is never sooner than three missed beats, 1.5 s.
     tags: &[("longshore:lost-after", "1"), ("longshore:healthy-after", "1")],
     least: Duration::from_millis(500),
-    spread: Duration::from_millis(3500),
+    spread: Duration::from_millis(4500),
 };
 const SHIPPED: Timers = Timers {
     name: "shipped",
