@@ -202,7 +202,6 @@ async fn life(
         }
     });
     parts.spawn(renewal.keep_renewed(shutdown.clone()));
-    parts.spawn(service_manager::keep_told(status.clone(), shutdown.clone()));
     tracing::info!(
         host = %registered.host,
         cluster = settings.cluster,
@@ -210,7 +209,7 @@ async fn life(
         introspection.address = %introspection_listen,
         "ready"
     );
-    service_manager::ready("Waiting for the coordinator");
+    parts.spawn(service_manager::keep_told(status.clone(), shutdown.clone()));
 
     tokio::select! {
         () = shutdown.cancelled() => {}

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use longshore_common::service_manager::ServiceManager;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
@@ -17,28 +18,24 @@ const PINGS_PER_TIMEOUT: u32 = 3;
 /// Without a poll for longer, the coordinator is away.
 const POLLED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Does nothing where no service manager listens.
-pub(crate) fn tell(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "the service manager cannot be told");
-    }
-}
-
-pub(crate) fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
-}
-
 pub(crate) fn stopping(status: &str) {
-    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+    let states = [NotifyState::Stopping, NotifyState::Status(status)];
+    ServiceManager::of_this_program().tell(&states);
 }
 
 pub(crate) fn waiting(status: &str) {
-    tell(&[NotifyState::Status(status)]);
+    ServiceManager::of_this_program().tell(&[NotifyState::Status(status)]);
 }
 
-/// Pings until `shutdown`, as often as the service manager asks for.
+/// Says that the agent is ready, then pings until `shutdown`, as often as the service manager asks
+/// for.
 pub(crate) async fn keep_told(status: Arc<Status>, shutdown: CancellationToken) {
-    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+    let manager = ServiceManager::of_this_program();
+    if !manager.listens() {
+        return;
+    }
+    let ready = [NotifyState::Ready, NotifyState::Status("Waiting for the coordinator")];
+    if shutdown.run_until_cancelled(manager.tell_surely(&ready)).await.is_none() {
         return;
     }
     let watchdog = sd_notify::watchdog_enabled();
@@ -54,9 +51,9 @@ pub(crate) async fn keep_told(status: Arc<Status>, shutdown: CancellationToken) 
         }
         match sign_of_life(&status, every).await {
             Some(line) if watchdog.is_some() => {
-                tell(&[NotifyState::Status(&line), NotifyState::Watchdog]);
+                manager.tell(&[NotifyState::Status(&line), NotifyState::Watchdog]);
             }
-            Some(line) => tell(&[NotifyState::Status(&line)]),
+            Some(line) => manager.tell(&[NotifyState::Status(&line)]),
             None if shutdown.is_cancelled() => return,
             None => {
                 tracing::error!("the engine does not answer; systemd is not told that it lives")

@@ -7,11 +7,13 @@
 )]
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
     time::Duration,
 };
 
@@ -93,12 +95,30 @@ struct Service {
 impl Service {
     fn start(watchdog: Option<Duration>) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        known_host(directory.path());
+        let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
+        Service::start_heard_by(socket, directory, watchdog)
+    }
+
+    /// Nothing has been read from the socket for so long that it takes no more.
+    fn start_unheard() -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
+        let others = UnixDatagram::unbound().unwrap();
+        others.set_nonblocking(true).unwrap();
+        while others.send_to(b"STATUS=of another\n", &path).is_ok() {}
+        Service::start_heard_by(socket, directory, None)
+    }
+
+    fn start_heard_by(
+        socket: UnixDatagram,
+        directory: tempfile::TempDir,
+        watchdog: Option<Duration>,
+    ) -> Self {
+        known_host(directory.path());
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut command = command(directory.path(), &[]);
-        command.env("NOTIFY_SOCKET", &path);
+        command.env("NOTIFY_SOCKET", directory.path().join("notify"));
         if let Some(timeout) = watchdog {
             command.env("WATCHDOG_USEC", timeout.as_micros().to_string());
         }
@@ -120,6 +140,15 @@ impl Service {
             heard.extend(self.hear());
         }
         heard
+    }
+
+    /// Waits for a line of the log, which is then not in the output at the end.
+    fn log_until(&mut self, message: &str) {
+        let log = BufReader::new(self.agent.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // Read to its end, or the agent would have nowhere to write.
+        thread::spawn(move || log.lines().for_each(|line| drop(sender.send(line.unwrap()))));
+        while !lines.recv_timeout(PATIENCE).expect("the log should say it").contains(message) {}
     }
 
     fn signal(&self, signal: Signal) {
@@ -169,6 +198,19 @@ fn the_watchdog_hears_of_the_agent_as_often_as_it_asks() {
     // What is stopped as a whole says nothing; when it goes on, it says so again.
     service.signal(Signal::TERM);
     service.hear_until("STOPPING=1");
+    assert!(service.end().0.status.success());
+}
+
+#[test]
+fn a_service_manager_that_does_not_read_holds_nothing_up_and_hears_ready_later() {
+    let mut service = Service::start_unheard();
+    service.log_until(r#""message":"ready""#);
+    service.hear_until("READY=1");
+    service.signal(Signal::TERM);
+    assert!(service.end().0.status.success());
+    let mut service = Service::start_unheard();
+    service.log_until(r#""message":"ready""#);
+    service.signal(Signal::TERM);
     assert!(service.end().0.status.success());
 }
 

@@ -74,8 +74,16 @@ pub fn start(
         more: true,
     };
     spawn("driver", move || driver.run());
-    let handle =
-        Handle::new(state, requests, durable, failed.clone(), history, signals, wakes, went_back);
+    let handle = Handle {
+        state,
+        requests,
+        durable,
+        failed: failed.clone(),
+        history,
+        signals,
+        went_back,
+        wakes,
+    };
     (handle, failed)
 }
 
@@ -127,7 +135,7 @@ impl<C: Clock> Driver<C> {
                 self.more = flush.more;
                 let wake = flush.wake;
                 self.wake.send_if_modified(|at| std::mem::replace(at, wake) != wake);
-                if self.steps.send(FlushItem::Step(flush)).is_err() {
+                if self.steps.send(FlushItem::Step(Box::new(flush))).is_err() {
                     return;
                 }
             }

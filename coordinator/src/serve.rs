@@ -7,6 +7,7 @@ use longshore_common::{
     arn::Identity,
     clock::{Clock, SteadyClock, SystemClock},
     id::FleetId,
+    service_manager::ServiceManager,
 };
 use sd_notify::NotifyState;
 use tokio::{
@@ -95,11 +96,11 @@ pub async fn serve(settings: Settings) -> Result<()> {
         api = %settings.listen, joining = %settings.join_listen, fleet = %fleet,
         "the coordinator is ready"
     );
-    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    parts.spawn(tell_ready(shutdown.clone()));
 
     let journal_failed = until_told_to_stop(failed).await?;
     health.set_not_ready("it is stopping");
-    notify(&[NotifyState::Stopping]);
+    ServiceManager::of_this_program().tell(&[NotifyState::Stopping]);
     shutdown.cancel();
     if journal_failed {
         bail!(
@@ -187,14 +188,21 @@ fn system_entropy() -> u128 {
     u128::from_ne_bytes(bytes)
 }
 
+async fn tell_ready(shutdown: CancellationToken) {
+    let manager = ServiceManager::of_this_program();
+    let ready = [NotifyState::Ready, NotifyState::Status("serving")];
+    shutdown.run_until_cancelled(manager.tell_surely(&ready)).await;
+}
+
 /// Lets due things expire. The watchdog is fed only when the journal has taken the word, so that a
 /// stuck driver or disk is noticed.
 async fn keep_time(handle: Handle, clock: impl Clock, shutdown: CancellationToken) {
+    let manager = ServiceManager::of_this_program();
     let watched = sd_notify::watchdog_enabled().map(|limit| limit / 3);
     let tick = watched.map_or(TICK, |third| third.min(TICK));
     let feed = || {
         if watched.is_some() {
-            notify(&[NotifyState::Watchdog]);
+            manager.tell(&[NotifyState::Watchdog]);
         }
     };
     tokio::select! {
@@ -213,11 +221,4 @@ async fn until_told_to_stop(mut failed: watch::Receiver<bool>) -> Result<bool> {
         _ = failed.wait_for(|failed| *failed) => return Ok(true),
     }
     Ok(false)
-}
-
-/// Without systemd there is nobody to tell.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd could not be told");
-    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_common::arn::Identity;
+use longshore_common::{arn::Identity, clock::Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -19,7 +19,8 @@ use super::{
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Command},
     name::ClusterName,
-    state::{Cluster, ServiceStatus, State},
+    schedule::lost_hosts,
+    state::{Cluster, Replacing, ServiceStatus, State},
 };
 
 /// The only setting of a cluster.
@@ -270,11 +271,11 @@ async fn submit_and_show(
     command: Command,
     name: ClusterName,
 ) -> Result<ClusterOutput, ApiError> {
-    let identity = api.identity.clone();
+    let (identity, now) = (api.identity.clone(), api.clock.wall());
     let all = [ClusterField::Configurations, ClusterField::Settings, ClusterField::Tags];
     let cluster = api
         .submit(command, move |state, _| {
-            state.cluster(name.as_str()).map(|cluster| view(&identity, state, cluster, &all))
+            state.cluster(name.as_str()).map(|cluster| view(&identity, state, cluster, &all, now))
         })
         .await?
         .ok_or_else(ApiError::cluster_not_found)?;
@@ -303,14 +304,14 @@ pub(crate) async fn describe(
             names.push((given, name));
         }
     }
-    let (identity, include) = (api.identity.clone(), input.include);
+    let (identity, include, now) = (api.identity.clone(), input.include, api.clock.wall());
     let describe = move |state: &State| {
         let mut output = DescribeClustersOutput { clusters: Vec::new(), failures: Vec::new() };
         for (given, name) in names {
             let found = name.as_ref().and_then(|name| state.cluster(name.as_str()));
             match (found, name) {
                 (Some(cluster), _) => {
-                    output.clusters.push(view(&identity, state, cluster, &include));
+                    output.clusters.push(view(&identity, state, cluster, &include, now));
                 }
                 (None, Some(name)) => {
                     output.failures.push(Failure::missing(identity.cluster(name.as_str())));
@@ -415,6 +416,7 @@ fn view(
     state: &State,
     cluster: &Cluster,
     include: &[ClusterField],
+    at: Timestamp,
 ) -> ClusterView {
     let asked = |field| include.contains(&field);
     let (active_services, draining_services) = service_counts(state, cluster);
@@ -443,7 +445,7 @@ fn view(
             .collect();
     }
     if asked(ClusterField::Statistics) {
-        view.statistics = statistics(cluster, active_services, draining_services);
+        view.statistics = statistics(state, cluster, active_services, draining_services, at);
     }
     if asked(ClusterField::Tags) {
         view.tags = tags::view(&cluster.tags);
@@ -464,7 +466,14 @@ fn service_counts(state: &State, cluster: &Cluster) -> (u32, u32) {
     (active, draining)
 }
 
-fn statistics(cluster: &Cluster, active: u32, draining: u32) -> Vec<NameAndValue> {
+/// ECS's own statistics, and after them what becomes of hosts that are lost (design.md rule 6).
+fn statistics(
+    state: &State,
+    cluster: &Cluster,
+    active: u32,
+    draining: u32,
+    at: Timestamp,
+) -> Vec<NameAndValue> {
     let counts = [
         ("runningEC2TasksCount", cluster.running_tasks),
         ("runningFargateTasksCount", 0),
@@ -474,6 +483,15 @@ fn statistics(cluster: &Cluster, active: u32, draining: u32) -> Vec<NameAndValue
         ("activeFargateServiceCount", 0),
         ("drainingEC2ServiceCount", draining),
         ("drainingFargateServiceCount", 0),
+        ("longshore:lostContainerInstancesCount", lost_hosts(state, cluster, at) as u32),
     ];
-    counts.map(|(name, count)| NameAndValue { name: name.into(), value: count.to_string() }).into()
+    let replacing = match cluster.replacing {
+        Replacing::Normal => "NORMAL",
+        Replacing::Paused => "PAUSED",
+        Replacing::Overridden => "OVERRIDDEN",
+    };
+    let replacing = ("longshore:replacingLostTasks".to_owned(), replacing.to_owned());
+    let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count.to_string()));
+    let all = counts.chain([replacing]);
+    all.map(|(name, value)| NameAndValue { name, value }).collect()
 }

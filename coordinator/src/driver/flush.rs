@@ -14,7 +14,7 @@ use crate::{
 const STEPS_PER_COMMIT_MAX: usize = 64;
 
 pub(super) enum FlushItem {
-    Step(Step),
+    Step(Box<Step>),
     Checkpoint(Checkpoint),
 }
 
@@ -51,7 +51,7 @@ impl<J: Journal> Flush<J> {
         let mut steps = Vec::new();
         for item in items {
             match item {
-                FlushItem::Step(step) => steps.push(step),
+                FlushItem::Step(step) => steps.push(*step),
                 FlushItem::Checkpoint(checkpoint) => {
                     self.flush(std::mem::take(&mut steps))?;
                     self.journal.checkpoint(checkpoint)?;

@@ -20,16 +20,16 @@ use crate::{
 
 #[derive(Clone)]
 pub struct Handle {
-    state: Arc<RwLock<State>>,
-    requests: mpsc::Sender<Request>,
-    durable: watch::Receiver<u64>,
-    failed: watch::Receiver<bool>,
-    history: Arc<dyn History>,
-    signals: Arc<Signals>,
+    pub(super) state: Arc<RwLock<State>>,
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) durable: watch::Receiver<u64>,
+    pub(super) failed: watch::Receiver<bool>,
+    pub(super) history: Arc<dyn History>,
+    pub(super) signals: Arc<Signals>,
     /// Set when an agent proved that the journal went back; cleared by `recover`.
-    went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
+    pub(super) went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
     /// When the scheduler wants to look again though nothing happens.
-    wakes: watch::Receiver<Option<Timestamp>>,
+    pub(super) wakes: watch::Receiver<Option<Timestamp>>,
 }
 
 /// The coordinator cannot answer: its journal failed, or it is shutting down.
@@ -73,19 +73,6 @@ impl fmt::Display for JournalWentBack {
 }
 
 impl Handle {
-    pub(super) fn new(
-        state: Arc<RwLock<State>>,
-        requests: mpsc::Sender<Request>,
-        durable: watch::Receiver<u64>,
-        failed: watch::Receiver<bool>,
-        history: Arc<dyn History>,
-        signals: Arc<Signals>,
-        wakes: watch::Receiver<Option<Timestamp>>,
-        went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
-    ) -> Self {
-        Handle { state, requests, durable, failed, history, signals, went_back, wakes }
-    }
-
     /// Has a command decided. `view` looks at the state right after; its result is returned once
     /// the journal holds what it saw. Refused as a whole while the journal is known to be old.
     pub async fn submit<T: Send + 'static>(

@@ -39,16 +39,16 @@ pub fn start(
     let (wake, wakes) = watch::channel(None);
     let went_back = Arc::new(watch::channel(None).0);
     let held = went_back.subscribe();
-    let handle = Handle::new(
-        state.clone(),
+    let handle = Handle {
+        state: state.clone(),
         requests,
         durable,
         failed,
         history,
-        signals.clone(),
-        wakes,
+        signals: signals.clone(),
         went_back,
-    );
+        wakes,
+    };
 
     let mut flush = Flush { journal, durable: durable_sender, failed: failed_sender, signals };
     let flush_until_crash = async move {
@@ -78,7 +78,7 @@ pub fn start(
                 checkpoints.count(&flush);
                 more = flush.more;
                 wake.send_replace(flush.wake);
-                items.push(FlushItem::Step(flush));
+                items.push(FlushItem::Step(Box::new(flush)));
                 while checkpoints.due() {
                     items.extend(checkpoints.advance(&mut state).map(FlushItem::Checkpoint));
                 }

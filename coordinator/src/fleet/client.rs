@@ -31,7 +31,8 @@ pub struct Peer {
 /// that releases it, and neither waits for the other.
 pub trait AgentClient: Send + Sync + 'static {
     /// One poll. Waits for its answer `hold_ms` of the request and [`ANSWER_GRACE`] at the most.
-    /// A future that is dropped gives its poll up; the connection stays.
+    /// A future that is dropped gives its poll up, and with it the connection that stood before
+    /// it; one that is being made for it, or just was, is for the next poll.
     fn poll(
         &self,
         peer: &Peer,

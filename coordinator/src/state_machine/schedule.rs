@@ -24,7 +24,8 @@ use super::{
     state::{Due, Service, ServiceStatus, State},
 };
 
-pub(super) use self::deployment::{begin, supersede};
+pub(super) use self::deployment::{NewDeployment, begin, supersede};
+pub use self::lost::lost_hosts;
 
 /// Of one pass.
 #[derive(Debug, Default)]

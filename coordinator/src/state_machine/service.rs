@@ -234,6 +234,14 @@ pub enum LostAfter {
 }
 
 impl LostAfter {
+    /// `None`: never.
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            LostAfter::Milliseconds(milliseconds) => Some(Duration::from_millis(milliseconds)),
+            LostAfter::Never => None,
+        }
+    }
+
     /// Seconds, or `never`.
     pub fn parse(text: &str) -> Option<Self> {
         match text {

@@ -15,6 +15,7 @@ use tokio::{
     net::UnixDatagram,
     process::{Child, Command},
     sync::Notify,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -22,6 +23,8 @@ use crate::harness::namespaces::Host;
 
 /// Lines of one program's log that are kept for waiting on; all of them go to its file.
 const LINES_MAX: usize = 500_000;
+/// One message to a service manager.
+const NOTIFICATION_BYTES_MAX: usize = 4096;
 /// How long a program may take to say READY.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// How long a killed program may take to be gone.
@@ -53,7 +56,17 @@ pub struct Process {
     pid: Pid,
     log: Arc<Log>,
     log_file: PathBuf,
-    notifications: Option<UnixDatagram>,
+    notifications: Option<Notifications>,
+}
+
+/// What a program has told its service manager, read as it comes: a program need not put up with
+/// one that does not read.
+struct Notifications {
+    log: Arc<Log>,
+    /// How much of it [`Process::notified`] has passed.
+    heard: usize,
+    /// Ends with this.
+    _reader: JoinSet<()>,
 }
 
 /// What a program has written so far.
@@ -100,7 +113,7 @@ impl Process {
                 let path = launch.folder.join(format!("{}.notify", launch.name));
                 let _ = fs_err::remove_file(&path);
                 command.env("NOTIFY_SOCKET", &path);
-                Some(UnixDatagram::bind(&path)?)
+                Some(Notifications::read(UnixDatagram::bind(&path)?))
             }
             false => None,
         };
@@ -127,20 +140,14 @@ impl Process {
 
     /// Waits for one line of a notification, for example `STOPPING=1`.
     pub async fn notified(&mut self, wanted: &str, patience: Duration) -> Result<()> {
-        let socket = self.notifications.as_ref().context("started without a notify socket")?;
-        let mut message = vec![0; 4096];
-        let heard = async {
-            loop {
-                let length = socket.recv(&mut message).await?;
-                let text = String::from_utf8_lossy(&message[..length]);
-                if text.lines().any(|line| line == wanted) {
-                    return anyhow::Ok(());
-                }
-            }
-        };
+        let told = self.notifications.as_mut().context("started without a notify socket")?;
+        let pick = |line: &str| (line == wanted).then_some(());
         tokio::select! {
-            heard = timeout(patience, heard) => match heard {
-                Ok(heard) => heard,
+            heard = told.log.wait_for(told.heard, patience, pick) => match heard {
+                Ok(((), heard)) => {
+                    told.heard = heard;
+                    Ok(())
+                }
                 Err(_) => bail!("{} did not say {wanted} in {patience:?}; its log:\n{}",
                     self.name, self.log.tail()),
             },
@@ -190,6 +197,24 @@ impl Process {
     /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait().await?)
+    }
+}
+
+impl Notifications {
+    fn read(socket: UnixDatagram) -> Notifications {
+        let log = Arc::new(Log::default());
+        let mut reader = JoinSet::new();
+        reader.spawn({
+            let log = log.clone();
+            async move {
+                let mut message = vec![0; NOTIFICATION_BYTES_MAX];
+                while let Ok(length) = socket.recv(&mut message).await {
+                    String::from_utf8_lossy(&message[..length]).lines().for_each(|l| log.push(l));
+                }
+                log.end();
+            }
+        });
+        Notifications { log, heard: 0, _reader: reader }
     }
 }
 

@@ -155,6 +155,64 @@ impl Connect for Simulated {
     }
 }
 
+/// A network on which connections are made when told so, and of which only the second answers.
+#[derive(Clone, Default)]
+struct Stuck {
+    begun: Arc<AtomicUsize>,
+    connecting: Arc<Notify>,
+    may_connect: Arc<Notify>,
+    asked: Arc<Notify>,
+}
+
+impl Connect for Stuck {
+    type Stream = DuplexStream;
+
+    async fn connect(&self, _: &Peer) -> Result<Opened<DuplexStream>, PollError> {
+        let answers = self.begun.fetch_add(1, Ordering::SeqCst) > 0;
+        self.connecting.notify_one();
+        self.may_connect.notified().await;
+        let (stream, other_end) = tokio::io::duplex(64 * 1024);
+        let asked = self.asked.clone();
+        let service = service_fn(move |_| {
+            asked.notify_one();
+            async move {
+                if !answers {
+                    std::future::pending::<()>().await;
+                }
+                let body = rmp_serde::to_vec_named(&answer(HostId::new(1))).unwrap();
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(body)))
+            }
+        });
+        let serve = http2::Builder::new(TokioExecutor::new());
+        tokio::spawn(serve.serve_connection(TokioIo::new(other_end), service));
+        Ok(Opened { stream, usable_for: Duration::MAX })
+    }
+}
+
+#[tokio::test]
+async fn a_poll_given_up_leaves_the_connection_that_is_being_made_and_takes_an_old_one_with_it() {
+    let (host, fleet) = (HostId::new(1), FleetId::new(2));
+    let peer = Peer { host, fleet, address: "simulated".into() };
+    let stuck = Stuck::default();
+    let client = HttpClient::new(stuck.clone());
+    let give_up_at = async |moment: &Notify| {
+        tokio::select! {
+            ended = client.poll(&peer, poll_of(&peer, 0)) => panic!("it ended: {ended:?}"),
+            () = moment.notified() => {}
+        }
+    };
+    give_up_at(&stuck.connecting).await;
+    stuck.may_connect.notify_one();
+    // On the connection that was made for the first: new for the second, old for the third.
+    give_up_at(&stuck.asked).await;
+    give_up_at(&stuck.asked).await;
+    assert_eq!(stuck.begun.load(Ordering::SeqCst), 1);
+    stuck.may_connect.notify_one();
+    client.poll(&peer, poll_of(&peer, 0)).await.unwrap();
+    client.poll(&peer, poll_of(&peer, 0)).await.unwrap();
+    assert_eq!(stuck.begun.load(Ordering::SeqCst), 2);
+}
+
 #[tokio::test]
 async fn an_answer_that_is_no_answer_is_told_apart() {
     async fn error_of(respond: fn() -> Response<Full<Bytes>>) -> PollError {

@@ -8,7 +8,10 @@ use super::{
     World,
     flows::{check, id, report, text, texts},
 };
-use crate::state_machine::Command;
+use crate::state_machine::{
+    Command,
+    alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
+};
 
 impl World {
     /// A cluster with a host, a task definition `web`, and a scheduler that has begun.
@@ -464,6 +467,43 @@ async fn an_aborted_deployment_leaves_what_runs() {
 }
 
 #[tokio::test]
+async fn an_alarm_that_a_service_names_fails_its_deployment() {
+    let (world, host) = World::scheduled().await;
+    let name: AlarmName = "errors".parse().unwrap();
+    let query = "errors > 1".to_owned();
+    let watched = Watched::PromQl { query, pending_s: None, recovery_s: None, interval_s: 60 };
+    let definition = AlarmDefinition { description: None, actions_enabled: false, watched };
+    let tags = Default::default();
+    let put = PutMetricAlarm { name: name.clone(), definition, tags };
+    world.driver.submit(Command::PutMetricAlarm(Box::new(put)), |_, _| ()).await.unwrap();
+    let alarms = json!({"alarmNames": ["errors"], "enable": true, "rollback": true});
+    let configuration = json!({"alarms": alarms, "bakeTimeInMinutes": 0});
+    let created = world.create_service(json!({"deploymentConfiguration": configuration})).await;
+    assert_eq!(created["deploymentConfiguration"]["alarms"], alarms);
+    world.settle(&host).await;
+    world.define("web", json!({})).await;
+    world.done("UpdateService", json!({"service": "svc", "taskDefinition": "web:2"})).await;
+    let arn = world.service().await["currentServiceDeployment"].clone();
+    let describe = async || {
+        let input = json!({"serviceDeploymentArns": [arn]});
+        world.done("DescribeServiceDeployments", input).await["serviceDeployments"][0].clone()
+    };
+    assert_eq!(
+        describe().await["alarms"],
+        json!({"alarmNames": ["errors"], "status": "MONITORING", "triggeredAlarmNames": []})
+    );
+    let (value, reason) = (AlarmValue::Alarm, "too many".to_owned());
+    let fires = SetAlarmState { name, value, reason, reason_data: None };
+    world.driver.submit(Command::SetAlarmState(fires), |_, _| ()).await.unwrap();
+    world.settle(&host).await;
+    let deployment = describe().await;
+    assert_eq!(deployment["status"], "ROLLBACK_SUCCESSFUL");
+    assert_eq!(deployment["alarms"]["status"], "TRIGGERED");
+    assert_eq!(deployment["alarms"]["triggeredAlarmNames"], json!(["errors"]));
+    assert_eq!(id(&text(&world.service().await["taskDefinition"])), "web:1");
+}
+
+#[tokio::test]
 async fn a_paused_deployment_goes_on_when_it_is_told_to() {
     let (world, host) = World::scheduled().await;
     let hook = json!({"targetType": "PAUSE", "lifecycleStages": ["POST_SCALE_UP"]});
@@ -564,7 +604,7 @@ async fn services_are_described_and_those_that_are_not_there_are_failures() {
     let elsewhere = arn.replace("us-east-1", "eu-west-1");
     let input = json!({"services": ["svc", arn, "none", elsewhere]});
     let described = world.done("DescribeServices", input).await;
-    assert_eq!(texts(&described["services"], "serviceArn"), [arn.clone()]);
+    assert_eq!(texts(&described["services"], "serviceArn"), std::slice::from_ref(&arn));
     assert_eq!(described["services"][0]["tags"], json!([]));
     let missing = arn.replace("/svc", "/none");
     assert_eq!(

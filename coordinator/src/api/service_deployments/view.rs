@@ -11,7 +11,7 @@ use crate::{
     },
     state_machine::{
         State,
-        record::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus, Stage},
+        record::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus},
         schedule,
         service::{HookAction, HookTarget, RevisionId, ServiceId},
         state::Service,
@@ -160,7 +160,7 @@ pub(super) fn of(
         deployment_configuration: deployment_configuration::view(&record.config),
         finished_at: seconds(record.finished_at),
         lifecycle_hook_details: record.hooks.iter().map(|hook| hook_detail(record, hook)).collect(),
-        lifecycle_stage: record.started_at.map(|_| stage_name(record.stage)),
+        lifecycle_stage: record.started_at.map(|_| record.stage.as_ecs()),
         rollback: record.rollback.as_ref().map(|rollback| RollbackView {
             reason: rollback.reason.clone(),
             started_at: rollback.started_at.as_epoch_seconds(),
@@ -258,22 +258,6 @@ fn hook_detail(record: &DeploymentRecord, run: &HookRecord) -> HookDetail {
             HookAction::Rollback => "ROLLBACK",
             HookAction::Continue => "CONTINUE",
         },
-    }
-}
-
-fn stage_name(stage: Stage) -> &'static str {
-    match stage {
-        Stage::ReconcileService => "RECONCILE_SERVICE",
-        Stage::PreScaleUp => "PRE_SCALE_UP",
-        Stage::ScaleUp => "SCALE_UP",
-        Stage::PostScaleUp => "POST_SCALE_UP",
-        Stage::TestTrafficShift => "TEST_TRAFFIC_SHIFT",
-        Stage::PostTestTrafficShift => "POST_TEST_TRAFFIC_SHIFT",
-        Stage::PreProductionTrafficShift => "PRE_PRODUCTION_TRAFFIC_SHIFT",
-        Stage::ProductionTrafficShift => "PRODUCTION_TRAFFIC_SHIFT",
-        Stage::PostProductionTrafficShift => "POST_PRODUCTION_TRAFFIC_SHIFT",
-        Stage::BakeTime => "BAKE_TIME",
-        Stage::CleanUp => "CLEAN_UP",
     }
 }
 

@@ -9,6 +9,7 @@ use self::hooks::{HookInput, HookView};
 use crate::{
     api::error::ApiError,
     state_machine::{
+        alarm::AlarmName,
         command::DeploymentChange,
         service::{
             CircuitBreaker, DeploymentAlarms, DeploymentConfig, DeploymentStrategy, EarlySuccess,
@@ -244,6 +245,16 @@ fn alarms(given: Alarms) -> Result<DeploymentAlarms, ApiError> {
         return Err(ApiError::invalid_parameter(
             "alarms.alarmNames is empty: name an alarm, or say enable false.",
         ));
+    }
+    for (position, name) in given.alarm_names.iter().enumerate() {
+        name.parse::<AlarmName>().map_err(|error| {
+            ApiError::invalid_parameter(format!("alarms.alarmNames[{position}]: {error}."))
+        })?;
+        if given.alarm_names[..position].contains(name) {
+            return Err(ApiError::invalid_parameter(format!(
+                "alarms.alarmNames has `{name}` twice; name each alarm once."
+            )));
+        }
     }
     let Alarms { alarm_names: names, enable, rollback } = given;
     Ok(DeploymentAlarms { names, enable, rollback })

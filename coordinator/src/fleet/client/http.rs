@@ -49,7 +49,7 @@ const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 
 /// The client over connections of `C`.
 pub struct HttpClient<C> {
-    connect: C,
+    connect: Arc<C>,
     lanes: Mutex<FastMap<HostId, Arc<Lane>>>,
 }
 
@@ -57,7 +57,7 @@ pub struct HttpClient<C> {
 /// do not make two, and never while one waits for an answer.
 #[derive(Default)]
 struct Lane {
-    open: tokio::sync::Mutex<Option<Open>>,
+    open: Arc<tokio::sync::Mutex<Option<Open>>>,
 }
 
 #[derive(Clone)]
@@ -81,25 +81,23 @@ struct Failed {
 
 impl<C: Connect> HttpClient<C> {
     pub fn new(connect: C) -> Self {
-        HttpClient { connect, lanes: Mutex::default() }
+        HttpClient { connect: Arc::new(connect), lanes: Mutex::default() }
     }
 
-    /// Leaves in `used` which connection the poll is on.
     async fn exchange(
         &self,
         peer: &Peer,
-        lane: &Lane,
         body: Bytes,
-        used: &mut Option<Instant>,
+        under_way: &mut UnderWay,
     ) -> Result<Bytes, PollError> {
-        let mut open = self.opened(peer, lane).await?;
-        *used = Some(open.opened_at);
+        let mut open = self.opened(peer, &under_way.lane).await?;
+        under_way.on = Some(open.opened_at);
         let answer = match open.send(request(peer, body)).await {
             Ok(answer) => answer,
             Err(Failed { unsent: Some(unsent), .. }) => {
-                discard(lane, open.opened_at);
-                let mut open = self.opened(peer, lane).await?;
-                *used = Some(open.opened_at);
+                under_way.lane.discard(open.opened_at);
+                let mut open = self.opened(peer, &under_way.lane).await?;
+                under_way.on = Some(open.opened_at);
                 open.send(unsent).await.map_err(|failed| failed.error)?
             }
             Err(Failed { unsent: None, error }) => return Err(error),
@@ -109,7 +107,7 @@ impl<C: Connect> HttpClient<C> {
 
     /// The standing connection, or a new one where there is none fit for this peer.
     async fn opened(&self, peer: &Peer, lane: &Lane) -> Result<Open, PollError> {
-        let mut slot = lane.open.lock().await;
+        let mut slot = lane.open.clone().lock_owned().await;
         let now = Instant::now();
         let fit = |open: &&Open| {
             open.peer == *peer && !open.sender.is_closed() && now < open.usable_until
@@ -119,7 +117,63 @@ impl<C: Connect> HttpClient<C> {
         }
         // Polls on the old connection, if any, go on until they have their answers.
         *slot = None;
-        let opened = self.connect.connect(peer).await?;
+        // Goes on when this poll is given up: who waits less than a handshake takes would else
+        // begin one after the other and never see the end of any.
+        let (connect, peer) = (self.connect.clone(), peer.clone());
+        let opening = tokio::spawn(async move {
+            let open = Open::to(&*connect, peer).await?;
+            *slot = Some(open.clone());
+            Ok(open)
+        });
+        match opening.await {
+            Ok(opened) => opened,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(error) => Err(PollError::Lost(error.into())),
+        }
+    }
+
+    fn lane(&self, host: HostId) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.entry(host).or_default().clone()
+    }
+}
+
+impl Lane {
+    /// Gives up the connection that was opened then, unless another stands in its place.
+    fn discard(&self, opened_at: Instant) {
+        // Whoever holds the lock is making a connection: nothing to discard.
+        if let Ok(mut slot) = self.open.try_lock()
+            && slot.as_ref().is_some_and(|open| open.opened_at == opened_at)
+        {
+            *slot = None;
+        }
+    }
+}
+
+/// A poll from its beginning until it has an answer or failed.
+struct UnderWay {
+    lane: Arc<Lane>,
+    began: Instant,
+    /// When the connection was opened that it is on.
+    on: Option<Instant>,
+    ended: bool,
+}
+
+impl Drop for UnderWay {
+    /// Without its end it was given up: whether it is the agent or the path that is stuck, a new
+    /// connection finds out, and sooner than the old one would. Not if that is new itself: then
+    /// it is slow rather than stuck.
+    fn drop(&mut self) {
+        let on = self.on.filter(|opened_at| *opened_at < self.began && !self.ended);
+        if let Some(opened_at) = on {
+            self.lane.discard(opened_at);
+        }
+    }
+}
+
+impl Open {
+    async fn to<C: Connect>(connect: &C, peer: Peer) -> Result<Open, PollError> {
+        let opened = connect.connect(&peer).await?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -142,18 +196,9 @@ impl<C: Connect> HttpClient<C> {
         let usable_for = opened.usable_for.min(CONNECTION_LIFE_MAX);
         let early = REPLACE_BEFORE_END.min(usable_for / 10);
         let usable_until = opened_at + (usable_for - early);
-        let open = Open { peer: peer.clone(), sender, usable_until, opened_at, end };
-        *slot = Some(open.clone());
-        Ok(open)
+        Ok(Open { peer, sender, usable_until, opened_at, end })
     }
 
-    fn lane(&self, host: HostId) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.entry(host).or_default().clone()
-    }
-}
-
-impl Open {
     async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failed> {
         let answer = self.sender.try_send_request(request);
         tokio::pin!(answer);
@@ -201,34 +246,16 @@ impl<C: Connect> AgentClient for HttpClient<C> {
         if body.len() > POLL_BODY_BYTES_MAX {
             return Err(PollError::RequestTooLarge(body.len()));
         }
-        let lane = self.lane(peer.host);
-        let mut used = None;
-        let exchange = Box::pin(self.exchange(peer, &lane, body.into(), &mut used));
-        match timeout(allowed, exchange).await {
-            Ok(Ok(answer)) => rmp_serde::from_slice(&answer).map_err(PollError::Undecodable),
-            Ok(Err(error)) => Err(error),
-            Err(_) => {
-                // Whether it is the agent or the path that is stuck, a new connection finds out.
-                if let Some(opened_at) = used {
-                    discard(&lane, opened_at);
-                }
-                Err(PollError::Timeout(allowed))
-            }
-        }
+        let (lane, began) = (self.lane(peer.host), Instant::now());
+        let mut under_way = UnderWay { lane, began, on: None, ended: false };
+        let exchange = Box::pin(self.exchange(peer, body.into(), &mut under_way));
+        let ended = timeout(allowed, exchange).await.map_err(|_| PollError::Timeout(allowed))?;
+        under_way.ended = true;
+        rmp_serde::from_slice(&ended?).map_err(PollError::Undecodable)
     }
 
     fn forget(&self, host: HostId) {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner).remove(&host);
-    }
-}
-
-/// Gives up the connection that was opened then, unless another stands in its place.
-fn discard(lane: &Lane, opened_at: Instant) {
-    // Whoever holds the lock is making a connection: nothing to discard.
-    if let Ok(mut slot) = lane.open.try_lock()
-        && slot.as_ref().is_some_and(|open| open.opened_at == opened_at)
-    {
-        *slot = None;
     }
 }
 

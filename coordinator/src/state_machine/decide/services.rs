@@ -82,17 +82,16 @@ pub(super) fn create(
         (Some(definition), Controller::Ecs) => {
             let definition = usable(state, definition)?;
             let revision = revision(definition, ids, at);
-            let ignored = firing_alarms(state, &create.config);
-            events.extend(schedule::begin(
+            events.extend(schedule::begin(schedule::NewDeployment {
                 service,
-                named.clone(),
-                create.config.deployment.clone(),
-                create.config.desired,
-                Vec::new(),
-                ignored,
-                DeploymentId::new(ids.nth(1)),
+                named: named.clone(),
+                id: DeploymentId::new(ids.nth(1)),
+                config: create.config.deployment.clone(),
+                desired: create.config.desired,
+                sources: Vec::new(),
+                alarms_ignored: firing_alarms(state, &create.config),
                 revision,
-            ));
+            }));
         }
         (None, Controller::External) => {}
         (None, Controller::Ecs) => return Err(Rejection::ServiceNeedsDefinition),
@@ -159,6 +158,11 @@ fn check_config(config: &ServiceConfig) -> Result<(), Rejection> {
     }
     if config.controller == Controller::External && deployment.circuit_breaker.enable {
         return invalid("deploymentCircuitBreaker is for the ECS deployment controller.");
+    }
+    if config.controller == Controller::External
+        && deployment.alarms.as_ref().is_some_and(|alarms| alarms.enable)
+    {
+        return invalid("deploymentConfiguration.alarms are for the ECS deployment controller.");
     }
     if config.controller == Controller::External
         && deployment.strategy != DeploymentStrategy::Rolling
@@ -277,17 +281,16 @@ pub(super) fn update(
         events.extend(schedule::supersede(service, "A newer deployment was started.", at));
         let sources = service.revisions.iter().filter(|r| !r.tasks.is_empty());
         let sources = sources.map(|revision| revision.record.id).collect();
-        let ignored = firing_alarms(state, &config);
-        events.extend(schedule::begin(
-            service.id,
-            named.clone(),
-            config.deployment.clone(),
-            config.desired,
+        events.extend(schedule::begin(schedule::NewDeployment {
+            service: service.id,
+            named: named.clone(),
+            id: DeploymentId::new(ids.nth(1)),
+            config: config.deployment.clone(),
+            desired: config.desired,
             sources,
-            ignored,
-            DeploymentId::new(ids.nth(1)),
-            revision(definition, ids, at),
-        ));
+            alarms_ignored: firing_alarms(state, &config),
+            revision: revision(definition, ids, at),
+        }));
     }
     Ok(Decision::of(events))
 }

@@ -23,10 +23,7 @@ fn external<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rej
     Ok(service)
 }
 
-fn task_set<'a>(
-    service: &'a Service,
-    id: RevisionId,
-) -> Result<(&'a Revision, &'a TaskSetRecord), Rejection> {
+fn task_set(service: &Service, id: RevisionId) -> Result<(&Revision, &TaskSetRecord), Rejection> {
     let found = service.revision(id).and_then(|r| Some((r, r.record.task_set.as_ref()?)));
     found.ok_or(Rejection::TaskSetNotFound(id))
 }

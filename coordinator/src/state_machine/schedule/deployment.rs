@@ -28,17 +28,24 @@ const BAKE_WITH_ALARMS: Duration = Duration::from_secs(60);
 /// ecs-behaviour 1.11: a stage lasts at most so long.
 const STAGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// A deployment that is to begin.
+pub(in crate::state_machine) struct NewDeployment {
+    pub(in crate::state_machine) service: ServiceId,
+    pub(in crate::state_machine) named: ServiceRef,
+    pub(in crate::state_machine) id: DeploymentId,
+    pub(in crate::state_machine) config: DeploymentConfig,
+    pub(in crate::state_machine) desired: u32,
+    /// Revisions that have tasks now.
+    pub(in crate::state_machine) sources: Vec<RevisionId>,
+    /// In ALARM already: not listened to this time.
+    pub(in crate::state_machine) alarms_ignored: Vec<String>,
+    pub(in crate::state_machine) revision: RevisionRecord,
+}
+
 /// The events that begin the deployment of a new revision of a service.
-pub(in crate::state_machine) fn begin(
-    service: ServiceId,
-    named: ServiceRef,
-    config: DeploymentConfig,
-    desired: u32,
-    sources: Vec<RevisionId>,
-    alarms_ignored: Vec<String>,
-    id: DeploymentId,
-    revision: RevisionRecord,
-) -> Vec<Event> {
+pub(in crate::state_machine) fn begin(new: NewDeployment) -> Vec<Event> {
+    let NewDeployment { service, named, id, config, desired, sources, alarms_ignored, revision } =
+        new;
     let (at, target) = (revision.created_at, revision.id);
     let threshold = config.circuit_breaker.threshold(desired);
     let deployment = DeploymentRecord {

@@ -9,7 +9,6 @@ use crate::{
     placement::HostSlot,
     state_machine::{
         event::Event,
-        service::LostAfter,
         state::{Cluster, Host, Replacing, State},
     },
 };
@@ -44,16 +43,12 @@ fn silent(
     at: Timestamp,
     pass: &mut Pass,
 ) {
-    let floor = beat(state.hosts_len()) * BEATS_UNTIL_LOST;
-    let floor = if host.refused { AGENT_RESTART_GRACE } else { floor };
     let mut tasks: Vec<TaskId> = Vec::new();
     for task in host.tasks.values().map(|slot| state.task_at(*slot)) {
         let Some(of) = task.service.as_ref().filter(|of| !of.lost) else { continue };
-        let lost_after = match state.policy(state.service_at(of.service)).lost_after {
-            LostAfter::Never => continue,
-            LostAfter::Milliseconds(ms) => Duration::from_millis(ms),
-        };
-        let due = since.saturating_add(lost_after.max(floor));
+        let policy = state.policy(state.service_at(of.service));
+        let Some(lost_after) = policy.lost_after.duration() else { continue };
+        let due = since.saturating_add(lost_after.max(shortest_silence(state, host)));
         if due <= at {
             tasks.push(task.id);
         } else {
@@ -82,6 +77,25 @@ fn silent(
         }
     }
     pass.events.push(Event::TasksLost { host: host.id, tasks, at });
+}
+
+/// No host is lost sooner, whatever a policy says.
+fn shortest_silence(state: &State, host: &Host) -> Duration {
+    match host.refused {
+        true => AGENT_RESTART_GRACE,
+        false => beat(state.hosts_len()) * BEATS_UNTIL_LOST,
+    }
+}
+
+/// Hosts of a cluster that are LOST by the cluster's own policy. Costs what is silent.
+pub fn lost_hosts(state: &State, cluster: &Cluster, at: Timestamp) -> usize {
+    let Some(lost_after) = state.policy_of_cluster(cluster).lost_after.duration() else { return 0 };
+    let silent = cluster.silent.iter().map(|(_, slot)| state.host_at(*slot));
+    let lost = silent.filter(|host| {
+        let due = lost_after.max(shortest_silence(state, host));
+        state.silent_since(host).is_some_and(|since| since.saturating_add(due) <= at)
+    });
+    lost.count()
 }
 
 /// Hosts that are silent since about the same time. A new coordinator hears nobody at first: from

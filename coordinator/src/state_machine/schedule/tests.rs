@@ -1,5 +1,7 @@
 //! The scheduler's rules, one sentence a test (ecs-behaviour 1.8 to 1.13).
 
+#![allow(clippy::print_stdout, reason = "tests that print their seeds and counts")]
+
 mod planted_bugs;
 mod trouble;
 pub(crate) mod world;
@@ -17,6 +19,7 @@ use crate::state_machine::{
     alarm::AlarmValue,
     command::SettableHostStatus,
     record::{DeploymentStatus, Rollout, Stage},
+    schedule::lost_hosts,
     service::{
         DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget, LifecycleHook,
         LostAfter, Reconcile,
@@ -418,9 +421,12 @@ fn the_tasks_of_a_silent_host_are_replaced_after_lost_after_and_the_originals_st
     let originals: Vec<_> = world.state.host(host).unwrap().tasks.keys().copied().collect();
     assert_eq!(originals.len(), 2);
     world.cut(host);
+    let lost =
+        |world: &World| lost_hosts(&world.state, world.state.cluster(CLUSTER).unwrap(), world.at);
     world.pass(9.9);
-    assert_eq!(world.counts(), "8 running, 0 pending");
+    assert_eq!((world.counts().as_str(), lost(&world)), ("8 running, 0 pending", 0));
     world.pass(0.1);
+    assert_eq!(lost(&world), 1);
     assert_eq!(world.counts(), "6 running, 2 pending");
     world.settle();
     world.heal(host);

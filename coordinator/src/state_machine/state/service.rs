@@ -16,8 +16,8 @@ use longshore_common::{
 };
 
 use super::{
-    ClusterSlot, DefinitionSlot, EntityKey, Forgettable, HostStatus, Phase, ServiceSlot, State,
-    Task, TaskSlot, Wish, dirty::LogTo,
+    Cluster, ClusterSlot, DefinitionSlot, EntityKey, Forgettable, HostStatus, Phase, ServiceSlot,
+    State, Task, TaskSlot, Wish, dirty::LogTo,
 };
 use crate::state_machine::{
     command::Tags,
@@ -256,7 +256,7 @@ impl ServiceTask {
         }
     }
 
-    pub(super) fn new(started: &StartedForService) -> ServiceTaskRecord {
+    pub(super) fn record_of_new(started: &StartedForService) -> ServiceTaskRecord {
         ServiceTaskRecord {
             service: started.service,
             revision: started.revision,
@@ -347,8 +347,11 @@ impl State {
 
     /// What holds for a service where its own options say nothing.
     pub fn policy(&self, service: &Service) -> ServicePolicy {
-        let cluster = &self.clusters[service.cluster];
-        self.service_policy.with(&cluster.settings.options).with(&service.config.options)
+        self.policy_of_cluster(&self.clusters[service.cluster]).with(&service.config.options)
+    }
+
+    pub fn policy_of_cluster(&self, cluster: &Cluster) -> ServicePolicy {
+        self.service_policy.with(&cluster.settings.options)
     }
 
     /// Where the coordinator's settings differ from the defaults; never journaled.

@@ -191,7 +191,7 @@ impl State {
                 checked_health: None,
                 service: started.service.as_ref().and_then(|started| {
                     let &slot = self.services_by_id.get(&started.service)?;
-                    Some(Box::new(ServiceTask::of(slot, &ServiceTask::new(started))))
+                    Some(Box::new(ServiceTask::of(slot, &ServiceTask::record_of_new(started))))
                 }),
                 report: None,
             };

@@ -87,7 +87,7 @@ fn deployment_configurations() -> Vec<(Value, &'static str, &'static str)> {
     let lambda = |target: &str| hook(json!({"targetType": "AWS_LAMBDA", "hookTargetArn": target}));
     let early = |value: Value| json!({"earlySuccessCriteria": value});
     let alarms =
-        |enable: bool| json!({"alarms": {"alarmNames": ["a"], "enable": enable, "rollback": true}});
+        |names: Value| json!({"alarms": {"alarmNames": names, "enable": true, "rollback": true}});
     vec![
         (json!({"strategy": "LINEAR"}), UNSUPPORTED, "LINEAR"),
         (json!({"strategy": "CANARY"}), UNSUPPORTED, "CANARY"),
@@ -108,7 +108,11 @@ fn deployment_configurations() -> Vec<(Value, &'static str, &'static str)> {
         (json!({"bakeTimeInMinutes": 1441}), PARAMETER, "bakeTimeInMinutes"),
         (json!({"strategy": "BLUE_GREEN"}), PARAMETER, "bakeTimeInMinutes"),
         (breaker("COUNT", 0), PARAMETER, "thresholdConfiguration"),
-        (alarms(true), PARAMETER, "PutMetricAlarm"),
+        (alarms(json!(["none"])), PARAMETER, "PutMetricAlarm"),
+        (alarms(json!([])), PARAMETER, "alarmNames"),
+        (alarms(json!(["a".repeat(256)])), PARAMETER, "alarmNames[0]"),
+        (alarms(json!(["none", "none"])), PARAMETER, "twice"),
+        (alarms(json!(vec!["none"; 101])), PARAMETER, "101"),
         (early(json!({"enable": true})), PARAMETER, "healthyPercent"),
         (early(json!({"enable": false, "healthyPercent": 101})), PARAMETER, "healthyPercent"),
         (
@@ -169,6 +173,7 @@ fn create() -> Vec<Rule> {
     };
     let binpack = json!([{"type": "binpack", "field": "cpu"}]);
     let breaker = json!({"deploymentCircuitBreaker": {"enable": true, "rollback": true}});
+    let alarms = json!({"alarms": {"alarmNames": ["none"], "enable": true, "rollback": true}});
     let blue_green = json!({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1});
     let mut rules = vec![
         ("CreateService", create("cluster", json!("none")), CLUSTER, "not found"),
@@ -218,6 +223,7 @@ fn create() -> Vec<Rule> {
         ),
         ("CreateService", external("taskDefinition", json!("web")), PARAMETER, "CreateTaskSet"),
         ("CreateService", external("deploymentConfiguration", breaker), PARAMETER, "Breaker"),
+        ("CreateService", external("deploymentConfiguration", alarms), PARAMETER, "alarms"),
         (
             "CreateService",
             with(

@@ -439,10 +439,10 @@ impl Trial {
                     self.world.call(Command::Tick).unwrap();
                 }
                 None => {
-                    let runs = |task: &&Task| {
+                    let runs = |task: &Task| {
                         task.wish == Wish::Run && matches!(task.phase, Phase::Running { .. })
                     };
-                    let work = !self.world.tasks().iter().all(|task| runs(&task));
+                    let work = !self.world.tasks().into_iter().all(runs);
                     assert!(work, "stuck: {}", self.world.counts());
                 }
             }
