@@ -158,9 +158,11 @@ impl<'a> Work<'a> {
             return false;
         }
         if service.is_external() {
-            return service.revisions.iter().all(|revision| {
-                revision.record.task_set.as_ref().is_some_and(|set| set.stable && !set.draining)
-            });
+            let sets = !service.revisions.is_empty();
+            return sets
+                && service.revisions.iter().all(|revision| {
+                    revision.record.task_set.as_ref().is_some_and(|set| set.stable && !set.draining)
+                });
         }
         let Some(primary) = service.primary() else { return false };
         let only = service

@@ -253,6 +253,18 @@ impl Work<'_> {
             }
             DeploymentStatus::InProgress => self.in_progress(deployment),
             DeploymentStatus::StopRequested => {
+                // Aborted: what runs goes on, and nothing more is started or stopped for it.
+                if let Some(target) = service.revision(deployment.target) {
+                    let id = target.record.id;
+                    let revision = RevisionRecord {
+                        rollout: Rollout::Failed,
+                        reason: format!("ECS deployment ecs-svc/{id} was stopped."),
+                        updated_at: self.at,
+                        ..target.record.clone()
+                    };
+                    let (service, revision) = (service.id, Box::new(revision));
+                    self.pass.events.push(Event::RevisionChanged { service, revision });
+                }
                 end(&mut deployment, service, DeploymentStatus::Stopped, None, self.at);
                 self.set(deployment);
             }

@@ -17,7 +17,7 @@ use self::world::{CLUSTER, World, bounded, daemon, named, replicas, with_breaker
 use crate::state_machine::{
     Command, Event,
     alarm::AlarmValue,
-    command::SettableHostStatus,
+    command::{DeploymentRef, SettableHostStatus},
     record::{DeploymentStatus, Rollout, Stage},
     schedule::lost_hosts,
     service::{
@@ -601,6 +601,22 @@ fn a_deleted_service_drains_and_is_still_described() {
     assert!(matches!(world.service().status, ServiceStatus::Inactive { .. }));
     world.pass(3601.0);
     assert!(world.state.service_named(&named("s")).is_none());
+}
+
+#[test]
+fn an_aborted_deployment_leaves_what_runs_as_it_is() {
+    let mut world = World::with_hosts(1);
+    world.create(replicas(2));
+    world.settle();
+    world.deploy("app");
+    let deployment = DeploymentRef { service: named("s"), deployment: world.deployment().id };
+    world.call(Command::StopServiceDeployment { deployment, rollback: false }).unwrap();
+    assert_eq!(world.status(), DeploymentStatus::Stopped);
+    world.agents_work();
+    world.pass_step_by_step(600.0);
+    world.agents_work();
+    assert_eq!(world.counts(), "4 running, 0 pending");
+    assert_eq!(world.service().primary().unwrap().record.rollout, Rollout::Failed);
 }
 
 #[test]
