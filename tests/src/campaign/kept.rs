@@ -68,12 +68,16 @@ impl Kept {
         let (serving_sender, serving) = watch::channel(1);
         let (progress_sender, mut checked) = watch::channel(vec![0; WRITERS]);
         let progress_sender = Arc::new(progress_sender);
+        let (acked_sender, mut acked) = watch::channel(0);
+        let acked_sender = Arc::new(acked_sender);
         let mut writers = tokio::task::JoinSet::new();
         for number in 0..WRITERS {
-            let writer = Writer::new(number, chance.part(number as u64), fleet.ecs()?);
+            let chance = chance.part(number as u64);
+            let writer = Writer::new(number, chance, fleet.ecs()?, acked_sender.clone());
             writers.spawn(writer.run(serving.clone(), progress_sender.clone()));
         }
-        let outcome = self.kill(&mut fleet, chance.part(1000), &serving_sender, &mut checked).await;
+        let watched = Watched { checked: &mut checked, acked: &mut acked };
+        let outcome = self.kill(&mut fleet, chance.part(1000), &serving_sender, watched).await;
         let (kills, kills_in_recovery) = match outcome {
             Ok(kills) => kills,
             Err(error) => match writers.try_join_next() {
@@ -110,11 +114,15 @@ impl Kept {
         fleet: &mut Fleet,
         mut chance: Chance,
         serving: &watch::Sender<usize>,
-        checked: &mut watch::Receiver<Vec<usize>>,
+        Watched { checked, acked }: Watched<'_>,
     ) -> Result<(usize, usize)> {
         let (mut kills, mut in_recovery, mut start) = (0, 0, 1);
         all_checked(checked, start).await?;
         while kills < self.kills {
+            // A slow machine acknowledges less between two kills: they wait for it.
+            let due = kills.saturating_sub(in_recovery) * ACKED_PER_KILL;
+            let enough = timeout(CHECK_PATIENCE, acked.wait_for(|acked| *acked >= due)).await;
+            enough.context("the writers hardly write")?.context("the writers have ended")?;
             tokio::time::sleep(chance.up_to(KILL_WITHIN)).await;
             serving.send_replace(0);
             fleet.kill_coordinator().await?;
@@ -134,8 +142,18 @@ impl Kept {
                 progress(&format!("p1: {kills} kills"));
             }
         }
+        let due = self.kills * ACKED_PER_KILL;
+        let enough = timeout(CHECK_PATIENCE, acked.wait_for(|acked| *acked >= due)).await;
+        enough.context("the writers hardly write")?.context("the writers have ended")?;
         Ok((kills, in_recovery))
     }
+}
+
+/// What the writers say of their progress.
+struct Watched<'a> {
+    /// The start from which each has read everything back.
+    checked: &'a mut watch::Receiver<Vec<usize>>,
+    acked: &'a mut watch::Receiver<usize>,
 }
 
 /// Waits until every writer has read everything back from this start of the coordinator.

@@ -34,6 +34,7 @@ pub(super) struct Writer {
     /// Sent, and neither acknowledged nor refused.
     pending: Option<Change>,
     tally: Tally,
+    acked: Arc<watch::Sender<usize>>,
     changes: usize,
 }
 
@@ -48,7 +49,13 @@ pub(super) struct Tally {
 }
 
 impl Writer {
-    pub(super) fn new(number: usize, chance: Chance, client: EcsClient) -> Writer {
+    /// `acked` counts what all writers had acknowledged.
+    pub(super) fn new(
+        number: usize,
+        chance: Chance,
+        client: EcsClient,
+        acked: Arc<watch::Sender<usize>>,
+    ) -> Writer {
         let prefix = format!("kept{number}x");
         let families = (0..FAMILIES).map(|family| format!("{prefix}f{family}")).collect();
         let names = Names { hosts_cluster: format!("{prefix}hosts"), families, prefix };
@@ -60,8 +67,14 @@ impl Writer {
             model: Model::default(),
             pending: None,
             tally: Tally::default(),
+            acked,
             changes: 0,
         }
+    }
+
+    fn count_acked(&mut self) {
+        self.tally.acked += 1;
+        self.acked.send_modify(|acked| *acked += 1);
     }
 
     /// Writes until `serving` closes; says in `checked` what it has read back last.
@@ -133,7 +146,7 @@ impl Writer {
         match self.client.call(operation, input).await {
             Ok(answer) => {
                 if change.acknowledged(&mut self.model, &answer) {
-                    self.tally.acked += 1;
+                    self.count_acked();
                     self.tally.kinds.insert(operation);
                 } else {
                     self.tally.refused += 1;
@@ -186,7 +199,7 @@ impl Writer {
         match self.client.call(operation, input).await {
             Ok(answer) => {
                 if run.acknowledged(&mut self.model, &answer) {
-                    self.tally.acked += 1;
+                    self.count_acked();
                     self.tally.kinds.insert(operation);
                 }
                 let known = self.model.tasks.keys().cloned().collect();
