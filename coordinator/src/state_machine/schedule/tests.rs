@@ -442,6 +442,30 @@ fn the_tasks_of_a_silent_host_are_replaced_after_lost_after_and_the_originals_st
 }
 
 #[test]
+fn a_replacement_that_was_lost_itself_is_no_original() {
+    let mut world = World::with_hosts(4);
+    world.create(replicas(4));
+    world.settle();
+    let originals = world.running();
+    let first = world.hosts[0];
+    world.cut(first);
+    world.pass(10.0);
+    let started = |world: &World| {
+        world.tasks().into_iter().find(|t| t.phase == Phase::Pending).map(|t| t.host)
+    };
+    let second = world.state.host_at(started(&world).unwrap()).id;
+    world.cut(second);
+    world.pass(10.0);
+    world.settle();
+    // The replacement begins to run only now, beside all that took its own place.
+    world.heal(second);
+    world.settle();
+    world.heal(first);
+    world.settle();
+    assert_eq!(world.running(), originals);
+}
+
+#[test]
 fn reconcile_keep_replacement_stops_what_came_back() {
     let mut world = World::with_hosts(4);
     let mut config = replicas(4);

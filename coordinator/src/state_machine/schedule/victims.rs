@@ -91,13 +91,16 @@ impl<'a> Work<'a> {
         }
         let mut losers: Vec<&Task> = match self.policy.reconcile {
             Reconcile::KeepReplacement => back,
-            Reconcile::KeepOriginal => {
-                // Those that took their places are the youngest.
-                candidates.iter().copied().filter(|task| !returned(task)).collect()
-            }
-            Reconcile::LongestRunning => candidates.to_vec(),
+            Reconcile::KeepOriginal | Reconcile::LongestRunning => candidates.to_vec(),
         };
-        losers.sort_by_key(|task| std::cmp::Reverse((age_of(task), task.id)));
+        // A replacement is younger than what it replaced, also one that was lost itself.
+        losers.sort_by_key(|task| {
+            let age = match self.policy.reconcile {
+                Reconcile::KeepOriginal => task.created_at,
+                Reconcile::KeepReplacement | Reconcile::LongestRunning => age_of(task),
+            };
+            std::cmp::Reverse((age, task.id))
+        });
         losers.truncate(count);
         losers
     }
