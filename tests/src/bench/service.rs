@@ -4,7 +4,6 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -17,6 +16,7 @@ use crate::{
     harness::{
         coordinator_log::TaskChange,
         ecs::EcsClient,
+        engine_api::{EngineApi, percent_encoded},
         fleet::{Fleet, FleetSettings},
         lives::{Life, ended, lives},
         service::{describe, service, sleeper, tags, tasks, until},
@@ -43,8 +43,8 @@ pub(super) async fn run() -> Result<()> {
     let client = fleet.ecs()?;
     let bench = Bench { fleet, client };
     disk_baseline(bench.fleet.folder())?;
-    for (network, suffix) in [("bridge", ""), ("host", "_host_network")] {
-        bench.replacement(network, suffix).await?;
+    for (network, prefix) in [("bridge", ""), ("host", "host_network_")] {
+        bench.replacement(network, prefix).await?;
     }
     bench.host_loss().await?;
     bench.swarm_host_loss().await?;
@@ -56,6 +56,14 @@ struct Bench {
     client: EcsClient,
 }
 
+/// Without us, in milliseconds.
+struct Raw {
+    /// Create and start alone.
+    start: f64,
+    /// From a kill, as soon as Docker says that the container has stopped, to another's start.
+    replace: f64,
+}
+
 /// What a cut and its heal came to.
 struct Loss {
     replaced_s: f64,
@@ -65,7 +73,7 @@ struct Loss {
 
 impl Bench {
     /// One task, killed time and again on the one host that takes tasks.
-    async fn replacement(&self, network: &str, suffix: &str) -> Result<()> {
+    async fn replacement(&self, network: &str, prefix: &str) -> Result<()> {
         for host in 1..self.fleet.hosts.len() {
             self.set_status(host, "DRAINING").await?;
         }
@@ -78,13 +86,10 @@ impl Bench {
         let config = same_container(&engine, &task).await?;
 
         progress(&format!("service: {PAIRS} kills and raw starts, {network} network"));
-        let (mut ours, mut raw, mut dying) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ours, mut raw, mut raw_replaced, mut told) = (vec![], vec![], vec![], vec![]);
         let log = self.fleet.coordinator()?.log();
         for pair in 0..WARM_UP_PAIRS + PAIRS {
-            let started = now();
-            let id = create_and_start(&engine, &config).await?;
-            let raw_took = now() - started;
-            engine.remove(&id).await?;
+            let raw_took = replace_without_us(&engine, &config).await?;
 
             let task = self.only_task().await?;
             let all = lives(&self.fleet).await?;
@@ -93,24 +98,22 @@ impl Bench {
             let from = log.position();
             let killed = now();
             engine.post(&format!("/containers/{container}/kill"), Value::Null).await?;
-            let runs = |line: &str| {
-                TaskChange::parse(line).filter(|change| change.what == "task is RUNNING")
-            };
             let (running, _) = log.wait_for(from, PATIENCE, runs).await?;
-            let inspected = engine.get_json(&format!("/containers/{container}/json")).await?;
-            let died = inspected["State"]["FinishedAt"].as_str().context("no FinishedAt")?;
-            let died: Timestamp = died.parse()?;
             if pair >= WARM_UP_PAIRS {
-                raw.push(raw_took);
+                raw.push(raw_took.start);
+                raw_replaced.push(raw_took.replace);
                 ours.push(as_milliseconds(running.at) - killed);
-                dying.push(as_milliseconds(died) - killed);
+                told.push(death_told(&engine, container).await? - killed);
             }
         }
-        let name = |name: &str| format!("{name}{suffix}");
-        figure(&name("raw_create_start_p50_ms"), median(&raw)?, "ms")?;
-        figure(&name("kill_to_death_p50_ms"), median(&dying)?, "ms")?;
-        figure(&name("kill_to_replaced_p50_ms"), median(&ours)?, "ms")?;
-        figure(&name("replace_over_raw_p50_ms"), median(&ours)? - median(&raw)?, "ms")?;
+        let name = |name: &str| format!("{prefix}{name}");
+        let (ours, raw, raw_replaced) = (median(&ours)?, median(&raw)?, median(&raw_replaced)?);
+        figure(&name("raw_create_start_p50_ms"), raw, "ms")?;
+        figure(&name("raw_kill_create_start_p50_ms"), raw_replaced, "ms")?;
+        figure(&name("kill_to_die_event_p50_ms"), median(&told)?, "ms")?;
+        figure(&name("kill_to_replaced_p50_ms"), ours, "ms")?;
+        figure(&name("replace_over_raw_p50_ms"), ours - raw, "ms")?;
+        figure(&name("replace_over_raw_kill_create_start_p50_ms"), ours - raw_replaced, "ms")?;
         self.delete().await?;
         for host in 1..self.fleet.hosts.len() {
             self.set_status(host, "ACTIVE").await?;
@@ -152,9 +155,6 @@ impl Bench {
         let cut_at = now();
         self.fleet.hosts[CUT].network.cut()?;
         for _ in 0..lost {
-            let runs = |line: &str| {
-                TaskChange::parse(line).filter(|change| change.what == "task is RUNNING")
-            };
             let (change, next) = log.wait_for(from, PATIENCE, runs).await?;
             (replaced_at, from) = (as_milliseconds(change.at), next);
         }
@@ -235,4 +235,32 @@ impl Bench {
         self.client.call("UpdateContainerInstancesState", update).await?;
         Ok(())
     }
+}
+
+fn runs(line: &str) -> Option<TaskChange> {
+    TaskChange::parse(line).filter(|change| change.what == "task is RUNNING")
+}
+
+async fn replace_without_us(engine: &EngineApi, config: &Value) -> Result<Raw> {
+    let started = now();
+    let first = create_and_start(engine, config).await?;
+    let killed = now();
+    engine.post(&format!("/containers/{first}/kill"), Value::Null).await?;
+    engine.wait(&first).await?;
+    let second = create_and_start(engine, config).await?;
+    let replaced = now();
+    for container in [first, second] {
+        engine.remove(&container).await?;
+    }
+    Ok(Raw { start: killed - started, replace: replaced - killed })
+}
+
+/// When Docker told of a container's death: its own clock, in milliseconds since the epoch.
+async fn death_told(engine: &EngineApi, container: &str) -> Result<f64> {
+    let filters = json!({ "container": [container], "event": ["die"] }).to_string();
+    let until = now() / 1000.0;
+    let filters = percent_encoded(&filters);
+    let path = format!("/events?since=0&until={until}&filters={filters}");
+    let at = engine.get_json(&path).await?["timeNano"].as_f64().context("no event of the death")?;
+    Ok(at / 1e6)
 }
