@@ -84,15 +84,11 @@ impl<'a> Work<'a> {
             return;
         }
         let hosts: Vec<&Host> = on.iter().map(|slot| self.state.host_at(*slot)).collect();
-        // The service's own id parts the ids of passes that share a step's entropy.
         let tasks: Vec<PlacedTask> = placed_on(asked.definition, &hosts, self.ids);
         let ids: Vec<TaskId> = tasks.iter().map(|placed| placed.task).collect();
         let cluster = self.state.cluster_at(self.service.cluster).name.clone();
         let id = revision.record.id;
-        let started_by = match &revision.record.task_set {
-            // ECS's own word for the tasks of a task set is its id too.
-            Some(_) | None => format!("ecs-svc/{id}"),
-        };
+        let started_by = format!("ecs-svc/{id}");
         self.pass.events.push(Event::TasksStarted(Box::new(TasksStarted {
             cluster,
             family: asked.definition.family.clone(),
@@ -107,6 +103,7 @@ impl<'a> Work<'a> {
             service: Some(StartedForService { service: self.service.id, revision: id }),
             at: self.at,
         })));
+        // What this pass starts next gets other ids.
         self.ids = Ids::from(self.ids.nth(u64::MAX));
         let message = messages::started(self.service, &ids);
         let (service, at) = (self.service.id, self.at);
