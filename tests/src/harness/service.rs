@@ -24,6 +24,8 @@ pub fn sleeper(family: &str, more: Value) -> Value {
         "name": "main",
         "image": SAMPLE_IMAGE,
         "memory": 16,
+        // Told to end before it has set its trap it does not hear: then not for long.
+        "stopTimeout": 2,
         "command": ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"],
     });
     if let Some(more) = more.as_object() {
