@@ -1,41 +1,25 @@
-//! Services: what each is to be, its revisions, and how its tasks stand, counted.
+//! Services: what each is to be, and its revisions.
 //!
-//! Every change of a task of a service passes through [`State::restand`], which keeps the counts,
-//! so that the scheduler never counts tasks itself. What must be looked at again is marked due
-//! (`due.rs`); deciding is the scheduler's.
+//! How their tasks stand is in `service_task.rs`, their deployments in `deployment.rs`. What must be
+//! looked at again is marked due (`due.rs`); deciding is the scheduler's.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_common::{
-    clock::Timestamp,
-    id::{HostId, TaskId},
-    task::{StopCause, StopCode},
-};
+use longshore_common::{clock::Timestamp, id::TaskId};
 
 use super::{
-    Cluster, ClusterSlot, DefinitionSlot, EntityKey, Forgettable, HostStatus, Phase, ServiceSlot,
-    State, Task, TaskSlot, Wish, dirty::LogTo,
+    Cluster, ClusterSlot, Counts, DefinitionSlot, EntityKey, Forgettable, ServiceSlot, State,
+    TaskSlot, dirty::LogTo,
 };
 use crate::state_machine::{
     command::Tags,
-    event::{ServiceCreated, StartedForService},
+    event::ServiceCreated,
     name::{ClusterName, ServiceName},
-    record::{
-        DeploymentRecord, HookRecord, LaunchBackoff, Move, RevisionRecord, Rollout, ServiceRecord,
-        ServiceTaskRecord,
-    },
+    record::{DeploymentRecord, LaunchBackoff, Move, RevisionRecord, Rollout, ServiceRecord},
     service::{
         Controller, RevisionId, Scheduling, ServiceConfig, ServiceId, ServicePolicy, ServiceRef,
     },
 };
-
-/// First wait of a service whose tasks do not start; each round doubles it.
-const BACKOFF_FIRST: Duration = Duration::from_secs(1);
-/// ecs-behaviour 1.9, repeated failure.
-const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
 
 pub struct Service {
     pub id: ServiceId,
@@ -88,80 +72,6 @@ pub struct Revision {
     pub unhealthy: BTreeSet<TaskId>,
 }
 
-/// What a task of a service counts as. Healthy or not is said of tasks that are wanted only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
-    Pending,
-    /// Running, not known yet to be healthy.
-    Settling,
-    Healthy,
-    Unhealthy,
-    /// Told to stop before it ran.
-    LeavingPending,
-    /// Told to stop, and its agent has not said yet that it is stopping.
-    LeavingRunning,
-    Stopping,
-    /// On a host that was silent for too long.
-    Lost,
-}
-
-const STANDINGS: usize = 8;
-
-/// Tasks of one revision by how they stand, those on draining hosts apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts([[u32; 2]; STANDINGS]);
-
-impl Counts {
-    pub fn of(&self, standing: Standing) -> u32 {
-        self.0[standing as usize].iter().sum()
-    }
-
-    pub fn draining(&self, standing: Standing) -> u32 {
-        self.0[standing as usize][1]
-    }
-
-    /// ECS's runningCount.
-    pub fn running(&self) -> u32 {
-        self.of(Standing::Settling)
-            + self.of(Standing::Healthy)
-            + self.of(Standing::Unhealthy)
-            + self.of(Standing::LeavingRunning)
-    }
-
-    /// ECS's pendingCount.
-    pub fn pending(&self) -> u32 {
-        self.of(Standing::Pending) + self.of(Standing::LeavingPending)
-    }
-
-    /// Tasks that are wanted, wherever their host is.
-    pub fn wanted(&self) -> u32 {
-        self.of(Standing::Pending)
-            + self.of(Standing::Settling)
-            + self.of(Standing::Healthy)
-            + self.of(Standing::Unhealthy)
-    }
-
-    /// Wanted tasks on hosts that drain.
-    pub fn wanted_draining(&self) -> u32 {
-        self.draining(Standing::Pending)
-            + self.draining(Standing::Settling)
-            + self.draining(Standing::Healthy)
-            + self.draining(Standing::Unhealthy)
-    }
-
-    /// Told to stop, and not stopped yet.
-    pub fn leaving(&self) -> u32 {
-        self.of(Standing::LeavingPending)
-            + self.of(Standing::LeavingRunning)
-            + self.of(Standing::Stopping)
-    }
-
-    fn change(&mut self, standing: Standing, draining: bool, by: i32) {
-        let count = &mut self.0[standing as usize][usize::from(draining)];
-        *count = count.checked_add_signed(by).expect("a count that was counted up");
-    }
-}
-
 impl Service {
     pub fn is_active(&self) -> bool {
         self.status == ServiceStatus::Active
@@ -205,7 +115,7 @@ impl Service {
         self.revisions.iter().any(|revision| !revision.tasks.is_empty())
     }
 
-    fn position(&self, id: RevisionId) -> Option<usize> {
+    pub(super) fn position(&self, id: RevisionId) -> Option<usize> {
         self.revisions.iter().position(|revision| revision.record.id == id)
     }
 
@@ -231,82 +141,6 @@ impl Service {
 
     pub fn named(&self, state: &State) -> ServiceRef {
         ServiceRef { cluster: state.cluster_at(self.cluster).name.clone(), name: self.name.clone() }
-    }
-}
-
-/// What a task is to the service that started it.
-pub struct ServiceTask {
-    pub service: ServiceSlot,
-    pub revision: RevisionId,
-    pub settled: bool,
-    pub lost: bool,
-    pub returned: bool,
-    pub protected_until: Option<Timestamp>,
-}
-
-impl ServiceTask {
-    pub(super) fn of(service: ServiceSlot, record: &ServiceTaskRecord) -> Self {
-        ServiceTask {
-            service,
-            revision: record.revision,
-            settled: record.settled,
-            lost: record.lost,
-            returned: record.returned,
-            protected_until: record.protected_until,
-        }
-    }
-
-    pub(super) fn record_of_new(started: &StartedForService) -> ServiceTaskRecord {
-        ServiceTaskRecord {
-            service: started.service,
-            revision: started.revision,
-            settled: false,
-            lost: false,
-            returned: false,
-            protected_until: None,
-        }
-    }
-
-    pub(super) fn record(&self, state: &State) -> ServiceTaskRecord {
-        ServiceTaskRecord {
-            service: state.service_at(self.service).id,
-            revision: self.revision,
-            settled: self.settled,
-            lost: self.lost,
-            returned: self.returned,
-            protected_until: self.protected_until,
-        }
-    }
-
-    pub fn is_protected(&self, at: Timestamp) -> bool {
-        self.protected_until.is_some_and(|until| until > at)
-    }
-}
-
-impl Task {
-    /// How a task of a service counts; `None` for one that belongs to none.
-    pub fn standing(&self) -> Option<Standing> {
-        let service = self.service.as_ref()?;
-        if service.lost {
-            return Some(Standing::Lost);
-        }
-        let wanted = match self.wish {
-            Wish::Run => true,
-            Wish::Stop { .. } => false,
-        };
-        Some(match self.phase {
-            Phase::Pending | Phase::Activating if wanted => Standing::Pending,
-            Phase::Pending | Phase::Activating => Standing::LeavingPending,
-            Phase::Stopping { .. } => Standing::Stopping,
-            Phase::Running { .. } if !wanted => Standing::LeavingRunning,
-            Phase::Running { .. } => match self.checked_health {
-                None if service.settled => Standing::Healthy,
-                None => Standing::Settling,
-                Some(longshore_common::task::HealthStatus::Healthy) => Standing::Healthy,
-                Some(longshore_common::task::HealthStatus::Unknown) => Standing::Settling,
-                Some(longshore_common::task::HealthStatus::Unhealthy) => Standing::Unhealthy,
-            },
-        })
     }
 }
 
@@ -448,7 +282,7 @@ impl State {
     }
 
     /// The service's slot, its row marked as changed and itself as due.
-    fn service_changes(&mut self, id: ServiceId) -> Option<ServiceSlot> {
+    pub(super) fn service_changes(&mut self, id: ServiceId) -> Option<ServiceSlot> {
         let slot = *self.services_by_id.get(&id)?;
         self.touch(EntityKey::Service(id));
         self.service_is_due(slot);
@@ -564,81 +398,6 @@ impl State {
         self.log_service(id, format_args!("deployment ecs-svc/{revision} is PRIMARY"));
     }
 
-    pub(super) fn deployment_set(&mut self, id: ServiceId, deployment: &DeploymentRecord) {
-        let Some(slot) = self.service_changes(id) else { return };
-        let before = self.services[slot].deployment.as_ref().map(|d| (d.id, d.status, d.stage));
-        if before != Some((deployment.id, deployment.status, deployment.stage)) {
-            self.log_service(
-                id,
-                format_args!(
-                    "service deployment {} to ecs-svc/{} is {:?}, stage {:?}{}",
-                    deployment.id,
-                    deployment.target,
-                    deployment.status,
-                    deployment.stage,
-                    deployment.reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default(),
-                ),
-            );
-        }
-        self.attend(slot, false);
-        self.services[slot].deployment = Some(deployment.clone());
-        self.attend(slot, true);
-        if !self.replaying {
-            self.changes.deployments.push((id, deployment.clone()));
-        }
-    }
-
-    /// Notes down, or forgets, what a service's deployment waits for: alarms, calls of its hooks.
-    fn attend(&mut self, slot: ServiceSlot, begins: bool) {
-        let Some(deployment) = self.services[slot].under_way() else { return };
-        if let Some(alarms) = deployment.config.alarms.as_ref().filter(|alarms| alarms.enable) {
-            for name in &alarms.names {
-                if begins {
-                    self.alarm_watchers.entry(name.clone()).or_default().insert(slot);
-                } else if let Some(watchers) = self.alarm_watchers.get_mut(name) {
-                    watchers.remove(&slot);
-                    if watchers.is_empty() {
-                        self.alarm_watchers.remove(name);
-                    }
-                }
-            }
-        }
-        let calls = deployment.hooks.iter().filter_map(|hook| Some((hook.call_at?, slot, hook.id)));
-        for call in calls {
-            match begins {
-                true => self.hook_calls.insert(call),
-                false => self.hook_calls.remove(&call),
-            };
-            self.changes.effects |= begins;
-        }
-    }
-
-    /// Calls of lifecycle hooks that are to be made, with when, the next one first.
-    pub fn hook_calls(&self) -> impl Iterator<Item = (Timestamp, &Service, &HookRecord)> {
-        self.hook_calls.iter().filter_map(|(at, slot, id)| {
-            let service = &self.services[*slot];
-            let hook = service.under_way()?.hooks.iter().find(|hook| hook.id == *id)?;
-            Some((*at, service, hook))
-        })
-    }
-
-    /// An alarm went off: the deployments that listen to it keep that, even if it ends again
-    /// before they are looked at.
-    pub(super) fn deployments_hear_of(&mut self, alarm: &str) {
-        let watchers = self.alarm_watchers.get(alarm).cloned().unwrap_or_default();
-        for slot in watchers {
-            let id = self.services[slot].id;
-            self.touch(EntityKey::Service(id));
-            let Some(deployment) = &mut self.services[slot].deployment else { continue };
-            let listened = !deployment.alarms_ignored.iter().any(|ignored| ignored == alarm)
-                && !deployment.alarms_triggered.iter().any(|known| known == alarm);
-            if listened {
-                deployment.alarms_triggered.push(alarm.to_owned());
-                self.service_is_due(slot);
-            }
-        }
-    }
-
     pub(super) fn service_logged(&mut self, id: ServiceId, message: &str, at: Timestamp) {
         let Some(&slot) = self.services_by_id.get(&id) else { return };
         self.services[slot].said.insert(hash_of(message), at);
@@ -670,210 +429,9 @@ impl State {
         self.services[slot].said.clear();
     }
 
-    pub(super) fn tasks_stop_requested(
-        &mut self,
-        tasks: &[TaskId],
-        cause: &StopCause,
-        failed: bool,
-        at: Timestamp,
-        seq: u64,
-    ) {
-        for &id in tasks {
-            if failed
-                && let Some(&slot) = self.tasks_by_id.get(&id)
-                && let Some((service, revision)) =
-                    self.tasks[slot].service.as_ref().map(|s| (s.service, s.revision))
-            {
-                self.task_failed(service, revision, at);
-            }
-            self.task_stop_requested(id, cause, at, seq);
-        }
-    }
-
-    pub(super) fn tasks_settled(&mut self, tasks: &[TaskId]) {
-        for id in tasks {
-            self.change_service_task(*id, |task| task.settled = true);
-        }
-    }
-
-    pub(super) fn tasks_lost(&mut self, host: HostId, tasks: &[TaskId]) {
-        for id in tasks {
-            self.change_service_task(*id, |task| task.lost = true);
-        }
-        if let Some(host) = self.host(host) {
-            let to = LogTo::host(&self.cluster_at(host.cluster).name, host.id);
-            self.log(to, format_args!("container instance is LOST with {} tasks", tasks.len()));
-        }
-    }
-
-    pub(super) fn tasks_returned(&mut self, host: HostId, tasks: &[TaskId]) {
-        for id in tasks {
-            self.change_service_task(*id, |task| (task.lost, task.returned) = (false, true));
-        }
-        if let Some(host) = self.host(host) {
-            let to = LogTo::host(&self.cluster_at(host.cluster).name, host.id);
-            self.log(to, format_args!("container instance is back with {} tasks", tasks.len()));
-        }
-    }
-
     pub(super) fn task_moved(&mut self, id: ServiceId, moving: Option<Move>) {
         let Some(slot) = self.service_changes(id) else { return };
         self.services[slot].moving = moving;
-    }
-
-    pub(super) fn task_protection_put(&mut self, tasks: &[TaskId], until: Option<Timestamp>) {
-        for id in tasks {
-            self.change_service_task(*id, |task| task.protected_until = until);
-        }
-    }
-
-    fn change_service_task(&mut self, id: TaskId, change: impl FnOnce(&mut ServiceTask)) {
-        let Some(&slot) = self.tasks_by_id.get(&id) else { return };
-        self.touch(EntityKey::Task(id));
-        self.restand(slot, |task| {
-            if let Some(service) = &mut task.service {
-                change(service);
-            }
-            task.version += 1;
-        });
-    }
-
-    /// Changes a task and keeps the counts of its service in line.
-    pub(super) fn restand(&mut self, slot: TaskSlot, change: impl FnOnce(&mut Task)) {
-        self.uncount(slot);
-        let before = self.tasks[slot].standing();
-        self.unstand(slot);
-        change(&mut self.tasks[slot]);
-        self.stand(slot);
-        self.recount(slot);
-        self.stood(slot, before);
-    }
-
-    /// What follows from how a task stood before and stands now.
-    fn stood(&mut self, slot: TaskSlot, before: Option<Standing>) {
-        let task = &self.tasks[slot];
-        let Some(now) = task.standing().filter(|now| Some(*now) != before) else { return };
-        let Some(of) = &task.service else { return };
-        let (service, revision, id) = (of.service, of.revision, self.services[of.service].id);
-        self.service_is_due(service);
-        let runs = matches!(now, Standing::Settling | Standing::Healthy | Standing::Unhealthy);
-        let held = &self.services[service];
-        let Some(position) = held.position(revision) else { return };
-        let record = &held.revisions[position].record;
-        let resets = held.config.deployment.circuit_breaker.reset_on_healthy_task;
-        let first_run = runs && !record.has_run;
-        let healthy = now == Standing::Healthy && resets && record.failed_tasks > 0;
-        let ends_backoff = runs && held.launch != LaunchBackoff::default();
-        if first_run || healthy || ends_backoff {
-            self.touch(EntityKey::Service(id));
-            let held = &mut self.services[service];
-            let record = &mut held.revisions[position].record;
-            record.has_run |= runs;
-            if healthy {
-                record.failed_tasks = 0;
-            }
-            if ends_backoff {
-                held.launch = LaunchBackoff::default();
-            }
-        }
-    }
-
-    /// Takes a task out of its service's counts.
-    pub(super) fn unstand(&mut self, slot: TaskSlot) {
-        self.count_standing(slot, -1);
-    }
-
-    pub(super) fn stand(&mut self, slot: TaskSlot) {
-        self.count_standing(slot, 1);
-    }
-
-    fn count_standing(&mut self, slot: TaskSlot, by: i32) {
-        let task = &self.tasks[slot];
-        let (Some(standing), Some(of)) = (task.standing(), &task.service) else { return };
-        let draining = self.hosts[task.host.0].status == HostStatus::Draining;
-        let began = task.phase.started_at().filter(|_| task.checked_health.is_none());
-        let (id, service, revision) = (task.id, of.service, of.revision);
-        let service = &mut self.services[service];
-        let position = service.position(revision).expect("a revision outlives its tasks");
-        let revision = &mut service.revisions[position];
-        revision.counts.change(standing, draining, by);
-        match (standing, began, by > 0) {
-            (Standing::Settling, Some(began), true) => {
-                revision.settling.insert((began, id));
-            }
-            (Standing::Settling, Some(began), false) => {
-                revision.settling.remove(&(began, id));
-            }
-            (Standing::Unhealthy, _, true) => {
-                revision.unhealthy.insert(id);
-            }
-            (Standing::Unhealthy, _, false) => {
-                revision.unhealthy.remove(&id);
-            }
-            _ => {}
-        }
-    }
-
-    /// Enters a new task of a service; it is in no count yet.
-    pub(super) fn join_service(&mut self, slot: TaskSlot) {
-        let task = &self.tasks[slot];
-        let (Some(of), id) = (&task.service, task.id) else { return };
-        let service = &mut self.services[of.service];
-        let position = service.position(of.revision).expect("a task starts for a known revision");
-        service.revisions[position].tasks.insert(id, slot);
-        let service = of.service;
-        self.stand(slot);
-        self.service_changed_by_task(service);
-    }
-
-    /// Takes a task that has stopped out of its service. `ended` is why, if it is an end that says
-    /// something of the service.
-    pub(super) fn leave_service(&mut self, slot: TaskSlot, ended: &StopCause, at: Timestamp) {
-        let task = &self.tasks[slot];
-        let (Some(of), id) = (&task.service, task.id) else { return };
-        let (service, revision) = (of.service, of.revision);
-        let failed = never_ran(task, ended);
-        self.unstand(slot);
-        let held = &mut self.services[service];
-        let position = held.position(revision).expect("a revision outlives its tasks");
-        held.revisions[position].tasks.remove(&id);
-        self.service_changed_by_task(service);
-        if failed {
-            self.task_failed(service, revision, at);
-            self.back_off(service, at);
-        }
-    }
-
-    fn service_changed_by_task(&mut self, slot: ServiceSlot) {
-        let service = &mut self.services[slot];
-        if service.steady {
-            service.steady = false;
-            let id = service.id;
-            self.touch(EntityKey::Service(id));
-        }
-        self.service_is_due(slot);
-    }
-
-    fn task_failed(&mut self, slot: ServiceSlot, revision: RevisionId, at: Timestamp) {
-        let id = self.services[slot].id;
-        self.touch(EntityKey::Service(id));
-        let service = &mut self.services[slot];
-        if let Some(position) = service.position(revision) {
-            let record = &mut service.revisions[position].record;
-            record.failed_tasks += 1;
-            record.updated_at = at;
-        }
-    }
-
-    /// Failures while the service waits already are of the round that made it wait.
-    fn back_off(&mut self, slot: ServiceSlot, at: Timestamp) {
-        let launch = &mut self.services[slot].launch;
-        if launch.not_before.is_some_and(|until| at < until) {
-            return;
-        }
-        let wait = BACKOFF_FIRST.saturating_mul(1 << launch.rounds.min(16)).min(BACKOFF_MAX);
-        launch.rounds += 1;
-        launch.not_before = Some(at.saturating_add(wait));
     }
 
     pub(super) fn log_service(&mut self, id: ServiceId, what: impl std::fmt::Display) {
@@ -884,19 +442,6 @@ impl State {
         let (cluster, name) = (self.cluster_at(service.cluster).name.clone(), service.name.clone());
         self.log(LogTo::service(&cluster, &name), what);
     }
-}
-
-/// Whether a task stopped of itself before it ever ran.
-fn never_ran(task: &Task, ended: &StopCause) -> bool {
-    let by_itself = match ended.code {
-        StopCode::TaskFailedToStart | StopCode::EssentialContainerExited => true,
-        StopCode::UserInitiated
-        | StopCode::ServiceSchedulerInitiated
-        | StopCode::SpotInterruption
-        | StopCode::TerminationNotice
-        | StopCode::InfrastructureHealth => false,
-    };
-    by_itself && task.wish == Wish::Run && task.phase.started_at().is_none()
 }
 
 /// FNV-1a: tells messages of one service apart; collisions only silence a message.
