@@ -194,6 +194,13 @@ pub struct TaskSetRecord {
     pub stability_at: Timestamp,
 }
 
+impl TaskSetRecord {
+    /// ecs-behaviour 1.12: rounded up.
+    pub fn computed_desired(&self, desired: u32) -> u32 {
+        (u64::from(desired) * u64::from(self.scale_permille)).div_ceil(1000) as u32
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rollout {
     InProgress,

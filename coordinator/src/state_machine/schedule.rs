@@ -5,6 +5,7 @@
 //! timer and a restart alike. Costs nothing for what is quiet. Never: I/O, clocks, chance.
 
 mod balance;
+mod daemon;
 mod deployment;
 mod launch;
 mod lost;

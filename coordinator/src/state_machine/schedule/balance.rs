@@ -1,8 +1,8 @@
-//! Starts and stops: the arithmetic of replicas, daemons and task sets (ecs-behaviour 1.9, 1.12).
+//! Starts and stops: the arithmetic of replicas and task sets (ecs-behaviour 1.9, 1.12).
 
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCause};
 
-use super::{Work, launch::LAUNCHES_PER_PASS_MAX, messages};
+use super::{Work, messages};
 use crate::state_machine::{
     event::Event,
     record::{Rollout, Stage},
@@ -23,7 +23,9 @@ struct Room {
 }
 
 impl Room {
-    const WITHOUT_END: Room = Room { headroom: u32::MAX, spare: u32::MAX };
+    fn without_end() -> Room {
+        Room { headroom: u32::MAX, spare: u32::MAX }
+    }
 }
 
 impl<'a> Work<'a> {
@@ -176,7 +178,7 @@ impl<'a> Work<'a> {
     }
 
     /// Tasks whose checks fail after the grace period; when a grace ends is noted.
-    fn past_grace(&mut self, revision: &'a Revision) -> Vec<&'a Task> {
+    pub(super) fn past_grace(&mut self, revision: &'a Revision) -> Vec<&'a Task> {
         let grace_s = self.service.config.grace_s.unwrap_or(0);
         let mut sick = Vec::new();
         for id in &revision.unhealthy {
@@ -194,7 +196,7 @@ impl<'a> Work<'a> {
         sick
     }
 
-    fn stop_sick(&mut self, sick: Vec<&'a Task>, count: usize) {
+    pub(super) fn stop_sick(&mut self, sick: Vec<&'a Task>, count: usize) {
         let tasks: Vec<TaskId> = sick.iter().take(count).map(|task| task.id).collect();
         for task in &tasks {
             let (service, at) = (self.service.id, self.at);
@@ -264,7 +266,7 @@ impl<'a> Work<'a> {
     }
 
     /// Stops up to `count` of these for a deployment or a scaling; returns how many.
-    fn stop_scaling(&mut self, mut tasks: Vec<&'a Task>, count: usize) -> u32 {
+    pub(super) fn stop_scaling(&mut self, mut tasks: Vec<&'a Task>, count: usize) -> u32 {
         if tasks.is_empty() || count == 0 {
             return 0;
         }
@@ -299,13 +301,13 @@ impl<'a> Work<'a> {
     fn balance_blue_green(&mut self, green: &'a Revision, stage: Stage) {
         let desired = self.desired();
         let target = if stage < Stage::ScaleUp { 0 } else { desired };
-        self.sustain(green, target, &mut Room::WITHOUT_END.clone(), false);
+        self.sustain(green, target, &mut Room::without_end(), false);
         let blue = self.service.completed.filter(|id| *id != green.record.id);
         for old in self.service.revisions.iter().filter(|r| r.record.id != green.record.id) {
             if Some(old.record.id) == blue {
-                self.sustain(old, desired, &mut Room::WITHOUT_END.clone(), false);
+                self.sustain(old, desired, &mut Room::without_end(), false);
             } else {
-                self.retire(old, &mut Room::WITHOUT_END.clone());
+                self.retire(old, &mut Room::without_end());
             }
         }
     }
@@ -317,7 +319,7 @@ impl<'a> Work<'a> {
             let Some(record) = &set.record.task_set else { continue };
             let active = self.service.is_active() && !record.draining;
             let target = if active { record.computed_desired(desired) } else { 0 };
-            self.sustain(set, target, &mut Room::WITHOUT_END.clone(), false);
+            self.sustain(set, target, &mut Room::without_end(), false);
             self.note_stability(set, target);
         }
     }
@@ -340,107 +342,6 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// How many hosts a daemon belongs on.
-    pub(super) fn daemon_hosts(&self) -> u32 {
-        let Some(primary) = self.service.primary() else { return 0 };
-        let asked = self.asked(primary);
-        let index = &self.state.cluster_at(self.service.cluster).index;
-        index.daemon_hosts(&self.request(&asked, 1))
-    }
-
-    /// One task on every host; at most one, so an old one goes before a new one comes.
-    fn balance_daemon(&mut self, primary: &'a Revision) {
-        let service = self.service;
-        let desired = self.desired();
-        let floor = service.config.deployment.healthy_floor(desired);
-        let failed = primary.record.rollout == Rollout::Failed;
-        let healthy: u32 = service.revisions.iter().map(|r| r.counts.of(Standing::Healthy)).sum();
-        let mut room = Room { headroom: 0, spare: healthy.saturating_sub(floor) };
-        if !service.is_active() {
-            room.spare = u32::MAX;
-        }
-        for old in service.revisions.iter().filter(|r| r.record.id != primary.record.id) {
-            if failed && service.is_active() {
-                continue;
-            }
-            let idle = [Standing::Pending, Standing::Unhealthy, Standing::Settling];
-            let idle = self.tasks_of(old, &idle, false);
-            self.stop_scaling(idle, usize::MAX);
-            let running = self.tasks_of(old, &[Standing::Healthy], false);
-            room.spare -= self.stop_scaling(running, room.spare as usize);
-        }
-        for revision in &service.revisions {
-            self.leave_draining_hosts(revision);
-        }
-        if !service.is_active() {
-            let wanted =
-                [Standing::Pending, Standing::Settling, Standing::Healthy, Standing::Unhealthy];
-            let all = self.tasks_of(primary, &wanted, false);
-            self.stop_scaling(all, usize::MAX);
-            return;
-        }
-        let sick = self.past_grace(primary);
-        let count = sick.len();
-        self.stop_sick(sick, count);
-        if !failed {
-            self.cover(primary);
-        }
-    }
-
-    /// A daemon leaves a draining host last (ecs-behaviour 1.9).
-    fn leave_draining_hosts(&mut self, revision: &'a Revision) {
-        let wanted =
-            [Standing::Pending, Standing::Settling, Standing::Healthy, Standing::Unhealthy];
-        let state = self.state;
-        let only_daemons = |task: &&Task| {
-            let tasks = state.host_at(task.host).tasks.values();
-            tasks.map(|slot| state.task_at(*slot)).all(|other| {
-                other.service.as_ref().is_some_and(|of| state.service_at(of.service).is_daemon())
-            })
-        };
-        let tasks: Vec<&Task> =
-            self.tasks_of(revision, &wanted, true).into_iter().filter(only_daemons).collect();
-        self.stop_scaling(tasks, usize::MAX);
-    }
-
-    fn cover(&mut self, primary: &'a Revision) {
-        let asked = self.asked(primary);
-        let index = &self.state.cluster_at(self.service.cluster).index;
-        let bare = index.uncovered(&self.request(&asked, 1), LAUNCHES_PER_PASS_MAX as usize);
-        if bare.is_empty() || !self.may_launch() {
-            return;
-        }
-        let fits = |slot: &_| index.check(*slot, &asked.demand, &asked.required);
-        let mut hosts = Vec::new();
-        let mut full = None;
-        for slot in bare {
-            match fits(&slot) {
-                Ok(()) => hosts.push(slot),
-                Err(unfit) => full = full.or(Some((slot, unfit))),
-            }
-        }
-        self.start_on(primary, &asked, &hosts);
-        if let Some(closest) = full {
-            self.pass.waits_for_room = true;
-            let unplaced = crate::placement::Unplaced {
-                count: 1,
-                hosts: 1,
-                reasons: Vec::new(),
-                closest: Some(closest),
-            };
-            self.say(messages::unplaced(self.state, self.service, &unplaced));
-        }
-    }
-}
-
-impl crate::state_machine::record::TaskSetRecord {
-    /// ecs-behaviour 1.12: rounded up.
-    pub fn computed_desired(&self, desired: u32) -> u32 {
-        (u64::from(desired) * u64::from(self.scale_permille)).div_ceil(1000) as u32
-    }
-}
-
-impl<'a> Work<'a> {
     /// Whether the primary revision has what it is to have, and no old task is left.
     pub(super) fn has_arrived(&self, healthy_percent: u32, old_gone: bool) -> bool {
         let service = self.service;
@@ -456,11 +357,5 @@ impl<'a> Work<'a> {
             && healthy >= wanted
             && (healthy_percent < 100 || counts.of(Standing::Pending) == 0)
             && (!old_gone || others.into_iter().all(gone))
-    }
-
-    fn is_covered(&self, primary: &Revision) -> bool {
-        let asked = self.asked(primary);
-        let index = &self.state.cluster_at(self.service.cluster).index;
-        index.uncovered(&self.request(&asked, 1), 1).is_empty()
     }
 }

@@ -109,22 +109,11 @@ fn roll_back(
     let to = service.completed.filter(|to| wanted && *to != target);
     let back = to.and_then(|to| service.revision(to));
     let reason = |what: &str| format!("ECS deployment {what}: {why}.");
-    let mut fail = |reason: String| {
-        if let Some(failed) = service.revision(target) {
-            let revision = RevisionRecord {
-                rollout: Rollout::Failed,
-                reason,
-                updated_at: at,
-                ..failed.record.clone()
-            };
-            events.push(Event::RevisionChanged { service: id, revision: Box::new(revision) });
-        }
-    };
     let source = match deployment.breaker_triggered {
         true => "circuit breaker",
         false => "failed",
     };
-    fail(reason(source));
+    events.extend(rolled_out(service, target, Rollout::Failed, reason(source), at));
     match back {
         Some(back) => {
             let to = back.record.id;
@@ -159,6 +148,19 @@ fn roll_back(
     }
     events.push(Event::DeploymentSet { service: id, deployment: Box::new(deployment) });
     events
+}
+
+/// What is said of a revision's deployment from now on, if there is still such a revision.
+fn rolled_out(
+    service: &Service,
+    revision: RevisionId,
+    rollout: Rollout,
+    reason: String,
+    at: Timestamp,
+) -> Option<Event> {
+    let record = service.revision(revision)?.record.clone();
+    let revision = RevisionRecord { rollout, reason, updated_at: at, ..record };
+    Some(Event::RevisionChanged { service: service.id, revision: Box::new(revision) })
 }
 
 fn failures(service: &Service, revision: RevisionId) -> u32 {
@@ -254,17 +256,10 @@ impl Work<'_> {
             DeploymentStatus::InProgress => self.in_progress(deployment),
             DeploymentStatus::StopRequested => {
                 // Aborted: what runs goes on, and nothing more is started or stopped for it.
-                if let Some(target) = service.revision(deployment.target) {
-                    let id = target.record.id;
-                    let revision = RevisionRecord {
-                        rollout: Rollout::Failed,
-                        reason: format!("ECS deployment ecs-svc/{id} was stopped."),
-                        updated_at: self.at,
-                        ..target.record.clone()
-                    };
-                    let (service, revision) = (service.id, Box::new(revision));
-                    self.pass.events.push(Event::RevisionChanged { service, revision });
-                }
+                let target = deployment.target;
+                let why = format!("ECS deployment ecs-svc/{target} was stopped.");
+                let stopped = rolled_out(service, target, Rollout::Failed, why, self.at);
+                self.pass.events.extend(stopped);
                 end(&mut deployment, service, DeploymentStatus::Stopped, None, self.at);
                 self.set(deployment);
             }
@@ -375,17 +370,11 @@ impl Work<'_> {
     fn succeed(&mut self, mut deployment: DeploymentRecord, status: DeploymentStatus) {
         let (service, at) = (self.service, self.at);
         end(&mut deployment, service, status, None, at);
-        if let Some(primary) = service.primary() {
-            let id = primary.record.id;
-            let revision = RevisionRecord {
-                rollout: Rollout::Completed,
-                reason: format!("ECS deployment ecs-svc/{id} completed."),
-                updated_at: at,
-                ..primary.record.clone()
-            };
+        if let Some(id) = service.primary {
+            let reason = format!("ECS deployment ecs-svc/{id} completed.");
             let message = messages::deployment_completed(service, id);
+            self.pass.events.extend(rolled_out(service, id, Rollout::Completed, reason, at));
             let service = service.id;
-            self.pass.events.push(Event::RevisionChanged { service, revision: Box::new(revision) });
             self.pass.events.push(Event::ServiceLogged { service, message, at });
         }
         self.set(deployment);
@@ -400,17 +389,9 @@ impl Work<'_> {
         let primary = service.primary.unwrap_or(deployment.target);
         if breaker.enable && failures(service, primary) >= breaker.threshold(self.desired()) {
             let why = "the tasks of the revision that was rolled back to fail too".to_owned();
-            if let Some(back) = service.primary() {
-                let revision = RevisionRecord {
-                    rollout: Rollout::Failed,
-                    reason: format!("ECS deployment circuit breaker: {why}."),
-                    updated_at: self.at,
-                    ..back.record.clone()
-                };
-                let service = service.id;
-                let revision = Box::new(revision);
-                self.pass.events.push(Event::RevisionChanged { service, revision });
-            }
+            let reason = format!("ECS deployment circuit breaker: {why}.");
+            let failed = rolled_out(service, primary, Rollout::Failed, reason, self.at);
+            self.pass.events.extend(failed);
             end(&mut deployment, service, DeploymentStatus::RollbackFailed, Some(why), self.at);
             self.set(deployment);
         }

@@ -50,18 +50,7 @@ impl<'a> Work<'a> {
 
     fn may_go_on(&self, moving: Move) -> bool {
         let stands = |id: TaskId| self.state.task(id).and_then(Task::standing);
-        let wanted = |id| match stands(id) {
-            Some(
-                Standing::Pending | Standing::Settling | Standing::Healthy | Standing::Unhealthy,
-            ) => true,
-            Some(
-                Standing::LeavingPending
-                | Standing::LeavingRunning
-                | Standing::Stopping
-                | Standing::Lost,
-            )
-            | None => false,
-        };
+        let wanted = |id| stands(id).is_some_and(Standing::is_wanted);
         self.service.is_active()
             && self.service.under_way().is_none()
             && stands(moving.arriving) != Some(Standing::Unhealthy)
@@ -131,8 +120,8 @@ impl<'a> Work<'a> {
         self.pass.events.push(Event::TaskMoved { service, moving });
     }
 
-    /// ecs-behaviour 1.13: not with a maximum that leaves no room for another task, and only where tasks are spread over
-    /// zones to begin with; over hosts by the service's own tag.
+    /// ecs-behaviour 1.13: not with a maximum that leaves no room for another task, and only where
+    /// tasks are spread over zones to begin with; over hosts by the service's own tag.
     fn evens_out(&self) -> Vec<Over> {
         let config = &self.service.config;
         let shown = self.service.running() + self.service.pending();

@@ -137,24 +137,9 @@ impl<'a> Crowd<'a> {
         let mut counts: BTreeMap<HostSlot, usize> = BTreeMap::new();
         for revision in &work.service.revisions {
             for task in revision.tasks.values().map(|slot| work.state.task_at(*slot)) {
-                match task.standing() {
-                    Some(
-                        Standing::Pending
-                        | Standing::Settling
-                        | Standing::Healthy
-                        | Standing::Unhealthy,
-                    ) if !gone.contains(&task.id) => *counts.entry(task.host).or_default() += 1,
-                    Some(
-                        Standing::Pending
-                        | Standing::Settling
-                        | Standing::Healthy
-                        | Standing::Unhealthy
-                        | Standing::LeavingPending
-                        | Standing::LeavingRunning
-                        | Standing::Stopping
-                        | Standing::Lost,
-                    )
-                    | None => {}
+                let wanted = task.standing().is_some_and(Standing::is_wanted);
+                if wanted && !gone.contains(&task.id) {
+                    *counts.entry(task.host).or_default() += 1;
                 }
             }
         }

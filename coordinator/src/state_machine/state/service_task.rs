@@ -43,6 +43,16 @@ pub enum Standing {
 
 const STANDINGS: usize = 8;
 
+impl Standing {
+    /// Of tasks that the service wants, on hosts that are heard.
+    pub const WANTED: [Standing; 4] =
+        [Standing::Pending, Standing::Settling, Standing::Healthy, Standing::Unhealthy];
+
+    pub fn is_wanted(self) -> bool {
+        Standing::WANTED.contains(&self)
+    }
+}
+
 /// Tasks of one revision by how they stand, those on draining hosts apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts([[u32; 2]; STANDINGS]);
@@ -69,20 +79,14 @@ impl Counts {
         self.of(Standing::Pending) + self.of(Standing::LeavingPending)
     }
 
-    /// Tasks that are wanted, wherever their host is.
+    /// Tasks that are wanted, on draining hosts too.
     pub fn wanted(&self) -> u32 {
-        self.of(Standing::Pending)
-            + self.of(Standing::Settling)
-            + self.of(Standing::Healthy)
-            + self.of(Standing::Unhealthy)
+        Standing::WANTED.map(|standing| self.of(standing)).iter().sum()
     }
 
     /// Wanted tasks on hosts that drain.
     pub fn wanted_draining(&self) -> u32 {
-        self.draining(Standing::Pending)
-            + self.draining(Standing::Settling)
-            + self.draining(Standing::Healthy)
-            + self.draining(Standing::Unhealthy)
+        Standing::WANTED.map(|standing| self.draining(standing)).iter().sum()
     }
 
     /// Told to stop, and not stopped yet.
