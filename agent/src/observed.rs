@@ -14,7 +14,7 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    plan::{DesiredTask, PullPolicy, Rules, labels},
+    plan::{DesiredTask, PullPolicy, Restart, Rules, labels, order},
     runtime::{
         Aim, ContainerChange, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason,
     },
@@ -67,6 +67,9 @@ pub(crate) struct ObservedContainer {
     pub(crate) health: Option<HealthStatus>,
     pub(crate) started_at: Option<Timestamp>,
     pub(crate) finished_at: Option<Timestamp>,
+    /// How often its restart policy started it again.
+    #[serde(default)]
+    pub(crate) restarts: u32,
 
     /// What was last known may no longer hold: inspect before anything else.
     #[serde(skip)]
@@ -90,6 +93,15 @@ pub(crate) struct ObservedContainer {
     verdict: Option<String>,
     #[serde(skip)]
     exit_seen: Option<(Option<i32>, Timestamp)>,
+    /// The kernel says that its process has ended; how, the engine has not said yet.
+    #[serde(skip)]
+    pub(crate) process_ended: bool,
+    /// While it runs and an inspect has shown it.
+    #[serde(skip)]
+    pub(crate) pid: Option<u32>,
+    /// The engine will not start it again.
+    #[serde(skip)]
+    restart_refused: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +112,8 @@ pub(crate) enum ContainerState {
     Absent,
     Created,
     Running,
+    /// It ended, and its restart policy has it started again.
+    Restarting,
     /// It ended, or it never will run.
     Stopped,
     /// Stopped, and cleaned up.
@@ -158,6 +172,7 @@ impl ObservedTask {
                 ContainerState::Absent
                 | ContainerState::Created
                 | ContainerState::Running
+                | ContainerState::Restarting
                 | ContainerState::Unknown => container.state = ContainerState::Unknown,
             }
             container.pull = match pull {
@@ -183,15 +198,28 @@ impl ObservedTask {
         self.execution_stopped_at.is_some()
     }
 
-    /// Draws the conclusions of a change: whether the task stops by itself, and whether it has.
+    /// Draws the conclusions of a change: what is started again, whether the task stops by itself,
+    /// and whether it has.
     pub(crate) fn settle(&mut self, desired: &DesiredTask, now: Timestamp) {
         if desired.stop_cause(self).is_none() {
+            for (wanted, container) in desired.containers.iter().zip(&mut self.containers) {
+                if wanted.restart.as_ref().is_some_and(|policy| container.starts_again(policy)) {
+                    container.restarts += 1;
+                    container.state = ContainerState::Restarting;
+                }
+            }
             let ended = desired
                 .containers
                 .iter()
                 .zip(&self.containers)
-                .find(|(wanted, c)| wanted.essential && c.state == ContainerState::Stopped);
+                .find(|(wanted, c)| wanted.essential && c.has_ended());
             self.own_stop = ended.map(|(_, container)| own_stop_cause(container));
+        }
+        if desired.stop_cause(self).is_none()
+            && let Some((index, reason)) = order::never_begins(desired, self, now)
+        {
+            self.containers[index].never_runs(reason.clone());
+            self.own_stop = Some(StopCause { code: StopCode::TaskFailedToStart, reason });
         }
         if desired.stop_cause(self).is_none() {
             return;
@@ -235,7 +263,7 @@ impl ObservedTask {
             Outcome::Created(Err(error)) => container.create_failed(error),
             Outcome::Started(Ok(())) => {
                 container.settled();
-                container.ever_ran = true;
+                container.begins();
                 container.started_at.get_or_insert(now);
                 if wanted.health_check {
                     container.health = Some(HealthStatus::Unknown);
@@ -345,11 +373,16 @@ impl ObservedTask {
             (ContainerState::Stopped, None) => container.state = ContainerState::Removed,
             (ContainerState::Absent, None) => {}
             // A listing is no 404: an engine that starts may not have read its containers yet.
-            (ContainerState::Unknown | ContainerState::Created | ContainerState::Running, None) => {
-                container.doubt = true;
-            }
+            (
+                ContainerState::Unknown
+                | ContainerState::Created
+                | ContainerState::Running
+                | ContainerState::Restarting,
+                None,
+            ) => container.doubt = true,
             (ContainerState::Created, Some((_, RunState::Created)))
             | (ContainerState::Running, Some((_, RunState::Running)))
+            | (ContainerState::Restarting, Some((_, RunState::Exited)))
             | (ContainerState::Stopped, Some((_, RunState::Exited | RunState::Created))) => {}
             (_, Some((id, _))) => {
                 container.id.get_or_insert_with(|| id.to_owned());
@@ -374,11 +407,12 @@ fn own_stop_cause(ended: &ObservedContainer) -> StopCause {
 
 impl ObservedContainer {
     /// Of a task that is to stop: this container does not run, and no call could make it run.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let still = match self.state {
             ContainerState::Unknown | ContainerState::Running => false,
             ContainerState::Absent
             | ContainerState::Created
+            | ContainerState::Restarting
             | ContainerState::Stopped
             | ContainerState::Removed => true,
         };
@@ -391,6 +425,41 @@ impl ObservedContainer {
         self.failures = 0;
         self.missing = 0;
         self.verdict = None;
+    }
+
+    /// Also before the engine has said how.
+    fn has_ended(&self) -> bool {
+        match self.state {
+            ContainerState::Stopped => true,
+            ContainerState::Running => self.process_ended,
+            ContainerState::Unknown
+            | ContainerState::Absent
+            | ContainerState::Created
+            | ContainerState::Restarting
+            | ContainerState::Removed => false,
+        }
+    }
+
+    /// ecs-behaviour 1.7, restart policy.
+    fn starts_again(&self, policy: &Restart) -> bool {
+        let ran = self.started_at.zip(self.finished_at).map(|(from, until)| until.since(from));
+        let ignored = |code: &i32| policy.ignored_exit_codes.contains(code);
+        self.state == ContainerState::Stopped
+            && self.id.is_some()
+            && !self.doubt
+            && !self.restart_refused
+            && self.exit_code.is_some_and(|code| !ignored(&code))
+            && ran.is_some_and(|ran| ran >= policy.after_running)
+    }
+
+    /// It runs, perhaps not for the first time.
+    fn begins(&mut self) {
+        self.ever_ran = true;
+        self.pid = None;
+        if self.finished_at.take().is_some() {
+            (self.started_at, self.exit_code, self.exit_seen) = (None, None, None);
+            self.reason = None;
+        }
     }
 
     fn never_runs(&mut self, reason: String) {
@@ -505,7 +574,8 @@ impl ObservedContainer {
             RunState::Running => {
                 self.settled();
                 self.state = ContainerState::Running;
-                self.ever_ran = true;
+                self.begins();
+                self.pid = details.pid;
                 self.started_at = details.started_at.or(self.started_at);
                 self.bindings = details.bindings;
                 if health_check {
@@ -518,10 +588,16 @@ impl ObservedContainer {
                 if details.oom_killed {
                     self.reason = Some(OUT_OF_MEMORY.to_owned());
                 }
-                match self.verdict.take() {
+                let verdict = self.verdict.take();
+                match verdict {
                     Some(reason) if !self.ever_ran => self.never_runs(reason),
-                    Some(_) | None => {
+                    verdict => {
+                        let restarting = self.state == ContainerState::Restarting;
                         self.ended(details.exit_code, details.finished_at.unwrap_or(now));
+                        if restarting && let Some(reason) = verdict {
+                            self.restart_refused = true;
+                            self.reason = Some(reason);
+                        }
                     }
                 }
             }
@@ -533,6 +609,7 @@ impl ObservedContainer {
         self.settled();
         self.doubt = false;
         self.state = ContainerState::Stopped;
+        (self.pid, self.process_ended) = (None, false);
         self.ever_ran = true;
         self.exit_code = exit_code;
         self.finished_at = Some(at);

@@ -9,20 +9,21 @@ use std::{sync::Arc, time::Duration};
 use longshore_common::id::{FleetId, HostId};
 
 use crate::{
-    observed::{ContainerState, ObservedContainer, ObservedTask, PullState},
+    observed::{ContainerState, ObservedTask, PullState},
     runtime::ContainerConfig,
 };
 
 pub(crate) mod desired;
 pub(crate) mod labels;
 pub(crate) mod container_config;
+pub(crate) mod order;
 pub(crate) mod refusal;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use desired::{DesiredTask, Intent, TaskKey};
+pub(crate) use desired::{DesiredContainer, DesiredTask, Intent, Restart, TaskKey};
 
 /// Failed stops after which the kill signal is sent directly.
 const STOPS_BEFORE_KILL: u32 = 2;
@@ -98,6 +99,7 @@ pub(crate) fn next_step(
     match (container.state, container.id.clone()) {
         (ContainerState::Unknown, _) => None,
         (ContainerState::Absent, _) if stopping => None,
+        (ContainerState::Absent, _) if !order::may_begin(desired, observed, index) => None,
         (ContainerState::Absent, _) => {
             let intent = desired.to_launch()?;
             if container.pull == PullState::Needed {
@@ -109,9 +111,17 @@ pub(crate) fn next_step(
         (ContainerState::Created, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Created, _) if stopping => None,
         (ContainerState::Created, Some(id)) => {
-            let turn = observed.containers[..index].iter().all(has_begun);
             // It may be left over of a task that ended before it started.
-            (turn && desired.to_launch().is_some()).then_some(Step::Start { id })
+            desired.to_launch().is_some().then_some(Step::Start { id })
+        }
+        (ContainerState::Restarting, Some(id)) if cleanup_due => Some(Step::Remove { id }),
+        (ContainerState::Restarting, Some(id)) => {
+            (!stopping && desired.to_launch().is_some()).then_some(Step::Start { id })
+        }
+        // Nothing is left to stop; the engine is about to say how it ended.
+        (ContainerState::Running, _) if container.process_ended => None,
+        (ContainerState::Running, _) if stopping && !order::may_stop(desired, observed, index) => {
+            None
         }
         (ContainerState::Running, Some(id)) if stopping => {
             Some(if container.stop_attempts < STOPS_BEFORE_KILL {
@@ -122,14 +132,12 @@ pub(crate) fn next_step(
         }
         (ContainerState::Running, _) => None,
         (ContainerState::Stopped, Some(id)) if cleanup_due => Some(Step::Remove { id }),
-        (ContainerState::Stopped | ContainerState::Removed | ContainerState::Created, _) => None,
-    }
-}
-
-/// Containers start in the definition's order: the next one's turn comes once this one ran.
-fn has_begun(container: &ObservedContainer) -> bool {
-    match container.state {
-        ContainerState::Running | ContainerState::Stopped | ContainerState::Removed => true,
-        ContainerState::Unknown | ContainerState::Absent | ContainerState::Created => false,
+        (
+            ContainerState::Stopped
+            | ContainerState::Removed
+            | ContainerState::Created
+            | ContainerState::Restarting,
+            _,
+        ) => None,
     }
 }

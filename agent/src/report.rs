@@ -32,7 +32,9 @@ pub(crate) fn phase(desired: &DesiredTask, observed: &ObservedTask) -> ReportedP
         };
     }
     let states = || desired.containers.iter().zip(&observed.containers);
-    let runs = states().all(|(wanted, c)| !wanted.essential || c.state == ContainerState::Running);
+    let runs = states().all(|(wanted, c)| {
+        !wanted.essential || matches!(c.state, ContainerState::Running | ContainerState::Restarting)
+    });
     let begun = observed.pull_started_at.is_some()
         || states().any(|(_, c)| c.in_flight || c.state != ContainerState::Absent);
     match (runs, begun) {
@@ -47,17 +49,22 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
         .containers
         .iter()
         .zip(&observed.containers)
-        .map(|(wanted, container)| ContainerReport {
-            name: wanted.name.clone(),
-            status: container_status(container.state, observed.has_stopped()),
-            runtime_id: container.id.clone(),
-            image_digest: container.image_digest.clone(),
-            exit_code: container.exit_code,
-            reason: container.reason.clone(),
-            network_bindings: container.bindings.clone(),
-            health: wanted.health_check.then(|| container.health.unwrap_or_default()),
-            started_at: container.started_at,
-            finished_at: container.finished_at,
+        .map(|(wanted, container)| {
+            let status = container_status(container.state, observed.has_stopped());
+            let over = status == ContainerStatus::Stopped;
+            ContainerReport {
+                name: wanted.name.clone(),
+                status,
+                runtime_id: container.id.clone(),
+                image_digest: container.image_digest.clone(),
+                // One that is started again has an earlier end, which is not its own.
+                exit_code: container.exit_code.filter(|_| over),
+                reason: container.reason.clone(),
+                network_bindings: container.bindings.clone(),
+                health: wanted.health_check.then(|| container.health.unwrap_or_default()),
+                started_at: container.started_at,
+                finished_at: container.finished_at.filter(|_| over),
+            }
         })
         .collect();
     TaskReport {
@@ -78,7 +85,7 @@ pub(crate) fn container_status(state: ContainerState, task_has_stopped: bool) ->
         ContainerState::Unknown | ContainerState::Absent | ContainerState::Created => {
             ContainerStatus::Pending
         }
-        ContainerState::Running => ContainerStatus::Running,
+        ContainerState::Running | ContainerState::Restarting => ContainerStatus::Running,
         ContainerState::Stopped | ContainerState::Removed => ContainerStatus::Stopped,
     }
 }

@@ -60,6 +60,16 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         container: &str,
     ) -> impl Future<Output = Result<ContainerDetails, RuntimeError>> + Send;
 
+    /// Resolves once the process of a running container has ended, as soon as this host's kernel
+    /// knows. That is earlier than the engine's event, and says less: how it ended is the engine's
+    /// to tell. An error, or no answer at all, where the host cannot tell; `pid` as an inspect
+    /// showed it, if one did.
+    fn process_ends(
+        &self,
+        container: &str,
+        pid: Option<u32>,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
     /// Every container, running or not, that carries `owner`.
     fn list(
         &self,
@@ -200,6 +210,8 @@ pub struct ContainerDetails {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub state: RunState,
+    /// Of its first process, in the engine's process namespace, while it runs.
+    pub pid: Option<u32>,
     /// Given when it exited.
     pub exit_code: Option<i32>,
     pub oom_killed: bool,

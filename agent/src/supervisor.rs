@@ -45,7 +45,7 @@ mod tests;
 pub use crate::{ledger::LedgerError, plan::PullPolicy};
 use intake::{Parked, Taking};
 use steps::{Finished, Lanes};
-use tasks::Task;
+use tasks::{Process, Task};
 use watch::Watched;
 
 /// Requests that may wait for the engine.
@@ -215,6 +215,8 @@ struct Engine<R> {
     /// The container engine answers and was listed: calls may be made.
     synced: bool,
     steps: JoinSet<Finished>,
+    /// Containers whose process is waited for; see [`ContainerRuntime::process_ends`].
+    processes: JoinSet<Option<Process>>,
     lanes: Lanes,
     timers: BTreeMap<(Instant, u64), Timer>,
     timers_made: u64,
@@ -224,6 +226,8 @@ struct Engine<R> {
 enum Timer {
     Retry(TaskKey, usize),
     Cleanup(TaskKey),
+    /// A container's `startTimeout` runs out.
+    Deadline(TaskKey),
 }
 
 impl<R: ContainerRuntime> Engine<R> {
@@ -270,6 +274,7 @@ impl<R: ContainerRuntime> Engine<R> {
             unwritten: Batch::default(),
             synced: false,
             steps: JoinSet::new(),
+            processes: JoinSet::new(),
             timers: BTreeMap::new(),
             timers_made: 0,
             config,
@@ -325,6 +330,11 @@ impl<R: ContainerRuntime> Engine<R> {
                         Err(_) => {}
                     }
                 }
+                Some(ended) = self.processes.join_next(), if !self.processes.is_empty() => {
+                    if let Ok(Some(process)) = ended {
+                        self.process_ended(&process);
+                    }
+                }
                 written = written(&mut self.writing) => {
                     let (ledger, result) = written;
                     self.ledger = Some(ledger);
@@ -359,6 +369,12 @@ impl<R: ContainerRuntime> Engine<R> {
                     let task = self.tasks.get_mut(&key);
                     if let Some(c) = task.and_then(|t| t.observed.containers.get_mut(index)) {
                         c.waiting = false;
+                    }
+                    self.advance(key);
+                }
+                Timer::Deadline(key) => {
+                    if let Some(task) = self.tasks.get_mut(&key) {
+                        task.deadline = None;
                     }
                     self.advance(key);
                 }

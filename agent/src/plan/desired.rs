@@ -10,12 +10,18 @@ use longshore_common::{
     protocol::{Epoch, NetworkBinding, RunOrder},
     resources::Transport,
     task::StopCause,
-    task_definition::{NetworkMode, TaskDefinition},
+    task_definition::{NetworkMode, RestartPolicy, TaskDefinition},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Rules, container_config, labels};
+use super::{
+    Rules, container_config, labels,
+    order::{self, Dependency},
+};
 use crate::observed::ObservedTask;
+
+/// ecs-behaviour 1.3, restartPolicy.
+const RESTART_ATTEMPT_PERIOD_S: u32 = 300;
 
 /// One task, as often as it was ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -59,8 +65,31 @@ pub(crate) struct DesiredContainer {
     pub(crate) stop_grace: Duration,
     /// The task definition gives a health check; one of the image does not count.
     pub(crate) health_check: bool,
+    /// What must be so before this one is pulled and made.
+    pub(crate) depends_on: Vec<Dependency>,
+    /// From its start, how long those that depend on its end or its health wait.
+    pub(crate) start_timeout: Option<Duration>,
+    pub(crate) restart: Option<Restart>,
     /// What is bound on the host when the container runs; absent when only the engine can say.
     pub(crate) bindings: Option<Vec<NetworkBinding>>,
+}
+
+/// A container that ends is started again in place (ecs-behaviour 1.7, restart policy).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Restart {
+    pub(crate) ignored_exit_codes: Vec<i32>,
+    /// It must have run so long since it was last started.
+    pub(crate) after_running: Duration,
+}
+
+impl Restart {
+    fn of(policy: &RestartPolicy) -> Option<Self> {
+        let period = policy.restart_attempt_period.unwrap_or(RESTART_ATTEMPT_PERIOD_S);
+        policy.enabled.then(|| Restart {
+            ignored_exit_codes: policy.ignored_exit_codes.clone(),
+            after_running: Duration::from_secs(period.into()),
+        })
+    }
 }
 
 impl DesiredTask {
@@ -85,6 +114,9 @@ impl DesiredTask {
                     .stop_timeout
                     .map_or(rules.stop_timeout, |s| Duration::from_secs(s.into())),
                 health_check: container.health_check.is_some(),
+                depends_on: order::dependencies(&definition.spec, container),
+                start_timeout: container.start_timeout.map(|s| Duration::from_secs(s.into())),
+                restart: container.restart_policy.as_ref().and_then(Restart::of),
                 bindings: bindings_known_beforehand(
                     mode,
                     &container_config::published_ports(container, mode),

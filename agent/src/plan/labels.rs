@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 
-use super::{DesiredTask, Intent, Rules, TaskKey, desired::DesiredContainer};
+use super::{
+    DesiredTask, Intent, Rules, TaskKey,
+    desired::DesiredContainer,
+    order::{self, Condition, Dependency},
+};
 use crate::runtime::{ContainerSummary, OwnerLabel};
 
 const ECS_CLUSTER: &str = "com.amazonaws.ecs.cluster";
@@ -23,6 +27,8 @@ const EPOCH: &str = "longshore.epoch";
 const INDEX: &str = "longshore.container-index";
 const ESSENTIAL: &str = "longshore.essential";
 const STOP_TIMEOUT_S: &str = "longshore.stop-timeout-seconds";
+/// Indices of the containers that this one depends on: it stops before them.
+const STOPS_BEFORE: &str = "longshore.stops-before";
 
 /// Digits of the name's hexadecimal tail, as many as ECS gives.
 const NAME_HEX_DIGITS: usize = 20;
@@ -59,7 +65,13 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
         (ESSENTIAL, container.is_essential().to_string()),
         (STOP_TIMEOUT_S, stop_timeout.unwrap_or(rules.stop_timeout.as_secs()).to_string()),
     ];
+    let depends_on = order::dependencies(&definition.spec, container);
+    let indices: Vec<String> = depends_on.iter().map(|one| one.on.to_string()).collect();
     let mut labels = container.docker_labels.clone();
+    labels.remove(STOPS_BEFORE);
+    if !indices.is_empty() {
+        labels.insert(STOPS_BEFORE.to_owned(), indices.join(","));
+    }
     labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     labels
 }
@@ -101,12 +113,18 @@ pub(crate) fn found_task(
                 essential: label(summary, ESSENTIAL)? != "false",
                 stop_grace: seconds.map_or(rules.stop_timeout, Duration::from_secs),
                 health_check: false,
+                depends_on: Vec::new(),
+                start_timeout: None,
+                restart: None,
                 bindings: None,
             };
-            Some((index, container))
+            let before = label(summary, STOPS_BEFORE).unwrap_or_default();
+            let before = before.split(',').filter_map(|index| index.parse().ok()).collect();
+            Some((index, container, before))
         })
         .collect::<Option<Vec<_>>>()?;
-    containers.sort_by_key(|(index, _)| *index);
+    containers.sort_by_key(|(index, ..)| *index);
+    stop_in_order(&mut containers);
     let first = found.first()?;
     Some(DesiredTask {
         key,
@@ -116,7 +134,17 @@ pub(crate) fn found_task(
         revision: label(first, ECS_REVISION)?.parse().ok()?,
         intent: None,
         confirmed: false,
-        containers: containers.into_iter().map(|(_, container)| container).collect(),
+        containers: containers.into_iter().map(|(_, container, _)| container).collect(),
         stop: None,
     })
+}
+
+/// Some of the task's containers may be gone: positions here are not the definition's.
+fn stop_in_order(containers: &mut [(usize, DesiredContainer, Vec<usize>)]) {
+    let indices: Vec<usize> = containers.iter().map(|(index, ..)| *index).collect();
+    for (_, container, before) in containers {
+        let found = before.iter().filter_map(|on| indices.iter().position(|index| index == on));
+        let dependency = |on| Dependency { on, condition: Condition::Created };
+        container.depends_on = found.map(dependency).collect();
+    }
 }

@@ -8,7 +8,10 @@ use longshore_common::{
 
 use super::sample::{KEY, intent, rules};
 use super::*;
-use crate::observed::ContainerState::{Absent, Created, Removed, Running, Stopped, Unknown};
+use crate::observed::{
+    ContainerState::{Absent, Created, Removed, Restarting, Running, Stopped, Unknown},
+    ObservedContainer,
+};
 
 /// A task in one state, which is to run unless a test says otherwise.
 #[derive(Clone)]
@@ -29,7 +32,7 @@ fn task_of(containers: &[(&str, ContainerState)]) -> Case {
         container.state = *state;
         container.id = match state {
             Unknown | Absent => None,
-            Created | Running | Stopped | Removed => Some(format!("id-of-{name}")),
+            Created | Running | Restarting | Stopped | Removed => Some(format!("id-of-{name}")),
         };
     }
     Case { desired, observed, cleanup_due: false }
@@ -97,51 +100,56 @@ fn every_state_of_a_container_has_its_step() {
         ("to stop", Case::stopping),
         ("over, to be cleaned up", Case::cleaned_up),
     ];
-    let states = [Unknown, Absent, Created, Running, Stopped, Removed];
+    let states = [Unknown, Absent, Created, Running, Restarting, Stopped, Removed];
     let mut table = String::new();
     for (wish, wished) in wishes {
         table += &format!("{wish}\n");
         for state in states {
             let state_name = format!("{state:?}");
-            table += &format!("  {state_name:<8} {}\n", wished(app(state)).in_words());
+            table += &format!("  {state_name:<10} {}\n", wished(app(state)).in_words());
         }
     }
     expect![[r#"
         to run
-          Unknown  nothing
-          Absent   create ecs-web-3-app-21337730333a4173021a
-          Created  start id-of-app
-          Running  nothing
-          Stopped  nothing
-          Removed  nothing
+          Unknown    nothing
+          Absent     create ecs-web-3-app-21337730333a4173021a
+          Created    start id-of-app
+          Running    nothing
+          Restarting start id-of-app
+          Stopped    nothing
+          Removed    nothing
         only the ledger tells of it
-          Unknown  nothing
-          Absent   nothing
-          Created  nothing
-          Running  nothing
-          Stopped  nothing
-          Removed  nothing
+          Unknown    nothing
+          Absent     nothing
+          Created    nothing
+          Running    nothing
+          Restarting nothing
+          Stopped    nothing
+          Removed    nothing
         only its labels tell of it
-          Unknown  nothing
-          Absent   nothing
-          Created  nothing
-          Running  nothing
-          Stopped  nothing
-          Removed  nothing
+          Unknown    nothing
+          Absent     nothing
+          Created    nothing
+          Running    nothing
+          Restarting nothing
+          Stopped    nothing
+          Removed    nothing
         to stop
-          Unknown  nothing
-          Absent   nothing
-          Created  nothing
-          Running  stop id-of-app within 30s
-          Stopped  nothing
-          Removed  nothing
+          Unknown    nothing
+          Absent     nothing
+          Created    nothing
+          Running    stop id-of-app within 30s
+          Restarting nothing
+          Stopped    nothing
+          Removed    nothing
         over, to be cleaned up
-          Unknown  nothing
-          Absent   nothing
-          Created  remove id-of-app
-          Running  stop id-of-app within 30s
-          Stopped  remove id-of-app
-          Removed  nothing
+          Unknown    nothing
+          Absent     nothing
+          Created    remove id-of-app
+          Running    stop id-of-app within 30s
+          Restarting remove id-of-app
+          Stopped    remove id-of-app
+          Removed    nothing
     "#]]
     .assert_eq(&table);
 }
@@ -161,31 +169,6 @@ fn an_image_that_is_needed_is_pulled_before_the_create() {
             needed, to stop: nothing
             needed, unconfirmed: nothing
             pulled: create ecs-web-3-app-21337730333a4173021a
-        "#]],
-    );
-}
-
-#[test]
-fn containers_are_created_together_and_started_in_turn() {
-    let case = |a, b, c| task_of(&[("a", a), ("b", b), ("c", c)]);
-    check(
-        [
-            ("none is there", case(Absent, Absent, Absent)),
-            ("all are there", case(Created, Created, Created)),
-            ("the first is not", case(Absent, Created, Created)),
-            ("the first is unknown", case(Unknown, Created, Created)),
-            ("the first runs", case(Running, Created, Created)),
-            ("the first has run", case(Stopped, Created, Absent)),
-            ("two have run", case(Stopped, Removed, Created)),
-        ],
-        expect![[r#"
-            none is there: create ecs-web-3-a-d432c158cb8abf0b7ca7, create ecs-web-3-b-d80db8d9495c67687d9a, create ecs-web-3-c-0c655a1de1fbd7720f46
-            all are there: start id-of-a, nothing, nothing
-            the first is not: create ecs-web-3-a-d432c158cb8abf0b7ca7, nothing, nothing
-            the first is unknown: nothing, nothing, nothing
-            the first runs: nothing, start id-of-b, nothing
-            the first has run: nothing, start id-of-b, create ecs-web-3-c-0c655a1de1fbd7720f46
-            two have run: nothing, nothing, start id-of-c
         "#]],
     );
 }

@@ -23,7 +23,7 @@ use bollard::{
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_common::{clock::Timestamp, task::HealthStatus};
 
-use self::pull_error::final_if_the_registry_says_so;
+use self::{process::Process, pull_error::final_if_the_registry_says_so};
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
     EventStream, EventSubject, Image, OwnerLabel, PullProgress, RuntimeError, RuntimeEvent,
@@ -31,6 +31,7 @@ use super::{
 };
 
 mod create_body;
+mod process;
 mod pull_error;
 mod read;
 #[cfg(test)]
@@ -254,6 +255,18 @@ impl ContainerRuntime for Docker {
         let path = format!("/containers/{}/json", read::escaped(container));
         let answer = self.read(&path, self.timeouts.inspect).await?;
         read::container(&answer)
+    }
+
+    async fn process_ends(&self, container: &str, pid: Option<u32>) -> Result<(), RuntimeError> {
+        let pid = match pid {
+            Some(pid) => Some(pid),
+            None => self.inspect(container).await?.pid,
+        };
+        let unknown = |message| RuntimeError::from(Unknown::Unreadable { message });
+        let pid = pid.ok_or_else(|| unknown("it shows no process".to_owned()))?;
+        let process = Process::open(pid, container).await;
+        let process = process.map_err(|error| unknown(error.to_string()))?;
+        process.ended().await.map_err(|error| unknown(error.to_string()))
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {

@@ -16,7 +16,7 @@ use longshore_common::{
     protocol::NetworkBinding,
     task::HealthStatus,
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
@@ -128,6 +128,8 @@ struct Engine {
     latencies: BTreeMap<Verb, Duration>,
     calls: Vec<Call>,
     said: VecDeque<Said>,
+    /// Who waits for the end of a container's process.
+    processes: BTreeMap<String, Vec<oneshot::Sender<()>>>,
 }
 
 impl FakeRuntime {
@@ -192,6 +194,14 @@ impl FakeRuntime {
     /// The container's process ends by itself.
     pub fn exit(&self, name: &str, exit_code: i32) {
         self.end(&self.find(name), exit_code, false);
+    }
+
+    /// The container's process ends, and the engine has not noticed yet: [`Self::exit`] follows.
+    pub fn end_process(&self, name: &str) {
+        let id = self.find(name);
+        for waits in self.engine().processes.remove(&id).unwrap_or_default() {
+            let _ = waits.send(());
+        }
     }
 
     /// The kernel kills the container's process for its memory.
@@ -315,6 +325,7 @@ impl FakeRuntime {
             container.oom_killed = oom_killed;
             container.finished_at = Some(now);
             container.bindings.clear();
+            engine.processes.remove(id);
         }
         self.say(id, ContainerChange::Exited { exit_code: Some(exit_code) });
     }
@@ -518,6 +529,12 @@ impl ContainerRuntime for FakeRuntime {
         self.call(Verb::Remove, container, remove).await
     }
 
+    async fn process_ends(&self, container: &str, _pid: Option<u32>) -> Result<(), RuntimeError> {
+        let (waits, ended) = oneshot::channel();
+        self.engine().processes.entry(container.to_owned()).or_default().push(waits);
+        ended.await.map_err(|_| RuntimeError::transport("the engine told it first"))
+    }
+
     async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {
         let inspect = |fake: &Self| {
             let mut engine = fake.engine();
@@ -527,6 +544,7 @@ impl ContainerRuntime for FakeRuntime {
                 name: c.name,
                 labels: c.config.labels,
                 state: c.state,
+                pid: None,
                 exit_code: c.exit_code,
                 oom_killed: c.oom_killed,
                 error: None,

@@ -315,9 +315,10 @@ impl<R: ContainerRuntime> Engine<R> {
             let both = task.desired.containers.iter().zip(&mut task.observed.containers);
             for (wanted, container) in both {
                 let starting = match container.state {
-                    ContainerState::Absent | ContainerState::Created | ContainerState::Running => {
-                        true
-                    }
+                    ContainerState::Absent
+                    | ContainerState::Created
+                    | ContainerState::Running
+                    | ContainerState::Restarting => true,
                     ContainerState::Unknown | ContainerState::Stopped | ContainerState::Removed => {
                         false
                     }

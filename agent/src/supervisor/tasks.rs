@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_common::{
+    clock::Timestamp,
     id::HostId,
     protocol::{ReportBody, ReportedPhase, RunIntent, TaskReport},
     task::{StopCause, StopCode},
@@ -15,7 +16,10 @@ use tracing::{debug, info, warn};
 use super::{Engine, Timer};
 use crate::{
     observed::{ContainerState, ObservedTask},
-    plan::{DesiredTask, Intent, PullPolicy, TaskKey, labels, next_step, refusal::refusal},
+    plan::{
+        DesiredContainer, DesiredTask, Intent, PullPolicy, TaskKey, labels, next_step, order,
+        refusal::refusal,
+    },
     report::task_report,
     runtime::{ContainerRuntime, ContainerSummary, RunState},
 };
@@ -32,6 +36,10 @@ pub(super) struct Task {
     pub(super) superseded: bool,
     pub(super) cleanup_due: bool,
     cleanup_set: bool,
+    /// Ids of its containers whose process is waited for.
+    watched: Vec<Option<String>>,
+    /// For which a timer is set.
+    pub(super) deadline: Option<Timestamp>,
     /// Which of its containers wait in a lane.
     pub(super) queued: Vec<bool>,
     reported: Option<TaskReport>,
@@ -39,11 +47,19 @@ pub(super) struct Task {
     logged_phase: Option<&'static str>,
 }
 
+/// A container whose process is waited for.
+pub(super) struct Process {
+    key: TaskKey,
+    serial: u64,
+    index: usize,
+}
+
 impl Task {
     fn new(serial: u64, desired: DesiredTask, observed: ObservedTask) -> Self {
         Task {
             serial,
             queued: vec![false; desired.containers.len()],
+            watched: vec![None; desired.containers.len()],
             logged: observed.containers.iter().map(|c| c.state).collect(),
             desired,
             observed,
@@ -51,6 +67,7 @@ impl Task {
             superseded: false,
             cleanup_due: false,
             cleanup_set: false,
+            deadline: None,
             reported: None,
             logged_phase: None,
         }
@@ -230,6 +247,8 @@ impl<R: ContainerRuntime> Engine<R> {
         self.leave_pulls(key);
         self.index_containers(key);
         self.tell(key);
+        self.watch_processes(key);
+        self.set_deadline(key);
         self.set_cleanup(key);
         if just_stopped {
             self.advance_newer(key);
@@ -276,8 +295,12 @@ impl<R: ContainerRuntime> Engine<R> {
         let report = task_report(&task.desired, &task.observed);
         let quiet = match report.phase {
             ReportedPhase::Pending => true,
-            // The start itself is not worth a message: what follows comes in a moment.
-            ReportedPhase::Activating => report.pull_started_at.is_none(),
+            // The start itself is not worth a message: what follows comes in a moment, unless
+            // containers wait for each other.
+            ReportedPhase::Activating => {
+                let waits = |c: &DesiredContainer| !c.depends_on.is_empty();
+                report.pull_started_at.is_none() && !task.desired.containers.iter().any(waits)
+            }
             ReportedPhase::Running | ReportedPhase::Stopping(_) | ReportedPhase::Stopped(_) => {
                 false
             }
@@ -298,6 +321,52 @@ impl<R: ContainerRuntime> Engine<R> {
                 self.unwritten.observations.insert(key, task.observed.clone());
                 self.advance(key);
             }
+        }
+    }
+
+    /// An essential container's end stops the task, which is worth knowing at once. Not where a
+    /// restart policy asks how it ended first.
+    fn watch_processes(&mut self, key: TaskKey) {
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        let containers = task.desired.containers.iter().zip(&task.observed.containers);
+        for (index, (wanted, container)) in containers.enumerate() {
+            let awaited = wanted.essential && wanted.restart.is_none();
+            let runs = container.state == ContainerState::Running;
+            if !awaited || !runs || task.watched[index] == container.id {
+                continue;
+            }
+            let Some(id) = container.id.clone() else { continue };
+            task.watched[index] = Some(id.clone());
+            let (runtime, pid) = (self.runtime.clone(), container.pid);
+            let process = Process { key, serial: task.serial, index };
+            self.processes
+                .spawn(async move { runtime.process_ends(&id, pid).await.ok().map(|()| process) });
+        }
+    }
+
+    pub(super) fn process_ended(&mut self, process: &Process) {
+        let Process { key, serial, index } = *process;
+        let Some(task) = self.tasks.get_mut(&key).filter(|task| task.serial == serial) else {
+            return;
+        };
+        let container = &mut task.observed.containers[index];
+        if container.state == ContainerState::Running {
+            container.process_ended = true;
+            self.advance(key);
+        }
+    }
+
+    /// Looks again when the next dependency is given up.
+    fn set_deadline(&mut self, key: TaskKey) {
+        let now = self.clock.wall();
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        let next = match task.desired.stop_cause(&task.observed) {
+            None => order::next_deadline(&task.desired, &task.observed),
+            Some(_) => None,
+        };
+        if let Some(at) = next.filter(|at| task.deadline.is_none_or(|set| *at < set)) {
+            task.deadline = Some(at);
+            self.set_timer(at.since(now), Timer::Deadline(key));
         }
     }
 
@@ -447,6 +516,11 @@ fn log_changes(task: &mut Task, host: HostId) {
             ContainerState::Stopped => info!(
                 %host, cluster, task = %id, container = name, docker_id,
                 exit_code = container.exit_code, reason = container.reason, "container stopped",
+            ),
+            ContainerState::Restarting => info!(
+                %host, cluster, task = %id, container = name, docker_id,
+                exit_code = container.exit_code, restarts = container.restarts,
+                "container ended and is started again",
             ),
             state @ (ContainerState::Unknown
             | ContainerState::Absent

@@ -24,6 +24,7 @@ use crate::runtime::{
 
 mod fencing;
 mod life;
+mod order;
 mod failures;
 mod restart;
 mod restored;

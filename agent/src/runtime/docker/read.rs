@@ -121,6 +121,7 @@ struct Inspected {
 struct State {
     status: Option<String>,
     running: Option<bool>,
+    pid: Option<u32>,
     exit_code: Option<i64>,
     #[serde(rename = "OOMKilled")]
     oom_killed: Option<bool>,
@@ -157,8 +158,17 @@ struct Port {
 
 pub(super) fn container(answer: &Answer) -> Result<ContainerDetails, RuntimeError> {
     let inspected: Inspected = parse(answer)?;
-    let State { status, running, exit_code, oom_killed, error, started_at, finished_at, health } =
-        inspected.state;
+    let State {
+        status,
+        running,
+        pid,
+        exit_code,
+        oom_killed,
+        error,
+        started_at,
+        finished_at,
+        health,
+    } = inspected.state;
     let (started_at, finished_at) = (time(started_at.as_deref()), time(finished_at.as_deref()));
     let running = running.unwrap_or(false);
     let state = run_state(status.as_deref().unwrap_or_default(), running, started_at.is_some());
@@ -170,6 +180,7 @@ pub(super) fn container(answer: &Answer) -> Result<ContainerDetails, RuntimeErro
         name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
         labels: inspected.config.and_then(|config| config.labels).unwrap_or_default(),
         state,
+        pid: pid.filter(|pid| *pid != 0),
         exit_code: exit_code.filter(|_| state == RunState::Exited),
         oom_killed: oom_killed.unwrap_or(false),
         error: error.filter(|error| !error.is_empty()),

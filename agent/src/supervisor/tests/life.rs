@@ -47,28 +47,6 @@ async fn running_is_reported_with_the_ports_that_the_engine_chose() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn containers_start_in_the_order_of_the_definition() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    let names = ["c", "a", "b"];
-    rig.coordinator.run(task(1), spec(names.map(container).to_vec()));
-    rig.until_running(task(1)).await;
-    let name_of = |id: &str| {
-        let all = rig.fake.containers();
-        all.iter().find(|c| c.id == id).unwrap().config.labels["com.amazonaws.ecs.container-name"]
-            .clone()
-    };
-    let starts: Vec<_> = rig
-        .fake
-        .calls()
-        .iter()
-        .filter(|call| call.verb == Verb::Start)
-        .map(|call| name_of(&call.target))
-        .collect();
-    assert_eq!(starts, names);
-}
-
-#[tokio::test(start_paused = true)]
 async fn an_essential_exit_stops_the_task_and_another_exit_does_not() {
     let mut rig = Rig::new();
     rig.exchange().await;

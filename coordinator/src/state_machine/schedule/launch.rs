@@ -10,7 +10,7 @@ use crate::{
         decide::{Ids, NEW_GROUP, demand, placed_on, required_attributes},
         event::{Event, PlacedTask, StartedForService, TasksStarted},
         service::PropagateTags,
-        state::{Definition, Host, Revision},
+        state::{Definition, Host, Revision, Standing},
     },
 };
 
@@ -74,7 +74,10 @@ impl<'a> Work<'a> {
         self.start_on(revision, &asked, &placement.hosts);
         if let Some(unplaced) = &placement.unplaced {
             self.pass.waits_for_room = true;
-            self.say(messages::unplaced(self.state, self.service, unplaced));
+            // What stops makes room in a moment, and wakes this service then.
+            if revision.counts.of(Standing::Stopping) == 0 {
+                self.say(messages::unplaced(self.state, self.service, unplaced));
+            }
         }
     }
 
