@@ -54,9 +54,10 @@ for operation in ['RegisterTaskDefinition', 'RunTask']:
 print(json.dumps(inputs))
 "#;
 
-fn definitions() -> [Value; 5] {
-    use table::{alone, bridge, host, isolated, privileged};
-    [bridge(), host(), alone(), isolated(), privileged()]
+fn definitions() -> [Value; 7] {
+    use table::{alone, bridge, host, isolated, limited, privileged};
+    let [limited, overridden] = ["limited", "overridden"].map(limited);
+    [bridge(), host(), alone(), isolated(), limited, overridden, privileged()]
 }
 
 async fn one_host() -> Fleet {
@@ -81,6 +82,10 @@ async fn what_a_definition_says_is_what_the_engine_was_told_and_the_rest_is_refu
         json!({ "taskDefinition": "host" }),
         json!({ "taskDefinition": "alone" }),
         json!({ "taskDefinition": "isolated" }),
+        json!({ "taskDefinition": "limited" }),
+        json!({
+            "taskDefinition": "overridden", "overrides": { "cpu": "512", "memory": "64" },
+        }),
     ] {
         run["count"] = json!(1);
         let ran = client.call("RunTask", run).await.unwrap();

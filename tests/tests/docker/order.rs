@@ -269,7 +269,7 @@ async fn a_container_with_a_restart_policy_is_started_again_in_place() {
         .run(
             json!([
                 {
-                    "name": "worker", "essential": false, "restartPolicy": policy,
+                    "name": "worker", "essential": false, "restartPolicy": policy, "stopTimeout": 2,
                     "command": ["/bin/sh", "-c", "sleep 61; exit 3"],
                 },
                 {

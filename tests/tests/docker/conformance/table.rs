@@ -345,6 +345,8 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
     ("volumes[].dockerVolumeConfiguration.driver", Test("volumes_are_what_was_asked_for")),
     ("volumes[].dockerVolumeConfiguration.driverOpts", Test("volumes_are_what_was_asked_for")),
     ("volumes[].dockerVolumeConfiguration.labels", Test("volumes_are_what_was_asked_for")),
+    ("cpu", Docker("limited", "/HostConfig/CpuQuota", "25000")),
+    ("memory", Docker("limited", "/HostConfig/Memory", "134217728")),
     ("requiresCompatibilities", DESCRIBED),
     ("tags", TAGS),
     ("tags[].key", TAGS),
@@ -390,6 +392,8 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
         "RunTask.overrides.containerOverrides[].memoryReservation",
         Docker("main", "/HostConfig/MemoryReservation", "50331648"),
     ),
+    ("RunTask.overrides.cpu", Docker("overridden", "/HostConfig/CpuQuota", "50000")),
+    ("RunTask.overrides.memory", Docker("overridden", "/HostConfig/Memory", "67108864")),
     ("RunTask.overrides.executionRoleArn", Described),
     ("RunTask.placementConstraints", Test("distinct_instances_and_strategies_are_obeyed")),
     ("RunTask.placementConstraints[].type", Test("distinct_instances_and_strategies_are_obeyed")),
@@ -477,8 +481,16 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         Task,
         r#"{"placementConstraints":[{"type":"memberOf","expression":"attribute:a == b"}]}"#,
     ),
-    ("cpu", Task, r#"{"cpu":"256"}"#),
-    ("memory", Task, r#"{"memory":"256"}"#),
+    (
+        "cpu = of several containers",
+        Task,
+        r#"{"cpu":"256","containerDefinitions":[{"name":"a","image":"i"},{"name":"b","image":"i","memory":8}],"memory":"64"}"#,
+    ),
+    (
+        "memory = of several containers",
+        Task,
+        r#"{"memory":"64","containerDefinitions":[{"name":"a","image":"i"},{"name":"b","image":"i"}]}"#,
+    ),
     ("pidMode = task", Task, r#"{"pidMode":"task"}"#),
     ("ipcMode = task", Task, r#"{"ipcMode":"task"}"#),
     (
@@ -520,8 +532,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         Run,
         r#"{"overrides":{"containerOverrides":[{"name":"app","resourceRequirements":[{"type":"GPU","value":"1"}]}]}}"#,
     ),
-    ("RunTask.overrides.cpu", Run, r#"{"overrides":{"cpu":"256"}}"#),
-    ("RunTask.overrides.memory", Run, r#"{"overrides":{"memory":"256"}}"#),
     (
         "RunTask.overrides.inferenceAcceleratorOverrides",
         Run,
@@ -669,6 +679,16 @@ pub(super) fn host() -> Value {
         "containerDefinitions": [{
             "name": "hosted", "image": SAMPLE_IMAGE, "memory": 16, "command": SLEEPER,
         }],
+    })
+}
+
+/// Limits of the task, which its one container has as its own.
+pub(super) fn limited(name: &str) -> Value {
+    json!({
+        "family": name,
+        "cpu": "256",
+        "memory": "128",
+        "containerDefinitions": [{ "name": name, "image": SAMPLE_IMAGE, "command": SLEEPER }],
     })
 }
 
