@@ -5,7 +5,12 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use longshore_common::{clock::Clock, join_token::JoinToken, protocol::Registered};
+use longshore_common::{
+    clock::Clock,
+    join_token::JoinToken,
+    protocol::Registered,
+    task_policy::{Forbidden, TaskPolicy},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -280,8 +285,17 @@ fn engine_config(
         cleanup_wait: settings.task_cleanup_wait,
         stop_timeout: settings.container_stop_timeout,
         pull: settings.image_pull,
+        policy: task_policy(settings),
         ..config
     })
+}
+
+fn task_policy(settings: &Settings) -> TaskPolicy {
+    let mut policy = settings.task_policy.clone();
+    if !settings.privileged {
+        policy.forbidden.insert(Forbidden::Privileged);
+    }
+    policy
 }
 
 /// Waits for a part that ended by a panic.

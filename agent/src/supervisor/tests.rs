@@ -15,6 +15,7 @@ use longshore_common::{
         ContainerDefinition, DockerVolumeConfiguration, HealthCheck, MountPoint, PortMapping,
         TaskDefinition, TaskSpec, Volume, VolumeScope,
     },
+    task_policy::Forbidden,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
