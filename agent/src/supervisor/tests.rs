@@ -26,6 +26,7 @@ use crate::runtime::{
     fake::{Behaviour, FakeRuntime, Fault, Verb},
 };
 
+mod confused;
 mod fencing;
 mod life;
 mod order;
