@@ -6,7 +6,7 @@
 //! the order it serves is in the ledger.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -221,6 +221,8 @@ struct Engine<R> {
     steps: JoinSet<Finished>,
     /// Containers whose process is waited for; see [`ContainerRuntime::process_ends`].
     processes: JoinSet<Option<Process>>,
+    /// Tasks of which containers are to be waited for once none is being started.
+    unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
     timers: BTreeMap<(Instant, u64), Timer>,
     timers_made: u64,
@@ -282,6 +284,7 @@ impl<R: ContainerRuntime> Engine<R> {
             synced: false,
             steps: JoinSet::new(),
             processes: JoinSet::new(),
+            unwatched: BTreeSet::new(),
             timers: BTreeMap::new(),
             timers_made: 0,
             config,
