@@ -9,7 +9,7 @@ use longshore_common::{
     task_definition::{ContainerDefinition, HealthCheck, KeyValuePair, NetworkMode, TaskSpec},
 };
 
-use super::{Intent, Rules, labels::labels};
+use super::{Intent, Rules, awslogs, labels::labels};
 use crate::runtime::{Bind, ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort};
 
 /// Linux takes no fewer shares (ecs-behaviour 1.3).
@@ -60,10 +60,10 @@ pub(crate) fn container_config(
         },
         ports: published_ports(container, mode),
         binds: binds(spec, container)?,
-        log: container
-            .log_configuration
-            .as_ref()
-            .map(|log| LogTarget { driver: log.log_driver.clone(), options: log.options.clone() }),
+        log: awslogs::log_target(container).or_else(|| {
+            let log = container.log_configuration.as_ref()?;
+            Some(LogTarget { driver: log.log_driver.clone(), options: log.options.clone() })
+        }),
         health: container.health_check.as_ref().map(health_probe),
         privileged: container.privileged.unwrap_or(false),
         readonly_root: container.readonly_root_filesystem.unwrap_or(false),

@@ -133,6 +133,9 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::JoinTokenForOtherCluster { .. }
         | Rejection::HostDeregistered(_) => ErrorCode::AccessDenied,
 
+        Rejection::LogGroupExists(_) => ErrorCode::ResourceAlreadyExists,
+        Rejection::LogGroupNotFound => ErrorCode::ResourceNotFound,
+        Rejection::TooManyLogGroups { .. } => ErrorCode::LimitExceeded,
         Rejection::AlarmsNotFound(_) => ErrorCode::Monitoring(MonitoringFault::ResourceNotFound),
         Rejection::TooManyAlarms { .. } => ErrorCode::Monitoring(MonitoringFault::LimitExceeded),
         Rejection::AlarmTagsFixed(_) => {
@@ -177,6 +180,8 @@ pub(crate) enum ErrorCode {
     Conflict,
     Blocked,
     ResourceInUse,
+    /// Of CloudWatch Logs, whose other errors are named as ECS's.
+    ResourceAlreadyExists,
     UpdateInProgress,
     ClusterContainsContainerInstances,
     ClusterContainsServices,
@@ -285,6 +290,7 @@ impl ErrorCode {
             ErrorCode::Conflict => "ConflictException",
             ErrorCode::Blocked => "BlockedException",
             ErrorCode::ResourceInUse => "ResourceInUseException",
+            ErrorCode::ResourceAlreadyExists => "ResourceAlreadyExistsException",
             ErrorCode::UpdateInProgress => "UpdateInProgressException",
             ErrorCode::ClusterContainsContainerInstances => {
                 "ClusterContainsContainerInstancesException"
@@ -350,6 +356,7 @@ impl ErrorCode {
             | ErrorCode::Conflict
             | ErrorCode::Blocked
             | ErrorCode::ResourceInUse
+            | ErrorCode::ResourceAlreadyExists
             | ErrorCode::UpdateInProgress
             | ErrorCode::ClusterContainsContainerInstances
             | ErrorCode::ClusterContainsServices

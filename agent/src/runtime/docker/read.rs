@@ -114,6 +114,7 @@ struct Inspected {
     state: State,
     config: Option<Config>,
     network_settings: Option<NetworkSettings>,
+    log_path: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +189,7 @@ pub(super) fn container(answer: &Answer) -> Result<ContainerDetails, RuntimeErro
         finished_at,
         health: health.map(|status| health_status(&status)),
         bindings: bindings(ports.unwrap_or_default()),
+        log_path: inspected.log_path.filter(|path| !path.is_empty()),
     })
 }
 

@@ -4,13 +4,14 @@
 //! (design.md rule 9). A member leaves this file when the agent honours it.
 
 use longshore_common::{
+    logs::options::AWSLOGS,
     task::TaskOverride,
     task_definition::{ContainerDefinition, NetworkMode, TaskSpec, VersionConsistency, Volume},
 };
 
-/// Docker's own log drivers, which the agent passes through.
-const LOG_DRIVERS: [&str; 8] =
-    ["json-file", "local", "syslog", "journald", "gelf", "fluentd", "splunk", "none"];
+/// Docker's own log drivers, which the agent passes through, and the one that it follows.
+const LOG_DRIVERS: [&str; 9] =
+    ["json-file", "local", "syslog", "journald", "gelf", "fluentd", "splunk", "none", AWSLOGS];
 
 /// The members that stand in the way, as paths in ECS's document; empty when all can be honoured.
 pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<String> {
@@ -151,7 +152,7 @@ mod tests {
     fn every_member_that_would_be_dropped_is_named() {
         let spec = serde_json::json!({ "networkMode": "awsvpc", "containerDefinitions": [{
             "name": "web", "memory": 64, "links": ["db"], "pseudoTerminal": true,
-            "logConfiguration": { "logDriver": "awslogs" },
+            "logConfiguration": { "logDriver": "awsfirelens" },
         }], "volumes": [{ "name": "scratch", "host": {} }] });
         expect_test::expect![[r#"
             [
@@ -159,7 +160,7 @@ mod tests {
                 "volumes[scratch].host without sourcePath",
                 "containerDefinitions[web].links",
                 "containerDefinitions[web].pseudoTerminal",
-                "containerDefinitions[web].logConfiguration.logDriver awslogs",
+                "containerDefinitions[web].logConfiguration.logDriver awsfirelens",
             ]
         "#]]
         .assert_debug_eq(&needs(spec));
