@@ -12,6 +12,8 @@ mod tasks;
 mod capacity;
 #[path = "docker/services.rs"]
 mod services;
+#[path = "docker/logs.rs"]
+mod logs;
 #[path = "docker/strangers.rs"]
 mod strangers;
 #[path = "docker/faults.rs"]
