@@ -1,9 +1,6 @@
 //! Answers what the coordinator asks of the logs on this host.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{path::Path, sync::Arc};
 
 use longshore_common::{
     id::{FleetId, HostId},
@@ -14,7 +11,7 @@ use longshore_common::{
     protocol::PROTOCOL_VERSION,
     telemetry::chain,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 /// Questions that wait for one another: more would only fill memory.
 const QUESTIONS_WAITING_MAX: usize = 8;
@@ -38,7 +35,8 @@ pub enum Unanswered {
 /// Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct LogReader {
-    /// A connection of its own, so that nobody who reads holds up the follower.
+    /// A connection of its own, so that nobody who reads holds up the follower. Questions wait for
+    /// it here and not on the few threads that the ledger needs as well.
     store: Arc<Mutex<LogStore>>,
     room: Arc<Semaphore>,
     fleet: FleetId,
@@ -59,10 +57,10 @@ impl LogReader {
             return Err(Unanswered::OtherHost);
         }
         let room = self.room.clone().try_acquire_owned().map_err(|_| Unanswered::Busy)?;
-        let store = self.store.clone();
+        let mut store = self.store.clone().lock_owned().await;
         let answered = tokio::task::spawn_blocking(move || {
             let _room = room;
-            store.lock().unwrap_or_else(PoisonError::into_inner).answer(&request.ask)
+            store.answer(&request.ask)
         });
         match answered.await {
             Ok(Ok(reply)) => Ok(reply),

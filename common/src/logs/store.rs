@@ -243,20 +243,34 @@ impl LogStore {
         Ok(())
     }
 
+    /// The group is gone at once, its events bit by bit: see [`Self::keep`].
     fn delete_group(&mut self, group: &str) -> Result<(), StoreError> {
         let transaction = self.transaction()?;
-        let of_group =
-            "(SELECT id FROM streams WHERE grp = (SELECT id FROM groups WHERE name = ?1))";
-        transaction.execute(&format!("DELETE FROM events WHERE stream IN {of_group}"), [group])?;
-        transaction.execute(&format!("DELETE FROM streams WHERE id IN {of_group}"), [group])?;
+        let of_group = "grp = (SELECT id FROM groups WHERE name = ?1)";
+        transaction.execute(
+            &format!("INSERT INTO deleted SELECT id FROM streams WHERE {of_group}"),
+            [group],
+        )?;
+        transaction.execute(&format!("DELETE FROM streams WHERE {of_group}"), [group])?;
         transaction.execute("DELETE FROM groups WHERE name = ?1", [group])?;
         transaction.commit()?;
-        self.give_back()
+        Ok(())
     }
 
-    /// Deletes some of what is too old or too much; whether there is more to delete.
+    /// Deletes some of what is deleted, too old or too much; whether there is more to delete.
     pub fn keep(&mut self, keep: Keep, now: Timestamp) -> Result<bool, StoreError> {
         let transaction = self.transaction()?;
+        let of_deleted: Option<i64> = transaction
+            .query_row("SELECT stream FROM deleted LIMIT 1", [], |row| row.get(0))
+            .optional()?;
+        if let Some(stream) = of_deleted {
+            if !delete_events(&transaction, stream, i64::MAX)? {
+                transaction.execute("DELETE FROM deleted WHERE stream = ?1", [stream])?;
+            }
+            transaction.commit()?;
+            self.give_back()?;
+            return Ok(true);
+        }
         let default_cutoff = ms(before(now, keep.age));
         let day = as_i64(DAY.as_millis() as u64);
         let expired = transaction
@@ -346,6 +360,7 @@ const SCHEMA: &str = "
         message TEXT NOT NULL,
         PRIMARY KEY (stream, at, seq)
     ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS deleted (stream INTEGER PRIMARY KEY);
     CREATE TABLE IF NOT EXISTS cursors (source TEXT PRIMARY KEY, cursor BLOB NOT NULL)
         WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS counter (only INTEGER PRIMARY KEY CHECK (only = 0), seq INTEGER NOT NULL);
@@ -380,12 +395,12 @@ fn make_stream(
     Ok(transaction.last_insert_rowid())
 }
 
-/// The oldest events of a stream, those before `cutoff`, so many and no more.
+/// The oldest events of a stream, those before `cutoff`, so many and no more. Whether there were any.
 fn delete_events(
     transaction: &Transaction<'_>,
     stream: i64,
     cutoff: i64,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let last: Option<(i64, i64)> = transaction
         .query_row(
             "SELECT at, seq FROM (SELECT at, seq FROM events WHERE stream = ?1 AND at < ?2
@@ -417,7 +432,7 @@ fn delete_events(
          WHERE id = ?1",
         [stream],
     )?;
-    Ok(())
+    Ok(last.is_some())
 }
 
 fn before(now: Timestamp, age: Duration) -> Timestamp {

@@ -287,6 +287,13 @@ fn a_deleted_group_takes_its_events_with_it_and_may_come_again() {
     assert_eq!(stored.found(AskEvents { group: "other".to_owned(), ..all() }), "a@1:stays");
     stored.append("g", "a", 50, "again");
     assert_eq!(stored.found(all()), "a@50:again");
+    let rows = |stored: &Stored| {
+        let count = "SELECT count(*) FROM events";
+        stored.store.connection.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(rows(&stored), 7);
+    assert_eq!(stored.keep(FOREVER, NOW.0), "a@50:again");
+    assert_eq!(rows(&stored), 2);
 }
 
 #[test]
