@@ -14,9 +14,11 @@ const ALWAYS: &[(&str, &str)] = &[
         "ecs.capability.container-health-check",
         "health probes are Docker's, their state is reported",
     ),
+    ("ecs.capability.container-ordering", "dependsOn, startTimeout and stopTimeout are honoured"),
+    ("ecs.capability.container-restart-policy", "a container that ends is started again in place"),
     (
-        "ecs.capability.container-ordering",
-        "ECS asks it for stopTimeout, which is honoured; dependsOn is refused before placement",
+        "ecs.capability.pid-ipc-namespace-sharing",
+        "the host's namespaces can be shared; sharing within a task is refused before placement",
     ),
     (
         "ecs.capability.task-cpu-mem-limit",
@@ -26,6 +28,13 @@ const ALWAYS: &[(&str, &str)] = &[
 
 /// Unless the operator disabled it.
 const PRIVILEGED: &str = "com.amazonaws.ecs.capability.privileged-container";
+
+/// `apparmor` and `selinux`, where Docker applies them.
+const SECURITY_OPTION: &str = "com.amazonaws.ecs.capability.";
+const SECURITY_OPTIONS: [&str; 2] = ["apparmor", "selinux"];
+
+/// One for each volume driver of the host's Docker.
+const VOLUME_DRIVER: &str = "ecs.capability.docker-plugin.";
 
 /// One for each version of Docker's API up to the one agreed on: a definition requires the version
 /// that brought what it uses, and later ones have not taken it away.
@@ -62,6 +71,11 @@ pub(crate) fn attributes(allowed: Allowed<'_>, docker: Option<&RuntimeVersion>) 
             let versions = DOCKER_API_MINOR_MIN..=newest.min(DOCKER_API_MINOR_MAX);
             names.extend(versions.map(|minor| format!("{DOCKER_API}1.{minor}")));
         }
+        let secured = SECURITY_OPTIONS
+            .iter()
+            .filter(|known| docker.security_options.iter().any(|option| option == **known));
+        names.extend(secured.map(|option| format!("{SECURITY_OPTION}{option}")));
+        names.extend(docker.volume_drivers.iter().map(|driver| format!("{VOLUME_DRIVER}{driver}")));
         let drivers = logging_drivers(allowed, docker);
         if drivers.contains(&AWSLOGS) {
             names.push(LOGS_BY_EXECUTION_ROLE.to_owned());
@@ -122,6 +136,7 @@ mod tests {
             version: "20.10.24".to_owned(),
             api_version: api_version.to_owned(),
             log_drivers: log_drivers.iter().map(|&driver| driver.to_owned()).collect(),
+            ..RuntimeVersion::default()
         }
     }
 
@@ -147,6 +162,8 @@ mod tests {
                 ….privileged-container
                 ecs.capability.container-health-check
                 ecs.capability.container-ordering
+                ecs.capability.container-restart-policy
+                ecs.capability.pid-ipc-namespace-sharing
                 ecs.capability.task-cpu-mem-limit"#]],
         );
     }
@@ -167,7 +184,9 @@ mod tests {
                 ….privileged-container
                 ecs.capability.container-health-check
                 ecs.capability.container-ordering
+                ecs.capability.container-restart-policy
                 ecs.capability.execution-role-awslogs
+                ecs.capability.pid-ipc-namespace-sharing
                 ecs.capability.task-cpu-mem-limit"#]],
         );
     }
@@ -186,10 +205,37 @@ mod tests {
                 ….logging-driver.none
                 ecs.capability.container-health-check
                 ecs.capability.container-ordering
+                ecs.capability.container-restart-policy
                 ecs.capability.execution-role-awslogs
+                ecs.capability.pid-ipc-namespace-sharing
                 ecs.capability.task-cpu-mem-limit"#]],
         );
         assert_eq!(missing_logging_drivers(allowed, &docker), ["gelf"]);
+    }
+
+    #[test]
+    fn volume_drivers_and_what_confines_containers_are_announced() {
+        let names = |text: &[&str]| text.iter().map(|&name| name.to_owned()).collect();
+        let docker = RuntimeVersion {
+            volume_drivers: names(&["local", "rexray"]),
+            security_options: names(&["apparmor", "seccomp"]),
+            ..docker("1.16", &[])
+        };
+        let named = [];
+        let allowed = Allowed { privileged: false, logging_drivers: Some(&named) };
+        check(
+            allowed,
+            Some(&docker),
+            expect![[r#"
+            ….apparmor
+            ecs.capability.container-health-check
+            ecs.capability.container-ordering
+            ecs.capability.container-restart-policy
+            ecs.capability.docker-plugin.local
+            ecs.capability.docker-plugin.rexray
+            ecs.capability.pid-ipc-namespace-sharing
+            ecs.capability.task-cpu-mem-limit"#]],
+        );
     }
 
     #[test]

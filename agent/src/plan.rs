@@ -18,6 +18,7 @@ pub(crate) mod labels;
 pub(crate) mod awslogs;
 pub(crate) mod container_config;
 pub(crate) mod order;
+pub(crate) mod volumes;
 pub(crate) mod refusal;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -9,8 +9,12 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use futures_util::stream::BoxStream;
 use longshore_common::{
-    clock::Timestamp, limits::REASON_CHARS_MAX, protocol::NetworkBinding, resources::Transport,
+    clock::Timestamp,
+    limits::REASON_CHARS_MAX,
+    protocol::NetworkBinding,
+    resources::Transport,
     task::HealthStatus,
+    task_definition::{HostEntry, Ulimit},
 };
 
 pub mod docker;
@@ -53,6 +57,9 @@ pub trait ContainerRuntime: Send + Sync + 'static {
 
     /// Removes a stopped container and its anonymous volumes.
     fn remove(&self, container: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Removes a volume that no container uses. `Ok` too when there is none.
+    fn remove_volume(&self, volume: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// By id or by name.
     fn inspect(
@@ -108,6 +115,10 @@ pub struct RuntimeVersion {
     pub api_version: String,
     /// Names of its log drivers (`Plugins.Log` of Docker's `/info`): they become attributes.
     pub log_drivers: Vec<String>,
+    /// Names of its volume drivers (`Plugins.Volume`), likewise.
+    pub volume_drivers: Vec<String>,
+    /// `apparmor`, `selinux` and others (`SecurityOptions`), likewise.
+    pub security_options: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -146,7 +157,21 @@ pub struct ContainerConfig {
     pub memory_reservation_bytes: Option<u64>,
     pub network: Network,
     pub ports: Vec<PublishedPort>,
+    /// `container:alias`, by the engine's names.
+    pub links: Vec<String>,
+    pub dns_servers: Vec<String>,
+    pub dns_search_domains: Vec<String>,
+    pub extra_hosts: Vec<HostEntry>,
+    pub network_disabled: bool,
     pub binds: Vec<Bind>,
+    pub volumes: Vec<VolumeMount>,
+    /// `container` or `container:ro`, by the engine's names.
+    pub volumes_from: Vec<String>,
+    /// Its standard input stays open.
+    pub interactive: bool,
+    /// It has a pseudo-terminal.
+    pub terminal: bool,
+    pub linux: LinuxConfig,
     /// Absent: the engine's default.
     pub log: Option<LogTarget>,
     pub health: Option<HealthProbe>,
@@ -175,6 +200,60 @@ pub struct Bind {
     pub source: String,
     pub target: String,
     pub read_only: bool,
+}
+
+/// A volume that the engine keeps, made when the first container that mounts it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeMount {
+    pub name: String,
+    pub target: String,
+    pub read_only: bool,
+    /// Absent: `local`.
+    pub driver: Option<String>,
+    pub driver_options: BTreeMap<String, String>,
+    pub labels: BTreeMap<String, String>,
+    /// It is not made for this container: without it there is no container.
+    pub must_exist: bool,
+}
+
+/// What the kernel gives and takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinuxConfig {
+    pub capabilities_added: Vec<String>,
+    pub capabilities_dropped: Vec<String>,
+    pub devices: Vec<DeviceMapping>,
+    /// A small init reaps orphans and passes signals on.
+    pub init: bool,
+    pub shared_memory_bytes: Option<u64>,
+    /// Mount options by path.
+    pub tmpfs: BTreeMap<String, String>,
+    pub memory_and_swap_bytes: Option<u64>,
+    /// 0 to 100.
+    pub swappiness: Option<u32>,
+    pub ulimits: Vec<Ulimit>,
+    /// sysctl(8).
+    pub kernel_settings: BTreeMap<String, String>,
+    pub security_options: Vec<String>,
+    /// It sees the host's processes.
+    pub host_processes: bool,
+    pub ipc: IpcNamespace,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceMapping {
+    pub host_path: String,
+    pub container_path: String,
+    /// Of `r`, `w` and `m`.
+    pub permissions: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IpcNamespace {
+    #[default]
+    EngineDefault,
+    Host,
+    /// Its own, without /dev/shm.
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

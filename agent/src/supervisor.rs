@@ -226,6 +226,8 @@ struct Engine<R> {
 enum Timer {
     Retry(TaskKey, usize),
     Cleanup(TaskKey),
+    /// The removal of a task's volumes is tried again.
+    Volumes(TaskKey),
     /// A container's `startTimeout` runs out.
     Deadline(TaskKey),
 }
@@ -372,6 +374,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     }
                     self.advance(key);
                 }
+                Timer::Volumes(key) => self.remove_volumes(key),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.deadline = None;

@@ -10,6 +10,10 @@ mod definition;
 mod tasks;
 #[path = "docker/capacity.rs"]
 mod capacity;
+#[path = "docker/conformance.rs"]
+mod conformance;
+#[path = "docker/order.rs"]
+mod order;
 #[path = "docker/services.rs"]
 mod services;
 #[path = "docker/logs.rs"]

@@ -133,7 +133,7 @@ fn a_registration_says_where_to_poll_and_which_docker_answers() {
     let docker = RuntimeVersion {
         version: "20.10.24".to_owned(),
         api_version: "1.41".to_owned(),
-        log_drivers: vec![],
+        ..RuntimeVersion::default()
     };
     let request = registered(&["--tags=team=web"], None, Some(&docker));
     assert_eq!(request.poll_address, "10.0.0.7:51680");

@@ -160,6 +160,10 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         Ok(())
     }
 
+    async fn remove_volume(&self, volume: &str) -> Result<(), RuntimeError> {
+        self.engine.remove_volume(volume).await
+    }
+
     async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {
         self.engine.inspect(container).await
     }

@@ -6,11 +6,20 @@ use std::time::Duration;
 use longshore_common::{
     resources::Transport,
     task::ContainerOverride,
-    task_definition::{ContainerDefinition, HealthCheck, KeyValuePair, NetworkMode, TaskSpec},
+    task_definition::{ContainerDefinition, HealthCheck, KeyValuePair, NetworkMode, VolumeFrom},
 };
 
-use super::{Intent, Rules, awslogs, labels::labels};
-use crate::runtime::{Bind, ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort};
+use super::{
+    Intent, Rules, awslogs,
+    labels::{docker_name, labels},
+    order,
+    volumes::{self, Mounts},
+};
+use crate::runtime::{ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort};
+
+mod linux;
+#[cfg(test)]
+mod tests;
 
 /// Linux takes no fewer shares (ecs-behaviour 1.3).
 const CPU_SHARES_MIN: u32 = 2;
@@ -36,6 +45,8 @@ pub(crate) fn container_config(
     let mode = spec.network_mode();
 
     let memory_mib = overrides.memory.or(container.memory).or(task.memory_mib);
+    let memory_bytes = memory_mib.map(|mib| bytes(mib.min(task.memory_mib.unwrap_or(u32::MAX))));
+    let Mounts { binds, volumes } = volumes::mounts(intent, container, rules)?;
     Ok(ContainerConfig {
         image: container.image.clone().ok_or("it names no image")?,
         entry_point: container.entry_point.clone(),
@@ -47,7 +58,7 @@ pub(crate) fn container_config(
         hostname: container.hostname.clone(),
         cpu_shares: overrides.cpu.unwrap_or(container.cpu).clamp(CPU_SHARES_MIN, CPU_SHARES_MAX),
         cpu_quota_us: task.cpu_units.map(|cpu| cpu * CPU_PERIOD_US / CPU_UNITS_PER_CORE),
-        memory_bytes: memory_mib.map(|mib| bytes(mib.min(task.memory_mib.unwrap_or(u32::MAX)))),
+        memory_bytes,
         memory_reservation_bytes: overrides
             .memory_reservation
             .or(container.memory_reservation)
@@ -59,7 +70,17 @@ pub(crate) fn container_config(
             NetworkMode::Awsvpc => return Err("network mode awsvpc".to_owned()),
         },
         ports: published_ports(container, mode),
-        binds: binds(spec, container)?,
+        links: links(intent, container),
+        dns_servers: container.dns_servers.clone(),
+        dns_search_domains: container.dns_search_domains.clone(),
+        extra_hosts: container.extra_hosts.clone(),
+        network_disabled: container.disable_networking.unwrap_or(false),
+        binds,
+        volumes,
+        volumes_from: volumes_from(intent, container),
+        interactive: container.interactive.unwrap_or(false),
+        terminal: container.pseudo_terminal.unwrap_or(false),
+        linux: linux::linux_config(spec, container, memory_bytes),
         log: awslogs::log_target(container).or_else(|| {
             let log = container.log_configuration.as_ref()?;
             Some(LogTarget { driver: log.log_driver.clone(), options: log.options.clone() })
@@ -141,28 +162,26 @@ fn environment(
     all
 }
 
-fn binds(spec: &TaskSpec, container: &ContainerDefinition) -> Result<Vec<Bind>, String> {
-    container
-        .mount_points
-        .iter()
-        .map(|mount| {
-            let name = mount.source_volume.as_deref().unwrap_or_default();
-            let source = spec
-                .volumes
-                .iter()
-                .find(|volume| volume.name == name)
-                .and_then(|volume| volume.host.as_ref()?.source_path.clone())
-                .ok_or_else(|| format!("volume `{name}`, which has no host path"))?;
-            let target = mount
-                .container_path
-                .clone()
-                .ok_or_else(|| format!("a mount of volume `{name}` without containerPath"))?;
-            if source.contains(':') || target.contains(':') {
-                return Err(format!("volume `{name}`: Docker takes no colon in a path"));
-            }
-            Ok(Bind { source, target, read_only: mount.read_only.unwrap_or(false) })
-        })
-        .collect()
+/// ECS names containers as the definition does, Docker as we named them.
+fn links(intent: &Intent, container: &ContainerDefinition) -> Vec<String> {
+    let link = |link: &String| {
+        let (name, alias) = order::linked(link);
+        format!("{}:{alias}", engine_name(intent, name))
+    };
+    container.links.iter().map(link).collect()
+}
+
+fn volumes_from(intent: &Intent, container: &ContainerDefinition) -> Vec<String> {
+    let from = |from: &VolumeFrom| {
+        let name = engine_name(intent, from.source_container.as_deref().unwrap_or_default());
+        if from.read_only == Some(true) { format!("{name}:ro") } else { name }
+    };
+    container.volumes_from.iter().map(from).collect()
+}
+
+fn engine_name(intent: &Intent, container: &str) -> String {
+    let definition = &intent.definition;
+    docker_name(&definition.family, definition.revision, container, intent.key)
 }
 
 fn health_probe(check: &HealthCheck) -> HealthProbe {

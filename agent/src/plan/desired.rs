@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Rules, container_config, labels,
     order::{self, Dependency},
+    volumes,
 };
 use crate::observed::ObservedTask;
 
@@ -52,6 +53,8 @@ pub(crate) struct DesiredTask {
     /// of the file may have been put back, and the task be long over.
     pub(crate) confirmed: bool,
     pub(crate) containers: Vec<DesiredContainer>,
+    /// Names of the engine's volumes that are removed with the task.
+    pub(crate) volumes: Vec<String>,
     /// Ordered by the coordinator.
     pub(crate) stop: Option<StopCause>,
 }
@@ -131,6 +134,7 @@ impl DesiredTask {
             family: definition.family.clone(),
             revision: definition.revision,
             containers,
+            volumes: volumes::of_task(&intent),
             intent: Some(intent),
             confirmed: true,
             stop: None,

@@ -11,6 +11,7 @@ use super::{
     DesiredTask, Intent, Rules, TaskKey, awslogs,
     desired::DesiredContainer,
     order::{self, Condition, Dependency},
+    volumes,
 };
 use crate::runtime::{ContainerSummary, OwnerLabel};
 
@@ -27,6 +28,8 @@ const EPOCH: &str = "longshore.epoch";
 const INDEX: &str = "longshore.container-index";
 const ESSENTIAL: &str = "longshore.essential";
 const STOP_TIMEOUT_S: &str = "longshore.stop-timeout-seconds";
+/// Names of the volumes that go with the task.
+const VOLUMES: &str = "longshore.task-volumes";
 /// Indices of the containers that this one depends on: it stops before them.
 const STOPS_BEFORE: &str = "longshore.stops-before";
 
@@ -38,6 +41,24 @@ pub(crate) fn docker_name(family: &str, revision: u32, container: &str, key: Tas
     let hash = Sha256::digest(format!("{}/{}/{container}", key.task, key.generation));
     let hex = hex::encode(hash);
     format!("ecs-{family}-{revision}-{container}-{}", &hex[..NAME_HEX_DIGITS])
+}
+
+/// As [`docker_name`], for a volume that goes with its task.
+pub(crate) fn volume_name(family: &str, revision: u32, volume: &str, key: TaskKey) -> String {
+    let hash = Sha256::digest(format!("{}/{}/volume/{volume}", key.task, key.generation));
+    let hex = hex::encode(hash);
+    format!("ecs-{family}-{revision}-{volume}-{}", &hex[..NAME_HEX_DIGITS])
+}
+
+/// What a volume of a task carries, so that an operator sees whose it is.
+pub(crate) fn of_volume(intent: &Intent, rules: &Rules) -> BTreeMap<String, String> {
+    let ours = [
+        (ECS_TASK_ARN, intent.order.task_arn.clone()),
+        (FLEET, rules.fleet.to_string()),
+        (HOST, rules.host.to_string()),
+        (TASK, intent.key.task.to_string()),
+    ];
+    ours.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 /// What every container of this agent carries and nothing else does.
@@ -73,6 +94,11 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
     labels.remove(STOPS_BEFORE);
     if !indices.is_empty() {
         labels.insert(STOPS_BEFORE.to_owned(), indices.join(","));
+    }
+    labels.remove(VOLUMES);
+    let volumes = volumes::of_task(intent);
+    if !volumes.is_empty() {
+        labels.insert(VOLUMES.to_owned(), volumes.join(","));
     }
     labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     labels
@@ -136,6 +162,9 @@ pub(crate) fn found_task(
         revision: label(first, ECS_REVISION)?.parse().ok()?,
         intent: None,
         confirmed: false,
+        volumes: label(first, VOLUMES)
+            .map(|names| names.split(',').map(str::to_owned).collect())
+            .unwrap_or_default(),
         containers: containers.into_iter().map(|(_, container, _)| container).collect(),
         stop: None,
     })

@@ -3,7 +3,7 @@
 
 use longshore_common::{
     logs::options::AWSLOGS,
-    task_definition::{ContainerDefinition, LinuxParameters, NetworkMode, TaskSpec, Volume},
+    task_definition::{ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, Volume},
 };
 
 use super::{
@@ -49,22 +49,23 @@ fn in_task(spec: &TaskSpec) -> Option<&'static str> {
     let needs = [
         (spec.network_mode() == NetworkMode::Awsvpc, "network mode awsvpc"),
         (spec.task_role_arn.is_some(), "taskRoleArn"),
-        (spec.pid_mode.is_some(), "pidMode"),
-        (spec.ipc_mode.is_some(), "ipcMode"),
+        (spec.pid_mode == Some(PidMode::Task), "pidMode task"),
+        (spec.ipc_mode == Some(IpcMode::Task), "ipcMode task"),
         (spec.proxy_configuration.is_some(), "proxyConfiguration"),
         (!spec.inference_accelerators.is_empty(), "inferenceAccelerators"),
         (spec.ephemeral_storage.is_some(), "ephemeralStorage"),
         (spec.enable_fault_injection == Some(true), "enableFaultInjection"),
         (spec.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration"),
-        (spec.volumes.iter().any(is_no_host_path), "a volume without host.sourcePath"),
+        (
+            spec.volumes.iter().any(is_kept_elsewhere),
+            "a volume of EFS, FSx, S3 or EBS (configuredAtLaunch)",
+        ),
     ];
     first(&needs)
 }
 
-fn is_no_host_path(volume: &Volume) -> bool {
-    volume.host.as_ref().and_then(|host| host.source_path.as_ref()).is_none()
-        || volume.docker_volume_configuration.is_some()
-        || volume.efs_volume_configuration.is_some()
+fn is_kept_elsewhere(volume: &Volume) -> bool {
+    volume.efs_volume_configuration.is_some()
         || volume.fsx_windows_file_server_volume_configuration.is_some()
         || volume.s3_files_volume_configuration.is_some()
         || volume.configured_at_launch == Some(true)
@@ -90,25 +91,12 @@ fn in_overrides(intent: &Intent) -> Option<&'static str> {
 
 fn in_container(container: &ContainerDefinition) -> Option<&'static str> {
     let log = container.log_configuration.as_ref();
-    let linux = container.linux_parameters.as_ref();
     let port_ranges = container.port_mappings.iter().any(|p| p.container_port_range.is_some());
     let needs = [
         (container.repository_credentials.is_some(), "repositoryCredentials"),
-        (!container.links.is_empty(), "links"),
         (port_ranges, "containerPortRange"),
         (!container.environment_files.is_empty(), "environmentFiles"),
-        (!container.volumes_from.is_empty(), "volumesFrom"),
-        (linux.is_some_and(asks_for_something), "linuxParameters"),
         (!container.secrets.is_empty(), "secrets"),
-        (container.disable_networking == Some(true), "disableNetworking"),
-        (!container.dns_servers.is_empty(), "dnsServers"),
-        (!container.dns_search_domains.is_empty(), "dnsSearchDomains"),
-        (!container.extra_hosts.is_empty(), "extraHosts"),
-        (!container.docker_security_options.is_empty(), "dockerSecurityOptions"),
-        (container.interactive == Some(true), "interactive"),
-        (container.pseudo_terminal == Some(true), "pseudoTerminal"),
-        (!container.ulimits.is_empty(), "ulimits"),
-        (!container.system_controls.is_empty(), "systemControls"),
         (!container.resource_requirements.is_empty(), "resourceRequirements"),
         (container.firelens_configuration.is_some(), "firelensConfiguration"),
         (!container.credential_specs.is_empty(), "credentialSpecs"),
@@ -116,22 +104,6 @@ fn in_container(container: &ContainerDefinition) -> Option<&'static str> {
         (log.is_some_and(|l| !LOG_DRIVERS.contains(&l.log_driver.as_str())), "the log driver"),
     ];
     first(&needs)
-}
-
-fn asks_for_something(linux: &LinuxParameters) -> bool {
-    let quiet = LinuxParameters {
-        init_process_enabled: linux.init_process_enabled.filter(|on| *on),
-        ..LinuxParameters::default()
-    };
-    let given = LinuxParameters {
-        init_process_enabled: linux.init_process_enabled.filter(|on| *on),
-        capabilities: linux
-            .capabilities
-            .clone()
-            .filter(|caps| !caps.add.is_empty() || !caps.drop.is_empty()),
-        ..linux.clone()
-    };
-    given != quiet || quiet.init_process_enabled.is_some()
 }
 
 fn first(needs: &[(bool, &'static str)]) -> Option<&'static str> {

@@ -73,6 +73,7 @@ fn docker(version: &str) -> Reach {
         version: version.to_owned(),
         api_version: "1.41".to_owned(),
         log_drivers: vec!["json-file".to_owned()],
+        ..RuntimeVersion::default()
     };
     Reach { asked: true, last: Some(last) }
 }

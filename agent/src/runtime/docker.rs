@@ -17,7 +17,7 @@ use bollard::{
     models::EventMessage,
     query_parameters::{
         CreateContainerOptions, CreateImageOptions, EventsOptions, KillContainerOptions,
-        RemoveContainerOptions, StartContainerOptions, StopContainerOptions,
+        RemoveContainerOptions, RemoveVolumeOptions, StartContainerOptions, StopContainerOptions,
     },
 };
 use futures_util::{StreamExt, TryStreamExt};
@@ -133,6 +133,22 @@ impl Docker {
         Ok(client)
     }
 
+    /// Docker would make a volume that is not there.
+    async fn volume_exists(&self, volume: &str) -> Result<(), RuntimeError> {
+        let path = format!("/volumes/{}", read::escaped(volume));
+        match self.read(&path, self.timeouts.inspect).await {
+            Ok(_) => Ok(()),
+            Err(RuntimeError::NotFound { .. }) => Err(RuntimeError::Rejected {
+                message: format!(
+                    "there is no shared volume `{volume}` on this host; make it with `docker \
+                     volume create {volume}`, or set autoprovision in its \
+                     dockerVolumeConfiguration"
+                ),
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn read(&self, what: &str, timeout: Duration) -> Result<read::Answer, RuntimeError> {
         let version = self.client(timeout).await?.client_version();
         let path = format!("/v{}.{}{what}", version.major_version, version.minor_version);
@@ -158,9 +174,11 @@ impl ContainerRuntime for Docker {
         let client = self.connect().await?;
         let api = client.client_version();
         let version = within(self.timeouts.version, client.version()).await?;
-        let log_drivers = read::log_drivers(&self.read("/info", self.timeouts.version).await?)?;
+        let info = read::engine_info(&self.read("/info", self.timeouts.version).await?)?;
         Ok(RuntimeVersion {
-            log_drivers,
+            log_drivers: info.log_drivers,
+            volume_drivers: info.volume_drivers,
+            security_options: info.security_options,
             version: version.version.unwrap_or_default(),
             api_version: format!("{}.{}", api.major_version, api.minor_version),
         })
@@ -207,6 +225,9 @@ impl ContainerRuntime for Docker {
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {
         let timeout = self.timeouts.create;
+        for volume in config.volumes.iter().filter(|volume| volume.must_exist) {
+            self.volume_exists(&volume.name).await?;
+        }
         let client = self.client(timeout).await?;
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
         let body = create_body::create_body(config);
@@ -249,6 +270,15 @@ impl ContainerRuntime for Docker {
         let client = self.client(timeout).await?;
         let options = RemoveContainerOptions { v: true, force: false, link: false };
         within(timeout, client.remove_container(container, Some(options))).await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.remove;
+        let client = self.client(timeout).await?;
+        match within(timeout, client.remove_volume(volume, None::<RemoveVolumeOptions>)).await {
+            Err(RuntimeError::NotFound { .. }) => Ok(()),
+            result => result,
+        }
     }
 
     async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {

@@ -53,6 +53,7 @@ pub enum Verb {
     Stop,
     Kill,
     Remove,
+    RemoveVolume,
     Inspect,
     List,
     Events,
@@ -402,6 +403,8 @@ impl ContainerRuntime for FakeRuntime {
             version: "fake".to_owned(),
             api_version: "1.41".to_owned(),
             log_drivers: vec!["json-file".to_owned(), "none".to_owned()],
+            volume_drivers: vec!["local".to_owned()],
+            security_options: Vec::new(),
         };
         self.call(Verb::Version, "", |_| Ok(version)).await
     }
@@ -527,6 +530,10 @@ impl ContainerRuntime for FakeRuntime {
             Ok(())
         };
         self.call(Verb::Remove, container, remove).await
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), RuntimeError> {
+        self.call(Verb::RemoveVolume, volume, |_| Ok(())).await
     }
 
     async fn process_ends(&self, container: &str, _pid: Option<u32>) -> Result<(), RuntimeError> {

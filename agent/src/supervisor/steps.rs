@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, watch::Watched};
+use super::{Engine, Timer, tasks::Volumes, watch::Watched};
 use crate::{
     observed::{ContainerState, Next, Outcome},
     plan::{Step, TaskKey},
@@ -25,11 +25,32 @@ const OTHER_CALLS_MAX: usize = 64;
 /// A pull that takes longer than this says how far it is, as often.
 const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
+/// A volume whose removal came to nothing known is tried again after so long.
+const VOLUMES_RETRY: Duration = Duration::from_secs(60);
+
 /// What became of a call.
 pub(super) enum Finished {
-    Step { key: TaskKey, serial: u64, index: usize, lane: Lane, outcome: Box<Outcome> },
-    Pull { reference: Arc<str>, result: Option<Result<(), RuntimeError>> },
-    Image { reference: Arc<str>, result: Result<Image, RuntimeError> },
+    Step {
+        key: TaskKey,
+        serial: u64,
+        index: usize,
+        lane: Lane,
+        outcome: Box<Outcome>,
+    },
+    Pull {
+        reference: Arc<str>,
+        result: Option<Result<(), RuntimeError>>,
+    },
+    Image {
+        reference: Arc<str>,
+        result: Result<Image, RuntimeError>,
+    },
+    /// Of a task that is cleaned up.
+    Volumes {
+        key: TaskKey,
+        serial: u64,
+        result: Result<(), RuntimeError>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +159,7 @@ impl<R: ContainerRuntime> Engine<R> {
             }
             Finished::Pull { reference, result } => self.pull_finished(&reference, result),
             Finished::Image { reference, result } => self.image_found(&reference, result),
+            Finished::Volumes { key, serial, result } => self.volumes_removed(key, serial, result),
         }
     }
 
@@ -305,6 +327,42 @@ impl<R: ContainerRuntime> Engine<R> {
             let result = runtime.image(&reference).await;
             Finished::Image { reference, result }
         });
+    }
+
+    /// The last step of a task's clean-up, once none of its containers is left.
+    pub(super) fn remove_volumes(&mut self, key: TaskKey) {
+        let Some(task) = self.tasks.get(&key) else { return };
+        let (volumes, serial) = (task.desired.volumes.clone(), task.serial);
+        let runtime = self.runtime.clone();
+        self.steps.spawn(async move {
+            let mut result = Ok(());
+            for volume in &volumes {
+                result = runtime.remove_volume(volume).await.and(result);
+            }
+            Finished::Volumes { key, serial, result }
+        });
+    }
+
+    fn volumes_removed(&mut self, key: TaskKey, serial: u64, result: Result<(), RuntimeError>) {
+        let Some(task) = self.tasks.get_mut(&key).filter(|task| task.serial == serial) else {
+            return;
+        };
+        match result {
+            Ok(()) => task.volumes = Volumes::Gone,
+            Err(RuntimeError::Unknown(error)) => {
+                debug!(host = %self.config.host, task = %key.task, %error, "volumes remain for now");
+                self.set_timer(VOLUMES_RETRY, Timer::Volumes(key));
+                return;
+            }
+            Err(error) => {
+                warn!(
+                    host = %self.config.host, task = %key.task, %error,
+                    "a volume of a task cannot be removed and is left: `docker volume rm` it",
+                );
+                task.volumes = Volumes::Gone;
+            }
+        }
+        self.advance(key);
     }
 
     fn image_found(&mut self, reference: &Arc<str>, result: Result<Image, RuntimeError>) {

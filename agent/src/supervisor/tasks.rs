@@ -38,6 +38,7 @@ pub(super) struct Task {
     cleanup_set: bool,
     /// Ids of its containers whose process is waited for.
     watched: Vec<Option<String>>,
+    pub(super) volumes: Volumes,
     /// For which a timer is set.
     pub(super) deadline: Option<Timestamp>,
     /// Which of its containers wait in a lane.
@@ -45,6 +46,15 @@ pub(super) struct Task {
     reported: Option<TaskReport>,
     logged: Vec<ContainerState>,
     logged_phase: Option<&'static str>,
+}
+
+/// The engine's volumes that go with a task, after its containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Volumes {
+    There,
+    BeingRemoved,
+    /// None is left, or the engine will not remove them.
+    Gone,
 }
 
 /// A container whose process is waited for.
@@ -59,6 +69,10 @@ impl Task {
         Task {
             serial,
             queued: vec![false; desired.containers.len()],
+            volumes: match desired.volumes.is_empty() {
+                true => Volumes::Gone,
+                false => Volumes::There,
+            },
             watched: vec![None; desired.containers.len()],
             logged: observed.containers.iter().map(|c| c.state).collect(),
             desired,
@@ -383,13 +397,19 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     fn forget_if_clean(&mut self, key: TaskKey) -> bool {
-        let Some(task) = self.tasks.get(&key) else { return true };
-        let clean = task.cleanup_due
+        let Some(task) = self.tasks.get_mut(&key) else { return true };
+        let without_containers = task.cleanup_due
             && task.may_be_forgotten()
             && task.observed.containers.iter().all(|container| {
                 let gone = container.id.is_none() || container.state == ContainerState::Removed;
                 gone && !container.in_flight && !container.doubt
             });
+        if without_containers && task.volumes == Volumes::There && self.synced {
+            task.volumes = Volumes::BeingRemoved;
+            self.remove_volumes(key);
+            return false;
+        }
+        let clean = without_containers && task.volumes == Volumes::Gone;
         if clean {
             debug!(host = %self.config.host, task = %key.task, "task cleaned up");
             for id in task.observed.containers.iter().filter_map(|c| c.id.as_ref()) {

@@ -11,7 +11,10 @@ use longshore_common::{
         ReportPosition, ReportedPhase, RunOrder, TaskReport,
     },
     task::{HealthStatus, StopCause, StopCode, TaskOverride},
-    task_definition::{ContainerDefinition, HealthCheck, PortMapping, TaskDefinition, TaskSpec},
+    task_definition::{
+        ContainerDefinition, DockerVolumeConfiguration, HealthCheck, MountPoint, PortMapping,
+        TaskDefinition, TaskSpec, Volume, VolumeScope,
+    },
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

@@ -3,10 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, PortBinding,
+    ContainerCreateBody, DeviceMapping as DockerDevice, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+    MountVolumeOptionsDriverConfig as VolumeDriver, PortBinding, ResourcesUlimits,
 };
+use longshore_common::task_definition::{HostEntry, Ulimit};
 
-use crate::runtime::{Bind, ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort};
+use crate::runtime::{
+    Bind, ContainerConfig, DeviceMapping, HealthProbe, IpcNamespace, LogTarget, Network,
+    PublishedPort, VolumeMount,
+};
 
 pub(super) fn create_body(config: &ContainerConfig) -> ContainerCreateBody {
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
@@ -21,13 +27,19 @@ pub(super) fn create_body(config: &ContainerConfig) -> ContainerCreateBody {
         working_dir: config.working_directory.clone(),
         hostname: config.hostname.clone(),
         exposed_ports: some(&config.ports.iter().map(port_name).collect::<Vec<_>>()),
+        network_disabled: Some(config.network_disabled),
+        open_stdin: Some(config.interactive),
+        tty: Some(config.terminal),
         healthcheck: config.health.as_ref().map(health_config),
         host_config: Some(host_config(config)),
         ..ContainerCreateBody::default()
     }
 }
 
+/// What is not named here cannot be asked of Docker.
 fn host_config(config: &ContainerConfig) -> HostConfig {
+    let linux = &config.linux;
+    let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     HostConfig {
         cpu_shares: Some(config.cpu_shares.into()),
         cpu_period: config.cpu_quota_us.map(|_| 100_000),
@@ -45,6 +57,29 @@ fn host_config(config: &ContainerConfig) -> HostConfig {
         port_bindings: Some(port_bindings(&config.ports).into_iter().collect()),
         binds: Some(config.binds.iter().map(bind).collect()),
         log_config: config.log.as_ref().map(log_config),
+        links: some(&config.links),
+        dns: some(&config.dns_servers),
+        dns_search: some(&config.dns_search_domains),
+        extra_hosts: some(&config.extra_hosts.iter().map(extra_host).collect::<Vec<_>>()),
+        mounts: Some(config.volumes.iter().map(mount).collect()),
+        volumes_from: some(&config.volumes_from),
+        cap_add: some(&linux.capabilities_added),
+        cap_drop: some(&linux.capabilities_dropped),
+        devices: Some(linux.devices.iter().map(device).collect()),
+        init: linux.init.then_some(true),
+        shm_size: linux.shared_memory_bytes.map(saturating),
+        tmpfs: Some(linux.tmpfs.clone().into_iter().collect()),
+        memory_swap: linux.memory_and_swap_bytes.map(saturating),
+        memory_swappiness: linux.swappiness.map(i64::from),
+        ulimits: Some(linux.ulimits.iter().map(ulimit).collect()),
+        sysctls: Some(linux.kernel_settings.clone().into_iter().collect()),
+        security_opt: some(&linux.security_options),
+        pid_mode: linux.host_processes.then(|| "host".to_owned()),
+        ipc_mode: match linux.ipc {
+            IpcNamespace::EngineDefault => None,
+            IpcNamespace::Host => Some("host".to_owned()),
+            IpcNamespace::None => Some("none".to_owned()),
+        },
         privileged: Some(config.privileged),
         readonly_rootfs: Some(config.readonly_root),
         ..HostConfig::default()
@@ -68,6 +103,45 @@ fn port_bindings(ports: &[PublishedPort]) -> BTreeMap<String, Option<Vec<PortBin
 fn bind(bind: &Bind) -> String {
     let mode = if bind.read_only { ":ro" } else { "" };
     format!("{}:{}{mode}", bind.source, bind.target)
+}
+
+fn extra_host(entry: &HostEntry) -> String {
+    format!("{}:{}", entry.hostname, entry.ip_address)
+}
+
+fn mount(volume: &VolumeMount) -> Mount {
+    let driver = VolumeDriver {
+        name: volume.driver.clone(),
+        options: Some(volume.driver_options.clone().into_iter().collect()),
+    };
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(volume.name.clone()),
+        target: Some(volume.target.clone()),
+        read_only: Some(volume.read_only),
+        volume_options: Some(MountVolumeOptions {
+            labels: Some(volume.labels.clone().into_iter().collect()),
+            driver_config: Some(driver),
+            ..MountVolumeOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+fn device(device: &DeviceMapping) -> DockerDevice {
+    DockerDevice {
+        path_on_host: Some(device.host_path.clone()),
+        path_in_container: Some(device.container_path.clone()),
+        cgroup_permissions: Some(device.permissions.clone()),
+    }
+}
+
+fn ulimit(ulimit: &Ulimit) -> ResourcesUlimits {
+    ResourcesUlimits {
+        name: Some(ulimit.name.clone()),
+        soft: Some(ulimit.soft_limit),
+        hard: Some(ulimit.hard_limit),
+    }
 }
 
 fn log_config(log: &LogTarget) -> HostConfigLogConfig {

@@ -72,19 +72,39 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-pub(super) fn log_drivers(answer: &Answer) -> Result<Vec<String>, RuntimeError> {
+/// What of `/info` is said of the host.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct EngineInfo {
+    pub(super) log_drivers: Vec<String>,
+    pub(super) volume_drivers: Vec<String>,
+    /// `apparmor` of `name=apparmor,…`.
+    pub(super) security_options: Vec<String>,
+}
+
+pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Info {
         plugins: Option<Plugins>,
+        security_options: Option<Vec<String>>,
     }
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Plugins {
         log: Option<Vec<String>>,
+        volume: Option<Vec<String>>,
     }
     let info: Info = parse(answer)?;
-    Ok(info.plugins.and_then(|plugins| plugins.log).unwrap_or_default())
+    let plugins = info.plugins.unwrap_or_default();
+    let name = |option: &String| {
+        let first = option.split(',').next().unwrap_or_default();
+        first.strip_prefix("name=").unwrap_or(first).to_owned()
+    };
+    Ok(EngineInfo {
+        log_drivers: plugins.log.unwrap_or_default(),
+        volume_drivers: plugins.volume.unwrap_or_default(),
+        security_options: info.security_options.unwrap_or_default().iter().map(name).collect(),
+    })
 }
 
 pub(super) fn image(answer: &Answer, reference: &str) -> Result<Image, RuntimeError> {
@@ -297,6 +317,22 @@ pub(super) mod tests {
         assert_eq!(details.name, "ecs-web-1-app-00");
         let [binding] = &details.bindings[..] else { panic!("{:?}", details.bindings) };
         assert_eq!((binding.container_port, binding.host_port), (80, 49153));
+    }
+
+    #[test]
+    fn what_the_engine_has_is_read_by_name() {
+        let answer = Answer(Bytes::from_static(
+            br#"{"Plugins":{"Log":["gelf"],"Volume":["local"],"Network":["host"]},
+                "SecurityOptions":["name=apparmor","name=seccomp,profile=default"]}"#,
+        ));
+        let info = engine_info(&answer).unwrap();
+        assert_eq!(
+            (&info.log_drivers[..], &info.volume_drivers[..]),
+            (&["gelf".to_owned()][..], &["local".to_owned()][..],)
+        );
+        assert_eq!(info.security_options, ["apparmor", "seccomp"]);
+        let nothing = engine_info(&Answer(Bytes::from_static(b"{}"))).unwrap();
+        assert_eq!(nothing, EngineInfo::default());
     }
 
     #[test]

@@ -246,11 +246,58 @@ async fn the_view_shows_what_introspection_needs() {
 async fn what_the_agent_cannot_carry_out_fails_the_task_with_a_reason() {
     let mut rig = Rig::new();
     rig.exchange().await;
-    let app = ContainerDefinition { links: vec!["db".into()], ..container("app") };
+    let credential_specs = vec!["credentialspec:arn:aws:s3:::b/a.json".into()];
+    let app = ContainerDefinition { credential_specs, ..container("app") };
     rig.coordinator.run(task(1), spec(vec![app]));
     let (cause, report) = rig.until_stopped(task(1)).await;
     assert_eq!(cause.code, StopCode::TaskFailedToStart);
-    assert!(cause.reason.contains("links of container app"), "{}", cause.reason);
+    assert!(cause.reason.contains("credentialSpecs of container app"), "{}", cause.reason);
     assert_eq!(report.containers[0].status, ContainerStatus::Stopped);
     assert_eq!(rig.fake.count(Verb::Create), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_volume_of_the_task_goes_after_its_last_container() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let mount = |volume: &str, path: &str| MountPoint {
+        source_volume: Some(volume.into()),
+        container_path: Some(path.into()),
+        read_only: None,
+    };
+    let app = ContainerDefinition {
+        mount_points: vec![mount("scratch", "/scratch"), mount("shared", "/shared")],
+        ..container("app")
+    };
+    let shared = DockerVolumeConfiguration {
+        scope: Some(VolumeScope::Shared),
+        autoprovision: Some(true),
+        ..DockerVolumeConfiguration::default()
+    };
+    let volumes = vec![
+        Volume { name: "scratch".into(), ..Volume::default() },
+        Volume {
+            name: "shared".into(),
+            docker_volume_configuration: Some(shared),
+            ..Volume::default()
+        },
+    ];
+    rig.coordinator.run(task(1), TaskSpec { volumes, ..spec(vec![app]) });
+    rig.until_running(task(1)).await;
+    let config = rig.fake.containers()[0].config.clone();
+    let [scratch, shared] = &config.volumes[..] else { panic!("{:?}", config.volumes) };
+    assert!(scratch.name.starts_with("ecs-web-3-scratch-"), "{}", scratch.name);
+    assert_eq!((shared.name.as_str(), shared.must_exist), ("shared", false));
+
+    rig.coordinator.stop(task(1));
+    rig.until_stopped(task(1)).await;
+    rig.idle(2).await;
+    rig.fake.fail_next(Verb::RemoveVolume, Fault::ReplyLost);
+    rig.pass(CLEANUP_WAIT + Duration::from_secs(120)).await;
+    let calls = rig.fake.calls();
+    let removed: Vec<_> = calls.iter().filter(|c| c.verb == Verb::RemoveVolume).collect();
+    assert!(removed.iter().all(|call| call.target == scratch.name), "{removed:?}");
+    assert_eq!(removed.len(), 2, "what came to nothing known is tried again");
+    assert_eq!(rig.fake.containers(), []);
+    assert_eq!(rig.handle().tasks().await.unwrap(), []);
 }

@@ -595,10 +595,15 @@ async fn what_hosts_cannot_honour_is_registered_and_refused_to_run() {
     let world = World::new();
     world.done("CreateCluster", json!({})).await;
     world.host(1024, 512, "zone-a").await;
-    world.define("web", json!({"pseudoTerminal": true})).await;
+    world
+        .define(
+            "web",
+            json!({"environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::b/a.env"}]}),
+        )
+        .await;
     let refused = world.refused("RunTask", json!({"taskDefinition": "web"})).await;
     assert!(refused.starts_with("ClientException: "), "{refused}");
-    assert!(refused.contains("containerDefinitions[app].pseudoTerminal"), "{refused}");
+    assert!(refused.contains("containerDefinitions[app].environmentFiles"), "{refused}");
 }
 
 #[tokio::test]

@@ -6,7 +6,9 @@
 use longshore_common::{
     logs::options::AWSLOGS,
     task::TaskOverride,
-    task_definition::{ContainerDefinition, NetworkMode, TaskSpec, VersionConsistency, Volume},
+    task_definition::{
+        ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, VersionConsistency, Volume,
+    },
 };
 
 /// Docker's own log drivers, which the agent passes through, and the one that it follows.
@@ -23,10 +25,15 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     };
     need(spec.network_mode() == NetworkMode::Awsvpc, "networkMode awsvpc");
     need(spec.task_role_arn.is_some(), "taskRoleArn");
-    need(spec.cpu.is_some(), "cpu of the task (give it to the containers)");
-    need(spec.memory.is_some(), "memory of the task (give it to the containers)");
-    need(spec.pid_mode.is_some(), "pidMode");
-    need(spec.ipc_mode.is_some(), "ipcMode");
+    // One container is given them as its own; several would have to share a control group.
+    let several = spec.container_definitions.len() > 1;
+    need(several && spec.cpu.is_some(), "cpu of a task of several containers (give it to them)");
+    need(
+        several && spec.memory.is_some(),
+        "memory of a task of several containers (give it to them)",
+    );
+    need(spec.pid_mode == Some(PidMode::Task), "pidMode task");
+    need(spec.ipc_mode == Some(IpcMode::Task), "ipcMode task");
     need(spec.proxy_configuration.is_some(), "proxyConfiguration");
     need(!spec.inference_accelerators.is_empty(), "inferenceAccelerators");
     need(spec.ephemeral_storage.is_some(), "ephemeralStorage");
@@ -37,8 +44,8 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     let os = spec.runtime_platform.as_ref().and_then(|p| p.operating_system_family.as_deref());
     need(os.is_some_and(windows), "runtimePlatform.operatingSystemFamily other than LINUX");
     need(overrides.task_role_arn.is_some(), "overrides.taskRoleArn");
-    need(overrides.cpu.is_some(), "overrides.cpu (give it to the containers)");
-    need(overrides.memory.is_some(), "overrides.memory (give it to the containers)");
+    need(several && overrides.cpu.is_some(), "overrides.cpu of a task of several containers");
+    need(several && overrides.memory.is_some(), "overrides.memory of a task of several containers");
     need(overrides.ephemeral_storage.is_some(), "overrides.ephemeralStorage");
     need(
         !overrides.inference_accelerator_overrides.is_empty(),
@@ -70,10 +77,7 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
 }
 
 fn volume_needs(volume: &Volume, needs: &mut Vec<String>) {
-    let path = volume.host.as_ref().and_then(|host| host.source_path.as_deref());
-    let other = if volume.docker_volume_configuration.is_some() {
-        "dockerVolumeConfiguration"
-    } else if volume.efs_volume_configuration.is_some() {
+    let other = if volume.efs_volume_configuration.is_some() {
         "efsVolumeConfiguration"
     } else if volume.fsx_windows_file_server_volume_configuration.is_some() {
         "fsxWindowsFileServerVolumeConfiguration"
@@ -81,8 +85,6 @@ fn volume_needs(volume: &Volume, needs: &mut Vec<String>) {
         "s3filesVolumeConfiguration"
     } else if volume.configured_at_launch == Some(true) {
         "configuredAtLaunch"
-    } else if path.is_none_or(str::is_empty) {
-        "host without sourcePath"
     } else {
         return;
     };
@@ -96,25 +98,10 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
         }
     };
     need(container.repository_credentials.is_some(), "repositoryCredentials");
-    need(!container.links.is_empty(), "links");
-    need(container.restart_policy.as_ref().is_some_and(|policy| policy.enabled), "restartPolicy");
     need(!container.environment_files.is_empty(), "environmentFiles");
-    need(!container.volumes_from.is_empty(), "volumesFrom");
-    need(container.linux_parameters.is_some(), "linuxParameters");
     need(!container.secrets.is_empty(), "secrets");
-    need(!container.depends_on.is_empty(), "dependsOn");
-    need(container.start_timeout.is_some(), "startTimeout");
     let pinned = container.version_consistency == Some(VersionConsistency::Enabled);
     need(pinned, "versionConsistency enabled");
-    need(container.disable_networking == Some(true), "disableNetworking");
-    need(!container.dns_servers.is_empty(), "dnsServers");
-    need(!container.dns_search_domains.is_empty(), "dnsSearchDomains");
-    need(!container.extra_hosts.is_empty(), "extraHosts");
-    need(!container.docker_security_options.is_empty(), "dockerSecurityOptions");
-    need(container.interactive == Some(true), "interactive");
-    need(container.pseudo_terminal == Some(true), "pseudoTerminal");
-    need(!container.ulimits.is_empty(), "ulimits");
-    need(!container.system_controls.is_empty(), "systemControls");
     need(!container.resource_requirements.is_empty(), "resourceRequirements");
     need(container.firelens_configuration.is_some(), "firelensConfiguration");
     need(!container.credential_specs.is_empty(), "credentialSpecs");
@@ -151,15 +138,14 @@ mod tests {
     #[test]
     fn every_member_that_would_be_dropped_is_named() {
         let spec = serde_json::json!({ "networkMode": "awsvpc", "containerDefinitions": [{
-            "name": "web", "memory": 64, "links": ["db"], "pseudoTerminal": true,
+            "name": "web", "memory": 64, "secrets": [{ "name": "A", "valueFrom": "/a" }], "pseudoTerminal": true,
             "logConfiguration": { "logDriver": "awsfirelens" },
-        }], "volumes": [{ "name": "scratch", "host": {} }] });
+        }], "volumes": [{ "name": "scratch", "efsVolumeConfiguration": { "fileSystemId": "fs-1" } }] });
         expect_test::expect![[r#"
             [
                 "networkMode awsvpc",
-                "volumes[scratch].host without sourcePath",
-                "containerDefinitions[web].links",
-                "containerDefinitions[web].pseudoTerminal",
+                "volumes[scratch].efsVolumeConfiguration",
+                "containerDefinitions[web].secrets",
                 "containerDefinitions[web].logConfiguration.logDriver awsfirelens",
             ]
         "#]]

@@ -125,7 +125,9 @@ impl<'a> Work<'a> {
     fn evens_out(&self) -> Vec<Over> {
         let config = &self.service.config;
         let shown = self.service.running() + self.service.pending();
-        let eligible = self.service.is_active()
+        // A move has one copy too many for a while, which a service that never runs twice rules out.
+        let eligible = self.policy.replace
+            && self.service.is_active()
             && !self.service.is_daemon()
             && !self.service.is_external()
             && config.deployment.running_ceiling(self.desired()) > shown;

@@ -779,6 +779,21 @@ fn by_its_tag_a_service_moves_tasks_to_a_host_that_joins() {
 }
 
 #[test]
+fn a_service_that_never_runs_twice_is_not_moved() {
+    let mut world = World::with_hosts(1);
+    let mut config = replicas(4);
+    config.options.rebalance_hosts = Some(true);
+    config.options.replace = Some(false);
+    world.create(config);
+    world.settle();
+    let host = world.add_host();
+    world.settle();
+    world.pass_step_by_step(41.0);
+    assert_eq!(world.state.host(host).unwrap().tasks.len(), 0);
+    assert_eq!(world.counts(), "4 running, 0 pending");
+}
+
+#[test]
 fn a_scaling_ends_a_move() {
     let mut world = World::with_hosts(2);
     let mut config = replicas(6);

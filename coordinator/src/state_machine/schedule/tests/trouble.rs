@@ -344,7 +344,11 @@ impl Trial {
         let service = self.world.service();
         let copies: usize = service.revisions.iter().map(|revision| revision.tasks.len()).sum();
         let desired = service.config.desired as usize;
-        assert!(!started || copies <= desired, "{copies} copies of {desired} may run");
+        assert!(
+            !started || copies <= desired,
+            "{copies} copies of {desired} may run after {:#?}",
+            self.world.recent
+        );
     }
 
     /// With all hosts back, and without anybody's update, what fits is started.

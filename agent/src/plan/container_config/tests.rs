@@ -1,0 +1,128 @@
+//! What members of a definition become in a container's configuration.
+
+use longshore_common::task_definition::{TaskDefinition, Volume};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::plan::sample::{KEY, intent_of, rules};
+
+/// A container with these members, beside one named `db`.
+fn config(members: Value) -> ContainerConfig {
+    configured(members, json!([])).unwrap()
+}
+
+fn configured(members: Value, volumes: Value) -> Result<ContainerConfig, String> {
+    let mut container = json!({ "name": "app", "image": "web:1" });
+    for (name, value) in members.as_object().unwrap() {
+        container[name] = value.clone();
+    }
+    let db = json!({ "name": "db", "image": "db:1" });
+    let containers = [container, db].map(|c| serde_json::from_value(c).unwrap());
+    let mut intent = (*intent_of(containers.to_vec())).clone();
+    let volumes: Vec<Volume> = serde_json::from_value(volumes).unwrap();
+    let mut definition: TaskDefinition = (*intent.definition).clone();
+    definition.spec.volumes = volumes;
+    intent.definition = definition.into();
+    container_config(&intent, 0, &rules())
+}
+
+#[test]
+fn the_swappiness_that_was_asked_for_reaches_the_engine() {
+    let linux = |memory: Value, parameters: Value| {
+        let config = config(json!({ "memory": memory, "linuxParameters": parameters }));
+        (config.linux.memory_and_swap_bytes, config.linux.swappiness)
+    };
+    let cases = [
+        (json!(64), json!({ "maxSwap": 32, "swappiness": 10 }), (Some(96 * MIB), Some(10))),
+        (json!(64), json!({ "maxSwap": 0 }), (Some(64 * MIB), None)),
+        // Without maxSwap it says nothing (ECS's documentation of LinuxParameters).
+        (json!(64), json!({ "swappiness": 10 }), (None, None)),
+        (json!(null), json!({ "maxSwap": 32 }), (Some(32 * MIB), None)),
+    ];
+    for (memory, parameters, expected) in cases {
+        assert_eq!(linux(memory, parameters.clone()), expected, "{parameters}");
+    }
+}
+
+#[test]
+fn a_device_without_permissions_has_all_and_without_a_path_its_own() {
+    let devices = json!([
+        { "hostPath": "/dev/a" },
+        { "hostPath": "/dev/b", "containerPath": "/dev/c", "permissions": ["write", "mknod"] },
+    ]);
+    let config = config(json!({ "linuxParameters": { "devices": devices } }));
+    let shown = config
+        .linux
+        .devices
+        .iter()
+        .map(|d| format!("{} {} {}", d.host_path, d.container_path, d.permissions));
+    assert_eq!(shown.collect::<Vec<_>>(), ["/dev/a /dev/a rwm", "/dev/b /dev/c wm"]);
+}
+
+#[test]
+fn security_options_are_written_as_docker_writes_them() {
+    let options = ["no-new-privileges", "apparmor:strict", "label:type:web_t"];
+    let config = config(json!({ "dockerSecurityOptions": options }));
+    assert_eq!(
+        config.linux.security_options,
+        ["no-new-privileges", "apparmor=strict", "label=type:web_t"],
+    );
+}
+
+#[test]
+fn links_and_volumes_from_name_the_engines_containers() {
+    let from = json!([{ "sourceContainer": "db", "readOnly": true }]);
+    let config = config(json!({ "links": ["db", "db:store"], "volumesFrom": from }));
+    let db = docker_name("web", 3, "db", KEY);
+    assert_eq!(config.links, [format!("{db}:db"), format!("{db}:store")]);
+    assert_eq!(config.volumes_from, [format!("{db}:ro")]);
+}
+
+#[test]
+fn volumes_are_bound_shared_or_the_tasks_own() {
+    let mount =
+        |volume: &str| json!({ "sourceVolume": volume, "containerPath": format!("/{volume}") });
+    let volumes = json!([
+        { "name": "host", "host": { "sourcePath": "/srv" } },
+        { "name": "empty", "host": {} },
+        { "name": "docker", "dockerVolumeConfiguration": { "scope": "task", "driver": "rexray" } },
+        { "name": "shared", "dockerVolumeConfiguration": { "scope": "shared" } },
+        { "name": "made", "dockerVolumeConfiguration": { "scope": "shared", "autoprovision": true } },
+        { "name": "unused" },
+    ]);
+    let names = ["host", "empty", "docker", "shared", "made"];
+    let mounts: Vec<Value> = names.iter().map(|name| mount(name)).collect();
+    let config = configured(json!({ "mountPoints": mounts }), volumes).unwrap();
+    assert_eq!(config.binds.len(), 1);
+    assert_eq!(
+        (config.binds[0].source.as_str(), config.binds[0].target.as_str()),
+        ("/srv", "/host")
+    );
+    let shown = config.volumes.iter().map(|volume| {
+        // The task's own end in twenty digits of a hash.
+        let own = volume.name.starts_with("ecs-");
+        let name = if own { &volume.name[..volume.name.len() - 20] } else { &volume.name };
+        let labelled = volume.labels.contains_key("longshore.task");
+        format!("{name} {:?} labelled {labelled}, must exist {}", volume.driver, volume.must_exist)
+    });
+    expect_test::expect![[r#"
+        ecs-web-3-empty- None labelled true, must exist false
+        ecs-web-3-docker- Some("rexray") labelled true, must exist false
+        shared None labelled false, must exist true
+        made None labelled false, must exist false"#]]
+    .assert_eq(&shown.collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn a_mount_that_cannot_be_carried_out_is_named() {
+    let wrong = |mount: Value, volumes: Value| {
+        configured(json!({ "mountPoints": [mount] }), volumes).unwrap_err()
+    };
+    let bound = json!([{ "name": "v", "host": { "sourcePath": "/a:b" } }]);
+    let at = json!({ "sourceVolume": "v", "containerPath": "/x" });
+    assert_eq!(wrong(at.clone(), bound), "volume `v`: Docker takes no colon in a path");
+    assert_eq!(wrong(at, json!([])), "volume `v`, which is not defined");
+    let nowhere = json!({ "sourceVolume": "v" });
+    let volumes = json!([{ "name": "v" }]);
+    assert_eq!(wrong(nowhere, volumes), "a mount of volume `v` without containerPath");
+}
