@@ -49,7 +49,7 @@ test: root needs ## install what the tests need, then run all of them
 	fi
 
 .PHONY: bench
-bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service or scheduler
+bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service, scheduler or agent
 	@$(WITH_AWS) exec $(TARGET)/release/longshore-bench $(BENCH)
 
 .PHONY: campaign

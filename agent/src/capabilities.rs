@@ -4,7 +4,7 @@
 //! Never: a capability that the engine does not honour now. Each has its reason here, so that who
 //! builds a feature knows where to announce it, and who removes one where to take it back.
 
-use longshore_common::protocol::Attribute;
+use longshore_common::{logs::options::AWSLOGS, protocol::Attribute};
 
 use crate::runtime::RuntimeVersion;
 
@@ -48,9 +48,10 @@ const DOCKER_API_MINOR_MAX: u32 = 99;
 const LOGGING_DRIVER: &str = "com.amazonaws.ecs.capability.logging-driver.";
 /// Docker does not list it among its plugins, but always has it.
 const LOGS_NOWHERE: &str = "none";
-/// Works only when the Docker daemon itself has credentials for CloudWatch Logs, which nobody can see
-/// from here: an operator who gave them names it among the logging drivers.
-const LOGS_TO_CLOUDWATCH: &str = "awslogs";
+/// What the agent makes of `awslogs`.
+const LOGS_FOLLOWED: &str = "json-file";
+/// Required besides the driver by definitions with an execution role, which logs need none of here.
+const LOGS_BY_EXECUTION_ROLE: &str = "ecs.capability.execution-role-awslogs";
 
 /// What an operator takes away from, or names of, what the host has.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +77,9 @@ pub(crate) fn attributes(allowed: Allowed<'_>, docker: Option<&RuntimeVersion>) 
         names.extend(secured.map(|option| format!("{SECURITY_OPTION}{option}")));
         names.extend(docker.volume_drivers.iter().map(|driver| format!("{VOLUME_DRIVER}{driver}")));
         let drivers = logging_drivers(allowed, docker);
+        if drivers.contains(&AWSLOGS) {
+            names.push(LOGS_BY_EXECUTION_ROLE.to_owned());
+        }
         names.extend(drivers.into_iter().map(|driver| format!("{LOGGING_DRIVER}{driver}")));
     }
     names.sort_unstable();
@@ -99,14 +103,21 @@ fn logging_drivers<'a>(allowed: Allowed<'a>, docker: &'a RuntimeVersion) -> Vec<
             .log_drivers
             .iter()
             .map(String::as_str)
-            .filter(|driver| *driver != LOGS_TO_CLOUDWATCH)
-            .chain([LOGS_NOWHERE])
+            // Docker's own of this name would send lines away.
+            .filter(|driver| *driver != AWSLOGS)
+            .chain([LOGS_NOWHERE, AWSLOGS])
+            .filter(|driver| has(docker, driver))
             .collect(),
     }
 }
 
 fn has(docker: &RuntimeVersion, driver: &str) -> bool {
-    driver == LOGS_NOWHERE || docker.log_drivers.iter().any(|known| known == driver)
+    let docker_has = |driver| docker.log_drivers.iter().any(|known| known == driver);
+    match driver {
+        LOGS_NOWHERE => true,
+        AWSLOGS => docker_has(LOGS_FOLLOWED),
+        driver => docker_has(driver),
+    }
 }
 
 /// 41 of `1.41`.
@@ -158,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_api_version_up_to_dockers_and_all_log_drivers_but_awslogs_are_announced() {
+    fn every_api_version_up_to_dockers_and_all_log_drivers_are_announced() {
         check(
             ALL,
             Some(&docker("1.19", &["awslogs", "journald", "json-file"])),
@@ -166,6 +177,7 @@ mod tests {
                 ….docker-remote-api.1.17
                 ….docker-remote-api.1.18
                 ….docker-remote-api.1.19
+                ….logging-driver.awslogs
                 ….logging-driver.journald
                 ….logging-driver.json-file
                 ….logging-driver.none
@@ -173,6 +185,7 @@ mod tests {
                 ecs.capability.container-health-check
                 ecs.capability.container-ordering
                 ecs.capability.container-restart-policy
+                ecs.capability.execution-role-awslogs
                 ecs.capability.pid-ipc-namespace-sharing
                 ecs.capability.task-cpu-mem-limit"#]],
         );
@@ -193,6 +206,7 @@ mod tests {
                 ecs.capability.container-health-check
                 ecs.capability.container-ordering
                 ecs.capability.container-restart-policy
+                ecs.capability.execution-role-awslogs
                 ecs.capability.pid-ipc-namespace-sharing
                 ecs.capability.task-cpu-mem-limit"#]],
         );

@@ -17,6 +17,7 @@ const OWNER_ONLY: u32 = 0o700;
 const OTHERS: u32 = 0o077;
 const LOCK_FILE: &str = "lock";
 const LEDGER_FILE: &str = "ledger.sqlite";
+const LOGS_FILE: &str = "logs.sqlite";
 const REGISTRATION_FILE: &str = "registration.json";
 
 /// The directory, held for as long as this lives.
@@ -67,6 +68,11 @@ impl DataDir {
 
     pub(crate) fn ledger(&self) -> PathBuf {
         self.path.join(LEDGER_FILE)
+    }
+
+    /// Where the events of containers' logs are kept.
+    pub(crate) fn logs(&self) -> PathBuf {
+        self.path.join(LOGS_FILE)
     }
 
     /// How this host was registered last, so that it can go on while the coordinator is away. One

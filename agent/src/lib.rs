@@ -14,6 +14,7 @@ mod observed;
 mod report;
 mod ledger;
 pub mod supervisor;
+pub mod logs;
 
 // The fleet: who we are, who may order.
 pub mod identity;

@@ -18,6 +18,7 @@ use crate::{
 
 pub(crate) mod desired;
 pub(crate) mod labels;
+pub(crate) mod awslogs;
 pub(crate) mod container_config;
 pub(crate) mod order;
 pub(crate) mod volumes;

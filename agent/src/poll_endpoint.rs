@@ -14,9 +14,11 @@ use longshore_common::{
     clock::Clock,
     gate::{Gate, Permit},
     limits::POLL_BODY_BYTES_MAX,
+    logs::query::{LOG_REQUEST_BYTES_MAX, LOGS_PATH, LogReply, LogRequest},
     mutual_tls::{self, ALPN_HTTP2, Admits, Presented, TlsSetUpError, Trust},
     protocol::{POLL_PATH, PollAnswer, PollRequest, Refused},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -26,7 +28,10 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::supervisor::{self, EngineStopped};
+use crate::{
+    logs::Unanswered,
+    supervisor::{self, EngineStopped},
+};
 
 /// Connections in all. A coordinator needs one, and two while it replaces that one; the others are
 /// strangers in their handshake.
@@ -36,7 +41,8 @@ const CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a request's headers to the end of its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Polls at once on one connection: the parked one, the one that releases it, and a few more.
+/// Requests at once on one connection: the parked poll, the one that releases it, questions about
+/// logs, of which the coordinator asks fewer at once, and a few more.
 const STREAMS_MAX: u32 = 8;
 const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 const WINDOW_BYTES: u32 = 1024 * 1024;
@@ -58,6 +64,14 @@ pub trait AnswersPolls: Clone + Send + Sync + 'static {
         &self,
         request: PollRequest,
     ) -> impl Future<Output = Result<PollAnswer, EngineStopped>> + Send;
+
+    /// What the coordinator asks of the logs on this host.
+    fn logs(
+        &self,
+        _request: LogRequest,
+    ) -> impl Future<Output = Result<LogReply, Unanswered>> + Send {
+        std::future::ready(Err(Unanswered::NotServed))
+    }
 }
 
 impl AnswersPolls for supervisor::Handle {
@@ -181,41 +195,73 @@ impl<P: AnswersPolls> Endpoint<P> {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if request.uri().path() != POLL_PATH {
-            return refused(StatusCode::NOT_FOUND, "the only path here is the poll's");
-        }
-        if request.method() != Method::POST {
-            return refused(StatusCode::METHOD_NOT_ALLOWED, "a poll is a POST");
-        }
-        let body = Limited::new(request.into_body(), POLL_BODY_BYTES_MAX).collect();
-        let body = match timeout(BODY_TIMEOUT, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                return refused(StatusCode::PAYLOAD_TOO_LARGE, "the poll is too large");
-            }
-            Ok(Err(_)) => return refused(StatusCode::BAD_REQUEST, "the poll did not arrive whole"),
-            Err(_) => return refused(StatusCode::REQUEST_TIMEOUT, "the poll took too long"),
+        let answered = match request.uri().path() {
+            POLL_PATH => self.poll(request).await,
+            LOGS_PATH => self.logs(request).await,
+            _ => Err(refused(StatusCode::NOT_FOUND, "the paths here are the poll's and the logs'")),
         };
-        let poll: PollRequest = match rmp_serde::from_slice(&body) {
-            Ok(poll) => poll,
-            Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot read the coordinator's poll: are agent and coordinator of versions \
-                     that go together?"
-                );
-                return refused(StatusCode::BAD_REQUEST, &format!("unreadable poll: {error}"));
-            }
-        };
-        drop(body);
+        answered.unwrap_or_else(|refusal| refusal)
+    }
+
+    async fn poll(&self, request: Request<Incoming>) -> Answered {
+        let poll: PollRequest = read(request, POLL_BODY_BYTES_MAX).await?;
         match self.polls.poll(poll).await {
-            Ok(answer) => {
-                let body = rmp_serde::to_vec_named(&answer).expect("plain values only");
-                response(StatusCode::OK, "application/msgpack", body)
-            }
-            Err(stopped) => refused(StatusCode::SERVICE_UNAVAILABLE, &stopped.to_string()),
+            Ok(answer) => Ok(written(&answer)),
+            Err(stopped) => Err(refused(StatusCode::SERVICE_UNAVAILABLE, &stopped.to_string())),
         }
     }
+
+    async fn logs(&self, request: Request<Incoming>) -> Answered {
+        let request: LogRequest = read(request, LOG_REQUEST_BYTES_MAX).await?;
+        match self.polls.logs(request).await {
+            Ok(reply) => Ok(written(&reply)),
+            Err(unanswered) => {
+                let status = match unanswered {
+                    Unanswered::NotServed => StatusCode::NOT_FOUND,
+                    Unanswered::OtherHost | Unanswered::UnknownProtocol => StatusCode::CONFLICT,
+                    Unanswered::Busy => StatusCode::TOO_MANY_REQUESTS,
+                    Unanswered::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                Err(refused(status, &unanswered.to_string()))
+            }
+        }
+    }
+}
+
+/// An answer, or a refusal.
+type Answered = Result<Response<Full<Bytes>>, Response<Full<Bytes>>>;
+
+async fn read<T: DeserializeOwned>(
+    request: Request<Incoming>,
+    bytes_max: usize,
+) -> Result<T, Response<Full<Bytes>>> {
+    if request.method() != Method::POST {
+        return Err(refused(StatusCode::METHOD_NOT_ALLOWED, "a poll is a POST"));
+    }
+    let body = Limited::new(request.into_body(), bytes_max).collect();
+    let body = match timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, "the poll is too large"));
+        }
+        Ok(Err(_)) => {
+            return Err(refused(StatusCode::BAD_REQUEST, "the poll did not arrive whole"));
+        }
+        Err(_) => return Err(refused(StatusCode::REQUEST_TIMEOUT, "the poll took too long")),
+    };
+    rmp_serde::from_slice(&body).map_err(|error| {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "cannot read the coordinator's poll: are agent and coordinator of versions that go \
+             together?"
+        );
+        refused(StatusCode::BAD_REQUEST, &format!("unreadable poll: {error}"))
+    })
+}
+
+fn written(answer: &impl Serialize) -> Response<Full<Bytes>> {
+    let body = rmp_serde::to_vec_named(answer).expect("plain values only");
+    response(StatusCode::OK, "application/msgpack", body)
 }
 
 /// Somebody with a certificate is worth a line in the log; a port scan is not.

@@ -8,6 +8,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 use longshore_common::{
     clock::Clock,
     join_token::JoinToken,
+    logs::store::{Durability, LogStore, StoreError},
     protocol::Registered,
     task_policy::{Forbidden, TaskPolicy},
 };
@@ -26,6 +27,7 @@ use crate::{
     introspection,
     join::{self, EnterError, Entry, Membership, Renewal},
     ledger::LedgerError,
+    logs::{self, KeepLogs, LogReader, LoggedRuntime},
     poll_endpoint,
     registration::{self, Host},
     runtime::docker::{Docker, NotAUnixSocket, Timeouts},
@@ -40,6 +42,7 @@ const EXIT_TAKEN: u8 = 69;
 /// EX_NOPERM: the coordinator does not take this host.
 const EXIT_REFUSED: u8 = 77;
 const EXIT_FAILED: u8 = 1;
+const MIB: u64 = 1024 * 1024;
 /// How long the parts have to end; the engine writes its ledger in it.
 const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -73,6 +76,11 @@ pub(crate) enum Failed {
     NoEntropy(#[source] getrandom::Error),
     #[error("the task ledger cannot be opened")]
     Ledger(#[from] LedgerError),
+    #[error(
+        "the store of container logs cannot be opened; move logs.sqlite away from the data directory \
+         to begin another"
+    )]
+    Logs(#[from] StoreError),
     #[error("the engine failed; containers go on, and a restart adopts them")]
     Engine(#[from] EngineError),
     #[error("a part of the agent broke off; containers go on, and a restart adopts them")]
@@ -98,6 +106,7 @@ impl Failed {
             | Failed::PollEndpoint(_)
             | Failed::NoEntropy(_)
             | Failed::Ledger(_)
+            | Failed::Logs(_)
             | Failed::Engine(_)
             | Failed::Panicked(_) => EXIT_FAILED,
         }
@@ -195,10 +204,19 @@ async fn life(
     };
 
     let config = engine_config(&settings, &membership, &registered, &machine, &data_dir)?;
+    let (follows, following) = logs::start(
+        LogStore::open(&data_dir.logs(), Durability::WithItsSource)?,
+        kept_logs(&settings),
+        clock.clone(),
+        shutdown.clone(),
+    );
+    parts.spawn(following);
+    let logs = LogReader::open(&data_dir.logs(), membership.fleet, membership.host)?;
+    let runtime = LoggedRuntime::new(docker(&settings)?, follows);
     let (engine, mut running) =
-        supervisor::start(config, docker(&settings)?, clock.clone(), shutdown.clone())?;
+        supervisor::start(config, runtime, clock.clone(), shutdown.clone())?;
     status.engine_started(engine.clone());
-    let answers = NotedPolls { engine, status: status.clone() };
+    let answers = NotedPolls { engine, logs, status: status.clone() };
     let mut serving = tokio::spawn({
         let (membership, clock, shutdown) = (membership.clone(), clock, shutdown.clone());
         async move {
@@ -296,6 +314,11 @@ fn task_policy(settings: &Settings) -> TaskPolicy {
         policy.forbidden.insert(Forbidden::Privileged);
     }
     policy
+}
+
+fn kept_logs(settings: &Settings) -> KeepLogs {
+    let bytes = u64::from(settings.log_store_size.0) * MIB;
+    KeepLogs { age: settings.log_store_age, bytes }
 }
 
 /// Waits for a part that ended by a panic.

@@ -301,6 +301,8 @@ pub struct ContainerDetails {
     /// Absent when the container has no health check at all.
     pub health: Option<HealthStatus>,
     pub bindings: Vec<NetworkBinding>,
+    /// The file that its log is written to, when the engine has one.
+    pub log_path: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

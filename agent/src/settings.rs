@@ -65,6 +65,9 @@ pub struct Settings {
     pub image_pull: PullPolicy,
     pub container_stop_timeout: Duration,
     pub task_cleanup_wait: Duration,
+    /// How long and how much of the lines of the `awslogs` driver is kept.
+    pub log_store_age: Duration,
+    pub log_store_size: MemoryMib,
     /// A `tracing` filter.
     pub log: String,
     pub log_format: LogFormat,

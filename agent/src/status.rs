@@ -12,11 +12,13 @@ use std::{
 
 use longshore_common::{
     clock::{Clock, Monotonic},
+    logs::query::{LogReply, LogRequest},
     protocol::{PollAnswer, PollRequest, Registered},
 };
 use tokio::sync::watch;
 
 use crate::{
+    logs::{LogReader, Unanswered},
     poll_endpoint::AnswersPolls,
     supervisor::{EngineStopped, Handle, TaskView},
 };
@@ -122,6 +124,7 @@ impl Status {
 #[derive(Clone)]
 pub(crate) struct NotedPolls {
     pub(crate) engine: Handle,
+    pub(crate) logs: LogReader,
     pub(crate) status: Arc<Status>,
 }
 
@@ -129,5 +132,9 @@ impl AnswersPolls for NotedPolls {
     async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {
         self.status.poll_arrived();
         self.engine.poll(request).await
+    }
+
+    async fn logs(&self, request: LogRequest) -> Result<LogReply, Unanswered> {
+        self.logs.answer(request).await
     }
 }

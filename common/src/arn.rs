@@ -68,6 +68,11 @@ impl Identity {
         format!("arn:aws:cloudwatch:{}:{}:alarm:{alarm}", self.region, self.account)
     }
 
+    /// Without the `:*` that stands for its streams.
+    pub fn log_group(&self, group: &str) -> String {
+        format!("arn:aws:logs:{}:{}:log-group:{group}", self.region, self.account)
+    }
+
     pub fn root(&self) -> String {
         format!("arn:aws:iam::{}:root", self.account)
     }

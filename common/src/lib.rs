@@ -1,7 +1,7 @@
 //! What both binaries compile against: identities, units, the task definition, the poll protocol.
 //!
-//! Never: a decision, an I/O call (but for the system clock, the log set-up, files of secrets and the
-//! word to the service manager), or a type that only one of the two binaries uses.
+//! Never: a decision, an I/O call (but for the system clock, the log set-up, files of secrets, the
+//! store of container logs and the word to the service manager), or a type that only one of the two binaries uses.
 
 pub mod id;
 pub mod arn;
@@ -21,3 +21,4 @@ pub mod mutual_tls;
 pub mod gate;
 pub mod telemetry;
 pub mod service_manager;
+pub mod logs;

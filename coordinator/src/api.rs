@@ -37,6 +37,7 @@ pub(crate) mod account_settings;
 pub(crate) mod discover;
 pub(crate) mod alarms;
 pub(crate) mod alertmanager;
+pub(crate) mod logs;
 pub(crate) mod fleet;
 #[cfg(test)]
 pub(crate) mod test_backend;
@@ -58,6 +59,7 @@ use crate::{
         sigv4::Verifier,
     },
     driver::Handle,
+    fleet::logs::Logs,
     state_machine::rejection::Rejection,
 };
 
@@ -74,6 +76,8 @@ pub(crate) struct Api {
     pub(crate) clock: Arc<dyn Clock>,
     /// What a join token pins.
     pub(crate) ca: CaHash,
+    /// Logs on the hosts, and those that clients put here.
+    pub(crate) logs: Logs,
 }
 
 impl Api {
@@ -103,6 +107,7 @@ pub struct Backend {
     pub ca: CaHash,
     /// What Alertmanager must show.
     pub webhook_token: Secret<String>,
+    pub logs: Logs,
 }
 
 /// Everything behind the listener of the API, shared by all its connections.
@@ -112,6 +117,7 @@ pub struct Edge {
     endpoint: Arc<str>,
     ca: CaHash,
     webhook_token: Secret<String>,
+    logs: Logs,
     verifier: Verifier,
     router: Router,
     clock: Arc<dyn Clock>,
@@ -131,7 +137,7 @@ impl Edge {
     }
 
     fn with_operations(
-        Backend { identity, driver, endpoint, ca, webhook_token }: Backend,
+        Backend { identity, driver, endpoint, ca, webhook_token, logs }: Backend,
         root: &Credentials,
         clock: Arc<dyn Clock>,
         health: Health,
@@ -147,6 +153,7 @@ impl Edge {
             endpoint: endpoint.into(),
             ca,
             webhook_token,
+            logs,
             router: Router::new(ecs, longshore, services()),
             clock,
             health,
@@ -215,7 +222,7 @@ fn ecs() -> Vec<Operation> {
 
 /// The other services on this endpoint.
 fn services() -> Vec<Service> {
-    vec![sts::service(), alarms::service()]
+    vec![sts::service(), alarms::service(), logs::service()]
 }
 
 /// The operations of `Longshore_2026`.

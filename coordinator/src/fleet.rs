@@ -5,4 +5,5 @@
 
 pub mod join;
 pub mod client;
+pub mod logs;
 pub mod poller;

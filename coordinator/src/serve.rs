@@ -28,6 +28,7 @@ use crate::{
     fleet::{
         client::{HttpClient, TlsConnect},
         join::{self, Admission},
+        logs::Logs,
         poller,
     },
     journal::{recovery, sqlite::SqliteJournal},
@@ -67,7 +68,9 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let identity = settings.identity.clone();
     let admission = Admission::new(handle.clone(), Arc::new(identity.clone()));
     let health = Health::starting("it is starting");
-    let edge = edge(&settings, &handle, &root, &authority, &clock, &health)?;
+    let logs = Logs::open(&settings.data_dir, agents.clone(), fleet)
+        .context("the store of logs cannot be opened")?;
+    let edge = edge(&settings, &handle, &root, &authority, &clock, &health, logs)?;
 
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(own_certificate.keep_renewed(clock.clone(), shutdown.clone()));
@@ -123,6 +126,7 @@ fn edge(
     authority: &Authority,
     clock: &Arc<dyn Clock>,
     health: &Health,
+    logs: Logs,
 ) -> Result<Edge> {
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let endpoint = format!("http://{}:{}/", settings.advertise, settings.listen.port());
@@ -132,6 +136,7 @@ fn edge(
         endpoint,
         ca: authority.hash(),
         webhook_token: credentials::load_or_create_webhook_token(&settings.data_dir)?,
+        logs,
     };
     Ok(Edge::new(backend, root, clock.clone(), health.clone(), metrics))
 }

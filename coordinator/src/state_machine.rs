@@ -7,6 +7,7 @@
 pub mod name;
 pub mod service;
 pub mod alarm;
+pub mod log_group;
 pub mod command;
 pub mod event;
 pub mod rejection;

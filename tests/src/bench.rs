@@ -7,10 +7,11 @@ mod restart;
 mod idle;
 mod service;
 mod scheduler;
+mod agent;
 
 use anyhow::{Result, bail};
 
-const NAMES: [&str; 5] = ["start", "restart", "idle", "service", "scheduler"];
+const NAMES: [&str; 6] = ["start", "restart", "idle", "service", "scheduler", "agent"];
 
 #[derive(Clone, Debug, clap::Parser)]
 #[command(about = "Prints figures as lines `name value unit`")]
@@ -18,6 +19,7 @@ pub struct Options {
     /// start: a task's start against Docker's own and Swarm's. restart: serving again with
     /// 100,000 tasks. idle: memory and CPU with 30 containers. service: a killed container and a lost host
     /// replaced. scheduler: the CPU of a rolling deployment on 1,000 hosts and of idle services.
+    /// agent: how soon a log line is seen, and whether any is missing of 10,000 a second.
     #[arg(default_value = "")]
     pub name: String,
 }
@@ -29,6 +31,7 @@ pub async fn run(options: Options) -> Result<()> {
         "idle" => idle::run().await,
         "service" => service::run().await,
         "scheduler" => scheduler::run().await,
+        "agent" => agent::run().await,
         "" => bail!("say which: `make bench BENCH=start`; there are {}", NAMES.join(", ")),
         other => bail!("there is no benchmark `{other}`: there are {}", NAMES.join(", ")),
     }

@@ -16,6 +16,8 @@ mod conformance;
 mod order;
 #[path = "docker/services.rs"]
 mod services;
+#[path = "docker/logs.rs"]
+mod logs;
 #[path = "docker/strangers.rs"]
 mod strangers;
 #[path = "docker/faults.rs"]

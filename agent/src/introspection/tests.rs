@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 use crate::{
+    logs::LogReader,
     poll_endpoint::AnswersPolls,
     runtime::fake::{Behaviour, FakeRuntime},
     status::NotedPolls,
@@ -65,7 +66,9 @@ impl Shown {
             region: "eu-1".to_owned(),
             account: "0".to_owned(),
         });
-        let polls = NotedPolls { engine, status: shown.status.clone() };
+        let logs = shown._directory.path().join("logs.sqlite");
+        let logs = LogReader::open(&logs, FLEET, HOST).unwrap();
+        let polls = NotedPolls { engine, logs, status: shown.status.clone() };
         loop {
             polls.poll(order_one_task()).await.unwrap();
             let tasks = shown.status.tasks(ENGINE_ANSWERS_WITHIN).await.unwrap();

@@ -10,7 +10,7 @@ use longshore_common::{
 };
 
 use super::{
-    Intent, Rules,
+    Intent, Rules, awslogs,
     labels::{docker_name, labels},
     order,
     volumes::{self, Mounts},
@@ -81,10 +81,10 @@ pub(crate) fn container_config(
         interactive: container.interactive.unwrap_or(false),
         terminal: container.pseudo_terminal.unwrap_or(false),
         linux: linux::linux_config(spec, container, memory_bytes),
-        log: container
-            .log_configuration
-            .as_ref()
-            .map(|log| LogTarget { driver: log.log_driver.clone(), options: log.options.clone() }),
+        log: awslogs::log_target(container).or_else(|| {
+            let log = container.log_configuration.as_ref()?;
+            Some(LogTarget { driver: log.log_driver.clone(), options: log.options.clone() })
+        }),
         health: container.health_check.as_ref().map(health_probe),
         privileged: container.privileged.unwrap_or(false),
         readonly_root: container.readonly_root_filesystem.unwrap_or(false),

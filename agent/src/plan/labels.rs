@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use sha2::{Digest, Sha256};
 
 use super::{
-    DesiredTask, Intent, Rules, TaskKey,
+    DesiredTask, Intent, Rules, TaskKey, awslogs,
     desired::DesiredContainer,
     order::{self, Condition, Dependency},
     volumes,
@@ -89,6 +89,8 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
     let depends_on = order::dependencies(&definition.spec, container);
     let indices: Vec<String> = depends_on.iter().map(|one| one.on.to_string()).collect();
     let mut labels = container.docker_labels.clone();
+    labels.remove(awslogs::LABEL);
+    labels.extend(awslogs::label(container, intent.key));
     labels.remove(STOPS_BEFORE);
     if !indices.is_empty() {
         labels.insert(STOPS_BEFORE.to_owned(), indices.join(","));

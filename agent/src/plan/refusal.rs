@@ -1,18 +1,19 @@
 //! What this agent cannot carry out. The coordinator refuses such a definition first; an agent of
 //! another version must still fail the task with a reason, and drop nothing silently.
 
-use longshore_common::task_definition::{
-    ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, Volume,
+use longshore_common::{
+    logs::options::AWSLOGS,
+    task_definition::{ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, Volume},
 };
 
 use super::{
-    Intent, Rules,
+    Intent, Rules, awslogs,
     container_config::{TaskLimits, container_config},
 };
 
-/// Drivers that write through Docker itself; the others need an agent that feeds them.
-const DOCKER_LOG_DRIVERS: [&str; 8] =
-    ["json-file", "local", "none", "syslog", "journald", "gelf", "fluentd", "splunk"];
+/// Drivers that write through Docker itself, and the one that the agent follows.
+const LOG_DRIVERS: [&str; 9] =
+    ["json-file", "local", "none", "syslog", "journald", "gelf", "fluentd", "splunk", AWSLOGS];
 
 /// Says what of the order cannot be carried out, if anything: the task's `stoppedReason`.
 pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
@@ -36,6 +37,9 @@ pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
         let name = &container.name;
         if let Some(what) = in_container(container) {
             return Some(told(&format!("{what} of container {name}")));
+        }
+        if let Some(what) = awslogs::problem(container) {
+            return Some(told(&format!("the {what}, of container {name}")));
         }
         if let Err(what) = container_config(intent, index, rules) {
             return Some(told(&format!("container {name}: {what}")));
@@ -103,10 +107,7 @@ fn in_container(container: &ContainerDefinition) -> Option<&'static str> {
         (container.firelens_configuration.is_some(), "firelensConfiguration"),
         (!container.credential_specs.is_empty(), "credentialSpecs"),
         (log.is_some_and(|l| !l.secret_options.is_empty()), "logConfiguration.secretOptions"),
-        (
-            log.is_some_and(|l| !DOCKER_LOG_DRIVERS.contains(&l.log_driver.as_str())),
-            "the log driver",
-        ),
+        (log.is_some_and(|l| !LOG_DRIVERS.contains(&l.log_driver.as_str())), "the log driver"),
     ];
     first(&needs)
 }

@@ -552,6 +552,7 @@ impl ContainerRuntime for FakeRuntime {
                 labels: c.config.labels,
                 state: c.state,
                 pid: None,
+                log_path: None,
                 exit_code: c.exit_code,
                 oom_killed: c.oom_killed,
                 error: None,

@@ -71,6 +71,8 @@ pub(crate) fn settings(
     let image_pull = read.image_pull();
     let container_stop_timeout = read.parse("container-stop-timeout", duration);
     let task_cleanup_wait = read.parse("task-cleanup-wait", duration);
+    let log_store_age = read.parse("log-store-age", duration);
+    let log_store_size = read.parse("log-store-size", log_store_size);
     let log = read.parse("log", text);
     let log_format = read.parse("log-format", |value| text(value)?.parse());
     debug_assert!(read.values.left().is_empty(), "settings that nothing reads");
@@ -102,6 +104,8 @@ pub(crate) fn settings(
         image_pull: image_pull?,
         container_stop_timeout: container_stop_timeout?,
         task_cleanup_wait: task_cleanup_wait?,
+        log_store_age: log_store_age?,
+        log_store_size: log_store_size?,
         log: log?,
         log_format: log_format?,
         warnings,
@@ -367,6 +371,10 @@ fn cpu(value: &Value) -> Result<CpuUnits, String> {
 fn memory(value: &Value) -> Result<MemoryMib, String> {
     number(value, 1..=u32::MAX, "an amount of memory: give a whole number of MiB, above zero")
         .map(MemoryMib)
+}
+
+fn log_store_size(value: &Value) -> Result<MemoryMib, String> {
+    number(value, 1..=u32::MAX, "a size: give a whole number of MiB, above zero").map(MemoryMib)
 }
 
 fn memory_or_none(value: &Value) -> Result<MemoryMib, String> {

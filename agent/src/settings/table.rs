@@ -158,8 +158,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "logging-drivers",
         "NAME,…",
         None,
-        "Docker's log drivers that tasks may use. When not given: all that Docker has but awslogs, \
-         which needs credentials of the Docker daemon's own",
+        "Log drivers that tasks may use. When not given: all that Docker has, and awslogs, whose \
+         lines this host keeps",
     ),
     Setting {
         switch: true,
@@ -197,6 +197,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "DURATION",
         Some("3h"),
         "How long a stopped task's containers are kept before they are removed",
+    ),
+    setting(
+        "log-store-age",
+        "DURATION",
+        Some("168h"),
+        "How long lines of the awslogs driver are kept when their log group has no retention policy",
+    ),
+    setting(
+        "log-store-size",
+        "MIB",
+        Some("2048"),
+        "How much of them is kept at most; the oldest lines go first",
     ),
     setting("log", "FILTER", Some("info"), "What to log: error, warn, info, debug or trace"),
     setting("log-format", "text|json", Some("text"), "Form of the log's lines"),

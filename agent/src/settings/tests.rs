@@ -90,6 +90,10 @@ fn the_defaults_are_those_of_the_design() {
             image_pull: PullFirst,
             container_stop_timeout: 30s,
             task_cleanup_wait: 10800s,
+            log_store_age: 604800s,
+            log_store_size: MemoryMib(
+                2048,
+            ),
             log: "info",
             log_format: Text,
             warnings: [],
@@ -146,6 +150,8 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("image-pull", "always"),
         ("container-stop-timeout", "1m30s"),
         ("task-cleanup-wait", "1.5h"),
+        ("log-store-age", "24h"),
+        ("log-store-size", "64"),
         ("log", "debug"),
         ("log-format", "json"),
     ];
@@ -271,6 +277,10 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
             image_pull: Always,
             container_stop_timeout: 90s,
             task_cleanup_wait: 5400s,
+            log_store_age: 86400s,
+            log_store_size: MemoryMib(
+                64,
+            ),
             log: "debug",
             log_format: Json,
             warnings: [],
@@ -426,7 +436,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, image_pull, container_stop_timeout, task_cleanup_wait, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)

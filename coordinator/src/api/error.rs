@@ -134,6 +134,9 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::JoinTokenForOtherCluster { .. }
         | Rejection::HostDeregistered(_) => ErrorCode::AccessDenied,
 
+        Rejection::LogGroupExists(_) => ErrorCode::ResourceAlreadyExists,
+        Rejection::LogGroupNotFound => ErrorCode::ResourceNotFound,
+        Rejection::TooManyLogGroups { .. } => ErrorCode::LimitExceeded,
         Rejection::AlarmsNotFound(_) => ErrorCode::Monitoring(MonitoringFault::ResourceNotFound),
         Rejection::TooManyAlarms { .. } => ErrorCode::Monitoring(MonitoringFault::LimitExceeded),
         Rejection::AlarmTagsFixed(_) => {
@@ -178,6 +181,8 @@ pub(crate) enum ErrorCode {
     Conflict,
     Blocked,
     ResourceInUse,
+    /// Of CloudWatch Logs, whose other errors are named as ECS's.
+    ResourceAlreadyExists,
     UpdateInProgress,
     ClusterContainsContainerInstances,
     ClusterContainsServices,
@@ -286,6 +291,7 @@ impl ErrorCode {
             ErrorCode::Conflict => "ConflictException",
             ErrorCode::Blocked => "BlockedException",
             ErrorCode::ResourceInUse => "ResourceInUseException",
+            ErrorCode::ResourceAlreadyExists => "ResourceAlreadyExistsException",
             ErrorCode::UpdateInProgress => "UpdateInProgressException",
             ErrorCode::ClusterContainsContainerInstances => {
                 "ClusterContainsContainerInstancesException"
@@ -351,6 +357,7 @@ impl ErrorCode {
             | ErrorCode::Conflict
             | ErrorCode::Blocked
             | ErrorCode::ResourceInUse
+            | ErrorCode::ResourceAlreadyExists
             | ErrorCode::UpdateInProgress
             | ErrorCode::ClusterContainsContainerInstances
             | ErrorCode::ClusterContainsServices

@@ -163,6 +163,7 @@ impl Edge {
             endpoint: self.endpoint.clone(),
             clock: self.clock.clone(),
             ca: self.ca,
+            logs: self.logs.clone(),
         };
         if let Some(service) = service {
             return service.answer(&api, wire, parts, body, request_id).await;

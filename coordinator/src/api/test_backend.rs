@@ -10,7 +10,7 @@ use longshore_common::{
 };
 
 use super::{Api, Backend, Caller};
-use crate::{driver, journal::memory::MemoryDisk};
+use crate::{driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk};
 
 /// 2026-01-02T03:04:05Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_000);
@@ -29,13 +29,14 @@ pub(crate) fn empty(identity: Identity) -> Backend {
     let (driver, _) = driver::start(disk.recover(), disk.journal(), SteppedClock::at(NOW), entropy);
     let endpoint = "http://coordinator.test:8420/".to_owned();
     let webhook_token = Secret::new(WEBHOOK_TOKEN.to_owned());
-    Backend { identity, driver, endpoint, ca: CaHash([7; 32]), webhook_token }
+    let logs = FakeHosts::default().logs();
+    Backend { identity, driver, endpoint, ca: CaHash([7; 32]), webhook_token, logs }
 }
 
 /// What a handler of the root user works with.
 pub(crate) fn api() -> Api {
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
-    let Backend { identity, driver, endpoint, ca, .. } = empty(identity);
+    let Backend { identity, driver, endpoint, ca, logs, .. } = empty(identity);
     let caller = Caller {
         arn: identity.root(),
         user_id: identity.account.clone(),
@@ -48,5 +49,6 @@ pub(crate) fn api() -> Api {
         endpoint: endpoint.into(),
         clock: SteppedClock::at(NOW),
         ca,
+        logs,
     }
 }

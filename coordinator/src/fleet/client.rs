@@ -10,6 +10,7 @@ use std::{future::Future, io, time::Duration};
 
 use longshore_common::{
     id::{FleetId, HostId},
+    logs::query::{LogReply, LogRequest},
     protocol::{PollAnswer, PollRequest},
 };
 
@@ -41,6 +42,16 @@ pub trait AgentClient: Send + Sync + 'static {
 
     /// Closes what is kept open to a host that will not be polled again.
     fn forget(&self, host: HostId);
+}
+
+/// Asks agents for the logs that lie on their hosts.
+pub trait LogClient: Send + Sync + 'static {
+    /// One question; no second attempt at one that the agent may have seen.
+    fn logs(
+        &self,
+        peer: &Peer,
+        request: LogRequest,
+    ) -> impl Future<Output = Result<LogReply, PollError>> + Send;
 }
 
 /// What an answer may take beyond the time that its request asked the agent to hold it.

@@ -18,6 +18,7 @@ use crate::{
         Command, State,
         alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
         command::{ClusterChange, ClusterSettings, Tags},
+        log_group::LogGroupName,
     },
 };
 
@@ -176,6 +177,33 @@ async fn a_backup_taken_while_running_starts_with_all_that_was_acknowledged() {
     assert!(state.cluster("web").is_some());
     assert!(state.cluster("later").is_none());
     assert_eq!(sqlite::integrity_check(elsewhere.path()).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn log_groups_and_their_retention_are_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (handle, _) = start(directory.path());
+    let name: LogGroupName = "/ecs/web".parse().unwrap();
+    let gone: LogGroupName = "gone".parse().unwrap();
+    for command in [
+        Command::CreateLogGroup { name: name.clone() },
+        Command::CreateLogGroup { name: gone.clone() },
+        Command::PutLogRetention { name: name.clone(), days: Some(7) },
+        Command::DeleteLogGroup { name: gone },
+    ] {
+        handle.submit(command, |_, _| ()).await.unwrap();
+    }
+    let groups = |handle: &Handle| {
+        handle.peek(|state| {
+            state.log_groups_from(std::ops::Bound::Unbounded).cloned().collect::<Vec<_>>()
+        })
+    };
+    let before = groups(&handle);
+    assert_eq!(before.len(), 1);
+    assert_eq!((&before[0].name, before[0].retention_days), (&name, Some(7)));
+    end(handle, directory.path());
+    let (handle, _) = start(directory.path());
+    assert_eq!(groups(&handle), before);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::alarm::{AlarmName, PutMetricAlarm, SetAlarmState};
+use super::log_group::LogGroupName;
 use super::{
     name::{ClusterName, Family},
     service::{
@@ -203,6 +204,17 @@ pub enum Command {
     SetAlarmState(SetAlarmState),
     DeleteAlarms {
         names: Vec<AlarmName>,
+    },
+
+    CreateLogGroup {
+        name: LogGroupName,
+    },
+    PutLogRetention {
+        name: LogGroupName,
+        days: Option<u32>,
+    },
+    DeleteLogGroup {
+        name: LogGroupName,
     },
 }
 

@@ -11,6 +11,7 @@ mod honoured;
 mod hosts;
 mod ids;
 mod join_tokens;
+mod log_groups;
 mod reports;
 mod services;
 mod tags;
@@ -200,5 +201,9 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         Command::PutMetricAlarm(put) => alarms::put(state, put, at),
         Command::SetAlarmState(set) => alarms::set_state(state, set, at),
         Command::DeleteAlarms { names } => alarms::delete(state, names),
+
+        Command::CreateLogGroup { name } => log_groups::create(state, name, at),
+        Command::PutLogRetention { name, days } => log_groups::put_retention(state, name, *days),
+        Command::DeleteLogGroup { name } => log_groups::delete(state, name),
     }
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     alarm::{AlarmName, AlarmPut, AlarmStateSet},
     command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
+    log_group::LogGroupName,
     name::{ClusterName, Family},
     record::{DeploymentRecord, Move, RevisionRecord, TaskRecord},
     service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
@@ -290,6 +291,18 @@ pub enum Event {
     AlarmStateSet(Box<AlarmStateSet>),
     AlarmsDeleted {
         names: Vec<AlarmName>,
+    },
+
+    LogGroupCreated {
+        name: LogGroupName,
+        at: Timestamp,
+    },
+    LogRetentionPut {
+        name: LogGroupName,
+        days: Option<u32>,
+    },
+    LogGroupDeleted {
+        name: LogGroupName,
     },
 }
 

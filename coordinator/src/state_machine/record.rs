@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     command::{ClusterSettings, SettingScope, Tags},
     event::AgentPlace,
+    log_group::LogGroup,
     name::{ClusterName, Family},
     service::{
         DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId, ServiceRef,
@@ -43,6 +44,7 @@ pub enum Record {
     Service(Box<ServiceRecord>),
 
     Alarm(Box<Alarm>),
+    LogGroup(LogGroup),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -381,6 +383,7 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
         }
 
         EntityKey::Alarm(name) => (10, name.as_str().into()),
+        EntityKey::LogGroup(name) => (12, name.as_str().into()),
     }
 }
 

@@ -3,6 +3,7 @@
 use longshore_common::id::{HostId, TaskId};
 
 use super::alarm::AlarmName;
+use super::log_group::LogGroupName;
 use super::{
     command::DeploymentRef,
     name::{ClusterName, Family},
@@ -171,6 +172,12 @@ pub enum Rejection {
         "The alarm {0} exists with other tags, which PutMetricAlarm cannot change. Leave Tags out, or delete the alarm first."
     )]
     AlarmTagsFixed(AlarmName),
+    #[error("The specified log group already exists")]
+    LogGroupExists(LogGroupName),
+    #[error("The specified log group does not exist.")]
+    LogGroupNotFound,
+    #[error("The limit of {limit} log groups is reached. Delete one that is no longer used.")]
+    TooManyLogGroups { limit: usize },
 }
 
 fn listed(names: &[AlarmName]) -> String {

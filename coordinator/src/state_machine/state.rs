@@ -13,6 +13,7 @@ mod dirty;
 mod due;
 mod group;
 mod host;
+mod log_group;
 mod service;
 mod service_task;
 mod setting;
@@ -47,7 +48,8 @@ pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
 
 use self::{
-    alarm::Alarms, arena::Arena, dirty::Dirty, due::Agenda, group::Groups, token::ClientTokens,
+    alarm::Alarms, arena::Arena, dirty::Dirty, due::Agenda, group::Groups, log_group::LogGroups,
+    token::ClientTokens,
 };
 use super::{
     event::Event,
@@ -105,6 +107,7 @@ pub struct State {
     join_tokens: JoinTokens,
     account_settings: AccountSettings,
     alarms: Alarms,
+    log_groups: LogGroups,
     /// Deleted clusters and deregistered hosts, by since when: still described for a while.
     inactive: BTreeSet<(Timestamp, Forgettable)>,
     dirty: Dirty,
@@ -396,6 +399,10 @@ impl State {
             Event::AlarmPut(put) => self.alarm_put(put),
             Event::AlarmStateSet(set) => self.alarm_state_set(set),
             Event::AlarmsDeleted { names } => self.alarms_deleted(names),
+
+            Event::LogGroupCreated { name, at } => self.log_group_created(name, *at),
+            Event::LogRetentionPut { name, days } => self.log_retention_put(name, *days),
+            Event::LogGroupDeleted { name } => self.log_group_deleted(name),
         }
     }
 

@@ -23,7 +23,16 @@ use tokio::{
 use crate::harness::credentials::Credentials;
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
-const TARGET: &str = "AmazonEC2ContainerServiceV20141113";
+
+/// How a service is signed for, and named before its operations.
+#[derive(Clone, Copy, Debug)]
+struct Service {
+    name: &'static str,
+    target: &'static str,
+}
+
+const ECS: Service = Service { name: "ecs", target: "AmazonEC2ContainerServiceV20141113" };
+const LOGS: Service = Service { name: "logs", target: "Logs_20140328" };
 /// How long an answer may take before the call counts as not answered.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 /// How often [`EcsClient::eventually`] asks.
@@ -35,6 +44,7 @@ pub struct EcsClient {
     address: String,
     region: String,
     credentials: Credentials,
+    service: Service,
     clock: Arc<SystemClock>,
     connection: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
@@ -64,6 +74,7 @@ impl Clone for EcsClient {
             address: self.address.clone(),
             region: self.region.clone(),
             credentials: self.credentials.clone(),
+            service: self.service,
             clock: self.clock.clone(),
             connection: Mutex::new(None),
         }
@@ -76,9 +87,15 @@ impl EcsClient {
             address: address.to_owned(),
             region: region.to_owned(),
             credentials,
+            service: ECS,
             clock: Arc::new(SystemClock::start()),
             connection: Mutex::new(None),
         }
+    }
+
+    /// The same for CloudWatch Logs' operations.
+    pub fn logs(&self) -> EcsClient {
+        EcsClient { service: LOGS, ..self.clone() }
     }
 
     /// What `/metrics` says.
@@ -91,7 +108,7 @@ impl EcsClient {
         Ok(text)
     }
 
-    /// Calls an operation of ECS once; nothing is retried.
+    /// Calls an operation once; nothing is retried.
     pub async fn call(&self, operation: &str, input: Value) -> Result<Value, CallError> {
         let body = Bytes::from(input.to_string());
         let answer = timeout(ANSWER_PATIENCE, self.exchange(operation, body)).await;
@@ -175,8 +192,9 @@ impl EcsClient {
         let now = jiff::Timestamp::from_millisecond(self.clock.wall().0 as i64)?;
         let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = &time[..8];
-        let scope = format!("{day}/{}/ecs/aws4_request", self.region);
-        let target = format!("{TARGET}.{operation}");
+        let Service { name, target } = self.service;
+        let scope = format!("{day}/{}/{name}/aws4_request", self.region);
+        let target = format!("{target}.{operation}");
         let headers = "content-type;host;x-amz-date;x-amz-target";
         let canonical = format!(
             "POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{}\nx-amz-date:{time}\n\
@@ -190,7 +208,7 @@ impl EcsClient {
         );
         let secret = format!("AWS4{}", self.credentials.secret_access_key);
         let mut key = secret.into_bytes();
-        for part in [day, &self.region, "ecs", "aws4_request"] {
+        for part in [day, &self.region, name, "aws4_request"] {
             key = authenticate(&key, part.as_bytes());
         }
         let signature = hex::encode(authenticate(&key, to_sign.as_bytes()));

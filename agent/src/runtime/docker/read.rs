@@ -134,6 +134,7 @@ struct Inspected {
     state: State,
     config: Option<Config>,
     network_settings: Option<NetworkSettings>,
+    log_path: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -208,6 +209,7 @@ pub(super) fn container(answer: &Answer) -> Result<ContainerDetails, RuntimeErro
         finished_at,
         health: health.map(|status| health_status(&status)),
         bindings: bindings(ports.unwrap_or_default()),
+        log_path: inspected.log_path.filter(|path| !path.is_empty()),
     })
 }
 

@@ -16,16 +16,17 @@ use longshore_common::{
     id::HostId,
     index::FastMap,
     limits::POLL_BODY_BYTES_MAX,
+    logs::query::{LOG_ANSWER_BYTES_MAX, LOGS_PATH, LogReply, LogRequest},
     node::Node,
     protocol::{POLL_PATH, PollAnswer, PollRequest},
 };
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, timeout},
 };
 
 use super::{
-    ANSWER_GRACE, AgentClient, Peer, PollError,
+    ANSWER_GRACE, AgentClient, LogClient, Peer, PollError,
     connect::{Connect, speaks_of_tls},
 };
 
@@ -44,6 +45,10 @@ const END_GRACE: Duration = Duration::from_millis(100);
 const WINDOW_BYTES: u32 = 1024 * 1024;
 /// What one poll keeps of its request in the connection while the agent does not read.
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Questions about logs to one host at once: polls on the same connection always find room.
+const LOG_QUESTIONS_MAX: usize = 3;
+/// From a question about logs to its answer, its turn included.
+const LOG_ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
 /// Headers of an answer.
 const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 
@@ -55,9 +60,15 @@ pub struct HttpClient<C> {
 
 /// What is kept open to one host. Its lock is held while a connection is made, so that two polls
 /// do not make two, and never while one waits for an answer.
-#[derive(Default)]
 struct Lane {
     open: Arc<tokio::sync::Mutex<Option<Open>>>,
+    log_questions: Semaphore,
+}
+
+impl Default for Lane {
+    fn default() -> Self {
+        Lane { open: Arc::default(), log_questions: Semaphore::new(LOG_QUESTIONS_MAX) }
+    }
 }
 
 #[derive(Clone)]
@@ -92,7 +103,7 @@ impl<C: Connect> HttpClient<C> {
     ) -> Result<Bytes, PollError> {
         let mut open = self.opened(peer, &under_way.lane).await?;
         under_way.on = Some(open.opened_at);
-        let answer = match open.send(request(peer, body)).await {
+        let answer = match open.send(request(peer, POLL_PATH, body)).await {
             Ok(answer) => answer,
             Err(Failed { unsent: Some(unsent), .. }) => {
                 under_way.lane.discard(open.opened_at);
@@ -102,7 +113,25 @@ impl<C: Connect> HttpClient<C> {
             }
             Err(Failed { unsent: None, error }) => return Err(error),
         };
-        read(answer).await
+        read(answer, POLL_BODY_BYTES_MAX).await
+    }
+
+    /// On the connection that stands for polls. It is not given up when an answer does not come:
+    /// a poll finds out better what that means.
+    async fn ask(&self, peer: &Peer, body: Bytes) -> Result<Bytes, PollError> {
+        let lane = self.lane(peer.host);
+        let _turn = lane.log_questions.acquire().await.expect("it is never closed");
+        let mut open = self.opened(peer, &lane).await?;
+        let answer = match open.send(request(peer, LOGS_PATH, body)).await {
+            Ok(answer) => answer,
+            Err(Failed { unsent: Some(unsent), .. }) => {
+                lane.discard(open.opened_at);
+                let mut open = self.opened(peer, &lane).await?;
+                open.send(unsent).await.map_err(|failed| failed.error)?
+            }
+            Err(Failed { unsent: None, error }) => return Err(error),
+        };
+        read(answer, LOG_ANSWER_BYTES_MAX).await
     }
 
     /// The standing connection, or a new one where there is none fit for this peer.
@@ -259,25 +288,32 @@ impl<C: Connect> AgentClient for HttpClient<C> {
     }
 }
 
-fn request(peer: &Peer, body: Bytes) -> Request<Full<Bytes>> {
+impl<C: Connect> LogClient for HttpClient<C> {
+    async fn logs(&self, peer: &Peer, request: LogRequest) -> Result<LogReply, PollError> {
+        let body = rmp_serde::to_vec_named(&request).expect("a question holds plain values only");
+        let answered = timeout(LOG_ANSWER_TIMEOUT, Box::pin(self.ask(peer, body.into()))).await;
+        let answer = answered.map_err(|_| PollError::Timeout(LOG_ANSWER_TIMEOUT))??;
+        rmp_serde::from_slice(&answer).map_err(PollError::Undecodable)
+    }
+}
+
+fn request(peer: &Peer, path: &str, body: Bytes) -> Request<Full<Bytes>> {
     let name = Node::agent(peer.fleet, peer.host).dns_name();
     Request::builder()
         .method(Method::POST)
-        .uri(format!("https://{name}{POLL_PATH}"))
+        .uri(format!("https://{name}{path}"))
         .header(header::CONTENT_TYPE, "application/msgpack")
         .body(Full::new(body))
         .expect("ids make a valid authority")
 }
 
-async fn read(answer: Response<Incoming>) -> Result<Bytes, PollError> {
+async fn read(answer: Response<Incoming>, bytes_max: usize) -> Result<Bytes, PollError> {
     if answer.status() != StatusCode::OK {
         return Err(PollError::Status(answer.status()));
     }
-    match Limited::new(answer.into_body(), POLL_BODY_BYTES_MAX).collect().await {
+    match Limited::new(answer.into_body(), bytes_max).collect().await {
         Ok(whole) => Ok(whole.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(PollError::TooLarge(POLL_BODY_BYTES_MAX))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(PollError::TooLarge(bytes_max)),
         Err(error) => Err(PollError::Lost(error)),
     }
 }

@@ -4,15 +4,16 @@
 //! (design.md rule 9). A member leaves this file when the agent honours it.
 
 use longshore_common::{
+    logs::options::AWSLOGS,
     task::TaskOverride,
     task_definition::{
         ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, VersionConsistency, Volume,
     },
 };
 
-/// Docker's own log drivers, which the agent passes through.
-const LOG_DRIVERS: [&str; 8] =
-    ["json-file", "local", "syslog", "journald", "gelf", "fluentd", "splunk", "none"];
+/// Docker's own log drivers, which the agent passes through, and the one that it follows.
+const LOG_DRIVERS: [&str; 9] =
+    ["json-file", "local", "syslog", "journald", "gelf", "fluentd", "splunk", "none", AWSLOGS];
 
 /// The members that stand in the way, as paths in ECS's document; empty when all can be honoured.
 pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<String> {
@@ -138,14 +139,14 @@ mod tests {
     fn every_member_that_would_be_dropped_is_named() {
         let spec = serde_json::json!({ "networkMode": "awsvpc", "containerDefinitions": [{
             "name": "web", "memory": 64, "secrets": [{ "name": "A", "valueFrom": "/a" }], "pseudoTerminal": true,
-            "logConfiguration": { "logDriver": "awslogs" },
+            "logConfiguration": { "logDriver": "awsfirelens" },
         }], "volumes": [{ "name": "scratch", "efsVolumeConfiguration": { "fileSystemId": "fs-1" } }] });
         expect_test::expect![[r#"
             [
                 "networkMode awsvpc",
                 "volumes[scratch].efsVolumeConfiguration",
                 "containerDefinitions[web].secrets",
-                "containerDefinitions[web].logConfiguration.logDriver awslogs",
+                "containerDefinitions[web].logConfiguration.logDriver awsfirelens",
             ]
         "#]]
         .assert_debug_eq(&needs(spec));

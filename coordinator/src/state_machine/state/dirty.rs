@@ -14,6 +14,7 @@ use super::{Forgettable, LogLine, State};
 use crate::state_machine::{
     alarm::AlarmName,
     command::SettingScope,
+    log_group::LogGroupName,
     name::{ClusterName, Family, ServiceName},
     record::{self, Record},
     service::ServiceId,
@@ -35,6 +36,7 @@ pub enum EntityKey {
     Service(ServiceId),
 
     Alarm(AlarmName),
+    LogGroup(LogGroupName),
 }
 
 /// A row to write; without a value, one to delete.
@@ -149,6 +151,9 @@ impl State {
             EntityKey::Alarm(name) => {
                 Some(Record::Alarm(Box::new(self.alarm(name.as_str())?.clone())))
             }
+            EntityKey::LogGroup(name) => {
+                Some(Record::LogGroup(self.log_group(name.as_str())?.clone()))
+            }
         }
     }
 
@@ -181,6 +186,9 @@ impl State {
 
             Record::Alarm(alarm) => {
                 self.alarms.insert(alarm.name.clone(), *alarm);
+            }
+            Record::LogGroup(group) => {
+                self.log_groups.insert(group.name.clone(), group);
             }
         }
     }

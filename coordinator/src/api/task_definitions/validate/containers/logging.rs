@@ -1,6 +1,9 @@
 //! `logConfiguration` and `firelensConfiguration` (ecs-behaviour 1.3, 1.22).
 
-use longshore_common::task_definition::{FirelensConfiguration, LogConfiguration, TaskSpec};
+use longshore_common::{
+    logs::options::{AWSLOGS, AwslogsOptions},
+    task_definition::{FirelensConfiguration, LogConfiguration, TaskSpec},
+};
 
 use super::super::{Invalid, refuse};
 
@@ -29,6 +32,11 @@ pub(super) fn check(name: &str, log: &LogConfiguration) -> Result<(), Invalid> {
             log.log_driver,
             missing.join(", ")
         ));
+    }
+    if log.log_driver == AWSLOGS
+        && let Err(invalid) = AwslogsOptions::parse(&log.options)
+    {
+        return refuse(format!("Log driver {AWSLOGS} {invalid} (container '{name}')."));
     }
     Ok(())
 }

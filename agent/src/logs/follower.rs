@@ -1,0 +1,546 @@
+//! Follows the logs of all containers that are to be followed, and stores what they say.
+//!
+//! One round reads what is new of those that wrote something, and stores it with its cursors in one
+//! transaction. Never: a cursor without the events before it, or a wait for one log while others
+//! have something to say.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use longshore_common::{
+    clock::{Clock, Monotonic},
+    logs::{
+        event_start::EventStart,
+        store::{Append, Keep, LogStore, NewEvent, StoreError},
+    },
+    telemetry::chain,
+};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    assembly::{Assembly, EVENT_QUIET},
+    docker_log::{DockerLog, Found, Place},
+    record,
+    watch::Watch,
+};
+use crate::plan::awslogs::LogDestination;
+
+pub(crate) use longshore_common::logs::store::Keep as KeepLogs;
+
+/// Words to the follower that may wait.
+const COMMANDS_QUEUED_MAX: usize = 256;
+/// Time between two rounds: what is written meanwhile is one transaction.
+const ROUND_EVERY: Duration = Duration::from_millis(20);
+/// How often every log is looked at although nothing was heard of it.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// The same when inotify cannot be had.
+const SWEEP_EVERY_UNWATCHED: Duration = Duration::from_millis(100);
+/// What one round reads of Docker's logs before it stores.
+const ROUND_BYTES: usize = 2 * 1024 * 1024;
+/// Looks at one log in one round, so that each gets its turn.
+const READS_PER_LOG: usize = 4;
+/// After a store that failed.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is asked what is too old or too much.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// Deletions in a row: more than anything can write meanwhile.
+const KEEP_SLICES: usize = 64;
+
+pub(super) enum Command {
+    Follow {
+        id: String,
+        destination: LogDestination,
+        path: PathBuf,
+        ended: bool,
+    },
+    /// The container runs no more: what it left open is complete.
+    Ended {
+        id: String,
+    },
+    /// Tells when everything that an ended container wrote is stored, or cannot be read.
+    Drain {
+        id: String,
+        done: oneshot::Sender<()>,
+    },
+    /// The container is removed.
+    Forget {
+        id: String,
+    },
+    /// These are all containers that there are.
+    Present {
+        ids: BTreeSet<String>,
+    },
+}
+
+/// Where the words to the follower go.
+pub(super) type Commands = mpsc::Sender<Command>;
+
+/// What runs until `shutdown`, and where to tell it what to follow.
+pub(crate) fn start(
+    store: LogStore,
+    keep: Keep,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) -> (super::runtime::Follows, impl Future<Output = ()> + Send) {
+    let (commands, inbox) = mpsc::channel(COMMANDS_QUEUED_MAX);
+    let follower = Follower::new(store, keep, clock);
+    (super::runtime::Follows(commands), run(follower, inbox, shutdown))
+}
+
+async fn run(
+    mut follower: Follower,
+    mut inbox: mpsc::Receiver<Command>,
+    shutdown: CancellationToken,
+) {
+    let mut watch = match Watch::new() {
+        Ok(watch) => Some(watch),
+        Err(error) => {
+            warn!(%error, "changes of container logs cannot be watched: they are asked for instead");
+            None
+        }
+    };
+    let every = if watch.is_some() { SWEEP_EVERY } else { SWEEP_EVERY_UNWATCHED };
+    let mut sweep = tokio::time::interval(every);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let mut due = Due::default();
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            command = inbox.recv() => match command {
+                Some(command) => follower.take(command, &mut watch, &mut due),
+                None => return,
+            },
+            changed = changed(&mut watch) => match changed {
+                Some(ids) => due.ids.extend(ids),
+                None => {
+                    watch = None;
+                    sweep = tokio::time::interval(SWEEP_EVERY_UNWATCHED);
+                }
+            },
+            _ = sweep.tick() => due.all = true,
+        }
+        loop {
+            while let Ok(command) = inbox.try_recv() {
+                follower.take(command, &mut watch, &mut due);
+            }
+            let round = tokio::task::spawn_blocking(move || {
+                let next = follower.round(due);
+                (follower, next)
+            });
+            let next = match round.await {
+                Ok((back, next)) => {
+                    follower = back;
+                    next
+                }
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => return,
+            };
+            for id in follower.unwatched.drain(..) {
+                if let Some(watch) = &mut watch {
+                    watch.remove(&id);
+                }
+            }
+            let pause = match &next {
+                Next::Idle => ROUND_EVERY,
+                Next::More(_) => Duration::ZERO,
+                Next::Failed => STORE_PAUSE,
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+            due = match next {
+                Next::Idle => break,
+                Next::More(due) => due,
+                Next::Failed => Due { all: true, ..Due::default() },
+            };
+        }
+    }
+}
+
+async fn changed(watch: &mut Option<Watch>) -> Option<Vec<String>> {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whose logs to look at.
+#[derive(Default)]
+struct Due {
+    ids: BTreeSet<String>,
+    all: bool,
+}
+
+enum Next {
+    Idle,
+    /// There is more to read of these.
+    More(Due),
+    Failed,
+}
+
+/// How far a container's log was read: what is stored with its events.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Cursor {
+    place: Place,
+    assembly: Assembly,
+}
+
+struct Container {
+    group: String,
+    stream: String,
+    start: Option<EventStart>,
+    path: PathBuf,
+    log: DockerLog,
+    assembly: Assembly,
+    /// As it is in the store.
+    stored: Cursor,
+    ended: bool,
+    /// Ended, and all of it stored.
+    finished: bool,
+    last_read: Monotonic,
+    waiting: Vec<oneshot::Sender<()>>,
+    /// The log could not be read the last time.
+    unreadable: bool,
+}
+
+struct Follower {
+    store: LogStore,
+    keep: Keep,
+    clock: Arc<dyn Clock>,
+    containers: BTreeMap<String, Container>,
+    /// Ended before they were followed.
+    ended_early: BTreeSet<String>,
+    buffer: Vec<u8>,
+    /// Whose folders need not be watched any more.
+    unwatched: Vec<String>,
+    kept_at: Monotonic,
+    failing: bool,
+}
+
+/// What a round read of one container.
+struct Read {
+    id: String,
+    events: Vec<NewEvent>,
+    cursor: Cursor,
+    bytes: Vec<u8>,
+    finishes: bool,
+}
+
+impl Follower {
+    fn new(store: LogStore, keep: Keep, clock: Arc<dyn Clock>) -> Self {
+        Follower {
+            store,
+            keep,
+            containers: BTreeMap::new(),
+            ended_early: BTreeSet::new(),
+            buffer: Vec::new(),
+            unwatched: Vec::new(),
+            kept_at: clock.monotonic(),
+            clock,
+            failing: false,
+        }
+    }
+
+    fn take(&mut self, command: Command, watch: &mut Option<Watch>, due: &mut Due) {
+        match command {
+            Command::Follow { id, destination, path, ended } => {
+                let ended = ended || self.ended_early.remove(&id);
+                let is_new = match self.containers.get_mut(&id) {
+                    Some(known) => {
+                        known.finished &= ended;
+                        known.ended = ended;
+                        false
+                    }
+                    None => true,
+                };
+                if is_new && let Some(container) = self.followed(&id, destination, path, ended) {
+                    self.containers.insert(id.clone(), container);
+                }
+                if let Some(container) = self.containers.get(&id)
+                    && !container.finished
+                    && let Some(watch) = watch
+                    && let Err(error) = watch.add(&id, &container.path)
+                {
+                    debug!(container = id, %error, "a container's log cannot be watched");
+                }
+                due.ids.insert(id);
+            }
+            Command::Ended { id } => {
+                match self.containers.get_mut(&id) {
+                    Some(container) => container.ended = true,
+                    None => drop(self.ended_early.insert(id.clone())),
+                }
+                due.ids.insert(id);
+            }
+            Command::Drain { id, done } => match self.containers.get_mut(&id) {
+                Some(container) if !container.finished => {
+                    container.ended = true;
+                    container.waiting.push(done);
+                    due.ids.insert(id);
+                }
+                // Dropped, which tells as well.
+                Some(_) | None => {}
+            },
+            Command::Forget { id } => self.forget(&id),
+            Command::Present { ids } => self.forget_all_but(&ids),
+        }
+    }
+
+    /// Absent when the store does not answer: then it is asked at the next listing.
+    fn followed(
+        &mut self,
+        id: &str,
+        destination: LogDestination,
+        path: PathBuf,
+        ended: bool,
+    ) -> Option<Container> {
+        let stored = match self.store.cursor(id) {
+            Ok(None) => Cursor::default(),
+            Ok(Some(bytes)) => match rmp_serde::from_slice(&bytes) {
+                Ok(cursor) => cursor,
+                Err(error) => {
+                    warn!(container = id, %error, "a log's cursor is unreadable: the log is read anew");
+                    Cursor::default()
+                }
+            },
+            Err(error) => {
+                warn!(container = id, error = chain(&error), "a log cannot be followed now");
+                return None;
+            }
+        };
+        let stream = destination.stream.unwrap_or_else(|| id.to_owned());
+        info!(
+            container = id,
+            group = destination.group,
+            stream,
+            resumed = stored != Cursor::default(),
+            "following a container's log",
+        );
+        Some(Container {
+            group: destination.group,
+            stream,
+            start: destination.event_start.and_then(|start| EventStart::of_pattern(&start).ok()),
+            log: DockerLog::new(&path, stored.place),
+            assembly: stored.assembly.clone(),
+            path,
+            stored,
+            ended,
+            finished: false,
+            last_read: self.clock.monotonic(),
+            waiting: Vec::new(),
+            unreadable: false,
+        })
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.ended_early.remove(id);
+        self.containers.remove(id);
+        self.unwatched.push(id.to_owned());
+        if let Err(error) = self.store.forget_source(id) {
+            warn!(container = id, error = chain(&error), "a log's cursor cannot be removed");
+        }
+    }
+
+    /// Containers that somebody else removed.
+    fn forget_all_but(&mut self, ids: &BTreeSet<String>) {
+        let sources = match self.store.sources() {
+            Ok(sources) => sources,
+            Err(error) => {
+                warn!(error = chain(&error), "the log store does not answer");
+                return;
+            }
+        };
+        for gone in sources.iter().filter(|source| !ids.contains(*source)) {
+            self.forget(gone);
+        }
+    }
+
+    fn round(&mut self, due: Due) -> Next {
+        let now = self.clock.monotonic();
+        let mut reads = Vec::new();
+        let mut more = Due::default();
+        let ids: Vec<String> = match due.all {
+            true => {
+                let unfinished = self.containers.iter().filter(|(_, c)| !c.finished);
+                unfinished.map(|(id, _)| id.clone()).collect()
+            }
+            false => due.ids.into_iter().collect(),
+        };
+        let mut bytes = 0;
+        for id in ids {
+            if bytes >= ROUND_BYTES {
+                more.ids.insert(id);
+                continue;
+            }
+            let Some(container) = self.containers.get_mut(&id) else { continue };
+            let (read, has_more) = container.read(&id, &mut self.buffer, now, &mut bytes);
+            if has_more {
+                more.ids.insert(id);
+            }
+            reads.extend(read);
+        }
+        if let Err(error) = self.store_all(&reads) {
+            if !std::mem::replace(&mut self.failing, true) {
+                warn!(
+                    error = chain(&error),
+                    "container logs cannot be stored; they stay in Docker's, and are read again",
+                );
+            }
+            for Read { id, .. } in reads {
+                if let Some(container) = self.containers.get_mut(&id) {
+                    container.read_again();
+                }
+            }
+            return Next::Failed;
+        }
+        if std::mem::replace(&mut self.failing, false) {
+            info!("container logs are stored again");
+        }
+        for Read { id, cursor, finishes, .. } in reads {
+            let Some(container) = self.containers.get_mut(&id) else { continue };
+            container.stored = cursor;
+            if finishes {
+                debug!(container = id, stream = container.stream, "a container's log is complete");
+                container.finished = true;
+                container.log.rest();
+                container.waiting.clear();
+                self.unwatched.push(id);
+            }
+        }
+        if now.since(self.kept_at) >= KEEP_EVERY {
+            self.kept_at = now;
+            self.keep();
+        }
+        match more.ids.is_empty() {
+            true => Next::Idle,
+            false => Next::More(more),
+        }
+    }
+
+    fn store_all(&mut self, reads: &[Read]) -> Result<(), StoreError> {
+        let appends: Vec<Append<'_>> = reads
+            .iter()
+            .filter_map(|read| {
+                let container = self.containers.get(&read.id)?;
+                (container.stored != read.cursor).then_some(Append {
+                    group: &container.group,
+                    stream: &container.stream,
+                    events: &read.events,
+                    cursor: Some((&read.id, &read.bytes)),
+                })
+            })
+            .collect();
+        if appends.is_empty() {
+            return Ok(());
+        }
+        self.store.append(&appends, self.clock.wall())
+    }
+
+    fn keep(&mut self) {
+        for _ in 0..KEEP_SLICES {
+            match self.store.keep(self.keep, self.clock.wall()) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    warn!(error = chain(&error), "old container logs cannot be removed");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Container {
+    /// Reads what is new, to a bound; what there is to store, and whether there is more.
+    fn read(
+        &mut self,
+        id: &str,
+        buffer: &mut Vec<u8>,
+        now: Monotonic,
+        bytes: &mut usize,
+    ) -> (Option<Read>, bool) {
+        let mut events = Vec::new();
+        let mut at_end = false;
+        for _ in 0..READS_PER_LOG {
+            match self.log.read(buffer) {
+                Ok(Found::Lines(lines)) => {
+                    self.last_read = now;
+                    *bytes += lines.len();
+                    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                        match record::parse(line) {
+                            Some(record) => {
+                                self.assembly.take(record, self.start.as_ref(), &mut events);
+                            }
+                            None => warn!(
+                                container = id,
+                                bytes = line.len(),
+                                "a line of Docker's log is no record and was left out",
+                            ),
+                        }
+                    }
+                }
+                Ok(Found::NextFile { lost: false }) => {}
+                Ok(Found::NextFile { lost: true }) => warn!(
+                    container = id,
+                    stream = self.stream,
+                    "lines were lost: Docker dropped its oldest log file before it was read",
+                ),
+                Ok(Found::Overlong) => {
+                    warn!(container = id, "an overlong line of Docker's log was left out");
+                }
+                Ok(Found::Nothing) => {
+                    self.unreadable = false;
+                    at_end = true;
+                    break;
+                }
+                Err(error) => {
+                    let gone = error.kind() == io::ErrorKind::NotFound && self.ended;
+                    if !gone && !std::mem::replace(&mut self.unreadable, true) {
+                        warn!(
+                            container = id, path = %self.path.display(), %error,
+                            "Docker's log of a container cannot be read",
+                        );
+                    }
+                    // Who waits for the end waits in vain.
+                    self.waiting.clear();
+                    at_end = gone;
+                    break;
+                }
+            }
+        }
+        let quiet = at_end && now.since(self.last_read) >= EVENT_QUIET;
+        let finishes = at_end && self.ended && !self.finished;
+        if finishes {
+            self.assembly.end(self.start.as_ref(), &mut events);
+        } else if quiet && self.assembly.has_open_event() {
+            self.assembly.quiet(&mut events);
+        }
+        let cursor = Cursor { place: self.log.place(), assembly: self.assembly.clone() };
+        let read = (finishes || cursor != self.stored).then(|| Read {
+            id: id.to_owned(),
+            events,
+            bytes: rmp_serde::to_vec_named(&cursor).expect("plain values only"),
+            cursor,
+            finishes,
+        });
+        (read, !at_end && !self.unreadable)
+    }
+
+    /// Goes back to what is stored.
+    fn read_again(&mut self) {
+        self.log = DockerLog::new(&self.path, self.stored.place);
+        self.assembly = self.stored.assembly.clone();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! A container engine whose `awslogs` containers are followed: tells the follower what starts, ends and
+//! goes, and lets no container be removed before its log is stored.
+//!
+//! Never: another answer than the engine's own.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::StreamExt;
+use longshore_common::{clock::Timestamp, index::FastSet};
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use super::follower::{Command, Commands};
+use crate::{
+    plan::awslogs::{LABEL, LogDestination},
+    runtime::{
+        ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
+        EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
+        RuntimeVersion,
+    },
+};
+
+/// How long a removal waits for the container's log to be stored.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What was heard of containers and not passed on yet. What does not fit is seen at the next listing.
+const HEARD_QUEUED_MAX: usize = 4096;
+
+/// What the engine said of a container whose log is followed.
+enum Heard {
+    Runs(String),
+    Ended(String),
+}
+
+async fn pass_on<R: ContainerRuntime>(
+    engine: Arc<R>,
+    follows: Follows,
+    mut inbox: mpsc::Receiver<Heard>,
+) {
+    while let Some(heard) = inbox.recv().await {
+        match heard {
+            Heard::Runs(id) => follows.look(&*engine, id).await,
+            Heard::Ended(id) => follows.tell(Command::Ended { id }).await,
+        }
+    }
+}
+
+/// Who is told what to follow.
+#[derive(Clone)]
+pub(crate) struct Follows(pub(super) Commands);
+
+pub(crate) struct LoggedRuntime<R> {
+    engine: Arc<R>,
+    follows: Follows,
+    /// One after the other, so that an end is never taken for that of a later start.
+    heard: mpsc::Sender<Heard>,
+    /// Containers whose log is followed, or will be once they start.
+    logged: Arc<Mutex<FastSet<String>>>,
+}
+
+impl<R: ContainerRuntime> LoggedRuntime<R> {
+    pub(crate) fn new(engine: R, follows: Follows) -> Self {
+        let engine = Arc::new(engine);
+        let (heard, inbox) = mpsc::channel(HEARD_QUEUED_MAX);
+        tokio::spawn(pass_on(engine.clone(), follows.clone(), inbox));
+        LoggedRuntime { engine, follows, heard, logged: Arc::default() }
+    }
+
+    fn is_logged(&self, id: &str) -> bool {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
+    }
+
+    fn note(&self, id: &str) {
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+    }
+}
+
+impl Follows {
+    async fn tell(&self, command: Command) {
+        // Nobody listens at the agent's end: what was not read is read after its restart.
+        let _ = self.0.send(command).await;
+    }
+
+    /// Has a container's log followed as the engine shows it now.
+    async fn look<R: ContainerRuntime>(&self, engine: &R, id: String) {
+        let ContainerDetails { labels, state, log_path, .. } = match engine.inspect(&id).await {
+            Ok(details) => details,
+            Err(RuntimeError::NotFound { .. }) => return,
+            Err(error) => {
+                // The next listing looks again.
+                warn!(container = id, %error, "a container's log is not followed yet");
+                return;
+            }
+        };
+        let (Some(destination), Some(path)) = (LogDestination::of(&labels), log_path) else {
+            debug!(container = id, "a container has no log to follow");
+            return;
+        };
+        let ended = state == RunState::Exited;
+        self.tell(Command::Follow { id, destination, path: PathBuf::from(path), ended }).await;
+    }
+}
+
+impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
+    async fn version(&self) -> Result<RuntimeVersion, RuntimeError> {
+        self.engine.version().await
+    }
+
+    async fn image(&self, reference: &str) -> Result<Image, RuntimeError> {
+        self.engine.image(reference).await
+    }
+
+    async fn pull(
+        &self,
+        reference: &str,
+        progress: impl FnMut(PullProgress) + Send,
+    ) -> Result<(), RuntimeError> {
+        self.engine.pull(reference, progress).await
+    }
+
+    async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {
+        let id = self.engine.create(name, config).await?;
+        if config.labels.contains_key(LABEL) {
+            self.note(&id);
+        }
+        Ok(id)
+    }
+
+    async fn start(&self, container: &str) -> Result<(), RuntimeError> {
+        self.engine.start(container).await
+    }
+
+    async fn stop(&self, container: &str, grace: Duration) -> Result<(), RuntimeError> {
+        self.engine.stop(container, grace).await
+    }
+
+    async fn kill(&self, container: &str) -> Result<(), RuntimeError> {
+        self.engine.kill(container).await
+    }
+
+    async fn remove(&self, container: &str) -> Result<(), RuntimeError> {
+        if !self.is_logged(container) {
+            return self.engine.remove(container).await;
+        }
+        self.follows.look(&*self.engine, container.to_owned()).await;
+        let (done, stored) = oneshot::channel();
+        self.follows.tell(Command::Drain { id: container.to_owned(), done }).await;
+        if tokio::time::timeout(DRAIN_TIMEOUT, stored).await.is_err() {
+            let message = "its log is not stored yet".to_owned();
+            return Err(RuntimeError::Conflict { message });
+        }
+        self.engine.remove(container).await?;
+        self.logged.lock().unwrap_or_else(PoisonError::into_inner).remove(container);
+        self.follows.tell(Command::Forget { id: container.to_owned() }).await;
+        Ok(())
+    }
+
+    async fn remove_volume(&self, volume: &str) -> Result<(), RuntimeError> {
+        self.engine.remove_volume(volume).await
+    }
+
+    async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {
+        self.engine.inspect(container).await
+    }
+
+    async fn process_ends(&self, container: &str, pid: Option<u32>) -> Result<(), RuntimeError> {
+        self.engine.process_ends(container, pid).await
+    }
+
+    async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let listing = self.engine.list(owner).await?;
+        let logged = listing.iter().filter(|summary| summary.labels.contains_key(LABEL));
+        let (mut present, mut to_look_at) = (BTreeSet::new(), Vec::new());
+        for summary in logged {
+            self.note(&summary.id);
+            present.insert(summary.id.clone());
+            match summary.state {
+                RunState::Created => {}
+                RunState::Running | RunState::Exited => to_look_at.push(summary.id.clone()),
+            }
+        }
+        self.follows.tell(Command::Present { ids: present }).await;
+        for id in to_look_at {
+            let _ = self.heard.try_send(Heard::Runs(id));
+        }
+        Ok(listing)
+    }
+
+    async fn events(
+        &self,
+        owner: &OwnerLabel,
+        since: Timestamp,
+    ) -> Result<EventStream, RuntimeError> {
+        let events = self.engine.events(owner, since).await?;
+        let (heard, logged) = (self.heard.clone(), self.logged.clone());
+        let told = events.inspect(move |event| {
+            let Ok(event) = event else { return };
+            let EventSubject::Container { id, change } = &event.subject else { return };
+            if !logged.lock().unwrap_or_else(PoisonError::into_inner).contains(id) {
+                return;
+            }
+            let news = match change {
+                ContainerChange::Started => Heard::Runs(id.clone()),
+                ContainerChange::Exited { .. } => Heard::Ended(id.clone()),
+                ContainerChange::OutOfMemory
+                | ContainerChange::Health(_)
+                | ContainerChange::Removed => return,
+            };
+            let _ = heard.try_send(news);
+        });
+        Ok(told.boxed())
+    }
+}

@@ -1,0 +1,138 @@
+//! What the `awslogs` driver becomes on a host: Docker's own `json-file` log, and a label that says
+//! to which group and stream the lines go.
+//!
+//! The log is Docker's so that a container never waits for this agent; the label is on the container
+//! so that an agent without a ledger still knows where its lines belong. Pure.
+
+use std::collections::BTreeMap;
+
+use longshore_common::{
+    logs::options::{AWSLOGS, AwslogsOptions},
+    task_definition::ContainerDefinition,
+};
+use serde::{Deserialize, Serialize};
+
+use super::TaskKey;
+use crate::runtime::LogTarget;
+
+/// Holds a [`LogDestination`] as JSON.
+pub(crate) const LABEL: &str = "longshore.awslogs";
+
+/// What Docker keeps for an agent that is away: so many files of this size. Then it drops the oldest.
+const FILE_SIZE: &str = "20m";
+pub(crate) const FILES: usize = 5;
+
+/// Where a container's lines go, and how they become events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogDestination {
+    pub(crate) group: String,
+    /// Absent: the id that Docker gives the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stream: Option<String>,
+    /// A regular expression; absent: each line is an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) event_start: Option<String>,
+}
+
+impl LogDestination {
+    /// What a container's labels say; absent when it does not log by this driver.
+    pub(crate) fn of(labels: &BTreeMap<String, String>) -> Option<Self> {
+        serde_json::from_str(labels.get(LABEL)?).ok()
+    }
+}
+
+fn options(container: &ContainerDefinition) -> Option<AwslogsOptions> {
+    let log = container.log_configuration.as_ref()?;
+    if log.log_driver != AWSLOGS {
+        return None;
+    }
+    // Refused before, otherwise: see `problem`.
+    AwslogsOptions::parse(&log.options).ok()
+}
+
+/// What of the options cannot be carried out.
+pub(crate) fn problem(container: &ContainerDefinition) -> Option<String> {
+    let log = container.log_configuration.as_ref().filter(|log| log.log_driver == AWSLOGS)?;
+    let invalid = AwslogsOptions::parse(&log.options).err()?;
+    Some(format!("log driver {AWSLOGS}, which {invalid}"))
+}
+
+/// The label of a container that logs by this driver.
+pub(crate) fn label(container: &ContainerDefinition, key: TaskKey) -> Option<(String, String)> {
+    let options = options(container)?;
+    let stream =
+        options.stream_prefix.map(|prefix| format!("{prefix}/{}/{}", container.name, key.task));
+    let destination = LogDestination {
+        group: options.group,
+        stream,
+        event_start: options.event_start.map(|start| start.as_str().to_owned()),
+    };
+    let json = serde_json::to_string(&destination).expect("plain values only");
+    Some((LABEL.to_owned(), json))
+}
+
+/// The log that the container is made with.
+pub(crate) fn log_target(container: &ContainerDefinition) -> Option<LogTarget> {
+    let options = options(container)?;
+    let mut docker = vec![("max-size", FILE_SIZE.to_owned()), ("max-file", FILES.to_string())];
+    match options.buffer {
+        Some(buffer) => {
+            docker.extend([("mode", "non-blocking".to_owned()), ("max-buffer-size", buffer)]);
+        }
+        None => docker.push(("mode", "blocking".to_owned())),
+    }
+    let options = docker.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    Some(LogTarget { driver: "json-file".to_owned(), options })
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use longshore_common::id::TaskId;
+
+    use super::*;
+
+    fn container(options: serde_json::Value) -> ContainerDefinition {
+        serde_json::from_value(serde_json::json!({
+            "name": "app",
+            "logConfiguration": { "logDriver": "awslogs", "options": options },
+        }))
+        .unwrap()
+    }
+
+    const KEY: TaskKey = TaskKey { task: TaskId::new(10), generation: 1 };
+
+    #[test]
+    fn lines_go_to_prefix_container_and_task() {
+        let container = container(serde_json::json!({
+            "awslogs-group": "/ecs/web", "awslogs-region": "us-east-1",
+            "awslogs-stream-prefix": "web", "awslogs-datetime-format": "%Y",
+        }));
+        let (_, label) = label(&container, KEY).unwrap();
+        expect![[r#"{"group":"/ecs/web","stream":"web/app/0000000000000000000000000000000a","event_start":"\\d{4}"}"#]]
+            .assert_eq(&label);
+        let target = log_target(&container).unwrap();
+        expect![[r#"json-file {"max-file": "5", "max-size": "20m", "mode": "blocking"}"#]]
+            .assert_eq(&format!("{} {:?}", target.driver, target.options));
+    }
+
+    #[test]
+    fn without_a_prefix_the_stream_is_the_containers_id() {
+        let container = container(serde_json::json!({
+            "awslogs-group": "g", "mode": "non-blocking", "max-buffer-size": "4m",
+        }));
+        let (name, label) = label(&container, KEY).unwrap();
+        let labels = BTreeMap::from([(name, label)]);
+        let destination = LogDestination::of(&labels).unwrap();
+        assert_eq!((destination.group.as_str(), destination.stream), ("g", None));
+        let target = log_target(&container).unwrap();
+        assert_eq!(target.options["max-buffer-size"], "4m");
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_said() {
+        let bad = container(serde_json::json!({ "awslogs-group": "g", "tag": "x" }));
+        assert!(problem(&bad).unwrap().contains("has no option `tag`"));
+        assert_eq!(problem(&container(serde_json::json!({ "awslogs-group": "g" }))), None);
+    }
+}

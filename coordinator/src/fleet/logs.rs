@@ -1,0 +1,238 @@
+//! The logs that lie on the fleet's hosts, and those that clients put here, as one set of sources.
+//!
+//! Never: an answer for a host that gave none, or a merge of answers (that is the API's).
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use longshore_common::{
+    clock::Timestamp,
+    id::{FleetId, HostId},
+    logs::{
+        query::{LogAsk, LogReply, LogRequest},
+        store::{Append, Durability, Keep, LogStore, NewEvent, StoreError},
+    },
+    protocol::PROTOCOL_VERSION,
+    telemetry::chain,
+};
+
+use super::client::{LogClient, Peer};
+use crate::state_machine::State;
+
+/// Hosts that are asked at once by one question.
+const ASKED_AT_ONCE: usize = 64;
+/// What PutLogEvents may store here; the oldest events go first.
+const OWN_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// Of groups without a retention policy: CloudWatch Logs keeps them for ever.
+const OWN_AGE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+const OWN_FILE: &str = "logs.sqlite";
+
+/// Orders sources, and tells events of one from those of another. Zero is what clients put here.
+pub(crate) type Source = u128;
+pub(crate) const OWN: Source = 0;
+
+type Asking = Pin<Box<dyn Future<Output = Result<LogReply, String>> + Send>>;
+
+/// A host at the other end.
+trait Hosts: Send + Sync {
+    fn ask(&self, host: HostId, address: String, ask: LogAsk) -> Asking;
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Logs {
+    hosts: Arc<dyn Hosts>,
+    own: Arc<Mutex<LogStore>>,
+}
+
+/// A host that may hold logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) host: HostId,
+    pub(crate) address: String,
+    pub(crate) connected: bool,
+}
+
+/// What came of a question to all its sources.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    pub(crate) replies: Vec<(Source, LogReply)>,
+    /// Hosts that were not heard.
+    pub(crate) silent: Vec<HostId>,
+}
+
+impl Logs {
+    /// `directory` holds what clients put.
+    pub fn open<C: LogClient>(
+        directory: &Path,
+        client: Arc<C>,
+        fleet: FleetId,
+    ) -> Result<Self, StoreError> {
+        Ok(Logs { hosts: Arc::new(Agents { client, fleet }), own: own(directory)? })
+    }
+
+    /// Asks the own store and these hosts.
+    pub(crate) async fn ask(
+        &self,
+        holders: Vec<Holder>,
+        ask: impl Fn(Source) -> LogAsk,
+    ) -> Result<Answers, String> {
+        let own = self.ask_own(ask(OWN)).await?;
+        let mut answers = Answers { replies: vec![(OWN, own)], silent: Vec::new() };
+        let asked = holders.into_iter().map(|Holder { host, address, .. }| {
+            let asking = self.hosts.ask(host, address, ask(host.value()));
+            async move { (host, asking.await) }
+        });
+        let mut asked = stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);
+        while let Some((host, answer)) = asked.next().await {
+            match answer {
+                Ok(reply) => answers.replies.push((host.value(), reply)),
+                Err(error) => {
+                    tracing::warn!(host = %host, error, "a host does not answer for its logs");
+                    answers.silent.push(host);
+                }
+            }
+        }
+        answers.silent.sort_unstable();
+        Ok(answers)
+    }
+
+    /// Asks the own store alone.
+    pub(crate) async fn ask_own(&self, ask: LogAsk) -> Result<LogReply, String> {
+        self.with_own(move |store| store.answer(&ask)).await
+    }
+
+    /// Stores what a client put; it is on the disk when this returns.
+    pub(crate) async fn put(
+        &self,
+        group: String,
+        stream: String,
+        events: Vec<NewEvent>,
+        now: Timestamp,
+    ) -> Result<(), String> {
+        self.with_own(move |store| {
+            let append = Append { group: &group, stream: &stream, events: &events, cursor: None };
+            store.append(&[append], now)?;
+            let keep = Keep { age: OWN_AGE, bytes: OWN_BYTES_MAX };
+            store.keep(keep, now).map(|_| ())
+        })
+        .await
+    }
+
+    /// Whether there was no such stream.
+    pub(crate) async fn create_stream(
+        &self,
+        group: String,
+        stream: String,
+        now: Timestamp,
+    ) -> Result<bool, String> {
+        self.with_own(move |store| store.create_stream(&group, &stream, now)).await
+    }
+
+    async fn with_own<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut LogStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, String> {
+        let own = self.own.clone();
+        let worked = tokio::task::spawn_blocking(move || {
+            work(&mut own.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        match worked.await {
+            Ok(result) => result.map_err(|error| chain(&error)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn own(directory: &Path) -> Result<Arc<Mutex<LogStore>>, StoreError> {
+    let store = LogStore::open(&directory.join(OWN_FILE), Durability::Acknowledged)?;
+    Ok(Arc::new(Mutex::new(store)))
+}
+
+/// Every host that may hold logs, in the order of their ids; only these when `hosts` names any.
+pub(crate) fn holders(state: &State, hosts: Option<&BTreeSet<HostId>>) -> Vec<Holder> {
+    let mut holders: Vec<Holder> = state
+        .hosts()
+        .filter(|host| host.is_registered() && hosts.is_none_or(|some| some.contains(&host.id)))
+        .filter_map(|host| {
+            let address = host.agent.as_ref()?.poll_address.clone();
+            Some(Holder { host: host.id, address, connected: host.connected })
+        })
+        .collect();
+    holders.sort_unstable_by_key(|holder| holder.host);
+    holders
+}
+
+struct Agents<C> {
+    client: Arc<C>,
+    fleet: FleetId,
+}
+
+impl<C: LogClient> Hosts for Agents<C> {
+    fn ask(&self, host: HostId, address: String, ask: LogAsk) -> Asking {
+        let (client, fleet) = (self.client.clone(), self.fleet);
+        Box::pin(async move {
+            let peer = Peer { host, fleet, address };
+            let request = LogRequest { protocol: PROTOCOL_VERSION, fleet, host, ask };
+            client.logs(&peer, request).await.map_err(|error| chain(&error))
+        })
+    }
+}
+
+/// Hosts in memory: a store each, and whether it answers.
+#[cfg(test)]
+pub(crate) mod fake {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    pub(crate) struct FakeHosts {
+        stores: Arc<Mutex<BTreeMap<HostId, LogStore>>>,
+        directories: Arc<Mutex<Vec<tempfile::TempDir>>>,
+    }
+
+    impl FakeHosts {
+        fn directory(&self) -> std::path::PathBuf {
+            let made = tempfile::tempdir().unwrap();
+            let path = made.path().to_owned();
+            self.directories.lock().unwrap().push(made);
+            path
+        }
+
+        pub(crate) fn logs(&self) -> Logs {
+            Logs { hosts: Arc::new(self.clone()), own: own(&self.directory()).unwrap() }
+        }
+
+        /// The host answers from now on.
+        pub(crate) fn add(&self, host: HostId) {
+            let path = self.directory().join("logs.sqlite");
+            let store = LogStore::open(&path, Durability::WithItsSource).unwrap();
+            self.stores.lock().unwrap().insert(host, store);
+        }
+
+        pub(crate) fn append(&self, host: HostId, append: Append<'_>, now: Timestamp) {
+            self.stores.lock().unwrap().get_mut(&host).unwrap().append(&[append], now).unwrap();
+        }
+
+        pub(crate) fn silence(&self, host: HostId) {
+            self.stores.lock().unwrap().remove(&host);
+        }
+    }
+
+    impl Hosts for FakeHosts {
+        fn ask(&self, host: HostId, _address: String, ask: LogAsk) -> Asking {
+            let answer = match self.stores.lock().unwrap().get_mut(&host) {
+                Some(store) => store.answer(&ask).map_err(|error| error.to_string()),
+                None => Err("silent".to_owned()),
+            };
+            Box::pin(std::future::ready(answer))
+        }
+    }
+}

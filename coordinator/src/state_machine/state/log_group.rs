@@ -1,0 +1,52 @@
+//! Log groups by name.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use longshore_common::clock::Timestamp;
+
+use super::{EntityKey, State, dirty::LogTo};
+use crate::state_machine::log_group::{LogGroup, LogGroupName};
+
+pub(super) type LogGroups = BTreeMap<LogGroupName, LogGroup>;
+
+impl State {
+    pub fn log_group(&self, name: &str) -> Option<&LogGroup> {
+        self.log_groups.get(name)
+    }
+
+    pub fn log_groups_len(&self) -> usize {
+        self.log_groups.len()
+    }
+
+    /// All groups from this name on, in the order of their names.
+    pub fn log_groups_from(&self, first: Bound<&str>) -> impl Iterator<Item = &LogGroup> + use<'_> {
+        self.log_groups.range::<str, _>((first, Bound::Unbounded)).map(|(_, group)| group)
+    }
+
+    pub(super) fn log_group_created(&mut self, name: &LogGroupName, at: Timestamp) {
+        self.touch(EntityKey::LogGroup(name.clone()));
+        self.log(LogTo::nothing(), format_args!("log group {name} made"));
+        let group = LogGroup { name: name.clone(), created_at: at, retention_days: None };
+        self.log_groups.insert(name.clone(), group);
+    }
+
+    pub(super) fn log_retention_put(&mut self, name: &LogGroupName, days: Option<u32>) {
+        self.touch(EntityKey::LogGroup(name.clone()));
+        let Some(group) = self.log_groups.get_mut(name) else { return };
+        group.retention_days = days;
+        match days {
+            Some(days) => {
+                self.log(LogTo::nothing(), format_args!("log group {name} keeps {days} days"));
+            }
+            None => {
+                self.log(LogTo::nothing(), format_args!("log group {name} keeps what hosts keep"));
+            }
+        }
+    }
+
+    pub(super) fn log_group_deleted(&mut self, name: &LogGroupName) {
+        self.touch(EntityKey::LogGroup(name.clone()));
+        self.log_groups.remove(name);
+        self.log(LogTo::nothing(), format_args!("log group {name} deleted"));
+    }
+}

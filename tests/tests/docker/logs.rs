@@ -1,0 +1,192 @@
+//! Logs of `awslogs` tasks on real hosts, as boto3 reads them: running, restarted, stopped.
+
+use std::time::Duration;
+
+use longshore_tests::harness::{
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+};
+use serde_json::{Value, json};
+
+use crate::definition::{register, run, tasks_of, wait};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the agent is killed while the task writes.
+const KILLS: usize = 4;
+
+fn awslogs(group: &str, more: Value) -> Value {
+    let mut options = json!({
+        "awslogs-group": group,
+        "awslogs-region": "us-east-1",
+        "awslogs-stream-prefix": "test",
+    });
+    for (name, value) in more.as_object().unwrap() {
+        options[name] = value.clone();
+    }
+    json!({ "logDriver": "awslogs", "options": options })
+}
+
+fn shell(script: &str) -> Value {
+    json!(["/bin/sh", "-c", script])
+}
+
+/// Counts aloud, some fifty lines a second, until told to end; its last line says how far it was.
+const COUNTER: &str = "trap 'echo end $i; exit 0' TERM
+i=0
+while true; do echo line $i; i=$((i+1)); sleep 0.02; done";
+
+/// The messages of a group so far, in their order.
+async fn messages(client: &EcsClient, group: &str) -> Vec<String> {
+    let (mut messages, mut token) = (Vec::new(), Value::Null);
+    loop {
+        let input = json!({ "logGroupName": group, "nextToken": token });
+        let page = client.call("FilterLogEvents", input).await.unwrap();
+        let events = page["events"].as_array().unwrap();
+        messages.extend(events.iter().map(|event| event["message"].as_str().unwrap().to_owned()));
+        token = page["nextToken"].clone();
+        if token.is_null() {
+            return messages;
+        }
+    }
+}
+
+/// Waits until a group has so many events and more. A group of which no host is known to hold
+/// anything yet is none.
+async fn until_written(client: &EcsClient, group: &str, count: usize) {
+    let written = async {
+        loop {
+            let input = json!({ "logGroupName": group });
+            let seen = match client.call("FilterLogEvents", input).await {
+                Ok(page) => page["events"].as_array().unwrap().len(),
+                Err(_) => 0,
+            };
+            if seen >= count {
+                return;
+            }
+            // A reader of logs is never told, it can only ask again.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, written).await;
+    assert!(waited.is_ok(), "{count} events of {group}");
+}
+
+#[tokio::test]
+async fn lines_are_neither_lost_nor_repeated_over_restarts_of_the_agent() {
+    let mut fleet = Fleet::start(FleetSettings { hosts: 1, ..Default::default() }).await.unwrap();
+    let (aws, client) = (fleet.aws(), fleet.ecs().unwrap().logs());
+    let log = awslogs("/ecs/counter", json!({ "awslogs-create-group": "true" }));
+    let counter = json!({ "command": shell(COUNTER), "logConfiguration": log, "stopTimeout": 5 });
+    register(&aws, "counter", counter).await;
+    let tasks = tasks_of(&run(&aws, "counter", &[]).await);
+    until_written(&client, "/ecs/counter", 20).await;
+    for kill in 1..=KILLS {
+        fleet.kill_agent(0).await.unwrap();
+        // The container goes on writing to Docker, whose log is read on by the next agent.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        fleet.start_agent(0).await.unwrap();
+        fleet.all_connected().await.unwrap();
+        until_written(&client, "/ecs/counter", kill * 50).await;
+    }
+    aws.ecs(&["stop-task", "--task", &tasks[0]]).await.unwrap();
+    wait(&aws, "tasks-stopped", &tasks).await;
+    let ended = async {
+        loop {
+            let seen = messages(&client, "/ecs/counter").await;
+            if seen.last().is_some_and(|last| last.starts_with("end ")) {
+                return seen;
+            }
+        }
+    };
+    let seen = tokio::time::timeout(PATIENCE, ended).await.expect("the last line");
+    let count = seen.len() - 1;
+    let expected: Vec<String> =
+        (0..count).map(|i| format!("line {i}")).chain([format!("end {count}")]).collect();
+    assert_eq!(seen, expected);
+
+    // As a user reads the stopped task's log.
+    let task = tasks[0].rsplit('/').next().unwrap();
+    let read = aws
+        .boto3(&format!(
+            "\
+logs = boto3.client('logs')
+pages = logs.get_paginator('filter_log_events').paginate(
+    logGroupName='/ecs/counter', filterPattern='\"line 1\"', PaginationConfig={{'PageSize': 7}})
+filtered = [event['message'] for page in pages for event in page['events']]
+streams = logs.describe_log_streams(logGroupName='/ecs/counter')['logStreams']
+groups = [group['logGroupName'] for group in logs.describe_log_groups()['logGroups']]
+name = 'test/main/{task}'
+got, token = [], None
+while True:
+    more = {{'nextToken': token}} if token else {{}}
+    page = logs.get_log_events(
+        logGroupName='/ecs/counter', logStreamName=name, startFromHead=True, limit=100, **more)
+    got += [event['message'] for event in page['events']]
+    if page['nextForwardToken'] == token:
+        break
+    token = page['nextForwardToken']
+print(json.dumps([filtered, [stream['logStreamName'] for stream in streams], groups, got]))"
+        ))
+        .await
+        .unwrap();
+    let lines: Vec<&String> = seen.iter().filter(|line| line.contains("line 1")).collect();
+    assert_eq!(read[0], json!(lines));
+    assert_eq!(read[1], json!([format!("test/main/{task}")]));
+    assert_eq!(read[2], json!(["/ecs/counter"]));
+    assert_eq!(read[3], json!(seen));
+}
+
+#[tokio::test]
+async fn long_lines_and_events_of_several_lines_are_whole_and_both_outputs_are_kept() {
+    let fleet = Fleet::start(FleetSettings { hosts: 1, ..Default::default() }).await.unwrap();
+    let (aws, client) = (fleet.aws(), fleet.ecs().unwrap().logs());
+    let script = "x=0123456789; for k in 1 2 3 4 5 6 7 8 9 10 11 12; do x=$x$x; done; echo $x; \
+                  echo to stderr >&2; echo";
+    let log = awslogs("/ecs/long", json!({ "mode": "non-blocking", "max-buffer-size": "4m" }));
+    register(&aws, "long", json!({ "command": shell(script), "logConfiguration": log })).await;
+    let script = "echo 'START one'; echo '  at x'; echo '  at y'; echo 'START two'";
+    let log = awslogs("/ecs/lines", json!({ "awslogs-multiline-pattern": "^START" }));
+    register(&aws, "lines", json!({ "command": shell(script), "logConfiguration": log })).await;
+    let mut tasks = tasks_of(&run(&aws, "long", &[]).await);
+    tasks.extend(tasks_of(&run(&aws, "lines", &[]).await));
+    wait(&aws, "tasks-stopped", &tasks).await;
+    until_written(&client, "/ecs/long", 2).await;
+    until_written(&client, "/ecs/lines", 2).await;
+    // Two pipes: which of the outputs Docker reads first is chance.
+    let mut long = messages(&client, "/ecs/long").await;
+    long.sort_by_key(String::len);
+    let lengths: Vec<usize> = long.iter().map(String::len).collect();
+    assert_eq!((long[0].as_str(), &lengths[1..]), ("to stderr", &[40_960][..]));
+    assert_eq!(messages(&client, "/ecs/lines").await, ["START one\n  at x\n  at y", "START two"]);
+}
+
+#[tokio::test]
+async fn lines_of_a_container_are_stored_before_it_is_removed() {
+    let settings = FleetSettings {
+        hosts: 1,
+        agent_arguments: vec!["--task-cleanup-wait=1s".to_owned()],
+        ..Default::default()
+    };
+    let mut fleet = Fleet::start(settings).await.unwrap();
+    let (aws, client) = (fleet.aws(), fleet.ecs().unwrap().logs());
+    let script = "trap 'exit 0' TERM; echo begins; sleep 3; echo last words";
+    let log = awslogs("/ecs/short", json!({}));
+    register(&aws, "short", json!({ "command": shell(script), "logConfiguration": log })).await;
+    let tasks = tasks_of(&run(&aws, "short", &[]).await);
+    wait(&aws, "tasks-running", &tasks).await;
+    // The container ends while no agent is there.
+    fleet.kill_agent(0).await.unwrap();
+    let engine = fleet.hosts[0].engine().unwrap();
+    let gone = async {
+        while !engine.containers(false).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        fleet.start_agent(0).await.unwrap();
+        while !engine.containers(true).await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the container is removed");
+    fleet.all_connected().await.unwrap();
+    assert_eq!(messages(&client, "/ecs/short").await, ["begins", "last words"]);
+}
