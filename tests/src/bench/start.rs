@@ -35,6 +35,10 @@ const RUN_MAX: usize = 10;
 const RAW_PARALLEL: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(120);
 const FAMILY: &str = "start";
+/// A task that does not hear SIGTERM.
+const SLOW: &str = "slow";
+/// Together much shorter than its stopTimeout.
+const BESIDE_PAIRS: usize = 15;
 
 pub(super) async fn run() -> Result<()> {
     let settings = FleetSettings { hosts: 2, cpu: 8192, memory: 8192, ..Default::default() };
@@ -102,6 +106,8 @@ impl Bench {
         self.order_departure().await?;
         figure("overhead_p50_ms", median(&ours)? - median(&raw)?, "ms")?;
 
+        self.beside_stopping(&engine, &config).await?;
+
         progress(&format!("start: {BLOCKS} blocks of {BLOCK} starts of each kind, alternating"));
         let (mut ours, mut raw) = (Vec::new(), Vec::new());
         for _ in 0..BLOCKS {
@@ -117,6 +123,49 @@ impl Bench {
         figure("rate", rate(median(&ours)?), "tasks/s")?;
         figure("rate_vs_raw", median(&raw)? / median(&ours)?, "ratio")?;
         self.set_status(&second, "ACTIVE").await
+    }
+
+    /// The same pairs while a task of the host does not hear that it is to stop.
+    async fn beside_stopping(&self, engine: &EngineApi, config: &Value) -> Result<()> {
+        let definition = json!({
+            "family": SLOW,
+            "containerDefinitions": [{
+                "name": "main",
+                "image": SAMPLE_IMAGE,
+                "memory": 16,
+                "stopTimeout": 120,
+                "command": ["/bin/sh", "-c", "trap '' TERM; while true; do sleep 1; done"],
+            }],
+        });
+        self.client.call("RegisterTaskDefinition", definition).await?;
+        let log = self.fleet.coordinator()?.log();
+        let from = log.position();
+        let ran = self.client.call("RunTask", json!({ "taskDefinition": SLOW })).await?;
+        let slow = [ran["tasks"][0]["taskArn"].as_str().context("no task")?.to_owned()];
+        all_reach(log, from, &slow, "RUNNING", PATIENCE).await?;
+        let from = log.position();
+        self.client.call("StopTask", json!({ "task": slow[0] })).await?;
+        all_reach(log, from, &slow, "STOPPING", PATIENCE).await?;
+
+        progress(&format!("start: {BESIDE_PAIRS} single starts of each kind beside a slow stop"));
+        let (mut ours, mut raw) = (Vec::new(), Vec::new());
+        for _ in 0..BESIDE_PAIRS {
+            let (id, raw_took) = self.start_raw(engine, config).await?;
+            engine.remove(&id).await?;
+            let started = self.start(1).await?;
+            self.stop(&started.tasks).await?;
+            raw.push(raw_took);
+            ours.push(started.took);
+        }
+        let described = self.client.call("DescribeTasks", json!({ "tasks": slow })).await?;
+        let task = &described["tasks"][0];
+        if task["lastStatus"] == json!("STOPPED") {
+            bail!("the slow task had stopped before the last start");
+        }
+        let container = task["containers"][0]["runtimeId"].as_str().context("no container")?;
+        engine.post(&format!("/containers/{container}/kill"), Value::Null).await?;
+        all_reach(log, from, &slow, "STOPPED", PATIENCE).await?;
+        figure("start_beside_stopping_overhead_ms", median(&ours)? - median(&raw)?, "ms")
     }
 
     /// From a RunTask's reply, which leaves when the task is durable, to its order: the bucket of
