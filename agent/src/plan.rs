@@ -6,7 +6,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use longshore_common::id::{FleetId, HostId};
+use longshore_common::{
+    id::{FleetId, HostId},
+    task_policy::TaskPolicy,
+};
 
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
@@ -38,6 +41,7 @@ pub(crate) struct Rules {
     pub(crate) region: String,
     pub(crate) stop_timeout: Duration,
     pub(crate) pull: PullPolicy,
+    pub(crate) policy: TaskPolicy,
 }
 
 /// `ECS_IMAGE_PULL_BEHAVIOR`.

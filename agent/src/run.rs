@@ -10,6 +10,7 @@ use longshore_common::{
     join_token::JoinToken,
     logs::store::{Durability, LogStore, StoreError},
     protocol::Registered,
+    task_policy::{Forbidden, TaskPolicy},
 };
 use tokio::{
     net::TcpListener,
@@ -302,6 +303,7 @@ fn engine_config(
         cleanup_wait: settings.task_cleanup_wait,
         stop_timeout: settings.container_stop_timeout,
         pull: settings.image_pull,
+        policy: task_policy(settings),
         ..config
     })
 }
@@ -309,6 +311,14 @@ fn engine_config(
 fn kept_logs(settings: &Settings) -> KeepLogs {
     let bytes = u64::from(settings.log_store_size.0) * MIB;
     KeepLogs { age: settings.log_store_age, bytes }
+}
+
+fn task_policy(settings: &Settings) -> TaskPolicy {
+    let mut policy = settings.task_policy.clone();
+    if !settings.privileged {
+        policy.forbidden.insert(Forbidden::Privileged);
+    }
+    policy
 }
 
 /// Waits for a part that ended by a panic.

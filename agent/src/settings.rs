@@ -13,6 +13,7 @@ use longshore_common::{
     join_token::JoinToken,
     protocol::Attribute,
     resources::{CpuUnits, HostPort, MemoryMib},
+    task_policy::TaskPolicy,
     telemetry::LogFormat,
 };
 
@@ -59,6 +60,8 @@ pub struct Settings {
     /// Absent: whatever Docker has.
     pub logging_drivers: Option<Vec<String>>,
     pub privileged: bool,
+    /// What no task may have on this host, besides what `privileged` says.
+    pub task_policy: TaskPolicy,
     pub image_pull: PullPolicy,
     pub container_stop_timeout: Duration,
     pub task_cleanup_wait: Duration,

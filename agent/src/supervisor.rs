@@ -6,7 +6,7 @@
 //! the order it serves is in the ledger.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -18,6 +18,7 @@ use longshore_common::{
     index::FastMap,
     protocol::{ContainerStatus, NetworkBinding, PollAnswer, PollRequest},
     task::StopCause,
+    task_policy::TaskPolicy,
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -72,6 +73,8 @@ pub struct EngineConfig {
     /// `ECS_CONTAINER_STOP_TIMEOUT`, for containers without a `stopTimeout`.
     pub stop_timeout: Duration,
     pub pull: PullPolicy,
+    /// What no task may have here.
+    pub policy: TaskPolicy,
     /// Containers that may be in create or start at once; more only adds latency.
     pub launches_at_once: usize,
     pub pulls_at_once: usize,
@@ -93,6 +96,7 @@ impl EngineConfig {
             cleanup_wait: Duration::from_secs(3 * 60 * 60),
             stop_timeout: Duration::from_secs(30),
             pull: PullPolicy::default(),
+            policy: TaskPolicy::default(),
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
             resync: Duration::from_secs(5 * 60),
@@ -217,6 +221,8 @@ struct Engine<R> {
     steps: JoinSet<Finished>,
     /// Containers whose process is waited for; see [`ContainerRuntime::process_ends`].
     processes: JoinSet<Option<Process>>,
+    /// Tasks of which containers are to be waited for once none is being started.
+    unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
     timers: BTreeMap<(Instant, u64), Timer>,
     timers_made: u64,
@@ -246,6 +252,7 @@ impl<R: ContainerRuntime> Engine<R> {
             region: config.region.clone(),
             stop_timeout: config.stop_timeout,
             pull: config.pull,
+            policy: config.policy.clone(),
         };
         info!(
             host = %config.host,
@@ -277,6 +284,7 @@ impl<R: ContainerRuntime> Engine<R> {
             synced: false,
             steps: JoinSet::new(),
             processes: JoinSet::new(),
+            unwatched: BTreeSet::new(),
             timers: BTreeMap::new(),
             timers_made: 0,
             config,

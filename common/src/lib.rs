@@ -8,6 +8,7 @@ pub mod arn;
 pub mod clock;
 pub mod resources;
 pub mod task_definition;
+pub mod task_policy;
 pub mod task;
 pub mod protocol;
 pub mod limits;

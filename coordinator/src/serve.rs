@@ -52,6 +52,7 @@ pub async fn serve(settings: Settings) -> Result<()> {
 
     let (mut state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
     state.set_service_policy(settings.service_policy);
+    state.set_task_policy(settings.task_policy.clone());
     let (root, _) = credentials::load_or_create_root(&settings.data_dir)?;
     let authority = Arc::new(Authority::open(&settings.data_dir, fleet, clock.wall())?);
     let steady = Arc::new(SteadyClock::new(clock.clone()));

@@ -5,7 +5,11 @@
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
-use longshore_common::{arn::Identity, telemetry::LogFormat};
+use longshore_common::{
+    arn::Identity,
+    task_policy::{self, NotAPolicy, TaskPolicy},
+    telemetry::LogFormat,
+};
 use serde::Deserialize;
 
 use crate::state_machine::service::{LostAfter, ServicePolicy, parse_seconds};
@@ -61,6 +65,26 @@ pub struct Options {
     /// longshore:lost-after of a service or cluster wins [default: 10]
     #[arg(long, global = true, env = "LONGSHORE_LOST_AFTER", value_name = "SECONDS")]
     lost_after: Option<String>,
+    /// What no task may have: privileged, host-network, host-processes, host-ipc, devices,
+    /// capabilities (added ones), docker-socket
+    #[arg(
+        long,
+        global = true,
+        env = "LONGSHORE_FORBID",
+        value_name = "NAME,…",
+        value_delimiter = ','
+    )]
+    forbid: Option<Vec<String>>,
+    /// Tasks may mount host paths from below these only; links inside of them are followed, so let
+    /// no task write to one [default: from anywhere]
+    #[arg(
+        long,
+        global = true,
+        env = "LONGSHORE_BIND_ROOTS",
+        value_name = "DIR,…",
+        value_delimiter = ','
+    )]
+    bind_roots: Option<Vec<String>>,
     /// What to log: `error`, `warn`, `info`, `debug` or a filter of the tracing crate [default: info]
     #[arg(long, global = true, env = "LONGSHORE_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -137,6 +161,8 @@ pub struct Settings {
     pub identity: Identity,
     /// Of services whose tags and whose cluster's tags say nothing else.
     pub service_policy: ServicePolicy,
+    /// What no task definition may have, in any cluster.
+    pub task_policy: TaskPolicy,
     pub log: String,
     pub log_format: LogFormat,
 }
@@ -152,6 +178,8 @@ pub enum SettingsError {
     BadAccount(String),
     #[error("`{0}` is not a region: it has lower-case letters, digits and hyphens")]
     BadRegion(String),
+    #[error("{setting}: {error}")]
+    BadPolicy { setting: &'static str, error: NotAPolicy },
     #[error("{setting} is `{value}`: {expected}")]
     BadTime { setting: &'static str, value: String, expected: &'static str },
 }
@@ -183,6 +211,16 @@ impl Options {
                 self.healthy_after.or(file.healthy_after).as_deref(),
                 self.lost_after.or(file.lost_after).as_deref(),
             )?,
+            task_policy: TaskPolicy {
+                forbidden: task_policy::forbidden(&self.forbid.or(file.forbid).unwrap_or_default())
+                    .map_err(|error| SettingsError::BadPolicy { setting: "forbid", error })?,
+                bind_roots: self
+                    .bind_roots
+                    .or(file.bind_roots)
+                    .map(|roots| task_policy::bind_roots(&roots))
+                    .transpose()
+                    .map_err(|error| SettingsError::BadPolicy { setting: "bind_roots", error })?,
+            },
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
         })
@@ -310,6 +348,19 @@ mod tests {
             let refused = policy(&[&format!("--lost-after={bad}")]).unwrap_err();
             assert!(refused.to_string().contains("or never"), "{refused}");
         }
+    }
+
+    #[test]
+    fn what_no_task_may_have_is_a_list_of_known_names_and_absolute_paths() {
+        let policy = |arguments: &[&str]| options(arguments).settings().map(|s| s.task_policy);
+        let given = policy(&["--forbid=privileged,devices", "--bind-roots=/srv"]).unwrap();
+        assert_eq!(given.forbidden.len(), 2);
+        assert_eq!(given.bind_roots, Some(vec![PathBuf::from("/srv")]));
+        assert_eq!(policy(&[]).unwrap(), TaskPolicy::default());
+        let refused = policy(&["--forbid=root"]).unwrap_err();
+        assert!(refused.to_string().contains("`root` is not known"), "{refused}");
+        let refused = policy(&["--bind-roots=srv"]).unwrap_err();
+        assert!(refused.to_string().contains("not an absolute path"), "{refused}");
     }
 
     #[test]

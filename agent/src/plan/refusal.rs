@@ -24,6 +24,12 @@ pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
              task definition, or update the agent"
         )
     };
+    if let Some(member) = rules.policy.refusal(spec) {
+        return Some(format!(
+            "HostConfigError: the operator of this host lets no task have {member} (the agent's \
+             settings forbid, bind_roots and disable_privileged)"
+        ));
+    }
     if let Some(what) = in_task(spec).or_else(|| in_overrides(intent)) {
         return Some(told(what));
     }

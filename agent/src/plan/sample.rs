@@ -8,6 +8,7 @@ use longshore_common::{
     protocol::{Epoch, RunOrder},
     task::TaskOverride,
     task_definition::{ContainerDefinition, TaskDefinition, TaskSpec},
+    task_policy::TaskPolicy,
 };
 
 use super::{Intent, PullPolicy, Rules, TaskKey};
@@ -21,6 +22,7 @@ pub(crate) fn rules() -> Rules {
         region: "us-east-1".to_owned(),
         stop_timeout: Duration::from_secs(30),
         pull: PullPolicy::default(),
+        policy: TaskPolicy::default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the values mean. Every refusal names where the value stands and says what to write instead.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     str::FromStr,
@@ -11,6 +12,7 @@ use longshore_common::{
     id::HostId,
     protocol::Attribute,
     resources::{CpuUnits, HostPort, MemoryMib, Transport},
+    task_policy::{self, Forbidden, TaskPolicy},
 };
 
 use super::{
@@ -64,6 +66,8 @@ pub(crate) fn settings(
     let ec2_metadata_endpoint = read.parse("ec2-metadata-endpoint", http_endpoint);
     let logging_drivers = read.parse("logging-drivers", logging_drivers);
     let disable_privileged = read.parse("disable-privileged", boolean);
+    let forbidden = read.parse("forbid", forbidden).unwrap_or_default();
+    let bind_roots = read.parse("bind-roots", bind_roots);
     let image_pull = read.image_pull();
     let container_stop_timeout = read.parse("container-stop-timeout", duration);
     let task_cleanup_wait = read.parse("task-cleanup-wait", duration);
@@ -96,6 +100,7 @@ pub(crate) fn settings(
         ec2_metadata_endpoint: ec2_metadata_endpoint?,
         logging_drivers,
         privileged: !disable_privileged?,
+        task_policy: TaskPolicy { forbidden, bind_roots },
         image_pull: image_pull?,
         container_stop_timeout: container_stop_timeout?,
         task_cleanup_wait: task_cleanup_wait?,
@@ -498,6 +503,14 @@ fn ec2_metadata(value: &Value) -> Result<Ec2Metadata, String> {
         "off" | "false" => Ok(Ec2Metadata::Off),
         other => Err(format!("`{other}` is not known: give auto, on or off")),
     }
+}
+
+fn forbidden(value: &Value) -> Result<BTreeSet<Forbidden>, String> {
+    task_policy::forbidden(&items(value)?).map_err(|error| error.to_string())
+}
+
+fn bind_roots(value: &Value) -> Result<Vec<PathBuf>, String> {
+    task_policy::bind_roots(&items(value)?).map_err(|error| error.to_string())
 }
 
 fn image_pull(value: &Value) -> Result<PullPolicy, String> {

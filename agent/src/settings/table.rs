@@ -166,6 +166,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
         ..setting("disable-privileged", "BOOL", Some("false"), "Take no privileged containers")
     },
     setting(
+        "forbid",
+        "NAME,…",
+        None,
+        "What no task may have on this host: privileged, host-network, host-processes, host-ipc, \
+         devices, capabilities (added ones), docker-socket",
+    ),
+    setting(
+        "bind-roots",
+        "DIR,…",
+        None,
+        "Tasks may mount paths of this host from below these only, from anywhere when not given. \
+         Links inside of them are followed: let no task write to one",
+    ),
+    setting(
         "image-pull",
         "POLICY",
         Some("default"),

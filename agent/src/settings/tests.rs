@@ -83,6 +83,10 @@ fn the_defaults_are_those_of_the_design() {
             ec2_metadata_endpoint: "http://169.254.169.254",
             logging_drivers: None,
             privileged: true,
+            task_policy: TaskPolicy {
+                forbidden: {},
+                bind_roots: None,
+            },
             image_pull: PullFirst,
             container_stop_timeout: 30s,
             task_cleanup_wait: 10800s,
@@ -141,6 +145,8 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("ec2-metadata-endpoint", "http://127.0.0.1:3"),
         ("logging-drivers", "json-file,journald"),
         ("disable-privileged", "true"),
+        ("forbid", "docker-socket,host-ipc"),
+        ("bind-roots", "/srv,/data/../volumes"),
         ("image-pull", "always"),
         ("container-stop-timeout", "1m30s"),
         ("task-cleanup-wait", "1.5h"),
@@ -256,6 +262,18 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                 ],
             ),
             privileged: false,
+            task_policy: TaskPolicy {
+                forbidden: {
+                    HostIpc,
+                    DockerSocket,
+                },
+                bind_roots: Some(
+                    [
+                        "/srv",
+                        "/volumes",
+                    ],
+                ),
+            },
             image_pull: Always,
             container_stop_timeout: 90s,
             task_cleanup_wait: 5400s,
@@ -408,6 +426,8 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          availability_zone = ' a'\n\
          ec2_metadata = 'maybe'\n\
          disable_privileged = 'yes'\n\
+         forbid = ['root']\n\
+         bind_roots = ['srv']\n\
          image_pull = 'never'\n\
          log_format = 'xml'\n\
          data_dir = ''\n\
@@ -416,7 +436,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
@@ -439,6 +459,8 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
             longshore-agent: --ec2-metadata-endpoint: `ftp://a` is not an HTTP address: write http://169.254.169.254
             longshore-agent: `logging_drivers` in FILE: `a b` is not a log driver's name: give Docker's, for example json-file,journald
             longshore-agent: `disable_privileged` in FILE: `yes` is neither: give true or false
+            longshore-agent: `forbid` in FILE: `root` is not known: forbid privileged, host-network, host-processes, host-ipc, devices, capabilities or docker-socket
+            longshore-agent: `bind_roots` in FILE: `srv` is not an absolute path: write /srv/volumes, for example
             longshore-agent: `image_pull` in FILE: `never` is not known: give default, always or prefer-cached
             longshore-agent: LONGSHORE_CONTAINER_STOP_TIMEOUT: `30` is not a duration of a second or more: write 30s, 1m30s or 3h
             longshore-agent: `task_cleanup_wait` in FILE: `0s` is not a duration of a second or more: write 30s, 1m30s or 3h

@@ -99,6 +99,10 @@ impl Lanes {
         }
     }
 
+    pub(super) fn is_launching(&self) -> bool {
+        self.launch.busy > 0
+    }
+
     fn of(&mut self, lane: Lane) -> &mut Queue {
         match lane {
             Lane::Launch => &mut self.launch,
@@ -156,6 +160,9 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.record(key, index, *outcome);
                 }
                 self.take_waiting(lane);
+                if lane == Lane::Launch && !self.lanes.is_launching() {
+                    self.watch_what_was_started();
+                }
             }
             Finished::Pull { reference, result } => self.pull_finished(&reference, result),
             Finished::Image { reference, result } => self.image_found(&reference, result),

@@ -339,8 +339,10 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     /// An essential container's end stops the task, which is worth knowing at once. Not where a
-    /// restart policy asks how it ended first.
+    /// restart policy asks how it ended first. Costs an inspect unless one has shown the process:
+    /// that waits while containers are being started.
     fn watch_processes(&mut self, key: TaskKey) {
+        let launching = self.lanes.is_launching();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let containers = task.desired.containers.iter().zip(&task.observed.containers);
         for (index, (wanted, container)) in containers.enumerate() {
@@ -350,11 +352,22 @@ impl<R: ContainerRuntime> Engine<R> {
                 continue;
             }
             let Some(id) = container.id.clone() else { continue };
+            if container.pid.is_none() && launching {
+                self.unwatched.insert(key);
+                continue;
+            }
             task.watched[index] = Some(id.clone());
             let (runtime, pid) = (self.runtime.clone(), container.pid);
             let process = Process { key, serial: task.serial, index };
             self.processes
                 .spawn(async move { runtime.process_ends(&id, pid).await.ok().map(|()| process) });
+        }
+    }
+
+    /// No container is being started any more.
+    pub(super) fn watch_what_was_started(&mut self) {
+        for key in std::mem::take(&mut self.unwatched) {
+            self.watch_processes(key);
         }
     }
 

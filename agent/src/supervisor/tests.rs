@@ -15,6 +15,7 @@ use longshore_common::{
         ContainerDefinition, DockerVolumeConfiguration, HealthCheck, MountPoint, PortMapping,
         TaskDefinition, TaskSpec, Volume, VolumeScope,
     },
+    task_policy::Forbidden,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use crate::runtime::{
     fake::{Behaviour, FakeRuntime, Fault, Verb},
 };
 
+mod confused;
 mod fencing;
 mod life;
 mod order;

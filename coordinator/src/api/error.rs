@@ -85,6 +85,7 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::TooManyContainerInstances { .. }
         | Rejection::TaskDefinitionNotFound { .. }
         | Rejection::TaskDefinitionInactive { .. } => ErrorCode::Client,
+        Rejection::Forbidden { .. } => ErrorCode::Client,
         Rejection::NotHonoured { .. } => ErrorCode::UnsupportedFeature,
         Rejection::InvalidOverride(_)
         | Rejection::NoContainerInstances

@@ -33,6 +33,11 @@ pub enum Rejection {
         "The task definition {family}:{revision} asks for what no host of this release can honour: {needs}. Remove it from the task definition or wait for a release that supports it."
     )]
     NotHonoured { family: Family, revision: u32, needs: String },
+    #[error(
+        "The operator of this cluster lets no task have {member}. Take it out of the task \
+         definition, or have the coordinator's settings `forbid` and `bind_roots` changed."
+    )]
+    Forbidden { member: String },
     #[error("{0}")]
     InvalidOverride(String),
 

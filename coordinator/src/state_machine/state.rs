@@ -31,6 +31,7 @@ use longshore_common::{
     id::{HostId, TaskId},
     index::FastMap,
     protocol::Epoch,
+    task_policy::TaskPolicy,
 };
 
 pub use alarm::Alarm;
@@ -88,6 +89,7 @@ pub struct State {
     /// Who made a service with a client token.
     service_tokens: BTreeMap<(ClusterName, String), ServiceId>,
     service_policy: ServicePolicy,
+    task_policy: TaskPolicy,
     agenda: Agenda,
     /// Services with a deployment under way that an alarm can fail, by the alarm's name.
     alarm_watchers: BTreeMap<String, BTreeSet<ServiceSlot>>,

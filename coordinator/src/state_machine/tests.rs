@@ -15,6 +15,7 @@ use longshore_common::{
     resources::{Capacity, CpuUnits, MemoryMib},
     task::{StopCause, StopCode, TaskOverride},
     task_definition::{ContainerDefinition, TaskDefinition, TaskSpec},
+    task_policy::{Forbidden, TaskPolicy},
 };
 
 use super::{
@@ -340,6 +341,33 @@ fn run_task_is_refused_before_anything_changes() {
         rejected: No Container Instances were found in your cluster.
         TaskDefinitionDeregistered
         rejected: TaskDefinition is inactive
+    "#]]);
+}
+
+#[test]
+fn what_the_operator_forbids_is_neither_registered_nor_run() {
+    let (mut world, _) = World::with_hosts(1);
+    let Command::RegisterTaskDefinition(mut forbidden) = register("app", 10) else {
+        unreachable!()
+    };
+    forbidden.spec.container_definitions[0].privileged = Some(true);
+    let forbidden = Command::RegisterTaskDefinition(forbidden);
+    world.put(forbidden.clone());
+    // Registered before the operator thought of it.
+    world.state.set_task_policy(TaskPolicy {
+        forbidden: [Forbidden::Privileged].into(),
+        ..TaskPolicy::default()
+    });
+    world.log.clear();
+    world.put(forbidden);
+    world.put(run_task(1));
+    world.put(register("app", 10));
+    world.put(run_task(1));
+    world.check(expect![[r#"
+        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid` and `bind_roots` changed.
+        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid` and `bind_roots` changed.
+        TaskDefinitionRegistered
+        TasksStarted 1
     "#]]);
 }
 

@@ -301,3 +301,15 @@ async fn a_volume_of_the_task_goes_after_its_last_container() {
     assert_eq!(rig.fake.containers(), []);
     assert_eq!(rig.handle().tasks().await.unwrap(), []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_operator_of_the_host_forbids_fails_the_task_with_a_reason() {
+    let mut rig = Rig::with(|config| config.policy.forbidden = [Forbidden::Privileged].into());
+    rig.exchange().await;
+    let app = ContainerDefinition { privileged: Some(true), ..container("app") };
+    rig.coordinator.run(task(1), spec(vec![app]));
+    let (cause, _) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause.code, StopCode::TaskFailedToStart);
+    assert!(cause.reason.contains("lets no task have privileged of container app"), "{cause:?}");
+    assert_eq!(rig.fake.count(Verb::Create), 0);
+}

@@ -185,6 +185,7 @@ pub(super) fn usable<'a>(
             return Err(Rejection::TaskDefinitionInactive { family, revision });
         }
     }
+    task_definitions::allowed(state, &found.definition.spec)?;
     let needs = needs_not_honoured(&found.definition.spec, &Default::default());
     if !needs.is_empty() {
         return Err(Rejection::NotHonoured { family, revision, needs: needs.join(", ") });

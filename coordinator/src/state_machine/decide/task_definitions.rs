@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use longshore_common::{clock::Timestamp, task_definition::TaskDefinition};
+use longshore_common::{
+    clock::Timestamp,
+    task_definition::{TaskDefinition, TaskSpec},
+};
 
 use super::{Answer, Decision};
 use crate::state_machine::{
@@ -20,6 +23,7 @@ pub(super) fn register(
     register: &RegisterTaskDefinition,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
+    allowed(state, &register.spec)?;
     let family = &register.family;
     let revision = state.definitions().last_revision(family.as_str()) + 1;
     if revision > REVISIONS_MAX {
@@ -40,6 +44,14 @@ pub(super) fn register(
         at,
     }));
     Ok(Decision::with(vec![event], Answer::Revision { family: family.clone(), revision }))
+}
+
+/// What the operator forbids is neither registered nor run.
+pub(super) fn allowed(state: &State, spec: &TaskSpec) -> Result<(), Rejection> {
+    match state.task_policy().refusal(spec) {
+        Some(member) => Err(Rejection::Forbidden { member }),
+        None => Ok(()),
+    }
 }
 
 /// The revision a user means; without a number, the latest active one.

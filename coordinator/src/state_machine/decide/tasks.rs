@@ -152,6 +152,7 @@ fn prepare<'a>(state: &'a State, launch: &TaskLaunch) -> Result<Prepared<'a>, Re
             )));
         }
     }
+    task_definitions::allowed(state, spec)?;
     let needs = needs_not_honoured(spec, &launch.overrides);
     if !needs.is_empty() {
         let (family, needs) = (family.clone(), needs.join(", "));

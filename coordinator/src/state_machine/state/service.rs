@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use longshore_common::{clock::Timestamp, id::TaskId};
+use longshore_common::{clock::Timestamp, id::TaskId, task_policy::TaskPolicy};
 
 use super::{
     Cluster, ClusterSlot, Counts, DefinitionSlot, EntityKey, Forgettable, ServiceSlot, State,
@@ -191,6 +191,16 @@ impl State {
     /// Where the coordinator's settings differ from the defaults; never journaled.
     pub fn set_service_policy(&mut self, policy: ServicePolicy) {
         self.service_policy = policy;
+    }
+
+    /// What the operator forbids.
+    pub fn task_policy(&self) -> &TaskPolicy {
+        &self.task_policy
+    }
+
+    /// From the coordinator's settings; never journaled.
+    pub fn set_task_policy(&mut self, policy: TaskPolicy) {
+        self.task_policy = policy;
     }
 
     pub(super) fn service_created(&mut self, created: &ServiceCreated) {
