@@ -308,17 +308,17 @@ fn engine_config(
     })
 }
 
-fn kept_logs(settings: &Settings) -> KeepLogs {
-    let bytes = u64::from(settings.log_store_size.0) * MIB;
-    KeepLogs { age: settings.log_store_age, bytes }
-}
-
 fn task_policy(settings: &Settings) -> TaskPolicy {
     let mut policy = settings.task_policy.clone();
     if !settings.privileged {
         policy.forbidden.insert(Forbidden::Privileged);
     }
     policy
+}
+
+fn kept_logs(settings: &Settings) -> KeepLogs {
+    let bytes = u64::from(settings.log_store_size.0) * MIB;
+    KeepLogs { age: settings.log_store_age, bytes }
 }
 
 /// Waits for a part that ended by a panic.
