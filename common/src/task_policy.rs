@@ -131,7 +131,7 @@ impl TaskPolicy {
             let path = volume.host.as_ref()?.source_path.as_deref()?;
             let plain = plain(Path::new(path));
             let shows = |socket: &&str| Path::new(socket).starts_with(&plain);
-            if self.forbids(Forbidden::DockerSocket) && DOCKER_SOCKETS.iter().any(|s| shows(&s)) {
+            if self.forbids(Forbidden::DockerSocket) && DOCKER_SOCKETS.iter().any(shows) {
                 return Some(format!("host.sourcePath {path} (Docker's socket is there)"));
             }
             let roots = self.bind_roots.as_ref()?;

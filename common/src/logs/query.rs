@@ -58,6 +58,18 @@ pub enum LogAsk {
     },
 }
 
+impl LogAsk {
+    /// What somebody says who holds no logs at all.
+    pub fn nothing(&self) -> LogReply {
+        match self {
+            LogAsk::Groups { .. } => LogReply::Groups(Vec::new()),
+            LogAsk::Streams(_) => LogReply::Streams(None),
+            LogAsk::Events(_) => LogReply::Events(HeldEvents::default()),
+            LogAsk::DeleteGroup { .. } | LogAsk::SetRetention { .. } => LogReply::Done,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AskStreams {
     pub group: String,

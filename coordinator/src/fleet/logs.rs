@@ -11,6 +11,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
+use http::StatusCode;
 use longshore_common::{
     clock::Timestamp,
     id::{FleetId, HostId},
@@ -22,7 +23,7 @@ use longshore_common::{
     telemetry::chain,
 };
 
-use super::client::{LogClient, Peer};
+use super::client::{LogClient, Peer, PollError};
 use crate::state_machine::State;
 
 /// Hosts that are asked at once by one question.
@@ -179,8 +180,13 @@ impl<C: LogClient> Hosts for Agents<C> {
         let (client, fleet) = (self.client.clone(), self.fleet);
         Box::pin(async move {
             let peer = Peer { host, fleet, address };
+            let nothing = ask.nothing();
             let request = LogRequest { protocol: PROTOCOL_VERSION, fleet, host, ask };
-            client.logs(&peer, request).await.map_err(|error| chain(&error))
+            match client.logs(&peer, request).await {
+                // An agent from before there were logs: no task with any was placed there.
+                Err(PollError::Status(StatusCode::NOT_FOUND)) => Ok(nothing),
+                answer => answer.map_err(|error| chain(&error)),
+            }
         })
     }
 }

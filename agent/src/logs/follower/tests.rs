@@ -191,6 +191,23 @@ fn cursors_of_containers_that_others_removed_are_forgotten() {
 }
 
 #[test]
+fn a_container_that_is_started_again_is_followed_on() {
+    let mut world = World::new();
+    world.write("a", "first life\n");
+    world.follow("a", None, false);
+    world.tell(Command::Ended { id: "a".to_owned() });
+    world.settle();
+    world.write("a", "second life\n");
+    world.follow("a", None, false);
+    world.write("a", "goes on");
+    world.settle();
+    assert_eq!(world.events(), ["first life", "second life"]);
+    world.tell(Command::Ended { id: "a".to_owned() });
+    world.settle();
+    assert_eq!(world.events(), ["first life", "second life", "goes on"]);
+}
+
+#[test]
 fn an_end_that_is_heard_of_before_its_container_counts() {
     let mut world = World::new();
     world.write("a", "open");
