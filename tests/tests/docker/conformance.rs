@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use longshore_tests::harness::{
-    ecs::EcsClient,
-    fleet::{Fleet, FleetSettings},
-    image::SAMPLE_IMAGE,
+use longshore_tests::{
+    figures::count,
+    harness::{
+        ecs::EcsClient,
+        fleet::{Fleet, FleetSettings},
+        image::SAMPLE_IMAGE,
+    },
 };
 use serde_json::{Value, json};
 
@@ -154,7 +157,7 @@ async fn every_member_of_the_model_is_in_the_table(fleet: &Fleet) {
     let within_refused = |member: &str| {
         let below =
             |top: &&str| member.strip_prefix(*top).is_some_and(|rest| rest.starts_with(['.', '[']));
-        refused.iter().any(|top| *top == member || below(&top))
+        refused.iter().any(|top| *top == member || below(top))
     };
     let missing: Vec<&String> = members
         .iter()
@@ -172,13 +175,10 @@ async fn every_member_of_the_model_is_in_the_table(fleet: &Fleet) {
             assert!(TESTS.iter().any(|file| file.contains(&test)), "{member}: no test {name}");
         }
     }
-    println!(
-        "{} members: {} honoured, {} refused by {} names",
-        members.len(),
-        members.iter().filter(|member| honoured.contains(member.as_str())).count(),
-        members.iter().filter(|member| within_refused(member)).count(),
-        refused.len(),
-    );
+    let honoured = members.iter().filter(|member| honoured.contains(member.as_str())).count();
+    count("members_in_the_model", members.len()).unwrap();
+    count("members_honoured", honoured).unwrap();
+    count("members_refused_whole", members.len() - honoured).unwrap();
 }
 
 async fn definitions_are_described_as_they_were_registered(client: &EcsClient) {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use longshore_common::clock::{Clock, SystemClock};
 use longshore_tests::harness::{
     ecs::EcsClient,
     engine_api::{EngineApi, percent_encoded},
@@ -75,12 +76,9 @@ impl OneHost {
     /// What the engine tells of starts and ends so far, as `start db`, in its order.
     async fn told(&self) -> Vec<String> {
         let filters = json!({ "type": ["container"], "event": ["start", "die"] }).to_string();
-        let until = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let path = format!(
-            "/events?since=0&until={}&filters={}",
-            until.as_secs() + 1,
-            percent_encoded(&filters)
-        );
+        let until = SystemClock::start().wall().0 / 1000 + 1;
+        let filters = percent_encoded(&filters);
+        let path = format!("/events?since=0&until={until}&filters={filters}");
         let answer = self.engine().get(&path).await.unwrap();
         let mut told: Vec<(i64, String)> = serde_json::Deserializer::from_slice(&answer.body)
             .into_iter::<Value>()

@@ -106,8 +106,7 @@ async fn whoever_is_not_the_fleets_coordinator_stops_and_starts_nothing() {
             rig.exchange().await;
         }
     }
-    println!("{polls} bad polls refused: {refused:?}");
-    assert_eq!(refused.values().sum::<u64>(), polls);
+    assert_eq!(refused.values().sum::<u64>(), polls, "{refused:?}");
     let changing = [Verb::Create, Verb::Start, Verb::Stop, Verb::Kill, Verb::Remove];
     let changes = changing.map(|verb| rig.fake.count(verb));
     assert_eq!(changes, [0; 5], "containers were touched");
