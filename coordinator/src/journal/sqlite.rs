@@ -78,7 +78,7 @@ pub struct SqliteJournal {
     connection: Connection,
     path: PathBuf,
     commits: u32,
-    wal_mover: mpsc::SyncSender<()>,
+    wal_mover: WalMover,
     /// Dropped last: nobody else may open the journal before the connection is closed.
     _lock: DirectoryLock,
 }
@@ -133,7 +133,7 @@ impl SqliteJournal {
         if checked != "ok" {
             return Err(OpenError::Damaged(path, checked));
         }
-        let wal_mover = start_wal_mover(&path).map_err(sqlite)?;
+        let wal_mover = WalMover::start(&path).map_err(sqlite)?;
         Ok(SqliteJournal { connection, path, commits: 0, wal_mover, _lock: lock })
     }
 
@@ -157,7 +157,7 @@ impl SqliteJournal {
         if self.commits >= COMMITS_PER_WAL_MOVE {
             self.commits = 0;
             // Full means that a move is due already.
-            let _ = self.wal_mover.try_send(());
+            self.wal_mover.wake();
         }
     }
 }
@@ -264,23 +264,50 @@ fn from_format_1(connection: &Connection) -> Result<(), rusqlite::Error> {
     transaction.commit()
 }
 
-/// Moves the write-ahead log into the database file when told to, on its own connection.
-fn start_wal_mover(path: &Path) -> Result<mpsc::SyncSender<()>, rusqlite::Error> {
-    let connection = Connection::open(path)?;
-    configure(&connection)?;
-    let (sender, receiver) = mpsc::sync_channel(1);
-    std::thread::Builder::new()
-        .name("wal-mover".to_owned())
-        .spawn(move || {
-            while receiver.recv().is_ok() {
+/// Moves the write-ahead log into the database file when told to, on its own connection. That is
+/// closed when this is dropped: nothing changes the file once the directory's lock is given back.
+struct WalMover {
+    /// Absent while this is dropped.
+    wake: Option<mpsc::SyncSender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl WalMover {
+    fn start(path: &Path) -> Result<Self, rusqlite::Error> {
+        let connection = Connection::open(path)?;
+        configure(&connection)?;
+        let (wake, woken) = mpsc::sync_channel(1);
+        let work = move || {
+            while woken.recv().is_ok() {
                 let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
                 if let Err(error) = moved {
                     tracing::warn!(%error, "the write-ahead log could not be moved; trying later");
                 }
             }
-        })
-        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    Ok(sender)
+        };
+        let thread = std::thread::Builder::new()
+            .name("wal-mover".to_owned())
+            .spawn(work)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        Ok(WalMover { wake: Some(wake), thread: Some(thread) })
+    }
+
+    /// Once for all that was committed meanwhile.
+    fn wake(&self) {
+        if let Some(wake) = &self.wake {
+            let _ = wake.try_send(());
+        }
+    }
+}
+
+impl Drop for WalMover {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to say but that it panicked, which its own message said.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Covers what a row says and where it stands.
