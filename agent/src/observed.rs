@@ -380,8 +380,11 @@ impl ObservedTask {
                 | ContainerState::Restarting,
                 None,
             ) => container.doubt = true,
+            // An engine that has missed the end is told to stop what it takes for running.
+            (ContainerState::Running, Some((_, RunState::Running))) => {
+                container.process_ended = false;
+            }
             (ContainerState::Created, Some((_, RunState::Created)))
-            | (ContainerState::Running, Some((_, RunState::Running)))
             | (ContainerState::Restarting, Some((_, RunState::Exited)))
             | (ContainerState::Stopped, Some((_, RunState::Exited | RunState::Created))) => {}
             (_, Some((id, _))) => {

@@ -125,7 +125,7 @@ pub(crate) fn next_step(
             (!stopping && desired.to_launch().is_some()).then_some(Step::Start { id })
         }
         // Nothing is left to stop; the engine is about to say how it ended.
-        (ContainerState::Running, _) if container.process_ended => None,
+        (ContainerState::Running, _) if container.process_ended && desired.stop.is_none() => None,
         (ContainerState::Running, _) if stopping && !order::may_stop(desired, observed, index) => {
             None
         }

@@ -186,6 +186,26 @@ async fn an_essential_process_that_ended_is_told_before_the_engine_says_how() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_engine_that_missed_an_end_is_told_to_stop_what_is_gone() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    for number in [1, 2] {
+        rig.coordinator.run(task(number), one());
+        rig.until_running(task(number)).await;
+        rig.fake.end_process("app");
+        rig.until(task(number), |r| matches!(r.phase, ReportedPhase::Stopping(_))).await;
+        rig.idle(2).await;
+        assert_eq!(rig.fake.count(Verb::Stop), number as usize - 1, "its own word is waited for");
+        match number {
+            1 => rig.pass(rig.config.resync + Duration::from_secs(1)).await,
+            _ => rig.coordinator.stop(task(number)),
+        }
+        rig.until_stopped(task(number)).await;
+        rig.fake.remove_outside("app");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_that_may_be_started_again_is_not_told_to_have_ended() {
     let mut rig = Rig::new();
     rig.exchange().await;
