@@ -13,7 +13,7 @@ use longshore_common::{
 
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
-    runtime::ContainerConfig,
+    runtime::{ContainerConfig, TaskGroup},
 };
 
 pub(crate) mod desired;
@@ -23,6 +23,7 @@ pub(crate) mod container_config;
 pub(crate) mod order;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
+mod task_limits;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -68,6 +69,7 @@ pub(crate) enum Step {
     },
     Start {
         id: String,
+        group: Option<TaskGroup>,
     },
     /// By id, or by name while no id is known.
     Inspect {
@@ -118,11 +120,11 @@ pub(crate) fn next_step(
         (ContainerState::Created, _) if stopping => None,
         (ContainerState::Created, Some(id)) => {
             // It may be left over of a task that ended before it started.
-            desired.to_launch().is_some().then_some(Step::Start { id })
+            desired.to_launch().map(|intent| start(intent, id))
         }
         (ContainerState::Restarting, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Restarting, Some(id)) => {
-            (!stopping && desired.to_launch().is_some()).then_some(Step::Start { id })
+            desired.to_launch().filter(|_| !stopping).map(|intent| start(intent, id))
         }
         // Nothing is left to stop; the engine is about to say how it ended.
         (ContainerState::Running, _) if container.process_ended && desired.stop.is_none() => None,
@@ -146,4 +148,8 @@ pub(crate) fn next_step(
             _,
         ) => None,
     }
+}
+
+fn start(intent: &Intent, id: String) -> Step {
+    Step::Start { id, group: task_limits::task_group(intent) }
 }

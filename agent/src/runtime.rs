@@ -43,8 +43,13 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         config: &ContainerConfig,
     ) -> impl Future<Output = Result<String, RuntimeError>> + Send;
 
-    /// `Ok` too when it already runs.
-    fn start(&self, container: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// `Ok` too when it already runs. `group` is the one that it was made in, if any: it is there,
+    /// with its limits, before a process is in it.
+    fn start(
+        &self,
+        container: &str,
+        group: Option<&TaskGroup>,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// The image's stop signal, then after `grace` the kill signal. `Ok` too when it had stopped.
     fn stop(
@@ -60,6 +65,9 @@ pub trait ContainerRuntime: Send + Sync + 'static {
 
     /// Removes a volume that no container uses. `Ok` too when there is none.
     fn remove_volume(&self, volume: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Removes a task's control group, by [`TaskGroup::name`]. `Ok` too when there is none.
+    fn remove_group(&self, group: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// By id or by name.
     fn inspect(
@@ -154,6 +162,8 @@ pub struct ContainerConfig {
     /// CPU time in microseconds per 100 ms.
     pub cpu_quota_us: Option<u64>,
     pub memory_bytes: Option<u64>,
+    /// [`TaskGroup::name`] of the control group that its own lies in.
+    pub group: Option<String>,
     pub memory_reservation_bytes: Option<u64>,
     pub network: Network,
     pub ports: Vec<PublishedPort>,
@@ -177,6 +187,17 @@ pub struct ContainerConfig {
     pub health: Option<HealthProbe>,
     pub privileged: bool,
     pub readonly_root: bool,
+}
+
+/// A control group around the containers of one task: what they may use together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskGroup {
+    /// Unique on the host; without a dash, which systemd takes for a parent.
+    pub name: String,
+    pub cpu_shares: u32,
+    /// CPU time in microseconds per 100 ms.
+    pub cpu_quota_us: Option<u64>,
+    pub memory_bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -233,7 +233,7 @@ enum Timer {
     Retry(TaskKey, usize),
     Cleanup(TaskKey),
     /// The removal of a task's volumes is tried again.
-    Volumes(TaskKey),
+    Leftovers(TaskKey),
     /// A container's `startTimeout` runs out.
     Deadline(TaskKey),
 }
@@ -382,7 +382,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     }
                     self.advance(key);
                 }
-                Timer::Volumes(key) => self.remove_volumes(key),
+                Timer::Leftovers(key) => self.remove_leftovers(key),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.deadline = None;

@@ -21,7 +21,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
     EventStream, EventSubject, Image, Network, OwnerLabel, PullProgress, RunState, RuntimeError,
-    RuntimeEvent, RuntimeVersion, Unknown,
+    RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
 #[cfg(test)]
@@ -54,6 +54,7 @@ pub enum Verb {
     Kill,
     Remove,
     RemoveVolume,
+    RemoveGroup,
     Inspect,
     List,
     Events,
@@ -451,7 +452,7 @@ impl ContainerRuntime for FakeRuntime {
         self.call(Verb::Create, name, create).await
     }
 
-    async fn start(&self, container: &str) -> Result<(), RuntimeError> {
+    async fn start(&self, container: &str, _group: Option<&TaskGroup>) -> Result<(), RuntimeError> {
         let start = |fake: &Self| {
             let now = fake.clock.wall();
             let (id, behaviour) = {
@@ -534,6 +535,10 @@ impl ContainerRuntime for FakeRuntime {
 
     async fn remove_volume(&self, volume: &str) -> Result<(), RuntimeError> {
         self.call(Verb::RemoveVolume, volume, |_| Ok(())).await
+    }
+
+    async fn remove_group(&self, group: &str) -> Result<(), RuntimeError> {
+        self.call(Verb::RemoveGroup, group, |_| Ok(())).await
     }
 
     async fn process_ends(&self, container: &str, _pid: Option<u32>) -> Result<(), RuntimeError> {

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, tasks::Volumes, watch::Watched};
+use super::{Engine, Timer, tasks::Leftovers, watch::Watched};
 use crate::{
     observed::{ContainerState, Next, Outcome},
     plan::{Step, TaskKey},
@@ -25,8 +25,8 @@ const OTHER_CALLS_MAX: usize = 64;
 /// A pull that takes longer than this says how far it is, as often.
 const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// A volume whose removal came to nothing known is tried again after so long.
-const VOLUMES_RETRY: Duration = Duration::from_secs(60);
+/// What could not be removed now is tried again after so long.
+const LEFTOVERS_RETRY: Duration = Duration::from_secs(60);
 
 /// What became of a call.
 pub(super) enum Finished {
@@ -46,7 +46,7 @@ pub(super) enum Finished {
         result: Result<Image, RuntimeError>,
     },
     /// Of a task that is cleaned up.
-    Volumes {
+    Leftovers {
         key: TaskKey,
         serial: u64,
         result: Result<(), RuntimeError>,
@@ -166,7 +166,9 @@ impl<R: ContainerRuntime> Engine<R> {
             }
             Finished::Pull { reference, result } => self.pull_finished(&reference, result),
             Finished::Image { reference, result } => self.image_found(&reference, result),
-            Finished::Volumes { key, serial, result } => self.volumes_removed(key, serial, result),
+            Finished::Leftovers { key, serial, result } => {
+                self.leftovers_removed(key, serial, result)
+            }
         }
     }
 
@@ -337,28 +339,32 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     /// The last step of a task's clean-up, once none of its containers is left.
-    pub(super) fn remove_volumes(&mut self, key: TaskKey) {
+    pub(super) fn remove_leftovers(&mut self, key: TaskKey) {
         let Some(task) = self.tasks.get(&key) else { return };
-        let (volumes, serial) = (task.desired.volumes.clone(), task.serial);
+        let (volumes, group) = (task.desired.volumes.clone(), task.desired.group.clone());
+        let serial = task.serial;
         let runtime = self.runtime.clone();
         self.steps.spawn(async move {
             let mut result = Ok(());
             for volume in &volumes {
                 result = runtime.remove_volume(volume).await.and(result);
             }
-            Finished::Volumes { key, serial, result }
+            if let Some(group) = &group {
+                result = runtime.remove_group(group).await.and(result);
+            }
+            Finished::Leftovers { key, serial, result }
         });
     }
 
-    fn volumes_removed(&mut self, key: TaskKey, serial: u64, result: Result<(), RuntimeError>) {
+    fn leftovers_removed(&mut self, key: TaskKey, serial: u64, result: Result<(), RuntimeError>) {
         let Some(task) = self.tasks.get_mut(&key).filter(|task| task.serial == serial) else {
             return;
         };
         match result {
-            Ok(()) => task.volumes = Volumes::Gone,
+            Ok(()) => task.leftovers = Leftovers::Gone,
             Err(RuntimeError::Unknown(error)) => {
-                debug!(host = %self.config.host, task = %key.task, %error, "volumes remain for now");
-                self.set_timer(VOLUMES_RETRY, Timer::Volumes(key));
+                debug!(host = %self.config.host, task = %key.task, %error, "volumes or a control group remain for now");
+                self.set_timer(LEFTOVERS_RETRY, Timer::Leftovers(key));
                 return;
             }
             Err(error) => {
@@ -366,7 +372,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     host = %self.config.host, task = %key.task, %error,
                     "a volume of a task cannot be removed and is left: `docker volume rm` it",
                 );
-                task.volumes = Volumes::Gone;
+                task.leftovers = Leftovers::Gone;
             }
         }
         self.advance(key);
@@ -405,7 +411,7 @@ impl<R: ContainerRuntime> Engine<R> {
 async fn carry_out<R: ContainerRuntime>(runtime: &R, step: Step) -> Outcome {
     match step {
         Step::Create { name, config } => Outcome::Created(runtime.create(&name, &config).await),
-        Step::Start { id } => Outcome::Started(runtime.start(&id).await),
+        Step::Start { id, group } => Outcome::Started(runtime.start(&id, group.as_ref()).await),
         Step::Inspect { target } => {
             Outcome::Inspected(runtime.inspect(&target).await.map(Box::new))
         }
