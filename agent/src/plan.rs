@@ -85,6 +85,9 @@ pub(crate) enum Step {
     Remove {
         id: String,
     },
+    LastLines {
+        id: String,
+    },
 }
 
 /// What one container needs now; nothing while it is as desired, or while a call is under way.
@@ -139,6 +142,9 @@ pub(crate) fn next_step(
             })
         }
         (ContainerState::Running, _) => None,
+        (ContainerState::Stopped, Some(id)) if container.awaits_last_lines() => {
+            Some(Step::LastLines { id })
+        }
         (ContainerState::Stopped, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (
             ContainerState::Stopped

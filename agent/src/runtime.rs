@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use futures_util::stream::BoxStream;
 use longshore_common::{
     clock::Timestamp,
-    limits::REASON_CHARS_MAX,
+    limits::REASON_CHARS_KEPT,
     protocol::NetworkBinding,
     resources::Transport,
     task::HealthStatus,
@@ -84,6 +84,12 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         container: &str,
         pid: Option<u32>,
     ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// The last lines that a container wrote, oldest first, whatever its log driver keeps of them.
+    fn last_lines(
+        &self,
+        container: &str,
+    ) -> impl Future<Output = Result<Vec<String>, RuntimeError>> + Send;
 
     /// Every container, running or not, that carries `owner`.
     fn list(
@@ -435,9 +441,9 @@ pub fn ecs_reason(aim: Aim, error: &RuntimeError) -> String {
     shorten(&text)
 }
 
-/// Cuts a reason to the length that ECS's API allows.
+/// Cuts a reason to the length that is kept of it.
 pub fn shorten(reason: &str) -> String {
-    reason.chars().take(REASON_CHARS_MAX).collect()
+    reason.chars().take(REASON_CHARS_KEPT).collect()
 }
 
 /// A duration as the ECS agent prints it: `4m0s`, `30s`, `500ms`.
@@ -481,8 +487,8 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_at_most_as_long_as_ecs_allows() {
+    fn a_reason_is_at_most_as_long_as_is_kept_of_it() {
         let error = RuntimeError::Rejected { message: "é".repeat(5000) };
-        assert_eq!(ecs_reason(Aim::Create, &error).chars().count(), REASON_CHARS_MAX);
+        assert_eq!(ecs_reason(Aim::Create, &error).chars().count(), REASON_CHARS_KEPT);
     }
 }

@@ -30,6 +30,7 @@ use tracing::info;
 
 use crate::{
     ledger::{Batch, Contents, Head, Ledger},
+    observed::PullAmount,
     plan::{Rules, TaskKey},
     report::Outbox,
     runtime::ContainerRuntime,
@@ -37,6 +38,7 @@ use crate::{
 
 mod tasks;
 mod intake;
+mod pulls;
 mod steps;
 mod watch;
 mod view;
@@ -53,6 +55,8 @@ use watch::Watched;
 const REQUESTS_QUEUED_MAX: usize = 64;
 /// The container engine's events that may wait for ours.
 const WATCHED_QUEUED_MAX: usize = 256;
+/// Words on how far pulls are that may wait for the engine.
+const PULL_NEWS_QUEUED_MAX: usize = 16;
 
 /// What the engine must be told at its start.
 #[derive(Clone, Debug)]
@@ -224,9 +228,13 @@ struct Engine<R> {
     /// Tasks of which containers are to be waited for once none is being started.
     unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
+    /// How far pulls are, from the calls themselves.
+    pull_news: (mpsc::Sender<PullNews>, mpsc::Receiver<PullNews>),
     timers: BTreeMap<(Instant, u64), Timer>,
     timers_made: u64,
 }
+
+type PullNews = (Arc<str>, PullAmount);
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
@@ -285,6 +293,7 @@ impl<R: ContainerRuntime> Engine<R> {
             steps: JoinSet::new(),
             processes: JoinSet::new(),
             unwatched: BTreeSet::new(),
+            pull_news: mpsc::channel(PULL_NEWS_QUEUED_MAX),
             timers: BTreeMap::new(),
             timers_made: 0,
             config,
@@ -339,6 +348,9 @@ impl<R: ContainerRuntime> Engine<R> {
                         }
                         Err(_) => {}
                     }
+                }
+                Some((reference, amount)) = self.pull_news.1.recv() => {
+                    self.pull_progressed(&reference, amount);
                 }
                 Some(ended) = self.processes.join_next(), if !self.processes.is_empty() => {
                     if let Ok(Some(process)) = ended {

@@ -176,6 +176,10 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         self.engine.process_ends(container, pid).await
     }
 
+    async fn last_lines(&self, container: &str) -> Result<Vec<String>, RuntimeError> {
+        self.engine.last_lines(container).await
+    }
+
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {
         let listing = self.engine.list(owner).await?;
         let logged = listing.iter().filter(|summary| summary.labels.contains_key(LABEL));

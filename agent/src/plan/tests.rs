@@ -82,6 +82,7 @@ fn in_words(step: &Option<Step>) -> String {
         Some(Step::Stop { id, grace }) => format!("stop {id} within {grace:?}"),
         Some(Step::Kill { id }) => format!("kill {id}"),
         Some(Step::Remove { id }) => format!("remove {id}"),
+        Some(Step::LastLines { id }) => format!("read last lines of {id}"),
     }
 }
 

@@ -21,7 +21,7 @@ use bollard::{
     },
 };
 use futures_util::{StreamExt, TryStreamExt};
-use longshore_common::{clock::Timestamp, task::HealthStatus};
+use longshore_common::{clock::Timestamp, limits::LAST_LINES_MAX, task::HealthStatus};
 
 use self::{
     process::Process, pull_error::final_if_the_registry_says_so, task_group::ControlGroups,
@@ -33,6 +33,7 @@ use super::{
 };
 
 mod create_body;
+mod last_lines;
 mod process;
 mod pull_error;
 mod read;
@@ -73,6 +74,8 @@ pub struct Timeouts {
     pub inspect: Duration,
     pub list: Duration,
     pub remove: Duration,
+    /// A stopped task is not reported before this has passed.
+    pub last_lines: Duration,
 }
 
 impl Default for Timeouts {
@@ -87,6 +90,7 @@ impl Default for Timeouts {
             inspect: Duration::from_secs(30),
             list: Duration::from_secs(60),
             remove: Duration::from_secs(5 * 60),
+            last_lines: Duration::from_secs(2),
         }
     }
 }
@@ -336,6 +340,15 @@ impl ContainerRuntime for Docker {
         let process = Process::open(pid, container).await;
         let process = process.map_err(|error| unknown(error.to_string()))?;
         process.ended().await.map_err(|error| unknown(error.to_string()))
+    }
+
+    async fn last_lines(&self, container: &str) -> Result<Vec<String>, RuntimeError> {
+        let path = format!(
+            "/containers/{}/logs?stdout=true&stderr=true&tail={LAST_LINES_MAX}",
+            read::escaped(container)
+        );
+        let answer = self.read(&path, self.timeouts.last_lines).await?;
+        Ok(last_lines::last_lines(answer.bytes()))
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {

@@ -55,6 +55,7 @@ pub enum Verb {
     Remove,
     RemoveVolume,
     RemoveGroup,
+    LastLines,
     Inspect,
     List,
     Events,
@@ -79,11 +80,18 @@ pub struct Behaviour {
     pub exit_code: i32,
     /// After the stop signal; longer than the grace means killed.
     pub stops_after: Duration,
+    /// What it wrote.
+    pub last_lines: Vec<String>,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Behaviour { runs_for: None, exit_code: TERMINATED, stops_after: Duration::ZERO }
+        Behaviour {
+            runs_for: None,
+            exit_code: TERMINATED,
+            stops_after: Duration::ZERO,
+            last_lines: Vec::new(),
+        }
     }
 }
 
@@ -568,6 +576,15 @@ impl ContainerRuntime for FakeRuntime {
             })
         };
         self.call(Verb::Inspect, container, inspect).await
+    }
+
+    async fn last_lines(&self, container: &str) -> Result<Vec<String>, RuntimeError> {
+        let lines = |fake: &Self| {
+            let mut engine = fake.engine();
+            let image = engine.container(container)?.config.image.clone();
+            Ok(engine.behaviour(&image).last_lines)
+        };
+        self.call(Verb::LastLines, container, lines).await
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {

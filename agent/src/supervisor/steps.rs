@@ -9,22 +9,17 @@ use std::{
 };
 
 use longshore_common::index::{FastMap, FastSet};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, tasks::Leftovers, watch::Watched};
+use super::{Engine, Timer, pulls::Pulling, tasks::Leftovers, watch::Watched};
 use crate::{
     observed::{ContainerState, Next, Outcome},
     plan::{Step, TaskKey},
-    runtime::{ContainerRuntime, EventSubject, Image, PullProgress, RuntimeError, RuntimeEvent},
+    runtime::{ContainerRuntime, EventSubject, Image, RuntimeError, RuntimeEvent},
 };
 
 /// Calls other than create, start and pull that may be under way at once.
 const OTHER_CALLS_MAX: usize = 64;
-/// A pull that takes longer than this says how far it is, as often.
-const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
-
 /// What could not be removed now is tried again after so long.
 const LEFTOVERS_RETRY: Duration = Duration::from_secs(60);
 
@@ -64,11 +59,11 @@ pub(super) enum Lane {
 pub(super) struct Lanes {
     launch: Queue,
     other: Queue,
-    pulls_max: usize,
-    pulling: BTreeMap<Arc<str>, Pulling>,
-    pulls_waiting: VecDeque<Arc<str>>,
+    pub(super) pulls_max: usize,
+    pub(super) pulling: BTreeMap<Arc<str>, Pulling>,
+    pub(super) pulls_waiting: VecDeque<Arc<str>>,
     /// Present: known. Absent: not asked, or something changed since.
-    images: FastMap<Arc<str>, Image>,
+    pub(super) images: FastMap<Arc<str>, Image>,
     images_asked: FastSet<Arc<str>>,
 }
 
@@ -76,13 +71,6 @@ struct Queue {
     busy: usize,
     max: usize,
     waiting: VecDeque<(TaskKey, usize)>,
-}
-
-/// One pull of one reference, for every container that needs it.
-struct Pulling {
-    wanted_by: Vec<(TaskKey, usize)>,
-    begun: bool,
-    cancel: CancellationToken,
 }
 
 impl Lanes {
@@ -120,9 +108,11 @@ impl<R: ContainerRuntime> Engine<R> {
                 return self.pull(key, index, reference);
             }
             Step::Create { .. } | Step::Start { .. } => Lane::Launch,
-            Step::Inspect { .. } | Step::Stop { .. } | Step::Kill { .. } | Step::Remove { .. } => {
-                Lane::Other
-            }
+            Step::Inspect { .. }
+            | Step::Stop { .. }
+            | Step::Kill { .. }
+            | Step::Remove { .. }
+            | Step::LastLines { .. } => Lane::Other,
         };
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let queue = self.lanes.of(lane);
@@ -172,7 +162,7 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
+    pub(super) fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
         let now = self.clock.wall();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if let Some(error) = failure(&outcome) {
@@ -230,94 +220,6 @@ impl<R: ContainerRuntime> Engine<R> {
                 }
             },
         }
-    }
-
-    fn pull(&mut self, key: TaskKey, index: usize, reference: Arc<str>) {
-        let now = self.clock.wall();
-        let Some(task) = self.tasks.get_mut(&key) else { return };
-        task.observed.containers[index].in_flight = true;
-        task.observed.pull_begins(now);
-        let pulling = self.lanes.pulling.entry(reference.clone()).or_insert_with(|| {
-            self.lanes.pulls_waiting.push_back(reference);
-            Pulling { wanted_by: Vec::new(), begun: false, cancel: CancellationToken::new() }
-        });
-        pulling.wanted_by.push((key, index));
-        self.begin_pulls();
-        self.tell(key);
-    }
-
-    fn begin_pulls(&mut self) {
-        while self.lanes.pulling.values().filter(|p| p.begun).count() < self.lanes.pulls_max {
-            let Some(reference) = self.lanes.pulls_waiting.pop_front() else { return };
-            let Some(pulling) = self.lanes.pulling.get_mut(&reference) else { continue };
-            pulling.begun = true;
-            let (cancel, host) = (pulling.cancel.clone(), self.config.host);
-            info!(%host, image = &*reference, "pulling");
-            let runtime = self.runtime.clone();
-            self.steps.spawn(async move {
-                let mut said = Instant::now();
-                let progress = |progress: PullProgress| {
-                    if said.elapsed() >= PULL_PROGRESS_EVERY {
-                        said = Instant::now();
-                        info!(
-                            %host, image = &*reference, layer = progress.layer,
-                            bytes = progress.current_bytes, of = progress.total_bytes,
-                            "{}", progress.status,
-                        );
-                    }
-                };
-                let result = tokio::select! {
-                    result = runtime.pull(&reference, progress) => Some(result),
-                    () = cancel.cancelled() => None,
-                };
-                Finished::Pull { reference: reference.clone(), result }
-            });
-        }
-    }
-
-    /// A container that waits for an image need not wait any more: its task stops.
-    pub(super) fn leave_pulls(&mut self, key: TaskKey) {
-        let Some(task) = self.tasks.get(&key) else { return };
-        if task.desired.stop_cause(&task.observed).is_none() {
-            return;
-        }
-        let mut left = Vec::new();
-        for (reference, pulling) in &mut self.lanes.pulling {
-            pulling.wanted_by.retain(|(wanted_by, index)| {
-                let leaves = *wanted_by == key;
-                if leaves {
-                    left.push(*index);
-                }
-                !leaves
-            });
-            if pulling.wanted_by.is_empty() && pulling.begun {
-                debug!(host = %self.config.host, image = &**reference, "nobody needs this pull");
-                pulling.cancel.cancel();
-            }
-        }
-        self.lanes.pulling.retain(|_, pulling| pulling.begun || !pulling.wanted_by.is_empty());
-        for index in left {
-            self.record(key, index, Outcome::PullCancelled);
-        }
-    }
-
-    fn pull_finished(&mut self, reference: &Arc<str>, result: Option<Result<(), RuntimeError>>) {
-        let host = self.config.host;
-        match &result {
-            Some(Ok(())) => info!(%host, image = &**reference, "pulled"),
-            Some(Err(error)) => warn!(%host, image = &**reference, %error, "the pull failed"),
-            None => {}
-        }
-        self.lanes.images.remove(reference);
-        let pulling = self.lanes.pulling.remove(reference);
-        for (key, index) in pulling.map(|pulling| pulling.wanted_by).unwrap_or_default() {
-            let outcome = match &result {
-                Some(result) => Outcome::Pulled(result.clone()),
-                None => Outcome::PullCancelled,
-            };
-            self.record(key, index, outcome);
-        }
-        self.begin_pulls();
     }
 
     /// The digest is wanted for reports only, so it is asked for beside the create.
@@ -418,6 +320,7 @@ async fn carry_out<R: ContainerRuntime>(runtime: &R, step: Step) -> Outcome {
         Step::Stop { id, grace } => Outcome::Stopped(runtime.stop(&id, grace).await),
         Step::Kill { id } => Outcome::Stopped(runtime.kill(&id).await),
         Step::Remove { id } => Outcome::Removed(runtime.remove(&id).await),
+        Step::LastLines { id } => Outcome::LastLines(runtime.last_lines(&id).await),
         Step::Pull { reference } => Outcome::Pulled(runtime.pull(&reference, |_| {}).await),
     }
 }
@@ -431,6 +334,7 @@ fn step_name(step: &Step) -> &'static str {
         Step::Stop { .. } => "stop",
         Step::Kill { .. } => "kill",
         Step::Remove { .. } => "remove",
+        Step::LastLines { .. } => "last lines",
     }
 }
 
@@ -442,6 +346,7 @@ fn failure(outcome: &Outcome) -> Option<&RuntimeError> {
         | Outcome::Removed(result) => result.as_ref().err(),
         Outcome::Created(result) => result.as_ref().err(),
         Outcome::Inspected(result) => result.as_ref().err(),
+        Outcome::LastLines(result) => result.as_ref().err(),
         Outcome::PullCancelled => None,
     }
 }

@@ -19,6 +19,12 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Answer(Bytes);
 
+impl Answer {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// One request on a connection of its own: a unix socket's costs nothing, and none can be stale.
 pub(super) async fn get(socket: &Path, path: &str) -> Result<Answer, RuntimeError> {
     let failed = |error: &dyn std::error::Error| RuntimeError::transport(with_causes(error));
