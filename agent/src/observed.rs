@@ -521,7 +521,8 @@ impl ObservedContainer {
             RuntimeError::NotFound { .. }
             | RuntimeError::ImageNotFound { .. }
             | RuntimeError::Conflict { .. }
-            | RuntimeError::Rejected { .. } => false,
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. } => false,
         };
         if again {
             self.failures += 1;
@@ -551,7 +552,9 @@ impl ObservedContainer {
             },
             // An earlier attempt may have made it: the labels tell.
             RuntimeError::Conflict { .. } => self.doubt = true,
-            RuntimeError::NotFound { .. } | RuntimeError::Rejected { .. } => {
+            RuntimeError::NotFound { .. }
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. } => {
                 self.never_runs(ecs_reason(Aim::Create, &error));
             }
             RuntimeError::Unknown(unknown) => {
@@ -568,7 +571,10 @@ impl ObservedContainer {
             RuntimeError::NotFound { .. } => self.missing = self.missing.max(1),
             RuntimeError::ImageNotFound { .. }
             | RuntimeError::Conflict { .. }
-            | RuntimeError::Rejected { .. } => self.verdict = Some(ecs_reason(Aim::Start, error)),
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. } => {
+                self.verdict = Some(ecs_reason(Aim::Start, error))
+            }
             RuntimeError::Unknown(unknown) => {
                 self.judge(Aim::Start, unknown, error);
                 return self.retry();

@@ -4,7 +4,7 @@
 //! state of its own. One step at a time per container: plan, do it, record, plan again, so that a
 //! restarted agent plans as one that never stopped.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use longshore_common::{
     id::{FleetId, HostId},
@@ -13,6 +13,7 @@ use longshore_common::{
 
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
+    preparation::Needs,
     runtime::{ContainerConfig, TaskGroup},
 };
 
@@ -20,6 +21,8 @@ pub(crate) mod desired;
 pub(crate) mod labels;
 pub(crate) mod awslogs;
 pub(crate) mod container_config;
+pub(crate) mod efs;
+pub(crate) mod firelens;
 pub(crate) mod order;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
@@ -43,6 +46,11 @@ pub(crate) struct Rules {
     pub(crate) stop_timeout: Duration,
     pub(crate) pull: PullPolicy,
     pub(crate) policy: TaskPolicy,
+    pub(crate) efs: efs::FileSystems,
+    /// Directory with one for each task that needs files.
+    pub(crate) task_files: PathBuf,
+    /// There is a store to read objects from.
+    pub(crate) has_objects: bool,
 }
 
 /// `ECS_IMAGE_PULL_BEHAVIOR`.
@@ -66,6 +74,7 @@ pub(crate) enum Step {
     Create {
         name: String,
         config: Box<ContainerConfig>,
+        needs: Box<Needs>,
     },
     Start {
         id: String,
@@ -116,8 +125,9 @@ pub(crate) fn next_step(
             if container.pull == PullState::Needed {
                 return Some(Step::Pull { reference: wanted.image.clone() });
             }
-            let config = container_config::container_config(intent, index, rules).ok()?;
-            Some(Step::Create { name: wanted.docker_name.clone(), config: Box::new(config) })
+            let config = Box::new(container_config::container_config(intent, index, rules).ok()?);
+            let needs = Box::new(container_config::needs(intent, index, rules).ok()?);
+            Some(Step::Create { name: wanted.docker_name.clone(), config, needs })
         }
         (ContainerState::Created, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Created, _) if stopping => None,

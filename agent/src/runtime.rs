@@ -380,6 +380,9 @@ pub enum RuntimeError {
     /// The engine will not do this, now or later.
     #[error("{message}")]
     Rejected { message: String },
+    /// Not asked of the engine: what it needs before could not be had.
+    #[error("{message}")]
+    NotPrepared { message: String },
     /// It may have been done or not. Unknown is not dead.
     #[error(transparent)]
     Unknown(#[from] Unknown),
@@ -430,6 +433,9 @@ pub fn ecs_reason(aim: Aim, error: &RuntimeError) -> String {
             "DockerTimeoutError: Could not transition to {became}; timed out after waiting {}",
             go_duration(*after)
         ),
+        RuntimeError::NotPrepared { message } => {
+            format!("ResourceInitializationError: {message}")
+        }
         RuntimeError::Unknown(
             Unknown::Transport { .. } | Unknown::Engine { .. } | Unknown::Unreadable { .. },
         )

@@ -32,6 +32,7 @@ use crate::{
     ledger::{Batch, Contents, Head, Ledger},
     observed::PullAmount,
     plan::{Rules, TaskKey},
+    preparation::Preparation,
     report::Outbox,
     runtime::ContainerRuntime,
 };
@@ -45,7 +46,11 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use crate::{ledger::LedgerError, plan::PullPolicy};
+pub use crate::{
+    ledger::LedgerError,
+    plan::{PullPolicy, efs::FileSystems},
+    preparation::objects::Objects,
+};
 use intake::{Parked, Taking};
 use steps::{Finished, Lanes};
 use tasks::{Process, Task};
@@ -79,6 +84,12 @@ pub struct EngineConfig {
     pub pull: PullPolicy,
     /// What no task may have here.
     pub policy: TaskPolicy,
+    /// EFS file systems of this host.
+    pub efs: FileSystems,
+    /// Where objects that definitions name are read from.
+    pub objects: Option<Objects>,
+    /// Directory of the tasks' files; made when first needed.
+    pub task_files: PathBuf,
     /// Containers that may be in create or start at once; more only adds latency.
     pub launches_at_once: usize,
     pub pulls_at_once: usize,
@@ -96,11 +107,14 @@ impl EngineConfig {
             boot_id: String::new(),
             session: 0,
             region: "us-east-1".to_owned(),
+            task_files: ledger.with_file_name("tasks"),
             ledger,
             cleanup_wait: Duration::from_secs(3 * 60 * 60),
             stop_timeout: Duration::from_secs(30),
             pull: PullPolicy::default(),
             policy: TaskPolicy::default(),
+            efs: FileSystems::default(),
+            objects: None,
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
             resync: Duration::from_secs(5 * 60),
@@ -198,6 +212,7 @@ struct Engine<R> {
     config: EngineConfig,
     rules: Rules,
     runtime: Arc<R>,
+    preparation: Arc<Preparation>,
     clock: Arc<dyn Clock>,
 
     tasks: BTreeMap<TaskKey, Task>,
@@ -261,7 +276,11 @@ impl<R: ContainerRuntime> Engine<R> {
             stop_timeout: config.stop_timeout,
             pull: config.pull,
             policy: config.policy.clone(),
+            efs: config.efs.clone(),
+            task_files: config.task_files.clone(),
+            has_objects: config.objects.is_some(),
         };
+        let preparation = Arc::new(Preparation::new(config.objects.clone()));
         info!(
             host = %config.host,
             tasks = contents.intents.len(),
@@ -277,6 +296,7 @@ impl<R: ContainerRuntime> Engine<R> {
             outbox: Outbox::new(config.session),
             rules,
             runtime,
+            preparation,
             clock,
             tasks: BTreeMap::new(),
             by_container: FastMap::default(),

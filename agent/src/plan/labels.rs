@@ -3,7 +3,7 @@
 //! Both are deterministic, so that a second attempt at one create finds the first one's container.
 //! ECS's own labels are part of its interface; ours are part of what a later version must read.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use sha2::{Digest, Sha256};
 
@@ -56,6 +56,11 @@ pub(crate) fn volume_name(family: &str, revision: u32, volume: &str, key: TaskKe
 /// As [`docker_name`], for the control group of a task: longer, since it stands on its own.
 pub(crate) fn group_name(key: TaskKey) -> String {
     format!("longshore_{}_{}", key.task, key.generation)
+}
+
+/// Where files of this task are.
+pub(crate) fn task_directory(key: TaskKey, rules: &Rules) -> PathBuf {
+    rules.task_files.join(format!("{}_{}", key.task, key.generation))
 }
 
 /// What a volume of a task carries, so that an operator sees whose it is.
@@ -176,6 +181,8 @@ pub(crate) fn found_task(
             .map(|names| names.split(',').map(str::to_owned).collect())
             .unwrap_or_default(),
         group: label(first, GROUP),
+        // Whether or not it has any.
+        files: Some(task_directory(key, rules)),
         containers: containers.into_iter().map(|(_, container, _)| container).collect(),
         stop: None,
     })

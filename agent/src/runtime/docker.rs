@@ -37,12 +37,15 @@ mod last_lines;
 mod process;
 mod pull_error;
 mod read;
+mod registries;
 mod task_group;
 #[cfg(test)]
 mod tests;
 
 /// bollard's own timeout counts whole seconds, and only until an answer's head: ours comes first.
 const CLIENT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
+
+pub use registries::Registries;
 
 /// Docker's container and image events that say something here.
 const EVENTS: [&str; 11] = [
@@ -100,6 +103,7 @@ impl Default for Timeouts {
 pub struct Docker {
     socket: PathBuf,
     timeouts: Timeouts,
+    registries: Registries,
     /// Once an API version was agreed on.
     client: Mutex<Option<bollard::Docker>>,
     /// As the engine last said.
@@ -108,7 +112,11 @@ pub struct Docker {
 
 impl Docker {
     /// `address` is a path, with or without `unix://` before it.
-    pub fn new(address: &str, timeouts: Timeouts) -> Result<Self, NotAUnixSocket> {
+    pub fn new(
+        address: &str,
+        timeouts: Timeouts,
+        registries: Registries,
+    ) -> Result<Self, NotAUnixSocket> {
         let path = address.strip_prefix("unix://").unwrap_or(address);
         if !path.starts_with('/') {
             return Err(NotAUnixSocket { address: address.to_owned() });
@@ -116,6 +124,7 @@ impl Docker {
         Ok(Docker {
             socket: PathBuf::from(path),
             timeouts,
+            registries,
             client: Mutex::default(),
             control_groups: Mutex::default(),
         })
@@ -235,8 +244,9 @@ impl ContainerRuntime for Docker {
         };
         let silence = self.timeouts.pull_silence;
         let client = self.client(silence).await?;
+        let login = self.registries.login(reference).await?;
         let pulling = async {
-            let mut lines = Box::pin(client.create_image(Some(options), None, None));
+            let mut lines = Box::pin(client.create_image(Some(options), None, login));
             while let Some(line) = within(silence, lines.try_next()).await? {
                 let detail = line.progress_detail.unwrap_or_default();
                 let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());

@@ -15,6 +15,7 @@ use super::{Engine, Timer, pulls::Pulling, tasks::Leftovers, watch::Watched};
 use crate::{
     observed::{ContainerState, Next, Outcome},
     plan::{Step, TaskKey},
+    preparation::{self, Preparation},
     runtime::{ContainerRuntime, EventSubject, Image, RuntimeError, RuntimeEvent},
 };
 
@@ -132,9 +133,9 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         let creates = matches!(step, Step::Create { .. });
         debug!(host = %self.config.host, task = %key.task, index, step = step_name(&step), "step");
-        let runtime = self.runtime.clone();
+        let (runtime, preparation) = (self.runtime.clone(), self.preparation.clone());
         self.steps.spawn(async move {
-            let outcome = Box::new(carry_out(&*runtime, step).await);
+            let outcome = Box::new(carry_out(&*runtime, &preparation, step).await);
             Finished::Step { key, serial, index, lane, outcome }
         });
         if creates {
@@ -244,10 +245,13 @@ impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn remove_leftovers(&mut self, key: TaskKey) {
         let Some(task) = self.tasks.get(&key) else { return };
         let (volumes, group) = (task.desired.volumes.clone(), task.desired.group.clone());
-        let serial = task.serial;
+        let (serial, files) = (task.serial, task.desired.files.clone());
         let runtime = self.runtime.clone();
         self.steps.spawn(async move {
             let mut result = Ok(());
+            if let Some(files) = &files {
+                result = preparation::remove(files).await;
+            }
             for volume in &volumes {
                 result = runtime.remove_volume(volume).await.and(result);
             }
@@ -310,9 +314,19 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 }
 
-async fn carry_out<R: ContainerRuntime>(runtime: &R, step: Step) -> Outcome {
+async fn carry_out<R: ContainerRuntime>(
+    runtime: &R,
+    preparation: &Preparation,
+    step: Step,
+) -> Outcome {
     match step {
-        Step::Create { name, config } => Outcome::Created(runtime.create(&name, &config).await),
+        Step::Create { name, mut config, needs } => {
+            let prepared = preparation.prepare(&needs, &mut config).await;
+            Outcome::Created(match prepared {
+                Ok(()) => runtime.create(&name, &config).await,
+                Err(error) => Err(error),
+            })
+        }
         Step::Start { id, group } => Outcome::Started(runtime.start(&id, group.as_ref()).await),
         Step::Inspect { target } => {
             Outcome::Inspected(runtime.inspect(&target).await.map(Box::new))

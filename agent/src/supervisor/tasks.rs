@@ -48,7 +48,7 @@ pub(super) struct Task {
     logged_phase: Option<&'static str>,
 }
 
-/// Volumes and the control group, which go with a task after its containers.
+/// Volumes, the control group and files, which go with a task after its containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leftovers {
     There,
@@ -69,7 +69,10 @@ impl Task {
         Task {
             serial,
             queued: vec![false; desired.containers.len()],
-            leftovers: match desired.volumes.is_empty() && desired.group.is_none() {
+            leftovers: match desired.volumes.is_empty()
+                && desired.group.is_none()
+                && desired.files.is_none()
+            {
                 true => Leftovers::Gone,
                 false => Leftovers::There,
             },

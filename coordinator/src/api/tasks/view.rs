@@ -1,6 +1,7 @@
 //! A task as ECS shows it, live or stopped (ecs-behaviour 1.6).
 
 mod attachments;
+mod bindings;
 mod containers;
 
 use longshore_common::{

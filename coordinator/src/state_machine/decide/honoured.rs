@@ -11,9 +11,20 @@ use longshore_common::{
     },
 };
 
-/// Docker's own log drivers, which the agent passes through, and the one that it follows.
-const LOG_DRIVERS: [&str; 9] =
-    ["json-file", "local", "syslog", "journald", "gelf", "fluentd", "splunk", "none", AWSLOGS];
+/// Docker's own log drivers, which the agent passes through, the one that it follows, and the one
+/// that a router of the task reads.
+const LOG_DRIVERS: [&str; 10] = [
+    "json-file",
+    "local",
+    "syslog",
+    "journald",
+    "gelf",
+    "fluentd",
+    "splunk",
+    "none",
+    AWSLOGS,
+    "awsfirelens",
+];
 
 /// The members that stand in the way, as paths in ECS's document; empty when all can be honoured.
 pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<String> {
@@ -56,10 +67,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
             }
         };
         need(
-            container.environment_files.as_ref().is_some_and(|f| !f.is_empty()),
-            "environmentFiles",
-        );
-        need(
             container.resource_requirements.as_ref().is_some_and(|r| !r.is_empty()),
             "resourceRequirements",
         );
@@ -68,9 +75,7 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
 }
 
 fn volume_needs(volume: &Volume, needs: &mut Vec<String>) {
-    let other = if volume.efs_volume_configuration.is_some() {
-        "efsVolumeConfiguration"
-    } else if volume.fsx_windows_file_server_volume_configuration.is_some() {
+    let other = if volume.fsx_windows_file_server_volume_configuration.is_some() {
         "fsxWindowsFileServerVolumeConfiguration"
     } else if volume.s3_files_volume_configuration.is_some() {
         "s3filesVolumeConfiguration"
@@ -89,15 +94,11 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
         }
     };
     need(container.repository_credentials.is_some(), "repositoryCredentials");
-    need(!container.environment_files.is_empty(), "environmentFiles");
     need(!container.secrets.is_empty(), "secrets");
     let pinned = container.version_consistency == Some(VersionConsistency::Enabled);
     need(pinned, "versionConsistency enabled");
     need(!container.resource_requirements.is_empty(), "resourceRequirements");
-    need(container.firelens_configuration.is_some(), "firelensConfiguration");
     need(!container.credential_specs.is_empty(), "credentialSpecs");
-    let ranges = container.port_mappings.iter().any(|port| port.container_port_range.is_some());
-    need(ranges, "portMappings.containerPortRange");
     if let Some(log) = &container.log_configuration {
         let docker_own = LOG_DRIVERS.contains(&log.log_driver.as_str());
         need(!docker_own, &format!("logConfiguration.logDriver {}", log.log_driver));
@@ -130,14 +131,14 @@ mod tests {
     fn every_member_that_would_be_dropped_is_named() {
         let spec = serde_json::json!({ "networkMode": "awsvpc", "containerDefinitions": [{
             "name": "web", "memory": 64, "secrets": [{ "name": "A", "valueFrom": "/a" }], "pseudoTerminal": true,
-            "logConfiguration": { "logDriver": "awsfirelens" },
-        }], "volumes": [{ "name": "scratch", "efsVolumeConfiguration": { "fileSystemId": "fs-1" } }] });
+            "logConfiguration": { "logDriver": "odd" },
+        }], "volumes": [{ "name": "scratch", "configuredAtLaunch": true }] });
         expect_test::expect![[r#"
             [
                 "networkMode awsvpc",
-                "volumes[scratch].efsVolumeConfiguration",
+                "volumes[scratch].configuredAtLaunch",
                 "containerDefinitions[web].secrets",
-                "containerDefinitions[web].logConfiguration.logDriver awsfirelens",
+                "containerDefinitions[web].logConfiguration.logDriver odd",
             ]
         "#]]
         .assert_debug_eq(&needs(spec));
