@@ -2,7 +2,7 @@
 
 use longshore_common::{
     resources::Transport,
-    task_definition::{NetworkMode, PortMapping, TaskSpec},
+    task_definition::{NetworkMode, PortMapping, TaskSpec, port_range},
 };
 
 use super::{Invalid, refuse};
