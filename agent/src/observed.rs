@@ -301,7 +301,12 @@ impl ObservedTask {
             }
             Outcome::Stopped(Ok(())) => {
                 container.doubt = true;
-                Next::Now
+                container.stop_attempts += 1;
+                match container.stop_attempts {
+                    1 => Next::Now,
+                    // It ran on after one that was said to be done.
+                    more => Next::After(backoff(RETRY_MIN, RETRY_MAX, more)),
+                }
             }
             Outcome::Stopped(Err(_)) => {
                 container.stop_attempts += 1;
@@ -534,7 +539,14 @@ impl ObservedContainer {
     fn start_failed(&mut self, error: &RuntimeError) -> Next {
         self.doubt = true;
         match error {
-            RuntimeError::NotFound { .. } => self.missing = self.missing.max(1),
+            RuntimeError::NotFound { .. } => {
+                // Of the container, or of something that it needs: then asking again shows it.
+                self.missing = self.missing.max(1);
+                if self.failures + 1 >= ENGINE_ERRORS_MAX {
+                    self.verdict = Some(ecs_reason(Aim::Start, error));
+                }
+                return self.retry();
+            }
             RuntimeError::ImageNotFound { .. }
             | RuntimeError::Conflict { .. }
             | RuntimeError::Rejected { .. } => self.verdict = Some(ecs_reason(Aim::Start, error)),
@@ -648,6 +660,7 @@ impl ObservedContainer {
     }
 }
 
-fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
+/// Doubles with each failure.
+pub(crate) fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
     min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max)
 }

@@ -3,13 +3,16 @@
 //! A campaign prints its seed and its counts and fails when one is not what was promised, or when
 //! it did less than it was asked to.
 
+mod engine_faults;
 mod kept;
 mod partitions;
 mod untouched;
 
 use anyhow::{Result, bail, ensure};
 
-pub use crate::campaign::{kept::Kept, partitions::Partitions, untouched::Untouched};
+pub use crate::campaign::{
+    engine_faults::EngineFaults, kept::Kept, partitions::Partitions, untouched::Untouched,
+};
 
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
@@ -37,6 +40,7 @@ pub async fn run(options: Options) -> Result<()> {
     match options.name.as_str() {
         "p1" => Kept::of(count(kept::KILLS), seed).run().await?.print_and_judge(),
         "p5" => Untouched::of(count(untouched::KILLS), seed).run().await?.print_and_judge(),
+        "p6" => EngineFaults::of(count(engine_faults::CELLS), seed).run().await?.print_and_judge(),
         "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
         "" => bail!("say which promise: `make campaign NAME=p1`, NAME=p5 or NAME=p7"),
         other => bail!("there is no campaign `{other}`: there are p1, p5 and p7"),

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::{Engine, Timer, tasks::Volumes, watch::Watched};
 use crate::{
-    observed::{ContainerState, Next, Outcome},
+    observed::{ContainerState, Next, Outcome, backoff},
     plan::{Step, TaskKey},
     runtime::{ContainerRuntime, EventSubject, Image, PullProgress, RuntimeError, RuntimeEvent},
 };
@@ -25,8 +25,9 @@ const OTHER_CALLS_MAX: usize = 64;
 /// A pull that takes longer than this says how far it is, as often.
 const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// A volume whose removal came to nothing known is tried again after so long.
-const VOLUMES_RETRY: Duration = Duration::from_secs(60);
+/// A volume whose removal came to nothing known is tried again after so long, and then less often.
+const VOLUMES_RETRY_MIN: Duration = Duration::from_secs(1);
+const VOLUMES_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// What became of a call.
 pub(super) enum Finished {
@@ -357,8 +358,10 @@ impl<R: ContainerRuntime> Engine<R> {
         match result {
             Ok(()) => task.volumes = Volumes::Gone,
             Err(RuntimeError::Unknown(error)) => {
+                task.volume_failures += 1;
                 debug!(host = %self.config.host, task = %key.task, %error, "volumes remain for now");
-                self.set_timer(VOLUMES_RETRY, Timer::Volumes(key));
+                let wait = backoff(VOLUMES_RETRY_MIN, VOLUMES_RETRY_MAX, task.volume_failures);
+                self.set_timer(wait, Timer::Volumes(key));
                 return;
             }
             Err(error) => {

@@ -39,6 +39,7 @@ pub(super) struct Task {
     /// Ids of its containers whose process is waited for.
     watched: Vec<Option<String>>,
     pub(super) volumes: Volumes,
+    pub(super) volume_failures: u32,
     /// For which a timer is set.
     pub(super) deadline: Option<Timestamp>,
     /// Which of its containers wait in a lane.
@@ -73,6 +74,7 @@ impl Task {
                 true => Volumes::Gone,
                 false => Volumes::There,
             },
+            volume_failures: 0,
             watched: vec![None; desired.containers.len()],
             logged: observed.containers.iter().map(|c| c.state).collect(),
             desired,
