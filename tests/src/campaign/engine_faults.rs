@@ -37,11 +37,13 @@ pub(super) const CELLS: usize = 700;
 const MATRIX: usize = 140;
 /// One of so many cells is run once more at shipped timeouts.
 const SHIPPED_ONE_IN: usize = 35;
+/// Steps through the matrix by one call and a fault less.
+const SHIPPED_STEP: usize = 29;
 /// What a second of Docker's patience is in a scaled cell.
 const SCALE: u32 = 20;
 const SLOW: Duration = Duration::from_secs(60);
 /// Cells mostly wait; more of them at once would wait for the engine.
-const CELLS_AT_ONCE: usize = 24;
+const CELLS_AT_ONCE: usize = 40;
 /// A call meets its fault so often, at most.
 const TIMES_MAX: usize = 3;
 
@@ -71,6 +73,8 @@ struct Variant {
 
 pub struct EngineFaults {
     cells: usize,
+    /// Of them, so many once more at shipped timeouts.
+    shipped: usize,
     seed: u64,
 }
 
@@ -103,16 +107,17 @@ impl fmt::Display for Cell {
 
 impl EngineFaults {
     pub fn of(cells: usize, seed: u64) -> EngineFaults {
-        EngineFaults { cells, seed }
+        EngineFaults { cells, shipped: cells / SHIPPED_ONE_IN, seed }
+    }
+
+    /// Without the cells that take minutes.
+    pub fn scaled_only(cells: usize, seed: u64) -> EngineFaults {
+        EngineFaults { cells, shipped: 0, seed }
     }
 
     pub async fn run(self) -> Result<EngineFaultCounts> {
-        let cells = cells(self.cells, self.seed);
-        let shipped = cells.iter().filter(|cell| cell.scale == 1).count();
-        progress(&format!(
-            "p6: {} cells and {shipped} at shipped timeouts, seed {}",
-            self.cells, self.seed
-        ));
+        let EngineFaults { cells: scaled, shipped, seed } = self;
+        progress(&format!("p6: {scaled} cells and {shipped} at shipped timeouts, seed {seed}"));
         let slot = Slot::take()?;
         let network = Network::create(&slot, 1)?;
         let engine = DockerEngine::start(EngineSettings {
@@ -129,14 +134,11 @@ impl EngineFaults {
             folder: slot.folder().to_owned(),
             history: EngineHistory::follow(&engine.socket()).await?,
         });
-        let mut counts = EngineFaultCounts {
-            asked_cells: self.cells + shipped,
-            seed: self.seed,
-            ..Default::default()
-        };
+        let mut counts =
+            EngineFaultCounts { asked_cells: scaled + shipped, seed, ..Default::default() };
         // Those that take minutes first.
         let (patient, quick): (Vec<Cell>, Vec<Cell>) =
-            cells.into_iter().partition(|cell| cell.scale == 1);
+            cells(scaled, shipped, seed).into_iter().partition(|cell| cell.scale == 1);
         let at_once = CELLS_AT_ONCE.max(patient.len());
         let mut running = stream::iter(patient.into_iter().chain(quick))
             .map(|cell| {
@@ -152,7 +154,7 @@ impl EngineFaults {
 }
 
 /// The whole matrix as often as it fits, each time with other chances.
-fn cells(wanted: usize, seed: u64) -> Vec<Cell> {
+fn cells(scaled: usize, shipped: usize, seed: u64) -> Vec<Cell> {
     let chance = Chance::from_seed(seed);
     let cell = |number: usize, scale: u32| {
         let mut chance = chance.part(number as u64);
@@ -169,10 +171,10 @@ fn cells(wanted: usize, seed: u64) -> Vec<Cell> {
         let believed = kind == CallKind::Inspect && fault == Fault::Status(404);
         Cell { number, kind, fault, times: if believed { 1 } else { times }, variant, scale }
     };
-    let scaled = (0..wanted).map(|number| cell(number, SCALE));
-    // Of each kind of call some, with one fault after the other.
-    let shipped = (0..wanted / SHIPPED_ONE_IN).map(|n| cell(wanted + n * (SHIPPED_ONE_IN - 6), 1));
-    scaled.chain(shipped).collect()
+    let quick = (0..scaled).map(|number| cell(number, SCALE));
+    // Of each kind of call one or two, with other faults each.
+    let patient = (0..shipped).map(|n| cell(scaled + n * SHIPPED_STEP, 1));
+    quick.chain(patient).collect()
 }
 
 impl EngineFaultCounts {
@@ -231,13 +233,14 @@ mod tests {
 
     #[test]
     fn each_140_cells_are_every_call_with_every_fault() {
-        let all = cells(280, 5);
+        let all = cells(280, 8, 5);
         for round in all[..280].chunks(MATRIX) {
             let pairs: BTreeSet<_> = round.iter().map(|cell| (cell.kind, cell.fault)).collect();
             assert_eq!(pairs.len(), MATRIX);
         }
         assert_eq!(all.len(), 280 + 8);
-        let kinds: BTreeSet<_> = cells(CELLS, 5)[CELLS..].iter().map(|cell| cell.kind).collect();
+        let kinds: BTreeSet<_> =
+            cells(CELLS, CELLS / SHIPPED_ONE_IN, 5)[CELLS..].iter().map(|cell| cell.kind).collect();
         assert_eq!(kinds.len(), CALL_KINDS.len(), "{kinds:?}");
     }
 }

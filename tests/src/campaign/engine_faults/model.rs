@@ -3,22 +3,24 @@
 use super::Cell;
 use crate::harness::recording_proxy::{CallKind, Fault};
 
-/// Attempts at a call that Docker answers with 5xx before its word is final.
+/// Attempts at a call that Docker answers with 5xx, or with what makes no sense, before its word is
+/// final.
 const ENGINE_ERRORS_MAX: usize = 3;
 
 /// How the reason may begin of a task that did not start; none if it has to start.
 pub(super) fn may_fail_to_start(cell: &Cell) -> Option<&'static str> {
-    let final_500 = cell.times >= ENGINE_ERRORS_MAX;
+    let is_final = cell.times >= ENGINE_ERRORS_MAX;
     match (cell.kind, cell.fault) {
         // Docker's word, and it says no.
         (CallKind::Create | CallKind::VolumeInspect, Fault::Status(404)) => {
             Some("CannotCreateContainerError: ")
         }
-        (CallKind::Create | CallKind::VolumeInspect, Fault::Status(500)) if final_500 => {
+        (CallKind::Create, Fault::Status(500)) if is_final => Some("CannotCreateContainerError: "),
+        (CallKind::VolumeInspect, Fault::Status(304 | 500)) if is_final => {
             Some("CannotCreateContainerError: ")
         }
         (CallKind::Start, Fault::Status(409)) => Some("CannotStartContainerError: "),
-        (CallKind::Start, Fault::Status(404 | 500)) if final_500 => {
+        (CallKind::Start, Fault::Status(304 | 404 | 500)) if is_final => {
             Some("CannotStartContainerError: ")
         }
         (CallKind::Pull, Fault::Status(404 | 409)) if cell.variant.always_pull => {
