@@ -13,7 +13,7 @@ use std::{
 };
 
 use longshore_common::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     id::{FleetId, HostId, TaskId},
     index::FastMap,
     protocol::{ContainerStatus, NetworkBinding, PollAnswer, PollRequest},
@@ -53,6 +53,9 @@ use watch::Watched;
 const REQUESTS_QUEUED_MAX: usize = 64;
 /// The container engine's events that may wait for ours.
 const WATCHED_QUEUED_MAX: usize = 256;
+
+/// The wall clock has been set, or has drifted as far, when it leaves the monotonic one by this.
+const CLOCK_JUMP_MS_MIN: u64 = 250;
 
 /// What the engine must be told at its start.
 #[derive(Clone, Debug)]
@@ -195,6 +198,8 @@ struct Engine<R> {
     rules: Rules,
     runtime: Arc<R>,
     clock: Arc<dyn Clock>,
+    /// How far the wall clock is ahead of the monotonic one, in milliseconds.
+    wall_ahead_ms: i64,
 
     tasks: BTreeMap<TaskKey, Task>,
     by_container: FastMap<String, (TaskKey, usize)>,
@@ -269,6 +274,7 @@ impl<R: ContainerRuntime> Engine<R> {
             outbox: Outbox::new(config.session),
             rules,
             runtime,
+            wall_ahead_ms: wall_ahead_ms(&*clock),
             clock,
             tasks: BTreeMap::new(),
             by_container: FastMap::default(),
@@ -362,6 +368,21 @@ impl<R: ContainerRuntime> Engine<R> {
         self.write_at_the_end().await
     }
 
+    /// The wall clock's time. One that jumped is noticed here, before anything is concluded by it.
+    fn now(&mut self) -> Timestamp {
+        let ahead = wall_ahead_ms(&*self.clock);
+        let jumped = ahead - self.wall_ahead_ms;
+        if jumped.unsigned_abs() >= CLOCK_JUMP_MS_MIN {
+            self.wall_ahead_ms = ahead;
+            info!(host = %self.config.host, jumped_ms = jumped, "the wall clock was set");
+            for task in self.tasks.values_mut() {
+                task.observed.clock_jumped(jumped);
+                task.deadline = task.deadline.map(|at| at.jumped(jumped));
+            }
+        }
+        self.clock.wall()
+    }
+
     fn next_wake(&self) -> Option<Instant> {
         let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
         let hold = self.parked.as_ref().map(|parked| parked.until);
@@ -448,6 +469,11 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         Ok(())
     }
+}
+
+fn wall_ahead_ms(clock: &dyn Clock) -> i64 {
+    let (wall, monotonic) = (clock.wall().0, clock.monotonic().0.as_millis());
+    (i128::from(wall) - monotonic as i128) as i64
 }
 
 /// Waits for the write under way; for ever when there is none.

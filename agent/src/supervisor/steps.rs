@@ -172,7 +172,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if let Some(error) = failure(&outcome) {
             debug!(
@@ -221,6 +221,8 @@ impl<R: ContainerRuntime> Engine<R> {
             Watched::Event(RuntimeEvent { at, subject }) => match subject {
                 EventSubject::Image => self.lanes.images.clear(),
                 EventSubject::Container { id, change } => {
+                    // A jump of the clock comes before what happened after it.
+                    self.now();
                     let Some(&(key, index)) = self.by_container.get(&id) else { return };
                     let Some(task) = self.tasks.get_mut(&key) else { return };
                     if task.observed.event(&task.desired, index, change, at) {
@@ -232,7 +234,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     fn pull(&mut self, key: TaskKey, index: usize, reference: Arc<str>) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         task.observed.containers[index].in_flight = true;
         task.observed.pull_begins(now);

@@ -253,7 +253,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// After every change of a task: conclude, tell, and take the next steps.
     pub(super) fn advance(&mut self, key: TaskKey) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let had_stopped = task.observed.has_stopped();
         task.observed.settle(&task.desired, now);
@@ -387,7 +387,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// Looks again when the next dependency is given up.
     fn set_deadline(&mut self, key: TaskKey) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let next = match task.desired.stop_cause(&task.observed) {
             None => order::next_deadline(&task.desired, &task.observed),
@@ -400,7 +400,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     fn set_cleanup(&mut self, key: TaskKey) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if task.cleanup_set || !task.may_be_forgotten() {
             return;

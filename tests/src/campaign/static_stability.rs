@@ -33,7 +33,7 @@ const CHECK_EVERY_S: u32 = 5;
 const START_PATIENCE: Duration = Duration::from_secs(120);
 const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a coordinator that is back is watched.
-const WATCHED: Duration = Duration::from_secs(8);
+const WATCHED: Duration = Duration::from_secs(5);
 /// Two of the intervals between looks at a container's health.
 const CHECKED_FOR: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
