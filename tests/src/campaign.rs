@@ -3,6 +3,7 @@
 //! A campaign prints its seed and its counts and fails when one is not what was promised, or when
 //! it did less than it was asked to.
 
+mod confused;
 mod engine_faults;
 mod engine_outages;
 mod kept;
@@ -15,8 +16,8 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 pub use crate::campaign::{
-    engine_faults::EngineFaults, engine_outages::EngineOutages, kept::Kept, partitions::Partitions,
-    static_stability::StaticStability, untouched::Untouched,
+    confused::Confused, engine_faults::EngineFaults, engine_outages::EngineOutages, kept::Kept,
+    partitions::Partitions, static_stability::StaticStability, untouched::Untouched,
 };
 
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
@@ -27,7 +28,7 @@ const SEED_BITS: u32 = 48;
 pub struct Options {
     /// p1: acknowledged is kept. p4: nothing needs a coordinator to go on. p5: an agent's restart
     /// touches nothing. p6: Docker may fail in any way. p7: a partition stops nothing and heals to
-    /// policy.
+    /// policy. p8: a confused coordinator stops nothing.
     pub name: String,
     /// How many times to kill, cut or fail, or for how many seconds no coordinator is there (p4);
     /// the promise's own number when not given.
@@ -58,8 +59,9 @@ pub async fn run(options: Options) -> Result<()> {
             EngineOutages::of(outages, seed).run().await?.print_and_judge()
         }
         "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
-        "" => bail!("say which promise: `make campaign NAME=p1`, p4, p5, p6 or p7"),
-        other => bail!("there is no campaign `{other}`: there are p1, p4, p5, p6 and p7"),
+        "p8" => Confused::of(count(confused::POLLS), seed).run().await?.print_and_judge(),
+        "" => bail!("say which promise: `make campaign NAME=p1`, p4, p5, p6, p7 or p8"),
+        other => bail!("there is no campaign `{other}`: there are p1, p4, p5, p6, p7 and p8"),
     }
 }
 
