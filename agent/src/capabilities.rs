@@ -14,16 +14,16 @@ const ALWAYS: &[(&str, &str)] = &[
         "ecs.capability.container-health-check",
         "health probes are Docker's, their state is reported",
     ),
+    ("ecs.capability.firelens.fluentbit", "the router's configuration is generated"),
+    ("ecs.capability.firelens.fluentd", "likewise"),
+    ("ecs.capability.network.container-port-range", "host ports in a row are sought"),
     ("ecs.capability.container-ordering", "dependsOn, startTimeout and stopTimeout are honoured"),
     ("ecs.capability.container-restart-policy", "a container that ends is started again in place"),
     (
         "ecs.capability.pid-ipc-namespace-sharing",
         "the host's namespaces can be shared; sharing within a task is refused before placement",
     ),
-    (
-        "ecs.capability.task-cpu-mem-limit",
-        "cpu and memory of a task become limits of its container; with several it is refused",
-    ),
+    ("ecs.capability.task-cpu-mem-limit", "cpu and memory of a task limit its containers together"),
 ];
 
 /// Unless the operator disabled it.
@@ -53,11 +53,25 @@ const LOGS_FOLLOWED: &str = "json-file";
 /// Required besides the driver by definitions with an execution role, which logs need none of here.
 const LOGS_BY_EXECUTION_ROLE: &str = "ecs.capability.execution-role-awslogs";
 
+/// Where the setting `s3` names a store.
+const OBJECTS: [&str; 2] =
+    ["ecs.capability.env-files.s3", "ecs.capability.firelens.options.config.s3"];
+/// Where the setting `efs` names file systems; what each of them cannot do is refused by name.
+const FILE_SYSTEMS: [&str; 2] = ["ecs.capability.efs", "ecs.capability.efsAuth"];
+/// Where there are logins for registries: a credential helper knows ECR's.
+const LOGINS: [&str; 2] =
+    ["com.amazonaws.ecs.capability.ecr-auth", "ecs.capability.execution-role-ecr-pull"];
+/// Routed lines come by Docker's driver of this name.
+const ROUTED: (&str, &str) = ("awsfirelens", "fluentd");
+
 /// What an operator takes away from, or names of, what the host has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowed<'a> {
     pub(crate) privileged: bool,
     pub(crate) logging_drivers: Option<&'a [String]>,
+    pub(crate) objects: bool,
+    pub(crate) file_systems: bool,
+    pub(crate) logins: bool,
 }
 
 /// The capabilities as attributes, sorted. What depends on Docker is left out while it is not known.
@@ -65,6 +79,14 @@ pub(crate) fn attributes(allowed: Allowed<'_>, docker: Option<&RuntimeVersion>) 
     let mut names: Vec<String> = ALWAYS.iter().map(|(name, _)| (*name).to_owned()).collect();
     if allowed.privileged {
         names.push(PRIVILEGED.to_owned());
+    }
+    let given = [
+        (allowed.objects, OBJECTS),
+        (allowed.file_systems, FILE_SYSTEMS),
+        (allowed.logins, LOGINS),
+    ];
+    for (_, capabilities) in given.into_iter().filter(|(given, _)| *given) {
+        names.extend(capabilities.map(str::to_owned));
     }
     if let Some(docker) = docker {
         if let Some(newest) = minor_of(&docker.api_version) {
@@ -105,7 +127,7 @@ fn logging_drivers<'a>(allowed: Allowed<'a>, docker: &'a RuntimeVersion) -> Vec<
             .map(String::as_str)
             // Docker's own of this name would send lines away.
             .filter(|driver| *driver != AWSLOGS)
-            .chain([LOGS_NOWHERE, AWSLOGS])
+            .chain([LOGS_NOWHERE, AWSLOGS, ROUTED.0])
             .filter(|driver| has(docker, driver))
             .collect(),
     }
@@ -116,6 +138,7 @@ fn has(docker: &RuntimeVersion, driver: &str) -> bool {
     match driver {
         LOGS_NOWHERE => true,
         AWSLOGS => docker_has(LOGS_FOLLOWED),
+        driver if driver == ROUTED.0 => docker_has(ROUTED.1),
         driver => docker_has(driver),
     }
 }
@@ -151,7 +174,20 @@ mod tests {
         expected.assert_eq(&names.join("\n"));
     }
 
-    const ALL: Allowed<'_> = Allowed { privileged: true, logging_drivers: None };
+    const ALL: Allowed<'_> = Allowed {
+        privileged: true,
+        logging_drivers: None,
+        objects: true,
+        file_systems: true,
+        logins: true,
+    };
+    const NOTHING: Allowed<'_> = Allowed {
+        privileged: false,
+        logging_drivers: None,
+        objects: false,
+        file_systems: false,
+        logins: false,
+    };
 
     #[test]
     fn while_docker_is_not_known_only_the_agents_own_capabilities_are_announced() {
@@ -159,10 +195,19 @@ mod tests {
             ALL,
             None,
             expect![[r#"
+                ….ecr-auth
                 ….privileged-container
                 ecs.capability.container-health-check
                 ecs.capability.container-ordering
                 ecs.capability.container-restart-policy
+                ecs.capability.efs
+                ecs.capability.efsAuth
+                ecs.capability.env-files.s3
+                ecs.capability.execution-role-ecr-pull
+                ecs.capability.firelens.fluentbit
+                ecs.capability.firelens.fluentd
+                ecs.capability.firelens.options.config.s3
+                ecs.capability.network.container-port-range
                 ecs.capability.pid-ipc-namespace-sharing
                 ecs.capability.task-cpu-mem-limit"#]],
         );
@@ -177,6 +222,7 @@ mod tests {
                 ….docker-remote-api.1.17
                 ….docker-remote-api.1.18
                 ….docker-remote-api.1.19
+                ….ecr-auth
                 ….logging-driver.awslogs
                 ….logging-driver.journald
                 ….logging-driver.json-file
@@ -185,7 +231,15 @@ mod tests {
                 ecs.capability.container-health-check
                 ecs.capability.container-ordering
                 ecs.capability.container-restart-policy
+                ecs.capability.efs
+                ecs.capability.efsAuth
+                ecs.capability.env-files.s3
                 ecs.capability.execution-role-awslogs
+                ecs.capability.execution-role-ecr-pull
+                ecs.capability.firelens.fluentbit
+                ecs.capability.firelens.fluentd
+                ecs.capability.firelens.options.config.s3
+                ecs.capability.network.container-port-range
                 ecs.capability.pid-ipc-namespace-sharing
                 ecs.capability.task-cpu-mem-limit"#]],
         );
@@ -194,7 +248,7 @@ mod tests {
     #[test]
     fn an_operator_narrows_the_log_drivers_and_takes_privileged_away() {
         let named = ["awslogs", "gelf", "none"].map(str::to_owned);
-        let allowed = Allowed { privileged: false, logging_drivers: Some(&named) };
+        let allowed = Allowed { logging_drivers: Some(&named), ..NOTHING };
         let docker = docker("1.17", &["awslogs", "json-file"]);
         check(
             allowed,
@@ -207,6 +261,9 @@ mod tests {
                 ecs.capability.container-ordering
                 ecs.capability.container-restart-policy
                 ecs.capability.execution-role-awslogs
+                ecs.capability.firelens.fluentbit
+                ecs.capability.firelens.fluentd
+                ecs.capability.network.container-port-range
                 ecs.capability.pid-ipc-namespace-sharing
                 ecs.capability.task-cpu-mem-limit"#]],
         );
@@ -222,19 +279,22 @@ mod tests {
             ..docker("1.16", &[])
         };
         let named = [];
-        let allowed = Allowed { privileged: false, logging_drivers: Some(&named) };
+        let allowed = Allowed { logging_drivers: Some(&named), ..NOTHING };
         check(
             allowed,
             Some(&docker),
             expect![[r#"
-            ….apparmor
-            ecs.capability.container-health-check
-            ecs.capability.container-ordering
-            ecs.capability.container-restart-policy
-            ecs.capability.docker-plugin.local
-            ecs.capability.docker-plugin.rexray
-            ecs.capability.pid-ipc-namespace-sharing
-            ecs.capability.task-cpu-mem-limit"#]],
+                ….apparmor
+                ecs.capability.container-health-check
+                ecs.capability.container-ordering
+                ecs.capability.container-restart-policy
+                ecs.capability.docker-plugin.local
+                ecs.capability.docker-plugin.rexray
+                ecs.capability.firelens.fluentbit
+                ecs.capability.firelens.fluentd
+                ecs.capability.network.container-port-range
+                ecs.capability.pid-ipc-namespace-sharing
+                ecs.capability.task-cpu-mem-limit"#]],
         );
     }
 

@@ -186,6 +186,9 @@ pub(crate) fn allowed(settings: &Settings) -> Allowed<'_> {
     Allowed {
         privileged: settings.privileged,
         logging_drivers: settings.logging_drivers.as_deref(),
+        objects: settings.objects.is_some(),
+        file_systems: !settings.efs.is_empty(),
+        logins: !settings.registries.is_empty(),
     }
 }
 

@@ -9,6 +9,7 @@
 
 // The engine: what is desired and observed, one step at a time.
 mod plan;
+mod preparation;
 pub mod runtime;
 mod observed;
 mod report;

@@ -70,6 +70,9 @@ pub(crate) struct ObservedContainer {
     /// How often its restart policy started it again.
     #[serde(default)]
     pub(crate) restarts: u32,
+    /// The end of its log once it has ended; absent until the engine was asked.
+    #[serde(default)]
+    pub(crate) last_lines: Option<Vec<String>>,
 
     /// What was last known may no longer hold: inspect before anything else.
     #[serde(skip)]
@@ -82,6 +85,9 @@ pub(crate) struct ObservedContainer {
     pub(crate) waiting: bool,
     #[serde(skip)]
     pub(crate) pull: PullState,
+    /// While its image is being pulled, and the engine has told how far that is.
+    #[serde(skip)]
+    pub(crate) pulled: Option<PullAmount>,
     #[serde(skip)]
     pub(crate) stop_attempts: u32,
     #[serde(skip)]
@@ -131,6 +137,12 @@ pub(crate) enum PullState {
     Done,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PullAmount {
+    pub(crate) bytes: u64,
+    pub(crate) of_bytes: u64,
+}
+
 /// What came of one [`crate::plan::Step`].
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -143,6 +155,7 @@ pub(crate) enum Outcome {
     /// Stop or kill.
     Stopped(Result<(), RuntimeError>),
     Removed(Result<(), RuntimeError>),
+    LastLines(Result<Vec<String>, RuntimeError>),
 }
 
 /// When the container's next step may be taken.
@@ -228,7 +241,8 @@ impl ObservedTask {
             return;
         }
         self.stopping_at.get_or_insert(now);
-        if self.execution_stopped_at.is_none() && self.containers.iter().all(|c| c.is_over()) {
+        let over = |c: &ObservedContainer| c.is_over() && !c.awaits_last_lines();
+        if self.execution_stopped_at.is_none() && self.containers.iter().all(over) {
             self.execution_stopped_at = Some(now);
         }
     }
@@ -262,9 +276,13 @@ impl ObservedTask {
         match outcome {
             Outcome::Pulled(result) => {
                 self.pull_stopped_at = Some(now);
+                self.containers[index].pulled = None;
                 self.containers[index].pulled(result, rules.pull)
             }
-            Outcome::PullCancelled => Next::Now,
+            Outcome::PullCancelled => {
+                container.pulled = None;
+                Next::Now
+            }
             Outcome::Created(Ok(id)) => {
                 container.settled();
                 container.id = Some(id);
@@ -331,6 +349,11 @@ impl ObservedTask {
                 Next::Now
             }
             Outcome::Removed(Err(_)) => container.retry(),
+            // They help a reader; a task's end does not wait for a second try.
+            Outcome::LastLines(lines) => {
+                container.last_lines = Some(lines.unwrap_or_default());
+                Next::Now
+            }
         }
     }
 
@@ -438,6 +461,14 @@ impl ObservedContainer {
         still && !self.in_flight && !self.doubt
     }
 
+    /// It ended, and what it wrote last was not asked for yet.
+    pub(crate) fn awaits_last_lines(&self) -> bool {
+        self.state == ContainerState::Stopped
+            && self.ever_ran
+            && self.id.is_some()
+            && self.last_lines.is_none()
+    }
+
     /// A call came out well. A doubt stays: it came up while the call was under way, and what was
     /// seen then may be newer than the reply.
     fn settled(&mut self) {
@@ -484,7 +515,7 @@ impl ObservedContainer {
         if self.finished_at.take().is_some() {
             self.clock_jumped_ms = 0;
             (self.started_at, self.exit_code, self.exit_seen) = (None, None, None);
-            self.reason = None;
+            (self.reason, self.last_lines) = (None, None);
         }
     }
 
@@ -513,7 +544,8 @@ impl ObservedContainer {
             RuntimeError::NotFound { .. }
             | RuntimeError::ImageNotFound { .. }
             | RuntimeError::Conflict { .. }
-            | RuntimeError::Rejected { .. } => false,
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. } => false,
         };
         if again {
             self.failures += 1;
@@ -543,7 +575,9 @@ impl ObservedContainer {
             },
             // An earlier attempt may have made it: the labels tell.
             RuntimeError::Conflict { .. } => self.doubt = true,
-            RuntimeError::NotFound { .. } | RuntimeError::Rejected { .. } => {
+            RuntimeError::NotFound { .. }
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. } => {
                 self.never_runs(ecs_reason(Aim::Create, &error));
             }
             RuntimeError::Unknown(unknown) => {
@@ -567,7 +601,10 @@ impl ObservedContainer {
             }
             RuntimeError::ImageNotFound { .. }
             | RuntimeError::Conflict { .. }
-            | RuntimeError::Rejected { .. } => self.verdict = Some(ecs_reason(Aim::Start, error)),
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. } => {
+                self.verdict = Some(ecs_reason(Aim::Start, error))
+            }
             RuntimeError::Unknown(unknown) => {
                 self.judge(Aim::Start, unknown, error);
                 return self.retry();

@@ -4,7 +4,7 @@
 //! state of its own. One step at a time per container: plan, do it, record, plan again, so that a
 //! restarted agent plans as one that never stopped.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use longshore_common::{
     id::{FleetId, HostId},
@@ -13,16 +13,20 @@ use longshore_common::{
 
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
-    runtime::ContainerConfig,
+    preparation::Needs,
+    runtime::{ContainerConfig, TaskGroup},
 };
 
 pub(crate) mod desired;
 pub(crate) mod labels;
 pub(crate) mod awslogs;
 pub(crate) mod container_config;
+pub(crate) mod efs;
+pub(crate) mod firelens;
 pub(crate) mod order;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
+mod task_limits;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -42,6 +46,11 @@ pub(crate) struct Rules {
     pub(crate) stop_timeout: Duration,
     pub(crate) pull: PullPolicy,
     pub(crate) policy: TaskPolicy,
+    pub(crate) efs: efs::FileSystems,
+    /// Directory with one for each task that needs files.
+    pub(crate) task_files: PathBuf,
+    /// There is a store to read objects from.
+    pub(crate) has_objects: bool,
 }
 
 /// `ECS_IMAGE_PULL_BEHAVIOR`.
@@ -65,9 +74,11 @@ pub(crate) enum Step {
     Create {
         name: String,
         config: Box<ContainerConfig>,
+        needs: Box<Needs>,
     },
     Start {
         id: String,
+        group: Option<TaskGroup>,
     },
     /// By id, or by name while no id is known.
     Inspect {
@@ -81,6 +92,9 @@ pub(crate) enum Step {
         id: String,
     },
     Remove {
+        id: String,
+    },
+    LastLines {
         id: String,
     },
 }
@@ -111,18 +125,19 @@ pub(crate) fn next_step(
             if container.pull == PullState::Needed {
                 return Some(Step::Pull { reference: wanted.image.clone() });
             }
-            let config = container_config::container_config(intent, index, rules).ok()?;
-            Some(Step::Create { name: wanted.docker_name.clone(), config: Box::new(config) })
+            let config = Box::new(container_config::container_config(intent, index, rules).ok()?);
+            let needs = Box::new(container_config::needs(intent, index, rules).ok()?);
+            Some(Step::Create { name: wanted.docker_name.clone(), config, needs })
         }
         (ContainerState::Created, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Created, _) if stopping => None,
         (ContainerState::Created, Some(id)) => {
             // It may be left over of a task that ended before it started.
-            desired.to_launch().is_some().then_some(Step::Start { id })
+            desired.to_launch().map(|intent| start(intent, id))
         }
         (ContainerState::Restarting, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Restarting, Some(id)) => {
-            (!stopping && desired.to_launch().is_some()).then_some(Step::Start { id })
+            desired.to_launch().filter(|_| !stopping).map(|intent| start(intent, id))
         }
         // Nothing is left to stop; the engine is about to say how it ended.
         (ContainerState::Running, _) if container.process_ended && desired.stop.is_none() => None,
@@ -137,6 +152,9 @@ pub(crate) fn next_step(
             })
         }
         (ContainerState::Running, _) => None,
+        (ContainerState::Stopped, Some(id)) if container.awaits_last_lines() => {
+            Some(Step::LastLines { id })
+        }
         (ContainerState::Stopped, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (
             ContainerState::Stopped
@@ -146,4 +164,8 @@ pub(crate) fn next_step(
             _,
         ) => None,
     }
+}
+
+fn start(intent: &Intent, id: String) -> Step {
+    Step::Start { id, group: task_limits::task_group(intent) }
 }

@@ -251,7 +251,8 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListene
 }
 
 fn docker(settings: &Settings) -> Result<Docker, NotAUnixSocket> {
-    Docker::new(&settings.docker.to_string_lossy(), Timeouts::default())
+    let socket = settings.docker.to_string_lossy();
+    Docker::new(&socket, Timeouts::default(), settings.registries.clone())
 }
 
 async fn enter(
@@ -304,6 +305,9 @@ fn engine_config(
         stop_timeout: settings.container_stop_timeout,
         pull: settings.image_pull,
         policy: task_policy(settings),
+        efs: settings.efs.clone(),
+        objects: settings.objects.clone(),
+        task_files: data_dir.task_files(),
         ..config
     })
 }

@@ -17,7 +17,10 @@ use longshore_common::{
     telemetry::LogFormat,
 };
 
-use crate::supervisor::PullPolicy;
+use crate::{
+    runtime::docker::Registries,
+    supervisor::{FileSystems, Objects, PullPolicy},
+};
 
 mod command_line;
 mod ecs;
@@ -62,6 +65,10 @@ pub struct Settings {
     pub privileged: bool,
     /// What no task may have on this host, besides what `privileged` says.
     pub task_policy: TaskPolicy,
+    /// Where objects that definitions name are read from.
+    pub objects: Option<Objects>,
+    pub efs: FileSystems,
+    pub registries: Registries,
     pub image_pull: PullPolicy,
     pub container_stop_timeout: Duration,
     pub task_cleanup_wait: Duration,

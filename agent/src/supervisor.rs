@@ -30,20 +30,27 @@ use tracing::info;
 
 use crate::{
     ledger::{Batch, Contents, Head, Ledger},
+    observed::PullAmount,
     plan::{Rules, TaskKey},
+    preparation::Preparation,
     report::Outbox,
     runtime::ContainerRuntime,
 };
 
 mod tasks;
 mod intake;
+mod pulls;
 mod steps;
 mod watch;
 mod view;
 #[cfg(test)]
 mod tests;
 
-pub use crate::{ledger::LedgerError, plan::PullPolicy};
+pub use crate::{
+    ledger::LedgerError,
+    plan::{PullPolicy, efs::FileSystems},
+    preparation::objects::Objects,
+};
 use intake::{Parked, Taking};
 use steps::{Finished, Lanes};
 use tasks::{Process, Task};
@@ -53,6 +60,8 @@ use watch::Watched;
 const REQUESTS_QUEUED_MAX: usize = 64;
 /// The container engine's events that may wait for ours.
 const WATCHED_QUEUED_MAX: usize = 256;
+/// Words on how far pulls are that may wait for the engine.
+const PULL_NEWS_QUEUED_MAX: usize = 16;
 
 /// The wall clock has been set, or has drifted as far, when it leaves the monotonic one by this.
 const CLOCK_JUMP_MS_MIN: u64 = 250;
@@ -78,6 +87,12 @@ pub struct EngineConfig {
     pub pull: PullPolicy,
     /// What no task may have here.
     pub policy: TaskPolicy,
+    /// EFS file systems of this host.
+    pub efs: FileSystems,
+    /// Where objects that definitions name are read from.
+    pub objects: Option<Objects>,
+    /// Directory of the tasks' files; made when first needed.
+    pub task_files: PathBuf,
     /// Containers that may be in create or start at once; more only adds latency.
     pub launches_at_once: usize,
     pub pulls_at_once: usize,
@@ -95,11 +110,14 @@ impl EngineConfig {
             boot_id: String::new(),
             session: 0,
             region: "us-east-1".to_owned(),
+            task_files: ledger.with_file_name("tasks"),
             ledger,
             cleanup_wait: Duration::from_secs(3 * 60 * 60),
             stop_timeout: Duration::from_secs(30),
             pull: PullPolicy::default(),
             policy: TaskPolicy::default(),
+            efs: FileSystems::default(),
+            objects: None,
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
             resync: Duration::from_secs(5 * 60),
@@ -197,6 +215,7 @@ struct Engine<R> {
     config: EngineConfig,
     rules: Rules,
     runtime: Arc<R>,
+    preparation: Arc<Preparation>,
     clock: Arc<dyn Clock>,
     /// How far the wall clock is ahead of the monotonic one, in milliseconds.
     wall_ahead_ms: i64,
@@ -229,16 +248,20 @@ struct Engine<R> {
     /// Tasks of which containers are to be waited for once none is being started.
     unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
+    /// How far pulls are, from the calls themselves.
+    pull_news: (mpsc::Sender<PullNews>, mpsc::Receiver<PullNews>),
     timers: BTreeMap<(Instant, u64), Timer>,
     timers_made: u64,
 }
+
+type PullNews = (Arc<str>, PullAmount);
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     Retry(TaskKey, usize),
     Cleanup(TaskKey),
     /// The removal of a task's volumes is tried again.
-    Volumes(TaskKey),
+    Leftovers(TaskKey),
     /// A container's `startTimeout` runs out.
     Deadline(TaskKey),
 }
@@ -258,7 +281,11 @@ impl<R: ContainerRuntime> Engine<R> {
             stop_timeout: config.stop_timeout,
             pull: config.pull,
             policy: config.policy.clone(),
+            efs: config.efs.clone(),
+            task_files: config.task_files.clone(),
+            has_objects: config.objects.is_some(),
         };
+        let preparation = Arc::new(Preparation::new(config.objects.clone()));
         info!(
             host = %config.host,
             tasks = contents.intents.len(),
@@ -275,6 +302,7 @@ impl<R: ContainerRuntime> Engine<R> {
             rules,
             runtime,
             wall_ahead_ms: wall_ahead_ms(&*clock),
+            preparation,
             clock,
             tasks: BTreeMap::new(),
             by_container: FastMap::default(),
@@ -291,6 +319,7 @@ impl<R: ContainerRuntime> Engine<R> {
             steps: JoinSet::new(),
             processes: JoinSet::new(),
             unwatched: BTreeSet::new(),
+            pull_news: mpsc::channel(PULL_NEWS_QUEUED_MAX),
             timers: BTreeMap::new(),
             timers_made: 0,
             config,
@@ -345,6 +374,9 @@ impl<R: ContainerRuntime> Engine<R> {
                         }
                         Err(_) => {}
                     }
+                }
+                Some((reference, amount)) = self.pull_news.1.recv() => {
+                    self.pull_progressed(&reference, amount);
                 }
                 Some(ended) = self.processes.join_next(), if !self.processes.is_empty() => {
                     if let Ok(Some(process)) = ended {
@@ -403,7 +435,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     }
                     self.advance(key);
                 }
-                Timer::Volumes(key) => self.remove_volumes(key),
+                Timer::Leftovers(key) => self.remove_leftovers(key),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.deadline = None;

@@ -222,6 +222,20 @@ pub struct PortMapping {
     pub container_port_range: Option<String>,
 }
 
+impl PortMapping {
+    /// The first and last port of its `containerPortRange`, if it has one that can be read.
+    pub fn range(&self) -> Option<(u16, u16)> {
+        port_range(self.container_port_range.as_deref()?)
+    }
+}
+
+/// The first and last port of a `containerPortRange`, "8000-8010" for example.
+pub fn port_range(text: &str) -> Option<(u16, u16)> {
+    let (first, last) = text.split_once('-')?;
+    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+    (0 < first && first < last).then_some((first, last))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AppProtocol {

@@ -6,30 +6,27 @@ use std::time::Duration;
 use longshore_common::{
     resources::Transport,
     task::ContainerOverride,
-    task_definition::{ContainerDefinition, HealthCheck, KeyValuePair, NetworkMode, VolumeFrom},
+    task_definition::{
+        ContainerDefinition, HealthCheck, KeyValuePair, NetworkMode, PortMapping, TaskSpec,
+        VolumeFrom,
+    },
 };
 
 use super::{
-    Intent, Rules, awslogs,
-    labels::{docker_name, labels},
+    Intent, Rules, awslogs, firelens,
+    labels::{self, docker_name},
     order,
+    task_limits::{TaskLimits, bytes, shares, task_group},
     volumes::{self, Mounts},
 };
-use crate::runtime::{ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort};
+use crate::{
+    preparation::{Contents, File, Needs, PortRange},
+    runtime::{ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort},
+};
 
 mod linux;
 #[cfg(test)]
 mod tests;
-
-/// Linux takes no fewer shares (ecs-behaviour 1.3).
-const CPU_SHARES_MIN: u32 = 2;
-const CPU_SHARES_MAX: u32 = 262_144;
-/// Docker takes no less memory (ecs-behaviour 1.3).
-const MEMORY_MIB_MIN: u32 = 6;
-const MIB: u64 = 1024 * 1024;
-/// The period of [`ContainerConfig::cpu_quota_us`].
-const CPU_PERIOD_US: u64 = 100_000;
-const CPU_UNITS_PER_CORE: u64 = 1024;
 
 /// `Err` says what of the definition cannot be carried out.
 pub(crate) fn container_config(
@@ -41,24 +38,26 @@ pub(crate) fn container_config(
     let container = &spec.container_definitions[index];
     let none = ContainerOverride::default();
     let overrides = intent.order.overrides.container(&container.name).unwrap_or(&none);
-    let task = TaskLimits::of(intent)?;
+    let (task, group) = (TaskLimits::of(intent)?, task_group(intent));
     let mode = spec.network_mode();
 
     let memory_mib = overrides.memory.or(container.memory).or(task.memory_mib);
     let memory_bytes = memory_mib.map(|mib| bytes(mib.min(task.memory_mib.unwrap_or(u32::MAX))));
-    let Mounts { binds, volumes } = volumes::mounts(intent, container, rules)?;
+    let Mounts { mut binds, volumes, .. } = volumes::mounts(intent, container, rules)?;
+    binds.extend(firelens::binds(intent, container, rules));
     Ok(ContainerConfig {
         image: container.image.clone().ok_or("it names no image")?,
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
-        environment: environment(container, overrides, rules),
-        labels: labels(intent, index, rules),
+        environment: environment(spec, container, overrides, rules),
+        labels: labels::labels(intent, index, rules),
         user: container.user.clone(),
         working_directory: container.working_directory.clone(),
         hostname: container.hostname.clone(),
-        cpu_shares: overrides.cpu.unwrap_or(container.cpu).clamp(CPU_SHARES_MIN, CPU_SHARES_MAX),
-        cpu_quota_us: task.cpu_units.map(|cpu| cpu * CPU_PERIOD_US / CPU_UNITS_PER_CORE),
+        cpu_shares: shares(overrides.cpu.unwrap_or(container.cpu)),
+        cpu_quota_us: task.cpu_quota_us().filter(|_| group.is_none()),
         memory_bytes,
+        group: group.map(|group| group.name),
         memory_reservation_bytes: overrides
             .memory_reservation
             .or(container.memory_reservation)
@@ -81,13 +80,51 @@ pub(crate) fn container_config(
         interactive: container.interactive.unwrap_or(false),
         terminal: container.pseudo_terminal.unwrap_or(false),
         linux: linux::linux_config(spec, container, memory_bytes),
-        log: awslogs::log_target(container).or_else(|| {
-            let log = container.log_configuration.as_ref()?;
-            Some(LogTarget { driver: log.log_driver.clone(), options: log.options.clone() })
-        }),
+        log: log_target(intent, container, rules),
         health: container.health_check.as_ref().map(health_probe),
         privileged: container.privileged.unwrap_or(false),
         readonly_root: container.readonly_root_filesystem.unwrap_or(false),
+    })
+}
+
+/// What must be there before the container is made. `Err` says what cannot be carried out.
+pub(crate) fn needs(intent: &Intent, index: usize, rules: &Rules) -> Result<Needs, String> {
+    let spec = &intent.definition.spec;
+    let container = &spec.container_definitions[index];
+    let overridden = intent.order.overrides.container(&container.name);
+    let files = overridden.and_then(|overrides| overrides.environment_files.as_ref());
+    let files = files.into_iter().flatten().chain(&container.environment_files);
+    let range = |mapping: &PortMapping| {
+        let (first, last) = mapping.range()?;
+        let transport = mapping.protocol.unwrap_or(Transport::Tcp);
+        Some(PortRange { first, last, transport })
+    };
+    let ranges = container.port_mappings.iter().filter_map(range);
+    let mut needs = Needs {
+        environment_files: files.map(|file| file.value.clone()).collect(),
+        port_ranges: ranges.filter(|_| spec.network_mode() == NetworkMode::Bridge).collect(),
+        directories: volumes::mounts(intent, container, rules)?.directories,
+        files: Vec::new(),
+    };
+    firelens::needs(intent, container, rules, &mut needs)?;
+    let reads_object = |file: &File| matches!(file.contents, Contents::Object(_));
+    let reads = !needs.environment_files.is_empty() || needs.files.iter().any(reads_object);
+    if reads && !rules.has_objects {
+        return Err("objects of S3, for which this host's setting s3 names no store".to_owned());
+    }
+    Ok(needs)
+}
+
+fn log_target(
+    intent: &Intent,
+    container: &ContainerDefinition,
+    rules: &Rules,
+) -> Option<LogTarget> {
+    let by_us =
+        awslogs::log_target(container).or_else(|| firelens::log_target(intent, container, rules));
+    by_us.or_else(|| {
+        let log = container.log_configuration.as_ref()?;
+        Some(LogTarget { driver: log.log_driver.clone(), options: log.options.clone() })
     })
 }
 
@@ -99,46 +136,23 @@ pub(crate) fn published_ports(
     if mode != NetworkMode::Bridge {
         return Vec::new();
     }
-    container
-        .port_mappings
-        .iter()
-        .filter_map(|mapping| {
-            Some(PublishedPort {
-                container_port: mapping.container_port?,
-                transport: mapping.protocol.unwrap_or(Transport::Tcp),
-                host_port: mapping.host_port.filter(|port| *port != 0),
-            })
-        })
-        .collect()
-}
-
-/// What the whole task may use. One container can be given it as its own limit; several would have
-/// to share a control group, which [`super::refusal`] refuses.
-pub(crate) struct TaskLimits {
-    pub(crate) cpu_units: Option<u64>,
-    pub(crate) memory_mib: Option<u32>,
-}
-
-impl TaskLimits {
-    pub(crate) fn of(intent: &Intent) -> Result<Self, String> {
-        let (spec, overrides) = (&intent.definition.spec, &intent.order.overrides);
-        let number = |text: &Option<String>, or: &Option<String>, what: &str| {
-            let Some(text) = text.as_ref().or(or.as_ref()) else { return Ok(None) };
-            text.parse::<u32>().map(Some).map_err(|_| format!("{what} `{text}`"))
-        };
-        Ok(TaskLimits {
-            cpu_units: number(&overrides.cpu, &spec.cpu, "task cpu")?.map(u64::from),
-            memory_mib: number(&overrides.memory, &spec.memory, "task memory")?,
-        })
-    }
-}
-
-fn bytes(mib: u32) -> u64 {
-    u64::from(mib.max(MEMORY_MIB_MIN)) * MIB
+    let published = |mapping: &PortMapping| {
+        let port = mapping.container_port.map(|port| (port, port));
+        let (first, last) = mapping.range().or(port)?;
+        let (transport, host_port) =
+            (mapping.protocol.unwrap_or(Transport::Tcp), mapping.host_port);
+        Some((first..=last).map(move |container_port| PublishedPort {
+            container_port,
+            transport,
+            host_port: host_port.filter(|port| *port != 0),
+        }))
+    };
+    container.port_mappings.iter().filter_map(published).flatten().collect()
 }
 
 /// Overrides replace by name; ECS's own variables never replace what a container was given.
 fn environment(
+    spec: &TaskSpec,
     container: &ContainerDefinition,
     overrides: &ContainerOverride,
     rules: &Rules,
@@ -156,6 +170,9 @@ fn environment(
     for KeyValuePair { name, value } in given.chain(overrides.environment.iter().flatten()) {
         set(name, value, true);
     }
+    for (name, value) in firelens::environment(spec, container).into_iter().flatten() {
+        set(name, &value, false);
+    }
     set("AWS_EXECUTION_ENV", "AWS_ECS_EC2", true);
     set("AWS_REGION", &rules.region, false);
     set("AWS_DEFAULT_REGION", &rules.region, false);
@@ -168,7 +185,10 @@ fn links(intent: &Intent, container: &ContainerDefinition) -> Vec<String> {
         let (name, alias) = order::linked(link);
         format!("{}:{alias}", engine_name(intent, name))
     };
-    container.links.iter().map(link).collect()
+    let spec = &intent.definition.spec;
+    let bridge = spec.network_mode() == NetworkMode::Bridge;
+    let router = firelens::router_of(spec, container).filter(|_| bridge);
+    container.links.iter().chain(router.map(|router| &router.name)).map(link).collect()
 }
 
 fn volumes_from(intent: &Intent, container: &ContainerDefinition) -> Vec<String> {

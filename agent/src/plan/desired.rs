@@ -3,7 +3,7 @@
 //! Never: anything that was observed. An [`Intent`] is what the ledger keeps; a [`DesiredTask`]
 //! adds what planning would otherwise derive at every step.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use longshore_common::{
     id::TaskId,
@@ -15,9 +15,9 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Rules, container_config, labels,
+    Rules, container_config, firelens, labels,
     order::{self, Dependency},
-    volumes,
+    task_limits, volumes,
 };
 use crate::observed::ObservedTask;
 
@@ -55,6 +55,10 @@ pub(crate) struct DesiredTask {
     pub(crate) containers: Vec<DesiredContainer>,
     /// Names of the engine's volumes that are removed with the task.
     pub(crate) volumes: Vec<String>,
+    /// Name of the control group around its containers, if they have one.
+    pub(crate) group: Option<String>,
+    /// The directory of its files on the host, if it has any; removed with it.
+    pub(crate) files: Option<PathBuf>,
     /// Ordered by the coordinator.
     pub(crate) stop: Option<StopCause>,
 }
@@ -135,6 +139,8 @@ impl DesiredTask {
             revision: definition.revision,
             containers,
             volumes: volumes::of_task(&intent),
+            files: firelens::directory(&intent, rules),
+            group: task_limits::task_group(&intent).map(|group| group.name),
             intent: Some(intent),
             confirmed: true,
             stop: None,
@@ -173,6 +179,7 @@ fn bindings_known_beforehand(
                 .port_mappings
                 .iter()
                 .filter_map(|mapping| {
+                    // A range is refused in this mode.
                     let port = mapping.container_port?;
                     Some(binding(port, port, mapping.protocol.unwrap_or(Transport::Tcp)))
                 })

@@ -12,7 +12,7 @@ use longshore_common::{
     task_definition::{ContainerDefinition, DependencyCondition, TaskSpec},
 };
 
-use super::DesiredTask;
+use super::{DesiredTask, firelens};
 use crate::observed::{ContainerState, ObservedContainer, ObservedTask};
 
 #[cfg(test)]
@@ -61,8 +61,11 @@ pub(crate) fn dependencies(spec: &TaskSpec, container: &ContainerDefinition) -> 
         .volumes_from
         .iter()
         .map(|from| (from.source_container.as_deref().unwrap_or_default(), Condition::Created));
+    let router = firelens::router_of(spec, container).into_iter();
+    let router = router.map(|router| (router.name.as_str(), Condition::Start));
     explicit
         .chain(links)
+        .chain(router)
         .chain(volumes)
         .filter_map(|(name, condition)| Some(Dependency { on: index_of(name)?, condition }))
         .collect()

@@ -6,14 +6,22 @@ use longshore_common::{
     task_definition::{ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, Volume},
 };
 
-use super::{
-    Intent, Rules, awslogs,
-    container_config::{TaskLimits, container_config},
-};
+use super::{Intent, Rules, awslogs, container_config, firelens::AWSFIRELENS};
 
-/// Drivers that write through Docker itself, and the one that the agent follows.
-const LOG_DRIVERS: [&str; 9] =
-    ["json-file", "local", "none", "syslog", "journald", "gelf", "fluentd", "splunk", AWSLOGS];
+/// Drivers that write through Docker itself, the one that the agent follows, and the one that a
+/// router of the task reads.
+const LOG_DRIVERS: [&str; 10] = [
+    "json-file",
+    "local",
+    "none",
+    "syslog",
+    "journald",
+    "gelf",
+    "fluentd",
+    "splunk",
+    AWSLOGS,
+    AWSFIRELENS,
+];
 
 /// Says what of the order cannot be carried out, if anything: the task's `stoppedReason`.
 pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
@@ -41,14 +49,13 @@ pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
         if let Some(what) = awslogs::problem(container) {
             return Some(told(&format!("the {what}, of container {name}")));
         }
-        if let Err(what) = container_config(intent, index, rules) {
+        let config = container_config::container_config(intent, index, rules).map(|_| ());
+        let needs = || container_config::needs(intent, index, rules).map(|_| ());
+        if let Err(what) = config.and_then(|()| needs()) {
             return Some(told(&format!("container {name}: {what}")));
         }
     }
-    let shared = TaskLimits::of(intent).ok()?;
-    let limited = shared.cpu_units.is_some() || shared.memory_mib.is_some();
-    (limited && spec.container_definitions.len() > 1)
-        .then(|| told("cpu or memory of a task with several containers"))
+    None
 }
 
 fn in_task(spec: &TaskSpec) -> Option<&'static str> {
@@ -64,15 +71,14 @@ fn in_task(spec: &TaskSpec) -> Option<&'static str> {
         (spec.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration"),
         (
             spec.volumes.iter().any(is_kept_elsewhere),
-            "a volume of EFS, FSx, S3 or EBS (configuredAtLaunch)",
+            "a volume of FSx, S3 or EBS (configuredAtLaunch)",
         ),
     ];
     first(&needs)
 }
 
 fn is_kept_elsewhere(volume: &Volume) -> bool {
-    volume.efs_volume_configuration.is_some()
-        || volume.fsx_windows_file_server_volume_configuration.is_some()
+    volume.fsx_windows_file_server_volume_configuration.is_some()
         || volume.s3_files_volume_configuration.is_some()
         || volume.configured_at_launch == Some(true)
 }
@@ -86,7 +92,6 @@ fn in_overrides(intent: &Intent) -> Option<&'static str> {
         (overrides.task_role_arn.is_some(), "an override of taskRoleArn"),
         (!overrides.inference_accelerator_overrides.is_empty(), "inferenceAcceleratorOverrides"),
         (overrides.ephemeral_storage.is_some(), "an override of ephemeralStorage"),
-        (any(|c| c.environment_files.as_ref().is_some_and(|f| !f.is_empty())), "environmentFiles"),
         (
             any(|c| c.resource_requirements.as_ref().is_some_and(|r| !r.is_empty())),
             "an override of resourceRequirements",
@@ -97,14 +102,10 @@ fn in_overrides(intent: &Intent) -> Option<&'static str> {
 
 fn in_container(container: &ContainerDefinition) -> Option<&'static str> {
     let log = container.log_configuration.as_ref();
-    let port_ranges = container.port_mappings.iter().any(|p| p.container_port_range.is_some());
     let needs = [
         (container.repository_credentials.is_some(), "repositoryCredentials"),
-        (port_ranges, "containerPortRange"),
-        (!container.environment_files.is_empty(), "environmentFiles"),
         (!container.secrets.is_empty(), "secrets"),
         (!container.resource_requirements.is_empty(), "resourceRequirements"),
-        (container.firelens_configuration.is_some(), "firelensConfiguration"),
         (!container.credential_specs.is_empty(), "credentialSpecs"),
         (log.is_some_and(|l| !l.secret_options.is_empty()), "logConfiguration.secretOptions"),
         (log.is_some_and(|l| !LOG_DRIVERS.contains(&l.log_driver.as_str())), "the log driver"),

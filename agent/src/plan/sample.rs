@@ -11,7 +11,7 @@ use longshore_common::{
     task_policy::TaskPolicy,
 };
 
-use super::{Intent, PullPolicy, Rules, TaskKey};
+use super::{Intent, PullPolicy, Rules, TaskKey, efs::FileSystems};
 
 pub(crate) const KEY: TaskKey = TaskKey { task: TaskId::new(0x7a5c), generation: 1 };
 
@@ -23,6 +23,9 @@ pub(crate) fn rules() -> Rules {
         stop_timeout: Duration::from_secs(30),
         pull: PullPolicy::default(),
         policy: TaskPolicy::default(),
+        efs: FileSystems::default(),
+        task_files: "/data/tasks".into(),
+        has_objects: true,
     }
 }
 

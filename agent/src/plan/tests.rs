@@ -77,11 +77,12 @@ fn in_words(step: &Option<Step>) -> String {
         None => "nothing".to_owned(),
         Some(Step::Pull { reference }) => format!("pull {reference}"),
         Some(Step::Create { name, .. }) => format!("create {name}"),
-        Some(Step::Start { id }) => format!("start {id}"),
+        Some(Step::Start { id, .. }) => format!("start {id}"),
         Some(Step::Inspect { target }) => format!("inspect {target}"),
         Some(Step::Stop { id, grace }) => format!("stop {id} within {grace:?}"),
         Some(Step::Kill { id }) => format!("kill {id}"),
         Some(Step::Remove { id }) => format!("remove {id}"),
+        Some(Step::LastLines { id }) => format!("read last lines of {id}"),
     }
 }
 
@@ -263,7 +264,7 @@ fn a_container_without_an_id_is_left_alone() {
 #[test]
 fn a_container_is_created_as_its_definition_says_under_a_name_that_never_changes() {
     let steps = app(Absent).steps();
-    let [Some(Step::Create { name, config })] = &steps[..] else { panic!("{steps:?}") };
+    let [Some(Step::Create { name, config, .. })] = &steps[..] else { panic!("{steps:?}") };
     assert_eq!(*name, labels::docker_name("web", 3, "app", KEY));
     assert_eq!(
         **config,

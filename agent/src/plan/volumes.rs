@@ -9,14 +9,19 @@ use longshore_common::task_definition::{
     ContainerDefinition, MountPoint, TaskSpec, Volume, VolumeScope,
 };
 
-use super::{Intent, Rules, labels};
-use crate::runtime::{Bind, VolumeMount};
+use super::{Intent, Rules, efs::Mounted, labels};
+use crate::{
+    preparation::Directory,
+    runtime::{Bind, VolumeMount},
+};
 
 /// What a container mounts, by what Docker takes it as.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Mounts {
     pub(super) binds: Vec<Bind>,
     pub(super) volumes: Vec<VolumeMount>,
+    /// Must be there before.
+    pub(super) directories: Vec<Directory>,
 }
 
 /// `Err` says what of it cannot be carried out.
@@ -35,6 +40,20 @@ pub(super) fn mounts(
             .container_path
             .clone()
             .ok_or_else(|| format!("a mount of volume `{name}` without containerPath"))?;
+        if let Some(config) = &volume.efs_volume_configuration {
+            match rules.efs.mounted(config)? {
+                Mounted::Path(path, directory) => {
+                    let source = path.display().to_string();
+                    mounts.binds.push(bind(&source, target, mount, name)?);
+                    mounts.directories.extend(directory);
+                }
+                Mounted::Nfs(options) => {
+                    let own = volume_mount(intent, volume, target, mount, rules);
+                    mounts.volumes.push(VolumeMount { driver_options: options, ..own });
+                }
+            }
+            continue;
+        }
         match host_path(volume) {
             Some(source) => mounts.binds.push(bind(source, target, mount, name)?),
             None => mounts.volumes.push(volume_mount(intent, volume, target, mount, rules)),

@@ -32,6 +32,8 @@ const HONOURED: &[(&str, &str, Form)] = &[
     ("ECS_CONTAINER_STOP_TIMEOUT", "container-stop-timeout", Form::Text),
     ("ECS_DISABLE_PRIVILEGED", "disable-privileged", Form::Text),
     ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "task-cleanup-wait", Form::Text),
+    ("ECS_ENGINE_AUTH_DATA", "engine-auth-data", Form::Text),
+    ("ECS_ENGINE_AUTH_TYPE", "engine-auth-type", Form::Text),
     ("ECS_IMAGE_PULL_BEHAVIOR", "image-pull", Form::Text),
     ("ECS_INSTANCE_ATTRIBUTES", "attributes", Form::Map),
     ("ECS_LOGLEVEL", "log", Form::LogLevel),
@@ -57,8 +59,6 @@ const NOT_HONOURED: &[(&str, &[&str], &str)] = &[
     ("ECS_ENABLE_TASK_IAM_ROLE", &["false"], "task roles are not built yet"),
     ("ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST", &["false"], "task roles are not built yet"),
     ("ECS_ENABLE_UNTRACKED_IMAGE_CLEANUP", &["false"], "images are not cleaned up yet"),
-    ("ECS_ENGINE_AUTH_DATA", &[], "logging in to registries is not built yet"),
-    ("ECS_ENGINE_AUTH_TYPE", &[], "logging in to registries is not built yet"),
     ("ECS_POLL_METRICS", &["false"], "metrics are not sent; scrape /metrics"),
     ("ECS_UPDATES_ENABLED", &["false"], "update the agent as you installed it"),
 ];

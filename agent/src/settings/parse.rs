@@ -19,7 +19,10 @@ use super::{
     Ec2Metadata, Problem, Problems, Settings, TokenSource,
     source::{Origin, Raw, Value, Values},
 };
-use crate::supervisor::PullPolicy;
+use crate::{
+    runtime::docker::Registries,
+    supervisor::{FileSystems, Objects, PullPolicy},
+};
 
 /// The port of the coordinator where agents join, when none is given.
 const JOIN_PORT: u16 = 8421;
@@ -68,6 +71,11 @@ pub(crate) fn settings(
     let disable_privileged = read.parse("disable-privileged", boolean);
     let forbidden = read.parse("forbid", forbidden).unwrap_or_default();
     let bind_roots = read.parse("bind-roots", bind_roots);
+    let objects = read.parse("s3", objects);
+    let efs = read.parse("efs", |value| FileSystems::read(&items(value)?)).unwrap_or_default();
+    let docker_config = read.parse("docker-config", path);
+    let _known = read.parse("engine-auth-type", engine_auth_type);
+    let auths = read.parse("engine-auth-data", engine_auth_data);
     let image_pull = read.image_pull();
     let container_stop_timeout = read.parse("container-stop-timeout", duration);
     let task_cleanup_wait = read.parse("task-cleanup-wait", duration);
@@ -101,6 +109,9 @@ pub(crate) fn settings(
         logging_drivers,
         privileged: !disable_privileged?,
         task_policy: TaskPolicy { forbidden, bind_roots },
+        objects,
+        efs,
+        registries: Registries { docker_config, auths },
         image_pull: image_pull?,
         container_stop_timeout: container_stop_timeout?,
         task_cleanup_wait: task_cleanup_wait?,
@@ -511,6 +522,39 @@ fn forbidden(value: &Value) -> Result<BTreeSet<Forbidden>, String> {
 
 fn bind_roots(value: &Value) -> Result<Vec<PathBuf>, String> {
     task_policy::bind_roots(&items(value)?).map_err(|error| error.to_string())
+}
+
+fn engine_auth_type(value: &Value) -> Result<(), String> {
+    match text(value)?.as_str() {
+        "docker" | "dockercfg" => Ok(()),
+        other => Err(format!("`{other}` is not known: give dockercfg or docker")),
+    }
+}
+
+/// Never shows the value: it holds passwords.
+fn engine_auth_data(value: &Value) -> Result<String, String> {
+    let given = text(value)?;
+    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&given) {
+        Ok(_) => Ok(given),
+        Err(_) => Err("is not a JSON object of registries: write it as \
+                       {\"registry.example.com\":{\"auth\":\"…\"}}"
+            .to_owned()),
+    }
+}
+
+/// A directory, or an endpoint's URL.
+fn objects(value: &Value) -> Result<Objects, String> {
+    let given = text(value)?;
+    if given.starts_with('/') {
+        return Ok(Objects::Directory(PathBuf::from(given)));
+    }
+    let address = given.strip_prefix("http://").or_else(|| given.strip_prefix("https://"));
+    let valid = address.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace));
+    valid.then(|| Objects::Endpoint(given.clone())).ok_or_else(|| {
+        format!(
+            "`{given}` is neither a URL nor a directory: give http://10.0.0.5:9000 or /srv/objects"
+        )
+    })
 }
 
 fn image_pull(value: &Value) -> Result<PullPolicy, String> {

@@ -180,6 +180,43 @@ pub(crate) const SETTINGS: &[Setting] = &[
          Links inside of them are followed: let no task write to one",
     ),
     setting(
+        "s3",
+        "URL|DIR",
+        None,
+        "Where environment files and configurations that task definitions name by an S3 ARN are \
+         read from: an S3-compatible endpoint (keys and region: AWS_ACCESS_KEY_ID, \
+         AWS_SECRET_ACCESS_KEY, AWS_REGION), or a directory with a folder for each bucket",
+    ),
+    setting(
+        "efs",
+        "ID=PLACE,…",
+        None,
+        "Where EFS file systems are on this host: `fs-1=/mnt/efs` where it is mounted, \
+         `fs-1=10.0.0.9:/export` for Docker to mount by NFS; access points of a mounted one: \
+         `fs-1/fsap-1=/app:1000:1000`, a directory and its owner",
+    ),
+    setting(
+        "docker-config",
+        "FILE",
+        None,
+        "Docker's configuration file with registries to log in to: `auths`, `credHelpers` and \
+         `credsStore`. Read at each pull",
+    ),
+    setting(
+        "engine-auth-type",
+        "TYPE",
+        None,
+        "Form of --engine-auth-data, as ECS_ENGINE_AUTH_TYPE: `dockercfg` (auth) or `docker` \
+         (username and password). Both are recognized",
+    ),
+    setting(
+        "engine-auth-data",
+        "JSON",
+        None,
+        "Logins by registry, as ECS_ENGINE_AUTH_DATA. Other users can read it in the process list: \
+         prefer --docker-config, or the variable",
+    ),
+    setting(
         "image-pull",
         "POLICY",
         Some("default"),

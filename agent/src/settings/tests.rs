@@ -87,6 +87,14 @@ fn the_defaults_are_those_of_the_design() {
                 forbidden: {},
                 bind_roots: None,
             },
+            objects: None,
+            efs: FileSystems(
+                {},
+            ),
+            registries: Registries {
+                docker_config: None,
+                auths: None,
+            },
             image_pull: PullFirst,
             container_stop_timeout: 30s,
             task_cleanup_wait: 10800s,
@@ -147,6 +155,11 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("disable-privileged", "true"),
         ("forbid", "docker-socket,host-ipc"),
         ("bind-roots", "/srv,/data/../volumes"),
+        ("s3", "http://10.0.0.5:9000"),
+        ("efs", "fs-1=/mnt/efs,fs-1/fsap-1=/app:1:2"),
+        ("docker-config", "/etc/longshore/docker.json"),
+        ("engine-auth-type", "dockercfg"),
+        ("engine-auth-data", "{}"),
         ("image-pull", "always"),
         ("container-stop-timeout", "1m30s"),
         ("task-cleanup-wait", "1.5h"),
@@ -274,6 +287,39 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                     ],
                 ),
             },
+            objects: Some(
+                Endpoint(
+                    "http://10.0.0.5:9000",
+                ),
+            ),
+            efs: FileSystems(
+                {
+                    "fs-1": FileSystem {
+                        source: Some(
+                            Mounted(
+                                "/mnt/efs",
+                            ),
+                        ),
+                        access_points: {
+                            "fsap-1": AccessPoint {
+                                path: "app",
+                                owner: (
+                                    1,
+                                    2,
+                                ),
+                            },
+                        },
+                    },
+                },
+            ),
+            registries: Registries {
+                docker_config: Some(
+                    "/etc/longshore/docker.json",
+                ),
+                auths: Some(
+                    "…",
+                ),
+            },
             image_pull: Always,
             container_stop_timeout: 90s,
             task_cleanup_wait: 5400s,
@@ -348,15 +394,15 @@ fn an_ecs_config_of_amazons_agent_works_as_it_is() {
 #[test]
 fn what_has_no_effect_is_named_without_its_value() {
     check_warnings(
-        "ECS_ENGINE_AUTH_DATA={\"password\":\"hunter2\"}\n\
+        "ECS_BACKEND_HOST=user:hunter2@example.com\n\
          ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n\
          ECS_ENABLE_GPU_SUPPORT=false\n\
          ECS_NEW_THING=1\n\
          ECS_IMAGE_PULL_BEHAVIOR=once\n\
          LONGSHORE_CLUTSER=a",
         expect![[r#"
+            ECS_BACKEND_HOST has no effect on this agent: set LONGSHORE_COORDINATOR to the coordinator's joining port
             ECS_ENABLE_SPOT_INSTANCE_DRAINING has no effect on this agent: drain by UpdateContainerInstancesState
-            ECS_ENGINE_AUTH_DATA has no effect on this agent: logging in to registries is not built yet
             ECS_NEW_THING has no effect on this agent: what it asks for is not built; `longshore-agent --help` lists what is
             LONGSHORE_CLUTSER is not a setting of the agent and has no effect; `longshore-agent --help` lists them
             ECS_IMAGE_PULL_BEHAVIOR is `once`, which is treated as prefer-cached: an image that the host already has is not pulled"#]],
@@ -436,7 +482,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, docker_config, engine_auth_type, engine_auth_data, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)

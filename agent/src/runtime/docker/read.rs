@@ -20,6 +20,12 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Answer(Bytes);
 
+impl Answer {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 pub(super) async fn get(socket: &Path, path: &str) -> Result<Answer, RuntimeError> {
     let (status, body) = call(socket, Method::GET, path).await?;
     match status {
@@ -96,6 +102,10 @@ pub(super) struct EngineInfo {
     pub(super) volume_drivers: Vec<String>,
     /// `apparmor` of `name=apparmor,…`.
     pub(super) security_options: Vec<String>,
+    /// `1` or `2`.
+    pub(super) cgroup_version: Option<String>,
+    /// `cgroupfs` or `systemd`.
+    pub(super) cgroup_driver: Option<String>,
 }
 
 pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
@@ -104,6 +114,8 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
     struct Info {
         plugins: Option<Plugins>,
         security_options: Option<Vec<String>>,
+        cgroup_version: Option<String>,
+        cgroup_driver: Option<String>,
     }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -121,6 +133,8 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         log_drivers: plugins.log.unwrap_or_default(),
         volume_drivers: plugins.volume.unwrap_or_default(),
         security_options: info.security_options.unwrap_or_default().iter().map(name).collect(),
+        cgroup_version: info.cgroup_version,
+        cgroup_driver: info.cgroup_driver,
     })
 }
 

@@ -11,9 +11,20 @@ use longshore_common::{
     },
 };
 
-/// Docker's own log drivers, which the agent passes through, and the one that it follows.
-const LOG_DRIVERS: [&str; 9] =
-    ["json-file", "local", "syslog", "journald", "gelf", "fluentd", "splunk", "none", AWSLOGS];
+/// Docker's own log drivers, which the agent passes through, the one that it follows, and the one
+/// that a router of the task reads.
+const LOG_DRIVERS: [&str; 10] = [
+    "json-file",
+    "local",
+    "syslog",
+    "journald",
+    "gelf",
+    "fluentd",
+    "splunk",
+    "none",
+    AWSLOGS,
+    "awsfirelens",
+];
 
 /// The members that stand in the way, as paths in ECS's document; empty when all can be honoured.
 pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<String> {
@@ -25,13 +36,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     };
     need(spec.network_mode() == NetworkMode::Awsvpc, "networkMode awsvpc");
     need(spec.task_role_arn.is_some(), "taskRoleArn");
-    // One container is given them as its own; several would have to share a control group.
-    let several = spec.container_definitions.len() > 1;
-    need(several && spec.cpu.is_some(), "cpu of a task of several containers (give it to them)");
-    need(
-        several && spec.memory.is_some(),
-        "memory of a task of several containers (give it to them)",
-    );
     need(spec.pid_mode == Some(PidMode::Task), "pidMode task");
     need(spec.ipc_mode == Some(IpcMode::Task), "ipcMode task");
     need(spec.proxy_configuration.is_some(), "proxyConfiguration");
@@ -44,8 +48,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     let os = spec.runtime_platform.as_ref().and_then(|p| p.operating_system_family.as_deref());
     need(os.is_some_and(windows), "runtimePlatform.operatingSystemFamily other than LINUX");
     need(overrides.task_role_arn.is_some(), "overrides.taskRoleArn");
-    need(several && overrides.cpu.is_some(), "overrides.cpu of a task of several containers");
-    need(several && overrides.memory.is_some(), "overrides.memory of a task of several containers");
     need(overrides.ephemeral_storage.is_some(), "overrides.ephemeralStorage");
     need(
         !overrides.inference_accelerator_overrides.is_empty(),
@@ -65,10 +67,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
             }
         };
         need(
-            container.environment_files.as_ref().is_some_and(|f| !f.is_empty()),
-            "environmentFiles",
-        );
-        need(
             container.resource_requirements.as_ref().is_some_and(|r| !r.is_empty()),
             "resourceRequirements",
         );
@@ -77,9 +75,7 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
 }
 
 fn volume_needs(volume: &Volume, needs: &mut Vec<String>) {
-    let other = if volume.efs_volume_configuration.is_some() {
-        "efsVolumeConfiguration"
-    } else if volume.fsx_windows_file_server_volume_configuration.is_some() {
+    let other = if volume.fsx_windows_file_server_volume_configuration.is_some() {
         "fsxWindowsFileServerVolumeConfiguration"
     } else if volume.s3_files_volume_configuration.is_some() {
         "s3filesVolumeConfiguration"
@@ -98,15 +94,11 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
         }
     };
     need(container.repository_credentials.is_some(), "repositoryCredentials");
-    need(!container.environment_files.is_empty(), "environmentFiles");
     need(!container.secrets.is_empty(), "secrets");
     let pinned = container.version_consistency == Some(VersionConsistency::Enabled);
     need(pinned, "versionConsistency enabled");
     need(!container.resource_requirements.is_empty(), "resourceRequirements");
-    need(container.firelens_configuration.is_some(), "firelensConfiguration");
     need(!container.credential_specs.is_empty(), "credentialSpecs");
-    let ranges = container.port_mappings.iter().any(|port| port.container_port_range.is_some());
-    need(ranges, "portMappings.containerPortRange");
     if let Some(log) = &container.log_configuration {
         let docker_own = LOG_DRIVERS.contains(&log.log_driver.as_str());
         need(!docker_own, &format!("logConfiguration.logDriver {}", log.log_driver));
@@ -139,14 +131,14 @@ mod tests {
     fn every_member_that_would_be_dropped_is_named() {
         let spec = serde_json::json!({ "networkMode": "awsvpc", "containerDefinitions": [{
             "name": "web", "memory": 64, "secrets": [{ "name": "A", "valueFrom": "/a" }], "pseudoTerminal": true,
-            "logConfiguration": { "logDriver": "awsfirelens" },
-        }], "volumes": [{ "name": "scratch", "efsVolumeConfiguration": { "fileSystemId": "fs-1" } }] });
+            "logConfiguration": { "logDriver": "odd" },
+        }], "volumes": [{ "name": "scratch", "configuredAtLaunch": true }] });
         expect_test::expect![[r#"
             [
                 "networkMode awsvpc",
-                "volumes[scratch].efsVolumeConfiguration",
+                "volumes[scratch].configuredAtLaunch",
                 "containerDefinitions[web].secrets",
-                "containerDefinitions[web].logConfiguration.logDriver awsfirelens",
+                "containerDefinitions[web].logConfiguration.logDriver odd",
             ]
         "#]]
         .assert_debug_eq(&needs(spec));

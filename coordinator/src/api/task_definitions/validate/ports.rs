@@ -12,13 +12,6 @@ pub(crate) const PORT_RANGES_MAX: usize = 100;
 /// The member's documentation.
 pub(crate) const PORT_NAME_CHARS_MAX: usize = 64;
 
-/// The first and last port of a `containerPortRange`, "8000-8010" for example.
-pub(crate) fn range(text: &str) -> Option<(u16, u16)> {
-    let (first, last) = text.split_once('-')?;
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (0 < first && first < last).then_some((first, last))
-}
-
 pub(super) fn check(spec: &TaskSpec) -> Result<(), Invalid> {
     let mode = spec.network_mode();
     let mut names: Vec<&str> = Vec::new();
@@ -66,9 +59,8 @@ pub(super) fn check(spec: &TaskSpec) -> Result<(), Invalid> {
 }
 
 fn container_ports(mapping: &PortMapping) -> (u16, u16) {
-    let range = mapping.container_port_range.as_deref().and_then(range);
     let port = mapping.container_port.unwrap_or(0);
-    range.unwrap_or((port, port))
+    mapping.range().unwrap_or((port, port))
 }
 
 fn claim(
@@ -137,7 +129,7 @@ fn check_range(
             "containerPortRange is only supported with the bridge and awsvpc network modes.",
         );
     }
-    if range(text).is_none() {
+    if port_range(text).is_none() {
         return refuse(format!(
             "The containerPortRange `{text}` of container '{container}' must be two ports between \
              1 and 65535, the first the lower one, as in 8000-8010."

@@ -2,12 +2,16 @@
 
 use longshore_common::{
     arn::Identity,
-    protocol::{ContainerReport, ContainerStatus, NetworkBinding},
+    protocol::{ContainerReport, ContainerStatus},
     task::{ContainerOverride, HealthStatus},
     task_definition::ContainerDefinition,
 };
 use serde::Serialize;
 
+use super::{
+    attachments::shortened,
+    bindings::{self, BindingView},
+};
 use crate::state_machine::record::TaskRecord;
 
 #[derive(Serialize)]
@@ -27,7 +31,7 @@ pub(super) struct ContainerView {
     exit_code: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    network_bindings: Vec<NetworkBinding>,
+    network_bindings: Vec<BindingView>,
     network_interfaces: [String; 0],
     health_status: HealthStatus,
     cpu: String,
@@ -86,8 +90,8 @@ pub(super) fn view(
             runtime_id: reported.runtime_id.clone(),
             last_status: reported.status,
             exit_code: reported.exit_code,
-            reason: reported.reason.clone(),
-            network_bindings: reported.network_bindings.clone(),
+            reason: reported.reason.as_deref().map(shortened),
+            network_bindings: bindings::view(definition, &reported.network_bindings),
             network_interfaces: [],
             health_status: reported.health.unwrap_or_default(),
             cpu: cpu.to_string(),

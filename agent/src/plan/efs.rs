@@ -1,0 +1,190 @@
+//! EFS file systems as this host has them: mounted already, or served by NFS (setting `efs`).
+//!
+//! Owns what `efsVolumeConfiguration` becomes. Never: a promise that a network without encryption
+//! or IAM keeps; a definition that asks for one is refused.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Component, Path, PathBuf},
+    str::FromStr,
+};
+
+use longshore_common::task_definition::{EfsVolumeConfiguration, Switch};
+
+use crate::preparation::Directory;
+
+#[cfg(test)]
+mod tests;
+
+/// What Amazon recommends for mounting EFS.
+const NFS_OPTIONS: &str = "nfsvers=4.1,rsize=1048576,wsize=1048576,hard,timeo=600,retrans=2";
+
+/// By file system id.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileSystems(BTreeMap<String, FileSystem>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct FileSystem {
+    source: Option<Source>,
+    access_points: BTreeMap<String, AccessPoint>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Source {
+    Mounted(PathBuf),
+    Nfs { server: String, export: PathBuf },
+}
+
+/// A part of a mounted file system, made for its owner when it is first used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AccessPoint {
+    path: PathBuf,
+    owner: (u32, u32),
+}
+
+/// What a volume is mounted from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mounted {
+    /// A path of the host, and what must be made of it.
+    Path(PathBuf, Option<Directory>),
+    /// Options of Docker's `local` driver.
+    Nfs(BTreeMap<String, String>),
+}
+
+impl FileSystems {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `fs-1=/mnt/efs`, `fs-1=10.0.0.9:/export`, `fs-1/fsap-1=/app:1000:1000`. An error is advice.
+    pub(crate) fn read(items: &[String]) -> Result<Self, String> {
+        let mut systems = FileSystems::default();
+        for item in items {
+            let (name, value) = item.split_once('=').ok_or_else(|| {
+                format!("`{item}` names no place: write fs-1=/mnt/efs or fs-1=10.0.0.9:/export")
+            })?;
+            match name.trim().split_once('/') {
+                None => {
+                    let system = systems.0.entry(name.trim().to_owned()).or_default();
+                    if system.source.replace(value.trim().parse()?).is_some() {
+                        return Err(format!("`{}` is there twice", name.trim()));
+                    }
+                }
+                Some((system, point)) => {
+                    let system = systems.0.entry(system.to_owned()).or_default();
+                    system.access_points.insert(point.to_owned(), value.trim().parse()?);
+                }
+            }
+        }
+        for (name, system) in &systems.0 {
+            let nfs = matches!(system.source, Some(Source::Nfs { .. }));
+            if system.source.is_none() {
+                return Err(format!(
+                    "`{name}` has access points and no place: add {name}=/mnt/efs"
+                ));
+            }
+            if nfs && !system.access_points.is_empty() {
+                return Err(format!(
+                    "`{name}` is served by NFS: mount it on the host and give that path, for its \
+                     access points to be made"
+                ));
+            }
+        }
+        Ok(systems)
+    }
+
+    /// `Err` says what cannot be carried out.
+    pub(super) fn mounted(&self, config: &EfsVolumeConfiguration) -> Result<Mounted, String> {
+        let id = &config.file_system_id;
+        let known = self.0.get(id).and_then(|system| Some((system, system.source.as_ref()?)));
+        let (system, source) = known.ok_or_else(|| {
+            format!("file system {id}, which this host's setting efs does not name")
+        })?;
+        let authorization = config.authorization_config.as_ref();
+        if authorization.is_some_and(|a| a.iam == Some(Switch::Enabled)) {
+            return Err(format!("file system {id} with IAM authorization"));
+        }
+        let root = inside(Path::new(config.root_directory.as_deref().unwrap_or("/")))
+            .ok_or_else(|| format!("rootDirectory of file system {id}, which leads out of it"))?;
+        let point = authorization.and_then(|a| a.access_point_id.as_ref());
+        let point = match point {
+            None => None,
+            Some(point) => Some(system.access_points.get(point).ok_or_else(|| {
+                format!("access point {point}, which this host's setting efs does not name")
+            })?),
+        };
+        match (source, point) {
+            (Source::Mounted(path), None) => Ok(Mounted::Path(path.join(root), None)),
+            (Source::Mounted(path), Some(point)) => {
+                let path = path.join(&point.path);
+                let directory = Directory { path: path.clone(), owner: Some(point.owner) };
+                Ok(Mounted::Path(path, Some(directory)))
+            }
+            (Source::Nfs { server, export }, _) => {
+                if config.transit_encryption == Some(Switch::Enabled) {
+                    return Err(format!(
+                        "transitEncryption of file system {id}, which is served by NFS here"
+                    ));
+                }
+                let options = [
+                    ("type", "nfs".to_owned()),
+                    ("o", format!("addr={server},{NFS_OPTIONS}")),
+                    ("device", format!(":{}", export.join(root).display())),
+                ];
+                Ok(Mounted::Nfs(options.map(|(name, value)| (name.to_owned(), value)).into()))
+            }
+        }
+    }
+}
+
+/// The path without its first `/`; none if it leads out of where it is joined to.
+fn inside(path: &Path) -> Option<PathBuf> {
+    let mut inner = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => inner.push(name),
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(inner)
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with('/') && !text.contains(':') {
+            return Ok(Source::Mounted(PathBuf::from(text)));
+        }
+        // Of an IPv6 address the last colon counts.
+        match text.rsplit_once(':') {
+            Some((server, export)) if !server.is_empty() && export.starts_with('/') => {
+                Ok(Source::Nfs { server: server.to_owned(), export: PathBuf::from(export) })
+            }
+            _ => Err(format!("`{text}` is no place: give /a/path, or SERVER:/export")),
+        }
+    }
+}
+
+impl FromStr for AccessPoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let advice =
+            || format!("`{text}` is no access point: give /PATH:USER:GROUP, /app:1000:1000");
+        let [path, user, group] = text.split(':').collect::<Vec<_>>()[..] else {
+            return Err(advice());
+        };
+        let path = inside(Path::new(path)).filter(|_| path.starts_with('/'));
+        let id = |text: &str| text.parse::<u32>().map_err(|_| advice());
+        Ok(AccessPoint { path: path.ok_or_else(advice)?, owner: (id(user)?, id(group)?) })
+    }
+}
+
+impl fmt::Display for FileSystems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.keys().cloned().collect::<Vec<_>>().join(", "))
+    }
+}

@@ -1,0 +1,80 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn systems(items: &[&str]) -> Result<FileSystems, String> {
+    FileSystems::read(&items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>())
+}
+
+fn mounted(config: Value) -> Result<Mounted, String> {
+    let systems =
+        systems(&["fs-1=/mnt/efs", "fs-1/fsap-app=/apps/web:1000:1001", "fs-2=10.0.0.9:/export"]);
+    systems.unwrap().mounted(&serde_json::from_value(config).unwrap())
+}
+
+#[test]
+fn a_mounted_file_system_is_a_path_of_the_host() {
+    let path = |path: &str| Ok(Mounted::Path(PathBuf::from(path), None));
+    assert_eq!(mounted(json!({ "fileSystemId": "fs-1" })), path("/mnt/efs/"));
+    let below = json!({ "fileSystemId": "fs-1", "rootDirectory": "/data/x" });
+    assert_eq!(mounted(below), path("/mnt/efs/data/x"));
+}
+
+#[test]
+fn an_access_point_is_a_directory_of_its_owner() {
+    let config = json!({
+        "fileSystemId": "fs-1", "transitEncryption": "ENABLED",
+        "authorizationConfig": { "accessPointId": "fsap-app" },
+    });
+    let path = PathBuf::from("/mnt/efs/apps/web");
+    let directory = Directory { path: path.clone(), owner: Some((1000, 1001)) };
+    assert_eq!(mounted(config), Ok(Mounted::Path(path, Some(directory))));
+}
+
+#[test]
+fn an_nfs_server_is_mounted_by_docker() {
+    let config = json!({ "fileSystemId": "fs-2", "rootDirectory": "/data" });
+    let Ok(Mounted::Nfs(options)) = mounted(config) else { panic!("no NFS") };
+    assert_eq!((options["type"].as_str(), options["device"].as_str()), ("nfs", ":/export/data"));
+    assert!(options["o"].starts_with("addr=10.0.0.9,nfsvers=4.1,"), "{}", options["o"]);
+}
+
+#[test]
+fn what_this_host_cannot_keep_is_refused_by_name() {
+    let refused = |config: Value| mounted(config).unwrap_err();
+    let lines = [
+        refused(json!({ "fileSystemId": "fs-3" })),
+        refused(json!({ "fileSystemId": "fs-1", "rootDirectory": "/../etc" })),
+        refused(json!({ "fileSystemId": "fs-1", "authorizationConfig": { "iam": "ENABLED" } })),
+        refused(json!({ "fileSystemId": "fs-1", "authorizationConfig": { "accessPointId": "x" } })),
+        refused(json!({ "fileSystemId": "fs-2", "transitEncryption": "ENABLED" })),
+    ];
+    expect_test::expect![[r#"
+        file system fs-3, which this host's setting efs does not name
+        rootDirectory of file system fs-1, which leads out of it
+        file system fs-1 with IAM authorization
+        access point x, which this host's setting efs does not name
+        transitEncryption of file system fs-2, which is served by NFS here"#]]
+    .assert_eq(&lines.join("\n"));
+}
+
+#[test]
+fn a_slip_in_the_setting_is_answered_with_what_to_write() {
+    let advice = |items: &[&str]| systems(items).unwrap_err();
+    let lines = [
+        advice(&["fs-1"]),
+        advice(&["fs-1=mnt"]),
+        advice(&["fs-1=/a", "fs-1=/b"]),
+        advice(&["fs-1/fsap-1=/app:1:1"]),
+        advice(&["fs-1=/a", "fs-1/fsap-1=/app"]),
+        advice(&["fs-1=h:/a", "fs-1/fsap-1=/app:1:1"]),
+    ];
+    expect_test::expect![[r#"
+        `fs-1` names no place: write fs-1=/mnt/efs or fs-1=10.0.0.9:/export
+        `mnt` is no place: give /a/path, or SERVER:/export
+        `fs-1` is there twice
+        `fs-1` has access points and no place: add fs-1=/mnt/efs
+        `/app` is no access point: give /PATH:USER:GROUP, /app:1000:1000
+        `fs-1` is served by NFS: mount it on the host and give that path, for its access points to be made"#]]
+    .assert_eq(&lines.join("\n"));
+}

@@ -1,0 +1,163 @@
+//! What must be there before a container is made, and only input and output can bring: environment
+//! files, host ports in a row, files and directories that it mounts.
+//!
+//! Owns everything between a plan and its create. Never: a decision what a container needs (that is
+//! `plan`), or a call to the container engine.
+
+use std::{
+    io,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use longshore_common::resources::Transport;
+
+use self::{objects::Objects, ports::FreePorts};
+use crate::runtime::{ContainerConfig, RuntimeError, Unknown};
+
+pub(crate) mod environment_file;
+pub(crate) mod objects;
+mod ports;
+#[cfg(test)]
+mod tests;
+
+/// Until a container fails for what it needs from elsewhere.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// A task's files are read by containers of any user.
+const READABLE: u32 = 0o644;
+const SEARCHABLE: u32 = 0o755;
+
+/// Of one container. Empty for most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// ARNs of environment files; of two that set a variable, the first wins (ecs-behaviour 1.3).
+    pub(crate) environment_files: Vec<String>,
+    /// Container ports that are to be published on host ports in a row.
+    pub(crate) port_ranges: Vec<PortRange>,
+    pub(crate) directories: Vec<Directory>,
+    pub(crate) files: Vec<File>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PortRange {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+    pub(crate) transport: Transport,
+}
+
+/// Made with its parents if it is not there; one that is there stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    /// User and group id.
+    pub(crate) owner: Option<(u32, u32)>,
+}
+
+/// Written anew for each container that needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct File {
+    pub(crate) path: PathBuf,
+    pub(crate) contents: Contents,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    Text(String),
+    /// The ARN of an object.
+    Object(String),
+}
+
+/// Brings what containers need.
+#[derive(Debug, Default)]
+pub(crate) struct Preparation {
+    objects: Option<Objects>,
+    ports: FreePorts,
+}
+
+impl Preparation {
+    pub(crate) fn new(objects: Option<Objects>) -> Self {
+        Preparation { objects, ports: FreePorts::default() }
+    }
+
+    /// Completes `config` by what it needs. An error says what could not be had; nothing was made
+    /// of the container then.
+    pub(crate) async fn prepare(
+        &self,
+        needs: &Needs,
+        config: &mut ContainerConfig,
+    ) -> Result<(), RuntimeError> {
+        if *needs == Needs::default() {
+            return Ok(());
+        }
+        let prepared = tokio::time::timeout(FETCH_TIMEOUT, self.bring(needs, config)).await;
+        let late = || format!("it took longer than {} s", FETCH_TIMEOUT.as_secs());
+        prepared
+            .unwrap_or_else(|_| Err(late()))
+            .map_err(|message| RuntimeError::NotPrepared { message })
+    }
+
+    async fn bring(&self, needs: &Needs, config: &mut ContainerConfig) -> Result<(), String> {
+        for arn in &needs.environment_files {
+            let text = String::from_utf8(self.object(arn).await?)
+                .map_err(|_| format!("environment file {arn} is not text in UTF-8"))?;
+            for (name, value) in environment_file::variables(&text) {
+                if config.environment.iter().all(|(known, _)| known != name) {
+                    config.environment.push((name.to_owned(), value.to_owned()));
+                }
+            }
+        }
+        for range in &needs.port_ranges {
+            self.ports.publish(*range, config).await?;
+        }
+        for directory in &needs.directories {
+            make(directory).map_err(|error| error.to_string())?;
+        }
+        for File { path, contents } in &needs.files {
+            let contents = match contents {
+                Contents::Text(text) => text.clone().into_bytes(),
+                Contents::Object(arn) => self.object(arn).await?,
+            };
+            write(path, &contents).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    async fn object(&self, arn: &str) -> Result<Vec<u8>, String> {
+        let objects = self.objects.as_ref();
+        let objects =
+            objects.ok_or("this host's setting s3 names no store to read objects from")?;
+        objects.read(arn).await
+    }
+}
+
+/// Removes a task's directory. `Ok` too when there is none.
+pub(crate) async fn remove(directory: &Path) -> Result<(), RuntimeError> {
+    match tokio::fs::remove_dir_all(directory).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            let message = format!("{}: {error}", directory.display());
+            Err(Unknown::Engine { message }.into())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn make(Directory { path, owner }: &Directory) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs_err::create_dir_all(path)?;
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(SEARCHABLE))?;
+    match owner {
+        Some((user, group)) => chown(path, Some(*user), Some(*group)),
+        None => Ok(()),
+    }
+}
+
+/// Under another name first: a container that mounts it never sees half of it.
+fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let half = path.with_extension("half");
+    fs_err::write(&half, contents)?;
+    fs_err::set_permissions(&half, std::fs::Permissions::from_mode(READABLE))?;
+    fs_err::rename(half, path)
+}

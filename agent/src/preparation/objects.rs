@@ -1,0 +1,78 @@
+//! Objects that definitions name by an S3 ARN: from any S3-compatible endpoint, or from a directory
+//! that has a folder for each bucket.
+
+use std::path::{Component, Path, PathBuf};
+
+use object_store::{ObjectStoreExt, aws::AmazonS3Builder};
+
+/// The largest object that is read: it goes into an environment or a configuration.
+const OBJECT_BYTES_MAX: u64 = 1024 * 1024;
+const DEFAULT_REGION: &str = "us-east-1";
+const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+
+/// Where objects are read from (setting `s3`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Objects {
+    Directory(PathBuf),
+    /// An endpoint's URL. Keys and region come from the usual `AWS_*` variables of the agent;
+    /// without keys it is asked as anybody.
+    Endpoint(String),
+}
+
+impl Objects {
+    /// An error is a sentence that names the object.
+    pub(super) async fn read(&self, arn: &str) -> Result<Vec<u8>, String> {
+        let (bucket, key) = bucket_and_key(arn).ok_or_else(|| {
+            format!("{arn} is not the ARN of an S3 object, arn:aws:s3:::bucket/key")
+        })?;
+        match self {
+            Objects::Directory(root) => read_file(root, bucket, key),
+            Objects::Endpoint(endpoint) => read_object(endpoint, bucket, key).await,
+        }
+        .map_err(|why| format!("{arn} cannot be read: {why}"))
+    }
+}
+
+fn bucket_and_key(arn: &str) -> Option<(&str, &str)> {
+    let (_, object) = arn.strip_prefix("arn:")?.split_once(":s3:::")?;
+    object.split_once('/').filter(|(bucket, key)| !bucket.is_empty() && !key.is_empty())
+}
+
+fn read_file(root: &Path, bucket: &str, key: &str) -> Result<Vec<u8>, String> {
+    let inside = Path::new(bucket).join(key);
+    if !inside.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err("its name leads out of the directory".to_owned());
+    }
+    let path = root.join(inside);
+    let size = fs_err::metadata(&path).map_err(|error| error.to_string())?.len();
+    within_limit(size)?;
+    fs_err::read(path).map_err(|error| error.to_string())
+}
+
+async fn read_object(endpoint: &str, bucket: &str, key: &str) -> Result<Vec<u8>, String> {
+    let mut builder = AmazonS3Builder::from_env();
+    if std::env::var_os("AWS_REGION").is_none() && std::env::var_os("AWS_DEFAULT_REGION").is_none()
+    {
+        builder = builder.with_region(DEFAULT_REGION);
+    }
+    let store = builder
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_virtual_hosted_style_request(false)
+        .with_skip_signature(std::env::var_os(ACCESS_KEY_ID).is_none())
+        .with_bucket_name(bucket)
+        .build()
+        .map_err(|error| error.to_string())?;
+    let path = object_store::path::Path::from(key);
+    let object = store.get(&path).await.map_err(|error| error.to_string())?;
+    within_limit(object.meta.size)?;
+    let bytes = object.bytes().await.map_err(|error| error.to_string())?;
+    Ok(bytes.to_vec())
+}
+
+fn within_limit(bytes: u64) -> Result<(), String> {
+    match bytes > OBJECT_BYTES_MAX {
+        true => Err(format!("it has {bytes} bytes, at most {OBJECT_BYTES_MAX} are read")),
+        false => Ok(()),
+    }
+}
