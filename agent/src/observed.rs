@@ -108,6 +108,9 @@ pub(crate) struct ObservedContainer {
     /// The engine will not start it again.
     #[serde(skip)]
     restart_refused: bool,
+    /// How far the wall clock, and with it Docker's times, has jumped while it ran.
+    #[serde(skip)]
+    clock_jumped_ms: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,6 +253,14 @@ impl ObservedTask {
         self.pull_stopped_at = None;
     }
 
+    /// The wall clock is so far ahead of where it should be, or behind when negative: what is
+    /// measured from a container's start goes by the time that has passed, not by this.
+    pub(crate) fn clock_jumped(&mut self, by_ms: i64) {
+        for container in self.containers.iter_mut().filter(|c| c.state == ContainerState::Running) {
+            container.clock_jumped_ms = container.clock_jumped_ms.saturating_add(by_ms);
+        }
+    }
+
     /// Takes the outcome of a call for container `index`.
     pub(crate) fn record(
         &mut self,
@@ -319,7 +330,12 @@ impl ObservedTask {
             }
             Outcome::Stopped(Ok(())) => {
                 container.doubt = true;
-                Next::Now
+                container.stop_attempts += 1;
+                match container.stop_attempts {
+                    1 => Next::Now,
+                    // It ran on after one that was said to be done.
+                    more => Next::After(backoff(RETRY_MIN, RETRY_MAX, more)),
+                }
             }
             Outcome::Stopped(Err(_)) => {
                 container.stop_attempts += 1;
@@ -476,7 +492,8 @@ impl ObservedContainer {
 
     /// ecs-behaviour 1.7, restart policy.
     fn starts_again(&self, policy: &Restart) -> bool {
-        let ran = self.started_at.zip(self.finished_at).map(|(from, until)| until.since(from));
+        let ran = self.start_by_this_clock().zip(self.finished_at);
+        let ran = ran.map(|(from, until)| until.since(from));
         let ignored = |code: &i32| policy.ignored_exit_codes.contains(code);
         self.state == ContainerState::Stopped
             && self.id.is_some()
@@ -486,11 +503,17 @@ impl ObservedContainer {
             && ran.is_some_and(|ran| ran >= policy.after_running)
     }
 
+    /// When it was started, as the clock shows it that later times are read from.
+    pub(crate) fn start_by_this_clock(&self) -> Option<Timestamp> {
+        self.started_at.map(|at| at.jumped(self.clock_jumped_ms))
+    }
+
     /// It runs, perhaps not for the first time.
     fn begins(&mut self) {
         self.ever_ran = true;
         self.pid = None;
         if self.finished_at.take().is_some() {
+            self.clock_jumped_ms = 0;
             (self.started_at, self.exit_code, self.exit_seen) = (None, None, None);
             (self.reason, self.last_lines) = (None, None);
         }
@@ -568,7 +591,14 @@ impl ObservedContainer {
     fn start_failed(&mut self, error: &RuntimeError) -> Next {
         self.doubt = true;
         match error {
-            RuntimeError::NotFound { .. } => self.missing = self.missing.max(1),
+            RuntimeError::NotFound { .. } => {
+                // Of the container, or of something that it needs: then asking again shows it.
+                self.missing = self.missing.max(1);
+                if self.failures + 1 >= ENGINE_ERRORS_MAX {
+                    self.verdict = Some(ecs_reason(Aim::Start, error));
+                }
+                return self.retry();
+            }
             RuntimeError::ImageNotFound { .. }
             | RuntimeError::Conflict { .. }
             | RuntimeError::Rejected { .. }
@@ -685,6 +715,7 @@ impl ObservedContainer {
     }
 }
 
-fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
+/// Doubles with each failure.
+pub(crate) fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
     min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max)
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use longshore_common::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     id::{FleetId, HostId, TaskId},
     index::FastMap,
     protocol::{ContainerStatus, NetworkBinding, PollAnswer, PollRequest},
@@ -62,6 +62,9 @@ const REQUESTS_QUEUED_MAX: usize = 64;
 const WATCHED_QUEUED_MAX: usize = 256;
 /// Words on how far pulls are that may wait for the engine.
 const PULL_NEWS_QUEUED_MAX: usize = 16;
+
+/// The wall clock has been set, or has drifted as far, when it leaves the monotonic one by this.
+const CLOCK_JUMP_MS_MIN: u64 = 250;
 
 /// What the engine must be told at its start.
 #[derive(Clone, Debug)]
@@ -214,6 +217,8 @@ struct Engine<R> {
     runtime: Arc<R>,
     preparation: Arc<Preparation>,
     clock: Arc<dyn Clock>,
+    /// How far the wall clock is ahead of the monotonic one, in milliseconds.
+    wall_ahead_ms: i64,
 
     tasks: BTreeMap<TaskKey, Task>,
     by_container: FastMap<String, (TaskKey, usize)>,
@@ -296,6 +301,7 @@ impl<R: ContainerRuntime> Engine<R> {
             outbox: Outbox::new(config.session),
             rules,
             runtime,
+            wall_ahead_ms: wall_ahead_ms(&*clock),
             preparation,
             clock,
             tasks: BTreeMap::new(),
@@ -394,6 +400,21 @@ impl<R: ContainerRuntime> Engine<R> {
         self.write_at_the_end().await
     }
 
+    /// The wall clock's time. One that jumped is noticed here, before anything is concluded by it.
+    fn now(&mut self) -> Timestamp {
+        let ahead = wall_ahead_ms(&*self.clock);
+        let jumped = ahead - self.wall_ahead_ms;
+        if jumped.unsigned_abs() >= CLOCK_JUMP_MS_MIN {
+            self.wall_ahead_ms = ahead;
+            info!(host = %self.config.host, jumped_ms = jumped, "the wall clock was set");
+            for task in self.tasks.values_mut() {
+                task.observed.clock_jumped(jumped);
+                task.deadline = task.deadline.map(|at| at.jumped(jumped));
+            }
+        }
+        self.clock.wall()
+    }
+
     fn next_wake(&self) -> Option<Instant> {
         let timer = self.timers.first_key_value().map(|((at, _), _)| *at);
         let hold = self.parked.as_ref().map(|parked| parked.until);
@@ -480,6 +501,11 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         Ok(())
     }
+}
+
+fn wall_ahead_ms(clock: &dyn Clock) -> i64 {
+    let (wall, monotonic) = (clock.wall().0, clock.monotonic().0.as_millis());
+    (i128::from(wall) - monotonic as i128) as i64
 }
 
 /// Waits for the write under way; for ever when there is none.

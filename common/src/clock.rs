@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -30,6 +30,11 @@ impl Timestamp {
 
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same moment, as a clock shows it that has jumped so far ahead, or back when negative.
+    pub fn jumped(self, by_ms: i64) -> Self {
+        Timestamp(self.0.saturating_add_signed(by_ms))
     }
 }
 
@@ -137,21 +142,28 @@ impl<C: Clock> Clock for SteadyClock<C> {
 pub struct SteppedClock {
     base: Timestamp,
     elapsed_ms: AtomicU64,
+    jumped_ms: AtomicI64,
 }
 
 impl SteppedClock {
     pub fn at(base: Timestamp) -> Arc<Self> {
-        Arc::new(SteppedClock { base, elapsed_ms: AtomicU64::new(0) })
+        Arc::new(SteppedClock { base, elapsed_ms: AtomicU64::new(0), jumped_ms: AtomicI64::new(0) })
     }
 
     pub fn advance(&self, by: Duration) {
         self.elapsed_ms.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
     }
+
+    /// Sets the wall clock ahead, or back when negative; no time passes.
+    pub fn jump(&self, by_ms: i64) {
+        self.jumped_ms.fetch_add(by_ms, Ordering::SeqCst);
+    }
 }
 
 impl Clock for SteppedClock {
     fn wall(&self) -> Timestamp {
-        Timestamp(self.base.0 + self.elapsed_ms.load(Ordering::SeqCst))
+        let unmoved = Timestamp(self.base.0 + self.elapsed_ms.load(Ordering::SeqCst));
+        unmoved.jumped(self.jumped_ms.load(Ordering::SeqCst))
     }
 
     fn monotonic(&self) -> Monotonic {

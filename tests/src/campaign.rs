@@ -3,13 +3,22 @@
 //! A campaign prints its seed and its counts and fails when one is not what was promised, or when
 //! it did less than it was asked to.
 
+mod confused;
+mod engine_faults;
+mod engine_outages;
 mod kept;
 mod partitions;
+mod static_stability;
 mod untouched;
+
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-pub use crate::campaign::{kept::Kept, partitions::Partitions, untouched::Untouched};
+pub use crate::campaign::{
+    confused::Confused, engine_faults::EngineFaults, engine_outages::EngineOutages, kept::Kept,
+    partitions::Partitions, static_stability::StaticStability, untouched::Untouched,
+};
 
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
@@ -17,10 +26,12 @@ const SEED_BITS: u32 = 48;
 #[derive(Clone, Debug, clap::Parser)]
 #[command(about = "Runs a promise's full test and prints its seed and counts")]
 pub struct Options {
-    /// p1: acknowledged is kept. p5: an agent's restart touches nothing. p7: a partition
-    /// stops nothing and heals to policy.
+    /// p1: acknowledged is kept. p4: nothing needs a coordinator to go on. p5: an agent's restart
+    /// touches nothing. p6: Docker may fail in any way. p7: a partition stops nothing and heals to
+    /// policy. p8: a confused coordinator stops nothing.
     pub name: String,
-    /// How many times to kill or cut; the promise's own number when not given.
+    /// How many times to kill, cut or fail, or for how many seconds no coordinator is there (p4);
+    /// the promise's own number when not given.
     #[arg(long)]
     pub count: Option<usize>,
     /// Repeats an earlier run's choices.
@@ -36,10 +47,21 @@ pub async fn run(options: Options) -> Result<()> {
     let count = |default: usize| options.count.unwrap_or(default);
     match options.name.as_str() {
         "p1" => Kept::of(count(kept::KILLS), seed).run().await?.print_and_judge(),
+        "p4" => {
+            let outage = Duration::from_secs(count(static_stability::OUTAGE_S) as u64);
+            StaticStability::of(outage).run().await?.print_and_judge()
+        }
         "p5" => Untouched::of(count(untouched::KILLS), seed).run().await?.print_and_judge(),
+        "p6" => {
+            let cells = count(engine_faults::CELLS);
+            EngineFaults::of(cells, seed).run().await?.print_and_judge()?;
+            let outages = (cells * engine_outages::OUTAGES).div_ceil(engine_faults::CELLS);
+            EngineOutages::of(outages, seed).run().await?.print_and_judge()
+        }
         "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
-        "" => bail!("say which promise: `make campaign NAME=p1`, NAME=p5 or NAME=p7"),
-        other => bail!("there is no campaign `{other}`: there are p1, p5 and p7"),
+        "p8" => Confused::of(count(confused::POLLS), seed).run().await?.print_and_judge(),
+        "" => bail!("say which promise: `make campaign NAME=p1`, p4, p5, p6, p7 or p8"),
+        other => bail!("there is no campaign `{other}`: there are p1, p4, p5, p6, p7 and p8"),
     }
 }
 

@@ -6,10 +6,17 @@
 
 mod cluster;
 mod course;
+mod jumps;
 mod network;
 mod verdict;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use longshore_common::clock::{Clock, Monotonic, Timestamp};
 use tokio::time::Instant;
@@ -17,21 +24,28 @@ use tokio::time::Instant;
 pub use self::{
     cluster::Cluster,
     course::{Course, run},
+    jumps::{Jumps, jump},
     verdict::Verdict,
 };
 
 /// 2026-01-01T00:00:00Z.
 const BEGINNING: Timestamp = Timestamp(1_767_225_600_000);
 
-/// The runtime's clock, which moves when everybody waits.
-#[derive(Clone, Copy, Debug)]
+/// The runtime's clock, which moves when everybody waits. Its wall clock may be set.
+#[derive(Clone, Debug)]
 pub struct SimulatedClock {
     began: Instant,
+    jumped_ms: Arc<AtomicI64>,
 }
 
 impl SimulatedClock {
     pub fn start() -> Self {
-        SimulatedClock { began: Instant::now() }
+        SimulatedClock { began: Instant::now(), jumped_ms: Arc::default() }
+    }
+
+    /// Sets the wall clock so far from where it would be by the time that has passed.
+    pub fn set_ahead(&self, by_ms: i64) {
+        self.jumped_ms.store(by_ms, Ordering::SeqCst);
     }
 
     fn elapsed(&self) -> Duration {
@@ -41,7 +55,7 @@ impl SimulatedClock {
 
 impl Clock for SimulatedClock {
     fn wall(&self) -> Timestamp {
-        BEGINNING.saturating_add(self.elapsed())
+        BEGINNING.saturating_add(self.elapsed()).jumped(self.jumped_ms.load(Ordering::SeqCst))
     }
 
     fn monotonic(&self) -> Monotonic {

@@ -24,6 +24,8 @@ mod logs;
 mod strangers;
 #[path = "docker/faults.rs"]
 mod faults;
+#[path = "docker/engine_failures.rs"]
+mod engine_failures;
 #[path = "docker/old_journal.rs"]
 mod old_journal;
 #[path = "docker/service_manager.rs"]

@@ -5,20 +5,23 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that prints its seeds")]
 
-use longshore_tests::simulation::{Course, run};
+use longshore_tests::simulation::{Course, jump, run};
 
 /// Simulations in a normal run.
 const SEEDS: u64 = 30;
 const MOVES: usize = 120;
 
+/// All of promise P13's: they cost seconds.
+const JUMPS: usize = 300;
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true).build().unwrap()
+}
+
 fn simulate(seed: u64) -> Vec<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
     let course = Course { seed, hosts: 3 + (seed % 3) as usize, moves: MOVES };
-    let verdict = runtime.block_on(run(course)).unwrap();
+    let verdict = runtime().block_on(run(course)).unwrap();
     println!(
         "seed {seed}: {} tasks acknowledged, {} containers, {} polls, {} messages lost, \
          {} runs of the singleton, {} wrong",
@@ -44,4 +47,12 @@ fn no_fault_loses_doubles_or_stops_what_was_not_to_be() {
         let wrong = simulate(seed);
         assert!(wrong.is_empty(), "seed {seed} (LONGSHORE_SEED={seed}):\n{}", wrong.join("\n"));
     }
+}
+
+#[test]
+fn a_wall_clock_that_jumps_stops_nothing_and_loses_no_host() {
+    let seen = runtime().block_on(jump(JUMPS, 20_26)).unwrap();
+    println!("{} jumps over {} containers", seen.jumps, seen.containers);
+    assert!(seen.wrong.is_empty(), "{} wrong:\n{}", seen.wrong.len(), seen.wrong.join("\n"));
+    assert_eq!((seen.jumps, seen.containers), (JUMPS, 9));
 }

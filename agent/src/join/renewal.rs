@@ -7,7 +7,7 @@ use std::{
 };
 
 use longshore_common::{
-    clock::{Clock, Timestamp},
+    clock::{Clock, Monotonic, Timestamp},
     mutual_tls::{Holder, Presenter, TlsSetUpError},
 };
 use tokio_util::sync::CancellationToken;
@@ -30,7 +30,11 @@ pub struct Renewal {
     certificate: Holder,
     presenter: Presenter,
     directory: PathBuf,
+    /// By the certificate.
     due: Timestamp,
+    /// After a failure. By the time that passes: a wall clock that is put right again must not put
+    /// off the next attempt for as long as it was wrong.
+    again: Option<Monotonic>,
     pause: Duration,
 }
 
@@ -59,13 +63,22 @@ impl Renewal {
     ) -> Self {
         let due = renew_at(&certificate, random());
         let directory = directory.to_owned();
-        Renewal { membership, certificate, presenter, directory, due, pause: RETRY_MIN }
+        Renewal {
+            membership,
+            certificate,
+            presenter,
+            directory,
+            due,
+            again: None,
+            pause: RETRY_MIN,
+        }
     }
 
     /// Until `shutdown`.
     pub async fn keep_renewed(mut self, shutdown: CancellationToken) {
         loop {
-            let wait = self.due.since(self.membership.clock.wall()).min(CHECK);
+            let by_certificate = self.due.since(self.membership.clock.wall());
+            let wait = by_certificate.max(self.pause_left()).min(CHECK);
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -79,27 +92,33 @@ impl Renewal {
                 Ok(Some(until)) => tracing::info!(%until, "renewed this host's certificate"),
                 Err(error) => tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    next_attempt = %self.due,
+                    next_attempt_in_s = self.pause_left().as_secs(),
                     "cannot renew this host's certificate"
                 ),
             }
         }
     }
 
+    fn pause_left(&self) -> Duration {
+        let again = self.again.unwrap_or_default();
+        again.since(self.membership.clock.monotonic())
+    }
+
     /// Renews when it is time to; then says until when the new certificate is good.
     pub async fn renew_if_due(&mut self) -> Result<Option<Timestamp>, RenewError> {
         let now = self.membership.clock.wall();
-        if now < self.due {
+        if now < self.due || !self.pause_left().is_zero() {
             return Ok(None);
         }
         match self.renew().await {
             Ok(()) => {
                 self.due = renew_at(&self.certificate, random());
-                self.pause = RETRY_MIN;
+                (self.again, self.pause) = (None, RETRY_MIN);
                 Ok(Some(self.certificate.not_after))
             }
             Err(error) => {
-                self.due = now.saturating_add(self.pause);
+                let monotonic = self.membership.clock.monotonic();
+                self.again = Some(Monotonic(monotonic.0 + self.pause));
                 self.pause = (self.pause * 2).min(RETRY_MAX);
                 let since = self.certificate.not_after;
                 if now < since {

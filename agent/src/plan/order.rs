@@ -196,7 +196,7 @@ fn gives_up_at(
 }
 
 fn started(one: Dependency, observed: &ObservedTask) -> Option<Timestamp> {
-    observed.containers[one.on].started_at
+    observed.containers[one.on].start_by_this_clock()
 }
 
 impl Condition {

@@ -2,8 +2,8 @@
 //!
 //! Owns each verb's timeout (ecs-behaviour 1.7) and what Docker's answers mean as errors. Reads
 //! (inspect, list) go past bollard, in [`read`]: its types refuse an answer for one member that
-//! they do not know, and an answer that is refused is an unknown container. Never: TCP, a decision,
-//! a retry.
+//! they do not know, and an answer that is refused is an unknown container. So does start: bollard
+//! does not tell done from already done. Never: TCP, a decision, a retry.
 
 use std::{
     future::Future,
@@ -17,7 +17,7 @@ use bollard::{
     models::EventMessage,
     query_parameters::{
         CreateContainerOptions, CreateImageOptions, EventsOptions, KillContainerOptions,
-        RemoveContainerOptions, RemoveVolumeOptions, StartContainerOptions, StopContainerOptions,
+        RemoveContainerOptions, RemoveVolumeOptions, StopContainerOptions,
     },
 };
 use futures_util::{StreamExt, TryStreamExt};
@@ -28,8 +28,8 @@ use self::{
 };
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, OwnerLabel, PullProgress, RuntimeError, RuntimeEvent,
-    RuntimeVersion, TaskGroup, Unknown,
+    EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
+    RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
 mod create_body;
@@ -172,6 +172,12 @@ impl Docker {
         }
     }
 
+    /// With the agreed API version.
+    async fn path(&self, what: &str) -> Result<String, RuntimeError> {
+        let version = self.client(self.timeouts.version).await?.client_version();
+        Ok(format!("/v{}.{}{what}", version.major_version, version.minor_version))
+    }
+
     async fn info(&self) -> Result<read::EngineInfo, RuntimeError> {
         let info = read::engine_info(&self.read("/info", self.timeouts.version).await?)?;
         let groups =
@@ -191,8 +197,7 @@ impl Docker {
     }
 
     async fn read(&self, what: &str, timeout: Duration) -> Result<read::Answer, RuntimeError> {
-        let version = self.client(timeout).await?.client_version();
-        let path = format!("/v{}.{}{what}", version.major_version, version.minor_version);
+        let path = self.path(what).await?;
         match tokio::time::timeout(timeout, read::get(&self.socket, &path)).await {
             Ok(answer) => answer,
             Err(_) => Err(Unknown::Timeout { after: timeout }.into()),
@@ -291,8 +296,18 @@ impl ContainerRuntime for Docker {
             self.control_groups().await?.ensure(group).await?;
         }
         let timeout = self.timeouts.start;
-        let client = self.client(timeout).await?;
-        within(timeout, client.start_container(container, None::<StartContainerOptions>)).await
+        let path = self.path(&format!("/containers/{}/start", read::escaped(container))).await?;
+        let started = match tokio::time::timeout(timeout, read::post(&self.socket, &path)).await {
+            Ok(started) => started?,
+            Err(_) => return Err(Unknown::Timeout { after: timeout }.into()),
+        };
+        // What runs already was started by a call whose answer was lost. If it does not, Docker
+        // has said what is not so, and the call may be made again.
+        if !started && self.inspect(container).await?.state == RunState::Created {
+            let message = format!("Docker says that {container} runs, and it was never started");
+            return Err(Unknown::Engine { message }.into());
+        }
+        Ok(())
     }
 
     async fn stop(&self, container: &str, grace: Duration) -> Result<(), RuntimeError> {

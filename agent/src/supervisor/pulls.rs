@@ -49,7 +49,7 @@ impl Layers {
 
 impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn pull(&mut self, key: TaskKey, index: usize, reference: Arc<str>) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         task.observed.containers[index].in_flight = true;
         task.observed.pull_begins(now);

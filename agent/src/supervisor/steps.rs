@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::{Engine, Timer, pulls::Pulling, tasks::Leftovers, watch::Watched};
 use crate::{
-    observed::{ContainerState, Next, Outcome},
+    observed::{ContainerState, Next, Outcome, backoff},
     plan::{Step, TaskKey},
     preparation::{self, Preparation},
     runtime::{ContainerRuntime, EventSubject, Image, RuntimeError, RuntimeEvent},
@@ -21,8 +21,9 @@ use crate::{
 
 /// Calls other than create, start and pull that may be under way at once.
 const OTHER_CALLS_MAX: usize = 64;
-/// What could not be removed now is tried again after so long.
-const LEFTOVERS_RETRY: Duration = Duration::from_secs(60);
+/// What could not be removed now is tried again after so long, and then less often.
+const LEFTOVERS_RETRY_MIN: Duration = Duration::from_secs(1);
+const LEFTOVERS_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// What became of a call.
 pub(super) enum Finished {
@@ -164,7 +165,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     pub(super) fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if let Some(error) = failure(&outcome) {
             debug!(
@@ -213,6 +214,8 @@ impl<R: ContainerRuntime> Engine<R> {
             Watched::Event(RuntimeEvent { at, subject }) => match subject {
                 EventSubject::Image => self.lanes.images.clear(),
                 EventSubject::Container { id, change } => {
+                    // A jump of the clock comes before what happened after it.
+                    self.now();
                     let Some(&(key, index)) = self.by_container.get(&id) else { return };
                     let Some(task) = self.tasks.get_mut(&key) else { return };
                     if task.observed.event(&task.desired, index, change, at) {
@@ -269,8 +272,10 @@ impl<R: ContainerRuntime> Engine<R> {
         match result {
             Ok(()) => task.leftovers = Leftovers::Gone,
             Err(RuntimeError::Unknown(error)) => {
+                task.removals_failed += 1;
+                let wait = backoff(LEFTOVERS_RETRY_MIN, LEFTOVERS_RETRY_MAX, task.removals_failed);
                 debug!(host = %self.config.host, task = %key.task, %error, "volumes or a control group remain for now");
-                self.set_timer(LEFTOVERS_RETRY, Timer::Leftovers(key));
+                self.set_timer(wait, Timer::Leftovers(key));
                 return;
             }
             Err(error) => {

@@ -39,6 +39,7 @@ pub(super) struct Task {
     /// Ids of its containers whose process is waited for.
     watched: Vec<Option<String>>,
     pub(super) leftovers: Leftovers,
+    pub(super) removals_failed: u32,
     /// For which a timer is set.
     pub(super) deadline: Option<Timestamp>,
     /// Which of its containers wait in a lane.
@@ -76,6 +77,7 @@ impl Task {
                 true => Leftovers::Gone,
                 false => Leftovers::There,
             },
+            removals_failed: 0,
             watched: vec![None; desired.containers.len()],
             logged: observed.containers.iter().map(|c| c.state).collect(),
             desired,
@@ -254,7 +256,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// After every change of a task: conclude, tell, and take the next steps.
     pub(super) fn advance(&mut self, key: TaskKey) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let had_stopped = task.observed.has_stopped();
         task.observed.settle(&task.desired, now);
@@ -388,7 +390,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// Looks again when the next dependency is given up.
     fn set_deadline(&mut self, key: TaskKey) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let next = match task.desired.stop_cause(&task.observed) {
             None => order::next_deadline(&task.desired, &task.observed),
@@ -401,7 +403,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     fn set_cleanup(&mut self, key: TaskKey) {
-        let now = self.clock.wall();
+        let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if task.cleanup_set || !task.may_be_forgotten() {
             return;

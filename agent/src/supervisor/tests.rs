@@ -33,6 +33,7 @@ mod order;
 mod failures;
 mod restart;
 mod restored;
+mod time;
 
 const FLEET: FleetId = FleetId::new(0xf1ee7);
 const HOST: HostId = HostId::new(0x4057);

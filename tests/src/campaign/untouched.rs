@@ -1,4 +1,5 @@
-//! P5: an agent that is killed and started again touches no container that runs.
+//! P5: an agent that is killed and started again touches no container that runs, with its ledger,
+//! without it, and with an older one.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,7 +19,15 @@ use crate::{
     },
 };
 
-pub(super) const KILLS: usize = 40;
+mod lost_ledger;
+
+use self::lost_ledger::{LedgerCopy, Loss, adopted};
+
+pub(super) const KILLS: usize = 1000;
+/// With one of so many kills the ledger is lost too, with another one an older copy comes back.
+const LEDGER_LOST_ONE_IN: usize = 8;
+/// An older copy is from so many kills ago, at most.
+const COPY_EVERY: usize = 20;
 const CONTAINERS: usize = 30;
 /// RunTask takes no more.
 const RUN_MAX: usize = 10;
@@ -48,6 +57,11 @@ pub struct UntouchedCounts {
     pub restarted: usize,
     pub duplicated: usize,
     pub orphans: usize,
+    pub ledgers_deleted: usize,
+    pub ledgers_rolled_back: usize,
+    /// Watched containers that an agent without its ledger should have adopted, and those it has.
+    pub to_adopt: usize,
+    pub adopted: usize,
 }
 
 /// What changes when somebody restarts or replaces a container.
@@ -86,12 +100,36 @@ impl Untouched {
             ..Default::default()
         };
         let mut chance = Chance::from_seed(self.seed);
+        let mut copy = LedgerCopy::of(&fleet.hosts[0]);
         for kill in 1..=self.kills {
             tokio::time::sleep(chance.up_to(KILL_WITHIN)).await;
             fleet.kill_agent(0).await?;
             counts.kills += 1;
+            if kill % COPY_EVERY == 1 {
+                copy.take()?;
+            }
+            let loss = match kill % LEDGER_LOST_ONE_IN {
+                3 => Some(Loss::Deleted),
+                7 => Some(Loss::RolledBack),
+                _ => None,
+            };
+            if let Some(loss) = loss {
+                copy.lose(loss)?;
+            }
             fleet.start_agent(0).await?;
             fleet.all_connected().await?;
+            if let Some(loss) = loss {
+                match loss {
+                    Loss::Deleted => counts.ledgers_deleted += 1,
+                    Loss::RolledBack => counts.ledgers_rolled_back += 1,
+                }
+                let adopted = adopted(&fleet.hosts[0], &before).await?;
+                if adopted < before.len() {
+                    progress(&format!("p5: WRONG: {adopted} adopted, its ledger {loss:?}"));
+                }
+                counts.to_adopt += before.len();
+                counts.adopted += adopted;
+            }
             let now = lives(&engine, &watched).await?;
             for (task, life) in &before {
                 if now.get(task) != Some(life) {
@@ -122,6 +160,10 @@ impl UntouchedCounts {
         count("containers_restarted", self.restarted)?;
         count("containers_duplicated", self.duplicated)?;
         count("containers_orphaned", self.orphans)?;
+        count("ledgers_deleted", self.ledgers_deleted)?;
+        count("ledgers_rolled_back", self.ledgers_rolled_back)?;
+        count("containers_to_adopt", self.to_adopt)?;
+        count("containers_adopted", self.adopted)?;
         self.judge()
     }
 
@@ -131,6 +173,9 @@ impl UntouchedCounts {
         ensure!(self.restarted == 0, "{} containers were restarted or replaced", self.restarted);
         ensure!(self.duplicated == 0, "{} containers were made twice", self.duplicated);
         ensure!(self.orphans == 0, "{} containers belong to no task", self.orphans);
+        let losses = self.ledgers_deleted.min(self.ledgers_rolled_back);
+        reached("ledgers lost in each way", losses, self.asked_kills / LEDGER_LOST_ONE_IN)?;
+        reached("containers adopted without their ledger", self.adopted, self.to_adopt)?;
         Ok(())
     }
 }

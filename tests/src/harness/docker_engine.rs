@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use crate::harness::{
@@ -16,9 +16,11 @@ use crate::harness::{
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an engine may take to stop its containers and itself.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
+const CRASHED: &str = "the engine has crashed";
 
 pub struct DockerEngine {
-    dockerd: Process,
+    /// Absent between a crash and the next start.
+    dockerd: Option<Process>,
     containerd: Process,
     settings: EngineSettings,
 }
@@ -43,7 +45,7 @@ impl DockerEngine {
         // Not the one that dockerd would find or start: that may be the machine's, and shared.
         let containerd = Process::start(settings.containerd()?).await?;
         let dockerd = settings.start_dockerd().await?;
-        Ok(DockerEngine { dockerd, containerd, settings })
+        Ok(DockerEngine { dockerd: Some(dockerd), containerd, settings })
     }
 
     pub fn api(&self) -> EngineApi {
@@ -54,28 +56,28 @@ impl DockerEngine {
         self.settings.socket()
     }
 
-    pub fn pid(&self) -> i32 {
-        self.dockerd.pid()
-    }
-
-    /// Ends dockerd as a crash would and starts it again; containerd and, with live restore, the
-    /// containers go on.
-    pub async fn crash_and_restart(self) -> Result<DockerEngine> {
-        self.dockerd.kill().await?;
+    /// Ends dockerd as a crash would; containerd and, with live restore, the containers go on.
+    pub async fn crash(&mut self) -> Result<()> {
+        self.dockerd.take().context(CRASHED)?.kill().await?;
         let _ = fs_err::remove_file(self.settings.socket());
         let _ = fs_err::remove_file(self.settings.folder.join("docker.pid"));
-        let dockerd = self.settings.start_dockerd().await?;
-        Ok(DockerEngine { dockerd, containerd: self.containerd, settings: self.settings })
+        Ok(())
+    }
+
+    /// After a crash: waits until the engine answers.
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.dockerd = Some(self.settings.start_dockerd().await?);
+        Ok(())
     }
 
     /// Hangs dockerd, or lets it go on.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.dockerd.signal(signal)
+        self.dockerd.as_ref().context(CRASHED)?.signal(signal)
     }
 
     /// Stops the engine as an operator would, its containers with it.
     pub async fn stop(self) -> Result<()> {
-        self.dockerd.terminate(STOP_PATIENCE).await?;
+        self.dockerd.context(CRASHED)?.terminate(STOP_PATIENCE).await?;
         self.containerd.terminate(STOP_PATIENCE).await?;
         Ok(())
     }

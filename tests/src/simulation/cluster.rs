@@ -9,7 +9,7 @@ use longshore_agent::{
 };
 use longshore_common::{
     arn::Identity,
-    clock::{Clock, Timestamp},
+    clock::{Clock, SteadyClock, Timestamp},
     id::{FleetId, HostId, TaskId},
     protocol::{PROTOCOL_VERSION, RegisterRequest, Versions},
     resources::{Capacity, CpuUnits, MemoryMib},
@@ -45,6 +45,8 @@ pub(super) const FAMILY: &str = "app";
 pub(super) const SERVICE: &str = "many";
 /// Its task is never replaced while it may run.
 pub(super) const SINGLETON: &str = "one";
+/// Both, with how many tasks each is to have, and whether lost ones are replaced.
+pub(super) const SERVICES: [(&str, u32, bool); 2] = [(SERVICE, 4, true), (SINGLETON, 1, false)];
 const IMAGE: &str = "app:1";
 /// What a flush of the journal takes.
 const FLUSH_TAKES: Duration = Duration::from_millis(2);
@@ -54,6 +56,8 @@ const FLEET: FleetId = FleetId::new(0x5eed);
 
 pub struct Cluster {
     pub clock: SimulatedClock,
+    /// The coordinator's, as it is shipped.
+    steady: Arc<SteadyClock<SimulatedClock>>,
     pub network: Network,
     pub hosts: Vec<Host>,
     disk: MemoryDisk,
@@ -76,8 +80,10 @@ pub struct Host {
 impl Cluster {
     /// A coordinator and hosts with an agent each, all connected, and a task definition.
     pub async fn start(hosts: usize, chance: Chance) -> Result<Self> {
+        let clock = SimulatedClock::start();
         let mut cluster = Cluster {
-            clock: SimulatedClock::start(),
+            steady: Arc::new(SteadyClock::new(clock.clone())),
+            clock,
             network: Network::new(chance.part(1)),
             hosts: Vec::new(),
             disk: MemoryDisk::default(),
@@ -101,8 +107,9 @@ impl Cluster {
         let (name, settings) = (CLUSTER.parse()?, ClusterSettings::default());
         submit(&handle, Command::CreateCluster { name, settings, tags: Tags::new() }).await?;
         submit(&handle, register()?).await?;
-        submit(&handle, create_service(SERVICE, 4, true)?).await?;
-        submit(&handle, create_service(SINGLETON, 1, false)?).await?;
+        for (service, desired, replace) in SERVICES {
+            submit(&handle, create_service(service, desired, replace)?).await?;
+        }
         Ok(cluster)
     }
 
@@ -121,7 +128,7 @@ impl Cluster {
         let handle = driver::simulated::start(
             self.disk.recover(),
             self.disk.journal(),
-            self.clock,
+            self.steady.clone(),
             Box::new(random),
             FLUSH_TAKES,
             crash.clone(),
@@ -130,7 +137,7 @@ impl Cluster {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let network = Arc::new(self.network.clone());
         tokio::spawn(poller::run(handle.clone(), network, FLEET, identity, crash.clone()));
-        let (told, clock, crashed) = (handle.clone(), self.clock, crash.clone());
+        let (told, clock, crashed) = (handle.clone(), self.steady.clone(), crash.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = driver::keep_time(&told, &clock, TICK, || ()) => {}
@@ -139,6 +146,11 @@ impl Cluster {
         });
         self.coordinator = Some(Coordinator { handle, crash });
         Ok(())
+    }
+
+    /// Hosts that the coordinator shows without their agent.
+    pub fn disconnected(&self) -> Result<usize> {
+        Ok(self.handle()?.peek(|state| state.hosts().filter(|host| !host.connected).count()))
     }
 
     /// As kill -9: what was not flushed is gone.
@@ -171,7 +183,7 @@ impl Cluster {
         let ledger = self.directory.path().join(format!("{}.db", host.id));
         let mut config = EngineConfig::new(FLEET, host.id, ledger);
         config.session = session;
-        let clock: Arc<dyn Clock> = Arc::new(self.clock);
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         // The agent that was killed may still hold its ledger for a moment of real time.
         let started = loop {
             let started = supervisor::start(
@@ -194,7 +206,7 @@ impl Cluster {
     async fn add_host(&mut self, handle: &Handle) -> Result<()> {
         let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None };
         let Answer::Host(id) = submit(handle, join).await? else { bail!("no host id") };
-        let clock: Arc<dyn Clock> = Arc::new(self.clock);
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let docker = FakeRuntime::new(clock);
         docker.add_image(IMAGE, Behaviour::default());
         self.hosts.push(Host { id, docker, agent: None });

@@ -21,7 +21,7 @@ fn an_unknown_outcome_of_a_create_concludes_nothing_and_a_known_one_does() {
 fn a_failed_start_is_looked_at_before_it_is_believed() {
     let told = after_every_error(|| history().created(), |error| Outcome::Started(Err(error)));
     expect![[r#"
-        not found       Created, in doubt; task Activating
+        not found       Created, in doubt, again after 250ms; task Activating
         image not found Created, in doubt; task Activating
         conflict        Created, in doubt; task Activating
         rejected        Created, in doubt; task Activating
@@ -269,5 +269,55 @@ fn a_start_that_the_engine_fails_three_times_is_given_up() {
           Created, in doubt, again after 1s; task Activating
         inspect
           Stopped, CannotStartContainerError: 500; task Stopped: TaskFailedToStart
+    "#]]);
+}
+
+#[test]
+fn a_start_that_lacks_something_else_than_the_container_is_given_up() {
+    let mut history = history().created().afresh();
+    for _ in 0..3 {
+        let failed = history.leaves().then(Outcome::Started(Err(not_found())));
+        history = failed.leaves().inspected(shows(RunState::Created));
+    }
+    history.check(expect![[r#"
+        start
+          Created, in doubt, again after 250ms; task Activating
+        inspect
+          Created; task Activating
+        start
+          Created, in doubt, again after 500ms; task Activating
+        inspect
+          Created; task Activating
+        start
+          Created, in doubt, again after 1s; task Activating
+        inspect
+          Stopped, CannotStartContainerError: No such container; task Stopped: TaskFailedToStart
+    "#]]);
+}
+
+#[test]
+fn a_stop_that_is_said_to_be_done_while_it_runs_becomes_a_kill_and_takes_its_time() {
+    let mut history = history().running().stopping().afresh();
+    for _ in 0..4 {
+        let stopped = history.leaves().then(Outcome::Stopped(Ok(())));
+        history = stopped.leaves().inspected(shows(RunState::Running));
+    }
+    history.check(expect![[r#"
+        stop
+          Running, in doubt; task Stopping: UserInitiated
+        inspect
+          Running; task Stopping: UserInitiated
+        stop
+          Running, in doubt, again after 500ms; task Stopping: UserInitiated
+        inspect
+          Running; task Stopping: UserInitiated
+        kill
+          Running, in doubt, again after 1s; task Stopping: UserInitiated
+        inspect
+          Running; task Stopping: UserInitiated
+        kill
+          Running, in doubt, again after 2s; task Stopping: UserInitiated
+        inspect
+          Running; task Stopping: UserInitiated
     "#]]);
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use bytes::Bytes;
+use http::Method;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use longshore_common::{clock::Timestamp, protocol::NetworkBinding, resources::Transport};
@@ -25,14 +26,34 @@ impl Answer {
     }
 }
 
-/// One request on a connection of its own: a unix socket's costs nothing, and none can be stale.
 pub(super) async fn get(socket: &Path, path: &str) -> Result<Answer, RuntimeError> {
+    let (status, body) = call(socket, Method::GET, path).await?;
+    match status {
+        200..300 => Ok(Answer(body)),
+        status => Err(failed_by_status(status, message(&body))),
+    }
+}
+
+/// Whether it was done now, and not already before (304).
+pub(super) async fn post(socket: &Path, path: &str) -> Result<bool, RuntimeError> {
+    let (status, body) = call(socket, Method::POST, path).await?;
+    match status {
+        200..300 => Ok(true),
+        304 => Ok(false),
+        status => Err(failed_by_status(status, message(&body))),
+    }
+}
+
+/// One request on a connection of its own: a unix socket's costs nothing, and none can be stale.
+async fn call(socket: &Path, method: Method, path: &str) -> Result<(u16, Bytes), RuntimeError> {
     let failed = |error: &dyn std::error::Error| RuntimeError::transport(with_causes(error));
     let stream = UnixStream::connect(socket).await.map_err(|error| failed(&error))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed(&error))?;
-    let request = http::Request::get(path)
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
         .header(http::header::HOST, "docker")
         .body(Empty::<Bytes>::new())
         .map_err(|error| failed(&error))?;
@@ -45,11 +66,7 @@ pub(super) async fn get(socket: &Path, path: &str) -> Result<Answer, RuntimeErro
         Ok::<_, RuntimeError>((status, body))
     };
     let (exchanged, _) = tokio::join!(exchange, connection);
-    let (status, body) = exchanged?;
-    match status {
-        200..300 => Ok(Answer(body)),
-        status => Err(failed_by_status(status, message(&body))),
-    }
+    exchanged
 }
 
 fn message(body: &[u8]) -> String {
