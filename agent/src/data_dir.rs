@@ -18,6 +18,7 @@ const OTHERS: u32 = 0o077;
 const LOCK_FILE: &str = "lock";
 const LEDGER_FILE: &str = "ledger.sqlite";
 const LOGS_FILE: &str = "logs.sqlite";
+const ENDPOINTS_KEY_FILE: &str = "task-endpoints.key";
 const REGISTRATION_FILE: &str = "registration.json";
 
 /// The directory, held for as long as this lives.
@@ -73,6 +74,11 @@ impl DataDir {
     /// Where the events of containers' logs are kept.
     pub(crate) fn logs(&self) -> PathBuf {
         self.path.join(LOGS_FILE)
+    }
+
+    /// What the ids of the task endpoints are made with.
+    pub(crate) fn endpoints_key(&self) -> PathBuf {
+        self.path.join(ENDPOINTS_KEY_FILE)
     }
 
     /// How this host was registered last, so that it can go on while the coordinator is away. One

@@ -14,6 +14,7 @@ use longshore_common::{
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
     runtime::ContainerConfig,
+    task_endpoints::names::Names,
 };
 
 pub(crate) mod desired;
@@ -42,6 +43,8 @@ pub(crate) struct Rules {
     pub(crate) stop_timeout: Duration,
     pub(crate) pull: PullPolicy,
     pub(crate) policy: TaskPolicy,
+    /// Absent: containers are told of no endpoints.
+    pub(crate) endpoints: Option<Names>,
 }
 
 /// `ECS_IMAGE_PULL_BEHAVIOR`.

@@ -30,9 +30,10 @@ use tracing::info;
 
 use crate::{
     ledger::{Batch, Contents, Head, Ledger},
-    plan::{Rules, TaskKey},
+    plan::{Rules, TaskKey, labels},
     report::Outbox,
-    runtime::ContainerRuntime,
+    runtime::{ContainerRuntime, OwnerLabel},
+    task_endpoints::{directory::Directory, names::Names},
 };
 
 mod tasks;
@@ -80,6 +81,15 @@ pub struct EngineConfig {
     pub pulls_at_once: usize,
     /// How often everything is compared with the container engine although no event said so.
     pub resync: Duration,
+    /// Where tasks find their host's endpoints; absent: they are not told of any.
+    pub endpoints: Option<TaskEndpoints>,
+}
+
+/// What the engine needs of the task endpoints: it names them to containers, and says what there is.
+#[derive(Clone, Debug)]
+pub struct TaskEndpoints {
+    pub(crate) names: Names,
+    pub(crate) directory: Arc<Directory>,
 }
 
 impl EngineConfig {
@@ -100,7 +110,13 @@ impl EngineConfig {
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
             resync: Duration::from_secs(5 * 60),
+            endpoints: None,
         }
+    }
+
+    /// What every container of this agent carries and nothing else does.
+    pub(crate) fn owner(&self) -> OwnerLabel {
+        labels::owner(self.host)
     }
 }
 
@@ -253,6 +269,7 @@ impl<R: ContainerRuntime> Engine<R> {
             stop_timeout: config.stop_timeout,
             pull: config.pull,
             policy: config.policy.clone(),
+            endpoints: config.endpoints.as_ref().map(|endpoints| endpoints.names.clone()),
         };
         info!(
             host = %config.host,
@@ -306,7 +323,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let watcher = tokio::spawn(watch::watch(
             self.runtime.clone(),
             self.clock.clone(),
-            crate::plan::labels::owner(&self.rules),
+            self.config.owner(),
             self.config.resync,
             sender,
         ));

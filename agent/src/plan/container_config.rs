@@ -10,7 +10,7 @@ use longshore_common::{
 };
 
 use super::{
-    Intent, Rules, awslogs,
+    Intent, Rules, TaskKey, awslogs,
     labels::{docker_name, labels},
     order,
     volumes::{self, Mounts},
@@ -51,7 +51,7 @@ pub(crate) fn container_config(
         image: container.image.clone().ok_or("it names no image")?,
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
-        environment: environment(container, overrides, rules),
+        environment: environment(intent.key, mode, container, overrides, rules),
         labels: labels(intent, index, rules),
         user: container.user.clone(),
         working_directory: container.working_directory.clone(),
@@ -139,6 +139,8 @@ fn bytes(mib: u32) -> u64 {
 
 /// Overrides replace by name; ECS's own variables never replace what a container was given.
 fn environment(
+    task: TaskKey,
+    mode: NetworkMode,
     container: &ContainerDefinition,
     overrides: &ContainerOverride,
     rules: &Rules,
@@ -159,6 +161,16 @@ fn environment(
     set("AWS_EXECUTION_ENV", "AWS_ECS_EC2", true);
     set("AWS_REGION", &rules.region, false);
     set("AWS_DEFAULT_REGION", &rules.region, false);
+    // Without a network they could not be reached.
+    let reached = mode != NetworkMode::None && container.disable_networking != Some(true);
+    for (name, value) in rules
+        .endpoints
+        .iter()
+        .filter(|_| reached)
+        .flat_map(|names| names.variables(task, &container.name))
+    {
+        set(name, &value, true);
+    }
     all
 }
 

@@ -23,6 +23,7 @@ pub(crate) fn rules() -> Rules {
         stop_timeout: Duration::from_secs(30),
         pull: PullPolicy::default(),
         policy: TaskPolicy::default(),
+        endpoints: None,
     }
 }
 

@@ -1,0 +1,256 @@
+//! What a task's containers may ask of their host: metadata and statistics of themselves, at the
+//! addresses that ECS gives (ecs-behaviour 1.20).
+//!
+//! Every container is told an address with an id that cannot be guessed, and is answered only if it
+//! asks itself: [`source`] looks where a request comes from. Answers come from the [`directory`],
+//! which the engine keeps current; no request goes through the engine's loop.
+//!
+//! Never: a credential, an answer about another task, or one for a source that is not on this host.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use longshore_common::clock::Clock;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    plain_http::{self, Answers, Ends, Room, json, other_method},
+    runtime::{ContainerRuntime, OwnerLabel},
+};
+
+pub(crate) mod names;
+pub mod limit;
+pub(crate) mod shown;
+pub(crate) mod directory;
+mod route;
+mod source;
+mod host_socket;
+mod control_group;
+mod addresses;
+pub(crate) mod wiring;
+pub(crate) mod listener;
+pub(crate) mod metadata;
+#[cfg(test)]
+mod tests;
+
+use addresses::Addresses;
+use directory::{Directory, Entry, Seen};
+use metadata::Surroundings;
+use route::{Question, Route, Subject, Version};
+use source::{Connection, NotFrom, Sources};
+
+/// All containers on the host's network come from one address.
+const ROOM: Room = Room { total: 512, per_address: 256 };
+
+/// Everything that a request needs.
+pub(crate) struct Endpoints<R> {
+    directory: Arc<Directory>,
+    sources: Sources<R>,
+    addresses: Addresses<R>,
+    around: Surroundings,
+    clock: Arc<dyn Clock>,
+}
+
+impl<R: ContainerRuntime> Endpoints<R> {
+    pub(crate) fn new(
+        directory: Arc<Directory>,
+        runtime: R,
+        owner: OwnerLabel,
+        around: Surroundings,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let runtime = Arc::new(runtime);
+        Endpoints {
+            sources: Sources::new(runtime.clone(), directory.clone(), clock.clone()),
+            addresses: Addresses::new(runtime, directory.clone(), owner, clock.clone()),
+            directory,
+            around,
+            clock,
+        }
+    }
+
+    /// Serves until `shutdown`.
+    pub(crate) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let endpoints = Arc::new(self);
+        let connected = |ends: Ends| Asked {
+            endpoints: endpoints.clone(),
+            connection: Connection::new(ends),
+            peer: ends.peer.ip().to_canonical(),
+        };
+        plain_http::serve(listener, "the task endpoints", ROOM, connected, shutdown).await;
+    }
+}
+
+/// One connection.
+struct Asked<R> {
+    endpoints: Arc<Endpoints<R>>,
+    connection: Connection,
+    peer: std::net::IpAddr,
+}
+
+impl<R: ContainerRuntime> Answers for Asked<R> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        match self.answered(request).await {
+            Ok(answer) => answer,
+            Err(refused) => refused.response(),
+        }
+    }
+}
+
+/// Why a request is not answered.
+#[derive(Debug)]
+enum Refused {
+    NoSuchPath,
+    OtherMethod(&'static str),
+    /// The id in the path is none, or nobody's.
+    NoSuchId(Version),
+    /// The address is nobody's (version 2).
+    NoSuchSource,
+    NotFrom(NotFrom),
+    TooMany,
+    /// Credentials of a role, which no task has.
+    NoCredentials { id: bool },
+}
+
+impl Refused {
+    fn response(self) -> Response<Full<Bytes>> {
+        let (code, sentence) = match self {
+            Refused::NoSuchPath => (StatusCode::NOT_FOUND, "there is no such path here".to_owned()),
+            Refused::OtherMethod(allowed) => return other_method(allowed),
+            Refused::NoSuchId(version) => {
+                // As ECS's agent: version 4 knows that something is not there.
+                let code = match version {
+                    Version::V2 | Version::V3 => StatusCode::BAD_REQUEST,
+                    Version::V4 => StatusCode::NOT_FOUND,
+                };
+                (code, "no container on this host has the id in this path".to_owned())
+            }
+            Refused::NoSuchSource => (
+                StatusCode::BAD_REQUEST,
+                "no container of a task on this host has the address that this comes from"
+                    .to_owned(),
+            ),
+            Refused::NotFrom(reason) => (StatusCode::FORBIDDEN, reason.to_string()),
+            Refused::TooMany => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "this task asks more often than its limit; ask again in a second".to_owned(),
+            ),
+            Refused::NoCredentials { id } => return no_credentials(id),
+        };
+        json(code, &sentence)
+    }
+}
+
+/// ECS's two errors for what names no credentials (ecs-behaviour 1.20).
+fn no_credentials(id: bool) -> Response<Full<Bytes>> {
+    #[derive(Serialize)]
+    struct Failure {
+        code: &'static str,
+        message: &'static str,
+        #[serde(rename = "HTTPErrorCode")]
+        http_error_code: u16,
+    }
+    let (code, message) = match id {
+        true => ("InvalidIdInRequest", "no task on this host has a role with this id"),
+        false => ("NoIdInRequest", "the path names no id of credentials"),
+    };
+    let status = StatusCode::BAD_REQUEST;
+    json(status, &Failure { code, message, http_error_code: status.as_u16() })
+}
+
+impl<R: ContainerRuntime> Asked<R> {
+    async fn answered(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
+        let path = request.uri().path().to_owned();
+        match Route::of(request.method(), &path) {
+            Route::Metadata { version, subject, question } => {
+                let (entry, index) = self.whom(version, subject, question).await?;
+                self.metadata(&entry, index, version, question).await
+            }
+            Route::Credentials { id } => Err(Refused::NoCredentials { id: id.is_some() }),
+            Route::OtherMethod(allowed) => Err(Refused::OtherMethod(allowed)),
+            Route::NotAnId(version) => Err(Refused::NoSuchId(version)),
+            Route::GetProtection(_)
+            | Route::PutProtection(_)
+            | Route::Fault(_)
+            | Route::Unknown => Err(Refused::NoSuchPath),
+        }
+    }
+
+    /// Whom a question is about, once it is sure that it may be asked.
+    async fn whom(
+        &self,
+        version: Version,
+        subject: Subject<'_>,
+        question: Question,
+    ) -> Result<(Arc<Entry>, usize), Refused> {
+        let sources = &self.endpoints.sources;
+        let (entry, index) = match subject {
+            Subject::Id(id) => {
+                let found = self.endpoints.directory.by_id(id);
+                found.ok_or(Refused::NoSuchId(version))?
+            }
+            Subject::Source | Subject::Sibling(_) => {
+                let found = self.endpoints.addresses.find(self.peer).await;
+                found.ok_or(Refused::NoSuchSource)?
+            }
+        };
+        let of_the_task = match question {
+            Question::Task | Question::TaskWithTags | Question::TaskStats => true,
+            Question::Container | Question::ContainerStats => false,
+        };
+        let is = match of_the_task {
+            true => sources.is_task(&self.connection, &entry, index).await,
+            false => sources.is_container(&self.connection, &entry, index).await,
+        };
+        is.map_err(Refused::NotFrom)?;
+        // Only what a task really asks counts: nobody else can use up its share.
+        if !entry.limiter.admits(self.endpoints.clock.monotonic()) {
+            return Err(Refused::TooMany);
+        }
+        let index = match subject {
+            Subject::Sibling(docker_id) => {
+                let mut containers = entry.task.containers.iter();
+                let sibling = containers.position(|c| c.docker_id.as_deref() == Some(docker_id));
+                sibling.ok_or(Refused::NoSuchId(version))?
+            }
+            Subject::Id(_) | Subject::Source => index,
+        };
+        Ok((entry, index))
+    }
+
+    async fn metadata(
+        &self,
+        entry: &Entry,
+        index: usize,
+        version: Version,
+        question: Question,
+    ) -> Result<Response<Full<Bytes>>, Refused> {
+        let around = &self.endpoints.around;
+        match question {
+            Question::Container => {
+                let seen = self.endpoints.sources.look(entry, index, false).await;
+                let seen = seen.as_deref();
+                let shown = metadata::container(&entry.task, index, seen, version, around);
+                Ok(json(StatusCode::OK, &shown))
+            }
+            Question::Task | Question::TaskWithTags => {
+                let seen = self.all_seen(entry).await;
+                Ok(json(StatusCode::OK, &metadata::task(entry, &seen, version, around)))
+            }
+            Question::ContainerStats | Question::TaskStats => Err(Refused::NoSuchPath),
+        }
+    }
+
+    async fn all_seen(&self, entry: &Entry) -> Vec<Option<Arc<Seen>>> {
+        let mut all = Vec::with_capacity(entry.slots.len());
+        for index in 0..entry.slots.len() {
+            all.push(self.endpoints.sources.look(entry, index, false).await);
+        }
+        all
+    }
+}
