@@ -133,7 +133,7 @@ impl Membership {
         self.call(RENEW_PATH, &request).await
     }
 
-    async fn call<A: DeserializeOwned>(
+    pub(crate) async fn call<A: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,

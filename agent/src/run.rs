@@ -229,7 +229,9 @@ async fn life(
             account: registered.account.clone(),
         };
         let docker = docker(&settings)?;
-        let endpoints = Endpoints::new(directory, docker, owner, around, clock.clone());
+        let coordinator = membership.clone();
+        let endpoints =
+            Endpoints::new(directory, docker, coordinator, owner, around, clock.clone());
         parts.spawn(endpoints.serve(listener, shutdown.clone()));
     }
     let (follows, following) = logs::start(

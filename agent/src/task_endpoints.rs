@@ -7,13 +7,17 @@
 //!
 //! Never: a credential, an answer about another task, or one for a source that is not on this host.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use longshore_common::clock::Clock;
+use longshore_common::{
+    clock::Clock,
+    protocol::{TaskAsk, TaskReply},
+    telemetry::chain,
+};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -32,34 +36,42 @@ mod source;
 mod host_socket;
 mod control_group;
 mod addresses;
+mod stats;
+mod protection;
 pub(crate) mod wiring;
 pub(crate) mod listener;
 pub(crate) mod metadata;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use protection::AnswersTasks;
+
 use addresses::Addresses;
 use directory::{Directory, Entry, Seen};
-use metadata::Surroundings;
+use metadata::{Surroundings, Tags};
+use protection::Desk;
 use route::{Question, Route, Subject, Version};
 use source::{Connection, NotFrom, Sources};
+use stats::Stats;
 
 /// All containers on the host's network come from one address.
 const ROOM: Room = Room { total: 512, per_address: 256 };
 
 /// Everything that a request needs.
-pub(crate) struct Endpoints<R> {
+pub(crate) struct Endpoints<R, C> {
     directory: Arc<Directory>,
     sources: Sources<R>,
     addresses: Addresses<R>,
+    desk: Desk<C>,
     around: Surroundings,
     clock: Arc<dyn Clock>,
 }
 
-impl<R: ContainerRuntime> Endpoints<R> {
+impl<R: ContainerRuntime, C: AnswersTasks> Endpoints<R, C> {
     pub(crate) fn new(
         directory: Arc<Directory>,
         runtime: R,
+        coordinator: C,
         owner: OwnerLabel,
         around: Surroundings,
         clock: Arc<dyn Clock>,
@@ -68,6 +80,7 @@ impl<R: ContainerRuntime> Endpoints<R> {
         Endpoints {
             sources: Sources::new(runtime.clone(), directory.clone(), clock.clone()),
             addresses: Addresses::new(runtime, directory.clone(), owner, clock.clone()),
+            desk: Desk::new(coordinator),
             directory,
             around,
             clock,
@@ -87,13 +100,13 @@ impl<R: ContainerRuntime> Endpoints<R> {
 }
 
 /// One connection.
-struct Asked<R> {
-    endpoints: Arc<Endpoints<R>>,
+struct Asked<R, C> {
+    endpoints: Arc<Endpoints<R, C>>,
     connection: Connection,
     peer: std::net::IpAddr,
 }
 
-impl<R: ContainerRuntime> Answers for Asked<R> {
+impl<R: ContainerRuntime, C: AnswersTasks> Answers for Asked<R, C> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match self.answered(request).await {
             Ok(answer) => answer,
@@ -113,8 +126,12 @@ enum Refused {
     NoSuchSource,
     NotFrom(NotFrom),
     TooMany,
+    /// Its counters cannot be read: it may not run any more.
+    NoStats(String),
     /// Credentials of a role, which no task has.
-    NoCredentials { id: bool },
+    NoCredentials {
+        id: bool,
+    },
 }
 
 impl Refused {
@@ -140,6 +157,9 @@ impl Refused {
                 StatusCode::TOO_MANY_REQUESTS,
                 "this task asks more often than its limit; ask again in a second".to_owned(),
             ),
+            Refused::NoStats(reason) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, format!("there are no statistics: {reason}"))
+            }
             Refused::NoCredentials { id } => return no_credentials(id),
         };
         json(code, &sentence)
@@ -163,7 +183,18 @@ fn no_credentials(id: bool) -> Response<Full<Bytes>> {
     json(status, &Failure { code, message, http_error_code: status.as_u16() })
 }
 
-impl<R: ContainerRuntime> Asked<R> {
+/// ECS's answer for a task definition without `enableFaultInjection`, which none here has.
+fn no_faults(arn: &str) -> Response<Full<Bytes>> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Failure {
+        error: String,
+    }
+    let error = format!("enableFaultInjection is not enabled for task: {arn}");
+    json(StatusCode::BAD_REQUEST, &Failure { error })
+}
+
+impl<R: ContainerRuntime, C: AnswersTasks> Asked<R, C> {
     async fn answered(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
         let path = request.uri().path().to_owned();
         match Route::of(request.method(), &path) {
@@ -174,10 +205,23 @@ impl<R: ContainerRuntime> Asked<R> {
             Route::Credentials { id } => Err(Refused::NoCredentials { id: id.is_some() }),
             Route::OtherMethod(allowed) => Err(Refused::OtherMethod(allowed)),
             Route::NotAnId(version) => Err(Refused::NoSuchId(version)),
-            Route::GetProtection(_)
-            | Route::PutProtection(_)
-            | Route::Fault(_)
-            | Route::Unknown => Err(Refused::NoSuchPath),
+            Route::GetProtection(id) => {
+                let (entry, _) =
+                    self.whom(Version::V4, Subject::Id(id), Question::Container).await?;
+                Ok(self.endpoints.desk.shown(entry.task.key.task, &entry.task.arn).await)
+            }
+            Route::PutProtection(id) => {
+                let (entry, _) =
+                    self.whom(Version::V4, Subject::Id(id), Question::Container).await?;
+                let (task, arn, body) = (entry.task.key.task, &entry.task.arn, request.into_body());
+                Ok(self.endpoints.desk.changed(task, arn, body).await)
+            }
+            Route::Fault(id) => {
+                let (entry, _) =
+                    self.whom(Version::V4, Subject::Id(id), Question::Container).await?;
+                Ok(no_faults(&entry.task.arn))
+            }
+            Route::Unknown => Err(Refused::NoSuchPath),
         }
     }
 
@@ -238,12 +282,61 @@ impl<R: ContainerRuntime> Asked<R> {
                 let shown = metadata::container(&entry.task, index, seen, version, around);
                 Ok(json(StatusCode::OK, &shown))
             }
-            Question::Task | Question::TaskWithTags => {
+            Question::Task => {
                 let seen = self.all_seen(entry).await;
                 Ok(json(StatusCode::OK, &metadata::task(entry, &seen, version, around)))
             }
-            Question::ContainerStats | Question::TaskStats => Err(Refused::NoSuchPath),
+            Question::TaskWithTags => {
+                let seen = self.all_seen(entry).await;
+                let shown = metadata::task(entry, &seen, version, around);
+                let asked = self.endpoints.desk.ask(entry.task.key.task, TaskAsk::Tags).await;
+                let shown = match asked {
+                    Ok(TaskReply::Tags { task, container_instance }) => {
+                        shown.with_tags(Tags { task, container_instance })
+                    }
+                    Ok(TaskReply::Protection { .. } | TaskReply::NotProtected { .. }) => {
+                        shown.without_tags("the coordinator's answer is to another question")
+                    }
+                    Err(error) => shown.without_tags(&chain(&error)),
+                };
+                Ok(json(StatusCode::OK, &shown))
+            }
+            Question::ContainerStats => {
+                Ok(json(StatusCode::OK, &self.stats(entry, index, version).await?))
+            }
+            Question::TaskStats => {
+                let mut all = BTreeMap::new();
+                for (index, container) in entry.task.containers.iter().enumerate() {
+                    if let Some(id) = container.docker_id.as_deref() {
+                        // Nothing for one that does not run, as ECS's agent answers.
+                        all.insert(id, self.stats(entry, index, version).await.ok());
+                    }
+                }
+                Ok(json(StatusCode::OK, &all))
+            }
         }
+    }
+
+    async fn stats(&self, entry: &Entry, index: usize, version: Version) -> Result<Stats, Refused> {
+        let container = &entry.task.containers[index];
+        let failed = |reason: &str| Refused::NoStats(reason.to_owned());
+        let seen = self.endpoints.sources.look(entry, index, false).await;
+        let pid = seen.as_ref().and_then(|seen| seen.pid).ok_or(failed("it shows no process"))?;
+        let docker_id = container.docker_id.clone().ok_or(failed("it was not made yet"))?;
+        let own_network = seen.is_some_and(|seen| !seen.addresses.is_empty());
+        let read = {
+            let docker_id = docker_id.clone();
+            let read = move || stats::read(pid, &docker_id, own_network);
+            tokio::task::spawn_blocking(read).await.map_err(|error| failed(&error.to_string()))?
+        };
+        let reading = read.map_err(|error| failed(&error.to_string()))?;
+        let of = stats::Of {
+            docker_id: &docker_id,
+            docker_name: &container.docker_name,
+            rates: version == Version::V4,
+        };
+        let (wall, monotonic) = (self.endpoints.clock.wall(), self.endpoints.clock.monotonic());
+        Ok(entry.slots[index].readings().show(reading, &of, wall, monotonic))
     }
 
     async fn all_seen(&self, entry: &Entry) -> Vec<Option<Arc<Seen>>> {

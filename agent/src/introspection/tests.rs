@@ -18,8 +18,8 @@ use tokio::{
 
 use super::*;
 use crate::{
-    plain_http::{HEAD_BYTES_MAX, HEADERS_MAX},
     logs::LogReader,
+    plain_http::{HEAD_BYTES_MAX, HEADERS_MAX},
     poll_endpoint::AnswersPolls,
     runtime::fake::{Behaviour, FakeRuntime},
     status::NotedPolls,

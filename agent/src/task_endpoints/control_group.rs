@@ -83,9 +83,9 @@ impl ControlGroup {
                     io::Error::other("this kernel does not tell the control group of a socket")
                 })?;
                 // The number of a group is that of its directory.
-                Ok(groups(path)?.iter().any(|group| {
-                    std::fs::metadata(group).is_ok_and(|group| group.ino() == wanted)
-                }))
+                Ok(groups(path)?
+                    .iter()
+                    .any(|group| std::fs::metadata(group).is_ok_and(|group| group.ino() == wanted)))
             }
             ControlGroup::V1(paths) => {
                 let (_, path) = paths.first().ok_or(io::ErrorKind::NotFound)?;
@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_groups_of_a_container_are_found_on_v1_v2_and_both() {
-        let v1 = "9:name=systemd:/docker/abc\n8:pids:/docker/abc\n2:cpu,cpuacct:/docker/abc\n0::/\n";
+        let v1 =
+            "9:name=systemd:/docker/abc\n8:pids:/docker/abc\n2:cpu,cpuacct:/docker/abc\n0::/\n";
         let group = ControlGroup::parse(v1, "abc", false).unwrap();
         let path = |name: &str| group.controller(name).map(|path| path.display().to_string());
         assert_eq!(path("pids").as_deref(), Some("/sys/fs/cgroup/pids/docker/abc"));

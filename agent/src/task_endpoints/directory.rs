@@ -18,6 +18,7 @@ use super::{
     limit::{Limiter, RequestRate},
     names::{EndpointId, Names},
     shown::{KnownStatus, ShownTask},
+    stats::Readings,
 };
 use crate::{
     plan::TaskKey,
@@ -56,6 +57,7 @@ pub(crate) struct Slot {
     addresses: Mutex<Vec<IpAddr>>,
     /// Held by the one request that asks the container engine for all.
     pub(crate) asking: tokio::sync::Mutex<()>,
+    readings: Mutex<Readings>,
 }
 
 /// What an inspect showed of a container.
@@ -240,6 +242,10 @@ impl Slot {
 
     fn clear(&self) {
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn readings(&self) -> MutexGuard<'_, Readings> {
+        self.readings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn addresses(&self) -> MutexGuard<'_, Vec<IpAddr>> {

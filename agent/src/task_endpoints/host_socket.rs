@@ -38,7 +38,8 @@ pub(crate) fn find(from: SocketAddr, to: SocketAddr) -> io::Result<Option<HostSo
 
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST;
-    let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request(from, to)).into());
+    let mut message =
+        NetlinkMessage::new(header, SockDiagMessage::InetRequest(request(from, to)).into());
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
@@ -46,7 +47,8 @@ pub(crate) fn find(from: SocketAddr, to: SocketAddr) -> io::Result<Option<HostSo
 
     let mut answer = Vec::with_capacity(ANSWER_BYTES_MAX);
     socket.recv(&mut answer, 0)?;
-    let answer = NetlinkMessage::<SockDiagMessage>::deserialize(&answer).map_err(io::Error::other)?;
+    let answer =
+        NetlinkMessage::<SockDiagMessage>::deserialize(&answer).map_err(io::Error::other)?;
     match answer.payload {
         NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) => {
             // One that is closing has no owner any more.

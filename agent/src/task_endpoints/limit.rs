@@ -30,8 +30,7 @@ impl Limiter {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         let (tokens, since) = *left;
         let passed = since.map_or(0.0, |since| now.since(since).as_secs_f64());
-        let tokens =
-            (tokens + passed * f64::from(self.rate.steady)).min(self.rate.burst.into());
+        let tokens = (tokens + passed * f64::from(self.rate.steady)).min(self.rate.burst.into());
         let admitted = tokens >= 1.0;
         *left = (if admitted { tokens - 1.0 } else { tokens }, Some(now));
         admitted

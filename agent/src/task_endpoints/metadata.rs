@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use http::StatusCode;
 use longshore_common::{
     arn::Identity,
     clock::Timestamp,
@@ -227,13 +228,13 @@ impl<'a> TaskMetadata<'a> {
     }
 
     /// The rest is answered all the same, as ECS does.
-    pub(crate) fn without_tags(mut self, status_code: u16, reason: &str) -> Self {
+    pub(crate) fn without_tags(mut self, reason: &str) -> Self {
         self.errors = ["TaskTags", "ContainerInstanceTags"]
             .map(|error_field| TagsError {
                 error_field,
                 error_code: "ServerException",
                 error_message: reason.to_owned(),
-                status_code,
+                status_code: StatusCode::INTERNAL_SERVER_ERROR.as_u16(),
                 resource_arn: self.task_arn,
             })
             .into();
@@ -259,12 +260,16 @@ pub(crate) fn container<'a>(
         docker_name: &shown.docker_name,
         image: &shown.image,
         image_id: seen.and_then(|seen| seen.image_id.clone()).unwrap_or_default(),
-        ports: shown.bindings.iter().map(|binding| Port {
-            container_port: binding.container_port,
-            protocol: binding.protocol.to_string(),
-            host_port: binding.host_port,
-            host_ip: v4.then_some(binding.bind_ip.as_str()),
-        }).collect(),
+        ports: shown
+            .bindings
+            .iter()
+            .map(|binding| Port {
+                container_port: binding.container_port,
+                protocol: binding.protocol.to_string(),
+                host_port: binding.host_port,
+                host_ip: v4.then_some(binding.bind_ip.as_str()),
+            })
+            .collect(),
         labels: container_labels(task, shown, definition),
         desired_status: task.desired_status(),
         known_status: shown.known.word(),
@@ -276,11 +281,15 @@ pub(crate) fn container<'a>(
         r#type: "NORMAL",
         health: shown.health.map(|health| Health { status: health }),
         restart_count: shown.restarts.filter(|_| v4),
-        volumes: seen.into_iter().flat_map(|seen| &seen.mounts).map(|mount| Volume {
-            docker_name: &mount.volume,
-            source: &mount.source,
-            destination: &mount.target,
-        }).collect(),
+        volumes: seen
+            .into_iter()
+            .flat_map(|seen| &seen.mounts)
+            .map(|mount| Volume {
+                docker_name: &mount.volume,
+                source: &mount.source,
+                destination: &mount.target,
+            })
+            .collect(),
         log_driver: log.map(|log| log.log_driver.as_str()),
         log_options: definition.filter(|_| v4).map(|of| log_options(task, of)).unwrap_or_default(),
         container_arn: container_arn(task, index, around).filter(|_| v4),

@@ -94,11 +94,7 @@ impl Names {
     }
 
     /// What a container finds its endpoints by (ecs-behaviour 1.7, env injected).
-    pub(crate) fn variables(
-        &self,
-        task: TaskKey,
-        container: &str,
-    ) -> [(&'static str, String); 3] {
+    pub(crate) fn variables(&self, task: TaskKey, container: &str) -> [(&'static str, String); 3] {
         let (base, id) = (&self.base, self.id(task, container).expose());
         [
             ("ECS_CONTAINER_METADATA_URI", format!("{base}/v3/{id}")),

@@ -34,12 +34,18 @@ pub(crate) enum Question {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
-    Metadata { version: Version, subject: Subject<'a>, question: Question },
+    Metadata {
+        version: Version,
+        subject: Subject<'a>,
+        question: Question,
+    },
     GetProtection(EndpointId),
     PutProtection(EndpointId),
     Fault(EndpointId),
     /// Task roles are not built: there is nothing behind any id.
-    Credentials { id: Option<&'a str> },
+    Credentials {
+        id: Option<&'a str>,
+    },
     /// There is such a path, for these methods.
     OtherMethod(&'static str),
     /// An id was expected and something else found.
@@ -96,7 +102,9 @@ fn v2<'a>(what: &str, rest: &'a str) -> Route<'a> {
         _ => return Route::Unknown,
     };
     let question = match (what, subject) {
-        ("credentials", _) => return Route::Credentials { id: Some(rest).filter(|id| !id.is_empty()) },
+        ("credentials", _) => {
+            return Route::Credentials { id: Some(rest).filter(|id| !id.is_empty()) };
+        }
         ("metadata", Subject::Source) => Question::Task,
         ("metadataWithTags", Subject::Source) => Question::TaskWithTags,
         ("metadata", _) => Question::Container,

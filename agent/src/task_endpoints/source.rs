@@ -7,7 +7,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -49,6 +52,8 @@ pub(crate) struct Sources<R> {
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     searches: Semaphore,
+    /// Once is enough for the log.
+    warned: AtomicBool,
 }
 
 impl Connection {
@@ -67,12 +72,14 @@ impl Connection {
 }
 
 impl<R: ContainerRuntime> Sources<R> {
-    pub(crate) fn new(
-        runtime: Arc<R>,
-        directory: Arc<Directory>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Sources { runtime, directory, clock, searches: Semaphore::new(SEARCHES_MAX) }
+    pub(crate) fn new(runtime: Arc<R>, directory: Arc<Directory>, clock: Arc<dyn Clock>) -> Self {
+        Sources {
+            runtime,
+            directory,
+            clock,
+            searches: Semaphore::new(SEARCHES_MAX),
+            warned: AtomicBool::new(false),
+        }
     }
 
     /// `Ok` when the connection is one of this container's.
@@ -123,9 +130,8 @@ impl<R: ContainerRuntime> Sources<R> {
     /// What the engine shows of a container: asked for once, and once more if that is `again`
     /// wanted and a while has passed. However many ask at once, the engine is asked once.
     pub(crate) async fn look(&self, entry: &Entry, index: usize, again: bool) -> Option<Arc<Seen>> {
-        let recent = |seen: &Arc<Seen>| {
-            !again || self.clock.monotonic().since(seen.at) < LOOK_AGAIN_AFTER
-        };
+        let recent =
+            |seen: &Arc<Seen>| !again || self.clock.monotonic().since(seen.at) < LOOK_AGAIN_AFTER;
         if let Some(seen) = entry.seen(index).filter(recent) {
             return Some(seen);
         }
@@ -197,11 +203,16 @@ impl<R: ContainerRuntime> Sources<R> {
                 Ok(owned)
             }
             Err(error) => {
-                warn!(
-                    container = docker_id, %error,
-                    "cannot tell whether a request on the host's network is this container's, so it \
-                     is refused; on cgroup v1 the agent needs CAP_SYS_PTRACE for it",
-                );
+                if self.warned.swap(true, Ordering::Relaxed) {
+                    debug!(container = docker_id, %error, "a request's container cannot be told");
+                } else {
+                    warn!(
+                        container = docker_id, %error,
+                        "requests of tasks on the host's network are refused, since it cannot be \
+                         told which container they come from: the host needs cgroup v2, or the \
+                         agent CAP_SYS_PTRACE",
+                    );
+                }
                 Err(undeterminable(error.to_string()))
             }
         }
