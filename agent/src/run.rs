@@ -36,7 +36,7 @@ use crate::{
     status::{NotedPolls, Status},
     supervisor::{self, EngineConfig, EngineError, TaskEndpoints},
     task_endpoints::{
-        Endpoints,
+        Endpoints, Kernel,
         directory::Directory,
         listener,
         metadata::Surroundings,
@@ -231,7 +231,7 @@ async fn life(
         let docker = docker(&settings)?;
         let coordinator = membership.clone();
         let endpoints =
-            Endpoints::new(directory, docker, coordinator, owner, around, clock.clone());
+            Endpoints::new(directory, docker, coordinator, Kernel, owner, around, clock.clone());
         parts.spawn(endpoints.serve(listener, shutdown.clone()));
     }
     let (follows, following) = logs::start(
@@ -282,12 +282,10 @@ async fn task_endpoints(
     settings: &Settings,
     data_dir: &DataDir,
 ) -> Result<Option<(TaskEndpoints, TcpListener)>, Failed> {
-    let Some(address) = settings.task_endpoints_listen else {
+    let prepared = wiring::prepared(settings).await;
+    let Some(address) = settings.task_endpoints_listen.filter(|_| prepared) else {
         return Ok(None);
     };
-    if !wiring::prepared(settings, address).await {
-        return Ok(None);
-    }
     let listener = match listener::listen(address).await {
         Ok(listener) => listener,
         Err(error) => {

@@ -35,6 +35,7 @@ mod route;
 mod source;
 mod host_socket;
 mod control_group;
+mod kernel;
 mod addresses;
 mod stats;
 mod protection;
@@ -44,6 +45,7 @@ pub(crate) mod metadata;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use kernel::Kernel;
 pub(crate) use protection::AnswersTasks;
 
 use addresses::Addresses;
@@ -51,34 +53,35 @@ use directory::{Directory, Entry, Seen};
 use metadata::{Surroundings, Tags};
 use protection::Desk;
 use route::{Question, Route, Subject, Version};
-use source::{Connection, NotFrom, Sources};
+use source::{Connection, NotFrom, Sources, Witness};
 use stats::Stats;
 
 /// All containers on the host's network come from one address.
 const ROOM: Room = Room { total: 512, per_address: 256 };
 
 /// Everything that a request needs.
-pub(crate) struct Endpoints<R, C> {
+pub(crate) struct Endpoints<R, C, W> {
     directory: Arc<Directory>,
-    sources: Sources<R>,
+    sources: Sources<R, W>,
     addresses: Addresses<R>,
     desk: Desk<C>,
     around: Surroundings,
     clock: Arc<dyn Clock>,
 }
 
-impl<R: ContainerRuntime, C: AnswersTasks> Endpoints<R, C> {
+impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Endpoints<R, C, W> {
     pub(crate) fn new(
         directory: Arc<Directory>,
         runtime: R,
         coordinator: C,
+        witness: W,
         owner: OwnerLabel,
         around: Surroundings,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let runtime = Arc::new(runtime);
         Endpoints {
-            sources: Sources::new(runtime.clone(), directory.clone(), clock.clone()),
+            sources: Sources::new(runtime.clone(), witness, directory.clone(), clock.clone()),
             addresses: Addresses::new(runtime, directory.clone(), owner, clock.clone()),
             desk: Desk::new(coordinator),
             directory,
@@ -100,13 +103,13 @@ impl<R: ContainerRuntime, C: AnswersTasks> Endpoints<R, C> {
 }
 
 /// One connection.
-struct Asked<R, C> {
-    endpoints: Arc<Endpoints<R, C>>,
+struct Asked<R, C, W> {
+    endpoints: Arc<Endpoints<R, C, W>>,
     connection: Connection,
     peer: std::net::IpAddr,
 }
 
-impl<R: ContainerRuntime, C: AnswersTasks> Answers for Asked<R, C> {
+impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Answers for Asked<R, C, W> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match self.answered(request).await {
             Ok(answer) => answer,
@@ -194,7 +197,7 @@ fn no_faults(arn: &str) -> Response<Full<Bytes>> {
     json(StatusCode::BAD_REQUEST, &Failure { error })
 }
 
-impl<R: ContainerRuntime, C: AnswersTasks> Asked<R, C> {
+impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Asked<R, C, W> {
     async fn answered(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
         let path = request.uri().path().to_owned();
         match Route::of(request.method(), &path) {
@@ -243,19 +246,21 @@ impl<R: ContainerRuntime, C: AnswersTasks> Asked<R, C> {
                 found.ok_or(Refused::NoSuchSource)?
             }
         };
-        let of_the_task = match question {
-            Question::Task | Question::TaskWithTags | Question::TaskStats => true,
-            Question::Container | Question::ContainerStats => false,
+        let may_ask = match question {
+            Question::Task | Question::TaskWithTags | Question::TaskStats => 0..entry.slots.len(),
+            Question::Container | Question::ContainerStats => index..index + 1,
         };
-        let is = match of_the_task {
-            true => sources.is_task(&self.connection, &entry, index).await,
-            false => sources.is_container(&self.connection, &entry, index).await,
-        };
-        is.map_err(Refused::NotFrom)?;
-        // Only what a task really asks counts: nobody else can use up its share.
+        let connection = &self.connection;
+        let plausible = sources.plausible(connection, &entry, may_ask).await;
+        if plausible.is_empty() {
+            return Err(Refused::NotFrom(NotFrom::Another));
+        }
+        // Before the kernel is asked, which costs more than an answer: a neighbour with another
+        // address cannot use up a task's share, and a task cannot have the kernel asked for ever.
         if !entry.limiter.admits(self.endpoints.clock.monotonic()) {
             return Err(Refused::TooMany);
         }
+        sources.prove(connection, &entry, plausible).await.map_err(Refused::NotFrom)?;
         let index = match subject {
             Subject::Sibling(docker_id) => {
                 let mut containers = entry.task.containers.iter();

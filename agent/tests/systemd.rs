@@ -16,6 +16,8 @@ use std::{
 const EXPOSURE_MAX: [(&str, f64); 2] =
     [("longshore-coordinator.service", 1.5), ("longshore-agent.service", 2.0)];
 
+const SOCKET: &str = "longshore-agent.socket";
+
 fn systemd_analyze(arguments: &[&str], unit: &Path) -> Output {
     Command::new("systemd-analyze").args(arguments).arg(unit).output().unwrap_or_else(|error| {
         panic!("systemd-analyze cannot be run ({error}): install the package `systemd`")
@@ -32,12 +34,12 @@ fn installed(name: &str, directory: &Path) -> PathBuf {
     let program = env!("CARGO_BIN_EXE_longshore-agent");
     let text: Vec<String> = text
         .lines()
-        .map(|line| match line.strip_prefix("ExecStart=/usr/local/bin/longshore-") {
-            Some(rest) => {
+        .map(|line| match line.split_once("/usr/local/bin/longshore-") {
+            Some((directive, rest)) if directive.starts_with("Exec") => {
                 let arguments = rest.split_once(' ').map_or("", |(_, arguments)| arguments);
-                format!("ExecStart={program} {arguments}")
+                format!("{directive}{program} {arguments}")
             }
-            None => line.to_owned(),
+            _ => line.to_owned(),
         })
         .collect();
     let path = directory.join(name);
@@ -46,8 +48,9 @@ fn installed(name: &str, directory: &Path) -> PathBuf {
 }
 
 #[test]
-fn systemd_takes_both_units_without_a_complaint() {
+fn systemd_takes_all_units_without_a_complaint() {
     let directory = tempfile::tempdir().unwrap();
+    std::fs::copy(unit(SOCKET), directory.path().join(SOCKET)).unwrap();
     for (name, _) in EXPOSURE_MAX {
         let unit = installed(name, directory.path());
         let output = systemd_analyze(&["verify", "--man=no"], &unit);
@@ -85,6 +88,17 @@ fn the_agent_starts_after_docker_and_lives_without_it() {
     for binding in ["Requires=", "BindsTo=", "PartOf=", "Requisite=", "Wants="] {
         assert!(!names_docker(binding), "{binding} would end the agent with Docker, or start it");
     }
+}
+
+#[test]
+fn the_socket_of_the_task_endpoints_is_opened_where_the_agent_looks_for_it() {
+    let socket = std::fs::read_to_string(unit(SOCKET)).unwrap();
+    let help = Command::new(env!("CARGO_BIN_EXE_longshore-agent")).arg("--help").output().unwrap();
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let address = socket.lines().find_map(|line| line.strip_prefix("ListenStream=")).unwrap();
+    assert!(help.contains(&format!("[default: {address}]")), "{address}");
+    // A task's question does not start an agent that was stopped.
+    assert!(socket.contains("PartOf=longshore-agent.service"));
 }
 
 #[test]

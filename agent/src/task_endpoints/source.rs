@@ -1,9 +1,10 @@
 //! Whether a request comes from the container that it names.
 //!
 //! An id in a path is not enough: it is in the container's environment, where more can read it than
-//! should. On the bridge the peer's address is the container's own; on the host's network the kernel
-//! tells whose socket it is. What cannot be told is refused, with the reason. Never: an answer for a
-//! source that is not on this host.
+//! should. Nor is an address, which a neighbour on the bridge can take. The kernel decides: on the
+//! bridge, whether the connection's other end is in the container's own network; on the host's
+//! network, whose socket it is. What cannot be told is refused, with the reason. Never: an answer for
+//! a source that is not on this host.
 
 use std::{
     io,
@@ -18,22 +19,38 @@ use longshore_common::{clock::Clock, task_definition::NetworkMode};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use super::{
-    control_group::ControlGroup,
-    directory::{Directory, Entry, Seen},
-    host_socket,
-};
+use super::directory::{Directory, Entry, Seen};
 use crate::{plain_http::Ends, runtime::ContainerRuntime};
 
 /// What was seen of a container is believed so long when a request does not fit it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Sockets whose owner is searched for at once: each takes a thread.
+/// Connections whose other end is searched for at once: each takes a thread.
 const SEARCHES_MAX: usize = 4;
+
+/// Where a container's sockets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    Own,
+    Host,
+}
+
+/// Knows the other ends of connections: the kernel, or a test. Its answers may block.
+pub(crate) trait Witness: Send + Sync + 'static {
+    /// Whether a process of this container holds the other end. `pid` is its first process, as the
+    /// engine shows it.
+    fn holds_other_end(
+        &self,
+        ends: Ends,
+        network: Network,
+        pid: Option<u32>,
+        docker_id: &str,
+    ) -> io::Result<bool>;
+}
 
 /// Who speaks on one connection, as far as it was found out.
 pub(crate) struct Connection {
     ends: Ends,
-    /// Docker's ids of containers on the host's network that were asked about.
+    /// Docker's ids of containers that it could be of, and whether it is.
     judged: Mutex<Vec<(String, bool)>>,
 }
 
@@ -47,8 +64,9 @@ pub(crate) enum NotFrom {
 }
 
 /// Finds out where requests come from.
-pub(crate) struct Sources<R> {
+pub(crate) struct Sources<R, W> {
     runtime: Arc<R>,
+    witness: Arc<W>,
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     searches: Semaphore,
@@ -71,10 +89,16 @@ impl Connection {
     }
 }
 
-impl<R: ContainerRuntime> Sources<R> {
-    pub(crate) fn new(runtime: Arc<R>, directory: Arc<Directory>, clock: Arc<dyn Clock>) -> Self {
+impl<R: ContainerRuntime, W: Witness> Sources<R, W> {
+    pub(crate) fn new(
+        runtime: Arc<R>,
+        witness: W,
+        directory: Arc<Directory>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Sources {
             runtime,
+            witness: Arc::new(witness),
             directory,
             clock,
             searches: Semaphore::new(SEARCHES_MAX),
@@ -82,49 +106,56 @@ impl<R: ContainerRuntime> Sources<R> {
         }
     }
 
-    /// `Ok` when the connection is one of this container's.
-    pub(crate) async fn is_container(
+    /// Of these containers, those that the connection may be of by its address. Cheap.
+    pub(crate) async fn plausible(
         &self,
         connection: &Connection,
         entry: &Entry,
-        index: usize,
-    ) -> Result<(), NotFrom> {
-        let mode = entry.task.intent.as_ref().map(|intent| intent.definition.spec.network_mode());
-        let is = match mode {
-            Some(NetworkMode::Host) => self.owns_socket(connection, entry, index).await?,
-            Some(NetworkMode::Bridge) => self.has_address(connection, entry, index).await,
-            // Nothing but its loopback can be reached from such a container.
-            Some(NetworkMode::None | NetworkMode::Awsvpc) => false,
-            // Only labels tell of it; what the engine shows has to do.
-            None => match self.look(entry, index, false).await {
-                Some(seen) if seen.addresses.is_empty() => {
-                    self.owns_socket(connection, entry, index).await?
-                }
-                Some(_) | None => self.has_address(connection, entry, index).await,
-            },
-        };
-        if is { Ok(()) } else { Err(NotFrom::Another) }
+        containers: impl Iterator<Item = usize>,
+    ) -> Vec<(usize, Network)> {
+        let mut plausible = Vec::new();
+        for index in containers {
+            let network = match self.network(entry, index).await {
+                Some(Network::Own) if !self.has_address(connection, entry, index).await => continue,
+                Some(network) => network,
+                None => continue,
+            };
+            plausible.push((index, network));
+        }
+        plausible
     }
 
-    /// `Ok` when the connection is one of any container of this task.
-    pub(crate) async fn is_task(
+    /// `Ok` when the kernel says that the connection is of one of these containers.
+    pub(crate) async fn prove(
         &self,
         connection: &Connection,
         entry: &Entry,
-        first: usize,
+        plausible: Vec<(usize, Network)>,
     ) -> Result<(), NotFrom> {
-        let mut refusal = match self.is_container(connection, entry, first).await {
-            Ok(()) => return Ok(()),
-            Err(refusal) => refusal,
-        };
-        for index in (0..entry.slots.len()).filter(|index| *index != first) {
-            match self.is_container(connection, entry, index).await {
-                Ok(()) => return Ok(()),
-                Err(NotFrom::Another) => {}
+        let mut refusal = NotFrom::Another;
+        for (index, network) in plausible {
+            match self.is_of(connection, entry, index, network).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
                 Err(undeterminable) => refusal = undeterminable,
             }
         }
         Err(refusal)
+    }
+
+    async fn network(&self, entry: &Entry, index: usize) -> Option<Network> {
+        let mode = entry.task.intent.as_ref().map(|intent| intent.definition.spec.network_mode());
+        match mode {
+            Some(NetworkMode::Host) => Some(Network::Host),
+            Some(NetworkMode::Bridge) => Some(Network::Own),
+            // Nothing but its loopback can be reached from such a container.
+            Some(NetworkMode::None | NetworkMode::Awsvpc) => None,
+            // Only labels tell of it; what the engine shows has to do.
+            None => {
+                let seen = self.look(entry, index, false).await?;
+                Some(if seen.addresses.is_empty() { Network::Host } else { Network::Own })
+            }
+        }
     }
 
     /// What the engine shows of a container: asked for once, and once more if that is `again`
@@ -163,65 +194,52 @@ impl<R: ContainerRuntime> Sources<R> {
         false
     }
 
-    /// For containers on the host's network. The kernel's answer holds for the connection's life.
-    async fn owns_socket(
+    /// The kernel's answer holds for the connection's life.
+    async fn is_of(
         &self,
         connection: &Connection,
         entry: &Entry,
         index: usize,
+        network: Network,
     ) -> Result<bool, NotFrom> {
-        let undeterminable = |reason: String| NotFrom::Undeterminable(reason);
         let Some(docker_id) = entry.task.containers[index].docker_id.clone() else {
             return Ok(false);
         };
         if let Some(known) = connection.verdict(&docker_id) {
             return Ok(known);
         }
-        let mut pid = None;
-        for again in [false, true] {
-            pid = self.look(entry, index, again).await.and_then(|seen| seen.pid);
-            if pid.is_some() {
-                break;
-            }
-        }
-        let Some(pid) = pid else {
-            return Err(undeterminable("the container shows no process".to_owned()));
-        };
-        let ends = connection.ends;
+        let seen = self.look(entry, index, false).await;
+        let (ends, pid) = (connection.ends, seen.and_then(|seen| seen.pid));
+        // Never closed.
         let _permit = self.searches.acquire().await;
         let searched = {
-            let docker_id = docker_id.clone();
-            tokio::task::spawn_blocking(move || owns(ends, pid, &docker_id)).await
+            let (witness, docker_id) = (self.witness.clone(), docker_id.clone());
+            let search = move || witness.holds_other_end(ends, network, pid, &docker_id);
+            tokio::task::spawn_blocking(search).await
         };
-        let owned = match searched {
-            Ok(owned) => owned,
-            Err(broken) => Err(io::Error::other(broken)),
-        };
-        match owned {
-            Ok(owned) => {
-                connection.judge(docker_id, owned);
-                Ok(owned)
+        match searched.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
+            Ok(holds) => {
+                connection.judge(docker_id, holds);
+                Ok(holds)
             }
             Err(error) => {
-                if self.warned.swap(true, Ordering::Relaxed) {
-                    debug!(container = docker_id, %error, "a request's container cannot be told");
-                } else {
-                    warn!(
-                        container = docker_id, %error,
-                        "requests of tasks on the host's network are refused, since it cannot be \
-                         told which container they come from: the host needs cgroup v2, or the \
-                         agent CAP_SYS_PTRACE",
-                    );
-                }
-                Err(undeterminable(error.to_string()))
+                self.say(&docker_id, &error);
+                Err(NotFrom::Undeterminable(error.to_string()))
             }
         }
     }
-}
 
-fn owns(ends: Ends, pid: u32, docker_id: &str) -> io::Result<bool> {
-    match host_socket::find(ends.peer, ends.local)? {
-        Some(socket) => ControlGroup::of(pid, docker_id)?.holds(&socket),
-        None => Ok(false),
+    fn say(&self, docker_id: &str, error: &io::Error) {
+        if error.kind() != io::ErrorKind::PermissionDenied
+            || self.warned.swap(true, Ordering::Relaxed)
+        {
+            debug!(container = docker_id, %error, "a request's container cannot be told");
+            return;
+        }
+        warn!(
+            container = docker_id, %error,
+            "requests of tasks on the host's network are refused, since it cannot be told which \
+             container they come from: the host needs cgroup v2, or the agent CAP_SYS_PTRACE",
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! The endpoints on real sockets, of an engine on a container engine in memory.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -26,12 +27,14 @@ use crate::{
     join::CallError,
     runtime::fake::{Behaviour, FakeRuntime, Verb},
     supervisor::{self, EngineConfig, Handle, TaskEndpoints},
-    task_endpoints::limit::RequestRate,
+    task_endpoints::{limit::RequestRate, source::Network},
 };
 
 const FLEET: FleetId = FleetId::new(0xf1ee7);
 const HOST: HostId = HostId::new(0x4057);
 const START: Timestamp = Timestamp(1_700_000_000_000);
+/// Connections from this port are a neighbour's that has taken the address.
+const SPOOFED_PORT: u16 = 20_000;
 const RATE: RequestRate = RequestRate { steady: 4, burst: 12 };
 
 /// Says of every task that it is protected, with what was asked in the minutes.
@@ -49,6 +52,24 @@ impl AnswersTasks for Coordinator {
                 Ok(TaskReply::Protection { until })
             }
             TaskAsk::Tags => Err(CallError::Timeout { address: "10.0.0.1:8421".to_owned() }),
+        }
+    }
+}
+
+/// On the bridge an address is a container's for sure; on the host's network nobody knows.
+struct Testimony;
+
+impl Witness for Testimony {
+    fn holds_other_end(
+        &self,
+        ends: Ends,
+        network: Network,
+        _pid: Option<u32>,
+        _docker_id: &str,
+    ) -> io::Result<bool> {
+        match network {
+            Network::Own => Ok(ends.peer.port() != SPOOFED_PORT),
+            Network::Host => Err(io::Error::other("nobody knows")),
         }
     }
 }
@@ -93,6 +114,7 @@ impl Rig {
             directory.clone(),
             fake.clone(),
             Coordinator,
+            Testimony,
             owner,
             around,
             clock.clone(),
@@ -136,10 +158,20 @@ impl Rig {
 
     /// Asks from an address; answers the status and the body.
     async fn ask(&self, from: IpAddr, method: &str, url: &str, body: &str) -> (u16, Value) {
+        self.ask_from((from, 0).into(), method, url, body).await
+    }
+
+    async fn ask_from(
+        &self,
+        from: SocketAddr,
+        method: &str,
+        url: &str,
+        body: &str,
+    ) -> (u16, Value) {
         let base = format!("http://{}", self.address);
         let path = url.strip_prefix(&base).unwrap_or(url);
         let socket = TcpSocket::new_v4().unwrap();
-        socket.bind((from, 0).into()).unwrap();
+        socket.bind(from).unwrap();
         let mut stream = socket.connect(self.address).await.unwrap();
         let length = body.len();
         let request = format!(
@@ -269,13 +301,21 @@ async fn nobody_but_the_container_itself_is_answered() {
     }
 }
 
-/// The name of a container's process is what the kernel would have to know: here there is none.
+#[tokio::test]
+async fn a_containers_address_is_not_enough_where_the_kernel_knows_better() {
+    let rig = Rig::start(NetworkMode::Bridge).await;
+    let from = SocketAddr::new(rig.address_of(1, "app"), SPOOFED_PORT);
+    assert_eq!(rig.ask_from(from, "GET", &rig.variable(1, "app", V4), "").await.0, 403);
+    let from = SocketAddr::new(from.ip(), SPOOFED_PORT + 1);
+    assert_eq!(rig.ask_from(from, "GET", &rig.variable(1, "app", V4), "").await.0, 200);
+}
+
 #[tokio::test]
 async fn on_the_hosts_network_what_cannot_be_told_is_refused_with_the_reason() {
     let rig = Rig::start(NetworkMode::Host).await;
     let (status, said) = rig.get([127, 0, 0, 1].into(), &rig.variable(1, "app", V4)).await;
     assert_eq!(status, 403);
-    assert!(said.as_str().unwrap().contains("shows no process"), "{said}");
+    assert!(said.as_str().unwrap().contains("nobody knows"), "{said}");
 }
 
 #[tokio::test]

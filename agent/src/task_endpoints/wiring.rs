@@ -11,7 +11,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
 };
 
 use futures_util::TryStreamExt;
@@ -45,26 +45,44 @@ pub(crate) enum WiringError {
     Rule(#[source] io::Error),
 }
 
-/// Prepares the host as the settings say, as far as it is not so already.
+/// Prepares the host as the settings say, as far as it is not so already; `longshore-agent
+/// prepare-host`.
 pub(crate) async fn prepare(settings: &Settings) -> Result<(), WiringError> {
+    wire(settings, Rule::AsAsked).await
+}
+
+/// What may be done about instance metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    AsAsked,
+    /// The rule may be another agent's: one that allows what that one forbids does not take it away.
+    OnlyAdded,
+}
+
+async fn wire(settings: &Settings, rule: Rule) -> Result<(), WiringError> {
+    let allowed = settings.allow_instance_metadata;
+    if settings.task_endpoints_listen.is_none() && allowed && rule == Rule::OnlyAdded {
+        return Ok(());
+    }
     let (connection, handle, _) = rtnetlink::new_connection().map_err(WiringError::NoNetlink)?;
     let serving = tokio::spawn(connection);
     let prepared = async {
         if let Some(listen) = settings.task_endpoints_listen {
             give_address(&handle, listen.ip()).await?;
         }
-        instance_metadata(&handle, settings.allow_instance_metadata).await
+        instance_metadata(&handle, allowed, rule).await
     };
     let prepared = prepared.await;
     serving.abort();
     prepared
 }
 
-/// As [`prepare`], and says in the log what could not be done. Whether the address is there.
-pub(crate) async fn prepared(settings: &Settings, listen: SocketAddr) -> bool {
-    let Err(error) = prepare(settings).await else { return true };
+/// At the agent's start: as [`prepare`], and says in the log what could not be done. Whether the
+/// endpoints' address is there.
+pub(crate) async fn prepared(settings: &Settings) -> bool {
+    let Err(error) = wire(settings, Rule::OnlyAdded).await else { return true };
     let error = longshore_common::telemetry::chain(&error);
-    if is_local(listen.ip()) {
+    if settings.task_endpoints_listen.is_none_or(|listen| is_local(listen.ip())) {
         warn!(
             error,
             "tasks may be able to reach EC2's instance metadata: run `longshore-agent prepare-host` \
@@ -107,7 +125,7 @@ async fn give_address(handle: &Handle, address: IpAddr) -> Result<(), WiringErro
     }
 }
 
-async fn instance_metadata(handle: &Handle, allowed: bool) -> Result<(), WiringError> {
+async fn instance_metadata(handle: &Handle, allowed: bool, rule: Rule) -> Result<(), WiringError> {
     for address in [IpAddr::V4(METADATA_V4), IpAddr::V6(METADATA_V6)] {
         let version = if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
         let rules = handle.rule().get(version).execute().try_collect::<Vec<_>>().await;
@@ -120,6 +138,7 @@ async fn instance_metadata(handle: &Handle, allowed: bool) -> Result<(), WiringE
         let changed = match (ours, allowed) {
             (Some(_), false) | (None, true) => continue,
             (None, false) => add_rule(handle, address).await,
+            (Some(_), true) if rule == Rule::OnlyAdded => continue,
             (Some(rule), true) => done(handle.rule().del(rule).execute().await),
         };
         changed.map_err(WiringError::Rule)?;

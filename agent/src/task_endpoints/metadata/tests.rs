@@ -79,13 +79,131 @@ fn version_4_has_the_members_that_ecs_documents() {
             } },
         }),
         Version::V4,
-        &expect![[r#""#]],
+        &expect![[r#"
+            {
+              "Cluster": "default",
+              "TaskARN": "arn:aws:ecs:us-east-1:000000000000:task/default/7a5c",
+              "Family": "web",
+              "Revision": "3",
+              "ServiceName": "shop",
+              "DesiredStatus": "RUNNING",
+              "KnownStatus": "RUNNING",
+              "PullStartedAt": "1970-01-01T00:00:01Z",
+              "PullStoppedAt": "1970-01-01T00:00:02.5Z",
+              "AvailabilityZone": "rack-7",
+              "LaunchType": "EC2",
+              "Containers": [
+                {
+                  "DockerId": "abc",
+                  "Name": "app",
+                  "DockerName": "ecs-web-3-app-21337730333a4173021a",
+                  "Image": "web:1",
+                  "ImageID": "sha256:1",
+                  "Labels": {
+                    "com.amazonaws.ecs.cluster": "default",
+                    "com.amazonaws.ecs.container-name": "app",
+                    "com.amazonaws.ecs.task-arn": "arn:aws:ecs:us-east-1:000000000000:task/default/7a5c",
+                    "com.amazonaws.ecs.task-definition-family": "web",
+                    "com.amazonaws.ecs.task-definition-version": "3",
+                    "team": "web"
+                  },
+                  "DesiredStatus": "RUNNING",
+                  "KnownStatus": "RUNNING",
+                  "Limits": {
+                    "CPU": 10,
+                    "Memory": 128
+                  },
+                  "CreatedAt": "1970-01-01T00:00:02.7Z",
+                  "StartedAt": "1970-01-01T00:00:03Z",
+                  "Type": "NORMAL",
+                  "Health": {
+                    "status": "UNKNOWN"
+                  },
+                  "RestartCount": 0,
+                  "Volumes": [
+                    {
+                      "Source": "/srv",
+                      "Destination": "/data"
+                    }
+                  ],
+                  "LogDriver": "awslogs",
+                  "LogOptions": {
+                    "awslogs-group": "/ecs/web",
+                    "awslogs-region": "us-east-1",
+                    "awslogs-stream": "web/app/00000000000000000000000000007a5c"
+                  },
+                  "ContainerARN": "arn:aws:ecs:us-east-1:000000000000:container/default/00000000000000000000000000007a5c/00000000-0000-0000-0000-0000000000c0",
+                  "Networks": [
+                    {
+                      "NetworkMode": "bridge",
+                      "IPv4Addresses": [
+                        "172.17.0.2"
+                      ]
+                    }
+                  ]
+                }
+              ]
+            }"#]],
     );
 }
 
 #[test]
 fn version_3_has_those_of_its_time() {
-    check(serde_json::json!({ "memory": 128 }), Version::V3, &expect![[r#""#]]);
+    check(
+        serde_json::json!({ "memory": 128 }),
+        Version::V3,
+        &expect![[r#"
+        {
+          "Cluster": "default",
+          "TaskARN": "arn:aws:ecs:us-east-1:000000000000:task/default/7a5c",
+          "Family": "web",
+          "Revision": "3",
+          "DesiredStatus": "RUNNING",
+          "KnownStatus": "RUNNING",
+          "PullStartedAt": "1970-01-01T00:00:01Z",
+          "PullStoppedAt": "1970-01-01T00:00:02.5Z",
+          "AvailabilityZone": "rack-7",
+          "Containers": [
+            {
+              "DockerId": "abc",
+              "Name": "app",
+              "DockerName": "ecs-web-3-app-21337730333a4173021a",
+              "Image": "web:1",
+              "ImageID": "sha256:1",
+              "Labels": {
+                "com.amazonaws.ecs.cluster": "default",
+                "com.amazonaws.ecs.container-name": "app",
+                "com.amazonaws.ecs.task-arn": "arn:aws:ecs:us-east-1:000000000000:task/default/7a5c",
+                "com.amazonaws.ecs.task-definition-family": "web",
+                "com.amazonaws.ecs.task-definition-version": "3"
+              },
+              "DesiredStatus": "RUNNING",
+              "KnownStatus": "RUNNING",
+              "Limits": {
+                "CPU": 0,
+                "Memory": 128
+              },
+              "CreatedAt": "1970-01-01T00:00:02.7Z",
+              "StartedAt": "1970-01-01T00:00:03Z",
+              "Type": "NORMAL",
+              "Volumes": [
+                {
+                  "Source": "/srv",
+                  "Destination": "/data"
+                }
+              ],
+              "Networks": [
+                {
+                  "NetworkMode": "bridge",
+                  "IPv4Addresses": [
+                    "172.17.0.2"
+                  ]
+                }
+              ]
+            }
+          ]
+        }"#]],
+    );
 }
 
 #[test]
