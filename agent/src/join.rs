@@ -21,7 +21,7 @@ use longshore_common::{
     node::Node,
     protocol::{
         Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH,
-        RegisterRequest, Registered, RenewRequest,
+        RegisterRequest, Registered, RenewRequest, TASK_PATH, TaskReply, TaskRequest,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -128,12 +128,17 @@ impl Membership {
         self.call(REGISTER_PATH, request).await
     }
 
+    /// Passes a task's question on; answered for tasks of this host only.
+    pub async fn task(&self, request: &TaskRequest) -> Result<TaskReply, CallError> {
+        self.call(TASK_PATH, request).await
+    }
+
     async fn renew(&self, csr: String) -> Result<Certificate, CallError> {
         let request = RenewRequest { protocol: PROTOCOL_VERSION, csr };
         self.call(RENEW_PATH, &request).await
     }
 
-    pub(crate) async fn call<A: DeserializeOwned>(
+    async fn call<A: DeserializeOwned>(
         &self,
         path: &str,
         body: &impl Serialize,

@@ -143,7 +143,13 @@ fn has_descriptor(process: u32, wanted: &str) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        net::TcpListener,
+        process::{Command, Stdio},
+    };
+
     use super::*;
+    use crate::task_endpoints::host_socket;
 
     #[test]
     fn the_groups_of_a_container_are_found_on_v1_v2_and_both() {
@@ -166,6 +172,63 @@ mod tests {
     fn another_containers_group_or_one_out_of_view_is_none() {
         for lines in ["0::/docker/other\n", "0::/../docker/abc\n", "8:pids:/\n0::/\n", "x\n", ""] {
             assert_eq!(ControlGroup::parse(lines, "abc", false), None, "{lines}");
+        }
+    }
+
+    /// A hierarchy of v2 to make groups in, mounted for the test: that takes root.
+    struct Hierarchy(tempfile::TempDir);
+
+    impl Hierarchy {
+        fn mount() -> Option<Self> {
+            let directory = tempfile::tempdir().unwrap();
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "cgroup2", "none"]).arg(directory.path()).stderr(Stdio::null());
+            mount.status().is_ok_and(|status| status.success()).then_some(Hierarchy(directory))
+        }
+    }
+
+    impl Drop for Hierarchy {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg(self.0.path()).status();
+        }
+    }
+
+    /// Where only root may mount, there is nothing to look at.
+    #[test]
+    fn with_v2_a_sockets_group_or_one_inside_of_it_is_the_containers() {
+        let Some(hierarchy) = Hierarchy::mount() else { return };
+        let name = format!("longshore-test-{}", std::process::id());
+        let container = hierarchy.0.path().join(&name);
+        let (inner, other) = (container.join("inner"), hierarchy.0.path().join(name + "-other"));
+        for group in [&container, &inner, &other] {
+            std::fs::create_dir(group).unwrap();
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let local = listener.local_addr().unwrap();
+        for (group, expected) in [(&container, true), (&inner, true), (&other, false)] {
+            let connect = format!(
+                "echo $$ > {}/cgroup.procs && exec 3<>/dev/tcp/127.0.0.1/{} && sleep 60",
+                group.display(),
+                local.port()
+            );
+            let mut speaker = Command::new("bash").args(["-c", &connect]).spawn().unwrap();
+            let (_connection, peer) = listener.accept().unwrap();
+            let socket = host_socket::find(peer, local).unwrap().unwrap();
+            let held = ControlGroup::V2(container.clone()).holds(&socket).unwrap();
+            // The shell's child has the socket too, and is in the same group.
+            let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
+            for member in members.lines() {
+                let _ = Command::new("kill").args(["-9", member]).status();
+            }
+            speaker.wait().unwrap();
+            assert_eq!(held, expected, "{}", group.display());
+        }
+        for group in [&inner, &container, &other] {
+            let gone = || std::fs::remove_dir(group).is_ok();
+            // The kernel lets go of a group a moment after its last process has ended.
+            while !gone() {
+                std::thread::yield_now();
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use longshore_common::{
     clock::Timestamp,
     id::TaskId,
     limits::{TASK_PROTECTION_MINUTES, TASK_PROTECTION_MINUTES_DEFAULT},
-    protocol::{PROTOCOL_VERSION, TASK_PATH, TaskAsk, TaskReply, TaskRequest},
+    protocol::{PROTOCOL_VERSION, TaskAsk, TaskReply, TaskRequest},
     telemetry::chain,
 };
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub(crate) trait AnswersTasks: Send + Sync + 'static {
 
 impl AnswersTasks for Membership {
     async fn ask(&self, request: TaskRequest) -> Result<TaskReply, CallError> {
-        self.call(TASK_PATH, &request).await
+        self.task(&request).await
     }
 }
 

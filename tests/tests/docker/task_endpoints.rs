@@ -1,6 +1,13 @@
 //! What containers on real hosts learn of themselves, and what they do not learn of others
 //! (promise P24).
 
+use std::sync::Arc;
+
+use longshore_agent::join;
+use longshore_common::{
+    clock::SystemClock,
+    protocol::{PROTOCOL_VERSION, TaskAsk, TaskRequest},
+};
 use longshore_tests::harness::{
     command::run as run_command,
     fleet::{Fleet, FleetHost, FleetSettings},
@@ -22,13 +29,13 @@ struct Inside {
 }
 
 impl Inside {
-    /// The one container of a task on this host.
-    async fn of(host: &FleetHost, task: &str) -> Inside {
+    /// The one container of a task, if it is on this host.
+    async fn on(host: &FleetHost, task: &str) -> Option<Inside> {
         let engine = host.engine().unwrap();
         let listed = engine.containers(false).await.unwrap();
         let label = "com.amazonaws.ecs.task-arn";
         let found = listed.iter().find(|one| one.labels.get(label).is_some_and(|arn| arn == task));
-        let id = found.unwrap().id.clone();
+        let id = found?.id.clone();
         let shown = engine.get_json(&format!("/containers/{id}/json")).await.unwrap();
         let environment = shown["Config"]["Env"].as_array().unwrap();
         let pair = |text: &Value| {
@@ -36,7 +43,7 @@ impl Inside {
             (name.to_owned(), value.to_owned())
         };
         let environment = environment.iter().map(pair).collect();
-        Inside { socket: engine.socket().display().to_string(), id, environment }
+        Some(Inside { socket: engine.socket().display().to_string(), id, environment })
     }
 
     fn variable(&self, name: &str) -> &str {
@@ -102,7 +109,7 @@ async fn inside<const N: usize>(fleet: &Fleet, families: [&str; N]) -> [Inside; 
     wait(&aws, "tasks-running", &tasks).await;
     let mut found = Vec::new();
     for task in &tasks {
-        found.push(Inside::of(&fleet.hosts[0], task).await);
+        found.push(Inside::on(&fleet.hosts[0], task).await.unwrap());
     }
     found.try_into().unwrap_or_else(|_| panic!("not as many tasks as families"))
 }
@@ -270,8 +277,8 @@ async fn instance_metadata_is_kept_from_tasks_on_the_bridge() {
 }
 
 #[tokio::test]
-async fn a_task_protects_itself_and_no_other() {
-    let settings = FleetSettings { hosts: 1, ..Default::default() };
+async fn a_task_protects_itself_and_a_host_speaks_for_its_own_tasks_only() {
+    let settings = FleetSettings { hosts: 2, ..Default::default() };
     let fleet = Fleet::start(settings).await.unwrap();
     register(&fleet, "worker", "bridge", json!({})).await;
     let client = fleet.ecs().unwrap();
@@ -287,7 +294,10 @@ async fn a_task_protects_itself_and_no_other() {
         }
     };
     wait(&aws, "tasks-running", &tasks).await;
-    let worker = Inside::of(&fleet.hosts[0], &tasks[0]).await;
+    let (worker, elsewhere) = match Inside::on(&fleet.hosts[0], &tasks[0]).await {
+        Some(worker) => (worker, 1),
+        None => (Inside::on(&fleet.hosts[1], &tasks[0]).await.unwrap(), 0),
+    };
     let url = format!("{}/task-protection/v1/state", worker.variable("ECS_AGENT_URI"));
     let (status, said) = worker.get(&url).unwrap();
     assert_eq!((status, &said["protection"]["ProtectionEnabled"]), (200, &json!(false)), "{said}");
@@ -300,10 +310,34 @@ async fn a_task_protects_itself_and_no_other() {
         .unwrap();
     assert_eq!(shown["protectedTasks"][0]["protectionEnabled"], json!(true), "{shown}");
 
-    let [alone] = inside(&fleet, ["worker"]).await;
-    let url = format!("{}/task-protection/v1/state", alone.variable("ECS_AGENT_URI"));
-    let (status, said) = alone.ask("PUT", &url, body).unwrap();
-    assert_eq!((status, &said["failure"]["Reason"]), (200, &json!("TASK_NOT_VALID")), "{said}");
-    let (status, task) = alone.get(&format!("{}/taskWithTags", alone.v4())).unwrap();
+    // The other host knows the task's id, and is told nothing of it.
+    let entry = join::Entry {
+        coordinator: format!("{}:8421", fleet.gateway()),
+        token: None,
+        host: None,
+        directory: fleet.hosts[elsewhere].agent_folder(),
+    };
+    let (member, _) = join::enter(&entry, Arc::new(SystemClock::start())).await.unwrap();
+    let task = tasks[0].rsplit('/').next().unwrap().parse().unwrap();
+    for ask in [TaskAsk::Protection, TaskAsk::Protect { minutes: None }, TaskAsk::Tags] {
+        let request = TaskRequest { protocol: PROTOCOL_VERSION, task, ask };
+        let refused = member.task(&request).await.unwrap_err().to_string();
+        assert!(refused.contains("this host runs no such task"), "{refused}");
+    }
+    assert_eq!(worker.get(&url).unwrap().1["protection"]["ProtectionEnabled"], json!(true));
+
+    let (status, task) = worker.get(&format!("{}/taskWithTags", worker.v4())).unwrap();
     assert_eq!((status, &task["Errors"]), (200, &Value::Null), "{task}");
+    assert_eq!(task["ServiceName"], json!("workers"));
+}
+
+#[tokio::test]
+async fn a_task_of_no_service_cannot_be_protected() {
+    let settings = FleetSettings { hosts: 1, ..Default::default() };
+    let fleet = Fleet::start(settings).await.unwrap();
+    register(&fleet, "alone", "bridge", json!({})).await;
+    let [alone] = inside(&fleet, ["alone"]).await;
+    let url = format!("{}/task-protection/v1/state", alone.variable("ECS_AGENT_URI"));
+    let (status, said) = alone.ask("PUT", &url, r#"{"ProtectionEnabled":true}"#).unwrap();
+    assert_eq!((status, &said["failure"]["Reason"]), (200, &json!("TASK_NOT_VALID")), "{said}");
 }
