@@ -20,10 +20,7 @@ const ALWAYS: &[(&str, &str)] = &[
         "ecs.capability.pid-ipc-namespace-sharing",
         "the host's namespaces can be shared; sharing within a task is refused before placement",
     ),
-    (
-        "ecs.capability.task-cpu-mem-limit",
-        "cpu and memory of a task become limits of its container; with several it is refused",
-    ),
+    ("ecs.capability.task-cpu-mem-limit", "cpu and memory of a task limit its containers together"),
 ];
 
 /// Unless the operator disabled it.

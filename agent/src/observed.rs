@@ -70,6 +70,9 @@ pub(crate) struct ObservedContainer {
     /// How often its restart policy started it again.
     #[serde(default)]
     pub(crate) restarts: u32,
+    /// The end of its log once it has ended; absent until the engine was asked.
+    #[serde(default)]
+    pub(crate) last_lines: Option<Vec<String>>,
 
     /// What was last known may no longer hold: inspect before anything else.
     #[serde(skip)]
@@ -82,6 +85,9 @@ pub(crate) struct ObservedContainer {
     pub(crate) waiting: bool,
     #[serde(skip)]
     pub(crate) pull: PullState,
+    /// While its image is being pulled, and the engine has told how far that is.
+    #[serde(skip)]
+    pub(crate) pulled: Option<PullAmount>,
     #[serde(skip)]
     pub(crate) stop_attempts: u32,
     #[serde(skip)]
@@ -128,6 +134,12 @@ pub(crate) enum PullState {
     Done,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PullAmount {
+    pub(crate) bytes: u64,
+    pub(crate) of_bytes: u64,
+}
+
 /// What came of one [`crate::plan::Step`].
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -140,6 +152,7 @@ pub(crate) enum Outcome {
     /// Stop or kill.
     Stopped(Result<(), RuntimeError>),
     Removed(Result<(), RuntimeError>),
+    LastLines(Result<Vec<String>, RuntimeError>),
 }
 
 /// When the container's next step may be taken.
@@ -225,7 +238,8 @@ impl ObservedTask {
             return;
         }
         self.stopping_at.get_or_insert(now);
-        if self.execution_stopped_at.is_none() && self.containers.iter().all(|c| c.is_over()) {
+        let over = |c: &ObservedContainer| c.is_over() && !c.awaits_last_lines();
+        if self.execution_stopped_at.is_none() && self.containers.iter().all(over) {
             self.execution_stopped_at = Some(now);
         }
     }
@@ -251,9 +265,13 @@ impl ObservedTask {
         match outcome {
             Outcome::Pulled(result) => {
                 self.pull_stopped_at = Some(now);
+                self.containers[index].pulled = None;
                 self.containers[index].pulled(result, rules.pull)
             }
-            Outcome::PullCancelled => Next::Now,
+            Outcome::PullCancelled => {
+                container.pulled = None;
+                Next::Now
+            }
             Outcome::Created(Ok(id)) => {
                 container.settled();
                 container.id = Some(id);
@@ -315,6 +333,11 @@ impl ObservedTask {
                 Next::Now
             }
             Outcome::Removed(Err(_)) => container.retry(),
+            // They help a reader; a task's end does not wait for a second try.
+            Outcome::LastLines(lines) => {
+                container.last_lines = Some(lines.unwrap_or_default());
+                Next::Now
+            }
         }
     }
 
@@ -422,6 +445,14 @@ impl ObservedContainer {
         still && !self.in_flight && !self.doubt
     }
 
+    /// It ended, and what it wrote last was not asked for yet.
+    pub(crate) fn awaits_last_lines(&self) -> bool {
+        self.state == ContainerState::Stopped
+            && self.ever_ran
+            && self.id.is_some()
+            && self.last_lines.is_none()
+    }
+
     /// A call came out well. A doubt stays: it came up while the call was under way, and what was
     /// seen then may be newer than the reply.
     fn settled(&mut self) {
@@ -461,7 +492,7 @@ impl ObservedContainer {
         self.pid = None;
         if self.finished_at.take().is_some() {
             (self.started_at, self.exit_code, self.exit_seen) = (None, None, None);
-            self.reason = None;
+            (self.reason, self.last_lines) = (None, None);
         }
     }
 

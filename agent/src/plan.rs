@@ -13,7 +13,7 @@ use longshore_common::{
 
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
-    runtime::ContainerConfig,
+    runtime::{ContainerConfig, TaskGroup},
     task_endpoints::names::Names,
 };
 
@@ -24,6 +24,7 @@ pub(crate) mod container_config;
 pub(crate) mod order;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
+pub(crate) mod task_limits;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -71,6 +72,7 @@ pub(crate) enum Step {
     },
     Start {
         id: String,
+        group: Option<TaskGroup>,
     },
     /// By id, or by name while no id is known.
     Inspect {
@@ -84,6 +86,9 @@ pub(crate) enum Step {
         id: String,
     },
     Remove {
+        id: String,
+    },
+    LastLines {
         id: String,
     },
 }
@@ -121,11 +126,11 @@ pub(crate) fn next_step(
         (ContainerState::Created, _) if stopping => None,
         (ContainerState::Created, Some(id)) => {
             // It may be left over of a task that ended before it started.
-            desired.to_launch().is_some().then_some(Step::Start { id })
+            desired.to_launch().map(|intent| start(intent, id))
         }
         (ContainerState::Restarting, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Restarting, Some(id)) => {
-            (!stopping && desired.to_launch().is_some()).then_some(Step::Start { id })
+            desired.to_launch().filter(|_| !stopping).map(|intent| start(intent, id))
         }
         // Nothing is left to stop; the engine is about to say how it ended.
         (ContainerState::Running, _) if container.process_ended && desired.stop.is_none() => None,
@@ -140,6 +145,9 @@ pub(crate) fn next_step(
             })
         }
         (ContainerState::Running, _) => None,
+        (ContainerState::Stopped, Some(id)) if container.awaits_last_lines() => {
+            Some(Step::LastLines { id })
+        }
         (ContainerState::Stopped, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (
             ContainerState::Stopped
@@ -149,4 +157,8 @@ pub(crate) fn next_step(
             _,
         ) => None,
     }
+}
+
+fn start(intent: &Intent, id: String) -> Step {
+    Step::Start { id, group: task_limits::task_group(intent) }
 }

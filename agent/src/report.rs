@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use longshore_common::{
     limits::REPORTS_PER_POLL_MAX,
     protocol::{
-        ContainerReport, ContainerStatus, Report, ReportBody, ReportPosition, ReportedPhase,
-        TaskReport,
+        ContainerReport, ContainerStatus, PullReport, Report, ReportBody, ReportPosition,
+        ReportedPhase, TaskReport,
     },
 };
 
 use crate::{
-    observed::{ContainerState, ObservedTask},
+    observed::{ContainerState, ObservedTask, PullAmount},
     plan::{DesiredTask, TaskKey},
 };
 
@@ -64,6 +64,7 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
                 health: wanted.health_check.then(|| container.health.unwrap_or_default()),
                 started_at: container.started_at,
                 finished_at: container.finished_at.filter(|_| over),
+                last_lines: container.last_lines.clone().filter(|_| over).unwrap_or_default(),
             }
         })
         .collect();
@@ -76,7 +77,19 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
         pull_stopped_at: observed.pull_stopped_at,
         stopping_at: observed.stopping_at,
         execution_stopped_at: observed.execution_stopped_at,
+        pulls: pulls(desired, observed),
     }
+}
+
+fn pulls(desired: &DesiredTask, observed: &ObservedTask) -> Vec<PullReport> {
+    let mut pulls: Vec<PullReport> = Vec::new();
+    for (wanted, container) in desired.containers.iter().zip(&observed.containers) {
+        let Some(PullAmount { bytes, of_bytes }) = container.pulled else { continue };
+        if pulls.iter().all(|pull| *pull.image != *wanted.image) {
+            pulls.push(PullReport { image: wanted.image.to_string(), bytes, of_bytes });
+        }
+    }
+    pulls
 }
 
 pub(crate) fn container_status(state: ContainerState, task_has_stopped: bool) -> ContainerStatus {

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Duration};
 use futures_util::stream::BoxStream;
 use longshore_common::{
     clock::Timestamp,
-    limits::REASON_CHARS_MAX,
+    limits::REASON_CHARS_KEPT,
     protocol::NetworkBinding,
     resources::Transport,
     task::HealthStatus,
@@ -43,8 +43,13 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         config: &ContainerConfig,
     ) -> impl Future<Output = Result<String, RuntimeError>> + Send;
 
-    /// `Ok` too when it already runs.
-    fn start(&self, container: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    /// `Ok` too when it already runs. `group` is the one that it was made in, if any: it is there,
+    /// with its limits, before a process is in it.
+    fn start(
+        &self,
+        container: &str,
+        group: Option<&TaskGroup>,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// The image's stop signal, then after `grace` the kill signal. `Ok` too when it had stopped.
     fn stop(
@@ -61,6 +66,9 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Removes a volume that no container uses. `Ok` too when there is none.
     fn remove_volume(&self, volume: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
+    /// Removes a task's control group, by [`TaskGroup::name`]. `Ok` too when there is none.
+    fn remove_group(&self, group: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
     /// By id or by name.
     fn inspect(
         &self,
@@ -76,6 +84,12 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         container: &str,
         pid: Option<u32>,
     ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// The last lines that a container wrote, oldest first, whatever its log driver keeps of them.
+    fn last_lines(
+        &self,
+        container: &str,
+    ) -> impl Future<Output = Result<Vec<String>, RuntimeError>> + Send;
 
     /// Every container, running or not, that carries `owner`.
     fn list(
@@ -154,6 +168,8 @@ pub struct ContainerConfig {
     /// CPU time in microseconds per 100 ms.
     pub cpu_quota_us: Option<u64>,
     pub memory_bytes: Option<u64>,
+    /// [`TaskGroup::name`] of the control group that its own lies in.
+    pub group: Option<String>,
     pub memory_reservation_bytes: Option<u64>,
     pub network: Network,
     pub ports: Vec<PublishedPort>,
@@ -177,6 +193,17 @@ pub struct ContainerConfig {
     pub health: Option<HealthProbe>,
     pub privileged: bool,
     pub readonly_root: bool,
+}
+
+/// A control group around the containers of one task: what they may use together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TaskGroup {
+    /// Unique on the host; without a dash, which systemd takes for a parent.
+    pub name: String,
+    pub cpu_shares: u32,
+    /// CPU time in microseconds per 100 ms.
+    pub cpu_quota_us: Option<u64>,
+    pub memory_bytes: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -430,9 +457,9 @@ pub fn ecs_reason(aim: Aim, error: &RuntimeError) -> String {
     shorten(&text)
 }
 
-/// Cuts a reason to the length that ECS's API allows.
+/// Cuts a reason to the length that is kept of it.
 pub fn shorten(reason: &str) -> String {
-    reason.chars().take(REASON_CHARS_MAX).collect()
+    reason.chars().take(REASON_CHARS_KEPT).collect()
 }
 
 /// A duration as the ECS agent prints it: `4m0s`, `30s`, `500ms`.
@@ -476,8 +503,8 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_is_at_most_as_long_as_ecs_allows() {
+    fn a_reason_is_at_most_as_long_as_is_kept_of_it() {
         let error = RuntimeError::Rejected { message: "é".repeat(5000) };
-        assert_eq!(ecs_reason(Aim::Create, &error).chars().count(), REASON_CHARS_MAX);
+        assert_eq!(ecs_reason(Aim::Create, &error).chars().count(), REASON_CHARS_KEPT);
     }
 }

@@ -30,6 +30,7 @@ use tracing::info;
 
 use crate::{
     ledger::{Batch, Contents, Head, Ledger},
+    observed::PullAmount,
     plan::{Rules, TaskKey, labels},
     report::Outbox,
     runtime::{ContainerRuntime, OwnerLabel},
@@ -38,6 +39,7 @@ use crate::{
 
 mod tasks;
 mod intake;
+mod pulls;
 mod steps;
 mod watch;
 mod view;
@@ -54,6 +56,8 @@ use watch::Watched;
 const REQUESTS_QUEUED_MAX: usize = 64;
 /// The container engine's events that may wait for ours.
 const WATCHED_QUEUED_MAX: usize = 256;
+/// Words on how far pulls are that may wait for the engine.
+const PULL_NEWS_QUEUED_MAX: usize = 16;
 
 /// What the engine must be told at its start.
 #[derive(Clone, Debug)]
@@ -240,16 +244,20 @@ struct Engine<R> {
     /// Tasks of which containers are to be waited for once none is being started.
     unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
+    /// How far pulls are, from the calls themselves.
+    pull_news: (mpsc::Sender<PullNews>, mpsc::Receiver<PullNews>),
     timers: BTreeMap<(Instant, u64), Timer>,
     timers_made: u64,
 }
+
+type PullNews = (Arc<str>, PullAmount);
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
     Retry(TaskKey, usize),
     Cleanup(TaskKey),
     /// The removal of a task's volumes is tried again.
-    Volumes(TaskKey),
+    Leftovers(TaskKey),
     /// A container's `startTimeout` runs out.
     Deadline(TaskKey),
 }
@@ -302,6 +310,7 @@ impl<R: ContainerRuntime> Engine<R> {
             steps: JoinSet::new(),
             processes: JoinSet::new(),
             unwatched: BTreeSet::new(),
+            pull_news: mpsc::channel(PULL_NEWS_QUEUED_MAX),
             timers: BTreeMap::new(),
             timers_made: 0,
             config,
@@ -357,6 +366,9 @@ impl<R: ContainerRuntime> Engine<R> {
                         Err(_) => {}
                     }
                 }
+                Some((reference, amount)) = self.pull_news.1.recv() => {
+                    self.pull_progressed(&reference, amount);
+                }
                 Some(ended) = self.processes.join_next(), if !self.processes.is_empty() => {
                     if let Ok(Some(process)) = ended {
                         self.process_ended(&process);
@@ -399,7 +411,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     }
                     self.advance(key);
                 }
-                Timer::Volumes(key) => self.remove_volumes(key),
+                Timer::Leftovers(key) => self.remove_leftovers(key),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.deadline = None;

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 /// `reason` of a container or task (ecs-behaviour 1.6: reported reasons are at most 1024 long).
 pub const REASON_CHARS_MAX: usize = 1024;
+/// Of a reason that is kept: what ECS's `reason` has no room for is shown in the task's attachments.
+pub const REASON_CHARS_KEPT: usize = 4096;
+/// Last lines of a container's log that stay with its stopped task.
+pub const LAST_LINES_MAX: usize = 10;
+/// All of them together, in bytes.
+pub const LAST_LINES_BYTES_MAX: usize = 1024;
 /// Orders in one poll: bounds what an agent must hold in one message.
 pub const ORDERS_PER_POLL_MAX: usize = 256;
 /// Reports in one answer to a poll.

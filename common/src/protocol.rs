@@ -350,6 +350,9 @@ pub struct TaskReport {
     pub stopping_at: Option<Timestamp>,
     /// When every container had stopped.
     pub execution_stopped_at: Option<Timestamp>,
+    /// Images that are being pulled for it.
+    #[serde(default)]
+    pub pulls: Vec<PullReport>,
 }
 
 /// How far a task is, as its agent sees it (ecs-behaviour 1.6). Only ever moves downwards here.
@@ -382,6 +385,17 @@ pub struct ContainerReport {
     pub health: Option<HealthStatus>,
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// The end of its log, at most [`LAST_LINES_MAX`](crate::limits::LAST_LINES_MAX) lines.
+    #[serde(default)]
+    pub last_lines: Vec<String>,
+}
+
+/// How far one pull is, over the layers that the engine has told of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PullReport {
+    pub image: String,
+    pub bytes: u64,
+    pub of_bytes: u64,
 }
 
 /// ECS's `lastStatus` of a container.

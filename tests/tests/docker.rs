@@ -12,6 +12,8 @@ mod tasks;
 mod capacity;
 #[path = "docker/conformance.rs"]
 mod conformance;
+#[path = "docker/limits.rs"]
+mod limits;
 #[path = "docker/order.rs"]
 mod order;
 #[path = "docker/services.rs"]

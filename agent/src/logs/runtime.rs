@@ -21,7 +21,7 @@ use crate::{
     runtime::{
         ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
         EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
-        RuntimeVersion,
+        RuntimeVersion, TaskGroup,
     },
 };
 
@@ -131,8 +131,8 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         Ok(id)
     }
 
-    async fn start(&self, container: &str) -> Result<(), RuntimeError> {
-        self.engine.start(container).await
+    async fn start(&self, container: &str, group: Option<&TaskGroup>) -> Result<(), RuntimeError> {
+        self.engine.start(container, group).await
     }
 
     async fn stop(&self, container: &str, grace: Duration) -> Result<(), RuntimeError> {
@@ -164,12 +164,20 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         self.engine.remove_volume(volume).await
     }
 
+    async fn remove_group(&self, group: &str) -> Result<(), RuntimeError> {
+        self.engine.remove_group(group).await
+    }
+
     async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {
         self.engine.inspect(container).await
     }
 
     async fn process_ends(&self, container: &str, pid: Option<u32>) -> Result<(), RuntimeError> {
         self.engine.process_ends(container, pid).await
+    }
+
+    async fn last_lines(&self, container: &str) -> Result<Vec<String>, RuntimeError> {
+        self.engine.last_lines(container).await
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {

@@ -153,6 +153,7 @@ fn name_of(step: &Step) -> &'static str {
         Step::Stop { .. } => "stop",
         Step::Kill { .. } => "kill",
         Step::Remove { .. } => "remove",
+        Step::LastLines { .. } => "last lines",
     }
 }
 
@@ -232,9 +233,9 @@ fn a_container_goes_from_its_create_to_its_removal() {
             stop
               Running, in doubt; task Stopping: UserInitiated
             inspect
-              Stopped, exit code 3; task Stopped: UserInitiated
+              Stopped, exit code 3; task Stopping: UserInitiated
+            last lines
             nothing to do
-            remove
               Removed, exit code 3; task Stopped: UserInitiated
             nothing to do
         "#]]);
@@ -295,7 +296,7 @@ fn a_container_killed_for_its_memory_says_so() {
             exit
               Running, in doubt; task Running
             inspect
-              Stopped, exit code 137, OutOfMemoryError: Container killed due to memory usage; task Stopped: EssentialContainerExited
+              Stopped, exit code 137, OutOfMemoryError: Container killed due to memory usage; task Stopping: EssentialContainerExited
         "#]]);
 }
 

@@ -11,8 +11,9 @@ use longshore_common::{
 
 use super::{
     Intent, Rules, TaskKey, awslogs,
-    labels::{docker_name, labels},
+    labels::{self, docker_name},
     order,
+    task_limits::{TaskLimits, bytes, shares, task_group},
     volumes::{self, Mounts},
 };
 use crate::runtime::{ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort};
@@ -20,16 +21,6 @@ use crate::runtime::{ContainerConfig, HealthProbe, LogTarget, Network, Published
 mod linux;
 #[cfg(test)]
 mod tests;
-
-/// Linux takes no fewer shares (ecs-behaviour 1.3).
-const CPU_SHARES_MIN: u32 = 2;
-const CPU_SHARES_MAX: u32 = 262_144;
-/// Docker takes no less memory (ecs-behaviour 1.3).
-const MEMORY_MIB_MIN: u32 = 6;
-const MIB: u64 = 1024 * 1024;
-/// The period of [`ContainerConfig::cpu_quota_us`].
-const CPU_PERIOD_US: u64 = 100_000;
-const CPU_UNITS_PER_CORE: u64 = 1024;
 
 /// `Err` says what of the definition cannot be carried out.
 pub(crate) fn container_config(
@@ -41,7 +32,7 @@ pub(crate) fn container_config(
     let container = &spec.container_definitions[index];
     let none = ContainerOverride::default();
     let overrides = intent.order.overrides.container(&container.name).unwrap_or(&none);
-    let task = TaskLimits::of(intent)?;
+    let (task, group) = (TaskLimits::of(intent)?, task_group(intent));
     let mode = spec.network_mode();
 
     let memory_mib = overrides.memory.or(container.memory).or(task.memory_mib);
@@ -52,13 +43,14 @@ pub(crate) fn container_config(
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
         environment: environment(intent.key, mode, container, overrides, rules),
-        labels: labels(intent, index, rules),
+        labels: labels::labels(intent, index, rules),
         user: container.user.clone(),
         working_directory: container.working_directory.clone(),
         hostname: container.hostname.clone(),
-        cpu_shares: overrides.cpu.unwrap_or(container.cpu).clamp(CPU_SHARES_MIN, CPU_SHARES_MAX),
-        cpu_quota_us: task.cpu_units.map(|cpu| cpu * CPU_PERIOD_US / CPU_UNITS_PER_CORE),
+        cpu_shares: shares(overrides.cpu.unwrap_or(container.cpu)),
+        cpu_quota_us: task.cpu_quota_us().filter(|_| group.is_none()),
         memory_bytes,
+        group: group.map(|group| group.name),
         memory_reservation_bytes: overrides
             .memory_reservation
             .or(container.memory_reservation)
@@ -110,31 +102,6 @@ pub(crate) fn published_ports(
             })
         })
         .collect()
-}
-
-/// What the whole task may use. One container can be given it as its own limit; several would have
-/// to share a control group, which [`super::refusal`] refuses.
-pub(crate) struct TaskLimits {
-    pub(crate) cpu_units: Option<u64>,
-    pub(crate) memory_mib: Option<u32>,
-}
-
-impl TaskLimits {
-    pub(crate) fn of(intent: &Intent) -> Result<Self, String> {
-        let (spec, overrides) = (&intent.definition.spec, &intent.order.overrides);
-        let number = |text: &Option<String>, or: &Option<String>, what: &str| {
-            let Some(text) = text.as_ref().or(or.as_ref()) else { return Ok(None) };
-            text.parse::<u32>().map(Some).map_err(|_| format!("{what} `{text}`"))
-        };
-        Ok(TaskLimits {
-            cpu_units: number(&overrides.cpu, &spec.cpu, "task cpu")?.map(u64::from),
-            memory_mib: number(&overrides.memory, &spec.memory, "task memory")?,
-        })
-    }
-}
-
-fn bytes(mib: u32) -> u64 {
-    u64::from(mib.max(MEMORY_MIB_MIN)) * MIB
 }
 
 /// Overrides replace by name; ECS's own variables never replace what a container was given.

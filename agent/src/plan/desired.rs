@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Rules, container_config, labels,
     order::{self, Dependency},
-    volumes,
+    task_limits, volumes,
 };
 use crate::observed::ObservedTask;
 
@@ -55,6 +55,8 @@ pub(crate) struct DesiredTask {
     pub(crate) containers: Vec<DesiredContainer>,
     /// Names of the engine's volumes that are removed with the task.
     pub(crate) volumes: Vec<String>,
+    /// Name of the control group around its containers, if they have one.
+    pub(crate) group: Option<String>,
     /// Ordered by the coordinator.
     pub(crate) stop: Option<StopCause>,
 }
@@ -135,6 +137,7 @@ impl DesiredTask {
             revision: definition.revision,
             containers,
             volumes: volumes::of_task(&intent),
+            group: task_limits::task_group(&intent).map(|group| group.name),
             intent: Some(intent),
             confirmed: true,
             stop: None,

@@ -12,6 +12,7 @@ use super::{
     DesiredTask, Intent, Rules, TaskKey, awslogs,
     desired::DesiredContainer,
     order::{self, Condition, Dependency},
+    task_limits::task_group,
     volumes,
 };
 use crate::runtime::{ContainerSummary, OwnerLabel};
@@ -31,6 +32,8 @@ const ESSENTIAL: &str = "longshore.essential";
 const STOP_TIMEOUT_S: &str = "longshore.stop-timeout-seconds";
 /// Names of the volumes that go with the task.
 const VOLUMES: &str = "longshore.task-volumes";
+/// Name of the control group around the task's containers.
+const GROUP: &str = "longshore.task-group";
 /// Indices of the containers that this one depends on: it stops before them.
 const STOPS_BEFORE: &str = "longshore.stops-before";
 
@@ -49,6 +52,11 @@ pub(crate) fn volume_name(family: &str, revision: u32, volume: &str, key: TaskKe
     let hash = Sha256::digest(format!("{}/{}/volume/{volume}", key.task, key.generation));
     let hex = hex::encode(hash);
     format!("ecs-{family}-{revision}-{volume}-{}", &hex[..NAME_HEX_DIGITS])
+}
+
+/// As [`docker_name`], for the control group of a task: longer, since it stands on its own.
+pub(crate) fn group_name(key: TaskKey) -> String {
+    format!("longshore_{}_{}", key.task, key.generation)
 }
 
 /// What a volume of a task carries, so that an operator sees whose it is.
@@ -103,6 +111,8 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
     if !volumes.is_empty() {
         labels.insert(VOLUMES.to_owned(), volumes.join(","));
     }
+    labels.remove(GROUP);
+    labels.extend(task_group(intent).map(|group| (GROUP.to_owned(), group.name)));
     labels.extend(of_ecs);
     labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     labels
@@ -187,6 +197,7 @@ pub(crate) fn found_task(
         volumes: label(first, VOLUMES)
             .map(|names| names.split(',').map(str::to_owned).collect())
             .unwrap_or_default(),
+        group: label(first, GROUP),
         containers: containers.into_iter().map(|(_, container, _)| container).collect(),
         stop: None,
     })

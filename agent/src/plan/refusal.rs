@@ -6,10 +6,7 @@ use longshore_common::{
     task_definition::{ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, Volume},
 };
 
-use super::{
-    Intent, Rules, awslogs,
-    container_config::{TaskLimits, container_config},
-};
+use super::{Intent, Rules, awslogs, container_config::container_config};
 
 /// Drivers that write through Docker itself, and the one that the agent follows.
 const LOG_DRIVERS: [&str; 9] =
@@ -45,10 +42,7 @@ pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
             return Some(told(&format!("container {name}: {what}")));
         }
     }
-    let shared = TaskLimits::of(intent).ok()?;
-    let limited = shared.cpu_units.is_some() || shared.memory_mib.is_some();
-    (limited && spec.container_definitions.len() > 1)
-        .then(|| told("cpu or memory of a task with several containers"))
+    None
 }
 
 fn in_task(spec: &TaskSpec) -> Option<&'static str> {

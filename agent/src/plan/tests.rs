@@ -77,11 +77,12 @@ fn in_words(step: &Option<Step>) -> String {
         None => "nothing".to_owned(),
         Some(Step::Pull { reference }) => format!("pull {reference}"),
         Some(Step::Create { name, .. }) => format!("create {name}"),
-        Some(Step::Start { id }) => format!("start {id}"),
+        Some(Step::Start { id, .. }) => format!("start {id}"),
         Some(Step::Inspect { target }) => format!("inspect {target}"),
         Some(Step::Stop { id, grace }) => format!("stop {id} within {grace:?}"),
         Some(Step::Kill { id }) => format!("kill {id}"),
         Some(Step::Remove { id }) => format!("remove {id}"),
+        Some(Step::LastLines { id }) => format!("read last lines of {id}"),
     }
 }
 

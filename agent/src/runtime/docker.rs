@@ -21,19 +21,23 @@ use bollard::{
     },
 };
 use futures_util::{StreamExt, TryStreamExt};
-use longshore_common::{clock::Timestamp, task::HealthStatus};
+use longshore_common::{clock::Timestamp, limits::LAST_LINES_MAX, task::HealthStatus};
 
-use self::{process::Process, pull_error::final_if_the_registry_says_so};
+use self::{
+    process::Process, pull_error::final_if_the_registry_says_so, task_group::ControlGroups,
+};
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
     EventStream, EventSubject, Image, OwnerLabel, PullProgress, RuntimeError, RuntimeEvent,
-    RuntimeVersion, Unknown,
+    RuntimeVersion, TaskGroup, Unknown,
 };
 
 mod create_body;
+mod last_lines;
 mod process;
 mod pull_error;
 mod read;
+mod task_group;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +74,8 @@ pub struct Timeouts {
     pub inspect: Duration,
     pub list: Duration,
     pub remove: Duration,
+    /// A stopped task is not reported before this has passed.
+    pub last_lines: Duration,
 }
 
 impl Default for Timeouts {
@@ -84,6 +90,7 @@ impl Default for Timeouts {
             inspect: Duration::from_secs(30),
             list: Duration::from_secs(60),
             remove: Duration::from_secs(5 * 60),
+            last_lines: Duration::from_secs(2),
         }
     }
 }
@@ -95,6 +102,8 @@ pub struct Docker {
     timeouts: Timeouts,
     /// Once an API version was agreed on.
     client: Mutex<Option<bollard::Docker>>,
+    /// As the engine last said.
+    control_groups: Mutex<Option<ControlGroups>>,
 }
 
 impl Docker {
@@ -104,7 +113,12 @@ impl Docker {
         if !path.starts_with('/') {
             return Err(NotAUnixSocket { address: address.to_owned() });
         }
-        Ok(Docker { socket: PathBuf::from(path), timeouts, client: Mutex::new(None) })
+        Ok(Docker {
+            socket: PathBuf::from(path),
+            timeouts,
+            client: Mutex::default(),
+            control_groups: Mutex::default(),
+        })
     }
 
     /// A client whose requests name the agreed API version.
@@ -149,6 +163,24 @@ impl Docker {
         }
     }
 
+    async fn info(&self) -> Result<read::EngineInfo, RuntimeError> {
+        let info = read::engine_info(&self.read("/info", self.timeouts.version).await?)?;
+        let groups =
+            ControlGroups::new(info.cgroup_version.as_deref(), info.cgroup_driver.as_deref());
+        *self.control_groups.lock().unwrap_or_else(PoisonError::into_inner) = Some(groups);
+        Ok(info)
+    }
+
+    async fn control_groups(&self) -> Result<ControlGroups, RuntimeError> {
+        let known = || self.control_groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        self.info().await?;
+        let none = "the engine does not tell how it keeps control groups".to_owned();
+        known().ok_or_else(|| Unknown::Unreadable { message: none }.into())
+    }
+
     async fn read(&self, what: &str, timeout: Duration) -> Result<read::Answer, RuntimeError> {
         let version = self.client(timeout).await?.client_version();
         let path = format!("/v{}.{}{what}", version.major_version, version.minor_version);
@@ -174,7 +206,7 @@ impl ContainerRuntime for Docker {
         let client = self.connect().await?;
         let api = client.client_version();
         let version = within(self.timeouts.version, client.version()).await?;
-        let info = read::engine_info(&self.read("/info", self.timeouts.version).await?)?;
+        let info = self.info().await?;
         Ok(RuntimeVersion {
             log_drivers: info.log_drivers,
             volume_drivers: info.volume_drivers,
@@ -230,7 +262,11 @@ impl ContainerRuntime for Docker {
         }
         let client = self.client(timeout).await?;
         let options = CreateContainerOptions { name: Some(name.to_owned()), ..Default::default() };
-        let body = create_body::create_body(config);
+        let parent = match &config.group {
+            Some(group) => Some(self.control_groups().await?.parent(group)),
+            None => None,
+        };
+        let body = create_body::create_body(config, parent);
         match within(timeout, client.create_container(Some(options), body)).await {
             Ok(created) => Ok(created.id),
             Err(RuntimeError::NotFound { message }) if message.contains("o such image") => {
@@ -240,7 +276,10 @@ impl ContainerRuntime for Docker {
         }
     }
 
-    async fn start(&self, container: &str) -> Result<(), RuntimeError> {
+    async fn start(&self, container: &str, group: Option<&TaskGroup>) -> Result<(), RuntimeError> {
+        if let Some(group) = group {
+            self.control_groups().await?.ensure(group).await?;
+        }
         let timeout = self.timeouts.start;
         let client = self.client(timeout).await?;
         within(timeout, client.start_container(container, None::<StartContainerOptions>)).await
@@ -281,6 +320,10 @@ impl ContainerRuntime for Docker {
         }
     }
 
+    async fn remove_group(&self, group: &str) -> Result<(), RuntimeError> {
+        self.control_groups().await?.remove(group).await
+    }
+
     async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {
         let path = format!("/containers/{}/json", read::escaped(container));
         let answer = self.read(&path, self.timeouts.inspect).await?;
@@ -297,6 +340,15 @@ impl ContainerRuntime for Docker {
         let process = Process::open(pid, container).await;
         let process = process.map_err(|error| unknown(error.to_string()))?;
         process.ended().await.map_err(|error| unknown(error.to_string()))
+    }
+
+    async fn last_lines(&self, container: &str) -> Result<Vec<String>, RuntimeError> {
+        let path = format!(
+            "/containers/{}/logs?stdout=true&stderr=true&tail={LAST_LINES_MAX}",
+            read::escaped(container)
+        );
+        let answer = self.read(&path, self.timeouts.last_lines).await?;
+        Ok(last_lines::last_lines(answer.bytes()))
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {

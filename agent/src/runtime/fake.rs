@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
     EventStream, EventSubject, Image, Network, OwnerLabel, PullProgress, RunState, RuntimeError,
-    RuntimeEvent, RuntimeVersion, Unknown,
+    RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
 #[cfg(test)]
@@ -57,6 +57,8 @@ pub enum Verb {
     Kill,
     Remove,
     RemoveVolume,
+    RemoveGroup,
+    LastLines,
     Inspect,
     List,
     Events,
@@ -81,11 +83,18 @@ pub struct Behaviour {
     pub exit_code: i32,
     /// After the stop signal; longer than the grace means killed.
     pub stops_after: Duration,
+    /// What it wrote.
+    pub last_lines: Vec<String>,
 }
 
 impl Default for Behaviour {
     fn default() -> Self {
-        Behaviour { runs_for: None, exit_code: TERMINATED, stops_after: Duration::ZERO }
+        Behaviour {
+            runs_for: None,
+            exit_code: TERMINATED,
+            stops_after: Duration::ZERO,
+            last_lines: Vec::new(),
+        }
     }
 }
 
@@ -461,7 +470,7 @@ impl ContainerRuntime for FakeRuntime {
         self.call(Verb::Create, name, create).await
     }
 
-    async fn start(&self, container: &str) -> Result<(), RuntimeError> {
+    async fn start(&self, container: &str, _group: Option<&TaskGroup>) -> Result<(), RuntimeError> {
         let start = |fake: &Self| {
             let now = fake.clock.wall();
             let (id, behaviour) = {
@@ -550,6 +559,10 @@ impl ContainerRuntime for FakeRuntime {
         self.call(Verb::RemoveVolume, volume, |_| Ok(())).await
     }
 
+    async fn remove_group(&self, group: &str) -> Result<(), RuntimeError> {
+        self.call(Verb::RemoveGroup, group, |_| Ok(())).await
+    }
+
     async fn process_ends(&self, container: &str, _pid: Option<u32>) -> Result<(), RuntimeError> {
         let (waits, ended) = oneshot::channel();
         self.engine().processes.entry(container.to_owned()).or_default().push(waits);
@@ -581,6 +594,15 @@ impl ContainerRuntime for FakeRuntime {
             })
         };
         self.call(Verb::Inspect, container, inspect).await
+    }
+
+    async fn last_lines(&self, container: &str) -> Result<Vec<String>, RuntimeError> {
+        let lines = |fake: &Self| {
+            let mut engine = fake.engine();
+            let image = engine.container(container)?.config.image.clone();
+            Ok(engine.behaviour(&image).last_lines)
+        };
+        self.call(Verb::LastLines, container, lines).await
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {

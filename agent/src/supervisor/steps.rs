@@ -9,24 +9,19 @@ use std::{
 };
 
 use longshore_common::index::{FastMap, FastSet};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, tasks::Volumes, watch::Watched};
+use super::{Engine, Timer, pulls::Pulling, tasks::Leftovers, watch::Watched};
 use crate::{
     observed::{ContainerState, Next, Outcome},
     plan::{Step, TaskKey},
-    runtime::{ContainerRuntime, EventSubject, Image, PullProgress, RuntimeError, RuntimeEvent},
+    runtime::{ContainerRuntime, EventSubject, Image, RuntimeError, RuntimeEvent},
 };
 
 /// Calls other than create, start and pull that may be under way at once.
 const OTHER_CALLS_MAX: usize = 64;
-/// A pull that takes longer than this says how far it is, as often.
-const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
-
-/// A volume whose removal came to nothing known is tried again after so long.
-const VOLUMES_RETRY: Duration = Duration::from_secs(60);
+/// What could not be removed now is tried again after so long.
+const LEFTOVERS_RETRY: Duration = Duration::from_secs(60);
 
 /// What became of a call.
 pub(super) enum Finished {
@@ -46,7 +41,7 @@ pub(super) enum Finished {
         result: Result<Image, RuntimeError>,
     },
     /// Of a task that is cleaned up.
-    Volumes {
+    Leftovers {
         key: TaskKey,
         serial: u64,
         result: Result<(), RuntimeError>,
@@ -64,11 +59,11 @@ pub(super) enum Lane {
 pub(super) struct Lanes {
     launch: Queue,
     other: Queue,
-    pulls_max: usize,
-    pulling: BTreeMap<Arc<str>, Pulling>,
-    pulls_waiting: VecDeque<Arc<str>>,
+    pub(super) pulls_max: usize,
+    pub(super) pulling: BTreeMap<Arc<str>, Pulling>,
+    pub(super) pulls_waiting: VecDeque<Arc<str>>,
     /// Present: known. Absent: not asked, or something changed since.
-    images: FastMap<Arc<str>, Image>,
+    pub(super) images: FastMap<Arc<str>, Image>,
     images_asked: FastSet<Arc<str>>,
 }
 
@@ -76,13 +71,6 @@ struct Queue {
     busy: usize,
     max: usize,
     waiting: VecDeque<(TaskKey, usize)>,
-}
-
-/// One pull of one reference, for every container that needs it.
-struct Pulling {
-    wanted_by: Vec<(TaskKey, usize)>,
-    begun: bool,
-    cancel: CancellationToken,
 }
 
 impl Lanes {
@@ -120,9 +108,11 @@ impl<R: ContainerRuntime> Engine<R> {
                 return self.pull(key, index, reference);
             }
             Step::Create { .. } | Step::Start { .. } => Lane::Launch,
-            Step::Inspect { .. } | Step::Stop { .. } | Step::Kill { .. } | Step::Remove { .. } => {
-                Lane::Other
-            }
+            Step::Inspect { .. }
+            | Step::Stop { .. }
+            | Step::Kill { .. }
+            | Step::Remove { .. }
+            | Step::LastLines { .. } => Lane::Other,
         };
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let queue = self.lanes.of(lane);
@@ -166,11 +156,13 @@ impl<R: ContainerRuntime> Engine<R> {
             }
             Finished::Pull { reference, result } => self.pull_finished(&reference, result),
             Finished::Image { reference, result } => self.image_found(&reference, result),
-            Finished::Volumes { key, serial, result } => self.volumes_removed(key, serial, result),
+            Finished::Leftovers { key, serial, result } => {
+                self.leftovers_removed(key, serial, result)
+            }
         }
     }
 
-    fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
+    pub(super) fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
         let now = self.clock.wall();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if let Some(error) = failure(&outcome) {
@@ -230,94 +222,6 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    fn pull(&mut self, key: TaskKey, index: usize, reference: Arc<str>) {
-        let now = self.clock.wall();
-        let Some(task) = self.tasks.get_mut(&key) else { return };
-        task.observed.containers[index].in_flight = true;
-        task.observed.pull_begins(now);
-        let pulling = self.lanes.pulling.entry(reference.clone()).or_insert_with(|| {
-            self.lanes.pulls_waiting.push_back(reference);
-            Pulling { wanted_by: Vec::new(), begun: false, cancel: CancellationToken::new() }
-        });
-        pulling.wanted_by.push((key, index));
-        self.begin_pulls();
-        self.tell(key);
-    }
-
-    fn begin_pulls(&mut self) {
-        while self.lanes.pulling.values().filter(|p| p.begun).count() < self.lanes.pulls_max {
-            let Some(reference) = self.lanes.pulls_waiting.pop_front() else { return };
-            let Some(pulling) = self.lanes.pulling.get_mut(&reference) else { continue };
-            pulling.begun = true;
-            let (cancel, host) = (pulling.cancel.clone(), self.config.host);
-            info!(%host, image = &*reference, "pulling");
-            let runtime = self.runtime.clone();
-            self.steps.spawn(async move {
-                let mut said = Instant::now();
-                let progress = |progress: PullProgress| {
-                    if said.elapsed() >= PULL_PROGRESS_EVERY {
-                        said = Instant::now();
-                        info!(
-                            %host, image = &*reference, layer = progress.layer,
-                            bytes = progress.current_bytes, of = progress.total_bytes,
-                            "{}", progress.status,
-                        );
-                    }
-                };
-                let result = tokio::select! {
-                    result = runtime.pull(&reference, progress) => Some(result),
-                    () = cancel.cancelled() => None,
-                };
-                Finished::Pull { reference: reference.clone(), result }
-            });
-        }
-    }
-
-    /// A container that waits for an image need not wait any more: its task stops.
-    pub(super) fn leave_pulls(&mut self, key: TaskKey) {
-        let Some(task) = self.tasks.get(&key) else { return };
-        if task.desired.stop_cause(&task.observed).is_none() {
-            return;
-        }
-        let mut left = Vec::new();
-        for (reference, pulling) in &mut self.lanes.pulling {
-            pulling.wanted_by.retain(|(wanted_by, index)| {
-                let leaves = *wanted_by == key;
-                if leaves {
-                    left.push(*index);
-                }
-                !leaves
-            });
-            if pulling.wanted_by.is_empty() && pulling.begun {
-                debug!(host = %self.config.host, image = &**reference, "nobody needs this pull");
-                pulling.cancel.cancel();
-            }
-        }
-        self.lanes.pulling.retain(|_, pulling| pulling.begun || !pulling.wanted_by.is_empty());
-        for index in left {
-            self.record(key, index, Outcome::PullCancelled);
-        }
-    }
-
-    fn pull_finished(&mut self, reference: &Arc<str>, result: Option<Result<(), RuntimeError>>) {
-        let host = self.config.host;
-        match &result {
-            Some(Ok(())) => info!(%host, image = &**reference, "pulled"),
-            Some(Err(error)) => warn!(%host, image = &**reference, %error, "the pull failed"),
-            None => {}
-        }
-        self.lanes.images.remove(reference);
-        let pulling = self.lanes.pulling.remove(reference);
-        for (key, index) in pulling.map(|pulling| pulling.wanted_by).unwrap_or_default() {
-            let outcome = match &result {
-                Some(result) => Outcome::Pulled(result.clone()),
-                None => Outcome::PullCancelled,
-            };
-            self.record(key, index, outcome);
-        }
-        self.begin_pulls();
-    }
-
     /// The digest is wanted for reports only, so it is asked for beside the create.
     fn look_up_image(&mut self, key: TaskKey, index: usize) {
         let Some(task) = self.tasks.get_mut(&key) else { return };
@@ -337,28 +241,32 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     /// The last step of a task's clean-up, once none of its containers is left.
-    pub(super) fn remove_volumes(&mut self, key: TaskKey) {
+    pub(super) fn remove_leftovers(&mut self, key: TaskKey) {
         let Some(task) = self.tasks.get(&key) else { return };
-        let (volumes, serial) = (task.desired.volumes.clone(), task.serial);
+        let (volumes, group) = (task.desired.volumes.clone(), task.desired.group.clone());
+        let serial = task.serial;
         let runtime = self.runtime.clone();
         self.steps.spawn(async move {
             let mut result = Ok(());
             for volume in &volumes {
                 result = runtime.remove_volume(volume).await.and(result);
             }
-            Finished::Volumes { key, serial, result }
+            if let Some(group) = &group {
+                result = runtime.remove_group(group).await.and(result);
+            }
+            Finished::Leftovers { key, serial, result }
         });
     }
 
-    fn volumes_removed(&mut self, key: TaskKey, serial: u64, result: Result<(), RuntimeError>) {
+    fn leftovers_removed(&mut self, key: TaskKey, serial: u64, result: Result<(), RuntimeError>) {
         let Some(task) = self.tasks.get_mut(&key).filter(|task| task.serial == serial) else {
             return;
         };
         match result {
-            Ok(()) => task.volumes = Volumes::Gone,
+            Ok(()) => task.leftovers = Leftovers::Gone,
             Err(RuntimeError::Unknown(error)) => {
-                debug!(host = %self.config.host, task = %key.task, %error, "volumes remain for now");
-                self.set_timer(VOLUMES_RETRY, Timer::Volumes(key));
+                debug!(host = %self.config.host, task = %key.task, %error, "volumes or a control group remain for now");
+                self.set_timer(LEFTOVERS_RETRY, Timer::Leftovers(key));
                 return;
             }
             Err(error) => {
@@ -366,7 +274,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     host = %self.config.host, task = %key.task, %error,
                     "a volume of a task cannot be removed and is left: `docker volume rm` it",
                 );
-                task.volumes = Volumes::Gone;
+                task.leftovers = Leftovers::Gone;
             }
         }
         self.advance(key);
@@ -405,13 +313,14 @@ impl<R: ContainerRuntime> Engine<R> {
 async fn carry_out<R: ContainerRuntime>(runtime: &R, step: Step) -> Outcome {
     match step {
         Step::Create { name, config } => Outcome::Created(runtime.create(&name, &config).await),
-        Step::Start { id } => Outcome::Started(runtime.start(&id).await),
+        Step::Start { id, group } => Outcome::Started(runtime.start(&id, group.as_ref()).await),
         Step::Inspect { target } => {
             Outcome::Inspected(runtime.inspect(&target).await.map(Box::new))
         }
         Step::Stop { id, grace } => Outcome::Stopped(runtime.stop(&id, grace).await),
         Step::Kill { id } => Outcome::Stopped(runtime.kill(&id).await),
         Step::Remove { id } => Outcome::Removed(runtime.remove(&id).await),
+        Step::LastLines { id } => Outcome::LastLines(runtime.last_lines(&id).await),
         Step::Pull { reference } => Outcome::Pulled(runtime.pull(&reference, |_| {}).await),
     }
 }
@@ -425,6 +334,7 @@ fn step_name(step: &Step) -> &'static str {
         Step::Stop { .. } => "stop",
         Step::Kill { .. } => "kill",
         Step::Remove { .. } => "remove",
+        Step::LastLines { .. } => "last lines",
     }
 }
 
@@ -436,6 +346,7 @@ fn failure(outcome: &Outcome) -> Option<&RuntimeError> {
         | Outcome::Removed(result) => result.as_ref().err(),
         Outcome::Created(result) => result.as_ref().err(),
         Outcome::Inspected(result) => result.as_ref().err(),
+        Outcome::LastLines(result) => result.as_ref().err(),
         Outcome::PullCancelled => None,
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Task {
     cleanup_set: bool,
     /// Ids of its containers whose process is waited for.
     watched: Vec<Option<String>>,
-    pub(super) volumes: Volumes,
+    pub(super) leftovers: Leftovers,
     /// For which a timer is set.
     pub(super) deadline: Option<Timestamp>,
     /// Which of its containers wait in a lane.
@@ -48,12 +48,12 @@ pub(super) struct Task {
     logged_phase: Option<&'static str>,
 }
 
-/// The engine's volumes that go with a task, after its containers.
+/// Volumes and the control group, which go with a task after its containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Volumes {
+pub(super) enum Leftovers {
     There,
     BeingRemoved,
-    /// None is left, or the engine will not remove them.
+    /// None is left, or the host will not remove them.
     Gone,
 }
 
@@ -69,9 +69,9 @@ impl Task {
         Task {
             serial,
             queued: vec![false; desired.containers.len()],
-            volumes: match desired.volumes.is_empty() {
-                true => Volumes::Gone,
-                false => Volumes::There,
+            leftovers: match desired.volumes.is_empty() && desired.group.is_none() {
+                true => Leftovers::Gone,
+                false => Leftovers::There,
             },
             watched: vec![None; desired.containers.len()],
             logged: observed.containers.iter().map(|c| c.state).collect(),
@@ -419,12 +419,12 @@ impl<R: ContainerRuntime> Engine<R> {
                 let gone = container.id.is_none() || container.state == ContainerState::Removed;
                 gone && !container.in_flight && !container.doubt
             });
-        if without_containers && task.volumes == Volumes::There && self.synced {
-            task.volumes = Volumes::BeingRemoved;
-            self.remove_volumes(key);
+        if without_containers && task.leftovers == Leftovers::There && self.synced {
+            task.leftovers = Leftovers::BeingRemoved;
+            self.remove_leftovers(key);
             return false;
         }
-        let clean = without_containers && task.volumes == Volumes::Gone;
+        let clean = without_containers && task.leftovers == Leftovers::Gone;
         if clean {
             debug!(host = %self.config.host, task = %key.task, "task cleaned up");
             for id in task.observed.containers.iter().filter_map(|c| c.id.as_ref()) {

@@ -92,6 +92,12 @@ impl Directory {
             false => slots,
         };
         for (index, container) in task.containers.iter().enumerate() {
+            // It was made anew: Docker's id is another one.
+            let before = inside.tasks.get(&key).and_then(|known| known.task.containers.get(index));
+            let before = before.and_then(|before| before.docker_id.clone());
+            if let Some(id) = before.filter(|id| container.docker_id.as_ref() != Some(id)) {
+                inside.by_docker_id.remove(&id);
+            }
             if is_new {
                 inside.by_id.insert(self.names.id(key, &container.name), (key, index));
             }

@@ -19,7 +19,7 @@ use super::{
     route::Version,
     shown::{KnownStatus, ShownContainer, ShownTask},
 };
-use crate::plan::{awslogs, labels};
+use crate::plan::{awslogs, labels, task_limits::TaskLimits as Limits};
 
 #[cfg(test)]
 mod tests;
@@ -302,8 +302,8 @@ fn definition(task: &ShownTask, index: usize) -> Option<&ContainerDefinition> {
 }
 
 fn task_limits(task: &ShownTask) -> Option<TaskLimits> {
-    let limits = crate::plan::container_config::TaskLimits::of(task.intent.as_ref()?).ok()?;
-    let cpu = limits.cpu_units.map(|units| units as f64 / CPU_UNITS_PER_VCPU);
+    let limits = Limits::of(task.intent.as_ref()?).ok()?;
+    let cpu = limits.cpu_units.map(|units| f64::from(units) / CPU_UNITS_PER_VCPU);
     let memory = limits.memory_mib;
     (cpu.is_some() || memory.is_some()).then_some(TaskLimits { cpu, memory })
 }

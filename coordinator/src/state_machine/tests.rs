@@ -220,6 +220,7 @@ fn report(seq: u64, task: TaskId, phase: ReportedPhase) -> Report {
         pull_stopped_at: None,
         stopping_at: None,
         execution_stopped_at: None,
+        pulls: Vec::new(),
     }));
     Report { seq, body }
 }

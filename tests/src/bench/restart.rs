@@ -296,5 +296,6 @@ pub(super) fn running(task: TaskId, generation: u32, at: Timestamp) -> TaskRepor
         pull_stopped_at: Some(at),
         stopping_at: None,
         execution_stopped_at: None,
+        pulls: Vec::new(),
     }
 }

@@ -204,6 +204,7 @@ async fn nobody_is_answered_about_another_task() {
     assert!(own.contains(&address), "{own}");
     for url in [bridged.v4(), &format!("http://{ENDPOINTS}/v2/metadata")] {
         let spoofed = spoofer.get(url);
+        println!("with a neighbour's address: {spoofed:?}");
         assert!(spoofed.as_ref().is_none_or(|(status, _)| *status == 403), "{spoofed:?}");
     }
     spoofer.sh("busybox ip addr flush dev eth0").unwrap();

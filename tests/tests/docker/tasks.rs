@@ -63,7 +63,7 @@ async fn boto3_runs_waits_pages_and_reads_exit_codes() {
     let fleet = one_host().await;
     let aws = fleet.aws();
     register(&aws, "sleeper", json!({})).await;
-    register(&aws, "seven", json!({ "command": ["/bin/sh", "-c", "exit 7"] })).await;
+    register(&aws, "seven", json!({ "command": ["/bin/sh", "-c", "echo giving up >&2; exit 7"] })).await;
     let seen = aws
         .boto3(
             "\
@@ -81,7 +81,7 @@ except ecs.exceptions.ClientException as error:
     refused = error.response['Error']['Message']
 print(json.dumps({
     'pages': len(pages), 'same': sorted(listed) == sorted(arns), 'code': task['stopCode'],
-    'reason': task['stoppedReason'], 'exit': task['containers'][0]['exitCode'],
+    'reason': task['stoppedReason'], 'details': task['attachments'][0]['details'], 'exit': task['containers'][0]['exitCode'],
     'types': [type(task['startedAt']).__name__, type(task['stoppedAt']).__name__],
     'refused': refused}))",
         )
@@ -92,6 +92,7 @@ print(json.dumps({
         "same": true,
         "code": "EssentialContainerExited",
         "reason": "Essential container in task exited",
+        "details": [{ "name": "app.lastLines", "value": "giving up" }],
         "exit": 7,
         "types": ["datetime", "datetime"],
         "refused": "TaskDefinition not found.",

@@ -76,13 +76,13 @@ fn a_failed_removal_is_tried_again_unless_it_is_gone() {
     let told = after_every_error(ended, |error| Outcome::Removed(Err(error)));
     expect![[r#"
         not found       Removed, exit code 3; task Stopped: EssentialContainerExited
-        image not found Stopped, exit code 3, again after 250ms; task Stopped: EssentialContainerExited
-        conflict        Stopped, exit code 3, again after 250ms; task Stopped: EssentialContainerExited
-        rejected        Stopped, exit code 3, again after 250ms; task Stopped: EssentialContainerExited
-        timeout         Stopped, exit code 3, again after 250ms; task Stopped: EssentialContainerExited
-        transport       Stopped, exit code 3, again after 250ms; task Stopped: EssentialContainerExited
-        engine          Stopped, exit code 3, again after 250ms; task Stopped: EssentialContainerExited
-        unreadable      Stopped, exit code 3, again after 250ms; task Stopped: EssentialContainerExited
+        image not found Stopped, exit code 3, again after 250ms; task Stopping: EssentialContainerExited
+        conflict        Stopped, exit code 3, again after 250ms; task Stopping: EssentialContainerExited
+        rejected        Stopped, exit code 3, again after 250ms; task Stopping: EssentialContainerExited
+        timeout         Stopped, exit code 3, again after 250ms; task Stopping: EssentialContainerExited
+        transport       Stopped, exit code 3, again after 250ms; task Stopping: EssentialContainerExited
+        engine          Stopped, exit code 3, again after 250ms; task Stopping: EssentialContainerExited
+        unreadable      Stopped, exit code 3, again after 250ms; task Stopping: EssentialContainerExited
     "#]].assert_eq(&told);
 }
 
@@ -242,7 +242,7 @@ fn a_start_that_timed_out_is_what_the_inspect_shows() {
           Running; task Running
     "#]]);
     timeout().inspected(shows(RunState::Exited)).check(expect![[r#"
-          Stopped, exit code 3; task Stopped: EssentialContainerExited
+        Stopped, exit code 3; task Stopping: EssentialContainerExited
     "#]]);
     timeout().inspected(shows(RunState::Created)).check(expect![[r#"
           Stopped, DockerTimeoutError: Could not transition to started; timed out after waiting 3m0s; task Stopped: TaskFailedToStart

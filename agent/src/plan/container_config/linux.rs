@@ -7,7 +7,7 @@ use longshore_common::task_definition::{
     ContainerDefinition, Device, DevicePermission, IpcMode, PidMode, TaskSpec, Tmpfs,
 };
 
-use super::MIB;
+use super::super::task_limits::MIB;
 use crate::runtime::{DeviceMapping, IpcNamespace, LinuxConfig};
 
 /// `memory_bytes` is the container's hard limit, if it has one.

@@ -4,7 +4,10 @@ use longshore_common::task_definition::{TaskDefinition, Volume};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::plan::sample::{KEY, intent_of, rules};
+use crate::plan::{
+    sample::{KEY, intent_of, rules},
+    task_limits::MIB,
+};
 
 /// A container with these members, beside one named `db`.
 fn config(members: Value) -> ContainerConfig {
@@ -125,4 +128,37 @@ fn a_mount_that_cannot_be_carried_out_is_named() {
     let nowhere = json!({ "sourceVolume": "v" });
     let volumes = json!([{ "name": "v" }]);
     assert_eq!(wrong(nowhere, volumes), "a mount of volume `v` without containerPath");
+}
+
+#[test]
+fn the_limits_of_a_task_are_its_containers_together() {
+    let limited = |containers: usize, cpu: Option<&str>, memory: Option<&str>| {
+        let container = |n| json!({ "name": format!("c{n}"), "image": "web:1", "cpu": 100 });
+        let containers = (0..containers).map(|n| serde_json::from_value(container(n)).unwrap());
+        let mut intent = (*intent_of(containers.collect())).clone();
+        let mut definition: TaskDefinition = (*intent.definition).clone();
+        definition.spec.cpu = cpu.map(str::to_owned);
+        definition.spec.memory = memory.map(str::to_owned);
+        intent.definition = definition.into();
+        let config = container_config(&intent, 0, &rules()).unwrap();
+        (config.cpu_quota_us, config.memory_bytes, task_group(&intent))
+    };
+    let group = |cpu_shares, cpu_quota_us, memory_bytes| {
+        Some(crate::runtime::TaskGroup {
+            name: labels::group_name(KEY),
+            cpu_shares,
+            cpu_quota_us,
+            memory_bytes,
+        })
+    };
+    let half_a_core = Some(50_000);
+    assert_eq!(limited(1, Some("512"), Some("64")), (half_a_core, Some(64 * MIB), None));
+    assert_eq!(
+        limited(2, Some("512"), Some("64")),
+        (None, Some(64 * MIB), group(512, half_a_core, Some(64 * MIB)))
+    );
+    let unlimited_cpu = group(300, None, Some(64 * MIB));
+    assert_eq!(limited(3, None, Some("64")), (None, Some(64 * MIB), unlimited_cpu));
+    assert_eq!(limited(2, Some("512"), None), (None, None, group(512, half_a_core, None)));
+    assert_eq!(limited(2, None, None), (None, None, None));
 }

@@ -14,7 +14,8 @@ use crate::runtime::{
     PublishedPort, VolumeMount,
 };
 
-pub(super) fn create_body(config: &ContainerConfig) -> ContainerCreateBody {
+/// `group`: the parent of its control group, in the words of the engine's driver.
+pub(super) fn create_body(config: &ContainerConfig, group: Option<String>) -> ContainerCreateBody {
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let environment = config.environment.iter().map(|(name, value)| format!("{name}={value}"));
     ContainerCreateBody {
@@ -31,7 +32,7 @@ pub(super) fn create_body(config: &ContainerConfig) -> ContainerCreateBody {
         open_stdin: Some(config.interactive),
         tty: Some(config.terminal),
         healthcheck: config.health.as_ref().map(health_config),
-        host_config: Some(host_config(config)),
+        host_config: Some(HostConfig { cgroup_parent: group, ..host_config(config) }),
         ..ContainerCreateBody::default()
     }
 }

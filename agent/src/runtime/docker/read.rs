@@ -21,6 +21,12 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Answer(Bytes);
 
+impl Answer {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// One request on a connection of its own: a unix socket's costs nothing, and none can be stale.
 pub(super) async fn get(socket: &Path, path: &str) -> Result<Answer, RuntimeError> {
     let failed = |error: &dyn std::error::Error| RuntimeError::transport(with_causes(error));
@@ -81,6 +87,10 @@ pub(super) struct EngineInfo {
     pub(super) volume_drivers: Vec<String>,
     /// `apparmor` of `name=apparmor,…`.
     pub(super) security_options: Vec<String>,
+    /// `1` or `2`.
+    pub(super) cgroup_version: Option<String>,
+    /// `cgroupfs` or `systemd`.
+    pub(super) cgroup_driver: Option<String>,
 }
 
 pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
@@ -89,6 +99,8 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
     struct Info {
         plugins: Option<Plugins>,
         security_options: Option<Vec<String>>,
+        cgroup_version: Option<String>,
+        cgroup_driver: Option<String>,
     }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -106,6 +118,8 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         log_drivers: plugins.log.unwrap_or_default(),
         volume_drivers: plugins.volume.unwrap_or_default(),
         security_options: info.security_options.unwrap_or_default().iter().map(name).collect(),
+        cgroup_version: info.cgroup_version,
+        cgroup_driver: info.cgroup_driver,
     })
 }
 

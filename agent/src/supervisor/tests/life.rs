@@ -313,3 +313,28 @@ async fn what_the_operator_of_the_host_forbids_fails_the_task_with_a_reason() {
     assert!(cause.reason.contains("lets no task have privileged of container app"), "{cause:?}");
     assert_eq!(rig.fake.count(Verb::Create), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_task_says_what_its_containers_wrote_last() {
+    let mut rig = Rig::new();
+    let last_lines = vec!["connecting".to_owned(), "no such table: users".to_owned()];
+    let broken = Behaviour {
+        runs_for: Some(Duration::from_secs(1)),
+        exit_code: 3,
+        last_lines,
+        ..Behaviour::default()
+    };
+    rig.fake.add_image(IMAGE, broken.clone());
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    let (_, report) = rig.until_stopped(task(1)).await;
+    assert_eq!(report.containers[0].last_lines, broken.last_lines);
+
+    // They are worth no delay: without them, the end is told as well.
+    let unavailable = RuntimeError::Rejected { message: "no log".to_owned() };
+    rig.fake.fail_next(Verb::LastLines, Fault::Fails(unavailable));
+    rig.coordinator.run(task(2), one());
+    let (_, report) = rig.until_stopped(task(2)).await;
+    assert_eq!(report.containers[0].last_lines, Vec::<String>::new());
+    assert_eq!(report.containers[0].exit_code, Some(3));
+}

@@ -128,6 +128,7 @@ pub(super) fn report(task: &str, phase: ReportedPhase) -> TaskReport {
             runtime_id: Some("d0c4e4".to_owned()),
             image_digest: Some("sha256:ab".to_owned()),
             exit_code: stopped.then_some(3),
+            last_lines: stopped.then(|| "no such table: users".to_owned()).into_iter().collect(),
             network_bindings: vec![NetworkBinding {
                 bind_ip: "0.0.0.0".to_owned(),
                 container_port: 80,
@@ -140,6 +141,7 @@ pub(super) fn report(task: &str, phase: ReportedPhase) -> TaskReport {
         pull_stopped_at: Some(Timestamp(1_767_323_047_500)),
         stopping_at: stopped.then_some(Timestamp(1_767_323_050_000)),
         execution_stopped_at: stopped.then_some(Timestamp(1_767_323_051_000)),
+        pulls: Vec::new(),
     }
 }
 
@@ -337,82 +339,94 @@ async fn a_task_is_shown_in_ecs_shape_from_its_start_to_its_end() {
     check(
         &world.task(&task).await,
         expect![[r#"
-        {
-          "attachments": [],
-          "attributes": [
             {
-              "name": "ecs.cpu-architecture",
-              "value": "x86_64"
-            }
-          ],
-          "availabilityZone": "zone-a",
-          "clusterArn": "arn:aws:ecs:us-east-1:000000000000:cluster/default",
-          "connectivity": "CONNECTED",
-          "connectivityAt": 1767323045.0,
-          "containerInstanceArn": "arn:aws:ecs:us-east-1:000000000000:container-instance/default/dbd238973a2b148a0000000000000000",
-          "containers": [
-            {
-              "containerArn": "arn:aws:ecs:us-east-1:000000000000:container/default/b6bf613dbebb45dc0000000000000000/36f0cc54-1d7b-ac56-e220-a8397b1dcdaf",
-              "cpu": "20",
-              "exitCode": 3,
-              "healthStatus": "UNKNOWN",
-              "image": "nginx",
-              "imageDigest": "sha256:ab",
-              "lastStatus": "STOPPED",
-              "memory": "64",
-              "name": "app",
-              "networkBindings": [
+              "attachments": [
                 {
-                  "bindIP": "0.0.0.0",
-                  "containerPort": 80,
-                  "hostPort": 32768,
-                  "protocol": "tcp"
+                  "details": [
+                    {
+                      "name": "app.lastLines",
+                      "value": "no such table: users"
+                    }
+                  ],
+                  "id": "LongshoreDiagnosis-b6bf613dbebb45dc0000000000000000",
+                  "status": "ATTACHED",
+                  "type": "LongshoreDiagnosis"
                 }
               ],
-              "networkInterfaces": [],
-              "runtimeId": "d0c4e4",
-              "taskArn": "arn:aws:ecs:us-east-1:000000000000:task/default/b6bf613dbebb45dc0000000000000000"
-            }
-          ],
-          "cpu": "20",
-          "createdAt": 1767323045.0,
-          "desiredStatus": "STOPPED",
-          "enableExecuteCommand": false,
-          "executionStoppedAt": 1767323051.0,
-          "group": "family:web",
-          "healthStatus": "UNKNOWN",
-          "inferenceAccelerators": [],
-          "lastStatus": "STOPPED",
-          "launchType": "EC2",
-          "memory": "64",
-          "overrides": {
-            "containerOverrides": [
-              {
-                "cpu": 20,
-                "environment": [
+              "attributes": [
+                {
+                  "name": "ecs.cpu-architecture",
+                  "value": "x86_64"
+                }
+              ],
+              "availabilityZone": "zone-a",
+              "clusterArn": "arn:aws:ecs:us-east-1:000000000000:cluster/default",
+              "connectivity": "CONNECTED",
+              "connectivityAt": 1767323045.0,
+              "containerInstanceArn": "arn:aws:ecs:us-east-1:000000000000:container-instance/default/dbd238973a2b148a0000000000000000",
+              "containers": [
+                {
+                  "containerArn": "arn:aws:ecs:us-east-1:000000000000:container/default/b6bf613dbebb45dc0000000000000000/36f0cc54-1d7b-ac56-e220-a8397b1dcdaf",
+                  "cpu": "20",
+                  "exitCode": 3,
+                  "healthStatus": "UNKNOWN",
+                  "image": "nginx",
+                  "imageDigest": "sha256:ab",
+                  "lastStatus": "STOPPED",
+                  "memory": "64",
+                  "name": "app",
+                  "networkBindings": [
+                    {
+                      "bindIP": "0.0.0.0",
+                      "containerPort": 80,
+                      "hostPort": 32768,
+                      "protocol": "tcp"
+                    }
+                  ],
+                  "networkInterfaces": [],
+                  "runtimeId": "d0c4e4",
+                  "taskArn": "arn:aws:ecs:us-east-1:000000000000:task/default/b6bf613dbebb45dc0000000000000000"
+                }
+              ],
+              "cpu": "20",
+              "createdAt": 1767323045.0,
+              "desiredStatus": "STOPPED",
+              "enableExecuteCommand": false,
+              "executionStoppedAt": 1767323051.0,
+              "group": "family:web",
+              "healthStatus": "UNKNOWN",
+              "inferenceAccelerators": [],
+              "lastStatus": "STOPPED",
+              "launchType": "EC2",
+              "memory": "64",
+              "overrides": {
+                "containerOverrides": [
                   {
-                    "name": "A",
-                    "value": "1"
+                    "cpu": 20,
+                    "environment": [
+                      {
+                        "name": "A",
+                        "value": "1"
+                      }
+                    ],
+                    "name": "app"
                   }
                 ],
-                "name": "app"
-              }
-            ],
-            "inferenceAcceleratorOverrides": []
-          },
-          "pullStartedAt": 1767323046.0,
-          "pullStoppedAt": 1767323047.5,
-          "startedAt": 1767323045.0,
-          "startedBy": "me",
-          "stopCode": "EssentialContainerExited",
-          "stoppedAt": 1767323045.0,
-          "stoppedReason": "Essential container in task exited",
-          "stoppingAt": 1767323050.0,
-          "tags": [],
-          "taskArn": "arn:aws:ecs:us-east-1:000000000000:task/default/b6bf613dbebb45dc0000000000000000",
-          "taskDefinitionArn": "arn:aws:ecs:us-east-1:000000000000:task-definition/web:1",
-          "version": 3
-        }"#]],
+                "inferenceAcceleratorOverrides": []
+              },
+              "pullStartedAt": 1767323046.0,
+              "pullStoppedAt": 1767323047.5,
+              "startedAt": 1767323045.0,
+              "startedBy": "me",
+              "stopCode": "EssentialContainerExited",
+              "stoppedAt": 1767323045.0,
+              "stoppedReason": "Essential container in task exited",
+              "stoppingAt": 1767323050.0,
+              "tags": [],
+              "taskArn": "arn:aws:ecs:us-east-1:000000000000:task/default/b6bf613dbebb45dc0000000000000000",
+              "taskDefinitionArn": "arn:aws:ecs:us-east-1:000000000000:task-definition/web:1",
+              "version": 3
+            }"#]],
     );
 }
 

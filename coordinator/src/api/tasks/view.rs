@@ -1,5 +1,6 @@
 //! A task as ECS shows it, live or stopped (ecs-behaviour 1.6).
 
+mod attachments;
 mod containers;
 
 use longshore_common::{
@@ -11,7 +12,10 @@ use longshore_common::{
 };
 use serde::Serialize;
 
-use self::containers::{ContainerView, OverridesView};
+use self::{
+    attachments::AttachmentView,
+    containers::{ContainerView, OverridesView},
+};
 use crate::{
     api::{
         attributes::AttributeView,
@@ -41,7 +45,7 @@ pub(crate) struct Shown {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TaskView {
-    attachments: [String; 0],
+    attachments: Vec<AttachmentView>,
     attributes: Vec<AttributeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     availability_zone: Option<String>,
@@ -135,7 +139,7 @@ impl Shown {
         let seconds = |at: Option<Timestamp>| at.map(Timestamp::as_epoch_seconds);
         let attributes = self.architecture.iter().map(AttributeView::bare).collect();
         TaskView {
-            attachments: [],
+            attachments: attachments::view(record, cause),
             attributes,
             availability_zone: self.zone.clone(),
             cluster_arn: identity.cluster(cluster),
@@ -161,7 +165,7 @@ impl Shown {
             started_by: record.started_by.clone(),
             stop_code: cause.map(|cause| cause.code),
             stopped_at: seconds(ended.map(|end| end.at)),
-            stopped_reason: cause.map(|cause| cause.reason.clone()),
+            stopped_reason: cause.map(|cause| attachments::shortened(&cause.reason)),
             stopping_at: seconds(self.stopping_at()),
             tags: if with_tags { tags::view(&record.tags) } else { Vec::new() },
             task_arn: identity.task(cluster, record.id),

@@ -25,13 +25,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     };
     need(spec.network_mode() == NetworkMode::Awsvpc, "networkMode awsvpc");
     need(spec.task_role_arn.is_some(), "taskRoleArn");
-    // One container is given them as its own; several would have to share a control group.
-    let several = spec.container_definitions.len() > 1;
-    need(several && spec.cpu.is_some(), "cpu of a task of several containers (give it to them)");
-    need(
-        several && spec.memory.is_some(),
-        "memory of a task of several containers (give it to them)",
-    );
     need(spec.pid_mode == Some(PidMode::Task), "pidMode task");
     need(spec.ipc_mode == Some(IpcMode::Task), "ipcMode task");
     need(spec.proxy_configuration.is_some(), "proxyConfiguration");
@@ -44,8 +37,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     let os = spec.runtime_platform.as_ref().and_then(|p| p.operating_system_family.as_deref());
     need(os.is_some_and(windows), "runtimePlatform.operatingSystemFamily other than LINUX");
     need(overrides.task_role_arn.is_some(), "overrides.taskRoleArn");
-    need(several && overrides.cpu.is_some(), "overrides.cpu of a task of several containers");
-    need(several && overrides.memory.is_some(), "overrides.memory of a task of several containers");
     need(overrides.ephemeral_storage.is_some(), "overrides.ephemeralStorage");
     need(
         !overrides.inference_accelerator_overrides.is_empty(),

@@ -481,16 +481,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         Task,
         r#"{"placementConstraints":[{"type":"memberOf","expression":"attribute:a == b"}]}"#,
     ),
-    (
-        "cpu = of several containers",
-        Task,
-        r#"{"cpu":"256","containerDefinitions":[{"name":"a","image":"i"},{"name":"b","image":"i","memory":8}],"memory":"64"}"#,
-    ),
-    (
-        "memory = of several containers",
-        Task,
-        r#"{"memory":"64","containerDefinitions":[{"name":"a","image":"i"},{"name":"b","image":"i"}]}"#,
-    ),
     ("pidMode = task", Task, r#"{"pidMode":"task"}"#),
     ("ipcMode = task", Task, r#"{"ipcMode":"task"}"#),
     (

@@ -8,6 +8,7 @@ use longshore_common::{
 };
 use serde::Serialize;
 
+use super::attachments::shortened;
 use crate::state_machine::record::TaskRecord;
 
 #[derive(Serialize)]
@@ -86,7 +87,7 @@ pub(super) fn view(
             runtime_id: reported.runtime_id.clone(),
             last_status: reported.status,
             exit_code: reported.exit_code,
-            reason: reported.reason.clone(),
+            reason: reported.reason.as_deref().map(shortened),
             network_bindings: reported.network_bindings.clone(),
             network_interfaces: [],
             health_status: reported.health.unwrap_or_default(),

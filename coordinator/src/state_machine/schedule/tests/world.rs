@@ -284,6 +284,7 @@ impl World {
                     pull_stopped_at: None,
                     stopping_at: None,
                     execution_stopped_at: None,
+                    pulls: Vec::new(),
                 }));
                 Report { seq: *seq, body }
             })

@@ -1,0 +1,110 @@
+use std::{fs, path::Path};
+
+use expect_test::expect;
+
+use super::*;
+
+fn group() -> TaskGroup {
+    TaskGroup {
+        name: "longshore_0123_1".to_owned(),
+        cpu_shares: 512,
+        cpu_quota_us: Some(50_000),
+        memory_bytes: Some(128 * 1024 * 1024),
+    }
+}
+
+fn at(root: &Path, version: Version) -> ControlGroups {
+    ControlGroups { root: root.to_owned(), version, driver: Driver::Cgroupfs }
+}
+
+fn written(root: &Path) -> String {
+    let mut lines = Vec::new();
+    let mut left = vec![root.to_owned()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                let name = path.strip_prefix(root).unwrap().display().to_string();
+                lines.push(format!("{name}: {}", fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    lines.sort();
+    lines.join("\n")
+}
+
+#[test]
+fn version_1_limits_in_a_hierarchy_for_each_controller() {
+    let root = tempfile::tempdir().unwrap();
+    at(root.path(), Version::V1).write(&group()).unwrap();
+    expect![[r#"
+        cpu/docker/longshore_0123_1/cpu.cfs_period_us: 100000
+        cpu/docker/longshore_0123_1/cpu.cfs_quota_us: 50000
+        cpu/docker/longshore_0123_1/cpu.shares: 512
+        memory/docker/longshore_0123_1/memory.limit_in_bytes: 134217728"#]]
+    .assert_eq(&written(root.path()));
+}
+
+#[test]
+fn version_2_limits_in_its_one_hierarchy_and_passes_the_controllers_down() {
+    let root = tempfile::tempdir().unwrap();
+    at(root.path(), Version::V2).write(&group()).unwrap();
+    expect![[r#"
+        cgroup.subtree_control: +cpu +memory
+        docker/cgroup.subtree_control: +cpu +memory
+        docker/longshore_0123_1/cpu.max: 50000 100000
+        docker/longshore_0123_1/cpu.weight: 20
+        docker/longshore_0123_1/memory.max: 134217728"#]]
+    .assert_eq(&written(root.path()));
+}
+
+#[test]
+fn a_limit_that_the_task_does_not_have_is_not_written() {
+    let root = tempfile::tempdir().unwrap();
+    let group = TaskGroup { memory_bytes: None, cpu_quota_us: None, ..group() };
+    at(root.path(), Version::V2).write(&group).unwrap();
+    expect![[r#"
+        cgroup.subtree_control: +cpu +memory
+        docker/cgroup.subtree_control: +cpu +memory
+        docker/longshore_0123_1/cpu.weight: 20"#]]
+    .assert_eq(&written(root.path()));
+}
+
+#[test]
+fn systemd_is_told_of_a_slice_beside_dockers_scopes() {
+    expect!["set-property --runtime system-longshore_0123_1.slice CPUWeight=20 CPUQuota=50% MemoryMax=134217728"]
+        .assert_eq(&set_property(&group()).join(" "));
+    expect!["stop system-longshore_0123_1.slice"].assert_eq(&stop("longshore_0123_1").join(" "));
+    expect!["revert system-longshore_0123_1.slice"]
+        .assert_eq(&revert("longshore_0123_1").join(" "));
+}
+
+#[test]
+fn docker_is_told_the_parent_in_its_drivers_words() {
+    let parent = |driver| ControlGroups::new(Some("2"), Some(driver)).parent("longshore_0123_1");
+    expect!["/docker/longshore_0123_1"].assert_eq(&parent("cgroupfs"));
+    expect!["system-longshore_0123_1.slice"].assert_eq(&parent("systemd"));
+}
+
+#[test]
+fn a_group_is_removed_from_every_hierarchy_and_none_is_no_error() {
+    let root = tempfile::tempdir().unwrap();
+    let groups = at(root.path(), Version::V1);
+    for hierarchy in ["cpu", "memory", "devices"] {
+        fs::create_dir_all(root.path().join(hierarchy).join("docker/longshore_0123_1")).unwrap();
+        fs::create_dir_all(root.path().join(hierarchy).join("docker/another")).unwrap();
+    }
+    groups.delete("longshore_0123_1").unwrap();
+    groups.delete("longshore_0123_1").unwrap();
+    for hierarchy in ["cpu", "memory", "devices"] {
+        let left = fs::read_dir(root.path().join(hierarchy).join("docker")).unwrap();
+        assert_eq!(left.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), ["another"]);
+    }
+}
+
+#[test]
+fn shares_become_the_weight_that_runc_gives() {
+    assert_eq!((weight(2), weight(1024), weight(262_144)), (1, 39, 10_000));
+}

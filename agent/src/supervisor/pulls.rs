@@ -1,0 +1,178 @@
+//! Pulls: one for each image, for every container that needs it, so many at once.
+//!
+//! Never: a conclusion from a failed pull (that is `observed`), or a pull that nobody waits for.
+
+use std::{sync::Arc, time::Duration};
+
+use longshore_common::index::FastMap;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{Engine, steps::Finished};
+use crate::{
+    observed::{Outcome, PullAmount},
+    plan::TaskKey,
+    runtime::{ContainerRuntime, PullProgress, RuntimeError},
+};
+
+/// A pull that takes longer than this says how far it is, as often.
+const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// One pull of one reference, for every container that needs it.
+pub(super) struct Pulling {
+    wanted_by: Vec<(TaskKey, usize)>,
+    begun: bool,
+    cancel: CancellationToken,
+}
+
+/// What the engine has told of a pull's layers.
+#[derive(Default)]
+struct Layers(FastMap<String, PullAmount>);
+
+impl Layers {
+    fn take(&mut self, progress: PullProgress) {
+        let (Some(layer), Some(of_bytes)) = (progress.layer, progress.total_bytes) else { return };
+        let amount = self.0.entry(layer).or_default();
+        // A layer is told of twice: as it comes, and as it is unpacked.
+        amount.of_bytes = amount.of_bytes.max(of_bytes);
+        amount.bytes = amount.bytes.max(progress.current_bytes.unwrap_or_default());
+    }
+
+    fn amount(&self) -> PullAmount {
+        self.0.values().fold(PullAmount::default(), |sum, layer| PullAmount {
+            bytes: sum.bytes + layer.bytes,
+            of_bytes: sum.of_bytes + layer.of_bytes,
+        })
+    }
+}
+
+impl<R: ContainerRuntime> Engine<R> {
+    pub(super) fn pull(&mut self, key: TaskKey, index: usize, reference: Arc<str>) {
+        let now = self.clock.wall();
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        task.observed.containers[index].in_flight = true;
+        task.observed.pull_begins(now);
+        let pulling = self.lanes.pulling.entry(reference.clone()).or_insert_with(|| {
+            self.lanes.pulls_waiting.push_back(reference);
+            Pulling { wanted_by: Vec::new(), begun: false, cancel: CancellationToken::new() }
+        });
+        pulling.wanted_by.push((key, index));
+        self.begin_pulls();
+        self.tell(key);
+    }
+
+    fn begin_pulls(&mut self) {
+        while self.lanes.pulling.values().filter(|p| p.begun).count() < self.lanes.pulls_max {
+            let Some(reference) = self.lanes.pulls_waiting.pop_front() else { return };
+            let Some(pulling) = self.lanes.pulling.get_mut(&reference) else { continue };
+            pulling.begun = true;
+            let (cancel, host) = (pulling.cancel.clone(), self.config.host);
+            info!(%host, image = &*reference, "pulling");
+            let (runtime, news) = (self.runtime.clone(), self.pull_news.0.clone());
+            self.steps.spawn(async move {
+                let mut said = Instant::now();
+                let mut layers = Layers::default();
+                let progress = |progress: PullProgress| {
+                    layers.take(progress);
+                    if said.elapsed() >= PULL_PROGRESS_EVERY {
+                        said = Instant::now();
+                        let PullAmount { bytes, of_bytes } = layers.amount();
+                        info!(%host, image = &*reference, bytes, of_bytes, "pulling");
+                        // One that finds no room is followed by the next.
+                        let _ = news.try_send((reference.clone(), layers.amount()));
+                    }
+                };
+                let result = tokio::select! {
+                    result = runtime.pull(&reference, progress) => Some(result),
+                    () = cancel.cancelled() => None,
+                };
+                Finished::Pull { reference: reference.clone(), result }
+            });
+        }
+    }
+
+    pub(super) fn pull_progressed(&mut self, reference: &Arc<str>, amount: PullAmount) {
+        let wanted_by = self.lanes.pulling.get(reference).map(|pulling| pulling.wanted_by.clone());
+        for (key, index) in wanted_by.unwrap_or_default() {
+            if let Some(task) = self.tasks.get_mut(&key) {
+                task.observed.containers[index].pulled = Some(amount);
+                self.tell(key);
+            }
+        }
+    }
+
+    /// A container that waits for an image need not wait any more: its task stops.
+    pub(super) fn leave_pulls(&mut self, key: TaskKey) {
+        let Some(task) = self.tasks.get(&key) else { return };
+        if task.desired.stop_cause(&task.observed).is_none() {
+            return;
+        }
+        let mut left = Vec::new();
+        for (reference, pulling) in &mut self.lanes.pulling {
+            pulling.wanted_by.retain(|(wanted_by, index)| {
+                let leaves = *wanted_by == key;
+                if leaves {
+                    left.push(*index);
+                }
+                !leaves
+            });
+            if pulling.wanted_by.is_empty() && pulling.begun {
+                debug!(host = %self.config.host, image = &**reference, "nobody needs this pull");
+                pulling.cancel.cancel();
+            }
+        }
+        self.lanes.pulling.retain(|_, pulling| pulling.begun || !pulling.wanted_by.is_empty());
+        for index in left {
+            self.record(key, index, Outcome::PullCancelled);
+        }
+    }
+
+    pub(super) fn pull_finished(
+        &mut self,
+        reference: &Arc<str>,
+        result: Option<Result<(), RuntimeError>>,
+    ) {
+        let host = self.config.host;
+        match &result {
+            Some(Ok(())) => info!(%host, image = &**reference, "pulled"),
+            Some(Err(error)) => warn!(%host, image = &**reference, %error, "the pull failed"),
+            None => {}
+        }
+        self.lanes.images.remove(reference);
+        let pulling = self.lanes.pulling.remove(reference);
+        for (key, index) in pulling.map(|pulling| pulling.wanted_by).unwrap_or_default() {
+            let outcome = match &result {
+                Some(result) => Outcome::Pulled(result.clone()),
+                None => Outcome::PullCancelled,
+            };
+            self.record(key, index, outcome);
+        }
+        self.begin_pulls();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_is_as_far_as_its_layers_together_and_never_goes_back() {
+        let mut layers = Layers::default();
+        let mut said = |layer: &str, status: &str, bytes, of_bytes| {
+            layers.take(PullProgress {
+                layer: Some(layer.to_owned()),
+                status: status.to_owned(),
+                current_bytes: bytes,
+                total_bytes: of_bytes,
+            });
+            let PullAmount { bytes, of_bytes } = layers.amount();
+            (bytes, of_bytes)
+        };
+        assert_eq!(said("a", "Pulling fs layer", None, None), (0, 0));
+        assert_eq!(said("a", "Downloading", Some(10), Some(100)), (10, 100));
+        assert_eq!(said("b", "Downloading", Some(5), Some(50)), (15, 150));
+        assert_eq!(said("a", "Downloading", Some(100), Some(100)), (105, 150));
+        assert_eq!(said("a", "Extracting", Some(20), Some(100)), (105, 150));
+    }
+}

@@ -1,0 +1,82 @@
+//! What ECS's own members have no room for: how far an image's pull is, the end of each container's
+//! log, and reasons longer than `reason` may be. ECS leaves `attachments` open for more types.
+
+use longshore_common::{
+    limits::REASON_CHARS_MAX,
+    protocol::{ContainerReport, PullReport},
+    task::StopCause,
+};
+use serde::Serialize;
+
+use crate::state_machine::record::TaskRecord;
+
+const IMAGE_PULL: &str = "LongshoreImagePull";
+const DIAGNOSIS: &str = "LongshoreDiagnosis";
+const MIB: f64 = 1024.0 * 1024.0;
+
+#[derive(Serialize)]
+pub(super) struct AttachmentView {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    status: &'static str,
+    details: Vec<Detail>,
+}
+
+#[derive(Serialize)]
+struct Detail {
+    name: String,
+    value: String,
+}
+
+/// One attachment for what the agent does, one for what went wrong, each only with something in it.
+pub(super) fn view(record: &TaskRecord, cause: Option<&StopCause>) -> Vec<AttachmentView> {
+    let report = record.report.as_ref();
+    let pulls = report.iter().flat_map(|report| &report.pulls).map(pull).collect();
+    let mut diagnosis = Vec::new();
+    if let Some(cause) = cause {
+        diagnosis.extend(whole("stoppedReason".to_owned(), &cause.reason));
+    }
+    for container in report.iter().flat_map(|report| &report.containers) {
+        diagnosis.extend(details(container));
+    }
+    let attachment = |kind, status, details: Vec<Detail>| {
+        let id = format!("{kind}-{}", record.id);
+        (!details.is_empty()).then_some(AttachmentView { id, kind, status, details })
+    };
+    [attachment(IMAGE_PULL, "ATTACHING", pulls), attachment(DIAGNOSIS, "ATTACHED", diagnosis)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// As long as ECS's API allows.
+pub(super) fn shortened(reason: &str) -> String {
+    reason.chars().take(REASON_CHARS_MAX).collect()
+}
+
+fn pull(pull: &PullReport) -> Detail {
+    let mib = |bytes: u64| bytes as f64 / MIB;
+    Detail {
+        name: pull.image.clone(),
+        value: format!("{:.1} of {:.1} MiB", mib(pull.bytes), mib(pull.of_bytes)),
+    }
+}
+
+fn details(container: &ContainerReport) -> Vec<Detail> {
+    let name = &container.name;
+    let mut details = Vec::new();
+    if let Some(reason) = &container.reason {
+        details.extend(whole(format!("{name}.reason"), reason));
+    }
+    if !container.last_lines.is_empty() {
+        let value = container.last_lines.join("\n");
+        details.push(Detail { name: format!("{name}.lastLines"), value });
+    }
+    details
+}
+
+fn whole(name: String, reason: &str) -> Option<Detail> {
+    let cut = reason.chars().nth(REASON_CHARS_MAX).is_some();
+    cut.then(|| Detail { name, value: reason.to_owned() })
+}
