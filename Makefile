@@ -61,7 +61,7 @@ install: compiler ## install both programs, their units and example settings (DE
 	$(CARGO) build --release --locked -p longshore-agent -p longshore-coordinator
 	install -D -m 0755 $(TARGET)/release/longshore-coordinator $(DESTDIR)$(PREFIX)/bin/longshore-coordinator
 	install -D -m 0755 $(TARGET)/release/longshore-agent $(DESTDIR)$(PREFIX)/bin/longshore-agent
-	@for unit in systemd/*.service systemd/*.socket; do \
+	@for unit in systemd/*.service; do \
 	  install -D -m 0644 $$unit $(DESTDIR)/etc/systemd/system/$${unit##*/}; \
 	  sed -i 's|/usr/local/bin/|$(PREFIX)/bin/|g' $(DESTDIR)/etc/systemd/system/$${unit##*/}; \
 	  echo "installed $${unit##*/}"; \

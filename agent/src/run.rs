@@ -38,7 +38,6 @@ use crate::{
     task_endpoints::{
         Endpoints, Kernel,
         directory::Directory,
-        listener,
         metadata::Surroundings,
         names::{KeyError, Names},
         wiring,
@@ -221,7 +220,8 @@ async fn life(
         endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.clone()),
         ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?
     };
-    if let Some((TaskEndpoints { directory, .. }, listener)) = endpoints {
+    let public = settings.task_endpoints_listen;
+    if let (Some((TaskEndpoints { directory, .. }, listener)), Some(public)) = (endpoints, public) {
         let owner = config.owner();
         let around = Surroundings {
             availability_zone: zone,
@@ -230,8 +230,15 @@ async fn life(
         };
         let docker = docker(&settings)?;
         let coordinator = membership.clone();
-        let endpoints =
-            Endpoints::new(directory, docker, coordinator, Kernel, owner, around, clock.clone());
+        let endpoints = Endpoints::new(
+            directory,
+            docker,
+            coordinator,
+            Kernel { public },
+            owner,
+            around,
+            clock.clone(),
+        );
         parts.spawn(endpoints.serve(listener, shutdown.clone()));
     }
     let (follows, following) = logs::start(
@@ -282,21 +289,9 @@ async fn task_endpoints(
     settings: &Settings,
     data_dir: &DataDir,
 ) -> Result<Option<(TaskEndpoints, TcpListener)>, Failed> {
-    let prepared = wiring::prepared(settings).await;
-    let Some(address) = settings.task_endpoints_listen.filter(|_| prepared) else {
+    let listener = wiring::open(settings).await;
+    let (Some(address), Some(listener)) = (settings.task_endpoints_listen, listener) else {
         return Ok(None);
-    };
-    let listener = match listener::listen(address).await {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::warn!(
-                %error, %address,
-                "cannot listen here, so tasks are told of no metadata endpoints: start \
-                 longshore-agent.socket, stop what else listens there, or give another address by \
-                 --task-endpoints-listen"
-            );
-            return Ok(None);
-        }
     };
     let names = Names::load(&data_dir.endpoints_key(), address)?;
     let directory = Arc::new(Directory::new(names.clone(), settings.task_endpoints_rate));

@@ -40,7 +40,6 @@ mod addresses;
 mod stats;
 mod protection;
 pub(crate) mod wiring;
-pub(crate) mod listener;
 pub(crate) mod metadata;
 #[cfg(test)]
 mod tests;

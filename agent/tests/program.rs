@@ -293,39 +293,6 @@ fn introspection_of_a_host_whose_coordinator_is_away_shows_what_it_is() {
     service.end();
 }
 
-/// systemd opens the port that the agent may not; `systemd-socket-activate` plays it, and starts the
-/// agent at the first connection, which is answered.
-#[test]
-fn a_socket_that_systemd_has_opened_is_served() {
-    let directory = tempfile::tempdir().unwrap();
-    known_host(directory.path());
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut activate = Command::new("systemd-socket-activate");
-    let agent = command(directory.path(), &[]);
-    activate
-        .arg(format!("--listen={free}"))
-        .arg(agent.get_program())
-        .args(agent.get_args().filter(|flag| *flag != "--task-endpoints-listen=off"))
-        .arg(format!("--task-endpoints-listen={free}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let mut agent = activate.spawn().expect("systemd-socket-activate: install `systemd`");
-    let mut stream = loop {
-        match TcpStream::connect(free) {
-            Ok(stream) => break stream,
-            Err(_) => thread::yield_now(),
-        }
-    };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = "GET /v2/credentials HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    agent.kill().unwrap();
-    agent.wait().unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("NoIdInRequest"), "{answer}");
-}
-
 /// Of the two ports that the program listens on, the one that answers plain HTTP.
 fn listening_port(service: &Service) -> u16 {
     let id = service.agent.id();

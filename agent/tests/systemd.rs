@@ -16,8 +16,6 @@ use std::{
 const EXPOSURE_MAX: [(&str, f64); 2] =
     [("longshore-coordinator.service", 1.5), ("longshore-agent.service", 2.0)];
 
-const SOCKET: &str = "longshore-agent.socket";
-
 fn systemd_analyze(arguments: &[&str], unit: &Path) -> Output {
     Command::new("systemd-analyze").args(arguments).arg(unit).output().unwrap_or_else(|error| {
         panic!("systemd-analyze cannot be run ({error}): install the package `systemd`")
@@ -48,9 +46,8 @@ fn installed(name: &str, directory: &Path) -> PathBuf {
 }
 
 #[test]
-fn systemd_takes_all_units_without_a_complaint() {
+fn systemd_takes_both_units_without_a_complaint() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::copy(unit(SOCKET), directory.path().join(SOCKET)).unwrap();
     for (name, _) in EXPOSURE_MAX {
         let unit = installed(name, directory.path());
         let output = systemd_analyze(&["verify", "--man=no"], &unit);
@@ -91,14 +88,9 @@ fn the_agent_starts_after_docker_and_lives_without_it() {
 }
 
 #[test]
-fn the_socket_of_the_task_endpoints_is_opened_where_the_agent_looks_for_it() {
-    let socket = std::fs::read_to_string(unit(SOCKET)).unwrap();
-    let help = Command::new(env!("CARGO_BIN_EXE_longshore-agent")).arg("--help").output().unwrap();
-    let help = String::from_utf8_lossy(&help.stdout).into_owned();
-    let address = socket.lines().find_map(|line| line.strip_prefix("ListenStream=")).unwrap();
-    assert!(help.contains(&format!("[default: {address}]")), "{address}");
-    // A task's question does not start an agent that was stopped.
-    assert!(socket.contains("PartOf=longshore-agent.service"));
+fn the_host_is_prepared_before_the_agent_starts_and_whether_or_not_it_could_be() {
+    let unit = std::fs::read_to_string(unit("longshore-agent.service")).unwrap();
+    assert!(unit.contains("\nExecStartPre=-+/usr/local/bin/longshore-agent prepare-host\n"));
 }
 
 #[test]

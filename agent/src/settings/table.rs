@@ -99,7 +99,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "ADDRESS:PORT|off",
         Some("169.254.170.2:80"),
         "Where tasks of this host ask for their metadata. The address is given to the host's \
-         loopback device, which takes root: see `longshore-agent prepare-host`",
+         loopback device and a port below 1024 redirected to 51679, which takes root: see \
+         `longshore-agent prepare-host`",
     ),
     setting(
         "task-endpoints-rate",

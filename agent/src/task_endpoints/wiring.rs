@@ -1,20 +1,26 @@
 //! How tasks reach the endpoints, and what they must not reach: the host's network set up for both.
 //!
 //! The endpoints' address is one of this host, on its loopback device, and the agent listens on it
-//! itself. So a task on the bridge comes by its gateway with its own address, and one on the host's
-//! network directly; nothing is translated. EC2's instance metadata is kept from tasks on the bridge
-//! by a routing rule, since it would give them the host's own credentials.
+//! itself, so that a task on the bridge comes by its gateway with its own address, and one on the
+//! host's network directly. Not on the port that tasks ask at, 80: who listens there on one address
+//! keeps it from all who want it on every address, such as a task with host port 80. What is sent to
+//! it is redirected, before Docker's own rules, to the port that ECS's agent has for this. EC2's
+//! instance metadata is kept from tasks on the bridge by a routing rule, since it would give them the
+//! host's own credentials.
 //!
-//! Both need CAP_NET_ADMIN. The service has no capability: `longshore-agent prepare-host` does this
-//! for it, run by systemd beforehand. Everything here may be done again. Never: a change that another
-//! agent on this host depends on, or one at the agent's end: containers go on.
+//! All of it needs CAP_NET_ADMIN. The service has no capability: `longshore-agent prepare-host` does
+//! this for it, run by systemd beforehand. Everything here may be done again. Never: a change that
+//! another agent on this host depends on, or one at the agent's end: containers go on.
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    process::Stdio,
+    time::Duration,
 };
 
 use futures_util::TryStreamExt;
+use longshore_common::telemetry::chain;
 use rtnetlink::{
     Handle, IpVersion,
     packet_route::{
@@ -22,7 +28,13 @@ use rtnetlink::{
         rule::{RuleAction, RuleAttribute, RuleMessage},
     },
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
 
 use crate::settings::Settings;
 
@@ -35,12 +47,23 @@ const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
 /// Before every rule of an operator's that has no reason to be the very first; also how ours is known.
 const PRIORITY: u32 = 169;
 
+/// Where ECS's agent serves its tasks; reserved on every host (ecs-behaviour 1.7).
+const AGENT_PORT: u16 = 51679;
+/// Ports below are redirected from: they take a capability, and others want them.
+const FIRST_OWN_PORT: u16 = 1024;
+/// What comes from outside, and what comes from this host.
+const CHAINS: [&str; 2] = ["PREROUTING", "OUTPUT"];
+/// A connection within this host.
+const PROBE_WITHIN: Duration = Duration::from_secs(2);
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WiringError {
     #[error("no netlink socket could be had")]
     NoNetlink(#[source] io::Error),
     #[error("the address {0} cannot be given to this host's loopback device")]
     Address(IpAddr, #[source] io::Error),
+    #[error("what is sent to {0} cannot be redirected to port {AGENT_PORT}: {1}")]
+    Redirect(SocketAddr, String),
     #[error("the routing rule about instance metadata cannot be changed")]
     Rule(#[source] io::Error),
 }
@@ -48,7 +71,106 @@ pub(crate) enum WiringError {
 /// Prepares the host as the settings say, as far as it is not so already; `longshore-agent
 /// prepare-host`.
 pub(crate) async fn prepare(settings: &Settings) -> Result<(), WiringError> {
-    wire(settings, Rule::AsAsked).await
+    if let Some(public) = settings.task_endpoints_listen {
+        way_to(public).await?;
+    }
+    instance_metadata(settings.allow_instance_metadata, Rule::AsAsked).await
+}
+
+/// At the agent's start: prepares what is missing, and listens. Nothing when tasks could not reach
+/// it, or it is turned off; the log then says why.
+pub(crate) async fn open(settings: &Settings) -> Option<TcpListener> {
+    let allowed = settings.allow_instance_metadata;
+    if !allowed && let Err(error) = instance_metadata(allowed, Rule::OnlyAdded).await {
+        warn!(
+            error = chain(&error),
+            "tasks may be able to reach EC2's instance metadata: run `longshore-agent prepare-host` \
+             as root with these settings, or give the agent CAP_NET_ADMIN"
+        );
+    }
+    let public = settings.task_endpoints_listen?;
+    let way = way_to(public).await;
+    let reached = match TcpListener::bind(listens_at(public)).await {
+        Ok(listener) => reached(listener, public).await,
+        Err(error) => Err(error),
+    };
+    match reached {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let way = way.err().map(|error| chain(&error));
+            warn!(
+                %error, way, address = %public,
+                "tasks are told of no metadata endpoints: run `longshore-agent prepare-host` as \
+                 root with these settings and start the agent again, or give the agent \
+                 CAP_NET_ADMIN; with a second agent on this host give another address by \
+                 --task-endpoints-listen, or `off`"
+            );
+            None
+        }
+    }
+}
+
+/// Where the agent itself listens for what is sent to `public`.
+pub(crate) fn listens_at(public: SocketAddr) -> SocketAddr {
+    let own = if public.port() < FIRST_OWN_PORT { AGENT_PORT } else { public.port() };
+    SocketAddr::new(public.ip(), own)
+}
+
+/// Whether a connection to `public` arrives here; else why not.
+async fn reached(listener: TcpListener, public: SocketAddr) -> io::Result<TcpListener> {
+    let probe = async {
+        let stream = TcpStream::connect(public).await?;
+        let own = stream.local_addr()?;
+        // Somebody else may have been quicker.
+        while listener.accept().await?.1 != own {}
+        io::Result::Ok(())
+    };
+    match tokio::time::timeout(PROBE_WITHIN, probe).await {
+        Ok(probed) => probed.map(|()| listener),
+        Err(_) => Err(io::Error::other("a connection to it from this host does not arrive")),
+    }
+}
+
+async fn way_to(public: SocketAddr) -> Result<(), WiringError> {
+    let (handle, _serving) = netlink()?;
+    give_address(&handle, public.ip()).await?;
+    let own = listens_at(public);
+    if own == public { Ok(()) } else { redirect(public, own).await }
+}
+
+/// The connection ends with its handle.
+fn netlink() -> Result<(Handle, AbortOnDropHandle<()>), WiringError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(WiringError::NoNetlink)?;
+    Ok((handle, AbortOnDropHandle::new(tokio::spawn(connection))))
+}
+
+/// Before Docker's rules: those would send what is for any address of this host, and a port that a
+/// task has published, to that task.
+async fn redirect(public: SocketAddr, own: SocketAddr) -> Result<(), WiringError> {
+    let (address, port) = (public.ip().to_string(), public.port().to_string());
+    let to = own.to_string();
+    let rule =
+        ["-d", &address, "-p", "tcp", "--dport", &port, "-j", "DNAT", "--to-destination", &to];
+    for table in CHAINS {
+        if iptables(public, &["-C", table], &rule).await.is_err() {
+            iptables(public, &["-I", table, "1"], &rule).await?;
+            info!(%address, port, to, table, "what tasks send to the endpoints is redirected");
+        }
+    }
+    Ok(())
+}
+
+/// The program that Docker itself needs.
+async fn iptables(public: SocketAddr, action: &[&str], rule: &[&str]) -> Result<(), WiringError> {
+    let failed = |why: String| WiringError::Redirect(public, why);
+    let program = if public.is_ipv4() { "iptables" } else { "ip6tables" };
+    let mut command = Command::new(program);
+    command.args(["-w", "-t", "nat"]).args(action).args(rule).stdin(Stdio::null());
+    let output = command.output().await.map_err(|error| failed(format!("{program}: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
 /// What may be done about instance metadata.
@@ -57,46 +179,6 @@ enum Rule {
     AsAsked,
     /// The rule may be another agent's: one that allows what that one forbids does not take it away.
     OnlyAdded,
-}
-
-async fn wire(settings: &Settings, rule: Rule) -> Result<(), WiringError> {
-    let allowed = settings.allow_instance_metadata;
-    if settings.task_endpoints_listen.is_none() && allowed && rule == Rule::OnlyAdded {
-        return Ok(());
-    }
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(WiringError::NoNetlink)?;
-    let serving = tokio::spawn(connection);
-    let prepared = async {
-        if let Some(listen) = settings.task_endpoints_listen {
-            give_address(&handle, listen.ip()).await?;
-        }
-        instance_metadata(&handle, allowed, rule).await
-    };
-    let prepared = prepared.await;
-    serving.abort();
-    prepared
-}
-
-/// At the agent's start: as [`prepare`], and says in the log what could not be done. Whether the
-/// endpoints' address is there.
-pub(crate) async fn prepared(settings: &Settings) -> bool {
-    let Err(error) = wire(settings, Rule::OnlyAdded).await else { return true };
-    let error = longshore_common::telemetry::chain(&error);
-    if settings.task_endpoints_listen.is_none_or(|listen| is_local(listen.ip())) {
-        warn!(
-            error,
-            "tasks may be able to reach EC2's instance metadata: run `longshore-agent prepare-host` \
-             as root with these settings, or give the agent CAP_NET_ADMIN"
-        );
-        return true;
-    }
-    warn!(
-        error,
-        "tasks are told of no metadata endpoints: run `longshore-agent prepare-host` as root with \
-         these settings and start the agent again, give the agent CAP_NET_ADMIN, or turn them off \
-         by --task-endpoints-listen=off"
-    );
-    false
 }
 
 /// Only an address of this host can be bound.
@@ -125,7 +207,8 @@ async fn give_address(handle: &Handle, address: IpAddr) -> Result<(), WiringErro
     }
 }
 
-async fn instance_metadata(handle: &Handle, allowed: bool, rule: Rule) -> Result<(), WiringError> {
+async fn instance_metadata(allowed: bool, rule: Rule) -> Result<(), WiringError> {
+    let (handle, _serving) = netlink()?;
     for address in [IpAddr::V4(METADATA_V4), IpAddr::V6(METADATA_V6)] {
         let version = if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
         let rules = handle.rule().get(version).execute().try_collect::<Vec<_>>().await;
@@ -137,7 +220,7 @@ async fn instance_metadata(handle: &Handle, allowed: bool, rule: Rule) -> Result
         };
         let changed = match (ours, allowed) {
             (Some(_), false) | (None, true) => continue,
-            (None, false) => add_rule(handle, address).await,
+            (None, false) => add_rule(&handle, address).await,
             (Some(_), true) if rule == Rule::OnlyAdded => continue,
             (Some(rule), true) => done(handle.rule().del(rule).execute().await),
         };

@@ -63,7 +63,8 @@ async fn boto3_runs_waits_pages_and_reads_exit_codes() {
     let fleet = one_host().await;
     let aws = fleet.aws();
     register(&aws, "sleeper", json!({})).await;
-    register(&aws, "seven", json!({ "command": ["/bin/sh", "-c", "echo giving up >&2; exit 7"] })).await;
+    register(&aws, "seven", json!({ "command": ["/bin/sh", "-c", "echo giving up >&2; exit 7"] }))
+        .await;
     let seen = aws
         .boto3(
             "\
