@@ -19,6 +19,7 @@ const LOCK_FILE: &str = "lock";
 const LEDGER_FILE: &str = "ledger.sqlite";
 const LOGS_FILE: &str = "logs.sqlite";
 const TASK_FILES: &str = "tasks";
+const ENDPOINTS_KEY_FILE: &str = "task-endpoints.key";
 const REGISTRATION_FILE: &str = "registration.json";
 
 /// The directory, held for as long as this lives.
@@ -79,6 +80,11 @@ impl DataDir {
     /// Directory with one for each task that needs files.
     pub(crate) fn task_files(&self) -> PathBuf {
         self.path.join(TASK_FILES)
+    }
+
+    /// What the ids of the task endpoints are made with.
+    pub(crate) fn endpoints_key(&self) -> PathBuf {
+        self.path.join(ENDPOINTS_KEY_FILE)
     }
 
     /// How this host was registered last, so that it can go on while the coordinator is away. One

@@ -4,22 +4,18 @@
 //! Read only, without secrets, on loopback unless the operator says otherwise. Never: a body that is
 //! read, an answer that waits for Docker or the coordinator.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use longshore_common::gate::{Gate, Permit};
+use hyper::body::Incoming;
 use serde::Serialize;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    plain_http::{self, Answers, Room, json, other_method, text},
     status::Status,
     supervisor::{ContainerView, TaskView},
 };
@@ -28,17 +24,7 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
-const CONNECTIONS_MAX: usize = 64;
-const CONNECTIONS_PER_ADDRESS_MAX: usize = 32;
-/// For a request's head, and between two requests of one connection.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// hyper's least is 8 KiB.
-const HEAD_BYTES_MAX: usize = 8 * 1024;
-const HEADERS_MAX: usize = 32;
-/// A connection's whole life: bounds a reader that does not read.
-const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
-/// Pause after a failed accept (no descriptors left, for example).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ROOM: Room = Room { total: 64, per_address: 32 };
 /// The engine answers from memory. One that needs longer hangs.
 const ENGINE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// ECS's agent takes a Docker id from this length on, if it names one task only.
@@ -49,44 +35,16 @@ const LICENSE: &str = include_str!("../../LICENSE");
 
 /// Serves until `shutdown`.
 pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>, shutdown: CancellationToken) {
-    let gate = Gate::new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
-    let mut connections = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        let (tcp, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection to introspection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(permit) = gate.enter(peer.ip()) else {
-            tracing::debug!(peer.address = %peer, "too many connections to introspection");
-            continue;
-        };
-        connections.spawn(connection(tcp, permit, status.clone()));
-    }
-    connections.shutdown().await;
+    let connected = |_| Introspection(status.clone());
+    plain_http::serve(listener, "introspection", ROOM, connected, shutdown).await;
 }
 
-async fn connection(tcp: TcpStream, _permit: Permit, status: Arc<Status>) {
-    let service = service_fn(move |request| {
-        let status = status.clone();
-        async move { Ok::<_, Infallible>(answer(&request, &status).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(tcp), service);
-    // What ends a connection early is the peer's affair.
-    let _ = tokio::time::timeout(CONNECTION_TIME_MAX, connection).await;
+struct Introspection(Arc<Status>);
+
+impl Answers for Introspection {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        answer(&request, &self.0).await
+    }
 }
 
 async fn answer(request: &Request<Incoming>, status: &Status) -> Response<Full<Bytes>> {
@@ -96,9 +54,7 @@ async fn answer(request: &Request<Incoming>, status: &Status) -> Response<Full<B
         return json(code, &Listing { available_commands: PATHS });
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return refused;
+        return other_method("GET, HEAD");
     }
     match path {
         "/v1/metadata" => json(StatusCode::OK, &Metadata::of(status)),
@@ -301,20 +257,4 @@ struct Failure {
 
 fn failure(code: StatusCode, error: &'static str) -> Response<Full<Bytes>> {
     json(code, &Failure { error })
-}
-
-fn json(code: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
-    let body = serde_json::to_vec(body).expect("plain values only");
-    response(code, "application/json", body.into())
-}
-
-fn text(code: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    response(code, "text/plain; charset=utf-8", body.into())
-}
-
-fn response(code: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = code;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
 }

@@ -21,7 +21,7 @@ use longshore_common::{
     node::Node,
     protocol::{
         Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH,
-        RegisterRequest, Registered, RenewRequest,
+        RegisterRequest, Registered, RenewRequest, TASK_PATH, TaskReply, TaskRequest,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -126,6 +126,11 @@ pub async fn register_until_done(
 impl Membership {
     pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
         self.call(REGISTER_PATH, request).await
+    }
+
+    /// Passes a task's question on; answered for tasks of this host only.
+    pub async fn task(&self, request: &TaskRequest) -> Result<TaskReply, CallError> {
+        self.call(TASK_PATH, request).await
     }
 
     async fn renew(&self, csr: String) -> Result<Certificate, CallError> {

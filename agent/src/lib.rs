@@ -17,6 +17,9 @@ mod ledger;
 pub mod supervisor;
 pub mod logs;
 
+// What tasks may ask of their host.
+pub mod task_endpoints;
+
 // The fleet: who we are, who may order.
 pub mod identity;
 pub mod tls;
@@ -31,6 +34,7 @@ mod data_dir;
 mod docker_reach;
 mod registration;
 mod status;
+mod plain_http;
 mod introspection;
 mod service_manager;
 mod run;
@@ -49,9 +53,16 @@ const WORKER_THREADS: usize = 2;
 /// Threads for what blocks: the ledger's disk, names to resolve.
 const BLOCKING_THREADS_MAX: usize = 8;
 
+/// The one subcommand.
+const PREPARE_HOST: &str = "prepare-host";
+
 /// The program: settings, log, runtime, then [`run`]. `arguments` begin with the program's name.
 pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
-    let settings = match settings::load(arguments, environment) {
+    // systemd runs this before the service, with the same settings and as root.
+    let prepares = arguments.get(1).is_some_and(|first| first == PREPARE_HOST);
+    let (program, rest) = arguments.split_at(1.min(arguments.len()));
+    let arguments = [program, rest.get(usize::from(prepares)..).unwrap_or_default()].concat();
+    let settings = match settings::load(&arguments, environment) {
         Ok(settings) => settings,
         Err(Ended::Shown(text)) => {
             // Nobody is left to tell when standard output is closed.
@@ -77,6 +88,7 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
         .enable_all()
         .build();
     let ended = match runtime {
+        Ok(runtime) if prepares => return prepare_host(&runtime, &settings),
         Ok(runtime) => runtime.block_on(run::run(settings, Arc::new(SystemClock::start()))),
         Err(error) => {
             tracing::error!(%error, "no threads could be started");
@@ -89,6 +101,17 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
             let status = failed.exit_status();
             tracing::error!(error = telemetry::chain(&failed), status, "longshore-agent ends");
             ExitCode::from(status)
+        }
+    }
+}
+
+fn prepare_host(runtime: &tokio::runtime::Runtime, settings: &settings::Settings) -> ExitCode {
+    match runtime.block_on(task_endpoints::wiring::prepare(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = telemetry::chain(&error);
+            tracing::error!(error, "this host could not be prepared: run it as root");
+            ExitCode::FAILURE
         }
     }
 }

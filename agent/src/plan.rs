@@ -15,6 +15,7 @@ use crate::{
     observed::{ContainerState, ObservedTask, PullState},
     preparation::Needs,
     runtime::{ContainerConfig, TaskGroup},
+    task_endpoints::names::Names,
 };
 
 pub(crate) mod desired;
@@ -26,7 +27,7 @@ pub(crate) mod firelens;
 pub(crate) mod order;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
-mod task_limits;
+pub(crate) mod task_limits;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -51,6 +52,8 @@ pub(crate) struct Rules {
     pub(crate) task_files: PathBuf,
     /// There is a store to read objects from.
     pub(crate) has_objects: bool,
+    /// Absent: containers are told of no endpoints.
+    pub(crate) endpoints: Option<Names>,
 }
 
 /// `ECS_IMAGE_PULL_BEHAVIOR`.

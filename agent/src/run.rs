@@ -34,7 +34,14 @@ use crate::{
     service_manager,
     settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
     status::{NotedPolls, Status},
-    supervisor::{self, EngineConfig, EngineError},
+    supervisor::{self, EngineConfig, EngineError, TaskEndpoints},
+    task_endpoints::{
+        Endpoints, Kernel,
+        directory::Directory,
+        metadata::Surroundings,
+        names::{KeyError, Names},
+        wiring,
+    },
 };
 
 /// EX_UNAVAILABLE: something that only one process can have is taken.
@@ -81,6 +88,8 @@ pub(crate) enum Failed {
          to begin another"
     )]
     Logs(#[from] StoreError),
+    #[error("the key of the task endpoints cannot be used")]
+    EndpointsKey(#[from] KeyError),
     #[error("the engine failed; containers go on, and a restart adopts them")]
     Engine(#[from] EngineError),
     #[error("a part of the agent broke off; containers go on, and a restart adopts them")]
@@ -107,6 +116,7 @@ impl Failed {
             | Failed::NoEntropy(_)
             | Failed::Ledger(_)
             | Failed::Logs(_)
+            | Failed::EndpointsKey(_)
             | Failed::Engine(_)
             | Failed::Panicked(_) => EXIT_FAILED,
         }
@@ -175,6 +185,8 @@ async fn life(
     };
     let (membership, renewal) = entered?;
 
+    let zone = settings.availability_zone.clone();
+    let zone = zone.or_else(|| ec2.as_ref()?.availability_zone.clone());
     let host =
         Host { settings: settings.clone(), machine: machine.clone(), capacity, ec2, poll_listen };
     let registered = {
@@ -203,7 +215,32 @@ async fn life(
         return end(parts).await;
     };
 
-    let config = engine_config(&settings, &membership, &registered, &machine, &data_dir)?;
+    let endpoints = task_endpoints(&settings, &data_dir).await?;
+    let config = EngineConfig {
+        endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.clone()),
+        ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?
+    };
+    let public = settings.task_endpoints_listen;
+    if let (Some((TaskEndpoints { directory, .. }, listener)), Some(public)) = (endpoints, public) {
+        let owner = config.owner();
+        let around = Surroundings {
+            availability_zone: zone,
+            region: registered.region.clone(),
+            account: registered.account.clone(),
+        };
+        let docker = docker(&settings)?;
+        let coordinator = membership.clone();
+        let endpoints = Endpoints::new(
+            directory,
+            docker,
+            coordinator,
+            Kernel { public },
+            owner,
+            around,
+            clock.clone(),
+        );
+        parts.spawn(endpoints.serve(listener, shutdown.clone()));
+    }
     let (follows, following) = logs::start(
         LogStore::open(&data_dir.logs(), Durability::WithItsSource)?,
         kept_logs(&settings),
@@ -244,6 +281,22 @@ async fn life(
         running.await??;
     }
     end(parts).await
+}
+
+/// What the engine is told of the task endpoints, and their socket; nothing when they are turned off,
+/// or this host is not prepared for them. The log then says so: tasks run without.
+async fn task_endpoints(
+    settings: &Settings,
+    data_dir: &DataDir,
+) -> Result<Option<(TaskEndpoints, TcpListener)>, Failed> {
+    let listener = wiring::open(settings).await;
+    let (Some(address), Some(listener)) = (settings.task_endpoints_listen, listener) else {
+        return Ok(None);
+    };
+    let names = Names::load(&data_dir.endpoints_key(), address)?;
+    let directory = Arc::new(Directory::new(names.clone(), settings.task_endpoints_rate));
+    tracing::info!(%address, "tasks can ask for their metadata");
+    Ok(Some((TaskEndpoints { names, directory }, listener)))
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Failed> {

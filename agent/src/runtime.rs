@@ -5,7 +5,7 @@
 //! in [`Unknown`] means that the call may or may not have happened, and nothing may be concluded
 //! from it about a container.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Duration};
 
 use futures_util::stream::BoxStream;
 use longshore_common::{
@@ -330,6 +330,20 @@ pub struct ContainerDetails {
     pub bindings: Vec<NetworkBinding>,
     /// The file that its log is written to, when the engine has one.
     pub log_path: Option<String>,
+    pub created_at: Option<Timestamp>,
+    pub image_id: Option<String>,
+    /// On the engine's networks, while it runs. None with the host's network.
+    pub addresses: Vec<IpAddr>,
+    pub mounts: Vec<MountPoint>,
+}
+
+/// What a container has mounted, as the engine shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountPoint {
+    /// The volume's name; empty for a path of the host.
+    pub volume: String,
+    pub source: String,
+    pub target: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -338,6 +352,8 @@ pub struct ContainerSummary {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub state: RunState,
+    /// See [`ContainerDetails::addresses`].
+    pub addresses: Vec<IpAddr>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

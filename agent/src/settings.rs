@@ -20,6 +20,7 @@ use longshore_common::{
 use crate::{
     runtime::docker::Registries,
     supervisor::{FileSystems, Objects, PullPolicy},
+    task_endpoints::limit::RequestRate,
 };
 
 mod command_line;
@@ -45,6 +46,11 @@ pub struct Settings {
     pub advertise: Option<String>,
     pub poll_listen: SocketAddr,
     pub introspection_listen: SocketAddr,
+    /// Absent: tasks are told of no endpoints.
+    pub task_endpoints_listen: Option<SocketAddr>,
+    pub task_endpoints_rate: RequestRate,
+    /// Whether tasks on the bridge may reach EC2's instance metadata.
+    pub allow_instance_metadata: bool,
     /// Docker's unix socket.
     pub docker: PathBuf,
     pub cpu: Option<CpuUnits>,

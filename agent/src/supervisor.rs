@@ -31,10 +31,11 @@ use tracing::info;
 use crate::{
     ledger::{Batch, Contents, Head, Ledger},
     observed::PullAmount,
-    plan::{Rules, TaskKey},
+    plan::{Rules, TaskKey, labels},
     preparation::Preparation,
     report::Outbox,
-    runtime::ContainerRuntime,
+    runtime::{ContainerRuntime, OwnerLabel},
+    task_endpoints::{directory::Directory, names::Names},
 };
 
 mod tasks;
@@ -98,6 +99,15 @@ pub struct EngineConfig {
     pub pulls_at_once: usize,
     /// How often everything is compared with the container engine although no event said so.
     pub resync: Duration,
+    /// Where tasks find their host's endpoints; absent: they are not told of any.
+    pub endpoints: Option<TaskEndpoints>,
+}
+
+/// What the engine needs of the task endpoints: it names them to containers, and says what there is.
+#[derive(Clone, Debug)]
+pub struct TaskEndpoints {
+    pub(crate) names: Names,
+    pub(crate) directory: Arc<Directory>,
 }
 
 impl EngineConfig {
@@ -121,7 +131,13 @@ impl EngineConfig {
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
             resync: Duration::from_secs(5 * 60),
+            endpoints: None,
         }
+    }
+
+    /// What every container of this agent carries and nothing else does.
+    pub(crate) fn owner(&self) -> OwnerLabel {
+        labels::owner(self.host)
     }
 }
 
@@ -284,6 +300,7 @@ impl<R: ContainerRuntime> Engine<R> {
             efs: config.efs.clone(),
             task_files: config.task_files.clone(),
             has_objects: config.objects.is_some(),
+            endpoints: config.endpoints.as_ref().map(|endpoints| endpoints.names.clone()),
         };
         let preparation = Arc::new(Preparation::new(config.objects.clone()));
         info!(
@@ -341,7 +358,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let watcher = tokio::spawn(watch::watch(
             self.runtime.clone(),
             self.clock.clone(),
-            crate::plan::labels::owner(&self.rules),
+            self.config.owner(),
             self.config.resync,
             sender,
         ));

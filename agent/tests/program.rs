@@ -78,6 +78,8 @@ fn command(data_dir: &Path, flags: &[&str]) -> Command {
         // Port 1: nothing listens there.
         .args(["--coordinator=127.0.0.1:1", "--docker=unix:///nowhere/docker.sock"])
         .args(["--poll-listen=127.0.0.1:0", "--introspection-listen=127.0.0.1:0"])
+        // Nothing of this machine's network is changed.
+        .args(["--task-endpoints-listen=off", "--allow-instance-metadata"])
         .args(["--cluster=web", "--log-format=json", "--ec2-metadata=off"])
         .args(flags)
         .stdout(Stdio::piped())

@@ -32,12 +32,12 @@ fn installed(name: &str, directory: &Path) -> PathBuf {
     let program = env!("CARGO_BIN_EXE_longshore-agent");
     let text: Vec<String> = text
         .lines()
-        .map(|line| match line.strip_prefix("ExecStart=/usr/local/bin/longshore-") {
-            Some(rest) => {
+        .map(|line| match line.split_once("/usr/local/bin/longshore-") {
+            Some((directive, rest)) if directive.starts_with("Exec") => {
                 let arguments = rest.split_once(' ').map_or("", |(_, arguments)| arguments);
-                format!("ExecStart={program} {arguments}")
+                format!("{directive}{program} {arguments}")
             }
-            None => line.to_owned(),
+            _ => line.to_owned(),
         })
         .collect();
     let path = directory.join(name);
@@ -85,6 +85,12 @@ fn the_agent_starts_after_docker_and_lives_without_it() {
     for binding in ["Requires=", "BindsTo=", "PartOf=", "Requisite=", "Wants="] {
         assert!(!names_docker(binding), "{binding} would end the agent with Docker, or start it");
     }
+}
+
+#[test]
+fn the_host_is_prepared_before_the_agent_starts_and_whether_or_not_it_could_be() {
+    let unit = std::fs::read_to_string(unit("longshore-agent.service")).unwrap();
+    assert!(unit.contains("\nExecStartPre=-+/usr/local/bin/longshore-agent prepare-host\n"));
 }
 
 #[test]

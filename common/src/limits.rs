@@ -25,6 +25,11 @@ pub const IDLE_POLLS_PER_SECOND: u32 = 2000;
 /// Attempts to reach an agent that may fail before it counts as disconnected (design.md rule 5).
 pub const BEATS_MISSED_MAX: u32 = 2;
 
+/// For how many minutes a task may be protected, and for how many when nobody says
+/// (ecs-behaviour 1.13).
+pub const TASK_PROTECTION_MINUTES: std::ops::RangeInclusive<u32> = 1..=2880;
+pub const TASK_PROTECTION_MINUTES_DEFAULT: u32 = 120;
+
 /// How often an idle host among `hosts` is polled: max(0.5 s, hosts / 2000 s).
 pub fn beat(hosts: usize) -> Duration {
     BEAT_MIN.max(Duration::from_secs_f64(hosts as f64 / f64::from(IDLE_POLLS_PER_SECOND)))

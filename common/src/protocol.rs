@@ -23,6 +23,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const JOIN_PATH: &str = "/v1/join";
 pub const RENEW_PATH: &str = "/v1/renew";
 pub const REGISTER_PATH: &str = "/v1/register";
+pub const TASK_PATH: &str = "/v1/task";
 /// Path of the agent's poll endpoint (mutual TLS, HTTP/2).
 pub const POLL_PATH: &str = "/v1/poll";
 
@@ -108,6 +109,41 @@ pub struct Registered {
     pub container_instance_arn: String,
     pub region: String,
     pub account: String,
+}
+
+/// What a task asks of the coordinator, passed on by the host that runs it. A host may speak for its
+/// own tasks only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskRequest {
+    pub protocol: u32,
+    pub task: TaskId,
+    pub ask: TaskAsk,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskAsk {
+    /// ECS's GetTaskProtection.
+    Protection,
+    /// ECS's UpdateTaskProtection: for so many minutes, or no longer.
+    Protect { minutes: Option<u32> },
+    /// The tags of the task and of its container instance.
+    Tags,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TaskReply {
+    Protection {
+        /// Absent: it is not protected.
+        until: Option<Timestamp>,
+    },
+    /// ECS's `failures[].reason`.
+    NotProtected {
+        reason: String,
+    },
+    Tags {
+        task: Vec<(String, String)>,
+        container_instance: Vec<(String, String)>,
+    },
 }
 
 /// A refusal on the joining port: HTTP status 4xx or 5xx with this as JSON.

@@ -187,6 +187,9 @@ impl Local {
             "--advertise=127.0.0.1".to_owned(),
             format!("--poll-listen=127.0.0.1:{}", self.ports.poll),
             format!("--introspection-listen=127.0.0.1:{}", self.ports.introspection),
+            // The machine's network is left as it is.
+            "--task-endpoints-listen=off".to_owned(),
+            "--allow-instance-metadata".to_owned(),
             format!("--docker=unix://{}", self.docker()?.engine().socket().display()),
         ];
         let launch = self.launch("agent", binaries::AGENT, arguments)?;

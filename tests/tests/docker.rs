@@ -20,6 +20,8 @@ mod order;
 mod services;
 #[path = "docker/logs.rs"]
 mod logs;
+#[path = "docker/task_endpoints.rs"]
+mod task_endpoints;
 #[path = "docker/strangers.rs"]
 mod strangers;
 #[path = "docker/faults.rs"]

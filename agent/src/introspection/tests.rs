@@ -11,11 +11,15 @@ use longshore_common::{
     task::TaskOverride,
     task_definition::{ContainerDefinition, PortMapping, TaskDefinition, TaskSpec},
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::*;
 use crate::{
     logs::LogReader,
+    plain_http::{HEAD_BYTES_MAX, HEADERS_MAX},
     poll_endpoint::AnswersPolls,
     runtime::fake::{Behaviour, FakeRuntime},
     status::NotedPolls,
@@ -363,7 +367,7 @@ async fn requests_beyond_the_limits_are_refused() {
 async fn one_address_cannot_take_all_connections() {
     let shown = Shown::joining().await;
     let mut idle = Vec::new();
-    for _ in 0..CONNECTIONS_PER_ADDRESS_MAX {
+    for _ in 0..ROOM.per_address {
         let mut stream = TcpStream::connect(shown.address).await.unwrap();
         // Answered, so it is inside.
         stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();

@@ -60,8 +60,7 @@ pub(crate) fn problem(container: &ContainerDefinition) -> Option<String> {
 /// The label of a container that logs by this driver.
 pub(crate) fn label(container: &ContainerDefinition, key: TaskKey) -> Option<(String, String)> {
     let options = options(container)?;
-    let stream =
-        options.stream_prefix.map(|prefix| format!("{prefix}/{}/{}", container.name, key.task));
+    let stream = stream(container, key);
     let destination = LogDestination {
         group: options.group,
         stream,
@@ -69,6 +68,12 @@ pub(crate) fn label(container: &ContainerDefinition, key: TaskKey) -> Option<(St
     };
     let json = serde_json::to_string(&destination).expect("plain values only");
     Some((LABEL.to_owned(), json))
+}
+
+/// The stream of a container that logs by this driver, when it is known before Docker has made it.
+pub(crate) fn stream(container: &ContainerDefinition, key: TaskKey) -> Option<String> {
+    let prefix = options(container)?.stream_prefix?;
+    Some(format!("{prefix}/{}/{}", container.name, key.task))
 }
 
 /// The log that the container is made with.

@@ -13,7 +13,7 @@ use longshore_common::{
 };
 
 use super::{
-    Intent, Rules, awslogs, firelens,
+    Intent, Rules, TaskKey, awslogs, firelens,
     labels::{self, docker_name},
     order,
     task_limits::{TaskLimits, bytes, shares, task_group},
@@ -49,7 +49,7 @@ pub(crate) fn container_config(
         image: container.image.clone().ok_or("it names no image")?,
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
-        environment: environment(spec, container, overrides, rules),
+        environment: environment(intent.key, spec, container, overrides, rules),
         labels: labels::labels(intent, index, rules),
         user: container.user.clone(),
         working_directory: container.working_directory.clone(),
@@ -152,6 +152,7 @@ pub(crate) fn published_ports(
 
 /// Overrides replace by name; ECS's own variables never replace what a container was given.
 fn environment(
+    task: TaskKey,
     spec: &TaskSpec,
     container: &ContainerDefinition,
     overrides: &ContainerOverride,
@@ -176,6 +177,17 @@ fn environment(
     set("AWS_EXECUTION_ENV", "AWS_ECS_EC2", true);
     set("AWS_REGION", &rules.region, false);
     set("AWS_DEFAULT_REGION", &rules.region, false);
+    // Without a network they could not be reached.
+    let reached =
+        spec.network_mode() != NetworkMode::None && container.disable_networking != Some(true);
+    for (name, value) in rules
+        .endpoints
+        .iter()
+        .filter(|_| reached)
+        .flat_map(|names| names.variables(task, &container.name))
+    {
+        set(name, &value, true);
+    }
     all
 }
 

@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use longshore_common::id::HostId;
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -75,8 +76,8 @@ pub(crate) fn of_volume(intent: &Intent, rules: &Rules) -> BTreeMap<String, Stri
 }
 
 /// What every container of this agent carries and nothing else does.
-pub(crate) fn owner(rules: &Rules) -> OwnerLabel {
-    OwnerLabel { name: HOST.to_owned(), value: rules.host.to_string() }
+pub(crate) fn owner(host: HostId) -> OwnerLabel {
+    OwnerLabel { name: HOST.to_owned(), value: host.to_string() }
 }
 
 /// The container's own labels under ours: a definition cannot pass for another task.
@@ -84,12 +85,14 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
     let definition = &intent.definition;
     let container = &definition.spec.container_definitions[index];
     let stop_timeout = container.stop_timeout.map(u64::from);
+    let of_ecs = of_ecs(
+        &intent.order.cluster,
+        &intent.order.task_arn,
+        &container.name,
+        &definition.family,
+        definition.revision,
+    );
     let ours = [
-        (ECS_CLUSTER, intent.order.cluster.clone()),
-        (ECS_TASK_ARN, intent.order.task_arn.clone()),
-        (ECS_CONTAINER, container.name.clone()),
-        (ECS_FAMILY, definition.family.clone()),
-        (ECS_REVISION, definition.revision.to_string()),
         (FLEET, rules.fleet.to_string()),
         (HOST, rules.host.to_string()),
         (TASK, intent.key.task.to_string()),
@@ -115,8 +118,27 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
     }
     labels.remove(GROUP);
     labels.extend(task_group(intent).map(|group| (GROUP.to_owned(), group.name)));
+    labels.extend(of_ecs);
     labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
     labels
+}
+
+/// The labels that are part of ECS's interface.
+pub(crate) fn of_ecs(
+    cluster: &str,
+    task_arn: &str,
+    container: &str,
+    family: &str,
+    revision: u32,
+) -> [(String, String); 5] {
+    [
+        (ECS_CLUSTER, cluster),
+        (ECS_CONTAINER, container),
+        (ECS_TASK_ARN, task_arn),
+        (ECS_FAMILY, family),
+        (ECS_REVISION, &revision.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 /// Which task of which fleet a container is of; none if it is not ours or not whole.

@@ -26,6 +26,7 @@ pub(crate) fn rules() -> Rules {
         efs: FileSystems::default(),
         task_files: "/data/tasks".into(),
         has_objects: true,
+        endpoints: None,
     }
 }
 

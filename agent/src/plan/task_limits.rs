@@ -17,14 +17,14 @@ const CPU_UNITS_PER_CORE: u64 = 1024;
 /// Linux takes no shorter quota.
 const CPU_QUOTA_US_MIN: u64 = 1000;
 
-pub(super) struct TaskLimits {
-    cpu_units: Option<u32>,
-    pub(super) memory_mib: Option<u32>,
+pub(crate) struct TaskLimits {
+    pub(crate) cpu_units: Option<u32>,
+    pub(crate) memory_mib: Option<u32>,
 }
 
 impl TaskLimits {
     /// `Err` says what cannot be read.
-    pub(super) fn of(intent: &Intent) -> Result<Self, String> {
+    pub(crate) fn of(intent: &Intent) -> Result<Self, String> {
         let (spec, overrides) = (&intent.definition.spec, &intent.order.overrides);
         let number = |text: &Option<String>, or: &Option<String>, what: &str| {
             let Some(text) = text.as_ref().or(or.as_ref()) else { return Ok(None) };

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -30,6 +31,8 @@ mod tests;
 /// As many as Docker keeps for subscribers that come later.
 const EVENTS_KEPT: usize = 256;
 const FIRST_DYNAMIC_PORT: u16 = 49_153;
+/// 127.17.0.0/16: of the loopback network, so that a test can speak from a container's address.
+const LOOPBACK_PREFIX: u32 = 0x7f11_0000;
 /// 128 and the number of SIGKILL, of SIGTERM.
 const KILLED: i32 = 137;
 const TERMINATED: i32 = 143;
@@ -118,6 +121,9 @@ pub struct FakeContainer {
     pub started_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
     bindings: Vec<NetworkBinding>,
+    created_at: Timestamp,
+    /// While it runs on the bridge.
+    pub address: Option<IpAddr>,
 }
 
 #[derive(Clone)]
@@ -133,6 +139,7 @@ struct Engine {
     behaviours: BTreeMap<String, Behaviour>,
     containers: BTreeMap<String, FakeContainer>,
     made: u64,
+    started: u16,
     next_port: u16,
     faults: BTreeMap<Verb, VecDeque<Fault>>,
     latencies: BTreeMap<Verb, Duration>,
@@ -317,6 +324,8 @@ impl FakeRuntime {
             started_at: None,
             finished_at: None,
             bindings: Vec::new(),
+            created_at: self.clock.wall(),
+            address: None,
         };
         engine.containers.insert(id.clone(), container);
         id
@@ -335,6 +344,7 @@ impl FakeRuntime {
             container.oom_killed = oom_killed;
             container.finished_at = Some(now);
             container.bindings.clear();
+            container.address = None;
             engine.processes.remove(id);
         }
         self.say(id, ContainerChange::Exited { exit_code: Some(exit_code) });
@@ -467,6 +477,9 @@ impl ContainerRuntime for FakeRuntime {
                 let mut engine = fake.engine();
                 let config = engine.container(container)?.config.clone();
                 let bindings = engine.bindings(&config);
+                engine.started = engine.started.wrapping_add(1);
+                let address = LOOPBACK_PREFIX | u32::from(engine.started);
+                let address = IpAddr::from(Ipv4Addr::from_bits(address));
                 let behaviour = engine.behaviour(&config.image);
                 let container = engine.container(container)?;
                 if container.state == RunState::Running {
@@ -476,6 +489,7 @@ impl ContainerRuntime for FakeRuntime {
                 container.starts += 1;
                 container.started_at = Some(now);
                 container.bindings = bindings;
+                container.address = (config.network == Network::Bridge).then_some(address);
                 (container.id.clone(), behaviour)
             };
             fake.say(&id, ContainerChange::Started);
@@ -573,6 +587,10 @@ impl ContainerRuntime for FakeRuntime {
                 finished_at: c.finished_at,
                 health: c.health,
                 bindings: c.bindings,
+                created_at: Some(c.created_at),
+                image_id: engine.images.get(&c.config.image).map(|image| image.id.clone()),
+                addresses: c.address.into_iter().collect(),
+                mounts: Vec::new(),
             })
         };
         self.call(Verb::Inspect, container, inspect).await
@@ -596,6 +614,7 @@ impl ContainerRuntime for FakeRuntime {
                 name: c.name.clone(),
                 labels: c.config.labels.clone(),
                 state: c.state,
+                addresses: c.address.into_iter().collect(),
             };
             Ok(ours.map(summary).collect())
         };

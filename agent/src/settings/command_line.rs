@@ -28,6 +28,9 @@ Examples:
     longshore-agent --coordinator 10.0.0.1:8421 --data-dir /var/lib/longshore/second --cpu 2048 \\
       --memory 4096 --poll-listen 0.0.0.0:52680 --introspection-listen 127.0.0.1:52678
 
+  Let a service without capabilities serve tasks' metadata (systemd does this before it):
+    longshore-agent prepare-host --coordinator 10.0.0.1:8421
+
 On SIGTERM or SIGINT the agent ends and leaves every container running; a later start adopts them.
 Exit status: 0 ended as asked, 64 bad settings, 69 a port or the data directory is taken, 77 the
 coordinator refused this host for good, 1 anything else.";

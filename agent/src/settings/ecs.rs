@@ -39,6 +39,7 @@ const HONOURED: &[(&str, &str, Form)] = &[
     ("ECS_LOGLEVEL", "log", Form::LogLevel),
     ("ECS_LOG_OUTPUT_FORMAT", "log-format", Form::LogFormat),
     ("ECS_RESERVED_MEMORY", "reserved-memory", Form::Text),
+    ("ECS_TASK_METADATA_RPS_LIMIT", "task-endpoints-rate", Form::Text),
 ];
 
 /// Two variables that together make one setting.

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     runtime::docker::Registries,
     supervisor::{FileSystems, Objects, PullPolicy},
+    task_endpoints::limit::RequestRate,
 };
 
 /// The port of the coordinator where agents join, when none is given.
@@ -55,6 +56,9 @@ pub(crate) fn settings(
     let advertise = read.parse("advertise", advertise);
     let poll_listen = read.parse("poll-listen", listen);
     let introspection_listen = read.parse("introspection-listen", listen);
+    let task_endpoints_listen = read.parse("task-endpoints-listen", listen_or_off);
+    let task_endpoints_rate = read.parse("task-endpoints-rate", request_rate);
+    let allow_instance_metadata = read.parse("allow-instance-metadata", boolean);
     let docker = read.parse("docker", docker_socket);
     let cpu = read.parse("cpu", cpu);
     let memory = read.parse("memory", memory);
@@ -94,6 +98,9 @@ pub(crate) fn settings(
         advertise,
         poll_listen: poll_listen?,
         introspection_listen: introspection_listen?,
+        task_endpoints_listen: task_endpoints_listen?,
+        task_endpoints_rate: task_endpoints_rate?,
+        allow_instance_metadata: allow_instance_metadata?,
         docker: docker?,
         cpu,
         memory,
@@ -347,6 +354,35 @@ fn listen(value: &Value) -> Result<SocketAddr, String> {
     given.parse().map_err(|_| {
         format!("`{given}` is not an address and port: write it as 0.0.0.0:51680 or [::]:51680")
     })
+}
+
+fn listen_or_off(value: &Value) -> Result<Option<SocketAddr>, String> {
+    match text(value)?.as_str() {
+        "off" => Ok(None),
+        given => match given.parse::<SocketAddr>() {
+            Ok(address) if !address.ip().is_unspecified() && address.port() != 0 => {
+                Ok(Some(address))
+            }
+            _ => Err(format!(
+                "`{given}` is not an address and port that tasks can be told: write it as \
+                 169.254.170.2:80, or `off`"
+            )),
+        },
+    }
+}
+
+/// `ECS_TASK_METADATA_RPS_LIMIT` is written so too.
+fn request_rate(value: &Value) -> Result<RequestRate, String> {
+    let items = items(value)?;
+    let number = |item: &String| item.trim().parse::<u32>().ok().filter(|number| *number > 0);
+    match items.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
+        Some(&[steady, burst]) if burst >= steady => Ok(RequestRate { steady, burst }),
+        _ => Err(format!(
+            "`{}` is not a rate: give requests a second and how many at once, which is not less: \
+             40,60",
+            items.join(",")
+        )),
+    }
 }
 
 fn docker_socket(value: &Value) -> Result<PathBuf, String> {

@@ -94,6 +94,29 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Some("127.0.0.1:51678"),
         "Where introspection, /healthz and /metrics are served (plain HTTP, read only)",
     ),
+    setting(
+        "task-endpoints-listen",
+        "ADDRESS:PORT|off",
+        Some("169.254.170.2:80"),
+        "Where tasks of this host ask for their metadata. The address is given to the host's \
+         loopback device and a port below 1024 redirected to 51679, which takes root: see \
+         `longshore-agent prepare-host`",
+    ),
+    setting(
+        "task-endpoints-rate",
+        "STEADY,BURST",
+        Some("40,60"),
+        "Requests a second that each task may make of them, and how many at once",
+    ),
+    Setting {
+        switch: true,
+        ..setting(
+            "allow-instance-metadata",
+            "BOOL",
+            Some("false"),
+            "Let tasks on the bridge reach EC2's instance metadata, and so the host's credentials",
+        )
+    },
     setting("docker", "unix://PATH", Some("unix:///var/run/docker.sock"), "Docker Engine's socket"),
     setting(
         "cpu",

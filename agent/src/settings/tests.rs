@@ -67,6 +67,14 @@ fn the_defaults_are_those_of_the_design() {
             advertise: None,
             poll_listen: 0.0.0.0:51680,
             introspection_listen: 127.0.0.1:51678,
+            task_endpoints_listen: Some(
+                169.254.170.2:80,
+            ),
+            task_endpoints_rate: RequestRate {
+                steady: 40,
+                burst: 60,
+            },
+            allow_instance_metadata: false,
             docker: "/var/run/docker.sock",
             cpu: None,
             memory: None,
@@ -138,6 +146,9 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("data-dir", "/data"),
         ("advertise", "10.0.0.7"),
         ("poll-listen", "[::]:1"),
+        ("task-endpoints-listen", "169.254.170.3:8080"),
+        ("task-endpoints-rate", "10,20"),
+        ("allow-instance-metadata", "true"),
         ("introspection-listen", "127.0.0.1:2"),
         ("docker", "unix:///d.sock"),
         ("cpu", "512"),
@@ -211,6 +222,14 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
             ),
             poll_listen: [::]:1,
             introspection_listen: 127.0.0.1:2,
+            task_endpoints_listen: Some(
+                169.254.170.3:8080,
+            ),
+            task_endpoints_rate: RequestRate {
+                steady: 10,
+                burst: 20,
+            },
+            allow_instance_metadata: true,
             docker: "/d.sock",
             cpu: Some(
                 CpuUnits(
@@ -482,7 +501,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, docker_config, engine_auth_type, engine_auth_data, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, docker_config, engine_auth_type, engine_auth_data, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)

@@ -199,6 +199,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.tasks.insert(key, Task::new(self.tasks_made, desired, observed));
         self.mark_superseded();
         self.index_containers(key);
+        self.publish(key);
     }
 
     pub(super) fn stop_ordered(&mut self, key: TaskKey, cause: StopCause) {
@@ -265,6 +266,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let just_stopped = !had_stopped && task.observed.has_stopped();
         self.leave_pulls(key);
         self.index_containers(key);
+        self.publish(key);
         self.tell(key);
         self.watch_processes(key);
         self.set_deadline(key);
@@ -434,6 +436,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 self.by_container.remove(id);
             }
             self.tasks.remove(&key);
+            self.withdraw_from_endpoints(key);
             self.outbox.withdraw(key);
             self.unwritten.observations.remove(&key);
             self.unwritten.forgotten.push(key);

@@ -1,16 +1,31 @@
-//! The tasks as the introspection endpoint shows them.
+//! The tasks as introspection and the task endpoints show them.
 
 use longshore_common::protocol::ReportedPhase;
 
 use super::{ContainerView, Engine, TaskView, tasks::Task};
 use crate::{
+    plan::TaskKey,
     report::{container_status, phase},
     runtime::ContainerRuntime,
+    task_endpoints::shown::ShownTask,
 };
 
 impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn view(&self) -> Vec<TaskView> {
         self.tasks.values().map(view).collect()
+    }
+
+    /// Shows the endpoints what a task is like now.
+    pub(super) fn publish(&self, key: TaskKey) {
+        if let (Some(endpoints), Some(task)) = (&self.config.endpoints, self.tasks.get(&key)) {
+            endpoints.directory.publish(ShownTask::of(&task.desired, &task.observed));
+        }
+    }
+
+    pub(super) fn withdraw_from_endpoints(&self, key: TaskKey) {
+        if let Some(endpoints) = &self.config.endpoints {
+            endpoints.directory.forget(key);
+        }
     }
 }
 

@@ -1,6 +1,11 @@
 //! Task protection: GetTaskProtection, UpdateTaskProtection (ecs-behaviour 1.13).
 
-use longshore_common::{arn::Identity, clock::Timestamp, id::TaskId};
+use longshore_common::{
+    arn::Identity,
+    clock::Timestamp,
+    id::TaskId,
+    limits::{TASK_PROTECTION_MINUTES as MINUTES, TASK_PROTECTION_MINUTES_DEFAULT as DEFAULT},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, error::ApiError, failure::Failure, identifiers};
@@ -9,9 +14,6 @@ use crate::state_machine::{Answer, Command, State, name::ClusterName};
 /// ecs-behaviour 1.1, batch limits.
 const SHOWN_MAX: usize = 100;
 const UPDATED_MAX: usize = 10;
-/// ecs-behaviour 1.13.
-const MINUTES: std::ops::RangeInclusive<i64> = 1..=2880;
-const MINUTES_DEFAULT: u32 = 120;
 
 #[derive(Deserialize)]
 pub(crate) struct GetTaskProtectionInput {
@@ -96,9 +98,9 @@ pub(crate) async fn update(
 /// How long tasks are to be protected; `None` takes the protection away.
 fn minutes(enabled: bool, given: Option<i64>) -> Result<Option<u32>, ApiError> {
     let minutes = match given {
-        None => MINUTES_DEFAULT,
+        None => DEFAULT,
         Some(minutes) => {
-            let fits = u32::try_from(minutes).ok().filter(|_| MINUTES.contains(&minutes));
+            let fits = u32::try_from(minutes).ok().filter(|minutes| MINUTES.contains(minutes));
             fits.ok_or_else(|| {
                 ApiError::invalid_parameter(format!(
                     "expiresInMinutes is {minutes}; it must be between {} and {}.",

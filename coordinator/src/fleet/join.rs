@@ -1,4 +1,5 @@
-//! The joining port: hosts enter with a token, renew their certificate, say what they are.
+//! The joining port: hosts enter with a token, renew their certificate, say what they are, and ask
+//! for their tasks.
 //!
 //! TLS with the coordinator's certificate. A client certificate is optional: joining hosts have
 //! none, and for everything else the host is the one that its certificate names, whatever the body
@@ -32,7 +33,7 @@ use longshore_common::{
     node::Role,
     protocol::{
         Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH, Refused,
-        RegisterRequest, RenewRequest,
+        RegisterRequest, RenewRequest, TASK_PATH, TaskRequest,
     },
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -186,7 +187,8 @@ impl Joining {
             (&Method::POST, JOIN_PATH) => self.join(caller, request).await,
             (&Method::POST, RENEW_PATH) => self.renew(caller, request).await,
             (&Method::POST, REGISTER_PATH) => self.register(caller, request).await,
-            (_, JOIN_PATH | RENEW_PATH | REGISTER_PATH) => {
+            (&Method::POST, TASK_PATH) => self.task(caller, request).await,
+            (_, JOIN_PATH | RENEW_PATH | REGISTER_PATH | TASK_PATH) => {
                 Err(Denied::new(StatusCode::METHOD_NOT_ALLOWED, "only POST is understood here"))
             }
             _ => {
@@ -248,6 +250,15 @@ impl Joining {
         speaks(register.protocol)?;
         let registered = self.admission.register(self.authority.fleet(), host, register).await?;
         Ok(encoded(&registered))
+    }
+
+    /// A task's own question, by the host that runs it.
+    async fn task(&self, caller: Caller, request: Request<Incoming>) -> Result<Vec<u8>, Denied> {
+        let host = proven(caller)?;
+        let asked: TaskRequest = read(request).await?;
+        speaks(asked.protocol)?;
+        let reply = self.admission.task(host, asked, self.clock.wall()).await?;
+        Ok(encoded(&reply))
     }
 
     fn certificate(&self, host: HostId, key: &RequestedKey) -> Result<Certificate, Denied> {

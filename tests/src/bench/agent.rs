@@ -1,5 +1,5 @@
-//! What an agent makes of container logs: how soon a line can be read, and whether any is missing of
-//! ten thousand a second.
+//! What an agent takes with a hundred containers, what it makes of their questions, and of their logs:
+//! how soon a line can be read, and whether any is missing of ten thousand a second.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,6 +18,8 @@ use crate::{
     },
 };
 
+mod hundred;
+
 /// Lines of which it is measured how soon they are seen, ten a second.
 const TAILED: usize = 300;
 /// As a reader who follows asks.
@@ -30,6 +32,7 @@ const LINES_AT_ONCE: usize = 80;
 const PATIENCE: Duration = Duration::from_secs(240);
 
 pub(super) async fn run() -> Result<()> {
+    hundred::run().await?;
     let settings = FleetSettings { hosts: 1, ..Default::default() };
     let fleet = Fleet::start(settings).await?;
     disk_baseline(fleet.folder())?;

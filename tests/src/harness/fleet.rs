@@ -136,6 +136,11 @@ impl Fleet {
         self.network.gateway()
     }
 
+    /// The bridge that its hosts are on, in the machine's own network.
+    pub fn bridge(&self) -> &str {
+        self.slot.name()
+    }
+
     /// The ARN of the container instance of one of its hosts.
     pub async fn host_arn(&self, host: usize) -> Result<String> {
         let client = self.ecs()?;

@@ -1,17 +1,19 @@
 //! Reading Docker's answers leniently: what we need of them, and nothing that could fail for more.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use bytes::Bytes;
 use http::Method;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use longshore_common::{clock::Timestamp, protocol::NetworkBinding, resources::Transport};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{failed_by_status, health_status, with_causes};
-use crate::runtime::{ContainerDetails, ContainerSummary, Image, RunState, RuntimeError, Unknown};
+use crate::runtime::{
+    ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
+};
 
 /// The largest answer that is read: a listing of some ten thousand containers.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -166,6 +168,18 @@ struct Inspected {
     config: Option<Config>,
     network_settings: Option<NetworkSettings>,
     log_path: Option<String>,
+    created: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    image: Option<String>,
+    mounts: Option<Vec<Mounted>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mounted {
+    name: Option<String>,
+    source: Option<String>,
+    destination: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +213,18 @@ struct Config {
 #[serde(rename_all = "PascalCase")]
 struct NetworkSettings {
     ports: Option<BTreeMap<String, Option<Vec<Port>>>>,
+    networks: Option<Networks>,
+}
+
+type Networks = BTreeMap<String, Option<Attached>>;
+
+/// What Docker writes for no address is an empty text.
+#[derive(Deserialize)]
+struct Attached {
+    #[serde(rename = "IPAddress")]
+    ipv4: Option<String>,
+    #[serde(rename = "GlobalIPv6Address")]
+    ipv6: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -224,7 +250,10 @@ pub(super) fn container(answer: &Answer) -> Result<ContainerDetails, RuntimeErro
     let (started_at, finished_at) = (time(started_at.as_deref()), time(finished_at.as_deref()));
     let running = running.unwrap_or(false);
     let state = run_state(status.as_deref().unwrap_or_default(), running, started_at.is_some());
-    let ports = inspected.network_settings.and_then(|settings| settings.ports);
+    let (ports, networks) = match inspected.network_settings {
+        Some(settings) => (settings.ports, settings.networks),
+        None => (None, None),
+    };
     let exit_code = exit_code.and_then(|code| i32::try_from(code).ok());
     let health = health.and_then(|health| health.status).filter(|status| status != "none");
     Ok(ContainerDetails {
@@ -241,7 +270,33 @@ pub(super) fn container(answer: &Answer) -> Result<ContainerDetails, RuntimeErro
         health: health.map(|status| health_status(&status)),
         bindings: bindings(ports.unwrap_or_default()),
         log_path: inspected.log_path.filter(|path| !path.is_empty()),
+        created_at: time(inspected.created.as_deref()),
+        image_id: inspected.image,
+        addresses: addresses(networks),
+        mounts: inspected.mounts.unwrap_or_default().into_iter().map(mount_point).collect(),
     })
+}
+
+fn mount_point(mounted: Mounted) -> MountPoint {
+    MountPoint {
+        volume: mounted.name.unwrap_or_default(),
+        source: mounted.source.unwrap_or_default(),
+        target: mounted.destination.unwrap_or_default(),
+    }
+}
+
+fn addresses(networks: Option<Networks>) -> Vec<IpAddr> {
+    let attached = networks.unwrap_or_default().into_values().flatten();
+    attached
+        .flat_map(|attached| [attached.ipv4, attached.ipv6])
+        .filter_map(|address| address?.parse().ok())
+        .collect()
+}
+
+/// A text, or nothing where there is something else.
+fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_str().map(str::to_owned))
 }
 
 pub(super) fn containers(answer: &Answer) -> Result<Vec<ContainerSummary>, RuntimeError> {
@@ -252,6 +307,12 @@ pub(super) fn containers(answer: &Answer) -> Result<Vec<ContainerSummary>, Runti
         names: Option<Vec<String>>,
         labels: Option<BTreeMap<String, String>>,
         state: Option<String>,
+        network_settings: Option<ListedNetworks>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct ListedNetworks {
+        networks: Option<Networks>,
     }
     let listed: Vec<Listed> = parse(answer)?;
     let summary = |listed: Listed| {
@@ -262,6 +323,7 @@ pub(super) fn containers(answer: &Answer) -> Result<Vec<ContainerSummary>, Runti
             name: name.unwrap_or_default(),
             labels: listed.labels.unwrap_or_default(),
             state: run_state(listed.state.as_deref().unwrap_or_default(), false, true),
+            addresses: addresses(listed.network_settings.and_then(|settings| settings.networks)),
         }
     };
     Ok(listed.into_iter().map(summary).collect())
@@ -336,7 +398,10 @@ pub(super) mod tests {
                          "FinishedAt":"0001-01-01T00:00:00Z",
                          "Health":{"Status":"starting"}},
                 "Config":{"Labels":{"a":"b"}},
-                "NetworkSettings":{"Ports":{"80/tcp":[
+                "Mounts":[{"Type":"bind","Source":"/srv","Destination":"/data","RW":true}],
+                "NetworkSettings":{"Networks":{"bridge":{"IPAddress":"172.17.0.2",
+                    "GlobalIPv6Address":"","GlobalIPv6PrefixLen":0},"gone":null},
+                    "Ports":{"80/tcp":[
                     {"HostIp":"0.0.0.0","HostPort":"49153"},{"HostIp":"::","HostPort":"49153"}],
                     "53/udp":null,"9/sctp":[{"HostIp":"","HostPort":"9"}]}}}"#,
         );
@@ -348,6 +413,8 @@ pub(super) mod tests {
         assert_eq!(details.name, "ecs-web-1-app-00");
         let [binding] = &details.bindings[..] else { panic!("{:?}", details.bindings) };
         assert_eq!((binding.container_port, binding.host_port), (80, 49153));
+        assert_eq!(details.addresses, [IpAddr::from([172, 17, 0, 2])]);
+        assert_eq!((details.mounts[0].source.as_str(), details.image_id), ("/srv", None));
     }
 
     #[test]

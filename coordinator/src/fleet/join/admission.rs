@@ -5,14 +5,19 @@ use std::sync::Arc;
 use http::StatusCode;
 use longshore_common::{
     arn,
-    id::{FleetId, HostId},
-    protocol::{RegisterRequest, Registered},
+    clock::Timestamp,
+    id::{FleetId, HostId, TaskId},
+    limits::TASK_PROTECTION_MINUTES,
+    protocol::{RegisterRequest, Registered, TaskAsk, TaskReply, TaskRequest},
 };
 
 use crate::{
     driver::{Handle, Refused, Unavailable},
-    state_machine::{Answer, Command, Rejection},
+    state_machine::{Answer, Command, Rejection, State, command::Tags, name::ClusterName},
 };
+
+/// ECS's reason for a task that no service started.
+const TASK_NOT_VALID: &str = "TASK_NOT_VALID";
 
 /// Asks the state machine, and returns only what is durable.
 #[derive(Clone)]
@@ -81,6 +86,73 @@ impl Admission {
             region: self.identity.region.clone(),
             account: self.identity.account.clone(),
         })
+    }
+}
+
+impl Admission {
+    /// Answers a task of this host. Of any other the host hears only that it is not its own.
+    pub(super) async fn task(
+        &self,
+        host: HostId,
+        request: TaskRequest,
+        now: Timestamp,
+    ) -> Result<TaskReply, Denied> {
+        self.renew(host).await?;
+        let id = request.task;
+        let foreign = || Denied::new(StatusCode::NOT_FOUND, "this host runs no such task");
+        let find = |state: &State| {
+            let task = state.task(id)?;
+            let runs_it = state.host_at(task.host);
+            let cluster = state.cluster_at(task.cluster).name.clone();
+            let service = task.service.as_ref();
+            let until = service.map(|of| of.protected_until.filter(|_| of.is_protected(now)));
+            let tags = |tags: &Tags| tags.clone().into_iter().collect();
+            let tags = (request.ask == TaskAsk::Tags).then(|| TaskReply::Tags {
+                task: tags(&task.tags),
+                container_instance: tags(&runs_it.tags),
+            });
+            (runs_it.id == host).then_some((cluster, until, tags))
+        };
+        let found = self.handle.read(find).await.map_err(Refused::from)?;
+        let (cluster, until, tags) = found.ok_or_else(foreign)?;
+        match request.ask {
+            TaskAsk::Protection => Ok(until.map_or_else(
+                || TaskReply::NotProtected { reason: TASK_NOT_VALID.to_owned() },
+                |until| TaskReply::Protection { until },
+            )),
+            TaskAsk::Tags => tags.ok_or_else(foreign),
+            TaskAsk::Protect { minutes } => self.protect(cluster, id, minutes, now).await,
+        }
+    }
+
+    async fn protect(
+        &self,
+        cluster: ClusterName,
+        id: TaskId,
+        minutes: Option<u32>,
+        now: Timestamp,
+    ) -> Result<TaskReply, Denied> {
+        if minutes.is_some_and(|minutes| !TASK_PROTECTION_MINUTES.contains(&minutes)) {
+            let sentence = format!(
+                "ExpiresInMinutes must be between {} and {}.",
+                TASK_PROTECTION_MINUTES.start(),
+                TASK_PROTECTION_MINUTES.end()
+            );
+            return Err(Denied::new(StatusCode::BAD_REQUEST, sentence));
+        }
+        let command = Command::UpdateTaskProtection { cluster, tasks: vec![id], minutes };
+        let shown = move |state: &State, answer| {
+            let Answer::Protected { failures, .. } = answer else {
+                unreachable!("protecting answers with what is protected, not with {answer:?}");
+            };
+            if let Some((_, reason)) = failures.first() {
+                return TaskReply::NotProtected { reason: (*reason).to_owned() };
+            }
+            let of = state.task(id).and_then(|task| task.service.as_ref());
+            let of = of.filter(|of| of.is_protected(now));
+            TaskReply::Protection { until: of.and_then(|of| of.protected_until) }
+        };
+        Ok(self.handle.submit(command, shown).await?)
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use longshore_agent::{
-    runtime::docker::{Docker, Timeouts},
+    runtime::docker::{Docker, Registries, Timeouts},
     supervisor::{EngineConfig, Handle, PullPolicy, start},
 };
 use longshore_common::{
@@ -81,7 +81,8 @@ pub(super) async fn run(cell: Cell, place: Arc<Place>) -> Result<Course> {
         let volume = json!({ "Name": cell.shared_volume() });
         EngineApi::at(&place.engine).post("/volumes/create", volume).await?;
     }
-    let docker = Docker::new(&proxy.socket().display().to_string(), timeouts(cell.scale))?;
+    let socket = proxy.socket().display().to_string();
+    let docker = Docker::new(&socket, timeouts(cell.scale), Registries::default())?;
     let shutdown = CancellationToken::new();
     let _ends = shutdown.clone().drop_guard();
     let (agent, engine) =
@@ -356,5 +357,6 @@ fn timeouts(scale: u32) -> Timeouts {
         inspect: shipped.inspect / scale,
         list: shipped.list / scale,
         remove: shipped.remove / scale,
+        last_lines: shipped.last_lines / scale,
     }
 }

@@ -1,0 +1,265 @@
+//! How tasks reach the endpoints, and what they must not reach: the host's network set up for both.
+//!
+//! The endpoints' address is one of this host, on its loopback device, and the agent listens on it
+//! itself, so that a task on the bridge comes by its gateway with its own address, and one on the
+//! host's network directly. Not on the port that tasks ask at, 80: who listens there on one address
+//! keeps it from all who want it on every address, such as a task with host port 80. What is sent to
+//! it is redirected, before Docker's own rules, to the port that ECS's agent has for this. EC2's
+//! instance metadata is kept from tasks on the bridge by a routing rule, since it would give them the
+//! host's own credentials.
+//!
+//! All of it needs CAP_NET_ADMIN. The service has no capability: `longshore-agent prepare-host` does
+//! this for it, run by systemd beforehand. Everything here may be done again. Never: a change that
+//! another agent on this host depends on, or one at the agent's end: containers go on.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    process::Stdio,
+    time::Duration,
+};
+
+use futures_util::TryStreamExt;
+use longshore_common::telemetry::chain;
+use rtnetlink::{
+    Handle, IpVersion,
+    packet_route::{
+        address::AddressScope,
+        rule::{RuleAction, RuleAttribute, RuleMessage},
+    },
+};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
+
+use crate::settings::Settings;
+
+const LOOPBACK: &str = "lo";
+/// Docker's default bridge, the only one that tasks are on.
+const BRIDGE: &str = "docker0";
+/// EC2's instance metadata.
+const METADATA_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
+const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Before every rule of an operator's that has no reason to be the very first; also how ours is known.
+const PRIORITY: u32 = 169;
+
+/// Where ECS's agent serves its tasks; reserved on every host (ecs-behaviour 1.7).
+const AGENT_PORT: u16 = 51679;
+/// Ports below are redirected from: they take a capability, and others want them.
+const FIRST_OWN_PORT: u16 = 1024;
+/// What comes from outside, and what comes from this host.
+const CHAINS: [&str; 2] = ["PREROUTING", "OUTPUT"];
+/// A connection within this host.
+const PROBE_WITHIN: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WiringError {
+    #[error("no netlink socket could be had")]
+    NoNetlink(#[source] io::Error),
+    #[error("the address {0} cannot be given to this host's loopback device")]
+    Address(IpAddr, #[source] io::Error),
+    #[error("what is sent to {0} cannot be redirected to port {AGENT_PORT}: {1}")]
+    Redirect(SocketAddr, String),
+    #[error("the routing rule about instance metadata cannot be changed")]
+    Rule(#[source] io::Error),
+}
+
+/// Prepares the host as the settings say, as far as it is not so already; `longshore-agent
+/// prepare-host`.
+pub(crate) async fn prepare(settings: &Settings) -> Result<(), WiringError> {
+    if let Some(public) = settings.task_endpoints_listen {
+        way_to(public).await?;
+    }
+    instance_metadata(settings.allow_instance_metadata, Rule::AsAsked).await
+}
+
+/// At the agent's start: prepares what is missing, and listens. Nothing when tasks could not reach
+/// it, or it is turned off; the log then says why.
+pub(crate) async fn open(settings: &Settings) -> Option<TcpListener> {
+    let allowed = settings.allow_instance_metadata;
+    if !allowed && let Err(error) = instance_metadata(allowed, Rule::OnlyAdded).await {
+        warn!(
+            error = chain(&error),
+            "tasks may be able to reach EC2's instance metadata: run `longshore-agent prepare-host` \
+             as root with these settings, or give the agent CAP_NET_ADMIN"
+        );
+    }
+    let public = settings.task_endpoints_listen?;
+    let way = way_to(public).await;
+    let reached = match TcpListener::bind(listens_at(public)).await {
+        Ok(listener) => reached(listener, public).await,
+        Err(error) => Err(error),
+    };
+    match reached {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let way = way.err().map(|error| chain(&error));
+            warn!(
+                %error, way, address = %public,
+                "tasks are told of no metadata endpoints: run `longshore-agent prepare-host` as \
+                 root with these settings and start the agent again, or give the agent \
+                 CAP_NET_ADMIN; with a second agent on this host give another address by \
+                 --task-endpoints-listen, or `off`"
+            );
+            None
+        }
+    }
+}
+
+/// Where the agent itself listens for what is sent to `public`.
+pub(crate) fn listens_at(public: SocketAddr) -> SocketAddr {
+    let own = if public.port() < FIRST_OWN_PORT { AGENT_PORT } else { public.port() };
+    SocketAddr::new(public.ip(), own)
+}
+
+/// Whether a connection to `public` arrives here; else why not.
+async fn reached(listener: TcpListener, public: SocketAddr) -> io::Result<TcpListener> {
+    let probe = async {
+        let stream = TcpStream::connect(public).await?;
+        let own = stream.local_addr()?;
+        // Somebody else may have been quicker.
+        while listener.accept().await?.1 != own {}
+        io::Result::Ok(())
+    };
+    match tokio::time::timeout(PROBE_WITHIN, probe).await {
+        Ok(probed) => probed.map(|()| listener),
+        Err(_) => Err(io::Error::other("a connection to it from this host does not arrive")),
+    }
+}
+
+async fn way_to(public: SocketAddr) -> Result<(), WiringError> {
+    let (handle, _serving) = netlink()?;
+    give_address(&handle, public.ip()).await?;
+    let own = listens_at(public);
+    if own == public { Ok(()) } else { redirect(public, own).await }
+}
+
+/// The connection ends with its handle.
+fn netlink() -> Result<(Handle, AbortOnDropHandle<()>), WiringError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(WiringError::NoNetlink)?;
+    Ok((handle, AbortOnDropHandle::new(tokio::spawn(connection))))
+}
+
+/// Before Docker's rules: those would send what is for any address of this host, and a port that a
+/// task has published, to that task.
+async fn redirect(public: SocketAddr, own: SocketAddr) -> Result<(), WiringError> {
+    let (address, port) = (public.ip().to_string(), public.port().to_string());
+    let to = own.to_string();
+    let rule =
+        ["-d", &address, "-p", "tcp", "--dport", &port, "-j", "DNAT", "--to-destination", &to];
+    for table in CHAINS {
+        if iptables(public, &["-C", table], &rule).await.is_err() {
+            iptables(public, &["-I", table, "1"], &rule).await?;
+            info!(%address, port, to, table, "what tasks send to the endpoints is redirected");
+        }
+    }
+    Ok(())
+}
+
+/// The program that Docker itself needs.
+async fn iptables(public: SocketAddr, action: &[&str], rule: &[&str]) -> Result<(), WiringError> {
+    let failed = |why: String| WiringError::Redirect(public, why);
+    let program = if public.is_ipv4() { "iptables" } else { "ip6tables" };
+    let mut command = Command::new(program);
+    command.args(["-w", "-t", "nat"]).args(action).args(rule).stdin(Stdio::null());
+    let output = command.output().await.map_err(|error| failed(format!("{program}: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+}
+
+/// What may be done about instance metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    AsAsked,
+    /// The rule may be another agent's: one that allows what that one forbids does not take it away.
+    OnlyAdded,
+}
+
+/// Only an address of this host can be bound.
+fn is_local(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+async fn give_address(handle: &Handle, address: IpAddr) -> Result<(), WiringError> {
+    if is_local(address) {
+        return Ok(());
+    }
+    let failed = |error| WiringError::Address(address, error);
+    let mut links = Box::pin(handle.link().get().match_name(LOOPBACK).execute());
+    let loopback = links.try_next().await.map_err(|error| failed(io_error(error)))?;
+    let loopback = loopback.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?.header.index;
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let mut request = handle.address().add(loopback, address, bits);
+    // Of no use to anybody else: it is not chosen as a source to other machines.
+    request.message_mut().header.scope = AddressScope::Host;
+    match done(request.execute().await) {
+        Ok(()) => {
+            info!(%address, "the address of the task endpoints is on this host's loopback device");
+            Ok(())
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+async fn instance_metadata(allowed: bool, rule: Rule) -> Result<(), WiringError> {
+    let (handle, _serving) = netlink()?;
+    for address in [IpAddr::V4(METADATA_V4), IpAddr::V6(METADATA_V6)] {
+        let version = if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
+        let rules = handle.rule().get(version).execute().try_collect::<Vec<_>>().await;
+        let ours = match rules {
+            Ok(rules) => rules.into_iter().find(|rule| is_ours(rule, address)),
+            // A host without IPv6 has nothing to keep from anybody.
+            Err(_) if address.is_ipv6() => continue,
+            Err(error) => return Err(WiringError::Rule(io_error(error))),
+        };
+        let changed = match (ours, allowed) {
+            (Some(_), false) | (None, true) => continue,
+            (None, false) => add_rule(&handle, address).await,
+            (Some(_), true) if rule == Rule::OnlyAdded => continue,
+            (Some(rule), true) => done(handle.rule().del(rule).execute().await),
+        };
+        changed.map_err(WiringError::Rule)?;
+        let now = if allowed { "can reach" } else { "cannot reach" };
+        info!(%address, "tasks on the bridge {now} EC2's instance metadata");
+    }
+    Ok(())
+}
+
+/// `iif docker0 to <address> prohibit`: whether there is such a bridge yet does not matter.
+async fn add_rule(handle: &Handle, address: IpAddr) -> io::Result<()> {
+    let rule = handle.rule().add().input_interface(BRIDGE).action(RuleAction::Prohibit);
+    let rule = rule.priority(PRIORITY);
+    done(match address {
+        IpAddr::V4(address) => rule.v4().destination_prefix(address, 32).execute().await,
+        IpAddr::V6(address) => rule.v6().destination_prefix(address, 128).execute().await,
+    })
+}
+
+fn is_ours(rule: &RuleMessage, address: IpAddr) -> bool {
+    let has = |wanted: RuleAttribute| rule.attributes.contains(&wanted);
+    rule.header.action == RuleAction::Prohibit
+        && has(RuleAttribute::Priority(PRIORITY))
+        && has(RuleAttribute::Destination(address))
+        && has(RuleAttribute::Iifname(BRIDGE.to_owned()))
+}
+
+/// Another agent on this host may have been quicker.
+fn done(result: Result<(), rtnetlink::Error>) -> io::Result<()> {
+    match result.map_err(io_error) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+fn io_error(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other.to_string()),
+    }
+}
