@@ -14,6 +14,8 @@ mod capacity;
 mod conformance;
 #[path = "docker/limits.rs"]
 mod limits;
+#[path = "docker/needs.rs"]
+mod needs;
 #[path = "docker/order.rs"]
 mod order;
 #[path = "docker/services.rs"]

@@ -25,10 +25,13 @@ mod table;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All the test sources that a proof may name a test of.
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 10] = [
     include_str!("../../../agent/src/plan/container_config/tests.rs"),
+    include_str!("../../../agent/src/plan/efs/tests.rs"),
+    include_str!("../../../agent/src/plan/firelens/tests.rs"),
     include_str!("capacity.rs"),
     include_str!("conformance.rs"),
+    include_str!("needs.rs"),
     include_str!("order.rs"),
     include_str!("tasks.rs"),
     include_str!("../fleet.rs"),

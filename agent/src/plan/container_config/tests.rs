@@ -131,6 +131,24 @@ fn a_mount_that_cannot_be_carried_out_is_named() {
 }
 
 #[test]
+fn overridden_environment_files_come_first() {
+    let file = |name: &str| json!({ "type": "s3", "value": format!("arn:aws:s3:::b/{name}.env") });
+    let container = json!({
+        "name": "app", "image": "web:1", "environmentFiles": [file("own")],
+    });
+    let mut intent = (*intent_of(vec![serde_json::from_value(container).unwrap()])).clone();
+    intent.order.overrides = serde_json::from_value(json!({
+        "containerOverrides": [{ "name": "app", "environmentFiles": [file("over")] }],
+    }))
+    .unwrap();
+    let needs = |rules: &Rules| needs(&intent, 0, rules);
+    let arns = needs(&rules()).unwrap().environment_files;
+    assert_eq!(arns, ["arn:aws:s3:::b/over.env", "arn:aws:s3:::b/own.env"]);
+    let nowhere = needs(&Rules { has_objects: false, ..rules() }).unwrap_err();
+    assert_eq!(nowhere, "objects of S3, for which this host's setting s3 names no store");
+}
+
+#[test]
 fn the_limits_of_a_task_are_its_containers_together() {
     let limited = |containers: usize, cpu: Option<&str>, memory: Option<&str>| {
         let container = |n| json!({ "name": format!("c{n}"), "image": "web:1", "cpu": 100 });

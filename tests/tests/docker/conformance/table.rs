@@ -26,6 +26,10 @@ pub(super) enum Where {
 }
 
 const DESCRIBED: Proof = Test("definitions_are_described_as_they_were_registered");
+const FILES: Proof = Test("environment_files_and_a_mapped_file_system_reach_the_container");
+const ROUTED: Proof = Test("a_range_of_ports_is_bound_in_a_row_and_lines_reach_the_tasks_router");
+const REFUSED_BY_HOST: Proof = Test("what_this_host_cannot_keep_is_refused_by_name");
+const OVERRIDDEN_FILES: Proof = Test("overridden_environment_files_come_first");
 const TAGS: Proof = Test("tags_come_from_the_call_the_definition_and_ecs");
 const LISTED: Proof = Test("tasks_are_listed_by_any_one_of_their_properties");
 const FLOWS: Proof = Test("a_task_is_run_waited_for_described_listed_and_stopped_by_the_aws_cli");
@@ -73,6 +77,27 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
         "containerDefinitions[].portMappings[].protocol",
         Docker("main", "/Config/ExposedPorts/53~1udp", "{}"),
     ),
+    ("containerDefinitions[].portMappings[].containerPortRange", ROUTED),
+    ("containerDefinitions[].environmentFiles", FILES),
+    ("containerDefinitions[].environmentFiles[].value", FILES),
+    ("containerDefinitions[].environmentFiles[].type", FILES),
+    ("containerDefinitions[].firelensConfiguration", ROUTED),
+    ("containerDefinitions[].firelensConfiguration.type", ROUTED),
+    (
+        "containerDefinitions[].firelensConfiguration.options",
+        Test("a_configuration_of_the_users_own_is_included_and_metadata_can_be_left_out"),
+    ),
+    ("volumes[].efsVolumeConfiguration", FILES),
+    ("volumes[].efsVolumeConfiguration.fileSystemId", FILES),
+    ("volumes[].efsVolumeConfiguration.rootDirectory", FILES),
+    ("volumes[].efsVolumeConfiguration.transitEncryption", REFUSED_BY_HOST),
+    ("volumes[].efsVolumeConfiguration.transitEncryptionPort", Described),
+    ("volumes[].efsVolumeConfiguration.authorizationConfig", FILES),
+    ("volumes[].efsVolumeConfiguration.authorizationConfig.accessPointId", FILES),
+    ("volumes[].efsVolumeConfiguration.authorizationConfig.iam", REFUSED_BY_HOST),
+    ("RunTask.overrides.containerOverrides[].environmentFiles", OVERRIDDEN_FILES),
+    ("RunTask.overrides.containerOverrides[].environmentFiles[].value", OVERRIDDEN_FILES),
+    ("RunTask.overrides.containerOverrides[].environmentFiles[].type", OVERRIDDEN_FILES),
     ("containerDefinitions[].portMappings[].name", Described),
     ("containerDefinitions[].portMappings[].appProtocol", Described),
     (
@@ -420,16 +445,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         Container,
         r#"{"repositoryCredentials":{"credentialsParameter":"arn:aws:secretsmanager:us-east-1:000000000000:secret:s"}}"#,
     ),
-    (
-        "containerDefinitions[].portMappings[].containerPortRange",
-        Container,
-        r#"{"portMappings":[{"containerPortRange":"80-90"}]}"#,
-    ),
-    (
-        "containerDefinitions[].environmentFiles",
-        Container,
-        r#"{"environmentFiles":[{"type":"s3","value":"arn:aws:s3:::bucket/file.env"}]}"#,
-    ),
     ("containerDefinitions[].secrets", Container, r#"{"secrets":[{"name":"A","valueFrom":"/a"}]}"#),
     (
         "containerDefinitions[].versionConsistency = enabled",
@@ -447,19 +462,9 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         r#"{"resourceRequirements":[{"type":"GPU","value":"1"}]}"#,
     ),
     (
-        "containerDefinitions[].firelensConfiguration",
-        Container,
-        r#"{"firelensConfiguration":{"type":"fluentbit"}}"#,
-    ),
-    (
         "containerDefinitions[].credentialSpecs",
         Container,
         r#"{"credentialSpecs":["credentialspec:arn:aws:s3:::bucket/spec.json"]}"#,
-    ),
-    (
-        "volumes[].efsVolumeConfiguration",
-        Task,
-        r#"{"volumes":[{"name":"v","efsVolumeConfiguration":{"fileSystemId":"fs-1"}}]}"#,
     ),
     (
         "volumes[].s3filesVolumeConfiguration",
@@ -511,11 +516,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         "RunTask.networkConfiguration",
         Run,
         r#"{"networkConfiguration":{"awsvpcConfiguration":{"subnets":["subnet-1"]}}}"#,
-    ),
-    (
-        "RunTask.overrides.containerOverrides[].environmentFiles",
-        Run,
-        r#"{"overrides":{"containerOverrides":[{"name":"app","environmentFiles":[{"type":"s3","value":"arn:aws:s3:::bucket/file.env"}]}]}}"#,
     ),
     (
         "RunTask.overrides.containerOverrides[].resourceRequirements",
