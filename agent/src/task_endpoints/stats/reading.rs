@@ -82,7 +82,7 @@ pub(super) struct Interface {
 }
 
 impl Reading {
-    /// `network` is the container's /proc/<pid>/net/dev.
+    /// `network` is the container's `/proc/<pid>/net/dev`.
     pub(crate) fn take(group: &ControlGroup, network: Option<&Path>) -> io::Result<Self> {
         let machine = fs::read_to_string("/proc/stat")?;
         let memory = fs::read_to_string("/proc/meminfo")?;
