@@ -110,15 +110,16 @@ impl Preparation {
         for range in &needs.port_ranges {
             self.ports.publish(*range, config).await?;
         }
-        for directory in &needs.directories {
-            make(directory).map_err(|error| error.to_string())?;
+        for directory in needs.directories.clone() {
+            in_background(move || make(&directory)).await?;
         }
         for File { path, contents } in &needs.files {
             let contents = match contents {
                 Contents::Text(text) => text.clone().into_bytes(),
                 Contents::Object(arn) => self.object(arn).await?,
             };
-            write(path, &contents).map_err(|error| error.to_string())?;
+            let path = path.clone();
+            in_background(move || write(&path, &contents)).await?;
         }
         Ok(())
     }
@@ -140,6 +141,14 @@ pub(crate) async fn remove(directory: &Path) -> Result<(), RuntimeError> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// A file system of the network may not answer: no thread of the runtime waits for it.
+async fn in_background(
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), String> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    done.flatten().map_err(|error| error.to_string())
 }
 
 fn make(Directory { path, owner }: &Directory) -> io::Result<()> {
