@@ -14,7 +14,10 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    plan::{DesiredTask, PullPolicy, Restart, Rules, labels, order},
+    plan::{
+        DesiredContainer, DesiredTask, PullPolicy, Restart, Rules, image_reference::is_by_digest,
+        labels, order,
+    },
     runtime::{
         Aim, ContainerChange, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason,
     },
@@ -137,6 +140,17 @@ pub(crate) enum PullState {
     Done,
 }
 
+impl PullState {
+    /// Whether a container's image is to be pulled before its first create.
+    fn before(wanted: &DesiredContainer, policy: PullPolicy) -> Self {
+        match policy {
+            _ if is_by_digest(&wanted.image) => PullState::NotNeeded,
+            PullPolicy::PullFirst | PullPolicy::Always => PullState::Needed,
+            PullPolicy::PreferCached => PullState::NotNeeded,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PullAmount {
     pub(crate) bytes: u64,
@@ -168,21 +182,21 @@ pub(crate) enum Next {
 impl ObservedTask {
     /// A task of which nothing was ever done here.
     pub(crate) fn new(desired: &DesiredTask, pull: PullPolicy) -> Self {
-        let fresh = ObservedContainer {
+        let fresh = |wanted: &DesiredContainer| ObservedContainer {
             state: ContainerState::Absent,
-            pull: match pull {
-                PullPolicy::PullFirst | PullPolicy::Always => PullState::Needed,
-                PullPolicy::PreferCached => PullState::NotNeeded,
-            },
+            pull: PullState::before(wanted, pull),
             ..ObservedContainer::default()
         };
-        ObservedTask { containers: vec![fresh; desired.containers.len()], ..Self::default() }
+        ObservedTask {
+            containers: desired.containers.iter().map(fresh).collect(),
+            ..Self::default()
+        }
     }
 
     /// A task as the ledger or the labels tell of it, to be compared with the engine.
     pub(crate) fn unseen(mut self, desired: &DesiredTask, pull: PullPolicy) -> Self {
         self.containers.resize_with(desired.containers.len(), ObservedContainer::default);
-        for container in &mut self.containers {
+        for (container, wanted) in self.containers.iter_mut().zip(&desired.containers) {
             match container.state {
                 ContainerState::Stopped | ContainerState::Removed => {}
                 ContainerState::Absent
@@ -191,10 +205,7 @@ impl ObservedTask {
                 | ContainerState::Restarting
                 | ContainerState::Unknown => container.state = ContainerState::Unknown,
             }
-            container.pull = match pull {
-                PullPolicy::PullFirst | PullPolicy::Always => PullState::Needed,
-                PullPolicy::PreferCached => PullState::NotNeeded,
-            };
+            container.pull = PullState::before(wanted, pull);
         }
         self
     }

@@ -15,7 +15,9 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Rules, container_config, firelens, labels,
+    Rules,
+    container_config::{self, image_reference},
+    firelens, labels,
     order::{self, Dependency},
     task_limits, volumes,
 };
@@ -67,7 +69,10 @@ pub(crate) struct DesiredTask {
 pub(crate) struct DesiredContainer {
     pub(crate) name: String,
     pub(crate) docker_name: String,
+    /// What the engine is asked for: the definition's, or the same by its digest.
     pub(crate) image: Arc<str>,
+    /// As the definition names it.
+    pub(crate) named_image: Arc<str>,
     pub(crate) essential: bool,
     pub(crate) stop_grace: Duration,
     /// The task definition gives a health check; one of the image does not count.
@@ -107,7 +112,8 @@ impl DesiredTask {
             .spec
             .container_definitions
             .iter()
-            .map(|container| DesiredContainer {
+            .enumerate()
+            .map(|(index, container)| DesiredContainer {
                 name: container.name.clone(),
                 docker_name: labels::docker_name(
                     &definition.family,
@@ -115,7 +121,8 @@ impl DesiredTask {
                     &container.name,
                     intent.key,
                 ),
-                image: container.image.as_deref().unwrap_or_default().into(),
+                image: image_reference(&intent, index).unwrap_or_default().into(),
+                named_image: container.image.as_deref().unwrap_or_default().into(),
                 essential: container.is_essential(),
                 stop_grace: container
                     .stop_timeout

@@ -175,6 +175,7 @@ pub(crate) fn found_task(
                 name: label(summary, ECS_CONTAINER)?,
                 docker_name: summary.name.clone(),
                 image: Arc::from(""),
+                named_image: Arc::from(""),
                 essential: label(summary, ESSENTIAL)? != "false",
                 stop_grace: seconds.map_or(rules.stop_timeout, Duration::from_secs),
                 health_check: false,

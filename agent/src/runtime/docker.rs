@@ -31,6 +31,7 @@ use super::{
     EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
     RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
+use crate::plan::image_reference::name_and_tag;
 
 mod create_body;
 mod last_lines;
@@ -410,18 +411,6 @@ impl ContainerRuntime for Docker {
             std::future::ready(event)
         });
         Ok(events.boxed())
-    }
-}
-
-/// `docker.io/library/nginx:1` as Docker's pull wants it; without a tag it would pull all of them.
-fn name_and_tag(reference: &str) -> (&str, &str) {
-    if let Some((name, digest)) = reference.split_once('@') {
-        return (name, digest);
-    }
-    match reference.rsplit_once(':') {
-        // A colon before a slash is a registry's port.
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (reference, "latest"),
     }
 }
 

@@ -169,6 +169,11 @@ impl FakeRuntime {
         engine.behaviours.insert(reference.to_owned(), behaviour);
     }
 
+    /// Whether the host has it.
+    pub fn has_image(&self, reference: &str) -> bool {
+        self.engine().images.contains_key(reference)
+    }
+
     /// An image that can be pulled.
     pub fn publish_image(&self, reference: &str, behaviour: Behaviour) {
         let digest = Some(format!("sha256:{reference}"));

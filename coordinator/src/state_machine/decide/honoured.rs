@@ -6,9 +6,7 @@
 use longshore_common::{
     logs::options::AWSLOGS,
     task::TaskOverride,
-    task_definition::{
-        ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, VersionConsistency, Volume,
-    },
+    task_definition::{ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, Volume},
 };
 
 /// Docker's own log drivers, which the agent passes through, the one that it follows, and the one
@@ -95,8 +93,6 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
     };
     need(container.repository_credentials.is_some(), "repositoryCredentials");
     need(!container.secrets.is_empty(), "secrets");
-    let pinned = container.version_consistency == Some(VersionConsistency::Enabled);
-    need(pinned, "versionConsistency enabled");
     need(!container.resource_requirements.is_empty(), "resourceRequirements");
     need(!container.credential_specs.is_empty(), "credentialSpecs");
     if let Some(log) = &container.log_configuration {

@@ -447,11 +447,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
     ),
     ("containerDefinitions[].secrets", Container, r#"{"secrets":[{"name":"A","valueFrom":"/a"}]}"#),
     (
-        "containerDefinitions[].versionConsistency = enabled",
-        Container,
-        r#"{"versionConsistency":"enabled"}"#,
-    ),
-    (
         "containerDefinitions[].logConfiguration.secretOptions",
         Container,
         r#"{"logConfiguration":{"logDriver":"splunk","options":{"splunk-url":"https://logs"},"secretOptions":[{"name":"splunk-token","valueFrom":"/a"}]}}"#,
