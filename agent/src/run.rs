@@ -359,6 +359,7 @@ fn engine_config(
         pull: settings.image_pull,
         policy: task_policy(settings),
         efs: settings.efs.clone(),
+        repository_credentials: settings.repository_credentials.clone(),
         objects: settings.objects.clone(),
         task_files: data_dir.task_files(),
         ..config

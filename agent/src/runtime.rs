@@ -5,7 +5,9 @@
 //! in [`Unknown`] means that the call may or may not have happened, and nothing may be concluded
 //! from it about a container.
 
-use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeMap, future::Future, net::IpAddr, path::Path, sync::Arc, time::Duration,
+};
 
 use futures_util::stream::BoxStream;
 use longshore_common::{
@@ -31,7 +33,7 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Fetches an image; `progress` is called as often as the engine says something.
     fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         progress: impl FnMut(PullProgress) + Send,
     ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
@@ -140,6 +142,14 @@ pub struct Image {
     pub id: String,
     /// `sha256:…` of the manifest; absent for an image that never was in a registry.
     pub digest: Option<String>,
+}
+
+/// What is pulled, and what with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImageSource {
+    pub reference: Arc<str>,
+    /// A file with the login that its definition names. Absent: what the host has for the registry.
+    pub login: Option<Arc<Path>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use longshore_common::{
 
 use crate::{
     runtime::docker::Registries,
-    supervisor::{FileSystems, Objects, PullPolicy},
+    supervisor::{FileSystems, Objects, PullPolicy, RepositoryCredentials},
     task_endpoints::limit::RequestRate,
 };
 
@@ -74,6 +74,7 @@ pub struct Settings {
     /// Where objects that definitions name are read from.
     pub objects: Option<Objects>,
     pub efs: FileSystems,
+    pub repository_credentials: RepositoryCredentials,
     pub registries: Registries,
     pub image_pull: PullPolicy,
     pub container_stop_timeout: Duration,

@@ -34,7 +34,7 @@ use crate::{
     plan::{Rules, TaskKey, labels},
     preparation::Preparation,
     report::Outbox,
-    runtime::{ContainerRuntime, OwnerLabel},
+    runtime::{ContainerRuntime, ImageSource, OwnerLabel},
     task_endpoints::{directory::Directory, names::Names},
 };
 
@@ -49,7 +49,7 @@ mod tests;
 
 pub use crate::{
     ledger::LedgerError,
-    plan::{PullPolicy, efs::FileSystems},
+    plan::{PullPolicy, efs::FileSystems, repository_credentials::RepositoryCredentials},
     preparation::objects::Objects,
 };
 use intake::{Parked, Taking};
@@ -90,6 +90,8 @@ pub struct EngineConfig {
     pub policy: TaskPolicy,
     /// EFS file systems of this host.
     pub efs: FileSystems,
+    /// Files with logins for private registries.
+    pub repository_credentials: RepositoryCredentials,
     /// Where objects that definitions name are read from.
     pub objects: Option<Objects>,
     /// Directory of the tasks' files; made when first needed.
@@ -127,6 +129,7 @@ impl EngineConfig {
             pull: PullPolicy::default(),
             policy: TaskPolicy::default(),
             efs: FileSystems::default(),
+            repository_credentials: RepositoryCredentials::default(),
             objects: None,
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
@@ -270,7 +273,7 @@ struct Engine<R> {
     timers_made: u64,
 }
 
-type PullNews = (Arc<str>, PullAmount);
+type PullNews = (ImageSource, PullAmount);
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
@@ -298,6 +301,7 @@ impl<R: ContainerRuntime> Engine<R> {
             pull: config.pull,
             policy: config.policy.clone(),
             efs: config.efs.clone(),
+            repository_credentials: config.repository_credentials.clone(),
             task_files: config.task_files.clone(),
             has_objects: config.objects.is_some(),
             endpoints: config.endpoints.as_ref().map(|endpoints| endpoints.names.clone()),
@@ -392,8 +396,8 @@ impl<R: ContainerRuntime> Engine<R> {
                         Err(_) => {}
                     }
                 }
-                Some((reference, amount)) = self.pull_news.1.recv() => {
-                    self.pull_progressed(&reference, amount);
+                Some((source, amount)) = self.pull_news.1.recv() => {
+                    self.pull_progressed(&source, amount);
                 }
                 Some(ended) = self.processes.join_next(), if !self.processes.is_empty() => {
                     if let Ok(Some(process)) = ended {

@@ -20,8 +20,8 @@ use crate::{
     plan::awslogs::{LABEL, LogDestination},
     runtime::{
         ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-        EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
-        RuntimeVersion, TaskGroup,
+        EventStream, EventSubject, Image, ImageSource, OwnerLabel, PullProgress, RunState,
+        RuntimeError, RuntimeVersion, TaskGroup,
     },
 };
 
@@ -117,10 +117,10 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
 
     async fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         progress: impl FnMut(PullProgress) + Send,
     ) -> Result<(), RuntimeError> {
-        self.engine.pull(reference, progress).await
+        self.engine.pull(source, progress).await
     }
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {

@@ -28,8 +28,8 @@ use self::{
 };
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
-    RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    EventStream, EventSubject, Image, ImageSource, OwnerLabel, PullProgress, RunState,
+    RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
 mod create_body;
@@ -238,10 +238,10 @@ impl ContainerRuntime for Docker {
 
     async fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         mut progress: impl FnMut(PullProgress) + Send,
     ) -> Result<(), RuntimeError> {
-        let (name, tag) = name_and_tag(reference);
+        let (name, tag) = name_and_tag(&source.reference);
         let options = CreateImageOptions {
             from_image: Some(name.to_owned()),
             tag: Some(tag.to_owned()),
@@ -249,7 +249,7 @@ impl ContainerRuntime for Docker {
         };
         let silence = self.timeouts.pull_silence;
         let client = self.client(silence).await?;
-        let login = self.registries.login(reference).await?;
+        let login = self.registries.login(source).await?;
         let pulling = async {
             let mut lines = Box::pin(client.create_image(Some(options), None, login));
             while let Some(line) = within(silence, lines.try_next()).await? {

@@ -21,8 +21,8 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, Network, OwnerLabel, PullProgress, RunState, RuntimeError,
-    RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    EventStream, EventSubject, Image, ImageSource, Network, OwnerLabel, PullProgress, RunState,
+    RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
 #[cfg(test)]
@@ -436,9 +436,10 @@ impl ContainerRuntime for FakeRuntime {
 
     async fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         mut progress: impl FnMut(PullProgress) + Send,
     ) -> Result<(), RuntimeError> {
+        let reference = &*source.reference;
         progress(PullProgress { status: "Pulling".to_owned(), ..PullProgress::default() });
         let pull = |fake: &Self| {
             let mut engine = fake.engine();

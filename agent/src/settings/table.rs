@@ -219,6 +219,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
          `fs-1/fsap-1=/app:1000:1000`, a directory and its owner",
     ),
     setting(
+        "repository-credentials",
+        "SECRET=FILE,…",
+        None,
+        "Logins that task definitions name by repositoryCredentials: for the name or ARN of each \
+         secret a file with {\"username\":…,\"password\":…}, as the secret holds it. Read at each \
+         pull",
+    ),
+    setting(
         "docker-config",
         "FILE",
         None,

@@ -99,6 +99,9 @@ fn the_defaults_are_those_of_the_design() {
             efs: FileSystems(
                 {},
             ),
+            repository_credentials: RepositoryCredentials(
+                {},
+            ),
             registries: Registries {
                 docker_config: None,
                 auths: None,
@@ -168,6 +171,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("bind-roots", "/srv,/data/../volumes"),
         ("s3", "http://10.0.0.5:9000"),
         ("efs", "fs-1=/mnt/efs,fs-1/fsap-1=/app:1:2"),
+        ("repository-credentials", "ci=/etc/longshore/ci.json"),
         ("docker-config", "/etc/longshore/docker.json"),
         ("engine-auth-type", "dockercfg"),
         ("engine-auth-data", "{}"),
@@ -329,6 +333,11 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                             },
                         },
                     },
+                },
+            ),
+            repository_credentials: RepositoryCredentials(
+                {
+                    "ci": "/etc/longshore/ci.json",
                 },
             ),
             registries: Registries {
@@ -501,7 +510,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, docker_config, engine_auth_type, engine_auth_data, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)

@@ -16,7 +16,7 @@ use crate::{
     observed::{ContainerState, Next, Outcome, backoff},
     plan::{Step, TaskKey},
     preparation::{self, Preparation},
-    runtime::{ContainerRuntime, EventSubject, Image, RuntimeError, RuntimeEvent},
+    runtime::{ContainerRuntime, EventSubject, Image, ImageSource, RuntimeError, RuntimeEvent},
 };
 
 /// Calls other than create, start and pull that may be under way at once.
@@ -35,7 +35,7 @@ pub(super) enum Finished {
         outcome: Box<Outcome>,
     },
     Pull {
-        reference: Arc<str>,
+        source: ImageSource,
         result: Option<Result<(), RuntimeError>>,
     },
     Image {
@@ -62,8 +62,8 @@ pub(super) struct Lanes {
     launch: Queue,
     other: Queue,
     pub(super) pulls_max: usize,
-    pub(super) pulling: BTreeMap<Arc<str>, Pulling>,
-    pub(super) pulls_waiting: VecDeque<Arc<str>>,
+    pub(super) pulling: BTreeMap<ImageSource, Pulling>,
+    pub(super) pulls_waiting: VecDeque<ImageSource>,
     /// Present: known. Absent: not asked, or something changed since.
     pub(super) images: FastMap<Arc<str>, Image>,
     images_asked: FastSet<Arc<str>>,
@@ -105,9 +105,9 @@ impl<R: ContainerRuntime> Engine<R> {
     /// Takes a step now, or when its lane has room: then it is planned anew.
     pub(super) fn take(&mut self, key: TaskKey, index: usize, step: Step) {
         let lane = match &step {
-            Step::Pull { reference } => {
-                let reference = reference.clone();
-                return self.pull(key, index, reference);
+            Step::Pull { source } => {
+                let source = source.clone();
+                return self.pull(key, index, source);
             }
             Step::Create { .. } | Step::Start { .. } => Lane::Launch,
             Step::Inspect { .. }
@@ -156,7 +156,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.watch_what_was_started();
                 }
             }
-            Finished::Pull { reference, result } => self.pull_finished(&reference, result),
+            Finished::Pull { source, result } => self.pull_finished(&source, result),
             Finished::Image { reference, result } => self.image_found(&reference, result),
             Finished::Leftovers { key, serial, result } => {
                 self.leftovers_removed(key, serial, result)
@@ -340,7 +340,7 @@ async fn carry_out<R: ContainerRuntime>(
         Step::Kill { id } => Outcome::Stopped(runtime.kill(&id).await),
         Step::Remove { id } => Outcome::Removed(runtime.remove(&id).await),
         Step::LastLines { id } => Outcome::LastLines(runtime.last_lines(&id).await),
-        Step::Pull { reference } => Outcome::Pulled(runtime.pull(&reference, |_| {}).await),
+        Step::Pull { source } => Outcome::Pulled(runtime.pull(&source, |_| {}).await),
     }
 }
 

@@ -93,7 +93,6 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
             needs.push(format!("containerDefinitions[{}].{member}", container.name));
         }
     };
-    need(container.repository_credentials.is_some(), "repositoryCredentials");
     need(!container.secrets.is_empty(), "secrets");
     let pinned = container.version_consistency == Some(VersionConsistency::Enabled);
     need(pinned, "versionConsistency enabled");
