@@ -14,6 +14,7 @@ pub mod runtime;
 mod observed;
 mod report;
 mod ledger;
+mod images;
 pub mod supervisor;
 pub mod logs;
 

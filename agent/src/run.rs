@@ -357,6 +357,7 @@ fn engine_config(
         cleanup_wait: settings.task_cleanup_wait,
         stop_timeout: settings.container_stop_timeout,
         pull: settings.image_pull,
+        images: settings.image_cleanup.clone(),
         policy: task_policy(settings),
         efs: settings.efs.clone(),
         repository_credentials: settings.repository_credentials.clone(),

@@ -6,7 +6,12 @@
 //! from it about a container.
 
 use std::{
-    collections::BTreeMap, future::Future, net::IpAddr, path::Path, sync::Arc, time::Duration,
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    net::IpAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
 };
 
 use futures_util::stream::BoxStream;
@@ -36,6 +41,16 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         source: &ImageSource,
         progress: impl FnMut(PullProgress) + Send,
     ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Every image on the host that is more than a part of another one.
+    fn images(&self) -> impl Future<Output = Result<Vec<ImageSummary>, RuntimeError>> + Send;
+
+    /// Ids of the images of all containers on the host, whoever made them and whatever their state.
+    fn images_in_use(&self) -> impl Future<Output = Result<BTreeSet<String>, RuntimeError>> + Send;
+
+    /// Takes a tag from an image, or removes one by its id; the last of its tags takes the image
+    /// along. [`RuntimeError::Conflict`] when a container needs it.
+    fn remove_image(&self, name: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Makes a container and answers its id. [`RuntimeError::ImageNotFound`] when the image is not
     /// on the host, [`RuntimeError::Conflict`] when the name is taken.
@@ -142,6 +157,17 @@ pub struct Image {
     pub id: String,
     /// `sha256:…` of the manifest; absent for an image that never was in a registry.
     pub digest: Option<String>,
+}
+
+/// An image as a listing shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageSummary {
+    pub id: String,
+    /// `web:1`; none when all of them mean other images now.
+    pub tags: Vec<String>,
+    /// `web@sha256:…`; none of an image that never was in a registry.
+    pub digests: Vec<String>,
+    pub bytes: u64,
 }
 
 /// What is pulled, and what with.

@@ -19,7 +19,7 @@ use longshore_common::{
 
 use crate::{
     runtime::docker::Registries,
-    supervisor::{FileSystems, Objects, PullPolicy, RepositoryCredentials},
+    supervisor::{FileSystems, ImageCleanup, Objects, PullPolicy, RepositoryCredentials},
     task_endpoints::limit::RequestRate,
 };
 
@@ -77,6 +77,7 @@ pub struct Settings {
     pub repository_credentials: RepositoryCredentials,
     pub registries: Registries,
     pub image_pull: PullPolicy,
+    pub image_cleanup: ImageCleanup,
     pub container_stop_timeout: Duration,
     pub task_cleanup_wait: Duration,
     /// How long and how much of the lines of the `awslogs` driver is kept.

@@ -41,6 +41,7 @@ use crate::{
 mod tasks;
 mod intake;
 mod pulls;
+mod images;
 mod steps;
 mod watch;
 mod view;
@@ -48,10 +49,12 @@ mod view;
 mod tests;
 
 pub use crate::{
+    images::ImageCleanup,
     ledger::LedgerError,
     plan::{PullPolicy, efs::FileSystems, repository_credentials::RepositoryCredentials},
     preparation::objects::Objects,
 };
+use images::Images;
 use intake::{Parked, Taking};
 use steps::{Finished, Lanes};
 use tasks::{Process, Task};
@@ -86,6 +89,7 @@ pub struct EngineConfig {
     /// `ECS_CONTAINER_STOP_TIMEOUT`, for containers without a `stopTimeout`.
     pub stop_timeout: Duration,
     pub pull: PullPolicy,
+    pub images: ImageCleanup,
     /// What no task may have here.
     pub policy: TaskPolicy,
     /// EFS file systems of this host.
@@ -127,6 +131,7 @@ impl EngineConfig {
             cleanup_wait: Duration::from_secs(3 * 60 * 60),
             stop_timeout: Duration::from_secs(30),
             pull: PullPolicy::default(),
+            images: ImageCleanup::default(),
             policy: TaskPolicy::default(),
             efs: FileSystems::default(),
             repository_credentials: RepositoryCredentials::default(),
@@ -267,6 +272,7 @@ struct Engine<R> {
     /// Tasks of which containers are to be waited for once none is being started.
     unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
+    images: Images,
     /// How far pulls are, from the calls themselves.
     pull_news: (mpsc::Sender<PullNews>, mpsc::Receiver<PullNews>),
     timers: BTreeMap<(Instant, u64), Timer>,
@@ -283,6 +289,8 @@ enum Timer {
     Leftovers(TaskKey),
     /// A container's `startTimeout` runs out.
     Deadline(TaskKey),
+    /// Images are cleaned up.
+    Images,
 }
 
 impl<R: ContainerRuntime> Engine<R> {
@@ -318,6 +326,7 @@ impl<R: ContainerRuntime> Engine<R> {
             },
         );
         let mut engine = Engine {
+            images: Images::known_by_ledger(contents.images),
             lanes: Lanes::new(config.launches_at_once, config.pulls_at_once),
             outbox: Outbox::new(config.session),
             rules,
@@ -358,6 +367,7 @@ impl<R: ContainerRuntime> Engine<R> {
         mut inbox: mpsc::Receiver<Request>,
         shutdown: CancellationToken,
     ) -> Result<(), EngineError> {
+        self.set_image_cleanup();
         let (sender, mut watched) = mpsc::channel(WATCHED_QUEUED_MAX);
         let watcher = tokio::spawn(watch::watch(
             self.runtime.clone(),
@@ -457,6 +467,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.advance(key);
                 }
                 Timer::Leftovers(key) => self.remove_leftovers(key),
+                Timer::Images => self.image_cleanup_due(),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.deadline = None;

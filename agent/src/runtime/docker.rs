@@ -6,6 +6,7 @@
 //! does not tell done from already done. Never: TCP, a decision, a retry.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -17,7 +18,7 @@ use bollard::{
     models::EventMessage,
     query_parameters::{
         CreateContainerOptions, CreateImageOptions, EventsOptions, KillContainerOptions,
-        RemoveContainerOptions, RemoveVolumeOptions, StopContainerOptions,
+        RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions, StopContainerOptions,
     },
 };
 use futures_util::{StreamExt, TryStreamExt};
@@ -28,11 +29,12 @@ use self::{
 };
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, ImageSource, OwnerLabel, PullProgress, RunState,
-    RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
+    RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
 mod create_body;
+mod images;
 mod last_lines;
 mod process;
 mod pull_error;
@@ -268,6 +270,21 @@ impl ContainerRuntime for Docker {
             Ok(result) => result.map_err(final_if_the_registry_says_so),
             Err(_) => Err(Unknown::Timeout { after: self.timeouts.pull }.into()),
         }
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, RuntimeError> {
+        images::listed(&self.read("/images/json", self.timeouts.list).await?)
+    }
+
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, RuntimeError> {
+        images::of_containers(&self.read("/containers/json?all=true", self.timeouts.list).await?)
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.remove;
+        let client = self.client(timeout).await?;
+        let unforced = None::<RemoveImageOptions>;
+        within(timeout, client.remove_image(name, unforced, None)).await.map(drop)
     }
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {

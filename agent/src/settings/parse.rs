@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     runtime::docker::Registries,
-    supervisor::{FileSystems, PullPolicy},
+    supervisor::{FileSystems, ImageCleanup, PullPolicy},
 };
 
 mod values;
@@ -56,6 +56,7 @@ pub(crate) fn settings(
     let _known = read.parse("engine-auth-type", engine_auth_type);
     let auths = read.parse("engine-auth-data", engine_auth_data);
     let image_pull = read.image_pull();
+    let image_cleanup = read.image_cleanup();
     let container_stop_timeout = read.parse("container-stop-timeout", duration);
     let task_cleanup_wait = read.parse("task-cleanup-wait", duration);
     let log_store_age = read.parse("log-store-age", duration);
@@ -96,6 +97,7 @@ pub(crate) fn settings(
         repository_credentials,
         registries: Registries { docker_config, auths },
         image_pull: image_pull?,
+        image_cleanup: image_cleanup?,
         container_stop_timeout: container_stop_timeout?,
         task_cleanup_wait: task_cleanup_wait?,
         log_store_age: log_store_age?,
@@ -179,6 +181,21 @@ impl Reader<'_> {
 
     fn token_file(&mut self, file: &Raw) -> Option<TokenSource> {
         self.parsed(file, path).map(TokenSource::File)
+    }
+
+    fn image_cleanup(&mut self) -> Option<ImageCleanup> {
+        let disabled = self.parse("disable-image-cleanup", boolean);
+        let interval = self.parse("image-cleanup-interval", image_cleanup_interval);
+        let minimum_age = self.parse("image-minimum-cleanup-age", duration);
+        let removed_per_cycle = self.parse("images-deleted-per-cycle", images_per_cycle);
+        let exclude = self.parse("image-cleanup-exclude", items).unwrap_or_default();
+        Some(ImageCleanup {
+            enabled: !disabled?,
+            interval: interval?,
+            minimum_age: minimum_age?,
+            removed_per_cycle: removed_per_cycle?,
+            exclude,
+        })
     }
 
     fn image_pull(&mut self) -> Option<PullPolicy> {

@@ -254,6 +254,35 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "When images are pulled: `default` pulls and falls back to what the host has, `always` \
          pulls or fails, `prefer-cached` pulls only what the host has not",
     ),
+    Setting {
+        switch: true,
+        ..setting(
+            "disable-image-cleanup",
+            "BOOL",
+            Some("false"),
+            "Leave images that no task needs any more where they are",
+        )
+    },
+    setting(
+        "image-cleanup-interval",
+        "DURATION",
+        Some("30m"),
+        "How often images that no task needs are removed, 10m or more. Only those that tasks have \
+         used, and that a registry has",
+    ),
+    setting(
+        "image-minimum-cleanup-age",
+        "DURATION",
+        Some("1h"),
+        "How long an image is kept after it was pulled or used last",
+    ),
+    setting(
+        "images-deleted-per-cycle",
+        "COUNT",
+        Some("5"),
+        "How many are removed each time at most, the one that was not used for longest first",
+    ),
+    setting("image-cleanup-exclude", "IMAGE,…", None, "Images that are kept, whoever used them"),
     setting(
         "container-stop-timeout",
         "DURATION",

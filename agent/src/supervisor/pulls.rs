@@ -148,6 +148,9 @@ impl<R: ContainerRuntime> Engine<R> {
             };
             self.record(key, index, outcome);
         }
+        if let Some(Ok(())) = result {
+            self.ask_for_image(source.reference.clone());
+        }
         self.begin_pulls();
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use longshore_common::index::{FastMap, FastSet};
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, pulls::Pulling, tasks::Leftovers, watch::Watched};
+use super::{Engine, Timer, images::Held, pulls::Pulling, tasks::Leftovers, watch::Watched};
 use crate::{
     observed::{ContainerState, Next, Outcome, backoff},
     plan::{Step, TaskKey},
@@ -42,6 +42,9 @@ pub(super) enum Finished {
         reference: Arc<str>,
         result: Result<Image, RuntimeError>,
     },
+    /// What a cycle of the clean-up of images looks at.
+    ImagesSeen(Result<Held, RuntimeError>),
+    ImageRemoved(Result<(), RuntimeError>),
     /// Of a task that is cleaned up.
     Leftovers {
         key: TaskKey,
@@ -104,6 +107,9 @@ impl Lanes {
 impl<R: ContainerRuntime> Engine<R> {
     /// Takes a step now, or when its lane has room: then it is planned anew.
     pub(super) fn take(&mut self, key: TaskKey, index: usize, step: Step) {
+        if self.waits_for_removal(key, index, &step) {
+            return;
+        }
         let lane = match &step {
             Step::Pull { source } => {
                 let source = source.clone();
@@ -158,6 +164,8 @@ impl<R: ContainerRuntime> Engine<R> {
             }
             Finished::Pull { source, result } => self.pull_finished(&source, result),
             Finished::Image { reference, result } => self.image_found(&reference, result),
+            Finished::ImagesSeen(held) => self.images_seen(held),
+            Finished::ImageRemoved(result) => self.image_removed(result),
             Finished::Leftovers { key, serial, result } => {
                 self.leftovers_removed(key, serial, result)
             }
@@ -232,8 +240,14 @@ impl<R: ContainerRuntime> Engine<R> {
         let reference = task.desired.containers[index].image.clone();
         if let Some(image) = self.lanes.images.get(&reference) {
             task.observed.containers[index].image_digest.clone_from(&image.digest);
-            return;
+            let id = image.id.clone();
+            return self.image_used(&reference, &id);
         }
+        self.ask_for_image(reference);
+    }
+
+    /// So that it is known as used; also one that was only pulled.
+    pub(super) fn ask_for_image(&mut self, reference: Arc<str>) {
         if !self.lanes.images_asked.insert(reference.clone()) {
             return;
         }
@@ -311,6 +325,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 }
             }
         }
+        self.image_used(reference, &image.id);
         self.lanes.images.insert(reference.clone(), image);
         changed.dedup();
         for key in changed {

@@ -435,6 +435,9 @@ impl<R: ContainerRuntime> Engine<R> {
             for id in task.observed.containers.iter().filter_map(|c| c.id.as_ref()) {
                 self.by_container.remove(id);
             }
+            let images: Vec<Arc<str>> =
+                task.desired.containers.iter().map(|c| c.image.clone()).collect();
+            self.images_left(&images);
             self.tasks.remove(&key);
             self.withdraw_from_endpoints(key);
             self.outbox.withdraw(key);

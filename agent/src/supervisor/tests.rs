@@ -31,6 +31,7 @@ mod fencing;
 mod life;
 mod order;
 mod failures;
+mod images;
 mod restart;
 mod restored;
 mod time;

@@ -20,7 +20,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A 2xx answer's body.
 #[derive(Debug)]
-pub(super) struct Answer(Bytes);
+pub(super) struct Answer(pub(super) Bytes);
 
 impl Answer {
     pub(super) fn bytes(&self) -> &[u8] {
@@ -374,7 +374,7 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
     u64::try_from(ms).ok().map(Timestamp)
 }
 
-fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeError> {
+pub(super) fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeError> {
     serde_json::from_slice(&answer.0)
         .map_err(|error| Unknown::Unreadable { message: error.to_string() }.into())
 }

@@ -17,6 +17,7 @@ use longshore_common::{
 
 use super::super::{Ec2Metadata, source::Value};
 use crate::{
+    images::INTERVAL_MIN,
     supervisor::{Objects, PullPolicy, RepositoryCredentials},
     task_endpoints::limit::RequestRate,
 };
@@ -34,6 +35,8 @@ const TAG_KEY_CHARS_MAX: usize = 128;
 const TAG_VALUE_CHARS_MAX: usize = 256;
 /// What Amazon's agent takes at the least for its two durations.
 const DURATION_MIN: Duration = Duration::from_secs(1);
+/// More than a host holds.
+const IMAGES_PER_CYCLE_MAX: usize = 100_000;
 /// A thousand cores; what is above is a slip.
 const CPU_UNITS_MAX: u32 = 1024 * 1024;
 
@@ -419,6 +422,22 @@ pub(super) fn image_pull(value: &Value) -> Result<PullPolicy, String> {
         "prefer-cached" | "once" => Ok(PullPolicy::PreferCached),
         other => Err(format!("`{other}` is not known: give default, always or prefer-cached")),
     }
+}
+
+pub(super) fn image_cleanup_interval(value: &Value) -> Result<Duration, String> {
+    let interval = duration(value)?;
+    match interval < INTERVAL_MIN {
+        true => Err(format!(
+            "is shorter than {} minutes: give 10m or more; where room is short, images are cleaned up \
+             at once",
+            INTERVAL_MIN.as_secs() / 60
+        )),
+        false => Ok(interval),
+    }
+}
+
+pub(super) fn images_per_cycle(value: &Value) -> Result<usize, String> {
+    number(value, 1..=IMAGES_PER_CYCLE_MAX, "a number of images: give a whole one, above zero")
 }
 
 /// As Go writes it: `30s`, `1m30s`, `3h`.
