@@ -33,6 +33,7 @@ mod host;
 mod capabilities;
 mod data_dir;
 mod docker_reach;
+pub mod disk;
 mod registration;
 mod status;
 mod plain_http;

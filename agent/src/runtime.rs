@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
     net::IpAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -150,6 +150,8 @@ pub struct RuntimeVersion {
     pub volume_drivers: Vec<String>,
     /// `apparmor`, `selinux` and others (`SecurityOptions`), likewise.
     pub security_options: Vec<String>,
+    /// Where it keeps images and containers (`DockerRootDir`), if it tells.
+    pub data_root: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

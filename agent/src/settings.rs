@@ -18,6 +18,7 @@ use longshore_common::{
 };
 
 use crate::{
+    disk::DiskRules,
     runtime::docker::Registries,
     supervisor::{FileSystems, ImageCleanup, Objects, PullPolicy, RepositoryCredentials},
     task_endpoints::limit::RequestRate,
@@ -80,6 +81,8 @@ pub struct Settings {
     pub image_cleanup: ImageCleanup,
     pub container_stop_timeout: Duration,
     pub task_cleanup_wait: Duration,
+    pub stopped_tasks_kept: usize,
+    pub disk: DiskRules,
     /// How long and how much of the lines of the `awslogs` driver is kept.
     pub log_store_age: Duration,
     pub log_store_size: MemoryMib,

@@ -42,6 +42,7 @@ mod tasks;
 mod intake;
 mod pulls;
 mod images;
+mod room;
 mod steps;
 mod watch;
 mod view;
@@ -49,6 +50,7 @@ mod view;
 mod tests;
 
 pub use crate::{
+    disk::{Disk, DiskRules, DiskWatch, Room},
     images::ImageCleanup,
     ledger::LedgerError,
     plan::{PullPolicy, efs::FileSystems, repository_credentials::RepositoryCredentials},
@@ -56,6 +58,7 @@ pub use crate::{
 };
 use images::Images;
 use intake::{Parked, Taking};
+use room::Rooms;
 use steps::{Finished, Lanes};
 use tasks::{Process, Task};
 use watch::Watched;
@@ -66,6 +69,10 @@ const REQUESTS_QUEUED_MAX: usize = 64;
 const WATCHED_QUEUED_MAX: usize = 256;
 /// Words on how far pulls are that may wait for the engine.
 const PULL_NEWS_QUEUED_MAX: usize = 16;
+
+/// Stopped tasks beside whose containers older ones are cleaned up: a task that fails every few
+/// seconds fills no disk in the hours that ECS keeps them.
+const STOPPED_TASKS_KEPT: usize = 200;
 
 /// The wall clock has been set, or has drifted as far, when it leaves the monotonic one by this.
 const CLOCK_JUMP_MS_MIN: u64 = 250;
@@ -86,10 +93,14 @@ pub struct EngineConfig {
     /// How long a stopped container stays for its logs to be read: ECS's
     /// `ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION`.
     pub cleanup_wait: Duration,
+    /// Of tasks that wait for it, the newest so many are kept.
+    pub stopped_tasks_kept: usize,
     /// `ECS_CONTAINER_STOP_TIMEOUT`, for containers without a `stopTimeout`.
     pub stop_timeout: Duration,
     pub pull: PullPolicy,
     pub images: ImageCleanup,
+    /// What file systems are like; absent: nobody looks.
+    pub disk: Option<DiskWatch>,
     /// What no task may have here.
     pub policy: TaskPolicy,
     /// EFS file systems of this host.
@@ -129,9 +140,11 @@ impl EngineConfig {
             task_files: ledger.with_file_name("tasks"),
             ledger,
             cleanup_wait: Duration::from_secs(3 * 60 * 60),
+            stopped_tasks_kept: STOPPED_TASKS_KEPT,
             stop_timeout: Duration::from_secs(30),
             pull: PullPolicy::default(),
             images: ImageCleanup::default(),
+            disk: None,
             policy: TaskPolicy::default(),
             efs: FileSystems::default(),
             repository_credentials: RepositoryCredentials::default(),
@@ -273,6 +286,9 @@ struct Engine<R> {
     unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
     images: Images,
+    rooms: Rooms,
+    /// Tasks that are kept until their clean-up, by when they stopped.
+    stopped: BTreeSet<(Timestamp, TaskKey)>,
     /// How far pulls are, from the calls themselves.
     pull_news: (mpsc::Sender<PullNews>, mpsc::Receiver<PullNews>),
     timers: BTreeMap<(Instant, u64), Timer>,
@@ -291,6 +307,8 @@ enum Timer {
     Deadline(TaskKey),
     /// Images are cleaned up.
     Images,
+    /// Room is made again if there still is too little.
+    Room,
 }
 
 impl<R: ContainerRuntime> Engine<R> {
@@ -326,6 +344,8 @@ impl<R: ContainerRuntime> Engine<R> {
             },
         );
         let mut engine = Engine {
+            rooms: Rooms::watched(config.disk.clone()),
+            stopped: BTreeSet::new(),
             images: Images::known_by_ledger(contents.images),
             lanes: Lanes::new(config.launches_at_once, config.pulls_at_once),
             outbox: Outbox::new(config.session),
@@ -414,6 +434,7 @@ impl<R: ContainerRuntime> Engine<R> {
                         self.process_ended(&process);
                     }
                 }
+                () = self.rooms.changed() => self.disk_seen(),
                 written = written(&mut self.writing) => {
                     let (ledger, result) = written;
                     self.ledger = Some(ledger);
@@ -468,6 +489,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 }
                 Timer::Leftovers(key) => self.remove_leftovers(key),
                 Timer::Images => self.image_cleanup_due(),
+                Timer::Room => self.room_due(),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.deadline = None;
@@ -477,6 +499,9 @@ impl<R: ContainerRuntime> Engine<R> {
                 Timer::Cleanup(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.cleanup_due = true;
+                        if let Some(stopped_at) = task.observed.execution_stopped_at {
+                            self.stopped.remove(&(stopped_at, key));
+                        }
                     }
                     self.advance(key);
                 }

@@ -227,6 +227,7 @@ impl ContainerRuntime for Docker {
             log_drivers: info.log_drivers,
             volume_drivers: info.volume_drivers,
             security_options: info.security_options,
+            data_root: info.data_root,
             version: version.version.unwrap_or_default(),
             api_version: format!("{}.{}", api.major_version, api.minor_version),
         })

@@ -450,6 +450,7 @@ impl ContainerRuntime for FakeRuntime {
             log_drivers: vec!["json-file".to_owned(), "none".to_owned()],
             volume_drivers: vec!["local".to_owned()],
             security_options: Vec::new(),
+            data_root: None,
         };
         self.call(Verb::Version, "", |_| Ok(version)).await
     }

@@ -8,6 +8,7 @@ use super::{
     source::{Origin, Raw, Value, Values},
 };
 use crate::{
+    disk::DiskRules,
     runtime::docker::Registries,
     supervisor::{FileSystems, ImageCleanup, PullPolicy},
 };
@@ -59,6 +60,8 @@ pub(crate) fn settings(
     let image_cleanup = read.image_cleanup();
     let container_stop_timeout = read.parse("container-stop-timeout", duration);
     let task_cleanup_wait = read.parse("task-cleanup-wait", duration);
+    let stopped_tasks_kept = read.parse("stopped-tasks-kept", stopped_tasks_kept);
+    let disk = read.disk();
     let log_store_age = read.parse("log-store-age", duration);
     let log_store_size = read.parse("log-store-size", log_store_size);
     let log = read.parse("log", text);
@@ -100,6 +103,8 @@ pub(crate) fn settings(
         image_cleanup: image_cleanup?,
         container_stop_timeout: container_stop_timeout?,
         task_cleanup_wait: task_cleanup_wait?,
+        stopped_tasks_kept: stopped_tasks_kept?,
+        disk: disk?,
         log_store_age: log_store_age?,
         log_store_size: log_store_size?,
         log: log?,
@@ -195,6 +200,17 @@ impl Reader<'_> {
             minimum_age: minimum_age?,
             removed_per_cycle: removed_per_cycle?,
             exclude,
+        })
+    }
+
+    fn disk(&mut self) -> Option<DiskRules> {
+        let clean_at = self.parse("disk-clean-at", percent);
+        let refuse_at = self.parse("disk-refuse-at", percent);
+        let floor = self.parse("disk-floor", disk_floor);
+        Some(DiskRules {
+            clean_at: clean_at?,
+            refuse_at: refuse_at?,
+            floor_bytes: u64::from(floor?.0) << 20,
         })
     }
 

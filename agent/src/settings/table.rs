@@ -296,6 +296,31 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How long a stopped task's containers are kept before they are removed",
     ),
     setting(
+        "stopped-tasks-kept",
+        "COUNT",
+        Some("200"),
+        "Of how many stopped tasks they are kept at most, the newest ones",
+    ),
+    setting(
+        "disk-clean-at",
+        "PERCENT",
+        Some("85"),
+        "How full the file system of Docker's data or of --data-dir may be until images that no task \
+         needs, and all stopped tasks but the newest, are removed at once",
+    ),
+    setting(
+        "disk-refuse-at",
+        "PERCENT",
+        Some("95"),
+        "How full it may be until new tasks are refused; those that run go on",
+    ),
+    setting(
+        "disk-floor",
+        "MIB",
+        Some("128"),
+        "With less free than this they are refused too, whatever the percentage",
+    ),
+    setting(
         "log-store-age",
         "DURATION",
         Some("168h"),

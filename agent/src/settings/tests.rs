@@ -116,6 +116,12 @@ fn the_defaults_are_those_of_the_design() {
             },
             container_stop_timeout: 30s,
             task_cleanup_wait: 10800s,
+            stopped_tasks_kept: 200,
+            disk: DiskRules {
+                clean_at: 85,
+                refuse_at: 95,
+                floor_bytes: 134217728,
+            },
             log_store_age: 604800s,
             log_store_size: MemoryMib(
                 2048,
@@ -190,6 +196,10 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("image-cleanup-exclude", "base:1,10.0.0.5:5000/base"),
         ("container-stop-timeout", "1m30s"),
         ("task-cleanup-wait", "1.5h"),
+        ("stopped-tasks-kept", "9"),
+        ("disk-clean-at", "70"),
+        ("disk-refuse-at", "80"),
+        ("disk-floor", "1024"),
         ("log-store-age", "24h"),
         ("log-store-size", "64"),
         ("log", "debug"),
@@ -373,6 +383,12 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
             },
             container_stop_timeout: 90s,
             task_cleanup_wait: 5400s,
+            stopped_tasks_kept: 9,
+            disk: DiskRules {
+                clean_at: 70,
+                refuse_at: 80,
+                floor_bytes: 1073741824,
+            },
             log_store_age: 86400s,
             log_store_size: MemoryMib(
                 64,
@@ -539,12 +555,14 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          data_dir = ''\n\
          task_cleanup_wait = '0s'\n\
          image_cleanup_interval = '5m'\n\
+         disk_clean_at = '85%'\n\
+         stopped_tasks_kept = 0\n\
          images_deleted_per_cycle = 0\n\
          logging_drivers = ['a b']\n\
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
@@ -574,6 +592,8 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
             longshore-agent: `images_deleted_per_cycle` in FILE: `0` is not a number of images: give a whole one, above zero
             longshore-agent: LONGSHORE_CONTAINER_STOP_TIMEOUT: `30` is not a duration of a second or more: write 30s, 1m30s or 3h
             longshore-agent: `task_cleanup_wait` in FILE: `0s` is not a duration of a second or more: write 30s, 1m30s or 3h
+            longshore-agent: `stopped_tasks_kept` in FILE: `0` is not a number of tasks: give a whole one, 1 to 100000
+            longshore-agent: `disk_clean_at` in FILE: `85%` is not a percentage: give a whole number, 1 to 100
             longshore-agent: `log_format` in FILE: `xml` is not a log format: say `text` or `json`
         "#]],
     );

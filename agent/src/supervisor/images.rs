@@ -132,7 +132,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     /// Removes what nobody needs at once, whatever its age.
-    pub(super) fn make_room(&mut self) {
+    pub(super) fn remove_images_for_room(&mut self) {
         self.images.room_wanted = true;
         self.look_at_images(self.config.images.for_room());
     }
@@ -231,8 +231,11 @@ impl<R: ContainerRuntime> Engine<R> {
     fn cycle_ended(&mut self, removed: usize) {
         debug!(host = %self.config.host, removed, "looked for images that no task needs");
         self.images.cycle = Cycle::Idle;
+        if removed > 0 {
+            self.rooms.look_again();
+        }
         if self.images.room_wanted {
-            self.make_room();
+            self.remove_images_for_room();
         }
     }
 

@@ -149,6 +149,7 @@ impl<R: ContainerRuntime> Engine<R> {
             self.record(key, index, outcome);
         }
         if let Some(Ok(())) = result {
+            self.rooms.look_again();
             self.ask_for_image(source.reference.clone());
         }
         self.begin_pulls();

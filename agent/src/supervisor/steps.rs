@@ -174,6 +174,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
         let now = self.now();
+        let outcome = self.explained(outcome);
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if let Some(error) = failure(&outcome) {
             debug!(

@@ -33,6 +33,7 @@ mod order;
 mod failures;
 mod images;
 mod restart;
+mod room;
 mod restored;
 mod time;
 

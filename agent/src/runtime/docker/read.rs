@@ -1,6 +1,10 @@
 //! Reading Docker's answers leniently: what we need of them, and nothing that could fail for more.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http::Method;
@@ -108,6 +112,7 @@ pub(super) struct EngineInfo {
     pub(super) cgroup_version: Option<String>,
     /// `cgroupfs` or `systemd`.
     pub(super) cgroup_driver: Option<String>,
+    pub(super) data_root: Option<PathBuf>,
 }
 
 pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
@@ -118,6 +123,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         security_options: Option<Vec<String>>,
         cgroup_version: Option<String>,
         cgroup_driver: Option<String>,
+        docker_root_dir: Option<PathBuf>,
     }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -137,6 +143,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         security_options: info.security_options.unwrap_or_default().iter().map(name).collect(),
         cgroup_version: info.cgroup_version,
         cgroup_driver: info.cgroup_driver,
+        data_root: info.docker_root_dir.filter(|root| root.is_absolute()),
     })
 }
 
@@ -420,7 +427,7 @@ pub(super) mod tests {
     #[test]
     fn what_the_engine_has_is_read_by_name() {
         let answer = Answer(Bytes::from_static(
-            br#"{"Plugins":{"Log":["gelf"],"Volume":["local"],"Network":["host"]},
+            br#"{"DockerRootDir":"/var/lib/docker","Plugins":{"Log":["gelf"],"Volume":["local"],"Network":["host"]},
                 "SecurityOptions":["name=apparmor","name=seccomp,profile=default"]}"#,
         ));
         let info = engine_info(&answer).unwrap();
@@ -429,6 +436,7 @@ pub(super) mod tests {
             (&["gelf".to_owned()][..], &["local".to_owned()][..],)
         );
         assert_eq!(info.security_options, ["apparmor", "seccomp"]);
+        assert_eq!(info.data_root, Some(PathBuf::from("/var/lib/docker")));
         let nothing = engine_info(&Answer(Bytes::from_static(b"{}"))).unwrap();
         assert_eq!(nothing, EngineInfo::default());
     }

@@ -35,6 +35,8 @@ const TAG_KEY_CHARS_MAX: usize = 128;
 const TAG_VALUE_CHARS_MAX: usize = 256;
 /// What Amazon's agent takes at the least for its two durations.
 const DURATION_MIN: Duration = Duration::from_secs(1);
+/// Docker lists all of them at once.
+const STOPPED_TASKS_KEPT_MAX: usize = 100_000;
 /// More than a host holds.
 const IMAGES_PER_CYCLE_MAX: usize = 100_000;
 /// A thousand cores; what is above is a slip.
@@ -438,6 +440,18 @@ pub(super) fn image_cleanup_interval(value: &Value) -> Result<Duration, String> 
 
 pub(super) fn images_per_cycle(value: &Value) -> Result<usize, String> {
     number(value, 1..=IMAGES_PER_CYCLE_MAX, "a number of images: give a whole one, above zero")
+}
+
+pub(super) fn stopped_tasks_kept(value: &Value) -> Result<usize, String> {
+    number(value, 1..=STOPPED_TASKS_KEPT_MAX, "a number of tasks: give a whole one, 1 to 100000")
+}
+
+pub(super) fn percent(value: &Value) -> Result<u8, String> {
+    number(value, 1..=100, "a percentage: give a whole number, 1 to 100")
+}
+
+pub(super) fn disk_floor(value: &Value) -> Result<MemoryMib, String> {
+    number(value, 0..=u32::MAX, "a size: give a whole number of MiB").map(MemoryMib)
 }
 
 /// As Go writes it: `30s`, `1m30s`, `3h`.
