@@ -14,6 +14,7 @@ pub mod runtime;
 mod observed;
 mod report;
 mod ledger;
+mod images;
 pub mod supervisor;
 pub mod logs;
 
@@ -32,6 +33,7 @@ mod host;
 mod capabilities;
 mod data_dir;
 mod docker_reach;
+pub mod disk;
 mod registration;
 mod status;
 mod plain_http;

@@ -34,6 +34,8 @@ const MISSING_RETRY: Duration = Duration::from_secs(1);
 const ENGINE_ERRORS_MAX: u32 = 3;
 /// ecs-behaviour 1.7.
 const PULL_ATTEMPTS_MAX: u32 = 5;
+/// How often an image is pulled again that was gone when its container was to be made.
+const IMAGES_LOST_MAX: u32 = 2;
 const PULL_RETRY_MIN: Duration = Duration::from_millis(1100);
 const PULL_RETRY_MAX: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -91,6 +93,9 @@ pub(crate) struct ObservedContainer {
     /// While its image is being pulled, and the engine has told how far that is.
     #[serde(skip)]
     pub(crate) pulled: Option<PullAmount>,
+    /// How often an image that was pulled was gone when the container was to be made.
+    #[serde(skip)]
+    images_lost: u32,
     #[serde(skip)]
     pub(crate) stop_attempts: u32,
     #[serde(skip)]
@@ -579,6 +584,11 @@ impl ObservedContainer {
         match &error {
             RuntimeError::ImageNotFound { .. } => match self.pull {
                 PullState::NotNeeded => self.pull = PullState::Needed,
+                // Somebody has removed it since.
+                PullState::Done if self.verdict.is_none() && self.images_lost < IMAGES_LOST_MAX => {
+                    self.images_lost += 1;
+                    self.pull = PullState::Needed;
+                }
                 PullState::Needed | PullState::Done => {
                     let reason = self.verdict.take();
                     self.never_runs(reason.unwrap_or_else(|| ecs_reason(Aim::Create, &error)));

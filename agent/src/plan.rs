@@ -4,7 +4,7 @@
 //! state of its own. One step at a time per container: plan, do it, record, plan again, so that a
 //! restarted agent plans as one that never stopped.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use longshore_common::{
     id::{FleetId, HostId},
@@ -14,7 +14,7 @@ use longshore_common::{
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
     preparation::Needs,
-    runtime::{ContainerConfig, TaskGroup},
+    runtime::{ContainerConfig, ImageSource, TaskGroup},
     task_endpoints::names::Names,
 };
 
@@ -26,6 +26,7 @@ pub(crate) mod efs;
 pub(crate) mod firelens;
 pub(crate) mod image_reference;
 pub(crate) mod order;
+pub(crate) mod repository_credentials;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
 pub(crate) mod task_limits;
@@ -49,6 +50,7 @@ pub(crate) struct Rules {
     pub(crate) pull: PullPolicy,
     pub(crate) policy: TaskPolicy,
     pub(crate) efs: efs::FileSystems,
+    pub(crate) repository_credentials: repository_credentials::RepositoryCredentials,
     /// Directory with one for each task that needs files.
     pub(crate) task_files: PathBuf,
     /// There is a store to read objects from.
@@ -73,7 +75,7 @@ pub enum PullPolicy {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     Pull {
-        reference: Arc<str>,
+        source: ImageSource,
     },
     Create {
         name: String,
@@ -127,7 +129,7 @@ pub(crate) fn next_step(
         (ContainerState::Absent, _) => {
             let intent = desired.to_launch()?;
             if container.pull == PullState::Needed {
-                return Some(Step::Pull { reference: wanted.image.clone() });
+                return Some(Step::Pull { source: wanted.source() });
             }
             let config = Box::new(container_config::container_config(intent, index, rules).ok()?);
             let needs = Box::new(container_config::needs(intent, index, rules).ok()?);

@@ -3,7 +3,11 @@
 //! Never: anything that was observed. An [`Intent`] is what the ledger keeps; a [`DesiredTask`]
 //! adds what planning would otherwise derive at every step.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use longshore_common::{
     id::TaskId,
@@ -21,7 +25,7 @@ use super::{
     order::{self, Dependency},
     task_limits, volumes,
 };
-use crate::observed::ObservedTask;
+use crate::{observed::ObservedTask, runtime::ImageSource};
 
 /// ecs-behaviour 1.3, restartPolicy.
 const RESTART_ATTEMPT_PERIOD_S: u32 = 300;
@@ -73,6 +77,8 @@ pub(crate) struct DesiredContainer {
     pub(crate) image: Arc<str>,
     /// As the definition names it.
     pub(crate) named_image: Arc<str>,
+    /// A file with the login for its registry, where the definition names a secret.
+    pub(crate) login: Option<Arc<Path>>,
     pub(crate) essential: bool,
     pub(crate) stop_grace: Duration,
     /// The task definition gives a health check; one of the image does not count.
@@ -92,6 +98,12 @@ pub(crate) struct Restart {
     pub(crate) ignored_exit_codes: Vec<i32>,
     /// It must have run so long since it was last started.
     pub(crate) after_running: Duration,
+}
+
+impl DesiredContainer {
+    pub(crate) fn source(&self) -> ImageSource {
+        ImageSource { reference: self.image.clone(), login: self.login.clone() }
+    }
 }
 
 impl Restart {
@@ -123,6 +135,8 @@ impl DesiredTask {
                 ),
                 image: image_reference(&intent, index).unwrap_or_default().into(),
                 named_image: container.image.as_deref().unwrap_or_default().into(),
+                // Without it the task was refused.
+                login: rules.repository_credentials.login(container).ok().flatten(),
                 essential: container.is_essential(),
                 stop_grace: container
                     .stop_timeout

@@ -174,6 +174,7 @@ pub(crate) fn found_task(
             let container = DesiredContainer {
                 name: label(summary, ECS_CONTAINER)?,
                 docker_name: summary.name.clone(),
+                login: None,
                 image: Arc::from(""),
                 named_image: Arc::from(""),
                 essential: label(summary, ESSENTIAL)? != "false",

@@ -6,6 +6,7 @@
 //! does not tell done from already done. Never: TCP, a decision, a retry.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -17,7 +18,7 @@ use bollard::{
     models::EventMessage,
     query_parameters::{
         CreateContainerOptions, CreateImageOptions, EventsOptions, KillContainerOptions,
-        RemoveContainerOptions, RemoveVolumeOptions, StopContainerOptions,
+        RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions, StopContainerOptions,
     },
 };
 use futures_util::{StreamExt, TryStreamExt};
@@ -28,12 +29,13 @@ use self::{
 };
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
-    RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
+    RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 use crate::plan::image_reference::name_and_tag;
 
 mod create_body;
+mod images;
 mod last_lines;
 mod process;
 mod pull_error;
@@ -226,6 +228,7 @@ impl ContainerRuntime for Docker {
             log_drivers: info.log_drivers,
             volume_drivers: info.volume_drivers,
             security_options: info.security_options,
+            data_root: info.data_root,
             version: version.version.unwrap_or_default(),
             api_version: format!("{}.{}", api.major_version, api.minor_version),
         })
@@ -239,10 +242,10 @@ impl ContainerRuntime for Docker {
 
     async fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         mut progress: impl FnMut(PullProgress) + Send,
     ) -> Result<(), RuntimeError> {
-        let (name, tag) = name_and_tag(reference);
+        let (name, tag) = name_and_tag(&source.reference);
         let options = CreateImageOptions {
             from_image: Some(name.to_owned()),
             tag: Some(tag.to_owned()),
@@ -250,7 +253,7 @@ impl ContainerRuntime for Docker {
         };
         let silence = self.timeouts.pull_silence;
         let client = self.client(silence).await?;
-        let login = self.registries.login(reference).await?;
+        let login = self.registries.login(source).await?;
         let pulling = async {
             let mut lines = Box::pin(client.create_image(Some(options), None, login));
             while let Some(line) = within(silence, lines.try_next()).await? {
@@ -269,6 +272,21 @@ impl ContainerRuntime for Docker {
             Ok(result) => result.map_err(final_if_the_registry_says_so),
             Err(_) => Err(Unknown::Timeout { after: self.timeouts.pull }.into()),
         }
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, RuntimeError> {
+        images::listed(&self.read("/images/json", self.timeouts.list).await?)
+    }
+
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, RuntimeError> {
+        images::of_containers(&self.read("/containers/json?all=true", self.timeouts.list).await?)
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.remove;
+        let client = self.client(timeout).await?;
+        let unforced = None::<RemoveImageOptions>;
+        within(timeout, client.remove_image(name, unforced, None)).await.map(drop)
     }
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {

@@ -31,7 +31,9 @@ mod fencing;
 mod life;
 mod order;
 mod failures;
+mod images;
 mod restart;
+mod room;
 mod restored;
 mod time;
 

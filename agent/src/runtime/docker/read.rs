@@ -1,6 +1,10 @@
 //! Reading Docker's answers leniently: what we need of them, and nothing that could fail for more.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http::Method;
@@ -23,7 +27,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A 2xx answer's body.
 #[derive(Debug)]
-pub(super) struct Answer(Bytes);
+pub(super) struct Answer(pub(super) Bytes);
 
 impl Answer {
     pub(super) fn bytes(&self) -> &[u8] {
@@ -111,6 +115,7 @@ pub(super) struct EngineInfo {
     pub(super) cgroup_version: Option<String>,
     /// `cgroupfs` or `systemd`.
     pub(super) cgroup_driver: Option<String>,
+    pub(super) data_root: Option<PathBuf>,
 }
 
 pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
@@ -121,6 +126,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         security_options: Option<Vec<String>>,
         cgroup_version: Option<String>,
         cgroup_driver: Option<String>,
+        docker_root_dir: Option<PathBuf>,
     }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -140,6 +146,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         security_options: info.security_options.unwrap_or_default().iter().map(name).collect(),
         cgroup_version: info.cgroup_version,
         cgroup_driver: info.cgroup_driver,
+        data_root: info.docker_root_dir.filter(|root| root.is_absolute()),
     })
 }
 
@@ -379,7 +386,7 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
     u64::try_from(ms).ok().map(Timestamp)
 }
 
-fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeError> {
+pub(super) fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeError> {
     serde_json::from_slice(&answer.0)
         .map_err(|error| Unknown::Unreadable { message: error.to_string() }.into())
 }
@@ -425,7 +432,7 @@ pub(super) mod tests {
     #[test]
     fn what_the_engine_has_is_read_by_name() {
         let answer = Answer(Bytes::from_static(
-            br#"{"Plugins":{"Log":["gelf"],"Volume":["local"],"Network":["host"]},
+            br#"{"DockerRootDir":"/var/lib/docker","Plugins":{"Log":["gelf"],"Volume":["local"],"Network":["host"]},
                 "SecurityOptions":["name=apparmor","name=seccomp,profile=default"]}"#,
         ));
         let info = engine_info(&answer).unwrap();
@@ -434,6 +441,7 @@ pub(super) mod tests {
             (&["gelf".to_owned()][..], &["local".to_owned()][..],)
         );
         assert_eq!(info.security_options, ["apparmor", "seccomp"]);
+        assert_eq!(info.data_root, Some(PathBuf::from("/var/lib/docker")));
         let nothing = engine_info(&Answer(Bytes::from_static(b"{}"))).unwrap();
         assert_eq!(nothing, EngineInfo::default());
     }

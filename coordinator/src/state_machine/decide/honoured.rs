@@ -91,7 +91,6 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
             needs.push(format!("containerDefinitions[{}].{member}", container.name));
         }
     };
-    need(container.repository_credentials.is_some(), "repositoryCredentials");
     need(!container.secrets.is_empty(), "secrets");
     need(!container.resource_requirements.is_empty(), "resourceRequirements");
     need(!container.credential_specs.is_empty(), "credentialSpecs");
