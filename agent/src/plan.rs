@@ -25,6 +25,7 @@ pub(crate) mod container_config;
 pub(crate) mod efs;
 pub(crate) mod firelens;
 pub(crate) mod order;
+pub(crate) mod pause;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
 pub(crate) mod task_limits;
@@ -33,7 +34,7 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use desired::{DesiredContainer, DesiredTask, Intent, Restart, TaskKey};
+pub(crate) use desired::{DesiredTask, Intent, Restart, Role, TaskKey};
 
 /// Failed stops after which the kill signal is sent directly.
 const STOPS_BEFORE_KILL: u32 = 2;
@@ -72,6 +73,10 @@ pub enum PullPolicy {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     Pull {
+        reference: Arc<str>,
+    },
+    /// The image that the agent makes itself.
+    Load {
         reference: Arc<str>,
     },
     Create {
@@ -126,11 +131,24 @@ pub(crate) fn next_step(
         (ContainerState::Absent, _) => {
             let intent = desired.to_launch()?;
             if container.pull == PullState::Needed {
-                return Some(Step::Pull { reference: wanted.image.clone() });
+                let reference = wanted.image.clone();
+                return Some(match wanted.role {
+                    Role::Defined => Step::Pull { reference },
+                    Role::Pause => Step::Load { reference },
+                });
             }
-            let config = Box::new(container_config::container_config(intent, index, rules).ok()?);
-            let needs = Box::new(container_config::needs(intent, index, rules).ok()?);
-            Some(Step::Create { name: wanted.docker_name.clone(), config, needs })
+            let (config, needs) = match wanted.role {
+                Role::Defined => (
+                    container_config::container_config(intent, index, rules).ok()?,
+                    container_config::needs(intent, index, rules).ok()?,
+                ),
+                Role::Pause => (pause::container_config(intent, rules), Needs::default()),
+            };
+            Some(Step::Create {
+                name: wanted.docker_name.clone(),
+                config: Box::new(config),
+                needs: Box::new(needs),
+            })
         }
         (ContainerState::Created, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Created, _) if stopping => None,
@@ -148,11 +166,12 @@ pub(crate) fn next_step(
             None
         }
         (ContainerState::Running, Some(id)) if stopping => {
-            Some(if container.stop_attempts < STOPS_BEFORE_KILL {
-                Step::Stop { id, grace: wanted.stop_grace }
-            } else {
-                Step::Kill { id }
-            })
+            // A pause container takes no signal but the last one.
+            let asks = match wanted.role {
+                Role::Defined => container.stop_attempts < STOPS_BEFORE_KILL,
+                Role::Pause => false,
+            };
+            Some(if asks { Step::Stop { id, grace: wanted.stop_grace } } else { Step::Kill { id } })
         }
         (ContainerState::Running, _) => None,
         (ContainerState::Stopped, Some(id)) if container.awaits_last_lines() => {

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Duration};
 
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use longshore_common::{
     clock::Timestamp,
@@ -33,6 +34,13 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         &self,
         reference: &str,
         progress: impl FnMut(PullProgress) + Send,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Takes an image from an archive in the form of `docker save`, which names it `reference`.
+    fn load(
+        &self,
+        reference: &str,
+        archive: Bytes,
     ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Makes a container and answers its id. [`RuntimeError::ImageNotFound`] when the image is not
@@ -261,8 +269,7 @@ pub struct LinuxConfig {
     /// sysctl(8).
     pub kernel_settings: BTreeMap<String, String>,
     pub security_options: Vec<String>,
-    /// It sees the host's processes.
-    pub host_processes: bool,
+    pub processes: PidNamespace,
     pub ipc: IpcNamespace,
 }
 
@@ -274,13 +281,27 @@ pub struct DeviceMapping {
     pub permissions: String,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which processes it sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PidNamespace {
+    #[default]
+    EngineDefault,
+    Host,
+    /// Those that this container sees, by the engine's name.
+    Container(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IpcNamespace {
     #[default]
     EngineDefault,
     Host,
     /// Its own, without /dev/shm.
     None,
+    /// Its own, which others may join.
+    Shareable,
+    /// That of this container, by the engine's name.
+    Container(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

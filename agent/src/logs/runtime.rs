@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use longshore_common::{clock::Timestamp, index::FastSet};
 use tokio::sync::{mpsc, oneshot};
@@ -121,6 +122,10 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         progress: impl FnMut(PullProgress) + Send,
     ) -> Result<(), RuntimeError> {
         self.engine.pull(reference, progress).await
+    }
+
+    async fn load(&self, reference: &str, archive: Bytes) -> Result<(), RuntimeError> {
+        self.engine.load(reference, archive).await
     }
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {

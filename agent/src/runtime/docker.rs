@@ -16,10 +16,11 @@ use bollard::{
     errors::Error,
     models::EventMessage,
     query_parameters::{
-        CreateContainerOptions, CreateImageOptions, EventsOptions, KillContainerOptions,
-        RemoveContainerOptions, RemoveVolumeOptions, StopContainerOptions,
+        CreateContainerOptions, CreateImageOptions, EventsOptions, ImportImageOptions,
+        KillContainerOptions, RemoveContainerOptions, RemoveVolumeOptions, StopContainerOptions,
     },
 };
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_common::{clock::Timestamp, limits::LAST_LINES_MAX, task::HealthStatus};
 
@@ -70,6 +71,8 @@ pub struct Timeouts {
     pub pull: Duration,
     /// A pull that says nothing.
     pub pull_silence: Duration,
+    /// An image that the agent brings itself.
+    pub load: Duration,
     pub create: Duration,
     pub start: Duration,
     /// On top of the time that the container is given to stop.
@@ -87,6 +90,7 @@ impl Default for Timeouts {
             version: Duration::from_secs(10),
             pull: Duration::from_secs(2 * 60 * 60),
             pull_silence: Duration::from_secs(60),
+            load: Duration::from_secs(60),
             create: Duration::from_secs(4 * 60),
             start: Duration::from_secs(3 * 60),
             stop: Duration::from_secs(2 * 60),
@@ -268,6 +272,16 @@ impl ContainerRuntime for Docker {
             Ok(result) => result.map_err(final_if_the_registry_says_so),
             Err(_) => Err(Unknown::Timeout { after: self.timeouts.pull }.into()),
         }
+    }
+
+    async fn load(&self, reference: &str, archive: Bytes) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.load;
+        let client = self.client(timeout).await?;
+        let options = ImportImageOptions { quiet: true, ..ImportImageOptions::default() };
+        let loading = client.import_image(options, bollard::body_full(archive), None);
+        within(timeout, loading.try_for_each(|_| std::future::ready(Ok(())))).await?;
+        // An engine says what it has made of an archive in prose only.
+        self.image(reference).await.map(|_| ())
     }
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use longshore_common::{
     clock::{Clock, Timestamp},
@@ -51,6 +52,7 @@ pub enum Verb {
     Version,
     Image,
     Pull,
+    Load,
     Create,
     Start,
     Stop,
@@ -167,6 +169,12 @@ impl FakeRuntime {
         let mut engine = self.engine();
         engine.images.insert(reference.to_owned(), Image { id: id_of(reference), digest: None });
         engine.behaviours.insert(reference.to_owned(), behaviour);
+    }
+
+    /// Somebody removes an image from the host.
+    pub fn remove_image(&self, reference: &str) {
+        self.engine().images.remove(reference);
+        self.say_event(EventSubject::Image, BTreeMap::new());
     }
 
     /// An image that can be pulled.
@@ -450,6 +458,17 @@ impl ContainerRuntime for FakeRuntime {
             Ok(())
         };
         self.call(Verb::Pull, reference, pull).await?;
+        self.say_event(EventSubject::Image, BTreeMap::new());
+        Ok(())
+    }
+
+    async fn load(&self, reference: &str, _archive: Bytes) -> Result<(), RuntimeError> {
+        let load = |fake: &Self| {
+            let image = Image { id: id_of(reference), digest: None };
+            fake.engine().images.insert(reference.to_owned(), image);
+            Ok(())
+        };
+        self.call(Verb::Load, reference, load).await?;
         self.say_event(EventSubject::Image, BTreeMap::new());
         Ok(())
     }
