@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod linux;
+pub(super) use linux::{is_of_ipc, kernel_settings};
 #[cfg(test)]
 mod tests;
 
@@ -89,7 +90,7 @@ pub(crate) fn container_config(
         volumes_from: volumes_from(intent, container),
         interactive: container.interactive.unwrap_or(false),
         terminal: container.pseudo_terminal.unwrap_or(false),
-        linux: linux::linux_config(spec, container, memory_bytes),
+        linux: linux::linux_config(intent, container, memory_bytes),
         log: log_target(intent, container, rules),
         health: container.health_check.as_ref().map(health_probe),
         privileged: container.privileged.unwrap_or(false),
@@ -221,7 +222,7 @@ fn volumes_from(intent: &Intent, container: &ContainerDefinition) -> Vec<String>
     container.volumes_from.iter().map(from).collect()
 }
 
-fn engine_name(intent: &Intent, container: &str) -> String {
+pub(super) fn engine_name(intent: &Intent, container: &str) -> String {
     let definition = &intent.definition;
     docker_name(&definition.family, definition.revision, container, intent.key)
 }

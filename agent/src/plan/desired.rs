@@ -23,9 +23,9 @@ use super::{
     container_config::{self, image_reference},
     firelens, labels,
     order::{self, Dependency},
-    task_limits, volumes,
+    pause, task_limits, volumes,
 };
-use crate::{observed::ObservedTask, runtime::ImageSource};
+use crate::{observed::ObservedTask, pause::REFERENCE, runtime::ImageSource};
 
 /// ecs-behaviour 1.3, restartPolicy.
 const RESTART_ATTEMPT_PERIOD_S: u32 = 300;
@@ -71,6 +71,7 @@ pub(crate) struct DesiredTask {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DesiredContainer {
+    pub(crate) role: Role,
     pub(crate) name: String,
     pub(crate) docker_name: String,
     /// What the engine is asked for: the definition's, or the same by its digest.
@@ -90,6 +91,14 @@ pub(crate) struct DesiredContainer {
     pub(crate) restart: Option<Restart>,
     /// What is bound on the host when the container runs; absent when only the engine can say.
     pub(crate) bindings: Option<Vec<NetworkBinding>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The task definition has it: what everybody but the agent knows of.
+    Defined,
+    /// See [`pause`]. The last one of its task.
+    Pause,
 }
 
 /// A container that ends is started again in place (ecs-behaviour 1.7, restart policy).
@@ -126,6 +135,7 @@ impl DesiredTask {
             .iter()
             .enumerate()
             .map(|(index, container)| DesiredContainer {
+                role: Role::Defined,
                 name: container.name.clone(),
                 docker_name: labels::docker_name(
                     &definition.family,
@@ -151,6 +161,7 @@ impl DesiredTask {
                     container,
                 ),
             })
+            .chain(pause::is_needed(&definition.spec).then(|| DesiredContainer::pause(&intent)))
             .collect();
         DesiredTask {
             key: intent.key,
@@ -173,9 +184,35 @@ impl DesiredTask {
         self.intent.as_deref().filter(|_| self.confirmed)
     }
 
+    /// The index of its pause container, if it has one.
+    pub(crate) fn pause(&self) -> Option<usize> {
+        self.containers.iter().position(|container| container.role == Role::Pause)
+    }
+
     /// Why this task is to stop, if it is: the first of an order and what happened by itself.
     pub(crate) fn stop_cause<'a>(&'a self, observed: &'a ObservedTask) -> Option<&'a StopCause> {
         observed.own_stop.as_ref().or(self.stop.as_ref())
+    }
+}
+
+impl DesiredContainer {
+    fn pause(intent: &Intent) -> Self {
+        DesiredContainer {
+            role: Role::Pause,
+            name: pause::NAME.to_owned(),
+            docker_name: pause::docker_name(intent),
+            image: REFERENCE.as_str().into(),
+            named_image: REFERENCE.as_str().into(),
+            login: None,
+            // Without it the others do not share what they are to share.
+            essential: true,
+            stop_grace: Duration::ZERO,
+            health_check: false,
+            depends_on: Vec::new(),
+            start_timeout: None,
+            restart: None,
+            bindings: Some(Vec::new()),
+        }
     }
 }
 

@@ -2,11 +2,14 @@
 //!
 //! Owns where a name ends and its tag or digest begins. Never: what a registry or the engine has.
 
+use std::borrow::Cow;
+
 /// What separates a name from a digest.
 const DIGEST: char = '@';
 const TAG_DEFAULT: &str = "latest";
-/// What Docker Hub's images may be called beside their short name.
-const HUB_PREFIXES: [&str; 3] = ["docker.io/library/", "docker.io/", "library/"];
+/// Docker's own registry, which the engine leaves out of names.
+const HUB: [&str; 2] = ["docker.io/", "index.docker.io/"];
+const HUB_OFFICIAL: &str = "library/";
 
 /// `docker.io/library/nginx:1` as name and tag or digest; a name alone is its latest tag.
 pub(crate) fn name_and_tag(reference: &str) -> (&str, &str) {
@@ -38,9 +41,24 @@ pub(crate) fn is_by_digest(reference: &str) -> bool {
     reference.contains(DIGEST)
 }
 
-/// The engine's short name of a repository.
-pub(crate) fn familiar(name: &str) -> &str {
-    HUB_PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+/// A repository as the engine lists it: without the name of Docker's own registry.
+pub(crate) fn familiar_name(name: &str) -> &str {
+    let name = HUB.iter().find_map(|hub| name.strip_prefix(hub)).unwrap_or(name);
+    name.strip_prefix(HUB_OFFICIAL).unwrap_or(name)
+}
+
+/// A reference as the engine lists it: of a [familiar name](familiar_name), with a tag, or by a digest
+/// alone where it has one.
+pub(crate) fn familiar(reference: &str) -> Cow<'_, str> {
+    let short = familiar_name(reference);
+    match (short.split_once(DIGEST), without_tag(short)) {
+        (Some((tagged, digest)), _) => match without_tag(tagged) {
+            (name, Some(_)) => Cow::Owned(format!("{name}{DIGEST}{digest}")),
+            (_, None) => Cow::Borrowed(short),
+        },
+        (None, (_, Some(_))) => Cow::Borrowed(short),
+        (None, (name, None)) => Cow::Owned(format!("{name}:{TAG_DEFAULT}")),
+    }
 }
 
 #[cfg(test)]
@@ -83,7 +101,7 @@ mod tests {
             ("grafana/loki", "grafana/loki"),
             ("registry:5000/library/nginx", "registry:5000/library/nginx"),
         ] {
-            assert_eq!(familiar(name), expected, "{name}");
+            assert_eq!(familiar_name(name), expected, "{name}");
         }
     }
 }

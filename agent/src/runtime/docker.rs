@@ -17,10 +17,12 @@ use bollard::{
     errors::Error,
     models::EventMessage,
     query_parameters::{
-        CreateContainerOptions, CreateImageOptions, EventsOptions, KillContainerOptions,
-        RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions, StopContainerOptions,
+        CreateContainerOptions, CreateImageOptions, EventsOptions, ImportImageOptions,
+        KillContainerOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+        StopContainerOptions,
     },
 };
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_common::{clock::Timestamp, limits::LAST_LINES_MAX, task::HealthStatus};
 
@@ -73,6 +75,8 @@ pub struct Timeouts {
     pub pull: Duration,
     /// A pull that says nothing.
     pub pull_silence: Duration,
+    /// An image that the agent brings itself.
+    pub load: Duration,
     pub create: Duration,
     pub start: Duration,
     /// On top of the time that the container is given to stop.
@@ -90,6 +94,7 @@ impl Default for Timeouts {
             version: Duration::from_secs(10),
             pull: Duration::from_secs(2 * 60 * 60),
             pull_silence: Duration::from_secs(60),
+            load: Duration::from_secs(60),
             create: Duration::from_secs(4 * 60),
             start: Duration::from_secs(3 * 60),
             stop: Duration::from_secs(2 * 60),
@@ -287,6 +292,16 @@ impl ContainerRuntime for Docker {
         let client = self.client(timeout).await?;
         let unforced = None::<RemoveImageOptions>;
         within(timeout, client.remove_image(name, unforced, None)).await.map(drop)
+    }
+
+    async fn load(&self, reference: &str, archive: Bytes) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.load;
+        let client = self.client(timeout).await?;
+        let options = ImportImageOptions { quiet: true, ..ImportImageOptions::default() };
+        let loading = client.import_image(options, bollard::body_full(archive), None);
+        within(timeout, loading.try_for_each(|_| std::future::ready(Ok(())))).await?;
+        // An engine says what it has made of an archive in prose only.
+        self.image(reference).await.map(|_| ())
     }
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {

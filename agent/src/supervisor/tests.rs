@@ -30,6 +30,7 @@ mod confused;
 mod fencing;
 mod life;
 mod order;
+mod namespaces;
 mod failures;
 mod images;
 mod restart;

@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 
 use super::{failed_by_status, health_status, with_causes};
 use crate::{
-    plan::image_reference::{familiar, name_and_tag},
+    plan::image_reference::{familiar_name, name_and_tag},
     runtime::{
         ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
     },
@@ -164,7 +164,7 @@ pub(super) fn image(answer: &Answer, reference: &str) -> Result<Image, RuntimeEr
     // have it by several.
     let of_repository = |known: &String| {
         let (repository, digest) = known.split_once('@')?;
-        (familiar(repository) == familiar(name)).then(|| digest.to_owned())
+        (familiar_name(repository) == familiar_name(name)).then(|| digest.to_owned())
     };
     let mut digests: Vec<String> = known.iter().filter_map(of_repository).collect();
     digests.sort_by_key(|digest| digest != asked);

@@ -6,7 +6,7 @@
 use longshore_common::{
     logs::options::AWSLOGS,
     task::TaskOverride,
-    task_definition::{ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, Volume},
+    task_definition::{ContainerDefinition, NetworkMode, TaskSpec, Volume},
 };
 
 /// Docker's own log drivers, which the agent passes through, the one that it follows, and the one
@@ -34,8 +34,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     };
     need(spec.network_mode() == NetworkMode::Awsvpc, "networkMode awsvpc");
     need(spec.task_role_arn.is_some(), "taskRoleArn");
-    need(spec.pid_mode == Some(PidMode::Task), "pidMode task");
-    need(spec.ipc_mode == Some(IpcMode::Task), "ipcMode task");
     need(spec.proxy_configuration.is_some(), "proxyConfiguration");
     need(!spec.inference_accelerators.is_empty(), "inferenceAccelerators");
     need(spec.ephemeral_storage.is_some(), "ephemeralStorage");

@@ -479,8 +479,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         Task,
         r#"{"placementConstraints":[{"type":"memberOf","expression":"attribute:a == b"}]}"#,
     ),
-    ("pidMode = task", Task, r#"{"pidMode":"task"}"#),
-    ("ipcMode = task", Task, r#"{"ipcMode":"task"}"#),
     (
         "proxyConfiguration",
         Task,
