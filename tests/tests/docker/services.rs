@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use longshore_tests::{
     campaign::Partitions,
     figures::{count, figure, progress},
@@ -10,6 +11,7 @@ use longshore_tests::{
         ecs::EcsClient,
         engine_api::EngineApi,
         fleet::{Fleet, FleetSettings},
+        image::sample_archive,
         lives::ended,
         registry::Registry,
         service::{
@@ -128,6 +130,54 @@ async fn a_service_is_made_scaled_rolled_and_deleted() {
     until(&client, "web", PATIENCE, |shown| shown.status() == "INACTIVE").await.unwrap();
     cli_agrees(&aws, "services-inactive", "web").await;
     assert_eq!(spread_of(&fleet, 0).await, [0, 0, 0]);
+}
+
+/// The images that the tasks of a service run, by their digests.
+async fn digests(client: &EcsClient, name: &str) -> Vec<String> {
+    let tasks = tasks(client, name).await.unwrap();
+    let described = client.call("DescribeTasks", json!({ "tasks": tasks })).await.unwrap();
+    let of = |task: &Value| task["containers"][0]["imageDigest"].as_str().unwrap().to_owned();
+    described["tasks"].as_array().unwrap().iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_changes_the_next_deployment_and_not_this_one() {
+    let fleet = Fleet::start(FleetSettings { hosts: 2, ..Default::default() }).await.unwrap();
+    let registry = Registry::start(fleet.gateway()).await.unwrap();
+    let client = fleet.ecs().unwrap();
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let files = sample_archive(folder.path()).unwrap();
+    let image = registry.publish("web", std::slice::from_ref(&files));
+    register(&client, sleeper("web", json!({ "image": image, "versionConsistency": "enabled" })))
+        .await;
+    client.call("CreateService", service("web", "web", 1, json!({}))).await.unwrap();
+    until_stable(&client, "web", 1).await.unwrap();
+    let first = digests(&client, "web").await;
+
+    // An archive without a file is a layer like any other.
+    assert_eq!(registry.publish("web", &[files, Bytes::from_static(&[0; 1024])]), image);
+    let update = |more: Value| {
+        let mut input = json!({ "service": "web", "desiredCount": 2 });
+        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        client.call("UpdateService", input)
+    };
+    update(json!({})).await.unwrap();
+    until_stable(&client, "web", 2).await.unwrap();
+    assert_eq!(spread(&fleet).await, [1, 1], "the other host had to pull");
+    assert_eq!(digests(&client, "web").await, [first.clone(), first.clone()].concat());
+    let shown = describe(&client, "web").await.unwrap().0;
+    let described = json!({ "serviceRevisionArns": [shown["currentServiceRevisions"][0]["arn"]] });
+    let described = client.call("DescribeServiceRevisions", described).await.unwrap();
+    let images = &described["serviceRevisions"][0]["containerImages"];
+    assert_eq!(images[0]["imageDigest"], json!(first[0]));
+
+    // With prefer-cached a host runs what it has under the tag, and the first that has not decides.
+    let free = json!({ "image": image, "versionConsistency": "disabled" });
+    register(&client, sleeper("free", free)).await;
+    client.call("CreateService", service("free", "free", 2, json!({}))).await.unwrap();
+    until_stable(&client, "free", 2).await.unwrap();
+    let moved = digests(&client, "free").await;
+    assert!(moved.iter().any(|digest| *digest != first[0]), "{moved:?}");
 }
 
 #[tokio::test]
