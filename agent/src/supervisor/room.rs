@@ -122,7 +122,7 @@ impl<R: ContainerRuntime> Engine<R> {
         {
             *message = format!("{message}; {advice}");
         }
-        self.rooms.look_again();
+        // Not looked at now: what did not fit is only being taken away.
         self.make_room();
         outcome
     }

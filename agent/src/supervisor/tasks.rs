@@ -157,6 +157,7 @@ impl<R: ContainerRuntime> Engine<R> {
         };
         if found.is_none() {
             observed.own_stop = self.rooms.refusal();
+            self.rooms.look_again();
         }
         self.insert(desired, observed);
     }
