@@ -21,7 +21,7 @@ const ALWAYS: &[(&str, &str)] = &[
     ("ecs.capability.container-restart-policy", "a container that ends is started again in place"),
     (
         "ecs.capability.pid-ipc-namespace-sharing",
-        "the host's namespaces can be shared; sharing within a task is refused before placement",
+        "the host's namespaces can be shared, and those of the task by a pause container",
     ),
     ("ecs.capability.task-cpu-mem-limit", "cpu and memory of a task limit its containers together"),
 ];

@@ -13,7 +13,7 @@ use std::{
 use longshore_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::runtime::ImageSummary;
+use crate::{plan::image_reference::familiar, runtime::ImageSummary};
 
 #[cfg(test)]
 mod tests;
@@ -115,24 +115,6 @@ pub(crate) fn removals(
     found.sort_by(|(at, one), (other_at, other)| (at, &one.id).cmp(&(other_at, &other.id)));
     found.truncate(rules.removed_per_cycle);
     found.into_iter().map(|(_, removal)| removal).collect()
-}
-
-/// A reference as the engine lists it: without the name of Docker's own registry, with a tag, and by
-/// a digest alone where it has one.
-pub(crate) fn familiar(reference: &str) -> Cow<'_, str> {
-    let of_hub = ["docker.io/", "index.docker.io/"];
-    let name = of_hub.iter().find_map(|hub| reference.strip_prefix(hub)).unwrap_or(reference);
-    let name = name.strip_prefix("library/").unwrap_or(name);
-    // A colon before a slash is a registry's port.
-    let tag_of = |name: &str| name.rfind(':').filter(|at| !name[*at..].contains('/'));
-    match name.split_once('@') {
-        Some((tagged, digest)) => match tag_of(tagged) {
-            Some(at) => Cow::Owned(format!("{}@{digest}", &tagged[..at])),
-            None => Cow::Borrowed(name),
-        },
-        None if tag_of(name).is_some() => Cow::Borrowed(name),
-        None => Cow::Owned(format!("{name}:latest")),
-    }
 }
 
 fn familiar_all(references: &[String]) -> BTreeSet<String> {

@@ -10,6 +10,7 @@
 // The engine: what is desired and observed, one step at a time.
 mod plan;
 mod preparation;
+mod pause;
 pub mod runtime;
 mod observed;
 mod report;

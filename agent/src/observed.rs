@@ -14,7 +14,10 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    plan::{DesiredTask, PullPolicy, Restart, Rules, labels, order},
+    plan::{
+        DesiredTask, PullPolicy, Restart, Role, Rules, desired::DesiredContainer,
+        image_reference::is_by_digest, labels, order,
+    },
     runtime::{
         Aim, ContainerChange, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason,
     },
@@ -38,6 +41,11 @@ const PULL_RETRY_MAX: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
+/// 128 and the number of SIGKILL: what the end of a namespace's first process does to all others.
+const KILLED: i32 = 137;
+
+const PAUSE_EXITED: &str = "The container that holds the namespaces which this task's containers \
+                            share (~internal~ecs~pause) exited";
 const ESSENTIAL_EXITED: &str = "Essential container in task exited";
 const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
 const REMOVED_OUTSIDE: &str =
@@ -142,6 +150,19 @@ pub(crate) enum PullState {
     Done,
 }
 
+impl PullState {
+    /// Whether a container's image is to be pulled before its first create.
+    fn before(wanted: &DesiredContainer, policy: PullPolicy) -> Self {
+        match (wanted.role, policy) {
+            // What the agent makes itself is in no registry.
+            (Role::Pause, _) => PullState::NotNeeded,
+            (Role::Defined, _) if is_by_digest(&wanted.image) => PullState::NotNeeded,
+            (Role::Defined, PullPolicy::PullFirst | PullPolicy::Always) => PullState::Needed,
+            (Role::Defined, PullPolicy::PreferCached) => PullState::NotNeeded,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PullAmount {
     pub(crate) bytes: u64,
@@ -152,6 +173,8 @@ pub(crate) struct PullAmount {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Pulled(Result<(), RuntimeError>),
+    /// An image that the agent made.
+    Loaded(Result<(), RuntimeError>),
     /// Nobody needed the image any more.
     PullCancelled,
     Created(Result<String, RuntimeError>),
@@ -173,20 +196,17 @@ pub(crate) enum Next {
 impl ObservedTask {
     /// A task of which nothing was ever done here.
     pub(crate) fn new(desired: &DesiredTask, pull: PullPolicy) -> Self {
-        let fresh = ObservedContainer {
-            state: ContainerState::Absent,
-            pull: match pull {
-                PullPolicy::PullFirst | PullPolicy::Always => PullState::Needed,
-                PullPolicy::PreferCached => PullState::NotNeeded,
-            },
-            ..ObservedContainer::default()
-        };
-        ObservedTask { containers: vec![fresh; desired.containers.len()], ..Self::default() }
+        let fresh = ObservedContainer { state: ContainerState::Absent, ..Default::default() };
+        let mut task =
+            ObservedTask { containers: vec![fresh; desired.containers.len()], ..Self::default() };
+        task.set_pulls(desired, pull);
+        task
     }
 
     /// A task as the ledger or the labels tell of it, to be compared with the engine.
     pub(crate) fn unseen(mut self, desired: &DesiredTask, pull: PullPolicy) -> Self {
         self.containers.resize_with(desired.containers.len(), ObservedContainer::default);
+        self.set_pulls(desired, pull);
         for container in &mut self.containers {
             match container.state {
                 ContainerState::Stopped | ContainerState::Removed => {}
@@ -196,12 +216,18 @@ impl ObservedTask {
                 | ContainerState::Restarting
                 | ContainerState::Unknown => container.state = ContainerState::Unknown,
             }
-            container.pull = match pull {
-                PullPolicy::PullFirst | PullPolicy::Always => PullState::Needed,
-                PullPolicy::PreferCached => PullState::NotNeeded,
-            };
         }
         self
+    }
+
+    fn set_pulls(&mut self, desired: &DesiredTask, policy: PullPolicy) {
+        for (wanted, container) in desired.containers.iter().zip(&mut self.containers) {
+            container.pull = PullState::before(wanted, policy);
+            if wanted.role == Role::Pause {
+                // It never writes a line that could be asked for.
+                container.last_lines = Some(Vec::new());
+            }
+        }
     }
 
     /// Whether every container was asked for since the agent started: else there is no news.
@@ -229,12 +255,7 @@ impl ObservedTask {
                     container.state = ContainerState::Restarting;
                 }
             }
-            let ended = desired
-                .containers
-                .iter()
-                .zip(&self.containers)
-                .find(|(wanted, c)| wanted.essential && c.has_ended());
-            self.own_stop = ended.map(|(_, container)| own_stop_cause(container));
+            self.own_stop = self.first_end(desired);
         }
         if desired.stop_cause(self).is_none()
             && let Some((index, reason)) = order::never_begins(desired, self, now)
@@ -250,6 +271,25 @@ impl ObservedTask {
         if self.execution_stopped_at.is_none() && self.containers.iter().all(over) {
             self.execution_stopped_at = Some(now);
         }
+    }
+
+    /// Why the task stops by itself, if an essential container has ended.
+    fn first_end(&self, desired: &DesiredTask) -> Option<StopCause> {
+        let containers = || desired.containers.iter().zip(&self.containers);
+        let mut ended = containers().filter(|(wanted, c)| wanted.essential && c.has_ended());
+        let pause = containers().find(|(wanted, c)| wanted.role == Role::Pause && c.has_ended());
+        let Some((_, pause)) = pause else {
+            return ended.next().map(|(_, container)| own_stop_cause(container));
+        };
+        // The end of the pause container may take the others with it, and not the other way round:
+        // one that ended in its own way was before.
+        let own_way = |c: &ObservedContainer| c.exit_code.is_some_and(|code| code != KILLED);
+        let before = ended.find(|(wanted, c)| wanted.role == Role::Defined && own_way(c));
+        let mut cause = own_stop_cause(before.map_or(pause, |(_, container)| container));
+        if before.is_none() && pause.ever_ran {
+            cause.reason = PAUSE_EXITED.to_owned();
+        }
+        Some(cause)
     }
 
     /// An operator's view of the pull: from the first image's begin to the last one's end.
@@ -284,6 +324,7 @@ impl ObservedTask {
                 self.containers[index].pulled = None;
                 self.containers[index].pulled(result, rules.pull)
             }
+            Outcome::Loaded(result) => container.pulled(result, rules.pull),
             Outcome::PullCancelled => {
                 container.pulled = None;
                 Next::Now

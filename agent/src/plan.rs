@@ -4,7 +4,7 @@
 //! state of its own. One step at a time per container: plan, do it, record, plan again, so that a
 //! restarted agent plans as one that never stopped.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use longshore_common::{
     id::{FleetId, HostId},
@@ -24,7 +24,9 @@ pub(crate) mod awslogs;
 pub(crate) mod container_config;
 pub(crate) mod efs;
 pub(crate) mod firelens;
+pub(crate) mod image_reference;
 pub(crate) mod order;
+pub(crate) mod pause;
 pub(crate) mod repository_credentials;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
@@ -34,7 +36,7 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use desired::{DesiredContainer, DesiredTask, Intent, Restart, TaskKey};
+pub(crate) use desired::{DesiredTask, Intent, Restart, Role, TaskKey};
 
 /// Failed stops after which the kill signal is sent directly.
 const STOPS_BEFORE_KILL: u32 = 2;
@@ -75,6 +77,10 @@ pub enum PullPolicy {
 pub(crate) enum Step {
     Pull {
         source: ImageSource,
+    },
+    /// The image that the agent makes itself.
+    Load {
+        reference: Arc<str>,
     },
     Create {
         name: String,
@@ -128,11 +134,23 @@ pub(crate) fn next_step(
         (ContainerState::Absent, _) => {
             let intent = desired.to_launch()?;
             if container.pull == PullState::Needed {
-                return Some(Step::Pull { source: wanted.source() });
+                return Some(match wanted.role {
+                    Role::Defined => Step::Pull { source: wanted.source() },
+                    Role::Pause => Step::Load { reference: wanted.image.clone() },
+                });
             }
-            let config = Box::new(container_config::container_config(intent, index, rules).ok()?);
-            let needs = Box::new(container_config::needs(intent, index, rules).ok()?);
-            Some(Step::Create { name: wanted.docker_name.clone(), config, needs })
+            let (config, needs) = match wanted.role {
+                Role::Defined => (
+                    container_config::container_config(intent, index, rules).ok()?,
+                    container_config::needs(intent, index, rules).ok()?,
+                ),
+                Role::Pause => (pause::container_config(intent, rules), Needs::default()),
+            };
+            Some(Step::Create {
+                name: wanted.docker_name.clone(),
+                config: Box::new(config),
+                needs: Box::new(needs),
+            })
         }
         (ContainerState::Created, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Created, _) if stopping => None,
@@ -150,11 +168,12 @@ pub(crate) fn next_step(
             None
         }
         (ContainerState::Running, Some(id)) if stopping => {
-            Some(if container.stop_attempts < STOPS_BEFORE_KILL {
-                Step::Stop { id, grace: wanted.stop_grace }
-            } else {
-                Step::Kill { id }
-            })
+            // A pause container takes no signal but the last one.
+            let asks = match wanted.role {
+                Role::Defined => container.stop_attempts < STOPS_BEFORE_KILL,
+                Role::Pause => false,
+            };
+            Some(if asks { Step::Stop { id, grace: wanted.stop_grace } } else { Step::Kill { id } })
         }
         (ContainerState::Running, _) => None,
         (ContainerState::Stopped, Some(id)) if container.awaits_last_lines() => {

@@ -16,7 +16,7 @@ use longshore_common::{
 
 use crate::{
     observed::{ContainerState, ObservedTask, PullAmount},
-    plan::{DesiredTask, TaskKey},
+    plan::{DesiredTask, Role, TaskKey},
 };
 
 #[cfg(test)]
@@ -49,6 +49,7 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
         .containers
         .iter()
         .zip(&observed.containers)
+        .filter(|(wanted, _)| wanted.role == Role::Defined)
         .map(|(wanted, container)| {
             let status = container_status(container.state, observed.has_stopped());
             let over = status == ContainerStatus::Stopped;

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use longshore_common::{
     clock::Timestamp,
@@ -51,6 +52,13 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Takes a tag from an image, or removes one by its id; the last of its tags takes the image
     /// along. [`RuntimeError::Conflict`] when a container needs it.
     fn remove_image(&self, name: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Takes an image from an archive in the form of `docker save`, which names it `reference`.
+    fn load(
+        &self,
+        reference: &str,
+        archive: Bytes,
+    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Makes a container and answers its id. [`RuntimeError::ImageNotFound`] when the image is not
     /// on the host, [`RuntimeError::Conflict`] when the name is taken.
@@ -299,8 +307,7 @@ pub struct LinuxConfig {
     /// sysctl(8).
     pub kernel_settings: BTreeMap<String, String>,
     pub security_options: Vec<String>,
-    /// It sees the host's processes.
-    pub host_processes: bool,
+    pub processes: PidNamespace,
     pub ipc: IpcNamespace,
 }
 
@@ -312,13 +319,27 @@ pub struct DeviceMapping {
     pub permissions: String,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Which processes it sees.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PidNamespace {
+    #[default]
+    EngineDefault,
+    Host,
+    /// Those that this container sees, by the engine's name.
+    Container(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum IpcNamespace {
     #[default]
     EngineDefault,
     Host,
     /// Its own, without /dev/shm.
     None,
+    /// Its own, which others may join.
+    Shareable,
+    /// That of this container, by the engine's name.
+    Container(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -211,6 +211,10 @@ pub struct RunOrder {
     pub created_at: Timestamp,
     /// Ids of the containers' ARNs, in the order of the definition's containers.
     pub container_ids: Vec<ContainerId>,
+    /// In the same order: what the image is to be, whatever its tag names by now. Empty when that
+    /// holds for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_digests: Vec<Option<String>>,
 }
 
 /// Names one container of one task: the last part of its `containerArn`.

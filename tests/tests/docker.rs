@@ -20,6 +20,8 @@ mod limits;
 mod needs;
 #[path = "docker/order.rs"]
 mod order;
+#[path = "docker/namespaces.rs"]
+mod namespaces;
 #[path = "docker/services.rs"]
 mod services;
 #[path = "docker/logs.rs"]

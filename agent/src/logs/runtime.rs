@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use longshore_common::{clock::Timestamp, index::FastSet};
 use tokio::sync::{mpsc, oneshot};
@@ -133,6 +134,10 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
 
     async fn remove_image(&self, name: &str) -> Result<(), RuntimeError> {
         self.engine.remove_image(name).await
+    }
+
+    async fn load(&self, reference: &str, archive: Bytes) -> Result<(), RuntimeError> {
+        self.engine.load(reference, archive).await
     }
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {

@@ -147,6 +147,7 @@ fn state_of(container: &ObservedContainer) -> String {
 fn name_of(step: &Step) -> &'static str {
     match step {
         Step::Pull { .. } => "pull",
+        Step::Load { .. } => "load",
         Step::Create { .. } => "create",
         Step::Start { .. } => "start",
         Step::Inspect { .. } => "inspect",

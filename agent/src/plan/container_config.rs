@@ -14,6 +14,7 @@ use longshore_common::{
 
 use super::{
     Intent, Rules, TaskKey, awslogs, firelens,
+    image_reference::by_digest,
     labels::{self, docker_name},
     order,
     task_limits::{TaskLimits, bytes, shares, task_group},
@@ -25,8 +26,18 @@ use crate::{
 };
 
 mod linux;
+pub(super) use linux::{is_of_ipc, kernel_settings};
 #[cfg(test)]
 mod tests;
+
+/// What the engine is asked for: the container's image, by its digest once the coordinator says one.
+pub(super) fn image_reference(intent: &Intent, index: usize) -> Option<String> {
+    let named = intent.definition.spec.container_definitions[index].image.as_ref()?;
+    Some(match intent.order.image_digests.get(index) {
+        Some(Some(digest)) => by_digest(named, digest),
+        Some(None) | None => named.clone(),
+    })
+}
 
 /// `Err` says what of the definition cannot be carried out.
 pub(crate) fn container_config(
@@ -46,7 +57,7 @@ pub(crate) fn container_config(
     let Mounts { mut binds, volumes, .. } = volumes::mounts(intent, container, rules)?;
     binds.extend(firelens::binds(intent, container, rules));
     Ok(ContainerConfig {
-        image: container.image.clone().ok_or("it names no image")?,
+        image: image_reference(intent, index).ok_or("it names no image")?,
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
         environment: environment(intent.key, spec, container, overrides, rules),
@@ -79,7 +90,7 @@ pub(crate) fn container_config(
         volumes_from: volumes_from(intent, container),
         interactive: container.interactive.unwrap_or(false),
         terminal: container.pseudo_terminal.unwrap_or(false),
-        linux: linux::linux_config(spec, container, memory_bytes),
+        linux: linux::linux_config(intent, container, memory_bytes),
         log: log_target(intent, container, rules),
         health: container.health_check.as_ref().map(health_probe),
         privileged: container.privileged.unwrap_or(false),
@@ -211,7 +222,7 @@ fn volumes_from(intent: &Intent, container: &ContainerDefinition) -> Vec<String>
     container.volumes_from.iter().map(from).collect()
 }
 
-fn engine_name(intent: &Intent, container: &str) -> String {
+pub(super) fn engine_name(intent: &Intent, container: &str) -> String {
     let definition = &intent.definition;
     docker_name(&definition.family, definition.revision, container, intent.key)
 }

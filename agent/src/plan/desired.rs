@@ -19,11 +19,13 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Rules, container_config, firelens, labels,
+    Rules,
+    container_config::{self, image_reference},
+    firelens, labels,
     order::{self, Dependency},
-    task_limits, volumes,
+    pause, task_limits, volumes,
 };
-use crate::{observed::ObservedTask, runtime::ImageSource};
+use crate::{observed::ObservedTask, pause::REFERENCE, runtime::ImageSource};
 
 /// ecs-behaviour 1.3, restartPolicy.
 const RESTART_ATTEMPT_PERIOD_S: u32 = 300;
@@ -69,9 +71,13 @@ pub(crate) struct DesiredTask {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct DesiredContainer {
+    pub(crate) role: Role,
     pub(crate) name: String,
     pub(crate) docker_name: String,
+    /// What the engine is asked for: the definition's, or the same by its digest.
     pub(crate) image: Arc<str>,
+    /// As the definition names it.
+    pub(crate) named_image: Arc<str>,
     /// A file with the login for its registry, where the definition names a secret.
     pub(crate) login: Option<Arc<Path>>,
     pub(crate) essential: bool,
@@ -85,6 +91,14 @@ pub(crate) struct DesiredContainer {
     pub(crate) restart: Option<Restart>,
     /// What is bound on the host when the container runs; absent when only the engine can say.
     pub(crate) bindings: Option<Vec<NetworkBinding>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// The task definition has it: what everybody but the agent knows of.
+    Defined,
+    /// See [`pause`]. The last one of its task.
+    Pause,
 }
 
 /// A container that ends is started again in place (ecs-behaviour 1.7, restart policy).
@@ -119,7 +133,9 @@ impl DesiredTask {
             .spec
             .container_definitions
             .iter()
-            .map(|container| DesiredContainer {
+            .enumerate()
+            .map(|(index, container)| DesiredContainer {
+                role: Role::Defined,
                 name: container.name.clone(),
                 docker_name: labels::docker_name(
                     &definition.family,
@@ -127,7 +143,8 @@ impl DesiredTask {
                     &container.name,
                     intent.key,
                 ),
-                image: container.image.as_deref().unwrap_or_default().into(),
+                image: image_reference(&intent, index).unwrap_or_default().into(),
+                named_image: container.image.as_deref().unwrap_or_default().into(),
                 // Without it the task was refused.
                 login: rules.repository_credentials.login(container).ok().flatten(),
                 essential: container.is_essential(),
@@ -144,6 +161,7 @@ impl DesiredTask {
                     container,
                 ),
             })
+            .chain(pause::is_needed(&definition.spec).then(|| DesiredContainer::pause(&intent)))
             .collect();
         DesiredTask {
             key: intent.key,
@@ -166,9 +184,35 @@ impl DesiredTask {
         self.intent.as_deref().filter(|_| self.confirmed)
     }
 
+    /// The index of its pause container, if it has one.
+    pub(crate) fn pause(&self) -> Option<usize> {
+        self.containers.iter().position(|container| container.role == Role::Pause)
+    }
+
     /// Why this task is to stop, if it is: the first of an order and what happened by itself.
     pub(crate) fn stop_cause<'a>(&'a self, observed: &'a ObservedTask) -> Option<&'a StopCause> {
         observed.own_stop.as_ref().or(self.stop.as_ref())
+    }
+}
+
+impl DesiredContainer {
+    fn pause(intent: &Intent) -> Self {
+        DesiredContainer {
+            role: Role::Pause,
+            name: pause::NAME.to_owned(),
+            docker_name: pause::docker_name(intent),
+            image: REFERENCE.as_str().into(),
+            named_image: REFERENCE.as_str().into(),
+            login: None,
+            // Without it the others do not share what they are to share.
+            essential: true,
+            stop_grace: Duration::ZERO,
+            health_check: false,
+            depends_on: Vec::new(),
+            start_timeout: None,
+            restart: None,
+            bindings: Some(Vec::new()),
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use longshore_common::id::HostId;
 use sha2::{Digest, Sha256};
 
 use super::{
-    DesiredTask, Intent, Rules, TaskKey, awslogs,
+    DesiredTask, Intent, Role, Rules, TaskKey, awslogs,
     desired::DesiredContainer,
     order::{self, Condition, Dependency},
+    pause,
     task_limits::task_group,
     volumes,
 };
@@ -82,27 +83,8 @@ pub(crate) fn owner(host: HostId) -> OwnerLabel {
 
 /// The container's own labels under ours: a definition cannot pass for another task.
 pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<String, String> {
-    let definition = &intent.definition;
-    let container = &definition.spec.container_definitions[index];
-    let stop_timeout = container.stop_timeout.map(u64::from);
-    let of_ecs = of_ecs(
-        &intent.order.cluster,
-        &intent.order.task_arn,
-        &container.name,
-        &definition.family,
-        definition.revision,
-    );
-    let ours = [
-        (FLEET, rules.fleet.to_string()),
-        (HOST, rules.host.to_string()),
-        (TASK, intent.key.task.to_string()),
-        (GENERATION, intent.key.generation.to_string()),
-        (EPOCH, intent.epoch.counter.to_string()),
-        (INDEX, index.to_string()),
-        (ESSENTIAL, container.is_essential().to_string()),
-        (STOP_TIMEOUT_S, stop_timeout.unwrap_or(rules.stop_timeout.as_secs()).to_string()),
-    ];
-    let depends_on = order::dependencies(&definition.spec, container);
+    let container = &intent.definition.spec.container_definitions[index];
+    let depends_on = order::dependencies(&intent.definition.spec, container);
     let indices: Vec<String> = depends_on.iter().map(|one| one.on.to_string()).collect();
     let mut labels = container.docker_labels.clone();
     labels.remove(awslogs::LABEL);
@@ -112,14 +94,60 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
         labels.insert(STOPS_BEFORE.to_owned(), indices.join(","));
     }
     labels.remove(VOLUMES);
-    let volumes = volumes::of_task(intent);
-    if !volumes.is_empty() {
-        labels.insert(VOLUMES.to_owned(), volumes.join(","));
-    }
     labels.remove(GROUP);
-    labels.extend(task_group(intent).map(|group| (GROUP.to_owned(), group.name)));
-    labels.extend(of_ecs);
-    labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+    let stop_timeout = container.stop_timeout.map_or(rules.stop_timeout.as_secs(), u64::from);
+    labels.extend(of_any(
+        intent,
+        rules,
+        [
+            (ECS_CONTAINER, container.name.clone()),
+            (INDEX, index.to_string()),
+            (ESSENTIAL, container.is_essential().to_string()),
+            (STOP_TIMEOUT_S, stop_timeout.to_string()),
+        ],
+    ));
+    labels
+}
+
+/// Of the pause container, which no definition describes.
+pub(crate) fn of_pause(intent: &Intent, rules: &Rules) -> BTreeMap<String, String> {
+    let index = intent.definition.spec.container_definitions.len();
+    of_any(
+        intent,
+        rules,
+        [
+            (ECS_CONTAINER, pause::NAME.to_owned()),
+            (INDEX, index.to_string()),
+            (ESSENTIAL, true.to_string()),
+            (STOP_TIMEOUT_S, 0.to_string()),
+        ],
+    )
+}
+
+/// What tells whose container it is, and `own`, which tells it from the others of its task.
+fn of_any(intent: &Intent, rules: &Rules, own: [(&str, String); 4]) -> BTreeMap<String, String> {
+    let definition = &intent.definition;
+    let ours = [
+        (FLEET, rules.fleet.to_string()),
+        (HOST, rules.host.to_string()),
+        (TASK, intent.key.task.to_string()),
+        (GENERATION, intent.key.generation.to_string()),
+        (EPOCH, intent.epoch.counter.to_string()),
+    ];
+    let volumes = volumes::of_task(intent);
+    let volumes = (!volumes.is_empty()).then(|| (VOLUMES, volumes.join(",")));
+    let group = task_group(intent).map(|group| (GROUP, group.name));
+    let all = ours.into_iter().chain(volumes).chain(group).chain(own);
+    let mut labels: BTreeMap<String, String> =
+        all.map(|(name, value)| (name.to_owned(), value)).collect();
+    let container = labels.get(ECS_CONTAINER).cloned().unwrap_or_default();
+    labels.extend(of_ecs(
+        &intent.order.cluster,
+        &intent.order.task_arn,
+        &container,
+        &definition.family,
+        definition.revision,
+    ));
     labels
 }
 
@@ -171,11 +199,14 @@ pub(crate) fn found_task(
         .map(|summary| {
             let index: usize = label(summary, INDEX)?.parse().ok()?;
             let seconds = label(summary, STOP_TIMEOUT_S).and_then(|s| s.parse().ok());
+            let name = label(summary, ECS_CONTAINER)?;
             let container = DesiredContainer {
-                name: label(summary, ECS_CONTAINER)?,
+                role: if name == pause::NAME { Role::Pause } else { Role::Defined },
+                name,
                 docker_name: summary.name.clone(),
                 login: None,
                 image: Arc::from(""),
+                named_image: Arc::from(""),
                 essential: label(summary, ESSENTIAL)? != "false",
                 stop_grace: seconds.map_or(rules.stop_timeout, Duration::from_secs),
                 health_check: false,

@@ -12,7 +12,7 @@ use longshore_common::{
     task_definition::{ContainerDefinition, DependencyCondition, TaskSpec},
 };
 
-use super::{DesiredTask, firelens};
+use super::{DesiredTask, firelens, pause};
 use crate::observed::{ContainerState, ObservedContainer, ObservedTask};
 
 #[cfg(test)]
@@ -44,7 +44,8 @@ enum Standing {
     OutOfReach(String),
 }
 
-/// Everything that a container waits for: `dependsOn`, and what `links` and `volumesFrom` imply.
+/// Everything that a container waits for: `dependsOn`, and what `links`, `volumesFrom` and shared
+/// namespaces imply.
 pub(crate) fn dependencies(spec: &TaskSpec, container: &ContainerDefinition) -> Vec<Dependency> {
     let index_of = |name: &str| spec.container_definitions.iter().position(|c| c.name == name);
     let explicit = container.depends_on.iter().map(|depends| {
@@ -63,11 +64,13 @@ pub(crate) fn dependencies(spec: &TaskSpec, container: &ContainerDefinition) -> 
         .map(|from| (from.source_container.as_deref().unwrap_or_default(), Condition::Created));
     let router = firelens::router_of(spec, container).into_iter();
     let router = router.map(|router| (router.name.as_str(), Condition::Start));
+    let pause = pause::index(spec).map(|on| Dependency { on, condition: Condition::Start });
     explicit
         .chain(links)
         .chain(router)
         .chain(volumes)
         .filter_map(|(name, condition)| Some(Dependency { on: index_of(name)?, condition }))
+        .chain(pause)
         .collect()
 }
 

@@ -3,7 +3,7 @@
 
 use longshore_common::{
     logs::options::AWSLOGS,
-    task_definition::{ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, Volume},
+    task_definition::{ContainerDefinition, NetworkMode, TaskSpec, Volume},
 };
 
 use super::{Intent, Rules, awslogs, container_config, firelens::AWSFIRELENS};
@@ -65,8 +65,6 @@ fn in_task(spec: &TaskSpec) -> Option<&'static str> {
     let needs = [
         (spec.network_mode() == NetworkMode::Awsvpc, "network mode awsvpc"),
         (spec.task_role_arn.is_some(), "taskRoleArn"),
-        (spec.pid_mode == Some(PidMode::Task), "pidMode task"),
-        (spec.ipc_mode == Some(IpcMode::Task), "ipcMode task"),
         (spec.proxy_configuration.is_some(), "proxyConfiguration"),
         (!spec.inference_accelerators.is_empty(), "inferenceAccelerators"),
         (spec.ephemeral_storage.is_some(), "ephemeralStorage"),

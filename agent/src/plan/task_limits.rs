@@ -2,7 +2,7 @@
 //!
 //! Owns the units: ECS's CPU units and MiB, Linux's shares, quota and bytes. Never: a call.
 
-use super::{Intent, labels::group_name};
+use super::{Intent, labels::group_name, pause};
 use crate::runtime::TaskGroup;
 
 /// Linux takes no fewer shares (ecs-behaviour 1.3).
@@ -47,7 +47,9 @@ pub(super) fn task_group(intent: &Intent) -> Option<TaskGroup> {
     let containers = &intent.definition.spec.container_definitions;
     let limits = TaskLimits::of(intent).ok()?;
     let limited = limits.cpu_units.is_some() || limits.memory_mib.is_some();
-    if containers.len() < 2 || !limited {
+    let containers_in_all =
+        containers.len() + usize::from(pause::is_needed(&intent.definition.spec));
+    if containers_in_all < 2 || !limited {
         return None;
     }
     let cpu = |container: &longshore_common::task_definition::ContainerDefinition| {

@@ -17,10 +17,12 @@ use bollard::{
     errors::Error,
     models::EventMessage,
     query_parameters::{
-        CreateContainerOptions, CreateImageOptions, EventsOptions, KillContainerOptions,
-        RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions, StopContainerOptions,
+        CreateContainerOptions, CreateImageOptions, EventsOptions, ImportImageOptions,
+        KillContainerOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+        StopContainerOptions,
     },
 };
+use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_common::{clock::Timestamp, limits::LAST_LINES_MAX, task::HealthStatus};
 
@@ -32,6 +34,7 @@ use super::{
     EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
     RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
+use crate::plan::image_reference::name_and_tag;
 
 mod create_body;
 mod images;
@@ -72,6 +75,8 @@ pub struct Timeouts {
     pub pull: Duration,
     /// A pull that says nothing.
     pub pull_silence: Duration,
+    /// An image that the agent brings itself.
+    pub load: Duration,
     pub create: Duration,
     pub start: Duration,
     /// On top of the time that the container is given to stop.
@@ -89,6 +94,7 @@ impl Default for Timeouts {
             version: Duration::from_secs(10),
             pull: Duration::from_secs(2 * 60 * 60),
             pull_silence: Duration::from_secs(60),
+            load: Duration::from_secs(60),
             create: Duration::from_secs(4 * 60),
             start: Duration::from_secs(3 * 60),
             stop: Duration::from_secs(2 * 60),
@@ -288,6 +294,16 @@ impl ContainerRuntime for Docker {
         within(timeout, client.remove_image(name, unforced, None)).await.map(drop)
     }
 
+    async fn load(&self, reference: &str, archive: Bytes) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.load;
+        let client = self.client(timeout).await?;
+        let options = ImportImageOptions { quiet: true, ..ImportImageOptions::default() };
+        let loading = client.import_image(options, bollard::body_full(archive), None);
+        within(timeout, loading.try_for_each(|_| std::future::ready(Ok(())))).await?;
+        // An engine says what it has made of an archive in prose only.
+        self.image(reference).await.map(|_| ())
+    }
+
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {
         let timeout = self.timeouts.create;
         for volume in config.volumes.iter().filter(|volume| volume.must_exist) {
@@ -428,18 +444,6 @@ impl ContainerRuntime for Docker {
             std::future::ready(event)
         });
         Ok(events.boxed())
-    }
-}
-
-/// `docker.io/library/nginx:1` as Docker's pull wants it; without a tag it would pull all of them.
-fn name_and_tag(reference: &str) -> (&str, &str) {
-    if let Some((name, digest)) = reference.split_once('@') {
-        return (name, digest);
-    }
-    match reference.rsplit_once(':') {
-        // A colon before a slash is a registry's port.
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (reference, "latest"),
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use longshore_common::{
     clock::{Clock, Timestamp},
@@ -54,6 +55,7 @@ pub enum Verb {
     ImagesInUse,
     RemoveImage,
     Pull,
+    Load,
     Create,
     Start,
     Stop,
@@ -173,6 +175,11 @@ impl FakeRuntime {
         let mut engine = self.engine();
         engine.images.insert(reference.to_owned(), Image { id: id_of(reference), digest: None });
         engine.behaviours.insert(reference.to_owned(), behaviour);
+    }
+
+    /// Whether the host has it.
+    pub fn has_image(&self, reference: &str) -> bool {
+        self.engine().images.contains_key(reference)
     }
 
     /// An image that can be pulled.
@@ -525,6 +532,17 @@ impl ContainerRuntime for FakeRuntime {
             Ok(())
         };
         self.call(Verb::RemoveImage, name, remove).await?;
+        self.say_event(EventSubject::Image, BTreeMap::new());
+        Ok(())
+    }
+
+    async fn load(&self, reference: &str, _archive: Bytes) -> Result<(), RuntimeError> {
+        let load = |fake: &Self| {
+            let image = Image { id: id_of(reference), digest: None };
+            fake.engine().images.insert(reference.to_owned(), image);
+            Ok(())
+        };
+        self.call(Verb::Load, reference, load).await?;
         self.say_event(EventSubject::Image, BTreeMap::new());
         Ok(())
     }

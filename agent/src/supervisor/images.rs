@@ -14,8 +14,8 @@ use tracing::{debug, info, warn};
 
 use super::{Engine, Timer, steps::Finished};
 use crate::{
-    images::{ImageCleanup, Needed, Removal, UsedImage, familiar, removals},
-    plan::{Step, TaskKey},
+    images::{ImageCleanup, Needed, Removal, UsedImage, removals},
+    plan::{Step, TaskKey, image_reference::familiar},
     runtime::{ContainerRuntime, ImageSummary, RuntimeError},
 };
 
@@ -104,7 +104,7 @@ impl<R: ContainerRuntime> Engine<R> {
     /// Whether the step has to wait until an image is gone; its task is planned anew then.
     pub(super) fn waits_for_removal(&mut self, key: TaskKey, index: usize, step: &Step) -> bool {
         let needs_image = match step {
-            Step::Pull { .. } | Step::Create { .. } => true,
+            Step::Pull { .. } | Step::Load { .. } | Step::Create { .. } => true,
             Step::Start { .. }
             | Step::Inspect { .. }
             | Step::Stop { .. }

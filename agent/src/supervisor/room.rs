@@ -103,9 +103,11 @@ impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn explained(&mut self, mut outcome: Outcome) -> Outcome {
         let error = match &mut outcome {
             Outcome::Pulled(Err(error))
+            | Outcome::Loaded(Err(error))
             | Outcome::Created(Err(error))
             | Outcome::Started(Err(error)) => error,
             Outcome::Pulled(Ok(()))
+            | Outcome::Loaded(Ok(()))
             | Outcome::Created(Ok(_))
             | Outcome::Started(Ok(()))
             | Outcome::PullCancelled

@@ -14,7 +14,8 @@ use tracing::{debug, info, warn};
 use super::{Engine, Timer, images::Held, pulls::Pulling, tasks::Leftovers, watch::Watched};
 use crate::{
     observed::{ContainerState, Next, Outcome, backoff},
-    plan::{Step, TaskKey},
+    pause,
+    plan::{Role, Step, TaskKey},
     preparation::{self, Preparation},
     runtime::{ContainerRuntime, EventSubject, Image, ImageSource, RuntimeError, RuntimeEvent},
 };
@@ -115,7 +116,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 let source = source.clone();
                 return self.pull(key, index, source);
             }
-            Step::Create { .. } | Step::Start { .. } => Lane::Launch,
+            Step::Load { .. } | Step::Create { .. } | Step::Start { .. } => Lane::Launch,
             Step::Inspect { .. }
             | Step::Stop { .. }
             | Step::Kill { .. }
@@ -238,6 +239,9 @@ impl<R: ContainerRuntime> Engine<R> {
     /// The digest is wanted for reports only, so it is asked for beside the create.
     fn look_up_image(&mut self, key: TaskKey, index: usize) {
         let Some(task) = self.tasks.get_mut(&key) else { return };
+        if task.desired.containers[index].role == Role::Pause {
+            return;
+        }
         let reference = task.desired.containers[index].image.clone();
         if let Some(image) = self.lanes.images.get(&reference) {
             task.observed.containers[index].image_digest.clone_from(&image.digest);
@@ -348,6 +352,10 @@ async fn carry_out<R: ContainerRuntime>(
                 Err(error) => Err(error),
             })
         }
+        Step::Load { reference } => Outcome::Loaded(match pause::archive() {
+            Ok(archive) => runtime.load(&reference, archive).await,
+            Err(error) => Err(RuntimeError::NotPrepared { message: error.to_string() }),
+        }),
         Step::Start { id, group } => Outcome::Started(runtime.start(&id, group.as_ref()).await),
         Step::Inspect { target } => {
             Outcome::Inspected(runtime.inspect(&target).await.map(Box::new))
@@ -363,6 +371,7 @@ async fn carry_out<R: ContainerRuntime>(
 fn step_name(step: &Step) -> &'static str {
     match step {
         Step::Pull { .. } => "pull",
+        Step::Load { .. } => "load",
         Step::Create { .. } => "create",
         Step::Start { .. } => "start",
         Step::Inspect { .. } => "inspect",
@@ -376,6 +385,7 @@ fn step_name(step: &Step) -> &'static str {
 fn failure(outcome: &Outcome) -> Option<&RuntimeError> {
     match outcome {
         Outcome::Pulled(result)
+        | Outcome::Loaded(result)
         | Outcome::Started(result)
         | Outcome::Stopped(result)
         | Outcome::Removed(result) => result.as_ref().err(),

@@ -17,8 +17,7 @@ use super::{Engine, Timer};
 use crate::{
     observed::{ContainerState, ObservedTask},
     plan::{
-        DesiredContainer, DesiredTask, Intent, PullPolicy, TaskKey, labels, next_step, order,
-        refusal::refusal,
+        DesiredTask, Intent, PullPolicy, Role, TaskKey, labels, next_step, order, refusal::refusal,
     },
     report::task_report,
     runtime::{ContainerRuntime, ContainerSummary, RunState},
@@ -323,8 +322,9 @@ impl<R: ContainerRuntime> Engine<R> {
             // The start itself is not worth a message: what follows comes in a moment, unless
             // containers wait for each other.
             ReportedPhase::Activating => {
-                let waits = |c: &DesiredContainer| !c.depends_on.is_empty();
-                report.pull_started_at.is_none() && !task.desired.containers.iter().any(waits)
+                let pause = task.desired.pause();
+                let mut waits = task.desired.containers.iter().flat_map(|c| &c.depends_on);
+                report.pull_started_at.is_none() && waits.all(|one| Some(one.on) == pause)
             }
             ReportedPhase::Running | ReportedPhase::Stopping(_) | ReportedPhase::Stopped(_) => {
                 false
@@ -350,14 +350,19 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     /// An essential container's end stops the task, which is worth knowing at once. Not where a
-    /// restart policy asks how it ended first. Costs an inspect unless one has shown the process:
+    /// restart policy asks how it ended first, and not where the end of a pause container may be
+    /// why: that one's is seen then. Costs an inspect unless one has shown the process:
     /// that waits while containers are being started.
     fn watch_processes(&mut self, key: TaskKey) {
         let launching = self.lanes.is_launching();
         let Some(task) = self.tasks.get_mut(&key) else { return };
+        let paused = task.desired.pause().is_some();
         let containers = task.desired.containers.iter().zip(&task.observed.containers);
         for (index, (wanted, container)) in containers.enumerate() {
-            let awaited = wanted.essential && wanted.restart.is_none();
+            let awaited = match paused {
+                true => wanted.role == Role::Pause,
+                false => wanted.essential && wanted.restart.is_none(),
+            };
             let runs = container.state == ContainerState::Running;
             if !awaited || !runs || task.watched[index] == container.id {
                 continue;

@@ -30,6 +30,7 @@ mod confused;
 mod fencing;
 mod life;
 mod order;
+mod namespaces;
 mod failures;
 mod images;
 mod restart;
@@ -225,9 +226,17 @@ impl Coordinator {
             started_by: None,
             created_at: Timestamp(1),
             container_ids: (0..containers).map(|i| ContainerId(TaskId::new(i))).collect(),
+            image_digests: Vec::new(),
         };
         self.desired.insert(task, (generation, Desired::Run));
         self.order(task, generation, OrderKind::Run(Box::new(order)));
+    }
+
+    /// The last order's containers are to be of these images.
+    fn by_digest(&mut self, digests: &[&str]) {
+        let last = self.orders.last_mut().map(|order| &mut order.kind);
+        let Some(OrderKind::Run(order)) = last else { panic!("no run was ordered last") };
+        order.image_digests = digests.iter().map(|digest| Some((*digest).to_owned())).collect();
     }
 
     fn stop(&mut self, task: TaskId) {

@@ -4,7 +4,7 @@ use longshore_common::protocol::ReportedPhase;
 
 use super::{ContainerView, Engine, TaskView, tasks::Task};
 use crate::{
-    plan::TaskKey,
+    plan::{Role, TaskKey},
     report::{container_status, phase},
     runtime::ContainerRuntime,
     task_endpoints::shown::ShownTask,
@@ -44,6 +44,7 @@ fn view(task: &Task) -> TaskView {
             .containers
             .iter()
             .zip(&observed.containers)
+            .filter(|(wanted, _)| wanted.role == Role::Defined)
             .map(|(wanted, container)| ContainerView {
                 name: wanted.name.clone(),
                 docker_id: container.id.clone(),

@@ -7,7 +7,7 @@ use longshore_common::{clock::Timestamp, protocol::NetworkBinding, task::HealthS
 
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
-    plan::{DesiredTask, Intent, TaskKey},
+    plan::{DesiredTask, Intent, Role, TaskKey},
 };
 
 #[derive(Clone, Debug)]
@@ -69,11 +69,13 @@ impl KnownStatus {
 impl ShownTask {
     pub(crate) fn of(desired: &DesiredTask, observed: &ObservedTask) -> Self {
         let containers = desired.containers.iter().zip(&observed.containers);
+        // It comes last, so the others' indices stay what they are.
+        let containers = containers.filter(|(wanted, _)| wanted.role == Role::Defined);
         let containers = containers.map(|(wanted, container)| ShownContainer {
             name: wanted.name.clone(),
             docker_name: wanted.docker_name.clone(),
             docker_id: container.id.clone(),
-            image: wanted.image.clone(),
+            image: wanted.named_image.clone(),
             known: known(container.state, container.pull),
             exit_code: container.exit_code,
             health: wanted.health_check.then(|| container.health.unwrap_or_default()),

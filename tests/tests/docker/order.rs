@@ -298,3 +298,86 @@ async fn a_container_with_a_restart_policy_is_started_again_in_place() {
     };
     assert_eq!(runtime_id(&before), runtime_id(&host.described(&task).await));
 }
+
+#[tokio::test]
+async fn a_worker_that_shares_its_processes_is_watched_by_its_sidecar() {
+    let host = OneHost::start().await;
+    let worker = "trap 'exit 0' TERM; sleep 100000 & wait";
+    let task = host
+        .run(
+            json!([
+                { "name": "worker", "command": ["/bin/sh", "-c", worker, "the-worker"] },
+                {
+                    "name": "monitor", "essential": false, "command": SLEEPER,
+                    "dependsOn": [{ "containerName": "worker", "condition": "START" }],
+                    "healthCheck": {
+                        "command": ["CMD-SHELL", "/bin/busybox grep -q the-worker /proc/[0-9]*/cmdline"],
+                        "interval": 5, "timeout": 2, "retries": 3,
+                    },
+                },
+                {
+                    "name": "gate", "command": SLEEPER,
+                    "dependsOn": [{ "containerName": "monitor", "condition": "HEALTHY" }],
+                },
+            ]),
+            json!({ "pidMode": "task" }),
+        )
+        .await;
+    host.wait("tasks-running", &task).await;
+    host.stop(&task).await;
+    let pause = "~internal~ecs~pause";
+    assert_eq!(
+        host.told().await,
+        [
+            &format!("start {pause}"),
+            "start worker",
+            "start monitor",
+            "start gate",
+            "die gate",
+            "die monitor",
+            "die worker",
+            &format!("die {pause}"),
+        ],
+    );
+    assert_eq!(host.exit_codes(&task).await["worker"], 0, "{:#}", host.described(&task).await);
+}
+
+#[tokio::test]
+async fn a_proxy_waits_for_a_healthy_web_server_whose_pages_were_written_before() {
+    let host = OneHost::start().await;
+    let mounts = json!([{ "sourceVolume": "pages", "containerPath": "/pages" }]);
+    let web = "trap 'exit 0' TERM; /bin/httpd -p 80 -h /pages; sleep 100000 & wait";
+    let task = host
+        .run(
+            json!([
+                {
+                    "name": "proxy", "links": ["web"], "stopTimeout": 2,
+                    "command": ["/bin/sh", "-c", "trap 'exit 0' TERM; wget -q -O - http://web/ && sleep 100000 & wait"],
+                    "dependsOn": [{ "containerName": "web", "condition": "HEALTHY" }],
+                },
+                {
+                    "name": "web", "mountPoints": mounts, "command": ["/bin/sh", "-c", web],
+                    "dependsOn": [{ "containerName": "writer", "condition": "COMPLETE" }],
+                    "healthCheck": {
+                        "command": ["CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1/"],
+                        "interval": 5, "timeout": 2, "retries": 3,
+                    },
+                },
+                {
+                    "name": "writer", "essential": false, "mountPoints": mounts,
+                    "command": ["/bin/sh", "-c", "echo written before > /pages/index.html"],
+                },
+            ]),
+            json!({ "volumes": [{ "name": "pages" }] }),
+        )
+        .await;
+    host.wait("tasks-running", &task).await;
+    host.stop(&task).await;
+    assert_eq!(
+        host.told().await,
+        ["start writer", "die writer", "start web", "start proxy", "die proxy", "die web"],
+    );
+    let described = host.described(&task).await;
+    let said = described["attachments"][0]["details"].as_array().unwrap();
+    assert!(said.iter().any(|d| d["value"] == json!("written before")), "{described:#}");
+}

@@ -4,18 +4,20 @@
 use std::collections::BTreeMap;
 
 use longshore_common::task_definition::{
-    ContainerDefinition, Device, DevicePermission, IpcMode, PidMode, TaskSpec, Tmpfs,
+    ContainerDefinition, Device, DevicePermission, IpcMode, PidMode, Tmpfs,
 };
 
-use super::super::task_limits::MIB;
-use crate::runtime::{DeviceMapping, IpcNamespace, LinuxConfig};
+use super::super::{Intent, pause, task_limits::MIB};
+use crate::runtime::{DeviceMapping, IpcNamespace, LinuxConfig, PidNamespace};
 
 /// `memory_bytes` is the container's hard limit, if it has one.
 pub(super) fn linux_config(
-    spec: &TaskSpec,
+    intent: &Intent,
     container: &ContainerDefinition,
     memory_bytes: Option<u64>,
 ) -> LinuxConfig {
+    let spec = &intent.definition.spec;
+    let (joined_processes, joined_ipc) = pause::joined(intent);
     let given = container.linux_parameters.clone().unwrap_or_default();
     let capabilities = given.capabilities.unwrap_or_default();
     // Docker's limit of swap counts memory in. Without maxSwap, swappiness says nothing
@@ -33,11 +35,14 @@ pub(super) fn linux_config(
         ulimits: container.ulimits.clone(),
         kernel_settings: kernel_settings(container),
         security_options: container.docker_security_options.iter().map(|o| option(o)).collect(),
-        host_processes: spec.pid_mode == Some(PidMode::Host),
+        processes: match spec.pid_mode {
+            Some(PidMode::Host) => PidNamespace::Host,
+            Some(PidMode::Task) | None => joined_processes.unwrap_or_default(),
+        },
         ipc: match spec.ipc_mode {
             Some(IpcMode::Host) => IpcNamespace::Host,
             Some(IpcMode::None) => IpcNamespace::None,
-            Some(IpcMode::Task) | None => IpcNamespace::EngineDefault,
+            Some(IpcMode::Task) | None => joined_ipc.unwrap_or_default(),
         },
     }
 }
@@ -63,7 +68,16 @@ fn tmpfs(tmpfs: &Tmpfs) -> (String, String) {
     (tmpfs.container_path.clone(), options.collect::<Vec<_>>().join(","))
 }
 
-fn kernel_settings(container: &ContainerDefinition) -> BTreeMap<String, String> {
+/// Those that belong to the IPC namespace (ECS's documentation of SystemControl).
+pub(in crate::plan) fn is_of_ipc(setting: &str) -> bool {
+    let names = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem"];
+    let begins = ["kernel.shm", "fs.mqueue."];
+    names.contains(&setting) || begins.iter().any(|begin| setting.starts_with(begin))
+}
+
+pub(in crate::plan) fn kernel_settings(
+    container: &ContainerDefinition,
+) -> BTreeMap<String, String> {
     let settings = container.system_controls.iter();
     settings
         .filter_map(|setting| Some((setting.namespace.clone()?, setting.value.clone()?)))

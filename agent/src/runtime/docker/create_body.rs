@@ -11,7 +11,7 @@ use longshore_common::task_definition::{HostEntry, Ulimit};
 
 use crate::runtime::{
     Bind, ContainerConfig, DeviceMapping, HealthProbe, IpcNamespace, LogTarget, Network,
-    PublishedPort, VolumeMount,
+    PidNamespace, PublishedPort, VolumeMount,
 };
 
 /// `group`: the parent of its control group, in the words of the engine's driver.
@@ -75,11 +75,17 @@ fn host_config(config: &ContainerConfig) -> HostConfig {
         ulimits: Some(linux.ulimits.iter().map(ulimit).collect()),
         sysctls: Some(linux.kernel_settings.clone().into_iter().collect()),
         security_opt: some(&linux.security_options),
-        pid_mode: linux.host_processes.then(|| "host".to_owned()),
-        ipc_mode: match linux.ipc {
+        pid_mode: match &linux.processes {
+            PidNamespace::EngineDefault => None,
+            PidNamespace::Host => Some("host".to_owned()),
+            PidNamespace::Container(name) => Some(format!("container:{name}")),
+        },
+        ipc_mode: match &linux.ipc {
             IpcNamespace::EngineDefault => None,
             IpcNamespace::Host => Some("host".to_owned()),
             IpcNamespace::None => Some("none".to_owned()),
+            IpcNamespace::Shareable => Some("shareable".to_owned()),
+            IpcNamespace::Container(name) => Some(format!("container:{name}")),
         },
         privileged: Some(config.privileged),
         readonly_rootfs: Some(config.readonly_root),

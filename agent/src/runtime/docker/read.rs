@@ -15,8 +15,11 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{failed_by_status, health_status, with_causes};
-use crate::runtime::{
-    ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
+use crate::{
+    plan::image_reference::{familiar_name, name_and_tag},
+    runtime::{
+        ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
+    },
 };
 
 /// The largest answer that is read: a listing of some ten thousand containers.
@@ -155,15 +158,17 @@ pub(super) fn image(answer: &Answer, reference: &str) -> Result<Image, RuntimeEr
         repo_digests: Option<Vec<String>>,
     }
     let inspected: Inspected = parse(answer)?;
-    let (name, _) = super::name_and_tag(reference);
-    let digests = inspected.repo_digests.unwrap_or_default();
-    let of = |digest: &String| {
-        digest.split_once('@').map(|(of, digest)| (of.to_owned(), digest.to_owned()))
+    let (name, asked) = name_and_tag(reference);
+    let known = inspected.repo_digests.unwrap_or_default();
+    // Only the repository that was asked for is sure to have the image by this digest; it may
+    // have it by several.
+    let of_repository = |known: &String| {
+        let (repository, digest) = known.split_once('@')?;
+        (familiar_name(repository) == familiar_name(name)).then(|| digest.to_owned())
     };
-    let mut digests = digests.iter().filter_map(of).collect::<Vec<_>>();
-    // The one of the repository that was asked for, if there are several.
-    digests.sort_by_key(|(of, _)| of != name);
-    Ok(Image { id: inspected.id, digest: digests.into_iter().next().map(|(_, digest)| digest) })
+    let mut digests: Vec<String> = known.iter().filter_map(of_repository).collect();
+    digests.sort_by_key(|digest| digest != asked);
+    Ok(Image { id: inspected.id, digest: digests.into_iter().next() })
 }
 
 #[derive(Deserialize)]
@@ -460,12 +465,14 @@ pub(super) mod tests {
     #[test]
     fn the_digest_is_the_one_of_the_repository_asked_for() {
         let answer = Answer(Bytes::from_static(
-            br#"{"Id":"sha256:1","RepoDigests":["a/b@sha256:2","registry:5000/c@sha256:3"]}"#,
+            br#"{"Id":"sha256:1","RepoDigests":
+                ["a/b@sha256:2","registry:5000/c@sha256:3","a/b@sha256:4"]}"#,
         ));
         let digest = |reference| image(&answer, reference).unwrap().digest;
         assert_eq!(digest("registry:5000/c:v1").as_deref(), Some("sha256:3"));
-        assert_eq!(digest("a/b").as_deref(), Some("sha256:2"));
-        assert_eq!(digest("elsewhere").as_deref(), Some("sha256:2"));
+        assert_eq!(digest("docker.io/a/b").as_deref(), Some("sha256:2"));
+        assert_eq!(digest("a/b@sha256:4").as_deref(), Some("sha256:4"));
+        assert_eq!(digest("elsewhere"), None);
     }
 
     #[test]

@@ -6,9 +6,7 @@
 use longshore_common::{
     logs::options::AWSLOGS,
     task::TaskOverride,
-    task_definition::{
-        ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec, VersionConsistency, Volume,
-    },
+    task_definition::{ContainerDefinition, NetworkMode, TaskSpec, Volume},
 };
 
 /// Docker's own log drivers, which the agent passes through, the one that it follows, and the one
@@ -36,8 +34,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     };
     need(spec.network_mode() == NetworkMode::Awsvpc, "networkMode awsvpc");
     need(spec.task_role_arn.is_some(), "taskRoleArn");
-    need(spec.pid_mode == Some(PidMode::Task), "pidMode task");
-    need(spec.ipc_mode == Some(IpcMode::Task), "ipcMode task");
     need(spec.proxy_configuration.is_some(), "proxyConfiguration");
     need(!spec.inference_accelerators.is_empty(), "inferenceAccelerators");
     need(spec.ephemeral_storage.is_some(), "ephemeralStorage");
@@ -94,8 +90,6 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
         }
     };
     need(!container.secrets.is_empty(), "secrets");
-    let pinned = container.version_consistency == Some(VersionConsistency::Enabled);
-    need(pinned, "versionConsistency enabled");
     need(!container.resource_requirements.is_empty(), "resourceRequirements");
     need(!container.credential_specs.is_empty(), "credentialSpecs");
     if let Some(log) = &container.log_configuration {

@@ -351,6 +351,7 @@ fn timeouts(scale: u32) -> Timeouts {
         version: shipped.version / scale,
         pull: shipped.pull / scale,
         pull_silence: shipped.pull_silence / scale,
+        load: shipped.load / scale,
         create: shipped.create / scale,
         start: shipped.start / scale,
         stop: shipped.stop / scale,

@@ -445,11 +445,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
     ("networkMode = awsvpc", Task, r#"{"networkMode":"awsvpc"}"#),
     ("containerDefinitions[].secrets", Container, r#"{"secrets":[{"name":"A","valueFrom":"/a"}]}"#),
     (
-        "containerDefinitions[].versionConsistency = enabled",
-        Container,
-        r#"{"versionConsistency":"enabled"}"#,
-    ),
-    (
         "containerDefinitions[].logConfiguration.secretOptions",
         Container,
         r#"{"logConfiguration":{"logDriver":"splunk","options":{"splunk-url":"https://logs"},"secretOptions":[{"name":"splunk-token","valueFrom":"/a"}]}}"#,
@@ -484,8 +479,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         Task,
         r#"{"placementConstraints":[{"type":"memberOf","expression":"attribute:a == b"}]}"#,
     ),
-    ("pidMode = task", Task, r#"{"pidMode":"task"}"#),
-    ("ipcMode = task", Task, r#"{"ipcMode":"task"}"#),
     (
         "proxyConfiguration",
         Task,
