@@ -112,7 +112,7 @@ impl Task {
     }
 
     /// It has stopped, and nobody waits to hear of it any more.
-    fn may_be_forgotten(&self) -> bool {
+    pub(super) fn may_be_forgotten(&self) -> bool {
         let heard = self.observed.acknowledged || self.superseded;
         let unwanted =
             (self.candidate || self.desired.intent.is_none()) && self.desired.stop.is_none();

@@ -73,7 +73,7 @@ impl Registry {
             "aarch64" => "arm64",
             _ => "amd64",
         };
-        let diff_ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
+        let diff_ids: Vec<String> = layers.iter().map(digest).collect();
         let config = json!({
             "architecture": architecture, "os": "linux",
             // Of two images with the same files, each is an image of its own.
