@@ -21,6 +21,8 @@ use crate::docker_reach::Reach;
 mod tests;
 
 const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// However often somebody asks for it.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// A file system that needs longer counts as it was seen last.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// A threshold is left only so far below it, so that nothing goes to and fro.
@@ -188,8 +190,9 @@ impl DiskEyes {
                 let disk = disk(read, &rules, was);
                 tell(&disk, was);
                 self.seen.send_replace(disk);
+                tokio::time::sleep(LOOK_PAUSE).await;
                 tokio::select! {
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = tokio::time::sleep(LOOK_EVERY - LOOK_PAUSE) => {}
                     () = self.again.notified() => {}
                 }
             }
@@ -228,8 +231,7 @@ impl Place {
     }
 
     async fn look(&mut self) {
-        let answer = self.awaited.take().unwrap_or_else(|| read_aside(&self.path));
-        let mut answer = std::pin::pin!(answer);
+        let mut answer = self.awaited.take().unwrap_or_else(|| read_aside(&self.path));
         let failed = match tokio::time::timeout(ANSWERS_WITHIN, &mut answer).await {
             Ok(Ok(Ok(file_system))) => {
                 self.last = Some(file_system);
@@ -238,7 +240,11 @@ impl Place {
             }
             Ok(Ok(Err(error))) => error.to_string(),
             Ok(Err(_)) => "no thread could be started".to_owned(),
-            Err(_) => "it does not answer".to_owned(),
+            Err(_) => {
+                // One that hangs holds one thread, however often it is looked at.
+                self.awaited = Some(answer);
+                "it does not answer".to_owned()
+            }
         };
         if !std::mem::replace(&mut self.told, true) {
             let path = self.path.display();

@@ -6,6 +6,8 @@
 mod harness;
 #[path = "docker/definition.rs"]
 mod definition;
+#[path = "docker/cleanup.rs"]
+mod cleanup;
 #[path = "docker/tasks.rs"]
 mod tasks;
 #[path = "docker/capacity.rs"]

@@ -61,6 +61,27 @@ fn percentages_are_rounded_up_and_of_nothing_is_none_used() {
     assert_eq!(shown.map(|(used, free)| percent(used, free)), [0, 0, 1, 100, 50]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_file_system_that_hangs_is_waited_for_once_and_counts_as_it_was_seen_last() {
+    let (answer, awaited) = oneshot::channel();
+    let seen = file_system(10, GIB);
+    let mut place = Place {
+        path: PathBuf::from("/hangs"),
+        last: Some(seen.clone()),
+        awaited: Some(awaited),
+        told: false,
+    };
+    for _ in 0..3 {
+        place.look().await;
+        assert!(place.awaited.is_some() && place.told);
+        assert_eq!(place.last, Some(seen.clone()));
+    }
+    answer.send(Ok(file_system(20, GIB))).unwrap();
+    place.look().await;
+    assert_eq!(place.last, Some(file_system(20, GIB)));
+    assert!(place.awaited.is_none() && !place.told);
+}
+
 #[tokio::test]
 async fn dockers_own_file_system_is_looked_at_once_docker_tells_where_it_is() {
     let folder = tempfile::tempdir().unwrap();

@@ -124,7 +124,7 @@ impl<R: ContainerRuntime> Engine<R> {
         {
             *message = format!("{message}; {advice}");
         }
-        self.rooms.look_again();
+        // Not looked at now: what did not fit is only being taken away.
         self.make_room();
         outcome
     }
@@ -135,7 +135,8 @@ impl<R: ContainerRuntime> Engine<R> {
         while self.stopped.len() > kept
             && let Some((_, key)) = self.stopped.pop_first()
         {
-            if let Some(task) = self.tasks.get_mut(&key) {
+            // One that was ordered anew since goes on.
+            if let Some(task) = self.tasks.get_mut(&key).filter(|task| task.may_be_forgotten()) {
                 task.cleanup_due = true;
                 due.push(key);
             }

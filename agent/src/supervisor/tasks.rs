@@ -112,7 +112,7 @@ impl Task {
     }
 
     /// It has stopped, and nobody waits to hear of it any more.
-    fn may_be_forgotten(&self) -> bool {
+    pub(super) fn may_be_forgotten(&self) -> bool {
         let heard = self.observed.acknowledged || self.superseded;
         let unwanted =
             (self.candidate || self.desired.intent.is_none()) && self.desired.stop.is_none();
@@ -156,6 +156,7 @@ impl<R: ContainerRuntime> Engine<R> {
         };
         if found.is_none() {
             observed.own_stop = self.rooms.refusal();
+            self.rooms.look_again();
         }
         self.insert(desired, observed);
     }

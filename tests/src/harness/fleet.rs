@@ -46,6 +46,9 @@ pub struct FleetSettings {
     /// Put a [`RecordingProxy`] between each agent and its engine.
     pub record: bool,
     pub live_restore: bool,
+    /// MiB of a disk for each engine's data, and of another for each agent's; absent: the
+    /// machine's.
+    pub disks_mib: Option<u32>,
     pub coordinator_arguments: Vec<String>,
     pub agent_arguments: Vec<String>,
     pub agent_environment: Vec<(String, String)>,
@@ -60,6 +63,7 @@ impl Default for FleetSettings {
             memory: 2048,
             record: false,
             live_restore: false,
+            disks_mib: None,
             coordinator_arguments: Vec::new(),
             agent_arguments: Vec::new(),
             agent_environment: Vec::new(),
@@ -93,9 +97,15 @@ impl Fleet {
         let engines = network.hosts().iter().map(|host| {
             let (slot, settings, archive) = (&slot, &settings, &archive);
             async move {
+                let folder = slot.folder().join(host.name());
+                if let Some(mib) = settings.disks_mib {
+                    // Unmounted with the slot.
+                    mount_disk(&data_of(&folder), mib)?;
+                    mount_disk(&agent_of(&folder), mib)?;
+                }
                 let engine = DockerEngine::start(EngineSettings {
                     name: host.name().to_owned(),
-                    folder: slot.folder().join(host.name()),
+                    folder,
                     host: Some(host.clone()),
                     control_group: slot.control_group(),
                     live_restore: settings.live_restore,
@@ -318,7 +328,12 @@ impl FleetHost {
     }
 
     pub fn agent_folder(&self) -> PathBuf {
-        self.folder.join("agent")
+        agent_of(&self.folder)
+    }
+
+    /// Where its engine keeps images and containers.
+    pub fn engine_data(&self) -> PathBuf {
+        data_of(&self.folder)
     }
 
     fn docker_socket(&self) -> Result<PathBuf> {
@@ -327,6 +342,31 @@ impl FleetHost {
             None => Ok(self.engine.as_ref().context("the engine is not running")?.socket()),
         }
     }
+}
+
+fn agent_of(folder: &Path) -> PathBuf {
+    folder.join("agent")
+}
+
+fn data_of(folder: &Path) -> PathBuf {
+    folder.join("data")
+}
+
+fn mount_disk(at: &Path, mib: u32) -> Result<()> {
+    fs_err::create_dir_all(at)?;
+    let size = format!("size={mib}m");
+    run(
+        "mount",
+        &[
+            "-t".as_ref(),
+            "tmpfs".as_ref(),
+            "-o".as_ref(),
+            size.as_ref(),
+            "tmpfs".as_ref(),
+            at.as_os_str(),
+        ],
+    )?;
+    Ok(())
 }
 
 /// What both units set for their program.

@@ -15,7 +15,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -73,7 +73,7 @@ impl Registry {
             "aarch64" => "arm64",
             _ => "amd64",
         };
-        let diff_ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
+        let diff_ids: Vec<String> = layers.iter().map(digest).collect();
         let config = json!({
             "architecture": architecture, "os": "linux",
             // Of two images with the same files, each is an image of its own.
@@ -81,22 +81,26 @@ impl Registry {
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
         });
         let config = Bytes::from(config.to_string());
-        let of = |kind: &str, blob: &Bytes| json!({ "mediaType": kind, "size": blob.len(), "digest": digest(blob) });
+        let blobs = || layers.iter().zip(&diff_ids);
+        let config_digest = digest(&config);
         let manifest = json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": of(CONFIG, &config),
-            "layers": layers.iter().map(|layer| of(LAYER, layer)).collect::<Vec<_>>(),
+            "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": part(CONFIG, &config, &config_digest),
+            "layers": blobs().map(|(layer, digest)| part(LAYER, layer, digest)).collect::<Vec<_>>(),
         });
         let manifest = Bytes::from(manifest.to_string());
         let base = format!("/v2/longshore/{name}");
         let mut documents = self.served.documents.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut put = |path: String, kind, content: &Bytes| {
-            documents.insert(path, (kind, digest(content), content.clone()));
+        let mut put = |path: String, kind, content: &Bytes, digest: &str| {
+            documents.insert(path, (kind, digest.to_owned(), content.clone()));
         };
-        for blob in layers.iter().chain([&config]) {
-            put(format!("{base}/blobs/{}", digest(blob)), "application/octet-stream", blob);
+        for (blob, digest) in blobs().chain([(&config, &config_digest)]) {
+            put(format!("{base}/blobs/{digest}"), "application/octet-stream", blob, digest);
         }
-        put(format!("{base}/manifests/1"), MANIFEST, &manifest);
-        put(format!("{base}/manifests/{}", digest(&manifest)), MANIFEST, &manifest);
+        let digest = digest(&manifest);
+        for reference in ["1", &digest] {
+            put(format!("{base}/manifests/{reference}"), MANIFEST, &manifest, &digest);
+        }
         format!("{}/longshore/{name}:1", self.address)
     }
 
@@ -115,6 +119,11 @@ impl Drop for Registry {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+/// As a manifest names it.
+fn part(kind: &str, blob: &Bytes, digest: &str) -> Value {
+    json!({ "mediaType": kind, "size": blob.len(), "digest": digest })
 }
 
 fn digest(content: &Bytes) -> String {

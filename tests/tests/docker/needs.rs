@@ -112,8 +112,12 @@ async fn a_private_image_is_pulled_by_the_login_of_its_secret() {
     };
     let ended = async |secret: &str| {
         let task = run(&client, private(secret)).await;
-        wait(&fleet.aws(), "tasks-stopped", &task).await;
-        described(&client, &task).await
+        let stopped = |shown: &Value| {
+            let task = &shown["tasks"][0];
+            (task["lastStatus"] == json!("STOPPED")).then(|| task.clone())
+        };
+        let describe = json!({ "tasks": task });
+        client.eventually("DescribeTasks", describe, PATIENCE, stopped).await.unwrap()
     };
     let arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:ci-a1B2c3";
     let reason = async |secret: &str| {
