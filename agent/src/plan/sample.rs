@@ -58,6 +58,7 @@ pub(crate) fn intent_of(container_definitions: Vec<ContainerDefinition>) -> Arc<
             started_by: None,
             created_at: Timestamp(1),
             container_ids: Vec::new(),
+            gpus: Vec::new(),
         },
     })
 }

@@ -16,7 +16,7 @@ use longshore_common::{
 };
 
 use super::{
-    Ec2Metadata, Problem, Problems, Settings, TokenSource,
+    Ec2Metadata, Gpus, Problem, Problems, Settings, TokenSource,
     source::{Origin, Raw, Value, Values},
 };
 use crate::{
@@ -36,6 +36,9 @@ const ATTRIBUTE_CHARS_MAX: usize = 128;
 const TAGS_MAX: usize = 50;
 const TAG_KEY_CHARS_MAX: usize = 128;
 const TAG_VALUE_CHARS_MAX: usize = 256;
+/// As many as the coordinator takes.
+const GPUS_MAX: usize = 64;
+const GPU_ID_CHARS_MAX: usize = 128;
 /// What Amazon's agent takes at the least for its two durations.
 const DURATION_MIN: Duration = Duration::from_secs(1);
 /// A thousand cores; what is above is a slip.
@@ -63,6 +66,7 @@ pub(crate) fn settings(
     let cpu = read.parse("cpu", cpu);
     let memory = read.parse("memory", memory);
     let reserved_memory = read.parse("reserved-memory", memory_or_none);
+    let gpus = read.parse("gpus", gpus).unwrap_or(Gpus::None);
     let reserved_ports = read.parse("reserved-ports", reserved_ports).unwrap_or_default();
     let attributes = read.parse("attributes", attributes).unwrap_or_default();
     let tags = read.parse("tags", tags).unwrap_or_default();
@@ -105,6 +109,7 @@ pub(crate) fn settings(
         cpu,
         memory,
         reserved_memory: reserved_memory?,
+        gpus,
         reserved_ports,
         attributes,
         tags,
@@ -426,6 +431,35 @@ fn log_store_size(value: &Value) -> Result<MemoryMib, String> {
 
 fn memory_or_none(value: &Value) -> Result<MemoryMib, String> {
     number(value, 0..=u32::MAX, "an amount of memory: give a whole number of MiB").map(MemoryMib)
+}
+
+fn gpus(value: &Value) -> Result<Gpus, String> {
+    let ids = items(value)?;
+    if ids == ["auto"] {
+        return Ok(Gpus::Auto);
+    }
+    if let Some(wrong) = ids.iter().find(|id| !is_gpu(id)) {
+        return Err(format!(
+            "`{wrong}` is not the id of a GPU: give `auto`, or ids as `nvidia-smi -L` shows them, \
+             GPU-8f6d… for example"
+        ));
+    }
+    if ids.len() > GPUS_MAX {
+        return Err(format!("names {} GPUs: at most {GPUS_MAX} can be", ids.len()));
+    }
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    if let Some(two) = sorted.windows(2).find(|two| two[0] == two[1]) {
+        return Err(format!("names `{}` twice: keep one of them", two[0]));
+    }
+    Ok(if ids.is_empty() { Gpus::None } else { Gpus::Named(ids) })
+}
+
+/// What may stand in `NVIDIA_VISIBLE_DEVICES` for one: never a word that means several.
+fn is_gpu(id: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:./".contains(&byte);
+    let means_several = ["all", "none", "void", "auto"].contains(&id);
+    (1..=GPU_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(fits) && !means_several
 }
 
 fn reserved_ports(value: &Value) -> Result<Vec<HostPort>, String> {

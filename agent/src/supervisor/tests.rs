@@ -224,6 +224,7 @@ impl Coordinator {
             started_by: None,
             created_at: Timestamp(1),
             container_ids: (0..containers).map(|i| ContainerId(TaskId::new(i))).collect(),
+            gpus: Vec::new(),
         };
         self.desired.insert(task, (generation, Desired::Run));
         self.order(task, generation, OrderKind::Run(Box::new(order)));
