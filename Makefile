@@ -13,6 +13,10 @@ BENCH ?=
 NAME ?=
 COUNT ?=
 
+# The two programs as they are shipped: the agent is built to be small (see Cargo.toml).
+SHIPPED := $(TARGET)/shipped
+WITH_SHIPPED = export LONGSHORE_PROGRAMS=$(SHIPPED);
+
 # An AWS CLI, a boto3 and an ecs-deploy for the tests, when the machine has none of its own.
 AWS_VENV := $(TARGET)/aws
 WITH_AWS = if [ -x $(AWS_VENV)/bin/aws ]; then export LONGSHORE_AWS_PROGRAMS=$(AWS_VENV)/bin; fi;
@@ -50,17 +54,16 @@ test: root needs ## install what the tests need, then run all of them
 
 .PHONY: bench
 bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service, scheduler or agent
-	@$(WITH_AWS) exec $(TARGET)/release/longshore-bench $(BENCH)
+	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-bench $(BENCH)
 
 .PHONY: campaign
 campaign: root needs release ## run a promise's full test: NAME=p1, p4, p5, p6, p7 or p8, COUNT=n for less of it
-	@$(WITH_AWS) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT))
+	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT))
 
 .PHONY: install
-install: compiler ## install both programs, their units and example settings (DESTDIR, PREFIX)
-	$(CARGO) build --release --locked -p longshore-agent -p longshore-coordinator
-	install -D -m 0755 $(TARGET)/release/longshore-coordinator $(DESTDIR)$(PREFIX)/bin/longshore-coordinator
-	install -D -m 0755 $(TARGET)/release/longshore-agent $(DESTDIR)$(PREFIX)/bin/longshore-agent
+install: compiler shipped ## install both programs, their units and example settings (DESTDIR, PREFIX)
+	install -D -m 0755 $(SHIPPED)/longshore-coordinator $(DESTDIR)$(PREFIX)/bin/longshore-coordinator
+	install -D -m 0755 $(SHIPPED)/longshore-agent $(DESTDIR)$(PREFIX)/bin/longshore-agent
 	@for unit in systemd/*.service; do \
 	  install -D -m 0644 $$unit $(DESTDIR)/etc/systemd/system/$${unit##*/}; \
 	  sed -i 's|/usr/local/bin/|$(PREFIX)/bin/|g' $(DESTDIR)/etc/systemd/system/$${unit##*/}; \
@@ -75,8 +78,15 @@ install: compiler ## install both programs, their units and example settings (DE
 	@echo "next: see \"On real hosts\" in README.md"
 
 .PHONY: release
-release:
+release: shipped
 	@$(CARGO) build --release --locked --workspace --bins
+
+.PHONY: shipped
+shipped:
+	@$(CARGO) build --release --locked -p longshore-coordinator
+	@$(CARGO) build --profile small --locked -p longshore-agent
+	@mkdir -p $(SHIPPED)
+	@ln -f $(TARGET)/release/longshore-coordinator $(TARGET)/small/longshore-agent $(SHIPPED)/
 
 .PHONY: root
 root:

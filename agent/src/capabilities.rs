@@ -61,6 +61,8 @@ const FILE_SYSTEMS: [&str; 2] = ["ecs.capability.efs", "ecs.capability.efsAuth"]
 /// Where there are logins for registries: a credential helper knows ECR's.
 const LOGINS: [&str; 2] =
     ["com.amazonaws.ecs.capability.ecr-auth", "ecs.capability.execution-role-ecr-pull"];
+/// Where the setting `repository-credentials` names secrets; another one is refused by name.
+const SECRET_LOGINS: &str = "ecs.capability.private-registry-authentication.secretsmanager";
 /// Routed lines come by Docker's driver of this name.
 const ROUTED: (&str, &str) = ("awsfirelens", "fluentd");
 
@@ -72,6 +74,7 @@ pub(crate) struct Allowed<'a> {
     pub(crate) objects: bool,
     pub(crate) file_systems: bool,
     pub(crate) logins: bool,
+    pub(crate) secret_logins: bool,
 }
 
 /// The capabilities as attributes, sorted. What depends on Docker is left out while it is not known.
@@ -79,6 +82,9 @@ pub(crate) fn attributes(allowed: Allowed<'_>, docker: Option<&RuntimeVersion>) 
     let mut names: Vec<String> = ALWAYS.iter().map(|(name, _)| (*name).to_owned()).collect();
     if allowed.privileged {
         names.push(PRIVILEGED.to_owned());
+    }
+    if allowed.secret_logins {
+        names.push(SECRET_LOGINS.to_owned());
     }
     let given = [
         (allowed.objects, OBJECTS),
@@ -180,6 +186,7 @@ mod tests {
         objects: true,
         file_systems: true,
         logins: true,
+        secret_logins: true,
     };
     const NOTHING: Allowed<'_> = Allowed {
         privileged: false,
@@ -187,6 +194,7 @@ mod tests {
         objects: false,
         file_systems: false,
         logins: false,
+        secret_logins: false,
     };
 
     #[test]
@@ -209,6 +217,7 @@ mod tests {
                 ecs.capability.firelens.options.config.s3
                 ecs.capability.network.container-port-range
                 ecs.capability.pid-ipc-namespace-sharing
+                ecs.capability.private-registry-authentication.secretsmanager
                 ecs.capability.task-cpu-mem-limit"#]],
         );
     }
@@ -241,6 +250,7 @@ mod tests {
                 ecs.capability.firelens.options.config.s3
                 ecs.capability.network.container-port-range
                 ecs.capability.pid-ipc-namespace-sharing
+                ecs.capability.private-registry-authentication.secretsmanager
                 ecs.capability.task-cpu-mem-limit"#]],
         );
     }

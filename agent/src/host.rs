@@ -194,6 +194,7 @@ pub(crate) fn allowed(settings: &Settings) -> Allowed<'_> {
         objects: settings.objects.is_some(),
         file_systems: !settings.efs.is_empty(),
         logins: !settings.registries.is_empty(),
+        secret_logins: !settings.repository_credentials.is_empty(),
     }
 }
 

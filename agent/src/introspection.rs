@@ -218,6 +218,8 @@ impl<'a> From<&'a ContainerView> for ShownContainer<'a> {
 struct Health {
     status: &'static str,
     docker: &'static str,
+    /// Of the file systems that tasks fill: `enough`, `short` or `lacking`.
+    room: &'static str,
     registered: bool,
     /// Null before the first poll.
     last_poll_age_seconds: Option<f64>,
@@ -235,6 +237,7 @@ async fn healthz(status: &Status) -> Response<Full<Bytes>> {
     let health = Health {
         status: state,
         docker: if status.docker_answers() { "reachable" } else { "unreachable" },
+        room: status.disk().room.name(),
         registered: status.container_instance_arn().is_some(),
         last_poll_age_seconds: status.last_poll_age().map(|age| age.as_secs_f64()),
     };

@@ -23,6 +23,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    images::UsedImage,
     observed::ObservedTask,
     plan::{Intent, TaskKey},
 };
@@ -53,6 +54,8 @@ pub(crate) struct Contents {
     pub(crate) intents: Vec<Arc<Intent>>,
     pub(crate) stops: BTreeMap<TaskKey, StopCause>,
     pub(crate) observations: BTreeMap<TaskKey, ObservedTask>,
+    /// Images that tasks have used, by their ids.
+    pub(crate) images: BTreeMap<String, UsedImage>,
 }
 
 /// Whose ledger it is and what it has seen.
@@ -73,6 +76,8 @@ pub(crate) struct Batch {
     pub(crate) observations: BTreeMap<TaskKey, ObservedTask>,
     /// Removed with all that is known of them.
     pub(crate) forgotten: Vec<TaskKey>,
+    /// Absent: the image is gone.
+    pub(crate) images: BTreeMap<String, Option<UsedImage>>,
 }
 
 impl Batch {
@@ -82,6 +87,7 @@ impl Batch {
             && self.stops.is_empty()
             && self.observations.is_empty()
             && self.forgotten.is_empty()
+            && self.images.is_empty()
     }
 }
 
@@ -194,6 +200,9 @@ impl Ledger {
         for (key, observed) in &batch.observations {
             put(&transaction, Kind::Observation, *key, observed)?;
         }
+        for (id, image) in &batch.images {
+            put_image(&transaction, id, image.as_ref())?;
+        }
         transaction.commit().map_err(LedgerError::Write)
     }
 }
@@ -230,6 +239,12 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
              crc INTEGER NOT NULL,
              record BLOB NOT NULL,
              PRIMARY KEY (task, generation, kind)
+         ) WITHOUT ROWID;
+         -- Not in ledgers of the first agents, which leave it alone.
+         CREATE TABLE IF NOT EXISTS images (
+             id TEXT NOT NULL PRIMARY KEY,
+             crc INTEGER NOT NULL,
+             record BLOB NOT NULL
          ) WITHOUT ROWID",
     )?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
@@ -274,7 +289,23 @@ fn read(connection: &Connection) -> Result<Contents, String> {
             Kind::Observation => drop(contents.observations.insert(key, decode(&record)?)),
         }
     }
+    read_images(connection, &mut contents)?;
     Ok(contents)
+}
+
+fn read_images(connection: &Connection, contents: &mut Contents) -> Result<(), String> {
+    let text = |error: rusqlite::Error| error.to_string();
+    let mut select = connection.prepare("SELECT id, crc, record FROM images").map_err(text)?;
+    let mut rows = select.query([]).map_err(text)?;
+    while let Some(row) = rows.next().map_err(text)? {
+        let (id, crc): (String, i64) = (row.get(0).map_err(text)?, row.get(1).map_err(text)?);
+        let record: Vec<u8> = row.get(2).map_err(text)?;
+        if i64::from(image_checksum(&id, &record)) != crc {
+            return Err(format!("the record of image {id} has a wrong checksum"));
+        }
+        contents.images.insert(id, decode(&record)?);
+    }
+    Ok(())
 }
 
 fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, String> {
@@ -296,6 +327,33 @@ fn put(
         })
         .map_err(LedgerError::Write)?;
     Ok(())
+}
+
+fn put_image(
+    transaction: &Transaction<'_>,
+    id: &str,
+    image: Option<&UsedImage>,
+) -> Result<(), LedgerError> {
+    let written = match image {
+        None => transaction
+            .prepare_cached("DELETE FROM images WHERE id = ?1")
+            .and_then(|mut delete| delete.execute(params![id])),
+        Some(image) => {
+            let record = rmp_serde::to_vec_named(image).map_err(LedgerError::Encode)?;
+            let crc = image_checksum(id, &record);
+            transaction
+                .prepare_cached("REPLACE INTO images VALUES (?1, ?2, ?3)")
+                .and_then(|mut replace| replace.execute(params![id, crc, record]))
+        }
+    };
+    written.map(drop).map_err(LedgerError::Write)
+}
+
+fn image_checksum(id: &str, record: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(id.as_bytes());
+    hasher.update(record);
+    hasher.finalize()
 }
 
 fn task_bytes(key: TaskKey) -> [u8; 16] {

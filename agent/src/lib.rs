@@ -15,6 +15,7 @@ pub mod runtime;
 mod observed;
 mod report;
 mod ledger;
+mod images;
 pub mod supervisor;
 pub mod logs;
 
@@ -33,6 +34,7 @@ mod host;
 mod capabilities;
 mod data_dir;
 mod docker_reach;
+pub mod disk;
 mod registration;
 mod status;
 mod plain_http;

@@ -14,7 +14,10 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    plan::{DesiredTask, PullPolicy, Restart, Role, Rules, labels, order},
+    plan::{
+        DesiredTask, PullPolicy, Restart, Role, Rules, desired::DesiredContainer,
+        image_reference::is_by_digest, labels, order,
+    },
     runtime::{
         Aim, ContainerChange, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason,
     },
@@ -31,6 +34,8 @@ const MISSING_RETRY: Duration = Duration::from_secs(1);
 const ENGINE_ERRORS_MAX: u32 = 3;
 /// ecs-behaviour 1.7.
 const PULL_ATTEMPTS_MAX: u32 = 5;
+/// How often an image is pulled again that was gone when its container was to be made.
+const IMAGES_LOST_MAX: u32 = 2;
 const PULL_RETRY_MIN: Duration = Duration::from_millis(1100);
 const PULL_RETRY_MAX: Duration = Duration::from_secs(5);
 const RETRY_MIN: Duration = Duration::from_millis(250);
@@ -93,6 +98,9 @@ pub(crate) struct ObservedContainer {
     /// While its image is being pulled, and the engine has told how far that is.
     #[serde(skip)]
     pub(crate) pulled: Option<PullAmount>,
+    /// How often an image that was pulled was gone when the container was to be made.
+    #[serde(skip)]
+    images_lost: u32,
     #[serde(skip)]
     pub(crate) stop_attempts: u32,
     #[serde(skip)]
@@ -140,6 +148,19 @@ pub(crate) enum PullState {
     NotNeeded,
     Needed,
     Done,
+}
+
+impl PullState {
+    /// Whether a container's image is to be pulled before its first create.
+    fn before(wanted: &DesiredContainer, policy: PullPolicy) -> Self {
+        match (wanted.role, policy) {
+            // What the agent makes itself is in no registry.
+            (Role::Pause, _) => PullState::NotNeeded,
+            (Role::Defined, _) if is_by_digest(&wanted.image) => PullState::NotNeeded,
+            (Role::Defined, PullPolicy::PullFirst | PullPolicy::Always) => PullState::Needed,
+            (Role::Defined, PullPolicy::PreferCached) => PullState::NotNeeded,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,13 +222,7 @@ impl ObservedTask {
 
     fn set_pulls(&mut self, desired: &DesiredTask, policy: PullPolicy) {
         for (wanted, container) in desired.containers.iter().zip(&mut self.containers) {
-            container.pull = match (wanted.role, policy) {
-                (Role::Defined, PullPolicy::PullFirst | PullPolicy::Always) => PullState::Needed,
-                // What the agent makes itself is in no registry.
-                (Role::Pause, _) | (Role::Defined, PullPolicy::PreferCached) => {
-                    PullState::NotNeeded
-                }
-            };
+            container.pull = PullState::before(wanted, policy);
             if wanted.role == Role::Pause {
                 // It never writes a line that could be asked for.
                 container.last_lines = Some(Vec::new());
@@ -599,6 +614,11 @@ impl ObservedContainer {
         match &error {
             RuntimeError::ImageNotFound { .. } => match self.pull {
                 PullState::NotNeeded => self.pull = PullState::Needed,
+                // Somebody has removed it since.
+                PullState::Done if self.verdict.is_none() && self.images_lost < IMAGES_LOST_MAX => {
+                    self.images_lost += 1;
+                    self.pull = PullState::Needed;
+                }
                 PullState::Needed | PullState::Done => {
                     let reason = self.verdict.take();
                     self.never_runs(reason.unwrap_or_else(|| ecs_reason(Aim::Create, &error)));

@@ -14,7 +14,7 @@ use longshore_common::{
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
     preparation::Needs,
-    runtime::{ContainerConfig, TaskGroup},
+    runtime::{ContainerConfig, ImageSource, TaskGroup},
     task_endpoints::names::Names,
 };
 
@@ -24,8 +24,10 @@ pub(crate) mod awslogs;
 pub(crate) mod container_config;
 pub(crate) mod efs;
 pub(crate) mod firelens;
+pub(crate) mod image_reference;
 pub(crate) mod order;
 pub(crate) mod pause;
+pub(crate) mod repository_credentials;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
 pub(crate) mod task_limits;
@@ -49,6 +51,7 @@ pub(crate) struct Rules {
     pub(crate) pull: PullPolicy,
     pub(crate) policy: TaskPolicy,
     pub(crate) efs: efs::FileSystems,
+    pub(crate) repository_credentials: repository_credentials::RepositoryCredentials,
     /// Directory with one for each task that needs files.
     pub(crate) task_files: PathBuf,
     /// There is a store to read objects from.
@@ -73,7 +76,7 @@ pub enum PullPolicy {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Step {
     Pull {
-        reference: Arc<str>,
+        source: ImageSource,
     },
     /// The image that the agent makes itself.
     Load {
@@ -131,10 +134,9 @@ pub(crate) fn next_step(
         (ContainerState::Absent, _) => {
             let intent = desired.to_launch()?;
             if container.pull == PullState::Needed {
-                let reference = wanted.image.clone();
                 return Some(match wanted.role {
-                    Role::Defined => Step::Pull { reference },
-                    Role::Pause => Step::Load { reference },
+                    Role::Defined => Step::Pull { source: wanted.source() },
+                    Role::Pause => Step::Load { reference: wanted.image.clone() },
                 });
             }
             let (config, needs) = match wanted.role {

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     data_dir::{DataDir, DataDirError},
+    disk,
     docker_reach::{self, Reach},
     host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2, gpus::NoGpus},
     introspection,
@@ -174,6 +175,14 @@ async fn life(
     let mut parts = JoinSet::new();
     parts.spawn(introspection::serve(shown, status.clone(), shutdown.clone()));
     let (reach, docker_reach) = watch::channel(Reach::default());
+    let (eyes, disk) = disk::eyes();
+    status.disk_watched(disk.clone());
+    parts.spawn(eyes.keep_looking(
+        settings.disk,
+        settings.data_dir.clone(),
+        docker_reach.clone(),
+        shutdown.clone(),
+    ));
     parts.spawn({
         let (docker, socket) = (docker(&settings)?, settings.docker.clone());
         let (status, shutdown) = (status.clone(), shutdown.clone());
@@ -222,6 +231,7 @@ async fn life(
     let endpoints = task_endpoints(&settings, &data_dir).await?;
     let config = EngineConfig {
         endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.clone()),
+        disk: Some(disk),
         ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?
     };
     let public = settings.task_endpoints_listen;
@@ -359,10 +369,13 @@ fn engine_config(
         session: getrandom::u64().map_err(Failed::NoEntropy)?,
         region: registered.region.clone(),
         cleanup_wait: settings.task_cleanup_wait,
+        stopped_tasks_kept: settings.stopped_tasks_kept,
         stop_timeout: settings.container_stop_timeout,
         pull: settings.image_pull,
+        images: settings.image_cleanup.clone(),
         policy: task_policy(settings),
         efs: settings.efs.clone(),
+        repository_credentials: settings.repository_credentials.clone(),
         objects: settings.objects.clone(),
         task_files: data_dir.task_files(),
         ..config

@@ -5,7 +5,14 @@
 //! in [`Unknown`] means that the call may or may not have happened, and nothing may be concluded
 //! from it about a container.
 
-use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -32,9 +39,19 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// Fetches an image; `progress` is called as often as the engine says something.
     fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         progress: impl FnMut(PullProgress) + Send,
     ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Every image on the host that is more than a part of another one.
+    fn images(&self) -> impl Future<Output = Result<Vec<ImageSummary>, RuntimeError>> + Send;
+
+    /// Ids of the images of all containers on the host, whoever made them and whatever their state.
+    fn images_in_use(&self) -> impl Future<Output = Result<BTreeSet<String>, RuntimeError>> + Send;
+
+    /// Takes a tag from an image, or removes one by its id; the last of its tags takes the image
+    /// along. [`RuntimeError::Conflict`] when a container needs it.
+    fn remove_image(&self, name: &str) -> impl Future<Output = Result<(), RuntimeError>> + Send;
 
     /// Takes an image from an archive in the form of `docker save`, which names it `reference`.
     fn load(
@@ -141,6 +158,8 @@ pub struct RuntimeVersion {
     pub volume_drivers: Vec<String>,
     /// `apparmor`, `selinux` and others (`SecurityOptions`), likewise.
     pub security_options: Vec<String>,
+    /// Where it keeps images and containers (`DockerRootDir`), if it tells.
+    pub data_root: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,6 +167,25 @@ pub struct Image {
     pub id: String,
     /// `sha256:…` of the manifest; absent for an image that never was in a registry.
     pub digest: Option<String>,
+}
+
+/// An image as a listing shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageSummary {
+    pub id: String,
+    /// `web:1`; none when all of them mean other images now.
+    pub tags: Vec<String>,
+    /// `web@sha256:…`; none of an image that never was in a registry.
+    pub digests: Vec<String>,
+    pub bytes: u64,
+}
+
+/// What is pulled, and what with.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ImageSource {
+    pub reference: Arc<str>,
+    /// A file with the login that its definition names. Absent: what the host has for the registry.
+    pub login: Option<Arc<Path>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,8 +18,9 @@ use longshore_common::{
 };
 
 use crate::{
+    disk::DiskRules,
     runtime::docker::Registries,
-    supervisor::{FileSystems, Objects, PullPolicy},
+    supervisor::{FileSystems, ImageCleanup, Objects, PullPolicy, RepositoryCredentials},
     task_endpoints::limit::RequestRate,
 };
 
@@ -75,10 +76,14 @@ pub struct Settings {
     /// Where objects that definitions name are read from.
     pub objects: Option<Objects>,
     pub efs: FileSystems,
+    pub repository_credentials: RepositoryCredentials,
     pub registries: Registries,
     pub image_pull: PullPolicy,
+    pub image_cleanup: ImageCleanup,
     pub container_stop_timeout: Duration,
     pub task_cleanup_wait: Duration,
+    pub stopped_tasks_kept: usize,
+    pub disk: DiskRules,
     /// How long and how much of the lines of the `awslogs` driver is kept.
     pub log_store_age: Duration,
     pub log_store_size: MemoryMib,

@@ -18,6 +18,7 @@ use longshore_common::{
 use tokio::sync::watch;
 
 use crate::{
+    disk::{Disk, DiskWatch},
     logs::{LogReader, Unanswered},
     poll_endpoint::AnswersPolls,
     supervisor::{EngineStopped, Handle, TaskView},
@@ -31,6 +32,7 @@ pub(crate) struct Status {
     engine: OnceLock<Handle>,
     registered: watch::Sender<Option<Registered>>,
     docker_answers: AtomicBool,
+    disk: OnceLock<DiskWatch>,
     clock: Arc<dyn Clock>,
     polls: AtomicU64,
     /// Milliseconds of the monotonic clock; counts once `polls` is not zero.
@@ -51,6 +53,7 @@ impl Status {
             engine: OnceLock::new(),
             registered: watch::Sender::new(None),
             docker_answers: AtomicBool::new(false),
+            disk: OnceLock::new(),
             clock,
             polls: AtomicU64::new(0),
             last_poll_ms: AtomicU64::new(0),
@@ -99,6 +102,16 @@ impl Status {
 
     pub(crate) fn docker_answers(&self) -> bool {
         self.docker_answers.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn disk_watched(&self, watch: DiskWatch) {
+        // Once a process.
+        let _ = self.disk.set(watch);
+    }
+
+    /// As it was read last.
+    pub(crate) fn disk(&self) -> Disk {
+        self.disk.get().map(|watch| watch.seen.borrow().clone()).unwrap_or_default()
     }
 
     pub(crate) fn polls(&self) -> u64 {

@@ -34,13 +34,15 @@ use crate::{
     plan::{Rules, TaskKey, labels},
     preparation::Preparation,
     report::Outbox,
-    runtime::{ContainerRuntime, OwnerLabel},
+    runtime::{ContainerRuntime, ImageSource, OwnerLabel},
     task_endpoints::{directory::Directory, names::Names},
 };
 
 mod tasks;
 mod intake;
 mod pulls;
+mod images;
+mod room;
 mod steps;
 mod watch;
 mod view;
@@ -48,11 +50,15 @@ mod view;
 mod tests;
 
 pub use crate::{
+    disk::{Disk, DiskRules, DiskWatch, Room},
+    images::ImageCleanup,
     ledger::LedgerError,
-    plan::{PullPolicy, efs::FileSystems},
+    plan::{PullPolicy, efs::FileSystems, repository_credentials::RepositoryCredentials},
     preparation::objects::Objects,
 };
+use images::Images;
 use intake::{Parked, Taking};
+use room::Rooms;
 use steps::{Finished, Lanes};
 use tasks::{Process, Task};
 use watch::Watched;
@@ -63,6 +69,10 @@ const REQUESTS_QUEUED_MAX: usize = 64;
 const WATCHED_QUEUED_MAX: usize = 256;
 /// Words on how far pulls are that may wait for the engine.
 const PULL_NEWS_QUEUED_MAX: usize = 16;
+
+/// Stopped tasks beside whose containers older ones are cleaned up: a task that fails every few
+/// seconds fills no disk in the hours that ECS keeps them.
+const STOPPED_TASKS_KEPT: usize = 200;
 
 /// The wall clock has been set, or has drifted as far, when it leaves the monotonic one by this.
 const CLOCK_JUMP_MS_MIN: u64 = 250;
@@ -83,13 +93,20 @@ pub struct EngineConfig {
     /// How long a stopped container stays for its logs to be read: ECS's
     /// `ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION`.
     pub cleanup_wait: Duration,
+    /// Of tasks that wait for it, the newest so many are kept.
+    pub stopped_tasks_kept: usize,
     /// `ECS_CONTAINER_STOP_TIMEOUT`, for containers without a `stopTimeout`.
     pub stop_timeout: Duration,
     pub pull: PullPolicy,
+    pub images: ImageCleanup,
+    /// What file systems are like; absent: nobody looks.
+    pub disk: Option<DiskWatch>,
     /// What no task may have here.
     pub policy: TaskPolicy,
     /// EFS file systems of this host.
     pub efs: FileSystems,
+    /// Files with logins for private registries.
+    pub repository_credentials: RepositoryCredentials,
     /// Where objects that definitions name are read from.
     pub objects: Option<Objects>,
     /// Directory of the tasks' files; made when first needed.
@@ -123,10 +140,14 @@ impl EngineConfig {
             task_files: ledger.with_file_name("tasks"),
             ledger,
             cleanup_wait: Duration::from_secs(3 * 60 * 60),
+            stopped_tasks_kept: STOPPED_TASKS_KEPT,
             stop_timeout: Duration::from_secs(30),
             pull: PullPolicy::default(),
+            images: ImageCleanup::default(),
+            disk: None,
             policy: TaskPolicy::default(),
             efs: FileSystems::default(),
+            repository_credentials: RepositoryCredentials::default(),
             objects: None,
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
@@ -264,13 +285,17 @@ struct Engine<R> {
     /// Tasks of which containers are to be waited for once none is being started.
     unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
+    images: Images,
+    rooms: Rooms,
+    /// Tasks that are kept until their clean-up, by when they stopped.
+    stopped: BTreeSet<(Timestamp, TaskKey)>,
     /// How far pulls are, from the calls themselves.
     pull_news: (mpsc::Sender<PullNews>, mpsc::Receiver<PullNews>),
     timers: BTreeMap<(Instant, u64), Timer>,
     timers_made: u64,
 }
 
-type PullNews = (Arc<str>, PullAmount);
+type PullNews = (ImageSource, PullAmount);
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
@@ -280,6 +305,10 @@ enum Timer {
     Leftovers(TaskKey),
     /// A container's `startTimeout` runs out.
     Deadline(TaskKey),
+    /// Images are cleaned up.
+    Images,
+    /// Room is made again if there still is too little.
+    Room,
 }
 
 impl<R: ContainerRuntime> Engine<R> {
@@ -298,6 +327,7 @@ impl<R: ContainerRuntime> Engine<R> {
             pull: config.pull,
             policy: config.policy.clone(),
             efs: config.efs.clone(),
+            repository_credentials: config.repository_credentials.clone(),
             task_files: config.task_files.clone(),
             has_objects: config.objects.is_some(),
             endpoints: config.endpoints.as_ref().map(|endpoints| endpoints.names.clone()),
@@ -314,6 +344,9 @@ impl<R: ContainerRuntime> Engine<R> {
             },
         );
         let mut engine = Engine {
+            rooms: Rooms::watched(config.disk.clone()),
+            stopped: BTreeSet::new(),
+            images: Images::known_by_ledger(contents.images),
             lanes: Lanes::new(config.launches_at_once, config.pulls_at_once),
             outbox: Outbox::new(config.session),
             rules,
@@ -354,6 +387,7 @@ impl<R: ContainerRuntime> Engine<R> {
         mut inbox: mpsc::Receiver<Request>,
         shutdown: CancellationToken,
     ) -> Result<(), EngineError> {
+        self.set_image_cleanup();
         let (sender, mut watched) = mpsc::channel(WATCHED_QUEUED_MAX);
         let watcher = tokio::spawn(watch::watch(
             self.runtime.clone(),
@@ -392,14 +426,15 @@ impl<R: ContainerRuntime> Engine<R> {
                         Err(_) => {}
                     }
                 }
-                Some((reference, amount)) = self.pull_news.1.recv() => {
-                    self.pull_progressed(&reference, amount);
+                Some((source, amount)) = self.pull_news.1.recv() => {
+                    self.pull_progressed(&source, amount);
                 }
                 Some(ended) = self.processes.join_next(), if !self.processes.is_empty() => {
                     if let Ok(Some(process)) = ended {
                         self.process_ended(&process);
                     }
                 }
+                () = self.rooms.changed() => self.disk_seen(),
                 written = written(&mut self.writing) => {
                     let (ledger, result) = written;
                     self.ledger = Some(ledger);
@@ -453,6 +488,8 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.advance(key);
                 }
                 Timer::Leftovers(key) => self.remove_leftovers(key),
+                Timer::Images => self.image_cleanup_due(),
+                Timer::Room => self.room_due(),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.deadline = None;
@@ -462,6 +499,9 @@ impl<R: ContainerRuntime> Engine<R> {
                 Timer::Cleanup(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.cleanup_due = true;
+                        if let Some(stopped_at) = task.observed.execution_stopped_at {
+                            self.stopped.remove(&(stopped_at, key));
+                        }
                     }
                     self.advance(key);
                 }

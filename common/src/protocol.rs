@@ -214,6 +214,10 @@ pub struct RunOrder {
     /// Ids of the host's GPUs that are this task's: see [`crate::gpus::shares`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<String>,
+    /// In the same order: what the image is to be, whatever its tag names by now. Empty when that
+    /// holds for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_digests: Vec<Option<String>>,
 }
 
 /// Names one container of one task: the last part of its `containerArn`.

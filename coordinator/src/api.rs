@@ -5,6 +5,7 @@
 //! submits or reads, and renders. Wire types never leave this folder.
 
 pub(crate) mod error;
+pub(crate) mod event_stream;
 pub(crate) mod input;
 pub(crate) mod operation;
 pub(crate) mod protocol;

@@ -29,6 +29,17 @@ pub(super) fn text(status: &Status, tasks: Option<&[TaskView]>) -> String {
         "Whether the Docker Engine answered when it was asked last.",
         u8::from(status.docker_answers()),
     );
+    let file_systems = status.disk().file_systems;
+    let free = file_systems.iter().map(|one| {
+        let path = escaped(&one.path.to_string_lossy());
+        (format!("longshore_agent_disk_free_bytes{{path=\"{path}\"}}"), one.free_bytes)
+    });
+    let free: Vec<(String, u64)> = free.collect();
+    if !free.is_empty() {
+        let series = free.iter().map(|(series, bytes)| (series.as_str(), *bytes));
+        let help = "What is free of the file systems that tasks fill.";
+        gauge(&mut text, "longshore_agent_disk_free_bytes", help, series);
+    }
     simple(
         &mut text,
         "longshore_agent_registered",
@@ -59,6 +70,11 @@ pub(super) fn text(status: &Status, tasks: Option<&[TaskView]>) -> String {
         );
     }
     text
+}
+
+/// A label's value.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 fn simple(text: &mut String, name: &str, help: &str, value: impl Display) {

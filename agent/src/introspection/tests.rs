@@ -127,6 +127,7 @@ fn order_one_task() -> PollRequest {
         created_at: START,
         container_ids: vec![ContainerId(TaskId::new(1))],
         gpus: Vec::new(),
+        image_digests: Vec::new(),
     };
     let kind = OrderKind::Run(Box::new(run));
     let mut digest = DesiredDigest::default();
@@ -258,13 +259,14 @@ async fn an_agent_that_still_joins_is_healthy_and_has_no_tasks_to_show() {
         .check(
             "/healthz",
             expect![[r#"
-        200
-        {
-          "docker": "unreachable",
-          "last_poll_age_seconds": null,
-          "registered": false,
-          "status": "joining"
-        }"#]],
+                200
+                {
+                  "docker": "unreachable",
+                  "last_poll_age_seconds": null,
+                  "registered": false,
+                  "room": "enough",
+                  "status": "joining"
+                }"#]],
         )
         .await;
     shown
@@ -304,6 +306,7 @@ async fn health_says_since_when_nobody_polled() {
           "docker": "reachable",
           "last_poll_age_seconds": 1.5,
           "registered": true,
+          "room": "enough",
           "status": "ok"
         }"#]],
         )

@@ -11,6 +11,8 @@ use crate::{
 
 const FLEET: FleetId = FleetId::new(0xf1ee7);
 const HOST: HostId = HostId::new(0x4057);
+/// Of a ledger with few records.
+const PAGES: usize = 3;
 const OTHER: TaskKey = TaskKey { task: TaskId::new(0xbee), generation: 4 };
 
 /// A folder with a ledger in it, which is closed.
@@ -180,6 +182,27 @@ fn a_ledger_of_the_first_format_is_read() {
 }
 
 #[test]
+fn images_are_remembered_until_they_are_gone_in_a_ledger_of_the_first_format_too() {
+    let place = Place::new();
+    place.sql(include_str!("tests/format-1.sql"));
+    let image = |used_at| UsedImage {
+        references: ["web:1".to_owned()].into(),
+        used_at: Timestamp(used_at),
+    };
+    let write = |images: [(&str, Option<UsedImage>); 2]| {
+        let images = images.map(|(id, image)| (id.to_owned(), image)).into();
+        place.open().write(&Batch { images, ..Batch::default() }).unwrap();
+    };
+    assert_eq!(place.contents().images, BTreeMap::new());
+    write([("a", Some(image(1))), ("b", Some(image(2)))]);
+    write([("a", Some(image(3))), ("b", None)]);
+    assert_eq!(place.contents().images, [("a".to_owned(), image(3))].into());
+    assert_whole(&place.contents());
+    place.sql("UPDATE images SET record = zeroblob(4)");
+    assert!(place.refusal().contains("the record of image a has a wrong checksum"));
+}
+
+#[test]
 fn one_agent_at_a_time_holds_a_ledger() {
     let place = Place::new();
     let _held = place.open();
@@ -258,7 +281,8 @@ fn a_damaged_ledger_is_refused_and_says_what_to_do() {
 
     let (cut, scratched) = (whole(), whole());
     let mut pages = fs_err::read(cut.path()).unwrap();
-    let second_page = pages.len() / 2;
+    // The first holds the schema, the second the records.
+    let second_page = pages.len() / PAGES;
     fs_err::write(cut.path(), &pages[..second_page]).unwrap();
     expect!["database disk image is malformed"].assert_eq(&what(&cut));
     pages[second_page..second_page + 16].fill(0xff);

@@ -21,8 +21,8 @@ use crate::{
     plan::awslogs::{LABEL, LogDestination},
     runtime::{
         ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-        EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
-        RuntimeVersion, TaskGroup,
+        EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
+        RunState, RuntimeError, RuntimeVersion, TaskGroup,
     },
 };
 
@@ -118,10 +118,22 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
 
     async fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         progress: impl FnMut(PullProgress) + Send,
     ) -> Result<(), RuntimeError> {
-        self.engine.pull(reference, progress).await
+        self.engine.pull(source, progress).await
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, RuntimeError> {
+        self.engine.images().await
+    }
+
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, RuntimeError> {
+        self.engine.images_in_use().await
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<(), RuntimeError> {
+        self.engine.remove_image(name).await
     }
 
     async fn load(&self, reference: &str, archive: Bytes) -> Result<(), RuntimeError> {

@@ -15,6 +15,7 @@ use longshore_common::{
 
 use super::{
     Intent, Rules, TaskKey, awslogs, firelens,
+    image_reference::by_digest,
     labels::{self, docker_name},
     order,
     task_limits::{TaskLimits, bytes, shares, task_group},
@@ -29,6 +30,15 @@ mod linux;
 pub(super) use linux::{is_of_ipc, kernel_settings};
 #[cfg(test)]
 mod tests;
+
+/// What the engine is asked for: the container's image, by its digest once the coordinator says one.
+pub(super) fn image_reference(intent: &Intent, index: usize) -> Option<String> {
+    let named = intent.definition.spec.container_definitions[index].image.as_ref()?;
+    Some(match intent.order.image_digests.get(index) {
+        Some(Some(digest)) => by_digest(named, digest),
+        Some(None) | None => named.clone(),
+    })
+}
 
 /// `Err` says what of the definition cannot be carried out.
 pub(crate) fn container_config(
@@ -49,7 +59,7 @@ pub(crate) fn container_config(
     binds.extend(firelens::binds(intent, container, rules));
     let gpus = own_gpus(intent, index)?;
     Ok(ContainerConfig {
-        image: container.image.clone().ok_or("it names no image")?,
+        image: image_reference(intent, index).ok_or("it names no image")?,
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
         environment: environment(intent.key, spec, container, overrides, &gpus, rules),

@@ -3,7 +3,11 @@
 //! Never: anything that was observed. An [`Intent`] is what the ledger keeps; a [`DesiredTask`]
 //! adds what planning would otherwise derive at every step.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use longshore_common::{
     id::TaskId,
@@ -15,11 +19,13 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Rules, container_config, firelens, labels,
+    Rules,
+    container_config::{self, image_reference},
+    firelens, labels,
     order::{self, Dependency},
     pause, task_limits, volumes,
 };
-use crate::{observed::ObservedTask, pause::REFERENCE};
+use crate::{observed::ObservedTask, pause::REFERENCE, runtime::ImageSource};
 
 /// ecs-behaviour 1.3, restartPolicy.
 const RESTART_ATTEMPT_PERIOD_S: u32 = 300;
@@ -68,7 +74,12 @@ pub(crate) struct DesiredContainer {
     pub(crate) role: Role,
     pub(crate) name: String,
     pub(crate) docker_name: String,
+    /// What the engine is asked for: the definition's, or the same by its digest.
     pub(crate) image: Arc<str>,
+    /// As the definition names it.
+    pub(crate) named_image: Arc<str>,
+    /// A file with the login for its registry, where the definition names a secret.
+    pub(crate) login: Option<Arc<Path>>,
     pub(crate) essential: bool,
     pub(crate) stop_grace: Duration,
     /// The task definition gives a health check; one of the image does not count.
@@ -98,6 +109,12 @@ pub(crate) struct Restart {
     pub(crate) after_running: Duration,
 }
 
+impl DesiredContainer {
+    pub(crate) fn source(&self) -> ImageSource {
+        ImageSource { reference: self.image.clone(), login: self.login.clone() }
+    }
+}
+
 impl Restart {
     fn of(policy: &RestartPolicy) -> Option<Self> {
         let period = policy.restart_attempt_period.unwrap_or(RESTART_ATTEMPT_PERIOD_S);
@@ -116,7 +133,8 @@ impl DesiredTask {
             .spec
             .container_definitions
             .iter()
-            .map(|container| DesiredContainer {
+            .enumerate()
+            .map(|(index, container)| DesiredContainer {
                 role: Role::Defined,
                 name: container.name.clone(),
                 docker_name: labels::docker_name(
@@ -125,7 +143,10 @@ impl DesiredTask {
                     &container.name,
                     intent.key,
                 ),
-                image: container.image.as_deref().unwrap_or_default().into(),
+                image: image_reference(&intent, index).unwrap_or_default().into(),
+                named_image: container.image.as_deref().unwrap_or_default().into(),
+                // Without it the task was refused.
+                login: rules.repository_credentials.login(container).ok().flatten(),
                 essential: container.is_essential(),
                 stop_grace: container
                     .stop_timeout
@@ -181,6 +202,8 @@ impl DesiredContainer {
             name: pause::NAME.to_owned(),
             docker_name: pause::docker_name(intent),
             image: REFERENCE.as_str().into(),
+            named_image: REFERENCE.as_str().into(),
+            login: None,
             // Without it the others do not share what they are to share.
             essential: true,
             stop_grace: Duration::ZERO,

@@ -47,6 +47,9 @@ pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
         if let Some(what) = in_container(container) {
             return Some(told(&format!("{what} of container {name}")));
         }
+        if let Err(what) = rules.repository_credentials.login(container) {
+            return Some(told(&format!("container {name}: {what}")));
+        }
         if let Some(what) = awslogs::problem(container) {
             return Some(told(&format!("the {what}, of container {name}")));
         }
@@ -102,7 +105,6 @@ fn in_overrides(intent: &Intent) -> Option<&'static str> {
 fn in_container(container: &ContainerDefinition) -> Option<&'static str> {
     let log = container.log_configuration.as_ref();
     let needs = [
-        (container.repository_credentials.is_some(), "repositoryCredentials"),
         (!container.secrets.is_empty(), "secrets"),
         (
             container.resource_requirements.iter().any(|r| gpus::count(r).is_none()),

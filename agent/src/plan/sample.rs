@@ -11,7 +11,10 @@ use longshore_common::{
     task_policy::TaskPolicy,
 };
 
-use super::{Intent, PullPolicy, Rules, TaskKey, efs::FileSystems};
+use super::{
+    Intent, PullPolicy, Rules, TaskKey, efs::FileSystems,
+    repository_credentials::RepositoryCredentials,
+};
 
 pub(crate) const KEY: TaskKey = TaskKey { task: TaskId::new(0x7a5c), generation: 1 };
 
@@ -24,6 +27,7 @@ pub(crate) fn rules() -> Rules {
         pull: PullPolicy::default(),
         policy: TaskPolicy::default(),
         efs: FileSystems::default(),
+        repository_credentials: RepositoryCredentials::default(),
         task_files: "/data/tasks".into(),
         has_objects: true,
         endpoints: None,
@@ -59,6 +63,7 @@ pub(crate) fn intent_of(container_definitions: Vec<ContainerDefinition>) -> Arc<
             created_at: Timestamp(1),
             container_ids: Vec::new(),
             gpus: Vec::new(),
+            image_digests: Vec::new(),
         },
     })
 }

@@ -75,7 +75,7 @@ impl Case {
 fn in_words(step: &Option<Step>) -> String {
     match step {
         None => "nothing".to_owned(),
-        Some(Step::Pull { reference }) => format!("pull {reference}"),
+        Some(Step::Pull { source }) => format!("pull {}", source.reference),
         Some(Step::Load { reference }) => format!("load {reference}"),
         Some(Step::Create { name, .. }) => format!("create {name}"),
         Some(Step::Start { id, .. }) => format!("start {id}"),

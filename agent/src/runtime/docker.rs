@@ -6,6 +6,7 @@
 //! does not tell done from already done. Never: TCP, a decision, a retry.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     path::PathBuf,
     sync::{Mutex, PoisonError},
@@ -17,7 +18,8 @@ use bollard::{
     models::EventMessage,
     query_parameters::{
         CreateContainerOptions, CreateImageOptions, EventsOptions, ImportImageOptions,
-        KillContainerOptions, RemoveContainerOptions, RemoveVolumeOptions, StopContainerOptions,
+        KillContainerOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+        StopContainerOptions,
     },
 };
 use bytes::Bytes;
@@ -29,11 +31,13 @@ use self::{
 };
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, OwnerLabel, PullProgress, RunState, RuntimeError,
-    RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
+    RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
+use crate::plan::image_reference::name_and_tag;
 
 mod create_body;
+mod images;
 mod last_lines;
 mod process;
 mod pull_error;
@@ -229,6 +233,7 @@ impl ContainerRuntime for Docker {
             log_drivers: info.log_drivers,
             volume_drivers: info.volume_drivers,
             security_options: info.security_options,
+            data_root: info.data_root,
             version: version.version.unwrap_or_default(),
             api_version: format!("{}.{}", api.major_version, api.minor_version),
         })
@@ -242,10 +247,10 @@ impl ContainerRuntime for Docker {
 
     async fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         mut progress: impl FnMut(PullProgress) + Send,
     ) -> Result<(), RuntimeError> {
-        let (name, tag) = name_and_tag(reference);
+        let (name, tag) = name_and_tag(&source.reference);
         let options = CreateImageOptions {
             from_image: Some(name.to_owned()),
             tag: Some(tag.to_owned()),
@@ -253,7 +258,7 @@ impl ContainerRuntime for Docker {
         };
         let silence = self.timeouts.pull_silence;
         let client = self.client(silence).await?;
-        let login = self.registries.login(reference).await?;
+        let login = self.registries.login(source).await?;
         let pulling = async {
             let mut lines = Box::pin(client.create_image(Some(options), None, login));
             while let Some(line) = within(silence, lines.try_next()).await? {
@@ -272,6 +277,21 @@ impl ContainerRuntime for Docker {
             Ok(result) => result.map_err(final_if_the_registry_says_so),
             Err(_) => Err(Unknown::Timeout { after: self.timeouts.pull }.into()),
         }
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, RuntimeError> {
+        images::listed(&self.read("/images/json", self.timeouts.list).await?)
+    }
+
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, RuntimeError> {
+        images::of_containers(&self.read("/containers/json?all=true", self.timeouts.list).await?)
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<(), RuntimeError> {
+        let timeout = self.timeouts.remove;
+        let client = self.client(timeout).await?;
+        let unforced = None::<RemoveImageOptions>;
+        within(timeout, client.remove_image(name, unforced, None)).await.map(drop)
     }
 
     async fn load(&self, reference: &str, archive: Bytes) -> Result<(), RuntimeError> {
@@ -424,18 +444,6 @@ impl ContainerRuntime for Docker {
             std::future::ready(event)
         });
         Ok(events.boxed())
-    }
-}
-
-/// `docker.io/library/nginx:1` as Docker's pull wants it; without a tag it would pull all of them.
-fn name_and_tag(reference: &str) -> (&str, &str) {
-    if let Some((name, digest)) = reference.split_once('@') {
-        return (name, digest);
-    }
-    match reference.rsplit_once(':') {
-        // A colon before a slash is a registry's port.
-        Some((name, tag)) if !tag.contains('/') => (name, tag),
-        _ => (reference, "latest"),
     }
 }
 

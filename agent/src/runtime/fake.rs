@@ -5,7 +5,7 @@
 //! `tokio::time`, timestamps come from the injected clock).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, Ipv4Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -22,8 +22,8 @@ use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, Network, OwnerLabel, PullProgress, RunState, RuntimeError,
-    RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    EventStream, EventSubject, Image, ImageSource, ImageSummary, Network, OwnerLabel, PullProgress,
+    RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
 #[cfg(test)]
@@ -51,6 +51,9 @@ pub struct FakeRuntime {
 pub enum Verb {
     Version,
     Image,
+    Images,
+    ImagesInUse,
+    RemoveImage,
     Pull,
     Load,
     Create,
@@ -124,6 +127,7 @@ pub struct FakeContainer {
     pub finished_at: Option<Timestamp>,
     bindings: Vec<NetworkBinding>,
     created_at: Timestamp,
+    image_id: Option<String>,
     /// While it runs on the bridge.
     pub address: Option<IpAddr>,
 }
@@ -137,6 +141,8 @@ struct Said {
 #[derive(Default)]
 struct Engine {
     images: BTreeMap<String, Image>,
+    /// Pulled once, and without a name since.
+    unnamed: Vec<Image>,
     registry: BTreeMap<String, Image>,
     behaviours: BTreeMap<String, Behaviour>,
     containers: BTreeMap<String, FakeContainer>,
@@ -171,10 +177,9 @@ impl FakeRuntime {
         engine.behaviours.insert(reference.to_owned(), behaviour);
     }
 
-    /// Somebody removes an image from the host.
-    pub fn remove_image(&self, reference: &str) {
-        self.engine().images.remove(reference);
-        self.say_event(EventSubject::Image, BTreeMap::new());
+    /// Whether the host has it.
+    pub fn has_image(&self, reference: &str) -> bool {
+        self.engine().images.contains_key(reference)
     }
 
     /// An image that can be pulled.
@@ -183,6 +188,25 @@ impl FakeRuntime {
         let mut engine = self.engine();
         engine.registry.insert(reference.to_owned(), Image { id: id_of(reference), digest });
         engine.behaviours.insert(reference.to_owned(), behaviour);
+    }
+
+    /// Another image under a name that is published: who pulls gets this one.
+    pub fn publish_anew(&self, reference: &str, version: u32) {
+        let digest = Some(format!("sha256:{reference}-{version}"));
+        let id = format!("{}-{version}", id_of(reference));
+        self.engine().registry.insert(reference.to_owned(), Image { id, digest });
+    }
+
+    /// Ids of the images that the host has.
+    pub fn image_ids(&self) -> BTreeSet<String> {
+        let engine = self.engine();
+        engine.images.values().chain(&engine.unnamed).map(|image| image.id.clone()).collect()
+    }
+
+    /// Somebody else removes an image.
+    pub fn remove_image_outside(&self, reference: &str) {
+        self.engine().images.remove(reference);
+        self.say_event(EventSubject::Image, BTreeMap::new());
     }
 
     /// The next call of this verb without a fault gets this one; several queue up.
@@ -333,6 +357,7 @@ impl FakeRuntime {
             finished_at: None,
             bindings: Vec::new(),
             created_at: self.clock.wall(),
+            image_id: engine.images.get(&config.image).map(|image| image.id.clone()),
             address: None,
         };
         engine.containers.insert(id.clone(), container);
@@ -432,6 +457,7 @@ impl ContainerRuntime for FakeRuntime {
             log_drivers: vec!["json-file".to_owned(), "none".to_owned()],
             volume_drivers: vec!["local".to_owned()],
             security_options: Vec::new(),
+            data_root: None,
         };
         self.call(Verb::Version, "", |_| Ok(version)).await
     }
@@ -444,9 +470,10 @@ impl ContainerRuntime for FakeRuntime {
 
     async fn pull(
         &self,
-        reference: &str,
+        source: &ImageSource,
         mut progress: impl FnMut(PullProgress) + Send,
     ) -> Result<(), RuntimeError> {
+        let reference = &*source.reference;
         progress(PullProgress { status: "Pulling".to_owned(), ..PullProgress::default() });
         let pull = |fake: &Self| {
             let mut engine = fake.engine();
@@ -454,10 +481,57 @@ impl ContainerRuntime for FakeRuntime {
                 message: format!("manifest for {reference} not found: manifest unknown"),
             };
             let image = engine.registry.get(reference).cloned().ok_or_else(missing)?;
-            engine.images.insert(reference.to_owned(), image);
+            let before = engine.images.insert(reference.to_owned(), image.clone());
+            if let Some(before) = before.filter(|before| before.id != image.id) {
+                engine.unnamed.push(before);
+            }
             Ok(())
         };
         self.call(Verb::Pull, reference, pull).await?;
+        self.say_event(EventSubject::Image, BTreeMap::new());
+        Ok(())
+    }
+
+    async fn images(&self) -> Result<Vec<ImageSummary>, RuntimeError> {
+        let list = |fake: &Self| {
+            let engine = fake.engine();
+            let named = engine.images.iter().map(|(name, image)| (Some(name), image));
+            let mut images: BTreeMap<&String, ImageSummary> = BTreeMap::new();
+            for (name, image) in named.chain(engine.unnamed.iter().map(|image| (None, image))) {
+                let summary = images.entry(&image.id).or_default();
+                summary.id.clone_from(&image.id);
+                summary.tags.extend(name.cloned());
+                summary.digests.extend(image.digest.as_ref().map(|of| format!("any@{of}")));
+            }
+            Ok(images.into_values().collect())
+        };
+        self.call(Verb::Images, "", list).await
+    }
+
+    async fn images_in_use(&self) -> Result<BTreeSet<String>, RuntimeError> {
+        let ids = |fake: &Self| {
+            Ok(fake.engine().containers.values().filter_map(|c| c.image_id.clone()).collect())
+        };
+        self.call(Verb::ImagesInUse, "", ids).await
+    }
+
+    async fn remove_image(&self, name: &str) -> Result<(), RuntimeError> {
+        let remove = |fake: &Self| {
+            let mut engine = fake.engine();
+            let id = engine.images.get(name).map_or(name, |image| &image.id).to_owned();
+            if engine.containers.values().any(|c| c.image_id.as_ref() == Some(&id)) {
+                let message = format!("conflict: unable to delete {id} (must be forced)");
+                return Err(RuntimeError::Conflict { message });
+            }
+            let before = engine.images.len() + engine.unnamed.len();
+            engine.images.remove(name);
+            engine.unnamed.retain(|image| image.id != name);
+            if engine.images.len() + engine.unnamed.len() == before {
+                return Err(RuntimeError::NotFound { message: format!("No such image: {name}") });
+            }
+            Ok(())
+        };
+        self.call(Verb::RemoveImage, name, remove).await?;
         self.say_event(EventSubject::Image, BTreeMap::new());
         Ok(())
     }
@@ -607,7 +681,7 @@ impl ContainerRuntime for FakeRuntime {
                 health: c.health,
                 bindings: c.bindings,
                 created_at: Some(c.created_at),
-                image_id: engine.images.get(&c.config.image).map(|image| image.id.clone()),
+                image_id: c.image_id,
                 addresses: c.address.into_iter().collect(),
                 mounts: Vec::new(),
             })

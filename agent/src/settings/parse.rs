@@ -1,48 +1,19 @@
 //! What the values mean. Every refusal names where the value stands and says what to write instead.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    str::FromStr,
-    time::Duration,
-};
+use longshore_common::task_policy::TaskPolicy;
 
-use longshore_common::{
-    id::HostId,
-    protocol::Attribute,
-    resources::{CpuUnits, HostPort, MemoryMib, Transport},
-    task_policy::{self, Forbidden, TaskPolicy},
-};
-
+use self::values::*;
 use super::{
-    Ec2Metadata, Gpus, Problem, Problems, Settings, TokenSource,
+    Gpus, Problem, Problems, Settings, TokenSource,
     source::{Origin, Raw, Value, Values},
 };
 use crate::{
+    disk::DiskRules,
     runtime::docker::Registries,
-    supervisor::{FileSystems, Objects, PullPolicy},
-    task_endpoints::limit::RequestRate,
+    supervisor::{FileSystems, ImageCleanup, PullPolicy},
 };
 
-/// The port of the coordinator where agents join, when none is given.
-const JOIN_PORT: u16 = 8421;
-/// ECS: "cluster names up to 255 letters, numbers, underscores, hyphens".
-const CLUSTER_NAME_CHARS_MAX: usize = 255;
-/// ECS reserves at most so many ports an instance (ecs-behaviour 1.3), of which six are its own.
-const RESERVED_PORTS_MAX: usize = 94;
-/// Attribute names and values of ECS's PutAttributes.
-const ATTRIBUTE_CHARS_MAX: usize = 128;
-const TAGS_MAX: usize = 50;
-const TAG_KEY_CHARS_MAX: usize = 128;
-const TAG_VALUE_CHARS_MAX: usize = 256;
-/// As many as the coordinator takes.
-const GPUS_MAX: usize = 64;
-const GPU_ID_CHARS_MAX: usize = 128;
-/// What Amazon's agent takes at the least for its two durations.
-const DURATION_MIN: Duration = Duration::from_secs(1);
-/// A thousand cores; what is above is a slip.
-const CPU_UNITS_MAX: u32 = 1024 * 1024;
+mod values;
 
 /// `None` when a value that nothing can stand for is missing or wrong; `problems` then says so.
 pub(crate) fn settings(
@@ -81,12 +52,17 @@ pub(crate) fn settings(
     let bind_roots = read.parse("bind-roots", bind_roots);
     let objects = read.parse("s3", objects);
     let efs = read.parse("efs", |value| FileSystems::read(&items(value)?)).unwrap_or_default();
+    let repository_credentials =
+        read.parse("repository-credentials", repository_credentials).unwrap_or_default();
     let docker_config = read.parse("docker-config", path);
     let _known = read.parse("engine-auth-type", engine_auth_type);
     let auths = read.parse("engine-auth-data", engine_auth_data);
     let image_pull = read.image_pull();
+    let image_cleanup = read.image_cleanup();
     let container_stop_timeout = read.parse("container-stop-timeout", duration);
     let task_cleanup_wait = read.parse("task-cleanup-wait", duration);
+    let stopped_tasks_kept = read.parse("stopped-tasks-kept", stopped_tasks_kept);
+    let disk = read.disk();
     let log_store_age = read.parse("log-store-age", duration);
     let log_store_size = read.parse("log-store-size", log_store_size);
     let log = read.parse("log", text);
@@ -123,10 +99,14 @@ pub(crate) fn settings(
         task_policy: TaskPolicy { forbidden, bind_roots },
         objects,
         efs,
+        repository_credentials,
         registries: Registries { docker_config, auths },
         image_pull: image_pull?,
+        image_cleanup: image_cleanup?,
         container_stop_timeout: container_stop_timeout?,
         task_cleanup_wait: task_cleanup_wait?,
+        stopped_tasks_kept: stopped_tasks_kept?,
+        disk: disk?,
         log_store_age: log_store_age?,
         log_store_size: log_store_size?,
         log: log?,
@@ -210,6 +190,32 @@ impl Reader<'_> {
         self.parsed(file, path).map(TokenSource::File)
     }
 
+    fn image_cleanup(&mut self) -> Option<ImageCleanup> {
+        let disabled = self.parse("disable-image-cleanup", boolean);
+        let interval = self.parse("image-cleanup-interval", image_cleanup_interval);
+        let minimum_age = self.parse("image-minimum-cleanup-age", duration);
+        let removed_per_cycle = self.parse("images-deleted-per-cycle", images_per_cycle);
+        let exclude = self.parse("image-cleanup-exclude", items).unwrap_or_default();
+        Some(ImageCleanup {
+            enabled: !disabled?,
+            interval: interval?,
+            minimum_age: minimum_age?,
+            removed_per_cycle: removed_per_cycle?,
+            exclude,
+        })
+    }
+
+    fn disk(&mut self) -> Option<DiskRules> {
+        let clean_at = self.parse("disk-clean-at", percent);
+        let refuse_at = self.parse("disk-refuse-at", percent);
+        let floor = self.parse("disk-floor", disk_floor);
+        Some(DiskRules {
+            clean_at: clean_at?,
+            refuse_at: refuse_at?,
+            floor_bytes: u64::from(floor?.0) << 20,
+        })
+    }
+
     fn image_pull(&mut self) -> Option<PullPolicy> {
         let raw = self.values.take("image-pull")?;
         if matches!(&raw.value, Value::Text(text) if text == "once") {
@@ -225,427 +231,4 @@ impl Reader<'_> {
 
 fn same_source(a: &Origin, b: &Origin) -> bool {
     std::mem::discriminant(a) == std::mem::discriminant(b)
-}
-
-fn text(value: &Value) -> Result<String, String> {
-    match value {
-        Value::Text(text) if text.trim().is_empty() => {
-            Err("is empty: give a value, or leave it out".to_owned())
-        }
-        Value::Text(text) => Ok(text.clone()),
-        Value::List(_) | Value::Map(_) => {
-            Err("is a list or a table: give a single value".to_owned())
-        }
-    }
-}
-
-fn items(value: &Value) -> Result<Vec<String>, String> {
-    match value {
-        Value::Text(text) => Ok(text
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-            .map(str::to_owned)
-            .collect()),
-        Value::List(items) => Ok(items.clone()),
-        Value::Map(_) => Err("is a table: give a list".to_owned()),
-    }
-}
-
-/// Names with their values; a name alone has none.
-fn pairs(value: &Value) -> Result<Vec<(String, Option<String>)>, String> {
-    let mut pairs: Vec<(String, Option<String>)> = Vec::new();
-    match value {
-        Value::Map(map) => pairs.extend(map.iter().cloned().map(|(name, value)| {
-            let value = Some(value).filter(|value| !value.is_empty());
-            (name, value)
-        })),
-        other => pairs.extend(items(other)?.into_iter().map(|item| match item.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (item, None),
-        })),
-    }
-    let mut names: Vec<&str> = pairs.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|two| two[0] == two[1]) {
-        Some(two) => Err(format!("names `{}` twice: keep one of them", two[0])),
-        None => Ok(pairs),
-    }
-}
-
-fn coordinator(value: &Value) -> Result<String, String> {
-    let given = text(value)?;
-    let advice = || {
-        format!(
-            "`{given}` is not a host and port: write it as 10.0.0.1:8421, coordinator.example:8421 \
-             or [2001:db8::1]:8421"
-        )
-    };
-    if let Ok(address) = given.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(address, JOIN_PORT).to_string());
-    }
-    if let Ok(address) = given.parse::<SocketAddr>() {
-        return if address.port() == 0 { Err(advice()) } else { Ok(given) };
-    }
-    let (host, port) = match given.rsplit_once(':') {
-        Some((host, port)) => {
-            (host, port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(advice)?)
-        }
-        None => (given.as_str(), JOIN_PORT),
-    };
-    if is_host_name(host) { Ok(format!("{host}:{port}")) } else { Err(advice()) }
-}
-
-fn advertise(value: &Value) -> Result<String, String> {
-    let given = text(value)?;
-    let unspecified = given.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
-    let usable = given.parse::<IpAddr>().is_ok() || is_host_name(&given);
-    if usable && !unspecified {
-        return Ok(given);
-    }
-    Err(format!(
-        "`{given}` is not an address of this host: give one that others can reach, without a port, \
-         for example 10.0.0.7"
-    ))
-}
-
-fn is_host_name(text: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            && !label.starts_with('-')
-    };
-    text.len() <= 253 && text.strip_suffix('.').unwrap_or(text).split('.').all(label)
-}
-
-fn cluster(value: &Value) -> Result<String, String> {
-    let given = text(value)?;
-    let fits = given.len() <= CLUSTER_NAME_CHARS_MAX
-        && given.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if fits {
-        return Ok(given);
-    }
-    Err(format!(
-        "`{given}` is not a cluster's name: give up to {CLUSTER_NAME_CHARS_MAX} letters, digits, \
-         hyphens and underscores, not an ARN"
-    ))
-}
-
-/// Its id, or the ARN that ends with it.
-fn container_instance(value: &Value) -> Result<HostId, String> {
-    let given = text(value)?;
-    given.rsplit('/').next().unwrap_or_default().parse().map_err(|_| {
-        format!(
-            "`{given}` is not a container instance: give its ARN or its id of 32 digits, as \
-             RegisterContainerInstance answered it"
-        )
-    })
-}
-
-fn http_endpoint(value: &Value) -> Result<String, String> {
-    let given = text(value)?;
-    match given.strip_prefix("http://") {
-        Some(rest) if !rest.is_empty() && !rest.contains(char::is_whitespace) => Ok(given),
-        _ => Err(format!("`{given}` is not an HTTP address: write http://169.254.169.254")),
-    }
-}
-
-fn path(value: &Value) -> Result<PathBuf, String> {
-    text(value).map(PathBuf::from)
-}
-
-fn listen(value: &Value) -> Result<SocketAddr, String> {
-    let given = text(value)?;
-    given.parse().map_err(|_| {
-        format!("`{given}` is not an address and port: write it as 0.0.0.0:51680 or [::]:51680")
-    })
-}
-
-fn listen_or_off(value: &Value) -> Result<Option<SocketAddr>, String> {
-    match text(value)?.as_str() {
-        "off" => Ok(None),
-        given => match given.parse::<SocketAddr>() {
-            Ok(address) if !address.ip().is_unspecified() && address.port() != 0 => {
-                Ok(Some(address))
-            }
-            _ => Err(format!(
-                "`{given}` is not an address and port that tasks can be told: write it as \
-                 169.254.170.2:80, or `off`"
-            )),
-        },
-    }
-}
-
-/// `ECS_TASK_METADATA_RPS_LIMIT` is written so too.
-fn request_rate(value: &Value) -> Result<RequestRate, String> {
-    let items = items(value)?;
-    let number = |item: &String| item.trim().parse::<u32>().ok().filter(|number| *number > 0);
-    match items.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
-        Some(&[steady, burst]) if burst >= steady => Ok(RequestRate { steady, burst }),
-        _ => Err(format!(
-            "`{}` is not a rate: give requests a second and how many at once, which is not less: \
-             40,60",
-            items.join(",")
-        )),
-    }
-}
-
-fn docker_socket(value: &Value) -> Result<PathBuf, String> {
-    let given = text(value)?;
-    match given.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
-        _ => Err(format!(
-            "`{given}` is not a unix socket: the agent talks to the Docker Engine of its own host, \
-             write it as unix:///var/run/docker.sock"
-        )),
-    }
-}
-
-fn number<T: FromStr + PartialOrd>(
-    value: &Value,
-    range: std::ops::RangeInclusive<T>,
-    advice: &str,
-) -> Result<T, String> {
-    let given = text(value)?;
-    given
-        .trim()
-        .parse()
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("`{given}` is not {advice}"))
-}
-
-fn cpu(value: &Value) -> Result<CpuUnits, String> {
-    number(value, 1..=CPU_UNITS_MAX, "a number of CPU units: give a whole one, 1024 for each core")
-        .map(CpuUnits)
-}
-
-fn memory(value: &Value) -> Result<MemoryMib, String> {
-    number(value, 1..=u32::MAX, "an amount of memory: give a whole number of MiB, above zero")
-        .map(MemoryMib)
-}
-
-fn log_store_size(value: &Value) -> Result<MemoryMib, String> {
-    number(value, 1..=u32::MAX, "a size: give a whole number of MiB, above zero").map(MemoryMib)
-}
-
-fn memory_or_none(value: &Value) -> Result<MemoryMib, String> {
-    number(value, 0..=u32::MAX, "an amount of memory: give a whole number of MiB").map(MemoryMib)
-}
-
-fn gpus(value: &Value) -> Result<Gpus, String> {
-    let ids = items(value)?;
-    if ids == ["auto"] {
-        return Ok(Gpus::Auto);
-    }
-    if let Some(wrong) = ids.iter().find(|id| !is_gpu(id)) {
-        return Err(format!(
-            "`{wrong}` is not the id of a GPU: give `auto`, or ids as `nvidia-smi -L` shows them, \
-             GPU-8f6d… for example"
-        ));
-    }
-    if ids.len() > GPUS_MAX {
-        return Err(format!("names {} GPUs: at most {GPUS_MAX} can be", ids.len()));
-    }
-    let mut sorted = ids.clone();
-    sorted.sort_unstable();
-    if let Some(two) = sorted.windows(2).find(|two| two[0] == two[1]) {
-        return Err(format!("names `{}` twice: keep one of them", two[0]));
-    }
-    Ok(if ids.is_empty() { Gpus::None } else { Gpus::Named(ids) })
-}
-
-/// What may stand in `NVIDIA_VISIBLE_DEVICES` for one: never a word that means several.
-fn is_gpu(id: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:./".contains(&byte);
-    let means_several = ["all", "none", "void", "auto"].contains(&id);
-    (1..=GPU_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(fits) && !means_several
-}
-
-fn reserved_ports(value: &Value) -> Result<Vec<HostPort>, String> {
-    let mut ports = Vec::new();
-    for item in items(value)? {
-        let (port, transport) = match item.split_once('/') {
-            None => (item.as_str(), Some(Transport::Tcp)),
-            Some((port, "tcp")) => (port, Some(Transport::Tcp)),
-            Some((port, "udp")) => (port, Some(Transport::Udp)),
-            Some((port, _)) => (port, None),
-        };
-        let port = port.parse::<u16>().ok().filter(|port| *port > 0);
-        match (port, transport) {
-            (Some(port), Some(transport)) => ports.push(HostPort { transport, port }),
-            _ => {
-                return Err(format!(
-                    "`{item}` is not a port: write 8080 or 9000/udp, from 1 to 65535"
-                ));
-            }
-        }
-    }
-    ports.sort_unstable();
-    ports.dedup();
-    if ports.len() > RESERVED_PORTS_MAX {
-        return Err(format!(
-            "reserves {} ports: at most {RESERVED_PORTS_MAX} can be, besides ECS's own six",
-            ports.len()
-        ));
-    }
-    Ok(ports)
-}
-
-fn attributes(value: &Value) -> Result<Vec<Attribute>, String> {
-    pairs(value)?
-        .into_iter()
-        .map(|(name, value)| {
-            attribute_name(&name)?;
-            let value = value.map(|value| attribute_value(&Value::Text(value))).transpose()?;
-            Ok(Attribute { name, value })
-        })
-        .collect()
-}
-
-fn attribute_name(name: &str) -> Result<(), String> {
-    if name.starts_with("ecs.") || name.starts_with("com.amazonaws.") {
-        return Err(format!(
-            "`{name}` is set by the agent itself: use a name that does not begin with `ecs.` or \
-             `com.amazonaws.`; type and zone have settings of their own"
-        ));
-    }
-    let fits = (1..=ATTRIBUTE_CHARS_MAX).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/\\.".contains(&b));
-    if fits {
-        return Ok(());
-    }
-    Err(format!(
-        "`{name}` is not an attribute's name: give 1 to {ATTRIBUTE_CHARS_MAX} letters, digits, \
-         hyphens, underscores, slashes, backslashes or periods"
-    ))
-}
-
-fn attribute_value(value: &Value) -> Result<String, String> {
-    let given = text(value)?;
-    let fits = given.len() <= ATTRIBUTE_CHARS_MAX
-        && given.trim() == given
-        && given.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./\\@: ".contains(&b));
-    if fits {
-        return Ok(given);
-    }
-    Err(format!(
-        "`{given}` is not an attribute's value: give up to {ATTRIBUTE_CHARS_MAX} letters, digits, \
-         spaces inside, or any of - _ . / \\ @ :"
-    ))
-}
-
-fn tags(value: &Value) -> Result<Vec<(String, String)>, String> {
-    let tags: Vec<(String, String)> =
-        pairs(value)?.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect();
-    if tags.len() > TAGS_MAX {
-        return Err(format!("gives {} tags: at most {TAGS_MAX} can be", tags.len()));
-    }
-    for (key, value) in &tags {
-        let reserved = key.to_ascii_lowercase().starts_with("aws:");
-        let fits = (1..=TAG_KEY_CHARS_MAX).contains(&key.chars().count())
-            && value.chars().count() <= TAG_VALUE_CHARS_MAX;
-        if reserved || !fits {
-            return Err(format!(
-                "`{key}` cannot be a tag: give a key of 1 to {TAG_KEY_CHARS_MAX} characters that \
-                 does not begin with `aws:`, and a value of at most {TAG_VALUE_CHARS_MAX}"
-            ));
-        }
-    }
-    Ok(tags)
-}
-
-fn logging_drivers(value: &Value) -> Result<Vec<String>, String> {
-    let drivers = items(value)?;
-    match drivers.iter().find(|name| {
-        name.is_empty()
-            || name.len() > ATTRIBUTE_CHARS_MAX / 2
-            || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./:".contains(&b))
-    }) {
-        Some(name) => Err(format!(
-            "`{name}` is not a log driver's name: give Docker's, for example json-file,journald"
-        )),
-        None => Ok(drivers),
-    }
-}
-
-fn boolean(value: &Value) -> Result<bool, String> {
-    match text(value)?.as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(format!("`{other}` is neither: give true or false")),
-    }
-}
-
-fn ec2_metadata(value: &Value) -> Result<Ec2Metadata, String> {
-    match text(value)?.as_str() {
-        "auto" => Ok(Ec2Metadata::Auto),
-        "on" | "true" => Ok(Ec2Metadata::On),
-        "off" | "false" => Ok(Ec2Metadata::Off),
-        other => Err(format!("`{other}` is not known: give auto, on or off")),
-    }
-}
-
-fn forbidden(value: &Value) -> Result<BTreeSet<Forbidden>, String> {
-    task_policy::forbidden(&items(value)?).map_err(|error| error.to_string())
-}
-
-fn bind_roots(value: &Value) -> Result<Vec<PathBuf>, String> {
-    task_policy::bind_roots(&items(value)?).map_err(|error| error.to_string())
-}
-
-fn engine_auth_type(value: &Value) -> Result<(), String> {
-    match text(value)?.as_str() {
-        "docker" | "dockercfg" => Ok(()),
-        other => Err(format!("`{other}` is not known: give dockercfg or docker")),
-    }
-}
-
-/// Never shows the value: it holds passwords.
-fn engine_auth_data(value: &Value) -> Result<String, String> {
-    let given = text(value)?;
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&given) {
-        Ok(_) => Ok(given),
-        Err(_) => Err("is not a JSON object of registries: write it as \
-                       {\"registry.example.com\":{\"auth\":\"…\"}}"
-            .to_owned()),
-    }
-}
-
-/// A directory, or an endpoint's URL.
-fn objects(value: &Value) -> Result<Objects, String> {
-    let given = text(value)?;
-    if given.starts_with('/') {
-        return Ok(Objects::Directory(PathBuf::from(given)));
-    }
-    let address = given.strip_prefix("http://").or_else(|| given.strip_prefix("https://"));
-    let valid = address.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace));
-    valid.then(|| Objects::Endpoint(given.clone())).ok_or_else(|| {
-        format!(
-            "`{given}` is neither a URL nor a directory: give http://10.0.0.5:9000 or /srv/objects"
-        )
-    })
-}
-
-fn image_pull(value: &Value) -> Result<PullPolicy, String> {
-    match text(value)?.as_str() {
-        "default" => Ok(PullPolicy::PullFirst),
-        "always" => Ok(PullPolicy::Always),
-        "prefer-cached" | "once" => Ok(PullPolicy::PreferCached),
-        other => Err(format!("`{other}` is not known: give default, always or prefer-cached")),
-    }
-}
-
-/// As Go writes it: `30s`, `1m30s`, `3h`.
-fn duration(value: &Value) -> Result<Duration, String> {
-    let given = text(value)?;
-    let parsed = given
-        .trim()
-        .parse::<jiff::SignedDuration>()
-        .ok()
-        .and_then(|duration| Duration::try_from(duration).ok())
-        .filter(|duration| *duration >= DURATION_MIN);
-    parsed.ok_or_else(|| {
-        format!("`{given}` is not a duration of a second or more: write 30s, 1m30s or 3h")
-    })
 }

@@ -226,6 +226,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
          `fs-1/fsap-1=/app:1000:1000`, a directory and its owner",
     ),
     setting(
+        "repository-credentials",
+        "SECRET=FILE,…",
+        None,
+        "Logins that task definitions name by repositoryCredentials: for the name or ARN of each \
+         secret a file with {\"username\":…,\"password\":…}, as the secret holds it. Read at each \
+         pull",
+    ),
+    setting(
         "docker-config",
         "FILE",
         None,
@@ -253,6 +261,35 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "When images are pulled: `default` pulls and falls back to what the host has, `always` \
          pulls or fails, `prefer-cached` pulls only what the host has not",
     ),
+    Setting {
+        switch: true,
+        ..setting(
+            "disable-image-cleanup",
+            "BOOL",
+            Some("false"),
+            "Leave images that no task needs any more where they are",
+        )
+    },
+    setting(
+        "image-cleanup-interval",
+        "DURATION",
+        Some("30m"),
+        "How often images that no task needs are removed, 10m or more. Only those that tasks have \
+         used, and that a registry has",
+    ),
+    setting(
+        "image-minimum-cleanup-age",
+        "DURATION",
+        Some("1h"),
+        "How long an image is kept after it was pulled or used last",
+    ),
+    setting(
+        "images-deleted-per-cycle",
+        "COUNT",
+        Some("5"),
+        "How many are removed each time at most, the one that was not used for longest first",
+    ),
+    setting("image-cleanup-exclude", "IMAGE,…", None, "Images that are kept, whoever used them"),
     setting(
         "container-stop-timeout",
         "DURATION",
@@ -264,6 +301,31 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "DURATION",
         Some("3h"),
         "How long a stopped task's containers are kept before they are removed",
+    ),
+    setting(
+        "stopped-tasks-kept",
+        "COUNT",
+        Some("200"),
+        "Of how many stopped tasks they are kept at most, the newest ones",
+    ),
+    setting(
+        "disk-clean-at",
+        "PERCENT",
+        Some("85"),
+        "How full the file system of Docker's data or of --data-dir may be until images that no task \
+         needs, and all stopped tasks but the newest, are removed at once",
+    ),
+    setting(
+        "disk-refuse-at",
+        "PERCENT",
+        Some("95"),
+        "How full it may be until new tasks are refused; those that run go on",
+    ),
+    setting(
+        "disk-floor",
+        "MIB",
+        Some("128"),
+        "With less free than this they are refused too, whatever the percentage",
     ),
     setting(
         "log-store-age",

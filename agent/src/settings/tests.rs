@@ -100,13 +100,29 @@ fn the_defaults_are_those_of_the_design() {
             efs: FileSystems(
                 {},
             ),
+            repository_credentials: RepositoryCredentials(
+                {},
+            ),
             registries: Registries {
                 docker_config: None,
                 auths: None,
             },
             image_pull: PullFirst,
+            image_cleanup: ImageCleanup {
+                enabled: true,
+                interval: 1800s,
+                minimum_age: 3600s,
+                removed_per_cycle: 5,
+                exclude: [],
+            },
             container_stop_timeout: 30s,
             task_cleanup_wait: 10800s,
+            stopped_tasks_kept: 200,
+            disk: DiskRules {
+                clean_at: 85,
+                refuse_at: 95,
+                floor_bytes: 134217728,
+            },
             log_store_age: 604800s,
             log_store_size: MemoryMib(
                 2048,
@@ -169,13 +185,23 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("bind-roots", "/srv,/data/../volumes"),
         ("s3", "http://10.0.0.5:9000"),
         ("efs", "fs-1=/mnt/efs,fs-1/fsap-1=/app:1:2"),
+        ("repository-credentials", "ci=/etc/longshore/ci.json"),
         ("docker-config", "/etc/longshore/docker.json"),
         ("engine-auth-type", "dockercfg"),
         ("engine-auth-data", "{}"),
         ("image-pull", "always"),
+        ("disable-image-cleanup", "true"),
+        ("image-cleanup-interval", "10m"),
+        ("image-minimum-cleanup-age", "2h"),
+        ("images-deleted-per-cycle", "7"),
+        ("image-cleanup-exclude", "base:1,10.0.0.5:5000/base"),
         ("container-stop-timeout", "1m30s"),
         ("gpus", "GPU-a,GPU-b"),
         ("task-cleanup-wait", "1.5h"),
+        ("stopped-tasks-kept", "9"),
+        ("disk-clean-at", "70"),
+        ("disk-refuse-at", "80"),
+        ("disk-floor", "1024"),
         ("log-store-age", "24h"),
         ("log-store-size", "64"),
         ("log", "debug"),
@@ -339,6 +365,11 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                     },
                 },
             ),
+            repository_credentials: RepositoryCredentials(
+                {
+                    "ci": "/etc/longshore/ci.json",
+                },
+            ),
             registries: Registries {
                 docker_config: Some(
                     "/etc/longshore/docker.json",
@@ -348,8 +379,24 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                 ),
             },
             image_pull: Always,
+            image_cleanup: ImageCleanup {
+                enabled: false,
+                interval: 600s,
+                minimum_age: 7200s,
+                removed_per_cycle: 7,
+                exclude: [
+                    "base:1",
+                    "10.0.0.5:5000/base",
+                ],
+            },
             container_stop_timeout: 90s,
             task_cleanup_wait: 5400s,
+            stopped_tasks_kept: 9,
+            disk: DiskRules {
+                clean_at: 70,
+                refuse_at: 80,
+                floor_bytes: 1073741824,
+            },
             log_store_age: 86400s,
             log_store_size: MemoryMib(
                 64,
@@ -400,6 +447,11 @@ fn an_ecs_config_of_amazons_agent_works_as_it_is() {
         ECS_CONTAINER_INSTANCE_TAGS={"team":"web, api"}
         ECS_CONTAINER_STOP_TIMEOUT=1m
         ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION=10m
+        ECS_DISABLE_IMAGE_CLEANUP=false
+        ECS_IMAGE_CLEANUP_INTERVAL=20m
+        ECS_IMAGE_MINIMUM_CLEANUP_AGE=15m
+        ECS_NUM_IMAGES_DELETE_PER_CYCLE=9
+        ECS_EXCLUDE_UNTRACKED_IMAGE=base:1,base:2
         ECS_AVAILABLE_LOGGING_DRIVERS=["json-file","journald"]
         ECS_DISABLE_PRIVILEGED=true
         ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
@@ -422,6 +474,11 @@ fn an_ecs_config_of_amazons_agent_works_as_it_is() {
     assert_eq!(settings.tags[0].1, "web, api");
     assert_eq!(settings.container_stop_timeout, Duration::from_secs(60));
     assert_eq!(settings.task_cleanup_wait, Duration::from_secs(600));
+    let minutes = |count: u64| Duration::from_secs(count * 60);
+    let images = settings.image_cleanup;
+    assert_eq!((images.interval, images.minimum_age), (minutes(20), minutes(15)));
+    assert_eq!((images.enabled, images.removed_per_cycle), (true, 9));
+    assert_eq!(images.exclude, ["base:1", "base:2"]);
     assert_eq!(settings.logging_drivers.unwrap(), ["json-file", "journald"]);
     assert_eq!(settings.image_pull, PullPolicy::PreferCached);
     assert_eq!((settings.log.as_str(), settings.log_format), ("warn", LogFormat::Json));
@@ -516,11 +573,15 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          log_format = 'xml'\n\
          data_dir = ''\n\
          task_cleanup_wait = '0s'\n\
+         image_cleanup_interval = '5m'\n\
+         disk_clean_at = '85%'\n\
+         stopped_tasks_kept = 0\n\
+         images_deleted_per_cycle = 0\n\
          logging_drivers = ['a b']\n\
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, docker_config, engine_auth_type, engine_auth_data, image_pull, container_stop_timeout, task_cleanup_wait, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
@@ -546,8 +607,12 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
             longshore-agent: `forbid` in FILE: `root` is not known: forbid privileged, host-network, host-processes, host-ipc, devices, capabilities or docker-socket
             longshore-agent: `bind_roots` in FILE: `srv` is not an absolute path: write /srv/volumes, for example
             longshore-agent: `image_pull` in FILE: `never` is not known: give default, always or prefer-cached
+            longshore-agent: `image_cleanup_interval` in FILE: is shorter than 10 minutes: give 10m or more; where room is short, images are cleaned up at once
+            longshore-agent: `images_deleted_per_cycle` in FILE: `0` is not a number of images: give a whole one, above zero
             longshore-agent: LONGSHORE_CONTAINER_STOP_TIMEOUT: `30` is not a duration of a second or more: write 30s, 1m30s or 3h
             longshore-agent: `task_cleanup_wait` in FILE: `0s` is not a duration of a second or more: write 30s, 1m30s or 3h
+            longshore-agent: `stopped_tasks_kept` in FILE: `0` is not a number of tasks: give a whole one, 1 to 100000
+            longshore-agent: `disk_clean_at` in FILE: `85%` is not a percentage: give a whole number, 1 to 100
             longshore-agent: `log_format` in FILE: `xml` is not a log format: say `text` or `json`
         "#]],
     );

@@ -2,7 +2,7 @@
 //!
 //! Never: a conclusion from a failed pull (that is `observed`), or a pull that nobody waits for.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use longshore_common::index::FastMap;
 use tokio::time::Instant;
@@ -13,13 +13,13 @@ use super::{Engine, steps::Finished};
 use crate::{
     observed::{Outcome, PullAmount},
     plan::TaskKey,
-    runtime::{ContainerRuntime, PullProgress, RuntimeError},
+    runtime::{ContainerRuntime, ImageSource, PullProgress, RuntimeError},
 };
 
 /// A pull that takes longer than this says how far it is, as often.
 const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// One pull of one reference, for every container that needs it.
+/// One pull of one image by one login, for every container that needs it.
 pub(super) struct Pulling {
     wanted_by: Vec<(TaskKey, usize)>,
     begun: bool,
@@ -48,13 +48,13 @@ impl Layers {
 }
 
 impl<R: ContainerRuntime> Engine<R> {
-    pub(super) fn pull(&mut self, key: TaskKey, index: usize, reference: Arc<str>) {
+    pub(super) fn pull(&mut self, key: TaskKey, index: usize, source: ImageSource) {
         let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         task.observed.containers[index].in_flight = true;
         task.observed.pull_begins(now);
-        let pulling = self.lanes.pulling.entry(reference.clone()).or_insert_with(|| {
-            self.lanes.pulls_waiting.push_back(reference);
+        let pulling = self.lanes.pulling.entry(source.clone()).or_insert_with(|| {
+            self.lanes.pulls_waiting.push_back(source);
             Pulling { wanted_by: Vec::new(), begun: false, cancel: CancellationToken::new() }
         });
         pulling.wanted_by.push((key, index));
@@ -64,11 +64,11 @@ impl<R: ContainerRuntime> Engine<R> {
 
     fn begin_pulls(&mut self) {
         while self.lanes.pulling.values().filter(|p| p.begun).count() < self.lanes.pulls_max {
-            let Some(reference) = self.lanes.pulls_waiting.pop_front() else { return };
-            let Some(pulling) = self.lanes.pulling.get_mut(&reference) else { continue };
+            let Some(source) = self.lanes.pulls_waiting.pop_front() else { return };
+            let Some(pulling) = self.lanes.pulling.get_mut(&source) else { continue };
             pulling.begun = true;
             let (cancel, host) = (pulling.cancel.clone(), self.config.host);
-            info!(%host, image = &*reference, "pulling");
+            info!(%host, image = &*source.reference, "pulling");
             let (runtime, news) = (self.runtime.clone(), self.pull_news.0.clone());
             self.steps.spawn(async move {
                 let mut said = Instant::now();
@@ -78,22 +78,22 @@ impl<R: ContainerRuntime> Engine<R> {
                     if said.elapsed() >= PULL_PROGRESS_EVERY {
                         said = Instant::now();
                         let PullAmount { bytes, of_bytes } = layers.amount();
-                        info!(%host, image = &*reference, bytes, of_bytes, "pulling");
+                        info!(%host, image = &*source.reference, bytes, of_bytes, "pulling");
                         // One that finds no room is followed by the next.
-                        let _ = news.try_send((reference.clone(), layers.amount()));
+                        let _ = news.try_send((source.clone(), layers.amount()));
                     }
                 };
                 let result = tokio::select! {
-                    result = runtime.pull(&reference, progress) => Some(result),
+                    result = runtime.pull(&source, progress) => Some(result),
                     () = cancel.cancelled() => None,
                 };
-                Finished::Pull { reference: reference.clone(), result }
+                Finished::Pull { source: source.clone(), result }
             });
         }
     }
 
-    pub(super) fn pull_progressed(&mut self, reference: &Arc<str>, amount: PullAmount) {
-        let wanted_by = self.lanes.pulling.get(reference).map(|pulling| pulling.wanted_by.clone());
+    pub(super) fn pull_progressed(&mut self, source: &ImageSource, amount: PullAmount) {
+        let wanted_by = self.lanes.pulling.get(source).map(|pulling| pulling.wanted_by.clone());
         for (key, index) in wanted_by.unwrap_or_default() {
             if let Some(task) = self.tasks.get_mut(&key) {
                 task.observed.containers[index].pulled = Some(amount);
@@ -109,7 +109,7 @@ impl<R: ContainerRuntime> Engine<R> {
             return;
         }
         let mut left = Vec::new();
-        for (reference, pulling) in &mut self.lanes.pulling {
+        for (source, pulling) in &mut self.lanes.pulling {
             pulling.wanted_by.retain(|(wanted_by, index)| {
                 let leaves = *wanted_by == key;
                 if leaves {
@@ -118,7 +118,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 !leaves
             });
             if pulling.wanted_by.is_empty() && pulling.begun {
-                debug!(host = %self.config.host, image = &**reference, "nobody needs this pull");
+                debug!(host = %self.config.host, image = &*source.reference, "nobody needs this pull");
                 pulling.cancel.cancel();
             }
         }
@@ -130,23 +130,27 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn pull_finished(
         &mut self,
-        reference: &Arc<str>,
+        source: &ImageSource,
         result: Option<Result<(), RuntimeError>>,
     ) {
         let host = self.config.host;
         match &result {
-            Some(Ok(())) => info!(%host, image = &**reference, "pulled"),
-            Some(Err(error)) => warn!(%host, image = &**reference, %error, "the pull failed"),
+            Some(Ok(())) => info!(%host, image = &*source.reference, "pulled"),
+            Some(Err(error)) => warn!(%host, image = &*source.reference, %error, "the pull failed"),
             None => {}
         }
-        self.lanes.images.remove(reference);
-        let pulling = self.lanes.pulling.remove(reference);
+        self.lanes.images.remove(&source.reference);
+        let pulling = self.lanes.pulling.remove(source);
         for (key, index) in pulling.map(|pulling| pulling.wanted_by).unwrap_or_default() {
             let outcome = match &result {
                 Some(result) => Outcome::Pulled(result.clone()),
                 None => Outcome::PullCancelled,
             };
             self.record(key, index, outcome);
+        }
+        if let Some(Ok(())) = result {
+            self.rooms.look_again();
+            self.ask_for_image(source.reference.clone());
         }
         self.begin_pulls();
     }

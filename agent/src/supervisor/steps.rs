@@ -11,13 +11,13 @@ use std::{
 use longshore_common::index::{FastMap, FastSet};
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, pulls::Pulling, tasks::Leftovers, watch::Watched};
+use super::{Engine, Timer, images::Held, pulls::Pulling, tasks::Leftovers, watch::Watched};
 use crate::{
     observed::{ContainerState, Next, Outcome, backoff},
     pause,
     plan::{Role, Step, TaskKey},
     preparation::{self, Preparation},
-    runtime::{ContainerRuntime, EventSubject, Image, RuntimeError, RuntimeEvent},
+    runtime::{ContainerRuntime, EventSubject, Image, ImageSource, RuntimeError, RuntimeEvent},
 };
 
 /// Calls other than create, start and pull that may be under way at once.
@@ -36,13 +36,16 @@ pub(super) enum Finished {
         outcome: Box<Outcome>,
     },
     Pull {
-        reference: Arc<str>,
+        source: ImageSource,
         result: Option<Result<(), RuntimeError>>,
     },
     Image {
         reference: Arc<str>,
         result: Result<Image, RuntimeError>,
     },
+    /// What a cycle of the clean-up of images looks at.
+    ImagesSeen(Result<Held, RuntimeError>),
+    ImageRemoved(Result<(), RuntimeError>),
     /// Of a task that is cleaned up.
     Leftovers {
         key: TaskKey,
@@ -63,8 +66,8 @@ pub(super) struct Lanes {
     launch: Queue,
     other: Queue,
     pub(super) pulls_max: usize,
-    pub(super) pulling: BTreeMap<Arc<str>, Pulling>,
-    pub(super) pulls_waiting: VecDeque<Arc<str>>,
+    pub(super) pulling: BTreeMap<ImageSource, Pulling>,
+    pub(super) pulls_waiting: VecDeque<ImageSource>,
     /// Present: known. Absent: not asked, or something changed since.
     pub(super) images: FastMap<Arc<str>, Image>,
     images_asked: FastSet<Arc<str>>,
@@ -105,10 +108,13 @@ impl Lanes {
 impl<R: ContainerRuntime> Engine<R> {
     /// Takes a step now, or when its lane has room: then it is planned anew.
     pub(super) fn take(&mut self, key: TaskKey, index: usize, step: Step) {
+        if self.waits_for_removal(key, index, &step) {
+            return;
+        }
         let lane = match &step {
-            Step::Pull { reference } => {
-                let reference = reference.clone();
-                return self.pull(key, index, reference);
+            Step::Pull { source } => {
+                let source = source.clone();
+                return self.pull(key, index, source);
             }
             Step::Load { .. } | Step::Create { .. } | Step::Start { .. } => Lane::Launch,
             Step::Inspect { .. }
@@ -157,8 +163,10 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.watch_what_was_started();
                 }
             }
-            Finished::Pull { reference, result } => self.pull_finished(&reference, result),
+            Finished::Pull { source, result } => self.pull_finished(&source, result),
             Finished::Image { reference, result } => self.image_found(&reference, result),
+            Finished::ImagesSeen(held) => self.images_seen(held),
+            Finished::ImageRemoved(result) => self.image_removed(result),
             Finished::Leftovers { key, serial, result } => {
                 self.leftovers_removed(key, serial, result)
             }
@@ -167,6 +175,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
         let now = self.now();
+        let outcome = self.explained(outcome);
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if let Some(error) = failure(&outcome) {
             debug!(
@@ -236,8 +245,14 @@ impl<R: ContainerRuntime> Engine<R> {
         let reference = task.desired.containers[index].image.clone();
         if let Some(image) = self.lanes.images.get(&reference) {
             task.observed.containers[index].image_digest.clone_from(&image.digest);
-            return;
+            let id = image.id.clone();
+            return self.image_used(&reference, &id);
         }
+        self.ask_for_image(reference);
+    }
+
+    /// So that it is known as used; also one that was only pulled.
+    pub(super) fn ask_for_image(&mut self, reference: Arc<str>) {
         if !self.lanes.images_asked.insert(reference.clone()) {
             return;
         }
@@ -315,6 +330,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 }
             }
         }
+        self.image_used(reference, &image.id);
         self.lanes.images.insert(reference.clone(), image);
         changed.dedup();
         for key in changed {
@@ -348,7 +364,7 @@ async fn carry_out<R: ContainerRuntime>(
         Step::Kill { id } => Outcome::Stopped(runtime.kill(&id).await),
         Step::Remove { id } => Outcome::Removed(runtime.remove(&id).await),
         Step::LastLines { id } => Outcome::LastLines(runtime.last_lines(&id).await),
-        Step::Pull { reference } => Outcome::Pulled(runtime.pull(&reference, |_| {}).await),
+        Step::Pull { source } => Outcome::Pulled(runtime.pull(&source, |_| {}).await),
     }
 }
 

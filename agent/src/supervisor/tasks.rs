@@ -149,11 +149,14 @@ impl<R: ContainerRuntime> Engine<R> {
             "task ordered to run",
         );
         let found = self.tasks.remove(&key);
-        let observed = match &found {
+        let mut observed = match &found {
             Some(found) => adopted(found, &desired, pull),
             None if self.synced => ObservedTask::new(&desired, pull),
             None => ObservedTask::default().unseen(&desired, pull),
         };
+        if found.is_none() {
+            observed.own_stop = self.rooms.refusal();
+        }
         self.insert(desired, observed);
     }
 
@@ -419,6 +422,8 @@ impl<R: ContainerRuntime> Engine<R> {
         let stopped_at = task.observed.execution_stopped_at.unwrap_or(now);
         let wait = self.config.cleanup_wait.saturating_sub(now.since(stopped_at));
         self.set_timer(wait, Timer::Cleanup(key));
+        self.stopped.insert((stopped_at, key));
+        self.keep_newest_stopped(self.config.stopped_tasks_kept);
     }
 
     fn forget_if_clean(&mut self, key: TaskKey) -> bool {
@@ -440,7 +445,13 @@ impl<R: ContainerRuntime> Engine<R> {
             for id in task.observed.containers.iter().filter_map(|c| c.id.as_ref()) {
                 self.by_container.remove(id);
             }
+            let images: Vec<Arc<str>> =
+                task.desired.containers.iter().map(|c| c.image.clone()).collect();
+            self.images_left(&images);
             self.tasks.remove(&key);
+            if self.rooms.is_short() {
+                self.remove_images_for_room();
+            }
             self.withdraw_from_endpoints(key);
             self.outbox.withdraw(key);
             self.unwritten.observations.remove(&key);

@@ -32,7 +32,9 @@ mod life;
 mod order;
 mod namespaces;
 mod failures;
+mod images;
 mod restart;
+mod room;
 mod restored;
 mod time;
 
@@ -225,9 +227,17 @@ impl Coordinator {
             created_at: Timestamp(1),
             container_ids: (0..containers).map(|i| ContainerId(TaskId::new(i))).collect(),
             gpus: Vec::new(),
+            image_digests: Vec::new(),
         };
         self.desired.insert(task, (generation, Desired::Run));
         self.order(task, generation, OrderKind::Run(Box::new(order)));
+    }
+
+    /// The last order's containers are to be of these images.
+    fn by_digest(&mut self, digests: &[&str]) {
+        let last = self.orders.last_mut().map(|order| &mut order.kind);
+        let Some(OrderKind::Run(order)) = last else { panic!("no run was ordered last") };
+        order.image_digests = digests.iter().map(|digest| Some((*digest).to_owned())).collect();
     }
 
     fn stop(&mut self, task: TaskId) {

@@ -75,7 +75,7 @@ impl ShownTask {
             name: wanted.name.clone(),
             docker_name: wanted.docker_name.clone(),
             docker_id: container.id.clone(),
-            image: wanted.image.clone(),
+            image: wanted.named_image.clone(),
             known: known(container.state, container.pull),
             exit_code: container.exit_code,
             health: wanted.health_check.then(|| container.health.unwrap_or_default()),

@@ -220,6 +220,7 @@ fn order_two_tasks(mode: NetworkMode) -> PollRequest {
             created_at: START,
             container_ids: vec![ContainerId(TaskId::new(0xa)), ContainerId(TaskId::new(0xb))],
             gpus: Vec::new(),
+            image_digests: Vec::new(),
         })),
     };
     let mut digest = DesiredDigest::default();

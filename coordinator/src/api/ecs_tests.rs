@@ -88,7 +88,7 @@ impl World {
             Err(error) => return Err(refusal(&error)),
         };
         match self.edge.route(admitted, body, "id").await.answer {
-            Ok(json) => Ok(serde_json::from_slice(&json).unwrap()),
+            Ok(body) => Ok(serde_json::from_slice(&body.whole()).unwrap()),
             Err(error) => Err(refusal(&error)),
         }
     }

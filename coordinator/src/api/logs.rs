@@ -11,6 +11,7 @@ mod merge;
 mod groups;
 mod streams;
 mod events;
+mod live_tail;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,7 @@ pub(crate) fn service() -> Service {
             ServiceOperation::new("PutLogEvents", invalid, events::put::put),
             ServiceOperation::new("GetLogEvents", invalid, events::get::get),
             ServiceOperation::new("FilterLogEvents", invalid, events::filter::filter),
+            ServiceOperation::streaming("StartLiveTail", invalid, live_tail::start),
         ],
     }
 }

@@ -14,7 +14,8 @@ use http::{HeaderMap, request::Parts};
 use crate::api::{
     Api, Edge,
     error::{ApiError, ErrorCode},
-    operation::{Answer, Operation},
+    event_stream::EventStream,
+    operation::Operation,
     protocol::Wire,
     service::Service,
     sigv4::{self, X_AMZ_TARGET},
@@ -25,6 +26,17 @@ pub(crate) const ECS_TARGET: &str = "AmazonEC2ContainerServiceV20141113";
 /// What ECS's API cannot say (design.md rule 10). Signed with service `ecs`.
 pub(crate) const LONGSHORE_TARGET: &str = "Longshore_2026";
 pub(crate) const ECS_SERVICE: &str = "ecs";
+
+#[cfg(test)]
+impl Body {
+    /// Of an operation that answers at once.
+    pub(crate) fn whole(self) -> Vec<u8> {
+        match self {
+            Body::Whole(bytes) => bytes,
+            Body::Events(_) => panic!("a stream where a whole answer was expected"),
+        }
+    }
+}
 
 /// Every operation that is built, by its target.
 pub(crate) struct Router {
@@ -39,7 +51,14 @@ pub(crate) struct Routed {
     pub(crate) wire: Wire,
     /// For the log and the metrics: only names that exist, so that strangers cannot add any.
     pub(crate) operation: Option<&'static str>,
-    pub(crate) answer: Answer,
+    pub(crate) answer: Result<Body, ApiError>,
+}
+
+/// An answer's bytes.
+pub(crate) enum Body {
+    Whole(Vec<u8>),
+    /// They come while the request lasts.
+    Events(EventStream),
 }
 
 impl Router {
@@ -172,7 +191,7 @@ impl Edge {
             Ok(operation) => Routed {
                 wire,
                 operation: Some(operation.name()),
-                answer: operation.run(&api, body).await,
+                answer: operation.run(&api, body).await.map(Body::Whole),
             },
             Err(unbuilt) => unbuilt.routed(wire),
         }

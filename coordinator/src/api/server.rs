@@ -18,12 +18,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, StreamExt};
 use http::{
     HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts,
 };
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use http_body_util::{
+    BodyExt, Either, Full, LengthLimitError, Limited, StreamBody, combinators::UnsyncBoxBody,
+};
+use hyper::{
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -39,10 +45,11 @@ use crate::api::{
     Edge,
     alertmanager::{self, Outcome},
     error::{ApiError, ErrorCode},
+    event_stream::{self, EventStream},
     health::{CONNECTIONS_REFUSED, REQUEST_SECONDS, REQUESTS},
     input::BODY_BYTES_MAX,
     protocol::{self, API_PATH, SMITHY_PROTOCOL, Wire, X_AMZN_QUERY_ERROR, cbor::Rpc, query},
-    router::{Admitted, Routed},
+    router::{Admitted, Body, Routed},
 };
 
 /// Bytes of a request's head (promises.md 4).
@@ -69,7 +76,8 @@ const HEALTH_PATH: &str = "/healthz";
 const READY_PATH: &str = "/readyz";
 const METRICS_PATH: &str = "/metrics";
 
-type Answer = Response<Full<Bytes>>;
+type Payload = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
+type Answer = Response<Payload>;
 
 /// Serves until `shutdown`, then lets the requests under way end.
 pub async fn serve(edge: Arc<Edge>, listener: TcpListener, shutdown: CancellationToken) {
@@ -129,7 +137,13 @@ async fn serve_within(
             tracing::debug!(%peer, "a connection over the limit is closed");
             continue;
         };
-        let service = Service { edge: edge.clone(), requests: requests.clone(), peer, limits };
+        let service = Service {
+            edge: edge.clone(),
+            requests: requests.clone(),
+            peer,
+            limits,
+            shutdown: shutdown.clone(),
+        };
         let serving = graceful.watch(connection(stream, service));
         tasks.spawn(async move {
             let _permit = permit;
@@ -172,6 +186,7 @@ struct Service {
     requests: Arc<RequestIds>,
     peer: SocketAddr,
     limits: Limits,
+    shutdown: CancellationToken,
 }
 
 impl Service {
@@ -197,7 +212,7 @@ impl Service {
             (METRICS_PATH, _) => (StatusCode::OK, self.edge.metrics.render()),
             _ => (StatusCode::NOT_FOUND, "the API is at POST /\n".to_owned()),
         };
-        let mut answer = Response::new(Full::from(text));
+        let mut answer = Response::new(whole(text));
         *answer.status_mut() = status;
         let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
         answer.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -258,7 +273,7 @@ impl Service {
             Err(refusal) if query_mode => Some(query::error_header(refusal)),
             _ => None,
         };
-        let mut answer = respond(routed, &request_id, close);
+        let mut answer = respond(routed, &request_id, close, &self.shutdown);
         if let Some(name) = query_error {
             answer.headers_mut().insert(X_AMZN_QUERY_ERROR, name);
         }
@@ -350,7 +365,7 @@ impl Service {
 
 fn notified(outcome: &Outcome, close: bool) -> Answer {
     let report = serde_json::to_vec(&outcome.report).expect("names and counts are always written");
-    let mut answer = Response::new(Full::from(report));
+    let mut answer = Response::new(whole(report));
     *answer.status_mut() = outcome.status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -395,15 +410,33 @@ fn too_large() -> ApiError {
     )
 }
 
-fn respond(routed: Routed, request_id: &str, close: bool) -> Answer {
-    let (status, body) = match routed.answer {
-        Ok(body) => (StatusCode::OK, body),
-        Err(refusal) => routed.wire.refusal(&refusal, request_id),
+fn whole(bytes: impl Into<Bytes>) -> Payload {
+    Either::Left(Full::new(bytes.into()))
+}
+
+/// Ends with the coordinator, which waits for no stream.
+fn going_on(events: EventStream, shutdown: &CancellationToken) -> Payload {
+    let messages = events.into_messages().take_until(shutdown.clone().cancelled_owned());
+    Either::Right(StreamBody::new(messages.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync())
+}
+
+fn respond(routed: Routed, request_id: &str, close: bool, shutdown: &CancellationToken) -> Answer {
+    let mut content_type = routed.wire.content_type();
+    let (status, payload) = match routed.answer {
+        Ok(Body::Whole(bytes)) => (StatusCode::OK, whole(bytes)),
+        Ok(Body::Events(events)) => {
+            content_type = HeaderValue::from_static(event_stream::CONTENT_TYPE);
+            (StatusCode::OK, going_on(events, shutdown))
+        }
+        Err(refusal) => {
+            let (status, bytes) = routed.wire.refusal(&refusal, request_id);
+            (status, whole(bytes))
+        }
     };
-    let mut answer = Response::new(Full::from(body));
+    let mut answer = Response::new(payload);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, routed.wire.content_type());
+    headers.insert(header::CONTENT_TYPE, content_type);
     if let Some(protocol) = routed.wire.smithy_protocol() {
         headers.insert(SMITHY_PROTOCOL, protocol);
     }

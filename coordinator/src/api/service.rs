@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::api::{
     Api,
     error::{ApiError, ErrorCode},
+    event_stream::EventStream,
     input::{self, Node},
     operation::Handler,
     protocol::{
@@ -19,7 +20,7 @@ use crate::api::{
         query::{self, Form},
         tree::Tree,
     },
-    router::Routed,
+    router::{Body, Routed},
     sigv4::X_AMZ_TARGET,
 };
 
@@ -43,7 +44,13 @@ pub(crate) struct ServiceOperation {
 }
 
 type Run = dyn for<'a> Fn(&'a Api, Node<'a>) -> Running<'a> + Send + Sync;
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Tree, ApiError>> + Send + 'a>>;
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Said, ApiError>> + Send + 'a>>;
+
+/// What a handler answered.
+enum Said {
+    Whole(Tree),
+    Events(EventStream),
+}
 
 impl ServiceOperation {
     /// An operation done by `handler`; a missing or ill-valued member answers `invalid`.
@@ -52,11 +59,34 @@ impl ServiceOperation {
         Input: DeserializeOwned + Send + 'static,
         H: for<'a> Handler<'a, Input, Output = Tree> + Copy + Send + Sync + 'static,
     {
+        Self::answering(name, invalid, handler, Said::Whole)
+    }
+
+    /// The same, for one whose answer is a stream of events.
+    pub(crate) fn streaming<Input, H>(name: &'static str, invalid: ErrorCode, handler: H) -> Self
+    where
+        Input: DeserializeOwned + Send + 'static,
+        H: for<'a> Handler<'a, Input, Output = EventStream> + Copy + Send + Sync + 'static,
+    {
+        Self::answering(name, invalid, handler, Said::Events)
+    }
+
+    fn answering<Input, H, Output>(
+        name: &'static str,
+        invalid: ErrorCode,
+        handler: H,
+        said: fn(Output) -> Said,
+    ) -> Self
+    where
+        Input: DeserializeOwned + Send + 'static,
+        H: for<'a> Handler<'a, Input, Output = Output> + Copy + Send + Sync + 'static,
+        Output: 'static,
+    {
         ServiceOperation {
             name,
             run: Box::new(move |api, node| {
                 let input = input::typed::<Input>(&node, invalid);
-                Box::pin(async move { handler.call(api, input?).await })
+                Box::pin(async move { handler.call(api, input?).await.map(said) })
             }),
         }
     }
@@ -86,12 +116,20 @@ impl Service {
             Err(refusal) => Err(refusal),
         };
         let name = operation.name;
-        let answer = answer.map(|tree| match wire {
+        let write = |tree: &Tree| match wire {
             Wire::Json1_0 | Wire::Json1_1 => {
-                serde_json::to_vec(&tree).expect("a tree has no part that JSON cannot say")
+                serde_json::to_vec(tree).expect("a tree has no part that JSON cannot say")
             }
-            Wire::RpcV2Cbor => cbor::write(&tree),
-            Wire::Query => query::answer(name, self.namespace, &tree, request_id),
+            Wire::RpcV2Cbor => cbor::write(tree),
+            Wire::Query => query::answer(name, self.namespace, tree, request_id),
+        };
+        let answer = answer.and_then(|said| match (said, wire) {
+            (Said::Whole(tree), _) => Ok(Body::Whole(write(&tree))),
+            (Said::Events(events), Wire::Json1_0 | Wire::Json1_1) => Ok(Body::Events(events)),
+            (Said::Events(_), Wire::RpcV2Cbor | Wire::Query) => Err(ApiError::new(
+                ErrorCode::UnknownOperation,
+                format!("{name} answers with a stream of events, in AWS's JSON protocols only."),
+            )),
         });
         Routed { wire, operation: Some(name), answer }
     }

@@ -54,6 +54,9 @@ struct ContainerImage {
     container_name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<String>,
+    /// Absent until a task of the revision has said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_digest: Option<String>,
 }
 
 /// A revision that is known, and the service that it is of, if that is known still.
@@ -137,6 +140,7 @@ fn view(
         let image = |container: &ContainerDefinition| ContainerImage {
             container_name: container.name.clone(),
             image: container.image.clone(),
+            image_digest: record.image_digests.get(&container.name).cloned(),
         };
         containers.map(image).collect()
     });

@@ -22,6 +22,7 @@ use longshore_common::{
     protocol::PROTOCOL_VERSION,
     telemetry::chain,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client::{LogClient, Peer, PollError};
 use crate::state_machine::State;
@@ -32,6 +33,8 @@ const ASKED_AT_ONCE: usize = 64;
 const OWN_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Of groups without a retention policy: CloudWatch Logs keeps them for ever.
 const OWN_AGE: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+/// CloudWatch Logs' quota of Live Tail sessions.
+const LIVE_TAILS_MAX: usize = 15;
 const OWN_FILE: &str = "logs.sqlite";
 
 /// Orders sources, and tells events of one from those of another. Zero is what clients put here.
@@ -50,6 +53,7 @@ trait Hosts: Send + Sync {
 pub struct Logs {
     hosts: Arc<dyn Hosts>,
     own: Arc<Mutex<LogStore>>,
+    live_tails: Arc<Semaphore>,
 }
 
 /// A host that may hold logs.
@@ -75,7 +79,16 @@ impl Logs {
         client: Arc<C>,
         fleet: FleetId,
     ) -> Result<Self, StoreError> {
-        Ok(Logs { hosts: Arc::new(Agents { client, fleet }), own: own(directory)? })
+        Ok(Logs::of(Arc::new(Agents { client, fleet }), own(directory)?))
+    }
+
+    fn of(hosts: Arc<dyn Hosts>, own: Arc<Mutex<LogStore>>) -> Self {
+        Logs { hosts, own, live_tails: Arc::new(Semaphore::new(LIVE_TAILS_MAX)) }
+    }
+
+    /// What one session of StartLiveTail holds; none while there are as many as there may be.
+    pub(crate) fn begin_live_tail(&self) -> Option<OwnedSemaphorePermit> {
+        self.live_tails.clone().try_acquire_owned().ok()
     }
 
     /// Asks the own store and these hosts.
@@ -213,7 +226,7 @@ pub(crate) mod fake {
         }
 
         pub(crate) fn logs(&self) -> Logs {
-            Logs { hosts: Arc::new(self.clone()), own: own(&self.directory()).unwrap() }
+            Logs::of(Arc::new(self.clone()), own(&self.directory()).unwrap())
         }
 
         /// The host answers from now on.
@@ -225,6 +238,15 @@ pub(crate) mod fake {
 
         pub(crate) fn append(&self, host: HostId, append: Append<'_>, now: Timestamp) {
             self.stores.lock().unwrap().get_mut(&host).unwrap().append(&[append], now).unwrap();
+        }
+
+        /// The host does not answer until it is [resumed](Self::resume) with what it had.
+        pub(crate) fn pause(&self, host: HostId) -> LogStore {
+            self.stores.lock().unwrap().remove(&host).unwrap()
+        }
+
+        pub(crate) fn resume(&self, host: HostId, store: LogStore) {
+            self.stores.lock().unwrap().insert(host, store);
         }
 
         pub(crate) fn silence(&self, host: HostId) {

@@ -185,6 +185,10 @@ pub struct RevisionRecord {
     pub has_run: bool,
     /// Only with the EXTERNAL controller.
     pub task_set: Option<TaskSetRecord>,
+    /// By container: what its image was found to be first. Later tasks are run from the same
+    /// (ecs-behaviour 1.10, image digest).
+    #[serde(default)]
+    pub image_digests: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

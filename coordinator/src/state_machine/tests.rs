@@ -549,6 +549,7 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
         created_at: Timestamp(5),
         container_ids: vec![],
         gpus: Vec::new(),
+        image_digests: Vec::new(),
     };
     let run = Some(Box::new(RunIntent { definition, order }));
     let task = TaskId::new(5);

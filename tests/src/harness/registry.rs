@@ -1,39 +1,103 @@
-//! A registry that has no image, on the fleet's bridge: what a wrong tag meets, without a network.
+//! A registry on the fleet's bridge, without a network: what a test publishes there, behind a login if
+//! it wants one, and nothing else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
+use serde_json::json;
+use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 const PORT: u16 = 5000;
-/// What Docker's own registry answers for a manifest that it has not.
+/// What Docker's own registry answers for a manifest that it has not, and without a login.
 const UNKNOWN: &str = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
+const UNAUTHORIZED: &str =
+    r#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
-pub struct EmptyRegistry {
+pub struct Registry {
     address: String,
-    manifests: Arc<AtomicUsize>,
+    served: Arc<Served>,
     accepting: JoinHandle<()>,
 }
 
-impl EmptyRegistry {
+#[derive(Default)]
+struct Served {
+    /// By path: type, digest and content.
+    documents: Mutex<BTreeMap<String, (&'static str, String, Bytes)>>,
+    /// The header that is asked for.
+    authorization: Option<String>,
+    manifests: AtomicUsize,
+}
+
+impl Registry {
     /// Listens at the address at which a fleet's hosts reach the machine; their engines take a
     /// registry there without TLS.
-    pub async fn start(gateway: &str) -> Result<EmptyRegistry> {
+    pub async fn start(gateway: &str) -> Result<Registry> {
+        Self::serving(gateway, Served::default()).await
+    }
+
+    /// One that asks for a login, in the form `user:password` in base64.
+    pub async fn behind_login(gateway: &str, login: &str) -> Result<Registry> {
+        let authorization = Some(format!("Basic {login}"));
+        Self::serving(gateway, Served { authorization, ..Served::default() }).await
+    }
+
+    async fn serving(gateway: &str, served: Served) -> Result<Registry> {
         let address = format!("{gateway}:{PORT}");
         let listener = TcpListener::bind(&address)
             .await
             .with_context(|| format!("no registry could be opened at {address}"))?;
-        let manifests = Arc::new(AtomicUsize::new(0));
-        let accepting = tokio::spawn(accept(listener, manifests.clone()));
-        Ok(EmptyRegistry { address, manifests, accepting })
+        let served = Arc::new(served);
+        let accepting = tokio::spawn(accept(listener, served.clone()));
+        Ok(Registry { address, served, accepting })
+    }
+
+    /// Puts an image there, or another one in its place, and tells how it is pulled. `layers` are
+    /// archives.
+    pub fn publish(&self, name: &str, layers: &[Bytes]) -> String {
+        let architecture = match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            _ => "amd64",
+        };
+        let diff_ids: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
+        let config = json!({
+            "architecture": architecture, "os": "linux",
+            // Of two images with the same files, each is an image of its own.
+            "config": { "Env": ["PATH=/bin", format!("IMAGE={name}")] },
+            "rootfs": { "type": "layers", "diff_ids": diff_ids },
+        });
+        let config = Bytes::from(config.to_string());
+        let of = |kind: &str, blob: &Bytes| json!({ "mediaType": kind, "size": blob.len(), "digest": digest(blob) });
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": of(CONFIG, &config),
+            "layers": layers.iter().map(|layer| of(LAYER, layer)).collect::<Vec<_>>(),
+        });
+        let manifest = Bytes::from(manifest.to_string());
+        let base = format!("/v2/longshore/{name}");
+        let mut documents = self.served.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut put = |path: String, kind, content: &Bytes| {
+            documents.insert(path, (kind, digest(content), content.clone()));
+        };
+        for blob in layers.iter().chain([&config]) {
+            put(format!("{base}/blobs/{}", digest(blob)), "application/octet-stream", blob);
+        }
+        put(format!("{base}/manifests/1"), MANIFEST, &manifest);
+        put(format!("{base}/manifests/{}", digest(&manifest)), MANIFEST, &manifest);
+        format!("{}/longshore/{name}:1", self.address)
     }
 
     /// An image that this registry does not have.
@@ -43,22 +107,25 @@ impl EmptyRegistry {
 
     /// How often a manifest was asked for.
     pub fn asked(&self) -> usize {
-        self.manifests.load(Ordering::Relaxed)
+        self.served.manifests.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for EmptyRegistry {
+impl Drop for Registry {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
-async fn accept(listener: TcpListener, manifests: Arc<AtomicUsize>) {
+fn digest(content: &Bytes) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(content)))
+}
+
+async fn accept(listener: TcpListener, served: Arc<Served>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let manifests = manifests.clone();
+        let served = served.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = answer(request.uri().path(), &manifests);
-            std::future::ready(answer)
+            std::future::ready(served.answer(&request))
         });
         let serve = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), service);
@@ -66,18 +133,35 @@ async fn accept(listener: TcpListener, manifests: Arc<AtomicUsize>) {
     }
 }
 
-fn answer(path: &str, manifests: &AtomicUsize) -> Result<Response<Full<Bytes>>, http::Error> {
-    let (status, body) = match path {
-        "/v2/" => (StatusCode::OK, "{}"),
-        path if path.contains("/manifests/") => {
-            manifests.fetch_add(1, Ordering::Relaxed);
-            (StatusCode::NOT_FOUND, UNKNOWN)
+impl Served {
+    fn answer(&self, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, http::Error> {
+        let answer = Response::builder().header("docker-distribution-api-version", "registry/2.0");
+        let json = |text: &'static str| Full::new(Bytes::from_static(text.as_bytes()));
+        let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+        if self.authorization.is_some() && given != self.authorization.as_deref() {
+            return answer
+                .status(StatusCode::UNAUTHORIZED)
+                .header(header::WWW_AUTHENTICATE, r#"Basic realm="tests""#)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(json(UNAUTHORIZED));
         }
-        _ => (StatusCode::NOT_FOUND, UNKNOWN),
-    };
-    Response::builder()
-        .status(status)
-        .header("content-type", "application/json")
-        .header("docker-distribution-api-version", "registry/2.0")
-        .body(Full::new(Bytes::from_static(body.as_bytes())))
+        let path = request.uri().path();
+        if path.contains("/manifests/") {
+            self.manifests.fetch_add(1, Ordering::Relaxed);
+        }
+        let documents = self.documents.lock().unwrap_or_else(PoisonError::into_inner);
+        match documents.get(path) {
+            Some((kind, digest, content)) => answer
+                .header(header::CONTENT_TYPE, *kind)
+                .header("docker-content-digest", digest)
+                .body(Full::new(content.clone())),
+            None if path == "/v2/" => {
+                answer.header(header::CONTENT_TYPE, "application/json").body(json("{}"))
+            }
+            None => answer
+                .status(StatusCode::NOT_FOUND)
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(json(UNKNOWN)),
+        }
+    }
 }

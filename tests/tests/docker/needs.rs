@@ -1,12 +1,13 @@
 //! What a container needs from outside of Docker, on a real engine: environment files, a mapped file
-//! system, host ports in a row, and a router for its log.
+//! system, a login for its image, host ports in a row, and a router for its log.
 
 use std::{io::Read, os::unix::net::UnixListener, path::PathBuf, time::Duration};
 
 use longshore_tests::harness::{
     ecs::EcsClient,
     fleet::{Fleet, FleetSettings},
-    image::SAMPLE_IMAGE,
+    image::{SAMPLE_IMAGE, sample_archive},
+    registry::Registry,
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -91,6 +92,47 @@ async fn environment_files_and_a_mapped_file_system_reach_the_container() {
     let reason = task["stoppedReason"].as_str().unwrap();
     let named = "ResourceInitializationError: arn:aws:s3:::config/none.env cannot be read: ";
     assert!(reason.starts_with(named), "{reason}");
+}
+
+#[tokio::test]
+async fn a_private_image_is_pulled_by_the_login_of_its_secret() {
+    let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+    let login = folder.path().join("ci.json");
+    let agent_arguments = vec![format!("--repository-credentials=ci={}", login.display())];
+    let settings = FleetSettings { hosts: 1, agent_arguments, ..Default::default() };
+    let fleet = Fleet::start(settings).await.unwrap();
+    let client = fleet.ecs().unwrap();
+    // `ann:hunter2`.
+    let registry = Registry::behind_login(fleet.gateway(), "YW5uOmh1bnRlcjI=").await.unwrap();
+    let image = registry.publish("private", &[sample_archive(folder.path()).unwrap()]);
+    let private = |secret: &str| {
+        let members = json!({ "image": image, "command": ["/bin/true"],
+            "repositoryCredentials": { "credentialsParameter": secret } });
+        json!({ "family": "private", "containerDefinitions": [container("app", members)] })
+    };
+    let ended = async |secret: &str| {
+        let task = run(&client, private(secret)).await;
+        wait(&fleet.aws(), "tasks-stopped", &task).await;
+        described(&client, &task).await
+    };
+    let arn = "arn:aws:secretsmanager:us-east-1:000000000000:secret:ci-a1B2c3";
+    let reason = async |secret: &str| {
+        ended(secret).await["stoppedReason"].as_str().unwrap_or_default().to_owned()
+    };
+
+    let unknown = reason("other").await;
+    assert!(unknown.contains("secret other, which this host's setting"), "{unknown}");
+    let missing = reason(arn).await;
+    assert!(missing.starts_with("CannotPullContainerError: the login for "), "{missing}");
+    assert!(missing.contains("No such file"), "{missing}");
+    fs_err::write(&login, r#"{"username":"ann","password":"hunter3"}"#).unwrap();
+    let wrong = reason(arn).await;
+    assert!(wrong.starts_with("CannotPullContainerError: "), "{wrong}");
+    fs_err::write(&login, r#"{"username":"ann","password":"hunter2"}"#).unwrap();
+    let task = ended(arn).await;
+    assert_eq!(task["containers"][0]["exitCode"], json!(0), "{task:#}");
+    let log = fleet.hosts[0].agent.as_ref().unwrap().log().lines();
+    assert!(!log.iter().any(|line| line.contains("hunter")), "the log tells a password");
 }
 
 #[tokio::test]

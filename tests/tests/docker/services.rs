@@ -11,7 +11,7 @@ use longshore_tests::{
         engine_api::EngineApi,
         fleet::{Fleet, FleetSettings},
         lives::ended,
-        registry::EmptyRegistry,
+        registry::Registry,
         service::{
             Bounds, PATIENCE, Sampled, Sampler, describe, percents, service, sleeper, tags, tasks,
             until, until_stable,
@@ -133,7 +133,7 @@ async fn a_service_is_made_scaled_rolled_and_deleted() {
 #[tokio::test]
 async fn a_missing_image_trips_the_circuit_breaker_and_the_service_goes_on() {
     let fleet = Fleet::start(FleetSettings::default()).await.unwrap();
-    let registry = EmptyRegistry::start(fleet.gateway()).await.unwrap();
+    let registry = Registry::start(fleet.gateway()).await.unwrap();
     let (aws, client) = (fleet.aws(), fleet.ecs().unwrap());
     register(&client, sleeper("api", json!({}))).await;
     let mut guarded = percents(100, 200);

@@ -166,8 +166,8 @@ fn an_image_that_is_missing_is_pulled_and_the_container_made() {
             pull
               Absent, no id; task Pending
             create
-              Stopped, no id, CannotCreateContainerError: No such image; task Stopped: TaskFailedToStart
-            nothing to do
+              Absent, no id; task Pending
+            pull
         "#]]);
 }
 

@@ -1,6 +1,10 @@
 //! Reading Docker's answers leniently: what we need of them, and nothing that could fail for more.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use http::Method;
@@ -11,8 +15,11 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{failed_by_status, health_status, with_causes};
-use crate::runtime::{
-    ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
+use crate::{
+    plan::image_reference::{familiar_name, name_and_tag},
+    runtime::{
+        ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
+    },
 };
 
 /// The largest answer that is read: a listing of some ten thousand containers.
@@ -20,7 +27,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A 2xx answer's body.
 #[derive(Debug)]
-pub(super) struct Answer(Bytes);
+pub(super) struct Answer(pub(super) Bytes);
 
 impl Answer {
     pub(super) fn bytes(&self) -> &[u8] {
@@ -108,6 +115,7 @@ pub(super) struct EngineInfo {
     pub(super) cgroup_version: Option<String>,
     /// `cgroupfs` or `systemd`.
     pub(super) cgroup_driver: Option<String>,
+    pub(super) data_root: Option<PathBuf>,
 }
 
 pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
@@ -118,6 +126,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         security_options: Option<Vec<String>>,
         cgroup_version: Option<String>,
         cgroup_driver: Option<String>,
+        docker_root_dir: Option<PathBuf>,
     }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -137,6 +146,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         security_options: info.security_options.unwrap_or_default().iter().map(name).collect(),
         cgroup_version: info.cgroup_version,
         cgroup_driver: info.cgroup_driver,
+        data_root: info.docker_root_dir.filter(|root| root.is_absolute()),
     })
 }
 
@@ -148,15 +158,17 @@ pub(super) fn image(answer: &Answer, reference: &str) -> Result<Image, RuntimeEr
         repo_digests: Option<Vec<String>>,
     }
     let inspected: Inspected = parse(answer)?;
-    let (name, _) = super::name_and_tag(reference);
-    let digests = inspected.repo_digests.unwrap_or_default();
-    let of = |digest: &String| {
-        digest.split_once('@').map(|(of, digest)| (of.to_owned(), digest.to_owned()))
+    let (name, asked) = name_and_tag(reference);
+    let known = inspected.repo_digests.unwrap_or_default();
+    // Only the repository that was asked for is sure to have the image by this digest; it may
+    // have it by several.
+    let of_repository = |known: &String| {
+        let (repository, digest) = known.split_once('@')?;
+        (familiar_name(repository) == familiar_name(name)).then(|| digest.to_owned())
     };
-    let mut digests = digests.iter().filter_map(of).collect::<Vec<_>>();
-    // The one of the repository that was asked for, if there are several.
-    digests.sort_by_key(|(of, _)| of != name);
-    Ok(Image { id: inspected.id, digest: digests.into_iter().next().map(|(_, digest)| digest) })
+    let mut digests: Vec<String> = known.iter().filter_map(of_repository).collect();
+    digests.sort_by_key(|digest| digest != asked);
+    Ok(Image { id: inspected.id, digest: digests.into_iter().next() })
 }
 
 #[derive(Deserialize)]
@@ -374,7 +386,7 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
     u64::try_from(ms).ok().map(Timestamp)
 }
 
-fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeError> {
+pub(super) fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeError> {
     serde_json::from_slice(&answer.0)
         .map_err(|error| Unknown::Unreadable { message: error.to_string() }.into())
 }
@@ -420,7 +432,7 @@ pub(super) mod tests {
     #[test]
     fn what_the_engine_has_is_read_by_name() {
         let answer = Answer(Bytes::from_static(
-            br#"{"Plugins":{"Log":["gelf"],"Volume":["local"],"Network":["host"]},
+            br#"{"DockerRootDir":"/var/lib/docker","Plugins":{"Log":["gelf"],"Volume":["local"],"Network":["host"]},
                 "SecurityOptions":["name=apparmor","name=seccomp,profile=default"]}"#,
         ));
         let info = engine_info(&answer).unwrap();
@@ -429,6 +441,7 @@ pub(super) mod tests {
             (&["gelf".to_owned()][..], &["local".to_owned()][..],)
         );
         assert_eq!(info.security_options, ["apparmor", "seccomp"]);
+        assert_eq!(info.data_root, Some(PathBuf::from("/var/lib/docker")));
         let nothing = engine_info(&Answer(Bytes::from_static(b"{}"))).unwrap();
         assert_eq!(nothing, EngineInfo::default());
     }
@@ -452,12 +465,14 @@ pub(super) mod tests {
     #[test]
     fn the_digest_is_the_one_of_the_repository_asked_for() {
         let answer = Answer(Bytes::from_static(
-            br#"{"Id":"sha256:1","RepoDigests":["a/b@sha256:2","registry:5000/c@sha256:3"]}"#,
+            br#"{"Id":"sha256:1","RepoDigests":
+                ["a/b@sha256:2","registry:5000/c@sha256:3","a/b@sha256:4"]}"#,
         ));
         let digest = |reference| image(&answer, reference).unwrap().digest;
         assert_eq!(digest("registry:5000/c:v1").as_deref(), Some("sha256:3"));
-        assert_eq!(digest("a/b").as_deref(), Some("sha256:2"));
-        assert_eq!(digest("elsewhere").as_deref(), Some("sha256:2"));
+        assert_eq!(digest("docker.io/a/b").as_deref(), Some("sha256:2"));
+        assert_eq!(digest("a/b@sha256:4").as_deref(), Some("sha256:4"));
+        assert_eq!(digest("elsewhere"), None);
     }
 
     #[test]

@@ -1,15 +1,21 @@
 //! Logins for registries: from Docker's own configuration file with its credential helpers, and from
-//! what `ECS_ENGINE_AUTH_DATA` gives.
+//! what `ECS_ENGINE_AUTH_DATA` gives; or from the file of the secret that a definition names.
 //!
 //! Read at each pull, so that a login that was renewed counts at once. Never: a password in a log or
 //! in an error.
 
-use std::{fmt, io::Cursor, path::PathBuf};
+use std::{
+    fmt,
+    io::Cursor,
+    path::{Path, PathBuf},
+};
 
 use bollard::auth::DockerCredentials;
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 
-use crate::runtime::RuntimeError;
+use serde::Deserialize;
+
+use crate::runtime::{ImageSource, RuntimeError};
 
 /// What Docker's configuration calls its own registry.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
@@ -41,14 +47,18 @@ impl Registries {
     /// The login for the registry of this image, if there is one.
     pub(super) async fn login(
         &self,
-        reference: &str,
+        source: &ImageSource,
     ) -> Result<Option<DockerCredentials>, RuntimeError> {
-        if self.is_empty() {
-            return Ok(None);
-        }
-        let (registries, server) = (self.clone(), registry_of(reference).to_owned());
-        // A helper is a program, and takes its time.
-        let found = tokio::task::spawn_blocking(move || registries.find(&server)).await;
+        let server = registry_of(&source.reference).to_owned();
+        let (registries, file) = (self.clone(), source.login.clone());
+        // A helper is a program, and takes its time; a file may be on a network.
+        let found = match file {
+            Some(file) => {
+                tokio::task::spawn_blocking(move || of_secret(&file, &server).map(Some)).await
+            }
+            None if self.is_empty() => return Ok(None),
+            None => tokio::task::spawn_blocking(move || registries.find(&server)).await,
+        };
         let found = found.unwrap_or_else(|error| Err(error.to_string()));
         found.map_err(|message| RuntimeError::Rejected { message })
     }
@@ -68,6 +78,35 @@ impl Registries {
             None => Ok(None),
         }
     }
+}
+
+/// What the secret of a private registry holds, in Secrets Manager and here.
+#[derive(Deserialize)]
+struct Secret {
+    username: String,
+    password: String,
+}
+
+/// Never tells what the file holds, also when it cannot be understood.
+fn of_secret(file: &Path, server: &str) -> Result<DockerCredentials, String> {
+    let advice = r#"write {"username":"…","password":"…"} there, for the agent to read"#;
+    let content = fs_err::read(file).map_err(|error| {
+        format!("the login for {server} by repositoryCredentials: {error}; {advice}")
+    })?;
+    let bad = || {
+        let file = file.display();
+        format!("the login for {server} by repositoryCredentials: {file} is not a login; {advice}")
+    };
+    let secret: Secret = serde_json::from_slice(&content).map_err(|_| bad())?;
+    if secret.username.is_empty() || secret.password.is_empty() {
+        return Err(bad());
+    }
+    Ok(DockerCredentials {
+        username: Some(secret.username),
+        password: Some(secret.password),
+        serveraddress: Some(server.to_owned()),
+        ..DockerCredentials::default()
+    })
 }
 
 fn login(
@@ -114,8 +153,12 @@ mod tests {
 
     use super::*;
 
+    fn plain(image: &str) -> ImageSource {
+        ImageSource { reference: image.into(), login: None }
+    }
+
     async fn user(registries: &Registries, image: &str) -> Option<String> {
-        registries.login(image).await.unwrap().and_then(|login| login.username)
+        registries.login(&plain(image)).await.unwrap().and_then(|login| login.username)
     }
 
     #[test]
@@ -149,10 +192,38 @@ mod tests {
         fs_err::write(&path, r#"{"credHelpers":{"r.example.com":"longshore-no-such"}}"#).unwrap();
         fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let registries = Registries { docker_config: Some(path.clone()), auths: None };
-        let error = registries.login("r.example.com/web").await.unwrap_err().to_string();
+        let error = registries.login(&plain("r.example.com/web")).await.unwrap_err().to_string();
         assert!(error.starts_with("the login for r.example.com by "), "{error}");
         assert_eq!(user(&registries, "nginx").await, None);
         fs_err::remove_file(&path).unwrap();
-        assert!(registries.login("nginx").await.is_err());
+        assert!(registries.login(&plain("nginx")).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_file_of_a_secret_wins_and_is_read_anew_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ci.json");
+        let auths = r#"{"r.example.com":{"username":"ben","password":"hunter2"}}"#.to_owned();
+        let registries = Registries { docker_config: None, auths: Some(auths) };
+        let source = ImageSource {
+            reference: "r.example.com/web:1".into(),
+            login: Some(path.clone().into()),
+        };
+        let login = async || {
+            let login = registries.login(&source).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>(login.and_then(|login| login.username))
+        };
+        let told = |error: String| error.replace(&folder.path().display().to_string(), "");
+        let missing = told(login().await.unwrap_err());
+        assert!(missing.contains("No such file") && missing.contains("username"), "{missing}");
+        for bad in ["hunter2", r#"{"username":"ann","password":["hunter2"]}"#, "{}"] {
+            fs_err::write(&path, bad).unwrap();
+            expect_test::expect![[
+                r#"the login for r.example.com by repositoryCredentials: /ci.json is not a login; write {"username":"…","password":"…"} there, for the agent to read"#
+            ]]
+            .assert_eq(&told(login().await.unwrap_err()));
+        }
+        fs_err::write(&path, r#"{"username":"ann","password":"hunter2","more":1}"#).unwrap();
+        assert_eq!(login().await.unwrap().as_deref(), Some("ann"));
     }
 }

@@ -157,6 +157,35 @@ async fn a_missing_image_is_pulled_once_for_all_that_need_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_image_ordered_by_its_digest_is_pulled_by_it_and_only_where_it_is_not() {
+    let mut rig = Rig::new();
+    rig.fake.publish_image("registry/app@sha256:1", Behaviour::default());
+    rig.fake.publish_image("registry/app:2", Behaviour::default());
+    rig.exchange().await;
+    let app = ContainerDefinition { image: Some("registry/app:2".into()), ..container("app") };
+    for number in 1..=2 {
+        rig.coordinator.run(task(number), spec(vec![app.clone()]));
+        rig.coordinator.by_digest(&["sha256:1"]);
+        rig.until_running(task(number)).await;
+    }
+    assert_eq!(rig.fake.count(Verb::Pull), 1);
+    // Its tag is another image: nobody asked for it.
+    assert!(!rig.fake.has_image("registry/app:2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_cannot_be_had_by_its_digest_is_not_run_by_its_tag() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), spec(vec![container("app")]));
+    rig.coordinator.by_digest(&["sha256:gone"]);
+    let (cause, report) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause.code, StopCode::TaskFailedToStart);
+    let reason = report.containers[0].reason.as_deref().unwrap_or_default();
+    assert!(reason.contains("@sha256:gone"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_does_not_wait_for_a_pull() {
     let mut rig = Rig::new();
     rig.fake.publish_image("big", Behaviour::default());

@@ -76,7 +76,7 @@ async fn its_image_is_made_once_and_again_when_somebody_has_removed_it() {
         rig.until_running(task(number)).await;
     }
     assert_eq!(rig.fake.count(Verb::Load), 1);
-    rig.fake.remove_image(&REFERENCE);
+    rig.fake.remove_image_outside(&REFERENCE);
     rig.coordinator.run(task(3), two());
     rig.until_running(task(3)).await;
     assert_eq!(rig.fake.count(Verb::Load), 2);

@@ -48,7 +48,7 @@ impl World {
 
     async fn send(&self, parts: &Parts, body: &[u8]) -> Result<Vec<u8>, ApiError> {
         let admitted = self.edge.admit(parts)?;
-        self.edge.route(admitted, body, "id").await.answer
+        self.edge.route(admitted, body, "id").await.answer.map(crate::api::router::Body::whole)
     }
 
     /// The answer as text, or the refusal as the client reads it.

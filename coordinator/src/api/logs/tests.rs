@@ -1,6 +1,9 @@
 //! CloudWatch Logs' operations through the edge, signed, over hosts in memory.
 
 mod bad_input;
+mod live_tail;
+
+use std::sync::Arc;
 
 use expect_test::{Expect, expect};
 use http::{Method, Request, header, request::Parts};
@@ -21,6 +24,7 @@ use crate::{
         Edge,
         credentials::Credentials,
         health::{Health, Metrics},
+        router::Body,
         sigv4::X_AMZ_TARGET,
         test_backend::{self, NOW},
     },
@@ -39,6 +43,7 @@ struct World {
     edge: Edge,
     driver: Handle,
     fakes: FakeHosts,
+    clock: Arc<SteppedClock>,
     hosts: Vec<HostId>,
 }
 
@@ -52,8 +57,9 @@ impl World {
         let health = Health::starting("the test is being set up");
         health.set_ready();
         let clock = SteppedClock::at(NOW);
-        let edge = Edge::new(backend, &credentials(), clock, health, Metrics::detached());
-        let mut world = World { edge, driver, fakes, hosts: Vec::new() };
+        let shown = clock.clone();
+        let edge = Edge::new(backend, &credentials(), shown, health, Metrics::detached());
+        let mut world = World { edge, driver, fakes, clock, hosts: Vec::new() };
         let token = JoinToken {
             id: "00".to_owned(),
             secret_hash: TOKEN_HASH,
@@ -124,13 +130,16 @@ impl World {
     }
 
     async fn call(&self, operation: &str, input: Value) -> Result<Value, String> {
+        let body = self.answer(operation, input).await?;
+        Ok(serde_json::from_slice(&body.whole()).unwrap())
+    }
+
+    async fn answer(&self, operation: &str, input: Value) -> Result<Body, String> {
         let body = serde_json::to_vec(&input).unwrap();
         let parts = signed(operation, &body);
         let admitted = self.edge.admit(&parts).unwrap();
-        match self.edge.route(admitted, &body, "id").await.answer {
-            Ok(json) => Ok(serde_json::from_slice(&json).unwrap()),
-            Err(refusal) => Err(format!("{} {refusal}", refusal.status().as_u16())),
-        }
+        let answer = self.edge.route(admitted, &body, "id").await.answer;
+        answer.map_err(|refusal| format!("{} {refusal}", refusal.status().as_u16()))
     }
 
     async fn done(&self, operation: &str, input: Value) -> Value {

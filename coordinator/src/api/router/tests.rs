@@ -88,7 +88,7 @@ fn signed(service: &str, content_type: &str, target: Option<&str>, body: &str) -
 /// What the client reads.
 async fn ask(edge: &Edge, parts: &Parts, body: &str) -> String {
     let answer = match edge.admit(parts) {
-        Ok(admitted) => edge.route(admitted, body.as_bytes(), "id").await.answer,
+        Ok(admitted) => edge.route(admitted, body.as_bytes(), "id").await.answer.map(Body::whole),
         Err(refusal) => Err(refusal),
     };
     let body = match answer {

@@ -1,6 +1,6 @@
 //! One poll from the state, and what an answer means: no I/O, so that tables can test it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_common::{
     arn::Identity,
@@ -11,7 +11,7 @@ use longshore_common::{
         DesiredDigest, Manifest, Order, OrderKind, PROTOCOL_VERSION, PollRequest, ReportPosition,
         RunOrder, Seen,
     },
-    task_definition::TaskDefinition,
+    task_definition::{ContainerDefinition, TaskDefinition, VersionConsistency},
 };
 
 use crate::{
@@ -158,7 +158,31 @@ fn run_order(
         created_at: task.created_at,
         container_ids: task.containers.to_vec(),
         gpus: task.gpus.to_vec(),
+        image_digests: image_digests(state, task, definition),
     }))
+}
+
+/// The images that a task is to have: those that it has said to have, else those of its revision.
+fn image_digests(state: &State, task: &Task, definition: &TaskDefinition) -> Vec<Option<String>> {
+    let revision = task
+        .service
+        .as_ref()
+        .and_then(|of| state.service_at(of.service).revision(of.revision))
+        .map(|revision| &revision.record.image_digests)
+        .filter(|digests| !digests.is_empty());
+    let Some(revision) = revision else { return Vec::new() };
+    let reported = task.report.iter().flat_map(|report| &report.containers);
+    let reported: BTreeMap<&str, &String> = reported
+        .filter_map(|container| Some((container.name.as_str(), container.image_digest.as_ref()?)))
+        .collect();
+    let digest = |container: &ContainerDefinition| match container.version_consistency {
+        Some(VersionConsistency::Disabled) => None,
+        Some(VersionConsistency::Enabled) | None => {
+            let name = container.name.as_str();
+            reported.get(name).copied().or_else(|| revision.get(name)).cloned()
+        }
+    };
+    definition.spec.container_definitions.iter().map(digest).collect()
 }
 
 /// Each definition once in a message, however many tasks have it.

@@ -8,8 +8,7 @@ use longshore_common::{
     logs::options::AWSLOGS,
     task::TaskOverride,
     task_definition::{
-        ContainerDefinition, NetworkMode, ResourceRequirement, ResourceType, TaskSpec,
-        VersionConsistency, Volume,
+        ContainerDefinition, NetworkMode, ResourceRequirement, ResourceType, TaskSpec, Volume,
     },
 };
 
@@ -92,10 +91,7 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
             needs.push(format!("containerDefinitions[{}].{member}", container.name));
         }
     };
-    need(container.repository_credentials.is_some(), "repositoryCredentials");
     need(!container.secrets.is_empty(), "secrets");
-    let pinned = container.version_consistency == Some(VersionConsistency::Enabled);
-    need(pinned, "versionConsistency enabled");
     for requirement in &container.resource_requirements {
         need(gpus::count(requirement).is_none(), &requirement_in_words(requirement));
     }

@@ -1,5 +1,7 @@
 //! CreateService, UpdateService, DeleteService, and what operators and hooks say of deployments.
 
+use std::collections::BTreeMap;
+
 use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
 use super::{Decision, Ids, clusters, honoured::needs_not_honoured, task_definitions};
@@ -206,6 +208,7 @@ pub(super) fn revision(definition: &Definition, ids: Ids, at: Timestamp) -> Revi
         failed_tasks: 0,
         has_run: false,
         task_set: None,
+        image_digests: BTreeMap::new(),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
+    protocol::{ContainerReport, TaskReport},
     task::{HealthStatus, StopCause, StopCode},
 };
 
@@ -251,6 +252,29 @@ impl State {
         self.stand(slot);
         self.recount(slot);
         self.stood(slot, before);
+    }
+
+    /// The first digest that a task of a revision reports of a container's image is the revision's.
+    pub(super) fn keep_image_digests(&mut self, slot: TaskSlot, report: &TaskReport) {
+        let Some(of) = &self.tasks[slot].service else { return };
+        let (service, revision, id) = (of.service, of.revision, self.services[of.service].id);
+        let Some(position) = self.services[service].position(revision) else { return };
+        let known = &self.services[service].revisions[position].record.image_digests;
+        let of_container = |container: &ContainerReport| {
+            let digest = container.image_digest.clone()?;
+            (!known.contains_key(&container.name)).then(|| (container.name.clone(), digest))
+        };
+        let found: Vec<_> = report.containers.iter().filter_map(of_container).collect();
+        if found.is_empty() {
+            return;
+        }
+        self.touch(EntityKey::Service(id));
+        let record = &mut self.services[service].revisions[position].record;
+        record.image_digests.extend(found);
+        if !self.replaying {
+            let record = record.clone();
+            self.changes.revisions.push((id, record));
+        }
     }
 
     /// What follows from how a task stood before and stands now.

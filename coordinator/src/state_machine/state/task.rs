@@ -318,6 +318,7 @@ impl State {
             task.version += 1;
             task.report = Some(Box::new(report.clone()));
         });
+        self.keep_image_digests(slot, report);
         if let Some(next) = next {
             let to = self.log_to_task(slot);
             self.log(to, format_args!("task is {}", next.name()));

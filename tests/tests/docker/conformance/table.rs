@@ -27,6 +27,7 @@ pub(super) enum Where {
 
 const DESCRIBED: Proof = Test("definitions_are_described_as_they_were_registered");
 const FILES: Proof = Test("environment_files_and_a_mapped_file_system_reach_the_container");
+const PULLED_BY_SECRET: Proof = Test("a_private_image_is_pulled_by_the_login_of_its_secret");
 const ROUTED: Proof = Test("a_range_of_ports_is_bound_in_a_row_and_lines_reach_the_tasks_router");
 const REFUSED_BY_HOST: Proof = Test("what_this_host_cannot_keep_is_refused_by_name");
 const OVERRIDDEN_FILES: Proof = Test("overridden_environment_files_come_first");
@@ -58,6 +59,8 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
         "containerDefinitions[].image",
         Docker("main", "/Config/Image", r#""longshore/sample:latest""#),
     ),
+    ("containerDefinitions[].repositoryCredentials", PULLED_BY_SECRET),
+    ("containerDefinitions[].repositoryCredentials.credentialsParameter", PULLED_BY_SECRET),
     ("containerDefinitions[].cpu", Docker("db", "/HostConfig/CpuShares", "64")),
     ("containerDefinitions[].memory", Docker("db", "/HostConfig/Memory", "33554432")),
     (
@@ -454,17 +457,7 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
 pub(super) const REFUSED: &[(&str, Where, &str)] = &[
     ("taskRoleArn", Task, r#"{"taskRoleArn":"arn:aws:iam::000000000000:role/app"}"#),
     ("networkMode = awsvpc", Task, r#"{"networkMode":"awsvpc"}"#),
-    (
-        "containerDefinitions[].repositoryCredentials",
-        Container,
-        r#"{"repositoryCredentials":{"credentialsParameter":"arn:aws:secretsmanager:us-east-1:000000000000:secret:s"}}"#,
-    ),
     ("containerDefinitions[].secrets", Container, r#"{"secrets":[{"name":"A","valueFrom":"/a"}]}"#),
-    (
-        "containerDefinitions[].versionConsistency = enabled",
-        Container,
-        r#"{"versionConsistency":"enabled"}"#,
-    ),
     (
         "containerDefinitions[].logConfiguration.secretOptions",
         Container,

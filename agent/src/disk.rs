@@ -1,0 +1,278 @@
+//! Whether the file systems that tasks fill have room: that of Docker's data and the agent's own.
+//!
+//! Owns the readings and what they mean by the operator's two thresholds. Never: a wait of the agent
+//! for a file system, which may hang; what is done for want of room (that is `supervisor`).
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::fs::statvfs;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::docker_reach::Reach;
+
+#[cfg(test)]
+mod tests;
+
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// A file system that needs longer counts as it was seen last.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// A threshold is left only so far below it, so that nothing goes to and fro.
+const SLACK_PERCENT: u8 = 1;
+const CLEAN_AT_PERCENT: u8 = 85;
+const REFUSE_AT_PERCENT: u8 = 95;
+const FLOOR_BYTES: u64 = 128 << 20;
+
+/// From when on room is made, and no task is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskRules {
+    /// Percent used.
+    pub clean_at: u8,
+    /// Percent used.
+    pub refuse_at: u8,
+    /// With less free than this no task is taken either, whatever the percentage.
+    pub floor_bytes: u64,
+}
+
+impl Default for DiskRules {
+    fn default() -> Self {
+        DiskRules {
+            clean_at: CLEAN_AT_PERCENT,
+            refuse_at: REFUSE_AT_PERCENT,
+            floor_bytes: FLOOR_BYTES,
+        }
+    }
+}
+
+/// What is done for room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    #[default]
+    Enough,
+    /// What nobody needs is removed at once.
+    Short,
+    /// No new task is taken besides.
+    Lacking,
+}
+
+impl Room {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Room::Enough => "enough",
+            Room::Short => "short",
+            Room::Lacking => "lacking",
+        }
+    }
+}
+
+/// One reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Where it was looked at.
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// To those who are not root.
+    pub free_bytes: u64,
+    /// As df(1) shows it, rounded up.
+    pub used_percent: u8,
+    /// 0 where inodes are not counted.
+    pub inodes_used_percent: u8,
+}
+
+/// All readings, the fullest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disk {
+    pub room: Room,
+    pub file_systems: Vec<FileSystem>,
+}
+
+impl Disk {
+    /// What is so, and what to do about it; nothing before a file system was read.
+    pub(crate) fn advice(&self) -> Option<String> {
+        let fullest = self.file_systems.first()?;
+        Some(format!(
+            "{fullest}; remove what it need not hold (`docker system prune`), make it larger, or change \
+             disk-refuse-at and disk-floor"
+        ))
+    }
+}
+
+impl fmt::Display for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FileSystem { path, bytes, free_bytes, used_percent, inodes_used_percent } = self;
+        let path = path.display();
+        write!(
+            f,
+            "the file system of {path} has {free_bytes} of {bytes} bytes free ({used_percent} % used, \
+             {inodes_used_percent} % of its inodes)"
+        )
+    }
+}
+
+impl FileSystem {
+    fn fullness(&self) -> u8 {
+        self.used_percent.max(self.inodes_used_percent)
+    }
+
+    fn room(&self, rules: &DiskRules, was: Room) -> Room {
+        let reached = |threshold: u8, room: Room| {
+            let slack = if was >= room { SLACK_PERCENT } else { 0 };
+            self.fullness() >= threshold.saturating_sub(slack)
+        };
+        if reached(rules.refuse_at, Room::Lacking) || self.free_bytes < rules.floor_bytes {
+            Room::Lacking
+        } else if reached(rules.clean_at, Room::Short) {
+            Room::Short
+        } else {
+            Room::Enough
+        }
+    }
+}
+
+fn disk(mut file_systems: Vec<FileSystem>, rules: &DiskRules, was: Room) -> Disk {
+    file_systems.sort_by_key(|one| (std::cmp::Reverse(one.room(rules, was)), one.free_bytes));
+    let room = file_systems.first().map_or(was, |fullest| fullest.room(rules, was));
+    Disk { room, file_systems }
+}
+
+/// The readings as they come, and a way to ask for the next.
+#[derive(Clone, Debug)]
+pub struct DiskWatch {
+    pub(crate) seen: watch::Receiver<Disk>,
+    pub(crate) again: Arc<Notify>,
+}
+
+/// Where the readings go.
+pub(crate) struct DiskEyes {
+    pub(crate) seen: watch::Sender<Disk>,
+    again: Arc<Notify>,
+}
+
+pub(crate) fn eyes() -> (DiskEyes, DiskWatch) {
+    let (sender, seen) = watch::channel(Disk::default());
+    let again = Arc::new(Notify::new());
+    (DiskEyes { seen: sender, again: again.clone() }, DiskWatch { seen, again })
+}
+
+impl DiskEyes {
+    /// Looks until `shutdown`, at Docker's data as soon as Docker has told where that is.
+    pub(crate) async fn keep_looking(
+        self,
+        rules: DiskRules,
+        data_dir: PathBuf,
+        docker: watch::Receiver<Reach>,
+        shutdown: CancellationToken,
+    ) {
+        let look_on = async {
+            let mut places: Vec<Place> = vec![Place::at(data_dir)];
+            loop {
+                let root =
+                    docker.borrow().last.as_ref().and_then(|docker| docker.data_root.clone());
+                if let Some(root) = root
+                    && places.iter().all(|place| place.path != root)
+                {
+                    places.truncate(1);
+                    places.push(Place::at(root));
+                }
+                for place in &mut places {
+                    place.look().await;
+                }
+                let read = places.iter().filter_map(|place| place.last.clone()).collect();
+                let was = self.seen.borrow().room;
+                let disk = disk(read, &rules, was);
+                tell(&disk, was);
+                self.seen.send_replace(disk);
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    () = self.again.notified() => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = look_on => {}
+        }
+    }
+}
+
+fn tell(disk: &Disk, was: Room) {
+    let Some(fullest) = disk.file_systems.first().filter(|_| disk.room != was) else { return };
+    match disk.room {
+        Room::Enough => info!("there is room again: {fullest}"),
+        Room::Short => warn!("room is short, what no task needs is removed: {fullest}"),
+        Room::Lacking => warn!(
+            "there is no room for new tasks; those that run go on: {}",
+            disk.advice().unwrap_or_default()
+        ),
+    }
+}
+
+struct Place {
+    path: PathBuf,
+    last: Option<FileSystem>,
+    /// From a thread that has not answered yet.
+    awaited: Option<oneshot::Receiver<io::Result<FileSystem>>>,
+    /// The log has told that it cannot be read.
+    told: bool,
+}
+
+impl Place {
+    fn at(path: PathBuf) -> Self {
+        Place { path, last: None, awaited: None, told: false }
+    }
+
+    async fn look(&mut self) {
+        let answer = self.awaited.take().unwrap_or_else(|| read_aside(&self.path));
+        let mut answer = std::pin::pin!(answer);
+        let failed = match tokio::time::timeout(ANSWERS_WITHIN, &mut answer).await {
+            Ok(Ok(Ok(file_system))) => {
+                self.last = Some(file_system);
+                self.told = false;
+                return;
+            }
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) => "no thread could be started".to_owned(),
+            Err(_) => "it does not answer".to_owned(),
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            let path = self.path.display();
+            warn!(%path, error = failed, "a file system cannot be looked at; its room is not watched");
+        }
+    }
+}
+
+/// By a thread of its own, and not one of the runtime's, for whose end the agent's would wait.
+fn read_aside(path: &Path) -> oneshot::Receiver<io::Result<FileSystem>> {
+    let (answer, awaited) = oneshot::channel();
+    let path = path.to_owned();
+    // One that cannot be started drops the sender, which the receiver sees.
+    let _ = std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
+        // Nobody may wait any more.
+        let _ = answer.send(read(&path));
+    });
+    awaited
+}
+
+fn read(path: &Path) -> io::Result<FileSystem> {
+    let stat = statvfs(path)?;
+    Ok(FileSystem {
+        path: path.to_owned(),
+        bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        used_percent: percent(stat.f_blocks.saturating_sub(stat.f_bfree), stat.f_bavail),
+        inodes_used_percent: percent(stat.f_files.saturating_sub(stat.f_ffree), stat.f_favail),
+    })
+}
+
+/// As df(1) does: what is kept for root counts neither way.
+fn percent(used: u64, free: u64) -> u8 {
+    let all = u128::from(used) + u128::from(free);
+    let percent = (u128::from(used) * 100).div_ceil(all.max(1));
+    u8::try_from(percent).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,84 @@
+use expect_test::expect;
+
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+fn file_system(used_percent: u8, free_bytes: u64) -> FileSystem {
+    FileSystem {
+        path: PathBuf::from("/var/lib/docker"),
+        bytes: 100 * GIB,
+        free_bytes,
+        used_percent,
+        inodes_used_percent: 0,
+    }
+}
+
+fn room(was: Room, used_percent: u8) -> Room {
+    file_system(used_percent, GIB).room(&DiskRules::default(), was)
+}
+
+#[test]
+fn room_is_short_from_one_threshold_on_and_lacking_from_the_other() {
+    let at = [0, 84, 85, 94, 95, 100].map(|percent| room(Room::Enough, percent));
+    use Room::*;
+    assert_eq!(at, [Enough, Enough, Short, Short, Lacking, Lacking]);
+}
+
+#[test]
+fn a_threshold_is_left_a_little_below_it() {
+    assert_eq!([84, 83].map(|percent| room(Room::Short, percent)), [Room::Short, Room::Enough]);
+    let lacking = [94, 93, 84, 83].map(|percent| room(Room::Lacking, percent));
+    assert_eq!(lacking, [Room::Lacking, Room::Short, Room::Short, Room::Enough]);
+}
+
+#[test]
+fn few_bytes_or_inodes_are_no_room_either() {
+    let rules = DiskRules::default();
+    let few_bytes = file_system(10, FLOOR_BYTES - 1);
+    assert_eq!(few_bytes.room(&rules, Room::Enough), Room::Lacking);
+    let few_inodes = FileSystem { inodes_used_percent: 96, ..file_system(10, GIB) };
+    assert_eq!(few_inodes.room(&rules, Room::Enough), Room::Lacking);
+}
+
+#[test]
+fn the_file_system_with_the_least_room_decides_and_is_named() {
+    let own = FileSystem { path: PathBuf::from("/data"), ..file_system(20, GIB) };
+    let seen = disk(vec![own, file_system(97, 5)], &DiskRules::default(), Room::Enough);
+    assert_eq!(seen.room, Room::Lacking);
+    expect!["the file system of /var/lib/docker has 5 of 107374182400 bytes free (97 % used, 0 % of its inodes); remove what it need not hold (`docker system prune`), make it larger, or change disk-refuse-at and disk-floor"]
+        .assert_eq(&seen.advice().unwrap());
+}
+
+#[test]
+fn what_cannot_be_read_changes_nothing() {
+    assert_eq!(disk(Vec::new(), &DiskRules::default(), Room::Short).room, Room::Short);
+}
+
+#[test]
+fn percentages_are_rounded_up_and_of_nothing_is_none_used() {
+    let shown = [(0, 0), (0, 9), (1, 999), (1, 0), (u64::MAX, u64::MAX)];
+    assert_eq!(shown.map(|(used, free)| percent(used, free)), [0, 0, 1, 100, 50]);
+}
+
+#[tokio::test]
+async fn dockers_own_file_system_is_looked_at_once_docker_tells_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (eyes, mut watch) = eyes();
+    let (reach, docker) = watch::channel(Reach::default());
+    let shutdown = CancellationToken::new();
+    let data_dir = folder.path().to_owned();
+    let rules = DiskRules { clean_at: 0, refuse_at: 100, floor_bytes: 0 };
+    let looking = tokio::spawn(eyes.keep_looking(rules, data_dir, docker, shutdown.clone()));
+    let first = watch.seen.wait_for(|disk| !disk.file_systems.is_empty()).await.unwrap().clone();
+    assert_eq!((first.room >= Room::Short, first.file_systems.len()), (true, 1));
+    reach.send_modify(|reach| {
+        let data_root = Some(PathBuf::from("/"));
+        reach.last = Some(crate::runtime::RuntimeVersion { data_root, ..Default::default() });
+    });
+    watch.again.notify_one();
+    let both = watch.seen.wait_for(|disk| disk.file_systems.len() == 2).await.unwrap().clone();
+    assert!(both.file_systems.iter().any(|one| one.path == Path::new("/")), "{both:?}");
+    shutdown.cancel();
+    looking.await.unwrap();
+}
