@@ -18,6 +18,7 @@ use crate::{
 
 pub(crate) mod address;
 pub(crate) mod ec2;
+pub(crate) mod gpus;
 
 /// What the coordinator and the log call this version of the agent.
 pub(crate) const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -73,7 +74,11 @@ pub(crate) enum MachineError {
 }
 
 /// What this host offers to tasks.
-pub(crate) fn capacity(settings: &Settings, machine: &Machine) -> Result<Capacity, NoCapacity> {
+pub(crate) fn capacity(
+    settings: &Settings,
+    machine: &Machine,
+    gpus: Vec<String>,
+) -> Result<Capacity, NoCapacity> {
     let cpu = settings.cpu.unwrap_or(CpuUnits(machine.cores.saturating_mul(CPU_UNITS_PER_CORE)));
     let memory = match settings.memory {
         Some(memory) => memory,
@@ -88,7 +93,7 @@ pub(crate) fn capacity(settings: &Settings, machine: &Machine) -> Result<Capacit
             MemoryMib(left)
         }
     };
-    Ok(Capacity { cpu, memory, reserved_ports: reserved_ports(settings) })
+    Ok(Capacity { cpu, memory, reserved_ports: reserved_ports(settings), gpus: gpus.into() })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

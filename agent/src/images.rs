@@ -13,7 +13,7 @@ use std::{
 use longshore_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{plan::image_reference::familiar, runtime::ImageSummary};
+use crate::{pause::REFERENCE, plan::image_reference::familiar, runtime::ImageSummary};
 
 #[cfg(test)]
 mod tests;
@@ -92,7 +92,9 @@ pub(crate) fn removals(
     rules: &ImageCleanup,
     now: Timestamp,
 ) -> Vec<Removal> {
-    let kept: BTreeSet<Cow<'_, str>> = rules.exclude.iter().map(|name| familiar(name)).collect();
+    // Of the operator's, and what the agent makes itself.
+    let kept = rules.exclude.iter().map(String::as_str).chain([REFERENCE.as_str()]);
+    let kept: BTreeSet<Cow<'_, str>> = kept.map(familiar).collect();
     let mut found: Vec<(Timestamp, Removal)> = present
         .iter()
         .filter_map(|image| {

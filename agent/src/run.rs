@@ -24,7 +24,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     disk,
     docker_reach::{self, Reach},
-    host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2},
+    host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2, gpus::NoGpus},
     introspection,
     join::{self, EnterError, Entry, Membership, Renewal},
     ledger::LedgerError,
@@ -63,6 +63,8 @@ pub(crate) enum Failed {
     Machine(#[from] MachineError),
     #[error(transparent)]
     NoCapacity(#[from] NoCapacity),
+    #[error(transparent)]
+    NoGpus(#[from] NoGpus),
     #[error(transparent)]
     Docker(#[from] NotAUnixSocket),
     #[error("cannot listen on {address}, which {setting} names: is another agent running?")]
@@ -112,6 +114,7 @@ impl Failed {
             Failed::DataDir(DataDirError::Taken(_)) | Failed::Listen { .. } => EXIT_TAKEN,
             Failed::DataDir(DataDirError::Unusable(_))
             | Failed::Machine(_)
+            | Failed::NoGpus(_)
             | Failed::Signals(_)
             | Failed::PollEndpoint(_)
             | Failed::NoEntropy(_)
@@ -160,7 +163,8 @@ async fn life(
     let settings = Arc::new(settings);
     let data_dir = Arc::new(DataDir::open(&settings.data_dir)?);
     let machine = Machine::read()?;
-    let capacity = host::capacity(&settings, &machine)?;
+    let gpus = host::gpus::offered(&settings.gpus).await?;
+    let capacity = host::capacity(&settings, &machine, gpus)?;
     let polls = listen("--poll-listen", settings.poll_listen).await?;
     let shown = listen("--introspection-listen", settings.introspection_listen).await?;
     let poll_listen = polls.local_addr().unwrap_or(settings.poll_listen);

@@ -217,6 +217,8 @@ pub struct ContainerConfig {
     /// [`TaskGroup::name`] of the control group that its own lies in.
     pub group: Option<String>,
     pub memory_reservation_bytes: Option<u64>,
+    /// Ids of NVIDIA's GPUs that it sees.
+    pub gpus: Vec<String>,
     pub network: Network,
     pub ports: Vec<PublishedPort>,
     /// `container:alias`, by the engine's names.

@@ -57,6 +57,7 @@ pub struct Settings {
     pub cpu: Option<CpuUnits>,
     pub memory: Option<MemoryMib>,
     pub reserved_memory: MemoryMib,
+    pub gpus: Gpus,
     /// Besides ECS's defaults and the agent's own.
     pub reserved_ports: Vec<HostPort>,
     pub attributes: Vec<Attribute>,
@@ -98,6 +99,16 @@ pub struct Settings {
 pub enum TokenSource {
     Given(JoinToken),
     File(PathBuf),
+}
+
+/// Which GPUs are offered to tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gpus {
+    None,
+    /// All that NVIDIA's driver shows.
+    Auto,
+    /// By id, in the order in which they are given away.
+    Named(Vec<String>),
 }
 
 /// Whether to ask EC2's instance metadata service.

@@ -10,6 +10,7 @@ pub mod resources;
 pub mod task_definition;
 pub mod task_policy;
 pub mod task;
+pub mod gpus;
 pub mod protocol;
 pub mod limits;
 pub mod index;

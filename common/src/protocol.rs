@@ -211,6 +211,9 @@ pub struct RunOrder {
     pub created_at: Timestamp,
     /// Ids of the containers' ARNs, in the order of the definition's containers.
     pub container_ids: Vec<ContainerId>,
+    /// Ids of the host's GPUs that are this task's: see [`crate::gpus::shares`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
     /// In the same order: what the image is to be, whatever its tag names by now. Empty when that
     /// holds for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

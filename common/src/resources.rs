@@ -49,6 +49,13 @@ pub struct Demand {
     pub memory: MemoryMib,
     /// Static host ports only, sorted and without repetition; dynamic ones are found by the host.
     pub ports: Box<[HostPort]>,
+    /// How many of the host's GPUs it has for itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gpus: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What a host offers to tasks.
@@ -58,6 +65,9 @@ pub struct Capacity {
     pub memory: MemoryMib,
     /// Ports that no task may ask for, sorted: ECS's defaults and the operator's.
     pub reserved_ports: Box<[HostPort]>,
+    /// Ids of its GPUs, in the order in which they are given away.
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub gpus: Box<[String]>,
 }
 
 /// Host ports that ECS reserves on every instance (ecs-behaviour 1.3): ssh, Docker's API, the agent.

@@ -65,7 +65,8 @@ fn main() {
 
 /// A task that fits nowhere: the counts and the closest host are part of the answer.
 fn refusals(index: &ClusterIndex, clock: &SystemClock) {
-    let demand = Demand { cpu: CpuUnits(1024), memory: MemoryMib(u32::MAX), ports: [].into() };
+    let demand =
+        Demand { cpu: CpuUnits(1024), memory: MemoryMib(u32::MAX), ports: [].into(), gpus: 0 };
     let request = Request {
         demand: &demand,
         required_attributes: &[],
@@ -156,6 +157,7 @@ fn demand(shape: u32, ports: bool) -> Demand {
         cpu: CpuUnits(64 + 32 * (shape % 8)),
         memory: MemoryMib(128 + 60 * (shape / 4)),
         ports: if ports { [port].into() } else { [].into() },
+        gpus: 0,
     }
 }
 
@@ -169,6 +171,7 @@ fn cluster(hosts: u32) -> ClusterIndex {
             reserved_ports: [22, 2375, 2376, 51678, 51679, 51680]
                 .map(|port| HostPort { transport: Transport::Tcp, port })
                 .into(),
+            gpus: Box::default(),
         };
         let attributes = attributes(slot);
         let eligibility = Eligibility { active: true, connected: slot % 100 != 0 };

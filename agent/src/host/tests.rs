@@ -27,7 +27,7 @@ fn registered(
     docker: Option<&RuntimeVersion>,
 ) -> RegisterRequest {
     let (settings, machine) = (settings(flags), machine());
-    let capacity = capacity(&settings, &machine).unwrap();
+    let capacity = capacity(&settings, &machine, Vec::new()).unwrap();
     let listens = settings.poll_listen;
     registration(&settings, &machine, &capacity, ec2, docker, "10.0.0.7", listens)
 }
@@ -53,20 +53,21 @@ fn the_machine_that_runs_this_has_cores_memory_and_a_boot() {
 
 #[test]
 fn a_host_offers_all_its_cores_and_its_memory_less_the_reserved() {
-    let capacity = capacity(&settings(&["--reserved-memory=256"]), &machine()).unwrap();
+    let capacity = capacity(&settings(&["--reserved-memory=256"]), &machine(), Vec::new()).unwrap();
     assert_eq!((capacity.cpu, capacity.memory), (CpuUnits(4096), MemoryMib(7704)));
 }
 
 #[test]
 fn an_operator_may_offer_a_share_of_the_machine() {
     let flags = ["--cpu=512", "--memory=1024", "--reserved-memory=256"];
-    let capacity = capacity(&settings(&flags), &machine()).unwrap();
+    let capacity = capacity(&settings(&flags), &machine(), Vec::new()).unwrap();
     assert_eq!((capacity.cpu, capacity.memory), (CpuUnits(512), MemoryMib(1024)));
 }
 
 #[test]
 fn reserving_more_memory_than_there_is_is_refused() {
-    let refused = capacity(&settings(&["--reserved-memory=7960"]), &machine()).unwrap_err();
+    let refused =
+        capacity(&settings(&["--reserved-memory=7960"]), &machine(), Vec::new()).unwrap_err();
     expect!["7960 MiB of memory are reserved and this machine has 7960: reserve less by --reserved-memory, or say by --memory what tasks may use"]
         .assert_eq(&refused.to_string());
 }
@@ -78,7 +79,7 @@ fn ecss_ports_the_operators_and_the_agents_own_are_reserved() {
         "--poll-listen=0.0.0.0:52680",
         "--introspection-listen=127.0.0.1:0",
     ];
-    let capacity = capacity(&settings(&flags), &machine()).unwrap();
+    let capacity = capacity(&settings(&flags), &machine(), Vec::new()).unwrap();
     let ports: Vec<String> = capacity
         .reserved_ports
         .iter()

@@ -126,6 +126,7 @@ fn order_one_task() -> PollRequest {
         started_by: None,
         created_at: START,
         container_ids: vec![ContainerId(TaskId::new(1))],
+        gpus: Vec::new(),
         image_digests: Vec::new(),
     };
     let kind = OrderKind::Run(Box::new(run));

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use longshore_common::{
+    gpus,
     resources::Transport,
     task::ContainerOverride,
     task_definition::{
@@ -56,11 +57,13 @@ pub(crate) fn container_config(
     let memory_bytes = memory_mib.map(|mib| bytes(mib.min(task.memory_mib.unwrap_or(u32::MAX))));
     let Mounts { mut binds, volumes, .. } = volumes::mounts(intent, container, rules)?;
     binds.extend(firelens::binds(intent, container, rules));
+    let gpus = own_gpus(intent, index)?;
     Ok(ContainerConfig {
         image: image_reference(intent, index).ok_or("it names no image")?,
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
-        environment: environment(intent.key, spec, container, overrides, rules),
+        environment: environment(intent.key, spec, container, overrides, &gpus, rules),
+        gpus,
         labels: labels::labels(intent, index, rules),
         user: container.user.clone(),
         working_directory: container.working_directory.clone(),
@@ -96,6 +99,18 @@ pub(crate) fn container_config(
         privileged: container.privileged.unwrap_or(false),
         readonly_root: container.readonly_root_filesystem.unwrap_or(false),
     })
+}
+
+/// Those of the task's GPUs that are this container's.
+fn own_gpus(intent: &Intent, index: usize) -> Result<Vec<String>, String> {
+    let containers = &intent.definition.spec.container_definitions;
+    let (overrides, gpus) = (&intent.order.overrides, &intent.order.gpus);
+    let asked = gpus::asked(&containers[index], overrides) as usize;
+    let own = gpus::shares(containers, overrides, gpus).get(index).copied().unwrap_or_default();
+    if own.len() < asked {
+        return Err(format!("{asked} GPUs, of which the order names {}", own.len()));
+    }
+    Ok(own.to_vec())
 }
 
 /// What must be there before the container is made. `Err` says what cannot be carried out.
@@ -167,6 +182,7 @@ fn environment(
     spec: &TaskSpec,
     container: &ContainerDefinition,
     overrides: &ContainerOverride,
+    gpus: &[String],
     rules: &Rules,
 ) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
@@ -184,6 +200,10 @@ fn environment(
     }
     for (name, value) in firelens::environment(spec, container).into_iter().flatten() {
         set(name, &value, false);
+    }
+    // NVIDIA's runtime goes by it; of an image that says `all`, a container must not have all.
+    if !gpus.is_empty() {
+        set("NVIDIA_VISIBLE_DEVICES", &gpus.join(","), true);
     }
     set("AWS_EXECUTION_ENV", "AWS_ECS_EC2", true);
     set("AWS_REGION", &rules.region, false);

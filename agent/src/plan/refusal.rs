@@ -2,6 +2,7 @@
 //! another version must still fail the task with a reason, and drop nothing silently.
 
 use longshore_common::{
+    gpus,
     logs::options::AWSLOGS,
     task_definition::{ContainerDefinition, NetworkMode, TaskSpec, Volume},
 };
@@ -94,8 +95,8 @@ fn in_overrides(intent: &Intent) -> Option<&'static str> {
         (!overrides.inference_accelerator_overrides.is_empty(), "inferenceAcceleratorOverrides"),
         (overrides.ephemeral_storage.is_some(), "an override of ephemeralStorage"),
         (
-            any(|c| c.resource_requirements.as_ref().is_some_and(|r| !r.is_empty())),
-            "an override of resourceRequirements",
+            any(|c| c.resource_requirements.iter().flatten().any(|r| gpus::count(r).is_none())),
+            "an override of resourceRequirements other than a number of GPUs",
         ),
     ];
     first(&needs)
@@ -105,7 +106,10 @@ fn in_container(container: &ContainerDefinition) -> Option<&'static str> {
     let log = container.log_configuration.as_ref();
     let needs = [
         (!container.secrets.is_empty(), "secrets"),
-        (!container.resource_requirements.is_empty(), "resourceRequirements"),
+        (
+            container.resource_requirements.iter().any(|r| gpus::count(r).is_none()),
+            "resourceRequirements other than a number of GPUs",
+        ),
         (!container.credential_specs.is_empty(), "credentialSpecs"),
         (log.is_some_and(|l| !l.secret_options.is_empty()), "logConfiguration.secretOptions"),
         (log.is_some_and(|l| !LOG_DRIVERS.contains(&l.log_driver.as_str())), "the log driver"),

@@ -62,6 +62,7 @@ pub(crate) fn intent_of(container_definitions: Vec<ContainerDefinition>) -> Arc<
             started_by: None,
             created_at: Timestamp(1),
             container_ids: Vec::new(),
+            gpus: Vec::new(),
             image_digests: Vec::new(),
         },
     })

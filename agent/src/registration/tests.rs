@@ -45,7 +45,7 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
     let settings = settings::load(&arguments.map(str::to_owned), &Environment::new()).unwrap();
     let machine = Machine::read().unwrap();
     let host = Host {
-        capacity: host::capacity(&settings, &machine).unwrap(),
+        capacity: host::capacity(&settings, &machine, Vec::new()).unwrap(),
         poll_listen: settings.poll_listen,
         settings: Arc::new(settings),
         machine,

@@ -18,6 +18,8 @@ enum Form {
     Map,
     LogLevel,
     LogFormat,
+    /// `true` offers all that are found.
+    GpuSupport,
     /// `true` listens on every address.
     OffHostIntrospection,
 }
@@ -35,6 +37,7 @@ const HONOURED: &[(&str, &str, Form)] = &[
     ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "task-cleanup-wait", Form::Text),
     ("ECS_ENGINE_AUTH_DATA", "engine-auth-data", Form::Text),
     ("ECS_ENGINE_AUTH_TYPE", "engine-auth-type", Form::Text),
+    ("ECS_ENABLE_GPU_SUPPORT", "gpus", Form::GpuSupport),
     ("ECS_EXCLUDE_UNTRACKED_IMAGE", "image-cleanup-exclude", Form::Text),
     ("ECS_IMAGE_CLEANUP_INTERVAL", "image-cleanup-interval", Form::Text),
     ("ECS_IMAGE_MINIMUM_CLEANUP_AGE", "image-minimum-cleanup-age", Form::Text),
@@ -58,7 +61,6 @@ const NOT_HONOURED: &[(&str, &[&str], &str)] = &[
     ("ECS_DATADIR", &[], "set LONGSHORE_DATA_DIR"),
     ("ECS_DISABLE_METRICS", &["true"], "metrics are not sent; scrape /metrics"),
     ("ECS_ENABLE_CONTAINER_METADATA", &["false"], "metadata files are not built yet"),
-    ("ECS_ENABLE_GPU_SUPPORT", &["false"], "GPUs are not built yet"),
     ("ECS_ENABLE_SPOT_INSTANCE_DRAINING", &["false"], "drain by UpdateContainerInstancesState"),
     ("ECS_ENABLE_TASK_ENI", &["false"], "network mode awsvpc is not built yet"),
     ("ECS_ENABLE_TASK_IAM_ROLE", &["false"], "task roles are not built yet"),
@@ -156,6 +158,11 @@ fn parse(text: &str, form: Form) -> Result<Option<Value>, String> {
         Form::LogFormat => match text {
             "logfmt" => text_value("text"),
             other => text_value(other),
+        },
+        Form::GpuSupport => match text {
+            "true" => text_value("auto"),
+            "false" => Ok(None),
+            other => Err(format!("is `{other}`: give true or false")),
         },
         Form::OffHostIntrospection => match text {
             "true" => text_value("0.0.0.0:51678"),

@@ -4,7 +4,7 @@ use longshore_common::task_policy::TaskPolicy;
 
 use self::values::*;
 use super::{
-    Problem, Problems, Settings, TokenSource,
+    Gpus, Problem, Problems, Settings, TokenSource,
     source::{Origin, Raw, Value, Values},
 };
 use crate::{
@@ -37,6 +37,7 @@ pub(crate) fn settings(
     let cpu = read.parse("cpu", cpu);
     let memory = read.parse("memory", memory);
     let reserved_memory = read.parse("reserved-memory", memory_or_none);
+    let gpus = read.parse("gpus", gpus).unwrap_or(Gpus::None);
     let reserved_ports = read.parse("reserved-ports", reserved_ports).unwrap_or_default();
     let attributes = read.parse("attributes", attributes).unwrap_or_default();
     let tags = read.parse("tags", tags).unwrap_or_default();
@@ -84,6 +85,7 @@ pub(crate) fn settings(
         cpu,
         memory,
         reserved_memory: reserved_memory?,
+        gpus,
         reserved_ports,
         attributes,
         tags,

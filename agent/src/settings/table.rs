@@ -138,6 +138,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Memory to keep from tasks, for the system and Docker",
     ),
     setting(
+        "gpus",
+        "auto|ID,…",
+        None,
+        "NVIDIA GPUs to offer to tasks: all that nvidia-smi shows, or these. Docker needs NVIDIA's \
+         container toolkit. When not given: none",
+    ),
+    setting(
         "reserved-ports",
         "PORT[/udp],…",
         None,

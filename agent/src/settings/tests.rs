@@ -81,6 +81,7 @@ fn the_defaults_are_those_of_the_design() {
             reserved_memory: MemoryMib(
                 0,
             ),
+            gpus: None,
             reserved_ports: [],
             attributes: [],
             tags: [],
@@ -195,6 +196,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("images-deleted-per-cycle", "7"),
         ("image-cleanup-exclude", "base:1,10.0.0.5:5000/base"),
         ("container-stop-timeout", "1m30s"),
+        ("gpus", "GPU-a,GPU-b"),
         ("task-cleanup-wait", "1.5h"),
         ("stopped-tasks-kept", "9"),
         ("disk-clean-at", "70"),
@@ -269,6 +271,12 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
             ),
             reserved_memory: MemoryMib(
                 32,
+            ),
+            gpus: Named(
+                [
+                    "GPU-a",
+                    "GPU-b",
+                ],
             ),
             reserved_ports: [
                 HostPort {
@@ -401,6 +409,17 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
 }
 
 #[test]
+fn gpus_are_named_found_or_not_offered_at_all() {
+    use super::Gpus;
+    let gpus = |flags: &[&str], variables: &str| good(flags, variables, "").gpus;
+    assert_eq!(gpus(&[], ""), Gpus::None);
+    assert_eq!(gpus(&[], "ECS_ENABLE_GPU_SUPPORT=false"), Gpus::None);
+    assert_eq!(gpus(&[], "ECS_ENABLE_GPU_SUPPORT=true"), Gpus::Auto);
+    let named = Gpus::Named(vec!["GPU-b".to_owned(), "MIG-a".to_owned()]);
+    assert_eq!(gpus(&["--gpus", "GPU-b,MIG-a"], "ECS_ENABLE_GPU_SUPPORT=true"), named);
+}
+
+#[test]
 fn the_file_may_use_toml_of_its_own_kinds() {
     let settings = good(
         &[],
@@ -472,7 +491,7 @@ fn what_has_no_effect_is_named_without_its_value() {
     check_warnings(
         "ECS_BACKEND_HOST=user:hunter2@example.com\n\
          ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n\
-         ECS_ENABLE_GPU_SUPPORT=false\n\
+         ECS_ENABLE_TASK_ENI=false\n\
          ECS_NEW_THING=1\n\
          ECS_IMAGE_PULL_BEHAVIOR=once\n\
          LONGSHORE_CLUTSER=a",
@@ -562,7 +581,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)

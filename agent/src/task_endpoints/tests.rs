@@ -219,6 +219,7 @@ fn order_two_tasks(mode: NetworkMode) -> PollRequest {
             started_by: None,
             created_at: START,
             container_ids: vec![ContainerId(TaskId::new(0xa)), ContainerId(TaskId::new(0xb))],
+            gpus: Vec::new(),
             image_digests: Vec::new(),
         })),
     };

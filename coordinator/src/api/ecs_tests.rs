@@ -3,6 +3,7 @@
 pub(in crate::api) mod shape;
 mod bad_input;
 mod flows;
+mod gpus;
 mod services;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};

@@ -149,6 +149,7 @@ impl<'a> Batch<'a> {
         }
         let fits_again = !self.request.distinct_instance
             && demand.ports.is_empty()
+            && demand.gpus <= quantity(index.gpus_left(row, demand, taken))
             && demand.cpu.0 <= left(Resource::Cpu, taken)
             && demand.memory.0 <= left(Resource::Memory, taken);
         if !fits_again {

@@ -115,7 +115,8 @@ fn shortness(unfit: &[Unfit]) -> (usize, i64, Reverse<i64>, Reverse<i64>) {
             | Unfit::AgentDisconnected
             | Unfit::Attribute(_)
             | Unfit::DistinctInstance
-            | Unfit::Port(_) => {}
+            | Unfit::Port(_)
+            | Unfit::Gpu { .. } => {}
         }
     }
     let share = if unfit.len() == 1 { share } else { 0 };

@@ -91,6 +91,10 @@ impl ClusterIndex {
                 let taken = request.demand.ports.iter().filter_map(|port| self.ports.get(port));
                 terms.extend(taken.map(Term::NotIn));
             }
+            Reason::Gpu => {
+                let need = request.demand.gpus;
+                terms.extend((need > 0).then(|| Term::AtLeast(self.gpus.at_least(need))));
+            }
             Reason::Cpu => {
                 let need = request.demand.cpu.0;
                 terms.extend((need > 0).then(|| Term::AtLeast(self.cpu.at_least(need))));
@@ -157,6 +161,11 @@ impl ClusterIndex {
         }
     }
 
+    /// As [`ClusterIndex::left`].
+    pub(super) fn gpus_left(&self, row: u32, demand: &Demand, taken: u32) -> i64 {
+        self.host(row).remaining.gpus - i64::from(demand.gpus) * i64::from(taken)
+    }
+
     fn ineligible(&self, row: u32) -> Vec<Unfit> {
         let mut unfit = Vec::new();
         if !self.active.contains(row) {
@@ -178,6 +187,10 @@ impl ClusterIndex {
         let is_taken = |port: &&_| taken > 0 || ports.binary_search(port).is_ok();
         let mut unfit: Vec<Unfit> =
             demand.ports.iter().filter(is_taken).map(|port| Unfit::Port(*port)).collect();
+        let (needed, remaining) = (demand.gpus, self.gpus_left(row, demand, taken));
+        if needed > quantity(remaining) {
+            unfit.push(Unfit::Gpu { needed, remaining });
+        }
         let (needed, remaining) = (demand.cpu.0, self.left(row, Resource::Cpu, demand, taken));
         if needed > quantity(remaining) {
             unfit.push(Unfit::Cpu { needed, remaining });

@@ -35,6 +35,7 @@ pub struct ClusterIndex {
     pub(super) ports: FastMap<HostPort, Bits>,
     pub(super) cpu: Column,
     pub(super) memory: Column,
+    pub(super) gpus: Column,
     pub(super) groups: Groups,
 }
 
@@ -60,6 +61,8 @@ pub struct Remaining {
     pub cpu: i64,
     /// MiB, otherwise like `cpu`.
     pub memory: i64,
+    /// How many, otherwise like `cpu`.
+    pub gpus: i64,
     /// Reserved or in use by tasks, sorted.
     pub ports: Vec<HostPort>,
 }
@@ -121,6 +124,7 @@ impl ClusterIndex {
         let Some(host) = self.hosts[row as usize].take() else { return };
         self.cpu.change(row, quantity(host.remaining.cpu), 0);
         self.memory.change(row, quantity(host.remaining.memory), 0);
+        self.gpus.change(row, quantity(host.remaining.gpus), 0);
         for port in host.remaining.ports {
             self.free_port(port, row);
         }
@@ -157,8 +161,9 @@ impl ClusterIndex {
         let host = self.host_mut(row);
         let cpu = i64::from(capacity.cpu.0) - i64::from(host.capacity.cpu.0);
         let memory = i64::from(capacity.memory.0) - i64::from(host.capacity.memory.0);
+        let gpus = capacity.gpus.len() as i64 - host.capacity.gpus.len() as i64;
         host.capacity = capacity.clone();
-        self.give(row, cpu, memory);
+        self.give(row, cpu, memory, gpus);
         self.refresh_ports(row);
     }
 
@@ -172,7 +177,8 @@ impl ClusterIndex {
     /// Takes what one task of `group` needs, whether or not it fits.
     pub fn reserve(&mut self, slot: HostSlot, demand: &Demand, group: GroupKey) {
         let row = self.row(slot);
-        self.give(row, -i64::from(demand.cpu.0), -i64::from(demand.memory.0));
+        let Demand { cpu, memory, gpus, .. } = demand;
+        self.give(row, -i64::from(cpu.0), -i64::from(memory.0), -i64::from(*gpus));
         let host = self.hosts[row as usize].as_mut().expect("the row is in use");
         let before = match host.groups.binary_search_by_key(&group, |(key, _)| *key) {
             Ok(at) => {
@@ -214,7 +220,8 @@ impl ClusterIndex {
             }
             self.refresh_ports(row);
         }
-        self.give(row, i64::from(demand.cpu.0), i64::from(demand.memory.0));
+        let Demand { cpu, memory, gpus, .. } = demand;
+        self.give(row, i64::from(cpu.0), i64::from(memory.0), i64::from(*gpus));
     }
 
     /// What a host of the cluster has left.
@@ -246,14 +253,18 @@ impl ClusterIndex {
     }
 
     /// Adds to what a host has left, or takes from it.
-    fn give(&mut self, row: u32, cpu: i64, memory: i64) {
+    fn give(&mut self, row: u32, cpu: i64, memory: i64, gpus: i64) {
         let remaining = &mut self.host_mut(row).remaining;
-        let (old_cpu, old_memory) = (remaining.cpu, remaining.memory);
+        let (old_cpu, old_memory, old_gpus) = (remaining.cpu, remaining.memory, remaining.gpus);
         remaining.cpu += cpu;
         remaining.memory += memory;
-        let (new_cpu, new_memory) = (remaining.cpu, remaining.memory);
+        remaining.gpus += gpus;
+        let (new_cpu, new_memory, new_gpus) = (remaining.cpu, remaining.memory, remaining.gpus);
         self.cpu.change(row, quantity(old_cpu), quantity(new_cpu));
         self.memory.change(row, quantity(old_memory), quantity(new_memory));
+        if gpus != 0 {
+            self.gpus.change(row, quantity(old_gpus), quantity(new_gpus));
+        }
     }
 
     /// Brings `remaining.ports`, and the sets by port, in line with what is reserved and used.

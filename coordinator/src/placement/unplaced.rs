@@ -27,6 +27,11 @@ pub enum Unfit {
     },
     /// In use by another task, or reserved.
     Port(HostPort),
+    /// How many, otherwise like `Cpu`.
+    Gpu {
+        needed: u32,
+        remaining: i64,
+    },
 }
 
 /// The kinds of [`Unfit`], in the order in which a host is asked: what no task can change first,
@@ -38,6 +43,7 @@ pub enum Reason {
     Attribute,
     DistinctInstance,
     Port,
+    Gpu,
     Cpu,
     Memory,
 }
@@ -57,12 +63,13 @@ pub struct Unplaced {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 7] = [
+    pub const ALL: [Reason; 8] = [
         Reason::NotActive,
         Reason::AgentDisconnected,
         Reason::Attribute,
         Reason::DistinctInstance,
         Reason::Port,
+        Reason::Gpu,
         Reason::Cpu,
         Reason::Memory,
     ];
@@ -75,6 +82,7 @@ impl Reason {
             Reason::Attribute => "ATTRIBUTE",
             Reason::DistinctInstance => "DistinctInstance placement constraint unsatisfied",
             Reason::Port => "RESOURCE:PORTS",
+            Reason::Gpu => "RESOURCE:GPU",
             Reason::Cpu => "RESOURCE:CPU",
             Reason::Memory => "RESOURCE:MEMORY",
         }
@@ -89,6 +97,7 @@ impl Unfit {
             Unfit::Attribute(_) => Reason::Attribute,
             Unfit::DistinctInstance => Reason::DistinctInstance,
             Unfit::Port(_) => Reason::Port,
+            Unfit::Gpu { .. } => Reason::Gpu,
             Unfit::Cpu { .. } => Reason::Cpu,
             Unfit::Memory { .. } => Reason::Memory,
         }
@@ -130,6 +139,7 @@ impl fmt::Display for Reason {
             Reason::Attribute => "without a required attribute",
             Reason::DistinctInstance => "with a task of the group already",
             Reason::Port => "with a needed port taken",
+            Reason::Gpu => "short of GPUs",
             Reason::Cpu => "short of CPU",
             Reason::Memory => "short of memory",
         })
@@ -157,6 +167,9 @@ impl fmt::Display for Unfit {
             }
             Unfit::Port(HostPort { transport, port }) => {
                 write!(f, "has {transport} port {port} in use")
+            }
+            Unfit::Gpu { needed, remaining } => {
+                write!(f, "has {} of the {needed} GPUs needed", remaining.max(&0))
             }
         }
     }

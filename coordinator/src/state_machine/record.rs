@@ -115,6 +115,9 @@ pub struct TaskRecord {
     pub tags: Tags,
     pub started_by: Option<String>,
     pub containers: Vec<ContainerId>,
+    /// Ids of the host's GPUs that are this task's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<String>,
     pub report: Option<TaskReport>,
     /// Only in the history.
     pub end: Option<TaskEnd>,

@@ -1,6 +1,7 @@
 //! Tables of the core: commands in, a line per event or rejection out.
 
 mod alarms;
+mod gpus;
 
 use std::fmt::Write as _;
 
@@ -55,22 +56,32 @@ impl World {
     }
 
     fn add_host(&mut self) -> HostId {
+        self.add_host_with(Capacity {
+            cpu: CpuUnits(1024),
+            memory: MemoryMib(1000),
+            reserved_ports: Box::default(),
+            gpus: Box::default(),
+        })
+    }
+
+    fn add_host_with(&mut self, capacity: Capacity) -> HostId {
+        let host = self.register_host(None, capacity);
+        self.put(answered(host, 0, vec![]));
+        host
+    }
+
+    fn register_host(&mut self, host: Option<HostId>, capacity: Capacity) -> HostId {
         let answer =
             self.put(Command::RegisterContainerInstance(Box::new(RegisterContainerInstance {
                 cluster: "web".parse().unwrap(),
-                host: None,
-                capacity: Capacity {
-                    cpu: CpuUnits(1024),
-                    memory: MemoryMib(1000),
-                    reserved_ports: Box::default(),
-                },
+                host,
+                capacity,
                 attributes: vec![],
                 versions: Versions::default(),
                 instance_id: None,
                 tags: Tags::new(),
             })));
         let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
-        self.put(answered(host, 0, vec![]));
         host
     }
 
@@ -537,6 +548,7 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
         started_by: None,
         created_at: Timestamp(5),
         container_ids: vec![],
+        gpus: Vec::new(),
         image_digests: Vec::new(),
     };
     let run = Some(Box::new(RunIntent { definition, order }));

@@ -77,6 +77,7 @@ impl LoneCoordinator {
             started_by: None,
             created_at: Timestamp(1),
             container_ids: (0..containers).map(|i| ContainerId(TaskId::new(i))).collect(),
+            gpus: Vec::new(),
             image_digests: Vec::new(),
         };
         self.desired.insert(task, (generation, Desired::Run));

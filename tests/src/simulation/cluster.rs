@@ -218,6 +218,7 @@ impl Cluster {
                 cpu: CpuUnits(1024),
                 memory: MemoryMib(1024),
                 reserved_ports: Box::default(),
+                gpus: Box::default(),
             },
             attributes: Vec::new(),
             tags: Vec::new(),

@@ -180,3 +180,37 @@ fn the_limits_of_a_task_are_its_containers_together() {
     assert_eq!(limited(2, Some("512"), None), (None, None, group(512, half_a_core, None)));
     assert_eq!(limited(2, None, None), (None, None, None));
 }
+
+#[test]
+fn each_container_sees_its_own_of_the_tasks_gpus() {
+    let asks = |count: &str| json!([{ "type": "GPU", "value": count }]);
+    let container = |name: &str, gpus: Value| {
+        let environment = json!([{ "name": "NVIDIA_VISIBLE_DEVICES", "value": "all" }]);
+        let container = json!({
+            "name": name, "image": "web:1", "resourceRequirements": gpus, "environment": environment,
+        });
+        serde_json::from_value(container).unwrap()
+    };
+    let containers =
+        vec![container("app", asks("2")), container("db", json!([])), container("side", asks("1"))];
+    let mut intent = (*intent_of(containers)).clone();
+    intent.order.gpus = ["GPU-a", "GPU-b", "GPU-c"].map(str::to_owned).to_vec();
+    let seen = |intent: &Intent, index| {
+        let config = container_config(intent, index, &rules()).unwrap();
+        let visible = config.environment.iter().find(|(name, _)| name == "NVIDIA_VISIBLE_DEVICES");
+        (config.gpus.join(" "), visible.unwrap().1.clone())
+    };
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
+    assert_eq!(seen(&intent, 0), pair("GPU-a GPU-b", "GPU-a,GPU-b"));
+    assert_eq!(seen(&intent, 1), pair("", "all"));
+    assert_eq!(seen(&intent, 2), pair("GPU-c", "GPU-c"));
+
+    let over =
+        json!({ "containerOverrides": [{ "name": "app", "resourceRequirements": asks("1") }] });
+    intent.order.overrides = serde_json::from_value(over).unwrap();
+    assert_eq!(seen(&intent, 2), pair("GPU-b", "GPU-b"));
+
+    intent.order.gpus.truncate(1);
+    let refused = container_config(&intent, 2, &rules()).unwrap_err();
+    assert_eq!(refused, "1 GPUs, of which the order names 0");
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bollard::models::{
-    ContainerCreateBody, DeviceMapping as DockerDevice, HealthConfig, HostConfig,
+    ContainerCreateBody, DeviceMapping as DockerDevice, DeviceRequest, HealthConfig, HostConfig,
     HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
     MountVolumeOptionsDriverConfig as VolumeDriver, PortBinding, ResourcesUlimits,
 };
@@ -67,6 +67,7 @@ fn host_config(config: &ContainerConfig) -> HostConfig {
         cap_add: some(&linux.capabilities_added),
         cap_drop: some(&linux.capabilities_dropped),
         devices: Some(linux.devices.iter().map(device).collect()),
+        device_requests: (!config.gpus.is_empty()).then(|| vec![gpus(&config.gpus)]),
         init: linux.init.then_some(true),
         shm_size: linux.shared_memory_bytes.map(saturating),
         tmpfs: Some(linux.tmpfs.clone().into_iter().collect()),
@@ -140,6 +141,15 @@ fn device(device: &DeviceMapping) -> DockerDevice {
         path_on_host: Some(device.host_path.clone()),
         path_in_container: Some(device.container_path.clone()),
         cgroup_permissions: Some(device.permissions.clone()),
+    }
+}
+
+fn gpus(ids: &[String]) -> DeviceRequest {
+    DeviceRequest {
+        driver: Some("nvidia".to_owned()),
+        device_ids: Some(ids.to_vec()),
+        capabilities: Some(vec![vec!["gpu".to_owned()]]),
+        ..DeviceRequest::default()
     }
 }
 

@@ -15,7 +15,7 @@ use longshore_common::{
     task_policy::{self, Forbidden},
 };
 
-use super::super::{Ec2Metadata, source::Value};
+use super::super::{Ec2Metadata, Gpus, source::Value};
 use crate::{
     images::INTERVAL_MIN,
     supervisor::{Objects, PullPolicy, RepositoryCredentials},
@@ -33,6 +33,9 @@ const ATTRIBUTE_CHARS_MAX: usize = 128;
 const TAGS_MAX: usize = 50;
 const TAG_KEY_CHARS_MAX: usize = 128;
 const TAG_VALUE_CHARS_MAX: usize = 256;
+/// As many as the coordinator takes.
+const GPUS_MAX: usize = 64;
+const GPU_ID_CHARS_MAX: usize = 128;
 /// What Amazon's agent takes at the least for its two durations.
 const DURATION_MIN: Duration = Duration::from_secs(1);
 /// Docker lists all of them at once.
@@ -246,6 +249,35 @@ pub(super) fn log_store_size(value: &Value) -> Result<MemoryMib, String> {
 
 pub(super) fn memory_or_none(value: &Value) -> Result<MemoryMib, String> {
     number(value, 0..=u32::MAX, "an amount of memory: give a whole number of MiB").map(MemoryMib)
+}
+
+pub(super) fn gpus(value: &Value) -> Result<Gpus, String> {
+    let ids = items(value)?;
+    if ids == ["auto"] {
+        return Ok(Gpus::Auto);
+    }
+    if let Some(wrong) = ids.iter().find(|id| !is_gpu(id)) {
+        return Err(format!(
+            "`{wrong}` is not the id of a GPU: give `auto`, or ids as `nvidia-smi -L` shows them, \
+             GPU-8f6d… for example"
+        ));
+    }
+    if ids.len() > GPUS_MAX {
+        return Err(format!("names {} GPUs: at most {GPUS_MAX} can be", ids.len()));
+    }
+    let mut sorted = ids.clone();
+    sorted.sort_unstable();
+    if let Some(two) = sorted.windows(2).find(|two| two[0] == two[1]) {
+        return Err(format!("names `{}` twice: keep one of them", two[0]));
+    }
+    Ok(if ids.is_empty() { Gpus::None } else { Gpus::Named(ids) })
+}
+
+/// What may stand in `NVIDIA_VISIBLE_DEVICES` for one: never a word that means several.
+fn is_gpu(id: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_:./".contains(&byte);
+    let means_several = ["all", "none", "void", "auto"].contains(&id);
+    (1..=GPU_ID_CHARS_MAX).contains(&id.len()) && id.bytes().all(fits) && !means_several
 }
 
 pub(super) fn reserved_ports(value: &Value) -> Result<Vec<HostPort>, String> {

@@ -25,6 +25,8 @@ use crate::{
 const AVAILABILITY_ZONE: &str = "ecs.availability-zone";
 /// Reserved ports of one instance (ecs-behaviour 1.3, portMappings).
 const RESERVED_PORTS_MAX: usize = 100;
+/// Far above what a machine holds; its agent names no more.
+const GPUS_MAX: usize = 64;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -100,12 +102,6 @@ pub(crate) async fn register(
             Some(host.ok_or_else(|| no_such_instance(&given, &cluster))?)
         }
     };
-    if let Some(PlatformDevice { id, kind }) = input.platform_devices.first() {
-        return Err(ApiError::invalid_parameter(format!(
-            "platformDevices cannot be used in this release of Longshore, which does not assign \
-             devices to tasks ({kind:?} `{id}`). Leave it out."
-        )));
-    }
     let document = parse_document(
         input.instance_identity_document.as_deref(),
         input.instance_identity_document_signature.as_deref(),
@@ -115,7 +111,10 @@ pub(crate) async fn register(
     let command = Command::RegisterContainerInstance(Box::new(RegisterContainerInstance {
         cluster,
         host,
-        capacity: parse_resources(&input.total_resources)?,
+        capacity: Capacity {
+            gpus: parse_devices(input.platform_devices)?,
+            ..parse_resources(&input.total_resources)?
+        },
         attributes: parse_attributes(&input.attributes, document.availability_zone)?,
         versions: Versions {
             agent: versions.agent_version.unwrap_or_default(),
@@ -145,6 +144,34 @@ fn parse_document(
             "instanceIdentityDocument is not the JSON document that EC2 gives an instance: {error}."
         ))
     })
+}
+
+/// Ids of the GPUs, in their order.
+fn parse_devices(given: Vec<PlatformDevice>) -> Result<Box<[String]>, ApiError> {
+    let mut gpus: Vec<String> = Vec::new();
+    for PlatformDevice { id, kind } in given {
+        let wrong = match kind {
+            PlatformDeviceType::NeuronDevice => {
+                "is a Neuron device, which this release of Longshore does not assign to tasks"
+            }
+            PlatformDeviceType::Gpu if id.is_empty() => "has no id",
+            PlatformDeviceType::Gpu if gpus.contains(&id) => "is given twice",
+            PlatformDeviceType::Gpu => {
+                gpus.push(id);
+                continue;
+            }
+        };
+        return Err(ApiError::invalid_parameter(format!(
+            "platformDevices: `{id}` {wrong}. Leave it out."
+        )));
+    }
+    if gpus.len() > GPUS_MAX {
+        return Err(ApiError::invalid_parameter(format!(
+            "platformDevices names {} GPUs; at most {GPUS_MAX} can be.",
+            gpus.len()
+        )));
+    }
+    Ok(gpus.into())
 }
 
 fn parse_resources(given: &[ResourceInput]) -> Result<Capacity, ApiError> {

@@ -36,6 +36,7 @@ pub(crate) struct Shown {
     pending_tasks: u32,
     capacity: Capacity,
     remaining: Remaining,
+    free_gpus: Vec<String>,
     attributes: Vec<Attribute>,
     registered_at: Timestamp,
     tags: Tags,
@@ -49,8 +50,8 @@ pub(crate) struct ContainerInstanceView {
     ec2_instance_id: Option<String>,
     version: u64,
     version_info: VersionInfo,
-    remaining_resources: [ResourceView; 4],
-    registered_resources: [ResourceView; 4],
+    remaining_resources: Vec<ResourceView>,
+    registered_resources: Vec<ResourceView>,
     status: &'static str,
     agent_connected: bool,
     running_tasks_count: u32,
@@ -113,8 +114,10 @@ impl Shown {
             remaining: remaining.unwrap_or_else(|| Remaining {
                 cpu: i64::from(host.capacity.cpu.0),
                 memory: i64::from(host.capacity.memory.0),
+                gpus: host.capacity.gpus.len() as i64,
                 ports: host.capacity.reserved_ports.to_vec(),
             }),
+            free_gpus: host.free_gpus().cloned().collect(),
             attributes: host.all_attributes().cloned().collect(),
             registered_at: host.registered_at,
             tags: host.tags.clone(),
@@ -142,11 +145,13 @@ impl Shown {
                 self.remaining.cpu,
                 self.remaining.memory,
                 &self.remaining.ports,
+                (!self.capacity.gpus.is_empty()).then_some(&self.free_gpus),
             ),
             registered_resources: resources(
                 i64::from(self.capacity.cpu.0),
                 i64::from(self.capacity.memory.0),
                 &self.capacity.reserved_ports,
+                (!self.capacity.gpus.is_empty()).then_some(&self.capacity.gpus),
             ),
             status: match self.status {
                 HostStatus::Active => "ACTIVE",
@@ -169,18 +174,24 @@ impl Shown {
     }
 }
 
-/// ECS's four, in its order. For ports, those that are taken.
-fn resources(cpu: i64, memory: i64, ports: &[HostPort]) -> [ResourceView; 4] {
+/// In ECS's order. For ports, those that are taken; GPUs only of a host that has some.
+fn resources(
+    cpu: i64,
+    memory: i64,
+    ports: &[HostPort],
+    gpus: Option<&[String]>,
+) -> Vec<ResourceView> {
     let taken = |transport| -> Vec<String> {
         let of = ports.iter().filter(|port| port.transport == transport);
         of.map(|port| port.port.to_string()).collect()
     };
-    [
+    let always = [
         integer("CPU", cpu),
         integer("MEMORY", memory),
         string_set("PORTS", taken(Transport::Tcp)),
         string_set("PORTS_UDP", taken(Transport::Udp)),
-    ]
+    ];
+    always.into_iter().chain(gpus.map(|gpus| string_set("GPU", gpus.to_vec()))).collect()
 }
 
 fn integer(name: &'static str, integer_value: i64) -> ResourceView {

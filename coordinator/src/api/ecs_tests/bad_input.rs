@@ -507,7 +507,7 @@ fn rules() -> Vec<Rule> {
         ("RegisterContainerInstance", json!({"cluster": "none"}), PARAMETER, "CPU"),
         (
             "RegisterContainerInstance",
-            json!({"platformDevices": [{"id": "a", "type": "GPU"}]}),
+            json!({"platformDevices": [{"id": "a", "type": "NEURON_DEVICE"}]}),
             PARAMETER,
             "platformDevices",
         ),

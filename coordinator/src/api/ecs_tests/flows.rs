@@ -609,7 +609,7 @@ async fn what_hosts_cannot_honour_is_registered_and_refused_to_run() {
     let world = World::new();
     world.done("CreateCluster", json!({})).await;
     world.host(1024, 512, "zone-a").await;
-    world.define("web", json!({"resourceRequirements": [{"type": "GPU", "value": "1"}]})).await;
+    world.define("web", json!({"resourceRequirements": [{"type": "GPU", "value": "ALL"}]})).await;
     let refused = world.refused("RunTask", json!({"taskDefinition": "web"})).await;
     assert!(refused.starts_with("ClientException: "), "{refused}");
     assert!(refused.contains("containerDefinitions[app].resourceRequirements"), "{refused}");

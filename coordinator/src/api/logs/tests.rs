@@ -89,6 +89,7 @@ impl World {
                 cpu: CpuUnits(1024),
                 memory: MemoryMib(1024),
                 reserved_ports: Box::default(),
+                gpus: Box::default(),
             },
             attributes: Vec::new(),
             tags: Vec::new(),

@@ -15,7 +15,7 @@ use longshore_common::task_definition::{
 
 use super::{compatibilities, sizes};
 
-pub(crate) use containers::{check_environment_file, check_sharing, check_variable};
+pub(crate) use containers::{check_environment_file, check_overridden_requirement, check_variable};
 
 /// Why a definition is refused: one sentence for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

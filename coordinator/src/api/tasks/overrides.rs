@@ -77,7 +77,7 @@ fn check_container(name: &str, container: &ContainerOverride) -> Result<(), ApiE
         validate::check_environment_file(name, &file.value).map_err(invalid)?;
     }
     for requirement in container.resource_requirements.iter().flatten() {
-        validate::check_sharing(name, requirement).map_err(invalid)?;
+        validate::check_overridden_requirement(name, requirement).map_err(invalid)?;
     }
     let sizes = [("memory", container.memory), ("memoryReservation", container.memory_reservation)];
     for (member, value) in sizes {

@@ -157,6 +157,7 @@ fn run_order(
         started_by: task.started_by.as_deref().map(str::to_owned),
         created_at: task.created_at,
         container_ids: task.containers.to_vec(),
+        gpus: task.gpus.to_vec(),
         image_digests: image_digests(state, task, definition),
     }))
 }

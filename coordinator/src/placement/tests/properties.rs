@@ -89,19 +89,25 @@ fn amount(max: u32) -> impl Strategy<Value = u32> {
 }
 
 fn capacity() -> impl Strategy<Value = Capacity> {
-    (amount(8192), amount(16384), ports(1)).prop_map(|(cpu, memory, reserved_ports)| Capacity {
-        cpu: CpuUnits(cpu),
-        memory: MemoryMib(memory),
-        reserved_ports,
+    let gpus = prop_oneof![2 => Just(0), 1 => 1u32..8];
+    (amount(8192), amount(16384), ports(1), gpus).prop_map(|(cpu, memory, reserved_ports, gpus)| {
+        Capacity {
+            cpu: CpuUnits(cpu),
+            memory: MemoryMib(memory),
+            reserved_ports,
+            gpus: (0..gpus).map(|gpu| format!("GPU-{gpu}")).collect(),
+        }
     })
 }
 
 fn demand() -> impl Strategy<Value = Demand> {
     let ports = prop_oneof![9 => ports(0), 1 => ports(2)];
-    (amount(320), amount(640), ports).prop_map(|(cpu, memory, ports)| Demand {
+    let gpus = prop_oneof![9 => Just(0), 1 => 1u32..4];
+    (amount(320), amount(640), ports, gpus).prop_map(|(cpu, memory, ports, gpus)| Demand {
         cpu: CpuUnits(cpu),
         memory: MemoryMib(memory),
         ports,
+        gpus,
     })
 }
 

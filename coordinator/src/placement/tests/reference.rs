@@ -38,6 +38,11 @@ impl ReferenceHost {
         capacity - self.tasks.iter().map(|(demand, _)| amount(demand)).sum::<i64>()
     }
 
+    pub(super) fn gpus(&self) -> i64 {
+        let used = self.tasks.iter().map(|(demand, _)| i64::from(demand.gpus));
+        self.capacity.gpus.len() as i64 - used.sum::<i64>()
+    }
+
     pub(super) fn ports(&self) -> BTreeSet<HostPort> {
         let used = self.tasks.iter().flat_map(|(demand, _)| demand.ports.iter());
         self.capacity.reserved_ports.iter().chain(used).copied().collect()
@@ -78,6 +83,7 @@ impl ReferenceHost {
                 let ports = self.ports();
                 request.demand.ports.iter().any(|port| ports.contains(port))
             }
+            Reason::Gpu => request.demand.gpus > 0 && self.gpus() < request.demand.gpus.into(),
             Reason::Cpu => lacks(request.demand.cpu.0, Resource::Cpu),
             Reason::Memory => lacks(request.demand.memory.0, Resource::Memory),
         }
@@ -191,6 +197,10 @@ impl Reference {
                 Unfit::Memory { needed, remaining } => {
                     assert_eq!(*needed, request.demand.memory.0);
                     assert_eq!(*remaining, self.hosts[&slot].left(Resource::Memory));
+                }
+                Unfit::Gpu { needed, remaining } => {
+                    assert_eq!(*needed, request.demand.gpus);
+                    assert_eq!(*remaining, self.hosts[&slot].gpus());
                 }
                 Unfit::Port(port) => assert!(self.hosts[&slot].ports().contains(port)),
                 Unfit::NotActive

@@ -28,7 +28,12 @@ fn attributes(texts: &[&str]) -> Vec<Attribute> {
 
 fn capacity(cpu: u32, memory: u32) -> Capacity {
     let ssh = HostPort { transport: Transport::Tcp, port: 22 };
-    Capacity { cpu: CpuUnits(cpu), memory: MemoryMib(memory), reserved_ports: [ssh].into() }
+    Capacity {
+        cpu: CpuUnits(cpu),
+        memory: MemoryMib(memory),
+        reserved_ports: [ssh].into(),
+        gpus: Box::default(),
+    }
 }
 
 /// CPU units, MiB, attributes.
@@ -52,6 +57,7 @@ fn demand(cpu: u32, memory: u32, tcp_ports: &[u16]) -> Demand {
         cpu: CpuUnits(cpu),
         memory: MemoryMib(memory),
         ports: tcp_ports.iter().map(port).collect(),
+        gpus: 0,
     }
 }
 
@@ -208,6 +214,31 @@ fn a_full_cluster_says_how_much_is_missing_on_the_closest_host() {
             0 0 
             1 x Some("RESOURCE:CPU"): no container instance can take the task (of 2: 2 short of CPU); the closest container instance #1 has 64 of the 256 CPU units needed and has 192 of the 256 MiB needed"#]],
     );
+}
+
+#[test]
+fn a_task_with_gpus_goes_where_enough_are_free() {
+    let mut index = cluster(&[BIG, BIG, BIG]);
+    for (slot, gpus) in [(1, 2), (2, 4)] {
+        let gpus = (0..gpus).map(|gpu| format!("GPU-{gpu}")).collect();
+        index.set_capacity(HostSlot(slot), &Capacity { gpus, ..capacity(65536, 65536) });
+    }
+    let asks = |gpus, count| Ask {
+        demand: Demand { gpus, ..demand(256, 256, &[]) },
+        count,
+        ..Ask::default()
+    };
+    index.reserve(HostSlot(2), &asks(1, 1).demand, WEB);
+    check(
+        &index,
+        &asks(3, 2),
+        expect![[r#"
+            0 0 1 
+            1 x Some("RESOURCE:GPU"): no container instance can take the task (of 3: 3 short of GPUs); the closest container instance #0 has 0 of the 3 GPUs needed"#]],
+    );
+    check(&index, &asks(2, 2), expect!["0 1 1"]);
+    index.release(HostSlot(2), &asks(1, 1).demand, WEB);
+    check(&index, &asks(4, 1), expect!["0 0 1"]);
 }
 
 #[test]

@@ -4,9 +4,12 @@
 //! (design.md rule 9). A member leaves this file when the agent honours it.
 
 use longshore_common::{
+    gpus,
     logs::options::AWSLOGS,
     task::TaskOverride,
-    task_definition::{ContainerDefinition, NetworkMode, TaskSpec, Volume},
+    task_definition::{
+        ContainerDefinition, NetworkMode, ResourceRequirement, ResourceType, TaskSpec, Volume,
+    },
 };
 
 /// Docker's own log drivers, which the agent passes through, the one that it follows, and the one
@@ -62,10 +65,9 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
                 needs.push(format!("overrides.containerOverrides[{name}].{member}"));
             }
         };
-        need(
-            container.resource_requirements.as_ref().is_some_and(|r| !r.is_empty()),
-            "resourceRequirements",
-        );
+        for requirement in container.resource_requirements.iter().flatten() {
+            need(gpus::count(requirement).is_none(), &requirement_in_words(requirement));
+        }
     }
     needs
 }
@@ -90,13 +92,27 @@ fn container_needs(container: &ContainerDefinition, needs: &mut Vec<String>) {
         }
     };
     need(!container.secrets.is_empty(), "secrets");
-    need(!container.resource_requirements.is_empty(), "resourceRequirements");
+    for requirement in &container.resource_requirements {
+        need(gpus::count(requirement).is_none(), &requirement_in_words(requirement));
+    }
     need(!container.credential_specs.is_empty(), "credentialSpecs");
     if let Some(log) = &container.log_configuration {
         let docker_own = LOG_DRIVERS.contains(&log.log_driver.as_str());
         need(!docker_own, &format!("logConfiguration.logDriver {}", log.log_driver));
         need(!log.secret_options.is_empty(), "logConfiguration.secretOptions");
     }
+}
+
+/// Other than a number of GPUs.
+fn requirement_in_words(requirement: &ResourceRequirement) -> String {
+    let kind = match requirement.kind {
+        ResourceType::Gpu if requirement.sharing_strategy.is_some() => "GPU sharingStrategy",
+        ResourceType::Gpu => "GPU",
+        ResourceType::InferenceAccelerator => "InferenceAccelerator",
+        ResourceType::NeuronDevice => "NeuronDevice",
+    };
+    let value = requirement.value.as_deref().unwrap_or_default();
+    format!("resourceRequirements {kind} {value}").trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -125,12 +141,16 @@ mod tests {
         let spec = serde_json::json!({ "networkMode": "awsvpc", "containerDefinitions": [{
             "name": "web", "memory": 64, "secrets": [{ "name": "A", "valueFrom": "/a" }], "pseudoTerminal": true,
             "logConfiguration": { "logDriver": "odd" },
+            "resourceRequirements": [
+                { "type": "GPU", "value": "ALL" }, { "type": "GPU", "value": "2" },
+            ],
         }], "volumes": [{ "name": "scratch", "configuredAtLaunch": true }] });
         expect_test::expect![[r#"
             [
                 "networkMode awsvpc",
                 "volumes[scratch].configuredAtLaunch",
                 "containerDefinitions[web].secrets",
+                "containerDefinitions[web].resourceRequirements GPU ALL",
                 "containerDefinitions[web].logConfiguration.logDriver odd",
             ]
         "#]]

@@ -160,6 +160,7 @@ fn adopt(
         tags: Tags::new(),
         started_by: run.order.started_by.clone(),
         containers: run.order.container_ids.clone(),
+        gpus: run.order.gpus.clone(),
         report: None,
         end: None,
         service: service_of(state, host, &run.order),

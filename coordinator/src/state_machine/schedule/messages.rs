@@ -63,6 +63,7 @@ pub(super) fn unplaced(state: &State, service: &Service, unplaced: &Unplaced) ->
     let host = state.host_at(*closest).id;
     let lacking = match lacks.first() {
         Some(Unfit::Cpu { .. }) => "has insufficient CPU units available",
+        Some(Unfit::Gpu { .. }) => "has insufficient GPU resource available",
         Some(Unfit::Memory { .. }) => "has insufficient memory available",
         Some(Unfit::Port(_)) => "is already using a port required by your task",
         Some(Unfit::Attribute(_)) => "is missing an attribute required by your task",

@@ -51,6 +51,8 @@ pub struct Host {
 
     /// Every task here that has not stopped.
     pub tasks: BTreeMap<TaskId, TaskSlot>,
+    /// GPUs that its tasks have, sorted.
+    pub used_gpus: Vec<String>,
     pub running_tasks: u32,
     pub pending_tasks: u32,
     /// Of what is desired of this host, for the agent to compare.
@@ -99,6 +101,24 @@ impl Host {
         let overridden =
             |name: &str| self.custom_attributes.iter().any(|custom| custom.name == name);
         self.attributes.iter().filter(move |a| !overridden(&a.name)).chain(&self.custom_attributes)
+    }
+
+    /// GPUs that no task has, in the order in which they are given away.
+    pub fn free_gpus(&self) -> impl Iterator<Item = &String> {
+        self.capacity.gpus.iter().filter(|gpu| self.used_gpus.binary_search(gpu).is_err())
+    }
+
+    pub(super) fn take_gpus(&mut self, gpus: &[String]) {
+        self.used_gpus.extend_from_slice(gpus);
+        self.used_gpus.sort_unstable();
+    }
+
+    pub(super) fn give_back_gpus(&mut self, gpus: &[String]) {
+        for gpu in gpus {
+            if let Ok(at) = self.used_gpus.binary_search(gpu) {
+                self.used_gpus.remove(at);
+            }
+        }
     }
 
     fn eligibility(&self) -> Eligibility {
@@ -208,6 +228,7 @@ impl State {
             connectivity_at: record.connectivity_at,
             version: record.version,
             tasks: BTreeMap::new(),
+            used_gpus: Vec::new(),
             running_tasks: 0,
             pending_tasks: 0,
             digest: DesiredDigest::default(),

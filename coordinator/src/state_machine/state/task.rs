@@ -41,6 +41,8 @@ pub struct Task {
     pub tags: Arc<Tags>,
     pub started_by: Option<Arc<str>>,
     pub containers: Box<[ContainerId]>,
+    /// Ids of the host's GPUs that are this task's.
+    pub gpus: Box<[String]>,
     /// Of the essential containers that have a health check; absent when none has.
     pub checked_health: Option<HealthStatus>,
     /// Absent for a task that no service started.
@@ -153,6 +155,7 @@ impl Task {
             tags: (*self.tags).clone(),
             started_by: self.started_by.as_deref().map(str::to_owned),
             containers: self.containers.to_vec(),
+            gpus: self.gpus.to_vec(),
             report: self.report.as_deref().cloned(),
             end: None,
             service: self.service.as_ref().map(|service| service.record(state)),
@@ -172,10 +175,14 @@ impl State {
             .slot(started.family.as_str(), started.revision)
             .expect("a task starts from a registered definition");
         for placed in &started.tasks {
+            let host = self.hosts_by_id[&placed.host];
+            // The first that are free: the same whenever the journal is read again.
+            let gpus = self.hosts[host].free_gpus().take(demand.gpus as usize).cloned();
             let task = Task {
                 id: placed.task,
                 cluster,
-                host: HostSlot(self.hosts_by_id[&placed.host]),
+                gpus: gpus.collect(),
+                host: HostSlot(host),
                 definition,
                 group: self.groups.join(&started.group),
                 generation: 1,
@@ -217,6 +224,7 @@ impl State {
         let (id, cluster, host) = (task.id, task.cluster, task.host);
         self.definitions.used(task.definition);
         self.clusters[cluster].index.reserve(host, &task.demand, task.group);
+        self.hosts[host.0].take_gpus(&task.gpus);
         self.desire(host, id, task.generation, None, Some(task.wish.desired()));
         self.count(&task, 1);
         let slot = self.tasks.insert(task);
@@ -247,6 +255,7 @@ impl State {
             tags: Arc::new(record.tags),
             started_by: record.started_by.as_deref().map(shared),
             containers: record.containers.into(),
+            gpus: record.gpus.into(),
             checked_health: None,
             service: record.service.as_ref().and_then(|service| {
                 let &slot = self.services_by_id.get(&service.service)?;
@@ -368,7 +377,9 @@ impl State {
         let cluster = &mut self.clusters[task.cluster];
         cluster.tasks.remove(&task.id);
         cluster.index.release(task.host, &task.demand, task.group);
-        self.hosts[task.host.0].tasks.remove(&task.id);
+        let host = &mut self.hosts[task.host.0];
+        host.tasks.remove(&task.id);
+        host.give_back_gpus(&task.gpus);
         self.desire(task.host, task.id, task.generation, Some(task.wish.desired()), None);
         let host = self.hosts[task.host.0].id;
         self.host_changed(host, seq);

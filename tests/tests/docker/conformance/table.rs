@@ -31,6 +31,14 @@ const PULLED_BY_SECRET: Proof = Test("a_private_image_is_pulled_by_the_login_of_
 const ROUTED: Proof = Test("a_range_of_ports_is_bound_in_a_row_and_lines_reach_the_tasks_router");
 const REFUSED_BY_HOST: Proof = Test("what_this_host_cannot_keep_is_refused_by_name");
 const OVERRIDDEN_FILES: Proof = Test("overridden_environment_files_come_first");
+/// To the last line before the kernel: the machines of these tests have no GPU, and Docker refuses to
+/// start what asks for one.
+const GPUS: Proof = Docker(
+    "gpu",
+    "/HostConfig/DeviceRequests",
+    r#"[{"Driver":"nvidia","DeviceIDs":["GPU-a"],"Capabilities":[["gpu"]]}]"#,
+);
+const OVERRIDDEN_GPUS: Proof = Test("gpus_are_offered_pinned_shown_overridden_and_given_back");
 const TAGS: Proof = Test("tags_come_from_the_call_the_definition_and_ecs");
 const LISTED: Proof = Test("tasks_are_listed_by_any_one_of_their_properties");
 const FLOWS: Proof = Test("a_task_is_run_waited_for_described_listed_and_stopped_by_the_aws_cli");
@@ -387,6 +395,12 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
         Test("a_definition_for_another_architecture_finds_no_host"),
     ),
     ("runtimePlatform.operatingSystemFamily", DESCRIBED),
+    ("containerDefinitions[].resourceRequirements", GPUS),
+    ("containerDefinitions[].resourceRequirements[].value", GPUS),
+    ("containerDefinitions[].resourceRequirements[].type", GPUS),
+    ("RunTask.overrides.containerOverrides[].resourceRequirements", OVERRIDDEN_GPUS),
+    ("RunTask.overrides.containerOverrides[].resourceRequirements[].value", OVERRIDDEN_GPUS),
+    ("RunTask.overrides.containerOverrides[].resourceRequirements[].type", OVERRIDDEN_GPUS),
     ("RunTask.cluster", FLOWS),
     ("RunTask.count", FLOWS),
     ("RunTask.enableECSManagedTags", TAGS),
@@ -450,9 +464,14 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         r#"{"logConfiguration":{"logDriver":"splunk","options":{"splunk-url":"https://logs"},"secretOptions":[{"name":"splunk-token","valueFrom":"/a"}]}}"#,
     ),
     (
-        "containerDefinitions[].resourceRequirements",
+        "containerDefinitions[].resourceRequirements[].value = ALL",
         Container,
-        r#"{"resourceRequirements":[{"type":"GPU","value":"1"}]}"#,
+        r#"{"resourceRequirements":[{"type":"GPU","value":"ALL"}]}"#,
+    ),
+    (
+        "containerDefinitions[].resourceRequirements[].sharingStrategy",
+        Container,
+        r#"{"resourceRequirements":[{"type":"GPU","sharingStrategy":{"nvidiaMps":{"memory":16}}}]}"#,
     ),
     (
         "containerDefinitions[].credentialSpecs",
@@ -509,9 +528,14 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         r#"{"networkConfiguration":{"awsvpcConfiguration":{"subnets":["subnet-1"]}}}"#,
     ),
     (
-        "RunTask.overrides.containerOverrides[].resourceRequirements",
+        "RunTask.overrides.containerOverrides[].resourceRequirements[].value = ALL",
         Run,
-        r#"{"overrides":{"containerOverrides":[{"name":"app","resourceRequirements":[{"type":"GPU","value":"1"}]}]}}"#,
+        r#"{"overrides":{"containerOverrides":[{"name":"app","resourceRequirements":[{"type":"GPU","value":"ALL"}]}]}}"#,
+    ),
+    (
+        "RunTask.overrides.containerOverrides[].resourceRequirements[].sharingStrategy",
+        Run,
+        r#"{"overrides":{"containerOverrides":[{"name":"app","resourceRequirements":[{"type":"GPU","sharingStrategy":{"nvidiaMps":{"memory":16}}}]}]}}"#,
     ),
     (
         "RunTask.overrides.inferenceAcceleratorOverrides",
@@ -680,6 +704,17 @@ pub(super) fn privileged() -> Value {
         "containerDefinitions": [{
             "name": "privileged", "image": SAMPLE_IMAGE, "memory": 16, "command": SLEEPER,
             "privileged": true,
+        }],
+    })
+}
+
+/// No host of these tests has a GPU: it is made, and does not start.
+pub(super) fn gpu() -> Value {
+    json!({
+        "family": "gpu",
+        "containerDefinitions": [{
+            "name": "gpu", "image": SAMPLE_IMAGE, "memory": 16, "command": SLEEPER,
+            "resourceRequirements": [{ "type": "GPU", "value": "1" }],
         }],
     })
 }

@@ -376,11 +376,20 @@ fn check_requirement(
     })
 }
 
-/// Also for overrides.
-pub(crate) fn check_sharing(
+/// What can be said without the definition.
+pub(crate) fn check_overridden_requirement(
     container: &str,
     requirement: &ResourceRequirement,
 ) -> Result<(), Invalid> {
+    match requirement.kind {
+        ResourceType::Gpu | ResourceType::NeuronDevice => {
+            check_requirement(&TaskSpec::default(), container, requirement)
+        }
+        ResourceType::InferenceAccelerator => check_sharing(container, requirement),
+    }
+}
+
+fn check_sharing(container: &str, requirement: &ResourceRequirement) -> Result<(), Invalid> {
     if let Some(SharingStrategy { nvidia_mps: Some(mps) }) = &requirement.sharing_strategy {
         let percent = mps.max_compute_percent.unwrap_or(COMPUTE_PERCENT_MAX);
         if mps.memory == 0 || !(1..=COMPUTE_PERCENT_MAX).contains(&percent) {

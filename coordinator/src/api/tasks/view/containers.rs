@@ -2,6 +2,7 @@
 
 use longshore_common::{
     arn::Identity,
+    gpus,
     protocol::{ContainerReport, ContainerStatus},
     task::{ContainerOverride, HealthStatus},
     task_definition::ContainerDefinition,
@@ -39,6 +40,8 @@ pub(super) struct ContainerView {
     memory: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_reservation: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gpu_ids: Vec<String>,
 }
 
 /// ECS names every container here, also those of which nothing was overridden.
@@ -70,6 +73,7 @@ pub(super) fn view(
         ..ContainerReport::default()
     };
     let cluster = record.cluster.as_str();
+    let gpus = gpus::shares(definitions, &record.overrides, &record.gpus);
     let container = |(index, definition): (usize, &ContainerDefinition)| {
         let report = record.report.as_ref();
         let reported = report
@@ -97,6 +101,7 @@ pub(super) fn view(
             cpu: cpu.to_string(),
             memory: memory.map(|mib| mib.to_string()),
             memory_reservation: reservation.map(|mib| mib.to_string()),
+            gpu_ids: gpus.get(index).map(|gpus| gpus.to_vec()).unwrap_or_default(),
         }
     };
     definitions.iter().enumerate().map(container).collect()

@@ -1,6 +1,7 @@
 //! What a task takes of its host (ecs-behaviour 1.7, host accounting).
 
 use longshore_common::{
+    gpus,
     resources::{CpuUnits, Demand, HostPort, MemoryMib, Transport},
     task::TaskOverride,
     task_definition::{NetworkMode, TaskSpec},
@@ -40,6 +41,7 @@ pub(in crate::state_machine) fn demand(spec: &TaskSpec, overrides: &TaskOverride
         cpu: CpuUnits(given(&overrides.cpu, &spec.cpu).unwrap_or(cpu_sum)),
         memory: MemoryMib(given(&overrides.memory, &spec.memory).unwrap_or(memory_sum)),
         ports: ports.into(),
+        gpus: gpus::of_task(spec, overrides),
     }
 }
 
@@ -50,7 +52,7 @@ mod tests {
     fn check(spec: serde_json::Value, overrides: serde_json::Value, expected: &str) {
         let spec = serde_json::from_value(spec).unwrap();
         let overrides = serde_json::from_value(overrides).unwrap();
-        let Demand { cpu, memory, ports } = demand(&spec, &overrides);
+        let Demand { cpu, memory, ports, .. } = demand(&spec, &overrides);
         let ports: Vec<String> =
             ports.iter().map(|p| format!("{}/{}", p.port, p.transport)).collect();
         assert_eq!(format!("{} {} {ports:?}", cpu.0, memory.0), expected);

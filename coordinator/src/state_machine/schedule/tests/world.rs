@@ -122,6 +122,7 @@ impl World {
                 cpu: CpuUnits(4096),
                 memory: MemoryMib(4096),
                 reserved_ports: Box::default(),
+                gpus: Box::default(),
             },
             attributes: vec![Attribute {
                 name: crate::placement::AVAILABILITY_ZONE.to_owned(),
