@@ -27,6 +27,7 @@ pub(crate) mod firelens;
 pub(crate) mod image_reference;
 pub(crate) mod order;
 pub(crate) mod pause;
+pub(crate) mod metadata_file;
 pub(crate) mod repository_credentials;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
@@ -54,6 +55,8 @@ pub(crate) struct Rules {
     pub(crate) repository_credentials: repository_credentials::RepositoryCredentials,
     /// Directory with one for each task that needs files.
     pub(crate) task_files: PathBuf,
+    /// Containers are given files about themselves.
+    pub(crate) metadata_files: Option<metadata_file::MetadataFiles>,
     /// There is a store to read objects from.
     pub(crate) has_objects: bool,
     /// Absent: containers are told of no endpoints.

@@ -132,6 +132,16 @@ impl Preparation {
     }
 }
 
+/// Writes a file of a task's anew. Nothing happens where its directory is not: no container has it.
+pub(crate) async fn rewrite(path: &Path, text: String) -> Result<(), RuntimeError> {
+    let path = path.to_owned();
+    let written = in_background(move || {
+        let is_mounted = path.parent().is_some_and(Path::is_dir);
+        if is_mounted { write(&path, text.as_bytes()) } else { Ok(()) }
+    });
+    written.await.map_err(|message| Unknown::Engine { message }.into())
+}
+
 /// Removes a task's directory. `Ok` too when there is none.
 pub(crate) async fn remove(directory: &Path) -> Result<(), RuntimeError> {
     match tokio::fs::remove_dir_all(directory).await {

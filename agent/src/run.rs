@@ -3,7 +3,11 @@
 //!
 //! Never: a wait for Docker or, on a host that has its identity, for the coordinator.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use longshore_common::{
     clock::Clock,
@@ -35,7 +39,7 @@ use crate::{
     service_manager,
     settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
     status::{NotedPolls, Status},
-    supervisor::{self, EngineConfig, EngineError, TaskEndpoints},
+    supervisor::{self, EngineConfig, EngineError, MetadataFiles, TaskEndpoints},
     task_endpoints::{
         Endpoints, Kernel,
         directory::Directory,
@@ -232,13 +236,14 @@ async fn life(
     let config = EngineConfig {
         endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.clone()),
         disk: Some(disk),
+        metadata_files: metadata_files(&settings, &registered, zone.as_ref()).await,
         ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?
     };
     let public = settings.task_endpoints_listen;
     if let (Some((TaskEndpoints { directory, .. }, listener)), Some(public)) = (endpoints, public) {
         let owner = config.owner();
         let around = Surroundings {
-            availability_zone: zone,
+            availability_zone: zone.clone(),
             region: registered.region.clone(),
             account: registered.account.clone(),
         };
@@ -354,6 +359,23 @@ fn token(settings: &Settings) -> Result<Option<JoinToken>, Failed> {
             .map(Some)
             .map_err(|_| Failed::NotAToken),
     }
+}
+
+/// What containers are told of this host, if they are given files.
+async fn metadata_files(
+    settings: &Settings,
+    registered: &Registered,
+    zone: Option<&String>,
+) -> Option<MetadataFiles> {
+    if !settings.container_metadata {
+        return None;
+    }
+    let address = host::address::advertised(settings).await.ok();
+    Some(MetadataFiles {
+        container_instance_arn: registered.container_instance_arn.clone(),
+        availability_zone: zone.cloned(),
+        host_address: address.filter(|address| address.parse::<Ipv4Addr>().is_ok()),
+    })
 }
 
 fn engine_config(

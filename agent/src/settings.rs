@@ -58,6 +58,8 @@ pub struct Settings {
     pub memory: Option<MemoryMib>,
     pub reserved_memory: MemoryMib,
     pub gpus: Gpus,
+    /// Containers are given files about themselves.
+    pub container_metadata: bool,
     /// Besides ECS's defaults and the agent's own.
     pub reserved_ports: Vec<HostPort>,
     pub attributes: Vec<Attribute>,

@@ -45,6 +45,7 @@ mod images;
 mod room;
 mod steps;
 mod watch;
+mod metadata_files;
 mod view;
 #[cfg(test)]
 mod tests;
@@ -53,7 +54,10 @@ pub use crate::{
     disk::{Disk, DiskRules, DiskWatch, Room},
     images::ImageCleanup,
     ledger::LedgerError,
-    plan::{PullPolicy, efs::FileSystems, repository_credentials::RepositoryCredentials},
+    plan::{
+        PullPolicy, efs::FileSystems, metadata_file::MetadataFiles,
+        repository_credentials::RepositoryCredentials,
+    },
     preparation::objects::Objects,
 };
 use images::Images;
@@ -111,6 +115,8 @@ pub struct EngineConfig {
     pub objects: Option<Objects>,
     /// Directory of the tasks' files; made when first needed.
     pub task_files: PathBuf,
+    /// Containers are given files about themselves, which say this of the host.
+    pub metadata_files: Option<MetadataFiles>,
     /// Containers that may be in create or start at once; more only adds latency.
     pub launches_at_once: usize,
     pub pulls_at_once: usize,
@@ -149,6 +155,7 @@ impl EngineConfig {
             efs: FileSystems::default(),
             repository_credentials: RepositoryCredentials::default(),
             objects: None,
+            metadata_files: None,
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
             resync: Duration::from_secs(5 * 60),
@@ -305,6 +312,8 @@ enum Timer {
     Leftovers(TaskKey),
     /// A container's `startTimeout` runs out.
     Deadline(TaskKey),
+    /// Metadata files that could not be completed.
+    MetadataFiles(TaskKey),
     /// Images are cleaned up.
     Images,
     /// Room is made again if there still is too little.
@@ -329,6 +338,7 @@ impl<R: ContainerRuntime> Engine<R> {
             efs: config.efs.clone(),
             repository_credentials: config.repository_credentials.clone(),
             task_files: config.task_files.clone(),
+            metadata_files: config.metadata_files.clone(),
             has_objects: config.objects.is_some(),
             endpoints: config.endpoints.as_ref().map(|endpoints| endpoints.names.clone()),
         };
@@ -488,6 +498,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.advance(key);
                 }
                 Timer::Leftovers(key) => self.remove_leftovers(key),
+                Timer::MetadataFiles(key) => self.complete_metadata_files(key),
                 Timer::Images => self.image_cleanup_due(),
                 Timer::Room => self.room_due(),
                 Timer::Deadline(key) => {

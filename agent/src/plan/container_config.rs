@@ -17,7 +17,7 @@ use super::{
     Intent, Rules, TaskKey, awslogs, firelens,
     image_reference::by_digest,
     labels::{self, docker_name},
-    order,
+    metadata_file, order,
     task_limits::{TaskLimits, bytes, shares, task_group},
     volumes::{self, Mounts},
 };
@@ -57,12 +57,18 @@ pub(crate) fn container_config(
     let memory_bytes = memory_mib.map(|mib| bytes(mib.min(task.memory_mib.unwrap_or(u32::MAX))));
     let Mounts { mut binds, volumes, .. } = volumes::mounts(intent, container, rules)?;
     binds.extend(firelens::binds(intent, container, rules));
+    binds.extend(metadata_file::bind(intent, index, rules));
     let gpus = own_gpus(intent, index)?;
+    let mut environment = environment(intent.key, spec, container, overrides, &gpus, rules);
+    if let Some((name, value)) = metadata_file::variable(intent, index, rules) {
+        environment.retain(|(known, _)| *known != name);
+        environment.push((name, value));
+    }
     Ok(ContainerConfig {
         image: image_reference(intent, index).ok_or("it names no image")?,
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
-        environment: environment(intent.key, spec, container, overrides, &gpus, rules),
+        environment,
         gpus,
         labels: labels::labels(intent, index, rules),
         user: container.user.clone(),
@@ -133,6 +139,7 @@ pub(crate) fn needs(intent: &Intent, index: usize, rules: &Rules) -> Result<Need
         files: Vec::new(),
     };
     firelens::needs(intent, container, rules, &mut needs)?;
+    metadata_file::needs(intent, index, rules, &mut needs)?;
     let reads_object = |file: &File| matches!(file.contents, Contents::Object(_));
     let reads = !needs.environment_files.is_empty() || needs.files.iter().any(reads_object);
     if reads && !rules.has_objects {

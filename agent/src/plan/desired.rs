@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Rules,
     container_config::{self, image_reference},
-    firelens, labels,
+    firelens, labels, metadata_file,
     order::{self, Dependency},
     pause, task_limits, volumes,
 };
@@ -171,7 +171,7 @@ impl DesiredTask {
             revision: definition.revision,
             containers,
             volumes: volumes::of_task(&intent),
-            files: firelens::directory(&intent, rules),
+            files: files(&intent, rules),
             group: task_limits::task_group(&intent).map(|group| group.name),
             intent: Some(intent),
             confirmed: true,
@@ -193,6 +193,13 @@ impl DesiredTask {
     pub(crate) fn stop_cause<'a>(&'a self, observed: &'a ObservedTask) -> Option<&'a StopCause> {
         observed.own_stop.as_ref().or(self.stop.as_ref())
     }
+}
+
+/// Where files of the task are, if it has any.
+fn files(intent: &Intent, rules: &Rules) -> Option<PathBuf> {
+    let of_containers = || labels::task_directory(intent.key, rules);
+    let directory = metadata_file::are_written(rules).then(of_containers);
+    directory.or_else(|| firelens::directory(intent, rules))
 }
 
 impl DesiredContainer {

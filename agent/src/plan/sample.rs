@@ -29,6 +29,7 @@ pub(crate) fn rules() -> Rules {
         efs: FileSystems::default(),
         repository_credentials: RepositoryCredentials::default(),
         task_files: "/data/tasks".into(),
+        metadata_files: None,
         has_objects: true,
         endpoints: None,
     }

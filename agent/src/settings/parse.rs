@@ -37,6 +37,7 @@ pub(crate) fn settings(
     let cpu = read.parse("cpu", cpu);
     let memory = read.parse("memory", memory);
     let reserved_memory = read.parse("reserved-memory", memory_or_none);
+    let container_metadata = read.parse("container-metadata", boolean);
     let gpus = read.parse("gpus", gpus).unwrap_or(Gpus::None);
     let reserved_ports = read.parse("reserved-ports", reserved_ports).unwrap_or_default();
     let attributes = read.parse("attributes", attributes).unwrap_or_default();
@@ -86,6 +87,7 @@ pub(crate) fn settings(
         memory,
         reserved_memory: reserved_memory?,
         gpus,
+        container_metadata: container_metadata?,
         reserved_ports,
         attributes,
         tags,

@@ -144,6 +144,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "NVIDIA GPUs to offer to tasks: all that nvidia-smi shows, or these. Docker needs NVIDIA's \
          container toolkit. When not given: none",
     ),
+    Setting {
+        switch: true,
+        ..setting(
+            "container-metadata",
+            "BOOL",
+            Some("false"),
+            "Give each container a file about itself, which ECS_CONTAINER_METADATA_FILE names",
+        )
+    },
     setting(
         "reserved-ports",
         "PORT[/udp],…",

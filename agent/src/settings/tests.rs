@@ -197,6 +197,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("image-cleanup-exclude", "base:1,10.0.0.5:5000/base"),
         ("container-stop-timeout", "1m30s"),
         ("gpus", "GPU-a,GPU-b"),
+        ("container-metadata", "true"),
         ("task-cleanup-wait", "1.5h"),
         ("stopped-tasks-kept", "9"),
         ("disk-clean-at", "70"),

@@ -46,6 +46,12 @@ pub(super) enum Finished {
     /// What a cycle of the clean-up of images looks at.
     ImagesSeen(Result<Held, RuntimeError>),
     ImageRemoved(Result<(), RuntimeError>),
+    MetadataFile {
+        key: TaskKey,
+        serial: u64,
+        index: usize,
+        result: Result<(), RuntimeError>,
+    },
     /// Of a task that is cleaned up.
     Leftovers {
         key: TaskKey,
@@ -167,6 +173,9 @@ impl<R: ContainerRuntime> Engine<R> {
             Finished::Image { reference, result } => self.image_found(&reference, result),
             Finished::ImagesSeen(held) => self.images_seen(held),
             Finished::ImageRemoved(result) => self.image_removed(result),
+            Finished::MetadataFile { key, serial, index, result } => {
+                self.metadata_file_completed(key, serial, index, result)
+            }
             Finished::Leftovers { key, serial, result } => {
                 self.leftovers_removed(key, serial, result)
             }

@@ -37,6 +37,8 @@ pub(super) struct Task {
     cleanup_set: bool,
     /// Ids of its containers whose process is waited for.
     watched: Vec<Option<String>>,
+    /// Of which start of each of its containers the metadata file tells, or is about to.
+    pub(super) metadata_of: Vec<Option<(String, u32)>>,
     pub(super) leftovers: Leftovers,
     pub(super) removals_failed: u32,
     /// For which a timer is set.
@@ -78,6 +80,7 @@ impl Task {
             },
             removals_failed: 0,
             watched: vec![None; desired.containers.len()],
+            metadata_of: vec![None; desired.containers.len()],
             logged: observed.containers.iter().map(|c| c.state).collect(),
             desired,
             observed,
@@ -272,6 +275,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.publish(key);
         self.tell(key);
         self.watch_processes(key);
+        self.complete_metadata_files(key);
         self.set_deadline(key);
         self.set_cleanup(key);
         if just_stopped {

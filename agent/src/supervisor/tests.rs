@@ -31,6 +31,7 @@ mod fencing;
 mod life;
 mod order;
 mod namespaces;
+mod metadata_files;
 mod failures;
 mod images;
 mod restart;

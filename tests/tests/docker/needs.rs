@@ -45,13 +45,15 @@ async fn environment_files_and_a_mapped_file_system_reach_the_container() {
     fs_err::write(place("objects/config/app.env"), "GREETING=hello\nOWN=file\n").unwrap();
     fs_err::write(place("efs/data/note"), "from the file system\n").unwrap();
     let agent_arguments = vec![
+        "--container-metadata=true".to_owned(),
         format!("--s3={}", place("objects").display()),
         format!("--efs=fs-1={},fs-1/fsap-1=/points/app:1000:1000", place("efs").display()),
     ];
     let settings = FleetSettings { hosts: 1, agent_arguments, ..Default::default() };
     let fleet = Fleet::start(settings).await.unwrap();
     let client = fleet.ecs().unwrap();
-    let script = "echo $GREETING $OWN; cat /data/note; echo kept > /point/file";
+    let script = "until /bin/busybox grep -q READY $ECS_CONTAINER_METADATA_FILE; do sleep 0.1; done; \
+                  echo $GREETING $OWN; cat /data/note; echo kept > /point/file";
     let app = container(
         "app",
         json!({
