@@ -128,7 +128,7 @@ async fn a_session_ends_after_three_hours_and_gives_way_when_its_client_is_gone(
         last = kind;
     }
     assert_eq!(last, "SessionTimeoutException");
-    world.live_tail(web()).await;
+    drop(world.live_tail(web()).await);
 }
 
 #[tokio::test]
