@@ -82,6 +82,7 @@ fn the_defaults_are_those_of_the_design() {
                 0,
             ),
             gpus: None,
+            container_metadata: false,
             reserved_ports: [],
             attributes: [],
             tags: [],
@@ -279,6 +280,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                     "GPU-b",
                 ],
             ),
+            container_metadata: true,
             reserved_ports: [
                 HostPort {
                     transport: Tcp,
@@ -582,7 +584,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
