@@ -81,13 +81,14 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Nothing that should be written before long. Images wait for the next batch: what a task is
+    /// reported to be must not wait for them.
+    pub(crate) fn can_wait(&self) -> bool {
         self.head.is_none()
             && self.intents.is_empty()
             && self.stops.is_empty()
             && self.observations.is_empty()
             && self.forgotten.is_empty()
-            && self.images.is_empty()
     }
 }
 

@@ -542,7 +542,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     fn has_something_to_write(&self) -> bool {
-        !self.unwritten.is_empty() || self.taking.as_ref().is_some_and(|t| !t.being_written)
+        !self.unwritten.can_wait() || self.taking.as_ref().is_some_and(|t| !t.being_written)
     }
 
     fn open_batch(&mut self) -> Batch {

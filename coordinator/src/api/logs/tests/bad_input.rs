@@ -70,7 +70,7 @@ async fn bad_input_is_refused_and_changes_nothing() {
             "cannot both be given",
         ),
         ("FilterLogEvents", with("startTime", json!(-1)), "startTime"),
-        ("StartLiveTail", json!({}), "has no operation StartLiveTail"),
+        ("StartLiveTail", json!({}), "`logGroupIdentifiers` is required"),
         ("StartQuery", json!({}), "has no operation StartQuery"),
     ];
     let mut wrong = Vec::new();
