@@ -86,7 +86,9 @@ pub(super) async fn start(api: &Api, input: StartLiveTailInput) -> Result<EventS
             "There are as many Live Tail sessions as there may be. End one, or use FilterLogEvents.",
         )
     })?;
-    let id = format!("{:032x}", getrandom::u64().unwrap_or_default());
+    // Without entropy ids repeat, which hurts only who compares sessions by them.
+    let bits = || getrandom::u64().unwrap_or_default();
+    let id = format!("{:016x}{:016x}", bits(), bits());
     let names = |names: &[String]| Tree::List(names.iter().map(Tree::from).collect());
     let start = Tree::object()
         .with("requestId", &id)
