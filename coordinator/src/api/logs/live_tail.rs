@@ -299,7 +299,8 @@ impl Session {
                     update
                 }
                 // Nothing is lost by it: the next update goes on where the last one was.
-                Err(_) if failures < FAILURES_MAX => {
+                Err(refusal) if failures < FAILURES_MAX => {
+                    tracing::debug!(%refusal, failures, "a live tail's update is late");
                     failures += 1;
                     continue;
                 }

@@ -261,8 +261,9 @@ impl State {
         let Some(position) = self.services[service].position(revision) else { return };
         let known = &self.services[service].revisions[position].record.image_digests;
         let of_container = |container: &ContainerReport| {
-            let digest = container.image_digest.clone()?;
-            (!known.contains_key(&container.name)).then(|| (container.name.clone(), digest))
+            let digest = container.image_digest.as_ref()?;
+            let is_new = !known.contains_key(&container.name);
+            is_new.then(|| (container.name.clone(), digest.clone()))
         };
         let found: Vec<_> = report.containers.iter().filter_map(of_container).collect();
         if found.is_empty() {
