@@ -37,22 +37,26 @@ async fn update(messages: &mut (impl Stream<Item = (String, Value)> + Unpin)) ->
     results.iter().map(|event| event["message"].as_str().unwrap().to_owned()).collect()
 }
 
+/// A group that has a line already, and a session that follows it and has told of its start.
+async fn followed(hosts: usize) -> (World, impl Stream<Item = (String, Value)> + Unpin) {
+    let world = World::with_hosts(hosts).await;
+    world.write(0, "a/app/1", 0, "from before");
+    world.clock.advance(Duration::from_secs(1));
+    let mut messages = world.live_tail(web()).await;
+    assert_eq!(messages.next().await.unwrap().0, "initial-response");
+    let (kind, start) = messages.next().await.unwrap();
+    assert_eq!(kind, "sessionStart");
+    assert_eq!(start["logGroupIdentifiers"], web()["logGroupIdentifiers"]);
+    (world, messages)
+}
+
 fn web() -> Value {
     json!({"logGroupIdentifiers": ["arn:aws:logs:us-east-1:000000000000:log-group:/ecs/web"]})
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_tells_what_is_written_from_now_on_once_each() {
-    let world = World::with_hosts(2).await;
-    world.write(0, "a/app/1", 0, "from before");
-    world.clock.advance(Duration::from_secs(1));
-    let mut messages = world.live_tail(web()).await;
-    assert_eq!(messages.next().await.unwrap().0, "initial-response");
-    let (kind, start) = messages.next().await.unwrap();
-    assert_eq!(
-        (kind.as_str(), &start["logGroupIdentifiers"]),
-        ("sessionStart", &web()["logGroupIdentifiers"])
-    );
+    let (world, mut messages) = followed(2).await;
     assert_eq!(update(&mut messages).await, [""; 0]);
 
     world.write(0, "a/app/1", 1_100, "first");
@@ -69,12 +73,7 @@ async fn a_session_tells_what_is_written_from_now_on_once_each() {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_does_not_answer_is_late_and_nothing_is_left_out() {
-    let world = World::with_hosts(2).await;
-    world.write(0, "a/app/1", 0, "from before");
-    world.clock.advance(Duration::from_secs(1));
-    let mut messages = world.live_tail(web()).await;
-    messages.next().await;
-    messages.next().await;
+    let (world, mut messages) = followed(2).await;
     world.write(0, "a/app/1", 1_100, "here");
     world.write(1, "b/app/2", 1_200, "there");
     world.clock.advance(Duration::from_secs(1));
@@ -89,12 +88,7 @@ async fn a_host_that_does_not_answer_is_late_and_nothing_is_left_out() {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_an_update_may_have_is_sampled_and_said_so() {
-    let world = World::with_hosts(1).await;
-    world.write(0, "a/app/1", 0, "from before");
-    world.clock.advance(Duration::from_secs(1));
-    let mut messages = world.live_tail(web()).await;
-    messages.next().await;
-    messages.next().await;
+    let (world, mut messages) = followed(1).await;
     for n in 0..600 {
         world.write(0, "a/app/1", 1_100, &n.to_string());
     }
