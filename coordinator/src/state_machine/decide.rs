@@ -6,6 +6,7 @@
 mod account_settings;
 mod alarms;
 mod clusters;
+mod deadlines;
 mod epochs;
 mod honoured;
 mod hosts;

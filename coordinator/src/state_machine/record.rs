@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{ClusterSettings, SettingScope, Tags},
-    event::AgentPlace,
+    event::{AgentPlace, TasksWaiting},
     log_group::LogGroup,
     name::{ClusterName, Family},
     service::{
@@ -45,6 +45,7 @@ pub enum Record {
 
     Alarm(Box<Alarm>),
     LogGroup(LogGroup),
+    Waiting(Box<TasksWaiting>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +102,8 @@ pub struct HostRecord {
 pub struct TaskRecord {
     pub id: TaskId,
     pub cluster: ClusterName,
-    pub host: HostId,
+    /// Absent for one that never had any.
+    pub host: Option<HostId>,
     pub family: Family,
     pub revision: u32,
     pub group: String,
@@ -123,6 +125,9 @@ pub struct TaskRecord {
     pub end: Option<TaskEnd>,
     #[serde(default)]
     pub service: Option<ServiceTaskRecord>,
+    /// How long it may be RUNNING.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// What a task is to the service that started it.
@@ -368,7 +373,7 @@ pub struct ClientTokenRecord {
 
 /// The kinds in the order in which they are restored: what is referred to comes before what refers
 /// to it. Kinds are never renumbered.
-pub const RESTORE_ORDER: [u8; 12] = [0, 1, 2, 3, 4, 5, 11, 6, 7, 8, 9, 10];
+pub const RESTORE_ORDER: [u8; 14] = [0, 1, 2, 3, 4, 5, 11, 6, 7, 8, 9, 10, 12, 15];
 
 pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
     match key {
@@ -391,6 +396,7 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
 
         EntityKey::Alarm(name) => (10, name.as_str().into()),
         EntityKey::LogGroup(name) => (12, name.as_str().into()),
+        EntityKey::Waiting(launch) => (15, launch.value().to_be_bytes().into()),
     }
 }
 

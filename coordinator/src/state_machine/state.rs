@@ -20,6 +20,7 @@ mod setting;
 mod tags;
 mod task;
 mod token;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -46,6 +47,7 @@ pub use service_task::{Counts, ServiceTask, Standing};
 pub use setting::AccountSettings;
 pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
+pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};
 
 use self::{
     alarm::Alarms, arena::Arena, dirty::Dirty, due::Agenda, group::Groups, log_group::LogGroups,
@@ -84,6 +86,10 @@ pub struct State {
     members: BTreeMap<HostId, Membership>,
     tasks: Arena<Task>,
     tasks_by_id: FastMap<TaskId, TaskSlot>,
+    waiting: Arena<Waiting>,
+    waiting_by_launch: FastMap<TaskId, WaitingSlot>,
+    /// What is to be done at its time, be the scheduler at work or not.
+    deadlines: BTreeSet<(Timestamp, Deadline)>,
     services: Arena<Service>,
     services_by_id: FastMap<ServiceId, ServiceSlot>,
     /// Who made a service with a client token.
@@ -98,7 +104,7 @@ pub struct State {
     /// After a start, not before hosts have said what they have seen; volatile.
     scheduling_began: bool,
     scheduling_held: bool,
-    /// Clusters in which a service waits for room.
+    /// Clusters in which a service or a launch waits for room.
     clusters_with_waiting: BTreeSet<ClusterSlot>,
     /// When the current epoch began: no host's silence counts from before.
     epoch_started_at: Timestamp,
@@ -403,6 +409,14 @@ impl State {
             Event::LogGroupCreated { name, at } => self.log_group_created(name, *at),
             Event::LogRetentionPut { name, days } => self.log_retention_put(name, *days),
             Event::LogGroupDeleted { name } => self.log_group_deleted(name),
+
+            Event::TasksWaiting(waiting) => self.tasks_waiting(waiting),
+            Event::WaitingTasksEnded { launch, tasks, cause, at } => {
+                self.waiting_tasks_ended(*launch, tasks, cause, *at);
+            }
+            Event::TaskTimeoutSet { task, timeout_ms } => {
+                self.task_timeout_set(*task, *timeout_ms);
+            }
         }
     }
 

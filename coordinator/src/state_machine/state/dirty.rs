@@ -37,6 +37,8 @@ pub enum EntityKey {
 
     Alarm(AlarmName),
     LogGroup(LogGroupName),
+    /// By the launch's id.
+    Waiting(TaskId),
 }
 
 /// A row to write; without a value, one to delete.
@@ -154,6 +156,9 @@ impl State {
             EntityKey::LogGroup(name) => {
                 Some(Record::LogGroup(self.log_group(name.as_str())?.clone()))
             }
+            EntityKey::Waiting(launch) => {
+                Some(Record::Waiting(Box::new(self.waiting(*launch)?.launch.clone())))
+            }
         }
     }
 
@@ -190,6 +195,7 @@ impl State {
             Record::LogGroup(group) => {
                 self.log_groups.insert(group.name.clone(), group);
             }
+            Record::Waiting(launch) => self.insert_waiting(*launch),
         }
     }
 
@@ -264,6 +270,11 @@ impl LogTo {
 
     pub(super) fn task(cluster: &ClusterName, host: HostId, task: TaskId) -> Self {
         LogTo { cluster: Some(cluster.clone()), host: Some(host), task: Some(task), service: None }
+    }
+
+    /// A task that has no host.
+    pub(super) fn waiting(cluster: &ClusterName, task: TaskId) -> Self {
+        LogTo { cluster: Some(cluster.clone()), host: None, task: Some(task), service: None }
     }
 
     pub(super) fn service(cluster: &ClusterName, service: &ServiceName) -> Self {
