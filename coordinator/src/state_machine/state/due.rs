@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use longshore_common::{clock::Timestamp, index::FastMap, index::FastSet};
 
-use super::{HostSlot, HostStatus, ServiceSlot, State};
+use super::{GroupSlot, HostSlot, HostStatus, ServiceSlot, State};
+use crate::state_machine::auto_scaling::InstanceId;
 
 /// Services that wait for room and are looked at when some came free: bounds the work of one event.
 /// The others of a long queue follow at the next events and ticks.
@@ -19,6 +20,8 @@ const WOKEN_PER_TICK: usize = 256;
 pub enum Due {
     Host(HostSlot),
     Service(ServiceSlot),
+    Group(GroupSlot),
+    Instance(InstanceId),
 }
 
 #[derive(Default)]
@@ -28,6 +31,9 @@ pub(super) struct Agenda {
     /// Daemons before replicas (ecs-behaviour 1.9: placed first).
     daemons: VecDeque<ServiceSlot>,
     replicas: VecDeque<ServiceSlot>,
+    /// Instances before their groups, which count them.
+    instances: VecDeque<InstanceId>,
+    groups: VecDeque<GroupSlot>,
     queued: FastSet<Due>,
     later: BTreeSet<(Timestamp, Due)>,
     wakes_at: FastMap<Due, Timestamp>,
@@ -49,9 +55,22 @@ impl State {
         }
     }
 
+    pub(super) fn group_is_due(&mut self, slot: GroupSlot) {
+        if self.agenda.queued.insert(Due::Group(slot)) {
+            self.agenda.groups.push_back(slot);
+        }
+    }
+
+    pub(super) fn instance_is_due(&mut self, id: InstanceId) {
+        if self.agenda.queued.insert(Due::Instance(id)) {
+            self.agenda.instances.push_back(id);
+        }
+    }
+
     /// Something happened to a host: whatever runs there, or should, is looked at again.
     pub(super) fn host_concerns_services(&mut self, slot: HostSlot) {
         self.host_is_due(slot);
+        self.host_concerns_instance(slot);
         let host = &self.hosts[slot.0];
         let concerned: BTreeSet<ServiceSlot> = host
             .tasks
@@ -86,9 +105,13 @@ impl State {
     pub(super) fn daemons_may_leave(&mut self, slot: HostSlot) {
         let host = &self.hosts[slot.0];
         if host.status == HostStatus::Draining {
+            let empty = host.tasks.is_empty();
             let daemons: Vec<ServiceSlot> =
                 self.clusters[host.cluster].daemons.iter().copied().collect();
             daemons.into_iter().for_each(|service| self.service_is_due(service));
+            if empty {
+                self.host_concerns_instance(slot);
+            }
         }
     }
 
@@ -111,6 +134,8 @@ impl State {
             match due {
                 Due::Host(slot) => self.host_is_due(slot),
                 Due::Service(slot) => self.service_is_due(slot),
+                Due::Group(slot) => self.group_is_due(slot),
+                Due::Instance(id) => self.instance_is_due(id),
             }
         }
     }
@@ -126,7 +151,9 @@ impl State {
         let agenda = &mut self.agenda;
         let due = (agenda.hosts.pop_front().map(Due::Host))
             .or_else(|| agenda.daemons.pop_front().map(Due::Service))
-            .or_else(|| agenda.replicas.pop_front().map(Due::Service))?;
+            .or_else(|| agenda.replicas.pop_front().map(Due::Service))
+            .or_else(|| agenda.instances.pop_front().map(Due::Instance))
+            .or_else(|| agenda.groups.pop_front().map(Due::Group))?;
         agenda.queued.remove(&due);
         Some(due)
     }
@@ -189,6 +216,16 @@ impl State {
         self.agenda.hosts.retain(|queued| *queued != slot);
     }
 
+    pub(super) fn forget_due_group(&mut self, slot: GroupSlot) {
+        self.forget_due(Due::Group(slot));
+        self.agenda.groups.retain(|queued| *queued != slot);
+    }
+
+    pub(super) fn forget_due_instance(&mut self, id: InstanceId) {
+        self.forget_due(Due::Instance(id));
+        self.agenda.instances.retain(|queued| *queued != id);
+    }
+
     fn forget_due(&mut self, due: Due) {
         self.agenda.queued.remove(&due);
         self.set_wake(due, None);
@@ -203,5 +240,6 @@ impl State {
         let mut services = services;
         services.sort_unstable();
         services.into_iter().for_each(|slot| self.service_is_due(slot));
+        self.all_groups_are_due();
     }
 }
