@@ -24,6 +24,7 @@ pub(crate) mod client_token;
 pub(crate) mod placement;
 pub(crate) mod unsupported;
 pub(crate) mod clusters;
+pub(crate) mod capacity_providers;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 pub(crate) mod services;
@@ -217,6 +218,11 @@ fn ecs() -> Vec<Operation> {
         Operation::new("PutAccountSettingDefault", account_settings::put_default),
         Operation::new("DeleteAccountSetting", account_settings::delete),
         Operation::new("ListAccountSettings", account_settings::list),
+        Operation::new("CreateCapacityProvider", capacity_providers::create),
+        Operation::new("UpdateCapacityProvider", capacity_providers::update),
+        Operation::new("DeleteCapacityProvider", capacity_providers::delete),
+        Operation::new("DescribeCapacityProviders", capacity_providers::describe),
+        Operation::new("PutClusterCapacityProviders", capacity_providers::put_for_cluster),
         Operation::new("DiscoverPollEndpoint", discover::poll_endpoint),
     ]
 }

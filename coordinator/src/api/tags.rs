@@ -8,7 +8,7 @@ use longshore_common::arn::Arn;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Api,
+    Api, capacity_providers,
     error::{ApiError, ErrorCode},
     identifiers,
 };
@@ -163,10 +163,14 @@ fn resource(api: &Api, given: &str) -> Result<Resource, ApiError> {
         }
         "task-set" => identifiers::task_set_by_arn(identity, given)?
             .map(|(service, task_set)| Resource::TaskSet { service, task_set }),
+        "capacity-provider" => {
+            capacity_providers::by_arn(identity, given)?.map(Resource::CapacityProvider)
+        }
         other => {
             return Err(ApiError::invalid_parameter(format!(
                 "A `{other}` cannot be tagged in this release of Longshore: clusters, task \
-                 definitions, tasks, container instances, services and task sets can."
+                 definitions, tasks, container instances, services, task sets and capacity \
+                 providers can."
             )));
         }
     };
@@ -179,7 +183,8 @@ fn has_options(resource: &Resource) -> bool {
         Resource::Cluster(_) | Resource::Service(_) | Resource::Task { .. } => true,
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
-        | Resource::TaskSet { .. } => false,
+        | Resource::TaskSet { .. }
+        | Resource::CapacityProvider(_) => false,
     }
 }
 

@@ -14,9 +14,13 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::alarm::{AlarmName, PutMetricAlarm, SetAlarmState};
+use super::auto_scaling::{
+    AutoScalingGroupName, GroupChange, GroupConfig, GroupTag, InstanceId, LauncherVerb,
+};
+use super::capacity_provider::{CapacityProvider, CapacityProviderChange, StrategyItem};
 use super::log_group::LogGroupName;
 use super::{
-    name::{ClusterName, Family},
+    name::{CapacityProviderName, ClusterName, Family},
     service::{
         CircuitBreaker, DeploymentAlarms, DeploymentId, DeploymentStrategy, EarlySuccess,
         HookAction, HookId, LifecycleHook, PropagateTags, RevisionId, ServiceConfig, ServiceId,
@@ -217,6 +221,63 @@ pub enum Command {
     DeleteLogGroup {
         name: LogGroupName,
     },
+
+    CreateAutoScalingGroup {
+        name: AutoScalingGroupName,
+        config: Box<GroupConfig>,
+    },
+    UpdateAutoScalingGroup {
+        name: AutoScalingGroupName,
+        change: Box<GroupChange>,
+    },
+    DeleteAutoScalingGroup {
+        name: AutoScalingGroupName,
+        /// Its instances are terminated with it.
+        force: bool,
+    },
+    SetDesiredCapacity {
+        name: AutoScalingGroupName,
+        desired: u32,
+        honour_cooldown: bool,
+    },
+    SetInstanceProtection {
+        name: AutoScalingGroupName,
+        instances: Vec<InstanceId>,
+        protected: bool,
+    },
+    TerminateInstance {
+        instance: InstanceId,
+        decrement: bool,
+    },
+    PutGroupTags(Vec<(AutoScalingGroupName, String, GroupTag)>),
+    DeleteGroupTags(Vec<(AutoScalingGroupName, String)>),
+    /// What a launcher answered, or why it did not.
+    LauncherAnswered {
+        instance: InstanceId,
+        verb: LauncherVerb,
+        result: Result<(), String>,
+    },
+    /// What a launcher's list differs in from what it is to have.
+    LauncherListed {
+        launcher: String,
+        /// Listed, and no instance of ours.
+        unknown: Vec<InstanceId>,
+        /// Launched long enough ago, and not listed.
+        missing: Vec<InstanceId>,
+    },
+
+    CreateCapacityProvider(Box<CapacityProvider>),
+    UpdateCapacityProvider {
+        name: CapacityProviderName,
+        change: CapacityProviderChange,
+    },
+    DeleteCapacityProvider {
+        name: CapacityProviderName,
+    },
+    PutClusterCapacityProviders {
+        cluster: ClusterName,
+        capacity: ClusterCapacity,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -232,6 +293,16 @@ pub struct ClusterSettings {
     /// From the cluster's `longshore:` tags: what holds for its services that say nothing else.
     #[serde(default)]
     pub options: ServiceOptions,
+    #[serde(default)]
+    pub capacity: ClusterCapacity,
+}
+
+/// A cluster's capacity providers, and the strategy of tasks and services that name none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterCapacity {
+    /// In the order given.
+    pub providers: Vec<CapacityProviderName>,
+    pub default_strategy: Vec<StrategyItem>,
 }
 
 /// Members that are absent stay as they are.
@@ -335,6 +406,7 @@ pub enum Resource {
     ContainerInstance { cluster: ClusterName, host: HostId },
     Service(ServiceRef),
     TaskSet { service: ServiceRef, task_set: RevisionId },
+    CapacityProvider(CapacityProviderName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

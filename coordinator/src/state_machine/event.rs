@@ -15,9 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alarm::{AlarmName, AlarmPut, AlarmStateSet},
+    auto_scaling::{AutoScalingGroupName, GroupConfig, Instance, InstanceId},
+    capacity_provider::CapacityProvider,
     command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
     log_group::LogGroupName,
-    name::{ClusterName, Family},
+    name::{CapacityProviderName, ClusterName, Family},
     record::{DeploymentRecord, Move, RevisionRecord, TaskRecord},
     service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
 };
@@ -320,6 +322,49 @@ pub enum Event {
     TaskTimeoutSet {
         task: TaskId,
         timeout_ms: Option<u64>,
+    },
+    AutoScalingGroupCreated {
+        name: AutoScalingGroupName,
+        uid: u128,
+        config: Box<GroupConfig>,
+        at: Timestamp,
+    },
+    /// The whole of what can change, the desired capacity and tags among it.
+    AutoScalingGroupConfigured {
+        name: AutoScalingGroupName,
+        config: Box<GroupConfig>,
+        at: Timestamp,
+    },
+    /// Its instances go first.
+    AutoScalingGroupDeleting {
+        name: AutoScalingGroupName,
+        at: Timestamp,
+    },
+    AutoScalingGroupDeleted {
+        name: AutoScalingGroupName,
+    },
+    /// The group's next so many instances are to be launched.
+    InstancesWanted {
+        group: AutoScalingGroupName,
+        count: u32,
+        at: Timestamp,
+    },
+    /// The whole of an instance, at each of its changes.
+    InstanceSet {
+        group: AutoScalingGroupName,
+        instance: Box<Instance>,
+        why: String,
+    },
+    /// Its launcher has terminated it.
+    InstanceGone {
+        group: AutoScalingGroupName,
+        instance: InstanceId,
+        at: Timestamp,
+    },
+    /// The whole of a capacity provider, at each of its changes.
+    CapacityProviderSet(Box<CapacityProvider>),
+    CapacityProviderForgotten {
+        name: CapacityProviderName,
     },
 }
 

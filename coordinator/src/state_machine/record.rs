@@ -16,6 +16,8 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    auto_scaling::GroupRecord,
+    capacity_provider::CapacityProvider,
     command::{ClusterSettings, SettingScope, Tags},
     event::{AgentPlace, TasksWaiting},
     log_group::LogGroup,
@@ -46,6 +48,8 @@ pub enum Record {
     Alarm(Box<Alarm>),
     LogGroup(LogGroup),
     Waiting(Box<TasksWaiting>),
+    AutoScalingGroup(Box<GroupRecord>),
+    CapacityProvider(Box<CapacityProvider>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -373,7 +377,7 @@ pub struct ClientTokenRecord {
 
 /// The kinds in the order in which they are restored: what is referred to comes before what refers
 /// to it. Kinds are never renumbered.
-pub const RESTORE_ORDER: [u8; 14] = [0, 1, 2, 3, 4, 5, 11, 6, 7, 8, 9, 10, 12, 15];
+pub const RESTORE_ORDER: [u8; 16] = [0, 1, 2, 3, 14, 13, 4, 5, 11, 6, 7, 8, 9, 10, 12, 15];
 
 pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
     match key {
@@ -397,6 +401,8 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
         EntityKey::Alarm(name) => (10, name.as_str().into()),
         EntityKey::LogGroup(name) => (12, name.as_str().into()),
         EntityKey::Waiting(launch) => (15, launch.value().to_be_bytes().into()),
+        EntityKey::AutoScalingGroup(name) => (13, name.as_str().into()),
+        EntityKey::CapacityProvider(name) => (14, name.as_str().into()),
     }
 }
 

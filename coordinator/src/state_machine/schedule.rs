@@ -7,6 +7,7 @@
 mod balance;
 mod daemon;
 mod deployment;
+mod instances;
 mod launch;
 mod lost;
 mod messages;
@@ -27,6 +28,8 @@ use super::{
 };
 
 pub(super) use self::deployment::{NewDeployment, begin, supersede};
+pub use self::instances::is_busy;
+pub(super) use self::instances::{end as end_instance, set as set_instance};
 pub use self::lost::lost_hosts;
 
 /// Of one pass.
@@ -44,6 +47,8 @@ pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
     match due {
         Due::Host(host) => lost::pass(state, host, at),
         Due::Waiting(slot) => waiting::pass(state, slot, at, Ids::from(entropy)),
+        Due::Group(slot) => instances::group_pass(state, slot, at),
+        Due::Instance(id) => instances::instance_pass(state, id, at),
         Due::Service(slot) => {
             let service = state.service_at(slot);
             match service.status {

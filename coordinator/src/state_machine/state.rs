@@ -6,6 +6,8 @@
 
 mod alarm;
 mod arena;
+mod auto_scaling;
+mod capacity_provider;
 mod cluster;
 mod definition;
 mod deployment;
@@ -36,6 +38,7 @@ use longshore_common::{
 };
 
 pub use alarm::Alarm;
+pub use auto_scaling::Group;
 pub use cluster::{Cluster, ClusterStatus, Replacing};
 pub use definition::{Definition, DefinitionStatus, Definitions};
 pub use dirty::{EntityKey, Row};
@@ -55,7 +58,7 @@ use self::{
 };
 use super::{
     event::Event,
-    name::{ClusterName, ServiceName},
+    name::{CapacityProviderName, ClusterName, ServiceName},
     record::{DeploymentRecord, RevisionRecord, TaskRecord},
     service::{HookId, ServiceId, ServicePolicy},
 };
@@ -65,6 +68,7 @@ pub type ClusterSlot = u32;
 pub type DefinitionSlot = u32;
 pub type TaskSlot = u32;
 pub type ServiceSlot = u32;
+pub type GroupSlot = u32;
 pub use crate::placement::HostSlot;
 
 #[derive(Default)]
@@ -114,6 +118,8 @@ pub struct State {
     account_settings: AccountSettings,
     alarms: Alarms,
     log_groups: LogGroups,
+    auto_scaling: auto_scaling::Groups,
+    capacity_providers: capacity_provider::CapacityProviders,
     /// Deleted clusters and deregistered hosts, by since when: still described for a while.
     inactive: BTreeSet<(Timestamp, Forgettable)>,
     dirty: Dirty,
@@ -136,6 +142,7 @@ enum Forgettable {
     Host(HostId),
     Cluster(ClusterName),
     Service(ServiceId),
+    CapacityProvider(CapacityProviderName),
 }
 
 /// What a batch changed that others must hear of once it is durable.
@@ -150,7 +157,7 @@ pub struct Changes {
     pub revisions: Vec<(ServiceId, RevisionRecord)>,
     /// Messages of services: (service, message, when).
     pub service_events: Vec<(ServiceId, String, Timestamp)>,
-    /// Something outside is to be done ([`State::hook_calls`]).
+    /// Something outside is to be done ([`State::hook_calls`], [`State::launcher_calls`]).
     pub effects: bool,
     /// One line of the log each: (host, what).
     pub log: Vec<LogLine>,
@@ -417,6 +424,21 @@ impl State {
             Event::TaskTimeoutSet { task, timeout_ms } => {
                 self.task_timeout_set(*task, *timeout_ms);
             }
+            Event::AutoScalingGroupCreated { name, uid, config, at } => {
+                self.auto_scaling_group_created(name, *uid, config, *at);
+            }
+            Event::AutoScalingGroupConfigured { name, config, at } => {
+                self.auto_scaling_group_configured(name, config, *at);
+            }
+            Event::AutoScalingGroupDeleting { name, .. } => self.auto_scaling_group_deleting(name),
+            Event::AutoScalingGroupDeleted { name } => self.auto_scaling_group_deleted(name),
+            Event::InstancesWanted { group, count, at } => {
+                self.instances_wanted(group, *count, *at);
+            }
+            Event::InstanceSet { group, instance, why } => self.instance_set(group, instance, why),
+            Event::InstanceGone { group, instance, .. } => self.instance_gone(group, *instance),
+            Event::CapacityProviderSet(provider) => self.capacity_provider_set(provider),
+            Event::CapacityProviderForgotten { name } => self.capacity_provider_forgotten(name),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::Decision;
+use super::{Decision, capacity_providers};
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Tags},
     event::Event,
@@ -36,6 +36,7 @@ pub(super) fn create(
     if state.clusters_len() >= CLUSTERS_MAX {
         return Err(Rejection::TooManyClusters { limit: CLUSTERS_MAX });
     }
+    capacity_providers::check_for_cluster(state, name, &settings.capacity)?;
     let (name, settings, tags) = (name.clone(), settings.clone(), tags.clone());
     Ok(Decision::of(vec![Event::ClusterCreated { name, settings, tags, at }]))
 }

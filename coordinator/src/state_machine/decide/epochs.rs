@@ -41,9 +41,12 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
         events.push(Event::TaskDefinitionDeleted { family, revision });
     }
     let before = Timestamp(at.0.saturating_sub(INACTIVE_SHOWN.as_millis() as u64));
-    let (clusters, hosts, services) = state.forgettable(before);
-    events.extend(services.into_iter().map(|service| Event::ServiceForgotten { service }));
-    events.extend(hosts.into_iter().map(|host| Event::HostForgotten { host }));
-    events.extend(clusters.into_iter().map(|name| Event::ClusterForgotten { name }));
+    let forgotten = state.forgettable(before);
+    events
+        .extend(forgotten.services.into_iter().map(|service| Event::ServiceForgotten { service }));
+    events.extend(forgotten.hosts.into_iter().map(|host| Event::HostForgotten { host }));
+    events.extend(forgotten.clusters.into_iter().map(|name| Event::ClusterForgotten { name }));
+    let providers = forgotten.providers.into_iter();
+    events.extend(providers.map(|name| Event::CapacityProviderForgotten { name }));
     Decision { events, notes: vec![Note::RoomWanted], ..Decision::default() }
 }

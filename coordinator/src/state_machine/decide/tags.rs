@@ -85,7 +85,8 @@ fn reread(
         }
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
-        | Resource::TaskSet { .. } => Ok(None),
+        | Resource::TaskSet { .. }
+        | Resource::CapacityProvider(_) => Ok(None),
     }
 }
 
@@ -106,6 +107,7 @@ fn held<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags, Rejection
             Resource::TaskSet { service, task_set } => {
                 format!("the task set ecs-svc/{task_set} of the service {}", service.name)
             }
+            Resource::CapacityProvider(name) => format!("the capacity provider {name}"),
         })
     })
 }

@@ -18,7 +18,7 @@ use crate::{
     placement::{ClusterIndex, HostSlot},
     state_machine::{
         command::{ClusterSettings, Tags},
-        name::{ClusterName, ServiceName},
+        name::{CapacityProviderName, ClusterName, ServiceName},
         record::ClusterRecord,
     },
 };
@@ -57,6 +57,8 @@ pub struct Cluster {
     pub replacing: Replacing,
     /// When a host was last heard again; volatile.
     pub last_return: Timestamp,
+    /// Tasks and services that go by each of its capacity providers.
+    pub provider_uses: BTreeMap<CapacityProviderName, u32>,
 }
 
 /// Whether the tasks of lost hosts are replaced (design.md rule 6).
@@ -111,6 +113,7 @@ impl Cluster {
             silent: BTreeSet::new(),
             replacing: record.replacing,
             last_return: Timestamp::default(),
+            provider_uses: BTreeMap::new(),
         }
     }
 

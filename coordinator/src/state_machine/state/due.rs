@@ -11,7 +11,8 @@ use std::{
 
 use longshore_common::{clock::Timestamp, index::FastMap, index::FastSet};
 
-use super::{HostSlot, HostStatus, ServiceSlot, State, WaitingSlot};
+use super::{GroupSlot, HostSlot, HostStatus, ServiceSlot, State, WaitingSlot};
+use crate::state_machine::auto_scaling::InstanceId;
 
 /// Services and launches that wait for room and are looked at when some came free: bounds the work of one event.
 /// The others of a long queue follow at the next events and ticks.
@@ -23,6 +24,8 @@ pub enum Due {
     Host(HostSlot),
     Service(ServiceSlot),
     Waiting(WaitingSlot),
+    Group(GroupSlot),
+    Instance(InstanceId),
 }
 
 #[derive(Default)]
@@ -34,6 +37,9 @@ pub(super) struct Agenda {
     replicas: VecDeque<ServiceSlot>,
     /// RunTask's, in the order of their calls.
     waiting: VecDeque<WaitingSlot>,
+    /// Instances before their groups, which count them.
+    instances: VecDeque<InstanceId>,
+    groups: VecDeque<GroupSlot>,
     queued: FastSet<Due>,
     later: BTreeSet<(Timestamp, Due)>,
     wakes_at: FastMap<Due, Timestamp>,
@@ -51,6 +57,8 @@ impl State {
             }
             Due::Service(slot) => self.agenda.replicas.push_back(slot),
             Due::Waiting(slot) => self.agenda.waiting.push_back(slot),
+            Due::Group(slot) => self.agenda.groups.push_back(slot),
+            Due::Instance(id) => self.agenda.instances.push_back(id),
         }
     }
 
@@ -62,9 +70,18 @@ impl State {
         self.is_due(Due::Host(slot));
     }
 
+    pub(super) fn group_is_due(&mut self, slot: GroupSlot) {
+        self.is_due(Due::Group(slot));
+    }
+
+    pub(super) fn instance_is_due(&mut self, id: InstanceId) {
+        self.is_due(Due::Instance(id));
+    }
+
     /// Something happened to a host: whatever runs there, or should, is looked at again.
     pub(super) fn host_concerns_services(&mut self, slot: HostSlot) {
         self.host_is_due(slot);
+        self.host_concerns_instance(slot);
         let host = &self.hosts[slot.0];
         let concerned: BTreeSet<ServiceSlot> = host
             .tasks
@@ -99,9 +116,13 @@ impl State {
     pub(super) fn daemons_may_leave(&mut self, slot: HostSlot) {
         let host = &self.hosts[slot.0];
         if host.status == HostStatus::Draining {
+            let empty = host.tasks.is_empty();
             let daemons: Vec<ServiceSlot> =
                 self.clusters[host.cluster].daemons.iter().copied().collect();
             daemons.into_iter().for_each(|service| self.service_is_due(service));
+            if empty {
+                self.host_concerns_instance(slot);
+            }
         }
     }
 
@@ -139,7 +160,9 @@ impl State {
         let due = (agenda.hosts.pop_front().map(Due::Host))
             .or_else(|| agenda.daemons.pop_front().map(Due::Service))
             .or_else(|| agenda.replicas.pop_front().map(Due::Service))
-            .or_else(|| agenda.waiting.pop_front().map(Due::Waiting))?;
+            .or_else(|| agenda.waiting.pop_front().map(Due::Waiting))
+            .or_else(|| agenda.instances.pop_front().map(Due::Instance))
+            .or_else(|| agenda.groups.pop_front().map(Due::Group))?;
         agenda.queued.remove(&due);
         Some(due)
     }
@@ -180,7 +203,7 @@ impl State {
     /// Whether a service or a launch waits for room in its cluster.
     pub fn set_waiting(&mut self, due: Due, waits: bool) {
         let cluster = match due {
-            Due::Host(_) => return,
+            Due::Host(_) | Due::Group(_) | Due::Instance(_) => return,
             Due::Service(slot) => self.services[slot].cluster,
             // All of its tasks may have a host by now.
             Due::Waiting(slot) => match self.waiting.get(slot) {
@@ -215,6 +238,16 @@ impl State {
         self.agenda.hosts.retain(|queued| *queued != slot);
     }
 
+    pub(super) fn forget_due_group(&mut self, slot: GroupSlot) {
+        self.forget_due(Due::Group(slot));
+        self.agenda.groups.retain(|queued| *queued != slot);
+    }
+
+    pub(super) fn forget_due_instance(&mut self, id: InstanceId) {
+        self.forget_due(Due::Instance(id));
+        self.agenda.instances.retain(|queued| *queued != id);
+    }
+
     fn forget_due(&mut self, due: Due) {
         self.agenda.queued.remove(&due);
         self.set_wake(due, None);
@@ -237,5 +270,6 @@ impl State {
         services.sort_unstable();
         services.into_iter().for_each(|slot| self.service_is_due(slot));
         waiting.into_iter().for_each(|(_, slot)| self.is_due(Due::Waiting(slot)));
+        self.all_groups_are_due();
     }
 }

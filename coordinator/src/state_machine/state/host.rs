@@ -180,6 +180,9 @@ impl State {
             self.host_concerns_services(HostSlot(self.hosts_by_id[&registered.host]));
             return;
         };
+        let said_before = self.hosts[slot].instance_id.clone();
+        self.host_is_instance(registered.host, said_before.as_deref(), false);
+        self.host_is_instance(registered.host, registered.instance_id.as_deref(), true);
         let host = &mut self.hosts[slot];
         let was_registered = host.is_registered();
         if let HostStatus::Inactive { since } = host.status {
@@ -243,6 +246,8 @@ impl State {
         if let HostStatus::Inactive { since } = host.status {
             self.inactive.insert((since, Forgettable::Host(id)));
         }
+        let registered = host.is_registered();
+        let instance = host.instance_id.clone().filter(|_| registered);
         let cluster = &mut self.clusters[cluster];
         cluster.hosts.insert(id, host.slot);
         if host.is_registered() {
@@ -252,6 +257,7 @@ impl State {
             }
         }
         self.enter_index(id);
+        self.host_is_instance(id, instance.as_deref(), true);
     }
 
     pub(super) fn host_status(&mut self, id: HostId, status: HostStatus) {
@@ -298,6 +304,8 @@ impl State {
         });
         membership.revoked = true;
         self.host_changed(id, seq);
+        let instance = self.hosts[slot].instance_id.clone();
+        self.host_is_instance(id, instance.as_deref(), false);
     }
 
     pub(super) fn host_forgotten(&mut self, id: HostId) {

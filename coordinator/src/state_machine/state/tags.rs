@@ -31,6 +31,10 @@ impl State {
                 let revision = self.service_named(service)?.revision(*task_set)?;
                 revision.record.task_set.as_ref().map(|set| &set.tags)
             }
+            Resource::CapacityProvider(name) => {
+                let provider = self.capacity_provider(name.as_str());
+                provider.filter(|provider| provider.is_active()).map(|provider| &provider.tags)
+            }
         }
     }
 
@@ -80,6 +84,10 @@ impl State {
                 let mut sets = self.services[slot].revisions.iter_mut();
                 let set = sets.find(|revision| revision.record.id == *task_set)?;
                 set.record.task_set.as_mut().map(|set| &mut set.tags)
+            }
+            Resource::CapacityProvider(name) => {
+                self.touch(EntityKey::CapacityProvider(name.clone()));
+                self.capacity_providers.get_mut(name).map(|provider| &mut provider.tags)
             }
         }
     }
