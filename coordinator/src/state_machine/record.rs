@@ -21,7 +21,7 @@ use super::{
     command::{ClusterSettings, SettingScope, Tags},
     event::{AgentPlace, TasksWaiting},
     log_group::LogGroup,
-    name::{ClusterName, Family},
+    name::{CapacityProviderName, ClusterName, Family},
     service::{
         DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId, ServiceRef,
     },
@@ -132,6 +132,9 @@ pub struct TaskRecord {
     /// How long it may be RUNNING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// The capacity provider that it goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<CapacityProviderName>,
 }
 
 /// What a task is to the service that started it.

@@ -417,6 +417,10 @@ impl State {
             Event::LogRetentionPut { name, days } => self.log_retention_put(name, *days),
             Event::LogGroupDeleted { name } => self.log_group_deleted(name),
 
+            Event::GroupScaled { group, desired, why, at } => {
+                self.group_scaled(group, *desired, why, *at);
+            }
+            Event::GroupExcess { group, since } => self.group_excess(group, *since),
             Event::TasksWaiting(waiting) => self.tasks_waiting(waiting),
             Event::WaitingTasksEnded { launch, tasks, cause, at } => {
                 self.waiting_tasks_ended(*launch, tasks, cause, *at);
