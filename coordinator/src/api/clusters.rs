@@ -436,7 +436,7 @@ fn view(
         status: if cluster.is_active() { "ACTIVE" } else { "INACTIVE" },
         registered_container_instances_count: cluster.registered_hosts,
         running_tasks_count: cluster.running_tasks,
-        pending_tasks_count: cluster.pending_tasks,
+        pending_tasks_count: cluster.all_pending_tasks(),
         active_services_count: active_services,
         statistics: Vec::new(),
         tags: Vec::new(),
@@ -520,7 +520,7 @@ fn statistics(
     let counts = [
         ("runningEC2TasksCount", cluster.running_tasks),
         ("runningFargateTasksCount", 0),
-        ("pendingEC2TasksCount", cluster.pending_tasks),
+        ("pendingEC2TasksCount", cluster.all_pending_tasks()),
         ("pendingFargateTasksCount", 0),
         ("activeEC2ServiceCount", active),
         ("activeFargateServiceCount", 0),

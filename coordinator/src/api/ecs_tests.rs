@@ -5,6 +5,7 @@ mod bad_input;
 mod flows;
 mod gpus;
 mod services;
+mod waiting;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};

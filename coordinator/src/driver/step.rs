@@ -118,8 +118,14 @@ pub(crate) fn step_with(
         log: changes.log,
         changed: state.changed_len(),
         more: state.schedules() && state.has_due(),
-        wake: state.next_wake().filter(|_| state.schedules()),
+        wake: next_wake(state),
     }
+}
+
+/// Deadlines are met whether or not the scheduler may work yet.
+fn next_wake(state: &State) -> Option<Timestamp> {
+    let looks = state.next_wake().filter(|_| state.schedules());
+    looks.into_iter().chain(state.next_deadline()).min()
 }
 
 fn look_at_due(
@@ -144,9 +150,7 @@ fn look_at_due(
         weight += found.iter().map(weight_of).sum::<usize>();
         apply(state, found, seq, events);
         state.set_wake(due, wake);
-        if let Due::Service(service) = due {
-            state.set_waiting(service, waits_for_room);
-        }
+        state.set_waiting(due, waits_for_room);
     }
 }
 

@@ -26,6 +26,7 @@ use super::{
         HookAction, HookId, LifecycleHook, PropagateTags, RevisionId, ServiceConfig, ServiceId,
         ServiceOptions, ServiceRef,
     },
+    task_options::TaskOptions,
 };
 use crate::placement::Strategy;
 
@@ -341,6 +342,8 @@ pub struct TaskLaunch {
     pub group: Option<String>,
     pub started_by: Option<String>,
     pub tags: Tags,
+    /// From those tags.
+    pub options: TaskOptions,
     /// propagateTags TASK_DEFINITION.
     pub propagate_tags: bool,
     /// Adds aws:ecs:clusterName.

@@ -8,6 +8,7 @@ mod alarms;
 mod auto_scaling;
 mod capacity_providers;
 mod clusters;
+mod deadlines;
 mod epochs;
 mod honoured;
 mod hosts;

@@ -23,6 +23,7 @@ use super::{
     record::{DeploymentRecord, Move, RevisionRecord, TaskRecord},
     service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
 };
+use crate::placement::Strategy;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -350,6 +351,21 @@ pub enum Event {
     CapacityProviderForgotten {
         name: CapacityProviderName,
     },
+    /// Tasks of one RunTask call that wait for a host. They have one when they are in a
+    /// [`TasksStarted`] that names this launch.
+    TasksWaiting(Box<TasksWaiting>),
+    /// They never had a host, and go to the history.
+    WaitingTasksEnded {
+        launch: TaskId,
+        tasks: Vec<TaskId>,
+        cause: StopCause,
+        at: Timestamp,
+    },
+    /// How long the task may be RUNNING from now on; absent: without an end.
+    TaskTimeoutSet {
+        task: TaskId,
+        timeout_ms: Option<u64>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -401,7 +417,43 @@ pub struct TasksStarted {
     pub client_token: Option<UsedClientToken>,
     #[serde(default)]
     pub service: Option<StartedForService>,
+    /// How long each may be RUNNING.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// The launch in which they waited for a host.
+    #[serde(default)]
+    pub waited: Option<TaskId>,
     pub at: Timestamp,
+}
+
+/// The record of tasks that wait, too: then `tasks` are those that still do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TasksWaiting {
+    /// The id of its first task.
+    pub launch: TaskId,
+    pub cluster: ClusterName,
+    pub family: Family,
+    pub revision: u32,
+    pub group: String,
+    pub started_by: Option<String>,
+    pub overrides: TaskOverride,
+    pub demand: Demand,
+    pub tags: Tags,
+    pub tasks: Vec<WaitingTask>,
+    pub distinct_instance: bool,
+    pub strategies: Vec<Strategy>,
+    /// They are given up then.
+    pub until: Option<Timestamp>,
+    pub timeout_ms: Option<u64>,
+    /// As in [`TasksStarted`]; gone in a record.
+    pub client_token: Option<UsedClientToken>,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingTask {
+    pub task: TaskId,
+    pub containers: Vec<ContainerId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

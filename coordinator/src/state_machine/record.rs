@@ -19,7 +19,7 @@ use super::{
     auto_scaling::GroupRecord,
     capacity_provider::CapacityProvider,
     command::{ClusterSettings, SettingScope, Tags},
-    event::AgentPlace,
+    event::{AgentPlace, TasksWaiting},
     log_group::LogGroup,
     name::{ClusterName, Family},
     service::{
@@ -49,6 +49,7 @@ pub enum Record {
     LogGroup(LogGroup),
     AutoScalingGroup(Box<GroupRecord>),
     CapacityProvider(Box<CapacityProvider>),
+    Waiting(Box<TasksWaiting>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,7 +106,8 @@ pub struct HostRecord {
 pub struct TaskRecord {
     pub id: TaskId,
     pub cluster: ClusterName,
-    pub host: HostId,
+    /// Absent for one that never had any.
+    pub host: Option<HostId>,
     pub family: Family,
     pub revision: u32,
     pub group: String,
@@ -127,6 +129,9 @@ pub struct TaskRecord {
     pub end: Option<TaskEnd>,
     #[serde(default)]
     pub service: Option<ServiceTaskRecord>,
+    /// How long it may be RUNNING.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
 }
 
 /// What a task is to the service that started it.
@@ -372,7 +377,7 @@ pub struct ClientTokenRecord {
 
 /// The kinds in the order in which they are restored: what is referred to comes before what refers
 /// to it. Kinds are never renumbered.
-pub const RESTORE_ORDER: [u8; 15] = [0, 1, 2, 3, 14, 13, 4, 5, 11, 6, 7, 8, 9, 10, 12];
+pub const RESTORE_ORDER: [u8; 16] = [0, 1, 2, 3, 14, 13, 4, 5, 11, 6, 7, 8, 9, 10, 12, 15];
 
 pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
     match key {
@@ -397,6 +402,7 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
         EntityKey::LogGroup(name) => (12, name.as_str().into()),
         EntityKey::AutoScalingGroup(name) => (13, name.as_str().into()),
         EntityKey::CapacityProvider(name) => (14, name.as_str().into()),
+        EntityKey::Waiting(launch) => (15, launch.value().to_be_bytes().into()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a service or a host needs next: starts, stops, lost tasks, the next stage of a deployment.
+//! What a service, a host or tasks that wait need next: starts, stops, lost tasks, the next stage of a deployment.
 //!
 //! A pass looks at one of them and answers with events; the driver applies them, which marks what
 //! they changed as due again, until a pass has nothing to say. So there is one path for a change, a
@@ -13,6 +13,7 @@ mod lost;
 mod messages;
 mod rebalance;
 mod victims;
+pub(super) mod waiting;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -47,6 +48,7 @@ pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
         Due::Host(host) => lost::pass(state, host, at),
         Due::Group(slot) => instances::group_pass(state, slot, at),
         Due::Instance(id) => instances::instance_pass(state, id, at),
+        Due::Waiting(slot) => waiting::pass(state, slot, at, Ids::from(entropy)),
         Due::Service(slot) => {
             let service = state.service_at(slot);
             match service.status {

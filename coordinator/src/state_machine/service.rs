@@ -383,7 +383,7 @@ pub fn parse_seconds(text: &str) -> Option<u64> {
     number.map(|seconds| (seconds * 1000.0).round() as u64)
 }
 
-fn not_a_time(name: &str, value: &str) -> String {
+pub(super) fn not_a_time(name: &str, value: &str) -> String {
     format!("The tag {name} is `{value}`; say a time in seconds, 10 or 0.5 for example.")
 }
 

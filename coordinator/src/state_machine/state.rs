@@ -22,6 +22,7 @@ mod setting;
 mod tags;
 mod task;
 mod token;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -49,6 +50,7 @@ pub use service_task::{Counts, ServiceTask, Standing};
 pub use setting::AccountSettings;
 pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
+pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};
 
 use self::{
     alarm::Alarms, arena::Arena, dirty::Dirty, due::Agenda, group::Groups, log_group::LogGroups,
@@ -88,6 +90,10 @@ pub struct State {
     members: BTreeMap<HostId, Membership>,
     tasks: Arena<Task>,
     tasks_by_id: FastMap<TaskId, TaskSlot>,
+    waiting: Arena<Waiting>,
+    waiting_by_launch: FastMap<TaskId, WaitingSlot>,
+    /// What is to be done at its time, be the scheduler at work or not.
+    deadlines: BTreeSet<(Timestamp, Deadline)>,
     services: Arena<Service>,
     services_by_id: FastMap<ServiceId, ServiceSlot>,
     /// Who made a service with a client token.
@@ -102,7 +108,7 @@ pub struct State {
     /// After a start, not before hosts have said what they have seen; volatile.
     scheduling_began: bool,
     scheduling_held: bool,
-    /// Clusters in which a service waits for room.
+    /// Clusters in which a service or a launch waits for room.
     clusters_with_waiting: BTreeSet<ClusterSlot>,
     /// When the current epoch began: no host's silence counts from before.
     epoch_started_at: Timestamp,
@@ -426,6 +432,13 @@ impl State {
             Event::InstanceGone { group, instance, .. } => self.instance_gone(group, *instance),
             Event::CapacityProviderSet(provider) => self.capacity_provider_set(provider),
             Event::CapacityProviderForgotten { name } => self.capacity_provider_forgotten(name),
+            Event::TasksWaiting(waiting) => self.tasks_waiting(waiting),
+            Event::WaitingTasksEnded { launch, tasks, cause, at } => {
+                self.waiting_tasks_ended(*launch, tasks, cause, *at);
+            }
+            Event::TaskTimeoutSet { task, timeout_ms } => {
+                self.task_timeout_set(*task, *timeout_ms);
+            }
         }
     }
 

@@ -247,6 +247,7 @@ pub(super) async fn run_tasks(
             group: None,
             started_by: None,
             tags: Tags::new(),
+            options: Default::default(),
             propagate_tags: false,
             managed_tags: false,
         },

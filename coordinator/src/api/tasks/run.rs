@@ -112,9 +112,10 @@ pub(super) async fn submit_and_show(
     cluster: &ClusterName,
     command: Command,
 ) -> Result<TasksOutput, ApiError> {
-    let started = |state: &State, answer| {
+    let of_cluster = cluster.clone();
+    let started = move |state: &State, answer| {
         let Answer::Tasks { tasks, failures } = answer else { return Default::default() };
-        let show = |id: &TaskId| state.task(*id).map(|task| (*id, Shown::live(state, task)));
+        let show = |id: &TaskId| Some((*id, Shown::current(state, &of_cluster, *id)?));
         let shown: BTreeMap<TaskId, Shown> = tasks.iter().filter_map(show).collect();
         (tasks, shown, failures)
     };

@@ -81,8 +81,9 @@ pub(super) fn delete(
         let count = cluster.registered_hosts as usize;
         return Err(Rejection::ClusterContainsContainerInstances { count });
     }
-    if !cluster.tasks.is_empty() {
-        return Err(Rejection::ClusterContainsTasks { count: cluster.tasks.len() });
+    let count = cluster.tasks.len() + cluster.waiting_tasks.len();
+    if count > 0 {
+        return Err(Rejection::ClusterContainsTasks { count });
     }
     Ok(Decision::of(vec![Event::ClusterDeleted { name: name.clone(), at }]))
 }

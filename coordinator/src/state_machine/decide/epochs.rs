@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longshore_common::{clock::Timestamp, id::HostId, protocol::Epoch};
 
-use super::{Decision, Note};
+use super::{Decision, Note, deadlines};
 use crate::state_machine::{command::next_epoch, event::Event, state::State};
 
 /// How long deleted clusters and deregistered instances are still described.
@@ -32,7 +32,7 @@ pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision
 
 /// Expires what is due. Costs what expires, not what exists.
 pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
-    let mut events = Vec::new();
+    let mut events = deadlines::met(state, at);
     let tokens = state.expired_client_tokens(at);
     if !tokens.is_empty() {
         events.push(Event::ClientTokensExpired { tokens });

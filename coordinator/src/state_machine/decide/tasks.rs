@@ -2,6 +2,8 @@
 
 mod demand;
 
+use std::time::Duration;
+
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
@@ -17,11 +19,14 @@ use super::{Answer, Decision, clusters, honoured::needs_not_honoured, ids::Ids, 
 use crate::{
     placement::{self, GroupKey, Unfit},
     state_machine::{
-        command::{RunTask, StartTask, Tags, TaskLaunch},
-        event::{Event, FailedPlacement, PlacedTask, TasksStarted, UsedClientToken},
+        command::{ClientToken, RunTask, StartTask, Tags, TaskLaunch},
+        event::{
+            Event, FailedPlacement, PlacedTask, TasksStarted, TasksWaiting, UsedClientToken,
+            WaitingTask,
+        },
         name::ClusterName,
         rejection::Rejection,
-        state::{Cluster, Definition, DefinitionStatus, Host, State, Wish},
+        state::{Cluster, Definition, DefinitionStatus, Host, State, WAITING_TASKS_MAX, Wish},
     },
 };
 
@@ -55,6 +60,15 @@ pub(super) fn run(
         return Ok(repeated);
     }
     let prepared = prepare(state, launch)?;
+    if let Some(wait) = launch.options.wait_ms.filter(|_| may_wait(prepared.cluster, run.count)) {
+        return Ok(waiting(
+            run,
+            prepared,
+            Some(at.saturating_add(Duration::from_millis(wait))),
+            at,
+            ids,
+        ));
+    }
     if prepared.cluster.registered_hosts == 0 {
         return Err(Rejection::NoContainerInstances);
     }
@@ -72,16 +86,71 @@ pub(super) fn run(
     if let Some(unplaced) = &placement.unplaced {
         let reason = unplaced.reason().map_or("RESOURCE", |reason| reason.as_ecs());
         let host = unplaced.closest.as_ref().map(|(slot, _)| state.host_at(*slot).id);
-        let detail = unplaced.sentence(|slot| state.host_at(slot).id.to_string());
+        let mut detail = unplaced.sentence(|slot| state.host_at(slot).id.to_string());
+        if launch.options.wait_ms.is_some() {
+            detail.push_str(&format!(
+                "; it cannot wait, because {} tasks wait in this cluster already and \
+                 {WAITING_TASKS_MAX} may",
+                prepared.cluster.waiting_tasks.len()
+            ));
+        }
         let failure = FailedPlacement { host, reason: reason.to_owned(), detail };
         failures = vec![failure; unplaced.count as usize];
     }
-    let token = run.client_token.as_ref().map(|token| UsedClientToken {
-        token: token.token.clone(),
-        parameters_hash: token.parameters_hash,
-        failures: failures.clone(),
-    });
+    let token = run.client_token.as_ref().map(|token| used(token, failures.clone()));
     Ok(started(launch, prepared, hosts, failures, token, at, ids))
+}
+
+fn may_wait(cluster: &Cluster, count: u32) -> bool {
+    cluster.waiting_tasks.len() + count as usize <= WAITING_TASKS_MAX
+}
+
+/// All tasks of a call wait at first, be there room or not: the scheduler places them at once, and
+/// there is one way to a host and not two.
+fn waiting(
+    run: &RunTask,
+    prepared: Prepared<'_>,
+    until: Option<Timestamp>,
+    at: Timestamp,
+    ids: Ids,
+) -> Decision {
+    let containers = prepared.definition.definition.spec.container_definitions.len() as u64;
+    let mut next = 0..;
+    let mut id = || ids.nth(next.next().unwrap_or_default());
+    let tasks: Vec<WaitingTask> = (0..run.count)
+        .map(|_| WaitingTask {
+            task: TaskId::new(id()),
+            containers: (0..containers).map(|_| ContainerId(TaskId::new(id()))).collect(),
+        })
+        .collect();
+    let answer = Answer::Tasks {
+        tasks: tasks.iter().map(|waiting| waiting.task).collect(),
+        failures: Vec::new(),
+    };
+    let launch = &run.launch;
+    let event = Event::TasksWaiting(Box::new(TasksWaiting {
+        launch: tasks[0].task,
+        cluster: launch.cluster.clone(),
+        family: prepared.definition.family.clone(),
+        revision: prepared.definition.definition.revision,
+        group: prepared.group,
+        started_by: launch.started_by.clone(),
+        overrides: launch.overrides.clone(),
+        demand: prepared.demand,
+        tags: prepared.tags,
+        tasks,
+        distinct_instance: run.distinct_instance,
+        strategies: run.strategies.clone(),
+        until,
+        timeout_ms: launch.options.timeout_ms,
+        client_token: run.client_token.as_ref().map(|token| used(token, Vec::new())),
+        at,
+    }));
+    Decision::with(vec![event], answer)
+}
+
+fn used(token: &ClientToken, failures: Vec<FailedPlacement>) -> UsedClientToken {
+    UsedClientToken { token: token.token.clone(), parameters_hash: token.parameters_hash, failures }
 }
 
 /// The first answer again, when this client token has been used for the same call.
@@ -236,6 +305,8 @@ fn started(
         tasks,
         client_token,
         service: None,
+        timeout_ms: launch.options.timeout_ms,
+        waited: None,
         at,
     }));
     Decision::with(vec![event], answer)
@@ -251,15 +322,18 @@ pub(super) fn stop(
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     let in_cluster = clusters::active(state, cluster)?;
+    let reason = reason.unwrap_or("Task stopped by user");
+    let reason = reason.chars().take(REASON_CHARS_MAX).collect();
+    let cause = StopCause { code: StopCode::UserInitiated, reason };
+    if let Some(&slot) = in_cluster.waiting_tasks.get(&id) {
+        let launch = state.waiting_at(slot).launch.launch;
+        let event = Event::WaitingTasksEnded { launch, tasks: vec![id], cause, at };
+        return Ok(Decision::of(vec![event]));
+    }
     let found = state.task(id).filter(|t| in_cluster.tasks.contains_key(&t.id));
     let task = found.ok_or(Rejection::TaskNotFound(id))?;
     match task.wish {
         Wish::Stop { .. } => Ok(Decision::default()),
-        Wish::Run => {
-            let reason = reason.unwrap_or("Task stopped by user");
-            let reason = reason.chars().take(REASON_CHARS_MAX).collect();
-            let cause = StopCause { code: StopCode::UserInitiated, reason };
-            Ok(Decision::of(vec![Event::TaskStopRequested { task: id, cause, at }]))
-        }
+        Wish::Run => Ok(Decision::of(vec![Event::TaskStopRequested { task: id, cause, at }])),
     }
 }

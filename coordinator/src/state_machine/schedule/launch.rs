@@ -104,6 +104,8 @@ impl<'a> Work<'a> {
             tasks,
             client_token: None,
             service: Some(StartedForService { service: self.service.id, revision: id }),
+            timeout_ms: None,
+            waited: None,
             at: self.at,
         })));
         // What this pass starts next gets other ids.

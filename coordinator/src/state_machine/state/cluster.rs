@@ -10,7 +10,10 @@ use longshore_common::{
     id::{HostId, TaskId},
 };
 
-use super::{ClusterSlot, EntityKey, Forgettable, ServiceSlot, State, TaskSlot, dirty::LogTo};
+use super::{
+    ClusterSlot, Due, EntityKey, Forgettable, ServiceSlot, State, TaskSlot, WaitingSlot,
+    dirty::LogTo,
+};
 use crate::{
     placement::{ClusterIndex, HostSlot},
     state_machine::{
@@ -43,10 +46,12 @@ pub struct Cluster {
     pub daemons: BTreeSet<ServiceSlot>,
     /// Of `services`, the others.
     pub replicas: BTreeSet<ServiceSlot>,
-    /// Of `services`, those that wait for room on some host; volatile.
-    pub waiting: BTreeSet<ServiceSlot>,
-    /// Where the next round through `waiting` begins.
-    pub(super) waiting_from: ServiceSlot,
+    /// Tasks that have no host yet.
+    pub waiting_tasks: BTreeMap<TaskId, WaitingSlot>,
+    /// Services and launches that wait for room on some host; volatile.
+    pub waiting: BTreeSet<Due>,
+    /// The last of `waiting` that was woken: the next round goes on after it.
+    pub(super) woken: Option<Due>,
     /// Connected hosts that fell silent, by since when.
     pub silent: BTreeSet<(Timestamp, HostSlot)>,
     pub replacing: Replacing,
@@ -81,6 +86,11 @@ impl Cluster {
         matches!(self.status, ClusterStatus::Active)
     }
 
+    /// ECS's pendingTasksCount, which counts those without a host too.
+    pub fn all_pending_tasks(&self) -> u32 {
+        self.pending_tasks + self.waiting_tasks.len() as u32
+    }
+
     pub(super) fn new(record: ClusterRecord) -> Self {
         Cluster {
             name: record.name,
@@ -97,8 +107,9 @@ impl Cluster {
             inactive_services: BTreeMap::new(),
             daemons: BTreeSet::new(),
             replicas: BTreeSet::new(),
+            waiting_tasks: BTreeMap::new(),
             waiting: BTreeSet::new(),
-            waiting_from: 0,
+            woken: None,
             silent: BTreeSet::new(),
             replacing: record.replacing,
             last_return: Timestamp::default(),

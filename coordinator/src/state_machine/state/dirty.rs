@@ -40,6 +40,8 @@ pub enum EntityKey {
     LogGroup(LogGroupName),
     AutoScalingGroup(AutoScalingGroupName),
     CapacityProvider(CapacityProviderName),
+    /// By the launch's id.
+    Waiting(TaskId),
 }
 
 /// A row to write; without a value, one to delete.
@@ -165,6 +167,9 @@ impl State {
                 let provider = self.capacity_provider(name.as_str())?;
                 Some(Record::CapacityProvider(Box::new(provider.clone())))
             }
+            EntityKey::Waiting(launch) => {
+                Some(Record::Waiting(Box::new(self.waiting(*launch)?.launch.clone())))
+            }
         }
     }
 
@@ -203,6 +208,7 @@ impl State {
             }
             Record::AutoScalingGroup(group) => self.insert_group(*group),
             Record::CapacityProvider(provider) => self.insert_capacity_provider(*provider),
+            Record::Waiting(launch) => self.insert_waiting(*launch),
         }
     }
 
@@ -284,6 +290,11 @@ impl LogTo {
 
     pub(super) fn task(cluster: &ClusterName, host: HostId, task: TaskId) -> Self {
         LogTo { cluster: Some(cluster.clone()), host: Some(host), task: Some(task), service: None }
+    }
+
+    /// A task that has no host.
+    pub(super) fn waiting(cluster: &ClusterName, task: TaskId) -> Self {
+        LogTo { cluster: Some(cluster.clone()), host: None, task: Some(task), service: None }
     }
 
     pub(super) fn service(cluster: &ClusterName, service: &ServiceName) -> Self {

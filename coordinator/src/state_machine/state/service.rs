@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use longshore_common::{clock::Timestamp, id::TaskId, task_policy::TaskPolicy};
 
 use super::{
-    Cluster, ClusterSlot, Counts, DefinitionSlot, EntityKey, Forgettable, ServiceSlot, State,
+    Cluster, ClusterSlot, Counts, DefinitionSlot, Due, EntityKey, Forgettable, ServiceSlot, State,
     TaskSlot, dirty::LogTo,
 };
 use crate::state_machine::{
@@ -326,7 +326,7 @@ impl State {
         held.services.remove(&name);
         held.daemons.remove(&slot);
         held.replicas.remove(&slot);
-        held.waiting.remove(&slot);
+        held.waiting.remove(&Due::Service(slot));
         if let Some(earlier) = held.inactive_services.insert(name, slot) {
             // The name means the one that was deleted last.
             let earlier = self.services[earlier].id;

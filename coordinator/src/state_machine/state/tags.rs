@@ -15,10 +15,13 @@ impl State {
             Resource::TaskDefinition { family, revision } => {
                 self.definitions().get(family.as_str(), *revision).map(|d| &d.tags)
             }
-            Resource::Task { cluster, task } => self
-                .task(*task)
-                .filter(|t| self.cluster_at(t.cluster).name == *cluster)
-                .map(|t| &*t.tags),
+            Resource::Task { cluster, task } => {
+                let cluster = self.cluster(cluster.as_str())?;
+                if let Some(&slot) = cluster.waiting_tasks.get(task) {
+                    return Some(&self.waiting_at(slot).launch.tags);
+                }
+                cluster.tasks.get(task).map(|slot| &*self.task_at(*slot).tags)
+            }
             Resource::ContainerInstance { cluster, host } => self
                 .host(*host)
                 .filter(|h| h.is_registered() && self.cluster_at(h.cluster).name == *cluster)
