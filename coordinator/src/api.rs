@@ -38,6 +38,7 @@ pub(crate) mod tags;
 pub(crate) mod account_settings;
 pub(crate) mod discover;
 pub(crate) mod alarms;
+pub(crate) mod auto_scaling;
 pub(crate) mod alertmanager;
 pub(crate) mod logs;
 pub(crate) mod fleet;
@@ -229,7 +230,7 @@ fn ecs() -> Vec<Operation> {
 
 /// The other services on this endpoint.
 fn services() -> Vec<Service> {
-    vec![sts::service(), alarms::service(), logs::service()]
+    vec![sts::service(), alarms::service(), logs::service(), auto_scaling::service()]
 }
 
 /// The operations of `Longshore_2026`.

@@ -41,6 +41,10 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
         events.push(Event::TaskDefinitionDeleted { family, revision });
     }
     let before = Timestamp(at.0.saturating_sub(INACTIVE_SHOWN.as_millis() as u64));
+    let ids = state.join_tokens().expired(before);
+    if !ids.is_empty() {
+        events.push(Event::JoinTokensExpired { ids });
+    }
     let forgotten = state.forgettable(before);
     events
         .extend(forgotten.services.into_iter().map(|service| Event::ServiceForgotten { service }));

@@ -111,6 +111,20 @@ impl State {
         group.instances.get(&id).map(|instance| (group, instance))
     }
 
+    /// Every instance after this one, in the order of the ids.
+    pub fn instances_after(
+        &self,
+        after: Option<InstanceId>,
+    ) -> impl Iterator<Item = InstanceId> + use<'_> {
+        let groups = self.auto_scaling.by_prefix.range(after.map_or(0, |id| id.group)..);
+        groups.flat_map(move |(_, &slot)| {
+            let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let instances =
+                self.auto_scaling.arena[slot].instances.range((first, Bound::Unbounded));
+            instances.map(|(id, _)| *id)
+        })
+    }
+
     /// The registered hosts that say to be this instance.
     pub fn hosts_of_instance(&self, id: InstanceId) -> impl Iterator<Item = &Host> {
         let hosts = self.auto_scaling.hosts.get(&id).into_iter().flatten();
@@ -378,10 +392,5 @@ impl State {
                 self.auto_scaling.arena[slot].instances.keys().copied().collect();
             ids.into_iter().for_each(|id| self.instance_is_due(id));
         }
-    }
-
-    pub(super) fn auto_scaling_group_mut(&mut self, name: &str) -> Option<&mut Group> {
-        let slot = *self.auto_scaling.by_name.get(name)?;
-        Some(&mut self.auto_scaling.arena[slot])
     }
 }
