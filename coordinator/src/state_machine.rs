@@ -6,6 +6,7 @@
 
 pub mod name;
 pub mod service;
+pub mod managed_scaling;
 pub mod task_options;
 pub mod alarm;
 pub mod log_group;

@@ -17,6 +17,7 @@ use super::{
     identifiers,
     page::Page,
     tags::{self, TagInput, TagView},
+    unsupported::{self, LaunchType},
 };
 use crate::state_machine::{
     auto_scaling::AutoScalingGroupName,
@@ -370,15 +371,38 @@ pub(crate) fn cluster_capacity(
         .iter()
         .map(|given| name(identity, given)?.ok_or_else(|| not_found(given)))
         .collect::<Result<_, ApiError>>()?;
-    let default_strategy = strategy
-        .into_iter()
-        .map(|StrategyItemInput { capacity_provider, weight, base }| {
-            let provider = name(identity, &capacity_provider)?;
-            let provider = provider.ok_or_else(|| not_found(&capacity_provider))?;
-            Ok(StrategyItem { provider, base, weight })
-        })
-        .collect::<Result<_, ApiError>>()?;
-    Ok(ClusterCapacity { providers, default_strategy })
+    Ok(ClusterCapacity { providers, default_strategy: self::strategy(identity, strategy)? })
+}
+
+pub(crate) fn strategy(
+    identity: &Identity,
+    given: Vec<StrategyItemInput>,
+) -> Result<Vec<StrategyItem>, ApiError> {
+    let item = |StrategyItemInput { capacity_provider, weight, base }| {
+        let provider = name(identity, &capacity_provider)?;
+        let provider = provider.ok_or_else(|| not_found(&capacity_provider))?;
+        Ok(StrategyItem { provider, base, weight })
+    };
+    given.into_iter().map(item).collect()
+}
+
+/// What a call says of where its tasks go: by a strategy, by a launch type (an empty strategy), or
+/// as the cluster has it.
+pub(crate) fn asked(
+    identity: &Identity,
+    strategy: Vec<StrategyItemInput>,
+    launch_type: Option<LaunchType>,
+) -> Result<Option<Vec<StrategyItem>>, ApiError> {
+    unsupported::only_own_hosts(launch_type)?;
+    match (strategy.is_empty(), launch_type) {
+        (true, None) => Ok(None),
+        (true, Some(_)) => Ok(Some(Vec::new())),
+        (false, None) => self::strategy(identity, strategy).map(Some),
+        (false, Some(_)) => Err(ApiError::invalid_parameter(
+            "Specifying both a launch type and a capacity provider strategy is not supported. \
+             Remove one and try again.",
+        )),
+    }
 }
 
 pub(crate) fn strategy_view(items: &[StrategyItem]) -> Vec<StrategyItemInput> {

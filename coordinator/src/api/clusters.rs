@@ -22,7 +22,7 @@ use super::{
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Command},
     name::ClusterName,
-    schedule::lost_hosts,
+    schedule::{counts, lost_hosts},
     state::{Cluster, Replacing, ServiceStatus, State},
 };
 
@@ -517,7 +517,7 @@ fn statistics(
     draining: u32,
     at: Timestamp,
 ) -> Vec<NameAndValue> {
-    let counts = [
+    let numbers = [
         ("runningEC2TasksCount", cluster.running_tasks),
         ("runningFargateTasksCount", 0),
         ("pendingEC2TasksCount", cluster.all_pending_tasks()),
@@ -534,7 +534,17 @@ fn statistics(
         Replacing::Overridden => "OVERRIDDEN",
     };
     let replacing = ("longshore:replacingLostTasks".to_owned(), replacing.to_owned());
-    let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count.to_string()));
-    let all = counts.chain([replacing]);
+    let counts_of_cluster =
+        numbers.into_iter().map(|(name, count)| (name.to_owned(), count.to_string()));
+    let reservations = cluster.settings.capacity.providers.iter().filter_map(|provider| {
+        let group = state.managed_group(provider)?;
+        let provider = state.scaled_by(group)?;
+        let reservation = counts(state, group, provider, at).reservation(&provider.managed_scaling);
+        Some((
+            format!("longshore:capacityProviderReservation.{}", provider.name),
+            reservation.to_string(),
+        ))
+    });
+    let all = counts_of_cluster.chain([replacing]).chain(reservations);
     all.map(|(name, value)| NameAndValue { name, value }).collect()
 }

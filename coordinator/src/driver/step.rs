@@ -146,11 +146,12 @@ fn look_at_due(
             return;
         }
         let Some(due) = state.take_due() else { return };
-        let Pass { events: found, wake, waits_for_room } = look(state, due, at, entropy());
+        let Pass { events: found, wake, waits_for_room, wanted } = look(state, due, at, entropy());
         weight += found.iter().map(weight_of).sum::<usize>();
         apply(state, found, seq, events);
         state.set_wake(due, wake);
         state.set_waiting(due, waits_for_room);
+        state.set_wanted(due, wanted);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
-use longshore_common::{clock::Timestamp, id::HostId};
+use longshore_common::{clock::Timestamp, id::HostId, resources::Capacity};
 use serde::{Deserialize, Serialize};
 
 /// Auto Scaling's quota of groups in a region.
@@ -152,6 +152,12 @@ pub struct GroupRecord {
     /// It goes when its instances are gone.
     pub deleting: bool,
     pub instances: Vec<Instance>,
+    /// What the instance offered that registered last.
+    #[serde(default)]
+    pub size: Option<Capacity>,
+    /// Since when it has more instances than its tasks need.
+    #[serde(default)]
+    pub excess_since: Option<Timestamp>,
 }
 
 /// What a launcher was asked to do.

@@ -18,6 +18,14 @@ pub const CLUSTER_PROVIDERS_MAX: usize = 20;
 pub const FARGATE: &str = "FARGATE";
 pub const FARGATE_SPOT: &str = "FARGATE_SPOT";
 
+/// The tag of a capacity provider that says for how many seconds an instance may be of no use before
+/// it goes.
+pub const SCALE_IN_AFTER: &str = "longshore:scale-in-after";
+
+/// The attribute that a host of an Auto Scaling group has: the group's name. The coordinator alone
+/// gives it.
+pub const GROUP_ATTRIBUTE: &str = "longshore.auto-scaling-group";
+
 /// A provider that hands out the hosts of an Auto Scaling group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapacityProvider {

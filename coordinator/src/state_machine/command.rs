@@ -356,6 +356,8 @@ pub struct RunTask {
     pub count: u32,
     pub distinct_instance: bool,
     pub strategies: Vec<Strategy>,
+    /// A capacity provider strategy, none at all for a launch type; absent: the cluster's own.
+    pub capacity: Option<Vec<StrategyItem>>,
     pub client_token: Option<ClientToken>,
 }
 
@@ -452,7 +454,10 @@ pub struct CreateService {
     pub service: ServiceRef,
     /// Absent with the EXTERNAL controller, whose task sets bring their own.
     pub definition: Option<RevisionRef>,
+    /// Without its capacity provider strategy.
     pub config: ServiceConfig,
+    /// As in [`RunTask`].
+    pub capacity: Option<Vec<StrategyItem>>,
     pub tags: Tags,
     pub created_by: String,
     pub client_token: Option<ClientToken>,
@@ -467,6 +472,8 @@ pub struct UpdateService {
     pub deployment: DeploymentChange,
     pub distinct_instance: Option<bool>,
     pub strategies: Option<Vec<Strategy>>,
+    /// Empty: none any more.
+    pub capacity: Option<Vec<StrategyItem>>,
     pub grace_s: Option<u32>,
     pub az_rebalancing: Option<bool>,
     pub propagate_tags: Option<PropagateTags>,

@@ -308,6 +308,34 @@ pub enum Event {
         name: LogGroupName,
     },
 
+    /// Tasks of one RunTask call that wait for a host. They have one when they are in a
+    /// [`TasksStarted`] that names this launch.
+    TasksWaiting(Box<TasksWaiting>),
+    /// Managed scaling has found that a group should have another number of instances, and why.
+    GroupScaled {
+        group: AutoScalingGroupName,
+        desired: u32,
+        why: String,
+        at: Timestamp,
+    },
+    /// Since when a group has more instances than its tasks need; absent: it has not.
+    GroupExcess {
+        group: AutoScalingGroupName,
+        since: Option<Timestamp>,
+    },
+
+    /// They never had a host, and go to the history.
+    WaitingTasksEnded {
+        launch: TaskId,
+        tasks: Vec<TaskId>,
+        cause: StopCause,
+        at: Timestamp,
+    },
+    /// How long the task may be RUNNING from now on; absent: without an end.
+    TaskTimeoutSet {
+        task: TaskId,
+        timeout_ms: Option<u64>,
+    },
     AutoScalingGroupCreated {
         name: AutoScalingGroupName,
         uid: u128,
@@ -350,21 +378,6 @@ pub enum Event {
     CapacityProviderSet(Box<CapacityProvider>),
     CapacityProviderForgotten {
         name: CapacityProviderName,
-    },
-    /// Tasks of one RunTask call that wait for a host. They have one when they are in a
-    /// [`TasksStarted`] that names this launch.
-    TasksWaiting(Box<TasksWaiting>),
-    /// They never had a host, and go to the history.
-    WaitingTasksEnded {
-        launch: TaskId,
-        tasks: Vec<TaskId>,
-        cause: StopCause,
-        at: Timestamp,
-    },
-    /// How long the task may be RUNNING from now on; absent: without an end.
-    TaskTimeoutSet {
-        task: TaskId,
-        timeout_ms: Option<u64>,
     },
 }
 
@@ -423,6 +436,9 @@ pub struct TasksStarted {
     /// The launch in which they waited for a host.
     #[serde(default)]
     pub waited: Option<TaskId>,
+    /// The capacity provider that they go by.
+    #[serde(default)]
+    pub provider: Option<CapacityProviderName>,
     pub at: Timestamp,
 }
 
@@ -445,6 +461,9 @@ pub struct TasksWaiting {
     /// They are given up then.
     pub until: Option<Timestamp>,
     pub timeout_ms: Option<u64>,
+    /// Only its hosts will do.
+    #[serde(default)]
+    pub provider: Option<CapacityProviderName>,
     /// As in [`TasksStarted`]; gone in a record.
     pub client_token: Option<UsedClientToken>,
     pub at: Timestamp,
@@ -468,6 +487,9 @@ pub struct UsedClientToken {
     pub token: String,
     pub parameters_hash: u64,
     pub failures: Vec<FailedPlacement>,
+    /// Tasks of the same call that are in events before this one.
+    #[serde(default)]
+    pub others: Vec<TaskId>,
 }
 
 /// One task that found no host: an entry of ECS's `failures[]`.

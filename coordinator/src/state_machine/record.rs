@@ -21,7 +21,7 @@ use super::{
     command::{ClusterSettings, SettingScope, Tags},
     event::{AgentPlace, TasksWaiting},
     log_group::LogGroup,
-    name::{ClusterName, Family},
+    name::{CapacityProviderName, ClusterName, Family},
     service::{
         DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId, ServiceRef,
     },
@@ -47,9 +47,9 @@ pub enum Record {
 
     Alarm(Box<Alarm>),
     LogGroup(LogGroup),
+    Waiting(Box<TasksWaiting>),
     AutoScalingGroup(Box<GroupRecord>),
     CapacityProvider(Box<CapacityProvider>),
-    Waiting(Box<TasksWaiting>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -132,6 +132,9 @@ pub struct TaskRecord {
     /// How long it may be RUNNING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// The capacity provider that it goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<CapacityProviderName>,
 }
 
 /// What a task is to the service that started it.
@@ -400,9 +403,9 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
 
         EntityKey::Alarm(name) => (10, name.as_str().into()),
         EntityKey::LogGroup(name) => (12, name.as_str().into()),
+        EntityKey::Waiting(launch) => (15, launch.value().to_be_bytes().into()),
         EntityKey::AutoScalingGroup(name) => (13, name.as_str().into()),
         EntityKey::CapacityProvider(name) => (14, name.as_str().into()),
-        EntityKey::Waiting(launch) => (15, launch.value().to_be_bytes().into()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use longshore_common::id::Id;
 use serde::{Deserialize, Serialize};
 
-use super::{command::Tags, name::ClusterName};
+use super::{capacity_provider::StrategyItem, command::Tags, name::ClusterName};
 use crate::placement::{AVAILABILITY_ZONE, SpreadOver, Strategy};
 
 pub use super::name::ServiceName;
@@ -78,6 +78,9 @@ pub struct ServiceConfig {
     pub deployment: DeploymentConfig,
     pub distinct_instance: bool,
     pub strategies: Vec<Strategy>,
+    /// The capacity provider strategy; none at all: every host of the cluster will do.
+    #[serde(default)]
+    pub capacity: Vec<StrategyItem>,
     /// healthCheckGracePeriodSeconds.
     pub grace_s: Option<u32>,
     pub az_rebalancing: bool,

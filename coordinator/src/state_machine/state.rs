@@ -417,6 +417,17 @@ impl State {
             Event::LogRetentionPut { name, days } => self.log_retention_put(name, *days),
             Event::LogGroupDeleted { name } => self.log_group_deleted(name),
 
+            Event::GroupScaled { group, desired, why, at } => {
+                self.group_scaled(group, *desired, why, *at);
+            }
+            Event::GroupExcess { group, since } => self.group_excess(group, *since),
+            Event::TasksWaiting(waiting) => self.tasks_waiting(waiting),
+            Event::WaitingTasksEnded { launch, tasks, cause, at } => {
+                self.waiting_tasks_ended(*launch, tasks, cause, *at);
+            }
+            Event::TaskTimeoutSet { task, timeout_ms } => {
+                self.task_timeout_set(*task, *timeout_ms);
+            }
             Event::AutoScalingGroupCreated { name, uid, config, at } => {
                 self.auto_scaling_group_created(name, *uid, config, *at);
             }
@@ -432,13 +443,6 @@ impl State {
             Event::InstanceGone { group, instance, .. } => self.instance_gone(group, *instance),
             Event::CapacityProviderSet(provider) => self.capacity_provider_set(provider),
             Event::CapacityProviderForgotten { name } => self.capacity_provider_forgotten(name),
-            Event::TasksWaiting(waiting) => self.tasks_waiting(waiting),
-            Event::WaitingTasksEnded { launch, tasks, cause, at } => {
-                self.waiting_tasks_ended(*launch, tasks, cause, *at);
-            }
-            Event::TaskTimeoutSet { task, timeout_ms } => {
-                self.task_timeout_set(*task, *timeout_ms);
-            }
         }
     }
 

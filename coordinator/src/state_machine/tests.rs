@@ -1,6 +1,7 @@
 //! Tables of the core: commands in, a line per event or rejection out.
 
 mod alarms;
+mod capacity;
 mod gpus;
 mod waiting;
 
@@ -199,6 +200,7 @@ fn run_task(count: u32) -> Command {
         count,
         distinct_instance: false,
         strategies: vec![],
+        capacity: None,
         client_token: None,
     }))
 }

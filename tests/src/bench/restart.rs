@@ -253,6 +253,7 @@ fn run_tasks(count: u32) -> Result<Command> {
         count,
         distinct_instance: false,
         strategies: Vec::new(),
+        capacity: None,
         client_token: None,
     })))
 }

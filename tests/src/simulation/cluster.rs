@@ -254,6 +254,7 @@ pub(super) async fn run_tasks(
         count,
         distinct_instance: false,
         strategies: Vec::new(),
+        capacity: None,
         client_token: Some(ClientToken { token: token.to_owned(), parameters_hash: 1 }),
     }));
     let tasks = |answer| match answer {

@@ -53,6 +53,8 @@ pub(crate) struct TaskView {
     attributes: Vec<AttributeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     availability_zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity_provider_name: Option<String>,
     cluster_arn: String,
     connectivity: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +72,9 @@ pub(crate) struct TaskView {
     health_status: HealthStatus,
     inference_accelerators: [String; 0],
     last_status: &'static str,
-    launch_type: &'static str,
+    /// Absent for a task that goes by a capacity provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch_type: Option<&'static str>,
     memory: String,
     overrides: OverridesView,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,6 +173,7 @@ impl Shown {
             attachments: attachments::view(record, cause),
             attributes,
             availability_zone: self.zone.clone(),
+            capacity_provider_name: record.provider.as_ref().map(ToString::to_string),
             cluster_arn: identity.cluster(cluster),
             connectivity: if self.connected { "CONNECTED" } else { "DISCONNECTED" },
             connectivity_at: seconds(self.connected_at),
@@ -185,7 +190,7 @@ impl Shown {
             health_status: checked_health(&self.containers, report).unwrap_or_default(),
             inference_accelerators: [],
             last_status: self.last_status(),
-            launch_type: "EC2",
+            launch_type: record.provider.is_none().then_some("EC2"),
             memory: record.demand.memory.0.to_string(),
             overrides: containers::overrides(record, &self.containers),
             pull_started_at: seconds(report.and_then(|report| report.pull_started_at)),

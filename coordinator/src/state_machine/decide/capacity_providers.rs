@@ -10,7 +10,7 @@ use crate::state_machine::{
     auto_scaling::{GroupConfig, GroupTag},
     capacity_provider::{
         CAPACITY_PROVIDERS_MAX, CLUSTER_PROVIDERS_MAX, CapacityProvider, CapacityProviderChange,
-        CapacityProviderStatus, ProviderUpdate, is_fargate,
+        CapacityProviderStatus, ProviderUpdate, StrategyItem, is_fargate,
     },
     command::{ClusterCapacity, ClusterSettings},
     event::Event,
@@ -171,8 +171,8 @@ pub(super) fn check_for_cluster(
 }
 
 /// Whether tasks may be split so among these providers of their cluster.
-fn check_strategy(
-    items: &[crate::state_machine::capacity_provider::StrategyItem],
+pub(super) fn check_strategy(
+    items: &[StrategyItem],
     providers: &[CapacityProviderName],
 ) -> Result<(), Rejection> {
     strategy::check(items).map_err(|error| invalid(error.to_string()))?;

@@ -166,6 +166,7 @@ fn adopt(
         service: service_of(state, host, &run.order),
         // Its agent does not know: such a task runs without an end.
         timeout_ms: None,
+        provider: None,
     };
     events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
     events

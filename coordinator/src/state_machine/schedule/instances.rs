@@ -5,7 +5,7 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::Pass;
+use super::{Pass, scaling};
 use crate::state_machine::{
     auto_scaling::{DRAINING_MAX, Instance, InstanceId, Lifecycle},
     event::Event,
@@ -37,6 +37,8 @@ pub(super) fn group_pass(state: &State, slot: GroupSlot, at: Timestamp) -> Pass 
         for victim in victims(state, group, count as usize) {
             pass.events.push(end(state, group, victim, why, at));
         }
+    } else if !group.deleting {
+        scaling::scale(state, group, at, &mut pass);
     }
     pass
 }
@@ -57,10 +59,7 @@ fn victims<'a>(state: &'a State, group: &'a Group, count: usize) -> Vec<&'a Inst
 
 /// Whether an instance has tasks that are no daemon's.
 pub fn is_busy(state: &State, instance: InstanceId) -> bool {
-    state.hosts_of_instance(instance).flat_map(|host| host.tasks.values()).any(|task| {
-        let of = state.task_at(*task).service.as_ref();
-        !of.is_some_and(|of| state.service_at(of.service).is_daemon())
-    })
+    state.hosts_of_instance(instance).any(|host| host.own_tasks > 0)
 }
 
 /// Lets an instance go: its tasks first, when a capacity provider drains the group.

@@ -15,9 +15,12 @@ use crate::{
 /// Where the launch's tasks would go now.
 pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy: u64) -> Placement {
     let launch = &waiting.launch;
+    let mut required = required_attributes(state.definition_at(waiting.definition));
+    let provider = launch.provider.as_ref();
+    required.extend(provider.map(|provider| state.provider_attribute(provider)));
     state.cluster_at(waiting.cluster).index.place(&Request {
         demand: &launch.demand,
-        required_attributes: &required_attributes(state.definition_at(waiting.definition)),
+        required_attributes: &required,
         distinct_instance: launch.distinct_instance,
         strategies: &launch.strategies,
         group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
@@ -54,6 +57,7 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
             service: None,
             timeout_ms: launch.timeout_ms,
             waited: Some(launch.launch),
+            provider: launch.provider.clone(),
             at,
         })));
     }

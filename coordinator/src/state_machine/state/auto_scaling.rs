@@ -5,7 +5,7 @@ use std::{
     ops::Bound,
 };
 
-use longshore_common::{clock::Timestamp, id::HostId};
+use longshore_common::{clock::Timestamp, id::HostId, resources::Capacity};
 
 use super::{EntityKey, GroupSlot, Host, HostSlot, State, arena::Arena, dirty::LogTo};
 use crate::state_machine::{
@@ -28,6 +28,10 @@ pub struct Group {
     pub instances: BTreeMap<InstanceId, Instance>,
     /// Of `instances`, those that are Pending or InService.
     pub wanted: u32,
+    /// What the instance offered that registered last: the next one is taken to be like it.
+    pub size: Option<Capacity>,
+    /// Since when it has more instances than its tasks need.
+    pub excess_since: Option<Timestamp>,
 }
 
 /// Groups with what leads to them.
@@ -55,6 +59,8 @@ impl Group {
             next_number: self.next_number,
             deleting: self.deleting,
             instances: self.instances.values().cloned().collect(),
+            size: self.size.clone(),
+            excess_since: self.excess_since,
         }
     }
 }
@@ -163,6 +169,8 @@ impl State {
             next_number: 0,
             deleting: false,
             instances: Vec::new(),
+            size: None,
+            excess_since: None,
         });
     }
 
@@ -179,6 +187,8 @@ impl State {
             deleting: record.deleting,
             instances: BTreeMap::new(),
             wanted: 0,
+            size: record.size,
+            excess_since: record.excess_since,
         });
         self.auto_scaling.arena[slot].slot = slot;
         self.auto_scaling.by_name.insert(name, slot);
@@ -275,6 +285,37 @@ impl State {
             format_args!("Auto Scaling group {name}: instance {id} is {now}: {why}"),
         );
         self.put_instance(slot, instance.clone());
+        if let Some(host) = instance.host.and_then(|host| self.host(host)) {
+            self.auto_scaling.arena[slot].size = Some(host.capacity.clone());
+        }
+        self.group_is_due(slot);
+    }
+
+    pub(super) fn group_scaled(
+        &mut self,
+        name: &AutoScalingGroupName,
+        desired: u32,
+        why: &str,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        let group = &mut self.auto_scaling.arena[slot];
+        let before = std::mem::replace(&mut group.config.desired, desired);
+        group.scaled_at = Some(at);
+        self.log(
+            LogTo::nothing(),
+            format_args!(
+                "Auto Scaling group {name} is to have {desired} instances, was {before}: {why}"
+            ),
+        );
+        self.group_is_due(slot);
+    }
+
+    pub(super) fn group_excess(&mut self, name: &AutoScalingGroupName, since: Option<Timestamp>) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        self.auto_scaling.arena[slot].excess_since = since;
         self.group_is_due(slot);
     }
 

@@ -59,6 +59,8 @@ pub struct Cluster {
     pub last_return: Timestamp,
     /// Tasks and services that go by each of its capacity providers.
     pub provider_uses: BTreeMap<CapacityProviderName, u32>,
+    /// Services whose tasks wait for hosts of a capacity provider; volatile.
+    pub wanting: BTreeSet<ServiceSlot>,
 }
 
 /// Whether the tasks of lost hosts are replaced (design.md rule 6).
@@ -114,6 +116,7 @@ impl Cluster {
             replacing: record.replacing,
             last_return: Timestamp::default(),
             provider_uses: BTreeMap::new(),
+            wanting: BTreeSet::new(),
         }
     }
 

@@ -38,10 +38,10 @@ pub enum EntityKey {
 
     Alarm(AlarmName),
     LogGroup(LogGroupName),
-    AutoScalingGroup(AutoScalingGroupName),
-    CapacityProvider(CapacityProviderName),
     /// By the launch's id.
     Waiting(TaskId),
+    AutoScalingGroup(AutoScalingGroupName),
+    CapacityProvider(CapacityProviderName),
 }
 
 /// A row to write; without a value, one to delete.
@@ -159,6 +159,9 @@ impl State {
             EntityKey::LogGroup(name) => {
                 Some(Record::LogGroup(self.log_group(name.as_str())?.clone()))
             }
+            EntityKey::Waiting(launch) => {
+                Some(Record::Waiting(Box::new(self.waiting(*launch)?.launch.clone())))
+            }
             EntityKey::AutoScalingGroup(name) => {
                 let group = self.auto_scaling_group(name.as_str())?;
                 Some(Record::AutoScalingGroup(Box::new(group.record())))
@@ -166,9 +169,6 @@ impl State {
             EntityKey::CapacityProvider(name) => {
                 let provider = self.capacity_provider(name.as_str())?;
                 Some(Record::CapacityProvider(Box::new(provider.clone())))
-            }
-            EntityKey::Waiting(launch) => {
-                Some(Record::Waiting(Box::new(self.waiting(*launch)?.launch.clone())))
             }
         }
     }
@@ -206,9 +206,9 @@ impl State {
             Record::LogGroup(group) => {
                 self.log_groups.insert(group.name.clone(), group);
             }
+            Record::Waiting(launch) => self.insert_waiting(*launch),
             Record::AutoScalingGroup(group) => self.insert_group(*group),
             Record::CapacityProvider(provider) => self.insert_capacity_provider(*provider),
-            Record::Waiting(launch) => self.insert_waiting(*launch),
         }
     }
 

@@ -23,9 +23,9 @@ const WOKEN_PER_TICK: usize = 256;
 pub enum Due {
     Host(HostSlot),
     Service(ServiceSlot),
+    Waiting(WaitingSlot),
     Group(GroupSlot),
     Instance(InstanceId),
-    Waiting(WaitingSlot),
 }
 
 #[derive(Default)]
@@ -35,11 +35,11 @@ pub(super) struct Agenda {
     /// Daemons before replicas (ecs-behaviour 1.9: placed first).
     daemons: VecDeque<ServiceSlot>,
     replicas: VecDeque<ServiceSlot>,
+    /// RunTask's, in the order of their calls.
+    waiting: VecDeque<WaitingSlot>,
     /// Instances before their groups, which count them.
     instances: VecDeque<InstanceId>,
     groups: VecDeque<GroupSlot>,
-    /// RunTask's, in the order of their calls.
-    waiting: VecDeque<WaitingSlot>,
     queued: FastSet<Due>,
     later: BTreeSet<(Timestamp, Due)>,
     wakes_at: FastMap<Due, Timestamp>,
@@ -269,7 +269,7 @@ impl State {
         let mut services = services;
         services.sort_unstable();
         services.into_iter().for_each(|slot| self.service_is_due(slot));
-        self.all_groups_are_due();
         waiting.into_iter().for_each(|(_, slot)| self.is_due(Due::Waiting(slot)));
+        self.all_groups_are_due();
     }
 }

@@ -55,6 +55,8 @@ pub struct Host {
     pub used_gpus: Vec<String>,
     pub running_tasks: u32,
     pub pending_tasks: u32,
+    /// Tasks that are no daemon's.
+    pub own_tasks: u32,
     /// Of what is desired of this host, for the agent to compare.
     pub digest: DesiredDigest,
     /// Number of the last order given; journaled, never reset.
@@ -234,6 +236,7 @@ impl State {
             used_gpus: Vec::new(),
             running_tasks: 0,
             pending_tasks: 0,
+            own_tasks: 0,
             digest: DesiredDigest::default(),
             last_order: record.last_order,
             queue: VecDeque::new(),

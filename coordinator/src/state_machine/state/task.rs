@@ -19,6 +19,7 @@ use crate::{
     state_machine::{
         command::Tags,
         event::{TaskAdopted, TasksStarted},
+        name::CapacityProviderName,
         record::{TaskEnd, TaskRecord},
     },
 };
@@ -51,6 +52,8 @@ pub struct Task {
     pub report: Option<Box<TaskReport>>,
     /// How long it may be RUNNING.
     pub timeout_ms: Option<u64>,
+    /// The capacity provider that it goes by.
+    pub provider: Option<CapacityProviderName>,
 }
 
 /// What the coordinator wants of a task; only ever goes from run to stop.
@@ -168,6 +171,7 @@ impl Task {
             end: None,
             service: self.service.as_ref().map(|service| service.record(state)),
             timeout_ms: self.timeout_ms,
+            provider: self.provider.clone(),
         }
     }
 }
@@ -215,6 +219,7 @@ impl State {
                 }),
                 report: None,
                 timeout_ms: started.timeout_ms,
+                provider: started.provider.clone(),
             };
             let host = task.host;
             self.touch(EntityKey::Task(placed.task));
@@ -226,7 +231,8 @@ impl State {
             );
         }
         if let Some(token) = &started.client_token {
-            let tasks = started.tasks.iter().map(|placed| placed.task).collect();
+            let own = started.tasks.iter().map(|placed| placed.task);
+            let tasks = token.others.iter().copied().chain(own).collect();
             self.client_token_used(&started.cluster, token, tasks, started.at);
         }
     }
@@ -241,10 +247,12 @@ impl State {
         self.hosts[host.0].take_gpus(&task.gpus);
         self.desire(host, id, task.generation, None, Some(task.wish.desired()));
         self.count(&task, 1);
+        self.use_provider(cluster, task.provider.as_ref(), 1);
         let slot = self.tasks.insert(task);
         self.tasks_by_id.insert(id, slot);
         self.clusters[cluster].tasks.insert(id, slot);
         self.hosts[host.0].tasks.insert(id, slot);
+        self.count_busy(slot, 1);
         self.join_service(slot);
         self.set_run_deadline(slot, true);
     }
@@ -278,6 +286,7 @@ impl State {
             }),
             report: record.report.map(Box::new),
             timeout_ms: record.timeout_ms,
+            provider: record.provider,
         };
         self.insert_task(task);
     }
@@ -391,7 +400,9 @@ impl State {
 
     fn remove_task(&mut self, slot: u32, seq: u64) {
         self.set_run_deadline(slot, false);
+        self.count_busy(slot, -1);
         let task = self.tasks.remove(slot);
+        self.use_provider(task.cluster, task.provider.as_ref(), -1);
         self.tasks_by_id.remove(&task.id);
         self.definitions.left(task.definition);
         let cluster = &mut self.clusters[task.cluster];

@@ -63,6 +63,7 @@ impl Waiting {
             end: None,
             service: None,
             timeout_ms: launch.timeout_ms,
+            provider: launch.provider.clone(),
         }
     }
 }
@@ -89,7 +90,8 @@ impl State {
         self.touch(EntityKey::Waiting(waiting.launch));
         let mut launch = waiting.clone();
         if let Some(token) = launch.client_token.take() {
-            let tasks = launch.tasks.iter().map(|waiting| waiting.task).collect();
+            let own = launch.tasks.iter().map(|waiting| waiting.task);
+            let tasks = token.others.iter().copied().chain(own).collect();
             self.client_token_used(&launch.cluster, &token, tasks, launch.at);
         }
         for task in &launch.tasks {
@@ -111,11 +113,13 @@ impl State {
         if let Some(until) = launch.until {
             self.deadlines.insert((until, Deadline::Wait(launch.launch)));
         }
-        let (id, tasks) = (launch.launch, launch.tasks.clone());
+        let (id, tasks, provider) = (launch.launch, launch.tasks.clone(), launch.provider.clone());
         let slot = self.waiting.insert(Waiting { cluster, definition, launch });
         self.waiting_by_launch.insert(id, slot);
         let waiting = &mut self.clusters[cluster].waiting_tasks;
         waiting.extend(tasks.iter().map(|waiting| (waiting.task, slot)));
+        self.use_provider(cluster, provider.as_ref(), tasks.len() as i32);
+        self.provider_is_wanted(provider.as_ref());
         self.is_due(Due::Waiting(slot));
     }
 
@@ -169,11 +173,16 @@ impl State {
         let Some(&slot) = self.waiting_by_launch.get(&launch) else { return };
         self.touch(EntityKey::Waiting(launch));
         let waiting = &mut self.waiting[slot];
+        let before = waiting.launch.tasks.len();
         waiting.launch.tasks.retain(|waiting| !tasks.contains(&waiting.task));
+        let gone = before - waiting.launch.tasks.len();
+        let provider = waiting.launch.provider.clone();
         let (cluster, is_empty) = (waiting.cluster, waiting.launch.tasks.is_empty());
         for task in tasks {
             self.clusters[cluster].waiting_tasks.remove(task);
         }
+        self.use_provider(cluster, provider.as_ref(), -(gone as i32));
+        self.provider_is_wanted(provider.as_ref());
         if is_empty {
             self.set_waiting(Due::Waiting(slot), false);
             self.forget_due_waiting(slot);

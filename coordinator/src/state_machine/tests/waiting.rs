@@ -7,7 +7,7 @@ use crate::state_machine::{schedule, state::WAITING_TASKS_MAX, task_options::Tas
 
 impl World {
     /// What the driver does after each step.
-    fn schedule(&mut self) {
+    pub(super) fn schedule(&mut self) {
         while let Some(due) = self.state.take_due() {
             self.entropy += 1 << 64;
             let pass = schedule::pass(&self.state, due, self.at, self.entropy);
@@ -19,11 +19,13 @@ impl World {
             if !pass.events.is_empty() {
                 self.state.set_seq(seq);
             }
+            self.state.set_wake(due, pass.wake);
             self.state.set_waiting(due, pass.waits_for_room);
+            self.state.set_wanted(due, pass.wanted);
         }
     }
 
-    fn step(&mut self, command: Command) -> Option<Answer> {
+    pub(super) fn step(&mut self, command: Command) -> Option<Answer> {
         let answer = self.put(command);
         self.schedule();
         answer
@@ -37,11 +39,11 @@ impl World {
         }
     }
 
-    fn placed(&self) -> usize {
+    pub(super) fn placed(&self) -> usize {
         self.state.cluster("web").unwrap().tasks.len()
     }
 
-    fn waiting(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.state.cluster("web").unwrap().waiting_tasks.len()
     }
 
