@@ -1,11 +1,14 @@
 //! Capacity providers: CreateCapacityProvider, UpdateCapacityProvider, DeleteCapacityProvider,
 //! DescribeCapacityProviders, PutClusterCapacityProviders (ecs-behaviour 1.15).
 
+mod managed_instances;
+
 use std::ops::Bound;
 
 use longshore_common::arn::Identity;
 use serde::{Deserialize, Serialize};
 
+use self::managed_instances::ManagedInstancesProvider;
 use super::{
     Api,
     clusters::{self, ClusterOutput},
@@ -45,7 +48,7 @@ pub(crate) struct CreateCapacityProviderInput {
     name: String,
     cluster: Option<String>,
     auto_scaling_group_provider: Option<GroupProviderInput>,
-    managed_instances_provider: Option<serde_json::Value>,
+    managed_instances_provider: Option<ManagedInstancesProvider>,
     #[serde(default)]
     tags: Vec<TagInput>,
 }
@@ -65,7 +68,7 @@ pub(crate) struct UpdateCapacityProviderInput {
     name: String,
     cluster: Option<String>,
     auto_scaling_group_provider: Option<GroupProviderUpdateInput>,
-    managed_instances_provider: Option<serde_json::Value>,
+    managed_instances_provider: Option<ManagedInstancesProvider>,
 }
 
 #[derive(Deserialize)]
@@ -594,6 +597,3 @@ fn fargate_view(identity: &Identity, name: &str) -> CapacityProviderView {
 fn switch(on: bool) -> &'static str {
     if on { "ENABLED" } else { "DISABLED" }
 }
-
-#[cfg(test)]
-mod tests;

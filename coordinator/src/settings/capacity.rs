@@ -123,3 +123,55 @@ pub(super) fn policy(
 pub(super) fn fargate_names() -> String {
     format!("{FARGATE} and {FARGATE_SPOT}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Tables {
+        #[serde(default)]
+        launch: BTreeMap<String, LaunchOptions>,
+        #[serde(default)]
+        capacity_providers: BTreeMap<String, HostMarkOptions>,
+    }
+
+    fn read(text: &str) -> Result<(BTreeMap<String, Launcher>, CapacityPolicy), String> {
+        let tables: Tables = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        let launchers = launchers(tables.launch).map_err(|error| error.to_string())?;
+        let policy = policy(&launchers, tables.capacity_providers);
+        policy.map(|policy| (launchers, policy)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn launchers_are_programs_with_times() {
+        let (launchers, policy) = read(
+            "[launch.rack]\nkind = 'exec'\nprogram = '/opt/rack'\nboot_deadline = 90\n\
+             [capacity_providers.FARGATE]\nattribute = 'pool'\nvalue = 'shared'\n",
+        )
+        .unwrap();
+        let rack = &launchers["rack"];
+        assert_eq!(rack.program, PathBuf::from("/opt/rack"));
+        assert_eq!((rack.timeout.as_secs(), rack.boot_deadline.as_secs()), (120, 90));
+        assert_eq!(policy.launchers["rack"].boot_deadline.as_secs(), 90);
+        let mark = &policy.fargate[FARGATE];
+        assert_eq!((mark.attribute.as_str(), mark.value.as_deref()), ("pool", Some("shared")));
+    }
+
+    #[test]
+    fn tables_that_mean_nothing_are_refused_by_name() {
+        for (text, says) in [
+            ("[launch.a]\nkind = 'aws'\n", "[launch.a]: kind `aws` is not in this release"),
+            ("[launch.a]\nkind = 'magic'\n", "kind `magic` is not known"),
+            ("[launch.a]\nkind = 'exec'\n", "it has no program"),
+            ("[launch.a]\nkind = 'exec'\nprogram = 'rack'\n", "not an absolute path"),
+            ("[launch.a]\nkind = 'exec'\nprogram = '/a'\ntimeout = 0\n", "between 1 and 3600"),
+            ("[launch.a]\nkind = 'exec'\nprogram = '/a'\nshell = true\n", "shell"),
+            ("[capacity_providers.mine]\nattribute = 'a'\n", "only FARGATE and FARGATE_SPOT"),
+            ("[capacity_providers.FARGATE]\nvalue = 'a'\n", "attribute"),
+        ] {
+            let said = read(text).unwrap_err();
+            assert!(said.contains(says), "{said}");
+        }
+    }
+}
