@@ -12,8 +12,10 @@ mod coverage;
 mod spread;
 mod unplaced;
 mod explain;
+mod member_of;
 mod attributes;
 mod groups;
+mod particulars;
 mod column;
 mod candidates;
 mod bits;
@@ -21,6 +23,8 @@ mod bits;
 mod tests;
 
 pub use index::{ClusterIndex, Eligibility, HostOffer, Remaining};
+pub use member_of::{GroupNames, Meeting, MemberOf};
+pub use particulars::Particulars;
 pub use unplaced::{Reason, Unfit, Unplaced};
 
 use longshore_common::{protocol::Attribute, resources::Demand};
@@ -40,6 +44,7 @@ pub struct Request<'a> {
     pub demand: &'a Demand,
     /// Without a value: the host must have the attribute, whatever its value.
     pub required_attributes: &'a [Attribute],
+    pub member_of: MemberOf<'a>,
     pub distinct_instance: bool,
     /// In order: a later one chooses among the hosts that the earlier ones find equally good.
     /// None at all is ECS's default: over availability zones, then the fewest tasks of the group.

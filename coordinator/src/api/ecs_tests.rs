@@ -2,6 +2,7 @@
 
 pub(in crate::api) mod shape;
 mod bad_input;
+mod constraints;
 mod flows;
 mod gpus;
 mod services;

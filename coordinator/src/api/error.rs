@@ -88,6 +88,7 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         Rejection::Forbidden { .. } => ErrorCode::Client,
         Rejection::NotHonoured { .. } => ErrorCode::UnsupportedFeature,
         Rejection::InvalidOverride(_)
+        | Rejection::TooManyPlacementConstraints { .. }
         | Rejection::NoContainerInstances
         | Rejection::TaskNotFound(_)
         | Rejection::ContainerInstanceNotFound(..)

@@ -15,6 +15,7 @@ use super::{
     explain::explain,
     filter::effective,
     index::quantity,
+    member_of::names_groups,
     spread::ValueCounts,
 };
 
@@ -48,6 +49,8 @@ struct Batch<'a> {
     taken: FastMap<u32, u32>,
     /// The host to go on with while it fits: chosen by binpack, it now has less left than any other.
     packing: Option<u32>,
+    /// Whether a task of the group changes which hosts meet the constraints.
+    names_groups: bool,
     entropy: Entropy,
     /// Scratch.
     candidates: Candidates,
@@ -71,6 +74,7 @@ impl<'a> Batch<'a> {
             steps,
             taken: FastMap::default(),
             packing: None,
+            names_groups: request.member_of.constraints.iter().any(names_groups),
             entropy: Entropy(request.entropy),
             candidates: Candidates::default(),
         }
@@ -147,7 +151,11 @@ impl<'a> Batch<'a> {
                 Step::FewestOnValue(counts) => counts.add_task(index.host(row)),
             }
         }
+        // A second task of the group changes nothing any more.
+        let is_member =
+            !(self.names_groups && taken == 1) || index.unmet(row, self.request, taken).is_empty();
         let fits_again = !self.request.distinct_instance
+            && is_member
             && demand.ports.is_empty()
             && demand.gpus <= quantity(index.gpus_left(row, demand, taken))
             && demand.cpu.0 <= left(Resource::Cpu, taken)

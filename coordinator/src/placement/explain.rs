@@ -114,6 +114,7 @@ fn shortness(unfit: &[Unfit]) -> (usize, i64, Reverse<i64>, Reverse<i64>) {
             Unfit::NotActive
             | Unfit::AgentDisconnected
             | Unfit::Attribute(_)
+            | Unfit::MemberOf(_)
             | Unfit::DistinctInstance
             | Unfit::Port(_)
             | Unfit::Gpu { .. } => {}

@@ -23,7 +23,7 @@ use super::{
         ServiceOptions, ServiceRef,
     },
 };
-use crate::placement::Strategy;
+use crate::{placement::Strategy, query::Constraint};
 
 /// A command with all that it needs of the outside: the time and 128 random bits, from which new
 /// ids are derived.
@@ -281,6 +281,7 @@ pub struct RunTask {
     pub launch: TaskLaunch,
     pub count: u32,
     pub distinct_instance: bool,
+    pub member_of: Vec<Constraint>,
     pub strategies: Vec<Strategy>,
     pub client_token: Option<ClientToken>,
 }
@@ -391,6 +392,7 @@ pub struct UpdateService {
     pub desired: Option<u32>,
     pub deployment: DeploymentChange,
     pub distinct_instance: Option<bool>,
+    pub member_of: Option<Vec<Constraint>>,
     pub strategies: Option<Vec<Strategy>>,
     pub grace_s: Option<u32>,
     pub az_rebalancing: Option<bool>,

@@ -40,6 +40,10 @@ pub enum Rejection {
     Forbidden { member: String },
     #[error("{0}")]
     InvalidOverride(String),
+    #[error(
+        "There are {would_be} placement constraints with those of the task definition; at most {limit} are allowed."
+    )]
+    TooManyPlacementConstraints { limit: usize, would_be: usize },
 
     #[error("No Container Instances were found in your cluster.")]
     NoContainerInstances,

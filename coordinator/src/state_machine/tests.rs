@@ -196,6 +196,7 @@ fn run_task(count: u32) -> Command {
         launch: launch(),
         count,
         distinct_instance: false,
+        member_of: vec![],
         strategies: vec![],
         client_token: None,
     }))

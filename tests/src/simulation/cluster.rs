@@ -252,6 +252,7 @@ pub(super) async fn run_tasks(
         },
         count,
         distinct_instance: false,
+        member_of: Vec::new(),
         strategies: Vec::new(),
         client_token: Some(ClientToken { token: token.to_owned(), parameters_hash: 1 }),
     }));
@@ -300,6 +301,7 @@ fn create_service(name: &str, desired: u32, replace: bool) -> Result<Command> {
             controller: Controller::Ecs,
             deployment,
             distinct_instance: false,
+            member_of: Vec::new(),
             strategies: Vec::new(),
             grace_s: None,
             az_rebalancing: false,
@@ -330,6 +332,7 @@ pub(super) async fn update_service(
         desired,
         deployment: DeploymentChange::default(),
         distinct_instance: None,
+        member_of: None,
         strategies: None,
         grace_s: None,
         az_rebalancing: None,

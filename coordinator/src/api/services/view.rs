@@ -138,7 +138,7 @@ pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tag
         launch_type: "EC2",
         load_balancers: [],
         pending_count: service.pending(),
-        placement_constraints: placement::constraints(config.distinct_instance),
+        placement_constraints: placement::constraints(config.distinct_instance, &config.member_of),
         placement_strategy: placement::strategies(&config.strategies),
         propagate_tags: match config.propagate_tags {
             PropagateTags::None => launch::PropagateTags::None,

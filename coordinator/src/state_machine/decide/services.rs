@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
-use super::{Decision, Ids, clusters, honoured::needs_not_honoured, task_definitions};
+use super::{Decision, Ids, clusters, honoured::needs_not_honoured, task_definitions, tasks};
 use crate::state_machine::{
     alarm::AlarmValue,
     command::{CreateService, DeploymentRef, HookAnswer, RevisionRef, UpdateService},
@@ -83,6 +83,7 @@ pub(super) fn create(
     match (&create.definition, create.config.controller) {
         (Some(definition), Controller::Ecs) => {
             let definition = usable(state, definition)?;
+            check_constraints(definition, &create.config)?;
             let revision = revision(definition, ids, at);
             events.extend(schedule::begin(schedule::NewDeployment {
                 service,
@@ -195,6 +196,13 @@ pub(super) fn usable<'a>(
     Ok(found)
 }
 
+pub(super) fn check_constraints(
+    definition: &Definition,
+    config: &ServiceConfig,
+) -> Result<(), Rejection> {
+    tasks::constraints(definition, &config.member_of, config.distinct_instance).map(drop)
+}
+
 pub(super) fn revision(definition: &Definition, ids: Ids, at: Timestamp) -> RevisionRecord {
     let id = RevisionId::from_entropy(ids.entropy());
     RevisionRecord {
@@ -268,6 +276,9 @@ pub(super) fn update(
         }
         (None, _) => None,
     };
+    if let Some(definition) = asked.or(current.map(|one| state.definition_at(one.definition))) {
+        check_constraints(definition, &config)?;
+    }
     let is_other = |definition: &Definition| {
         current.is_none_or(|primary| {
             (&primary.record.family, primary.record.revision)
@@ -317,6 +328,9 @@ fn changed(config: &ServiceConfig, update: &UpdateService) -> ServiceConfig {
     }
     deployment.early_success = change.early_success.or(deployment.early_success);
     config.distinct_instance = update.distinct_instance.unwrap_or(config.distinct_instance);
+    if let Some(member_of) = &update.member_of {
+        config.member_of.clone_from(member_of);
+    }
     if let Some(strategies) = &update.strategies {
         config.strategies.clone_from(strategies);
     }

@@ -15,7 +15,8 @@ use longshore_common::{
 pub(in crate::state_machine) use self::demand::demand;
 use super::{Answer, Decision, clusters, honoured::needs_not_honoured, ids::Ids, task_definitions};
 use crate::{
-    placement::{self, GroupKey, Unfit},
+    placement::{self, GroupKey, MemberOf, Unfit},
+    query::Constraint,
     state_machine::{
         command::{RunTask, StartTask, Tags, TaskLaunch},
         event::{Event, FailedPlacement, PlacedTask, TasksStarted, UsedClientToken},
@@ -27,6 +28,9 @@ use crate::{
 
 /// Tasks that one step of a list looks at: bounds the time under the state's lock.
 pub const CLUSTER_TASKS_LISTED_MAX: usize = 5_000;
+
+/// Of one task, from its definition and from who runs it (ecs-behaviour 1.5).
+pub const PLACEMENT_CONSTRAINTS_MAX: usize = 10;
 
 /// A group that no task is in yet: no host counts for it.
 pub(in crate::state_machine) const NEW_GROUP: GroupKey = GroupKey(u32::MAX);
@@ -58,9 +62,15 @@ pub(super) fn run(
     if prepared.cluster.registered_hosts == 0 {
         return Err(Rejection::NoContainerInstances);
     }
+    let member_of = constraints(prepared.definition, &run.member_of, run.distinct_instance)?;
     let placement = prepared.cluster.index.place(&placement::Request {
         demand: &prepared.demand,
         required_attributes: &prepared.required,
+        member_of: MemberOf {
+            constraints: &member_of,
+            own_group: &prepared.group,
+            groups: state.groups(),
+        },
         distinct_instance: run.distinct_instance,
         strategies: &run.strategies,
         group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
@@ -82,6 +92,23 @@ pub(super) fn run(
         failures: failures.clone(),
     });
     Ok(started(launch, prepared, hosts, failures, token, at, ids))
+}
+
+/// Those of a task definition and those given with it (ecs-behaviour 1.5: at most so many).
+pub(super) fn constraints(
+    definition: &Definition,
+    given: &[Constraint],
+    distinct_instance: bool,
+) -> Result<Vec<Constraint>, Rejection> {
+    let all = [&definition.member_of[..], given].concat();
+    let would_be = all.len() + usize::from(distinct_instance);
+    match would_be > PLACEMENT_CONSTRAINTS_MAX {
+        true => {
+            let limit = PLACEMENT_CONSTRAINTS_MAX;
+            Err(Rejection::TooManyPlacementConstraints { limit, would_be })
+        }
+        false => Ok(all),
+    }
 }
 
 /// The first answer again, when this client token has been used for the same call.

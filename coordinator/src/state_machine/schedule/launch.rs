@@ -4,7 +4,8 @@ use longshore_common::{id::TaskId, protocol::Attribute, resources::Demand, task:
 
 use super::{Work, messages};
 use crate::{
-    placement::{GroupKey, HostSlot, Request},
+    placement::{GroupKey, HostSlot, MemberOf, Request},
+    query::Constraint,
     state_machine::{
         command::Tags,
         decide::{Ids, NEW_GROUP, demand, placed_on, required_attributes},
@@ -24,18 +25,23 @@ pub(super) struct Asked<'a> {
     pub(super) definition: &'a Definition,
     pub(super) demand: Demand,
     pub(super) required: Vec<Attribute>,
+    pub(super) member_of: Vec<Constraint>,
+    group_name: String,
     pub(super) group: GroupKey,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn asked(&self, revision: &Revision) -> Asked<'a> {
         let definition = self.state.definition_at(revision.definition);
+        let group_name = self.service.group();
         let spec = &definition.definition.spec;
         Asked {
             definition,
             demand: demand(spec, &TaskOverride::default()),
             required: required_attributes(definition),
-            group: self.state.group_key(&self.service.group()).unwrap_or(NEW_GROUP),
+            member_of: [&definition.member_of[..], &self.service.config.member_of[..]].concat(),
+            group: self.state.group_key(&group_name).unwrap_or(NEW_GROUP),
+            group_name,
         }
     }
 
@@ -43,6 +49,11 @@ impl<'a> Work<'a> {
         Request {
             demand: &asked.demand,
             required_attributes: &asked.required,
+            member_of: MemberOf {
+                constraints: &asked.member_of,
+                own_group: &asked.group_name,
+                groups: self.state.groups(),
+            },
             distinct_instance: self.service.config.distinct_instance,
             strategies: &self.service.config.strategies,
             group: asked.group,
