@@ -87,5 +87,13 @@ pub struct Placement {
     pub unplaced: Option<Unplaced>,
 }
 
+/// See [`ClusterIndex::explain`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    pub placement: Placement,
+    /// In order, none when every task has a host; each with all that it lacks.
+    pub closest: Vec<(HostSlot, Vec<Unfit>)>,
+}
+
 /// The attribute whose values the default strategy spreads over.
 pub const AVAILABILITY_ZONE: &str = "ecs.availability-zone";

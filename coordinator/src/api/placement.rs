@@ -45,6 +45,39 @@ enum StrategyType {
     Binpack,
 }
 
+impl PlacementConstraint {
+    /// As a command line says it: `distinctInstance`, or an expression.
+    pub(crate) fn of_words(words: &str) -> PlacementConstraint {
+        match words {
+            "distinctInstance" => {
+                let kind = Some(ConstraintType::DistinctInstance);
+                PlacementConstraint { kind, expression: None }
+            }
+            expression => {
+                let kind = Some(ConstraintType::MemberOf);
+                PlacementConstraint { kind, expression: Some(expression.to_owned()) }
+            }
+        }
+    }
+}
+
+impl PlacementStrategy {
+    /// As a command line says it: `random`, `binpack:memory`. `None`: there is no such type.
+    pub(crate) fn of_words(words: &str) -> Option<PlacementStrategy> {
+        let (kind, field) = match words.split_once(':') {
+            Some((kind, field)) => (kind, Some(field.to_owned())),
+            None => (words, None),
+        };
+        let kind = match kind {
+            "random" => StrategyType::Random,
+            "spread" => StrategyType::Spread,
+            "binpack" => StrategyType::Binpack,
+            _ => return None,
+        };
+        Some(PlacementStrategy { kind: Some(kind), field })
+    }
+}
+
 /// Constraints of both kinds.
 #[derive(Default)]
 pub(crate) struct Constraints {

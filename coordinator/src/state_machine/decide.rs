@@ -7,6 +7,7 @@ mod account_settings;
 mod alarms;
 mod clusters;
 mod epochs;
+pub mod explain;
 mod honoured;
 mod hosts;
 mod ids;

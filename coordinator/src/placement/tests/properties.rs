@@ -16,7 +16,7 @@ use super::reference::{Named, Reference, ReferenceHost};
 use crate::{
     placement::{
         AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, GroupNames, HostOffer, HostSlot,
-        MemberOf, Particulars, Request, Resource, SpreadOver, Strategy as Placing,
+        MemberOf, Particulars, Placement, Request, Resource, SpreadOver, Strategy as Placing,
         bits::{Bits, rows_of},
         index::quantity,
     },
@@ -67,6 +67,7 @@ struct Asked {
     kept: bool,
 }
 
+const CLOSEST: usize = 5;
 const NAMES: [&str; 3] = [AVAILABILITY_ZONE, "rack", "ssd"];
 
 /// How many values an attribute has in these tests.
@@ -370,6 +371,10 @@ impl Both {
             assert!(best.contains(slot), "{slot:?} is not one of {best:?} for {request:?}");
             tentative.reserve(*slot, request.demand, request.group);
         }
+        // Some, because the reference explains slowly.
+        if asked.entropy % 8 == 0 {
+            self.explain(&request, &placement, &tentative);
+        }
         self.placed += placement.hosts.len() as u64;
         let missing = request.count - placement.hosts.len() as u32;
         match placement.unplaced {
@@ -393,6 +398,27 @@ impl Both {
                 self.index.reserve(slot, request.demand, request.group);
             }
             self.reference = tentative;
+        }
+    }
+
+    /// What is explained is what is then placed, and the closest hosts are in their order.
+    fn explain(&self, request: &Request<'_>, placement: &Placement, placed: &Reference) {
+        let more = Request { count: request.count + 7, ..*request };
+        let explained = self.index.explain(&more, CLOSEST);
+        let same = &explained.placement.hosts[..placement.hosts.len()];
+        assert_eq!(same, placement.hosts, "{request:?}");
+        let Some(unplaced) = &placement.unplaced else { return };
+        assert_eq!(explained.placement.hosts.len(), placement.hosts.len());
+        let again = explained.placement.unplaced.as_ref().unwrap();
+        assert_eq!((&again.reasons, &again.closest), (&unplaced.reasons, &unplaced.closest));
+        assert_eq!(explained.closest.first(), unplaced.closest.as_ref());
+        assert_eq!(explained.closest.len(), CLOSEST.min(placed.hosts.len()));
+        let mut left = placed.clone();
+        for (slot, unfit) in &explained.closest {
+            let closest = left.closest(request);
+            assert!(closest.contains(slot), "{slot:?} not of {closest:?}: {request:?}");
+            placed.assert_explained(*slot, unfit, request);
+            left.hosts.remove(slot);
         }
     }
 

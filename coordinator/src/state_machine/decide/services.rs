@@ -310,7 +310,7 @@ pub(super) fn update(
     Ok(Decision::of(events))
 }
 
-fn changed(config: &ServiceConfig, update: &UpdateService) -> ServiceConfig {
+pub(super) fn changed(config: &ServiceConfig, update: &UpdateService) -> ServiceConfig {
     let mut config = config.clone();
     let take = |from: Option<u32>, to: &mut u32| *to = from.unwrap_or(*to);
     take(update.desired, &mut config.desired);

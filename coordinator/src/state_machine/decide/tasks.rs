@@ -39,12 +39,12 @@ pub(in crate::state_machine) const NEW_GROUP: GroupKey = GroupKey(u32::MAX);
 pub type PlacementFailure = FailedPlacement;
 
 /// What RunTask and StartTask settle before they look at hosts.
-struct Prepared<'a> {
-    cluster: &'a Cluster,
-    definition: &'a Definition,
-    demand: Demand,
-    required: Vec<Attribute>,
-    group: String,
+pub(super) struct Prepared<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) definition: &'a Definition,
+    pub(super) demand: Demand,
+    pub(super) required: Vec<Attribute>,
+    pub(super) group: String,
     tags: Tags,
 }
 
@@ -159,7 +159,10 @@ fn unfit_failure(host: HostId, unfit: &[Unfit]) -> FailedPlacement {
     FailedPlacement { host: Some(host), reason: reason.to_owned(), detail }
 }
 
-fn prepare<'a>(state: &'a State, launch: &TaskLaunch) -> Result<Prepared<'a>, Rejection> {
+pub(super) fn prepare<'a>(
+    state: &'a State,
+    launch: &TaskLaunch,
+) -> Result<Prepared<'a>, Rejection> {
     let cluster = clusters::active(state, &launch.cluster)?;
     let definition = task_definitions::find(state, &launch.definition)?;
     let (family, revision) = (&definition.family, definition.definition.revision);
