@@ -68,6 +68,18 @@ impl Identity {
         format!("arn:aws:cloudwatch:{}:{}:alarm:{alarm}", self.region, self.account)
     }
 
+    pub fn capacity_provider(&self, provider: &str) -> String {
+        self.ecs(format_args!("capacity-provider/{provider}"))
+    }
+
+    pub fn auto_scaling_group(&self, uid: u128, group: &str) -> String {
+        let (region, account) = (&self.region, &self.account);
+        let uid = Uuid(uid);
+        format!(
+            "arn:aws:autoscaling:{region}:{account}:autoScalingGroup:{uid}:autoScalingGroupName/{group}"
+        )
+    }
+
     /// Without the `:*` that stands for its streams.
     pub fn log_group(&self, group: &str) -> String {
         format!("arn:aws:logs:{}:{}:log-group:{group}", self.region, self.account)
@@ -116,7 +128,7 @@ impl FromStr for Arn {
 }
 
 /// Prints 128 bits in the grouped form that ECS uses for containers.
-struct Uuid(u128);
+pub struct Uuid(pub u128);
 
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -24,6 +24,7 @@ pub(crate) mod client_token;
 pub(crate) mod placement;
 pub(crate) mod unsupported;
 pub(crate) mod clusters;
+pub(crate) mod capacity_providers;
 pub(crate) mod task_definitions;
 pub(crate) mod tasks;
 pub(crate) mod services;
@@ -37,6 +38,7 @@ pub(crate) mod tags;
 pub(crate) mod account_settings;
 pub(crate) mod discover;
 pub(crate) mod alarms;
+pub(crate) mod auto_scaling;
 pub(crate) mod alertmanager;
 pub(crate) mod logs;
 pub(crate) mod fleet;
@@ -218,13 +220,18 @@ fn ecs() -> Vec<Operation> {
         Operation::new("PutAccountSettingDefault", account_settings::put_default),
         Operation::new("DeleteAccountSetting", account_settings::delete),
         Operation::new("ListAccountSettings", account_settings::list),
+        Operation::new("CreateCapacityProvider", capacity_providers::create),
+        Operation::new("UpdateCapacityProvider", capacity_providers::update),
+        Operation::new("DeleteCapacityProvider", capacity_providers::delete),
+        Operation::new("DescribeCapacityProviders", capacity_providers::describe),
+        Operation::new("PutClusterCapacityProviders", capacity_providers::put_for_cluster),
         Operation::new("DiscoverPollEndpoint", discover::poll_endpoint),
     ]
 }
 
 /// The other services on this endpoint.
 fn services() -> Vec<Service> {
-    vec![sts::service(), alarms::service(), logs::service()]
+    vec![sts::service(), alarms::service(), logs::service(), auto_scaling::service()]
 }
 
 /// The operations of `Longshore_2026`.

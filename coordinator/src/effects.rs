@@ -3,3 +3,4 @@
 //! its outcome is a command. Never: a decision, or an effect that the journal does not ask for.
 
 pub mod hooks;
+pub mod launchers;

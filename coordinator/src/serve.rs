@@ -24,7 +24,7 @@ use crate::{
         server,
     },
     driver::{self, Handle},
-    effects,
+    effects::{self, launchers::Launching},
     fleet::{
         client::{HttpClient, TlsConnect},
         join::{self, Admission},
@@ -53,6 +53,7 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let (mut state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
     state.set_service_policy(settings.service_policy);
     state.set_task_policy(settings.task_policy.clone());
+    state.set_capacity_policy(settings.capacity_policy.clone());
     let (root, _) = credentials::load_or_create_root(&settings.data_dir)?;
     let authority = Arc::new(Authority::open(&settings.data_dir, fleet, clock.wall())?);
     let steady = Arc::new(SteadyClock::new(clock.clone()));
@@ -72,6 +73,7 @@ pub async fn serve(settings: Settings) -> Result<()> {
         .context("the store of logs cannot be opened")?;
     let edge = edge(&settings, &handle, &root, &authority, &clock, &health, logs)?;
 
+    let ca = authority.hash();
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(own_certificate.keep_renewed(clock.clone(), shutdown.clone()));
     let polled_as = identity.clone();
@@ -91,6 +93,16 @@ pub async fn serve(settings: Settings) -> Result<()> {
         handle.clone(),
         identity.clone(),
         steady.clone(),
+        shutdown.clone(),
+    ));
+    parts.spawn(effects::launchers::run(
+        handle.clone(),
+        Launching {
+            launchers: settings.launchers.clone(),
+            ca,
+            coordinator: format!("{}:{}", settings.advertise, settings.join_listen.port()),
+        },
+        clock.clone(),
         shutdown.clone(),
     ));
     parts.spawn(server::serve(Arc::new(edge), api_listener, shutdown.clone()));

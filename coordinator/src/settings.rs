@@ -2,7 +2,9 @@
 //!
 //! Never: a key that is read and not used, or a bad value replaced by a default.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+mod capacity;
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use longshore_common::{
@@ -12,7 +14,12 @@ use longshore_common::{
 };
 use serde::Deserialize;
 
-use crate::state_machine::service::{LostAfter, ServicePolicy, parse_seconds};
+pub use self::capacity::Launcher;
+use self::capacity::{HostMarkOptions, LaunchOptions};
+use crate::state_machine::{
+    capacity_provider::CapacityPolicy,
+    service::{LostAfter, ServicePolicy, parse_seconds},
+};
 
 /// Read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/longshore/coordinator.toml";
@@ -91,6 +98,10 @@ pub struct Options {
     /// `text` or `json` [default: text]
     #[arg(long, global = true, env = "LONGSHORE_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    #[arg(skip)]
+    launch: BTreeMap<String, LaunchOptions>,
+    #[arg(skip)]
+    capacity_providers: BTreeMap<String, HostMarkOptions>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -210,6 +221,9 @@ pub struct Settings {
     pub service_policy: ServicePolicy,
     /// What no task definition may have, in any cluster.
     pub task_policy: TaskPolicy,
+    /// Who launches hosts for Auto Scaling groups, by name.
+    pub launchers: BTreeMap<String, Launcher>,
+    pub capacity_policy: CapacityPolicy,
     pub log: String,
     pub log_format: LogFormat,
 }
@@ -229,6 +243,13 @@ pub enum SettingsError {
     BadPolicy { setting: &'static str, error: NotAPolicy },
     #[error("{setting} is `{value}`: {expected}")]
     BadTime { setting: &'static str, value: String, expected: &'static str },
+    #[error("[launch.{name}]: {why}")]
+    BadLauncher { name: String, why: String },
+    #[error(
+        "[capacity_providers.{0}]: only {names} have hosts by a setting; make others with CreateCapacityProvider",
+        names = capacity::fargate_names()
+    )]
+    BadCapacityProvider(String),
 }
 
 impl Options {
@@ -244,6 +265,8 @@ impl Options {
         if region.is_empty() || !region.bytes().all(in_regions) {
             return Err(SettingsError::BadRegion(region));
         }
+        let launchers = capacity::launchers(file.launch)?;
+        let capacity_policy = capacity::policy(&launchers, file.capacity_providers)?;
         let every_address = |port| SocketAddr::from(([0, 0, 0, 0], port));
         Ok(Settings {
             data_dir: self
@@ -268,6 +291,8 @@ impl Options {
                     .transpose()
                     .map_err(|error| SettingsError::BadPolicy { setting: "bind_roots", error })?,
             },
+            launchers,
+            capacity_policy,
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
         })

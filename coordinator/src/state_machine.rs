@@ -6,8 +6,13 @@
 
 pub mod name;
 pub mod service;
+pub mod managed_scaling;
+pub mod task_options;
 pub mod alarm;
 pub mod log_group;
+pub mod auto_scaling;
+pub mod capacity_provider;
+pub mod strategy;
 pub mod command;
 pub mod event;
 pub mod rejection;

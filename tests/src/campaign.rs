@@ -4,6 +4,7 @@
 //! it did less than it was asked to.
 
 mod confused;
+mod deadlines;
 mod engine_faults;
 mod engine_outages;
 mod kept;
@@ -17,12 +18,12 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 pub use crate::campaign::{
-    confused::Confused, engine_faults::EngineFaults, engine_outages::EngineOutages, kept::Kept,
-    partitions::Partitions, queries::Queries, static_stability::StaticStability,
-    untouched::Untouched,
+    confused::Confused, deadlines::Deadlines, engine_faults::EngineFaults,
+    engine_outages::EngineOutages, kept::Kept, partitions::Partitions, queries::Queries,
+    static_stability::StaticStability, untouched::Untouched,
 };
 
-const OTHERS: &str = "p4, p5, p6, p7, p8, query";
+const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query";
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
 
@@ -31,7 +32,8 @@ const SEED_BITS: u32 = 48;
 pub struct Options {
     /// p1: acknowledged is kept. p4: nothing needs a coordinator to go on. p5: an agent's restart
     /// touches nothing. p6: Docker may fail in any way. p7: a partition stops nothing and heals to
-    /// policy. p8: a confused coordinator stops nothing. query: no expression harms its reader.
+    /// policy. p8: a confused coordinator stops nothing. deadlines: tasks that wait are not lost, and
+    /// end in time. query: no expression harms its reader.
     pub name: String,
     /// How many times to kill, cut or fail, or for how many seconds no coordinator is there (p4);
     /// the promise's own number when not given.
@@ -63,6 +65,7 @@ pub async fn run(options: Options) -> Result<()> {
         }
         "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
         "p8" => Confused::of(count(confused::POLLS), seed).run().await?.print_and_judge(),
+        "deadlines" => Deadlines::of(count(deadlines::KILLS), seed).run().await?.print_and_judge(),
         "query" => {
             let queries = Queries::of(count(queries::EXECUTIONS), seed);
             tokio::task::spawn_blocking(|| queries.run()).await??.print_and_judge()

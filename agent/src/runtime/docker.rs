@@ -25,6 +25,7 @@ use bollard::{
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use longshore_common::{clock::Timestamp, limits::LAST_LINES_MAX, task::HealthStatus};
+use tokio::sync::Semaphore;
 
 use self::{
     process::Process, pull_error::final_if_the_registry_says_so, task_group::ControlGroups,
@@ -106,6 +107,10 @@ impl Default for Timeouts {
     }
 }
 
+/// Containers that started together are asked for their processes together, and nobody waits for
+/// the answers: more at once would only take more memory.
+const PROCESS_LOOKUPS_AT_ONCE: usize = 4;
+
 /// A Docker Engine behind a unix socket. Making one does no I/O: the engine may come later.
 #[derive(Debug)]
 pub struct Docker {
@@ -116,6 +121,7 @@ pub struct Docker {
     client: Mutex<Option<bollard::Docker>>,
     /// As the engine last said.
     control_groups: Mutex<Option<ControlGroups>>,
+    process_lookups: Semaphore,
 }
 
 impl Docker {
@@ -135,6 +141,7 @@ impl Docker {
             registries,
             client: Mutex::default(),
             control_groups: Mutex::default(),
+            process_lookups: Semaphore::new(PROCESS_LOOKUPS_AT_ONCE),
         })
     }
 
@@ -392,7 +399,11 @@ impl ContainerRuntime for Docker {
     async fn process_ends(&self, container: &str, pid: Option<u32>) -> Result<(), RuntimeError> {
         let pid = match pid {
             Some(pid) => Some(pid),
-            None => self.inspect(container).await?.pid,
+            None => {
+                let _turn = self.process_lookups.acquire().await;
+                // Boxed, because every running container has one of these futures for as long as it runs.
+                Box::pin(self.inspect(container)).await?.pid
+            }
         };
         let unknown = |message| RuntimeError::from(Unknown::Unreadable { message });
         let pid = pid.ok_or_else(|| unknown("it shows no process".to_owned()))?;

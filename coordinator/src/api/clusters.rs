@@ -3,23 +3,26 @@
 
 use std::collections::BTreeMap;
 
-use longshore_common::{arn::Identity, clock::Timestamp};
+use longshore_common::{
+    arn::{Identity, Uuid},
+    clock::Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Api,
     account_settings::{self, Principals, SettingName},
+    capacity_providers::{self, StrategyItemInput},
     error::ApiError,
     failure::Failure,
     identifiers,
     page::Page,
     tags::{self, TagInput, TagView},
-    unsupported::CapacityProviderStrategyItem,
 };
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Command},
     name::ClusterName,
-    schedule::lost_hosts,
+    schedule::{counts, lost_hosts},
     state::{Cluster, Replacing, ServiceStatus, State},
 };
 
@@ -41,7 +44,7 @@ pub(crate) struct CreateClusterInput {
     #[serde(default)]
     capacity_providers: Vec<String>,
     #[serde(default)]
-    default_capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
+    default_capacity_provider_strategy: Vec<StrategyItemInput>,
     service_connect_defaults: Option<ServiceConnectDefaults>,
 }
 
@@ -186,8 +189,21 @@ struct ClusterView {
     statistics: Vec<NameAndValue>,
     tags: Vec<TagView>,
     settings: Vec<NameAndValue>,
-    capacity_providers: [String; 0],
-    default_capacity_provider_strategy: [String; 0],
+    capacity_providers: Vec<String>,
+    default_capacity_provider_strategy: Vec<StrategyItemInput>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachments: Option<Vec<AttachmentView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attachments_status: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct AttachmentView {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    status: &'static str,
+    details: Vec<NameAndValue>,
 }
 
 #[derive(Serialize)]
@@ -202,9 +218,10 @@ pub(crate) async fn create(
 ) -> Result<ClusterOutput, ApiError> {
     let name = identifiers::cluster(&api.identity, input.cluster_name.as_deref())?;
     let (tags, options) = tags::parse_with_options(input.tags)?;
-    no_capacity_providers(
-        !input.capacity_providers.is_empty()
-            || !input.default_capacity_provider_strategy.is_empty(),
+    let capacity = capacity_providers::cluster_capacity(
+        &api.identity,
+        input.capacity_providers,
+        input.default_capacity_provider_strategy,
     )?;
     no_service_connect(input.service_connect_defaults)?;
     let mut settings = ClusterSettings {
@@ -212,6 +229,7 @@ pub(crate) async fn create(
         configuration: parse_configuration(input.configuration)?,
         service_connect_namespace: None,
         options,
+        capacity,
     };
     // A cluster that says nothing of Container Insights has what the account says at its creation.
     if !settings.settings.contains_key(CONTAINER_INSIGHTS) {
@@ -266,7 +284,7 @@ pub(crate) async fn delete(
 }
 
 /// What writing operations answer: everything of the cluster.
-async fn submit_and_show(
+pub(super) async fn submit_and_show(
     api: &Api,
     command: Command,
     name: ClusterName,
@@ -389,16 +407,6 @@ fn parse_configuration(
     })
 }
 
-fn no_capacity_providers(given: bool) -> Result<(), ApiError> {
-    if !given {
-        return Ok(());
-    }
-    Err(ApiError::invalid_parameter(
-        "The specified capacity provider was not found: this release of Longshore has none. Leave \
-         capacityProviders and defaultCapacityProviderStrategy out, and join hosts to the cluster.",
-    ))
-}
-
 fn no_service_connect(given: Option<ServiceConnectDefaults>) -> Result<(), ApiError> {
     match given {
         Some(ServiceConnectDefaults { namespace }) if !namespace.is_empty() => {
@@ -420,6 +428,7 @@ fn view(
 ) -> ClusterView {
     let asked = |field| include.contains(&field);
     let (active_services, draining_services) = service_counts(state, cluster);
+    let capacity = &cluster.settings.capacity;
     let mut view = ClusterView {
         cluster_arn: identity.cluster(cluster.name.as_str()),
         cluster_name: cluster.name.to_string(),
@@ -427,14 +436,21 @@ fn view(
         status: if cluster.is_active() { "ACTIVE" } else { "INACTIVE" },
         registered_container_instances_count: cluster.registered_hosts,
         running_tasks_count: cluster.running_tasks,
-        pending_tasks_count: cluster.pending_tasks,
+        pending_tasks_count: cluster.all_pending_tasks(),
         active_services_count: active_services,
         statistics: Vec::new(),
         tags: Vec::new(),
         settings: Vec::new(),
-        capacity_providers: [],
-        default_capacity_provider_strategy: [],
+        capacity_providers: capacity.providers.iter().map(|name| name.to_string()).collect(),
+        default_capacity_provider_strategy: capacity_providers::strategy_view(
+            &capacity.default_strategy,
+        ),
+        attachments: None,
+        attachments_status: (!capacity.providers.is_empty()).then_some("UPDATE_COMPLETE"),
     };
+    if asked(ClusterField::Attachments) {
+        view.attachments = Some(attachments(state, cluster));
+    }
     if asked(ClusterField::Configurations) {
         view.configuration = cluster.settings.configuration.clone();
     }
@@ -451,6 +467,33 @@ fn view(
         view.tags = tags::view(&cluster.tags);
     }
     view
+}
+
+/// What ECS attaches to a cluster for its capacity providers.
+fn attachments(state: &State, cluster: &Cluster) -> Vec<AttachmentView> {
+    let mut attachments = Vec::new();
+    for name in &cluster.settings.capacity.providers {
+        let Some(provider) = state.capacity_provider(name.as_str()) else { continue };
+        let uid = state.auto_scaling_group(provider.group.as_str()).map_or(0, |group| group.uid);
+        let kinds = [
+            ("as_policy", provider.managed_scaling.enabled),
+            ("managed_draining", provider.draining),
+        ];
+        for (index, (kind, on)) in kinds.into_iter().enumerate() {
+            if on {
+                attachments.push(AttachmentView {
+                    id: Uuid(uid ^ (index as u128 + 1)).to_string(),
+                    kind,
+                    status: "CREATED",
+                    details: vec![NameAndValue {
+                        name: "capacityProviderName".to_owned(),
+                        value: name.to_string(),
+                    }],
+                });
+            }
+        }
+    }
+    attachments
 }
 
 /// Services that are ACTIVE, and those that are DRAINING.
@@ -474,10 +517,10 @@ fn statistics(
     draining: u32,
     at: Timestamp,
 ) -> Vec<NameAndValue> {
-    let counts = [
+    let numbers = [
         ("runningEC2TasksCount", cluster.running_tasks),
         ("runningFargateTasksCount", 0),
-        ("pendingEC2TasksCount", cluster.pending_tasks),
+        ("pendingEC2TasksCount", cluster.all_pending_tasks()),
         ("pendingFargateTasksCount", 0),
         ("activeEC2ServiceCount", active),
         ("activeFargateServiceCount", 0),
@@ -491,7 +534,17 @@ fn statistics(
         Replacing::Overridden => "OVERRIDDEN",
     };
     let replacing = ("longshore:replacingLostTasks".to_owned(), replacing.to_owned());
-    let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count.to_string()));
-    let all = counts.chain([replacing]);
+    let counts_of_cluster =
+        numbers.into_iter().map(|(name, count)| (name.to_owned(), count.to_string()));
+    let reservations = cluster.settings.capacity.providers.iter().filter_map(|provider| {
+        let group = state.managed_group(provider)?;
+        let provider = state.scaled_by(group)?;
+        let reservation = counts(state, group, provider, at).reservation(&provider.managed_scaling);
+        Some((
+            format!("longshore:capacityProviderReservation.{}", provider.name),
+            reservation.to_string(),
+        ))
+    });
+    let all = counts_of_cluster.chain([replacing]).chain(reservations);
     all.map(|(name, value)| NameAndValue { name, value }).collect()
 }

@@ -7,6 +7,7 @@ mod explain;
 mod flows;
 mod gpus;
 mod services;
+mod waiting;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};

@@ -86,6 +86,7 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::TaskDefinitionNotFound { .. }
         | Rejection::TaskDefinitionInactive { .. } => ErrorCode::Client,
         Rejection::Forbidden { .. } => ErrorCode::Client,
+        Rejection::SeveralProvidersNotExplained(_) => ErrorCode::UnsupportedFeature,
         Rejection::NotHonoured { .. } => ErrorCode::UnsupportedFeature,
         Rejection::InvalidOverride(_)
         | Rejection::TooManyPlacementConstraints { .. }
@@ -138,6 +139,27 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         Rejection::LogGroupExists(_) => ErrorCode::ResourceAlreadyExists,
         Rejection::LogGroupNotFound => ErrorCode::ResourceNotFound,
         Rejection::TooManyLogGroups { .. } => ErrorCode::LimitExceeded,
+        Rejection::GroupNotFound(_)
+        | Rejection::InvalidGroup(_)
+        | Rejection::InstanceNotFound(_)
+        | Rejection::InstanceNotInGroup(..)
+        | Rejection::InstanceNotInService(_) => {
+            ErrorCode::AutoScaling(AutoScalingFault::Validation)
+        }
+        Rejection::GroupExists(_) => ErrorCode::AutoScaling(AutoScalingFault::AlreadyExists),
+        Rejection::GroupDeleting(_) | Rejection::GroupCoolsDown { .. } => {
+            ErrorCode::AutoScaling(AutoScalingFault::ScalingActivityInProgress)
+        }
+        Rejection::GroupHasInstances { .. } => {
+            ErrorCode::AutoScaling(AutoScalingFault::ResourceInUse)
+        }
+        Rejection::TooManyGroups { .. } => ErrorCode::AutoScaling(AutoScalingFault::LimitExceeded),
+        Rejection::CapacityProviderNotFound(_) | Rejection::InvalidCapacityProvider(_) => {
+            ErrorCode::InvalidParameter
+        }
+        Rejection::CapacityProviderExists(_) => ErrorCode::InvalidParameter,
+        Rejection::CapacityProviderInUse(_) => ErrorCode::ResourceInUse,
+        Rejection::TooManyCapacityProviders { .. } => ErrorCode::LimitExceeded,
         Rejection::AlarmsNotFound(_) => ErrorCode::Monitoring(MonitoringFault::ResourceNotFound),
         Rejection::TooManyAlarms { .. } => ErrorCode::Monitoring(MonitoringFault::LimitExceeded),
         Rejection::AlarmTagsFixed(_) => {
@@ -209,6 +231,31 @@ pub(crate) enum ErrorCode {
     MethodNotAllowed,
     NoSuchPath,
     Monitoring(MonitoringFault),
+    AutoScaling(AutoScalingFault),
+}
+
+/// The errors of Auto Scaling's operations, which speak the query protocol only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AutoScalingFault {
+    AlreadyExists,
+    InvalidNextToken,
+    LimitExceeded,
+    ResourceInUse,
+    ScalingActivityInProgress,
+    Validation,
+}
+
+impl AutoScalingFault {
+    pub(crate) fn query_name(self) -> &'static str {
+        match self {
+            AutoScalingFault::AlreadyExists => "AlreadyExists",
+            AutoScalingFault::InvalidNextToken => "InvalidNextToken",
+            AutoScalingFault::LimitExceeded => "LimitExceeded",
+            AutoScalingFault::ResourceInUse => "ResourceInUse",
+            AutoScalingFault::ScalingActivityInProgress => "ScalingActivityInProgress",
+            AutoScalingFault::Validation => "ValidationError",
+        }
+    }
 }
 
 /// The errors of CloudWatch's operations.
@@ -323,6 +370,7 @@ impl ErrorCode {
             ErrorCode::MethodNotAllowed => "MethodNotAllowedException",
             ErrorCode::NoSuchPath => "NotFoundException",
             ErrorCode::Monitoring(fault) => fault.wire_name(),
+            ErrorCode::AutoScaling(fault) => fault.query_name(),
         }
     }
 
@@ -375,6 +423,7 @@ impl ErrorCode {
             | ErrorCode::MissingAuthenticationToken
             | ErrorCode::IncompleteSignature
             | ErrorCode::UnrecognizedClient
+            | ErrorCode::AutoScaling(_)
             | ErrorCode::InvalidSignature => StatusCode::BAD_REQUEST,
         }
     }

@@ -27,6 +27,7 @@ use crate::{
         decide::explain::{self, DryRun, EXPLAINED_TASKS_MAX},
         name::ClusterName,
         state::State,
+        task_options::TaskOptions,
     },
 };
 
@@ -196,6 +197,7 @@ async fn task_run(
             group: launch::group(input.group.clone())?,
             started_by: None,
             tags: Tags::new(),
+            options: TaskOptions::default(),
             propagate_tags: false,
             managed_tags: false,
         },
@@ -203,6 +205,7 @@ async fn task_run(
         distinct_instance: constraints.distinct_instance,
         member_of: constraints.member_of,
         strategies: placement::parse_strategies(strategies)?,
+        capacity: None,
         client_token: None,
     };
     dry_run(api, cluster, move |state, entropy| explain::run_task(state, &run, entropy)).await
@@ -232,6 +235,7 @@ async fn service_run(
         distinct_instance: constraints.as_ref().map(|given| given.distinct_instance),
         member_of: constraints.map(|given| given.member_of),
         strategies: strategies.map(placement::parse_strategies).transpose()?,
+        capacity: None,
         grace_s: None,
         az_rebalancing: None,
         propagate_tags: None,

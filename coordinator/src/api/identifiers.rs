@@ -125,7 +125,11 @@ fn parse_revision(text: &str) -> Result<u32, ApiError> {
 }
 
 /// What follows `kind` in an ARN, and whether it is one of ours; `None` if `given` is no ARN.
-fn arn(identity: &Identity, given: &str, kind: &str) -> Result<Option<(bool, String)>, ApiError> {
+pub(crate) fn arn(
+    identity: &Identity,
+    given: &str,
+    kind: &str,
+) -> Result<Option<(bool, String)>, ApiError> {
     if !given.starts_with("arn:") {
         return Ok(None);
     }

@@ -5,7 +5,13 @@ use std::collections::BTreeMap;
 use longshore_common::{arn::Identity, task_definition::ContainerDefinition};
 use serde::{Deserialize, Serialize};
 
-use super::{Api, error::ApiError, failure::Failure, identifiers, services};
+use super::{
+    Api,
+    capacity_providers::{StrategyItemInput, strategy_view},
+    error::ApiError,
+    failure::Failure,
+    identifiers, services,
+};
 use crate::{
     journal::{DeploymentFilter, History, JournalError},
     state_machine::{
@@ -38,7 +44,11 @@ struct ServiceRevisionView {
     container_images: Vec<ContainerImage>,
     created_at: f64,
     guard_duty_enabled: bool,
-    launch_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch_type: Option<&'static str>,
+    /// The service's own: it can change without a new revision here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capacity_provider_strategy: Vec<StrategyItemInput>,
     load_balancers: [String; 0],
     service_arn: String,
     service_registries: [String; 0],
@@ -144,12 +154,15 @@ fn view(
         };
         containers.map(image).collect()
     });
+    let capacity = state.service_named(service).map(|service| &service.config.capacity[..]);
+    let capacity = capacity.unwrap_or_default();
     ServiceRevisionView {
         cluster_arn: services::cluster_arn(identity, &service.cluster),
         container_images: containers.unwrap_or_default(),
         created_at: record.created_at.as_epoch_seconds(),
         guard_duty_enabled: false,
-        launch_type: "EC2",
+        launch_type: capacity.is_empty().then_some("EC2"),
+        capacity_provider_strategy: strategy_view(capacity),
         load_balancers: [],
         service_arn: services::arn(identity, service),
         service_registries: [],

@@ -1,14 +1,14 @@
 //! Tags: the rules of all resources, and TagResource, UntagResource, ListTagsForResource.
 //!
 //! `longshore:` tags say what ECS's API cannot (design.md rule 10). Services and clusters have those
-//! of [`SERVICE_OPTION_TAGS`]; any other is refused here, with the list, before it can be stored and
+//! of [`SERVICE_OPTION_TAGS`], tasks those of [`TASK_OPTION_TAGS`]; any other is refused here, with the list, before it can be stored and
 //! mean nothing.
 
 use longshore_common::arn::Arn;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Api,
+    Api, capacity_providers,
     error::{ApiError, ErrorCode},
     identifiers,
 };
@@ -16,6 +16,7 @@ use crate::state_machine::{
     command::{Command, Resource, Tags},
     name::ClusterName,
     service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
+    task_options::{TASK_OPTION_TAGS, TaskOptions},
 };
 
 /// User tags of one resource (ecs-behaviour 1.22).
@@ -162,10 +163,14 @@ fn resource(api: &Api, given: &str) -> Result<Resource, ApiError> {
         }
         "task-set" => identifiers::task_set_by_arn(identity, given)?
             .map(|(service, task_set)| Resource::TaskSet { service, task_set }),
+        "capacity-provider" => {
+            capacity_providers::by_arn(identity, given)?.map(Resource::CapacityProvider)
+        }
         other => {
             return Err(ApiError::invalid_parameter(format!(
                 "A `{other}` cannot be tagged in this release of Longshore: clusters, task \
-                 definitions, tasks, container instances, services and task sets can."
+                 definitions, tasks, container instances, services, task sets and capacity \
+                 providers can."
             )));
         }
     };
@@ -175,11 +180,11 @@ fn resource(api: &Api, given: &str) -> Result<Resource, ApiError> {
 /// Whether `longshore:` tags mean something there.
 fn has_options(resource: &Resource) -> bool {
     match resource {
-        Resource::Cluster(_) | Resource::Service(_) => true,
+        Resource::Cluster(_) | Resource::Service(_) | Resource::Task { .. } => true,
         Resource::TaskDefinition { .. }
-        | Resource::Task { .. }
         | Resource::ContainerInstance { .. }
-        | Resource::TaskSet { .. } => false,
+        | Resource::TaskSet { .. }
+        | Resource::CapacityProvider(_) => false,
     }
 }
 
@@ -199,6 +204,15 @@ pub(crate) fn parse(given: Vec<TagInput>) -> Result<Tags, ApiError> {
 pub(crate) fn parse_with_options(given: Vec<TagInput>) -> Result<(Tags, ServiceOptions), ApiError> {
     let tags = parse_any(given)?;
     let options = ServiceOptions::of_tags(&tags).map_err(ApiError::invalid_parameter)?;
+    Ok((tags, options))
+}
+
+/// The tags that a user gives a task, and what those among them say that are settings.
+pub(crate) fn parse_with_task_options(
+    given: Vec<TagInput>,
+) -> Result<(Tags, TaskOptions), ApiError> {
+    let tags = parse_any(given)?;
+    let options = TaskOptions::of_tags(&tags).map_err(ApiError::invalid_parameter)?;
     Ok((tags, options))
 }
 
@@ -249,9 +263,10 @@ fn no_options(tags: &Tags) -> Result<(), ApiError> {
     let Some(key) = tags.keys().find(|key| key.starts_with(OPTION_PREFIX)) else { return Ok(()) };
     Err(ApiError::invalid_parameter(format!(
         "The tag `{key}` means nothing here: tags that begin with `{OPTION_PREFIX}` are settings of \
-         services and clusters ({}). Use a key that does not begin with `{OPTION_PREFIX}` for a tag \
+         services and clusters ({}) and of tasks ({}). Use a key that does not begin with `{OPTION_PREFIX}` for a tag \
          of your own.",
-        SERVICE_OPTION_TAGS.join(", ")
+        SERVICE_OPTION_TAGS.join(", "),
+        TASK_OPTION_TAGS.join(", ")
     )))
 }
 

@@ -121,10 +121,9 @@ pub(crate) async fn find(
     ids: &[TaskId],
 ) -> Result<BTreeMap<TaskId, Shown>, ApiError> {
     let live = |state: &State| {
-        let cluster = state.cluster(cluster.as_str())?;
-        let of_cluster = |id: &TaskId| cluster.tasks.get(id).map(|slot| state.task_at(*slot));
-        let tasks = ids.iter().filter_map(of_cluster);
-        Some(tasks.map(|task| (task.id, Shown::live(state, task))).collect::<BTreeMap<_, _>>())
+        state.cluster(cluster.as_str())?;
+        let shown = |id: &TaskId| Some((*id, Shown::current(state, cluster, *id)?));
+        Some(ids.iter().filter_map(shown).collect::<BTreeMap<_, _>>())
     };
     let mut found = api.read(live).await?.ok_or_else(ApiError::cluster_not_found)?;
     let gone = ids.iter().copied().filter(|id| !found.contains_key(id)).collect();

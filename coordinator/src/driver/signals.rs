@@ -39,6 +39,7 @@ pub struct Signals {
     unclaimed: Mutex<Vec<HostId>>,
     any_unclaimed: Notify,
     effects: Notify,
+    launches: Notify,
 }
 
 impl Signals {
@@ -71,8 +72,14 @@ impl Signals {
         self.effects.notified().await;
     }
 
+    /// The same, for whoever calls launchers.
+    pub async fn launches(&self) {
+        self.launches.notified().await;
+    }
+
     pub(super) fn wake_effects(&self) {
         self.effects.notify_one();
+        self.launches.notify_one();
     }
 
     pub(super) fn wake(&self, changed: &[HostId]) {

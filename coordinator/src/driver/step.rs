@@ -118,8 +118,14 @@ pub(crate) fn step_with(
         log: changes.log,
         changed: state.changed_len(),
         more: state.schedules() && state.has_due(),
-        wake: state.next_wake().filter(|_| state.schedules()),
+        wake: next_wake(state),
     }
+}
+
+/// Deadlines are met whether or not the scheduler may work yet.
+fn next_wake(state: &State) -> Option<Timestamp> {
+    let looks = state.next_wake().filter(|_| state.schedules());
+    looks.into_iter().chain(state.next_deadline()).min()
 }
 
 fn look_at_due(
@@ -140,13 +146,12 @@ fn look_at_due(
             return;
         }
         let Some(due) = state.take_due() else { return };
-        let Pass { events: found, wake, waits_for_room } = look(state, due, at, entropy());
+        let Pass { events: found, wake, waits_for_room, wanted } = look(state, due, at, entropy());
         weight += found.iter().map(weight_of).sum::<usize>();
         apply(state, found, seq, events);
         state.set_wake(due, wake);
-        if let Due::Service(service) = due {
-            state.set_waiting(service, waits_for_room);
-        }
+        state.set_waiting(due, waits_for_room);
+        state.set_wanted(due, wanted);
     }
 }
 

@@ -134,7 +134,7 @@ impl History for MemoryDisk {
         let before = filter.before.map_or(u64::MAX, |entry| entry.number);
         let fits = |task: &TaskRecord| {
             task.cluster.as_str() == filter.cluster
-                && filter.host.is_none_or(|host| task.host == host)
+                && filter.host.is_none_or(|host| task.host == Some(host))
                 && filter.family.as_deref().is_none_or(|f| task.family.as_str() == f)
                 && filter.group.as_deref().is_none_or(|g| task.group == g)
                 && filter

@@ -2,7 +2,7 @@
 //!
 //! Refuses a gap or a bad sum; it never guesses.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::sqlite::{SqliteJournal, batch_crc, row_crc};
 use crate::state_machine::{
@@ -63,12 +63,12 @@ fn restore_rows(
     state: &mut State,
     recovered: &mut Recovered,
 ) -> Result<(), RecoveryError> {
-    let known = record::RESTORE_ORDER.len() as u64;
-    let newer = connection
-        .query_row("SELECT kind FROM state WHERE kind >= ?1 LIMIT 1", [known], |row| row.get(0))
-        .optional()?;
-    if let Some(kind) = newer {
-        return Err(RecoveryError::UnknownKind { kind });
+    let mut kinds = connection.prepare("SELECT DISTINCT kind FROM state")?;
+    for kind in kinds.query_map([], |row| row.get(0))? {
+        let kind = kind?;
+        if !record::RESTORE_ORDER.contains(&kind) {
+            return Err(RecoveryError::UnknownKind { kind });
+        }
     }
     let mut select =
         connection.prepare("SELECT id, crc, value FROM state WHERE kind = ?1 ORDER BY id")?;

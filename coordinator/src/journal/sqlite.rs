@@ -401,7 +401,8 @@ fn append_history<'a>(
         insert.execute(params![
             task.id.value().to_be_bytes(),
             task.cluster.as_str(),
-            task.host.value().to_be_bytes(),
+            // No bytes for one that never had a host.
+            task.host.map(|host| host.value().to_be_bytes().to_vec()).unwrap_or_default(),
             task.family.as_str(),
             task.group,
             task.started_by,

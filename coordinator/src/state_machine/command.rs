@@ -14,14 +14,19 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::alarm::{AlarmName, PutMetricAlarm, SetAlarmState};
+use super::auto_scaling::{
+    AutoScalingGroupName, GroupChange, GroupConfig, GroupTag, InstanceId, LauncherVerb,
+};
+use super::capacity_provider::{CapacityProvider, CapacityProviderChange, StrategyItem};
 use super::log_group::LogGroupName;
 use super::{
-    name::{ClusterName, Family},
+    name::{CapacityProviderName, ClusterName, Family},
     service::{
         CircuitBreaker, DeploymentAlarms, DeploymentId, DeploymentStrategy, EarlySuccess,
         HookAction, HookId, LifecycleHook, PropagateTags, RevisionId, ServiceConfig, ServiceId,
         ServiceOptions, ServiceRef,
     },
+    task_options::TaskOptions,
 };
 use crate::{placement::Strategy, query::Constraint};
 
@@ -216,6 +221,63 @@ pub enum Command {
     DeleteLogGroup {
         name: LogGroupName,
     },
+
+    CreateAutoScalingGroup {
+        name: AutoScalingGroupName,
+        config: Box<GroupConfig>,
+    },
+    UpdateAutoScalingGroup {
+        name: AutoScalingGroupName,
+        change: Box<GroupChange>,
+    },
+    DeleteAutoScalingGroup {
+        name: AutoScalingGroupName,
+        /// Its instances are terminated with it.
+        force: bool,
+    },
+    SetDesiredCapacity {
+        name: AutoScalingGroupName,
+        desired: u32,
+        honour_cooldown: bool,
+    },
+    SetInstanceProtection {
+        name: AutoScalingGroupName,
+        instances: Vec<InstanceId>,
+        protected: bool,
+    },
+    TerminateInstance {
+        instance: InstanceId,
+        decrement: bool,
+    },
+    PutGroupTags(Vec<(AutoScalingGroupName, String, GroupTag)>),
+    DeleteGroupTags(Vec<(AutoScalingGroupName, String)>),
+    /// What a launcher answered, or why it did not.
+    LauncherAnswered {
+        instance: InstanceId,
+        verb: LauncherVerb,
+        result: Result<(), String>,
+    },
+    /// What a launcher's list differs in from what it is to have.
+    LauncherListed {
+        launcher: String,
+        /// Listed, and no instance of ours.
+        unknown: Vec<InstanceId>,
+        /// Launched long enough ago, and not listed.
+        missing: Vec<InstanceId>,
+    },
+
+    CreateCapacityProvider(Box<CapacityProvider>),
+    UpdateCapacityProvider {
+        name: CapacityProviderName,
+        change: CapacityProviderChange,
+    },
+    DeleteCapacityProvider {
+        name: CapacityProviderName,
+    },
+    PutClusterCapacityProviders {
+        cluster: ClusterName,
+        capacity: ClusterCapacity,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,6 +293,16 @@ pub struct ClusterSettings {
     /// From the cluster's `longshore:` tags: what holds for its services that say nothing else.
     #[serde(default)]
     pub options: ServiceOptions,
+    #[serde(default)]
+    pub capacity: ClusterCapacity,
+}
+
+/// A cluster's capacity providers, and the strategy of tasks and services that name none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterCapacity {
+    /// In the order given.
+    pub providers: Vec<CapacityProviderName>,
+    pub default_strategy: Vec<StrategyItem>,
 }
 
 /// Members that are absent stay as they are.
@@ -270,6 +342,8 @@ pub struct TaskLaunch {
     pub group: Option<String>,
     pub started_by: Option<String>,
     pub tags: Tags,
+    /// From those tags.
+    pub options: TaskOptions,
     /// propagateTags TASK_DEFINITION.
     pub propagate_tags: bool,
     /// Adds aws:ecs:clusterName.
@@ -283,6 +357,8 @@ pub struct RunTask {
     pub distinct_instance: bool,
     pub member_of: Vec<Constraint>,
     pub strategies: Vec<Strategy>,
+    /// A capacity provider strategy, none at all for a launch type; absent: the cluster's own.
+    pub capacity: Option<Vec<StrategyItem>>,
     pub client_token: Option<ClientToken>,
 }
 
@@ -333,6 +409,7 @@ pub enum Resource {
     ContainerInstance { cluster: ClusterName, host: HostId },
     Service(ServiceRef),
     TaskSet { service: ServiceRef, task_set: RevisionId },
+    CapacityProvider(CapacityProviderName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -378,7 +455,10 @@ pub struct CreateService {
     pub service: ServiceRef,
     /// Absent with the EXTERNAL controller, whose task sets bring their own.
     pub definition: Option<RevisionRef>,
+    /// Without its capacity provider strategy.
     pub config: ServiceConfig,
+    /// As in [`RunTask`].
+    pub capacity: Option<Vec<StrategyItem>>,
     pub tags: Tags,
     pub created_by: String,
     pub client_token: Option<ClientToken>,
@@ -394,6 +474,8 @@ pub struct UpdateService {
     pub distinct_instance: Option<bool>,
     pub member_of: Option<Vec<Constraint>>,
     pub strategies: Option<Vec<Strategy>>,
+    /// Empty: none any more.
+    pub capacity: Option<Vec<StrategyItem>>,
     pub grace_s: Option<u32>,
     pub az_rebalancing: Option<bool>,
     pub propagate_tags: Option<PropagateTags>,

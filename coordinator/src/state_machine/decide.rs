@@ -5,7 +5,10 @@
 
 mod account_settings;
 mod alarms;
+mod auto_scaling;
+mod capacity_providers;
 mod clusters;
+mod deadlines;
 mod epochs;
 pub mod explain;
 mod honoured;
@@ -206,5 +209,42 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         Command::CreateLogGroup { name } => log_groups::create(state, name, at),
         Command::PutLogRetention { name, days } => log_groups::put_retention(state, name, *days),
         Command::DeleteLogGroup { name } => log_groups::delete(state, name),
+
+        Command::CreateAutoScalingGroup { name, config } => {
+            auto_scaling::create(state, name, config, at, ids)
+        }
+        Command::UpdateAutoScalingGroup { name, change } => {
+            auto_scaling::update(state, name, change, at)
+        }
+        Command::DeleteAutoScalingGroup { name, force } => {
+            auto_scaling::delete(state, name, *force, at)
+        }
+        Command::SetDesiredCapacity { name, desired, honour_cooldown } => {
+            auto_scaling::set_desired(state, name, *desired, *honour_cooldown, at)
+        }
+        Command::SetInstanceProtection { name, instances, protected } => {
+            auto_scaling::protect(state, name, instances, *protected)
+        }
+        Command::TerminateInstance { instance, decrement } => {
+            auto_scaling::terminate(state, *instance, *decrement, at)
+        }
+        Command::PutGroupTags(tags) => auto_scaling::put_tags(state, tags, at),
+        Command::DeleteGroupTags(tags) => auto_scaling::delete_tags(state, tags, at),
+        Command::LauncherAnswered { instance, verb, result } => {
+            Ok(auto_scaling::launcher_answered(state, *instance, *verb, result, at))
+        }
+        Command::LauncherListed { launcher, unknown, missing } => {
+            Ok(auto_scaling::launcher_listed(state, launcher, unknown, missing, at))
+        }
+        Command::CreateCapacityProvider(provider) => {
+            capacity_providers::create(state, provider, at)
+        }
+        Command::UpdateCapacityProvider { name, change } => {
+            capacity_providers::update(state, name, change, at)
+        }
+        Command::DeleteCapacityProvider { name } => capacity_providers::delete(state, name, at),
+        Command::PutClusterCapacityProviders { cluster, capacity } => {
+            capacity_providers::put_for_cluster(state, cluster, capacity)
+        }
     }
 }

@@ -15,12 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alarm::{AlarmName, AlarmPut, AlarmStateSet},
+    auto_scaling::{AutoScalingGroupName, GroupConfig, Instance, InstanceId},
+    capacity_provider::CapacityProvider,
     command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
     log_group::LogGroupName,
-    name::{ClusterName, Family},
+    name::{CapacityProviderName, ClusterName, Family},
     record::{DeploymentRecord, Move, RevisionRecord, TaskRecord},
     service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
 };
+use crate::{placement::Strategy, query::Constraint};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -304,6 +307,78 @@ pub enum Event {
     LogGroupDeleted {
         name: LogGroupName,
     },
+
+    /// Tasks of one RunTask call that wait for a host. They have one when they are in a
+    /// [`TasksStarted`] that names this launch.
+    TasksWaiting(Box<TasksWaiting>),
+    /// Managed scaling has found that a group should have another number of instances, and why.
+    GroupScaled {
+        group: AutoScalingGroupName,
+        desired: u32,
+        why: String,
+        at: Timestamp,
+    },
+    /// Since when a group has more instances than its tasks need; absent: it has not.
+    GroupExcess {
+        group: AutoScalingGroupName,
+        since: Option<Timestamp>,
+    },
+
+    /// They never had a host, and go to the history.
+    WaitingTasksEnded {
+        launch: TaskId,
+        tasks: Vec<TaskId>,
+        cause: StopCause,
+        at: Timestamp,
+    },
+    /// How long the task may be RUNNING from now on; absent: without an end.
+    TaskTimeoutSet {
+        task: TaskId,
+        timeout_ms: Option<u64>,
+    },
+    AutoScalingGroupCreated {
+        name: AutoScalingGroupName,
+        uid: u128,
+        config: Box<GroupConfig>,
+        at: Timestamp,
+    },
+    /// The whole of what can change, the desired capacity and tags among it.
+    AutoScalingGroupConfigured {
+        name: AutoScalingGroupName,
+        config: Box<GroupConfig>,
+        at: Timestamp,
+    },
+    /// Its instances go first.
+    AutoScalingGroupDeleting {
+        name: AutoScalingGroupName,
+        at: Timestamp,
+    },
+    AutoScalingGroupDeleted {
+        name: AutoScalingGroupName,
+    },
+    /// The group's next so many instances are to be launched.
+    InstancesWanted {
+        group: AutoScalingGroupName,
+        count: u32,
+        at: Timestamp,
+    },
+    /// The whole of an instance, at each of its changes.
+    InstanceSet {
+        group: AutoScalingGroupName,
+        instance: Box<Instance>,
+        why: String,
+    },
+    /// Its launcher has terminated it.
+    InstanceGone {
+        group: AutoScalingGroupName,
+        instance: InstanceId,
+        at: Timestamp,
+    },
+    /// The whole of a capacity provider, at each of its changes.
+    CapacityProviderSet(Box<CapacityProvider>),
+    CapacityProviderForgotten {
+        name: CapacityProviderName,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -355,7 +430,52 @@ pub struct TasksStarted {
     pub client_token: Option<UsedClientToken>,
     #[serde(default)]
     pub service: Option<StartedForService>,
+    /// How long each may be RUNNING.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// The launch in which they waited for a host.
+    #[serde(default)]
+    pub waited: Option<TaskId>,
+    /// The capacity provider that they go by.
+    #[serde(default)]
+    pub provider: Option<CapacityProviderName>,
     pub at: Timestamp,
+}
+
+/// The record of tasks that wait, too: then `tasks` are those that still do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TasksWaiting {
+    /// The id of its first task.
+    pub launch: TaskId,
+    pub cluster: ClusterName,
+    pub family: Family,
+    pub revision: u32,
+    pub group: String,
+    pub started_by: Option<String>,
+    pub overrides: TaskOverride,
+    pub demand: Demand,
+    pub tags: Tags,
+    pub tasks: Vec<WaitingTask>,
+    pub distinct_instance: bool,
+    /// Beside the constraints of the task definition.
+    #[serde(default)]
+    pub member_of: Vec<Constraint>,
+    pub strategies: Vec<Strategy>,
+    /// They are given up then.
+    pub until: Option<Timestamp>,
+    pub timeout_ms: Option<u64>,
+    /// Only its hosts will do.
+    #[serde(default)]
+    pub provider: Option<CapacityProviderName>,
+    /// As in [`TasksStarted`]; gone in a record.
+    pub client_token: Option<UsedClientToken>,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingTask {
+    pub task: TaskId,
+    pub containers: Vec<ContainerId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -370,6 +490,9 @@ pub struct UsedClientToken {
     pub token: String,
     pub parameters_hash: u64,
     pub failures: Vec<FailedPlacement>,
+    /// Tasks of the same call that are in events before this one.
+    #[serde(default)]
+    pub others: Vec<TaskId>,
 }
 
 /// One task that found no host: an entry of ECS's `failures[]`.

@@ -14,6 +14,7 @@ pub struct Name<K>(Arc<str>, PhantomData<fn() -> K>);
 pub type ClusterName = Name<kind::Cluster>;
 pub type Family = Name<kind::Family>;
 pub type ServiceName = Name<kind::Service>;
+pub type CapacityProviderName = Name<kind::CapacityProvider>;
 
 /// What a [`Name`] can name. These types have no values.
 pub mod kind {
@@ -23,6 +24,8 @@ pub mod kind {
     pub enum Family {}
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub enum Service {}
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub enum CapacityProvider {}
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

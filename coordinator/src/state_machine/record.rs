@@ -16,10 +16,12 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    auto_scaling::GroupRecord,
+    capacity_provider::CapacityProvider,
     command::{ClusterSettings, SettingScope, Tags},
-    event::AgentPlace,
+    event::{AgentPlace, TasksWaiting},
     log_group::LogGroup,
-    name::{ClusterName, Family},
+    name::{CapacityProviderName, ClusterName, Family},
     service::{
         DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId, ServiceRef,
     },
@@ -45,6 +47,9 @@ pub enum Record {
 
     Alarm(Box<Alarm>),
     LogGroup(LogGroup),
+    Waiting(Box<TasksWaiting>),
+    AutoScalingGroup(Box<GroupRecord>),
+    CapacityProvider(Box<CapacityProvider>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +106,8 @@ pub struct HostRecord {
 pub struct TaskRecord {
     pub id: TaskId,
     pub cluster: ClusterName,
-    pub host: HostId,
+    /// Absent for one that never had any.
+    pub host: Option<HostId>,
     pub family: Family,
     pub revision: u32,
     pub group: String,
@@ -123,6 +129,12 @@ pub struct TaskRecord {
     pub end: Option<TaskEnd>,
     #[serde(default)]
     pub service: Option<ServiceTaskRecord>,
+    /// How long it may be RUNNING.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// The capacity provider that it goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<CapacityProviderName>,
 }
 
 /// What a task is to the service that started it.
@@ -368,7 +380,7 @@ pub struct ClientTokenRecord {
 
 /// The kinds in the order in which they are restored: what is referred to comes before what refers
 /// to it. Kinds are never renumbered.
-pub const RESTORE_ORDER: [u8; 12] = [0, 1, 2, 3, 4, 5, 11, 6, 7, 8, 9, 10];
+pub const RESTORE_ORDER: [u8; 16] = [0, 1, 2, 3, 14, 13, 4, 5, 11, 6, 7, 8, 9, 10, 12, 15];
 
 pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
     match key {
@@ -391,6 +403,9 @@ pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
 
         EntityKey::Alarm(name) => (10, name.as_str().into()),
         EntityKey::LogGroup(name) => (12, name.as_str().into()),
+        EntityKey::Waiting(launch) => (15, launch.value().to_be_bytes().into()),
+        EntityKey::AutoScalingGroup(name) => (13, name.as_str().into()),
+        EntityKey::CapacityProvider(name) => (14, name.as_str().into()),
     }
 }
 

@@ -3,10 +3,11 @@
 use longshore_common::id::{HostId, TaskId};
 
 use super::alarm::AlarmName;
+use super::auto_scaling::{AutoScalingGroupName, InstanceId};
 use super::log_group::LogGroupName;
 use super::{
     command::DeploymentRef,
-    name::{ClusterName, Family},
+    name::{CapacityProviderName, ClusterName, Family},
     service::{HookId, RevisionId, ServiceRef},
 };
 
@@ -45,6 +46,10 @@ pub enum Rejection {
     )]
     TooManyPlacementConstraints { limit: usize, would_be: usize },
 
+    #[error(
+        "A dry run goes by one capacity provider at most, and the strategy here has {0}. Explain a service or a cluster with one, or have Longshore place the tasks: what has no room says why."
+    )]
+    SeveralProvidersNotExplained(usize),
     #[error("No Container Instances were found in your cluster.")]
     NoContainerInstances,
     #[error("The referenced task was not found.")]
@@ -182,6 +187,52 @@ pub enum Rejection {
     LogGroupNotFound,
     #[error("The limit of {limit} log groups is reached. Delete one that is no longer used.")]
     TooManyLogGroups { limit: usize },
+    #[error("AutoScalingGroup name not found - AutoScalingGroup {0} not found")]
+    GroupNotFound(AutoScalingGroupName),
+    #[error(
+        "AutoScalingGroup by this name already exists - A group with the name {0} already exists"
+    )]
+    GroupExists(AutoScalingGroupName),
+    #[error("The Auto Scaling group {0} is being deleted. Wait until its instances are gone.")]
+    GroupDeleting(AutoScalingGroupName),
+    #[error(
+        "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group: {name} has {count}. Scale it to 0 first, or delete it with ForceDelete."
+    )]
+    GroupHasInstances { name: AutoScalingGroupName, count: usize },
+    #[error(
+        "Scaling activity of {name} is in its cooldown for another {left_s} s. Wait, or leave HonorCooldown out."
+    )]
+    GroupCoolsDown { name: AutoScalingGroupName, left_s: u64 },
+    #[error("{0}")]
+    InvalidGroup(String),
+    #[error(
+        "The limit of {limit} Auto Scaling groups is reached. Delete one that is no longer used."
+    )]
+    TooManyGroups { limit: usize },
+    #[error("Instance Id not found - No managed instance found for instance ID: {0}")]
+    InstanceNotFound(InstanceId),
+    #[error("The instance {0} is not part of Auto Scaling group {1}.")]
+    InstanceNotInGroup(InstanceId, AutoScalingGroupName),
+    #[error("The instance {0} is not in InService. Protect it when it is.")]
+    InstanceNotInService(InstanceId),
+    #[error(
+        "The specified capacity provider was not found: {0}. Specify a valid name or make it with CreateCapacityProvider."
+    )]
+    CapacityProviderNotFound(CapacityProviderName),
+    #[error(
+        "A capacity provider with the name {0} exists with other settings. Give another name, or change it with UpdateCapacityProvider."
+    )]
+    CapacityProviderExists(CapacityProviderName),
+    #[error(
+        "The specified capacity provider is in use and cannot be removed: {0}. Stop the tasks that go by it, or change their services' strategies, first."
+    )]
+    CapacityProviderInUse(CapacityProviderName),
+    #[error("{0}")]
+    InvalidCapacityProvider(String),
+    #[error(
+        "The limit of {limit} capacity providers is reached. Delete one that is no longer used."
+    )]
+    TooManyCapacityProviders { limit: usize },
 }
 
 fn listed(names: &[AlarmName]) -> String {

@@ -1,4 +1,4 @@
-//! What a service or a host needs next: starts, stops, lost tasks, the next stage of a deployment.
+//! What a service, a host or tasks that wait need next: starts, stops, lost tasks, the next stage of a deployment.
 //!
 //! A pass looks at one of them and answers with events; the driver applies them, which marks what
 //! they changed as due again, until a pass has nothing to say. So there is one path for a change, a
@@ -7,11 +7,14 @@
 mod balance;
 mod daemon;
 mod deployment;
+mod instances;
 mod launch;
 mod lost;
 mod messages;
 mod rebalance;
+mod scaling;
 mod victims;
+pub(super) mod waiting;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -20,13 +23,18 @@ use longshore_common::clock::Timestamp;
 use super::{
     decide::Ids,
     event::Event,
+    managed_scaling::Group,
+    name::CapacityProviderName,
     record::Rollout,
     service::ServicePolicy,
     state::{Due, Service, ServiceStatus, State},
 };
 
 pub(super) use self::deployment::{NewDeployment, begin, supersede};
+pub use self::instances::is_busy;
+pub(super) use self::instances::{end as end_instance, set as set_instance};
 pub use self::lost::lost_hosts;
+pub use self::scaling::{counts, scale_in_after};
 
 /// Of one pass.
 #[derive(Debug, Default)]
@@ -36,12 +44,17 @@ pub struct Pass {
     pub wake: Option<Timestamp>,
     /// A task found no host: look again when room comes free in the cluster.
     pub waits_for_room: bool,
+    /// Tasks of a service that found no host of the capacity provider that they go by.
+    pub wanted: Vec<(CapacityProviderName, Group)>,
 }
 
 /// Looks at what is due. Deterministic: the same state, time and entropy give the same pass.
 pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
     match due {
         Due::Host(host) => lost::pass(state, host, at),
+        Due::Waiting(slot) => waiting::pass(state, slot, at, Ids::from(entropy)),
+        Due::Group(slot) => instances::group_pass(state, slot, at),
+        Due::Instance(id) => instances::instance_pass(state, id, at),
         Due::Service(slot) => {
             let service = state.service_at(slot);
             match service.status {

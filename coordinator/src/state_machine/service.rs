@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 use longshore_common::id::Id;
 use serde::{Deserialize, Serialize};
 
-use super::{command::Tags, name::ClusterName};
+use super::{capacity_provider::StrategyItem, command::Tags, name::ClusterName};
 use crate::{
     placement::{AVAILABILITY_ZONE, SpreadOver, Strategy},
     query::Constraint,
@@ -83,6 +83,9 @@ pub struct ServiceConfig {
     #[serde(default)]
     pub member_of: Vec<Constraint>,
     pub strategies: Vec<Strategy>,
+    /// The capacity provider strategy; none at all: every host of the cluster will do.
+    #[serde(default)]
+    pub capacity: Vec<StrategyItem>,
     /// healthCheckGracePeriodSeconds.
     pub grace_s: Option<u32>,
     pub az_rebalancing: bool,
@@ -390,7 +393,7 @@ pub fn parse_seconds(text: &str) -> Option<u64> {
     number.map(|seconds| (seconds * 1000.0).round() as u64)
 }
 
-fn not_a_time(name: &str, value: &str) -> String {
+pub(super) fn not_a_time(name: &str, value: &str) -> String {
     format!("The tag {name} is `{value}`; say a time in seconds, 10 or 0.5 for example.")
 }
 

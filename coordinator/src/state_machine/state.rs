@@ -6,6 +6,8 @@
 
 mod alarm;
 mod arena;
+mod auto_scaling;
+mod capacity_provider;
 mod cluster;
 mod definition;
 mod deployment;
@@ -20,6 +22,7 @@ mod setting;
 mod tags;
 mod task;
 mod token;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -35,6 +38,7 @@ use longshore_common::{
 };
 
 pub use alarm::Alarm;
+pub use auto_scaling::Group;
 pub use cluster::{Cluster, ClusterStatus, Replacing};
 pub use definition::{Definition, DefinitionStatus, Definitions};
 pub use dirty::{EntityKey, Row};
@@ -46,6 +50,7 @@ pub use service_task::{Counts, ServiceTask, Standing};
 pub use setting::AccountSettings;
 pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
+pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};
 
 use self::{
     alarm::Alarms, arena::Arena, dirty::Dirty, due::Agenda, group::Groups, log_group::LogGroups,
@@ -53,7 +58,7 @@ use self::{
 };
 use super::{
     event::Event,
-    name::{ClusterName, ServiceName},
+    name::{CapacityProviderName, ClusterName, ServiceName},
     record::{DeploymentRecord, RevisionRecord, TaskRecord},
     service::{HookId, ServiceId, ServicePolicy},
 };
@@ -63,6 +68,7 @@ pub type ClusterSlot = u32;
 pub type DefinitionSlot = u32;
 pub type TaskSlot = u32;
 pub type ServiceSlot = u32;
+pub type GroupSlot = u32;
 use crate::placement::GroupNames;
 pub use crate::placement::HostSlot;
 
@@ -85,6 +91,10 @@ pub struct State {
     members: BTreeMap<HostId, Membership>,
     tasks: Arena<Task>,
     tasks_by_id: FastMap<TaskId, TaskSlot>,
+    waiting: Arena<Waiting>,
+    waiting_by_launch: FastMap<TaskId, WaitingSlot>,
+    /// What is to be done at its time, be the scheduler at work or not.
+    deadlines: BTreeSet<(Timestamp, Deadline)>,
     services: Arena<Service>,
     services_by_id: FastMap<ServiceId, ServiceSlot>,
     /// Who made a service with a client token.
@@ -99,7 +109,7 @@ pub struct State {
     /// After a start, not before hosts have said what they have seen; volatile.
     scheduling_began: bool,
     scheduling_held: bool,
-    /// Clusters in which a service waits for room.
+    /// Clusters in which a service or a launch waits for room.
     clusters_with_waiting: BTreeSet<ClusterSlot>,
     /// When the current epoch began: no host's silence counts from before.
     epoch_started_at: Timestamp,
@@ -109,6 +119,8 @@ pub struct State {
     account_settings: AccountSettings,
     alarms: Alarms,
     log_groups: LogGroups,
+    auto_scaling: auto_scaling::Groups,
+    capacity_providers: capacity_provider::CapacityProviders,
     /// Deleted clusters and deregistered hosts, by since when: still described for a while.
     inactive: BTreeSet<(Timestamp, Forgettable)>,
     dirty: Dirty,
@@ -131,6 +143,7 @@ enum Forgettable {
     Host(HostId),
     Cluster(ClusterName),
     Service(ServiceId),
+    CapacityProvider(CapacityProviderName),
 }
 
 /// What a batch changed that others must hear of once it is durable.
@@ -145,7 +158,7 @@ pub struct Changes {
     pub revisions: Vec<(ServiceId, RevisionRecord)>,
     /// Messages of services: (service, message, when).
     pub service_events: Vec<(ServiceId, String, Timestamp)>,
-    /// Something outside is to be done ([`State::hook_calls`]).
+    /// Something outside is to be done ([`State::hook_calls`], [`State::launcher_calls`]).
     pub effects: bool,
     /// One line of the log each: (host, what).
     pub log: Vec<LogLine>,
@@ -409,6 +422,33 @@ impl State {
             Event::LogGroupCreated { name, at } => self.log_group_created(name, *at),
             Event::LogRetentionPut { name, days } => self.log_retention_put(name, *days),
             Event::LogGroupDeleted { name } => self.log_group_deleted(name),
+
+            Event::GroupScaled { group, desired, why, at } => {
+                self.group_scaled(group, *desired, why, *at);
+            }
+            Event::GroupExcess { group, since } => self.group_excess(group, *since),
+            Event::TasksWaiting(waiting) => self.tasks_waiting(waiting),
+            Event::WaitingTasksEnded { launch, tasks, cause, at } => {
+                self.waiting_tasks_ended(*launch, tasks, cause, *at);
+            }
+            Event::TaskTimeoutSet { task, timeout_ms } => {
+                self.task_timeout_set(*task, *timeout_ms);
+            }
+            Event::AutoScalingGroupCreated { name, uid, config, at } => {
+                self.auto_scaling_group_created(name, *uid, config, *at);
+            }
+            Event::AutoScalingGroupConfigured { name, config, at } => {
+                self.auto_scaling_group_configured(name, config, *at);
+            }
+            Event::AutoScalingGroupDeleting { name, .. } => self.auto_scaling_group_deleting(name),
+            Event::AutoScalingGroupDeleted { name } => self.auto_scaling_group_deleted(name),
+            Event::InstancesWanted { group, count, at } => {
+                self.instances_wanted(group, *count, *at);
+            }
+            Event::InstanceSet { group, instance, why } => self.instance_set(group, instance, why),
+            Event::InstanceGone { group, instance, .. } => self.instance_gone(group, *instance),
+            Event::CapacityProviderSet(provider) => self.capacity_provider_set(provider),
+            Event::CapacityProviderForgotten { name } => self.capacity_provider_forgotten(name),
         }
     }
 

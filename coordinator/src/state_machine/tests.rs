@@ -1,7 +1,9 @@
 //! Tables of the core: commands in, a line per event or rejection out.
 
 mod alarms;
+mod capacity;
 mod gpus;
+mod waiting;
 
 use std::fmt::Write as _;
 
@@ -186,6 +188,7 @@ fn launch() -> TaskLaunch {
         group: None,
         started_by: None,
         tags: Tags::new(),
+        options: Default::default(),
         propagate_tags: false,
         managed_tags: false,
     }
@@ -198,6 +201,7 @@ fn run_task(count: u32) -> Command {
         distinct_instance: false,
         member_of: vec![],
         strategies: vec![],
+        capacity: None,
         client_token: None,
     }))
 }
@@ -658,7 +662,10 @@ fn rows(state: &mut State) -> Vec<RawRow> {
 
 fn restored(rows: &[RawRow], seq: u64) -> State {
     let mut state = State::to_recover();
-    for (_, _, value) in rows {
+    let in_order = |kind: u8| rows.iter().filter(move |row| row.0 == kind);
+    let order = || record::RESTORE_ORDER.into_iter().flat_map(in_order);
+    assert_eq!(order().count(), rows.len(), "every kind of row is restored");
+    for (_, _, value) in order() {
         let Some(value) = value else { continue };
         let record: Record = record::decode(value).unwrap();
         state.restore(record);

@@ -246,6 +246,7 @@ fn run_tasks(count: u32) -> Result<Command> {
             group: None,
             started_by: Some("restart".to_owned()),
             tags: Default::default(),
+            options: Default::default(),
             propagate_tags: false,
             managed_tags: false,
         },
@@ -253,6 +254,7 @@ fn run_tasks(count: u32) -> Result<Command> {
         distinct_instance: false,
         member_of: Vec::new(),
         strategies: Vec::new(),
+        capacity: None,
         client_token: None,
     })))
 }

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::harness::image::SAMPLE_IMAGE;
 
-/// One name for each run, and the machine's one clock that never jumps: seconds since boot.
-const SCRIPT: &str = "read id < /proc/sys/kernel/random/uuid; \
+/// One name for each run, the task's own where its environment gives one, and the machine's one clock that never jumps: seconds since boot.
+const SCRIPT: &str = "read id < /proc/sys/kernel/random/uuid; id=${NAME:-$id}; \
     say() { read up rest < /proc/uptime; echo \"$1 $id $up\" >> /witness/log; }; \
     trap 'say end; exit 0' TERM; say begin; sleep 100000 & wait";
 

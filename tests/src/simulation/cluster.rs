@@ -247,6 +247,7 @@ pub(super) async fn run_tasks(
             group: None,
             started_by: None,
             tags: Tags::new(),
+            options: Default::default(),
             propagate_tags: false,
             managed_tags: false,
         },
@@ -254,6 +255,7 @@ pub(super) async fn run_tasks(
         distinct_instance: false,
         member_of: Vec::new(),
         strategies: Vec::new(),
+        capacity: None,
         client_token: Some(ClientToken { token: token.to_owned(), parameters_hash: 1 }),
     }));
     let tasks = |answer| match answer {

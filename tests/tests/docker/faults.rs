@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use longshore_tests::{
-    campaign::{Kept, Untouched},
+    campaign::{Deadlines, Kept, Untouched},
     harness::fleet::{Fleet, FleetSettings},
 };
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ const SEEN_AS_CUT_OFF_WITHIN: Duration = Duration::from_secs(5);
 /// The campaigns' short forms: each in a minute.
 const COORDINATOR_KILLS: usize = 20;
 const AGENT_KILLS: usize = 8;
+const KILLS_WITH_DEADLINES: usize = 8;
 const SEED: u64 = 20_26;
 
 #[tokio::test]
@@ -109,5 +110,11 @@ async fn what_a_killed_coordinator_acknowledged_is_there_after_its_restart() {
 #[tokio::test]
 async fn a_killed_agent_restarts_and_doubles_no_container() {
     let counts = Untouched::of(AGENT_KILLS, SEED).run().await.unwrap();
+    counts.judge().unwrap();
+}
+
+#[tokio::test]
+async fn tasks_that_wait_are_not_lost_with_their_coordinator_and_end_in_time() {
+    let counts = Deadlines::of(KILLS_WITH_DEADLINES, SEED).run().await.unwrap();
     counts.judge().unwrap();
 }

@@ -30,6 +30,7 @@ pub(crate) struct Shown {
     status: HostStatus,
     version: u64,
     versions: Versions,
+    provider: Option<String>,
     instance_id: Option<String>,
     connected: bool,
     running_tasks: u32,
@@ -45,6 +46,8 @@ pub(crate) struct Shown {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ContainerInstanceView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity_provider_name: Option<String>,
     container_instance_arn: String,
     #[serde(rename = "ec2InstanceId", skip_serializing_if = "Option::is_none")]
     ec2_instance_id: Option<String>,
@@ -106,6 +109,7 @@ impl Shown {
             status: host.status,
             version: host.version,
             versions: host.versions.clone(),
+            provider: state.provider_of(host).map(|provider| provider.name.to_string()),
             instance_id: host.instance_id.clone(),
             connected: host.connected,
             running_tasks: host.running_tasks,
@@ -133,6 +137,7 @@ impl Shown {
         let Versions { agent, agent_hash, docker } = &self.versions;
         let health = HealthView { overall_status: "INSUFFICIENT_DATA", details: [] };
         ContainerInstanceView {
+            capacity_provider_name: self.provider.clone(),
             container_instance_arn: identity.container_instance(self.cluster.as_str(), self.id),
             ec2_instance_id: self.instance_id.clone(),
             version: self.version,

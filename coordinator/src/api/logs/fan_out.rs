@@ -105,6 +105,6 @@ pub(super) async fn hosts_of(
     if records.len() < wanted {
         return Ok(None);
     }
-    hosts.extend(records.into_iter().map(|record| record.host));
+    hosts.extend(records.into_iter().filter_map(|record| record.host));
     Ok(Some(hosts))
 }

@@ -203,6 +203,7 @@ fn error_name(error: &ApiError) -> (StatusCode, &'static str) {
         ErrorCode::ServiceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
         ErrorCode::Serialization => (StatusCode::BAD_REQUEST, "MalformedQueryString"),
         ErrorCode::Monitoring(fault) => (error.status(), fault.query_name()),
+        ErrorCode::AutoScaling(fault) => (error.status(), fault.query_name()),
         _ if error.status() == StatusCode::BAD_REQUEST => {
             (StatusCode::BAD_REQUEST, "ValidationError")
         }

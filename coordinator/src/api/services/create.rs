@@ -15,13 +15,15 @@ use super::{
 };
 use crate::{
     api::{
-        Api, client_token,
+        Api,
+        capacity_providers::{self, StrategyItemInput},
+        client_token,
         error::ApiError,
         identifiers::{self, DEFAULT_CLUSTER},
         placement::{self, PlacementConstraint, PlacementStrategy},
         tags::{self, TagInput},
         tasks::launch::{self, PropagateTags},
-        unsupported::{self, CapacityProviderStrategyItem, LaunchType, NetworkConfiguration},
+        unsupported::{self, LaunchType, NetworkConfiguration},
     },
     state_machine::{
         Command,
@@ -51,7 +53,7 @@ pub(crate) struct CreateServiceInput {
     client_token: Option<String>,
     launch_type: Option<LaunchType>,
     #[serde(default)]
-    capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
+    capacity_provider_strategy: Vec<StrategyItemInput>,
     platform_version: Option<String>,
     role: Option<String>,
     deployment_configuration: Option<DeploymentConfigurationInput>,
@@ -106,10 +108,13 @@ pub(crate) async fn create(
     };
     let (tags, options) = tags::parse_with_options(std::mem::take(&mut input.tags))?;
     let service = ServiceRef { cluster, name };
+    let strategy = std::mem::take(&mut input.capacity_provider_strategy);
+    let capacity = capacity_providers::asked(&api.identity, strategy, input.launch_type)?;
     let command = Command::CreateService(Box::new(CreateService {
         service: service.clone(),
         definition,
         config: config(input, options)?,
+        capacity,
         tags,
         created_by: api.caller.arn.clone(),
         client_token,
@@ -125,8 +130,6 @@ fn refuse_unsupported(input: &CreateServiceInput) -> Result<(), ApiError> {
     not_here::no_gateways(&input.gateway_connectors)?;
     not_here::no_monitoring(input.monitoring.as_ref())?;
     not_here::no_role(input.role.as_deref())?;
-    unsupported::no_capacity_providers(&input.capacity_provider_strategy)?;
-    unsupported::only_own_hosts(input.launch_type)?;
     unsupported::no_platform_version(input.platform_version.as_deref())?;
     unsupported::no_network(input.network_configuration.as_ref())?;
     unsupported::no_exec(input.enable_execute_command)?;
@@ -149,6 +152,7 @@ fn config(input: CreateServiceInput, options: ServiceOptions) -> Result<ServiceC
         distinct_instance: constraints.distinct_instance,
         member_of: constraints.member_of,
         strategies: placement::parse_strategies(&input.placement_strategy)?,
+        capacity: Vec::new(),
         grace_s: in_range("healthCheckGracePeriodSeconds", grace, 0, GRACE_SECONDS_MAX)?,
         az_rebalancing: false,
         propagate_tags: propagated(input.propagate_tags),

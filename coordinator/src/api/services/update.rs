@@ -16,11 +16,12 @@ use super::{
 use crate::{
     api::{
         Api,
+        capacity_providers::{self, StrategyItemInput},
         error::ApiError,
         identifiers,
         placement::{self, PlacementConstraint, PlacementStrategy},
         tasks::launch::{self, PropagateTags},
-        unsupported::{self, CapacityProviderStrategyItem, NetworkConfiguration},
+        unsupported::{self, NetworkConfiguration},
     },
     state_machine::{
         Command, State,
@@ -36,8 +37,8 @@ pub(crate) struct UpdateServiceInput {
     service: String,
     desired_count: Option<i64>,
     task_definition: Option<String>,
-    #[serde(default)]
-    capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
+    /// An empty one takes away what there was.
+    capacity_provider_strategy: Option<Vec<StrategyItemInput>>,
     deployment_configuration: Option<DeploymentConfigurationInput>,
     availability_zone_rebalancing: Option<AvailabilityZoneRebalancing>,
     network_configuration: Option<NetworkConfiguration>,
@@ -92,6 +93,10 @@ pub(crate) async fn update(
     let constraints = constraints.map(placement::parse_constraints).transpose()?;
     let distinct_instance = constraints.as_ref().map(|given| given.distinct_instance);
     let strategies = strategies.map(placement::parse_strategies).transpose()?;
+    let capacity = input
+        .capacity_provider_strategy
+        .map(|given| capacity_providers::strategy(&api.identity, given))
+        .transpose()?;
     let service = super::named(api, input.cluster.as_deref(), &input.service)?;
     if let Some(controller) = controller {
         same_controller(api, &service, controller).await?;
@@ -104,6 +109,7 @@ pub(crate) async fn update(
         distinct_instance,
         member_of: constraints.map(|given| given.member_of),
         strategies,
+        capacity,
         grace_s,
         az_rebalancing: input
             .availability_zone_rebalancing
@@ -139,7 +145,6 @@ fn refuse_unsupported(input: &UpdateServiceInput) -> Result<(), ApiError> {
     not_here::no_lattice(&input.vpc_lattice_configurations)?;
     not_here::no_gateways(&input.gateway_connectors)?;
     not_here::no_monitoring(input.monitoring.as_ref())?;
-    unsupported::no_capacity_providers(&input.capacity_provider_strategy)?;
     unsupported::no_platform_version(input.platform_version.as_deref())?;
     unsupported::no_network(input.network_configuration.as_ref())?;
     unsupported::no_exec(input.enable_execute_command.unwrap_or(false))?;

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     api::{
+        capacity_providers::{StrategyItemInput, strategy_view},
         placement::{self, PlacementConstraint, PlacementStrategy},
         tags::{self, TagView},
         task_sets::{self, TaskSetView},
@@ -52,7 +53,10 @@ pub(crate) struct ServiceView {
     pub(super) events: Vec<EventView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     health_check_grace_period_seconds: Option<u32>,
-    launch_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capacity_provider_strategy: Vec<StrategyItemInput>,
     load_balancers: [String; 0],
     pending_count: u32,
     placement_constraints: Vec<PlacementConstraint>,
@@ -79,7 +83,10 @@ struct DeploymentView {
     desired_count: u32,
     failed_tasks: u32,
     id: String,
-    launch_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    capacity_provider_strategy: Vec<StrategyItemInput>,
     pending_count: u32,
     rollout_state: &'static str,
     rollout_state_reason: String,
@@ -135,7 +142,8 @@ pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tag
         enable_execute_command: false,
         events: Vec::new(),
         health_check_grace_period_seconds: config.grace_s,
-        launch_type: "EC2",
+        launch_type: config.capacity.is_empty().then_some("EC2"),
+        capacity_provider_strategy: strategy_view(&config.capacity),
         load_balancers: [],
         pending_count: service.pending(),
         placement_constraints: placement::constraints(config.distinct_instance, &config.member_of),
@@ -195,7 +203,8 @@ fn deployment_view(
         desired_count: requested(service, revision, desired),
         failed_tasks: record.failed_tasks,
         id: format!("ecs-svc/{}", record.id),
-        launch_type: "EC2",
+        launch_type: service.config.capacity.is_empty().then_some("EC2"),
+        capacity_provider_strategy: strategy_view(&service.config.capacity),
         pending_count: revision.counts.pending(),
         rollout_state: match record.rollout {
             Rollout::InProgress => "IN_PROGRESS",

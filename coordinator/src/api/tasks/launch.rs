@@ -64,6 +64,7 @@ impl LaunchInput {
                 ));
             }
         };
+        let (tags, options) = tags::parse_with_task_options(self.tags)?;
         let definition = identifiers::task_definition(&api.identity, &self.task_definition)?;
         Ok(TaskLaunch {
             cluster: identifiers::cluster(&api.identity, self.cluster.as_deref())?,
@@ -71,7 +72,8 @@ impl LaunchInput {
             overrides: overrides::parse(self.overrides)?,
             group: group(self.group)?,
             started_by: started_by(self.started_by, started_by_chars_max)?,
-            tags: tags::parse(self.tags)?,
+            tags,
+            options,
             propagate_tags,
             managed_tags: self.enable_ecs_managed_tags,
         })

@@ -10,7 +10,7 @@ use crate::{
     state_machine::{
         name::{ClusterName, Family},
         service::ServiceRef,
-        state::{Revision, State, Task, TaskSlot},
+        state::{Revision, State, Task, TaskSlot, WaitingSlot},
     },
 };
 
@@ -164,18 +164,40 @@ impl Filter {
         self.to_stop.then_some(Cursor::Stopped(None))
     }
 
-    fn takes(&self, state: &State, task: &Task) -> bool {
+    fn takes(&self, state: &State, listed: Listed) -> bool {
+        match listed {
+            Listed::Placed(slot) => self.takes_placed(state, state.task_at(slot)),
+            Listed::Waiting(slot) => {
+                let launch = &state.waiting_at(slot).launch;
+                let family = self.family.as_ref();
+                !self.to_stop
+                    && family.is_none_or(|family| launch.family == *family)
+                    && self.is_started_by(launch.started_by.as_deref())
+            }
+        }
+    }
+
+    fn is_started_by(&self, started_by: Option<&str>) -> bool {
+        self.started_by.as_deref().is_none_or(|wanted| started_by == Some(wanted))
+    }
+
+    fn takes_placed(&self, state: &State, task: &Task) -> bool {
         is_to_stop(&task.wish, task.phase) == self.to_stop
             && self
                 .family
                 .as_ref()
                 .is_none_or(|family| state.definition_at(task.definition).family == *family)
             && self.host.is_none_or(|host| state.host_at(task.host).id == host)
-            && self
-                .started_by
-                .as_deref()
-                .is_none_or(|started_by| task.started_by.as_deref() == Some(started_by))
+            && self.is_started_by(task.started_by.as_deref())
     }
+}
+
+/// A task that has not stopped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Listed {
+    Placed(TaskSlot),
+    /// It has no host yet.
+    Waiting(WaitingSlot),
 }
 
 /// Why no page of live tasks can be made.
@@ -204,7 +226,7 @@ fn live(
         // As many of each revision as are looked at: the rest comes after all of these.
         let of_revision = |revision: &'_ Revision| {
             let tasks = revision.tasks.range(range).take(LOOKED_AT_MAX + 1);
-            tasks.map(|(&id, &slot)| (id, slot)).collect::<Vec<_>>()
+            tasks.map(|(&id, &slot)| (id, Listed::Placed(slot))).collect::<Vec<_>>()
         };
         let mut tasks: Vec<_> = service.revisions.iter().flat_map(of_revision).collect();
         tasks.sort_unstable();
@@ -215,22 +237,37 @@ fn live(
         Some(Some(host)) => &host.tasks,
         Some(None) => return Ok((Vec::new(), filter.end())),
     };
-    Ok(page_of(state, filter, tasks.range(range).map(|(&id, &slot)| (id, slot)), size))
+    let placed = tasks.range(range).map(|(&id, &slot)| (id, Listed::Placed(slot)));
+    // At most a few hundred of them.
+    let mut waiting = match filter.host {
+        None => cluster.waiting_tasks.range(range).collect(),
+        Some(_) => Vec::new(),
+    }
+    .into_iter()
+    .map(|(&id, &slot)| (id, Listed::Waiting(slot)))
+    .peekable();
+    let mut placed = placed.peekable();
+    let in_order = std::iter::from_fn(|| match (placed.peek(), waiting.peek()) {
+        (Some(one), Some(other)) if other < one => waiting.next(),
+        (Some(_), _) => placed.next(),
+        (None, _) => waiting.next(),
+    });
+    Ok(page_of(state, filter, in_order, size))
 }
 
 fn page_of(
     state: &State,
     filter: &Filter,
-    tasks: impl Iterator<Item = (TaskId, TaskSlot)>,
+    tasks: impl Iterator<Item = (TaskId, Listed)>,
     size: usize,
 ) -> (Vec<TaskId>, Option<Cursor>) {
     let mut ids = Vec::new();
     let mut last = None;
-    for (looked_at, (id, slot)) in tasks.enumerate() {
+    for (looked_at, (id, listed)) in tasks.enumerate() {
         if ids.len() == size || looked_at == LOOKED_AT_MAX {
             return (ids, last.map(Cursor::Live));
         }
-        if filter.takes(state, state.task_at(slot)) {
+        if filter.takes(state, listed) {
             ids.push(id);
         }
         last = Some(id);

@@ -12,15 +12,14 @@ use super::{
 };
 use crate::{
     api::{
-        Api, client_token,
+        Api,
+        capacity_providers::{self, StrategyItemInput},
+        client_token,
         error::ApiError,
         identifiers::DEFAULT_CLUSTER,
         placement::{self, PlacementConstraint, PlacementStrategy},
         tags::TagInput,
-        unsupported::{
-            self, CapacityProviderStrategyItem, LaunchType, NetworkConfiguration,
-            VolumeConfiguration,
-        },
+        unsupported::{self, LaunchType, NetworkConfiguration, VolumeConfiguration},
     },
     state_machine::{Answer, Command, command::RunTask, name::ClusterName, state::State},
 };
@@ -36,7 +35,7 @@ const CLIENT_TOKEN_CHARS_MAX: usize = 64;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RunTaskInput {
     #[serde(default)]
-    capacity_provider_strategy: Vec<CapacityProviderStrategyItem>,
+    capacity_provider_strategy: Vec<StrategyItemInput>,
     cluster: Option<String>,
     count: Option<i64>,
     #[serde(default, rename = "enableECSManagedTags")]
@@ -69,8 +68,8 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
     input.count.get_or_insert(1);
     let client_token = input.client_token.take();
     let client_token = client_token::parse(client_token, CLIENT_TOKEN_CHARS_MAX, &input)?;
-    unsupported::no_capacity_providers(&input.capacity_provider_strategy)?;
-    unsupported::only_own_hosts(input.launch_type)?;
+    let strategy = std::mem::take(&mut input.capacity_provider_strategy);
+    let capacity = capacity_providers::asked(&api.identity, strategy, input.launch_type)?;
     unsupported::no_platform_version(input.platform_version.as_deref())?;
     let count = input.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
@@ -102,6 +101,7 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
         distinct_instance: constraints.distinct_instance,
         member_of: constraints.member_of,
         strategies,
+        capacity,
         client_token,
     }));
     submit_and_show(api, &cluster, command).await
@@ -113,9 +113,10 @@ pub(super) async fn submit_and_show(
     cluster: &ClusterName,
     command: Command,
 ) -> Result<TasksOutput, ApiError> {
-    let started = |state: &State, answer| {
+    let of_cluster = cluster.clone();
+    let started = move |state: &State, answer| {
         let Answer::Tasks { tasks, failures } = answer else { return Default::default() };
-        let show = |id: &TaskId| state.task(*id).map(|task| (*id, Shown::live(state, task)));
+        let show = |id: &TaskId| Some((*id, Shown::current(state, &of_cluster, *id)?));
         let shown: BTreeMap<TaskId, Shown> = tasks.iter().filter_map(show).collect();
         (tasks, shown, failures)
     };

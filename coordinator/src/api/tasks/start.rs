@@ -69,6 +69,12 @@ pub(crate) async fn start(api: &Api, input: StartTaskInput) -> Result<TasksOutpu
         volume_configurations: input.volume_configurations,
     }
     .parse(api, STARTED_BY_CHARS_MAX)?;
+    if launch.options.wait_ms.is_some() {
+        return Err(ApiError::invalid_parameter(
+            "The tag longshore:wait is for RunTask: tasks of StartTask are for container instances \
+             that you chose, and never wait for others. Leave it out.",
+        ));
+    }
     let cluster = launch.cluster.clone();
     let mut hosts: Vec<HostId> = Vec::new();
     let mut elsewhere = Vec::new();

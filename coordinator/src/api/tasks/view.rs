@@ -7,6 +7,7 @@ mod containers;
 use longshore_common::{
     arn::Identity,
     clock::Timestamp,
+    id::TaskId,
     protocol::{Attribute, ReportedPhase},
     task::{HealthStatus, StopCause, StopCode},
     task_definition::ContainerDefinition,
@@ -24,8 +25,10 @@ use crate::{
     },
     placement::AVAILABILITY_ZONE,
     state_machine::{
+        event::WaitingTask,
+        name::ClusterName,
         record::TaskRecord,
-        state::{Host, Phase, State, Task, Wish, checked_health},
+        state::{Host, Phase, State, Task, Waiting, Wish, checked_health},
     },
 };
 
@@ -50,11 +53,14 @@ pub(crate) struct TaskView {
     attributes: Vec<AttributeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     availability_zone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capacity_provider_name: Option<String>,
     cluster_arn: String,
     connectivity: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     connectivity_at: Option<f64>,
-    container_instance_arn: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_instance_arn: Option<String>,
     containers: Vec<ContainerView>,
     cpu: String,
     created_at: f64,
@@ -66,7 +72,9 @@ pub(crate) struct TaskView {
     health_status: HealthStatus,
     inference_accelerators: [String; 0],
     last_status: &'static str,
-    launch_type: &'static str,
+    /// Absent for a task that goes by a capacity provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    launch_type: Option<&'static str>,
     memory: String,
     overrides: OverridesView,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,6 +109,16 @@ pub(crate) fn is_to_stop(wish: &Wish, phase: Phase) -> bool {
 }
 
 impl Shown {
+    /// A task of the cluster that has not stopped, with a host or without.
+    pub(crate) fn current(state: &State, cluster: &ClusterName, id: TaskId) -> Option<Self> {
+        let cluster = state.cluster(cluster.as_str())?;
+        if let Some(slot) = cluster.tasks.get(&id) {
+            return Some(Shown::live(state, state.task_at(*slot)));
+        }
+        let waiting = state.waiting_at(*cluster.waiting_tasks.get(&id)?);
+        Some(Shown::waiting(state, waiting, waiting.task(id)?))
+    }
+
     pub(crate) fn live(state: &State, task: &Task) -> Self {
         let definition = &state.definition_at(task.definition).definition;
         let host = state.host_at(task.host);
@@ -115,8 +133,20 @@ impl Shown {
         }
     }
 
+    pub(crate) fn waiting(state: &State, waiting: &Waiting, task: &WaitingTask) -> Self {
+        let definition = &state.definition_at(waiting.definition).definition;
+        Shown {
+            record: waiting.record(task),
+            containers: definition.spec.container_definitions.clone(),
+            connected: false,
+            connected_at: None,
+            zone: None,
+            architecture: None,
+        }
+    }
+
     pub(crate) fn stopped(state: &State, mut record: TaskRecord) -> Self {
-        let host = state.host(record.host);
+        let host = record.host.and_then(|host| state.host(host));
         let end = record.end.as_mut();
         let containers = end.map(|end| std::mem::take(&mut end.containers)).unwrap_or_default();
         let connected = record.end.as_ref().is_some_and(|end| end.host_connected);
@@ -143,10 +173,13 @@ impl Shown {
             attachments: attachments::view(record, cause),
             attributes,
             availability_zone: self.zone.clone(),
+            capacity_provider_name: record.provider.as_ref().map(ToString::to_string),
             cluster_arn: identity.cluster(cluster),
             connectivity: if self.connected { "CONNECTED" } else { "DISCONNECTED" },
             connectivity_at: seconds(self.connected_at),
-            container_instance_arn: identity.container_instance(cluster, record.host),
+            container_instance_arn: record
+                .host
+                .map(|host| identity.container_instance(cluster, host)),
             containers: containers::view(identity, record, &self.containers),
             cpu: record.demand.cpu.0.to_string(),
             created_at: record.created_at.as_epoch_seconds(),
@@ -157,7 +190,7 @@ impl Shown {
             health_status: checked_health(&self.containers, report).unwrap_or_default(),
             inference_accelerators: [],
             last_status: self.last_status(),
-            launch_type: "EC2",
+            launch_type: record.provider.is_none().then_some("EC2"),
             memory: record.demand.memory.0.to_string(),
             overrides: containers::overrides(record, &self.containers),
             pull_started_at: seconds(report.and_then(|report| report.pull_started_at)),
@@ -178,6 +211,7 @@ impl Shown {
     fn last_status(&self) -> &'static str {
         match (&self.record.end, self.record.phase) {
             (Some(_), _) => "STOPPED",
+            (None, Phase::Pending) if self.record.host.is_none() => "PROVISIONING",
             (None, Phase::Pending) => "PENDING",
             (None, Phase::Activating) => "ACTIVATING",
             (None, Phase::Running { .. }) => "RUNNING",

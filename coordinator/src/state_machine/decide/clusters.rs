@@ -2,7 +2,7 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::Decision;
+use super::{Decision, capacity_providers};
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Tags},
     event::Event,
@@ -36,6 +36,7 @@ pub(super) fn create(
     if state.clusters_len() >= CLUSTERS_MAX {
         return Err(Rejection::TooManyClusters { limit: CLUSTERS_MAX });
     }
+    capacity_providers::check_for_cluster(state, name, &settings.capacity)?;
     let (name, settings, tags) = (name.clone(), settings.clone(), tags.clone());
     Ok(Decision::of(vec![Event::ClusterCreated { name, settings, tags, at }]))
 }
@@ -80,8 +81,9 @@ pub(super) fn delete(
         let count = cluster.registered_hosts as usize;
         return Err(Rejection::ClusterContainsContainerInstances { count });
     }
-    if !cluster.tasks.is_empty() {
-        return Err(Rejection::ClusterContainsTasks { count: cluster.tasks.len() });
+    let count = cluster.tasks.len() + cluster.waiting_tasks.len();
+    if count > 0 {
+        return Err(Rejection::ClusterContainsTasks { count });
     }
     Ok(Decision::of(vec![Event::ClusterDeleted { name: name.clone(), at }]))
 }

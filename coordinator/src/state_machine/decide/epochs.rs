@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longshore_common::{clock::Timestamp, id::HostId, protocol::Epoch};
 
-use super::{Decision, Note};
+use super::{Decision, Note, deadlines};
 use crate::state_machine::{command::next_epoch, event::Event, state::State};
 
 /// How long deleted clusters and deregistered instances are still described.
@@ -32,7 +32,7 @@ pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision
 
 /// Expires what is due. Costs what expires, not what exists.
 pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
-    let mut events = Vec::new();
+    let mut events = deadlines::met(state, at);
     let tokens = state.expired_client_tokens(at);
     if !tokens.is_empty() {
         events.push(Event::ClientTokensExpired { tokens });
@@ -41,9 +41,16 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
         events.push(Event::TaskDefinitionDeleted { family, revision });
     }
     let before = Timestamp(at.0.saturating_sub(INACTIVE_SHOWN.as_millis() as u64));
-    let (clusters, hosts, services) = state.forgettable(before);
-    events.extend(services.into_iter().map(|service| Event::ServiceForgotten { service }));
-    events.extend(hosts.into_iter().map(|host| Event::HostForgotten { host }));
-    events.extend(clusters.into_iter().map(|name| Event::ClusterForgotten { name }));
+    let ids = state.join_tokens().expired(before);
+    if !ids.is_empty() {
+        events.push(Event::JoinTokensExpired { ids });
+    }
+    let forgotten = state.forgettable(before);
+    events
+        .extend(forgotten.services.into_iter().map(|service| Event::ServiceForgotten { service }));
+    events.extend(forgotten.hosts.into_iter().map(|host| Event::HostForgotten { host }));
+    events.extend(forgotten.clusters.into_iter().map(|name| Event::ClusterForgotten { name }));
+    let providers = forgotten.providers.into_iter();
+    events.extend(providers.map(|name| Event::CapacityProviderForgotten { name }));
     Decision { events, notes: vec![Note::RoomWanted], ..Decision::default() }
 }

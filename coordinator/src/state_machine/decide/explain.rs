@@ -8,6 +8,7 @@ use crate::{
     placement::{GroupKey, HostSlot, MemberOf, Reason, Request, Strategy, Unfit},
     query::Constraint,
     state_machine::{
+        capacity_provider::StrategyItem,
         command::{RunTask, UpdateService},
         rejection::Rejection,
         service::ServiceConfig,
@@ -51,13 +52,16 @@ struct Asked {
 pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<DryRun, Rejection> {
     let prepared = tasks::prepare(state, &run.launch)?;
     let (distinct_instance, definition) = (run.distinct_instance, prepared.definition);
-    let asked = Asked {
+    let strategy = run.capacity.as_ref();
+    let strategy = strategy.unwrap_or(&prepared.cluster.settings.capacity.default_strategy);
+    let mut asked = Asked {
         member_of: tasks::constraints(definition, &run.member_of, distinct_instance)?,
         demand: prepared.demand,
         required: prepared.required,
         group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
         group_name: prepared.group,
     };
+    asked.required.extend(of_provider(state, strategy)?);
     let request = asked.request(state, distinct_instance, &run.strategies, entropy);
     Ok(dry_run(prepared.cluster, &request, run.count))
 }
@@ -81,13 +85,23 @@ pub fn service(state: &State, update: &UpdateService, entropy: u64) -> Result<Dr
     let has = current.filter(|_| is_current).map_or(0, |primary| {
         Standing::WANTED.iter().map(|standing| primary.counts.of(*standing)).sum()
     });
-    let asked = Asked::of_service(state, service, definition, &config);
+    let mut asked = Asked::of_service(state, service, definition, &config);
+    asked.required.extend(of_provider(state, &config.capacity)?);
     let cluster = state.cluster_at(service.cluster);
     let request = asked.request(state, config.distinct_instance, &config.strategies, entropy);
     Ok(match service.is_daemon() {
         true => daemon(cluster, &request),
         false => dry_run(cluster, &request, config.desired.saturating_sub(has)),
     })
+}
+
+/// What hosts of a strategy's provider have.
+fn of_provider(state: &State, strategy: &[StrategyItem]) -> Result<Option<Attribute>, Rejection> {
+    match strategy {
+        [] => Ok(None),
+        [item] => Ok(Some(state.provider_attribute(&item.provider))),
+        several => Err(Rejection::SeveralProvidersNotExplained(several.len())),
+    }
 }
 
 /// What a placed task asks of its host's attributes, by its definition and its service as it is now.

@@ -4,12 +4,13 @@
 use longshore_common::{
     clock::Timestamp,
     id::HostId,
-    protocol::RegisterRequest,
+    protocol::{Attribute, RegisterRequest},
     task::{StopCause, StopCode},
 };
 
 use super::{Answer, Decision, clusters, ids::Ids};
 use crate::state_machine::{
+    capacity_provider::GROUP_ATTRIBUTE,
     command::{
         ClusterSettings, RegisterContainerInstance, SettableHostStatus, Tags, TargetedAttribute,
     },
@@ -44,7 +45,7 @@ pub(super) fn register_by_api(
         host: id,
         cluster: register.cluster.clone(),
         capacity: register.capacity.clone(),
-        attributes: register.attributes.clone(),
+        attributes: with_group(state, &register.attributes, register.instance_id.as_deref()),
         versions: register.versions.clone(),
         instance_id: register.instance_id.clone(),
         agent: None,
@@ -52,6 +53,18 @@ pub(super) fn register_by_api(
         at,
     }));
     Ok(Decision::with(vec![event], Answer::Host(id)))
+}
+
+/// The attributes that a host registers, and which Auto Scaling group it is of: that follows from
+/// its instance id alone.
+fn with_group(state: &State, attributes: &[Attribute], instance: Option<&str>) -> Vec<Attribute> {
+    let given = attributes.iter().filter(|given| given.name != GROUP_ATTRIBUTE).cloned();
+    let group = instance.and_then(|id| state.group_by_prefix(id.parse().ok()?));
+    let of_group = group.map(|group| Attribute {
+        name: GROUP_ATTRIBUTE.to_owned(),
+        value: Some(group.name.to_string()),
+    });
+    given.chain(of_group).collect()
 }
 
 /// An agent says what its host is; the same words again change nothing.
@@ -102,7 +115,7 @@ pub(super) fn register(
         host: id,
         cluster: asked.clone(),
         capacity: request.capacity.clone(),
-        attributes: request.attributes.clone(),
+        attributes: with_group(state, &request.attributes, request.instance_id.as_deref()),
         versions: request.versions.clone(),
         instance_id: request.instance_id.clone(),
         agent: Some(agent),

@@ -146,7 +146,7 @@ fn adopt(
     let record = TaskRecord {
         id: task,
         cluster: state.cluster_at(host.cluster).name.clone(),
-        host: host.id,
+        host: Some(host.id),
         family,
         revision,
         group: run.order.group.clone(),
@@ -164,6 +164,9 @@ fn adopt(
         report: None,
         end: None,
         service: service_of(state, host, &run.order),
+        // Its agent does not know: such a task runs without an end.
+        timeout_ms: None,
+        provider: None,
     };
     events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
     events

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
-use super::{Decision, Ids, clusters, honoured::needs_not_honoured, task_definitions, tasks};
+use super::{
+    Decision, Ids, capacity_providers, clusters, honoured::needs_not_honoured, task_definitions,
+    tasks,
+};
 use crate::state_machine::{
     alarm::AlarmValue,
+    capacity_provider::StrategyItem,
     command::{CreateService, DeploymentRef, HookAnswer, RevisionRef, UpdateService},
     event::{Event, ServiceCreated},
     name::ClusterName,
@@ -17,7 +21,7 @@ use crate::state_machine::{
         Controller, DeploymentId, DeploymentStrategy, HookAction, HookId, HookTarget, RevisionId,
         Scheduling, ServiceConfig, ServiceId, ServiceRef,
     },
-    state::{Definition, DefinitionStatus, Replacing, Service, ServiceStatus, State},
+    state::{Cluster, Definition, DefinitionStatus, Replacing, Service, ServiceStatus, State},
 };
 
 /// ecs-behaviour 1.22, quotas.
@@ -68,19 +72,20 @@ pub(super) fn create(
         let (cluster, limit) = (cluster.name.clone(), SERVICES_PER_CLUSTER_MAX);
         return Err(Rejection::TooManyServices { cluster, limit });
     }
-    check_config(&create.config)?;
-    check_alarms(state, &create.config)?;
+    let config = with_capacity(cluster, create)?;
+    check_config(&config)?;
+    check_alarms(state, &config)?;
     let service = ServiceId::new(ids.nth(0));
     let mut events = vec![Event::ServiceCreated(Box::new(ServiceCreated {
         service,
         named: named.clone(),
-        config: create.config.clone(),
+        config: config.clone(),
         tags: create.tags.clone(),
         created_by: create.created_by.clone(),
         client_token: create.client_token.as_ref().map(|t| (t.token.clone(), t.parameters_hash)),
         at,
     }))];
-    match (&create.definition, create.config.controller) {
+    match (&create.definition, config.controller) {
         (Some(definition), Controller::Ecs) => {
             let definition = usable(state, definition)?;
             check_constraints(definition, &create.config)?;
@@ -89,10 +94,10 @@ pub(super) fn create(
                 service,
                 named: named.clone(),
                 id: DeploymentId::new(ids.nth(1)),
-                config: create.config.deployment.clone(),
-                desired: create.config.desired,
+                config: config.deployment.clone(),
+                desired: config.desired,
                 sources: Vec::new(),
-                alarms_ignored: firing_alarms(state, &create.config),
+                alarms_ignored: firing_alarms(state, &config),
                 revision,
             }));
         }
@@ -101,6 +106,27 @@ pub(super) fn create(
         (Some(_), Controller::External) => return Err(Rejection::ExternalTakesNoDefinition),
     }
     Ok(Decision::of(events))
+}
+
+/// The configuration with its capacity provider strategy: the cluster's own where none is given, for
+/// services that can have one.
+fn with_capacity(cluster: &Cluster, create: &CreateService) -> Result<ServiceConfig, Rejection> {
+    let ServiceConfig { scheduling, controller, .. } = create.config;
+    let takes = scheduling == Scheduling::Replica && controller == Controller::Ecs;
+    let capacity = match &create.capacity {
+        None if takes => cluster.settings.capacity.default_strategy.clone(),
+        None => Vec::new(),
+        Some(given) => given.clone(),
+    };
+    check_capacity(cluster, &capacity)?;
+    Ok(ServiceConfig { capacity, ..create.config.clone() })
+}
+
+fn check_capacity(cluster: &Cluster, capacity: &[StrategyItem]) -> Result<(), Rejection> {
+    if capacity.is_empty() {
+        return Ok(());
+    }
+    capacity_providers::check_strategy(capacity, &cluster.settings.capacity.providers)
 }
 
 /// What must hold of a configuration as a whole, at its creation and after each change.
@@ -124,6 +150,13 @@ fn check_config(config: &ServiceConfig) -> Result<(), Rejection> {
         }
     } else if deployment.maximum_percent < 100 {
         return invalid("maximumPercent must be at least 100.");
+    }
+    if !config.capacity.is_empty()
+        && (config.scheduling == Scheduling::Daemon || config.controller == Controller::External)
+    {
+        return invalid(
+            "capacityProviderStrategy is for the REPLICA scheduling strategy with the ECS deployment controller.",
+        );
     }
     if deployment.minimum_healthy_percent > 100
         && deployment.minimum_healthy_percent >= deployment.maximum_percent
@@ -253,6 +286,9 @@ pub(super) fn update(
     let service = active(state, named)?;
     let config = changed(&service.config, update);
     check_config(&config)?;
+    if let Some(capacity) = &update.capacity {
+        check_capacity(state.cluster_at(service.cluster), capacity)?;
+    }
     if update.deployment.alarms.is_some() {
         check_alarms(state, &config)?;
     }
@@ -333,6 +369,9 @@ pub(super) fn changed(config: &ServiceConfig, update: &UpdateService) -> Service
     }
     if let Some(strategies) = &update.strategies {
         config.strategies.clone_from(strategies);
+    }
+    if let Some(capacity) = &update.capacity {
+        config.capacity.clone_from(capacity);
     }
     config.grace_s = update.grace_s.or(config.grace_s);
     config.az_rebalancing = update.az_rebalancing.unwrap_or(config.az_rebalancing);

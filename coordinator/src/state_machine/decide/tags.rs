@@ -1,4 +1,4 @@
-//! TagResource, UntagResource. Of services and clusters, `longshore:` tags are settings, which are
+//! TagResource, UntagResource. Of services, clusters and tasks, `longshore:` tags are settings, which are
 //! read here and journaled typed beside the tags (design.md rule 10).
 
 use longshore_common::clock::Timestamp;
@@ -9,7 +9,8 @@ use crate::state_machine::{
     event::Event,
     rejection::Rejection,
     service::{ServiceConfig, ServiceOptions},
-    state::State,
+    state::{Cluster, State},
+    task_options::TaskOptions,
 };
 
 /// ecs-behaviour 1.22.
@@ -69,10 +70,23 @@ fn reread(
                 Event::ClusterUpdated { name: name.clone(), settings }
             }))
         }
+        Resource::Task { cluster, task } => {
+            let TaskOptions { timeout_ms, .. } =
+                TaskOptions::of_tags(after).map_err(Rejection::InvalidOption)?;
+            let waits = |cluster: &Cluster| cluster.waiting_tasks.contains_key(task);
+            if state.cluster(cluster.as_str()).is_some_and(waits) {
+                return Err(Rejection::InvalidOption(format!(
+                    "The task {task} waits for a container instance: its tags can be changed when \
+                     it has one."
+                )));
+            }
+            let changed = state.task(*task).filter(|task| task.timeout_ms != timeout_ms);
+            Ok(changed.map(|_| Event::TaskTimeoutSet { task: *task, timeout_ms }))
+        }
         Resource::TaskDefinition { .. }
-        | Resource::Task { .. }
         | Resource::ContainerInstance { .. }
-        | Resource::TaskSet { .. } => Ok(None),
+        | Resource::TaskSet { .. }
+        | Resource::CapacityProvider(_) => Ok(None),
     }
 }
 
@@ -93,6 +107,7 @@ fn held<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags, Rejection
             Resource::TaskSet { service, task_set } => {
                 format!("the task set ecs-svc/{task_set} of the service {}", service.name)
             }
+            Resource::CapacityProvider(name) => format!("the capacity provider {name}"),
         })
     })
 }

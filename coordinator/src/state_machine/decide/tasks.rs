@@ -2,6 +2,8 @@
 
 mod demand;
 
+use std::time::Duration;
+
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
@@ -13,16 +15,24 @@ use longshore_common::{
 };
 
 pub(in crate::state_machine) use self::demand::demand;
-use super::{Answer, Decision, clusters, honoured::needs_not_honoured, ids::Ids, task_definitions};
+use super::{
+    Answer, Decision, capacity_providers, clusters, honoured::needs_not_honoured, ids::Ids,
+    task_definitions,
+};
 use crate::{
-    placement::{self, GroupKey, MemberOf, Unfit},
+    placement::{self, GroupKey, MemberOf, Unfit, Unplaced},
     query::Constraint,
     state_machine::{
-        command::{RunTask, StartTask, Tags, TaskLaunch},
-        event::{Event, FailedPlacement, PlacedTask, TasksStarted, UsedClientToken},
+        capacity_provider::StrategyItem,
+        command::{ClientToken, RunTask, StartTask, Tags, TaskLaunch},
+        event::{
+            Event, FailedPlacement, PlacedTask, TasksStarted, TasksWaiting, UsedClientToken,
+            WaitingTask,
+        },
         name::ClusterName,
         rejection::Rejection,
-        state::{Cluster, Definition, DefinitionStatus, Host, State, Wish},
+        state::{Cluster, Definition, DefinitionStatus, Host, State, WAITING_TASKS_MAX, Wish},
+        strategy,
     },
 };
 
@@ -31,6 +41,10 @@ pub const CLUSTER_TASKS_LISTED_MAX: usize = 5_000;
 
 /// Of one task, from its definition and from who runs it (ecs-behaviour 1.5).
 pub const PLACEMENT_CONSTRAINTS_MAX: usize = 10;
+
+/// How long tasks that have room may take to be placed: the scheduler may not be at work yet, after
+/// a start.
+const PLACED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A group that no task is in yet: no host counts for it.
 pub(in crate::state_machine) const NEW_GROUP: GroupKey = GroupKey(u32::MAX);
@@ -59,10 +73,23 @@ pub(super) fn run(
         return Ok(repeated);
     }
     let prepared = prepare(state, launch)?;
+    let member_of = constraints(prepared.definition, &run.member_of, run.distinct_instance)?;
+    let strategy = match &run.capacity {
+        None => &prepared.cluster.settings.capacity.default_strategy,
+        Some(strategy) => strategy,
+    };
+    if !strategy.is_empty() {
+        return by_strategy(state, run, (prepared, &member_of), strategy, at, ids);
+    }
+    if let Some(wait) = launch.options.wait_ms.filter(|_| may_wait(prepared.cluster, run.count)) {
+        let until = Some(at.saturating_add(Duration::from_millis(wait)));
+        let mut waiting = waiting(run, &prepared, (0, run.count), until, at, ids);
+        waiting.client_token = run.client_token.as_ref().map(|token| used(token, Vec::new()));
+        return Ok(wait_for_hosts(vec![waiting], Vec::new()));
+    }
     if prepared.cluster.registered_hosts == 0 {
         return Err(Rejection::NoContainerInstances);
     }
-    let member_of = constraints(prepared.definition, &run.member_of, run.distinct_instance)?;
     let placement = prepared.cluster.index.place(&placement::Request {
         demand: &prepared.demand,
         required_attributes: &prepared.required,
@@ -80,18 +107,164 @@ pub(super) fn run(
     let hosts = placement.hosts.iter().map(|&slot| state.host_at(slot)).collect();
     let mut failures = Vec::new();
     if let Some(unplaced) = &placement.unplaced {
-        let reason = unplaced.reason().map_or("RESOURCE", |reason| reason.as_ecs());
-        let host = unplaced.closest.as_ref().map(|(slot, _)| state.host_at(*slot).id);
-        let detail = unplaced.sentence(|slot| state.host_at(slot).id.to_string());
-        let failure = FailedPlacement { host, reason: reason.to_owned(), detail };
+        let mut failure = unplaced_failure(state, unplaced);
+        if launch.options.wait_ms.is_some() {
+            failure.detail.push_str(&cannot_wait(prepared.cluster));
+        }
         failures = vec![failure; unplaced.count as usize];
     }
-    let token = run.client_token.as_ref().map(|token| UsedClientToken {
+    let token = run.client_token.as_ref().map(|token| used(token, failures.clone()));
+    Ok(started(launch, prepared, hosts, failures, token, at, ids))
+}
+
+fn may_wait(cluster: &Cluster, count: u32) -> bool {
+    cluster.waiting_tasks.len() + count as usize <= WAITING_TASKS_MAX
+}
+
+fn cannot_wait(cluster: &Cluster) -> String {
+    format!(
+        "; it cannot wait, because {} tasks wait in this cluster already and {WAITING_TASKS_MAX} may",
+        cluster.waiting_tasks.len()
+    )
+}
+
+fn unplaced_failure(state: &State, unplaced: &Unplaced) -> FailedPlacement {
+    let reason = unplaced.reason().map_or("RESOURCE", |reason| reason.as_ecs());
+    let host = unplaced.closest.as_ref().map(|(slot, _)| state.host_at(*slot).id);
+    let detail = unplaced.sentence(|slot| state.host_at(slot).id.to_string());
+    FailedPlacement { host, reason: reason.to_owned(), detail }
+}
+
+/// Tasks of a call that go by capacity providers: each gets its share (ecs-behaviour 1.15). Those of
+/// a provider whose group follows its tasks wait for hosts; of others, what has no room fails, as
+/// for any task.
+fn by_strategy(
+    state: &State,
+    run: &RunTask,
+    (prepared, member_of): (Prepared<'_>, &[Constraint]),
+    strategy: &[StrategyItem],
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    capacity_providers::check_strategy(strategy, &prepared.cluster.settings.capacity.providers)?;
+    let wait = run.launch.options.wait_ms.map(Duration::from_millis);
+    let (mut launches, mut failures) = (Vec::new(), Vec::new());
+    let mut first = 0;
+    let shares = strategy::split(strategy, &vec![0; strategy.len()], run.count);
+    for (item, share) in strategy.iter().zip(shares).filter(|(_, share)| *share > 0) {
+        let provider = &item.provider;
+        let waits = wait.is_some() || state.managed_group(provider).is_some();
+        let until = match (waits, wait) {
+            (true, None) => None,
+            (true, Some(wait)) => Some(at.saturating_add(wait)),
+            // There is room for these: they are placed at once.
+            (false, _) => Some(at.saturating_add(PLACED_WITHIN)),
+        };
+        let mut placed = share;
+        if waits && !may_wait(prepared.cluster, run.count) {
+            placed = 0;
+            let detail = format!(
+                "the capacity provider {provider} has no room now{}",
+                cannot_wait(prepared.cluster)
+            );
+            let failure = FailedPlacement { host: None, reason: "RESOURCE".to_owned(), detail };
+            failures.extend(vec![failure; share as usize]);
+        } else if !waits {
+            let mut required = prepared.required.clone();
+            required.push(state.provider_attribute(provider));
+            let placement = prepared.cluster.index.place(&placement::Request {
+                demand: &prepared.demand,
+                required_attributes: &required,
+                member_of: MemberOf {
+                    constraints: member_of,
+                    own_group: &prepared.group,
+                    groups: state.groups(),
+                },
+                distinct_instance: run.distinct_instance,
+                strategies: &run.strategies,
+                group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
+                count: share,
+                entropy: ids.entropy(),
+            });
+            placed = placement.hosts.len() as u32;
+            if let Some(unplaced) = &placement.unplaced {
+                let failure = unplaced_failure(state, unplaced);
+                failures.extend(vec![failure; unplaced.count as usize]);
+            }
+        }
+        if placed > 0 {
+            let waiting = waiting(run, &prepared, (first, placed), until, at, ids);
+            launches.push(TasksWaiting { provider: Some(provider.clone()), ..waiting });
+            first += placed;
+        }
+    }
+    let mut token = run.client_token.as_ref().map(|token| used(token, failures.clone()));
+    let Some((last, earlier)) = launches.split_last_mut() else {
+        return Ok(started(&run.launch, prepared, Vec::new(), failures, token, at, ids));
+    };
+    if let Some(token) = &mut token {
+        token.others = earlier.iter().flat_map(|l| &l.tasks).map(|waiting| waiting.task).collect();
+    }
+    last.client_token = token;
+    Ok(wait_for_hosts(launches, failures))
+}
+
+/// All tasks of a call wait at first, be there room or not: the scheduler places them at once, and
+/// there is one way to a host and not two.
+fn wait_for_hosts(launches: Vec<TasksWaiting>, failures: Vec<FailedPlacement>) -> Decision {
+    let tasks = launches.iter().flat_map(|l| &l.tasks).map(|waiting| waiting.task).collect();
+    let event = |launch| Event::TasksWaiting(Box::new(launch));
+    Decision::with(launches.into_iter().map(event).collect(), Answer::Tasks { tasks, failures })
+}
+
+/// `count` tasks of a call, those before `first` apart.
+fn waiting(
+    run: &RunTask,
+    prepared: &Prepared<'_>,
+    (first, count): (u32, u32),
+    until: Option<Timestamp>,
+    at: Timestamp,
+    ids: Ids,
+) -> TasksWaiting {
+    let containers = prepared.definition.definition.spec.container_definitions.len() as u64;
+    let mut next = u64::from(first) * (1 + containers)..;
+    let mut id = || ids.nth(next.next().unwrap_or_default());
+    let tasks: Vec<WaitingTask> = (0..count)
+        .map(|_| WaitingTask {
+            task: TaskId::new(id()),
+            containers: (0..containers).map(|_| ContainerId(TaskId::new(id()))).collect(),
+        })
+        .collect();
+    let launch = &run.launch;
+    TasksWaiting {
+        launch: tasks[0].task,
+        cluster: launch.cluster.clone(),
+        family: prepared.definition.family.clone(),
+        revision: prepared.definition.definition.revision,
+        group: prepared.group.clone(),
+        started_by: launch.started_by.clone(),
+        overrides: launch.overrides.clone(),
+        demand: prepared.demand.clone(),
+        tags: prepared.tags.clone(),
+        tasks,
+        distinct_instance: run.distinct_instance,
+        member_of: run.member_of.clone(),
+        strategies: run.strategies.clone(),
+        until,
+        timeout_ms: launch.options.timeout_ms,
+        provider: None,
+        client_token: None,
+        at,
+    }
+}
+
+fn used(token: &ClientToken, failures: Vec<FailedPlacement>) -> UsedClientToken {
+    UsedClientToken {
         token: token.token.clone(),
         parameters_hash: token.parameters_hash,
-        failures: failures.clone(),
-    });
-    Ok(started(launch, prepared, hosts, failures, token, at, ids))
+        failures,
+        others: Vec::new(),
+    }
 }
 
 /// Those of a task definition and those given with it (ecs-behaviour 1.5: at most so many).
@@ -266,6 +439,9 @@ fn started(
         tasks,
         client_token,
         service: None,
+        timeout_ms: launch.options.timeout_ms,
+        waited: None,
+        provider: None,
         at,
     }));
     Decision::with(vec![event], answer)
@@ -281,15 +457,18 @@ pub(super) fn stop(
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     let in_cluster = clusters::active(state, cluster)?;
+    let reason = reason.unwrap_or("Task stopped by user");
+    let reason = reason.chars().take(REASON_CHARS_MAX).collect();
+    let cause = StopCause { code: StopCode::UserInitiated, reason };
+    if let Some(&slot) = in_cluster.waiting_tasks.get(&id) {
+        let launch = state.waiting_at(slot).launch.launch;
+        let event = Event::WaitingTasksEnded { launch, tasks: vec![id], cause, at };
+        return Ok(Decision::of(vec![event]));
+    }
     let found = state.task(id).filter(|t| in_cluster.tasks.contains_key(&t.id));
     let task = found.ok_or(Rejection::TaskNotFound(id))?;
     match task.wish {
         Wish::Stop { .. } => Ok(Decision::default()),
-        Wish::Run => {
-            let reason = reason.unwrap_or("Task stopped by user");
-            let reason = reason.chars().take(REASON_CHARS_MAX).collect();
-            let cause = StopCause { code: StopCode::UserInitiated, reason };
-            Ok(Decision::of(vec![Event::TaskStopRequested { task: id, cause, at }]))
-        }
+        Wish::Run => Ok(Decision::of(vec![Event::TaskStopRequested { task: id, cause, at }])),
     }
 }

@@ -7,11 +7,15 @@ use crate::{
     placement::{GroupKey, HostSlot, MemberOf, Request},
     query::Constraint,
     state_machine::{
+        capacity_provider::StrategyItem,
         command::Tags,
         decide::{Ids, NEW_GROUP, demand, placed_on, required_attributes},
         event::{Event, PlacedTask, StartedForService, TasksStarted},
+        managed_scaling::Group,
+        name::CapacityProviderName,
         service::PropagateTags,
         state::{Definition, Host, Revision, Standing},
+        strategy,
     },
 };
 
@@ -28,18 +32,31 @@ pub(super) struct Asked<'a> {
     pub(super) member_of: Vec<Constraint>,
     group_name: String,
     pub(super) group: GroupKey,
+    /// Only hosts of this capacity provider will do.
+    pub(super) provider: Option<&'a CapacityProviderName>,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn asked(&self, revision: &Revision) -> Asked<'a> {
+        self.asked_of(revision, None)
+    }
+
+    pub(super) fn asked_of(
+        &self,
+        revision: &Revision,
+        provider: Option<&'a CapacityProviderName>,
+    ) -> Asked<'a> {
         let definition = self.state.definition_at(revision.definition);
         let group_name = self.service.group();
         let spec = &definition.definition.spec;
+        let mut required = required_attributes(definition);
+        required.extend(provider.map(|provider| self.state.provider_attribute(provider)));
         Asked {
             definition,
             demand: demand(spec, &TaskOverride::default()),
-            required: required_attributes(definition),
+            required,
             member_of: [&definition.member_of[..], &self.service.config.member_of[..]].concat(),
+            provider,
             group: self.state.group_key(&group_name).unwrap_or(NEW_GROUP),
             group_name,
         }
@@ -78,17 +95,49 @@ impl<'a> Work<'a> {
         if count == 0 || !self.may_launch() {
             return;
         }
-        let asked = self.asked(revision);
         let count = count.min(LAUNCHES_PER_PASS_MAX);
+        let strategy = &self.service.config.capacity;
+        if strategy.is_empty() {
+            return self.launch_by(revision, None, count);
+        }
+        let has = |item: &StrategyItem| revision.by_provider.get(&item.provider).copied();
+        let placed: Vec<u32> = strategy.iter().map(|item| has(item).unwrap_or(0)).collect();
+        let shares = strategy::split(strategy, &placed, count);
+        for (item, share) in strategy.iter().zip(shares).filter(|(_, share)| *share > 0) {
+            self.launch_by(revision, Some(&item.provider), share);
+        }
+    }
+
+    /// On the hosts of one capacity provider.
+    fn launch_by(
+        &mut self,
+        revision: &'a Revision,
+        provider: Option<&'a CapacityProviderName>,
+        count: u32,
+    ) {
+        let asked = self.asked_of(revision, provider);
         let cluster = self.state.cluster_at(self.service.cluster);
         let placement = cluster.index.place(&self.request(&asked, count));
         self.start_on(revision, &asked, &placement.hosts);
-        if let Some(unplaced) = &placement.unplaced {
-            self.pass.waits_for_room = true;
-            // What stops makes room in a moment, and wakes this service then.
-            if revision.counts.of(Standing::Stopping) == 0 {
-                self.say(messages::unplaced(self.state, self.service, unplaced));
-            }
+        let Some(unplaced) = &placement.unplaced else { return };
+        self.pass.waits_for_room = true;
+        if let Some(provider) = provider {
+            self.pass.wanted.push((
+                provider.clone(),
+                Group {
+                    demand: asked.demand.clone(),
+                    count: unplaced.count,
+                    distinct_instance: self.service.config.distinct_instance,
+                },
+            ));
+        }
+        // A group that can still grow is on its way to make room.
+        let grows = provider
+            .and_then(|provider| self.state.managed_group(provider))
+            .is_some_and(|group| group.wanted < group.config.max);
+        // What stops makes room in a moment, and wakes this service then.
+        if revision.counts.of(Standing::Stopping) == 0 && !grows {
+            self.say(messages::unplaced(self.state, self.service, unplaced));
         }
     }
 
@@ -115,6 +164,9 @@ impl<'a> Work<'a> {
             tasks,
             client_token: None,
             service: Some(StartedForService { service: self.service.id, revision: id }),
+            timeout_ms: None,
+            waited: None,
+            provider: asked.provider.cloned(),
             at: self.at,
         })));
         // What this pass starts next gets other ids.

@@ -79,7 +79,13 @@ impl<'a> Work<'a> {
     }
 
     fn begin_move(&mut self, primary: &'a Revision, over: Over) {
-        let asked = self.asked(primary);
+        // With several, a move could not keep the strategy's shares.
+        let provider = match &self.service.config.capacity[..] {
+            [] => None,
+            [only] => Some(&only.provider),
+            [_, ..] => return,
+        };
+        let asked = self.asked_of(primary, provider);
         let cluster = self.state.cluster_at(self.service.cluster);
         let by_instance = [Strategy::Spread(SpreadOver::Instance)];
         let mut request = self.request(&asked, 1);

@@ -34,6 +34,10 @@ impl<T> Arena<T> {
         self.slots[slot as usize].take().expect("a slot in use")
     }
 
+    pub(super) fn get(&self, slot: u32) -> Option<&T> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten()
     }

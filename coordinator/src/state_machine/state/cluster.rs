@@ -10,12 +10,15 @@ use longshore_common::{
     id::{HostId, TaskId},
 };
 
-use super::{ClusterSlot, EntityKey, Forgettable, ServiceSlot, State, TaskSlot, dirty::LogTo};
+use super::{
+    ClusterSlot, Due, EntityKey, Forgettable, ServiceSlot, State, TaskSlot, WaitingSlot,
+    dirty::LogTo,
+};
 use crate::{
     placement::{ClusterIndex, HostSlot},
     state_machine::{
         command::{ClusterSettings, Tags},
-        name::{ClusterName, ServiceName},
+        name::{CapacityProviderName, ClusterName, ServiceName},
         record::ClusterRecord,
     },
 };
@@ -43,15 +46,21 @@ pub struct Cluster {
     pub daemons: BTreeSet<ServiceSlot>,
     /// Of `services`, the others.
     pub replicas: BTreeSet<ServiceSlot>,
-    /// Of `services`, those that wait for room on some host; volatile.
-    pub waiting: BTreeSet<ServiceSlot>,
-    /// Where the next round through `waiting` begins.
-    pub(super) waiting_from: ServiceSlot,
+    /// Tasks that have no host yet.
+    pub waiting_tasks: BTreeMap<TaskId, WaitingSlot>,
+    /// Services and launches that wait for room on some host; volatile.
+    pub waiting: BTreeSet<Due>,
+    /// The last of `waiting` that was woken: the next round goes on after it.
+    pub(super) woken: Option<Due>,
     /// Connected hosts that fell silent, by since when.
     pub silent: BTreeSet<(Timestamp, HostSlot)>,
     pub replacing: Replacing,
     /// When a host was last heard again; volatile.
     pub last_return: Timestamp,
+    /// Tasks and services that go by each of its capacity providers.
+    pub provider_uses: BTreeMap<CapacityProviderName, u32>,
+    /// Services whose tasks wait for hosts of a capacity provider; volatile.
+    pub wanting: BTreeSet<ServiceSlot>,
 }
 
 /// Whether the tasks of lost hosts are replaced (design.md rule 6).
@@ -79,6 +88,11 @@ impl Cluster {
         matches!(self.status, ClusterStatus::Active)
     }
 
+    /// ECS's pendingTasksCount, which counts those without a host too.
+    pub fn all_pending_tasks(&self) -> u32 {
+        self.pending_tasks + self.waiting_tasks.len() as u32
+    }
+
     pub(super) fn new(record: ClusterRecord) -> Self {
         Cluster {
             name: record.name,
@@ -95,11 +109,14 @@ impl Cluster {
             inactive_services: BTreeMap::new(),
             daemons: BTreeSet::new(),
             replicas: BTreeSet::new(),
+            waiting_tasks: BTreeMap::new(),
             waiting: BTreeSet::new(),
-            waiting_from: 0,
+            woken: None,
             silent: BTreeSet::new(),
             replacing: record.replacing,
             last_return: Timestamp::default(),
+            provider_uses: BTreeMap::new(),
+            wanting: BTreeSet::new(),
         }
     }
 

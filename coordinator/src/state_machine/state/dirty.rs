@@ -13,9 +13,10 @@ use longshore_common::{
 use super::{Forgettable, LogLine, State};
 use crate::state_machine::{
     alarm::AlarmName,
+    auto_scaling::AutoScalingGroupName,
     command::SettingScope,
     log_group::LogGroupName,
-    name::{ClusterName, Family, ServiceName},
+    name::{CapacityProviderName, ClusterName, Family, ServiceName},
     record::{self, Record},
     service::ServiceId,
 };
@@ -37,6 +38,10 @@ pub enum EntityKey {
 
     Alarm(AlarmName),
     LogGroup(LogGroupName),
+    /// By the launch's id.
+    Waiting(TaskId),
+    AutoScalingGroup(AutoScalingGroupName),
+    CapacityProvider(CapacityProviderName),
 }
 
 /// A row to write; without a value, one to delete.
@@ -154,6 +159,17 @@ impl State {
             EntityKey::LogGroup(name) => {
                 Some(Record::LogGroup(self.log_group(name.as_str())?.clone()))
             }
+            EntityKey::Waiting(launch) => {
+                Some(Record::Waiting(Box::new(self.waiting(*launch)?.launch.clone())))
+            }
+            EntityKey::AutoScalingGroup(name) => {
+                let group = self.auto_scaling_group(name.as_str())?;
+                Some(Record::AutoScalingGroup(Box::new(group.record())))
+            }
+            EntityKey::CapacityProvider(name) => {
+                let provider = self.capacity_provider(name.as_str())?;
+                Some(Record::CapacityProvider(Box::new(provider.clone())))
+            }
         }
     }
 
@@ -190,6 +206,9 @@ impl State {
             Record::LogGroup(group) => {
                 self.log_groups.insert(group.name.clone(), group);
             }
+            Record::Waiting(launch) => self.insert_waiting(*launch),
+            Record::AutoScalingGroup(group) => self.insert_group(*group),
+            Record::CapacityProvider(provider) => self.insert_capacity_provider(*provider),
         }
     }
 
@@ -211,23 +230,21 @@ impl State {
         self.changes.log.push(LogLine { cluster, host, task, service, what: what.to_string() });
     }
 
-    /// Deleted clusters and hosts that nobody needs to see any more.
-    pub(crate) fn forgettable(
-        &self,
-        before: longshore_common::clock::Timestamp,
-    ) -> (Vec<ClusterName>, Vec<HostId>, Vec<ServiceId>) {
+    /// Deleted things that nobody needs to see any more.
+    pub(crate) fn forgettable(&self, before: longshore_common::clock::Timestamp) -> Forgotten {
         let due = self.inactive.iter().take_while(|(since, _)| *since < before);
-        let (mut clusters, mut hosts, mut services) = (Vec::new(), Vec::new(), Vec::new());
+        let mut forgotten = Forgotten::default();
         for (_, what) in due {
             match what {
-                Forgettable::Host(host) => hosts.push(*host),
-                Forgettable::Service(service) => services.push(*service),
+                Forgettable::Host(host) => forgotten.hosts.push(*host),
+                Forgettable::Service(service) => forgotten.services.push(*service),
                 // After its hosts and services, which refer to it.
                 Forgettable::Cluster(name) if self.cluster_is_referred_to(name) => {}
-                Forgettable::Cluster(name) => clusters.push(name.clone()),
+                Forgettable::Cluster(name) => forgotten.clusters.push(name.clone()),
+                Forgettable::CapacityProvider(name) => forgotten.providers.push(name.clone()),
             }
         }
-        (clusters, hosts, services)
+        forgotten
     }
 }
 
@@ -239,6 +256,15 @@ impl State {
                 || !cluster.inactive_services.is_empty()
         })
     }
+}
+
+/// What nobody needs to see any more.
+#[derive(Default)]
+pub(crate) struct Forgotten {
+    pub(crate) clusters: Vec<ClusterName>,
+    pub(crate) hosts: Vec<HostId>,
+    pub(crate) services: Vec<ServiceId>,
+    pub(crate) providers: Vec<CapacityProviderName>,
 }
 
 /// What a log line is about.
@@ -264,6 +290,11 @@ impl LogTo {
 
     pub(super) fn task(cluster: &ClusterName, host: HostId, task: TaskId) -> Self {
         LogTo { cluster: Some(cluster.clone()), host: Some(host), task: Some(task), service: None }
+    }
+
+    /// A task that has no host.
+    pub(super) fn waiting(cluster: &ClusterName, task: TaskId) -> Self {
+        LogTo { cluster: Some(cluster.clone()), host: None, task: Some(task), service: None }
     }
 
     pub(super) fn service(cluster: &ClusterName, service: &ServiceName) -> Self {

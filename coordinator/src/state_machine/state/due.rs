@@ -4,13 +4,17 @@
 //! Volatile: after a start everything is due once, and whoever looks says when to look again. A
 //! quiet service is in none of these sets and costs nothing.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::Bound,
+};
 
 use longshore_common::{clock::Timestamp, index::FastMap, index::FastSet};
 
-use super::{HostSlot, HostStatus, ServiceSlot, State};
+use super::{GroupSlot, HostSlot, HostStatus, ServiceSlot, State, WaitingSlot};
+use crate::state_machine::auto_scaling::InstanceId;
 
-/// Services that wait for room and are looked at when some came free: bounds the work of one event.
+/// Services and launches that wait for room and are looked at when some came free: bounds the work of one event.
 /// The others of a long queue follow at the next events and ticks.
 const WOKEN_PER_EVENT: usize = 8;
 const WOKEN_PER_TICK: usize = 256;
@@ -19,6 +23,9 @@ const WOKEN_PER_TICK: usize = 256;
 pub enum Due {
     Host(HostSlot),
     Service(ServiceSlot),
+    Waiting(WaitingSlot),
+    Group(GroupSlot),
+    Instance(InstanceId),
 }
 
 #[derive(Default)]
@@ -28,30 +35,53 @@ pub(super) struct Agenda {
     /// Daemons before replicas (ecs-behaviour 1.9: placed first).
     daemons: VecDeque<ServiceSlot>,
     replicas: VecDeque<ServiceSlot>,
+    /// RunTask's, in the order of their calls.
+    waiting: VecDeque<WaitingSlot>,
+    /// Instances before their groups, which count them.
+    instances: VecDeque<InstanceId>,
+    groups: VecDeque<GroupSlot>,
     queued: FastSet<Due>,
     later: BTreeSet<(Timestamp, Due)>,
     wakes_at: FastMap<Due, Timestamp>,
 }
 
 impl State {
-    pub(super) fn service_is_due(&mut self, slot: ServiceSlot) {
-        if self.agenda.queued.insert(Due::Service(slot)) {
-            match self.services[slot].is_daemon() {
-                true => self.agenda.daemons.push_back(slot),
-                false => self.agenda.replicas.push_back(slot),
+    pub(super) fn is_due(&mut self, due: Due) {
+        if !self.agenda.queued.insert(due) {
+            return;
+        }
+        match due {
+            Due::Host(slot) => self.agenda.hosts.push_back(slot),
+            Due::Service(slot) if self.services[slot].is_daemon() => {
+                self.agenda.daemons.push_back(slot);
             }
+            Due::Service(slot) => self.agenda.replicas.push_back(slot),
+            Due::Waiting(slot) => self.agenda.waiting.push_back(slot),
+            Due::Group(slot) => self.agenda.groups.push_back(slot),
+            Due::Instance(id) => self.agenda.instances.push_back(id),
         }
     }
 
+    pub(super) fn service_is_due(&mut self, slot: ServiceSlot) {
+        self.is_due(Due::Service(slot));
+    }
+
     pub(super) fn host_is_due(&mut self, slot: HostSlot) {
-        if self.agenda.queued.insert(Due::Host(slot)) {
-            self.agenda.hosts.push_back(slot);
-        }
+        self.is_due(Due::Host(slot));
+    }
+
+    pub(super) fn group_is_due(&mut self, slot: GroupSlot) {
+        self.is_due(Due::Group(slot));
+    }
+
+    pub(super) fn instance_is_due(&mut self, id: InstanceId) {
+        self.is_due(Due::Instance(id));
     }
 
     /// Something happened to a host: whatever runs there, or should, is looked at again.
     pub(super) fn host_concerns_services(&mut self, slot: HostSlot) {
         self.host_is_due(slot);
+        self.host_concerns_instance(slot);
         let host = &self.hosts[slot.0];
         let concerned: BTreeSet<ServiceSlot> = host
             .tasks
@@ -86,21 +116,27 @@ impl State {
     pub(super) fn daemons_may_leave(&mut self, slot: HostSlot) {
         let host = &self.hosts[slot.0];
         if host.status == HostStatus::Draining {
+            let empty = host.tasks.is_empty();
             let daemons: Vec<ServiceSlot> =
                 self.clusters[host.cluster].daemons.iter().copied().collect();
             daemons.into_iter().for_each(|service| self.service_is_due(service));
+            if empty {
+                self.host_concerns_instance(slot);
+            }
         }
     }
 
-    fn wake_waiting(&mut self, cluster: super::ClusterSlot, count: usize) {
+    pub(super) fn wake_waiting(&mut self, cluster: super::ClusterSlot, count: usize) {
         let held = &mut self.clusters[cluster];
-        let (first, then) =
-            (held.waiting.range(held.waiting_from..), held.waiting.range(..held.waiting_from));
-        let woken: Vec<ServiceSlot> = first.chain(then).copied().take(count).collect();
-        if let Some(last) = woken.last() {
-            held.waiting_from = last + 1;
-        }
-        woken.into_iter().for_each(|service| self.service_is_due(service));
+        let woken: Vec<Due> = match held.woken {
+            None => held.waiting.iter().copied().take(count).collect(),
+            Some(last) => {
+                let after = held.waiting.range((Bound::Excluded(last), Bound::Unbounded));
+                after.chain(held.waiting.range(..=last)).copied().take(count).collect()
+            }
+        };
+        held.woken = woken.last().copied().or(held.woken);
+        woken.into_iter().for_each(|due| self.is_due(due));
     }
 
     /// Time is `at`: what waited for it is due.
@@ -108,14 +144,11 @@ impl State {
         while let Some((when, due)) = self.agenda.later.first().copied().filter(|(t, _)| *t <= at) {
             self.agenda.later.remove(&(when, due));
             self.agenda.wakes_at.remove(&due);
-            match due {
-                Due::Host(slot) => self.host_is_due(slot),
-                Due::Service(slot) => self.service_is_due(slot),
-            }
+            self.is_due(due);
         }
     }
 
-    /// Lets services that wait for room try again though nothing was heard of any.
+    /// Lets those that wait for room try again though nothing was heard of any.
     pub fn wake_all_waiting(&mut self) {
         let clusters: Vec<_> = self.clusters_with_waiting.iter().copied().collect();
         clusters.into_iter().for_each(|cluster| self.wake_waiting(cluster, WOKEN_PER_TICK));
@@ -126,7 +159,10 @@ impl State {
         let agenda = &mut self.agenda;
         let due = (agenda.hosts.pop_front().map(Due::Host))
             .or_else(|| agenda.daemons.pop_front().map(Due::Service))
-            .or_else(|| agenda.replicas.pop_front().map(Due::Service))?;
+            .or_else(|| agenda.replicas.pop_front().map(Due::Service))
+            .or_else(|| agenda.waiting.pop_front().map(Due::Waiting))
+            .or_else(|| agenda.instances.pop_front().map(Due::Instance))
+            .or_else(|| agenda.groups.pop_front().map(Due::Group))?;
         agenda.queued.remove(&due);
         Some(due)
     }
@@ -164,13 +200,21 @@ impl State {
         }
     }
 
-    /// Whether a service waits for room in its cluster.
-    pub fn set_waiting(&mut self, slot: ServiceSlot, waits: bool) {
-        let cluster = self.services[slot].cluster;
+    /// Whether a service or a launch waits for room in its cluster.
+    pub fn set_waiting(&mut self, due: Due, waits: bool) {
+        let cluster = match due {
+            Due::Host(_) | Due::Group(_) | Due::Instance(_) => return,
+            Due::Service(slot) => self.services[slot].cluster,
+            // All of its tasks may have a host by now.
+            Due::Waiting(slot) => match self.waiting.get(slot) {
+                Some(waiting) => waiting.cluster,
+                None => return,
+            },
+        };
         let waiting = &mut self.clusters[cluster].waiting;
         match waits {
-            true => waiting.insert(slot),
-            false => waiting.remove(&slot),
+            true => waiting.insert(due),
+            false => waiting.remove(&due),
         };
         match waiting.is_empty() {
             true => self.clusters_with_waiting.remove(&cluster),
@@ -184,9 +228,24 @@ impl State {
         self.agenda.replicas.retain(|queued| *queued != slot);
     }
 
+    pub(super) fn forget_due_waiting(&mut self, slot: WaitingSlot) {
+        self.forget_due(Due::Waiting(slot));
+        self.agenda.waiting.retain(|queued| *queued != slot);
+    }
+
     pub(super) fn forget_due_host(&mut self, slot: HostSlot) {
         self.forget_due(Due::Host(slot));
         self.agenda.hosts.retain(|queued| *queued != slot);
+    }
+
+    pub(super) fn forget_due_group(&mut self, slot: GroupSlot) {
+        self.forget_due(Due::Group(slot));
+        self.agenda.groups.retain(|queued| *queued != slot);
+    }
+
+    pub(super) fn forget_due_instance(&mut self, id: InstanceId) {
+        self.forget_due(Due::Instance(id));
+        self.agenda.instances.retain(|queued| *queued != id);
     }
 
     fn forget_due(&mut self, due: Due) {
@@ -197,11 +256,20 @@ impl State {
     /// After a start, or when grace begins anew: everything is looked at once.
     pub(super) fn all_are_due(&mut self) {
         let services: Vec<ServiceSlot> = self.services_by_id.values().copied().collect();
+        // In the order of their calls, as far as that is known.
+        let mut waiting: Vec<_> = self
+            .waiting_by_launch
+            .values()
+            .map(|&slot| (self.waiting[slot].launch.at, slot))
+            .collect();
+        waiting.sort_unstable();
         let mut hosts: Vec<u32> = self.hosts_by_id.values().copied().collect();
         hosts.sort_unstable();
         hosts.into_iter().for_each(|slot| self.host_is_due(HostSlot(slot)));
         let mut services = services;
         services.sort_unstable();
         services.into_iter().for_each(|slot| self.service_is_due(slot));
+        waiting.into_iter().for_each(|(_, slot)| self.is_due(Due::Waiting(slot)));
+        self.all_groups_are_due();
     }
 }

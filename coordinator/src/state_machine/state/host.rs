@@ -55,6 +55,8 @@ pub struct Host {
     pub used_gpus: Vec<String>,
     pub running_tasks: u32,
     pub pending_tasks: u32,
+    /// Tasks that are no daemon's.
+    pub own_tasks: u32,
     /// Of what is desired of this host, for the agent to compare.
     pub digest: DesiredDigest,
     /// Number of the last order given; journaled, never reset.
@@ -188,6 +190,9 @@ impl State {
             self.host_concerns_services(HostSlot(self.hosts_by_id[&registered.host]));
             return;
         };
+        let said_before = self.hosts[slot].instance_id.clone();
+        self.host_is_instance(registered.host, said_before.as_deref(), false);
+        self.host_is_instance(registered.host, registered.instance_id.as_deref(), true);
         let host = &mut self.hosts[slot];
         let was_registered = host.is_registered();
         if let HostStatus::Inactive { since } = host.status {
@@ -240,6 +245,7 @@ impl State {
             used_gpus: Vec::new(),
             running_tasks: 0,
             pending_tasks: 0,
+            own_tasks: 0,
             digest: DesiredDigest::default(),
             last_order: record.last_order,
             queue: VecDeque::new(),
@@ -252,6 +258,8 @@ impl State {
         if let HostStatus::Inactive { since } = host.status {
             self.inactive.insert((since, Forgettable::Host(id)));
         }
+        let registered = host.is_registered();
+        let instance = host.instance_id.clone().filter(|_| registered);
         let cluster = &mut self.clusters[cluster];
         cluster.hosts.insert(id, host.slot);
         if host.is_registered() {
@@ -261,6 +269,7 @@ impl State {
             }
         }
         self.enter_index(id);
+        self.host_is_instance(id, instance.as_deref(), true);
     }
 
     pub(super) fn host_status(&mut self, id: HostId, status: HostStatus) {
@@ -307,6 +316,8 @@ impl State {
         });
         membership.revoked = true;
         self.host_changed(id, seq);
+        let instance = self.hosts[slot].instance_id.clone();
+        self.host_is_instance(id, instance.as_deref(), false);
     }
 
     pub(super) fn host_forgotten(&mut self, id: HostId) {

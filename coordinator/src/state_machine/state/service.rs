@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use longshore_common::{clock::Timestamp, id::TaskId, task_policy::TaskPolicy};
 
 use super::{
-    Cluster, ClusterSlot, Counts, DefinitionSlot, EntityKey, Forgettable, ServiceSlot, State,
+    Cluster, ClusterSlot, Counts, DefinitionSlot, Due, EntityKey, Forgettable, ServiceSlot, State,
     TaskSlot, dirty::LogTo,
 };
 use crate::state_machine::{
     command::Tags,
     event::ServiceCreated,
-    name::{ClusterName, ServiceName},
+    managed_scaling::Group,
+    name::{CapacityProviderName, ClusterName, ServiceName},
     record::{DeploymentRecord, LaunchBackoff, Move, RevisionRecord, Rollout, ServiceRecord},
     service::{
         Controller, RevisionId, Scheduling, ServiceConfig, ServiceId, ServicePolicy, ServiceRef,
@@ -46,6 +47,8 @@ pub struct Service {
     pub moving: Option<Move>,
     /// Messages that are not said again before their time (ecs-behaviour 1.8); volatile.
     pub(in crate::state_machine) said: BTreeMap<u64, Timestamp>,
+    /// Tasks that wait for hosts of the capacity providers that they go by; volatile.
+    pub wanted: Vec<(CapacityProviderName, Group)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -70,6 +73,8 @@ pub struct Revision {
     pub settling: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks whose health checks fail.
     pub unhealthy: BTreeSet<TaskId>,
+    /// Of `tasks`, those that go by each capacity provider.
+    pub by_provider: BTreeMap<CapacityProviderName, u32>,
 }
 
 impl Service {
@@ -246,8 +251,12 @@ impl State {
             steady: record.steady,
             moving: record.moving,
             said: BTreeMap::new(),
+            wanted: Vec::new(),
         });
         self.services[slot].slot = slot;
+        if !matches!(self.services[slot].status, ServiceStatus::Inactive { .. }) {
+            self.use_service_providers(slot, 1);
+        }
         self.services_by_id.insert(record.id, slot);
         for revision in record.revisions {
             self.insert_revision(slot, revision);
@@ -288,6 +297,7 @@ impl State {
             counts: Counts::default(),
             settling: BTreeSet::new(),
             unhealthy: BTreeSet::new(),
+            by_provider: BTreeMap::new(),
         });
     }
 
@@ -301,13 +311,44 @@ impl State {
 
     pub(super) fn service_configured(&mut self, id: ServiceId, config: &ServiceConfig) {
         let Some(slot) = self.service_changes(id) else { return };
+        self.use_service_providers(slot, -1);
         let service = &mut self.services[slot];
         service.config = config.clone();
         // ecs-behaviour 1.9: an update ends the waiting, and is to be announced when done.
         service.launch = LaunchBackoff::default();
         service.steady = false;
         service.said.clear();
+        self.use_service_providers(slot, 1);
         self.log_service(id, format_args!("service updated: {} tasks wanted", config.desired));
+    }
+
+    /// Counts a service in the uses of each of its capacity providers.
+    fn use_service_providers(&mut self, slot: ServiceSlot, by: i32) {
+        let service = &self.services[slot];
+        let cluster = service.cluster;
+        let providers: Vec<CapacityProviderName> =
+            service.config.capacity.iter().map(|item| item.provider.clone()).collect();
+        for provider in &providers {
+            self.use_provider(cluster, Some(provider), by);
+        }
+    }
+
+    /// What of a service waits for hosts of capacity providers, whose groups may have to grow.
+    pub fn set_wanted(&mut self, due: Due, wanted: Vec<(CapacityProviderName, Group)>) {
+        let Due::Service(slot) = due else { return };
+        let service = &mut self.services[slot];
+        if service.wanted == wanted {
+            return;
+        }
+        let before = std::mem::replace(&mut service.wanted, wanted.clone());
+        let (cluster, waits) = (service.cluster, !wanted.is_empty());
+        match waits {
+            true => self.clusters[cluster].wanting.insert(slot),
+            false => self.clusters[cluster].wanting.remove(&slot),
+        };
+        for (provider, _) in before.iter().chain(&wanted) {
+            self.provider_is_wanted(Some(provider));
+        }
     }
 
     pub(super) fn service_draining(&mut self, id: ServiceId) {
@@ -319,6 +360,8 @@ impl State {
     pub(super) fn service_deleted(&mut self, id: ServiceId, at: Timestamp) {
         let Some(slot) = self.service_changes(id) else { return };
         self.log_service(id, format_args!("service is INACTIVE"));
+        self.use_service_providers(slot, -1);
+        self.set_wanted(Due::Service(slot), Vec::new());
         let service = &mut self.services[slot];
         service.status = ServiceStatus::Inactive { since: at };
         let (name, cluster) = (service.name.clone(), service.cluster);
@@ -326,7 +369,7 @@ impl State {
         held.services.remove(&name);
         held.daemons.remove(&slot);
         held.replicas.remove(&slot);
-        held.waiting.remove(&slot);
+        held.waiting.remove(&Due::Service(slot));
         if let Some(earlier) = held.inactive_services.insert(name, slot) {
             // The name means the one that was deleted last.
             let earlier = self.services[earlier].id;

@@ -349,7 +349,11 @@ impl State {
         let (Some(of), id) = (&task.service, task.id) else { return };
         let service = &mut self.services[of.service];
         let position = service.position(of.revision).expect("a task starts for a known revision");
-        service.revisions[position].tasks.insert(id, slot);
+        let revision = &mut service.revisions[position];
+        revision.tasks.insert(id, slot);
+        if let Some(provider) = &task.provider {
+            *revision.by_provider.entry(provider.clone()).or_default() += 1;
+        }
         let service = of.service;
         self.stand(slot);
         self.service_changed_by_task(service);
@@ -361,11 +365,16 @@ impl State {
         let task = &self.tasks[slot];
         let (Some(of), id) = (&task.service, task.id) else { return };
         let (service, revision) = (of.service, of.revision);
+        let provider = task.provider.clone();
         let failed = never_ran(task, ended);
         self.unstand(slot);
         let held = &mut self.services[service];
         let position = held.position(revision).expect("a revision outlives its tasks");
-        held.revisions[position].tasks.remove(&id);
+        let left = &mut held.revisions[position];
+        left.tasks.remove(&id);
+        if let Some(count) = provider.and_then(|provider| left.by_provider.get_mut(&provider)) {
+            *count -= 1;
+        }
         self.service_changed_by_task(service);
         if failed {
             self.task_failed(service, revision, at);

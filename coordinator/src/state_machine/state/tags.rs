@@ -15,10 +15,13 @@ impl State {
             Resource::TaskDefinition { family, revision } => {
                 self.definitions().get(family.as_str(), *revision).map(|d| &d.tags)
             }
-            Resource::Task { cluster, task } => self
-                .task(*task)
-                .filter(|t| self.cluster_at(t.cluster).name == *cluster)
-                .map(|t| &*t.tags),
+            Resource::Task { cluster, task } => {
+                let cluster = self.cluster(cluster.as_str())?;
+                if let Some(&slot) = cluster.waiting_tasks.get(task) {
+                    return Some(&self.waiting_at(slot).launch.tags);
+                }
+                cluster.tasks.get(task).map(|slot| &*self.task_at(*slot).tags)
+            }
             Resource::ContainerInstance { cluster, host } => self
                 .host(*host)
                 .filter(|h| h.is_registered() && self.cluster_at(h.cluster).name == *cluster)
@@ -27,6 +30,10 @@ impl State {
             Resource::TaskSet { service, task_set } => {
                 let revision = self.service_named(service)?.revision(*task_set)?;
                 revision.record.task_set.as_ref().map(|set| &set.tags)
+            }
+            Resource::CapacityProvider(name) => {
+                let provider = self.capacity_provider(name.as_str());
+                provider.filter(|provider| provider.is_active()).map(|provider| &provider.tags)
             }
         }
     }
@@ -77,6 +84,10 @@ impl State {
                 let mut sets = self.services[slot].revisions.iter_mut();
                 let set = sets.find(|revision| revision.record.id == *task_set)?;
                 set.record.task_set.as_mut().map(|set| &mut set.tags)
+            }
+            Resource::CapacityProvider(name) => {
+                self.touch(EntityKey::CapacityProvider(name.clone()));
+                self.capacity_providers.get_mut(name).map(|provider| &mut provider.tags)
             }
         }
     }

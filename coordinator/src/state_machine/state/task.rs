@@ -1,6 +1,6 @@
 //! Tasks from their start until they stop; then they are history.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use longshore_common::{
     clock::Timestamp,
@@ -19,6 +19,7 @@ use crate::{
     state_machine::{
         command::Tags,
         event::{TaskAdopted, TasksStarted},
+        name::CapacityProviderName,
         record::{TaskEnd, TaskRecord},
     },
 };
@@ -49,6 +50,10 @@ pub struct Task {
     pub service: Option<Box<ServiceTask>>,
     /// The agent's latest word.
     pub report: Option<Box<TaskReport>>,
+    /// How long it may be RUNNING.
+    pub timeout_ms: Option<u64>,
+    /// The capacity provider that it goes by.
+    pub provider: Option<CapacityProviderName>,
 }
 
 /// What the coordinator wants of a task; only ever goes from run to stop.
@@ -136,12 +141,18 @@ impl Task {
         }
     }
 
+    /// When it has run for as long as it may.
+    pub fn run_deadline(&self) -> Option<Timestamp> {
+        let timeout = Duration::from_millis(self.timeout_ms?);
+        Some(self.phase.started_at()?.saturating_add(timeout))
+    }
+
     pub fn record(&self, state: &State) -> TaskRecord {
         let definition = state.definition_at(self.definition);
         TaskRecord {
             id: self.id,
             cluster: state.cluster_at(self.cluster).name.clone(),
-            host: state.host_at(self.host).id,
+            host: Some(state.host_at(self.host).id),
             family: definition.family.clone(),
             revision: definition.definition.revision,
             group: state.group_name(self.group).to_owned(),
@@ -159,6 +170,8 @@ impl Task {
             report: self.report.as_deref().cloned(),
             end: None,
             service: self.service.as_ref().map(|service| service.record(state)),
+            timeout_ms: self.timeout_ms,
+            provider: self.provider.clone(),
         }
     }
 }
@@ -174,6 +187,10 @@ impl State {
             .definitions
             .slot(started.family.as_str(), started.revision)
             .expect("a task starts from a registered definition");
+        let created_at = match started.waited {
+            Some(launch) => self.waited(launch, started),
+            None => started.at,
+        };
         for placed in &started.tasks {
             let host = self.hosts_by_id[&placed.host];
             // The first that are free: the same whenever the journal is read again.
@@ -189,7 +206,7 @@ impl State {
                 version: 1,
                 wish: Wish::Run,
                 phase: Phase::Pending,
-                created_at: started.at,
+                created_at,
                 demand: demand.clone(),
                 overrides: overrides.clone(),
                 tags: tags.clone(),
@@ -201,6 +218,8 @@ impl State {
                     Some(Box::new(ServiceTask::of(slot, &ServiceTask::record_of_new(started))))
                 }),
                 report: None,
+                timeout_ms: started.timeout_ms,
+                provider: started.provider.clone(),
             };
             let host = task.host;
             self.touch(EntityKey::Task(placed.task));
@@ -212,7 +231,8 @@ impl State {
             );
         }
         if let Some(token) = &started.client_token {
-            let tasks = started.tasks.iter().map(|placed| placed.task).collect();
+            let own = started.tasks.iter().map(|placed| placed.task);
+            let tasks = token.others.iter().copied().chain(own).collect();
             self.client_token_used(&started.cluster, token, tasks, started.at);
         }
     }
@@ -227,11 +247,14 @@ impl State {
         self.hosts[host.0].take_gpus(&task.gpus);
         self.desire(host, id, task.generation, None, Some(task.wish.desired()));
         self.count(&task, 1);
+        self.use_provider(cluster, task.provider.as_ref(), 1);
         let slot = self.tasks.insert(task);
         self.tasks_by_id.insert(id, slot);
         self.clusters[cluster].tasks.insert(id, slot);
         self.hosts[host.0].tasks.insert(id, slot);
+        self.count_busy(slot, 1);
         self.join_service(slot);
+        self.set_run_deadline(slot, true);
     }
 
     pub(super) fn restore_task(&mut self, record: TaskRecord) {
@@ -242,7 +265,7 @@ impl State {
         let task = Task {
             id: record.id,
             cluster: self.cluster_slot(&record.cluster),
-            host: HostSlot(self.hosts_by_id[&record.host]),
+            host: HostSlot(self.hosts_by_id[&record.host.expect("a task has a host")]),
             definition,
             group: self.groups.join(&record.group),
             generation: record.generation,
@@ -262,6 +285,8 @@ impl State {
                 Some(Box::new(ServiceTask::of(slot, service)))
             }),
             report: record.report.map(Box::new),
+            timeout_ms: record.timeout_ms,
+            provider: record.provider,
         };
         self.insert_task(task);
     }
@@ -269,7 +294,8 @@ impl State {
     /// A task that a host runs and an older journal does not know (after `recover`).
     pub(super) fn task_adopted(&mut self, adopted: &TaskAdopted, seq: u64) {
         let record = adopted.record.clone();
-        let (id, cluster, host) = (record.id, record.cluster.clone(), record.host);
+        let Some(host) = record.host else { return };
+        let (id, cluster) = (record.id, record.cluster.clone());
         self.touch(EntityKey::Task(id));
         self.restore_task(record);
         self.host_changed(host, seq);
@@ -287,6 +313,7 @@ impl State {
         self.touch(EntityKey::Task(id));
         let task = &self.tasks[slot];
         let (host, generation, from) = (task.host, task.generation, task.wish.desired());
+        self.set_run_deadline(slot, false);
         self.restand(slot, |task| {
             task.wish = Wish::Stop { cause: cause.clone(), at };
             task.version += 1;
@@ -318,6 +345,7 @@ impl State {
             task.version += 1;
             task.report = Some(Box::new(report.clone()));
         });
+        self.set_run_deadline(slot, true);
         self.keep_image_digests(slot, report);
         if let Some(next) = next {
             let to = self.log_to_task(slot);
@@ -371,7 +399,10 @@ impl State {
     }
 
     fn remove_task(&mut self, slot: u32, seq: u64) {
+        self.set_run_deadline(slot, false);
+        self.count_busy(slot, -1);
         let task = self.tasks.remove(slot);
+        self.use_provider(task.cluster, task.provider.as_ref(), -1);
         self.tasks_by_id.remove(&task.id);
         self.definitions.left(task.definition);
         let cluster = &mut self.clusters[task.cluster];

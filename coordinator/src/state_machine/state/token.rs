@@ -1,6 +1,6 @@
 //! Client tokens (idempotency of RunTask) and join tokens (how hosts enter).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_common::{
     clock::Timestamp,
@@ -58,6 +58,8 @@ impl ClientTokens {
 #[derive(Default)]
 pub struct JoinTokens {
     tokens: BTreeMap<String, JoinTokenState>,
+    /// Ids by when they expire.
+    expiring: BTreeSet<(Timestamp, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -71,6 +73,12 @@ impl JoinTokens {
         self.tokens.get(id)
     }
 
+    /// Ids of those that expired before.
+    pub fn expired(&self, before: Timestamp) -> Vec<String> {
+        let expired = self.expiring.iter().take_while(|(at, _)| *at < before);
+        expired.map(|(_, id)| id.clone()).collect()
+    }
+
     /// In the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &JoinTokenState> {
         self.tokens.values()
@@ -82,6 +90,7 @@ impl JoinTokens {
     }
 
     pub(super) fn insert(&mut self, state: JoinTokenState) {
+        self.expiring.insert((state.token.expires_at, state.token.id.clone()));
         self.tokens.insert(state.token.id.clone(), state);
     }
 }
@@ -132,7 +141,9 @@ impl State {
     pub(super) fn join_tokens_expired(&mut self, ids: &[String]) {
         for id in ids {
             self.touch(EntityKey::JoinToken(id.clone()));
-            self.join_tokens.tokens.remove(id);
+            if let Some(gone) = self.join_tokens.tokens.remove(id) {
+                self.join_tokens.expiring.remove(&(gone.token.expires_at, id.clone()));
+            }
         }
     }
 

@@ -1,0 +1,53 @@
+//! What is done because its time has come: tasks that ran, or waited, for as long as they may.
+
+use longshore_common::{
+    clock::Timestamp,
+    limits::REASON_CHARS_MAX,
+    task::{StopCause, StopCode},
+};
+
+use crate::state_machine::{
+    event::Event,
+    schedule,
+    state::{Deadline, State},
+    task_options::seconds,
+};
+
+/// Bounds the time under the state's lock; the next tick, which follows at once, goes on.
+const MET_PER_TICK_MAX: usize = 500;
+
+pub(super) fn met(state: &State, at: Timestamp) -> Vec<Event> {
+    let overdue = state.overdue(at).take(MET_PER_TICK_MAX);
+    overdue.filter_map(|deadline| event(state, deadline, at)).collect()
+}
+
+fn event(state: &State, deadline: Deadline, at: Timestamp) -> Option<Event> {
+    match deadline {
+        Deadline::Run(task) => {
+            let timeout = state.task(task)?.timeout_ms?;
+            let reason = format!(
+                "The task ran for {}, which is as long as its tag longshore:timeout lets it.",
+                seconds(timeout)
+            );
+            let cause = StopCause { code: StopCode::UserInitiated, reason };
+            Some(Event::TaskStopRequested { task, cause, at })
+        }
+        Deadline::Wait(launch) => {
+            let waiting = state.waiting(launch)?;
+            let unplaced = schedule::waiting::place(state, waiting, 0).unplaced;
+            let why = unplaced
+                .map(|unplaced| unplaced.sentence(|slot| state.host_at(slot).id.to_string()));
+            let waited = at.since(waiting.launch.at).as_millis() as u64;
+            let reason = format!(
+                "The task waited {} for a container instance, as long as its tag longshore:wait \
+                 says: {}.",
+                seconds(waited),
+                why.unwrap_or_else(|| "there was no time to place it".to_owned())
+            );
+            let reason = reason.chars().take(REASON_CHARS_MAX).collect();
+            let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
+            let tasks = waiting.launch.tasks.iter().map(|waiting| waiting.task).collect();
+            Some(Event::WaitingTasksEnded { launch, tasks, cause, at })
+        }
+    }
+}

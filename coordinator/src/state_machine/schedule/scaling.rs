@@ -1,0 +1,195 @@
+//! Groups whose size follows the tasks of a capacity provider: managed scaling and managed termination
+//! protection (ecs-behaviour 1.15).
+//!
+//! One look counts a group's instances and what waits for them; the arithmetic is
+//! [`managed_scaling`]'s.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use longshore_common::clock::Timestamp;
+
+use super::{Pass, instances};
+use crate::state_machine::{
+    auto_scaling::{Instance, Lifecycle},
+    capacity_provider::{CapacityProvider, SCALE_IN_AFTER},
+    event::Event,
+    managed_scaling::{self, Counts, Group as Alike, Wanted},
+    service::parse_seconds,
+    state::{Cluster, Group, State},
+};
+
+/// ecs-behaviour 1.15: fifteen datapoints of a minute each.
+const SCALE_IN_AFTER_DEFAULT: Duration = Duration::from_secs(15 * 60);
+/// An instance that registered is heard within this time, or does not count.
+const HEARD_WITHIN: Duration = Duration::from_secs(60);
+/// From one step down to the next.
+const STEPS_APART: Duration = Duration::from_secs(60);
+/// Instances whose protection one look changes; the next look goes on.
+const PROTECTED_PER_PASS_MAX: usize = 100;
+
+/// Protects what is in use, and says how many instances there are to be.
+pub(super) fn scale(state: &State, group: &Group, at: Timestamp, pass: &mut Pass) {
+    let Some(provider) = state.scaled_by(group) else { return };
+    if provider.termination_protection {
+        protect(state, group, pass);
+        if !pass.events.is_empty() {
+            return;
+        }
+    }
+    let (counts, until) = count(state, group, provider, at);
+    pass.wake = until;
+    let scaling = &provider.managed_scaling;
+    let (name, config) = (&group.name, &group.config);
+    match counts.wanted(scaling, config.min, config.max) {
+        Wanted::Out(desired) if desired > config.desired => {
+            let why = said(provider, &counts);
+            let group = name.clone();
+            pass.events.push(Event::GroupScaled { group, desired, why, at });
+        }
+        Wanted::Out(_) | Wanted::Stay => {
+            if group.excess_since.is_some() {
+                pass.events.push(Event::GroupExcess { group: name.clone(), since: None });
+            }
+        }
+        Wanted::In(least) => {
+            let Some(since) = group.excess_since else {
+                let since = Some(at);
+                return pass.events.push(Event::GroupExcess { group: name.clone(), since });
+            };
+            let due = scale_in_due(group, provider, since);
+            if due > at {
+                pass.wake = pass.wake.map_or(Some(due), |wake| Some(wake.min(due)));
+                return;
+            }
+            let at_once = scale_in_after(provider).is_some();
+            let desired = managed_scaling::step_in(counts.in_service, least, at_once);
+            let why = said(provider, &counts);
+            let group = name.clone();
+            pass.events.push(Event::GroupScaled { group, desired, why, at });
+        }
+    }
+}
+
+/// What there is of a provider and what waits for it.
+pub fn counts(state: &State, group: &Group, provider: &CapacityProvider, at: Timestamp) -> Counts {
+    count(state, group, provider, at).0
+}
+
+/// And until when that holds if nothing happens. Costs the group's instances and the tasks that
+/// wait, of which there are few.
+fn count(
+    state: &State,
+    group: &Group,
+    provider: &CapacityProvider,
+    at: Timestamp,
+) -> (Counts, Option<Timestamp>) {
+    let (mut counts, mut until) = (Counts::default(), None::<Timestamp>);
+    for instance in group.instances.values() {
+        match instance.lifecycle {
+            Lifecycle::Pending { .. } => counts.launching += 1,
+            Lifecycle::InService { since } => {
+                let heard_by = since.saturating_add(HEARD_WITHIN);
+                let heard = state.hosts_of_instance(instance.id).any(|host| host.connected);
+                // It takes no task yet, and will take those that wait.
+                if !heard && heard_by > at {
+                    counts.launching += 1;
+                    until = until.map_or(Some(heard_by), |first| Some(first.min(heard_by)));
+                    continue;
+                }
+                counts.in_service += 1;
+                counts.busy += u32::from(instances::is_busy(state, instance.id));
+            }
+            Lifecycle::Draining { .. } | Lifecycle::Terminating { .. } => {}
+        }
+    }
+    let waiting = waiting(state, provider);
+    counts.waiting = waiting.iter().map(|alike| alike.count).sum();
+    counts.needed = match &group.size {
+        Some(size) => managed_scaling::needed(size, &waiting).instances,
+        // One has to be seen before it is known how many are needed.
+        None => u32::from(counts.waiting > 0),
+    };
+    (counts, until)
+}
+
+/// Tasks that wait for a host of this provider.
+fn waiting(state: &State, provider: &CapacityProvider) -> Vec<Alike> {
+    let has = |cluster: &&Cluster| cluster.settings.capacity.providers.contains(&provider.name);
+    let mut found = Vec::new();
+    for cluster in state.clusters_after(None).filter(has) {
+        let launches: BTreeSet<_> = cluster.waiting_tasks.values().copied().collect();
+        let launches = launches.into_iter().map(|slot| &state.waiting_at(slot).launch);
+        found.extend(launches.filter(|l| l.provider.as_ref() == Some(&provider.name)).map(
+            |launch| Alike {
+                demand: launch.demand.clone(),
+                count: launch.tasks.len() as u32,
+                distinct_instance: launch.distinct_instance,
+            },
+        ));
+        for service in &cluster.wanting {
+            let wanted = state.service_at(*service).wanted.iter();
+            found.extend(wanted.filter(|(by, _)| *by == provider.name).map(|(_, a)| a.clone()));
+        }
+    }
+    found
+}
+
+/// The tag of the provider that says how soon what is too much goes; all of it at once then.
+pub fn scale_in_after(provider: &CapacityProvider) -> Option<Duration> {
+    provider
+        .tags
+        .get(SCALE_IN_AFTER)
+        .and_then(|text| parse_seconds(text))
+        .map(Duration::from_millis)
+}
+
+/// Not before instances have warmed up, and one step after the other, unless the operator chose a
+/// time.
+fn scale_in_due(group: &Group, provider: &CapacityProvider, since: Timestamp) -> Timestamp {
+    if let Some(after) = scale_in_after(provider) {
+        return since.saturating_add(after);
+    }
+    let warmup = Duration::from_secs(provider.managed_scaling.warmup_s.into());
+    let came = |instance: &Instance| match instance.lifecycle {
+        Lifecycle::InService { since } => Some(since.saturating_add(warmup)),
+        Lifecycle::Pending { .. } | Lifecycle::Draining { .. } | Lifecycle::Terminating { .. } => {
+            None
+        }
+    };
+    let warm = group.instances.values().filter_map(came).max();
+    let next = group.scaled_at.map(|scaled| scaled.saturating_add(STEPS_APART));
+    let usual = since.saturating_add(SCALE_IN_AFTER_DEFAULT);
+    [Some(usual), warm, next].into_iter().flatten().max().unwrap_or(usual)
+}
+
+/// Managed termination protection: an instance is protected while a task runs on it that is no
+/// daemon's.
+fn protect(state: &State, group: &Group, pass: &mut Pass) {
+    let in_service = group.instances.values().filter(|instance| {
+        matches!(instance.lifecycle, Lifecycle::InService { .. })
+            && instance.protected != instances::is_busy(state, instance.id)
+    });
+    for instance in in_service.take(PROTECTED_PER_PASS_MAX) {
+        let protected = !instance.protected;
+        let why = match protected {
+            true => "tasks run on it: protected from scale-in",
+            false => "no tasks run on it: no longer protected from scale-in",
+        };
+        let changed = Instance { protected, ..instance.clone() };
+        pass.events.push(instances::set(group, changed, why));
+    }
+}
+
+fn said(provider: &CapacityProvider, counts: &Counts) -> String {
+    let scaling = &provider.managed_scaling;
+    format!(
+        "capacity provider {}: {} (target {} %), {} in use, {} launching, {} tasks wait and need {}",
+        provider.name,
+        counts.reservation(scaling),
+        scaling.target_capacity,
+        counts.busy,
+        counts.launching,
+        counts.waiting,
+        counts.needed,
+    )
+}

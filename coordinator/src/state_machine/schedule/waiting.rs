@@ -1,0 +1,72 @@
+//! Tasks of RunTask that wait for a host: they get one as soon as there is room.
+
+use longshore_common::clock::Timestamp;
+
+use super::Pass;
+use crate::{
+    placement::{MemberOf, Placement, Request},
+    state_machine::{
+        decide::{Ids, NEW_GROUP, required_attributes},
+        event::{Event, PlacedTask, TasksStarted},
+        state::{State, Waiting, WaitingSlot},
+    },
+};
+
+/// Where the launch's tasks would go now.
+pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy: u64) -> Placement {
+    let launch = &waiting.launch;
+    let definition = state.definition_at(waiting.definition);
+    let mut required = required_attributes(definition);
+    let member_of = [&definition.member_of[..], &launch.member_of[..]].concat();
+    let provider = launch.provider.as_ref();
+    required.extend(provider.map(|provider| state.provider_attribute(provider)));
+    state.cluster_at(waiting.cluster).index.place(&Request {
+        demand: &launch.demand,
+        required_attributes: &required,
+        member_of: MemberOf {
+            constraints: &member_of,
+            own_group: &launch.group,
+            groups: state.groups(),
+        },
+        distinct_instance: launch.distinct_instance,
+        strategies: &launch.strategies,
+        group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
+        count: launch.tasks.len() as u32,
+        entropy,
+    })
+}
+
+pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) -> Pass {
+    let waiting = state.waiting_at(slot);
+    let launch = &waiting.launch;
+    let placement = place(state, waiting, ids.entropy());
+    let mut pass = Pass { waits_for_room: placement.unplaced.is_some(), ..Pass::default() };
+    let placed = launch.tasks.iter().zip(&placement.hosts);
+    let tasks: Vec<PlacedTask> = placed
+        .map(|(waiting, host)| PlacedTask {
+            task: waiting.task,
+            host: state.host_at(*host).id,
+            containers: waiting.containers.clone(),
+        })
+        .collect();
+    if !tasks.is_empty() {
+        pass.events.push(Event::TasksStarted(Box::new(TasksStarted {
+            cluster: launch.cluster.clone(),
+            family: launch.family.clone(),
+            revision: launch.revision,
+            group: launch.group.clone(),
+            started_by: launch.started_by.clone(),
+            overrides: launch.overrides.clone(),
+            demand: launch.demand.clone(),
+            tags: launch.tags.clone(),
+            tasks,
+            client_token: None,
+            service: None,
+            timeout_ms: launch.timeout_ms,
+            waited: Some(launch.launch),
+            provider: launch.provider.clone(),
+            at,
+        })));
+    }
+    pass
+}

@@ -1,0 +1,396 @@
+//! Auto Scaling groups, their instances, and the hosts that these became.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
+use longshore_common::{clock::Timestamp, id::HostId, resources::Capacity};
+
+use super::{EntityKey, GroupSlot, Host, HostSlot, State, arena::Arena, dirty::LogTo};
+use crate::state_machine::{
+    auto_scaling::{
+        AutoScalingGroupName, GroupConfig, GroupRecord, Instance, InstanceId, LauncherVerb,
+        Lifecycle,
+    },
+    capacity_provider::{CapacityPolicy, LauncherPolicy},
+};
+
+pub struct Group {
+    pub slot: GroupSlot,
+    pub name: AutoScalingGroupName,
+    pub uid: u128,
+    pub config: GroupConfig,
+    pub created_at: Timestamp,
+    pub scaled_at: Option<Timestamp>,
+    pub next_number: u64,
+    pub deleting: bool,
+    pub instances: BTreeMap<InstanceId, Instance>,
+    /// Of `instances`, those that are Pending or InService.
+    pub wanted: u32,
+    /// What the instance offered that registered last: the next one is taken to be like it.
+    pub size: Option<Capacity>,
+    /// Since when it has more instances than its tasks need.
+    pub excess_since: Option<Timestamp>,
+}
+
+/// Groups with what leads to them.
+#[derive(Default)]
+pub(super) struct Groups {
+    arena: Arena<Group>,
+    by_name: BTreeMap<AutoScalingGroupName, GroupSlot>,
+    by_prefix: BTreeMap<u32, GroupSlot>,
+    /// What launchers are to be asked, by not before when.
+    calls: BTreeSet<(Timestamp, InstanceId)>,
+    /// Registered hosts by the instance that they say to be: more than one when an instance was
+    /// launched twice.
+    hosts: BTreeMap<InstanceId, BTreeSet<HostId>>,
+    pub(super) policy: CapacityPolicy,
+}
+
+impl Group {
+    pub(super) fn record(&self) -> GroupRecord {
+        GroupRecord {
+            name: self.name.clone(),
+            uid: self.uid,
+            config: self.config.clone(),
+            created_at: self.created_at,
+            scaled_at: self.scaled_at,
+            next_number: self.next_number,
+            deleting: self.deleting,
+            instances: self.instances.values().cloned().collect(),
+            size: self.size.clone(),
+            excess_since: self.excess_since,
+        }
+    }
+}
+
+impl State {
+    /// What the operator's settings say of launchers and of FARGATE.
+    pub fn set_capacity_policy(&mut self, policy: CapacityPolicy) {
+        self.auto_scaling.policy = policy;
+    }
+
+    pub fn capacity_policy(&self) -> &CapacityPolicy {
+        &self.auto_scaling.policy
+    }
+
+    /// Absent: the settings do not know the group's launcher any more.
+    pub fn launcher_of(&self, group: &Group) -> Option<&LauncherPolicy> {
+        self.auto_scaling.policy.launchers.get(group.config.launch.launcher())
+    }
+
+    pub fn auto_scaling_group(&self, name: &str) -> Option<&Group> {
+        self.auto_scaling.by_name.get(name).map(|&slot| &self.auto_scaling.arena[slot])
+    }
+
+    pub fn auto_scaling_group_at(&self, slot: GroupSlot) -> &Group {
+        &self.auto_scaling.arena[slot]
+    }
+
+    pub fn auto_scaling_groups_len(&self) -> usize {
+        self.auto_scaling.by_name.len()
+    }
+
+    /// All groups from this name on, in the order of their names.
+    pub fn auto_scaling_groups_from(
+        &self,
+        first: Bound<&str>,
+    ) -> impl Iterator<Item = &Group> + use<'_> {
+        let groups = self.auto_scaling.by_name.range::<str, _>((first, Bound::Unbounded));
+        groups.map(|(_, &slot)| &self.auto_scaling.arena[slot])
+    }
+
+    /// The group whose instances' ids begin like this one, whether or not it has it.
+    pub fn group_by_prefix(&self, id: InstanceId) -> Option<&Group> {
+        self.auto_scaling.by_prefix.get(&id.group).map(|&slot| &self.auto_scaling.arena[slot])
+    }
+
+    pub fn instance(&self, id: InstanceId) -> Option<(&Group, &Instance)> {
+        let group = self.group_by_prefix(id)?;
+        group.instances.get(&id).map(|instance| (group, instance))
+    }
+
+    /// Every instance after this one, in the order of the ids.
+    pub fn instances_after(
+        &self,
+        after: Option<InstanceId>,
+    ) -> impl Iterator<Item = InstanceId> + use<'_> {
+        let groups = self.auto_scaling.by_prefix.range(after.map_or(0, |id| id.group)..);
+        groups.flat_map(move |(_, &slot)| {
+            let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let instances =
+                self.auto_scaling.arena[slot].instances.range((first, Bound::Unbounded));
+            instances.map(|(id, _)| *id)
+        })
+    }
+
+    /// The registered hosts that say to be this instance.
+    pub fn hosts_of_instance(&self, id: InstanceId) -> impl Iterator<Item = &Host> {
+        let hosts = self.auto_scaling.hosts.get(&id).into_iter().flatten();
+        hosts.filter_map(|host| self.host(*host))
+    }
+
+    /// The group and instance that a host belongs to.
+    pub fn instance_of_host(&self, host: &Host) -> Option<(&Group, &Instance)> {
+        let id = host.instance_id.as_deref()?.parse().ok()?;
+        self.instance(id).filter(|(_, instance)| instance.host == Some(host.id))
+    }
+
+    /// What launchers are to be asked, the most urgent first.
+    pub fn launcher_calls(
+        &self,
+    ) -> impl Iterator<Item = (Timestamp, &Group, &Instance, LauncherVerb)> {
+        self.auto_scaling.calls.iter().filter_map(|(at, id)| {
+            let (group, instance) = self.instance(*id)?;
+            let (_, verb) = instance.call()?;
+            Some((*at, group, instance, verb))
+        })
+    }
+
+    pub(super) fn auto_scaling_group_created(
+        &mut self,
+        name: &AutoScalingGroupName,
+        uid: u128,
+        config: &GroupConfig,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        self.log(
+            LogTo::nothing(),
+            format_args!("Auto Scaling group {name} made, to have {} instances", config.desired),
+        );
+        self.insert_group(GroupRecord {
+            name: name.clone(),
+            uid,
+            config: config.clone(),
+            created_at: at,
+            scaled_at: None,
+            next_number: 0,
+            deleting: false,
+            instances: Vec::new(),
+            size: None,
+            excess_since: None,
+        });
+    }
+
+    pub(super) fn insert_group(&mut self, record: GroupRecord) {
+        let (name, prefix) = (record.name.clone(), InstanceId::group_of(record.uid));
+        let slot = self.auto_scaling.arena.insert(Group {
+            slot: 0,
+            name: record.name,
+            uid: record.uid,
+            config: record.config,
+            created_at: record.created_at,
+            scaled_at: record.scaled_at,
+            next_number: record.next_number,
+            deleting: record.deleting,
+            instances: BTreeMap::new(),
+            wanted: 0,
+            size: record.size,
+            excess_since: record.excess_since,
+        });
+        self.auto_scaling.arena[slot].slot = slot;
+        self.auto_scaling.by_name.insert(name, slot);
+        self.auto_scaling.by_prefix.insert(prefix, slot);
+        record.instances.into_iter().for_each(|instance| self.put_instance(slot, instance));
+        self.group_is_due(slot);
+    }
+
+    pub(super) fn auto_scaling_group_configured(
+        &mut self,
+        name: &AutoScalingGroupName,
+        config: &GroupConfig,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        let group = &mut self.auto_scaling.arena[slot];
+        let before = std::mem::replace(&mut group.config, config.clone());
+        if before.desired != config.desired {
+            group.scaled_at = Some(at);
+            self.log(
+                LogTo::nothing(),
+                format_args!(
+                    "Auto Scaling group {name} is to have {} instances, was {}",
+                    config.desired, before.desired
+                ),
+            );
+        }
+        self.group_is_due(slot);
+    }
+
+    pub(super) fn auto_scaling_group_deleting(&mut self, name: &AutoScalingGroupName) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        self.auto_scaling.arena[slot].deleting = true;
+        self.log(LogTo::nothing(), format_args!("Auto Scaling group {name} is being deleted"));
+        self.group_is_due(slot);
+    }
+
+    pub(super) fn auto_scaling_group_deleted(&mut self, name: &AutoScalingGroupName) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(slot) = self.auto_scaling.by_name.remove(name) else { return };
+        let group = self.auto_scaling.arena.remove(slot);
+        self.auto_scaling.by_prefix.remove(&InstanceId::group_of(group.uid));
+        for instance in group.instances.values() {
+            self.forget_call(instance);
+            self.forget_due_instance(instance.id);
+        }
+        self.forget_due_group(slot);
+        self.log(LogTo::nothing(), format_args!("Auto Scaling group {name} deleted"));
+    }
+
+    pub(super) fn instances_wanted(
+        &mut self,
+        name: &AutoScalingGroupName,
+        count: u32,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        for _ in 0..count {
+            let group = &self.auto_scaling.arena[slot];
+            let id = InstanceId {
+                group: InstanceId::group_of(group.uid),
+                number: group.next_number & InstanceId::NUMBER_MAX,
+            };
+            let instance = Instance {
+                id,
+                lifecycle: Lifecycle::Pending { launched: None },
+                protected: group.config.protects_new,
+                created_at: at,
+                host: None,
+                tries: Default::default(),
+            };
+            self.put_instance(slot, instance);
+        }
+        self.log(
+            LogTo::nothing(),
+            format_args!("Auto Scaling group {name}: {count} more instances are to be launched"),
+        );
+    }
+
+    pub(super) fn instance_set(
+        &mut self,
+        name: &AutoScalingGroupName,
+        instance: &Instance,
+        why: &str,
+    ) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        let (id, now) = (instance.id, instance.lifecycle.as_str());
+        self.log(
+            LogTo::nothing(),
+            format_args!("Auto Scaling group {name}: instance {id} is {now}: {why}"),
+        );
+        self.put_instance(slot, instance.clone());
+        if let Some(host) = instance.host.and_then(|host| self.host(host)) {
+            self.auto_scaling.arena[slot].size = Some(host.capacity.clone());
+        }
+        self.group_is_due(slot);
+    }
+
+    pub(super) fn group_scaled(
+        &mut self,
+        name: &AutoScalingGroupName,
+        desired: u32,
+        why: &str,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        let group = &mut self.auto_scaling.arena[slot];
+        let before = std::mem::replace(&mut group.config.desired, desired);
+        group.scaled_at = Some(at);
+        self.log(
+            LogTo::nothing(),
+            format_args!(
+                "Auto Scaling group {name} is to have {desired} instances, was {before}: {why}"
+            ),
+        );
+        self.group_is_due(slot);
+    }
+
+    pub(super) fn group_excess(&mut self, name: &AutoScalingGroupName, since: Option<Timestamp>) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        self.auto_scaling.arena[slot].excess_since = since;
+        self.group_is_due(slot);
+    }
+
+    pub(super) fn instance_gone(&mut self, name: &AutoScalingGroupName, id: InstanceId) {
+        self.touch(EntityKey::AutoScalingGroup(name.clone()));
+        let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
+        self.take_instance(slot, id);
+        self.forget_due_instance(id);
+        self.log(
+            LogTo::nothing(),
+            format_args!("Auto Scaling group {name}: instance {id} is terminated"),
+        );
+        self.group_is_due(slot);
+    }
+
+    /// The one place where an instance enters or changes: what is counted of it follows.
+    fn put_instance(&mut self, slot: GroupSlot, instance: Instance) {
+        let id = instance.id;
+        self.take_instance(slot, id);
+        if let Some((at, _)) = instance.call() {
+            self.auto_scaling.calls.insert((at, id));
+            self.changes.effects |= !self.replaying;
+        }
+        let group = &mut self.auto_scaling.arena[slot];
+        group.wanted += u32::from(instance.lifecycle.is_wanted());
+        group.next_number = group.next_number.max(id.number + 1);
+        group.instances.insert(id, instance);
+        self.instance_is_due(id);
+    }
+
+    fn take_instance(&mut self, slot: GroupSlot, id: InstanceId) {
+        let group = &mut self.auto_scaling.arena[slot];
+        let Some(instance) = group.instances.remove(&id) else { return };
+        group.wanted -= u32::from(instance.lifecycle.is_wanted());
+        self.forget_call(&instance);
+    }
+
+    fn forget_call(&mut self, instance: &Instance) {
+        if let Some((at, _)) = instance.call() {
+            self.auto_scaling.calls.remove(&(at, instance.id));
+        }
+    }
+
+    /// A host says that it is this instance, or no longer.
+    pub(super) fn host_is_instance(&mut self, host: HostId, instance: Option<&str>, is: bool) {
+        let Some(Ok(id)) = instance.map(str::parse::<InstanceId>) else { return };
+        let hosts = self.auto_scaling.hosts.entry(id).or_default();
+        match is {
+            true => hosts.insert(host),
+            false => hosts.remove(&host),
+        };
+        if hosts.is_empty() {
+            self.auto_scaling.hosts.remove(&id);
+        }
+        if self.instance(id).is_some() {
+            self.instance_is_due(id);
+        }
+    }
+
+    /// Something happened to a host that may be an instance.
+    pub(super) fn host_concerns_instance(&mut self, slot: HostSlot) {
+        let instance = self.hosts[slot.0].instance_id.as_deref();
+        let Some(Ok(id)) = instance.map(str::parse::<InstanceId>) else { return };
+        if self.instance(id).is_some() {
+            self.instance_is_due(id);
+        }
+    }
+
+    pub(super) fn all_groups_are_due(&mut self) {
+        let slots: Vec<GroupSlot> = self.auto_scaling.by_name.values().copied().collect();
+        for slot in slots {
+            self.group_is_due(slot);
+            let ids: Vec<InstanceId> =
+                self.auto_scaling.arena[slot].instances.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.instance_is_due(id));
+        }
+    }
+}

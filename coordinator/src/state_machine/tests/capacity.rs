@@ -1,0 +1,339 @@
+//! Capacity providers: tasks are split by a strategy, wait for hosts, and the group follows.
+
+use std::time::Duration;
+
+use longshore_common::clock::Timestamp;
+
+use super::*;
+use crate::state_machine::{
+    auto_scaling::{GroupConfig, InstanceId, LaunchSource, LauncherVerb, Lifecycle},
+    capacity_provider::{
+        CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy, ManagedScaling,
+        SCALE_IN_AFTER, StrategyItem,
+    },
+    command::{ClusterCapacity, CreateService},
+    schedule::tests::world::replicas,
+    service::{PropagateTags, ServiceConfig, ServiceRef},
+};
+
+const MAX: u32 = 100;
+
+fn policy() -> CapacityPolicy {
+    let launcher = LauncherPolicy { boot_deadline: Duration::from_secs(600) };
+    CapacityPolicy { launchers: [("hosts".to_owned(), launcher)].into(), ..Default::default() }
+}
+
+fn scaling() -> ManagedScaling {
+    ManagedScaling { enabled: true, ..ManagedScaling::default() }
+}
+
+fn provider(name: &str, managed_scaling: ManagedScaling) -> CapacityProvider {
+    CapacityProvider {
+        name: name.parse().unwrap(),
+        group: name.parse().unwrap(),
+        managed_scaling,
+        termination_protection: false,
+        draining: true,
+        tags: Tags::new(),
+        status: CapacityProviderStatus::Active,
+        update: None,
+    }
+}
+
+fn item(provider: &str, base: u32, weight: u32) -> StrategyItem {
+    StrategyItem { provider: provider.parse().unwrap(), base, weight }
+}
+
+impl World {
+    /// A cluster without hosts, and a provider for each of these with a group of the same name.
+    fn with_providers(providers: Vec<CapacityProvider>) -> Self {
+        let mut world = World::new();
+        world.state.set_capacity_policy(policy());
+        world.put(create_cluster("web"));
+        let mut capacity = ClusterCapacity::default();
+        for provider in providers {
+            let config = GroupConfig {
+                min: 0,
+                max: MAX,
+                desired: 0,
+                cooldown_s: 300,
+                grace_s: 0,
+                protects_new: provider.termination_protection,
+                launch: LaunchSource::Configuration { launcher: "hosts".to_owned() },
+                zones: Vec::new(),
+                subnets: None,
+                tags: Default::default(),
+            };
+            let name = provider.group.clone();
+            world.step(Command::CreateAutoScalingGroup { name, config: Box::new(config) });
+            capacity.providers.push(provider.name.clone());
+            world.step(Command::CreateCapacityProvider(Box::new(provider)));
+        }
+        let cluster = "web".parse().unwrap();
+        world.step(Command::PutClusterCapacityProviders { cluster, capacity });
+        assert!(!world.log.contains("rejected"), "{}", world.log);
+        world
+    }
+
+    fn run_by(&mut self, strategy: Vec<StrategyItem>, count: u32) -> Vec<TaskId> {
+        let Command::RunTask(mut run) = run_task(count) else { unreachable!() };
+        run.capacity = Some(strategy);
+        match self.step(Command::RunTask(run)) {
+            Some(Answer::Tasks { tasks, .. }) => tasks,
+            other => panic!("{other:?}: {}", self.log),
+        }
+    }
+
+    fn desired(&self, group: &str) -> u32 {
+        self.state.auto_scaling_group(group).unwrap().config.desired
+    }
+
+    fn instances(&self, group: &str, of: impl Fn(Lifecycle) -> bool) -> Vec<InstanceId> {
+        let group = self.state.auto_scaling_group(group).unwrap();
+        group.instances.values().filter(|i| of(i.lifecycle)).map(|i| i.id).collect()
+    }
+
+    /// Every instance that is wanted is launched and registers.
+    fn boot(&mut self, group: &str) -> Vec<HostId> {
+        let pending = self.instances(group, |l| matches!(l, Lifecycle::Pending { .. }));
+        pending.into_iter().map(|id| self.boot_one(id)).collect()
+    }
+
+    fn boot_one(&mut self, instance: InstanceId) -> HostId {
+        let (verb, result) = (LauncherVerb::Launch, Ok(()));
+        self.step(Command::LauncherAnswered { instance, verb, result });
+        let register = RegisterContainerInstance {
+            cluster: "web".parse().unwrap(),
+            host: None,
+            capacity: Capacity {
+                cpu: CpuUnits(1024),
+                memory: MemoryMib(1000),
+                ..Capacity::default()
+            },
+            attributes: vec![],
+            versions: Versions::default(),
+            instance_id: Some(instance.to_string()),
+            tags: Tags::new(),
+        };
+        let answer = self.step(Command::RegisterContainerInstance(Box::new(register)));
+        let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
+        self.step(answered(host, 0, vec![]));
+        host
+    }
+
+    fn end(&mut self, task: TaskId) {
+        let host = self.state.host_at(self.state.task(task).unwrap().host).id;
+        let seq = self.at.0;
+        let report = report(seq, task, ReportedPhase::Stopped(exited()));
+        self.step(answered(host, seq, vec![report]));
+    }
+
+    fn later(&mut self, seconds: u64) {
+        self.at = Timestamp(self.at.0 + seconds * 1000);
+        self.state.wake(self.at);
+        self.step(Command::Tick);
+    }
+
+    fn groups_of(&self, tasks: &[TaskId]) -> Vec<String> {
+        let group = |task: &TaskId| {
+            let host = self.state.host_at(self.state.task(*task).unwrap().host);
+            host.attribute("longshore.auto-scaling-group").flatten().unwrap_or("none").to_owned()
+        };
+        tasks.iter().map(group).collect()
+    }
+}
+
+#[test]
+fn from_zero_hosts_exactly_as_many_are_launched_as_the_tasks_fill() {
+    let mut world = World::with_providers(vec![provider("p", scaling())]).with_definition(250);
+    let mut tasks = Vec::new();
+    for _ in 0..4 {
+        tasks.extend(world.run_by(vec![item("p", 0, 1)], 10));
+    }
+    assert_eq!((world.placed(), world.waiting()), (0, 40));
+    // Nothing of the group has been seen: the first one tells how large they are.
+    assert_eq!(world.desired("p"), 1);
+    world.boot("p");
+    assert_eq!((world.placed(), world.waiting()), (4, 36));
+    assert_eq!(world.desired("p"), 10);
+    world.boot("p");
+    assert_eq!((world.placed(), world.waiting()), (40, 0));
+    assert_eq!(world.desired("p"), 10);
+    assert_eq!(world.groups_of(&tasks), vec!["p"; 40]);
+    let provider = |task: &TaskId| world.state.task(*task).unwrap().provider.clone();
+    assert!(tasks.iter().all(|task| provider(task) == Some("p".parse().unwrap())));
+
+    // The next time the size is known.
+    for task in tasks {
+        world.end(task);
+    }
+    world.later(16 * 60);
+    for _ in 0..10 {
+        world.later(61);
+    }
+    assert_eq!(world.desired("p"), 0);
+    let gone = |l| matches!(l, Lifecycle::Terminating { .. });
+    for instance in world.instances("p", gone) {
+        let (verb, result) = (LauncherVerb::Terminate, Ok(()));
+        world.step(Command::LauncherAnswered { instance, verb, result });
+    }
+    assert_eq!(world.instances("p", |_| true), []);
+    world.run_by(vec![item("p", 0, 1)], 10);
+    assert_eq!(world.desired("p"), 3);
+}
+
+#[test]
+fn tasks_are_split_by_base_and_weight_and_each_share_runs_on_its_own_hosts() {
+    let providers = vec![provider("a", scaling()), provider("b", scaling())];
+    let mut world = World::with_providers(providers).with_definition(10);
+    let tasks = world.run_by(vec![item("a", 1, 1), item("b", 0, 2)], 10);
+    world.boot("a");
+    world.boot("b");
+    let groups = world.groups_of(&tasks);
+    let of = |name: &str| groups.iter().filter(|group| *group == name).count();
+    assert_eq!((of("a"), of("b")), (4, 6));
+}
+
+#[test]
+fn the_clusters_own_strategy_is_for_tasks_that_say_nothing_else() {
+    let mut world = World::with_providers(vec![provider("p", scaling())]).with_definition(10);
+    let capacity = ClusterCapacity {
+        providers: vec!["p".parse().unwrap()],
+        default_strategy: vec![item("p", 0, 1)],
+    };
+    let cluster = || "web".parse().unwrap();
+    world.step(Command::PutClusterCapacityProviders { cluster: cluster(), capacity });
+    world.step(run_task(1));
+    assert_eq!((world.waiting(), world.desired("p")), (1, 1));
+    world.log.clear();
+    // A launch type means any host, of which there are none.
+    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    run.capacity = Some(Vec::new());
+    world.step(Command::RunTask(run));
+    assert!(world.log.contains("rejected: No Container Instances"), "{}", world.log);
+    // What tasks go by cannot be taken away under them.
+    world.log.clear();
+    let none = ClusterCapacity::default();
+    world.step(Command::PutClusterCapacityProviders { cluster: cluster(), capacity: none });
+    assert!(world.log.starts_with("rejected: "), "{}", world.log);
+}
+
+#[test]
+fn a_strategy_with_a_provider_that_the_cluster_has_not_is_refused() {
+    let mut world = World::with_providers(vec![provider("p", scaling())]).with_definition(10);
+    world.log.clear();
+    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    run.capacity = Some(vec![item("other", 0, 1)]);
+    world.step(Command::RunTask(run));
+    assert!(world.log.contains("other is not associated with the cluster"), "{}", world.log);
+    assert_eq!(world.waiting(), 0);
+}
+
+#[test]
+fn without_managed_scaling_what_has_no_room_fails_at_once() {
+    let unmanaged = provider("p", ManagedScaling::default());
+    let mut world = World::with_providers(vec![unmanaged]).with_definition(400);
+    let name = "p".parse().unwrap();
+    world.step(Command::SetDesiredCapacity { name, desired: 1, honour_cooldown: false });
+    world.boot("p");
+    world.add_host();
+    let Command::RunTask(mut run) = run_task(3) else { unreachable!() };
+    run.capacity = Some(vec![item("p", 0, 1)]);
+    let token = ClientToken { token: "t".to_owned(), parameters_hash: 1 };
+    run.client_token = Some(token);
+    let first = world.step(Command::RunTask(run.clone()));
+    let Some(Answer::Tasks { tasks, failures }) = &first else { panic!("{first:?}") };
+    assert_eq!((tasks.len(), failures.len()), (2, 1));
+    assert_eq!(failures[0].reason, "RESOURCE:MEMORY");
+    assert_eq!((world.placed(), world.waiting()), (2, 0));
+    assert_eq!(world.groups_of(tasks), ["p", "p"]);
+    assert_eq!(world.step(Command::RunTask(run)), first);
+}
+
+#[test]
+fn a_services_tasks_are_split_wait_and_have_the_group_grow() {
+    let providers = vec![provider("a", scaling()), provider("b", scaling())];
+    let mut world = World::with_providers(providers).with_definition(400);
+    world.step(Command::CreateService(Box::new(CreateService {
+        service: ServiceRef { cluster: "web".parse().unwrap(), name: "svc".parse().unwrap() },
+        definition: Some(revision(None)),
+        config: ServiceConfig { propagate_tags: PropagateTags::None, ..replicas(8) },
+        capacity: Some(vec![item("a", 2, 1), item("b", 0, 1)]),
+        tags: Tags::new(),
+        created_by: String::new(),
+        client_token: None,
+    })));
+    assert_eq!((world.desired("a"), world.desired("b")), (1, 1));
+    while world.placed() < 8 {
+        let before = world.placed();
+        world.boot("a");
+        world.boot("b");
+        assert!(world.placed() > before, "{}", world.log);
+    }
+    let tasks: Vec<TaskId> = world.state.cluster("web").unwrap().tasks.keys().copied().collect();
+    let groups = world.groups_of(&tasks);
+    let of = |name: &str| groups.iter().filter(|group| *group == name).count();
+    assert_eq!((of("a"), of("b")), (5, 3));
+    // Two to a host.
+    assert_eq!((world.desired("a"), world.desired("b")), (3, 2));
+}
+
+#[test]
+fn the_operator_chooses_how_soon_a_host_without_tasks_goes() {
+    let mut soon = provider("p", scaling());
+    soon.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    let mut world = World::with_providers(vec![soon]).with_definition(500);
+    let tasks = world.run_by(vec![item("p", 0, 1)], 6);
+    world.boot("p");
+    world.boot("p");
+    assert_eq!((world.placed(), world.desired("p")), (6, 3));
+    for task in &tasks {
+        world.end(*task);
+    }
+    world.later(4);
+    assert_eq!(world.desired("p"), 3);
+    // One that comes meanwhile keeps its host, and the clock begins anew.
+    world.run_by(vec![item("p", 0, 1)], 1);
+    world.later(6);
+    assert_eq!(world.desired("p"), 1, "two of three are of no use for long enough");
+}
+
+#[test]
+fn protection_is_for_hosts_with_tasks_and_ends_with_them() {
+    let mut protecting = provider("p", scaling());
+    protecting.termination_protection = true;
+    protecting.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    let mut world = World::with_providers(vec![protecting]).with_definition(900);
+    let tasks = world.run_by(vec![item("p", 0, 1)], 2);
+    world.boot("p");
+    world.boot("p");
+    let protected = |world: &World| {
+        let group = world.state.auto_scaling_group("p").unwrap();
+        group.instances.values().filter(|instance| instance.protected).count()
+    };
+    assert_eq!((world.placed(), protected(&world)), (2, 2));
+    world.end(tasks[0]);
+    assert_eq!(protected(&world), 1);
+    world.later(6);
+    let goes = |l| matches!(l, Lifecycle::Terminating { .. } | Lifecycle::Draining { .. });
+    assert_eq!((world.desired("p"), world.instances("p", goes).len()), (1, 1));
+    assert!(world.state.task(tasks[1]).is_some());
+}
+
+#[test]
+fn a_restored_state_goes_on_where_it_was() {
+    let mut world = World::with_providers(vec![provider("p", scaling())]).with_definition(400);
+    world.run_by(vec![item("p", 0, 1)], 7);
+    world.boot("p");
+    assert_eq!((world.placed(), world.waiting(), world.desired("p")), (2, 5, 4));
+    let all = rows(&mut world.state);
+    let mut again = World { state: restored(&all, world.state.seq()), ..World::new() };
+    again.state.set_capacity_policy(policy());
+    again.at = Timestamp(world.at.0 + 1);
+    again.schedule();
+    assert_eq!((again.placed(), again.waiting(), again.desired("p")), (2, 5, 4));
+    again.boot("p");
+    assert_eq!((again.placed(), again.waiting(), again.desired("p")), (7, 0, 4));
+    let uses = |world: &World| world.state.cluster("web").unwrap().provider_uses.clone();
+    assert_eq!(uses(&again), [("p".parse().unwrap(), 7)].into());
+}
