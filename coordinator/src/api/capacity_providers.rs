@@ -28,6 +28,7 @@ use crate::state_machine::{
     command::{ClusterCapacity, Command},
     name::CapacityProviderName,
     state::State,
+    strategy,
 };
 
 /// ecs-behaviour 1.1, batch limits.
@@ -383,7 +384,9 @@ pub(crate) fn strategy(
         let provider = provider.ok_or_else(|| not_found(&capacity_provider))?;
         Ok(StrategyItem { provider, base, weight })
     };
-    given.into_iter().map(item).collect()
+    let items: Vec<StrategyItem> = given.into_iter().map(item).collect::<Result<_, ApiError>>()?;
+    strategy::check(&items).map_err(|bad| ApiError::invalid_parameter(bad.to_string()))?;
+    Ok(items)
 }
 
 /// What a call says of where its tasks go: by a strategy, by a launch type (an empty strategy), or
