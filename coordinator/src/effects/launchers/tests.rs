@@ -1,7 +1,6 @@
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 use longshore_common::clock::SystemClock;
@@ -142,18 +141,16 @@ impl World {
 
     /// Waits until the state, or what is there, is as it should be. Looks at each change.
     async fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let begun = Instant::now();
-        while !is_so(self) {
-            let seq = self.handle.peek(|state| state.seq());
-            let _ =
-                tokio::time::timeout(Duration::from_millis(50), self.handle.durable(seq + 1)).await;
-            assert!(
-                begun.elapsed() < SOON,
-                "{what}: {:?} {:?}\n{}",
-                self.machines(),
-                self.known(),
-                self.asked()
-            );
+        let comes = async {
+            while !is_so(self) {
+                let seq = self.handle.peek(|state| state.seq());
+                let changes = self.handle.durable(seq + 1);
+                // Files tell nobody that they changed.
+                let _ = tokio::time::timeout(Duration::from_millis(50), changes).await;
+            }
+        };
+        if tokio::time::timeout(SOON, comes).await.is_err() {
+            panic!("{what}: {:?} {:?}\n{}", self.machines(), self.known(), self.asked());
         }
     }
 
@@ -219,10 +216,8 @@ async fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     let text =
         "#!/bin/sh\necho working >&2\nsleep 987 & echo $! > \"$(dirname \"$0\")/child\"\nwait\n";
     let program = program(directory.path(), text);
-    let begun = Instant::now();
     let failed = exec::run(&program, &["list"], &[], Duration::from_millis(700)).await.unwrap_err();
     assert_eq!(failed, "the program was killed after 0.7 s: working");
-    assert!(begun.elapsed() < Duration::from_secs(10));
     let child = std::fs::read_to_string(directory.path().join("child")).unwrap();
     let state = || std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
     // Killed at once; whoever is its parent now may take a moment to reap it.
