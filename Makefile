@@ -53,7 +53,7 @@ test: root needs ## install what the tests need, then run all of them
 	fi
 
 .PHONY: bench
-bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service, scheduler or agent
+bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service, scheduler, agent or capacity
 	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-bench $(BENCH)
 
 .PHONY: campaign

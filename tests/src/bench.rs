@@ -8,10 +8,11 @@ mod idle;
 mod service;
 mod scheduler;
 mod agent;
+mod capacity;
 
 use anyhow::{Result, bail};
 
-const NAMES: [&str; 6] = ["start", "restart", "idle", "service", "scheduler", "agent"];
+const NAMES: [&str; 7] = ["start", "restart", "idle", "service", "scheduler", "agent", "capacity"];
 
 #[derive(Clone, Debug, clap::Parser)]
 #[command(about = "Prints figures as lines `name value unit`")]
@@ -20,7 +21,7 @@ pub struct Options {
     /// 100,000 tasks. idle: memory and CPU with 30 containers. service: a killed container and a lost host
     /// replaced. scheduler: the CPU of a rolling deployment on 1,000 hosts and of idle services.
     /// agent: what it takes with 100 containers, idle and when they ask 5,000 questions a second; how
-    /// soon a log line is seen, and whether any is missing of 10,000 a second.
+    /// soon a log line is seen, and whether any is missing of 10,000 a second. capacity: tasks on a cluster without hosts, over the boot of those that come.
     #[arg(default_value = "")]
     pub name: String,
 }
@@ -33,6 +34,7 @@ pub async fn run(options: Options) -> Result<()> {
         "service" => service::run().await,
         "scheduler" => scheduler::run().await,
         "agent" => agent::run().await,
+        "capacity" => capacity::run().await,
         "" => bail!("say which: `make bench BENCH=start`; there are {}", NAMES.join(", ")),
         other => bail!("there is no benchmark `{other}`: there are {}", NAMES.join(", ")),
     }

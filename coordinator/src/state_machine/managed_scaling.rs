@@ -73,10 +73,10 @@ impl Counts {
             let step = (target - there).max(scaling.minimum_step).min(scaling.maximum_step.max(1));
             return Wanted::Out((there + step).min(max));
         }
-        // Whatever waits or is on its way may need what seems to be too much.
-        let quiet = self.waiting == 0 && self.launching == 0;
+        // Whatever waits may need what seems to be too much. What is on its way is too much as well:
+        // a launcher that has no more hosts would keep those that are there for ever.
         let least = target.max(min);
-        match quiet && least < self.in_service {
+        match self.waiting == 0 && least < there {
             true => Wanted::In(least),
             false => Wanted::Stay,
         }
@@ -91,11 +91,11 @@ fn at_target(reserved: u32, target: u32) -> u32 {
 
 /// How many instances to go down to now: half of what is too much, rounded up, as target tracking
 /// does; or at once, where the operator wants it.
-pub fn step_in(in_service: u32, least: u32, at_once: bool) -> u32 {
-    let excess = in_service.saturating_sub(least);
+pub fn step_in(there: u32, least: u32, at_once: bool) -> u32 {
+    let excess = there.saturating_sub(least);
     match at_once {
         true => least,
-        false => in_service - excess.div_ceil(2),
+        false => there - excess.div_ceil(2),
     }
 }
 

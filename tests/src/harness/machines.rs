@@ -40,7 +40,7 @@ pub enum Mishap {
     Hangs,
     /// It says that all is well, and has launched nothing.
     LaunchesNone,
-    /// Two hosts say to be the instance.
+    /// Two hosts want to be the instance. The join token is for one.
     LaunchesTwo,
 }
 
@@ -95,8 +95,9 @@ impl Machines {
         let script = format!(
             "#!/bin/sh\n\
              # Verbs of a launcher, handed on: launch ID JOIN-TOKEN, terminate ID, list.\n\
-             exec curl --silent --show-error --fail-with-body --unix-socket {} \
-             --data-binary \"$3\" \"http://launcher/$1/$2\"\n",
+             said=$(curl --silent --show-error --fail-with-body --unix-socket {} \
+             --data-binary \"$3\" \"http://launcher/$1/$2\") || {{ echo \"$said\" >&2; exit 1; }}\n\
+             printf '%s\\n' \"$said\"\n",
             socket.display()
         );
         let program = folder.join("launcher");
@@ -218,9 +219,9 @@ impl Shared {
         ensure!(!token.is_empty(), "launch {id} came without a join token");
         let began = Instant::now();
         let mishap = lock(&self.mishaps).pop_front();
-        let count = match mishap {
-            None => 1,
-            Some(Mishap::LaunchesTwo) => 2,
+        let twice = match mishap {
+            None => false,
+            Some(Mishap::LaunchesTwo) => true,
             Some(Mishap::LaunchesNone) => return Ok(String::new()),
             Some(Mishap::Fails) => anyhow::bail!("the power is off"),
             Some(Mishap::Hangs) => std::future::pending().await,
@@ -228,8 +229,10 @@ impl Shared {
         if self.running.lock().await.contains_key(id) {
             return Ok(String::new());
         }
-        let mut machines = Vec::new();
-        for _ in 0..count {
+        let mut first = self.boot(id, token).await?;
+        first.agent.ready().await?;
+        let mut machines = vec![first];
+        if twice {
             machines.push(self.boot(id, token).await?);
         }
         lock(&self.boots).push(began.elapsed());
@@ -237,6 +240,7 @@ impl Shared {
         Ok(String::new())
     }
 
+    /// One whose agent is about to join.
     async fn boot(&self, id: &str, token: &str) -> Result<Machine> {
         let host = lock(&self.free).pop_front().context("there are no more machines")?;
         let folder = self.folder.join(host.name());
@@ -251,7 +255,7 @@ impl Shared {
         image::import(&engine.api(), &self.archive).await?;
         let token_file = folder.join("join-token");
         fs_err::write(&token_file, token)?;
-        let agent = Process::start(Launch {
+        let agent = Process::spawn(Launch {
             name: "agent".to_owned(),
             program: binary(binaries::AGENT)?,
             arguments: vec![

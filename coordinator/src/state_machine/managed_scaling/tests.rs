@@ -99,8 +99,9 @@ fn a_group_goes_to_its_target_within_its_bounds_and_steps() {
         ([4, 2, 0, 0, 0], DEFAULT, (0, 100), In(2)),
         ([4, 0, 0, 0, 0], DEFAULT, (0, 100), In(0)),
         ([4, 4, 0, 0, 0], DEFAULT, (0, 100), Stay),
-        // Not while anything waits or is on its way.
-        ([4, 2, 1, 0, 0], DEFAULT, (0, 100), Stay),
+        // What is on its way is too much as well; but not while anything waits.
+        ([4, 2, 1, 0, 0], DEFAULT, (0, 100), In(2)),
+        ([0, 0, 2, 0, 0], DEFAULT, (0, 100), In(0)),
         ([4, 2, 0, 1, 0], DEFAULT, (0, 100), Stay),
     ] {
         assert_eq!(counts(numbers).wanted(&scaling, min, max), wanted, "{numbers:?}");
@@ -109,10 +110,10 @@ fn a_group_goes_to_its_target_within_its_bounds_and_steps() {
 
 #[test]
 fn half_of_what_is_too_much_goes_at_a_time_unless_all_is_to_go_at_once() {
-    for (in_service, least, at_once, expected) in
+    for (there, least, at_once, expected) in
         [(10, 2, false, 6), (6, 2, false, 4), (3, 2, false, 2), (10, 2, true, 2), (2, 2, false, 2)]
     {
-        assert_eq!(step_in(in_service, least, at_once), expected);
+        assert_eq!(step_in(there, least, at_once), expected);
     }
 }
 

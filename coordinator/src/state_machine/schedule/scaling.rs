@@ -62,7 +62,8 @@ pub(super) fn scale(state: &State, group: &Group, at: Timestamp, pass: &mut Pass
                 return;
             }
             let at_once = scale_in_after(provider).is_some();
-            let desired = managed_scaling::step_in(counts.in_service, least, at_once);
+            let desired =
+                managed_scaling::step_in(counts.in_service + counts.launching, least, at_once);
             let why = said(provider, &counts);
             let group = name.clone();
             pass.events.push(Event::GroupScaled { group, desired, why, at });
@@ -166,11 +167,11 @@ fn scale_in_due(group: &Group, provider: &CapacityProvider, since: Timestamp) ->
 /// Managed termination protection: an instance is protected while a task runs on it that is no
 /// daemon's.
 fn protect(state: &State, group: &Group, pass: &mut Pass) {
-    let in_service = group.instances.values().filter(|instance| {
-        matches!(instance.lifecycle, Lifecycle::InService { .. })
+    let otherwise = group.instances.values().filter(|instance| {
+        instance.lifecycle.is_wanted()
             && instance.protected != instances::is_busy(state, instance.id)
     });
-    for instance in in_service.take(PROTECTED_PER_PASS_MAX) {
+    for instance in otherwise.take(PROTECTED_PER_PASS_MAX) {
         let protected = !instance.protected;
         let why = match protected {
             true => "tasks run on it: protected from scale-in",

@@ -49,6 +49,12 @@ pub(super) struct Groups {
 }
 
 impl Group {
+    /// Whether an instance is on its way.
+    pub fn has_pending(&self) -> bool {
+        let mut instances = self.instances.values();
+        instances.any(|instance| matches!(instance.lifecycle, Lifecycle::Pending { .. }))
+    }
+
     pub(super) fn record(&self) -> GroupRecord {
         GroupRecord {
             name: self.name.clone(),

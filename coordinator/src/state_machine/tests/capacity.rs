@@ -337,3 +337,31 @@ fn a_restored_state_goes_on_where_it_was() {
     let uses = |world: &World| world.state.cluster("web").unwrap().provider_uses.clone();
     assert_eq!(uses(&again), [("p".parse().unwrap(), 7)].into());
 }
+
+#[test]
+fn a_launcher_that_has_no_more_hosts_does_not_keep_those_that_are_there() {
+    let mut soon = provider("p", scaling());
+    soon.termination_protection = true;
+    soon.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    let mut world = World::with_providers(vec![soon]).with_definition(500);
+    let tasks = world.run_by(vec![item("p", 0, 1)], 2);
+    world.boot("p");
+    let more = world.run_by(vec![item("p", 0, 1)], 2);
+    let pending = world.instances("p", |l| matches!(l, Lifecycle::Pending { .. }));
+    assert_eq!((pending.len(), world.desired("p")), (1, 2));
+    let result = Err("there are no more machines".to_owned());
+    let verb = LauncherVerb::Launch;
+    world.step(Command::LauncherAnswered { instance: pending[0], verb, result });
+    for task in tasks {
+        world.end(task);
+    }
+    assert_eq!((world.placed(), world.waiting()), (2, 0));
+    world.later(6);
+    assert_eq!(world.desired("p"), 1, "nothing waits for the one that does not come");
+    for task in more {
+        world.end(task);
+    }
+    world.later(6);
+    world.later(6);
+    assert_eq!(world.desired("p"), 0);
+}
