@@ -1,11 +1,14 @@
 //! Capacity providers: CreateCapacityProvider, UpdateCapacityProvider, DeleteCapacityProvider,
 //! DescribeCapacityProviders, PutClusterCapacityProviders (ecs-behaviour 1.15).
 
+mod managed_instances;
+
 use std::ops::Bound;
 
 use longshore_common::arn::Identity;
 use serde::{Deserialize, Serialize};
 
+use self::managed_instances::ManagedInstancesProvider;
 use super::{
     Api,
     clusters::{self, ClusterOutput},
@@ -25,6 +28,7 @@ use crate::state_machine::{
     command::{ClusterCapacity, Command},
     name::CapacityProviderName,
     state::State,
+    strategy,
 };
 
 /// ecs-behaviour 1.1, batch limits.
@@ -44,7 +48,7 @@ pub(crate) struct CreateCapacityProviderInput {
     name: String,
     cluster: Option<String>,
     auto_scaling_group_provider: Option<GroupProviderInput>,
-    managed_instances_provider: Option<serde_json::Value>,
+    managed_instances_provider: Option<ManagedInstancesProvider>,
     #[serde(default)]
     tags: Vec<TagInput>,
 }
@@ -64,7 +68,7 @@ pub(crate) struct UpdateCapacityProviderInput {
     name: String,
     cluster: Option<String>,
     auto_scaling_group_provider: Option<GroupProviderUpdateInput>,
-    managed_instances_provider: Option<serde_json::Value>,
+    managed_instances_provider: Option<ManagedInstancesProvider>,
 }
 
 #[derive(Deserialize)]
@@ -206,7 +210,7 @@ pub(crate) async fn create(
         },
         termination_protection: given.managed_termination_protection == Some(Switch::Enabled),
         draining: given.managed_draining != Some(Switch::Disabled),
-        tags: tags::parse(input.tags)?,
+        tags: tags::parse_of_provider(input.tags)?,
         status: CapacityProviderStatus::Active,
         update: None,
     };
@@ -380,7 +384,9 @@ pub(crate) fn strategy(
         let provider = provider.ok_or_else(|| not_found(&capacity_provider))?;
         Ok(StrategyItem { provider, base, weight })
     };
-    given.into_iter().map(item).collect()
+    let items: Vec<StrategyItem> = given.into_iter().map(item).collect::<Result<_, ApiError>>()?;
+    strategy::check(&items).map_err(|bad| ApiError::invalid_parameter(bad.to_string()))?;
+    Ok(items)
 }
 
 /// What a call says of where its tasks go: by a strategy, by a launch type (an empty strategy), or
@@ -591,6 +597,3 @@ fn fargate_view(identity: &Identity, name: &str) -> CapacityProviderView {
 fn switch(on: bool) -> &'static str {
     if on { "ENABLED" } else { "DISABLED" }
 }
-
-#[cfg(test)]
-mod tests;

@@ -10,7 +10,10 @@ use longshore_common::{
 };
 
 use super::{Api, Backend, Caller};
-use crate::{driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk};
+use crate::{
+    driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk,
+    state_machine::capacity_provider::CapacityPolicy,
+};
 
 /// 2026-01-02T03:04:05Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_000);
@@ -20,13 +23,20 @@ pub(crate) const WEBHOOK_TOKEN: &str = "a-token-of-alertmanager";
 
 /// With an empty state.
 pub(crate) fn empty(identity: Identity) -> Backend {
+    with_capacity(identity, CapacityPolicy::default())
+}
+
+/// With an empty state and settings that say this of capacity.
+pub(crate) fn with_capacity(identity: Identity, policy: CapacityPolicy) -> Backend {
     let disk = MemoryDisk::default();
     let mut next = 0_u128;
     let entropy = Box::new(move || {
         next += 1;
         next << 64
     });
-    let (driver, _) = driver::start(disk.recover(), disk.journal(), SteppedClock::at(NOW), entropy);
+    let mut state = disk.recover();
+    state.set_capacity_policy(policy);
+    let (driver, _) = driver::start(state, disk.journal(), SteppedClock::at(NOW), entropy);
     let endpoint = "http://coordinator.test:8420/".to_owned();
     let webhook_token = Secret::new(WEBHOOK_TOKEN.to_owned());
     let logs = FakeHosts::default().logs();

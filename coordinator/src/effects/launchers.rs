@@ -189,6 +189,15 @@ impl Lists {
         let unknown: Vec<_> = compared.unknown.intersection(&before.unknown).copied().collect();
         let missing: Vec<_> = compared.missing.intersection(&before.missing).copied().collect();
         self.last.insert(name.clone(), compared);
+        if !missing.is_empty() {
+            let first: Vec<String> = missing.iter().take(5).map(InstanceId::to_string).collect();
+            tracing::warn!(
+                launcher = %name, count = missing.len(), first = first.join(" "),
+                "instances are missing from their launcher's list; those whose agent is heard are \
+                 kept, and so are all when half of a group is missing: if they are gone for good, \
+                 end them with TerminateInstanceInAutoScalingGroup"
+            );
+        }
         if !unknown.is_empty() || !missing.is_empty() {
             let listed = Command::LauncherListed { launcher: name, unknown, missing };
             // A coordinator that ends asks again when it is back.

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use longshore_common::resources::{Capacity, CpuUnits, MemoryMib};
 use serde::Deserialize;
 
 use super::SettingsError;
@@ -27,6 +28,10 @@ pub(super) struct LaunchOptions {
     timeout: Option<u64>,
     /// Seconds.
     boot_deadline: Option<u64>,
+    /// CPU units of a launched host.
+    cpu: Option<u32>,
+    /// MiB.
+    memory: Option<u32>,
 }
 
 /// One table `[capacity_providers.NAME]`.
@@ -43,6 +48,8 @@ pub struct Launcher {
     pub program: PathBuf,
     pub timeout: Duration,
     pub boot_deadline: Duration,
+    /// What a launched host offers.
+    pub size: Option<Capacity>,
 }
 
 pub(super) fn launchers(
@@ -88,8 +95,19 @@ fn launcher(name: &str, table: LaunchOptions) -> Result<Launcher, SettingsError>
             ))),
         }
     };
+    let size = match (table.cpu, table.memory) {
+        (None, None) => None,
+        (Some(cpu), Some(memory)) if cpu > 0 && memory > 0 => {
+            Some(Capacity { cpu: CpuUnits(cpu), memory: MemoryMib(memory), ..Capacity::default() })
+        }
+        (Some(_), Some(_)) => return Err(bad("cpu and memory must be above 0".to_owned())),
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(bad("cpu and memory go together: give both or none".to_owned()));
+        }
+    };
     Ok(Launcher {
         program,
+        size,
         timeout: seconds("timeout", table.timeout, TIMEOUT, &TIMEOUT_S)?,
         boot_deadline: seconds(
             "boot_deadline",
@@ -106,7 +124,9 @@ pub(super) fn policy(
     marks: BTreeMap<String, HostMarkOptions>,
 ) -> Result<CapacityPolicy, SettingsError> {
     let known = |(name, launcher): (&String, &Launcher)| {
-        (name.clone(), LauncherPolicy { boot_deadline: launcher.boot_deadline })
+        let policy =
+            LauncherPolicy { boot_deadline: launcher.boot_deadline, size: launcher.size.clone() };
+        (name.clone(), policy)
     };
     let mut fargate = BTreeMap::new();
     for (name, HostMarkOptions { attribute, value }) in marks {
@@ -122,4 +142,56 @@ pub(super) fn policy(
 /// For [`SettingsError`].
 pub(super) fn fargate_names() -> String {
     format!("{FARGATE} and {FARGATE_SPOT}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Tables {
+        #[serde(default)]
+        launch: BTreeMap<String, LaunchOptions>,
+        #[serde(default)]
+        capacity_providers: BTreeMap<String, HostMarkOptions>,
+    }
+
+    fn read(text: &str) -> Result<(BTreeMap<String, Launcher>, CapacityPolicy), String> {
+        let tables: Tables = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        let launchers = launchers(tables.launch).map_err(|error| error.to_string())?;
+        let policy = policy(&launchers, tables.capacity_providers);
+        policy.map(|policy| (launchers, policy)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn launchers_are_programs_with_times() {
+        let (launchers, policy) = read(
+            "[launch.rack]\nkind = 'exec'\nprogram = '/opt/rack'\nboot_deadline = 90\n\
+             [capacity_providers.FARGATE]\nattribute = 'pool'\nvalue = 'shared'\n",
+        )
+        .unwrap();
+        let rack = &launchers["rack"];
+        assert_eq!(rack.program, PathBuf::from("/opt/rack"));
+        assert_eq!((rack.timeout.as_secs(), rack.boot_deadline.as_secs()), (120, 90));
+        assert_eq!(policy.launchers["rack"].boot_deadline.as_secs(), 90);
+        let mark = &policy.fargate[FARGATE];
+        assert_eq!((mark.attribute.as_str(), mark.value.as_deref()), ("pool", Some("shared")));
+    }
+
+    #[test]
+    fn tables_that_mean_nothing_are_refused_by_name() {
+        for (text, says) in [
+            ("[launch.a]\nkind = 'aws'\n", "[launch.a]: kind `aws` is not in this release"),
+            ("[launch.a]\nkind = 'magic'\n", "kind `magic` is not known"),
+            ("[launch.a]\nkind = 'exec'\n", "it has no program"),
+            ("[launch.a]\nkind = 'exec'\nprogram = 'rack'\n", "not an absolute path"),
+            ("[launch.a]\nkind = 'exec'\nprogram = '/a'\ntimeout = 0\n", "between 1 and 3600"),
+            ("[launch.a]\nkind = 'exec'\nprogram = '/a'\nshell = true\n", "shell"),
+            ("[capacity_providers.mine]\nattribute = 'a'\n", "only FARGATE and FARGATE_SPOT"),
+            ("[capacity_providers.FARGATE]\nvalue = 'a'\n", "attribute"),
+        ] {
+            let said = read(text).unwrap_err();
+            assert!(said.contains(says), "{said}");
+        }
+    }
 }

@@ -87,6 +87,7 @@ fn rolling(minimum: u32, maximum: u32, name: &str) -> Result<()> {
     let before = simulated.spent.clone();
     simulated.call(definition()?)?;
     simulated.call(Command::UpdateService(Box::new(UpdateService {
+        capacity: None,
         service: service_ref()?,
         definition: Some(RevisionRef { family: "restart".parse()?, revision: None }),
         desired: None,
@@ -175,6 +176,7 @@ impl Simulated {
 
     fn create_service(&mut self, minimum: u32, maximum: u32) -> Result<()> {
         let config = ServiceConfig {
+            capacity: Vec::new(),
             desired: REPLICAS,
             scheduling: Scheduling::Replica,
             controller: Controller::Ecs,
@@ -203,6 +205,7 @@ impl Simulated {
             options: ServiceOptions { healthy_after_ms: Some(1_000), ..Default::default() },
         };
         self.call(Command::CreateService(Box::new(CreateService {
+            capacity: None,
             service: service_ref()?,
             definition: Some(RevisionRef { family: "restart".parse()?, revision: None }),
             config,

@@ -295,9 +295,11 @@ fn create_service(name: &str, desired: u32, replace: bool) -> Result<Command> {
         early_success: None,
     };
     Ok(Command::CreateService(Box::new(CreateService {
+        capacity: None,
         service: named(name)?,
         definition: Some(RevisionRef { family: FAMILY.parse()?, revision: None }),
         config: ServiceConfig {
+            capacity: Vec::new(),
             desired,
             scheduling: Scheduling::Replica,
             controller: Controller::Ecs,
@@ -329,6 +331,7 @@ pub(super) async fn update_service(
     force_new_deployment: bool,
 ) -> Result<()> {
     let update = UpdateService {
+        capacity: None,
         service: named(service)?,
         definition: None,
         desired,

@@ -48,6 +48,7 @@ pub(super) struct CreateInput {
     #[serde(default)]
     termination_policies: Vec<String>,
     new_instances_protected_from_scale_in: Option<bool>,
+    capacity_rebalance: Option<bool>,
     #[serde(default)]
     tags: Vec<TagInput>,
     desired_capacity_type: Option<String>,
@@ -81,6 +82,7 @@ pub(super) struct UpdateInput {
     #[serde(default)]
     termination_policies: Vec<String>,
     new_instances_protected_from_scale_in: Option<bool>,
+    capacity_rebalance: Option<bool>,
     desired_capacity_type: Option<String>,
     mixed_instances_policy: Option<Value>,
 }
@@ -129,6 +131,7 @@ impl CreateInput {
         }
         let kept = Kept {
             mixed: self.mixed_instances_policy.is_some(),
+            rebalance: self.capacity_rebalance == Some(true),
             health_check: self.health_check_type,
             policies: self.termination_policies,
             capacity_type: self.desired_capacity_type,
@@ -175,6 +178,7 @@ impl UpdateInput {
         let name = group_name(&self.auto_scaling_group_name)?;
         let kept = Kept {
             mixed: self.mixed_instances_policy.is_some(),
+            rebalance: self.capacity_rebalance == Some(true),
             health_check: self.health_check_type,
             policies: self.termination_policies,
             capacity_type: self.desired_capacity_type,
@@ -199,6 +203,7 @@ impl UpdateInput {
 /// Members that have one value here.
 struct Kept {
     mixed: bool,
+    rebalance: bool,
     health_check: Option<String>,
     policies: Vec<String>,
     capacity_type: Option<String>,
@@ -210,6 +215,11 @@ impl Kept {
             return Err(invalid(
                 "MixedInstancesPolicy is nothing that Longshore has: one group has one launcher. \
                  Make a group and a capacity provider for each kind of host.",
+            ));
+        }
+        if self.rebalance {
+            return Err(invalid(
+                "CapacityRebalance is of Spot Instances, which Longshore does not have: leave it out.",
             ));
         }
         if let Some(kind) = self.health_check.filter(|kind| kind != HEALTH_CHECK) {

@@ -277,13 +277,13 @@ fn rules() -> Vec<Rule> {
             "CreateCluster",
             json!({"capacityProviders": ["FARGATE"]}),
             PARAMETER,
-            "capacityProviders",
+            "capacity_providers.FARGATE",
         ),
         (
             "CreateCluster",
             json!({"defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}),
             PARAMETER,
-            "defaultCapacityProviderStrategy",
+            "capacityProviders",
         ),
         (
             "CreateCluster",

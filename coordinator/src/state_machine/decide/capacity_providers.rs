@@ -179,7 +179,7 @@ pub(super) fn check_strategy(
     match items.iter().find(|item| !providers.contains(&item.provider)) {
         None => Ok(()),
         Some(item) => Err(invalid(format!(
-            "The capacity provider {} is not associated with the cluster. Add it to capacityProviders first.",
+            "The specified capacityProviderStrategy cannot contain a capacity provider that is not associated with the cluster: {}. Add it with PutClusterCapacityProviders first.",
             item.provider
         ))),
     }

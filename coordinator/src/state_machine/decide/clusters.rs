@@ -30,13 +30,13 @@ pub(super) fn create(
     tags: &Tags,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
+    capacity_providers::check_for_cluster(state, name, &settings.capacity)?;
     if state.cluster(name.as_str()).is_some_and(Cluster::is_active) {
         return Ok(Decision::default());
     }
     if state.clusters_len() >= CLUSTERS_MAX {
         return Err(Rejection::TooManyClusters { limit: CLUSTERS_MAX });
     }
-    capacity_providers::check_for_cluster(state, name, &settings.capacity)?;
     let (name, settings, tags) = (name.clone(), settings.clone(), tags.clone());
     Ok(Decision::of(vec![Event::ClusterCreated { name, settings, tags, at }]))
 }

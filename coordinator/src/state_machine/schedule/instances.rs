@@ -120,7 +120,7 @@ pub(super) fn instance_pass(state: &State, id: InstanceId, at: Timestamp) -> Pas
         Lifecycle::Draining { since } => {
             drain(state, id, at, &mut pass);
             let deadline = since.saturating_add(DRAINING_MAX);
-            let is_empty = state.hosts_of_instance(id).all(|host| host.tasks.is_empty());
+            let is_empty = state.hosts_of_instance(id).all(|host| has_left(state, host));
             if is_empty || deadline <= at {
                 let why = match is_empty {
                     true => "its tasks have left",
@@ -142,6 +142,14 @@ fn in_service(group: &Group, instance: &Instance, host: &Host, at: Timestamp) ->
     let instance = Instance { host: Some(host.id), ..instance.clone() };
     let instance = instance.turned(Lifecycle::InService { since: at }, at);
     set(group, instance, format!("the container instance {} registered as it", host.id))
+}
+
+/// Tasks of services that were lost with a silent host run elsewhere by now.
+fn has_left(state: &State, host: &Host) -> bool {
+    host.tasks.values().all(|task| {
+        let of = state.task_at(*task).service.as_ref();
+        !host.connected && of.is_some_and(|of| of.lost)
+    })
 }
 
 fn drain(state: &State, id: InstanceId, at: Timestamp, pass: &mut Pass) {

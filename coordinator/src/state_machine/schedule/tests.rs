@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "tests that print their seeds and counts")]
 
+mod instances;
 mod planted_bugs;
 mod trouble;
 pub(crate) mod world;

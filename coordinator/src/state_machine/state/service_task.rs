@@ -214,6 +214,9 @@ impl State {
             let to = LogTo::host(&self.cluster_at(host.cluster).name, host.id);
             self.log(to, format_args!("container instance is LOST with {} tasks", tasks.len()));
         }
+        if let Some(slot) = self.host(host).map(|host| host.slot) {
+            self.host_concerns_instance(slot);
+        }
     }
 
     pub(super) fn tasks_returned(&mut self, host: HostId, tasks: &[TaskId]) {

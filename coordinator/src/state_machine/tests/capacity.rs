@@ -19,7 +19,7 @@ use crate::state_machine::{
 const MAX: u32 = 100;
 
 fn policy() -> CapacityPolicy {
-    let launcher = LauncherPolicy { boot_deadline: Duration::from_secs(600) };
+    let launcher = LauncherPolicy { boot_deadline: Duration::from_secs(600), size: None };
     CapacityPolicy { launchers: [("hosts".to_owned(), launcher)].into(), ..Default::default() }
 }
 
@@ -225,7 +225,7 @@ fn a_strategy_with_a_provider_that_the_cluster_has_not_is_refused() {
     let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
     run.capacity = Some(vec![item("other", 0, 1)]);
     world.step(Command::RunTask(run));
-    assert!(world.log.contains("other is not associated with the cluster"), "{}", world.log);
+    assert!(world.log.contains("not associated with the cluster: other"), "{}", world.log);
     assert_eq!(world.waiting(), 0);
 }
 

@@ -110,6 +110,11 @@ impl World {
     }
 
     pub(crate) fn add_host(&mut self) -> HostId {
+        self.add_host_as(None)
+    }
+
+    /// A host that says to be this instance.
+    pub(crate) fn add_host_as(&mut self, instance_id: Option<String>) -> HostId {
         let joined = self
             .call(Command::UseJoinToken { secret_hash: [1; 32], requested_host: None })
             .unwrap();
@@ -132,7 +137,7 @@ impl World {
             versions: Versions::default(),
             poll_address: "10.0.0.1:51680".to_owned(),
             advertise: "10.0.0.1".to_owned(),
-            instance_id: None,
+            instance_id,
             boot_id: "boot".to_owned(),
         };
         self.call(Command::RegisterHost { host, request: Box::new(request) }).unwrap();
