@@ -280,7 +280,7 @@ impl Asked {
             distinct_instance: chance.one_in(8),
             strategies,
             group: GroupKey(chance.below(GROUPS.len()) as u32),
-            count: 1 + chance.below(10) as u32,
+            count: 1 + chance.below(8) as u32,
             entropy: chance.draw(),
         }
     }
