@@ -157,7 +157,7 @@ impl ClusterIndex {
         let constraints = member_of.constraints.iter().filter(|one| !is_live(one));
         let members: Vec<Members<'_>> =
             constraints.map(|one| self.members(&one.expression().0, member_of.groups)).collect();
-        (!members.is_empty()).then(|| Meeting { index: self, members: Members::All(members) })
+        (!members.is_empty()).then_some(Meeting { index: self, members: Members::All(members) })
     }
 
     pub(super) fn members<'a>(&'a self, node: &Node, groups: &dyn GroupNames) -> Members<'a> {
