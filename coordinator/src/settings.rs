@@ -134,8 +134,8 @@ pub enum Command {
     /// A dry run of the scheduler over the cluster as it is now; nothing is started or reserved.
     /// With --task-definition it answers for RunTask, with --service for the tasks that the service
     /// lacks, or would lack with another --desired-count or --task-definition (what an update would
-    /// stop makes no room in it). With --task it tells why that task is where it is: what was
-    /// recorded, and how its container instance stands to it now.
+    /// stop makes no room in it). With --task it tells why that task is where it is (what was
+    /// recorded, and how its container instance stands to it now), or what it waits for.
     Explain(Explain),
     /// Copy the journal as of now to a new file, while the coordinator may be running
     Backup {
@@ -149,15 +149,15 @@ pub enum Command {
 
 /// What `explain` explains.
 #[derive(Args, Clone, Debug)]
-#[group(id = "explained", required = true, multiple = true, args = ["task", "task_definition", "service"])]
 pub struct Explain {
     /// The cluster's name
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub cluster: String,
-    /// A running or pending task: its id or ARN
+    /// A task that has not stopped: its id or ARN
     #[arg(
         long,
         value_name = "TASK",
+        required_unless_present_any = ["task_definition", "service"],
         conflicts_with_all = ["task_definition", "service", "constraints", "strategies"]
     )]
     pub task: Option<String>,

@@ -9,6 +9,7 @@ mod engine_faults;
 mod engine_outages;
 mod kept;
 mod partitions;
+mod placements;
 mod queries;
 mod static_stability;
 mod untouched;
@@ -19,11 +20,11 @@ use anyhow::{Result, bail, ensure};
 
 pub use crate::campaign::{
     confused::Confused, deadlines::Deadlines, engine_faults::EngineFaults,
-    engine_outages::EngineOutages, kept::Kept, partitions::Partitions, queries::Queries,
-    static_stability::StaticStability, untouched::Untouched,
+    engine_outages::EngineOutages, kept::Kept, partitions::Partitions, placements::Placements,
+    queries::Queries, static_stability::StaticStability, untouched::Untouched,
 };
 
-const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query";
+const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query, placement";
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
 
@@ -34,6 +35,7 @@ pub struct Options {
     /// touches nothing. p6: Docker may fail in any way. p7: a partition stops nothing and heals to
     /// policy. p8: a confused coordinator stops nothing. deadlines: tasks that wait are not lost, and
     /// end in time. query: no expression harms its reader.
+    /// placement: every choice is one of the best.
     pub name: String,
     /// How many times to kill, cut or fail, or for how many seconds no coordinator is there (p4);
     /// the promise's own number when not given.
@@ -66,6 +68,10 @@ pub async fn run(options: Options) -> Result<()> {
         "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
         "p8" => Confused::of(count(confused::POLLS), seed).run().await?.print_and_judge(),
         "deadlines" => Deadlines::of(count(deadlines::KILLS), seed).run().await?.print_and_judge(),
+        "placement" => {
+            let placements = Placements::of(count(placements::PLACEMENTS), seed);
+            tokio::task::spawn_blocking(|| placements.run()).await??.print_and_judge()
+        }
         "query" => {
             let queries = Queries::of(count(queries::EXECUTIONS), seed);
             tokio::task::spawn_blocking(|| queries.run()).await??.print_and_judge()

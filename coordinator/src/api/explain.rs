@@ -36,7 +36,7 @@ use crate::{
 pub(crate) struct ExplainInput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cluster: Option<String>,
-    /// Why this task is where it is. Nothing else goes with it but the cluster.
+    /// Why this task is where it is, or waits. Nothing else goes with it but the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) task: Option<String>,
     /// A dry run of this service.
@@ -133,6 +133,9 @@ pub(crate) async fn explain(api: &Api, input: ExplainInput) -> Result<Explanatio
                 "task is explained by itself: leave everything but cluster out.",
             ));
         }
+        if let Some(run) = waiting_run(api, &cluster, task).await? {
+            return Ok(Explanation { task: None, dry_run: Some(run) });
+        }
         let task = Some(task::explain(api, &cluster, task).await?);
         return Ok(Explanation { task, dry_run: None });
     }
@@ -209,6 +212,25 @@ async fn task_run(
         client_token: None,
     };
     dry_run(api, cluster, move |state, entropy| explain::run_task(state, &run, entropy)).await
+}
+
+/// Of the tasks that wait together with this one; `None` when it does not wait.
+async fn waiting_run(
+    api: &Api,
+    cluster: &ClusterName,
+    task: &str,
+) -> Result<Option<DryRunView>, ApiError> {
+    let Some(id) = identifiers::task(&api.identity, cluster, task)? else { return Ok(None) };
+    let slot = |state: &State| state.cluster(cluster.as_str())?.waiting_tasks.get(&id).copied();
+    if api.read(slot).await?.is_none() {
+        return Ok(None);
+    }
+    let run = |state: &State, entropy| match slot(state) {
+        Some(slot) => Ok(explain::waiting(state, state.waiting_at(slot), entropy)),
+        // It has been given a host, or up, since.
+        None => Ok(DryRun::default()),
+    };
+    dry_run(api, cluster, run).await.map(Some)
 }
 
 async fn service_run(

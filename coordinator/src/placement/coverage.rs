@@ -2,8 +2,10 @@
 //! there now is asked host by host ([`ClusterIndex::check`]).
 
 use super::{
-    ClusterIndex, HostSlot, MemberOf, Reason, Request, candidates::Candidates, filter::Term,
-    member_of::Members,
+    ClusterIndex, HostSlot, MemberOf, Reason, Request,
+    candidates::Candidates,
+    filter::Term,
+    member_of::{Members, is_live},
 };
 
 impl ClusterIndex {
@@ -23,15 +25,14 @@ impl ClusterIndex {
     fn eligible(&self, request: &Request<'_>) -> Candidates {
         let mut terms = Vec::new();
         self.terms(Reason::Attribute, request, &mut terms);
-        // A daemon that is there has met its constraints: what it changes of its host by being
-        // there, the number of tasks for one, does not take the host from it.
+        // What a daemon changes of its host by being there, the number of tasks for one, does not
+        // take the host from it.
         let MemberOf { constraints, groups, .. } = request.member_of;
-        if !constraints.is_empty() {
-            let constraints = constraints.iter();
-            let met = constraints.map(|one| self.members(&one.expression().0, groups)).collect();
-            let here = self.groups.get(request.group).map(|group| Members::Some(&group.on));
-            let any = here.into_iter().chain([Members::All(met)]).collect();
-            terms.push(Term::Member(Members::Any(any)));
+        for constraint in constraints {
+            let met = self.members(&constraint.expression().0, groups);
+            let here = self.groups.get(request.group).filter(|_| is_live(constraint));
+            let here = here.map(|group| Members::Some(&group.on));
+            terms.push(Term::Member(Members::Any(here.into_iter().chain([met]).collect())));
         }
         Candidates::new(&self.ready, |block, line| Term::all(&terms, block, line))
     }

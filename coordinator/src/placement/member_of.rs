@@ -50,6 +50,12 @@ impl GroupNames for NoGroups {
     }
 }
 
+/// Whether what it says of a host changes when a task comes, starts or goes there.
+pub(super) fn is_live(constraint: &Constraint) -> bool {
+    names_groups(constraint)
+        || constraint.expression().0.any(&|is| matches!(is, Condition::RunningTasks(..)))
+}
+
 /// Whether a task that is only placed changes what it says.
 pub(super) fn names_groups(constraint: &Constraint) -> bool {
     let of_groups = |is: &Condition| matches!(is, Condition::HasTasks | Condition::TaskGroup(_));
@@ -143,6 +149,15 @@ impl ClusterIndex {
     pub fn meeting(&self, constraint: &Constraint, groups: &dyn GroupNames) -> Meeting<'_> {
         let Expression(node) = constraint.expression();
         Meeting { index: self, members: self.members(node, groups) }
+    }
+
+    /// The hosts on which a daemon may stay, as far as they are not its own doing: those that meet
+    /// the constraints which no task changes. `None`: any.
+    pub fn keeping(&self, member_of: &MemberOf<'_>) -> Option<Meeting<'_>> {
+        let constraints = member_of.constraints.iter().filter(|one| !is_live(one));
+        let members: Vec<Members<'_>> =
+            constraints.map(|one| self.members(&one.expression().0, member_of.groups)).collect();
+        (!members.is_empty()).then_some(Meeting { index: self, members: Members::All(members) })
     }
 
     pub(super) fn members<'a>(&'a self, node: &Node, groups: &dyn GroupNames) -> Members<'a> {

@@ -65,10 +65,10 @@ fn of_run(text: &mut String, run: &DryRunView) {
         }
     }
     if !run.reasons.is_empty() {
-        let _ = writeln!(text, "\nWHY NO MORE{:>14}", "INSTANCES");
+        let _ = writeln!(text, "\nINSTANCES  WHY NO MORE");
         for reason in &run.reasons {
             let (hosts, explained) = (reason.container_instances, &reason.explanation);
-            let _ = writeln!(text, "{:<20}{hosts:>5}  {explained}", reason.reason);
+            let _ = writeln!(text, "{hosts:<11}{explained} ({})", reason.reason);
         }
     }
     if !run.closest.is_empty() {
@@ -110,5 +110,124 @@ fn of_task(text: &mut String, task: &TaskExplained) {
     for requirement in &task.requirements {
         let holds = if requirement.holds_now { "holds now" } else { "does NOT hold now" };
         line(holds, requirement.requirement.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(explanation: serde_json::Value) -> String {
+        table(&serde_json::from_value(explanation).unwrap())
+    }
+
+    #[test]
+    fn a_dry_run_is_a_table_of_places_reasons_and_gaps() {
+        let arn = |n: u32| {
+            format!("arn:aws:ecs:us-east-1:000000000000:container-instance/default/{n:032}")
+        };
+        let gap =
+            |reason: &str, explanation: &str| json!({"reason": reason, "explanation": explanation});
+        let run = json!({"dryRun": {
+            "asked": 5, "placed": 3, "missing": 2, "room": 3, "roomIsMore": false,
+            "containerInstances": 3,
+            "placements": [{"containerInstanceArn": arn(1), "tasks": 3}],
+            "reasons": [
+                {"reason": "AGENT", "explanation": "with a disconnected agent", "containerInstances": 1},
+                {"reason": "RESOURCE:CPU", "explanation": "short of CPU", "containerInstances": 2}],
+            "closest": [
+                {"containerInstanceArn": arn(1), "gaps": [
+                    gap("RESOURCE:CPU", "has 0 of the 10 CPU units needed"),
+                    gap("RESOURCE:MEMORY", "has 1 of the 64 MiB needed")]},
+                {"containerInstanceArn": arn(2), "gaps": [gap("AGENT", "has a disconnected agent")]}],
+        }});
+        expect![[r#"
+            3 of 5 tasks would be placed. In all there is room for 3 on the 3 container instances.
+
+            CONTAINER INSTANCE                TASKS
+            00000000000000000000000000000001  3
+
+            INSTANCES  WHY NO MORE
+            1          with a disconnected agent (AGENT)
+            2          short of CPU (RESOURCE:CPU)
+
+            CLOSEST                           LACKS
+            00000000000000000000000000000001  it has 0 of the 10 CPU units needed
+                                              it has 1 of the 64 MiB needed
+            00000000000000000000000000000002  it has a disconnected agent"#]]
+        .assert_eq(&shown(run));
+    }
+
+    #[test]
+    fn a_tasks_place_is_told_with_what_is_recorded_and_what_is_now() {
+        let task = json!({"task": {
+            "containerInstanceArn": "arn:aws:ecs:us-east-1:000000000000:container-instance/default/abc",
+            "group": "service:web", "placedAt": 1767323045.0, "startedBy": "ecs-svc/1", "cpu": 10,
+            "memory": 64, "gpus": 1, "hostPorts": ["80/tcp"], "availabilityZone": "a",
+            "requirements": [
+                {"requirement": "rack=r1", "holdsNow": true},
+                {"requirement": "attribute:x == y", "holdsNow": false}],
+            "groupOnContainerInstanceNow": 2, "remainingCpuNow": 5, "remainingMemoryNow": 6}});
+        expect![[r#"
+            container instance        abc
+            placed at                 2026-01-02T03:04:05Z
+            group                     service:web
+            started by                ecs-svc/1
+            took                      10 CPU units, 64 MiB, 1 GPUs, ports 80/tcp
+            zone, now                 a
+            left there, now           5 CPU units, 6 MiB
+            its group there, now      2 tasks
+            holds now                 rack=r1
+            does NOT hold now         attribute:x == y"#]]
+        .assert_eq(&shown(task));
+    }
+
+    #[test]
+    fn words_of_the_command_line_become_an_input() {
+        let asked = |words: &[&str]| {
+            let line = [&["longshore-coordinator", "explain"], words].concat();
+            let parsed: crate::settings::CommandLine = clap::Parser::try_parse_from(line).ok()?;
+            let Some(crate::settings::Command::Explain(asked)) = parsed.command else {
+                return None;
+            };
+            Some(input(&asked).map(|input| serde_json::to_value(input).unwrap()))
+        };
+        for wrong in [
+            &[][..],
+            &["--cluster", "web"],
+            &["--task", "t", "--service", "s"],
+            &["--task", "t", "--constraint", "c"],
+            &["--service", "s", "--count", "1"],
+            &["--task-definition", "w", "--desired-count", "1"],
+        ] {
+            assert!(asked(wrong).is_none(), "{wrong:?}");
+        }
+        let words = [
+            "--task-definition",
+            "web:1",
+            "--count",
+            "3",
+            "--strategy",
+            "random",
+            "--strategy",
+            "spread:attribute:rack",
+            "--constraint",
+            "distinctInstance",
+            "--constraint",
+            "attribute:rack exists",
+        ];
+        assert_eq!(
+            asked(&words).unwrap().unwrap(),
+            json!({"cluster": "default", "taskDefinition": "web:1", "count": 3,
+                "placementConstraints": [{"type": "distinctInstance"},
+                    {"type": "memberOf", "expression": "attribute:rack exists"}],
+                "placementStrategy": [{"type": "random"},
+                    {"type": "spread", "field": "attribute:rack"}]})
+        );
+        let odd = asked(&["--service", "s", "--strategy", "fastest"]).unwrap();
+        assert!(odd.unwrap_err().to_string().contains("no strategy"));
     }
 }

@@ -33,6 +33,7 @@ struct Service {
 
 const ECS: Service = Service { name: "ecs", target: "AmazonEC2ContainerServiceV20141113" };
 const LOGS: Service = Service { name: "logs", target: "Logs_20140328" };
+const LONGSHORE: Service = Service { name: "ecs", target: "Longshore_2026" };
 /// How long an answer may take before the call counts as not answered.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
 /// How often [`EcsClient::eventually`] asks.
@@ -96,6 +97,11 @@ impl EcsClient {
     /// The same for CloudWatch Logs' operations.
     pub fn logs(&self) -> EcsClient {
         EcsClient { service: LOGS, ..self.clone() }
+    }
+
+    /// The same for Longshore's own operations.
+    pub fn longshore(&self) -> EcsClient {
+        EcsClient { service: LONGSHORE, ..self.clone() }
     }
 
     /// What `/metrics` says.

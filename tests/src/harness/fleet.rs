@@ -258,18 +258,18 @@ impl Fleet {
         end_well(coordinator).await
     }
 
+    /// What a subcommand of the coordinator prints.
+    pub fn coordinator_says(&self, words: &[&str]) -> Result<String> {
+        let coordinator = binary(binaries::COORDINATOR)?.display().to_string();
+        let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        arguments.push(format!("--data-dir={}", self.coordinator_folder().display()));
+        arguments.push(format!("--listen={}", self.api_address()));
+        run(&coordinator, &arguments)
+    }
+
     /// A token that every host of this fleet joins with.
     fn join_token(&self) -> Result<String> {
-        let coordinator = binary(binaries::COORDINATOR)?.display().to_string();
-        let said = run(
-            &coordinator,
-            &[
-                "join-token".to_owned(),
-                "create".to_owned(),
-                format!("--data-dir={}", self.coordinator_folder().display()),
-                format!("--listen={}", self.api_address()),
-            ],
-        )?;
+        let said = self.coordinator_says(&["join-token", "create"])?;
         let token = said.split_whitespace().find(|word| word.starts_with("v1-"));
         token.map(str::to_owned).with_context(|| format!("no token in: {said}"))
     }

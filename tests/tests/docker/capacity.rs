@@ -139,6 +139,47 @@ async fn a_full_cluster_says_which_resource_is_missing_and_how_much() {
 }
 
 #[tokio::test]
+async fn a_full_cluster_is_explained_with_the_numbers_that_its_hosts_show() {
+    let settings = FleetSettings { cpu: 1024, memory: 512, ..Default::default() };
+    let fleet = Fleet::start(settings).await.unwrap();
+    let (aws, client) = (fleet.aws(), fleet.ecs().unwrap());
+    register(&aws, "half", json!({ "cpu": 10, "memory": 200 })).await;
+    let longshore = client.longshore();
+    let explain = async |count: u32| {
+        let ask = json!({ "taskDefinition": "half", "count": count });
+        longshore.call("Explain", ask).await.unwrap()["dryRun"].take()
+    };
+    let before = explain(7).await;
+    let numbers = ["asked", "placed", "missing", "room", "containerInstances"];
+    assert_eq!(numbers.map(|name| before[name].as_i64().unwrap()), [7, 6, 1, 6, 3], "{before:#}");
+    let ran = run(&aws, "half", &["--count", "7"]).await;
+    assert_eq!(ran["tasks"].as_array().unwrap().len(), 6, "{ran:#}");
+    let full = explain(1).await;
+    assert_eq!((&full["placed"], &full["room"]), (&json!(0), &json!(0)), "{full:#}");
+    let reasons = full["reasons"].as_array().unwrap();
+    assert_eq!((&reasons[0]["reason"], reasons.len()), (&json!("RESOURCE:MEMORY"), 1));
+    assert_eq!(reasons[0]["containerInstances"], json!(3));
+    let hosts = describe_hosts(&client).await;
+    // What the dry run foresaw and what is now are what the hosts show.
+    for explained in [&before, &full] {
+        let closest = explained["closest"].as_array().unwrap();
+        assert_eq!(closest.len(), 3, "{explained:#}");
+        for host in &hosts {
+            let arn = &host["containerInstanceArn"];
+            let told = closest.iter().find(|one| one["containerInstanceArn"] == *arn).unwrap();
+            let (_, remaining) = resource(host, "MEMORY");
+            let gap = &told["gaps"][0];
+            assert_eq!(gap["remaining"], json!(remaining), "{told:#}");
+            assert_eq!((&gap["reason"], &gap["needed"]), (&json!("RESOURCE:MEMORY"), &json!(200)));
+        }
+    }
+    // As the operator reads it.
+    let said = fleet.coordinator_says(&["explain", "--task-definition", "half"]).unwrap();
+    assert!(said.starts_with("0 of 1 tasks would be placed. In all there is room for 0"), "{said}");
+    assert!(said.contains("RESOURCE:MEMORY") && said.contains("of the 200 MiB needed"), "{said}");
+}
+
+#[tokio::test]
 async fn a_draining_host_keeps_its_tasks_and_gets_no_other() {
     let fleet = Fleet::start(FleetSettings { hosts: 2, ..Default::default() }).await.unwrap();
     let aws = fleet.aws();

@@ -135,6 +135,25 @@ async fn a_daemon_runs_on_the_hosts_that_meet_its_constraints() {
 }
 
 #[tokio::test]
+async fn a_daemon_leaves_a_host_that_no_longer_meets_its_constraints() {
+    let (world, host) = World::scheduled().await;
+    let rack = |value: &str| {
+        json!({"attributes": [{"name": "rack", "value": value,
+        "targetType": "container-instance", "targetId": host}]})
+    };
+    world.done("PutAttributes", rack("r1")).await;
+    let input = json!({"serviceName": "svc", "taskDefinition": "web",
+        "schedulingStrategy": "DAEMON", "placementConstraints": member_of(&["attribute:rack == r1"])});
+    world.done("CreateService", input).await;
+    let task = world.listed(json!({})).await.remove(0);
+    world.hear(&host, vec![report(&task, ReportedPhase::Running)]).await;
+    assert_eq!(world.task(&task).await["desiredStatus"], "RUNNING");
+    world.done("PutAttributes", rack("r2")).await;
+    assert_eq!(world.task(&task).await["desiredStatus"], "STOPPED");
+    assert_eq!(world.service().await["desiredCount"], 0);
+}
+
+#[tokio::test]
 async fn container_instances_are_listed_by_an_expression() {
     let (world, hosts) = World::three_zones().await;
     let task = world.run(json!({"taskDefinition": "web", "group": "batch",

@@ -140,6 +140,20 @@ async fn a_tasks_place_is_explained_by_what_is_recorded_and_how_its_host_is_now(
 }
 
 #[tokio::test]
+async fn a_task_that_waits_is_explained_by_what_it_waits_for() {
+    let (world, host) = World::scheduled().await;
+    world.define("huge", json!({"memory": 2000})).await;
+    let wait =
+        json!({"taskDefinition": "huge", "tags": [{"key": "longshore:wait", "value": "60"}]});
+    let task = world.run(wait).await.remove(0);
+    let run = world.explain(json!({"task": task})).await["dryRun"].take();
+    assert_eq!((&run["asked"], &run["missing"]), (&json!(1), &json!(1)));
+    let closest = json!([{"containerInstanceArn": host, "gaps": [{"reason": "RESOURCE:MEMORY",
+        "explanation": "has 1024 of the 2000 MiB needed", "needed": 2000, "remaining": 1024}]}]);
+    assert_eq!(run["closest"], closest);
+}
+
+#[tokio::test]
 async fn what_cannot_be_explained_is_refused_with_what_to_say_instead() {
     let (world, _) = World::scheduled().await;
     for (input, says) in [

@@ -12,7 +12,7 @@ use crate::{
         command::{RunTask, UpdateService},
         rejection::Rejection,
         service::ServiceConfig,
-        state::{Cluster, Definition, Service, Standing, State, Task},
+        state::{Cluster, Definition, Service, Standing, State, Task, Waiting},
     },
 };
 
@@ -64,6 +64,23 @@ pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<DryRun, Re
     asked.required.extend(of_provider(state, strategy)?);
     let request = asked.request(state, distinct_instance, &run.strategies, entropy);
     Ok(dry_run(prepared.cluster, &request, run.count))
+}
+
+/// As tasks that wait for hosts would be placed now.
+pub fn waiting(state: &State, waiting: &Waiting, entropy: u64) -> DryRun {
+    let launch = &waiting.launch;
+    let definition = state.definition_at(waiting.definition);
+    let mut required = required_attributes(definition);
+    required.extend(launch.provider.as_ref().map(|provider| state.provider_attribute(provider)));
+    let asked = Asked {
+        demand: launch.demand.clone(),
+        required,
+        member_of: [&definition.member_of[..], &launch.member_of[..]].concat(),
+        group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
+        group_name: launch.group.clone(),
+    };
+    let request = asked.request(state, launch.distinct_instance, &launch.strategies, entropy);
+    dry_run(state.cluster_at(waiting.cluster), &request, launch.tasks.len() as u32)
 }
 
 /// As a service would place the tasks that it lacks now, or would lack after such an update. What

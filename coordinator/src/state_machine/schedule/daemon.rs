@@ -41,6 +41,7 @@ impl<'a> Work<'a> {
         }
         for revision in &service.revisions {
             self.leave_draining_hosts(revision);
+            self.leave_unsuited_hosts(revision);
         }
         if !service.is_active() {
             let all = self.tasks_of(primary, &Standing::WANTED, false);
@@ -69,6 +70,16 @@ impl<'a> Work<'a> {
             .into_iter()
             .filter(only_daemons)
             .collect();
+        self.stop_scaling(tasks, usize::MAX);
+    }
+
+    /// A daemon leaves a host that no longer meets the placement constraints.
+    fn leave_unsuited_hosts(&mut self, revision: &'a Revision) {
+        let asked = self.asked(revision);
+        let index = &self.state.cluster_at(self.service.cluster).index;
+        let Some(keeping) = index.keeping(&self.request(&asked, 1).member_of) else { return };
+        let mut tasks = self.tasks_of(revision, &Standing::WANTED, false);
+        tasks.retain(|task| !keeping.has(task.host));
         self.stop_scaling(tasks, usize::MAX);
     }
 
