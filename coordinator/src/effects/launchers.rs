@@ -126,7 +126,9 @@ async fn run_at(
                 Ended::Call(instance)
             });
         }
-        for name in lists.due(&launching, now, pace.list_every).filter(|_| schedules) {
+        let lists_due =
+            if schedules { lists.due(&launching, now, pace.list_every) } else { vec![] };
+        for name in lists_due {
             let (handle, launching) = (handle.clone(), launching.clone());
             work.spawn(async move {
                 let compared = compare(&handle, &launching, &name).await;
@@ -161,17 +163,15 @@ struct Lists {
 }
 
 impl Lists {
-    fn due<'a>(
-        &'a mut self,
-        launching: &'a Launching,
-        now: Timestamp,
-        every: Duration,
-    ) -> impl Iterator<Item = String> + 'a {
-        launching.launchers.keys().filter_map(move |name| {
-            let asked = self.asked.get(name);
-            let is_due = asked.is_none_or(|asked| now.since(*asked) >= every);
-            (is_due && self.under_way.insert(name.clone())).then(|| name.clone())
-        })
+    /// Those that are to be asked now; they are under way from now on.
+    fn due(&mut self, launching: &Launching, now: Timestamp, every: Duration) -> Vec<String> {
+        let is_due = |name: &&String| {
+            let asked = self.asked.get(*name);
+            asked.is_none_or(|asked| now.since(*asked) >= every) && !self.under_way.contains(*name)
+        };
+        let due: Vec<String> = launching.launchers.keys().filter(is_due).cloned().collect();
+        self.under_way.extend(due.iter().cloned());
+        due
     }
 
     /// What this list and the one before it both show is no accident of the moment.

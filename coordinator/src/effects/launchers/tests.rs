@@ -74,8 +74,6 @@ impl World {
             next
         });
         let (handle, _) = driver::start(state, disk.journal(), clock.clone(), entropy);
-        handle.submit(Command::StartEpoch { incarnation }, |_, _| ()).await.unwrap();
-        handle.submit(Command::BeginScheduling, |_, _| ()).await.unwrap();
         let launching =
             Launching { launchers, ca: CaHash([7; 32]), coordinator: "here:8421".to_owned() };
         let pace =
@@ -83,6 +81,9 @@ impl World {
         let shutdown = CancellationToken::new();
         let running =
             tokio::spawn(run_at(pace, handle.clone(), launching, clock, shutdown.clone()));
+        // It runs before anything may be scheduled, as in a start.
+        handle.submit(Command::StartEpoch { incarnation }, |_, _| ()).await.unwrap();
+        handle.submit(Command::BeginScheduling, |_, _| ()).await.unwrap();
         World { directory, disk, handle, running, shutdown }
     }
 
