@@ -11,9 +11,12 @@ use longshore_common::{
     protocol::Attribute,
     resources::{Capacity, CpuUnits, Demand, HostPort, MemoryMib, Transport},
 };
-use longshore_coordinator::placement::{
-    ClusterIndex, Eligibility, GroupKey, HostOffer, HostSlot, Request, Resource, SpreadOver,
-    Strategy,
+use longshore_coordinator::{
+    placement::{
+        ClusterIndex, Eligibility, GroupKey, HostOffer, HostSlot, MemberOf, Particulars, Request,
+        Resource, SpreadOver, Strategy,
+    },
+    query::Constraint,
 };
 
 const GROUPS: u32 = 1000;
@@ -22,11 +25,13 @@ const SHAPES: u32 = 40;
 const MEASURED_TASKS: u32 = 400_000;
 
 /// What one line measures: 0, 1 or more strategies, and what else the request asks for.
+#[derive(Clone)]
 struct Case {
     name: &'static str,
     strategies: Vec<Strategy>,
     required: Vec<Attribute>,
     distinct_instance: bool,
+    member_of: Vec<Constraint>,
     ports: bool,
 }
 
@@ -70,6 +75,7 @@ fn refusals(index: &ClusterIndex, clock: &SystemClock) {
     let request = Request {
         demand: &demand,
         required_attributes: &[],
+        member_of: MemberOf::NONE,
         distinct_instance: false,
         strategies: &[],
         group: GroupKey(0),
@@ -121,6 +127,7 @@ fn run(
         let request = Request {
             demand,
             required_attributes: &case.required,
+            member_of: MemberOf { constraints: &case.member_of, ..MemberOf::NONE },
             distinct_instance: case.distinct_instance,
             strategies: &case.strategies,
             group,
@@ -175,7 +182,9 @@ fn cluster(hosts: u32) -> ClusterIndex {
         };
         let attributes = attributes(slot);
         let eligibility = Eligibility { active: true, connected: slot % 100 != 0 };
-        let offer = HostOffer { capacity: &capacity, attributes: &attributes, eligibility };
+        let particulars = Particulars::default();
+        let offer =
+            HostOffer { capacity: &capacity, attributes: &attributes, eligibility, particulars };
         index.insert(HostSlot(slot), offer);
     }
     index
@@ -209,6 +218,7 @@ fn cases() -> Vec<Case> {
             .map(|n| Attribute { name: format!("ecs.capability.number-{n}"), value: None })
             .collect(),
         distinct_instance: false,
+        member_of: Vec::new(),
         ports: false,
     };
     let over = |name: &str| Strategy::Spread(SpreadOver::Attribute(name.to_owned()));
@@ -219,6 +229,11 @@ fn cases() -> Vec<Case> {
         plain("zone_instance_distinct_arm", &[over("ecs.availability-zone"), instance.clone()]);
     constrained.required.push(Attribute { name: arm.0, value: arm.1 });
     constrained.distinct_instance = true;
+    let mut member_of = constrained.clone();
+    member_of.name = "zone_instance_distinct_member_of";
+    member_of.member_of = ["attribute:ecs.instance-type =~ size-[01] and runningTasksCount < 200"]
+        .map(|text| Constraint::from(text.to_owned()))
+        .to_vec();
     let mut with_ports =
         plain("zone_binpack_ports", &[over("ecs.availability-zone"), memory.clone()]);
     with_ports.ports = true;
@@ -231,6 +246,7 @@ fn cases() -> Vec<Case> {
         plain("zone_then_binpack", &[over("ecs.availability-zone"), memory.clone()]),
         plain("250_racks_then_binpack", &[over("rack"), memory]),
         constrained,
+        member_of,
         with_ports,
     ]
 }

@@ -42,6 +42,7 @@ pub(crate) mod auto_scaling;
 pub(crate) mod alertmanager;
 pub(crate) mod logs;
 pub(crate) mod fleet;
+pub(crate) mod explain;
 #[cfg(test)]
 pub(crate) mod test_backend;
 #[cfg(test)]
@@ -241,5 +242,6 @@ fn longshore() -> Vec<Operation> {
         Operation::new("RevokeJoinToken", fleet::revoke_join_token),
         Operation::new("Recover", fleet::recover),
         Operation::new("ReplaceLostTasks", fleet::replace_lost_tasks),
+        Operation::new("Explain", explain::explain),
     ]
 }

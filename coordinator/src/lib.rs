@@ -7,6 +7,7 @@
 
 pub mod state_machine;
 pub mod placement;
+pub mod query;
 pub mod pki;
 pub mod driver;
 pub mod journal;

@@ -12,8 +12,10 @@ mod coverage;
 mod spread;
 mod unplaced;
 mod explain;
+mod member_of;
 mod attributes;
 mod groups;
+mod particulars;
 mod column;
 mod candidates;
 mod bits;
@@ -21,6 +23,8 @@ mod bits;
 mod tests;
 
 pub use index::{ClusterIndex, Eligibility, HostOffer, Remaining};
+pub use member_of::{GroupNames, Meeting, MemberOf};
+pub use particulars::Particulars;
 pub use unplaced::{Reason, Unfit, Unplaced};
 
 use longshore_common::{protocol::Attribute, resources::Demand};
@@ -40,6 +44,7 @@ pub struct Request<'a> {
     pub demand: &'a Demand,
     /// Without a value: the host must have the attribute, whatever its value.
     pub required_attributes: &'a [Attribute],
+    pub member_of: MemberOf<'a>,
     pub distinct_instance: bool,
     /// In order: a later one chooses among the hosts that the earlier ones find equally good.
     /// None at all is ECS's default: over availability zones, then the fewest tasks of the group.
@@ -80,6 +85,14 @@ pub struct Placement {
     pub hosts: Vec<HostSlot>,
     /// Present when there are fewer hosts than tasks asked for.
     pub unplaced: Option<Unplaced>,
+}
+
+/// See [`ClusterIndex::explain`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    pub placement: Placement,
+    /// In order, none when every task has a host; each with all that it lacks.
+    pub closest: Vec<(HostSlot, Vec<Unfit>)>,
 }
 
 /// The attribute whose values the default strategy spreads over.

@@ -129,6 +129,14 @@ pub enum Command {
         #[arg(long, value_name = "NAME")]
         cluster: String,
     },
+    /// Say where tasks would go, for how many there is room, and why there is no more
+    ///
+    /// A dry run of the scheduler over the cluster as it is now; nothing is started or reserved.
+    /// With --task-definition it answers for RunTask, with --service for the tasks that the service
+    /// lacks, or would lack with another --desired-count or --task-definition (what an update would
+    /// stop makes no room in it). With --task it tells why that task is where it is: what was
+    /// recorded, and how its container instance stands to it now.
+    Explain(Explain),
     /// Copy the journal as of now to a new file, while the coordinator may be running
     Backup {
         /// The copy; put it as journal.db into an empty data directory to restore it
@@ -137,6 +145,45 @@ pub enum Command {
     },
     /// Read the whole journal and say whether it is intact
     Check,
+}
+
+/// What `explain` explains.
+#[derive(Args, Clone, Debug)]
+#[group(id = "explained", required = true, multiple = true, args = ["task", "task_definition", "service"])]
+pub struct Explain {
+    /// The cluster's name
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub cluster: String,
+    /// A running or pending task: its id or ARN
+    #[arg(
+        long,
+        value_name = "TASK",
+        conflicts_with_all = ["task_definition", "service", "constraints", "strategies"]
+    )]
+    pub task: Option<String>,
+    /// A task definition: FAMILY, FAMILY:REVISION or its ARN
+    #[arg(long, value_name = "FAMILY:REVISION")]
+    pub task_definition: Option<String>,
+    /// A service's name
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// How many tasks of the task definition [default: 1]
+    #[arg(long, requires = "task_definition", conflicts_with = "service")]
+    pub count: Option<u32>,
+    /// The group that the tasks would be in [default: family:FAMILY]
+    #[arg(long, requires = "task_definition", conflicts_with = "service")]
+    pub group: Option<String>,
+    /// How many tasks the service would have
+    #[arg(long, requires = "service")]
+    pub desired_count: Option<u32>,
+    /// `distinctInstance`, or an expression for memberOf; may be repeated. With --service: instead
+    /// of the service's own
+    #[arg(long = "constraint", value_name = "EXPRESSION")]
+    pub constraints: Vec<String>,
+    /// `random`, `binpack:memory`, `spread:attribute:ecs.availability-zone`, …; may be repeated.
+    /// With --service: instead of the service's own
+    #[arg(long = "strategy", value_name = "TYPE:FIELD")]
+    pub strategies: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,8 @@
 //! What an operator types beside `serve`: each is a call of the running coordinator's API, or reads
 //! the journal's file. Prints its result on standard output, and nothing else there.
 
+mod explain;
+
 use std::{io::Write, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail};
@@ -9,6 +11,7 @@ use longshore_common::clock::{SystemClock, Timestamp};
 use crate::{
     api::{
         credentials::{self, ROOT_CREDENTIALS_FILE},
+        explain::Explanation,
         fleet::{
             CreateJoinToken, CreatedJoinToken, JoinTokens, Nothing, ReplaceLostTasks,
             RevokeJoinToken,
@@ -34,6 +37,11 @@ pub async fn run(command: Command, settings: &Settings) -> Result<()> {
             let input = ReplaceLostTasks { cluster };
             let _: Nothing = client(settings)?.longshore("ReplaceLostTasks", &input).await?;
             print(&format!("The tasks of lost hosts of {} are replaced.", input.cluster))
+        }
+        Command::Explain(asked) => {
+            let input = explain::input(&asked)?;
+            let explanation: Explanation = client(settings)?.longshore("Explain", &input).await?;
+            print(&explain::table(&explanation))
         }
         Command::Backup { to } => backup(settings, &to),
         Command::Check => check(settings),

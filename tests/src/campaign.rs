@@ -9,6 +9,7 @@ mod engine_faults;
 mod engine_outages;
 mod kept;
 mod partitions;
+mod queries;
 mod static_stability;
 mod untouched;
 
@@ -18,10 +19,11 @@ use anyhow::{Result, bail, ensure};
 
 pub use crate::campaign::{
     confused::Confused, deadlines::Deadlines, engine_faults::EngineFaults,
-    engine_outages::EngineOutages, kept::Kept, partitions::Partitions,
+    engine_outages::EngineOutages, kept::Kept, partitions::Partitions, queries::Queries,
     static_stability::StaticStability, untouched::Untouched,
 };
 
+const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query";
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
 
@@ -31,7 +33,7 @@ pub struct Options {
     /// p1: acknowledged is kept. p4: nothing needs a coordinator to go on. p5: an agent's restart
     /// touches nothing. p6: Docker may fail in any way. p7: a partition stops nothing and heals to
     /// policy. p8: a confused coordinator stops nothing. deadlines: tasks that wait are not lost, and
-    /// end in time.
+    /// end in time. query: no expression harms its reader.
     pub name: String,
     /// How many times to kill, cut or fail, or for how many seconds no coordinator is there (p4);
     /// the promise's own number when not given.
@@ -64,10 +66,12 @@ pub async fn run(options: Options) -> Result<()> {
         "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
         "p8" => Confused::of(count(confused::POLLS), seed).run().await?.print_and_judge(),
         "deadlines" => Deadlines::of(count(deadlines::KILLS), seed).run().await?.print_and_judge(),
-        "" => bail!("say which: `make campaign NAME=p1`, p4, p5, p6, p7, p8 or deadlines"),
-        other => {
-            bail!("there is no campaign `{other}`: there are p1, p4, p5, p6, p7, p8 and deadlines")
+        "query" => {
+            let queries = Queries::of(count(queries::EXECUTIONS), seed);
+            tokio::task::spawn_blocking(|| queries.run()).await??.print_and_judge()
         }
+        "" => bail!("say which promise: `make campaign NAME=p1`, {OTHERS}"),
+        other => bail!("there is no campaign `{other}`: there are p1, {OTHERS}"),
     }
 }
 

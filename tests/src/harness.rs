@@ -20,6 +20,7 @@ pub mod ecs;
 pub mod coordinator_log;
 pub mod aws;
 pub mod binaries;
+pub mod machines;
 pub mod fleet;
 pub mod lives;
 pub mod service;

@@ -210,7 +210,7 @@ pub(crate) async fn create(
         },
         termination_protection: given.managed_termination_protection == Some(Switch::Enabled),
         draining: given.managed_draining != Some(Switch::Disabled),
-        tags: tags::parse(input.tags)?,
+        tags: tags::parse_of_provider(input.tags)?,
         status: CapacityProviderStatus::Active,
         update: None,
     };

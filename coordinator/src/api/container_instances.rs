@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use self::view::{ContainerInstanceView, Shown};
 use super::{Api, error::ApiError, failure::Failure, identifiers, page::Page};
+use crate::query::Constraint;
 use crate::state_machine::{
     command::{Command, SettableHostStatus},
     decide::Answer,
@@ -196,12 +197,10 @@ pub(crate) async fn list(
     input: ListContainerInstancesInput,
 ) -> Result<ListContainerInstancesOutput, ApiError> {
     let cluster = identifiers::cluster(&api.identity, input.cluster.as_deref())?;
-    if input.filter.is_some_and(|filter| !filter.is_empty()) {
-        return Err(ApiError::invalid_parameter(
-            "filter cannot be used in this release of Longshore, which has no cluster query \
-             language yet. List without it, and choose from what DescribeContainerInstances says.",
-        ));
-    }
+    let filter = input.filter.filter(|filter| !filter.is_empty());
+    let filter = filter.as_deref().map(Constraint::parse).transpose().map_err(|error| {
+        ApiError::invalid_parameter(format!("Invalid expression in filter: {error}."))
+    })?;
     let page =
         Page::parse("ListContainerInstances", input.max_results, input.next_token.as_deref())?;
     let after = page.after.as_deref().map(parse_cursor).transpose()?;
@@ -210,9 +209,13 @@ pub(crate) async fn list(
         use std::ops::Bound::{Excluded, Unbounded};
         let cluster = state.cluster(of.as_str()).filter(|cluster| cluster.is_active())?;
         let hosts = cluster.hosts.range((after.map_or(Unbounded, Excluded), Unbounded));
-        let wanted = hosts.map(|(_, slot)| state.host_at(*slot)).filter(|host| match status {
-            Some(status) => status.is(host.status),
-            None => host.is_registered(),
+        let meeting = filter.as_ref().map(|filter| cluster.index.meeting(filter, state.groups()));
+        let wanted = hosts.map(|(_, slot)| state.host_at(*slot)).filter(|host| {
+            let has_status = match status {
+                Some(status) => status.is(host.status),
+                None => host.is_registered(),
+            };
+            has_status && meeting.as_ref().is_none_or(|meeting| meeting.has(host.slot))
         });
         Some(page.take(wanted.map(|host| host.id), HostId::to_string))
     };

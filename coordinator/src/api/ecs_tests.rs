@@ -2,6 +2,8 @@
 
 pub(in crate::api) mod shape;
 mod bad_input;
+mod constraints;
+mod explain;
 mod flows;
 mod gpus;
 mod services;
@@ -15,7 +17,7 @@ use super::{
     Edge,
     credentials::Credentials,
     health::{Health, Metrics},
-    router::{ECS_SERVICE, ECS_TARGET},
+    router::{ECS_SERVICE, ECS_TARGET, LONGSHORE_TARGET},
     sigv4::X_AMZ_TARGET,
     test_backend,
     test_backend::NOW,
@@ -79,6 +81,13 @@ impl World {
         self.send(&signed(operation, &body, &credentials("secret")), &body).await
     }
 
+    /// Calls an operation of Longshore's own.
+    async fn longshore(&self, operation: &str, input: Value) -> Result<Value, Refusal> {
+        let body = serde_json::to_vec(&input).unwrap();
+        let target = format!("{LONGSHORE_TARGET}.{operation}");
+        self.send(&signed_for(&target, &body, &credentials("secret")), &body).await
+    }
+
     async fn done(&self, operation: &str, input: Value) -> Value {
         self.call(operation, input).await.unwrap()
     }
@@ -115,13 +124,16 @@ fn credentials(secret: &str) -> Credentials {
 }
 
 fn signed(operation: &str, body: &[u8], credentials: &Credentials) -> Parts {
-    let target = format!("{ECS_TARGET}.{operation}");
+    signed_for(&format!("{ECS_TARGET}.{operation}"), body, credentials)
+}
+
+fn signed_for(target: &str, body: &[u8], credentials: &Credentials) -> Parts {
     let mut request = Request::builder()
         .method(Method::POST)
         .uri("/")
         .header(header::HOST, "127.0.0.1:8420")
         .header(header::CONTENT_TYPE, "application/x-amz-json-1.1")
-        .header(X_AMZ_TARGET, HeaderValue::from_str(&target).unwrap())
+        .header(X_AMZ_TARGET, HeaderValue::from_str(target).unwrap())
         .body(())
         .unwrap();
     let headers = request.headers_mut();

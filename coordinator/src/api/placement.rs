@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    attributes,
-    error::ApiError,
-    task_definitions::validate::{EXPRESSION_CHARS_MAX, PLACEMENT_CONSTRAINTS_MAX},
+use super::{attributes, error::ApiError};
+use crate::{
+    placement::{Resource, SpreadOver, Strategy},
+    query::Constraint,
+    state_machine::decide::PLACEMENT_CONSTRAINTS_MAX,
 };
-use crate::placement::{Resource, SpreadOver, Strategy};
 
 /// ecs-behaviour 1.5.
 const STRATEGIES_MAX: usize = 5;
@@ -45,46 +45,89 @@ enum StrategyType {
     Binpack,
 }
 
-/// Whether the tasks must be on hosts of their own.
-pub(crate) fn parse_constraints(given: &[PlacementConstraint]) -> Result<bool, ApiError> {
+impl PlacementConstraint {
+    /// As a command line says it: `distinctInstance`, or an expression.
+    pub(crate) fn of_words(words: &str) -> PlacementConstraint {
+        match words {
+            "distinctInstance" => {
+                let kind = Some(ConstraintType::DistinctInstance);
+                PlacementConstraint { kind, expression: None }
+            }
+            expression => {
+                let kind = Some(ConstraintType::MemberOf);
+                PlacementConstraint { kind, expression: Some(expression.to_owned()) }
+            }
+        }
+    }
+}
+
+impl PlacementStrategy {
+    /// As a command line says it: `random`, `binpack:memory`. `None`: there is no such type.
+    pub(crate) fn of_words(words: &str) -> Option<PlacementStrategy> {
+        let (kind, field) = match words.split_once(':') {
+            Some((kind, field)) => (kind, Some(field.to_owned())),
+            None => (words, None),
+        };
+        let kind = match kind {
+            "random" => StrategyType::Random,
+            "spread" => StrategyType::Spread,
+            "binpack" => StrategyType::Binpack,
+            _ => return None,
+        };
+        Some(PlacementStrategy { kind: Some(kind), field })
+    }
+}
+
+/// Constraints of both kinds.
+#[derive(Default)]
+pub(crate) struct Constraints {
+    /// Whether the tasks must be on hosts of their own.
+    pub(crate) distinct_instance: bool,
+    pub(crate) member_of: Vec<Constraint>,
+}
+
+pub(crate) fn parse_constraints(given: &[PlacementConstraint]) -> Result<Constraints, ApiError> {
     if given.len() > PLACEMENT_CONSTRAINTS_MAX {
         return Err(ApiError::invalid_parameter(format!(
             "placementConstraints has {} entries; at most {PLACEMENT_CONSTRAINTS_MAX} are allowed.",
             given.len()
         )));
     }
-    let mut distinct_instance = false;
+    let mut constraints = Constraints::default();
     for PlacementConstraint { kind, expression } in given {
         let expression = expression.as_deref().unwrap_or_default();
-        if expression.chars().count() > EXPRESSION_CHARS_MAX {
-            return Err(ApiError::invalid_parameter(format!(
-                "placementConstraints.expression is longer than {EXPRESSION_CHARS_MAX} characters."
-            )));
-        }
         match kind {
             None => {
                 return Err(ApiError::invalid_parameter(
-                    "placementConstraints.type should not be null or empty: say distinctInstance.",
+                    "placementConstraints.type should not be null or empty: say distinctInstance or \
+                     memberOf.",
                 ));
             }
             Some(ConstraintType::DistinctInstance) if expression.is_empty() => {
-                distinct_instance = true;
+                constraints.distinct_instance = true;
             }
             Some(ConstraintType::DistinctInstance) => {
                 return Err(ApiError::invalid_parameter(
                     "The placement constraint distinctInstance takes no expression.",
                 ));
             }
-            Some(ConstraintType::MemberOf) => {
-                return Err(ApiError::unsupported_feature(
-                    "The placement constraint memberOf cannot be honoured: this release of \
-                     Longshore has no cluster query language yet. Use distinctInstance or a \
-                     placement strategy, or start single tasks where you want them with StartTask.",
+            Some(ConstraintType::MemberOf) if expression.is_empty() => {
+                return Err(ApiError::invalid_parameter(
+                    "The placement constraint memberOf needs an expression, \
+                     attribute:ecs.instance-type == t2.small for example.",
                 ));
+            }
+            Some(ConstraintType::MemberOf) => {
+                let parsed = Constraint::parse(expression).map_err(|error| {
+                    ApiError::invalid_parameter(format!(
+                        "Invalid expression in placementConstraints: {error}."
+                    ))
+                })?;
+                constraints.member_of.push(parsed);
             }
         }
     }
-    Ok(distinct_instance)
+    Ok(constraints)
 }
 
 pub(crate) fn parse_strategies(given: &[PlacementStrategy]) -> Result<Vec<Strategy>, ApiError> {
@@ -136,10 +179,17 @@ fn is_name(attribute: &str) -> bool {
 }
 
 /// The constraints that [`parse_constraints`] has read.
-pub(crate) fn constraints(distinct_instance: bool) -> Vec<PlacementConstraint> {
+pub(crate) fn constraints(
+    distinct_instance: bool,
+    member_of: &[Constraint],
+) -> Vec<PlacementConstraint> {
     let kind = Some(ConstraintType::DistinctInstance);
     let distinct = PlacementConstraint { kind, expression: None };
-    distinct_instance.then_some(distinct).into_iter().collect()
+    let members = member_of.iter().map(|constraint| PlacementConstraint {
+        kind: Some(ConstraintType::MemberOf),
+        expression: Some(constraint.text().to_owned()),
+    });
+    distinct_instance.then_some(distinct).into_iter().chain(members).collect()
 }
 
 pub(crate) fn strategies(strategies: &[Strategy]) -> Vec<PlacementStrategy> {

@@ -13,6 +13,7 @@ use super::{
     identifiers,
 };
 use crate::state_machine::{
+    capacity_provider::check_of_provider,
     command::{Command, Resource, Tags},
     name::ClusterName,
     service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
@@ -180,11 +181,13 @@ fn resource(api: &Api, given: &str) -> Result<Resource, ApiError> {
 /// Whether `longshore:` tags mean something there.
 fn has_options(resource: &Resource) -> bool {
     match resource {
-        Resource::Cluster(_) | Resource::Service(_) | Resource::Task { .. } => true,
+        Resource::Cluster(_)
+        | Resource::Service(_)
+        | Resource::Task { .. }
+        | Resource::CapacityProvider(_) => true,
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
-        | Resource::TaskSet { .. }
-        | Resource::CapacityProvider(_) => false,
+        | Resource::TaskSet { .. } => false,
     }
 }
 
@@ -205,6 +208,13 @@ pub(crate) fn parse_with_options(given: Vec<TagInput>) -> Result<(Tags, ServiceO
     let tags = parse_any(given)?;
     let options = ServiceOptions::of_tags(&tags).map_err(ApiError::invalid_parameter)?;
     Ok((tags, options))
+}
+
+/// The tags that a user gives a capacity provider, of which one may be a setting.
+pub(crate) fn parse_of_provider(given: Vec<TagInput>) -> Result<Tags, ApiError> {
+    let tags = parse_any(given)?;
+    check_of_provider(&tags).map_err(ApiError::invalid_parameter)?;
+    Ok(tags)
 }
 
 /// The tags that a user gives a task, and what those among them say that are settings.

@@ -120,6 +120,28 @@ impl Attributes {
         }
     }
 
+    /// As [`Attributes::hosts_with`].
+    pub(super) fn hosts_with_value(&self, name: &str, value: &str) -> Option<&Bits> {
+        let id = self.names[&self.id(name)?].values.get(value)?;
+        Some(&self.values[id].hosts)
+    }
+
+    /// The texts that hosts have for the attribute, in order; none when no host has it.
+    pub(super) fn values_of(&self, name: &str) -> impl Iterator<Item = (&str, &Bits)> {
+        let name = self.id(name).map(|id| &self.names[&id]);
+        let values = name.into_iter().flat_map(|name| &name.values);
+        values.map(|(text, id)| (&**text, &self.values[id].hosts))
+    }
+
+    /// What a host has for the attribute; `Some(None)` when it has no value.
+    pub(super) fn held(&self, held: &Held, name: &str) -> Option<Option<&str>> {
+        let name = self.id(name)?;
+        match held.value_of(name) {
+            Some(value) => Some(Some(&self.values[&value].text)),
+            None => held.has(name).then_some(None),
+        }
+    }
+
     pub(super) fn id(&self, name: &str) -> Option<NameId> {
         self.ids.get(name).copied()
     }

@@ -9,12 +9,13 @@ use std::borrow::Cow;
 use longshore_common::index::FastMap;
 
 use super::{
-    AVAILABILITY_ZONE, ClusterIndex, Placement, Request, Resource, SpreadOver, Strategy,
+    AVAILABILITY_ZONE, ClusterIndex, Explained, Placement, Request, Resource, SpreadOver, Strategy,
     bits::Planes,
     candidates::{Candidates, Entropy},
-    explain::explain,
+    explain::{closest, explain},
     filter::effective,
     index::quantity,
+    member_of::names_groups,
     spread::ValueCounts,
 };
 
@@ -22,19 +23,35 @@ impl ClusterIndex {
     /// Chooses hosts for `request.count` tasks as if each were reserved before the next is placed.
     /// A task that fits on some host is never refused.
     pub fn place(&self, request: &Request<'_>) -> Placement {
+        self.choose(request).0
+    }
+
+    /// What [`ClusterIndex::place`] would answer, and the hosts that come closest to taking the
+    /// next task when there is none for it. Changes nothing.
+    pub fn explain(&self, request: &Request<'_>, closest_max: usize) -> Explained {
+        let (placement, taken) = self.choose(request);
+        let closest = match &placement.unplaced {
+            Some(_) => closest(self, request, &taken, closest_max),
+            None => Vec::new(),
+        };
+        Explained { placement, closest }
+    }
+
+    /// Second, how many tasks each host was given.
+    fn choose(&self, request: &Request<'_>) -> (Placement, FastMap<u32, u32>) {
         let mut batch = Batch::new(self, request);
         let mut hosts = Vec::with_capacity(request.count as usize);
         for missing in (1..=request.count).rev() {
             let Some(row) = batch.choose(missing == 1) else {
                 let unplaced = explain(self, request, &batch.taken, missing);
-                return Placement { hosts, unplaced: Some(unplaced) };
+                return (Placement { hosts, unplaced: Some(unplaced) }, batch.taken);
             };
             hosts.push(self.host(row).slot);
             if missing > 1 {
                 batch.take(row);
             }
         }
-        Placement { hosts, unplaced: None }
+        (Placement { hosts, unplaced: None }, batch.taken)
     }
 }
 
@@ -48,6 +65,8 @@ struct Batch<'a> {
     taken: FastMap<u32, u32>,
     /// The host to go on with while it fits: chosen by binpack, it now has less left than any other.
     packing: Option<u32>,
+    /// Whether a task of the group changes which hosts meet the constraints.
+    names_groups: bool,
     entropy: Entropy,
     /// Scratch.
     candidates: Candidates,
@@ -71,6 +90,7 @@ impl<'a> Batch<'a> {
             steps,
             taken: FastMap::default(),
             packing: None,
+            names_groups: request.member_of.constraints.iter().any(names_groups),
             entropy: Entropy(request.entropy),
             candidates: Candidates::default(),
         }
@@ -147,7 +167,11 @@ impl<'a> Batch<'a> {
                 Step::FewestOnValue(counts) => counts.add_task(index.host(row)),
             }
         }
+        // A second task of the group changes nothing any more.
+        let is_member =
+            !(self.names_groups && taken == 1) || index.unmet(row, self.request, taken).is_empty();
         let fits_again = !self.request.distinct_instance
+            && is_member
             && demand.ports.is_empty()
             && demand.gpus <= quantity(index.gpus_left(row, demand, taken))
             && demand.cpu.0 <= left(Resource::Cpu, taken)

@@ -1,10 +1,13 @@
 //! One task on every host: which hosts a daemon belongs on, and which lack it. Whether it fits
 //! there now is asked host by host ([`ClusterIndex::check`]).
 
-use super::{ClusterIndex, HostSlot, Reason, Request, candidates::Candidates, filter::Term};
+use super::{
+    ClusterIndex, HostSlot, MemberOf, Reason, Request, candidates::Candidates, filter::Term,
+    member_of::Members,
+};
 
 impl ClusterIndex {
-    /// How many hosts are ready and have the required attributes, however full they are.
+    /// How many hosts are ready and have what is required of their attributes, however full they are.
     pub fn daemon_hosts(&self, request: &Request<'_>) -> u32 {
         self.eligible(request).len()
     }
@@ -20,6 +23,16 @@ impl ClusterIndex {
     fn eligible(&self, request: &Request<'_>) -> Candidates {
         let mut terms = Vec::new();
         self.terms(Reason::Attribute, request, &mut terms);
+        // A daemon that is there has met its constraints: what it changes of its host by being
+        // there, the number of tasks for one, does not take the host from it.
+        let MemberOf { constraints, groups, .. } = request.member_of;
+        if !constraints.is_empty() {
+            let constraints = constraints.iter();
+            let met = constraints.map(|one| self.members(&one.expression().0, groups)).collect();
+            let here = self.groups.get(request.group).map(|group| Members::Some(&group.on));
+            let any = here.into_iter().chain([Members::All(met)]).collect();
+            terms.push(Term::Member(Members::Any(any)));
+        }
         Candidates::new(&self.ready, |block, line| Term::all(&terms, block, line))
     }
 }

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 
 use longshore_common::index::FastMap;
 
-use super::{ClusterIndex, Reason, Request, Resource, Unfit, Unplaced, candidates::Candidates};
+use super::{
+    ClusterIndex, HostSlot, Reason, Request, Resource, Unfit, Unplaced, candidates::Candidates,
+};
 
 /// `taken`: tasks of the batch that have a host by now, by host.
 pub(super) fn explain(
@@ -13,11 +15,50 @@ pub(super) fn explain(
     taken: &FastMap<u32, u32>,
     count: u32,
 ) -> Unplaced {
+    let (reasons, closest) = survey(index, request, taken, &[]);
+    let closest = closest.map(|row| gap(index, request, taken, row));
+    Unplaced { count, hosts: index.len() as u32, reasons, closest }
+}
+
+/// The hosts that come closest, up to so many: each the closest of those that are left.
+pub(super) fn closest(
+    index: &ClusterIndex,
+    request: &Request<'_>,
+    taken: &FastMap<u32, u32>,
+    max: usize,
+) -> Vec<(HostSlot, Vec<Unfit>)> {
+    let mut rows = Vec::with_capacity(max);
+    while rows.len() < max {
+        let (_, Some(row)) = survey(index, request, taken, &rows) else { break };
+        rows.push(row);
+    }
+    rows.into_iter().map(|row| gap(index, request, taken, row)).collect()
+}
+
+fn gap(
+    index: &ClusterIndex,
+    request: &Request<'_>,
+    taken: &FastMap<u32, u32>,
+    row: u32,
+) -> (HostSlot, Vec<Unfit>) {
+    let taken = taken.get(&row).copied().unwrap_or(0);
+    (index.host(row).slot, index.unfit(row, request, taken))
+}
+
+/// How many hosts fail for what first, and which one comes closest, of all that are not left out.
+fn survey(
+    index: &ClusterIndex,
+    request: &Request<'_>,
+    taken: &FastMap<u32, u32>,
+    left_out: &[u32],
+) -> (Vec<(Reason, u32)>, Option<u32>) {
     let mut rows: Vec<(u32, u32)> = taken.iter().map(|(row, taken)| (*row, *taken)).collect();
+    rows.retain(|(row, _)| !left_out.contains(row));
     rows.sort_unstable();
     let failed: Vec<(u32, Vec<Unfit>)> =
         rows.into_iter().map(|(row, taken)| (row, index.unfit(row, request, taken))).collect();
     let mut left = Candidates::new(&index.present, |_, line| *line);
+    left_out.iter().for_each(|row| left.remove(*row));
     let mut entering = left.clone();
     let mut last = Reason::NotActive;
     let mut reasons = Vec::new();
@@ -46,11 +87,7 @@ pub(super) fn explain(
         Reason::Cpu | Reason::Memory => least_short(index, request, &entering, &failed),
         _ => passes_most(index, request, entering, last),
     };
-    let closest = closest.map(|row| {
-        let taken = taken.get(&row).copied().unwrap_or(0);
-        (index.host(row).slot, index.unfit(row, request, taken))
-    });
-    Unplaced { count, hosts: index.len() as u32, reasons, closest }
+    (reasons, closest)
 }
 
 /// Of hosts that all fail one filter: one that passes as many of those after it as can be.
@@ -114,6 +151,7 @@ fn shortness(unfit: &[Unfit]) -> (usize, i64, Reverse<i64>, Reverse<i64>) {
             Unfit::NotActive
             | Unfit::AgentDisconnected
             | Unfit::Attribute(_)
+            | Unfit::MemberOf(_)
             | Unfit::DistinctInstance
             | Unfit::Port(_)
             | Unfit::Gpu { .. } => {}

@@ -1,17 +1,18 @@
 //! Which hosts may be given a task at all, filter by filter, over all hosts at once or for one.
 //!
-//! A filter is a [`Reason`] to be turned away. `memberOf` becomes one more, with a set of hosts for
-//! each term of its expression.
+//! A filter is a [`Reason`] to be turned away.
 
 use longshore_common::{protocol::Attribute, resources::Demand};
 
 use super::{
-    ClusterIndex, HostSlot, Reason, Request, Resource, SpreadOver, Strategy, Unfit,
+    ClusterIndex, HostSlot, MemberOf, Reason, Request, Resource, SpreadOver, Strategy, Unfit,
     bits::{Bits, EMPTY, Line, Planes, and, and_not},
     candidates::Candidates,
     column::AtLeast,
     index::quantity,
+    member_of::Members,
 };
+use crate::query::Constraint;
 
 /// The strategies that have a say: nothing is left to choose after `random`.
 pub(super) fn effective(strategies: &[Strategy]) -> impl Iterator<Item = &Strategy> {
@@ -19,13 +20,14 @@ pub(super) fn effective(strategies: &[Strategy]) -> impl Iterator<Item = &Strate
 }
 
 /// A condition on a host.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Term<'a> {
     In(&'a Bits),
     NotIn(&'a Bits),
     /// The host's number is 0.
     None(&'a Planes),
     AtLeast(AtLeast<'a>),
+    Member(Members<'a>),
     Never,
 }
 
@@ -39,6 +41,7 @@ impl Term<'_> {
                 Term::NotIn(rows) => and_not(&line, rows.line(block)),
                 Term::None(numbers) => and_not(&line, &numbers.nonzero_line(block)),
                 Term::AtLeast(enough) => enough.of(block, &line),
+                Term::Member(members) => members.of(block, &line),
                 Term::Never => EMPTY,
             };
         }
@@ -80,6 +83,12 @@ impl ClusterIndex {
                 for name in spread_names(request) {
                     terms.extend(self.in_some(self.attributes.hosts_with_name(name)));
                 }
+            }
+            Reason::MemberOf => {
+                let MemberOf { constraints, groups, .. } = request.member_of;
+                let members =
+                    |constraint: &Constraint| self.members(&constraint.expression().0, groups);
+                terms.extend(constraints.iter().map(members).map(Term::Member));
             }
             Reason::DistinctInstance => {
                 if request.distinct_instance {
@@ -141,6 +150,7 @@ impl ClusterIndex {
         for name in spread_names(request) {
             unfit.extend(self.lacks(row, &Attribute { name: name.to_owned(), value: None }));
         }
+        unfit.extend(self.unmet(row, request, taken).into_iter().cloned().map(Unfit::MemberOf));
         let has_one = || {
             let groups = &self.host(row).groups;
             taken > 0 || groups.binary_search_by_key(&request.group, |(key, _)| *key).is_ok()

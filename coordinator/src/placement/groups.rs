@@ -21,6 +21,10 @@ impl Groups {
         self.0.get(&key)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (GroupKey, &Group)> {
+        self.0.iter().map(|(key, group)| (*key, group))
+    }
+
     /// Counts one more task on a host that had `before` of them and has such attributes.
     pub(super) fn add(
         &mut self,

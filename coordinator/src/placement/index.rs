@@ -4,6 +4,8 @@
 //! O(tasks). Beside each host's own figures stand the same facts turned round, as sets of hosts:
 //! who is active, who has an attribute, a port taken, so much left, tasks of a group.
 
+use std::sync::Arc;
+
 use longshore_common::{
     index::FastMap,
     protocol::Attribute,
@@ -16,7 +18,9 @@ use super::{
     bits::Bits,
     column::Column,
     groups::Groups,
+    particulars::{AllParticulars, Particulars},
 };
+use crate::query::Version;
 
 /// The hosts of one cluster. Part of the coordinator's state: `apply` keeps it, `decide` asks it.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +41,9 @@ pub struct ClusterIndex {
     pub(super) memory: Column,
     pub(super) gpus: Column,
     pub(super) groups: Groups,
+    /// Hosts with any task.
+    pub(super) busy: Bits,
+    pub(super) particulars: AllParticulars,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +51,7 @@ pub struct HostOffer<'a> {
     pub capacity: &'a Capacity,
     pub attributes: &'a [Attribute],
     pub eligibility: Eligibility,
+    pub particulars: Particulars<'a>,
 }
 
 /// Whether a host may be given tasks at all.
@@ -75,6 +83,8 @@ pub(super) struct Host {
     /// Of tasks, sorted; twice when two tasks hold it.
     used_ports: Vec<HostPort>,
     pub(super) attributes: Held,
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) agent_version: Option<Version>,
     /// Tasks by group, sorted, no zeros.
     pub(super) groups: Vec<(GroupKey, u32)>,
 }
@@ -106,6 +116,8 @@ impl ClusterIndex {
             remaining: Remaining::default(),
             used_ports: Vec::new(),
             attributes,
+            instance_id: None,
+            agent_version: None,
             groups: Vec::new(),
         };
         if row as usize == self.hosts.len() {
@@ -116,10 +128,16 @@ impl ClusterIndex {
         self.present.insert(row);
         self.set_eligibility(slot, offer.eligibility);
         self.set_capacity(slot, offer.capacity);
+        self.set_particulars(slot, offer.particulars);
     }
 
     /// Forgets a host and all that was reserved there. Unknown slots are ignored.
     pub fn remove(&mut self, slot: HostSlot) {
+        if !self.rows.contains_key(&slot) {
+            return;
+        }
+        self.set_particulars(slot, Particulars::default());
+        self.set_running(slot, 0);
         let Some(row) = self.rows.remove(&slot) else { return };
         let Some(host) = self.hosts[row as usize].take() else { return };
         self.cpu.change(row, quantity(host.remaining.cpu), 0);
@@ -134,6 +152,7 @@ impl ClusterIndex {
         }
         self.attributes.remove(row, &host.attributes, &Held::default());
         self.present.remove(row);
+        self.busy.remove(row);
         self.active.remove(row);
         self.connected.remove(row);
         self.ready.remove(row);
@@ -174,6 +193,34 @@ impl ClusterIndex {
         self.ready.set(row, eligibility.active && eligibility.connected);
     }
 
+    pub fn set_particulars(&mut self, slot: HostSlot, now: Particulars<'_>) {
+        let row = self.row(slot);
+        let (id, version) = (now.instance_id.map(Arc::from), Version::parse(now.agent_version));
+        let host = self.hosts[row as usize].as_mut().expect("the row is in use");
+        let all = &mut self.particulars;
+        if let Some(old) = std::mem::replace(&mut host.instance_id, id) {
+            all.instance_ids.remove(&old, row);
+        }
+        if let Some(old) = std::mem::replace(&mut host.agent_version, version) {
+            all.versions.remove(&old, row);
+        }
+        if let Some(id) = &host.instance_id {
+            all.instance_ids.add(id.clone(), row);
+        }
+        if let Some(version) = &host.agent_version {
+            all.versions.add(version.clone(), row);
+        }
+        let before = all.registered_at_s.get(row);
+        all.registered_at_s.change(row, before, now.registered_at_s());
+    }
+
+    /// How many of a host's tasks are RUNNING. Unknown slots are ignored.
+    pub fn set_running(&mut self, slot: HostSlot, tasks: u32) {
+        let Some(&row) = self.rows.get(&slot) else { return };
+        let before = self.particulars.running.get(row);
+        self.particulars.running.change(row, before, tasks);
+    }
+
     /// Takes what one task of `group` needs, whether or not it fits.
     pub fn reserve(&mut self, slot: HostSlot, demand: &Demand, group: GroupKey) {
         let row = self.row(slot);
@@ -191,6 +238,7 @@ impl ClusterIndex {
             }
         };
         self.groups.add(group, row, before, self.attributes.counted(&host.attributes));
+        self.busy.insert(row);
         if !demand.ports.is_empty() {
             host.used_ports.extend_from_slice(&demand.ports);
             host.used_ports.sort_unstable();
@@ -209,6 +257,7 @@ impl ClusterIndex {
         host.groups[at].1 -= 1;
         if before == 1 {
             host.groups.remove(at);
+            self.busy.set(row, !host.groups.is_empty());
         }
         let values = self.attributes.counted(&host.attributes);
         self.groups.subtract(group, row, before, 1, values);

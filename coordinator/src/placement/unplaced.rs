@@ -5,6 +5,7 @@ use std::fmt;
 use longshore_common::{protocol::Attribute, resources::HostPort};
 
 use super::HostSlot;
+use crate::query::Constraint;
 
 /// Why one host cannot take one task, with the numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Unfit {
     AgentDisconnected,
     /// The required attribute that the host lacks.
     Attribute(Attribute),
+    /// The constraint that the host does not meet.
+    MemberOf(Constraint),
     /// A task of the same group is there already.
     DistinctInstance,
     /// CPU units. What remains is negative on a host whose capacity was lowered under its tasks.
@@ -41,6 +44,7 @@ pub enum Reason {
     NotActive,
     AgentDisconnected,
     Attribute,
+    MemberOf,
     DistinctInstance,
     Port,
     Gpu,
@@ -63,10 +67,11 @@ pub struct Unplaced {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 8] = [
+    pub const ALL: [Reason; 9] = [
         Reason::NotActive,
         Reason::AgentDisconnected,
         Reason::Attribute,
+        Reason::MemberOf,
         Reason::DistinctInstance,
         Reason::Port,
         Reason::Gpu,
@@ -80,6 +85,7 @@ impl Reason {
             Reason::NotActive => "INACTIVE",
             Reason::AgentDisconnected => "AGENT",
             Reason::Attribute => "ATTRIBUTE",
+            Reason::MemberOf => "MemberOf placement constraint unsatisfied",
             Reason::DistinctInstance => "DistinctInstance placement constraint unsatisfied",
             Reason::Port => "RESOURCE:PORTS",
             Reason::Gpu => "RESOURCE:GPU",
@@ -95,6 +101,7 @@ impl Unfit {
             Unfit::NotActive => Reason::NotActive,
             Unfit::AgentDisconnected => Reason::AgentDisconnected,
             Unfit::Attribute(_) => Reason::Attribute,
+            Unfit::MemberOf(_) => Reason::MemberOf,
             Unfit::DistinctInstance => Reason::DistinctInstance,
             Unfit::Port(_) => Reason::Port,
             Unfit::Gpu { .. } => Reason::Gpu,
@@ -137,6 +144,7 @@ impl fmt::Display for Reason {
             Reason::NotActive => "not ACTIVE",
             Reason::AgentDisconnected => "with a disconnected agent",
             Reason::Attribute => "without a required attribute",
+            Reason::MemberOf => "outside of a memberOf constraint",
             Reason::DistinctInstance => "with a task of the group already",
             Reason::Port => "with a needed port taken",
             Reason::Gpu => "short of GPUs",
@@ -157,6 +165,9 @@ impl fmt::Display for Unfit {
             }
             Unfit::Attribute(Attribute { name, value: Some(value) }) => {
                 write!(f, "lacks the attribute {name} with the value {value}")
+            }
+            Unfit::MemberOf(constraint) => {
+                write!(f, "does not meet the constraint `{}`", constraint.text())
             }
             Unfit::DistinctInstance => f.write_str("runs a task of the same group already"),
             Unfit::Cpu { needed, remaining } => {

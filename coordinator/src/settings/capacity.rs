@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use longshore_common::resources::{Capacity, CpuUnits, MemoryMib};
 use serde::Deserialize;
 
 use super::SettingsError;
@@ -27,6 +28,10 @@ pub(super) struct LaunchOptions {
     timeout: Option<u64>,
     /// Seconds.
     boot_deadline: Option<u64>,
+    /// CPU units of a launched host.
+    cpu: Option<u32>,
+    /// MiB.
+    memory: Option<u32>,
 }
 
 /// One table `[capacity_providers.NAME]`.
@@ -43,6 +48,8 @@ pub struct Launcher {
     pub program: PathBuf,
     pub timeout: Duration,
     pub boot_deadline: Duration,
+    /// What a launched host offers.
+    pub size: Option<Capacity>,
 }
 
 pub(super) fn launchers(
@@ -88,8 +95,19 @@ fn launcher(name: &str, table: LaunchOptions) -> Result<Launcher, SettingsError>
             ))),
         }
     };
+    let size = match (table.cpu, table.memory) {
+        (None, None) => None,
+        (Some(cpu), Some(memory)) if cpu > 0 && memory > 0 => {
+            Some(Capacity { cpu: CpuUnits(cpu), memory: MemoryMib(memory), ..Capacity::default() })
+        }
+        (Some(_), Some(_)) => return Err(bad("cpu and memory must be above 0".to_owned())),
+        (Some(_), None) | (None, Some(_)) => {
+            return Err(bad("cpu and memory go together: give both or none".to_owned()));
+        }
+    };
     Ok(Launcher {
         program,
+        size,
         timeout: seconds("timeout", table.timeout, TIMEOUT, &TIMEOUT_S)?,
         boot_deadline: seconds(
             "boot_deadline",
@@ -106,7 +124,9 @@ pub(super) fn policy(
     marks: BTreeMap<String, HostMarkOptions>,
 ) -> Result<CapacityPolicy, SettingsError> {
     let known = |(name, launcher): (&String, &Launcher)| {
-        (name.clone(), LauncherPolicy { boot_deadline: launcher.boot_deadline })
+        let policy =
+            LauncherPolicy { boot_deadline: launcher.boot_deadline, size: launcher.size.clone() };
+        (name.clone(), policy)
     };
     let mut fargate = BTreeMap::new();
     for (name, HostMarkOptions { attribute, value }) in marks {

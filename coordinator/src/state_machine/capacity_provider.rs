@@ -5,10 +5,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, resources::Capacity};
 use serde::{Deserialize, Serialize};
 
-use super::{auto_scaling::AutoScalingGroupName, command::Tags, name::CapacityProviderName};
+use super::{
+    auto_scaling::AutoScalingGroupName,
+    command::Tags,
+    name::CapacityProviderName,
+    service::{OPTION_PREFIX, not_a_time, parse_seconds},
+};
 
 /// Providers that are known here at once: a bound of ours, ECS documents none.
 pub const CAPACITY_PROVIDERS_MAX: usize = 1_000;
@@ -94,10 +99,13 @@ pub struct CapacityPolicy {
     pub fargate: BTreeMap<CapacityProviderName, HostMark>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LauncherPolicy {
     /// How long a launched host may take until it registers.
     pub boot_deadline: Duration,
+    /// What its hosts offer, where the settings say so: how many are needed is known before the first
+    /// one registered.
+    pub size: Option<Capacity>,
 }
 
 /// Hosts with this attribute, of this value if one is given.
@@ -124,6 +132,19 @@ impl Default for ManagedScaling {
             warmup_s: 300,
         }
     }
+}
+
+/// What the `longshore:` tags of a capacity provider may be; the error is a sentence for the user.
+pub fn check_of_provider(tags: &Tags) -> Result<(), String> {
+    for (name, value) in tags.iter().filter(|(name, _)| name.starts_with(OPTION_PREFIX)) {
+        if name != SCALE_IN_AFTER {
+            return Err(format!(
+                "The tag `{name}` is not a setting of capacity providers. Known: {SCALE_IN_AFTER}."
+            ));
+        }
+        parse_seconds(value).ok_or_else(|| not_a_time(name, value))?;
+    }
+    Ok(())
 }
 
 /// Whether a name is one of the two that nobody makes.

@@ -28,7 +28,7 @@ use super::{
     },
     task_options::TaskOptions,
 };
-use crate::placement::Strategy;
+use crate::{placement::Strategy, query::Constraint};
 
 /// A command with all that it needs of the outside: the time and 128 random bits, from which new
 /// ids are derived.
@@ -355,6 +355,7 @@ pub struct RunTask {
     pub launch: TaskLaunch,
     pub count: u32,
     pub distinct_instance: bool,
+    pub member_of: Vec<Constraint>,
     pub strategies: Vec<Strategy>,
     /// A capacity provider strategy, none at all for a launch type; absent: the cluster's own.
     pub capacity: Option<Vec<StrategyItem>>,
@@ -471,6 +472,7 @@ pub struct UpdateService {
     pub desired: Option<u32>,
     pub deployment: DeploymentChange,
     pub distinct_instance: Option<bool>,
+    pub member_of: Option<Vec<Constraint>>,
     pub strategies: Option<Vec<Strategy>>,
     /// Empty: none any more.
     pub capacity: Option<Vec<StrategyItem>>,

@@ -10,6 +10,7 @@ mod capacity_providers;
 mod clusters;
 mod deadlines;
 mod epochs;
+pub mod explain;
 mod honoured;
 mod hosts;
 mod ids;
@@ -37,7 +38,7 @@ use super::{
 
 pub use honoured::needs_not_honoured;
 pub(super) use ids::Ids;
-pub use tasks::{CLUSTER_TASKS_LISTED_MAX, PlacementFailure};
+pub use tasks::{CLUSTER_TASKS_LISTED_MAX, PLACEMENT_CONSTRAINTS_MAX, PlacementFailure};
 pub(super) use tasks::{NEW_GROUP, demand, placed_on, required_attributes};
 
 /// What follows from a command.

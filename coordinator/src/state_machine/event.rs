@@ -23,7 +23,7 @@ use super::{
     record::{DeploymentRecord, Move, RevisionRecord, TaskRecord},
     service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
 };
-use crate::placement::Strategy;
+use crate::{placement::Strategy, query::Constraint};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -457,6 +457,9 @@ pub struct TasksWaiting {
     pub tags: Tags,
     pub tasks: Vec<WaitingTask>,
     pub distinct_instance: bool,
+    /// Beside the constraints of the task definition.
+    #[serde(default)]
+    pub member_of: Vec<Constraint>,
     pub strategies: Vec<Strategy>,
     /// They are given up then.
     pub until: Option<Timestamp>,

@@ -9,7 +9,10 @@ use longshore_common::id::Id;
 use serde::{Deserialize, Serialize};
 
 use super::{capacity_provider::StrategyItem, command::Tags, name::ClusterName};
-use crate::placement::{AVAILABILITY_ZONE, SpreadOver, Strategy};
+use crate::{
+    placement::{AVAILABILITY_ZONE, SpreadOver, Strategy},
+    query::Constraint,
+};
 
 pub use super::name::ServiceName;
 
@@ -77,6 +80,8 @@ pub struct ServiceConfig {
     pub controller: Controller,
     pub deployment: DeploymentConfig,
     pub distinct_instance: bool,
+    #[serde(default)]
+    pub member_of: Vec<Constraint>,
     pub strategies: Vec<Strategy>,
     /// The capacity provider strategy; none at all: every host of the cluster will do.
     #[serde(default)]
@@ -280,6 +285,8 @@ impl ServiceConfig {
             Some("a maximumPercent of 100")
         } else if !spreads {
             Some("a placementStrategy that does not first spread over ecs.availability-zone")
+        } else if self.member_of.iter().any(|one| one.names_attribute(AVAILABILITY_ZONE)) {
+            Some("a placement constraint on ecs.availability-zone")
         } else {
             None
         }

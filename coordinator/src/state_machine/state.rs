@@ -69,6 +69,7 @@ pub type DefinitionSlot = u32;
 pub type TaskSlot = u32;
 pub type ServiceSlot = u32;
 pub type GroupSlot = u32;
+use crate::placement::GroupNames;
 pub use crate::placement::HostSlot;
 
 #[derive(Default)]
@@ -275,6 +276,11 @@ impl State {
 
     pub fn group_key(&self, name: &str) -> Option<crate::placement::GroupKey> {
         self.groups.key(name)
+    }
+
+    /// For constraints that name groups.
+    pub fn groups(&self) -> &dyn GroupNames {
+        &self.groups
     }
 
     pub fn client_token(&self, cluster: &ClusterName, token: &str) -> Option<&ClientTokenUse> {

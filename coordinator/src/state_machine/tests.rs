@@ -199,6 +199,7 @@ fn run_task(count: u32) -> Command {
         launch: launch(),
         count,
         distinct_instance: false,
+        member_of: vec![],
         strategies: vec![],
         capacity: None,
         client_token: None,

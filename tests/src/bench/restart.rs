@@ -252,6 +252,7 @@ fn run_tasks(count: u32) -> Result<Command> {
         },
         count,
         distinct_instance: false,
+        member_of: Vec::new(),
         strategies: Vec::new(),
         capacity: None,
         client_token: None,

@@ -87,11 +87,13 @@ fn rolling(minimum: u32, maximum: u32, name: &str) -> Result<()> {
     let before = simulated.spent.clone();
     simulated.call(definition()?)?;
     simulated.call(Command::UpdateService(Box::new(UpdateService {
+        capacity: None,
         service: service_ref()?,
         definition: Some(RevisionRef { family: "restart".parse()?, revision: None }),
         desired: None,
         deployment: Default::default(),
         distinct_instance: None,
+        member_of: None,
         strategies: None,
         grace_s: None,
         az_rebalancing: None,
@@ -174,6 +176,7 @@ impl Simulated {
 
     fn create_service(&mut self, minimum: u32, maximum: u32) -> Result<()> {
         let config = ServiceConfig {
+            capacity: Vec::new(),
             desired: REPLICAS,
             scheduling: Scheduling::Replica,
             controller: Controller::Ecs,
@@ -193,6 +196,7 @@ impl Simulated {
                 early_success: None,
             },
             distinct_instance: false,
+            member_of: Vec::new(),
             strategies: vec![Strategy::Spread(SpreadOver::Instance)],
             grace_s: None,
             az_rebalancing: false,
@@ -201,6 +205,7 @@ impl Simulated {
             options: ServiceOptions { healthy_after_ms: Some(1_000), ..Default::default() },
         };
         self.call(Command::CreateService(Box::new(CreateService {
+            capacity: None,
             service: service_ref()?,
             definition: Some(RevisionRef { family: "restart".parse()?, revision: None }),
             config,

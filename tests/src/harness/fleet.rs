@@ -19,6 +19,7 @@ use crate::harness::{
     ecs::{EcsClient, list_all},
     engine_api::EngineApi,
     image,
+    machines::{MachineSettings, Machines},
     namespaces::{Host, Network},
     process::{Launch, Process},
     recording_proxy::RecordingProxy,
@@ -49,6 +50,8 @@ pub struct FleetSettings {
     /// MiB of a disk for each engine's data, and of another for each agent's; absent: the
     /// machine's.
     pub disks_mib: Option<u32>,
+    /// Networks for hosts that an Auto Scaling group launches, on top of `hosts`: [`Machines`].
+    pub launchable: usize,
     pub coordinator_arguments: Vec<String>,
     pub agent_arguments: Vec<String>,
     pub agent_environment: Vec<(String, String)>,
@@ -64,6 +67,7 @@ impl Default for FleetSettings {
             record: false,
             live_restore: false,
             disks_mib: None,
+            launchable: 0,
             coordinator_arguments: Vec::new(),
             agent_arguments: Vec::new(),
             agent_environment: Vec::new(),
@@ -75,6 +79,8 @@ impl Default for FleetSettings {
 pub struct Fleet {
     pub coordinator: Option<Process>,
     pub hosts: Vec<FleetHost>,
+    /// What the launcher of its settings has started.
+    pub machines: Option<Machines>,
     settings: FleetSettings,
     network: Network,
     slot: Slot,
@@ -92,9 +98,10 @@ impl Fleet {
     /// Starts everything and waits until the API shows every host connected.
     pub async fn start(settings: FleetSettings) -> Result<Fleet> {
         let slot = Slot::take()?;
-        let network = Network::create(&slot, settings.hosts)?;
+        let network = Network::create(&slot, settings.hosts + settings.launchable)?;
         let archive = image::sample_archive(slot.folder())?;
-        let engines = network.hosts().iter().map(|host| {
+        let (ours, launchable) = network.hosts().split_at(settings.hosts);
+        let engines = ours.iter().map(|host| {
             let (slot, settings, archive) = (&slot, &settings, &archive);
             async move {
                 let folder = slot.folder().join(host.name());
@@ -117,7 +124,7 @@ impl Fleet {
         });
         let engines = futures_util::future::try_join_all(engines).await?;
         let mut hosts = Vec::new();
-        for (engine, host) in engines.into_iter().zip(network.hosts()) {
+        for (engine, host) in engines.into_iter().zip(ours) {
             let folder = slot.folder().join(host.name());
             let proxy = match settings.record {
                 true => Some(RecordingProxy::start(folder.join("recorded.sock"), engine.socket())?),
@@ -126,14 +133,34 @@ impl Fleet {
             let network = host.clone();
             hosts.push(FleetHost { agent: None, proxy, engine: Some(engine), network, folder });
         }
-        let mut fleet = Fleet { coordinator: None, hosts, settings, network, slot };
+        let mut settings = settings;
+        let machines = match launchable {
+            [] => None,
+            launchable => {
+                let machine = MachineSettings {
+                    cpu: settings.cpu,
+                    memory: settings.memory,
+                    control_group: slot.control_group(),
+                    coordinator: format!("{}:{JOIN_PORT}", network.gateway()),
+                    environment: agent_environment(&settings),
+                };
+                let launchable = launchable.to_vec();
+                let machines = Machines::start(slot.folder(), launchable, archive, machine)?;
+                let file = machines.coordinator_settings();
+                settings.coordinator_arguments.push(format!("--config={}", file.display()));
+                Some(machines)
+            }
+        };
+        let mut fleet = Fleet { coordinator: None, hosts, machines, settings, network, slot };
         fleet.start_coordinator().await?;
         let token = fleet.join_token()?;
         fs_err::write(fleet.token_file(), token)?;
         for host in 0..fleet.hosts.len() - fleet.settings.joining_later {
             fleet.start_agent(host).await?;
         }
-        fleet.all_connected().await?;
+        if !fleet.hosts.is_empty() {
+            fleet.all_connected().await?;
+        }
         Ok(fleet)
     }
 
@@ -265,10 +292,7 @@ impl Fleet {
             "--log-format=json".to_owned(),
         ];
         arguments.extend(self.settings.agent_arguments.iter().cloned());
-        // The image is made here: there is no registry to ask for a newer one.
-        let mut environment = as_in_units();
-        environment.push(("ECS_IMAGE_PULL_BEHAVIOR".into(), "prefer-cached".into()));
-        environment.extend(self.settings.agent_environment.iter().cloned());
+        let environment = agent_environment(&self.settings);
         let launch = Launch {
             name: "agent".to_owned(),
             program: binary(binaries::AGENT)?,
@@ -367,6 +391,14 @@ fn mount_disk(at: &Path, mib: u32) -> Result<()> {
         ],
     )?;
     Ok(())
+}
+
+fn agent_environment(settings: &FleetSettings) -> Vec<(String, String)> {
+    let mut environment = as_in_units();
+    // The image is made here: there is no registry to ask for a newer one.
+    environment.push(("ECS_IMAGE_PULL_BEHAVIOR".into(), "prefer-cached".into()));
+    environment.extend(settings.agent_environment.iter().cloned());
+    environment
 }
 
 /// What both units set for their program.

@@ -253,6 +253,7 @@ pub(super) async fn run_tasks(
         },
         count,
         distinct_instance: false,
+        member_of: Vec::new(),
         strategies: Vec::new(),
         capacity: None,
         client_token: Some(ClientToken { token: token.to_owned(), parameters_hash: 1 }),
@@ -294,14 +295,17 @@ fn create_service(name: &str, desired: u32, replace: bool) -> Result<Command> {
         early_success: None,
     };
     Ok(Command::CreateService(Box::new(CreateService {
+        capacity: None,
         service: named(name)?,
         definition: Some(RevisionRef { family: FAMILY.parse()?, revision: None }),
         config: ServiceConfig {
+            capacity: Vec::new(),
             desired,
             scheduling: Scheduling::Replica,
             controller: Controller::Ecs,
             deployment,
             distinct_instance: false,
+            member_of: Vec::new(),
             strategies: Vec::new(),
             grace_s: None,
             az_rebalancing: false,
@@ -327,11 +331,13 @@ pub(super) async fn update_service(
     force_new_deployment: bool,
 ) -> Result<()> {
     let update = UpdateService {
+        capacity: None,
         service: named(service)?,
         definition: None,
         desired,
         deployment: DeploymentChange::default(),
         distinct_instance: None,
+        member_of: None,
         strategies: None,
         grace_s: None,
         az_rebalancing: None,

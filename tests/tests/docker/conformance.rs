@@ -25,7 +25,7 @@ mod table;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All the test sources that a proof may name a test of.
-const TESTS: [&str; 11] = [
+const TESTS: [&str; 12] = [
     include_str!("../../../agent/src/plan/container_config/tests.rs"),
     include_str!("../../../agent/src/plan/efs/tests.rs"),
     include_str!("../../../agent/src/plan/firelens/tests.rs"),
@@ -35,6 +35,7 @@ const TESTS: [&str; 11] = [
     include_str!("order.rs"),
     include_str!("tasks.rs"),
     include_str!("../fleet.rs"),
+    include_str!("../../../coordinator/src/api/ecs_tests/constraints.rs"),
     include_str!("../../../coordinator/src/api/ecs_tests/flows.rs"),
     include_str!("../../../coordinator/src/api/ecs_tests/gpus.rs"),
 ];

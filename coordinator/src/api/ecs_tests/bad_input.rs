@@ -387,14 +387,20 @@ fn rules() -> Vec<Rule> {
         (
             "RunTask",
             run("placementConstraints", json!([{"type": "memberOf", "expression": "a"}])),
-            UNSUPPORTED,
-            "memberOf",
+            PARAMETER,
+            "column 1: `a` is no subject",
         ),
         (
             "RunTask",
             run("placementConstraints", json!([{"type": "distinctInstance", "expression": "a"}])),
             PARAMETER,
             "distinctInstance",
+        ),
+        (
+            "RunTask",
+            run("placementConstraints", json!([{"type": "memberOf"}])),
+            PARAMETER,
+            "memberOf needs an expression",
         ),
         ("RunTask", run("placementConstraints", json!([{}])), PARAMETER, "placementConstraints"),
         (
@@ -521,7 +527,12 @@ fn rules() -> Vec<Rule> {
         ("DeregisterContainerInstance", json!({"containerInstance": "short"}), PARAMETER, "short"),
         ("DescribeContainerInstances", json!({"containerInstances": []}), PARAMETER, "100"),
         ("DescribeContainerInstances", json!({"containerInstances": arns(101)}), PARAMETER, "101"),
-        ("ListContainerInstances", json!({"filter": "agentConnected==true"}), PARAMETER, "filter"),
+        (
+            "ListContainerInstances",
+            json!({"filter": "agentConnected=true"}),
+            PARAMETER,
+            "column 15",
+        ),
         ("ListContainerInstances", json!({"maxResults": -1}), PARAMETER, "maxResults"),
         (
             "UpdateContainerInstancesState",

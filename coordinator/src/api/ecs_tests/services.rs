@@ -15,7 +15,7 @@ use crate::state_machine::{
 
 impl World {
     /// A cluster with a host, a task definition `web`, and a scheduler that has begun.
-    async fn scheduled() -> (Self, String) {
+    pub(super) async fn scheduled() -> (Self, String) {
         let world = World::new();
         world.done("CreateCluster", json!({})).await;
         let host = world.host(1024, 1024, "zone-a").await;
@@ -25,7 +25,7 @@ impl World {
     }
 
     /// A service whose tasks are healthy as soon as they run.
-    async fn create_service(&self, more: Value) -> Value {
+    pub(super) async fn create_service(&self, more: Value) -> Value {
         let mut input = json!({"serviceName": "svc", "taskDefinition": "web", "desiredCount": 2,
             "tags": [{"key": "longshore:healthy-after", "value": "0"}]});
         for (key, value) in more.as_object().unwrap() {
@@ -34,7 +34,7 @@ impl World {
         self.done("CreateService", input).await["service"].take()
     }
 
-    async fn service(&self) -> Value {
+    pub(super) async fn service(&self) -> Value {
         let described = self.done("DescribeServices", json!({"services": ["svc"]})).await;
         assert_eq!(described["failures"], json!([]));
         described["services"][0].clone()

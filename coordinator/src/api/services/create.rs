@@ -143,12 +143,14 @@ fn config(input: CreateServiceInput, options: ServiceOptions) -> Result<ServiceC
     };
     let change = input.deployment_configuration.unwrap_or_default().parse()?;
     let grace = input.health_check_grace_period_seconds;
+    let constraints = placement::parse_constraints(&input.placement_constraints)?;
     let mut config = ServiceConfig {
         desired: 0,
         scheduling,
         controller: controller(input.deployment_controller.as_ref())?,
         deployment: deployment_configuration::complete(change, scheduling),
-        distinct_instance: placement::parse_constraints(&input.placement_constraints)?,
+        distinct_instance: constraints.distinct_instance,
+        member_of: constraints.member_of,
         strategies: placement::parse_strategies(&input.placement_strategy)?,
         capacity: Vec::new(),
         grace_s: in_range("healthCheckGracePeriodSeconds", grace, 0, GRACE_SECONDS_MAX)?,

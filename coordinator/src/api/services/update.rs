@@ -90,7 +90,8 @@ pub(crate) async fn update(
     };
     let desired = in_range("desiredCount", input.desired_count, 0, DESIRED_COUNT_MAX)?;
     let grace_s = in_range("healthCheckGracePeriodSeconds", grace, 0, GRACE_SECONDS_MAX)?;
-    let distinct_instance = constraints.map(placement::parse_constraints).transpose()?;
+    let constraints = constraints.map(placement::parse_constraints).transpose()?;
+    let distinct_instance = constraints.as_ref().map(|given| given.distinct_instance);
     let strategies = strategies.map(placement::parse_strategies).transpose()?;
     let capacity = input
         .capacity_provider_strategy
@@ -106,6 +107,7 @@ pub(crate) async fn update(
         desired,
         deployment,
         distinct_instance,
+        member_of: constraints.map(|given| given.member_of),
         strategies,
         capacity,
         grace_s,

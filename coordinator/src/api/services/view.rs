@@ -146,7 +146,7 @@ pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tag
         capacity_provider_strategy: strategy_view(&config.capacity),
         load_balancers: [],
         pending_count: service.pending(),
-        placement_constraints: placement::constraints(config.distinct_instance),
+        placement_constraints: placement::constraints(config.distinct_instance, &config.member_of),
         placement_strategy: placement::strategies(&config.strategies),
         propagate_tags: match config.propagate_tags {
             PropagateTags::None => launch::PropagateTags::None,

@@ -14,6 +14,7 @@ use longshore_common::task_definition::{
 };
 
 use super::{compatibilities, sizes};
+use crate::{query::Expression, state_machine::decide::PLACEMENT_CONSTRAINTS_MAX};
 
 pub(crate) use containers::{check_environment_file, check_overridden_requirement, check_variable};
 
@@ -28,10 +29,6 @@ pub(crate) const CONTAINERS_MAX: usize = 10;
 pub(crate) const DEFINITION_BYTES_MAX: usize = 64 * 1024;
 /// Families, containers, volumes (ecs-behaviour 1.3).
 pub(crate) const NAME_CHARS_MAX: usize = 255;
-/// Constraints of one task, its definition's and its call's together (ecs-behaviour 1.5).
-pub(crate) const PLACEMENT_CONSTRAINTS_MAX: usize = 10;
-/// A `memberOf` expression (ecs-behaviour 1.5).
-pub(crate) const EXPRESSION_CHARS_MAX: usize = 2000;
 /// GiB of `ephemeralStorage` (the member's documentation).
 pub(crate) const EPHEMERAL_STORAGE_GIB: std::ops::RangeInclusive<u32> = 21..=200;
 
@@ -192,11 +189,8 @@ fn check_constraints(constraints: &[TaskDefinitionPlacementConstraint]) -> Resul
                 "placementConstraints.expression should not be null or empty: `memberOf` needs one.",
             );
         }
-        if expression.chars().count() > EXPRESSION_CHARS_MAX {
-            return refuse(format!(
-                "placementConstraints.expression should not be longer than \
-                 {EXPRESSION_CHARS_MAX} characters."
-            ));
+        if let Err(error) = Expression::parse(expression) {
+            return refuse(format!("Invalid expression in placementConstraints: {error}."));
         }
     }
     Ok(())

@@ -80,7 +80,7 @@ impl LaunchInput {
     }
 }
 
-fn group(given: Option<String>) -> Result<Option<String>, ApiError> {
+pub(crate) fn group(given: Option<String>) -> Result<Option<String>, ApiError> {
     let Some(group) = given.filter(|group| !group.is_empty()) else { return Ok(None) };
     if group.chars().count() > GROUP_CHARS_MAX {
         return Err(ApiError::invalid_parameter(format!(

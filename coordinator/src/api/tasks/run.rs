@@ -77,7 +77,7 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
             "count is {count}; it must be between 1 and {COUNT_MAX}."
         )));
     }
-    let distinct_instance = placement::parse_constraints(&input.placement_constraints)?;
+    let constraints = placement::parse_constraints(&input.placement_constraints)?;
     let strategies = placement::parse_strategies(&input.placement_strategy)?;
     let launch = LaunchInput {
         cluster: input.cluster,
@@ -98,7 +98,8 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
     let command = Command::RunTask(Box::new(RunTask {
         launch,
         count: count as u32,
-        distinct_instance,
+        distinct_instance: constraints.distinct_instance,
+        member_of: constraints.member_of,
         strategies,
         capacity,
         client_token,

@@ -60,10 +60,11 @@ impl World {
             program: directory.path().join("launcher"),
             timeout: Duration::from_secs(2),
             boot_deadline: Duration::from_secs(600),
+            size: None,
         };
         let launchers = BTreeMap::from([("rack".to_owned(), launcher)]);
         let mut state = disk.recover();
-        let policy = LauncherPolicy { boot_deadline: Duration::from_secs(600) };
+        let policy = LauncherPolicy { boot_deadline: Duration::from_secs(600), size: None };
         state.set_capacity_policy(CapacityPolicy {
             launchers: BTreeMap::from([("rack".to_owned(), policy)]),
             ..CapacityPolicy::default()

@@ -3,6 +3,7 @@
 use std::{cell::Cell, collections::BTreeSet, ops::Range};
 
 use longshore_common::{
+    clock::Timestamp,
     protocol::Attribute,
     resources::{Capacity, CpuUnits, Demand, HostPort, MemoryMib, Transport},
 };
@@ -11,12 +12,15 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-use super::reference::{Reference, ReferenceHost};
-use crate::placement::{
-    AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, HostOffer, HostSlot, Request, Resource,
-    SpreadOver, Strategy as Placing,
-    bits::{Bits, rows_of},
-    index::quantity,
+use super::reference::{Named, Reference, ReferenceHost};
+use crate::{
+    placement::{
+        AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, GroupNames, HostOffer, HostSlot,
+        MemberOf, Particulars, Placement, Request, Resource, SpreadOver, Strategy as Placing,
+        bits::{Bits, rows_of},
+        index::quantity,
+    },
+    query::{Constraint, Version},
 };
 
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ enum Op {
     SetAttributes(u32, Vec<Attribute>),
     SetCapacity(u32, Capacity),
     SetEligibility(u32, Eligibility),
+    SetParticulars(u32, Told),
+    SetRunning(u32, u32),
     Place(Asked),
     Start(u32, Demand, Vec<Attribute>),
     Release(u32, usize),
@@ -36,12 +42,22 @@ struct Offer {
     capacity: Capacity,
     attributes: Vec<Attribute>,
     eligibility: Eligibility,
+    told: Told,
+}
+
+/// Of a host as it registered.
+#[derive(Clone, Debug)]
+struct Told {
+    instance_id: Option<String>,
+    agent_version: &'static str,
+    registered_at_s: u32,
 }
 
 #[derive(Clone, Debug)]
 struct Asked {
     demand: Demand,
     required: Vec<Attribute>,
+    member_of: Vec<Constraint>,
     distinct_instance: bool,
     strategies: Vec<Placing>,
     group: u32,
@@ -51,6 +67,7 @@ struct Asked {
     kept: bool,
 }
 
+const CLOSEST: usize = 5;
 const NAMES: [&str; 3] = [AVAILABILITY_ZONE, "rack", "ssd"];
 
 /// How many values an attribute has in these tests.
@@ -116,9 +133,66 @@ fn eligibility() -> impl Strategy<Value = Eligibility> {
         .prop_map(|(active, connected)| Eligibility { active, connected })
 }
 
+fn told() -> impl Strategy<Value = Told> {
+    let id = prop::option::weighted(0.8, (0u32..30).prop_map(|n| format!("i-{n}")));
+    let version = prop::sample::select(&["1.9.0", "1.10.0", "2.0.0-rc.1", "odd"][..]);
+    (id, version, 1_700_000_000u32..1_700_000_004).prop_map(
+        |(instance_id, agent_version, registered_at_s)| Told {
+            instance_id,
+            agent_version,
+            registered_at_s,
+        },
+    )
+}
+
 fn offer(values: Values) -> impl Strategy<Value = Offer> {
-    (capacity(), attributes(values), eligibility())
-        .prop_map(|(capacity, attributes, eligibility)| Offer { capacity, attributes, eligibility })
+    (capacity(), attributes(values), eligibility(), told()).prop_map(
+        |(capacity, attributes, eligibility, told)| Offer {
+            capacity,
+            attributes,
+            eligibility,
+            told,
+        },
+    )
+}
+
+/// Expressions that hold of some hosts of these tests and not of others.
+fn constraint() -> impl Strategy<Value = Constraint> {
+    let order = || prop::sample::select(&["==", "!=", "<", "<=", ">", ">="][..]);
+    let name = || prop::sample::select(&NAMES[..]);
+    let member = || prop::sample::select(&["in", "!in"][..]);
+    let matching = || prop::sample::select(&["=~", "!~"][..]);
+    let condition = prop_oneof![
+        (name(), order(), 0..4u32).prop_map(|(name, op, n)| format!("attribute:{name} {op} {n}")),
+        (name(), member(), 0..3u32)
+            .prop_map(|(name, op, n)| format!("attribute:{name} {op} [{n}, {}]", n + 1)),
+        (name(), matching(), 0..3u32)
+            .prop_map(|(name, op, n)| format!("attribute:{name} {op} 1.*|{n}.*")),
+        (name(), prop::bool::ANY).prop_map(|(name, has)| format!(
+            "attribute:{name} {}exists",
+            if has { "" } else { "!" }
+        )),
+        (order(), 0..6u32).prop_map(|(op, n)| format!("runningTasksCount {op} {n}")),
+        (prop::sample::select(&["1.9", "1.10", "2.0.0-rc.1"][..]), order())
+            .prop_map(|(version, op)| format!("agentVersion {op} {version}")),
+        (member(), 0..30u32).prop_map(|(op, n)| format!("ec2InstanceId {op} [i-{n}, i-{}]", n / 2)),
+        (matching(), 0..3u32).prop_map(|(op, n)| format!("ec2InstanceId {op} i-{n}.+")),
+        (order(), 0..4u32).prop_map(|(op, n)| format!("registeredAt {op} 2023-11-14T22:13:2{n}Z")),
+        (prop::sample::select(&["==", "!="][..]), prop::bool::ANY)
+            .prop_map(|(op, is)| format!("agentConnected {op} {is}")),
+        (prop::sample::select(&["==", "!="][..]), 0..5u32)
+            .prop_map(|(op, n)| format!("task:group {op} g{n}")),
+        (matching(), 0..4u32).prop_map(|(op, n)| format!("task:group {op} g[{n}4]")),
+        prop::bool::ANY.prop_map(|has| format!("task:group {}exists", if has { "" } else { "!" })),
+    ];
+    let text = condition.prop_recursive(3, 6, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} and {b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} || {b})")),
+            inner.prop_map(|a| format!("not {a}")),
+        ]
+    });
+    text.prop_map(|text| Constraint::parse(&text).unwrap())
 }
 
 fn placing() -> impl Strategy<Value = Placing> {
@@ -135,11 +209,24 @@ fn placing() -> impl Strategy<Value = Placing> {
 fn asked(values: Values) -> impl Strategy<Value = Asked> {
     let required =
         prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(attribute(values), 1..3)];
-    let limits = (demand(), required, prop::bool::weighted(0.1));
+    let member_of =
+        prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(constraint(), 1..3)];
+    let limits = (demand(), required, member_of, prop::bool::weighted(0.1));
     let choice = (prop::collection::vec(placing(), 0..4), 0u32..4, 1u32..32);
     (limits, choice, any::<u64>(), prop::bool::weighted(0.8)).prop_map(
-        |((demand, required, distinct_instance), (strategies, group, count), entropy, kept)| {
-            Asked { demand, required, distinct_instance, strategies, group, count, entropy, kept }
+        |(limits, (strategies, group, count), entropy, kept)| {
+            let (demand, required, member_of, distinct_instance) = limits;
+            Asked {
+                demand,
+                required,
+                member_of,
+                distinct_instance,
+                strategies,
+                group,
+                count,
+                entropy,
+                kept,
+            }
         },
     )
 }
@@ -151,6 +238,8 @@ fn op(slots: u32, values: Values) -> impl Strategy<Value = Op> {
         1 => (0..slots, attributes(values)).prop_map(|(slot, given)| Op::SetAttributes(slot, given)),
         1 => (0..slots, capacity()).prop_map(|(slot, capacity)| Op::SetCapacity(slot, capacity)),
         1 => (0..slots, eligibility()).prop_map(|(slot, given)| Op::SetEligibility(slot, given)),
+        1 => (0..slots, told()).prop_map(|(slot, told)| Op::SetParticulars(slot, told)),
+        1 => (0..slots, 0u32..6).prop_map(|(slot, running)| Op::SetRunning(slot, running)),
         6 => asked(values).prop_map(Op::Place),
         2 => (0..slots, demand(), prop::collection::vec(attribute(values), 0..2))
             .prop_map(|(slot, demand, required)| Op::Start(slot, demand, required)),
@@ -167,6 +256,16 @@ fn history(
 ) -> impl Strategy<Value = (Vec<Offer>, Vec<Op>)> {
     let hosts = prop::collection::vec(offer(values), hosts);
     (hosts, prop::collection::vec(op(slots, values), ops))
+}
+
+impl Told {
+    fn particulars(&self) -> Particulars<'_> {
+        Particulars {
+            instance_id: self.instance_id.as_deref(),
+            agent_version: self.agent_version,
+            registered_at: Timestamp(u64::from(self.registered_at_s) * 1000),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -202,6 +301,20 @@ impl Both {
                     self.index.set_eligibility(HostSlot(*slot), *eligibility);
                 }
             }
+            Op::SetParticulars(slot, told) => {
+                if let Some(host) = self.reference.hosts.get_mut(&HostSlot(*slot)) {
+                    host.instance_id.clone_from(&told.instance_id);
+                    host.agent_version = Version::parse(told.agent_version);
+                    host.registered_at_s = told.registered_at_s;
+                    self.index.set_particulars(HostSlot(*slot), told.particulars());
+                }
+            }
+            Op::SetRunning(slot, running) => {
+                self.index.set_running(HostSlot(*slot), *running);
+                if let Some(host) = self.reference.hosts.get_mut(&HostSlot(*slot)) {
+                    host.running = *running;
+                }
+            }
             Op::Place(asked) => self.place(asked),
             Op::Start(slot, demand, required) => self.start(HostSlot(*slot), demand, required),
             Op::Release(slot, task) => {
@@ -219,13 +332,18 @@ impl Both {
         if self.reference.hosts.contains_key(&slot) {
             return;
         }
-        let Offer { capacity, attributes, eligibility } = offer;
-        self.index.insert(slot, HostOffer { capacity, attributes, eligibility: *eligibility });
+        let Offer { capacity, attributes, eligibility, told } = offer;
+        let (eligibility, particulars) = (*eligibility, told.particulars());
+        self.index.insert(slot, HostOffer { capacity, attributes, eligibility, particulars });
         let host = ReferenceHost {
             capacity: capacity.clone(),
             attributes: attributes.clone(),
-            eligibility: *eligibility,
+            eligibility,
             tasks: Vec::new(),
+            instance_id: told.instance_id.clone(),
+            agent_version: Version::parse(told.agent_version),
+            registered_at_s: told.registered_at_s,
+            running: 0,
         };
         self.reference.hosts.insert(slot, host);
     }
@@ -234,6 +352,11 @@ impl Both {
         let request = Request {
             demand: &asked.demand,
             required_attributes: &asked.required,
+            member_of: MemberOf {
+                constraints: &asked.member_of,
+                own_group: Named.name(GroupKey(asked.group)),
+                groups: &Named,
+            },
             distinct_instance: asked.distinct_instance,
             strategies: &asked.strategies,
             group: GroupKey(asked.group),
@@ -247,6 +370,10 @@ impl Both {
             let best = tentative.best(&request);
             assert!(best.contains(slot), "{slot:?} is not one of {best:?} for {request:?}");
             tentative.reserve(*slot, request.demand, request.group);
+        }
+        // Some, because the reference explains slowly.
+        if asked.entropy % 8 == 0 {
+            self.explain(&request, &placement, &tentative);
         }
         self.placed += placement.hosts.len() as u64;
         let missing = request.count - placement.hosts.len() as u32;
@@ -274,10 +401,32 @@ impl Both {
         }
     }
 
+    /// What is explained is what is then placed, and the closest hosts are in their order.
+    fn explain(&self, request: &Request<'_>, placement: &Placement, placed: &Reference) {
+        let more = Request { count: request.count + 7, ..*request };
+        let explained = self.index.explain(&more, CLOSEST);
+        let same = &explained.placement.hosts[..placement.hosts.len()];
+        assert_eq!(same, placement.hosts, "{request:?}");
+        let Some(unplaced) = &placement.unplaced else { return };
+        assert_eq!(explained.placement.hosts.len(), placement.hosts.len());
+        let again = explained.placement.unplaced.as_ref().unwrap();
+        assert_eq!((&again.reasons, &again.closest), (&unplaced.reasons, &unplaced.closest));
+        assert_eq!(explained.closest.first(), unplaced.closest.as_ref());
+        assert_eq!(explained.closest.len(), CLOSEST.min(placed.hosts.len()));
+        let mut left = placed.clone();
+        for (slot, unfit) in &explained.closest {
+            let closest = left.closest(request);
+            assert!(closest.contains(slot), "{slot:?} not of {closest:?}: {request:?}");
+            placed.assert_explained(*slot, unfit, request);
+            left.hosts.remove(slot);
+        }
+    }
+
     fn start(&mut self, slot: HostSlot, demand: &Demand, required_attributes: &[Attribute]) {
         let request = Request {
             demand,
             required_attributes,
+            member_of: MemberOf::NONE,
             distinct_instance: false,
             strategies: &[],
             group: GroupKey(0),
@@ -307,6 +456,13 @@ impl Both {
         assert_eq!(set(&index.active), rows(&|host| host.eligibility.active));
         assert_eq!(set(&index.connected), rows(&|host| host.eligibility.connected));
         let ready = Eligibility { active: true, connected: true };
+        assert_eq!(set(&index.busy), rows(&|host| !host.tasks.is_empty()));
+        let ids: BTreeSet<_> =
+            hosts.values().filter_map(|host| host.instance_id.as_ref()).collect();
+        assert_eq!(index.particulars.instance_ids.iter().count(), ids.len());
+        let versions = hosts.values().filter_map(|host| host.agent_version.as_ref());
+        let versions: BTreeSet<_> = versions.collect();
+        assert_eq!(index.particulars.versions.iter().count(), versions.len());
         assert_eq!(set(&index.ready), rows(&|host| host.eligibility == ready));
         for (slot, host) in hosts {
             let remaining = index.remaining(*slot).unwrap();
@@ -316,6 +472,11 @@ impl Both {
             let row = index.row_of(*slot).unwrap();
             index.cpu.assert_holds(row, quantity(remaining.cpu));
             index.memory.assert_holds(row, quantity(remaining.memory));
+            assert_eq!(index.particulars.running.get(row), host.running);
+            assert_eq!(index.particulars.registered_at_s.get(row), host.registered_at_s);
+            let by_id =
+                host.instance_id.as_deref().map(|id| index.particulars.instance_ids.get(id));
+            assert!(by_id.is_none_or(|rows| rows.unwrap().contains(row)));
         }
         let ports: BTreeSet<HostPort> = hosts.values().flat_map(ReferenceHost::ports).collect();
         assert_eq!(index.ports.len(), ports.len());
@@ -388,7 +549,7 @@ fn config(cases: u32) -> Config {
 fn every_choice_is_one_that_looking_at_every_host_would_make() {
     let placed = Cell::new(0);
     let histories = history(0..20, 24, 1..60, Values::Few);
-    let mut runner = TestRunner::new(config(1600));
+    let mut runner = TestRunner::new(config(1800));
     let outcome = runner.run(&histories, |(offers, ops)| {
         let mut both = Both::default();
         for (slot, offer) in (0..).zip(&offers) {

@@ -7,9 +7,12 @@ use longshore_common::{
     resources::{Capacity, Demand, HostPort},
 };
 
-use crate::placement::{
-    AVAILABILITY_ZONE, Eligibility, GroupKey, HostSlot, Reason, Request, Resource, SpreadOver,
-    Strategy, Unfit,
+use crate::{
+    placement::{
+        AVAILABILITY_ZONE, Eligibility, GroupKey, GroupNames, HostSlot, Reason, Request, Resource,
+        SpreadOver, Strategy, Unfit,
+    },
+    query::{Constraint, Facts, Version},
 };
 
 #[derive(Clone, Debug, Default)]
@@ -23,6 +26,48 @@ pub(super) struct ReferenceHost {
     pub(super) attributes: Vec<Attribute>,
     pub(super) eligibility: Eligibility,
     pub(super) tasks: Vec<(Demand, GroupKey)>,
+    pub(super) instance_id: Option<String>,
+    pub(super) agent_version: Option<Version>,
+    pub(super) registered_at_s: u32,
+    pub(super) running: u32,
+}
+
+/// Group 3 is called g3.
+pub(super) struct Named;
+
+const GROUPS: [&str; 5] = ["g0", "g1", "g2", "g3", "g4"];
+
+impl GroupNames for Named {
+    fn key(&self, name: &str) -> Option<GroupKey> {
+        GROUPS.iter().position(|own| *own == name).map(|at| GroupKey(at as u32))
+    }
+    fn name(&self, key: GroupKey) -> &str {
+        GROUPS[key.0 as usize]
+    }
+}
+
+impl Facts for ReferenceHost {
+    fn agent_connected(&self) -> bool {
+        self.eligibility.connected
+    }
+    fn agent_version(&self) -> Option<&Version> {
+        self.agent_version.as_ref()
+    }
+    fn instance_id(&self) -> Option<&str> {
+        self.instance_id.as_deref()
+    }
+    fn registered_at_s(&self) -> u32 {
+        self.registered_at_s
+    }
+    fn running_tasks(&self) -> u32 {
+        self.running
+    }
+    fn attribute(&self, name: &str) -> Option<Option<&str>> {
+        self.attribute(name)
+    }
+    fn has_group(&self, wanted: &mut dyn FnMut(&str) -> bool) -> bool {
+        self.tasks.iter().any(|(_, group)| wanted(Named.name(*group)))
+    }
 }
 
 impl ReferenceHost {
@@ -75,6 +120,10 @@ impl ReferenceHost {
                         }
                         _ => false,
                     })
+            }
+            Reason::MemberOf => {
+                let constraints = request.member_of.constraints.iter();
+                !constraints.map(Constraint::expression).all(|expression| expression.holds(self))
             }
             Reason::DistinctInstance => {
                 request.distinct_instance && self.tasks_of(request.group) > 0
@@ -206,6 +255,7 @@ impl Reference {
                 Unfit::NotActive
                 | Unfit::AgentDisconnected
                 | Unfit::Attribute(_)
+                | Unfit::MemberOf(_)
                 | Unfit::DistinctInstance => {}
             }
         }

@@ -2,18 +2,33 @@
 
 use expect_test::{Expect, expect};
 use longshore_common::{
+    clock::Timestamp,
     protocol::Attribute,
     resources::{Capacity, CpuUnits, Demand, HostPort, MemoryMib, Transport},
 };
 
-use crate::placement::{
-    AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, HostOffer, HostSlot, Placement,
-    Request, Resource, SpreadOver, Strategy, Unfit,
+use crate::{
+    placement::{
+        AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, GroupNames, HostOffer, HostSlot,
+        MemberOf, Particulars, Placement, Request, Resource, SpreadOver, Strategy, Unfit,
+    },
+    query::Constraint,
 };
 
 const READY: Eligibility = Eligibility { active: true, connected: true };
 const WEB: GroupKey = GroupKey(1);
 const OTHER: GroupKey = GroupKey(2);
+
+struct Named;
+
+impl GroupNames for Named {
+    fn key(&self, name: &str) -> Option<GroupKey> {
+        [WEB, OTHER].into_iter().find(|key| self.name(*key) == name)
+    }
+    fn name(&self, key: GroupKey) -> &str {
+        if key == WEB { "web" } else { "other" }
+    }
+}
 
 fn attribute(text: &str) -> Attribute {
     match text.split_once('=') {
@@ -45,7 +60,12 @@ fn cluster(hosts: &[Given<'_>]) -> ClusterIndex {
     let mut index = ClusterIndex::new();
     for (slot, (cpu, memory, texts)) in (0..).zip(hosts) {
         let (capacity, attributes) = (capacity(*cpu, *memory), attributes(texts));
-        let offer = HostOffer { capacity: &capacity, attributes: &attributes, eligibility: READY };
+        let offer = HostOffer {
+            capacity: &capacity,
+            attributes: &attributes,
+            eligibility: READY,
+            particulars: Particulars::default(),
+        };
         index.insert(HostSlot(slot), offer);
     }
     index
@@ -65,6 +85,7 @@ fn demand(cpu: u32, memory: u32, tcp_ports: &[u16]) -> Demand {
 struct Ask<'a> {
     demand: Demand,
     required: &'a [&'a str],
+    member_of: &'a [&'a str],
     distinct_instance: bool,
     strategies: &'a [Strategy],
     count: u32,
@@ -73,14 +94,24 @@ struct Ask<'a> {
 impl Default for Ask<'_> {
     fn default() -> Self {
         let demand = demand(256, 256, &[]);
-        Ask { demand, required: &[], distinct_instance: false, strategies: &[], count: 1 }
+        Ask {
+            demand,
+            required: &[],
+            member_of: &[],
+            distinct_instance: false,
+            strategies: &[],
+            count: 1,
+        }
     }
 }
 
 fn place(index: &ClusterIndex, ask: &Ask<'_>) -> Placement {
+    let constraints = ask.member_of.iter().map(|text| Constraint::parse(text).unwrap());
+    let constraints: Vec<Constraint> = constraints.collect();
     index.place(&Request {
         demand: &ask.demand,
         required_attributes: &attributes(ask.required),
+        member_of: MemberOf { constraints: &constraints, own_group: "web", groups: &Named },
         distinct_instance: ask.distinct_instance,
         strategies: ask.strategies,
         group: WEB,
@@ -158,6 +189,82 @@ fn a_full_zone_does_not_hold_back_the_others() {
     let (a, b) = (zone("a"), zone("b"));
     let index = cluster(&[(512, 4096, &[&a]), (4096, 4096, &[&b])]);
     check(&index, &Ask { count: 9, ..Ask::default() }, expect!["2 7"]);
+}
+
+#[test]
+fn a_member_of_constraint_keeps_tasks_off_hosts_that_do_not_meet_it() {
+    let index = cluster(&[
+        (4096, 4096, &["zone=a", "type=t2.small"]),
+        (4096, 4096, &["zone=b", "type=t2.large"]),
+        (4096, 4096, &["zone=b"]),
+    ]);
+    let spread = &[Strategy::Spread(SpreadOver::Instance)];
+    let ask = |member_of| Ask { member_of, strategies: spread, count: 6, ..Ask::default() };
+    check(&index, &ask(&["attribute:type =~ t2.*"]), expect!["3 3 0"]);
+    check(&index, &ask(&["attribute:zone == b"]), expect!["0 3 3"]);
+    check(&index, &ask(&["attribute:zone == b", "attribute:type exists"]), expect!["0 6 0"]);
+    check(&index, &ask(&["not(attribute:type in [t2.small, t2.large])"]), expect!["0 0 6"]);
+    check(
+        &index,
+        &Ask { count: 1, ..ask(&["attribute:zone == b", "attribute:type == g2"]) },
+        expect![[r#"
+            0 0 0 
+            1 x Some("MemberOf placement constraint unsatisfied"): no container instance can take the task (of 3: 3 outside of a memberOf constraint); the closest container instance #0 does not meet the constraint `attribute:zone == b` and does not meet the constraint `attribute:type == g2`"#]],
+    );
+}
+
+#[test]
+fn a_constraint_that_names_groups_heeds_the_tasks_of_its_own_call() {
+    let mut index = cluster(&[BIG; 3]);
+    let ask = |member_of| Ask { member_of, count: 4, ..Ask::default() };
+    check(
+        &index,
+        &ask(&["task:group != web"]),
+        expect![[r#"
+        1 1 1 
+        1 x Some("MemberOf placement constraint unsatisfied"): no container instance can take the task (of 3: 3 outside of a memberOf constraint); the closest container instance #0 does not meet the constraint `task:group != web`"#]],
+    );
+    check(
+        &index,
+        &Ask { count: 1, ..ask(&["task:group == other"]) },
+        expect![[r#"
+        0 0 0 
+        1 x Some("MemberOf placement constraint unsatisfied"): no container instance can take the task (of 3: 3 outside of a memberOf constraint); the closest container instance #0 does not meet the constraint `task:group == other`"#]],
+    );
+    index.reserve(HostSlot(1), &demand(64, 64, &[]), OTHER);
+    check(&index, &ask(&["task:group == other"]), expect!["0 4 0"]);
+    check(&index, &ask(&["task:group !~ o.*"]), expect!["2 0 2"]);
+    check(&index, &ask(&["task:group exists"]), expect!["0 4 0"]);
+}
+
+#[test]
+fn running_tasks_ids_versions_and_times_are_asked_of_hosts_as_they_are() {
+    let mut index = cluster(&[BIG; 3]);
+    for (slot, id, agent_version) in [(0, "i-a", "1.9.0"), (1, "i-b", "1.10.0"), (2, "i-c", "odd")]
+    {
+        let registered_at = Timestamp(1_529_360_908_000 + 1000 * u64::from(slot));
+        let particulars = Particulars { instance_id: Some(id), agent_version, registered_at };
+        index.set_particulars(HostSlot(slot), particulars);
+        index.set_running(HostSlot(slot), slot);
+    }
+    let spread = &[Strategy::Spread(SpreadOver::Instance)];
+    let ask = |text| Ask { member_of: text, strategies: spread, count: 6, ..Ask::default() };
+    check(&index, &ask(&["runningTasksCount < 2"]), expect!["3 3 0"]);
+    check(&index, &ask(&["runningTasksCount >= 2"]), expect!["0 0 6"]);
+    check(&index, &ask(&["runningTasksCount < 4000000000"]), expect!["2 2 2"]);
+    check(&index, &ask(&["agentVersion >= 1.10"]), expect!["0 6 0"]);
+    check(&index, &ask(&["agentVersion != 1.9"]), expect!["0 3 3"]);
+    check(&index, &ask(&["ec2InstanceId in [i-a, i-c]"]), expect!["3 0 3"]);
+    check(&index, &ask(&["ec2InstanceId =~ i-[bc]"]), expect!["0 3 3"]);
+    check(&index, &ask(&["registeredAt > 2018-06-18T22:28:28Z"]), expect!["0 3 3"]);
+    check(&index, &ask(&["agentConnected == true"]), expect!["2 2 2"]);
+    check(
+        &index,
+        &Ask { count: 1, ..ask(&["agentConnected == false"]) },
+        expect![[r#"
+        0 0 0 
+        1 x Some("MemberOf placement constraint unsatisfied"): no container instance can take the task (of 3: 3 outside of a memberOf constraint); the closest container instance #0 does not meet the constraint `agentConnected == false`"#]],
+    );
 }
 
 #[test]
@@ -357,6 +464,7 @@ fn many_small_groups_fill_hosts_evenly() {
         let placement = index.place(&Request {
             demand: &demand(64, 64, &[]),
             required_attributes: &[],
+            member_of: MemberOf::NONE,
             distinct_instance: false,
             strategies: &[],
             group: GroupKey(group),

@@ -42,7 +42,6 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     need(spec.ephemeral_storage.is_some(), "ephemeralStorage");
     need(spec.enable_fault_injection == Some(true), "enableFaultInjection");
     need(spec.trusted_execution_configuration.is_some(), "trustedExecutionConfiguration");
-    need(!spec.placement_constraints.is_empty(), "placementConstraints");
     let windows = |family: &str| family.starts_with("WINDOWS");
     let os = spec.runtime_platform.as_ref().and_then(|p| p.operating_system_family.as_deref());
     need(os.is_some_and(windows), "runtimePlatform.operatingSystemFamily other than LINUX");

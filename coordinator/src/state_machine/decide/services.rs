@@ -6,6 +6,7 @@ use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
 use super::{
     Decision, Ids, capacity_providers, clusters, honoured::needs_not_honoured, task_definitions,
+    tasks,
 };
 use crate::state_machine::{
     alarm::AlarmValue,
@@ -87,6 +88,7 @@ pub(super) fn create(
     match (&create.definition, config.controller) {
         (Some(definition), Controller::Ecs) => {
             let definition = usable(state, definition)?;
+            check_constraints(definition, &create.config)?;
             let revision = revision(definition, ids, at);
             events.extend(schedule::begin(schedule::NewDeployment {
                 service,
@@ -227,6 +229,13 @@ pub(super) fn usable<'a>(
     Ok(found)
 }
 
+pub(super) fn check_constraints(
+    definition: &Definition,
+    config: &ServiceConfig,
+) -> Result<(), Rejection> {
+    tasks::constraints(definition, &config.member_of, config.distinct_instance).map(drop)
+}
+
 pub(super) fn revision(definition: &Definition, ids: Ids, at: Timestamp) -> RevisionRecord {
     let id = RevisionId::from_entropy(ids.entropy());
     RevisionRecord {
@@ -303,6 +312,9 @@ pub(super) fn update(
         }
         (None, _) => None,
     };
+    if let Some(definition) = asked.or(current.map(|one| state.definition_at(one.definition))) {
+        check_constraints(definition, &config)?;
+    }
     let is_other = |definition: &Definition| {
         current.is_none_or(|primary| {
             (&primary.record.family, primary.record.revision)
@@ -334,7 +346,7 @@ pub(super) fn update(
     Ok(Decision::of(events))
 }
 
-fn changed(config: &ServiceConfig, update: &UpdateService) -> ServiceConfig {
+pub(super) fn changed(config: &ServiceConfig, update: &UpdateService) -> ServiceConfig {
     let mut config = config.clone();
     let take = |from: Option<u32>, to: &mut u32| *to = from.unwrap_or(*to);
     take(update.desired, &mut config.desired);
@@ -352,6 +364,9 @@ fn changed(config: &ServiceConfig, update: &UpdateService) -> ServiceConfig {
     }
     deployment.early_success = change.early_success.or(deployment.early_success);
     config.distinct_instance = update.distinct_instance.unwrap_or(config.distinct_instance);
+    if let Some(member_of) = &update.member_of {
+        config.member_of.clone_from(member_of);
+    }
     if let Some(strategies) = &update.strategies {
         config.strategies.clone_from(strategies);
     }

@@ -5,6 +5,7 @@ use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::state_machine::{
+    capacity_provider::check_of_provider,
     command::{ClusterSettings, Resource, Tags},
     event::Event,
     rejection::Rejection,
@@ -85,8 +86,11 @@ fn reread(
         }
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
-        | Resource::TaskSet { .. }
-        | Resource::CapacityProvider(_) => Ok(None),
+        | Resource::TaskSet { .. } => Ok(None),
+        Resource::CapacityProvider(_) => {
+            check_of_provider(after).map_err(Rejection::InvalidOption)?;
+            Ok(None)
+        }
     }
 }
 

@@ -53,6 +53,7 @@ pub(super) fn create(
         return Err(Rejection::TooManyTaskSets { limit: TASK_SETS_MAX });
     }
     let definition = services::usable(state, &create.definition)?;
+    services::check_constraints(definition, &service.config)?;
     let task_set = TaskSetRecord {
         external_id: create.external_id.clone(),
         scale_permille: create.scale_permille,

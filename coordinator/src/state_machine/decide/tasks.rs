@@ -20,7 +20,8 @@ use super::{
     task_definitions,
 };
 use crate::{
-    placement::{self, GroupKey, Unfit, Unplaced},
+    placement::{self, GroupKey, MemberOf, Unfit, Unplaced},
+    query::Constraint,
     state_machine::{
         capacity_provider::StrategyItem,
         command::{ClientToken, RunTask, StartTask, Tags, TaskLaunch},
@@ -38,6 +39,9 @@ use crate::{
 /// Tasks that one step of a list looks at: bounds the time under the state's lock.
 pub const CLUSTER_TASKS_LISTED_MAX: usize = 5_000;
 
+/// Of one task, from its definition and from who runs it (ecs-behaviour 1.5).
+pub const PLACEMENT_CONSTRAINTS_MAX: usize = 10;
+
 /// How long tasks that have room may take to be placed: the scheduler may not be at work yet, after
 /// a start.
 const PLACED_WITHIN: Duration = Duration::from_secs(60);
@@ -49,12 +53,12 @@ pub(in crate::state_machine) const NEW_GROUP: GroupKey = GroupKey(u32::MAX);
 pub type PlacementFailure = FailedPlacement;
 
 /// What RunTask and StartTask settle before they look at hosts.
-struct Prepared<'a> {
-    cluster: &'a Cluster,
-    definition: &'a Definition,
-    demand: Demand,
-    required: Vec<Attribute>,
-    group: String,
+pub(super) struct Prepared<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) definition: &'a Definition,
+    pub(super) demand: Demand,
+    pub(super) required: Vec<Attribute>,
+    pub(super) group: String,
     tags: Tags,
 }
 
@@ -69,12 +73,13 @@ pub(super) fn run(
         return Ok(repeated);
     }
     let prepared = prepare(state, launch)?;
+    let member_of = constraints(prepared.definition, &run.member_of, run.distinct_instance)?;
     let strategy = match &run.capacity {
         None => &prepared.cluster.settings.capacity.default_strategy,
         Some(strategy) => strategy,
     };
     if !strategy.is_empty() {
-        return by_strategy(state, run, prepared, strategy, at, ids);
+        return by_strategy(state, run, (prepared, &member_of), strategy, at, ids);
     }
     if let Some(wait) = launch.options.wait_ms.filter(|_| may_wait(prepared.cluster, run.count)) {
         let until = Some(at.saturating_add(Duration::from_millis(wait)));
@@ -88,6 +93,11 @@ pub(super) fn run(
     let placement = prepared.cluster.index.place(&placement::Request {
         demand: &prepared.demand,
         required_attributes: &prepared.required,
+        member_of: MemberOf {
+            constraints: &member_of,
+            own_group: &prepared.group,
+            groups: state.groups(),
+        },
         distinct_instance: run.distinct_instance,
         strategies: &run.strategies,
         group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
@@ -131,7 +141,7 @@ fn unplaced_failure(state: &State, unplaced: &Unplaced) -> FailedPlacement {
 fn by_strategy(
     state: &State,
     run: &RunTask,
-    prepared: Prepared<'_>,
+    (prepared, member_of): (Prepared<'_>, &[Constraint]),
     strategy: &[StrategyItem],
     at: Timestamp,
     ids: Ids,
@@ -165,6 +175,11 @@ fn by_strategy(
             let placement = prepared.cluster.index.place(&placement::Request {
                 demand: &prepared.demand,
                 required_attributes: &required,
+                member_of: MemberOf {
+                    constraints: member_of,
+                    own_group: &prepared.group,
+                    groups: state.groups(),
+                },
                 distinct_instance: run.distinct_instance,
                 strategies: &run.strategies,
                 group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
@@ -233,6 +248,7 @@ fn waiting(
         tags: prepared.tags.clone(),
         tasks,
         distinct_instance: run.distinct_instance,
+        member_of: run.member_of.clone(),
         strategies: run.strategies.clone(),
         until,
         timeout_ms: launch.options.timeout_ms,
@@ -248,6 +264,23 @@ fn used(token: &ClientToken, failures: Vec<FailedPlacement>) -> UsedClientToken 
         parameters_hash: token.parameters_hash,
         failures,
         others: Vec::new(),
+    }
+}
+
+/// Those of a task definition and those given with it (ecs-behaviour 1.5: at most so many).
+pub(super) fn constraints(
+    definition: &Definition,
+    given: &[Constraint],
+    distinct_instance: bool,
+) -> Result<Vec<Constraint>, Rejection> {
+    let all = [&definition.member_of[..], given].concat();
+    let would_be = all.len() + usize::from(distinct_instance);
+    match would_be > PLACEMENT_CONSTRAINTS_MAX {
+        true => {
+            let limit = PLACEMENT_CONSTRAINTS_MAX;
+            Err(Rejection::TooManyPlacementConstraints { limit, would_be })
+        }
+        false => Ok(all),
     }
 }
 
@@ -299,7 +332,10 @@ fn unfit_failure(host: HostId, unfit: &[Unfit]) -> FailedPlacement {
     FailedPlacement { host: Some(host), reason: reason.to_owned(), detail }
 }
 
-fn prepare<'a>(state: &'a State, launch: &TaskLaunch) -> Result<Prepared<'a>, Rejection> {
+pub(super) fn prepare<'a>(
+    state: &'a State,
+    launch: &TaskLaunch,
+) -> Result<Prepared<'a>, Rejection> {
     let cluster = clusters::active(state, &launch.cluster)?;
     let definition = task_definitions::find(state, &launch.definition)?;
     let (family, revision) = (&definition.family, definition.definition.revision);

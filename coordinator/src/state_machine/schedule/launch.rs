@@ -4,7 +4,8 @@ use longshore_common::{id::TaskId, protocol::Attribute, resources::Demand, task:
 
 use super::{Work, messages};
 use crate::{
-    placement::{GroupKey, HostSlot, Request},
+    placement::{GroupKey, HostSlot, MemberOf, Request},
+    query::Constraint,
     state_machine::{
         capacity_provider::StrategyItem,
         command::Tags,
@@ -28,6 +29,8 @@ pub(super) struct Asked<'a> {
     pub(super) definition: &'a Definition,
     pub(super) demand: Demand,
     pub(super) required: Vec<Attribute>,
+    pub(super) member_of: Vec<Constraint>,
+    group_name: String,
     pub(super) group: GroupKey,
     /// Only hosts of this capacity provider will do.
     pub(super) provider: Option<&'a CapacityProviderName>,
@@ -44,6 +47,7 @@ impl<'a> Work<'a> {
         provider: Option<&'a CapacityProviderName>,
     ) -> Asked<'a> {
         let definition = self.state.definition_at(revision.definition);
+        let group_name = self.service.group();
         let spec = &definition.definition.spec;
         let mut required = required_attributes(definition);
         required.extend(provider.map(|provider| self.state.provider_attribute(provider)));
@@ -51,8 +55,10 @@ impl<'a> Work<'a> {
             definition,
             demand: demand(spec, &TaskOverride::default()),
             required,
+            member_of: [&definition.member_of[..], &self.service.config.member_of[..]].concat(),
             provider,
-            group: self.state.group_key(&self.service.group()).unwrap_or(NEW_GROUP),
+            group: self.state.group_key(&group_name).unwrap_or(NEW_GROUP),
+            group_name,
         }
     }
 
@@ -60,6 +66,11 @@ impl<'a> Work<'a> {
         Request {
             demand: &asked.demand,
             required_attributes: &asked.required,
+            member_of: MemberOf {
+                constraints: &asked.member_of,
+                own_group: &asked.group_name,
+                groups: self.state.groups(),
+            },
             distinct_instance: self.service.config.distinct_instance,
             strategies: &self.service.config.strategies,
             group: asked.group,

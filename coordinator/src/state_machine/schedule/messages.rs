@@ -67,6 +67,7 @@ pub(super) fn unplaced(state: &State, service: &Service, unplaced: &Unplaced) ->
         Some(Unfit::Memory { .. }) => "has insufficient memory available",
         Some(Unfit::Port(_)) => "is already using a port required by your task",
         Some(Unfit::Attribute(_)) => "is missing an attribute required by your task",
+        Some(Unfit::MemberOf(_)) => "does not satisfy a placement constraint",
         Some(Unfit::DistinctInstance) => "is already running a task of the service",
         Some(Unfit::AgentDisconnected | Unfit::NotActive) | None => "encountered error \"AGENT\"",
     };

@@ -104,7 +104,8 @@ fn count(
     }
     let waiting = waiting(state, provider);
     counts.waiting = waiting.iter().map(|alike| alike.count).sum();
-    counts.needed = match &group.size {
+    let told = || state.launcher_of(group).and_then(|launcher| launcher.size.as_ref());
+    counts.needed = match group.size.as_ref().or_else(told) {
         Some(size) => managed_scaling::needed(size, &waiting).instances,
         // One has to be seen before it is known how many are needed.
         None => u32::from(counts.waiting > 0),

@@ -4,7 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::Pass;
 use crate::{
-    placement::{Placement, Request},
+    placement::{MemberOf, Placement, Request},
     state_machine::{
         decide::{Ids, NEW_GROUP, required_attributes},
         event::{Event, PlacedTask, TasksStarted},
@@ -15,12 +15,19 @@ use crate::{
 /// Where the launch's tasks would go now.
 pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy: u64) -> Placement {
     let launch = &waiting.launch;
-    let mut required = required_attributes(state.definition_at(waiting.definition));
+    let definition = state.definition_at(waiting.definition);
+    let mut required = required_attributes(definition);
+    let member_of = [&definition.member_of[..], &launch.member_of[..]].concat();
     let provider = launch.provider.as_ref();
     required.extend(provider.map(|provider| state.provider_attribute(provider)));
     state.cluster_at(waiting.cluster).index.place(&Request {
         demand: &launch.demand,
         required_attributes: &required,
+        member_of: MemberOf {
+            constraints: &member_of,
+            own_group: &launch.group,
+            groups: state.groups(),
+        },
         distinct_instance: launch.distinct_instance,
         strategies: &launch.strategies,
         group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),

@@ -12,6 +12,7 @@ use longshore_common::{
 };
 
 use super::{DefinitionSlot, EntityKey, State, arena::Arena};
+use crate::query::Constraint;
 use crate::state_machine::{
     command::Tags, event::TaskDefinitionRegistered, name::Family, record::DefinitionRecord,
 };
@@ -20,6 +21,8 @@ pub struct Definition {
     pub family: Family,
     pub definition: Arc<TaskDefinition>,
     pub requires_attributes: Vec<Attribute>,
+    /// Its placement constraints, which are all of that kind.
+    pub member_of: Vec<Constraint>,
     pub compatibilities: Vec<Compatibility>,
     pub registered_by: Arc<str>,
     pub registered_at: Timestamp,
@@ -144,8 +147,14 @@ impl Definitions {
             record.definition.family.parse().expect("a registered family has a valid name");
         let revision = record.definition.revision;
         let status = record.status;
+        let constraints = record.definition.spec.placement_constraints.iter();
+        let member_of = constraints
+            .filter_map(|constraint| constraint.expression.clone())
+            .map(Constraint::from)
+            .collect();
         let slot = self.arena.insert(Definition {
             family: family.clone(),
+            member_of,
             definition: record.definition,
             requires_attributes: record.requires_attributes,
             compatibilities: record.compatibilities,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use longshore_common::index::FastMap;
 
 use super::arena::Arena;
-use crate::placement::GroupKey;
+use crate::placement::{GroupKey, GroupNames};
 
 #[derive(Default)]
 pub(super) struct Groups {
@@ -16,6 +16,15 @@ pub(super) struct Groups {
 struct Group {
     name: Arc<str>,
     tasks: u32,
+}
+
+impl GroupNames for Groups {
+    fn key(&self, name: &str) -> Option<GroupKey> {
+        self.key(name)
+    }
+    fn name(&self, key: GroupKey) -> &str {
+        self.name(key)
+    }
 }
 
 impl Groups {

@@ -14,7 +14,7 @@ use super::{
     ClusterSlot, EntityKey, Forgettable, Membership, Replacing, State, TaskSlot, dirty::LogTo,
 };
 use crate::{
-    placement::{Eligibility, HostOffer, HostSlot},
+    placement::{Eligibility, HostOffer, HostSlot, Particulars},
     state_machine::{
         command::Tags,
         event::{AgentPlace, HostRegistered},
@@ -127,6 +127,14 @@ impl Host {
         Eligibility { active: self.status == HostStatus::Active, connected: self.connected }
     }
 
+    fn particulars(&self) -> Particulars<'_> {
+        Particulars {
+            instance_id: self.instance_id.as_deref(),
+            agent_version: &self.versions.agent,
+            registered_at: self.registered_at,
+        }
+    }
+
     pub(super) fn record(&self, state: &State) -> HostRecord {
         HostRecord {
             id: self.id,
@@ -203,6 +211,7 @@ impl State {
         let cluster = &mut self.clusters[host.cluster];
         if was_registered {
             cluster.index.set_capacity(host.slot, &host.capacity);
+            cluster.index.set_particulars(host.slot, host.particulars());
             self.reindex_attributes(registered.host);
         } else {
             cluster.registered_hosts += 1;
@@ -476,8 +485,11 @@ impl State {
             capacity: &host.capacity,
             attributes: &attributes,
             eligibility: host.eligibility(),
+            particulars: host.particulars(),
         };
-        self.clusters[host.cluster].index.insert(host.slot, offer);
+        let index = &mut self.clusters[host.cluster].index;
+        index.insert(host.slot, offer);
+        index.set_running(host.slot, host.running_tasks);
     }
 
     fn reindex_attributes(&mut self, id: HostId) {

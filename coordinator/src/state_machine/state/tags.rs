@@ -42,11 +42,20 @@ impl State {
         if let Some(held) = self.tags_mut(resource) {
             held.extend(tags.clone());
         }
+        self.retagged(resource);
     }
 
     pub(super) fn untagged(&mut self, resource: &Resource, keys: &[String]) {
         if let Some(held) = self.tags_mut(resource) {
             held.retain(|key, _| !keys.contains(key));
+        }
+        self.retagged(resource);
+    }
+
+    /// A tag of a capacity provider may say when its instances go.
+    fn retagged(&mut self, resource: &Resource) {
+        if let Resource::CapacityProvider(name) = resource {
+            self.provider_is_wanted(Some(name));
         }
     }
 

@@ -449,6 +449,9 @@ impl State {
         for counter in counters {
             *counter = counter.checked_add_signed(by).expect("a counter that was counted up");
         }
+        if counted == Counted::Running {
+            cluster.index.set_running(host.slot, host.running_tasks);
+        }
     }
 
     fn log_to_task(&self, slot: u32) -> LogTo {

@@ -19,7 +19,7 @@ use crate::state_machine::{
 const MAX: u32 = 100;
 
 fn policy() -> CapacityPolicy {
-    let launcher = LauncherPolicy { boot_deadline: Duration::from_secs(600) };
+    let launcher = LauncherPolicy { boot_deadline: Duration::from_secs(600), size: None };
     CapacityPolicy { launchers: [("hosts".to_owned(), launcher)].into(), ..Default::default() }
 }
 

@@ -40,6 +40,8 @@ const GPUS: Proof = Docker(
 );
 const OVERRIDDEN_GPUS: Proof = Test("gpus_are_offered_pinned_shown_overridden_and_given_back");
 const TAGS: Proof = Test("tags_come_from_the_call_the_definition_and_ecs");
+const MEMBER_OF: Proof =
+    Test("run_task_keeps_to_the_constraints_of_the_call_and_of_the_definition");
 const LISTED: Proof = Test("tasks_are_listed_by_any_one_of_their_properties");
 const FLOWS: Proof = Test("a_task_is_run_waited_for_described_listed_and_stopped_by_the_aws_cli");
 
@@ -383,6 +385,9 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
     ("volumes[].dockerVolumeConfiguration.labels", Test("volumes_are_what_was_asked_for")),
     ("cpu", Docker("limited", "/HostConfig/CpuQuota", "25000")),
     ("memory", Docker("limited", "/HostConfig/Memory", "134217728")),
+    ("placementConstraints", MEMBER_OF),
+    ("placementConstraints[].type", MEMBER_OF),
+    ("placementConstraints[].expression", MEMBER_OF),
     ("requiresCompatibilities", DESCRIBED),
     ("tags", TAGS),
     ("tags[].key", TAGS),
@@ -439,6 +444,7 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
     ("RunTask.overrides.executionRoleArn", Described),
     ("RunTask.placementConstraints", Test("distinct_instances_and_strategies_are_obeyed")),
     ("RunTask.placementConstraints[].type", Test("distinct_instances_and_strategies_are_obeyed")),
+    ("RunTask.placementConstraints[].expression", MEMBER_OF),
     ("RunTask.placementStrategy", Test("distinct_instances_and_strategies_are_obeyed")),
     ("RunTask.placementStrategy[].type", Test("distinct_instances_and_strategies_are_obeyed")),
     ("RunTask.placementStrategy[].field", Test("distinct_instances_and_strategies_are_obeyed")),
@@ -494,11 +500,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         r#"{"volumes":[{"name":"v","configuredAtLaunch":true}]}"#,
     ),
     (
-        "placementConstraints",
-        Task,
-        r#"{"placementConstraints":[{"type":"memberOf","expression":"attribute:a == b"}]}"#,
-    ),
-    (
         "proxyConfiguration",
         Task,
         r#"{"proxyConfiguration":{"type":"APPMESH","containerName":"app"}}"#,
@@ -551,11 +552,6 @@ pub(super) const REFUSED: &[(&str, Where, &str)] = &[
         "RunTask.overrides.ephemeralStorage",
         Run,
         r#"{"overrides":{"ephemeralStorage":{"sizeInGiB":30}}}"#,
-    ),
-    (
-        "RunTask.placementConstraints[].expression = memberOf",
-        Run,
-        r#"{"placementConstraints":[{"type":"memberOf","expression":"attribute:a == b"}]}"#,
     ),
     ("RunTask.platformVersion = platform version", Run, r#"{"platformVersion":"1.4.0"}"#),
     (

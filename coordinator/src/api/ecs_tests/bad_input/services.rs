@@ -59,8 +59,8 @@ fn both() -> Vec<Rule> {
         (
             "placementConstraints",
             json!([{"type": "memberOf", "expression": "a"}]),
-            UNSUPPORTED,
-            "memberOf",
+            PARAMETER,
+            "column 1: `a` is no subject",
         ),
         ("placementStrategy", json!([{"type": "binpack", "field": "disk"}]), PARAMETER, "binpack"),
     ];

@@ -584,7 +584,14 @@ fn a_tasks_placement_constraints_are_expressions() {
     let constraint = |kind: Value, expression: &str| json!({"placementConstraints": [{"type": kind, "expression": expression}]});
     check_task(constraint(json!("memberOf"), "attribute:a == b"), "ok");
     check_task(constraint(json!("memberOf"), ""), "placementConstraints.expression should not be");
-    check_task(constraint(json!("memberOf"), &"a".repeat(2001)), "placementConstraints.expression");
+    check_task(
+        constraint(json!("memberOf"), &"a".repeat(2001)),
+        "Invalid expression in placementConstraints: column 2001: ",
+    );
+    check_task(
+        constraint(json!("memberOf"), "attribute:a"),
+        "Invalid expression in placementConstraints: column 12: an operator",
+    );
     check_task(
         constraint(json!("distinctInstance"), "a"),
         "`placementConstraints[0].type` must be",

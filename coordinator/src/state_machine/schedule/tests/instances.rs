@@ -28,7 +28,8 @@ struct Launcher {
 }
 
 fn policy() -> CapacityPolicy {
-    let launcher = LauncherPolicy { boot_deadline: Duration::from_secs(BOOT_DEADLINE_S as u64) };
+    let launcher =
+        LauncherPolicy { boot_deadline: Duration::from_secs(BOOT_DEADLINE_S as u64), size: None };
     CapacityPolicy {
         launchers: BTreeMap::from([("rack".to_owned(), launcher)]),
         fargate: BTreeMap::new(),

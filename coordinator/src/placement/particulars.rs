@@ -1,0 +1,69 @@
+//! What else expressions may ask of hosts, turned round: who has an id or a version, and numbers.
+
+use std::{borrow::Borrow, collections::BTreeMap, sync::Arc};
+
+use longshore_common::clock::Timestamp;
+
+use super::bits::{Bits, Planes};
+use crate::query::Version;
+
+/// Of one host, as it registered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Particulars<'a> {
+    pub instance_id: Option<&'a str>,
+    pub agent_version: &'a str,
+    pub registered_at: Timestamp,
+}
+
+/// Of all hosts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AllParticulars {
+    pub(super) instance_ids: Holders<Arc<str>>,
+    pub(super) versions: Holders<Version>,
+    /// Seconds since the Unix epoch.
+    pub(super) registered_at_s: Planes,
+    /// Tasks that are RUNNING.
+    pub(super) running: Planes,
+}
+
+/// Hosts by something of which each has one or none.
+#[derive(Clone, Debug)]
+pub(super) struct Holders<K>(BTreeMap<K, Bits>);
+
+impl Particulars<'_> {
+    pub(super) fn registered_at_s(&self) -> u32 {
+        u32::try_from(self.registered_at.0 / 1000).unwrap_or(u32::MAX)
+    }
+}
+
+impl<K: Ord> Holders<K> {
+    pub(super) fn add(&mut self, key: K, row: u32) {
+        self.0.entry(key).or_default().insert(row);
+    }
+
+    pub(super) fn remove(&mut self, key: &K, row: u32) {
+        if let Some(rows) = self.0.get_mut(key) {
+            rows.remove(row);
+            if rows.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    pub(super) fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&Bits>
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &Bits)> {
+        self.0.iter()
+    }
+}
+
+impl<K> Default for Holders<K> {
+    fn default() -> Self {
+        Holders(BTreeMap::new())
+    }
+}

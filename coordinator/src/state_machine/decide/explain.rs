@@ -1,0 +1,193 @@
+//! Dry runs: where tasks would go, and why not all of them, from the very placement that would
+//! place them. Reads the state and decides nothing: no event, and nothing is reserved.
+
+use longshore_common::{protocol::Attribute, resources::Demand, task::TaskOverride};
+
+use super::{NEW_GROUP, demand, required_attributes, services, tasks};
+use crate::{
+    placement::{GroupKey, HostSlot, MemberOf, Reason, Request, Strategy, Unfit},
+    query::Constraint,
+    state_machine::{
+        capacity_provider::StrategyItem,
+        command::{RunTask, UpdateService},
+        rejection::Rejection,
+        service::ServiceConfig,
+        state::{Cluster, Definition, Service, Standing, State, Task},
+    },
+};
+
+/// Room is counted up to so many tasks: bounds the time under the state's lock.
+pub const EXPLAINED_TASKS_MAX: u32 = 500;
+/// Hosts that are told of when there is no room for the next task.
+pub const CLOSEST_MAX: usize = 5;
+
+/// Where tasks would go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DryRun {
+    pub asked: u32,
+    /// For so many tasks there is room, of those asked for and beyond, up to
+    /// [`EXPLAINED_TASKS_MAX`].
+    pub room: u32,
+    /// One host for each task asked for that has one. Among equally good hosts the choice is
+    /// chance's, when the tasks are really placed too.
+    pub chosen: Vec<HostSlot>,
+    /// Container instances in the cluster.
+    pub hosts: u32,
+    /// Why there is no room for one more than `room`: how many hosts fail for what first.
+    pub reasons: Vec<(Reason, u32)>,
+    /// The hosts that come closest to taking one more, and all that each lacks.
+    pub closest: Vec<(HostSlot, Vec<Unfit>)>,
+}
+
+/// What a task asks of its host.
+struct Asked {
+    demand: Demand,
+    required: Vec<Attribute>,
+    member_of: Vec<Constraint>,
+    group_name: String,
+    group: GroupKey,
+}
+
+/// As RunTask would place its tasks now.
+pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<DryRun, Rejection> {
+    let prepared = tasks::prepare(state, &run.launch)?;
+    let (distinct_instance, definition) = (run.distinct_instance, prepared.definition);
+    let strategy = run.capacity.as_ref();
+    let strategy = strategy.unwrap_or(&prepared.cluster.settings.capacity.default_strategy);
+    let mut asked = Asked {
+        member_of: tasks::constraints(definition, &run.member_of, distinct_instance)?,
+        demand: prepared.demand,
+        required: prepared.required,
+        group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
+        group_name: prepared.group,
+    };
+    asked.required.extend(of_provider(state, strategy)?);
+    let request = asked.request(state, distinct_instance, &run.strategies, entropy);
+    Ok(dry_run(prepared.cluster, &request, run.count))
+}
+
+/// As a service would place the tasks that it lacks now, or would lack after such an update. What
+/// an update would stop makes no room here.
+pub fn service(state: &State, update: &UpdateService, entropy: u64) -> Result<DryRun, Rejection> {
+    let service = services::active(state, &update.service)?;
+    let config = services::changed(&service.config, update);
+    let current = service.primary();
+    let definition = match (&update.definition, current) {
+        (Some(definition), _) => services::usable(state, definition)?,
+        (None, Some(primary)) => state.definition_at(primary.definition),
+        (None, None) => return Err(Rejection::ServiceNeedsDefinition),
+    };
+    services::check_constraints(definition, &config)?;
+    let is_current = current.is_some_and(|primary| {
+        let now = state.definition_at(primary.definition);
+        now.family == definition.family && now.definition.revision == definition.definition.revision
+    });
+    let has = current.filter(|_| is_current).map_or(0, |primary| {
+        Standing::WANTED.iter().map(|standing| primary.counts.of(*standing)).sum()
+    });
+    let mut asked = Asked::of_service(state, service, definition, &config);
+    asked.required.extend(of_provider(state, &config.capacity)?);
+    let cluster = state.cluster_at(service.cluster);
+    let request = asked.request(state, config.distinct_instance, &config.strategies, entropy);
+    Ok(match service.is_daemon() {
+        true => daemon(cluster, &request),
+        false => dry_run(cluster, &request, config.desired.saturating_sub(has)),
+    })
+}
+
+/// What hosts of a strategy's provider have.
+fn of_provider(state: &State, strategy: &[StrategyItem]) -> Result<Option<Attribute>, Rejection> {
+    match strategy {
+        [] => Ok(None),
+        [item] => Ok(Some(state.provider_attribute(&item.provider))),
+        several => Err(Rejection::SeveralProvidersNotExplained(several.len())),
+    }
+}
+
+/// What a placed task asks of its host's attributes, by its definition and its service as it is now.
+pub fn asked_of(state: &State, task: &Task) -> (Vec<Attribute>, Vec<Constraint>) {
+    let definition = state.definition_at(task.definition);
+    let mut member_of = definition.member_of.clone();
+    if let Some(of) = &task.service {
+        member_of.extend(state.service_at(of.service).config.member_of.iter().cloned());
+    }
+    (required_attributes(definition), member_of)
+}
+
+impl Asked {
+    fn of_service(
+        state: &State,
+        service: &Service,
+        definition: &Definition,
+        config: &ServiceConfig,
+    ) -> Asked {
+        let group_name = service.group();
+        Asked {
+            demand: demand(&definition.definition.spec, &TaskOverride::default()),
+            required: required_attributes(definition),
+            member_of: [&definition.member_of[..], &config.member_of[..]].concat(),
+            group: state.group_key(&group_name).unwrap_or(NEW_GROUP),
+            group_name,
+        }
+    }
+
+    fn request<'a>(
+        &'a self,
+        state: &'a State,
+        distinct_instance: bool,
+        strategies: &'a [Strategy],
+        entropy: u64,
+    ) -> Request<'a> {
+        Request {
+            demand: &self.demand,
+            required_attributes: &self.required,
+            member_of: MemberOf {
+                constraints: &self.member_of,
+                own_group: &self.group_name,
+                groups: state.groups(),
+            },
+            distinct_instance,
+            strategies,
+            group: self.group,
+            count: EXPLAINED_TASKS_MAX,
+            entropy,
+        }
+    }
+}
+
+/// Tasks are placed one after the other, so the first ones asked for are the first ones placed.
+fn dry_run(cluster: &Cluster, request: &Request<'_>, asked: u32) -> DryRun {
+    let explained = cluster.index.explain(request, CLOSEST_MAX);
+    let mut chosen = explained.placement.hosts;
+    let room = chosen.len() as u32;
+    chosen.truncate(asked as usize);
+    let reasons = explained.placement.unplaced.map(|unplaced| unplaced.reasons).unwrap_or_default();
+    let (hosts, closest) = (cluster.index.len() as u32, explained.closest);
+    DryRun { asked, room, chosen, hosts, reasons, closest }
+}
+
+/// One task on each host that has none and may have one.
+fn daemon(cluster: &Cluster, request: &Request<'_>) -> DryRun {
+    let index = &cluster.index;
+    let bare = index.uncovered(request, EXPLAINED_TASKS_MAX as usize);
+    let mut run =
+        DryRun { asked: bare.len() as u32, hosts: index.len() as u32, ..DryRun::default() };
+    for slot in bare {
+        match index.check(slot, request.demand, request.required_attributes) {
+            Ok(()) => run.chosen.push(slot),
+            Err(unfit) => {
+                let first = unfit.first().map(Unfit::reason);
+                match run.reasons.iter_mut().find(|(reason, _)| Some(*reason) == first) {
+                    Some((_, hosts)) => *hosts += 1,
+                    None => run.reasons.extend(first.map(|reason| (reason, 1))),
+                }
+                if run.closest.len() < CLOSEST_MAX {
+                    run.closest.push((slot, unfit));
+                }
+            }
+        }
+    }
+    run.reasons.sort_unstable();
+    run.room = run.chosen.len() as u32;
+    run
+}
