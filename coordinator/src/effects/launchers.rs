@@ -7,11 +7,13 @@
 //! is the state machine's decision.
 
 mod exec;
+pub mod helper;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -52,6 +54,27 @@ pub struct Launching {
     pub ca: CaHash,
     /// Host and joining port.
     pub coordinator: String,
+    /// Where the helper's socket is.
+    pub data_dir: PathBuf,
+}
+
+impl Launching {
+    async fn run(
+        &self,
+        name: &str,
+        launcher: &Launcher,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<String, String> {
+        let Launcher { program, timeout, .. } = launcher;
+        match launcher.helper {
+            false => exec::run(program, arguments, environment, *timeout).await,
+            true => {
+                let socket = self.data_dir.join(helper::SOCKET_FILE);
+                helper::ask(&socket, name, arguments, environment, *timeout).await
+            }
+        }
+    }
 }
 
 /// How often what happens by itself happens.
@@ -288,7 +311,7 @@ async fn perform(handle: &Handle, launching: &Launching, clock: &dyn Clock, call
     let result = match verb {
         LauncherVerb::Terminate => {
             let arguments = ["terminate", &id];
-            exec::run(&launcher.program, &arguments, &call.environment, launcher.timeout).await
+            launching.run(&call.launcher, launcher, &arguments, &call.environment).await
         }
         LauncherVerb::Launch => launch(handle, launching, launcher, clock, &call, &id).await,
     };
@@ -320,7 +343,7 @@ async fn launch(
     let word = made.word.expose_text();
     let arguments = ["launch", id, &word];
     // A launch that failed may have launched all the same: its host may still join.
-    exec::run(&launcher.program, &arguments, &call.environment, launcher.timeout).await
+    launching.run(&call.launcher, launcher, &arguments, &call.environment).await
 }
 
 /// Asks a launcher for its list. What it is to have is looked at before, so that a launch meanwhile
@@ -328,7 +351,7 @@ async fn launch(
 async fn compare(handle: &Handle, launching: &Launching, name: &str) -> Option<Compared> {
     let launcher = launching.launchers.get(name)?;
     let expected = handle.read(|state| expected(state, name)).await.ok()?;
-    let listed = match exec::run(&launcher.program, &["list"], &[], launcher.timeout).await {
+    let listed = match launching.run(name, launcher, &["list"], &[]).await {
         Ok(listed) => listed,
         Err(why) => {
             tracing::warn!(launcher = name, "a launcher gave no list: {why}");

@@ -61,6 +61,7 @@ impl World {
             timeout: Duration::from_secs(2),
             boot_deadline: Duration::from_secs(600),
             size: None,
+            helper: false,
         };
         let launchers = BTreeMap::from([("rack".to_owned(), launcher)]);
         let mut state = disk.recover();
@@ -75,8 +76,12 @@ impl World {
             next
         });
         let (handle, _) = driver::start(state, disk.journal(), clock.clone(), entropy);
-        let launching =
-            Launching { launchers, ca: CaHash([7; 32]), coordinator: "here:8421".to_owned() };
+        let launching = Launching {
+            launchers,
+            ca: CaHash([7; 32]),
+            coordinator: "here:8421".to_owned(),
+            data_dir: directory.path().to_owned(),
+        };
         let pace =
             Pace { list_every: Duration::from_millis(200), look_every: Duration::from_millis(100) };
         let shutdown = CancellationToken::new();
