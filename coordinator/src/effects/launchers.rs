@@ -125,7 +125,9 @@ async fn run_at(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
-    if launching.launchers.is_empty() {
+    if handle.read(|state| warn_of_unknown(state, &launching)).await.is_err()
+        || launching.launchers.is_empty()
+    {
         return;
     }
     let launching = Arc::new(launching);
@@ -173,6 +175,21 @@ async fn run_at(
                 Err(error) => tracing::error!(%error, "a launcher's call was lost"),
             },
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// Groups outlive the settings: one whose launcher was taken out gets no hosts, and loses none.
+fn warn_of_unknown(state: &State, launching: &Launching) {
+    for group in state.auto_scaling_groups_from(std::ops::Bound::Unbounded) {
+        let launcher = group.config.launch.launcher();
+        if !launching.launchers.contains_key(launcher) {
+            tracing::warn!(
+                group = %group.name, launcher,
+                "the settings have no table [launch.{launcher}] for this Auto Scaling group: \
+                 nothing is launched or terminated for it. Put the table back, or give the group \
+                 another launcher"
+            );
         }
     }
 }

@@ -372,7 +372,7 @@ impl Both {
             tentative.reserve(*slot, request.demand, request.group);
         }
         // Some, because the reference explains slowly.
-        if asked.entropy % 8 == 0 {
+        if asked.entropy.is_multiple_of(8) {
             self.explain(&request, &placement, &tentative);
         }
         self.placed += placement.hosts.len() as u64;
