@@ -22,6 +22,7 @@ pub mod aws;
 pub mod binaries;
 pub mod machines;
 pub mod fleet;
+pub mod scaling;
 pub mod lives;
 pub mod service;
 pub mod witness;

@@ -24,6 +24,8 @@ mod order;
 mod namespaces;
 #[path = "docker/services.rs"]
 mod services;
+#[path = "docker/scaling.rs"]
+mod scaling;
 #[path = "docker/logs.rs"]
 mod logs;
 #[path = "docker/task_endpoints.rs"]

@@ -46,9 +46,15 @@ impl Aws {
 
     /// `aws ecs …`: the JSON it prints, null when it prints none.
     pub async fn ecs(&self, arguments: &[&str]) -> Result<Value> {
-        let said = self.ecs_says(arguments).await?;
+        self.service("ecs", arguments).await
+    }
+
+    /// The same of another service.
+    pub async fn service(&self, service: &str, arguments: &[&str]) -> Result<Value> {
+        let said = self.says(service, arguments).await?;
         if said.code != 0 {
-            bail!("`aws ecs {}` ended with {}: {}", arguments.join(" "), said.code, said.error);
+            let arguments = arguments.join(" ");
+            bail!("`aws {service} {arguments}` ended with {}: {}", said.code, said.error);
         }
         if said.out.trim().is_empty() {
             return Ok(Value::Null);
@@ -58,11 +64,15 @@ impl Aws {
 
     /// `aws ecs …` with whatever comes of it.
     pub async fn ecs_says(&self, arguments: &[&str]) -> Result<Said> {
+        self.says("ecs", arguments).await
+    }
+
+    async fn says(&self, service: &str, arguments: &[&str]) -> Result<Said> {
         let mut command = self.command("aws");
         if self.endpoint_by_flag {
             command.args(["--endpoint-url", &self.endpoint]);
         }
-        command.arg("ecs").args(arguments);
+        command.arg(service).args(arguments);
         finish(command).await
     }
 
