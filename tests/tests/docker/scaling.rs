@@ -31,7 +31,8 @@ async fn stop(client: &EcsClient, tasks: &[String]) {
 }
 
 async fn no_instances(client: &EcsClient) {
-    let none = |answer: &Value| answer["containerInstanceArns"].as_array()?.is_empty().then_some(());
+    let none =
+        |answer: &Value| answer["containerInstanceArns"].as_array()?.is_empty().then_some(());
     let gone = client.eventually("ListContainerInstances", json!({}), BOOT_PATIENCE, none);
     gone.await.unwrap();
 }
