@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use longshore_common::telemetry;
 use longshore_coordinator::{
+    effects::launchers::helper,
     serve::serve,
     settings::{Command, CommandLine, Settings},
     subcommands,
@@ -43,6 +44,12 @@ fn main() -> ExitCode {
                 return fail(anyhow::Error::msg(error), EXIT_BAD_SETTINGS);
             }
             runtime.block_on(serve(settings))
+        }
+        Command::Launcher => {
+            if let Err(error) = start_log(&settings) {
+                return fail(anyhow::Error::msg(error), EXIT_BAD_SETTINGS);
+            }
+            runtime.block_on(helper::serve(settings))
         }
         command => runtime.block_on(subcommands::run(command, &settings)),
     };

@@ -100,6 +100,7 @@ pub async fn serve(settings: Settings) -> Result<()> {
         Launching {
             launchers: settings.launchers.clone(),
             ca,
+            data_dir: settings.data_dir.clone(),
             coordinator: format!("{}:{}", settings.advertise, settings.join_listen.port()),
         },
         clock.clone(),

@@ -145,6 +145,11 @@ pub enum Command {
     },
     /// Read the whole journal and say whether it is intact
     Check,
+    /// Run the programs that launch hosts, for the coordinator (what its unit longshore-launcher does)
+    ///
+    /// For launchers of kind `helper`, whose programs need what the coordinator's own unit keeps from
+    /// it. Listens on a socket in the data directory.
+    Launcher,
 }
 
 /// What `explain` explains.

@@ -22,10 +22,10 @@ use crate::{
     settings::{Command, JoinTokenCommand, Settings},
 };
 
-/// Runs any subcommand but `serve`.
+/// Runs any subcommand but `serve` and `launcher`.
 pub async fn run(command: Command, settings: &Settings) -> Result<()> {
     match command {
-        Command::Serve => bail!("`serve` is not a call"),
+        Command::Serve | Command::Launcher => bail!("`serve` and `launcher` are no calls"),
         Command::JoinToken(command) => join_token(command, settings).await,
         Command::Recover => {
             let _: Nothing = client(settings)?.longshore("Recover", &Nothing {}).await?;

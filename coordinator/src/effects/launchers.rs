@@ -7,11 +7,13 @@
 //! is the state machine's decision.
 
 mod exec;
+pub mod helper;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -52,6 +54,27 @@ pub struct Launching {
     pub ca: CaHash,
     /// Host and joining port.
     pub coordinator: String,
+    /// Where the helper's socket is.
+    pub data_dir: PathBuf,
+}
+
+impl Launching {
+    async fn run(
+        &self,
+        name: &str,
+        launcher: &Launcher,
+        arguments: &[&str],
+        environment: &[(&str, String)],
+    ) -> Result<String, String> {
+        let Launcher { program, timeout, .. } = launcher;
+        match launcher.helper {
+            false => exec::run(program, arguments, environment, *timeout).await,
+            true => {
+                let socket = self.data_dir.join(helper::SOCKET_FILE);
+                helper::ask(&socket, name, arguments, environment, *timeout).await
+            }
+        }
+    }
 }
 
 /// How often what happens by itself happens.
@@ -102,7 +125,9 @@ async fn run_at(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
-    if launching.launchers.is_empty() {
+    if handle.read(|state| warn_of_unknown(state, &launching)).await.is_err()
+        || launching.launchers.is_empty()
+    {
         return;
     }
     let launching = Arc::new(launching);
@@ -126,7 +151,9 @@ async fn run_at(
                 Ended::Call(instance)
             });
         }
-        for name in lists.due(&launching, now, pace.list_every).filter(|_| schedules) {
+        let lists_due =
+            if schedules { lists.due(&launching, now, pace.list_every) } else { vec![] };
+        for name in lists_due {
             let (handle, launching) = (handle.clone(), launching.clone());
             work.spawn(async move {
                 let compared = compare(&handle, &launching, &name).await;
@@ -152,6 +179,21 @@ async fn run_at(
     }
 }
 
+/// Groups outlive the settings: one whose launcher was taken out gets no hosts, and loses none.
+fn warn_of_unknown(state: &State, launching: &Launching) {
+    for group in state.auto_scaling_groups_from(std::ops::Bound::Unbounded) {
+        let launcher = group.config.launch.launcher();
+        if !launching.launchers.contains_key(launcher) {
+            tracing::warn!(
+                group = %group.name, launcher,
+                "the settings have no table [launch.{launcher}] for this Auto Scaling group: \
+                 nothing is launched or terminated for it. Put the table back, or give the group \
+                 another launcher"
+            );
+        }
+    }
+}
+
 /// When each launcher was last asked for its list, and what that one showed.
 #[derive(Default)]
 struct Lists {
@@ -161,17 +203,15 @@ struct Lists {
 }
 
 impl Lists {
-    fn due<'a>(
-        &'a mut self,
-        launching: &'a Launching,
-        now: Timestamp,
-        every: Duration,
-    ) -> impl Iterator<Item = String> + 'a {
-        launching.launchers.keys().filter_map(move |name| {
-            let asked = self.asked.get(name);
-            let is_due = asked.is_none_or(|asked| now.since(*asked) >= every);
-            (is_due && self.under_way.insert(name.clone())).then(|| name.clone())
-        })
+    /// Those that are to be asked now; they are under way from now on.
+    fn due(&mut self, launching: &Launching, now: Timestamp, every: Duration) -> Vec<String> {
+        let is_due = |name: &&String| {
+            let asked = self.asked.get(*name);
+            asked.is_none_or(|asked| now.since(*asked) >= every) && !self.under_way.contains(*name)
+        };
+        let due: Vec<String> = launching.launchers.keys().filter(is_due).cloned().collect();
+        self.under_way.extend(due.iter().cloned());
+        due
     }
 
     /// What this list and the one before it both show is no accident of the moment.
@@ -288,7 +328,7 @@ async fn perform(handle: &Handle, launching: &Launching, clock: &dyn Clock, call
     let result = match verb {
         LauncherVerb::Terminate => {
             let arguments = ["terminate", &id];
-            exec::run(&launcher.program, &arguments, &call.environment, launcher.timeout).await
+            launching.run(&call.launcher, launcher, &arguments, &call.environment).await
         }
         LauncherVerb::Launch => launch(handle, launching, launcher, clock, &call, &id).await,
     };
@@ -320,7 +360,7 @@ async fn launch(
     let word = made.word.expose_text();
     let arguments = ["launch", id, &word];
     // A launch that failed may have launched all the same: its host may still join.
-    exec::run(&launcher.program, &arguments, &call.environment, launcher.timeout).await
+    launching.run(&call.launcher, launcher, &arguments, &call.environment).await
 }
 
 /// Asks a launcher for its list. What it is to have is looked at before, so that a launch meanwhile
@@ -328,7 +368,7 @@ async fn launch(
 async fn compare(handle: &Handle, launching: &Launching, name: &str) -> Option<Compared> {
     let launcher = launching.launchers.get(name)?;
     let expected = handle.read(|state| expected(state, name)).await.ok()?;
-    let listed = match exec::run(&launcher.program, &["list"], &[], launcher.timeout).await {
+    let listed = match launching.run(name, launcher, &["list"], &[]).await {
         Ok(listed) => listed,
         Err(why) => {
             tracing::warn!(launcher = name, "a launcher gave no list: {why}");

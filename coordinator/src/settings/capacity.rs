@@ -48,6 +48,8 @@ pub struct Launcher {
     pub program: PathBuf,
     pub timeout: Duration,
     pub boot_deadline: Duration,
+    /// The unit `longshore-launcher` runs it, not the coordinator.
+    pub helper: bool,
     /// What a launched host offers.
     pub size: Option<Capacity>,
 }
@@ -65,7 +67,7 @@ pub(super) fn launchers(
 fn launcher(name: &str, table: LaunchOptions) -> Result<Launcher, SettingsError> {
     let bad = |why: String| SettingsError::BadLauncher { name: name.to_owned(), why };
     match table.kind.as_str() {
-        "exec" => {}
+        "exec" | "helper" => {}
         "aws" => {
             return Err(bad(
                 "kind `aws` is not in this release; use kind = \"exec\" with a program that calls \
@@ -73,7 +75,11 @@ fn launcher(name: &str, table: LaunchOptions) -> Result<Launcher, SettingsError>
                 .to_owned(),
             ));
         }
-        other => return Err(bad(format!("kind `{other}` is not known; use kind = \"exec\""))),
+        other => {
+            return Err(bad(format!(
+                "kind `{other}` is not known; use kind = \"exec\" or \"helper\""
+            )));
+        }
     }
     let program =
         table.program.ok_or_else(|| bad("it has no program; give its path".to_owned()))?;
@@ -107,6 +113,7 @@ fn launcher(name: &str, table: LaunchOptions) -> Result<Launcher, SettingsError>
     };
     Ok(Launcher {
         program,
+        helper: table.kind == "helper",
         size,
         timeout: seconds("timeout", table.timeout, TIMEOUT, &TIMEOUT_S)?,
         boot_deadline: seconds(

@@ -283,7 +283,7 @@ fn rules() -> Vec<Rule> {
             "CreateCluster",
             json!({"defaultCapacityProviderStrategy": [{"capacityProvider": "FARGATE"}]}),
             PARAMETER,
-            "capacityProviders",
+            "PutClusterCapacityProviders",
         ),
         (
             "CreateCluster",
