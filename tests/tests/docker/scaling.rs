@@ -64,10 +64,10 @@ async fn hosts_come_for_tasks_and_go_with_them_those_in_use_last() {
         let host = task["containerInstanceArn"].as_str().unwrap();
         by_host.entry(host).or_default().push(task["taskArn"].as_str().unwrap().to_owned());
     }
-    let (kept, others) = by_host.pop_first().unwrap();
+    let (kept, _) = by_host.pop_first().unwrap();
     let others: Vec<String> = by_host.into_values().flatten().collect();
     stop(&client, &others).await;
-    stop(&client, &kept_but_one(&kept, &running)).await;
+    stop(&client, &kept_but_one(kept, &running)).await;
     let one_left = |answer: &Value| {
         let arns = answer["containerInstanceArns"].as_array()?;
         (arns.len() == 1).then(|| arns[0].clone())
