@@ -14,6 +14,7 @@ pub mod journal;
 pub mod fleet;
 pub mod effects;
 pub mod api;
+pub mod capacity_metrics;
 pub mod client;
 pub mod settings;
 pub mod serve;

@@ -23,6 +23,7 @@ use crate::{
         health::{Health, Metrics},
         server,
     },
+    capacity_metrics,
     driver::{self, Handle},
     effects::{self, launchers::Launching},
     fleet::{
@@ -106,6 +107,7 @@ pub async fn serve(settings: Settings) -> Result<()> {
         clock.clone(),
         shutdown.clone(),
     ));
+    parts.spawn(capacity_metrics::tell(handle.clone(), clock.clone(), shutdown.clone()));
     parts.spawn(server::serve(Arc::new(edge), api_listener, shutdown.clone()));
     parts.spawn(keep_time(handle.clone(), steady, shutdown.clone()));
     health.set_ready();

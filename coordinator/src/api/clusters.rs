@@ -22,7 +22,7 @@ use super::{
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Command},
     name::ClusterName,
-    schedule::{counts, lost_hosts},
+    schedule::{lost_hosts, scaled_of},
     state::{Cluster, Replacing, ServiceStatus, State},
 };
 
@@ -536,14 +536,9 @@ fn statistics(
     let replacing = ("longshore:replacingLostTasks".to_owned(), replacing.to_owned());
     let counts_of_cluster =
         numbers.into_iter().map(|(name, count)| (name.to_owned(), count.to_string()));
-    let reservations = cluster.settings.capacity.providers.iter().filter_map(|provider| {
-        let group = state.managed_group(provider)?;
-        let provider = state.scaled_by(group)?;
-        let reservation = counts(state, group, provider, at).reservation(&provider.managed_scaling);
-        Some((
-            format!("longshore:capacityProviderReservation.{}", provider.name),
-            reservation.to_string(),
-        ))
+    let reservations = scaled_of(state, cluster, at).map(|scaled| {
+        let name = format!("longshore:capacityProviderReservation.{}", scaled.provider);
+        (name, scaled.reservation.to_string())
     });
     let all = counts_of_cluster.chain([replacing]).chain(reservations);
     all.map(|(name, value)| NameAndValue { name, value }).collect()

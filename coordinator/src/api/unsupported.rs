@@ -113,6 +113,7 @@ pub(crate) fn no_network(given: Option<&NetworkConfiguration>) -> Result<(), Api
     ))
 }
 
+/// Of task sets: those of services with the ECS controller are there.
 pub(crate) fn no_capacity_providers(
     given: &[CapacityProviderStrategyItem],
 ) -> Result<(), ApiError> {
@@ -120,9 +121,9 @@ pub(crate) fn no_capacity_providers(
         return Ok(());
     };
     Err(ApiError::invalid_parameter(format!(
-        "The specified capacity provider strategy cannot contain a capacity provider that is not \
-         associated with the cluster: `{capacity_provider}`. This release of Longshore has no \
-         capacity providers; leave capacityProviderStrategy out."
+        "A task set cannot go by the capacity provider `{capacity_provider}` in this release of \
+         Longshore; leave capacityProviderStrategy out, or use a service with the ECS deployment \
+         controller."
     )))
 }
 

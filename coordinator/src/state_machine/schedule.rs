@@ -34,7 +34,7 @@ pub(super) use self::deployment::{NewDeployment, begin, supersede};
 pub use self::instances::is_busy;
 pub(super) use self::instances::{end as end_instance, set as set_instance};
 pub use self::lost::lost_hosts;
-pub use self::scaling::{counts, scale_in_after};
+pub use self::scaling::{Scaled, scaled, scaled_of};
 
 /// Of one pass.
 #[derive(Debug, Default)]

@@ -497,3 +497,49 @@ async fn every_rule_of_capacity_providers_is_refused_with_its_reason() {
     let said = world.ecs("DeleteCapacityProvider", json!({"capacityProvider": "FARGATE"})).await;
     assert!(refusal(&said).contains("reserved"), "{said}");
 }
+
+#[tokio::test]
+async fn what_goes_by_a_provider_is_shown_with_it_and_its_cluster_says_the_metric() {
+    let world = World::new().await;
+    world.ecs("CreateCluster", json!({})).await;
+    world.make_group("g", &[]).await;
+    let scaling = json!({"managedScaling": {"status": "ENABLED"}});
+    let made = world.ecs("CreateCapacityProvider", provider("p", "g", scaling)).await;
+    assert!(made.is_object(), "{made}");
+    let strategy = json!([{"capacityProvider": "p", "weight": 1}]);
+    let put = json!({"cluster": "default", "capacityProviders": ["p"],
+        "defaultCapacityProviderStrategy": []});
+    world.ecs("PutClusterCapacityProviders", put).await;
+    let container = json!({"name": "app", "image": "nginx", "memory": 64});
+    let definition = json!({"family": "web", "containerDefinitions": [container]});
+    world.ecs("RegisterTaskDefinition", definition).await;
+
+    let run = json!({"taskDefinition": "web", "capacityProviderStrategy": strategy});
+    let ran = world.ecs("RunTask", run).await;
+    let task = &ran["tasks"][0];
+    assert_eq!(
+        (&task["lastStatus"], &task["capacityProviderName"], &task["launchType"]),
+        (&json!("PROVISIONING"), &json!("p"), &Value::Null),
+        "{ran:#}"
+    );
+    let create = json!({"serviceName": "svc", "taskDefinition": "web", "desiredCount": 1,
+        "capacityProviderStrategy": strategy});
+    let service = world.ecs("CreateService", create).await["service"].clone();
+    let shown = json!([{"capacityProvider": "p", "weight": 1, "base": 0}]);
+    assert_eq!(
+        (&service["capacityProviderStrategy"], &service["launchType"]),
+        (&shown, &Value::Null),
+        "{service:#}"
+    );
+    let both = json!({"taskDefinition": "web", "launchType": "EC2",
+        "capacityProviderStrategy": strategy});
+    let refused = world.ecs("RunTask", both).await;
+    assert!(refusal(&refused).contains("both a launch type and a capacity provider strategy"));
+
+    let describe = json!({"include": ["STATISTICS"]});
+    let described = world.ecs("DescribeClusters", describe).await;
+    let statistics = described["clusters"][0]["statistics"].as_array().unwrap();
+    let name = json!("longshore:capacityProviderReservation.p");
+    let said = statistics.iter().find(|statistic| statistic["name"] == name).unwrap();
+    assert_eq!(said["value"], json!("M 1 / N 0 = 200 %"));
+}

@@ -13,7 +13,8 @@ use crate::state_machine::{
     auto_scaling::{Instance, Lifecycle},
     capacity_provider::{CapacityProvider, SCALE_IN_AFTER},
     event::Event,
-    managed_scaling::{self, Counts, Group as Alike, Wanted},
+    managed_scaling::{self, Counts, Group as Alike, Reservation, Wanted},
+    name::{CapacityProviderName, ClusterName},
     service::parse_seconds,
     state::{Cluster, Group, State},
 };
@@ -71,12 +72,32 @@ pub(super) fn scale(state: &State, group: &Group, at: Timestamp, pass: &mut Pass
     }
 }
 
-/// What there is of a provider and what waits for it.
-pub fn counts(state: &State, group: &Group, provider: &CapacityProvider, at: Timestamp) -> Counts {
-    count(state, group, provider, at).0
+/// How a capacity provider of a cluster stands.
+pub struct Scaled {
+    pub cluster: ClusterName,
+    pub provider: CapacityProviderName,
+    pub counts: Counts,
+    pub reservation: Reservation,
 }
 
-/// And until when that holds if nothing happens. Costs the group's instances and the tasks that
+/// Every capacity provider with managed scaling, as it stands.
+pub fn scaled(state: &State, at: Timestamp) -> Vec<Scaled> {
+    state.clusters_after(None).flat_map(|cluster| scaled_of(state, cluster, at)).collect()
+}
+
+/// Those of one cluster, in the order in which it has them.
+pub fn scaled_of(state: &State, cluster: &Cluster, at: Timestamp) -> impl Iterator<Item = Scaled> {
+    cluster.settings.capacity.providers.iter().filter_map(move |name| {
+        let group = state.managed_group(name)?;
+        let provider = state.scaled_by(group)?;
+        let (counts, _) = count(state, group, provider, at);
+        let reservation = counts.reservation(&provider.managed_scaling);
+        let (cluster, provider) = (cluster.name.clone(), name.clone());
+        Some(Scaled { cluster, provider, counts, reservation })
+    })
+}
+
+/// What there is of a provider and what waits for it, and until when that holds if nothing happens. Costs the group's instances and the tasks that
 /// wait, of which there are few.
 fn count(
     state: &State,
@@ -137,7 +158,7 @@ fn waiting(state: &State, provider: &CapacityProvider) -> Vec<Alike> {
 }
 
 /// The tag of the provider that says how soon what is too much goes; all of it at once then.
-pub fn scale_in_after(provider: &CapacityProvider) -> Option<Duration> {
+fn scale_in_after(provider: &CapacityProvider) -> Option<Duration> {
     provider
         .tags
         .get(SCALE_IN_AFTER)
