@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Api, error::ApiError, identifiers, page::Page};
 use crate::state_machine::{
+    capacity_provider::GROUP_ATTRIBUTE,
     command::{Command, TargetedAttribute},
     name::ClusterName,
     state::State,
@@ -93,6 +94,12 @@ pub(crate) async fn put(
     input: ChangeAttributesInput,
 ) -> Result<AttributesOutput, ApiError> {
     let (cluster, attributes) = targeted(api, input)?;
+    if attributes.iter().any(|targeted| targeted.attribute.name == GROUP_ATTRIBUTE) {
+        return Err(ApiError::invalid_parameter(format!(
+            "The attribute `{GROUP_ATTRIBUTE}` says of which Auto Scaling group a container \
+             instance is, and follows from its instance id. Use another name."
+        )));
+    }
     let shown = shown(api, &cluster, &attributes);
     api.submit(Command::PutAttributes { cluster, attributes }, |_, _| ()).await?;
     Ok(AttributesOutput { attributes: shown, next_token: None })

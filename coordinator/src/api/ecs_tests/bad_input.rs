@@ -556,6 +556,13 @@ fn rules() -> Vec<Rule> {
             PARAMETER,
             "targetType",
         ),
+        (
+            "PutAttributes",
+            json!({"attributes": [{"name": "longshore.auto-scaling-group", "value": "g",
+                "targetType": "container-instance", "targetId": "0".repeat(32)}]}),
+            PARAMETER,
+            "instance id",
+        ),
         ("PutAttributes", attribute("a", json!("b")), "TargetNotFoundException", "not found"),
         ("DeleteAttributes", attribute("a", Value::Null), "TargetNotFoundException", "not found"),
         (
