@@ -54,6 +54,20 @@ fn the_reservation_is_what_tasks_need_of_what_is_in_service() {
         ([4, 4, 0, 90, 9], steps(1, 4), 8, 200.0),
         ([4, 4, 0, 90, 9], steps(3, 3), 7, 175.0),
         ([0, 0, 0, 90, 9], steps(1, 4), 4, 200.0),
+        ([5, 5, 0, 1, 1], steps(5, 10), 10, 200.0),
+        ([5, 0, 0, 1, 1], steps(2, 10), 7, 140.0),
+        ([0, 0, 0, 1, 1], steps(3, 10), 3, 200.0),
+        // No step without a task that waits and fits.
+        ([4, 1, 0, 0, 0], steps(2, 10_000), 1, 25.0),
+        ([0, 0, 0, 0, 0], steps(2, 10_000), 0, 100.0),
+        ([2, 1, 0, 5, 0], steps(3, 10), 1, 50.0),
+        // One instance, and as many as a cluster may have.
+        ([1, 0, 0, 0, 0], DEFAULT, 0, 0.0),
+        ([1, 1, 0, 0, 0], DEFAULT, 1, 100.0),
+        ([1, 1, 0, 500, 500], DEFAULT, 501, 50_100.0),
+        ([5000, 4999, 0, 0, 0], DEFAULT, 4999, 99.98),
+        ([5000, 5000, 0, 1, 1], DEFAULT, 5001, 100.02),
+        ([8, 6, 0, 0, 0], DEFAULT, 6, 75.0),
         // The target is compared with, and no part of the metric.
         ([4, 3, 0, 0, 0], target(75), 3, 75.0),
         ([10, 5, 0, 0, 0], target(50), 5, 50.0),
