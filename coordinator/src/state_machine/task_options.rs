@@ -8,7 +8,7 @@ use super::{
 };
 
 /// How long RunTask's tasks may wait for a host.
-const WAIT: &str = "longshore:wait";
+pub(super) const WAIT: &str = "longshore:wait";
 /// How long a task may be RUNNING.
 const TIMEOUT: &str = "longshore:timeout";
 

@@ -10,7 +10,7 @@ use crate::state_machine::{
     event::Event,
     schedule,
     state::{Deadline, State},
-    task_options::seconds,
+    task_options::{WAIT, seconds},
 };
 
 /// Bounds the time under the state's lock; the next tick, which follows at once, goes on.
@@ -39,9 +39,13 @@ fn event(state: &State, deadline: Deadline, at: Timestamp) -> Option<Event> {
                 .map(|unplaced| unplaced.sentence(|slot| state.host_at(slot).id.to_string()));
             let waited = at.since(waiting.launch.at).as_millis() as u64;
             let reason = format!(
-                "The task waited {} for a container instance, as long as its tag longshore:wait \
-                 says: {}.",
+                "The task waited {} for a container instance, {}: {}.",
                 seconds(waited),
+                // Without the tag there was room for it when it was asked for.
+                match waiting.launch.tags.contains_key(WAIT) {
+                    true => "as long as its tag longshore:wait says",
+                    false => "and the room that it was to have is gone",
+                },
                 why.unwrap_or_else(|| "there was no time to place it".to_owned())
             );
             let reason = reason.chars().take(REASON_CHARS_MAX).collect();

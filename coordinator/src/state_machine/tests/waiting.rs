@@ -56,6 +56,7 @@ impl World {
 fn waiting_run(count: u32, wait_ms: u64) -> Command {
     let Command::RunTask(mut run) = run_task(count) else { unreachable!() };
     run.launch.options = TaskOptions { wait_ms: Some(wait_ms), timeout_ms: None };
+    run.launch.tags.insert("longshore:wait".to_owned(), (wait_ms / 1000).to_string());
     Command::RunTask(run)
 }
 
