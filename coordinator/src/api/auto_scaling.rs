@@ -9,7 +9,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::ops::Bound;
+use std::{collections::BTreeSet, ops::Bound};
 
 use serde::Deserialize;
 
@@ -199,7 +199,7 @@ async fn terminate(api: &Api, input: TerminateInput) -> Result<Tree, ApiError> {
     let decrement = input.should_decrement_desired_capacity;
     let identity = api.identity.clone();
     let show = move |state: &State, _| {
-        let (group, instance) = state.instance(instance)?;
+        let (group, instance) = state.instance_known_as(instance)?;
         Some(view::activity(&identity, group, instance))
     };
     let command = Command::TerminateInstance { instance, decrement };
@@ -236,10 +236,8 @@ async fn describe_instances(api: &Api, input: DescribeInstancesInput) -> Result<
         )));
     }
     // An id that no instance of ours can have is one that is not found.
-    let mut asked: Vec<InstanceId> =
+    let asked: Vec<InstanceId> =
         input.instance_ids.iter().filter_map(|id| id.parse().ok()).collect();
-    asked.sort();
-    asked.dedup();
     let all = input.instance_ids.is_empty();
     let page = page(
         "DescribeAutoScalingInstances",
@@ -255,7 +253,11 @@ async fn describe_instances(api: &Api, input: DescribeInstancesInput) -> Result<
         let rest = |id: &InstanceId| after.is_none_or(|after| *id > after);
         let ids: Box<dyn Iterator<Item = InstanceId>> = match all {
             true => Box::new(state.instances_after(after)),
-            false => Box::new(asked.into_iter().filter(rest)),
+            false => {
+                let known = asked.iter().filter_map(|id| state.instance_known_as(*id));
+                let known: BTreeSet<InstanceId> = known.map(|(_, instance)| instance.id).collect();
+                Box::new(known.into_iter().filter(rest))
+            }
         };
         let found = ids.filter_map(|id| state.instance(id));
         let views = found.map(|(group, instance)| {

@@ -131,8 +131,11 @@ pub(super) fn policy(
     marks: BTreeMap<String, HostMarkOptions>,
 ) -> Result<CapacityPolicy, SettingsError> {
     let known = |(name, launcher): (&String, &Launcher)| {
-        let policy =
-            LauncherPolicy { boot_deadline: launcher.boot_deadline, size: launcher.size.clone() };
+        let policy = LauncherPolicy {
+            boot_deadline: launcher.boot_deadline,
+            size: launcher.size.clone(),
+            names_machines: false,
+        };
         (name.clone(), policy)
     };
     let mut fargate = BTreeMap::new();

@@ -101,10 +101,13 @@ pub struct Instance {
     pub protected: bool,
     /// When it was first wanted.
     pub created_at: Timestamp,
-    /// The container instance that registered with this id.
+    /// The container instance that registered with this id, or with its machine's.
     pub host: Option<HostId>,
     /// Of the call that its lifecycle waits for.
     pub tries: Tries,
+    /// The EC2 instance that fills it, when its launcher cannot be told an id and gives one.
+    #[serde(default)]
+    pub machine: Option<InstanceId>,
 }
 
 /// Auto Scaling's `LifecycleState`.
@@ -311,6 +314,11 @@ impl Instance {
             | Lifecycle::InService { .. }
             | Lifecycle::Draining { .. } => None,
         }
+    }
+
+    /// The id by which its users and its host know it.
+    pub fn known_as(&self) -> InstanceId {
+        self.machine.unwrap_or(self.id)
     }
 
     /// The same in another lifecycle, whose calls begin anew.

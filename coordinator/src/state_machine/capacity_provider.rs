@@ -106,6 +106,9 @@ pub struct LauncherPolicy {
     /// What its hosts offer, where the settings say so: how many are needed is known before the first
     /// one registered.
     pub size: Option<Capacity>,
+    /// It cannot be told an instance's id: what it launches has ids of its own, and instances are bound
+    /// to these. Such a launcher is a group of AWS, and serves one group.
+    pub names_machines: bool,
 }
 
 /// Hosts with this attribute, of this value if one is given.

@@ -265,6 +265,8 @@ pub enum Command {
         /// Launched long enough ago, and not listed.
         missing: Vec<InstanceId>,
     },
+    /// What a launcher has whose machines have ids of their own. Ids are its machines'.
+    MachinesListed(Box<MachinesListed>),
 
     CreateCapacityProvider(Box<CapacityProvider>),
     UpdateCapacityProvider {
@@ -373,6 +375,20 @@ pub struct StartTask {
 pub struct ClientToken {
     pub token: String,
     pub parameters_hash: u64,
+}
+
+/// One list of a launcher's machines, compared with the instances that are bound to some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachinesListed {
+    pub launcher: String,
+    /// Machines that are not on their way out, bound ones among them.
+    pub alive: u32,
+    /// Of these, what no instance is bound to.
+    pub unbound: Vec<InstanceId>,
+    /// Of these, what the list before showed already.
+    pub lasting: Vec<InstanceId>,
+    /// What an instance is bound to, and neither this list nor the one before showed alive.
+    pub missing: Vec<InstanceId>,
 }
 
 #[derive(Clone, Debug)]

@@ -16,6 +16,7 @@ mod hosts;
 mod ids;
 mod join_tokens;
 mod log_groups;
+mod machines;
 mod reports;
 mod services;
 mod tags;
@@ -236,6 +237,7 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         Command::LauncherListed { launcher, unknown, missing } => {
             Ok(auto_scaling::launcher_listed(state, launcher, unknown, missing, at))
         }
+        Command::MachinesListed(listed) => Ok(machines::listed(state, listed, at)),
         Command::CreateCapacityProvider(provider) => {
             capacity_providers::create(state, provider, at)
         }

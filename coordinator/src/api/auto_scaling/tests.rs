@@ -38,7 +38,11 @@ fn credentials() -> Credentials {
 impl World {
     async fn new() -> Self {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
-        let launcher = LauncherPolicy { boot_deadline: Duration::from_secs(600), size: None };
+        let launcher = LauncherPolicy {
+            boot_deadline: Duration::from_secs(600),
+            size: None,
+            names_machines: false,
+        };
         let mark = HostMark { attribute: "pool".to_owned(), value: None };
         let policy = CapacityPolicy {
             launchers: BTreeMap::from([("rack".to_owned(), launcher)]),

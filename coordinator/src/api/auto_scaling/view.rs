@@ -80,7 +80,7 @@ pub(super) fn instance(state: &State, group: &Group, instance: &Instance) -> Tre
     let zone = attribute(ZONE_ATTRIBUTE).or_else(|| group.config.zones.first().cloned());
     let gone = matches!(instance.lifecycle, Lifecycle::Terminating { .. });
     let tree = Tree::object()
-        .with("InstanceId", instance.id.to_string())
+        .with("InstanceId", instance.known_as().to_string())
         .with_some("InstanceType", attribute(TYPE_ATTRIBUTE))
         .with("AvailabilityZone", zone.unwrap_or_default())
         .with("LifecycleState", instance.lifecycle.as_str())
@@ -103,8 +103,8 @@ pub(super) fn activity_id(group: &Group, instance: &Instance) -> String {
 
 /// The last thing that was or is being done with an instance.
 pub(super) fn activity(identity: &Identity, group: &Group, instance: &Instance) -> Tree {
-    let launching = format!("Launching a new EC2 instance: {}", instance.id);
-    let terminating = format!("Terminating EC2 instance: {}", instance.id);
+    let launching = format!("Launching a new EC2 instance: {}", instance.known_as());
+    let terminating = format!("Terminating EC2 instance: {}", instance.known_as());
     let failed = instance.tries.error.is_some();
     let (description, start, end, status, progress) = match instance.lifecycle {
         Lifecycle::Pending { launched: None } if failed => {

@@ -65,7 +65,11 @@ impl World {
         };
         let launchers = BTreeMap::from([("rack".to_owned(), launcher)]);
         let mut state = disk.recover();
-        let policy = LauncherPolicy { boot_deadline: Duration::from_secs(600), size: None };
+        let policy = LauncherPolicy {
+            boot_deadline: Duration::from_secs(600),
+            size: None,
+            names_machines: false,
+        };
         state.set_capacity_policy(CapacityPolicy {
             launchers: BTreeMap::from([("rack".to_owned(), policy)]),
             ..CapacityPolicy::default()

@@ -39,7 +39,7 @@ pub(super) fn create(
     if state.auto_scaling_groups_len() >= GROUPS_MAX {
         return Err(Rejection::TooManyGroups { limit: GROUPS_MAX });
     }
-    check(state, config)?;
+    check(state, name, config)?;
     let mut uids = (0..).map(|n| ids.nth(n));
     let free = |uid: &u128| {
         let id = InstanceId { group: InstanceId::group_of(*uid), number: 0 };
@@ -67,6 +67,7 @@ pub(super) fn update(
         config.protects_new = protects;
     }
     if let Some(launch) = &change.launch {
+        keeps_machines(state, group, launch)?;
         config.launch = launch.clone();
     }
     if let Some(zones) = &change.zones {
@@ -80,7 +81,7 @@ pub(super) fn update(
         Some(desired) => desired,
         None => config.desired.min(config.max).max(config.min),
     };
-    check(state, &config)?;
+    check(state, name, &config)?;
     Ok(configured(group, config, at))
 }
 
@@ -117,7 +118,7 @@ pub(super) fn set_desired(
         }
     }
     let config = GroupConfig { desired, ..group.config.clone() };
-    check(state, &config)?;
+    check(state, name, &config)?;
     Ok(configured(group, config, at))
 }
 
@@ -130,7 +131,8 @@ pub(super) fn protect(
     let group = living(state, name)?;
     let mut events = Vec::new();
     for id in instances {
-        let Some(instance) = group.instances.get(id) else {
+        let known = state.instance_known_as(*id).filter(|(of, _)| of.slot == group.slot);
+        let Some((_, instance)) = known else {
             return Err(Rejection::InstanceNotInGroup(*id, name.clone()));
         };
         if !matches!(instance.lifecycle, Lifecycle::InService { .. }) {
@@ -152,7 +154,7 @@ pub(super) fn terminate(
     decrement: bool,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let Some((group, instance)) = state.instance(id) else {
+    let Some((group, instance)) = state.instance_known_as(id) else {
         return Err(Rejection::InstanceNotFound(id));
     };
     if !instance.lifecycle.is_wanted() {
@@ -256,7 +258,7 @@ pub(super) fn launcher_answered(
             Decision::of(vec![set_instance(group, launched, why)])
         }
         (LauncherVerb::Terminate, Ok(())) => {
-            let mut events = gone(state, id, at);
+            let mut events = gone(state, instance, at);
             let group = group.name.clone();
             events.push(Event::InstanceGone { group, instance: id, at });
             Decision::of(events)
@@ -265,9 +267,9 @@ pub(super) fn launcher_answered(
 }
 
 /// Its container instances are deregistered; tasks that were left there ended with it.
-fn gone(state: &State, id: InstanceId, at: Timestamp) -> Vec<Event> {
-    let mut events = Vec::new();
-    for host in state.hosts_of_instance(id) {
+fn gone(state: &State, instance: &Instance, at: Timestamp) -> Vec<Event> {
+    let (mut events, id) = (Vec::new(), instance.known_as());
+    for host in state.hosts_of_instance(instance.id) {
         let cause = StopCause {
             code: StopCode::TerminationNotice,
             reason: format!("The instance {id} was terminated by its Auto Scaling group."),
@@ -317,6 +319,7 @@ pub(super) fn launcher_listed(
             created_at: at,
             host: None,
             tries,
+            machine: None,
         };
         events.push(set_instance(group, found, why));
     }
@@ -331,7 +334,7 @@ pub(super) fn launcher_listed(
     Decision::of(events)
 }
 
-fn is_missing(
+pub(super) fn is_missing(
     state: &State,
     group: &Group,
     instance: &Instance,
@@ -341,6 +344,7 @@ fn is_missing(
     match instance.lifecycle {
         Lifecycle::Pending { launched: Some(_) } => {
             let again = instance.turned(Lifecycle::Pending { launched: None }, at);
+            let again = Instance { machine: None, ..again };
             let why = "its launcher does not list it; it is launched again";
             Some(set_instance(group, again, why))
         }
@@ -391,7 +395,29 @@ fn configured(group: &Group, config: GroupConfig, at: Timestamp) -> Decision {
     Decision::of(vec![Event::AutoScalingGroupConfigured { name, config, at }])
 }
 
-fn check(state: &State, config: &GroupConfig) -> Result<(), Rejection> {
+/// Machines with ids of their own are ended by the launcher that has them, and by no other.
+fn keeps_machines(state: &State, group: &Group, launch: &LaunchSource) -> Result<(), Rejection> {
+    let names_machines = |launcher: &str| {
+        state.capacity_policy().launchers.get(launcher).is_some_and(|known| known.names_machines)
+    };
+    let (now, then) = (group.config.launch.launcher(), launch.launcher());
+    if now == then || group.instances.is_empty() {
+        return Ok(());
+    }
+    match names_machines(now) || names_machines(then) {
+        true => Err(Rejection::InvalidGroup(format!(
+            "The group has instances of the launcher `{now}`, which `{then}` cannot take over. \
+             Scale the group to 0 first, or make another group."
+        ))),
+        false => Ok(()),
+    }
+}
+
+fn check(
+    state: &State,
+    name: &AutoScalingGroupName,
+    config: &GroupConfig,
+) -> Result<(), Rejection> {
     let invalid = |message: String| Err(Rejection::InvalidGroup(message));
     let GroupConfig { min, max, desired, .. } = *config;
     if max > GROUP_SIZE_MAX {
@@ -414,11 +440,18 @@ fn check(state: &State, config: &GroupConfig) -> Result<(), Rejection> {
     }
     let launcher = config.launch.launcher();
     let known = &state.capacity_policy().launchers;
+    let member = match config.launch {
+        LaunchSource::Configuration { .. } => "LaunchConfigurationName",
+        LaunchSource::Template { .. } => "LaunchTemplate",
+    };
+    let holder = state.group_on_machines_of(launcher).filter(|holder| holder.name != *name);
+    if let Some(holder) = holder {
+        return invalid(format!(
+            "{member} is `{launcher}`, which is a group of AWS and serves one group here; {} has it. Add a table [launch.NAME] for another group of AWS.",
+            holder.name
+        ));
+    }
     if !known.contains_key(launcher) {
-        let member = match config.launch {
-            LaunchSource::Configuration { .. } => "LaunchConfigurationName",
-            LaunchSource::Template { .. } => "LaunchTemplate",
-        };
         let known: Vec<&str> = known.keys().map(String::as_str).collect();
         return invalid(match known.is_empty() {
             true => format!(

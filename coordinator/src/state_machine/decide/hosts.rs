@@ -10,6 +10,7 @@ use longshore_common::{
 
 use super::{Answer, Decision, clusters, ids::Ids};
 use crate::state_machine::{
+    auto_scaling::AutoScalingGroupName,
     capacity_provider::GROUP_ATTRIBUTE,
     command::{
         ClusterSettings, RegisterContainerInstance, SettableHostStatus, Tags, TargetedAttribute,
@@ -55,15 +56,40 @@ pub(super) fn register_by_api(
     Ok(Decision::with(vec![event], Answer::Host(id)))
 }
 
+/// A host that registered before its machine was known to be a group's becomes one of the group.
+pub(super) fn joins_group(
+    state: &State,
+    host: &Host,
+    group: &AutoScalingGroupName,
+    at: Timestamp,
+) -> Event {
+    Event::HostRegistered(Box::new(HostRegistered {
+        host: host.id,
+        cluster: state.cluster_at(host.cluster).name.clone(),
+        capacity: host.capacity.clone(),
+        attributes: with_attribute(&host.attributes, Some(group)),
+        versions: host.versions.clone(),
+        instance_id: host.instance_id.clone(),
+        agent: host.agent.clone(),
+        tags: Tags::new(),
+        at,
+    }))
+}
+
 /// The attributes that a host registers, and which Auto Scaling group it is of: that follows from
 /// its instance id alone.
 fn with_group(state: &State, attributes: &[Attribute], instance: Option<&str>) -> Vec<Attribute> {
+    let group = instance.and_then(|said| state.group_of_said(said));
+    with_attribute(attributes, group.map(|group| &group.name))
+}
+
+fn with_attribute(
+    attributes: &[Attribute],
+    group: Option<&AutoScalingGroupName>,
+) -> Vec<Attribute> {
     let given = attributes.iter().filter(|given| given.name != GROUP_ATTRIBUTE).cloned();
-    let group = instance.and_then(|id| state.group_by_prefix(id.parse().ok()?));
-    let of_group = group.map(|group| Attribute {
-        name: GROUP_ATTRIBUTE.to_owned(),
-        value: Some(group.name.to_string()),
-    });
+    let of_group = group
+        .map(|name| Attribute { name: GROUP_ATTRIBUTE.to_owned(), value: Some(name.to_string()) });
     given.chain(of_group).collect()
 }
 

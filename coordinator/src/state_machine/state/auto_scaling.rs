@@ -45,6 +45,8 @@ pub(super) struct Groups {
     /// Registered hosts by the instance that they say to be: more than one when an instance was
     /// launched twice.
     hosts: BTreeMap<InstanceId, BTreeSet<HostId>>,
+    /// Instances by the machine that they are bound to.
+    machines: BTreeMap<InstanceId, InstanceId>,
     pub(super) policy: CapacityPolicy,
 }
 
@@ -86,6 +88,14 @@ impl State {
         self.auto_scaling.policy.launchers.get(group.config.launch.launcher())
     }
 
+    /// The only group of a launcher whose machines have ids of their own.
+    pub fn group_on_machines_of(&self, launcher: &str) -> Option<&Group> {
+        let known = self.auto_scaling.policy.launchers.get(launcher);
+        known.filter(|launcher| launcher.names_machines)?;
+        let mut groups = self.auto_scaling_groups_from(Bound::Unbounded);
+        groups.find(|group| group.config.launch.launcher() == launcher)
+    }
+
     pub fn auto_scaling_group(&self, name: &str) -> Option<&Group> {
         self.auto_scaling.by_name.get(name).map(|&slot| &self.auto_scaling.arena[slot])
     }
@@ -117,6 +127,22 @@ impl State {
         group.instances.get(&id).map(|instance| (group, instance))
     }
 
+    /// The instance that is bound to this machine, else the one whose own id it is.
+    pub fn instance_known_as(&self, id: InstanceId) -> Option<(&Group, &Instance)> {
+        self.instance(self.bound_to(id).unwrap_or(id))
+    }
+
+    /// The instance that is bound to a machine.
+    pub fn bound_to(&self, machine: InstanceId) -> Option<InstanceId> {
+        self.auto_scaling.machines.get(&machine).copied()
+    }
+
+    /// The group of the instance that a host says to be.
+    pub fn group_of_said(&self, said: &str) -> Option<&Group> {
+        let id: InstanceId = said.parse().ok()?;
+        self.group_by_prefix(self.bound_to(id).unwrap_or(id))
+    }
+
     /// Every instance after this one, in the order of the ids.
     pub fn instances_after(
         &self,
@@ -133,6 +159,20 @@ impl State {
 
     /// The registered hosts that say to be this instance.
     pub fn hosts_of_instance(&self, id: InstanceId) -> impl Iterator<Item = &Host> {
+        let said = match self.instance(id) {
+            Some((group, Instance { machine: None, .. })) => {
+                // Nobody can be an instance that no machine fills yet.
+                let named = self.launcher_of(group).is_some_and(|launcher| launcher.names_machines);
+                (!named).then_some(id)
+            }
+            Some((_, Instance { machine: Some(machine), .. })) => Some(*machine),
+            None => Some(id),
+        };
+        said.into_iter().flat_map(|said| self.hosts_that_say(said))
+    }
+
+    /// The registered hosts that were started with this id, whosever it is.
+    pub fn hosts_that_say(&self, id: InstanceId) -> impl Iterator<Item = &Host> {
         let hosts = self.auto_scaling.hosts.get(&id).into_iter().flatten();
         hosts.filter_map(|host| self.host(*host))
     }
@@ -140,7 +180,7 @@ impl State {
     /// The group and instance that a host belongs to.
     pub fn instance_of_host(&self, host: &Host) -> Option<(&Group, &Instance)> {
         let id = host.instance_id.as_deref()?.parse().ok()?;
-        self.instance(id).filter(|(_, instance)| instance.host == Some(host.id))
+        self.instance_known_as(id).filter(|(_, instance)| instance.host == Some(host.id))
     }
 
     /// What launchers are to be asked, the most urgent first.
@@ -241,6 +281,7 @@ impl State {
         self.auto_scaling.by_prefix.remove(&InstanceId::group_of(group.uid));
         for instance in group.instances.values() {
             self.forget_call(instance);
+            self.forget_machine(instance);
             self.forget_due_instance(instance.id);
         }
         self.forget_due_group(slot);
@@ -268,6 +309,7 @@ impl State {
                 created_at: at,
                 host: None,
                 tries: Default::default(),
+                machine: None,
             };
             self.put_instance(slot, instance);
         }
@@ -345,6 +387,9 @@ impl State {
             self.auto_scaling.calls.insert((at, id));
             self.changes.effects |= !self.replaying;
         }
+        if let Some(machine) = instance.machine {
+            self.auto_scaling.machines.insert(machine, id);
+        }
         let group = &mut self.auto_scaling.arena[slot];
         group.wanted += u32::from(instance.lifecycle.is_wanted());
         group.next_number = group.next_number.max(id.number + 1);
@@ -357,6 +402,13 @@ impl State {
         let Some(instance) = group.instances.remove(&id) else { return };
         group.wanted -= u32::from(instance.lifecycle.is_wanted());
         self.forget_call(&instance);
+        self.forget_machine(&instance);
+    }
+
+    fn forget_machine(&mut self, instance: &Instance) {
+        if let Some(machine) = instance.machine {
+            self.auto_scaling.machines.remove(&machine);
+        }
     }
 
     fn forget_call(&mut self, instance: &Instance) {
@@ -376,16 +428,18 @@ impl State {
         if hosts.is_empty() {
             self.auto_scaling.hosts.remove(&id);
         }
-        if self.instance(id).is_some() {
-            self.instance_is_due(id);
-        }
+        self.known_as_is_due(id);
     }
 
     /// Something happened to a host that may be an instance.
     pub(super) fn host_concerns_instance(&mut self, slot: HostSlot) {
         let instance = self.hosts[slot.0].instance_id.as_deref();
         let Some(Ok(id)) = instance.map(str::parse::<InstanceId>) else { return };
-        if self.instance(id).is_some() {
+        self.known_as_is_due(id);
+    }
+
+    fn known_as_is_due(&mut self, id: InstanceId) {
+        if let Some(id) = self.instance_known_as(id).map(|(_, instance)| instance.id) {
             self.instance_is_due(id);
         }
     }

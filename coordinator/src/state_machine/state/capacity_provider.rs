@@ -60,7 +60,7 @@ impl State {
 
     /// The provider that hands out a host.
     pub fn provider_of(&self, host: &Host) -> Option<&CapacityProvider> {
-        let group = self.group_by_prefix(host.instance_id.as_deref()?.parse().ok()?)?;
+        let group = self.group_of_said(host.instance_id.as_deref()?)?;
         self.providers_of_group(group.name.as_str()).next()
     }
 
@@ -113,8 +113,8 @@ impl State {
         let before = host.own_tasks;
         host.own_tasks = before.checked_add_signed(by).expect("a task that was counted");
         let changed = (before == 0) != (host.own_tasks == 0);
-        let instance = host.instance_id.as_deref().and_then(|id| id.parse().ok());
-        let group = instance.filter(|_| changed).and_then(|id| self.group_by_prefix(id));
+        let instance = host.instance_id.clone().filter(|_| changed);
+        let group = instance.and_then(|said| self.group_of_said(&said));
         if let Some(slot) = group.map(|group| group.slot) {
             self.group_is_due(slot);
         }

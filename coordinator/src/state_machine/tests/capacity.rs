@@ -19,7 +19,11 @@ use crate::state_machine::{
 const MAX: u32 = 100;
 
 fn policy() -> CapacityPolicy {
-    let launcher = LauncherPolicy { boot_deadline: Duration::from_secs(600), size: None };
+    let launcher = LauncherPolicy {
+        boot_deadline: Duration::from_secs(600),
+        size: None,
+        names_machines: false,
+    };
     CapacityPolicy { launchers: [("hosts".to_owned(), launcher)].into(), ..Default::default() }
 }
 

@@ -1,6 +1,8 @@
 //! Auto Scaling groups: launched, in service, drained, terminated, with a launcher that does what
 //! the test says.
 
+mod machines;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use longshore_common::id::HostId;
@@ -28,8 +30,11 @@ struct Launcher {
 }
 
 fn policy() -> CapacityPolicy {
-    let launcher =
-        LauncherPolicy { boot_deadline: Duration::from_secs(BOOT_DEADLINE_S as u64), size: None };
+    let launcher = LauncherPolicy {
+        boot_deadline: Duration::from_secs(BOOT_DEADLINE_S as u64),
+        size: None,
+        names_machines: false,
+    };
     CapacityPolicy {
         launchers: BTreeMap::from([("rack".to_owned(), launcher)]),
         fargate: BTreeMap::new(),
