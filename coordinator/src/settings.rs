@@ -14,7 +14,7 @@ use longshore_common::{
 };
 use serde::Deserialize;
 
-pub use self::capacity::Launcher;
+pub use self::capacity::{AwsGroup, Launcher, LauncherKind};
 use self::capacity::{HostMarkOptions, LaunchOptions};
 use crate::state_machine::{
     capacity_provider::CapacityPolicy,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::https::{self, sentence};
 use crate::{
     driver::Handle,
     state_machine::{
@@ -98,7 +99,7 @@ pub async fn run(
         let Ok((due, next)) = due else { return };
         for call in due {
             under_way.insert(call.hook);
-            let client = client.get_or_insert_with(self::client).clone();
+            let client = client.get_or_insert_with(|| https::client(CALL_DEADLINE)).clone();
             let handle = handle.clone();
             calls.spawn(async move {
                 let (service, hook) = (call.service, call.hook);
@@ -121,25 +122,6 @@ pub async fn run(
             () = tokio::time::sleep(until_next.unwrap_or_default()), if until_next.is_some() => {}
         }
     }
-}
-
-/// Trusts what the machine trusts.
-fn client() -> Result<reqwest::Client, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    let native = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(native.certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .timeout(CALL_DEADLINE)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .map_err(|error| sentence(&error))
 }
 
 /// Calls that are due and not under way, and when the next of the others is.
@@ -245,16 +227,6 @@ fn read(body: &[u8]) -> HookAnswer {
             HookAnswer::InProgress { call_back_s: delay.min(CALL_BACK_S_MAX) }
         }
     }
-}
-
-fn sentence(error: &reqwest::Error) -> String {
-    let mut sentence = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        sentence.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    sentence
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Launches and terminates the instances of Auto Scaling groups, by an operator's programs.
+//! Launches and terminates the instances of Auto Scaling groups, by an operator's programs or by AWS.
 //!
 //! A program knows three verbs: `launch ID JOIN-TOKEN`, `terminate ID` and `list`, which prints one
 //! id a line. Both calls are repeated until they succeed, with the same id, so they must do nothing
 //! when it is done already. From time to time the list is compared with what there is to be: what a
 //! crash left behind goes, what never came is launched again. What follows from an answer or a list
-//! is the state machine's decision.
+//! is the state machine's decision. What AWS launches is [`aws`]'s work.
 
+mod aws;
 mod exec;
 pub mod helper;
 #[cfg(test)]
@@ -28,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     driver::Handle,
     fleet::join::make_token,
-    settings::Launcher,
+    settings::{Launcher, LauncherKind},
     state_machine::{
         Command,
         auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
@@ -43,6 +44,8 @@ const CALLS_AT_ONCE_MAX: usize = 16;
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// Nothing tells when the scheduler begins or is held: it is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// From one look at an Auto Scaling group of AWS to the next.
+const ROUNDS_APART: Duration = Duration::from_secs(2);
 /// Ids of a list that are looked at: more than all groups of a launcher have.
 const LISTED_MAX: usize = 100_000;
 
@@ -66,14 +69,26 @@ impl Launching {
         arguments: &[&str],
         environment: &[(&str, String)],
     ) -> Result<String, String> {
-        let Launcher { program, timeout, .. } = launcher;
-        match launcher.helper {
-            false => exec::run(program, arguments, environment, *timeout).await,
-            true => {
-                let socket = self.data_dir.join(helper::SOCKET_FILE);
-                helper::ask(&socket, name, arguments, environment, *timeout).await
+        let timeout = launcher.timeout;
+        match &launcher.kind {
+            LauncherKind::Program { path, helper: false } => {
+                exec::run(path, arguments, environment, timeout).await
             }
+            LauncherKind::Program { helper: true, .. } => {
+                let socket = self.data_dir.join(helper::SOCKET_FILE);
+                helper::ask(&socket, name, arguments, environment, timeout).await
+            }
+            LauncherKind::Aws(_) => Err("it runs no program".to_owned()),
         }
+    }
+
+    /// The programs by their launcher's name.
+    fn programs(&self) -> impl Iterator<Item = &String> {
+        let is_program = |launcher: &Launcher| match launcher.kind {
+            LauncherKind::Program { .. } => true,
+            LauncherKind::Aws(_) => false,
+        };
+        self.launchers.iter().filter(move |(_, of)| is_program(of)).map(|(name, _)| name)
     }
 }
 
@@ -82,6 +97,7 @@ impl Launching {
 struct Pace {
     list_every: Duration,
     look_every: Duration,
+    rounds: aws::RoundPace,
 }
 
 /// One call, with all that it says.
@@ -104,6 +120,7 @@ struct Compared {
 enum Ended {
     Call(InstanceId),
     List(String, Option<Compared>),
+    Round(aws::Ended),
 }
 
 /// Calls launchers until `shutdown`. A call that was under way when the process ended is made again
@@ -114,7 +131,8 @@ pub async fn run(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
-    let pace = Pace { list_every: LIST_EVERY, look_every: LOOK_EVERY };
+    let rounds = aws::RoundPace { apart: ROUNDS_APART, waiting: LOOK_EVERY, idle: LIST_EVERY };
+    let pace = Pace { list_every: LIST_EVERY, look_every: LOOK_EVERY, rounds };
     run_at(pace, handle, launching, clock, shutdown).await;
 }
 
@@ -134,13 +152,19 @@ async fn run_at(
     let mut work: JoinSet<Ended> = JoinSet::new();
     let mut under_way = BTreeSet::new();
     let mut lists = Lists::default();
+    let mut rounds = aws::Rounds::new(&launching.launchers, pace.rounds, &clock);
     loop {
         let now = clock.wall();
         let room = CALLS_AT_ONCE_MAX.saturating_sub(under_way.len());
         let look = |state: &State| {
-            (state.schedules(), due_calls(state, &launching, now, &under_way, room))
+            let schedules = state.schedules();
+            let rounds_due = if schedules { rounds.due(state, &handle, &clock) } else { vec![] };
+            (schedules, due_calls(state, &launching, now, &under_way, room), rounds_due)
         };
-        let Ok((schedules, (due, next))) = handle.read(look).await else { return };
+        let Ok((schedules, (due, next), rounds_due)) = handle.read(look).await else { return };
+        for round in rounds_due {
+            work.spawn(async move { Ended::Round(round.await) });
+        }
         for call in due {
             under_way.insert(call.instance);
             let (handle, launching) = (handle.clone(), launching.clone());
@@ -160,6 +184,8 @@ async fn run_at(
                 Ended::List(name, compared)
             });
         }
+        let next_round = rounds.next(now).filter(|_| schedules);
+        let next = next.into_iter().chain(next_round).min();
         let pause = next.map_or(pace.look_every, |at| at.since(now).min(pace.look_every));
         tokio::select! {
             () = shutdown.cancelled() => return,
@@ -171,6 +197,7 @@ async fn run_at(
                 Ok(Ended::List(name, compared)) => {
                     lists.compared(&handle, name, compared, clock.wall()).await;
                 }
+                Ok(Ended::Round(ended)) => rounds.ended(ended, clock.wall()),
                 // Only a panic, which ended nothing but itself: the process restarts its calls.
                 Err(error) => tracing::error!(%error, "a launcher's call was lost"),
             },
@@ -191,6 +218,15 @@ fn warn_of_unknown(state: &State, launching: &Launching) {
                  another launcher"
             );
         }
+        let is_program = launching.programs().any(|name| name == launcher);
+        let bound = group.instances.values().filter(|one| one.machine.is_some()).count();
+        if is_program && bound > 0 {
+            tracing::warn!(
+                group = %group.name, launcher, bound,
+                "[launch.{launcher}] was of kind \"aws\" when this Auto Scaling group's machines were \
+                 launched, and no program can terminate them. Make the table what it was"
+            );
+        }
     }
 }
 
@@ -209,7 +245,7 @@ impl Lists {
             let asked = self.asked.get(*name);
             asked.is_none_or(|asked| now.since(*asked) >= every) && !self.under_way.contains(*name)
         };
-        let due: Vec<String> = launching.launchers.keys().filter(is_due).cloned().collect();
+        let due: Vec<String> = launching.programs().filter(is_due).cloned().collect();
         self.under_way.extend(due.iter().cloned());
         due
     }
@@ -263,8 +299,10 @@ fn due_calls(
         if at > now {
             return (due, Some(at));
         }
-        let launcher = group.config.launch.launcher();
-        if under_way.contains(&instance.id) || !launching.launchers.contains_key(launcher) {
+        let launcher = launching.launchers.get(group.config.launch.launcher());
+        let is_program = launcher.is_some_and(|of| matches!(of.kind, LauncherKind::Program { .. }));
+        // No program knows a machine of AWS.
+        if under_way.contains(&instance.id) || !is_program || instance.machine.is_some() {
             continue;
         }
         if due.len() == room {

@@ -13,6 +13,8 @@ use crate::state_machine::capacity_provider::{
 
 /// How long one call of a launcher may take, unless its table says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// The same of one call of AWS's API.
+const AWS_TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=3600;
 /// How long a launched host may take until it registers, unless its table says otherwise.
 const BOOT_DEADLINE: Duration = Duration::from_secs(600);
@@ -24,6 +26,10 @@ const BOOT_DEADLINE_S: std::ops::RangeInclusive<u64> = 10..=24 * 3600;
 pub(super) struct LaunchOptions {
     kind: String,
     program: Option<PathBuf>,
+    /// AWS's Auto Scaling group.
+    group: Option<String>,
+    region: Option<String>,
+    endpoint: Option<String>,
     /// Seconds.
     timeout: Option<u64>,
     /// Seconds.
@@ -42,16 +48,35 @@ pub(super) struct HostMarkOptions {
     value: Option<String>,
 }
 
-/// A program that launches and terminates hosts.
+/// What launches and terminates hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launcher {
-    pub program: PathBuf,
+    pub kind: LauncherKind,
+    /// Of one call.
     pub timeout: Duration,
     pub boot_deadline: Duration,
-    /// The unit `longshore-launcher` runs it, not the coordinator.
-    pub helper: bool,
     /// What a launched host offers.
     pub size: Option<Capacity>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LauncherKind {
+    /// A program of the operator's.
+    Program {
+        path: PathBuf,
+        /// The unit `longshore-launcher` runs it, not the coordinator.
+        helper: bool,
+    },
+    Aws(AwsGroup),
+}
+
+/// An Auto Scaling group of AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsGroup {
+    pub name: String,
+    pub region: String,
+    /// Instead of AWS's own of the region.
+    pub endpoint: Option<String>,
 }
 
 pub(super) fn launchers(
@@ -66,27 +91,22 @@ pub(super) fn launchers(
 
 fn launcher(name: &str, table: LaunchOptions) -> Result<Launcher, SettingsError> {
     let bad = |why: String| SettingsError::BadLauncher { name: name.to_owned(), why };
-    match table.kind.as_str() {
-        "exec" | "helper" => {}
-        "aws" => {
-            return Err(bad(
-                "kind `aws` is not in this release; use kind = \"exec\" with a program that calls \
-                 EC2"
-                .to_owned(),
-            ));
-        }
+    let kind = match table.kind.as_str() {
+        "exec" | "helper" => LauncherKind::Program {
+            path: program(&table).map_err(bad)?,
+            helper: table.kind == "helper",
+        },
+        "aws" => LauncherKind::Aws(aws_group(&table).map_err(bad)?),
         other => {
             return Err(bad(format!(
-                "kind `{other}` is not known; use kind = \"exec\" or \"helper\""
+                "kind `{other}` is not known; use kind = \"exec\", \"helper\" or \"aws\""
             )));
         }
-    }
-    let program =
-        table.program.ok_or_else(|| bad("it has no program; give its path".to_owned()))?;
-    if !program.is_absolute() {
-        let program = program.display();
-        return Err(bad(format!("program `{program}` is not an absolute path")));
-    }
+    };
+    let timeout = match kind {
+        LauncherKind::Program { .. } => TIMEOUT,
+        LauncherKind::Aws(_) => AWS_TIMEOUT,
+    };
     let seconds = |key: &str,
                    given: Option<u64>,
                    default: Duration,
@@ -112,10 +132,9 @@ fn launcher(name: &str, table: LaunchOptions) -> Result<Launcher, SettingsError>
         }
     };
     Ok(Launcher {
-        program,
-        helper: table.kind == "helper",
+        kind,
         size,
-        timeout: seconds("timeout", table.timeout, TIMEOUT, &TIMEOUT_S)?,
+        timeout: seconds("timeout", table.timeout, timeout, &TIMEOUT_S)?,
         boot_deadline: seconds(
             "boot_deadline",
             table.boot_deadline,
@@ -123,6 +142,43 @@ fn launcher(name: &str, table: LaunchOptions) -> Result<Launcher, SettingsError>
             &BOOT_DEADLINE_S,
         )?,
     })
+}
+
+fn program(table: &LaunchOptions) -> Result<PathBuf, String> {
+    let of_aws =
+        [("group", &table.group), ("region", &table.region), ("endpoint", &table.endpoint)];
+    if let Some((key, _)) = of_aws.iter().find(|(_, given)| given.is_some()) {
+        return Err(format!("{key} is for kind = \"aws\" only; take it out"));
+    }
+    let path = table.program.clone().ok_or("it has no program; give its path")?;
+    match path.is_absolute() {
+        true => Ok(path),
+        false => Err(format!("program `{}` is not an absolute path", path.display())),
+    }
+}
+
+fn aws_group(table: &LaunchOptions) -> Result<AwsGroup, String> {
+    if table.program.is_some() {
+        return Err("program is for the kinds \"exec\" and \"helper\"; take it out".to_owned());
+    }
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+    let name =
+        given(&table.group).ok_or("it has no group; give the name of AWS's Auto Scaling group")?;
+    let region = given(&table.region).ok_or("it has no region; give that of the group")?;
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !region.bytes().all(is_plain) {
+        return Err(format!("region `{region}` is none of AWS's; eu-central-1 is one"));
+    }
+    if let Some(endpoint) = &table.endpoint {
+        let is_url = reqwest::Url::parse(endpoint)
+            .is_ok_and(|url| ["http", "https"].contains(&url.scheme()) && url.has_host());
+        if !is_url {
+            return Err(format!(
+                "endpoint `{endpoint}` is no URL that begins with https:// or http://"
+            ));
+        }
+    }
+    Ok(AwsGroup { name, region, endpoint: table.endpoint.clone() })
 }
 
 /// What the state machine is told of both.
@@ -134,7 +190,7 @@ pub(super) fn policy(
         let policy = LauncherPolicy {
             boot_deadline: launcher.boot_deadline,
             size: launcher.size.clone(),
-            names_machines: false,
+            names_machines: matches!(launcher.kind, LauncherKind::Aws(_)),
         };
         (name.clone(), policy)
     };
@@ -181,7 +237,9 @@ mod tests {
         )
         .unwrap();
         let rack = &launchers["rack"];
-        assert_eq!(rack.program, PathBuf::from("/opt/rack"));
+        let path = PathBuf::from("/opt/rack");
+        assert_eq!(rack.kind, LauncherKind::Program { path, helper: false });
+        assert!(!policy.launchers["rack"].names_machines);
         assert_eq!((rack.timeout.as_secs(), rack.boot_deadline.as_secs()), (120, 90));
         assert_eq!(policy.launchers["rack"].boot_deadline.as_secs(), 90);
         let mark = &policy.fargate[FARGATE];
@@ -189,9 +247,35 @@ mod tests {
     }
 
     #[test]
+    fn a_launcher_may_be_a_group_of_aws() {
+        let (launchers, policy) = read(
+            "[launch.ec2]\nkind = 'aws'\ngroup = 'hosts'\nregion = 'eu-central-1'\n\
+             endpoint = 'http://127.0.0.1:5000'\ncpu = 2048\nmemory = 3800\n",
+        )
+        .unwrap();
+        let ec2 = &launchers["ec2"];
+        let group = AwsGroup {
+            name: "hosts".to_owned(),
+            region: "eu-central-1".to_owned(),
+            endpoint: Some("http://127.0.0.1:5000".to_owned()),
+        };
+        assert_eq!(ec2.kind, LauncherKind::Aws(group));
+        assert_eq!((ec2.timeout.as_secs(), ec2.boot_deadline.as_secs()), (30, 600));
+        assert!(policy.launchers["ec2"].names_machines);
+    }
+
+    #[test]
     fn tables_that_mean_nothing_are_refused_by_name() {
         for (text, says) in [
-            ("[launch.a]\nkind = 'aws'\n", "[launch.a]: kind `aws` is not in this release"),
+            ("[launch.a]\nkind = 'aws'\nregion = 'eu-west-1'\n", "[launch.a]: it has no group"),
+            ("[launch.a]\nkind = 'aws'\ngroup = 'g'\n", "it has no region"),
+            ("[launch.a]\nkind = 'aws'\ngroup = 'g'\nregion = 'EU West'\n", "is none of AWS's"),
+            ("[launch.a]\nkind = 'aws'\nprogram = '/a'\n", "program is for the kinds"),
+            (
+                "[launch.a]\nkind = 'aws'\ngroup = 'g'\nregion = 'eu-west-1'\nendpoint = 'moto:5000'\n",
+                "endpoint `moto:5000` is no URL",
+            ),
+            ("[launch.a]\nkind = 'exec'\nprogram = '/a'\nregion = 'x'\n", "region is for kind"),
             ("[launch.a]\nkind = 'magic'\n", "kind `magic` is not known"),
             ("[launch.a]\nkind = 'exec'\n", "it has no program"),
             ("[launch.a]\nkind = 'exec'\nprogram = 'rack'\n", "not an absolute path"),

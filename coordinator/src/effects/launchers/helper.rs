@@ -28,7 +28,7 @@ use longshore_common::service_manager::ServiceManager;
 
 use super::{CALLS_AT_ONCE_MAX, exec};
 use crate::{
-    settings::{Launcher, Settings},
+    settings::{Launcher, LauncherKind, Settings},
     state_machine::auto_scaling::InstanceId,
 };
 
@@ -169,7 +169,11 @@ async fn perform(body: &[u8], launchers: &BTreeMap<String, Launcher>) -> Result<
     let verb = arguments.first().copied().unwrap_or_default();
     let id = arguments.get(1).copied().unwrap_or_default();
     tracing::info!(launcher = %request.launcher, verb, instance = id, "running a launcher");
-    let ran = exec::run(&launcher.program, &arguments, &environment, launcher.timeout).await;
+    let LauncherKind::Program { path, .. } = &launcher.kind else {
+        let name = &request.launcher;
+        return Err(format!("[launch.{name}] runs no program; restart longshore-launcher"));
+    };
+    let ran = exec::run(path, &arguments, &environment, launcher.timeout).await;
     if let Err(why) = &ran {
         tracing::warn!(launcher = %request.launcher, verb, instance = id, "a launcher failed: {why}");
     }
@@ -232,8 +236,8 @@ mod tests {
         std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let timeout = Duration::from_secs(10);
-        let launcher =
-            Launcher { program, timeout, boot_deadline: timeout, size: None, helper: true };
+        let kind = LauncherKind::Program { path: program, helper: true };
+        let launcher = Launcher { kind, timeout, boot_deadline: timeout, size: None };
         let launchers = BTreeMap::from([("rack".to_owned(), launcher)]);
         let socket = directory.path().join(SOCKET_FILE);
         let absent = ask(&socket, "rack", &["list"], &[], timeout).await.unwrap_err();

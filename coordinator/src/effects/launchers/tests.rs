@@ -56,12 +56,12 @@ impl World {
 
     async fn start(directory: tempfile::TempDir, disk: MemoryDisk, incarnation: u64) -> Self {
         let clock = Arc::new(SystemClock::start());
+        let path = directory.path().join("launcher");
         let launcher = Launcher {
-            program: directory.path().join("launcher"),
+            kind: LauncherKind::Program { path, helper: false },
             timeout: Duration::from_secs(2),
             boot_deadline: Duration::from_secs(600),
             size: None,
-            helper: false,
         };
         let launchers = BTreeMap::from([("rack".to_owned(), launcher)]);
         let mut state = disk.recover();
@@ -86,8 +86,9 @@ impl World {
             coordinator: "here:8421".to_owned(),
             data_dir: directory.path().to_owned(),
         };
-        let pace =
-            Pace { list_every: Duration::from_millis(200), look_every: Duration::from_millis(100) };
+        let (list_every, look_every) = (Duration::from_millis(200), Duration::from_millis(100));
+        let rounds = aws::RoundPace { apart: look_every, waiting: look_every, idle: list_every };
+        let pace = Pace { list_every, look_every, rounds };
         let shutdown = CancellationToken::new();
         let running =
             tokio::spawn(run_at(pace, handle.clone(), launching, clock, shutdown.clone()));

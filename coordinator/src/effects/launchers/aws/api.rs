@@ -1,0 +1,312 @@
+//! EC2 Auto Scaling's API as far as a launcher needs it: five operations of the query protocol, signed.
+//!
+//! Knows nothing of instances or of what they are for. Never: a retry of its own (whoever calls looks
+//! again and decides again), or a secret in an error.
+
+mod credentials;
+mod wire;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+use longshore_common::clock::Clock;
+
+use self::credentials::CredentialChain;
+use crate::{
+    client::sign_for_path,
+    effects::https::{self, sentence},
+    settings::AwsGroup,
+    state_machine::auto_scaling::InstanceId,
+};
+
+const SERVICE: &str = "autoscaling";
+const VERSION: &str = "2011-01-01";
+const FORM: HeaderValue =
+    HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
+/// The largest answer that is read: a group of 5,000 instances has about 4 MB.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Of an answer that is not understood, for a message.
+const SAID_CHARS_MAX: usize = 200;
+/// Auto Scaling's limit of one SetInstanceProtection.
+pub(super) const PROTECTED_AT_ONCE_MAX: usize = 50;
+
+/// What a round asks of AWS, all of one group. Tests script the failures.
+pub(super) trait AutoScaling: Send + Sync {
+    fn describe(&self) -> impl Future<Output = Result<Listed, AwsError>> + Send;
+    /// New instances are protected from scale-in from now on.
+    fn protect_new(&self) -> impl Future<Output = Result<(), AwsError>> + Send;
+    /// These are, at most [`PROTECTED_AT_ONCE_MAX`] that are in service.
+    fn protect(&self, machines: &[InstanceId])
+    -> impl Future<Output = Result<(), AwsError>> + Send;
+    fn set_desired(&self, desired: u32) -> impl Future<Output = Result<(), AwsError>> + Send;
+    fn terminate(
+        &self,
+        machine: InstanceId,
+        decrement: bool,
+    ) -> impl Future<Output = Result<(), AwsError>> + Send;
+}
+
+/// The group as AWS shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) min: u32,
+    pub(super) max: u32,
+    pub(super) desired: u32,
+    pub(super) protects_new: bool,
+    pub(super) machines: Vec<Machine>,
+    /// Ids that have another form than EC2's, of which nothing is done.
+    pub(super) strange: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Machine {
+    pub(super) id: InstanceId,
+    pub(super) state: MachineState,
+    /// From scale-in.
+    pub(super) protected: bool,
+}
+
+/// Auto Scaling's `LifecycleState`, as far as it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MachineState {
+    Coming,
+    InService,
+    /// Put aside by a user of AWS: it is there, and the desired capacity does not count it.
+    Standby,
+    Leaving,
+}
+
+/// Why AWS did not do it, and what an operator can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum AwsError {
+    /// In AWS's own words.
+    Refused {
+        operation: &'static str,
+        code: String,
+        message: String,
+    },
+    /// It was not asked, or its answer was lost.
+    Unanswered {
+        endpoint: String,
+        why: String,
+    },
+    NotUnderstood {
+        operation: &'static str,
+        why: String,
+    },
+    NoCredentials(String),
+    NoGroup {
+        name: String,
+        region: String,
+    },
+    /// The group is one that a launcher cannot be.
+    Unfit {
+        name: String,
+        why: &'static str,
+    },
+}
+
+/// Calls AWS.
+pub(super) struct Client {
+    group: AwsGroup,
+    endpoint: reqwest::Url,
+    http: reqwest::Client,
+    credentials: CredentialChain,
+    clock: Arc<dyn Clock>,
+}
+
+impl Client {
+    /// The error is a sentence.
+    pub(super) fn new(
+        group: &AwsGroup,
+        timeout: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Client, String> {
+        let region = &group.region;
+        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let usual = || format!("https://{SERVICE}.{region}.{domain}/");
+        let endpoint = group.endpoint.clone().unwrap_or_else(usual);
+        let endpoint = reqwest::Url::parse(&endpoint)
+            .map_err(|error| format!("the endpoint `{endpoint}` is no URL: {error}"))?;
+        let http = https::client(timeout)?;
+        let credentials = CredentialChain::usual(region)?;
+        Ok(Client { group: group.clone(), endpoint, http, credentials, clock })
+    }
+
+    async fn call(
+        &self,
+        operation: &'static str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Bytes, AwsError> {
+        let body = form(operation, parameters);
+        let unanswered =
+            |why: String| AwsError::Unanswered { endpoint: self.endpoint.to_string(), why };
+
+        let credentials = self.credentials.current().await.map_err(AwsError::NoCredentials)?;
+        let mut headers = HeaderMap::new();
+        let host = HeaderValue::from_str(&authority(&self.endpoint));
+        headers.insert(header::HOST, host.map_err(|error| unanswered(error.to_string()))?);
+        headers.insert(header::CONTENT_TYPE, FORM);
+        credentials.add_token(&mut headers).map_err(AwsError::NoCredentials)?;
+        sign_for_path(
+            self.endpoint.path(),
+            &mut headers,
+            body.as_bytes(),
+            &credentials.key,
+            &self.group.region,
+            SERVICE,
+            self.clock.wall(),
+        )
+        .map_err(|error| AwsError::NoCredentials(error.to_string()))?;
+        // The client sets it, to the same.
+        headers.remove(header::HOST);
+
+        let request = self.http.post(self.endpoint.clone()).headers(headers).body(body);
+        let mut response = request.send().await.map_err(|error| unanswered(sentence(&error)))?;
+        let status = response.status();
+        let mut answer = Vec::new();
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| unanswered(sentence(&error)))?
+        {
+            if answer.len() + chunk.len() > ANSWER_BYTES_MAX {
+                let why = format!("its answer is larger than {ANSWER_BYTES_MAX} bytes");
+                return Err(AwsError::NotUnderstood { operation, why });
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        match status.is_success() {
+            true => Ok(answer.into()),
+            false => Err(wire::refusal(operation, status.as_u16(), &answer)),
+        }
+    }
+}
+
+fn form(operation: &str, parameters: &[(&str, &str)]) -> String {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("Action", operation).append_pair("Version", VERSION);
+    form.extend_pairs(parameters).finish()
+}
+
+/// Host and port, without a port that is the scheme's own.
+fn authority(url: &reqwest::Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+impl AutoScaling for Client {
+    async fn describe(&self) -> Result<Listed, AwsError> {
+        let operation = "DescribeAutoScalingGroups";
+        let name = self.group.name.as_str();
+        let answer = self.call(operation, &[("AutoScalingGroupNames.member.1", name)]).await?;
+        let listed = wire::listed(operation, name, &answer)?;
+        let region = self.group.region.clone();
+        listed.ok_or_else(|| AwsError::NoGroup { name: name.to_owned(), region })
+    }
+
+    async fn protect_new(&self) -> Result<(), AwsError> {
+        let parameters = [
+            ("AutoScalingGroupName", self.group.name.as_str()),
+            ("NewInstancesProtectedFromScaleIn", "true"),
+        ];
+        self.call("UpdateAutoScalingGroup", &parameters).await.map(drop)
+    }
+
+    async fn protect(&self, machines: &[InstanceId]) -> Result<(), AwsError> {
+        let named = |(n, id): (usize, &InstanceId)| {
+            (format!("InstanceIds.member.{}", n + 1), id.to_string())
+        };
+        let ids: Vec<(String, String)> = machines.iter().enumerate().map(named).collect();
+        let mut parameters = vec![
+            ("AutoScalingGroupName", self.group.name.as_str()),
+            ("ProtectedFromScaleIn", "true"),
+        ];
+        parameters.extend(ids.iter().map(|(name, id)| (name.as_str(), id.as_str())));
+        self.call("SetInstanceProtection", &parameters).await.map(drop)
+    }
+
+    async fn set_desired(&self, desired: u32) -> Result<(), AwsError> {
+        let desired = desired.to_string();
+        let parameters = [
+            ("AutoScalingGroupName", self.group.name.as_str()),
+            ("DesiredCapacity", desired.as_str()),
+            ("HonorCooldown", "false"),
+        ];
+        self.call("SetDesiredCapacity", &parameters).await.map(drop)
+    }
+
+    async fn terminate(&self, machine: InstanceId, decrement: bool) -> Result<(), AwsError> {
+        let (id, decrement) = (machine.to_string(), decrement.to_string());
+        let parameters =
+            [("InstanceId", id.as_str()), ("ShouldDecrementDesiredCapacity", decrement.as_str())];
+        self.call("TerminateInstanceInAutoScalingGroup", &parameters).await.map(drop)
+    }
+}
+
+impl AwsError {
+    /// What an operator can do about it, when it is known.
+    fn advice(&self) -> Option<String> {
+        let AwsError::Refused { operation, code, .. } = self else { return None };
+        Some(match code.as_str() {
+            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
+                format!("Allow the coordinator's user or role autoscaling:{operation}.")
+            }
+            "InvalidClientTokenId"
+            | "SignatureDoesNotMatch"
+            | "AuthFailure"
+            | "UnrecognizedClientException"
+            | "IncompleteSignature"
+            | "MissingAuthenticationToken" => {
+                "Check the coordinator's AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the \
+                 machine's role."
+                    .to_owned()
+            }
+            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+                "Check the machine's clock, and renew temporary keys.".to_owned()
+            }
+            "OptInRequired" => "Enable the region in the AWS account.".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for AwsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AwsError::Refused { operation, code, message } => {
+                write!(f, "AWS refused {operation}: {message} ({code})")?;
+                match self.advice() {
+                    Some(advice) => write!(f, ". {advice}"),
+                    None => Ok(()),
+                }
+            }
+            AwsError::Unanswered { endpoint, why } => write!(
+                f,
+                "AWS did not answer at {endpoint}: {why}. Let the coordinator reach it, or give \
+                 the launcher another endpoint"
+            ),
+            AwsError::NotUnderstood { operation, why } => {
+                write!(f, "AWS's answer to {operation} is not understood: {why}")
+            }
+            AwsError::NoCredentials(why) => write!(
+                f,
+                "there are no AWS credentials: {why}. Give the coordinator AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY, or run it on an EC2 instance with a role"
+            ),
+            AwsError::NoGroup { name, region } => write!(
+                f,
+                "AWS has no Auto Scaling group `{name}` in {region}. Make it, or correct the \
+                 launcher's group or region"
+            ),
+            AwsError::Unfit { name, why } => {
+                write!(f, "AWS's Auto Scaling group `{name}` cannot be a launcher: {why}")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,618 @@
+//! Rounds against an Auto Scaling group that lives in this process, cut off wherever they can be.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use longshore_common::clock::SteppedClock;
+
+use super::{api::Machine, *};
+use crate::{
+    driver,
+    journal::memory::MemoryDisk,
+    state_machine::{
+        auto_scaling::{GroupConfig, Instance, LaunchSource, Lifecycle},
+        capacity_provider::{CapacityPolicy, LauncherPolicy},
+    },
+};
+
+const NOW: Timestamp = Timestamp(1_767_323_045_000);
+const LAUNCHER: &str = "ec2";
+/// Rounds until everything has come to rest.
+const ROUNDS_MAX: usize = 30;
+
+/// What is there when the coordinator is not.
+#[derive(Clone)]
+struct Aws(Arc<Mutex<AwsGroup>>);
+
+struct AwsGroup {
+    min: u32,
+    max: u32,
+    desired: u32,
+    protects_new: bool,
+    machines: Vec<Machine>,
+    launched: u64,
+    /// Machines that AWS ended of its own choice, because it was to have fewer.
+    chosen: u32,
+    calls: usize,
+    /// The call at which the coordinator ends, and whether AWS has heard it then.
+    cut: Option<(usize, bool)>,
+    /// What the next calls are answered with.
+    refusals: Vec<AwsError>,
+    /// It has no room for more machines.
+    is_full: bool,
+    asked: Vec<String>,
+}
+
+impl Aws {
+    fn new() -> Aws {
+        Aws(Arc::new(Mutex::new(AwsGroup {
+            min: 0,
+            max: 10,
+            desired: 0,
+            protects_new: false,
+            machines: Vec::new(),
+            launched: 0,
+            chosen: 0,
+            calls: 0,
+            cut: None,
+            refusals: Vec::new(),
+            is_full: false,
+            asked: Vec::new(),
+        })))
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut AwsGroup) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn call<T>(
+        &self,
+        asked: String,
+        perform: impl FnOnce(&mut AwsGroup) -> Result<T, AwsError>,
+    ) -> Result<T, AwsError> {
+        let answer = self.with(|group| {
+            group.calls += 1;
+            let cut = group.cut.filter(|(at, _)| *at == group.calls).map(|(_, heard)| heard);
+            if cut == Some(false) {
+                return None;
+            }
+            group.asked.push(asked);
+            let answer = match group.refusals.pop() {
+                Some(refusal) => Err(refusal),
+                None => perform(group),
+            };
+            (cut != Some(true)).then_some(answer)
+        });
+        match answer {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Machines that are not on their way out.
+    fn alive(&self) -> Vec<InstanceId> {
+        let there = |one: &&Machine| one.state != MachineState::Leaving;
+        self.with(|group| group.machines.iter().filter(there).map(|one| one.id).collect())
+    }
+}
+
+impl AwsGroup {
+    fn counted(&self) -> usize {
+        let counted =
+            |one: &&Machine| matches!(one.state, MachineState::Coming | MachineState::InService);
+        self.machines.iter().filter(counted).count()
+    }
+
+    /// What Auto Scaling does by itself.
+    fn settle(&mut self) {
+        while self.counted() < self.desired as usize && !self.is_full {
+            self.launched += 1;
+            let id = InstanceId { group: 0x0abc_0000, number: self.launched };
+            let protected = self.protects_new;
+            self.machines.push(Machine { id, state: MachineState::Coming, protected });
+        }
+        while self.counted() > self.desired as usize {
+            let victim = self.machines.iter_mut().find(|one| {
+                !one.protected
+                    && matches!(one.state, MachineState::Coming | MachineState::InService)
+            });
+            let Some(victim) = victim else { break };
+            victim.state = MachineState::Leaving;
+            self.chosen += 1;
+        }
+    }
+}
+
+fn refused(operation: &'static str, message: &str) -> AwsError {
+    let (code, message) = ("ValidationError".to_owned(), message.to_owned());
+    AwsError::Refused { operation, code, message }
+}
+
+impl AutoScaling for Aws {
+    async fn describe(&self) -> Result<Listed, AwsError> {
+        let describe = |group: &mut AwsGroup| {
+            let AwsGroup { min, max, desired, protects_new, .. } = *group;
+            let machines = group.machines.clone();
+            // Things go on until the next look.
+            group.machines.retain(|one| one.state != MachineState::Leaving);
+            for one in &mut group.machines {
+                if one.state == MachineState::Coming {
+                    one.state = MachineState::InService;
+                }
+            }
+            Ok(Listed { min, max, desired, protects_new, machines, strange: Vec::new() })
+        };
+        self.call("describe".to_owned(), describe).await
+    }
+
+    async fn protect_new(&self) -> Result<(), AwsError> {
+        let protect = |group: &mut AwsGroup| {
+            group.protects_new = true;
+            Ok(())
+        };
+        self.call("protect new".to_owned(), protect).await
+    }
+
+    async fn protect(&self, machines: &[InstanceId]) -> Result<(), AwsError> {
+        let protect = |group: &mut AwsGroup| {
+            for one in group.machines.iter_mut().filter(|one| machines.contains(&one.id)) {
+                if one.state != MachineState::InService {
+                    return Err(refused("SetInstanceProtection", "is not in InService"));
+                }
+                one.protected = true;
+            }
+            Ok(())
+        };
+        self.call(format!("protect {}", machines.len()), protect).await
+    }
+
+    async fn set_desired(&self, desired: u32) -> Result<(), AwsError> {
+        let set = |group: &mut AwsGroup| {
+            if !(group.min..=group.max).contains(&desired) {
+                return Err(refused("SetDesiredCapacity", "value is out of bounds"));
+            }
+            group.desired = desired;
+            group.settle();
+            Ok(())
+        };
+        self.call(format!("set desired {desired}"), set).await
+    }
+
+    async fn terminate(&self, machine: InstanceId, decrement: bool) -> Result<(), AwsError> {
+        let operation = "TerminateInstanceInAutoScalingGroup";
+        let terminate = |group: &mut AwsGroup| {
+            if decrement && group.desired <= group.min {
+                return Err(refused(operation, "would violate group's min size constraint"));
+            }
+            let there =
+                |one: &&mut Machine| one.id == machine && one.state != MachineState::Leaving;
+            let Some(found) = group.machines.iter_mut().find(there) else {
+                return Err(refused(operation, "Instance Id not found"));
+            };
+            found.state = MachineState::Leaving;
+            group.desired -= u32::from(decrement);
+            group.settle();
+            Ok(())
+        };
+        let how = if decrement { "one less" } else { "to be replaced" };
+        self.call(format!("terminate {machine} {how}"), terminate).await
+    }
+}
+
+struct World {
+    aws: Aws,
+    disk: MemoryDisk,
+    handle: Handle,
+    clock: Arc<SteppedClock>,
+    memory: Memory,
+    incarnation: u64,
+}
+
+impl World {
+    async fn new() -> World {
+        let clock = SteppedClock::at(NOW);
+        let world = Self::start(Aws::new(), MemoryDisk::default(), clock, 1).await;
+        let config = GroupConfig {
+            min: 0,
+            max: 10,
+            desired: 0,
+            cooldown_s: 0,
+            grace_s: 0,
+            protects_new: false,
+            launch: LaunchSource::Template { launcher: LAUNCHER.to_owned(), version: None },
+            zones: Vec::new(),
+            subnets: None,
+            tags: BTreeMap::new(),
+        };
+        let name = "g".parse().unwrap();
+        world.call(Command::CreateAutoScalingGroup { name, config: Box::new(config) }).await;
+        world
+    }
+
+    async fn start(
+        aws: Aws,
+        disk: MemoryDisk,
+        clock: Arc<SteppedClock>,
+        incarnation: u64,
+    ) -> World {
+        let mut state = disk.recover();
+        let policy = LauncherPolicy {
+            boot_deadline: Duration::from_secs(600),
+            size: None,
+            names_machines: true,
+        };
+        state.set_capacity_policy(CapacityPolicy {
+            launchers: BTreeMap::from([(LAUNCHER.to_owned(), policy)]),
+            ..CapacityPolicy::default()
+        });
+        let mut next = u128::from(incarnation) << 100;
+        let entropy = Box::new(move || {
+            next += 1 << 64;
+            next
+        });
+        let (handle, _) = driver::start(state, disk.journal(), clock.clone(), entropy);
+        let world = World { aws, disk, handle, clock, memory: Memory::default(), incarnation };
+        world.call(Command::StartEpoch { incarnation }).await;
+        world.call(Command::BeginScheduling).await;
+        world
+    }
+
+    async fn call(&self, command: Command) {
+        self.handle.submit(command, |_, _| ()).await.unwrap();
+    }
+
+    /// The same journal and the same AWS, and nothing else that was known.
+    async fn crash(self) -> World {
+        let World { aws, disk, clock, incarnation, handle, .. } = self;
+        drop(handle);
+        aws.with(|group| group.cut = None);
+        Self::start(aws, disk, clock, incarnation + 1).await
+    }
+
+    async fn want(&self, desired: u32) {
+        let name = "g".parse().unwrap();
+        self.call(Command::SetDesiredCapacity { name, desired, honour_cooldown: false }).await;
+    }
+
+    async fn pass(&self, time: Duration) {
+        self.clock.advance(time);
+        self.call(Command::Tick).await;
+    }
+
+    async fn round(&mut self) -> Next {
+        round(&self.handle, &self.aws, LAUNCHER, &mut self.memory, &*self.clock).await
+    }
+
+    /// Rounds and, if one is cut off, a new start, until nothing is to be done.
+    async fn settle(mut self) -> World {
+        for _ in 0..ROUNDS_MAX {
+            let cut = self.aws.clone();
+            let is_cut = std::future::poll_fn(move |_| {
+                let over = cut.with(|group| group.cut.is_some_and(|(at, _)| at <= group.calls));
+                if over { Poll::Ready(()) } else { Poll::Pending }
+            });
+            let next = {
+                let mut round = std::pin::pin!(self.round());
+                let mut is_cut = std::pin::pin!(is_cut);
+                // The round goes first: it is cut off where it waits for an answer.
+                std::future::poll_fn(|context| match round.as_mut().poll(context) {
+                    Poll::Ready(next) => Poll::Ready(Some(next)),
+                    Poll::Pending => is_cut.as_mut().poll(context).map(|()| None),
+                })
+                .await
+            };
+            match next {
+                None => self = self.crash().await,
+                Some(_) if self.is_at_rest() => return self,
+                Some(_) => self.pass(Duration::from_secs(1)).await,
+            }
+        }
+        panic!("it does not come to rest: {:?} {:?}", self.instances(), self.asked());
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let bound = |one: &Instance| {
+            one.machine.is_some() && !matches!(one.lifecycle, Lifecycle::Terminating { .. })
+        };
+        let instances = self.instances();
+        instances.iter().all(bound) && instances.len() == self.aws.alive().len()
+    }
+
+    fn instances(&self) -> Vec<Instance> {
+        self.handle.peek(|state| {
+            let group = state.auto_scaling_group("g");
+            group.into_iter().flat_map(|group| group.instances.values()).cloned().collect()
+        })
+    }
+
+    fn machines(&self) -> Vec<InstanceId> {
+        let mut machines: Vec<_> = self.instances().iter().filter_map(|one| one.machine).collect();
+        machines.sort();
+        machines
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.aws.with(|group| std::mem::take(&mut group.asked))
+    }
+
+    /// What AWS has is what is recorded, and as many as it was ever to launch.
+    fn check(&self, there: usize, launched: u64, when: &str) {
+        let alive = self.aws.alive();
+        assert_eq!(alive, self.machines(), "{when}");
+        self.aws.with(|group| {
+            assert_eq!((alive.len(), group.desired as usize), (there, there), "{when}");
+            assert_eq!(group.launched, launched, "{when}: none is launched twice");
+            assert_eq!(group.chosen, 0, "{when}: AWS chooses nothing");
+        });
+    }
+}
+
+/// Two come, one goes, the other is replaced, all go. `cut` counts AWS's calls from the beginning.
+async fn a_life(mut world: World, when: &str) -> World {
+    world.want(2).await;
+    world = world.settle().await;
+    world.check(2, 2, when);
+    world.want(1).await;
+    world = world.settle().await;
+    world.check(1, 2, when);
+    let instance = world.machines()[0];
+    world.call(Command::TerminateInstance { instance, decrement: false }).await;
+    world = world.settle().await;
+    world.check(1, 3, when);
+    assert_ne!(world.machines(), [instance], "{when}");
+    world.want(0).await;
+    world = world.settle().await;
+    world.check(0, 3, when);
+    world
+}
+
+#[tokio::test]
+async fn aws_has_the_machines_that_there_are_to_be_and_ends_those_that_are_named() {
+    let world = a_life(World::new().await, "without a cut").await;
+    let asked = world.asked();
+    let told: Vec<&str> =
+        asked.iter().map(String::as_str).filter(|asked| *asked != "describe").collect();
+    assert_eq!(
+        told,
+        [
+            "protect new",
+            "set desired 2",
+            "terminate i-0abc0000000000002 one less",
+            "terminate i-0abc0000000000001 to be replaced",
+            "terminate i-0abc0000000000003 one less",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_coordinator_that_ends_at_any_call_launches_none_twice_and_leaves_none_behind() {
+    let mut cuts = 0;
+    for heard in [false, true] {
+        for at in 1.. {
+            let world = World::new().await;
+            world.aws.with(|group| group.cut = Some((at, heard)));
+            let when = format!("cut at call {at}, which AWS has heard: {heard}");
+            let world = a_life(world, &when).await;
+            if world.aws.with(|group| group.calls) < at {
+                break;
+            }
+            cuts += 1;
+        }
+    }
+    assert!(cuts > 20, "{cuts}");
+}
+
+/// Ends a future after it was polled so often.
+struct Cut<F> {
+    future: Pin<Box<F>>,
+    polls: usize,
+}
+
+impl<F: Future> Future for Cut<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls == 0 {
+            return Poll::Ready(None);
+        }
+        self.polls -= 1;
+        self.future.as_mut().poll(context).map(Some)
+    }
+}
+
+#[tokio::test]
+async fn it_may_end_between_any_two_steps_again_and_again() {
+    for polls in 1..12 {
+        let mut world = World::new().await;
+        let when = format!("each round ends after {polls} steps");
+        for (desired, launched) in [(3, 3), (1, 3), (2, 4), (0, 4)] {
+            world.want(desired).await;
+            for _ in 0..4 {
+                let round = Box::pin(world.round());
+                let whole = Cut { future: round, polls }.await.is_some();
+                if !whole {
+                    world = world.crash().await;
+                }
+            }
+            world = world.settle().await;
+            world.check(desired as usize, launched, &when);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_there_before_is_taken_first_and_protected() {
+    let mut world = World::new().await;
+    world.aws.with(|group| {
+        group.desired = 2;
+        group.settle();
+    });
+    world.want(1).await;
+    world.round().await;
+    assert_eq!(world.machines().len(), 1, "no other is launched for it");
+    let world = world.settle().await;
+    world.check(1, 2, "one of the two is surplus");
+    let asked = world.asked();
+    assert!(asked.contains(&"protect 2".to_owned()), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_instances_error_and_is_tried_again_later() {
+    let mut world = World::new().await;
+    world
+        .aws
+        .with(|group| group.refusals = vec![refused("DescribeAutoScalingGroups", "Rate exceeded")]);
+    world.want(1).await;
+    assert_eq!(world.round().await, Next::Failed(1));
+    let error = |world: &World| world.instances()[0].tries.error.clone().unwrap();
+    assert_eq!(
+        error(&world),
+        "AWS refused DescribeAutoScalingGroups: Rate exceeded (ValidationError)"
+    );
+    world.round().await;
+    let asked = world.asked();
+    assert!(!asked.iter().any(|asked| asked.starts_with("set")), "not so soon: {asked:?}");
+    world.pass(Duration::from_secs(5)).await;
+    world.settle().await.check(1, 1, "after the failure");
+}
+
+#[tokio::test]
+async fn beyond_awss_maximum_what_fits_is_launched_and_the_rest_says_why() {
+    let mut world = World::new().await;
+    world.aws.with(|group| group.max = 2);
+    world.want(3).await;
+    for _ in 0..4 {
+        world.round().await;
+    }
+    assert_eq!(world.machines().len(), 2);
+    let instances = world.instances();
+    let error = instances[2].tries.error.as_deref().unwrap();
+    assert!(error.contains("may have 2 instances (MaxSize), and 3 are needed"), "{error}");
+    world.aws.with(|group| group.max = 3);
+    world.pass(Duration::from_secs(300)).await;
+    world.settle().await.check(3, 3, "when it is raised");
+}
+
+#[tokio::test]
+async fn awss_own_minimum_is_left_to_it() {
+    let mut world = World::new().await;
+    world.aws.with(|group| {
+        group.min = 1;
+        group.desired = 1;
+        group.settle();
+    });
+    world.want(1).await;
+    world = world.settle().await;
+    world.want(0).await;
+    for _ in 0..5 {
+        world.round().await;
+        world.pass(Duration::from_secs(2)).await;
+    }
+    let instances = world.instances();
+    let error = instances[0].tries.error.as_deref().unwrap();
+    assert!(error.contains("min size constraint"), "{error}");
+    world.aws.with(|group| assert_eq!((group.launched, group.machines.len()), (1, 1)));
+}
+
+#[tokio::test]
+async fn a_group_that_aws_does_not_have_ends_nothing() {
+    let mut world = World::new().await;
+    world.want(1).await;
+    world = world.settle().await;
+    let (name, region) = ("hosts".to_owned(), "eu-central-1".to_owned());
+    for _ in 0..4 {
+        let absent = AwsError::NoGroup { name: name.clone(), region: region.clone() };
+        world.aws.with(|group| group.refusals = vec![absent]);
+        assert!(matches!(world.round().await, Next::Failed(_)));
+    }
+    assert!(matches!(world.instances()[0].lifecycle, Lifecycle::Pending { launched: Some(_) }));
+    world.settle().await.check(1, 1, "when it is there again");
+}
+
+#[tokio::test]
+async fn a_machine_that_aws_loses_is_asked_for_again_and_one_that_it_replaces_is_taken() {
+    let mut world = World::new().await;
+    world.want(2).await;
+    world = world.settle().await;
+    let lost = world.machines()[0];
+    // Found ill: AWS ends it and launches another.
+    world.aws.with(|group| {
+        group.machines.iter_mut().find(|one| one.id == lost).unwrap().state = MachineState::Leaving;
+        group.settle();
+    });
+    for _ in 0..4 {
+        world.round().await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+    let world = world.settle().await;
+    world.check(2, 3, "one was replaced");
+    assert!(!world.machines().contains(&lost));
+}
+
+#[tokio::test]
+async fn what_aws_launches_after_it_was_given_up_is_ended_before_its_record_goes() {
+    let mut world = World::new().await;
+    world.aws.with(|group| group.is_full = true);
+    world.want(1).await;
+    world.round().await;
+    world.want(0).await;
+    // It comes at the last moment: between the list and the smaller number.
+    world.aws.with(|group| {
+        group.is_full = false;
+        group.settle();
+    });
+    let world = world.settle().await;
+    world.check(0, 1, "nothing is left");
+    // Also when the group is deleted.
+    let mut world = world;
+    world.aws.with(|group| group.is_full = true);
+    world.want(1).await;
+    world.round().await;
+    world.call(Command::DeleteAutoScalingGroup { name: "g".parse().unwrap(), force: true }).await;
+    world.aws.with(|group| {
+        group.is_full = false;
+        group.settle();
+    });
+    for _ in 0..6 {
+        world.round().await;
+    }
+    assert!(world.handle.peek(|state| state.auto_scaling_group("g").is_none()));
+    assert_eq!(world.aws.with(|group| (group.desired, group.machines.len())), (0, 0));
+}
+
+#[tokio::test]
+async fn a_machine_that_is_put_aside_in_aws_is_kept_and_not_replaced() {
+    let mut world = World::new().await;
+    world.want(2).await;
+    world = world.settle().await;
+    let aside = world.machines()[0];
+    world.aws.with(|group| {
+        group.machines.iter_mut().find(|one| one.id == aside).unwrap().state =
+            MachineState::Standby;
+        group.desired = 1;
+    });
+    world.asked();
+    for _ in 0..4 {
+        world.round().await;
+        world.pass(Duration::from_secs(5)).await;
+    }
+    let asked = world.asked();
+    assert!(asked.iter().all(|asked| asked == "describe"), "{asked:?}");
+    assert_eq!(world.machines().len(), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_done_while_the_coordinator_does_not_schedule() {
+    let world = World::new().await;
+    world.want(1).await;
+    let World { aws, disk, clock, .. } = world;
+    let state = disk.recover();
+    let (handle, _) = driver::start(state, disk.journal(), clock.clone(), Box::new(|| 7));
+    let mut memory = Memory::default();
+    assert_eq!(round(&handle, &aws, LAUNCHER, &mut memory, &*clock).await, Next::Idle);
+    assert_eq!(aws.with(|group| group.calls), 0);
+}
