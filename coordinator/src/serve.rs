@@ -45,6 +45,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT, or until the journal fails.
 pub async fn serve(settings: Settings) -> Result<()> {
+    // Fails only if there is a provider already, which then is this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     make_data_dir(&settings.data_dir)?;
     // Bound before anything is written, so that a port in use changes nothing.

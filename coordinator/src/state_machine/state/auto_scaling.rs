@@ -328,10 +328,18 @@ impl State {
         self.touch(EntityKey::AutoScalingGroup(name.clone()));
         let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
         let (id, now) = (instance.id, instance.lifecycle.as_str());
-        self.log(
-            LogTo::nothing(),
-            format_args!("Auto Scaling group {name}: instance {id} is {now}: {why}"),
-        );
+        match instance.machine {
+            None => self.log(
+                LogTo::nothing(),
+                format_args!("Auto Scaling group {name}: instance {id} is {now}: {why}"),
+            ),
+            Some(machine) => self.log(
+                LogTo::nothing(),
+                format_args!(
+                    "Auto Scaling group {name}: instance {machine} ({id}) is {now}: {why}"
+                ),
+            ),
+        }
         self.put_instance(slot, instance.clone());
         if let Some(host) = instance.host.and_then(|host| self.host(host)) {
             self.auto_scaling.arena[slot].size = Some(host.capacity.clone());
