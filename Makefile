@@ -17,8 +17,10 @@ COUNT ?=
 SHIPPED := $(TARGET)/shipped
 WITH_SHIPPED = export LONGSHORE_PROGRAMS=$(SHIPPED);
 
-# An AWS CLI, a boto3 and an ecs-deploy for the tests, when the machine has none of its own.
+# An AWS CLI, a boto3, an ecs-deploy and a moto (which stands in for AWS where we call AWS) for the
+# tests, when the machine has none of its own.
 AWS_VENV := $(TARGET)/aws
+MOTO := 5.2.5
 WITH_AWS = if [ -x $(AWS_VENV)/bin/aws ]; then export LONGSHORE_AWS_PROGRAMS=$(AWS_VENV)/bin; fi;
 
 .PHONY: help
@@ -109,12 +111,12 @@ needs: compiler
 	need strace strace; need curl curl; need systemd-analyze systemd; need nsenter util-linux; \
 	[ -e /bin/busybox ] || missing="$$missing busybox-static"; \
 	if [ -n "$$missing" ]; then echo "== installing$$missing"; $(call apt,$$missing); fi
-	@if ! { aws --version && python3 -c 'import boto3' && ecs --version; } >/dev/null 2>&1 \
-	    && ! { [ -x $(AWS_VENV)/bin/aws ] && [ -x $(AWS_VENV)/bin/ecs ]; }; then \
-	  echo "== installing the AWS CLI, boto3 and ecs-deploy into $(AWS_VENV)"; \
+	@if ! { aws --version && python3 -c 'import boto3' && ecs --version && moto_server --help; } >/dev/null 2>&1 \
+	    && ! { [ -x $(AWS_VENV)/bin/aws ] && [ -x $(AWS_VENV)/bin/ecs ] && [ -x $(AWS_VENV)/bin/moto_server ]; }; then \
+	  echo "== installing the AWS CLI, boto3, ecs-deploy and moto into $(AWS_VENV)"; \
 	  python3 -m venv $(AWS_VENV) 2>/dev/null || { $(call apt,python3-venv); \
 	    rm -rf $(AWS_VENV); python3 -m venv $(AWS_VENV); }; \
-	  $(AWS_VENV)/bin/pip install --disable-pip-version-check awscli boto3 ecs-deploy; \
+	  $(AWS_VENV)/bin/pip install --disable-pip-version-check awscli boto3 ecs-deploy 'moto[server]==$(MOTO)'; \
 	fi
 
 # Old or missing package lists are the usual reason for a failure: they are updated once.

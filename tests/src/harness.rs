@@ -21,6 +21,7 @@ pub mod coordinator_log;
 pub mod aws;
 pub mod binaries;
 pub mod machines;
+pub mod moto;
 pub mod fleet;
 pub mod scaling;
 pub mod lives;

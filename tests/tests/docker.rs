@@ -26,6 +26,8 @@ mod namespaces;
 mod services;
 #[path = "docker/scaling.rs"]
 mod scaling;
+#[path = "docker/ec2.rs"]
+mod ec2;
 #[path = "docker/logs.rs"]
 mod logs;
 #[path = "docker/task_endpoints.rs"]

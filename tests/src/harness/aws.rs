@@ -1,4 +1,5 @@
-//! The AWS CLI, boto3 and ecs-deploy, run as a user of ECS runs them: an endpoint, a key, a region, no more.
+//! The AWS CLI, boto3 and ecs-deploy, run as a user of ECS runs them: an endpoint, a key, a region, no
+//! more. And where moto lies, which comes with them.
 
 use std::path::{Path, PathBuf};
 
@@ -117,8 +118,7 @@ impl Aws {
     }
 
     fn command(&self, program: &str) -> Command {
-        let own = self.programs.as_ref().map(|folder| folder.join(program));
-        let mut command = Command::new(own.unwrap_or_else(|| program.into()));
+        let mut command = Command::new(located(program, self.programs.as_deref()));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AWS_") {
                 command.env_remove(name);
@@ -138,6 +138,15 @@ impl Aws {
             .kill_on_drop(true);
         command
     }
+}
+
+/// A program that `make test` installs, or the machine's.
+pub fn program(name: &str) -> PathBuf {
+    located(name, std::env::var_os(PROGRAMS_VARIABLE).map(PathBuf::from).as_deref())
+}
+
+fn located(program: &str, folder: Option<&Path>) -> PathBuf {
+    folder.map_or_else(|| program.into(), |folder| folder.join(program))
 }
 
 async fn finish(mut command: Command) -> Result<Said> {

@@ -19,7 +19,7 @@ use crate::harness::{
     ecs::{EcsClient, list_all},
     engine_api::EngineApi,
     image,
-    machines::{MachineSettings, Machines},
+    machines::{Ec2Group, MachineSettings, Machines},
     namespaces::{Host, Network},
     process::{Launch, Process},
     recording_proxy::RecordingProxy,
@@ -52,7 +52,10 @@ pub struct FleetSettings {
     pub disks_mib: Option<u32>,
     /// Networks for hosts that an Auto Scaling group launches, on top of `hosts`: [`Machines`].
     pub launchable: usize,
+    /// They come from an Auto Scaling group of AWS.
+    pub ec2: Option<Ec2Group>,
     pub coordinator_arguments: Vec<String>,
+    pub coordinator_environment: Vec<(String, String)>,
     pub agent_arguments: Vec<String>,
     pub agent_environment: Vec<(String, String)>,
 }
@@ -68,7 +71,9 @@ impl Default for FleetSettings {
             live_restore: false,
             disks_mib: None,
             launchable: 0,
+            ec2: None,
             coordinator_arguments: Vec::new(),
+            coordinator_environment: Vec::new(),
             agent_arguments: Vec::new(),
             agent_environment: Vec::new(),
         }
@@ -143,6 +148,7 @@ impl Fleet {
                     control_group: slot.control_group(),
                     coordinator: format!("{}:{JOIN_PORT}", network.gateway()),
                     environment: agent_environment(&settings),
+                    ec2: settings.ec2.clone(),
                 };
                 let launchable = launchable.to_vec();
                 let machines = Machines::start(slot.folder(), launchable, archive, machine)?;
@@ -232,11 +238,13 @@ impl Fleet {
             "--log-format=json".to_owned(),
         ];
         arguments.extend(self.settings.coordinator_arguments.iter().cloned());
+        let mut environment = as_in_units();
+        environment.extend(self.settings.coordinator_environment.iter().cloned());
         let launch = Launch {
             name: "coordinator".to_owned(),
             program: binary(binaries::COORDINATOR)?,
             arguments,
-            environment: as_in_units(),
+            environment,
             host: None,
             folder: self.slot.folder(),
             notifies: true,
@@ -268,7 +276,7 @@ impl Fleet {
     }
 
     /// A token that every host of this fleet joins with.
-    fn join_token(&self) -> Result<String> {
+    pub fn join_token(&self) -> Result<String> {
         let said = self.coordinator_says(&["join-token", "create"])?;
         let token = said.split_whitespace().find(|word| word.starts_with("v1-"));
         token.map(str::to_owned).with_context(|| format!("no token in: {said}"))

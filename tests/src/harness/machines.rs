@@ -30,6 +30,7 @@ use crate::harness::{
 
 /// The name of the launcher in the coordinator's settings.
 pub const LAUNCHER: &str = "rack";
+pub const EC2_REGION: &str = "eu-central-1";
 
 /// What one launch does instead of what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,16 @@ pub struct MachineSettings {
     pub control_group: String,
     pub coordinator: String,
     pub environment: Vec<(String, String)>,
+    /// The launcher is a group of this name that moto has, at this endpoint, and not the program:
+    /// [`Machines::boot`] does what moto only says that it does.
+    pub ec2: Option<Ec2Group>,
+}
+
+/// Where AWS's API is, and which Auto Scaling group there is the launcher.
+#[derive(Clone, Debug)]
+pub struct Ec2Group {
+    pub name: String,
+    pub endpoint: String,
 }
 
 pub struct Machines {
@@ -103,12 +114,17 @@ impl Machines {
         let program = folder.join("launcher");
         fs_err::write(&program, script)?;
         fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+        let what = match &settings.ec2 {
+            None => format!("kind = \"exec\"\nprogram = \"{}\"", program.display()),
+            Some(Ec2Group { name, endpoint }) => format!(
+                "kind = \"aws\"\ngroup = \"{name}\"\nregion = \"{EC2_REGION}\"\n\
+                 endpoint = \"{endpoint}\""
+            ),
+        };
+        let (cpu, memory) = (settings.cpu, settings.memory);
         let table = format!(
-            "[launch.{LAUNCHER}]\nkind = \"exec\"\nprogram = \"{}\"\ntimeout = 30\n\
-             boot_deadline = 30\ncpu = {}\nmemory = {}\n",
-            program.display(),
-            settings.cpu,
-            settings.memory
+            "[launch.{LAUNCHER}]\n{what}\ntimeout = 30\nboot_deadline = 30\ncpu = {cpu}\n\
+             memory = {memory}\n"
         );
         fs_err::write(folder.join("coordinator.toml"), table)?;
         let shared = Arc::new(Shared {
@@ -133,6 +149,16 @@ impl Machines {
     /// The next launches go wrong like this, one each.
     pub fn go_wrong(&self, mishaps: &[Mishap]) {
         lock(&self.shared.mishaps).extend(mishaps);
+    }
+
+    /// Starts the machine that EC2 says to have as this instance: its user data has the token.
+    pub async fn boot(&self, id: &str, token: &str) -> Result<()> {
+        self.shared.launch(id, token).await.map(drop)
+    }
+
+    /// Ends it, as EC2 says to have done.
+    pub async fn end_one(&self, id: &str) -> Result<()> {
+        self.shared.terminate(id).await.map(drop)
     }
 
     /// Instances that have a machine, with how many.

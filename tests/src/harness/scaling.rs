@@ -19,8 +19,13 @@ pub const SCALE_IN_AFTER_S: &str = "2";
 
 /// A fleet without hosts that can launch so many, each with room for so many tasks of 32 MiB.
 pub async fn fleet(hosts: usize, tasks_each: u32) -> Result<Fleet> {
+    fleet_with(hosts, tasks_each, FleetSettings::default()).await
+}
+
+/// The same with more settings.
+pub async fn fleet_with(hosts: usize, tasks_each: u32, more: FleetSettings) -> Result<Fleet> {
     let memory = tasks_each * 32;
-    let settings = FleetSettings { hosts: 0, launchable: hosts, memory, ..Default::default() };
+    let settings = FleetSettings { hosts: 0, launchable: hosts, memory, ..more };
     let fleet = Fleet::start(settings).await?;
     fleet.aws().ecs(&["create-cluster"]).await?;
     Ok(fleet)
