@@ -389,6 +389,8 @@ pub struct MachinesListed {
     pub lasting: Vec<InstanceId>,
     /// What an instance is bound to, and neither this list nor the one before showed alive.
     pub missing: Vec<InstanceId>,
+    /// Why the launcher has launched nothing more, in its words.
+    pub stalled: Option<String>,
 }
 
 #[derive(Clone, Debug)]

@@ -16,8 +16,9 @@ use crate::definition::register;
 
 const GROUP: &str = "hosts";
 /// What README.md tells to allow.
-const ACTIONS: [&str; 5] = [
+const ACTIONS: [&str; 6] = [
     "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeScalingActivities",
     "autoscaling:UpdateAutoScalingGroup",
     "autoscaling:SetInstanceProtection",
     "autoscaling:SetDesiredCapacity",

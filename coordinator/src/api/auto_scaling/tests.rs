@@ -20,6 +20,7 @@ use crate::{
     state_machine::{
         auto_scaling::LauncherVerb,
         capacity_provider::{CapacityPolicy, HostMark, LauncherPolicy},
+        command::MachinesListed,
     },
 };
 
@@ -43,9 +44,10 @@ impl World {
             size: None,
             names_machines: false,
         };
+        let ec2 = LauncherPolicy { names_machines: true, ..launcher.clone() };
         let mark = HostMark { attribute: "pool".to_owned(), value: None };
         let policy = CapacityPolicy {
-            launchers: BTreeMap::from([("rack".to_owned(), launcher)]),
+            launchers: BTreeMap::from([("ec2".to_owned(), ec2), ("rack".to_owned(), launcher)]),
             fargate: BTreeMap::from([("FARGATE".parse().unwrap(), mark)]),
         };
         let backend = test_backend::with_capacity(identity, policy);
@@ -223,7 +225,7 @@ async fn what_a_group_cannot_be_is_refused_by_name() {
         ("LaunchConfigurationName", "moon"),
     ];
     let said = world.scaling("CreateAutoScalingGroup", &unknown).await;
-    has(&said, &["LaunchConfigurationName is `moon`", "They have: rack."]);
+    has(&said, &["LaunchConfigurationName is `moon`", "They have: ec2, rack."]);
     has(&world.make_group("a:b", &[]).await, &["no colons"]);
     has(&world.make_group("web", &[]).await, &["CreateAutoScalingGroupResponse"]);
     has(&world.make_group("web", &[]).await, &["<Code>AlreadyExists</Code>"]);
@@ -232,6 +234,37 @@ async fn what_a_group_cannot_be_is_refused_by_name() {
     let said = world
         .scaling("SetDesiredCapacity", &[("AutoScalingGroupName", "no"), ("DesiredCapacity", "1")]);
     has(&said.await, &["<Code>ValidationError</Code>", "not found"]);
+}
+
+#[tokio::test]
+async fn an_instance_that_a_machine_of_ec2_fills_is_known_by_the_machines_id() {
+    let world = World::new().await;
+    let made = [
+        ("AutoScalingGroupName", "web"),
+        ("MinSize", "0"),
+        ("MaxSize", "5"),
+        ("DesiredCapacity", "1"),
+        ("LaunchConfigurationName", "ec2"),
+    ];
+    has(&world.scaling("CreateAutoScalingGroup", &made).await, &["CreateAutoScalingGroupResponse"]);
+    let machine = "i-0598c7d356eba48d7";
+    let listed = MachinesListed {
+        launcher: "ec2".to_owned(),
+        alive: 1,
+        unbound: vec![machine.parse().unwrap()],
+        lasting: Vec::new(),
+        missing: Vec::new(),
+        stalled: None,
+    };
+    let listed = Command::MachinesListed(Box::new(listed));
+    world.driver.submit(listed, |_, _| ()).await.unwrap();
+    let shown = format!("<InstanceId>{machine}</InstanceId>");
+    let one = [("InstanceIds.member.1", machine)];
+    has(&world.scaling("DescribeAutoScalingGroups", &[]).await, &[&shown]);
+    has(&world.scaling("DescribeAutoScalingInstances", &one).await, &[&shown]);
+    let terminate = [("InstanceId", machine), ("ShouldDecrementDesiredCapacity", "true")];
+    let said = world.scaling("TerminateInstanceInAutoScalingGroup", &terminate).await;
+    has(&said, &[&format!("Terminating EC2 instance: {machine}")]);
 }
 
 #[tokio::test]

@@ -39,6 +39,9 @@ const TERMINATIONS_PER_ROUND_MAX: usize = 50;
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
+/// AWS is asked why it launches nothing after so long, and so often.
+const STALLED_AFTER: Duration = Duration::from_secs(30);
+
 /// How often rounds come.
 #[derive(Clone, Copy)]
 pub(super) struct RoundPace {
@@ -77,6 +80,8 @@ struct Memory {
     /// Instances to terminate that have no machine, as far as AWS showed.
     without: BTreeSet<InstanceId>,
     failures: u32,
+    /// When AWS was last asked why it launches nothing.
+    asked_why: Option<Timestamp>,
     /// What the log was told last, not to repeat it.
     said: BTreeSet<String>,
 }
@@ -219,7 +224,9 @@ async fn steps(
     let listed = aws.describe().await?;
     warn(launcher, &listed, memory);
     protect(aws, launcher, &listed).await?;
-    compare(handle, launcher, &listed, memory).await;
+    let now = clock.wall();
+    let stalled = why_stalled(handle, aws, launcher, memory, now).await;
+    compare(handle, launcher, &listed, stalled, memory).await;
 
     let now = clock.wall();
     let Ok(Some(plan)) = handle.read(|state| plan::plan(state, launcher, &listed, now)).await
@@ -296,8 +303,41 @@ async fn protect(aws: &impl AutoScaling, launcher: &str, listed: &Listed) -> Res
     Ok(())
 }
 
+/// What AWS says of its last try, when it lets an instance wait.
+async fn why_stalled(
+    handle: &Handle,
+    aws: &impl AutoScaling,
+    launcher: &str,
+    memory: &mut Memory,
+    now: Timestamp,
+) -> Option<String> {
+    let since = handle.read(|state| plan::waiting_since(state, launcher)).await.ok()??;
+    let lately = memory.asked_why.is_some_and(|asked| now.since(asked) < STALLED_AFTER);
+    if now.since(since) < STALLED_AFTER || lately {
+        return None;
+    }
+    memory.asked_why = Some(now);
+    match aws.last_failure().await {
+        Ok(why) => why,
+        // It is good to know, and not needed.
+        Err(error) => {
+            let why = error.to_string();
+            memory.say_once(&why, || {
+                tracing::warn!(launcher, "AWS does not tell why it launches nothing: {why}");
+            });
+            None
+        }
+    }
+}
+
 /// Tells the state machine what the list shows, when it shows anything that is to be decided on.
-async fn compare(handle: &Handle, launcher: &str, listed: &Listed, memory: &mut Memory) {
+async fn compare(
+    handle: &Handle,
+    launcher: &str,
+    listed: &Listed,
+    stalled: Option<String>,
+    memory: &mut Memory,
+) {
     let compared = handle.read(|state| plan::compare(state, launcher, listed)).await;
     let Ok(Some(mut compared)) = compared else { return };
     let missing =
@@ -306,7 +346,8 @@ async fn compare(handle: &Handle, launcher: &str, listed: &Listed, memory: &mut 
     let unbound =
         std::mem::replace(&mut memory.unbound, compared.unbound.iter().copied().collect());
     compared.lasting = compared.unbound.iter().filter(|id| unbound.contains(id)).copied().collect();
-    if compared.unbound.is_empty() && compared.missing.is_empty() {
+    compared.stalled = stalled;
+    if compared.unbound.is_empty() && compared.missing.is_empty() && compared.stalled.is_none() {
         return;
     }
     if !compared.missing.is_empty() {

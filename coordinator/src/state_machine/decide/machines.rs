@@ -39,11 +39,16 @@ pub(super) fn listed(state: &State, listed: &MachinesListed, at: Timestamp) -> D
         listed.unbound.iter().filter(|id| state.bound_to(**id).is_none()).copied().collect();
     let mut unbound = unbound.into_iter();
     let mut expected = group.instances.values().filter(|instance| is_expected(instance)).count();
-    for (instance, machine) in to_be_filled(group).into_iter().zip(unbound.by_ref()) {
+    let empty = to_be_filled(group);
+    let (filled, still_empty) = empty.split_at(empty.len().min(unbound.len()));
+    for (instance, machine) in filled.iter().zip(unbound.by_ref()) {
         if !instance.lifecycle.is_wanted() {
             expected += 1;
         }
         bind(state, group, instance, machine, at, &mut events);
+    }
+    if let Some(why) = &listed.stalled {
+        events.extend(still_empty.iter().filter_map(|instance| stalls(group, instance, why)));
     }
 
     let surplus = (listed.alive as usize).saturating_sub(expected).min(CHANGES_PER_LIST_MAX);
@@ -101,6 +106,18 @@ fn bind(
     // Its agent may have been faster than the list.
     let early = state.hosts_that_say(machine);
     events.extend(early.map(|host| hosts::joins_group(state, host, &group.name, at)));
+}
+
+/// What is said of an instance that was asked for and does not come, when it was not said before.
+fn stalls(group: &Group, instance: &Instance, why: &str) -> Option<Event> {
+    let is_asked_for = matches!(instance.lifecycle, Lifecycle::Pending { launched: Some(_) });
+    let error = Some(why.to_owned());
+    if !is_asked_for || instance.tries.error == error {
+        return None;
+    }
+    let tries = Tries { error, ..instance.tries.clone() };
+    let stalled = Instance { tries, ..instance.clone() };
+    Some(set_instance(group, stalled, format!("its launcher launches nothing: {why}")))
 }
 
 fn surplus_machine(group: &Group, number: u64, machine: InstanceId, at: Timestamp) -> Event {

@@ -1,4 +1,4 @@
-//! EC2 Auto Scaling's API as far as a launcher needs it: five operations of the query protocol, signed.
+//! EC2 Auto Scaling's API as far as a launcher needs it: six operations of the query protocol, signed.
 //!
 //! Knows nothing of instances or of what they are for. Never: a retry of its own (whoever calls looks
 //! again and decides again), or a secret in an error.
@@ -34,6 +34,8 @@ pub(super) const PROTECTED_AT_ONCE_MAX: usize = 50;
 /// What a round asks of AWS, all of one group. Tests script the failures.
 pub(super) trait AutoScaling: Send + Sync {
     fn describe(&self) -> impl Future<Output = Result<Listed, AwsError>> + Send;
+    /// Why its newest activity failed, when it did.
+    fn last_failure(&self) -> impl Future<Output = Result<Option<String>, AwsError>> + Send;
     /// New instances are protected from scale-in from now on.
     fn protect_new(&self) -> impl Future<Output = Result<(), AwsError>> + Send;
     /// These are, at most [`PROTECTED_AT_ONCE_MAX`] that are in service.
@@ -205,6 +207,13 @@ impl AutoScaling for Client {
         let listed = wire::listed(operation, name, &answer)?;
         let region = self.group.region.clone();
         listed.ok_or_else(|| AwsError::NoGroup { name: name.to_owned(), region })
+    }
+
+    async fn last_failure(&self) -> Result<Option<String>, AwsError> {
+        let operation = "DescribeScalingActivities";
+        let parameters = [("AutoScalingGroupName", self.group.name.as_str()), ("MaxRecords", "1")];
+        let answer = self.call(operation, &parameters).await?;
+        wire::last_failure(operation, &answer)
     }
 
     async fn protect_new(&self) -> Result<(), AwsError> {

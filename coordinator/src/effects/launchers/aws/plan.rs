@@ -81,7 +81,21 @@ pub(super) fn compare(state: &State, launcher: &str, listed: &Listed) -> Option<
     let missing =
         there.filter_map(|instance| instance.machine).filter(|id| !is_alive(id)).collect();
     let launcher = launcher.to_owned();
-    Some(MachinesListed { launcher, alive, unbound, lasting: Vec::new(), missing })
+    let (lasting, stalled) = (Vec::new(), None);
+    Some(MachinesListed { launcher, alive, unbound, lasting, missing, stalled })
+}
+
+/// Since when an instance is waited for that AWS was asked for and does not show.
+pub(super) fn waiting_since(state: &State, launcher: &str) -> Option<Timestamp> {
+    let group = state.group_on_machines_of(launcher)?;
+    let empty = group.instances.values().filter(|instance| instance.machine.is_none());
+    let asked = empty.filter_map(|instance| match instance.lifecycle {
+        Lifecycle::Pending { launched } => launched,
+        Lifecycle::InService { .. }
+        | Lifecycle::Draining { .. }
+        | Lifecycle::Terminating { .. } => None,
+    });
+    asked.min()
 }
 
 /// Absent when nobody may act, or no group is this launcher's.

@@ -1,15 +1,17 @@
 //! Rounds against an Auto Scaling group that lives in this process, cut off wherever they can be.
 
+mod group;
+
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Mutex, PoisonError},
     task::{Context, Poll},
 };
 
 use longshore_common::clock::SteppedClock;
 
-use super::{api::Machine, *};
+use self::group::{Aws, refused};
+use super::*;
 use crate::{
     driver,
     journal::memory::MemoryDisk,
@@ -23,185 +25,6 @@ const NOW: Timestamp = Timestamp(1_767_323_045_000);
 const LAUNCHER: &str = "ec2";
 /// Rounds until everything has come to rest.
 const ROUNDS_MAX: usize = 30;
-
-/// What is there when the coordinator is not.
-#[derive(Clone)]
-struct Aws(Arc<Mutex<AwsGroup>>);
-
-struct AwsGroup {
-    min: u32,
-    max: u32,
-    desired: u32,
-    protects_new: bool,
-    machines: Vec<Machine>,
-    launched: u64,
-    /// Machines that AWS ended of its own choice, because it was to have fewer.
-    chosen: u32,
-    calls: usize,
-    /// The call at which the coordinator ends, and whether AWS has heard it then.
-    cut: Option<(usize, bool)>,
-    /// What the next calls are answered with.
-    refusals: Vec<AwsError>,
-    /// It has no room for more machines.
-    is_full: bool,
-    asked: Vec<String>,
-}
-
-impl Aws {
-    fn new() -> Aws {
-        Aws(Arc::new(Mutex::new(AwsGroup {
-            min: 0,
-            max: 10,
-            desired: 0,
-            protects_new: false,
-            machines: Vec::new(),
-            launched: 0,
-            chosen: 0,
-            calls: 0,
-            cut: None,
-            refusals: Vec::new(),
-            is_full: false,
-            asked: Vec::new(),
-        })))
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&mut AwsGroup) -> T) -> T {
-        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn call<T>(
-        &self,
-        asked: String,
-        perform: impl FnOnce(&mut AwsGroup) -> Result<T, AwsError>,
-    ) -> Result<T, AwsError> {
-        let answer = self.with(|group| {
-            group.calls += 1;
-            let cut = group.cut.filter(|(at, _)| *at == group.calls).map(|(_, heard)| heard);
-            if cut == Some(false) {
-                return None;
-            }
-            group.asked.push(asked);
-            let answer = match group.refusals.pop() {
-                Some(refusal) => Err(refusal),
-                None => perform(group),
-            };
-            (cut != Some(true)).then_some(answer)
-        });
-        match answer {
-            Some(answer) => answer,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Machines that are not on their way out.
-    fn alive(&self) -> Vec<InstanceId> {
-        let there = |one: &&Machine| one.state != MachineState::Leaving;
-        self.with(|group| group.machines.iter().filter(there).map(|one| one.id).collect())
-    }
-}
-
-impl AwsGroup {
-    fn counted(&self) -> usize {
-        let counted =
-            |one: &&Machine| matches!(one.state, MachineState::Coming | MachineState::InService);
-        self.machines.iter().filter(counted).count()
-    }
-
-    /// What Auto Scaling does by itself.
-    fn settle(&mut self) {
-        while self.counted() < self.desired as usize && !self.is_full {
-            self.launched += 1;
-            let id = InstanceId { group: 0x0abc_0000, number: self.launched };
-            let protected = self.protects_new;
-            self.machines.push(Machine { id, state: MachineState::Coming, protected });
-        }
-        while self.counted() > self.desired as usize {
-            let victim = self.machines.iter_mut().find(|one| {
-                !one.protected
-                    && matches!(one.state, MachineState::Coming | MachineState::InService)
-            });
-            let Some(victim) = victim else { break };
-            victim.state = MachineState::Leaving;
-            self.chosen += 1;
-        }
-    }
-}
-
-fn refused(operation: &'static str, message: &str) -> AwsError {
-    let (code, message) = ("ValidationError".to_owned(), message.to_owned());
-    AwsError::Refused { operation, code, message }
-}
-
-impl AutoScaling for Aws {
-    async fn describe(&self) -> Result<Listed, AwsError> {
-        let describe = |group: &mut AwsGroup| {
-            let AwsGroup { min, max, desired, protects_new, .. } = *group;
-            let machines = group.machines.clone();
-            // Things go on until the next look.
-            group.machines.retain(|one| one.state != MachineState::Leaving);
-            for one in &mut group.machines {
-                if one.state == MachineState::Coming {
-                    one.state = MachineState::InService;
-                }
-            }
-            Ok(Listed { min, max, desired, protects_new, machines, strange: Vec::new() })
-        };
-        self.call("describe".to_owned(), describe).await
-    }
-
-    async fn protect_new(&self) -> Result<(), AwsError> {
-        let protect = |group: &mut AwsGroup| {
-            group.protects_new = true;
-            Ok(())
-        };
-        self.call("protect new".to_owned(), protect).await
-    }
-
-    async fn protect(&self, machines: &[InstanceId]) -> Result<(), AwsError> {
-        let protect = |group: &mut AwsGroup| {
-            for one in group.machines.iter_mut().filter(|one| machines.contains(&one.id)) {
-                if one.state != MachineState::InService {
-                    return Err(refused("SetInstanceProtection", "is not in InService"));
-                }
-                one.protected = true;
-            }
-            Ok(())
-        };
-        self.call(format!("protect {}", machines.len()), protect).await
-    }
-
-    async fn set_desired(&self, desired: u32) -> Result<(), AwsError> {
-        let set = |group: &mut AwsGroup| {
-            if !(group.min..=group.max).contains(&desired) {
-                return Err(refused("SetDesiredCapacity", "value is out of bounds"));
-            }
-            group.desired = desired;
-            group.settle();
-            Ok(())
-        };
-        self.call(format!("set desired {desired}"), set).await
-    }
-
-    async fn terminate(&self, machine: InstanceId, decrement: bool) -> Result<(), AwsError> {
-        let operation = "TerminateInstanceInAutoScalingGroup";
-        let terminate = |group: &mut AwsGroup| {
-            if decrement && group.desired <= group.min {
-                return Err(refused(operation, "would violate group's min size constraint"));
-            }
-            let there =
-                |one: &&mut Machine| one.id == machine && one.state != MachineState::Leaving;
-            let Some(found) = group.machines.iter_mut().find(there) else {
-                return Err(refused(operation, "Instance Id not found"));
-            };
-            found.state = MachineState::Leaving;
-            group.desired -= u32::from(decrement);
-            group.settle();
-            Ok(())
-        };
-        let how = if decrement { "one less" } else { "to be replaced" };
-        self.call(format!("terminate {machine} {how}"), terminate).await
-    }
-}
 
 struct World {
     aws: Aws,
@@ -495,6 +318,29 @@ async fn beyond_awss_maximum_what_fits_is_launched_and_the_rest_says_why() {
     world.aws.with(|group| group.max = 3);
     world.pass(Duration::from_secs(300)).await;
     world.settle().await.check(3, 3, "when it is raised");
+}
+
+#[tokio::test]
+async fn what_aws_cannot_launch_is_told_with_its_reason() {
+    let mut world = World::new().await;
+    world.aws.with(|group| group.is_full = true);
+    world.want(1).await;
+    world.round().await;
+    world.round().await;
+    assert_eq!(world.instances()[0].tries.error, None, "it may only be slow");
+    world.pass(STALLED_AFTER).await;
+    world.round().await;
+    assert_eq!(world.instances()[0].tries.error.as_deref(), Some("no capacity"));
+    world.asked();
+    world.round().await;
+    assert_eq!(world.asked(), ["describe"], "AWS is not asked all the time");
+    world.aws.with(|group| {
+        group.is_full = false;
+        group.settle();
+    });
+    let world = world.settle().await;
+    world.check(1, 1, "it came at last");
+    assert_eq!(world.instances()[0].tries.error, None);
 }
 
 #[tokio::test]

@@ -145,6 +145,22 @@ fn a_group_whose_capacity_is_no_number_of_instances_cannot_be_a_launcher() {
 }
 
 #[test]
+fn why_the_last_activity_failed_is_read() {
+    let said = |status: &str| {
+        let answer = format!(
+            "<DescribeScalingActivitiesResponse><DescribeScalingActivitiesResult><Activities><member>\
+             <StatusCode>{status}</StatusCode><StatusMessage>We currently do not have sufficient \
+             t3.micro capacity.</StatusMessage><Progress>100</Progress></member></Activities>\
+             </DescribeScalingActivitiesResult></DescribeScalingActivitiesResponse>"
+        );
+        wire::last_failure("DescribeScalingActivities", answer.as_bytes()).unwrap()
+    };
+    let why = "We currently do not have sufficient t3.micro capacity.";
+    assert_eq!(said("Failed").as_deref(), Some(why));
+    assert_eq!(said("InProgress"), None);
+}
+
+#[test]
 fn a_refusal_is_told_in_awss_words_with_what_to_do() {
     let said = |code: &str, message: &str| {
         let answer = format!(

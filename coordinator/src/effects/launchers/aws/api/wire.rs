@@ -71,6 +71,26 @@ struct Override {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct ActivitiesResponse {
+    describe_scaling_activities_result: ActivitiesResult,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ActivitiesResult {
+    #[serde(default = "Members::none")]
+    activities: Members<Activity>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Activity {
+    status_code: String,
+    status_message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct ErrorResponse {
     error: Option<Refusal>,
     /// EC2's form of it, which some gateways answer with.
@@ -131,6 +151,19 @@ pub(super) fn listed(
         machines,
         strange,
     }))
+}
+
+/// AWS shows the newest activity first.
+pub(super) fn last_failure(
+    operation: &'static str,
+    answer: &[u8],
+) -> Result<Option<String>, AwsError> {
+    let response: ActivitiesResponse =
+        read(answer).map_err(|why| AwsError::NotUnderstood { operation, why })?;
+    let newest = response.describe_scaling_activities_result.activities.member.into_iter().next();
+    let failed =
+        newest.filter(|activity| ["Failed", "Cancelled"].contains(&&*activity.status_code));
+    Ok(failed.and_then(|activity| activity.status_message))
 }
 
 /// Its desired capacity must be a number of instances.

@@ -44,6 +44,7 @@ impl World {
             unbound,
             lasting: lasting.to_vec(),
             missing: missing.collect(),
+            stalled: None,
         };
         self.call(Command::MachinesListed(Box::new(listed))).unwrap();
     }
@@ -214,6 +215,25 @@ fn a_launcher_of_machines_serves_one_group_and_hands_none_over() {
     let update = Command::UpdateAutoScalingGroup { name, change };
     let refused = world.call(update).unwrap_err().to_string();
     assert!(refused.contains("Scale the group to 0 first"), "{refused}");
+}
+
+#[test]
+fn an_instance_that_does_not_come_says_why_until_it_does() {
+    let mut world = world_with(config(0, 5, 1));
+    world.asked_for();
+    let stalled = MachinesListed {
+        launcher: "rack".to_owned(),
+        alive: 0,
+        unbound: Vec::new(),
+        lasting: Vec::new(),
+        missing: Vec::new(),
+        stalled: Some("no capacity in eu-central-1a".to_owned()),
+    };
+    world.call(Command::MachinesListed(Box::new(stalled))).unwrap();
+    assert_eq!(world.only().tries.error.as_deref(), Some("no capacity in eu-central-1a"));
+    assert_eq!(world.first_call(), None, "it is asked for already");
+    world.machines_come(&[machine(1)], &[]);
+    assert_eq!((world.only().machine, &world.only().tries.error), (Some(machine(1)), &None));
 }
 
 #[test]
