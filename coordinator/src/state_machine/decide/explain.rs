@@ -44,6 +44,7 @@ struct Asked {
     demand: Demand,
     required: Vec<Attribute>,
     member_of: Vec<Constraint>,
+    images: Vec<String>,
     group_name: String,
     group: GroupKey,
 }
@@ -58,6 +59,7 @@ pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<DryRun, Re
         member_of: tasks::constraints(definition, &run.member_of, distinct_instance)?,
         demand: prepared.demand,
         required: prepared.required,
+        images: prepared.definition.images.clone(),
         group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
         group_name: prepared.group,
     };
@@ -75,6 +77,7 @@ pub fn waiting(state: &State, waiting: &Waiting, entropy: u64) -> DryRun {
     let asked = Asked {
         demand: launch.demand.clone(),
         required,
+        images: definition.images.clone(),
         member_of: [&definition.member_of[..], &launch.member_of[..]].concat(),
         group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
         group_name: launch.group.clone(),
@@ -99,10 +102,15 @@ pub fn service(state: &State, update: &UpdateService, entropy: u64) -> Result<Dr
         let now = state.definition_at(primary.definition);
         now.family == definition.family && now.definition.revision == definition.definition.revision
     });
-    let has = current.filter(|_| is_current).map_or(0, |primary| {
+    let current = current.filter(|_| is_current);
+    let has = current.map_or(0, |primary| {
         Standing::WANTED.iter().map(|standing| primary.counts.of(*standing)).sum()
     });
-    let mut asked = Asked::of_service(state, service, definition, &config);
+    let images = match current {
+        Some(primary) => definition.images_by(&primary.record.image_digests).into_owned(),
+        None => definition.images.clone(),
+    };
+    let mut asked = Asked::of_service(state, service, definition, &config, images);
     asked.required.extend(of_provider(state, &config.capacity)?);
     let cluster = state.cluster_at(service.cluster);
     let request = asked.request(state, config.distinct_instance, &config.strategies, entropy);
@@ -137,12 +145,14 @@ impl Asked {
         service: &Service,
         definition: &Definition,
         config: &ServiceConfig,
+        images: Vec<String>,
     ) -> Asked {
         let group_name = service.group();
         Asked {
             demand: demand(&definition.definition.spec, &TaskOverride::default()),
             required: required_attributes(definition),
             member_of: [&definition.member_of[..], &config.member_of[..]].concat(),
+            images,
             group: state.group_key(&group_name).unwrap_or(NEW_GROUP),
             group_name,
         }
@@ -167,6 +177,7 @@ impl Asked {
             strategies,
             group: self.group,
             count: EXPLAINED_TASKS_MAX,
+            images: &self.images,
             entropy,
         }
     }

@@ -102,6 +102,7 @@ pub(super) fn run(
         strategies: &run.strategies,
         group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
         count: run.count,
+        images: &prepared.definition.images,
         entropy: ids.entropy(),
     });
     let hosts = placement.hosts.iter().map(|&slot| state.host_at(slot)).collect();
@@ -184,6 +185,7 @@ fn by_strategy(
                 strategies: &run.strategies,
                 group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
                 count: share,
+                images: &prepared.definition.images,
                 entropy: ids.entropy(),
             });
             placed = placement.hosts.len() as u32;

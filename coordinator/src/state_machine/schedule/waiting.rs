@@ -32,6 +32,7 @@ pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy:
         strategies: &launch.strategies,
         group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
         count: launch.tasks.len() as u32,
+        images: &definition.images,
         entropy,
     })
 }
