@@ -1,19 +1,20 @@
 //! Capacity providers: tasks are split by a strategy, wait for hosts, and the group follows.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, protocol::Attribute};
 
 use super::*;
 use crate::state_machine::{
     auto_scaling::{GroupConfig, InstanceId, LaunchSource, LauncherVerb, Lifecycle},
     capacity_provider::{
-        CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy, ManagedScaling,
-        SCALE_IN_AFTER, StrategyItem,
+        CapacityPolicy, CapacityProvider, CapacityProviderStatus, HostMark, LauncherPolicy,
+        ManagedScaling, SCALE_IN_AFTER, StrategyItem,
     },
     command::{ClusterCapacity, CreateService},
     schedule::tests::world::replicas,
     service::{PropagateTags, ServiceConfig, ServiceRef},
+    state::Wish,
 };
 
 const MAX: u32 = 100;
@@ -364,4 +365,104 @@ fn a_launcher_that_has_no_more_hosts_does_not_keep_those_that_are_there() {
     world.later(6);
     world.later(6);
     assert_eq!(world.desired("p"), 0);
+}
+
+impl World {
+    /// A host in a zone, for FARGATE or FARGATE_SPOT.
+    fn add_marked(&mut self, pool: &str, zone: &str) {
+        let attribute = |name: &str, value: &str| Attribute {
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+        };
+        let register = RegisterContainerInstance {
+            cluster: "web".parse().unwrap(),
+            host: None,
+            capacity: Capacity {
+                cpu: CpuUnits(1024),
+                memory: MemoryMib(1000),
+                ..Capacity::default()
+            },
+            attributes: vec![attribute("pool", pool), attribute("ecs.availability-zone", zone)],
+            versions: Versions::default(),
+            instance_id: None,
+            tags: Tags::new(),
+        };
+        let answer = self.step(Command::RegisterContainerInstance(Box::new(register)));
+        let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
+        self.step(answered(host, 0, vec![]));
+    }
+
+    /// What was ordered is done.
+    fn agents_work(&mut self) {
+        let tasks: Vec<TaskId> = self.state.cluster("web").unwrap().tasks.keys().copied().collect();
+        for id in tasks {
+            let task = self.state.task(id).unwrap();
+            let host = self.state.host_at(task.host).id;
+            let phase = match &task.wish {
+                Wish::Stop { cause, .. } => ReportedPhase::Stopped(cause.clone()),
+                Wish::Run => ReportedPhase::Running,
+            };
+            // Numbers of reports only ever grow.
+            self.entropy += 1 << 64;
+            let seq = (self.entropy >> 64) as u64;
+            let report = report(seq, id, phase);
+            self.step(answered(host, seq, vec![report]));
+        }
+    }
+
+    /// How many tasks there are in each zone, by capacity provider.
+    fn shares(&self) -> BTreeMap<(String, String), u32> {
+        let mut shares = BTreeMap::new();
+        for id in self.state.cluster("web").unwrap().tasks.keys() {
+            let task = self.state.task(*id).unwrap();
+            let host = self.state.host_at(task.host);
+            let zone = host.attribute("ecs.availability-zone").flatten().unwrap().to_owned();
+            let provider = task.provider.as_ref().unwrap().to_string();
+            *shares.entry((provider, zone)).or_default() += 1;
+        }
+        shares
+    }
+}
+
+#[test]
+fn zones_are_evened_out_within_each_capacity_provider_so_that_shares_stay() {
+    let mut world = World::new().with_definition(100);
+    let mark = |pool: &str| HostMark { attribute: "pool".to_owned(), value: Some(pool.to_owned()) };
+    let names = ["FARGATE", "FARGATE_SPOT"];
+    let marks = names.map(|name| (name.parse().unwrap(), mark(name)));
+    world.state.set_capacity_policy(CapacityPolicy { fargate: marks.into(), ..policy() });
+    world.put(create_cluster("web"));
+    let providers = names.map(|name| name.parse().unwrap()).to_vec();
+    let capacity = ClusterCapacity { providers, ..ClusterCapacity::default() };
+    let cluster = "web".parse().unwrap();
+    world.step(Command::PutClusterCapacityProviders { cluster, capacity });
+    world.add_marked("FARGATE", "one");
+    world.add_marked("FARGATE_SPOT", "one");
+    world.step(Command::CreateService(Box::new(CreateService {
+        service: ServiceRef { cluster: "web".parse().unwrap(), name: "svc".parse().unwrap() },
+        definition: Some(revision(None)),
+        config: ServiceConfig {
+            propagate_tags: PropagateTags::None,
+            az_rebalancing: true,
+            ..replicas(6)
+        },
+        capacity: Some(vec![item("FARGATE", 0, 1), item("FARGATE_SPOT", 0, 1)]),
+        tags: Tags::new(),
+        created_by: String::new(),
+        client_token: None,
+    })));
+    let share = |provider: &str, zone: &str, tasks| ((provider.to_owned(), zone.to_owned()), tasks);
+    let live = |world: &mut World| {
+        for _ in 0..8 {
+            world.agents_work();
+            world.later(41);
+        }
+    };
+    live(&mut world);
+    let alike = [share("FARGATE", "one", 3), share("FARGATE_SPOT", "one", 3)];
+    assert_eq!(world.shares(), alike.into(), "{}", world.log);
+    world.add_marked("FARGATE_SPOT", "two");
+    live(&mut world);
+    let evened = [share("FARGATE", "one", 3), share("FARGATE_SPOT", "two", 3)];
+    assert_eq!(world.shares(), evened.into(), "{}", world.log);
 }
