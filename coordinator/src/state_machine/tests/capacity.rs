@@ -11,7 +11,7 @@ use crate::state_machine::{
         CapacityPolicy, CapacityProvider, CapacityProviderStatus, HostMark, LauncherPolicy,
         ManagedScaling, SCALE_IN_AFTER, StrategyItem,
     },
-    command::{ClusterCapacity, CreateService},
+    command::{ClusterCapacity, CreateService, Resource},
     schedule::tests::world::replicas,
     service::{PropagateTags, ServiceConfig, ServiceRef},
     state::Wish,
@@ -35,6 +35,7 @@ fn provider(name: &str, managed_scaling: ManagedScaling) -> CapacityProvider {
         managed_scaling,
         termination_protection: false,
         draining: true,
+        scale_in_after_ms: None,
         tags: Tags::new(),
         status: CapacityProviderStatus::Active,
         update: None,
@@ -282,7 +283,7 @@ fn a_services_tasks_are_split_wait_and_have_the_group_grow() {
 #[test]
 fn the_operator_chooses_how_soon_a_host_without_tasks_goes() {
     let mut soon = provider("p", scaling());
-    soon.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    soon.scale_in_after_ms = Some(5_000);
     let mut world = World::with_providers(vec![soon]).with_definition(500);
     let tasks = world.run_by(vec![item("p", 0, 1)], 6);
     world.boot("p");
@@ -297,13 +298,22 @@ fn the_operator_chooses_how_soon_a_host_without_tasks_goes() {
     world.run_by(vec![item("p", 0, 1)], 1);
     world.later(6);
     assert_eq!(world.desired("p"), 1, "two of three are of no use for long enough");
+    // The tag is read when it is set, and when it goes.
+    let resource = Resource::CapacityProvider("p".parse().unwrap());
+    let after = |world: &World| world.state.capacity_provider("p").unwrap().scale_in_after_ms;
+    let tags = Tags::from([(SCALE_IN_AFTER.to_owned(), "90".to_owned())]);
+    world.step(Command::Tag { resource: resource.clone(), tags });
+    assert_eq!(after(&world), Some(90_000));
+    world.step(Command::Untag { resource, keys: vec![SCALE_IN_AFTER.to_owned()] });
+    assert_eq!(after(&world), None);
+    assert_eq!(world.state.capacity_provider("p").unwrap().tags, Tags::new());
 }
 
 #[test]
 fn protection_is_for_hosts_with_tasks_and_ends_with_them() {
     let mut protecting = provider("p", scaling());
     protecting.termination_protection = true;
-    protecting.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    protecting.scale_in_after_ms = Some(5_000);
     let mut world = World::with_providers(vec![protecting]).with_definition(900);
     let tasks = world.run_by(vec![item("p", 0, 1)], 2);
     world.boot("p");
@@ -343,7 +353,7 @@ fn a_restored_state_goes_on_where_it_was() {
 fn a_launcher_that_has_no_more_hosts_does_not_keep_those_that_are_there() {
     let mut soon = provider("p", scaling());
     soon.termination_protection = true;
-    soon.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    soon.scale_in_after_ms = Some(5_000);
     let mut world = World::with_providers(vec![soon]).with_definition(500);
     let tasks = world.run_by(vec![item("p", 0, 1)], 2);
     world.boot("p");
