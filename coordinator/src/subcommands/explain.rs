@@ -40,8 +40,9 @@ pub(super) fn table(explanation: &Explanation) -> String {
     if let Some(task) = &explanation.task {
         of_task(&mut text, task);
     }
-    if let Some(run) = &explanation.dry_run {
+    for run in explanation.dry_run.iter().chain(&explanation.dry_runs) {
         of_run(&mut text, run);
+        text.push('\n');
     }
     text.trim_end().to_owned()
 }
@@ -53,9 +54,11 @@ fn id(arn: &str) -> &str {
 
 fn of_run(text: &mut String, run: &DryRunView) {
     let more = if run.room_is_more { " or more" } else { "" };
+    let by = run.capacity_provider.as_ref().map(|by| format!(" by the capacity provider {by}"));
+    let by = by.unwrap_or_default();
     let _ = writeln!(
         text,
-        "{} of {} tasks would be placed. In all there is room for {}{more} on the {} container instances.",
+        "{} of {} tasks would be placed{by}. In all there is room for {}{more} on the {} container instances.",
         run.placed, run.asked, run.room, run.container_instances
     );
     if !run.placements.is_empty() {
@@ -159,6 +162,20 @@ mod tests {
                                               it has 1 of the 64 MiB needed
             00000000000000000000000000000002  it has a disconnected agent"#]]
         .assert_eq(&shown(run));
+    }
+
+    #[test]
+    fn each_capacity_provider_has_a_table_of_its_own() {
+        let run = |provider: &str, placed: u32| {
+            json!({"capacityProvider": provider, "asked": 2, "placed": placed,
+                "missing": 2 - placed, "room": placed, "roomIsMore": false,
+                "containerInstances": 3, "placements": [], "reasons": [], "closest": []})
+        };
+        expect![[r#"
+            2 of 2 tasks would be placed by the capacity provider a. In all there is room for 2 on the 3 container instances.
+
+            0 of 2 tasks would be placed by the capacity provider b. In all there is room for 0 on the 3 container instances."#]]
+        .assert_eq(&shown(json!({"dryRuns": [run("a", 2), run("b", 0)]})));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::state_machine::{
         ManagedScaling, SCALE_IN_AFTER, StrategyItem,
     },
     command::{ClusterCapacity, CreateService, Resource},
+    decide::explain,
     schedule::tests::world::replicas,
     service::{PropagateTags, ServiceConfig, ServiceRef},
     state::Wish,
@@ -378,6 +379,22 @@ fn a_launcher_that_has_no_more_hosts_does_not_keep_those_that_are_there() {
 }
 
 impl World {
+    /// A cluster of FARGATE and FARGATE_SPOT, without hosts.
+    fn with_marks() -> Self {
+        let mut world = World::new();
+        let mark =
+            |pool: &str| HostMark { attribute: "pool".to_owned(), value: Some(pool.to_owned()) };
+        let names = ["FARGATE", "FARGATE_SPOT"];
+        let marks = names.map(|name| (name.parse().unwrap(), mark(name)));
+        world.state.set_capacity_policy(CapacityPolicy { fargate: marks.into(), ..policy() });
+        world.put(create_cluster("web"));
+        let providers = names.map(|name| name.parse().unwrap()).to_vec();
+        let capacity = ClusterCapacity { providers, ..ClusterCapacity::default() };
+        let cluster = "web".parse().unwrap();
+        world.step(Command::PutClusterCapacityProviders { cluster, capacity });
+        world
+    }
+
     /// A host in a zone, for FARGATE or FARGATE_SPOT.
     fn add_marked(&mut self, pool: &str, zone: &str) {
         let attribute = |name: &str, value: &str| Attribute {
@@ -436,16 +453,7 @@ impl World {
 
 #[test]
 fn zones_are_evened_out_within_each_capacity_provider_so_that_shares_stay() {
-    let mut world = World::new().with_definition(100);
-    let mark = |pool: &str| HostMark { attribute: "pool".to_owned(), value: Some(pool.to_owned()) };
-    let names = ["FARGATE", "FARGATE_SPOT"];
-    let marks = names.map(|name| (name.parse().unwrap(), mark(name)));
-    world.state.set_capacity_policy(CapacityPolicy { fargate: marks.into(), ..policy() });
-    world.put(create_cluster("web"));
-    let providers = names.map(|name| name.parse().unwrap()).to_vec();
-    let capacity = ClusterCapacity { providers, ..ClusterCapacity::default() };
-    let cluster = "web".parse().unwrap();
-    world.step(Command::PutClusterCapacityProviders { cluster, capacity });
+    let mut world = World::with_marks().with_definition(100);
     world.add_marked("FARGATE", "one");
     world.add_marked("FARGATE_SPOT", "one");
     world.step(Command::CreateService(Box::new(CreateService {
@@ -475,4 +483,28 @@ fn zones_are_evened_out_within_each_capacity_provider_so_that_shares_stay() {
     live(&mut world);
     let evened = [share("FARGATE", "one", 3), share("FARGATE_SPOT", "two", 3)];
     assert_eq!(world.shares(), evened.into(), "{}", world.log);
+}
+
+#[test]
+fn a_dry_run_of_a_strategy_says_for_each_capacity_provider_what_then_happens() {
+    let mut world = World::with_marks().with_definition(400);
+    world.add_marked("FARGATE", "one");
+    world.add_marked("FARGATE_SPOT", "one");
+    let Command::RunTask(mut run) = run_task(8) else { unreachable!() };
+    run.capacity = Some(vec![item("FARGATE", 0, 1), item("FARGATE_SPOT", 1, 2)]);
+    let foreseen = explain::run_task(&world.state, &run, 1).unwrap();
+    let said: Vec<_> = foreseen
+        .iter()
+        .map(|run| (run.provider.as_ref().unwrap().as_str(), run.asked, run.chosen.len(), run.room))
+        .collect();
+    assert_eq!(said, [("FARGATE", 3, 2, 2), ("FARGATE_SPOT", 5, 2, 2)]);
+    let lacks = &foreseen[1].closest[0].1;
+    assert_eq!(lacks[0].reason(), crate::placement::Reason::Memory, "{lacks:?}");
+    let Some(Answer::Tasks { tasks, failures }) = world.step(Command::RunTask(run)) else {
+        panic!("{}", world.log)
+    };
+    assert_eq!((tasks.len(), failures.len()), (4, 4));
+    let happened = [("FARGATE", 2), ("FARGATE_SPOT", 2)];
+    let happened = happened.map(|(by, tasks)| ((by.to_owned(), "one".to_owned()), tasks));
+    assert_eq!(world.shares(), happened.into());
 }
