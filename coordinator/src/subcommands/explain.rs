@@ -104,6 +104,9 @@ fn of_task(text: &mut String, task: &TaskExplained) {
         let _ = write!(took, ", ports {}", task.host_ports.join(" "));
     }
     line("took", took);
+    if let Some(provider) = &task.capacity_provider {
+        line("capacity provider", provider.clone());
+    }
     if let Some(zone) = &task.availability_zone {
         line("zone, now", zone.clone());
     }
@@ -114,6 +117,19 @@ fn of_task(text: &mut String, task: &TaskExplained) {
         let holds = if requirement.holds_now { "holds now" } else { "does NOT hold now" };
         line(holds, requirement.requirement.clone());
     }
+    if task.distinct_instance {
+        line("apart", "from every other task of its group".to_owned());
+    }
+    let words: Vec<String> = task.placement_strategy.iter().map(PlacementStrategy::words).collect();
+    line(
+        "chosen by",
+        match words.is_empty() {
+            true => {
+                "the default: fewest tasks of its group in the zone, then on the host".to_owned()
+            }
+            false => words.join(", then "),
+        },
+    );
 }
 
 #[cfg(test)]
@@ -183,6 +199,8 @@ mod tests {
         let task = json!({"task": {
             "containerInstanceArn": "arn:aws:ecs:us-east-1:000000000000:container-instance/default/abc",
             "group": "service:web", "placedAt": 1767323045.0, "startedBy": "ecs-svc/1", "cpu": 10,
+            "capacityProvider": "spot", "distinctInstance": true,
+            "placementStrategy": [{"type": "spread", "field": "attribute:rack"}, {"type": "random"}],
             "memory": 64, "gpus": 1, "hostPorts": ["80/tcp"], "availabilityZone": "a",
             "requirements": [
                 {"requirement": "rack=r1", "holdsNow": true},
@@ -194,11 +212,14 @@ mod tests {
             group                     service:web
             started by                ecs-svc/1
             took                      10 CPU units, 64 MiB, 1 GPUs, ports 80/tcp
+            capacity provider         spot
             zone, now                 a
             left there, now           5 CPU units, 6 MiB
             its group there, now      2 tasks
             holds now                 rack=r1
-            does NOT hold now         attribute:x == y"#]]
+            does NOT hold now         attribute:x == y
+            apart                     from every other task of its group
+            chosen by                 spread:attribute:rack, then random"#]]
         .assert_eq(&shown(task));
     }
 

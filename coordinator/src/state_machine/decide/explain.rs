@@ -156,14 +156,30 @@ pub fn service(
         .collect())
 }
 
-/// What a placed task asks of its host's attributes, by its definition and its service as it is now.
-pub fn asked_of(state: &State, task: &Task) -> (Vec<Attribute>, Vec<Constraint>) {
+/// See [`asked_of`].
+pub struct AskedOf<'a> {
+    pub required: Vec<Attribute>,
+    pub member_of: Vec<Constraint>,
+    pub distinct_instance: bool,
+    pub strategies: &'a [Strategy],
+}
+
+/// What was asked of the host of a placed task: by its definition, its capacity provider and its call,
+/// or its service as it is now.
+pub fn asked_of<'a>(state: &'a State, task: &'a Task) -> AskedOf<'a> {
     let definition = state.definition_at(task.definition);
-    let mut member_of = definition.member_of.clone();
-    if let Some(of) = &task.service {
-        member_of.extend(state.service_at(of.service).config.member_of.iter().cloned());
-    }
-    (required_attributes(definition), member_of)
+    let (distinct_instance, member_of, strategies) = match (&task.service, &task.asked) {
+        (Some(of), _) => {
+            let config = &state.service_at(of.service).config;
+            (config.distinct_instance, &config.member_of[..], &config.strategies[..])
+        }
+        (None, Some(call)) => (call.distinct_instance, &call.member_of[..], &call.strategies[..]),
+        (None, None) => (false, &[][..], &[][..]),
+    };
+    let mut required = required_attributes(definition);
+    required.extend(task.provider.as_ref().map(|provider| state.provider_attribute(provider)));
+    let member_of = [&definition.member_of[..], member_of].concat();
+    AskedOf { required, member_of, distinct_instance, strategies }
 }
 
 impl Asked {

@@ -171,6 +171,7 @@ fn adopt(
         // Its agent does not know: such a task runs without an end.
         timeout_ms: None,
         provider: None,
+        asked: None,
     };
     events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
     events

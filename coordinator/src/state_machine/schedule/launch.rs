@@ -172,6 +172,7 @@ impl<'a> Work<'a> {
             timeout_ms: None,
             waited: None,
             provider: asked.provider.cloned(),
+            asked: None,
             at: self.at,
         })));
         // What this pass starts next gets other ids.

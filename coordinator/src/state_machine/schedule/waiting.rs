@@ -7,7 +7,7 @@ use crate::{
     placement::{MemberOf, Placement, Request},
     state_machine::{
         decide::{Ids, NEW_GROUP, required_attributes},
-        event::{Event, PlacedTask, TasksStarted},
+        event::{AskedPlacement, Event, PlacedTask, TasksStarted},
         state::{State, Waiting, WaitingSlot},
     },
 };
@@ -66,6 +66,11 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
             timeout_ms: launch.timeout_ms,
             waited: Some(launch.launch),
             provider: launch.provider.clone(),
+            asked: AskedPlacement::new(
+                launch.distinct_instance,
+                &launch.member_of,
+                &launch.strategies,
+            ),
             at,
         })));
     }
