@@ -136,21 +136,19 @@ impl<'a> Batch<'a> {
         let one = candidates.pick(&mut self.entropy)?;
         let spreads = |strategy: &Strategy| matches!(strategy, Strategy::Spread(_));
         if !self.request.strategies.iter().all(spreads) {
-            return Some(self.holder(candidates).unwrap_or(one));
+            return Some(self.holder(candidates, one).unwrap_or(one));
         }
         let other = candidates.pick(&mut self.entropy)?;
         let roomier = if other != one && self.room(other) > self.room(one) { other } else { one };
-        if self.images.iter().all(|holders| holders.contains(roomier)) {
-            return Some(roomier);
-        }
-        let Some(holder) = self.holder(candidates) else { return Some(roomier) };
+        let Some(holder) = self.holder(candidates, roomier) else { return Some(roomier) };
         let has_room = self.room(holder) + IMAGES_WORTH >= self.room(roomier);
         Some(if has_room { holder } else { roomier })
     }
 
-    /// One of the hosts that hold the first image, and the second if any of those does, and so on.
-    fn holder(&mut self, candidates: &Candidates) -> Option<u32> {
-        if self.images.is_empty() {
+    /// One of the hosts that hold the first image, and the second if any of those does, and so on;
+    /// not looked for when this one holds them all.
+    fn holder(&mut self, candidates: &Candidates, chosen: u32) -> Option<u32> {
+        if self.images.iter().all(|holders| holders.contains(chosen)) {
             return None;
         }
         self.holders.copy_from(candidates);
@@ -226,7 +224,9 @@ fn holders_of<'a>(index: &'a ClusterIndex, request: &Request<'_>) -> Vec<&'a Bit
     if request.strategies.contains(&Strategy::Random) {
         return Vec::new();
     }
-    request.images.iter().filter_map(|image| index.images.get(image.as_str())).collect()
+    let held = request.images.iter().filter_map(|image| index.images.get(image.as_str()));
+    // One that all have chooses nobody.
+    held.filter(|holders| holders.len() < index.present.len()).collect()
 }
 
 fn steps<'a>(index: &'a ClusterIndex, request: &Request<'a>) -> Vec<Step<'a>> {
