@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, image_reference::familiar};
 use serde::{Deserialize, Serialize};
 
-use crate::{pause::REFERENCE, plan::image_reference::familiar, runtime::ImageSummary};
+use crate::{pause::REFERENCE, runtime::ImageSummary};
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use longshore_common::{
     clock::Timestamp,
+    image_reference::is_by_digest,
     protocol::NetworkBinding,
     task::{HealthStatus, StopCause, StopCode},
 };
@@ -15,8 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     plan::{
-        DesiredTask, PullPolicy, Restart, Role, Rules, desired::DesiredContainer,
-        image_reference::is_by_digest, labels, order,
+        DesiredTask, PullPolicy, Restart, Role, Rules, desired::DesiredContainer, labels, order,
     },
     runtime::{
         Aim, ContainerChange, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason,

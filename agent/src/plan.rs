@@ -24,7 +24,6 @@ pub(crate) mod awslogs;
 pub(crate) mod container_config;
 pub(crate) mod efs;
 pub(crate) mod firelens;
-pub(crate) mod image_reference;
 pub(crate) mod order;
 pub(crate) mod pause;
 pub(crate) mod metadata_file;

@@ -316,6 +316,8 @@ enum Timer {
     MetadataFiles(TaskKey),
     /// Images are cleaned up.
     Images,
+    /// The engine said that its images changed.
+    ImageList,
     /// Room is made again if there still is too little.
     Room,
 }
@@ -500,6 +502,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 Timer::Leftovers(key) => self.remove_leftovers(key),
                 Timer::MetadataFiles(key) => self.complete_metadata_files(key),
                 Timer::Images => self.image_cleanup_due(),
+                Timer::ImageList => self.list_images(),
                 Timer::Room => self.room_due(),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {

@@ -11,6 +11,7 @@ pub mod task_definition;
 pub mod task_policy;
 pub mod task;
 pub mod gpus;
+pub mod image_reference;
 pub mod protocol;
 pub mod limits;
 pub mod index;

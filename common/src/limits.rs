@@ -14,6 +14,8 @@ pub const LAST_LINES_BYTES_MAX: usize = 1024;
 pub const ORDERS_PER_POLL_MAX: usize = 256;
 /// Reports in one answer to a poll.
 pub const REPORTS_PER_POLL_MAX: usize = 256;
+/// Names of images in one answer to a poll: some 200 images with a tag and a digest each.
+pub const IMAGES_REPORTED_MAX: usize = 400;
 /// The largest body of a poll or its answer, either way: a host's full manifest fits.
 pub const POLL_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The largest body of a request to join, renew or register.

@@ -173,6 +173,9 @@ pub struct PollRequest {
     pub digest: DesiredDigest,
     /// Everything desired of this host, as of `last_order`, when the agent asked for it.
     pub manifest: Option<Manifest>,
+    /// As of when the coordinator knows the host's images.
+    #[serde(default)]
+    pub images: Option<ReportPosition>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -295,8 +298,21 @@ pub enum PollOutcome {
         reports: Vec<Report>,
         /// The digests differ, or the ledger was lost: send [`PollRequest::manifest`].
         needs_manifest: bool,
+        /// When they are others than the poll shows to be known.
+        #[serde(default)]
+        images: Option<HeldImages>,
     },
     Refused(Refusal),
+}
+
+/// The images of a host. A hint for placement: nothing is wrong when it is late or incomplete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldImages {
+    /// Counts the changes that the agent saw.
+    pub position: ReportPosition,
+    /// Tags and digests in the form of [`familiar`](crate::image_reference::familiar), at most
+    /// [`IMAGES_REPORTED_MAX`](crate::limits::IMAGES_REPORTED_MAX).
+    pub references: Vec<String>,
 }
 
 /// Why an agent took nothing of a poll.

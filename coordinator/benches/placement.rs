@@ -80,6 +80,7 @@ fn refusals(index: &ClusterIndex, clock: &SystemClock) {
         strategies: &[],
         group: GroupKey(0),
         count: 1,
+        images: &[],
         entropy: 1,
     };
     let start = clock.monotonic();
@@ -105,6 +106,14 @@ impl Run {
     }
 }
 
+/// Of a task: its own image, which every fourth host holds, and one that all hold.
+fn images(shape: u32) -> [String; 2] {
+    [
+        format!("registry.example:5000/team/app-{shape}:1"),
+        "registry.example:5000/proxy:3".to_owned(),
+    ]
+}
+
 /// Places until `tasks` were asked for. Every fourth call gives back the tasks of an earlier one.
 fn run(
     index: &mut ClusterIndex,
@@ -118,6 +127,7 @@ fn run(
     let cpu_before = cpu_seconds();
     let shapes: Vec<Demand> = (0..SHAPES).map(|shape| demand(shape, false)).collect();
     let with_ports: Vec<Demand> = (0..SHAPES).map(|shape| demand(shape, true)).collect();
+    let images: Vec<[String; 2]> = (0..SHAPES).map(images).collect();
     let mut held: Vec<(Vec<HostSlot>, usize, bool, GroupKey)> = Vec::new();
     for call in 0..tasks / count {
         let case = cases[call as usize % cases.len()];
@@ -132,6 +142,7 @@ fn run(
             strategies: &case.strategies,
             group,
             count,
+            images: &images[shape],
             entropy: u64::from(call),
         };
         let start = clock.monotonic();
@@ -186,6 +197,9 @@ fn cluster(hosts: u32) -> ClusterIndex {
         let offer =
             HostOffer { capacity: &capacity, attributes: &attributes, eligibility, particulars };
         index.insert(HostSlot(slot), offer);
+        let held = (0..SHAPES).filter(|shape| (slot + shape).is_multiple_of(4));
+        let held: Vec<String> = held.flat_map(images).collect();
+        index.set_images(HostSlot(slot), &held);
     }
     index
 }

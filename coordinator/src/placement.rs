@@ -51,6 +51,8 @@ pub struct Request<'a> {
     pub strategies: &'a [Strategy],
     pub group: GroupKey,
     pub count: u32,
+    /// Of its containers, in the form of [`familiar`](longshore_common::image_reference::familiar).
+    pub images: &'a [String],
     /// Breaks ties, and is all that `random` goes by.
     pub entropy: u64,
 }

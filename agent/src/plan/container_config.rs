@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use longshore_common::{
     gpus,
+    image_reference::by_digest,
     resources::Transport,
     task::ContainerOverride,
     task_definition::{
@@ -15,7 +16,6 @@ use longshore_common::{
 
 use super::{
     Intent, Rules, TaskKey, awslogs, firelens,
-    image_reference::by_digest,
     labels::{self, docker_name},
     metadata_file, order,
     task_limits::{TaskLimits, bytes, shares, task_group},

@@ -24,7 +24,9 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use longshore_common::{clock::Timestamp, limits::LAST_LINES_MAX, task::HealthStatus};
+use longshore_common::{
+    clock::Timestamp, image_reference::name_and_tag, limits::LAST_LINES_MAX, task::HealthStatus,
+};
 use tokio::sync::Semaphore;
 
 use self::{
@@ -35,7 +37,6 @@ use super::{
     EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
     RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
-use crate::plan::image_reference::name_and_tag;
 
 mod create_body;
 mod images;

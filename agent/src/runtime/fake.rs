@@ -175,6 +175,8 @@ impl FakeRuntime {
         let mut engine = self.engine();
         engine.images.insert(reference.to_owned(), Image { id: id_of(reference), digest: None });
         engine.behaviours.insert(reference.to_owned(), behaviour);
+        drop(engine);
+        self.say_event(EventSubject::Image, BTreeMap::new());
     }
 
     /// Whether the host has it.

@@ -7,17 +7,26 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{
+    clock::Timestamp,
+    image_reference::{by_digest, familiar},
+    limits::IMAGES_REPORTED_MAX,
+    protocol::{HeldImages, ReportPosition},
+};
 use tracing::{debug, info, warn};
 
 use super::{Engine, Timer, steps::Finished};
 use crate::{
     images::{ImageCleanup, Needed, Removal, UsedImage, removals},
-    plan::{Step, TaskKey, image_reference::familiar},
-    runtime::{ContainerRuntime, ImageSummary, RuntimeError},
+    plan::{Step, TaskKey},
+    runtime::{ContainerRuntime, Image, ImageSummary, RuntimeError},
 };
+
+/// From the first change of images until the engine is asked what it holds.
+const LOOK_AFTER: Duration = Duration::from_secs(20);
 
 /// The images that tasks have used, and the cycle under way.
 #[derive(Default)]
@@ -32,6 +41,21 @@ pub(super) struct Images {
     refused: BTreeSet<String>,
     /// Tasks that wait for a removal to end.
     waiting: BTreeSet<TaskKey>,
+    here: Here,
+}
+
+/// What the engine holds, for the coordinator to prefer this host for it: as of the last look, with
+/// what was pulled and removed since.
+#[derive(Default)]
+struct Here {
+    /// Tags and digests, in the form of [`familiar`].
+    references: BTreeSet<String>,
+    /// Those that came since the look under way began, which it may not show.
+    since_look: BTreeSet<String>,
+    /// Changes so far.
+    changes: u64,
+    /// A look is on its way.
+    look_due: bool,
 }
 
 #[derive(Default)]
@@ -76,7 +100,71 @@ impl Images {
     }
 }
 
+impl Here {
+    fn add(&mut self, reference: String) {
+        self.since_look.insert(reference.clone());
+        self.changes += u64::from(self.references.insert(reference));
+    }
+
+    fn remove(&mut self, reference: &str) {
+        self.since_look.remove(reference);
+        self.changes += u64::from(self.references.remove(reference));
+    }
+
+    fn looked(&mut self, listed: &[ImageSummary]) {
+        let mut references = std::mem::take(&mut self.since_look);
+        let names = listed.iter().flat_map(|image| image.tags.iter().chain(&image.digests));
+        references.extend(names.map(|name| familiar(name).into_owned()));
+        if references != self.references {
+            self.references = references;
+            self.changes += 1;
+        }
+    }
+}
+
 impl<R: ContainerRuntime> Engine<R> {
+    /// What the host holds, unless that is what the coordinator has been told last.
+    pub(super) fn images_to_tell(&self, told: Option<ReportPosition>) -> Option<HeldImages> {
+        let Here { references, changes, .. } = &self.images.here;
+        let position = ReportPosition { session: self.config.session, seq: *changes };
+        let news = *changes > 0 && told != Some(position);
+        news.then(|| HeldImages {
+            position,
+            references: references.iter().take(IMAGES_REPORTED_MAX).cloned().collect(),
+        })
+    }
+
+    /// Somebody pulled, tagged or removed an image, perhaps one of many.
+    pub(super) fn images_changed(&mut self) {
+        if !std::mem::replace(&mut self.images.here.look_due, true) {
+            self.set_timer(LOOK_AFTER, Timer::ImageList);
+        }
+    }
+
+    /// The engine may hold other images than were known.
+    pub(super) fn list_images(&mut self) {
+        self.images.here.look_due = false;
+        self.images.here.since_look.clear();
+        let runtime = self.runtime.clone();
+        self.steps.spawn(async move { Finished::ImagesListed(runtime.images().await) });
+    }
+
+    pub(super) fn images_listed(&mut self, listed: Result<Vec<ImageSummary>, RuntimeError>) {
+        match listed {
+            Ok(listed) => self.images.here.looked(&listed),
+            Err(error) => debug!(host = %self.config.host, %error, "images cannot be listed now"),
+        }
+    }
+
+    /// The engine has this image, by this name.
+    pub(super) fn image_is_here(&mut self, reference: &str, image: &Image) {
+        self.images.here.add(familiar(reference).into_owned());
+        if let Some(digest) = &image.digest {
+            self.images.here.add(familiar(&by_digest(reference, digest)).into_owned());
+        }
+        self.image_used(reference, &image.id);
+    }
+
     /// A task uses this image, or it was pulled for one.
     pub(super) fn image_used(&mut self, reference: &str, id: &str) {
         let now = self.now();
@@ -145,6 +233,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.images.room_wanted = false;
         let known = self.images.used.keys().cloned().collect();
         self.images.cycle = Cycle::Looking { rules, known };
+        self.images.here.since_look.clear();
         let runtime = self.runtime.clone();
         self.steps.spawn(async move { Finished::ImagesSeen(held(&*runtime).await) });
     }
@@ -159,6 +248,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 return self.cycle_ended(0);
             }
         };
+        self.images.here.looked(&held.images);
         let now = self.now();
         let present: BTreeSet<&String> = held.images.iter().map(|image| &image.id).collect();
         for id in known.iter().filter(|id| !present.contains(id)) {
@@ -214,6 +304,7 @@ impl<R: ContainerRuntime> Engine<R> {
             Ok(()) => {
                 info!(%host, image, bytes = current.bytes, "removed an image that no task needs");
                 self.image_gone(&current.id);
+                current.references.iter().for_each(|name| self.images.here.remove(name));
                 removed += 1;
             }
             Err(error) if self.images.refused.insert(current.id.clone()) => {

@@ -9,7 +9,7 @@ use longshore_common::{
     index::FastSet,
     protocol::{
         Desired, DesiredDigest, Order, OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome,
-        PollRequest, Refusal, Seen,
+        PollRequest, Refusal, ReportPosition, Seen,
     },
     task::StopCause,
 };
@@ -28,6 +28,7 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 
 pub(super) struct Parked {
     reply: oneshot::Sender<PollAnswer>,
+    images_told: Option<ReportPosition>,
     pub(super) until: Instant,
 }
 
@@ -133,7 +134,9 @@ impl<R: ContainerRuntime> Engine<R> {
             && request.last_order < seen.order
         {
             // Overtaken on its way by a later poll of the same coordinator.
-            drop(reply.send(self.answer(accepted(false))));
+            let nothing =
+                PollOutcome::Accepted { reports: Vec::new(), needs_manifest: false, images: None };
+            drop(reply.send(self.answer(nothing)));
             return;
         }
         if seen.is_none_or(|seen| seen.epoch != request.epoch) {
@@ -279,12 +282,13 @@ impl<R: ContainerRuntime> Engine<R> {
             self.confirm();
         }
         if self.head.is_none() || agrees == Some(false) {
-            self.send(reply, true);
+            self.send(reply, true, request.images);
         } else if self.outbox.has_news() || self.leaves_orders(&request) {
-            self.send(reply, false);
+            self.send(reply, false, request.images);
         } else {
             let hold = Duration::from_millis(request.hold_ms.into()).min(HOLD_MAX);
-            self.parked = Some(Parked { reply, until: Instant::now() + hold });
+            let (images_told, until) = (request.images, Instant::now() + hold);
+            self.parked = Some(Parked { reply, images_told, until });
         }
     }
 
@@ -311,7 +315,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn release_parked(&mut self) {
         if let Some(parked) = self.parked.take() {
-            self.send(parked.reply, false);
+            self.send(parked.reply, false, parked.images_told);
         }
     }
 
@@ -321,10 +325,16 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    fn send(&mut self, reply: oneshot::Sender<PollAnswer>, needs_manifest: bool) {
+    fn send(
+        &mut self,
+        reply: oneshot::Sender<PollAnswer>,
+        needs_manifest: bool,
+        images_told: Option<ReportPosition>,
+    ) {
         let reports = self.outbox.reports();
         let sent = reports.last().map(|report| report.seq);
-        let outcome = PollOutcome::Accepted { reports, needs_manifest };
+        let images = self.images_to_tell(images_told);
+        let outcome = PollOutcome::Accepted { reports, needs_manifest, images };
         if reply.send(self.answer(outcome)).is_ok() {
             self.outbox.sent(sent);
         }
@@ -340,10 +350,6 @@ impl<R: ContainerRuntime> Engine<R> {
             outcome,
         }
     }
-}
-
-fn accepted(needs_manifest: bool) -> PollOutcome {
-    PollOutcome::Accepted { reports: Vec::new(), needs_manifest }
 }
 
 fn key_of(order: &Order) -> TaskKey {

@@ -17,7 +17,10 @@ use crate::{
     pause,
     plan::{Role, Step, TaskKey},
     preparation::{self, Preparation},
-    runtime::{ContainerRuntime, EventSubject, Image, ImageSource, RuntimeError, RuntimeEvent},
+    runtime::{
+        ContainerRuntime, EventSubject, Image, ImageSource, ImageSummary, RuntimeError,
+        RuntimeEvent,
+    },
 };
 
 /// Calls other than create, start and pull that may be under way at once.
@@ -45,6 +48,7 @@ pub(super) enum Finished {
     },
     /// What a cycle of the clean-up of images looks at.
     ImagesSeen(Result<Held, RuntimeError>),
+    ImagesListed(Result<Vec<ImageSummary>, RuntimeError>),
     ImageRemoved(Result<(), RuntimeError>),
     MetadataFile {
         key: TaskKey,
@@ -172,6 +176,7 @@ impl<R: ContainerRuntime> Engine<R> {
             Finished::Pull { source, result } => self.pull_finished(&source, result),
             Finished::Image { reference, result } => self.image_found(&reference, result),
             Finished::ImagesSeen(held) => self.images_seen(held),
+            Finished::ImagesListed(listed) => self.images_listed(listed),
             Finished::ImageRemoved(result) => self.image_removed(result),
             Finished::MetadataFile { key, serial, index, result } => {
                 self.metadata_file_completed(key, serial, index, result)
@@ -231,7 +236,10 @@ impl<R: ContainerRuntime> Engine<R> {
             }
             Watched::Listing(listing) => self.listed(&listing),
             Watched::Event(RuntimeEvent { at, subject }) => match subject {
-                EventSubject::Image => self.lanes.images.clear(),
+                EventSubject::Image => {
+                    self.lanes.images.clear();
+                    self.images_changed();
+                }
                 EventSubject::Container { id, change } => {
                     // A jump of the clock comes before what happened after it.
                     self.now();
@@ -339,7 +347,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 }
             }
         }
-        self.image_used(reference, &image.id);
+        self.image_is_here(reference, &image);
         self.lanes.images.insert(reference.clone(), image);
         changed.dedup();
         for key in changed {

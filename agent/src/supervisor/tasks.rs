@@ -488,6 +488,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 host = %self.config.host, containers = listing.len(), tasks = self.tasks.len(),
                 "compared with the container engine",
             );
+            self.list_images();
         }
         // There are no such tasks.
         self.unwritten.forgotten.extend(std::mem::take(&mut self.stops_of_unknown).into_keys());

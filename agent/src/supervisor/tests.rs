@@ -6,9 +6,9 @@ use longshore_common::{
     clock::{SteppedClock, Timestamp},
     id::{FleetId, HostId, TaskId},
     protocol::{
-        ContainerId, ContainerStatus, Desired, DesiredDigest, Epoch, Manifest, Order, OrderKind,
-        PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody,
-        ReportPosition, ReportedPhase, RunOrder, TaskReport,
+        ContainerId, ContainerStatus, Desired, DesiredDigest, Epoch, HeldImages, Manifest, Order,
+        OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal, Report,
+        ReportBody, ReportPosition, ReportedPhase, RunOrder, TaskReport,
     },
     task::{HealthStatus, StopCause, StopCode, TaskOverride},
     task_definition::{
@@ -74,6 +74,9 @@ struct Coordinator {
     tasks: BTreeMap<TaskId, TaskReport>,
     candidates: Vec<TaskId>,
     manifests_wanted: usize,
+    /// As told last, and how often that was.
+    images: Option<HeldImages>,
+    images_told: usize,
 }
 
 impl Rig {
@@ -199,6 +202,8 @@ impl Coordinator {
             tasks: BTreeMap::new(),
             candidates: Vec::new(),
             manifests_wanted: 0,
+            images: None,
+            images_told: 0,
         }
     }
 
@@ -273,6 +278,7 @@ impl Coordinator {
             last_order: self.last_order,
             digest: self.digest(),
             manifest: None,
+            images: self.images.as_ref().map(|told| told.position),
         }
     }
 
@@ -286,10 +292,14 @@ impl Coordinator {
     }
 
     fn take(&mut self, answer: &PollAnswer) {
-        let PollOutcome::Accepted { reports, needs_manifest } = &answer.outcome else {
+        let PollOutcome::Accepted { reports, needs_manifest, images } = &answer.outcome else {
             panic!("refused: {answer:?}")
         };
         self.manifests_wanted += usize::from(*needs_manifest);
+        if let Some(images) = images {
+            self.images_told += 1;
+            self.images = Some(images.clone());
+        }
         for Report { seq, body } in reports {
             self.acknowledged = Some(ReportPosition { session: answer.session, seq: *seq });
             match body {

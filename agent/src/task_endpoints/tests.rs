@@ -239,6 +239,7 @@ fn order_two_tasks(mode: NetworkMode) -> PollRequest {
         last_order: 2,
         digest,
         manifest: Some(Manifest { orders: vec![order(1), order(2)] }),
+        images: None,
     }
 }
 

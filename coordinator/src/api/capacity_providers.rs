@@ -201,6 +201,7 @@ pub(crate) async fn create(
              capacity provider hands out.",
         ));
     };
+    let (tags, scale_in_after_ms) = tags::parse_of_provider(input.tags)?;
     let provider = CapacityProvider {
         name: name.clone(),
         group: group(&api.identity, &given.auto_scaling_group_arn)?,
@@ -210,7 +211,8 @@ pub(crate) async fn create(
         },
         termination_protection: given.managed_termination_protection == Some(Switch::Enabled),
         draining: given.managed_draining != Some(Switch::Disabled),
-        tags: tags::parse_of_provider(input.tags)?,
+        scale_in_after_ms,
+        tags,
         status: CapacityProviderStatus::Active,
         update: None,
     };

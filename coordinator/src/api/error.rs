@@ -86,7 +86,6 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::TaskDefinitionNotFound { .. }
         | Rejection::TaskDefinitionInactive { .. } => ErrorCode::Client,
         Rejection::Forbidden { .. } => ErrorCode::Client,
-        Rejection::SeveralProvidersNotExplained(_) => ErrorCode::UnsupportedFeature,
         Rejection::NotHonoured { .. } => ErrorCode::UnsupportedFeature,
         Rejection::InvalidOverride(_)
         | Rejection::TooManyPlacementConstraints { .. }

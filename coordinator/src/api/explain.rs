@@ -60,7 +60,7 @@ pub(crate) struct ExplainInput {
     pub(crate) placement_strategy: Option<Vec<PlacementStrategy>>,
 }
 
-/// One of both.
+/// One of the three.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explanation {
@@ -68,11 +68,24 @@ pub(crate) struct Explanation {
     pub(crate) task: Option<TaskExplained>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dry_run: Option<DryRunView>,
+    /// One for each capacity provider, where tasks go by several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dry_runs: Vec<DryRunView>,
+}
+
+impl Explanation {
+    fn of_runs(mut runs: Vec<DryRunView>) -> Self {
+        let only = if runs.len() == 1 { runs.pop() } else { None };
+        Explanation { task: None, dry_run: only, dry_runs: runs }
+    }
 }
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DryRunView {
+    /// Whose hosts alone are looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) capacity_provider: Option<String>,
     /// Tasks asked for; with a service, those that it lacks.
     pub(crate) asked: u32,
     pub(crate) placed: u32,
@@ -134,16 +147,16 @@ pub(crate) async fn explain(api: &Api, input: ExplainInput) -> Result<Explanatio
             ));
         }
         if let Some(run) = waiting_run(api, &cluster, task).await? {
-            return Ok(Explanation { task: None, dry_run: Some(run) });
+            return Ok(Explanation::of_runs(run));
         }
         let task = Some(task::explain(api, &cluster, task).await?);
-        return Ok(Explanation { task, dry_run: None });
+        return Ok(Explanation { task, ..Explanation::of_runs(Vec::new()) });
     }
-    let run = match &input.service {
+    let runs = match &input.service {
         Some(service) => service_run(api, &cluster, service, &input).await?,
         None => task_run(api, &cluster, &input).await?,
     };
-    Ok(Explanation { task: None, dry_run: Some(run) })
+    Ok(Explanation::of_runs(runs))
 }
 
 impl ExplainInput {
@@ -180,7 +193,7 @@ async fn task_run(
     api: &Api,
     cluster: &ClusterName,
     input: &ExplainInput,
-) -> Result<DryRunView, ApiError> {
+) -> Result<Vec<DryRunView>, ApiError> {
     if input.desired_count.is_some() {
         return Err(ApiError::invalid_parameter("desiredCount is of a service: say count."));
     }
@@ -219,16 +232,16 @@ async fn waiting_run(
     api: &Api,
     cluster: &ClusterName,
     task: &str,
-) -> Result<Option<DryRunView>, ApiError> {
+) -> Result<Option<Vec<DryRunView>>, ApiError> {
     let Some(id) = identifiers::task(&api.identity, cluster, task)? else { return Ok(None) };
     let slot = |state: &State| state.cluster(cluster.as_str())?.waiting_tasks.get(&id).copied();
     if api.read(slot).await?.is_none() {
         return Ok(None);
     }
     let run = |state: &State, entropy| match slot(state) {
-        Some(slot) => Ok(explain::waiting(state, state.waiting_at(slot), entropy)),
+        Some(slot) => Ok(vec![explain::waiting(state, state.waiting_at(slot), entropy)]),
         // It has been given a host, or up, since.
-        None => Ok(DryRun::default()),
+        None => Ok(vec![DryRun::default()]),
     };
     dry_run(api, cluster, run).await.map(Some)
 }
@@ -238,7 +251,7 @@ async fn service_run(
     cluster: &ClusterName,
     service: &str,
     input: &ExplainInput,
-) -> Result<DryRunView, ApiError> {
+) -> Result<Vec<DryRunView>, ApiError> {
     if input.count.is_some() || input.group.is_some() {
         return Err(ApiError::invalid_parameter(
             "count and group are not for a service: say desiredCount, or leave service out.",
@@ -270,14 +283,18 @@ async fn service_run(
 async fn dry_run(
     api: &Api,
     cluster: &ClusterName,
-    run: impl FnOnce(&State, u64) -> Result<DryRun, Rejection>,
-) -> Result<DryRunView, ApiError> {
+    run: impl FnOnce(&State, u64) -> Result<Vec<DryRun>, Rejection>,
+) -> Result<Vec<DryRunView>, ApiError> {
     let entropy = getrandom::u64()
         .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
     let arn = |state: &State, slot: HostSlot| {
         api.identity.container_instance(cluster.as_str(), state.host_at(slot).id)
     };
-    let shown = api.read(|state| Ok(view(&run(state, entropy)?, |slot| arn(state, slot)))).await?;
+    let views = |state: &State| {
+        let runs = run(state, entropy)?;
+        Ok(runs.iter().map(|run| view(run, |slot| arn(state, slot))).collect())
+    };
+    let shown = api.read(views).await?;
     shown.map_err(|rejection| launch::refusal(api, &rejection))
 }
 
@@ -300,6 +317,7 @@ fn view(run: &DryRun, arn: impl Fn(HostSlot) -> String) -> DryRunView {
         gaps: unfit.iter().map(gap).collect(),
     };
     DryRunView {
+        capacity_provider: run.provider.as_ref().map(ToString::to_string),
         asked: run.asked,
         placed,
         missing: run.asked - placed,

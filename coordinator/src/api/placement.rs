@@ -76,6 +76,19 @@ impl PlacementStrategy {
         };
         Some(PlacementStrategy { kind: Some(kind), field })
     }
+
+    /// The reverse of [`PlacementStrategy::of_words`].
+    pub(crate) fn words(&self) -> String {
+        let kind = match self.kind {
+            Some(StrategyType::Spread) => "spread",
+            Some(StrategyType::Binpack) => "binpack",
+            Some(StrategyType::Random) | None => "random",
+        };
+        match &self.field {
+            Some(field) if !field.is_empty() => format!("{kind}:{field}"),
+            Some(_) | None => kind.to_owned(),
+        }
+    }
 }
 
 /// Constraints of both kinds.

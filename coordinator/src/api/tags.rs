@@ -13,7 +13,7 @@ use super::{
     identifiers,
 };
 use crate::state_machine::{
-    capacity_provider::check_of_provider,
+    capacity_provider::scale_in_after_ms,
     command::{Command, Resource, Tags},
     name::ClusterName,
     service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
@@ -210,11 +210,11 @@ pub(crate) fn parse_with_options(given: Vec<TagInput>) -> Result<(Tags, ServiceO
     Ok((tags, options))
 }
 
-/// The tags that a user gives a capacity provider, of which one may be a setting.
-pub(crate) fn parse_of_provider(given: Vec<TagInput>) -> Result<Tags, ApiError> {
+/// The tags that a user gives a capacity provider, and the setting among them.
+pub(crate) fn parse_of_provider(given: Vec<TagInput>) -> Result<(Tags, Option<u64>), ApiError> {
     let tags = parse_any(given)?;
-    check_of_provider(&tags).map_err(ApiError::invalid_parameter)?;
-    Ok(tags)
+    let scale_in_after_ms = scale_in_after_ms(&tags).map_err(ApiError::invalid_parameter)?;
+    Ok((tags, scale_in_after_ms))
 }
 
 /// The tags that a user gives a task, and what those among them say that are settings.

@@ -86,6 +86,7 @@ pub(crate) fn step_with(
                         Note::ReportsTaken { host, position } => {
                             state.reports_taken(host, position, note_seq);
                         }
+                        Note::ImagesHeld { host, images } => state.images_held(host, &images),
                         Note::RoomWanted => state.wake_all_waiting(),
                         Note::SchedulingBegins => state.begin_scheduling(),
                     }

@@ -2,7 +2,8 @@
 //!
 //! Filters run once for the whole batch: tasks are equal, so only a host that was just chosen can
 //! stop fitting. For each task, every strategy in turn narrows the hosts that fit to its best ones;
-//! all of them are exact. What the batch itself takes lives in copies made when first written to.
+//! all of them are exact. Among hosts that are equally good by then, those that hold the task's images
+//! come first: nothing has to be pulled there. What the batch itself takes lives in copies made when first written to.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use longshore_common::index::FastMap;
 
 use super::{
     AVAILABILITY_ZONE, ClusterIndex, Explained, Placement, Request, Resource, SpreadOver, Strategy,
-    bits::Planes,
+    bits::{Bits, Planes},
     candidates::{Candidates, Entropy},
     explain::{closest, explain},
     filter::effective,
@@ -67,10 +68,19 @@ struct Batch<'a> {
     packing: Option<u32>,
     /// Whether a task of the group changes which hosts meet the constraints.
     names_groups: bool,
+    /// Who holds the tasks' images: a set of hosts for each image that anybody holds. Empty where
+    /// that does not count.
+    images: Vec<&'a Bits>,
     entropy: Entropy,
     /// Scratch.
     candidates: Candidates,
+    holders: Candidates,
 }
+
+/// The share of its capacity, in millionths, that a host may have less than another and still be
+/// given a task for the images that it holds. Without a bound, all small tasks of a fleet would heap
+/// up where the first one of their image was.
+const IMAGES_WORTH: u64 = 250_000;
 
 /// One strategy, with the numbers that it goes by as this batch changes them.
 enum Step<'a> {
@@ -91,8 +101,10 @@ impl<'a> Batch<'a> {
             taken: FastMap::default(),
             packing: None,
             names_groups: request.member_of.constraints.iter().any(names_groups),
+            images: holders_of(index, request),
             entropy: Entropy(request.entropy),
             candidates: Candidates::default(),
+            holders: Candidates::default(),
         }
     }
 
@@ -124,10 +136,27 @@ impl<'a> Batch<'a> {
         let one = candidates.pick(&mut self.entropy)?;
         let spreads = |strategy: &Strategy| matches!(strategy, Strategy::Spread(_));
         if !self.request.strategies.iter().all(spreads) {
-            return Some(one);
+            return Some(self.holder(candidates, one).unwrap_or(one));
         }
         let other = candidates.pick(&mut self.entropy)?;
-        Some(if other != one && self.room(other) > self.room(one) { other } else { one })
+        let roomier = if other != one && self.room(other) > self.room(one) { other } else { one };
+        let Some(holder) = self.holder(candidates, roomier) else { return Some(roomier) };
+        let has_room = self.room(holder) + IMAGES_WORTH >= self.room(roomier);
+        Some(if has_room { holder } else { roomier })
+    }
+
+    /// One of the hosts that hold the first image, and the second if any of those does, and so on;
+    /// not looked for when this one holds them all.
+    fn holder(&mut self, candidates: &Candidates, chosen: u32) -> Option<u32> {
+        if self.images.iter().all(|holders| holders.contains(chosen)) {
+            return None;
+        }
+        self.holders.copy_from(candidates);
+        let mut narrowed = false;
+        for holders in &self.images {
+            narrowed |= self.holders.keep_members_if_any(holders);
+        }
+        self.holders.pick(&mut self.entropy).filter(|_| narrowed)
     }
 
     /// The share of its capacity that a host has left, of the scarcer resource, in millionths.
@@ -188,6 +217,16 @@ fn need(request: &Request<'_>, of: Resource) -> u32 {
         Resource::Cpu => request.demand.cpu.0,
         Resource::Memory => request.demand.memory.0,
     }
+}
+
+/// ECS's `random` asks for any host, be it without the images.
+fn holders_of<'a>(index: &'a ClusterIndex, request: &Request<'_>) -> Vec<&'a Bits> {
+    if request.strategies.contains(&Strategy::Random) {
+        return Vec::new();
+    }
+    let held = request.images.iter().filter_map(|image| index.images.get(image.as_str()));
+    // One that all have chooses nobody.
+    held.filter(|holders| holders.len() < index.present.len()).collect()
 }
 
 fn steps<'a>(index: &'a ClusterIndex, request: &Request<'a>) -> Vec<Step<'a>> {

@@ -87,6 +87,16 @@ impl Candidates {
         true
     }
 
+    /// The same with the rows of `bits`.
+    pub(super) fn keep_members_if_any(&mut self, bits: &Bits) -> bool {
+        let hits = |block: &u32| !is_empty(&and(&self.lines[*block as usize], bits.line(*block)));
+        if !self.live.iter().any(hits) {
+            return false;
+        }
+        self.map(|block, line| and(line, bits.line(block)));
+        true
+    }
+
     /// Keeps the rows that share the least number.
     pub(super) fn keep_least(&mut self, numbers: &Planes) {
         self.keep_extreme(numbers, and_not, 0);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use longshore_common::{
     index::FastMap,
+    limits::IMAGES_REPORTED_MAX,
     protocol::Attribute,
     resources::{Capacity, Demand, HostPort},
 };
@@ -18,7 +19,7 @@ use super::{
     bits::Bits,
     column::Column,
     groups::Groups,
-    particulars::{AllParticulars, Particulars},
+    particulars::{AllParticulars, Holders, Particulars},
 };
 use crate::query::Version;
 
@@ -44,6 +45,8 @@ pub struct ClusterIndex {
     /// Hosts with any task.
     pub(super) busy: Bits,
     pub(super) particulars: AllParticulars,
+    /// Hosts by the names of the images that they hold.
+    pub(super) images: Holders<Arc<str>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,7 @@ pub(super) struct Host {
     pub(super) agent_version: Option<Version>,
     /// Tasks by group, sorted, no zeros.
     pub(super) groups: Vec<(GroupKey, u32)>,
+    images: Box<[Arc<str>]>,
 }
 
 impl ClusterIndex {
@@ -119,6 +123,7 @@ impl ClusterIndex {
             instance_id: None,
             agent_version: None,
             groups: Vec::new(),
+            images: Box::default(),
         };
         if row as usize == self.hosts.len() {
             self.hosts.push(Some(host));
@@ -138,6 +143,7 @@ impl ClusterIndex {
         }
         self.set_particulars(slot, Particulars::default());
         self.set_running(slot, 0);
+        self.set_images(slot, &[]);
         let Some(row) = self.rows.remove(&slot) else { return };
         let Some(host) = self.hosts[row as usize].take() else { return };
         self.cpu.change(row, quantity(host.remaining.cpu), 0);
@@ -212,6 +218,21 @@ impl ClusterIndex {
         }
         let before = all.registered_at_s.get(row);
         all.registered_at_s.change(row, before, now.registered_at_s());
+    }
+
+    /// The names of the images that a host holds, those beyond [`IMAGES_REPORTED_MAX`] left out.
+    /// Unknown slots are ignored.
+    pub fn set_images(&mut self, slot: HostSlot, names: &[String]) {
+        let Some(&row) = self.rows.get(&slot) else { return };
+        let names = names.iter().take(IMAGES_REPORTED_MAX);
+        // Entered before the old ones go, so that a name in both is kept once for all hosts.
+        let mut now: Vec<Arc<str>> = names.map(|name| self.images.add_named(name, row)).collect();
+        now.sort_unstable();
+        let host = self.hosts[row as usize].as_mut().expect("the row is in use");
+        let before = std::mem::replace(&mut host.images, now.into());
+        for name in before.iter().filter(|name| host.images.binary_search(name).is_err()) {
+            self.images.remove(name, row);
+        }
     }
 
     /// How many of a host's tasks are RUNNING. Unknown slots are ignored.

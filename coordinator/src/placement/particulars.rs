@@ -26,7 +26,7 @@ pub(super) struct AllParticulars {
     pub(super) running: Planes,
 }
 
-/// Hosts by something of which each has one or none.
+/// Hosts by something that they have.
 #[derive(Clone, Debug)]
 pub(super) struct Holders<K>(BTreeMap<K, Bits>);
 
@@ -59,6 +59,18 @@ impl<K: Ord> Holders<K> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &Bits)> {
         self.0.iter()
+    }
+}
+
+impl Holders<Arc<str>> {
+    /// As [`Holders::add`]; returns the name as it is kept once for all hosts.
+    pub(super) fn add_named(&mut self, name: &str, row: u32) -> Arc<str> {
+        let name = match self.0.get_key_value(name) {
+            Some((known, _)) => known.clone(),
+            None => Arc::from(name),
+        };
+        self.add(name.clone(), row);
+        name
     }
 }
 

@@ -41,6 +41,9 @@ pub struct CapacityProvider {
     pub termination_protection: bool,
     /// `managedDraining`.
     pub draining: bool,
+    /// By its tag [`SCALE_IN_AFTER`]: how soon what is too much goes, all of it at once then.
+    #[serde(default)]
+    pub scale_in_after_ms: Option<u64>,
     pub tags: Tags,
     pub status: CapacityProviderStatus,
     /// ECS's `updateStatus`, which is never seen in progress here: absent until the first one.
@@ -137,17 +140,19 @@ impl Default for ManagedScaling {
     }
 }
 
-/// What the `longshore:` tags of a capacity provider may be; the error is a sentence for the user.
-pub fn check_of_provider(tags: &Tags) -> Result<(), String> {
+/// What the `longshore:` tags of a capacity provider say: its [`CapacityProvider::scale_in_after_ms`].
+/// The error is a sentence for the user.
+pub fn scale_in_after_ms(tags: &Tags) -> Result<Option<u64>, String> {
+    let mut after = None;
     for (name, value) in tags.iter().filter(|(name, _)| name.starts_with(OPTION_PREFIX)) {
         if name != SCALE_IN_AFTER {
             return Err(format!(
                 "The tag `{name}` is not a setting of capacity providers. Known: {SCALE_IN_AFTER}."
             ));
         }
-        parse_seconds(value).ok_or_else(|| not_a_time(name, value))?;
+        after = Some(parse_seconds(value).ok_or_else(|| not_a_time(name, value))?);
     }
-    Ok(())
+    Ok(after)
 }
 
 /// Whether a name is one of the two that nobody makes.

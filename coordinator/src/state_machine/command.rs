@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{Attribute, Epoch, RegisterRequest, Report, ReportPosition, Seen, Versions},
+    protocol::{
+        Attribute, Epoch, HeldImages, RegisterRequest, Report, ReportPosition, Seen, Versions,
+    },
     resources::Capacity,
     task::TaskOverride,
     task_definition::{Compatibility, TaskSpec},
@@ -459,6 +461,8 @@ pub struct AgentAnswered {
     pub reports: Vec<Report>,
     /// Of the stop candidates among `reports`, those that the history knows to have ended.
     pub ended_candidates: Vec<TaskId>,
+    /// When the host has others than it said last.
+    pub images: Option<HeldImages>,
 }
 
 /// A service deployment as its ARN names it.

@@ -26,7 +26,7 @@ mod task_sets;
 mod tasks;
 
 use longshore_common::id::{HostId, TaskId};
-use longshore_common::protocol::ReportPosition;
+use longshore_common::protocol::{HeldImages, ReportPosition};
 
 use super::{
     command::{Command, Envelope, RevisionRef},
@@ -62,6 +62,10 @@ pub enum Note {
     ReportsTaken {
         host: HostId,
         position: ReportPosition,
+    },
+    ImagesHeld {
+        host: HostId,
+        images: HeldImages,
     },
     /// Services that wait for room may look again.
     RoomWanted,

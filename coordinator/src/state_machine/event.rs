@@ -439,7 +439,31 @@ pub struct TasksStarted {
     /// The capacity provider that they go by.
     #[serde(default)]
     pub provider: Option<CapacityProviderName>,
+    /// Absent when the call asked nothing, and for tasks of a service.
+    #[serde(default)]
+    pub asked: Option<AskedPlacement>,
     pub at: Timestamp,
+}
+
+/// What a call of RunTask asked of the hosts beside the task definition; kept to be explained.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AskedPlacement {
+    pub distinct_instance: bool,
+    pub member_of: Vec<Constraint>,
+    pub strategies: Vec<Strategy>,
+}
+
+impl AskedPlacement {
+    /// `None` when nothing is asked.
+    pub fn new(
+        distinct_instance: bool,
+        member_of: &[Constraint],
+        strategies: &[Strategy],
+    ) -> Option<Self> {
+        let (member_of, strategies) = (member_of.to_vec(), strategies.to_vec());
+        let asked = AskedPlacement { distinct_instance, member_of, strategies };
+        (asked != AskedPlacement::default()).then_some(asked)
+    }
 }
 
 /// The record of tasks that wait, too: then `tasks` are those that still do.

@@ -19,7 +19,7 @@ use super::{
     auto_scaling::GroupRecord,
     capacity_provider::CapacityProvider,
     command::{ClusterSettings, SettingScope, Tags},
-    event::{AgentPlace, TasksWaiting},
+    event::{AgentPlace, AskedPlacement, TasksWaiting},
     log_group::LogGroup,
     name::{CapacityProviderName, ClusterName, Family},
     service::{
@@ -135,6 +135,9 @@ pub struct TaskRecord {
     /// The capacity provider that it goes by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<CapacityProviderName>,
+    /// What the call that started it asked of hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<AskedPlacement>,
 }
 
 /// What a task is to the service that started it.

@@ -46,10 +46,6 @@ pub enum Rejection {
     )]
     TooManyPlacementConstraints { limit: usize, would_be: usize },
 
-    #[error(
-        "A dry run goes by one capacity provider at most, and the strategy here has {0}. Explain a service or a cluster with one, or have Longshore place the tasks: what has no room says why."
-    )]
-    SeveralProvidersNotExplained(usize),
     #[error("No Container Instances were found in your cluster.")]
     NoContainerInstances,
     #[error("The referenced task was not found.")]

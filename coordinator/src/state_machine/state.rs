@@ -40,7 +40,7 @@ use longshore_common::{
 pub use alarm::Alarm;
 pub use auto_scaling::Group;
 pub use cluster::{Cluster, ClusterStatus, Replacing};
-pub use definition::{Definition, DefinitionStatus, Definitions};
+pub use definition::{Definition, DefinitionStatus, Definitions, fixes_digest};
 pub use dirty::{EntityKey, Row};
 pub use due::Due;
 pub use host::{Host, HostStatus, QueuedOrder};

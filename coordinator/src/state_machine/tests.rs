@@ -12,8 +12,8 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     protocol::{
-        ContainerReport, Epoch, Report, ReportBody, ReportPosition, ReportedPhase, RunIntent,
-        RunOrder, Seen, TaskReport, Versions,
+        ContainerReport, Epoch, HeldImages, Report, ReportBody, ReportPosition, ReportedPhase,
+        RunIntent, RunOrder, Seen, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
     task::{StopCause, StopCode, TaskOverride},
@@ -116,6 +116,9 @@ impl World {
                         Note::OrdersTaken { host, order } => self.state.orders_taken(host, order),
                         Note::ReportsTaken { host, position } => {
                             self.state.reports_taken(host, position, seq);
+                        }
+                        Note::ImagesHeld { host, images } => {
+                            self.state.images_held(host, &images);
                         }
                         Note::RoomWanted | Note::SchedulingBegins => {}
                     }
@@ -223,6 +226,7 @@ fn answered(host: HostId, seq: u64, reports: Vec<Report>) -> Command {
         position: ReportPosition { session: 7, seq },
         reports,
         ended_candidates: vec![],
+        images: None,
     }))
 }
 
@@ -408,6 +412,33 @@ fn a_client_token_gives_the_same_tasks_or_a_conflict() {
 }
 
 #[test]
+fn a_task_goes_where_its_image_is_until_the_host_is_registered_anew() {
+    let (world, hosts) = World::with_hosts(4);
+    let mut world = world.with_definition(10);
+    let holds = |seq, references: &[&str]| {
+        let Command::AgentAnswered(mut said) = answered(hosts[2], 0, vec![]) else {
+            unreachable!()
+        };
+        let references = references.iter().map(|name| (*name).to_owned()).collect();
+        let position = ReportPosition { session: 7, seq };
+        said.images = Some(HeldImages { position, references });
+        Command::AgentAnswered(said)
+    };
+    world.put(holds(1, &["busybox:latest"]));
+    assert_eq!(world.state.host(hosts[2]).unwrap().images_taken.unwrap().seq, 1);
+    let (tasks, _) = world.run(1);
+    let on = world.state.host(hosts[2]).unwrap();
+    assert!(on.tasks.contains_key(&tasks[0]), "it went where its image is not");
+    let deregister = Command::DeregisterContainerInstance {
+        cluster: "web".parse().unwrap(),
+        host: hosts[2],
+        force: true,
+    };
+    world.put(deregister);
+    assert_eq!(world.state.host(hosts[2]).unwrap().images_taken, None, "it is to be told again");
+}
+
+#[test]
 fn start_task_asks_nothing_but_the_hosts_that_were_named() {
     let (world, hosts) = World::with_hosts(2);
     let mut world = world.with_definition(600);
@@ -528,6 +559,7 @@ fn a_stop_candidate_is_stopped_only_when_the_history_knows_its_end() {
         position: ReportPosition { session: 7, seq: 1 },
         reports: vec![candidate(5)],
         ended_candidates: vec![],
+        images: None,
     };
     world.put(Command::AgentAnswered(Box::new(said.clone())));
     assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());

@@ -40,8 +40,9 @@ pub(super) fn table(explanation: &Explanation) -> String {
     if let Some(task) = &explanation.task {
         of_task(&mut text, task);
     }
-    if let Some(run) = &explanation.dry_run {
+    for run in explanation.dry_run.iter().chain(&explanation.dry_runs) {
         of_run(&mut text, run);
+        text.push('\n');
     }
     text.trim_end().to_owned()
 }
@@ -53,9 +54,11 @@ fn id(arn: &str) -> &str {
 
 fn of_run(text: &mut String, run: &DryRunView) {
     let more = if run.room_is_more { " or more" } else { "" };
+    let by = run.capacity_provider.as_ref().map(|by| format!(" by the capacity provider {by}"));
+    let by = by.unwrap_or_default();
     let _ = writeln!(
         text,
-        "{} of {} tasks would be placed. In all there is room for {}{more} on the {} container instances.",
+        "{} of {} tasks would be placed{by}. In all there is room for {}{more} on the {} container instances.",
         run.placed, run.asked, run.room, run.container_instances
     );
     if !run.placements.is_empty() {
@@ -101,6 +104,9 @@ fn of_task(text: &mut String, task: &TaskExplained) {
         let _ = write!(took, ", ports {}", task.host_ports.join(" "));
     }
     line("took", took);
+    if let Some(provider) = &task.capacity_provider {
+        line("capacity provider", provider.clone());
+    }
     if let Some(zone) = &task.availability_zone {
         line("zone, now", zone.clone());
     }
@@ -111,6 +117,19 @@ fn of_task(text: &mut String, task: &TaskExplained) {
         let holds = if requirement.holds_now { "holds now" } else { "does NOT hold now" };
         line(holds, requirement.requirement.clone());
     }
+    if task.distinct_instance {
+        line("apart", "from every other task of its group".to_owned());
+    }
+    let words: Vec<String> = task.placement_strategy.iter().map(PlacementStrategy::words).collect();
+    line(
+        "chosen by",
+        match words.is_empty() {
+            true => {
+                "the default: fewest tasks of its group in the zone, then on the host".to_owned()
+            }
+            false => words.join(", then "),
+        },
+    );
 }
 
 #[cfg(test)]
@@ -162,10 +181,26 @@ mod tests {
     }
 
     #[test]
+    fn each_capacity_provider_has_a_table_of_its_own() {
+        let run = |provider: &str, placed: u32| {
+            json!({"capacityProvider": provider, "asked": 2, "placed": placed,
+                "missing": 2 - placed, "room": placed, "roomIsMore": false,
+                "containerInstances": 3, "placements": [], "reasons": [], "closest": []})
+        };
+        expect![[r#"
+            2 of 2 tasks would be placed by the capacity provider a. In all there is room for 2 on the 3 container instances.
+
+            0 of 2 tasks would be placed by the capacity provider b. In all there is room for 0 on the 3 container instances."#]]
+        .assert_eq(&shown(json!({"dryRuns": [run("a", 2), run("b", 0)]})));
+    }
+
+    #[test]
     fn a_tasks_place_is_told_with_what_is_recorded_and_what_is_now() {
         let task = json!({"task": {
             "containerInstanceArn": "arn:aws:ecs:us-east-1:000000000000:container-instance/default/abc",
             "group": "service:web", "placedAt": 1767323045.0, "startedBy": "ecs-svc/1", "cpu": 10,
+            "capacityProvider": "spot", "distinctInstance": true,
+            "placementStrategy": [{"type": "spread", "field": "attribute:rack"}, {"type": "random"}],
             "memory": 64, "gpus": 1, "hostPorts": ["80/tcp"], "availabilityZone": "a",
             "requirements": [
                 {"requirement": "rack=r1", "holdsNow": true},
@@ -177,11 +212,14 @@ mod tests {
             group                     service:web
             started by                ecs-svc/1
             took                      10 CPU units, 64 MiB, 1 GPUs, ports 80/tcp
+            capacity provider         spot
             zone, now                 a
             left there, now           5 CPU units, 6 MiB
             its group there, now      2 tasks
             holds now                 rack=r1
-            does NOT hold now         attribute:x == y"#]]
+            does NOT hold now         attribute:x == y
+            apart                     from every other task of its group
+            chosen by                 spread:attribute:rack, then random"#]]
         .assert_eq(&shown(task));
     }
 

@@ -277,6 +277,7 @@ async fn answer(
         position: ReportPosition { session: 1, seq },
         reports,
         ended_candidates: Vec::new(),
+        images: None,
     };
     let command = Command::AgentAnswered(Box::new(answered));
     driver.submit(command, |_, _| ()).await.context("an agent's answer")

@@ -278,6 +278,7 @@ impl Simulated {
             position,
             reports,
             ended_candidates: Vec::new(),
+            images: None,
         }))
     }
 

@@ -234,6 +234,11 @@ const EXPRESSIONS: [&str; 12] = [
     "attribute:ecs.availability-zone !exists",
 ];
 
+fn some_images(chance: &mut Chance) -> Vec<String> {
+    let images = ["web:1", "web:2", "proxy:1"];
+    images.into_iter().filter(|_| chance.one_in(3)).map(str::to_owned).collect()
+}
+
 /// What is asked of a cluster in one call.
 struct Asked {
     demand: Demand,
@@ -243,6 +248,8 @@ struct Asked {
     strategies: Vec<Strategy>,
     group: GroupKey,
     count: u32,
+    /// The reference knows nothing of them: they only ever choose among its best hosts.
+    images: Vec<String>,
     entropy: u64,
 }
 
@@ -281,6 +288,7 @@ impl Asked {
             strategies,
             group: GroupKey(chance.below(GROUPS.len()) as u32),
             count: 1 + chance.below(8) as u32,
+            images: some_images(chance),
             entropy: chance.draw(),
         }
     }
@@ -298,6 +306,7 @@ impl Asked {
             strategies: &self.strategies,
             group: self.group,
             count: self.count,
+            images: &self.images,
             entropy: self.entropy,
         }
     }
@@ -351,6 +360,7 @@ fn one_cluster(
             },
         );
         index.set_running(HostSlot(slot), host.running);
+        index.set_images(HostSlot(slot), &some_images(chance));
         cluster.0.insert(HostSlot(slot), host);
     }
     for _ in 0..3 {

@@ -116,6 +116,7 @@ impl LoneCoordinator {
             last_order: self.last_order,
             digest: self.digest(),
             manifest: None,
+            images: None,
         }
     }
 
@@ -144,7 +145,7 @@ impl LoneCoordinator {
 
     /// Whether the agent asks for a manifest.
     fn take(&mut self, answer: &PollAnswer) -> Result<bool> {
-        let PollOutcome::Accepted { reports, needs_manifest } = &answer.outcome else {
+        let PollOutcome::Accepted { reports, needs_manifest, .. } = &answer.outcome else {
             bail!("the agent refused: {answer:?}")
         };
         self.manifests_wanted += usize::from(*needs_manifest);

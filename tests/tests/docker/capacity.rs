@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use longshore_tests::harness::{
     ecs::{EcsClient, list_all},
     fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -209,4 +210,23 @@ async fn a_draining_host_keeps_its_tasks_and_gets_no_other() {
         .await
         .unwrap();
     assert!(again >= 2, "the host that is active again has the fewest tasks");
+}
+
+#[tokio::test]
+async fn a_task_goes_where_its_image_is_when_hosts_are_equally_good() {
+    let fleet = Fleet::start(FleetSettings::default()).await.unwrap();
+    let aws = fleet.aws();
+    let tag = format!("/images/{SAMPLE_IMAGE}/tag?repo=warm&tag=1");
+    let engine = fleet.hosts[1].engine().unwrap();
+    assert!(engine.post(&tag, json!({})).await.unwrap().status.is_success());
+    register(&aws, "warm", json!({ "image": "warm:1" })).await;
+    let host = fleet.host_arn(1).await.unwrap();
+    let start = ["start-task", "--task-definition", "warm", "--container-instances", &host];
+    let started = tasks_of(&aws.ecs(&start).await.unwrap());
+    wait(&aws, "tasks-running", &started).await;
+    // What runs there is known to be there. In a group of its own, nothing else speaks for a host.
+    for group in ["a", "b", "c", "d", "e", "f"] {
+        let ran = run(&aws, "warm", &["--group", group]).await;
+        assert_eq!(ran["tasks"][0]["containerInstanceArn"], json!(host), "{ran:#}");
+    }
 }

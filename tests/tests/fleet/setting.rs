@@ -189,6 +189,7 @@ pub(crate) fn poll_of(peer: &Peer, hold_ms: u32) -> PollRequest {
         last_order: 0,
         digest: Default::default(),
         manifest: None,
+        images: None,
     }
 }
 
@@ -199,7 +200,7 @@ pub(crate) fn answer(host: HostId) -> PollAnswer {
         boot_id: "boot".into(),
         session: 1,
         seen: None,
-        outcome: PollOutcome::Accepted { reports: vec![], needs_manifest: false },
+        outcome: PollOutcome::Accepted { reports: vec![], needs_manifest: false, images: None },
     }
 }
 

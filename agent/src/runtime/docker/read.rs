@@ -10,16 +10,18 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
-use longshore_common::{clock::Timestamp, protocol::NetworkBinding, resources::Transport};
+use longshore_common::{
+    clock::Timestamp,
+    image_reference::{familiar_name, name_and_tag},
+    protocol::NetworkBinding,
+    resources::Transport,
+};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{failed_by_status, health_status, with_causes};
-use crate::{
-    plan::image_reference::{familiar_name, name_and_tag},
-    runtime::{
-        ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
-    },
+use crate::runtime::{
+    ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
 };
 
 /// The largest answer that is read: a listing of some ten thousand containers.

@@ -208,7 +208,8 @@ async fn an_overtaken_poll_changes_nothing() {
     rig.coordinator.run(task(1), one());
     rig.until_running(task(1)).await;
     let answer = rig.poll(overtaken).await;
-    let nothing = PollOutcome::Accepted { reports: Vec::new(), needs_manifest: false };
+    let nothing =
+        PollOutcome::Accepted { reports: Vec::new(), needs_manifest: false, images: None };
     assert_eq!(answer.outcome, nothing);
 }
 

@@ -101,7 +101,7 @@ async fn nothing_is_removed_where_the_operator_wants_it_to_stay() {
         rig.live(4 * HOUR).await;
         assert!(has(rig, "a"));
     }
-    assert_eq!(disabled.fake.count(Verb::Images), 0);
+    assert_eq!(disabled.fake.count(Verb::RemoveImage), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,4 +172,51 @@ async fn an_image_that_somebody_removes_before_the_create_is_pulled_again() {
     rig.fake.remove_image_outside("a");
     rig.until_running(task(1)).await;
     assert_eq!(rig.fake.count(Verb::Pull), 2);
+}
+
+fn told(rig: &Rig) -> Vec<&str> {
+    let images = rig.coordinator.images.as_ref().expect("the coordinator was told of images");
+    images.references.iter().map(String::as_str).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_coordinator_is_told_what_images_the_host_holds_once_and_when_that_changes() {
+    let mut rig = rig();
+    rig.idle(3).await;
+    let first = told(&rig).len();
+    assert!(told(&rig).contains(&"web:1"), "{:?}", told(&rig));
+    assert_eq!(rig.coordinator.images_told, 1);
+    rig.use_image(1, "a").await;
+    rig.idle(3).await;
+    assert!(told(&rig).contains(&"a:latest"), "{:?}", told(&rig));
+    let before = rig.coordinator.images_told;
+    rig.idle(5).await;
+    assert_eq!(rig.coordinator.images_told, before, "it was told what it knows");
+    // The image goes some time after its last task.
+    rig.live(4 * HOUR).await;
+    assert!(!has(&rig, "a"));
+    assert_eq!(told(&rig).len(), first, "{:?}", told(&rig));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_somebody_else_pulled_is_told_of_too() {
+    let mut rig = rig();
+    rig.idle(3).await;
+    assert!(!told(&rig).contains(&"warm:latest"));
+    rig.fake.add_image("warm", Behaviour::default());
+    rig.pass(Duration::from_secs(60)).await;
+    rig.idle(2).await;
+    assert!(told(&rig).contains(&"warm:latest"), "{:?}", told(&rig));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_coordinator_that_knows_nothing_is_told_again() {
+    let mut rig = rig();
+    rig.idle(3).await;
+    rig.coordinator.images = None;
+    rig.idle(1).await;
+    assert!(told(&rig).contains(&"web:1"));
+    rig.restart_agent().await;
+    rig.idle(3).await;
+    assert_eq!(rig.coordinator.images_told, 3);
 }

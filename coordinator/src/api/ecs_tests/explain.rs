@@ -125,7 +125,11 @@ async fn a_tasks_place_is_explained_by_what_is_recorded_and_how_its_host_is_now(
         "placementConstraints": [{"type": "memberOf",
             "expression": "attribute:ecs.availability-zone == zone-a"}]});
     world.done("RegisterTaskDefinition", of).await;
-    let task = world.run(json!({"taskDefinition": "bound", "startedBy": "me"})).await.remove(0);
+    let run = json!({"taskDefinition": "bound", "startedBy": "me",
+        "placementConstraints": [{"type": "distinctInstance"},
+            {"type": "memberOf", "expression": "agentConnected == true"}],
+        "placementStrategy": [{"type": "binpack", "field": "memory"}]});
+    let task = world.run(run).await.remove(0);
     let explained = world.explain(json!({"task": task})).await;
     let told = &explained["task"];
     assert_eq!(told["containerInstanceArn"], host);
@@ -137,6 +141,16 @@ async fn a_tasks_place_is_explained_by_what_is_recorded_and_how_its_host_is_now(
         "requirement": "attribute:ecs.availability-zone == zone-a"});
     let requirements = told["requirements"].as_array().unwrap();
     assert!(requirements.contains(&constraint), "{requirements:?}");
+    let of_the_call = json!({"holdsNow": true, "requirement": "agentConnected == true"});
+    assert!(requirements.contains(&of_the_call), "{requirements:?}");
+    assert_eq!(told["distinctInstance"], true);
+    assert_eq!(told["placementStrategy"], json!([{"type": "binpack", "field": "memory"}]));
+    let plain = world.run(json!({"taskDefinition": "web"})).await.remove(0);
+    let told = world.explain(json!({"task": plain})).await["task"].take();
+    assert_eq!(
+        (&told["distinctInstance"], &told["placementStrategy"]),
+        (&json!(false), &json!([]))
+    );
 }
 
 #[tokio::test]

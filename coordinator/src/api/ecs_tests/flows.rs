@@ -59,6 +59,7 @@ impl World {
         let answered = AgentAnswered {
             host: id(host).parse().unwrap(),
             ended_candidates: Vec::new(),
+            images: None,
             seen: None,
             position: ReportPosition { session: self.seq() + 1, seq: reports.len() as u64 },
             reports,

@@ -5,11 +5,16 @@ use longshore_common::protocol::Attribute;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{Api, error::ApiError, identifiers},
+    api::{
+        Api,
+        error::ApiError,
+        identifiers,
+        placement::{self, PlacementStrategy},
+    },
     placement::AVAILABILITY_ZONE,
     query::Constraint,
     state_machine::{
-        decide::explain::asked_of,
+        decide::explain::{AskedOf, asked_of},
         name::ClusterName,
         state::{State, Task},
     },
@@ -29,9 +34,15 @@ pub(crate) struct TaskExplained {
     pub(crate) memory: u32,
     pub(crate) gpus: u32,
     pub(crate) host_ports: Vec<String>,
-    /// By its definition and, of a service's task, by the service as it is now. What a call of
-    /// RunTask asked besides is not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) capacity_provider: Option<String>,
+    /// By its definition, its capacity provider and the call that started it, or its service as it is
+    /// now.
     pub(crate) requirements: Vec<RequirementView>,
+    /// Each task of its group has a host of its own.
+    pub(crate) distinct_instance: bool,
+    /// By which it was chosen among the hosts that would do; none is ECS's default.
+    pub(crate) placement_strategy: Vec<PlacementStrategy>,
     /// How many tasks of its group are there now, itself included.
     pub(crate) group_on_container_instance_now: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +83,7 @@ fn view(api: &Api, state: &State, cluster: &ClusterName, task: &Task) -> TaskExp
     let host = state.host_at(task.host);
     let index = &state.cluster_at(task.cluster).index;
     let remaining = index.remaining(task.host).cloned().unwrap_or_default();
-    let (required, member_of) = asked_of(state, task);
+    let AskedOf { required, member_of, distinct_instance, strategies } = asked_of(state, task);
     let attribute = |wanted: &Attribute| RequirementView {
         requirement: match &wanted.value {
             Some(value) => format!("{}={value}", wanted.name),
@@ -105,7 +116,10 @@ fn view(api: &Api, state: &State, cluster: &ClusterName, task: &Task) -> TaskExp
             .iter()
             .map(|port| format!("{}/{}", port.port, port.transport))
             .collect(),
+        capacity_provider: task.provider.as_ref().map(ToString::to_string),
         requirements,
+        distinct_instance,
+        placement_strategy: placement::strategies(strategies),
         group_on_container_instance_now: in_group.count() as u32,
         availability_zone: host.attribute(AVAILABILITY_ZONE).flatten().map(str::to_owned),
         remaining_cpu_now: remaining.cpu,

@@ -112,6 +112,7 @@ impl World {
             position: ReportPosition { session: 1, seq: 0 },
             reports: Vec::new(),
             ended_candidates: Vec::new(),
+            images: None,
         };
         self.submit(Command::AgentAnswered(Box::new(answered))).await;
     }

@@ -11,14 +11,14 @@ use longshore_common::{
         DesiredDigest, Manifest, Order, OrderKind, PROTOCOL_VERSION, PollRequest, ReportPosition,
         RunOrder, Seen,
     },
-    task_definition::{ContainerDefinition, TaskDefinition, VersionConsistency},
+    task_definition::{ContainerDefinition, TaskDefinition},
 };
 
 use crate::{
     driver::JournalWentBack,
     state_machine::{
         State,
-        state::{Host, Task, Wish},
+        state::{Host, Task, Wish, fixes_digest},
     },
 };
 
@@ -65,6 +65,7 @@ pub(super) fn hello(state: &State, host: &Host, sender: &Sender) -> PollRequest 
         last_order: host.last_order,
         digest: host.digest,
         manifest: None,
+        images: host.images_taken,
     }
 }
 
@@ -175,12 +176,10 @@ fn image_digests(state: &State, task: &Task, definition: &TaskDefinition) -> Vec
     let reported: BTreeMap<&str, &String> = reported
         .filter_map(|container| Some((container.name.as_str(), container.image_digest.as_ref()?)))
         .collect();
-    let digest = |container: &ContainerDefinition| match container.version_consistency {
-        Some(VersionConsistency::Disabled) => None,
-        Some(VersionConsistency::Enabled) | None => {
-            let name = container.name.as_str();
-            reported.get(name).copied().or_else(|| revision.get(name)).cloned()
-        }
+    let digest = |container: &ContainerDefinition| {
+        let name = container.name.as_str();
+        let known = reported.get(name).copied().or_else(|| revision.get(name));
+        known.filter(|_| fixes_digest(container)).cloned()
     };
     definition.spec.container_definitions.iter().map(digest).collect()
 }

@@ -238,7 +238,7 @@ impl<A: AgentClient> HostPoller<A> {
 
     /// Tells the state what an answer says, when it says something.
     async fn take(&self, answer: &PollAnswer) -> Result<(), Again> {
-        let PollOutcome::Accepted { reports, .. } = &answer.outcome else { return Ok(()) };
+        let PollOutcome::Accepted { reports, images, .. } = &answer.outcome else { return Ok(()) };
         let host = self.host;
         let seen_order = answer.seen.map_or(0, |seen| seen.order);
         let (connected, taken, queued) = self
@@ -249,7 +249,7 @@ impl<A: AgentClient> HostPoller<A> {
                 Some((host.connected, host.reports_taken, queued))
             })
             .ok_or(Again::Ended)?;
-        if connected && reports.is_empty() && !queued {
+        if connected && reports.is_empty() && images.is_none() && !queued {
             return Ok(());
         }
         let known = taken.filter(|taken| taken.session == answer.session).map_or(0, |t| t.seq);
@@ -260,6 +260,7 @@ impl<A: AgentClient> HostPoller<A> {
             position: ReportPosition { session: answer.session, seq },
             reports: reports.clone(),
             ended_candidates: self.ended(reports).await?,
+            images: images.clone(),
         };
         let command = Command::AgentAnswered(Box::new(answered));
         match self.handle.submit_always(command, |_, _| ()).await {

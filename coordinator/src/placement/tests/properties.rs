@@ -32,6 +32,7 @@ enum Op {
     SetEligibility(u32, Eligibility),
     SetParticulars(u32, Told),
     SetRunning(u32, u32),
+    SetImages(u32, Vec<String>),
     Place(Asked),
     Start(u32, Demand, Vec<Attribute>),
     Release(u32, usize),
@@ -62,6 +63,7 @@ struct Asked {
     strategies: Vec<Placing>,
     group: u32,
     count: u32,
+    images: Vec<String>,
     entropy: u64,
     /// Whether the caller goes through with it.
     kept: bool,
@@ -206,15 +208,20 @@ fn placing() -> impl Strategy<Value = Placing> {
     ]
 }
 
+fn images() -> impl Strategy<Value = Vec<String>> {
+    let image = prop::sample::select(&["web:1", "web:2", "proxy:1"][..]);
+    prop::collection::vec(image.prop_map(str::to_owned), 0..3)
+}
+
 fn asked(values: Values) -> impl Strategy<Value = Asked> {
     let required =
         prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(attribute(values), 1..3)];
     let member_of =
         prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(constraint(), 1..3)];
     let limits = (demand(), required, member_of, prop::bool::weighted(0.1));
-    let choice = (prop::collection::vec(placing(), 0..4), 0u32..4, 1u32..32);
+    let choice = (prop::collection::vec(placing(), 0..4), 0u32..4, 1u32..32, images());
     (limits, choice, any::<u64>(), prop::bool::weighted(0.8)).prop_map(
-        |(limits, (strategies, group, count), entropy, kept)| {
+        |(limits, (strategies, group, count, images), entropy, kept)| {
             let (demand, required, member_of, distinct_instance) = limits;
             Asked {
                 demand,
@@ -224,6 +231,7 @@ fn asked(values: Values) -> impl Strategy<Value = Asked> {
                 strategies,
                 group,
                 count,
+                images,
                 entropy,
                 kept,
             }
@@ -240,6 +248,7 @@ fn op(slots: u32, values: Values) -> impl Strategy<Value = Op> {
         1 => (0..slots, eligibility()).prop_map(|(slot, given)| Op::SetEligibility(slot, given)),
         1 => (0..slots, told()).prop_map(|(slot, told)| Op::SetParticulars(slot, told)),
         1 => (0..slots, 0u32..6).prop_map(|(slot, running)| Op::SetRunning(slot, running)),
+        1 => (0..slots, images()).prop_map(|(slot, images)| Op::SetImages(slot, images)),
         6 => asked(values).prop_map(Op::Place),
         2 => (0..slots, demand(), prop::collection::vec(attribute(values), 0..2))
             .prop_map(|(slot, demand, required)| Op::Start(slot, demand, required)),
@@ -315,6 +324,12 @@ impl Both {
                     host.running = *running;
                 }
             }
+            Op::SetImages(slot, images) => {
+                self.index.set_images(HostSlot(*slot), images);
+                if let Some(host) = self.reference.hosts.get_mut(&HostSlot(*slot)) {
+                    host.images = images.iter().cloned().collect();
+                }
+            }
             Op::Place(asked) => self.place(asked),
             Op::Start(slot, demand, required) => self.start(HostSlot(*slot), demand, required),
             Op::Release(slot, task) => {
@@ -344,6 +359,7 @@ impl Both {
             agent_version: Version::parse(told.agent_version),
             registered_at_s: told.registered_at_s,
             running: 0,
+            images: BTreeSet::new(),
         };
         self.reference.hosts.insert(slot, host);
     }
@@ -361,6 +377,7 @@ impl Both {
             strategies: &asked.strategies,
             group: GroupKey(asked.group),
             count: asked.count,
+            images: &asked.images,
             entropy: asked.entropy,
         };
         let placement = self.index.place(&request);
@@ -369,6 +386,7 @@ impl Both {
         for slot in &placement.hosts {
             let best = tentative.best(&request);
             assert!(best.contains(slot), "{slot:?} is not one of {best:?} for {request:?}");
+            assert!(tentative.goes_by_images(*slot, &best, &request), "{slot:?} for {request:?}");
             tentative.reserve(*slot, request.demand, request.group);
         }
         // Some, because the reference explains slowly.
@@ -431,6 +449,7 @@ impl Both {
             strategies: &[],
             group: GroupKey(0),
             count: 1,
+            images: &[],
             entropy: 0,
         };
         let outcome = self.index.check(slot, demand, required_attributes);
@@ -463,6 +482,12 @@ impl Both {
         let versions = hosts.values().filter_map(|host| host.agent_version.as_ref());
         let versions: BTreeSet<_> = versions.collect();
         assert_eq!(index.particulars.versions.iter().count(), versions.len());
+        let images: BTreeSet<_> = hosts.values().flat_map(|host| &host.images).collect();
+        assert_eq!(index.images.iter().count(), images.len());
+        for image in images {
+            let held = index.images.get(image.as_str()).unwrap();
+            assert_eq!(set(held), rows(&|host| host.images.contains(image)));
+        }
         assert_eq!(set(&index.ready), rows(&|host| host.eligibility == ready));
         for (slot, host) in hosts {
             let remaining = index.remaining(*slot).unwrap();
@@ -549,7 +574,7 @@ fn config(cases: u32) -> Config {
 fn every_choice_is_one_that_looking_at_every_host_would_make() {
     let placed = Cell::new(0);
     let histories = history(0..20, 24, 1..60, Values::Few);
-    let mut runner = TestRunner::new(config(1800));
+    let mut runner = TestRunner::new(config(1900));
     let outcome = runner.run(&histories, |(offers, ops)| {
         let mut both = Both::default();
         for (slot, offer) in (0..).zip(&offers) {

@@ -30,6 +30,7 @@ pub(super) struct ReferenceHost {
     pub(super) agent_version: Option<Version>,
     pub(super) registered_at_s: u32,
     pub(super) running: u32,
+    pub(super) images: BTreeSet<String>,
 }
 
 /// Group 3 is called g3.
@@ -91,6 +92,13 @@ impl ReferenceHost {
     pub(super) fn ports(&self) -> BTreeSet<HostPort> {
         let used = self.tasks.iter().flat_map(|(demand, _)| demand.ports.iter());
         self.capacity.reserved_ports.iter().chain(used).copied().collect()
+    }
+
+    /// Of the scarcer resource, in millionths of what the host offers.
+    fn room(&self) -> i64 {
+        let share = |of, all: u32| self.left(of).max(0) * 1_000_000 / i64::from(all.max(1));
+        let cpu = share(Resource::Cpu, self.capacity.cpu.0);
+        cpu.min(share(Resource::Memory, self.capacity.memory.0))
     }
 
     pub(super) fn tasks_of(&self, group: GroupKey) -> usize {
@@ -195,6 +203,30 @@ impl Reference {
             best.retain(|slot| Some(key(slot)) == least);
         }
         best
+    }
+
+    /// Whether none of these hosts, all equally good, should have been chosen instead of this one
+    /// for the images that it holds.
+    pub(super) fn goes_by_images(
+        &self,
+        chosen: HostSlot,
+        best: &BTreeSet<HostSlot>,
+        request: &Request<'_>,
+    ) -> bool {
+        let mut holders = best.clone();
+        for image in request.images {
+            let mut with = holders.clone();
+            with.retain(|slot| self.hosts[slot].images.contains(image));
+            if !with.is_empty() {
+                holders = with;
+            }
+        }
+        let spreads = |strategy: &Strategy| matches!(strategy, Strategy::Spread(_));
+        let evens_out = request.strategies.iter().all(spreads);
+        let room = |slot: &HostSlot| self.hosts[slot].room();
+        holders.contains(&chosen)
+            || request.strategies.contains(&Strategy::Random)
+            || evens_out && holders.iter().any(|slot| room(slot) + 250_000 < room(&chosen))
     }
 
     /// Hosts by the first filter that they fail.

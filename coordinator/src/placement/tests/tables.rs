@@ -89,6 +89,8 @@ struct Ask<'a> {
     distinct_instance: bool,
     strategies: &'a [Strategy],
     count: u32,
+    images: [&'a str; 2],
+    entropy: u64,
 }
 
 impl Default for Ask<'_> {
@@ -101,6 +103,8 @@ impl Default for Ask<'_> {
             distinct_instance: false,
             strategies: &[],
             count: 1,
+            images: ["web:1", "proxy:1"],
+            entropy: 7,
         }
     }
 }
@@ -116,7 +120,8 @@ fn place(index: &ClusterIndex, ask: &Ask<'_>) -> Placement {
         strategies: ask.strategies,
         group: WEB,
         count: ask.count,
-        entropy: 7,
+        images: &ask.images.map(str::to_owned),
+        entropy: ask.entropy,
     })
 }
 
@@ -469,6 +474,7 @@ fn many_small_groups_fill_hosts_evenly() {
             strategies: &[],
             group: GroupKey(group),
             count: 1,
+            images: &[],
             entropy: u64::from(group),
         });
         index.reserve(placement.hosts[0], &demand(64, 64, &[]), GroupKey(group));
@@ -476,4 +482,74 @@ fn many_small_groups_fill_hosts_evenly() {
     let least = (0..50).map(|slot| index.remaining(HostSlot(slot)).unwrap().cpu).min().unwrap();
     // 20 tasks each on average.
     assert!(65536 - least <= 64 * 24, "one host has {} tasks", (65536 - least) / 64);
+}
+
+/// Where one task goes, for a hundred entropies.
+fn throws(index: &ClusterIndex, strategies: &[Strategy]) -> Vec<u32> {
+    let ask = |entropy| Ask { strategies, entropy, ..Ask::default() };
+    (0..100).map(|entropy| place(index, &ask(entropy)).hosts[0].0).collect()
+}
+
+/// Each host that a task goes to.
+fn chosen(index: &ClusterIndex, strategies: &[Strategy]) -> Vec<u32> {
+    let mut chosen = throws(index, strategies);
+    chosen.sort_unstable();
+    chosen.dedup();
+    chosen
+}
+
+fn holds(index: &mut ClusterIndex, slot: u32, images: &[&str]) {
+    let images: Vec<String> = images.iter().map(|image| (*image).to_owned()).collect();
+    index.set_images(HostSlot(slot), &images);
+}
+
+#[test]
+fn of_equally_good_hosts_one_that_holds_the_image_is_chosen() {
+    let mut index = cluster(&[BIG; 4]);
+    assert_eq!(chosen(&index, &[]), [0, 1, 2, 3]);
+    holds(&mut index, 1, &["web:1", "other:2"]);
+    holds(&mut index, 2, &["web:2"]);
+    assert_eq!(chosen(&index, &[]), [1]);
+    assert_eq!(chosen(&index, &[Strategy::Binpack(Resource::Cpu)]), [1]);
+    holds(&mut index, 3, &["web:1"]);
+    assert_eq!(chosen(&index, &[]), [1, 3]);
+    holds(&mut index, 1, &["other:2"]);
+    assert_eq!(chosen(&index, &[]), [3]);
+    index.remove(HostSlot(3));
+    assert_eq!(chosen(&index, &[]), [0, 1, 2]);
+}
+
+#[test]
+fn a_host_that_holds_both_images_comes_before_one_that_holds_one() {
+    let mut index = cluster(&[BIG; 4]);
+    holds(&mut index, 0, &["proxy:1"]);
+    assert_eq!(chosen(&index, &[]), [0]);
+    holds(&mut index, 1, &["web:1"]);
+    assert_eq!(chosen(&index, &[]), [1]);
+    holds(&mut index, 2, &["web:1", "proxy:1"]);
+    assert_eq!(chosen(&index, &[]), [2]);
+}
+
+#[test]
+fn the_strategy_comes_before_the_image() {
+    let mut index = cluster(&[BIG; 3]);
+    holds(&mut index, 1, &["web:1"]);
+    let spread = [Strategy::Spread(SpreadOver::Instance)];
+    check(&index, &Ask { count: 3, strategies: &spread, ..Ask::default() }, expect!["1 1 1"]);
+    assert_eq!(chosen(&index, &[Strategy::Random]), [0, 1, 2]);
+    index.reserve(HostSlot(1), &demand(64, 64, &[]), WEB);
+    assert_eq!(chosen(&index, &[]), [0, 2]);
+}
+
+#[test]
+fn tasks_do_not_heap_up_where_their_image_is() {
+    let small_hosts: [Given<'_>; 4] = [(1024, 1024, &[]); 4];
+    let mut index = cluster(&small_hosts);
+    holds(&mut index, 1, &["web:1"]);
+    let small = demand(256, 256, &[]);
+    index.reserve(HostSlot(1), &small, OTHER);
+    assert_eq!(chosen(&index, &[]), [1], "it has a quarter less than the others");
+    index.reserve(HostSlot(1), &demand(8, 8, &[]), OTHER);
+    let there = throws(&index, &[]).into_iter().filter(|host| *host == 1).count();
+    assert!(there < 20, "it has more than a quarter less, and got {there} of 100");
 }

@@ -10,9 +10,11 @@ use crate::{
     state_machine::{
         capacity_provider::StrategyItem,
         command::{RunTask, UpdateService},
+        name::CapacityProviderName,
         rejection::Rejection,
         service::ServiceConfig,
         state::{Cluster, Definition, Service, Standing, State, Task, Waiting},
+        strategy,
     },
 };
 
@@ -24,6 +26,8 @@ pub const CLOSEST_MAX: usize = 5;
 /// Where tasks would go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DryRun {
+    /// Whose hosts alone are looked at, where tasks go by a strategy.
+    pub provider: Option<CapacityProviderName>,
     pub asked: u32,
     /// For so many tasks there is room, of those asked for and beyond, up to
     /// [`EXPLAINED_TASKS_MAX`].
@@ -40,52 +44,79 @@ pub struct DryRun {
 }
 
 /// What a task asks of its host.
+#[derive(Clone)]
 struct Asked {
     demand: Demand,
     required: Vec<Attribute>,
     member_of: Vec<Constraint>,
+    images: Vec<String>,
     group_name: String,
     group: GroupKey,
 }
 
-/// As RunTask would place its tasks now.
-pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<DryRun, Rejection> {
+/// As RunTask would place its tasks now: the share of each capacity provider by itself, as placement
+/// takes them.
+pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<Vec<DryRun>, Rejection> {
     let prepared = tasks::prepare(state, &run.launch)?;
     let (distinct_instance, definition) = (run.distinct_instance, prepared.definition);
     let strategy = run.capacity.as_ref();
     let strategy = strategy.unwrap_or(&prepared.cluster.settings.capacity.default_strategy);
-    let mut asked = Asked {
+    let asked = Asked {
         member_of: tasks::constraints(definition, &run.member_of, distinct_instance)?,
         demand: prepared.demand,
         required: prepared.required,
+        images: prepared.definition.images.clone(),
         group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
         group_name: prepared.group,
     };
-    asked.required.extend(of_provider(state, strategy)?);
-    let request = asked.request(state, distinct_instance, &run.strategies, entropy);
-    Ok(dry_run(prepared.cluster, &request, run.count))
+    let (cluster, strategies) = (prepared.cluster, &run.strategies[..]);
+    let nothing_yet = vec![0; strategy.len()];
+    Ok(shares(strategy, &nothing_yet, run.count)
+        .map(|(provider, share)| {
+            let asked = asked.of_provider(state, provider);
+            let request = asked.request(state, distinct_instance, strategies, entropy);
+            DryRun { provider: provider.cloned(), ..dry_run(cluster, &request, share) }
+        })
+        .collect())
+}
+
+/// How many of `count` tasks go by each provider of a strategy, or by none.
+fn shares<'a>(
+    strategy: &'a [StrategyItem],
+    placed: &[u32],
+    count: u32,
+) -> impl Iterator<Item = (Option<&'a CapacityProviderName>, u32)> {
+    let of_none = strategy.is_empty().then_some((None, count));
+    let shares = strategy::split(strategy, placed, count);
+    of_none.into_iter().chain(strategy.iter().map(|item| Some(&item.provider)).zip(shares))
 }
 
 /// As tasks that wait for hosts would be placed now.
 pub fn waiting(state: &State, waiting: &Waiting, entropy: u64) -> DryRun {
     let launch = &waiting.launch;
     let definition = state.definition_at(waiting.definition);
-    let mut required = required_attributes(definition);
-    required.extend(launch.provider.as_ref().map(|provider| state.provider_attribute(provider)));
     let asked = Asked {
         demand: launch.demand.clone(),
-        required,
+        required: required_attributes(definition),
+        images: definition.images.clone(),
         member_of: [&definition.member_of[..], &launch.member_of[..]].concat(),
         group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
         group_name: launch.group.clone(),
     };
+    let provider = launch.provider.as_ref();
+    let asked = asked.of_provider(state, provider);
     let request = asked.request(state, launch.distinct_instance, &launch.strategies, entropy);
-    dry_run(state.cluster_at(waiting.cluster), &request, launch.tasks.len() as u32)
+    let run = dry_run(state.cluster_at(waiting.cluster), &request, launch.tasks.len() as u32);
+    DryRun { provider: provider.cloned(), ..run }
 }
 
 /// As a service would place the tasks that it lacks now, or would lack after such an update. What
 /// an update would stop makes no room here.
-pub fn service(state: &State, update: &UpdateService, entropy: u64) -> Result<DryRun, Rejection> {
+pub fn service(
+    state: &State,
+    update: &UpdateService,
+    entropy: u64,
+) -> Result<Vec<DryRun>, Rejection> {
     let service = services::active(state, &update.service)?;
     let config = services::changed(&service.config, update);
     let current = service.primary();
@@ -99,36 +130,56 @@ pub fn service(state: &State, update: &UpdateService, entropy: u64) -> Result<Dr
         let now = state.definition_at(primary.definition);
         now.family == definition.family && now.definition.revision == definition.definition.revision
     });
-    let has = current.filter(|_| is_current).map_or(0, |primary| {
+    let current = current.filter(|_| is_current);
+    let has = current.map_or(0, |primary| {
         Standing::WANTED.iter().map(|standing| primary.counts.of(*standing)).sum()
     });
-    let mut asked = Asked::of_service(state, service, definition, &config);
-    asked.required.extend(of_provider(state, &config.capacity)?);
+    let images = match current {
+        Some(primary) => definition.images_by(&primary.record.image_digests).into_owned(),
+        None => definition.images.clone(),
+    };
+    let asked = Asked::of_service(state, service, definition, &config, images);
     let cluster = state.cluster_at(service.cluster);
-    let request = asked.request(state, config.distinct_instance, &config.strategies, entropy);
-    Ok(match service.is_daemon() {
-        true => daemon(cluster, &request),
-        false => dry_run(cluster, &request, config.desired.saturating_sub(has)),
-    })
-}
-
-/// What hosts of a strategy's provider have.
-fn of_provider(state: &State, strategy: &[StrategyItem]) -> Result<Option<Attribute>, Rejection> {
-    match strategy {
-        [] => Ok(None),
-        [item] => Ok(Some(state.provider_attribute(&item.provider))),
-        several => Err(Rejection::SeveralProvidersNotExplained(several.len())),
+    let (distinct_instance, strategies) = (config.distinct_instance, &config.strategies[..]);
+    if service.is_daemon() {
+        let request = asked.request(state, distinct_instance, strategies, entropy);
+        return Ok(vec![daemon(cluster, &request)]);
     }
+    let of_item = |item: &StrategyItem| current?.by_provider.get(&item.provider).copied();
+    let placed: Vec<u32> = config.capacity.iter().map(|item| of_item(item).unwrap_or(0)).collect();
+    Ok(shares(&config.capacity, &placed, config.desired.saturating_sub(has))
+        .map(|(provider, share)| {
+            let asked = asked.of_provider(state, provider);
+            let request = asked.request(state, distinct_instance, strategies, entropy);
+            DryRun { provider: provider.cloned(), ..dry_run(cluster, &request, share) }
+        })
+        .collect())
 }
 
-/// What a placed task asks of its host's attributes, by its definition and its service as it is now.
-pub fn asked_of(state: &State, task: &Task) -> (Vec<Attribute>, Vec<Constraint>) {
+/// See [`asked_of`].
+pub struct AskedOf<'a> {
+    pub required: Vec<Attribute>,
+    pub member_of: Vec<Constraint>,
+    pub distinct_instance: bool,
+    pub strategies: &'a [Strategy],
+}
+
+/// What was asked of the host of a placed task: by its definition, its capacity provider and its call,
+/// or its service as it is now.
+pub fn asked_of<'a>(state: &'a State, task: &'a Task) -> AskedOf<'a> {
     let definition = state.definition_at(task.definition);
-    let mut member_of = definition.member_of.clone();
-    if let Some(of) = &task.service {
-        member_of.extend(state.service_at(of.service).config.member_of.iter().cloned());
-    }
-    (required_attributes(definition), member_of)
+    let (distinct_instance, member_of, strategies) = match (&task.service, &task.asked) {
+        (Some(of), _) => {
+            let config = &state.service_at(of.service).config;
+            (config.distinct_instance, &config.member_of[..], &config.strategies[..])
+        }
+        (None, Some(call)) => (call.distinct_instance, &call.member_of[..], &call.strategies[..]),
+        (None, None) => (false, &[][..], &[][..]),
+    };
+    let mut required = required_attributes(definition);
+    required.extend(task.provider.as_ref().map(|provider| state.provider_attribute(provider)));
+    let member_of = [&definition.member_of[..], member_of].concat();
+    AskedOf { required, member_of, distinct_instance, strategies }
 }
 
 impl Asked {
@@ -137,15 +188,24 @@ impl Asked {
         service: &Service,
         definition: &Definition,
         config: &ServiceConfig,
+        images: Vec<String>,
     ) -> Asked {
         let group_name = service.group();
         Asked {
             demand: demand(&definition.definition.spec, &TaskOverride::default()),
             required: required_attributes(definition),
             member_of: [&definition.member_of[..], &config.member_of[..]].concat(),
+            images,
             group: state.group_key(&group_name).unwrap_or(NEW_GROUP),
             group_name,
         }
+    }
+
+    /// Where the same task may go by this provider.
+    fn of_provider(&self, state: &State, provider: Option<&CapacityProviderName>) -> Asked {
+        let mut asked = self.clone();
+        asked.required.extend(provider.map(|provider| state.provider_attribute(provider)));
+        asked
     }
 
     fn request<'a>(
@@ -167,6 +227,7 @@ impl Asked {
             strategies,
             group: self.group,
             count: EXPLAINED_TASKS_MAX,
+            images: &self.images,
             entropy,
         }
     }
@@ -180,7 +241,7 @@ fn dry_run(cluster: &Cluster, request: &Request<'_>, asked: u32) -> DryRun {
     chosen.truncate(asked as usize);
     let reasons = explained.placement.unplaced.map(|unplaced| unplaced.reasons).unwrap_or_default();
     let (hosts, closest) = (cluster.index.len() as u32, explained.closest);
-    DryRun { asked, room, chosen, hosts, reasons, closest }
+    DryRun { provider: None, asked, room, chosen, hosts, reasons, closest }
 }
 
 /// One task on each host that has none and may have one.

@@ -54,6 +54,10 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
             }
         }
     }
+    let images = answered.images.iter().filter(|held| host.images_taken != Some(held.position));
+    decision
+        .notes
+        .extend(images.map(|held| Note::ImagesHeld { host: host.id, images: held.clone() }));
     if taken != Some(answered.position) {
         let position = answered.position;
         decision.notes.push(Note::ReportsTaken { host: host.id, position });
@@ -167,6 +171,7 @@ fn adopt(
         // Its agent does not know: such a task runs without an end.
         timeout_ms: None,
         provider: None,
+        asked: None,
     };
     events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
     events

@@ -1,11 +1,11 @@
-//! TagResource, UntagResource. Of services, clusters and tasks, `longshore:` tags are settings, which are
-//! read here and journaled typed beside the tags (design.md rule 10).
+//! TagResource, UntagResource. Of services, clusters, tasks and capacity providers, `longshore:` tags are
+//! settings, which are read here and journaled typed beside the tags (design.md rule 10).
 
 use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::state_machine::{
-    capacity_provider::check_of_provider,
+    capacity_provider::{CapacityProvider, scale_in_after_ms},
     command::{ClusterSettings, Resource, Tags},
     event::Event,
     rejection::Rejection,
@@ -87,9 +87,15 @@ fn reread(
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
         | Resource::TaskSet { .. } => Ok(None),
-        Resource::CapacityProvider(_) => {
-            check_of_provider(after).map_err(Rejection::InvalidOption)?;
-            Ok(None)
+        Resource::CapacityProvider(name) => {
+            let scale_in_after_ms = scale_in_after_ms(after).map_err(Rejection::InvalidOption)?;
+            let provider = state.capacity_provider(name.as_str());
+            let changed = provider.filter(|held| held.scale_in_after_ms != scale_in_after_ms);
+            Ok(changed.map(|held| {
+                let tags = after.clone();
+                let provider = CapacityProvider { scale_in_after_ms, tags, ..held.clone() };
+                Event::CapacityProviderSet(Box::new(provider))
+            }))
         }
     }
 }

@@ -26,8 +26,8 @@ use crate::{
         capacity_provider::StrategyItem,
         command::{ClientToken, RunTask, StartTask, Tags, TaskLaunch},
         event::{
-            Event, FailedPlacement, PlacedTask, TasksStarted, TasksWaiting, UsedClientToken,
-            WaitingTask,
+            AskedPlacement, Event, FailedPlacement, PlacedTask, TasksStarted, TasksWaiting,
+            UsedClientToken, WaitingTask,
         },
         name::ClusterName,
         rejection::Rejection,
@@ -102,6 +102,7 @@ pub(super) fn run(
         strategies: &run.strategies,
         group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
         count: run.count,
+        images: &prepared.definition.images,
         entropy: ids.entropy(),
     });
     let hosts = placement.hosts.iter().map(|&slot| state.host_at(slot)).collect();
@@ -114,7 +115,11 @@ pub(super) fn run(
         failures = vec![failure; unplaced.count as usize];
     }
     let token = run.client_token.as_ref().map(|token| used(token, failures.clone()));
-    Ok(started(launch, prepared, hosts, failures, token, at, ids))
+    Ok(started(launch, prepared, asked(run), (hosts, failures), token, at, ids))
+}
+
+fn asked(run: &RunTask) -> Option<AskedPlacement> {
+    AskedPlacement::new(run.distinct_instance, &run.member_of, &run.strategies)
 }
 
 fn may_wait(cluster: &Cluster, count: u32) -> bool {
@@ -184,6 +189,7 @@ fn by_strategy(
                 strategies: &run.strategies,
                 group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
                 count: share,
+                images: &prepared.definition.images,
                 entropy: ids.entropy(),
             });
             placed = placement.hosts.len() as u32;
@@ -200,7 +206,8 @@ fn by_strategy(
     }
     let mut token = run.client_token.as_ref().map(|token| used(token, failures.clone()));
     let Some((last, earlier)) = launches.split_last_mut() else {
-        return Ok(started(&run.launch, prepared, Vec::new(), failures, token, at, ids));
+        let nowhere = (Vec::new(), failures);
+        return Ok(started(&run.launch, prepared, None, nowhere, token, at, ids));
     };
     if let Some(token) = &mut token {
         token.others = earlier.iter().flat_map(|l| &l.tasks).map(|waiting| waiting.task).collect();
@@ -322,7 +329,7 @@ pub(super) fn start(
             Err(unfit) => failures.push(unfit_failure(id, &unfit)),
         }
     }
-    Ok(started(&start.launch, prepared, hosts, failures, None, at, ids))
+    Ok(started(&start.launch, prepared, None, (hosts, failures), None, at, ids))
 }
 
 fn unfit_failure(host: HostId, unfit: &[Unfit]) -> FailedPlacement {
@@ -415,8 +422,8 @@ pub(in crate::state_machine) fn placed_on(
 fn started(
     launch: &TaskLaunch,
     prepared: Prepared<'_>,
-    hosts: Vec<&Host>,
-    failures: Vec<FailedPlacement>,
+    asked: Option<AskedPlacement>,
+    (hosts, failures): (Vec<&Host>, Vec<FailedPlacement>),
     client_token: Option<UsedClientToken>,
     at: Timestamp,
     ids: Ids,
@@ -442,6 +449,7 @@ fn started(
         timeout_ms: launch.options.timeout_ms,
         waited: None,
         provider: None,
+        asked,
         at,
     }));
     Decision::with(vec![event], answer)

@@ -1,5 +1,7 @@
 //! Starting tasks of a service: where they go, and what is said when they go nowhere.
 
+use std::borrow::Cow;
+
 use longshore_common::{id::TaskId, protocol::Attribute, resources::Demand, task::TaskOverride};
 
 use super::{Work, messages};
@@ -30,6 +32,7 @@ pub(super) struct Asked<'a> {
     pub(super) demand: Demand,
     pub(super) required: Vec<Attribute>,
     pub(super) member_of: Vec<Constraint>,
+    images: Cow<'a, [String]>,
     group_name: String,
     pub(super) group: GroupKey,
     /// Only hosts of this capacity provider will do.
@@ -56,6 +59,7 @@ impl<'a> Work<'a> {
             demand: demand(spec, &TaskOverride::default()),
             required,
             member_of: [&definition.member_of[..], &self.service.config.member_of[..]].concat(),
+            images: definition.images_by(&revision.record.image_digests),
             provider,
             group: self.state.group_key(&group_name).unwrap_or(NEW_GROUP),
             group_name,
@@ -75,6 +79,7 @@ impl<'a> Work<'a> {
             strategies: &self.service.config.strategies,
             group: asked.group,
             count,
+            images: &asked.images,
             entropy: self.ids.entropy(),
         }
     }
@@ -167,6 +172,7 @@ impl<'a> Work<'a> {
             timeout_ms: None,
             waited: None,
             provider: asked.provider.cloned(),
+            asked: None,
             at: self.at,
         })));
         // What this pass starts next gets other ids.

@@ -10,6 +10,7 @@ use crate::{
     placement::{AVAILABILITY_ZONE, HostSlot, SpreadOver, Strategy},
     state_machine::{
         event::Event,
+        name::CapacityProviderName,
         record::Move,
         state::{Revision, Standing, Task},
     },
@@ -31,8 +32,10 @@ impl<'a> Work<'a> {
             Some(moving) => self.go_on(primary, moving),
             None if service.steady => {
                 for over in self.evens_out() {
-                    if self.pass.events.is_empty() {
-                        self.begin_move(primary, over);
+                    for provider in self.providers() {
+                        if self.pass.events.is_empty() {
+                            self.begin_move(primary, over, provider);
+                        }
                     }
                 }
             }
@@ -78,13 +81,21 @@ impl<'a> Work<'a> {
         self.pass.events.push(Event::TaskMoved { service, moving: None });
     }
 
-    fn begin_move(&mut self, primary: &'a Revision, over: Over) {
-        // With several, a move could not keep the strategy's shares.
-        let provider = match &self.service.config.capacity[..] {
-            [] => None,
-            [only] => Some(&only.provider),
-            [_, ..] => return,
-        };
+    /// A task moves among the hosts of its own capacity provider, which keeps the strategy's shares.
+    fn providers(&self) -> Vec<Option<&'a CapacityProviderName>> {
+        let strategy = &self.service.config.capacity;
+        match strategy.is_empty() {
+            true => vec![None],
+            false => strategy.iter().map(|item| Some(&item.provider)).collect(),
+        }
+    }
+
+    fn begin_move(
+        &mut self,
+        primary: &'a Revision,
+        over: Over,
+        provider: Option<&'a CapacityProviderName>,
+    ) {
         let asked = self.asked_of(primary, provider);
         let cluster = self.state.cluster_at(self.service.cluster);
         let by_instance = [Strategy::Spread(SpreadOver::Instance)];
@@ -103,9 +114,13 @@ impl<'a> Work<'a> {
             crowds.entry(self.crowd_of(over, task.host)).or_default().push(task);
         }
         let here = crowds.get(&self.crowd_of(over, to)).map_or(0, Vec::len);
-        let most = crowds.iter().max_by_key(|(_, tasks)| tasks.len());
-        let Some((_, crowd)) = most.filter(|(_, tasks)| tasks.len() >= here + 2) else { return };
-        let movable = crowd.iter().copied().filter(|task| !self.is_protected(task)).collect();
+        // The fullest of those with a task that could go there, so that each move makes it more even.
+        let may_leave =
+            |task: &&Task| task.provider.as_ref() == provider && !self.is_protected(task);
+        let fuller = crowds.values().filter(|tasks| tasks.len() >= here + 2);
+        let fuller = fuller.filter(|tasks| tasks.iter().any(may_leave));
+        let Some(crowd) = fuller.max_by_key(|tasks| tasks.len()) else { return };
+        let movable = crowd.iter().copied().filter(may_leave).collect();
         let Some(leaving) = self.mirror_of_placement(movable, 1).first().map(|task| task.id) else {
             return;
         };

@@ -11,11 +11,10 @@ use longshore_common::clock::Timestamp;
 use super::{Pass, instances};
 use crate::state_machine::{
     auto_scaling::{Instance, Lifecycle},
-    capacity_provider::{CapacityProvider, SCALE_IN_AFTER},
+    capacity_provider::CapacityProvider,
     event::Event,
     managed_scaling::{self, Counts, Group as Alike, Reservation, Wanted},
     name::{CapacityProviderName, ClusterName},
-    service::parse_seconds,
     state::{Cluster, Group, State},
 };
 
@@ -62,7 +61,7 @@ pub(super) fn scale(state: &State, group: &Group, at: Timestamp, pass: &mut Pass
                 pass.wake = pass.wake.map_or(Some(due), |wake| Some(wake.min(due)));
                 return;
             }
-            let at_once = scale_in_after(provider).is_some();
+            let at_once = provider.scale_in_after_ms.is_some();
             let desired =
                 managed_scaling::step_in(counts.in_service + counts.launching, least, at_once);
             let why = said(provider, &counts);
@@ -157,20 +156,11 @@ fn waiting(state: &State, provider: &CapacityProvider) -> Vec<Alike> {
     found
 }
 
-/// The tag of the provider that says how soon what is too much goes; all of it at once then.
-fn scale_in_after(provider: &CapacityProvider) -> Option<Duration> {
-    provider
-        .tags
-        .get(SCALE_IN_AFTER)
-        .and_then(|text| parse_seconds(text))
-        .map(Duration::from_millis)
-}
-
 /// Not before instances have warmed up, and one step after the other, unless the operator chose a
 /// time.
 fn scale_in_due(group: &Group, provider: &CapacityProvider, since: Timestamp) -> Timestamp {
-    if let Some(after) = scale_in_after(provider) {
-        return since.saturating_add(after);
+    if let Some(after) = provider.scale_in_after_ms {
+        return since.saturating_add(Duration::from_millis(after));
     }
     let warmup = Duration::from_secs(provider.managed_scaling.warmup_s.into());
     let came = |instance: &Instance| match instance.lifecycle {

@@ -7,7 +7,7 @@ use crate::{
     placement::{MemberOf, Placement, Request},
     state_machine::{
         decide::{Ids, NEW_GROUP, required_attributes},
-        event::{Event, PlacedTask, TasksStarted},
+        event::{AskedPlacement, Event, PlacedTask, TasksStarted},
         state::{State, Waiting, WaitingSlot},
     },
 };
@@ -32,6 +32,7 @@ pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy:
         strategies: &launch.strategies,
         group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
         count: launch.tasks.len() as u32,
+        images: &definition.images,
         entropy,
     })
 }
@@ -65,6 +66,11 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
             timeout_ms: launch.timeout_ms,
             waited: Some(launch.launch),
             provider: launch.provider.clone(),
+            asked: AskedPlacement::new(
+                launch.distinct_instance,
+                &launch.member_of,
+                &launch.strategies,
+            ),
             at,
         })));
     }

@@ -1,14 +1,16 @@
 //! Task definitions: families and their revisions.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use longshore_common::{
     clock::Timestamp,
+    image_reference::{by_digest, familiar},
     protocol::Attribute,
-    task_definition::{Compatibility, TaskDefinition},
+    task_definition::{Compatibility, ContainerDefinition, TaskDefinition, VersionConsistency},
 };
 
 use super::{DefinitionSlot, EntityKey, State, arena::Arena};
@@ -23,6 +25,8 @@ pub struct Definition {
     pub requires_attributes: Vec<Attribute>,
     /// Its placement constraints, which are all of that kind.
     pub member_of: Vec<Constraint>,
+    /// Of its containers, in their order and in the form of [`familiar`].
+    pub images: Vec<String>,
     pub compatibilities: Vec<Compatibility>,
     pub registered_by: Arc<str>,
     pub registered_at: Timestamp,
@@ -39,7 +43,31 @@ pub enum DefinitionStatus {
     DeleteInProgress { deregistered_at: Timestamp, requested_at: Timestamp },
 }
 
+/// Whether all tasks of a service revision have the content that its first one found.
+pub fn fixes_digest(container: &ContainerDefinition) -> bool {
+    match container.version_consistency {
+        Some(VersionConsistency::Disabled) => false,
+        Some(VersionConsistency::Enabled) | None => true,
+    }
+}
+
 impl Definition {
+    /// Its images, those by a digest of which that is known, by the container's name.
+    pub fn images_by<'a>(&'a self, digests: &BTreeMap<String, String>) -> Cow<'a, [String]> {
+        if digests.is_empty() {
+            return Cow::Borrowed(&self.images);
+        }
+        let of_container = |container: &ContainerDefinition| {
+            let image = container.image.as_deref()?;
+            let digest = digests.get(&container.name).filter(|_| fixes_digest(container));
+            let image =
+                digest.map_or(Cow::Borrowed(image), |digest| by_digest(image, digest).into());
+            Some(familiar(&image).into_owned())
+        };
+        let containers = &self.definition.spec.container_definitions;
+        Cow::Owned(containers.iter().filter_map(of_container).collect())
+    }
+
     pub(super) fn record(&self) -> DefinitionRecord {
         DefinitionRecord {
             definition: self.definition.clone(),
@@ -152,9 +180,13 @@ impl Definitions {
             .filter_map(|constraint| constraint.expression.clone())
             .map(Constraint::from)
             .collect();
+        let containers = &record.definition.spec.container_definitions;
+        let images = containers.iter().filter_map(|container| container.image.as_deref());
+        let images = images.map(|image| familiar(image).into_owned()).collect();
         let slot = self.arena.insert(Definition {
             family: family.clone(),
             member_of,
+            images,
             definition: record.definition,
             requires_attributes: record.requires_attributes,
             compatibilities: record.compatibilities,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{Attribute, Desired, DesiredDigest, ReportPosition, Versions},
+    protocol::{Attribute, Desired, DesiredDigest, HeldImages, ReportPosition, Versions},
     resources::Capacity,
     task::StopCause,
 };
@@ -67,6 +67,8 @@ pub struct Host {
     pub changed_seq: u64,
     /// The last report that was taken; volatile, agents repeat what is not acknowledged.
     pub reports_taken: Option<ReportPosition>,
+    /// As of when placement knows its images; volatile, agents tell them to whom they are news.
+    pub images_taken: Option<ReportPosition>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -251,6 +253,7 @@ impl State {
             queue: VecDeque::new(),
             changed_seq: 0,
             reports_taken: None,
+            images_taken: None,
         });
         self.hosts_by_id.insert(id, slot);
         let host = &mut self.hosts[slot];
@@ -309,6 +312,7 @@ impl State {
         cluster.silent.remove(&silent);
         cluster.registered_hosts -= 1;
         cluster.index.remove(host.slot);
+        host.images_taken = None;
         let membership = self.members.entry(id).or_insert(Membership {
             cluster: Some(cluster.name.clone()),
             joined_at: at,
@@ -463,6 +467,16 @@ impl State {
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         self.hosts[slot].reports_taken = Some(position);
         self.host_changed(id, seq);
+    }
+
+    /// What placement goes by when hosts are equally good.
+    pub fn images_held(&mut self, id: HostId, images: &HeldImages) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        let host = &mut self.hosts[slot];
+        if host.is_registered() {
+            host.images_taken = Some(images.position);
+            self.clusters[host.cluster].index.set_images(host.slot, &images.references);
+        }
     }
 
     pub(super) fn host_changed(&mut self, id: HostId, seq: u64) {

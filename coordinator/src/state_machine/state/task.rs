@@ -18,7 +18,7 @@ use crate::{
     placement::{GroupKey, HostSlot},
     state_machine::{
         command::Tags,
-        event::{TaskAdopted, TasksStarted},
+        event::{AskedPlacement, TaskAdopted, TasksStarted},
         name::CapacityProviderName,
         record::{TaskEnd, TaskRecord},
     },
@@ -54,6 +54,8 @@ pub struct Task {
     pub timeout_ms: Option<u64>,
     /// The capacity provider that it goes by.
     pub provider: Option<CapacityProviderName>,
+    /// What the call that started it asked of hosts. Shared by the tasks of one decision.
+    pub asked: Option<Arc<AskedPlacement>>,
 }
 
 /// What the coordinator wants of a task; only ever goes from run to stop.
@@ -172,6 +174,7 @@ impl Task {
             service: self.service.as_ref().map(|service| service.record(state)),
             timeout_ms: self.timeout_ms,
             provider: self.provider.clone(),
+            asked: self.asked.as_deref().cloned(),
         }
     }
 }
@@ -182,6 +185,7 @@ impl State {
         let overrides = Arc::new(started.overrides.clone());
         let tags = Arc::new(started.tags.clone());
         let started_by = started.started_by.as_deref().map(shared);
+        let asked = started.asked.clone().map(Arc::new);
         let cluster = self.cluster_slot(&started.cluster);
         let definition = self
             .definitions
@@ -220,6 +224,7 @@ impl State {
                 report: None,
                 timeout_ms: started.timeout_ms,
                 provider: started.provider.clone(),
+                asked: asked.clone(),
             };
             let host = task.host;
             self.touch(EntityKey::Task(placed.task));
@@ -287,6 +292,7 @@ impl State {
             report: record.report.map(Box::new),
             timeout_ms: record.timeout_ms,
             provider: record.provider,
+            asked: record.asked.map(Arc::new),
         };
         self.insert_task(task);
     }

@@ -64,6 +64,7 @@ impl Waiting {
             service: None,
             timeout_ms: launch.timeout_ms,
             provider: launch.provider.clone(),
+            asked: None,
         }
     }
 }

@@ -1,19 +1,21 @@
 //! Capacity providers: tasks are split by a strategy, wait for hosts, and the group follows.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, protocol::Attribute};
 
 use super::*;
 use crate::state_machine::{
     auto_scaling::{GroupConfig, InstanceId, LaunchSource, LauncherVerb, Lifecycle},
     capacity_provider::{
-        CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy, ManagedScaling,
-        SCALE_IN_AFTER, StrategyItem,
+        CapacityPolicy, CapacityProvider, CapacityProviderStatus, HostMark, LauncherPolicy,
+        ManagedScaling, SCALE_IN_AFTER, StrategyItem,
     },
-    command::{ClusterCapacity, CreateService},
+    command::{ClusterCapacity, CreateService, Resource},
+    decide::explain,
     schedule::tests::world::replicas,
     service::{PropagateTags, ServiceConfig, ServiceRef},
+    state::Wish,
 };
 
 const MAX: u32 = 100;
@@ -38,6 +40,7 @@ fn provider(name: &str, managed_scaling: ManagedScaling) -> CapacityProvider {
         managed_scaling,
         termination_protection: false,
         draining: true,
+        scale_in_after_ms: None,
         tags: Tags::new(),
         status: CapacityProviderStatus::Active,
         update: None,
@@ -285,7 +288,7 @@ fn a_services_tasks_are_split_wait_and_have_the_group_grow() {
 #[test]
 fn the_operator_chooses_how_soon_a_host_without_tasks_goes() {
     let mut soon = provider("p", scaling());
-    soon.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    soon.scale_in_after_ms = Some(5_000);
     let mut world = World::with_providers(vec![soon]).with_definition(500);
     let tasks = world.run_by(vec![item("p", 0, 1)], 6);
     world.boot("p");
@@ -300,13 +303,22 @@ fn the_operator_chooses_how_soon_a_host_without_tasks_goes() {
     world.run_by(vec![item("p", 0, 1)], 1);
     world.later(6);
     assert_eq!(world.desired("p"), 1, "two of three are of no use for long enough");
+    // The tag is read when it is set, and when it goes.
+    let resource = Resource::CapacityProvider("p".parse().unwrap());
+    let after = |world: &World| world.state.capacity_provider("p").unwrap().scale_in_after_ms;
+    let tags = Tags::from([(SCALE_IN_AFTER.to_owned(), "90".to_owned())]);
+    world.step(Command::Tag { resource: resource.clone(), tags });
+    assert_eq!(after(&world), Some(90_000));
+    world.step(Command::Untag { resource, keys: vec![SCALE_IN_AFTER.to_owned()] });
+    assert_eq!(after(&world), None);
+    assert_eq!(world.state.capacity_provider("p").unwrap().tags, Tags::new());
 }
 
 #[test]
 fn protection_is_for_hosts_with_tasks_and_ends_with_them() {
     let mut protecting = provider("p", scaling());
     protecting.termination_protection = true;
-    protecting.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    protecting.scale_in_after_ms = Some(5_000);
     let mut world = World::with_providers(vec![protecting]).with_definition(900);
     let tasks = world.run_by(vec![item("p", 0, 1)], 2);
     world.boot("p");
@@ -346,7 +358,7 @@ fn a_restored_state_goes_on_where_it_was() {
 fn a_launcher_that_has_no_more_hosts_does_not_keep_those_that_are_there() {
     let mut soon = provider("p", scaling());
     soon.termination_protection = true;
-    soon.tags.insert(SCALE_IN_AFTER.to_owned(), "5".to_owned());
+    soon.scale_in_after_ms = Some(5_000);
     let mut world = World::with_providers(vec![soon]).with_definition(500);
     let tasks = world.run_by(vec![item("p", 0, 1)], 2);
     world.boot("p");
@@ -368,4 +380,135 @@ fn a_launcher_that_has_no_more_hosts_does_not_keep_those_that_are_there() {
     world.later(6);
     world.later(6);
     assert_eq!(world.desired("p"), 0);
+}
+
+impl World {
+    /// A cluster of FARGATE and FARGATE_SPOT, without hosts.
+    fn with_marks() -> Self {
+        let mut world = World::new();
+        let mark =
+            |pool: &str| HostMark { attribute: "pool".to_owned(), value: Some(pool.to_owned()) };
+        let names = ["FARGATE", "FARGATE_SPOT"];
+        let marks = names.map(|name| (name.parse().unwrap(), mark(name)));
+        world.state.set_capacity_policy(CapacityPolicy { fargate: marks.into(), ..policy() });
+        world.put(create_cluster("web"));
+        let providers = names.map(|name| name.parse().unwrap()).to_vec();
+        let capacity = ClusterCapacity { providers, ..ClusterCapacity::default() };
+        let cluster = "web".parse().unwrap();
+        world.step(Command::PutClusterCapacityProviders { cluster, capacity });
+        world
+    }
+
+    /// A host in a zone, for FARGATE or FARGATE_SPOT.
+    fn add_marked(&mut self, pool: &str, zone: &str) {
+        let attribute = |name: &str, value: &str| Attribute {
+            name: name.to_owned(),
+            value: Some(value.to_owned()),
+        };
+        let register = RegisterContainerInstance {
+            cluster: "web".parse().unwrap(),
+            host: None,
+            capacity: Capacity {
+                cpu: CpuUnits(1024),
+                memory: MemoryMib(1000),
+                ..Capacity::default()
+            },
+            attributes: vec![attribute("pool", pool), attribute("ecs.availability-zone", zone)],
+            versions: Versions::default(),
+            instance_id: None,
+            tags: Tags::new(),
+        };
+        let answer = self.step(Command::RegisterContainerInstance(Box::new(register)));
+        let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
+        self.step(answered(host, 0, vec![]));
+    }
+
+    /// What was ordered is done.
+    fn agents_work(&mut self) {
+        let tasks: Vec<TaskId> = self.state.cluster("web").unwrap().tasks.keys().copied().collect();
+        for id in tasks {
+            let task = self.state.task(id).unwrap();
+            let host = self.state.host_at(task.host).id;
+            let phase = match &task.wish {
+                Wish::Stop { cause, .. } => ReportedPhase::Stopped(cause.clone()),
+                Wish::Run => ReportedPhase::Running,
+            };
+            // Numbers of reports only ever grow.
+            self.entropy += 1 << 64;
+            let seq = (self.entropy >> 64) as u64;
+            let report = report(seq, id, phase);
+            self.step(answered(host, seq, vec![report]));
+        }
+    }
+
+    /// How many tasks there are in each zone, by capacity provider.
+    fn shares(&self) -> BTreeMap<(String, String), u32> {
+        let mut shares = BTreeMap::new();
+        for id in self.state.cluster("web").unwrap().tasks.keys() {
+            let task = self.state.task(*id).unwrap();
+            let host = self.state.host_at(task.host);
+            let zone = host.attribute("ecs.availability-zone").flatten().unwrap().to_owned();
+            let provider = task.provider.as_ref().unwrap().to_string();
+            *shares.entry((provider, zone)).or_default() += 1;
+        }
+        shares
+    }
+}
+
+#[test]
+fn zones_are_evened_out_within_each_capacity_provider_so_that_shares_stay() {
+    let mut world = World::with_marks().with_definition(100);
+    world.add_marked("FARGATE", "one");
+    world.add_marked("FARGATE_SPOT", "one");
+    world.step(Command::CreateService(Box::new(CreateService {
+        service: ServiceRef { cluster: "web".parse().unwrap(), name: "svc".parse().unwrap() },
+        definition: Some(revision(None)),
+        config: ServiceConfig {
+            propagate_tags: PropagateTags::None,
+            az_rebalancing: true,
+            ..replicas(6)
+        },
+        capacity: Some(vec![item("FARGATE", 0, 1), item("FARGATE_SPOT", 0, 1)]),
+        tags: Tags::new(),
+        created_by: String::new(),
+        client_token: None,
+    })));
+    let share = |provider: &str, zone: &str, tasks| ((provider.to_owned(), zone.to_owned()), tasks);
+    let live = |world: &mut World| {
+        for _ in 0..8 {
+            world.agents_work();
+            world.later(41);
+        }
+    };
+    live(&mut world);
+    let alike = [share("FARGATE", "one", 3), share("FARGATE_SPOT", "one", 3)];
+    assert_eq!(world.shares(), alike.into(), "{}", world.log);
+    world.add_marked("FARGATE_SPOT", "two");
+    live(&mut world);
+    let evened = [share("FARGATE", "one", 3), share("FARGATE_SPOT", "two", 3)];
+    assert_eq!(world.shares(), evened.into(), "{}", world.log);
+}
+
+#[test]
+fn a_dry_run_of_a_strategy_says_for_each_capacity_provider_what_then_happens() {
+    let mut world = World::with_marks().with_definition(400);
+    world.add_marked("FARGATE", "one");
+    world.add_marked("FARGATE_SPOT", "one");
+    let Command::RunTask(mut run) = run_task(8) else { unreachable!() };
+    run.capacity = Some(vec![item("FARGATE", 0, 1), item("FARGATE_SPOT", 1, 2)]);
+    let foreseen = explain::run_task(&world.state, &run, 1).unwrap();
+    let said: Vec<_> = foreseen
+        .iter()
+        .map(|run| (run.provider.as_ref().unwrap().as_str(), run.asked, run.chosen.len(), run.room))
+        .collect();
+    assert_eq!(said, [("FARGATE", 3, 2, 2), ("FARGATE_SPOT", 5, 2, 2)]);
+    let lacks = &foreseen[1].closest[0].1;
+    assert_eq!(lacks[0].reason(), crate::placement::Reason::Memory, "{lacks:?}");
+    let Some(Answer::Tasks { tasks, failures }) = world.step(Command::RunTask(run)) else {
+        panic!("{}", world.log)
+    };
+    assert_eq!((tasks.len(), failures.len()), (4, 4));
+    let happened = [("FARGATE", 2), ("FARGATE_SPOT", 2)];
+    let happened = happened.map(|(by, tasks)| ((by.to_owned(), "one".to_owned()), tasks));
+    assert_eq!(world.shares(), happened.into());
 }

@@ -63,6 +63,7 @@ fn provider(draining: bool) -> Command {
         managed_scaling: ManagedScaling::default(),
         termination_protection: false,
         draining,
+        scale_in_after_ms: None,
         tags: Tags::new(),
         status: CapacityProviderStatus::Active,
         update: None,

@@ -296,8 +296,14 @@ impl World {
             })
             .collect();
         let position = ReportPosition { session: 7, seq: *seq };
-        let answered =
-            AgentAnswered { host, seen: None, position, reports, ended_candidates: vec![] };
+        let answered = AgentAnswered {
+            host,
+            seen: None,
+            position,
+            reports,
+            ended_candidates: vec![],
+            images: None,
+        };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
 

@@ -12,7 +12,7 @@ const HUB: [&str; 2] = ["docker.io/", "index.docker.io/"];
 const HUB_OFFICIAL: &str = "library/";
 
 /// `docker.io/library/nginx:1` as name and tag or digest; a name alone is its latest tag.
-pub(crate) fn name_and_tag(reference: &str) -> (&str, &str) {
+pub fn name_and_tag(reference: &str) -> (&str, &str) {
     if let Some((name, digest)) = reference.split_once(DIGEST) {
         return (without_tag(name).0, digest);
     }
@@ -29,7 +29,7 @@ fn without_tag(reference: &str) -> (&str, Option<&str>) {
 }
 
 /// The same image, whatever its tag names by now. One that is named by a digest stays as it is.
-pub(crate) fn by_digest(reference: &str, digest: &str) -> String {
+pub fn by_digest(reference: &str, digest: &str) -> String {
     if is_by_digest(reference) {
         return reference.to_owned();
     }
@@ -37,19 +37,19 @@ pub(crate) fn by_digest(reference: &str, digest: &str) -> String {
 }
 
 /// It can only ever name one content, so an image that the host has is the one that is meant.
-pub(crate) fn is_by_digest(reference: &str) -> bool {
+pub fn is_by_digest(reference: &str) -> bool {
     reference.contains(DIGEST)
 }
 
 /// A repository as the engine lists it: without the name of Docker's own registry.
-pub(crate) fn familiar_name(name: &str) -> &str {
+pub fn familiar_name(name: &str) -> &str {
     let name = HUB.iter().find_map(|hub| name.strip_prefix(hub)).unwrap_or(name);
     name.strip_prefix(HUB_OFFICIAL).unwrap_or(name)
 }
 
 /// A reference as the engine lists it: of a [familiar name](familiar_name), with a tag, or by a digest
 /// alone where it has one.
-pub(crate) fn familiar(reference: &str) -> Cow<'_, str> {
+pub fn familiar(reference: &str) -> Cow<'_, str> {
     let short = familiar_name(reference);
     match (short.split_once(DIGEST), without_tag(short)) {
         (Some((tagged, digest)), _) => match without_tag(tagged) {
