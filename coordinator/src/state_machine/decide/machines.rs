@@ -54,7 +54,7 @@ pub(super) fn listed(state: &State, listed: &MachinesListed, at: Timestamp) -> D
     let surplus = (listed.alive as usize).saturating_sub(expected).min(CHANGES_PER_LIST_MAX);
     let lasting = unbound.filter(|machine| listed.lasting.contains(machine));
     for (number, machine) in (group.next_number..).zip(lasting.take(surplus)) {
-        events.push(surplus_machine(group, number, machine, at));
+        surplus_machine(state, group, number, machine, at, &mut events);
     }
     Decision::of(events)
 }
@@ -103,9 +103,7 @@ fn bind(
     let launched = instance.turned(Lifecycle::Pending { launched: Some(at) }, at);
     let why = format!("{machine} was launched for it and has yet to register");
     events.push(set_instance(group, machine_of(launched), why));
-    // Its agent may have been faster than the list.
-    let early = state.hosts_that_say(machine);
-    events.extend(early.map(|host| hosts::joins_group(state, host, &group.name, at)));
+    join_early(state, group, machine, at, events);
 }
 
 /// What is said of an instance that was asked for and does not come, when it was not said before.
@@ -120,19 +118,52 @@ fn stalls(group: &Group, instance: &Instance, why: &str) -> Option<Event> {
     Some(set_instance(group, stalled, format!("its launcher launches nothing: {why}")))
 }
 
-fn surplus_machine(group: &Group, number: u64, machine: InstanceId, at: Timestamp) -> Event {
+/// A host that is here may run tasks, of which a journal that is lost knew: it leaves as any other does
+/// when its group has too many.
+fn surplus_machine(
+    state: &State,
+    group: &Group,
+    number: u64,
+    machine: InstanceId,
+    at: Timestamp,
+    events: &mut Vec<Event>,
+) {
     let id = InstanceId {
         group: InstanceId::group_of(group.uid),
         number: number & InstanceId::NUMBER_MAX,
     };
+    let is_here = state.hosts_that_say(machine).next().is_some();
+    let (lifecycle, why) = match is_here {
+        true => (
+            Lifecycle::Pending { launched: Some(at) },
+            format!("its launcher has {machine}, of which this journal did not know"),
+        ),
+        false => (
+            Lifecycle::Terminating { since: at },
+            format!("its launcher has {machine}, which nobody asked for"),
+        ),
+    };
     let instance = Instance {
         id,
-        lifecycle: Lifecycle::Terminating { since: at },
+        lifecycle,
         protected: group.config.protects_new,
         created_at: at,
         host: None,
         tries: Tries { next: at, ..Tries::default() },
         machine: Some(machine),
     };
-    set_instance(group, instance, format!("its launcher has {machine}, which nobody asked for"))
+    events.push(set_instance(group, instance, why));
+    join_early(state, group, machine, at, events);
+}
+
+/// Its agent may have been faster than the list.
+fn join_early(
+    state: &State,
+    group: &Group,
+    machine: InstanceId,
+    at: Timestamp,
+    events: &mut Vec<Event>,
+) {
+    let early = state.hosts_that_say(machine);
+    events.extend(early.map(|host| hosts::joins_group(state, host, &group.name, at)));
 }

@@ -110,24 +110,24 @@ impl World {
         round(&self.handle, &self.aws, LAUNCHER, &mut self.memory, &*self.clock).await
     }
 
+    /// Absent when it is cut off at a call of AWS's.
+    async fn round_or_cut(&mut self) -> Option<Next> {
+        let aws = self.aws.clone();
+        let is_over = || aws.with(|group| group.cut.is_some_and(|(at, _)| at <= group.calls));
+        let mut round = std::pin::pin!(self.round());
+        // The round goes first: it is cut off where it waits for an answer.
+        std::future::poll_fn(|context| match round.as_mut().poll(context) {
+            Poll::Ready(next) => Poll::Ready(Some(next)),
+            Poll::Pending if is_over() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
     /// Rounds and, if one is cut off, a new start, until nothing is to be done.
     async fn settle(mut self) -> World {
         for _ in 0..ROUNDS_MAX {
-            let cut = self.aws.clone();
-            let is_cut = std::future::poll_fn(move |_| {
-                let over = cut.with(|group| group.cut.is_some_and(|(at, _)| at <= group.calls));
-                if over { Poll::Ready(()) } else { Poll::Pending }
-            });
-            let next = {
-                let mut round = std::pin::pin!(self.round());
-                let mut is_cut = std::pin::pin!(is_cut);
-                // The round goes first: it is cut off where it waits for an answer.
-                std::future::poll_fn(|context| match round.as_mut().poll(context) {
-                    Poll::Ready(next) => Poll::Ready(Some(next)),
-                    Poll::Pending => is_cut.as_mut().poll(context).map(|()| None),
-                })
-                .await
-            };
+            let next = self.round_or_cut().await;
             match next {
                 None => self = self.crash().await,
                 Some(_) if self.is_at_rest() => return self,
@@ -152,6 +152,7 @@ impl World {
         })
     }
 
+    /// Sorted, as AWS's are in the order in which they were launched.
     fn machines(&self) -> Vec<InstanceId> {
         let mut machines: Vec<_> = self.instances().iter().filter_map(|one| one.machine).collect();
         machines.sort();
@@ -431,6 +432,30 @@ async fn what_aws_launches_after_it_was_given_up_is_ended_before_its_record_goes
 }
 
 #[tokio::test]
+async fn a_record_stays_while_aws_may_still_launch_what_it_was_asked_for() {
+    let mut world = World::new().await;
+    world.aws.with(|group| group.is_full = true);
+    world.want(1).await;
+    world.round().await;
+    world.call(Command::DeleteAutoScalingGroup { name: "g".parse().unwrap(), force: true }).await;
+    world.aws.with(|group| group.is_busy = true);
+    for _ in 0..4 {
+        world.round().await;
+        world.pass(Duration::from_secs(300)).await;
+    }
+    assert_eq!(world.instances().len(), 1, "AWS is to have one yet");
+    world.aws.with(|group| {
+        (group.is_full, group.is_busy) = (false, false);
+        group.settle();
+    });
+    for _ in 0..6 {
+        world.round().await;
+    }
+    assert!(world.instances().is_empty());
+    assert_eq!(world.aws.with(|group| (group.desired, group.machines.len())), (0, 0));
+}
+
+#[tokio::test]
 async fn a_machine_that_is_put_aside_in_aws_is_kept_and_not_replaced() {
     let mut world = World::new().await;
     world.want(2).await;
@@ -461,4 +486,98 @@ async fn nothing_is_done_while_the_coordinator_does_not_schedule() {
     let mut memory = Memory::default();
     assert_eq!(round(&handle, &aws, LAUNCHER, &mut memory, &*clock).await, Next::Idle);
     assert_eq!(aws.with(|group| group.calls), 0);
+}
+
+#[tokio::test]
+async fn whatever_happens_on_either_side_they_come_together_and_nothing_leaks() {
+    let mut seed = 20_261_127u64;
+    let mut random = move |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let (mut crashes, mut stale) = (0, 0);
+    for trial in 0..100 {
+        let mut world = World::new().await;
+        for _ in 0..40 {
+            match random(12) {
+                0 | 1 => world.want(random(5) as u32).await,
+                2..=5 => {
+                    let whole = match random(3) {
+                        0 => {
+                            let heard = random(2) == 0;
+                            let further = 1 + random(4) as usize;
+                            world
+                                .aws
+                                .with(|group| group.cut = Some((group.calls + further, heard)));
+                            world.round_or_cut().await.is_some()
+                        }
+                        1 => {
+                            let polls = 1 + random(12) as usize;
+                            Cut { future: Box::pin(world.round()), polls }.await.is_some()
+                        }
+                        _ => {
+                            world.round().await;
+                            true
+                        }
+                    };
+                    if !whole {
+                        world = world.crash().await;
+                        crashes += 1;
+                    }
+                    world.aws.with(|group| group.cut = None);
+                }
+                6 => world.aws.with(|group| {
+                    group.refusals = vec![refused("Any", "Rate exceeded"); 1 + random(3) as usize];
+                }),
+                7 => world.aws.with(|group| {
+                    stale += 1;
+                    group.stale = Some((1 + random(2) as u32, group.listed()));
+                }),
+                8 => world.aws.with(|group| {
+                    // Found ill, and replaced.
+                    if let Some(one) = group.machines.first_mut() {
+                        one.state = MachineState::Leaving;
+                    }
+                    group.settle();
+                }),
+                9 => world.aws.with(|group| {
+                    group.is_full = !group.is_full;
+                    group.settle();
+                }),
+                10 => {
+                    let instances = world.instances();
+                    if !instances.is_empty() {
+                        let instance = instances[random(instances.len() as u64) as usize].id;
+                        let decrement = random(2) == 0;
+                        let terminate = Command::TerminateInstance { instance, decrement };
+                        let _ = world.handle.submit(terminate, |_, _| ()).await;
+                    }
+                }
+                _ => world.pass(Duration::from_secs(random(700))).await,
+            }
+        }
+        world.aws.with(|group| {
+            group.refusals.clear();
+            group.stale = None;
+            group.is_full = false;
+            group.settle();
+        });
+        world.want(2).await;
+        // Hosts never come here, so that instances are given up for others in the end.
+        let together = |world: &World| {
+            let desired = world.aws.with(|group| group.desired);
+            world.is_at_rest() && world.machines() == world.aws.alive() && desired == 2
+        };
+        for _ in 0..100 {
+            world.round().await;
+            if together(&world) {
+                break;
+            }
+            world.pass(Duration::from_secs(10)).await;
+        }
+        let (alive, instances) = (world.aws.alive(), world.instances());
+        assert!(together(&world), "trial {trial}: {alive:?} {instances:?}");
+        assert_eq!(world.aws.with(|group| group.chosen), 0, "trial {trial}: AWS chooses nothing");
+    }
+    assert!(crashes > 50 && stale > 50, "{crashes} crashes, {stale} stale lists");
 }

@@ -24,7 +24,11 @@ pub(super) struct AwsGroup {
     pub(super) refusals: Vec<AwsError>,
     /// It has no room for more machines.
     pub(super) is_full: bool,
+    /// It takes no other desired capacity.
+    pub(super) is_busy: bool,
     pub(super) asked: Vec<String>,
+    /// The next lists show what was there then.
+    pub(super) stale: Option<(u32, Listed)>,
 }
 
 impl Aws {
@@ -41,7 +45,9 @@ impl Aws {
             cut: None,
             refusals: Vec::new(),
             is_full: false,
+            is_busy: false,
             asked: Vec::new(),
+            stale: None,
         })))
     }
 
@@ -87,6 +93,12 @@ impl AwsGroup {
         self.machines.iter().filter(counted).count()
     }
 
+    pub(super) fn listed(&self) -> Listed {
+        let AwsGroup { min, max, desired, protects_new, .. } = *self;
+        let machines = self.machines.clone();
+        Listed { min, max, desired, protects_new, machines, strange: Vec::new() }
+    }
+
     /// What Auto Scaling does by itself.
     pub(super) fn settle(&mut self) {
         while self.counted() < self.desired as usize && !self.is_full {
@@ -115,8 +127,15 @@ pub(super) fn refused(operation: &'static str, message: &str) -> AwsError {
 impl AutoScaling for Aws {
     async fn describe(&self) -> Result<Listed, AwsError> {
         let describe = |group: &mut AwsGroup| {
-            let AwsGroup { min, max, desired, protects_new, .. } = *group;
-            let machines = group.machines.clone();
+            if let Some((lists, stale)) = &mut group.stale {
+                let stale = stale.clone();
+                *lists -= 1;
+                if *lists == 0 {
+                    group.stale = None;
+                }
+                return Ok(stale);
+            }
+            let listed = group.listed();
             // Things go on until the next look.
             group.machines.retain(|one| one.state != MachineState::Leaving);
             for one in &mut group.machines {
@@ -124,7 +143,7 @@ impl AutoScaling for Aws {
                     one.state = MachineState::InService;
                 }
             }
-            Ok(Listed { min, max, desired, protects_new, machines, strange: Vec::new() })
+            Ok(listed)
         };
         self.call("describe".to_owned(), describe).await
     }
@@ -159,6 +178,9 @@ impl AutoScaling for Aws {
         let set = |group: &mut AwsGroup| {
             if !(group.min..=group.max).contains(&desired) {
                 return Err(refused("SetDesiredCapacity", "value is out of bounds"));
+            }
+            if group.is_busy {
+                return Err(refused("SetDesiredCapacity", "a scaling activity is in progress"));
             }
             group.desired = desired;
             group.settle();

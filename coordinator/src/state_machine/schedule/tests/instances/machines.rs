@@ -187,6 +187,30 @@ fn what_nobody_asked_for_is_ended_when_it_lasts_and_a_replacement_by_the_launche
 }
 
 #[test]
+fn a_surplus_machine_whose_host_is_here_leaves_as_any_other_does() {
+    let mut world = world_with(config(0, 5, 1));
+    world.call(provider(true)).unwrap();
+    world.asked_for();
+    let (known, unknown) = (machine(1), machine(2));
+    world.machines(&[known]);
+    world.add_host_as(Some(known.to_string()));
+    let busy = world.add_host_as(Some(unknown.to_string()));
+    world.create(replicas(2));
+    world.settle();
+    assert!(world.state.host(busy).unwrap().own_tasks > 0);
+    world.machines_come(&[known, unknown], &[unknown]);
+    assert_eq!(world.group_of_host(busy), Some("g"));
+    // One of the two drains; its task moves to the other first.
+    let drains = |(lifecycle, _): &(&str, Option<InstanceId>)| *lifecycle == "Terminating:Wait";
+    let filled = world.filled();
+    assert_eq!(filled.iter().filter(|one| drains(one)).count(), 1, "{filled:?}");
+    world.settle();
+    assert_eq!(world.running().len(), 2);
+    let filled = world.filled();
+    assert!(filled.iter().any(|(lifecycle, _)| *lifecycle == "Terminating"), "{filled:?}");
+}
+
+#[test]
 fn what_comes_after_its_instance_was_given_up_is_ended_with_it() {
     let mut world = world_with(config(0, 5, 1));
     world.asked_for();
