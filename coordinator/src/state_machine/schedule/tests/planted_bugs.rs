@@ -8,7 +8,7 @@ use crate::state_machine::{
 };
 
 /// Worlds in which a bug must show.
-const SEEDS_MAX: u64 = 200;
+const SEEDS_MAX: u64 = 1_000;
 const FIRST_SEED: u64 = 7_000;
 
 const BUGS: [(&str, Sabotage); 12] = [

@@ -9,10 +9,13 @@ use longshore_common::{clock::Timestamp, id::TaskId, protocol::ReportedPhase, ta
 
 use super::world::{CLUSTER, Sabotage, World, bounded, replicas};
 use crate::{
-    placement::{Resource, SpreadOver, Strategy},
+    placement::{AVAILABILITY_ZONE, Resource, SpreadOver, Strategy},
+    query::Constraint,
     state_machine::{
         Command, Event,
-        command::SettableHostStatus,
+        capacity_provider::{CapacityPolicy, FARGATE, FARGATE_SPOT, HostMark, StrategyItem},
+        command::{ClusterCapacity, SettableHostStatus},
+        name::CapacityProviderName,
         record::Rollout,
         state::{HostStatus, Phase, Standing, Task, Wish},
     },
@@ -107,6 +110,13 @@ impl Trial {
             Some(_) => false,
         };
         config.az_rebalancing = over_zones && maximum > 100 && chance.below(2) == 0;
+        if chance.below(3) == 0 {
+            let holds = "runningTasksCount >= 0 and not(attribute:rack exists)";
+            config.member_of = vec![Constraint::parse(holds).unwrap()];
+        }
+        if chance.below(3) == 0 {
+            by_two_providers(&mut world, &mut chance);
+        }
         config.options.rebalance_hosts = Some(chance.below(3) == 0);
         config.options.replace = Some(chance.below(4) > 0);
         world.create_named("s", family, config);
@@ -131,7 +141,16 @@ impl Trial {
     fn trouble(&mut self) {
         let healthy = |task: &&Task| task.standing() == Some(Standing::Healthy);
         self.served = self.world.tasks().into_iter().filter(healthy).map(|task| task.id).collect();
-        match self.chance.below(21) {
+        match self.chance.below(22) {
+            21 => {
+                let hosts = self.world.hosts.clone();
+                let names = ["busybox:latest", "other:1"];
+                if let (Some(host), Some(name)) =
+                    (self.chance.pick(&hosts), self.chance.pick(&names))
+                {
+                    self.world.holds_image(host, name);
+                }
+            }
             20 => {
                 let tasks = self.world.running();
                 if let Some(task) = self.chance.pick(&tasks) {
@@ -465,13 +484,29 @@ fn percentages(chance: &mut Chance) -> (u32, u32) {
     if minimum == 100 && maximum == 100 { (50, 100) } else { (minimum, maximum) }
 }
 
+/// Two capacity providers whose hosts are all there are, so that what fits is what fitted without.
+fn by_two_providers(world: &mut World, chance: &mut Chance) {
+    let names = [FARGATE, FARGATE_SPOT].map(|name| name.parse::<CapacityProviderName>().unwrap());
+    let mark = HostMark { attribute: AVAILABILITY_ZONE.to_owned(), value: None };
+    let fargate = names.clone().map(|name| (name, mark.clone())).into();
+    world.state.set_capacity_policy(CapacityPolicy { fargate, ..CapacityPolicy::default() });
+    let (base, weights) = (chance.below(4) as u32, [1, chance.below(4) as u32]);
+    let items = names.iter().zip(weights).zip([base, 0]);
+    let default_strategy = items
+        .map(|((provider, weight), base)| StrategyItem { provider: provider.clone(), base, weight })
+        .collect();
+    let capacity = ClusterCapacity { providers: names.to_vec(), default_strategy };
+    let cluster = CLUSTER.parse().unwrap();
+    world.call(Command::PutClusterCapacityProviders { cluster, capacity }).unwrap();
+}
+
 fn strategies(chance: &mut Chance) -> Vec<Strategy> {
     match chance.below(5) {
         0 => vec![Strategy::Binpack(Resource::Memory)],
         1 => vec![Strategy::Random],
         2 => vec![Strategy::Spread(SpreadOver::Instance)],
         3 => vec![
-            Strategy::Spread(SpreadOver::Attribute(crate::placement::AVAILABILITY_ZONE.to_owned())),
+            Strategy::Spread(SpreadOver::Attribute(AVAILABILITY_ZONE.to_owned())),
             Strategy::Binpack(Resource::Cpu),
         ],
         _ => replicas(0).strategies,

@@ -10,8 +10,8 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     protocol::{
-        Attribute, ContainerReport, ContainerStatus, RegisterRequest, Report, ReportBody,
-        ReportPosition, ReportedPhase, TaskReport, Versions,
+        Attribute, ContainerReport, ContainerStatus, HeldImages, RegisterRequest, Report,
+        ReportBody, ReportPosition, ReportedPhase, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
     task::{HealthStatus, StopCause, StopCode},
@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) recent: Vec<Event>,
     keeps_events: bool,
     entropy: u128,
+    /// How often an agent told of its images.
+    looks: u64,
     reports: BTreeMap<HostId, u64>,
     health: BTreeMap<TaskId, HealthStatus>,
     /// A planted bug: what a look at the state is changed to.
@@ -71,6 +73,7 @@ impl World {
             recent: Vec::new(),
             keeps_events: true,
             entropy: 0,
+            looks: 0,
             reports: BTreeMap::new(),
             health: BTreeMap::new(),
             sabotage: None,
@@ -267,6 +270,24 @@ impl World {
         }
         self.at = until;
         self.call(Command::Tick).unwrap();
+    }
+
+    /// An agent tells that this is the one image on its host.
+    pub(crate) fn holds_image(&mut self, host: HostId, name: &str) {
+        self.looks += 1;
+        let taken = self.reports.get(&host).copied().unwrap_or_default();
+        let answered = AgentAnswered {
+            host,
+            seen: None,
+            position: ReportPosition { session: 7, seq: taken },
+            reports: vec![],
+            ended_candidates: vec![],
+            images: Some(HeldImages {
+                position: ReportPosition { session: 7, seq: self.looks },
+                references: vec![name.to_owned()],
+            }),
+        };
+        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
 
     pub(crate) fn answer(&mut self, host: HostId, reports: Vec<(TaskId, ReportedPhase)>) {
