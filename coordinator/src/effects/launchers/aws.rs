@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use longshore_common::clock::{Clock, Timestamp};
 
 use self::{
@@ -204,9 +205,11 @@ async fn round(
             memory.say_once(&why, || tracing::warn!(launcher, "a launcher failed: {why}"));
             let now = clock.wall();
             let due = handle.read(|state| plan::due_calls(state, launcher, now)).await;
-            for Due { instance, verb } in due.unwrap_or_default() {
-                answer(handle, instance, verb, Err(why.clone())).await;
-            }
+            let due = due.unwrap_or_default().into_iter();
+            join_all(
+                due.map(|Due { instance, verb }| answer(handle, instance, verb, Err(why.clone()))),
+            )
+            .await;
             memory.failures = memory.failures.saturating_add(1);
             Next::Failed(memory.failures)
         }
@@ -223,17 +226,22 @@ async fn steps(
 ) -> Result<Next, AwsError> {
     let listed = aws.describe().await?;
     warn(launcher, &listed, memory);
-    protect(aws, launcher, &listed).await?;
+    protect(aws, launcher, &listed, memory).await?;
     let now = clock.wall();
     let stalled = why_stalled(handle, aws, launcher, memory, now).await;
-    compare(handle, launcher, &listed, stalled, memory).await;
+    let has_unbound = compare(handle, launcher, &listed, stalled, memory).await;
 
     let now = clock.wall();
     let Ok(Some(plan)) = handle.read(|state| plan::plan(state, launcher, &listed, now)).await
     else {
         return Ok(Next::Idle);
     };
-    let mut next = if plan.is_waiting { Next::Waiting } else { Next::Idle };
+    let mut next = match plan.is_waiting {
+        // The rest of many that came.
+        true if has_unbound => Next::Soon,
+        true => Next::Waiting,
+        false => Next::Idle,
+    };
     let mut desired = listed.desired;
     let counts = |state| matches!(state, MachineState::Coming | MachineState::InService);
     let alive = listed.machines.iter().filter(|one| counts(one.state)).map(|one| one.id);
@@ -275,7 +283,7 @@ async fn steps(
     };
     answer_launches(handle, &plan, target, allowed, &result).await;
     match result {
-        Ok(()) => memory.failures = 0,
+        Ok(()) => memory.is_well(),
         Err(why) => {
             memory.say_once(&why, || tracing::warn!(launcher, "a launcher failed: {why}"));
             memory.failures = memory.failures.saturating_add(1);
@@ -286,7 +294,12 @@ async fn steps(
 }
 
 /// What AWS would otherwise choose to end when there are to be fewer.
-async fn protect(aws: &impl AutoScaling, launcher: &str, listed: &Listed) -> Result<(), AwsError> {
+async fn protect(
+    aws: &impl AutoScaling,
+    launcher: &str,
+    listed: &Listed,
+    memory: &mut Memory,
+) -> Result<(), AwsError> {
     if !listed.protects_new {
         aws.protect_new().await?;
         tracing::info!(
@@ -298,7 +311,12 @@ async fn protect(aws: &impl AutoScaling, launcher: &str, listed: &Listed) -> Res
     let in_service = listed.machines.iter().filter(|one| one.state == MachineState::InService);
     let bare: Vec<InstanceId> = in_service.filter(|one| !one.protected).map(|one| one.id).collect();
     for some in bare.chunks(PROTECTED_AT_ONCE_MAX) {
-        aws.protect(some).await?;
+        // One of them may be on its way out by now. AWS has no choice either way while it is to have no
+        // fewer than are there.
+        if let Err(error) = aws.protect(some).await {
+            let why = error.to_string();
+            memory.say_once(&why, || tracing::warn!(launcher, "a launcher failed: {why}"));
+        }
     }
     Ok(())
 }
@@ -330,16 +348,17 @@ async fn why_stalled(
     }
 }
 
-/// Tells the state machine what the list shows, when it shows anything that is to be decided on.
+/// Tells the state machine what the list shows, when it shows anything that is to be decided on. Returns
+/// whether it showed machines that no instance was bound to.
 async fn compare(
     handle: &Handle,
     launcher: &str,
     listed: &Listed,
     stalled: Option<String>,
     memory: &mut Memory,
-) {
+) -> bool {
     let compared = handle.read(|state| plan::compare(state, launcher, listed)).await;
-    let Ok(Some(mut compared)) = compared else { return };
+    let Ok(Some(mut compared)) = compared else { return false };
     let missing =
         std::mem::replace(&mut memory.missing, compared.missing.iter().copied().collect());
     compared.missing.retain(|machine| missing.contains(machine));
@@ -348,8 +367,9 @@ async fn compare(
     compared.lasting = compared.unbound.iter().filter(|id| unbound.contains(id)).copied().collect();
     compared.stalled = stalled;
     if compared.unbound.is_empty() && compared.missing.is_empty() && compared.stalled.is_none() {
-        return;
+        return false;
     }
+    let has_unbound = !compared.unbound.is_empty();
     if !compared.missing.is_empty() {
         let first: Vec<String> =
             compared.missing.iter().take(5).map(InstanceId::to_string).collect();
@@ -367,6 +387,7 @@ async fn compare(
     }
     // A coordinator that ends looks again when it is back.
     let _ = handle.submit(Command::MachinesListed(Box::new(compared)), |_, _| ()).await;
+    has_unbound
 }
 
 /// Instances of which AWS has nothing any more. One without a machine is over when two lists showed
@@ -408,7 +429,8 @@ async fn answer_launches(
 ) {
     let beyond = target.saturating_sub(allowed) as usize;
     let fit = plan.launch.len().saturating_sub(beyond);
-    for (n, instance) in plan.launch.iter().enumerate() {
+    // All at once: they share a flush.
+    join_all(plan.launch.iter().enumerate().map(|(n, instance)| {
         let answered = match n < fit {
             true => result.clone(),
             false => Err(format!(
@@ -416,8 +438,9 @@ async fn answer_launches(
                  needed. Raise it in AWS, or lower MaxSize here"
             )),
         };
-        answer(handle, *instance, LauncherVerb::Launch, answered).await;
-    }
+        answer(handle, *instance, LauncherVerb::Launch, answered)
+    }))
+    .await;
 }
 
 async fn answer(
@@ -457,6 +480,13 @@ fn warn(launcher: &str, listed: &Listed, memory: &mut Memory) {
 }
 
 impl Memory {
+    /// What is said of a failure is said again of the next one.
+    fn is_well(&mut self) {
+        if std::mem::take(&mut self.failures) > 0 {
+            self.said.clear();
+        }
+    }
+
     fn say_once(&mut self, what: &str, say: impl FnOnce()) {
         const SAID_MAX: usize = 100;
         if self.said.len() >= SAID_MAX {
