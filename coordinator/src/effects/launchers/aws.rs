@@ -251,6 +251,16 @@ async fn steps(
         plan.staying + plan.terminate.len().saturating_sub(TERMINATIONS_PER_ROUND_MAX) as u32;
     for (instance, machine) in plan.terminate.iter().take(TERMINATIONS_PER_ROUND_MAX) {
         let decrement = desired > plan.wanted + staying;
+        if decrement && desired <= listed.min {
+            // AWS would launch another in its place.
+            staying += 1;
+            let why = format!(
+                "AWS's Auto Scaling group keeps {} instances (MinSize), needed or not. Set it to 0",
+                listed.min
+            );
+            answer(handle, *instance, LauncherVerb::Terminate, Err(why)).await;
+            continue;
+        }
         tracing::info!(launcher, %instance, %machine, decrement, "terminating a machine of AWS");
         match aws.terminate(*machine, decrement).await {
             // It is over when AWS shows it.

@@ -302,8 +302,8 @@ impl fmt::Display for AwsError {
             }
             AwsError::NoCredentials(why) => write!(
                 f,
-                "there are no AWS credentials: {why}. Give the coordinator AWS_ACCESS_KEY_ID and \
-                 AWS_SECRET_ACCESS_KEY, or run it on an EC2 instance with a role"
+                "there are no AWS credentials. Give the coordinator AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY, or run it on an EC2 instance with a role ({why})"
             ),
             AwsError::NoGroup { name, region } => write!(
                 f,

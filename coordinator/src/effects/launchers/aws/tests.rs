@@ -361,7 +361,9 @@ async fn awss_own_minimum_is_left_to_it() {
     }
     let instances = world.instances();
     let error = instances[0].tries.error.as_deref().unwrap();
-    assert!(error.contains("min size constraint"), "{error}");
+    assert!(error.contains("keeps 1 instances (MinSize)"), "{error}");
+    let asked = world.asked();
+    assert!(!asked.iter().any(|asked| asked.starts_with("terminate")), "{asked:?}");
     world.aws.with(|group| assert_eq!((group.launched, group.machines.len()), (1, 1)));
 }
 

@@ -56,7 +56,7 @@ impl CredentialChain {
 
     /// Those that hold now.
     pub(super) async fn current(&self) -> Result<CallCredentials, String> {
-        let held = self.0.get_credential().await.map_err(|error| sentence(&error))?;
+        let held = self.0.get_credential().await.map_err(|error| root_cause(&error))?;
         let AwsCredential { key_id, secret_key, token } = &*held;
         Ok(CallCredentials {
             key: Credentials {
@@ -66,6 +66,12 @@ impl CredentialChain {
             session_token: token.clone().map(Secret::new),
         })
     }
+}
+
+/// What `object_store` says around it is of its own matters, and another at each try.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    sources.last().unwrap_or(error).to_string()
 }
 
 impl CallCredentials {
