@@ -1,8 +1,9 @@
 //! Cleans up images: what tasks use is taken down, and what none needs any more is removed.
 //!
-//! Owns one cycle at a time: look, then one removal after the other. Never: a removal of what a task
-//! names that has not stopped, also one that is only ordered; a create or a pull beside the removal of
-//! what it needs; which images may go (that is `images`).
+//! Owns one cycle at a time: look, then one removal after the other; and what the coordinator is told
+//! of the images that are here. Never: a removal of what a task names that has not stopped, also one
+//! that is only ordered; a create or a pull beside the removal of what it needs; which images may go
+//! (that is `images`).
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
