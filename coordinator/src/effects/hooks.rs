@@ -7,12 +7,13 @@ use longshore_common::{
     arn::Identity,
     clock::{Clock, Timestamp},
     limits::REASON_CHARS_MAX,
+    telemetry::chain,
 };
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::https::{self, sentence};
+use super::https;
 use crate::{
     driver::Handle,
     state_machine::{
@@ -190,7 +191,7 @@ async fn ask(client: Result<&reqwest::Client, &String>, call: &Call) -> HookAnsw
 async fn post(client: &reqwest::Client, call: &Call) -> Result<HookAnswer, String> {
     let request =
         client.post(&call.url).header("idempotency-key", call.hook.to_string()).json(&call.body);
-    let mut response = request.send().await.map_err(|error| sentence(&error))?;
+    let mut response = request.send().await.map_err(|error| chain(&error))?;
     let status = response.status();
     if status.is_server_error() || status == 408 || status == 429 {
         return Err(format!("it answered with HTTP status {status}"));
@@ -199,7 +200,7 @@ async fn post(client: &reqwest::Client, call: &Call) -> Result<HookAnswer, Strin
         return Ok(HookAnswer::Failed(format!("the hook answered with HTTP status {status}")));
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| sentence(&error))? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
         if body.len() + chunk.len() > ANSWER_BYTES_MAX {
             let sentence = format!("the hook's answer is larger than {ANSWER_BYTES_MAX} bytes");
             return Ok(HookAnswer::Failed(sentence));

@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use longshore_common::telemetry::chain;
+
 /// Trusts what the machine trusts; a call takes no longer than `deadline`, connecting included.
 pub(super) fn client(deadline: Duration) -> Result<reqwest::Client, String> {
     let mut roots = rustls::RootCertStore::empty();
@@ -19,16 +21,5 @@ pub(super) fn client(deadline: Duration) -> Result<reqwest::Client, String> {
         .timeout(deadline)
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| sentence(&error))
-}
-
-/// An error with what caused it.
-pub(super) fn sentence(error: &dyn std::error::Error) -> String {
-    let mut sentence = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        sentence.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    sentence
+        .map_err(|error| chain(&error))
 }

@@ -7,6 +7,7 @@ use longshore_common::{
     id::HostId,
     limits::{BEATS_MISSED_MAX, beat},
     protocol::{PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody, ReportPosition},
+    telemetry::chain,
 };
 
 use super::{
@@ -359,21 +360,11 @@ pub(super) fn has_agent(state: &State, host: HostId) -> bool {
 
 fn silent(error: &PollError) -> Again {
     match error {
-        PollError::Refused(_) => Again::RefusedConnection(sentence(error)),
-        _ => Again::Silent(sentence(error)),
+        PollError::Refused(_) => Again::RefusedConnection(chain(error)),
+        _ => Again::Silent(chain(error)),
     }
 }
 
 fn silence(patience: Duration) -> Again {
     Again::Silent(format!("nothing was heard for {} ms", patience.as_millis()))
-}
-
-fn sentence(error: &PollError) -> String {
-    let mut sentence = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        sentence.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    sentence
 }

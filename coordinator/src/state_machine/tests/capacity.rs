@@ -109,6 +109,10 @@ impl World {
     fn boot_one(&mut self, instance: InstanceId) -> HostId {
         let (verb, result) = (LauncherVerb::Launch, Ok(()));
         self.step(Command::LauncherAnswered { instance, verb, result });
+        self.host_comes(Some(instance.to_string()), vec![])
+    }
+
+    fn host_comes(&mut self, instance_id: Option<String>, attributes: Vec<Attribute>) -> HostId {
         let register = RegisterContainerInstance {
             cluster: "web".parse().unwrap(),
             host: None,
@@ -117,9 +121,9 @@ impl World {
                 memory: MemoryMib(1000),
                 ..Capacity::default()
             },
-            attributes: vec![],
+            attributes,
             versions: Versions::default(),
-            instance_id: Some(instance.to_string()),
+            instance_id,
             tags: Tags::new(),
         };
         let answer = self.step(Command::RegisterContainerInstance(Box::new(register)));
@@ -405,22 +409,8 @@ impl World {
             name: name.to_owned(),
             value: Some(value.to_owned()),
         };
-        let register = RegisterContainerInstance {
-            cluster: "web".parse().unwrap(),
-            host: None,
-            capacity: Capacity {
-                cpu: CpuUnits(1024),
-                memory: MemoryMib(1000),
-                ..Capacity::default()
-            },
-            attributes: vec![attribute("pool", pool), attribute("ecs.availability-zone", zone)],
-            versions: Versions::default(),
-            instance_id: None,
-            tags: Tags::new(),
-        };
-        let answer = self.step(Command::RegisterContainerInstance(Box::new(register)));
-        let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
-        self.step(answered(host, 0, vec![]));
+        let attributes = [attribute("pool", pool), attribute("ecs.availability-zone", zone)];
+        self.host_comes(None, attributes.into());
     }
 
     /// What was ordered is done.

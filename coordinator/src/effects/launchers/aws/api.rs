@@ -10,13 +10,11 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use longshore_common::clock::Clock;
+use longshore_common::{clock::Clock, telemetry::chain};
 
 use self::credentials::CredentialChain;
 use crate::{
-    client::sign_for_path,
-    effects::https::{self, sentence},
-    settings::AwsGroup,
+    client::sign_for_path, effects::https, settings::AwsGroup,
     state_machine::auto_scaling::InstanceId,
 };
 
@@ -165,12 +163,10 @@ impl Client {
         headers.remove(header::HOST);
 
         let request = self.http.post(self.endpoint.clone()).headers(headers).body(body);
-        let mut response = request.send().await.map_err(|error| unanswered(sentence(&error)))?;
+        let mut response = request.send().await.map_err(|error| unanswered(chain(&error)))?;
         let status = response.status();
         let mut answer = Vec::new();
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| unanswered(sentence(&error)))?
-        {
+        while let Some(chunk) = response.chunk().await.map_err(|error| unanswered(chain(&error)))? {
             if answer.len() + chunk.len() > ANSWER_BYTES_MAX {
                 let why = format!("its answer is larger than {ANSWER_BYTES_MAX} bytes");
                 return Err(AwsError::NotUnderstood { operation, why });

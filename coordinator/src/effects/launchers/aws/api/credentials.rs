@@ -7,13 +7,13 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use longshore_common::secret::Secret;
+use longshore_common::{secret::Secret, telemetry::chain};
 use object_store::{
     ClientOptions, RetryConfig,
     aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider},
 };
 
-use crate::{api::credentials::Credentials, effects::https::sentence};
+use crate::api::credentials::Credentials;
 
 /// The builder wants a bucket's name; no bucket is ever asked for.
 const NO_BUCKET: &str = "none";
@@ -43,7 +43,7 @@ impl CredentialChain {
             .with_client_options(ClientOptions::new().with_timeout(ANSWERS_WITHIN))
             .with_retry(retry)
             .build()
-            .map_err(|error| sentence(&error))?;
+            .map_err(|error| chain(&error))?;
         Ok(CredentialChain(store.credentials().clone()))
     }
 
