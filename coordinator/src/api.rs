@@ -14,6 +14,7 @@ pub(crate) mod router;
 pub(crate) mod sigv4;
 pub mod credentials;
 pub mod server;
+pub mod in_process;
 pub mod health;
 pub(crate) mod sts;
 pub(crate) mod calls;

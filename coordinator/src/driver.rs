@@ -12,20 +12,27 @@ mod handle;
 mod signals;
 pub mod simulated;
 pub mod step;
+pub mod stepped;
 mod time;
+mod writer;
 
 use std::sync::{Arc, RwLock};
 
-use longshore_common::clock::{Clock, Timestamp};
+use longshore_common::clock::Clock;
 use tokio::sync::{mpsc, mpsc::error::TryRecvError, watch};
 
+pub use checkpoint::CheckpointPace;
 #[cfg(test)]
 pub(crate) use checkpoint::EVENTS_PER_CHECKPOINT;
 pub use handle::{Handle, JournalWentBack, Refused, Unavailable};
 pub use signals::{Signal, Signals};
 pub use time::keep_time;
 
-use self::{checkpoint::Checkpoints, flush::FlushItem, step::Request};
+use self::{
+    flush::{Flush, FlushItem},
+    step::{RULES, Request},
+    writer::Writer,
+};
 use crate::{journal::Journal, state_machine::State};
 
 /// Requests that wait for the driver; a full queue makes callers wait.
@@ -45,45 +52,13 @@ pub fn start(
     clock: impl Clock,
     entropy: Entropy,
 ) -> (Handle, watch::Receiver<bool>) {
-    let seq = state.seq();
-    let state = Arc::new(RwLock::new(state));
-    let history: Arc<dyn crate::journal::History> = journal.history().into();
-    let (requests, incoming) = mpsc::channel(REQUESTS_QUEUED_MAX);
+    let Parts { handle, writer, flush, incoming } =
+        Parts::new(state, journal, entropy, CheckpointPace::default());
     let (steps, flushing) = std::sync::mpsc::sync_channel(STEPS_QUEUED_MAX);
-    let (durable_sender, durable) = watch::channel(seq);
-    let (failed_sender, failed) = watch::channel(false);
-    let (wake, wakes) = watch::channel(None);
-    let went_back = Arc::new(watch::channel(None).0);
-    let signals = Arc::new(Signals::default());
-    let flush = flush::Flush {
-        journal,
-        durable: durable_sender,
-        failed: failed_sender,
-        signals: signals.clone(),
-    };
     spawn("flush", move || flush.run(flushing));
-    let driver = Driver {
-        state: state.clone(),
-        incoming,
-        steps,
-        clock,
-        entropy,
-        checkpoints: Checkpoints::default(),
-        wake,
-        went_back: went_back.subscribe(),
-        more: true,
-    };
+    let driver = Driver { writer, incoming, steps, clock };
     spawn("driver", move || driver.run());
-    let handle = Handle {
-        state,
-        requests,
-        durable,
-        failed: failed.clone(),
-        history,
-        signals,
-        went_back,
-        wakes,
-    };
+    let failed = handle.failed.clone();
     (handle, failed)
 }
 
@@ -92,25 +67,60 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) {
     spawned.expect("a thread can be started at start-up");
 }
 
+/// A driver before anybody gives it time: threads, the tasks of a simulation, or a test's hand.
+struct Parts<J> {
+    handle: Handle,
+    writer: Writer,
+    flush: Flush<J>,
+    incoming: mpsc::Receiver<Request>,
+}
+
+impl<J: Journal> Parts<J> {
+    fn new(state: State, journal: J, entropy: Entropy, pace: CheckpointPace) -> Self {
+        let (durable_sender, durable) = watch::channel(state.seq());
+        let (failed_sender, failed) = watch::channel(false);
+        let (requests, incoming) = mpsc::channel(REQUESTS_QUEUED_MAX);
+        let (wake, wakes) = watch::channel(None);
+        let went_back = Arc::new(watch::channel(None).0);
+        let signals = Arc::new(Signals::default());
+        let state = Arc::new(RwLock::new(state));
+        let history: Arc<dyn crate::journal::History> = journal.history().into();
+        let writer = Writer::new(state.clone(), entropy, pace, wake, went_back.subscribe());
+        let flush = Flush {
+            journal,
+            durable: durable_sender,
+            failed: failed_sender,
+            signals: signals.clone(),
+        };
+        let handle =
+            Handle { state, requests, durable, failed, history, signals, went_back, wakes };
+        Parts { handle, writer, flush, incoming }
+    }
+}
+
+/// The next requests without waiting, `first` among them.
+fn batch(first: Option<Request>, incoming: &mut mpsc::Receiver<Request>) -> Vec<Request> {
+    let mut batch: Vec<Request> = first.into_iter().collect();
+    while batch.len() < COMMANDS_PER_STEP_MAX
+        && let Ok(request) = incoming.try_recv()
+    {
+        batch.push(request);
+    }
+    batch
+}
+
 struct Driver<C> {
-    state: Arc<RwLock<State>>,
+    writer: Writer,
     incoming: mpsc::Receiver<Request>,
     steps: std::sync::mpsc::SyncSender<FlushItem>,
     clock: C,
-    entropy: Entropy,
-    checkpoints: Checkpoints,
-    wake: watch::Sender<Option<Timestamp>>,
-    /// While an agent proves that the journal went back, the scheduler does nothing.
-    went_back: watch::Receiver<Option<JournalWentBack>>,
-    /// The scheduler has work left.
-    more: bool,
 }
 
 impl<C: Clock> Driver<C> {
     /// Until every handle is gone or the flush thread has ended.
     fn run(mut self) {
         loop {
-            let first = if self.more || self.checkpoints.capturing() {
+            let first = if self.writer.has_work() {
                 // Between two slices of a checkpoint or of a long schedule, whoever waits goes first.
                 match self.incoming.try_recv() {
                     Ok(request) => Some(request),
@@ -123,42 +133,15 @@ impl<C: Clock> Driver<C> {
                     None => return,
                 }
             };
-            if first.is_some() || self.more {
-                let batch = first.map(|first| self.batch(first)).unwrap_or_default();
-                let flush = {
-                    let mut state =
-                        self.state.write().expect("a panic in the state ends the process");
-                    state.hold_scheduling(self.went_back.borrow().is_some());
-                    step::step(&mut state, batch, self.clock.wall(), &mut self.entropy)
-                };
-                self.checkpoints.count(&flush);
-                self.more = flush.more;
-                let wake = flush.wake;
-                self.wake.send_if_modified(|at| std::mem::replace(at, wake) != wake);
-                if self.steps.send(FlushItem::Step(Box::new(flush))).is_err() {
-                    return;
-                }
-            }
-            if self.checkpoints.due() {
-                let mut state = self.state.write().expect("a panic in the state ends the process");
-                let finished = self.checkpoints.advance(&mut state);
-                drop(state);
-                if let Some(checkpoint) = finished
-                    && self.steps.send(FlushItem::Checkpoint(checkpoint)).is_err()
-                {
+            let requests = match first {
+                Some(first) => batch(Some(first), &mut self.incoming),
+                None => Vec::new(),
+            };
+            for item in self.writer.turn(&RULES, requests, self.clock.wall()) {
+                if self.steps.send(item).is_err() {
                     return;
                 }
             }
         }
-    }
-
-    fn batch(&mut self, first: Request) -> Vec<Request> {
-        let mut batch = vec![first];
-        while batch.len() < COMMANDS_PER_STEP_MAX
-            && let Ok(request) = self.incoming.try_recv()
-        {
-            batch.push(request);
-        }
-        batch
     }
 }

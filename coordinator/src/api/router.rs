@@ -75,6 +75,17 @@ impl Router {
         Router { ecs, longshore: table(longshore), services }
     }
 
+    /// The operations of ECS, and Longshore's own.
+    pub(crate) fn own_operations(
+        &self,
+    ) -> (impl Iterator<Item = &'static str>, impl Iterator<Item = &'static str>) {
+        (self.ecs.keys().copied(), self.longshore.keys().copied())
+    }
+
+    pub(crate) fn services(&self) -> &[Service] {
+        &self.services
+    }
+
     /// The service that a request is for, none for ECS: by what it names, or by what it claims to
     /// be signed for. The check of the signature comes after.
     fn service(&self, wire: Wire, parts: &Parts) -> Option<&Service> {

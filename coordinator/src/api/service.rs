@@ -98,6 +98,11 @@ impl Service {
         self.target.is_some() && self.target == named(wire, parts).map(|(service, _)| service)
     }
 
+    /// The names of its operations.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.operations.iter().map(|operation| operation.name)
+    }
+
     /// Does what a request asks for.
     pub(crate) async fn answer(
         &self,

@@ -12,8 +12,27 @@ pub(crate) const EVENTS_PER_CHECKPOINT: usize = 20_000;
 /// Entities encoded under one hold of the write lock.
 const ENTITIES_PER_SLICE: usize = 128;
 
+/// How often, and in which pieces.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckpointPace {
+    pub entities: usize,
+    pub events: usize,
+    pub slice: usize,
+}
+
+impl Default for CheckpointPace {
+    fn default() -> Self {
+        CheckpointPace {
+            entities: ENTITIES_PER_CHECKPOINT,
+            events: EVENTS_PER_CHECKPOINT,
+            slice: ENTITIES_PER_SLICE,
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Checkpoints {
+    pace: CheckpointPace,
     events: usize,
     changed: usize,
     /// The sequence as of which a capture is under way.
@@ -21,6 +40,10 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpoints {
+    pub(super) fn at(pace: CheckpointPace) -> Self {
+        Checkpoints { pace, ..Checkpoints::default() }
+    }
+
     pub(super) fn count(&mut self, flush: &Flush) {
         self.events += flush.batch.as_ref().map_or(0, |batch| batch.events.len());
         self.changed = flush.changed;
@@ -31,9 +54,7 @@ impl Checkpoints {
     }
 
     pub(super) fn due(&self) -> bool {
-        self.capturing()
-            || self.events >= EVENTS_PER_CHECKPOINT
-            || self.changed >= ENTITIES_PER_CHECKPOINT
+        self.capturing() || self.events >= self.pace.events || self.changed >= self.pace.entities
     }
 
     /// Begins or goes on; the checkpoint once it is whole.
@@ -46,7 +67,7 @@ impl Checkpoints {
                 *self.capturing.insert(state.seq())
             }
         };
-        let rows = state.capture_slice(ENTITIES_PER_SLICE)?;
+        let rows = state.capture_slice(self.pace.slice)?;
         self.capturing = None;
         Some(Checkpoint { seq, rows })
     }

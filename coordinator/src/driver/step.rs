@@ -7,7 +7,7 @@ use super::Entropy;
 use crate::{
     journal::{Batch, HistoryItems},
     state_machine::{
-        Answer, Command, Envelope, Event, Rejection, State,
+        Answer, Command, Decision, Envelope, Event, Rejection, State,
         decide::{Note, decide},
         schedule::{self, Pass},
         state::{Due, LogLine},
@@ -50,8 +50,16 @@ pub struct Flush {
     pub wake: Option<Timestamp>,
 }
 
-/// Who looks at what is due: [`schedule::pass`], or in a test one that errs.
-pub(crate) type Look<'a> = &'a dyn Fn(&State, Due, Timestamp, u128) -> Pass;
+/// The pure functions that a step calls: the state machine's own, or in a test some that err.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    pub decide: &'a dyn Fn(&State, &Envelope) -> Result<Decision, Rejection>,
+    /// Looks at what is due.
+    pub look: &'a dyn Fn(&State, Due, Timestamp, u128) -> Pass,
+}
+
+/// The state machine's own.
+pub const RULES: Rules<'static> = Rules { decide: &decide, look: &schedule::pass };
 
 /// Decides and applies each request in turn, then lets the scheduler look at what they changed.
 pub fn step(
@@ -60,11 +68,11 @@ pub fn step(
     at: Timestamp,
     entropy: &mut Entropy,
 ) -> Flush {
-    step_with(&schedule::pass, state, requests, at, entropy)
+    step_with(&RULES, state, requests, at, entropy)
 }
 
-pub(crate) fn step_with(
-    look: Look<'_>,
+pub fn step_with(
+    rules: &Rules<'_>,
     state: &mut State,
     requests: Vec<Request>,
     at: Timestamp,
@@ -75,7 +83,7 @@ pub(crate) fn step_with(
     let mut replies = Vec::with_capacity(requests.len());
     for Request { command, respond } in requests {
         let envelope = Envelope { at, entropy: entropy(), command };
-        let outcome = match decide(state, &envelope) {
+        let outcome = match (rules.decide)(state, &envelope) {
             Ok(decision) => {
                 apply(state, decision.events, seq, &mut events);
                 // A note shows nothing that the journal keeps, unless this step changed it.
@@ -97,7 +105,7 @@ pub(crate) fn step_with(
         };
         replies.push(respond(state, outcome));
     }
-    look_at_due(look, state, at, entropy, seq, &mut events);
+    look_at_due(rules, state, at, entropy, seq, &mut events);
     if !events.is_empty() {
         state.set_seq(seq);
     }
@@ -130,7 +138,7 @@ fn next_wake(state: &State) -> Option<Timestamp> {
 }
 
 fn look_at_due(
-    look: Look<'_>,
+    rules: &Rules<'_>,
     state: &mut State,
     at: Timestamp,
     entropy: &mut Entropy,
@@ -147,7 +155,8 @@ fn look_at_due(
             return;
         }
         let Some(due) = state.take_due() else { return };
-        let Pass { events: found, wake, waits_for_room, wanted } = look(state, due, at, entropy());
+        let Pass { events: found, wake, waits_for_room, wanted } =
+            (rules.look)(state, due, at, entropy());
         weight += found.iter().map(weight_of).sum::<usize>();
         apply(state, found, seq, events);
         state.set_wake(due, wake);

@@ -4,7 +4,7 @@
 //! Never: an order before it is durable, an order to any host while an agent proves that the
 //! journal went back, or a judgement about tasks.
 
-mod exchange;
+pub mod exchange;
 mod host;
 mod start_barrier;
 

@@ -24,35 +24,35 @@ use crate::{
 
 /// Whose orders these are.
 #[derive(Clone, Debug)]
-pub(super) struct Sender {
-    pub(super) fleet: FleetId,
-    pub(super) identity: Identity,
+pub struct Sender {
+    pub fleet: FleetId,
+    pub identity: Identity,
 }
 
 /// What a poll shows of a host: unchanged, there is no reason for a newer poll.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shown {
-    pub(super) last_order: u64,
-    pub(super) digest: DesiredDigest,
-    pub(super) acknowledged: Option<ReportPosition>,
+pub struct Shown {
+    pub last_order: u64,
+    pub digest: DesiredDigest,
+    pub acknowledged: Option<ReportPosition>,
 }
 
 impl Shown {
-    pub(super) fn of(host: &Host) -> Self {
+    pub fn of(host: &Host) -> Self {
         Shown { last_order: host.last_order, digest: host.digest, acknowledged: host.reports_taken }
     }
 }
 
 /// What the poller knows of the agent at the other end.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Peer {
+pub struct Peer {
     /// The last order that its ledger holds; absent before its first answer in this epoch.
-    pub(super) seen_order: Option<u64>,
-    pub(super) needs_manifest: bool,
+    pub seen_order: Option<u64>,
+    pub needs_manifest: bool,
 }
 
 /// A poll without orders, to learn what the agent has seen.
-pub(super) fn hello(state: &State, host: &Host, sender: &Sender) -> PollRequest {
+pub fn hello(state: &State, host: &Host, sender: &Sender) -> PollRequest {
     PollRequest {
         protocol: PROTOCOL_VERSION,
         fleet: sender.fleet,
@@ -70,13 +70,7 @@ pub(super) fn hello(state: &State, host: &Host, sender: &Sender) -> PollRequest 
 }
 
 /// A poll with the orders that the agent does not have, or with the manifest it needs.
-pub(super) fn poll(
-    state: &State,
-    host: &Host,
-    sender: &Sender,
-    peer: Peer,
-    hold_ms: u32,
-) -> PollRequest {
+pub fn poll(state: &State, host: &Host, sender: &Sender, peer: Peer, hold_ms: u32) -> PollRequest {
     let mut request = PollRequest { hold_ms, ..hello(state, host, sender) };
     let mut definitions = DefinitionTable::default();
     let queued = match peer.needs_manifest {
@@ -204,7 +198,7 @@ impl DefinitionTable {
 /// Whether what an agent has seen proves that this journal is older (design.md rule 3). Compared
 /// with the last order that there is now, not with that of the poll that is answered: a newer poll
 /// may have brought more orders before this answer left.
-pub(super) fn proves_went_back(state: &State, host: HostId, seen: Seen) -> Option<JournalWentBack> {
+pub fn proves_went_back(state: &State, host: HostId, seen: Seen) -> Option<JournalWentBack> {
     let ours = state.epoch();
     let last_order = state.host(host)?.last_order;
     let unknown_epoch = !state.knows_epoch(seen.epoch);

@@ -225,7 +225,7 @@ impl World {
                 pass
             };
             let step = step::step_with(
-                &look,
+                &step::Rules { look: &look, ..step::RULES },
                 &mut self.state,
                 std::mem::take(&mut requests),
                 self.at,
