@@ -62,6 +62,15 @@ bench: root needs release ## print a benchmark's figures: BENCH=start, restart, 
 campaign: root needs release ## run a promise's full test: NAME=p1, p4, p5, p6, p7, p8, deadlines, query or placement, COUNT=n for less of it
 	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT))
 
+.PHONY: golden
+golden: root compiler ## write journals that later programs must open: NAME=the commit or release that writes them
+	@LONGSHORE_GOLDEN=$(or $(NAME),$(error say NAME=, the commit or release)) $(CARGO) test --locked --quiet \
+	  -p longshore-coordinator --lib journal::tests::golden::a_golden_journal -- --nocapture
+
+.PHONY: golden-words
+golden-words: root compiler
+	@LONGSHORE_GOLDEN_WORDS=1 $(CARGO) test --locked --quiet -p longshore-coordinator --lib journal::tests::golden::every_golden
+
 .PHONY: install
 install: compiler shipped ## install both programs, their units and example settings (DESTDIR, PREFIX)
 	install -D -m 0755 $(SHIPPED)/longshore-coordinator $(DESTDIR)$(PREFIX)/bin/longshore-coordinator

@@ -29,6 +29,7 @@ pub const HISTORY_DEPLOYMENTS_KEPT: std::time::Duration =
 pub const HISTORY_SERVICE_EVENTS_MAX: u64 = 200_000;
 
 /// The events of one step of the driver.
+#[derive(Clone)]
 pub struct Batch {
     pub seq: u64,
     pub epoch: u64,
@@ -37,7 +38,7 @@ pub struct Batch {
 }
 
 /// What a batch leaves to the history (design.md rule 2): never in a checkpoint, written with it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct HistoryItems {
     /// Tasks that ended.
     pub stopped: Vec<TaskRecord>,

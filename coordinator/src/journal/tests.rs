@@ -1,5 +1,7 @@
 //! The journal on a real disk: what is kept, and what a start refuses.
 
+mod golden;
+
 use std::{path::Path, sync::Arc};
 
 use longshore_common::{

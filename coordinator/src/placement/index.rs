@@ -14,7 +14,7 @@ use longshore_common::{
 };
 
 use super::{
-    GroupKey, HostSlot, Resource,
+    GroupKey, GroupNames, HostSlot, Resource,
     attributes::{Attributes, Held},
     bits::Bits,
     column::Column,
@@ -76,6 +76,27 @@ pub struct Remaining {
     pub gpus: i64,
     /// Reserved or in use by tasks, sorted.
     pub ports: Vec<HostPort>,
+}
+
+/// What [`ClusterIndex::facts`] shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostFacts {
+    pub ready: bool,
+    pub active: bool,
+    pub connected: bool,
+    pub busy: bool,
+    pub remaining: Remaining,
+    /// CPU units, MiB and GPUs by which placement finds it.
+    pub free: [u32; 3],
+    /// Ports by which placement leaves it out.
+    pub ports: Vec<HostPort>,
+    /// Of tasks, sorted.
+    pub used_ports: Vec<HostPort>,
+    pub running: u32,
+    pub registered_at_s: u32,
+    pub instance_id: Option<Arc<str>>,
+    /// Tasks by the names of their groups.
+    pub groups: Vec<(String, u32)>,
 }
 
 #[derive(Clone, Debug)]
@@ -297,6 +318,32 @@ impl ClusterIndex {
     /// What a host of the cluster has left.
     pub fn remaining(&self, slot: HostSlot) -> Option<&Remaining> {
         self.rows.get(&slot).map(|&row| &self.host(row).remaining)
+    }
+
+    /// All that is kept of a host, in words that do not depend on slots; for tests and checks.
+    pub fn facts(&self, slot: HostSlot, names: &dyn GroupNames) -> Option<HostFacts> {
+        let row = self.row_of(slot)?;
+        let host = self.host(row);
+        let mut groups: Vec<(String, u32)> =
+            host.groups.iter().map(|(key, tasks)| (names.name(*key).to_owned(), *tasks)).collect();
+        groups.sort();
+        let ports = self.ports.iter().filter(|(_, rows)| rows.contains(row));
+        let mut ports: Vec<HostPort> = ports.map(|(port, _)| *port).collect();
+        ports.sort_unstable();
+        Some(HostFacts {
+            ready: self.ready.contains(row),
+            active: self.active.contains(row),
+            connected: self.connected.contains(row),
+            busy: self.busy.contains(row),
+            remaining: host.remaining.clone(),
+            free: [&self.cpu, &self.memory, &self.gpus].map(|column| column.planes.get(row)),
+            ports,
+            used_ports: host.used_ports.clone(),
+            running: self.particulars.running.get(row),
+            registered_at_s: self.particulars.registered_at_s.get(row),
+            instance_id: host.instance_id.clone(),
+            groups,
+        })
     }
 
     pub(super) fn row_of(&self, slot: HostSlot) -> Option<u32> {

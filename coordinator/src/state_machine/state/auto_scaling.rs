@@ -2,12 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     ops::Bound,
 };
 
 use longshore_common::{clock::Timestamp, id::HostId, resources::Capacity};
 
-use super::{EntityKey, GroupSlot, Host, HostSlot, State, arena::Arena, dirty::LogTo};
+use super::{
+    EntityKey, GroupSlot, Host, HostSlot, State,
+    arena::Arena,
+    dirty::LogTo,
+    picture::{Picture, fields},
+};
 use crate::state_machine::{
     auto_scaling::{
         AutoScalingGroupName, GroupConfig, GroupRecord, Instance, InstanceId, LauncherVerb,
@@ -48,6 +54,52 @@ pub(super) struct Groups {
     /// Instances by the machine that they are bound to.
     machines: BTreeMap<InstanceId, InstanceId>,
     pub(super) policy: CapacityPolicy,
+}
+
+impl Groups {
+    pub(super) fn picture(&self, picture: &mut Picture) {
+        let Groups { arena, by_name, by_prefix, calls, hosts, machines, policy: _ } = self;
+        for group in arena.iter() {
+            let Group {
+                slot: _,
+                name,
+                uid,
+                config,
+                created_at,
+                scaled_at,
+                next_number,
+                deleting,
+                instances,
+                wanted,
+                size,
+                excess_since,
+            } = group;
+            let shown = fields! {
+                uid: uid,
+                config: config,
+                created_at: created_at,
+                scaled_at: scaled_at,
+                next_number: next_number,
+                deleting: deleting,
+                instances: instances,
+                wanted: wanted,
+                size: size,
+                excess_since: excess_since,
+            };
+            picture.show(format!("Auto Scaling group {name}"), shown);
+        }
+        let named: Vec<_> = by_name.iter().map(|(name, &slot)| (name, &arena[slot].name)).collect();
+        let prefixes: Vec<_> =
+            by_prefix.iter().map(|(prefix, &slot)| (prefix, &arena[slot].name)).collect();
+        let shown = fields! {
+            by_name: named,
+            by_prefix: prefixes,
+            calls: calls,
+            hosts: hosts,
+            machines: machines,
+        };
+        picture.show("Auto Scaling indexes", shown);
+    }
 }
 
 impl Group {

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
     sync::Arc,
 };
 
@@ -13,7 +14,11 @@ use longshore_common::{
     task_definition::{Compatibility, ContainerDefinition, TaskDefinition, VersionConsistency},
 };
 
-use super::{DefinitionSlot, EntityKey, State, arena::Arena};
+use super::{
+    DefinitionSlot, EntityKey, State,
+    arena::Arena,
+    picture::{Picture, fields},
+};
 use crate::query::Constraint;
 use crate::state_machine::{
     command::Tags, event::TaskDefinitionRegistered, name::Family, record::DefinitionRecord,
@@ -246,6 +251,55 @@ impl Definitions {
         if deleting && definition.tasks == 0 {
             self.deletable.insert((definition.family.clone(), definition.definition.revision));
         }
+    }
+
+    pub(super) fn picture(&self, picture: &mut Picture) {
+        let Definitions { arena, families, deletable } = self;
+        for (family, revisions) in families {
+            let FamilyRevisions { last_revision, revisions, active } = revisions;
+            let is_active: Vec<u32> = active.keys().copied().collect();
+            let numbers: Vec<u32> = revisions.keys().copied().collect();
+            let shown =
+                fields! { last_revision: last_revision, revisions: numbers, active: is_active };
+            picture.show(format!("family {family}"), shown);
+        }
+        for definition in arena.iter() {
+            let Definition {
+                family,
+                definition,
+                requires_attributes,
+                member_of,
+                images,
+                compatibilities,
+                registered_by,
+                registered_at,
+                status,
+                tags,
+                tasks,
+            } = definition;
+            let shown = fields! {
+                definition: definition,
+                requires_attributes: requires_attributes,
+                member_of: member_of,
+                images: images,
+                compatibilities: compatibilities,
+                registered_by: registered_by,
+                registered_at: registered_at,
+                status: status,
+                tags: tags,
+                tasks: tasks,
+            };
+            picture.show(format!("definition {family}:{}", definition.revision), shown);
+        }
+        picture.show("deletable definitions", fields! { deletable: deletable });
+    }
+
+    /// Every revision, and every family that ever had one.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&Family, Option<u32>)> {
+        self.families.iter().flat_map(|(family, of_family)| {
+            let revisions = of_family.revisions.keys().map(move |number| (family, Some(*number)));
+            revisions.chain([(family, None)])
+        })
     }
 
     pub(super) fn at_mut(&mut self, slot: DefinitionSlot) -> &mut Definition {

@@ -113,6 +113,40 @@ impl State {
         Row { kind, key: bytes, value }
     }
 
+    /// A row for each entity that there is.
+    pub fn all_rows(&self) -> Vec<Row> {
+        let mut keys = vec![EntityKey::Meta];
+        keys.extend(self.clusters_by_name.keys().cloned().map(EntityKey::Cluster));
+        keys.extend(self.definitions.keys().map(|(family, revision)| match revision {
+            Some(revision) => EntityKey::Definition(family.clone(), revision),
+            None => EntityKey::Family(family.clone()),
+        }));
+        keys.extend(self.members.keys().copied().map(EntityKey::Member));
+        keys.extend(self.hosts.iter().map(|host| EntityKey::Host(host.id)));
+        keys.extend(self.tasks.iter().map(|task| EntityKey::Task(task.id)));
+        let tokens = self.client_tokens.keys();
+        keys.extend(
+            tokens.map(|(cluster, token)| EntityKey::ClientToken(cluster.clone(), token.clone())),
+        );
+        keys.extend(
+            self.join_tokens.iter().map(|state| EntityKey::JoinToken(state.token.id.clone())),
+        );
+        let settings = self.account_settings.iter();
+        keys.extend(
+            settings.map(|(scope, name, _)| EntityKey::Setting(scope.clone(), name.to_owned())),
+        );
+        keys.extend(self.services.iter().map(|service| EntityKey::Service(service.id)));
+        keys.extend(self.alarms.keys().cloned().map(EntityKey::Alarm));
+        keys.extend(self.log_groups.keys().cloned().map(EntityKey::LogGroup));
+        keys.extend(self.waiting_by_launch.keys().copied().map(EntityKey::Waiting));
+        let groups = self.auto_scaling_groups_from(std::ops::Bound::Unbounded);
+        keys.extend(groups.map(|group| EntityKey::AutoScalingGroup(group.name.clone())));
+        keys.extend(self.capacity_providers.keys().cloned().map(EntityKey::CapacityProvider));
+        let mut rows: Vec<Row> = keys.iter().map(|key| self.row(key)).collect();
+        rows.sort_by(|one, other| (one.kind, &one.key).cmp(&(other.kind, &other.key)));
+        rows
+    }
+
     fn record_of(&self, key: &EntityKey) -> Option<Record> {
         match key {
             EntityKey::Meta => Some(Record::Meta(record::MetaRecord {

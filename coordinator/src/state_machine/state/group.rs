@@ -1,6 +1,6 @@
 //! Task groups, interned: placement counts per group, and a name is stored once.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_common::index::FastMap;
 
@@ -34,6 +34,11 @@ impl Groups {
 
     pub(super) fn name(&self, key: GroupKey) -> &str {
         &self.groups[key.0].name
+    }
+
+    /// How many tasks each group has.
+    pub(super) fn sizes(&self) -> BTreeMap<&str, u32> {
+        self.by_name.iter().map(|(name, slot)| (&**name, self.groups[*slot].tasks)).collect()
     }
 
     /// Counts one task more in the group, which is made if need be.

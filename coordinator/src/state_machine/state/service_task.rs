@@ -346,7 +346,7 @@ impl State {
         }
     }
 
-    /// Enters a new task of a service; it is in no count yet.
+    /// Enters a task of a service into its counts; it is in none yet.
     pub(super) fn join_service(&mut self, slot: TaskSlot) {
         let task = &self.tasks[slot];
         let (Some(of), id) = (&task.service, task.id) else { return };
@@ -357,9 +357,16 @@ impl State {
         if let Some(provider) = &task.provider {
             *revision.by_provider.entry(provider.clone()).or_default() += 1;
         }
-        let service = of.service;
         self.stand(slot);
-        self.service_changed_by_task(service);
+    }
+
+    /// A task came to a service, or back to it. Never while rows are restored: a steady service
+    /// is steady after a start too.
+    pub(super) fn service_has_new_task(&mut self, task: TaskId) {
+        let task = self.tasks_by_id.get(&task).map(|slot| &self.tasks[*slot]);
+        if let Some(service) = task.and_then(|task| task.service.as_ref()).map(|of| of.service) {
+            self.service_changed_by_task(service);
+        }
     }
 
     /// Takes a task that has stopped out of its service. `ended` is why, if it is an end that says

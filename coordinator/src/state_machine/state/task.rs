@@ -229,6 +229,7 @@ impl State {
             let host = task.host;
             self.touch(EntityKey::Task(placed.task));
             self.insert_task(task);
+            self.service_has_new_task(placed.task);
             self.give_order(host, placed.task, 1, None, seq);
             self.log(
                 LogTo::task(&started.cluster, placed.host, placed.task),
@@ -304,6 +305,7 @@ impl State {
         let (id, cluster) = (record.id, record.cluster.clone());
         self.touch(EntityKey::Task(id));
         self.restore_task(record);
+        self.service_has_new_task(id);
         self.host_changed(host, seq);
         self.log(LogTo::task(&cluster, host, id), "task adopted from its host");
     }

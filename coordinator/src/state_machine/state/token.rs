@@ -1,13 +1,19 @@
 //! Client tokens (idempotency of RunTask) and join tokens (how hosts enter).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
 
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
 };
 
-use super::{EntityKey, Membership, State};
+use super::{
+    EntityKey, Membership, State,
+    picture::{Picture, fields},
+};
 use crate::state_machine::{
     command::JoinToken, event::UsedClientToken, name::ClusterName, record::ClientTokenRecord,
 };
@@ -42,6 +48,22 @@ impl ClientTokens {
         let key = (cluster, token_use.used.token.clone());
         self.by_age.entry(token_use.at).or_default().push(key.clone());
         self.uses.insert(key, token_use);
+    }
+
+    pub(super) fn picture(&self, picture: &mut Picture) {
+        let ClientTokens { uses, by_age } = self;
+        for ((cluster, token), token_use) in uses {
+            let shown = fields! { token_use: token_use };
+            picture.show(format!("client token {cluster}/{token}"), shown);
+        }
+        let mut by_age: Vec<_> =
+            by_age.iter().flat_map(|(at, keys)| keys.iter().map(move |key| (at, key))).collect();
+        by_age.sort();
+        picture.show("client tokens by age", fields! { by_age: by_age });
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &(ClusterName, String)> {
+        self.uses.keys()
     }
 
     fn remove(&mut self, key: &(ClusterName, String)) {
@@ -87,6 +109,14 @@ impl JoinTokens {
     /// Hashes are compared, never secrets, so an early exit tells an attacker nothing useful.
     pub fn by_secret_hash(&self, hash: &[u8; 32]) -> Option<&JoinTokenState> {
         self.tokens.values().find(|t| t.token.secret_hash == *hash)
+    }
+
+    pub(super) fn picture(&self, picture: &mut Picture) {
+        let JoinTokens { tokens, expiring } = self;
+        for (id, state) in tokens {
+            picture.show(format!("join token {id}"), fields! { state: state });
+        }
+        picture.show("expiring join tokens", fields! { expiring: expiring });
     }
 
     pub(super) fn insert(&mut self, state: JoinTokenState) {

@@ -20,6 +20,7 @@ use longshore_common::{
 
 use crate::{
     driver::step::{self, Request},
+    journal::Batch,
     state_machine::{
         Answer, Command, Event, Rejection, State,
         alarm::{AlarmDefinition, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
@@ -51,6 +52,8 @@ pub(crate) struct World {
     /// Of the last call.
     pub(crate) recent: Vec<Event>,
     keeps_events: bool,
+    /// What a journal would be given.
+    batches: Vec<Batch>,
     entropy: u128,
     /// How often an agent told of its images.
     looks: u64,
@@ -72,6 +75,7 @@ impl World {
             events: Vec::new(),
             recent: Vec::new(),
             keeps_events: true,
+            batches: Vec::new(),
             entropy: 0,
             looks: 0,
             reports: BTreeMap::new(),
@@ -108,8 +112,14 @@ impl World {
     pub(crate) fn forgetful(mut self) -> Self {
         self.keeps_events = false;
         self.events.clear();
+        self.batches.clear();
         self.said.clear();
         self
+    }
+
+    /// What a journal would have been given since the last call.
+    pub(crate) fn take_batches(&mut self) -> Vec<Batch> {
+        std::mem::take(&mut self.batches)
     }
 
     pub(crate) fn add_host(&mut self) -> HostId {
@@ -232,6 +242,9 @@ impl World {
                 &mut draw,
             );
             if let Some(batch) = step.batch {
+                if self.keeps_events {
+                    self.batches.push(batch.clone());
+                }
                 self.recent.extend(batch.events.iter().cloned());
                 if self.keeps_events {
                     self.events.extend(batch.events);
