@@ -42,6 +42,9 @@ mod introspection;
 mod service_manager;
 mod run;
 
+#[cfg(test)]
+mod golden;
+
 use std::{
     io::{IsTerminal, Write},
     process::ExitCode,

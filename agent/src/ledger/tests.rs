@@ -3,6 +3,8 @@
 use expect_test::{Expect, expect};
 use longshore_common::{clock::Timestamp, protocol::Epoch, task::StopCode};
 
+mod golden;
+
 use super::*;
 use crate::{
     observed::{ContainerState, ObservedContainer},

@@ -1,6 +1,8 @@
 //! The follower on real files and a real store, written to as Docker writes; killed at any moment.
 
-use std::{fs, io::Write};
+mod golden;
+
+use std::{fs, io::Write, path::Path};
 
 use longshore_common::{
     clock::{SteppedClock, Timestamp},
