@@ -31,6 +31,47 @@ pub(crate) struct Reach {
     pub(crate) last: Option<RuntimeVersion>,
 }
 
+/// Container logs are read, and the disk is watched, where Docker keeps its data: this must be seen.
+async fn note_data_root(root: Option<&Path>, status: &Status) {
+    let hidden = match root {
+        Some(root) if is_hidden(root).await => Some(hidden_data_root(root)),
+        Some(_) | None => None,
+    };
+    if let Some(problem) = &hidden
+        && status.docker_data_problem().as_ref() != Some(problem)
+    {
+        tracing::error!("{problem}");
+    }
+    status.set_docker_data_problem(hidden);
+}
+
+/// Whether this process does not see a folder that Docker says it has.
+pub(crate) async fn is_hidden(folder: &Path) -> bool {
+    match tokio::fs::metadata(folder).await {
+        Ok(_) => false,
+        Err(error) => matches!(
+            error.kind(),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied
+        ),
+    }
+}
+
+/// What is so, and what to do.
+pub(crate) fn hidden_data_root(root: &Path) -> String {
+    let shown = root.display();
+    let homes = ["/home", "/root", "/run/user"];
+    let remedy = if homes.iter().any(|home| root.starts_with(home)) {
+        "run `systemctl edit longshore-agent`, add the lines `[Service]` and `ProtectHome=read-only`, \
+         and restart it"
+    } else {
+        "let the agent see that folder, or move Docker's data (data-root in daemon.json)"
+    };
+    format!(
+        "Docker keeps its data in {shown}, which the agent cannot see: no awslogs task starts and the \
+         disk is not watched; {remedy}"
+    )
+}
+
 /// Asks until `shutdown`.
 pub(crate) async fn keep_asking<R: ContainerRuntime>(
     runtime: R,
@@ -56,6 +97,7 @@ pub(crate) async fn keep_asking<R: ContainerRuntime>(
                     *reach = found;
                     changed
                 });
+                note_data_root(found.data_root.as_deref(), &status).await;
                 if changed || away.is_some() {
                     tracing::info!(
                         docker.version = found.version,
@@ -86,5 +128,23 @@ pub(crate) async fn keep_asking<R: ContainerRuntime>(
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The unit hides folders of users: Docker's data may be in one.
+    #[tokio::test]
+    async fn hidden_data_root_is_told_with_the_line_to_add() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_hidden(folder.path()).await);
+        let gone = folder.path().join("docker");
+        assert!(is_hidden(&gone).await);
+        let told = hidden_data_root(Path::new("/home/docker"));
+        assert!(told.contains("ProtectHome=read-only"), "{told}");
+        let elsewhere = hidden_data_root(&gone);
+        assert!(!elsewhere.contains("ProtectHome"), "{elsewhere}");
     }
 }

@@ -220,6 +220,10 @@ struct Health {
     docker: &'static str,
     /// Of the file systems that tasks fill: `enough`, `short` or `lacking`.
     room: &'static str,
+    /// `ok`, or why container logs are not read and the disk is not watched.
+    docker_data: String,
+    /// `ok`, or why tasks are not served as they should be.
+    network: String,
     registered: bool,
     /// Null before the first poll.
     last_poll_age_seconds: Option<f64>,
@@ -227,17 +231,24 @@ struct Health {
 
 /// Whether the agent works. One without Docker or a coordinator does: it waits for them.
 async fn healthz(status: &Status) -> Response<Full<Bytes>> {
+    let (network, docker_data) = (status.network_problem(), status.docker_data_problem());
     let (code, state) = if !status.has_engine() {
         (StatusCode::OK, "joining")
-    } else if status.tasks(ENGINE_ANSWERS_WITHIN).await.is_some() {
-        (StatusCode::OK, "ok")
-    } else {
+    } else if status.tasks(ENGINE_ANSWERS_WITHIN).await.is_none() {
         (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer")
+    } else if network.is_some() {
+        (StatusCode::SERVICE_UNAVAILABLE, "tasks are not served as they should be")
+    } else if docker_data.is_some() {
+        (StatusCode::SERVICE_UNAVAILABLE, "what Docker keeps on disk is not seen")
+    } else {
+        (StatusCode::OK, "ok")
     };
     let health = Health {
         status: state,
         docker: if status.docker_answers() { "reachable" } else { "unreachable" },
         room: status.disk().room.name(),
+        docker_data: docker_data.unwrap_or_else(|| "ok".to_owned()),
+        network: network.unwrap_or_else(|| "ok".to_owned()),
         registered: status.container_instance_arn().is_some(),
         last_poll_age_seconds: status.last_poll_age().map(|age| age.as_secs_f64()),
     };

@@ -19,8 +19,9 @@ mod images;
 pub mod supervisor;
 pub mod logs;
 
-// What tasks may ask of their host.
+// What tasks may ask of their host, and the network that they ask over.
 pub mod task_endpoints;
+mod network;
 
 // The fleet: who we are, who may order.
 pub mod identity;
@@ -59,15 +60,37 @@ const WORKER_THREADS: usize = 2;
 /// Threads for what blocks: the ledger's disk, names to resolve.
 const BLOCKING_THREADS_MAX: usize = 8;
 
-/// The one subcommand.
-const PREPARE_HOST: &str = "prepare-host";
+/// What the program is called for, by its first argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subcommand {
+    /// The agent itself.
+    Serve,
+    /// With all rights, before the service: what it may not do itself.
+    PrepareHost,
+    /// A unit of its own beside the service: keeps the host's network prepared.
+    Network,
+}
+
+impl Subcommand {
+    fn of(argument: Option<&str>) -> Subcommand {
+        match argument {
+            Some("prepare-host") => Subcommand::PrepareHost,
+            Some("network") => Subcommand::Network,
+            _ => Subcommand::Serve,
+        }
+    }
+}
 
 /// The program: settings, log, runtime, then [`run`]. `arguments` begin with the program's name.
 pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
-    // systemd runs this before the service, with the same settings and as root.
-    let prepares = arguments.get(1).is_some_and(|first| first == PREPARE_HOST);
+    let first = arguments.get(1).map(String::as_str);
+    if first == Some(network::probe::SUBCOMMAND) {
+        return network_probe();
+    }
+    let subcommand = Subcommand::of(first);
+    let skipped = usize::from(subcommand != Subcommand::Serve);
     let (program, rest) = arguments.split_at(1.min(arguments.len()));
-    let arguments = [program, rest.get(usize::from(prepares)..).unwrap_or_default()].concat();
+    let arguments = [program, rest.get(skipped..).unwrap_or_default()].concat();
     let settings = match settings::load(&arguments, environment) {
         Ok(settings) => settings,
         Err(Ended::Shown(text)) => {
@@ -93,13 +116,17 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build();
-    let ended = match runtime {
-        Ok(runtime) if prepares => return prepare_host(&runtime, &settings),
-        Ok(runtime) => runtime.block_on(run::run(settings, Arc::new(SystemClock::start()))),
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "no threads could be started");
             return ExitCode::FAILURE;
         }
+    };
+    let ended = match subcommand {
+        Subcommand::Serve => runtime.block_on(run::run(settings, Arc::new(SystemClock::start()))),
+        Subcommand::PrepareHost => return prepare_host(&runtime, &settings),
+        Subcommand::Network => runtime.block_on(run::network(settings)),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,7 +139,7 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
 }
 
 fn prepare_host(runtime: &tokio::runtime::Runtime, settings: &settings::Settings) -> ExitCode {
-    match runtime.block_on(task_endpoints::wiring::prepare(settings)) {
+    match runtime.block_on(run::prepare_host(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = telemetry::chain(&error);
@@ -120,4 +147,11 @@ fn prepare_host(runtime: &tokio::runtime::Runtime, settings: &settings::Settings
             ExitCode::FAILURE
         }
     }
+}
+
+/// One thread, no settings, no log: it says on standard output what came of it.
+fn network_probe() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ran = runtime.and_then(|runtime| runtime.block_on(network::probe::run_inside()));
+    if ran.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -6,6 +6,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
 };
 
@@ -28,14 +29,19 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     disk,
     docker_reach::{self, Reach},
-    host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2, gpus::NoGpus},
+    host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2},
     introspection,
     join::{self, EnterError, Entry, Membership, Renewal},
     ledger::LedgerError,
     logs::{self, KeepLogs, LogReader, LoggedRuntime},
+    network::{
+        self,
+        report::{NetworkReport, REPORT_FILE},
+        wiring::{self, WiringError},
+    },
     poll_endpoint,
     registration::{self, Host},
-    runtime::docker::{Docker, NotAUnixSocket, Timeouts},
+    runtime::docker::{DEFAULT_BRIDGE, Docker, NotAUnixSocket, Timeouts},
     service_manager,
     settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
     status::{NotedPolls, Status},
@@ -45,7 +51,6 @@ use crate::{
         directory::Directory,
         metadata::Surroundings,
         names::{KeyError, Names},
-        wiring,
     },
 };
 
@@ -55,6 +60,10 @@ const EXIT_TAKEN: u8 = 69;
 const EXIT_REFUSED: u8 = 77;
 const EXIT_FAILED: u8 = 1;
 const MIB: u64 = 1024 * 1024;
+/// How long Docker is asked for its bridge before the service starts.
+const BRIDGE_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+/// How often is read what `longshore-agent network` reports.
+const REPORT_EVERY: std::time::Duration = std::time::Duration::from_secs(5);
 /// How long the parts have to end; the engine writes its ledger in it.
 const END_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
@@ -67,8 +76,6 @@ pub(crate) enum Failed {
     Machine(#[from] MachineError),
     #[error(transparent)]
     NoCapacity(#[from] NoCapacity),
-    #[error(transparent)]
-    NoGpus(#[from] NoGpus),
     #[error(transparent)]
     Docker(#[from] NotAUnixSocket),
     #[error("cannot listen on {address}, which {setting} names: is another agent running?")]
@@ -118,7 +125,6 @@ impl Failed {
             Failed::DataDir(DataDirError::Taken(_)) | Failed::Listen { .. } => EXIT_TAKEN,
             Failed::DataDir(DataDirError::Unusable(_))
             | Failed::Machine(_)
-            | Failed::NoGpus(_)
             | Failed::Signals(_)
             | Failed::PollEndpoint(_)
             | Failed::NoEntropy(_)
@@ -167,7 +173,7 @@ async fn life(
     let settings = Arc::new(settings);
     let data_dir = Arc::new(DataDir::open(&settings.data_dir)?);
     let machine = Machine::read()?;
-    let gpus = host::gpus::offered(&settings.gpus).await?;
+    let gpus = host::gpus::offered(&settings.gpus).await;
     let capacity = host::capacity(&settings, &machine, gpus)?;
     let polls = listen("--poll-listen", settings.poll_listen).await?;
     let shown = listen("--introspection-listen", settings.introspection_listen).await?;
@@ -289,6 +295,12 @@ async fn life(
         "ready"
     );
     parts.spawn(service_manager::keep_told(status.clone(), shutdown.clone()));
+    parts.spawn(watch_network(
+        settings.clone(),
+        docker(&settings)?,
+        status.clone(),
+        shutdown.clone(),
+    ));
 
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -300,6 +312,46 @@ async fn life(
         running.await??;
     }
     end(parts).await
+}
+
+/// `longshore-agent prepare-host`: what the agent's service may not do itself.
+pub(crate) async fn prepare_host(settings: &Settings) -> Result<(), WiringError> {
+    let asked = async {
+        let docker = docker(settings).ok()?;
+        let bridge = tokio::time::timeout(BRIDGE_WITHIN, docker.bridge()).await;
+        Some(bridge.ok()?.ok()??.device)
+    };
+    // Docker may not be there yet; then its usual bridge is prepared, before the first container.
+    let bridge = asked.await.unwrap_or_else(|| DEFAULT_BRIDGE.to_owned());
+    wiring::prepare(settings, &bridge).await.map(drop)
+}
+
+/// `longshore-agent network`: until SIGTERM or SIGINT.
+pub(crate) async fn network(settings: Settings) -> Result<(), Failed> {
+    let shutdown = CancellationToken::new();
+    let _signals = stop_on_signals(shutdown.clone())?;
+    network::run(&settings, docker(&settings)?, shutdown).await;
+    Ok(())
+}
+
+/// Keeps the network where the agent has the rights for it, else hears of it from who has.
+async fn watch_network(
+    settings: Arc<Settings>,
+    docker: Docker,
+    status: Arc<Status>,
+    shutdown: CancellationToken,
+) {
+    if wiring::may_prepare() {
+        let tell = |problem| status.set_network_problem(problem);
+        return network::keep(&settings, docker, tell, shutdown).await;
+    }
+    let mut looks = tokio::time::interval(REPORT_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(looks.tick()).await.is_some() {
+        // Without a report there is nobody who could tell.
+        let report = NetworkReport::read(Path::new(REPORT_FILE)).unwrap_or_default();
+        status.set_network_problem(report.problem);
+    }
 }
 
 /// What the engine is told of the task endpoints, and their socket; nothing when they are turned off,

@@ -206,6 +206,8 @@ pub struct ContainerConfig {
     /// Empty: the image's own.
     pub command: Vec<String>,
     pub environment: Vec<(String, String)>,
+    /// Variables that are set unless [`Self::environment`] sets them, which environment files add to.
+    pub environment_defaults: Vec<(String, String)>,
     pub labels: BTreeMap<String, String>,
     pub user: Option<String>,
     pub working_directory: Option<String>,

@@ -23,6 +23,11 @@ pub(crate) fn stopping(status: &str) {
     ServiceManager::of_this_program().tell(&states);
 }
 
+/// Of a program that has nothing more to say than that it works.
+pub(crate) fn ready(status: &str) {
+    ServiceManager::of_this_program().tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
 pub(crate) fn waiting(status: &str) {
     ServiceManager::of_this_program().tell(&[NotifyState::Status(status)]);
 }

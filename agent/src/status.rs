@@ -32,6 +32,8 @@ pub(crate) struct Status {
     engine: OnceLock<Handle>,
     registered: watch::Sender<Option<Registered>>,
     docker_answers: AtomicBool,
+    network_problem: watch::Sender<Option<String>>,
+    docker_data_problem: watch::Sender<Option<String>>,
     disk: OnceLock<DiskWatch>,
     clock: Arc<dyn Clock>,
     polls: AtomicU64,
@@ -53,6 +55,8 @@ impl Status {
             engine: OnceLock::new(),
             registered: watch::Sender::new(None),
             docker_answers: AtomicBool::new(false),
+            network_problem: watch::Sender::new(None),
+            docker_data_problem: watch::Sender::new(None),
             disk: OnceLock::new(),
             clock,
             polls: AtomicU64::new(0),
@@ -102,6 +106,24 @@ impl Status {
 
     pub(crate) fn docker_answers(&self) -> bool {
         self.docker_answers.load(Ordering::Relaxed)
+    }
+
+    /// Why tasks do not reach their metadata, or reach EC2's; absent when all is well.
+    pub(crate) fn set_network_problem(&self, problem: Option<String>) {
+        self.network_problem.send_replace(problem);
+    }
+
+    pub(crate) fn network_problem(&self) -> Option<String> {
+        self.network_problem.borrow().clone()
+    }
+
+    /// Why what Docker keeps on disk is not seen; absent when all is well.
+    pub(crate) fn set_docker_data_problem(&self, problem: Option<String>) {
+        self.docker_data_problem.send_replace(problem);
+    }
+
+    pub(crate) fn docker_data_problem(&self) -> Option<String> {
+        self.docker_data_problem.borrow().clone()
     }
 
     pub(crate) fn disk_watched(&self, watch: DiskWatch) {

@@ -39,7 +39,6 @@ mod kernel;
 mod addresses;
 mod stats;
 mod protection;
-pub(crate) mod wiring;
 pub(crate) mod metadata;
 #[cfg(test)]
 mod tests;

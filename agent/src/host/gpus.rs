@@ -1,9 +1,11 @@
 //! The GPUs of this host that are offered to tasks.
 //!
-//! Never: a look for some that nobody asked for, or an agent that offers fewer than it was told to.
+//! Never: a look for some that nobody asked for, or an agent that ends for want of one: its other
+//! tasks need it.
 
 use std::{process::Output, time::Duration};
 
+use longshore_common::telemetry::chain;
 use tokio::process::Command;
 
 use crate::settings::Gpus;
@@ -14,18 +16,27 @@ const ARGUMENTS: [&str; 2] = ["--query-gpu=uuid", "--format=csv,noheader"];
 /// A driver that wakes its devices up takes seconds.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Their ids, in the order in which they are given away.
-pub(crate) async fn offered(setting: &Gpus) -> Result<Vec<String>, NoGpus> {
+/// Their ids, in the order in which they are given away. None where they cannot be found: the log then
+/// says why.
+pub(crate) async fn offered(setting: &Gpus) -> Vec<String> {
     match setting {
-        Gpus::None => Ok(Vec::new()),
-        Gpus::Named(ids) => Ok(ids.clone()),
-        Gpus::Auto => {
-            let mut tool = Command::new(TOOL);
-            let asked = tool.args(ARGUMENTS).kill_on_drop(true).output();
-            let told = tokio::time::timeout(ANSWERS_WITHIN, asked).await;
-            told.map_err(|_| NoGpus::Silent)?.map_err(NoGpus::NoTool).and_then(|told| read(&told))
-        }
+        Gpus::None => Vec::new(),
+        Gpus::Named(ids) => ids.clone(),
+        Gpus::Auto => found(TOOL).await.unwrap_or_else(|error| {
+            let error = chain(&error);
+            tracing::warn!(
+                error,
+                "no GPU is offered to tasks, though the setting gpus is \"auto\""
+            );
+            Vec::new()
+        }),
     }
+}
+
+async fn found(tool: &str) -> Result<Vec<String>, NoGpus> {
+    let asked = Command::new(tool).args(ARGUMENTS).kill_on_drop(true).output();
+    let told = tokio::time::timeout(ANSWERS_WITHIN, asked).await;
+    told.map_err(|_| NoGpus::Silent)?.map_err(NoGpus::NoTool).and_then(|told| read(&told))
 }
 
 fn read(told: &Output) -> Result<Vec<String>, NoGpus> {
@@ -40,9 +51,8 @@ fn read(told: &Output) -> Result<Vec<String>, NoGpus> {
     if ids.is_empty() { Err(NoGpus::Refused("it shows none".to_owned())) } else { Ok(ids) }
 }
 
-/// Completes "the GPUs of this host cannot be found".
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoGpus {
+enum NoGpus {
     #[error(
         "the GPUs of this host cannot be found by nvidia-smi: install NVIDIA's driver, name their ids \
          by --gpus, or leave --gpus (ECS_ENABLE_GPU_SUPPORT) out"
@@ -54,8 +64,9 @@ pub(crate) enum NoGpus {
     )]
     Silent,
     #[error(
-        "nvidia-smi does not tell the GPUs of this host ({0}): mend the driver, name their ids by \
-         --gpus, or leave --gpus (ECS_ENABLE_GPU_SUPPORT) out"
+        "nvidia-smi does not tell the GPUs of this host ({0}): mend the driver, let the service see the \
+         devices (its unit says how), name their ids by --gpus, or leave --gpus \
+         (ECS_ENABLE_GPU_SUPPORT) out"
     )]
     Refused(String),
 }
@@ -83,8 +94,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_named_is_offered_and_nothing_is_looked_for_unasked() {
-        assert_eq!(offered(&Gpus::None).await.unwrap(), [""; 0]);
+        assert_eq!(offered(&Gpus::None).await, [""; 0]);
         let named = Gpus::Named(vec!["GPU-b".to_owned(), "GPU-a".to_owned()]);
-        assert_eq!(offered(&named).await.unwrap(), ["GPU-b", "GPU-a"]);
+        assert_eq!(offered(&named).await, ["GPU-b", "GPU-a"]);
+    }
+
+    #[tokio::test]
+    async fn missing_tool_is_told_with_what_to_do() {
+        let missing = found("/nonexistent/nvidia-smi").await.unwrap_err();
+        assert!(missing.to_string().contains("install NVIDIA's driver"), "{missing}");
+        let failing = found("/bin/false").await.unwrap_err();
+        assert!(failing.to_string().contains("its unit says how"), "{failing}");
     }
 }

@@ -263,7 +263,9 @@ async fn an_agent_that_still_joins_is_healthy_and_has_no_tasks_to_show() {
                 200
                 {
                   "docker": "unreachable",
+                  "docker_data": "ok",
                   "last_poll_age_seconds": null,
+                  "network": "ok",
                   "registered": false,
                   "room": "enough",
                   "status": "joining"
@@ -305,13 +307,29 @@ async fn health_says_since_when_nobody_polled() {
         200
         {
           "docker": "reachable",
+          "docker_data": "ok",
           "last_poll_age_seconds": 1.5,
+          "network": "ok",
           "registered": true,
           "room": "enough",
           "status": "ok"
         }"#]],
         )
         .await;
+}
+
+#[tokio::test]
+async fn healthz_fails_while_tasks_are_not_served() {
+    let shown = Shown::with_a_task().await;
+    let problem = || Some("what is wrong".to_owned());
+    shown.status.set_network_problem(problem());
+    let (code, body) = shown.get("/healthz").await;
+    assert!(code == 503 && body.contains("what is wrong"), "{code} {body}");
+    shown.status.set_network_problem(None);
+    assert_eq!(shown.get("/healthz").await.0, 200);
+    shown.status.set_docker_data_problem(problem());
+    let (code, body) = shown.get("/healthz").await;
+    assert!(code == 503 && body.contains("what is wrong"), "{code} {body}");
 }
 
 #[tokio::test]

@@ -207,6 +207,11 @@ fn taken<'b>(place: &mut Place, buffer: &'b [u8], length: usize) -> Found<'b> {
     }
 }
 
+/// Docker's folder of all containers, in which each one's folder holds its log.
+pub(super) fn folder_of_containers(log: &Path) -> Option<&Path> {
+    log.parent()?.parent()
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, io::Write};

@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     assembly::{Assembly, EVENT_QUIET},
-    docker_log::{DockerLog, Found, Place},
+    docker_log::{DockerLog, Found, Place, folder_of_containers},
     record,
     watch::Watch,
 };
@@ -503,7 +503,11 @@ impl Container {
                     break;
                 }
                 Err(error) => {
-                    let gone = error.kind() == io::ErrorKind::NotFound && self.ended;
+                    // A log that is gone was removed with its container; where the folder of all
+                    // containers is not seen either, nothing is known of it.
+                    let gone = error.kind() == io::ErrorKind::NotFound
+                        && self.ended
+                        && folder_of_containers(&self.path).is_none_or(Path::exists);
                     if !gone && !std::mem::replace(&mut self.unreadable, true) {
                         warn!(
                             container = id, path = %self.path.display(), %error,

@@ -6,7 +6,10 @@
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,8 +19,12 @@ use longshore_common::{clock::Timestamp, index::FastSet};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
-use super::follower::{Command, Commands};
+use super::{
+    docker_log::folder_of_containers,
+    follower::{Command, Commands},
+};
 use crate::{
+    docker_reach::{hidden_data_root, is_hidden},
     plan::awslogs::{LABEL, LogDestination},
     runtime::{
         ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
@@ -62,6 +69,8 @@ pub(crate) struct LoggedRuntime<R> {
     heard: mpsc::Sender<Heard>,
     /// Containers whose log is followed, or will be once they start.
     logged: Arc<Mutex<FastSet<String>>>,
+    /// Set once a log was seen where Docker keeps them.
+    readable: AtomicBool,
 }
 
 impl<R: ContainerRuntime> LoggedRuntime<R> {
@@ -69,7 +78,30 @@ impl<R: ContainerRuntime> LoggedRuntime<R> {
         let engine = Arc::new(engine);
         let (heard, inbox) = mpsc::channel(HEARD_QUEUED_MAX);
         tokio::spawn(pass_on(engine.clone(), follows.clone(), inbox));
-        LoggedRuntime { engine, follows, heard, logged: Arc::default() }
+        LoggedRuntime {
+            engine,
+            follows,
+            heard,
+            logged: Arc::default(),
+            readable: AtomicBool::default(),
+        }
+    }
+
+    /// Takes a container away again whose log could not be read: its lines would be lost unseen.
+    async fn refuse_unless_readable(&self, id: &str) -> Result<(), RuntimeError> {
+        if self.readable.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let path = self.engine.inspect(id).await?.log_path.map(PathBuf::from);
+        let folder = path.as_deref().and_then(folder_of_containers);
+        let Some(hidden) = folder else { return Ok(()) };
+        if !is_hidden(hidden).await {
+            self.readable.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        self.engine.remove(id).await?;
+        let root = hidden.parent().unwrap_or(hidden);
+        Err(RuntimeError::Rejected { message: hidden_data_root(root) })
     }
 
     fn is_logged(&self, id: &str) -> bool {
@@ -78,6 +110,18 @@ impl<R: ContainerRuntime> LoggedRuntime<R> {
 
     fn note(&self, id: &str) {
         self.logged.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+    }
+}
+
+/// Docker refuses a size without the mode that daemon.json leaves to the container.
+fn with_cure(error: RuntimeError) -> RuntimeError {
+    match error {
+        RuntimeError::Rejected { message } if message.contains("max-buffer-size") => {
+            let cure = "remove max-buffer-size from the log-opts of Docker's daemon.json, or give the \
+                        container the log option mode=non-blocking";
+            RuntimeError::Rejected { message: format!("{message}; {cure}") }
+        }
+        other => other,
     }
 }
 
@@ -141,8 +185,9 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
     }
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {
-        let id = self.engine.create(name, config).await?;
+        let id = self.engine.create(name, config).await.map_err(with_cure)?;
         if config.labels.contains_key(LABEL) {
+            self.refuse_unless_readable(&id).await?;
             self.note(&id);
         }
         Ok(id)

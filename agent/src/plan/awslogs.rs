@@ -79,7 +79,13 @@ pub(crate) fn stream(container: &ContainerDefinition, key: TaskKey) -> Option<St
 /// The log that the container is made with.
 pub(crate) fn log_target(container: &ContainerDefinition) -> Option<LogTarget> {
     let options = options(container)?;
-    let mut docker = vec![("max-size", FILE_SIZE.to_owned()), ("max-file", FILES.to_string())];
+    // What is not set here would be as daemon.json's log-opts say: compressed files lose lines to
+    // whoever reads them.
+    let mut docker = vec![
+        ("max-size", FILE_SIZE.to_owned()),
+        ("max-file", FILES.to_string()),
+        ("compress", "false".to_owned()),
+    ];
     match options.buffer {
         Some(buffer) => {
             docker.extend([("mode", "non-blocking".to_owned()), ("max-buffer-size", buffer)]);
@@ -117,7 +123,7 @@ mod tests {
         expect![[r#"{"group":"/ecs/web","stream":"web/app/0000000000000000000000000000000a","event_start":"\\d{4}"}"#]]
             .assert_eq(&label);
         let target = log_target(&container).unwrap();
-        expect![[r#"json-file {"max-file": "5", "max-size": "20m", "mode": "blocking"}"#]]
+        expect![[r#"json-file {"compress": "false", "max-file": "5", "max-size": "20m", "mode": "blocking"}"#]]
             .assert_eq(&format!("{} {:?}", target.driver, target.options));
     }
 

@@ -69,6 +69,7 @@ pub(crate) fn container_config(
         entry_point: container.entry_point.clone(),
         command: overrides.command.clone().unwrap_or_else(|| container.command.clone()),
         environment,
+        environment_defaults: environment_defaults(spec, container, rules),
         gpus,
         labels: labels::labels(intent, index, rules),
         user: container.user.clone(),
@@ -193,28 +194,19 @@ fn environment(
     rules: &Rules,
 ) -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = Vec::new();
-    let mut set = |name: &str, value: &str, replace: bool| match all
-        .iter_mut()
-        .find(|(known, _)| known == name)
-    {
-        Some(entry) if replace => entry.1 = value.to_owned(),
-        Some(_) => {}
+    let mut set = |name: &str, value: &str| match all.iter_mut().find(|(known, _)| known == name) {
+        Some(entry) => entry.1 = value.to_owned(),
         None => all.push((name.to_owned(), value.to_owned())),
     };
     let given = container.environment.iter();
     for KeyValuePair { name, value } in given.chain(overrides.environment.iter().flatten()) {
-        set(name, value, true);
-    }
-    for (name, value) in firelens::environment(spec, container).into_iter().flatten() {
-        set(name, &value, false);
+        set(name, value);
     }
     // NVIDIA's runtime goes by it; of an image that says `all`, a container must not have all.
     if !gpus.is_empty() {
-        set("NVIDIA_VISIBLE_DEVICES", &gpus.join(","), true);
+        set("NVIDIA_VISIBLE_DEVICES", &gpus.join(","));
     }
-    set("AWS_EXECUTION_ENV", "AWS_ECS_EC2", true);
-    set("AWS_REGION", &rules.region, false);
-    set("AWS_DEFAULT_REGION", &rules.region, false);
+    set("AWS_EXECUTION_ENV", "AWS_ECS_EC2");
     // Without a network they could not be reached.
     let reached =
         spec.network_mode() != NetworkMode::None && container.disable_networking != Some(true);
@@ -224,9 +216,20 @@ fn environment(
         .filter(|_| reached)
         .flat_map(|names| names.variables(task, &container.name))
     {
-        set(name, &value, true);
+        set(name, &value);
     }
     all
+}
+
+/// What a container finds unless its definition, the call or an environment file says otherwise.
+fn environment_defaults(
+    spec: &TaskSpec,
+    container: &ContainerDefinition,
+    rules: &Rules,
+) -> Vec<(String, String)> {
+    let router = firelens::environment(spec, container).into_iter().flatten();
+    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"].map(|name| (name, rules.region.clone()));
+    router.chain(region).map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// ECS names containers as the definition does, Docker as we named them.

@@ -38,6 +38,7 @@ use super::{
     RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
+mod bridge;
 mod create_body;
 mod images;
 mod last_lines;
@@ -52,6 +53,7 @@ mod tests;
 /// bollard's own timeout counts whole seconds, and only until an answer's head: ours comes first.
 const CLIENT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
+pub(crate) use bridge::{Bridge, BridgeAddresses, DEFAULT_BRIDGE};
 pub use registries::Registries;
 
 /// Docker's container and image events that say something here.

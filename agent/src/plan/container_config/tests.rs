@@ -148,6 +148,17 @@ fn overridden_environment_files_come_first() {
     assert_eq!(nowhere, "objects of S3, for which this host's setting s3 names no store");
 }
 
+/// An environment file is read after this: what it says of the region counts.
+#[test]
+fn region_is_a_default_that_others_may_set() {
+    let set = json!([{ "name": "AWS_REGION", "value": "eu-west-3" }]);
+    let config = config(json!({ "environment": set }));
+    assert!(config.environment.contains(&("AWS_REGION".to_owned(), "eu-west-3".to_owned())));
+    let names: Vec<&str> =
+        config.environment_defaults.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["AWS_REGION", "AWS_DEFAULT_REGION"]);
+}
+
 #[test]
 fn the_limits_of_a_task_are_its_containers_together() {
     let limited = |containers: usize, cpu: Option<&str>, memory: Option<&str>| {

@@ -173,7 +173,7 @@ fn the_routed_container_logs_into_the_socket_that_the_router_mounts() {
     assert_eq!((log.driver.as_str(), log.options["fluentd-async"].as_str()), ("fluentd", "true"));
     assert_eq!(log.options["fluentd-buffer-limit"], "1048576");
     let host = ("FLUENT_HOST".to_owned(), "router".to_owned());
-    assert!(app.environment.contains(&host) && app.links.len() == 1);
+    assert!(app.environment_defaults.contains(&host) && app.links.len() == 1);
     let depends_on = order::dependencies(spec, &spec.container_definitions[0]);
     let condition = order::Condition::Start;
     assert_eq!(depends_on, [order::Dependency { on: 1, condition }]);

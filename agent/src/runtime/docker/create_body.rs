@@ -17,7 +17,10 @@ use crate::runtime::{
 /// `group`: the parent of its control group, in the words of the engine's driver.
 pub(super) fn create_body(config: &ContainerConfig, group: Option<String>) -> ContainerCreateBody {
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
-    let environment = config.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let is_set = |name: &String| config.environment.iter().any(|(known, _)| known == name);
+    let defaults = config.environment_defaults.iter().filter(|(name, _)| !is_set(name));
+    let environment = config.environment.iter().chain(defaults);
+    let environment = environment.map(|(name, value)| format!("{name}={value}"));
     ContainerCreateBody {
         image: Some(config.image.clone()),
         entrypoint: some(&config.entry_point),

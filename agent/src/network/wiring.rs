@@ -4,17 +4,20 @@
 //! itself, so that a task on the bridge comes by its gateway with its own address, and one on the
 //! host's network directly. Not on the port that tasks ask at, 80: who listens there on one address
 //! keeps it from all who want it on every address, such as a task with host port 80. What is sent to
-//! it is redirected, before Docker's own rules, to the port that ECS's agent has for this. EC2's
-//! instance metadata is kept from tasks on the bridge by a routing rule, since it would give them the
-//! host's own credentials.
+//! it is redirected, before Docker's own rules, to the port that ECS's agent has for this, and let
+//! through a firewall that drops what it does not know. EC2's instance metadata is kept from tasks on
+//! the bridge, since it would give them the host's own credentials: by a routing rule and by the
+//! firewall, because either of them may be cleared by others.
 //!
 //! All of it needs CAP_NET_ADMIN. The service has no capability: `longshore-agent prepare-host` does
-//! this for it, run by systemd beforehand. Everything here may be done again. Never: a change that
-//! another agent on this host depends on, or one at the agent's end: containers go on.
+//! this for it, run by systemd beforehand, and `longshore-agent network` keeps it so. Everything here
+//! may be done again. Never: a change that another agent on this host depends on, or one at the
+//! agent's end: containers go on.
 
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -36,11 +39,12 @@ use tokio::{
     process::Command,
 };
 
-use crate::settings::Settings;
+use super::report::{NetworkReport, REPORT_FILE};
+use crate::{runtime::docker::DEFAULT_BRIDGE, settings::Settings};
 
 const LOOPBACK: &str = "lo";
-/// Docker's default bridge, the only one that tasks are on.
-const BRIDGE: &str = "docker0";
+/// linux/capability.h.
+const CAP_NET_ADMIN: u64 = 1 << 12;
 /// EC2's instance metadata.
 const METADATA_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
@@ -62,26 +66,38 @@ pub(crate) enum WiringError {
     NoNetlink(#[source] io::Error),
     #[error("the address {0} cannot be given to this host's loopback device")]
     Address(IpAddr, #[source] io::Error),
-    #[error("what is sent to {0} cannot be redirected to port {AGENT_PORT}: {1}")]
-    Redirect(SocketAddr, String),
+    #[error("the firewall cannot be told of {0}: {1}")]
+    Firewall(IpAddr, String),
     #[error("the routing rule about instance metadata cannot be changed")]
     Rule(#[source] io::Error),
 }
 
 /// Prepares the host as the settings say, as far as it is not so already; `longshore-agent
-/// prepare-host`.
-pub(crate) async fn prepare(settings: &Settings) -> Result<(), WiringError> {
+/// prepare-host`. `bridge` is the device that containers are on. Whether anything was missing.
+pub(crate) async fn prepare(settings: &Settings, bridge: &str) -> Result<bool, WiringError> {
+    let mut changed = false;
     if let Some(public) = settings.task_endpoints_listen {
-        way_to(public).await?;
+        changed |= way_to(public, bridge).await?;
     }
-    instance_metadata(settings.allow_instance_metadata, Rule::AsAsked).await
+    Ok(changed | instance_metadata(settings.allow_instance_metadata, bridge, Rule::AsAsked).await?)
+}
+
+/// Whether this process has CAP_NET_ADMIN, and so may do all of this itself.
+pub(crate) fn may_prepare() -> bool {
+    let effective = fs_err::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    });
+    effective.is_some_and(|effective| effective & CAP_NET_ADMIN != 0)
 }
 
 /// At the agent's start: prepares what is missing, and listens. Nothing when tasks could not reach
 /// it, or it is turned off; the log then says why.
 pub(crate) async fn open(settings: &Settings) -> Option<TcpListener> {
     let allowed = settings.allow_instance_metadata;
-    if !allowed && let Err(error) = instance_metadata(allowed, Rule::OnlyAdded).await {
+    // Who reports keeps it too, and knows which bridge Docker has.
+    let kept = allowed || NetworkReport::read(Path::new(REPORT_FILE)).is_some();
+    if !kept && let Err(error) = instance_metadata(allowed, DEFAULT_BRIDGE, Rule::OnlyAdded).await {
         warn!(
             error = chain(&error),
             "tasks may be able to reach EC2's instance metadata: run `longshore-agent prepare-host` \
@@ -89,7 +105,7 @@ pub(crate) async fn open(settings: &Settings) -> Option<TcpListener> {
         );
     }
     let public = settings.task_endpoints_listen?;
-    let way = way_to(public).await;
+    let way = way_to(public, DEFAULT_BRIDGE).await;
     let reached = match TcpListener::bind(listens_at(public)).await {
         Ok(listener) => reached(listener, public).await,
         Err(error) => Err(error),
@@ -131,41 +147,71 @@ async fn reached(listener: TcpListener, public: SocketAddr) -> io::Result<TcpLis
     }
 }
 
-async fn way_to(public: SocketAddr) -> Result<(), WiringError> {
+/// Whether anything was missing.
+async fn way_to(public: SocketAddr, bridge: &str) -> Result<bool, WiringError> {
     let (handle, _serving) = netlink()?;
-    give_address(&handle, public.ip()).await?;
+    let mut changed = give_address(&handle, public.ip()).await?;
     let own = listens_at(public);
-    if own == public { Ok(()) } else { redirect(public, own).await }
+    if own != public {
+        changed |= redirect(public, own).await?;
+    }
+    Ok(changed | let_in(own, bridge).await?)
 }
 
 /// The connection ends with its handle.
-fn netlink() -> Result<(Handle, AbortOnDropHandle<()>), WiringError> {
+pub(super) fn netlink() -> Result<(Handle, AbortOnDropHandle<()>), WiringError> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(WiringError::NoNetlink)?;
     Ok((handle, AbortOnDropHandle::new(tokio::spawn(connection))))
 }
 
 /// Before Docker's rules: those would send what is for any address of this host, and a port that a
 /// task has published, to that task.
-async fn redirect(public: SocketAddr, own: SocketAddr) -> Result<(), WiringError> {
+async fn redirect(public: SocketAddr, own: SocketAddr) -> Result<bool, WiringError> {
     let (address, port) = (public.ip().to_string(), public.port().to_string());
     let to = own.to_string();
     let rule =
         ["-d", &address, "-p", "tcp", "--dport", &port, "-j", "DNAT", "--to-destination", &to];
-    for table in CHAINS {
-        if iptables(public, &["-C", table], &rule).await.is_err() {
-            iptables(public, &["-I", table, "1"], &rule).await?;
-            info!(%address, port, to, table, "what tasks send to the endpoints is redirected");
+    let mut changed = false;
+    for chain in CHAINS {
+        if firewall(public.ip(), &["-t", "nat"], chain, &rule).await? {
+            info!(%address, port, to, chain, "what tasks send to the endpoints is redirected");
+            changed = true;
         }
     }
-    Ok(())
+    Ok(changed)
+}
+
+/// Through a firewall that drops what it does not know.
+async fn let_in(own: SocketAddr, bridge: &str) -> Result<bool, WiringError> {
+    let (address, port) = (own.ip().to_string(), own.port().to_string());
+    let rule = ["-i", bridge, "-d", &address, "-p", "tcp", "--dport", &port, "-j", "ACCEPT"];
+    let changed = firewall(own.ip(), &[], "INPUT", &rule).await?;
+    if changed {
+        info!(bridge, %address, port, "the firewall lets tasks reach their endpoints");
+    }
+    Ok(changed)
+}
+
+/// Puts a rule before all others of its chain. Whether it was missing.
+async fn firewall(
+    address: IpAddr,
+    table: &[&str],
+    chain: &str,
+    rule: &[&str],
+) -> Result<bool, WiringError> {
+    let missing = iptables(address, &[table, &["-C", chain], rule].concat()).await.is_err();
+    if missing {
+        iptables(address, &[table, &["-I", chain, "1"], rule].concat()).await?;
+    }
+    Ok(missing)
 }
 
 /// The program that Docker itself needs.
-async fn iptables(public: SocketAddr, action: &[&str], rule: &[&str]) -> Result<(), WiringError> {
-    let failed = |why: String| WiringError::Redirect(public, why);
-    let program = if public.is_ipv4() { "iptables" } else { "ip6tables" };
+async fn iptables(address: IpAddr, arguments: &[&str]) -> Result<(), WiringError> {
+    let failed = |why: String| WiringError::Firewall(address, why);
+    let program = if address.is_ipv4() { "iptables" } else { "ip6tables" };
     let mut command = Command::new(program);
-    command.args(["-w", "-t", "nat"]).args(action).args(rule).stdin(Stdio::null());
+    command.arg("-w").args(arguments).stdin(Stdio::null());
     let output = command.output().await.map_err(|error| failed(format!("{program}: {error}")))?;
     if output.status.success() {
         return Ok(());
@@ -186,9 +232,9 @@ fn is_local(address: IpAddr) -> bool {
     UdpSocket::bind((address, 0)).is_ok()
 }
 
-async fn give_address(handle: &Handle, address: IpAddr) -> Result<(), WiringError> {
+async fn give_address(handle: &Handle, address: IpAddr) -> Result<bool, WiringError> {
     if is_local(address) {
-        return Ok(());
+        return Ok(false);
     }
     let failed = |error| WiringError::Address(address, error);
     let mut links = Box::pin(handle.link().get().match_name(LOOPBACK).execute());
@@ -201,39 +247,78 @@ async fn give_address(handle: &Handle, address: IpAddr) -> Result<(), WiringErro
     match done(request.execute().await) {
         Ok(()) => {
             info!(%address, "the address of the task endpoints is on this host's loopback device");
-            Ok(())
+            Ok(true)
         }
         Err(error) => Err(failed(error)),
     }
 }
 
-async fn instance_metadata(allowed: bool, rule: Rule) -> Result<(), WiringError> {
-    let (handle, _serving) = netlink()?;
+/// Whether anything was not as it is to be.
+async fn instance_metadata(allowed: bool, bridge: &str, rule: Rule) -> Result<bool, WiringError> {
+    let mut changed = false;
     for address in [IpAddr::V4(METADATA_V4), IpAddr::V6(METADATA_V6)] {
-        let version = if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
-        let rules = handle.rule().get(version).execute().try_collect::<Vec<_>>().await;
-        let ours = match rules {
-            Ok(rules) => rules.into_iter().find(|rule| is_ours(rule, address)),
-            // A host without IPv6 has nothing to keep from anybody.
-            Err(_) if address.is_ipv6() => continue,
-            Err(error) => return Err(WiringError::Rule(io_error(error))),
-        };
-        let changed = match (ours, allowed) {
-            (Some(_), false) | (None, true) => continue,
-            (None, false) => add_rule(&handle, address).await,
-            (Some(_), true) if rule == Rule::OnlyAdded => continue,
-            (Some(rule), true) => done(handle.rule().del(rule).execute().await),
-        };
-        changed.map_err(WiringError::Rule)?;
-        let now = if allowed { "can reach" } else { "cannot reach" };
-        info!(%address, "tasks on the bridge {now} EC2's instance metadata");
+        let routing = routing_rule(address, allowed, bridge, rule).await?;
+        let Some(routing) = routing else { continue };
+        let firewall = firewall_rules(address, allowed, bridge, rule).await?;
+        if routing || firewall {
+            let now = if allowed { "can reach" } else { "cannot reach" };
+            info!(%address, bridge, "tasks on the bridge {now} EC2's instance metadata");
+            changed = true;
+        }
     }
-    Ok(())
+    Ok(changed)
 }
 
-/// `iif docker0 to <address> prohibit`: whether there is such a bridge yet does not matter.
-async fn add_rule(handle: &Handle, address: IpAddr) -> io::Result<()> {
-    let rule = handle.rule().add().input_interface(BRIDGE).action(RuleAction::Prohibit);
+/// `iif BRIDGE to ADDRESS prohibit`: whether it was changed. Absent on a host without IPv6, which has
+/// nothing to keep from anybody.
+async fn routing_rule(
+    address: IpAddr,
+    allowed: bool,
+    bridge: &str,
+    rule: Rule,
+) -> Result<Option<bool>, WiringError> {
+    let (handle, _serving) = netlink()?;
+    let version = if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
+    let rules = handle.rule().get(version).execute().try_collect::<Vec<_>>().await;
+    let ours = match rules {
+        Ok(rules) => rules.into_iter().find(|rule| is_ours(rule, address, bridge)),
+        Err(_) if address.is_ipv6() => return Ok(None),
+        Err(error) => return Err(WiringError::Rule(io_error(error))),
+    };
+    let changed = match (ours, allowed) {
+        (Some(_), false) | (None, true) => return Ok(Some(false)),
+        (None, false) => add_rule(&handle, address, bridge).await,
+        (Some(_), true) if rule == Rule::OnlyAdded => return Ok(Some(false)),
+        (Some(rule), true) => done(handle.rule().del(rule).execute().await),
+    };
+    changed.map(|()| Some(true)).map_err(WiringError::Rule)
+}
+
+/// What is for another machine, and what is for this one where it stands in for EC2.
+async fn firewall_rules(
+    address: IpAddr,
+    allowed: bool,
+    bridge: &str,
+    asked: Rule,
+) -> Result<bool, WiringError> {
+    let to = address.to_string();
+    let rule = ["-i", bridge, "-d", &to, "-j", "REJECT"];
+    let mut changed = false;
+    for chain in ["FORWARD", "INPUT"] {
+        changed |= match (allowed, asked) {
+            (false, _) => firewall(address, &[], chain, &rule).await?,
+            (true, Rule::OnlyAdded) => false,
+            (true, Rule::AsAsked) => {
+                iptables(address, &[&["-D", chain], &rule[..]].concat()).await.is_ok()
+            }
+        };
+    }
+    Ok(changed)
+}
+
+/// Whether there is such a bridge yet does not matter.
+async fn add_rule(handle: &Handle, address: IpAddr, bridge: &str) -> io::Result<()> {
+    let rule = handle.rule().add().input_interface(bridge.to_owned()).action(RuleAction::Prohibit);
     let rule = rule.priority(PRIORITY);
     done(match address {
         IpAddr::V4(address) => rule.v4().destination_prefix(address, 32).execute().await,
@@ -241,12 +326,12 @@ async fn add_rule(handle: &Handle, address: IpAddr) -> io::Result<()> {
     })
 }
 
-fn is_ours(rule: &RuleMessage, address: IpAddr) -> bool {
+fn is_ours(rule: &RuleMessage, address: IpAddr, bridge: &str) -> bool {
     let has = |wanted: RuleAttribute| rule.attributes.contains(&wanted);
     rule.header.action == RuleAction::Prohibit
         && has(RuleAttribute::Priority(PRIORITY))
         && has(RuleAttribute::Destination(address))
-        && has(RuleAttribute::Iifname(BRIDGE.to_owned()))
+        && has(RuleAttribute::Iifname(bridge.to_owned()))
 }
 
 /// Another agent on this host may have been quicker.

@@ -1,0 +1,65 @@
+//! Tells when somebody changed what tasks' network depends on: routing rules, addresses, nftables.
+//!
+//! Says only that something changed, never what: whoever waits looks for itself.
+
+use std::{io, time::Duration};
+
+use netlink_sys::{
+    AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket,
+    protocols::{NETLINK_NETFILTER, NETLINK_ROUTE},
+};
+use rustix::io::Errno;
+use tokio::time::timeout;
+
+/// linux/rtnetlink.h: addresses and routing rules, of IPv4 and IPv6.
+const ROUTING_GROUPS: [u32; 4] = [5, 8, 9, 19];
+/// linux/netfilter/nfnetlink.h: NFNLGRP_NFTABLES, which iptables' usual back end changes too.
+const NFTABLES_GROUP: u32 = 7;
+/// How long changes are waited for to end: Docker makes many at once.
+const SETTLES_WITHIN: Duration = Duration::from_millis(300);
+/// Changes that come without a pause are answered after so long.
+const SETTLED_AT_LAST: Duration = Duration::from_secs(2);
+
+/// Both subscriptions. Without rights for one of them, changes there are found by looking only.
+pub(super) struct Changes {
+    sockets: Vec<TokioSocket>,
+}
+
+impl Changes {
+    pub(super) fn subscribe() -> io::Result<Changes> {
+        let routing = subscribed(NETLINK_ROUTE, &ROUTING_GROUPS)?;
+        let firewall = subscribed(NETLINK_NETFILTER, &[NFTABLES_GROUP]);
+        Ok(Changes { sockets: [Some(routing), firewall.ok()].into_iter().flatten().collect() })
+    }
+
+    /// Waits until something changed, and a moment longer for what belongs to it.
+    pub(super) async fn next(&mut self) -> io::Result<()> {
+        self.one().await?;
+        let settling = async {
+            while let Ok(more) = timeout(SETTLES_WITHIN, self.one()).await {
+                more?;
+            }
+            io::Result::Ok(())
+        };
+        timeout(SETTLED_AT_LAST, settling).await.unwrap_or(Ok(()))
+    }
+
+    async fn one(&mut self) -> io::Result<()> {
+        let heard = self.sockets.iter().map(|socket| socket.recv_from_full());
+        match futures_util::future::select_all(heard).await.0 {
+            // What it says does not matter.
+            Ok(_) => Ok(()),
+            // More came than the socket holds: that is a change too.
+            Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn subscribed(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(protocol)?;
+    let inner = socket.socket_mut();
+    inner.bind(&SocketAddr::new(0, 0))?;
+    groups.iter().try_for_each(|group| inner.add_membership(*group))?;
+    Ok(socket)
+}
