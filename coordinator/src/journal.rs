@@ -9,7 +9,7 @@ pub mod memory;
 pub mod recovery;
 pub mod sqlite;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use longshore_common::{clock::Timestamp, id::TaskId};
 

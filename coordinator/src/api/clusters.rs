@@ -23,7 +23,7 @@ use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Command},
     name::ClusterName,
     schedule::{lost_hosts, scaled_of},
-    state::{Cluster, Replacing, ServiceStatus, State},
+    state::{Cluster, Replacing, State},
 };
 
 /// The only setting of a cluster.
@@ -427,7 +427,7 @@ fn view(
     at: Timestamp,
 ) -> ClusterView {
     let asked = |field| include.contains(&field);
-    let (active_services, draining_services) = service_counts(state, cluster);
+    let (active_services, draining_services) = service_counts(cluster);
     let capacity = &cluster.settings.capacity;
     let mut view = ClusterView {
         cluster_arn: identity.cluster(cluster.name.as_str()),
@@ -497,16 +497,9 @@ fn attachments(state: &State, cluster: &Cluster) -> Vec<AttachmentView> {
 }
 
 /// Services that are ACTIVE, and those that are DRAINING.
-fn service_counts(state: &State, cluster: &Cluster) -> (u32, u32) {
-    let (mut active, mut draining) = (0, 0);
-    for slot in cluster.services.values() {
-        match state.service_at(*slot).status {
-            ServiceStatus::Active => active += 1,
-            ServiceStatus::Draining => draining += 1,
-            ServiceStatus::Inactive { .. } => {}
-        }
-    }
-    (active, draining)
+fn service_counts(cluster: &Cluster) -> (u32, u32) {
+    let draining = cluster.draining_services.len();
+    ((cluster.services.len() - draining) as u32, draining as u32)
 }
 
 /// ECS's own statistics, and after them what becomes of hosts that are lost (design.md rule 6).

@@ -108,6 +108,7 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::TaskSetScaledAboveZero(_)
         | Rejection::HookNotWaiting(_)
         | Rejection::InvalidOption(_)
+        | Rejection::ResourceInactive { .. }
         | Rejection::TooManyTags { .. } => ErrorCode::InvalidParameter,
         Rejection::ServiceNotFound(_) => ErrorCode::ServiceNotFound,
         Rejection::ServiceNotActive(_) => ErrorCode::ServiceNotActive,

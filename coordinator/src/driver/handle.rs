@@ -114,6 +114,24 @@ impl Handle {
         Ok(result)
     }
 
+    /// What is to be done outside: looks at the state as [`Handle::read`] does, but not while an
+    /// agent proves that the journal went back. The one gate of all effects: what an old journal
+    /// asks for may long have been done.
+    pub async fn read_to_act<T>(&self, view: impl FnOnce(&State) -> T) -> Result<T, Unavailable> {
+        self.journal_stands().await?;
+        self.read(view).await
+    }
+
+    /// Waits while an agent proves that the journal went back. Whether it had to.
+    pub async fn journal_stands(&self) -> Result<bool, Unavailable> {
+        let mut went_back = self.went_back.subscribe();
+        if went_back.borrow().is_none() {
+            return Ok(false);
+        }
+        let cleared = went_back.wait_for(Option::is_none).await;
+        cleared.map(|_| true).map_err(|_| Unavailable)
+    }
+
     /// Looks at the state as it is, durable or not: for metrics, and for those who wait for
     /// [`Handle::durable`] themselves.
     pub fn peek<T>(&self, view: impl FnOnce(&State) -> T) -> T {

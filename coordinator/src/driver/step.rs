@@ -81,27 +81,21 @@ pub fn step_with(
     let seq = state.seq() + 1;
     let mut events = Vec::new();
     let mut replies = Vec::with_capacity(requests.len());
-    for Request { command, respond } in requests {
-        let envelope = Envelope { at, entropy: entropy(), command };
-        let outcome = match (rules.decide)(state, &envelope) {
-            Ok(decision) => {
-                apply(state, decision.events, seq, &mut events);
-                // A note shows nothing that the journal keeps, unless this step changed it.
-                let note_seq = if events.is_empty() { state.seq() } else { seq };
-                for note in decision.notes {
-                    match note {
-                        Note::OrdersTaken { host, order } => state.orders_taken(host, order),
-                        Note::ReportsTaken { host, position } => {
-                            state.reports_taken(host, position, note_seq);
-                        }
-                        Note::ImagesHeld { host, images } => state.images_held(host, &images),
-                        Note::RoomWanted => state.wake_all_waiting(),
-                        Note::SchedulingBegins => state.begin_scheduling(),
-                    }
-                }
-                Ok(decision.answer)
+    for Request { mut command, respond } in requests {
+        let outcome = loop {
+            let envelope = Envelope { at, entropy: entropy(), command };
+            let decision = match (rules.decide)(state, &envelope) {
+                Ok(decision) => decision,
+                Err(rejection) => break Err(rejection),
+            };
+            apply(state, decision.events, seq, &mut events);
+            // A note shows nothing that the journal keeps, unless this step changed it.
+            let note_seq = if events.is_empty() { state.seq() } else { seq };
+            decision.notes.into_iter().for_each(|said| take_note(state, said, note_seq));
+            match decision.rest {
+                Some(rest) => command = *rest,
+                None => break Ok(decision.answer),
             }
-            Err(rejection) => Err(rejection),
         };
         replies.push(respond(state, outcome));
     }
@@ -174,6 +168,16 @@ fn weight_of(event: &Event) -> usize {
         | Event::TasksLost { tasks, .. }
         | Event::TasksReturned { tasks, .. } => 1 + tasks.len() / 4,
         _ => 1,
+    }
+}
+
+fn take_note(state: &mut State, note: Note, seq: u64) {
+    match note {
+        Note::OrdersTaken { host, order } => state.orders_taken(host, order),
+        Note::ReportsTaken { host, position } => state.reports_taken(host, position, seq),
+        Note::ImagesHeld { host, images } => state.images_held(host, &images),
+        Note::RoomWanted => state.wake_all_waiting(),
+        Note::SchedulingBegins => state.begin_scheduling(),
     }
 }
 

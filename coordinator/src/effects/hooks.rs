@@ -94,10 +94,16 @@ pub async fn run(
     let mut calls = JoinSet::new();
     let mut under_way = BTreeSet::new();
     loop {
-        let now = clock.wall();
         let room = CALLS_AT_ONCE_MAX - under_way.len();
-        let due = handle.read(|state| due_calls(state, &identity, now, &under_way, room)).await;
-        let Ok((due, next)) = due else { return };
+        let look = |state: &State| {
+            let now = clock.wall();
+            (due_calls(state, &identity, now, &under_way, room), now)
+        };
+        let due = tokio::select! {
+            () = shutdown.cancelled() => return,
+            due = handle.read_to_act(look) => due,
+        };
+        let Ok(((due, next), now)) = due else { return };
         for call in due {
             under_way.insert(call.hook);
             let client = client.get_or_insert_with(|| https::client(CALL_DEADLINE)).clone();

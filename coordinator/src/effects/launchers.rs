@@ -161,7 +161,11 @@ async fn run_at(
             let rounds_due = if schedules { rounds.due(state, &handle, &clock) } else { vec![] };
             (schedules, due_calls(state, &launching, now, &under_way, room), rounds_due)
         };
-        let Ok((schedules, (due, next), rounds_due)) = handle.read(look).await else { return };
+        let looked = tokio::select! {
+            () = shutdown.cancelled() => return,
+            looked = handle.read_to_act(look) => looked,
+        };
+        let Ok((schedules, (due, next), rounds_due)) = looked else { return };
         for round in rounds_due {
             work.spawn(async move { Ended::Round(round.await) });
         }

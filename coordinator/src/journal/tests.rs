@@ -1,6 +1,6 @@
 //! The journal on a real disk: what is kept, and what a start refuses.
 
-mod golden;
+pub(crate) mod golden;
 
 use std::{path::Path, sync::Arc};
 

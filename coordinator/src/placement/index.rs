@@ -187,7 +187,7 @@ impl ClusterIndex {
     }
 
     pub fn set_attributes(&mut self, slot: HostSlot, attributes: &[Attribute]) {
-        let row = self.row(slot);
+        let Some(row) = self.row_of(slot) else { return };
         // Entered before the old ones go, so that a name or value in both keeps its id.
         let (new, uncounted) = self.attributes.add(row, attributes);
         self.groups.forget(&uncounted);
@@ -203,7 +203,7 @@ impl ClusterIndex {
 
     /// What tasks hold stays reserved, be it more than the host now has.
     pub fn set_capacity(&mut self, slot: HostSlot, capacity: &Capacity) {
-        let row = self.row(slot);
+        let Some(row) = self.row_of(slot) else { return };
         let host = self.host_mut(row);
         let cpu = i64::from(capacity.cpu.0) - i64::from(host.capacity.cpu.0);
         let memory = i64::from(capacity.memory.0) - i64::from(host.capacity.memory.0);
@@ -214,14 +214,14 @@ impl ClusterIndex {
     }
 
     pub fn set_eligibility(&mut self, slot: HostSlot, eligibility: Eligibility) {
-        let row = self.row(slot);
+        let Some(row) = self.row_of(slot) else { return };
         self.active.set(row, eligibility.active);
         self.connected.set(row, eligibility.connected);
         self.ready.set(row, eligibility.active && eligibility.connected);
     }
 
     pub fn set_particulars(&mut self, slot: HostSlot, now: Particulars<'_>) {
-        let row = self.row(slot);
+        let Some(row) = self.row_of(slot) else { return };
         let (id, version) = (now.instance_id.map(Arc::from), Version::parse(now.agent_version));
         let host = self.hosts[row as usize].as_mut().expect("the row is in use");
         let all = &mut self.particulars;
@@ -263,9 +263,10 @@ impl ClusterIndex {
         self.particulars.running.change(row, before, tasks);
     }
 
-    /// Takes what one task of `group` needs, whether or not it fits.
+    /// Takes what one task of `group` needs, whether or not it fits. Unknown slots are ignored,
+    /// here and in whatever changes a host.
     pub fn reserve(&mut self, slot: HostSlot, demand: &Demand, group: GroupKey) {
-        let row = self.row(slot);
+        let Some(row) = self.row_of(slot) else { return };
         let Demand { cpu, memory, gpus, .. } = demand;
         self.give(row, -i64::from(cpu.0), -i64::from(memory.0), -i64::from(*gpus));
         let host = self.hosts[row as usize].as_mut().expect("the row is in use");
@@ -288,13 +289,13 @@ impl ClusterIndex {
         }
     }
 
-    /// Gives back what [`ClusterIndex::reserve`] took. Nothing happens when the host was removed,
-    /// so give back before another host gets its slot.
+    /// Gives back what [`ClusterIndex::reserve`] took. Nothing happens when the host was removed, or
+    /// has no task of the group, so give back before another host gets its slot.
     pub fn release(&mut self, slot: HostSlot, demand: &Demand, group: GroupKey) {
         let Some(&row) = self.rows.get(&slot) else { return };
         let host = self.hosts[row as usize].as_mut().expect("the row is in use");
         let at = host.groups.binary_search_by_key(&group, |(key, _)| *key);
-        let at = at.unwrap_or_else(|_| panic!("no task of {group:?} is reserved on {slot:?}"));
+        let Ok(at) = at else { return };
         let before = host.groups[at].1;
         host.groups[at].1 -= 1;
         if before == 1 {
@@ -359,10 +360,6 @@ impl ClusterIndex {
             Resource::Cpu => &self.cpu,
             Resource::Memory => &self.memory,
         }
-    }
-
-    fn row(&self, slot: HostSlot) -> u32 {
-        self.row_of(slot).unwrap_or_else(|| panic!("{slot:?} is not in the cluster"))
     }
 
     fn host_mut(&mut self, row: u32) -> &mut Host {

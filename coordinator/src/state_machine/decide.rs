@@ -11,6 +11,7 @@ mod clusters;
 mod deadlines;
 mod epochs;
 pub mod explain;
+mod gate;
 mod honoured;
 mod hosts;
 mod ids;
@@ -50,6 +51,9 @@ pub struct Decision {
     /// True, but retold by agents after a restart: never journaled.
     pub notes: Vec<Note>,
     pub answer: Answer,
+    /// The rest of the command: items that depend on what the others did. It is decided once these
+    /// events are applied, in the same batch; never refused.
+    pub rest: Option<Box<Command>>,
 }
 
 /// A volatile fact (performance.md 9.9).
@@ -112,6 +116,12 @@ impl Decision {
     fn with(events: Vec<Event>, answer: Answer) -> Self {
         Decision { events, answer, ..Decision::default() }
     }
+}
+
+/// The items of a list that a client may have given twice, in its order.
+fn each_once<T: Copy + Ord>(items: &[T]) -> Vec<T> {
+    let mut seen = std::collections::BTreeSet::new();
+    items.iter().copied().filter(|item| seen.insert(*item)).collect()
 }
 
 /// Decides a command. Deterministic: the same state and envelope give the same decision.

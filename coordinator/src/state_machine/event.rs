@@ -374,6 +374,11 @@ pub enum Event {
         instance: InstanceId,
         at: Timestamp,
     },
+    /// Agents that joined whose hosts are long deregistered, or were never registered: what their
+    /// certificates open need not be remembered, since these have ended.
+    MembersForgotten {
+        hosts: Vec<HostId>,
+    },
     /// The whole of a capacity provider, at each of its changes.
     CapacityProviderSet(Box<CapacityProvider>),
     CapacityProviderForgotten {

@@ -76,6 +76,8 @@ pub enum Rejection {
 
     #[error("The specified resource was not found: {0}")]
     ResourceNotFound(String),
+    #[error("The specified {kind} is inactive. Specify an active {kind} and try again.")]
+    ResourceInactive { kind: &'static str },
     #[error("A resource has at most {limit} tags; this would make {would_be}.")]
     TooManyTags { limit: usize, would_be: usize },
 

@@ -9,6 +9,7 @@ mod arena;
 mod auto_scaling;
 mod capacity_provider;
 mod cluster;
+mod counter;
 mod definition;
 mod deployment;
 mod dirty;
@@ -41,7 +42,7 @@ use longshore_common::{
 pub use alarm::Alarm;
 pub use auto_scaling::Group;
 pub use cluster::{Cluster, ClusterStatus, Replacing};
-pub use definition::{Definition, DefinitionStatus, Definitions, fixes_digest};
+pub use definition::{Definition, DefinitionStatus, Definitions, StatusKind, fixes_digest};
 pub use dirty::{EntityKey, Row};
 pub use due::Due;
 pub use host::{Host, HostStatus, QueuedOrder};
@@ -55,8 +56,13 @@ pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
 pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};
 
 use self::{
-    alarm::Alarms, arena::Arena, dirty::Dirty, due::Agenda, group::Groups, log_group::LogGroups,
-    token::ClientTokens,
+    alarm::Alarms,
+    arena::Arena,
+    dirty::Dirty,
+    due::Agenda,
+    group::Groups,
+    log_group::LogGroups,
+    token::{ClientTokens, IdleMembers},
 };
 use super::{
     event::Event,
@@ -91,6 +97,7 @@ pub struct State {
     hosts_by_id: FastMap<HostId, u32>,
     /// Host ids given to agents that joined, with the clusters their tokens allowed.
     members: BTreeMap<HostId, Membership>,
+    idle_members: IdleMembers,
     tasks: Arena<Task>,
     tasks_by_id: FastMap<TaskId, TaskSlot>,
     waiting: Arena<Waiting>,
@@ -113,6 +120,8 @@ pub struct State {
     scheduling_held: bool,
     /// Clusters in which a service or a launch waits for room.
     clusters_with_waiting: BTreeSet<ClusterSlot>,
+    /// Clusters whose services are looked at for being even, some at a time; volatile.
+    evening_clusters: BTreeSet<ClusterSlot>,
     /// When the current epoch began: no host's silence counts from before.
     epoch_started_at: Timestamp,
     groups: Groups,
@@ -353,6 +362,7 @@ impl State {
             Event::HostActivated { host, .. } => self.host_status(*host, HostStatus::Active),
             Event::HostDeregistered { host, at } => self.host_deregistered(*host, *at, seq),
             Event::HostForgotten { host } => self.host_forgotten(*host),
+            Event::MembersForgotten { hosts } => self.members_forgotten(hosts),
             Event::HostConnected { host, at } => self.host_connectivity(*host, true, false, *at),
             Event::LostOrdersSkipped { host, to } => self.lost_orders_skipped(*host, *to, seq),
             Event::HostDisconnected { host, refused, at, .. } => {

@@ -3,6 +3,7 @@
 mod alarms;
 mod capacity;
 mod gpus;
+mod soundness;
 mod waiting;
 
 use std::fmt::Write as _;
@@ -122,6 +123,9 @@ impl World {
                         }
                         Note::RoomWanted | Note::SchedulingBegins => {}
                     }
+                }
+                if let Some(rest) = decision.rest {
+                    return self.put(*rest);
                 }
                 Some(decision.answer)
             }
@@ -606,6 +610,82 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
         TaskDefinitionRegistered
         TaskAdopted
     "#]]);
+}
+
+/// What an agent says of a task that this journal does not know.
+fn unknown_task(seq: u64, task: u128, group: &str, started_by: Option<&str>) -> Report {
+    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
+    let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
+    let order = RunOrder {
+        definition: 0,
+        cluster: "web".to_owned(),
+        task_arn: String::new(),
+        overrides: TaskOverride::default(),
+        group: group.to_owned(),
+        started_by: started_by.map(str::to_owned),
+        created_at: Timestamp(5),
+        container_ids: vec![],
+        gpus: Vec::new(),
+        image_digests: Vec::new(),
+    };
+    let (task, generation) = (TaskId::new(task), 1);
+    let run = Some(Box::new(RunIntent { definition, order }));
+    Report { seq, body: ReportBody::StopCandidate { task, generation, run } }
+}
+
+#[test]
+fn two_tasks_of_one_unknown_revision_register_it_once() {
+    let (mut world, hosts) = World::with_hosts(1);
+    world.put(Command::Recover { beyond: 9, incarnation: 2 });
+    world.log.clear();
+    let running = report(4, TaskId::new(6), ReportedPhase::Running);
+    let group = "family:lost";
+    let reports = vec![
+        unknown_task(1, 5, group, None),
+        unknown_task(2, 6, group, None),
+        unknown_task(3, 5, group, None),
+        running,
+    ];
+    world.put(answered(hosts[0], 4, reports));
+    world.check(expect![[r#"
+        TaskDefinitionRegistered
+        TaskAdopted
+        TaskAdopted
+        TaskReported
+    "#]]);
+    assert_eq!(world.state.check(), Vec::<String>::new());
+    let all = rows(&mut world.state);
+    let state = restored(&all, world.state.seq());
+    assert_eq!(world.state.picture().differences(&state.picture()), Vec::<String>::new());
+}
+
+#[test]
+fn a_definition_that_a_journal_holds_twice_is_one() {
+    let (mut world, hosts) = World::with_hosts(1);
+    world.put(Command::Recover { beyond: 9, incarnation: 2 });
+    world.put(answered(hosts[0], 1, vec![unknown_task(1, 5, "family:lost", None)]));
+    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
+    let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
+    let again = Event::TaskDefinitionRegistered(Box::new(super::event::TaskDefinitionRegistered {
+        definition: std::sync::Arc::new(definition),
+        requires_attributes: Vec::new(),
+        compatibilities: Vec::new(),
+        registered_by: String::new(),
+        tags: Tags::new(),
+        at: Timestamp(1),
+    }));
+    world.state.apply(&again, 99);
+    assert_eq!(world.state.check(), Vec::<String>::new());
+    world.put(answered(
+        hosts[0],
+        2,
+        vec![report(2, TaskId::new(5), ReportedPhase::Stopped(exited()))],
+    ));
+    world.put(Command::DeregisterTaskDefinition(RevisionRef {
+        family: "lost".parse().unwrap(),
+        revision: Some(4),
+    }));
+    assert_eq!(world.state.check(), Vec::<String>::new());
 }
 
 #[test]

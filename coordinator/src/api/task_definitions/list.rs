@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::validate::NAME_CHARS_MAX;
 use crate::{
     api::{Api, error::ApiError, page::Page},
-    state_machine::state::{Definition, DefinitionStatus, Definitions, State},
+    state_machine::{
+        name::Family,
+        state::{State, StatusKind},
+    },
 };
 
 #[derive(Deserialize)]
@@ -27,11 +30,11 @@ enum Status {
 }
 
 impl Status {
-    fn is(self, status: DefinitionStatus) -> bool {
-        match status {
-            DefinitionStatus::Active => self == Status::Active,
-            DefinitionStatus::Inactive { .. } => self == Status::Inactive,
-            DefinitionStatus::DeleteInProgress { .. } => self == Status::DeleteInProgress,
+    fn kind(self) -> StatusKind {
+        match self {
+            Status::Active => StatusKind::Active,
+            Status::Inactive => StatusKind::Inactive,
+            Status::DeleteInProgress => StatusKind::DeleteInProgress,
         }
     }
 }
@@ -76,76 +79,39 @@ pub(crate) struct ListTaskDefinitionFamiliesOutput {
     next_token: Option<String>,
 }
 
-/// A revision's place in the order of the list.
-type Key = (String, u32);
-
 pub(crate) async fn revisions(
     api: &Api,
     input: ListTaskDefinitionsInput,
 ) -> Result<ListTaskDefinitionsOutput, ApiError> {
     let page = Page::parse("ListTaskDefinitions", input.max_results, input.next_token.as_deref())?;
     let after = page.after.as_deref().map(parse_cursor).transpose()?;
-    let family = prefix(input.family_prefix)?;
-    let status = input.status.unwrap_or(Status::Active);
-    let sort = input.sort.unwrap_or(Sort::Asc);
+    let family = prefix(input.family_prefix)?.map(|name| name.parse::<Family>());
+    let status = input.status.unwrap_or(Status::Active).kind();
+    let backwards = input.sort == Some(Sort::Desc);
     let list = move |state: &State| {
-        let definitions = state.definitions();
-        let families = families(definitions, family.as_deref(), sort, after.as_ref());
-        let found = families.flat_map(|family| {
-            let revisions = definitions.revisions(family);
-            let wanted: Vec<&Definition> = match sort {
-                Sort::Asc => revisions.collect(),
-                Sort::Desc => revisions.rev().collect(),
-            };
-            wanted.into_iter()
-        });
-        let found = found
-            .filter(|definition| status.is(definition.status))
-            .map(|d| -> Key { (d.family.to_string(), d.definition.revision) })
-            .filter(|key| match (&after, sort) {
-                (None, _) => true,
-                (Some(after), Sort::Asc) => key > after,
-                (Some(after), Sort::Desc) => key < after,
-            });
-        page.take(found, |(family, revision)| format!("{family}:{revision}"))
+        // No family has a name that is none.
+        let family = match family {
+            Some(Err(_)) => return (Vec::new(), None),
+            Some(Ok(family)) => Some(family),
+            None => None,
+        };
+        let found = state.definitions().listed(status, family.as_ref(), after.as_ref(), backwards);
+        page.take(found.cloned(), |(family, revision)| format!("{family}:{revision}"))
     };
     let (found, next_token) = api.read(list).await?;
-    let arn = |(family, revision): &Key| api.identity.task_definition(family, *revision);
+    let arn = |(family, revision): &(Family, u32)| {
+        api.identity.task_definition(family.as_str(), *revision)
+    };
     Ok(ListTaskDefinitionsOutput {
         task_definition_arns: found.iter().map(arn).collect(),
         next_token,
     })
 }
 
-/// The families whose revisions may come after `after`, in the list's order.
-fn families<'a>(
-    definitions: &'a Definitions,
-    only: Option<&str>,
-    sort: Sort,
-    after: Option<&Key>,
-) -> Box<dyn Iterator<Item = &'a str> + 'a> {
-    if let Some(only) = only {
-        let found = definitions.families_from(only).next();
-        let family = found.map(|(family, _)| family.as_str()).filter(|name| *name == only);
-        return Box::new(family.into_iter());
-    }
-    let from = after.map(|(family, _)| family.as_str());
-    match sort {
-        Sort::Asc => {
-            let families = definitions.families_from(from.unwrap_or_default());
-            Box::new(families.map(|(family, _)| family.as_str()))
-        }
-        Sort::Desc => {
-            let families = definitions.families_down_from(from);
-            Box::new(families.map(|(family, _)| family.as_str()))
-        }
-    }
-}
-
-fn parse_cursor(cursor: &str) -> Result<Key, ApiError> {
+fn parse_cursor(cursor: &str) -> Result<(Family, u32), ApiError> {
     let key = cursor
         .rsplit_once(':')
-        .and_then(|(family, revision)| Some((family.to_owned(), revision.parse().ok()?)));
+        .and_then(|(family, revision)| Some((family.parse().ok()?, revision.parse().ok()?)));
     key.ok_or_else(|| ApiError::invalid_parameter("Invalid token."))
 }
 
@@ -168,17 +134,17 @@ pub(crate) async fn families_of(
     let status = input.status.unwrap_or(FamilyStatus::All);
     let list = move |state: &State| {
         let from = page.after.as_deref().unwrap_or(&prefix);
+        let active = match status {
+            FamilyStatus::All => None,
+            FamilyStatus::Active => Some(true),
+            FamilyStatus::Inactive => Some(false),
+        };
         let found = state
             .definitions()
-            .families_from(from)
-            .take_while(|(family, _)| family.as_str().starts_with(&prefix))
-            .filter(|(family, _)| page.after.as_deref() != Some(family.as_str()))
-            .filter(|(_, is_active)| match status {
-                FamilyStatus::All => true,
-                FamilyStatus::Active => *is_active,
-                FamilyStatus::Inactive => !is_active,
-            })
-            .map(|(family, _)| family.to_string());
+            .families_from(from, active)
+            .take_while(|family| family.as_str().starts_with(&prefix))
+            .filter(|family| page.after.as_deref() != Some(family.as_str()))
+            .map(Family::to_string);
         page.take(found, String::clone)
     };
     let (families, next_token) = api.read(list).await?;

@@ -111,8 +111,10 @@ impl<A: AgentClient> HostPoller<A> {
     /// Learns what the agent has seen, before it is given anything.
     async fn greet(&mut self) -> Result<AgentPeer, Again> {
         self.while_journal_stands().await?;
-        let (to, request, ()) =
-            self.prepare(|state, host, sender| (exchange::hello(state, host, sender), ()))?;
+        let hello = |state: &State, host: &Host, sender: &Sender| {
+            (exchange::hello(state, host, sender), ())
+        };
+        let (to, request, ()) = self.prepare(hello).await?;
         let answer = self.ask(&to, request).await?;
         self.skip_lost_orders(&answer).await?;
         let peer = self.understand(&answer)?;
@@ -133,7 +135,7 @@ impl<A: AgentClient> HostPoller<A> {
                 self.while_journal_stands().await?;
                 let hold = self.beat();
                 let (to, request, (now_shown, last_order)) = self
-                    .prepare_durable(|state, host, sender| {
+                    .prepare(|state, host, sender| {
                         let hold_ms = hold.as_millis() as u32;
                         let request = exchange::poll(state, host, sender, peer, hold_ms);
                         (request, (Shown::of(host), host.last_order))
@@ -300,13 +302,10 @@ impl<A: AgentClient> HostPoller<A> {
 
     /// Waits while an agent has proved that the journal went back: nothing is sent meanwhile.
     async fn while_journal_stands(&self) -> Result<(), Again> {
-        let mut went_back = self.handle.went_back();
-        if went_back.borrow().is_none() {
-            return Ok(());
+        match self.handle.journal_stands().await? {
+            false => Ok(()),
+            true => Err(Again::Unfamiliar),
         }
-        let cleared = went_back.wait_for(Option::is_none).await;
-        cleared.map_err(|_| Again::Ended)?;
-        Err(Again::Unfamiliar)
     }
 
     fn current(&self) -> Result<Shown, Again> {
@@ -314,32 +313,20 @@ impl<A: AgentClient> HostPoller<A> {
         shown.ok_or(Again::Ended)
     }
 
-    fn prepare<T>(
+    /// What a poll is to say, once it is durable in all its parts: an order shows other entities
+    /// than its host, as they are now.
+    async fn prepare<T>(
         &self,
         view: impl FnOnce(&State, &Host, &Sender) -> (PollRequest, T),
     ) -> Result<(Peer, PollRequest, T), Again> {
-        self.handle
-            .peek(|state| {
-                let host = state.host(self.host).filter(|host| host.is_registered())?;
-                let address = host.agent.as_ref()?.poll_address.clone();
-                let to = Peer { host: self.host, fleet: self.sender.fleet, address };
-                let (request, more) = view(state, host, &self.sender);
-                Some((to, request, more))
-            })
-            .ok_or(Again::Ended)
-    }
-
-    /// The same, once what the poll shows is durable.
-    async fn prepare_durable<T>(
-        &self,
-        view: impl FnOnce(&State, &Host, &Sender) -> (PollRequest, T),
-    ) -> Result<(Peer, PollRequest, T), Again> {
-        let (to, request, (more, seq)) = self.prepare(|state, host, sender| {
-            let (request, more) = view(state, host, sender);
-            (request, (more, host.changed_seq))
-        })?;
-        self.handle.durable(seq).await?;
-        Ok((to, request, more))
+        let prepared = self.handle.read(|state| {
+            let host = state.host(self.host).filter(|host| host.is_registered())?;
+            let address = host.agent.as_ref()?.poll_address.clone();
+            let to = Peer { host: self.host, fleet: self.sender.fleet, address };
+            let (request, more) = view(state, host, &self.sender);
+            Some((to, request, more))
+        });
+        prepared.await?.ok_or(Again::Ended)
     }
 
     fn beat(&self) -> Duration {

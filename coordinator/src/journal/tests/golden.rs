@@ -9,7 +9,7 @@
 
 #![allow(clippy::print_stdout, reason = "a generator that says what it wrote")]
 
-mod scenario;
+pub(crate) mod scenario;
 
 use std::{
     collections::BTreeSet,

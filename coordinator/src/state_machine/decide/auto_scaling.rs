@@ -5,7 +5,7 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Decision, ids::Ids};
+use super::{Decision, each_once, gate, ids::Ids};
 use crate::state_machine::{
     auto_scaling::{
         AutoScalingGroupName, GROUP_SIZE_MAX, GROUPS_MAX, GroupChange, GroupConfig, GroupTag,
@@ -56,7 +56,7 @@ pub(super) fn update(
     change: &GroupChange,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let group = living(state, name)?;
+    let group = gate::auto_scaling_group(state, name)?;
     let mut config = group.config.clone();
     let replace = |held: &mut u32, given: Option<u32>| *held = given.unwrap_or(*held);
     replace(&mut config.min, change.min);
@@ -109,7 +109,7 @@ pub(super) fn set_desired(
     honour_cooldown: bool,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let group = living(state, name)?;
+    let group = gate::auto_scaling_group(state, name)?;
     if honour_cooldown && let Some(scaled_at) = group.scaled_at {
         let past = at.since(scaled_at).as_secs();
         if past < u64::from(group.config.cooldown_s) {
@@ -128,9 +128,9 @@ pub(super) fn protect(
     instances: &[InstanceId],
     protected: bool,
 ) -> Result<Decision, Rejection> {
-    let group = living(state, name)?;
+    let group = gate::auto_scaling_group(state, name)?;
     let mut events = Vec::new();
-    for id in instances {
+    for id in &each_once(instances) {
         let known = state.instance_known_as(*id).filter(|(of, _)| of.slot == group.slot);
         let Some((_, instance)) = known else {
             return Err(Rejection::InstanceNotInGroup(*id, name.clone()));
@@ -209,7 +209,7 @@ impl Changed {
         state: &State,
         name: &AutoScalingGroupName,
     ) -> Result<&mut GroupConfig, Rejection> {
-        let group = found(state, name)?;
+        let group = gate::auto_scaling_group(state, name)?;
         Ok(self.0.entry(name.clone()).or_insert_with(|| group.config.clone()))
     }
 
@@ -377,14 +377,6 @@ fn is_mass_loss(group: &Group, missing: &[(&Group, &Instance)]) -> bool {
 
 fn found<'a>(state: &'a State, name: &AutoScalingGroupName) -> Result<&'a Group, Rejection> {
     state.auto_scaling_group(name.as_str()).ok_or_else(|| Rejection::GroupNotFound(name.clone()))
-}
-
-fn living<'a>(state: &'a State, name: &AutoScalingGroupName) -> Result<&'a Group, Rejection> {
-    let group = found(state, name)?;
-    match group.deleting {
-        true => Err(Rejection::GroupDeleting(name.clone())),
-        false => Ok(group),
-    }
 }
 
 fn configured(group: &Group, config: GroupConfig, at: Timestamp) -> Decision {

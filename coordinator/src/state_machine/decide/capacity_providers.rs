@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use longshore_common::clock::Timestamp;
 
-use super::{Decision, clusters};
+use super::{Decision, gate};
 use crate::state_machine::{
     auto_scaling::{GroupConfig, GroupTag},
     capacity_provider::{
@@ -61,7 +61,7 @@ pub(super) fn update(
     change: &CapacityProviderChange,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let held = active(state, name)?;
+    let held = gate::capacity_provider(state, name)?;
     let changed = CapacityProvider {
         managed_scaling: change.managed_scaling.unwrap_or(held.managed_scaling),
         termination_protection: change
@@ -120,7 +120,7 @@ pub(super) fn put_for_cluster(
     name: &ClusterName,
     capacity: &ClusterCapacity,
 ) -> Result<Decision, Rejection> {
-    let cluster = clusters::active(state, name)?;
+    let cluster = gate::cluster(state, name)?;
     check_for_cluster(state, name, capacity)?;
     let dropped = |provider: &&CapacityProviderName| !capacity.providers.contains(provider);
     for dropped in cluster.settings.capacity.providers.iter().filter(dropped) {
@@ -156,7 +156,7 @@ pub(super) fn check_for_cluster(
             check_fargate(state, name)?;
             continue;
         }
-        let provider = active(state, name)?;
+        let provider = gate::capacity_provider(state, name)?;
         let elsewhere = clusters_of(state, name).into_iter().find(|other| other.name != *cluster);
         if provider.managed_scaling.enabled
             && let Some(elsewhere) = elsewhere
@@ -193,14 +193,6 @@ fn check_fargate(state: &State, name: &CapacityProviderName) -> Result<(), Rejec
             "The capacity provider {name} has no hosts: add a table [capacity_providers.{name}] with the attribute of the hosts that stand in for it to the coordinator's settings."
         ))),
     }
-}
-
-fn active<'a>(
-    state: &'a State,
-    name: &CapacityProviderName,
-) -> Result<&'a CapacityProvider, Rejection> {
-    let found = state.capacity_provider(name.as_str()).filter(|provider| provider.is_active());
-    found.ok_or_else(|| Rejection::CapacityProviderNotFound(name.clone()))
 }
 
 fn clusters_of<'a>(state: &'a State, name: &CapacityProviderName) -> Vec<&'a Cluster> {

@@ -2,7 +2,7 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::{Decision, capacity_providers};
+use super::{Decision, capacity_providers, gate};
 use crate::state_machine::{
     command::{ClusterChange, ClusterSettings, Tags},
     event::Event,
@@ -13,14 +13,6 @@ use crate::state_machine::{
 
 /// ecs-behaviour 1.22, quotas.
 const CLUSTERS_MAX: usize = 10_000;
-
-/// An active cluster, or ECS's refusal.
-pub(super) fn active<'a>(state: &'a State, name: &ClusterName) -> Result<&'a Cluster, Rejection> {
-    match state.cluster(name.as_str()) {
-        Some(cluster) if cluster.is_active() => Ok(cluster),
-        _ => Err(Rejection::ClusterNotFound(name.clone())),
-    }
-}
 
 /// Creating a cluster that exists answers with it as it is (ecs-behaviour 1.2).
 pub(super) fn create(
@@ -46,7 +38,7 @@ pub(super) fn update(
     name: &ClusterName,
     change: &ClusterChange,
 ) -> Result<Decision, Rejection> {
-    let cluster = active(state, name)?;
+    let cluster = gate::cluster(state, name)?;
     let mut settings = cluster.settings.clone();
     if let Some(changed) = &change.settings {
         settings.settings.extend(changed.clone());

@@ -10,6 +10,10 @@ use crate::state_machine::{command::next_epoch, event::Event, state::State};
 /// How long deleted clusters and deregistered instances are still described.
 const INACTIVE_SHOWN: Duration = Duration::from_secs(3600);
 
+/// How long it is remembered that an agent joined whose host is deregistered or was never
+/// registered: twice as long as any certificate lives, which is a day.
+const IDLE_MEMBERS_KEPT: Duration = Duration::from_secs(48 * 3600);
+
 pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision {
     let epoch = next_epoch(state.epoch(), incarnation);
     Decision::of(vec![Event::EpochStarted { epoch, at }])
@@ -50,6 +54,11 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
         .extend(forgotten.services.into_iter().map(|service| Event::ServiceForgotten { service }));
     events.extend(forgotten.hosts.into_iter().map(|host| Event::HostForgotten { host }));
     events.extend(forgotten.clusters.into_iter().map(|name| Event::ClusterForgotten { name }));
+    let before = Timestamp(at.0.saturating_sub(IDLE_MEMBERS_KEPT.as_millis() as u64));
+    let hosts = state.forgettable_members(before);
+    if !hosts.is_empty() {
+        events.push(Event::MembersForgotten { hosts });
+    }
     let providers = forgotten.providers.into_iter();
     events.extend(providers.map(|name| Event::CapacityProviderForgotten { name }));
     Decision { events, notes: vec![Note::RoomWanted], ..Decision::default() }

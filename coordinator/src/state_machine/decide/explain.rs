@@ -3,7 +3,7 @@
 
 use longshore_common::{protocol::Attribute, resources::Demand, task::TaskOverride};
 
-use super::{NEW_GROUP, demand, required_attributes, services, tasks};
+use super::{NEW_GROUP, demand, gate, required_attributes, services, tasks};
 use crate::{
     placement::{GroupKey, HostSlot, MemberOf, Reason, Request, Strategy, Unfit},
     query::Constraint,
@@ -117,7 +117,7 @@ pub fn service(
     update: &UpdateService,
     entropy: u64,
 ) -> Result<Vec<DryRun>, Rejection> {
-    let service = services::active(state, &update.service)?;
+    let service = gate::service(state, &update.service)?;
     let config = services::changed(&service.config, update);
     let current = service.primary();
     let definition = match (&update.definition, current) {

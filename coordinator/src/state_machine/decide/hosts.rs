@@ -8,7 +8,7 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Answer, Decision, clusters, ids::Ids};
+use super::{Answer, Decision, each_once, gate, ids::Ids};
 use crate::state_machine::{
     auto_scaling::AutoScalingGroupName,
     capacity_provider::GROUP_ATTRIBUTE,
@@ -34,13 +34,13 @@ pub(super) fn register_by_api(
     at: Timestamp,
     ids: Ids,
 ) -> Result<Decision, Rejection> {
-    let cluster = clusters::active(state, &register.cluster)?;
+    let cluster = gate::cluster(state, &register.cluster)?;
     let id = match register.host {
         None => {
             room(cluster)?;
             HostId::new(ids.nth(0))
         }
-        Some(id) => registered(state, cluster, id)?.id,
+        Some(id) => gate::host(state, cluster, id)?.id,
     };
     let event = Event::HostRegistered(Box::new(HostRegistered {
         host: id,
@@ -180,16 +180,6 @@ fn room(cluster: &Cluster) -> Result<(), Rejection> {
     Ok(())
 }
 
-fn registered<'a>(state: &'a State, cluster: &Cluster, id: HostId) -> Result<&'a Host, Rejection> {
-    let found = state.host_in(cluster, id);
-    let host =
-        found.ok_or_else(|| Rejection::ContainerInstanceNotFound(id, cluster.name.clone()))?;
-    if !host.is_registered() {
-        return Err(Rejection::ContainerInstanceInactive(id));
-    }
-    Ok(host)
-}
-
 /// With force, the host's tasks end for us though their containers may go on: ECS calls them
 /// orphaned. No stop is ordered.
 pub(super) fn deregister(
@@ -199,8 +189,8 @@ pub(super) fn deregister(
     force: bool,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let cluster = clusters::active(state, cluster)?;
-    let host = registered(state, cluster, id)?;
+    let cluster = gate::cluster(state, cluster)?;
+    let host = gate::host(state, cluster, id)?;
     if !force && !host.tasks.is_empty() {
         return Err(Rejection::ContainerInstanceHasTasks { count: host.tasks.len() });
     }
@@ -227,11 +217,11 @@ pub(super) fn update_state(
     status: SettableHostStatus,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let cluster = clusters::active(state, cluster)?;
+    let cluster = gate::cluster(state, cluster)?;
     let mut events = Vec::new();
     let mut changed = Vec::new();
     let mut failures = Vec::new();
-    for &host in ids {
+    for host in each_once(ids) {
         let found = state.host_in(cluster, host);
         match (found.map(|host| host.status), status) {
             (None, _) => {
@@ -261,7 +251,7 @@ pub(super) fn put_attributes(
     cluster: &ClusterName,
     targeted: &[TargetedAttribute],
 ) -> Result<Decision, Rejection> {
-    let cluster = clusters::active(state, cluster)?;
+    let cluster = gate::cluster(state, cluster)?;
     let mut events = Vec::new();
     for (id, attributes) in by_host(targeted) {
         let host = target(state, cluster, id)?;
@@ -280,7 +270,7 @@ pub(super) fn delete_attributes(
     cluster: &ClusterName,
     targeted: &[TargetedAttribute],
 ) -> Result<Decision, Rejection> {
-    let cluster = clusters::active(state, cluster)?;
+    let cluster = gate::cluster(state, cluster)?;
     let mut events = Vec::new();
     for (id, attributes) in by_host(targeted) {
         let host = target(state, cluster, id)?;
@@ -299,17 +289,21 @@ pub(super) fn delete_attributes(
     Ok(Decision::of(events))
 }
 
+/// ECS says of one that it does not find, and of one that has ended, that it is no target.
 fn target<'a>(state: &'a State, cluster: &Cluster, id: HostId) -> Result<&'a Host, Rejection> {
-    let found = state.host_in(cluster, id).filter(|host| host.is_registered());
-    found.ok_or_else(|| Rejection::TargetNotFound(id, cluster.name.clone()))
+    let host = gate::host(state, cluster, id);
+    host.map_err(|_| Rejection::TargetNotFound(id, cluster.name.clone()))
 }
 
+/// Of an attribute that is given twice, the last counts.
 fn by_host(
     targeted: &[TargetedAttribute],
 ) -> std::collections::BTreeMap<HostId, Vec<longshore_common::protocol::Attribute>> {
     let mut hosts = std::collections::BTreeMap::<HostId, Vec<_>>::new();
     for TargetedAttribute { host, attribute } in targeted {
-        hosts.entry(*host).or_default().push(attribute.clone());
+        let attributes = hosts.entry(*host).or_default();
+        attributes.retain(|earlier: &Attribute| earlier.name != attribute.name);
+        attributes.push(attribute.clone());
     }
     hosts
 }

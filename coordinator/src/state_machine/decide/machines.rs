@@ -11,7 +11,7 @@ use longshore_common::clock::Timestamp;
 use super::{Decision, auto_scaling::is_missing, hosts};
 use crate::state_machine::{
     auto_scaling::{Instance, InstanceId, Lifecycle, Tries},
-    command::MachinesListed,
+    command::{Command, MachinesListed},
     event::Event,
     schedule::set_instance,
     state::{Group, State},
@@ -34,6 +34,11 @@ pub(super) fn listed(state: &State, listed: &MachinesListed, at: Timestamp) -> D
         .filter_map(|(group, instance)| is_missing(state, group, instance, &missing, at))
         .take(CHANGES_PER_LIST_MAX)
         .collect();
+    if !events.is_empty() {
+        let rest = MachinesListed { missing: Vec::new(), ..listed.clone() };
+        let rest = Some(Box::new(Command::MachinesListed(Box::new(rest))));
+        return Decision { events, rest, ..Decision::default() };
+    }
 
     let unbound: BTreeSet<InstanceId> =
         listed.unbound.iter().filter(|id| state.bound_to(**id).is_none()).copied().collect();

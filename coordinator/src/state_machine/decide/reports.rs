@@ -1,6 +1,9 @@
 //! What agents say: that they are there, what became of orders, what became of tasks.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use longshore_common::{
     clock::Timestamp,
@@ -11,12 +14,12 @@ use longshore_common::{
 
 use super::{Decision, Note, tasks::demand};
 use crate::state_machine::{
-    command::{AgentAnswered, Tags},
+    command::{AgentAnswered, Command, Tags},
     event::{Event, TaskAdopted, TaskDefinitionRegistered},
     name::Family,
-    record::{ServiceTaskRecord, TaskRecord},
+    record::{RevisionRecord, Rollout, ServiceTaskRecord, TaskRecord, TaskSetRecord},
     service::{RevisionId, ServiceRef},
-    state::{Host, Phase, State, Task, Wish},
+    state::{Host, Phase, Service, ServiceStatus, State, Task, Wish},
 };
 
 /// An agent answered a poll. Repeated reports change nothing.
@@ -33,9 +36,17 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     }
     let taken = host.reports_taken.filter(|taken| taken.session == answered.position.session);
     let mut ended = BTreeSet::new();
-    for report in &answered.reports {
+    let mut news = News::default();
+    for (index, report) in answered.reports.iter().enumerate() {
         if taken.is_some_and(|taken| report.seq <= taken.seq) {
             continue;
+        }
+        if news.concerns(&report.body) {
+            let reports = answered.reports[index..].to_vec();
+            let rest = AgentAnswered { reports, ..answered.clone() };
+            decision.rest = Some(Box::new(Command::AgentAnswered(Box::new(rest))));
+            decision.notes.clear();
+            return decision;
         }
         match &report.body {
             ReportBody::Task(report) => {
@@ -50,6 +61,7 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
             }
             ReportBody::StopCandidate { task, generation, run } => {
                 let events = stop_candidate(state, host, answered, *task, *generation, run, at);
+                news.hear(&events);
                 decision.events.extend(events);
             }
         }
@@ -63,6 +75,50 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
         decision.notes.push(Note::ReportsTaken { host: host.id, position });
     }
     decision
+}
+
+/// What the items of one answer brought into the state. A later item that has to do with any of it
+/// is decided when it is there.
+#[derive(Default)]
+struct News {
+    tasks: BTreeSet<TaskId>,
+    definitions: BTreeSet<(String, u32)>,
+    revisions: BTreeSet<RevisionId>,
+}
+
+impl News {
+    fn hear(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::TaskAdopted(adopted) => {
+                    self.tasks.insert(adopted.record.id);
+                }
+                Event::TaskDefinitionRegistered(registered) => {
+                    let definition = &registered.definition;
+                    self.definitions.insert((definition.family.clone(), definition.revision));
+                }
+                Event::RevisionCreated { revision, .. } => {
+                    self.revisions.insert(revision.id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn concerns(&self, body: &ReportBody) -> bool {
+        match body {
+            ReportBody::Task(report) => self.tasks.contains(&report.task),
+            ReportBody::StopCandidate { task, run, .. } => {
+                self.tasks.contains(task) || run.as_ref().is_some_and(|run| self.concern(run))
+            }
+        }
+    }
+
+    fn concern(&self, run: &RunIntent) -> bool {
+        let definition = (run.definition.family.clone(), run.definition.revision);
+        self.definitions.contains(&definition)
+            || revision_of(&run.order).is_some_and(|revision| self.revisions.contains(&revision))
+    }
 }
 
 fn reported(state: &State, host: &Host, report: &TaskReport, at: Timestamp) -> Option<Event> {
@@ -147,6 +203,11 @@ fn adopt(
             at,
         })));
     }
+    let service = service_of(state, host, &run.order);
+    if let Some((service, id)) = service.filter(|(service, id)| service.revision(*id).is_none()) {
+        let revision = Box::new(lost_revision(service, id, &family, revision, run, at));
+        events.push(Event::RevisionCreated { service: service.id, revision });
+    }
     let record = TaskRecord {
         id: task,
         cluster: state.cluster_at(host.cluster).name.clone(),
@@ -167,7 +228,14 @@ fn adopt(
         gpus: run.order.gpus.clone(),
         report: None,
         end: None,
-        service: service_of(state, host, &run.order),
+        service: service.map(|(service, revision)| ServiceTaskRecord {
+            service: service.id,
+            revision,
+            settled: false,
+            lost: false,
+            returned: false,
+            protected_until: None,
+        }),
         // Its agent does not know: such a task runs without an end.
         timeout_ms: None,
         provider: None,
@@ -177,21 +245,58 @@ fn adopt(
     events
 }
 
-/// The service that started a task, when it still has the task's revision.
-fn service_of(state: &State, host: &Host, order: &RunOrder) -> Option<ServiceTaskRecord> {
+/// The service that started a task, and the revision, which a journal that is lost may have known
+/// alone.
+fn service_of<'a>(
+    state: &'a State,
+    host: &Host,
+    order: &RunOrder,
+) -> Option<(&'a Service, RevisionId)> {
     let name = order.group.strip_prefix("service:")?.parse().ok()?;
     let cluster = state.cluster_at(host.cluster).name.clone();
     let service = state.service_named(&ServiceRef { cluster, name })?;
-    let digits = order.started_by.as_deref()?.strip_prefix("ecs-svc/")?;
-    let revision = service.revision(RevisionId::parse(digits)?)?.record.id;
-    Some(ServiceTaskRecord {
-        service: service.id,
+    match service.status {
+        ServiceStatus::Active | ServiceStatus::Draining => Some((service, revision_of(order)?)),
+        ServiceStatus::Inactive { .. } => None,
+    }
+}
+
+fn revision_of(order: &RunOrder) -> Option<RevisionId> {
+    RevisionId::parse(order.started_by.as_deref()?.strip_prefix("ecs-svc/")?)
+}
+
+/// A revision that the service once had, so that its tasks count for the service: the scheduler
+/// then replaces them like those of any earlier revision. A task set keeps what it has.
+fn lost_revision(
+    service: &Service,
+    id: RevisionId,
+    family: &Family,
+    revision: u32,
+    run: &RunIntent,
+    at: Timestamp,
+) -> RevisionRecord {
+    let task_set = service.is_external().then(|| TaskSetRecord {
+        external_id: None,
+        scale_permille: 1000,
+        tags: Tags::new(),
+        client_token: None,
+        draining: false,
+        stable: false,
+        stability_at: at,
+    });
+    RevisionRecord {
+        id,
+        family: family.clone(),
         revision,
-        settled: false,
-        lost: false,
-        returned: false,
-        protected_until: None,
-    })
+        created_at: run.order.created_at,
+        updated_at: at,
+        rollout: Rollout::Completed,
+        reason: format!("ECS deployment ecs-svc/{id} was taken back from its container instances."),
+        failed_tasks: 0,
+        has_run: true,
+        task_set,
+        image_digests: BTreeMap::new(),
+    }
 }
 
 pub(super) fn silent(

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
 use super::{
-    Decision, Ids, capacity_providers, clusters, honoured::needs_not_honoured, task_definitions,
-    tasks,
+    Decision, Ids, capacity_providers, gate, honoured::needs_not_honoured, task_definitions, tasks,
 };
 use crate::state_machine::{
     alarm::AlarmValue,
@@ -21,25 +20,11 @@ use crate::state_machine::{
         Controller, DeploymentId, DeploymentStrategy, HookAction, HookId, HookTarget, RevisionId,
         Scheduling, ServiceConfig, ServiceId, ServiceRef,
     },
-    state::{Cluster, Definition, DefinitionStatus, Replacing, Service, ServiceStatus, State},
+    state::{Cluster, Definition, Replacing, Service, ServiceStatus, State},
 };
 
 /// ecs-behaviour 1.22, quotas.
 const SERVICES_PER_CLUSTER_MAX: usize = 5_000;
-
-/// A service that is not deleted, or ECS's refusal.
-pub(super) fn active<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rejection> {
-    clusters::active(state, &named.cluster)?;
-    match state.service_named(named) {
-        None => Err(Rejection::ServiceNotFound(named.clone())),
-        Some(service) => match service.status {
-            ServiceStatus::Active => Ok(service),
-            ServiceStatus::Draining | ServiceStatus::Inactive { .. } => {
-                Err(Rejection::ServiceNotActive(named.clone()))
-            }
-        },
-    }
-}
 
 pub(super) fn create(
     state: &State,
@@ -48,7 +33,7 @@ pub(super) fn create(
     ids: Ids,
 ) -> Result<Decision, Rejection> {
     let named = &create.service;
-    let cluster = clusters::active(state, &named.cluster)?;
+    let cluster = gate::cluster(state, &named.cluster)?;
     if let Some(token) = &create.client_token
         && let Some(earlier) = state.service_of_token(&named.cluster, &token.token, at)
     {
@@ -213,14 +198,8 @@ pub(super) fn usable<'a>(
     state: &'a State,
     definition: &RevisionRef,
 ) -> Result<&'a Definition, Rejection> {
-    let found = task_definitions::find(state, definition)?;
+    let found = gate::definition(state, definition)?;
     let (family, revision) = (found.family.clone(), found.definition.revision);
-    match found.status {
-        DefinitionStatus::Active => {}
-        DefinitionStatus::Inactive { .. } | DefinitionStatus::DeleteInProgress { .. } => {
-            return Err(Rejection::TaskDefinitionInactive { family, revision });
-        }
-    }
     task_definitions::allowed(state, &found.definition.spec)?;
     let needs = needs_not_honoured(&found.definition.spec, &Default::default());
     if !needs.is_empty() {
@@ -283,7 +262,7 @@ pub(super) fn update(
     ids: Ids,
 ) -> Result<Decision, Rejection> {
     let named = &update.service;
-    let service = active(state, named)?;
+    let service = gate::service(state, named)?;
     let config = changed(&service.config, update);
     check_config(&config)?;
     if let Some(capacity) = &update.capacity {
@@ -386,7 +365,7 @@ pub(super) fn delete(
     force: bool,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    clusters::active(state, &named.cluster)?;
+    gate::cluster(state, &named.cluster)?;
     let Some(service) = state.service_named(named) else {
         return Err(Rejection::ServiceNotFound(named.clone()));
     };
@@ -412,7 +391,7 @@ fn under_way<'a>(
     state: &'a State,
     deployment: &DeploymentRef,
 ) -> Result<(&'a Service, DeploymentRecord), Rejection> {
-    let service = active(state, &deployment.service)?;
+    let service = gate::service(state, &deployment.service)?;
     let found = service.deployment.as_ref().filter(|found| found.id == deployment.deployment);
     match found {
         None => Err(Rejection::ServiceDeploymentNotFound(deployment.clone())),
@@ -512,7 +491,7 @@ pub(super) fn replace_lost_tasks(
     name: &ClusterName,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let cluster = clusters::active(state, name)?;
+    let cluster = gate::cluster(state, name)?;
     Ok(match cluster.replacing {
         Replacing::Paused => {
             let (cluster, overridden) = (name.clone(), true);

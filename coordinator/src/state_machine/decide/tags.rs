@@ -3,7 +3,7 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::Decision;
+use super::{Decision, gate};
 use crate::state_machine::{
     capacity_provider::{CapacityProvider, scale_in_after_ms},
     command::{ClusterSettings, Resource, Tags},
@@ -23,7 +23,7 @@ pub(super) fn tag(
     tags: &Tags,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let mut after = held(state, resource)?.clone();
+    let mut after = gate::tags(state, resource)?.clone();
     after.extend(tags.clone());
     if after.len() > TAGS_MAX {
         return Err(Rejection::TooManyTags { limit: TAGS_MAX, would_be: after.len() });
@@ -39,7 +39,7 @@ pub(super) fn untag(
     keys: &[String],
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let mut after = held(state, resource)?.clone();
+    let mut after = gate::tags(state, resource)?.clone();
     after.retain(|key, _| !keys.contains(key));
     let mut events = vec![Event::Untagged { resource: resource.clone(), keys: keys.to_vec() }];
     events.extend(reread(state, resource, &after, at)?);
@@ -98,26 +98,4 @@ fn reread(
             }))
         }
     }
-}
-
-fn held<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags, Rejection> {
-    state.tags(resource).ok_or_else(|| {
-        Rejection::ResourceNotFound(match resource {
-            Resource::Cluster(name) => format!("the cluster {name}"),
-            Resource::TaskDefinition { family, revision } => {
-                format!("the task definition {family}:{revision}")
-            }
-            Resource::Task { cluster, task } => format!("the task {task} in the cluster {cluster}"),
-            Resource::ContainerInstance { cluster, host } => {
-                format!("the container instance {host} in the cluster {cluster}")
-            }
-            Resource::Service(named) => {
-                format!("the service {} in the cluster {}", named.name, named.cluster)
-            }
-            Resource::TaskSet { service, task_set } => {
-                format!("the task set ecs-svc/{task_set} of the service {}", service.name)
-            }
-            Resource::CapacityProvider(name) => format!("the capacity provider {name}"),
-        })
-    })
 }

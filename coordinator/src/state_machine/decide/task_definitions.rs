@@ -109,6 +109,9 @@ pub(super) fn delete(state: &State, revisions: &[RevisionRef], at: Timestamp) ->
                 failures.push((asked.clone(), "The specified task definition is still in ACTIVE status. Please deregister the target and try again."));
                 continue;
             }
+            // Named twice, it is asked for once.
+            DefinitionStatus::Inactive { .. } if accepted.contains(&(family.clone(), revision)) => {
+            }
             DefinitionStatus::Inactive { .. } => {
                 let family = family.clone();
                 events.push(Event::TaskDefinitionDeleteRequested { family, revision, at });

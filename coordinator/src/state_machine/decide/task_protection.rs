@@ -2,7 +2,7 @@
 
 use longshore_common::{clock::Timestamp, id::TaskId};
 
-use super::{Answer, Decision, clusters};
+use super::{Answer, Decision, each_once, gate};
 use crate::state_machine::{
     event::Event,
     name::ClusterName,
@@ -17,10 +17,10 @@ pub(super) fn update(
     minutes: Option<u32>,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let cluster = clusters::active(state, cluster)?;
+    let cluster = gate::cluster(state, cluster)?;
     let mut tasks = Vec::new();
     let mut failures = Vec::new();
-    for &id in asked {
+    for id in each_once(asked) {
         let task = cluster.tasks.get(&id).map(|slot| state.task_at(*slot));
         match task {
             None => failures.push((id, "MISSING")),

@@ -2,7 +2,7 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::{Answer, Decision, Ids, services};
+use super::{Answer, Decision, Ids, gate, services};
 use crate::state_machine::{
     command::CreateTaskSet,
     event::Event,
@@ -16,16 +16,11 @@ use crate::state_machine::{
 const TASK_SETS_MAX: usize = 5;
 
 fn external<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rejection> {
-    let service = services::active(state, named)?;
+    let service = gate::service(state, named)?;
     if !service.is_external() {
         return Err(Rejection::NotExternal(named.clone()));
     }
     Ok(service)
-}
-
-fn task_set(service: &Service, id: RevisionId) -> Result<(&Revision, &TaskSetRecord), Rejection> {
-    let found = service.revision(id).and_then(|r| Some((r, r.record.task_set.as_ref()?)));
-    found.ok_or(Rejection::TaskSetNotFound(id))
 }
 
 pub(super) fn create(
@@ -91,14 +86,17 @@ pub(super) fn update(
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     let service = external(state, named)?;
-    let (revision, set) = task_set(service, id)?;
-    if set.draining {
-        return Err(Rejection::TaskSetNotFound(id));
-    }
+    let (revision, _) = gate::task_set(service, id)?;
     let event = changed(service, revision, at, |set| {
         (set.scale_permille, set.stable, set.stability_at) = (scale_permille, false, at);
     });
     Ok(Decision::of(vec![event]))
+}
+
+/// Asking once more for its end changes nothing.
+fn is_being_deleted(service: &Service, id: RevisionId) -> bool {
+    let set = service.revision(id).and_then(|revision| revision.record.task_set.as_ref());
+    set.is_some_and(|set| set.draining)
 }
 
 pub(super) fn delete(
@@ -109,10 +107,10 @@ pub(super) fn delete(
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     let service = external(state, named)?;
-    let (revision, set) = task_set(service, id)?;
-    if set.draining {
+    if is_being_deleted(service, id) {
         return Ok(Decision::default());
     }
+    let (revision, set) = gate::task_set(service, id)?;
     if !force && set.scale_permille > 0 {
         return Err(Rejection::TaskSetScaledAboveZero(id));
     }
@@ -127,10 +125,7 @@ pub(super) fn set_primary(
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     let service = external(state, named)?;
-    let (_, set) = task_set(service, id)?;
-    if set.draining {
-        return Err(Rejection::TaskSetNotFound(id));
-    }
+    gate::task_set(service, id)?;
     if service.primary == Some(id) {
         return Ok(Decision::default());
     }

@@ -16,7 +16,7 @@ use longshore_common::{
 
 pub(in crate::state_machine) use self::demand::demand;
 use super::{
-    Answer, Decision, capacity_providers, clusters, honoured::needs_not_honoured, ids::Ids,
+    Answer, Decision, capacity_providers, gate, honoured::needs_not_honoured, ids::Ids,
     task_definitions,
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
         },
         name::ClusterName,
         rejection::Rejection,
-        state::{Cluster, Definition, DefinitionStatus, Host, State, WAITING_TASKS_MAX, Wish},
+        state::{Cluster, Definition, Host, State, WAITING_TASKS_MAX, Wish},
         strategy,
     },
 };
@@ -343,16 +343,9 @@ pub(super) fn prepare<'a>(
     state: &'a State,
     launch: &TaskLaunch,
 ) -> Result<Prepared<'a>, Rejection> {
-    let cluster = clusters::active(state, &launch.cluster)?;
-    let definition = task_definitions::find(state, &launch.definition)?;
+    let cluster = gate::cluster(state, &launch.cluster)?;
+    let definition = gate::definition(state, &launch.definition)?;
     let (family, revision) = (&definition.family, definition.definition.revision);
-    match definition.status {
-        DefinitionStatus::Active => {}
-        DefinitionStatus::Inactive { .. } | DefinitionStatus::DeleteInProgress { .. } => {
-            let family = family.clone();
-            return Err(Rejection::TaskDefinitionInactive { family, revision });
-        }
-    }
     let spec = &definition.definition.spec;
     for container in &launch.overrides.container_overrides {
         let name = container.name.as_deref().unwrap_or_default();
@@ -464,7 +457,7 @@ pub(super) fn stop(
     reason: Option<&str>,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
-    let in_cluster = clusters::active(state, cluster)?;
+    let in_cluster = gate::cluster(state, cluster)?;
     let reason = reason.unwrap_or("Task stopped by user");
     let reason = reason.chars().take(REASON_CHARS_MAX).collect();
     let cause = StopCause { code: StopCode::UserInitiated, reason };

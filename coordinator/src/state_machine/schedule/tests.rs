@@ -4,26 +4,30 @@
 
 mod instances;
 mod planted_bugs;
+pub(crate) mod recorder;
 mod trouble;
 pub(crate) mod world;
 
 use std::collections::BTreeMap;
 
 use longshore_common::{
-    protocol::ReportedPhase,
-    task::{HealthStatus, StopCause, StopCode},
+    clock::Timestamp,
+    id::TaskId,
+    protocol::{Report, ReportBody, ReportPosition, ReportedPhase, RunIntent, RunOrder},
+    task::{HealthStatus, StopCause, StopCode, TaskOverride},
+    task_definition::TaskDefinition,
 };
 
 use self::world::{CLUSTER, World, bounded, daemon, named, replicas, with_breaker};
 use crate::state_machine::{
     Command, Event,
     alarm::AlarmValue,
-    command::{DeploymentRef, SettableHostStatus},
+    command::{AgentAnswered, DeploymentRef, SettableHostStatus},
     record::{DeploymentStatus, Rollout, Stage},
     schedule::lost_hosts,
     service::{
         DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget, LifecycleHook,
-        LostAfter, Reconcile,
+        LostAfter, Reconcile, RevisionId,
     },
     state::{Phase, Replacing, ServiceStatus},
 };
@@ -844,4 +848,53 @@ fn an_alarm_that_goes_off_fails_the_deployment_and_one_that_was_off_at_the_start
 fn bounds_hold_under_trouble_and_a_quiet_service_becomes_steady() {
     let steps = trouble::run(trouble::STEPS_FAST, trouble::SEED);
     assert!(steps >= trouble::STEPS_FAST, "only {steps} steps were taken");
+}
+
+/// A backup is older than a deployment: the service's tasks of the newer revision come back.
+#[test]
+fn adopted_tasks_of_a_lost_revision_count_for_their_service() {
+    let mut world = World::with_hosts(2);
+    world.create(replicas(2));
+    world.settle();
+    world.call(Command::Recover { beyond: 9, incarnation: 2 }).unwrap();
+    let definition = {
+        let app = world.state.definitions().get("app", 1).unwrap();
+        TaskDefinition { revision: 7, ..(*app.definition).clone() }
+    };
+    let lost = RevisionId::from_entropy(77);
+    let candidate = |seq, task| {
+        let order = RunOrder {
+            definition: 0,
+            cluster: CLUSTER.to_owned(),
+            task_arn: String::new(),
+            overrides: TaskOverride::default(),
+            group: "service:s".to_owned(),
+            started_by: Some(format!("ecs-svc/{lost}")),
+            created_at: Timestamp(5),
+            container_ids: vec![],
+            gpus: Vec::new(),
+            image_digests: Vec::new(),
+        };
+        let run = Some(Box::new(RunIntent { definition: definition.clone(), order }));
+        let task = TaskId::new(task);
+        Report { seq, body: ReportBody::StopCandidate { task, generation: 1, run } }
+    };
+    let said = AgentAnswered {
+        host: world.hosts[0],
+        seen: None,
+        position: ReportPosition { session: 70, seq: 2 },
+        reports: vec![candidate(1, 1), candidate(2, 2)],
+        ended_candidates: vec![],
+        images: None,
+    };
+    world.call(Command::AgentAnswered(Box::new(said))).unwrap();
+    assert_eq!(world.service().revision(lost).unwrap().tasks.len(), 2);
+    assert_eq!(world.state.check(), Vec::<String>::new());
+    for _ in 0..5 {
+        world.agents_work();
+        world.pass_step_by_step(50.0);
+    }
+    // The revision that the journal knows to be PRIMARY is what runs, and no more of it.
+    assert_eq!(world.counts(), "2 running, 0 pending");
+    assert!(world.service().revision(lost).is_none());
 }

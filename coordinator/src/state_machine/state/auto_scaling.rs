@@ -11,6 +11,7 @@ use longshore_common::{clock::Timestamp, id::HostId, resources::Capacity};
 use super::{
     EntityKey, GroupSlot, Host, HostSlot, State,
     arena::Arena,
+    counter,
     dirty::LogTo,
     picture::{Picture, fields},
 };
@@ -274,6 +275,10 @@ impl State {
 
     pub(super) fn insert_group(&mut self, record: GroupRecord) {
         let (name, prefix) = (record.name.clone(), InstanceId::group_of(record.uid));
+        let by = &self.auto_scaling;
+        if by.by_name.contains_key(&name) || by.by_prefix.contains_key(&prefix) {
+            return;
+        }
         let slot = self.auto_scaling.arena.insert(Group {
             slot: 0,
             name: record.name,
@@ -452,7 +457,7 @@ impl State {
         }
         let group = &mut self.auto_scaling.arena[slot];
         group.wanted += u32::from(instance.lifecycle.is_wanted());
-        group.next_number = group.next_number.max(id.number + 1);
+        group.next_number = group.next_number.max(id.number.saturating_add(1));
         group.instances.insert(id, instance);
         self.instance_is_due(id);
     }
@@ -460,7 +465,7 @@ impl State {
     fn take_instance(&mut self, slot: GroupSlot, id: InstanceId) {
         let group = &mut self.auto_scaling.arena[slot];
         let Some(instance) = group.instances.remove(&id) else { return };
-        group.wanted -= u32::from(instance.lifecycle.is_wanted());
+        counter::count(&mut group.wanted, -i32::from(instance.lifecycle.is_wanted()));
         self.forget_call(&instance);
         self.forget_machine(&instance);
     }

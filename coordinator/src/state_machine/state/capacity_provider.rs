@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, ops::Bound};
 use longshore_common::protocol::Attribute;
 
 use super::{
-    ClusterSlot, EntityKey, Forgettable, Group, Host, ServiceTask, State, TaskSlot, dirty::LogTo,
+    ClusterSlot, EntityKey, Forgettable, Group, Host, ServiceTask, State, TaskSlot, counter,
+    dirty::LogTo,
 };
 use crate::state_machine::{
     capacity_provider::{
@@ -87,7 +88,7 @@ impl State {
         let Some(provider) = provider.filter(|_| by != 0) else { return };
         let uses = &mut self.clusters[cluster].provider_uses;
         let count = uses.entry(provider.clone()).or_default();
-        *count = count.checked_add_signed(by).expect("a use that was counted");
+        counter::count(count, by);
         if *count == 0 {
             uses.remove(provider);
         }
@@ -111,7 +112,7 @@ impl State {
         }
         let host = &mut self.hosts[task.host.0];
         let before = host.own_tasks;
-        host.own_tasks = before.checked_add_signed(by).expect("a task that was counted");
+        counter::count(&mut host.own_tasks, by);
         let changed = (before == 0) != (host.own_tasks == 0);
         let instance = host.instance_id.clone().filter(|_| changed);
         let group = instance.and_then(|said| self.group_of_said(&said));
@@ -143,9 +144,10 @@ impl State {
         if let CapacityProviderStatus::Inactive { since } = provider.status {
             self.inactive.insert((since, Forgettable::CapacityProvider(name.clone())));
         }
+        let now = provider.status;
         let before = self.capacity_providers.insert(name.clone(), provider);
-        if let Some(CapacityProviderStatus::Inactive { since }) = before.map(|p| p.status)
-            && self.capacity_providers[&name].is_active()
+        if let Some(status @ CapacityProviderStatus::Inactive { since }) = before.map(|p| p.status)
+            && now != status
         {
             self.inactive.remove(&(since, Forgettable::CapacityProvider(name)));
         }

@@ -12,7 +12,7 @@ use longshore_common::{
 
 use super::{
     ClusterSlot, Due, EntityKey, Forgettable, ServiceSlot, State, TaskSlot, WaitingSlot,
-    dirty::LogTo,
+    dirty::LogTo, due::Evening,
 };
 use crate::{
     placement::{ClusterIndex, HostSlot},
@@ -40,6 +40,8 @@ pub struct Cluster {
     pub registered_hosts: u32,
     /// Every service that is ACTIVE or DRAINING.
     pub services: BTreeMap<ServiceName, ServiceSlot>,
+    /// Of `services`, those that are DRAINING.
+    pub draining_services: BTreeSet<ServiceSlot>,
     /// Deleted services, still described for a while.
     pub inactive_services: BTreeMap<ServiceName, ServiceSlot>,
     /// Of `services`, those with one task on every host.
@@ -52,6 +54,8 @@ pub struct Cluster {
     pub waiting: BTreeSet<Due>,
     /// The last of `waiting` that was woken: the next round goes on after it.
     pub(super) woken: Option<Due>,
+    /// A host offers room since services were last looked at for being even; volatile.
+    pub(super) evening: Option<Evening>,
     /// Connected hosts that fell silent, by since when.
     pub silent: BTreeSet<(Timestamp, HostSlot)>,
     pub replacing: Replacing,
@@ -106,12 +110,14 @@ impl Cluster {
             pending_tasks: 0,
             registered_hosts: 0,
             services: BTreeMap::new(),
+            draining_services: BTreeSet::new(),
             inactive_services: BTreeMap::new(),
             daemons: BTreeSet::new(),
             replicas: BTreeSet::new(),
             waiting_tasks: BTreeMap::new(),
             waiting: BTreeSet::new(),
             woken: None,
+            evening: None,
             silent: BTreeSet::new(),
             replacing: record.replacing,
             last_return: Timestamp::default(),
@@ -171,35 +177,40 @@ impl State {
 
     pub(super) fn cluster_updated(&mut self, name: &ClusterName, settings: &ClusterSettings) {
         self.touch(EntityKey::Cluster(name.clone()));
+        let Some(slot) = self.cluster_slot(name) else { return };
         self.log(LogTo::cluster(name), "cluster updated");
-        self.cluster_mut(name).settings = settings.clone();
-        self.services_of_cluster_are_due(name);
+        let before = std::mem::replace(&mut self.clusters[slot].settings, settings.clone());
+        if before.options != settings.options || before.capacity != settings.capacity {
+            self.services_of_cluster_are_due(slot);
+        }
     }
 
     pub(super) fn replacing_paused(&mut self, name: &ClusterName, lost_hosts: u32, hosts: u32) {
         self.touch(EntityKey::Cluster(name.clone()));
+        let Some(slot) = self.cluster_slot(name) else { return };
         self.log(
             LogTo::cluster(name),
             format_args!(
                 "ALARM: {lost_hosts} of {hosts} container instances were lost at once. Their tasks are not replaced until they are back, or until you run: longshore-coordinator replace-lost-tasks --cluster {name}"
             ),
         );
-        self.cluster_mut(name).replacing = Replacing::Paused;
-        self.services_of_cluster_are_due(name);
+        self.clusters[slot].replacing = Replacing::Paused;
+        self.services_of_cluster_are_due(slot);
     }
 
     pub(super) fn replacing_resumed(&mut self, name: &ClusterName, overridden: bool) {
         self.touch(EntityKey::Cluster(name.clone()));
+        let Some(slot) = self.cluster_slot(name) else { return };
         self.log(LogTo::cluster(name), "the tasks of lost container instances are replaced again");
-        self.cluster_mut(name).replacing =
+        self.clusters[slot].replacing =
             if overridden { Replacing::Overridden } else { Replacing::Normal };
-        self.services_of_cluster_are_due(name);
-        self.silent_hosts_are_due(self.clusters_by_name[name]);
+        self.services_of_cluster_are_due(slot);
+        self.silent_hosts_are_due(slot);
     }
 
-    fn services_of_cluster_are_due(&mut self, name: &ClusterName) {
-        let cluster = &self.clusters[self.clusters_by_name[name]];
-        let services: Vec<ServiceSlot> = cluster.services.values().copied().collect();
+    fn services_of_cluster_are_due(&mut self, slot: ClusterSlot) {
+        let services = &self.clusters[slot].services;
+        let services: Vec<ServiceSlot> = services.values().copied().collect();
         services.into_iter().for_each(|service| self.service_is_due(service));
     }
 
@@ -211,14 +222,23 @@ impl State {
 
     pub(super) fn cluster_deleted(&mut self, name: &ClusterName, at: Timestamp) {
         self.touch(EntityKey::Cluster(name.clone()));
+        let Some(slot) = self.cluster_slot(name) else { return };
+        if !self.clusters[slot].is_active() {
+            return;
+        }
         self.log(LogTo::cluster(name), "cluster deleted");
-        self.cluster_mut(name).status = ClusterStatus::Inactive { since: at };
+        self.clusters[slot].status = ClusterStatus::Inactive { since: at };
         self.inactive.insert((at, Forgettable::Cluster(name.clone())));
     }
 
     pub(super) fn cluster_forgotten(&mut self, name: &ClusterName) {
         self.touch(EntityKey::Cluster(name.clone()));
+        if self.cluster_is_referred_to(name) {
+            return;
+        }
         if let Some(slot) = self.clusters_by_name.remove(name) {
+            self.clusters_with_waiting.remove(&slot);
+            self.evening_clusters.remove(&slot);
             let cluster = self.clusters.remove(slot);
             if let ClusterStatus::Inactive { since } = cluster.status {
                 self.inactive.remove(&(since, Forgettable::Cluster(name.clone())));
@@ -226,13 +246,8 @@ impl State {
         }
     }
 
-    pub(super) fn cluster_mut(&mut self, name: &ClusterName) -> &mut Cluster {
-        let slot = self.clusters_by_name[name];
-        &mut self.clusters[slot]
-    }
-
-    pub(super) fn cluster_slot(&self, name: &ClusterName) -> u32 {
-        self.clusters_by_name[name]
+    pub(super) fn cluster_slot(&self, name: &ClusterName) -> Option<ClusterSlot> {
+        self.clusters_by_name.get(name).copied()
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
+    ops::Bound,
     sync::Arc,
 };
 
@@ -17,6 +18,7 @@ use longshore_common::{
 use super::{
     DefinitionSlot, EntityKey, State,
     arena::Arena,
+    counter,
     picture::{Picture, fields},
 };
 use crate::query::Constraint;
@@ -46,6 +48,24 @@ pub enum DefinitionStatus {
     Active,
     Inactive { deregistered_at: Timestamp },
     DeleteInProgress { deregistered_at: Timestamp, requested_at: Timestamp },
+}
+
+/// A [`DefinitionStatus`] without its times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusKind {
+    Active,
+    Inactive,
+    DeleteInProgress,
+}
+
+impl DefinitionStatus {
+    pub fn kind(self) -> StatusKind {
+        match self {
+            DefinitionStatus::Active => StatusKind::Active,
+            DefinitionStatus::Inactive { .. } => StatusKind::Inactive,
+            DefinitionStatus::DeleteInProgress { .. } => StatusKind::DeleteInProgress,
+        }
+    }
 }
 
 /// Whether all tasks of a service revision have the content that its first one found.
@@ -90,6 +110,10 @@ impl Definition {
 pub struct Definitions {
     arena: Arena<Definition>,
     families: BTreeMap<Family, FamilyRevisions>,
+    /// Revisions by their status, each in the order of lists.
+    listed: [BTreeSet<(Family, u32)>; 3],
+    /// Families with a revision, by whether any is ACTIVE.
+    families_listed: [BTreeSet<Family>; 2],
     /// Revisions in DELETE_IN_PROGRESS that no task uses any more.
     deletable: BTreeSet<(Family, u32)>,
 }
@@ -126,31 +150,81 @@ impl Definitions {
         self.families.get(family).map_or(0, |f| f.last_revision)
     }
 
-    /// Families from `from` on in the order of their names, with whether any revision is ACTIVE.
+    /// Families from `from` on in the order of their names; only those with an ACTIVE revision, or
+    /// without any, when that is asked. Costs what is taken.
     pub fn families_from<'a>(
         &'a self,
         from: &str,
-    ) -> impl Iterator<Item = (&'a Family, bool)> + 'a {
-        self.families
-            .range::<str, _>((std::ops::Bound::Included(from), std::ops::Bound::Unbounded))
-            .filter(|(_, revisions)| !revisions.revisions.is_empty())
-            .map(|(family, revisions)| (family, !revisions.active.is_empty()))
+        active: Option<bool>,
+    ) -> impl Iterator<Item = &'a Family> + 'a {
+        let range = |of: bool| {
+            let wanted = active.is_none_or(|active| active == of);
+            let families = &self.families_listed[usize::from(of)];
+            let families = families.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+            families.take_while(move |_| wanted)
+        };
+        let (mut inactive, mut active) = (range(false).peekable(), range(true).peekable());
+        std::iter::from_fn(move || match (inactive.peek(), active.peek()) {
+            (Some(one), Some(other)) if one < other => inactive.next(),
+            (_, Some(_)) => active.next(),
+            (_, None) => inactive.next(),
+        })
     }
 
-    /// The same, from `to` (included) downwards.
-    pub fn families_down_from<'a>(
+    /// Revisions in a status, of one family or of all, in the order of their names and numbers or
+    /// backwards, those after `after` only. Costs what is taken.
+    pub fn listed<'a>(
         &'a self,
-        to: Option<&str>,
-    ) -> impl Iterator<Item = (&'a Family, bool)> + 'a {
-        let end = match to {
-            Some(name) => std::ops::Bound::Included(name),
-            None => std::ops::Bound::Unbounded,
-        };
-        self.families
-            .range::<str, _>((std::ops::Bound::Unbounded, end))
-            .rev()
-            .filter(|(_, revisions)| !revisions.revisions.is_empty())
-            .map(|(family, revisions)| (family, !revisions.active.is_empty()))
+        status: StatusKind,
+        family: Option<&Family>,
+        after: Option<&(Family, u32)>,
+        backwards: bool,
+    ) -> Box<dyn Iterator<Item = &'a (Family, u32)> + 'a> {
+        let listed = &self.listed[status as usize];
+        let mut start = family.map_or(Bound::Unbounded, |f| Bound::Included((f.clone(), 0)));
+        let mut end = family.map_or(Bound::Unbounded, |f| Bound::Included((f.clone(), u32::MAX)));
+        let outside = |after: &(Family, u32)| family.is_some_and(|family| *family != after.0);
+        let after = after.filter(|after| !outside(after));
+        match (after, backwards) {
+            (None, _) => {}
+            (Some(after), false) => start = Bound::Excluded(after.clone()),
+            (Some(after), true) => end = Bound::Excluded(after.clone()),
+        }
+        // A range that is turned round panics: the cursor names a revision number that is none.
+        if let (Bound::Excluded(start), Bound::Included(end)) = (&start, &end)
+            && start >= end
+        {
+            return Box::new(std::iter::empty());
+        }
+        if let (Bound::Included(start), Bound::Excluded(end)) = (&start, &end)
+            && start >= end
+        {
+            return Box::new(std::iter::empty());
+        }
+        match backwards {
+            false => Box::new(listed.range((start, end))),
+            true => Box::new(listed.range((start, end)).rev()),
+        }
+    }
+
+    /// Brings the lists in line with one revision as it is now, or is no longer.
+    fn list(&mut self, family: &Family, revision: u32, was: Option<DefinitionStatus>) {
+        let key = (family.clone(), revision);
+        if let Some(was) = was {
+            self.listed[was.kind() as usize].remove(&key);
+        }
+        if let Some(now) = self.get(family.as_str(), revision).map(|definition| definition.status) {
+            self.listed[now.kind() as usize].insert(key);
+        }
+        let of_family = self.families.get(family);
+        let held = of_family.filter(|of_family| !of_family.revisions.is_empty());
+        let is_active = held.map(|of_family| !of_family.active.is_empty());
+        for (active, families) in [false, true].into_iter().zip(&mut self.families_listed) {
+            match is_active == Some(active) {
+                true => families.insert(family.clone()),
+                false => families.remove(family),
+            };
+        }
     }
 
     /// The revisions of a family, in ascending order.
@@ -175,10 +249,14 @@ impl Definitions {
         revisions.last_revision = revisions.last_revision.max(last);
     }
 
-    pub(super) fn insert(&mut self, record: DefinitionRecord) -> DefinitionSlot {
-        let family: Family =
-            record.definition.family.parse().expect("a registered family has a valid name");
+    /// `None` for a family that no request can have named.
+    pub(super) fn insert(&mut self, record: DefinitionRecord) -> Option<DefinitionSlot> {
         let revision = record.definition.revision;
+        // Given twice in one answer of an agent by earlier releases, after `recover`.
+        if let Some(known) = self.slot(record.definition.family.as_str(), revision) {
+            return Some(known);
+        }
+        let family: Family = record.definition.family.parse().ok()?;
         let status = record.status;
         let constraints = record.definition.spec.placement_constraints.iter();
         let member_of = constraints
@@ -210,38 +288,45 @@ impl Definitions {
             }
             DefinitionStatus::Inactive { .. } => {}
             DefinitionStatus::DeleteInProgress { .. } => {
-                self.deletable.insert((family, revision));
+                self.deletable.insert((family.clone(), revision));
             }
         }
-        slot
+        self.list(&family, revision, None);
+        Some(slot)
     }
 
     fn set_status(&mut self, family: &Family, revision: u32, status: DefinitionStatus) {
         let Some(revisions) = self.families.get_mut(family) else { return };
         let Some(&slot) = revisions.revisions.get(&revision) else { return };
         revisions.active.remove(&revision);
-        self.arena[slot].status = status;
+        let was = std::mem::replace(&mut self.arena[slot].status, status);
+        self.list(family, revision, Some(was));
         self.note_deletable(slot);
     }
 
     fn remove(&mut self, family: &Family, revision: u32) {
         let Some(revisions) = self.families.get_mut(family) else { return };
-        let Some(slot) = revisions.revisions.remove(&revision) else { return };
+        let Some(&slot) = revisions.revisions.get(&revision) else { return };
+        if self.arena[slot].tasks > 0 {
+            return;
+        }
+        revisions.revisions.remove(&revision);
         revisions.active.remove(&revision);
         self.deletable.remove(&(family.clone(), revision));
-        self.arena.remove(slot);
+        let gone = self.arena.remove(slot);
+        self.list(family, revision, Some(gone.status));
     }
 
     /// One task more of this revision.
     pub(super) fn used(&mut self, slot: DefinitionSlot) {
-        self.arena[slot].tasks += 1;
+        counter::count(&mut self.arena[slot].tasks, 1);
         let key = (self.arena[slot].family.clone(), self.arena[slot].definition.revision);
         self.deletable.remove(&key);
     }
 
     /// One task less.
     pub(super) fn left(&mut self, slot: DefinitionSlot) {
-        self.arena[slot].tasks -= 1;
+        counter::count(&mut self.arena[slot].tasks, -1);
         self.note_deletable(slot);
     }
 
@@ -254,7 +339,7 @@ impl Definitions {
     }
 
     pub(super) fn picture(&self, picture: &mut Picture) {
-        let Definitions { arena, families, deletable } = self;
+        let Definitions { arena, families, listed, families_listed, deletable } = self;
         for (family, revisions) in families {
             let FamilyRevisions { last_revision, revisions, active } = revisions;
             let is_active: Vec<u32> = active.keys().copied().collect();
@@ -291,7 +376,12 @@ impl Definitions {
             };
             picture.show(format!("definition {family}:{}", definition.revision), shown);
         }
-        picture.show("deletable definitions", fields! { deletable: deletable });
+        let shown = fields! {
+            listed: listed,
+            families_listed: families_listed,
+            deletable: deletable,
+        };
+        picture.show("lists of definitions", shown);
     }
 
     /// Every revision, and every family that ever had one.
@@ -310,8 +400,9 @@ impl Definitions {
 impl State {
     pub(super) fn definition_registered(&mut self, registered: &TaskDefinitionRegistered) {
         let definition = &registered.definition;
-        let family: Family =
-            definition.family.parse().expect("a registered family has a valid name");
+        let Ok(family) = definition.family.parse::<Family>() else {
+            return self.missing(format_args!("the family {}", definition.family));
+        };
         self.touch(EntityKey::Definition(family.clone(), definition.revision));
         self.touch(EntityKey::Family(family));
         self.definitions.insert(DefinitionRecord {
@@ -347,6 +438,7 @@ impl State {
             Some(Definition { status: DefinitionStatus::Inactive { deregistered_at }, .. }) => {
                 *deregistered_at
             }
+            Some(Definition { status: DefinitionStatus::DeleteInProgress { .. }, .. }) => return,
             _ => at,
         };
         let status = DefinitionStatus::DeleteInProgress { deregistered_at, requested_at: at };

@@ -10,7 +10,7 @@ use longshore_common::{
     index::FastSet,
 };
 
-use super::{Forgettable, LogLine, State};
+use super::{Forgettable, LogLine, Service, State};
 use crate::state_machine::{
     alarm::AlarmName,
     auto_scaling::AutoScalingGroupName,
@@ -222,9 +222,7 @@ impl State {
             Record::Family { family, last_revision } => {
                 self.definitions.restore_last_revision(family, last_revision);
             }
-            Record::Member { host, membership } => {
-                self.members.insert(host, membership);
-            }
+            Record::Member { host, membership } => self.insert_member(host, membership),
             Record::Host(host) => self.insert_host(*host),
             Record::Service(service) => self.insert_service(*service),
             Record::Task(task) => self.restore_task(*task),
@@ -256,6 +254,14 @@ impl State {
         self.all_are_due();
     }
 
+    /// An event or a row names what is not there: it changes nothing, and the log says so, of a
+    /// start too. Nothing decides such an event.
+    pub(super) fn missing(&mut self, what: impl fmt::Display) {
+        let LogTo { cluster, host, task, service } = LogTo::nothing();
+        let what = format!("the journal names {what}, which is not in the state; it is left out");
+        self.changes.log.push(LogLine { cluster, host, task, service, what });
+    }
+
     pub(super) fn log(&mut self, to: LogTo, what: impl fmt::Display) {
         if self.replaying {
             return;
@@ -270,7 +276,10 @@ impl State {
         let mut forgotten = Forgotten::default();
         for (_, what) in due {
             match what {
+                // After their tasks.
+                Forgettable::Host(host) if self.host_has_tasks(*host) => {}
                 Forgettable::Host(host) => forgotten.hosts.push(*host),
+                Forgettable::Service(service) if self.service_has_tasks(*service) => {}
                 Forgettable::Service(service) => forgotten.services.push(*service),
                 // After its hosts and services, which refer to it.
                 Forgettable::Cluster(name) if self.cluster_is_referred_to(name) => {}
@@ -283,9 +292,21 @@ impl State {
 }
 
 impl State {
-    fn cluster_is_referred_to(&self, name: &ClusterName) -> bool {
+    fn host_has_tasks(&self, host: HostId) -> bool {
+        self.host(host).is_some_and(|host| !host.tasks.is_empty())
+    }
+
+    fn service_has_tasks(&self, service: ServiceId) -> bool {
+        self.service(service).is_some_and(Service::has_tasks)
+    }
+
+    /// An ACTIVE cluster, and one that hosts, tasks or services are in.
+    pub(super) fn cluster_is_referred_to(&self, name: &ClusterName) -> bool {
         self.cluster(name.as_str()).is_some_and(|cluster| {
-            !cluster.hosts.is_empty()
+            cluster.is_active()
+                || !cluster.tasks.is_empty()
+                || !cluster.waiting_tasks.is_empty()
+                || !cluster.hosts.is_empty()
                 || !cluster.services.is_empty()
                 || !cluster.inactive_services.is_empty()
         })

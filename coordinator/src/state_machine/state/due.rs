@@ -28,6 +28,15 @@ pub enum Due {
     Instance(InstanceId),
 }
 
+/// A round over a cluster's services that may have to be evened out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evening {
+    /// The first that was not looked at.
+    next: ServiceSlot,
+    /// How many are to be looked at.
+    left: usize,
+}
+
 #[derive(Default)]
 pub(super) struct Agenda {
     /// Hosts first: what they lost changes what services need.
@@ -95,16 +104,36 @@ impl State {
         self.wake_waiting(cluster, WOKEN_PER_EVENT);
     }
 
-    /// A host may be given tasks from now on: services that even themselves out look at it.
+    /// A host may be given tasks from now on: services that even themselves out look at it, a few
+    /// now and the others at the next ticks, however many there are.
     pub(super) fn host_offers_room(&mut self, slot: HostSlot) {
-        let cluster = &self.clusters[self.hosts[slot.0].cluster];
+        let cluster = self.hosts[slot.0].cluster;
+        let held = &mut self.clusters[cluster];
+        let next = held.evening.map_or(0, |evening| evening.next);
+        held.evening = Some(Evening { next, left: held.replicas.len() });
+        self.evening_clusters.insert(cluster);
+        self.wake_evening(cluster, WOKEN_PER_EVENT);
+    }
+
+    /// Goes on with the round that a host's offer began: looks at so many services.
+    fn wake_evening(&mut self, cluster: super::ClusterSlot, count: usize) {
+        let held = &self.clusters[cluster];
+        let Some(Evening { next, left }) = held.evening else { return };
+        let count = count.min(left);
+        let round = held.replicas.range(next..).chain(held.replicas.range(..next));
+        let looked_at: Vec<ServiceSlot> = round.copied().take(count).collect();
         let evens_out = |service: &&ServiceSlot| {
             let service = &self.services[**service];
             service.config.az_rebalancing || self.policy(service).rebalance_hosts
         };
-        let services: Vec<ServiceSlot> =
-            cluster.replicas.iter().filter(evens_out).copied().collect();
-        services.into_iter().for_each(|service| self.service_is_due(service));
+        let woken: Vec<ServiceSlot> = looked_at.iter().filter(evens_out).copied().collect();
+        let next = looked_at.last().map_or(next, |last| last + 1);
+        let left = if looked_at.len() < count { 0 } else { left - count };
+        self.clusters[cluster].evening = (left > 0).then_some(Evening { next, left });
+        if left == 0 {
+            self.evening_clusters.remove(&cluster);
+        }
+        woken.into_iter().for_each(|service| self.service_is_due(service));
     }
 
     /// Room came free in a cluster: some that wait for it are looked at.
@@ -152,6 +181,8 @@ impl State {
     pub fn wake_all_waiting(&mut self) {
         let clusters: Vec<_> = self.clusters_with_waiting.iter().copied().collect();
         clusters.into_iter().for_each(|cluster| self.wake_waiting(cluster, WOKEN_PER_TICK));
+        let evening: Vec<_> = self.evening_clusters.iter().copied().collect();
+        evening.into_iter().for_each(|cluster| self.wake_evening(cluster, WOKEN_PER_TICK));
     }
 
     /// The next to look at; it is no longer due.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_common::index::FastMap;
 
-use super::arena::Arena;
+use super::{arena::Arena, counter};
 use crate::placement::{GroupKey, GroupNames};
 
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Groups {
     /// Counts one task less; a group without tasks is forgotten.
     pub(super) fn leave(&mut self, key: GroupKey) {
         let group = &mut self.groups[key.0];
-        group.tasks -= 1;
+        counter::count(&mut group.tasks, -1);
         if group.tasks == 0 {
             let group = self.groups.remove(key.0);
             self.by_name.remove(&group.name);

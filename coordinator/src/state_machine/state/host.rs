@@ -11,7 +11,8 @@ use longshore_common::{
 };
 
 use super::{
-    ClusterSlot, EntityKey, Forgettable, Membership, Replacing, State, TaskSlot, dirty::LogTo,
+    ClusterSlot, EntityKey, Forgettable, Membership, Replacing, State, TaskSlot, counter,
+    dirty::LogTo,
 };
 use crate::{
     placement::{Eligibility, HostOffer, HostSlot, Particulars},
@@ -189,7 +190,9 @@ impl State {
                 last_order: 0,
             });
             self.host_changed(registered.host, seq);
-            self.host_concerns_services(HostSlot(self.hosts_by_id[&registered.host]));
+            if let Some(&slot) = self.hosts_by_id.get(&registered.host) {
+                self.host_concerns_services(HostSlot(slot));
+            }
             return;
         };
         let said_before = self.hosts[slot].instance_id.clone();
@@ -218,14 +221,20 @@ impl State {
         } else {
             cluster.registered_hosts += 1;
             self.enter_index(registered.host);
+            self.member_may_be_idle(registered.host, registered.at);
         }
         self.host_concerns_services(HostSlot(slot));
         self.host_changed(registered.host, seq);
     }
 
     pub(super) fn insert_host(&mut self, record: HostRecord) {
-        let cluster = self.cluster_slot(&record.cluster);
         let id = record.id;
+        let Some(cluster) = self.cluster_slot(&record.cluster) else {
+            return self.missing(format_args!("the cluster {}", record.cluster));
+        };
+        if self.hosts_by_id.contains_key(&id) {
+            return;
+        }
         let slot = self.hosts.insert(Host {
             id,
             slot: HostSlot(0),
@@ -257,6 +266,7 @@ impl State {
         });
         self.hosts_by_id.insert(id, slot);
         let host = &mut self.hosts[slot];
+        let registered_at = host.registered_at;
         host.slot = HostSlot(slot);
         if let HostStatus::Inactive { since } = host.status {
             self.inactive.insert((since, Forgettable::Host(id)));
@@ -273,11 +283,12 @@ impl State {
         }
         self.enter_index(id);
         self.host_is_instance(id, instance.as_deref(), true);
+        self.member_may_be_idle(id, registered_at);
     }
 
     pub(super) fn host_status(&mut self, id: HostId, status: HostStatus) {
         self.touch(EntityKey::Host(id));
-        let slot = self.hosts_by_id[&id];
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let tasks: Vec<TaskSlot> = self.hosts[slot].tasks.values().copied().collect();
         tasks.iter().for_each(|task| self.unstand(*task));
         let host = &mut self.hosts[slot];
@@ -299,10 +310,13 @@ impl State {
     }
 
     pub(super) fn host_deregistered(&mut self, id: HostId, at: Timestamp, seq: u64) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        if !self.hosts[slot].is_registered() {
+            return;
+        }
         self.host_status(id, HostStatus::Inactive { since: at });
         self.touch(EntityKey::Member(id));
         self.inactive.insert((at, Forgettable::Host(id)));
-        let slot = self.hosts_by_id[&id];
         let host = &mut self.hosts[slot];
         let silent = (host.connectivity_at, host.slot);
         host.connected = false;
@@ -310,7 +324,7 @@ impl State {
         host.queue.clear();
         let cluster = &mut self.clusters[host.cluster];
         cluster.silent.remove(&silent);
-        cluster.registered_hosts -= 1;
+        counter::count(&mut cluster.registered_hosts, -1);
         cluster.index.remove(host.slot);
         host.images_taken = None;
         let membership = self.members.entry(id).or_insert(Membership {
@@ -319,6 +333,7 @@ impl State {
             revoked: true,
         });
         membership.revoked = true;
+        self.member_may_be_idle(id, at);
         self.host_changed(id, seq);
         let instance = self.hosts[slot].instance_id.clone();
         self.host_is_instance(id, instance.as_deref(), false);
@@ -326,7 +341,11 @@ impl State {
 
     pub(super) fn host_forgotten(&mut self, id: HostId) {
         self.touch(EntityKey::Host(id));
-        let Some(slot) = self.hosts_by_id.remove(&id) else { return };
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        if self.hosts[slot].is_registered() || !self.hosts[slot].tasks.is_empty() {
+            return;
+        }
+        self.hosts_by_id.remove(&id);
         let host = self.hosts.remove(slot);
         if let HostStatus::Inactive { since } = host.status {
             self.inactive.remove(&(since, Forgettable::Host(id)));
@@ -344,11 +363,11 @@ impl State {
         at: Timestamp,
     ) {
         self.touch(EntityKey::Host(id));
-        let slot = self.hosts_by_id[&id];
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let host = &mut self.hosts[slot];
         let silent = &mut self.clusters[host.cluster].silent;
         silent.remove(&(host.connectivity_at, host.slot));
-        if !connected && host.is_registered() {
+        if !connected && host.is_registered() && host.agent.is_some() {
             silent.insert((at, host.slot));
         }
         if connected {
@@ -370,7 +389,7 @@ impl State {
 
     pub(super) fn attributes_put(&mut self, id: HostId, attributes: &[Attribute]) {
         self.touch(EntityKey::Host(id));
-        let slot = self.hosts_by_id[&id];
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let host = &mut self.hosts[slot];
         for attribute in attributes {
             host.custom_attributes.retain(|a| a.name != attribute.name);
@@ -384,7 +403,7 @@ impl State {
 
     pub(super) fn attributes_deleted(&mut self, id: HostId, names: &[String]) {
         self.touch(EntityKey::Host(id));
-        let slot = self.hosts_by_id[&id];
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let host = &mut self.hosts[slot];
         host.custom_attributes.retain(|a| !names.contains(&a.name));
         host.attributes.retain(|a| !names.contains(&a.name));
@@ -401,7 +420,7 @@ impl State {
         cause: &StopCause,
         seq: u64,
     ) {
-        let slot = self.hosts_by_id[&host];
+        let Some(&slot) = self.hosts_by_id.get(&host) else { return };
         self.give_order(HostSlot(slot), task, generation, Some(cause.clone()), seq);
     }
 
@@ -480,7 +499,7 @@ impl State {
     }
 
     pub(super) fn host_changed(&mut self, id: HostId, seq: u64) {
-        let slot = self.hosts_by_id[&id];
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let host = &mut self.hosts[slot];
         host.changed_seq = host.changed_seq.max(seq);
         if !self.replaying && self.changes.hosts.last() != Some(&id) {
@@ -491,7 +510,8 @@ impl State {
     /// Placement knows registered hosts only.
     fn enter_index(&mut self, id: HostId) {
         let host = &self.hosts[self.hosts_by_id[&id]];
-        if !host.is_registered() {
+        let index = &self.clusters[host.cluster].index;
+        if !host.is_registered() || index.remaining(host.slot).is_some() {
             return;
         }
         let attributes: Vec<Attribute> = host.all_attributes().cloned().collect();

@@ -83,6 +83,7 @@ impl State {
             hosts,
             hosts_by_id,
             members,
+            idle_members,
             tasks,
             tasks_by_id,
             waiting,
@@ -102,6 +103,7 @@ impl State {
             scheduling_held: _,
             // Volatile: who looks says whether he waits.
             clusters_with_waiting: _,
+            evening_clusters: _,
             // Volatile: each start begins an epoch.
             epoch_started_at: _,
             groups,
@@ -183,6 +185,7 @@ impl State {
                 deadlines: deadlines,
                 inactive: inactive,
                 groups: groups.sizes(),
+                idle_members: idle_members.hosts(),
             },
         );
         client_tokens.picture(&mut picture);
@@ -244,6 +247,7 @@ impl State {
             pending_tasks,
             registered_hosts,
             services,
+            draining_services,
             inactive_services,
             daemons,
             replicas,
@@ -251,6 +255,7 @@ impl State {
             // Volatile: who looks says whether he waits.
             waiting: _,
             woken: _,
+            evening: _,
             silent,
             replacing,
             // Volatile: only a settling mass loss looks at it.
@@ -284,6 +289,7 @@ impl State {
                 pending_tasks: pending_tasks,
                 registered_hosts: registered_hosts,
                 services: services,
+                draining_services: sorted(draining_services.iter().map(service)),
                 inactive_services: inactive,
                 daemons: sorted(daemons.iter().map(service)),
                 replicas: sorted(replicas.iter().map(service)),
@@ -457,8 +463,16 @@ impl State {
             },
         );
         for (position, revision) in revisions.iter().enumerate() {
-            let Revision { record, definition, tasks, counts, settling, unhealthy, by_provider } =
-                revision;
+            let Revision {
+                record,
+                definition,
+                tasks,
+                counts,
+                settling,
+                unhealthy,
+                returned,
+                by_provider,
+            } = revision;
             let tasks: Vec<_> =
                 tasks.iter().map(|(id, slot)| (*id, self.tasks[*slot].id)).collect();
             picture.show(
@@ -470,6 +484,7 @@ impl State {
                     counts: counts,
                     settling: settling,
                     unhealthy: unhealthy,
+                    returned: returned,
                     by_provider: by_provider,
                 },
             );

@@ -22,6 +22,10 @@ use crate::state_machine::{
     },
 };
 
+/// Messages of one service that are not repeated: as many as its `events[]` show. Most name a task,
+/// and are never said again anyway.
+const SAID_MAX: usize = 100;
+
 pub struct Service {
     pub id: ServiceId,
     pub slot: ServiceSlot,
@@ -73,6 +77,8 @@ pub struct Revision {
     pub settling: BTreeSet<(Timestamp, TaskId)>,
     /// Tasks whose health checks fail.
     pub unhealthy: BTreeSet<TaskId>,
+    /// Tasks that were lost once and came back.
+    pub returned: BTreeSet<TaskId>,
     /// Of `tasks`, those that go by each capacity provider.
     pub by_provider: BTreeMap<CapacityProviderName, u32>,
 }
@@ -231,7 +237,12 @@ impl State {
     }
 
     pub(super) fn insert_service(&mut self, record: ServiceRecord) {
-        let cluster = self.cluster_slot(&record.named.cluster);
+        let Some(cluster) = self.cluster_slot(&record.named.cluster) else {
+            return self.missing(format_args!("the cluster {}", record.named.cluster));
+        };
+        if self.services_by_id.contains_key(&record.id) {
+            return;
+        }
         let slot = self.services.insert(Service {
             id: record.id,
             slot: 0,
@@ -254,9 +265,7 @@ impl State {
             wanted: Vec::new(),
         });
         self.services[slot].slot = slot;
-        if !matches!(self.services[slot].status, ServiceStatus::Inactive { .. }) {
-            self.use_service_providers(slot, 1);
-        }
+        self.use_service_providers(slot, 1);
         self.services_by_id.insert(record.id, slot);
         for revision in record.revisions {
             self.insert_revision(slot, revision);
@@ -265,6 +274,9 @@ impl State {
         match record.status {
             ServiceStatus::Active | ServiceStatus::Draining => {
                 held.services.insert(record.named.name, slot);
+                if record.status == ServiceStatus::Draining {
+                    held.draining_services.insert(slot);
+                }
                 if self.services[slot].is_daemon() {
                     held.daemons.insert(slot);
                 } else {
@@ -285,10 +297,13 @@ impl State {
     }
 
     fn insert_revision(&mut self, slot: ServiceSlot, record: RevisionRecord) {
-        let definition = self
-            .definitions
-            .slot(record.family.as_str(), record.revision)
-            .expect("a revision has a registered definition");
+        let (family, revision) = (&record.family, record.revision);
+        let Some(definition) = self.definitions.slot(family.as_str(), revision) else {
+            return self.missing(format_args!("the task definition {family}:{revision}"));
+        };
+        if self.services[slot].position(record.id).is_some() {
+            return;
+        }
         self.definitions.used(definition);
         self.services[slot].revisions.push(Revision {
             record,
@@ -297,6 +312,7 @@ impl State {
             counts: Counts::default(),
             settling: BTreeSet::new(),
             unhealthy: BTreeSet::new(),
+            returned: BTreeSet::new(),
             by_provider: BTreeMap::new(),
         });
     }
@@ -322,9 +338,12 @@ impl State {
         self.log_service(id, format_args!("service updated: {} tasks wanted", config.desired));
     }
 
-    /// Counts a service in the uses of each of its capacity providers.
+    /// Counts a service in the uses of each of its capacity providers; an INACTIVE one uses none.
     fn use_service_providers(&mut self, slot: ServiceSlot, by: i32) {
         let service = &self.services[slot];
+        if matches!(service.status, ServiceStatus::Inactive { .. }) {
+            return;
+        }
         let cluster = service.cluster;
         let providers: Vec<CapacityProviderName> =
             service.config.capacity.iter().map(|item| item.provider.clone()).collect();
@@ -353,12 +372,20 @@ impl State {
 
     pub(super) fn service_draining(&mut self, id: ServiceId) {
         let Some(slot) = self.service_changes(id) else { return };
+        if !self.services[slot].is_active() {
+            return;
+        }
         self.services[slot].status = ServiceStatus::Draining;
+        let cluster = self.services[slot].cluster;
+        self.clusters[cluster].draining_services.insert(slot);
         self.log_service(id, format_args!("service is DRAINING"));
     }
 
     pub(super) fn service_deleted(&mut self, id: ServiceId, at: Timestamp) {
         let Some(slot) = self.service_changes(id) else { return };
+        if matches!(self.services[slot].status, ServiceStatus::Inactive { .. }) {
+            return;
+        }
         self.log_service(id, format_args!("service is INACTIVE"));
         self.use_service_providers(slot, -1);
         self.set_wanted(Due::Service(slot), Vec::new());
@@ -367,6 +394,7 @@ impl State {
         let (name, cluster) = (service.name.clone(), service.cluster);
         let held = &mut self.clusters[cluster];
         held.services.remove(&name);
+        held.draining_services.remove(&slot);
         held.daemons.remove(&slot);
         held.replicas.remove(&slot);
         held.waiting.remove(&Due::Service(slot));
@@ -380,7 +408,12 @@ impl State {
 
     pub(super) fn service_forgotten(&mut self, id: ServiceId) {
         self.touch(EntityKey::Service(id));
-        let Some(slot) = self.services_by_id.remove(&id) else { return };
+        let Some(&slot) = self.services_by_id.get(&id) else { return };
+        let service = &self.services[slot];
+        if !matches!(service.status, ServiceStatus::Inactive { .. }) || service.has_tasks() {
+            return;
+        }
+        self.services_by_id.remove(&id);
         self.forget_due_service(slot);
         self.attend(slot, false);
         let service = self.services.remove(slot);
@@ -429,6 +462,9 @@ impl State {
         let Some(slot) = self.service_changes(id) else { return };
         let service = &mut self.services[slot];
         let Some(position) = service.position(revision) else { return };
+        if !service.revisions[position].tasks.is_empty() {
+            return;
+        }
         let dropped = service.revisions.remove(position);
         if service.completed == Some(revision) {
             service.completed = None;
@@ -453,7 +489,13 @@ impl State {
 
     pub(super) fn service_logged(&mut self, id: ServiceId, message: &str, at: Timestamp) {
         let Some(&slot) = self.services_by_id.get(&id) else { return };
-        self.services[slot].said.insert(hash_of(message), at);
+        let said = &mut self.services[slot].said;
+        said.insert(hash_of(message), at);
+        if said.len() > SAID_MAX
+            && let Some((&oldest, _)) = said.iter().min_by_key(|(_, at)| **at)
+        {
+            said.remove(&oldest);
+        }
         if self.replaying {
             return;
         }
@@ -470,11 +512,15 @@ impl State {
         service.steady = true;
         // Whatever was complained of is resolved.
         service.said.clear();
-        for position in 0..service.revisions.len() {
-            for slot in service.revisions[position].tasks.values() {
-                if let Some(task) = &mut self.tasks[*slot].service {
-                    task.returned = false;
-                }
+        let returned = service.revisions.iter().flat_map(|revision| &revision.returned);
+        for task in returned.copied().collect::<Vec<_>>() {
+            self.touch(EntityKey::Task(task));
+            if let Some(&slot) = self.tasks_by_id.get(&task) {
+                self.restand(slot, |task| {
+                    if let Some(of) = &mut task.service {
+                        of.returned = false;
+                    }
+                });
             }
         }
         let message = format!("(service {}) has reached a steady state.", self.services[slot].name);

@@ -13,7 +13,9 @@ use longshore_common::{
     task::{HealthStatus, StopCause, StopCode},
 };
 
-use super::{EntityKey, HostStatus, Phase, ServiceSlot, State, Task, TaskSlot, Wish, dirty::LogTo};
+use super::{
+    EntityKey, HostStatus, Phase, ServiceSlot, State, Task, TaskSlot, Wish, counter, dirty::LogTo,
+};
 use crate::state_machine::{
     event::StartedForService,
     record::{LaunchBackoff, ServiceTaskRecord},
@@ -98,8 +100,7 @@ impl Counts {
     }
 
     fn change(&mut self, standing: Standing, draining: bool, by: i32) {
-        let count = &mut self.0[standing as usize][usize::from(draining)];
-        *count = count.checked_add_signed(by).expect("a count that was counted up");
+        counter::count(&mut self.0[standing as usize][usize::from(draining)], by);
     }
 }
 
@@ -325,10 +326,15 @@ impl State {
         let draining = self.hosts[task.host.0].status == HostStatus::Draining;
         let began = task.phase.started_at().filter(|_| task.checked_health.is_none());
         let (id, service, revision) = (task.id, of.service, of.revision);
+        let returned = of.returned;
         let service = &mut self.services[service];
-        let position = service.position(revision).expect("a revision outlives its tasks");
+        let Some(position) = service.position(revision) else { return };
         let revision = &mut service.revisions[position];
         revision.counts.change(standing, draining, by);
+        match returned && by > 0 {
+            true => revision.returned.insert(id),
+            false => revision.returned.remove(&id),
+        };
         match (standing, began, by > 0) {
             (Standing::Settling, Some(began), true) => {
                 revision.settling.insert((began, id));
@@ -351,7 +357,10 @@ impl State {
         let task = &self.tasks[slot];
         let (Some(of), id) = (&task.service, task.id) else { return };
         let service = &mut self.services[of.service];
-        let position = service.position(of.revision).expect("a task starts for a known revision");
+        let Some(position) = service.position(of.revision) else {
+            let revision = of.revision;
+            return self.missing(format_args!("the revision {revision} of the task {id}"));
+        };
         let revision = &mut service.revisions[position];
         revision.tasks.insert(id, slot);
         if let Some(provider) = &task.provider {
@@ -379,11 +388,16 @@ impl State {
         let failed = never_ran(task, ended);
         self.unstand(slot);
         let held = &mut self.services[service];
-        let position = held.position(revision).expect("a revision outlives its tasks");
+        let Some(position) = held.position(revision) else { return };
         let left = &mut held.revisions[position];
         left.tasks.remove(&id);
-        if let Some(count) = provider.and_then(|provider| left.by_provider.get_mut(&provider)) {
-            *count -= 1;
+        if let Some(provider) = provider
+            && let Some(count) = left.by_provider.get_mut(&provider)
+        {
+            counter::count(count, -1);
+            if *count == 0 {
+                left.by_provider.remove(&provider);
+            }
         }
         self.service_changed_by_task(service);
         if failed {
@@ -408,7 +422,7 @@ impl State {
         let service = &mut self.services[slot];
         if let Some(position) = service.position(revision) {
             let record = &mut service.revisions[position].record;
-            record.failed_tasks += 1;
+            record.failed_tasks = record.failed_tasks.saturating_add(1);
             record.updated_at = at;
         }
     }
@@ -420,7 +434,7 @@ impl State {
             return;
         }
         let wait = BACKOFF_FIRST.saturating_mul(1 << launch.rounds.min(16)).min(BACKOFF_MAX);
-        launch.rounds += 1;
+        launch.rounds = launch.rounds.saturating_add(1);
         launch.not_before = Some(at.saturating_add(wait));
     }
 }

@@ -63,7 +63,8 @@ impl State {
         match resource {
             Resource::Cluster(name) => {
                 self.touch(EntityKey::Cluster(name.clone()));
-                Some(&mut self.cluster_mut(name).tags)
+                let slot = self.cluster_slot(name)?;
+                Some(&mut self.clusters[slot].tags)
             }
             Resource::TaskDefinition { family, revision } => {
                 self.touch(EntityKey::Definition(family.clone(), *revision));

@@ -12,7 +12,8 @@ use longshore_common::{
 };
 
 use super::{
-    ClusterSlot, DefinitionSlot, EntityKey, ServiceTask, State, cluster::shared, dirty::LogTo,
+    ClusterSlot, DefinitionSlot, EntityKey, ServiceTask, State, cluster::shared, counter,
+    dirty::LogTo,
 };
 use crate::{
     placement::{GroupKey, HostSlot},
@@ -186,17 +187,25 @@ impl State {
         let tags = Arc::new(started.tags.clone());
         let started_by = started.started_by.as_deref().map(shared);
         let asked = started.asked.clone().map(Arc::new);
-        let cluster = self.cluster_slot(&started.cluster);
-        let definition = self
-            .definitions
-            .slot(started.family.as_str(), started.revision)
-            .expect("a task starts from a registered definition");
+        let Some(cluster) = self.cluster_slot(&started.cluster) else {
+            return self.missing(format_args!("the cluster {}", started.cluster));
+        };
+        let (family, revision) = (&started.family, started.revision);
+        let Some(definition) = self.definitions.slot(family.as_str(), revision) else {
+            return self.missing(format_args!("the task definition {family}:{revision}"));
+        };
         let created_at = match started.waited {
             Some(launch) => self.waited(launch, started),
             None => started.at,
         };
         for placed in &started.tasks {
-            let host = self.hosts_by_id[&placed.host];
+            let Some(&host) = self.hosts_by_id.get(&placed.host) else {
+                self.missing(format_args!("the container instance {}", placed.host));
+                continue;
+            };
+            if self.tasks_by_id.contains_key(&placed.task) {
+                continue;
+            }
             // The first that are free: the same whenever the journal is read again.
             let gpus = self.hosts[host].free_gpus().take(demand.gpus as usize).cloned();
             let task = Task {
@@ -264,14 +273,20 @@ impl State {
     }
 
     pub(super) fn restore_task(&mut self, record: TaskRecord) {
-        let definition = self
-            .definitions
-            .slot(record.family.as_str(), record.revision)
-            .expect("a definition outlives its tasks");
+        let id = record.id;
+        let place = record.host.and_then(|host| self.hosts_by_id.get(&host).copied());
+        let definition = self.definitions.slot(record.family.as_str(), record.revision);
+        let cluster = self.cluster_slot(&record.cluster);
+        let (Some(host), Some(definition), Some(cluster)) = (place, definition, cluster) else {
+            return self.missing(format_args!("the place or the definition of the task {id}"));
+        };
+        if self.tasks_by_id.contains_key(&id) {
+            return;
+        }
         let task = Task {
-            id: record.id,
-            cluster: self.cluster_slot(&record.cluster),
-            host: HostSlot(self.hosts_by_id[&record.host.expect("a task has a host")]),
+            id,
+            cluster,
+            host: HostSlot(host),
             definition,
             group: self.groups.join(&record.group),
             generation: record.generation,
@@ -454,9 +469,7 @@ impl State {
             Counted::Running => [&mut cluster.running_tasks, &mut host.running_tasks],
             Counted::Neither => return,
         };
-        for counter in counters {
-            *counter = counter.checked_add_signed(by).expect("a counter that was counted up");
-        }
+        counters.into_iter().for_each(|held| counter::count(held, by));
         if counted == Counted::Running {
             cluster.index.set_running(host.slot, host.running_tasks);
         }

@@ -11,7 +11,7 @@ use longshore_common::{
 };
 
 use super::{
-    EntityKey, Membership, State,
+    EntityKey, Host, Membership, State,
     picture::{Picture, fields},
 };
 use crate::state_machine::{
@@ -20,6 +20,9 @@ use crate::state_machine::{
 
 /// How long a client token is remembered (promises.md 2.8: 24 h).
 pub(super) const CLIENT_TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// Memberships that one tick forgets: bounds a row of the journal.
+const MEMBERS_FORGOTTEN_AT_ONCE_MAX: usize = 1_000;
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ClientTokenUse {
@@ -74,6 +77,30 @@ impl ClientTokens {
                 self.by_age.remove(&removed.at);
             }
         }
+    }
+}
+
+/// Members whose hosts are deregistered or were never registered, by since when.
+#[derive(Default)]
+pub(super) struct IdleMembers {
+    by_age: BTreeSet<(Timestamp, HostId)>,
+    since: BTreeMap<HostId, Timestamp>,
+}
+
+impl IdleMembers {
+    fn insert(&mut self, host: HostId, since: Timestamp) {
+        self.by_age.insert((since, host));
+        self.since.insert(host, since);
+    }
+
+    fn remove(&mut self, host: HostId) {
+        if let Some(since) = self.since.remove(&host) {
+            self.by_age.remove(&(since, host));
+        }
+    }
+
+    pub(super) fn hosts(&self) -> Vec<HostId> {
+        self.since.keys().copied().collect()
     }
 }
 
@@ -185,6 +212,40 @@ impl State {
     ) {
         self.touch(EntityKey::Member(host));
         let membership = Membership { cluster: cluster.clone(), joined_at: at, revoked: false };
+        self.insert_member(host, membership);
+    }
+
+    pub(super) fn insert_member(&mut self, host: HostId, membership: Membership) {
+        // When a host was deregistered, its row does not say.
+        let since = if membership.revoked { Timestamp::default() } else { membership.joined_at };
         self.members.insert(host, membership);
+        self.member_may_be_idle(host, since);
+    }
+
+    pub(super) fn members_forgotten(&mut self, hosts: &[HostId]) {
+        for &host in hosts {
+            self.touch(EntityKey::Member(host));
+            self.members.remove(&host);
+            self.idle_members.remove(host);
+        }
+    }
+
+    /// Members that no host has needed since before, as many as one event may name. None before
+    /// the epoch itself is that old: a start does not know since when.
+    pub fn forgettable_members(&self, before: Timestamp) -> Vec<HostId> {
+        if self.epoch_started_at >= before {
+            return Vec::new();
+        }
+        let idle = self.idle_members.by_age.iter().take_while(|(since, _)| *since < before);
+        idle.take(MEMBERS_FORGOTTEN_AT_ONCE_MAX).map(|(_, host)| *host).collect()
+    }
+
+    /// A membership, or whether its host is registered, changed.
+    pub(super) fn member_may_be_idle(&mut self, host: HostId, since: Timestamp) {
+        self.idle_members.remove(host);
+        let in_use = self.host(host).is_some_and(Host::is_registered);
+        if self.members.get(&host).is_some_and(|member| member.revoked || !in_use) {
+            self.idle_members.insert(host, since);
+        }
     }
 }

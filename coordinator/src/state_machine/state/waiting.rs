@@ -105,11 +105,15 @@ impl State {
     }
 
     pub(super) fn insert_waiting(&mut self, launch: TasksWaiting) {
-        let definition = self
-            .definitions
-            .slot(launch.family.as_str(), launch.revision)
-            .expect("a definition outlives the tasks that wait to run it");
+        let definition = self.definitions.slot(launch.family.as_str(), launch.revision);
         let cluster = self.cluster_slot(&launch.cluster);
+        let (Some(definition), Some(cluster)) = (definition, cluster) else {
+            let id = launch.launch;
+            return self.missing(format_args!("the cluster or the definition of the launch {id}"));
+        };
+        if self.waiting_by_launch.contains_key(&launch.launch) || launch.tasks.is_empty() {
+            return;
+        }
         self.definitions.used(definition);
         if let Some(until) = launch.until {
             self.deadlines.insert((until, Deadline::Wait(launch.launch)));

@@ -44,7 +44,7 @@ use crate::{
 };
 
 /// What the operator's settings say while the journals are written and read.
-pub(super) fn policy() -> CapacityPolicy {
+pub(crate) fn policy() -> CapacityPolicy {
     let launcher = LauncherPolicy {
         boot_deadline: Duration::from_secs(600),
         size: Some(capacity(1000, 1000, &[])),
@@ -56,14 +56,14 @@ pub(super) fn policy() -> CapacityPolicy {
     }
 }
 
-pub(super) fn world() -> World {
+pub(crate) fn world() -> World {
     let mut world = World::new();
     world.state.set_capacity_policy(policy());
     world
 }
 
 /// Everything happens once; most of what it leads to stays.
-pub(super) fn play(world: &mut World, prefix: &'static str) {
+pub(crate) fn play(world: &mut World, prefix: &'static str) {
     let mut scene = Scene { world, prefix };
     scene.call(Command::StartEpoch { incarnation: 4 });
     scene.what_is_forgotten();
@@ -229,7 +229,7 @@ impl Scene<'_> {
         self.call(Command::CreateCapacityProvider(Box::new(provider)));
     }
 
-    /// What is gone by the end, a day later.
+    /// What is gone by the end, days later.
     fn what_is_forgotten(&mut self) {
         self.create_cluster("old");
         self.delete_cluster("old");
@@ -268,7 +268,7 @@ impl Scene<'_> {
         let value = "enabled".to_owned();
         self.call(Command::PutAccountSetting { scope, name: name.clone(), value });
         self.call(Command::DeleteAccountSetting { principal, name });
-        self.world.pass(25.0 * 3600.0);
+        self.world.pass(8.0 * 24.0 * 3600.0);
     }
 
     fn external(&mut self, name: &str) {

@@ -7,7 +7,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use longshore_common::{clock::Timestamp, id::TaskId, protocol::ReportedPhase, task::HealthStatus};
 
-use super::world::{CLUSTER, Sabotage, World, bounded, replicas};
+use super::{
+    recorder::Recorder,
+    world::{CLUSTER, Sabotage, World, bounded, replicas},
+};
 use crate::{
     placement::{AVAILABILITY_ZONE, Resource, SpreadOver, Strategy},
     query::Constraint,
@@ -26,6 +29,8 @@ pub(super) const STEPS_FAST: u64 = 20_000;
 pub(super) const SEED: u64 = 20_261_124;
 const STEPS_OF_A_WORLD: u64 = 400;
 const HOSTS_MAX: usize = 8;
+/// From one comparison with what a start would give to the next.
+const STEPS_BETWEEN_STARTS: u64 = 100;
 
 /// SplitMix64.
 struct Chance(u64);
@@ -86,7 +91,9 @@ impl Trial {
     pub(super) fn new(seed: u64) -> Self {
         let mut chance = Chance(seed);
         let hosts = 1 + chance.below(HOSTS_MAX as u64) as usize;
-        let mut world = World::with_hosts(hosts).forgetful();
+        let mut world = World::with_hosts(hosts);
+        world.record(Recorder::new());
+        let mut world = world.forgetful();
         world.define("checked", 10, true);
         // One of these fills a host.
         world.define("big", 2500, false);
@@ -133,9 +140,18 @@ impl Trial {
             self.trouble();
             self.check();
             self.steps += 1;
+            if self.steps.is_multiple_of(STEPS_BETWEEN_STARTS) {
+                self.a_start_gives_back_the_state();
+            }
         }
+        self.a_start_gives_back_the_state();
         self.calm();
         self.steps
+    }
+
+    fn a_start_gives_back_the_state(&self) {
+        assert_eq!(self.world.faults(), Vec::<String>::new());
+        assert!(self.world.checkpoints() > 3, "{} checkpoints", self.world.checkpoints());
     }
 
     fn trouble(&mut self) {

@@ -18,6 +18,7 @@ use longshore_common::{
     task_definition::{ContainerDefinition, HealthCheck, TaskSpec},
 };
 
+use super::recorder::Recorder;
 use crate::{
     driver::step::{self, Request},
     journal::Batch,
@@ -59,6 +60,9 @@ pub(crate) struct World {
     looks: u64,
     reports: BTreeMap<HostId, u64>,
     health: BTreeMap<TaskId, HealthStatus>,
+    /// Looks that the scheduler took.
+    pub(crate) looked: u64,
+    recorder: Option<Recorder>,
     /// A planted bug: what a look at the state is changed to.
     pub(crate) sabotage: Option<Sabotage>,
 }
@@ -80,6 +84,8 @@ impl World {
             looks: 0,
             reports: BTreeMap::new(),
             health: BTreeMap::new(),
+            looked: 0,
+            recorder: None,
             sabotage: None,
         };
         world.call(Command::StartEpoch { incarnation: 1 }).unwrap();
@@ -115,6 +121,21 @@ impl World {
         self.batches.clear();
         self.said.clear();
         self
+    }
+
+    /// From now on everything is on the recorder's disk: what was until now comes first.
+    pub(crate) fn record(&mut self, mut recorder: Recorder) {
+        self.batches.iter().for_each(|batch| recorder.append(batch));
+        self.recorder = Some(recorder);
+    }
+
+    /// What is wrong with the state, or would be after a start.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        self.recorder.as_ref().map(|recorder| recorder.faults(&self.state)).unwrap_or_default()
+    }
+
+    pub(crate) fn checkpoints(&self) -> u64 {
+        self.recorder.as_ref().map_or(0, Recorder::checkpoints)
     }
 
     /// What a journal would have been given since the last call.
@@ -229,7 +250,9 @@ impl World {
                 })
             };
             let sabotage = self.sabotage;
-            let look = move |state: &State, due, at, entropy| {
+            let looked = std::cell::Cell::new(0);
+            let look = |state: &State, due, at, entropy| {
+                looked.set(looked.get() + 1);
                 let mut pass = schedule::pass(state, due, at, entropy);
                 sabotage.into_iter().for_each(|sabotage| sabotage(state, &mut pass));
                 pass
@@ -241,6 +264,10 @@ impl World {
                 self.at,
                 &mut draw,
             );
+            self.looked += looked.get();
+            if let Some(recorder) = &mut self.recorder {
+                recorder.step(&mut self.state, step.batch.as_ref());
+            }
             if let Some(batch) = step.batch {
                 if self.keeps_events {
                     self.batches.push(batch.clone());

@@ -1,0 +1,68 @@
+//! A disk beside a world: every step is journaled and checkpoints are taken in slices while
+//! everything goes on, so that at any time a start from the disk can be compared with the world.
+
+use crate::{
+    journal::{
+        Batch, Checkpoint, Journal,
+        memory::{MemoryDisk, MemoryJournal},
+    },
+    state_machine::State,
+};
+
+/// Entities that one step encodes: few, so that a checkpoint takes many steps.
+const ENTITIES_PER_SLICE: usize = 2;
+/// Steps from the end of one checkpoint to the begin of the next.
+const STEPS_APART: u64 = 5;
+
+pub(crate) struct Recorder {
+    disk: MemoryDisk,
+    journal: MemoryJournal,
+    steps: u64,
+    capturing: Option<u64>,
+    checkpoints: u64,
+}
+
+impl Recorder {
+    pub(crate) fn new() -> Self {
+        let disk = MemoryDisk::default();
+        let journal = disk.journal();
+        Recorder { disk, journal, steps: 0, capturing: None, checkpoints: 0 }
+    }
+
+    pub(crate) fn append(&mut self, batch: &Batch) {
+        self.journal.append(std::slice::from_ref(batch)).unwrap();
+    }
+
+    pub(crate) fn step(&mut self, state: &mut State, batch: Option<&Batch>) {
+        if let Some(batch) = batch {
+            self.append(batch);
+        }
+        self.steps += 1;
+        let seq = match self.capturing {
+            Some(seq) => seq,
+            None if self.steps.is_multiple_of(STEPS_APART) => {
+                state.begin_capture();
+                *self.capturing.insert(state.seq())
+            }
+            None => return,
+        };
+        if let Some(rows) = state.capture_slice(ENTITIES_PER_SLICE) {
+            self.journal.checkpoint(Checkpoint { seq, rows }).unwrap();
+            self.capturing = None;
+            self.checkpoints += 1;
+        }
+    }
+
+    /// What a start from the disk has otherwise than the world; and whatever of the world's
+    /// counters and indexes is not what its entities say.
+    pub(crate) fn faults(&self, state: &State) -> Vec<String> {
+        let recovered = self.disk.recover();
+        let mut faults = state.picture().differences(&recovered.picture());
+        faults.extend(state.check());
+        faults
+    }
+
+    pub(crate) fn checkpoints(&self) -> u64 {
+        self.checkpoints
+    }
+}
