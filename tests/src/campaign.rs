@@ -3,6 +3,7 @@
 //! A campaign prints its seed and its counts and fails when one is not what was promised, or when
 //! it did less than it was asked to.
 
+mod chaos;
 mod confused;
 mod deadlines;
 mod engine_faults;
@@ -19,12 +20,12 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 
 pub use crate::campaign::{
-    confused::Confused, deadlines::Deadlines, engine_faults::EngineFaults,
+    chaos::Chaos, confused::Confused, deadlines::Deadlines, engine_faults::EngineFaults,
     engine_outages::EngineOutages, kept::Kept, partitions::Partitions, placements::Placements,
     queries::Queries, static_stability::StaticStability, untouched::Untouched,
 };
 
-const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query, placement";
+const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query, placement, chaos";
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
 
@@ -35,7 +36,8 @@ pub struct Options {
     /// touches nothing. p6: Docker may fail in any way. p7: a partition stops nothing and heals to
     /// policy. p8: a confused coordinator stops nothing. deadlines: tasks that wait are not lost, and
     /// end in time. query: no expression harms its reader.
-    /// placement: every choice is one of the best.
+    /// placement: every choice is one of the best. chaos: no sequence of calls and faults breaks what
+    /// must hold.
     pub name: String,
     /// How many times to kill, cut or fail, or for how many seconds no coordinator is there (p4);
     /// the promise's own number when not given.
@@ -44,6 +46,9 @@ pub struct Options {
     /// Repeats an earlier run's choices.
     #[arg(long)]
     pub seed: Option<u64>,
+    /// A bug that chaos is to find.
+    #[arg(long)]
+    pub bug: Option<String>,
 }
 
 pub async fn run(options: Options) -> Result<()> {
@@ -75,6 +80,14 @@ pub async fn run(options: Options) -> Result<()> {
         "query" => {
             let queries = Queries::of(count(queries::EXECUTIONS), seed);
             tokio::task::spawn_blocking(|| queries.run()).await??.print_and_judge()
+        }
+        "chaos" => {
+            let chaos = Chaos::of(count(chaos::CALLS), seed);
+            let chaos = match &options.bug {
+                Some(bug) => chaos.with_bug(bug)?,
+                None => chaos,
+            };
+            tokio::task::spawn_blocking(move || chaos.run()).await??.print_and_judge()
         }
         "" => bail!("say which promise: `make campaign NAME=p1`, {OTHERS}"),
         other => bail!("there is no campaign `{other}`: there are p1, {OTHERS}"),

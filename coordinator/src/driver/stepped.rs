@@ -70,6 +70,11 @@ impl<J: Journal> Stepped<J> {
 
     /// Makes everything durable that was decided, and tells whoever waits.
     pub fn flush(&mut self) -> Result<(), JournalError> {
-        self.flush.take(self.unflushed.drain(..).collect())
+        self.flush_first(self.unflushed.len())
+    }
+
+    /// The same of the first `count` steps and checkpoints: what a crash leaves.
+    pub fn flush_first(&mut self, count: usize) -> Result<(), JournalError> {
+        self.flush.take(self.unflushed.drain(..count).collect())
     }
 }

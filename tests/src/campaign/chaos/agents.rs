@@ -1,0 +1,335 @@
+//! The hosts: agents that take the coordinator's own polls, keep a ledger, and run tasks that start,
+//! fail, fall ill and stop slowly. A host joins, is silent for a while, is cloned, and goes.
+
+mod fake;
+
+use longshore_common::{
+    id::HostId,
+    join_token::JoinToken,
+    protocol::{
+        Attribute, PollAnswer, PollOutcome, RegisterRequest, ReportBody, ReportPosition, Versions,
+    },
+    resources::{Capacity, CpuUnits, MemoryMib},
+};
+use longshore_coordinator::{
+    driver::Refused,
+    fleet::poller::exchange::{self, Peer, Sender},
+    state_machine::{Answer, Command, Rejection, State, command::AgentAnswered, state::Host},
+};
+use sha2::{Digest, Sha256};
+
+use self::fake::FakeAgent;
+use super::coordinator::{Coordinator, FLEET, POOL};
+use crate::chance::Chance;
+
+/// Hosts that run at the same time.
+pub(super) const HOSTS_MAX: usize = 14;
+const LARGE_CPU: CpuUnits = CpuUnits(64 * 1024);
+const LARGE_MEMORY: MemoryMib = MemoryMib(64 * 1024);
+const LARGE_GPUS: usize = 8;
+const ZONES: [&str; 3] = ["a", "b", "c"];
+
+pub(super) struct Agents {
+    agents: Vec<FakeAgent>,
+    chance: Chance,
+    /// No task fails, no host is silent: what is to come to an end does.
+    calm: bool,
+}
+
+impl Agents {
+    pub(super) fn new(chance: Chance) -> Self {
+        Agents { agents: Vec::new(), chance, calm: false }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.agents.len()
+    }
+
+    pub(super) fn set_calm(&mut self, calm: bool) {
+        self.calm = calm;
+        self.agents.iter_mut().filter(|_| calm).for_each(|agent| agent.silent_for = 0);
+    }
+
+    /// A host with this token joins a cluster and registers there; `instance` is what it says to be.
+    pub(super) async fn join(
+        &mut self,
+        coordinator: &mut Coordinator,
+        token: &str,
+        cluster: &str,
+        instance: Option<String>,
+    ) {
+        let Ok(token) = token.parse::<JoinToken>() else { return };
+        // Exposed: its hash is what the coordinator knows it by.
+        let secret_hash = Sha256::digest(token.secret.expose()).into();
+        // Now and then one asks for the identity of a host that the API registered.
+        let requested_host = match self.chance.one_in(6) {
+            true => coordinator.peek(|state| {
+                state
+                    .hosts()
+                    .find(|host| host.agent.is_none() && host.is_registered())
+                    .map(|h| h.id)
+            }),
+            false => None,
+        };
+        let joined =
+            coordinator.submit(Command::UseJoinToken { secret_hash, requested_host }).await;
+        let Some(Ok(Answer::Host(host))) = joined else { return };
+        let request = self.registration(cluster, instance);
+        let mut agent = FakeAgent::new(host, request, self.chance.draw());
+        if self.register(coordinator, &mut agent).await {
+            self.agents.push(agent);
+        }
+    }
+
+    async fn register(&mut self, coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool {
+        let (host, request) = (agent.host, Box::new(agent.registration.clone()));
+        let registered = coordinator.submit(Command::RegisterHost { host, request }).await;
+        !matches!(registered, Some(Err(Refused::Rejected(_))))
+    }
+
+    fn registration(&mut self, cluster: &str, instance_id: Option<String>) -> RegisterRequest {
+        let zone = ZONES[self.chance.below(ZONES.len())].to_owned();
+        let mut attributes = vec![
+            attribute("ecs.availability-zone", Some(zone)),
+            attribute("ecs.os-type", Some("linux".to_owned())),
+            attribute("ecs.cpu-architecture", Some("x86_64".to_owned())),
+        ];
+        for capability in CAPABILITIES {
+            attributes.push(attribute(capability, None));
+        }
+        if self.chance.one_in(2) {
+            attributes.push(attribute(POOL, None));
+        }
+        if self.chance.one_in(3) {
+            attributes.push(attribute("disk", Some("ssd".to_owned())));
+        }
+        let gpus = match self.chance.one_in(3) {
+            true => vec!["GPU-a".to_owned(), "GPU-b".to_owned()],
+            false => Vec::new(),
+        };
+        let number = self.chance.below(250);
+        RegisterRequest {
+            protocol: 1,
+            cluster: cluster.to_owned(),
+            capacity: Capacity {
+                cpu: CpuUnits(1024 * (1 + self.chance.below(3) as u32)),
+                memory: MemoryMib(512 * (1 + self.chance.below(4) as u32)),
+                reserved_ports: Box::default(),
+                gpus: gpus.into(),
+            },
+            attributes,
+            tags: Vec::new(),
+            versions: Versions {
+                agent: "1.90.0".to_owned(),
+                agent_hash: "hash".to_owned(),
+                docker: Some("27.0.0".to_owned()),
+            },
+            poll_address: format!("10.0.0.{number}:51680"),
+            advertise: format!("10.0.0.{number}"),
+            instance_id,
+            boot_id: format!("boot-{}", self.chance.draw()),
+        }
+    }
+
+    /// Every host that can be heard is polled once, most of them work, and troubles come.
+    pub(super) async fn go_on(&mut self, coordinator: &mut Coordinator) {
+        for at in 0..self.agents.len() {
+            if coordinator.broken {
+                return;
+            }
+            let trouble = !self.calm && self.chance.one_in(40);
+            if trouble {
+                self.trouble(coordinator, at).await;
+            }
+            if !self.calm && self.chance.one_in(3) {
+                continue;
+            }
+            let agent = &mut self.agents[at];
+            if agent.silent_for > 0 {
+                agent.silent_for -= 1;
+                let (host, refused) = (agent.host, agent.refuses);
+                let why = "nothing was heard".to_owned();
+                coordinator.submit(Command::AgentSilent { host, why, refused }).await;
+                continue;
+            }
+            agent.work(&mut self.chance, self.calm, coordinator.now());
+            poll(coordinator, agent).await;
+        }
+        self.agents.retain(|agent| !agent.gone);
+    }
+
+    async fn trouble(&mut self, coordinator: &mut Coordinator, at: usize) {
+        let kind = self.chance.below(10);
+        let room = self.agents.len() < HOSTS_MAX;
+        let agent = &mut self.agents[at];
+        match kind {
+            0..=3 => {
+                agent.silent_for = 1 + self.chance.below(30);
+                agent.refuses = self.chance.one_in(2);
+            }
+            // Its agent restarts.
+            4..=5 => {
+                agent.restart(self.chance.draw());
+                let mut agent = agent.clone();
+                self.register(coordinator, &mut agent).await;
+            }
+            // Its ledger is lost.
+            6 => agent.lose_ledger(self.chance.draw()),
+            // The machine boots: nothing of it runs any more.
+            7 => {
+                agent.boot(self.chance.draw());
+                let mut agent = agent.clone();
+                self.register(coordinator, &mut agent).await;
+            }
+            // It is cloned: two of one identity.
+            8 if room => {
+                let mut twin = agent.clone();
+                twin.boot(self.chance.draw());
+                if self.register(coordinator, &mut twin).await {
+                    self.agents.push(twin);
+                }
+            }
+            // It is gone for good, unsaid.
+            9 if self.chance.one_in(3) => agent.gone = true,
+            // It registers anew with more, or with another version.
+            _ => {
+                agent.registration.capacity.memory.0 += 64;
+                agent.registration.versions.agent = "1.91.0".to_owned();
+                let mut agent = agent.clone();
+                self.register(coordinator, &mut agent).await;
+            }
+        }
+    }
+
+    /// The same of one with more of everything than the others together.
+    pub(super) async fn join_large(
+        &mut self,
+        coordinator: &mut Coordinator,
+        token: &str,
+        cluster: &str,
+    ) {
+        let before = self.agents.len();
+        self.join(coordinator, token, cluster, None).await;
+        let Some(agent) = self.agents.get_mut(before) else { return };
+        let capacity = &mut agent.registration.capacity;
+        (capacity.cpu, capacity.memory) = (LARGE_CPU, LARGE_MEMORY);
+        capacity.gpus = (0..LARGE_GPUS).map(|gpu| format!("GPU-{gpu}")).collect();
+        let missing = [attribute(POOL, None), attribute("disk", Some("ssd".to_owned()))];
+        let had = &mut agent.registration.attributes;
+        had.retain(|attribute| !missing.iter().any(|one| one.name == attribute.name));
+        had.extend(missing);
+        let mut agent = agent.clone();
+        self.register(coordinator, &mut agent).await;
+    }
+
+    pub(super) fn hosts(&self) -> impl Iterator<Item = HostId> {
+        self.agents.iter().map(|agent| agent.host)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.agents.clear();
+    }
+
+    /// What an instance ran on is no more.
+    pub(super) fn terminate(&mut self, instance: &str) {
+        self.agents.retain(|agent| agent.registration.instance_id.as_deref() != Some(instance));
+    }
+
+    pub(super) fn is_instance(&self, instance: &str) -> bool {
+        self.agents.iter().any(|agent| agent.registration.instance_id.as_deref() == Some(instance))
+    }
+}
+
+/// What the fake hosts can do: what task definitions of the campaign ask for.
+const CAPABILITIES: [&str; 9] = [
+    "com.amazonaws.ecs.capability.docker-remote-api.1.17",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.18",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.19",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.21",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.24",
+    "com.amazonaws.ecs.capability.docker-remote-api.1.29",
+    "ecs.capability.container-health-check",
+    "ecs.capability.container-ordering",
+    "ecs.capability.task-cpu-mem-limit",
+];
+
+fn attribute(name: &str, value: Option<String>) -> Attribute {
+    Attribute { name: name.to_owned(), value }
+}
+
+/// One poll as the coordinator's poller makes it, and what it makes of the answer.
+async fn poll(coordinator: &mut Coordinator, agent: &mut FakeAgent) {
+    let sender = Sender { fleet: FLEET, identity: (*coordinator.identity).clone() };
+    let peer = Peer { seen_order: agent.seen_order(), needs_manifest: agent.needs_manifest };
+    let prepare = |state: &State| {
+        let host = state.host(agent.host).filter(|host| host.is_registered())?;
+        host.agent.as_ref()?;
+        Some(exchange::poll(state, host, &sender, peer, 0))
+    };
+    let handle = coordinator.handle.clone();
+    let Some(Ok(prepared)) = coordinator.drive(handle.read(prepare)).await else { return };
+    let Some(request) = prepared else {
+        agent.is_unknown();
+        return;
+    };
+    let answer = agent.answer(&request);
+    if let Some(seen) = answer.seen {
+        let proof = coordinator.peek(|state| exchange::proves_went_back(state, agent.host, seen));
+        if let Some(evidence) = proof {
+            coordinator.handle.raise_went_back(evidence);
+            return;
+        }
+        if skip_lost_orders(coordinator, agent.host, &answer).await {
+            return;
+        }
+    }
+    let PollOutcome::Accepted { reports, images, .. } = answer.outcome else { return };
+    let candidates = reports.iter().filter_map(|report| match report.body {
+        ReportBody::StopCandidate { task, .. } => Some(task),
+        ReportBody::Task(_) => None,
+    });
+    let candidates: Vec<_> = candidates.collect();
+    let ended_candidates = match candidates.is_empty() {
+        true => Vec::new(),
+        false => {
+            let handle = coordinator.handle.clone();
+            let ended = coordinator.drive(handle.stopped_tasks(candidates)).await;
+            let Some(Ok(ended)) = ended else { return };
+            ended.into_iter().map(|task| task.id).collect()
+        }
+    };
+    let seq = reports.last().map_or(0, |report| report.seq);
+    let known = coordinator
+        .peek(|state| state.host(agent.host).and_then(|host| host.reports_taken))
+        .filter(|taken| taken.session == answer.session)
+        .map_or(0, |taken| taken.seq);
+    let position = ReportPosition { session: answer.session, seq: seq.max(known) };
+    let answered = AgentAnswered {
+        host: agent.host,
+        seen: answer.seen,
+        position,
+        reports,
+        ended_candidates,
+        images,
+    };
+    let answered = coordinator.submit(Command::AgentAnswered(Box::new(answered))).await;
+    if let Some(Err(Refused::Rejected(Rejection::HostDeregistered(_)))) = answered {
+        agent.is_unknown();
+    }
+}
+
+async fn skip_lost_orders(
+    coordinator: &mut Coordinator,
+    host: HostId,
+    answer: &PollAnswer,
+) -> bool {
+    let Some(seen) = answer.seen else { return false };
+    let lost = coordinator.peek(|state| {
+        let before = state.recovered().is_some_and(|at| seen.epoch < at);
+        before && state.host(host).is_some_and(|host: &Host| host.last_order < seen.order)
+    });
+    if lost {
+        coordinator.submit(Command::SkipLostOrders { host, to: seen.order }).await;
+    }
+    lost
+}

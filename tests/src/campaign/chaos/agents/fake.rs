@@ -1,0 +1,345 @@
+//! One agent: its ledger, its tasks, and what it says when it is polled.
+
+use std::collections::BTreeMap;
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+    protocol::{
+        ContainerReport, ContainerStatus, Desired, DesiredDigest, HeldImages, Order, OrderKind,
+        PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal, RegisterRequest, Report,
+        ReportBody, ReportPosition, ReportedPhase, RunIntent, Seen, TaskReport,
+    },
+    task::{HealthStatus, StopCause, StopCode},
+};
+
+use crate::chance::Chance;
+
+#[derive(Clone)]
+pub(super) struct FakeAgent {
+    pub(super) host: HostId,
+    pub(super) registration: RegisterRequest,
+    /// So many polls are not answered any more.
+    pub(super) silent_for: usize,
+    /// Its host answers, and nobody listens.
+    pub(super) refuses: bool,
+    pub(super) gone: bool,
+    pub(super) needs_manifest: bool,
+    session: u64,
+    seen: Option<Seen>,
+    tasks: BTreeMap<TaskId, FakeTask>,
+    reports: Vec<Report>,
+    last_report: u64,
+    images: u64,
+    /// Polls in a row that the coordinator had nothing to say to this host.
+    unknown: usize,
+}
+
+#[derive(Clone)]
+struct FakeTask {
+    generation: u32,
+    intent: RunIntent,
+    phase: ReportedPhase,
+    stop: Option<StopCause>,
+    health: HealthStatus,
+    /// Polls until its stop is done.
+    stopping_for: usize,
+    /// No manifest names it.
+    stranger: bool,
+}
+
+/// Polls after which a host that nobody knows is given up.
+const UNKNOWN_MAX: usize = 20;
+/// The longest stop, in polls.
+const STOP_MAX: usize = 6;
+
+impl FakeAgent {
+    pub(super) fn new(host: HostId, registration: RegisterRequest, session: u64) -> Self {
+        FakeAgent {
+            host,
+            registration,
+            silent_for: 0,
+            refuses: false,
+            gone: false,
+            needs_manifest: true,
+            session,
+            seen: None,
+            tasks: BTreeMap::new(),
+            reports: Vec::new(),
+            last_report: 0,
+            images: 0,
+            unknown: 0,
+        }
+    }
+
+    pub(super) fn seen_order(&self) -> Option<u64> {
+        self.seen.map(|seen| seen.order)
+    }
+
+    /// The agent's process starts anew: its tasks run on, and are reported from the first again.
+    pub(super) fn restart(&mut self, session: u64) {
+        self.session = session;
+        self.reports.clear();
+        self.last_report = 0;
+        let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+        tasks.into_iter().for_each(|task| self.report(task));
+    }
+
+    pub(super) fn lose_ledger(&mut self, session: u64) {
+        self.seen = None;
+        self.needs_manifest = true;
+        self.restart(session);
+    }
+
+    /// The machine is another one, or the same anew: nothing runs there.
+    pub(super) fn boot(&mut self, session: u64) {
+        self.registration.boot_id = format!("boot-{session}");
+        for task in self.tasks.values_mut() {
+            task.phase = ReportedPhase::Stopped(exited());
+        }
+        self.restart(session);
+    }
+
+    pub(super) fn is_unknown(&mut self) {
+        self.unknown += 1;
+        self.gone |= self.unknown > UNKNOWN_MAX;
+    }
+
+    pub(super) fn answer(&mut self, request: &PollRequest) -> PollAnswer {
+        self.unknown = 0;
+        let stale = self.seen.is_some_and(|seen| request.epoch < seen.epoch);
+        let outcome = match stale {
+            true => PollOutcome::Refused(Refusal::StaleEpoch),
+            false => self.take(request),
+        };
+        PollAnswer {
+            protocol: PROTOCOL_VERSION,
+            host: self.host,
+            boot_id: self.registration.boot_id.clone(),
+            session: self.session,
+            seen: self.seen,
+            outcome,
+        }
+    }
+
+    fn take(&mut self, request: &PollRequest) -> PollOutcome {
+        let mut order = self.seen.map_or(0, |seen| seen.order);
+        if let Some(manifest) = &request.manifest {
+            for given in &manifest.orders {
+                self.obey(given, request);
+            }
+            let named = |task: &TaskId| manifest.orders.iter().any(|order| order.task == *task);
+            let strangers: Vec<TaskId> =
+                self.tasks.keys().filter(|task| !named(task)).copied().collect();
+            strangers.into_iter().for_each(|task| self.tell_stranger(task));
+            order = request.last_order;
+        }
+        for given in &request.orders {
+            if given.seq == order + 1 {
+                self.obey(given, request);
+                order = given.seq;
+            }
+        }
+        self.seen = Some(Seen { epoch: request.epoch, order });
+        if let Some(acknowledged) = request.acknowledged.filter(|at| at.session == self.session) {
+            self.reports.retain(|report| report.seq > acknowledged.seq);
+        }
+        self.needs_manifest = order == request.last_order && self.digest() != request.digest;
+        let position = ReportPosition { session: self.session, seq: self.images };
+        let held = HeldImages { position, references: vec!["app:1".to_owned()] };
+        PollOutcome::Accepted {
+            reports: self.reports.clone(),
+            needs_manifest: self.needs_manifest,
+            images: (request.images != Some(position)).then_some(held),
+        }
+    }
+
+    fn digest(&self) -> DesiredDigest {
+        let mut digest = DesiredDigest::default();
+        let ended = |task: &FakeTask| matches!(task.phase, ReportedPhase::Stopped(_));
+        for (id, task) in self.tasks.iter().filter(|(_, task)| !task.stranger && !ended(task)) {
+            let desired = if task.stop.is_some() { Desired::Stop } else { Desired::Run };
+            digest.add(*id, task.generation, desired);
+        }
+        digest
+    }
+
+    fn obey(&mut self, order: &Order, request: &PollRequest) {
+        match &order.kind {
+            OrderKind::Run(run) => {
+                let Some(definition) = request.definitions.get(run.definition as usize) else {
+                    return;
+                };
+                let known = self.tasks.get_mut(&order.task);
+                if let Some(task) = known.filter(|task| task.generation >= order.generation) {
+                    task.stranger = false;
+                    return;
+                }
+                let intent =
+                    RunIntent { definition: (**definition).clone(), order: (**run).clone() };
+                let task = FakeTask {
+                    generation: order.generation,
+                    intent,
+                    phase: ReportedPhase::Pending,
+                    stop: None,
+                    health: HealthStatus::Unknown,
+                    stopping_for: 0,
+                    stranger: false,
+                };
+                self.tasks.insert(order.task, task);
+                self.report(order.task);
+            }
+            OrderKind::Stop(cause) => {
+                let Some(task) = self.tasks.get_mut(&order.task) else { return };
+                if task.generation <= order.generation {
+                    task.stop.get_or_insert_with(|| cause.clone());
+                }
+            }
+        }
+    }
+
+    /// Its tasks come on by a step each, as chance will have it.
+    pub(super) fn work(&mut self, chance: &mut Chance, calm: bool, _now: Timestamp) {
+        if chance.one_in(20) {
+            self.images += 1;
+        }
+        let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
+        for id in ids {
+            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            if matches!(task.phase, ReportedPhase::Stopped(_)) {
+                // Kept until the coordinator has taken the word.
+                if !self.reports.iter().any(|report| is_of(report, id)) {
+                    self.tasks.remove(&id);
+                }
+                continue;
+            }
+            if task.come_on(chance, calm) {
+                self.report(id);
+            }
+        }
+    }
+
+    fn report(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        self.last_report += 1;
+        let body = ReportBody::Task(Box::new(task.told(id)));
+        self.reports.push(Report { seq: self.last_report, body });
+    }
+
+    fn tell_stranger(&mut self, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        task.stranger = true;
+        self.last_report += 1;
+        let body = ReportBody::StopCandidate {
+            task: id,
+            generation: task.generation,
+            run: Some(Box::new(task.intent.clone())),
+        };
+        self.reports.push(Report { seq: self.last_report, body });
+    }
+}
+
+impl FakeTask {
+    /// Whether there is something new to tell.
+    fn come_on(&mut self, chance: &mut Chance, calm: bool) -> bool {
+        if let Some(cause) = self.stop.clone() {
+            if !matches!(self.phase, ReportedPhase::Stopping(_)) {
+                self.phase = ReportedPhase::Stopping(cause);
+                self.stopping_for = if calm { 0 } else { chance.below(STOP_MAX) };
+                return true;
+            }
+            if self.stopping_for > 0 {
+                self.stopping_for -= 1;
+                return false;
+            }
+            self.phase = ReportedPhase::Stopped(cause);
+            return true;
+        }
+        let checked = self.intent.definition.spec.container_definitions.iter();
+        let checked = checked.into_iter().any(|container| container.health_check.is_some());
+        match self.phase {
+            ReportedPhase::Pending => {
+                self.phase = ReportedPhase::Activating;
+                chance.one_in(2)
+            }
+            ReportedPhase::Activating if !calm && chance.one_in(8) => {
+                let reason = "CannotPullContainerError: no such image".to_owned();
+                let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
+                self.phase = ReportedPhase::Stopped(cause);
+                true
+            }
+            ReportedPhase::Activating => {
+                self.phase = ReportedPhase::Running;
+                true
+            }
+            ReportedPhase::Running if checked && self.health == HealthStatus::Unknown => {
+                self.health = HealthStatus::Healthy;
+                true
+            }
+            ReportedPhase::Running if checked && !calm && chance.one_in(60) => {
+                self.health = match self.health {
+                    HealthStatus::Healthy => HealthStatus::Unhealthy,
+                    HealthStatus::Unhealthy | HealthStatus::Unknown => HealthStatus::Healthy,
+                };
+                true
+            }
+            // Tasks of nobody's service come to their end, in calm times too.
+            ReportedPhase::Running if self.is_alone() && chance.one_in(25) => {
+                self.phase = ReportedPhase::Stopped(exited());
+                true
+            }
+            ReportedPhase::Running if !calm && chance.one_in(150) => {
+                self.phase = ReportedPhase::Stopped(exited());
+                true
+            }
+            ReportedPhase::Running | ReportedPhase::Stopping(_) | ReportedPhase::Stopped(_) => {
+                false
+            }
+        }
+    }
+
+    fn is_alone(&self) -> bool {
+        !self.intent.order.group.starts_with("service:")
+    }
+
+    fn told(&self, id: TaskId) -> TaskReport {
+        let status = match self.phase {
+            ReportedPhase::Pending | ReportedPhase::Activating => ContainerStatus::Pending,
+            ReportedPhase::Running | ReportedPhase::Stopping(_) => ContainerStatus::Running,
+            ReportedPhase::Stopped(_) => ContainerStatus::Stopped,
+        };
+        let containers = self.intent.definition.spec.container_definitions.iter();
+        let told = containers.map(|container| ContainerReport {
+            name: container.name.clone(),
+            status,
+            runtime_id: Some("d0c4e4".to_owned()),
+            image_digest: Some("sha256:ab".to_owned()),
+            exit_code: (status == ContainerStatus::Stopped).then_some(1),
+            health: container.health_check.as_ref().map(|_| self.health),
+            ..ContainerReport::default()
+        });
+        TaskReport {
+            task: id,
+            generation: self.generation,
+            phase: self.phase.clone(),
+            containers: told.collect(),
+            pull_started_at: None,
+            pull_stopped_at: None,
+            stopping_at: None,
+            execution_stopped_at: None,
+            pulls: Vec::new(),
+        }
+    }
+}
+
+fn is_of(report: &Report, task: TaskId) -> bool {
+    match &report.body {
+        ReportBody::Task(told) => told.task == task,
+        ReportBody::StopCandidate { task: told, .. } => *told == task,
+    }
+}
+
+fn exited() -> StopCause {
+    let reason = "Essential container in task exited".to_owned();
+    StopCause { code: StopCode::EssentialContainerExited, reason }
+}

@@ -1,0 +1,255 @@
+//! Calm times: no fault comes, and what is deleted or drained must come to its end. Now and then
+//! everything is deleted as well, and what is left then must not grow from one time to the next.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Result;
+use longshore_common::id::HostId;
+use longshore_coordinator::state_machine::{
+    State,
+    state::{HostStatus, ServiceStatus},
+};
+use serde_json::{Value, json};
+
+use super::{
+    course::Course,
+    inputs::CLUSTERS,
+    judge::{self, Fault},
+};
+
+use crate::figures::progress;
+
+/// Rounds of a calm time within which everything comes to its end, and how long one is.
+const ROUNDS_MAX: usize = 300;
+const ROUND: Duration = Duration::from_secs(10);
+/// Rounds between two longer waits, for hooks and instances that have their own time.
+const LONG_EVERY: usize = 10;
+const LONG: Duration = Duration::from_secs(900);
+/// Deleted things are described for an hour.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(2 * 3600);
+/// The longest life of a client token or a join token that is made here.
+const TOKENS_EXPIRED_AFTER: Duration = Duration::from_secs(25 * 3600);
+/// What the state may have grown by from one time that everything was deleted to another.
+const GROWTH_MAX: usize = 3;
+const GROWTH_ALLOWED: usize = 4_000;
+/// Times that everything is deleted anew until nothing is left.
+const RAZES_MAX: usize = 20;
+
+impl Course {
+    /// No fault comes any more, until nothing is on its way out.
+    pub(super) async fn calm_down(&mut self) -> Result<()> {
+        self.clients.note("faults cease");
+        self.agents.set_calm(true);
+        self.effects.set_calm(true);
+        self.give_up_the_dead().await?;
+        self.make_room().await;
+        let mut waits = Vec::new();
+        for round in 0..ROUNDS_MAX {
+            self.calm_round(round).await?;
+            waits = self.coordinator.peek(leaving);
+            if waits.is_empty() {
+                break;
+            }
+        }
+        let waits = self.unexplained(waits).await;
+        for what in waits {
+            self.found(Fault::Stuck, what);
+        }
+        self.agents.set_calm(false);
+        self.effects.set_calm(false);
+        self.look().await
+    }
+
+    async fn calm_round(&mut self, round: usize) -> Result<()> {
+        self.agents.go_on(&mut self.coordinator).await;
+        self.effects_go_on().await;
+        let long = round % LONG_EVERY == LONG_EVERY - 1;
+        self.pass(if long { LONG } else { ROUND }).await?;
+        self.look().await
+    }
+
+    /// Hosts whose agent is gone for good are deregistered, as their operator would.
+    async fn give_up_the_dead(&mut self) -> Result<()> {
+        let alive: BTreeSet<HostId> = self.agents.hosts().collect();
+        let dead: Vec<(String, HostId)> = self.coordinator.peek(|state| {
+            let dead =
+                state.hosts().filter(|host| host.is_registered() && !alive.contains(&host.id));
+            let named = dead.map(|host| (state.cluster_at(host.cluster).name.to_string(), host.id));
+            named.collect()
+        });
+        for (cluster, host) in dead {
+            let host = host.to_string();
+            let input = json!({"cluster": cluster, "containerInstance": host, "force": true});
+            self.clients.told(&mut self.coordinator, "DeregisterContainerInstance", input).await;
+        }
+        self.look().await
+    }
+
+    /// A large host in each cluster that has something on its way out.
+    async fn make_room(&mut self) {
+        let clusters = self.coordinator.peek(|state| {
+            let active =
+                |name: &&str| state.cluster(name).is_some_and(|cluster| cluster.is_active());
+            CLUSTERS.into_iter().filter(active).collect::<Vec<_>>()
+        });
+        for cluster in clusters {
+            let token = self.new_token().await;
+            self.agents.join_large(&mut self.coordinator, &token, cluster).await;
+        }
+    }
+
+    /// Without what waits for room that there is not: its service says so.
+    async fn unexplained(&mut self, waits: Vec<Leaving>) -> Vec<String> {
+        let mut left = Vec::new();
+        for wait in waits {
+            let explained = match &wait.service {
+                Some((cluster, service)) => self.waits_for_room(cluster, service).await,
+                None => false,
+            };
+            if !explained {
+                left.push(wait.what);
+            }
+        }
+        left
+    }
+
+    async fn waits_for_room(&mut self, cluster: &str, service: &str) -> bool {
+        let input = json!({"cluster": cluster, "services": [service]});
+        let told = self.clients.told(&mut self.coordinator, "DescribeServices", input).await;
+        let events = told["services"][0]["events"].as_array();
+        let newest = events.into_iter().flatten().take(5);
+        newest
+            .filter_map(|event| event["message"].as_str())
+            .any(|message| message.contains("unable to place"))
+    }
+
+    /// Deletes everything, and looks at what is left.
+    pub(super) async fn raze(&mut self) -> Result<()> {
+        self.clients.note("everything is deleted");
+        self.agents.set_calm(true);
+        self.effects.set_calm(true);
+        for _ in 0..RAZES_MAX {
+            self.delete_everything().await?;
+            for round in 0..3 {
+                self.calm_round(round).await?;
+            }
+            if self.coordinator.peek(|state| state.clusters_len() == 0) {
+                break;
+            }
+            self.pass(FORGOTTEN_AFTER).await?;
+        }
+        self.agents.clear();
+        self.pass(TOKENS_EXPIRED_AFTER).await?;
+        self.pass(FORGOTTEN_AFTER).await?;
+        let left = self.coordinator.peek(judge::size);
+        progress(&format!("{left} bytes are left of the emptied state"));
+        let first = *self.emptied.get_or_insert(left);
+        if left > first * GROWTH_MAX + GROWTH_ALLOWED {
+            let what = format!("{first} bytes were left of an emptied state first, {left} now");
+            self.found(Fault::Grown, what);
+        }
+        self.agents.set_calm(false);
+        self.effects.set_calm(false);
+        self.look().await
+    }
+
+    async fn delete_everything(&mut self) -> Result<()> {
+        let clusters = self.listed("ListClusters", json!({}), "clusterArns").await;
+        for cluster in &clusters {
+            self.empty_cluster(cluster).await?;
+        }
+        for name in ["racks", "cloud", "spare"] {
+            self.done("DeleteCapacityProvider", json!({"capacityProvider": name})).await;
+        }
+        for name in ["rack-group", "cloud-group", "spare-group"] {
+            let input = json!({"AutoScalingGroupName": name, "ForceDelete": true});
+            self.done("DeleteAutoScalingGroup", input).await;
+        }
+        for cluster in &clusters {
+            self.done("DeleteCluster", json!({"cluster": cluster})).await;
+        }
+        let active = self.listed("ListTaskDefinitions", json!({}), "taskDefinitionArns").await;
+        for definition in active {
+            let input = json!({"taskDefinition": definition});
+            self.done("DeregisterTaskDefinition", input).await;
+        }
+        let inactive = json!({"status": "INACTIVE"});
+        let inactive = self.listed("ListTaskDefinitions", inactive, "taskDefinitionArns").await;
+        for some in inactive.chunks(10) {
+            self.done("DeleteTaskDefinitions", json!({"taskDefinitions": some})).await;
+        }
+        self.done("DeleteAlarms", json!({"AlarmNames": ["errors"]})).await;
+        self.done("DeleteAlarms", json!({"AlarmNames": ["latency"]})).await;
+        for group in ["/app/web", "/app/api", "/app/jobs"] {
+            self.done("DeleteLogGroup", json!({"logGroupName": group})).await;
+        }
+        self.look().await
+    }
+
+    async fn empty_cluster(&mut self, cluster: &str) -> Result<()> {
+        let of_cluster = json!({"cluster": cluster});
+        for service in self.listed("ListServices", of_cluster.clone(), "serviceArns").await {
+            let input = json!({"cluster": cluster, "service": service, "force": true});
+            self.done("DeleteService", input).await;
+        }
+        for status in ["RUNNING", "PENDING"] {
+            let input = json!({"cluster": cluster, "desiredStatus": status});
+            for task in self.listed("ListTasks", input, "taskArns").await {
+                self.done("StopTask", json!({"cluster": cluster, "task": task})).await;
+            }
+        }
+        let none = json!({"cluster": cluster, "capacityProviders": [],
+            "defaultCapacityProviderStrategy": []});
+        self.done("PutClusterCapacityProviders", none).await;
+        let hosts =
+            self.listed("ListContainerInstances", of_cluster, "containerInstanceArns").await;
+        for host in hosts {
+            let input = json!({"cluster": cluster, "containerInstance": host, "force": true});
+            self.done("DeregisterContainerInstance", input).await;
+        }
+        self.look().await
+    }
+
+    async fn listed(&mut self, operation: &str, input: Value, member: &str) -> Vec<String> {
+        self.clients.pages(&mut self.coordinator, operation, input, member).await
+    }
+
+    async fn done(&mut self, operation: &str, input: Value) {
+        self.clients.told(&mut self.coordinator, operation, input).await;
+    }
+}
+
+/// Something on its way out, and for which service it may wait.
+struct Leaving {
+    what: String,
+    service: Option<(String, String)>,
+}
+
+/// What is on its way out.
+fn leaving(state: &State) -> Vec<Leaving> {
+    let mut leaving = Vec::new();
+    for cluster in state.clusters_after(None) {
+        let services = cluster.services.values().map(|slot| state.service_at(*slot));
+        for service in services.filter(|service| service.status == ServiceStatus::Draining) {
+            let what = format!("service {}/{} stays DRAINING", cluster.name, service.name);
+            leaving.push(Leaving { what, service: None });
+        }
+    }
+    for host in state.hosts().filter(|host| host.status == HostStatus::Draining) {
+        let Some(task) = host.tasks.values().map(|slot| state.task_at(*slot)).next() else {
+            continue;
+        };
+        let group = state.group_name(task.group);
+        let cluster = state.cluster_at(host.cluster).name.to_string();
+        let what =
+            format!("DRAINING host {} of {cluster} keeps task {} of {group}", host.id, task.id);
+        let service = group.strip_prefix("service:").map(|name| (cluster, name.to_owned()));
+        leaving.push(Leaving { what, service });
+    }
+    let groups = state.auto_scaling_groups_from(std::ops::Bound::Unbounded);
+    for group in groups.filter(|group| group.deleting) {
+        let what = format!("the Auto Scaling group {} stays deleted but there", group.name);
+        leaving.push(Leaving { what, service: None });
+    }
+    leaving
+}

@@ -1,0 +1,14 @@
+//! STS.
+
+use serde_json::json;
+
+use super::Generator;
+
+pub(super) fn generators() -> Vec<Generator> {
+    vec![Generator {
+        service: "sts",
+        operation: "GetCallerIdentity",
+        weight: 1,
+        input: |_| json!({}),
+    }]
+}

@@ -1,0 +1,216 @@
+//! What must hold of every state, and of what clients are told of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use longshore_common::id::HostId;
+use longshore_coordinator::state_machine::State;
+use serde_json::{Value, json};
+
+use super::{
+    clients::Clients,
+    coordinator::{Coordinator, said},
+};
+
+/// What was found, by the figure that it counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    Panic,
+    ServerError,
+    NegativeRemaining,
+    Unsound,
+    RestartDifference,
+    Disagreement,
+    Stuck,
+    Grown,
+}
+
+impl Fault {
+    pub(super) const ALL: [Fault; 8] = [
+        Fault::Panic,
+        Fault::ServerError,
+        Fault::NegativeRemaining,
+        Fault::Unsound,
+        Fault::RestartDifference,
+        Fault::Disagreement,
+        Fault::Stuck,
+        Fault::Grown,
+    ];
+
+    pub(super) fn figure(self) -> &'static str {
+        match self {
+            Fault::Panic => "panics",
+            Fault::ServerError => "server_errors",
+            Fault::NegativeRemaining => "negative_remaining",
+            Fault::Unsound => "unsound_states",
+            Fault::RestartDifference => "restart_differences",
+            Fault::Disagreement => "disagreements",
+            Fault::Stuck => "stuck",
+            Fault::Grown => "grown",
+        }
+    }
+}
+
+/// Hosts that may have less than nothing left: their capacity was lowered, or they brought tasks
+/// that the journal did not know.
+pub(super) type Overfull = BTreeSet<HostId>;
+
+/// What every host has left is what it has less what is placed there, and not below zero.
+pub(super) fn hosts(state: &State, overfull: &mut Overfull) -> Vec<(Fault, String)> {
+    let mut found = Vec::new();
+    for host in state.hosts().filter(|host| host.is_registered()) {
+        let cluster = state.cluster_at(host.cluster);
+        let Some(left) = cluster.index.remaining(host.slot) else {
+            found.push((Fault::Unsound, format!("host {} is in no index", host.id)));
+            continue;
+        };
+        let mut expected = [
+            i64::from(host.capacity.cpu.0),
+            i64::from(host.capacity.memory.0),
+            host.capacity.gpus.len() as i64,
+        ];
+        for task in host.tasks.values().map(|slot| state.task_at(*slot)) {
+            let demand = &task.demand;
+            let takes =
+                [i64::from(demand.cpu.0), i64::from(demand.memory.0), i64::from(demand.gpus)];
+            expected.iter_mut().zip(takes).for_each(|(left, takes)| *left -= takes);
+        }
+        let left = [left.cpu, left.memory, left.gpus];
+        if left != expected {
+            let what = format!("host {}: {left:?} is left, {expected:?} by its tasks", host.id);
+            found.push((Fault::Unsound, what));
+        }
+        if left.iter().all(|left| *left >= 0) {
+            overfull.remove(&host.id);
+        } else if !overfull.contains(&host.id) {
+            let what = format!("host {} has {left:?} left", host.id);
+            found.push((Fault::NegativeRemaining, what));
+            // Told once.
+            overfull.insert(host.id);
+        }
+    }
+    found
+}
+
+/// What the state after a restart is otherwise than before.
+pub(super) fn differences(before: &State, after: &State) -> Vec<String> {
+    guarded(|| before.picture().differences(&after.picture()))
+}
+
+/// Counters and indexes that are not what the entities say.
+pub(super) fn unsound(state: &State) -> Vec<String> {
+    guarded(|| state.check())
+}
+
+/// A state that cannot even be looked at is told as well.
+fn guarded(look: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|panic| vec![said(&*panic)])
+}
+
+/// How much there is, told in bytes; epochs are kept on purpose, one for each start.
+pub(super) fn size(state: &State) -> usize {
+    let picture = catch_unwind(AssertUnwindSafe(|| state.picture().to_string()));
+    let picture = picture.unwrap_or_default();
+    picture.lines().filter(|line| !line.starts_with("epochs:")).map(str::len).sum()
+}
+
+/// What lists list is described, and counts count it.
+pub(super) async fn views(
+    coordinator: &mut Coordinator,
+    clients: &mut Clients,
+) -> Vec<(Fault, String)> {
+    let mut found = Vec::new();
+    let clusters = clients.pages(coordinator, "ListClusters", json!({}), "clusterArns").await;
+    for cluster in clusters {
+        let disagreements = of_cluster(coordinator, clients, &cluster).await;
+        let told = disagreements.into_iter().map(|what| (Fault::Disagreement, what));
+        found.extend(told);
+    }
+    found
+}
+
+async fn of_cluster(
+    coordinator: &mut Coordinator,
+    clients: &mut Clients,
+    cluster: &str,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let input = json!({"clusters": [cluster]});
+    let described = clients.told(coordinator, "DescribeClusters", input).await;
+    let shown = &described["clusters"][0];
+    let of_cluster = || json!({"cluster": cluster});
+    let hosts = clients
+        .pages(coordinator, "ListContainerInstances", of_cluster(), "containerInstanceArns")
+        .await;
+    compare(
+        &mut wrong,
+        cluster,
+        "container instances",
+        hosts.len(),
+        &shown["registeredContainerInstancesCount"],
+    );
+    let services = clients.pages(coordinator, "ListServices", of_cluster(), "serviceArns").await;
+    let tasks = clients.pages(coordinator, "ListTasks", of_cluster(), "taskArns").await;
+    let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
+    for some in tasks.chunks(100) {
+        let input = json!({"cluster": cluster, "tasks": some});
+        let answer = clients.told(coordinator, "DescribeTasks", input).await;
+        for task in answer["tasks"].as_array().into_iter().flatten() {
+            let status = task["lastStatus"].as_str().unwrap_or_default();
+            *statuses.entry(status.to_owned()).or_default() += 1;
+        }
+        if answer["failures"].as_array().is_none_or(|failures| !failures.is_empty()) {
+            wrong
+                .push(format!("{cluster}: a listed task is not described: {}", answer["failures"]));
+        }
+    }
+    let running = statuses.get("RUNNING").copied().unwrap_or_default();
+    let stopping = coordinator.peek(|state| stopping(state, cluster));
+    compare(&mut wrong, cluster, "running tasks", running + stopping, &shown["runningTasksCount"]);
+    let mut active = 0;
+    for some in services.chunks(10) {
+        let input = json!({"cluster": cluster, "services": some});
+        let answer = clients.told(coordinator, "DescribeServices", input).await;
+        let described = answer["services"].as_array().map_or(0, Vec::len);
+        active += answer["services"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|service| service["status"] == "ACTIVE")
+            .count();
+        if described != some.len() {
+            wrong.push(format!("{cluster}: {} services listed, {described} described", some.len()));
+        }
+    }
+    compare(&mut wrong, cluster, "active services", active, &shown["activeServicesCount"]);
+    for some in hosts.chunks(100) {
+        let input = json!({"cluster": cluster, "containerInstances": some});
+        let answer = clients.told(coordinator, "DescribeContainerInstances", input).await;
+        let described = answer["containerInstances"].as_array().map_or(0, Vec::len);
+        if described != some.len() {
+            wrong.push(format!("{cluster}: {} hosts listed, {described} described", some.len()));
+        }
+    }
+    wrong
+}
+
+fn compare(wrong: &mut Vec<String>, cluster: &str, what: &str, listed: usize, counted: &Value) {
+    if counted.as_u64() != Some(listed as u64) {
+        wrong.push(format!("{cluster}: {listed} {what} listed, {counted} counted"));
+    }
+}
+
+/// Tasks that run and are to stop: no list of the desired status RUNNING has them.
+fn stopping(state: &State, cluster: &str) -> usize {
+    use longshore_coordinator::state_machine::state::{Phase, Wish};
+    let name = cluster.rsplit('/').next().unwrap_or_default();
+    let Some(cluster) = state.cluster(name) else { return 0 };
+    let tasks = cluster.tasks.values().map(|slot| state.task_at(*slot));
+    tasks
+        .filter(|task| {
+            matches!(task.phase, Phase::Running { .. }) && !matches!(task.wish, Wish::Run)
+        })
+        .count()
+}

@@ -1,0 +1,231 @@
+//! Bugs that a test plants, at the doors between the parts: the coordinator's own code is as it is
+//! shipped, and what goes through a door is changed as a bug of that kind would change it.
+
+use std::collections::BTreeSet;
+
+use http::StatusCode;
+use longshore_common::clock::Timestamp;
+use longshore_coordinator::{
+    api::in_process::{Offered, Told},
+    driver::step::RULES,
+    journal::{Batch, Checkpoint, History, Journal, JournalError, sqlite::SqliteJournal},
+    state_machine::{
+        Answer, Command, Decision, Envelope, Event, Rejection, State,
+        schedule::Pass,
+        state::{Due, HostStatus},
+    },
+};
+use serde_json::Value;
+
+use super::judge::Fault;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bug {
+    /// A pass of the scheduler launches twice against one look at the hosts.
+    StaleSnapshot,
+    /// What a task takes is reserved twice and given back once.
+    ReservedTwice,
+    /// A host that was deregistered can still be made ACTIVE.
+    GateForgotten,
+    /// A host that changes is not in the next checkpoint.
+    NotMarkedChanged,
+    /// No checkpoint has join tokens.
+    KindMissing,
+    /// Deregistered hosts are never forgotten.
+    HistoryUnbounded,
+    /// Tasks on a draining host are not stopped.
+    DrainingKept,
+    /// A deleted service whose tasks are gone stays DRAINING.
+    ServiceKept,
+    /// A page token that is none is a server's fault.
+    BadTokenBreaks,
+    /// A list lacks one that is described.
+    ListDisagrees,
+}
+
+pub(super) const BUGS: [Bug; 10] = [
+    Bug::StaleSnapshot,
+    Bug::ReservedTwice,
+    Bug::GateForgotten,
+    Bug::NotMarkedChanged,
+    Bug::KindMissing,
+    Bug::HistoryUnbounded,
+    Bug::DrainingKept,
+    Bug::ServiceKept,
+    Bug::BadTokenBreaks,
+    Bug::ListDisagrees,
+];
+
+impl Bug {
+    /// By which of the campaign's figures it is found.
+    pub(super) fn shows_as(self) -> &'static [Fault] {
+        match self {
+            Bug::StaleSnapshot => &[Fault::NegativeRemaining],
+            Bug::ReservedTwice => &[Fault::Unsound],
+            Bug::GateForgotten => &[Fault::Unsound, Fault::Panic],
+            Bug::NotMarkedChanged | Bug::KindMissing => &[Fault::RestartDifference],
+            Bug::HistoryUnbounded => &[Fault::Grown],
+            Bug::DrainingKept | Bug::ServiceKept => &[Fault::Stuck],
+            Bug::BadTokenBreaks => &[Fault::ServerError],
+            Bug::ListDisagrees => &[Fault::Disagreement],
+        }
+    }
+}
+
+/// Kinds of a checkpoint's rows.
+const HOSTS: u8 = 5;
+const JOIN_TOKENS: u8 = 8;
+
+/// One bug, or none.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Planted(Option<Bug>);
+
+impl Planted {
+    pub(super) fn bug(bug: Bug) -> Self {
+        Planted(Some(bug))
+    }
+
+    /// What there is to be found, when there is.
+    pub(super) fn shows_as(&self) -> &'static [Fault] {
+        self.0.map_or(&[], Bug::shows_as)
+    }
+
+    /// By the bug's name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let bug = BUGS.into_iter().find(|bug| format!("{bug:?}") == name);
+        bug.map(Planted::bug)
+    }
+
+    pub(super) fn decide(&self, state: &State, envelope: &Envelope) -> Result<Decision, Rejection> {
+        let decided = (RULES.decide)(state, envelope);
+        let Some(bug) = self.0 else { return decided };
+        let mut decision = match (bug, &envelope.command) {
+            (Bug::GateForgotten, Command::UpdateContainerInstancesState { cluster, hosts, .. }) => {
+                let cluster = state.cluster(cluster.as_str());
+                let known = cluster.into_iter().flat_map(|cluster| &cluster.hosts);
+                let gone = known.filter(|(id, _)| hosts.contains(id)).map(|(id, _)| *id);
+                let gone: Vec<_> = gone
+                    .filter(|id| state.host(*id).is_some_and(|host| !host.is_registered()))
+                    .collect();
+                if gone.is_empty() {
+                    return decided;
+                }
+                let activate = |host: &_| Event::HostActivated { host: *host, at: envelope.at };
+                let answer = Answer::Hosts { changed: gone.clone(), failures: Vec::new() };
+                let events = gone.iter().map(activate).collect();
+                return Ok(Decision { events, answer, ..Decision::default() });
+            }
+            _ => decided?,
+        };
+        match bug {
+            Bug::ReservedTwice => {
+                for event in &mut decision.events {
+                    if let Event::TasksStarted(started) = event {
+                        started.tasks.extend(started.tasks.last().cloned());
+                    }
+                }
+            }
+            Bug::HistoryUnbounded => {
+                decision.events.retain(|event| !matches!(event, Event::HostForgotten { .. }));
+            }
+            _ => {}
+        }
+        Ok(decision)
+    }
+
+    pub(super) fn look(&self, state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
+        let mut pass = (RULES.look)(state, due, at, entropy);
+        match self.0 {
+            Some(Bug::StaleSnapshot) => {
+                let again = (RULES.look)(state, due, at, !entropy);
+                let launched = again
+                    .events
+                    .into_iter()
+                    .filter(|event| matches!(event, Event::TasksStarted(_)));
+                pass.events.extend(launched);
+            }
+            Some(Bug::DrainingKept) => {
+                let drains = |task: &_| {
+                    let host = state.task(*task).map(|task| state.host_at(task.host));
+                    host.is_some_and(|host| host.status == HostStatus::Draining)
+                };
+                for event in &mut pass.events {
+                    if let Event::TasksStopRequested { tasks, .. } = event {
+                        tasks.retain(|task| !drains(task));
+                    }
+                }
+                pass.events.retain(|event| {
+                    !matches!(event, Event::TasksStopRequested { tasks, .. } if tasks.is_empty())
+                });
+            }
+            Some(Bug::ServiceKept) => {
+                pass.events.retain(|event| !matches!(event, Event::ServiceDeleted { .. }));
+            }
+            _ => {}
+        }
+        pass
+    }
+
+    /// What a client is told.
+    pub(super) fn tell(&self, offered: Offered, mut told: Told) -> Told {
+        let text = || String::from_utf8_lossy(&told.body).into_owned();
+        match self.0 {
+            Some(Bug::BadTokenBreaks)
+                if told.status == StatusCode::BAD_REQUEST && text().contains("nextToken") =>
+            {
+                told.status = StatusCode::INTERNAL_SERVER_ERROR;
+            }
+            Some(Bug::ListDisagrees) if offered.operation == "ListTasks" => {
+                let answer: Result<Value, _> = serde_json::from_slice(&told.body);
+                if let Ok(mut answer) = answer {
+                    if let Some(tasks) = answer["taskArns"].as_array_mut() {
+                        tasks.pop();
+                    }
+                    told.body = answer.to_string().into();
+                }
+            }
+            _ => {}
+        }
+        told
+    }
+}
+
+/// The journal, and the bug in front of it.
+pub(super) struct Door {
+    pub(super) journal: SqliteJournal,
+    planted: Planted,
+    /// Rows that the journal has, by what they are of.
+    written: BTreeSet<(u8, Vec<u8>)>,
+}
+
+impl Door {
+    pub(super) fn to(journal: SqliteJournal, planted: Planted) -> Self {
+        Door { journal, planted, written: BTreeSet::new() }
+    }
+}
+
+impl Journal for Door {
+    fn append(&mut self, batches: &[Batch]) -> Result<(), JournalError> {
+        self.journal.append(batches)
+    }
+
+    fn checkpoint(&mut self, mut checkpoint: Checkpoint) -> Result<(), JournalError> {
+        match self.planted.0 {
+            Some(Bug::KindMissing) => checkpoint.rows.retain(|row| row.kind != JOIN_TOKENS),
+            Some(Bug::NotMarkedChanged) => {
+                let written = &mut self.written;
+                checkpoint.rows.retain(|row| {
+                    row.kind != HOSTS
+                        || row.value.is_none()
+                        || written.insert((row.kind, row.key.clone()))
+                });
+            }
+            _ => {}
+        }
+        self.journal.checkpoint(checkpoint)
+    }
+
+    fn history(&self) -> Box<dyn History> {
+        self.journal.history()
+    }
+}
