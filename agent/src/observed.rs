@@ -84,12 +84,22 @@ pub(crate) struct ObservedContainer {
     #[serde(default)]
     pub(crate) last_lines: Option<Vec<String>>,
 
+    /// When the time that it is given to stop is over: one deadline, whoever restarts meanwhile.
+    #[serde(default)]
+    pub(crate) stop_by: Option<Timestamp>,
+
     /// What was last known may no longer hold: inspect before anything else.
     #[serde(skip)]
     pub(crate) doubt: bool,
     /// A call is under way.
     #[serde(skip)]
     pub(crate) in_flight: bool,
+    /// That call is our own start.
+    #[serde(skip)]
+    pub(crate) being_started: bool,
+    /// Its network was taken from it, and perhaps its ports with it.
+    #[serde(skip)]
+    left_network: bool,
     /// The next call waits for a moment, after a failure.
     #[serde(skip)]
     pub(crate) waiting: bool,
@@ -230,9 +240,49 @@ impl ObservedTask {
         }
     }
 
+    /// Of a task that was found by its containers, without a record: those of which none is left ran
+    /// and were removed since, where the others show it. They are asked for, and not run again.
+    pub(crate) fn gone_after_they_ran(&mut self, desired: &DesiredTask, now: Timestamp) {
+        while let Some((index, succeeded)) = self.gone_after_it_ran(desired) {
+            let container = &mut self.containers[index];
+            (container.state, container.doubt) = (ContainerState::Unknown, true);
+            container.ever_ran = true;
+            container.exit_seen = succeeded.then_some((Some(0), now));
+        }
+    }
+
+    /// A container of which nothing is left and that had begun, and whether it surely succeeded.
+    fn gone_after_it_ran(&self, desired: &DesiredTask) -> Option<(usize, bool)> {
+        let is_there = |index: &usize| self.containers[*index].state != ContainerState::Absent;
+        let all = || 0..self.containers.len();
+        let missing = || all().filter(|index| !is_there(index));
+        // What depends on it was made after it had begun.
+        let needed = missing().find_map(|index| {
+            let there =
+                all().filter(is_there).flat_map(|other| &desired.containers[other].depends_on);
+            let needed: Vec<_> =
+                there.filter(|one| one.on == index).map(|one| one.condition).collect();
+            let succeeded = needed.contains(&order::Condition::Success);
+            (!needed.is_empty()).then_some((index, succeeded))
+        });
+        // Nothing tells whether one was made that nobody needs. What could have run has.
+        needed.or_else(|| {
+            let could_run = |index: &usize| {
+                !desired.containers[*index].essential && order::may_begin(desired, self, *index)
+            };
+            let any = all().any(|index| is_there(&index));
+            missing().find(could_run).filter(|_| any).map(|index| (index, false))
+        })
+    }
+
     /// Whether every container was asked for since the agent started: else there is no news.
     pub(crate) fn is_known(&self) -> bool {
         self.containers.iter().all(|c| c.state != ContainerState::Unknown)
+    }
+
+    /// All of it was looked at, and nothing is in doubt.
+    pub(crate) fn is_seen(&self) -> bool {
+        self.is_known() && self.containers.iter().all(|c| !c.doubt && !c.in_flight)
     }
 
     /// Something of it was seen to run, so that it has not ended.
@@ -256,20 +306,40 @@ impl ObservedTask {
                 }
             }
             self.own_stop = self.first_end(desired);
-        }
-        if desired.stop_cause(self).is_none()
-            && let Some((index, reason)) = order::never_begins(desired, self, now)
-        {
-            self.containers[index].never_runs(reason.clone());
-            self.own_stop = Some(StopCause { code: StopCode::TaskFailedToStart, reason });
+            self.give_up_what_never_begins(desired, now);
         }
         if desired.stop_cause(self).is_none() {
             return;
         }
+        self.set_stop_deadlines(desired, now);
         self.stopping_at.get_or_insert(now);
         let over = |c: &ObservedContainer| c.is_over() && !c.awaits_last_lines();
         if self.execution_stopped_at.is_none() && self.containers.iter().all(over) {
             self.execution_stopped_at = Some(now);
+        }
+    }
+
+    /// Every container whose dependencies can no longer be met never runs and says why, one that
+    /// waits for such a one too. The task stops for it only if it is essential.
+    fn give_up_what_never_begins(&mut self, desired: &DesiredTask, now: Timestamp) {
+        while let Some((index, reason)) = order::never_begins(desired, self, now) {
+            self.containers[index].never_runs(reason.clone());
+            if desired.containers[index].essential {
+                let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
+                self.own_stop.get_or_insert(cause);
+            }
+        }
+    }
+
+    /// From now on, containers whose turn it is have their time to stop.
+    fn set_stop_deadlines(&mut self, desired: &DesiredTask, now: Timestamp) {
+        for (index, wanted) in desired.containers.iter().enumerate() {
+            let container = &self.containers[index];
+            let gone = container.process_ended && desired.stop.is_none();
+            let runs = container.state == ContainerState::Running && !gone;
+            if runs && container.stop_by.is_none() && order::may_stop(desired, self, index) {
+                self.containers[index].stop_by = Some(now.saturating_add(wanted.stop_grace));
+            }
         }
     }
 
@@ -303,6 +373,7 @@ impl ObservedTask {
     pub(crate) fn clock_jumped(&mut self, by_ms: i64) {
         for container in self.containers.iter_mut().filter(|c| c.state == ContainerState::Running) {
             container.clock_jumped_ms = container.clock_jumped_ms.saturating_add(by_ms);
+            container.stop_by = container.stop_by.map(|at| at.jumped(by_ms));
         }
     }
 
@@ -317,7 +388,7 @@ impl ObservedTask {
     ) -> Next {
         let wanted = &desired.containers[index];
         let container = &mut self.containers[index];
-        container.in_flight = false;
+        (container.in_flight, container.being_started) = (false, false);
         match outcome {
             Outcome::Pulled(result) => {
                 self.pull_stopped_at = Some(now);
@@ -414,11 +485,13 @@ impl ObservedTask {
         let container = &mut self.containers[index];
         match change {
             ContainerChange::Started => {
-                // While our own start is under way, the event only brings the exact time.
-                if container.in_flight || container.state == ContainerState::Running {
+                // Of our own start, or of one that an inspect has shown: it brings the exact time.
+                let runs = container.state == ContainerState::Running && !container.end_is_known();
+                if container.being_started || runs {
                     container.started_at = Some(at);
                     return false;
                 }
+                // Somebody else started it, perhaps while another call of ours is under way.
                 container.doubt = true;
             }
             ContainerChange::Exited { exit_code } => {
@@ -433,6 +506,23 @@ impl ObservedTask {
                 }
                 container.health = Some(health);
             }
+            // With its network it loses its ports; with another it has others.
+            ContainerChange::LeftNetwork => {
+                // A container that ends leaves its network too.
+                let runs = container.state == ContainerState::Running && !container.end_is_known();
+                if !runs || container.being_started {
+                    return false;
+                }
+                (container.left_network, container.doubt) = (true, true);
+            }
+            ContainerChange::JoinedNetwork => {
+                if !std::mem::take(&mut container.left_network) {
+                    return false;
+                }
+                container.doubt = true;
+            }
+            // It goes on as it is, and is stopped as any other.
+            ContainerChange::ByOthers(_) => return false,
             ContainerChange::Removed => {
                 if container.state == ContainerState::Removed {
                     return false;
@@ -549,6 +639,22 @@ impl ObservedContainer {
             && ran.is_some_and(|ran| ran >= policy.after_running)
     }
 
+    /// It was known to run, and not since `at` already. An exact time comes with the event: the
+    /// first one is that of our own clock.
+    fn started_before(&self, at: Timestamp) -> bool {
+        self.ever_ran && self.end_is_known() && self.started_at.is_some_and(|known| known < at)
+    }
+
+    /// It was heard to end, and no inspect has shown how.
+    fn end_is_known(&self) -> bool {
+        self.process_ended || self.exit_seen.is_some()
+    }
+
+    /// What is left of the time that it is given to stop; all of it before that began.
+    pub(crate) fn grace_left(&self, grace: Duration, now: Timestamp) -> Duration {
+        self.stop_by.map_or(grace, |by| by.since(now).min(grace))
+    }
+
     /// When it was started, as the clock shows it that later times are read from.
     pub(crate) fn start_by_this_clock(&self) -> Option<Timestamp> {
         self.started_at.map(|at| at.jumped(self.clock_jumped_ms))
@@ -558,10 +664,12 @@ impl ObservedContainer {
     fn begins(&mut self) {
         self.ever_ran = true;
         self.pid = None;
+        self.left_network = false;
         if self.finished_at.take().is_some() {
             self.clock_jumped_ms = 0;
             (self.started_at, self.exit_code, self.exit_seen) = (None, None, None);
             (self.reason, self.last_lines) = (None, None);
+            (self.stop_by, self.stop_attempts) = (None, 0);
         }
     }
 
@@ -694,6 +802,12 @@ impl ObservedContainer {
             }
             RunState::Running => {
                 self.settled();
+                let another_run = details.started_at.is_some_and(|at| self.started_before(at));
+                if another_run {
+                    // What was known of the end was the end of an earlier run.
+                    (self.process_ended, self.exit_seen) = (false, None);
+                    (self.stop_attempts, self.stop_by) = (0, None);
+                }
                 self.state = ContainerState::Running;
                 self.begins();
                 self.pid = details.pid;

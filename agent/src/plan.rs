@@ -7,6 +7,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use longshore_common::{
+    clock::Timestamp,
     id::{FleetId, HostId},
     task_policy::TaskPolicy,
 };
@@ -119,6 +120,7 @@ pub(crate) fn next_step(
     index: usize,
     rules: &Rules,
     cleanup_due: bool,
+    now: Timestamp,
 ) -> Option<Step> {
     let (wanted, container) = (&desired.containers[index], &observed.containers[index]);
     if container.in_flight || container.waiting {
@@ -175,7 +177,11 @@ pub(crate) fn next_step(
                 Role::Defined => container.stop_attempts < STOPS_BEFORE_KILL,
                 Role::Pause => false,
             };
-            Some(if asks { Step::Stop { id, grace: wanted.stop_grace } } else { Step::Kill { id } })
+            let grace = container.grace_left(wanted.stop_grace, now);
+            match asks && (!grace.is_zero() || wanted.stop_grace.is_zero()) {
+                true => Some(Step::Stop { id, grace }),
+                false => Some(Step::Kill { id }),
+            }
         }
         (ContainerState::Running, _) => None,
         (ContainerState::Stopped, Some(id)) if container.awaits_last_lines() => {

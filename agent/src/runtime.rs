@@ -439,9 +439,26 @@ pub enum EventSubject {
 pub enum ContainerChange {
     Started,
     OutOfMemory,
-    Exited { exit_code: Option<i32> },
+    Exited {
+        exit_code: Option<i32>,
+    },
     Health(HealthStatus),
+    /// It was taken from a network, or stopped.
+    LeftNetwork,
+    JoinedNetwork,
+    /// Somebody did this to it, by the engine's word: it runs on, or is as it was.
+    ByOthers(ByOthers),
     Removed,
+}
+
+/// What leaves a container as it is for its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByOthers {
+    Paused,
+    Unpaused,
+    Renamed,
+    Updated,
+    Committed,
 }
 
 /// What a call came to when it was not done.

@@ -279,6 +279,9 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
                 ContainerChange::Exited { .. } => Heard::Ended(id.clone()),
                 ContainerChange::OutOfMemory
                 | ContainerChange::Health(_)
+                | ContainerChange::LeftNetwork
+                | ContainerChange::JoinedNetwork
+                | ContainerChange::ByOthers(_)
                 | ContainerChange::Removed => return,
             };
             let _ = heard.try_send(news);

@@ -51,9 +51,11 @@ impl History {
     /// The next step leaves, as the engine does it.
     fn leaves(mut self) -> Self {
         self.observed.settle(&self.desired, self.now);
-        let step = next_step(&self.desired, &self.observed, 0, &self.rules, self.cleanup_due);
+        let step =
+            next_step(&self.desired, &self.observed, 0, &self.rules, self.cleanup_due, self.now);
         let app = &mut self.observed.containers[0];
         app.in_flight = step.is_some();
+        app.being_started = matches!(step, Some(Step::Start { .. }));
         app.doubt &= !matches!(step, Some(Step::Inspect { .. }));
         self.told += &format!("{}\n", step.map_or("nothing to do", |step| name_of(&step)));
         self

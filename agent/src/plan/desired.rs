@@ -148,9 +148,7 @@ impl DesiredTask {
                 // Without it the task was refused.
                 login: rules.repository_credentials.login(container).ok().flatten(),
                 essential: container.is_essential(),
-                stop_grace: container
-                    .stop_timeout
-                    .map_or(rules.stop_timeout, |s| Duration::from_secs(s.into())),
+                stop_grace: stop_grace(container.stop_timeout.unwrap_or_default(), rules),
                 health_check: container.health_check.is_some(),
                 depends_on: order::dependencies(&definition.spec, container),
                 start_timeout: container.start_timeout.map(|s| Duration::from_secs(s.into())),
@@ -192,6 +190,14 @@ impl DesiredTask {
     /// Why this task is to stop, if it is: the first of an order and what happened by itself.
     pub(crate) fn stop_cause<'a>(&'a self, observed: &'a ObservedTask) -> Option<&'a StopCause> {
         observed.own_stop.as_ref().or(self.stop.as_ref())
+    }
+}
+
+/// As ECS's agent takes `stopTimeout`: 0 is the host's, as when none is given.
+pub(super) fn stop_grace(stop_timeout_s: u32, rules: &Rules) -> Duration {
+    match stop_timeout_s {
+        0 => rules.stop_timeout,
+        seconds => Duration::from_secs(seconds.into()),
     }
 }
 

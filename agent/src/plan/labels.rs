@@ -3,14 +3,14 @@
 //! Both are deterministic, so that a second attempt at one create finds the first one's container.
 //! ECS's own labels are part of its interface; ours are part of what a later version must read.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use longshore_common::id::HostId;
 use sha2::{Digest, Sha256};
 
 use super::{
     DesiredTask, Intent, Role, Rules, TaskKey, awslogs,
-    desired::DesiredContainer,
+    desired::{DesiredContainer, stop_grace},
     order::{self, Condition, Dependency},
     pause,
     task_limits::task_group,
@@ -95,7 +95,7 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
     }
     labels.remove(VOLUMES);
     labels.remove(GROUP);
-    let stop_timeout = container.stop_timeout.map_or(rules.stop_timeout.as_secs(), u64::from);
+    let stop_timeout = stop_grace(container.stop_timeout.unwrap_or_default(), rules).as_secs();
     labels.extend(of_any(
         intent,
         rules,
@@ -208,7 +208,7 @@ pub(crate) fn found_task(
                 image: Arc::from(""),
                 named_image: Arc::from(""),
                 essential: label(summary, ESSENTIAL)? != "false",
-                stop_grace: seconds.map_or(rules.stop_timeout, Duration::from_secs),
+                stop_grace: stop_grace(seconds.unwrap_or_default(), rules),
                 health_check: false,
                 depends_on: Vec::new(),
                 start_timeout: None,

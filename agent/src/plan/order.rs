@@ -155,6 +155,10 @@ fn standing(one: Dependency, desired: &DesiredTask, observed: &ObservedTask) -> 
     };
     let runs = dependency.state == ContainerState::Running;
     match (one.condition, ended) {
+        // One that never was made holds nothing that another could use.
+        (Condition::Created, true) if !dependency.ever_ran && dependency.id.is_none() => {
+            Standing::OutOfReach(end_of(dependency, one.condition))
+        }
         (Condition::Created, _) => Standing::Met,
         (Condition::Start, _) if runs || dependency.ever_ran => Standing::Met,
         (Condition::Complete, true) if dependency.ever_ran => Standing::Met,

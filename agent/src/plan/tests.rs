@@ -63,7 +63,8 @@ impl Case {
 
     fn steps(&self) -> Vec<Option<Step>> {
         let Case { desired, observed, cleanup_due } = self;
-        let step = |index| next_step(desired, observed, index, &rules(), *cleanup_due);
+        let step =
+            |index| next_step(desired, observed, index, &rules(), *cleanup_due, Timestamp(0));
         (0..desired.containers.len()).map(step).collect()
     }
 

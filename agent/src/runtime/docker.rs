@@ -33,9 +33,9 @@ use self::{
     process::Process, pull_error::final_if_the_registry_says_so, task_group::ControlGroups,
 };
 use super::{
-    ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
-    RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    ByOthers, ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime,
+    ContainerSummary, EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel,
+    PullProgress, RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
 };
 
 mod bridge;
@@ -57,12 +57,20 @@ pub(crate) use bridge::{Bridge, BridgeAddresses, DEFAULT_BRIDGE};
 pub use registries::Registries;
 
 /// Docker's container and image events that say something here.
-const EVENTS: [&str; 11] = [
+const EVENTS: [&str; 18] = [
     "start",
     "oom",
     "die",
     "health_status",
     "destroy",
+    "pause",
+    "unpause",
+    "rename",
+    "update",
+    "commit",
+    // Of the network that a container is taken from or given to.
+    "disconnect",
+    "connect",
     "pull",
     "tag",
     "untag",
@@ -357,7 +365,9 @@ impl ContainerRuntime for Docker {
     async fn stop(&self, container: &str, grace: Duration) -> Result<(), RuntimeError> {
         let timeout = grace + self.timeouts.stop;
         let client = self.client(timeout).await?;
-        let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);
+        // Whole seconds, and never less than there is.
+        let seconds = grace.as_millis().div_ceil(1000);
+        let seconds = i32::try_from(seconds).unwrap_or(i32::MAX);
         let options = StopContainerOptions { t: Some(seconds), signal: None };
         within(timeout, client.stop_container(container, Some(options))).await
     }
@@ -439,7 +449,7 @@ impl ContainerRuntime for Docker {
     ) -> Result<EventStream, RuntimeError> {
         let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();
         let filters = [
-            ("type".to_owned(), texts(&["container", "image"])),
+            ("type".to_owned(), texts(&["container", "image", "network"])),
             ("event".to_owned(), texts(&EVENTS)),
         ];
         let options = EventsOptions {
@@ -468,10 +478,21 @@ fn runtime_event(event: EventMessage, owner: &OwnerLabel) -> Option<RuntimeEvent
     if event.typ == Some(bollard::models::EventMessageTypeEnum::IMAGE) {
         return Some(RuntimeEvent { at, subject: EventSubject::Image });
     }
+    let action = event.action?;
+    if event.typ == Some(bollard::models::EventMessageTypeEnum::NETWORK) {
+        // Of any container: the network's labels are not the container's. Unknown ones are left out
+        // by who reads this.
+        let change = match action.as_str() {
+            "disconnect" => ContainerChange::LeftNetwork,
+            "connect" => ContainerChange::JoinedNetwork,
+            _ => return None,
+        };
+        let id = attributes.get("container")?.clone();
+        return Some(RuntimeEvent { at, subject: EventSubject::Container { id, change } });
+    }
     if attributes.get(&owner.name) != Some(&owner.value) {
         return None;
     }
-    let action = event.action?;
     let change = match action.as_str() {
         "start" => ContainerChange::Started,
         "oom" => ContainerChange::OutOfMemory,
@@ -479,6 +500,11 @@ fn runtime_event(event: EventMessage, owner: &OwnerLabel) -> Option<RuntimeEvent
             exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
         },
         "destroy" => ContainerChange::Removed,
+        "pause" => ContainerChange::ByOthers(ByOthers::Paused),
+        "unpause" => ContainerChange::ByOthers(ByOthers::Unpaused),
+        "rename" => ContainerChange::ByOthers(ByOthers::Renamed),
+        "update" => ContainerChange::ByOthers(ByOthers::Updated),
+        "commit" => ContainerChange::ByOthers(ByOthers::Committed),
         other => {
             let health = other.strip_prefix("health_status")?.trim_start_matches([':', ' ']);
             ContainerChange::Health(health_status(health))

@@ -21,9 +21,10 @@ use longshore_common::{
 use tokio::sync::{broadcast, oneshot, watch};
 
 use super::{
-    ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-    EventStream, EventSubject, Image, ImageSource, ImageSummary, Network, OwnerLabel, PullProgress,
-    RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    ByOthers, ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime,
+    ContainerSummary, EventStream, EventSubject, Image, ImageSource, ImageSummary, Network,
+    OwnerLabel, PullProgress, RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup,
+    Unknown,
 };
 
 #[cfg(test)]
@@ -270,6 +271,43 @@ impl FakeRuntime {
         self.say(&id, ContainerChange::Health(health));
     }
 
+    /// Somebody else starts a container that does not run: it has other ports then.
+    pub fn start_outside(&self, name: &str) {
+        let id = self.find(name);
+        let _ = self.start_now(&id);
+    }
+
+    /// Somebody else takes a running container from its network, and its ports with it.
+    pub fn disconnect_outside(&self, name: &str) {
+        let id = self.find(name);
+        if let Some(container) = self.engine().containers.get_mut(&id) {
+            container.bindings.clear();
+            container.address = None;
+        }
+        self.say(&id, ContainerChange::LeftNetwork);
+    }
+
+    /// Somebody else gives a container another name.
+    pub fn rename_outside(&self, name: &str, to: &str) {
+        let id = self.find(name);
+        if let Some(container) = self.engine().containers.get_mut(&id) {
+            to.clone_into(&mut container.name);
+        }
+        self.say(&id, ContainerChange::ByOthers(ByOthers::Renamed));
+    }
+
+    /// Somebody else does what leaves a container as it is.
+    pub fn change_outside(&self, name: &str, what: ByOthers) {
+        self.say(&self.find(name), ContainerChange::ByOthers(what));
+    }
+
+    /// The ports that it holds on the host now.
+    pub fn ports_held(&self, name: &str) -> Vec<NetworkBinding> {
+        let id = self.find(name);
+        let engine = self.engine();
+        engine.containers.get(&id).map(|c| c.bindings.clone()).unwrap_or_default()
+    }
+
     /// Somebody else removes the container, whatever its state.
     pub fn remove_outside(&self, name: &str) {
         let id = self.find(name);
@@ -316,9 +354,21 @@ impl FakeRuntime {
         target: &str,
         work: impl FnOnce(&Self) -> Result<T, RuntimeError>,
     ) -> Result<T, RuntimeError> {
+        self.note(verb, target);
+        self.carry_out(verb, work).await
+    }
+
+    fn note(&self, verb: Verb, target: &str) {
+        self.engine().calls.push(Call { verb, target: target.to_owned() });
+    }
+
+    async fn carry_out<T>(
+        &self,
+        verb: Verb,
+        work: impl FnOnce(&Self) -> Result<T, RuntimeError>,
+    ) -> Result<T, RuntimeError> {
         let (latency, fault) = {
             let mut engine = self.engine();
-            engine.calls.push(Call { verb, target: target.to_owned() });
             let fault = engine.faults.get_mut(&verb).and_then(VecDeque::pop_front);
             (engine.latencies.get(&verb).copied(), fault)
         };
@@ -364,6 +414,44 @@ impl FakeRuntime {
         };
         engine.containers.insert(id.clone(), container);
         id
+    }
+
+    fn start_now(&self, container: &str) -> Result<(), RuntimeError> {
+        let now = self.clock.wall();
+        let (id, behaviour) = {
+            let mut engine = self.engine();
+            let config = engine.container(container)?.config.clone();
+            let bindings = engine.bindings(&config);
+            engine.started = engine.started.wrapping_add(1);
+            let address = LOOPBACK_PREFIX | u32::from(engine.started);
+            let address = IpAddr::from(Ipv4Addr::from_bits(address));
+            let behaviour = engine.behaviour(&config.image);
+            let container = engine.container(container)?;
+            if container.state == RunState::Running {
+                return Ok(());
+            }
+            container.state = RunState::Running;
+            container.starts += 1;
+            (container.exit_code, container.finished_at) = (None, None);
+            container.oom_killed = false;
+            container.started_at = Some(now);
+            container.bindings = bindings;
+            container.address = (config.network == Network::Bridge).then_some(address);
+            (container.id.clone(), behaviour)
+        };
+        self.say(&id, ContainerChange::Started);
+        match behaviour.runs_for {
+            Some(Duration::ZERO) => self.end(&id, behaviour.exit_code, false),
+            Some(time) => {
+                let fake = self.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(time).await;
+                    fake.end(&id, behaviour.exit_code, false);
+                });
+            }
+            None => {}
+        }
+        Ok(())
     }
 
     fn end(&self, id: &str, exit_code: i32, oom_killed: bool) {
@@ -566,41 +654,7 @@ impl ContainerRuntime for FakeRuntime {
     }
 
     async fn start(&self, container: &str, _group: Option<&TaskGroup>) -> Result<(), RuntimeError> {
-        let start = |fake: &Self| {
-            let now = fake.clock.wall();
-            let (id, behaviour) = {
-                let mut engine = fake.engine();
-                let config = engine.container(container)?.config.clone();
-                let bindings = engine.bindings(&config);
-                engine.started = engine.started.wrapping_add(1);
-                let address = LOOPBACK_PREFIX | u32::from(engine.started);
-                let address = IpAddr::from(Ipv4Addr::from_bits(address));
-                let behaviour = engine.behaviour(&config.image);
-                let container = engine.container(container)?;
-                if container.state == RunState::Running {
-                    return Ok(());
-                }
-                container.state = RunState::Running;
-                container.starts += 1;
-                container.started_at = Some(now);
-                container.bindings = bindings;
-                container.address = (config.network == Network::Bridge).then_some(address);
-                (container.id.clone(), behaviour)
-            };
-            fake.say(&id, ContainerChange::Started);
-            match behaviour.runs_for {
-                Some(Duration::ZERO) => fake.end(&id, behaviour.exit_code, false),
-                Some(time) => {
-                    let fake = fake.clone();
-                    tokio::spawn(async move {
-                        tokio::time::sleep(time).await;
-                        fake.end(&id, behaviour.exit_code, false);
-                    });
-                }
-                None => {}
-            }
-            Ok(())
-        };
+        let start = |fake: &Self| fake.start_now(container);
         self.call(Verb::Start, container, start).await
     }
 
@@ -610,17 +664,22 @@ impl ContainerRuntime for FakeRuntime {
             let image = engine.container(container).map(|c| c.config.image.clone());
             image.map(|image| engine.behaviour(&image)).unwrap_or_default()
         };
+        self.note(Verb::Stop, container);
         let killed = behaviour.stops_after > grace;
         let ending = behaviour.stops_after.min(grace);
         if ending > Duration::ZERO && *self.up.borrow() {
-            tokio::time::sleep(ending).await;
+            let mut up = self.up.subscribe();
+            tokio::select! {
+                () = tokio::time::sleep(ending) => {}
+                _ = up.wait_for(|up| !up) => return Err(RuntimeError::transport("EOF")),
+            }
         }
         let stop = |fake: &Self| {
             let id = fake.engine().container(container)?.id.clone();
             fake.end(&id, if killed { KILLED } else { behaviour.exit_code }, false);
             Ok(())
         };
-        self.call(Verb::Stop, container, stop).await
+        self.carry_out(Verb::Stop, stop).await
     }
 
     async fn kill(&self, container: &str) -> Result<(), RuntimeError> {

@@ -1,6 +1,8 @@
 //! Carries out steps: one call to the container engine each, so many at once and no more.
 //!
-//! Never: a decision what to do (that is `plan`) or what an outcome means (that is `observed`).
+//! What a step does counts, not how long it waits: a step that waits for a process, for a log or for
+//! what is elsewhere holds no place that another kind of step needs. Never: a decision what to do (that
+//! is `plan`) or what an outcome means (that is `observed`).
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,6 +11,7 @@ use std::{
 };
 
 use longshore_common::index::{FastMap, FastSet};
+use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use super::{Engine, Timer, images::Held, pulls::Pulling, tasks::Leftovers, watch::Watched};
@@ -16,15 +19,19 @@ use crate::{
     observed::{ContainerState, Next, Outcome, backoff},
     pause,
     plan::{Role, Step, TaskKey},
-    preparation::{self, Preparation},
+    preparation::{self, Needs, Preparation},
     runtime::{
-        ContainerRuntime, EventSubject, Image, ImageSource, ImageSummary, RuntimeError,
-        RuntimeEvent,
+        ContainerChange, ContainerRuntime, EventSubject, Image, ImageSource, ImageSummary,
+        RuntimeError, RuntimeEvent,
     },
 };
 
-/// Calls other than create, start and pull that may be under way at once.
-const OTHER_CALLS_MAX: usize = 64;
+/// Inspections and readings of last lines that may be under way at once.
+const LOOKS_MAX: usize = 64;
+/// Containers whose creation may wait at once for what it needs from elsewhere.
+const PREPARATIONS_MAX: usize = 16;
+/// Removals that may be under way at once: each may wait for its container's log to be stored.
+const REMOVALS_MAX: usize = 16;
 /// What could not be removed now is tried again after so long, and then less often.
 const LEFTOVERS_RETRY_MIN: Duration = Duration::from_secs(1);
 const LEFTOVERS_RETRY_MAX: Duration = Duration::from_secs(60);
@@ -68,13 +75,37 @@ pub(super) enum Finished {
 pub(super) enum Lane {
     /// Create and start: past a few at once, only their latency grows (performance.md 0.4).
     Launch,
-    Other,
+    /// A create that needs files, objects or ports first. It launches when it has them.
+    Prepare,
+    Look,
+    Remove,
+    /// Stop and kill: a signal, and then a wait for a process, as many at once as there are.
+    Wait,
+}
+
+impl Lane {
+    /// Absent: a pull, which has lanes of its own.
+    fn of(step: &Step) -> Option<Self> {
+        match step {
+            Step::Pull { .. } => None,
+            Step::Create { needs, .. } if **needs != Needs::default() => Some(Lane::Prepare),
+            Step::Load { .. } | Step::Create { .. } | Step::Start { .. } => Some(Lane::Launch),
+            Step::Inspect { .. } | Step::LastLines { .. } => Some(Lane::Look),
+            Step::Remove { .. } => Some(Lane::Remove),
+            Step::Stop { .. } | Step::Kill { .. } => Some(Lane::Wait),
+        }
+    }
 }
 
 /// Who may call the container engine now, and who waits.
 pub(super) struct Lanes {
     launch: Queue,
-    other: Queue,
+    prepare: Queue,
+    look: Queue,
+    remove: Queue,
+    wait: Queue,
+    /// Of creates and starts, those that were prepared too.
+    launching: Arc<Semaphore>,
     pub(super) pulls_max: usize,
     pub(super) pulling: BTreeMap<ImageSource, Pulling>,
     pub(super) pulls_waiting: VecDeque<ImageSource>,
@@ -94,7 +125,11 @@ impl Lanes {
         let queue = |max: usize| Queue { busy: 0, max: max.max(1), waiting: VecDeque::new() };
         Lanes {
             launch: queue(launches),
-            other: queue(OTHER_CALLS_MAX),
+            prepare: queue(PREPARATIONS_MAX),
+            look: queue(LOOKS_MAX),
+            remove: queue(REMOVALS_MAX),
+            wait: queue(usize::MAX),
+            launching: Arc::new(Semaphore::new(launches.max(1))),
             pulls_max: pulls.max(1),
             pulling: BTreeMap::new(),
             pulls_waiting: VecDeque::new(),
@@ -104,13 +139,16 @@ impl Lanes {
     }
 
     pub(super) fn is_launching(&self) -> bool {
-        self.launch.busy > 0
+        self.launch.busy + self.prepare.busy > 0
     }
 
     fn of(&mut self, lane: Lane) -> &mut Queue {
         match lane {
             Lane::Launch => &mut self.launch,
-            Lane::Other => &mut self.other,
+            Lane::Prepare => &mut self.prepare,
+            Lane::Look => &mut self.look,
+            Lane::Remove => &mut self.remove,
+            Lane::Wait => &mut self.wait,
         }
     }
 }
@@ -121,18 +159,10 @@ impl<R: ContainerRuntime> Engine<R> {
         if self.waits_for_removal(key, index, &step) {
             return;
         }
-        let lane = match &step {
-            Step::Pull { source } => {
-                let source = source.clone();
-                return self.pull(key, index, source);
-            }
-            Step::Load { .. } | Step::Create { .. } | Step::Start { .. } => Lane::Launch,
-            Step::Inspect { .. }
-            | Step::Stop { .. }
-            | Step::Kill { .. }
-            | Step::Remove { .. }
-            | Step::LastLines { .. } => Lane::Other,
-        };
+        if let Step::Pull { source } = step {
+            return self.pull(key, index, source);
+        }
+        let Some(lane) = Lane::of(&step) else { return };
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let queue = self.lanes.of(lane);
         if queue.busy >= queue.max {
@@ -145,15 +175,27 @@ impl<R: ContainerRuntime> Engine<R> {
         let serial = task.serial;
         let container = &mut task.observed.containers[index];
         container.in_flight = true;
-        if matches!(step, Step::Inspect { .. }) {
+        match &step {
             // What it shows is newer than every doubt so far.
-            container.doubt = false;
+            Step::Inspect { .. } => container.doubt = false,
+            Step::Start { .. } => container.being_started = true,
+            // Its deadline outlives this agent.
+            Step::Stop { .. } => {
+                self.unwritten.observations.insert(key, task.observed.clone());
+            }
+            Step::Pull { .. }
+            | Step::Load { .. }
+            | Step::Create { .. }
+            | Step::Kill { .. }
+            | Step::Remove { .. }
+            | Step::LastLines { .. } => {}
         }
         let creates = matches!(step, Step::Create { .. });
         debug!(host = %self.config.host, task = %key.task, index, step = step_name(&step), "step");
         let (runtime, preparation) = (self.runtime.clone(), self.preparation.clone());
+        let launching = self.lanes.launching.clone();
         self.steps.spawn(async move {
-            let outcome = Box::new(carry_out(&*runtime, &preparation, step).await);
+            let outcome = Box::new(carry_out(&*runtime, &preparation, &launching, step).await);
             Finished::Step { key, serial, index, lane, outcome }
         });
         if creates {
@@ -169,7 +211,8 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.record(key, index, *outcome);
                 }
                 self.take_waiting(lane);
-                if lane == Lane::Launch && !self.lanes.is_launching() {
+                let launched = matches!(lane, Lane::Launch | Lane::Prepare);
+                if launched && !self.lanes.is_launching() {
                     self.watch_what_was_started();
                 }
             }
@@ -245,6 +288,13 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.now();
                     let Some(&(key, index)) = self.by_container.get(&id) else { return };
                     let Some(task) = self.tasks.get_mut(&key) else { return };
+                    if let ContainerChange::ByOthers(what) = change {
+                        info!(
+                            host = %self.config.host, task = %key.task,
+                            container = task.desired.containers[index].name, ?what,
+                            "somebody changed a container of a task, which goes on",
+                        );
+                    }
                     if task.observed.event(&task.desired, index, change, at) {
                         self.advance(key);
                     }
@@ -359,11 +409,14 @@ impl<R: ContainerRuntime> Engine<R> {
 async fn carry_out<R: ContainerRuntime>(
     runtime: &R,
     preparation: &Preparation,
+    launching: &Semaphore,
     step: Step,
 ) -> Outcome {
     match step {
         Step::Create { name, mut config, needs } => {
             let prepared = preparation.prepare(&needs, &mut config).await;
+            // Never closed.
+            let _turn = launching.acquire().await;
             Outcome::Created(match prepared {
                 Ok(()) => runtime.create(&name, &config).await,
                 Err(error) => Err(error),
@@ -373,7 +426,10 @@ async fn carry_out<R: ContainerRuntime>(
             Ok(archive) => runtime.load(&reference, archive).await,
             Err(error) => Err(RuntimeError::NotPrepared { message: error.to_string() }),
         }),
-        Step::Start { id, group } => Outcome::Started(runtime.start(&id, group.as_ref()).await),
+        Step::Start { id, group } => {
+            let _turn = launching.acquire().await;
+            Outcome::Started(runtime.start(&id, group.as_ref()).await)
+        }
         Step::Inspect { target } => {
             Outcome::Inspected(runtime.inspect(&target).await.map(Box::new))
         }

@@ -13,11 +13,12 @@ use longshore_common::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer};
+use super::{Engine, Timer, view::phase_name};
 use crate::{
     observed::{ContainerState, ObservedTask},
     plan::{
-        DesiredTask, Intent, PullPolicy, Role, TaskKey, labels, next_step, order, refusal::refusal,
+        DesiredTask, Intent, PullPolicy, Role, Step, TaskKey, labels, next_step, order,
+        refusal::refusal,
     },
     report::task_report,
     runtime::{ContainerRuntime, ContainerSummary, RunState},
@@ -35,6 +36,8 @@ pub(super) struct Task {
     pub(super) superseded: bool,
     pub(super) cleanup_due: bool,
     cleanup_set: bool,
+    /// Nothing was recorded of it before its containers were found: what is not there may have run.
+    unrecorded: bool,
     /// Ids of its containers whose process is waited for.
     watched: Vec<Option<String>>,
     /// Of which start of each of its containers the metadata file tells, or is about to.
@@ -46,8 +49,26 @@ pub(super) struct Task {
     /// Which of its containers wait in a lane.
     pub(super) queued: Vec<bool>,
     reported: Option<TaskReport>,
-    logged: Vec<ContainerState>,
-    logged_phase: Option<&'static str>,
+    logged: Logged,
+}
+
+/// What the log has told of a task: also an earlier agent's, which the ledger shows.
+#[derive(Debug, Default)]
+struct Logged {
+    containers: Vec<ContainerState>,
+    phase: Option<&'static str>,
+}
+
+impl Logged {
+    fn of(desired: &DesiredTask, observed: &ObservedTask) -> Self {
+        if observed.containers.len() != desired.containers.len() {
+            return Logged::default();
+        }
+        Logged {
+            containers: observed.containers.iter().map(|c| c.state).collect(),
+            phase: Some(phase_name(desired, observed)),
+        }
+    }
 }
 
 /// Volumes, the control group and files, which go with a task after its containers.
@@ -81,16 +102,16 @@ impl Task {
             removals_failed: 0,
             watched: vec![None; desired.containers.len()],
             metadata_of: vec![None; desired.containers.len()],
-            logged: observed.containers.iter().map(|c| c.state).collect(),
             desired,
             observed,
             candidate: false,
             superseded: false,
             cleanup_due: false,
             cleanup_set: false,
+            unrecorded: false,
             deadline: None,
             reported: None,
-            logged_phase: None,
+            logged: Logged::default(),
         }
     }
 
@@ -161,7 +182,11 @@ impl<R: ContainerRuntime> Engine<R> {
             observed.own_stop = self.rooms.refusal();
             self.rooms.look_again();
         }
+        let unrecorded = found.is_some() || !self.synced;
         self.insert(desired, observed);
+        if let Some(task) = self.tasks.get_mut(&key) {
+            task.unrecorded = unrecorded;
+        }
     }
 
     /// Takes a task from the ledger, to be compared with the container engine. Nothing is launched
@@ -169,8 +194,13 @@ impl<R: ContainerRuntime> Engine<R> {
     /// may be an older copy, from before the task ended.
     pub(super) fn known_by_ledger(&mut self, intent: Arc<Intent>, observed: ObservedTask) {
         let desired = DesiredTask { confirmed: false, ..DesiredTask::of(intent, &self.rules) };
+        let key = desired.key;
+        let logged = Logged::of(&desired, &observed);
         let observed = observed.unseen(&desired, self.rules.pull);
         self.insert(desired, observed);
+        if let Some(task) = self.tasks.get_mut(&key) {
+            task.logged = logged;
+        }
     }
 
     /// The coordinator wants what the ledger holds: all of it may be launched.
@@ -253,8 +283,9 @@ impl<R: ContainerRuntime> Engine<R> {
     fn index_containers(&mut self, key: TaskKey) {
         let Some(task) = self.tasks.get(&key) else { return };
         for (index, container) in task.observed.containers.iter().enumerate() {
+            // What was found by its labels may have stood elsewhere in its task than it does now.
             if let Some(id) = &container.id
-                && !self.by_container.contains_key(id)
+                && self.by_container.get(id) != Some(&(key, index))
             {
                 self.by_container.insert(id.clone(), (key, index));
             }
@@ -266,6 +297,10 @@ impl<R: ContainerRuntime> Engine<R> {
         let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let had_stopped = task.observed.has_stopped();
+        if task.unrecorded && task.observed.is_seen() {
+            task.unrecorded = false;
+            task.observed.gone_after_they_ran(&task.desired, now);
+        }
         task.observed.settle(&task.desired, now);
         // What runs has not ended, so the rest of it may follow.
         task.desired.confirmed |= task.observed.runs();
@@ -287,6 +322,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     fn plan(&mut self, key: TaskKey) {
+        let now = self.now();
         let blocked = self.waits_for_older(key);
         let mut steps = Vec::new();
         if let Some(task) = self.tasks.get(&key) {
@@ -294,9 +330,13 @@ impl<R: ContainerRuntime> Engine<R> {
             if blocked && desired.stop_cause(observed).is_none() {
                 return;
             }
+            // What is there is looked at before it is concluded what is not.
+            let only_looks = task.unrecorded;
             steps.extend((0..desired.containers.len()).filter_map(|index| {
-                let step = next_step(desired, observed, index, &self.rules, task.cleanup_due)?;
-                Some((index, step))
+                let due = task.cleanup_due;
+                let step = next_step(desired, observed, index, &self.rules, due, now)?;
+                let looks = matches!(step, Step::Inspect { .. });
+                (looks || !only_looks).then_some((index, step))
             }));
         }
         for (index, step) in steps {
@@ -368,7 +408,8 @@ impl<R: ContainerRuntime> Engine<R> {
                 false => wanted.essential && wanted.restart.is_none(),
             };
             let runs = container.state == ContainerState::Running;
-            if !awaited || !runs || task.watched[index] == container.id {
+            let watched = task.watched[index] == container.id || container.process_ended;
+            if !awaited || !runs || watched {
                 continue;
             }
             let Some(id) = container.id.clone() else { continue };
@@ -396,6 +437,8 @@ impl<R: ContainerRuntime> Engine<R> {
         let Some(task) = self.tasks.get_mut(&key).filter(|task| task.serial == serial) else {
             return;
         };
+        // It may be started again, by its policy or by somebody.
+        task.watched[index] = None;
         let container = &mut task.observed.containers[index];
         if container.state == ContainerState::Running {
             container.process_ended = true;
@@ -544,7 +587,8 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 }
 
-/// What was found by labels, as the observation of the task that an order describes.
+/// What was found by labels, as the observation of the task that an order describes. Names tell which
+/// container is which.
 fn adopted(found: &Task, desired: &DesiredTask, pull: PullPolicy) -> ObservedTask {
     let mut observed = ObservedTask::default().unseen(desired, pull);
     for (wanted, container) in desired.containers.iter().zip(&mut observed.containers) {
@@ -553,7 +597,7 @@ fn adopted(found: &Task, desired: &DesiredTask, pull: PullPolicy) -> ObservedTas
                 container.clone_from(&found.observed.containers[position]);
                 // Its health and ports were not looked at before.
                 container.doubt = true;
-                container.in_flight = false;
+                (container.in_flight, container.being_started) = (false, false);
                 container.waiting = false;
             }
             None => container.state = ContainerState::Absent,
@@ -563,13 +607,18 @@ fn adopted(found: &Task, desired: &DesiredTask, pull: PullPolicy) -> ObservedTas
 }
 
 fn log_changes(task: &mut Task, host: HostId) {
+    // Not compared with the container engine yet: no news.
+    if !task.observed.is_known() {
+        return;
+    }
     let desired = &task.desired;
     let (cluster, id) = (&desired.cluster, desired.key.task);
+    task.logged.containers.resize(desired.containers.len(), ContainerState::Unknown);
     for (index, container) in task.observed.containers.iter().enumerate() {
-        if task.logged[index] == container.state {
+        if task.logged.containers[index] == container.state {
             continue;
         }
-        task.logged[index] = container.state;
+        task.logged.containers[index] = container.state;
         let name = &desired.containers[index].name;
         let docker_id = container.id.as_deref().map(|id| &id[..id.len().min(12)]);
         match container.state {
@@ -593,9 +642,9 @@ fn log_changes(task: &mut Task, host: HostId) {
             }
         }
     }
-    let phase = super::view::known_status(task);
-    if task.logged_phase != Some(phase) {
-        task.logged_phase = Some(phase);
+    let phase = phase_name(&task.desired, &task.observed);
+    if task.logged.phase != Some(phase) {
+        task.logged.phase = Some(phase);
         let reason = task.desired.stop_cause(&task.observed).map(|cause| cause.reason.as_str());
         let cluster = &task.desired.cluster;
         info!(%host, cluster, task = %id, reason, "task {phase}");

@@ -30,6 +30,8 @@ mod confused;
 mod fencing;
 mod life;
 mod order;
+mod others;
+mod stops;
 mod namespaces;
 mod metadata_files;
 mod failures;

@@ -4,7 +4,8 @@ use longshore_common::protocol::ReportedPhase;
 
 use super::{ContainerView, Engine, TaskView, tasks::Task};
 use crate::{
-    plan::{Role, TaskKey},
+    observed::ObservedTask,
+    plan::{DesiredTask, Role, TaskKey},
     report::{container_status, phase},
     runtime::ContainerRuntime,
     task_endpoints::shown::ShownTask,
@@ -39,7 +40,7 @@ fn view(task: &Task) -> TaskView {
         family: desired.family.clone(),
         revision: desired.revision,
         desired_status: if stops { "STOPPED" } else { "RUNNING" },
-        known_status: known_status(task),
+        known_status: phase_name(desired, observed),
         containers: desired
             .containers
             .iter()
@@ -56,8 +57,9 @@ fn view(task: &Task) -> TaskView {
     }
 }
 
-pub(super) fn known_status(task: &Task) -> &'static str {
-    match phase(&task.desired, &task.observed) {
+/// How far a task is, as ECS's introspection names it.
+pub(super) fn phase_name(desired: &DesiredTask, observed: &ObservedTask) -> &'static str {
+    match phase(desired, observed) {
         ReportedPhase::Pending => "PENDING",
         ReportedPhase::Activating => "ACTIVATING",
         ReportedPhase::Running => "RUNNING",

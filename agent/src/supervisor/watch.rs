@@ -35,7 +35,9 @@ pub(super) async fn watch<R: ContainerRuntime>(
     out: Sender<Watched>,
 ) {
     let mut wait = RETRY_MIN;
-    while let Err(Ended { was_up, error }) = follow(&*runtime, &*clock, &owner, resync, &out).await
+    let mut heard = None;
+    while let Err(Ended { was_up, error }) =
+        follow(&*runtime, &*clock, &owner, resync, &mut heard, &out).await
     {
         if out.send(Watched::Down(error)).await.is_err() {
             return;
@@ -56,11 +58,14 @@ async fn follow<R: ContainerRuntime>(
     clock: &dyn Clock,
     owner: &OwnerLabel,
     resync: Duration,
+    heard: &mut Option<Timestamp>,
     out: &Sender<Watched>,
 ) -> Result<(), Ended> {
     let not_up = |error| Ended { was_up: false, error };
     let version = runtime.version().await.map_err(not_up)?;
-    let since = Timestamp(clock.wall().0.saturating_sub(EVENTS_BACK.as_millis() as u64));
+    let back = Timestamp(clock.wall().0.saturating_sub(EVENTS_BACK.as_millis() as u64));
+    // What an engine said that was not heard, it says again, as much of it as it keeps.
+    let since = heard.map_or(back, |heard| back.min(heard));
     let mut events = runtime.events(owner, since).await.map_err(not_up)?;
     let listing = runtime.list(owner).await.map_err(not_up)?;
     for news in [Watched::Up(version), Watched::Listing(listing)] {
@@ -75,7 +80,11 @@ async fn follow<R: ContainerRuntime>(
     loop {
         let news = tokio::select! {
             event = events.next() => match event {
-                Some(event) => Watched::Event(event.map_err(was_up)?),
+                Some(event) => {
+                    let event = event.map_err(was_up)?;
+                    *heard = Some(event.at);
+                    Watched::Event(event)
+                }
                 None => return Err(was_up(RuntimeError::transport("the event stream ended"))),
             },
             _ = again.tick() => Watched::Listing(runtime.list(owner).await.map_err(was_up)?),

@@ -119,7 +119,8 @@ fn it_is_the_first_to_start_and_the_last_to_stop_and_is_not_asked_to() {
     let mut desired = DesiredTask::of(task(json!({ "pidMode": "task" })), &rules());
     let mut observed = ObservedTask::new(&desired, PullPolicy::Always);
     let steps = |desired: &DesiredTask, observed: &ObservedTask| {
-        let step = |index| next_step(desired, observed, index, &rules(), false);
+        let step =
+            |index| next_step(desired, observed, index, &rules(), false, crate::plan::Timestamp(0));
         [0, 1, 2].map(|index| match step(index) {
             None => "-",
             Some(Step::Pull { .. }) => "pull",

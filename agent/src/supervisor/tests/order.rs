@@ -106,6 +106,78 @@ async fn a_restarted_agent_goes_on_waiting_where_it_was() {
     assert_eq!(names(&rig, Verb::Start), ["init", "app"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_never_runs_says_why_and_ends_the_task_only_if_essential() {
+    use DependencyCondition::{Complete, Healthy, Start, Success};
+    // The first ends with 3; each of the others waits for the one before it.
+    for (conditions, essential) in [
+        ([Success, Start, Complete], false),
+        ([Success, Success, Healthy], false),
+        ([Success, Start, Complete], true),
+    ] {
+        let what = format!("{conditions:?}, essential: {essential}");
+        let mut rig = Rig::new();
+        rig.exchange().await;
+        let names = ["b", "c", "d"];
+        let mut containers = vec![container("app"), init("a")];
+        for (index, condition) in conditions.into_iter().enumerate() {
+            let before = ["a", "b", "c"][index];
+            let essential = Some(essential && index == 2);
+            let health_check = Some(HealthCheck {
+                command: vec!["CMD".into(), "true".into()],
+                interval: None,
+                timeout: None,
+                retries: None,
+                start_period: None,
+            });
+            let waits = after(names[index], &[(before, condition)]);
+            containers.push(ContainerDefinition { essential, health_check, ..waits });
+        }
+        rig.coordinator.run(task(1), spec(containers));
+        rig.until(task(1), |r| r.containers[1].status == ContainerStatus::Running).await;
+        rig.fake.exit("a", 3);
+        let stopped =
+            |c: &longshore_common::protocol::ContainerReport| c.status == ContainerStatus::Stopped;
+        let report = rig.until(task(1), |r| r.containers[2..].iter().all(stopped)).await;
+        let first = "CannotStartContainerError: container b depends on a, which ended with exit \
+                     code 3 before it was a SUCCESS";
+        let reasons: Vec<_> = report.containers[2..].iter().map(|c| c.reason.as_deref()).collect();
+        assert_eq!(reasons[0], Some(first), "{what}");
+        for (index, before) in [(1, "b"), (2, "c")] {
+            let name = names[index];
+            let reason = format!(
+                "CannotStartContainerError: container {name} depends on {before}, which never ran"
+            );
+            assert_eq!(reasons[index], Some(&*reason), "{what}");
+        }
+        assert_eq!(rig.fake.count(Verb::Create), 2, "{what}");
+        if essential {
+            let (cause, _) = rig.until_stopped(task(1)).await;
+            assert_eq!(cause.code, StopCode::TaskFailedToStart, "{what}");
+        } else {
+            rig.idle(20).await;
+            assert_eq!(rig.coordinator.tasks[&task(1)].phase, ReportedPhase::Running, "{what}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_timeout_ends_the_wait_of_what_is_not_essential_alone() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let init = ContainerDefinition { start_timeout: Some(60), ..init("init") };
+    let side = after("side", &[("init", DependencyCondition::Complete)]);
+    let side = ContainerDefinition { essential: Some(false), ..side };
+    rig.coordinator.run(task(1), spec(vec![container("app"), init, side]));
+    let report = rig.until(task(1), |r| r.containers[2].reason.is_some()).await;
+    let reason = report.containers[2].reason.as_deref().unwrap();
+    assert!(reason.ends_with("was not COMPLETE within its startTimeout of 60 s"), "{reason}");
+    rig.idle(20).await;
+    let report = &rig.coordinator.tasks[&task(1)];
+    assert_eq!(report.phase, ReportedPhase::Running);
+    assert_eq!(report.containers[1].status, ContainerStatus::Running);
+}
+
 fn restarting(ignored_exit_codes: Vec<i32>) -> ContainerDefinition {
     let restart_policy =
         RestartPolicy { enabled: true, ignored_exit_codes, restart_attempt_period: Some(60) };

@@ -110,6 +110,70 @@ async fn a_lost_ledger_adopts_by_labels_and_stops_nothing() {
     assert_eq!(rig.fake.containers().iter().filter(running).count(), 2);
 }
 
+/// An app that waits for two init containers, a sidecar, and how they stand once the app runs.
+async fn with_init_containers() -> Rig {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let after = |name: &str, before: &str, condition| ContainerDefinition {
+        depends_on: vec![longshore_common::task_definition::ContainerDependency {
+            container_name: before.into(),
+            condition,
+        }],
+        ..container(name)
+    };
+    let light = |c: ContainerDefinition| ContainerDefinition { essential: Some(false), ..c };
+    use longshore_common::task_definition::DependencyCondition::{Complete, Success};
+    let containers = vec![
+        light(container("first")),
+        light(after("second", "first", Success)),
+        after("app", "second", Complete),
+        light(container("once")),
+    ];
+    rig.coordinator.run(task(1), spec(containers));
+    for name in ["first", "second", "once"] {
+        let runs = |r: &TaskReport| {
+            r.containers.iter().any(|c| c.name == name && c.status == ContainerStatus::Running)
+        };
+        rig.until(task(1), runs).await;
+        rig.fake.exit(name, 0);
+    }
+    rig.until_running(task(1)).await;
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_ledger_runs_nothing_again_that_ran_and_was_removed() {
+    let all = ["first", "second", "once"];
+    for removed in 0..1 << all.len() {
+        let mut rig = with_init_containers().await;
+        rig.idle(4).await;
+        rig.kill_agent().await;
+        std::fs::remove_file(&rig.config.ledger).unwrap();
+        let removed: Vec<&str> =
+            (0..all.len()).filter(|bit| removed >> bit & 1 == 1).map(|bit| all[bit]).collect();
+        removed.iter().for_each(|name| rig.fake.remove_outside(name));
+        rig.start_agent();
+        rig.fake.forget_calls();
+        rig.coordinator.tasks.clear();
+        let answer = rig.poll(rig.coordinator.manifest(500)).await;
+        rig.coordinator.take(&answer);
+        let report = rig.until_running(task(1)).await;
+        rig.idle(20).await;
+        assert_eq!(rig.fake.count(Verb::Create), 0, "{removed:?} removed");
+        assert_eq!(report.containers[2].status, ContainerStatus::Running, "{removed:?} removed");
+
+        // The app's end is booked on the app.
+        rig.fake.exit("app", 7);
+        let (cause, report) = rig.until_stopped(task(1)).await;
+        assert_eq!(cause.code, StopCode::EssentialContainerExited, "{removed:?} removed");
+        assert_eq!(report.containers[2].exit_code, Some(7), "{removed:?} removed");
+        for container in report.containers.iter().filter(|c| c.name != "app") {
+            let gone = removed.contains(&&*container.name) && container.name != "first";
+            assert_eq!(container.exit_code, (!gone).then_some(0), "{removed:?}: {container:?}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_task_found_by_labels_can_be_stopped_by_order() {
     let mut rig = with_tasks(1).await;
