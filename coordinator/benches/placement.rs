@@ -14,7 +14,7 @@ use longshore_common::{
 use longshore_coordinator::{
     placement::{
         ClusterIndex, Eligibility, GroupKey, HostOffer, HostSlot, MemberOf, Particulars, Request,
-        Resource, SpreadOver, Strategy,
+        Resource, SpreadOver, Strategy, Taken,
     },
     query::Constraint,
 };
@@ -81,6 +81,7 @@ fn refusals(index: &ClusterIndex, clock: &SystemClock) {
         group: GroupKey(0),
         count: 1,
         images: &[],
+        earlier: Taken::nothing(),
         entropy: 1,
     };
     let start = clock.monotonic();
@@ -143,6 +144,7 @@ fn run(
             group,
             count,
             images: &images[shape],
+            earlier: Taken::nothing(),
             entropy: u64::from(call),
         };
         let start = clock.monotonic();

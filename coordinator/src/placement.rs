@@ -7,6 +7,7 @@
 
 mod index;
 mod filter;
+mod taken;
 mod batch;
 mod coverage;
 mod spread;
@@ -25,6 +26,7 @@ mod tests;
 pub use index::{ClusterIndex, Eligibility, HostOffer, Remaining};
 pub use member_of::{GroupNames, Meeting, MemberOf};
 pub use particulars::Particulars;
+pub use taken::Taken;
 pub use unplaced::{Reason, Unfit, Unplaced};
 
 use longshore_common::{protocol::Attribute, resources::Demand};
@@ -53,6 +55,8 @@ pub struct Request<'a> {
     pub count: u32,
     /// Of its containers, in the form of [`familiar`](longshore_common::image_reference::familiar).
     pub images: &'a [String],
+    /// What the same decision has placed already.
+    pub earlier: &'a Taken,
     /// Breaks ties, and is all that `random` goes by.
     pub entropy: u64,
 }

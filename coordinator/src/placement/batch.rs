@@ -91,8 +91,15 @@ enum Step<'a> {
 
 impl<'a> Batch<'a> {
     fn new(index: &'a ClusterIndex, request: &'a Request<'a>) -> Self {
-        let fits = index.fitting(request);
-        let steps = if fits.is_empty() { Vec::new() } else { steps(index, request) };
+        let mut fits = index.fitting(request);
+        let earlier = request.earlier.hosts();
+        for row in earlier.filter_map(|(slot, _)| index.row_of(slot)) {
+            if fits.contains(row) && !index.unfit(row, request, 0).is_empty() {
+                fits.remove(row);
+            }
+        }
+        let mut steps = if fits.is_empty() { Vec::new() } else { steps(index, request) };
+        count_earlier(index, request, &mut steps);
         Batch {
             index,
             request,
@@ -164,10 +171,15 @@ impl<'a> Batch<'a> {
         let capacity = &self.index.host(row).capacity;
         let taken = self.taken.get(&row).copied().unwrap_or(0);
         let share = |of: Resource, capacity: u32| {
-            let left = quantity(self.index.left(row, of, self.request.demand, taken));
+            let left = quantity(self.left(row, of, taken));
             u64::from(left) * 1_000_000 / u64::from(capacity.max(1))
         };
         share(Resource::Cpu, capacity.cpu.0).min(share(Resource::Memory, capacity.memory.0))
+    }
+
+    fn left(&self, row: u32, of: Resource, taken: u32) -> i64 {
+        let earlier = self.request.earlier.on(self.index.host(row).slot);
+        self.index.left(row, of, self.request.demand, taken, earlier)
     }
 
     /// Counts one task of this batch on a host, for the choices that follow.
@@ -176,7 +188,8 @@ impl<'a> Batch<'a> {
         *count += 1;
         let taken = *count;
         let (index, demand) = (self.index, self.request.demand);
-        let left = |of, taken| quantity(index.left(row, of, demand, taken));
+        let earlier = self.request.earlier.on(index.host(row).slot);
+        let left = |of, taken| quantity(index.left(row, of, demand, taken, earlier));
         let packs = matches!(&self.steps.first(), Some(Step::LeastLeft { of, .. })
             if need(self.request, *of) > 0);
         for (at, step) in self.steps.iter_mut().enumerate() {
@@ -202,13 +215,41 @@ impl<'a> Batch<'a> {
         let fits_again = !self.request.distinct_instance
             && is_member
             && demand.ports.is_empty()
-            && demand.gpus <= quantity(index.gpus_left(row, demand, taken))
+            && demand.gpus <= quantity(index.gpus_left(row, demand, taken, earlier))
             && demand.cpu.0 <= left(Resource::Cpu, taken)
             && demand.memory.0 <= left(Resource::Memory, taken);
         if !fits_again {
             self.fits.remove(row);
         }
         self.packing = (packs && fits_again).then_some(row);
+    }
+}
+
+/// Brings the numbers that the strategies go by in line with what the decision took earlier.
+fn count_earlier<'a>(index: &'a ClusterIndex, request: &Request<'a>, steps: &mut [Step<'a>]) {
+    for (slot, here) in request.earlier.hosts() {
+        let Some(row) = index.row_of(slot) else { continue };
+        let tasks = here.of_group(request.group);
+        for step in steps.iter_mut() {
+            match step {
+                Step::LeastLeft { of, left } => {
+                    let of_row =
+                        |earlier| quantity(index.left(row, *of, request.demand, 0, earlier));
+                    let (before, after) = (of_row(None), of_row(Some(here)));
+                    if before != after {
+                        left.to_mut().change(row, before, after);
+                    }
+                }
+                Step::FewestOnHost(counts) if tasks > 0 => {
+                    let before = counts.get(row);
+                    counts.to_mut().change(row, before, before + tasks);
+                }
+                Step::FewestOnHost(_) => {}
+                Step::FewestOnValue(counts) => {
+                    (0..tasks).for_each(|_| counts.add_task(index.host(row)));
+                }
+            }
+        }
     }
 }
 

@@ -19,7 +19,9 @@ impl ClusterIndex {
         let distinct = Request { distinct_instance: true, ..*request };
         let mut hosts = self.eligible(request);
         self.filter(Reason::DistinctInstance, &distinct, &mut hosts);
-        hosts.rows().take(limit).map(|row| self.host(row).slot).collect()
+        let bare = hosts.rows().map(|row| self.host(row).slot);
+        let bare = bare.filter(|slot| request.earlier.of_group(*slot, request.group) == 0);
+        bare.take(limit).collect()
     }
 
     fn eligible(&self, request: &Request<'_>) -> Candidates {

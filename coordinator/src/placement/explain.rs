@@ -53,6 +53,9 @@ fn survey(
     left_out: &[u32],
 ) -> (Vec<(Reason, u32)>, Option<u32>) {
     let mut rows: Vec<(u32, u32)> = taken.iter().map(|(row, taken)| (*row, *taken)).collect();
+    // The sets of the index know neither these nor those.
+    let earlier = request.earlier.hosts().filter_map(|(slot, _)| index.row_of(slot));
+    rows.extend(earlier.filter(|row| !taken.contains_key(row)).map(|row| (row, 0)));
     rows.retain(|(row, _)| !left_out.contains(row));
     rows.sort_unstable();
     let failed: Vec<(u32, Vec<Unfit>)> =

@@ -11,6 +11,7 @@ use super::{
     column::AtLeast,
     index::quantity,
     member_of::Members,
+    taken::TakenOnHost,
 };
 use crate::query::Constraint;
 
@@ -62,7 +63,7 @@ impl ClusterIndex {
         let Some(row) = self.row_of(slot) else { return Err(vec![Unfit::NotActive]) };
         let mut unfit = self.ineligible(row);
         unfit.extend(required_attributes.iter().filter_map(|wanted| self.lacks(row, wanted)));
-        unfit.extend(self.lacks_resources(row, demand, 0));
+        unfit.extend(self.lacks_resources(row, demand, 0, None));
         if unfit.is_empty() { Ok(()) } else { Err(unfit) }
     }
 
@@ -151,29 +152,50 @@ impl ClusterIndex {
             unfit.extend(self.lacks(row, &Attribute { name: name.to_owned(), value: None }));
         }
         unfit.extend(self.unmet(row, request, taken).into_iter().cloned().map(Unfit::MemberOf));
+        let earlier = request.earlier.on(self.host(row).slot);
         let has_one = || {
             let groups = &self.host(row).groups;
-            taken > 0 || groups.binary_search_by_key(&request.group, |(key, _)| *key).is_ok()
+            taken > 0
+                || earlier.is_some_and(|here| here.of_group(request.group) > 0)
+                || groups.binary_search_by_key(&request.group, |(key, _)| *key).is_ok()
         };
         if request.distinct_instance && has_one() {
             unfit.push(Unfit::DistinctInstance);
         }
-        unfit.extend(self.lacks_resources(row, request.demand, taken));
+        unfit.extend(self.lacks_resources(row, request.demand, taken, earlier));
         unfit
     }
 
-    /// What a host has left once it has `taken` tasks with such a demand.
-    pub(super) fn left(&self, row: u32, of: Resource, demand: &Demand, taken: u32) -> i64 {
+    /// What a host has left once it has `taken` tasks with such a demand beside what the decision
+    /// took `earlier`.
+    pub(super) fn left(
+        &self,
+        row: u32,
+        of: Resource,
+        demand: &Demand,
+        taken: u32,
+        earlier: Option<&TakenOnHost>,
+    ) -> i64 {
         let remaining = &self.host(row).remaining;
-        match of {
-            Resource::Cpu => remaining.cpu - i64::from(demand.cpu.0) * i64::from(taken),
-            Resource::Memory => remaining.memory - i64::from(demand.memory.0) * i64::from(taken),
-        }
+        let (remaining, demand, earlier) = match of {
+            Resource::Cpu => (remaining.cpu, demand.cpu.0, earlier.map_or(0, |here| here.cpu)),
+            Resource::Memory => {
+                (remaining.memory, demand.memory.0, earlier.map_or(0, |here| here.memory))
+            }
+        };
+        remaining - earlier - i64::from(demand) * i64::from(taken)
     }
 
     /// As [`ClusterIndex::left`].
-    pub(super) fn gpus_left(&self, row: u32, demand: &Demand, taken: u32) -> i64 {
-        self.host(row).remaining.gpus - i64::from(demand.gpus) * i64::from(taken)
+    pub(super) fn gpus_left(
+        &self,
+        row: u32,
+        demand: &Demand,
+        taken: u32,
+        earlier: Option<&TakenOnHost>,
+    ) -> i64 {
+        let earlier = earlier.map_or(0, |here| here.gpus);
+        self.host(row).remaining.gpus - earlier - i64::from(demand.gpus) * i64::from(taken)
     }
 
     fn ineligible(&self, row: u32) -> Vec<Unfit> {
@@ -192,21 +214,31 @@ impl ClusterIndex {
         (!has).then(|| Unfit::Attribute(wanted.clone()))
     }
 
-    fn lacks_resources(&self, row: u32, demand: &Demand, taken: u32) -> Vec<Unfit> {
+    fn lacks_resources(
+        &self,
+        row: u32,
+        demand: &Demand,
+        taken: u32,
+        earlier: Option<&TakenOnHost>,
+    ) -> Vec<Unfit> {
         let ports = &self.host(row).remaining.ports;
-        let is_taken = |port: &&_| taken > 0 || ports.binary_search(port).is_ok();
+        let is_taken = |port: &&_| {
+            taken > 0
+                || ports.binary_search(port).is_ok()
+                || earlier.is_some_and(|here| here.ports.contains(port))
+        };
         let mut unfit: Vec<Unfit> =
             demand.ports.iter().filter(is_taken).map(|port| Unfit::Port(*port)).collect();
-        let (needed, remaining) = (demand.gpus, self.gpus_left(row, demand, taken));
+        let (needed, remaining) = (demand.gpus, self.gpus_left(row, demand, taken, earlier));
         if needed > quantity(remaining) {
             unfit.push(Unfit::Gpu { needed, remaining });
         }
-        let (needed, remaining) = (demand.cpu.0, self.left(row, Resource::Cpu, demand, taken));
+        let left = |of| self.left(row, of, demand, taken, earlier);
+        let (needed, remaining) = (demand.cpu.0, left(Resource::Cpu));
         if needed > quantity(remaining) {
             unfit.push(Unfit::Cpu { needed, remaining });
         }
-        let (needed, remaining) =
-            (demand.memory.0, self.left(row, Resource::Memory, demand, taken));
+        let (needed, remaining) = (demand.memory.0, left(Resource::Memory));
         if needed > quantity(remaining) {
             unfit.push(Unfit::Memory { needed, remaining });
         }

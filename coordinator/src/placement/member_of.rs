@@ -243,6 +243,8 @@ impl ClusterIndex {
         request: &Request<'a>,
         taken: u32,
     ) -> Vec<&'a Constraint> {
+        let earlier = request.earlier.of_group(self.host(row).slot, request.group);
+        let taken = taken + earlier;
         let host = HostFacts { index: self, row, of: &request.member_of, taken };
         let constraints = request.member_of.constraints.iter();
         constraints.filter(|constraint| !constraint.expression().holds(&host)).collect()

@@ -20,6 +20,8 @@ pub(crate) mod tests;
 
 use longshore_common::clock::Timestamp;
 
+use crate::placement::Taken;
+
 use super::{
     decide::Ids,
     event::Event,
@@ -79,13 +81,15 @@ struct Work<'a> {
     policy: ServicePolicy,
     at: Timestamp,
     ids: Ids,
+    /// What this look starts: whatever it places next sees that.
+    taken: Taken,
     pass: Pass,
 }
 
 impl<'a> Work<'a> {
     fn new(state: &'a State, service: &'a Service, at: Timestamp, ids: Ids) -> Self {
         let policy = state.policy(service);
-        Work { state, service, policy, at, ids, pass: Pass::default() }
+        Work { state, service, policy, at, ids, taken: Taken::default(), pass: Pass::default() }
     }
 
     /// The first kind of work that there is: what it changes makes the service due again, so that

@@ -17,6 +17,7 @@ use crate::{
     placement::{
         AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, GroupNames, HostOffer, HostSlot,
         MemberOf, Particulars, Placement, Request, Resource, SpreadOver, Strategy as Placing,
+        Taken,
         bits::{Bits, rows_of},
         index::quantity,
     },
@@ -378,6 +379,7 @@ impl Both {
             group: GroupKey(asked.group),
             count: asked.count,
             images: &asked.images,
+            earlier: Taken::nothing(),
             entropy: asked.entropy,
         };
         let placement = self.index.place(&request);
@@ -392,6 +394,9 @@ impl Both {
         // Some, because the reference explains slowly.
         if asked.entropy.is_multiple_of(8) {
             self.explain(&request, &placement, &tentative);
+        }
+        if asked.entropy % 8 < 2 {
+            self.goes_on(&request, &placement, &tentative);
         }
         self.placed += placement.hosts.len() as u64;
         let missing = request.count - placement.hosts.len() as u32;
@@ -416,6 +421,34 @@ impl Both {
                 self.index.reserve(slot, request.demand, request.group);
             }
             self.reference = tentative;
+        }
+    }
+
+    /// A second placement of the same decision, which sees what the first one took.
+    fn goes_on(&self, request: &Request<'_>, first: &Placement, placed: &Reference) {
+        let mut taken = Taken::default();
+        first.hosts.iter().for_each(|slot| taken.add(*slot, request.demand, request.group));
+        // It asks for less, so that it may fit where the first one does not any more.
+        let half = Demand {
+            cpu: CpuUnits(request.demand.cpu.0 / 2),
+            memory: MemoryMib(request.demand.memory.0 / 2),
+            ..request.demand.clone()
+        };
+        let request = Request { demand: &half, earlier: &taken, ..*request };
+        let placement = self.index.place(&request);
+        let mut tentative = placed.clone();
+        for slot in &placement.hosts {
+            let best = tentative.best(&request);
+            assert!(best.contains(slot), "then {slot:?} is not one of {best:?} for {request:?}");
+            tentative.reserve(*slot, request.demand, request.group);
+        }
+        let Some(unplaced) = placement.unplaced else { return };
+        assert_eq!(tentative.best(&request), BTreeSet::new(), "then {request:?}");
+        assert_eq!(unplaced.reasons, tentative.reasons(&request));
+        if let Some((slot, unfit)) = unplaced.closest {
+            let closest = tentative.closest(&request);
+            assert!(closest.contains(&slot), "then {slot:?} not of {closest:?}: {request:?}");
+            tentative.assert_explained(slot, &unfit, &request);
         }
     }
 
@@ -450,6 +483,7 @@ impl Both {
             group: GroupKey(0),
             count: 1,
             images: &[],
+            earlier: Taken::nothing(),
             entropy: 0,
         };
         let outcome = self.index.check(slot, demand, required_attributes);

@@ -10,7 +10,7 @@ use longshore_common::{
 use crate::{
     placement::{
         AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, GroupNames, HostOffer, HostSlot,
-        MemberOf, Particulars, Placement, Request, Resource, SpreadOver, Strategy, Unfit,
+        MemberOf, Particulars, Placement, Request, Resource, SpreadOver, Strategy, Taken, Unfit,
     },
     query::Constraint,
 };
@@ -121,6 +121,7 @@ fn place(index: &ClusterIndex, ask: &Ask<'_>) -> Placement {
         group: WEB,
         count: ask.count,
         images: &ask.images.map(str::to_owned),
+        earlier: Taken::nothing(),
         entropy: ask.entropy,
     })
 }
@@ -475,6 +476,7 @@ fn many_small_groups_fill_hosts_evenly() {
             group: GroupKey(group),
             count: 1,
             images: &[],
+            earlier: Taken::nothing(),
             entropy: u64::from(group),
         });
         index.reserve(placement.hosts[0], &demand(64, 64, &[]), GroupKey(group));

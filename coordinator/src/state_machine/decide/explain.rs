@@ -5,7 +5,7 @@ use longshore_common::{protocol::Attribute, resources::Demand, task::TaskOverrid
 
 use super::{NEW_GROUP, demand, gate, required_attributes, services, tasks};
 use crate::{
-    placement::{GroupKey, HostSlot, MemberOf, Reason, Request, Strategy, Unfit},
+    placement::{GroupKey, HostSlot, MemberOf, Reason, Request, Strategy, Taken, Unfit},
     query::Constraint,
     state_machine::{
         capacity_provider::StrategyItem,
@@ -71,13 +71,8 @@ pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<Vec<DryRun
     };
     let (cluster, strategies) = (prepared.cluster, &run.strategies[..]);
     let nothing_yet = vec![0; strategy.len()];
-    Ok(shares(strategy, &nothing_yet, run.count)
-        .map(|(provider, share)| {
-            let asked = asked.of_provider(state, provider);
-            let request = asked.request(state, distinct_instance, strategies, entropy);
-            DryRun { provider: provider.cloned(), ..dry_run(cluster, &request, share) }
-        })
-        .collect())
+    let shares = shares(strategy, &nothing_yet, run.count);
+    Ok(by_provider(state, cluster, (&asked, distinct_instance, strategies), shares, entropy))
 }
 
 /// How many of `count` tasks go by each provider of a strategy, or by none.
@@ -105,7 +100,8 @@ pub fn waiting(state: &State, waiting: &Waiting, entropy: u64) -> DryRun {
     };
     let provider = launch.provider.as_ref();
     let asked = asked.of_provider(state, provider);
-    let request = asked.request(state, launch.distinct_instance, &launch.strategies, entropy);
+    let (distinct, nothing) = (launch.distinct_instance, Taken::nothing());
+    let request = asked.request(state, distinct, &launch.strategies, nothing, entropy);
     let run = dry_run(state.cluster_at(waiting.cluster), &request, launch.tasks.len() as u32);
     DryRun { provider: provider.cloned(), ..run }
 }
@@ -142,18 +138,34 @@ pub fn service(
     let cluster = state.cluster_at(service.cluster);
     let (distinct_instance, strategies) = (config.distinct_instance, &config.strategies[..]);
     if service.is_daemon() {
-        let request = asked.request(state, distinct_instance, strategies, entropy);
+        let nothing = Taken::nothing();
+        let request = asked.request(state, distinct_instance, strategies, nothing, entropy);
         return Ok(vec![daemon(cluster, &request)]);
     }
     let of_item = |item: &StrategyItem| current?.by_provider.get(&item.provider).copied();
     let placed: Vec<u32> = config.capacity.iter().map(|item| of_item(item).unwrap_or(0)).collect();
-    Ok(shares(&config.capacity, &placed, config.desired.saturating_sub(has))
-        .map(|(provider, share)| {
-            let asked = asked.of_provider(state, provider);
-            let request = asked.request(state, distinct_instance, strategies, entropy);
-            DryRun { provider: provider.cloned(), ..dry_run(cluster, &request, share) }
-        })
-        .collect())
+    let shares = shares(&config.capacity, &placed, config.desired.saturating_sub(has));
+    Ok(by_provider(state, cluster, (&asked, distinct_instance, strategies), shares, entropy))
+}
+
+/// What becomes of each share, one after the other: providers may share hosts.
+fn by_provider<'a>(
+    state: &State,
+    cluster: &Cluster,
+    (asked, distinct_instance, strategies): (&Asked, bool, &[Strategy]),
+    shares: impl Iterator<Item = (Option<&'a CapacityProviderName>, u32)>,
+    entropy: u64,
+) -> Vec<DryRun> {
+    let mut taken = Taken::default();
+    let mut runs = Vec::new();
+    for (provider, share) in shares {
+        let asked = asked.of_provider(state, provider);
+        let request = asked.request(state, distinct_instance, strategies, &taken, entropy);
+        let run = dry_run(cluster, &request, share);
+        run.chosen.iter().for_each(|slot| taken.add(*slot, &asked.demand, asked.group));
+        runs.push(DryRun { provider: provider.cloned(), ..run });
+    }
+    runs
 }
 
 /// See [`asked_of`].
@@ -213,6 +225,7 @@ impl Asked {
         state: &'a State,
         distinct_instance: bool,
         strategies: &'a [Strategy],
+        earlier: &'a Taken,
         entropy: u64,
     ) -> Request<'a> {
         Request {
@@ -228,6 +241,7 @@ impl Asked {
             group: self.group,
             count: EXPLAINED_TASKS_MAX,
             images: &self.images,
+            earlier,
             entropy,
         }
     }

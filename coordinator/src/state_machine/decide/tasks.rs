@@ -20,7 +20,7 @@ use super::{
     task_definitions,
 };
 use crate::{
-    placement::{self, GroupKey, MemberOf, Unfit, Unplaced},
+    placement::{self, GroupKey, MemberOf, Taken, Unfit, Unplaced},
     query::Constraint,
     state_machine::{
         capacity_provider::StrategyItem,
@@ -103,6 +103,7 @@ pub(super) fn run(
         group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
         count: run.count,
         images: &prepared.definition.images,
+        earlier: Taken::nothing(),
         entropy: ids.entropy(),
     });
     let hosts = placement.hosts.iter().map(|&slot| state.host_at(slot)).collect();
@@ -155,6 +156,9 @@ fn by_strategy(
     let wait = run.launch.options.wait_ms.map(Duration::from_millis);
     let (mut launches, mut failures) = (Vec::new(), Vec::new());
     let mut first = 0;
+    // Providers may share hosts: each sees what those before it took.
+    let mut taken = Taken::default();
+    let group = state.group_key(&prepared.group).unwrap_or(NEW_GROUP);
     let shares = strategy::split(strategy, &vec![0; strategy.len()], run.count);
     for (item, share) in strategy.iter().zip(shares).filter(|(_, share)| *share > 0) {
         let provider = &item.provider;
@@ -187,12 +191,16 @@ fn by_strategy(
                 },
                 distinct_instance: run.distinct_instance,
                 strategies: &run.strategies,
-                group: state.group_key(&prepared.group).unwrap_or(NEW_GROUP),
+                group,
                 count: share,
                 images: &prepared.definition.images,
+                earlier: &taken,
                 entropy: ids.entropy(),
             });
             placed = placement.hosts.len() as u32;
+            for slot in &placement.hosts {
+                taken.add(*slot, &prepared.demand, group);
+            }
             if let Some(unplaced) = &placement.unplaced {
                 let failure = unplaced_failure(state, unplaced);
                 failures.extend(vec![failure; unplaced.count as usize]);

@@ -80,6 +80,7 @@ impl<'a> Work<'a> {
             group: asked.group,
             count,
             images: &asked.images,
+            earlier: &self.taken,
             entropy: self.ids.entropy(),
         }
     }
@@ -151,6 +152,7 @@ impl<'a> Work<'a> {
         if on.is_empty() {
             return;
         }
+        on.iter().for_each(|slot| self.taken.add(*slot, &asked.demand, asked.group));
         let hosts: Vec<&Host> = on.iter().map(|slot| self.state.host_at(*slot)).collect();
         let tasks: Vec<PlacedTask> = placed_on(asked.definition, &hosts, self.ids);
         let ids: Vec<TaskId> = tasks.iter().map(|placed| placed.task).collect();

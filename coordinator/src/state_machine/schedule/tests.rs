@@ -5,6 +5,7 @@
 mod instances;
 mod planted_bugs;
 pub(crate) mod recorder;
+mod same_pass;
 mod trouble;
 pub(crate) mod world;
 

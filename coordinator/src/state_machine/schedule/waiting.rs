@@ -4,7 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::Pass;
 use crate::{
-    placement::{MemberOf, Placement, Request},
+    placement::{MemberOf, Placement, Request, Taken},
     state_machine::{
         decide::{Ids, NEW_GROUP, required_attributes},
         event::{AskedPlacement, Event, PlacedTask, TasksStarted},
@@ -33,6 +33,7 @@ pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy:
         group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
         count: launch.tasks.len() as u32,
         images: &definition.images,
+        earlier: Taken::nothing(),
         entropy,
     })
 }

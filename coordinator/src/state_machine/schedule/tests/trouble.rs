@@ -33,10 +33,10 @@ const HOSTS_MAX: usize = 8;
 const STEPS_BETWEEN_STARTS: u64 = 100;
 
 /// SplitMix64.
-struct Chance(u64);
+pub(super) struct Chance(pub(super) u64);
 
 impl Chance {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -44,11 +44,11 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+    pub(super) fn pick<T: Copy>(&mut self, of: &[T]) -> Option<T> {
         (!of.is_empty()).then(|| of[self.below(of.len() as u64) as usize])
     }
 }
@@ -501,7 +501,7 @@ fn percentages(chance: &mut Chance) -> (u32, u32) {
 }
 
 /// Two capacity providers whose hosts are all there are, so that what fits is what fitted without.
-fn by_two_providers(world: &mut World, chance: &mut Chance) {
+pub(super) fn by_two_providers(world: &mut World, chance: &mut Chance) {
     let names = [FARGATE, FARGATE_SPOT].map(|name| name.parse::<CapacityProviderName>().unwrap());
     let mark = HostMark { attribute: AVAILABILITY_ZONE.to_owned(), value: None };
     let fargate = names.clone().map(|name| (name, mark.clone())).into();

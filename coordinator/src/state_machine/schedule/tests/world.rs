@@ -14,8 +14,10 @@ use longshore_common::{
         ReportBody, ReportPosition, ReportedPhase, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
-    task::{HealthStatus, StopCause, StopCode},
-    task_definition::{ContainerDefinition, HealthCheck, TaskSpec},
+    task::{HealthStatus, StopCause, StopCode, TaskOverride},
+    task_definition::{
+        ContainerDefinition, HealthCheck, PortMapping, ResourceRequirement, ResourceType, TaskSpec,
+    },
 };
 
 use super::recorder::Recorder;
@@ -26,16 +28,18 @@ use crate::{
         Answer, Command, Event, Rejection, State,
         alarm::{AlarmDefinition, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
         command::{
-            AgentAnswered, ClusterSettings, CreateService, DeploymentChange, JoinToken,
-            RegisterTaskDefinition, RevisionRef, SettableHostStatus, Tags, UpdateService,
+            AgentAnswered, ClusterSettings, CreateService, CreateTaskSet, DeploymentChange,
+            DeploymentRef, JoinToken, RegisterTaskDefinition, RevisionRef, SettableHostStatus,
+            StartTask, Tags, TaskLaunch, UpdateService,
         },
         record::{DeploymentRecord, DeploymentStatus},
         schedule::{self, Pass},
         service::{
             CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
-            Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
+            RevisionId, Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
         },
         state::{Phase, Service, Standing, Task, Wish},
+        task_options::TaskOptions,
     },
 };
 
@@ -63,6 +67,7 @@ pub(crate) struct World {
     /// Looks that the scheduler took.
     pub(crate) looked: u64,
     recorder: Option<Recorder>,
+    pub(crate) gpus_of_hosts: u32,
     /// A planted bug: what a look at the state is changed to.
     pub(crate) sabotage: Option<Sabotage>,
 }
@@ -86,6 +91,7 @@ impl World {
             health: BTreeMap::new(),
             looked: 0,
             recorder: None,
+            gpus_of_hosts: 0,
             sabotage: None,
         };
         world.call(Command::StartEpoch { incarnation: 1 }).unwrap();
@@ -161,7 +167,7 @@ impl World {
                 cpu: CpuUnits(4096),
                 memory: MemoryMib(4096),
                 reserved_ports: Box::default(),
-                gpus: Box::default(),
+                gpus: (0..self.gpus_of_hosts).map(|at| format!("GPU-{at}")).collect(),
             },
             attributes: vec![Attribute {
                 name: crate::placement::AVAILABILITY_ZONE.to_owned(),
@@ -196,9 +202,52 @@ impl World {
             health_check,
             ..ContainerDefinition::default()
         };
+        self.define_containers(family, vec![container]);
+    }
+
+    /// With a static host port.
+    pub(crate) fn define_with_port(&mut self, family: &str, port: u16) {
+        let mapping = PortMapping {
+            container_port: Some(port),
+            host_port: Some(port),
+            ..PortMapping::default()
+        };
+        let container = ContainerDefinition {
+            name: "main".to_owned(),
+            image: Some("busybox".to_owned()),
+            memory: Some(10),
+            port_mappings: vec![mapping],
+            ..ContainerDefinition::default()
+        };
+        self.define_containers(family, vec![container]);
+    }
+
+    /// That needs a whole GPU.
+    pub(crate) fn define_with_gpu(&mut self, family: &str) {
+        let gpu = ResourceRequirement {
+            value: Some("1".to_owned()),
+            kind: ResourceType::Gpu,
+            sharing_strategy: None,
+        };
+        let container = ContainerDefinition {
+            name: "main".to_owned(),
+            image: Some("busybox".to_owned()),
+            memory: Some(10),
+            resource_requirements: vec![gpu],
+            ..ContainerDefinition::default()
+        };
+        self.define_containers(family, vec![container]);
+    }
+
+    pub(crate) fn define_containers(
+        &mut self,
+        family: &str,
+        container_definitions: Vec<ContainerDefinition>,
+    ) {
+        let spec = TaskSpec { container_definitions, ..TaskSpec::default() };
         self.call(Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
             family: family.parse().unwrap(),
-            spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
+            spec,
             requires_attributes: vec![],
             compatibilities: vec![],
             registered_by: "root".to_owned(),
@@ -368,6 +417,38 @@ impl World {
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
 
+    /// An agent says so of a task's containers.
+    pub(crate) fn report_containers(
+        &mut self,
+        task: TaskId,
+        phase: ReportedPhase,
+        containers: Vec<ContainerReport>,
+    ) {
+        let host = self.state.host_at(self.state.task(task).unwrap().host).id;
+        let seq = self.reports.entry(host).or_default();
+        *seq += 1;
+        let body = ReportBody::Task(Box::new(TaskReport {
+            task,
+            generation: 1,
+            phase,
+            containers,
+            pull_started_at: None,
+            pull_stopped_at: None,
+            stopping_at: None,
+            execution_stopped_at: None,
+            pulls: Vec::new(),
+        }));
+        let answered = AgentAnswered {
+            host,
+            seen: None,
+            position: ReportPosition { session: 7, seq: *seq },
+            reports: vec![Report { seq: *seq, body }],
+            ended_candidates: vec![],
+            images: None,
+        };
+        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
+    }
+
     pub(crate) fn report(&mut self, task: TaskId, phase: ReportedPhase) {
         let Some(found) = self.state.task(task) else { return };
         let host = self.state.host_at(found.host).id;
@@ -468,6 +549,67 @@ impl World {
         self.call(create(name, family, config)).unwrap();
     }
 
+    pub(crate) fn delete_by_force(&mut self, name: &str) {
+        self.call(Command::DeleteService { service: named(name), force: true }).unwrap();
+    }
+
+    /// Takes a host away with its tasks, as DeregisterContainerInstance does by force.
+    pub(crate) fn deregister(&mut self, host: HostId) {
+        let cluster = CLUSTER.parse().unwrap();
+        self.call(Command::DeregisterContainerInstance { cluster, host, force: true }).unwrap();
+        self.hosts.retain(|known| *known != host);
+    }
+
+    /// Starts a task that no service wants on this host.
+    pub(crate) fn start_alone(&mut self, host: HostId) -> TaskId {
+        let launch = TaskLaunch {
+            cluster: CLUSTER.parse().unwrap(),
+            definition: RevisionRef { family: "app".parse().unwrap(), revision: None },
+            overrides: TaskOverride::default(),
+            group: None,
+            started_by: None,
+            tags: Tags::new(),
+            options: TaskOptions::default(),
+            propagate_tags: false,
+            managed_tags: false,
+        };
+        let started = StartTask { launch, hosts: vec![host] };
+        let answer = self.call(Command::StartTask(Box::new(started))).unwrap();
+        let Answer::Tasks { tasks, .. } = answer else { panic!("{answer:?}") };
+        tasks[0]
+    }
+
+    pub(crate) fn create_task_set(&mut self, family: &str, scale_permille: u32) -> RevisionId {
+        let create = CreateTaskSet {
+            service: named("s"),
+            definition: RevisionRef { family: family.parse().unwrap(), revision: None },
+            external_id: None,
+            scale_permille,
+            tags: Tags::new(),
+            client_token: None,
+        };
+        let answer = self.call(Command::CreateTaskSet(Box::new(create))).unwrap();
+        let Answer::TaskSet(id) = answer else { panic!("{answer:?}") };
+        id
+    }
+
+    /// ABORT of the deployment under way.
+    pub(crate) fn abort(&mut self) {
+        let deployment = DeploymentRef { service: named("s"), deployment: self.deployment().id };
+        self.call(Command::StopServiceDeployment { deployment, rollback: false }).unwrap();
+    }
+
+    /// Agents work and time passes, one thing that is awaited after the other.
+    pub(crate) fn live(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.agents_work();
+            let later = Timestamp(self.at.0 + 60_000);
+            let next = self.state.next_wake().map_or(later, |wake| wake.min(later));
+            self.at = self.at.max(next);
+            self.call(Command::Tick).unwrap();
+        }
+    }
+
     pub(crate) fn update(&mut self, change: impl FnOnce(&mut UpdateService)) {
         self.try_update(change).unwrap();
     }
@@ -506,6 +648,12 @@ impl World {
                 Some(RevisionRef { family: family.parse().unwrap(), revision: None });
             update.force_new_deployment = true;
         });
+    }
+
+    /// Without forceNewDeployment, as tools do.
+    pub(crate) fn deploy_quietly(&mut self, family: &str, revision: Option<u32>) {
+        let definition = RevisionRef { family: family.parse().unwrap(), revision };
+        self.update(|update| update.definition = Some(definition));
     }
 
     pub(crate) fn service(&self) -> &Service {
@@ -615,6 +763,17 @@ pub(crate) fn bounded(desired: u32, minimum: u32, maximum: u32) -> ServiceConfig
 pub(crate) fn with_breaker(mut config: ServiceConfig, rollback: bool) -> ServiceConfig {
     config.deployment.circuit_breaker.enable = true;
     config.deployment.circuit_breaker.rollback = rollback;
+    config
+}
+
+pub(crate) fn external(desired: u32) -> ServiceConfig {
+    ServiceConfig { controller: Controller::External, ..replicas(desired) }
+}
+
+pub(crate) fn blue_green(desired: u32) -> ServiceConfig {
+    let mut config = replicas(desired);
+    config.deployment.strategy = DeploymentStrategy::BlueGreen;
+    config.deployment.bake_minutes = Some(0);
     config
 }
 
