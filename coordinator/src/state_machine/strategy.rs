@@ -67,12 +67,14 @@ pub fn check(items: &[StrategyItem]) -> Result<(), BadStrategy> {
 /// How many of `count` more tasks each provider gets, when it has `placed` so many already.
 ///
 /// The base is filled first. Then each next task goes where tasks above the base are fewest for
-/// the weight; of equals, to the first in order. One provider alone takes all, whatever its weight.
-/// Asking for a and then for b gives the same as asking for a + b at once.
+/// the weight; of equals, to the first in order. A weight of 0 means none beyond the base, so that
+/// fewer than `count` may be given. Only a provider that stands alone, with neither base nor weight,
+/// takes all: nothing was said of shares. Asking for a and then for b gives the same as asking for
+/// a + b at once.
 pub fn split(items: &[StrategyItem], placed: &[u32], count: u32) -> Vec<u32> {
     assert_eq!(items.len(), placed.len(), "one count for each provider");
     let mut given = vec![0; items.len()];
-    if let [_] = items {
+    if let [StrategyItem { base: 0, weight: 0, .. }] = items {
         given[0] = count;
         return given;
     }
@@ -103,6 +105,14 @@ pub fn split(items: &[StrategyItem], placed: &[u32], count: u32) -> Vec<u32> {
         given[next] += 1;
     }
     given
+}
+
+/// Why a strategy gives out fewer tasks than asked for.
+pub fn no_weight(items: &[StrategyItem]) -> String {
+    let base: u32 = items.iter().map(|item| item.base).sum();
+    format!(
+        "the capacity provider strategy places no more than its base of {base}: no capacity provider in it has a weight above 0. Give one a weight"
+    )
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::state_machine::{
         Controller, DeploymentId, DeploymentStrategy, HookAction, HookId, HookTarget, RevisionId,
         Scheduling, ServiceConfig, ServiceId, ServiceRef,
     },
-    state::{Cluster, Definition, Replacing, Service, ServiceStatus, State},
+    state::{Cluster, Definition, Replacing, Revision, Service, ServiceStatus, State},
 };
 
 /// ecs-behaviour 1.22, quotas.
@@ -83,6 +83,7 @@ pub(super) fn create(
                 desired: config.desired,
                 sources: Vec::new(),
                 alarms_ignored: firing_alarms(state, &config),
+                is_known: false,
                 revision,
             }));
         }
@@ -263,7 +264,12 @@ pub(super) fn update(
 ) -> Result<Decision, Rejection> {
     let named = &update.service;
     let service = gate::service(state, named)?;
-    let config = changed(&service.config, update);
+    let mut config = changed(&service.config, update);
+    // ENABLED is the default where it is possible: it must not stand in the way of an update of the
+    // percentages that does not speak of it.
+    if update.az_rebalancing.is_none() && config.deployment.maximum_percent <= 100 {
+        config.az_rebalancing = false;
+    }
     check_config(&config)?;
     if let Some(capacity) = &update.capacity {
         check_capacity(state.cluster_at(service.cluster), capacity)?;
@@ -311,6 +317,11 @@ pub(super) fn update(
         events.extend(schedule::supersede(service, "A newer deployment was started.", at));
         let sources = service.revisions.iter().filter(|r| !r.tasks.is_empty());
         let sources = sources.map(|revision| revision.record.id).collect();
+        let again = again(service, definition, &config, update.force_new_deployment);
+        let revision = match again {
+            Some(again) => taken_up_again(&again.record, at),
+            None => revision(definition, ids, at),
+        };
         events.extend(schedule::begin(schedule::NewDeployment {
             service: service.id,
             named: named.clone(),
@@ -319,10 +330,42 @@ pub(super) fn update(
             desired: config.desired,
             sources,
             alarms_ignored: firing_alarms(state, &config),
-            revision: revision(definition, ids, at),
+            is_known: again.is_some(),
+            revision,
         }));
     }
     Ok(Decision::of(events))
+}
+
+/// A revision that ran such tasks before and still does: going back to it takes them as they are.
+/// New ones might find no room beside them, for a static host port or for memory.
+fn again<'a>(
+    service: &'a Service,
+    definition: &Definition,
+    config: &ServiceConfig,
+    forced: bool,
+) -> Option<&'a Revision> {
+    let rolling = config.deployment.strategy == DeploymentStrategy::Rolling;
+    let wanted = (&definition.family, definition.definition.revision);
+    let is_same = |known: &&Revision| {
+        let record = &known.record;
+        (&record.family, record.revision) == wanted
+            && record.rollout != Rollout::Failed
+            && service.primary != Some(record.id)
+            && known.counts.wanted() > 0
+    };
+    service.revisions.iter().rev().filter(|_| rolling && !forced).find(is_same)
+}
+
+/// A revision whose deployment begins anew.
+fn taken_up_again(record: &RevisionRecord, at: Timestamp) -> RevisionRecord {
+    RevisionRecord {
+        rollout: Rollout::InProgress,
+        reason: format!("ECS deployment ecs-svc/{} in progress.", record.id),
+        updated_at: at,
+        failed_tasks: 0,
+        ..record.clone()
+    }
 }
 
 pub(super) fn changed(config: &ServiceConfig, update: &UpdateService) -> ServiceConfig {

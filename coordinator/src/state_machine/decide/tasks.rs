@@ -160,7 +160,7 @@ fn by_strategy(
     let mut taken = Taken::default();
     let group = state.group_key(&prepared.group).unwrap_or(NEW_GROUP);
     let shares = strategy::split(strategy, &vec![0; strategy.len()], run.count);
-    for (item, share) in strategy.iter().zip(shares).filter(|(_, share)| *share > 0) {
+    for (item, &share) in strategy.iter().zip(&shares).filter(|(_, share)| **share > 0) {
         let provider = &item.provider;
         let waits = wait.is_some() || state.managed_group(provider).is_some();
         let until = match (waits, wait) {
@@ -211,6 +211,12 @@ fn by_strategy(
             launches.push(TasksWaiting { provider: Some(provider.clone()), ..waiting });
             first += placed;
         }
+    }
+    let shared_out: u32 = shares.iter().sum();
+    if shared_out < run.count {
+        let detail = strategy::no_weight(strategy);
+        let failure = FailedPlacement { host: None, reason: "RESOURCE".to_owned(), detail };
+        failures.extend(vec![failure; (run.count - shared_out) as usize]);
     }
     let mut token = run.client_token.as_ref().map(|token| used(token, failures.clone()));
     let Some((last, earlier)) = launches.split_last_mut() else {

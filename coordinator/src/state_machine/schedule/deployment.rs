@@ -39,14 +39,16 @@ pub(in crate::state_machine) struct NewDeployment {
     pub(in crate::state_machine) sources: Vec<RevisionId>,
     /// In ALARM already: not listened to this time.
     pub(in crate::state_machine) alarms_ignored: Vec<String>,
+    /// The service has this revision already, with tasks of an earlier deployment.
+    pub(in crate::state_machine) is_known: bool,
     pub(in crate::state_machine) revision: RevisionRecord,
 }
 
 /// The events that begin the deployment of a new revision of a service.
 pub(in crate::state_machine) fn begin(new: NewDeployment) -> Vec<Event> {
-    let NewDeployment { service, named, id, config, desired, sources, alarms_ignored, revision } =
-        new;
-    let (at, target) = (revision.created_at, revision.id);
+    let NewDeployment { service, named, id, config, desired, sources, alarms_ignored, .. } = new;
+    let revision = Box::new(new.revision);
+    let (at, target) = (revision.updated_at, revision.id);
     let threshold = config.circuit_breaker.threshold(desired);
     let deployment = DeploymentRecord {
         id,
@@ -73,7 +75,10 @@ pub(in crate::state_machine) fn begin(new: NewDeployment) -> Vec<Event> {
         desired,
     };
     vec![
-        Event::RevisionCreated { service, revision: Box::new(revision) },
+        match new.is_known {
+            true => Event::RevisionChanged { service, revision },
+            false => Event::RevisionCreated { service, revision },
+        },
         Event::PrimaryChanged { service, revision: target, at },
         Event::DeploymentSet { service, deployment: Box::new(deployment) },
     ]

@@ -109,6 +109,9 @@ impl<'a> Work<'a> {
         let has = |item: &StrategyItem| revision.by_provider.get(&item.provider).copied();
         let placed: Vec<u32> = strategy.iter().map(|item| has(item).unwrap_or(0)).collect();
         let shares = strategy::split(strategy, &placed, count);
+        if shares.iter().sum::<u32>() < count {
+            self.say(messages::no_weight(self.service));
+        }
         for (item, share) in strategy.iter().zip(shares).filter(|(_, share)| *share > 0) {
             self.launch_by(revision, Some(&item.provider), share);
         }

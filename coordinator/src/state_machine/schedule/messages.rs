@@ -9,6 +9,7 @@ use crate::{
     state_machine::{
         service::RevisionId,
         state::{Service, State},
+        strategy,
     },
 };
 
@@ -76,6 +77,11 @@ pub(super) fn unplaced(state: &State, service: &Service, unplaced: &Unplaced) ->
         "(service {name}) was unable to place a task because no container instance met all of its requirements. The closest matching (container-instance {host}) {lacking}: it {}.",
         numbers.join(" and ")
     )
+}
+
+pub(super) fn no_weight(service: &Service) -> String {
+    let why = strategy::no_weight(&service.config.capacity);
+    format!("(service {}) was unable to place a task because {why}.", service.name)
 }
 
 pub(super) fn deployment_completed(service: &Service, revision: RevisionId) -> String {

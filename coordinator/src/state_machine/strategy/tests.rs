@@ -18,7 +18,10 @@ fn tasks_are_split_as_ecs_documents() {
     // Weight 0 gets its base only.
     let items = [item("a", 1, 0), item("b", 0, 3)];
     assert_eq!(split(&items, &[0, 0], 7), [1, 6]);
-    // Alone, a provider takes all.
+    // Alone too, once anything is said of its share.
+    assert_eq!(split(&[item("a", 1, 0)], &[0], 3), [1]);
+    assert_eq!(split(&[item("a", 4, 0)], &[3], 7), [1]);
+    assert_eq!(split(&[item("a", 1, 1)], &[0], 3), [3]);
     assert_eq!(split(&[item("a", 0, 0)], &[3], 7), [7]);
 }
 
@@ -27,10 +30,9 @@ fn reference(items: &[StrategyItem], placed: &[u32], count: u32) -> Vec<u32> {
     let mut now: Vec<u32> = placed.to_vec();
     for _ in 0..count {
         let unfilled = (0..items.len()).find(|&at| now[at] < items[at].base);
-        let next = unfilled.unwrap_or_else(|| {
-            if items.len() == 1 {
-                return 0;
-            }
+        let alone = items.len() == 1 && items[0].base == 0;
+        let unfilled = unfilled.or(alone.then_some(0));
+        let next = unfilled.or_else(|| {
             let mut best: Option<(f64, usize)> = None;
             for at in 0..items.len() {
                 if items[at].weight == 0 {
@@ -41,8 +43,9 @@ fn reference(items: &[StrategyItem], placed: &[u32], count: u32) -> Vec<u32> {
                     best = Some((load, at));
                 }
             }
-            best.unwrap().1
+            best.map(|(_, at)| at)
         });
+        let Some(next) = next else { break };
         now[next] += 1;
     }
     now.iter().zip(placed).map(|(now, placed)| now - placed).collect()
@@ -72,7 +75,9 @@ fn a_thousand_random_strategies_are_split_as_the_reference_splits_them_at_once_a
         let none = vec![0; items.len()];
         let count = random(200);
         let at_once = split(&items, &none, count);
-        assert_eq!(at_once.iter().sum::<u32>(), count);
+        let base_alone = items.len() == 1 && items[0].base > 0 && items[0].weight == 0;
+        let all = if base_alone { count.min(items[0].base) } else { count };
+        assert_eq!(at_once.iter().sum::<u32>(), all);
         assert_eq!(at_once, reference(&items, &none, count), "{items:?} {count}");
         let first = random(count + 1);
         let mut stepwise = split(&items, &none, first);
