@@ -1,5 +1,8 @@
-//! One task on every host: which hosts a daemon belongs on, and which lack it. Whether it fits
-//! there now is asked host by host ([`ClusterIndex::check`]).
+//! Which hosts a task belongs on, however full they are: those that a daemon covers and those of
+//! them that lack it, and whether hosts of a group could ever take a task. Whether it fits there now
+//! is asked host by host ([`ClusterIndex::check`]).
+
+use longshore_common::protocol::Attribute;
 
 use super::{
     ClusterIndex, HostSlot, MemberOf, Reason, Request,
@@ -22,6 +25,22 @@ impl ClusterIndex {
         let bare = hosts.rows().map(|row| self.host(row).slot);
         let bare = bare.filter(|slot| request.earlier.of_group(*slot, request.group) == 0);
         bare.take(limit).collect()
+    }
+
+    /// Whether a host like those that have `mark` may be given such a task once it is empty: one of
+    /// them meets all that no task changes. While there is none, nobody knows.
+    pub fn may_suit(&self, request: &Request<'_>, mark: &Attribute) -> bool {
+        let Some(marked) = self.attributes.hosts_with(mark).filter(|hosts| !hosts.is_empty())
+        else {
+            return true;
+        };
+        let mut terms = Vec::new();
+        self.terms(Reason::Attribute, request, &mut terms);
+        let MemberOf { constraints, groups, .. } = request.member_of;
+        let lasting = constraints.iter().filter(|constraint| !is_live(constraint));
+        let members = lasting.map(|one| self.members(&one.expression().0, groups));
+        terms.extend(members.map(Term::Member));
+        !Candidates::new(marked, |block, line| Term::all(&terms, block, line)).is_empty()
     }
 
     fn eligible(&self, request: &Request<'_>) -> Candidates {

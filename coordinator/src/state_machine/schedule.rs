@@ -18,7 +18,7 @@ pub(super) mod waiting;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, protocol::Attribute, resources::Demand};
 
 use crate::placement::Taken;
 
@@ -72,6 +72,16 @@ pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
 /// How many tasks a service is to have now: of a daemon, one for each host that it belongs on.
 pub fn desired(state: &State, service: &Service) -> u32 {
     Work::new(state, service, Timestamp::default(), Ids::from(0)).desired()
+}
+
+/// What a daemon takes of each host that `mark` is on, if it belongs there.
+fn daemon_demand(state: &State, daemon: &Service, mark: &Attribute) -> Option<Demand> {
+    let work = Work::new(state, daemon, Timestamp::default(), Ids::from(0));
+    let primary = daemon.primary().filter(|_| daemon.is_active())?;
+    let asked = work.asked(primary);
+    let index = &state.cluster_at(daemon.cluster).index;
+    let belongs = index.may_suit(&work.request(&asked, 1), mark);
+    belongs.then_some(asked.demand)
 }
 
 /// One look at one service.

@@ -130,6 +130,11 @@ impl<'a> Work<'a> {
         self.start_on(revision, &asked, &placement.hosts);
         let Some(unplaced) = &placement.unplaced else { return };
         self.pass.waits_for_room = true;
+        // No number of hosts helps a task that hosts of this provider may never be given.
+        let provider = provider.filter(|provider| {
+            let mark = self.state.provider_attribute(provider);
+            cluster.index.may_suit(&self.request(&asked, 1), &mark)
+        });
         if let Some(provider) = provider {
             self.pass.wanted.push((
                 provider.clone(),

@@ -6,16 +6,16 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, resources::Capacity};
 
-use super::{Pass, instances};
+use super::{Pass, instances, waiting};
 use crate::state_machine::{
     auto_scaling::{Instance, Lifecycle},
     capacity_provider::CapacityProvider,
     event::Event,
     managed_scaling::{self, Counts, Group as Alike, Reservation, Wanted},
     name::{CapacityProviderName, ClusterName},
-    state::{Cluster, Group, State},
+    state::{Cluster, Group, State, Waiting},
 };
 
 /// ecs-behaviour 1.15: fifteen datapoints of a minute each.
@@ -123,31 +123,51 @@ fn count(
             Lifecycle::Draining { .. } | Lifecycle::Terminating { .. } => {}
         }
     }
-    let waiting = waiting(state, provider);
+    let waiting = waiting_for(state, provider);
     counts.waiting = waiting.iter().map(|alike| alike.count).sum();
     let told = || state.launcher_of(group).and_then(|launcher| launcher.size.as_ref());
     counts.needed = match group.size.as_ref().or_else(told) {
-        Some(size) => managed_scaling::needed(size, &waiting).instances,
+        Some(size) => {
+            managed_scaling::needed(&for_tasks(state, provider, size), &waiting).instances
+        }
         // One has to be seen before it is known how many are needed.
         None => u32::from(counts.waiting > 0),
     };
     (counts, until)
 }
 
-/// Tasks that wait for a host of this provider.
-fn waiting(state: &State, provider: &CapacityProvider) -> Vec<Alike> {
+/// What an empty instance has for tasks: its daemons come before them.
+fn for_tasks(state: &State, provider: &CapacityProvider, size: &Capacity) -> Capacity {
+    let mut left = size.clone();
+    let mark = state.provider_attribute(&provider.name);
     let has = |cluster: &&Cluster| cluster.settings.capacity.providers.contains(&provider.name);
+    let daemons = state.clusters_after(None).filter(has).flat_map(|cluster| &cluster.daemons);
+    for daemon in daemons.map(|slot| state.service_at(*slot)) {
+        let Some(demand) = super::daemon_demand(state, daemon, &mark) else { continue };
+        left.cpu.0 = left.cpu.0.saturating_sub(demand.cpu.0);
+        left.memory.0 = left.memory.0.saturating_sub(demand.memory.0);
+        let gpus = left.gpus.len().saturating_sub(demand.gpus as usize);
+        left.gpus = left.gpus[..gpus].into();
+        left.reserved_ports = [&left.reserved_ports[..], &demand.ports[..]].concat().into();
+    }
+    left
+}
+
+/// Tasks that wait for a host of this provider, those left out that such hosts may never be given.
+fn waiting_for(state: &State, provider: &CapacityProvider) -> Vec<Alike> {
+    let has = |cluster: &&Cluster| cluster.settings.capacity.providers.contains(&provider.name);
+    let mark = state.provider_attribute(&provider.name);
     let mut found = Vec::new();
     for cluster in state.clusters_after(None).filter(has) {
         let launches: BTreeSet<_> = cluster.waiting_tasks.values().copied().collect();
-        let launches = launches.into_iter().map(|slot| &state.waiting_at(slot).launch);
-        found.extend(launches.filter(|l| l.provider.as_ref() == Some(&provider.name)).map(
-            |launch| Alike {
-                demand: launch.demand.clone(),
-                count: launch.tasks.len() as u32,
-                distinct_instance: launch.distinct_instance,
-            },
-        ));
+        let launches = launches.into_iter().map(|slot| state.waiting_at(slot));
+        let by_this = launches.filter(|w| w.launch.provider.as_ref() == Some(&provider.name));
+        let suited = by_this.filter(|waiting| waiting::may_suit(state, waiting, &mark));
+        found.extend(suited.map(|Waiting { launch, .. }| Alike {
+            demand: launch.demand.clone(),
+            count: launch.tasks.len() as u32,
+            distinct_instance: launch.distinct_instance,
+        }));
         for service in &cluster.wanting {
             let wanted = state.service_at(*service).wanted.iter();
             found.extend(wanted.filter(|(by, _)| *by == provider.name).map(|(_, a)| a.clone()));

@@ -1,6 +1,6 @@
 //! Tasks of RunTask that wait for a host: they get one as soon as there is room.
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{clock::Timestamp, protocol::Attribute};
 
 use super::Pass;
 use crate::{
@@ -14,13 +14,29 @@ use crate::{
 
 /// Where the launch's tasks would go now.
 pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy: u64) -> Placement {
+    let index = &state.cluster_at(waiting.cluster).index;
+    with_request(state, waiting, entropy, |request| index.place(request))
+}
+
+/// Whether hosts like those that have `mark` may ever be given the launch's tasks.
+pub(super) fn may_suit(state: &State, waiting: &Waiting, mark: &Attribute) -> bool {
+    let index = &state.cluster_at(waiting.cluster).index;
+    with_request(state, waiting, 0, |request| index.may_suit(request, mark))
+}
+
+fn with_request<T>(
+    state: &State,
+    waiting: &Waiting,
+    entropy: u64,
+    ask: impl FnOnce(&Request<'_>) -> T,
+) -> T {
     let launch = &waiting.launch;
     let definition = state.definition_at(waiting.definition);
     let mut required = required_attributes(definition);
     let member_of = [&definition.member_of[..], &launch.member_of[..]].concat();
     let provider = launch.provider.as_ref();
     required.extend(provider.map(|provider| state.provider_attribute(provider)));
-    state.cluster_at(waiting.cluster).index.place(&Request {
+    ask(&Request {
         demand: &launch.demand,
         required_attributes: &required,
         member_of: MemberOf {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use longshore_common::{clock::Timestamp, protocol::Attribute};
 
 use super::*;
+use crate::query::Constraint;
 use crate::state_machine::{
     auto_scaling::{GroupConfig, InstanceId, LaunchSource, LauncherVerb, Lifecycle},
     capacity_provider::{
@@ -13,7 +14,7 @@ use crate::state_machine::{
     },
     command::{ClusterCapacity, CreateService, Resource},
     decide::explain,
-    schedule::tests::world::replicas,
+    schedule::{self, tests::world::replicas},
     service::{PropagateTags, ServiceConfig, ServiceRef},
     state::Wish,
 };
@@ -501,4 +502,60 @@ fn a_dry_run_of_a_strategy_says_for_each_capacity_provider_what_then_happens() {
     let happened = [("FARGATE", 2), ("FARGATE_SPOT", 2)];
     let happened = happened.map(|(by, tasks)| ((by.to_owned(), "one".to_owned()), tasks));
     assert_eq!(world.shares(), happened.into());
+}
+
+fn service(name: &str, config: ServiceConfig, capacity: Option<Vec<StrategyItem>>) -> Command {
+    Command::CreateService(Box::new(CreateService {
+        service: ServiceRef { cluster: "web".parse().unwrap(), name: name.parse().unwrap() },
+        definition: Some(revision(None)),
+        config,
+        capacity,
+        tags: Tags::new(),
+        created_by: String::new(),
+        client_token: None,
+    }))
+}
+
+#[test]
+fn group_has_room_for_daemons_beside_the_tasks_that_it_grows_for() {
+    let with_daemon = provider("p", scaling());
+    let mut world = World::with_providers(vec![with_daemon]).with_definition(300);
+    world.step(service("agent", schedule::tests::world::daemon(), None));
+    world.run_by(vec![item("p", 0, 1)], 6);
+    world.boot("p");
+    // Of 1000 MiB a daemon has 300 on each host: two tasks fit beside it, and not three.
+    assert_eq!(world.desired("p"), 3);
+    for _ in 0..3 {
+        world.boot("p");
+    }
+    assert_eq!((world.waiting(), world.desired("p")), (0, 3));
+}
+
+#[test]
+fn group_does_not_grow_for_tasks_that_its_hosts_may_never_be_given() {
+    let nowhere = || vec![Constraint::parse("attribute:rack == moon").unwrap()];
+    for of_service in [false, true] {
+        let mut soon = provider("p", scaling());
+        soon.scale_in_after_ms = Some(5_000);
+        let mut world = World::with_providers(vec![soon]).with_definition(300);
+        if of_service {
+            let config = ServiceConfig { member_of: nowhere(), ..replicas(4) };
+            world.step(service("svc", config, Some(vec![item("p", 0, 1)])));
+        } else {
+            let Command::RunTask(mut run) = run_task(4) else { unreachable!() };
+            run.capacity = Some(vec![item("p", 0, 1)]);
+            run.member_of = nowhere();
+            world.step(Command::RunTask(run));
+        }
+        // Until one is seen, nobody knows what hosts of the group are like.
+        assert_eq!(world.desired("p"), 1);
+        world.boot("p");
+        world.later(1);
+        assert_eq!(world.desired("p"), 1);
+        world.later(10);
+        assert_eq!(world.desired("p"), 0, "the host is of no use");
+        // What the hosts may be given makes the group grow as ever.
+        world.run_by(vec![item("p", 0, 1)], 1);
+        assert!(world.desired("p") > 0);
+    }
 }
