@@ -91,7 +91,7 @@ pub fn step_with(
             apply(state, decision.events, seq, &mut events);
             // A note shows nothing that the journal keeps, unless this step changed it.
             let note_seq = if events.is_empty() { state.seq() } else { seq };
-            decision.notes.into_iter().for_each(|said| take_note(state, said, note_seq));
+            decision.notes.into_iter().for_each(|said| take_note(state, said, note_seq, at));
             match decision.rest {
                 Some(rest) => command = *rest,
                 None => break Ok(decision.answer),
@@ -171,10 +171,10 @@ fn weight_of(event: &Event) -> usize {
     }
 }
 
-fn take_note(state: &mut State, note: Note, seq: u64) {
+fn take_note(state: &mut State, note: Note, seq: u64, at: Timestamp) {
     match note {
         Note::OrdersTaken { host, order } => state.orders_taken(host, order),
-        Note::ReportsTaken { host, position } => state.reports_taken(host, position, seq),
+        Note::ReportsTaken { host, position } => state.reports_taken(host, position, seq, at),
         Note::ImagesHeld { host, images } => state.images_held(host, &images),
         Note::RoomWanted => state.wake_all_waiting(),
         Note::SchedulingBegins => state.begin_scheduling(),

@@ -89,6 +89,9 @@ pub enum Event {
         task: TaskId,
         cause: StopCause,
         report: Option<Box<TaskReport>>,
+        /// It ended of itself right after it began to run: its service waits before the next one.
+        #[serde(default)]
+        ran_briefly: bool,
         at: Timestamp,
     },
     ClientTokensExpired {

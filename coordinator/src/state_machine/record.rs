@@ -198,6 +198,10 @@ pub struct RevisionRecord {
     pub failed_tasks: u32,
     /// Has had a task in RUNNING: from now on health is what fails tasks (ecs-behaviour 1.10).
     pub has_run: bool,
+    /// The service was scaled after the deployment of this revision had failed: what that left
+    /// beyond the desired count goes.
+    #[serde(default)]
+    pub scaled: bool,
     /// Only with the EXTERNAL controller.
     pub task_set: Option<TaskSetRecord>,
     /// By container: what its image was found to be first. Later tasks are run from the same
@@ -239,6 +243,9 @@ pub struct LaunchBackoff {
     pub rounds: u32,
     /// Nothing is started before.
     pub not_before: Option<Timestamp>,
+    /// Rounds in a row in which a task ended right after it began to run.
+    #[serde(default)]
+    pub brief_runs: u32,
 }
 
 /// A service deployment, under way or ended: the form in which it is kept and shown.

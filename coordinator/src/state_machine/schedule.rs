@@ -7,6 +7,7 @@
 mod balance;
 mod daemon;
 mod deployment;
+mod fate;
 mod instances;
 mod launch;
 mod lost;
@@ -29,7 +30,7 @@ use super::{
     name::CapacityProviderName,
     record::Rollout,
     service::ServicePolicy,
-    state::{Due, Service, ServiceStatus, State},
+    state::{Due, Revision, Service, ServiceStatus, State, Task},
 };
 
 pub(super) use self::deployment::{NewDeployment, begin, supersede};
@@ -93,13 +94,24 @@ struct Work<'a> {
     ids: Ids,
     /// What this look starts: whatever it places next sees that.
     taken: Taken,
+    /// What this look stops makes the service wait: the next look knows for how long.
+    backs_off: bool,
     pass: Pass,
 }
 
 impl<'a> Work<'a> {
     fn new(state: &'a State, service: &'a Service, at: Timestamp, ids: Ids) -> Self {
         let policy = state.policy(service);
-        Work { state, service, policy, at, ids, taken: Taken::default(), pass: Pass::default() }
+        Work {
+            state,
+            service,
+            policy,
+            at,
+            ids,
+            taken: Taken::default(),
+            backs_off: false,
+            pass: Pass::default(),
+        }
     }
 
     /// The first kind of work that there is: what it changes makes the service due again, so that
@@ -126,17 +138,25 @@ impl<'a> Work<'a> {
         self.pass.wake = Some(self.pass.wake.map_or(at, |earlier| earlier.min(at)));
     }
 
-    /// Tasks without checks that ran long enough are healthy from now on.
+    /// Tasks without checks that ran long enough are healthy from now on. Time counts while their
+    /// host is heard: what nobody saw running may have ended long ago.
     fn settle(&mut self) {
         let mut tasks = Vec::new();
         for revision in &self.service.revisions {
-            for (began, task) in &revision.settling {
+            for (began, id) in &revision.settling {
                 let settles = began.saturating_add(self.policy.healthy_after);
                 if settles > self.at {
                     self.wake_at(settles);
                     break;
                 }
-                tasks.push(*task);
+                let Some(task) = self.state.task(*id) else { continue };
+                // Its host makes the service due when it is heard again.
+                let Some(heard) = self.state.heard_since(task.host) else { continue };
+                let settles = heard.max(*began).saturating_add(self.policy.healthy_after);
+                match settles > self.at {
+                    true => self.wake_at(settles),
+                    false => tasks.push(*id),
+                }
             }
         }
         if !tasks.is_empty() {
@@ -148,10 +168,7 @@ impl<'a> Work<'a> {
     fn drop_revisions(&mut self) {
         let service = self.service;
         let needed = |id| {
-            let target = service.under_way().is_some_and(|deployment| {
-                deployment.target == id || deployment.rollback.as_ref().is_some_and(|r| r.to == id)
-            });
-            service.primary == Some(id) || service.completed == Some(id) || target
+            service.primary == Some(id) || service.completed == Some(id) || service.is_target(id)
         };
         for revision in &service.revisions {
             let drops = match &revision.record.task_set {
@@ -174,7 +191,7 @@ impl<'a> Work<'a> {
             }
             return;
         }
-        if !self.service.steady && self.is_steady() {
+        if !self.service.steady && self.is_steady() && self.is_heard() {
             self.pass.events.push(Event::ServiceSteady { service, at });
         }
     }
@@ -193,16 +210,48 @@ impl<'a> Work<'a> {
                 });
         }
         let Some(primary) = service.primary() else { return false };
-        let only = service
-            .revisions
-            .iter()
-            .all(|other| other.record.id == primary.record.id || other.tasks.is_empty());
         let counts = &primary.counts;
-        only && primary.record.rollout != Rollout::Failed
+        let others = service.revisions.iter().filter(|r| r.record.id != primary.record.id);
+        let only = match service.is_daemon() {
+            true => others.into_iter().all(|other| self.is_gone(&other.counts)),
+            false => others.into_iter().all(|other| other.tasks.is_empty()),
+        };
+        // A daemon stays on a host that drains as long as it is of use there.
+        let none_drain = service.is_daemon() || counts.wanted_draining() == 0;
+        let wanted = counts.wanted() - counts.wanted_draining();
+        only && none_drain
+            && primary.record.rollout != Rollout::Failed
             && counts.leaving() == 0
-            && counts.wanted() == counts.of(super::state::Standing::Healthy)
-            && counts.wanted_draining() == 0
-            && counts.wanted() == self.desired()
+            && wanted == counts.staying(super::state::Standing::Healthy)
+            && wanted == self.desired()
+    }
+
+    /// Whether every host that has tasks of the service was heard by this coordinator: until then
+    /// it knows what an earlier one knew, and calls nothing done.
+    fn is_heard(&self) -> bool {
+        self.service.revisions.iter().all(|revision| {
+            let lost = |task: &&Task| task.service.as_ref().is_some_and(|of| of.lost);
+            self.unheard_tasks(revision).iter().all(lost)
+        })
+    }
+
+    /// Tasks of a revision on hosts that this coordinator has not heard yet. Costs nothing once all
+    /// hosts were heard, and while some are silent no more than what runs there.
+    fn unheard_tasks(&self, revision: &Revision) -> Vec<&'a Task> {
+        let state = self.state;
+        if state.unheard_len() >= revision.tasks.len() {
+            let tasks = revision.tasks.values().map(|slot| state.task_at(*slot));
+            return tasks.filter(|task| state.is_unheard(task.host)).collect();
+        }
+        let hosts = state.unheard_hosts();
+        let tasks = hosts.flat_map(|host| host.tasks.values()).map(|slot| state.task_at(*slot));
+        tasks
+            .filter(|task| {
+                task.service.as_ref().is_some_and(|of| {
+                    of.service == self.service.slot && of.revision == revision.record.id
+                })
+            })
+            .collect()
     }
 
     /// How many tasks the service is to have in all.

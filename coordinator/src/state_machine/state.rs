@@ -49,7 +49,7 @@ pub use host::{Host, HostStatus, QueuedOrder};
 pub use picture::Picture;
 pub(in crate::state_machine) use service::hash_of;
 pub use service::{Revision, Service, ServiceStatus};
-pub use service_task::{Counts, ServiceTask, Standing};
+pub use service_task::{Counts, ServiceTask, Standing, ran_briefly};
 pub use setting::AccountSettings;
 pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
@@ -124,6 +124,8 @@ pub struct State {
     evening_clusters: BTreeSet<ClusterSlot>,
     /// When the current epoch began: no host's silence counts from before.
     epoch_started_at: Timestamp,
+    /// Hosts of which this coordinator has had no report yet; volatile.
+    unheard: BTreeSet<HostSlot>,
     groups: Groups,
     client_tokens: ClientTokens,
     join_tokens: JoinTokens,
@@ -352,8 +354,8 @@ impl State {
             Event::TaskReported { task, report, at } => {
                 self.task_reported(*task, report, *at, seq);
             }
-            Event::TaskStopped { task, cause, report, at } => {
-                self.task_stopped(*task, cause, report.as_deref(), *at, seq);
+            Event::TaskStopped { task, cause, report, ran_briefly, at } => {
+                self.task_stopped(*task, cause, report.as_deref(), *ran_briefly, *at, seq);
             }
             Event::ClientTokensExpired { tokens } => self.client_tokens_expired(tokens),
             Event::HostJoined { host, cluster, at } => self.host_joined(*host, cluster, *at),
@@ -467,6 +469,7 @@ impl State {
     fn epoch_started(&mut self, epoch: Epoch, at: Timestamp) {
         self.touch(EntityKey::Meta);
         self.epoch_started_at = at;
+        self.nobody_is_heard();
         self.all_are_due();
         self.epoch = epoch;
         self.epochs.insert(epoch.counter, epoch.incarnation);

@@ -116,7 +116,7 @@ impl World {
                     match note {
                         Note::OrdersTaken { host, order } => self.state.orders_taken(host, order),
                         Note::ReportsTaken { host, position } => {
-                            self.state.reports_taken(host, position, seq);
+                            self.state.reports_taken(host, position, seq, self.at);
                         }
                         Note::ImagesHeld { host, images } => {
                             self.state.images_held(host, &images);

@@ -13,7 +13,7 @@ use longshore_common::{
 use longshore_coordinator::{
     placement::{
         AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, GroupNames, HostOffer, HostSlot,
-        MemberOf, Particulars, Reason, Request, Resource, SpreadOver, Strategy,
+        MemberOf, Particulars, Reason, Request, Resource, SpreadOver, Strategy, Taken,
     },
     query::{Constraint, Facts, Version},
 };
@@ -307,6 +307,7 @@ impl Asked {
             group: self.group,
             count: self.count,
             images: &self.images,
+            earlier: Taken::nothing(),
             entropy: self.entropy,
         }
     }

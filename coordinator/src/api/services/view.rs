@@ -174,7 +174,8 @@ pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tag
     Shown { id: service.id, view }
 }
 
-/// The revisions that are `deployments`: the primary one first, then those that still run.
+/// The revisions that are `deployments`: the primary one first, then those that still run and the
+/// one whose deployment is rolled back, so that its failure is seen.
 fn shown_revisions(service: &Service) -> Vec<&Revision> {
     let gone = match service.status {
         ServiceStatus::Active | ServiceStatus::Draining => false,
@@ -185,9 +186,10 @@ fn shown_revisions(service: &Service) -> Vec<&Revision> {
     }
     let is_primary = |revision: &&Revision| Some(revision.record.id) == service.primary;
     let runs = |revision: &&Revision| revision.counts.running() + revision.counts.pending() > 0;
+    let is_shown = |revision: &&Revision| runs(revision) || service.is_target(revision.record.id);
     let mut shown: Vec<&Revision> = service.primary().into_iter().collect();
     let newest_first = service.revisions.iter().rev();
-    shown.extend(newest_first.filter(|r| !is_primary(r)).filter(runs));
+    shown.extend(newest_first.filter(|r| !is_primary(r)).filter(is_shown));
     shown
 }
 

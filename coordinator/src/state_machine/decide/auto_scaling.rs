@@ -278,6 +278,7 @@ fn gone(state: &State, instance: &Instance, at: Timestamp) -> Vec<Event> {
             task: *task,
             cause: cause.clone(),
             report: None,
+            ran_briefly: false,
             at,
         }));
         events.push(Event::HostDeregistered { host: host.id, at });

@@ -202,6 +202,7 @@ pub(super) fn deregister(
             reason: "The container instance was deregistered by force; its containers are no longer watched.".to_owned(),
         },
         report: None,
+        ran_briefly: false,
         at,
     }
     };

@@ -19,7 +19,7 @@ use crate::state_machine::{
     name::Family,
     record::{RevisionRecord, Rollout, ServiceTaskRecord, TaskRecord, TaskSetRecord},
     service::{RevisionId, ServiceRef},
-    state::{Host, Phase, Service, ServiceStatus, State, Task, Wish},
+    state::{Host, Phase, Service, ServiceStatus, State, Task, Wish, ran_briefly},
 };
 
 /// An agent answered a poll. Repeated reports change nothing.
@@ -70,7 +70,7 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     decision
         .notes
         .extend(images.map(|held| Note::ImagesHeld { host: host.id, images: held.clone() }));
-    if taken != Some(answered.position) {
+    if taken != Some(answered.position) || state.is_unheard(host.slot) {
         let position = answered.position;
         decision.notes.push(Note::ReportsTaken { host: host.id, position });
     }
@@ -131,6 +131,7 @@ fn reported(state: &State, host: &Host, report: &TaskReport, at: Timestamp) -> O
             task: task.id,
             cause: cause.clone(),
             report: Some(Box::new(report.clone())),
+            ran_briefly: ran_briefly(task, cause, at),
             at,
         }),
         ReportedPhase::Pending
@@ -294,6 +295,7 @@ fn lost_revision(
         reason: format!("ECS deployment ecs-svc/{id} was taken back from its container instances."),
         failed_tasks: 0,
         has_run: true,
+        scaled: false,
         task_set,
         image_digests: BTreeMap::new(),
     }

@@ -228,6 +228,7 @@ pub(super) fn revision(definition: &Definition, ids: Ids, at: Timestamp) -> Revi
         reason: format!("ECS deployment ecs-svc/{id} in progress."),
         failed_tasks: 0,
         has_run: false,
+        scaled: false,
         task_set: None,
         image_digests: BTreeMap::new(),
     }
@@ -290,6 +291,12 @@ pub(super) fn update(
         events.push(Event::ServiceConfigured { service: service.id, config, at });
     }
     let current = service.primary();
+    if let Some(failed) = current.filter(|primary| primary.record.rollout == Rollout::Failed)
+        && config.desired != service.config.desired
+    {
+        let revision = Box::new(RevisionRecord { scaled: true, ..failed.record.clone() });
+        events.push(Event::RevisionChanged { service: service.id, revision });
+    }
     let asked = match (&update.definition, current) {
         (Some(definition), _) => Some(task_definitions::find(state, definition)?),
         (None, Some(primary)) if update.force_new_deployment => {
@@ -364,6 +371,7 @@ fn taken_up_again(record: &RevisionRecord, at: Timestamp) -> RevisionRecord {
         reason: format!("ECS deployment ecs-svc/{} in progress.", record.id),
         updated_at: at,
         failed_tasks: 0,
+        scaled: false,
         ..record.clone()
     }
 }

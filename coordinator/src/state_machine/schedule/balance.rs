@@ -1,17 +1,36 @@
 //! Starts and stops: the arithmetic of replicas and task sets (ecs-behaviour 1.9, 1.12).
+//!
+//! What becomes of a task is said by the table in `fate.rs`; how many may go and come now is
+//! counted here, within the bounds of a [`Scope`].
 
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCause};
 
-use super::{Work, messages};
+use super::{
+    Work,
+    fate::{Cell, Fate, Role, fate},
+    messages,
+};
 use crate::state_machine::{
     event::Event,
     record::{Rollout, Stage},
-    service::DeploymentStrategy,
-    state::{Counts, Replacing, Revision, ServiceStatus, Standing, Task},
+    service::{DeploymentStrategy, RevisionId},
+    state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, Task},
 };
 
-/// Wanted tasks that run.
-const RUNNING: [Standing; 2] = [Standing::Settling, Standing::Healthy];
+/// Revisions that share one target and one pair of bounds: all revisions of a rolling service;
+/// blue, green and each task set by itself.
+struct Scope<'a> {
+    /// Surplus tasks of an earlier member go first.
+    members: Vec<(&'a Revision, Role)>,
+    /// The revision whose tasks are started. None when the deployment failed and there is nothing
+    /// to go back to.
+    launcher: Option<&'a Revision>,
+    /// How many tasks there are to be.
+    target: u32,
+    /// How many there may be until some are scaled in.
+    most: u32,
+    room: Room,
+}
 
 /// What a pass may still do within the service's bounds.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +42,7 @@ struct Room {
 }
 
 impl Room {
-    fn without_end() -> Room {
+    fn unbounded() -> Room {
         Room { headroom: u32::MAX, spare: u32::MAX }
     }
 }
@@ -31,6 +50,10 @@ impl Room {
 impl<'a> Work<'a> {
     pub(super) fn balance(&mut self) {
         let service = self.service;
+        if !service.is_active() {
+            service.revisions.iter().for_each(|r| self.stop_at_once(r, Role::Ended));
+            return;
+        }
         if service.is_external() {
             return self.balance_task_sets();
         }
@@ -43,31 +66,56 @@ impl<'a> Work<'a> {
             (blue_green && deployment.rollback.is_none()).then_some(deployment.stage)
         });
         match green_stage {
-            Some(stage) if service.is_active() && stage < Stage::CleanUp => {
-                self.balance_blue_green(primary, stage);
-            }
+            Some(stage) if stage < Stage::CleanUp => self.balance_blue_green(primary, stage),
             Some(_) | None => self.roll(primary),
         }
     }
 
-    /// Replaces what is outdated and keeps the primary revision at the desired count, within
+    /// What each revision is to the service, and the one whose tasks are started. The tasks of a
+    /// failed deployment stay, but whatever goes is replaced by the revision that completed last.
+    pub(super) fn cast(
+        &self,
+        primary: &'a Revision,
+    ) -> (Vec<(&'a Revision, Role)>, Option<&'a Revision>) {
+        let service = self.service;
+        let (others, launcher) = match primary.record.rollout {
+            Rollout::InProgress | Rollout::Completed => (Role::Outdated, Some(primary)),
+            Rollout::Failed => {
+                let completed = service.completed.filter(|id| *id != primary.record.id);
+                let fallback = completed.and_then(|id| service.revision(id));
+                let role = if fallback.is_some() { Role::Current } else { Role::Stranded };
+                (role, fallback)
+            }
+        };
+        let of_primary = if others == Role::Outdated { Role::Current } else { others };
+        let mut members = vec![(primary, of_primary)];
+        let rest = service.revisions.iter().filter(|r| r.record.id != primary.record.id);
+        members.extend(rest.map(|revision| (revision, others)));
+        // What can be started again is scaled in last.
+        members.sort_by_key(|(revision, _)| {
+            launcher.is_some_and(|launcher| launcher.record.id == revision.record.id)
+        });
+        (members, launcher)
+    }
+
+    /// Replaces what is outdated and keeps the service at the desired count, within
     /// minimumHealthyPercent and maximumPercent.
     fn roll(&mut self, primary: &'a Revision) {
         let service = self.service;
         let desired = self.desired();
+        let (members, launcher) = self.cast(primary);
         let failed = primary.record.rollout == Rollout::Failed;
-        let mut room = self.room(primary, desired);
+        // A failed deployment leaves what runs as it is until the service is scaled.
+        let most = match failed && !primary.record.scaled {
+            true => service.config.deployment.running_ceiling(desired).max(desired),
+            false => desired,
+        };
+        let outdated = members.iter().filter(|(_, role)| *role == Role::Outdated);
+        let outdated: u32 = outdated.map(|(revision, _)| revision.counts.wanted()).sum();
+        let outdated = outdated + primary.counts.wanted_draining();
+        let room = self.room(&members, desired);
         let before = self.pass.events.len();
-        let mut outdated = 0;
-        for old in service.revisions.iter().filter(|r| r.record.id != primary.record.id) {
-            outdated += old.counts.wanted();
-            // A deployment that failed for good leaves what runs as it is.
-            if !failed || !service.is_active() {
-                self.retire(old, &mut room);
-            }
-        }
-        outdated += primary.counts.wanted_draining();
-        let wants_more = self.sustain(primary, desired, &mut room, failed);
+        let wants_more = self.keep(Scope { members, launcher, target: desired, most, room });
         let moves = self.pass.events.len() > before || self.pass.waits_for_room;
         let in_motion = service.revisions.iter().any(|revision| {
             let counts = &revision.counts;
@@ -76,99 +124,126 @@ impl<'a> Work<'a> {
                 || counts.of(Standing::Settling) > 0
         });
         let waits = service.launch.not_before.is_some_and(|until| until > self.at);
-        if service.is_active()
-            && !failed
-            && outdated > 0
-            && wants_more
-            && !moves
-            && !in_motion
-            && !waits
-        {
+        if !failed && outdated > 0 && wants_more && !moves && !in_motion && !waits {
             self.say(messages::deadlock(service));
         }
     }
 
-    fn room(&self, primary: &Revision, desired: u32) -> Room {
+    fn room(&self, members: &[(&'a Revision, Role)], target: u32) -> Room {
         let config = &self.service.config.deployment;
-        let (mut shown, mut serving) = (0, 0);
-        for revision in &self.service.revisions {
-            let counts = &revision.counts;
-            shown += counts.running() + counts.pending();
-            serving += counts.of(Standing::Healthy);
-            // What runs already is not given up before its replacement is known to be good.
-            serving += match revision.record.id == primary.record.id {
-                true => counts.draining(Standing::Settling),
-                false => counts.of(Standing::Settling),
-            };
-        }
-        let (mut ceiling, mut floor) =
-            (config.running_ceiling(desired), config.healthy_floor(desired));
+        let counts = || members.iter().map(|(revision, _)| &revision.counts);
+        let mut shown: u32 = counts().map(|counts| counts.running() + counts.pending()).sum();
+        let serving: u32 = members.iter().map(|(r, role)| self.serving(r, *role)).sum();
+        // A floor above the target is one that no deployment could ever reach.
+        let mut floor = config.healthy_floor(target).min(target);
+        let mut ceiling = config.running_ceiling(target);
         if !self.policy.replace {
             // Never more copies than desired, those that may still run among them: a deployment
             // stops first, and may stop at least one.
-            let counts = self.service.revisions.iter().map(|revision| &revision.counts);
             let unseen = |c: &Counts| c.of(Standing::Stopping) + c.of(Standing::Lost);
-            shown += counts.map(unseen).sum::<u32>();
-            ceiling = ceiling.min(desired);
-            floor = floor.min(desired.saturating_sub(1));
+            shown += counts().map(unseen).sum::<u32>();
+            ceiling = ceiling.min(target);
+            floor = floor.min(target.saturating_sub(1));
         }
         Room { headroom: ceiling.saturating_sub(shown), spare: serving.saturating_sub(floor) }
     }
 
-    /// Stops the tasks of an old revision, as many as may go now.
-    fn retire(&mut self, old: &'a Revision, room: &mut Room) {
-        for draining in [true, false] {
-            let idle = self.tasks_of(old, &[Standing::Pending, Standing::Unhealthy], draining);
-            self.stop_scaling(idle, usize::MAX);
-            let running = self.tasks_of(old, &RUNNING, draining);
-            let stopped = self.stop_scaling(running, room.spare as usize);
-            room.spare -= stopped;
-        }
+    /// Tasks that count for minimumHealthyPercent. What runs already and is to go is not given up
+    /// before its replacement is known to be good; nor does a task count of which only an earlier
+    /// coordinator has heard.
+    fn serving(&self, revision: &Revision, role: Role) -> u32 {
+        let leaves = |draining: bool| draining || matches!(role, Role::Outdated | Role::Ended);
+        let serves = |task: &&Task| match task.standing() {
+            Some(Standing::Healthy) => true,
+            Some(Standing::Settling) => leaves(self.is_draining(task)),
+            Some(Standing::Unhealthy) => {
+                leaves(self.is_draining(task)) && self.grace_end(task).is_some()
+            }
+            _ => false,
+        };
+        let counts = &revision.counts;
+        let settling = match leaves(false) {
+            true => counts.of(Standing::Settling),
+            false => counts.draining(Standing::Settling),
+        };
+        let unhealthy = revision.unhealthy.iter().filter_map(|id| self.state.task(*id));
+        let graced = unhealthy.filter(serves).count() as u32;
+        let unheard = self.unheard_tasks(revision).into_iter().filter(serves).count() as u32;
+        (counts.of(Standing::Healthy) + settling + graced).saturating_sub(unheard)
     }
 
-    /// Keeps one revision at `target` tasks. Returns whether it wants more than it has.
-    fn sustain(
-        &mut self,
-        revision: &'a Revision,
-        target: u32,
-        room: &mut Room,
-        failed: bool,
-    ) -> bool {
-        // ecs-behaviour 1.9, draining instance: what has not run yet goes at once.
-        let pending = self.tasks_of(revision, &[Standing::Pending], true);
-        self.stop_scaling(pending, usize::MAX);
-        let leaving = self.tasks_of(revision, &RUNNING, true);
-        let stopped = self.stop_scaling(leaving, room.spare as usize);
-        room.spare -= stopped;
+    /// Stops and starts what the scope needs. Returns whether it wants more than it has.
+    fn keep(&mut self, scope: Scope<'a>) -> bool {
+        let Scope { members, launcher, target, most, mut room } = scope;
+        for (revision, role) in &members {
+            self.stop_at_once(revision, *role);
+        }
+        self.give_way(&members, &mut room);
 
-        let counts = &revision.counts;
-        let current = counts.wanted() - counts.wanted_draining();
-        let healthy = counts.of(Standing::Healthy) - counts.draining(Standing::Healthy);
-        let sick = self.past_grace(revision);
+        let counted: Vec<&Revision> = members
+            .iter()
+            .filter(|(_, role)| matches!(role, Role::Current | Role::Stranded))
+            .map(|(revision, _)| *revision)
+            .collect();
+        let sum = |of: fn(&Counts) -> u32| counted.iter().map(|r| of(&r.counts)).sum::<u32>();
+        let healthy = sum(|counts| counts.staying(Standing::Healthy));
+        let mut kept = healthy
+            + sum(|counts| counts.staying(Standing::Pending) + counts.staying(Standing::Settling));
+        let mut sick = Vec::new();
+        for (revision, role) in &members {
+            let (graced, past) = self.unhealthy(revision);
+            match role {
+                Role::Current => {
+                    kept += graced;
+                    sick.extend(past);
+                }
+                // Past their grace these go at once.
+                Role::Stranded => kept += graced,
+                Role::Outdated | Role::Ended => {}
+            }
+        }
+        let lost = sum(|counts| counts.of(Standing::Lost));
+        let lost = if self.replaces_lost() { 0 } else { lost };
+        let need = target.saturating_sub(kept + lost);
+        let start = if launcher.is_some() { need.min(room.headroom) } else { 0 };
+        let idle = sum(|counts| counts.leaving() + counts.of(Standing::Pending)) == 0;
+
         let bad = sick.len() as u32;
-        let kept = if self.replaces_lost() { 0 } else { counts.of(Standing::Lost) };
-        let need = target.saturating_sub(current - bad + kept);
-        let start = need.min(room.headroom);
-
-        let idle = counts.leaving() == 0 && counts.of(Standing::Pending) == 0;
         let mut stop_sick = (healthy + bad).saturating_sub(target).min(bad);
-        if stop_sick == 0 && bad > 0 && need > 0 && start == 0 && idle {
+        let cluster = self.state.cluster_at(self.service.cluster);
+        let no_room = start == 0 || cluster.waiting.contains(&Due::Service(self.service.slot));
+        if stop_sick == 0 && bad > 0 && need > 0 && no_room && idle {
             // No room for a replacement first: one at a time.
             stop_sick = 1;
         }
         self.stop_sick(sick, stop_sick as usize);
-        let kept_for_move = match Some(revision.record.id) == self.service.primary {
-            true => self.moving_allowance(),
-            false => 0,
-        };
-        let surplus = (current - bad).saturating_sub(target + kept_for_move);
-        self.stop_surplus(revision, surplus as usize, room);
-        if failed {
-            return false;
+        let moves = counted.iter().any(|r| Some(r.record.id) == self.service.primary);
+        let allowed = most + if moves { self.moving_allowance() } else { 0 };
+        self.stop_surplus(&counted, kept.saturating_sub(allowed) as usize, &mut room);
+        if let Some(launcher) = launcher {
+            self.launch(launcher, start);
         }
-        room.headroom -= start;
-        self.launch(revision, start);
-        need > 0
+        launcher.is_some() && need > 0
+    }
+
+    /// Stops what is to be replaced, as many as the bounds spare: what is outdated first, and of a
+    /// revision those on draining hosts first.
+    fn give_way(&mut self, members: &[(&'a Revision, Role)], room: &mut Room) {
+        let outdated = members.iter().filter(|(_, role)| *role == Role::Outdated);
+        let others = members.iter().filter(|(_, role)| *role != Role::Outdated);
+        for (revision, role) in outdated.chain(others) {
+            if room.spare == 0 {
+                return;
+            }
+            let mut going = self.of_fate(revision, *role, Fate::ReplaceFirst);
+            // These wait for a replacement that runs, not for one that is healthy: see `keep`.
+            going.retain(|task| *role == Role::Outdated || self.is_draining(task));
+            let (draining, staying): (Vec<&Task>, Vec<&Task>) =
+                going.into_iter().partition(|task| self.is_draining(task));
+            for tasks in [draining, staying] {
+                room.spare -= self.stop_up_to(revision.record.id, tasks, room.spare);
+            }
+        }
     }
 
     /// Whether the tasks of lost hosts get replacements now.
@@ -177,26 +252,104 @@ impl<'a> Work<'a> {
         self.policy.replace && replacing != Replacing::Paused
     }
 
-    /// Tasks whose checks fail after the grace period; when a grace ends is noted.
-    pub(super) fn past_grace(&mut self, revision: &'a Revision) -> Vec<&'a Task> {
+    /// Until when failing checks say nothing yet; `None` when that time is over.
+    fn grace_end(&self, task: &Task) -> Option<Timestamp> {
         let grace_s = self.service.config.grace_s.unwrap_or(0);
-        let mut sick = Vec::new();
+        let began = task.phase.started_at().unwrap_or(task.created_at);
+        let ends = Timestamp(began.0.saturating_add(u64::from(grace_s) * 1000));
+        (ends > self.at).then_some(ends)
+    }
+
+    /// How a task stands when its grace period is looked at; when that ends is noted.
+    fn judged(&mut self, task: &Task) -> Option<Standing> {
+        let standing = task.standing()?;
+        let graced = match standing {
+            Standing::Unhealthy => Standing::Settling,
+            Standing::Blocked => Standing::Pending,
+            other => return Some(other),
+        };
+        let Some(ends) = self.grace_end(task) else { return Some(standing) };
+        self.wake_at(ends);
+        Some(graced)
+    }
+
+    /// On hosts that stay: how many tasks fail their checks within the grace period, and those that
+    /// run and fail them after it.
+    fn unhealthy(&mut self, revision: &'a Revision) -> (u32, Vec<&'a Task>) {
+        let (mut graced, mut past) = (0, Vec::new());
         for id in &revision.unhealthy {
             let Some(task) = self.state.task(*id).filter(|task| !self.is_draining(task)) else {
                 continue;
             };
-            let began = task.phase.started_at().unwrap_or(task.created_at);
-            let ends = Timestamp(began.0.saturating_add(u64::from(grace_s) * 1000));
-            if ends > self.at {
-                self.wake_at(ends);
-            } else {
-                sick.push(task);
+            match self.judged(task) {
+                Some(Standing::Unhealthy) => past.push(task),
+                // It goes at once.
+                Some(Standing::Blocked) => {}
+                _ => graced += 1,
             }
         }
-        sick
+        (graced, past)
     }
 
-    pub(super) fn stop_sick(&mut self, sick: Vec<&'a Task>, count: usize) {
+    /// Tasks of a revision with this fate, in the order of their ids. Costs nothing when the counts
+    /// say that there is none.
+    pub(super) fn of_fate(
+        &mut self,
+        revision: &'a Revision,
+        role: Role,
+        wanted: Fate,
+    ) -> Vec<&'a Task> {
+        let daemon = self.service.is_daemon();
+        let has = |standing, draining, protected| {
+            fate(Cell { standing, draining, role, protected, daemon }).0 == wanted
+        };
+        let counts = &revision.counts;
+        let possible = |standing: &Standing| {
+            let judged = match standing {
+                Standing::Unhealthy => Standing::Settling,
+                Standing::Blocked => Standing::Pending,
+                other => *other,
+            };
+            let any = |draining| has(*standing, draining, false) || has(judged, draining, false);
+            (counts.draining(*standing) > 0 && any(true))
+                || (counts.staying(*standing) > 0 && any(false))
+        };
+        if !Standing::WANTED.iter().any(possible) {
+            return Vec::new();
+        }
+        let state = self.state;
+        let mut found = Vec::new();
+        for task in revision.tasks.values().map(|slot| state.task_at(*slot)) {
+            let Some(standing) = self.judged(task) else { continue };
+            let (draining, protected) = (self.is_draining(task), self.is_protected(task));
+            if has(standing, draining, protected) {
+                found.push(task);
+            } else if protected && has(standing, draining, false) {
+                let until = task.service.as_ref().and_then(|of| of.protected_until);
+                until.into_iter().for_each(|until| self.wake_at(until));
+            }
+        }
+        found
+    }
+
+    /// Stops what waits for nothing.
+    pub(super) fn stop_at_once(&mut self, revision: &'a Revision, role: Role) {
+        let going = self.of_fate(revision, role, Fate::StopFirst);
+        if going.is_empty() {
+            return;
+        }
+        let counts = matches!(role, Role::Current | Role::Stranded);
+        let (sick, others): (Vec<&Task>, Vec<&Task>) = going.into_iter().partition(|task| {
+            let ill = matches!(task.standing(), Some(Standing::Unhealthy | Standing::Blocked));
+            counts && ill && self.grace_end(task).is_none()
+        });
+        self.stop_sick(sick, usize::MAX);
+        self.stop_up_to(revision.record.id, others, u32::MAX);
+    }
+
+    fn stop_sick(&mut self, sick: Vec<&'a Task>, count: usize) {
+        // One that never ran makes the service wait before it starts the next.
+        self.backs_off |= sick.iter().take(count).any(|task| task.phase.started_at().is_none());
         let tasks: Vec<TaskId> = sick.iter().take(count).map(|task| task.id).collect();
         for task in &tasks {
             let (service, at) = (self.service.id, self.at);
@@ -206,20 +359,30 @@ impl<'a> Work<'a> {
         self.stop(tasks, messages::unhealthy(), true);
     }
 
-    /// Stops tasks that are too many: those that have not shown to be good first.
-    fn stop_surplus(&mut self, revision: &'a Revision, count: usize, room: &mut Room) {
-        if count == 0 {
-            return;
+    /// Stops tasks that are too many: of each revision those that have not shown to be good first.
+    fn stop_surplus(&mut self, of: &[&'a Revision], count: usize, room: &mut Room) {
+        let mut left = count;
+        for revision in of {
+            if left > 0 {
+                left -= self.stop_surplus_of(revision, left, room);
+            }
         }
+    }
+
+    /// Returns how many were found to go, be it later.
+    fn stop_surplus_of(&mut self, revision: &'a Revision, count: usize, room: &mut Room) -> usize {
         let all = [Standing::Pending, Standing::Settling, Standing::Healthy];
         let mut wanted = self.tasks_of(revision, &all, false);
-        if self.service.is_active() {
-            let before = wanted.len();
-            wanted.retain(|task| !self.is_protected(task));
-            if wanted.len() < count && wanted.len() < before {
-                self.wake_when_unprotected(revision);
-                self.say(messages::protected(self.service, &self.scaled(revision)));
-            }
+        // Surplus tasks may be stopped within their grace period too (ecs-behaviour 1.9).
+        wanted.extend(self.tasks_of(revision, &[Standing::Unhealthy], false));
+        wanted.retain(|task| {
+            task.standing() != Some(Standing::Unhealthy) || self.grace_end(task).is_some()
+        });
+        let before = wanted.len();
+        wanted.retain(|task| !self.is_protected(task));
+        if wanted.len() < count.min(before) {
+            self.wake_when_unprotected(revision);
+            self.say(messages::protected(self.service, &self.scaled(revision)));
         }
         let returned = |task: &&Task| task.service.as_ref().is_some_and(|of| of.returned);
         let after_loss = wanted.iter().any(returned);
@@ -227,13 +390,15 @@ impl<'a> Work<'a> {
         if after_loss {
             victims = self.mirror_of_placement(wanted, count);
         } else {
-            for standing in all {
+            let order = [Standing::Pending, Standing::Unhealthy, Standing::Settling];
+            for standing in order.into_iter().chain([Standing::Healthy]) {
                 let class = wanted.iter().copied().filter(|t| t.standing() == Some(standing));
                 let class: Vec<&Task> = class.collect();
                 let more = self.mirror_beside(&victims, class, count - victims.len());
                 victims.extend(more);
             }
         }
+        let found = victims.len();
         // Among copies of a lost host's tasks, healthy ones may be chosen before others are.
         victims.retain(|task| match task.standing() {
             Some(Standing::Healthy) => {
@@ -249,6 +414,7 @@ impl<'a> Work<'a> {
             false => messages::scaling(self.service.primary.unwrap_or(revision.record.id)),
         };
         self.stop(tasks, cause, false);
+        found
     }
 
     fn scaled(&self, revision: &Revision) -> String {
@@ -265,25 +431,13 @@ impl<'a> Work<'a> {
         next.into_iter().for_each(|next| self.wake_at(next));
     }
 
-    /// Stops up to `count` of these for a deployment or a scaling; returns how many.
-    pub(super) fn stop_scaling(&mut self, mut tasks: Vec<&'a Task>, count: usize) -> u32 {
-        if tasks.is_empty() || count == 0 {
-            return 0;
-        }
-        if self.service.is_active() {
-            let all = tasks.len();
-            tasks.retain(|task| !self.is_protected(task));
-            if tasks.len() < all {
-                let service = self.service;
-                service.revisions.iter().for_each(|r| self.wake_when_unprotected(r));
-            }
-        }
-        let victims = self.mirror_of_placement(tasks, count);
+    /// Stops up to `count` of these tasks of a revision for a deployment or a scaling; returns how
+    /// many.
+    pub(super) fn stop_up_to(&mut self, of: RevisionId, tasks: Vec<&'a Task>, count: u32) -> u32 {
+        let victims = self.mirror_of_placement(tasks, count as usize);
         let tasks: Vec<TaskId> = victims.iter().map(|task| task.id).collect();
         let stopped = tasks.len() as u32;
-        if let Some(primary) = self.service.primary {
-            self.stop(tasks, messages::scaling(primary), false);
-        }
+        self.stop(tasks, messages::scaling(self.service.primary.unwrap_or(of)), false);
         stopped
     }
 
@@ -299,17 +453,31 @@ impl<'a> Work<'a> {
 
     /// Blue keeps the desired count until the clean-up; green has it from SCALE_UP on.
     fn balance_blue_green(&mut self, green: &'a Revision, stage: Stage) {
+        let service = self.service;
         let desired = self.desired();
-        let target = if stage < Stage::ScaleUp { 0 } else { desired };
-        self.sustain(green, target, &mut Room::without_end(), false);
-        let blue = self.service.completed.filter(|id| *id != green.record.id);
-        for old in self.service.revisions.iter().filter(|r| r.record.id != green.record.id) {
-            if Some(old.record.id) == blue {
-                self.sustain(old, desired, &mut Room::without_end(), false);
-            } else {
-                self.retire(old, &mut Room::without_end());
+        let blue = service.completed.filter(|id| *id != green.record.id);
+        self.keep_alone(green, if stage < Stage::ScaleUp { 0 } else { desired });
+        for old in service.revisions.iter().filter(|r| r.record.id != green.record.id) {
+            match Some(old.record.id) == blue {
+                true => self.keep_alone(old, desired),
+                false => self.retire(old),
             }
         }
+    }
+
+    /// Keeps a revision at its own target, whatever others have.
+    fn keep_alone(&mut self, revision: &'a Revision, target: u32) {
+        let members = vec![(revision, Role::Current)];
+        let room = self.room(&members, target);
+        let launcher = Some(revision);
+        self.keep(Scope { members, launcher, target, most: target, room });
+    }
+
+    /// Stops a revision for which another one stands already.
+    fn retire(&mut self, revision: &'a Revision) {
+        let members = vec![(revision, Role::Outdated)];
+        let room = Room::unbounded();
+        self.keep(Scope { members, launcher: None, target: 0, most: 0, room });
     }
 
     /// Every task set has its share, whoever is the primary one (ecs-behaviour 1.12).
@@ -317,9 +485,11 @@ impl<'a> Work<'a> {
         let desired = self.desired();
         for set in &self.service.revisions {
             let Some(record) = &set.record.task_set else { continue };
-            let active = self.service.is_active() && !record.draining;
-            let target = if active { record.computed_desired(desired) } else { 0 };
-            self.sustain(set, target, &mut Room::without_end(), false);
+            match record.draining {
+                true => self.retire(set),
+                false => self.keep_alone(set, record.computed_desired(desired)),
+            }
+            let target = if record.draining { 0 } else { record.computed_desired(desired) };
             self.note_stability(set, target);
         }
     }
@@ -347,15 +517,23 @@ impl<'a> Work<'a> {
         let service = self.service;
         let Some(primary) = service.primary() else { return false };
         let counts = &primary.counts;
-        let healthy = counts.of(Standing::Healthy) - counts.draining(Standing::Healthy);
+        let healthy = counts.staying(Standing::Healthy);
         let wanted = (u64::from(self.desired()) * u64::from(healthy_percent)).div_ceil(100) as u32;
         let others = service.revisions.iter().filter(|r| r.record.id != primary.record.id);
-        let gone = |r: &Revision| r.counts.running() + r.counts.pending() == 0;
         let covered = !service.is_daemon() || self.is_covered(primary);
         service.status == ServiceStatus::Active
             && covered
             && healthy >= wanted
-            && (healthy_percent < 100 || counts.of(Standing::Pending) == 0)
-            && (!old_gone || others.into_iter().all(gone))
+            && (healthy_percent < 100 || counts.staying(Standing::Pending) == 0)
+            && (!old_gone || others.into_iter().all(|r| self.is_gone(&r.counts)))
+    }
+
+    /// Whether nothing of a revision is shown any more. A daemon stays on a host that drains until
+    /// the other tasks there have ended: no deployment waits for that.
+    pub(super) fn is_gone(&self, counts: &Counts) -> bool {
+        match self.service.is_daemon() {
+            true => counts.shown_staying() == 0,
+            false => counts.running() + counts.pending() == 0,
+        }
     }
 }

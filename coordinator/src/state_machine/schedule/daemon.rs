@@ -1,12 +1,9 @@
 //! Daemons: one task on every host that the service belongs on, and never two (ecs-behaviour 1.9).
 
-use super::{Work, launch::LAUNCHES_PER_PASS_MAX, messages};
+use super::{Work, fate::Fate, launch::LAUNCHES_PER_PASS_MAX, messages};
 use crate::{
-    placement::Unplaced,
-    state_machine::{
-        record::Rollout,
-        state::{Revision, Standing, Task},
-    },
+    placement::{HostSlot, Unplaced},
+    state_machine::state::{Revision, Standing},
 };
 
 impl<'a> Work<'a> {
@@ -20,57 +17,28 @@ impl<'a> Work<'a> {
 
     /// One task on every host; at most one, so an old one goes before a new one comes.
     pub(super) fn balance_daemon(&mut self, primary: &'a Revision) {
-        let service = self.service;
-        let desired = self.desired();
-        let floor = service.config.deployment.healthy_floor(desired);
-        let failed = primary.record.rollout == Rollout::Failed;
-        let healthy: u32 = service.revisions.iter().map(|r| r.counts.of(Standing::Healthy)).sum();
-        let mut spare = match service.is_active() {
-            true => healthy.saturating_sub(floor),
-            false => u32::MAX,
-        };
-        for old in service.revisions.iter().filter(|r| r.record.id != primary.record.id) {
-            if failed && service.is_active() {
-                continue;
-            }
-            let idle = [Standing::Pending, Standing::Unhealthy, Standing::Settling];
-            let idle = self.tasks_of(old, &idle, false);
-            self.stop_scaling(idle, usize::MAX);
-            let running = self.tasks_of(old, &[Standing::Healthy], false);
-            spare -= self.stop_scaling(running, spare as usize);
+        let (members, launcher) = self.cast(primary);
+        let floor = self.service.config.deployment.healthy_floor(self.desired());
+        let healthy: u32 = members.iter().map(|(r, _)| r.counts.staying(Standing::Healthy)).sum();
+        let mut spare = healthy.saturating_sub(floor);
+        for (revision, role) in &members {
+            self.stop_at_once(revision, *role);
+            let going = self.of_fate(revision, *role, Fate::ReplaceFirst);
+            spare -= self.stop_up_to(revision.record.id, going, spare);
+            let mut last = self.of_fate(revision, *role, Fate::StopLast);
+            last.retain(|task| self.has_only_daemons(task.host));
+            self.stop_up_to(revision.record.id, last, u32::MAX);
         }
-        for revision in &service.revisions {
-            self.leave_draining_hosts(revision);
-            self.leave_unsuited_hosts(revision);
+        if self.pass.events.is_empty() {
+            members.iter().for_each(|(revision, _)| self.leave_unsuited_hosts(revision));
         }
-        if !service.is_active() {
-            let all = self.tasks_of(primary, &Standing::WANTED, false);
-            self.stop_scaling(all, usize::MAX);
-            return;
-        }
-        let sick = self.past_grace(primary);
-        let count = sick.len();
-        self.stop_sick(sick, count);
-        if !failed {
-            self.cover(primary);
+        if let Some(launcher) = launcher {
+            self.cover(launcher);
         }
     }
 
-    /// A daemon leaves a draining host last (ecs-behaviour 1.9).
-    fn leave_draining_hosts(&mut self, revision: &'a Revision) {
-        let state = self.state;
-        let only_daemons = |task: &&Task| {
-            let tasks = state.host_at(task.host).tasks.values();
-            tasks.map(|slot| state.task_at(*slot)).all(|other| {
-                other.service.as_ref().is_some_and(|of| state.service_at(of.service).is_daemon())
-            })
-        };
-        let tasks: Vec<&Task> = self
-            .tasks_of(revision, &Standing::WANTED, true)
-            .into_iter()
-            .filter(only_daemons)
-            .collect();
-        self.stop_scaling(tasks, usize::MAX);
+    fn has_only_daemons(&self, host: HostSlot) -> bool {
+        self.state.host_at(host).own_tasks == 0
     }
 
     /// A daemon leaves a host that no longer meets the placement constraints.
@@ -80,7 +48,7 @@ impl<'a> Work<'a> {
         let Some(keeping) = index.keeping(&self.request(&asked, 1).member_of) else { return };
         let mut tasks = self.tasks_of(revision, &Standing::WANTED, false);
         tasks.retain(|task| !keeping.has(task.host));
-        self.stop_scaling(tasks, usize::MAX);
+        self.stop_up_to(revision.record.id, tasks, u32::MAX);
     }
 
     fn cover(&mut self, primary: &'a Revision) {

@@ -25,7 +25,8 @@ use crate::state_machine::{
 
 /// ecs-behaviour 1.10, alarms: how long a rolling deployment listens after the old tasks are gone.
 const BAKE_WITH_ALARMS: Duration = Duration::from_secs(60);
-/// ecs-behaviour 1.11: a stage lasts at most so long.
+/// Maximum time of a stage that waits for tasks (ecs-behaviour 1.11). A stage that waits for
+/// something with a time of its own, a hook or the bake, has that time alone.
 const STAGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A deployment that is to begin.
@@ -134,6 +135,7 @@ fn roll_back(
                 ),
                 updated_at: at,
                 failed_tasks: 0,
+                scaled: false,
                 ..back.record.clone()
             };
             events.push(Event::RevisionChanged { service: id, revision: Box::new(revision) });
@@ -306,9 +308,12 @@ impl Work<'_> {
             self.pass.events.extend(events);
             return;
         }
-        if self.at.since(deployment.stage_since) >= STAGE_MAX
-            && deployment.config.strategy == DeploymentStrategy::BlueGreen
-        {
+        let waits_for_tasks = matches!(deployment.stage, Stage::ScaleUp | Stage::CleanUp)
+            && deployment.config.strategy == DeploymentStrategy::BlueGreen;
+        let stage_ends = deployment.stage_since.saturating_add(STAGE_MAX);
+        if waits_for_tasks && stage_ends > self.at {
+            self.wake_at(stage_ends);
+        } else if waits_for_tasks {
             let stage = deployment.stage.as_ecs();
             let why = format!("the stage {stage} did not end within 24 hours");
             self.pass.events.extend(roll_back(service, deployment, true, &why, self.at));
@@ -317,7 +322,7 @@ impl Work<'_> {
         if self.runs_hooks(&mut deployment) {
             return;
         }
-        if self.stage_is_done(&deployment) {
+        if self.stage_is_done(&deployment) && self.is_heard() {
             self.next_stage(deployment);
         }
     }
@@ -387,7 +392,14 @@ impl Work<'_> {
 
     fn rolling_back(&mut self, mut deployment: DeploymentRecord) {
         let service = self.service;
-        if self.has_arrived(100, true) {
+        if self.has_arrived(100, true) && self.is_heard() {
+            let began = deployment.rollback.as_ref().map_or(self.at, |back| back.started_at);
+            // The old tasks may never have left. The rollback is watched as long as a new task is,
+            // and whoever watches the service sees the failed deployment meanwhile.
+            let watched = began.saturating_add(self.policy.healthy_after);
+            if watched > self.at {
+                return self.wake_at(watched);
+            }
             return self.succeed(deployment, DeploymentStatus::RollbackSuccessful);
         }
         let breaker = deployment.config.circuit_breaker;

@@ -87,6 +87,9 @@ impl<'a> Work<'a> {
 
     /// Whether tasks may be started now; else when to look again is noted.
     pub(super) fn may_launch(&mut self) -> bool {
+        if self.backs_off {
+            return false;
+        }
         let launch = self.service.launch;
         let Some(until) = launch.not_before.filter(|until| *until > self.at) else { return true };
         self.wake_at(until);

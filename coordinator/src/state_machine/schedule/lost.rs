@@ -28,11 +28,48 @@ pub(super) fn pass(state: &State, slot: HostSlot, at: Timestamp) -> Pass {
     let host = state.host_at(slot);
     let cluster = state.cluster_at(host.cluster);
     let mut pass = Pass::default();
+    // Whatever happened to a host: the brake is judged by all that is true now.
+    match brake(cluster, at) {
+        Brake::Off | Brake::Holds => {}
+        Brake::ReleasedAt(over) => pass.wake = Some(over),
+        Brake::Released => pass.events.push(Event::ReplacingResumed {
+            cluster: cluster.name.clone(),
+            overridden: false,
+            at,
+        }),
+    }
     match state.silent_since(host) {
         Some(since) => silent(state, cluster, host, since, at, &mut pass),
-        None => back(state, cluster, host, at, &mut pass),
+        None => back(state, host, at, &mut pass),
     }
     pass
+}
+
+/// Whether the tasks of lost hosts wait because too many hosts were lost at once.
+enum Brake {
+    Off,
+    Holds,
+    /// The loss is no mass loss any more, and hosts have had time to follow from then on.
+    ReleasedAt(Timestamp),
+    Released,
+}
+
+/// Whether an earlier mass loss still is one: it ends when hosts come back, when lost ones are
+/// deregistered and when others join. Then the hosts that are still lost are lost like any other.
+fn brake(cluster: &Cluster, at: Timestamp) -> Brake {
+    if cluster.replacing == Replacing::Normal {
+        return Brake::Off;
+    }
+    if cluster.silent.is_empty() {
+        return Brake::Released;
+    }
+    if is_mass_loss(cluster, cluster.silent.len()) {
+        return Brake::Holds;
+    }
+    match cluster.last_return.saturating_add(MASS_LOSS_SETTLES) {
+        over if over <= at => Brake::Released,
+        over => Brake::ReleasedAt(over),
+    }
 }
 
 fn silent(
@@ -53,12 +90,6 @@ fn silent(
             tasks.push(task.id);
         } else {
             pass.wake = Some(pass.wake.map_or(due, |earlier| earlier.min(due)));
-        }
-    }
-    if let Some(over) = mass_loss_over_at(cluster) {
-        match over <= at {
-            true => resume(cluster, at, pass),
-            false => pass.wake = Some(pass.wake.map_or(over, |earlier| earlier.min(over))),
         }
     }
     if tasks.is_empty() {
@@ -109,7 +140,7 @@ fn is_mass_loss(cluster: &Cluster, lost: usize) -> bool {
     lost >= MASS_LOSS_HOSTS_MIN && lost * 2 >= cluster.registered_hosts as usize
 }
 
-fn back(state: &State, cluster: &Cluster, host: &Host, at: Timestamp, pass: &mut Pass) {
+fn back(state: &State, host: &Host, at: Timestamp, pass: &mut Pass) {
     if !host.connected {
         return;
     }
@@ -119,19 +150,4 @@ fn back(state: &State, cluster: &Cluster, host: &Host, at: Timestamp, pass: &mut
     if !tasks.is_empty() {
         pass.events.push(Event::TasksReturned { host: host.id, tasks, at });
     }
-    if cluster.silent.is_empty() && cluster.replacing != Replacing::Normal {
-        resume(cluster, at, pass);
-    }
-}
-
-/// Once a mass loss is no more, when the hosts that are still lost are lost like any other.
-fn mass_loss_over_at(cluster: &Cluster) -> Option<Timestamp> {
-    let over =
-        cluster.replacing != Replacing::Normal && !is_mass_loss(cluster, cluster.silent.len());
-    over.then(|| cluster.last_return.saturating_add(MASS_LOSS_SETTLES))
-}
-
-fn resume(cluster: &Cluster, at: Timestamp, pass: &mut Pass) {
-    let (cluster, overridden) = (cluster.name.clone(), false);
-    pass.events.push(Event::ReplacingResumed { cluster, overridden, at });
 }

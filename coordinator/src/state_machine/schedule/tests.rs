@@ -3,10 +3,12 @@
 #![allow(clippy::print_stdout, reason = "tests that print their seeds and counts")]
 
 mod instances;
+mod leaving;
 mod planted_bugs;
 pub(crate) mod recorder;
 mod same_pass;
 mod trouble;
+mod waits;
 pub(crate) mod world;
 
 use std::collections::BTreeMap;
@@ -244,6 +246,7 @@ fn a_task_that_ran_first_does_not_slow_the_next_one_down() {
     world.create(replicas(1));
     for _ in 0..20 {
         world.agents_work();
+        world.pass(10.0);
         let task = world.running()[0];
         world.exits(task);
         assert_eq!(world.counts(), "0 running, 1 pending");

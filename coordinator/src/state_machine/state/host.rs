@@ -1,6 +1,6 @@
 //! Container instances: what they offer, whether their agent is heard, and the orders on their way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use longshore_common::{
     clock::Timestamp,
@@ -11,8 +11,8 @@ use longshore_common::{
 };
 
 use super::{
-    ClusterSlot, EntityKey, Forgettable, Membership, Replacing, State, TaskSlot, counter,
-    dirty::LogTo,
+    ClusterSlot, EntityKey, Forgettable, Membership, Replacing, ServiceSlot, State, TaskSlot,
+    counter, dirty::LogTo,
 };
 use crate::{
     placement::{Eligibility, HostOffer, HostSlot, Particulars},
@@ -47,6 +47,8 @@ pub struct Host {
     pub refused: bool,
     /// When `connected` last changed.
     pub connectivity_at: Timestamp,
+    /// Since when its agent is heard without a pause; volatile: a new coordinator has heard nobody.
+    pub(super) heard_since: Option<Timestamp>,
     /// ECS's `version`: one more at every change that is shown.
     pub version: u64,
 
@@ -251,6 +253,7 @@ impl State {
             connected: record.connected,
             refused: record.refused,
             connectivity_at: record.connectivity_at,
+            heard_since: None,
             version: record.version,
             tasks: BTreeMap::new(),
             used_gpus: Vec::new(),
@@ -320,8 +323,10 @@ impl State {
         let host = &mut self.hosts[slot];
         let silent = (host.connectivity_at, host.slot);
         host.connected = false;
+        host.heard_since = None;
         host.connectivity_at = at;
         host.queue.clear();
+        self.unheard.remove(&host.slot);
         let cluster = &mut self.clusters[host.cluster];
         cluster.silent.remove(&silent);
         counter::count(&mut cluster.registered_hosts, -1);
@@ -374,6 +379,7 @@ impl State {
             self.clusters[host.cluster].last_return = at;
         }
         host.connected = connected;
+        host.heard_since = connected.then_some(at);
         host.refused = refused;
         host.connectivity_at = at;
         host.version += 1;
@@ -482,10 +488,47 @@ impl State {
     }
 
     /// Every report up to `position` was taken and may be acknowledged once this is durable.
-    pub fn reports_taken(&mut self, id: HostId, position: ReportPosition, seq: u64) {
+    pub fn reports_taken(&mut self, id: HostId, position: ReportPosition, seq: u64, at: Timestamp) {
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         self.hosts[slot].reports_taken = Some(position);
         self.host_changed(id, seq);
+        if !self.unheard.remove(&HostSlot(slot)) {
+            return;
+        }
+        self.hosts[slot].heard_since.get_or_insert(at);
+        let tasks = self.hosts[slot].tasks.values().map(|task| &self.tasks[*task]);
+        let services: BTreeSet<ServiceSlot> =
+            tasks.filter_map(|task| task.service.as_ref()).map(|of| of.service).collect();
+        services.into_iter().for_each(|service| self.service_is_due(service));
+    }
+
+    /// A new coordinator has heard nobody yet.
+    pub(super) fn nobody_is_heard(&mut self) {
+        for &slot in self.hosts_by_id.values() {
+            let host = &mut self.hosts[slot];
+            host.heard_since = None;
+            if host.is_registered() && host.agent.is_some() {
+                self.unheard.insert(HostSlot(slot));
+            }
+        }
+    }
+
+    /// Since when a host is heard without a pause; `None` while it is not.
+    pub fn heard_since(&self, slot: HostSlot) -> Option<Timestamp> {
+        self.host_at(slot).heard_since
+    }
+
+    /// Whether this coordinator still waits for the first report of a host that an earlier one knew.
+    pub fn is_unheard(&self, slot: HostSlot) -> bool {
+        self.unheard.contains(&slot)
+    }
+
+    pub fn unheard_hosts(&self) -> impl Iterator<Item = &Host> {
+        self.unheard.iter().map(|slot| self.host_at(*slot))
+    }
+
+    pub fn unheard_len(&self) -> usize {
+        self.unheard.len()
     }
 
     /// What placement goes by when hosts are equally good.

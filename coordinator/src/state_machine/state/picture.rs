@@ -106,6 +106,8 @@ impl State {
             evening_clusters: _,
             // Volatile: each start begins an epoch.
             epoch_started_at: _,
+            // Volatile: a new coordinator has heard nobody.
+            unheard: _,
             groups,
             client_tokens,
             join_tokens,
@@ -331,6 +333,8 @@ impl State {
             changed_seq: _,
             // Volatile: agents repeat what is not acknowledged.
             reports_taken: _,
+            // Volatile: a new coordinator has heard nobody.
+            heard_since: _,
             images_taken: _,
         } = host;
         let cluster = &self.clusters[*cluster];
@@ -384,6 +388,7 @@ impl State {
             containers,
             gpus,
             checked_health,
+            blocked,
             service,
             report,
             timeout_ms,
@@ -409,6 +414,7 @@ impl State {
                 containers: containers,
                 gpus: gpus,
                 checked_health: checked_health,
+                blocked: blocked,
                 service: service.as_ref().map(|service| service.record(self)),
                 report: report,
                 timeout_ms: timeout_ms,

@@ -101,6 +101,13 @@ impl Service {
         self.deployment.as_ref().filter(|deployment| !deployment.status.is_over())
     }
 
+    /// Whether a revision is where the deployment under way goes, or goes back to.
+    pub fn is_target(&self, id: RevisionId) -> bool {
+        self.under_way().is_some_and(|deployment| {
+            deployment.target == id || deployment.rollback.as_ref().is_some_and(|r| r.to == id)
+        })
+    }
+
     pub fn is_daemon(&self) -> bool {
         self.config.scheduling == Scheduling::Daemon
     }

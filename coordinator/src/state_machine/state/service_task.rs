@@ -26,6 +26,9 @@ use crate::state_machine::{
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// ecs-behaviour 1.9, repeated failure.
 const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
+/// Minimum time that a task runs until its end says nothing of how it starts: as long as a
+/// container must be up for Docker's restart policy to count its start as a good one.
+const RUN_MIN: Duration = Duration::from_secs(10);
 
 /// What a task of a service counts as. Healthy or not is said of tasks that are wanted only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,14 +45,21 @@ pub enum Standing {
     Stopping,
     /// On a host that was silent for too long.
     Lost,
+    /// Not running, and it will not: a container that another one waits for is unhealthy.
+    Blocked,
 }
 
-const STANDINGS: usize = 8;
+const STANDINGS: usize = 9;
 
 impl Standing {
     /// Of tasks that the service wants, on hosts that are heard.
-    pub const WANTED: [Standing; 4] =
-        [Standing::Pending, Standing::Settling, Standing::Healthy, Standing::Unhealthy];
+    pub const WANTED: [Standing; 5] = [
+        Standing::Pending,
+        Standing::Blocked,
+        Standing::Settling,
+        Standing::Healthy,
+        Standing::Unhealthy,
+    ];
 
     pub fn is_wanted(self) -> bool {
         Standing::WANTED.contains(&self)
@@ -69,6 +79,17 @@ impl Counts {
         self.0[standing as usize][1]
     }
 
+    /// Those on hosts that do not drain.
+    pub fn staying(&self, standing: Standing) -> u32 {
+        self.0[standing as usize][0]
+    }
+
+    /// Of the running and pending ones, those on hosts that do not drain.
+    pub fn shown_staying(&self) -> u32 {
+        let shown = [Standing::LeavingPending, Standing::LeavingRunning];
+        Standing::WANTED.iter().chain(&shown).map(|standing| self.staying(*standing)).sum()
+    }
+
     /// ECS's runningCount.
     pub fn running(&self) -> u32 {
         self.of(Standing::Settling)
@@ -79,7 +100,7 @@ impl Counts {
 
     /// ECS's pendingCount.
     pub fn pending(&self) -> u32 {
-        self.of(Standing::Pending) + self.of(Standing::LeavingPending)
+        self.of(Standing::Pending) + self.of(Standing::Blocked) + self.of(Standing::LeavingPending)
     }
 
     /// Tasks that are wanted, on draining hosts too.
@@ -165,7 +186,10 @@ impl Task {
             Wish::Stop { .. } => false,
         };
         Some(match self.phase {
-            Phase::Pending | Phase::Activating if wanted => Standing::Pending,
+            Phase::Pending | Phase::Activating if wanted => match self.blocked {
+                true => Standing::Blocked,
+                false => Standing::Pending,
+            },
             Phase::Pending | Phase::Activating => Standing::LeavingPending,
             Phase::Stopping { .. } => Standing::Stopping,
             Phase::Running { .. } if !wanted => Standing::LeavingRunning,
@@ -196,6 +220,9 @@ impl State {
                     self.tasks[slot].service.as_ref().map(|s| (s.service, s.revision))
             {
                 self.task_failed(service, revision, at);
+                if self.tasks[slot].phase.started_at().is_none() {
+                    self.back_off(service, at);
+                }
             }
             self.task_stop_requested(id, cause, at, seq);
         }
@@ -296,7 +323,10 @@ impl State {
         let resets = held.config.deployment.circuit_breaker.reset_on_healthy_task;
         let first_run = runs && !record.has_run;
         let healthy = now == Standing::Healthy && resets && record.failed_tasks > 0;
-        let ends_backoff = runs && held.launch != LaunchBackoff::default();
+        // One that begins to run may be about to end: only one that stays up ends that count.
+        let brief_runs = if now == Standing::Healthy { 0 } else { held.launch.brief_runs };
+        let launch = LaunchBackoff { brief_runs, ..LaunchBackoff::default() };
+        let ends_backoff = runs && held.launch != launch;
         if first_run || healthy || ends_backoff {
             self.touch(EntityKey::Service(id));
             let held = &mut self.services[service];
@@ -306,7 +336,7 @@ impl State {
                 record.failed_tasks = 0;
             }
             if ends_backoff {
-                held.launch = LaunchBackoff::default();
+                held.launch = launch;
             }
         }
     }
@@ -342,10 +372,10 @@ impl State {
             (Standing::Settling, Some(began), false) => {
                 revision.settling.remove(&(began, id));
             }
-            (Standing::Unhealthy, _, true) => {
+            (Standing::Unhealthy | Standing::Blocked, _, true) => {
                 revision.unhealthy.insert(id);
             }
-            (Standing::Unhealthy, _, false) => {
+            (Standing::Unhealthy | Standing::Blocked, _, false) => {
                 revision.unhealthy.remove(&id);
             }
             _ => {}
@@ -380,7 +410,13 @@ impl State {
 
     /// Takes a task that has stopped out of its service. `ended` is why, if it is an end that says
     /// something of the service.
-    pub(super) fn leave_service(&mut self, slot: TaskSlot, ended: &StopCause, at: Timestamp) {
+    pub(super) fn leave_service(
+        &mut self,
+        slot: TaskSlot,
+        ended: &StopCause,
+        ran_briefly: bool,
+        at: Timestamp,
+    ) {
         let task = &self.tasks[slot];
         let (Some(of), id) = (&task.service, task.id) else { return };
         let (service, revision) = (of.service, of.revision);
@@ -403,6 +439,8 @@ impl State {
         if failed {
             self.task_failed(service, revision, at);
             self.back_off(service, at);
+        } else if ran_briefly {
+            self.back_off_after_brief_run(service, at);
         }
     }
 
@@ -427,6 +465,16 @@ impl State {
         }
     }
 
+    /// The round goes on from the last brief run: that its task began to run has ended no waiting.
+    fn back_off_after_brief_run(&mut self, slot: ServiceSlot, at: Timestamp) {
+        self.touch(EntityKey::Service(self.services[slot].id));
+        let launch = &mut self.services[slot].launch;
+        launch.rounds = launch.rounds.max(launch.brief_runs);
+        self.back_off(slot, at);
+        let launch = &mut self.services[slot].launch;
+        launch.brief_runs = launch.rounds;
+    }
+
     /// Failures while the service waits already are of the round that made it wait.
     fn back_off(&mut self, slot: ServiceSlot, at: Timestamp) {
         let launch = &mut self.services[slot].launch;
@@ -441,6 +489,16 @@ impl State {
 
 /// Whether a task stopped of itself before it ever ran.
 fn never_ran(task: &Task, ended: &StopCause) -> bool {
+    stopped_itself(task, ended) && task.phase.started_at().is_none()
+}
+
+/// Whether a task of a service that ends now stopped of itself right after it began to run.
+pub fn ran_briefly(task: &Task, ended: &StopCause, at: Timestamp) -> bool {
+    let ran = task.phase.started_at().map(|began| at.since(began));
+    task.service.is_some() && stopped_itself(task, ended) && ran.is_some_and(|ran| ran < RUN_MIN)
+}
+
+fn stopped_itself(task: &Task, ended: &StopCause) -> bool {
     let by_itself = match ended.code {
         StopCode::TaskFailedToStart | StopCode::EssentialContainerExited => true,
         StopCode::UserInitiated
@@ -449,5 +507,5 @@ fn never_ran(task: &Task, ended: &StopCause) -> bool {
         | StopCode::TerminationNotice
         | StopCode::InfrastructureHealth => false,
     };
-    by_itself && task.wish == Wish::Run && task.phase.started_at().is_none()
+    by_itself && task.wish == Wish::Run
 }

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use longshore_common::{
     clock::Timestamp,
     id::TaskId,
-    protocol::{ContainerId, Desired, ReportedPhase, TaskReport},
+    protocol::{ContainerId, ContainerStatus, Desired, ReportedPhase, TaskReport},
     resources::Demand,
     task::{HealthStatus, StopCause, TaskOverride},
-    task_definition::ContainerDefinition,
+    task_definition::{ContainerDefinition, ContainerDependency, DependencyCondition},
 };
 
 use super::{
@@ -47,6 +47,8 @@ pub struct Task {
     pub gpus: Box<[String]>,
     /// Of the essential containers that have a health check; absent when none has.
     pub checked_health: Option<HealthStatus>,
+    /// A container that has not started waits for the health of one that is unhealthy.
+    pub blocked: bool,
     /// Absent for a task that no service started.
     pub service: Option<Box<ServiceTask>>,
     /// The agent's latest word.
@@ -226,6 +228,7 @@ impl State {
                 started_by: started_by.clone(),
                 containers: placed.containers.clone().into(),
                 checked_health: None,
+                blocked: false,
                 service: started.service.as_ref().and_then(|started| {
                     let &slot = self.services_by_id.get(&started.service)?;
                     Some(Box::new(ServiceTask::of(slot, &ServiceTask::record_of_new(started))))
@@ -256,6 +259,7 @@ impl State {
     pub(super) fn insert_task(&mut self, mut task: Task) {
         let spec = &self.definition_at(task.definition).definition.spec;
         task.checked_health = checked_health(&spec.container_definitions, task.report.as_deref());
+        task.blocked = is_blocked(&spec.container_definitions, task.report.as_deref());
         let (id, cluster, host) = (task.id, task.cluster, task.host);
         self.definitions.used(task.definition);
         self.clusters[cluster].index.reserve(host, &task.demand, task.group);
@@ -301,6 +305,7 @@ impl State {
             containers: record.containers.into(),
             gpus: record.gpus.into(),
             checked_health: None,
+            blocked: false,
             service: record.service.as_ref().and_then(|service| {
                 let &slot = self.services_by_id.get(&service.service)?;
                 Some(Box::new(ServiceTask::of(slot, service)))
@@ -362,9 +367,12 @@ impl State {
             let spec = &self.definition_at(task.definition).definition.spec;
             checked_health(&spec.container_definitions, Some(report))
         });
+        let spec = &self.definition_at(task.definition).definition.spec;
+        let blocked = is_blocked(&spec.container_definitions, Some(report));
         self.restand(slot, |task| {
             task.phase = next.unwrap_or(task.phase);
             task.checked_health = health;
+            task.blocked = blocked;
             task.version += 1;
             task.report = Some(Box::new(report.clone()));
         });
@@ -381,6 +389,7 @@ impl State {
         id: TaskId,
         cause: &StopCause,
         report: Option<&TaskReport>,
+        ran_briefly: bool,
         at: Timestamp,
         seq: u64,
     ) {
@@ -390,7 +399,7 @@ impl State {
         if !self.replaying {
             self.move_to_history(slot, cause, report, at);
         }
-        self.leave_service(slot, cause, at);
+        self.leave_service(slot, cause, ran_briefly, at);
         self.remove_task(slot, seq);
     }
 
@@ -501,4 +510,20 @@ pub fn checked_health(
         }
     }
     worst
+}
+
+/// Whether a container that has not started waits until another one is healthy, and that one is
+/// unhealthy.
+fn is_blocked(containers: &[ContainerDefinition], report: Option<&TaskReport>) -> bool {
+    let Some(report) = report else { return false };
+    let reported = |name: &str| report.containers.iter().find(|reported| reported.name == name);
+    let waits = |container: &&ContainerDefinition| {
+        reported(&container.name).is_none_or(|own| own.status == ContainerStatus::Pending)
+    };
+    let unhealthy = |on: &ContainerDependency| {
+        on.condition == DependencyCondition::Healthy
+            && reported(&on.container_name).and_then(|other| other.health)
+                == Some(HealthStatus::Unhealthy)
+    };
+    containers.iter().filter(waits).any(|container| container.depends_on.iter().any(unhealthy))
 }

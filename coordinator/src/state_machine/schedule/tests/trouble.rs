@@ -281,6 +281,7 @@ impl Trial {
                 match self.world.state.task_at(*slot).standing() {
                     Some(
                         Standing::Pending
+                        | Standing::Blocked
                         | Standing::Settling
                         | Standing::Healthy
                         | Standing::Unhealthy,
@@ -353,6 +354,12 @@ impl Trial {
                     counts.of(Standing::Healthy) + settling
                 })
                 .sum();
+            // With no revision to go back to, a draining host is emptied whatever is left.
+            let stranded = service.primary().is_some_and(|p| p.record.rollout == Rollout::Failed)
+                && service.completed.is_none_or(|id| Some(id) == primary);
+            if stranded {
+                return;
+            }
             // One that never runs twice stops before it starts.
             let replaces = service.config.options.replace.unwrap_or(true);
             let most = if replaces { desired } else { desired.saturating_sub(1) };

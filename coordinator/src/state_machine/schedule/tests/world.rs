@@ -496,6 +496,11 @@ impl World {
                     work.entry(host.id).or_default().push((task.id, phase));
                 }
             }
+            // To a new coordinator everybody says something.
+            let unheard = self.state.unheard_hosts().filter(|host| host.connected);
+            unheard.for_each(|host| {
+                work.entry(host.id).or_default();
+            });
             if work.is_empty() {
                 return;
             }
