@@ -68,5 +68,5 @@ names! { EVENTS, event, Event:
     AlarmStateSet AlarmsDeleted LogGroupCreated LogRetentionPut LogGroupDeleted TasksWaiting
     GroupScaled GroupExcess WaitingTasksEnded TaskTimeoutSet AutoScalingGroupCreated
     AutoScalingGroupConfigured AutoScalingGroupDeleting AutoScalingGroupDeleted InstancesWanted
-    InstanceSet InstanceGone CapacityProviderSet CapacityProviderForgotten
+    InstanceSet InstanceGone CapacityProviderSet CapacityProviderForgotten MembersForgotten
 }
