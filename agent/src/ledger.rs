@@ -29,7 +29,7 @@ use crate::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Raised when an older agent could misread the file.
 const FORMAT: i64 = 1;
@@ -81,6 +81,25 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// What is known of tasks and images alone.
+    pub(crate) fn without_orders(self) -> Self {
+        Batch { head: None, intents: Vec::new(), stops: BTreeMap::new(), ..self }
+    }
+
+    /// One batch for what this one and then a later one would have written.
+    pub(crate) fn then(mut self, later: Batch) -> Self {
+        for key in &later.forgotten {
+            self.observations.remove(key);
+        }
+        self.forgotten.extend(later.forgotten);
+        self.head = later.head.or(self.head);
+        self.intents.extend(later.intents);
+        self.stops.extend(later.stops);
+        self.observations.extend(later.observations);
+        self.images.extend(later.images);
+        self
+    }
+
     /// Nothing that should be written before long. Images wait for the next batch: what a task is
     /// reported to be must not wait for them.
     pub(crate) fn can_wait(&self) -> bool {
@@ -126,6 +145,29 @@ pub enum LedgerError {
     Encode(#[source] rmp_serde::encode::Error),
 }
 
+impl LedgerError {
+    /// The file is not what was written: nothing that is in it can be relied on.
+    pub(crate) fn is_damage(&self) -> bool {
+        let damaged = [Some(ErrorCode::NotADatabase), Some(ErrorCode::DatabaseCorrupt)];
+        match self {
+            LedgerError::Write(error) => damaged.contains(&error.sqlite_error_code()),
+            LedgerError::Encode(_) => true,
+            LedgerError::Held(_)
+            | LedgerError::Lock { .. }
+            | LedgerError::Newer { .. }
+            | LedgerError::Foreign(_)
+            | LedgerError::Damaged { .. }
+            | LedgerError::OtherHost(_)
+            | LedgerError::Open { .. } => false,
+        }
+    }
+
+    pub(crate) fn is_for_want_of_room(&self) -> bool {
+        let LedgerError::Write(error) = self else { return false };
+        error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+    }
+}
+
 /// What a row is. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -160,15 +202,16 @@ impl Ledger {
         let number = |name: &str| {
             connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(failed)
         };
+        let mut is_new = false;
         match (number("application_id")?, number("user_version")?) {
-            (0, 0) if is_empty(&connection).map_err(failed)? => {}
+            (0, 0) if is_empty(&connection).map_err(failed)? => is_new = true,
             (APPLICATION_ID, FORMAT) => {}
             (APPLICATION_ID, found) => {
                 return Err(LedgerError::Newer { path: path.to_owned(), found });
             }
             _ => return Err(LedgerError::Foreign(path.to_owned())),
         }
-        prepare(&mut connection).map_err(failed)?;
+        prepare(&mut connection, is_new).map_err(failed)?;
         let contents = read(&connection).map_err(damaged)?;
         if let Some(head) = &contents.head
             && (head.fleet != fleet || head.host != host)
@@ -180,6 +223,8 @@ impl Ledger {
 
     /// Writes one batch. With a head it is on the disk when this returns.
     pub(crate) fn write(&mut self, batch: &Batch) -> Result<(), LedgerError> {
+        #[cfg(test)]
+        tests::room(&self.connection)?;
         let flush = if batch.head.is_some() { "FULL" } else { "NORMAL" };
         self.connection.pragma_update(None, "synchronous", flush).map_err(LedgerError::Write)?;
         let transaction = self.connection.transaction().map_err(LedgerError::Write)?;
@@ -226,11 +271,16 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     connection.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))
 }
 
-fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Nothing is written where all is there already: the disk may be full.
+fn prepare(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+    let tables = "SELECT count(*) = 2 FROM sqlite_schema WHERE name IN ('records', 'images')";
+    if !is_new && connection.query_row(tables, [], |row| row.get(0))? {
+        return Ok(());
+    }
     let transaction = connection.transaction()?;
     transaction.execute_batch(
         "CREATE TABLE IF NOT EXISTS records (

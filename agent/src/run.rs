@@ -13,7 +13,6 @@ use std::{
 use longshore_common::{
     clock::Clock,
     join_token::JoinToken,
-    logs::store::{Durability, LogStore, StoreError},
     protocol::Registered,
     task_policy::{Forbidden, TaskPolicy},
 };
@@ -97,11 +96,6 @@ pub(crate) enum Failed {
     NoEntropy(#[source] getrandom::Error),
     #[error("the task ledger cannot be opened")]
     Ledger(#[from] LedgerError),
-    #[error(
-        "the store of container logs cannot be opened; move logs.sqlite away from the data directory \
-         to begin another"
-    )]
-    Logs(#[from] StoreError),
     #[error("the key of the task endpoints cannot be used")]
     EndpointsKey(#[from] KeyError),
     #[error("the engine failed; containers go on, and a restart adopts them")]
@@ -129,7 +123,6 @@ impl Failed {
             | Failed::PollEndpoint(_)
             | Failed::NoEntropy(_)
             | Failed::Ledger(_)
-            | Failed::Logs(_)
             | Failed::EndpointsKey(_)
             | Failed::Engine(_)
             | Failed::Panicked(_) => EXIT_FAILED,
@@ -266,14 +259,10 @@ async fn life(
         );
         parts.spawn(endpoints.serve(listener, shutdown.clone()));
     }
-    let (follows, following) = logs::start(
-        LogStore::open(&data_dir.logs(), Durability::WithItsSource)?,
-        kept_logs(&settings),
-        clock.clone(),
-        shutdown.clone(),
-    );
+    let (follows, following) =
+        logs::start(data_dir.logs(), kept_logs(&settings), clock.clone(), shutdown.clone());
     parts.spawn(following);
-    let logs = LogReader::open(&data_dir.logs(), membership.fleet, membership.host)?;
+    let logs = LogReader::of(data_dir.logs(), membership.fleet, membership.host);
     let runtime = LoggedRuntime::new(docker(&settings)?, follows);
     let (engine, mut running) =
         supervisor::start(config, runtime, clock.clone(), shutdown.clone())?;

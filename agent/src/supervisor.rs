@@ -43,6 +43,7 @@ mod intake;
 mod pulls;
 mod images;
 mod room;
+mod record;
 mod steps;
 mod watch;
 mod metadata_files;
@@ -62,6 +63,7 @@ pub use crate::{
 };
 use images::Images;
 use intake::{Parked, Taking};
+use record::{LedgerState, Writing};
 use room::Rooms;
 use steps::{Finished, Lanes};
 use tasks::{Process, Task};
@@ -235,7 +237,7 @@ pub struct ContainerView {
 /// Why the engine ended by itself. Containers go on; a new start of the agent adopts them.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Orders can no longer be made safe, so none may be taken.
+    /// It is damaged, and not only full.
     #[error("the engine cannot go on without its ledger")]
     Ledger(#[from] LedgerError),
 }
@@ -281,8 +283,9 @@ struct Engine<R> {
 
     /// At home, or in `writing`.
     ledger: Option<Ledger>,
-    writing: Option<JoinHandle<(Ledger, Result<(), LedgerError>)>>,
+    writing: Option<Writing>,
     unwritten: Batch,
+    ledger_state: LedgerState,
 
     /// The container engine answers and was listed: calls may be made.
     synced: bool,
@@ -314,6 +317,8 @@ enum Timer {
     Deadline(TaskKey),
     /// Metadata files that could not be completed.
     MetadataFiles(TaskKey),
+    /// The ledger that could not be written is tried again.
+    Ledger,
     /// Images are cleaned up.
     Images,
     /// The engine said that its images changed.
@@ -377,6 +382,7 @@ impl<R: ContainerRuntime> Engine<R> {
             ledger: Some(ledger),
             writing: None,
             unwritten: Batch::default(),
+            ledger_state: LedgerState::default(),
             synced: false,
             steps: JoinSet::new(),
             processes: JoinSet::new(),
@@ -447,12 +453,9 @@ impl<R: ContainerRuntime> Engine<R> {
                     }
                 }
                 () = self.rooms.changed() => self.disk_seen(),
-                written = written(&mut self.writing) => {
-                    let (ledger, result) = written;
-                    self.ledger = Some(ledger);
-                    self.writing = None;
-                    result?;
-                    self.orders_written();
+                written = record::written(&mut self.writing) => {
+                    let (ledger, batch, result) = written;
+                    self.written(ledger, batch, result)?;
                 }
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {
                     self.wake();
@@ -501,6 +504,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 }
                 Timer::Leftovers(key) => self.remove_leftovers(key),
                 Timer::MetadataFiles(key) => self.complete_metadata_files(key),
+                Timer::Ledger => self.ledger_due(),
                 Timer::Images => self.image_cleanup_due(),
                 Timer::ImageList => self.list_images(),
                 Timer::Room => self.room_due(),
@@ -530,68 +534,9 @@ impl<R: ContainerRuntime> Engine<R> {
         self.timers_made += 1;
         self.timers.insert((Instant::now() + after, self.timers_made), timer);
     }
-
-    /// Sends what is open to the ledger, one transaction at a time.
-    fn write_what_is_open(&mut self) {
-        if !self.has_something_to_write() {
-            return;
-        }
-        let Some(mut ledger) = self.ledger.take() else { return };
-        let batch = self.open_batch();
-        self.writing = Some(tokio::task::spawn_blocking(move || {
-            let result = ledger.write(&batch);
-            (ledger, result)
-        }));
-    }
-
-    fn has_something_to_write(&self) -> bool {
-        !self.unwritten.can_wait() || self.taking.as_ref().is_some_and(|t| !t.being_written)
-    }
-
-    fn open_batch(&mut self) -> Batch {
-        let mut batch = std::mem::take(&mut self.unwritten);
-        if let Some(taking) = &mut self.taking {
-            taking.being_written = true;
-            batch.head = Some(taking.head.clone());
-            batch.intents = taking.intents();
-            batch.stops = taking.stops();
-        }
-        batch
-    }
-
-    async fn write_at_the_end(&mut self) -> Result<(), EngineError> {
-        if let Some(writing) = self.writing.take() {
-            let (ledger, result) = joined(writing.await);
-            result?;
-            self.ledger = Some(ledger);
-        }
-        // Orders that were not written were not taken: nobody was told that they are.
-        self.taking = None;
-        if let Some(ledger) = &mut self.ledger {
-            ledger.write(&std::mem::take(&mut self.unwritten))?;
-        }
-        Ok(())
-    }
 }
 
 fn wall_ahead_ms(clock: &dyn Clock) -> i64 {
     let (wall, monotonic) = (clock.wall().0, clock.monotonic().0.as_millis());
     (i128::from(wall) - monotonic as i128) as i64
-}
-
-/// Waits for the write under way; for ever when there is none.
-async fn written(
-    writing: &mut Option<JoinHandle<(Ledger, Result<(), LedgerError>)>>,
-) -> (Ledger, Result<(), LedgerError>) {
-    match writing {
-        Some(writing) => joined(writing.await),
-        None => std::future::pending().await,
-    }
-}
-
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

@@ -5,6 +5,7 @@
 //! gave it. Never: a container engine, a wire format of AWS, or a guess about a line that was not read.
 
 pub mod options;
+pub mod aging;
 pub mod event_start;
 pub mod pattern;
 pub mod query;

@@ -71,7 +71,7 @@ impl Shown {
             account: "0".to_owned(),
         });
         let logs = shown._directory.path().join("logs.sqlite");
-        let logs = LogReader::open(&logs, FLEET, HOST).unwrap();
+        let logs = LogReader::of(logs, FLEET, HOST);
         let polls = NotedPolls { engine, logs, status: shown.status.clone() };
         loop {
             polls.poll(order_one_task()).await.unwrap();

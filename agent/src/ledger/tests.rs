@@ -20,6 +20,19 @@ const OTHER: TaskKey = TaskKey { task: TaskId::new(0xbee), generation: 4 };
 /// A folder with a ledger in it, which is closed.
 struct Place(tempfile::TempDir);
 
+/// A file of this name beside a ledger makes it as unwritable as a full disk does.
+pub(crate) const FULL: &str = "full";
+
+pub(super) fn room(connection: &Connection) -> Result<(), LedgerError> {
+    let is_full =
+        connection.path().is_some_and(|path| Path::new(path).with_file_name(FULL).exists());
+    let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+    match is_full {
+        true => Err(LedgerError::Write(rusqlite::Error::SqliteFailure(full, None))),
+        false => Ok(()),
+    }
+}
+
 impl Place {
     fn new() -> Self {
         Place(tempfile::tempdir().unwrap())
@@ -174,6 +187,56 @@ fn what_a_batch_forgets_and_names_is_kept_as_named() {
     let contents = Place::written(&[orders(), observation(KEY), anew]).contents();
     assert_eq!(contents.intents.len(), 2);
     assert_eq!(contents.observations, BTreeMap::new());
+}
+
+#[test]
+fn a_ledger_on_a_full_disk_is_opened_and_writable_once_there_is_room() {
+    let place = Place::written(&[orders(), observation(KEY)]);
+    let (mut ledger, contents) = Ledger::open(&place.path(), FLEET, HOST).unwrap();
+    assert_whole(&contents);
+    // As many pages as there are, and no more.
+    ledger.connection.pragma_update(None, "max_page_count", 1).unwrap();
+    let more = |number| {
+        let big = StopCause { reason: "x".repeat(1 << 16), ..stop() };
+        let stops = [(TaskKey { task: TaskId::new(number), generation: 1 }, big)].into();
+        Batch { head: Some(head(4, 13)), stops, ..Batch::default() }
+    };
+    for number in 1..4 {
+        let error = ledger.write(&more(number)).unwrap_err();
+        assert!(error.is_for_want_of_room() && !error.is_damage(), "{error:?}");
+    }
+    ledger.connection.pragma_update(None, "max_page_count", 1 << 20).unwrap();
+    ledger.write(&more(9)).unwrap();
+    drop(ledger);
+    assert_eq!(place.contents().head, Some(head(4, 13)));
+    assert_eq!(place.contents().stops.len(), 2);
+}
+
+#[test]
+fn opening_a_ledger_that_is_there_writes_nothing() {
+    let place = Place::written(&[orders()]);
+    let before = fs_err::read(place.path()).unwrap();
+    for _ in 0..3 {
+        let ledger = place.open();
+        let wal = place.0.path().join("ledger-wal");
+        assert!(!wal.exists() || fs_err::metadata(&wal).unwrap().len() == 0);
+        drop(ledger);
+    }
+    assert_eq!(fs_err::read(place.path()).unwrap(), before);
+}
+
+#[test]
+fn batches_that_were_not_written_are_written_as_one() {
+    let gone = Batch { forgotten: vec![KEY], ..Batch::default() };
+    let image = |at| UsedImage { references: ["a".to_owned()].into(), used_at: Timestamp(at) };
+    let images =
+        |at| Batch { images: [("a".to_owned(), Some(image(at)))].into(), ..Batch::default() };
+    let one = orders().without_orders();
+    assert_eq!((one.head.is_none(), one.intents.len(), one.stops.len()), (true, 0, 0));
+    let all = observation(KEY).then(observation(OTHER)).then(gone).then(images(1)).then(images(2));
+    assert_eq!(all.forgotten, [KEY]);
+    assert_eq!(all.observations.keys().collect::<Vec<_>>(), [&OTHER]);
+    assert_eq!(all.images["a"], Some(image(2)));
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Answers what the coordinator asks of the logs on this host.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use longshore_common::{
     id::{FleetId, HostId},
     logs::{
         query::{LogReply, LogRequest},
-        store::{Durability, LogStore, StoreError},
+        store::{Durability, LogStore},
     },
     protocol::PROTOCOL_VERSION,
     telemetry::chain,
@@ -37,16 +37,18 @@ pub enum Unanswered {
 pub(crate) struct LogReader {
     /// A connection of its own, so that nobody who reads holds up the follower. Questions wait for
     /// it here and not on the few threads that the ledger needs as well.
-    store: Arc<Mutex<LogStore>>,
+    /// Opened by the first question that finds it.
+    store: Arc<Mutex<Option<LogStore>>>,
+    path: PathBuf,
     room: Arc<Semaphore>,
     fleet: FleetId,
     host: HostId,
 }
 
 impl LogReader {
-    pub(crate) fn open(path: &Path, fleet: FleetId, host: HostId) -> Result<Self, StoreError> {
-        let store = Arc::new(Mutex::new(LogStore::open(path, Durability::WithItsSource)?));
-        Ok(LogReader { store, room: Arc::new(Semaphore::new(QUESTIONS_WAITING_MAX)), fleet, host })
+    pub(crate) fn of(path: PathBuf, fleet: FleetId, host: HostId) -> Self {
+        let room = Arc::new(Semaphore::new(QUESTIONS_WAITING_MAX));
+        LogReader { store: Arc::default(), path, room, fleet, host }
     }
 
     pub(crate) async fn answer(&self, request: LogRequest) -> Result<LogReply, Unanswered> {
@@ -58,9 +60,14 @@ impl LogReader {
         }
         let room = self.room.clone().try_acquire_owned().map_err(|_| Unanswered::Busy)?;
         let mut store = self.store.clone().lock_owned().await;
+        let path = self.path.clone();
         let answered = tokio::task::spawn_blocking(move || {
             let _room = room;
-            store.answer(&request.ask)
+            let open = match store.take() {
+                Some(open) => open,
+                None => LogStore::open(&path, Durability::WithItsSource)?,
+            };
+            store.insert(open).answer(&request.ask)
         });
         match answered.await {
             Ok(Ok(reply)) => Ok(reply),

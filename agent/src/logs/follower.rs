@@ -1,8 +1,9 @@
 //! Follows the logs of all containers that are to be followed, and stores what they say.
 //!
 //! One round reads what is new of those that wrote something, and stores it with its cursors in one
-//! transaction. Never: a cursor without the events before it, or a wait for one log while others
-//! have something to say.
+//! transaction. The store is optional: without one that can be written, logs stay in Docker's own files
+//! and are read from there later, and what is cleaned up is not held up by it. Never: a cursor without
+//! the events before it, or a wait for one log while others have something to say.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,8 +16,9 @@ use std::{
 use longshore_common::{
     clock::{Clock, Monotonic},
     logs::{
+        aging::Aging,
         event_start::EventStart,
-        store::{Append, Keep, LogStore, NewEvent, StoreError},
+        store::{Append, Durability, Keep, LogStore, NewEvent, StoreError},
     },
     telemetry::chain,
 };
@@ -51,6 +53,8 @@ const READS_PER_LOG: usize = 4;
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is asked what is too old or too much.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// How long a store that cannot be written holds up removals of containers. One without room does not.
+const REMOVALS_WAIT: Duration = Duration::from_secs(10);
 /// Deletions in a row: more than anything can write meanwhile.
 const KEEP_SLICES: usize = 64;
 
@@ -85,7 +89,7 @@ pub(super) type Commands = mpsc::Sender<Command>;
 
 /// What runs until `shutdown`, and where to tell it what to follow.
 pub(crate) fn start(
-    store: LogStore,
+    store: PathBuf,
     keep: Keep,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
@@ -212,18 +216,41 @@ struct Container {
     unreadable: bool,
 }
 
+/// Whether what is read can be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Storing {
+    Works,
+    /// Since when it fails, and whether for want of room.
+    Fails {
+        since: Monotonic,
+        no_room: bool,
+    },
+}
+
+/// A log that is to be followed once the store tells how far it was read.
+struct Unread {
+    destination: LogDestination,
+    path: PathBuf,
+    ended: bool,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
 struct Follower {
-    store: LogStore,
+    path: PathBuf,
+    /// Absent while it cannot be opened.
+    store: Option<LogStore>,
+    storing: Storing,
+    aging: Aging,
     keep: Keep,
     clock: Arc<dyn Clock>,
     containers: BTreeMap<String, Container>,
+    unread: BTreeMap<String, Unread>,
     /// Ended before they were followed.
     ended_early: BTreeSet<String>,
     buffer: Vec<u8>,
     /// Whose folders need not be watched any more.
     unwatched: Vec<String>,
     kept_at: Monotonic,
-    failing: bool,
 }
 
 /// What a round read of one container.
@@ -236,21 +263,83 @@ struct Read {
 }
 
 impl Follower {
-    fn new(store: LogStore, keep: Keep, clock: Arc<dyn Clock>) -> Self {
-        Follower {
-            store,
+    fn new(path: PathBuf, keep: Keep, clock: Arc<dyn Clock>) -> Self {
+        let mut follower = Follower {
+            path,
+            store: None,
+            storing: Storing::Works,
+            aging: Aging::begun(&*clock, None),
             keep,
             containers: BTreeMap::new(),
+            unread: BTreeMap::new(),
             ended_early: BTreeSet::new(),
             buffer: Vec::new(),
             unwatched: Vec::new(),
             kept_at: clock.monotonic(),
             clock,
-            failing: false,
+        };
+        follower.open();
+        follower
+    }
+
+    /// Opens the store if it is not open; whether it is now.
+    fn open(&mut self) -> bool {
+        if self.store.is_some() {
+            return true;
+        }
+        let opened = LogStore::open(&self.path, Durability::WithItsSource)
+            .and_then(|store| Ok((store.newest_stored()?, store)));
+        match opened {
+            Ok((newest, store)) => {
+                self.aging = Aging::begun(&*self.clock, newest);
+                self.store = Some(store);
+                true
+            }
+            Err(error) => {
+                self.failed(&error);
+                false
+            }
+        }
+    }
+
+    fn failed(&mut self, error: &StoreError) {
+        let no_room = error.is_for_want_of_room();
+        let now = self.clock.monotonic();
+        if self.storing == Storing::Works {
+            warn!(
+                path = %self.path.display(), error = chain(error),
+                "container logs cannot be stored; they stay in Docker's, and are read again. Make \
+                 room, or move the file away to begin another",
+            );
+            self.storing = Storing::Fails { since: now, no_room };
+        }
+        if let Storing::Fails { no_room: known, .. } = &mut self.storing {
+            *known |= no_room;
+        }
+        if self.lets_removals_go() {
+            self.containers.values_mut().for_each(|container| container.waiting.clear());
+            self.unread.values_mut().for_each(|unread| unread.waiting.clear());
+        }
+    }
+
+    fn works(&mut self) {
+        if std::mem::replace(&mut self.storing, Storing::Works) != Storing::Works {
+            info!("container logs are stored again");
+        }
+    }
+
+    /// Removals make the room that the store lacks.
+    fn lets_removals_go(&self) -> bool {
+        match self.storing {
+            Storing::Works => false,
+            Storing::Fails { since, no_room } => {
+                no_room || self.clock.monotonic().since(since) >= REMOVALS_WAIT
+            }
         }
     }
 
     fn take(&mut self, command: Command, watch: &mut Option<Watch>, due: &mut Due) {
+        let lets_go = self.lets_removals_go();
         match command {
             Command::Follow { id, destination, path, ended } => {
                 let ended = ended || self.ended_early.remove(&id);
@@ -262,8 +351,10 @@ impl Follower {
                     }
                     None => true,
                 };
-                if is_new && let Some(container) = self.followed(&id, destination, path, ended) {
-                    self.containers.insert(id.clone(), container);
+                if is_new {
+                    let waiting = Vec::new();
+                    self.unread.insert(id.clone(), Unread { destination, path, ended, waiting });
+                    self.follow_unread();
                 }
                 if let Some(container) = self.containers.get(&id)
                     && !container.finished
@@ -275,35 +366,61 @@ impl Follower {
                 due.ids.insert(id);
             }
             Command::Ended { id } => {
-                match self.containers.get_mut(&id) {
-                    Some(container) => container.ended = true,
-                    None => drop(self.ended_early.insert(id.clone())),
+                match (self.containers.get_mut(&id), self.unread.get_mut(&id)) {
+                    (Some(container), _) => container.ended = true,
+                    (None, Some(unread)) => unread.ended = true,
+                    (None, None) => drop(self.ended_early.insert(id.clone())),
                 }
                 due.ids.insert(id);
             }
             Command::Drain { id, done } => match self.containers.get_mut(&id) {
+                Some(container) if !container.finished && lets_go => {
+                    warn!(
+                        container = id,
+                        stream = container.stream,
+                        "a container is removed although the end of its log is not stored",
+                    );
+                    drop(done);
+                }
                 Some(container) if !container.finished => {
                     container.ended = true;
                     container.waiting.push(done);
                     due.ids.insert(id);
                 }
                 // Dropped, which tells as well.
-                Some(_) | None => {}
+                Some(_) => {}
+                None => {
+                    if let Some(unread) = self.unread.get_mut(&id).filter(|_| !lets_go) {
+                        unread.ended = true;
+                        unread.waiting.push(done);
+                    }
+                }
             },
             Command::Forget { id } => self.forget(&id),
             Command::Present { ids } => self.forget_all_but(&ids),
         }
     }
 
-    /// Absent when the store does not answer: then it is asked at the next listing.
-    fn followed(
-        &mut self,
-        id: &str,
-        destination: LogDestination,
-        path: PathBuf,
-        ended: bool,
-    ) -> Option<Container> {
-        let stored = match self.store.cursor(id) {
+    fn follow_unread(&mut self) {
+        if self.unread.is_empty() || !self.open() {
+            return;
+        }
+        let mut unread = std::mem::take(&mut self.unread);
+        while let Some((id, log)) = unread.pop_first() {
+            match self.followed(&id, &log) {
+                Some(container) => {
+                    let container = Container { waiting: log.waiting, ..container };
+                    self.containers.insert(id, container);
+                }
+                None => drop(self.unread.insert(id, log)),
+            }
+        }
+    }
+
+    /// Absent when the store does not answer: then it is asked with the next round.
+    fn followed(&mut self, id: &str, log: &Unread) -> Option<Container> {
+        let Unread { destination, path, ended, .. } = log;
+        let stored = match self.store.as_ref()?.cursor(id) {
             Ok(None) => Cursor::default(),
             Ok(Some(bytes)) => match rmp_serde::from_slice(&bytes) {
                 Ok(cursor) => cursor,
@@ -313,11 +430,11 @@ impl Follower {
                 }
             },
             Err(error) => {
-                warn!(container = id, error = chain(&error), "a log cannot be followed now");
+                self.failed(&error);
                 return None;
             }
         };
-        let stream = destination.stream.unwrap_or_else(|| id.to_owned());
+        let stream = destination.stream.clone().unwrap_or_else(|| id.to_owned());
         info!(
             container = id,
             group = destination.group,
@@ -326,14 +443,17 @@ impl Follower {
             "following a container's log",
         );
         Some(Container {
-            group: destination.group,
+            group: destination.group.clone(),
             stream,
-            start: destination.event_start.and_then(|start| EventStart::of_pattern(&start).ok()),
-            log: DockerLog::new(&path, stored.place),
+            start: destination
+                .event_start
+                .as_ref()
+                .and_then(|start| EventStart::of_pattern(start).ok()),
+            log: DockerLog::new(path, stored.place),
             assembly: stored.assembly.clone(),
-            path,
+            path: path.clone(),
             stored,
-            ended,
+            ended: *ended,
             finished: false,
             last_read: self.clock.monotonic(),
             waiting: Vec::new(),
@@ -344,15 +464,20 @@ impl Follower {
     fn forget(&mut self, id: &str) {
         self.ended_early.remove(id);
         self.containers.remove(id);
+        self.unread.remove(id);
         self.unwatched.push(id.to_owned());
-        if let Err(error) = self.store.forget_source(id) {
+        // A cursor that stays goes with the next listing that lacks its container.
+        if let Some(store) = &mut self.store
+            && let Err(error) = store.forget_source(id)
+        {
             warn!(container = id, error = chain(&error), "a log's cursor cannot be removed");
         }
     }
 
     /// Containers that somebody else removed.
     fn forget_all_but(&mut self, ids: &BTreeSet<String>) {
-        let sources = match self.store.sources() {
+        let Some(store) = &self.store else { return };
+        let sources = match store.sources() {
             Ok(sources) => sources,
             Err(error) => {
                 warn!(error = chain(&error), "the log store does not answer");
@@ -366,6 +491,10 @@ impl Follower {
 
     fn round(&mut self, due: Due) -> Next {
         let now = self.clock.monotonic();
+        if !self.open() {
+            return Next::Failed;
+        }
+        self.follow_unread();
         let mut reads = Vec::new();
         let mut more = Due::default();
         let ids: Vec<String> = match due.all {
@@ -389,12 +518,7 @@ impl Follower {
             reads.extend(read);
         }
         if let Err(error) = self.store_all(&reads) {
-            if !std::mem::replace(&mut self.failing, true) {
-                warn!(
-                    error = chain(&error),
-                    "container logs cannot be stored; they stay in Docker's, and are read again",
-                );
-            }
+            self.failed(&error);
             for Read { id, .. } in reads {
                 if let Some(container) = self.containers.get_mut(&id) {
                     container.read_again();
@@ -402,8 +526,8 @@ impl Follower {
             }
             return Next::Failed;
         }
-        if std::mem::replace(&mut self.failing, false) {
-            info!("container logs are stored again");
+        if self.unread.is_empty() {
+            self.works();
         }
         for Read { id, cursor, finishes, .. } in reads {
             let Some(container) = self.containers.get_mut(&id) else { continue };
@@ -439,15 +563,17 @@ impl Follower {
                 })
             })
             .collect();
-        if appends.is_empty() {
-            return Ok(());
+        match &mut self.store {
+            Some(store) if !appends.is_empty() => store.append(&appends, self.clock.wall()),
+            Some(_) | None => Ok(()),
         }
-        self.store.append(&appends, self.clock.wall())
     }
 
     fn keep(&mut self) {
+        let now = self.aging.now(&*self.clock);
+        let Some(store) = &mut self.store else { return };
         for _ in 0..KEEP_SLICES {
-            match self.store.keep(self.keep, self.clock.wall()) {
+            match store.keep(self.keep, now) {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {

@@ -16,7 +16,10 @@ use longshore_common::{
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{info, warn};
 
-use super::Engine;
+use super::{
+    Engine,
+    record::{LedgerState, RETRY_AFTER},
+};
 use crate::{
     ledger::Head,
     plan::{Intent, TaskKey},
@@ -247,6 +250,14 @@ impl<R: ContainerRuntime> Engine<R> {
         self.next_polls();
     }
 
+    /// The batch under way could not be written: its orders stay with the coordinator, which sends them
+    /// again with its next poll.
+    pub(super) fn orders_not_taken(&mut self) {
+        let Some(taking) = self.taking.take_if(|taking| taking.being_written) else { return };
+        self.park(taking.request, taking.reply);
+        self.next_polls();
+    }
+
     /// Compares what is here with what a manifest named. What it did not name goes on.
     fn manifest_taken(&mut self, named: &FastSet<TaskKey>) {
         let mut candidates = 0;
@@ -281,7 +292,12 @@ impl<R: ContainerRuntime> Engine<R> {
         if agrees == Some(true) {
             self.confirm();
         }
-        if self.head.is_none() || agrees == Some(false) {
+        if self.ledger_state != LedgerState::Written && !self.outbox.has_news() {
+            // More orders could not be taken either: the answer shows that this host lives.
+            let hold = Duration::from_millis(request.hold_ms.into()).min(RETRY_AFTER);
+            let (images_told, until) = (request.images, Instant::now() + hold);
+            self.parked = Some(Parked { reply, images_told, until });
+        } else if self.head.is_none() || agrees == Some(false) {
             self.send(reply, true, request.images);
         } else if self.outbox.has_news() || self.leaves_orders(&request) {
             self.send(reply, false, request.images);

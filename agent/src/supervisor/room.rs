@@ -91,7 +91,7 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    fn make_room(&mut self) {
+    pub(super) fn make_room(&mut self) {
         self.keep_newest_stopped(STOPPED_KEPT);
         self.remove_images_for_room();
         if !std::mem::replace(&mut self.rooms.timer_set, true) {

@@ -38,6 +38,7 @@ mod failures;
 mod images;
 mod restart;
 mod room;
+mod full_disk;
 mod restored;
 mod time;
 

@@ -84,6 +84,13 @@ pub enum StoreError {
     Pattern(#[from] InvalidPattern),
 }
 
+impl StoreError {
+    pub fn is_for_want_of_room(&self) -> bool {
+        let StoreError::Sqlite(error) = self else { return false };
+        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+}
+
 impl LogStore {
     /// Opens the file, and makes it if there is none.
     pub fn open(path: &Path, durability: Durability) -> Result<Self, StoreError> {
@@ -96,8 +103,10 @@ impl LogStore {
                 row.get::<_, bool>(0)
             })
         };
+        let mut is_new = false;
         match (number("application_id")?, number("user_version")?) {
             (0, 0) if is_empty()? => {
+                is_new = true;
                 // Only before the first table.
                 connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
             }
@@ -118,12 +127,22 @@ impl LogStore {
         )?;
         connection.pragma_update(None, "cache_size", CACHE_KIB)?;
         let mut store = LogStore { connection };
-        let transaction = store.transaction()?;
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        transaction.pragma_update(None, "user_version", FORMAT)?;
-        transaction.commit()?;
+        // One that is there is not written to: the disk may be full.
+        if is_new {
+            let transaction = store.transaction()?;
+            transaction.execute_batch(SCHEMA)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", FORMAT)?;
+            transaction.commit()?;
+        }
         Ok(store)
+    }
+
+    /// When the newest event was stored, if there is any.
+    pub fn newest_stored(&self) -> Result<Option<Timestamp>, StoreError> {
+        let mut select = self.connection.prepare("SELECT max(last_ingested) FROM streams")?;
+        let newest: Option<i64> = select.query_row([], |row| row.get(0))?;
+        Ok(newest.and_then(|at| u64::try_from(at).ok()).map(Timestamp))
     }
 
     /// Stores events and cursors, all or none.
@@ -257,8 +276,10 @@ impl LogStore {
         Ok(())
     }
 
-    /// Deletes some of what is deleted, too old or too much; whether there is more to delete.
-    pub fn keep(&mut self, keep: Keep, now: Timestamp) -> Result<bool, StoreError> {
+    /// Deletes some of what is deleted, too old or too much; whether there is more to delete. Nothing is
+    /// too old while no time is known: see [`super::aging`].
+    pub fn keep(&mut self, keep: Keep, now: Option<Timestamp>) -> Result<bool, StoreError> {
+        let now = now.unwrap_or(Timestamp(0));
         let transaction = self.transaction()?;
         let of_deleted: Option<i64> = transaction
             .query_row("SELECT stream FROM deleted LIMIT 1", [], |row| row.get(0))

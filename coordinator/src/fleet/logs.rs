@@ -134,7 +134,7 @@ impl Logs {
             let append = Append { group: &group, stream: &stream, events: &events, cursor: None };
             store.append(&[append], now)?;
             let keep = Keep { age: OWN_AGE, bytes: OWN_BYTES_MAX };
-            store.keep(keep, now).map(|_| ())
+            store.keep(keep, Some(now)).map(|_| ())
         })
         .await
     }

@@ -6,10 +6,7 @@ use std::{fs, io::Write, path::Path};
 
 use longshore_common::{
     clock::{SteppedClock, Timestamp},
-    logs::{
-        query::{AskEvents, LogAsk, LogReply, StreamChoice},
-        store::Durability,
-    },
+    logs::query::{AskEvents, LogAsk, LogReply, StreamChoice},
 };
 use proptest::prelude::*;
 
@@ -34,9 +31,11 @@ impl World {
     }
 
     fn follower(folder: &tempfile::TempDir, clock: &Arc<SteppedClock>) -> Follower {
-        let store = folder.path().join("logs.sqlite");
-        let store = LogStore::open(&store, Durability::WithItsSource).unwrap();
-        Follower::new(store, KEEP, clock.clone())
+        Follower::new(folder.path().join("logs.sqlite"), KEEP, clock.clone())
+    }
+
+    fn store(&mut self) -> &mut LogStore {
+        self.follower.store.as_mut().unwrap()
     }
 
     fn path(&self, container: &str) -> PathBuf {
@@ -109,7 +108,7 @@ impl World {
             limit: 10_000,
             pattern: String::new(),
         });
-        let LogReply::Events(held) = self.follower.store.answer(&ask).unwrap() else { panic!() };
+        let LogReply::Events(held) = self.store().answer(&ask).unwrap() else { panic!() };
         held.events.into_iter().map(|event| event.message).collect()
     }
 }
@@ -166,7 +165,7 @@ async fn who_waits_for_the_end_of_a_log_hears_when_it_is_stored() {
     assert!(stored.try_recv() == Err(oneshot::error::TryRecvError::Closed));
     assert_eq!(world.events(), ["last"]);
     world.tell(Command::Forget { id: "a".to_owned() });
-    assert_eq!(world.follower.store.sources().unwrap(), [""; 0]);
+    assert_eq!(world.store().sources().unwrap(), [""; 0]);
 }
 
 #[test]
@@ -188,7 +187,7 @@ fn cursors_of_containers_that_others_removed_are_forgotten() {
     }
     world.settle();
     world.tell(Command::Present { ids: ["b".to_owned()].into() });
-    assert_eq!(world.follower.store.sources().unwrap(), ["b"]);
+    assert_eq!(world.store().sources().unwrap(), ["b"]);
     assert_eq!(world.events(), ["x", "x"]);
 }
 
@@ -257,4 +256,87 @@ proptest! {
         world.settle();
         prop_assert_eq!(world.events(), expected);
     }
+}
+
+/// What a disk without room does to the store.
+fn fill(world: &mut World, full: bool) {
+    let store = world.follower.store.take();
+    drop(store);
+    let path = world.folder.path().join("logs.sqlite");
+    // A directory in its place cannot be opened.
+    match full {
+        true => {
+            fs::rename(&path, path.with_extension("away")).unwrap();
+            fs::create_dir(&path).unwrap();
+        }
+        false => {
+            fs::remove_dir(&path).unwrap();
+            fs::rename(path.with_extension("away"), &path).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_had_loses_nothing_and_holds_no_removal_for_long() {
+    let mut world = World::new();
+    world.write("a", "one\n");
+    world.follow("a", None, false);
+    world.settle();
+    fill(&mut world, true);
+    world.write("a", "two\n");
+    world.write("b", "three\n");
+    world.follow("b", None, true);
+    world.settle();
+    // A moment's trouble is waited out, a longer one is not.
+    let (done, mut stored) = oneshot::channel();
+    world.tell(Command::Drain { id: "a".to_owned(), done });
+    world.settle();
+    assert!(stored.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Empty));
+    world.clock.advance(REMOVALS_WAIT);
+    world.settle();
+    assert!(stored.try_recv().is_err_and(|error| error == oneshot::error::TryRecvError::Closed));
+    for id in ["a", "b"] {
+        let (done, stored) = oneshot::channel();
+        world.tell(Command::Drain { id: id.to_owned(), done });
+        assert!(stored.await.is_err());
+    }
+    fill(&mut world, false);
+    world.settle();
+    assert_eq!(world.events(), ["one", "two", "three"]);
+    assert_eq!(world.follower.storing, Storing::Works);
+}
+
+#[test]
+fn a_full_store_lets_removals_go_at_once() {
+    let mut world = World::new();
+    world.follow("a", None, false);
+    let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+    let full = StoreError::Sqlite(rusqlite::Error::SqliteFailure(full, None));
+    assert!(!world.follower.lets_removals_go());
+    world.follower.failed(&full);
+    assert!(world.follower.lets_removals_go());
+    world.follower.works();
+    assert!(!world.follower.lets_removals_go());
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_makes_no_event_old() {
+    let mut world = World::new();
+    world.follow("a", None, false);
+    world.write("a", "one\n");
+    world.settle();
+    let sweep = |world: &mut World| {
+        world.clock.advance(KEEP_EVERY);
+        world.settle();
+        world.events().len()
+    };
+    world.clock.jump(7 * 24 * 60 * 60 * 1000);
+    assert_eq!(sweep(&mut world), 1);
+    // Nor does a start while it is wrong.
+    world.restart();
+    world.follow("a", None, false);
+    assert_eq!(sweep(&mut world), 1);
+    // One that goes on for a day is right.
+    world.clock.advance(Duration::from_secs(24 * 60 * 60));
+    assert_eq!(sweep(&mut world), 0);
 }

@@ -72,7 +72,7 @@ impl Stored {
     }
 
     fn keep(&mut self, keep: Keep, now: u64) -> String {
-        while self.store.keep(keep, Timestamp(now)).unwrap() {}
+        while self.store.keep(keep, Some(Timestamp(now))).unwrap() {}
         self.found(all())
     }
 }
@@ -272,7 +272,7 @@ fn when_there_is_too_much_the_oldest_events_go() {
     stored.append_all("old", 0..3000);
     stored.append_all("new", 3000..9000);
     let keep = Keep { bytes: 30 * 4500, ..FOREVER };
-    while stored.store.keep(keep, NOW).unwrap() {}
+    while stored.store.keep(keep, Some(NOW)).unwrap() {}
     let held = stored.held(AskEvents { limit: 10_000, ..all() });
     assert!(held.events.len() <= 4500 && held.events.len() > 2000, "{}", held.events.len());
     assert_eq!(held.events.last().unwrap().place.at, Timestamp(8999));

@@ -41,7 +41,7 @@ fn golden_log_store_of_this_agent_is_written() {
     }
     world.settle();
     world.tell(Command::Forget { id: "gone".to_owned() });
-    let store = &mut world.follower.store;
+    let store = world.store();
     store.answer(&LogAsk::SetRetention { group: "g".to_owned(), days: Some(14) }).unwrap();
     store.create_stream("empty", "silent", START).unwrap();
     store.create_stream("deleted", "s", START).unwrap();

@@ -1,0 +1,74 @@
+//! A ledger that cannot be written: what runs goes on and is told of, and room is made.
+
+use super::*;
+use crate::{images::ImageCleanup, ledger::tests::FULL};
+
+impl Rig {
+    fn fill_disk(&self) {
+        std::fs::write(self.directory.path().join(FULL), "").unwrap();
+    }
+
+    fn free_disk(&self) {
+        std::fs::remove_file(self.directory.path().join(FULL)).unwrap();
+    }
+
+    fn runs(&self) -> usize {
+        self.fake.containers().iter().filter(|c| c.state == RunState::Running).count()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_ends_no_agent_and_doubles_no_task() {
+    let mut rig = Rig::with(|config| {
+        config.pull = PullPolicy::Always;
+        config.images = ImageCleanup { enabled: true, ..ImageCleanup::default() };
+    });
+    for image in [IMAGE, "old:1"] {
+        rig.fake.publish_image(image, Behaviour::default());
+    }
+    rig.exchange().await;
+    for number in 1..=3 {
+        rig.coordinator.run(task(number), one());
+        rig.until_running(task(number)).await;
+    }
+    let old = spec(vec![ContainerDefinition { image: Some("old:1".into()), ..container("app") }]);
+    for number in [8, 9] {
+        rig.coordinator.run(task(number), old.clone());
+        rig.until_running(task(number)).await;
+        rig.coordinator.stop(task(number));
+        rig.until_stopped(task(number)).await;
+        rig.idle(2).await;
+    }
+    assert_eq!(rig.fake.containers().len(), 5);
+
+    rig.fill_disk();
+    // What happens is told, from memory; what comes is not taken.
+    rig.fake.exit("app", 3);
+    rig.until_stopped(task(1)).await;
+    rig.coordinator.run(task(4), one());
+    rig.coordinator.stop(task(2));
+    let mut exchanges = 0;
+    let since = tokio::time::Instant::now();
+    while since.elapsed() < Duration::from_secs(600) {
+        let answer = rig.exchange().await;
+        assert!(answer.seen.unwrap().order < rig.coordinator.last_order, "it was not taken");
+        exchanges += 1;
+    }
+    assert!(exchanges <= 1300, "{exchanges} exchanges: each at once calls for the next");
+    assert_eq!(rig.runs(), 2, "tasks 2 and 3 go on");
+    // Cleaned up: of the stopped ones the newest is kept.
+    assert_eq!(rig.fake.containers().len(), 3);
+
+    // A restart on the full disk takes up what runs.
+    rig.restart_agent().await;
+    rig.fake.forget_calls();
+    rig.coordinator.tasks.clear();
+    rig.until_running(task(3)).await;
+    rig.idle(20).await;
+    assert_eq!((rig.fake.count(Verb::Create), rig.runs()), (0, 2));
+
+    rig.free_disk();
+    rig.until_stopped(task(2)).await;
+    rig.until_running(task(4)).await;
+    assert_eq!((rig.fake.count(Verb::Create), rig.runs()), (1, 2));
+}
