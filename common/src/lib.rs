@@ -7,6 +7,7 @@ pub mod id;
 pub mod arn;
 pub mod clock;
 pub mod resources;
+pub mod boolean;
 pub mod task_definition;
 pub mod task_policy;
 pub mod task;

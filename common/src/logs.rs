@@ -6,6 +6,8 @@
 
 pub mod options;
 pub mod aging;
+pub mod mode;
+pub mod go_regex;
 pub mod event_start;
 pub mod pattern;
 pub mod query;

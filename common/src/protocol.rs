@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Timestamp,
     id::{FleetId, HostId, TaskId},
+    logs::mode::LogDriverMode,
     resources::{Capacity, Transport},
     task::{HealthStatus, StopCause, TaskOverride},
     task_definition::TaskDefinition,
@@ -221,6 +222,10 @@ pub struct RunOrder {
     /// holds for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_digests: Vec<Option<String>>,
+    /// The account's `defaultLogDriverMode` when the task was placed, for containers that log by a
+    /// driver and name no mode. Absent in orders of before there was such a default: they block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_driver_mode: Option<LogDriverMode>,
 }
 
 /// Names one container of one task: the last part of its `containerArn`.

@@ -12,6 +12,7 @@ mod batch;
 mod coverage;
 mod spread;
 mod unplaced;
+mod cure;
 mod explain;
 mod member_of;
 mod attributes;

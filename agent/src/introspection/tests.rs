@@ -128,6 +128,7 @@ fn order_one_task() -> PollRequest {
         container_ids: vec![ContainerId(TaskId::new(1))],
         gpus: Vec::new(),
         image_digests: Vec::new(),
+        log_driver_mode: None,
     };
     let kind = OrderKind::Run(Box::new(run));
     let mut digest = DesiredDigest::default();

@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 
 use longshore_common::{
-    logs::options::{AWSLOGS, AwslogsOptions},
-    task_definition::ContainerDefinition,
+    logs::{
+        mode::{self, LogDriverMode, MAX_BUFFER_SIZE, MAX_BUFFER_SIZE_DEFAULT, MODE},
+        options::{AWSLOGS, AwslogsOptions},
+    },
+    task_definition::{ContainerDefinition, LogConfiguration},
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +80,10 @@ pub(crate) fn stream(container: &ContainerDefinition, key: TaskKey) -> Option<St
 }
 
 /// The log that the container is made with.
-pub(crate) fn log_target(container: &ContainerDefinition) -> Option<LogTarget> {
+pub(crate) fn log_target(
+    container: &ContainerDefinition,
+    mode_of_account: Option<LogDriverMode>,
+) -> Option<LogTarget> {
     let options = options(container)?;
     // What is not set here would be as daemon.json's log-opts say: compressed files lose lines to
     // whoever reads them.
@@ -86,14 +92,41 @@ pub(crate) fn log_target(container: &ContainerDefinition) -> Option<LogTarget> {
         ("max-file", FILES.to_string()),
         ("compress", "false".to_owned()),
     ];
-    match options.buffer {
-        Some(buffer) => {
-            docker.extend([("mode", "non-blocking".to_owned()), ("max-buffer-size", buffer)]);
-        }
-        None => docker.push(("mode", "blocking".to_owned())),
+    match options.buffer(mode_of_account) {
+        Some(buffer) => docker.extend([
+            (MODE, LogDriverMode::NonBlocking.as_str().to_owned()),
+            (MAX_BUFFER_SIZE, buffer.to_owned()),
+        ]),
+        None => docker.push((MODE, LogDriverMode::Blocking.as_str().to_owned())),
     }
     let options = docker.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     Some(LogTarget { driver: "json-file".to_owned(), options })
+}
+
+/// The log of a container that logs by one of Docker's own drivers. A mode that the definition does
+/// not name is the account's; a buffer belongs to the mode non-blocking alone.
+pub(crate) fn passed_through(
+    log: &LogConfiguration,
+    mode_of_account: Option<LogDriverMode>,
+) -> LogTarget {
+    let mut options = log.options.clone();
+    let given = options.get(MODE).and_then(|mode| LogDriverMode::parse(mode));
+    // What Docker does not know is Docker's to refuse; an older order said nothing of a mode.
+    if !options.contains_key(MODE) && mode_of_account.is_some() {
+        let mode = mode::effective(given, mode_of_account);
+        options.insert(MODE.to_owned(), mode.as_str().to_owned());
+        match mode {
+            LogDriverMode::NonBlocking => {
+                options
+                    .entry(MAX_BUFFER_SIZE.to_owned())
+                    .or_insert_with(|| MAX_BUFFER_SIZE_DEFAULT.to_owned());
+            }
+            LogDriverMode::Blocking => {
+                options.remove(MAX_BUFFER_SIZE);
+            }
+        }
+    }
+    LogTarget { driver: log.log_driver.clone(), options }
 }
 
 #[cfg(test)]
@@ -122,7 +155,7 @@ mod tests {
         let (_, label) = label(&container, KEY).unwrap();
         expect![[r#"{"group":"/ecs/web","stream":"web/app/0000000000000000000000000000000a","event_start":"\\d{4}"}"#]]
             .assert_eq(&label);
-        let target = log_target(&container).unwrap();
+        let target = log_target(&container, Some(LogDriverMode::Blocking)).unwrap();
         expect![[r#"json-file {"compress": "false", "max-file": "5", "max-size": "20m", "mode": "blocking"}"#]]
             .assert_eq(&format!("{} {:?}", target.driver, target.options));
     }
@@ -136,8 +169,69 @@ mod tests {
         let labels = BTreeMap::from([(name, label)]);
         let destination = LogDestination::of(&labels).unwrap();
         assert_eq!((destination.group.as_str(), destination.stream), ("g", None));
-        let target = log_target(&container).unwrap();
+        let target = log_target(&container, None).unwrap();
         assert_eq!(target.options["max-buffer-size"], "4m");
+    }
+
+    /// By driver, the definition's options, the account's mode, and what Docker is told.
+    #[test]
+    fn mode_of_the_account_holds_where_the_definition_names_none() {
+        use LogDriverMode::{Blocking, NonBlocking};
+        let group = ("awslogs-group", "g");
+        let cases: &[(&str, &[(&str, &str)], Option<LogDriverMode>, Option<&str>, Option<&str>)] =
+            &[
+                ("awslogs", &[group], None, Some("blocking"), None),
+                ("awslogs", &[group], Some(Blocking), Some("blocking"), None),
+                ("awslogs", &[group], Some(NonBlocking), Some("non-blocking"), Some("10m")),
+                (
+                    "awslogs",
+                    &[group, ("max-buffer-size", "1m")],
+                    Some(NonBlocking),
+                    Some("non-blocking"),
+                    Some("1m"),
+                ),
+                (
+                    "awslogs",
+                    &[group, ("max-buffer-size", "1m")],
+                    Some(Blocking),
+                    Some("blocking"),
+                    None,
+                ),
+                (
+                    "awslogs",
+                    &[group, ("mode", "blocking")],
+                    Some(NonBlocking),
+                    Some("blocking"),
+                    None,
+                ),
+                ("syslog", &[], None, None, None),
+                ("syslog", &[], Some(Blocking), Some("blocking"), None),
+                ("syslog", &[], Some(NonBlocking), Some("non-blocking"), Some("10m")),
+                (
+                    "json-file",
+                    &[("max-buffer-size", "1m")],
+                    Some(NonBlocking),
+                    Some("non-blocking"),
+                    Some("1m"),
+                ),
+                ("gelf", &[("max-buffer-size", "1m")], Some(Blocking), Some("blocking"), None),
+                ("gelf", &[("mode", "blocking")], Some(NonBlocking), Some("blocking"), None),
+            ];
+        for (driver, options, of_account, mode, buffer) in cases {
+            let options: BTreeMap<&str, &str> = options.iter().copied().collect();
+            let log = serde_json::json!({ "logDriver": driver, "options": options });
+            let container = serde_json::json!({ "name": "app", "logConfiguration": log });
+            let container: ContainerDefinition = serde_json::from_value(container).unwrap();
+            let target = log_target(&container, *of_account).unwrap_or_else(|| {
+                passed_through(container.log_configuration.as_ref().unwrap(), *of_account)
+            });
+            let told = |name: &str| target.options.get(name).map(String::as_str);
+            assert_eq!(
+                (told(MODE), told(MAX_BUFFER_SIZE)),
+                (*mode, *buffer),
+                "{driver} {options:?}"
+            );
+        }
     }
 
     #[test]

@@ -154,12 +154,10 @@ fn log_target(
     container: &ContainerDefinition,
     rules: &Rules,
 ) -> Option<LogTarget> {
-    let by_us =
-        awslogs::log_target(container).or_else(|| firelens::log_target(intent, container, rules));
-    by_us.or_else(|| {
-        let log = container.log_configuration.as_ref()?;
-        Some(LogTarget { driver: log.log_driver.clone(), options: log.options.clone() })
-    })
+    let mode = intent.order.log_driver_mode;
+    awslogs::log_target(container, mode)
+        .or_else(|| firelens::log_target(intent, container, rules))
+        .or_else(|| Some(awslogs::passed_through(container.log_configuration.as_ref()?, mode)))
 }
 
 /// Ports that Docker binds on the host: only bridge mode has any.

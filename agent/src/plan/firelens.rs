@@ -9,8 +9,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use longshore_common::task_definition::{
-    ContainerDefinition, FirelensConfiguration, FirelensType, NetworkMode, TaskSpec,
+use longshore_common::{
+    boolean,
+    task_definition::{
+        ContainerDefinition, FirelensConfiguration, FirelensType, NetworkMode, TaskSpec,
+    },
 };
 
 use super::{Intent, Rules};
@@ -213,8 +216,10 @@ fn outputs(spec: &TaskSpec) -> Result<Vec<Output<'_>>, String> {
 
 fn configuration(intent: &Intent, firelens: &FirelensConfiguration) -> Result<String, String> {
     let outputs = outputs(&intent.definition.spec)?;
-    let with_metadata =
-        firelens.options.get("enable-ecs-log-metadata").is_none_or(|value| value != "false");
+    let with_metadata = firelens
+        .options
+        .get("enable-ecs-log-metadata")
+        .is_none_or(|value| boolean::parse(value).unwrap_or(true));
     let definition = &intent.definition;
     let metadata = with_metadata.then(|| {
         [

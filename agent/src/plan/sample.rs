@@ -65,6 +65,7 @@ pub(crate) fn intent_of(container_definitions: Vec<ContainerDefinition>) -> Arc<
             container_ids: Vec::new(),
             gpus: Vec::new(),
             image_digests: Vec::new(),
+            log_driver_mode: None,
         },
     })
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use longshore_common::boolean;
+
 use super::{
     Problem, Problems,
     source::{Environment, Origin, Raw, Value},
@@ -116,13 +118,18 @@ pub(crate) fn read(
 /// Never shows the value: it can be a password.
 fn not_honoured(name: &str, text: &str) -> Option<String> {
     match NOT_HONOURED.iter().find(|(variable, ..)| *variable == name) {
-        Some((_, harmless, _)) if harmless.contains(&text) => None,
+        Some((_, harmless, _)) if harmless.iter().any(|word| means(text, word)) => None,
         Some((_, _, advice)) => Some(format!("{name} has no effect on this agent: {advice}")),
         None => Some(format!(
             "{name} has no effect on this agent: what it asks for is not built; `longshore-agent \
              --help` lists what is"
         )),
     }
+}
+
+/// Whether a value says `word`, which may be a boolean in another form.
+fn means(text: &str, word: &str) -> bool {
+    text == word || boolean::parse(text).is_some_and(|b| Some(b) == boolean::parse(word))
 }
 
 fn reserved_ports(environment: &Environment, problems: &mut Problems) -> Option<Raw> {
@@ -159,16 +166,17 @@ fn parse(text: &str, form: Form) -> Result<Option<Value>, String> {
             "logfmt" => text_value("text"),
             other => text_value(other),
         },
-        Form::GpuSupport => match text {
-            "true" => text_value("auto"),
-            "false" => Ok(None),
-            other => Err(format!("is `{other}`: give true or false")),
-        },
-        Form::OffHostIntrospection => match text {
-            "true" => text_value("0.0.0.0:51678"),
-            "false" => Ok(None),
-            other => Err(format!("is `{other}`: give true or false")),
-        },
+        Form::GpuSupport => if_true(text, "auto"),
+        Form::OffHostIntrospection => if_true(text, "0.0.0.0:51678"),
+    }
+}
+
+/// What a boolean stands for when it is true; false leaves the setting as it is.
+fn if_true(text: &str, meant: &str) -> Result<Option<Value>, String> {
+    match boolean::parse(text) {
+        Some(true) => Ok(Some(Value::Text(meant.to_owned()))),
+        Some(false) => Ok(None),
+        None => Err(format!("is `{text}`: give {}", boolean::FORMS)),
     }
 }
 

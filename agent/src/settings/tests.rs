@@ -693,3 +693,29 @@ fn the_example_file_shows_every_setting_and_each_can_be_used_as_it_is_shown() {
     }
     assert_eq!(lines.len(), table::SETTINGS.len());
 }
+
+/// Amazon's agent reads its booleans by Go's ParseBool.
+#[test]
+fn booleans_are_read_in_every_form_of_parse_bool() {
+    for (text, value) in [
+        ("1", true),
+        ("t", true),
+        ("T", true),
+        ("TRUE", true),
+        ("true", true),
+        ("True", true),
+        ("0", false),
+        ("f", false),
+        ("F", false),
+        ("FALSE", false),
+        ("false", false),
+        ("False", false),
+    ] {
+        let disabled = good(&[], &format!("ECS_DISABLE_PRIVILEGED={text}"), "");
+        assert_eq!(disabled.privileged, !value, "{text}");
+        let gpus = good(&[], &format!("ECS_ENABLE_GPU_SUPPORT={text}"), "").gpus;
+        assert_eq!(gpus == Gpus::Auto, value, "{text}");
+        let ignored = good(&[], &format!("ECS_ENABLE_TASK_ENI={text}"), "").warnings;
+        assert_eq!(ignored.is_empty(), !value, "{text}");
+    }
+}

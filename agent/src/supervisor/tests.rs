@@ -237,6 +237,7 @@ impl Coordinator {
             container_ids: (0..containers).map(|i| ContainerId(TaskId::new(i))).collect(),
             gpus: Vec::new(),
             image_digests: Vec::new(),
+            log_driver_mode: None,
         };
         self.desired.insert(task, (generation, Desired::Run));
         self.order(task, generation, OrderKind::Run(Box::new(order)));

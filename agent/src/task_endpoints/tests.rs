@@ -221,6 +221,7 @@ fn order_two_tasks(mode: NetworkMode) -> PollRequest {
             container_ids: vec![ContainerId(TaskId::new(0xa)), ContainerId(TaskId::new(0xb))],
             gpus: Vec::new(),
             image_digests: Vec::new(),
+            log_driver_mode: None,
         })),
     };
     let mut digest = DesiredDigest::default();

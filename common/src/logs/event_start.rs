@@ -3,7 +3,9 @@
 //!
 //! The format only marks beginnings; an event's time stays that of its first line.
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::Regex;
+
+use super::go_regex;
 
 /// A compiled pattern may take so much memory and no more.
 const REGEX_BYTES_MAX: usize = 1024 * 1024;
@@ -38,7 +40,10 @@ const DIRECTIVES: [(char, &str); 19] = [
 
 /// Tells a line that begins an event from one that goes on with it.
 #[derive(Clone, Debug)]
-pub struct EventStart(Regex);
+pub struct EventStart {
+    expression: String,
+    regex: Regex,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -49,12 +54,9 @@ impl EventStart {
         if pattern.chars().count() > PATTERN_CHARS_MAX {
             return Err(InvalidStart(format!("it has more than {PATTERN_CHARS_MAX} characters")));
         }
-        RegexBuilder::new(pattern)
-            .size_limit(REGEX_BYTES_MAX)
-            .dfa_size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map(EventStart)
-            .map_err(|error| InvalidStart(error.to_string()))
+        let regex = go_regex::compile(pattern, REGEX_BYTES_MAX)
+            .map_err(|error| InvalidStart(error.to_string()))?;
+        Ok(EventStart { expression: pattern.to_owned(), regex })
     }
 
     pub fn of_datetime(format: &str) -> Result<Self, InvalidStart> {
@@ -78,12 +80,12 @@ impl EventStart {
     }
 
     pub fn begins(&self, line: &str) -> bool {
-        self.0.is_match(line)
+        self.regex.is_match(line.as_bytes())
     }
 
     /// The expression: [`EventStart::of_pattern`] makes the same of it.
     pub fn as_str(&self) -> &str {
-        self.0.as_str()
+        &self.expression
     }
 }
 
@@ -111,7 +113,7 @@ mod tests {
         let refused = |result: Result<EventStart, InvalidStart>| result.unwrap_err().to_string();
         assert_eq!(refused(EventStart::of_datetime("%Y %Q")), "`%Q` is not known to it");
         assert_eq!(refused(EventStart::of_datetime("%")), "`%` is not known to it");
-        assert!(refused(EventStart::of_pattern("(")).contains("unclosed group"));
+        assert_eq!(refused(EventStart::of_pattern("(")), "unclosed group, at character 1: `(`");
         assert!(EventStart::of_pattern(&"a{1000}".repeat(200)).is_err());
     }
 }

@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::event_start::EventStart;
+use super::{
+    event_start::EventStart,
+    mode::{LogDriverMode, MAX_BUFFER_SIZE, MAX_BUFFER_SIZE_DEFAULT, MODE, effective},
+};
+use crate::boolean;
 
 pub const AWSLOGS: &str = "awslogs";
 
@@ -17,8 +21,6 @@ const STREAM_PREFIX: &str = "awslogs-stream-prefix";
 const CREATE_GROUP: &str = "awslogs-create-group";
 const DATETIME_FORMAT: &str = "awslogs-datetime-format";
 const MULTILINE_PATTERN: &str = "awslogs-multiline-pattern";
-const MODE: &str = "mode";
-const MAX_BUFFER_SIZE: &str = "max-buffer-size";
 const KNOWN: [&str; 8] = [
     GROUP,
     REGION,
@@ -30,9 +32,6 @@ const KNOWN: [&str; 8] = [
     MAX_BUFFER_SIZE,
 ];
 
-/// ECS's default of `max-buffer-size`.
-const MAX_BUFFER_SIZE_DEFAULT: &str = "10m";
-
 /// What a container's `awslogs` options come to. Region and `awslogs-create-group` are checked and
 /// change nothing: a fleet has one place for logs, and a group is there once something is written.
 #[derive(Clone, Debug)]
@@ -41,8 +40,10 @@ pub struct AwslogsOptions {
     pub stream_prefix: Option<String>,
     /// Absent: each line is an event.
     pub event_start: Option<EventStart>,
-    /// The buffer of `mode=non-blocking`, as Docker reads sizes; absent: blocking.
-    pub buffer: Option<String>,
+    /// Absent: the account's.
+    pub mode: Option<LogDriverMode>,
+    /// The buffer of the mode non-blocking, as Docker reads sizes.
+    pub max_buffer_size: Option<String>,
 }
 
 /// A sentence without its end, to follow "Log driver awslogs".
@@ -70,9 +71,9 @@ impl AwslogsOptions {
             return invalid(format!("has the {STREAM_PREFIX} `{prefix}`: {why}"));
         }
         if let Some(create) = get(CREATE_GROUP)
-            && !matches!(create, "true" | "false")
+            && boolean::parse(create).is_none()
         {
-            return invalid(format!("has the {CREATE_GROUP} `{create}`: it is true or false"));
+            return invalid(format!("has the {CREATE_GROUP} `{create}`: it is {}", boolean::FORMS));
         }
         let event_start = match (get(DATETIME_FORMAT), get(MULTILINE_PATTERN)) {
             (Some(_), Some(_)) => {
@@ -97,24 +98,40 @@ impl AwslogsOptions {
                 "has the {MAX_BUFFER_SIZE} `{size}`: it is a number of bytes, or one with k, m or g"
             ));
         }
-        let buffer = match (get(MODE), size) {
-            (Some("non-blocking"), size) => {
-                Some(size.unwrap_or(MAX_BUFFER_SIZE_DEFAULT).to_owned())
-            }
-            (None | Some("blocking"), None) => None,
-            (None | Some("blocking"), Some(_)) => {
-                return invalid(format!("takes {MAX_BUFFER_SIZE} only with {MODE} non-blocking"));
-            }
-            (Some(mode), _) => {
-                return invalid(format!("has the {MODE} `{mode}`: it is blocking or non-blocking"));
-            }
+        let mode = match get(MODE) {
+            None => None,
+            Some(mode) => match LogDriverMode::parse(mode) {
+                None => {
+                    return invalid(format!(
+                        "has the {MODE} `{mode}`: it is blocking or non-blocking"
+                    ));
+                }
+                Some(LogDriverMode::Blocking) if size.is_some() => {
+                    return invalid(format!(
+                        "takes {MAX_BUFFER_SIZE} only with {MODE} non-blocking"
+                    ));
+                }
+                given => given,
+            },
         };
         Ok(AwslogsOptions {
             group: group.to_owned(),
             stream_prefix: prefix.map(str::to_owned),
             event_start,
-            buffer,
+            mode,
+            max_buffer_size: size.map(str::to_owned),
         })
+    }
+
+    /// The size of the buffer between a container and its log, as Docker reads sizes; absent when
+    /// the container waits for its log.
+    pub fn buffer(&self, mode_of_account: Option<LogDriverMode>) -> Option<&str> {
+        match effective(self.mode, mode_of_account) {
+            LogDriverMode::Blocking => None,
+            LogDriverMode::NonBlocking => {
+                Some(self.max_buffer_size.as_deref().unwrap_or(MAX_BUFFER_SIZE_DEFAULT))
+            }
+        }
     }
 }
 
@@ -161,9 +178,13 @@ mod tests {
     fn check(options: &[(&str, &str)], expected: Expect) {
         let options = options.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         let parsed = match AwslogsOptions::parse(&options) {
-            Ok(AwslogsOptions { group, stream_prefix, event_start, buffer }) => format!(
-                "{group} prefix {stream_prefix:?} start {:?} buffer {buffer:?}",
-                event_start.map(|start| start.as_str().to_owned())
+            Ok(options) => format!(
+                "{} prefix {:?} start {:?} buffer {:?} or {:?}",
+                options.group,
+                options.stream_prefix,
+                options.event_start.as_ref().map(|start| start.as_str().to_owned()),
+                options.buffer(Some(LogDriverMode::Blocking)),
+                options.buffer(Some(LogDriverMode::NonBlocking)),
             ),
             Err(error) => error.to_string(),
         };
@@ -174,7 +195,7 @@ mod tests {
     fn what_ecs_documents_is_read() {
         check(
             &[("awslogs-group", "/ecs/web"), ("awslogs-region", "eu-west-1")],
-            expect!["/ecs/web prefix None start None buffer None"],
+            expect![[r#"/ecs/web prefix None start None buffer None or Some("10m")"#]],
         );
         check(
             &[
@@ -185,12 +206,33 @@ mod tests {
                 ("mode", "non-blocking"),
                 ("max-buffer-size", "25m"),
             ],
-            expect![[r#"g prefix Some("p") start Some("^START") buffer Some("25m")"#]],
+            expect![[
+                r#"g prefix Some("p") start Some("^START") buffer Some("25m") or Some("25m")"#
+            ]],
         );
         check(
             &[("awslogs-group", "g"), ("mode", "non-blocking")],
-            expect![[r#"g prefix None start None buffer Some("10m")"#]],
+            expect![[r#"g prefix None start None buffer Some("10m") or Some("10m")"#]],
         );
+        check(
+            &[("awslogs-group", "g"), ("max-buffer-size", "1m")],
+            expect![[r#"g prefix None start None buffer None or Some("1m")"#]],
+        );
+        check(
+            &[("awslogs-group", "g"), ("mode", "blocking")],
+            expect!["g prefix None start None buffer None or None"],
+        );
+    }
+
+    #[test]
+    fn create_group_is_read_in_every_form_of_a_boolean() {
+        for text in
+            ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]
+        {
+            let options = [("awslogs-group", "g"), ("awslogs-create-group", text)];
+            let options = options.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            assert!(AwslogsOptions::parse(&options).is_ok(), "{text}");
+        }
     }
 
     #[test]
@@ -232,7 +274,7 @@ mod tests {
                 expect!["has the mode `fast`: it is blocking or non-blocking"],
             ),
             (
-                vec![("awslogs-group", "g"), ("max-buffer-size", "1m")],
+                vec![("awslogs-group", "g"), ("mode", "blocking"), ("max-buffer-size", "1m")],
                 expect!["takes max-buffer-size only with mode non-blocking"],
             ),
             (

@@ -5,8 +5,9 @@
 
 mod condition;
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 
+use super::go_regex;
 use condition::Condition;
 
 /// CloudWatch Logs' model: FilterPattern.
@@ -41,7 +42,7 @@ impl Text {
     fn is_in(&self, message: &str) -> bool {
         match self {
             Text::Exact(text) => message.contains(text.as_str()),
-            Text::Regex(regex) => regex.is_match(message),
+            Text::Regex(regex) => regex.is_match(message.as_bytes()),
         }
     }
 }
@@ -180,11 +181,8 @@ impl<'p> Input<'p> {
             .filter(|(expression, _)| !expression.is_empty())
             .ok_or_else(|| InvalidPattern("a regular expression is not closed".to_owned()))?;
         self.rest = rest;
-        RegexBuilder::new(expression)
-            .size_limit(REGEX_BYTES_MAX)
-            .dfa_size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map_err(|error| InvalidPattern(error.to_string()))
+        go_regex::compile(expression, REGEX_BYTES_MAX)
+            .map_err(|error| InvalidPattern(format!("a regular expression has {error}")))
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use longshore_common::{protocol::Attribute, resources::HostPort};
 
-use super::HostSlot;
+use super::{HostSlot, cure::cure};
 use crate::query::Constraint;
 
 /// Why one host cannot take one task, with the numbers.
@@ -161,7 +161,8 @@ impl fmt::Display for Unfit {
             Unfit::NotActive => f.write_str("is not ACTIVE"),
             Unfit::AgentDisconnected => f.write_str("has a disconnected agent"),
             Unfit::Attribute(Attribute { name, value: None }) => {
-                write!(f, "lacks the attribute {name}")
+                write!(f, "lacks the attribute {name}")?;
+                cure(name).map_or(Ok(()), |cure| write!(f, " ({cure})"))
             }
             Unfit::Attribute(Attribute { name, value: Some(value) }) => {
                 write!(f, "lacks the attribute {name} with the value {value}")

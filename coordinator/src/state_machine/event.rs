@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
+    logs::mode::LogDriverMode,
     protocol::{Attribute, ContainerId, Epoch, TaskReport, Versions},
     resources::{Capacity, Demand},
     task::{StopCause, TaskOverride},
@@ -450,6 +451,10 @@ pub struct TasksStarted {
     /// Absent when the call asked nothing, and for tasks of a service.
     #[serde(default)]
     pub asked: Option<AskedPlacement>,
+    /// The account's `defaultLogDriverMode` when they were placed; absent in older journals, whose
+    /// tasks block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_driver_mode: Option<LogDriverMode>,
     pub at: Timestamp,
 }
 

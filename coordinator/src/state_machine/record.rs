@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
+    logs::mode::LogDriverMode,
     protocol::{Attribute, ContainerId, Epoch, TaskReport, Versions},
     resources::{Capacity, Demand},
     task::{StopCause, TaskOverride},
@@ -138,6 +139,9 @@ pub struct TaskRecord {
     /// What the call that started it asked of hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asked: Option<AskedPlacement>,
+    /// As in its order: see [`longshore_common::protocol::RunOrder`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_driver_mode: Option<LogDriverMode>,
 }
 
 /// What a task is to the service that started it.

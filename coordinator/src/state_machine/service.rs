@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use longshore_common::id::Id;
+use longshore_common::{boolean, id::Id};
 use serde::{Deserialize, Serialize};
 
 use super::{capacity_provider::StrategyItem, command::Tags, name::ClusterName};
@@ -363,8 +363,10 @@ impl ServiceOptions {
                     options.reconcile = Some(one_of(name, value, &choices)?);
                 }
                 "longshore:replace" => {
-                    options.replace =
-                        Some(one_of(name, value, &[("true", true), ("false", false)])?);
+                    let parsed = boolean::parse(value);
+                    options.replace = Some(parsed.ok_or_else(|| {
+                        format!("The tag {name} is `{value}`; say {}.", boolean::FORMS)
+                    })?);
                 }
                 _ => {
                     return Err(format!(

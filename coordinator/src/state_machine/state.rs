@@ -50,7 +50,7 @@ pub use picture::Picture;
 pub(in crate::state_machine) use service::hash_of;
 pub use service::{Revision, Service, ServiceStatus};
 pub use service_task::{Counts, ServiceTask, Standing, ran_briefly};
-pub use setting::AccountSettings;
+pub use setting::{AccountSettings, DEFAULT_LOG_DRIVER_MODE};
 pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
 pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};

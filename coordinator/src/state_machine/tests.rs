@@ -12,6 +12,7 @@ use expect_test::{Expect, expect};
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
+    logs::mode::LogDriverMode,
     protocol::{
         ContainerReport, Epoch, HeldImages, Report, ReportBody, ReportPosition, ReportedPhase,
         RunIntent, RunOrder, Seen, TaskReport, Versions,
@@ -26,12 +27,12 @@ use super::{
     command::{
         AgentAnswered, ClientToken, ClusterSettings, Command, Envelope, JoinToken,
         RegisterContainerInstance, RegisterTaskDefinition, RevisionRef, RunTask,
-        SettableHostStatus, StartTask, Tags, TaskLaunch,
+        SettableHostStatus, SettingScope, StartTask, Tags, TaskLaunch,
     },
     decide::{Answer, Note, decide},
     event::Event,
     record::{self, Record},
-    state::State,
+    state::{DEFAULT_LOG_DRIVER_MODE, State},
 };
 
 /// A state that commands are put to, one step each.
@@ -416,6 +417,44 @@ fn a_client_token_gives_the_same_tasks_or_a_conflict() {
 }
 
 #[test]
+fn task_keeps_the_log_driver_mode_that_the_account_had_at_its_start() {
+    let (world, _) = World::with_hosts(1);
+    let mut world = world.with_definition(10);
+    let put = |value: &str| Command::PutAccountSetting {
+        scope: SettingScope::Principal("arn:aws:iam::000000000000:root".to_owned()),
+        name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
+        value: value.to_owned(),
+    };
+    let other = Command::PutAccountSetting {
+        scope: SettingScope::Principal("arn:aws:iam::000000000000:user/a".to_owned()),
+        name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
+        value: "blocking".to_owned(),
+    };
+    let delete = Command::DeleteAccountSetting {
+        principal: "arn:aws:iam::000000000000:root".to_owned(),
+        name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
+    };
+    let steps = [
+        (None, LogDriverMode::NonBlocking),
+        (Some(put("blocking")), LogDriverMode::Blocking),
+        (Some(other.clone()), LogDriverMode::Blocking),
+        (Some(put("non-blocking")), LogDriverMode::NonBlocking),
+        (Some(put("blocking")), LogDriverMode::Blocking),
+        (Some(delete), LogDriverMode::NonBlocking),
+        (Some(other), LogDriverMode::NonBlocking),
+    ];
+    let mut started = Vec::new();
+    for (command, mode) in steps {
+        command.map(|command| world.put(command));
+        let (tasks, _) = world.run(1);
+        started.push((tasks[0], mode));
+    }
+    for (task, mode) in started {
+        assert_eq!(world.state.task(task).unwrap().log_driver_mode, Some(mode));
+    }
+}
+
+#[test]
 fn a_task_goes_where_its_image_is_until_the_host_is_registered_anew() {
     let (world, hosts) = World::with_hosts(4);
     let mut world = world.with_definition(10);
@@ -591,6 +630,7 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
         container_ids: vec![],
         gpus: Vec::new(),
         image_digests: Vec::new(),
+        log_driver_mode: None,
     };
     let run = Some(Box::new(RunIntent { definition, order }));
     let task = TaskId::new(5);

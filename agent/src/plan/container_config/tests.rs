@@ -225,3 +225,25 @@ fn each_container_sees_its_own_of_the_tasks_gpus() {
     let refused = container_config(&intent, 2, &rules()).unwrap_err();
     assert_eq!(refused, "1 GPUs, of which the order names 0");
 }
+
+#[test]
+fn of_one_variable_given_twice_the_last_value_counts() {
+    let config = config(json!({ "environment": [
+        { "name": "A", "value": "1" }, { "name": "B", "value": "2" }, { "name": "A", "value": "3" },
+    ] }));
+    let of = |wanted: &str| {
+        let named = config.environment.iter().filter(|(name, _)| name == wanted);
+        named.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!((of("A"), of("B")), (vec!["3"], vec!["2"]));
+}
+
+#[test]
+fn port_on_two_host_ports_is_published_on_both() {
+    let config = config(json!({ "portMappings": [
+        { "containerPort": 80, "hostPort": 8080 }, { "containerPort": 80, "hostPort": 8081 },
+        { "containerPort": 80 },
+    ] }));
+    let hosts: Vec<_> = config.ports.iter().map(|p| (p.container_port, p.host_port)).collect();
+    assert_eq!(hosts, [(80, Some(8080)), (80, Some(8081)), (80, None)]);
+}

@@ -30,7 +30,7 @@ pub(super) fn create_body(config: &ContainerConfig, group: Option<String>) -> Co
         user: config.user.clone(),
         working_dir: config.working_directory.clone(),
         hostname: config.hostname.clone(),
-        exposed_ports: some(&config.ports.iter().map(port_name).collect::<Vec<_>>()),
+        exposed_ports: some(&port_bindings(&config.ports).into_keys().collect::<Vec<_>>()),
         network_disabled: Some(config.network_disabled),
         open_stdin: Some(config.interactive),
         tty: Some(config.terminal),
@@ -186,4 +186,24 @@ fn health_config(probe: &HealthProbe) -> HealthConfig {
 
 fn saturating(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_common::resources::Transport;
+
+    use super::*;
+
+    #[test]
+    fn port_published_twice_is_exposed_once_and_bound_twice() {
+        let published =
+            |host_port| PublishedPort { container_port: 80, transport: Transport::Tcp, host_port };
+        let ports = vec![published(Some(8080)), published(Some(8081)), published(None)];
+        let config = ContainerConfig { ports, ..ContainerConfig::default() };
+        let body = serde_json::to_value(create_body(&config, None)).unwrap();
+        expect_test::expect![[
+            r#"{"80/tcp":{}} {"80/tcp":[{"HostPort":"8080"},{"HostPort":"8081"},{"HostPort":""}]}"#
+        ]]
+        .assert_eq(&format!("{} {}", body["ExposedPorts"], body["HostConfig"]["PortBindings"]));
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use longshore_common::{
+    boolean,
     id::HostId,
     protocol::Attribute,
     resources::{CpuUnits, HostPort, MemoryMib, Transport},
@@ -388,19 +389,17 @@ pub(super) fn logging_drivers(value: &Value) -> Result<Vec<String>, String> {
 }
 
 pub(super) fn boolean(value: &Value) -> Result<bool, String> {
-    match text(value)?.as_str() {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        other => Err(format!("`{other}` is neither: give true or false")),
-    }
+    let given = text(value)?;
+    boolean::parse(&given).ok_or_else(|| format!("`{given}` is neither: give {}", boolean::FORMS))
 }
 
 pub(super) fn ec2_metadata(value: &Value) -> Result<Ec2Metadata, String> {
-    match text(value)?.as_str() {
-        "auto" => Ok(Ec2Metadata::Auto),
-        "on" | "true" => Ok(Ec2Metadata::On),
-        "off" | "false" => Ok(Ec2Metadata::Off),
-        other => Err(format!("`{other}` is not known: give auto, on or off")),
+    let given = text(value)?;
+    match (given.as_str(), boolean::parse(&given)) {
+        ("auto", _) => Ok(Ec2Metadata::Auto),
+        ("on", _) | (_, Some(true)) => Ok(Ec2Metadata::On),
+        ("off", _) | (_, Some(false)) => Ok(Ec2Metadata::Off),
+        _ => Err(format!("`{given}` is not known: give auto, on or off")),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A member that is not there fulfils no comparison, `!=` neither.
 
-use regex::Regex;
+use regex::bytes::Regex;
 use serde_json::Value;
 
 use super::{Input, InvalidPattern};
@@ -258,7 +258,7 @@ impl Operand {
                 None => text == *written,
             },
             Operand::Wild(parts) => is_wild(&text, parts),
-            Operand::Regex(regex) => regex.is_match(&text),
+            Operand::Regex(regex) => regex.is_match(text.as_bytes()),
         }
     }
 }

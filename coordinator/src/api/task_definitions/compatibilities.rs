@@ -70,7 +70,11 @@ fn fargate(spec: &TaskSpec) -> Option<String> {
         return Some("Fargate does not support inferenceAccelerators.".to_owned());
     }
     if spec.pid_mode == Some(PidMode::Host) {
-        return Some("Fargate does not support pidMode 'host'.".to_owned());
+        return Some(
+            "Tasks using the Fargate launch type do not support pidMode 'host'. The supported \
+             value for pidMode is 'task'."
+                .to_owned(),
+        );
     }
     match spec.ipc_mode {
         Some(IpcMode::Host | IpcMode::Task | IpcMode::None) => {

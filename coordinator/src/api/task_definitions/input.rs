@@ -9,7 +9,7 @@ use longshore_common::{
         VolumeScope,
     },
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 use super::sizes;
 use crate::api::tags::TagInput;
@@ -27,6 +27,7 @@ pub(crate) struct RegisterTaskDefinitionInput {
     pub(crate) container_definitions: Vec<ContainerDefinition>,
     pub(crate) task_role_arn: Option<String>,
     pub(crate) execution_role_arn: Option<String>,
+    #[serde(default, deserialize_with = "network_mode")]
     pub(crate) network_mode: Option<NetworkMode>,
     #[serde(default)]
     pub(crate) volumes: Vec<Volume>,
@@ -47,6 +48,22 @@ pub(crate) struct RegisterTaskDefinitionInput {
     pub(crate) runtime_platform: Option<RuntimePlatform>,
     pub(crate) enable_fault_injection: Option<bool>,
     pub(crate) trusted_execution_configuration: Option<TrustedExecutionConfiguration>,
+}
+
+/// `default` is Docker's for Windows; on Linux it would mean bridge, and other things to those who
+/// write it.
+fn network_mode<'de, D: Deserializer<'de>>(given: D) -> Result<Option<NetworkMode>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(given)? else { return Ok(None) };
+    match text.as_str() {
+        "bridge" => Ok(Some(NetworkMode::Bridge)),
+        "host" => Ok(Some(NetworkMode::Host)),
+        "awsvpc" => Ok(Some(NetworkMode::Awsvpc)),
+        "none" => Ok(Some(NetworkMode::None)),
+        "default" => Err(D::Error::custom(
+            "`default` is a network mode of Windows; leave it out or write bridge",
+        )),
+        _ => Err(D::Error::unknown_variant(&text, &["bridge", "host", "awsvpc", "none"])),
+    }
 }
 
 impl RegisterTaskDefinitionInput {

@@ -154,6 +154,7 @@ fn run_order(
         container_ids: task.containers.to_vec(),
         gpus: task.gpus.to_vec(),
         image_digests: image_digests(state, task, definition),
+        log_driver_mode: task.log_driver_mode,
     }))
 }
 

@@ -241,6 +241,7 @@ fn adopt(
         timeout_ms: None,
         provider: None,
         asked: None,
+        log_driver_mode: run.order.log_driver_mode,
     };
     events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
     events

@@ -8,6 +8,7 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     limits::REASON_CHARS_MAX,
+    logs::mode::LogDriverMode,
     protocol::{Attribute, ContainerId},
     resources::Demand,
     task::{StopCause, StopCode},
@@ -60,6 +61,7 @@ pub(super) struct Prepared<'a> {
     pub(super) required: Vec<Attribute>,
     pub(super) group: String,
     tags: Tags,
+    log_driver_mode: LogDriverMode,
 }
 
 pub(super) fn run(
@@ -390,6 +392,7 @@ pub(super) fn prepare<'a>(
         required: required_attributes(definition),
         group: launch.group.clone().unwrap_or_else(|| format!("family:{family}")),
         tags,
+        log_driver_mode: state.account_settings().log_driver_mode(),
     })
 }
 
@@ -457,6 +460,7 @@ fn started(
         waited: None,
         provider: None,
         asked,
+        log_driver_mode: Some(prepared.log_driver_mode),
         at,
     }));
     Decision::with(vec![event], answer)

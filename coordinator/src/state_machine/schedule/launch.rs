@@ -186,6 +186,7 @@ impl<'a> Work<'a> {
             waited: None,
             provider: asked.provider.cloned(),
             asked: None,
+            log_driver_mode: Some(self.state.account_settings().log_driver_mode()),
             at: self.at,
         })));
         // What this pass starts next gets other ids.

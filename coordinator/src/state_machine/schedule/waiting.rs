@@ -88,6 +88,7 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
                 &launch.member_of,
                 &launch.strategies,
             ),
+            log_driver_mode: Some(state.account_settings().log_driver_mode()),
             at,
         })));
     }

@@ -2,12 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use longshore_common::logs::mode::LogDriverMode;
+
 use super::{EntityKey, State};
 use crate::state_machine::command::SettingScope;
+
+/// ECS's account setting for containers whose log configuration names no mode.
+pub const DEFAULT_LOG_DRIVER_MODE: &str = "defaultLogDriverMode";
+/// ECS's own choice where the account has set none.
+const LOG_DRIVER_MODE_OF_ECS: LogDriverMode = LogDriverMode::NonBlocking;
 
 #[derive(Default)]
 pub struct AccountSettings {
     values: BTreeMap<(SettingScope, String), String>,
+    /// Of the root user, which is the account: what holds for tasks, whoever starts them.
+    log_driver_mode: Option<LogDriverMode>,
 }
 
 impl AccountSettings {
@@ -21,9 +30,25 @@ impl AccountSettings {
         self.values.iter().map(|((scope, name), value)| (scope, name.as_str(), value.as_str()))
     }
 
+    /// The mode of containers whose log configuration names none.
+    pub fn log_driver_mode(&self) -> LogDriverMode {
+        self.log_driver_mode.unwrap_or(LOG_DRIVER_MODE_OF_ECS)
+    }
+
     pub(super) fn insert(&mut self, scope: SettingScope, name: String, value: String) {
+        if is_log_driver_mode(&scope, &name) {
+            self.log_driver_mode = LogDriverMode::parse(&value);
+        }
         self.values.insert((scope, name), value);
     }
+}
+
+fn is_log_driver_mode(scope: &SettingScope, name: &str) -> bool {
+    let of_account = match scope {
+        SettingScope::Default => true,
+        SettingScope::Principal(principal) => principal.ends_with(":root"),
+    };
+    of_account && name == DEFAULT_LOG_DRIVER_MODE
 }
 
 impl State {
@@ -35,6 +60,9 @@ impl State {
     pub(super) fn account_setting_deleted(&mut self, principal: &str, name: &str) {
         let scope = SettingScope::Principal(principal.to_owned());
         self.touch(EntityKey::Setting(scope.clone(), name.to_owned()));
+        if is_log_driver_mode(&scope, name) {
+            self.account_settings.log_driver_mode = None;
+        }
         self.account_settings.values.remove(&(scope, name.to_owned()));
     }
 }

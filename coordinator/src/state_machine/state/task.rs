@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use longshore_common::{
     clock::Timestamp,
     id::TaskId,
+    logs::mode::LogDriverMode,
     protocol::{ContainerId, ContainerStatus, Desired, ReportedPhase, TaskReport},
     resources::Demand,
     task::{HealthStatus, StopCause, TaskOverride},
@@ -59,6 +60,8 @@ pub struct Task {
     pub provider: Option<CapacityProviderName>,
     /// What the call that started it asked of hosts. Shared by the tasks of one decision.
     pub asked: Option<Arc<AskedPlacement>>,
+    /// As in its order.
+    pub log_driver_mode: Option<LogDriverMode>,
 }
 
 /// What the coordinator wants of a task; only ever goes from run to stop.
@@ -178,6 +181,7 @@ impl Task {
             timeout_ms: self.timeout_ms,
             provider: self.provider.clone(),
             asked: self.asked.as_deref().cloned(),
+            log_driver_mode: self.log_driver_mode,
         }
     }
 }
@@ -237,6 +241,7 @@ impl State {
                 timeout_ms: started.timeout_ms,
                 provider: started.provider.clone(),
                 asked: asked.clone(),
+                log_driver_mode: started.log_driver_mode,
             };
             let host = task.host;
             self.touch(EntityKey::Task(placed.task));
@@ -314,6 +319,7 @@ impl State {
             timeout_ms: record.timeout_ms,
             provider: record.provider,
             asked: record.asked.map(Arc::new),
+            log_driver_mode: record.log_driver_mode,
         };
         self.insert_task(task);
     }

@@ -65,6 +65,7 @@ impl Waiting {
             timeout_ms: launch.timeout_ms,
             provider: launch.provider.clone(),
             asked: None,
+            log_driver_mode: None,
         }
     }
 }

@@ -199,14 +199,9 @@ fn in_range(
 
 fn check_environment(container: &ContainerDefinition) -> Result<(), Invalid> {
     let name = &container.name;
-    for (index, variable) in container.environment.iter().enumerate() {
+    // One name may be there twice, as in Docker: the last one counts.
+    for variable in &container.environment {
         check_variable(name, &variable.name)?;
-        if container.environment[..index].iter().any(|v| v.name == variable.name) {
-            return refuse(format!(
-                "Container '{name}' gives the environment variable `{}` twice.",
-                variable.name
-            ));
-        }
     }
     if container.environment_files.len() > ENVIRONMENT_FILES_MAX {
         return refuse(format!(

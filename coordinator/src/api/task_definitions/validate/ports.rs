@@ -19,6 +19,8 @@ pub(super) fn check(spec: &TaskSpec) -> Result<(), Invalid> {
     let mut exclusive: Vec<(Transport, u16, u16)> = Vec::new();
     for container in &spec.container_definitions {
         let mut own: Vec<(Transport, u16, u16)> = Vec::new();
+        let mut published: Vec<(Transport, u16, u16)> = Vec::new();
+        let twice = || format!("Container '{}' maps a container port twice", container.name);
         if mode == NetworkMode::None && !container.port_mappings.is_empty() {
             return refuse("Port mappings are not supported when networkMode=none.");
         }
@@ -40,9 +42,12 @@ pub(super) fn check(spec: &TaskSpec) -> Result<(), Invalid> {
             }
             let transport = mapping.protocol.unwrap_or(Transport::Tcp);
             let (first, last) = container_ports(mapping);
-            claim(&mut own, (transport, first, last), || {
-                format!("Container '{}' maps a container port twice", container.name)
-            })?;
+            // In bridge mode one container port may be published on several host ports.
+            if mode == NetworkMode::Bridge && mapping.container_port_range.is_none() {
+                published.push((transport, first, last));
+            } else {
+                claim(&mut own, (transport, first, last), twice)?;
+            }
             let shared = match mode {
                 NetworkMode::Bridge => mapping.host_port.filter(|p| *p != 0).map(|p| (p, p)),
                 NetworkMode::Host | NetworkMode::Awsvpc => Some((first, last)),
@@ -53,6 +58,9 @@ pub(super) fn check(spec: &TaskSpec) -> Result<(), Invalid> {
                     "Two containers of the task cannot have one host port".to_owned()
                 })?;
             }
+        }
+        for single in published {
+            claim(&mut own.clone(), single, twice)?;
         }
     }
     Ok(())

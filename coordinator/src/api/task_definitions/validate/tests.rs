@@ -69,6 +69,37 @@ fn a_family_has_a_name_of_letters_digits_underscores_and_hyphens() {
 }
 
 #[test]
+fn container_without_a_name_is_refused_as_ecs_does() {
+    for named in [json!({}), json!({"name": ""})] {
+        let mut first = json!({"image": "nginx", "memory": 128});
+        merge(&mut first, &named);
+        check_task(
+            json!({"containerDefinitions": [first]}),
+            "Container.name should not be null or empty.",
+        );
+    }
+}
+
+#[test]
+fn network_mode_default_is_refused_with_what_to_write() {
+    check_task(
+        json!({"networkMode": "default"}),
+        "`networkMode`: `default` is a network mode of Windows; leave it out or write bridge.",
+    );
+    check_task(json!({"networkMode": "lan"}), "`networkMode` must be one of bridge, host");
+}
+
+#[test]
+fn fargate_refuses_the_hosts_processes_in_the_words_of_ecs() {
+    check_task(
+        json!({"requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc", "cpu": "256",
+            "memory": "512", "pidMode": "host"}),
+        "Tasks using the Fargate launch type do not support pidMode 'host'. The supported value \
+         for pidMode is 'task'.",
+    );
+}
+
+#[test]
 fn a_definition_has_one_to_ten_containers_with_names_of_their_own() {
     let many = |count: usize| -> Value {
         (0..count).map(|i| container(&format!("c{i}"), json!({}))).collect()
@@ -205,9 +236,29 @@ fn port_mappings_are_within_what_their_network_mode_can() {
 }
 
 #[test]
-fn a_port_is_mapped_once() {
-    let twice = json!({"portMappings": [{"containerPort": 80}, {"containerPort": 80}]});
-    check_container(twice, "Container 'app' maps a container port twice: 80/tcp.");
+fn container_port_may_be_published_on_several_host_ports_in_bridge_mode() {
+    let ports = |hosts: &[u16]| -> Value {
+        hosts.iter().map(|host| json!({"containerPort": 80, "hostPort": host})).collect()
+    };
+    let cases: &[(&str, &[u16], &str)] = &[
+        ("bridge", &[8080, 8081], "ok"),
+        ("bridge", &[0, 0], "ok"),
+        ("bridge", &[0, 8080, 8081], "ok"),
+        (
+            "bridge",
+            &[8080, 8080],
+            "Two containers of the task cannot have one host port: 8080/tcp.",
+        ),
+        ("host", &[80, 80], "Container 'app' maps a container port twice: 80/tcp."),
+        ("awsvpc", &[80, 80], "Container 'app' maps a container port twice: 80/tcp."),
+    ];
+    for (mode, hosts, said) in cases {
+        check(json!({"networkMode": mode}), json!({"portMappings": ports(hosts)}), said);
+    }
+}
+
+#[test]
+fn a_host_port_is_mapped_once() {
     let both = json!({"portMappings": [
         {"containerPort": 80}, {"containerPort": 80, "protocol": "udp"}]});
     check_container(both, "ok");
@@ -382,7 +433,7 @@ fn environment_and_secrets_have_names_and_sources() {
     );
     check_container(
         json!({"environment": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
-        "Container 'app' gives the environment variable `A` twice.",
+        "ok",
     );
     let files = |value: &str, count: usize| {
         let file = json!({"value": value, "type": "s3"});
@@ -441,7 +492,8 @@ fn volumes_have_names_and_are_of_one_kind() {
     );
     let docker = |more: Value| volume(json!({"dockerVolumeConfiguration": more}));
     check_task(docker(json!({"scope": "shared", "autoprovision": true})), "ok");
-    check_task(docker(json!({"autoprovision": true})), "Volume 'data' gives autoprovision");
+    check_task(docker(json!({"autoprovision": true})), "ok");
+    check_task(docker(json!({"scope": "task", "autoprovision": false})), "ok");
     let efs = |more: Value| {
         let mut efs = json!({"fileSystemId": "fs-1"});
         merge(&mut efs, &more);
@@ -527,6 +579,30 @@ fn logs_go_to_known_drivers_with_the_options_they_need() {
         log("awslogs", json!({"awslogs-group": "g"})),
         "Log driver awslogs requires options: awslogs-region",
     );
+    // Every form of a boolean that Docker and ECS's agent read, patterns that only Go takes, and
+    // a buffer whose mode is the account's.
+    for (option, values) in [
+        ("awslogs-create-group", ["True", "TRUE", "1", "t", "F"].as_slice()),
+        ("awslogs-multiline-pattern", &["^{", "^[[{]", r"^\d{4}-\d{2}"]),
+        ("max-buffer-size", &["25m"]),
+    ] {
+        for value in values {
+            let mut options = json!({"awslogs-group": "g", "awslogs-region": "us-east-1"});
+            options[option] = json!(value);
+            check_container(log("awslogs", options), "ok");
+        }
+    }
+    let pattern = json!({"awslogs-group": "g", "awslogs-region": "us-east-1",
+        "awslogs-multiline-pattern": "a("});
+    check_container(
+        log("awslogs", pattern),
+        "Log driver awslogs has a bad awslogs-multiline-pattern: unclosed group, at character 2: `(`",
+    );
+    for value in ["true", "False", "0", "T"] {
+        let options = json!({"enable-ecs-log-metadata": value});
+        let router = json!({"type": "fluentbit", "options": options});
+        check_container(json!({"firelensConfiguration": router}), "ok");
+    }
     check_container(
         log("awsfirelens", json!({})),
         "Container 'app' has the log driver awsfirelens, and no container",

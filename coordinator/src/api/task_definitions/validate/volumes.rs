@@ -1,7 +1,7 @@
 //! Volumes of a task definition (ecs-behaviour 1.4).
 
 use longshore_common::task_definition::{
-    DockerVolumeConfiguration, EfsVolumeConfiguration, Switch, Volume, VolumeScope,
+    DockerVolumeConfiguration, EfsVolumeConfiguration, Switch, Volume,
 };
 
 use super::{Invalid, check_name, refuse};
@@ -61,12 +61,6 @@ fn check_kind(volume: &Volume) -> Result<(), Invalid> {
 }
 
 fn check_docker(name: &str, docker: &DockerVolumeConfiguration) -> Result<(), Invalid> {
-    let shared = docker.scope == Some(VolumeScope::Shared);
-    if docker.autoprovision.is_some() && !shared {
-        return refuse(format!(
-            "Volume '{name}' gives autoprovision, which is only used when its scope is shared."
-        ));
-    }
     if docker.driver.as_deref() == Some("") {
         return refuse(format!("Volume '{name}' gives an empty driver; leave it out for `local`."));
     }

@@ -1,6 +1,7 @@
 //! `logConfiguration` and `firelensConfiguration` (ecs-behaviour 1.3, 1.22).
 
 use longshore_common::{
+    boolean,
     logs::options::{AWSLOGS, AwslogsOptions},
     task_definition::{FirelensConfiguration, LogConfiguration, TaskSpec},
 };
@@ -73,7 +74,7 @@ pub(crate) fn check_routing(spec: &TaskSpec) -> Result<(), Invalid> {
 fn check_firelens(name: &str, firelens: &FirelensConfiguration) -> Result<(), Invalid> {
     for (option, value) in &firelens.options {
         let valid = match option.as_str() {
-            "enable-ecs-log-metadata" => matches!(value.as_str(), "true" | "false"),
+            "enable-ecs-log-metadata" => boolean::parse(value).is_some(),
             "config-file-type" => matches!(value.as_str(), "s3" | "file"),
             "config-file-value" => !value.is_empty(),
             _ => false,
