@@ -58,7 +58,9 @@ use crate::{
         credentials::{Credentials, Keyring},
         error::ApiError,
         health::{Health, Metrics},
+        input::Node,
         operation::Operation,
+        page::PageScope,
         router::Router,
         service::Service,
         sigv4::Verifier,
@@ -83,9 +85,21 @@ pub(crate) struct Api {
     pub(crate) ca: CaHash,
     /// Logs on the hosts, and those that clients put here.
     pub(crate) logs: Logs,
+    /// What a page token of this request belongs to.
+    pub(crate) page_scope: PageScope,
 }
 
 impl Api {
+    /// For one request whose answer may have pages.
+    pub(crate) fn paged(
+        &self,
+        operation: &str,
+        unbound: &[&str],
+        input: &Node<'_>,
+    ) -> Self {
+        Api { page_scope: PageScope::of(self.ca, operation, unbound, input), ..self.clone() }
+    }
+
     /// A refusal of the state machine, in the words of the API.
     pub(crate) fn refusal(&self, rejection: &Rejection) -> ApiError {
         ApiError::of(rejection, &self.identity)

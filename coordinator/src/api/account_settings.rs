@@ -233,7 +233,7 @@ pub(crate) async fn list(
         ));
     }
     let page = Page::parse_with(
-        "ListAccountSettings",
+        &api.page_scope,
         input.max_results,
         input.next_token.as_deref(),
         PAGE_MAX,

@@ -135,7 +135,7 @@ async fn describe(api: &Api, input: DescribeAlarmsInput) -> Result<Tree, ApiErro
     if !(1..=PAGE_MAX).contains(&size) {
         return Err(invalid(format!("MaxRecords is {size}; it must be between 1 and {PAGE_MAX}.")));
     }
-    let page = Page::parse("DescribeAlarms", Some(size.into()), input.next_token.as_deref());
+    let page = Page::parse(&api.page_scope, Some(size.into()), input.next_token.as_deref());
     let page = page.map_err(|refusal| ApiError {
         code: ErrorCode::Monitoring(MonitoringFault::InvalidNextToken),
         ..refusal

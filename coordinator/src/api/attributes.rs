@@ -134,7 +134,7 @@ pub(crate) async fn list(
             "attributeValue is given without attributeName: a value filters one attribute.",
         ));
     }
-    let page = Page::parse("ListAttributes", input.max_results, input.next_token.as_deref())?;
+    let page = Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let after = page.after.as_deref().map(parse_cursor).transpose()?;
     let (name, value) = (input.attribute_name, input.attribute_value);
     let of = cluster.clone();

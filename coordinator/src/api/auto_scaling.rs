@@ -210,7 +210,7 @@ async fn terminate(api: &Api, input: TerminateInput) -> Result<Tree, ApiError> {
 async fn describe(api: &Api, input: DescribeInput) -> Result<Tree, ApiError> {
     let names = group_names(&input.auto_scaling_group_names)?;
     let filters = parse_filters(&input.filters, &["tag-key", "tag-value", "tag:"])?;
-    let page = page("DescribeAutoScalingGroups", input.max_records, &input.next_token, PAGE_MAX)?;
+    let page = page(api, input.max_records, &input.next_token, PAGE_MAX)?;
     let with_instances = input.include_instances != Some(false);
     let identity = api.identity.clone();
     let show = move |state: &State| {
@@ -240,7 +240,7 @@ async fn describe_instances(api: &Api, input: DescribeInstancesInput) -> Result<
         input.instance_ids.iter().filter_map(|id| id.parse().ok()).collect();
     let all = input.instance_ids.is_empty();
     let page = page(
-        "DescribeAutoScalingInstances",
+        api,
         input.max_records,
         &input.next_token,
         INSTANCES_PAGE_MAX,
@@ -282,7 +282,7 @@ async fn describe_activities(api: &Api, input: DescribeActivitiesInput) -> Resul
         Some(name) => vec![group_name(name)?],
         None => Vec::new(),
     };
-    let page = page("DescribeScalingActivities", input.max_records, &input.next_token, PAGE_MAX)?;
+    let page = page(api, input.max_records, &input.next_token, PAGE_MAX)?;
     let after: Option<InstanceId> = match &page.after {
         Some(after) => Some(after.parse().map_err(|_| bad_token())?),
         None => None,
@@ -319,7 +319,7 @@ async fn delete_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
 async fn describe_tags(api: &Api, input: DescribeTagsInput) -> Result<Tree, ApiError> {
     let known = ["auto-scaling-group", "key", "value", "propagate-at-launch"];
     let filters = parse_filters(&input.filters, &known)?;
-    let page = page("DescribeTags", input.max_records, &input.next_token, PAGE_MAX)?;
+    let page = page(api, input.max_records, &input.next_token, PAGE_MAX)?;
     let show = move |state: &State| {
         // A tag is named by its group, a colon, which no group's name has, and its key.
         let after = page.after.as_deref().and_then(|after| after.split_once(':'));
@@ -397,7 +397,7 @@ fn parse_filters(given: &[FilterInput], known: &[&str]) -> Result<Vec<FilterInpu
 }
 
 fn page(
-    list: &'static str,
+    api: &Api,
     max_records: Option<u32>,
     next_token: &Option<String>,
     max: u32,
@@ -406,7 +406,7 @@ fn page(
     if !(1..=max).contains(&size) {
         return Err(invalid(format!("MaxRecords is {size}; it must be between 1 and {max}.")));
     }
-    Page::parse(list, Some(size.into()), next_token.as_deref()).map_err(|_| bad_token())
+    Page::parse(&api.page_scope, Some(size.into()), next_token.as_deref()).map_err(|_| bad_token())
 }
 
 fn bad_token() -> ApiError {

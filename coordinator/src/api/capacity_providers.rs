@@ -284,7 +284,7 @@ pub(crate) async fn describe(
         )));
     }
     let page = Page::parse_with(
-        "DescribeCapacityProviders",
+        &api.page_scope,
         input.max_results,
         input.next_token.as_deref(),
         PAGE_MAX,

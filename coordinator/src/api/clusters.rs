@@ -346,7 +346,7 @@ pub(crate) async fn list(
     api: &Api,
     input: ListClustersInput,
 ) -> Result<ListClustersOutput, ApiError> {
-    let page = Page::parse("ListClusters", input.max_results, input.next_token.as_deref())?;
+    let page = Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let list = move |state: &State| {
         let clusters = state.clusters_after(page.after.as_deref()).filter(|c| c.is_active());
         page.take(clusters.map(|c| c.name.clone()), ClusterName::to_string)

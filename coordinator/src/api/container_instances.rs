@@ -202,7 +202,7 @@ pub(crate) async fn list(
         ApiError::invalid_parameter(format!("Invalid expression in filter: {error}."))
     })?;
     let page =
-        Page::parse("ListContainerInstances", input.max_results, input.next_token.as_deref())?;
+        Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let after = page.after.as_deref().map(parse_cursor).transpose()?;
     let (of, status) = (cluster.clone(), input.status);
     let list = move |state: &State| {

@@ -206,6 +206,7 @@ pub(crate) enum ErrorCode {
     ResourceInUse,
     /// Of CloudWatch Logs, whose other errors are named as ECS's.
     ResourceAlreadyExists,
+    TooManyTags,
     UpdateInProgress,
     ClusterContainsContainerInstances,
     ClusterContainsServices,
@@ -340,6 +341,7 @@ impl ErrorCode {
             ErrorCode::Blocked => "BlockedException",
             ErrorCode::ResourceInUse => "ResourceInUseException",
             ErrorCode::ResourceAlreadyExists => "ResourceAlreadyExistsException",
+            ErrorCode::TooManyTags => "TooManyTagsException",
             ErrorCode::UpdateInProgress => "UpdateInProgressException",
             ErrorCode::ClusterContainsContainerInstances => {
                 "ClusterContainsContainerInstancesException"
@@ -407,6 +409,7 @@ impl ErrorCode {
             | ErrorCode::Blocked
             | ErrorCode::ResourceInUse
             | ErrorCode::ResourceAlreadyExists
+            | ErrorCode::TooManyTags
             | ErrorCode::UpdateInProgress
             | ErrorCode::ClusterContainsContainerInstances
             | ErrorCode::ClusterContainsServices

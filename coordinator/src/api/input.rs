@@ -28,14 +28,20 @@ const SUGGESTIONS_MAX: usize = 3;
 
 /// Reads `body` as a `T`. `invalid` is the code for a missing or ill-valued member; a member of
 /// the wrong type, or a body that is no JSON object, is a SerializationException.
+#[cfg(test)]
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8], invalid: ErrorCode) -> Result<T, ApiError> {
+    typed(&read(body)?, invalid)
+}
+
+/// Reads a whole body as JSON.
+pub(crate) fn read(body: &[u8]) -> Result<Node<'_>, ApiError> {
     if body.len() > BODY_BYTES_MAX {
         return Err(ApiError::new(
             ErrorCode::RequestTooLarge,
             format!("The request body is larger than {BODY_BYTES_MAX} bytes."),
         ));
     }
-    typed(&read_json(body)?, invalid)
+    read_json(body)
 }
 
 /// Reads a body as JSON.

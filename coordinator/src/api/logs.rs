@@ -9,6 +9,7 @@ mod input;
 mod fan_out;
 mod merge;
 mod groups;
+mod tags;
 mod streams;
 mod events;
 mod live_tail;
@@ -37,11 +38,20 @@ pub(crate) fn service() -> Service {
             ServiceOperation::new("DescribeLogGroups", invalid, groups::describe),
             ServiceOperation::new("PutRetentionPolicy", invalid, groups::put_retention),
             ServiceOperation::new("DeleteRetentionPolicy", invalid, groups::delete_retention),
+            ServiceOperation::new("TagLogGroup", invalid, tags::tag_group),
+            ServiceOperation::new("UntagLogGroup", invalid, tags::untag_group),
+            ServiceOperation::new("ListTagsLogGroup", invalid, tags::list_of_group),
+            ServiceOperation::new("TagResource", invalid, tags::tag_resource),
+            ServiceOperation::new("UntagResource", invalid, tags::untag_resource),
+            ServiceOperation::new("ListTagsForResource", invalid, tags::list_of_resource),
             ServiceOperation::new("CreateLogStream", invalid, streams::create),
             ServiceOperation::new("DescribeLogStreams", invalid, streams::describe),
             ServiceOperation::new("PutLogEvents", invalid, events::put::put),
-            ServiceOperation::new("GetLogEvents", invalid, events::get::get),
-            ServiceOperation::new("FilterLogEvents", invalid, events::filter::filter),
+            ServiceOperation::new("GetLogEvents", invalid, events::get::get)
+                // A token says the direction itself, and is of one stream.
+                .with_pages_for_any(&["startTime", "endTime", "startFromHead", "unmask"]),
+            ServiceOperation::new("FilterLogEvents", invalid, events::filter::filter)
+                .with_pages_for_any(&["startFromHead", "interleaved", "unmask"]),
             ServiceOperation::streaming("StartLiveTail", invalid, live_tail::start),
         ],
     }

@@ -38,7 +38,11 @@ impl Operation {
             invalid: ErrorCode::InvalidParameter,
             run: Box::new(move |api, body, invalid| {
                 Box::pin(async move {
-                    let input = input::parse::<Input>(body, invalid)?;
+                    let (input, api) = {
+                        let node = input::read(body)?;
+                        let input = input::typed::<Input>(&node, invalid)?;
+                        (input, &api.paged(name, &[], &node))
+                    };
                     let output = handler.call(api, input).await?;
                     serde_json::to_vec(&output).map_err(|error| {
                         ApiError::server(format!("the answer could not be written: {error}"))

@@ -16,6 +16,7 @@ use crate::api::{
     error::{ApiError, ErrorCode},
     event_stream::EventStream,
     operation::Operation,
+    page::PageScope,
     protocol::Wire,
     service::Service,
     sigv4::{self, X_AMZ_TARGET},
@@ -194,6 +195,7 @@ impl Edge {
             clock: self.clock.clone(),
             ca: self.ca,
             logs: self.logs.clone(),
+            page_scope: PageScope::none(),
         };
         if let Some(service) = service {
             return service.answer(&api, wire, parts, body, request_id).await;

@@ -40,10 +40,12 @@ pub(crate) struct Service {
 
 pub(crate) struct ServiceOperation {
     name: &'static str,
+    /// Members that two pages of one list may have otherwise.
+    unbound: &'static [&'static str],
     run: Box<Run>,
 }
 
-type Run = dyn for<'a> Fn(&'a Api, Node<'a>) -> Running<'a> + Send + Sync;
+type Run = dyn for<'a> Fn(&'a Api, Node<'a>, &'static [&'static str]) -> Running<'a> + Send + Sync;
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Said, ApiError>> + Send + 'a>>;
 
 /// What a handler answered.
@@ -84,11 +86,18 @@ impl ServiceOperation {
     {
         ServiceOperation {
             name,
-            run: Box::new(move |api, node| {
+            unbound: &[],
+            run: Box::new(move |api, node, unbound| {
                 let input = input::typed::<Input>(&node, invalid);
-                Box::pin(async move { handler.call(api, input?).await.map(said) })
+                let api = api.paged(name, unbound, &node);
+                Box::pin(async move { handler.call(&api, input?).await.map(said) })
             }),
         }
+    }
+
+    /// A page token goes on being good when these members change.
+    pub(crate) fn with_pages_for_any(self, unbound: &'static [&'static str]) -> Self {
+        ServiceOperation { unbound, ..self }
     }
 }
 
@@ -117,7 +126,7 @@ impl Service {
             Err(refusal) => return Routed { wire, operation: None, answer: Err(refusal) },
         };
         let answer = match node {
-            Ok(node) => (operation.run)(api, node).await,
+            Ok(node) => (operation.run)(api, node, operation.unbound).await,
             Err(refusal) => Err(refusal),
         };
         let name = operation.name;

@@ -4,6 +4,8 @@
 //! of [`SERVICE_OPTION_TAGS`], tasks those of [`TASK_OPTION_TAGS`]; any other is refused here, with the list, before it can be stored and
 //! mean nothing.
 
+use std::collections::BTreeMap;
+
 use longshore_common::arn::Arn;
 use serde::{Deserialize, Serialize};
 
@@ -187,7 +189,8 @@ fn has_options(resource: &Resource) -> bool {
         | Resource::CapacityProvider(_) => true,
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
-        | Resource::TaskSet { .. } => false,
+        | Resource::TaskSet { .. }
+        | Resource::LogGroup(_) => false,
     }
 }
 
@@ -224,6 +227,12 @@ pub(crate) fn parse_with_task_options(
     let tags = parse_any(given)?;
     let options = TaskOptions::of_tags(&tags).map_err(ApiError::invalid_parameter)?;
     Ok((tags, options))
+}
+
+/// The same of an object of keys and values, which is how CloudWatch Logs has them.
+pub(crate) fn parse_map(given: BTreeMap<String, String>) -> Result<Tags, ApiError> {
+    let pair = |(key, value)| TagInput { key: Some(key), value: Some(value) };
+    parse(given.into_iter().map(pair).collect())
 }
 
 fn parse_any(given: Vec<TagInput>) -> Result<Tags, ApiError> {

@@ -9,7 +9,7 @@ use longshore_common::{
     secret::Secret,
 };
 
-use super::{Api, Backend, Caller};
+use super::{Api, Backend, Caller, page::PageScope};
 use crate::{
     driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk,
     state_machine::capacity_provider::CapacityPolicy,
@@ -60,5 +60,6 @@ pub(crate) fn api() -> Api {
         clock: SteppedClock::at(NOW),
         ca,
         logs,
+        page_scope: PageScope::none(),
     }
 }

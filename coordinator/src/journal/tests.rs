@@ -188,8 +188,8 @@ async fn log_groups_and_their_retention_are_there_after_a_restart() {
     let name: LogGroupName = "/ecs/web".parse().unwrap();
     let gone: LogGroupName = "gone".parse().unwrap();
     for command in [
-        Command::CreateLogGroup { name: name.clone() },
-        Command::CreateLogGroup { name: gone.clone() },
+        Command::CreateLogGroup { name: name.clone(), tags: Default::default() },
+        Command::CreateLogGroup { name: gone.clone(), tags: Default::default() },
         Command::PutLogRetention { name: name.clone(), days: Some(7) },
         Command::DeleteLogGroup { name: gone },
     ] {

@@ -215,6 +215,7 @@ pub enum Command {
 
     CreateLogGroup {
         name: LogGroupName,
+        tags: Tags,
     },
     PutLogRetention {
         name: LogGroupName,
@@ -430,6 +431,7 @@ pub enum Resource {
     Service(ServiceRef),
     TaskSet { service: ServiceRef, task_set: RevisionId },
     CapacityProvider(CapacityProviderName),
+    LogGroup(LogGroupName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

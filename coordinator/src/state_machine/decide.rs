@@ -221,7 +221,7 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         Command::SetAlarmState(set) => alarms::set_state(state, set, at),
         Command::DeleteAlarms { names } => alarms::delete(state, names),
 
-        Command::CreateLogGroup { name } => log_groups::create(state, name, at),
+        Command::CreateLogGroup { name, tags } => log_groups::create(state, name, tags, at),
         Command::PutLogRetention { name, days } => log_groups::put_retention(state, name, *days),
         Command::DeleteLogGroup { name } => log_groups::delete(state, name),
 

@@ -302,6 +302,8 @@ pub enum Event {
 
     LogGroupCreated {
         name: LogGroupName,
+        #[serde(default)]
+        tags: Tags,
         at: Timestamp,
     },
     LogRetentionPut {

@@ -8,6 +8,8 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use longshore_common::{clock::Timestamp, logs::options::check_group_name};
 use serde::{Deserialize, Serialize};
 
+use super::command::Tags;
+
 /// Groups that are known here at once: a bound, as CloudWatch Logs' quota is, but smaller.
 pub const LOG_GROUPS_MAX: usize = 10_000;
 
@@ -26,6 +28,8 @@ pub struct LogGroup {
     pub created_at: Timestamp,
     /// Absent: events are kept as long as their hosts keep any.
     pub retention_days: Option<u32>,
+    #[serde(default)]
+    pub tags: Tags,
 }
 
 impl LogGroupName {

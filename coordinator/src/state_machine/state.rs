@@ -433,7 +433,7 @@ impl State {
             Event::AlarmStateSet(set) => self.alarm_state_set(set),
             Event::AlarmsDeleted { names } => self.alarms_deleted(names),
 
-            Event::LogGroupCreated { name, at } => self.log_group_created(name, *at),
+            Event::LogGroupCreated { name, tags, at } => self.log_group_created(name, tags, *at),
             Event::LogRetentionPut { name, days } => self.log_retention_put(name, *days),
             Event::LogGroupDeleted { name } => self.log_group_deleted(name),
 

@@ -33,7 +33,7 @@ impl<'a> Node<'a> {
     }
 
     /// Whether leaving the member out would mean the same.
-    pub(super) fn says_nothing(&self) -> bool {
+    pub(crate) fn says_nothing(&self) -> bool {
         match self {
             Node::Null | Node::Bool(false) => true,
             Node::Bool(true) | Node::Number(_) => false,

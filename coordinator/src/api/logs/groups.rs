@@ -17,8 +17,9 @@ use crate::{
         Api,
         error::{ApiError, ErrorCode},
         protocol::tree::Tree,
+        tags,
     },
-    state_machine::{Command, log_group::LogGroupName},
+    state_machine::{Command, command::Tags, log_group::LogGroupName},
 };
 
 /// What PutRetentionPolicy takes.
@@ -79,7 +80,6 @@ pub(super) async fn create(api: &Api, input: CreateLogGroupInput) -> Result<Tree
     let name = input::group_name("logGroupName", &input.log_group_name)?;
     let refused = [
         (input.kms_key_id.is_some(), "kmsKeyId"),
-        (!input.tags.is_empty(), "tags"),
         (input.deletion_protection_enabled == Some(true), "deletionProtectionEnabled"),
         (
             input.log_group_class.is_some_and(|class| class != LogGroupClass::Standard),
@@ -91,7 +91,8 @@ pub(super) async fn create(api: &Api, input: CreateLogGroupInput) -> Result<Tree
             "This version of Longshore does not honour {what} of a log group. Leave it out."
         )));
     }
-    api.submit(Command::CreateLogGroup { name }, |_, _| ()).await?;
+    let tags = tags::parse_map(input.tags)?;
+    api.submit(Command::CreateLogGroup { name, tags }, |_, _| ()).await?;
     Ok(Tree::object())
 }
 
@@ -140,14 +141,7 @@ pub(super) async fn delete_retention(api: &Api, input: LogGroupInput) -> Result<
 
 /// A group that only hosts know of is one of ours from now on.
 async fn set_retention(api: &Api, name: LogGroupName, days: Option<u32>) -> Result<Tree, ApiError> {
-    if api.read(|state| state.log_group(name.as_str()).is_none()).await? {
-        let heard = fan_out::ask(api, None, |_| one_group(&name)).await?;
-        if !is_known(&heard, &name) {
-            return Err(heard.not_found(no_such_group()));
-        }
-        // Somebody may have made it meanwhile.
-        let _ = api.try_submit(Command::CreateLogGroup { name: name.clone() }, |_, _| ()).await?;
-    }
+    make_ours(api, &name).await?;
     let put = Command::PutLogRetention { name: name.clone(), days };
     api.submit(put, |_, _| ()).await?;
     // Who does not hear it now hears it with the next question for events of this group.
@@ -157,6 +151,29 @@ async fn set_retention(api: &Api, name: LogGroupName, days: Option<u32>) -> Resu
         tracing::info!(%error, group, "not every host was told how long to keep a log group");
     }
     Ok(Tree::object())
+}
+
+/// Whether there is such a group, here or on a host.
+pub(super) async fn exists(api: &Api, name: &LogGroupName) -> Result<(), ApiError> {
+    if api.read(|state| state.log_group(name.as_str()).is_some()).await? {
+        return Ok(());
+    }
+    let heard = fan_out::ask(api, None, |_| one_group(name)).await?;
+    match is_known(&heard, name) {
+        true => Ok(()),
+        false => Err(heard.not_found(no_such_group())),
+    }
+}
+
+/// Makes a group that only hosts know of one of ours.
+pub(super) async fn make_ours(api: &Api, name: &LogGroupName) -> Result<(), ApiError> {
+    exists(api, name).await?;
+    if api.read(|state| state.log_group(name.as_str()).is_none()).await? {
+        // Somebody may have made it meanwhile.
+        let create = Command::CreateLogGroup { name: name.clone(), tags: Tags::new() };
+        let _ = api.try_submit(create, |_, _| ()).await?;
+    }
+    Ok(())
 }
 
 fn one_group(name: &LogGroupName) -> LogAsk {
@@ -189,7 +206,7 @@ pub(super) async fn describe(api: &Api, input: DescribeLogGroupsInput) -> Result
     let named =
         input.log_group_identifiers.iter().map(|given| input::group(api, None, Some(given)));
     let named: Vec<LogGroupName> = named.collect::<Result<_, _>>()?;
-    let page = input::page("DescribeLogGroups", input.limit, input.next_token.as_deref())?;
+    let page = input::page(api, input.limit, input.next_token.as_deref())?;
     let prefix = input.log_group_name_prefix.unwrap_or_default();
     let part = input.log_group_name_pattern.unwrap_or_default();
     if prefix.len().max(part.len()) > LOG_NAME_CHARS_MAX {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longshore_common::{clock::Timestamp, logs::options::check_stream_name};
 
-use super::invalid;
+use super::{invalid, merge::Beyond};
 use crate::{
     api::{Api, error::ApiError, page::Page},
     state_machine::log_group::LogGroupName,
@@ -42,7 +42,7 @@ pub(super) fn stream_name(member: &str, given: &str) -> Result<(), ApiError> {
 }
 
 pub(super) fn page(
-    list: &'static str,
+    api: &Api,
     limit: Option<i64>,
     token: Option<&str>,
 ) -> Result<Page, ApiError> {
@@ -53,8 +53,14 @@ pub(super) fn page(
             "limit is {limit}; it must be between 1 and {DESCRIBED_MAX}."
         )));
     }
-    let page = Page::parse_with(list, limit, token, DESCRIBED_MAX, DESCRIBED_MAX);
+    let page = Page::parse_with(&api.page_scope, limit, token, DESCRIBED_MAX, DESCRIBED_MAX);
     page.map_err(|_| invalid("The specified nextToken is invalid."))
+}
+
+/// Where a page of events goes on.
+pub(super) fn beyond(api: &Api, token: &str) -> Result<Beyond, ApiError> {
+    let after = api.page_scope.after(token).and_then(|after| Beyond::parse(&after));
+    after.ok_or_else(|| invalid("The specified nextToken is invalid."))
 }
 
 pub(super) fn events_limit(limit: Option<u32>) -> Result<u32, ApiError> {

@@ -73,7 +73,7 @@ pub(super) async fn describe(api: &Api, input: DescribeLogStreamsInput) -> Resul
         return Err(invalid("Cannot order by LastEventTime with a logStreamNamePrefix."));
     }
     let descending = input.descending.unwrap_or(false);
-    let page = input::page("DescribeLogStreams", input.limit, input.next_token.as_deref())?;
+    let page = input::page(api, input.limit, input.next_token.as_deref())?;
     let after = match &page.after {
         None => None,
         Some(after) => Some(

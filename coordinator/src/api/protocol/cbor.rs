@@ -173,6 +173,13 @@ fn write_into(encoder: &mut Encoder<Vec<u8>>, tree: &Tree) -> Written {
                 write_into(encoder, value)
             });
         }
+        Tree::Map(pairs) => {
+            encoder.map(pairs.len() as u64)?;
+            return pairs.iter().try_for_each(|(name, value)| {
+                encoder.str(name)?;
+                write_into(encoder, value)
+            });
+        }
     };
     Ok(())
 }

@@ -157,6 +157,14 @@ fn write_xml(xml: &mut String, tree: &Tree) {
             members.iter().for_each(|(name, value)| element(xml, name, value));
             Ok(())
         }
+        // The query protocol's map: entries of a key and a value.
+        Tree::Map(pairs) => {
+            for (key, value) in pairs {
+                let entry = Tree::object().with("key", key).with("value", value.clone());
+                element(xml, "entry", &entry);
+            }
+            Ok(())
+        }
     };
 }
 

@@ -15,6 +15,8 @@ pub(crate) enum Tree {
     Moment(Timestamp),
     List(Vec<Tree>),
     Object(Vec<(&'static str, Tree)>),
+    /// Members whose names are the client's own.
+    Map(Vec<(String, Tree)>),
 }
 
 impl Tree {
@@ -107,6 +109,7 @@ impl Serialize for Tree {
                 }
                 map.end()
             }
+            Tree::Map(pairs) => serializer.collect_map(pairs.iter().map(|(k, v)| (k, v))),
         }
     }
 }

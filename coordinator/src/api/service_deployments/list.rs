@@ -57,8 +57,7 @@ pub(crate) async fn list(
     input: ListServiceDeploymentsInput,
 ) -> Result<ListServiceDeploymentsOutput, ApiError> {
     let token = input.next_token.as_deref();
-    let list = "ListServiceDeployments";
-    let page = Page::parse_with(list, input.max_results, token, PAGE_DEFAULT, PAGE_MAX)?;
+    let page = Page::parse_with(&api.page_scope, input.max_results, token, PAGE_DEFAULT, PAGE_MAX)?;
     let before = match &page.after {
         None => None,
         Some(number) => {

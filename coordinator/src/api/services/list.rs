@@ -60,7 +60,7 @@ pub(crate) async fn list(
     input: ListServicesInput,
 ) -> Result<ListServicesOutput, ApiError> {
     let token = input.next_token.as_deref();
-    let page = Page::parse_with("ListServices", input.max_results, token, PAGE_DEFAULT, PAGE_MAX)?;
+    let page = Page::parse_with(&api.page_scope, input.max_results, token, PAGE_DEFAULT, PAGE_MAX)?;
     let cluster = identifiers::cluster(&api.identity, input.cluster.as_deref())?;
     // Every service of ours is of type EC2 and its user's own.
     let none = input.launch_type.is_some_and(|kind| kind != LaunchType::Ec2)
@@ -92,12 +92,11 @@ fn names(
 
 /// There are no namespaces, so none of them is known.
 pub(crate) async fn by_namespace(
-    _: &Api,
+    api: &Api,
     input: ListServicesByNamespaceInput,
 ) -> Result<ListServicesOutput, ApiError> {
     let token = input.next_token.as_deref();
-    let list = "ListServicesByNamespace";
-    Page::parse_with(list, input.max_results, token, PAGE_DEFAULT, PAGE_MAX)?;
+    Page::parse_with(&api.page_scope, input.max_results, token, PAGE_DEFAULT, PAGE_MAX)?;
     if input.namespace.is_empty() {
         return Err(ApiError::invalid_parameter(
             "namespace is empty: give the name or the ARN of a namespace.",

@@ -83,7 +83,7 @@ pub(crate) async fn revisions(
     api: &Api,
     input: ListTaskDefinitionsInput,
 ) -> Result<ListTaskDefinitionsOutput, ApiError> {
-    let page = Page::parse("ListTaskDefinitions", input.max_results, input.next_token.as_deref())?;
+    let page = Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let after = page.after.as_deref().map(parse_cursor).transpose()?;
     let family = prefix(input.family_prefix)?.map(|name| name.parse::<Family>());
     let status = input.status.unwrap_or(Status::Active).kind();
@@ -129,7 +129,7 @@ pub(crate) async fn families_of(
     input: ListTaskDefinitionFamiliesInput,
 ) -> Result<ListTaskDefinitionFamiliesOutput, ApiError> {
     let page =
-        Page::parse("ListTaskDefinitionFamilies", input.max_results, input.next_token.as_deref())?;
+        Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let prefix = prefix(input.family_prefix)?.unwrap_or_default();
     let status = input.status.unwrap_or(FamilyStatus::All);
     let list = move |state: &State| {

@@ -70,7 +70,7 @@ enum Cursor {
 }
 
 pub(crate) async fn list(api: &Api, input: ListTasksInput) -> Result<ListTasksOutput, ApiError> {
-    let page = Page::parse("ListTasks", input.max_results, input.next_token.as_deref())?;
+    let page = Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let cursor = page.after.as_deref().map_or(Ok(Cursor::Start), Cursor::parse)?;
     let status = input.desired_status.unwrap_or(DesiredStatus::Running);
     let launch_type = input.launch_type;

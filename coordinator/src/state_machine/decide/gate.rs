@@ -117,8 +117,8 @@ pub(super) fn tags<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags
                 Some(DefinitionStatus::Active) | None => {}
             }
         }
-        // One that has stopped is not found.
-        Resource::Task { .. } => {}
+        // One that has stopped, or was deleted, is not found.
+        Resource::Task { .. } | Resource::LogGroup(_) => {}
         Resource::ContainerInstance { host, .. } => match state.host(*host) {
             Some(host) if !host.is_registered() => return Err(inactive("container instance")),
             _ => {}
@@ -165,5 +165,6 @@ fn in_words(resource: &Resource) -> String {
             format!("the task set ecs-svc/{task_set} of the service {}", service.name)
         }
         Resource::CapacityProvider(name) => format!("the capacity provider {name}"),
+        Resource::LogGroup(name) => format!("the log group {name}"),
     }
 }

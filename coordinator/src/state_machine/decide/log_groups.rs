@@ -4,6 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::state_machine::{
+    command::Tags,
     event::Event,
     log_group::{LOG_GROUPS_MAX, LogGroupName},
     rejection::Rejection,
@@ -13,6 +14,7 @@ use crate::state_machine::{
 pub(super) fn create(
     state: &State,
     name: &LogGroupName,
+    tags: &Tags,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     if state.log_group(name.as_str()).is_some() {
@@ -21,7 +23,11 @@ pub(super) fn create(
     if state.log_groups_len() >= LOG_GROUPS_MAX {
         return Err(Rejection::TooManyLogGroups { limit: LOG_GROUPS_MAX });
     }
-    Ok(Decision::of(vec![Event::LogGroupCreated { name: name.clone(), at }]))
+    Ok(Decision::of(vec![Event::LogGroupCreated {
+        name: name.clone(),
+        tags: tags.clone(),
+        at,
+    }]))
 }
 
 pub(super) fn put_retention(

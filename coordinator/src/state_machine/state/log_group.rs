@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, ops::Bound};
 use longshore_common::clock::Timestamp;
 
 use super::{EntityKey, State, dirty::LogTo};
-use crate::state_machine::log_group::{LogGroup, LogGroupName};
+use crate::state_machine::{
+    command::Tags,
+    log_group::{LogGroup, LogGroupName},
+};
 
 pub(super) type LogGroups = BTreeMap<LogGroupName, LogGroup>;
 
@@ -23,11 +26,17 @@ impl State {
         self.log_groups.range::<str, _>((first, Bound::Unbounded)).map(|(_, group)| group)
     }
 
-    pub(super) fn log_group_created(&mut self, name: &LogGroupName, at: Timestamp) {
+    pub(super) fn log_group_created(&mut self, name: &LogGroupName, tags: &Tags, at: Timestamp) {
         self.touch(EntityKey::LogGroup(name.clone()));
         self.log(LogTo::nothing(), format_args!("log group {name} made"));
-        let group = LogGroup { name: name.clone(), created_at: at, retention_days: None };
-        self.log_groups.insert(name.clone(), group);
+        let (name, tags) = (name.clone(), tags.clone());
+        let group = LogGroup { name: name.clone(), created_at: at, retention_days: None, tags };
+        self.log_groups.insert(name, group);
+    }
+
+    pub(super) fn log_group_tags_mut(&mut self, name: &LogGroupName) -> Option<&mut Tags> {
+        self.touch(EntityKey::LogGroup(name.clone()));
+        self.log_groups.get_mut(name).map(|group| &mut group.tags)
     }
 
     pub(super) fn log_retention_put(&mut self, name: &LogGroupName, days: Option<u32>) {

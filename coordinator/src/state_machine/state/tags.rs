@@ -35,6 +35,7 @@ impl State {
                 let provider = self.capacity_provider(name.as_str());
                 provider.filter(|provider| provider.is_active()).map(|provider| &provider.tags)
             }
+            Resource::LogGroup(name) => self.log_group(name.as_str()).map(|group| &group.tags),
         }
     }
 
@@ -99,6 +100,7 @@ impl State {
                 self.touch(EntityKey::CapacityProvider(name.clone()));
                 self.capacity_providers.get_mut(name).map(|provider| &mut provider.tags)
             }
+            Resource::LogGroup(name) => self.log_group_tags_mut(name),
         }
     }
 }

@@ -70,9 +70,7 @@ pub(in crate::api::logs) async fn filter(
     };
     let beyond = match input.next_token.as_deref() {
         None => None,
-        Some(token) => Some(
-            Beyond::parse(token).ok_or_else(|| invalid("The specified nextToken is invalid."))?,
-        ),
+        Some(token) => Some(input::beyond(api, token)?),
     };
     let direction = match (beyond, input.start_from_head.unwrap_or(true)) {
         (Some(beyond), _) => beyond.direction,
@@ -99,7 +97,9 @@ pub(in crate::api::logs) async fn filter(
     if is_named && !stream_known {
         return Err(heard.not_found(no_such_stream()));
     }
-    let next_token = merged.next.map(|position| Beyond { direction, position }.to_string());
+    let next_token = merged.next.map(|position| {
+        api.page_scope.token(&Beyond { direction, position }.to_string())
+    });
     let missing = heard.away.iter().map(|host| {
         let name = format!("(all of container instance {host}, which is disconnected)");
         Tree::object().with("logStreamName", name).with("searchedCompletely", false)

@@ -8,7 +8,7 @@ use crate::api::{
     Api,
     error::ApiError,
     logs::{
-        input, invalid,
+        input,
         merge::{Beyond, Direction, MergedEvent, Position},
         no_such_group, no_such_stream,
     },
@@ -40,9 +40,7 @@ pub(in crate::api::logs) async fn get(
     input::stream_name("logStreamName", &input.log_stream_name)?;
     let beyond = match input.next_token.as_deref() {
         None => None,
-        Some(token) => Some(
-            Beyond::parse(token).ok_or_else(|| invalid("The specified nextToken is invalid."))?,
-        ),
+        Some(token) => Some(input::beyond(api, token)?),
     };
     let direction = match (beyond, input.start_from_head.unwrap_or(false)) {
         (Some(beyond), _) => beyond.direction,
@@ -76,8 +74,8 @@ pub(in crate::api::logs) async fn get(
     let views = events.iter().map(view).collect();
     Ok(Tree::object()
         .with("events", Tree::List(views))
-        .with("nextForwardToken", forward.to_string())
-        .with("nextBackwardToken", backward.to_string()))
+        .with("nextForwardToken", api.page_scope.token(&forward.to_string()))
+        .with("nextBackwardToken", api.page_scope.token(&backward.to_string())))
 }
 
 /// At the end of a stream a client gets the token that it gave.
