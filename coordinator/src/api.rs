@@ -91,13 +91,13 @@ pub(crate) struct Api {
 
 impl Api {
     /// For one request whose answer may have pages.
-    pub(crate) fn paged(
-        &self,
-        operation: &str,
-        unbound: &[&str],
-        input: &Node<'_>,
-    ) -> Self {
-        Api { page_scope: PageScope::of(self.ca, operation, unbound, input), ..self.clone() }
+    pub(crate) fn paged(&self, operation: &str, unbound: &[&str], input: &Node<'_>) -> Self {
+        let reads = ["List", "Describe", "Filter", "Get"];
+        let page_scope = match reads.iter().any(|verb| operation.starts_with(verb)) {
+            true => PageScope::of(self.ca, operation, unbound, input),
+            false => PageScope::none(),
+        };
+        Api { page_scope, ..self.clone() }
     }
 
     /// A refusal of the state machine, in the words of the API.

@@ -178,45 +178,45 @@ mod tests {
     fn mode_of_the_account_holds_where_the_definition_names_none() {
         use LogDriverMode::{Blocking, NonBlocking};
         let group = ("awslogs-group", "g");
-        let cases: &[(&str, &[(&str, &str)], Option<LogDriverMode>, Option<&str>, Option<&str>)] =
-            &[
-                ("awslogs", &[group], None, Some("blocking"), None),
-                ("awslogs", &[group], Some(Blocking), Some("blocking"), None),
-                ("awslogs", &[group], Some(NonBlocking), Some("non-blocking"), Some("10m")),
-                (
-                    "awslogs",
-                    &[group, ("max-buffer-size", "1m")],
-                    Some(NonBlocking),
-                    Some("non-blocking"),
-                    Some("1m"),
-                ),
-                (
-                    "awslogs",
-                    &[group, ("max-buffer-size", "1m")],
-                    Some(Blocking),
-                    Some("blocking"),
-                    None,
-                ),
-                (
-                    "awslogs",
-                    &[group, ("mode", "blocking")],
-                    Some(NonBlocking),
-                    Some("blocking"),
-                    None,
-                ),
-                ("syslog", &[], None, None, None),
-                ("syslog", &[], Some(Blocking), Some("blocking"), None),
-                ("syslog", &[], Some(NonBlocking), Some("non-blocking"), Some("10m")),
-                (
-                    "json-file",
-                    &[("max-buffer-size", "1m")],
-                    Some(NonBlocking),
-                    Some("non-blocking"),
-                    Some("1m"),
-                ),
-                ("gelf", &[("max-buffer-size", "1m")], Some(Blocking), Some("blocking"), None),
-                ("gelf", &[("mode", "blocking")], Some(NonBlocking), Some("blocking"), None),
-            ];
+        type Case<'c> = (
+            &'c str,
+            &'c [(&'c str, &'c str)],
+            Option<LogDriverMode>,
+            Option<&'c str>,
+            Option<&'c str>,
+        );
+        let cases: &[Case<'_>] = &[
+            ("awslogs", &[group], None, Some("blocking"), None),
+            ("awslogs", &[group], Some(Blocking), Some("blocking"), None),
+            ("awslogs", &[group], Some(NonBlocking), Some("non-blocking"), Some("10m")),
+            (
+                "awslogs",
+                &[group, ("max-buffer-size", "1m")],
+                Some(NonBlocking),
+                Some("non-blocking"),
+                Some("1m"),
+            ),
+            (
+                "awslogs",
+                &[group, ("max-buffer-size", "1m")],
+                Some(Blocking),
+                Some("blocking"),
+                None,
+            ),
+            ("awslogs", &[group, ("mode", "blocking")], Some(NonBlocking), Some("blocking"), None),
+            ("syslog", &[], None, None, None),
+            ("syslog", &[], Some(Blocking), Some("blocking"), None),
+            ("syslog", &[], Some(NonBlocking), Some("non-blocking"), Some("10m")),
+            (
+                "json-file",
+                &[("max-buffer-size", "1m")],
+                Some(NonBlocking),
+                Some("non-blocking"),
+                Some("1m"),
+            ),
+            ("gelf", &[("max-buffer-size", "1m")], Some(Blocking), Some("blocking"), None),
+            ("gelf", &[("mode", "blocking")], Some(NonBlocking), Some("blocking"), None),
+        ];
         for (driver, options, of_account, mode, buffer) in cases {
             let options: BTreeMap<&str, &str> = options.iter().copied().collect();
             let log = serde_json::json!({ "logDriver": driver, "options": options });

@@ -3,10 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Api, error::ApiError, page::Page};
+use super::{
+    Api,
+    clusters::{CONTAINER_INSIGHTS_VALUES, NO_CONTAINER_INSIGHTS},
+    error::ApiError,
+    page::Page,
+};
 use crate::state_machine::{
     command::{Command, SettingScope},
-    state::State,
+    state::{DEFAULT_LOG_DRIVER_MODE, State},
 };
 
 /// ecs-behaviour 1.1, page sizes.
@@ -14,7 +19,7 @@ const PAGE_MAX: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum SettingName {
+enum SettingName {
     AwsvpcTrunking,
     ContainerInsights,
     ContainerInstanceLongArnFormat,
@@ -44,69 +49,102 @@ const ALL: [SettingName; 11] = [
     SettingName::TaskLongArnFormat,
 ];
 
-/// What ECS knows of one setting.
+/// What is known of one setting.
 struct Rule {
     name: &'static str,
+    /// ECS's.
     values: &'static [&'static str],
+    /// Those of them that are so here.
+    honoured: &'static [&'static str],
     default: &'static str,
+    /// Why the others cannot be set, as a sentence.
+    why: &'static str,
 }
+
+/// What ECS says of the three settings of ARNs, which clients look for.
+const LONG_ARNS: &str = "You can no longer disable Long Arn settings. Every ARN has the long format \
+                         here too, so the only value is enabled.";
 
 impl SettingName {
     fn rule(self) -> Rule {
         const SWITCH: &[&str] = &["enabled", "disabled"];
-        let (name, values, default): (_, &[&str], _) = match self {
-            SettingName::AwsvpcTrunking => ("awsvpcTrunking", SWITCH, "disabled"),
-            SettingName::ContainerInsights => {
-                ("containerInsights", &["enabled", "disabled", "enhanced"], "disabled")
-            }
+        const OFF: &[&str] = &["disabled"];
+        let long_arns = |name| Rule {
+            name,
+            values: SWITCH,
+            honoured: &["enabled"],
+            default: "enabled",
+            why: LONG_ARNS,
+        };
+        let off =
+            |name, why| Rule { name, values: SWITCH, honoured: OFF, default: "disabled", why };
+        match self {
+            SettingName::AwsvpcTrunking => off(
+                "awsvpcTrunking",
+                "This release of Longshore has no network interfaces of tasks, which trunking makes \
+                 more of. Leave it disabled.",
+            ),
+            SettingName::ContainerInsights => Rule {
+                values: CONTAINER_INSIGHTS_VALUES,
+                ..off("containerInsights", NO_CONTAINER_INSIGHTS)
+            },
             SettingName::ContainerInstanceLongArnFormat => {
-                ("containerInstanceLongArnFormat", &["enabled"], "enabled")
+                long_arns("containerInstanceLongArnFormat")
             }
             SettingName::DefaultLogDriverMode => {
-                ("defaultLogDriverMode", &["blocking", "non-blocking"], "non-blocking")
+                let modes: &[&str] = &["blocking", "non-blocking"];
+                let name = DEFAULT_LOG_DRIVER_MODE;
+                Rule { name, values: modes, honoured: modes, default: "non-blocking", why: "" }
             }
-            SettingName::FargateEventWindows => ("fargateEventWindows", SWITCH, "disabled"),
-            SettingName::FargateFipsMode => ("fargateFIPSMode", SWITCH, "disabled"),
-            SettingName::FargateTaskRetirementWaitPeriod => {
-                ("fargateTaskRetirementWaitPeriod", &["0", "7", "14"], "7")
-            }
-            SettingName::GuardDutyActivate => ("guardDutyActivate", &[], "off"),
-            SettingName::ServiceLongArnFormat => ("serviceLongArnFormat", &["enabled"], "enabled"),
-            SettingName::TagResourceAuthorization => {
-                ("tagResourceAuthorization", &["on", "off"], "off")
-            }
-            SettingName::TaskLongArnFormat => ("taskLongArnFormat", &["enabled"], "enabled"),
-        };
-        Rule { name, values, default }
+            SettingName::FargateEventWindows => off(
+                "fargateEventWindows",
+                "Longshore retires no tasks, in windows or out of them. Leave it disabled.",
+            ),
+            SettingName::FargateFipsMode => off(
+                "fargateFIPSMode",
+                "Longshore does not say how hosts encrypt: use hosts that are FIPS 140 compliant, \
+                 and leave it disabled.",
+            ),
+            SettingName::FargateTaskRetirementWaitPeriod => Rule {
+                name: "fargateTaskRetirementWaitPeriod",
+                values: &["0", "7", "14"],
+                honoured: &["7"],
+                default: "7",
+                why: "Longshore retires no tasks, so that nothing waits. Leave it at 7.",
+            },
+            SettingName::GuardDutyActivate => Rule {
+                name: "guardDutyActivate",
+                values: &["on", "off"],
+                honoured: &[],
+                default: "off",
+                why: "It is set by Amazon GuardDuty and cannot be changed here.",
+            },
+            SettingName::ServiceLongArnFormat => long_arns("serviceLongArnFormat"),
+            SettingName::TagResourceAuthorization => Rule {
+                name: "tagResourceAuthorization",
+                values: &["on", "off"],
+                honoured: &["off"],
+                default: "off",
+                why: "This release of Longshore has no policies that could allow or deny tags. \
+                      Leave it off.",
+            },
+            SettingName::TaskLongArnFormat => long_arns("taskLongArnFormat"),
+        }
     }
 
     fn check(self, value: &str) -> Result<(), ApiError> {
-        let Rule { name, values, .. } = self.rule();
-        if values.contains(&value) {
+        let Rule { name, values, honoured, why, .. } = self.rule();
+        if honoured.contains(&value) {
             return Ok(());
         }
-        let why = match self {
-            SettingName::GuardDutyActivate => {
-                "It is set by Amazon GuardDuty and cannot be changed here.".to_owned()
-            }
-            SettingName::ContainerInstanceLongArnFormat
-            | SettingName::ServiceLongArnFormat
-            | SettingName::TaskLongArnFormat => {
-                "Every ARN has the long format, so the only value is enabled.".to_owned()
-            }
-            SettingName::AwsvpcTrunking
-            | SettingName::ContainerInsights
-            | SettingName::DefaultLogDriverMode
-            | SettingName::FargateEventWindows
-            | SettingName::FargateFipsMode
-            | SettingName::FargateTaskRetirementWaitPeriod
-            | SettingName::TagResourceAuthorization => {
-                format!("Valid values: {}.", values.join(", "))
-            }
-        };
-        Err(ApiError::invalid_parameter(format!(
-            "The value `{value}` is not valid for the setting {name}. {why}"
-        )))
+        Err(ApiError::invalid_parameter(match values.contains(&value) {
+            true if why == LONG_ARNS => why.to_owned(),
+            true => format!("The value `{value}` of the setting {name} cannot be honoured. {why}"),
+            false => format!(
+                "The value `{value}` is not valid for the setting {name}. Valid values: {}.",
+                values.join(", ")
+            ),
+        }))
     }
 }
 
@@ -198,6 +236,13 @@ async fn put_for(
     value: String,
 ) -> Result<SettingOutput, ApiError> {
     name.check(&value)?;
+    if name == SettingName::DefaultLogDriverMode && principal != api.identity.root() {
+        return Err(ApiError::invalid_parameter(format!(
+            "The setting {DEFAULT_LOG_DRIVER_MODE} is of the whole account in this release of \
+             Longshore: set it for {}.",
+            api.identity.root()
+        )));
+    }
     let command = Command::PutAccountSetting {
         scope: SettingScope::Principal(principal.clone()),
         name: name.rule().name.to_owned(),
@@ -270,22 +315,16 @@ fn explicit(state: &State, principal: &str, name: SettingName) -> Option<String>
 }
 
 /// What holds for this principal: its own, else the root user's, else ECS's default.
-pub(crate) fn effective(state: &State, principals: &Principals, name: SettingName) -> String {
+fn effective(state: &State, principals: &Principals, name: SettingName) -> String {
     explicit(state, &principals.own, name)
         .or_else(|| explicit(state, &principals.root, name))
         .unwrap_or_else(|| name.rule().default.to_owned())
 }
 
 /// Whose settings hold, the first before the second.
-pub(crate) struct Principals {
+struct Principals {
     own: String,
     root: String,
-}
-
-impl Principals {
-    pub(crate) fn of_caller(api: &Api) -> Self {
-        Principals { own: api.caller.arn.clone(), root: api.identity.root() }
-    }
 }
 
 /// Whose settings these are: the caller's, unless the caller names another principal.

@@ -239,12 +239,7 @@ async fn describe_instances(api: &Api, input: DescribeInstancesInput) -> Result<
     let asked: Vec<InstanceId> =
         input.instance_ids.iter().filter_map(|id| id.parse().ok()).collect();
     let all = input.instance_ids.is_empty();
-    let page = page(
-        api,
-        input.max_records,
-        &input.next_token,
-        INSTANCES_PAGE_MAX,
-    )?;
+    let page = page(api, input.max_records, &input.next_token, INSTANCES_PAGE_MAX)?;
     let after: Option<InstanceId> = match &page.after {
         Some(after) => Some(after.parse().map_err(|_| bad_token())?),
         None => None,

@@ -27,6 +27,7 @@ use crate::state_machine::{
     },
     command::{ClusterCapacity, Command},
     name::CapacityProviderName,
+    rejection::Rejection,
     state::State,
     strategy,
 };
@@ -224,7 +225,7 @@ pub(crate) async fn update(
     input: UpdateCapacityProviderInput,
 ) -> Result<CapacityProviderOutput, ApiError> {
     no_managed_instances(input.cluster, input.managed_instances_provider.is_some())?;
-    let name = name(&api.identity, &input.name)?.ok_or_else(|| not_found(&input.name))?;
+    let name = name(&api.identity, &input.name)?.ok_or_else(does_not_exist)?;
     let Some(given) = input.auto_scaling_group_provider else {
         return Err(ApiError::invalid_parameter(
             "autoScalingGroupProvider is required: give the settings to change.",
@@ -245,7 +246,8 @@ pub(crate) async fn update(
             .map(|switch| switch == Switch::Enabled),
         draining: given.managed_draining.map(|switch| switch == Switch::Enabled),
     };
-    submit_and_show(api, Command::UpdateCapacityProvider { name: name.clone(), change }, name).await
+    let command = Command::UpdateCapacityProvider { name: name.clone(), change };
+    submit_and_show(api, command, name).await
 }
 
 pub(crate) async fn delete(
@@ -254,7 +256,7 @@ pub(crate) async fn delete(
 ) -> Result<CapacityProviderOutput, ApiError> {
     no_managed_instances(input.cluster, false)?;
     let given = &input.capacity_provider;
-    let name = name(&api.identity, given)?.ok_or_else(|| not_found(given))?;
+    let name = name(&api.identity, given)?.ok_or_else(does_not_exist)?;
     submit_and_show(api, Command::DeleteCapacityProvider { name: name.clone() }, name).await
 }
 
@@ -268,8 +270,12 @@ async fn submit_and_show(
     let show = move |state: &State, _| {
         state.capacity_provider(shown.as_str()).map(|found| view(&identity, state, found, true))
     };
-    let capacity_provider =
-        api.submit(command, show).await?.ok_or_else(|| not_found(name.as_str()))?;
+    let shown = match api.try_submit(command, show).await? {
+        Ok(shown) => shown,
+        Err(Rejection::CapacityProviderNotFound(missing)) if missing == name => None,
+        Err(rejection) => return Err(api.refusal(&rejection)),
+    };
+    let capacity_provider = shown.ok_or_else(does_not_exist)?;
     Ok(CapacityProviderOutput { capacity_provider })
 }
 
@@ -384,7 +390,7 @@ pub(crate) fn strategy(
     let item = |StrategyItemInput { capacity_provider, weight, base }| {
         let provider = name(identity, &capacity_provider)?;
         let provider = provider.ok_or_else(|| not_found(&capacity_provider))?;
-        Ok(StrategyItem { provider, base, weight })
+        Ok(StrategyItem { provider, base, weight, by_launch_type: false })
     };
     let items: Vec<StrategyItem> = given.into_iter().map(item).collect::<Result<_, ApiError>>()?;
     strategy::check(&items).map_err(|bad| ApiError::invalid_parameter(bad.to_string()))?;
@@ -398,9 +404,10 @@ pub(crate) fn asked(
     strategy: Vec<StrategyItemInput>,
     launch_type: Option<LaunchType>,
 ) -> Result<Option<Vec<StrategyItem>>, ApiError> {
-    unsupported::only_own_hosts(launch_type)?;
+    unsupported::only_known_hosts(launch_type)?;
     match (strategy.is_empty(), launch_type) {
         (true, None) => Ok(None),
+        (true, Some(LaunchType::Fargate)) => Ok(Some(vec![StrategyItem::launch_type_fargate()])),
         (true, Some(_)) => Ok(Some(Vec::new())),
         (false, None) => self::strategy(identity, strategy).map(Some),
         (false, Some(_)) => Err(ApiError::invalid_parameter(
@@ -410,13 +417,31 @@ pub(crate) fn asked(
     }
 }
 
+/// `launchType` beside [`strategy_view`]: absent for what goes by a strategy.
+pub(crate) fn launch_type_view(items: &[StrategyItem]) -> Option<&'static str> {
+    match items {
+        [] => Some("EC2"),
+        [item] if item.by_launch_type => Some("FARGATE"),
+        _ => None,
+    }
+}
+
+/// For the filter `launchType` of lists: what hosts tasks run on.
+pub(crate) fn runs_as(items: &[StrategyItem]) -> LaunchType {
+    match items.iter().any(|item| is_fargate(item.provider.as_str())) {
+        true => LaunchType::Fargate,
+        false => LaunchType::Ec2,
+    }
+}
+
 pub(crate) fn strategy_view(items: &[StrategyItem]) -> Vec<StrategyItemInput> {
+    let items = items.iter().filter(|item| !item.by_launch_type);
     let view = |item: &StrategyItem| StrategyItemInput {
         capacity_provider: item.provider.to_string(),
         weight: item.weight,
         base: item.base,
     };
-    items.iter().map(view).collect()
+    items.map(view).collect()
 }
 
 fn new_name(given: &str) -> Result<CapacityProviderName, ApiError> {
@@ -456,10 +481,19 @@ fn bad_name(given: &str) -> ApiError {
     ))
 }
 
+/// Of the provider that a call is about.
+fn does_not_exist() -> ApiError {
+    ApiError::client(
+        "The specified capacity provider does not exist. Specify a valid name or ARN and try \
+         again.",
+    )
+}
+
+/// Of one that a strategy or a cluster names.
 fn not_found(given: &str) -> ApiError {
     ApiError::invalid_parameter(format!(
-        "The specified capacity provider was not found: {given}. Specify a valid name or make it \
-         with CreateCapacityProvider."
+        "The specified capacity provider was not found. Specify a valid name or ARN and try \
+         again: there is none named {given}. Make it with CreateCapacityProvider."
     ))
 }
 

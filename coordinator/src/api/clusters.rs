@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Api,
-    account_settings::{self, Principals, SettingName},
     capacity_providers::{self, StrategyItemInput},
     error::ApiError,
     failure::Failure,
@@ -28,7 +27,11 @@ use crate::state_machine::{
 
 /// The only setting of a cluster.
 const CONTAINER_INSIGHTS: &str = "containerInsights";
-const CONTAINER_INSIGHTS_VALUES: [&str; 3] = ["enabled", "disabled", "enhanced"];
+pub(super) const CONTAINER_INSIGHTS_VALUES: &[&str] = &["enabled", "disabled", "enhanced"];
+const CONTAINER_INSIGHTS_OFF: &str = "disabled";
+/// Why `enabled` and `enhanced` are refused: what they promise would not be there.
+pub(super) const NO_CONTAINER_INSIGHTS: &str = "This release of Longshore sends no metrics to CloudWatch. Say disabled or leave it out, and \
+     have Prometheus read /metrics of the coordinator and of the agents.";
 /// ecs-behaviour 1.1, batch limits.
 const DESCRIBED_MAX: usize = 100;
 
@@ -231,16 +234,10 @@ pub(crate) async fn create(
         options,
         capacity,
     };
-    // A cluster that says nothing of Container Insights has what the account says at its creation.
-    if !settings.settings.contains_key(CONTAINER_INSIGHTS) {
-        let principals = Principals::of_caller(api);
-        let value = api
-            .read(move |state| {
-                account_settings::effective(state, &principals, SettingName::ContainerInsights)
-            })
-            .await?;
-        settings.settings.insert(CONTAINER_INSIGHTS.to_owned(), value);
-    }
+    settings
+        .settings
+        .entry(CONTAINER_INSIGHTS.to_owned())
+        .or_insert_with(|| CONTAINER_INSIGHTS_OFF.to_owned());
     let command = Command::CreateCluster { name: name.clone(), settings, tags };
     submit_and_show(api, command, name).await
 }
@@ -371,6 +368,12 @@ fn parse_settings(given: Vec<SettingInput>) -> Result<BTreeMap<String, String>, 
                 CONTAINER_INSIGHTS_VALUES.join(", ")
             )));
         }
+        if value != CONTAINER_INSIGHTS_OFF {
+            return Err(ApiError::invalid_parameter(format!(
+                "The value `{value}` of {CONTAINER_INSIGHTS} cannot be honoured. \
+                 {NO_CONTAINER_INSIGHTS}"
+            )));
+        }
         if settings.insert(name, value).is_some() {
             return Err(ApiError::invalid_parameter(format!(
                 "The cluster setting {CONTAINER_INSIGHTS} is given twice."
@@ -380,8 +383,8 @@ fn parse_settings(given: Vec<SettingInput>) -> Result<BTreeMap<String, String>, 
     Ok(settings)
 }
 
-/// What ECS Exec does with its sessions can be kept, as there are no sessions yet that would not
-/// obey it. An encryption that does not happen cannot be promised.
+/// Where ECS Exec is to log its sessions is kept: it is obeyed by all there are, as every call that
+/// asks for ECS Exec is refused. An encryption that does not happen cannot be promised.
 fn parse_configuration(
     given: Option<Configuration>,
 ) -> Result<Option<serde_json::Value>, ApiError> {
@@ -395,6 +398,16 @@ fn parse_configuration(
         ));
     }
     let Some(exec) = &configuration.execute_command_configuration else { return Ok(None) };
+    let encrypted = exec.log_configuration.as_ref().is_some_and(|log| {
+        log.cloud_watch_encryption_enabled == Some(true) || log.s3_encryption_enabled == Some(true)
+    });
+    if encrypted || exec.kms_key_id.as_ref().is_some_and(|key| !key.is_empty()) {
+        return Err(ApiError::invalid_parameter(
+            "executeCommandConfiguration cannot be honoured: Longshore encrypts neither sessions \
+             nor their logs with a key of yours. Leave kmsKeyId, cloudWatchEncryptionEnabled and \
+             s3EncryptionEnabled out.",
+        ));
+    }
     let overridden = exec.logging == Some(ExecuteCommandLogging::Override);
     if overridden != exec.log_configuration.is_some() {
         return Err(ApiError::invalid_parameter(

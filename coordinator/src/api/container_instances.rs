@@ -201,8 +201,7 @@ pub(crate) async fn list(
     let filter = filter.as_deref().map(Constraint::parse).transpose().map_err(|error| {
         ApiError::invalid_parameter(format!("Invalid expression in filter: {error}."))
     })?;
-    let page =
-        Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
+    let page = Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let after = page.after.as_deref().map(parse_cursor).transpose()?;
     let (of, status) = (cluster.clone(), input.status);
     let list = move |state: &State| {

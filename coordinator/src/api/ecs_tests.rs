@@ -3,10 +3,14 @@
 pub(in crate::api) mod shape;
 mod bad_input;
 mod constraints;
+pub(in crate::api) mod errors;
 mod explain;
+mod fargate;
 mod flows;
 mod gpus;
+mod pages;
 mod services;
+mod settings;
 mod waiting;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
@@ -22,7 +26,7 @@ use super::{
     test_backend,
     test_backend::NOW,
 };
-use crate::driver::Handle;
+use crate::{driver::Handle, state_machine::capacity_provider::CapacityPolicy};
 
 /// An edge with its state.
 struct World {
@@ -40,8 +44,13 @@ struct Refusal {
 
 impl World {
     fn new() -> Self {
+        Self::with_capacity(CapacityPolicy::default())
+    }
+
+    /// With settings that say this of capacity.
+    fn with_capacity(policy: CapacityPolicy) -> Self {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
-        let backend = test_backend::empty(identity);
+        let backend = test_backend::with_capacity(identity, policy);
         let driver = backend.driver.clone();
         let health = Health::starting("the test is being set up");
         health.set_ready();
@@ -99,8 +108,22 @@ impl World {
         };
         match self.edge.route(admitted, body, "id").await.answer {
             Ok(body) => Ok(serde_json::from_slice(&body.whole()).unwrap()),
-            Err(error) => Err(refusal(&error)),
+            Err(error) => {
+                check_declared(parts, &error);
+                Err(refusal(&error))
+            }
         }
+    }
+
+    /// Calls an operation of another service of AWS.
+    async fn of_service(
+        &self,
+        service: &str,
+        target: &str,
+        input: Value,
+    ) -> Result<Value, Refusal> {
+        let body = serde_json::to_vec(&input).unwrap();
+        self.send(&signed_as(service, target, &body), &body).await
     }
 
     fn seq(&self) -> u64 {
@@ -116,6 +139,25 @@ fn refusal(error: &super::error::ApiError) -> Refusal {
     }
 }
 
+/// Every refusal of every test has a code that its operation declares.
+fn check_declared(parts: &Parts, error: &super::error::ApiError) {
+    let target = parts.headers.get(X_AMZ_TARGET).and_then(|target| target.to_str().ok());
+    let Some((target, operation)) = target.and_then(|target| target.split_once('.')) else {
+        return;
+    };
+    let code = error.code.wire_name();
+    let service = match target {
+        ECS_TARGET => "ecs",
+        "Logs_20140328" => "logs",
+        _ => return,
+    };
+    assert!(
+        errors::declares(service, operation, code),
+        "{operation} does not declare {code}: {}",
+        error.message
+    );
+}
+
 fn credentials(secret: &str) -> Credentials {
     Credentials {
         access_key_id: "LSIAAAAAAAAAAAAAAAAA".into(),
@@ -127,7 +169,16 @@ fn signed(operation: &str, body: &[u8], credentials: &Credentials) -> Parts {
     signed_for(&format!("{ECS_TARGET}.{operation}"), body, credentials)
 }
 
+/// For another service of AWS.
+fn signed_as(service: &str, target: &str, body: &[u8]) -> Parts {
+    signed_by(service, target, body, &credentials("secret"))
+}
+
 fn signed_for(target: &str, body: &[u8], credentials: &Credentials) -> Parts {
+    signed_by(ECS_SERVICE, target, body, credentials)
+}
+
+fn signed_by(service: &str, target: &str, body: &[u8], credentials: &Credentials) -> Parts {
     let mut request = Request::builder()
         .method(Method::POST)
         .uri("/")
@@ -137,6 +188,6 @@ fn signed_for(target: &str, body: &[u8], credentials: &Credentials) -> Parts {
         .body(())
         .unwrap();
     let headers = request.headers_mut();
-    crate::client::sign(headers, body, credentials, "us-east-1", ECS_SERVICE, NOW).unwrap();
+    crate::client::sign(headers, body, credentials, "us-east-1", service, NOW).unwrap();
     request.into_parts().0
 }

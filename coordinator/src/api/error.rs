@@ -83,6 +83,7 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         Rejection::TooManyClusters { .. }
         | Rejection::TooManyRevisions { .. }
         | Rejection::TooManyContainerInstances { .. }
+        | Rejection::TooManyServices { .. }
         | Rejection::TaskDefinitionNotFound { .. }
         | Rejection::TaskDefinitionInactive { .. } => ErrorCode::Client,
         Rejection::Forbidden { .. } => ErrorCode::Client,
@@ -95,6 +96,8 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::ContainerInstanceHasTasks { .. }
         | Rejection::ContainerInstanceInactive(_)
         | Rejection::ContainerInstanceTwice(_)
+        | Rejection::HostHasJoined(_)
+        | Rejection::HostInOtherCluster { .. }
         | Rejection::AttributeNotFound(..)
         | Rejection::InvalidClusterName(_)
         | Rejection::ServiceExists(_)
@@ -102,6 +105,9 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::InvalidServiceConfig(_)
         | Rejection::ServiceNeedsDefinition
         | Rejection::ExternalTakesNoDefinition
+        | Rejection::DaemonTakesNoDesiredCount
+        // Neither CreateService nor CreateTaskSet declares ConflictException.
+        | Rejection::ServiceTokenConflict(_)
         | Rejection::ServiceScaledAboveZero
         | Rejection::ServiceHasDeployments
         | Rejection::NotExternal(_)
@@ -112,9 +118,7 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::TooManyTags { .. } => ErrorCode::InvalidParameter,
         Rejection::ServiceNotFound(_) => ErrorCode::ServiceNotFound,
         Rejection::ServiceNotActive(_) => ErrorCode::ServiceNotActive,
-        Rejection::TooManyServices { .. } | Rejection::TooManyTaskSets { .. } => {
-            ErrorCode::LimitExceeded
-        }
+        Rejection::TooManyTaskSets { .. } => ErrorCode::LimitExceeded,
         Rejection::ServiceDeploymentNotFound(_) => ErrorCode::ServiceDeploymentNotFound,
         Rejection::TaskSetNotFound(_) => ErrorCode::TaskSetNotFound,
         Rejection::ClusterContainsServices { .. } => ErrorCode::ClusterContainsServices,
@@ -125,10 +129,7 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::HostUnknown(_) => ErrorCode::ResourceNotFound,
         Rejection::ClientTokenConflict { .. }
         | Rejection::ServiceDeploymentNotStoppable(_)
-        | Rejection::ServiceTokenConflict(_)
-        | Rejection::JoinTokenExists(_)
-        | Rejection::HostHasJoined(_)
-        | Rejection::HostInOtherCluster { .. } => ErrorCode::Conflict,
+        | Rejection::JoinTokenExists(_) => ErrorCode::Conflict,
         Rejection::JoinTokenUnknown
         | Rejection::JoinTokenExpired
         | Rejection::JoinTokenRevoked

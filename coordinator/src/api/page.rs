@@ -10,11 +10,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use longshore_common::join_token::CaHash;
 use sha2::{Digest, Sha256};
 
-use super::{
-    error::ApiError,
-    identifiers::DEFAULT_CLUSTER,
-    input::Node,
-};
+use super::{error::ApiError, identifiers::DEFAULT_CLUSTER, input::Node};
 
 /// The largest page of most lists, and their default (ecs-behaviour 1.1).
 pub(crate) const PAGE_MAX: usize = 100;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Api,
-    capacity_providers::{StrategyItemInput, strategy_view},
+    capacity_providers::{StrategyItemInput, launch_type_view, strategy_view},
     error::ApiError,
     failure::Failure,
     identifiers, services,
@@ -161,7 +161,7 @@ fn view(
         container_images: containers.unwrap_or_default(),
         created_at: record.created_at.as_epoch_seconds(),
         guard_duty_enabled: false,
-        launch_type: capacity.is_empty().then_some("EC2"),
+        launch_type: launch_type_view(capacity),
         capacity_provider_strategy: strategy_view(capacity),
         load_balancers: [],
         service_arn: services::arn(identity, service),

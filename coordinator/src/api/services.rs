@@ -15,7 +15,7 @@ mod events;
 use longshore_common::arn::Identity;
 use serde::{Deserialize, Serialize};
 
-use self::view::{ServiceView, Shown};
+use self::{events::Looked, view::ServiceView};
 use super::{
     Api,
     error::{ApiError, ErrorCode},
@@ -111,8 +111,9 @@ pub(crate) async fn describe(
     let cluster = identifiers::cluster(&api.identity, input.cluster.as_deref())?;
     let count = input.services.len();
     if count == 0 || count > DESCRIBED_MAX {
+        let empty = if count == 0 { "Services cannot be empty. " } else { "" };
         return Err(ApiError::invalid_parameter(format!(
-            "services has {count} entries; give 1 to {DESCRIBED_MAX}."
+            "{empty}services has {count} entries; give 1 to {DESCRIBED_MAX}."
         )));
     }
     let mut asked: Vec<ServiceRef> = Vec::new();
@@ -126,19 +127,21 @@ pub(crate) async fn describe(
     }
     let identity = &api.identity;
     let with_tags = input.include.contains(&ServiceField::Tags);
-    let found = |state: &State| {
-        state.cluster(cluster.as_str()).filter(|cluster| cluster.is_active())?;
-        let mut shown = Vec::new();
+    let look = |state: &State| {
+        let found = state.cluster(cluster.as_str()).filter(|cluster| cluster.is_active());
+        found.ok_or_else(ApiError::cluster_not_found)?;
+        let mut looked = Looked { shown: Vec::new(), missing: Vec::new() };
         for service in &asked {
             match state.service_named(service) {
-                Some(service) => shown.push(view::of(identity, state, service, with_tags)),
-                None => failures.push(Failure::missing(arn(identity, service))),
+                Some(found) => looked.shown.push(view::of(identity, state, found, with_tags)),
+                None => looked.missing.push(missing_arn(identity, service)),
             }
         }
-        Some(shown)
+        Ok(looked)
     };
-    let shown = api.read(found).await?.ok_or_else(ApiError::cluster_not_found)?;
-    Ok(DescribeServicesOutput { services: events::added(api, shown).await?, failures })
+    let (services, missing) = events::together(api, look).await?;
+    failures.extend(missing.into_iter().map(Failure::missing));
+    Ok(DescribeServicesOutput { services, failures })
 }
 
 /// The service that `cluster` and `service` of an input name.
@@ -159,16 +162,25 @@ pub(crate) fn arn(identity: &Identity, service: &ServiceRef) -> String {
     identity.service(service.cluster.as_str(), service.name.as_str())
 }
 
+/// What `failures[]` calls a service that is not there: the old form of ARN, as ECS has it.
+fn missing_arn(identity: &Identity, service: &ServiceRef) -> String {
+    let arn = arn(identity, service);
+    arn.replacen(&format!("service/{}/", service.cluster), "service/", 1)
+}
+
 pub(crate) fn cluster_arn(identity: &Identity, cluster: &ClusterName) -> String {
     identity.cluster(cluster.as_str())
 }
 
-/// What writing operations answer: everything of the service.
+/// What writing operations answer: everything of the service right after the command, with the
+/// messages that there were before it.
 async fn submit_and_show(
     api: &Api,
     command: Command,
     service: ServiceRef,
 ) -> Result<ServiceOutput, ApiError> {
+    let before = api.read(|state| state.service_named(&service).map(|found| found.id)).await?;
+    let messages = events::of_services(api, before.into_iter().collect()).await?.pop();
     let identity = api.identity.clone();
     let show = move |state: &State, _| {
         let service = state.service_named(&service)?;
@@ -176,13 +188,8 @@ async fn submit_and_show(
     };
     let submitted = api.try_submit(command, show).await?;
     let shown = submitted.map_err(|rejection| refusal(api, &rejection))?.ok_or_else(not_found)?;
-    one(api, shown).await
-}
-
-async fn one(api: &Api, shown: Shown) -> Result<ServiceOutput, ApiError> {
-    let mut services = events::added(api, vec![shown]).await?;
-    let service = services.pop().ok_or_else(not_found)?;
-    Ok(ServiceOutput { service })
+    let messages = messages.filter(|_| before == Some(shown.id)).unwrap_or_default();
+    Ok(ServiceOutput { service: events::added(shown, messages) })
 }
 
 /// A rejection in the words that ECS has for it where services are made.

@@ -108,15 +108,23 @@ pub(crate) async fn list(
     api: &Api,
     input: ListTagsForResourceInput,
 ) -> Result<ListTagsForResourceOutput, ApiError> {
-    let resource = resource(api, &input.resource_arn)?;
+    let resource = resource(api, &input.resource_arn).map_err(|refusal| match refusal.code {
+        ErrorCode::ResourceNotFound => not_listed(&input.resource_arn),
+        _ => refusal,
+    })?;
     let tags = api.read(move |state| state.tags(&resource).map(view)).await?;
-    let tags = tags.ok_or_else(|| not_found(&input.resource_arn))?;
+    let tags = tags.ok_or_else(|| not_listed(&input.resource_arn))?;
     Ok(ListTagsForResourceOutput { tags })
 }
 
 fn not_found(arn: &str) -> ApiError {
     let sentence = format!("The specified resource was not found: {arn}.");
     ApiError::new(ErrorCode::ResourceNotFound, sentence)
+}
+
+/// ListTagsForResource declares no error for what is not there.
+fn not_listed(arn: &str) -> ApiError {
+    ApiError { code: ErrorCode::InvalidParameter, ..not_found(arn) }
 }
 
 /// What an ARN names, if it can carry tags.
@@ -131,7 +139,8 @@ fn resource(api: &Api, given: &str) -> Result<Resource, ApiError> {
         let name = rest.split_once('/').map_or("", |(cluster, _)| cluster);
         name.parse().map_err(|_| {
             ApiError::invalid_parameter(format!(
-                "`{given}` is not a long ARN: it must name the cluster too."
+                "Long arn format must be used for tagging operations: `{given}` must name the \
+                 cluster too."
             ))
         })
     };

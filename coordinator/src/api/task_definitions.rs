@@ -35,6 +35,12 @@ use crate::state_machine::{
 
 /// ecs-behaviour 1.1, batch limits.
 const DELETED_MAX: usize = 10;
+const NOT_THERE: &str = "The specified task definition does not exist. Specify a valid account, \
+                         family, revision and try again.";
+const NOT_AN_IDENTIFIER: &str = "The specified task definition identifier is invalid. Specify a \
+                                 valid name or ARN and try again.";
+/// The state machine's word for [`NOT_THERE`].
+const MISSING: &str = "MISSING";
 
 impl From<Invalid> for ApiError {
     /// ECS refuses the content of a task definition with ClientException.
@@ -132,15 +138,19 @@ pub(crate) async fn delete(
             "taskDefinitions has {count} entries; give 1 to {DELETED_MAX}."
         )));
     }
-    let mut references: Vec<RevisionRef> = Vec::new();
+    let mut references: Vec<(String, RevisionRef)> = Vec::new();
     let mut failures = Vec::new();
     for given in input.task_definitions {
-        match with_revision(api, &given)? {
-            Some(reference) if references.contains(&reference) => {}
-            Some(reference) => references.push(reference),
-            None => failures.push(Failure::missing(given)),
+        // What cannot be a revision is a failure of its own: the others are deleted.
+        match with_revision(api, &given) {
+            Err(_) => failures.push(Failure::of(given, NOT_AN_IDENTIFIER)),
+            Ok(None) => failures.push(Failure::of(given, NOT_THERE)),
+            Ok(Some(reference)) if references.iter().any(|(_, asked)| *asked == reference) => {}
+            Ok(Some(reference)) => references.push((given, reference)),
         }
     }
+    let given_as = references.clone();
+    let references = references.into_iter().map(|(_, reference)| reference).collect();
     let command = Command::DeleteTaskDefinitions(references);
     let (shown, refused) = api
         .submit(command, |state, answer| match answer {
@@ -152,8 +162,9 @@ pub(crate) async fn delete(
         })
         .await?;
     failures.extend(refused.into_iter().map(|(reference, reason)| {
-        let revision = reference.revision.unwrap_or_default();
-        Failure::of(api.identity.task_definition(reference.family.as_str(), revision), reason)
+        let named = given_as.iter().find(|(_, asked)| *asked == reference);
+        let given = named.map_or_else(String::new, |(given, _)| given.clone());
+        Failure::of(given, if reason == MISSING { NOT_THERE } else { reason })
     }));
     let task_definitions = shown.iter().map(|shown| shown.view(&api.identity)).collect();
     Ok(DeleteTaskDefinitionsOutput { task_definitions, failures })
@@ -202,10 +213,7 @@ fn unable_to_describe() -> ApiError {
 }
 
 fn not_there() -> ApiError {
-    ApiError::client(
-        "The specified task definition does not exist. Specify a valid account, family, revision \
-         and try again.",
-    )
+    ApiError::client(NOT_THERE)
 }
 
 /// Deregistering and deleting are for one revision: a family's name alone is not enough.

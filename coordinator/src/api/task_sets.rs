@@ -135,10 +135,9 @@ pub(crate) async fn create(
     let client_token = client_token::parse(token, CLIENT_TOKEN_CHARS_MAX, &input)?;
     not_here::no_load_balancers(&input.load_balancers)?;
     not_here::no_registries(&input.service_registries)?;
-    unsupported::no_network(input.network_configuration.as_ref())?;
     unsupported::no_capacity_providers(&input.capacity_provider_strategy)?;
     unsupported::only_own_hosts(input.launch_type)?;
-    unsupported::no_platform_version(input.platform_version.as_deref())?;
+    unsupported::no_platform_version(input.platform_version.as_deref(), input.launch_type)?;
     let scale_permille = match input.scale {
         None => SCALE_DEFAULT_PERMILLE,
         Some(scale) => permille(scale)?,
@@ -147,6 +146,8 @@ pub(crate) async fn create(
     let tags = tags::parse(input.tags)?;
     let definition = identifiers::task_definition(&api.identity, &input.task_definition)?
         .ok_or_else(launch::definition_not_found)?;
+    let network = input.network_configuration.as_ref();
+    unsupported::no_network(api, network, Some(&definition)).await?;
     let service = services::named(api, Some(&input.cluster), &input.service)?;
     let command = Command::CreateTaskSet(Box::new(CreateTaskSet {
         service: service.clone(),

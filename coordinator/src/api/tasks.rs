@@ -89,8 +89,9 @@ pub(crate) async fn describe(
     let cluster = identifiers::cluster(&api.identity, input.cluster.as_deref())?;
     let count = input.tasks.len();
     if count == 0 || count > DESCRIBED_MAX {
+        let empty = if count == 0 { "Tasks cannot be empty. " } else { "" };
         return Err(ApiError::invalid_parameter(format!(
-            "tasks has {count} entries; give 1 to {DESCRIBED_MAX}."
+            "{empty}tasks has {count} entries; give 1 to {DESCRIBED_MAX}."
         )));
     }
     let mut ids: Vec<TaskId> = Vec::new();

@@ -45,7 +45,10 @@ pub(crate) fn with_capacity(identity: Identity, policy: CapacityPolicy) -> Backe
 
 /// What a handler of the root user works with.
 pub(crate) fn api() -> Api {
-    let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+    api_of(Identity { region: "us-east-1".into(), account: "000000000000".into() })
+}
+
+pub(crate) fn api_of(identity: Identity) -> Api {
     let Backend { identity, driver, endpoint, ca, logs, .. } = empty(identity);
     let caller = Caller {
         arn: identity.root(),

@@ -2,9 +2,18 @@
 //! honour: typed, so that a wrong one is refused as such, and refused with what to do when they say
 //! something (design.md rule 9).
 
-use serde::{Deserialize, Serialize};
+use longshore_common::task_definition::NetworkMode;
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use crate::api::{error::ApiError, tags::TagInput, tasks::launch::PropagateTags};
+use crate::{
+    api::{
+        Api,
+        error::ApiError,
+        tags::TagInput,
+        tasks::launch::{self, PropagateTags},
+    },
+    state_machine::{Rejection, State, command::RevisionRef},
+};
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -93,7 +102,7 @@ pub(crate) enum FilesystemType {
     Ntfs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum LaunchType {
     Ec2,
@@ -102,15 +111,55 @@ pub(crate) enum LaunchType {
     ManagedInstances,
 }
 
-pub(crate) fn no_network(given: Option<&NetworkConfiguration>) -> Result<(), ApiError> {
+/// By hand: an unknown one is refused in the words of ECS.
+impl<'de> Deserialize<'de> for LaunchType {
+    fn deserialize<D: Deserializer<'de>>(given: D) -> Result<Self, D::Error> {
+        match String::deserialize(given)?.as_str() {
+            "EC2" => Ok(LaunchType::Ec2),
+            "FARGATE" => Ok(LaunchType::Fargate),
+            "EXTERNAL" => Ok(LaunchType::External),
+            "MANAGED_INSTANCES" => Ok(LaunchType::ManagedInstances),
+            _ => Err(D::Error::custom(
+                "launch type should be one of [EC2,FARGATE,EXTERNAL,MANAGED_INSTANCES]",
+            )),
+        }
+    }
+}
+
+/// Refuses a network configuration with the reason: what is wrong is the definition's network mode,
+/// one way or the other.
+pub(crate) async fn no_network(
+    api: &Api,
+    given: Option<&NetworkConfiguration>,
+    definition: Option<&RevisionRef>,
+) -> Result<(), ApiError> {
     if given.is_none_or(|network| network.awsvpc_configuration.is_none()) {
         return Ok(());
     }
-    Err(ApiError::invalid_parameter(
-        "Network Configuration is not valid for the given networkMode of this task definition. \
-         Only awsvpc takes one, which this release of Longshore does not have: leave \
-         networkConfiguration out, and use the network mode bridge, host or none.",
-    ))
+    let found = |state: &State| {
+        let RevisionRef { family, revision } = definition?;
+        let definitions = state.definitions();
+        let found = match revision {
+            Some(revision) => definitions.get(family.as_str(), *revision),
+            None => definitions.latest_active(family.as_str()),
+        }?;
+        let definition = &found.definition;
+        Some((found.family.clone(), definition.revision, definition.spec.network_mode()))
+    };
+    match api.read(found).await? {
+        Some((family, revision, NetworkMode::Awsvpc)) => {
+            let needs = "networkMode awsvpc".to_owned();
+            let reason = Rejection::NotHonoured { family, revision, needs };
+            Err(ApiError::client(reason.to_string()))
+        }
+        None if definition.is_some() => Err(launch::definition_not_found()),
+        Some((_, _, NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None)) | None => {
+            Err(ApiError::invalid_parameter(
+                "Network Configuration is not valid for the given networkMode of this task \
+                 definition. Only awsvpc takes one: leave networkConfiguration out.",
+            ))
+        }
+    }
 }
 
 /// Of task sets: those of services with the ECS controller are there.
@@ -137,26 +186,59 @@ pub(crate) fn no_volumes(first: Option<&str>) -> Result<(), ApiError> {
     )))
 }
 
-pub(crate) fn only_own_hosts(given: Option<LaunchType>) -> Result<(), ApiError> {
+/// FARGATE is for the hosts that stand in for it, which the settings name.
+pub(crate) fn only_known_hosts(given: Option<LaunchType>) -> Result<(), ApiError> {
     let named = match given {
-        None | Some(LaunchType::Ec2) => return Ok(()),
-        Some(LaunchType::Fargate) => "FARGATE",
+        None | Some(LaunchType::Ec2 | LaunchType::Fargate) => return Ok(()),
         Some(LaunchType::External) => "EXTERNAL",
         Some(LaunchType::ManagedInstances) => "MANAGED_INSTANCES",
     };
-    Err(ApiError::unsupported_feature(format!(
-        "launchType {named} is not available: every host of Longshore is of the launch type EC2. \
-         Say EC2 or leave launchType out."
-    )))
+    Err(no_launch_type(named))
 }
 
-pub(crate) fn no_platform_version(given: Option<&str>) -> Result<(), ApiError> {
+/// Of task sets, which go by no capacity provider.
+pub(crate) fn only_own_hosts(given: Option<LaunchType>) -> Result<(), ApiError> {
+    match given {
+        Some(LaunchType::Fargate) => Err(no_launch_type("FARGATE")),
+        given => only_known_hosts(given),
+    }
+}
+
+fn no_launch_type(named: &str) -> ApiError {
+    ApiError::unsupported_feature(format!(
+        "launchType {named} is not available: every host of Longshore is of the launch type EC2. \
+         Say EC2 or leave launchType out."
+    ))
+}
+
+pub(crate) fn no_platform_version(
+    given: Option<&str>,
+    launch_type: Option<LaunchType>,
+) -> Result<(), ApiError> {
     if given.is_none_or(str::is_empty) {
         return Ok(());
     }
-    Err(ApiError::invalid_parameter(
-        "The platform version must be null when specifying an EC2 launch type.",
-    ))
+    if launch_type != Some(LaunchType::Fargate) {
+        return Err(ApiError::invalid_parameter(
+            "The platform version must be null when specifying an EC2 launch type.",
+        ));
+    }
+    latest_platform(given)
+}
+
+/// What launch type a service has is known later; EC2's have no platform, which is the latest too.
+pub(crate) fn no_platform_version_of_update(given: Option<&str>) -> Result<(), ApiError> {
+    latest_platform(given)
+}
+
+fn latest_platform(given: Option<&str>) -> Result<(), ApiError> {
+    match given {
+        None | Some("" | "LATEST") => Ok(()),
+        Some(version) => Err(ApiError::invalid_parameter(format!(
+            "The platform version `{version}` cannot be honoured: the hosts that stand in for \
+             FARGATE have no platform versions. Leave platformVersion out or say LATEST."
+        ))),
+    }
 }
 
 pub(crate) fn no_exec(given: bool) -> Result<(), ApiError> {

@@ -82,6 +82,17 @@ pub struct StrategyItem {
     pub provider: CapacityProviderName,
     pub base: u32,
     pub weight: u32,
+    /// The call said `launchType` FARGATE and no strategy: the provider need not be the cluster's,
+    /// and the launch type is what is shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_launch_type: bool,
+}
+
+impl StrategyItem {
+    pub fn launch_type_fargate() -> Self {
+        let provider = FARGATE.parse().expect("FARGATE is a name like any other");
+        StrategyItem { provider, base: 0, weight: 1, by_launch_type: true }
+    }
 }
 
 /// UpdateCapacityProvider: members that are absent stay as they are.

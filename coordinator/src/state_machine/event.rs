@@ -138,7 +138,13 @@ pub enum Event {
         host: HostId,
         attributes: Vec<Attribute>,
     },
+    /// By releases that took the registered attributes of these names away too.
     AttributesDeleted {
+        host: HostId,
+        names: Vec<String>,
+    },
+    /// What PutAttributes had put; a registered attribute of the same name shows again.
+    CustomAttributesDeleted {
         host: HostId,
         names: Vec<String>,
     },

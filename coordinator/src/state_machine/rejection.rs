@@ -136,9 +136,13 @@ pub enum Rejection {
     #[error("TaskDefinition can not be blank.")]
     ServiceNeedsDefinition,
     #[error(
-        "A service with the EXTERNAL deployment controller takes no task definition and no forced deployment: its task sets do. Use CreateTaskSet."
+        "TaskDefinition must be blank. A service with the EXTERNAL deployment controller takes no task definition and no forced deployment: its task sets do. Use CreateTaskSet."
     )]
     ExternalTakesNoDefinition,
+    #[error(
+        "The daemon scheduling strategy does not support a desired count for services. Remove the desired count value and try again: a daemon has a task on every container instance."
+    )]
+    DaemonTakesNoDesiredCount,
     #[error(
         "The service cannot be stopped while it is scaled above 0. Set its desiredCount to 0 first, or delete it with force."
     )]
@@ -214,7 +218,7 @@ pub enum Rejection {
     #[error("The instance {0} is not in InService. Protect it when it is.")]
     InstanceNotInService(InstanceId),
     #[error(
-        "The specified capacity provider was not found: {0}. Specify a valid name or make it with CreateCapacityProvider."
+        "The specified capacity provider was not found. Specify a valid name or ARN and try again: there is none named {0}. Make it with CreateCapacityProvider."
     )]
     CapacityProviderNotFound(CapacityProviderName),
     #[error(

@@ -402,25 +402,30 @@ pub(super) fn not_a_time(name: &str, value: &str) -> String {
 impl DeploymentConfig {
     /// The fewest healthy tasks while `desired` are wanted (ecs-behaviour 1.9: rounded up).
     pub fn healthy_floor(&self, desired: u32) -> u32 {
-        percent_of(desired, self.minimum_healthy_percent).div_ceil(100) as u32
+        count(percent_of(desired, self.minimum_healthy_percent).div_ceil(100))
     }
 
     /// The most running and pending tasks (ecs-behaviour 1.9: rounded down).
     pub fn running_ceiling(&self, desired: u32) -> u32 {
-        u32::try_from(percent_of(desired, self.maximum_percent) / 100).unwrap_or(u32::MAX)
+        count(percent_of(desired, self.maximum_percent) / 100)
     }
 }
 
 impl CircuitBreaker {
     /// Failures in a row that fail a deployment (ecs-behaviour 1.10).
     pub fn threshold(&self, desired: u32) -> u32 {
-        let share = |percent| percent_of(desired, percent).div_ceil(100) as u32;
+        let share = |percent| count(percent_of(desired, percent).div_ceil(100));
         match self.threshold {
             Threshold::Count(count) => count.max(1),
             Threshold::BoundedPercent(percent) => share(percent).clamp(3, 200),
             Threshold::UnboundedPercent(percent) => share(percent).max(1),
         }
     }
+}
+
+/// More tasks than can be counted are as many as can be.
+pub(super) fn count(tasks: u64) -> u32 {
+    u32::try_from(tasks).unwrap_or(u32::MAX)
 }
 
 fn percent_of(count: u32, percent: u32) -> u64 {
@@ -455,6 +460,26 @@ mod tests {
         assert_eq!(config(75, 200).healthy_floor(2), 2);
         assert_eq!(config(100, 125).running_ceiling(3), 3);
         assert_eq!(config(100, 200).running_ceiling(4), 8);
+    }
+
+    /// Against arithmetic that cannot overflow, at the edges of what the API takes.
+    #[test]
+    fn percentages_are_exact_up_to_the_largest_count() {
+        let exact = |desired: u32, percent: u32, up: bool| {
+            let hundredths = u128::from(desired) * u128::from(percent);
+            let whole = if up { hundredths.div_ceil(100) } else { hundredths / 100 };
+            u32::try_from(whole).unwrap_or(u32::MAX)
+        };
+        let edges = [0, 1, 2, 99, 100, 101, 100_000, i32::MAX as u32, u32::MAX - 1, u32::MAX];
+        for desired in edges {
+            for percent in edges {
+                let config = config(percent, percent);
+                assert_eq!(config.healthy_floor(desired), exact(desired, percent, true));
+                assert_eq!(config.running_ceiling(desired), exact(desired, percent, false));
+                let threshold = breaker(Threshold::UnboundedPercent(percent)).threshold(desired);
+                assert_eq!(threshold, exact(desired, percent, true).max(1));
+            }
+        }
     }
 
     #[test]

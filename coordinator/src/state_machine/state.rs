@@ -372,6 +372,9 @@ impl State {
             }
             Event::AttributesPut { host, attributes } => self.attributes_put(*host, attributes),
             Event::AttributesDeleted { host, names } => self.attributes_deleted(*host, names),
+            Event::CustomAttributesDeleted { host, names } => {
+                self.custom_attributes_deleted(*host, names)
+            }
             Event::StopCandidateConfirmed { host, task, generation, cause } => {
                 self.stop_candidate_confirmed(*host, *task, *generation, cause, seq);
             }

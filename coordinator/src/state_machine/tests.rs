@@ -667,6 +667,7 @@ fn unknown_task(seq: u64, task: u128, group: &str, started_by: Option<&str>) -> 
         container_ids: vec![],
         gpus: Vec::new(),
         image_digests: Vec::new(),
+        log_driver_mode: None,
     };
     let (task, generation) = (TaskId::new(task), 1);
     let run = Some(Box::new(RunIntent { definition, order }));

@@ -509,7 +509,7 @@ async fn every_rule_of_capacity_providers_is_refused_with_its_reason() {
     let many: Vec<String> = (0..21).map(|n| format!("p{n}")).collect();
     for (input, says) in [
         (put(json!(many), json!([])), "at most 20"),
-        (put(json!(["no"]), json!([])), "was not found: no"),
+        (put(json!(["no"]), json!([])), "there is none named no"),
         (put(json!(["cp", "cp"]), json!([])), "given twice"),
         (put(json!(["FARGATE_SPOT"]), json!([])), "[capacity_providers.FARGATE_SPOT]"),
         (put(json!([]), json!([{"capacityProvider": "cp"}])), "not associated with the cluster"),

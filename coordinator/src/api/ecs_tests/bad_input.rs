@@ -353,7 +353,7 @@ fn rules() -> Vec<Rule> {
         ("RunTask", run("cluster", json!("a b")), PARAMETER, "a b"),
         ("RunTask", run("count", json!(0)), PARAMETER, "count"),
         ("RunTask", run("count", json!(11)), PARAMETER, "count"),
-        ("RunTask", run("launchType", json!("FARGATE")), UNSUPPORTED, "FARGATE"),
+        ("RunTask", run("launchType", json!("FARGATE")), PARAMETER, "capacity_providers.FARGATE"),
         ("RunTask", run("launchType", json!("EXTERNAL")), UNSUPPORTED, "EXTERNAL"),
         ("RunTask", run("launchType", json!("MANAGED_INSTANCES")), UNSUPPORTED, "MANAGED"),
         ("RunTask", run("platformVersion", json!("LATEST")), PARAMETER, "platform version"),
@@ -610,7 +610,7 @@ fn rules() -> Vec<Rule> {
             "ListTagsForResource",
             json!({"resourceArn": "arn:aws:ecs:us-east-1:000000000000:service/b"}),
             PARAMETER,
-            "long ARN",
+            "Long arn format must be used for tagging operations",
         ),
         (
             "ListTagsForResource",

@@ -174,16 +174,6 @@ async fn a_cluster_is_created_once_and_again_after_its_deletion() {
 }
 
 #[tokio::test]
-async fn a_new_cluster_has_the_accounts_container_insights() {
-    let world = World::new();
-    let setting = json!({"name": "containerInsights", "value": "enhanced"});
-    world.done("PutAccountSettingDefault", setting).await;
-    let created = world.done("CreateCluster", json!({})).await;
-    let settings = json!([{"name": "containerInsights", "value": "enhanced"}]);
-    assert_eq!(created["cluster"]["settings"], settings);
-}
-
-#[tokio::test]
 async fn lists_have_pages_that_neither_skip_nor_repeat() {
     let world = World::new();
     for index in 0..7 {
@@ -735,27 +725,28 @@ async fn each_kind_of_resource_can_be_tagged_up_to_its_limit() {
 async fn settings_hold_for_their_principal_before_the_accounts_and_ecs_default() {
     let world = World::new();
     let user = "arn:aws:iam::000000000000:user/me";
-    let value = async |principal: &str| {
-        let input = json!({"name": "containerInsights", "principalArn": principal,
-            "effectiveSettings": true});
+    let value = async |name: &str, principal: &str| {
+        let input = json!({"name": name, "principalArn": principal, "effectiveSettings": true});
         let listed = world.done("ListAccountSettings", input).await;
         text(&listed["settings"][0]["value"])
     };
-    assert_eq!(value(user).await, "disabled");
-    let setting = |value: &str| json!({"name": "containerInsights", "value": value});
-    world.done("PutAccountSettingDefault", setting("enabled")).await;
-    assert_eq!(value(user).await, "enabled");
-    let mut own = setting("enhanced");
-    own["principalArn"] = json!(user);
+    assert_eq!(value("defaultLogDriverMode", user).await, "non-blocking");
+    let blocking = json!({"name": "defaultLogDriverMode", "value": "blocking"});
+    world.done("PutAccountSettingDefault", blocking).await;
+    assert_eq!(value("defaultLogDriverMode", user).await, "blocking");
+    let own = json!({"name": "containerInsights", "value": "disabled", "principalArn": user});
     world.done("PutAccountSetting", own).await;
-    assert_eq!(value(user).await, "enhanced");
+    let of_user = json!({"principalArn": user});
+    let set = world.done("ListAccountSettings", of_user.clone()).await;
+    assert_eq!(texts(&set["settings"], "name"), ["containerInsights"]);
     let delete = json!({"name": "containerInsights", "principalArn": user});
     let deleted = world.done("DeleteAccountSetting", delete).await;
-    assert_eq!(deleted["setting"]["value"], "enabled");
+    assert_eq!(deleted["setting"]["value"], "disabled");
+    assert_eq!(world.done("ListAccountSettings", of_user).await["settings"], json!([]));
     let all = json!({"effectiveSettings": true, "maxResults": 4});
     assert_eq!(world.pages("ListAccountSettings", all, "settings").await.len(), 11);
     let set = world.done("ListAccountSettings", json!({})).await;
-    assert_eq!(texts(&set["settings"], "name"), ["containerInsights"]);
+    assert_eq!(texts(&set["settings"], "name"), ["defaultLogDriverMode"]);
 }
 
 #[tokio::test]

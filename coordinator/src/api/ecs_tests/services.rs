@@ -592,7 +592,8 @@ async fn a_client_token_makes_one_service() {
     let other = json!({"serviceName": "svc", "taskDefinition": "web", "desiredCount": 3,
         "clientToken": "once"});
     let refusal = world.call("CreateService", other).await.unwrap_err();
-    assert_eq!(refusal.code, "ConflictException");
+    // CreateService declares no ConflictException.
+    assert_eq!(refusal.code, "InvalidParameterException");
     let unnamed = json!({"serviceName": "svc", "taskDefinition": "web", "desiredCount": 2});
     assert_eq!(
         world.refused("CreateService", unnamed).await,
@@ -610,7 +611,7 @@ async fn services_are_described_and_those_that_are_not_there_are_failures() {
     let described = world.done("DescribeServices", input).await;
     assert_eq!(texts(&described["services"], "serviceArn"), std::slice::from_ref(&arn));
     assert_eq!(described["services"][0]["tags"], json!([]));
-    let missing = arn.replace("/svc", "/none");
+    let missing = arn.replace("default/svc", "none");
     assert_eq!(
         described["failures"],
         json!([{"arn": elsewhere, "reason": "MISSING"}, {"arn": missing, "reason": "MISSING"}])

@@ -41,11 +41,7 @@ pub(super) fn stream_name(member: &str, given: &str) -> Result<(), ApiError> {
     check_stream_name(given).map_err(|error| invalid(format!("{member}: {error}.")))
 }
 
-pub(super) fn page(
-    api: &Api,
-    limit: Option<i64>,
-    token: Option<&str>,
-) -> Result<Page, ApiError> {
+pub(super) fn page(api: &Api, limit: Option<i64>, token: Option<&str>) -> Result<Page, ApiError> {
     if let Some(limit) = limit
         && !(1..=DESCRIBED_MAX as i64).contains(&limit)
     {

@@ -95,10 +95,7 @@ pub(super) async fn untag_group(api: &Api, input: UntagLogGroupInput) -> Result<
     untag(api, input::group_name("logGroupName", &input.log_group_name)?, input.tags).await
 }
 
-pub(super) async fn untag_resource(
-    api: &Api,
-    input: UntagResourceInput,
-) -> Result<Tree, ApiError> {
+pub(super) async fn untag_resource(api: &Api, input: UntagResourceInput) -> Result<Tree, ApiError> {
     untag(api, by_arn(api, &input.resource_arn)?, input.tag_keys).await
 }
 

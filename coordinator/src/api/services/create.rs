@@ -26,7 +26,7 @@ use crate::{
         unsupported::{self, LaunchType, NetworkConfiguration},
     },
     state_machine::{
-        Command,
+        Command, Rejection,
         command::CreateService,
         service::{
             Controller, PropagateTags as Propagated, Scheduling, ServiceConfig, ServiceOptions,
@@ -106,6 +106,8 @@ pub(crate) async fn create(
             Some(found.ok_or_else(launch::definition_not_found)?)
         }
     };
+    let network = input.network_configuration.as_ref();
+    unsupported::no_network(api, network, definition.as_ref()).await?;
     let (tags, options) = tags::parse_with_options(std::mem::take(&mut input.tags))?;
     let service = ServiceRef { cluster, name };
     let strategy = std::mem::take(&mut input.capacity_provider_strategy);
@@ -130,8 +132,7 @@ fn refuse_unsupported(input: &CreateServiceInput) -> Result<(), ApiError> {
     not_here::no_gateways(&input.gateway_connectors)?;
     not_here::no_monitoring(input.monitoring.as_ref())?;
     not_here::no_role(input.role.as_deref())?;
-    unsupported::no_platform_version(input.platform_version.as_deref())?;
-    unsupported::no_network(input.network_configuration.as_ref())?;
+    unsupported::no_platform_version(input.platform_version.as_deref(), input.launch_type)?;
     unsupported::no_exec(input.enable_execute_command)?;
     unsupported::no_volumes(input.volume_configurations.first().map(|v| v.name.as_str()))
 }
@@ -159,7 +160,7 @@ fn config(input: CreateServiceInput, options: ServiceOptions) -> Result<ServiceC
         managed_tags: input.enable_ecs_managed_tags,
         options,
     };
-    config.desired = desired(input.desired_count, scheduling)?;
+    config.desired = desired(input.desired_count, scheduling, config.controller)?;
     config.az_rebalancing = match input.availability_zone_rebalancing {
         // ecs-behaviour 1.13: by default wherever it is possible.
         None => config.obstacle_to_az_rebalancing().is_none(),
@@ -169,19 +170,24 @@ fn config(input: CreateServiceInput, options: ServiceOptions) -> Result<ServiceC
     Ok(config)
 }
 
-fn desired(given: Option<i64>, scheduling: Scheduling) -> Result<u32, ApiError> {
+fn desired(
+    given: Option<i64>,
+    scheduling: Scheduling,
+    controller: Controller,
+) -> Result<u32, ApiError> {
     let desired = in_range("desiredCount", given, 0, DESIRED_COUNT_MAX)?;
     match (desired, scheduling) {
         (Some(desired), Scheduling::Replica) => Ok(desired),
         (None, Scheduling::Daemon) => Ok(0),
+        // Its task sets have scales of a count that may come later.
+        (None, Scheduling::Replica) if controller == Controller::External => Ok(0),
         (None, Scheduling::Replica) => Err(ApiError::invalid_parameter(
             "desiredCount is required for the REPLICA scheduling strategy: say how many tasks the \
              service is to have.",
         )),
-        (Some(_), Scheduling::Daemon) => Err(ApiError::invalid_parameter(
-            "desiredCount is not for the DAEMON scheduling strategy: it has a task on every \
-             container instance. Leave desiredCount out.",
-        )),
+        (Some(_), Scheduling::Daemon) => {
+            Err(ApiError::invalid_parameter(Rejection::DaemonTakesNoDesiredCount.to_string()))
+        }
     }
 }
 

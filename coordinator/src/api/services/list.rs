@@ -6,6 +6,7 @@ use super::SchedulingStrategy;
 use crate::{
     api::{
         Api,
+        capacity_providers::runs_as,
         error::{ApiError, ErrorCode},
         identifiers,
         page::{PAGE_MAX, Page},
@@ -62,12 +63,15 @@ pub(crate) async fn list(
     let token = input.next_token.as_deref();
     let page = Page::parse_with(&api.page_scope, input.max_results, token, PAGE_DEFAULT, PAGE_MAX)?;
     let cluster = identifiers::cluster(&api.identity, input.cluster.as_deref())?;
-    // Every service of ours is of type EC2 and its user's own.
-    let none = input.launch_type.is_some_and(|kind| kind != LaunchType::Ec2)
-        || input.resource_management_type == Some(ResourceManagementType::Ecs);
+    // Every service of ours is its user's own.
+    let none = input.resource_management_type == Some(ResourceManagementType::Ecs);
+    let of_type = |service: &Service, asked| runs_as(&service.config.capacity) == asked;
     let takes = |service: &Service| {
         let asked = |strategy| service.is_daemon() == (strategy == SchedulingStrategy::Daemon);
-        !none && service.is_active() && input.scheduling_strategy.is_none_or(asked)
+        !none
+            && service.is_active()
+            && input.launch_type.is_none_or(|launch_type| of_type(service, launch_type))
+            && input.scheduling_strategy.is_none_or(asked)
     };
     let list = |state: &State| names(state, &cluster, &page, takes);
     let (names, next_token) = api.read(list).await?.ok_or_else(ApiError::cluster_not_found)?;

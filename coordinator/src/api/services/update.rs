@@ -25,7 +25,7 @@ use crate::{
     },
     state_machine::{
         Command, State,
-        command::UpdateService,
+        command::{RevisionRef, UpdateService},
         service::{Controller, ServiceRef},
     },
 };
@@ -88,6 +88,20 @@ pub(crate) async fn update(
             Some(found.ok_or_else(launch::definition_not_found)?)
         }
     };
+    let service = super::named(api, input.cluster.as_deref(), &input.service)?;
+    let network = input.network_configuration.as_ref();
+    match &definition {
+        Some(definition) => unsupported::no_network(api, network, Some(definition)).await?,
+        None => {
+            let current = |state: &State| {
+                let revision = &state.service_named(&service)?.primary()?.record;
+                let (family, revision) = (revision.family.clone(), Some(revision.revision));
+                Some(RevisionRef { family, revision })
+            };
+            let current = api.read(current).await?;
+            unsupported::no_network(api, network, current.as_ref()).await?;
+        }
+    }
     let desired = in_range("desiredCount", input.desired_count, 0, DESIRED_COUNT_MAX)?;
     let grace_s = in_range("healthCheckGracePeriodSeconds", grace, 0, GRACE_SECONDS_MAX)?;
     let constraints = constraints.map(placement::parse_constraints).transpose()?;
@@ -97,7 +111,6 @@ pub(crate) async fn update(
         .capacity_provider_strategy
         .map(|given| capacity_providers::strategy(&api.identity, given))
         .transpose()?;
-    let service = super::named(api, input.cluster.as_deref(), &input.service)?;
     if let Some(controller) = controller {
         same_controller(api, &service, controller).await?;
     }
@@ -145,8 +158,7 @@ fn refuse_unsupported(input: &UpdateServiceInput) -> Result<(), ApiError> {
     not_here::no_lattice(&input.vpc_lattice_configurations)?;
     not_here::no_gateways(&input.gateway_connectors)?;
     not_here::no_monitoring(input.monitoring.as_ref())?;
-    unsupported::no_platform_version(input.platform_version.as_deref())?;
-    unsupported::no_network(input.network_configuration.as_ref())?;
+    unsupported::no_platform_version_of_update(input.platform_version.as_deref())?;
     unsupported::no_exec(input.enable_execute_command.unwrap_or(false))?;
     unsupported::no_volumes(input.volume_configurations.first().map(|v| v.name.as_str()))
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     api::{
-        capacity_providers::{StrategyItemInput, strategy_view},
+        capacity_providers::{StrategyItemInput, launch_type_view, strategy_view},
         placement::{self, PlacementConstraint, PlacementStrategy},
         tags::{self, TagView},
         task_sets::{self, TaskSetView},
@@ -142,7 +142,7 @@ pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tag
         enable_execute_command: false,
         events: Vec::new(),
         health_check_grace_period_seconds: config.grace_s,
-        launch_type: config.capacity.is_empty().then_some("EC2"),
+        launch_type: launch_type_view(&config.capacity),
         capacity_provider_strategy: strategy_view(&config.capacity),
         load_balancers: [],
         pending_count: service.pending(),
@@ -205,7 +205,7 @@ fn deployment_view(
         desired_count: requested(service, revision, desired),
         failed_tasks: record.failed_tasks,
         id: format!("ecs-svc/{}", record.id),
-        launch_type: service.config.capacity.is_empty().then_some("EC2"),
+        launch_type: launch_type_view(&service.config.capacity),
         capacity_provider_strategy: strategy_view(&service.config.capacity),
         pending_count: revision.counts.pending(),
         rollout_state: match record.rollout {

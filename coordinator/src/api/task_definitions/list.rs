@@ -128,8 +128,7 @@ pub(crate) async fn families_of(
     api: &Api,
     input: ListTaskDefinitionFamiliesInput,
 ) -> Result<ListTaskDefinitionFamiliesOutput, ApiError> {
-    let page =
-        Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
+    let page = Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let prefix = prefix(input.family_prefix)?.unwrap_or_default();
     let status = input.status.unwrap_or(FamilyStatus::All);
     let list = move |state: &State| {

@@ -44,12 +44,11 @@ pub(super) struct LaunchInput {
 }
 
 impl LaunchInput {
-    pub(super) fn parse(
+    pub(super) async fn parse(
         self,
         api: &Api,
         started_by_chars_max: usize,
     ) -> Result<TaskLaunch, ApiError> {
-        unsupported::no_network(self.network_configuration.as_ref())?;
         let volume = self.volume_configurations.first().map(|volume| volume.name.as_str());
         unsupported::no_volumes(volume)?;
         unsupported::no_exec(self.enable_execute_command)?;
@@ -66,6 +65,8 @@ impl LaunchInput {
         };
         let (tags, options) = tags::parse_with_task_options(self.tags)?;
         let definition = identifiers::task_definition(&api.identity, &self.task_definition)?;
+        let network = self.network_configuration.as_ref();
+        unsupported::no_network(api, network, definition.as_ref()).await?;
         Ok(TaskLaunch {
             cluster: identifiers::cluster(&api.identity, self.cluster.as_deref())?,
             definition: definition.ok_or_else(definition_not_found)?,

@@ -8,7 +8,8 @@ use crate::{
     api::{Api, error::ApiError, identifiers, page::Page, services, unsupported::LaunchType},
     journal::{StoppedEntry, StoppedFilter},
     state_machine::{
-        name::{ClusterName, Family},
+        capacity_provider::is_fargate,
+        name::{CapacityProviderName, ClusterName, Family},
         service::ServiceRef,
         state::{Revision, State, Task, TaskSlot, WaitingSlot},
     },
@@ -57,6 +58,7 @@ struct Filter {
     service: Option<ServiceRef>,
     started_by: Option<String>,
     to_stop: bool,
+    launch_type: Option<LaunchType>,
 }
 
 /// Where a list goes on.
@@ -73,7 +75,6 @@ pub(crate) async fn list(api: &Api, input: ListTasksInput) -> Result<ListTasksOu
     let page = Page::parse(&api.page_scope, input.max_results, input.next_token.as_deref())?;
     let cursor = page.after.as_deref().map_or(Ok(Cursor::Start), Cursor::parse)?;
     let status = input.desired_status.unwrap_or(DesiredStatus::Running);
-    let launch_type = input.launch_type;
     let Some(filter) = parse_filter(api, input, status)? else {
         return Ok(ListTasksOutput { task_arns: Vec::new(), next_token: None });
     };
@@ -88,10 +89,8 @@ pub(crate) async fn list(api: &Api, input: ListTasksInput) -> Result<ListTasksOu
             })?
         }
     };
-    // ECS sets no task's desired status to PENDING; and every task of ours is of type EC2.
-    let none = status == DesiredStatus::Pending
-        || launch_type.is_some_and(|launch_type| launch_type != LaunchType::Ec2);
-    if none {
+    // ECS sets no task's desired status to PENDING.
+    if status == DesiredStatus::Pending {
         return Ok(ListTasksOutput { task_arns: Vec::new(), next_token: None });
     }
     if let Some(Cursor::Stopped(before)) = next {
@@ -155,7 +154,8 @@ fn parse_filter(
         })?),
     };
     let to_stop = status == DesiredStatus::Stopped;
-    Ok(Some(Filter { cluster, host, family, service, started_by, to_stop }))
+    let launch_type = input.launch_type;
+    Ok(Some(Filter { cluster, host, family, service, started_by, to_stop, launch_type }))
 }
 
 impl Filter {
@@ -171,10 +171,20 @@ impl Filter {
                 let launch = &state.waiting_at(slot).launch;
                 let family = self.family.as_ref();
                 !self.to_stop
+                    && self.runs_as(launch.provider.as_ref())
                     && family.is_none_or(|family| launch.family == *family)
                     && self.is_started_by(launch.started_by.as_deref())
             }
         }
+    }
+
+    /// Whether a task of this capacity provider has the launch type.
+    fn runs_as(&self, provider: Option<&CapacityProviderName>) -> bool {
+        let own = match provider.is_some_and(|provider| is_fargate(provider.as_str())) {
+            true => LaunchType::Fargate,
+            false => LaunchType::Ec2,
+        };
+        self.launch_type.is_none_or(|asked| asked == own)
     }
 
     fn is_started_by(&self, started_by: Option<&str>) -> bool {
@@ -183,6 +193,7 @@ impl Filter {
 
     fn takes_placed(&self, state: &State, task: &Task) -> bool {
         is_to_stop(&task.wish, task.phase) == self.to_stop
+            && self.runs_as(task.provider.as_ref())
             && self
                 .family
                 .as_ref()
@@ -299,7 +310,17 @@ async fn stopped(
         .await?;
     let more = entries.len() > room;
     let last = entries.iter().take(room).next_back().copied();
-    ids.extend(entries.iter().take(room).map(|entry| entry.task));
+    let found: Vec<TaskId> = entries.iter().take(room).map(|entry| entry.task).collect();
+    // The history lists without launch types: a page may be short, with a token to go on.
+    let others: Vec<TaskId> = match filter.launch_type {
+        None => Vec::new(),
+        Some(_) => {
+            let records = api.stopped_tasks(found.clone()).await?;
+            let others = records.iter().filter(|record| !filter.runs_as(record.provider.as_ref()));
+            others.map(|record| record.id).collect()
+        }
+    };
+    ids.extend(found.into_iter().filter(|id| !others.contains(id)));
     Ok((ids, more.then_some(Cursor::Stopped(last))))
 }
 

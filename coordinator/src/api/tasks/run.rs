@@ -70,7 +70,7 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
     let client_token = client_token::parse(client_token, CLIENT_TOKEN_CHARS_MAX, &input)?;
     let strategy = std::mem::take(&mut input.capacity_provider_strategy);
     let capacity = capacity_providers::asked(&api.identity, strategy, input.launch_type)?;
-    unsupported::no_platform_version(input.platform_version.as_deref())?;
+    unsupported::no_platform_version(input.platform_version.as_deref(), input.launch_type)?;
     let count = input.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
         return Err(ApiError::invalid_parameter(format!(
@@ -93,7 +93,8 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
         task_definition: input.task_definition,
         volume_configurations: input.volume_configurations,
     }
-    .parse(api, STARTED_BY_CHARS_MAX)?;
+    .parse(api, STARTED_BY_CHARS_MAX)
+    .await?;
     let cluster = launch.cluster.clone();
     let command = Command::RunTask(Box::new(RunTask {
         launch,

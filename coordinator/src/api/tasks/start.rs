@@ -68,7 +68,8 @@ pub(crate) async fn start(api: &Api, input: StartTaskInput) -> Result<TasksOutpu
         task_definition: input.task_definition,
         volume_configurations: input.volume_configurations,
     }
-    .parse(api, STARTED_BY_CHARS_MAX)?;
+    .parse(api, STARTED_BY_CHARS_MAX)
+    .await?;
     if launch.options.wait_ms.is_some() {
         return Err(ApiError::invalid_parameter(
             "The tag longshore:wait is for RunTask: tasks of StartTask are for container instances \

@@ -25,6 +25,7 @@ use crate::{
     },
     placement::AVAILABILITY_ZONE,
     state_machine::{
+        capacity_provider::is_fargate,
         event::WaitingTask,
         name::ClusterName,
         record::TaskRecord,
@@ -190,7 +191,11 @@ impl Shown {
             health_status: checked_health(&self.containers, report).unwrap_or_default(),
             inference_accelerators: [],
             last_status: self.last_status(),
-            launch_type: record.provider.is_none().then_some("EC2"),
+            launch_type: match &record.provider {
+                None => Some("EC2"),
+                Some(provider) if is_fargate(provider.as_str()) => Some("FARGATE"),
+                Some(_) => None,
+            },
             memory: record.demand.memory.0.to_string(),
             overrides: containers::overrides(record, &self.containers),
             pull_started_at: seconds(report.and_then(|report| report.pull_started_at)),

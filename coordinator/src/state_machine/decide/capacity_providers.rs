@@ -167,15 +167,21 @@ pub(super) fn check_for_cluster(
             )));
         }
     }
-    check_strategy(default_strategy, providers)
+    check_strategy(state, default_strategy, providers)
 }
 
 /// Whether tasks may be split so among these providers of their cluster.
 pub(super) fn check_strategy(
+    state: &State,
     items: &[StrategyItem],
     providers: &[CapacityProviderName],
 ) -> Result<(), Rejection> {
     strategy::check(items).map_err(|error| invalid(error.to_string()))?;
+    if let [item] = items
+        && item.by_launch_type
+    {
+        return check_fargate(state, &item.provider);
+    }
     match items.iter().find(|item| !providers.contains(&item.provider)) {
         None => Ok(()),
         Some(item) => Err(invalid(format!(

@@ -285,7 +285,7 @@ pub(super) fn delete_attributes(
             }
         }
         let names = attributes.into_iter().map(|a| a.name).collect();
-        events.push(Event::AttributesDeleted { host: id, names });
+        events.push(Event::CustomAttributesDeleted { host: id, names });
     }
     Ok(Decision::of(events))
 }

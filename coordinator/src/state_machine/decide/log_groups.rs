@@ -23,11 +23,7 @@ pub(super) fn create(
     if state.log_groups_len() >= LOG_GROUPS_MAX {
         return Err(Rejection::TooManyLogGroups { limit: LOG_GROUPS_MAX });
     }
-    Ok(Decision::of(vec![Event::LogGroupCreated {
-        name: name.clone(),
-        tags: tags.clone(),
-        at,
-    }]))
+    Ok(Decision::of(vec![Event::LogGroupCreated { name: name.clone(), tags: tags.clone(), at }]))
 }
 
 pub(super) fn put_retention(

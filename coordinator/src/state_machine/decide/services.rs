@@ -57,7 +57,7 @@ pub(super) fn create(
         let (cluster, limit) = (cluster.name.clone(), SERVICES_PER_CLUSTER_MAX);
         return Err(Rejection::TooManyServices { cluster, limit });
     }
-    let config = with_capacity(cluster, create)?;
+    let config = with_capacity(state, cluster, create)?;
     check_config(&config)?;
     check_alarms(state, &config)?;
     let service = ServiceId::new(ids.nth(0));
@@ -96,7 +96,11 @@ pub(super) fn create(
 
 /// The configuration with its capacity provider strategy: the cluster's own where none is given, for
 /// services that can have one.
-fn with_capacity(cluster: &Cluster, create: &CreateService) -> Result<ServiceConfig, Rejection> {
+fn with_capacity(
+    state: &State,
+    cluster: &Cluster,
+    create: &CreateService,
+) -> Result<ServiceConfig, Rejection> {
     let ServiceConfig { scheduling, controller, .. } = create.config;
     let takes = scheduling == Scheduling::Replica && controller == Controller::Ecs;
     let capacity = match &create.capacity {
@@ -104,15 +108,19 @@ fn with_capacity(cluster: &Cluster, create: &CreateService) -> Result<ServiceCon
         None => Vec::new(),
         Some(given) => given.clone(),
     };
-    check_capacity(cluster, &capacity)?;
+    check_capacity(state, cluster, &capacity)?;
     Ok(ServiceConfig { capacity, ..create.config.clone() })
 }
 
-fn check_capacity(cluster: &Cluster, capacity: &[StrategyItem]) -> Result<(), Rejection> {
+fn check_capacity(
+    state: &State,
+    cluster: &Cluster,
+    capacity: &[StrategyItem],
+) -> Result<(), Rejection> {
     if capacity.is_empty() {
         return Ok(());
     }
-    capacity_providers::check_strategy(capacity, &cluster.settings.capacity.providers)
+    capacity_providers::check_strategy(state, capacity, &cluster.settings.capacity.providers)
 }
 
 /// What must hold of a configuration as a whole, at its creation and after each change.
@@ -273,7 +281,7 @@ pub(super) fn update(
     }
     check_config(&config)?;
     if let Some(capacity) = &update.capacity {
-        check_capacity(state.cluster_at(service.cluster), capacity)?;
+        check_capacity(state, state.cluster_at(service.cluster), capacity)?;
     }
     if update.deployment.alarms.is_some() {
         check_alarms(state, &config)?;
@@ -282,8 +290,7 @@ pub(super) fn update(
         return Err(Rejection::ExternalTakesNoDefinition);
     }
     if service.is_daemon() && update.desired.is_some() {
-        let sentence = "desiredCount is not for the DAEMON scheduling strategy: hosts are counted.";
-        return Err(Rejection::InvalidServiceConfig(sentence.to_owned()));
+        return Err(Rejection::DaemonTakesNoDesiredCount);
     }
     let mut events = Vec::new();
     if config != service.config {

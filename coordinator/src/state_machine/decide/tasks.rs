@@ -154,7 +154,8 @@ fn by_strategy(
     at: Timestamp,
     ids: Ids,
 ) -> Result<Decision, Rejection> {
-    capacity_providers::check_strategy(strategy, &prepared.cluster.settings.capacity.providers)?;
+    let providers = &prepared.cluster.settings.capacity.providers;
+    capacity_providers::check_strategy(state, strategy, providers)?;
     let wait = run.launch.options.wait_ms.map(Duration::from_millis);
     let (mut launches, mut failures) = (Vec::new(), Vec::new());
     let mut first = 0;

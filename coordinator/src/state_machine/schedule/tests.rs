@@ -878,6 +878,7 @@ fn adopted_tasks_of_a_lost_revision_count_for_their_service() {
             container_ids: vec![],
             gpus: Vec::new(),
             image_digests: Vec::new(),
+            log_driver_mode: None,
         };
         let run = Some(Box::new(RunIntent { definition: definition.clone(), order }));
         let task = TaskId::new(task);

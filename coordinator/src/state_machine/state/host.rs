@@ -418,6 +418,16 @@ impl State {
         self.host_concerns_services(HostSlot(slot));
     }
 
+    pub(super) fn custom_attributes_deleted(&mut self, id: HostId, names: &[String]) {
+        self.touch(EntityKey::Host(id));
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        let host = &mut self.hosts[slot];
+        host.custom_attributes.retain(|a| !names.contains(&a.name));
+        host.version += 1;
+        self.reindex_attributes(id);
+        self.host_concerns_services(HostSlot(slot));
+    }
+
     pub(super) fn stop_candidate_confirmed(
         &mut self,
         host: HostId,

@@ -394,6 +394,7 @@ impl State {
             timeout_ms,
             provider,
             asked,
+            log_driver_mode,
         } = task;
         picture.show(
             format!("task {id}"),
@@ -420,6 +421,7 @@ impl State {
                 timeout_ms: timeout_ms,
                 provider: provider,
                 asked: asked,
+                log_driver_mode: log_driver_mode,
             },
         );
     }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn item(name: &str, base: u32, weight: u32) -> StrategyItem {
-    StrategyItem { provider: name.parse().unwrap(), base, weight }
+    StrategyItem { provider: name.parse().unwrap(), base, weight, by_launch_type: false }
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn provider(name: &str, managed_scaling: ManagedScaling) -> CapacityProvider {
 }
 
 fn item(provider: &str, base: u32, weight: u32) -> StrategyItem {
-    StrategyItem { provider: provider.parse().unwrap(), base, weight }
+    StrategyItem { provider: provider.parse().unwrap(), base, weight, by_launch_type: false }
 }
 
 impl World {

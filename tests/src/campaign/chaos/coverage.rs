@@ -58,7 +58,7 @@ names! { EVENTS, event, Event:
     TaskDefinitionRegistered TaskDefinitionDeregistered TaskDefinitionDeleteRequested
     TaskDefinitionDeleted TasksStarted TaskStopRequested TaskReported TaskStopped
     ClientTokensExpired HostJoined HostRegistered HostDrained HostActivated HostDeregistered
-    HostForgotten HostConnected HostDisconnected AttributesPut AttributesDeleted
+    HostForgotten HostConnected HostDisconnected AttributesPut CustomAttributesDeleted
     StopCandidateConfirmed Tagged Untagged AccountSettingPut AccountSettingDeleted
     JoinTokenCreated JoinTokenUsed JoinTokenRevoked JoinTokensExpired TaskAdopted
     LostOrdersSkipped ServiceCreated ServiceConfigured ServiceDraining ServiceDeleted

@@ -21,7 +21,7 @@ const TASKS_MAX: usize = 60;
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     CreateCluster { name: String },
-    UpdateClusterSettings { name: String, insights: &'static str },
+    UpdateCluster { name: String, exec_logging: &'static str },
     DeleteCluster { name: String },
     TagResource { name: String, key: String, value: String },
     UntagResource { name: String, key: String },
@@ -62,9 +62,9 @@ impl Change {
             0 if clusters.len() < CLUSTERS_MAX => {
                 Change::CreateCluster { name: format!("{}c{n}", names.prefix) }
             }
-            1 | 2 => Change::UpdateClusterSettings {
+            1 | 2 => Change::UpdateCluster {
                 name: chance.pick(&clusters)?.to_string(),
-                insights: if chance.one_in(2) { "enabled" } else { "disabled" },
+                exec_logging: if chance.one_in(2) { "NONE" } else { "DEFAULT" },
             },
             3 if clusters.len() > CLUSTERS_MAX / 2 => {
                 Change::DeleteCluster { name: chance.pick(&clusters)?.to_string() }
@@ -130,11 +130,13 @@ impl Change {
     pub(super) fn call(&self) -> (&'static str, Value) {
         match self {
             Change::CreateCluster { name } => ("CreateCluster", json!({ "clusterName": name })),
-            Change::UpdateClusterSettings { name, insights } => (
-                "UpdateClusterSettings",
+            Change::UpdateCluster { name, exec_logging } => (
+                "UpdateCluster",
                 json!({
                     "cluster": name,
-                    "settings": [{ "name": "containerInsights", "value": insights }],
+                    "configuration": {
+                        "executeCommandConfiguration": { "logging": exec_logging },
+                    },
                 }),
             ),
             Change::DeleteCluster { name } => ("DeleteCluster", json!({ "cluster": name })),
@@ -268,11 +270,12 @@ impl Change {
     fn apply(&self, model: &mut Model) {
         match self {
             Change::CreateCluster { name } => {
-                let cluster = Cluster { insights: "disabled".into(), ..Default::default() };
+                let cluster = Cluster::default();
                 model.clusters.insert(name.clone(), cluster);
             }
-            Change::UpdateClusterSettings { name, insights } => {
-                model.clusters.entry(name.clone()).or_default().insights = (*insights).into();
+            Change::UpdateCluster { name, exec_logging } => {
+                let cluster = model.clusters.entry(name.clone()).or_default();
+                cluster.exec_logging = (*exec_logging).into();
             }
             Change::DeleteCluster { name } => drop(model.clusters.remove(name)),
             Change::TagResource { name, key, value } => {

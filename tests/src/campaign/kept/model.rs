@@ -24,7 +24,7 @@ pub(super) struct Model {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Cluster {
-    pub(super) insights: String,
+    pub(super) exec_logging: String,
     pub(super) tags: BTreeMap<String, String>,
 }
 
@@ -129,13 +129,12 @@ async fn read_clusters(
     let of_writer: Vec<&str> = of_writer.filter(|name| name.starts_with(&names.prefix)).collect();
     let mut found = BTreeMap::new();
     for some in of_writer.chunks(DESCRIBED_MAX) {
-        let ask = json!({ "clusters": some, "include": ["SETTINGS", "TAGS"] });
+        let ask = json!({ "clusters": some, "include": ["CONFIGURATIONS", "TAGS"] });
         let answer = client.call("DescribeClusters", ask).await?;
         for cluster in items(&answer["clusters"]) {
-            let settings = items(&cluster["settings"]);
-            let insights = settings.iter().find(|s| s["name"] == json!("containerInsights"));
+            let exec = &cluster["configuration"]["executeCommandConfiguration"];
             let read = Cluster {
-                insights: insights.map(|s| text(&s["value"])).unwrap_or_default(),
+                exec_logging: exec["logging"].as_str().unwrap_or_default().to_owned(),
                 tags: pairs(&cluster["tags"], "key"),
             };
             found.insert(text(&cluster["clusterName"]), read);

@@ -121,7 +121,7 @@ impl Writer {
     async fn prepare(&mut self) -> Result<()> {
         let cluster = self.names.hosts_cluster.clone();
         self.client.call("CreateCluster", json!({ "clusterName": cluster })).await?;
-        let made = Cluster { insights: "disabled".into(), ..Default::default() };
+        let made = Cluster::default();
         self.model.clusters.insert(cluster, made);
         if self.number == 0 {
             let definition = json!({

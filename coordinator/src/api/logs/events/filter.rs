@@ -97,9 +97,9 @@ pub(in crate::api::logs) async fn filter(
     if is_named && !stream_known {
         return Err(heard.not_found(no_such_stream()));
     }
-    let next_token = merged.next.map(|position| {
-        api.page_scope.token(&Beyond { direction, position }.to_string())
-    });
+    let next_token = merged
+        .next
+        .map(|position| api.page_scope.token(&Beyond { direction, position }.to_string()));
     let missing = heard.away.iter().map(|host| {
         let name = format!("(all of container instance {host}, which is disconnected)");
         Tree::object().with("logStreamName", name).with("searchedCompletely", false)

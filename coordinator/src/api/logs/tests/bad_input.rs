@@ -17,7 +17,7 @@ async fn bad_input_is_refused_and_changes_nothing() {
         ("CreateLogGroup", group("a b"), "logGroupName: a log group's name holds"),
         ("CreateLogGroup", group(&"a".repeat(513)), "1 to 512 characters"),
         ("CreateLogGroup", with("kmsKeyId", json!("k")), "does not honour kmsKeyId"),
-        ("CreateLogGroup", with("tags", json!({ "a": "b" })), "does not honour tags"),
+        ("CreateLogGroup", with("tags", json!({ "aws:a": "b" })), "begins with aws:"),
         ("CreateLogGroup", with("logGroupClass", json!("DELIVERY")), "other than STANDARD"),
         ("CreateLogGroup", with("deletionProtectionEnabled", json!(true)), "deletionProtection"),
         ("CreateLogGroup", with("colour", json!("red")), "colour"),

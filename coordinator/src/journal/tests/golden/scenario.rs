@@ -258,7 +258,7 @@ impl Scene<'_> {
         self.call(Command::DeleteAutoScalingGroup { name, force: false });
         self.token("old", 7, 1000);
         let name: crate::state_machine::log_group::LogGroupName = self.name("old").parse().unwrap();
-        self.call(Command::CreateLogGroup { name: name.clone() });
+        self.call(Command::CreateLogGroup { name: name.clone(), tags: Tags::new() });
         self.call(Command::DeleteLogGroup { name });
         let alarm = self.name("old");
         self.world.put_alarm(&alarm);
@@ -299,7 +299,7 @@ impl Scene<'_> {
         self.call(Command::DeregisterTaskDefinition(inactive));
         let name: crate::state_machine::log_group::LogGroupName =
             self.name("logs").parse().unwrap();
-        self.call(Command::CreateLogGroup { name: name.clone() });
+        self.call(Command::CreateLogGroup { name: name.clone(), tags: Tags::new() });
         self.call(Command::PutLogRetention { name, days: Some(7) });
         for alarm in ["alarm", "quiet"] {
             let alarm = self.name(alarm);
@@ -403,6 +403,7 @@ impl Scene<'_> {
                 container_ids: vec![ContainerId(TaskId::new(6))],
                 gpus: Vec::new(),
                 image_digests: Vec::new(),
+                log_driver_mode: None,
             },
         };
         let ended = TaskId::new(1000 + u128::from(self.prefix.as_bytes()[0]));
@@ -560,7 +561,8 @@ impl Scene<'_> {
         self.provider("provider", "group", true);
         let name = self.name("provider");
         let provider: crate::state_machine::name::CapacityProviderName = name.parse().unwrap();
-        let item = StrategyItem { provider: provider.clone(), base: 0, weight: 1 };
+        let item =
+            StrategyItem { provider: provider.clone(), base: 0, weight: 1, by_launch_type: false };
         let cluster: crate::state_machine::name::ClusterName = self.name("idle").parse().unwrap();
         let capacity = ClusterCapacity {
             providers: vec![provider.clone()],

@@ -516,7 +516,12 @@ pub(super) fn by_two_providers(world: &mut World, chance: &mut Chance) {
     let (base, weights) = (chance.below(4) as u32, [1, chance.below(4) as u32]);
     let items = names.iter().zip(weights).zip([base, 0]);
     let default_strategy = items
-        .map(|((provider, weight), base)| StrategyItem { provider: provider.clone(), base, weight })
+        .map(|((provider, weight), base)| StrategyItem {
+            provider: provider.clone(),
+            base,
+            weight,
+            by_launch_type: false,
+        })
         .collect();
     let capacity = ClusterCapacity { providers: names.to_vec(), default_strategy };
     let cluster = CLUSTER.parse().unwrap();
