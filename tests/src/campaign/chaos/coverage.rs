@@ -58,8 +58,8 @@ names! { EVENTS, event, Event:
     TaskDefinitionRegistered TaskDefinitionDeregistered TaskDefinitionDeleteRequested
     TaskDefinitionDeleted TasksStarted TaskStopRequested TaskReported TaskStopped
     ClientTokensExpired HostJoined HostRegistered HostDrained HostActivated HostDeregistered
-    HostForgotten HostConnected HostDisconnected AttributesPut CustomAttributesDeleted
-    StopCandidateConfirmed Tagged Untagged AccountSettingPut AccountSettingDeleted
+    HostForgotten HostConnected HostDisconnected AttributesPut AttributesDeleted
+    CustomAttributesDeleted StopCandidateConfirmed Tagged Untagged AccountSettingPut AccountSettingDeleted
     JoinTokenCreated JoinTokenUsed JoinTokenRevoked JoinTokensExpired TaskAdopted
     LostOrdersSkipped ServiceCreated ServiceConfigured ServiceDraining ServiceDeleted
     ServiceForgotten RevisionCreated RevisionChanged RevisionDropped PrimaryChanged
