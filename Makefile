@@ -55,7 +55,7 @@ test: root needs ## install what the tests need, then run all of them
 	fi
 
 .PHONY: bench
-bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service, scheduler, agent or capacity
+bench: root needs release ## print a benchmark's figures: BENCH=start, restart, idle, service, scheduler, agent, capacity or hostile
 	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-bench $(BENCH)
 
 .PHONY: campaign
@@ -117,7 +117,7 @@ needs: compiler
 	@missing=""; \
 	need() { command -v "$$1" >/dev/null || missing="$$missing $$2"; }; \
 	need dockerd docker.io; need containerd containerd; need ip iproute2; need iptables iptables; \
-	need strace strace; need curl curl; need systemd-analyze systemd; need nsenter util-linux; \
+	need strace strace; need curl curl; need prometheus prometheus; need promtool prometheus; need systemd-analyze systemd; need nsenter util-linux; \
 	[ -e /bin/busybox ] || missing="$$missing busybox-static"; \
 	if [ -n "$$missing" ]; then echo "== installing$$missing"; $(call apt,$$missing); fi
 	@if ! { aws --version && python3 -c 'import boto3' && ecs --version && moto_server --help; } >/dev/null 2>&1 \

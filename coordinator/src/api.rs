@@ -10,6 +10,7 @@ pub(crate) mod input;
 pub(crate) mod operation;
 pub(crate) mod protocol;
 pub(crate) mod service;
+pub(crate) mod foreign;
 pub(crate) mod router;
 pub(crate) mod sigv4;
 pub mod credentials;
@@ -126,6 +127,8 @@ pub struct Backend {
     pub ca: CaHash,
     /// What Alertmanager must show.
     pub webhook_token: Secret<String>,
+    /// What whoever reads the metrics from another machine must show.
+    pub metrics_token: Secret<String>,
     pub logs: Logs,
 }
 
@@ -136,6 +139,7 @@ pub struct Edge {
     endpoint: Arc<str>,
     ca: CaHash,
     webhook_token: Secret<String>,
+    metrics_token: Secret<String>,
     logs: Logs,
     verifier: Verifier,
     router: Router,
@@ -156,7 +160,7 @@ impl Edge {
     }
 
     fn with_operations(
-        Backend { identity, driver, endpoint, ca, webhook_token, logs }: Backend,
+        Backend { identity, driver, endpoint, ca, webhook_token, metrics_token, logs }: Backend,
         root: &Credentials,
         clock: Arc<dyn Clock>,
         health: Health,
@@ -172,6 +176,7 @@ impl Edge {
             endpoint: endpoint.into(),
             ca,
             webhook_token,
+            metrics_token,
             logs,
             router: Router::new(ecs, longshore, services()),
             clock,

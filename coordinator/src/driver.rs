@@ -16,7 +16,7 @@ pub mod stepped;
 mod time;
 mod writer;
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, atomic::AtomicU64};
 
 use longshore_common::clock::Clock;
 use tokio::sync::{mpsc, mpsc::error::TryRecvError, watch};
@@ -83,6 +83,7 @@ impl<J: Journal> Parts<J> {
         let (wake, wakes) = watch::channel(None);
         let went_back = Arc::new(watch::channel(None).0);
         let signals = Arc::new(Signals::default());
+        let checkpoints = Arc::<AtomicU64>::default();
         let state = Arc::new(RwLock::new(state));
         let history: Arc<dyn crate::journal::History> = journal.history().into();
         let writer = Writer::new(state.clone(), entropy, pace, wake, went_back.subscribe());
@@ -91,9 +92,19 @@ impl<J: Journal> Parts<J> {
             durable: durable_sender,
             failed: failed_sender,
             signals: signals.clone(),
+            checkpoints: checkpoints.clone(),
         };
-        let handle =
-            Handle { state, requests, durable, failed, history, signals, went_back, wakes };
+        let handle = Handle {
+            state,
+            requests,
+            durable,
+            failed,
+            history,
+            signals,
+            went_back,
+            wakes,
+            checkpoints,
+        };
         Parts { handle, writer, flush, incoming }
     }
 }

@@ -21,10 +21,12 @@ use crate::{
     api::{
         Backend, Edge, credentials,
         health::{Health, Metrics},
-        server,
+        server::{self, Workshop},
     },
     capacity_metrics,
+    cluster_metrics::{self, Telling},
     driver::{self, Handle},
+    edge_runtime::EdgeRuntime,
     effects::{self, launchers::Launching},
     fleet::{
         client::{HttpClient, TlsConnect},
@@ -34,6 +36,7 @@ use crate::{
     },
     journal::{recovery, sqlite::SqliteJournal},
     pki::{Authority, OwnCertificate},
+    running::Running,
     settings::Settings,
     state_machine::{Command, State},
 };
@@ -44,7 +47,7 @@ const TICK: Duration = Duration::from_secs(5);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT, or until the journal fails.
-pub async fn serve(settings: Settings) -> Result<()> {
+pub async fn serve(mut settings: Settings) -> Result<()> {
     // Fails only if there is a provider already, which then is this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -52,6 +55,10 @@ pub async fn serve(settings: Settings) -> Result<()> {
     // Bound before anything is written, so that a port in use changes nothing.
     let api_listener = bind("API", settings.listen, "--listen").await?;
     let join_listener = bind("joining", settings.join_listen, "--join-listen").await?;
+
+    // What was asked for, unless any free port was.
+    settings.listen = api_listener.local_addr()?;
+    settings.join_listen = join_listener.local_addr()?;
 
     let (mut state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
     state.set_service_policy(settings.service_policy);
@@ -74,8 +81,11 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let health = Health::starting("it is starting");
     let logs = Logs::open(&settings.data_dir, agents.clone(), fleet)
         .context("the store of logs cannot be opened")?;
-    let edge = edge(&settings, &handle, &root, &authority, &clock, &health, logs)?;
+    let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+    let backend = backend(&settings, &handle, &authority, logs)?;
+    let edge = Edge::new(backend, &root, clock.clone(), health.clone(), metrics.clone());
 
+    let edge_runtime = EdgeRuntime::start().context("cannot start threads for callers")?;
     let ca = authority.hash();
     let mut parts = tokio::task::JoinSet::new();
     parts.spawn(own_certificate.keep_renewed(clock.clone(), shutdown.clone()));
@@ -83,14 +93,20 @@ pub async fn serve(settings: Settings) -> Result<()> {
     parts.spawn(poller::run(handle.clone(), agents, fleet, polled_as, shutdown.clone()));
     parts.spawn({
         let (clock, shutdown) = (clock.clone(), shutdown.clone());
-        async move {
+        let listener = join_listener.into_std()?;
+        let serving = edge_runtime.listeners().spawn(async move {
+            let listener = match TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return tracing::error!(%error, "the joining port cannot be served"),
+            };
             let served =
-                join::serve(join_listener, authority, &presented, admission, clock, shutdown).await;
+                join::serve(listener, authority, &presented, admission, clock, shutdown).await;
             if let Err(error) = served {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(error, "the joining port cannot be served");
             }
-        }
+        });
+        async move { drop(serving.await) }
     });
     parts.spawn(effects::hooks::run(
         handle.clone(),
@@ -109,10 +125,34 @@ pub async fn serve(settings: Settings) -> Result<()> {
         clock.clone(),
         shutdown.clone(),
     ));
+    parts.spawn(cluster_metrics::tell(
+        handle.clone(),
+        metrics.clone(),
+        Telling { data_dir: settings.data_dir.clone(), per_service: settings.metrics_per_service },
+        clock.clone(),
+        shutdown.clone(),
+    ));
     parts.spawn(capacity_metrics::tell(handle.clone(), clock.clone(), shutdown.clone()));
-    parts.spawn(server::serve(Arc::new(edge), api_listener, shutdown.clone()));
+    parts.spawn({
+        let (edge, workshop) = (Arc::new(edge), Workshop(edge_runtime.workshop()));
+        let (listener, shutdown) = (api_listener.into_std()?, shutdown.clone());
+        let serving = edge_runtime.listeners().spawn(async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => server::serve(edge, listener, workshop, shutdown).await,
+                Err(error) => tracing::error!(%error, "the API cannot be served"),
+            }
+        });
+        async move { drop(serving.await) }
+    });
     parts.spawn(keep_time(handle.clone(), steady, shutdown.clone()));
     health.set_ready();
+    let running = Running {
+        api: settings.listen,
+        join: settings.join_listen,
+        region: settings.identity.region.clone(),
+        pid: std::process::id(),
+    };
+    let _told = running.tell(&settings.data_dir)?;
     tracing::info!(
         api = %settings.listen, joining = %settings.join_listen, fleet = %fleet,
         "the coordinator is ready"
@@ -136,26 +176,22 @@ pub async fn serve(settings: Settings) -> Result<()> {
     Ok(())
 }
 
-fn edge(
+fn backend(
     settings: &Settings,
     handle: &Handle,
-    root: &credentials::Credentials,
     authority: &Authority,
-    clock: &Arc<dyn Clock>,
-    health: &Health,
     logs: Logs,
-) -> Result<Edge> {
-    let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
+) -> Result<Backend> {
     let endpoint = format!("http://{}:{}/", settings.advertise, settings.listen.port());
-    let backend = Backend {
+    Ok(Backend {
         identity: Identity::clone(&settings.identity),
         driver: handle.clone(),
         endpoint,
         ca: authority.hash(),
         webhook_token: credentials::load_or_create_webhook_token(&settings.data_dir)?,
+        metrics_token: credentials::load_or_create_metrics_token(&settings.data_dir)?,
         logs,
-    };
-    Ok(Edge::new(backend, root, clock.clone(), health.clone(), metrics))
+    })
 }
 
 /// Its owner's eyes only: it holds keys, and the journal holds what users put into environments.

@@ -92,6 +92,10 @@ pub struct Options {
         value_delimiter = ','
     )]
     bind_roots: Option<Vec<String>>,
+    /// Give each service series of its own in /metrics (desired, running and pending tasks), up to
+    /// 2,000 services [default: only sums of each cluster]
+    #[arg(long, global = true, env = "LONGSHORE_METRICS_PER_SERVICE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false")]
+    metrics_per_service: Option<bool>,
     /// What to log: `error`, `warn`, `info`, `debug` or a filter of the tracing crate [default: info]
     #[arg(long, global = true, env = "LONGSHORE_LOG", value_name = "FILTER")]
     log: Option<String>,
@@ -229,6 +233,8 @@ pub struct Settings {
     /// Who launches hosts for Auto Scaling groups, by name.
     pub launchers: BTreeMap<String, Launcher>,
     pub capacity_policy: CapacityPolicy,
+    /// Whether `/metrics` tells of each service.
+    pub metrics_per_service: bool,
     pub log: String,
     pub log_format: LogFormat,
 }
@@ -298,6 +304,10 @@ impl Options {
             },
             launchers,
             capacity_policy,
+            metrics_per_service: self
+                .metrics_per_service
+                .or(file.metrics_per_service)
+                .unwrap_or_default(),
             log: self.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
             log_format: self.log_format.or(file.log_format).unwrap_or_default(),
         })

@@ -17,8 +17,9 @@ use crate::{
             RevokeJoinToken,
         },
     },
-    client::Client,
+    client::{Client, ClientError},
     journal::sqlite,
+    running::{Running, reached_at},
     settings::{Command, JoinTokenCommand, Settings},
 };
 
@@ -28,19 +29,22 @@ pub async fn run(command: Command, settings: &Settings) -> Result<()> {
         Command::Serve | Command::Launcher => bail!("`serve` and `launcher` are no calls"),
         Command::JoinToken(command) => join_token(command, settings).await,
         Command::Recover => {
-            let _: Nothing = client(settings)?.longshore("Recover", &Nothing {}).await?;
+            let _: Nothing =
+                called(settings, client(settings)?.longshore("Recover", &Nothing {}).await)?;
             print(
                 "Recovered. Hosts obey this journal again; the log names every task that is adopted.",
             )
         }
         Command::ReplaceLostTasks { cluster } => {
             let input = ReplaceLostTasks { cluster };
-            let _: Nothing = client(settings)?.longshore("ReplaceLostTasks", &input).await?;
+            let _: Nothing =
+                called(settings, client(settings)?.longshore("ReplaceLostTasks", &input).await)?;
             print(&format!("The tasks of lost hosts of {} are replaced.", input.cluster))
         }
         Command::Explain(asked) => {
             let input = explain::input(&asked)?;
-            let explanation: Explanation = client(settings)?.longshore("Explain", &input).await?;
+            let explanation: Explanation =
+                called(settings, client(settings)?.longshore("Explain", &input).await)?;
             print(&explain::table(&explanation))
         }
         Command::Backup { to } => backup(settings, &to),
@@ -53,11 +57,13 @@ async fn join_token(command: JoinTokenCommand, settings: &Settings) -> Result<()
     match command {
         JoinTokenCommand::Create { cluster, ttl, uses } => {
             let input = CreateJoinToken { cluster, ttl_seconds: ttl.as_secs(), uses };
-            let created: CreatedJoinToken = client.longshore("CreateJoinToken", &input).await?;
+            let created: CreatedJoinToken =
+                called(settings, client.longshore("CreateJoinToken", &input).await)?;
             print(&created.token)
         }
         JoinTokenCommand::List => {
-            let list: JoinTokens = client.longshore("ListJoinTokens", &Nothing {}).await?;
+            let list: JoinTokens =
+                called(settings, client.longshore("ListJoinTokens", &Nothing {}).await)?;
             let mut table = format!(
                 "{:<12}{:<10}{:<20}{:<8}{}\n",
                 "ID", "STATUS", "CLUSTER", "USES", "EXPIRES"
@@ -75,7 +81,7 @@ async fn join_token(command: JoinTokenCommand, settings: &Settings) -> Result<()
         }
         JoinTokenCommand::Revoke { id } => {
             let input = RevokeJoinToken { id };
-            let _: Nothing = client.longshore("RevokeJoinToken", &input).await?;
+            let _: Nothing = called(settings, client.longshore("RevokeJoinToken", &input).await)?;
             print(&format!("Revoked {}.", input.id))
         }
     }
@@ -98,6 +104,7 @@ fn check(settings: &Settings) -> Result<()> {
     print("The journal is intact.")
 }
 
+/// Of the coordinator that serves the data directory, wherever that is and whatever its region.
 fn client(settings: &Settings) -> Result<Client> {
     let path = settings.data_dir.join(ROOT_CREDENTIALS_FILE);
     let credentials = credentials::load(&path).with_context(|| {
@@ -106,13 +113,34 @@ fn client(settings: &Settings) -> Result<Client> {
             path.display()
         )
     })?;
-    let host = match settings.listen.ip() {
-        ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
-        ip => ip.to_string(),
+    let (endpoint, region) = match Running::read(&settings.data_dir)? {
+        Some(running) => (running.endpoint(), running.region),
+        // One that is stopped, or of a release that did not tell.
+        None => (reached_at(settings.listen).to_string(), settings.identity.region.clone()),
     };
-    let endpoint = format!("{host}:{}", settings.listen.port());
-    let region = settings.identity.region.clone();
     Ok(Client::new(endpoint, region, credentials, Arc::new(SystemClock::start())))
+}
+
+/// Says of a call that did not get through where it went and what to do.
+fn called<T>(settings: &Settings, result: Result<T, ClientError>) -> Result<T> {
+    result.map_err(|error| {
+        let data_dir = settings.data_dir.display();
+        let told = matches!(Running::read(&settings.data_dir), Ok(Some(_)));
+        let advice = match &error {
+            ClientError::Unreachable { .. } if told => Some(format!(
+                "the coordinator of {data_dir} served there last and does not now: start it, or name \
+                 another with --data-dir"
+            )),
+            ClientError::Unreachable { .. } => Some(format!(
+                "no coordinator serves {data_dir}: start it, or name another with --data-dir"
+            )),
+            _ => None,
+        };
+        match advice {
+            Some(advice) => anyhow::Error::from(error).context(advice),
+            None => error.into(),
+        }
+    })
 }
 
 fn print(text: &str) -> Result<()> {

@@ -9,10 +9,12 @@ mod service;
 mod scheduler;
 mod agent;
 mod capacity;
+mod hostile;
 
 use anyhow::{Result, bail};
 
-const NAMES: [&str; 7] = ["start", "restart", "idle", "service", "scheduler", "agent", "capacity"];
+const NAMES: [&str; 8] =
+    ["start", "restart", "idle", "service", "scheduler", "agent", "capacity", "hostile"];
 
 #[derive(Clone, Debug, clap::Parser)]
 #[command(about = "Prints figures as lines `name value unit`")]
@@ -22,6 +24,7 @@ pub struct Options {
     /// replaced. scheduler: the CPU of a rolling deployment on 1,000 hosts and of idle services.
     /// agent: what it takes with 100 containers, idle and when they ask 5,000 questions a second; how
     /// soon a log line is seen, and whether any is missing of 10,000 a second. capacity: tasks on a cluster without hosts, over the boot of those that come.
+    /// hostile: memory, and a good client's calls, while strangers and a careless key attack the API.
     #[arg(default_value = "")]
     pub name: String,
 }
@@ -35,6 +38,7 @@ pub async fn run(options: Options) -> Result<()> {
         "scheduler" => scheduler::run().await,
         "agent" => agent::run().await,
         "capacity" => capacity::run().await,
+        "hostile" => hostile::run().await,
         "" => bail!("say which: `make bench BENCH=start`; there are {}", NAMES.join(", ")),
         other => bail!("there is no benchmark `{other}`: there are {}", NAMES.join(", ")),
     }

@@ -15,6 +15,7 @@ pub mod registry;
 pub mod recording_proxy;
 pub mod engine_history;
 pub mod lone_coordinator;
+pub mod bare_coordinator;
 pub mod credentials;
 pub mod ecs;
 pub mod coordinator_log;

@@ -295,13 +295,13 @@ impl Local {
         let endpoint = format!("http://127.0.0.1:{}", self.ports.api);
         Ok(format!(
             "\nFor the AWS CLI and boto3, in another terminal:\n\n  \
-             export AWS_ENDPOINT_URL={endpoint}\n  \
+             export AWS_ENDPOINT_URL_ECS={endpoint}\n  \
              export AWS_ACCESS_KEY_ID={}\n  \
              export AWS_SECRET_ACCESS_KEY={}\n  \
              export AWS_DEFAULT_REGION={REGION}\n\n  \
              aws ecs list-tasks\n  \
              aws --endpoint-url {endpoint} ecs list-tasks    # a CLI that ignores \
-             AWS_ENDPOINT_URL\n  \
+             AWS_ENDPOINT_URL_ECS\n  \
              python3 -c 'import boto3; print(boto3.client(\"ecs\").list_tasks()[\"taskArns\"])'\n",
             key.access_key_id, key.secret_access_key
         ))

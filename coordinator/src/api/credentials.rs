@@ -28,13 +28,16 @@ pub const ROOT_CREDENTIALS_FILE: &str = "root-credentials";
 /// `credentials_file` can name a copy.
 pub const WEBHOOK_TOKEN_FILE: &str = "alertmanager-token";
 
+/// The file of the token that Prometheus shows, and nothing else in it.
+pub const METRICS_TOKEN_FILE: &str = "metrics-token";
+
 /// 16 characters of 5 bits after the prefix: as long as AWS's key ids.
 const KEY_ID_RANDOM_CHARS: usize = 16;
 /// 30 bytes are 40 characters of base 64: as long as AWS's secrets.
 const SECRET_RANDOM_BYTES: usize = 30;
-const WEBHOOK_TOKEN_RANDOM_BYTES: usize = 32;
+const TOKEN_RANDOM_BYTES: usize = 32;
 /// What an operator may shorten a token to.
-const WEBHOOK_TOKEN_CHARS_MIN: usize = 16;
+const TOKEN_CHARS_MIN: usize = 16;
 
 /// An access key id with its secret: what a client signs with.
 #[derive(Clone, Debug)]
@@ -101,7 +104,7 @@ pub enum CredentialsError {
     )]
     Incomplete { path: PathBuf, missing: &'static str },
     #[error(
-        "{} must hold one line of {WEBHOOK_TOKEN_CHARS_MIN} or more letters, digits and -._~+/=: \
+        "{} must hold one line of {TOKEN_CHARS_MIN} or more letters, digits and -._~+/=: \
          restore it, or remove the file to have a new token made at the next start",
         path.display()
     )]
@@ -135,23 +138,36 @@ pub fn load_or_create_root(data_dir: &Path) -> Result<(Credentials, bool), Crede
 
 /// Reads the token of Alertmanager's webhook, or makes it when there is none yet.
 pub fn load_or_create_webhook_token(data_dir: &Path) -> Result<Secret<String>, CredentialsError> {
-    let path = data_dir.join(WEBHOOK_TOKEN_FILE);
+    load_or_create_token(data_dir, WEBHOOK_TOKEN_FILE, "Alertmanager's webhook")
+}
+
+/// Reads the token of `/metrics`, or makes it when there is none yet.
+pub fn load_or_create_metrics_token(data_dir: &Path) -> Result<Secret<String>, CredentialsError> {
+    load_or_create_token(data_dir, METRICS_TOKEN_FILE, "whoever reads /metrics")
+}
+
+fn load_or_create_token(
+    data_dir: &Path,
+    file: &str,
+    whose: &str,
+) -> Result<Secret<String>, CredentialsError> {
+    let path = data_dir.join(file);
     match read_private(&path) {
         Err(CredentialsError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
         read => return token_in(&read?, path),
     }
-    let mut token = [0; WEBHOOK_TOKEN_RANDOM_BYTES];
+    let mut token = [0; TOKEN_RANDOM_BYTES];
     getrandom::fill(&mut token).map_err(CredentialsError::NoEntropy)?;
     let token = URL_SAFE_NO_PAD.encode(token);
-    write(data_dir, WEBHOOK_TOKEN_FILE, &format!("{token}\n"))?;
-    tracing::info!(path = %path.display(), "wrote a new token for Alertmanager's webhook");
+    write(data_dir, file, &format!("{token}\n"))?;
+    tracing::info!(path = %path.display(), "wrote a new token for {whose}");
     Ok(Secret::new(token))
 }
 
 fn token_in(text: &str, path: PathBuf) -> Result<Secret<String>, CredentialsError> {
     let token = text.trim();
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    if token.len() < WEBHOOK_TOKEN_CHARS_MIN || !token.bytes().all(allowed) {
+    if token.len() < TOKEN_CHARS_MIN || !token.bytes().all(allowed) {
         return Err(CredentialsError::NoToken { path });
     }
     Ok(Secret::new(token.to_owned()))

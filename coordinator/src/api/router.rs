@@ -7,12 +7,12 @@ mod ecs_operations;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use http::{HeaderMap, request::Parts};
 
 use crate::api::{
-    Api, Edge,
+    Api, Caller, Edge,
     error::{ApiError, ErrorCode},
     event_stream::EventStream,
     operation::Operation,
@@ -101,6 +101,20 @@ impl Router {
         }
     }
 
+    /// The services that are here, as signatures name them.
+    pub(crate) fn service_names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = self.services.iter().map(|service| service.name).collect();
+        names.push(ECS_SERVICE);
+        names.sort_unstable();
+        names
+    }
+
+    /// Whether targets or paths of RPCs that begin so are for a service that is here.
+    pub(crate) fn has_target(&self, target: &str) -> bool {
+        [ECS_TARGET, LONGSHORE_TARGET].contains(&target)
+            || self.services.iter().any(|service| service.target == Some(target))
+    }
+
     /// The operation that a target names.
     fn operation(&self, headers: &HeaderMap) -> Result<&Operation, Unbuilt> {
         let target = headers.get(X_AMZ_TARGET).and_then(|target| target.to_str().ok());
@@ -161,6 +175,21 @@ pub(crate) struct Admitted<'r> {
     parts: &'r Parts,
 }
 
+impl Admitted<'_> {
+    /// True when the head alone proves who asks.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.signature.is_proven()
+    }
+}
+
+/// A request whose caller is known.
+pub(crate) struct Authenticated<'r> {
+    wire: Wire,
+    service: Option<&'r Service>,
+    parts: &'r Parts,
+    caller: Arc<Caller>,
+}
+
 impl Edge {
     /// Refuses strangers, and what no operation of ours could be.
     pub(crate) fn admit<'r>(&'r self, parts: &'r Parts) -> Result<Admitted<'r>, ApiError> {
@@ -171,21 +200,31 @@ impl Edge {
         Ok(Admitted { wire, service, signature, parts })
     }
 
-    /// Checks who asks, and does what is asked.
-    pub(crate) async fn route(
+    /// Checks who asks, now that the body is known.
+    pub(crate) fn authenticate<'r>(
         &self,
-        Admitted { wire, service, signature, parts }: Admitted<'_>,
+        admitted: Admitted<'r>,
+        body: &[u8],
+    ) -> Result<Authenticated<'r>, ApiError> {
+        let caller = self.verifier.verify(&admitted.signature, body)?;
+        Ok(Authenticated {
+            wire: admitted.wire,
+            service: admitted.service,
+            parts: admitted.parts,
+            caller,
+        })
+    }
+
+    /// Does what is asked.
+    pub(crate) async fn perform(
+        &self,
+        Authenticated { wire, service, parts, caller }: Authenticated<'_>,
         body: &[u8],
         request_id: &str,
     ) -> Routed {
-        let refused = |refusal| Routed { wire, operation: None, answer: Err(refusal) };
-        let caller = match self.verifier.verify(signature, body) {
-            Ok(caller) => caller,
-            Err(refusal) => return refused(refusal),
-        };
         let serves = self.health.ready();
         if let Err(refusal) = serves.and_then(|()| wire.check_content_type(&parts.headers)) {
-            return refused(refusal);
+            return Routed { wire, operation: None, answer: Err(refusal) };
         }
         let api = Api {
             caller,
@@ -207,6 +246,20 @@ impl Edge {
                 answer: operation.run(&api, body).await.map(Body::Whole),
             },
             Err(unbuilt) => unbuilt.routed(wire),
+        }
+    }
+
+    /// Both at once, for whoever holds the whole body.
+    pub(crate) async fn route(
+        &self,
+        admitted: Admitted<'_>,
+        body: &[u8],
+        request_id: &str,
+    ) -> Routed {
+        let wire = admitted.wire;
+        match self.authenticate(admitted, body) {
+            Ok(authenticated) => self.perform(authenticated, body, request_id).await,
+            Err(refusal) => Routed { wire, operation: None, answer: Err(refusal) },
         }
     }
 }

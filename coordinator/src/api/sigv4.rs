@@ -77,30 +77,44 @@ impl Verifier {
         check_skew(signed.date, now)?;
         signed.credential.check_scope(&self.region, service, signed.date)?;
         let key = self.key(&signed)?;
-        Ok(Admitted { signed, key, service, parts })
+        let mut admitted = Admitted { signed, key, service, parts, is_proven: false };
+        // The body's hash is under the signature where the client sends it: a forged one is refused
+        // before its body is read.
+        if let Some(claimed) = admitted.signed.body_hash {
+            self.check_signature(&admitted, claimed)?;
+            admitted.is_proven = true;
+        }
+        Ok(admitted)
     }
 
     /// Who signed this request with this body.
     pub(crate) fn verify(
         &self,
-        Admitted { signed, key, service, parts }: Admitted<'_>,
+        admitted: &Admitted<'_>,
         body: &[u8],
     ) -> Result<Arc<Caller>, ApiError> {
         let body_hash = hex_sha256(body);
-        if let Some(claimed) = signed.body_hash
-            && claimed != body_hash
-        {
-            return Err(invalid(
-                "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            ));
+        match admitted.signed.body_hash {
+            Some(claimed) if claimed == body_hash => {}
+            Some(_) => {
+                return Err(invalid(
+                    "The provided 'x-amz-content-sha256' header does not match what was computed.",
+                ));
+            }
+            None => self.check_signature(admitted, &body_hash)?,
         }
+        Ok(Arc::clone(&admitted.key.caller))
+    }
+
+    fn check_signature(&self, admitted: &Admitted<'_>, body_hash: &str) -> Result<(), ApiError> {
+        let Admitted { signed, key, service, parts, .. } = admitted;
         let scope = Scope { date: signed.date.day(), region: &self.region, service };
         let canonical = canonical_request(
             parts.method.as_str(),
             parts.uri.path(),
             &parts.headers,
             signed.signed_headers,
-            &body_hash,
+            body_hash,
         );
         let to_sign = string_to_sign(signed.date, scope, &hex_sha256(&canonical));
         let access_key_id = signed.credential.access_key_id;
@@ -112,7 +126,7 @@ impl Verifier {
                  documentation for details.",
             ));
         }
-        Ok(Arc::clone(&key.caller))
+        Ok(())
     }
 
     fn key(&self, signed: &Signed<'_>) -> Result<&AccessKey, ApiError> {
@@ -135,12 +149,21 @@ impl Verifier {
 }
 
 /// A request whose signature is well-formed, timely, for us, and by a key that we know. Whether
-/// that key made it is still open.
+/// that key made it may still be open.
 pub(crate) struct Admitted<'r> {
     signed: Signed<'r>,
     key: &'r AccessKey,
     service: &'static str,
     parts: &'r Parts,
+    is_proven: bool,
+}
+
+impl Admitted<'_> {
+    /// True when that key made the signature: the head holds all that is signed. Whether the body is
+    /// the one that was signed is still open.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.is_proven
+    }
 }
 
 /// What a request says about its signature, well-formed but not yet believed.
@@ -372,6 +395,14 @@ pub(crate) fn claimed_service(headers: &HeaderMap) -> Option<&str> {
     let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (_, credential) = authorization.split_once("Credential=")?;
     credential.split([',', ' ']).next()?.split('/').nth(3)
+}
+
+/// The same of a signature in the query string, which no service here takes.
+pub(crate) fn presigned_service(parts: &Parts) -> Option<String> {
+    let pairs = form_urlencoded::parse(parts.uri.query()?.as_bytes());
+    let mut credentials = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("x-amz-credential"));
+    let (_, credential) = credentials.next()?;
+    credential.split('/').nth(3).map(str::to_owned)
 }
 
 fn refuse_query_form(parts: &Parts) -> Result<(), ApiError> {

@@ -21,6 +21,9 @@ pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_000);
 /// What Alertmanager must show.
 pub(crate) const WEBHOOK_TOKEN: &str = "a-token-of-alertmanager";
 
+/// What whoever reads the metrics from another machine must show.
+pub(crate) const METRICS_TOKEN: &str = "a-token-of-prometheus";
+
 /// With an empty state.
 pub(crate) fn empty(identity: Identity) -> Backend {
     with_capacity(identity, CapacityPolicy::default())
@@ -39,8 +42,9 @@ pub(crate) fn with_capacity(identity: Identity, policy: CapacityPolicy) -> Backe
     let (driver, _) = driver::start(state, disk.journal(), SteppedClock::at(NOW), entropy);
     let endpoint = "http://coordinator.test:8420/".to_owned();
     let webhook_token = Secret::new(WEBHOOK_TOKEN.to_owned());
+    let metrics_token = Secret::new(METRICS_TOKEN.to_owned());
     let logs = FakeHosts::default().logs();
-    Backend { identity, driver, endpoint, ca: CaHash([7; 32]), webhook_token, logs }
+    Backend { identity, driver, endpoint, ca: CaHash([7; 32]), webhook_token, metrics_token, logs }
 }
 
 /// What a handler of the root user works with.

@@ -1,13 +1,18 @@
 //! Makes steps durable, in their order, then tells.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+    mpsc,
+};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use super::{signals::Signals, step::Flush as Step};
 use crate::{
+    api::health::{APPEND_SECONDS, CHECKPOINT_SECONDS, TASKS_STOPPED},
     journal::{Batch, Checkpoint, Journal, JournalError},
-    state_machine::state::LogLine,
+    state_machine::{record::TaskRecord, state::LogLine},
 };
 
 /// Steps that one transaction takes at the most.
@@ -23,6 +28,8 @@ pub(super) struct Flush<J> {
     pub(super) durable: watch::Sender<u64>,
     pub(super) failed: watch::Sender<bool>,
     pub(super) signals: Arc<Signals>,
+    /// How many checkpoints were written.
+    pub(super) checkpoints: Arc<AtomicU64>,
 }
 
 impl<J: Journal> Flush<J> {
@@ -54,7 +61,10 @@ impl<J: Journal> Flush<J> {
                 FlushItem::Step(step) => steps.push(*step),
                 FlushItem::Checkpoint(checkpoint) => {
                     self.flush(std::mem::take(&mut steps))?;
+                    let began = Instant::now();
                     self.journal.checkpoint(checkpoint)?;
+                    metrics::histogram!(CHECKPOINT_SECONDS).record(began.elapsed());
+                    self.checkpoints.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
@@ -64,8 +74,11 @@ impl<J: Journal> Flush<J> {
     fn flush(&mut self, mut steps: Vec<Step>) -> Result<(), JournalError> {
         let batches: Vec<Batch> = steps.iter_mut().filter_map(|step| step.batch.take()).collect();
         if !batches.is_empty() {
+            let began = Instant::now();
             self.journal.append(&batches)?;
+            metrics::histogram!(APPEND_SECONDS).record(began.elapsed());
         }
+        batches.iter().flat_map(|batch| &batch.history.stopped).for_each(count_stopped);
         let Some(seq) = steps.last().map(|step| step.seq) else { return Ok(()) };
         self.durable.send_if_modified(|durable| std::mem::replace(durable, seq) != seq);
         // Orders first: they wait for a host, replies for a client.
@@ -81,6 +94,14 @@ impl<J: Journal> Flush<J> {
         steps.iter().flat_map(|step| &step.log).for_each(log);
         Ok(())
     }
+}
+
+fn count_stopped(task: &TaskRecord) {
+    let cluster = task.cluster.to_string();
+    let code = task.end.as_ref().map(|end| end.cause.code);
+    // Its variants are named as ECS names them.
+    let outcome = code.map_or_else(String::new, |code| format!("{code:?}"));
+    metrics::counter!(TASKS_STOPPED, "cluster" => cluster, "outcome" => outcome).increment(1);
 }
 
 fn log(line: &LogLine) {

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, atomic::AtomicU64},
 };
 
 use longshore_common::{
@@ -30,6 +30,7 @@ pub struct Handle {
     pub(super) went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
     /// When the scheduler wants to look again though nothing happens.
     pub(super) wakes: watch::Receiver<Option<Timestamp>>,
+    pub(super) checkpoints: Arc<AtomicU64>,
 }
 
 /// The coordinator cannot answer: its journal failed, or it is shutting down.
@@ -190,6 +191,16 @@ impl Handle {
 
     pub fn signals(&self) -> &Signals {
         &self.signals
+    }
+
+    /// How many checkpoints were written since the start.
+    pub fn checkpoints(&self) -> &AtomicU64 {
+        &self.checkpoints
+    }
+
+    /// Up to where the journal holds what was decided.
+    pub fn durable_seq(&self) -> u64 {
+        *self.durable.borrow()
     }
 
     pub fn has_failed(&self) -> bool {

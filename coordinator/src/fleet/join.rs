@@ -7,6 +7,7 @@
 //! host that the state machine did not admit.
 
 mod admission;
+mod refusals;
 mod throttle;
 mod token;
 
@@ -20,12 +21,11 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use longshore_common::{
     clock::Clock,
-    gate::{Gate, Permit},
     id::HostId,
     join_token::JoinSecret,
     limits::JOIN_BODY_BYTES_MAX,
@@ -47,20 +47,31 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    door::{Door, Full, Room, Rooms, Visit},
     pki::{Authority, PkiError, RequestedKey},
     state_machine::Rejection,
 };
 
-use self::{admission::Denied, throttle::Throttle};
+pub(crate) use self::refusals::JOINS_REFUSED;
+use self::{admission::Denied, refusals::Refusals, throttle::Throttle};
 
 pub use self::{
     admission::Admission,
     token::{MadeToken, make as make_token},
 };
 
-/// Connections in all, and from one address: a whole rack may sit behind one.
-const CONNECTIONS_MAX: usize = 1024;
-const CONNECTIONS_PER_ADDRESS_MAX: usize = 128;
+/// What a connection is counted as: TLS's buffers and hyper's, both ways.
+const CONNECTION_BYTES: usize = 48 * 1024;
+/// What callers may hold that have shown neither a certificate of the fleet nor a good token: 170
+/// connections of one address, behind which a whole rack may sit, or 26 bodies of the largest size.
+const STRANGERS: Room = Room {
+    bytes_max: 24 * 1024 * 1024,
+    reserve_bytes: 8 * 1024 * 1024,
+    party_bytes_max: 8 * 1024 * 1024,
+};
+/// What hosts of the fleet may hold: 1,300 connections; each carries one request.
+const HOSTS: Room =
+    Room { bytes_max: 64 * 1024 * 1024, reserve_bytes: 0, party_bytes_max: 64 * 1024 * 1024 };
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the end of the handshake to the end of a request's headers, and from there to the end of
 /// its body.
@@ -82,8 +93,11 @@ struct Joining {
     admission: Admission,
     clock: Arc<dyn Clock>,
     throttle: Throttle,
+    refusals: Refusals,
     acceptor: TlsAcceptor,
 }
+
+type Body = http_body_util::Full<Bytes>;
 
 /// Who asks: an agent of this fleet, or somebody without a certificate.
 #[derive(Clone, Copy)]
@@ -110,9 +124,9 @@ pub async fn serve(
     )
     .map_err(PkiError::Tls)?;
     let acceptor = Arc::new(config).into();
-    let throttle = Throttle::default();
-    let joining = Arc::new(Joining { authority, admission, clock, throttle, acceptor });
-    let gate = Gate::new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
+    let (throttle, refusals) = (Throttle::default(), Refusals::default());
+    let joining = Arc::new(Joining { authority, admission, clock, throttle, refusals, acceptor });
+    let door = Door::new(Rooms { strangers: STRANGERS, known: HOSTS });
     // Dropped at the end, and all connections with it.
     let mut connections = JoinSet::new();
     loop {
@@ -122,11 +136,11 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => match gate.enter(peer.ip()) {
-                Some(permit) => {
-                    connections.spawn(joining.clone().connection(tcp, peer, permit));
+            Ok((tcp, peer)) => match door.enter(peer.ip(), CONNECTION_BYTES) {
+                Ok(visit) => {
+                    connections.spawn(joining.clone().connection(tcp, peer, Arc::new(visit)));
                 }
-                None => tracing::debug!(peer.address = %peer, "the joining port is full"),
+                Err(Full) => tracing::debug!(peer.address = %peer, "the joining port is full"),
             },
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection to the joining port");
@@ -137,8 +151,17 @@ pub async fn serve(
 }
 
 impl Joining {
-    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
-        let _permit = permit;
+    /// Until it has ended, or has to give way to another.
+    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, visit: Arc<Visit>) {
+        tokio::select! {
+            () = visit.told_to_leave() => {
+                tracing::debug!(peer.address = %peer, "a connection to the joining port gave way");
+            }
+            () = self.converse(tcp, peer, visit.clone()) => {}
+        }
+    }
+
+    async fn converse(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, visit: Arc<Visit>) {
         let Some(stream) = self.handshake(tcp, peer).await else { return };
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
         let holder = shown.and_then(|shown| mutual_tls::holder(shown).ok());
@@ -147,10 +170,16 @@ impl Joining {
             Role::Coordinator => None,
         });
         let caller = Caller { address: peer.ip(), host };
+        // A certificate of the fleet is proof enough of who is there.
+        let _served = match host.map(|_| visit.serve()) {
+            Some(Ok(served)) => Some(served),
+            Some(Err(Full)) => return,
+            None => None,
+        };
         let joining = self.clone();
         let service = service_fn(move |request| {
-            let joining = joining.clone();
-            async move { Ok::<_, Infallible>(joining.answer(caller, request).await) }
+            let (joining, visit) = (joining.clone(), visit.clone());
+            async move { Ok::<_, Infallible>(joining.answer(caller, &visit, request).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -181,10 +210,56 @@ impl Joining {
         }
     }
 
-    async fn answer(&self, caller: Caller, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        caller: Caller,
+        visit: &Arc<Visit>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let answered = match (request.method(), path.as_str()) {
-            (&Method::POST, JOIN_PATH) => self.join(caller, request).await,
+        let answered = match visit.hold_for(announced(&request)) {
+            Ok(_held) => self.answered(caller, visit, &path, request).await,
+            Err(Full) => {
+                let sentence = "too many requests are under way from this address: try again";
+                Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, sentence))
+            }
+        };
+        match answered {
+            Ok(body) => response(StatusCode::OK, "application/msgpack", body),
+            Err(denied) => {
+                self.note_refusal(caller, &path, &denied);
+                let body = serde_json::to_vec(&Refused { message: denied.message });
+                let body = body.expect("plain values only");
+                response(denied.status, "application/json", body)
+            }
+        }
+    }
+
+    /// In the metrics, and in the log unless that tells of many already.
+    fn note_refusal(&self, caller: Caller, path: &str, denied: &Denied) {
+        let outcome = denied.status.as_str().to_owned();
+        metrics::counter!(JOINS_REFUSED, "outcome" => outcome).increment(1);
+        let told = self.refusals.tell(caller.host.is_some(), self.clock.monotonic());
+        let Some(left_out) = told else { return };
+        tracing::warn!(
+            peer.address = %caller.address,
+            host = caller.host.map(tracing::field::display),
+            path,
+            reason = denied.message,
+            left_out,
+            "refused an agent"
+        );
+    }
+
+    async fn answered(
+        &self,
+        caller: Caller,
+        visit: &Arc<Visit>,
+        path: &str,
+        request: Request<Incoming>,
+    ) -> Result<Vec<u8>, Denied> {
+        match (request.method(), path) {
+            (&Method::POST, JOIN_PATH) => self.join(caller, visit, request).await,
             (&Method::POST, RENEW_PATH) => self.renew(caller, request).await,
             (&Method::POST, REGISTER_PATH) => self.register(caller, request).await,
             (&Method::POST, TASK_PATH) => self.task(caller, request).await,
@@ -195,35 +270,31 @@ impl Joining {
                 let sentence = "agents join here; the API is on another port";
                 Err(Denied::new(StatusCode::NOT_FOUND, sentence))
             }
-        };
-        match answered {
-            Ok(body) => response(StatusCode::OK, "application/msgpack", body),
-            Err(denied) => {
-                tracing::warn!(
-                    peer.address = %caller.address,
-                    host = caller.host.map(tracing::field::display),
-                    path,
-                    reason = denied.message,
-                    "refused an agent"
-                );
-                let body = serde_json::to_vec(&Refused { message: denied.message });
-                let body = body.expect("plain values only");
-                response(denied.status, "application/json", body)
-            }
         }
     }
 
-    async fn join(&self, caller: Caller, request: Request<Incoming>) -> Result<Vec<u8>, Denied> {
-        // Taken before anything is looked at, so that many attempts at once are throttled too, and
-        // given back to whoever had a good token.
-        let attempt = self.throttle.attempt(caller.address, self.clock.monotonic())?;
+    async fn join(
+        &self,
+        caller: Caller,
+        visit: &Arc<Visit>,
+        request: Request<Incoming>,
+    ) -> Result<Vec<u8>, Denied> {
         let join: JoinRequest = read(request).await?;
         speaks(join.protocol)?;
-        // What can be wrong without the token is found first: a use must not be lost over it.
+        // The token first, and its address only if it is no good: a host with a good one joins whatever
+        // others do at its address.
+        let judged = match join.secret.parse::<JoinSecret>() {
+            Ok(secret) => {
+                self.admission.judge_token(token::secret_hash(&secret), self.clock.wall())
+            }
+            Err(_) => Err(unknown_token()),
+        };
+        let secret_hash = judged
+            .map_err(|why| self.throttle.failed(caller.address, self.clock.monotonic(), why))?;
+        let _served = visit.serve();
+        // What else can be wrong is found before the token is used: a use must not be lost over it.
         let key = requested_key(&join.csr)?;
-        let secret: JoinSecret = join.secret.parse().map_err(|_| unknown_token())?;
-        let host = self.admission.join(token::secret_hash(&secret), join.host).await?;
-        attempt.succeeded();
+        let host = self.admission.join(secret_hash, join.host).await?;
         let certificate = self.certificate(host, &key)?;
         tracing::info!(%host, peer.address = %caller.address, "a host joined the fleet");
         Ok(encoded(&certificate))
@@ -276,6 +347,12 @@ impl Joining {
             trusted: self.authority.trusted_pem().to_owned(),
         })
     }
+}
+
+/// How many bytes a request's body may come to.
+fn announced(request: &Request<Incoming>) -> usize {
+    let upper = hyper::body::Body::size_hint(request.body()).upper();
+    upper.map_or(JOIN_BODY_BYTES_MAX, |bytes| bytes.min(JOIN_BODY_BYTES_MAX as u64) as usize)
 }
 
 /// The host that the client's certificate names.
@@ -352,12 +429,8 @@ async fn linger(mut tcp: TcpStream) {
     }
 }
 
-fn response(
-    status: StatusCode,
-    content_type: &'static str,
-    body: Vec<u8>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::new(body.into()));
     *response.status_mut() = status;
     let content_type = header::HeaderValue::from_static(content_type);
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);

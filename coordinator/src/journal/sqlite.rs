@@ -162,6 +162,13 @@ impl SqliteJournal {
     }
 }
 
+/// What the journal's files take, its write-ahead log with them.
+pub fn bytes_on_disk(directory: &Path) -> u64 {
+    let files = [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")];
+    let sizes = files.iter().map(|file| fs_err::metadata(directory.join(file)));
+    sizes.filter_map(Result::ok).map(|file| file.len()).sum()
+}
+
 /// Copies the journal as of one moment while a coordinator may be writing it.
 pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
     let path = directory.join(FILE_NAME);

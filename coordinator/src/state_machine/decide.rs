@@ -15,7 +15,7 @@ mod gate;
 mod honoured;
 mod hosts;
 mod ids;
-mod join_tokens;
+pub(crate) mod join_tokens;
 mod log_groups;
 mod machines;
 mod reports;

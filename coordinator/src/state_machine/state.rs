@@ -22,6 +22,7 @@ mod service;
 mod service_task;
 mod setting;
 mod tags;
+mod tally;
 mod task;
 mod token;
 mod waiting;
@@ -51,6 +52,7 @@ pub(in crate::state_machine) use service::hash_of;
 pub use service::{Revision, Service, ServiceStatus};
 pub use service_task::{Counts, ServiceTask, Standing, ran_briefly};
 pub use setting::{AccountSettings, DEFAULT_LOG_DRIVER_MODE};
+pub use tally::{Ended, Tally};
 pub use task::{Phase, Task, Wish, checked_health};
 pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
 pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};
@@ -137,6 +139,7 @@ pub struct State {
     /// Deleted clusters and deregistered hosts, by since when: still described for a while.
     inactive: BTreeSet<(Timestamp, Forgettable)>,
     dirty: Dirty,
+    tallies: tally::Tallies,
     changes: Changes,
     /// While a start replays what everybody has heard of already.
     replaying: bool,
@@ -314,6 +317,7 @@ impl State {
 
     /// Takes what the batches since the last call changed.
     pub fn take_changes(&mut self) -> Changes {
+        self.settle_tallies();
         std::mem::take(&mut self.changes)
     }
 

@@ -36,15 +36,7 @@ use tokio::time::Instant;
 
 use crate::{
     figures::{count, disk_baseline, figure, median, progress},
-    harness::{
-        binaries::{self, binary},
-        credentials::Credentials,
-        ecs::EcsClient,
-        fleet::REGION,
-        image::SAMPLE_IMAGE,
-        process::{Launch, Process},
-        slot::Slot,
-    },
+    harness::{bare_coordinator::BareCoordinator, image::SAMPLE_IMAGE, slot::Slot},
 };
 
 const TASKS: usize = 100_000;
@@ -53,8 +45,6 @@ const HOSTS: usize = 100;
 const TASKS_PER_COMMAND: u32 = 1_000;
 const REPORTS_PER_ANSWER: usize = 256;
 const RESTARTS: usize = 5;
-const API: &str = "127.0.0.1:18420";
-const JOIN: &str = "127.0.0.1:18421";
 const TOKEN_LIFE: Duration = Duration::from_secs(3600);
 const SERVE_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -97,26 +87,9 @@ async fn until_let_go(folder: &Path) -> Result<()> {
 
 /// From the start of the program to its first answer that shows the tasks; then it is killed.
 async fn serve_again(logs: &Path, folder: &Path) -> Result<f64> {
-    let launch = Launch {
-        name: "coordinator".to_owned(),
-        program: binary(binaries::COORDINATOR)?,
-        arguments: vec![
-            "serve".to_owned(),
-            format!("--data-dir={}", folder.display()),
-            format!("--listen={API}"),
-            format!("--join-listen={JOIN}"),
-            "--advertise=127.0.0.1".to_owned(),
-        ],
-        environment: Vec::new(),
-        host: None,
-        folder: logs,
-        notifies: true,
-        echo: None,
-    };
     let started = Instant::now();
-    let coordinator = Process::start(launch).await?;
-    let credentials = Credentials::read(&folder.join("root-credentials"))?;
-    let client = EcsClient::new(API, REGION, credentials);
+    let coordinator = BareCoordinator::start(logs, folder, &[]).await?;
+    let client = coordinator.ecs()?;
     let shown = client
         .eventually("DescribeClusters", json!({}), SERVE_PATIENCE, |answer| {
             answer["clusters"][0]["runningTasksCount"].as_u64()

@@ -171,7 +171,7 @@ impl Bench {
     /// From a RunTask's reply, which leaves when the task is durable, to its order: the bucket of
     /// the coordinator's histogram that holds the median.
     async fn order_departure(&self) -> Result<()> {
-        let text = self.client.metrics().await?;
+        let text = self.client.metrics(&self.fleet.coordinator_folder()).await?;
         let value = |line: &str| line.rsplit(' ').next().and_then(|v| v.parse::<f64>().ok());
         let buckets: Vec<(f64, f64)> = text
             .lines()

@@ -1,7 +1,7 @@
 //! A client of the ECS API that signs for itself: for loads that the AWS CLI and boto3 are too
 //! slow to make. It shares no code with the coordinator, whose verification it exercises.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
@@ -104,10 +104,15 @@ impl EcsClient {
         EcsClient { service: LONGSHORE, ..self.clone() }
     }
 
-    /// What `/metrics` says.
-    pub async fn metrics(&self) -> Result<String> {
+    /// What `/metrics` says to whoever shows the token of the coordinator's data folder.
+    pub async fn metrics(&self, data_folder: &Path) -> Result<String> {
+        let token = fs_err::read_to_string(data_folder.join("metrics-token"))?;
         let mut stream = TcpStream::connect(&self.address).await?;
-        let request = "GET /metrics HTTP/1.1\r\nHost: coordinator\r\nConnection: close\r\n\r\n";
+        let request = format!(
+            "GET /metrics HTTP/1.1\r\nHost: coordinator\r\nAuthorization: Bearer {}\r\n\
+             Connection: close\r\n\r\n",
+            token.trim()
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut text = String::new();
         timeout(ANSWER_PATIENCE, stream.read_to_string(&mut text)).await??;
@@ -195,43 +200,66 @@ impl EcsClient {
 
     /// Signature Version 4, headers only.
     fn signed(&self, operation: &str, body: Bytes) -> Result<Request<Full<Bytes>>> {
+        let Service { name, target } = self.service;
+        let target = format!("{target}.{operation}");
+        let headers = [("content-type", CONTENT_TYPE), ("x-amz-target", &target)];
+        let mut request = Request::builder().method(Method::POST).uri("/");
+        for (name, value) in self.sign(name, &headers, &body)? {
+            request = request.header(name, value);
+        }
+        Ok(request.body(Full::new(body))?)
+    }
+
+    /// The head and body of a signed form of the query protocol, as bytes for a socket.
+    pub fn signed_form(&self, service: &str, form: &str) -> Result<Vec<u8>> {
+        let headers = [("content-type", "application/x-www-form-urlencoded")];
+        let signed = self.sign(service, &headers, form.as_bytes())?;
+        let lines = signed.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        let (lines, length) = (lines.collect::<String>(), form.len());
+        let head = format!("POST / HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n");
+        Ok([head.as_bytes(), form.as_bytes()].concat())
+    }
+
+    /// The headers of a request to `/`: those given, which come in the order of their names, and what
+    /// signs them.
+    fn sign(
+        &self,
+        service: &str,
+        given: &[(&'static str, &str)],
+        body: &[u8],
+    ) -> Result<Vec<(&'static str, String)>> {
         let now = jiff::Timestamp::from_millisecond(self.clock.wall().0 as i64)?;
         let time = now.strftime("%Y%m%dT%H%M%SZ").to_string();
         let day = &time[..8];
-        let Service { name, target } = self.service;
-        let scope = format!("{day}/{}/{name}/aws4_request", self.region);
-        let target = format!("{target}.{operation}");
-        let headers = "content-type;host;x-amz-date;x-amz-target";
-        let canonical = format!(
-            "POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{}\nx-amz-date:{time}\n\
-             x-amz-target:{target}\n\n{headers}\n{}",
-            self.address,
-            hex::encode(Sha256::digest(&body))
-        );
+        let scope = format!("{day}/{}/{service}/aws4_request", self.region);
+        let mut headers: Vec<(&'static str, String)> =
+            given.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        headers.push(("host", self.address.clone()));
+        headers.push(("x-amz-date", time.clone()));
+        headers.sort();
+        let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+        let names = names.join(";");
+        let lines: String =
+            headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let canonical =
+            format!("POST\n/\n\n{lines}\n{names}\n{}", hex::encode(Sha256::digest(body)));
         let to_sign = format!(
             "AWS4-HMAC-SHA256\n{time}\n{scope}\n{}",
             hex::encode(Sha256::digest(canonical.as_bytes()))
         );
         let secret = format!("AWS4{}", self.credentials.secret_access_key);
         let mut key = secret.into_bytes();
-        for part in [day, &self.region, name, "aws4_request"] {
+        for part in [day, &self.region, service, "aws4_request"] {
             key = authenticate(&key, part.as_bytes());
         }
         let signature = hex::encode(authenticate(&key, to_sign.as_bytes()));
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={headers}, \
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, \
              Signature={signature}",
             self.credentials.access_key_id
         );
-        Ok(Request::builder()
-            .method(Method::POST)
-            .uri("/")
-            .header("host", &self.address)
-            .header("content-type", CONTENT_TYPE)
-            .header("x-amz-date", time)
-            .header("x-amz-target", target)
-            .header("authorization", authorization)
-            .body(Full::new(body))?)
+        headers.push(("authorization", authorization));
+        Ok(headers)
     }
 }
 

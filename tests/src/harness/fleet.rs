@@ -410,7 +410,7 @@ fn agent_environment(settings: &FleetSettings) -> Vec<(String, String)> {
 }
 
 /// What both units set for their program.
-fn as_in_units() -> Vec<(String, String)> {
+pub(super) fn as_in_units() -> Vec<(String, String)> {
     vec![("MALLOC_ARENA_MAX".to_owned(), "2".to_owned())]
 }
 

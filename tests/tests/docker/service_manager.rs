@@ -30,8 +30,8 @@ async fn the_coordinator_tells_ready_watchdog_and_stopping() {
         program: binary(binaries::COORDINATOR).unwrap(),
         arguments: vec![
             format!("--data-dir={}", slot.folder().join("coordinator").display()),
-            "--listen=127.0.0.1:18430".to_owned(),
-            "--join-listen=127.0.0.1:18431".to_owned(),
+            "--listen=127.0.0.1:0".to_owned(),
+            "--join-listen=127.0.0.1:0".to_owned(),
             "--advertise=127.0.0.1".to_owned(),
         ],
         environment: vec![(WATCHDOG.0.to_owned(), WATCHDOG.1.to_owned())],

@@ -111,9 +111,21 @@ async fn wrong_tokens_are_throttled_and_join_nobody() {
     }
     println!("joined {joined} hosts\nrefused {refused} attempts\nthrottled {throttled} attempts");
     assert_eq!((joined, refused, throttled), (0, 10, 290));
-    // Time passes; a good token is as good as ever.
-    fleet.clock.advance(Duration::from_secs(60));
+    // A good token is as good as ever, at once and from the same address.
     fleet.host().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_do_not_keep_hosts_from_joining() {
+    let fleet = Fleet::start(0x1f6).await;
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(tokio::net::TcpStream::connect(fleet.joining).await.unwrap());
+    }
+    fleet.host().await;
+    // It did not wait until they were given up.
+    let newest = silent.last().unwrap().try_read(&mut [0; 1]);
+    assert_eq!(newest.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! The query protocol: a form with `Action` and `Version` in, XML out.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
+use std::{borrow::Cow, fmt::Write};
 
 use http::{HeaderValue, StatusCode};
 
@@ -10,107 +10,133 @@ use crate::api::{
     input::{DEPTH_MAX, Node},
 };
 
-/// More parameters than any action of ours takes; bounds the work for a caller that is known.
+/// Maximum parameters of a request; more than any action of ours takes.
 const PARAMETERS_MAX: usize = 10_000;
+/// Maximum objects, lists and values that a request's names may spell, so that many long names cannot
+/// cost more than their bytes. A group with 50 tags of 5 members has 300.
+const NODES_MAX: usize = 20_000;
 
-/// The parameters of a request, each given once.
+/// The parameters of a request, each given once, in the order of their names' segments.
 #[derive(Debug)]
-pub(crate) struct Form<'b>(BTreeMap<Cow<'b, str>, Cow<'b, str>>);
+pub(crate) struct Form<'b>(Vec<Parameter<'b>>);
+
+type Parameter<'b> = (Cow<'b, str>, Cow<'b, str>);
 
 impl<'b> Form<'b> {
     pub(crate) fn read(body: &'b [u8]) -> Result<Self, ApiError> {
-        let mut parameters = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(body) {
-            if parameters.len() == PARAMETERS_MAX {
-                return Err(ApiError::serialization(format!(
-                    "The request has more than {PARAMETERS_MAX} parameters."
-                )));
-            }
-            if let Some(_twice) = parameters.insert(name.clone(), value) {
-                return Err(ApiError::serialization(format!(
-                    "The parameter {} is given twice.",
-                    shortened(&name)
-                )));
-            }
+        // Counted before anything is made of them.
+        let count = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).count();
+        if count > PARAMETERS_MAX {
+            return Err(ApiError::serialization(format!(
+                "The request has more than {PARAMETERS_MAX} parameters."
+            )));
+        }
+        let mut parameters: Vec<Parameter<'b>> = form_urlencoded::parse(body).collect();
+        // Names that begin alike stand together, whatever characters their segments hold.
+        parameters.sort_unstable_by(|(a, _), (b, _)| a.split('.').cmp(b.split('.')));
+        if let Some(pair) = parameters.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(ApiError::serialization(format!(
+                "The parameter {} is given twice.",
+                shortened(&pair[0].0)
+            )));
         }
         Ok(Form(parameters))
     }
 
     pub(crate) fn take(&mut self, name: &str) -> Result<Cow<'b, str>, ApiError> {
-        self.0
-            .remove(name)
-            .ok_or_else(|| ApiError::invalid_parameter(format!("The parameter {name} is missing.")))
+        let found = self.0.iter().position(|(given, _)| given == name);
+        let missing = || ApiError::invalid_parameter(format!("The parameter {name} is missing."));
+        Ok(self.0.remove(found.ok_or_else(missing)?).1)
     }
 
     /// What the parameters that are left say together: `A.B=1` is an object in an object,
     /// `A.member.1=x` a list.
-    pub(crate) fn into_node(self) -> Result<Node<'b>, ApiError> {
-        let mut root = Branch::default();
-        for (name, value) in self.0 {
-            root.insert(&name, value)?;
-        }
-        root.into_node("")
-    }
-}
-
-/// Parameters whose names begin alike.
-#[derive(Default)]
-struct Branch<'b> {
-    value: Option<Cow<'b, str>>,
-    below: BTreeMap<String, Branch<'b>>,
-}
-
-impl<'b> Branch<'b> {
-    fn insert(&mut self, name: &str, value: Cow<'b, str>) -> Result<(), ApiError> {
-        let mut at = self;
-        for (depth, segment) in name.split('.').enumerate() {
-            if segment.is_empty() || depth == DEPTH_MAX {
-                return Err(malformed(name, "is not a name"));
+    pub(crate) fn into_node(mut self) -> Result<Node<'b>, ApiError> {
+        let mut nodes = 0;
+        let mut before = "";
+        for (name, _) in &self.0 {
+            let mut depth = 0;
+            for segment in name.split('.') {
+                if segment.is_empty() || depth == DEPTH_MAX {
+                    return Err(malformed(name, "is not a name"));
+                }
+                depth += 1;
             }
-            at = at.below.entry(segment.to_owned()).or_default();
+            let shared = name.split('.').zip(before.split('.')).take_while(|(a, b)| a == b);
+            nodes += depth - shared.count().min(depth);
+            if nodes > NODES_MAX {
+                return Err(ApiError::serialization(format!(
+                    "The names of the request's parameters spell more than {NODES_MAX} members."
+                )));
+            }
+            before = name;
         }
-        at.value = Some(value);
-        Ok(())
+        object(&mut self.0, 0)
     }
+}
 
-    fn into_node(self, name: &str) -> Result<Node<'b>, ApiError> {
-        let Branch { value, mut below } = self;
-        match value {
-            Some(word) if below.is_empty() => return Ok(Node::Word(word)),
-            Some(_) => return Err(malformed(name, "has a value and members too")),
-            None => {}
-        }
-        if below.len() == 1
-            && let Some(items) = below.remove("member")
-        {
-            return items.into_list(name);
-        }
-        let inside = |member: &str| match name {
-            "" => member.to_owned(),
-            name => format!("{name}.{member}"),
-        };
-        let members = below.into_iter().map(|(member, branch)| {
-            let node = branch.into_node(&inside(&member))?;
-            Ok((Cow::Owned(member), node))
-        });
-        Ok(Node::Object(members.collect::<Result<_, ApiError>>()?))
+/// Parameters of which each name goes on at `start` with a further segment, by that segment.
+fn by_segment<'p, 'b>(
+    mut parameters: &'p mut [Parameter<'b>],
+    start: usize,
+) -> Vec<(String, &'p mut [Parameter<'b>])> {
+    let mut groups = Vec::new();
+    while let Some((first, _)) = parameters.first() {
+        let segment = segment(first, start).to_owned();
+        let end = parameters.partition_point(|(name, _)| self::segment(name, start) == segment);
+        let (group, rest) = std::mem::take(&mut parameters).split_at_mut(end);
+        groups.push((segment, group));
+        parameters = rest;
     }
+    groups
+}
 
-    /// Its parts are numbered from 1, without a gap.
-    fn into_list(mut self, name: &str) -> Result<Node<'b>, ApiError> {
-        if self.value.is_some() {
-            return Err(malformed(name, "is a list and its members have no numbers"));
+/// The segment of a name that begins at `start`.
+fn segment(name: &str, start: usize) -> &str {
+    let rest = &name[start..];
+    rest.split_once('.').map_or(rest, |(segment, _)| segment)
+}
+
+fn object<'b>(parameters: &mut [Parameter<'b>], start: usize) -> Result<Node<'b>, ApiError> {
+    let members = by_segment(parameters, start).into_iter().map(|(segment, of_it)| {
+        let node = member(of_it, start + segment.len())?;
+        Ok((Cow::Owned(segment), node))
+    });
+    Ok(Node::Object(members.collect::<Result<_, ApiError>>()?))
+}
+
+/// What parameters say together of the member whose name is the first `end` bytes of theirs.
+fn member<'b>(parameters: &mut [Parameter<'b>], end: usize) -> Result<Node<'b>, ApiError> {
+    // The shortest name is the first.
+    match parameters {
+        [(name, value)] if name.len() == end => return Ok(Node::Word(std::mem::take(value))),
+        [(name, _), ..] if name.len() == end => {
+            return Err(malformed(name, "has a value and members too"));
         }
-        let mut items = Vec::with_capacity(self.below.len());
-        for index in 1..=self.below.len() {
-            let item = self.below.remove(&index.to_string());
-            let item = item.ok_or_else(|| {
-                malformed(name, &format!("is a list and its member {index} is missing"))
-            })?;
-            items.push(item.into_node(&format!("{name}.member.{index}"))?);
-        }
-        Ok(Node::List(items))
+        _ => {}
     }
+    let start = end + 1;
+    let is_list = parameters.iter().all(|(name, _)| segment(name, start) == "member");
+    if is_list { list(parameters, end) } else { object(parameters, start) }
+}
+
+/// Items are numbered from 1, without a gap.
+fn list<'b>(parameters: &mut [Parameter<'b>], end: usize) -> Result<Node<'b>, ApiError> {
+    let name = parameters.first().map(|(name, _)| name[..end].to_owned()).unwrap_or_default();
+    let start = end + ".member".len();
+    if parameters.iter().any(|(name, _)| name.len() == start) {
+        return Err(malformed(&name, "is a list and its members have no numbers"));
+    }
+    let mut numbered = by_segment(parameters, start + 1);
+    numbered.sort_by_key(|(number, _)| number.parse::<usize>().unwrap_or(usize::MAX));
+    let items = numbered.into_iter().zip(1..).map(|((number, of_it), index)| {
+        if number != index.to_string() {
+            let missing = format!("is a list and its member {index} is missing");
+            return Err(malformed(&name, &missing));
+        }
+        member(of_it, start + 1 + number.len())
+    });
+    Ok(Node::List(items.collect::<Result<_, ApiError>>()?))
 }
 
 fn malformed(name: &str, why: &str) -> ApiError {
@@ -186,6 +212,28 @@ pub(super) fn refusal(error: &ApiError, request_id: &str) -> (StatusCode, Vec<u8
          </Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     );
     (status, body.into_bytes())
+}
+
+/// Body of a refusal as EC2's own shape of the protocol has it.
+pub(crate) fn ec2_refusal(error: &ApiError, request_id: &str) -> Vec<u8> {
+    let (_, code) = error_name(error);
+    let message = escaped(&error.message);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Errors><Error><Code>{code}</Code>\
+         <Message>{message}</Message></Error></Errors><RequestID>{request_id}</RequestID></Response>"
+    )
+    .into_bytes()
+}
+
+/// Body of a refusal as S3 has it.
+pub(crate) fn s3_refusal(error: &ApiError, request_id: &str) -> Vec<u8> {
+    let (_, code) = error_name(error);
+    let message = escaped(&error.message);
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code>\
+         <Message>{message}</Message><RequestId>{request_id}</RequestId></Error>"
+    )
+    .into_bytes()
 }
 
 /// `X-Amzn-Query-Error`: the name and whose fault it is.
@@ -284,6 +332,59 @@ mod tests {
         }
         let eleven = (1..=11).map(|index| format!("A.member.{index}={index}&")).collect::<String>();
         assert!(said(&eleven).ends_with(r#"Word("10"), Word("11")]))])"#), "{}", said(&eleven));
+    }
+
+    /// The largest forms that a body of 1 MiB can hold, by what they are large in.
+    #[test]
+    fn form_costs_no_more_than_its_limits_allow() {
+        let fill = |parameter: &dyn Fn(usize) -> String| {
+            let mut form = String::new();
+            for n in 0.. {
+                let next = parameter(n);
+                if form.len() + next.len() + 1 > 1024 * 1024 {
+                    return form;
+                }
+                form += &next;
+                form.push('&');
+            }
+            unreachable!("the form is full by then")
+        };
+        let deep = |n: usize| format!("{}{n}=", "a.".repeat(60));
+        let deep_from_the_root = |n: usize| format!("a{n}{}=", ".a".repeat(60));
+        let list = |n: usize| format!("a.member.{}=", n + 1);
+        let flat = |n: usize| format!("a{n}=");
+        let long = |n: usize| format!("{}{n}=", "a".repeat(1_000));
+        for (name, form, refused) in [
+            ("deep", fill(&deep), false),
+            ("deep from the root", fill(&deep_from_the_root), true),
+            ("list", fill(&list), true),
+            ("flat", fill(&flat), true),
+            ("long", fill(&long), false),
+            ("ampersands", "&".repeat(1024 * 1024), false),
+        ] {
+            let said = Form::read(form.as_bytes()).and_then(Form::into_node);
+            assert_eq!(said.is_err(), refused, "{name}");
+            if let Ok(node) = said {
+                assert!(nodes_in(&node) <= NODES_MAX + 1, "{name}");
+            }
+        }
+        let most: String = (0..150).map(|n| format!("a{n}{}=&", ".a".repeat(62))).collect();
+        assert!(Form::read(most.as_bytes()).unwrap().into_node().is_ok());
+    }
+
+    fn nodes_in(node: &Node<'_>) -> usize {
+        1 + match node {
+            Node::List(items) => items.iter().map(nodes_in).sum(),
+            Node::Object(members) => members.iter().map(|(_, member)| nodes_in(member)).sum(),
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn members_stand_together_whatever_sorts_between_them() {
+        let form = Form::read(b"A.B=1&A-B=2&A.C.D=3&A%21=4&A.C-D=5").unwrap();
+        let node = form.into_node().unwrap();
+        expect_test::expect![[r#"Object([("A", Object([("B", Word("1")), ("C", Object([("D", Word("3"))])), ("C-D", Word("5"))])), ("A!", Word("4")), ("A-B", Word("2"))])"#]].assert_eq(&format!("{node:?}"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use std::io::ErrorKind;
 
+use http::{HeaderValue, header};
 use longshore_common::{
     arn::Identity,
     clock::{SteppedClock, Timestamp},
@@ -17,7 +18,9 @@ use crate::{
     api::{
         Api,
         credentials::Credentials,
+        error::ApiError,
         health::{Health, Metrics},
+        input::BODY_BYTES_MAX,
         operation::Operation,
     },
     client::{Client, ClientError},
@@ -50,6 +53,10 @@ async fn echo(_api: &Api, input: Input) -> Result<Output, ApiError> {
             Ok(Output { cluster: "waited".into() })
         }
         Some("none") => Err(ApiError::cluster_not_found()),
+        Some(where_am_i) if where_am_i.starts_with("where") => {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            Ok(Output { cluster: thread })
+        }
         other => Ok(Output { cluster: other.unwrap_or("default").to_owned() }),
     }
 }
@@ -62,6 +69,10 @@ struct Running {
 }
 
 async fn start(limits: Limits) -> Running {
+    start_with(limits, tokio::runtime::Handle::current()).await
+}
+
+async fn start_with(limits: Limits, workshop: tokio::runtime::Handle) -> Running {
     let health = Health::starting("the test is being set up");
     health.set_ready();
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
@@ -76,7 +87,13 @@ async fn start(limits: Limits) -> Running {
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let serving = tokio::spawn(serve_within(Arc::new(edge), listener, shutdown.clone(), limits));
+    let serving = tokio::spawn(serve_within(
+        Arc::new(edge),
+        listener,
+        Workshop(workshop),
+        shutdown.clone(),
+        limits,
+    ));
     Running { address, health, shutdown, serving }
 }
 
@@ -229,38 +246,125 @@ async fn what_is_not_http_1_is_refused() {
     assert!(raw(running.address, two_lengths.as_bytes()).await.starts_with("HTTP/1.1 400"));
 }
 
+/// Room for so many heads, of one address.
+fn rooms(heads: usize) -> Rooms {
+    let bytes = heads * HEAD_STAGE_BYTES + REQUEST_STAGE_BYTES + 1024;
+    let strangers = Room { bytes_max: bytes, reserve_bytes: 0, party_bytes_max: bytes };
+    Rooms { strangers, ..Limits::default().rooms }
+}
+
 #[tokio::test]
-async fn connections_over_the_limit_are_closed_and_a_place_is_free_again() {
-    let limits = Limits { connections_per_peer_max: 2, ..Limits::default() };
+async fn oldest_unfinished_head_gives_way_when_an_address_has_too_many() {
+    let limits = Limits { rooms: rooms(20), ..Limits::default() };
     let running = start(limits).await;
     let mut held = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..100 {
         let mut stream = TcpStream::connect(running.address).await.unwrap();
-        // Answered: so the server has counted it.
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        let mut first = [0; 15];
-        stream.read_exact(&mut first).await.unwrap();
-        assert_eq!(&first, b"HTTP/1.1 200 OK");
+        stream.write_all(b"POST / HTTP/1.1\r\nx-half: ").await.unwrap();
         held.push(stream);
+        // A client with a key gets through in the middle of them.
+        assert!(call(&client(&running), "web").await.is_ok());
     }
-    assert_eq!(raw(running.address, b"").await, "");
-    held.clear();
-    // The server learns of the two ends in its own time.
-    while call(&client(&running), "web").await.is_err() {
-        tokio::task::yield_now().await;
+    let mut ended = 0;
+    for stream in &mut held[..60] {
+        ended += usize::from(stream.read_u8().await.is_err());
     }
+    assert_eq!(ended, 60, "the oldest were closed, and nothing was said to them");
+}
+
+#[tokio::test]
+async fn connection_that_nobody_signed_on_carries_one_request() {
+    let running = start(Limits::default()).await;
+    for request in [format!("{STRANGERS}content-length: 0\r\n\r\n"), get("/healthz", "")] {
+        // Pipelined: the second is never answered.
+        let answers = raw(running.address, format!("{request}{request}").as_bytes()).await;
+        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+        assert!(answers.contains("connection: close\r\n"), "{answers}");
+    }
+}
+
+#[tokio::test]
+async fn client_that_reads_nothing_is_not_waited_for() {
+    let pace = WritePace { stall: SHORT, bytes_per_second: 1_000_000_000 };
+    let running = start(Limits { pace, ..Limits::default() }).await;
+    let body = format!(r#"{{"cluster":"{}"}}"#, "a".repeat(1_000));
+    let request =
+        format!("{}content-length: {}\r\n\r\n{body}", signed_head(body.as_bytes()), body.len());
+    let mut stream = TcpStream::connect(running.address).await.unwrap();
+    // Until the coordinator, which reads no further while it cannot write, has given up.
+    while stream.write_all(request.as_bytes()).await.is_ok() {}
+    assert!(call(&client(&running), "web").await.is_ok());
+}
+
+/// A head whose body's hash is among what is signed, as some SDKs send it.
+fn head_with_hash(body: &[u8]) -> String {
+    let mut headers = http::HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("a"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
+    let target = HeaderValue::from_static("AmazonEC2ContainerServiceV20141113.DescribeClusters");
+    headers.insert("x-amz-target", target);
+    let hash = crate::api::sigv4::hex_sha256(body);
+    headers.insert("x-amz-content-sha256", HeaderValue::from_str(&hash).unwrap());
+    crate::client::sign(&mut headers, body, &credentials(), "us-east-1", "ecs", NOW).unwrap();
+    let lines =
+        headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
+    format!("POST / HTTP/1.1\r\n{}", lines.collect::<String>())
+}
+
+#[tokio::test]
+async fn forged_head_is_refused_before_its_body_is_kept() {
+    let running = start(Limits { rooms: rooms(4), ..Limits::default() }).await;
+    let body = format!(r#"{{"cluster":"{}"}}"#, "a".repeat(100_000));
+    let send = async |head: &str| {
+        let head = format!("{head}connection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        raw(running.address, format!("{head}{body}").as_bytes()).await
+    };
+    let good = head_with_hash(body.as_bytes());
+    assert!(send(&good).await.starts_with("HTTP/1.1 200"), "a known caller has room for it");
+    let at = good.rfind("Signature=").unwrap() + "Signature=".len();
+    let mut forged = good.clone();
+    forged.replace_range(at..at + 4, "0000");
+    // There is no room for the body of a stranger: it was refused by the head.
+    let refused = send(&forged).await;
+    assert!(refused.contains("InvalidSignatureException"), "{refused}");
+    // Without the hash in the head the body would have to be kept.
+    let refused = send(&signed_head(body.as_bytes()).replace("Signature=", "Signature=0")).await;
+    assert!(refused.contains("ThrottlingException"), "{refused}");
+    let other = head_with_hash(b"{}");
+    assert!(send(&other).await.contains("does not match what was computed"));
+}
+
+#[tokio::test]
+async fn large_request_is_worked_on_in_the_workshop_and_a_small_one_is_not() {
+    let workshop = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("workshop")
+        .build()
+        .unwrap();
+    let running = start_with(Limits::default(), workshop.handle().clone()).await;
+    let client = client(&running);
+    let small = call(&client, "where").await.unwrap();
+    assert_ne!(small.cluster, "workshop");
+    let large = call(&client, &format!("where{}", " ".repeat(200_000))).await.unwrap();
+    assert_eq!(large.cluster, "workshop");
+    let name = "a".repeat(200_000);
+    assert_eq!(call(&client, &name).await.unwrap(), Output { cluster: name });
+    workshop.shutdown_background();
+}
+
+fn get(path: &str, head: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: a\r\n{head}\r\n")
 }
 
 #[tokio::test]
 async fn health_needs_no_signature_and_does_not_wait() {
     let running = start(Limits::default()).await;
-    let get = async |path: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
-        raw(running.address, request.as_bytes()).await
-    };
+    let get = async |path: &str| raw(running.address, get(path, "").as_bytes()).await;
     assert!(get("/healthz").await.ends_with("\r\n\r\nok\n"));
     assert!(get("/readyz").await.ends_with("\r\n\r\nready\n"));
-    assert!(get("/metrics").await.starts_with("HTTP/1.1 200"));
+    let answer = get("/metrics").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
     running.health.set_not_ready("the journal is being read");
     let answer = get("/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
@@ -273,15 +377,16 @@ async fn health_needs_no_signature_and_does_not_wait() {
 #[tokio::test]
 async fn a_connection_serves_many_requests_each_with_its_own_id() {
     let running = start(Limits::default()).await;
-    let request = format!("{STRANGERS}content-length: 2\r\n\r\n{{}}");
-    let last = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    let head = signed_head(b"{}");
+    let request = format!("{head}content-length: 2\r\n\r\n{{}}");
+    let last = format!("{head}content-length: 2\r\nconnection: close\r\n\r\n{{}}");
     let answers = raw(running.address, format!("{request}{request}{last}").as_bytes()).await;
     let ids: std::collections::BTreeSet<&str> =
         answers.lines().filter(|line| line.starts_with("x-amzn-requestid: ")).collect();
     assert_eq!(ids.len(), 3, "{answers}");
     assert!(ids.iter().all(|line| line.len() == "x-amzn-requestid: ".len() + 36), "{ids:?}");
     assert_eq!(answers.matches("content-type: application/x-amz-json-1.1").count(), 3);
-    assert_eq!(answers.matches("MissingAuthenticationTokenException").count(), 3);
+    assert_eq!(answers.matches("UnknownOperationException").count(), 3);
 }
 
 #[tokio::test]
@@ -374,4 +479,14 @@ async fn alertmanager_is_heard_only_with_its_token() {
     assert!(raw(running.address, get.as_bytes()).await.starts_with("HTTP/1.1 405 "));
     running.health.set_not_ready("it is stopping");
     assert!(post(&shown, body).await.starts_with("HTTP/1.1 503 "));
+}
+
+#[tokio::test]
+async fn health_is_not_told_before_the_first_time_that_requests_are_served() {
+    let health = Health::starting("the journal is being read");
+    assert!(health.alive().is_err() && health.ready().is_err());
+    health.set_ready();
+    assert!(health.alive().is_ok() && health.ready().is_ok());
+    health.set_not_ready("it is stopping");
+    assert!(health.alive().is_ok() && health.ready().is_err());
 }

@@ -56,7 +56,7 @@ fn verify(
     service: &'static str,
     now: Timestamp,
 ) -> Result<Arc<Caller>, ApiError> {
-    verifier.verify(verifier.admit(parts, service, now)?, body)
+    verifier.verify(&verifier.admit(parts, service, now)?, body)
 }
 
 fn outcome(parts: &Parts, body: &[u8]) -> String {
@@ -288,7 +288,17 @@ fn a_body_must_be_the_one_that_was_signed() {
         outcome(&parts, BODY)
     };
     assert!(claiming(&hex_sha256(BODY)).starts_with("accepted"));
-    expect!["InvalidSignatureException: The provided 'x-amz-content-sha256' header does not match what was computed."].assert_eq(&claiming(&hex_sha256(b"{}")));
+    // The hash that is claimed is the one that has to be signed: the body is not looked at.
+    let refused = claiming(&hex_sha256(b"{}"));
+    assert!(refused.contains("does not match the signature"), "{refused}");
+    let mut signed_with_hash = signed();
+    signed_with_hash.headers.remove("authorization");
+    set(&mut signed_with_hash, "x-amz-content-sha256", &hex_sha256(BODY));
+    let credentials = credentials();
+    let headers = &mut signed_with_hash.headers;
+    crate::client::sign(headers, BODY, &credentials, "us-east-1", "ecs", NOW).unwrap();
+    let refused = outcome(&signed_with_hash, b"{}");
+    expect!["InvalidSignatureException: The provided 'x-amz-content-sha256' header does not match what was computed."].assert_eq(&refused);
     expect![
         "InvalidSignatureException: The body must be signed: 'UNSIGNED-PAYLOAD' is not accepted."
     ]

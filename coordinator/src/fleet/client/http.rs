@@ -55,6 +55,8 @@ const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 /// The client over connections of `C`.
 pub struct HttpClient<C> {
     connect: Arc<C>,
+    /// On which connections live, whoever asks for them: polls share them with questions about logs.
+    runtime: tokio::runtime::Handle,
     lanes: Mutex<FastMap<HostId, Arc<Lane>>>,
 }
 
@@ -91,8 +93,10 @@ struct Failed {
 }
 
 impl<C: Connect> HttpClient<C> {
+    /// Within the runtime that polls.
     pub fn new(connect: C) -> Self {
-        HttpClient { connect: Arc::new(connect), lanes: Mutex::default() }
+        let runtime = tokio::runtime::Handle::current();
+        HttpClient { connect: Arc::new(connect), runtime, lanes: Mutex::default() }
     }
 
     async fn exchange(
@@ -149,7 +153,7 @@ impl<C: Connect> HttpClient<C> {
         // Goes on when this poll is given up: who waits less than a handshake takes would else
         // begin one after the other and never see the end of any.
         let (connect, peer) = (self.connect.clone(), peer.clone());
-        let opening = tokio::spawn(async move {
+        let opening = self.runtime.spawn(async move {
             let open = Open::to(&*connect, peer).await?;
             *slot = Some(open.clone());
             Ok(open)

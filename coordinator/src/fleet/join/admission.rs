@@ -13,7 +13,9 @@ use longshore_common::{
 
 use crate::{
     driver::{Handle, Refused, Unavailable},
-    state_machine::{Answer, Command, Rejection, State, command::Tags, name::ClusterName},
+    state_machine::{
+        Answer, Command, Rejection, State, command::Tags, decide::join_tokens, name::ClusterName,
+    },
 };
 
 /// ECS's reason for a task that no service started.
@@ -37,6 +39,18 @@ impl Admission {
     /// `identity` is whose ARNs the hosts are told.
     pub fn new(handle: Handle, identity: Arc<arn::Identity>) -> Self {
         Admission { handle, identity }
+    }
+
+    /// Whether a token could be used now; its hash again when it could. Nothing is decided: of many that
+    /// use it at once, the state machine says who does.
+    pub(super) fn judge_token(
+        &self,
+        secret_hash: [u8; 32],
+        now: Timestamp,
+    ) -> Result<[u8; 32], Denied> {
+        let judged =
+            self.handle.peek(|state| join_tokens::usable(state, &secret_hash, now).map(drop));
+        judged.map(|()| secret_hash).map_err(Denied::from)
     }
 
     /// Uses a token up by one, and gives the host its id.

@@ -15,7 +15,7 @@ use super::{
     start_barrier::StartBarrier,
 };
 use crate::{
-    api::health::ORDER_SECONDS,
+    api::health::{ORDER_SECONDS, POLLS},
     driver::{Handle, Refused, Signal, Unavailable},
     fleet::client::{AgentClient, Peer, PollError},
     state_machine::{Command, State, command::AgentAnswered, state::Host},
@@ -184,16 +184,19 @@ impl<A: AgentClient> HostPoller<A> {
                 Ok(answer) => answer.map_err(|error| silent(&error)),
                 Err(_) => Err(silence(patience)),
             };
+            count(&answer);
             (answer, last_order)
         })
     }
 
     async fn ask(&self, to: &Peer, request: PollRequest) -> Result<PollAnswer, Again> {
         let patience = self.beat() * BEATS_MISSED_MAX;
-        match tokio::time::timeout(patience, self.agents.poll(to, request)).await {
+        let answer = match tokio::time::timeout(patience, self.agents.poll(to, request)).await {
             Ok(answer) => answer.map_err(|error| silent(&error)),
             Err(_) => Err(silence(patience)),
-        }
+        };
+        count(&answer);
+        answer
     }
 
     /// Checks an answer's identity and fence.
@@ -350,6 +353,16 @@ fn silent(error: &PollError) -> Again {
         PollError::Refused(_) => Again::RefusedConnection(chain(error)),
         _ => Again::Silent(chain(error)),
     }
+}
+
+fn count(answer: &Result<PollAnswer, Again>) {
+    let outcome = match answer {
+        Ok(PollAnswer { outcome: PollOutcome::Accepted { .. }, .. }) => "answered",
+        Ok(PollAnswer { outcome: PollOutcome::Refused(_), .. }) => "refused",
+        Err(Again::RefusedConnection(_)) => "connection_refused",
+        Err(Again::Silent(_) | Again::Ended | Again::Unfamiliar) => "silent",
+    };
+    metrics::counter!(POLLS, "outcome" => outcome).increment(1);
 }
 
 fn silence(patience: Duration) -> Again {

@@ -3,7 +3,12 @@
 use longshore_common::{clock::Timestamp, id::HostId};
 
 use super::{Answer, Decision, ids::Ids};
-use crate::state_machine::{command::JoinToken, event::Event, rejection::Rejection, state::State};
+use crate::state_machine::{
+    command::JoinToken,
+    event::Event,
+    rejection::Rejection,
+    state::{JoinTokenState, State},
+};
 
 pub(super) fn create(state: &State, token: &JoinToken) -> Result<Decision, Rejection> {
     if state.join_tokens().get(&token.id).is_some() {
@@ -29,6 +34,24 @@ pub(super) fn use_token(
     at: Timestamp,
     ids: Ids,
 ) -> Result<Decision, Rejection> {
+    let token = usable(state, secret_hash, at)?;
+    let host = match requested {
+        None => HostId::new(ids.nth(0)),
+        Some(host) => requested_host(state, host, token.token.cluster.as_ref())?,
+    };
+    let events = vec![
+        Event::JoinTokenUsed { id: token.token.id.clone() },
+        Event::HostJoined { host, cluster: token.token.cluster.clone(), at },
+    ];
+    Ok(Decision::with(events, Answer::Host(host)))
+}
+
+/// The token of that secret, if it may be used now.
+pub(crate) fn usable<'a>(
+    state: &'a State,
+    secret_hash: &[u8; 32],
+    at: Timestamp,
+) -> Result<&'a JoinTokenState, Rejection> {
     let found = state.join_tokens().by_secret_hash(secret_hash);
     let token = found.ok_or(Rejection::JoinTokenUnknown)?;
     if token.revoked {
@@ -40,15 +63,7 @@ pub(super) fn use_token(
     if token.token.uses_left == Some(0) {
         return Err(Rejection::JoinTokenUsedUp);
     }
-    let host = match requested {
-        None => HostId::new(ids.nth(0)),
-        Some(host) => requested_host(state, host, token.token.cluster.as_ref())?,
-    };
-    let events = vec![
-        Event::JoinTokenUsed { id: token.token.id.clone() },
-        Event::HostJoined { host, cluster: token.token.cluster.clone(), at },
-    ];
-    Ok(Decision::with(events, Answer::Host(host)))
+    Ok(token)
 }
 
 fn requested_host(

@@ -240,6 +240,7 @@ impl State {
             self.clusters_with_waiting.remove(&slot);
             self.evening_clusters.remove(&slot);
             let cluster = self.clusters.remove(slot);
+            self.tallies.forget(name);
             if let ClusterStatus::Inactive { since } = cluster.status {
                 self.inactive.remove(&(since, Forgettable::Cluster(name.clone())));
             }

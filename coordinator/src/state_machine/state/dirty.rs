@@ -67,6 +67,7 @@ struct Capture {
 impl State {
     /// Must be called before an entity changes, appears or goes.
     pub(super) fn touch(&mut self, key: EntityKey) {
+        self.note_change(&key);
         let must_capture =
             self.dirty.capture.as_mut().is_some_and(|capture| capture.pending.remove(&key));
         if must_capture {
@@ -252,6 +253,7 @@ impl State {
             self.hosts[id].queue.clear();
         }
         self.all_are_due();
+        self.tally_all();
     }
 
     /// An event or a row names what is not there: it changes nothing, and the log says so, of a

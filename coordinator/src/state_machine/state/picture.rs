@@ -119,6 +119,8 @@ impl State {
             inactive,
             // How changes leave the state.
             dirty: _,
+            // Compared by `check`, without what ended since the start.
+            tallies: _,
             changes: _,
             replaying: _,
         } = self;
@@ -228,7 +230,11 @@ impl State {
             }
         }
         rebuilt.recovered_at(self.seq);
-        rebuilt.picture().differences(&self.picture())
+        let mut found = rebuilt.picture().differences(&self.picture());
+        let (derived, kept) = (rebuilt.tallies(), self.tallies());
+        let differing = derived.zip(kept).filter(|(derived, kept)| derived != kept);
+        found.extend(differing.map(|(derived, kept)| format!("tally {derived:?}, kept {kept:?}")));
+        found
     }
 
     fn definition_name(&self, slot: u32) -> String {

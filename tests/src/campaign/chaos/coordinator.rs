@@ -388,6 +388,7 @@ fn edge(
         endpoint: "http://in-process:8420/".to_owned(),
         ca: CaHash([7; 32]),
         webhook_token: Secret::new("a-token-of-alertmanager".to_owned()),
+        metrics_token: Secret::new("a-token-of-prometheus".to_owned()),
         logs: logs.clone(),
     };
     Arc::new(Edge::new(backend, &credentials(), clock.clone(), health, Metrics::detached()))

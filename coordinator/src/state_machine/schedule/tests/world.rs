@@ -342,6 +342,7 @@ impl World {
                 break;
             }
         }
+        self.state.assert_tallies();
         answer.lock().unwrap().take().expect("a step answers its requests")
     }
 
