@@ -62,6 +62,32 @@ pub(crate) struct UsedImage {
     pub(crate) references: BTreeSet<String>,
     /// When it was pulled or last needed, whichever is later.
     pub(crate) used_at: Timestamp,
+    #[serde(default)]
+    pub(crate) origin: Origin,
+}
+
+/// Where an image came from, as its pull has shown or that there was none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Origin {
+    /// An earlier agent took it down, and did not say.
+    #[default]
+    Unknown,
+    /// It was here when it was first used: perhaps it was built here.
+    Local,
+    /// This agent pulled it.
+    Pulled,
+}
+
+impl Origin {
+    /// Whether the image can be had again. Digests tell only of an engine that gives them to nothing
+    /// else, and only where nothing better is known.
+    fn is_registry(self, image: &ImageSummary, digests_prove: bool) -> bool {
+        match self {
+            Origin::Pulled => true,
+            Origin::Local => false,
+            Origin::Unknown => digests_prove && !image.digests.is_empty(),
+        }
+    }
 }
 
 /// What may not go.
@@ -90,6 +116,7 @@ pub(crate) fn removals(
     present: &[ImageSummary],
     needed: &Needed,
     rules: &ImageCleanup,
+    digests_prove: bool,
     now: Timestamp,
 ) -> Vec<Removal> {
     // Of the operator's, and what the agent makes itself.
@@ -105,7 +132,7 @@ pub(crate) fn removals(
             let may_go = !needed.ids.contains(&image.id)
                 && needed.references.is_disjoint(&references)
                 && !references.iter().any(|name| kept.contains(name.as_str()))
-                && !image.digests.is_empty()
+                && known.origin.is_registry(image, digests_prove)
                 && tags.is_subset(&known.references)
                 && now.since(known.used_at) >= rules.minimum_age;
             let names =

@@ -39,6 +39,7 @@ pub mod disk;
 mod registration;
 mod status;
 mod plain_http;
+mod blocking;
 mod introspection;
 mod service_manager;
 mod run;
@@ -57,8 +58,6 @@ use settings::{EXIT_BAD_SETTINGS, Ended, Environment};
 
 /// What the agent does is wait: for the coordinator, for Docker, for its disk.
 const WORKER_THREADS: usize = 2;
-/// Threads for what blocks: the ledger's disk, names to resolve.
-const BLOCKING_THREADS_MAX: usize = 8;
 
 /// What the program is called for, by its first argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +112,7 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .max_blocking_threads(blocking::THREADS_MAX)
         .enable_all()
         .build();
     let runtime = match runtime {

@@ -692,14 +692,16 @@ impl ObservedContainer {
         let again = match &error {
             RuntimeError::Unknown(Unknown::Timeout { .. }) => false,
             RuntimeError::Unknown(Unknown::Transport { .. }) => true,
-            RuntimeError::Unknown(Unknown::Engine { .. } | Unknown::Unreadable { .. }) => {
-                self.failures + 1 < PULL_ATTEMPTS_MAX
-            }
+            RuntimeError::Unknown(
+                Unknown::Registry { .. } | Unknown::Engine { .. } | Unknown::Unreadable { .. },
+            ) => self.failures + 1 < PULL_ATTEMPTS_MAX,
             RuntimeError::NotFound { .. }
             | RuntimeError::ImageNotFound { .. }
             | RuntimeError::Conflict { .. }
             | RuntimeError::Rejected { .. }
-            | RuntimeError::NotPrepared { .. } => false,
+            | RuntimeError::NotPrepared { .. }
+            | RuntimeError::NoLogin { .. }
+            | RuntimeError::NotAsked { .. } => false,
         };
         if again {
             self.failures += 1;
@@ -736,7 +738,9 @@ impl ObservedContainer {
             RuntimeError::Conflict { .. } => self.doubt = true,
             RuntimeError::NotFound { .. }
             | RuntimeError::Rejected { .. }
-            | RuntimeError::NotPrepared { .. } => {
+            | RuntimeError::NotPrepared { .. }
+            | RuntimeError::NoLogin { .. }
+            | RuntimeError::NotAsked { .. } => {
                 self.never_runs(ecs_reason(Aim::Create, &error));
             }
             RuntimeError::Unknown(unknown) => {
@@ -761,9 +765,9 @@ impl ObservedContainer {
             RuntimeError::ImageNotFound { .. }
             | RuntimeError::Conflict { .. }
             | RuntimeError::Rejected { .. }
-            | RuntimeError::NotPrepared { .. } => {
-                self.verdict = Some(ecs_reason(Aim::Start, error))
-            }
+            | RuntimeError::NotPrepared { .. }
+            | RuntimeError::NoLogin { .. }
+            | RuntimeError::NotAsked { .. } => self.verdict = Some(ecs_reason(Aim::Start, error)),
             RuntimeError::Unknown(unknown) => {
                 self.judge(Aim::Start, unknown, error);
                 return self.retry();
@@ -778,7 +782,9 @@ impl ObservedContainer {
         self.doubt = true;
         let give_up = match unknown {
             Unknown::Timeout { .. } => true,
-            Unknown::Engine { .. } => self.failures + 1 >= ENGINE_ERRORS_MAX,
+            Unknown::Registry { .. } | Unknown::Engine { .. } => {
+                self.failures + 1 >= ENGINE_ERRORS_MAX
+            }
             Unknown::Transport { .. } | Unknown::Unreadable { .. } => false,
         };
         if give_up {

@@ -14,7 +14,10 @@ use std::{
 use longshore_common::resources::Transport;
 
 use self::{objects::Objects, ports::FreePorts};
-use crate::runtime::{ContainerConfig, RuntimeError, Unknown};
+use crate::{
+    blocking::FILES,
+    runtime::{ContainerConfig, RuntimeError, Unknown},
+};
 
 pub(crate) mod environment_file;
 pub(crate) mod objects;
@@ -157,7 +160,7 @@ pub(crate) async fn remove(directory: &Path) -> Result<(), RuntimeError> {
 async fn in_background(
     work: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> Result<(), String> {
-    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    let done = FILES.run(work).await;
     done.flatten().map_err(|error| error.to_string())
 }
 

@@ -160,12 +160,15 @@ pub struct RuntimeVersion {
     pub security_options: Vec<String>,
     /// Where it keeps images and containers (`DockerRootDir`), if it tells.
     pub data_root: Option<PathBuf>,
+    /// It keeps images in containerd's store, which gives each of them a digest, whether or not a
+    /// registry has it.
+    pub containerd_images: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     pub id: String,
-    /// `sha256:…` of the manifest; absent for an image that never was in a registry.
+    /// `sha256:…` of the manifest. An engine may give one also to what no registry has.
     pub digest: Option<String>,
 }
 
@@ -175,7 +178,7 @@ pub struct ImageSummary {
     pub id: String,
     /// `web:1`; none when all of them mean other images now.
     pub tags: Vec<String>,
-    /// `web@sha256:…`; none of an image that never was in a registry.
+    /// `web@sha256:…`; see [`Image::digest`].
     pub digests: Vec<String>,
     pub bytes: u64,
 }
@@ -186,6 +189,21 @@ pub struct ImageSource {
     pub reference: Arc<str>,
     /// A file with the login that its definition names. Absent: what the host has for the registry.
     pub login: Option<Arc<Path>>,
+}
+
+/// What Docker's configuration calls its own registry.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+impl ImageSource {
+    /// The registry, as Docker's configuration names it.
+    pub(crate) fn registry(&self) -> &str {
+        match self.reference.split_once('/') {
+            Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => {
+                if host == "docker.io" || host == "index.docker.io" { DOCKER_HUB } else { host }
+            }
+            _ => DOCKER_HUB,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -479,6 +497,12 @@ pub enum RuntimeError {
     /// Not asked of the engine: what it needs before could not be had.
     #[error("{message}")]
     NotPrepared { message: String },
+    /// A login for the registry could not be had.
+    #[error("{message}")]
+    NoLogin { message: String },
+    /// The registry does not answer, and the host has the image: the engine was not asked to try on.
+    #[error("{message}")]
+    NotAsked { message: String },
     /// It may have been done or not. Unknown is not dead.
     #[error(transparent)]
     Unknown(#[from] Unknown),
@@ -492,6 +516,9 @@ pub enum Unknown {
     /// The engine is not there, or the connection broke.
     #[error("the container engine did not answer: {message}")]
     Transport { message: String },
+    /// The engine answers, and the registry that it asked does not.
+    #[error("{message}")]
+    Registry { message: String },
     /// 5xx, or an error in the middle of an answer.
     #[error("{message}")]
     Engine { message: String },
@@ -532,9 +559,14 @@ pub fn ecs_reason(aim: Aim, error: &RuntimeError) -> String {
         RuntimeError::NotPrepared { message } => {
             format!("ResourceInitializationError: {message}")
         }
+        RuntimeError::NoLogin { message } => format!("CannotPullContainerAuthError: {message}"),
         RuntimeError::Unknown(
-            Unknown::Transport { .. } | Unknown::Engine { .. } | Unknown::Unreadable { .. },
+            Unknown::Transport { .. }
+            | Unknown::Registry { .. }
+            | Unknown::Engine { .. }
+            | Unknown::Unreadable { .. },
         )
+        | RuntimeError::NotAsked { .. }
         | RuntimeError::NotFound { .. }
         | RuntimeError::ImageNotFound { .. }
         | RuntimeError::Conflict { .. }

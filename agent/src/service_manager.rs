@@ -53,6 +53,7 @@ pub(crate) async fn keep_told(status: Arc<Status>, shutdown: CancellationToken) 
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = ticks.tick() => {}
+            () = status.changed.notified() => {}
         }
         match sign_of_life(&status, every).await {
             Some(line) if watchdog.is_some() => {
@@ -75,11 +76,15 @@ async fn sign_of_life(status: &Status, within: Duration) -> Option<String> {
 
 fn line(status: &Status, tasks: &[TaskView]) -> String {
     let running = tasks.iter().filter(|task| task.known_status == "RUNNING").count();
-    let docker = if status.docker_answers() { "" } else { "; Docker does not answer" };
+    let docker = match status.docker_known() {
+        Some(true) => "",
+        Some(false) => "; Docker does not answer",
+        None => "; Docker is being asked",
+    };
     let coordinator = match status.last_poll_age() {
         Some(age) if age <= POLLED_WITHIN => "",
         Some(_) => "; the coordinator is away",
-        None => "; the coordinator has not come yet",
+        None => "; waiting for the coordinator",
     };
     format!("Cluster {}: {running} tasks running{docker}{coordinator}", status.cluster)
 }
@@ -110,13 +115,22 @@ mod tests {
         let (engine, running) =
             supervisor::start(config, fake, clock.clone(), shutdown.clone()).unwrap();
         status.engine_started(engine);
-        assert_eq!(
-            sign_of_life(&status, STATUS_EVERY).await.as_deref(),
-            Some(
-                "Cluster web: 0 tasks running; Docker does not answer; the coordinator has not \
-                 come yet"
-            )
-        );
+        let mut told = Vec::new();
+        for answers in [None, Some(false), Some(true), Some(true)] {
+            if let Some(answers) = answers {
+                status.set_docker_answers(answers);
+            }
+            let changed = futures_util::FutureExt::now_or_never(status.changed.notified());
+            let line = sign_of_life(&status, STATUS_EVERY).await.unwrap();
+            told.push((changed.is_some(), line.replace("Cluster web: 0 tasks running; ", "")));
+        }
+        let expected = [
+            (false, "Docker is being asked; waiting for the coordinator"),
+            (true, "Docker does not answer; waiting for the coordinator"),
+            (true, "waiting for the coordinator"),
+            (false, "waiting for the coordinator"),
+        ];
+        assert_eq!(told, expected.map(|(changed, line)| (changed, line.to_owned())));
         shutdown.cancel();
         running.await.unwrap().unwrap();
         assert_eq!(sign_of_life(&status, STATUS_EVERY).await, None);

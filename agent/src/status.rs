@@ -15,7 +15,7 @@ use longshore_common::{
     logs::query::{LogReply, LogRequest},
     protocol::{PollAnswer, PollRequest, Registered},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     disk::{Disk, DiskWatch},
@@ -32,6 +32,9 @@ pub(crate) struct Status {
     engine: OnceLock<Handle>,
     registered: watch::Sender<Option<Registered>>,
     docker_answers: AtomicBool,
+    docker_asked: AtomicBool,
+    /// Something that the line of status tells has changed.
+    pub(crate) changed: Notify,
     network_problem: watch::Sender<Option<String>>,
     docker_data_problem: watch::Sender<Option<String>>,
     disk: OnceLock<DiskWatch>,
@@ -55,6 +58,8 @@ impl Status {
             engine: OnceLock::new(),
             registered: watch::Sender::new(None),
             docker_answers: AtomicBool::new(false),
+            docker_asked: AtomicBool::new(false),
+            changed: Notify::new(),
             network_problem: watch::Sender::new(None),
             docker_data_problem: watch::Sender::new(None),
             disk: OnceLock::new(),
@@ -101,7 +106,16 @@ impl Status {
     }
 
     pub(crate) fn set_docker_answers(&self, answers: bool) {
-        self.docker_answers.store(answers, Ordering::Relaxed);
+        let answered = self.docker_answers.swap(answers, Ordering::Relaxed);
+        let asked = self.docker_asked.swap(true, Ordering::Relaxed);
+        if answered != answers || !asked {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Absent before it was asked.
+    pub(crate) fn docker_known(&self) -> Option<bool> {
+        self.docker_asked.load(Ordering::Relaxed).then(|| self.docker_answers())
     }
 
     pub(crate) fn docker_answers(&self) -> bool {
@@ -151,7 +165,9 @@ impl Status {
     fn poll_arrived(&self) {
         let now = self.clock.monotonic().0.as_millis() as u64;
         self.last_poll_ms.store(now, Ordering::Relaxed);
-        self.polls.fetch_add(1, Ordering::Relaxed);
+        if self.polls.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.changed.notify_one();
+        }
     }
 }
 

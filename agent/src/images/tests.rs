@@ -22,6 +22,7 @@ fn used(references: &[&str], hours_ago: u64) -> UsedImage {
     UsedImage {
         references: references.iter().map(|name| familiar(name).into_owned()).collect(),
         used_at: Timestamp(NOW.0 - hours_ago * HOUR_MS),
+        origin: Origin::Unknown,
     }
 }
 
@@ -57,7 +58,7 @@ impl Case {
     }
 
     fn removals(&self) -> Vec<Removal> {
-        removals(&self.used, &self.present, &self.needed, &self.rules, NOW)
+        removals(&self.used, &self.present, &self.needed, &self.rules, true, NOW)
     }
 }
 
@@ -206,4 +207,39 @@ proptest! {
         let removed = case.removals();
         prop_assert_eq!(removed.iter().map(|removal| &removal.id).collect::<Vec<_>>(), expected);
     }
+}
+
+#[test]
+fn whether_a_registry_has_an_image_is_known_from_its_pull() {
+    let mut told = String::new();
+    for origin in [Origin::Unknown, Origin::Local, Origin::Pulled] {
+        for (digests, digests_prove) in [(true, true), (true, false), (false, true)] {
+            let mut case = Case::new();
+            case.used.values_mut().for_each(|image| image.origin = origin);
+            if !digests {
+                case.present.iter_mut().for_each(|image| image.digests.clear());
+            }
+            let Case { used, present, needed, rules } = &case;
+            let goes = !removals(used, present, needed, rules, digests_prove, NOW).is_empty();
+            let digests = match (digests, digests_prove) {
+                (true, true) => "a digest",
+                (true, false) => "a digest that all have",
+                (false, _) => "no digest",
+            };
+            writeln!(told, "{origin:?}, {digests}: {}", if goes { "goes" } else { "stays" })
+                .unwrap();
+        }
+    }
+    expect![[r#"
+        Unknown, a digest: goes
+        Unknown, a digest that all have: stays
+        Unknown, no digest: stays
+        Local, a digest: stays
+        Local, a digest that all have: stays
+        Local, no digest: stays
+        Pulled, a digest: goes
+        Pulled, a digest that all have: goes
+        Pulled, no digest: goes
+    "#]]
+    .assert_eq(&told);
 }

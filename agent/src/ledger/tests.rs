@@ -7,6 +7,7 @@ mod golden;
 
 use super::*;
 use crate::{
+    images::Origin,
     observed::{ContainerState, ObservedContainer},
     plan::sample::{KEY, intent},
 };
@@ -228,7 +229,11 @@ fn opening_a_ledger_that_is_there_writes_nothing() {
 #[test]
 fn batches_that_were_not_written_are_written_as_one() {
     let gone = Batch { forgotten: vec![KEY], ..Batch::default() };
-    let image = |at| UsedImage { references: ["a".to_owned()].into(), used_at: Timestamp(at) };
+    let image = |at| UsedImage {
+        references: ["a".to_owned()].into(),
+        used_at: Timestamp(at),
+        origin: Origin::Pulled,
+    };
     let images =
         |at| Batch { images: [("a".to_owned(), Some(image(at)))].into(), ..Batch::default() };
     let one = orders().without_orders();
@@ -253,6 +258,7 @@ fn images_are_remembered_until_they_are_gone_in_a_ledger_of_the_first_format_too
     let image = |used_at| UsedImage {
         references: ["web:1".to_owned()].into(),
         used_at: Timestamp(used_at),
+        origin: Origin::Local,
     };
     let write = |images: [(&str, Option<UsedImage>); 2]| {
         let images = images.map(|(id, image)| (id.to_owned(), image)).into();

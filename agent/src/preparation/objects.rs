@@ -5,6 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use object_store::{ObjectStoreExt, aws::AmazonS3Builder};
 
+use crate::blocking::OBJECTS;
+
 /// The largest object that is read: it goes into an environment or a configuration.
 const OBJECT_BYTES_MAX: u64 = 1024 * 1024;
 const DEFAULT_REGION: &str = "us-east-1";
@@ -26,7 +28,12 @@ impl Objects {
             format!("{arn} is not the ARN of an S3 object, arn:aws:s3:::bucket/key")
         })?;
         match self {
-            Objects::Directory(root) => read_file(root, bucket, key),
+            // The directory may be on a network.
+            Objects::Directory(root) => {
+                let (root, bucket, key) = (root.clone(), bucket.to_owned(), key.to_owned());
+                let read = OBJECTS.run(move || read_file(&root, &bucket, &key)).await;
+                read.unwrap_or_else(|error| Err(error.to_string()))
+            }
             Objects::Endpoint(endpoint) => read_object(endpoint, bucket, key).await,
         }
         .map_err(|why| format!("{arn} cannot be read: {why}"))

@@ -28,14 +28,14 @@ use longshore_common::{
     clock::Timestamp, image_reference::name_and_tag, limits::LAST_LINES_MAX, task::HealthStatus,
 };
 use tokio::sync::Semaphore;
+use tracing::warn;
 
-use self::{
-    process::Process, pull_error::final_if_the_registry_says_so, task_group::ControlGroups,
-};
+use self::{process::Process, pull_error::as_the_registry_says, task_group::ControlGroups};
 use super::{
     ByOthers, ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime,
     ContainerSummary, EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel,
     PullProgress, RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
+    shorten,
 };
 
 mod bridge;
@@ -252,6 +252,7 @@ impl ContainerRuntime for Docker {
             volume_drivers: info.volume_drivers,
             security_options: info.security_options,
             data_root: info.data_root,
+            containerd_images: info.containerd_images,
             version: version.version.unwrap_or_default(),
             api_version: format!("{}.{}", api.major_version, api.minor_version),
         })
@@ -279,7 +280,7 @@ impl ContainerRuntime for Docker {
         let login = self.registries.login(source).await?;
         let pulling = async {
             let mut lines = Box::pin(client.create_image(Some(options), None, login));
-            while let Some(line) = within(silence, lines.try_next()).await? {
+            while let Some(line) = said_within(silence, lines.try_next()).await? {
                 let detail = line.progress_detail.unwrap_or_default();
                 let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
                 progress(PullProgress {
@@ -292,7 +293,7 @@ impl ContainerRuntime for Docker {
             Ok(())
         };
         match tokio::time::timeout(self.timeouts.pull, pulling).await {
-            Ok(result) => result.map_err(final_if_the_registry_says_so),
+            Ok(result) => result.map_err(as_the_registry_says),
             Err(_) => Err(Unknown::Timeout { after: self.timeouts.pull }.into()),
         }
     }
@@ -335,7 +336,13 @@ impl ContainerRuntime for Docker {
         };
         let body = create_body::create_body(config, parent);
         match within(timeout, client.create_container(Some(options), body)).await {
-            Ok(created) => Ok(created.id),
+            Ok(created) => {
+                for warning in created.warnings {
+                    let warning = shorten(&warning);
+                    warn!(container = name, warning, "Docker warns of a container that it made");
+                }
+                Ok(created.id)
+            }
             Err(RuntimeError::NotFound { message }) if message.contains("o such image") => {
                 Err(RuntimeError::ImageNotFound { message })
             }
@@ -518,6 +525,21 @@ fn health_status(text: &str) -> HealthStatus {
         "healthy" => HealthStatus::Healthy,
         "unhealthy" => HealthStatus::Unhealthy,
         _ => HealthStatus::Unknown,
+    }
+}
+
+/// A pull that says nothing waits for its registry, and may be tried again.
+async fn said_within<T>(
+    silence: Duration,
+    line: impl Future<Output = Result<T, Error>>,
+) -> Result<T, RuntimeError> {
+    match tokio::time::timeout(silence, line).await {
+        Ok(Err(Error::RequestTimeoutError)) | Err(_) => {
+            let seconds = silence.as_secs();
+            let message = format!("the pull made no progress for {seconds} s");
+            Err(Unknown::Registry { message }.into())
+        }
+        Ok(said) => said.map_err(|error| failed(error, silence)),
     }
 }
 

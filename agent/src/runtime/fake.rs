@@ -154,6 +154,8 @@ struct Engine {
     latencies: BTreeMap<Verb, Duration>,
     calls: Vec<Call>,
     said: VecDeque<Said>,
+    /// Every image has a digest.
+    containerd_images: bool,
     /// Who waits for the end of a container's process.
     processes: BTreeMap<String, Vec<oneshot::Sender<()>>>,
 }
@@ -171,10 +173,16 @@ impl FakeRuntime {
         }
     }
 
-    /// An image that the host has.
+    /// From now on an image that was built on the host has a digest too, as in containerd's store.
+    pub fn keep_images_in_containerd(&self) {
+        self.engine().containerd_images = true;
+    }
+
+    /// An image that the host has, built there.
     pub fn add_image(&self, reference: &str, behaviour: Behaviour) {
         let mut engine = self.engine();
-        engine.images.insert(reference.to_owned(), Image { id: id_of(reference), digest: None });
+        let digest = engine.containerd_images.then(|| format!("sha256:of-{reference}"));
+        engine.images.insert(reference.to_owned(), Image { id: id_of(reference), digest });
         engine.behaviours.insert(reference.to_owned(), behaviour);
         drop(engine);
         self.say_event(EventSubject::Image, BTreeMap::new());
@@ -215,6 +223,11 @@ impl FakeRuntime {
     /// The next call of this verb without a fault gets this one; several queue up.
     pub fn fail_next(&self, verb: Verb, fault: Fault) {
         self.engine().faults.entry(verb).or_default().push_back(fault);
+    }
+
+    /// No call fails any more that was to.
+    pub fn forget_faults(&self) {
+        self.engine().faults.clear();
     }
 
     pub fn set_latency(&self, verb: Verb, latency: Duration) {
@@ -548,6 +561,7 @@ impl ContainerRuntime for FakeRuntime {
             volume_drivers: vec!["local".to_owned()],
             security_options: Vec::new(),
             data_root: None,
+            containerd_images: self.engine().containerd_images,
         };
         self.call(Verb::Version, "", |_| Ok(version)).await
     }

@@ -21,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use super::{Engine, Timer, steps::Finished};
 use crate::{
-    images::{ImageCleanup, Needed, Removal, UsedImage, removals},
+    images::{ImageCleanup, Needed, Origin, Removal, UsedImage, removals},
     plan::{Step, TaskKey},
     runtime::{ContainerRuntime, Image, ImageSummary, RuntimeError},
 };
@@ -43,6 +43,10 @@ pub(super) struct Images {
     /// Tasks that wait for a removal to end.
     waiting: BTreeSet<TaskKey>,
     here: Here,
+    /// References that were pulled, and of which the image is being asked for.
+    pulled: BTreeSet<String>,
+    /// An image with a digest was in a registry: so with an engine's own store, not with containerd's.
+    digests_prove: bool,
 }
 
 /// What the engine holds, for the coordinator to prefer this host for it: as of the last look, with
@@ -166,13 +170,34 @@ impl<R: ContainerRuntime> Engine<R> {
         self.image_used(reference, &image.id);
     }
 
+    /// Whether an engine's digests show what a registry has.
+    pub(super) fn digests_prove(&mut self, prove: bool) {
+        self.images.digests_prove = prove;
+    }
+
+    /// A registry has what this names.
+    pub(super) fn image_pulled(&mut self, reference: &str) {
+        self.images.pulled.insert(familiar(reference).into_owned());
+    }
+
+    /// The digest by which others can pull this image too.
+    pub(super) fn digest_of_registry(&self, image: &Image) -> Option<String> {
+        let used = self.images.used.get(&image.id);
+        let pulled = used.is_some_and(|used| used.origin == Origin::Pulled);
+        image.digest.clone().filter(|_| pulled || self.images.digests_prove)
+    }
+
     /// A task uses this image, or it was pulled for one.
     pub(super) fn image_used(&mut self, reference: &str, id: &str) {
         let now = self.now();
         let reference = familiar(reference).into_owned();
         self.images.by_reference.insert(reference.clone(), id.to_owned());
-        let new = || UsedImage { references: BTreeSet::new(), used_at: now };
+        let pulled = self.images.pulled.remove(&reference);
+        let new = || UsedImage { origin: Origin::Local, used_at: now, references: BTreeSet::new() };
         let image = self.images.used.entry(id.to_owned()).or_insert_with(new);
+        if pulled {
+            image.origin = Origin::Pulled;
+        }
         image.references.insert(reference);
         image.used_at = now;
         self.unwritten.images.insert(id.to_owned(), Some(image.clone()));
@@ -262,7 +287,8 @@ impl<R: ContainerRuntime> Engine<R> {
             }
         }
         let needed = Needed { ids: held.in_use, references: self.references_needed() };
-        let removals = removals(&self.images.used, &held.images, &needed, &rules, now);
+        let prove = self.images.digests_prove;
+        let removals = removals(&self.images.used, &held.images, &needed, &rules, prove, now);
         self.next_removal(now, removals.into(), 0);
     }
 

@@ -1,8 +1,9 @@
-//! Pulls: one for each image, for every container that needs it, so many at once.
+//! Pulls: one for each image, for every container that needs it, so many at once of each registry:
+//! one that hangs, or whose credential helper does, holds up its own pulls alone.
 //!
 //! Never: a conclusion from a failed pull (that is `observed`), or a pull that nobody waits for.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use longshore_common::index::FastMap;
 use tokio::time::Instant;
@@ -12,12 +13,31 @@ use tracing::{debug, info, warn};
 use super::{Engine, steps::Finished};
 use crate::{
     observed::{Outcome, PullAmount},
-    plan::TaskKey,
-    runtime::{ContainerRuntime, ImageSource, PullProgress, RuntimeError},
+    plan::{PullPolicy, TaskKey},
+    runtime::{ContainerRuntime, ImageSource, PullProgress, RuntimeError, Unknown},
 };
 
 /// A pull that takes longer than this says how far it is, as often.
 const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
+
+/// A registry that did not answer is not asked again for so long while the host has the image.
+const SILENT_FOR: Duration = Duration::from_secs(5 * 60);
+
+/// What is pulled from one registry.
+#[derive(Default)]
+pub(super) struct Registry {
+    waiting: VecDeque<ImageSource>,
+    begun: usize,
+    /// It did not answer; until when it is not asked, and what it was that Docker said.
+    silent: Option<(Instant, String)>,
+}
+
+impl Registry {
+    fn silence(&self) -> Option<String> {
+        let (until, message) = self.silent.as_ref()?;
+        (Instant::now() < *until).then(|| message.clone())
+    }
+}
 
 /// One pull of one image by one login, for every container that needs it.
 pub(super) struct Pulling {
@@ -53,22 +73,31 @@ impl<R: ContainerRuntime> Engine<R> {
         let Some(task) = self.tasks.get_mut(&key) else { return };
         task.observed.containers[index].in_flight = true;
         task.observed.pull_begins(now);
+        let registry = source.registry().to_owned();
         let pulling = self.lanes.pulling.entry(source.clone()).or_insert_with(|| {
-            self.lanes.pulls_waiting.push_back(source);
+            self.lanes.registries.entry(registry.clone()).or_default().waiting.push_back(source);
             Pulling { wanted_by: Vec::new(), begun: false, cancel: CancellationToken::new() }
         });
         pulling.wanted_by.push((key, index));
-        self.begin_pulls();
+        self.begin_pulls(&registry);
         self.tell(key);
     }
 
-    fn begin_pulls(&mut self) {
-        while self.lanes.pulling.values().filter(|p| p.begun).count() < self.lanes.pulls_max {
-            let Some(source) = self.lanes.pulls_waiting.pop_front() else { return };
+    fn begin_pulls(&mut self, registry: &str) {
+        let falls_back = self.rules.pull == PullPolicy::PullFirst;
+        while let Some(registry) = self.lanes.registries.get_mut(registry)
+            && registry.begun < self.lanes.pulls_max
+        {
+            let Some(source) = registry.waiting.pop_front() else { return };
             let Some(pulling) = self.lanes.pulling.get_mut(&source) else { continue };
             pulling.begun = true;
+            registry.begun += 1;
+            let silence = registry.silence().filter(|_| falls_back);
             let (cancel, host) = (pulling.cancel.clone(), self.config.host);
-            info!(%host, image = &*source.reference, "pulling");
+            match &silence {
+                None => info!(%host, image = &*source.reference, "pulling"),
+                Some(_) => debug!(%host, image = &*source.reference, "its registry is silent"),
+            }
             let (runtime, news) = (self.runtime.clone(), self.pull_news.0.clone());
             self.steps.spawn(async move {
                 let mut said = Instant::now();
@@ -83,8 +112,25 @@ impl<R: ContainerRuntime> Engine<R> {
                         let _ = news.try_send((source.clone(), layers.amount()));
                     }
                 };
+                let pull = async {
+                    let is_here = async || runtime.image(&source.reference).await.is_ok();
+                    if let Some(message) = silence
+                        && is_here().await
+                    {
+                        return Err(RuntimeError::NotAsked { message });
+                    }
+                    match runtime.pull(&source, progress).await {
+                        // What the host has will do, and trying on would only take longer.
+                        Err(RuntimeError::Unknown(Unknown::Registry { message }))
+                            if falls_back && is_here().await =>
+                        {
+                            Err(RuntimeError::NotAsked { message })
+                        }
+                        pulled => pulled,
+                    }
+                };
                 let result = tokio::select! {
-                    result = runtime.pull(&source, progress) => Some(result),
+                    result = pull => Some(result),
                     () = cancel.cancelled() => None,
                 };
                 Finished::Pull { source: source.clone(), result }
@@ -134,8 +180,13 @@ impl<R: ContainerRuntime> Engine<R> {
         result: Option<Result<(), RuntimeError>>,
     ) {
         let host = self.config.host;
+        let registry = source.registry().to_owned();
+        self.pull_left(&registry, result.as_ref());
         match &result {
             Some(Ok(())) => info!(%host, image = &*source.reference, "pulled"),
+            Some(Err(error @ RuntimeError::NotAsked { .. })) => {
+                debug!(%host, image = &*source.reference, %error, "using the image that is here");
+            }
             Some(Err(error)) => warn!(%host, image = &*source.reference, %error, "the pull failed"),
             None => {}
         }
@@ -150,9 +201,35 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         if let Some(Ok(())) = result {
             self.rooms.look_again();
+            self.image_pulled(&source.reference);
             self.ask_for_image(source.reference.clone());
         }
-        self.begin_pulls();
+        self.begin_pulls(&registry);
+    }
+
+    /// A pull from this registry is over: whether the registry answers is known now.
+    fn pull_left(&mut self, name: &str, result: Option<&Result<(), RuntimeError>>) {
+        let Some(registry) = self.lanes.registries.get_mut(name) else { return };
+        registry.begun = registry.begun.saturating_sub(1);
+        match result {
+            Some(Err(RuntimeError::NotAsked { message })) => {
+                if registry.silence().is_none() {
+                    warn!(
+                        host = %self.config.host, registry = name, error = message,
+                        "a registry does not answer: for {} s, images of it that are here are used \
+                         without asking it",
+                        SILENT_FOR.as_secs(),
+                    );
+                    let until = Instant::now() + SILENT_FOR;
+                    registry.silent = Some((until, message.clone()));
+                }
+            }
+            Some(Ok(())) => registry.silent = None,
+            Some(Err(_)) | None => {}
+        }
+        if registry.begun == 0 && registry.waiting.is_empty() && registry.silence().is_none() {
+            self.lanes.registries.remove(name);
+        }
     }
 }
 

@@ -14,7 +14,13 @@ use longshore_common::index::{FastMap, FastSet};
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, images::Held, pulls::Pulling, tasks::Leftovers, watch::Watched};
+use super::{
+    Engine, Timer,
+    images::Held,
+    pulls::{Pulling, Registry},
+    tasks::Leftovers,
+    watch::Watched,
+};
 use crate::{
     observed::{ContainerState, Next, Outcome, backoff},
     pause,
@@ -106,9 +112,10 @@ pub(super) struct Lanes {
     wait: Queue,
     /// Of creates and starts, those that were prepared too.
     launching: Arc<Semaphore>,
+    /// Of one registry.
     pub(super) pulls_max: usize,
     pub(super) pulling: BTreeMap<ImageSource, Pulling>,
-    pub(super) pulls_waiting: VecDeque<ImageSource>,
+    pub(super) registries: BTreeMap<String, Registry>,
     /// Present: known. Absent: not asked, or something changed since.
     pub(super) images: FastMap<Arc<str>, Image>,
     images_asked: FastSet<Arc<str>>,
@@ -132,7 +139,7 @@ impl Lanes {
             launching: Arc::new(Semaphore::new(launches.max(1))),
             pulls_max: pulls.max(1),
             pulling: BTreeMap::new(),
-            pulls_waiting: VecDeque::new(),
+            registries: BTreeMap::new(),
             images: FastMap::default(),
             images_asked: FastSet::default(),
         }
@@ -261,10 +268,13 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn watched(&mut self, news: Watched) {
         match news {
-            Watched::Up(version) => info!(
-                host = %self.config.host, docker = version.version, api = version.api_version,
-                "the container engine answers",
-            ),
+            Watched::Up(version) => {
+                self.digests_prove(!version.containerd_images);
+                info!(
+                    host = %self.config.host, docker = version.version, api = version.api_version,
+                    "the container engine answers",
+                );
+            }
             Watched::Down(error) => {
                 // Statuses stay as last known: unknown is not dead.
                 if std::mem::replace(&mut self.synced, false) {
@@ -305,15 +315,19 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// The digest is wanted for reports only, so it is asked for beside the create.
     fn look_up_image(&mut self, key: TaskKey, index: usize) {
-        let Some(task) = self.tasks.get_mut(&key) else { return };
+        let Some(task) = self.tasks.get(&key) else { return };
         if task.desired.containers[index].role == Role::Pause {
             return;
         }
         let reference = task.desired.containers[index].image.clone();
         if let Some(image) = self.lanes.images.get(&reference) {
-            task.observed.containers[index].image_digest.clone_from(&image.digest);
-            let id = image.id.clone();
-            return self.image_used(&reference, &id);
+            let image = image.clone();
+            self.image_used(&reference, &image.id);
+            let digest = self.digest_of_registry(&image);
+            if let Some(task) = self.tasks.get_mut(&key) {
+                task.observed.containers[index].image_digest = digest;
+            }
+            return;
         }
         self.ask_for_image(reference);
     }
@@ -378,6 +392,8 @@ impl<R: ContainerRuntime> Engine<R> {
     fn image_found(&mut self, reference: &Arc<str>, result: Result<Image, RuntimeError>) {
         self.lanes.images_asked.remove(reference);
         let Ok(image) = result else { return };
+        self.image_is_here(reference, &image);
+        let digest = self.digest_of_registry(&image);
         let mut changed = Vec::new();
         for (key, task) in &mut self.tasks {
             let both = task.desired.containers.iter().zip(&mut task.observed.containers);
@@ -392,12 +408,11 @@ impl<R: ContainerRuntime> Engine<R> {
                     }
                 };
                 if starting && wanted.image == *reference && container.image_digest.is_none() {
-                    container.image_digest.clone_from(&image.digest);
+                    container.image_digest.clone_from(&digest);
                     changed.push(*key);
                 }
             }
         }
-        self.image_is_here(reference, &image);
         self.lanes.images.insert(reference.clone(), image);
         changed.dedup();
         for key in changed {

@@ -31,6 +31,7 @@ mod fencing;
 mod life;
 mod order;
 mod others;
+mod pulls;
 mod stops;
 mod namespaces;
 mod metadata_files;

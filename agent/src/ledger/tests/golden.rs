@@ -77,7 +77,7 @@ fn rich() -> (Batch, Batch) {
     }
     let image = |references: &[&str], used_at| {
         let references = references.iter().map(|&name| name.to_owned()).collect();
-        Some(UsedImage { references, used_at: Timestamp(used_at) })
+        Some(UsedImage { references, used_at: Timestamp(used_at), origin: Origin::Pulled })
     };
     seen.images = [
         ("sha256:aa".to_owned(), image(&["web:1", "registry.example.com/web@sha256:00"], 5)),

@@ -27,13 +27,28 @@ const FINAL: [&str; 14] = [
 /// What a registry says that may be otherwise soon, also beside one of the above.
 const PASSING: [&str; 4] = ["toomanyrequests", "too many requests", "i/o timeout", "connection re"];
 
-/// An engine error of a pull that will be the same next time becomes one that is not retried.
-pub(super) fn final_if_the_registry_says_so(error: RuntimeError) -> RuntimeError {
+/// What Docker says when a registry cannot be reached at all, or says nothing. Lower case.
+const SILENT: [&str; 9] = [
+    "i/o timeout",
+    "client.timeout exceeded",
+    "tls handshake timeout",
+    "connection refused",
+    "connection reset",
+    "no such host",
+    "no route to host",
+    "network is unreachable",
+    "context deadline exceeded",
+];
+
+/// An engine error of a pull that will be the same next time becomes one that is not retried, and one
+/// of a registry that does not answer says so.
+pub(super) fn as_the_registry_says(error: RuntimeError) -> RuntimeError {
     let RuntimeError::Unknown(Unknown::Engine { message }) = error else { return error };
     let text = message.to_ascii_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
     match says(&FINAL) && !says(&PASSING) {
         true => RuntimeError::Rejected { message },
+        false if says(&SILENT) => Unknown::Registry { message }.into(),
         false => Unknown::Engine { message }.into(),
     }
 }
@@ -44,12 +59,14 @@ mod tests {
 
     fn is_final(message: &str) -> bool {
         let error = Unknown::Engine { message: message.to_owned() }.into();
-        match final_if_the_registry_says_so(error) {
+        match as_the_registry_says(error) {
             RuntimeError::Rejected { message: kept } => {
                 assert_eq!(kept, message);
                 true
             }
-            RuntimeError::Unknown(Unknown::Engine { message: kept }) => {
+            RuntimeError::Unknown(
+                Unknown::Engine { message: kept } | Unknown::Registry { message: kept },
+            ) => {
                 assert_eq!(kept, message);
                 false
             }
@@ -92,9 +109,26 @@ mod tests {
     }
 
     #[test]
+    fn a_registry_that_does_not_answer_is_told_from_one_that_does() {
+        for (message, silent) in [
+            ("Get https://registry/v2/: dial tcp: lookup registry: no such host", true),
+            ("dial tcp 10.0.0.1:5000: connect: connection refused", true),
+            ("net/http: request canceled (Client.Timeout exceeded while awaiting headers)", true),
+            ("net/http: TLS handshake timeout", true),
+            ("received unexpected HTTP status: 503 Service Unavailable", false),
+            ("toomanyrequests: You have reached your unauthenticated pull rate limit", false),
+        ] {
+            let error = Unknown::Engine { message: message.to_owned() }.into();
+            let said = as_the_registry_says(error);
+            let is_silent = matches!(said, RuntimeError::Unknown(Unknown::Registry { .. }));
+            assert_eq!(is_silent, silent, "{message}");
+        }
+    }
+
+    #[test]
     fn other_errors_stay_what_they_are() {
         let transport = RuntimeError::transport("manifest unknown");
-        let kept = final_if_the_registry_says_so(transport);
+        let kept = as_the_registry_says(transport);
         assert!(matches!(kept, RuntimeError::Unknown(Unknown::Transport { .. })), "{kept:?}");
     }
 }

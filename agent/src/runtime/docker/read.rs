@@ -118,6 +118,8 @@ pub(super) struct EngineInfo {
     /// `cgroupfs` or `systemd`.
     pub(super) cgroup_driver: Option<String>,
     pub(super) data_root: Option<PathBuf>,
+    /// See [`crate::runtime::RuntimeVersion::containerd_images`].
+    pub(super) containerd_images: bool,
 }
 
 pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
@@ -129,6 +131,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         cgroup_version: Option<String>,
         cgroup_driver: Option<String>,
         docker_root_dir: Option<PathBuf>,
+        driver_status: Option<Vec<(String, String)>>,
     }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -149,6 +152,9 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
         cgroup_version: info.cgroup_version,
         cgroup_driver: info.cgroup_driver,
         data_root: info.docker_root_dir.filter(|root| root.is_absolute()),
+        containerd_images: info.driver_status.unwrap_or_default().iter().any(|(name, value)| {
+            name == "driver-type" && value.starts_with("io.containerd.snapshotter")
+        }),
     })
 }
 

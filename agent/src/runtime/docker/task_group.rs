@@ -192,9 +192,9 @@ fn stop(group: &str) -> Vec<String> {
     vec!["stop".to_owned(), slice(group)]
 }
 
-/// Forgets the properties.
+/// Forgets the properties. What is stopped needs no reload, which holds up all that starts meanwhile.
 fn revert(group: &str) -> Vec<String> {
-    vec!["revert".to_owned(), slice(group)]
+    vec!["--no-reload".to_owned(), "revert".to_owned(), slice(group)]
 }
 
 async fn systemctl(line: Vec<String>) -> io::Result<()> {

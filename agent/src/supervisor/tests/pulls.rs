@@ -1,0 +1,126 @@
+//! Pulls from registries that hang, fall silent or come back, and what is known of what was pulled.
+
+use super::*;
+
+fn of(image: &str) -> TaskSpec {
+    spec(vec![ContainerDefinition { image: Some(image.into()), ..container("app") }])
+}
+
+fn silence() -> Fault {
+    let message = "dial tcp 10.0.0.1:5000: i/o timeout".to_owned();
+    Fault::Fails(Unknown::Registry { message }.into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_hangs_holds_up_its_own_pulls_alone() {
+    let mut rig = Rig::with(|config| config.pull = PullPolicy::Always);
+    rig.fake.publish_image("good.example.com/web:1", Behaviour::default());
+    rig.exchange().await;
+    for number in 1..=20 {
+        rig.fake.fail_next(Verb::Pull, Fault::Hangs(Duration::from_secs(3600)));
+        rig.coordinator.run(task(number), of(&format!("hung.example.com/web:{number}")));
+    }
+    rig.idle(4).await;
+    assert_eq!(rig.fake.count(Verb::Pull), rig.config.pulls_at_once, "and no more of it");
+    // The pulls that hang have taken their faults.
+    rig.fake.forget_faults();
+    rig.coordinator.run(task(30), of("good.example.com/web:1"));
+    let since = tokio::time::Instant::now();
+    rig.until_running(task(30)).await;
+    assert!(since.elapsed() < Duration::from_secs(60), "it waited {:?}", since.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_registry_is_not_asked_again_for_images_that_are_here() {
+    let mut rig = Rig::with(|config| config.pull = PullPolicy::PullFirst);
+    rig.exchange().await;
+    rig.fake.fail_next(Verb::Pull, silence());
+    for number in 1..=10 {
+        let since = tokio::time::Instant::now();
+        rig.coordinator.run(task(number), one());
+        rig.until_running(task(number)).await;
+        assert!(since.elapsed() < Duration::from_secs(1), "start {number}: {:?}", since.elapsed());
+    }
+    assert_eq!(rig.fake.count(Verb::Pull), 1);
+    // An image that is not here can come from nowhere else; another registry is another.
+    rig.fake.publish_image("web:2", Behaviour::default());
+    rig.fake.publish_image("other.example.com/web:1", Behaviour::default());
+    rig.coordinator.run(task(20), of("other.example.com/web:1"));
+    rig.until_running(task(20)).await;
+    assert_eq!(rig.fake.count(Verb::Pull), 2);
+    rig.coordinator.run(task(21), of("web:2"));
+    rig.until_running(task(21)).await;
+    assert_eq!(rig.fake.count(Verb::Pull), 3);
+    // It has answered: it is asked again.
+    rig.fake.publish_image(IMAGE, Behaviour::default());
+    rig.coordinator.run(task(22), one());
+    rig.until_running(task(22)).await;
+    assert_eq!(rig.fake.count(Verb::Pull), 4);
+    // And also after a while.
+    rig.fake.fail_next(Verb::Pull, silence());
+    for (number, pulls) in [(30, 5), (31, 5)] {
+        rig.coordinator.run(task(number), one());
+        rig.until_running(task(number)).await;
+        assert_eq!(rig.fake.count(Verb::Pull), pulls);
+    }
+    rig.pass(Duration::from_secs(5 * 60)).await;
+    rig.coordinator.run(task(32), one());
+    rig.until_running(task(32)).await;
+    assert_eq!(rig.fake.count(Verb::Pull), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_falls_silent_is_tried_again_and_then_given_up() {
+    for (failures, comes) in [(1, true), (4, true), (5, false)] {
+        let mut rig = Rig::with(|config| config.pull = PullPolicy::Always);
+        rig.fake.publish_image("new:1", Behaviour::default());
+        rig.exchange().await;
+        (0..failures).for_each(|_| rig.fake.fail_next(Verb::Pull, silence()));
+        rig.coordinator.run(task(1), of("new:1"));
+        if comes {
+            rig.until_running(task(1)).await;
+        } else {
+            let (cause, _) = rig.until_stopped(task(1)).await;
+            assert!(cause.reason.starts_with("CannotPullContainerError: dial tcp"), "{cause:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_cannot_be_had_is_told_by_its_own_name() {
+    let mut rig = Rig::with(|config| config.pull = PullPolicy::Always);
+    rig.exchange().await;
+    let error = RuntimeError::NoLogin { message: "the helper failed".into() };
+    rig.fake.fail_next(Verb::Pull, Fault::Fails(error));
+    rig.coordinator.run(task(1), one());
+    let (cause, _) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause.reason, "CannotPullContainerAuthError: the helper failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_built_here_stays_and_pins_no_digest_in_containerds_store() {
+    let mut rig = Rig::with(|config| config.pull = PullPolicy::PreferCached);
+    rig.fake.keep_images_in_containerd();
+    rig.fake.add_image(IMAGE, Behaviour::default());
+    rig.fake.publish_image("pulled:1", Behaviour::default());
+    rig.restart_agent().await;
+    rig.exchange().await;
+    let mut digests = Vec::new();
+    for (number, image) in [(1, IMAGE), (2, "pulled:1")] {
+        rig.coordinator.run(task(number), of(image));
+        rig.until_running(task(number)).await;
+        rig.idle(2).await;
+        let report = &rig.coordinator.tasks[&task(number)];
+        digests.push(report.containers[0].image_digest.clone());
+        rig.coordinator.stop(task(number));
+        rig.until_stopped(task(number)).await;
+        rig.idle(2).await;
+    }
+    assert_eq!(digests, [None, Some("sha256:pulled:1".to_owned())]);
+    for _ in 0..60 {
+        rig.pass(Duration::from_secs(300)).await;
+        rig.idle(1).await;
+    }
+    assert!(rig.fake.has_image(IMAGE), "no registry has it");
+    assert!(!rig.fake.has_image("pulled:1"), "a registry has it");
+}
