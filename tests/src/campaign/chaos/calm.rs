@@ -141,12 +141,14 @@ impl Course {
         self.agents.clear();
         self.pass(TOKENS_EXPIRED_AFTER).await?;
         self.pass(FORGOTTEN_AFTER).await?;
-        let left = self.coordinator.peek(judge::size);
-        progress(&format!("{left} bytes are left of the emptied state"));
-        let first = *self.emptied.get_or_insert(left);
-        if left > first * GROWTH_MAX + GROWTH_ALLOWED {
-            let what = format!("{first} bytes were left of an emptied state first, {left} now");
-            self.found(Fault::Grown, what);
+        let left = self.coordinator.peek(judge::sizes);
+        progress(&format!("bytes that are left of the emptied state: {left:?}"));
+        for (kind, bytes) in &left {
+            let before = *self.emptied.entry(kind.clone()).or_insert(*bytes);
+            if *bytes > before * GROWTH_MAX + GROWTH_ALLOWED {
+                let what = format!("{before} bytes of {kind} were left of an emptied state");
+                self.found(Fault::Grown, format!("{what}, now {bytes} are"));
+            }
         }
         self.agents.set_calm(false);
         self.effects.set_calm(false);

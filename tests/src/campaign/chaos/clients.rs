@@ -139,7 +139,7 @@ impl Clients {
         let refused = usize::from(told.status.is_client_error());
         self.answered.entry(operation).or_default()[1 - refused] += 1;
         // While the journal is known to be old, that is what every change is told.
-        let old = coordinator.handle.went_back().borrow().is_some();
+        let old = answer.contains("journal is older than what its hosts have seen");
         // A host that is silent may have logs that nobody else has.
         let silent = offered.service == "logs" && status == 503;
         if told.status.is_server_error() && !old && !silent && !coordinator.broken {

@@ -1,6 +1,6 @@
 //! The course of a run: what happens when, and what is looked at after it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
 use longshore_coordinator::state_machine::Command;
@@ -23,7 +23,7 @@ const WHOLE_EVERY: usize = 400;
 const DEATH_EVERY: usize = 250;
 /// Faults cease so many times in a short run, after at least and at most so many calls in any, and each
 /// so many-th time everything is deleted.
-const CALMS: usize = 6;
+const CALMS: usize = 10;
 const CALM_EVERY: std::ops::RangeInclusive<usize> = 300..=2_000;
 const RAZE_EVERY: usize = 2;
 /// Calls between two words of progress.
@@ -49,8 +49,8 @@ pub(super) struct Course {
     begins_in: Option<usize>,
     /// Panics of the coordinator so far.
     falls: usize,
-    /// The size of the state after everything was deleted, the first time.
-    pub(super) emptied: Option<usize>,
+    /// What was left of each kind after everything was deleted, the first time, in bytes.
+    pub(super) emptied: BTreeMap<String, usize>,
     /// Machines that come up, and in how many rounds.
     booting: Vec<(usize, Booted)>,
 }
@@ -69,7 +69,7 @@ impl Course {
             counts: ChaosCounts::default(),
             begins_in: Some(0),
             falls: 0,
-            emptied: None,
+            emptied: BTreeMap::new(),
             booting: Vec::new(),
         })
     }

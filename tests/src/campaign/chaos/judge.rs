@@ -109,11 +109,19 @@ fn guarded(look: impl FnOnce() -> Vec<String>) -> Vec<String> {
     catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|panic| vec![said(&*panic)])
 }
 
-/// How much there is, told in bytes; epochs are kept on purpose, one for each start.
-pub(super) fn size(state: &State) -> usize {
+/// How much there is, in bytes by kind; epochs are kept on purpose, one for each start.
+pub(super) fn sizes(state: &State) -> BTreeMap<String, usize> {
     let picture = catch_unwind(AssertUnwindSafe(|| state.picture().to_string()));
     let picture = picture.unwrap_or_default();
-    picture.lines().filter(|line| !line.starts_with("epochs:")).map(str::len).sum()
+    let mut sizes = BTreeMap::new();
+    let mut kind = String::new();
+    for line in picture.lines().filter(|line| !line.starts_with("epochs:")) {
+        if let Some(what) = line.strip_prefix("== ") {
+            kind = what.split(' ').next().unwrap_or_default().to_owned();
+        }
+        *sizes.entry(kind.clone()).or_default() += line.len();
+    }
+    sizes
 }
 
 /// What lists list is described, and counts count it.
