@@ -47,6 +47,28 @@ pub(super) fn generators() -> Vec<Generator> {
         }),
         logs("DeleteRetentionPolicy", 1, |draw| json!({"logGroupName": group_name(draw)})),
         logs(
+            "TagLogGroup",
+            1,
+            |draw| json!({"logGroupName": group_name(draw), "tags": {"team": "web"}}),
+        ),
+        logs(
+            "UntagLogGroup",
+            1,
+            |draw| json!({"logGroupName": group_name(draw), "tags": ["team"]}),
+        ),
+        logs("ListTagsLogGroup", 1, |draw| json!({"logGroupName": group_name(draw)})),
+        logs(
+            "TagResource",
+            1,
+            |draw| json!({"resourceArn": group_arn(draw), "tags": {"stage": "test"}}),
+        ),
+        logs(
+            "UntagResource",
+            1,
+            |draw| json!({"resourceArn": group_arn(draw), "tagKeys": ["stage"]}),
+        ),
+        logs("ListTagsForResource", 1, |draw| json!({"resourceArn": group_arn(draw)})),
+        logs(
             "CreateLogStream",
             1,
             |draw| json!({"logGroupName": group_name(draw), "logStreamName": stream_name(draw)}),
@@ -66,11 +88,7 @@ pub(super) fn generators() -> Vec<Generator> {
             let pattern = draw.one_in(2).then_some("hello");
             given(json!({"logGroupName": group_name(draw), "filterPattern": pattern}))
         }),
-        logs("StartLiveTail", 1, |draw| {
-            let group =
-                format!("arn:aws:logs:us-east-1:000000000000:log-group:{}", group_name(draw));
-            json!({"logGroupIdentifiers": [group]})
-        }),
+        logs("StartLiveTail", 1, |draw| json!({"logGroupIdentifiers": [group_arn(draw)]})),
     ]
 }
 
@@ -93,6 +111,10 @@ pub(super) fn alarm_name(draw: &mut Draw<'_>) -> &'static str {
 
 fn group_name(draw: &mut Draw<'_>) -> &'static str {
     draw.pick(&["/app/web", "/app/api", "/app/jobs"])
+}
+
+fn group_arn(draw: &mut Draw<'_>) -> String {
+    format!("arn:aws:logs:us-east-1:000000000000:log-group:{}", group_name(draw))
 }
 
 fn stream_name(draw: &mut Draw<'_>) -> &'static str {
