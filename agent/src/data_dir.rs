@@ -9,7 +9,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use longshore_common::{protocol::Registered, secret_file, telemetry::chain};
+use longshore_common::{
+    data_directory::{self, NotOurs},
+    protocol::Registered,
+    secret_file,
+    telemetry::chain,
+};
 use rustix::fs::{FlockOperation, flock};
 
 /// The directory holds a private key: nobody else may look.
@@ -33,6 +38,8 @@ pub(crate) struct DataDir {
 pub(crate) enum DataDirError {
     #[error("the data directory cannot be used: run as root, or give another by --data-dir")]
     Unusable(#[source] io::Error),
+    #[error("the data directory cannot be used")]
+    NotOurs(#[from] NotOurs),
     #[error(
         "{} is in use by another agent: stop that one, or give this one a directory of its own by \
          --data-dir",
@@ -49,6 +56,7 @@ impl DataDir {
         builder.recursive(true).mode(OWNER_ONLY).create(path).map_err(|error| {
             unusable(io::Error::new(error.kind(), format!("{}: {error}", path.display())))
         })?;
+        data_directory::check(path)?;
         let mode = fs_err::metadata(path).map_err(unusable)?.permissions().mode();
         if mode & OTHERS != 0 {
             let closed = std::fs::Permissions::from_mode(OWNER_ONLY);

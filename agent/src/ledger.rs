@@ -15,6 +15,7 @@ use std::{
 };
 
 use longshore_common::{
+    data_directory,
     id::{FleetId, HostId, TaskId},
     protocol::Seen,
     task::StopCause,
@@ -197,6 +198,8 @@ impl Ledger {
             }
             _ => LedgerError::Open { path: path.to_owned(), source },
         };
+        data_directory::private_database(path)
+            .map_err(|source| LedgerError::Lock { path: path.to_owned(), source })?;
         let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         let number = |name: &str| {

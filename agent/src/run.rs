@@ -108,6 +108,7 @@ impl Failed {
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
             Failed::NoCapacity(_)
+            | Failed::DataDir(DataDirError::NotOurs(_))
             | Failed::Docker(_)
             | Failed::TokenFile(_)
             | Failed::NotAToken => EXIT_BAD_SETTINGS,

@@ -1,6 +1,7 @@
 //! What both binaries compile against: identities, units, the task definition, the poll protocol.
 //!
 //! Never: a decision, an I/O call (but for the system clock, the log set-up, files of secrets, the
+//! data directory, the
 //! store of container logs and the word to the service manager), or a type that only one of the two binaries uses.
 
 pub mod id;
@@ -18,6 +19,7 @@ pub mod limits;
 pub mod index;
 pub mod secret;
 pub mod secret_file;
+pub mod data_directory;
 pub mod node;
 pub mod join_token;
 pub mod mutual_tls;

@@ -25,8 +25,8 @@ pub const HISTORY_TASKS_MAX: u64 = 100_000;
 /// How long deployments and revisions are kept (ecs-behaviour 1.2).
 pub const HISTORY_DEPLOYMENTS_KEPT: std::time::Duration =
     std::time::Duration::from_secs(90 * 24 * 3600);
-/// Messages of services that are kept, the newest of all services together.
-pub const HISTORY_SERVICE_EVENTS_MAX: u64 = 200_000;
+/// Messages of each service that are kept, the newest (ecs-behaviour 1.8, events list).
+pub const SERVICE_EVENTS_MAX: u64 = 100;
 
 /// The events of one step of the driver.
 #[derive(Clone)]
@@ -83,10 +83,12 @@ pub trait History: Send + Sync {
     /// Ids of a cluster's stopped tasks, the latest first.
     fn list(&self, filter: &StoppedFilter) -> Result<Vec<StoppedEntry>, JournalError>;
 
-    /// The newest messages of a service, the latest first.
+    /// The newest messages of a service that it had said at the end of the batch `until`, the
+    /// latest first.
     fn service_events(
         &self,
         service: ServiceId,
+        until: u64,
         limit: usize,
     ) -> Result<Vec<ServiceEvent>, JournalError>;
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use longshore_common::{
     arn::Identity,
     clock::{Clock, SteadyClock, SystemClock},
+    data_directory,
     id::FleetId,
     service_manager::ServiceManager,
 };
@@ -200,7 +201,7 @@ fn make_data_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     if path.is_dir() {
-        return Ok(());
+        return Ok(data_directory::check(path)?);
     }
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -212,7 +213,8 @@ fn make_data_dir(path: &Path) -> Result<()> {
                 "cannot make the data directory {}; name another with --data-dir",
                 path.display()
             )
-        })
+        })?;
+    Ok(data_directory::check(path)?)
 }
 
 async fn bind(what: &str, address: SocketAddr, flag: &str) -> Result<TcpListener> {

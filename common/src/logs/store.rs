@@ -17,7 +17,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::query::{AskEvents, LOG_EVENT_OVERHEAD_BYTES, LogAsk, LogReply};
-use crate::{clock::Timestamp, logs::pattern::InvalidPattern};
+use crate::{clock::Timestamp, data_directory::private_database, logs::pattern::InvalidPattern};
 
 /// Raised when an older program could misread the file.
 const FORMAT: i64 = 1;
@@ -78,6 +78,8 @@ pub enum StoreError {
     Newer { path: PathBuf, found: i64 },
     #[error("{} is a SQLite file, but not a log store", .0.display())]
     Foreign(PathBuf),
+    #[error("the log store {} cannot be kept from other users", .path.display())]
+    Exposed { path: PathBuf, source: std::io::Error },
     #[error("the log store cannot be used")]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -94,6 +96,8 @@ impl StoreError {
 impl LogStore {
     /// Opens the file, and makes it if there is none.
     pub fn open(path: &Path, durability: Durability) -> Result<Self, StoreError> {
+        private_database(path)
+            .map_err(|source| StoreError::Exposed { path: path.to_owned(), source })?;
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         let number =

@@ -14,6 +14,7 @@ impl DirectoryLock {
     /// `Ok(None)` when another process holds the lock.
     pub(super) fn take(directory: &Path) -> io::Result<Option<Self>> {
         let path = directory.join("lock");
+        longshore_common::data_directory::private_file(&path)?;
         let file = fs_err::OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -9,7 +9,7 @@ use longshore_common::id::TaskId;
 
 use super::{
     Batch, Checkpoint, DeploymentEntry, DeploymentFilter, History, Journal, JournalError,
-    ServiceEvent, StoppedEntry, StoppedFilter,
+    SERVICE_EVENTS_MAX, ServiceEvent, StoppedEntry, StoppedFilter,
 };
 use crate::state_machine::{
     Event, State,
@@ -30,7 +30,8 @@ struct Contents {
     numbers: BTreeMap<TaskId, u64>,
     deployments: Vec<(ServiceId, DeploymentRecord)>,
     revisions: Vec<(ServiceId, RevisionRecord)>,
-    service_events: Vec<(ServiceId, ServiceEvent)>,
+    /// With the batch of each.
+    service_events: Vec<(ServiceId, u64, ServiceEvent)>,
 }
 
 pub struct MemoryJournal {
@@ -70,7 +71,7 @@ impl MemoryDisk {
 }
 
 impl Contents {
-    fn keep(&mut self, history: &super::HistoryItems) {
+    fn keep(&mut self, history: &super::HistoryItems, seq: u64) {
         for (service, deployment) in &history.deployments {
             let known = self.deployments.iter_mut().find(|(_, known)| known.id == deployment.id);
             match known {
@@ -80,9 +81,15 @@ impl Contents {
         }
         self.revisions.extend(history.revisions.iter().cloned());
         for (service, message, at) in &history.service_events {
-            let number = self.service_events.len() as u64 + 1;
+            let number = self.service_events.last().map_or(1, |(.., last)| last.number + 1);
             let event = ServiceEvent { number, message: message.clone(), at: *at };
-            self.service_events.push((*service, event));
+            self.service_events.push((*service, seq, event));
+            let of_service = self.service_events.iter().filter(|(of, ..)| of == service);
+            if of_service.count() as u64 > SERVICE_EVENTS_MAX
+                && let Some(oldest) = self.service_events.iter().position(|(of, ..)| of == service)
+            {
+                self.service_events.remove(oldest);
+            }
         }
     }
 }
@@ -92,7 +99,7 @@ impl Journal for MemoryJournal {
         self.disk.with(|contents| {
             for batch in batches {
                 contents.batches.insert(batch.seq, record::encode(&batch.events));
-                contents.keep(&batch.history);
+                contents.keep(&batch.history, batch.seq);
                 for task in &batch.history.stopped {
                     let number = contents.stopped.last_key_value().map_or(1, |(last, _)| last + 1);
                     contents.stopped.insert(number, task.clone());
@@ -154,11 +161,13 @@ impl History for MemoryDisk {
     fn service_events(
         &self,
         service: ServiceId,
+        until: u64,
         limit: usize,
     ) -> Result<Vec<ServiceEvent>, JournalError> {
         Ok(self.with(|contents| {
-            let of_service = contents.service_events.iter().rev().filter(|(of, _)| *of == service);
-            of_service.map(|(_, event)| event.clone()).take(limit).collect()
+            let newest_first = contents.service_events.iter().rev();
+            let said = newest_first.filter(|(of, seq, _)| *of == service && *seq <= until);
+            said.map(|(.., event)| event.clone()).take(limit).collect()
         }))
     }
 

@@ -5,11 +5,18 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
 };
 
-use longshore_common::id::{FleetId, HostId, TaskId};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use longshore_common::{
+    data_directory::{private_database, private_file},
+    id::{FleetId, TaskId},
+};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params};
 
 mod service_history;
 
@@ -25,13 +32,18 @@ use crate::state_machine::{
 /// The database's name in the data directory.
 pub const FILE_NAME: &str = "journal.db";
 /// `PRAGMA user_version` of what this release writes.
-pub(super) const FORMAT: i64 = 2;
+pub(super) const FORMAT: i64 = 3;
 /// `PRAGMA application_id`: "LSHR".
 const APPLICATION_ID: i64 = 0x4c53_4852;
 /// The write-ahead log is cut back to this after it was moved.
 const WAL_BYTES_KEPT: i64 = 16 * 1024 * 1024;
-/// Commits between two moves of the write-ahead log.
-const COMMITS_PER_WAL_MOVE: u32 = 1_000;
+/// Commits between two moves of the write-ahead log: each writes some pages of 4 KiB, and so many
+/// stay below what is kept of the log.
+const COMMITS_PER_WAL_MOVE: u32 = 500;
+/// Bytes of batches and rows between two moves, when they are large.
+const BYTES_PER_WAL_MOVE: usize = 4 * 1024 * 1024;
+/// The write-ahead log of a quiet coordinator is moved after so long.
+const WAL_MOVED_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long a connection waits for another's lock; only readers and the log's mover ever hold one.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -74,10 +86,22 @@ const SCHEMA_2: &str = "
     CREATE INDEX events_of_service ON service_events (service, number);
 ";
 
+/// What format 3 added: as of which batch a service said a message, and lists of stopped tasks by
+/// what users ask them for.
+const SCHEMA_3: &str = "
+    ALTER TABLE service_events ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX stopped_tasks_of_host ON stopped_tasks (cluster, host, number);
+    CREATE INDEX stopped_tasks_of_family ON stopped_tasks (cluster, family, number);
+    CREATE INDEX stopped_tasks_of_group ON stopped_tasks (cluster, task_group, number);
+    CREATE INDEX stopped_tasks_started_by ON stopped_tasks (cluster, started_by, number);
+";
+
 pub struct SqliteJournal {
     connection: Connection,
     path: PathBuf,
+    /// Since the write-ahead log was told to move.
     commits: u32,
+    bytes: usize,
     wal_mover: WalMover,
     /// Dropped last: nobody else may open the journal before the connection is closed.
     _lock: DirectoryLock,
@@ -119,22 +143,22 @@ impl SqliteJournal {
         let lock = lock.ok_or_else(|| OpenError::InUse(directory.to_owned()))?;
         require_free_space(directory)?;
         let path = directory.join(FILE_NAME);
+        private_database(&path).map_err(io)?;
         let sqlite = |error| OpenError::Sqlite(path.clone(), error);
         let connection = Connection::open(&path).map_err(sqlite)?;
         require_format(&connection, &path)?;
         configure(&connection).map_err(sqlite)?;
         match format_of(&connection).map_err(sqlite)? {
             0 => create(&connection, new_fleet).map_err(sqlite)?,
-            1 => from_format_1(&connection).map_err(sqlite)?,
-            _ => {}
+            found => from_format(&connection, found).map_err(sqlite)?,
         }
         let checked: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite)?;
         if checked != "ok" {
             return Err(OpenError::Damaged(path, checked));
         }
-        let wal_mover = WalMover::start(&path).map_err(sqlite)?;
-        Ok(SqliteJournal { connection, path, commits: 0, wal_mover, _lock: lock })
+        let wal_mover = WalMover::start(&path, WAL_MOVED_EVERY).map_err(sqlite)?;
+        Ok(SqliteJournal { connection, path, commits: 0, bytes: 0, wal_mover, _lock: lock })
     }
 
     pub fn fleet(&self) -> Result<FleetId, rusqlite::Error> {
@@ -148,14 +172,29 @@ impl SqliteJournal {
         &self.path
     }
 
+    /// Moves the write-ahead log at another pace, and tells of each look.
+    #[cfg(test)]
+    pub(super) fn move_wal_every(
+        &mut self,
+        every: std::time::Duration,
+        looked: mpsc::Sender<()>,
+    ) -> Result<(), rusqlite::Error> {
+        self.wal_mover = WalMover::start_with(&self.path, every, move || {
+            let _ = looked.send(());
+        })?;
+        Ok(())
+    }
+
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    fn committed(&mut self) {
+    fn committed(&mut self, bytes: usize) {
         self.commits += 1;
-        if self.commits >= COMMITS_PER_WAL_MOVE {
-            self.commits = 0;
+        self.bytes += bytes;
+        self.wal_mover.written.store(true, Ordering::Relaxed);
+        if self.commits >= COMMITS_PER_WAL_MOVE || self.bytes >= BYTES_PER_WAL_MOVE {
+            (self.commits, self.bytes) = (0, 0);
             // Full means that a move is due already.
             self.wal_mover.wake();
         }
@@ -178,6 +217,8 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     require_format(&connection, &path)?;
     let target = to.to_str().ok_or_else(|| OpenError::NotAJournal(to.to_owned()))?;
+    // SQLite writes into an empty file, whose mode stays: the copy holds what the journal holds.
+    private_file(to).map_err(|error| OpenError::Io(to.to_owned(), error))?;
     connection.execute("VACUUM INTO ?1", [target]).map_err(sqlite)?;
     let copy = fs_err::File::open(to).map_err(|error| OpenError::Io(to.to_owned(), error))?;
     copy.sync_all().map_err(|error| OpenError::Io(to.to_owned(), error))
@@ -253,6 +294,7 @@ fn create(connection: &Connection, fleet: FleetId) -> Result<(), rusqlite::Error
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(SCHEMA_2)?;
+    transaction.execute_batch(SCHEMA_3)?;
     transaction.execute(
         "INSERT INTO meta (key, value) VALUES ('fleet', ?1)",
         [fleet.value().to_be_bytes()],
@@ -263,40 +305,68 @@ fn create(connection: &Connection, fleet: FleetId) -> Result<(), rusqlite::Error
     transaction.commit()
 }
 
-/// A journal of the release before: nothing that it holds changes.
-fn from_format_1(connection: &Connection) -> Result<(), rusqlite::Error> {
+/// A journal of an earlier release: nothing that it holds changes.
+fn from_format(connection: &Connection, found: i64) -> Result<(), rusqlite::Error> {
+    if found == FORMAT {
+        return Ok(());
+    }
     let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(SCHEMA_2)?;
+    if found < 2 {
+        transaction.execute_batch(SCHEMA_2)?;
+    }
+    transaction.execute_batch(SCHEMA_3)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
 }
 
-/// Moves the write-ahead log into the database file when told to, on its own connection. That is
+/// Moves the write-ahead log into the database file when told to, and after a while of its own
+/// accord when anything was written, on its own connection. That is
 /// closed when this is dropped: nothing changes the file once the directory's lock is given back.
 struct WalMover {
     /// Absent while this is dropped.
     wake: Option<mpsc::SyncSender<()>>,
+    /// Something was committed since the last move.
+    written: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl WalMover {
-    fn start(path: &Path) -> Result<Self, rusqlite::Error> {
+    fn start(path: &Path, every: std::time::Duration) -> Result<Self, rusqlite::Error> {
+        Self::start_with(path, every, || ())
+    }
+
+    /// Calls `looked` after each time that it looked whether there is anything to move.
+    fn start_with(
+        path: &Path,
+        every: std::time::Duration,
+        looked: impl Fn() + Send + 'static,
+    ) -> Result<Self, rusqlite::Error> {
         let connection = Connection::open(path)?;
         configure(&connection)?;
         let (wake, woken) = mpsc::sync_channel(1);
+        let written = Arc::new(AtomicBool::new(true));
+        let since_last = written.clone();
         let work = move || {
-            while woken.recv().is_ok() {
-                let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-                if let Err(error) = moved {
-                    tracing::warn!(%error, "the write-ahead log could not be moved; trying later");
+            loop {
+                match woken.recv_timeout(every) {
+                    Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
                 }
+                if since_last.swap(false, Ordering::Relaxed) {
+                    let moved =
+                        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                    if let Err(error) = moved {
+                        tracing::warn!(%error, "the write-ahead log could not be moved; trying later");
+                    }
+                }
+                looked();
             }
         };
         let thread = std::thread::Builder::new()
             .name("wal-mover".to_owned())
             .spawn(work)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-        Ok(WalMover { wake: Some(wake), thread: Some(thread) })
+        Ok(WalMover { wake: Some(wake), written, thread: Some(thread) })
     }
 
     /// Once for all that was committed meanwhile.
@@ -337,6 +407,7 @@ pub(super) fn row_crc(kind: u8, key: &[u8], value: &[u8]) -> u32 {
 impl Journal for SqliteJournal {
     fn append(&mut self, batches: &[Batch]) -> Result<(), JournalError> {
         let transaction = self.connection.unchecked_transaction()?;
+        let mut bytes = 0;
         {
             let mut insert = transaction.prepare_cached(
                 "INSERT INTO journal (seq, epoch, crc, events) VALUES (?1, ?2, ?3, ?4)",
@@ -344,16 +415,17 @@ impl Journal for SqliteJournal {
             for batch in batches {
                 let events = record::encode(&batch.events);
                 let crc = batch_crc(batch.seq, batch.epoch, &events);
+                bytes += events.len();
                 insert.execute(params![batch.seq, batch.epoch, crc, events])?;
             }
             let stopped = batches.iter().flat_map(|batch| &batch.history.stopped);
             append_history(&transaction, stopped)?;
             for batch in batches {
-                service_history::append(&transaction, &batch.history)?;
+                service_history::append(&transaction, &batch.history, batch.seq)?;
             }
         }
         transaction.commit()?;
-        self.committed();
+        self.committed(bytes);
         Ok(())
     }
 
@@ -385,13 +457,12 @@ impl Journal for SqliteJournal {
             service_history::expire(&transaction)?;
         }
         transaction.commit()?;
-        self.commits = COMMITS_PER_WAL_MOVE;
-        self.committed();
+        self.committed(BYTES_PER_WAL_MOVE);
         Ok(())
     }
 
     fn history(&self) -> Box<dyn History> {
-        Box::new(SqliteHistory { path: self.path.clone(), connection: Mutex::new(None) })
+        Box::new(SqliteHistory { path: self.path.clone(), idle: Mutex::default() })
     }
 }
 
@@ -419,10 +490,13 @@ fn append_history<'a>(
     Ok(())
 }
 
-/// Its own connection, opened at the first use.
+/// Connections that wait for the next reader; more are opened when more read at once.
+const IDLE_READERS_MAX: usize = 4;
+
+/// A connection for each that reads, so that none waits for another.
 struct SqliteHistory {
     path: PathBuf,
-    connection: Mutex<Option<Connection>>,
+    idle: Mutex<Vec<Connection>>,
 }
 
 impl SqliteHistory {
@@ -430,8 +504,8 @@ impl SqliteHistory {
         &self,
         f: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
     ) -> Result<T, JournalError> {
-        let mut slot = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = match slot.take() {
+        let idle = self.idle().pop();
+        let connection = match idle {
             Some(connection) => connection,
             None => {
                 let connection = Connection::open(&self.path)?;
@@ -440,8 +514,16 @@ impl SqliteHistory {
             }
         };
         let result = f(&connection);
-        *slot = Some(connection);
+        let mut idle = self.idle();
+        if idle.len() < IDLE_READERS_MAX {
+            idle.push(connection);
+        }
         Ok(result?)
+    }
+
+    /// Held for a moment, never while anybody reads.
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -463,41 +545,43 @@ impl History for SqliteHistory {
     }
 
     fn list(&self, filter: &StoppedFilter) -> Result<Vec<StoppedEntry>, JournalError> {
+        let host = filter.host.map(|host| host.value().to_be_bytes());
+        let before = filter.before.map_or(i64::MAX as u64, |entry| entry.number);
+        // Only what is asked for is in the statement, so that the index for it is used.
+        let asked: [(&str, Option<&dyn ToSql>); 4] = [
+            ("host", host.as_ref().map(|host| host as _)),
+            ("started_by", filter.started_by.as_ref().map(|started_by| started_by as _)),
+            ("task_group", filter.group.as_ref().map(|group| group as _)),
+            ("family", filter.family.as_ref().map(|family| family as _)),
+        ];
+        let mut sql =
+            "SELECT number, task FROM stopped_tasks WHERE cluster = ?1 AND number < ?2".to_owned();
+        let mut values: Vec<&dyn ToSql> = vec![&filter.cluster, &before];
+        for (column, value) in asked {
+            let Some(value) = value else { continue };
+            values.push(value);
+            sql += &format!(" AND {column} = ?{}", values.len());
+        }
+        values.push(&filter.limit);
+        sql += &format!(" ORDER BY number DESC LIMIT ?{}", values.len());
         self.with(|connection| {
-            let mut select = connection.prepare_cached(
-                "SELECT number, task FROM stopped_tasks
-                 WHERE cluster = ?1 AND number < ?2
-                   AND (?3 IS NULL OR host = ?3) AND (?4 IS NULL OR family = ?4)
-                   AND (?5 IS NULL OR task_group = ?5) AND (?6 IS NULL OR started_by = ?6)
-                 ORDER BY number DESC LIMIT ?7",
-            )?;
-            let host = |host: HostId| host.value().to_be_bytes();
-            let rows = select.query_map(
-                params![
-                    filter.cluster,
-                    filter.before.map_or(i64::MAX as u64, |entry| entry.number),
-                    filter.host.map(host),
-                    filter.family,
-                    filter.group,
-                    filter.started_by,
-                    filter.limit,
-                ],
-                |row| {
-                    let task: [u8; 16] = row.get(1)?;
-                    let task = TaskId::new(u128::from_be_bytes(task));
-                    Ok(StoppedEntry { number: row.get(0)?, task })
-                },
-            )?;
-            rows.collect()
+            let mut select = connection.prepare_cached(&sql)?;
+            let entry = |row: &rusqlite::Row<'_>| {
+                let task: [u8; 16] = row.get(1)?;
+                let task = TaskId::new(u128::from_be_bytes(task));
+                Ok(StoppedEntry { number: row.get(0)?, task })
+            };
+            select.query_map(values.as_slice(), entry)?.collect()
         })
     }
 
     fn service_events(
         &self,
         service: ServiceId,
+        until: u64,
         limit: usize,
     ) -> Result<Vec<ServiceEvent>, JournalError> {
-        self.with(|connection| service_history::events(connection, service, limit))
+        self.with(|connection| service_history::events(connection, service, until, limit))
     }
 
     fn deployments(&self, filter: &DeploymentFilter) -> Result<Vec<DeploymentEntry>, JournalError> {

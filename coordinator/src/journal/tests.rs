@@ -11,6 +11,8 @@ use longshore_common::{
 use rusqlite::Connection;
 
 use super::{
+    Batch, Checkpoint, HistoryItems, Journal,
+    memory::MemoryDisk,
     recovery::{self, Recovered},
     sqlite::{self, OpenError, SqliteJournal},
 };
@@ -21,6 +23,7 @@ use crate::{
         alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
         command::{ClusterChange, ClusterSettings, Tags},
         log_group::LogGroupName,
+        service::ServiceId,
     },
 };
 
@@ -233,4 +236,119 @@ async fn an_alarm_and_its_state_are_there_after_a_restart() {
     end(handle, directory.path());
     let (handle, _) = start(directory.path());
     assert_eq!(alarm(&handle), before);
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    fs_err::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Whatever the umask of whoever starts it, and whatever the files were before.
+#[tokio::test]
+async fn every_file_of_the_journal_is_its_owners_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path()).await;
+    for entry in fs_err::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let (handle, _) = start(directory.path());
+    create_cluster(&handle, "more").await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("copy.db");
+    sqlite::backup(directory.path(), &copy).unwrap();
+    let files = fs_err::read_dir(directory.path()).unwrap();
+    let files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() >= 3, "{files:?}");
+    for file in files.iter().chain([&copy]) {
+        assert_eq!(mode(file), 0o600, "{}", file.display());
+    }
+}
+
+/// A batch with one message of a service.
+fn message(seq: u64, service: u128, message: &str) -> Batch {
+    let said = (ServiceId::new(service), message.to_owned(), Timestamp(seq));
+    let history = HistoryItems { service_events: vec![said], ..HistoryItems::default() };
+    Batch { seq, epoch: 1, events: vec![], history }
+}
+
+#[test]
+fn a_service_that_says_much_pushes_no_other_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let journals: [Box<dyn Journal>; 2] =
+        [Box::new(open(directory.path())), Box::new(disk.journal())];
+    for mut journal in journals {
+        journal.append(&[message(1, 1, "quiet")]).unwrap();
+        for seq in 2..400 {
+            journal.append(&[message(seq, 2, &format!("loud {seq}"))]).unwrap();
+        }
+        journal.checkpoint(Checkpoint { seq: 399, rows: Vec::new() }).unwrap();
+        let history = journal.history();
+        let said = |service, until| {
+            let events = history.service_events(ServiceId::new(service), until, 1_000).unwrap();
+            events.into_iter().map(|event| event.message).collect::<Vec<_>>()
+        };
+        assert_eq!(said(1, 399), ["quiet"]);
+        assert_eq!(said(2, 399).len(), 100);
+        assert_eq!(said(2, 399)[0], "loud 399");
+        // What was said after a moment is not part of it.
+        assert_eq!(said(2, 350)[0], "loud 350");
+    }
+}
+
+#[test]
+fn a_list_of_stopped_tasks_uses_the_index_for_what_it_asks() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let connection = Connection::open(directory.path().join(sqlite::FILE_NAME)).unwrap();
+    for (column, index) in [
+        ("host", "stopped_tasks_of_host"),
+        ("family", "stopped_tasks_of_family"),
+        ("task_group", "stopped_tasks_of_group"),
+        ("started_by", "stopped_tasks_started_by"),
+    ] {
+        let sql = format!(
+            "EXPLAIN QUERY PLAN SELECT number, task FROM stopped_tasks
+             WHERE cluster = 'c' AND number < 9 AND {column} = 'x' ORDER BY number DESC LIMIT 9"
+        );
+        let plan: String = connection.query_row(&sql, [], |row| row.get(3)).unwrap();
+        assert!(plan.contains(index), "{plan}");
+    }
+}
+
+/// Readers do not wait for each other: one that is in the middle of a list holds nothing.
+#[test]
+fn many_read_the_history_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = open(directory.path());
+    journal.append(&[message(1, 1, "said")]).unwrap();
+    let history = journal.history();
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let said = history.service_events(ServiceId::new(1), 1, 9).unwrap();
+                    assert_eq!(said.len(), 1);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_write_ahead_log_of_a_quiet_journal_is_moved_after_a_while() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut journal = open(directory.path());
+    let (moved, moves) = std::sync::mpsc::channel();
+    journal.move_wal_every(std::time::Duration::from_millis(1), moved).unwrap();
+    let main = || fs_err::metadata(directory.path().join(sqlite::FILE_NAME)).unwrap().len();
+    let before = main();
+    for seq in 1..20 {
+        journal.append(&[message(seq, 1, &"x".repeat(5_000))]).unwrap();
+    }
+    while main() == before {
+        moves.recv().unwrap();
+    }
 }

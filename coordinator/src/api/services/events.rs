@@ -21,6 +21,8 @@ pub(super) struct EventView {
     message: String,
 }
 
+/// Later than any batch.
+const ALL_BATCHES: u64 = i64::MAX as u64;
 /// Looks that may be taken until a service stood still while its events were read.
 const LOOKS_MAX: usize = 4;
 
@@ -90,7 +92,7 @@ pub(super) async fn of_services(
     }
     let found = api
         .history(move |history| {
-            ids.into_iter().map(|id| Ok((id, history.service_events(id, EVENTS_MAX)?))).collect()
+            ids.into_iter().map(|id| Ok((id, history.service_events(id, ALL_BATCHES, EVENTS_MAX)?))).collect()
         })
         .await?;
     let found: Vec<(ServiceId, Vec<ServiceEvent>)> = found;

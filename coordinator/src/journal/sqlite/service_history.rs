@@ -1,12 +1,14 @@
 //! The tables of what services were: deployments, revisions, messages.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::unreadable;
 use crate::{
     journal::{
-        DeploymentEntry, DeploymentFilter, HISTORY_DEPLOYMENTS_KEPT, HISTORY_SERVICE_EVENTS_MAX,
-        HistoryItems, ServiceEvent,
+        DeploymentEntry, DeploymentFilter, HISTORY_DEPLOYMENTS_KEPT, HistoryItems,
+        SERVICE_EVENTS_MAX, ServiceEvent,
     },
     state_machine::{
         record::{self, DeploymentRecord, RevisionRecord},
@@ -15,7 +17,11 @@ use crate::{
 };
 use longshore_common::clock::Timestamp;
 
-pub(super) fn append(connection: &Connection, items: &HistoryItems) -> Result<(), rusqlite::Error> {
+pub(super) fn append(
+    connection: &Connection,
+    items: &HistoryItems,
+    seq: u64,
+) -> Result<(), rusqlite::Error> {
     for (service, deployment) in &items.deployments {
         let mut put = connection.prepare_cached(
             "INSERT INTO service_deployments (id, service, created_at, record)
@@ -43,9 +49,18 @@ pub(super) fn append(connection: &Connection, items: &HistoryItems) -> Result<()
     }
     for (service, message, at) in &items.service_events {
         let mut put = connection.prepare_cached(
-            "INSERT INTO service_events (service, at, message) VALUES (?1, ?2, ?3)",
+            "INSERT INTO service_events (service, at, message, seq) VALUES (?1, ?2, ?3, ?4)",
         )?;
-        put.execute(params![service.value().to_be_bytes(), at.0, message])?;
+        put.execute(params![service.value().to_be_bytes(), at.0, message, seq])?;
+    }
+    let spoke: BTreeSet<ServiceId> = items.service_events.iter().map(|(id, ..)| *id).collect();
+    let mut drop_oldest = connection.prepare_cached(
+        "DELETE FROM service_events WHERE service = ?1 AND number <= (
+             SELECT number FROM service_events WHERE service = ?1
+             ORDER BY number DESC LIMIT 1 OFFSET ?2)",
+    )?;
+    for service in spoke {
+        drop_oldest.execute(params![service.value().to_be_bytes(), SERVICE_EVENTS_MAX])?;
     }
     Ok(())
 }
@@ -64,10 +79,10 @@ pub(super) fn expire(connection: &Connection) -> Result<(), rusqlite::Error> {
              (SELECT coalesce(max(created_at), 0) FROM service_revisions) - ?1",
         [kept],
     )?;
+    // Of services that are gone, too.
     connection.execute(
-        "DELETE FROM service_events WHERE number <=
-             (SELECT coalesce(max(number), 0) FROM service_events) - ?1",
-        [HISTORY_SERVICE_EVENTS_MAX],
+        "DELETE FROM service_events WHERE at < (SELECT coalesce(max(at), 0) FROM service_events) - ?1",
+        [kept],
     )?;
     Ok(())
 }
@@ -75,17 +90,18 @@ pub(super) fn expire(connection: &Connection) -> Result<(), rusqlite::Error> {
 pub(super) fn events(
     connection: &Connection,
     service: ServiceId,
+    until: u64,
     limit: usize,
 ) -> Result<Vec<ServiceEvent>, rusqlite::Error> {
     let mut select = connection.prepare_cached(
-        "SELECT number, at, message FROM service_events WHERE service = ?1
-         ORDER BY number DESC LIMIT ?2",
+        "SELECT number, at, message FROM service_events WHERE service = ?1 AND seq <= ?2
+         ORDER BY number DESC LIMIT ?3",
     )?;
     let event = |row: &Row<'_>| {
         let (number, at, message) = (row.get(0)?, Timestamp(row.get(1)?), row.get(2)?);
         Ok(ServiceEvent { number, message, at })
     };
-    select.query_map(params![service.value().to_be_bytes(), limit], event)?.collect()
+    select.query_map(params![service.value().to_be_bytes(), until, limit], event)?.collect()
 }
 
 pub(super) fn deployments(

@@ -78,7 +78,7 @@ fn history_in_words(state: &State, history: &dyn History) -> String {
             let deployments = history.deployments(&filter).unwrap();
             let revisions: Vec<_> = service.revisions.iter().map(|one| one.record.id).collect();
             let revisions = history.revisions(&revisions).unwrap();
-            let events = history.service_events(service_id, limit).unwrap();
+            let events = history.service_events(service_id, u64::MAX >> 1, limit).unwrap();
             writeln!(words, "== history of service {service_id}").unwrap();
             deployments.iter().for_each(|one| writeln!(words, "{one:?}").unwrap());
             revisions.iter().for_each(|one| writeln!(words, "{one:?}").unwrap());
