@@ -1,7 +1,7 @@
-//! The rows of a checkpoint and of the history: one versioned record per entity.
+//! The contents of rows, of a checkpoint and of the history.
 //!
 //! Rows outlive releases. A field is only ever added, with a default; a change of meaning is a new
-//! variant of [`Record`], and the old one stays readable.
+//! kind in the table of entities, and the old one stays readable.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,48 +16,44 @@ use longshore_common::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use super::state::{RESTORE_ORDER, Record};
 use super::{
-    auto_scaling::GroupRecord,
-    capacity_provider::CapacityProvider,
     command::{ClusterSettings, SettingScope, Tags},
-    event::{AgentPlace, AskedPlacement, TasksWaiting},
-    log_group::LogGroup,
+    event::{AgentPlace, AskedPlacement},
     name::{CapacityProviderName, ClusterName, Family},
     service::{
         DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId, ServiceRef,
     },
     state::{
-        Alarm, ClientTokenUse, ClusterStatus, DefinitionStatus, EntityKey, HostStatus,
-        JoinTokenState, Membership, Phase, Replacing, ServiceStatus, Wish,
+        ClientTokenUse, ClusterStatus, DefinitionStatus, HostStatus, Membership, Phase, Replacing,
+        ServiceStatus, Wish,
     },
 };
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Record {
-    Meta(MetaRecord),
-    Cluster(ClusterRecord),
-    Definition(DefinitionRecord),
-    Family { family: Family, last_revision: u32 },
-    Member { host: HostId, membership: Membership },
-    Host(Box<HostRecord>),
-    Task(Box<TaskRecord>),
-    ClientToken(ClientTokenRecord),
-    JoinToken(JoinTokenState),
-    Setting { scope: SettingScope, name: String, value: String },
-    Service(Box<ServiceRecord>),
-
-    Alarm(Box<Alarm>),
-    LogGroup(LogGroup),
-    Waiting(Box<TasksWaiting>),
-    AutoScalingGroup(Box<GroupRecord>),
-    CapacityProvider(Box<CapacityProvider>),
-}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetaRecord {
     pub epoch: Epoch,
     pub epochs: BTreeMap<u64, u64>,
     pub recovered: Option<Epoch>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FamilyRecord {
+    pub family: Family,
+    pub last_revision: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemberRecord {
+    pub host: HostId,
+    pub membership: Membership,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SettingRecord {
+    pub scope: SettingScope,
+    pub name: String,
+    pub value: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -390,37 +386,6 @@ pub struct TaskEnd {
 pub struct ClientTokenRecord {
     pub cluster: ClusterName,
     pub token_use: ClientTokenUse,
-}
-
-/// The kinds in the order in which they are restored: what is referred to comes before what refers
-/// to it. Kinds are never renumbered.
-pub const RESTORE_ORDER: [u8; 16] = [0, 1, 2, 3, 14, 13, 4, 5, 11, 6, 7, 8, 9, 10, 12, 15];
-
-pub(super) fn key_bytes(key: &EntityKey) -> (u8, Vec<u8>) {
-    match key {
-        EntityKey::Meta => (0, Vec::new()),
-        EntityKey::Cluster(name) => (1, name.as_str().into()),
-        EntityKey::Definition(family, revision) => {
-            (2, [family.as_str().as_bytes(), b":", &revision.to_be_bytes()].concat())
-        }
-        EntityKey::Family(family) => (3, family.as_str().into()),
-        EntityKey::Member(host) => (4, host.value().to_be_bytes().into()),
-        EntityKey::Host(host) => (5, host.value().to_be_bytes().into()),
-        EntityKey::Task(task) => (6, task.value().to_be_bytes().into()),
-        EntityKey::ClientToken(cluster, token) => (7, format!("{cluster}/{token}").into()),
-        EntityKey::JoinToken(id) => (8, id.as_bytes().into()),
-        EntityKey::Service(service) => (11, service.value().to_be_bytes().into()),
-        EntityKey::Setting(SettingScope::Default, name) => (9, format!("/{name}").into()),
-        EntityKey::Setting(SettingScope::Principal(principal), name) => {
-            (9, format!("{principal}/{name}").into())
-        }
-
-        EntityKey::Alarm(name) => (10, name.as_str().into()),
-        EntityKey::LogGroup(name) => (12, name.as_str().into()),
-        EntityKey::Waiting(launch) => (15, launch.value().to_be_bytes().into()),
-        EntityKey::AutoScalingGroup(name) => (13, name.as_str().into()),
-        EntityKey::CapacityProvider(name) => (14, name.as_str().into()),
-    }
 }
 
 pub fn encode(record: &impl Serialize) -> Vec<u8> {

@@ -14,6 +14,7 @@ mod definition;
 mod deployment;
 mod dirty;
 mod due;
+mod entity;
 mod group;
 mod host;
 mod log_group;
@@ -44,8 +45,9 @@ pub use alarm::Alarm;
 pub use auto_scaling::Group;
 pub use cluster::{Cluster, ClusterStatus, Replacing};
 pub use definition::{Definition, DefinitionStatus, Definitions, StatusKind, fixes_digest};
-pub use dirty::{EntityKey, Row};
+pub use dirty::Row;
 pub use due::Due;
+pub use entity::{EntityKey, RESTORE_ORDER, Record};
 pub use host::{Host, HostStatus, QueuedOrder};
 pub use picture::Picture;
 pub(in crate::state_machine) use service::hash_of;
@@ -62,6 +64,7 @@ use self::{
     arena::Arena,
     dirty::Dirty,
     due::Agenda,
+    entity::{Entity, kind},
     group::Groups,
     log_group::LogGroups,
     token::{ClientTokens, IdleMembers},
@@ -69,7 +72,7 @@ use self::{
 use super::{
     event::Event,
     name::{CapacityProviderName, ClusterName, ServiceName},
-    record::{DeploymentRecord, RevisionRecord, TaskRecord},
+    record::{DeploymentRecord, MemberRecord, MetaRecord, RevisionRecord, TaskRecord},
     service::{HookId, ServiceId, ServicePolicy},
 };
 
@@ -474,11 +477,57 @@ impl State {
     }
 
     fn epoch_started(&mut self, epoch: Epoch, at: Timestamp) {
-        self.touch(EntityKey::Meta);
+        self.touch(EntityKey::Meta(()));
         self.epoch_started_at = at;
         self.nobody_is_heard();
         self.all_are_due();
         self.epoch = epoch;
         self.epochs.insert(epoch.counter, epoch.incarnation);
+    }
+}
+
+impl Entity for kind::Meta {
+    type Key = ();
+    type Row = MetaRecord;
+
+    fn id((): &()) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn keys(_: &State) -> Vec<()> {
+        vec![()]
+    }
+
+    fn row(state: &State, (): &()) -> Option<MetaRecord> {
+        let (epoch, epochs, recovered) = (state.epoch, state.epochs.clone(), state.recovered);
+        Some(MetaRecord { epoch, epochs, recovered })
+    }
+
+    fn restore(state: &mut State, row: MetaRecord) {
+        state.epoch = row.epoch;
+        state.epochs = row.epochs;
+        state.recovered = row.recovered;
+    }
+}
+
+impl Entity for kind::Member {
+    type Key = HostId;
+    type Row = MemberRecord;
+
+    fn id(host: &HostId) -> Vec<u8> {
+        host.value().to_be_bytes().into()
+    }
+
+    fn keys(state: &State) -> Vec<HostId> {
+        state.members.keys().copied().collect()
+    }
+
+    fn row(state: &State, host: &HostId) -> Option<MemberRecord> {
+        let membership = state.members.get(host)?.clone();
+        Some(MemberRecord { host: *host, membership })
+    }
+
+    fn restore(state: &mut State, row: MemberRecord) {
+        state.insert_member(row.host, row.membership);
     }
 }

@@ -92,7 +92,9 @@ pub(super) async fn of_services(
     }
     let found = api
         .history(move |history| {
-            ids.into_iter().map(|id| Ok((id, history.service_events(id, ALL_BATCHES, EVENTS_MAX)?))).collect()
+            ids.into_iter()
+                .map(|id| Ok((id, history.service_events(id, ALL_BATCHES, EVENTS_MAX)?)))
+                .collect()
         })
         .await?;
     let found: Vec<(ServiceId, Vec<ServiceEvent>)> = found;

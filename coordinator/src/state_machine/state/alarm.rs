@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, ops::Bound};
 use longshore_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{EntityKey, State, dirty::LogTo};
+use super::{
+    EntityKey, State,
+    dirty::LogTo,
+    entity::{Entity, kind},
+};
 use crate::state_machine::{
     alarm::{AlarmDefinition, AlarmName, AlarmPut, AlarmStateSet, AlarmValue},
     command::Tags,
@@ -91,5 +95,26 @@ impl State {
             self.alarms.remove(name);
             self.log(LogTo::nothing(), format_args!("alarm {name} deleted"));
         }
+    }
+}
+
+impl Entity for kind::Alarm {
+    type Key = AlarmName;
+    type Row = Alarm;
+
+    fn id(name: &AlarmName) -> Vec<u8> {
+        name.as_str().into()
+    }
+
+    fn keys(state: &State) -> Vec<AlarmName> {
+        state.alarms.keys().cloned().collect()
+    }
+
+    fn row(state: &State, name: &AlarmName) -> Option<Alarm> {
+        state.alarm(name.as_str()).cloned()
+    }
+
+    fn restore(state: &mut State, row: Alarm) {
+        state.alarms.insert(row.name.clone(), row);
     }
 }

@@ -13,6 +13,7 @@ use super::{
     arena::Arena,
     counter,
     dirty::LogTo,
+    entity::{Entity, kind},
     picture::{Picture, fields},
 };
 use crate::state_machine::{
@@ -517,5 +518,26 @@ impl State {
                 self.auto_scaling.arena[slot].instances.keys().copied().collect();
             ids.into_iter().for_each(|id| self.instance_is_due(id));
         }
+    }
+}
+
+impl Entity for kind::AutoScalingGroup {
+    type Key = AutoScalingGroupName;
+    type Row = GroupRecord;
+
+    fn id(name: &AutoScalingGroupName) -> Vec<u8> {
+        name.as_str().into()
+    }
+
+    fn keys(state: &State) -> Vec<AutoScalingGroupName> {
+        state.auto_scaling.by_name.keys().cloned().collect()
+    }
+
+    fn row(state: &State, name: &AutoScalingGroupName) -> Option<GroupRecord> {
+        state.auto_scaling_group(name.as_str()).map(Group::record)
+    }
+
+    fn restore(state: &mut State, row: GroupRecord) {
+        state.insert_group(row);
     }
 }

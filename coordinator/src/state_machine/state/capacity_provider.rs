@@ -7,6 +7,7 @@ use longshore_common::protocol::Attribute;
 use super::{
     ClusterSlot, EntityKey, Forgettable, Group, Host, ServiceTask, State, TaskSlot, counter,
     dirty::LogTo,
+    entity::{Entity, kind},
 };
 use crate::state_machine::{
     capacity_provider::{
@@ -159,5 +160,26 @@ impl State {
         if let CapacityProviderStatus::Inactive { since } = provider.status {
             self.inactive.remove(&(since, Forgettable::CapacityProvider(name.clone())));
         }
+    }
+}
+
+impl Entity for kind::CapacityProvider {
+    type Key = CapacityProviderName;
+    type Row = CapacityProvider;
+
+    fn id(name: &CapacityProviderName) -> Vec<u8> {
+        name.as_str().into()
+    }
+
+    fn keys(state: &State) -> Vec<CapacityProviderName> {
+        state.capacity_providers.keys().cloned().collect()
+    }
+
+    fn row(state: &State, name: &CapacityProviderName) -> Option<CapacityProvider> {
+        state.capacity_provider(name.as_str()).cloned()
+    }
+
+    fn restore(state: &mut State, row: CapacityProvider) {
+        state.insert_capacity_provider(row);
     }
 }

@@ -12,7 +12,9 @@ use longshore_common::{
 
 use super::{
     ClusterSlot, Due, EntityKey, Forgettable, ServiceSlot, State, TaskSlot, WaitingSlot,
-    dirty::LogTo, due::Evening,
+    dirty::LogTo,
+    due::Evening,
+    entity::{Entity, kind},
 };
 use crate::{
     placement::{ClusterIndex, HostSlot},
@@ -255,4 +257,25 @@ impl State {
 /// Shares one text among many holders.
 pub(super) fn shared(text: &str) -> Arc<str> {
     text.into()
+}
+
+impl Entity for kind::Cluster {
+    type Key = ClusterName;
+    type Row = ClusterRecord;
+
+    fn id(name: &ClusterName) -> Vec<u8> {
+        name.as_str().into()
+    }
+
+    fn keys(state: &State) -> Vec<ClusterName> {
+        state.clusters_by_name.keys().cloned().collect()
+    }
+
+    fn row(state: &State, name: &ClusterName) -> Option<ClusterRecord> {
+        state.cluster(name.as_str()).map(Cluster::record)
+    }
+
+    fn restore(state: &mut State, row: ClusterRecord) {
+        state.insert_cluster(row);
+    }
 }

@@ -19,11 +19,15 @@ use super::{
     DefinitionSlot, EntityKey, State,
     arena::Arena,
     counter,
+    entity::{Entity, kind},
     picture::{Picture, fields},
 };
 use crate::query::Constraint;
 use crate::state_machine::{
-    command::Tags, event::TaskDefinitionRegistered, name::Family, record::DefinitionRecord,
+    command::Tags,
+    event::TaskDefinitionRegistered,
+    name::Family,
+    record::{DefinitionRecord, FamilyRecord},
 };
 
 pub struct Definition {
@@ -384,14 +388,6 @@ impl Definitions {
         picture.show("lists of definitions", shown);
     }
 
-    /// Every revision, and every family that ever had one.
-    pub(super) fn keys(&self) -> impl Iterator<Item = (&Family, Option<u32>)> {
-        self.families.iter().flat_map(|(family, of_family)| {
-            let revisions = of_family.revisions.keys().map(move |number| (family, Some(*number)));
-            revisions.chain([(family, None)])
-        })
-    }
-
     pub(super) fn at_mut(&mut self, slot: DefinitionSlot) -> &mut Definition {
         &mut self.arena[slot]
     }
@@ -403,7 +399,7 @@ impl State {
         let Ok(family) = definition.family.parse::<Family>() else {
             return self.missing(format_args!("the family {}", definition.family));
         };
-        self.touch(EntityKey::Definition(family.clone(), definition.revision));
+        self.touch(EntityKey::Definition((family.clone(), definition.revision)));
         self.touch(EntityKey::Family(family));
         self.definitions.insert(DefinitionRecord {
             definition: definition.clone(),
@@ -422,7 +418,7 @@ impl State {
         revision: u32,
         at: Timestamp,
     ) {
-        self.touch(EntityKey::Definition(family.clone(), revision));
+        self.touch(EntityKey::Definition((family.clone(), revision)));
         let status = DefinitionStatus::Inactive { deregistered_at: at };
         self.definitions.set_status(family, revision, status);
     }
@@ -433,7 +429,7 @@ impl State {
         revision: u32,
         at: Timestamp,
     ) {
-        self.touch(EntityKey::Definition(family.clone(), revision));
+        self.touch(EntityKey::Definition((family.clone(), revision)));
         let deregistered_at = match self.definitions.get(family.as_str(), revision) {
             Some(Definition { status: DefinitionStatus::Inactive { deregistered_at }, .. }) => {
                 *deregistered_at
@@ -446,7 +442,54 @@ impl State {
     }
 
     pub(super) fn definition_deleted(&mut self, family: &Family, revision: u32) {
-        self.touch(EntityKey::Definition(family.clone(), revision));
+        self.touch(EntityKey::Definition((family.clone(), revision)));
         self.definitions.remove(family, revision);
+    }
+}
+
+impl Entity for kind::Definition {
+    type Key = (Family, u32);
+    type Row = DefinitionRecord;
+
+    fn id((family, revision): &(Family, u32)) -> Vec<u8> {
+        [family.as_str().as_bytes(), b":", &revision.to_be_bytes()].concat()
+    }
+
+    fn keys(state: &State) -> Vec<(Family, u32)> {
+        let families = state.definitions.families.iter();
+        let revisions = families.flat_map(|(family, of_family)| {
+            of_family.revisions.keys().map(|revision| (family.clone(), *revision))
+        });
+        revisions.collect()
+    }
+
+    fn row(state: &State, (family, revision): &(Family, u32)) -> Option<DefinitionRecord> {
+        state.definitions.get(family.as_str(), *revision).map(Definition::record)
+    }
+
+    fn restore(state: &mut State, row: DefinitionRecord) {
+        state.definitions.insert(row);
+    }
+}
+
+impl Entity for kind::Family {
+    type Key = Family;
+    type Row = FamilyRecord;
+
+    fn id(family: &Family) -> Vec<u8> {
+        family.as_str().into()
+    }
+
+    fn keys(state: &State) -> Vec<Family> {
+        state.definitions.families.keys().cloned().collect()
+    }
+
+    fn row(state: &State, family: &Family) -> Option<FamilyRecord> {
+        let last_revision = state.definitions.last_revision(family.as_str());
+        Some(FamilyRecord { family: family.clone(), last_revision })
+    }
+
+    fn restore(state: &mut State, row: FamilyRecord) {
+        state.definitions.restore_last_revision(row.family, row.last_revision);
     }
 }

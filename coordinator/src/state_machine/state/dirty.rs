@@ -10,39 +10,12 @@ use longshore_common::{
     index::FastSet,
 };
 
-use super::{Forgettable, LogLine, Service, State};
+use super::{EntityKey, Forgettable, LogLine, Service, State};
 use crate::state_machine::{
-    alarm::AlarmName,
-    auto_scaling::AutoScalingGroupName,
-    command::SettingScope,
-    log_group::LogGroupName,
-    name::{CapacityProviderName, ClusterName, Family, ServiceName},
-    record::{self, Record},
+    name::{CapacityProviderName, ClusterName, ServiceName},
+    record,
     service::ServiceId,
 };
-
-/// Names one row of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EntityKey {
-    Meta,
-    Cluster(ClusterName),
-    Definition(Family, u32),
-    Family(Family),
-    Member(HostId),
-    Host(HostId),
-    Task(TaskId),
-    ClientToken(ClusterName, String),
-    JoinToken(String),
-    Setting(SettingScope, String),
-    Service(ServiceId),
-
-    Alarm(AlarmName),
-    LogGroup(LogGroupName),
-    /// By the launch's id.
-    Waiting(TaskId),
-    AutoScalingGroup(AutoScalingGroupName),
-    CapacityProvider(CapacityProviderName),
-}
 
 /// A row to write; without a value, one to delete.
 pub struct Row {
@@ -109,140 +82,15 @@ impl State {
     }
 
     fn row(&self, key: &EntityKey) -> Row {
-        let (kind, bytes) = record::key_bytes(key);
         let value = self.record_of(key).map(|record| record::encode(&record));
-        Row { kind, key: bytes, value }
+        Row { kind: key.kind(), key: key.id(), value }
     }
 
     /// A row for each entity that there is.
     pub fn all_rows(&self) -> Vec<Row> {
-        let mut keys = vec![EntityKey::Meta];
-        keys.extend(self.clusters_by_name.keys().cloned().map(EntityKey::Cluster));
-        keys.extend(self.definitions.keys().map(|(family, revision)| match revision {
-            Some(revision) => EntityKey::Definition(family.clone(), revision),
-            None => EntityKey::Family(family.clone()),
-        }));
-        keys.extend(self.members.keys().copied().map(EntityKey::Member));
-        keys.extend(self.hosts.iter().map(|host| EntityKey::Host(host.id)));
-        keys.extend(self.tasks.iter().map(|task| EntityKey::Task(task.id)));
-        let tokens = self.client_tokens.keys();
-        keys.extend(
-            tokens.map(|(cluster, token)| EntityKey::ClientToken(cluster.clone(), token.clone())),
-        );
-        keys.extend(
-            self.join_tokens.iter().map(|state| EntityKey::JoinToken(state.token.id.clone())),
-        );
-        let settings = self.account_settings.iter();
-        keys.extend(
-            settings.map(|(scope, name, _)| EntityKey::Setting(scope.clone(), name.to_owned())),
-        );
-        keys.extend(self.services.iter().map(|service| EntityKey::Service(service.id)));
-        keys.extend(self.alarms.keys().cloned().map(EntityKey::Alarm));
-        keys.extend(self.log_groups.keys().cloned().map(EntityKey::LogGroup));
-        keys.extend(self.waiting_by_launch.keys().copied().map(EntityKey::Waiting));
-        let groups = self.auto_scaling_groups_from(std::ops::Bound::Unbounded);
-        keys.extend(groups.map(|group| EntityKey::AutoScalingGroup(group.name.clone())));
-        keys.extend(self.capacity_providers.keys().cloned().map(EntityKey::CapacityProvider));
-        let mut rows: Vec<Row> = keys.iter().map(|key| self.row(key)).collect();
+        let mut rows: Vec<Row> = self.all_keys().iter().map(|key| self.row(key)).collect();
         rows.sort_by(|one, other| (one.kind, &one.key).cmp(&(other.kind, &other.key)));
         rows
-    }
-
-    fn record_of(&self, key: &EntityKey) -> Option<Record> {
-        match key {
-            EntityKey::Meta => Some(Record::Meta(record::MetaRecord {
-                epoch: self.epoch,
-                epochs: self.epochs.clone(),
-                recovered: self.recovered,
-            })),
-            EntityKey::Cluster(name) => {
-                let &slot = self.clusters_by_name.get(name)?;
-                Some(Record::Cluster(self.clusters[slot].record()))
-            }
-            EntityKey::Definition(family, revision) => {
-                let definition = self.definitions.get(family.as_str(), *revision)?;
-                Some(Record::Definition(definition.record()))
-            }
-            EntityKey::Family(family) => Some(Record::Family {
-                family: family.clone(),
-                last_revision: self.definitions.last_revision(family.as_str()),
-            }),
-            EntityKey::Member(host) => {
-                let membership = self.members.get(host)?.clone();
-                Some(Record::Member { host: *host, membership })
-            }
-            EntityKey::Host(host) => Some(Record::Host(Box::new(self.host(*host)?.record(self)))),
-            EntityKey::Task(task) => Some(Record::Task(Box::new(self.task(*task)?.record(self)))),
-            EntityKey::ClientToken(cluster, token) => {
-                let token_use = self.client_tokens.get(cluster, token)?.clone();
-                let cluster = cluster.clone();
-                Some(Record::ClientToken(record::ClientTokenRecord { cluster, token_use }))
-            }
-            EntityKey::JoinToken(id) => Some(Record::JoinToken(self.join_tokens.get(id)?.clone())),
-            EntityKey::Service(service) => {
-                Some(Record::Service(Box::new(self.service(*service)?.record(self))))
-            }
-            EntityKey::Setting(scope, name) => Some(Record::Setting {
-                value: self.account_settings.get(scope, name)?.to_owned(),
-                scope: scope.clone(),
-                name: name.clone(),
-            }),
-
-            EntityKey::Alarm(name) => {
-                Some(Record::Alarm(Box::new(self.alarm(name.as_str())?.clone())))
-            }
-            EntityKey::LogGroup(name) => {
-                Some(Record::LogGroup(self.log_group(name.as_str())?.clone()))
-            }
-            EntityKey::Waiting(launch) => {
-                Some(Record::Waiting(Box::new(self.waiting(*launch)?.launch.clone())))
-            }
-            EntityKey::AutoScalingGroup(name) => {
-                let group = self.auto_scaling_group(name.as_str())?;
-                Some(Record::AutoScalingGroup(Box::new(group.record())))
-            }
-            EntityKey::CapacityProvider(name) => {
-                let provider = self.capacity_provider(name.as_str())?;
-                Some(Record::CapacityProvider(Box::new(provider.clone())))
-            }
-        }
-    }
-
-    /// Puts a checkpoint's row back. Rows come in the order of their kinds.
-    pub fn restore(&mut self, record: Record) {
-        match record {
-            Record::Meta(meta) => {
-                self.epoch = meta.epoch;
-                self.epochs = meta.epochs;
-                self.recovered = meta.recovered;
-            }
-            Record::Cluster(cluster) => self.insert_cluster(cluster),
-            Record::Definition(definition) => {
-                self.definitions.insert(definition);
-            }
-            Record::Family { family, last_revision } => {
-                self.definitions.restore_last_revision(family, last_revision);
-            }
-            Record::Member { host, membership } => self.insert_member(host, membership),
-            Record::Host(host) => self.insert_host(*host),
-            Record::Service(service) => self.insert_service(*service),
-            Record::Task(task) => self.restore_task(*task),
-            Record::ClientToken(token) => self.restore_client_token(token),
-            Record::JoinToken(token) => self.join_tokens.insert(token),
-            Record::Setting { scope, name, value } => {
-                self.account_settings.insert(scope, name, value);
-            }
-
-            Record::Alarm(alarm) => {
-                self.alarms.insert(alarm.name.clone(), *alarm);
-            }
-            Record::LogGroup(group) => {
-                self.log_groups.insert(group.name.clone(), group);
-            }
-            Record::Waiting(launch) => self.insert_waiting(*launch),
-            Record::AutoScalingGroup(group) => self.insert_group(*group),
-            Record::CapacityProvider(provider) => self.insert_capacity_provider(*provider),
-        }
     }
 
     /// Ends a recovery at `seq`. Orders are not resent from before: a manifest tells the hosts.

@@ -12,7 +12,9 @@ use longshore_common::{
 
 use super::{
     ClusterSlot, EntityKey, Forgettable, Membership, Replacing, ServiceSlot, State, TaskSlot,
-    counter, dirty::LogTo,
+    counter,
+    dirty::LogTo,
+    entity::{Entity, kind},
 };
 use crate::{
     placement::{Eligibility, HostOffer, HostSlot, Particulars},
@@ -592,5 +594,26 @@ impl State {
         if eligibility.active && eligibility.connected {
             self.host_offers_room(slot);
         }
+    }
+}
+
+impl Entity for kind::Host {
+    type Key = HostId;
+    type Row = HostRecord;
+
+    fn id(host: &HostId) -> Vec<u8> {
+        host.value().to_be_bytes().into()
+    }
+
+    fn keys(state: &State) -> Vec<HostId> {
+        state.hosts.iter().map(|host| host.id).collect()
+    }
+
+    fn row(state: &State, host: &HostId) -> Option<HostRecord> {
+        state.host(*host).map(|host| host.record(state))
+    }
+
+    fn restore(state: &mut State, row: HostRecord) {
+        state.insert_host(row);
     }
 }

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, ops::Bound};
 
 use longshore_common::clock::Timestamp;
 
-use super::{EntityKey, State, dirty::LogTo};
+use super::{
+    EntityKey, State,
+    dirty::LogTo,
+    entity::{Entity, kind},
+};
 use crate::state_machine::{
     command::Tags,
     log_group::{LogGroup, LogGroupName},
@@ -57,5 +61,26 @@ impl State {
         self.touch(EntityKey::LogGroup(name.clone()));
         self.log_groups.remove(name);
         self.log(LogTo::nothing(), format_args!("log group {name} deleted"));
+    }
+}
+
+impl Entity for kind::LogGroup {
+    type Key = LogGroupName;
+    type Row = LogGroup;
+
+    fn id(name: &LogGroupName) -> Vec<u8> {
+        name.as_str().into()
+    }
+
+    fn keys(state: &State) -> Vec<LogGroupName> {
+        state.log_groups.keys().cloned().collect()
+    }
+
+    fn row(state: &State, name: &LogGroupName) -> Option<LogGroup> {
+        state.log_group(name.as_str()).cloned()
+    }
+
+    fn restore(state: &mut State, row: LogGroup) {
+        state.log_groups.insert(row.name.clone(), row);
     }
 }

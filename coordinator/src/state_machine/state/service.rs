@@ -9,7 +9,9 @@ use longshore_common::{clock::Timestamp, id::TaskId, task_policy::TaskPolicy};
 
 use super::{
     Cluster, ClusterSlot, Counts, DefinitionSlot, Due, EntityKey, Forgettable, ServiceSlot, State,
-    TaskSlot, dirty::LogTo,
+    TaskSlot,
+    dirty::LogTo,
+    entity::{Entity, kind},
 };
 use crate::state_machine::{
     command::Tags,
@@ -555,4 +557,25 @@ pub(in crate::state_machine) fn hash_of(message: &str) -> u64 {
     message.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+impl Entity for kind::Service {
+    type Key = ServiceId;
+    type Row = ServiceRecord;
+
+    fn id(service: &ServiceId) -> Vec<u8> {
+        service.value().to_be_bytes().into()
+    }
+
+    fn keys(state: &State) -> Vec<ServiceId> {
+        state.services.iter().map(|service| service.id).collect()
+    }
+
+    fn row(state: &State, service: &ServiceId) -> Option<ServiceRecord> {
+        state.service(*service).map(|service| service.record(state))
+    }
+
+    fn restore(state: &mut State, row: ServiceRecord) {
+        state.insert_service(row);
+    }
 }

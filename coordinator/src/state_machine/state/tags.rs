@@ -68,7 +68,7 @@ impl State {
                 Some(&mut self.clusters[slot].tags)
             }
             Resource::TaskDefinition { family, revision } => {
-                self.touch(EntityKey::Definition(family.clone(), *revision));
+                self.touch(EntityKey::Definition((family.clone(), *revision)));
                 let slot = self.definitions.slot(family.as_str(), *revision)?;
                 Some(&mut self.definitions.at_mut(slot).tags)
             }

@@ -13,8 +13,11 @@ use longshore_common::{
 };
 
 use super::{
-    ClusterSlot, DefinitionSlot, EntityKey, ServiceTask, State, cluster::shared, counter,
+    ClusterSlot, DefinitionSlot, EntityKey, ServiceTask, State,
+    cluster::shared,
+    counter,
     dirty::LogTo,
+    entity::{Entity, kind},
 };
 use crate::{
     placement::{GroupKey, HostSlot},
@@ -532,4 +535,25 @@ fn is_blocked(containers: &[ContainerDefinition], report: Option<&TaskReport>) -
                 == Some(HealthStatus::Unhealthy)
     };
     containers.iter().filter(waits).any(|container| container.depends_on.iter().any(unhealthy))
+}
+
+impl Entity for kind::Task {
+    type Key = TaskId;
+    type Row = TaskRecord;
+
+    fn id(task: &TaskId) -> Vec<u8> {
+        task.value().to_be_bytes().into()
+    }
+
+    fn keys(state: &State) -> Vec<TaskId> {
+        state.tasks.iter().map(|task| task.id).collect()
+    }
+
+    fn row(state: &State, task: &TaskId) -> Option<TaskRecord> {
+        state.task(*task).map(|task| task.record(state))
+    }
+
+    fn restore(state: &mut State, row: TaskRecord) {
+        state.restore_task(row);
+    }
 }

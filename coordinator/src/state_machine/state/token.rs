@@ -12,6 +12,7 @@ use longshore_common::{
 
 use super::{
     EntityKey, Host, Membership, State,
+    entity::{Entity, kind},
     picture::{Picture, fields},
 };
 use crate::state_machine::{
@@ -63,10 +64,6 @@ impl ClientTokens {
             by_age.iter().flat_map(|(at, keys)| keys.iter().map(move |key| (at, key))).collect();
         by_age.sort();
         picture.show("client tokens by age", fields! { by_age: by_age });
-    }
-
-    pub(super) fn keys(&self) -> impl Iterator<Item = &(ClusterName, String)> {
-        self.uses.keys()
     }
 
     fn remove(&mut self, key: &(ClusterName, String)) {
@@ -160,20 +157,16 @@ impl State {
         tasks: Vec<TaskId>,
         at: Timestamp,
     ) {
-        self.touch(EntityKey::ClientToken(cluster.clone(), used.token.clone()));
+        self.touch(EntityKey::ClientToken((cluster.clone(), used.token.clone())));
         self.client_tokens
             .insert(cluster.clone(), ClientTokenUse { used: used.clone(), tasks, at });
     }
 
     pub(super) fn client_tokens_expired(&mut self, tokens: &[(ClusterName, String)]) {
         for key in tokens {
-            self.touch(EntityKey::ClientToken(key.0.clone(), key.1.clone()));
+            self.touch(EntityKey::ClientToken(key.clone()));
             self.client_tokens.remove(key);
         }
-    }
-
-    pub(super) fn restore_client_token(&mut self, record: ClientTokenRecord) {
-        self.client_tokens.insert(record.cluster, record.token_use);
     }
 
     pub(super) fn join_token_created(&mut self, token: &JoinToken) {
@@ -247,5 +240,48 @@ impl State {
         if self.members.get(&host).is_some_and(|member| member.revoked || !in_use) {
             self.idle_members.insert(host, since);
         }
+    }
+}
+
+impl Entity for kind::ClientToken {
+    type Key = (ClusterName, String);
+    type Row = ClientTokenRecord;
+
+    fn id((cluster, token): &(ClusterName, String)) -> Vec<u8> {
+        format!("{cluster}/{token}").into()
+    }
+
+    fn keys(state: &State) -> Vec<(ClusterName, String)> {
+        state.client_tokens.uses.keys().cloned().collect()
+    }
+
+    fn row(state: &State, (cluster, token): &(ClusterName, String)) -> Option<ClientTokenRecord> {
+        let token_use = state.client_tokens.get(cluster, token)?.clone();
+        Some(ClientTokenRecord { cluster: cluster.clone(), token_use })
+    }
+
+    fn restore(state: &mut State, row: ClientTokenRecord) {
+        state.client_tokens.insert(row.cluster, row.token_use);
+    }
+}
+
+impl Entity for kind::JoinToken {
+    type Key = String;
+    type Row = JoinTokenState;
+
+    fn id(id: &String) -> Vec<u8> {
+        id.as_bytes().into()
+    }
+
+    fn keys(state: &State) -> Vec<String> {
+        state.join_tokens.tokens.keys().cloned().collect()
+    }
+
+    fn row(state: &State, id: &String) -> Option<JoinTokenState> {
+        state.join_tokens.get(id).cloned()
+    }
+
+    fn restore(state: &mut State, row: JoinTokenState) {
+        state.join_tokens.insert(row);
     }
 }

@@ -5,7 +5,11 @@
 
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCause};
 
-use super::{ClusterSlot, DefinitionSlot, Due, EntityKey, State, Wish, dirty::LogTo};
+use super::{
+    ClusterSlot, DefinitionSlot, Due, EntityKey, State, Wish,
+    dirty::LogTo,
+    entity::{Entity, kind},
+};
 use crate::state_machine::{
     event::{TasksStarted, TasksWaiting, WaitingTask},
     record::{TaskEnd, TaskRecord},
@@ -219,5 +223,27 @@ impl State {
             true => self.deadlines.insert(deadline),
             false => self.deadlines.remove(&deadline),
         };
+    }
+}
+
+impl Entity for kind::Waiting {
+    /// The launch's id.
+    type Key = TaskId;
+    type Row = TasksWaiting;
+
+    fn id(launch: &TaskId) -> Vec<u8> {
+        launch.value().to_be_bytes().into()
+    }
+
+    fn keys(state: &State) -> Vec<TaskId> {
+        state.waiting_by_launch.keys().copied().collect()
+    }
+
+    fn row(state: &State, launch: &TaskId) -> Option<TasksWaiting> {
+        state.waiting(*launch).map(|waiting| waiting.launch.clone())
+    }
+
+    fn restore(state: &mut State, row: TasksWaiting) {
+        state.insert_waiting(row);
     }
 }
