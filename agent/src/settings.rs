@@ -75,6 +75,11 @@ pub struct Settings {
     pub privileged: bool,
     /// What no task may have on this host, besides what `privileged` says.
     pub task_policy: TaskPolicy,
+    /// Engines' sockets besides the ones that are known by name.
+    pub engine_sockets: Vec<PathBuf>,
+    /// Where the helper that makes mounts listens; absent: the agent itself where it may, else the
+    /// usual place.
+    pub volumes_socket: Option<PathBuf>,
     /// Where objects that definitions name are read from.
     pub objects: Option<Objects>,
     pub efs: FileSystems,

@@ -1,8 +1,9 @@
 //! What an operator lets no task do, whatever its definition says.
 //!
-//! One type for the coordinator, which refuses at registration and at every run, and the agent,
-//! which has the last word on its own host. Pure: paths are compared as they are written, links are
-//! not followed.
+//! One type for the coordinator, which refuses at registration and at every run, the agent, which
+//! refuses on its own host, and the helper that makes its mounts, which looks at the file itself.
+//! Owns every member of a definition that leads to a path, a device, a namespace or a privilege of
+//! the host. Pure: paths are compared as they are written here; the helper resolves them.
 
 use std::{
     collections::BTreeSet,
@@ -10,10 +11,38 @@ use std::{
     str::FromStr,
 };
 
-use crate::task_definition::{ContainerDefinition, IpcMode, NetworkMode, PidMode, TaskSpec};
+use crate::task_definition::{
+    ContainerDefinition, DockerVolumeConfiguration, IpcMode, NetworkMode, PidMode, TaskSpec, Volume,
+};
 
-/// Where Docker's socket is, by both of its names.
-const DOCKER_SOCKETS: [&str; 2] = ["/var/run/docker.sock", "/run/docker.sock"];
+use self::volumes::{Kind, kind};
+
+mod log_drivers;
+#[cfg(test)]
+mod tests;
+mod volumes;
+
+/// Sockets that order an engine about, where packages put them.
+pub const ENGINE_SOCKETS: [&str; 10] = [
+    "/var/run/docker.sock",
+    "/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/containerd/containerd.sock.ttrpc",
+    "/run/docker/containerd/containerd.sock",
+    "/run/podman/podman.sock",
+    "/run/crio/crio.sock",
+    "/run/cri-dockerd.sock",
+    "/run/buildkit/buildkitd.sock",
+    "/run/k3s/containerd/containerd.sock",
+];
+
+/// Folders of engines' own sockets, of which the shims' have no fixed name.
+pub const ENGINE_FOLDERS: [&str; 4] =
+    ["/run/containerd", "/run/docker", "/var/run/containerd", "/var/run/docker"];
+
+/// Options of `dockerSecurityOptions` that take the engine's confinement away.
+const UNCONFINED: [&str; 4] =
+    ["apparmor:unconfined", "label:disable", "label:type:spc_t", "label:type:unconfined_t"];
 
 /// Forbids nothing by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +50,9 @@ pub struct TaskPolicy {
     pub forbidden: BTreeSet<Forbidden>,
     /// Host paths may be mounted from below these only; absent: from anywhere.
     pub bind_roots: Option<Vec<PathBuf>>,
+    /// Docker volumes of these kinds may be made although paths or devices are fenced: a type of
+    /// file system for the driver `local` (`nfs`), or `driver:NAME`.
+    pub allowed_volumes: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,11 +64,15 @@ pub enum Forbidden {
     Devices,
     /// `capabilities.add`.
     Capabilities,
-    /// Mounted itself, or with a folder that it is in.
+    /// An engine's socket, mounted itself or with a folder that it is in.
     DockerSocket,
+    /// Security options that take the engine's confinement away.
+    Unconfined,
+    /// Options of log drivers that make the engine connect somewhere, or read a file of the host.
+    LogAddresses,
 }
 
-const NAMES: [(&str, Forbidden); 7] = [
+const NAMES: [(&str, Forbidden); 9] = [
     ("privileged", Forbidden::Privileged),
     ("host-network", Forbidden::HostNetwork),
     ("host-processes", Forbidden::HostProcesses),
@@ -44,6 +80,8 @@ const NAMES: [(&str, Forbidden); 7] = [
     ("devices", Forbidden::Devices),
     ("capabilities", Forbidden::Capabilities),
     ("docker-socket", Forbidden::DockerSocket),
+    ("unconfined", Forbidden::Unconfined),
+    ("log-addresses", Forbidden::LogAddresses),
 ];
 
 /// Why an operator's words are no policy.
@@ -51,11 +89,16 @@ const NAMES: [(&str, Forbidden); 7] = [
 pub enum NotAPolicy {
     #[error(
         "`{0}` is not known: forbid privileged, host-network, host-processes, host-ipc, devices, \
-         capabilities or docker-socket"
+         capabilities, docker-socket, unconfined or log-addresses"
     )]
     Unknown(String),
     #[error("`{0}` is not an absolute path: write /srv/volumes, for example")]
     NotAbsolute(String),
+    #[error(
+        "`{0}` is no kind of volume: name a type of file system (nfs, cifs) or a driver \
+         (driver:rexray)"
+    )]
+    NotAKind(String),
 }
 
 impl FromStr for Forbidden {
@@ -79,6 +122,15 @@ pub fn bind_roots(paths: &[String]) -> Result<Vec<PathBuf>, NotAPolicy> {
         false => Err(NotAPolicy::NotAbsolute(text.clone())),
     };
     paths.iter().map(root).collect()
+}
+
+/// As [`forbidden`]: what makes a volume a host path again has a setting of its own.
+pub fn allowed_volumes(kinds: &[String]) -> Result<BTreeSet<String>, NotAPolicy> {
+    let known = |text: &String| match volumes::may_be_allowed(text) {
+        true => Ok(text.clone()),
+        false => Err(NotAPolicy::NotAKind(text.clone())),
+    };
+    kinds.iter().map(known).collect()
 }
 
 impl TaskPolicy {
@@ -106,45 +158,102 @@ impl TaskPolicy {
         forbidden.map(|(_, _, member)| *member)
     }
 
-    fn forbids(&self, what: Forbidden) -> bool {
+    pub fn forbids(&self, what: Forbidden) -> bool {
         self.forbidden.contains(&what)
     }
 
-    fn in_container(&self, container: &ContainerDefinition) -> Option<&'static str> {
+    /// Whether host paths or devices are fenced in, so that no other way may lead to them.
+    pub fn fences_host(&self) -> bool {
+        self.bind_roots.is_some()
+            || self.forbids(Forbidden::DockerSocket)
+            || self.forbids(Forbidden::Devices)
+    }
+
+    fn in_container(&self, container: &ContainerDefinition) -> Option<String> {
         let linux = container.linux_parameters.as_ref();
         let devices = linux.is_some_and(|linux| !linux.devices.is_empty());
         let added = linux.and_then(|linux| linux.capabilities.as_ref());
         let added = added.is_some_and(|capabilities| !capabilities.add.is_empty());
         let privileged = container.privileged == Some(true);
-        self.first(&[
+        let member = self.first(&[
             (Forbidden::Privileged, privileged, "privileged"),
             (Forbidden::Devices, devices, "linuxParameters.devices"),
             (Forbidden::Capabilities, added, "linuxParameters.capabilities.add"),
             // It has all devices and all capabilities.
             (Forbidden::Devices, privileged, "privileged (it has all devices)"),
             (Forbidden::Capabilities, privileged, "privileged (it has all capabilities)"),
-        ])
+            (Forbidden::Unconfined, privileged, "privileged (nothing confines it)"),
+        ]);
+        if let Some(member) = member {
+            return Some(member.to_owned());
+        }
+        let mut options = container.docker_security_options.iter();
+        let unconfined = options.find(|option| UNCONFINED.contains(&option.as_str()));
+        if let Some(option) = unconfined.filter(|_| self.forbids(Forbidden::Unconfined)) {
+            return Some(format!("the dockerSecurityOptions entry `{option}`"));
+        }
+        let log = container.log_configuration.as_ref()?;
+        let reaches = log_drivers::reaches(log)?;
+        self.forbids(Forbidden::LogAddresses).then(|| format!("logConfiguration with {reaches}"))
     }
 
     fn in_volumes(&self, spec: &TaskSpec) -> Option<String> {
-        spec.volumes.iter().find_map(|volume| {
-            let path = volume.host.as_ref()?.source_path.as_deref()?;
-            let plain = plain(Path::new(path));
-            let shows = |socket: &&str| Path::new(socket).starts_with(&plain);
-            if self.forbids(Forbidden::DockerSocket) && DOCKER_SOCKETS.iter().any(shows) {
-                return Some(format!("host.sourcePath {path} (Docker's socket is there)"));
-            }
-            let roots = self.bind_roots.as_ref()?;
-            let below = roots.iter().any(|root| plain.starts_with(root));
-            (!below).then(|| {
-                let roots: Vec<String> = roots.iter().map(|r| r.display().to_string()).collect();
-                let roots = match roots.is_empty() {
-                    true => "no host path may be mounted".to_owned(),
-                    false => format!("it is not below {}", roots.join(" or ")),
-                };
-                format!("host.sourcePath {path} ({roots})")
-            })
-        })
+        spec.volumes.iter().find_map(|volume| self.in_volume(volume))
+    }
+
+    fn in_volume(&self, volume: &Volume) -> Option<String> {
+        if let Some(path) = volume.host.as_ref().and_then(|host| host.source_path.as_deref()) {
+            let why = self.path_refusal(path)?;
+            return Some(format!("host.sourcePath {path} ({why})"));
+        }
+        let config = volume.docker_volume_configuration.as_ref()?;
+        if !self.fences_host() {
+            return None;
+        }
+        let member = format!("dockerVolumeConfiguration of volume {}", volume.name);
+        match kind(config) {
+            Kind::Plain => None,
+            Kind::Bind(path) => self
+                .path_refusal(&path)
+                .map(|why| format!("{member} with o=bind of {path} ({why})")),
+            Kind::Named(name) if self.allowed_volumes.contains(&name) => None,
+            Kind::Named(name) => Some(format!(
+                "{member} of the kind {name} (the setting allow_volumes does not name it)"
+            )),
+            Kind::Unknown(why) => Some(format!("{member} with {why}")),
+        }
+    }
+
+    /// Why no path of the host that is written so may be mounted.
+    fn path_refusal(&self, path: &str) -> Option<String> {
+        let plain = plain(Path::new(path));
+        let shows = |socket: &&str| Path::new(socket).starts_with(&plain);
+        let below = |folder: &&str| plain.starts_with(folder);
+        if self.forbids(Forbidden::DockerSocket)
+            && (ENGINE_SOCKETS.iter().any(shows) || ENGINE_FOLDERS.iter().any(below))
+        {
+            return Some("a container engine's socket is there".to_owned());
+        }
+        let roots = self.bind_roots.as_ref()?;
+        let below = roots.iter().any(|root| plain.starts_with(root));
+        (!below).then(|| not_below(roots))
+    }
+}
+
+/// The path of the host that a volume of Docker's driver `local` would bind, if it would.
+pub fn bound_path(config: &DockerVolumeConfiguration) -> Option<&str> {
+    match kind(config) {
+        Kind::Bind(path) => Some(path),
+        Kind::Plain | Kind::Named(_) | Kind::Unknown(_) => None,
+    }
+}
+
+/// Why a path is refused that is below none of these.
+pub fn not_below(roots: &[PathBuf]) -> String {
+    let shown: Vec<String> = roots.iter().map(|root| root.display().to_string()).collect();
+    match shown.is_empty() {
+        true => "no host path may be mounted".to_owned(),
+        false => format!("it is not below {}", shown.join(" or ")),
     }
 }
 
@@ -159,101 +268,4 @@ fn plain(path: &Path) -> PathBuf {
         }
     }
     plain
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn policy(names: &[&str], roots: Option<&[&str]>) -> TaskPolicy {
-        let owned = |texts: &[&str]| texts.iter().map(|&t| t.to_owned()).collect::<Vec<_>>();
-        TaskPolicy {
-            forbidden: forbidden(&owned(names)).unwrap(),
-            bind_roots: roots.map(|roots| bind_roots(&owned(roots)).unwrap()),
-        }
-    }
-
-    fn refusal(policy: &TaskPolicy, task: Value, container: Value) -> Option<String> {
-        let mut spec = task;
-        spec["containerDefinitions"] = json!([container]);
-        spec["containerDefinitions"][0]["name"] = json!("app");
-        policy.refusal(&serde_json::from_value(spec).unwrap())
-    }
-
-    #[test]
-    fn each_thing_is_forbidden_by_its_name_and_only_then() {
-        let cases = [
-            ("privileged", json!({}), json!({ "privileged": true }), "privileged of container app"),
-            ("host-network", json!({ "networkMode": "host" }), json!({}), "networkMode host"),
-            ("host-processes", json!({ "pidMode": "host" }), json!({}), "pidMode host"),
-            ("host-ipc", json!({ "ipcMode": "host" }), json!({}), "ipcMode host"),
-            (
-                "devices",
-                json!({}),
-                json!({ "linuxParameters": { "devices": [{ "hostPath": "/dev/kvm" }] } }),
-                "linuxParameters.devices of container app",
-            ),
-            (
-                "devices",
-                json!({}),
-                json!({ "privileged": true }),
-                "privileged (it has all devices) of container app",
-            ),
-            (
-                "capabilities",
-                json!({}),
-                json!({ "linuxParameters": { "capabilities": { "add": ["SYS_ADMIN"] } } }),
-                "linuxParameters.capabilities.add of container app",
-            ),
-            (
-                "docker-socket",
-                json!({ "volumes": [{ "name": "v", "host": { "sourcePath": "/var/run/docker.sock" } }] }),
-                json!({}),
-                "host.sourcePath /var/run/docker.sock (Docker's socket is there)",
-            ),
-        ];
-        let nothing = TaskPolicy::default();
-        for (name, task, container, said) in cases {
-            let policy = policy(&[name], None);
-            let refused = refusal(&policy, task.clone(), container.clone());
-            assert_eq!(refused.as_deref(), Some(said));
-            assert_eq!(refusal(&nothing, task, container), None, "{said}");
-            assert_eq!(refusal(&policy, json!({}), json!({})), None, "{said}");
-        }
-    }
-
-    #[test]
-    fn a_folder_that_shows_dockers_socket_is_as_good_as_it() {
-        let policy = policy(&["docker-socket"], None);
-        let mounts = |path: &str| {
-            let volumes = json!([{ "name": "v", "host": { "sourcePath": path } }]);
-            refusal(&policy, json!({ "volumes": volumes }), json!({})).is_some()
-        };
-        let shown = ["/", "/run", "/var", "/var/run/", "/run/docker.sock", "/srv/../run", "/./var"];
-        assert!(shown.into_iter().all(mounts));
-        let hidden = ["/srv", "/var/lib", "/run/user", "/var/run/docker.sock.old"];
-        assert!(!hidden.into_iter().any(mounts));
-    }
-
-    #[test]
-    fn host_paths_are_mounted_from_below_the_listed_roots_only() {
-        let said = |roots: &[&str], path: &str| {
-            let volumes = json!([{ "name": "v", "host": { "sourcePath": path } }]);
-            refusal(&policy(&[], Some(roots)), json!({ "volumes": volumes }), json!({}))
-        };
-        for path in ["/srv", "/srv/a", "/srv/a/../b", "/data/x"] {
-            assert_eq!(said(&["/srv", "/data/"], path), None, "{path}");
-        }
-        for path in ["/", "/srvs", "/srv/../etc", "/var"] {
-            let refused = said(&["/srv", "/data"], path).unwrap();
-            assert!(refused.ends_with("(it is not below /srv or /data)"), "{refused}");
-        }
-        let none = said(&[], "/srv").unwrap();
-        assert!(none.ends_with("(no host path may be mounted)"), "{none}");
-        let volumes = json!([{ "name": "v" }]);
-        let kept = refusal(&policy(&[], Some(&[])), json!({ "volumes": volumes }), json!({}));
-        assert_eq!(kept, None, "a volume of Docker's is no host path");
-    }
 }

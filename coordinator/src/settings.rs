@@ -73,7 +73,8 @@ pub struct Options {
     #[arg(long, global = true, env = "LONGSHORE_LOST_AFTER", value_name = "SECONDS")]
     lost_after: Option<String>,
     /// What no task may have: privileged, host-network, host-processes, host-ipc, devices,
-    /// capabilities (added ones), docker-socket
+    /// capabilities (added ones), docker-socket, unconfined (security options), log-addresses (log
+    /// options that make the engine connect or read a file)
     #[arg(
         long,
         global = true,
@@ -82,8 +83,7 @@ pub struct Options {
         value_delimiter = ','
     )]
     forbid: Option<Vec<String>>,
-    /// Tasks may mount host paths from below these only; links inside of them are followed, so let
-    /// no task write to one [default: from anywhere]
+    /// Tasks may mount host paths from below these only [default: from anywhere]
     #[arg(
         long,
         global = true,
@@ -92,6 +92,17 @@ pub struct Options {
         value_delimiter = ','
     )]
     bind_roots: Option<Vec<String>>,
+    /// Docker volumes that tasks may have although `bind_roots`, or `forbid` of devices or
+    /// docker-socket, fences hosts in: types of file systems for the driver `local` (nfs), or
+    /// driver:NAME
+    #[arg(
+        long,
+        global = true,
+        env = "LONGSHORE_ALLOW_VOLUMES",
+        value_name = "KIND,…",
+        value_delimiter = ','
+    )]
+    allow_volumes: Option<Vec<String>>,
     /// Give each service series of its own in /metrics (desired, running and pending tasks), up to
     /// 2,000 services [default: only sums of each cluster]
     #[arg(long, global = true, env = "LONGSHORE_METRICS_PER_SERVICE", num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "true|false")]
@@ -301,6 +312,10 @@ impl Options {
                     .map(|roots| task_policy::bind_roots(&roots))
                     .transpose()
                     .map_err(|error| SettingsError::BadPolicy { setting: "bind_roots", error })?,
+                allowed_volumes: task_policy::allowed_volumes(
+                    &self.allow_volumes.or(file.allow_volumes).unwrap_or_default(),
+                )
+                .map_err(|error| SettingsError::BadPolicy { setting: "allow_volumes", error })?,
             },
             launchers,
             capacity_policy,

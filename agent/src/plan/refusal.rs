@@ -36,7 +36,7 @@ pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
     if let Some(member) = rules.policy.refusal(spec) {
         return Some(format!(
             "HostConfigError: the operator of this host lets no task have {member} (the agent's \
-             settings forbid, bind_roots and disable_privileged)"
+             settings forbid, bind_roots, allow_volumes and disable_privileged)"
         ));
     }
     if let Some(what) = in_task(spec).or_else(|| in_overrides(intent)) {

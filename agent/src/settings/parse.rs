@@ -51,6 +51,9 @@ pub(crate) fn settings(
     let disable_privileged = read.parse("disable-privileged", boolean);
     let forbidden = read.parse("forbid", forbidden).unwrap_or_default();
     let bind_roots = read.parse("bind-roots", bind_roots);
+    let allowed_volumes = read.parse("allow-volumes", allowed_volumes).unwrap_or_default();
+    let engine_sockets = read.parse("engine-sockets", paths).unwrap_or_default();
+    let volumes_socket = read.parse("volumes-socket", path);
     let objects = read.parse("s3", objects);
     let efs = read.parse("efs", |value| FileSystems::read(&items(value)?)).unwrap_or_default();
     let repository_credentials =
@@ -98,7 +101,9 @@ pub(crate) fn settings(
         ec2_metadata_endpoint: ec2_metadata_endpoint?,
         logging_drivers,
         privileged: !disable_privileged?,
-        task_policy: TaskPolicy { forbidden, bind_roots },
+        task_policy: TaskPolicy { forbidden, bind_roots, allowed_volumes },
+        engine_sockets,
+        volumes_socket,
         objects,
         efs,
         repository_credentials,

@@ -209,14 +209,39 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "NAME,…",
         None,
         "What no task may have on this host: privileged, host-network, host-processes, host-ipc, \
-         devices, capabilities (added ones), docker-socket",
+         devices, capabilities (added ones), docker-socket (of any engine, also with a folder), \
+         unconfined (security options), log-addresses (log options that make the engine connect or \
+         read a file)",
     ),
     setting(
         "bind-roots",
         "DIR,…",
         None,
         "Tasks may mount paths of this host from below these only, from anywhere when not given. \
-         Links inside of them are followed: let no task write to one",
+         Links that lead out of them are refused, whoever made them",
+    ),
+    setting(
+        "allow-volumes",
+        "KIND,…",
+        None,
+        "Docker volumes that tasks may have although `bind_roots`, or `forbid` of devices or \
+         docker-socket, fences the host in: types of file systems for the driver `local` (nfs), or \
+         driver:NAME. Always allowed: plain ones, tmpfs, and o=bind of a path that may be mounted",
+    ),
+    setting(
+        "engine-sockets",
+        "PATH,…",
+        None,
+        "Sockets of container engines that are not at their usual places, for `forbid` of \
+         docker-socket",
+    ),
+    setting(
+        "volumes-socket",
+        "PATH",
+        None,
+        "Where `longshore-agent volumes` listens, which makes the mounts of tasks. When not given: an \
+         agent with all rights makes them itself, one without asks at \
+         /run/longshore/volumes/socket",
     ),
     setting(
         "s3",
@@ -232,7 +257,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         None,
         "Where EFS file systems are on this host: `fs-1=/mnt/efs` where it is mounted, \
          `fs-1=10.0.0.9:/export` for Docker to mount by NFS; access points of a mounted one: \
-         `fs-1/fsap-1=/app:1000:1000`, a directory and its owner",
+         `fs-1/fsap-1=/app:1000:1000:0755`, a directory, its owner and its mode when it is \
+         made; containers act as their own user",
     ),
     setting(
         "repository-credentials",

@@ -96,7 +96,10 @@ fn the_defaults_are_those_of_the_design() {
             task_policy: TaskPolicy {
                 forbidden: {},
                 bind_roots: None,
+                allowed_volumes: {},
             },
+            engine_sockets: [],
+            volumes_socket: None,
             objects: None,
             efs: FileSystems(
                 {},
@@ -184,6 +187,9 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("disable-privileged", "true"),
         ("forbid", "docker-socket,host-ipc"),
         ("bind-roots", "/srv,/data/../volumes"),
+        ("allow-volumes", "nfs,driver:rexray/ebs"),
+        ("engine-sockets", "/srv/engine.sock"),
+        ("volumes-socket", "/srv/volumes.sock"),
         ("s3", "http://10.0.0.5:9000"),
         ("efs", "fs-1=/mnt/efs,fs-1/fsap-1=/app:1:2"),
         ("repository-credentials", "ci=/etc/longshore/ci.json"),
@@ -342,7 +348,17 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                         "/volumes",
                     ],
                 ),
+                allowed_volumes: {
+                    "driver:rexray/ebs",
+                    "nfs",
+                },
             },
+            engine_sockets: [
+                "/srv/engine.sock",
+            ],
+            volumes_socket: Some(
+                "/srv/volumes.sock",
+            ),
             objects: Some(
                 Endpoint(
                     "http://10.0.0.5:9000",
@@ -363,6 +379,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                                     1,
                                     2,
                                 ),
+                                mode: 493,
                             },
                         },
                     },
@@ -584,7 +601,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
@@ -607,7 +624,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
             longshore-agent: --ec2-metadata-endpoint: `ftp://a` is not an HTTP address: write http://169.254.169.254
             longshore-agent: `logging_drivers` in FILE: `a b` is not a log driver's name: give Docker's, for example json-file,journald
             longshore-agent: `disable_privileged` in FILE: `yes` is neither: give true or false
-            longshore-agent: `forbid` in FILE: `root` is not known: forbid privileged, host-network, host-processes, host-ipc, devices, capabilities or docker-socket
+            longshore-agent: `forbid` in FILE: `root` is not known: forbid privileged, host-network, host-processes, host-ipc, devices, capabilities, docker-socket, unconfined or log-addresses
             longshore-agent: `bind_roots` in FILE: `srv` is not an absolute path: write /srv/volumes, for example
             longshore-agent: `image_pull` in FILE: `never` is not known: give default, always or prefer-cached
             longshore-agent: `image_cleanup_interval` in FILE: is shorter than 10 minutes: give 10m or more; where room is short, images are cleaned up at once

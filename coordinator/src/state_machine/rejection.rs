@@ -36,7 +36,8 @@ pub enum Rejection {
     NotHonoured { family: Family, revision: u32, needs: String },
     #[error(
         "The operator of this cluster lets no task have {member}. Take it out of the task \
-         definition, or have the coordinator's settings `forbid` and `bind_roots` changed."
+         definition, or have the coordinator's settings `forbid`, `bind_roots` and `allow_volumes` \
+         changed."
     )]
     Forbidden { member: String },
     #[error("{0}")]

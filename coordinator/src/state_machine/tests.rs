@@ -390,8 +390,8 @@ fn what_the_operator_forbids_is_neither_registered_nor_run() {
     world.put(register("app", 10));
     world.put(run_task(1));
     world.check(expect![[r#"
-        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid` and `bind_roots` changed.
-        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid` and `bind_roots` changed.
+        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid`, `bind_roots` and `allow_volumes` changed.
+        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid`, `bind_roots` and `allow_volumes` changed.
         TaskDefinitionRegistered
         TasksStarted 1
     "#]]);

@@ -411,6 +411,15 @@ pub(super) fn bind_roots(value: &Value) -> Result<Vec<PathBuf>, String> {
     task_policy::bind_roots(&items(value)?).map_err(|error| error.to_string())
 }
 
+pub(super) fn allowed_volumes(value: &Value) -> Result<BTreeSet<String>, String> {
+    task_policy::allowed_volumes(&items(value)?).map_err(|error| error.to_string())
+}
+
+/// Absolute ones.
+pub(super) fn paths(value: &Value) -> Result<Vec<PathBuf>, String> {
+    task_policy::bind_roots(&items(value)?).map_err(|error| error.to_string())
+}
+
 pub(super) fn engine_auth_type(value: &Value) -> Result<(), String> {
     match text(value)?.as_str() {
         "docker" | "dockercfg" => Ok(()),
