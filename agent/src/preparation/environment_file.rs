@@ -3,17 +3,22 @@
 /// Lines that begin with it say nothing.
 const COMMENT: char = '#';
 
-/// The variables in the file's order; of two with one name, the first counts.
+/// The variables in the order of their first lines; of two with one name, the last counts. A value
+/// is all that stands behind the `=`, blanks too.
 pub(crate) fn variables(text: &str) -> Vec<(&str, &str)> {
     let mut variables: Vec<(&str, &str)> = Vec::new();
     for line in text.lines() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(COMMENT) {
+        let line = line.trim_start();
+        if line.starts_with(COMMENT) {
             continue;
         }
         let Some((name, value)) = line.split_once('=') else { continue };
-        if !name.is_empty() && variables.iter().all(|(known, _)| *known != name) {
-            variables.push((name, value));
+        if name.is_empty() {
+            continue;
+        }
+        match variables.iter_mut().find(|(known, _)| *known == name) {
+            Some(known) => known.1 = value,
+            None => variables.push((name, value)),
         }
     }
     variables
@@ -26,7 +31,7 @@ mod tests {
     #[test]
     fn a_line_is_a_variable_as_it_stands() {
         let text = "# of the shop\nA=1\n\nB=\"two words\"\r\n C=x=y \nnothing\n=empty\nD=\nA=2\n";
-        let expected = [("A", "1"), ("B", "\"two words\""), ("C", "x=y"), ("D", "")];
+        let expected = [("A", "2"), ("B", "\"two words\""), ("C", "x=y "), ("D", "")];
         assert_eq!(variables(text), expected);
     }
 }

@@ -70,7 +70,8 @@ async fn read_object(endpoint: &str, bucket: &str, key: &str) -> Result<Vec<u8>,
         .with_bucket_name(bucket)
         .build()
         .map_err(|error| error.to_string())?;
-    let path = object_store::path::Path::from(key);
+    // As it is written: `from` would replace `~`, `#` and `%` by other names.
+    let path = object_store::path::Path::parse(key).map_err(|error| error.to_string())?;
     let object = store.get(&path).await.map_err(|error| error.to_string())?;
     within_limit(object.meta.size)?;
     let bytes = object.bytes().await.map_err(|error| error.to_string())?;
@@ -81,5 +82,37 @@ fn within_limit(bytes: u64) -> Result<(), String> {
     match bytes > OBJECT_BYTES_MAX {
         true => Err(format!("it has {bytes} bytes, at most {OBJECT_BYTES_MAX} are read")),
         false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_key_is_asked_for_as_it_is_written() {
+        // As the program does; the client will not be made without one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let asked = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut request).await.unwrap();
+            }
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nETag: \"1\"\r\nLast-Modified: \
+                          Wed, 21 Oct 2015 07:28:00 GMT\r\n\r\nA=1\n";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            String::from_utf8(request).unwrap().lines().next().unwrap().to_owned()
+        });
+        let read = Objects::Endpoint(endpoint).read("arn:aws:s3:::conf/~a/b#1%20.env").await;
+        assert_eq!(read.unwrap(), b"A=1\n");
+        assert_eq!(asked.await.unwrap(), "GET /conf/~a/b%231%2520.env HTTP/1.1");
     }
 }
