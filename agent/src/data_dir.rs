@@ -24,6 +24,7 @@ const LOCK_FILE: &str = "lock";
 const LEDGER_FILE: &str = "ledger.sqlite";
 const LOGS_FILE: &str = "logs.sqlite";
 const TASK_FILES: &str = "tasks";
+const VOLUMES: &str = "volumes";
 const ENDPOINTS_KEY_FILE: &str = "task-endpoints.key";
 const REGISTRATION_FILE: &str = "registration.json";
 
@@ -88,6 +89,11 @@ impl DataDir {
     /// Directory with one for each task that needs files.
     pub(crate) fn task_files(&self) -> PathBuf {
         self.path.join(TASK_FILES)
+    }
+
+    /// For mounts, where the agent makes them itself.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.path.join(VOLUMES)
     }
 
     /// What the ids of the task endpoints are made with.

@@ -10,6 +10,7 @@
 // The engine: what is desired and observed, one step at a time.
 mod plan;
 mod preparation;
+mod mounts;
 mod pause;
 pub mod runtime;
 mod observed;
@@ -68,6 +69,8 @@ enum Subcommand {
     PrepareHost,
     /// A unit of its own beside the service: keeps the host's network prepared.
     Network,
+    /// A unit of its own beside the service: makes mounts for tasks.
+    Volumes,
 }
 
 impl Subcommand {
@@ -75,6 +78,7 @@ impl Subcommand {
         match argument {
             Some("prepare-host") => Subcommand::PrepareHost,
             Some("network") => Subcommand::Network,
+            Some("volumes") => Subcommand::Volumes,
             _ => Subcommand::Serve,
         }
     }
@@ -125,6 +129,7 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
     let ended = match subcommand {
         Subcommand::Serve => runtime.block_on(run::run(settings, Arc::new(SystemClock::start()))),
         Subcommand::PrepareHost => return prepare_host(&runtime, &settings),
+        Subcommand::Volumes => return serve_mounts(&settings),
         Subcommand::Network => runtime.block_on(run::network(settings)),
     };
     match ended {
@@ -133,6 +138,17 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
             let status = failed.exit_status();
             tracing::error!(error = telemetry::chain(&failed), status, "longshore-agent ends");
             ExitCode::from(status)
+        }
+    }
+}
+
+fn serve_mounts(settings: &settings::Settings) -> ExitCode {
+    match mounts::serve(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = telemetry::chain(&error);
+            tracing::error!(error, "longshore-agent volumes ends");
+            ExitCode::FAILURE
         }
     }
 }

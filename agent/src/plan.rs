@@ -14,7 +14,7 @@ use longshore_common::{
 
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
-    preparation::Needs,
+    preparation::{HostMount, Needs},
     runtime::{ContainerConfig, ImageSource, TaskGroup},
     task_endpoints::names::Names,
 };
@@ -93,6 +93,8 @@ pub(crate) enum Step {
     Start {
         id: String,
         group: Option<TaskGroup>,
+        /// What it mounts of the host.
+        of_host: Vec<HostMount>,
     },
     /// By id, or by name while no id is known.
     Inspect {
@@ -160,11 +162,11 @@ pub(crate) fn next_step(
         (ContainerState::Created, _) if stopping => None,
         (ContainerState::Created, Some(id)) => {
             // It may be left over of a task that ended before it started.
-            desired.to_launch().map(|intent| start(intent, id))
+            desired.to_launch().map(|intent| start(intent, id, index, rules))
         }
         (ContainerState::Restarting, Some(id)) if cleanup_due => Some(Step::Remove { id }),
         (ContainerState::Restarting, Some(id)) => {
-            desired.to_launch().filter(|_| !stopping).map(|intent| start(intent, id))
+            desired.to_launch().filter(|_| !stopping).map(|intent| start(intent, id, index, rules))
         }
         // Nothing is left to stop; the engine is about to say how it ended.
         (ContainerState::Running, _) if container.process_ended && desired.stop.is_none() => None,
@@ -198,6 +200,9 @@ pub(crate) fn next_step(
     }
 }
 
-fn start(intent: &Intent, id: String) -> Step {
-    Step::Start { id, group: task_limits::task_group(intent) }
+fn start(intent: &Intent, id: String, index: usize, rules: &Rules) -> Step {
+    let container = intent.definition.spec.container_definitions.get(index);
+    let mounts = container.and_then(|container| volumes::mounts(intent, container, rules).ok());
+    let of_host = mounts.map(|mounts| mounts.of_host).unwrap_or_default();
+    Step::Start { id, group: task_limits::task_group(intent), of_host }
 }

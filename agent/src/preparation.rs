@@ -2,21 +2,26 @@
 //! files, host ports in a row, files and directories that it mounts.
 //!
 //! Owns everything between a plan and its create. Never: a decision what a container needs (that is
-//! `plan`), or a call to the container engine.
+//! `plan`), a call to the container engine, or a path of the host outside the agent's own (that is
+//! the helper's, see `mounts`).
 
 use std::{
     io,
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use longshore_common::resources::Transport;
+use longshore_common::{id::HostId, resources::Transport};
 
 use self::{objects::Objects, ports::FreePorts};
 use crate::{
     blocking::FILES,
-    runtime::{ContainerConfig, RuntimeError, Unknown},
+    mounts::{
+        MountHelper,
+        protocol::{BindRequest, TaskMounts},
+    },
+    runtime::{Bind, BindSource, ContainerConfig, RuntimeError, Unknown},
 };
 
 pub(crate) mod environment_file;
@@ -29,7 +34,10 @@ mod tests;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// A task's files are read by containers of any user.
 const READABLE: u32 = 0o644;
-const SEARCHABLE: u32 = 0o755;
+pub(crate) const SEARCHABLE: u32 = 0o755;
+/// Of a directory into which one container of any user writes. Nobody else gets there: it is below
+/// the data directory, which is closed.
+pub(crate) const WRITABLE: u32 = 0o777;
 
 /// Of one container. Empty for most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +48,15 @@ pub(crate) struct Needs {
     pub(crate) port_ranges: Vec<PortRange>,
     pub(crate) directories: Vec<Directory>,
     pub(crate) files: Vec<File>,
+    pub(crate) of_host: Vec<HostMount>,
+}
+
+/// What the container mounts of the host, by way of the helper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostMount {
+    pub(crate) request: BindRequest,
+    pub(crate) target: String,
+    pub(crate) read_only: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +66,11 @@ pub(crate) struct PortRange {
     pub(crate) transport: Transport,
 }
 
-/// Made with its parents if it is not there; one that is there stays as it is.
+/// One of the agent's own, below its data directory: made with its parents if it is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
-    /// User and group id.
-    pub(crate) owner: Option<(u32, u32)>,
+    pub(crate) mode: u32,
 }
 
 /// Written anew for each container that needs it.
@@ -75,12 +91,13 @@ pub(crate) enum Contents {
 #[derive(Debug, Default)]
 pub(crate) struct Preparation {
     objects: Option<Objects>,
+    mounts: MountHelper,
     ports: FreePorts,
 }
 
 impl Preparation {
-    pub(crate) fn new(objects: Option<Objects>) -> Self {
-        Preparation { objects, ports: FreePorts::default() }
+    pub(crate) fn new(objects: Option<Objects>, mounts: MountHelper) -> Self {
+        Preparation { objects, mounts, ports: FreePorts::default() }
     }
 
     /// Completes `config` by what it needs. An error says what could not be had; nothing was made
@@ -93,11 +110,41 @@ impl Preparation {
         if *needs == Needs::default() {
             return Ok(());
         }
-        let prepared = tokio::time::timeout(FETCH_TIMEOUT, self.bring(needs, config)).await;
-        let late = || format!("it took longer than {} s", FETCH_TIMEOUT.as_secs());
-        prepared
-            .unwrap_or_else(|_| Err(late()))
-            .map_err(|message| RuntimeError::NotPrepared { message })
+        in_time(self.bring(needs, config)).await
+    }
+
+    /// Makes the mounts of a container that is about to start again, as far as they are not there: a
+    /// boot of the host takes them.
+    pub(crate) async fn mount_again(&self, mounts: &[HostMount]) -> Result<(), RuntimeError> {
+        if mounts.is_empty() {
+            return Ok(());
+        }
+        in_time(async {
+            for mount in mounts {
+                self.mounts.bind(&mount.request).await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Unmounts what a task had of the host. `Ok` too when it had nothing.
+    pub(crate) async fn release(&self, task: TaskMounts) -> Result<(), RuntimeError> {
+        match self.mounts.is_there() {
+            true => {
+                let released = self.mounts.release(task).await;
+                released.map_err(|message| Unknown::Engine { message }.into())
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Tasks of this host that have mounts.
+    pub(crate) async fn mounted(&self, host: HostId) -> Result<Vec<TaskMounts>, String> {
+        match self.mounts.is_there() {
+            true => self.mounts.list(host).await,
+            false => Ok(Vec::new()),
+        }
     }
 
     async fn bring(&self, needs: &Needs, config: &mut ContainerConfig) -> Result<(), String> {
@@ -123,6 +170,15 @@ impl Preparation {
             };
             let path = path.clone();
             in_background(move || write(&path, &contents)).await?;
+        }
+        for HostMount { request, target, read_only } in &needs.of_host {
+            let place = self.mounts.bind(request).await?;
+            config.binds.push(Bind {
+                source: place.display().to_string(),
+                target: target.clone(),
+                read_only: *read_only,
+                from: BindSource::Helper,
+            });
         }
         Ok(())
     }
@@ -164,16 +220,15 @@ async fn in_background(
     done.flatten().map_err(|error| error.to_string())
 }
 
-fn make(Directory { path, owner }: &Directory) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
+async fn in_time(work: impl Future<Output = Result<(), String>>) -> Result<(), RuntimeError> {
+    let done = tokio::time::timeout(FETCH_TIMEOUT, work).await;
+    let late = || format!("it took longer than {} s", FETCH_TIMEOUT.as_secs());
+    done.unwrap_or_else(|_| Err(late())).map_err(|message| RuntimeError::NotPrepared { message })
+}
+
+fn make(Directory { path, mode }: &Directory) -> io::Result<()> {
     fs_err::create_dir_all(path)?;
-    fs_err::set_permissions(path, std::fs::Permissions::from_mode(SEARCHABLE))?;
-    match owner {
-        Some((user, group)) => chown(path, Some(*user), Some(*group)),
-        None => Ok(()),
-    }
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(*mode))
 }
 
 /// Under another name first: a container that mounts it never sees half of it.

@@ -33,6 +33,7 @@ use crate::{
     join::{self, EnterError, Entry, Membership, Renewal},
     ledger::LedgerError,
     logs::{self, KeepLogs, LogReader, LoggedRuntime},
+    mounts::{self, HelperError},
     network::{
         self,
         report::{NetworkReport, REPORT_FILE},
@@ -96,6 +97,8 @@ pub(crate) enum Failed {
     NoEntropy(#[source] getrandom::Error),
     #[error("the task ledger cannot be opened")]
     Ledger(#[from] LedgerError),
+    #[error("mounts for tasks cannot be made")]
+    Mounts(#[from] HelperError),
     #[error("the key of the task endpoints cannot be used")]
     EndpointsKey(#[from] KeyError),
     #[error("the engine failed; containers go on, and a restart adopts them")]
@@ -124,6 +127,7 @@ impl Failed {
             | Failed::PollEndpoint(_)
             | Failed::NoEntropy(_)
             | Failed::Ledger(_)
+            | Failed::Mounts(_)
             | Failed::EndpointsKey(_)
             | Failed::Engine(_)
             | Failed::Panicked(_) => EXIT_FAILED,
@@ -441,6 +445,7 @@ fn engine_config(
         efs: settings.efs.clone(),
         repository_credentials: settings.repository_credentials.clone(),
         objects: settings.objects.clone(),
+        mounts: mounts::helper_of(settings, &data_dir.volumes())?,
         task_files: data_dir.task_files(),
         ..config
     })

@@ -295,6 +295,16 @@ pub struct Bind {
     pub source: String,
     pub target: String,
     pub read_only: bool,
+    pub from: BindSource,
+}
+
+/// Who has made what is bound. Nothing else of the host reaches a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BindSource {
+    /// Files of this agent for one container, labelled for it where SELinux asks.
+    Agent,
+    /// A mount by the helper; it must be there.
+    Helper,
 }
 
 /// A volume that the engine keeps, made when the first container that mounts it is.

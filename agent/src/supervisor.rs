@@ -55,6 +55,7 @@ pub use crate::{
     disk::{Disk, DiskRules, DiskWatch, Room},
     images::ImageCleanup,
     ledger::LedgerError,
+    mounts::MountHelper,
     plan::{
         PullPolicy, efs::FileSystems, metadata_file::MetadataFiles,
         repository_credentials::RepositoryCredentials,
@@ -115,6 +116,8 @@ pub struct EngineConfig {
     pub repository_credentials: RepositoryCredentials,
     /// Where objects that definitions name are read from.
     pub objects: Option<Objects>,
+    /// Who makes the mounts of what tasks have of the host.
+    pub mounts: MountHelper,
     /// Directory of the tasks' files; made when first needed.
     pub task_files: PathBuf,
     /// Containers are given files about themselves, which say this of the host.
@@ -157,6 +160,7 @@ impl EngineConfig {
             efs: FileSystems::default(),
             repository_credentials: RepositoryCredentials::default(),
             objects: None,
+            mounts: MountHelper::default(),
             metadata_files: None,
             launches_at_once: 2 * cores,
             pulls_at_once: 3,
@@ -349,7 +353,7 @@ impl<R: ContainerRuntime> Engine<R> {
             has_objects: config.objects.is_some(),
             endpoints: config.endpoints.as_ref().map(|endpoints| endpoints.names.clone()),
         };
-        let preparation = Arc::new(Preparation::new(config.objects.clone()));
+        let preparation = Arc::new(Preparation::new(config.objects.clone(), config.mounts.clone()));
         info!(
             host = %config.host,
             tasks = contents.intents.len(),

@@ -13,10 +13,11 @@ use std::{
 };
 
 /// The highest exposure that a unit may have, as `systemd-analyze security` counts it.
-const EXPOSURE_MAX: [(&str, f64); 4] = [
+const EXPOSURE_MAX: [(&str, f64); 5] = [
     ("longshore-coordinator.service", 1.5),
     ("longshore-agent.service", 2.0),
     ("longshore-agent-network.service", 4.0),
+    ("longshore-agent-volumes.service", 5.0),
     ("longshore-launcher.service", 3.0),
 ];
 
@@ -96,6 +97,42 @@ fn the_agent_starts_after_docker_and_lives_without_it() {
 fn the_host_is_prepared_before_the_agent_starts_and_whether_or_not_it_could_be() {
     let unit = std::fs::read_to_string(unit("longshore-agent.service")).unwrap();
     assert!(unit.contains("\nExecStartPre=-+/usr/local/bin/longshore-agent prepare-host\n"));
+}
+
+#[test]
+fn the_mount_helper_shares_the_hosts_mounts() {
+    let unit = std::fs::read_to_string(unit("longshore-agent-volumes.service")).unwrap();
+    // Each of these gives a unit a mount namespace, in which Docker sees nothing that is mounted.
+    let namespaced = [
+        "PrivateTmp=",
+        "PrivateDevices=",
+        "PrivateMounts=",
+        "PrivateNetwork=",
+        "PrivateUsers=",
+        "PrivateIPC=",
+        "ProtectSystem=",
+        "ProtectHome=",
+        "ProtectKernelTunables=",
+        "ProtectKernelModules=",
+        "ProtectKernelLogs=",
+        "ProtectControlGroups=",
+        "ProtectProc=",
+        "ProcSubset=",
+        "RootDirectory=",
+        "ReadOnlyPaths=",
+        "ReadWritePaths=",
+        "InaccessiblePaths=",
+        "TemporaryFileSystem=",
+        "BindPaths=",
+        "StateDirectory=",
+        "RuntimeDirectory=",
+        "DynamicUser=",
+    ];
+    for directive in namespaced {
+        assert!(!unit.lines().any(|line| line.starts_with(directive)), "{directive}");
+    }
+    let agent = std::fs::read_to_string(self::unit("longshore-agent.service")).unwrap();
+    assert!(agent.lines().any(|l| l.starts_with("Wants=") && l.contains("agent-volumes.service")));
 }
 
 #[test]

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     docker_reach::{hidden_data_root, is_hidden},
-    plan::awslogs::{LABEL, LogDestination},
+    plan::{awslogs::LogDestination, labels},
     runtime::{
         ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
         EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
@@ -133,7 +133,8 @@ impl Follows {
 
     /// Has a container's log followed as the engine shows it now.
     async fn look<R: ContainerRuntime>(&self, engine: &R, id: String) {
-        let ContainerDetails { labels, state, log_path, .. } = match engine.inspect(&id).await {
+        let ContainerDetails { name, labels, state, log_path, .. } = match engine.inspect(&id).await
+        {
             Ok(details) => details,
             Err(RuntimeError::NotFound { .. }) => return,
             Err(error) => {
@@ -142,7 +143,10 @@ impl Follows {
                 return;
             }
         };
-        let (Some(destination), Some(path)) = (LogDestination::of(&labels), log_path) else {
+        // A label may be of the image that somebody has made a container of.
+        let destination =
+            LogDestination::of(&labels).filter(|_| labels::is_named_by(&labels, &name));
+        let (Some(destination), Some(path)) = (destination, log_path) else {
             debug!(container = id, "a container has no log to follow");
             return;
         };
@@ -186,7 +190,7 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
 
     async fn create(&self, name: &str, config: &ContainerConfig) -> Result<String, RuntimeError> {
         let id = self.engine.create(name, config).await.map_err(with_cure)?;
-        if config.labels.contains_key(LABEL) {
+        if LogDestination::of(&config.labels).is_some() {
             self.refuse_unless_readable(&id).await?;
             self.note(&id);
         }
@@ -244,7 +248,10 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {
         let listing = self.engine.list(owner).await?;
-        let logged = listing.iter().filter(|summary| summary.labels.contains_key(LABEL));
+        let is_logged = |summary: &&ContainerSummary| {
+            LogDestination::of(&summary.labels).is_some() && labels::name_fits(summary)
+        };
+        let logged = listing.iter().filter(is_logged);
         let (mut present, mut to_look_at) = (BTreeSet::new(), Vec::new());
         for summary in logged {
             self.note(&summary.id);

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::TaskKey;
 use crate::runtime::LogTarget;
 
-/// Holds a [`LogDestination`] as JSON.
+/// Holds a [`LogDestination`] as JSON; empty on a container that does not log by this driver.
 pub(crate) const LABEL: &str = "longshore.awslogs";
 
 /// What Docker keeps for an agent that is away: so many files of this size. Then it drops the oldest.
@@ -60,8 +60,8 @@ pub(crate) fn problem(container: &ContainerDefinition) -> Option<String> {
     Some(format!("log driver {AWSLOGS}, which {invalid}"))
 }
 
-/// The label of a container that logs by this driver.
-pub(crate) fn label(container: &ContainerDefinition, key: TaskKey) -> Option<(String, String)> {
+/// What [`LABEL`] says of a container that logs by this driver.
+pub(crate) fn label(container: &ContainerDefinition, key: TaskKey) -> Option<String> {
     let options = options(container)?;
     let stream = stream(container, key);
     let destination = LogDestination {
@@ -69,8 +69,7 @@ pub(crate) fn label(container: &ContainerDefinition, key: TaskKey) -> Option<(St
         stream,
         event_start: options.event_start.map(|start| start.as_str().to_owned()),
     };
-    let json = serde_json::to_string(&destination).expect("plain values only");
-    Some((LABEL.to_owned(), json))
+    Some(serde_json::to_string(&destination).expect("plain values only"))
 }
 
 /// The stream of a container that logs by this driver, when it is known before Docker has made it.
@@ -152,7 +151,7 @@ mod tests {
             "awslogs-group": "/ecs/web", "awslogs-region": "us-east-1",
             "awslogs-stream-prefix": "web", "awslogs-datetime-format": "%Y",
         }));
-        let (_, label) = label(&container, KEY).unwrap();
+        let label = label(&container, KEY).unwrap();
         expect![[r#"{"group":"/ecs/web","stream":"web/app/0000000000000000000000000000000a","event_start":"\\d{4}"}"#]]
             .assert_eq(&label);
         let target = log_target(&container, Some(LogDriverMode::Blocking)).unwrap();
@@ -165,8 +164,8 @@ mod tests {
         let container = container(serde_json::json!({
             "awslogs-group": "g", "mode": "non-blocking", "max-buffer-size": "4m",
         }));
-        let (name, label) = label(&container, KEY).unwrap();
-        let labels = BTreeMap::from([(name, label)]);
+        let label = label(&container, KEY).unwrap();
+        let labels = BTreeMap::from([(LABEL.to_owned(), label)]);
         let destination = LogDestination::of(&labels).unwrap();
         assert_eq!((destination.group.as_str(), destination.stream), ("g", None));
         let target = log_target(&container, None).unwrap();

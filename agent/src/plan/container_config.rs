@@ -55,8 +55,8 @@ pub(crate) fn container_config(
 
     let memory_mib = overrides.memory.or(container.memory).or(task.memory_mib);
     let memory_bytes = memory_mib.map(|mib| bytes(mib.min(task.memory_mib.unwrap_or(u32::MAX))));
-    let Mounts { mut binds, volumes, .. } = volumes::mounts(intent, container, rules)?;
-    binds.extend(firelens::binds(intent, container, rules));
+    let Mounts { volumes, .. } = volumes::mounts(intent, container, rules)?;
+    let mut binds = firelens::binds(intent, container, rules);
     binds.extend(metadata_file::bind(intent, index, rules));
     let gpus = own_gpus(intent, index)?;
     let mut environment = environment(intent.key, spec, container, overrides, &gpus, rules);
@@ -136,7 +136,8 @@ pub(crate) fn needs(intent: &Intent, index: usize, rules: &Rules) -> Result<Need
     let mut needs = Needs {
         environment_files: files.map(|file| file.value.clone()).collect(),
         port_ranges: ranges.filter(|_| spec.network_mode() == NetworkMode::Bridge).collect(),
-        directories: volumes::mounts(intent, container, rules)?.directories,
+        of_host: volumes::mounts(intent, container, rules)?.of_host,
+        directories: Vec::new(),
         files: Vec::new(),
     };
     firelens::needs(intent, container, rules, &mut needs)?;

@@ -65,6 +65,8 @@ pub(crate) struct DesiredTask {
     pub(crate) group: Option<String>,
     /// The directory of its files on the host, if it has any; removed with it.
     pub(crate) files: Option<PathBuf>,
+    /// The helper may have mounted something of the host for it, to be released with it.
+    pub(crate) mounts: bool,
     /// Ordered by the coordinator.
     pub(crate) stop: Option<StopCause>,
 }
@@ -171,6 +173,7 @@ impl DesiredTask {
             volumes: volumes::of_task(&intent),
             files: files(&intent, rules),
             group: task_limits::task_group(&intent).map(|group| group.name),
+            mounts: volumes::may_mount_of_host(&definition.spec),
             intent: Some(intent),
             confirmed: true,
             stop: None,

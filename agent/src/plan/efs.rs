@@ -1,7 +1,8 @@
 //! EFS file systems as this host has them: mounted already, or served by NFS (setting `efs`).
 //!
-//! Owns what `efsVolumeConfiguration` becomes. Never: a promise that a network without encryption
-//! or IAM keeps; a definition that asks for one is refused.
+//! Owns what `efsVolumeConfiguration` becomes: what the helper is to mount, or options for Docker to
+//! mount NFS by. Never: a path that is resolved here; a promise that a network without encryption or
+//! IAM keeps; a definition that asks for one is refused.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,7 @@ use std::{
 
 use longshore_common::task_definition::{EfsVolumeConfiguration, Switch};
 
-use crate::preparation::Directory;
+use crate::mounts::protocol::Source as Mounted;
 
 #[cfg(test)]
 mod tests;
@@ -26,28 +27,34 @@ pub struct FileSystems(BTreeMap<String, FileSystem>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct FileSystem {
-    source: Option<Source>,
+    source: Option<Place>,
     access_points: BTreeMap<String, AccessPoint>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
+enum Place {
     Mounted(PathBuf),
     Nfs { server: String, export: PathBuf },
 }
 
 /// A part of a mounted file system, made for its owner when it is first used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct AccessPoint {
-    path: PathBuf,
-    owner: (u32, u32),
+pub(crate) struct AccessPoint {
+    /// Below the file system's root.
+    pub(crate) path: PathBuf,
+    /// User and group id.
+    pub(crate) owner: (u32, u32),
+    pub(crate) mode: u32,
 }
+
+/// Of an access point whose setting gives none.
+const MODE: u32 = 0o755;
 
 /// What a volume is mounted from.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Mounted {
-    /// A path of the host, and what must be made of it.
-    Path(PathBuf, Option<Directory>),
+pub(super) enum Efs {
+    /// By the helper.
+    Mounted(Mounted),
     /// Options of Docker's `local` driver.
     Nfs(BTreeMap<String, String>),
 }
@@ -57,7 +64,20 @@ impl FileSystems {
         self.0.is_empty()
     }
 
-    /// `fs-1=/mnt/efs`, `fs-1=10.0.0.9:/export`, `fs-1/fsap-1=/app:1000:1000`. An error is advice.
+    /// Where the host has mounted it.
+    pub(crate) fn mounted_at(&self, id: &str) -> Option<&Path> {
+        match self.0.get(id)?.source.as_ref()? {
+            Place::Mounted(path) => Some(path),
+            Place::Nfs { .. } => None,
+        }
+    }
+
+    pub(crate) fn access_point(&self, file_system: &str, id: &str) -> Option<&AccessPoint> {
+        self.0.get(file_system)?.access_points.get(id)
+    }
+
+    /// `fs-1=/mnt/efs`, `fs-1=10.0.0.9:/export`, `fs-1/fsap-1=/app:1000:1000:0750`. An error is
+    /// advice.
     pub(crate) fn read(items: &[String]) -> Result<Self, String> {
         let mut systems = FileSystems::default();
         for item in items {
@@ -78,7 +98,7 @@ impl FileSystems {
             }
         }
         for (name, system) in &systems.0 {
-            let nfs = matches!(system.source, Some(Source::Nfs { .. }));
+            let nfs = matches!(system.source, Some(Place::Nfs { .. }));
             if system.source.is_none() {
                 return Err(format!(
                     "`{name}` has access points and no place: add {name}=/mnt/efs"
@@ -95,7 +115,7 @@ impl FileSystems {
     }
 
     /// `Err` says what cannot be carried out.
-    pub(super) fn mounted(&self, config: &EfsVolumeConfiguration) -> Result<Mounted, String> {
+    pub(super) fn mounted(&self, config: &EfsVolumeConfiguration) -> Result<Efs, String> {
         let id = &config.file_system_id;
         let known = self.0.get(id).and_then(|system| Some((system, system.source.as_ref()?)));
         let (system, source) = known.ok_or_else(|| {
@@ -108,21 +128,25 @@ impl FileSystems {
         let root = inside(Path::new(config.root_directory.as_deref().unwrap_or("/")))
             .ok_or_else(|| format!("rootDirectory of file system {id}, which leads out of it"))?;
         let point = authorization.and_then(|a| a.access_point_id.as_ref());
-        let point = match point {
-            None => None,
-            Some(point) => Some(system.access_points.get(point).ok_or_else(|| {
-                format!("access point {point}, which this host's setting efs does not name")
-            })?),
-        };
+        if let Some(point) = point.filter(|point| !system.access_points.contains_key(*point)) {
+            return Err(format!(
+                "access point {point}, which this host's setting efs does not name"
+            ));
+        }
+        let encrypted = config.transit_encryption == Some(Switch::Enabled);
         match (source, point) {
-            (Source::Mounted(path), None) => Ok(Mounted::Path(path.join(root), None)),
-            (Source::Mounted(path), Some(point)) => {
-                let path = path.join(&point.path);
-                let directory = Directory { path: path.clone(), owner: Some(point.owner) };
-                Ok(Mounted::Path(path, Some(directory)))
-            }
-            (Source::Nfs { server, export }, _) => {
-                if config.transit_encryption == Some(Switch::Enabled) {
+            (Place::Mounted(_), None) => Ok(Efs::Mounted(Mounted::FileSystem {
+                id: id.clone(),
+                root_directory: root,
+                encrypted,
+            })),
+            (Place::Mounted(_), Some(point)) => Ok(Efs::Mounted(Mounted::AccessPoint {
+                file_system: id.clone(),
+                id: point.clone(),
+                encrypted,
+            })),
+            (Place::Nfs { server, export }, _) => {
+                if encrypted {
                     return Err(format!(
                         "transitEncryption of file system {id}, which is served by NFS here"
                     ));
@@ -132,7 +156,7 @@ impl FileSystems {
                     ("o", format!("addr={server},{NFS_OPTIONS}")),
                     ("device", format!(":{}", export.join(root).display())),
                 ];
-                Ok(Mounted::Nfs(options.map(|(name, value)| (name.to_owned(), value)).into()))
+                Ok(Efs::Nfs(options.map(|(name, value)| (name.to_owned(), value)).into()))
             }
         }
     }
@@ -151,17 +175,17 @@ fn inside(path: &Path) -> Option<PathBuf> {
     Some(inner)
 }
 
-impl FromStr for Source {
+impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with('/') && !text.contains(':') {
-            return Ok(Source::Mounted(PathBuf::from(text)));
+            return Ok(Place::Mounted(PathBuf::from(text)));
         }
         // Of an IPv6 address the last colon counts.
         match text.rsplit_once(':') {
             Some((server, export)) if !server.is_empty() && export.starts_with('/') => {
-                Ok(Source::Nfs { server: server.to_owned(), export: PathBuf::from(export) })
+                Ok(Place::Nfs { server: server.to_owned(), export: PathBuf::from(export) })
             }
             _ => Err(format!("`{text}` is no place: give /a/path, or SERVER:/export")),
         }
@@ -172,14 +196,24 @@ impl FromStr for AccessPoint {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let advice =
-            || format!("`{text}` is no access point: give /PATH:USER:GROUP, /app:1000:1000");
-        let [path, user, group] = text.split(':').collect::<Vec<_>>()[..] else {
-            return Err(advice());
+        let advice = || {
+            format!(
+                "`{text}` is no access point: give /PATH:USER:GROUP or /PATH:USER:GROUP:MODE, /app:1000:1000"
+            )
+        };
+        let (path, user, group, mode) = match text.split(':').collect::<Vec<_>>()[..] {
+            [path, user, group] => (path, user, group, None),
+            [path, user, group, mode] => (path, user, group, Some(mode)),
+            _ => return Err(advice()),
         };
         let path = inside(Path::new(path)).filter(|_| path.starts_with('/'));
         let id = |text: &str| text.parse::<u32>().map_err(|_| advice());
-        Ok(AccessPoint { path: path.ok_or_else(advice)?, owner: (id(user)?, id(group)?) })
+        let mode = match mode.map(|mode| u32::from_str_radix(mode, 8)) {
+            None => MODE,
+            Some(Ok(mode)) if mode <= 0o7777 => mode,
+            Some(_) => return Err(advice()),
+        };
+        Ok(AccessPoint { path: path.ok_or_else(advice)?, owner: (id(user)?, id(group)?), mode })
     }
 }
 

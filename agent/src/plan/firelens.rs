@@ -18,8 +18,8 @@ use longshore_common::{
 
 use super::{Intent, Rules};
 use crate::{
-    preparation::{Contents, Directory, File, Needs},
-    runtime::{Bind, LogTarget},
+    preparation::{Contents, Directory, File, Needs, SEARCHABLE, WRITABLE},
+    runtime::{Bind, BindSource, LogTarget},
 };
 
 #[cfg(test)]
@@ -103,8 +103,8 @@ pub(super) fn environment(
     let router = router_of(spec, container)?;
     let host = match spec.network_mode() {
         NetworkMode::Bridge => router.name.clone(),
-        NetworkMode::Host | NetworkMode::Awsvpc => "127.0.0.1".to_owned(),
-        NetworkMode::None => return None,
+        NetworkMode::Awsvpc => "127.0.0.1".to_owned(),
+        NetworkMode::Host | NetworkMode::None => return None,
     };
     Some([("FLUENT_HOST", host), ("FLUENT_PORT", FORWARD_PORT.to_string())])
 }
@@ -117,6 +117,7 @@ pub(super) fn binds(intent: &Intent, container: &ContainerDefinition, rules: &Ru
         source: source.display().to_string(),
         target,
         read_only,
+        from: BindSource::Agent,
     };
     let directory = task_directory(intent, rules);
     let mut binds = vec![
@@ -139,8 +140,10 @@ pub(super) fn needs(
     let Some(firelens) = &container.firelens_configuration else { return Ok(()) };
     let directory = task_directory(intent, rules);
     let text = configuration(intent, firelens)?;
-    for path in [directory.clone(), socket_directory(intent, rules)] {
-        needs.directories.push(Directory { path, owner: None });
+    // The router may be of any user, and makes its socket there.
+    let socket = socket_directory(intent, rules);
+    for (path, mode) in [(directory.clone(), SEARCHABLE), (socket, WRITABLE)] {
+        needs.directories.push(Directory { path, mode });
     }
     needs.files.push(File { path: directory.join(MAIN), contents: Contents::Text(text) });
     if let Some(Included::Object(arn)) = Included::of(firelens) {
@@ -233,17 +236,44 @@ fn configuration(intent: &Intent, firelens: &FirelensConfiguration) -> Result<St
         Included::InImage(path) => path.display().to_string(),
         Included::Object(_) => home.external.to_owned(),
     });
+    let parts = Parts {
+        listen: listen_address(intent.definition.spec.network_mode()),
+        metadata,
+        included,
+        outputs,
+    };
     Ok(match firelens.kind {
-        FirelensType::Fluentbit => fluent_bit(metadata.as_ref(), included.as_deref(), &outputs),
-        FirelensType::Fluentd => fluentd(metadata.as_ref(), included.as_deref(), &outputs),
+        FirelensType::Fluentbit => fluent_bit(&parts),
+        FirelensType::Fluentd => fluentd(&parts),
     })
+}
+
+/// What a router's configuration is made of.
+struct Parts<'a> {
+    /// Where records of programs and health checks are taken besides the socket.
+    listen: Option<&'static str>,
+    metadata: Option<Metadata>,
+    /// A path in the container. It stands after the filters and before the outputs, as ECS's agent
+    /// puts it: its own filters apply to what the generated outputs send.
+    included: Option<String>,
+    outputs: Vec<Output<'a>>,
+}
+
+/// ECS's agent adds these inputs for bridge and awsvpc alone: on the host's network anybody who
+/// reaches the host could write into the task's log.
+fn listen_address(mode: NetworkMode) -> Option<&'static str> {
+    match mode {
+        NetworkMode::Bridge => Some("0.0.0.0"),
+        NetworkMode::Awsvpc => Some("127.0.0.1"),
+        NetworkMode::Host | NetworkMode::None => None,
+    }
 }
 
 type Metadata = [(&'static str, String); 3];
 
-fn fluent_bit(metadata: Option<&Metadata>, included: Option<&str>, outputs: &[Output]) -> String {
+fn fluent_bit(parts: &Parts) -> String {
     let mut text = String::new();
-    let mut section = |kind: &str, lines: &[(&str, &str)]| {
+    let section = |text: &mut String, kind: &str, lines: &[(&str, &str)]| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "[{kind}]");
         for (name, value) in lines {
@@ -253,44 +283,49 @@ fn fluent_bit(metadata: Option<&Metadata>, included: Option<&str>, outputs: &[Ou
     };
     let (forward, health) = (FORWARD_PORT.to_string(), HEALTH_PORT.to_string());
     let socket = format!("{SOCKET_DIRECTORY}/{SOCKET}");
-    section("INPUT", &[("Name", "forward"), ("unix_path", &socket)]);
-    section("INPUT", &[("Name", "forward"), ("Listen", "0.0.0.0"), ("Port", &forward)]);
-    section(
-        "INPUT",
-        &[("Name", "tcp"), ("Tag", HEALTH_TAG), ("Listen", "127.0.0.1"), ("Port", &health)],
-    );
-    for output in outputs {
+    section(&mut text, "INPUT", &[("Name", "forward"), ("unix_path", &socket)]);
+    if let Some(listen) = parts.listen {
+        let records = [("Name", "forward"), ("Listen", listen), ("Port", &forward)];
+        section(&mut text, "INPUT", &records);
+        let checks =
+            [("Name", "tcp"), ("Tag", HEALTH_TAG), ("Listen", "127.0.0.1"), ("Port", &health)];
+        section(&mut text, "INPUT", &checks);
+    }
+    for output in &parts.outputs {
         let tag = format!("{}-firelens*", output.container);
         for (verb, pattern) in [("Exclude", output.exclude), ("Regex", output.include)] {
             if let Some(pattern) = pattern {
                 let rule = format!("log {pattern}");
-                section("FILTER", &[("Name", "grep"), ("Match", &tag), (verb, &rule)]);
+                let lines = [("Name", "grep"), ("Match", &tag), (verb, &rule)];
+                section(&mut text, "FILTER", &lines);
             }
         }
     }
-    if let Some(metadata) = metadata {
+    if let Some(metadata) = &parts.metadata {
         let records: Vec<String> =
             metadata.iter().map(|(name, value)| format!("{name} {value}")).collect();
         let mut lines = vec![("Name", "record_modifier"), ("Match", "*")];
         lines.extend(records.iter().map(|record| ("Record", record.as_str())));
-        section("FILTER", &lines);
+        section(&mut text, "FILTER", &lines);
     }
-    section("OUTPUT", &[("Name", "null"), ("Match", HEALTH_TAG)]);
-    for output in outputs.iter().filter(|output| !output.plugin.is_empty()) {
+    if let Some(path) = &parts.included {
+        let _ = writeln!(text, "@INCLUDE {path}\n");
+    }
+    if parts.listen.is_some() {
+        section(&mut text, "OUTPUT", &[("Name", "null"), ("Match", HEALTH_TAG)]);
+    }
+    for output in parts.outputs.iter().filter(|output| !output.plugin.is_empty()) {
         let tag = format!("{}-firelens*", output.container);
         let mut lines = output.plugin.clone();
         lines.push(("Match", &tag));
-        section("OUTPUT", &lines);
-    }
-    if let Some(path) = included {
-        let _ = writeln!(text, "@INCLUDE {path}");
+        section(&mut text, "OUTPUT", &lines);
     }
     text
 }
 
-fn fluentd(metadata: Option<&Metadata>, included: Option<&str>, outputs: &[Output]) -> String {
+fn fluentd(parts: &Parts) -> String {
     let mut text = String::new();
-    let mut section = |open: &str, lines: &[(&str, &str)]| {
+    let section = |text: &mut String, open: &str, lines: &[(&str, &str)]| {
         let name = open.split(' ').next().unwrap_or(open);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "<{open}>");
@@ -301,40 +336,45 @@ fn fluentd(metadata: Option<&Metadata>, included: Option<&str>, outputs: &[Outpu
     };
     let (forward, health) = (FORWARD_PORT.to_string(), HEALTH_PORT.to_string());
     let socket = format!("{SOCKET_DIRECTORY}/{SOCKET}");
-    section("source", &[("@type", "unix"), ("path", &socket)]);
-    section("source", &[("@type", "forward"), ("bind", "0.0.0.0"), ("port", &forward)]);
-    section(
-        "source",
-        &[
+    section(&mut text, "source", &[("@type", "unix"), ("path", &socket)]);
+    if let Some(listen) = parts.listen {
+        let records = [("@type", "forward"), ("bind", listen), ("port", &forward)];
+        section(&mut text, "source", &records);
+        let checks = [
             ("@type", "tcp"),
             ("tag", HEALTH_TAG),
             ("bind", "127.0.0.1"),
             ("port", &health),
             ("<parse>", "\n    @type none\n  </parse>"),
-        ],
-    );
-    for output in outputs {
+        ];
+        section(&mut text, "source", &checks);
+    }
+    for output in &parts.outputs {
         let open = format!("filter {}-firelens**", output.container);
         for (verb, pattern) in [("exclude", output.exclude), ("regexp", output.include)] {
             if let Some(pattern) = pattern {
                 let rule = format!("\n    key log\n    pattern {pattern}\n  </{verb}>");
                 let begin = format!("<{verb}>");
-                section(&open, &[("@type", "grep"), (&begin, &rule)]);
+                section(&mut text, &open, &[("@type", "grep"), (&begin, &rule)]);
             }
         }
     }
-    if let Some(metadata) = metadata {
+    if let Some(metadata) = &parts.metadata {
         let records: String =
             metadata.iter().map(|(name, value)| format!("\n    {name} {value}")).collect();
         let records = format!("{records}\n  </record>");
-        section("filter **", &[("@type", "record_transformer"), ("<record>", &records)]);
+        let lines = [("@type", "record_transformer"), ("<record>", &records)];
+        section(&mut text, "filter **", &lines);
     }
-    section(&format!("match {HEALTH_TAG}**"), &[("@type", "null")]);
-    for output in outputs.iter().filter(|output| !output.plugin.is_empty()) {
-        section(&format!("match {}-firelens**", output.container), &output.plugin);
+    if let Some(path) = &parts.included {
+        let _ = writeln!(text, "@include {path}\n");
     }
-    if let Some(path) = included {
-        let _ = writeln!(text, "@include {path}");
+    if parts.listen.is_some() {
+        section(&mut text, &format!("match {HEALTH_TAG}**"), &[("@type", "null")]);
+    }
+    for output in parts.outputs.iter().filter(|output| !output.plugin.is_empty()) {
+        let open = format!("match {}-firelens**", output.container);
+        section(&mut text, &open, &output.plugin);
     }
     text
 }

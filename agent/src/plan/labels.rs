@@ -18,6 +18,9 @@ use super::{
 };
 use crate::runtime::{ContainerSummary, OwnerLabel};
 
+#[cfg(test)]
+mod tests;
+
 const ECS_CLUSTER: &str = "com.amazonaws.ecs.cluster";
 const ECS_TASK_ARN: &str = "com.amazonaws.ecs.task-arn";
 const ECS_CONTAINER: &str = "com.amazonaws.ecs.container-name";
@@ -87,14 +90,7 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
     let depends_on = order::dependencies(&intent.definition.spec, container);
     let indices: Vec<String> = depends_on.iter().map(|one| one.on.to_string()).collect();
     let mut labels = container.docker_labels.clone();
-    labels.remove(awslogs::LABEL);
-    labels.extend(awslogs::label(container, intent.key));
-    labels.remove(STOPS_BEFORE);
-    if !indices.is_empty() {
-        labels.insert(STOPS_BEFORE.to_owned(), indices.join(","));
-    }
-    labels.remove(VOLUMES);
-    labels.remove(GROUP);
+    let log = awslogs::label(container, intent.key).unwrap_or_default();
     let stop_timeout = stop_grace(container.stop_timeout.unwrap_or_default(), rules).as_secs();
     labels.extend(of_any(
         intent,
@@ -104,6 +100,8 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
             (INDEX, index.to_string()),
             (ESSENTIAL, container.is_essential().to_string()),
             (STOP_TIMEOUT_S, stop_timeout.to_string()),
+            (STOPS_BEFORE, indices.join(",")),
+            (awslogs::LABEL, log),
         ],
     ));
     labels
@@ -120,12 +118,16 @@ pub(crate) fn of_pause(intent: &Intent, rules: &Rules) -> BTreeMap<String, Strin
             (INDEX, index.to_string()),
             (ESSENTIAL, true.to_string()),
             (STOP_TIMEOUT_S, 0.to_string()),
+            (STOPS_BEFORE, String::new()),
+            (awslogs::LABEL, String::new()),
         ],
     )
 }
 
-/// What tells whose container it is, and `own`, which tells it from the others of its task.
-fn of_any(intent: &Intent, rules: &Rules, own: [(&str, String); 4]) -> BTreeMap<String, String> {
+/// What tells whose container it is, and `own`, which tells it from the others of its task. Every
+/// label of ours is there, if only empty: Docker puts those of the image below, and one that was
+/// baked into it must never be read as ours.
+fn of_any(intent: &Intent, rules: &Rules, own: [(&str, String); 6]) -> BTreeMap<String, String> {
     let definition = &intent.definition;
     let ours = [
         (FLEET, rules.fleet.to_string()),
@@ -134,10 +136,9 @@ fn of_any(intent: &Intent, rules: &Rules, own: [(&str, String); 4]) -> BTreeMap<
         (GENERATION, intent.key.generation.to_string()),
         (EPOCH, intent.epoch.counter.to_string()),
     ];
-    let volumes = volumes::of_task(intent);
-    let volumes = (!volumes.is_empty()).then(|| (VOLUMES, volumes.join(",")));
-    let group = task_group(intent).map(|group| (GROUP, group.name));
-    let all = ours.into_iter().chain(volumes).chain(group).chain(own);
+    let volumes = (VOLUMES, volumes::of_task(intent).join(","));
+    let group = (GROUP, task_group(intent).map(|group| group.name).unwrap_or_default());
+    let all = ours.into_iter().chain([volumes, group]).chain(own);
     let mut labels: BTreeMap<String, String> =
         all.map(|(name, value)| (name.to_owned(), value)).collect();
     let container = labels.get(ECS_CONTAINER).cloned().unwrap_or_default();
@@ -176,6 +177,38 @@ pub(crate) fn task_of(labels: &BTreeMap<String, String>, rules: &Rules) -> Optio
     let task = labels.get(TASK)?.parse().ok()?;
     let generation = labels.get(GENERATION)?.parse().ok()?;
     ours.then_some(TaskKey { task, generation })
+}
+
+/// Whether the container has the name that goes with its labels. Whoever makes an image chooses
+/// labels; names are given by whoever makes the container.
+pub(crate) fn name_fits(found: &ContainerSummary) -> bool {
+    is_named_by(&found.labels, &found.name)
+}
+
+/// As [`name_fits`].
+pub(crate) fn is_named_by(labels: &BTreeMap<String, String>, name: &str) -> bool {
+    let of_labels = || {
+        let key = TaskKey {
+            task: labels.get(TASK)?.parse().ok()?,
+            generation: labels.get(GENERATION)?.parse().ok()?,
+        };
+        let revision = labels.get(ECS_REVISION)?.parse().ok()?;
+        let (family, container) = (labels.get(ECS_FAMILY)?, labels.get(ECS_CONTAINER)?);
+        let container = if container == pause::NAME { pause::NAME_IN_ENGINE } else { container };
+        Some(docker_name(family, revision, container, key))
+    };
+    of_labels().is_some_and(|given| given == name)
+}
+
+/// The task's own among the volumes that a label names: containers of older agents may lack the
+/// label, and have one of their image.
+fn own_volumes(listed: &str, family: &str, revision: u32, key: TaskKey) -> Vec<String> {
+    let prefix = format!("ecs-{family}-{revision}-");
+    let is_own = |name: &&str| {
+        let inner = name.strip_prefix(&prefix).and_then(|rest| rest.rsplit_once('-'));
+        inner.is_some_and(|(volume, _)| volume_name(family, revision, volume, key) == **name)
+    };
+    listed.split(',').filter(is_own).map(str::to_owned).collect()
 }
 
 /// Which of the task's containers this is.
@@ -223,20 +256,23 @@ pub(crate) fn found_task(
     containers.sort_by_key(|(index, ..)| *index);
     stop_in_order(&mut containers);
     let first = found.first()?;
+    let family = label(first, ECS_FAMILY)?;
+    let revision = label(first, ECS_REVISION)?.parse().ok()?;
+    let volumes = label(first, VOLUMES).unwrap_or_default();
+    let group = label(first, GROUP).filter(|group| *group == group_name(key));
     Some(DesiredTask {
         key,
         cluster: label(first, ECS_CLUSTER)?,
         task_arn: label(first, ECS_TASK_ARN)?,
-        family: label(first, ECS_FAMILY)?,
-        revision: label(first, ECS_REVISION)?.parse().ok()?,
+        volumes: own_volumes(&volumes, &family, revision, key),
+        family,
+        revision,
         intent: None,
         confirmed: false,
-        volumes: label(first, VOLUMES)
-            .map(|names| names.split(',').map(str::to_owned).collect())
-            .unwrap_or_default(),
-        group: label(first, GROUP),
+        group,
         // Whether or not it has any.
         files: Some(task_directory(key, rules)),
+        mounts: true,
         containers: containers.into_iter().map(|(_, container, _)| container).collect(),
         stop: None,
     })

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::{Intent, Rules, container_config::engine_name, labels::task_directory};
 use crate::{
-    preparation::{Contents, Directory, File, Needs},
-    runtime::{Bind, ContainerDetails},
+    preparation::{Contents, Directory, File, Needs, SEARCHABLE},
+    runtime::{Bind, BindSource, ContainerDetails},
 };
 
 pub(crate) const VARIABLE: &str = "ECS_CONTAINER_METADATA_FILE";
@@ -116,6 +116,7 @@ pub(super) fn bind(intent: &Intent, index: usize, rules: &Rules) -> Option<Bind>
         source: directory(intent, index, rules).display().to_string(),
         target: mounted_at(intent, index),
         read_only: true,
+        from: BindSource::Agent,
     })
 }
 
@@ -128,7 +129,7 @@ pub(super) fn needs(
 ) -> Result<(), String> {
     if let Some(text) = text(intent, index, rules, None)? {
         let path = directory(intent, index, rules);
-        needs.directories.push(Directory { path, owner: None });
+        needs.directories.push(Directory { path, mode: SEARCHABLE });
         let path = self::path(intent, index, rules);
         needs.files.push(File { path, contents: Contents::Text(text) });
     }

@@ -21,7 +21,7 @@ use crate::{
 /// No definition may name a container so: ECS's own name for it.
 pub(crate) const NAME: &str = "~internal~ecs~pause";
 /// As it stands in the engine's name, which takes no tilde.
-const NAME_IN_ENGINE: &str = "internalecspause";
+pub(super) const NAME_IN_ENGINE: &str = "internalecspause";
 
 /// Whether the task's containers share what only another container can hold.
 pub(crate) fn is_needed(spec: &TaskSpec) -> bool {

@@ -5,23 +5,24 @@
 
 use std::collections::BTreeMap;
 
-use longshore_common::task_definition::{
-    ContainerDefinition, MountPoint, TaskSpec, Volume, VolumeScope,
+use longshore_common::{
+    task_definition::{ContainerDefinition, MountPoint, TaskSpec, Volume, VolumeScope},
+    task_policy::bound_path,
 };
 
-use super::{Intent, Rules, efs::Mounted, labels};
+use super::{Intent, Rules, TaskKey, efs::Efs, labels};
 use crate::{
-    preparation::Directory,
-    runtime::{Bind, VolumeMount},
+    mounts::protocol::{BindRequest, Source, TaskMounts},
+    preparation::HostMount,
+    runtime::VolumeMount,
 };
 
 /// What a container mounts, by what Docker takes it as.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Mounts {
-    pub(super) binds: Vec<Bind>,
+    /// By the helper, before.
+    pub(super) of_host: Vec<HostMount>,
     pub(super) volumes: Vec<VolumeMount>,
-    /// Must be there before.
-    pub(super) directories: Vec<Directory>,
 }
 
 /// `Err` says what of it cannot be carried out.
@@ -34,20 +35,19 @@ pub(super) fn mounts(
     for mount in &container.mount_points {
         let name = mount.source_volume.as_deref().unwrap_or_default();
         let volumes = &intent.definition.spec.volumes;
-        let volume = volumes.iter().find(|volume| volume.name == name);
-        let volume = volume.ok_or_else(|| format!("volume `{name}`, which is not defined"))?;
+        let index = volumes.iter().position(|volume| volume.name == name);
+        let index = index.ok_or_else(|| format!("volume `{name}`, which is not defined"))?;
+        let volume = &volumes[index];
         let target = mount
             .container_path
             .clone()
             .ok_or_else(|| format!("a mount of volume `{name}` without containerPath"))?;
         if let Some(config) = &volume.efs_volume_configuration {
             match rules.efs.mounted(config)? {
-                Mounted::Path(path, directory) => {
-                    let source = path.display().to_string();
-                    mounts.binds.push(bind(&source, target, mount, name)?);
-                    mounts.directories.extend(directory);
+                Efs::Mounted(source) => {
+                    mounts.of_host.push(host_mount(intent, rules, index, source, target, mount)?);
                 }
-                Mounted::Nfs(options) => {
+                Efs::Nfs(options) => {
                     let own = volume_mount(intent, volume, target, mount, rules);
                     mounts.volumes.push(VolumeMount { driver_options: options, ..own });
                 }
@@ -55,7 +55,10 @@ pub(super) fn mounts(
             continue;
         }
         match host_path(volume) {
-            Some(source) => mounts.binds.push(bind(source, target, mount, name)?),
+            Some(path) => {
+                let source = Source::Host { path: path.into() };
+                mounts.of_host.push(host_mount(intent, rules, index, source, target, mount)?);
+            }
             None => mounts.volumes.push(volume_mount(intent, volume, target, mount, rules)),
         }
     }
@@ -70,19 +73,32 @@ pub(crate) fn of_task(intent: &Intent) -> Vec<String> {
     volumes.map(|volume| engine_name(intent, volume)).collect()
 }
 
+/// Whether the helper may have mounted something for a task of this.
+pub(super) fn may_mount_of_host(spec: &TaskSpec) -> bool {
+    let by_helper =
+        |volume: &Volume| host_path(volume).is_some() || volume.efs_volume_configuration.is_some();
+    spec.volumes.iter().any(by_helper)
+}
+
 fn is_mounted(spec: &TaskSpec, volume: &str) -> bool {
     let mounts = spec.container_definitions.iter().flat_map(|container| &container.mount_points);
     mounts.into_iter().any(|mount| mount.source_volume.as_deref() == Some(volume))
 }
 
+/// Also where Docker's driver `local` is asked to bind one; not where somebody has made the volume.
 fn host_path(volume: &Volume) -> Option<&str> {
+    if let Some(config) = &volume.docker_volume_configuration {
+        let is_made =
+            config.scope == Some(VolumeScope::Shared) && config.autoprovision != Some(true);
+        return bound_path(config).filter(|_| !is_made);
+    }
     let path = volume.host.as_ref().and_then(|host| host.source_path.as_deref());
-    path.filter(|path| !path.is_empty() && volume.docker_volume_configuration.is_none())
+    path.filter(|path| !path.is_empty())
 }
 
 fn is_task_scoped(volume: &Volume) -> bool {
     match &volume.docker_volume_configuration {
-        Some(config) => config.scope != Some(VolumeScope::Shared),
+        Some(config) => config.scope != Some(VolumeScope::Shared) && host_path(volume).is_none(),
         None => host_path(volume).is_none(),
     }
 }
@@ -100,12 +116,37 @@ fn engine_name(intent: &Intent, volume: &Volume) -> String {
     }
 }
 
-fn bind(source: &str, target: String, mount: &MountPoint, volume: &str) -> Result<Bind, String> {
-    if source.contains(':') || target.contains(':') {
-        return Err(format!("volume `{volume}`: Docker takes no colon in a path"));
-    }
-    let read_only = mount.read_only.unwrap_or(false);
-    Ok(Bind { source: source.to_owned(), target, read_only })
+/// Whose the helper's mounts for this task are.
+pub(crate) fn owner(key: TaskKey, rules: &Rules) -> TaskMounts {
+    TaskMounts { host: rules.host, task: key.task, generation: key.generation }
+}
+
+fn host_mount(
+    intent: &Intent,
+    rules: &Rules,
+    index: usize,
+    source: Source,
+    target: String,
+    mount: &MountPoint,
+) -> Result<HostMount, String> {
+    let spec = &intent.definition.spec;
+    let volume = u16::try_from(index).map_err(|_| format!("{index} volumes"))?;
+    let request = BindRequest {
+        task: owner(intent.key, rules),
+        volume,
+        source,
+        devices: spec.container_definitions.iter().any(has_devices),
+    };
+    let config = spec.volumes[index].docker_volume_configuration.as_ref();
+    let words = config.and_then(|config| config.driver_opts.get("o"));
+    let made_so = words.is_some_and(|words| words.split(',').any(|word| word == "ro"));
+    let read_only = made_so || mount.read_only.unwrap_or(false);
+    Ok(HostMount { request, target, read_only })
+}
+
+fn has_devices(container: &ContainerDefinition) -> bool {
+    let linux = container.linux_parameters.as_ref();
+    container.privileged == Some(true) || linux.is_some_and(|linux| !linux.devices.is_empty())
 }
 
 fn volume_mount(

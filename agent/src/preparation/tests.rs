@@ -10,7 +10,8 @@ fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, Preparation) {
         fs_err::create_dir_all(path.parent().unwrap()).unwrap();
         fs_err::write(path, text).unwrap();
     }
-    let preparation = Preparation::new(Some(Objects::Directory(root.path().to_owned())));
+    let preparation =
+        Preparation::new(Some(Objects::Directory(root.path().to_owned())), MountHelper::default());
     (root, preparation)
 }
 
@@ -71,7 +72,7 @@ async fn files_and_directories_are_there_before_the_container() {
     let directory = root.path().join("router");
     let file = |name: &str, contents| File { path: directory.join(name), contents };
     let needs = Needs {
-        directories: vec![Directory { path: directory.clone(), owner: None }],
+        directories: vec![Directory { path: directory.clone(), mode: SEARCHABLE }],
         files: vec![
             file("main.conf", Contents::Text("@INCLUDE extra.conf\n".to_owned())),
             file("extra.conf", Contents::Object("arn:aws:s3:::config/extra.conf".to_owned())),

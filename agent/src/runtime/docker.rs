@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     future::Future,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -55,6 +55,9 @@ const CLIENT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
 pub(crate) use bridge::{Bridge, BridgeAddresses, DEFAULT_BRIDGE};
 pub use registries::Registries;
+
+/// Among an engine's security options.
+const SELINUX: &str = "selinux";
 
 /// Docker's container and image events that say something here.
 const EVENTS: [&str; 18] = [
@@ -132,6 +135,8 @@ pub struct Docker {
     client: Mutex<Option<bollard::Docker>>,
     /// As the engine last said.
     control_groups: Mutex<Option<ControlGroups>>,
+    /// Whether the engine labels files for SELinux; as the engine last said.
+    selinux: OnceLock<bool>,
     process_lookups: Semaphore,
 }
 
@@ -152,6 +157,7 @@ impl Docker {
             registries,
             client: Mutex::default(),
             control_groups: Mutex::default(),
+            selinux: OnceLock::new(),
             process_lookups: Semaphore::new(PROCESS_LOOKUPS_AT_ONCE),
         })
     }
@@ -209,7 +215,16 @@ impl Docker {
         let groups =
             ControlGroups::new(info.cgroup_version.as_deref(), info.cgroup_driver.as_deref());
         *self.control_groups.lock().unwrap_or_else(PoisonError::into_inner) = Some(groups);
+        self.selinux.get_or_init(|| info.security_options.iter().any(|name| name == SELINUX));
         Ok(info)
+    }
+
+    async fn labels_files(&self) -> Result<bool, RuntimeError> {
+        if let Some(known) = self.selinux.get() {
+            return Ok(*known);
+        }
+        self.info().await?;
+        Ok(self.selinux.get().copied().unwrap_or(false))
     }
 
     async fn control_groups(&self) -> Result<ControlGroups, RuntimeError> {
@@ -334,7 +349,9 @@ impl ContainerRuntime for Docker {
             Some(group) => Some(self.control_groups().await?.parent(group)),
             None => None,
         };
-        let body = create_body::create_body(config, parent);
+        let selinux = self.labels_files().await?;
+        let engine = create_body::EngineFacts { group: parent, selinux };
+        let body = create_body::create_body(config, engine);
         match within(timeout, client.create_container(Some(options), body)).await {
             Ok(created) => {
                 for warning in created.warnings {

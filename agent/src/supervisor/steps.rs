@@ -24,7 +24,7 @@ use super::{
 use crate::{
     observed::{ContainerState, Next, Outcome, backoff},
     pause,
-    plan::{Role, Step, TaskKey},
+    plan::{Role, Step, TaskKey, volumes},
     preparation::{self, Needs, Preparation},
     runtime::{
         ContainerChange, ContainerRuntime, EventSubject, Image, ImageSource, ImageSummary,
@@ -63,6 +63,8 @@ pub(super) enum Finished {
     ImagesSeen(Result<Held, RuntimeError>),
     ImagesListed(Result<Vec<ImageSummary>, RuntimeError>),
     ImageRemoved(Result<(), RuntimeError>),
+    /// Mounts of tasks that nothing is known of.
+    StraysReleased,
     MetadataFile {
         key: TaskKey,
         serial: u64,
@@ -228,6 +230,7 @@ impl<R: ContainerRuntime> Engine<R> {
             Finished::ImagesSeen(held) => self.images_seen(held),
             Finished::ImagesListed(listed) => self.images_listed(listed),
             Finished::ImageRemoved(result) => self.image_removed(result),
+            Finished::StraysReleased => {}
             Finished::MetadataFile { key, serial, index, result } => {
                 self.metadata_file_completed(key, serial, index, result)
             }
@@ -349,11 +352,15 @@ impl<R: ContainerRuntime> Engine<R> {
         let Some(task) = self.tasks.get(&key) else { return };
         let (volumes, group) = (task.desired.volumes.clone(), task.desired.group.clone());
         let (serial, files) = (task.serial, task.desired.files.clone());
-        let runtime = self.runtime.clone();
+        let (runtime, preparation) = (self.runtime.clone(), self.preparation.clone());
+        let mounts = task.desired.mounts.then(|| volumes::owner(key, &self.rules));
         self.steps.spawn(async move {
             let mut result = Ok(());
+            if let Some(mounts) = mounts {
+                result = preparation.release(mounts).await;
+            }
             if let Some(files) = &files {
-                result = preparation::remove(files).await;
+                result = preparation::remove(files).await.and(result);
             }
             for volume in &volumes {
                 result = runtime.remove_volume(volume).await.and(result);
@@ -374,7 +381,7 @@ impl<R: ContainerRuntime> Engine<R> {
             Err(RuntimeError::Unknown(error)) => {
                 task.removals_failed += 1;
                 let wait = backoff(LEFTOVERS_RETRY_MIN, LEFTOVERS_RETRY_MAX, task.removals_failed);
-                debug!(host = %self.config.host, task = %key.task, %error, "volumes or a control group remain for now");
+                debug!(host = %self.config.host, task = %key.task, %error, "volumes, mounts or a control group remain for now");
                 self.set_timer(wait, Timer::Leftovers(key));
                 return;
             }
@@ -387,6 +394,29 @@ impl<R: ContainerRuntime> Engine<R> {
             }
         }
         self.advance(key);
+    }
+
+    /// Mounts of tasks that nothing is known of: an agent ended between a release and what made it
+    /// due. The task's containers are gone, or it would have been found by them.
+    pub(super) fn release_strays(&mut self) {
+        let host = self.config.host;
+        let preparation = self.preparation.clone();
+        let known: FastSet<TaskKey> = self.tasks.keys().copied().collect();
+        self.steps.spawn(async move {
+            let listed = preparation.mounted(host).await;
+            let listed = listed.inspect_err(|error| {
+                debug!(%host, error, "mounts of earlier tasks could not be listed");
+            });
+            for mounts in listed.unwrap_or_default() {
+                let key = TaskKey { task: mounts.task, generation: mounts.generation };
+                if !known.contains(&key)
+                    && let Err(error) = preparation.release(mounts).await
+                {
+                    warn!(%host, task = %mounts.task, %error, "a mount of an earlier task is left");
+                }
+            }
+            Finished::StraysReleased
+        });
     }
 
     fn image_found(&mut self, reference: &Arc<str>, result: Result<Image, RuntimeError>) {
@@ -441,9 +471,13 @@ async fn carry_out<R: ContainerRuntime>(
             Ok(archive) => runtime.load(&reference, archive).await,
             Err(error) => Err(RuntimeError::NotPrepared { message: error.to_string() }),
         }),
-        Step::Start { id, group } => {
+        Step::Start { id, group, of_host } => {
+            let mounted = preparation.mount_again(&of_host).await;
             let _turn = launching.acquire().await;
-            Outcome::Started(runtime.start(&id, group.as_ref()).await)
+            Outcome::Started(match mounted {
+                Ok(()) => runtime.start(&id, group.as_ref()).await,
+                Err(error) => Err(error),
+            })
         }
         Step::Inspect { target } => {
             Outcome::Inspected(runtime.inspect(&target).await.map(Box::new))

@@ -95,6 +95,7 @@ impl Task {
             leftovers: match desired.volumes.is_empty()
                 && desired.group.is_none()
                 && desired.files.is_none()
+                && !desired.mounts
             {
                 true => Leftovers::Gone,
                 false => Leftovers::There,
@@ -512,8 +513,17 @@ impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn listed(&mut self, listing: &[ContainerSummary]) {
         let mut found: BTreeMap<TaskKey, Vec<&ContainerSummary>> = BTreeMap::new();
         for summary in listing {
+            let known = self.by_container.get(&summary.id).map(|(key, _)| *key);
             match labels::task_of(&summary.labels, &self.rules) {
-                Some(key) => found.entry(key).or_default().push(summary),
+                Some(key) if known == Some(key) || labels::name_fits(summary) => {
+                    found.entry(key).or_default().push(summary);
+                }
+                // Labels of an image come with every container that is made of it; names do not.
+                Some(_) => warn!(
+                    host = %self.config.host, container = summary.name,
+                    "a container carries this host's labels, but no name that this agent gives: it \
+                     is left alone",
+                ),
                 None => warn!(
                     host = %self.config.host, container = summary.name,
                     "a container carries this host's label, but not this fleet's: it is left alone",
@@ -532,6 +542,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 "compared with the container engine",
             );
             self.list_images();
+            self.release_strays();
         }
         // There are no such tasks.
         self.unwritten.forgotten.extend(std::mem::take(&mut self.stops_of_unknown).into_keys());

@@ -96,11 +96,7 @@ fn volumes_are_bound_shared_or_the_tasks_own() {
     let names = ["host", "empty", "docker", "shared", "made"];
     let mounts: Vec<Value> = names.iter().map(|name| mount(name)).collect();
     let config = configured(json!({ "mountPoints": mounts }), volumes).unwrap();
-    assert_eq!(config.binds.len(), 1);
-    assert_eq!(
-        (config.binds[0].source.as_str(), config.binds[0].target.as_str()),
-        ("/srv", "/host")
-    );
+    assert_eq!(config.binds, [], "what is of the host comes from the helper");
     let shown = config.volumes.iter().map(|volume| {
         // The task's own end in twenty digits of a hash.
         let own = volume.name.starts_with("ecs-");
@@ -121,9 +117,7 @@ fn a_mount_that_cannot_be_carried_out_is_named() {
     let wrong = |mount: Value, volumes: Value| {
         configured(json!({ "mountPoints": [mount] }), volumes).unwrap_err()
     };
-    let bound = json!([{ "name": "v", "host": { "sourcePath": "/a:b" } }]);
     let at = json!({ "sourceVolume": "v", "containerPath": "/x" });
-    assert_eq!(wrong(at.clone(), bound), "volume `v`: Docker takes no colon in a path");
     assert_eq!(wrong(at, json!([])), "volume `v`, which is not defined");
     let nowhere = json!({ "sourceVolume": "v" });
     let volumes = json!([{ "name": "v" }]);

@@ -6,7 +6,7 @@ fn systems(items: &[&str]) -> Result<FileSystems, String> {
     FileSystems::read(&items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>())
 }
 
-fn mounted(config: Value) -> Result<Mounted, String> {
+fn mounted(config: Value) -> Result<Efs, String> {
     let systems =
         systems(&["fs-1=/mnt/efs", "fs-1/fsap-app=/apps/web:1000:1001", "fs-2=10.0.0.9:/export"]);
     systems.unwrap().mounted(&serde_json::from_value(config).unwrap())
@@ -14,10 +14,13 @@ fn mounted(config: Value) -> Result<Mounted, String> {
 
 #[test]
 fn a_mounted_file_system_is_a_path_of_the_host() {
-    let path = |path: &str| Ok(Mounted::Path(PathBuf::from(path), None));
-    assert_eq!(mounted(json!({ "fileSystemId": "fs-1" })), path("/mnt/efs/"));
-    let below = json!({ "fileSystemId": "fs-1", "rootDirectory": "/data/x" });
-    assert_eq!(mounted(below), path("/mnt/efs/data/x"));
+    let below = |path: &str| {
+        let (id, root_directory) = ("fs-1".to_owned(), PathBuf::from(path));
+        Ok(Efs::Mounted(Mounted::FileSystem { id, root_directory, encrypted: false }))
+    };
+    assert_eq!(mounted(json!({ "fileSystemId": "fs-1" })), below(""));
+    let config = json!({ "fileSystemId": "fs-1", "rootDirectory": "/data/x" });
+    assert_eq!(mounted(config), below("data/x"));
 }
 
 #[test]
@@ -26,15 +29,22 @@ fn an_access_point_is_a_directory_of_its_owner() {
         "fileSystemId": "fs-1", "transitEncryption": "ENABLED",
         "authorizationConfig": { "accessPointId": "fsap-app" },
     });
-    let path = PathBuf::from("/mnt/efs/apps/web");
-    let directory = Directory { path: path.clone(), owner: Some((1000, 1001)) };
-    assert_eq!(mounted(config), Ok(Mounted::Path(path, Some(directory))));
+    let (file_system, id) = ("fs-1".to_owned(), "fsap-app".to_owned());
+    let source = Mounted::AccessPoint { file_system, id, encrypted: true };
+    assert_eq!(mounted(config), Ok(Efs::Mounted(source)));
+    let points = systems(&["fs-1=/mnt/efs", "fs-1/a=/apps/web:1000:1001", "fs-1/b=/b:0:0:0750"]);
+    let points = points.unwrap();
+    let made = |id: &str| {
+        let point = points.access_point("fs-1", id).unwrap();
+        format!("{} {:?} {:o}", point.path.display(), point.owner, point.mode)
+    };
+    assert_eq!([made("a"), made("b")], ["apps/web (1000, 1001) 755", "b (0, 0) 750"]);
 }
 
 #[test]
 fn an_nfs_server_is_mounted_by_docker() {
     let config = json!({ "fileSystemId": "fs-2", "rootDirectory": "/data" });
-    let Ok(Mounted::Nfs(options)) = mounted(config) else { panic!("no NFS") };
+    let Ok(Efs::Nfs(options)) = mounted(config) else { panic!("no NFS") };
     assert_eq!((options["type"].as_str(), options["device"].as_str()), ("nfs", ":/export/data"));
     assert!(options["o"].starts_with("addr=10.0.0.9,nfsvers=4.1,"), "{}", options["o"]);
 }
@@ -74,7 +84,7 @@ fn a_slip_in_the_setting_is_answered_with_what_to_write() {
         `mnt` is no place: give /a/path, or SERVER:/export
         `fs-1` is there twice
         `fs-1` has access points and no place: add fs-1=/mnt/efs
-        `/app` is no access point: give /PATH:USER:GROUP, /app:1000:1000
+        `/app` is no access point: give /PATH:USER:GROUP or /PATH:USER:GROUP:MODE, /app:1000:1000
         `fs-1` is served by NFS: mount it on the host and give that path, for its access points to be made"#]]
     .assert_eq(&lines.join("\n"));
 }

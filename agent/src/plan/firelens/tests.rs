@@ -93,11 +93,12 @@ fn a_configuration_of_the_users_own_is_included_and_metadata_can_be_left_out() {
                 Listen 127.0.0.1
                 Port 8877
 
+            @INCLUDE /extra.conf
+
             [OUTPUT]
                 Name null
                 Match firelens-healthcheck
 
-            @INCLUDE /extra.conf
         "#]],
     );
 }
@@ -147,6 +148,8 @@ fn fluentd_is_told_the_same_in_its_own_words() {
               </record>
             </filter>
 
+            @include /fluentd/etc/external.conf
+
             <match firelens-healthcheck**>
               @type null
             </match>
@@ -155,7 +158,6 @@ fn fluentd_is_told_the_same_in_its_own_words() {
               @type stdout
             </match>
 
-            @include /fluentd/etc/external.conf
         "#]],
     );
 }
@@ -178,4 +180,43 @@ fn the_routed_container_logs_into_the_socket_that_the_router_mounts() {
     let condition = order::Condition::Start;
     assert_eq!(depends_on, [order::Dependency { on: 1, condition }]);
     assert_eq!(order::dependencies(spec, &spec.container_definitions[1]), []);
+}
+
+#[test]
+fn only_networks_of_the_task_have_an_input_besides_the_socket() {
+    let text = |mode: &str, kind: &str| {
+        let mut intent = intent(json!({ "type": kind }), json!({ "Name": "stdout" }));
+        let mut definition = (*intent.definition).clone();
+        definition.spec.network_mode = serde_json::from_value(json!(mode)).unwrap();
+        intent.definition = definition.into();
+        let spec = &intent.definition.spec;
+        let router = &spec.container_definitions[1];
+        let firelens = router.firelens_configuration.as_ref().unwrap();
+        let told = environment(spec, &spec.container_definitions[0]).is_some();
+        (configuration(&intent, firelens).unwrap(), told)
+    };
+    let modes = [
+        ("bridge", Some("0.0.0.0")),
+        ("awsvpc", Some("127.0.0.1")),
+        ("host", None),
+        ("none", None),
+    ];
+    for (mode, listens) in modes {
+        for kind in ["fluentbit", "fluentd"] {
+            let (text, told) = text(mode, kind);
+            assert_eq!((text.contains("24224"), told), (listens.is_some(), listens.is_some()));
+            assert_eq!(text.contains("8877"), listens.is_some(), "{mode} {kind}: {text}");
+            assert!(listens.is_none_or(|address| text.contains(address)), "{mode}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_router_of_any_user_can_make_its_socket() {
+    let intent = intent(json!({ "type": "fluentbit" }), json!({ "Name": "stdout" }));
+    let mut found = Needs::default();
+    needs(&intent, &intent.definition.spec.container_definitions[1], &rules(), &mut found).unwrap();
+    let modes: Vec<(bool, u32)> =
+        found.directories.iter().map(|d| (d.path.ends_with("run"), d.mode)).collect();
+    assert_eq!(modes, [(false, 0o755), (true, 0o777)]);
 }

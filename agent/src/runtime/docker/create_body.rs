@@ -10,12 +10,20 @@ use bollard::models::{
 use longshore_common::task_definition::{HostEntry, Ulimit};
 
 use crate::runtime::{
-    Bind, ContainerConfig, DeviceMapping, HealthProbe, IpcNamespace, LogTarget, Network,
-    PidNamespace, PublishedPort, VolumeMount,
+    Bind, BindSource, ContainerConfig, DeviceMapping, HealthProbe, IpcNamespace, LogTarget,
+    Network, PidNamespace, PublishedPort, VolumeMount,
 };
 
-/// `group`: the parent of its control group, in the words of the engine's driver.
-pub(super) fn create_body(config: &ContainerConfig, group: Option<String>) -> ContainerCreateBody {
+/// What only the engine tells.
+#[derive(Debug, Default)]
+pub(super) struct EngineFacts {
+    /// The parent of the container's control group, in the words of the engine's driver.
+    pub(super) group: Option<String>,
+    /// It labels files for SELinux.
+    pub(super) selinux: bool,
+}
+
+pub(super) fn create_body(config: &ContainerConfig, engine: EngineFacts) -> ContainerCreateBody {
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     let is_set = |name: &String| config.environment.iter().any(|(known, _)| known == name);
     let defaults = config.environment_defaults.iter().filter(|(name, _)| !is_set(name));
@@ -35,13 +43,16 @@ pub(super) fn create_body(config: &ContainerConfig, group: Option<String>) -> Co
         open_stdin: Some(config.interactive),
         tty: Some(config.terminal),
         healthcheck: config.health.as_ref().map(health_config),
-        host_config: Some(HostConfig { cgroup_parent: group, ..host_config(config) }),
+        host_config: Some(HostConfig {
+            cgroup_parent: engine.group,
+            ..host_config(config, engine.selinux)
+        }),
         ..ContainerCreateBody::default()
     }
 }
 
 /// What is not named here cannot be asked of Docker.
-fn host_config(config: &ContainerConfig) -> HostConfig {
+fn host_config(config: &ContainerConfig, selinux: bool) -> HostConfig {
     let linux = &config.linux;
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     HostConfig {
@@ -59,13 +70,20 @@ fn host_config(config: &ContainerConfig) -> HostConfig {
             .to_owned(),
         ),
         port_bindings: Some(port_bindings(&config.ports).into_iter().collect()),
-        binds: Some(config.binds.iter().map(bind).collect()),
+        binds: Some(binds(config, BindSource::Agent).map(|bind| own_bind(bind, selinux)).collect()),
         log_config: config.log.as_ref().map(log_config),
         links: some(&config.links),
         dns: some(&config.dns_servers),
         dns_search: some(&config.dns_search_domains),
         extra_hosts: some(&config.extra_hosts.iter().map(extra_host).collect::<Vec<_>>()),
-        mounts: Some(config.volumes.iter().map(mount).collect()),
+        mounts: Some(
+            config
+                .volumes
+                .iter()
+                .map(mount)
+                .chain(binds(config, BindSource::Helper).map(helpers_bind))
+                .collect(),
+        ),
         volumes_from: some(&config.volumes_from),
         cap_add: some(&linux.capabilities_added),
         cap_drop: some(&linux.capabilities_dropped),
@@ -111,9 +129,30 @@ fn port_bindings(ports: &[PublishedPort]) -> BTreeMap<String, Option<Vec<PortBin
     bindings
 }
 
-fn bind(bind: &Bind) -> String {
-    let mode = if bind.read_only { ":ro" } else { "" };
-    format!("{}:{}{mode}", bind.source, bind.target)
+fn binds(config: &ContainerConfig, from: BindSource) -> impl Iterator<Item = &Bind> {
+    config.binds.iter().filter(move |bind| bind.from == from)
+}
+
+/// `Z`: a label of this container's own, as ECS's agent gives its files.
+fn own_bind(bind: &Bind, selinux: bool) -> String {
+    let options = match (bind.read_only, selinux) {
+        (true, true) => ":ro,Z",
+        (true, false) => ":ro",
+        (false, true) => ":Z",
+        (false, false) => "",
+    };
+    format!("{}:{}{options}", bind.source, bind.target)
+}
+
+/// Not in the words of `binds`, for which Docker would make a directory that is not there.
+fn helpers_bind(bind: &Bind) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(bind.source.clone()),
+        target: Some(bind.target.clone()),
+        read_only: Some(bind.read_only),
+        ..Mount::default()
+    }
 }
 
 fn extra_host(entry: &HostEntry) -> String {
@@ -194,16 +233,44 @@ mod tests {
 
     use super::*;
 
+    fn of(from: BindSource, read_only: bool) -> Bind {
+        let (source, target) = ("/from".to_owned(), "/to".to_owned());
+        Bind { source, target, read_only, from }
+    }
+
     #[test]
     fn port_published_twice_is_exposed_once_and_bound_twice() {
         let published =
             |host_port| PublishedPort { container_port: 80, transport: Transport::Tcp, host_port };
         let ports = vec![published(Some(8080)), published(Some(8081)), published(None)];
         let config = ContainerConfig { ports, ..ContainerConfig::default() };
-        let body = serde_json::to_value(create_body(&config, None)).unwrap();
+        let body = serde_json::to_value(create_body(&config, EngineFacts::default())).unwrap();
         expect_test::expect![[
             r#"{"80/tcp":{}} {"80/tcp":[{"HostPort":"8080"},{"HostPort":"8081"},{"HostPort":""}]}"#
         ]]
         .assert_eq(&format!("{} {}", body["ExposedPorts"], body["HostConfig"]["PortBindings"]));
+    }
+
+    #[test]
+    fn only_files_of_the_agent_are_labelled_and_only_for_selinux() {
+        let binds = [true, false].map(|read_only| of(BindSource::Agent, read_only));
+        let config = ContainerConfig { binds: binds.to_vec(), ..ContainerConfig::default() };
+        let shown = |selinux| {
+            let engine = EngineFacts { group: None, selinux };
+            create_body(&config, engine).host_config.unwrap().binds.unwrap()
+        };
+        assert_eq!(shown(false), ["/from:/to:ro", "/from:/to"]);
+        assert_eq!(shown(true), ["/from:/to:ro,Z", "/from:/to:Z"]);
+    }
+
+    #[test]
+    fn what_the_helper_mounted_must_be_there() {
+        let binds = vec![of(BindSource::Helper, true)];
+        let config = ContainerConfig { binds, ..ContainerConfig::default() };
+        let host = create_body(&config, EngineFacts::default()).host_config.unwrap();
+        let mounts = host.mounts.unwrap();
+        assert_eq!((mounts.len(), mounts[0].typ), (1, Some(MountType::BIND)));
+        assert_eq!((mounts[0].source.as_deref(), mounts[0].read_only), (Some("/from"), Some(true)));
+        assert_eq!(host.binds, Some(Vec::new()), "for these Docker makes a directory");
     }
 }

@@ -337,7 +337,10 @@ pub(super) fn containers(answer: &Answer) -> Result<Vec<ContainerSummary>, Runti
     let listed: Vec<Listed> = parse(answer)?;
     let summary = |listed: Listed| {
         let names = listed.names.unwrap_or_default();
-        let name = names.first().map(|name| name.trim_start_matches('/').to_owned());
+        // A link gives the container another name, below that of the one that links to it.
+        let own = |name: &&str| !name.contains('/');
+        let name = names.iter().map(|name| name.trim_start_matches('/')).find(own);
+        let name = name.map(str::to_owned);
         ContainerSummary {
             id: listed.id,
             name: name.unwrap_or_default(),
@@ -452,6 +455,14 @@ pub(super) mod tests {
         assert_eq!(info.data_root, Some(PathBuf::from("/var/lib/docker")));
         let nothing = engine_info(&Answer(Bytes::from_static(b"{}"))).unwrap();
         assert_eq!(nothing, EngineInfo::default());
+    }
+
+    #[test]
+    fn a_container_is_listed_by_its_own_name_and_not_by_a_links() {
+        let answer = Answer(Bytes::from_static(
+            br#"[{"Id":"1","Names":["/web/db","/ecs-db"],"State":"running"}]"#,
+        ));
+        assert_eq!(containers(&answer).unwrap()[0].name, "ecs-db");
     }
 
     #[test]

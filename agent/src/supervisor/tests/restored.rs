@@ -247,3 +247,34 @@ async fn a_stop_that_was_ordered_is_carried_out_while_the_coordinator_is_away() 
     rig.pass(2 * A_MINUTE).await;
     assert_eq!(states(&rig), [RunState::Exited]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_container_of_an_image_with_our_labels_is_left_alone() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    let ours = rig.fake.containers()[0].clone();
+    rig.kill_agent().await;
+    // Somebody runs an image into which a task's labels were baked, under a name of his own.
+    let config = ContainerConfig {
+        image: ours.config.image,
+        labels: ours.config.labels.clone(),
+        ..Default::default()
+    };
+    rig.fake.create_outside("quirky_name", config.clone());
+    let mut other = config;
+    other.labels.insert("longshore.task".to_owned(), TaskId::new(77).to_string());
+    rig.fake.create_outside("odd_name", other);
+    rig.fake.forget_calls();
+    rig.start_agent();
+    rig.exchange().await;
+    rig.idle(3).await;
+    assert_eq!(rig.coordinator.candidates, [], "a stranger was taken for a task");
+    rig.coordinator.stop(task(1));
+    rig.until_stopped(task(1)).await;
+    rig.pass(CLEANUP_WAIT).await;
+    rig.idle(2).await;
+    let left: Vec<String> = rig.fake.containers().iter().map(|c| c.name.clone()).collect();
+    assert_eq!(left, ["quirky_name", "odd_name"]);
+}

@@ -1,0 +1,131 @@
+//! The agent's side: asks the helper, wherever it is.
+
+use std::{
+    io,
+    os::unix::net::UnixStream as BlockingStream,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use longshore_common::id::HostId;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
+
+use super::{
+    Helper,
+    protocol::{
+        BindRequest, LENGTH_BYTES, Reply, Request, TaskMounts, body_length, framed, parsed,
+    },
+    server::serve_connection,
+};
+
+/// A helper that is being restarted is waited for: so often, and so long in between.
+const CONNECTS_MAX: u32 = 20;
+const CONNECT_PAUSE: Duration = Duration::from_millis(250);
+
+/// Who makes mounts for this agent. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct MountHelper(Kind);
+
+#[derive(Clone, Debug, Default)]
+enum Kind {
+    /// Nobody: no task of this agent mounts anything of the host.
+    #[default]
+    Absent,
+    Socket(PathBuf),
+    Own(Arc<Helper>),
+}
+
+impl MountHelper {
+    pub(crate) fn at(socket: PathBuf) -> Self {
+        MountHelper(Kind::Socket(socket))
+    }
+
+    pub(super) fn own(helper: Helper) -> Self {
+        MountHelper(Kind::Own(Arc::new(helper)))
+    }
+
+    pub(crate) async fn bind(&self, request: &BindRequest) -> Result<PathBuf, String> {
+        match self.ask(&Request::Bind(request.clone())).await? {
+            Reply::Bound { path } => Ok(path),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    pub(crate) async fn release(&self, task: TaskMounts) -> Result<(), String> {
+        match self.ask(&Request::Release(task)).await? {
+            Reply::Done => Ok(()),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    pub(crate) async fn list(&self, host: HostId) -> Result<Vec<TaskMounts>, String> {
+        match self.ask(&Request::List { host }).await? {
+            Reply::Tasks(tasks) => Ok(tasks),
+            reply => Err(unexpected(&reply)),
+        }
+    }
+
+    /// Whether there is anybody to ask.
+    pub(crate) fn is_there(&self) -> bool {
+        match &self.0 {
+            Kind::Absent => false,
+            Kind::Socket(_) | Kind::Own(_) => true,
+        }
+    }
+
+    async fn ask(&self, request: &Request) -> Result<Reply, String> {
+        let mut stream = match &self.0 {
+            Kind::Absent => return Err("this agent has no helper that makes mounts".to_owned()),
+            Kind::Socket(socket) => connect(socket).await?,
+            Kind::Own(helper) => paired(helper.clone()).map_err(|error| error.to_string())?,
+        };
+        let told = |error: io::Error| {
+            format!(
+                "the helper that makes mounts did not answer: {error}; see `journalctl -u \
+                     longshore-agent-volumes`"
+            )
+        };
+        stream.write_all(&framed(request)?).await.map_err(told)?;
+        let mut head = [0; LENGTH_BYTES];
+        stream.read_exact(&mut head).await.map_err(told)?;
+        let mut body = vec![0; body_length(head)?];
+        stream.read_exact(&mut body).await.map_err(told)?;
+        match parsed(&body)? {
+            Reply::Failed { why } => Err(why),
+            reply => Ok(reply),
+        }
+    }
+}
+
+fn unexpected(reply: &Reply) -> String {
+    format!("the helper that makes mounts answered something else: {reply:?}")
+}
+
+async fn connect(socket: &Path) -> Result<UnixStream, String> {
+    let mut tries = 0;
+    loop {
+        match UnixStream::connect(socket).await {
+            Ok(stream) => return Ok(stream),
+            Err(_) if tries < CONNECTS_MAX => tries += 1,
+            Err(error) => {
+                return Err(format!(
+                    "the helper that makes mounts is not at {}: {error}; start it by `systemctl \
+                     enable --now longshore-agent-volumes`",
+                    socket.display()
+                ));
+            }
+        }
+        tokio::time::sleep(CONNECT_PAUSE).await;
+    }
+}
+
+fn paired(helper: Arc<Helper>) -> io::Result<UnixStream> {
+    let (ours, theirs) = BlockingStream::pair()?;
+    ours.set_nonblocking(true)?;
+    std::thread::spawn(move || serve_connection(&helper, &theirs));
+    UnixStream::from_std(ours)
+}

@@ -1,0 +1,128 @@
+//! Whether an opened file may be mounted: the file decides, not the path that led to it.
+//!
+//! Sockets of engines are compared by device and inode; a folder is refused that holds one, also by
+//! a mount below it. Never: a file that is opened for more than being named.
+
+use std::{os::fd::OwnedFd, path::Path};
+
+use longshore_common::task_policy::{ENGINE_FOLDERS, ENGINE_SOCKETS, Forbidden};
+use rustix::fs::FileType;
+
+use super::{
+    Fences,
+    files::{self, Identity},
+    table::{Location, Mount, MountTable},
+};
+
+/// File systems whose files are the host's devices.
+const OF_DEVICES: [&str; 2] = ["devtmpfs", "devpts"];
+const IS_A_DEVICE: &str = "it shows devices of the host, which `forbid` names";
+const IS_AN_ENGINES: &str = "a container engine's socket is there, which `forbid` names";
+const IS_OWN: &str = "the agent's own files are there";
+
+/// Opened, and known by this path.
+pub(super) struct Opened {
+    pub(super) file: OwnedFd,
+    pub(super) path: std::path::PathBuf,
+}
+
+impl Opened {
+    pub(super) fn new(file: OwnedFd) -> Result<Self, String> {
+        let path = files::canonical(&file)?;
+        Ok(Opened { file, path })
+    }
+}
+
+/// A file that no task is to see, and every directory that leads to it.
+struct Hidden {
+    identity: Identity,
+    ancestors: Vec<Identity>,
+    location: Location,
+    /// What is below it is hidden too.
+    folder: bool,
+    why: &'static str,
+}
+
+impl Hidden {
+    /// Absent where there is no such file: nothing has to be hidden then.
+    fn find(path: &Path, table: &MountTable, folder: bool, why: &'static str) -> Option<Self> {
+        let opened = Opened::new(files::open_own(path).ok()?).ok()?;
+        let location = table.location(&opened.file, &opened.path).ok()?;
+        let identity = files::identity(&files::stat(&opened.file).ok()?);
+        let above = files::open_own(opened.path.parent()?).ok()?;
+        let ancestors = files::ancestors(&above).ok()?;
+        Some(Hidden { identity, ancestors, location, folder, why })
+    }
+
+    fn is_shown_by(&self, source: &Source<'_>) -> bool {
+        let same = self.identity == source.identity;
+        let above = self.ancestors.contains(&source.identity);
+        let below = self.folder && source.location.is_in(&self.location);
+        let by_mount = source.mounts.iter().any(|mount| {
+            let mounted = mount.location();
+            self.location.is_in(&mounted) || (self.folder && mounted.is_in(&self.location))
+        });
+        same || above || below || by_mount
+    }
+}
+
+/// What is to be mounted, with all that comes with it.
+struct Source<'a> {
+    identity: Identity,
+    location: Location,
+    mounts: Vec<&'a Mount>,
+}
+
+impl Fences {
+    /// `Err` says why this file may not be mounted.
+    pub(super) fn check(&self, opened: &Opened, table: &MountTable) -> Result<(), String> {
+        if !self.policy.fences_host() {
+            return Ok(());
+        }
+        let stat = files::stat(&opened.file)?;
+        let source = Source {
+            identity: files::identity(&stat),
+            location: table.location(&opened.file, &opened.path)?,
+            mounts: table.below(&opened.path).collect(),
+        };
+        if self.policy.forbids(Forbidden::Devices) {
+            let on = table.of(&opened.file)?;
+            let is_device =
+                matches!(files::kind(&stat), FileType::BlockDevice | FileType::CharacterDevice);
+            let shows = |mount: &&Mount| OF_DEVICES.contains(&mount.file_system.as_str());
+            if is_device || shows(&on) || source.mounts.iter().any(shows) {
+                return Err(IS_A_DEVICE.to_owned());
+            }
+        }
+        match self.hidden(table).find(|hidden| hidden.is_shown_by(&source)) {
+            Some(hidden) => Err(hidden.why.to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether something may be made below this directory.
+    pub(super) fn check_parent(&self, parent: &Opened, table: &MountTable) -> Result<(), String> {
+        if !self.policy.fences_host() {
+            return Ok(());
+        }
+        let location = table.location(&parent.file, &parent.path)?;
+        let inside = |hidden: &Hidden| hidden.folder && location.is_in(&hidden.location);
+        match self.hidden(table).find(inside) {
+            Some(hidden) => Err(hidden.why.to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    fn hidden<'a>(&'a self, table: &'a MountTable) -> impl Iterator<Item = Hidden> + 'a {
+        let engines = self.policy.forbids(Forbidden::DockerSocket);
+        let known = ENGINE_SOCKETS.iter().map(|path| (Path::new(path), false));
+        let given = self.engine_sockets.iter().map(|path| (path.as_path(), false));
+        let folders = ENGINE_FOLDERS.iter().map(|path| (Path::new(path), true));
+        let of_engines = known.chain(given).chain(folders).filter(move |_| engines);
+        let of_engines = of_engines.map(|(path, folder)| (path, folder, IS_AN_ENGINES));
+        let own = self.own_folders.iter().map(|path| (path.as_path(), true, IS_OWN));
+        of_engines
+            .chain(own)
+            .filter_map(|(path, folder, why)| Hidden::find(path, table, folder, why))
+    }
+}

@@ -1,0 +1,130 @@
+//! The helper's side of its socket: who may ask, how much at once, one answer for each connection.
+//!
+//! Threads, since every call here may wait for a file system of the network. Never: a request of
+//! anybody but root and the helper's own user.
+
+use std::{
+    io::{Read, Write},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use longshore_common::service_manager::ServiceManager;
+use rustix::{net::sockopt::socket_peercred, process::geteuid};
+use sd_notify::NotifyState;
+
+use super::{
+    Helper, HelperError,
+    protocol::{LENGTH_BYTES, Reply, Request, body_length, framed, parsed},
+};
+
+/// Connections served at once; a file system that hangs holds one for each request.
+const CONNECTIONS_MAX: usize = 64;
+/// Timeout of each read and write of a connection: the agent sends its request at once.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// Only the socket's owner connects.
+const SOCKET_MODE: u32 = 0o600;
+
+/// Serves until the process is ended. What is mounted stays.
+pub(super) fn serve(helper: Helper, socket: &Path) -> Result<(), HelperError> {
+    let listener = listen(socket)?;
+    let manager = ServiceManager::of_this_program();
+    manager.tell(&[NotifyState::Ready, NotifyState::Status("Makes mounts for tasks")]);
+    let (helper, serving) = (Arc::new(helper), Arc::new(AtomicUsize::new(0)));
+    loop {
+        let (stream, _) = listener.accept().map_err(HelperError::Accept)?;
+        if serving.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
+            serving.fetch_sub(1, Ordering::AcqRel);
+            let why = format!(
+                "the helper is busy with {CONNECTIONS_MAX} requests: a file system \
+                               of the network may hang"
+            );
+            answer(&stream, &Reply::Failed { why });
+            continue;
+        }
+        let (helper, serving) = (helper.clone(), serving.clone());
+        std::thread::spawn(move || {
+            serve_connection(&helper, &stream);
+            serving.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+}
+
+fn listen(socket: &Path) -> Result<UnixListener, HelperError> {
+    let failed = |error| HelperError::Listen(socket.to_owned(), error);
+    // A socket that nobody listens on is left over of an earlier run.
+    if UnixStream::connect(socket).is_err() {
+        match std::fs::remove_file(socket) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    let mode = std::fs::Permissions::from_mode(SOCKET_MODE);
+    std::fs::set_permissions(socket, mode).map_err(failed)?;
+    Ok(listener)
+}
+
+/// One request and its reply; also over one half of a pair, in the agent's own process.
+pub(super) fn serve_connection(helper: &Helper, stream: &UnixStream) {
+    let reply = match allowed(stream).and_then(|()| request(stream)) {
+        Ok(request) => helper.carry_out(&request),
+        Err(why) => {
+            tracing::warn!(why, "a request to the helper was not served");
+            Reply::Failed { why }
+        }
+    };
+    answer(stream, &reply);
+}
+
+fn allowed(stream: &UnixStream) -> Result<(), String> {
+    let peer = socket_peercred(stream).map_err(|error| format!("SO_PEERCRED: {error}"))?;
+    match peer.uid.is_root() || peer.uid == geteuid() {
+        true => Ok(()),
+        false => Err(format!("user {} may not ask this helper", peer.uid.as_raw())),
+    }
+}
+
+fn request(mut stream: &UnixStream) -> Result<Request, String> {
+    let told = |error: std::io::Error| format!("no request came: {error}");
+    stream.set_read_timeout(Some(SILENCE_MAX)).map_err(told)?;
+    stream.set_write_timeout(Some(SILENCE_MAX)).map_err(told)?;
+    let mut head = [0; LENGTH_BYTES];
+    stream.read_exact(&mut head).map_err(told)?;
+    let mut body = vec![0; body_length(head)?];
+    stream.read_exact(&mut body).map_err(told)?;
+    parsed(&body)
+}
+
+fn answer(mut stream: &UnixStream, reply: &Reply) {
+    let written = framed(reply)
+        .and_then(|framed| stream.write_all(&framed).map_err(|error| error.to_string()));
+    if let Err(why) = written {
+        // The agent asks again: every request may be made twice.
+        tracing::debug!(why, "an answer did not reach the agent");
+    }
+}
+
+impl Helper {
+    pub(super) fn carry_out(&self, request: &Request) -> Reply {
+        let done = match request {
+            Request::Directory { file_system, access_point } => {
+                self.make_access_point(file_system, access_point).map(|()| Reply::Done)
+            }
+            Request::Bind(bind) => self.bind(bind).map(|path| Reply::Bound { path }),
+            Request::Release(task) => self.release(task).map(|()| Reply::Done),
+            Request::List { host } => self.list(*host).map(Reply::Tasks),
+        };
+        done.unwrap_or_else(|why| Reply::Failed { why })
+    }
+}

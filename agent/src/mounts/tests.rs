@@ -1,0 +1,437 @@
+//! The helper on a real kernel: what it opens, makes and mounts, and what nobody gets it to.
+
+use std::{
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, symlink},
+        net::UnixListener,
+    },
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use longshore_common::{
+    id::{HostId, TaskId},
+    task_policy::Forbidden,
+};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount},
+};
+
+use super::{
+    protocol::{BindRequest, Reply, Request, Source, TaskMounts},
+    table::MountTable,
+    *,
+};
+
+const HOST: HostId = HostId::new(7);
+/// Swaps of a name while it is being mounted.
+const RACES: usize = 400;
+
+/// A folder of the test's own. Nothing in it is removed while anything is mounted below it.
+struct Sandbox(PathBuf);
+
+impl Sandbox {
+    fn new() -> Self {
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap().keep();
+        fs_err::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Sandbox(folder.canonicalize().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn directory(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs_err::create_dir_all(&path).unwrap();
+        path
+    }
+
+    fn link(&self, name: &str, to: impl AsRef<Path>) -> PathBuf {
+        symlink(to, self.path(name)).unwrap();
+        self.path(name)
+    }
+
+    fn helper(&self, fences: Fences) -> Helper {
+        Helper::new(&self.path("helper"), fences).unwrap()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let mounted = || {
+            let table = MountTable::read().unwrap();
+            let mut below: Vec<PathBuf> = table.below(&self.0).map(|m| m.at.clone()).collect();
+            below.extend(table.is_mounted(&self.0).then(|| self.0.clone()));
+            below.sort();
+            below
+        };
+        for at in mounted().iter().rev() {
+            let _ = unmount(at, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+        }
+        if mounted().is_empty() {
+            let _ = fs_err::remove_dir_all(&self.0);
+        }
+    }
+}
+
+fn task(number: u128) -> TaskMounts {
+    TaskMounts { host: HOST, task: TaskId::new(number), generation: 1 }
+}
+
+fn request(source: Source) -> BindRequest {
+    BindRequest { task: task(1), volume: 0, source, devices: false }
+}
+
+fn of_host(path: impl Into<PathBuf>) -> BindRequest {
+    request(Source::Host { path: path.into() })
+}
+
+fn file_systems(items: &[String]) -> FileSystems {
+    FileSystems::read(items).unwrap()
+}
+
+fn fenced(roots: &[PathBuf], forbidden: &[Forbidden]) -> Fences {
+    Fences {
+        policy: TaskPolicy {
+            forbidden: forbidden.iter().copied().collect(),
+            bind_roots: Some(roots.to_vec()),
+            ..TaskPolicy::default()
+        },
+        ..Fences::default()
+    }
+}
+
+/// As `stat` shows it.
+fn shown(path: &Path) -> (u32, u32, u32) {
+    let found = fs_err::metadata(path).unwrap();
+    (found.uid(), found.gid(), found.mode() & 0o7777)
+}
+
+fn with_efs(sandbox: &Sandbox) -> Helper {
+    let efs = sandbox.directory("efs");
+    sandbox.helper(Fences {
+        file_systems: file_systems(&[
+            format!("fs-1={}", efs.display()),
+            "fs-1/app=/points/app:1000:1001:0750".to_owned(),
+            "fs-1/deep=/a/b/c:5:6".to_owned(),
+        ]),
+        ..Fences::default()
+    })
+}
+
+fn point(id: &str) -> BindRequest {
+    let (file_system, id) = ("fs-1".to_owned(), id.to_owned());
+    request(Source::AccessPoint { file_system, id, encrypted: false })
+}
+
+fn below_efs(directory: &str) -> BindRequest {
+    let (id, root_directory) = ("fs-1".to_owned(), PathBuf::from(directory));
+    request(Source::FileSystem { id, root_directory, encrypted: false })
+}
+
+#[test]
+fn access_point_is_made_whole_with_its_owner_and_mode() {
+    let sandbox = Sandbox::new();
+    let helper = with_efs(&sandbox);
+    let place = helper.bind(&point("app")).unwrap();
+    assert_eq!(shown(&sandbox.path("efs/points/app")), (1000, 1001, 0o750));
+    assert_eq!(shown(&place), (1000, 1001, 0o750));
+    helper.bind(&BindRequest { volume: 1, ..point("deep") }).unwrap();
+    assert_eq!(shown(&sandbox.path("efs/a/b/c")), (5, 6, 0o755));
+    assert_eq!(shown(&sandbox.path("efs/a/b")), (0, 0, 0o755));
+    let names: Vec<_> = fs_err::read_dir(sandbox.path("efs/points")).unwrap().collect();
+    assert_eq!(names.len(), 1, "half a directory is left: {names:?}");
+}
+
+#[test]
+fn access_point_that_is_there_keeps_its_owner() {
+    let sandbox = Sandbox::new();
+    let helper = with_efs(&sandbox);
+    let there = sandbox.directory("efs/points/app");
+    fs_err::set_permissions(&there, std::fs::Permissions::from_mode(0o711)).unwrap();
+    helper.bind(&point("app")).unwrap();
+    assert_eq!(shown(&there), (0, 0, 0o711));
+}
+
+#[test]
+fn access_point_that_cannot_be_made_names_call_path_and_cure() {
+    let sandbox = Sandbox::new();
+    let helper = with_efs(&sandbox);
+    let efs = sandbox.path("efs");
+    mount_bind(&efs, &efs).unwrap();
+    use rustix::mount::{MountFlags, mount_remount};
+    mount_remount(&efs, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+    let said = helper.bind(&point("app")).unwrap_err();
+    let call = format!("mkdir {}", sandbox.path("efs/points").display());
+    assert!(said.starts_with(&call) && said.contains("read-only; mount it for writing"), "{said}");
+}
+
+#[test]
+fn planted_links_lead_out_of_no_file_system() {
+    let sandbox = Sandbox::new();
+    let helper = with_efs(&sandbox);
+    sandbox.directory("efs/inner");
+    sandbox.link("efs/evil", "/");
+    sandbox.link("efs/up", "..");
+    sandbox.link("efs/near", "inner");
+    sandbox.link("efs/proc", "/proc/self/root");
+    sandbox.link("efs/points", "/");
+    sandbox.link("efs/a", "inner");
+    let escapes = [
+        below_efs("evil"),
+        below_efs("evil/etc"),
+        below_efs("up"),
+        below_efs("near"),
+        below_efs("proc/etc"),
+        below_efs("../srv"),
+        below_efs("inner/../../x"),
+        point("app"),
+        point("deep"),
+    ];
+    for escape in escapes {
+        let said = helper.bind(&escape);
+        assert!(said.is_err(), "{escape:?} became {said:?}");
+    }
+    assert!(!sandbox.path("efs/inner/b").exists(), "a link was followed to make something");
+    assert_eq!(MountTable::read().unwrap().below(&sandbox.0).count(), 0);
+    helper.bind(&below_efs("inner")).unwrap();
+}
+
+#[test]
+fn file_system_mount_takes_neither_set_user_ids_nor_devices() {
+    let sandbox = Sandbox::new();
+    let helper = with_efs(&sandbox);
+    let place = helper.bind(&below_efs("")).unwrap();
+    use rustix::fs::{StatVfsMountFlags, statvfs};
+    let wanted = StatVfsMountFlags::NOSUID | StatVfsMountFlags::NODEV;
+    assert!(statvfs(&place).unwrap().f_flag.contains(wanted));
+    let own = sandbox.directory("own");
+    let device = BindRequest { volume: 1, devices: true, ..of_host(own) };
+    let flags = statvfs(helper.bind(&device).unwrap()).unwrap().f_flag;
+    assert!(!flags.contains(StatVfsMountFlags::NOSUID), "{flags:?}");
+}
+
+/// Of an engine, in a folder of its own.
+fn with_socket(sandbox: &Sandbox) -> (Fences, UnixListener) {
+    let folder = sandbox.directory("run/engine");
+    let socket = folder.join("engine.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let forbidden = [Forbidden::DockerSocket, Forbidden::Devices].into();
+    let policy = TaskPolicy { forbidden, ..TaskPolicy::default() };
+    (Fences { policy, engine_sockets: vec![socket], ..Fences::default() }, listener)
+}
+
+#[test]
+fn an_engines_socket_is_told_by_its_inode() {
+    let sandbox = Sandbox::new();
+    let (fences, _listener) = with_socket(&sandbox);
+    let helper = sandbox.helper(fences);
+    let socket = sandbox.path("run/engine/engine.sock");
+    sandbox.link("link.sock", &socket);
+    sandbox.link("link-to-run", sandbox.path("run"));
+    sandbox.directory("run/bound");
+    std::fs::hard_link(&socket, sandbox.path("run/bound/other-name")).unwrap();
+    let elsewhere = sandbox.directory("srv/elsewhere");
+    mount_bind(sandbox.path("run/engine"), &elsewhere).unwrap();
+    let file = sandbox.path("a-file");
+    fs_err::write(&file, "").unwrap();
+    mount_bind(&socket, &file).unwrap();
+    let refused = [
+        socket.clone(),
+        sandbox.path("run/engine"),
+        sandbox.path("run"),
+        sandbox.path("run/../run"),
+        sandbox.path("link.sock"),
+        sandbox.path("link-to-run"),
+        sandbox.path("link-to-run/engine"),
+        sandbox.path("run/bound/other-name"),
+        elsewhere,
+        sandbox.path("srv"),
+        file,
+        PathBuf::from(format!("/proc/self/root{}", socket.display())),
+        PathBuf::from(format!("/proc/self/cwd/..{}", socket.display())),
+        PathBuf::from("/"),
+        PathBuf::from("/dev"),
+        PathBuf::from("/dev/null"),
+        sandbox.path("helper"),
+        sandbox.path("helper/mounts"),
+        sandbox.path("helper/mounts/of-another"),
+        PathBuf::from("relative"),
+    ];
+    for path in refused {
+        let said = helper.bind(&of_host(&path));
+        assert!(said.is_err(), "{} became {said:?}", path.display());
+    }
+    assert!(!sandbox.path("helper/mounts/of-another").exists(), "refused, and made all the same");
+    helper.bind(&of_host(sandbox.directory("srv-of-tasks"))).unwrap();
+}
+
+#[test]
+fn bind_roots_hold_for_the_resolved_file() {
+    let sandbox = Sandbox::new();
+    let roots = [sandbox.directory("srv"), sandbox.directory("data")];
+    let helper = sandbox.helper(fenced(&roots, &[]));
+    sandbox.directory("etc");
+    sandbox.directory("data/inner");
+    sandbox.link("srv/out", sandbox.path("etc"));
+    sandbox.link("srv/root", "/");
+    sandbox.link("srv/to-data", sandbox.path("data"));
+    sandbox.link("srv/dangling", sandbox.path("nowhere"));
+    sandbox.link("alias", sandbox.path("srv"));
+    fs_err::write(sandbox.path("srv/file"), "as it is").unwrap();
+    for path in [
+        "etc",
+        "srv/out",
+        "srv/root",
+        "srv/root/etc",
+        "srv/../etc",
+        "",
+        "srv/dangling",
+        "srv/dangling/x",
+        "etc/new",
+        "srv/new/../../etc/x",
+        "srv/out/new",
+    ] {
+        let said = helper.bind(&of_host(sandbox.path(path)));
+        assert!(said.is_err(), "{path} became {said:?}");
+    }
+    for made in ["nowhere", "etc/new", "etc/x"] {
+        assert!(!sandbox.path(made).exists(), "refused, and made all the same: {made}");
+    }
+    for path in ["srv", "srv/to-data/inner", "alias", "srv/a/b/c", "srv/file"] {
+        helper.bind(&of_host(sandbox.path(path))).unwrap_or_else(|why| panic!("{path}: {why}"));
+    }
+    assert_eq!(shown(&sandbox.path("srv/a/b/c")).0, 0);
+    let place = helper.bind(&of_host(sandbox.path("srv/file"))).unwrap();
+    assert_eq!(fs_err::read_to_string(place).unwrap(), "as it is");
+}
+
+#[test]
+fn a_name_that_is_swapped_meanwhile_mounts_nothing_else() {
+    let sandbox = Sandbox::new();
+    let srv = sandbox.directory("srv");
+    let outside = sandbox.directory("outside/inner");
+    sandbox.directory("srv/swap/inner");
+    sandbox.link("srv/evil", sandbox.path("outside"));
+    let helper = sandbox.helper(fenced(&[srv], &[]));
+    let outside = fs_err::metadata(outside).unwrap().ino();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (one, other) = (sandbox.path("srv/swap"), sandbox.path("srv/evil"));
+            while !done.load(Ordering::Acquire) {
+                renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        let mut bound = 0;
+        for _ in 0..RACES {
+            let wanted = of_host(sandbox.path("srv/swap/inner"));
+            if let Ok(place) = helper.bind(&wanted) {
+                bound += 1;
+                assert_ne!(fs_err::metadata(place).unwrap().ino(), outside, "it got out");
+            }
+            helper.release(&task(1)).unwrap();
+        }
+        done.store(true, Ordering::Release);
+        assert!(bound > 0, "not one of {RACES} tries met the directory");
+    });
+}
+
+#[test]
+fn mounts_are_one_for_a_volume_and_go_with_their_task() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.directory("source");
+    let helper = sandbox.helper(Fences::default());
+    let count = || MountTable::read().unwrap().below(&sandbox.0).count();
+    let first = helper.bind(&of_host(&source)).unwrap();
+    assert_eq!(helper.bind(&of_host(&source)).unwrap(), first);
+    let other = BindRequest { task: task(2), ..of_host(&source) };
+    helper.bind(&other).unwrap();
+    assert_eq!(count(), 2);
+
+    // A source that was replaced is mounted as it is now.
+    fs_err::rename(&source, sandbox.path("old")).unwrap();
+    sandbox.directory("source/new");
+    let place = helper.bind(&of_host(&source)).unwrap();
+    assert!(place == first && place.join("new").is_dir() && count() == 2);
+
+    // Another life of the helper goes on with what is there.
+    let again = sandbox.helper(Fences::default());
+    let mut listed = again.list(HOST).unwrap();
+    listed.sort();
+    assert_eq!(listed, [task(1), task(2)]);
+    assert_eq!(again.list(HostId::new(8)).unwrap(), []);
+    again.release(&task(1)).unwrap();
+    again.release(&task(1)).unwrap();
+    assert_eq!((again.list(HOST).unwrap(), count()), (vec![task(2)], 1));
+    assert!(sandbox.path("source/new").is_dir(), "the source went with its mount");
+}
+
+#[test]
+fn a_release_takes_no_mount_of_the_host() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.directory("source");
+    mount_bind(&source, &source).unwrap();
+    mount_change(&source, MountPropagationFlags::SHARED).unwrap();
+    let (inner, disk) = (sandbox.directory("source/inner"), sandbox.directory("disk/files"));
+    mount_bind(disk.parent().unwrap(), &inner).unwrap();
+    let helper = sandbox.helper(Fences::default());
+    let place = helper.bind(&of_host(&source)).unwrap();
+    assert!(place.join("inner/files").is_dir(), "what is mounted below comes along");
+    helper.release(&task(1)).unwrap();
+    assert!(inner.join("files").is_dir(), "a mount of the host went with the task's");
+}
+
+#[tokio::test]
+async fn agent_and_helper_talk_over_a_pair_as_over_the_socket() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.directory("source");
+    let own = MountHelper::own(sandbox.helper(Fences::default()));
+    let socket = sandbox.path("helper/socket");
+    let other = sandbox.helper(Fences::default());
+    std::thread::spawn({
+        let socket = socket.clone();
+        move || server::serve(other, &socket)
+    });
+    for helper in [own, MountHelper::at(socket)] {
+        let place = helper.bind(&of_host(&source)).await.unwrap();
+        assert!(place.is_dir());
+        assert_eq!(helper.list(HOST).await.unwrap(), [task(1)]);
+        let refused = helper.bind(&of_host("relative")).await.unwrap_err();
+        assert_eq!(refused, "relative is not an absolute path");
+        helper.release(task(1)).await.unwrap();
+    }
+}
+
+#[test]
+fn a_message_that_is_too_long_or_not_known_is_not_read() {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+    let sandbox = Sandbox::new();
+    let helper = sandbox.helper(Fences::default());
+    let answered = |bytes: &[u8]| {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        ours.write_all(bytes).unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        server::serve_connection(&helper, &theirs);
+        drop(theirs);
+        let mut reply = Vec::new();
+        ours.read_to_end(&mut reply).unwrap();
+        match protocol::parsed(&reply[protocol::LENGTH_BYTES..]).unwrap() {
+            Reply::Failed { why } => why,
+            reply => panic!("{reply:?}"),
+        }
+    };
+    let too_long = answered(&u32::MAX.to_be_bytes());
+    assert!(too_long.contains("too long"), "{too_long}");
+    let half = answered(&[0, 0]);
+    assert!(half.contains("no request came"), "{half}");
+    let mut odd = 16u32.to_be_bytes().to_vec();
+    odd.extend(br#"{"umount":"/etc"}"#.iter().take(16));
+    assert!(answered(&odd).contains("not understood"));
+    let long = Request::Directory { file_system: "x".repeat(70_000), access_point: String::new() };
+    assert!(protocol::framed(&long).is_err());
+}
