@@ -59,7 +59,7 @@ bench: root needs release ## print a benchmark's figures: BENCH=start, restart, 
 	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-bench $(BENCH)
 
 .PHONY: campaign
-campaign: root needs release ## run a promise's full test: NAME=p1, p4, p5, p6, p7, p8, deadlines, query, placement or chaos, COUNT=n for less of it
+campaign: root needs release ## run a promise's full test: NAME=p1, p4, p5, p6, p7, p8, deadlines, query, placement, chaos or escapes, COUNT=n for less of it
 	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT))
 
 .PHONY: golden

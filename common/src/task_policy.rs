@@ -213,9 +213,9 @@ impl TaskPolicy {
         let member = format!("dockerVolumeConfiguration of volume {}", volume.name);
         match kind(config) {
             Kind::Plain => None,
-            Kind::Bind(path) => self
-                .path_refusal(&path)
-                .map(|why| format!("{member} with o=bind of {path} ({why})")),
+            Kind::Bind(path) => {
+                self.path_refusal(path).map(|why| format!("{member} with o=bind of {path} ({why})"))
+            }
             Kind::Named(name) if self.allowed_volumes.contains(&name) => None,
             Kind::Named(name) => Some(format!(
                 "{member} of the kind {name} (the setting allow_volumes does not name it)"

@@ -8,6 +8,7 @@ mod confused;
 mod deadlines;
 mod engine_faults;
 mod engine_outages;
+mod escapes;
 mod kept;
 mod partitions;
 mod placements;
@@ -21,11 +22,12 @@ use anyhow::{Result, bail, ensure};
 
 pub use crate::campaign::{
     chaos::Chaos, confused::Confused, deadlines::Deadlines, engine_faults::EngineFaults,
-    engine_outages::EngineOutages, kept::Kept, partitions::Partitions, placements::Placements,
-    queries::Queries, static_stability::StaticStability, untouched::Untouched,
+    engine_outages::EngineOutages, escapes::Escapes, kept::Kept, partitions::Partitions,
+    placements::Placements, queries::Queries, static_stability::StaticStability,
+    untouched::Untouched,
 };
 
-const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query, placement, chaos";
+const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query, placement, chaos, escapes";
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
 
@@ -37,7 +39,7 @@ pub struct Options {
     /// policy. p8: a confused coordinator stops nothing. deadlines: tasks that wait are not lost, and
     /// end in time. query: no expression harms its reader.
     /// placement: every choice is one of the best. chaos: no sequence of calls and faults breaks what
-    /// must hold.
+    /// must hold. escapes: no recipe gets around a policy.
     pub name: String,
     /// How many times to kill, cut or fail, or for how many seconds no coordinator is there (p4);
     /// the promise's own number when not given.
@@ -73,6 +75,7 @@ pub async fn run(options: Options) -> Result<()> {
         "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
         "p8" => Confused::of(count(confused::POLLS), seed).run().await?.print_and_judge(),
         "deadlines" => Deadlines::of(count(deadlines::KILLS), seed).run().await?.print_and_judge(),
+        "escapes" => Escapes::of(count(escapes::ALL)).run().await?.print_and_judge(),
         "placement" => {
             let placements = Placements::of(count(placements::PLACEMENTS), seed);
             tokio::task::spawn_blocking(|| placements.run()).await??.print_and_judge()

@@ -16,6 +16,8 @@ mod capacity;
 mod conformance;
 #[path = "docker/limits.rs"]
 mod limits;
+#[path = "docker/mounts.rs"]
+mod mounts;
 #[path = "docker/needs.rs"]
 mod needs;
 #[path = "docker/order.rs"]

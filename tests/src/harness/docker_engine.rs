@@ -56,6 +56,13 @@ impl DockerEngine {
         self.settings.socket()
     }
 
+    /// Every socket that orders its containers about.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        ["docker.sock", "containerd.sock", "containerd.sock.ttrpc"]
+            .map(|name| self.settings.folder.join(name))
+            .to_vec()
+    }
+
     /// Ends dockerd as a crash would; containerd and, with live restore, the containers go on.
     pub async fn crash(&mut self) -> Result<()> {
         self.dockerd.take().context(CRASHED)?.kill().await?;

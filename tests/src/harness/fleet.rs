@@ -299,6 +299,10 @@ impl Fleet {
             format!("--memory={}", self.settings.memory),
             "--log-format=json".to_owned(),
         ];
+        // A test's engine is at no usual place.
+        let sockets = on.engine.as_ref().map(DockerEngine::sockets).unwrap_or_default();
+        let sockets: Vec<String> = sockets.iter().map(|s| s.display().to_string()).collect();
+        arguments.push(format!("--engine-sockets={}", sockets.join(",")));
         arguments.extend(self.settings.agent_arguments.iter().cloned());
         let environment = agent_environment(&self.settings);
         let launch = Launch {

@@ -20,6 +20,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
@@ -41,6 +42,9 @@ const UP_TO_DATE: &str = "{\"status\":\"Status: Image is up to date\"}\n";
 
 type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 
+/// Sees the name and the body of each create before the engine does.
+pub type LookAtCreates = Arc<dyn Fn(&str, &Value) + Send + Sync>;
+
 pub struct RecordingProxy {
     socket: PathBuf,
     shared: Arc<Shared>,
@@ -60,6 +64,7 @@ struct Noted {
     calls: Vec<Call>,
     armed: Vec<(CallKind, VecDeque<Fault>)>,
     answers_pulls: bool,
+    look_at_creates: Option<LookAtCreates>,
 }
 
 /// One request that reached the proxy.
@@ -130,6 +135,11 @@ impl RecordingProxy {
         self.shared.noted(|noted| noted.answers_pulls = true);
     }
 
+    /// Has each create looked at on its way to the engine.
+    pub fn look_at_creates(&self, look: LookAtCreates) {
+        self.shared.noted(|noted| noted.look_at_creates = Some(look));
+    }
+
     /// Calls that met a fault so far.
     pub fn faults_done(&self) -> watch::Receiver<usize> {
         self.shared.done.subscribe()
@@ -174,6 +184,7 @@ impl Shared {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let call = Call { method: request.method().clone(), path };
         let what = format!("{} {}", call.method, call.path);
+        let request = self.looked_at(&call, request).await?;
         let own_answer =
             call.kind() == Some(CallKind::Pull) && self.noted(|noted| noted.answers_pulls);
         let done = async {
@@ -202,7 +213,22 @@ impl Shared {
     }
 
     /// A connection of its own for each request: a long poll of one must not delay another.
-    async fn pass_on(&self, request: Request<Incoming>) -> Result<Response<Body>> {
+    /// The same request.
+    async fn looked_at(&self, call: &Call, request: Request<Incoming>) -> Result<Request<Body>> {
+        let look = self.noted(|noted| noted.look_at_creates.clone());
+        let Some(look) = look.filter(|_| call.kind() == Some(CallKind::Create)) else {
+            return Ok(request.map(|body| body.map_err(anyhow::Error::from).boxed_unsync()));
+        };
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let name = call.path.split_once("name=").map_or("", |(_, name)| name);
+        let name = name.split('&').next().unwrap_or_default().to_owned();
+        let parsed: Value = serde_json::from_slice(&body)?;
+        tokio::task::spawn_blocking(move || look(&name, &parsed)).await?;
+        Ok(Request::from_parts(head, whole(body)))
+    }
+
+    async fn pass_on(&self, request: Request<Body>) -> Result<Response<Body>> {
         let stream = UnixStream::connect(&self.engine).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

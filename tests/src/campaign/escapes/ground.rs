@@ -1,0 +1,93 @@
+//! The folders of a host that recipes start from, with the links that a task might have planted.
+
+use std::{
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use anyhow::Result;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::validator::Policy;
+
+pub(super) struct Ground {
+    folder: tempfile::TempDir,
+}
+
+impl Ground {
+    pub(super) fn lay() -> Result<Ground> {
+        let ground = Ground { folder: tempfile::tempdir_in("/var/tmp")? };
+        for directory in ["srv/a", "srv/swap/inner", "efs/data", "outside/inner"] {
+            fs_err::create_dir_all(ground.path(directory))?;
+        }
+        fs_err::write(ground.path("srv/file"), "a file\n")?;
+        for tree in ["srv", "efs"] {
+            for (name, to) in
+                [("root", "/"), ("etc", "/etc"), ("run", "/run"), ("proc", "/proc/self/root")]
+            {
+                symlink(to, ground.path(tree).join(name))?;
+            }
+            symlink("..", ground.path(tree).join("up"))?;
+            symlink("root", ground.path(tree).join("twice"))?;
+        }
+        symlink(ground.path("outside"), ground.path("srv/evil"))?;
+        symlink("/", ground.path("efs/point"))?;
+        Ok(ground)
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn agent_arguments(&self, policy: &Policy) -> Vec<String> {
+        let efs = self.path("efs");
+        let mut arguments = vec![format!(
+            "--efs=fs-1={},fs-1/fsap-1=/point:0:0,fs-1/fsap-2=/up/x:0:0,fs-1/fsap-3=/good:1:1",
+            efs.display()
+        )];
+        arguments.extend(policy.arguments(&self.path("srv")));
+        arguments
+    }
+
+    /// Exchanges a directory with a link that leads out, until it is dropped.
+    pub(super) fn keep_swapping(&self) -> Swapping {
+        let (one, other) = (self.path("srv/swap"), self.path("srv/evil"));
+        let done = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let done = done.clone();
+            move || {
+                let mut times = 0u64;
+                // An even number leaves both names as they were.
+                while !done.load(Ordering::Acquire) || times % 2 == 1 {
+                    let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+                    times += 1;
+                    std::thread::yield_now();
+                }
+            }
+        });
+        Swapping { done, thread: Some(thread) }
+    }
+}
+
+pub(super) struct Swapping {
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Swapping {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
