@@ -1,8 +1,16 @@
 //! The log: one line a state change, with fixed field names, for people and for machines.
+//!
+//! What others wrote (images, tasks' owners, Docker, clients) comes into lines as values of fields and
+//! within messages. In a line of text it is escaped here, where all lines are made, so that no call
+//! can forget to. JSON escapes what would end a line by itself.
+
+mod escape;
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+pub use self::escape::{EscapedFields, escaped};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -37,10 +45,13 @@ pub fn init(filter: &str, format: LogFormat, under_systemd: bool) -> Result<(), 
         (LogFormat::Json, _) => {
             registry.with(lines.json().flatten_event(true).with_span_list(false)).try_init()
         }
-        (LogFormat::Text, true) => registry.with(lines.without_time().with_ansi(false)).try_init(),
+        (LogFormat::Text, true) => {
+            let lines = lines.fmt_fields(EscapedFields).without_time().with_ansi(false);
+            registry.with(lines).try_init()
+        }
         (LogFormat::Text, false) => {
             let colours = std::io::stderr().is_terminal();
-            registry.with(lines.with_ansi(colours)).try_init()
+            registry.with(lines.fmt_fields(EscapedFields).with_ansi(colours)).try_init()
         }
     };
     started.map_err(|error| error.to_string())
