@@ -11,6 +11,7 @@ use std::{
 
 use longshore_common::{
     data_directory::{self, NotOurs},
+    id::HostId,
     protocol::Registered,
     secret_file,
     telemetry::chain,
@@ -81,6 +82,25 @@ impl DataDir {
         self.path.join(LEDGER_FILE)
     }
 
+    /// The ledger of another identity is moved away, so that a host that joins anew begins its own:
+    /// what the other one's containers are is not for this host to say.
+    pub(crate) fn set_aside_ledger(&self, joined: HostId) -> Result<(), DataDirError> {
+        for ending in ["", "-wal", "-shm"] {
+            let old = self.path.join(format!("{LEDGER_FILE}{ending}"));
+            let aside = self.path.join(format!("{LEDGER_FILE}.before-{joined}{ending}"));
+            match fs_err::rename(&old, &aside) {
+                Ok(()) if ending.is_empty() => tracing::warn!(
+                    path = %aside.display(),
+                    "moved the ledger of another identity away: this host has joined anew"
+                ),
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(DataDirError::Unusable(error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Where the events of containers' logs are kept.
     pub(crate) fn logs(&self) -> PathBuf {
         self.path.join(LOGS_FILE)
@@ -126,7 +146,7 @@ impl DataDir {
 
 #[cfg(test)]
 mod tests {
-    use longshore_common::id::{FleetId, HostId};
+    use longshore_common::id::FleetId;
 
     use super::*;
 

@@ -14,8 +14,9 @@ use crate::{
     status::Status,
 };
 
-/// How often a Docker that answers is asked for its version and log drivers.
-const ASK_EVERY: Duration = Duration::from_secs(30);
+/// How often a Docker that answers is asked for its version and log drivers: how long one that hangs
+/// may go unnoticed. One that ends is noticed at once, by its event stream.
+const ASK_EVERY: Duration = Duration::from_secs(10);
 /// How often one that does not answer is tried.
 const TRY_EVERY: Duration = Duration::from_secs(2);
 /// How often the log repeats that Docker is away.
@@ -26,6 +27,8 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Reach {
     /// Whether an answer or a failure has come at all.
     pub(crate) asked: bool,
+    /// Whether the last question was answered.
+    pub(crate) answers: bool,
     /// What it said last, also while it is away: a restart of Docker changes nothing in what this
     /// host can do.
     pub(crate) last: Option<RuntimeVersion>,
@@ -92,7 +95,7 @@ pub(crate) async fn keep_asking<R: ContainerRuntime>(
             Ok(found) => {
                 status.set_docker_answers(true);
                 let changed = reach.send_if_modified(|reach| {
-                    let found = Reach { asked: true, last: Some(found.clone()) };
+                    let found = Reach { asked: true, answers: true, last: Some(found.clone()) };
                     let changed = *reach != found;
                     *reach = found;
                     changed
@@ -110,7 +113,11 @@ pub(crate) async fn keep_asking<R: ContainerRuntime>(
             }
             Err(error) => {
                 status.set_docker_answers(false);
-                reach.send_if_modified(|reach| !std::mem::replace(&mut reach.asked, true));
+                reach.send_if_modified(|reach| {
+                    let news = !reach.asked || reach.answers;
+                    (reach.asked, reach.answers) = (true, false);
+                    news
+                });
                 let now = tokio::time::Instant::now();
                 if away.is_none_or(|said| now.duration_since(said) >= SAY_EVERY) {
                     tracing::warn!(

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 
 use longshore_common::{
+    machine::MachineMarks,
     protocol::{Attribute, PROTOCOL_VERSION, RegisterRequest, Versions},
     resources::{Capacity, CpuUnits, DEFAULT_RESERVED_PORTS, HostPort, MemoryMib, Transport},
 };
@@ -31,6 +32,15 @@ pub(crate) const AGENT_HASH: &str = match option_env!("LONGSHORE_COMMIT") {
 const CPU_UNITS_PER_CORE: u32 = 1024;
 const BYTES_PER_MIB: u64 = 1024 * 1024;
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
+/// Of the installed system: machine-id(5).
+const INSTALLATION_ID_FILE: &str = "/etc/machine-id";
+/// Of the hardware or the virtual machine, by its firmware.
+const HARDWARE_ID_FILE: &str = "/sys/class/dmi/id/product_uuid";
+const MODEL_FILE: &str = "/sys/class/dmi/id/product_name";
+/// os-release(5).
+const SYSTEM_FILE: &str = "/etc/os-release";
+/// Of an attribute's value (ecs-behaviour 1.2, attributes).
+const ATTRIBUTE_VALUE_CHARS_MAX: usize = 128;
 
 /// The machine's facts. They do not change while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +51,11 @@ pub(crate) struct Machine {
     pub(crate) architecture: String,
     /// Names one boot of the kernel.
     pub(crate) boot_id: String,
+    pub(crate) marks: MachineMarks,
+    /// What the firmware calls this model of machine.
+    pub(crate) model: Option<String>,
+    /// The operating system and its version.
+    pub(crate) system: Option<String>,
 }
 
 impl Machine {
@@ -61,8 +76,46 @@ impl Machine {
                 .map_err(MachineError::Boot)?
                 .trim()
                 .to_owned(),
+            marks: marks(),
+            model: fs_err::read_to_string(MODEL_FILE)
+                .ok()
+                .and_then(|model| attribute_value(&model)),
+            system: fs_err::read_to_string(SYSTEM_FILE).ok().and_then(|text| system_of(&text)),
         })
     }
+}
+
+/// `ID` and `VERSION_ID` of os-release(5): `debian-12`.
+fn system_of(os_release: &str) -> Option<String> {
+    let value = |name: &str| {
+        let mut lines = os_release.lines().filter_map(|line| line.split_once('='));
+        let found = lines.find(|(key, _)| *key == name).map(|(_, value)| value);
+        found.map(|value| value.trim_matches(['"', '\''])).filter(|value| !value.is_empty())
+    };
+    let id = value("ID")?;
+    attribute_value(&match value("VERSION_ID") {
+        Some(version) => format!("{id}-{version}"),
+        None => id.to_owned(),
+    })
+}
+
+/// In the characters that a value may have: any other becomes a hyphen.
+fn attribute_value(text: &str) -> Option<String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./@:+ ".contains(c);
+    let text: String = text
+        .trim()
+        .chars()
+        .take(ATTRIBUTE_VALUE_CHARS_MAX)
+        .map(|c| if allowed(c) { c } else { '-' })
+        .collect();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Not every machine has them.
+fn marks() -> MachineMarks {
+    let read = |path: &str| fs_err::read_to_string(path).ok();
+    let (installation, hardware) = (read(INSTALLATION_ID_FILE), read(HARDWARE_ID_FILE));
+    MachineMarks::new(installation.as_deref(), hardware.as_deref())
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +204,8 @@ pub(crate) fn registration(
             .clone()
             .or_else(|| ec2.and_then(|instance| instance.id.clone())),
         boot_id: machine.boot_id.clone(),
+        // Said by whoever sends it.
+        run: None,
     }
 }
 
@@ -171,9 +226,13 @@ fn attributes(
         ),
         (
             "ecs.instance-type",
-            settings.instance_type.clone().or_else(|| found(|i| &i.instance_type)),
+            settings
+                .instance_type
+                .clone()
+                .or_else(|| found(|i| &i.instance_type))
+                .or_else(|| machine.model.clone()),
         ),
-        ("ecs.ami-id", found(|i| &i.image)),
+        ("ecs.ami-id", found(|i| &i.image).or_else(|| machine.system.clone())),
     ];
     let mut attributes: Vec<Attribute> = known
         .into_iter()

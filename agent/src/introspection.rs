@@ -217,6 +217,9 @@ impl<'a> From<&'a ContainerView> for ShownContainer<'a> {
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
+    /// Why the coordinator does not take this host; left out when it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
     docker: &'static str,
     /// Of the file systems that tasks fill: `enough`, `short` or `lacking`.
     room: &'static str,
@@ -232,7 +235,10 @@ struct Health {
 /// Whether the agent works. One without Docker or a coordinator does: it waits for them.
 async fn healthz(status: &Status) -> Response<Full<Bytes>> {
     let (network, docker_data) = (status.network_problem(), status.docker_data_problem());
-    let (code, state) = if !status.has_engine() {
+    let refused = status.refused();
+    let (code, state) = if refused.is_some() {
+        (StatusCode::SERVICE_UNAVAILABLE, "the coordinator refuses this host")
+    } else if !status.has_engine() {
         (StatusCode::OK, "joining")
     } else if status.tasks(ENGINE_ANSWERS_WITHIN).await.is_none() {
         (StatusCode::SERVICE_UNAVAILABLE, "the engine does not answer")
@@ -245,6 +251,7 @@ async fn healthz(status: &Status) -> Response<Full<Bytes>> {
     };
     let health = Health {
         status: state,
+        refused,
         docker: if status.docker_answers() { "reachable" } else { "unreachable" },
         room: status.disk().room.name(),
         docker_data: docker_data.unwrap_or_else(|| "ok".to_owned()),

@@ -17,6 +17,7 @@ use longshore_common::{
     clock::{Clock, Timestamp},
     id::{FleetId, HostId},
     join_token::JoinToken,
+    machine::AgentRun,
     mutual_tls::{self, ALPN_HTTP1, Presented, TlsSetUpError, Trust},
     node::Node,
     protocol::{
@@ -46,12 +47,15 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 pub struct Entry {
     /// Host and port of the coordinator's joining port.
     pub coordinator: String,
-    /// Needed at the first start, and after the certificate has expired.
+    /// Needed at the first start, and to come back when the certificate has ended and the
+    /// coordinator does not remember its key.
     pub token: Option<JoinToken>,
     /// A container instance made by the API beforehand, to be this host.
     pub host: Option<HostId>,
     /// Where the identity is kept.
     pub directory: PathBuf,
+    /// This run of the agent, on this machine.
+    pub run: AgentRun,
 }
 
 /// A member of a fleet. Cheap to clone; all clones show the certificate that is current.
@@ -61,6 +65,9 @@ pub struct Membership {
     pub fleet: FleetId,
     pub trust: Trust,
     pub presented: Presented,
+    /// True in the life of the agent in which the host joined.
+    pub joined_now: bool,
+    run: AgentRun,
     coordinator: Arc<str>,
     clock: Arc<dyn Clock>,
 }
@@ -72,12 +79,6 @@ pub enum EnterError {
          `longshore-coordinator join-token create` and give it as --join-token"
     )]
     NoToken,
-    #[error(
-        "this host's certificate ended on {since} while the agent was away from its coordinator: \
-         make a token with `longshore-coordinator join-token create` and give it as --join-token, \
-         to join again"
-    )]
-    Expired { since: Timestamp },
     #[error("the host's identity cannot be used")]
     Identity(#[source] IdentityError),
     #[error("this host cannot join")]
@@ -86,33 +87,26 @@ pub enum EnterError {
     SetUp(#[source] TlsSetUpError),
 }
 
-/// The identity kept here, or the one that joining gives. While the coordinator cannot be reached
-/// this goes on trying; it fails only for what somebody has to put right.
+/// The identity kept here, or the one that joining gives. An identity that is kept is never given
+/// up for another: with a certificate that has ended it is renewed like any other, and the host's
+/// tasks are looked after meanwhile. While the coordinator cannot be reached, joining goes on trying;
+/// it fails only for what somebody has to put right.
 pub async fn enter(
     entry: &Entry,
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), EnterError> {
     let kept = Identity::load(&entry.directory).map_err(EnterError::Identity)?;
+    let joined_now = kept.is_none();
     let identity = match (kept, &entry.token) {
-        (Some(kept), _) if !kept.has_expired(clock.wall()) => {
+        (Some(kept), _) => {
             note_foreign_token(&kept, entry);
+            note_ended_certificate(&kept, clock.wall());
             kept
-        }
-        (Some(expired), Some(token)) => {
-            tracing::warn!(
-                host = %expired.host,
-                since = %expired.certificate.not_after,
-                "this host's certificate has expired: joining again, as a new host"
-            );
-            join_until_done(entry, token, &clock).await?
-        }
-        (Some(expired), None) => {
-            return Err(EnterError::Expired { since: expired.certificate.not_after });
         }
         (None, Some(token)) => join_until_done(entry, token, &clock).await?,
         (None, None) => return Err(EnterError::NoToken),
     };
-    membership(identity, entry, clock).map_err(EnterError::SetUp)
+    membership(identity, entry, joined_now, clock).map_err(EnterError::SetUp)
 }
 
 /// Says what this host is, at every start. Goes on trying as [`enter`] does.
@@ -125,17 +119,32 @@ pub async fn register_until_done(
 
 impl Membership {
     pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
-        self.call(REGISTER_PATH, request).await
+        let request = RegisterRequest { run: Some(self.run.clone()), ..request.clone() };
+        self.call(REGISTER_PATH, &request).await
     }
 
     /// Passes a task's question on; answered for tasks of this host only.
     pub async fn task(&self, request: &TaskRequest) -> Result<TaskReply, CallError> {
-        self.call(TASK_PATH, request).await
+        let request = TaskRequest { run: Some(self.run.clone()), ..request.clone() };
+        self.call(TASK_PATH, &request).await
     }
 
     async fn renew(&self, csr: String) -> Result<Certificate, CallError> {
-        let request = RenewRequest { protocol: PROTOCOL_VERSION, csr };
+        let run = Some(self.run.clone());
+        let request = RenewRequest { protocol: PROTOCOL_VERSION, csr, run };
         self.call(RENEW_PATH, &request).await
+    }
+
+    /// Renews with a token beside a certificate that alone is not enough any more.
+    async fn come_back(&self, token: &JoinToken, csr: String) -> Result<Certificate, CallError> {
+        let request = JoinRequest {
+            protocol: PROTOCOL_VERSION,
+            secret: token.secret.expose_text(),
+            csr,
+            host: Some(self.host),
+            run: Some(self.run.clone()),
+        };
+        self.call(JOIN_PATH, &request).await
     }
 
     async fn call<A: DeserializeOwned>(
@@ -160,6 +169,16 @@ fn note_foreign_token(kept: &Identity, entry: &Entry) {
             path = %Identity::path(&entry.directory).display(),
             "this host is a member of another fleet than the token's and stays there: to join the \
              token's fleet, drain the host, stop the agent and remove this file"
+        );
+    }
+}
+
+fn note_ended_certificate(kept: &Identity, now: Timestamp) {
+    if kept.has_expired(now) {
+        tracing::warn!(
+            host = %kept.host,
+            since = %kept.certificate.not_after,
+            "this host's certificate has ended: asking the coordinator to take the host back as itself"
         );
     }
 }
@@ -199,6 +218,7 @@ async fn join(
         secret: token.secret.expose_text(),
         csr: csr.to_owned(),
         host: entry.host,
+        run: Some(entry.run.clone()),
     };
     call(&entry.coordinator, config, tls::unknown_coordinator(), JOIN_PATH, &request).await
 }
@@ -229,6 +249,7 @@ async fn retried<T>(
 fn membership(
     identity: Identity,
     entry: &Entry,
+    joined_now: bool,
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), TlsSetUpError> {
     let (presenter, presented) = identity.present()?;
@@ -237,10 +258,15 @@ fn membership(
         fleet: identity.fleet,
         trust: identity.trust()?,
         presented,
+        joined_now,
+        run: entry.run.clone(),
         coordinator: entry.coordinator.as_str().into(),
         clock,
     };
+    // A token of another fleet opens nothing here, and its secret is not shown.
+    let token = entry.token.clone().filter(|token| identity.trusts(token.ca));
     let directory: &Path = &entry.directory;
-    let renewal = Renewal::new(membership.clone(), identity.certificate, presenter, directory);
+    let renewal =
+        Renewal::new(membership.clone(), identity.certificate, presenter, token, directory);
     Ok((membership, renewal))
 }

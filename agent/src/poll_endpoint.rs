@@ -1,7 +1,12 @@
 //! The one door through which orders come: HTTP/2 over mutual TLS, for this fleet's coordinator.
 //!
 //! The certificate is checked in the handshake, so nothing that a stranger says is read, let alone
-//! decoded. Never: an order looked at. Fencing, the ledger and parking are the engine's.
+//! decoded. Until then a connection has a place among strangers, where the coordinator always finds
+//! one; tasks of this host have places of their own. Never: an order looked at. Fencing, the ledger
+//! and parking are the engine's.
+
+mod locals;
+mod places;
 
 use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -12,7 +17,6 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use longshore_common::{
     clock::Clock,
-    gate::{Gate, Permit},
     limits::POLL_BODY_BYTES_MAX,
     logs::query::{LOG_REQUEST_BYTES_MAX, LOGS_PATH, LogReply, LogRequest},
     mutual_tls::{self, ALPN_HTTP2, Admits, Presented, TlsSetUpError, Trust},
@@ -28,16 +32,23 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    locals::Locals,
+    places::{Place, Places},
+};
 use crate::{
     logs::Unanswered,
     supervisor::{self, EngineStopped},
 };
 
-/// Connections in all. A coordinator needs one, and two while it replaces that one; the others are
-/// strangers in their handshake.
-const CONNECTIONS_MAX: usize = 128;
-/// Connections from one address, so that a stranger leaves room for the coordinator.
-const CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
+/// Maximum of connections that have not proved yet to be the coordinator's, from other machines. When
+/// there are more, the oldest of the address with most gives way.
+const STRANGERS_MAX: usize = 64;
+/// The same, from this host and its tasks: however many they are, they take no place of the above.
+const LOCALS_MAX: usize = 32;
+/// Maximum of connections of the coordinator. It needs one, and two while it replaces that one; those
+/// of a coordinator that vanished stay for a while, and the oldest gives way to a newer one.
+const COORDINATORS_MAX: usize = 8;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From a request's headers to the end of its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,6 +96,10 @@ struct Endpoint<P> {
     acceptor: TlsAcceptor,
     clock: Arc<dyn Clock>,
     polls: P,
+    strangers: Arc<Places>,
+    from_here: Arc<Places>,
+    coordinators: Arc<Places>,
+    locals: Locals,
 }
 
 /// Serves polls on `listener` until `shutdown`. Polls in flight are then dropped unanswered, which
@@ -104,8 +119,15 @@ pub async fn serve<P: AnswersPolls>(
         Admits::Coordinator,
         ALPN_HTTP2,
     )?;
-    let endpoint = Arc::new(Endpoint { acceptor: Arc::new(config).into(), clock, polls });
-    let gate = Gate::new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
+    let endpoint = Arc::new(Endpoint {
+        acceptor: Arc::new(config).into(),
+        clock,
+        polls,
+        strangers: Places::new(STRANGERS_MAX),
+        from_here: Places::new(LOCALS_MAX),
+        coordinators: Places::new(COORDINATORS_MAX),
+        locals: Locals::of_this_host(),
+    });
     // Dropped at the end, and all connections with it.
     let mut connections = JoinSet::new();
     loop {
@@ -122,18 +144,34 @@ pub async fn serve<P: AnswersPolls>(
                 continue;
             }
         };
-        let Some(permit) = gate.enter(peer.ip()) else {
-            tracing::debug!(peer.address = %peer, "too many connections to the poll endpoint");
-            continue;
-        };
-        connections.spawn(endpoint.clone().connection(tcp, peer.ip(), permit));
+        let peer = peer.ip().to_canonical();
+        let place = endpoint.place(peer);
+        connections.spawn(endpoint.clone().connection(tcp, peer, place));
     }
 }
 
 impl<P: AnswersPolls> Endpoint<P> {
-    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: IpAddr, permit: Permit) {
-        let _permit = permit;
-        let Some(stream) = self.handshake(tcp, peer).await else { return };
+    /// A place for somebody whose handshake begins.
+    fn place(&self, peer: IpAddr) -> Place {
+        let from_here = self.locals.has(peer, &*self.clock);
+        if from_here { self.from_here.enter(peer) } else { self.strangers.enter(peer) }
+    }
+
+    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: IpAddr, place: Place) {
+        let Some(shaken) = place.hold(self.handshake(tcp, peer)).await else {
+            tracing::debug!(peer.address = %peer, "an unfinished handshake gave way to others");
+            return;
+        };
+        let Some(stream) = shaken else { return };
+        drop(place);
+        let place = self.coordinators.enter(peer);
+        if place.hold(self.clone().converse(stream, peer)).await.is_none() {
+            tracing::debug!(peer.address = %peer, "an older connection gave way to newer ones");
+        }
+    }
+
+    /// Answers the coordinator until its connection ends.
+    async fn converse(self: Arc<Self>, stream: TlsStream<TcpStream>, peer: IpAddr) {
         let now = self.clock.wall();
         let session = stream.get_ref().1;
         if session.alpn_protocol() != Some(ALPN_HTTP2) {

@@ -90,12 +90,19 @@ impl Registers for Membership {
     }
 }
 
-/// Registers with `coordinator` and tells `registered` of each success, until `shutdown`.
+/// What became of an attempt to register.
+pub(crate) enum Outcome {
+    Registered(Registered),
+    /// The coordinator's reason; somebody has to put it right.
+    Refused(String),
+}
+
+/// Registers with `coordinator` and tells `tell` what comes of it, until `shutdown`.
 pub(crate) async fn keep_registered(
     host: Host,
     mut docker: watch::Receiver<Reach>,
     coordinator: impl Registers,
-    registered: impl Fn(Registered) + Send,
+    tell: impl Fn(Outcome) + Send,
     shutdown: CancellationToken,
 ) {
     let keep_on = async {
@@ -109,7 +116,7 @@ pub(crate) async fn keep_registered(
                 Ok(news) => {
                     backoff = RETRY_MIN;
                     if let Some(news) = news {
-                        registered(news);
+                        tell(Outcome::Registered(news));
                     }
                     LOOK_EVERY
                 }
@@ -117,6 +124,9 @@ pub(crate) async fn keep_registered(
                     let pause = jittered(backoff);
                     backoff = (backoff * 2).min(RETRY_MAX);
                     say(&error, pause);
+                    if !error.is_passing() {
+                        tell(Outcome::Refused(chain(&error)));
+                    }
                     pause
                 }
             };
@@ -170,6 +180,15 @@ fn warn_of_what_others_cannot_use(host: &Host, request: &RegisterRequest, docker
             advertise = request.advertise,
             "only this machine can reach the ports of its tasks under this address; with hosts on \
              other machines, give --advertise"
+        );
+    }
+    let is_v6 = request.advertise.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_ipv6());
+    if is_v6 && host.poll_listen.is_ipv4() {
+        tracing::warn!(
+            advertise = request.advertise,
+            poll.address = %host.poll_listen,
+            "the coordinator is told an IPv6 address and this agent listens on IPv4 only, so it \
+             cannot be polled: give --poll-listen as [::]:51680, or an IPv4 address by --advertise"
         );
     }
     if let Some(docker) = &docker.last {

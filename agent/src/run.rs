@@ -13,6 +13,7 @@ use std::{
 use longshore_common::{
     clock::Clock,
     join_token::JoinToken,
+    machine::AgentRun,
     protocol::Registered,
     task_policy::{Forbidden, TaskPolicy},
 };
@@ -40,12 +41,12 @@ use crate::{
         wiring::{self, WiringError},
     },
     poll_endpoint,
-    registration::{self, Host},
+    registration::{self, Host, Outcome},
     runtime::docker::{DEFAULT_BRIDGE, Docker, NotAUnixSocket, Timeouts},
     service_manager,
     settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
     status::{NotedPolls, Status},
-    supervisor::{self, EngineConfig, EngineError, MetadataFiles, TaskEndpoints},
+    supervisor::{self, EngineConfig, EngineError, MetadataFiles, ReachWatch, TaskEndpoints},
     task_endpoints::{
         Endpoints, Kernel,
         directory::Directory,
@@ -117,7 +118,7 @@ impl Failed {
             | Failed::NotAToken => EXIT_BAD_SETTINGS,
             Failed::Enter(error) => match **error {
                 EnterError::NoToken => EXIT_BAD_SETTINGS,
-                EnterError::Join(_) | EnterError::Expired { .. } => EXIT_REFUSED,
+                EnterError::Join(_) => EXIT_REFUSED,
                 EnterError::Identity(_) | EnterError::SetUp(_) => EXIT_FAILED,
             },
             Failed::DataDir(DataDirError::Taken(_)) | Failed::Listen { .. } => EXIT_TAKEN,
@@ -173,6 +174,8 @@ async fn life(
     let machine = Machine::read()?;
     let gpus = host::gpus::offered(&settings.gpus).await;
     let capacity = host::capacity(&settings, &machine, gpus)?;
+    let session = getrandom::u64().map_err(Failed::NoEntropy)?;
+    let run = AgentRun { session, machine: machine.marks.clone() };
     let polls = listen("--poll-listen", settings.poll_listen).await?;
     let shown = listen("--introspection-listen", settings.introspection_listen).await?;
     let poll_listen = polls.local_addr().unwrap_or(settings.poll_listen);
@@ -200,11 +203,17 @@ async fn life(
     // The second that EC2's metadata may take runs beside joining.
     let metadata = ec2::find(&settings);
     service_manager::waiting(&format!("Joining the fleet of {}", settings.coordinator));
-    let entered = async { tokio::join!(enter(&settings, clock.clone()), metadata) };
+    let entered = async { tokio::join!(enter(&settings, &run, clock.clone()), metadata) };
     let Some((entered, ec2)) = shutdown.run_until_cancelled(entered).await else {
         return end(parts).await;
     };
     let (membership, renewal) = entered?;
+    // Before anything waits for the coordinator: a host whose certificate has ended is heard only
+    // after its renewal.
+    parts.spawn(renewal.keep_renewed(shutdown.clone()));
+    if membership.joined_now {
+        data_dir.set_aside_ledger(membership.host)?;
+    }
 
     let zone = settings.availability_zone.clone();
     let zone = zone.or_else(|| ec2.as_ref()?.availability_zone.clone());
@@ -212,11 +221,15 @@ async fn life(
         Host { settings: settings.clone(), machine: machine.clone(), capacity, ec2, poll_listen };
     let registered = {
         let (data_dir, status) = (data_dir.clone(), status.clone());
-        move |registered: Registered| {
-            data_dir.keep_registration(&registered);
-            status.set_registered(registered);
+        move |outcome: Outcome| match outcome {
+            Outcome::Registered(registered) => {
+                data_dir.keep_registration(&registered);
+                status.set_registered(registered);
+            }
+            Outcome::Refused(why) => status.set_refused(why),
         }
     };
+    let reached = docker_reach.clone();
     parts.spawn(registration::keep_registered(
         host,
         docker_reach,
@@ -240,8 +253,10 @@ async fn life(
     let config = EngineConfig {
         endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.clone()),
         disk: Some(disk),
+        reach: Some(ReachWatch(reached)),
         metadata_files: metadata_files(&settings, &registered, zone.as_ref()).await,
-        ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?
+        session,
+        ..engine_config(&settings, &membership, &registered, &machine, &data_dir)
     };
     let public = settings.task_endpoints_listen;
     if let (Some((TaskEndpoints { directory, .. }, listener)), Some(public)) = (endpoints, public) {
@@ -280,7 +295,6 @@ async fn life(
             poll_endpoint::serve(polls, clock, &presented, &trust, answers, shutdown).await
         }
     });
-    parts.spawn(renewal.keep_renewed(shutdown.clone()));
     tracing::info!(
         host = %registered.host,
         cluster = settings.cluster,
@@ -365,7 +379,8 @@ async fn task_endpoints(
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Failed> {
-    TcpListener::bind(address).await.map_err(|source| Failed::Listen { setting, address, source })
+    let listener = longshore_common::listen::listen(address).and_then(TcpListener::from_std);
+    listener.map_err(|source| Failed::Listen { setting, address, source })
 }
 
 fn docker(settings: &Settings) -> Result<Docker, NotAUnixSocket> {
@@ -375,6 +390,7 @@ fn docker(settings: &Settings) -> Result<Docker, NotAUnixSocket> {
 
 async fn enter(
     settings: &Settings,
+    run: &AgentRun,
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), Failed> {
     let (token, unread) = match token(settings) {
@@ -386,10 +402,11 @@ async fn enter(
         token,
         host: settings.container_instance,
         directory: settings.data_dir.clone(),
+        run: run.clone(),
     };
     match (join::enter(&entry, clock).await, unread) {
         // A host that has its identity needs no token, not even a readable one.
-        (Err(EnterError::NoToken | EnterError::Expired { .. }), Some(failed)) => Err(failed),
+        (Err(EnterError::NoToken), Some(failed)) => Err(failed),
         (entered, _) => entered.map_err(|error| Failed::Enter(Box::new(error))),
     }
 }
@@ -430,11 +447,11 @@ fn engine_config(
     registered: &Registered,
     machine: &Machine,
     data_dir: &DataDir,
-) -> Result<EngineConfig, Failed> {
+) -> EngineConfig {
     let config = EngineConfig::new(membership.fleet, membership.host, data_dir.ledger());
-    Ok(EngineConfig {
+    EngineConfig {
         boot_id: machine.boot_id.clone(),
-        session: getrandom::u64().map_err(Failed::NoEntropy)?,
+        machine: machine.marks.clone(),
         region: registered.region.clone(),
         cleanup_wait: settings.task_cleanup_wait,
         stopped_tasks_kept: settings.stopped_tasks_kept,
@@ -448,7 +465,7 @@ fn engine_config(
         mounts: mounts::helper_of(settings, &data_dir.volumes())?,
         task_files: data_dir.task_files(),
         ..config
-    })
+    }
 }
 
 fn task_policy(settings: &Settings) -> TaskPolicy {

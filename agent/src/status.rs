@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -31,6 +31,8 @@ pub(crate) struct Status {
     pub(crate) hash: &'static str,
     engine: OnceLock<Handle>,
     registered: watch::Sender<Option<Registered>>,
+    /// Why the coordinator does not take this host.
+    refused: Mutex<Option<String>>,
     docker_answers: AtomicBool,
     docker_asked: AtomicBool,
     /// Something that the line of status tells has changed.
@@ -57,6 +59,7 @@ impl Status {
             hash,
             engine: OnceLock::new(),
             registered: watch::Sender::new(None),
+            refused: Mutex::default(),
             docker_answers: AtomicBool::new(false),
             docker_asked: AtomicBool::new(false),
             changed: Notify::new(),
@@ -86,6 +89,16 @@ impl Status {
 
     pub(crate) fn set_registered(&self, registered: Registered) {
         self.registered.send_replace(Some(registered));
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn set_refused(&self, why: String) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+    }
+
+    /// Why the coordinator refuses this host's registration; absent once it has taken it.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How this host was registered; waits until it was.

@@ -16,6 +16,7 @@ use longshore_common::{
     clock::{Clock, Timestamp},
     id::{FleetId, HostId, TaskId},
     index::FastMap,
+    machine::MachineMarks,
     protocol::{ContainerStatus, NetworkBinding, PollAnswer, PollRequest},
     task::StopCause,
     task_policy::TaskPolicy,
@@ -28,6 +29,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use self::health::Health;
+pub use self::health::ReachWatch;
 use crate::{
     ledger::{Batch, Contents, Head, Ledger},
     observed::PullAmount,
@@ -47,6 +50,7 @@ mod record;
 mod steps;
 mod watch;
 mod metadata_files;
+mod health;
 mod view;
 #[cfg(test)]
 mod tests;
@@ -91,6 +95,8 @@ pub struct EngineConfig {
     pub host: HostId,
     /// Names one boot of the host's kernel.
     pub boot_id: String,
+    /// Of the machine that this agent runs on.
+    pub machine: MachineMarks,
     /// Random, new at each start of the agent.
     pub session: u64,
     /// For `AWS_REGION` in containers.
@@ -108,6 +114,8 @@ pub struct EngineConfig {
     pub images: ImageCleanup,
     /// What file systems are like; absent: nobody looks.
     pub disk: Option<DiskWatch>,
+    /// Whether Docker answers those who ask it from time to time; absent: nobody asks.
+    pub reach: Option<ReachWatch>,
     /// What no task may have here.
     pub policy: TaskPolicy,
     /// EFS file systems of this host.
@@ -146,6 +154,7 @@ impl EngineConfig {
             fleet,
             host,
             boot_id: String::new(),
+            machine: MachineMarks::default(),
             session: 0,
             region: "us-east-1".to_owned(),
             task_files: ledger.with_file_name("tasks"),
@@ -156,6 +165,7 @@ impl EngineConfig {
             pull: PullPolicy::default(),
             images: ImageCleanup::default(),
             disk: None,
+            reach: None,
             policy: TaskPolicy::default(),
             efs: FileSystems::default(),
             repository_credentials: RepositoryCredentials::default(),
@@ -293,6 +303,7 @@ struct Engine<R> {
 
     /// The container engine answers and was listed: calls may be made.
     synced: bool,
+    health: Health,
     steps: JoinSet<Finished>,
     /// Containers whose process is waited for; see [`ContainerRuntime::process_ends`].
     processes: JoinSet<Option<Process>>,
@@ -388,6 +399,7 @@ impl<R: ContainerRuntime> Engine<R> {
             unwritten: Batch::default(),
             ledger_state: LedgerState::default(),
             synced: false,
+            health: Health::watched(config.reach.clone()),
             steps: JoinSet::new(),
             processes: JoinSet::new(),
             unwatched: BTreeSet::new(),
@@ -457,6 +469,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     }
                 }
                 () = self.rooms.changed() => self.disk_seen(),
+                () = self.health.changed() => {}
                 written = record::written(&mut self.writing) => {
                     let (ledger, batch, result) = written;
                     self.written(ledger, batch, result)?;
@@ -465,6 +478,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.wake();
                 }
             }
+            self.tell_health();
             self.release_news();
             self.write_what_is_open();
         }

@@ -27,6 +27,7 @@ use rustls::{
     time_provider::TimeProvider,
     version::TLS13,
 };
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
 
@@ -60,7 +61,8 @@ pub struct Trust {
 pub enum Admits {
     /// The coordinator of the fleet and nobody else.
     Coordinator,
-    /// Any agent of the fleet, and strangers who show no certificate.
+    /// Any agent of the fleet, also one whose certificate has ended, and strangers who show no
+    /// certificate. The server must tell by [`Holder::not_after`] which of them it serves how.
     AgentsAndStrangers,
 }
 
@@ -267,6 +269,16 @@ pub fn holder(certificate: &CertificateDer<'_>) -> Result<Holder, NotANodesCerti
     })
 }
 
+/// Names a key: SHA-256 of its SubjectPublicKeyInfo.
+pub type KeyHash = [u8; 32];
+
+/// The key that `certificate` is for.
+pub fn key_hash(certificate: &CertificateDer<'_>) -> Result<KeyHash, NotANodesCertificate> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
+        .map_err(|_| NotANodesCertificate::Unreadable)?;
+    Ok(Sha256::digest(parsed.public_key().raw).into())
+}
+
 /// How long a connection that `certificate` opened may still be used: it does not outlive it.
 pub fn usable_for(certificate: &CertificateDer<'_>, now: Timestamp) -> Duration {
     holder(certificate).map_or(Duration::ZERO, |holder| holder.not_after.since(now))
@@ -403,8 +415,12 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
         let holder = holder(end_entity).map_err(refuse)?;
+        let judged_at = match self.admits {
+            Admits::Coordinator => now,
+            Admits::AgentsAndStrangers => now.min(last_second_of(&holder)),
+        };
+        let verified = self.chain.verify_client_cert(end_entity, intermediates, judged_at)?;
         if !holder.calls {
             return Err(refuse(NotANodesCertificate::Purpose));
         }
@@ -445,6 +461,12 @@ impl ClientCertVerifier for ClientVerifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.chain.supported_verify_schemes()
     }
+}
+
+/// The end of a certificate's life, while it is still good.
+fn last_second_of(holder: &Holder) -> UnixTime {
+    let end = Duration::from_millis(holder.not_after.0);
+    UnixTime::since_unix_epoch(end.saturating_sub(Duration::from_secs(1)))
 }
 
 /// A refusal that the library reports with its reason, and the peer as an alert without it.

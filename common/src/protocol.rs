@@ -12,6 +12,7 @@ use crate::{
     clock::Timestamp,
     id::{FleetId, HostId, TaskId},
     logs::mode::LogDriverMode,
+    machine::{AgentRun, MachineMarks},
     resources::{Capacity, Transport},
     task::{HealthStatus, StopCause, TaskOverride},
     task_definition::TaskDefinition,
@@ -38,7 +39,8 @@ pub struct Epoch {
     pub incarnation: u64,
 }
 
-/// An agent without a certificate asks for one. Sent only after the token's CA was pinned.
+/// An agent without a certificate asks for one. Sent only after the token's CA was pinned. On a
+/// connection that shows a host's certificate, the host comes back as itself.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct JoinRequest {
     pub protocol: u32,
@@ -49,12 +51,17 @@ pub struct JoinRequest {
     /// A container instance made by the API beforehand, to be this host.
     #[serde(default)]
     pub host: Option<HostId>,
+    #[serde(default)]
+    pub run: Option<AgentRun>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RenewRequest {
     pub protocol: u32,
     pub csr: String,
+    /// Who asks; absent from agents that do not say it.
+    #[serde(default)]
+    pub run: Option<AgentRun>,
 }
 
 /// The answer to [`JoinRequest`] and [`RenewRequest`].
@@ -86,6 +93,9 @@ pub struct RegisterRequest {
     pub instance_id: Option<String>,
     /// Names one boot of the host's kernel.
     pub boot_id: String,
+    /// Who registers; absent from agents that do not say it.
+    #[serde(default)]
+    pub run: Option<AgentRun>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -119,6 +129,9 @@ pub struct TaskRequest {
     pub protocol: u32,
     pub task: TaskId,
     pub ask: TaskAsk,
+    /// Who asks; absent from agents that do not say it.
+    #[serde(default)]
+    pub run: Option<AgentRun>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -287,7 +300,24 @@ pub struct PollAnswer {
     pub session: u64,
     /// The highest epoch and order that the ledger holds; absent when the ledger is new.
     pub seen: Option<Seen>,
+    /// The machine that answers.
+    #[serde(default)]
+    pub machine: MachineMarks,
+    /// In every answer, so that none needs to be acknowledged.
+    #[serde(default)]
+    pub engine: EngineHealth,
     pub outcome: PollOutcome,
+}
+
+/// Whether the host's container engine answers its agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EngineHealth {
+    /// The agent has not found out yet, or is one that does not say it.
+    #[default]
+    Unknown,
+    Answers,
+    /// Tasks that run there go on as far as anybody knows; new ones would not start.
+    Silent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

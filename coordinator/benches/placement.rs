@@ -194,7 +194,8 @@ fn cluster(hosts: u32) -> ClusterIndex {
             gpus: Box::default(),
         };
         let attributes = attributes(slot);
-        let eligibility = Eligibility { active: true, connected: slot % 100 != 0 };
+        let eligibility =
+            Eligibility { active: true, connected: slot % 100 != 0, engine_answers: true };
         let particulars = Particulars::default();
         let offer =
             HostOffer { capacity: &capacity, attributes: &attributes, eligibility, particulars };

@@ -16,7 +16,7 @@ use longshore_common::{
     clock::Timestamp,
     id::FleetId,
     join_token::CaHash,
-    mutual_tls::{TlsSetUpError, Trust},
+    mutual_tls::{KeyHash, TlsSetUpError, Trust},
     node::{Node, Role},
     secret_file::{self, SecretFileError},
 };
@@ -61,7 +61,10 @@ pub struct Authority {
 
 /// A key whose holder asked for a certificate and proved to hold it.
 #[derive(Debug)]
-pub struct RequestedKey(SubjectPublicKeyInfo);
+pub struct RequestedKey {
+    key: SubjectPublicKeyInfo,
+    hash: KeyHash,
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
@@ -180,7 +183,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Certificate, PkiError> {
         let params = node_params(Node { fleet: self.fleet, role }, now)?;
-        params.signed_by(&key.0, &self.issuer).map_err(PkiError::Certificate)
+        params.signed_by(&key.key, &self.issuer).map_err(PkiError::Certificate)
     }
 
     /// The chain that the coordinator shows: its certificate, then the CA's, whose hash joining
@@ -193,8 +196,15 @@ impl Authority {
 impl RequestedKey {
     /// A key made in this process.
     fn of(key: &KeyPair) -> Result<Self, PkiError> {
-        let key = SubjectPublicKeyInfo::from_der(&key.subject_public_key_info());
-        key.map(RequestedKey).map_err(PkiError::Certificate)
+        let der = key.subject_public_key_info();
+        let hash = Sha256::digest(&der).into();
+        let key = SubjectPublicKeyInfo::from_der(&der).map_err(PkiError::Certificate)?;
+        Ok(RequestedKey { key, hash })
+    }
+
+    /// What the key is remembered by.
+    pub fn hash(&self) -> KeyHash {
+        self.hash
     }
 
     /// Reads the key of a PEM signing request, and nothing else of it.
@@ -211,8 +221,9 @@ impl RequestedKey {
             return Err(BadSigningRequest::Key);
         }
         parsed.verify_signature().map_err(|_| BadSigningRequest::Signature)?;
+        let hash = Sha256::digest(key.raw).into();
         SubjectPublicKeyInfo::from_der(key.raw)
-            .map(RequestedKey)
+            .map(|key| RequestedKey { key, hash })
             .map_err(|_| BadSigningRequest::Key)
     }
 }

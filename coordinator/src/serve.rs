@@ -218,7 +218,8 @@ fn make_data_dir(path: &Path) -> Result<()> {
 }
 
 async fn bind(what: &str, address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+    let bound = longshore_common::listen::listen(address).and_then(TcpListener::from_std);
+    bound.with_context(|| {
         format!(
             "cannot listen on {address} for the {what} port; is it in use? {flag} names another"
         )

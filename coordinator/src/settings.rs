@@ -4,7 +4,13 @@
 
 mod capacity;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 use longshore_common::{
@@ -51,7 +57,7 @@ pub struct Options {
     /// Where the API listens [default: 0.0.0.0:8420]
     #[arg(long, global = true, env = "LONGSHORE_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Where agents join [default: 0.0.0.0:8421]
+    /// Where agents join; [::] is every address, of IPv4 too [default: [::]:8421]
     #[arg(long, global = true, env = "LONGSHORE_JOIN_LISTEN", value_name = "ADDRESS:PORT")]
     join_listen: Option<SocketAddr>,
     /// The address or name that agents and DiscoverPollEndpoint are told [default: the machine's
@@ -296,7 +302,10 @@ impl Options {
                 .or(file.data_dir)
                 .unwrap_or_else(|| "/var/lib/longshore/coordinator".into()),
             listen: self.listen.or(file.listen).unwrap_or(every_address(8420)),
-            join_listen: self.join_listen.or(file.join_listen).unwrap_or(every_address(8421)),
+            join_listen: self
+                .join_listen
+                .or(file.join_listen)
+                .unwrap_or((Ipv6Addr::UNSPECIFIED, 8421).into()),
             advertise: self.advertise.or(file.advertise).unwrap_or_else(host_name),
             identity: Identity { region, account },
             service_policy: service_policy(

@@ -44,3 +44,5 @@ mod engine_failures;
 mod old_journal;
 #[path = "docker/service_manager.rs"]
 mod service_manager;
+#[path = "docker/engine_health.rs"]
+mod engine_health;

@@ -17,3 +17,7 @@ mod tokens;
 mod membership;
 #[path = "fleet/polls.rs"]
 mod polls;
+#[path = "fleet/absence.rs"]
+mod absence;
+#[path = "fleet/copies.rs"]
+mod copies;

@@ -18,6 +18,9 @@ fn machine() -> Machine {
         memory: MemoryMib(7960),
         architecture: "x86_64".to_owned(),
         boot_id: "b00t".to_owned(),
+        marks: MachineMarks::default(),
+        model: None,
+        system: None,
     }
 }
 
@@ -142,4 +145,17 @@ fn a_registration_says_where_to_poll_and_which_docker_answers() {
     assert_eq!(request.tags, [("team".to_owned(), "web".to_owned())]);
     assert_eq!(request.boot_id, "b00t");
     assert_eq!(registered(&[], None, None).versions.docker, None);
+}
+
+#[test]
+fn outside_of_ec2_the_model_and_the_system_stand_for_type_and_image() {
+    let release = "PRETTY_NAME=\"Debian GNU/Linux 12\"\nID=debian\nVERSION_ID=\"12\"\n";
+    assert_eq!(system_of(release).as_deref(), Some("debian-12"));
+    assert_eq!(system_of("ID=arch\n").as_deref(), Some("arch"));
+    assert_eq!(system_of("VERSION_ID=3\n"), None);
+    assert_eq!(
+        attribute_value(" ProLiant DL380 (Gen10)\n").as_deref(),
+        Some("ProLiant DL380 -Gen10-")
+    );
+    assert_eq!(attribute_value(" \n"), None);
 }

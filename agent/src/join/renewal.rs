@@ -1,5 +1,9 @@
 //! Keeps the host's certificate fresh: a new key and certificate at some random point of the second
 //! half of its life, so that a fleet that joined at once does not renew at once.
+//!
+//! A certificate that has ended is renewed too: its key proves who asks, and the coordinator
+//! remembers the keys that it certified last. Where it does not, a join token beside the certificate
+//! does. Never: another host's identity in the place of this one's.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +12,9 @@ use std::{
 
 use longshore_common::{
     clock::{Clock, Monotonic, Timestamp},
+    join_token::JoinToken,
     mutual_tls::{Holder, Presenter, TlsSetUpError},
+    protocol::Certificate,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +27,8 @@ const RENEW_TO_PERCENT: u64 = 80;
 /// First and longest pause after a failed renewal.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
+/// Longest pause once the certificate has ended: until it is renewed, nobody can poll this host.
+const RETRY_ENDED_MAX: Duration = Duration::from_secs(60);
 /// How often the wall clock is looked at: a suspended machine's timers know nothing of its sleep.
 const CHECK: Duration = Duration::from_secs(30);
 
@@ -29,6 +37,7 @@ pub struct Renewal {
     membership: Membership,
     certificate: Holder,
     presenter: Presenter,
+    token: Option<JoinToken>,
     directory: PathBuf,
     /// By the certificate.
     due: Timestamp,
@@ -47,9 +56,8 @@ pub enum RenewError {
     #[error("the new certificate cannot be shown")]
     SetUp(#[source] TlsSetUpError),
     #[error(
-        "this host's certificate ended on {since}: its coordinator can no longer poll it; its \
-         containers go on. Make a token with `longshore-coordinator join-token create` and restart \
-         the agent with it, to join again"
+        "this host's certificate ended on {since} and is not renewed yet: its coordinator cannot \
+         poll it; its containers go on"
     )]
     Expired { since: Timestamp, source: Box<RenewError> },
 }
@@ -59,6 +67,7 @@ impl Renewal {
         membership: Membership,
         certificate: Holder,
         presenter: Presenter,
+        token: Option<JoinToken>,
         directory: &Path,
     ) -> Self {
         let due = renew_at(&certificate, random());
@@ -67,6 +76,7 @@ impl Renewal {
             membership,
             certificate,
             presenter,
+            token,
             directory,
             due,
             again: None,
@@ -118,9 +128,10 @@ impl Renewal {
             }
             Err(error) => {
                 let monotonic = self.membership.clock.monotonic();
-                self.again = Some(Monotonic(monotonic.0 + self.pause));
-                self.pause = (self.pause * 2).min(RETRY_MAX);
                 let since = self.certificate.not_after;
+                let longest = if now < since { RETRY_MAX } else { RETRY_ENDED_MAX };
+                self.again = Some(Monotonic(monotonic.0 + self.pause.min(longest)));
+                self.pause = (self.pause * 2).min(longest);
                 if now < since {
                     return Err(error);
                 }
@@ -133,12 +144,25 @@ impl Renewal {
     async fn renew(&mut self) -> Result<(), RenewError> {
         let key = NewKey::generate().map_err(RenewError::Identity)?;
         let csr = key.signing_request().map_err(RenewError::Identity)?;
-        let answer = self.membership.renew(csr).await.map_err(RenewError::Call)?;
+        let answer = self.ask(csr).await.map_err(RenewError::Call)?;
         let identity = key.certified(answer).map_err(RenewError::Identity)?;
         identity.store(&self.directory).map_err(RenewError::Identity)?;
         identity.present_anew(&self.presenter).map_err(RenewError::SetUp)?;
         self.certificate = identity.certificate;
         Ok(())
+    }
+
+    /// The certificate alone, and where it has ended and is not enough, with the token.
+    async fn ask(&self, csr: String) -> Result<Certificate, CallError> {
+        let refused = match self.membership.renew(csr.clone()).await {
+            Err(refused @ CallError::Refused { .. }) if !refused.is_passing() => refused,
+            answered => return answered,
+        };
+        let ended = self.membership.clock.wall() >= self.certificate.not_after;
+        match &self.token {
+            Some(token) if ended => self.membership.come_back(token, csr).await,
+            _ => Err(refused),
+        }
     }
 }
 

@@ -62,7 +62,10 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
         host,
         reach,
         coordinator,
-        move |registered| registered_sender.send(registered).unwrap(),
+        move |outcome| match outcome {
+            Outcome::Registered(registered) => registered_sender.send(registered).unwrap(),
+            Outcome::Refused(_) => {}
+        },
         shutdown.clone(),
     ));
     Rig { docker, heard, registered, shutdown, running }
@@ -75,7 +78,7 @@ fn docker(version: &str) -> Reach {
         log_drivers: vec!["json-file".to_owned()],
         ..RuntimeVersion::default()
     };
-    Reach { asked: true, last: Some(last) }
+    Reach { asked: true, answers: true, last: Some(last) }
 }
 
 fn unreachable_coordinator() -> CallError {

@@ -85,8 +85,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "poll-listen",
         "ADDRESS:PORT",
-        Some("0.0.0.0:51680"),
-        "Where the coordinator polls this agent (mutual TLS)",
+        Some("[::]:51680"),
+        "Where the coordinator polls this agent (mutual TLS); [::] is every address, of IPv4 too",
     ),
     setting(
         "introspection-listen",

@@ -65,7 +65,7 @@ fn the_defaults_are_those_of_the_design() {
             cluster: "default",
             data_dir: "/var/lib/longshore/agent",
             advertise: None,
-            poll_listen: 0.0.0.0:51680,
+            poll_listen: [::]:51680,
             introspection_listen: 127.0.0.1:51678,
             task_endpoints_listen: Some(
                 169.254.170.2:80,

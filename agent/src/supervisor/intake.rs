@@ -363,6 +363,8 @@ impl<R: ContainerRuntime> Engine<R> {
             boot_id: self.config.boot_id.clone(),
             session: self.config.session,
             seen: self.head.as_ref().map(|head| head.seen),
+            machine: self.config.machine.clone(),
+            engine: self.health(),
             outcome,
         }
     }

@@ -28,6 +28,7 @@ use crate::runtime::{
 
 mod confused;
 mod fencing;
+mod health;
 mod life;
 mod order;
 mod others;

@@ -59,7 +59,7 @@ impl<C: AnswersTasks> Desk<C> {
     pub(crate) async fn ask(&self, task: TaskId, ask: TaskAsk) -> Result<TaskReply, CallError> {
         // Never closed.
         let _permit = self.calls.acquire().await;
-        self.coordinator.ask(TaskRequest { protocol: PROTOCOL_VERSION, task, ask }).await
+        self.coordinator.ask(TaskRequest { protocol: PROTOCOL_VERSION, task, ask, run: None }).await
     }
 
     /// `GET ${ECS_AGENT_URI}/task-protection/v1/state`

@@ -8,6 +8,7 @@ mod explain;
 mod fargate;
 mod flows;
 mod gpus;
+mod hosts;
 mod pages;
 mod services;
 mod settings;

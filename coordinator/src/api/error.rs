@@ -129,12 +129,15 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::HostUnknown(_) => ErrorCode::ResourceNotFound,
         Rejection::ClientTokenConflict { .. }
         | Rejection::ServiceDeploymentNotStoppable(_)
+        | Rejection::HostOfOtherMachine(_)
+        | Rejection::HostLivesElsewhere { .. }
         | Rejection::JoinTokenExists(_) => ErrorCode::Conflict,
         Rejection::JoinTokenUnknown
         | Rejection::JoinTokenExpired
         | Rejection::JoinTokenRevoked
         | Rejection::JoinTokenUsedUp
         | Rejection::JoinTokenForOtherCluster { .. }
+        | Rejection::HostKeyUnknown(_)
         | Rejection::HostDeregistered(_) => ErrorCode::AccessDenied,
 
         Rejection::LogGroupExists(_) => ErrorCode::ResourceAlreadyExists,

@@ -337,6 +337,7 @@ fn gap(unfit: &Unfit) -> GapView {
         | Unfit::Gpu { needed, remaining } => (Some(*needed), Some(*remaining)),
         Unfit::NotActive
         | Unfit::AgentDisconnected
+        | Unfit::EngineSilent
         | Unfit::Attribute(_)
         | Unfit::MemberOf(_)
         | Unfit::DistinctInstance

@@ -7,6 +7,7 @@
 //! host that the state machine did not admit.
 
 mod admission;
+mod contest;
 mod refusals;
 mod throttle;
 mod token;
@@ -25,17 +26,19 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use longshore_common::{
-    clock::Clock,
+    clock::{Clock, Timestamp},
     id::HostId,
     join_token::JoinSecret,
     limits::JOIN_BODY_BYTES_MAX,
-    mutual_tls::{self, ALPN_HTTP1, Admits, Presented},
+    machine::AgentRun,
+    mutual_tls::{self, ALPN_HTTP1, Admits, KeyHash, Presented},
     node::Role,
     protocol::{
         Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH, Refused,
         RegisterRequest, RenewRequest, TASK_PATH, TaskRequest,
     },
 };
+use rustls::pki_types::CertificateDer;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -49,12 +52,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     door::{Door, Full, Room, Rooms, Visit},
     pki::{Authority, PkiError, RequestedKey},
-    state_machine::Rejection,
+    state_machine::{
+        Rejection,
+        command::{CertifyHost, ShownKey},
+    },
 };
 
 pub(crate) use self::refusals::JOINS_REFUSED;
 use self::{admission::Denied, refusals::Refusals, throttle::Throttle};
 
+pub(crate) use self::contest::IDENTITY_CONFLICTS;
 pub use self::{
     admission::Admission,
     token::{MadeToken, make as make_token},
@@ -103,7 +110,27 @@ type Body = http_body_util::Full<Bytes>;
 #[derive(Clone, Copy)]
 struct Caller {
     address: IpAddr,
-    host: Option<HostId>,
+    shown: Option<Shown>,
+}
+
+/// The host that a certificate of this fleet names, and the key that the caller proved to hold.
+#[derive(Clone, Copy)]
+struct Shown {
+    host: HostId,
+    key: KeyHash,
+    not_after: Timestamp,
+}
+
+impl Shown {
+    /// Absent for a certificate that is no host's.
+    fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let holder = mutual_tls::holder(certificate).ok()?;
+        let key = mutual_tls::key_hash(certificate).ok()?;
+        match holder.node.role {
+            Role::Agent(host) => Some(Shown { host, key, not_after: holder.not_after }),
+            Role::Coordinator => None,
+        }
+    }
 }
 
 /// Serves the joining port on `listener` until `shutdown`.
@@ -164,14 +191,10 @@ impl Joining {
     async fn converse(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, visit: Arc<Visit>) {
         let Some(stream) = self.handshake(tcp, peer).await else { return };
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let holder = shown.and_then(|shown| mutual_tls::holder(shown).ok());
-        let host = holder.and_then(|holder| match holder.node.role {
-            Role::Agent(host) => Some(host),
-            Role::Coordinator => None,
-        });
-        let caller = Caller { address: peer.ip(), host };
-        // A certificate of the fleet is proof enough of who is there.
-        let _served = match host.map(|_| visit.serve()) {
+        let caller = Caller { address: peer.ip(), shown: shown.and_then(Shown::of) };
+        // A certificate of the fleet is proof enough of who is there, while it is good.
+        let good = caller.shown.filter(|shown| self.clock.wall() < shown.not_after);
+        let _served = match good.map(|_| visit.serve()) {
             Some(Ok(served)) => Some(served),
             Some(Err(Full)) => return,
             None => None,
@@ -239,11 +262,11 @@ impl Joining {
     fn note_refusal(&self, caller: Caller, path: &str, denied: &Denied) {
         let outcome = denied.status.as_str().to_owned();
         metrics::counter!(JOINS_REFUSED, "outcome" => outcome).increment(1);
-        let told = self.refusals.tell(caller.host.is_some(), self.clock.monotonic());
+        let told = self.refusals.tell(caller.shown.is_some(), self.clock.monotonic());
         let Some(left_out) = told else { return };
         tracing::warn!(
             peer.address = %caller.address,
-            host = caller.host.map(tracing::field::display),
+            host = caller.shown.map(|shown| tracing::field::display(shown.host)),
             path,
             reason = denied.message,
             left_out,
@@ -294,21 +317,42 @@ impl Joining {
         let _served = visit.serve();
         // What else can be wrong is found before the token is used: a use must not be lost over it.
         let key = requested_key(&join.csr)?;
-        let host = self.admission.join(secret_hash, join.host).await?;
+        let host = match caller.shown {
+            None => self.admission.join(secret_hash, join.host, key.hash()).await?,
+            Some(shown) => {
+                let certify = self.certification(shown, &key, Some(secret_hash), join.run);
+                self.admission.certify(certify, self.clock.wall()).await?
+            }
+        };
         let certificate = self.certificate(host, &key)?;
-        tracing::info!(%host, peer.address = %caller.address, "a host joined the fleet");
+        let joined = if caller.shown.is_some() { "came back to" } else { "joined" };
+        tracing::info!(%host, peer.address = %caller.address, "a host {joined} the fleet");
         Ok(encoded(&certificate))
     }
 
+    /// The one request for which a certificate that has ended is good enough to be looked at.
     async fn renew(&self, caller: Caller, request: Request<Incoming>) -> Result<Vec<u8>, Denied> {
-        let host = proven(caller)?;
+        let shown = caller.shown.ok_or_else(no_certificate)?;
         let renew: RenewRequest = read(request).await?;
         speaks(renew.protocol)?;
         let key = requested_key(&renew.csr)?;
-        self.admission.renew(host).await?;
+        let certify = self.certification(shown, &key, None, renew.run);
+        let host = self.admission.certify(certify, self.clock.wall()).await?;
         let certificate = self.certificate(host, &key)?;
         tracing::info!(%host, "renewed a host's certificate");
         Ok(encoded(&certificate))
+    }
+
+    fn certification(
+        &self,
+        shown: Shown,
+        key: &RequestedKey,
+        secret_hash: Option<[u8; 32]>,
+        run: Option<AgentRun>,
+    ) -> CertifyHost {
+        let ended = self.clock.wall() >= shown.not_after;
+        let by = Some(ShownKey { key: shown.key, ended });
+        CertifyHost { host: shown.host, key: key.hash(), by, secret_hash, run }
     }
 
     async fn register(
@@ -316,7 +360,7 @@ impl Joining {
         caller: Caller,
         request: Request<Incoming>,
     ) -> Result<Vec<u8>, Denied> {
-        let host = proven(caller)?;
+        let host = self.proven(caller)?;
         let register: RegisterRequest = read(request).await?;
         speaks(register.protocol)?;
         let registered = self.admission.register(self.authority.fleet(), host, register).await?;
@@ -325,11 +369,24 @@ impl Joining {
 
     /// A task's own question, by the host that runs it.
     async fn task(&self, caller: Caller, request: Request<Incoming>) -> Result<Vec<u8>, Denied> {
-        let host = proven(caller)?;
+        let host = self.proven(caller)?;
         let asked: TaskRequest = read(request).await?;
         speaks(asked.protocol)?;
         let reply = self.admission.task(host, asked, self.clock.wall()).await?;
         Ok(encoded(&reply))
+    }
+
+    /// The host that the client's certificate names.
+    fn proven(&self, caller: Caller) -> Result<HostId, Denied> {
+        let shown = caller.shown.ok_or_else(no_certificate)?;
+        if self.clock.wall() >= shown.not_after {
+            let sentence = format!(
+                "the host's certificate ended on {}: it must be renewed first",
+                shown.not_after
+            );
+            return Err(Denied::new(StatusCode::UNAUTHORIZED, sentence));
+        }
+        Ok(shown.host)
     }
 
     fn certificate(&self, host: HostId, key: &RequestedKey) -> Result<Certificate, Denied> {
@@ -355,13 +412,9 @@ fn announced(request: &Request<Incoming>) -> usize {
     upper.map_or(JOIN_BODY_BYTES_MAX, |bytes| bytes.min(JOIN_BODY_BYTES_MAX as u64) as usize)
 }
 
-/// The host that the client's certificate names.
-fn proven(caller: Caller) -> Result<HostId, Denied> {
-    caller.host.ok_or_else(|| {
-        let sentence =
-            "this needs the host's certificate, and the connection showed none: join first";
-        Denied::new(StatusCode::UNAUTHORIZED, sentence)
-    })
+fn no_certificate() -> Denied {
+    let sentence = "this needs the host's certificate, and the connection showed none: join first";
+    Denied::new(StatusCode::UNAUTHORIZED, sentence)
 }
 
 fn speaks(protocol: u32) -> Result<(), Denied> {

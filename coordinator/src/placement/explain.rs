@@ -153,6 +153,7 @@ fn shortness(unfit: &[Unfit]) -> (usize, i64, Reverse<i64>, Reverse<i64>) {
             }
             Unfit::NotActive
             | Unfit::AgentDisconnected
+            | Unfit::EngineSilent
             | Unfit::Attribute(_)
             | Unfit::MemberOf(_)
             | Unfit::DistinctInstance

@@ -77,6 +77,7 @@ impl ClusterIndex {
         match by {
             Reason::NotActive => terms.push(Term::In(&self.active)),
             Reason::AgentDisconnected => terms.push(Term::In(&self.connected)),
+            Reason::EngineSilent => terms.push(Term::In(&self.engine_answers)),
             Reason::Attribute => {
                 let wanted = request.required_attributes.iter();
                 let mut sets = wanted.map(|wanted| self.attributes.hosts_with(wanted));
@@ -127,7 +128,11 @@ impl ClusterIndex {
     pub(super) fn fitting(&self, request: &Request<'_>) -> Candidates {
         let mut terms = Vec::with_capacity(8);
         for reason in Reason::ALL {
-            if !matches!(reason, Reason::NotActive | Reason::AgentDisconnected) {
+            let of_ready_hosts = matches!(
+                reason,
+                Reason::NotActive | Reason::AgentDisconnected | Reason::EngineSilent
+            );
+            if !of_ready_hosts {
                 self.terms(reason, request, &mut terms);
             }
         }
@@ -205,6 +210,9 @@ impl ClusterIndex {
         }
         if !self.connected.contains(row) {
             unfit.push(Unfit::AgentDisconnected);
+        }
+        if !self.engine_answers.contains(row) {
+            unfit.push(Unfit::EngineSilent);
         }
         unfit
     }

@@ -33,7 +33,9 @@ pub struct ClusterIndex {
     pub(super) present: Bits,
     pub(super) active: Bits,
     pub(super) connected: Bits,
-    /// Active and connected.
+    /// Hosts whose container engine answers, as far as is known.
+    pub(super) engine_answers: Bits,
+    /// Active, connected and with an engine that answers.
     pub(super) ready: Bits,
     pub(super) attributes: Attributes,
     /// Hosts on which the port is reserved or in use.
@@ -63,6 +65,14 @@ pub struct Eligibility {
     /// Its status is ACTIVE.
     pub active: bool,
     pub connected: bool,
+    /// False while its agent says that the container engine does not answer.
+    pub engine_answers: bool,
+}
+
+impl Eligibility {
+    pub fn is_ready(self) -> bool {
+        self.active && self.connected && self.engine_answers
+    }
 }
 
 /// What a host has left for tasks.
@@ -84,6 +94,7 @@ pub struct HostFacts {
     pub ready: bool,
     pub active: bool,
     pub connected: bool,
+    pub engine_answers: bool,
     pub busy: bool,
     pub remaining: Remaining,
     /// CPU units, MiB and GPUs by which placement finds it.
@@ -182,6 +193,7 @@ impl ClusterIndex {
         self.busy.remove(row);
         self.active.remove(row);
         self.connected.remove(row);
+        self.engine_answers.remove(row);
         self.ready.remove(row);
         self.free_rows.push(row);
     }
@@ -217,7 +229,8 @@ impl ClusterIndex {
         let Some(row) = self.row_of(slot) else { return };
         self.active.set(row, eligibility.active);
         self.connected.set(row, eligibility.connected);
-        self.ready.set(row, eligibility.active && eligibility.connected);
+        self.engine_answers.set(row, eligibility.engine_answers);
+        self.ready.set(row, eligibility.is_ready());
     }
 
     pub fn set_particulars(&mut self, slot: HostSlot, now: Particulars<'_>) {
@@ -335,6 +348,7 @@ impl ClusterIndex {
             ready: self.ready.contains(row),
             active: self.active.contains(row),
             connected: self.connected.contains(row),
+            engine_answers: self.engine_answers.contains(row),
             busy: self.busy.contains(row),
             remaining: host.remaining.clone(),
             free: [&self.cpu, &self.memory, &self.gpus].map(|column| column.planes.get(row)),

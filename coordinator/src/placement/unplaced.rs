@@ -12,6 +12,8 @@ use crate::query::Constraint;
 pub enum Unfit {
     NotActive,
     AgentDisconnected,
+    /// Its agent says that its container engine does not answer.
+    EngineSilent,
     /// The required attribute that the host lacks.
     Attribute(Attribute),
     /// The constraint that the host does not meet.
@@ -43,6 +45,7 @@ pub enum Unfit {
 pub enum Reason {
     NotActive,
     AgentDisconnected,
+    EngineSilent,
     Attribute,
     MemberOf,
     DistinctInstance,
@@ -67,9 +70,10 @@ pub struct Unplaced {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::NotActive,
         Reason::AgentDisconnected,
+        Reason::EngineSilent,
         Reason::Attribute,
         Reason::MemberOf,
         Reason::DistinctInstance,
@@ -83,7 +87,7 @@ impl Reason {
     pub fn as_ecs(self) -> &'static str {
         match self {
             Reason::NotActive => "INACTIVE",
-            Reason::AgentDisconnected => "AGENT",
+            Reason::AgentDisconnected | Reason::EngineSilent => "AGENT",
             Reason::Attribute => "ATTRIBUTE",
             Reason::MemberOf => "MemberOf placement constraint unsatisfied",
             Reason::DistinctInstance => "DistinctInstance placement constraint unsatisfied",
@@ -100,6 +104,7 @@ impl Unfit {
         match self {
             Unfit::NotActive => Reason::NotActive,
             Unfit::AgentDisconnected => Reason::AgentDisconnected,
+            Unfit::EngineSilent => Reason::EngineSilent,
             Unfit::Attribute(_) => Reason::Attribute,
             Unfit::MemberOf(_) => Reason::MemberOf,
             Unfit::DistinctInstance => Reason::DistinctInstance,
@@ -143,6 +148,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Reason::NotActive => "not ACTIVE",
             Reason::AgentDisconnected => "with a disconnected agent",
+            Reason::EngineSilent => "with a container engine that does not answer",
             Reason::Attribute => "without a required attribute",
             Reason::MemberOf => "outside of a memberOf constraint",
             Reason::DistinctInstance => "with a task of the group already",
@@ -160,6 +166,7 @@ impl fmt::Display for Unfit {
         match self {
             Unfit::NotActive => f.write_str("is not ACTIVE"),
             Unfit::AgentDisconnected => f.write_str("has a disconnected agent"),
+            Unfit::EngineSilent => f.write_str("has a container engine that does not answer"),
             Unfit::Attribute(Attribute { name, value: None }) => {
                 write!(f, "lacks the attribute {name}")?;
                 cure(name).map_or(Ok(()), |cure| write!(f, " ({cure})"))

@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
+    machine::AgentRun,
+    mutual_tls::KeyHash,
     protocol::{
-        Attribute, Epoch, HeldImages, RegisterRequest, Report, ReportPosition, Seen, Versions,
+        Attribute, EngineHealth, Epoch, HeldImages, RegisterRequest, Report, ReportPosition, Seen,
+        Versions,
     },
     resources::Capacity,
     task::TaskOverride,
@@ -126,6 +129,9 @@ pub enum Command {
         secret_hash: [u8; 32],
         requested_host: Option<HostId>,
     },
+
+    /// A host asks for a certificate for a new key.
+    CertifyHost(Box<CertifyHost>),
 
     /// What an agent's answer to a poll says that the state should know.
     AgentAnswered(Box<AgentAnswered>),
@@ -455,6 +461,27 @@ pub struct JoinToken {
 }
 
 #[derive(Clone, Debug)]
+pub struct CertifyHost {
+    pub host: HostId,
+    /// To be certified.
+    pub key: KeyHash,
+    /// By which the host has proved itself; absent in the moment of its joining.
+    pub by: Option<ShownKey>,
+    /// Of the token that came along.
+    pub secret_hash: Option<[u8; 32]>,
+    /// Absent from agents that do not say it.
+    pub run: Option<AgentRun>,
+}
+
+/// A key of this fleet that somebody has proved to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShownKey {
+    pub key: KeyHash,
+    /// True once its certificate has ended.
+    pub ended: bool,
+}
+
+#[derive(Clone, Debug)]
 pub struct AgentAnswered {
     pub host: HostId,
     pub seen: Option<Seen>,
@@ -465,6 +492,7 @@ pub struct AgentAnswered {
     pub ended_candidates: Vec<TaskId>,
     /// When the host has others than it said last.
     pub images: Option<HeldImages>,
+    pub engine: EngineHealth,
 }
 
 /// A service deployment as its ARN names it.

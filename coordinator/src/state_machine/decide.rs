@@ -14,6 +14,7 @@ pub mod explain;
 mod gate;
 mod honoured;
 mod hosts;
+pub(crate) mod identity;
 mod ids;
 pub(crate) mod join_tokens;
 mod log_groups;
@@ -177,6 +178,7 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         Command::UseJoinToken { secret_hash, requested_host } => {
             join_tokens::use_token(state, secret_hash, *requested_host, at, ids)
         }
+        Command::CertifyHost(certify) => identity::certify(state, certify, at),
         Command::AgentAnswered(answered) => Ok(reports::answered(state, answered, at)),
         Command::AgentSilent { host, why, refused } => {
             Ok(reports::silent(state, *host, why, *refused, at))

@@ -7,7 +7,9 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     logs::mode::LogDriverMode,
-    protocol::{Attribute, ContainerId, Epoch, TaskReport, Versions},
+    machine::MachineMarks,
+    mutual_tls::KeyHash,
+    protocol::{Attribute, ContainerId, EngineHealth, Epoch, TaskReport, Versions},
     resources::{Capacity, Demand},
     task::{StopCause, TaskOverride},
     task_definition::{Compatibility, TaskDefinition},
@@ -105,6 +107,13 @@ pub enum Event {
         cluster: Option<ClusterName>,
         at: Timestamp,
     },
+    /// A certificate was given to the host for a key; `by` is the key that asked for it.
+    HostCertified {
+        host: HostId,
+        key: KeyHash,
+        by: Option<KeyHash>,
+        at: Timestamp,
+    },
     HostRegistered(Box<HostRegistered>),
     HostDrained {
         host: HostId,
@@ -132,6 +141,12 @@ pub enum Event {
         /// The host answered that nobody listens.
         #[serde(default)]
         refused: bool,
+        at: Timestamp,
+    },
+    /// The host's agent says that its container engine answers, or does not.
+    HostEngineChanged {
+        host: HostId,
+        engine: EngineHealth,
         at: Timestamp,
     },
     AttributesPut {
@@ -558,6 +573,9 @@ pub struct HostRegistered {
     pub capacity: Capacity,
     /// What the agent or the caller registered; custom attributes are apart.
     pub attributes: Vec<Attribute>,
+    /// Of them, what a caller registered and an agent leaves as it is; absent: as before.
+    #[serde(default)]
+    pub given: Option<Vec<Attribute>>,
     pub versions: Versions,
     pub instance_id: Option<String>,
     /// Where to poll and what to call the host; absent for one registered by the API.
@@ -572,4 +590,7 @@ pub struct AgentPlace {
     pub poll_address: String,
     pub advertise: String,
     pub boot_id: String,
+    /// What the machine is known by; empty of agents that did not say it.
+    #[serde(default)]
+    pub machine: MachineMarks,
 }

@@ -9,7 +9,7 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     logs::mode::LogDriverMode,
-    protocol::{Attribute, ContainerId, Epoch, TaskReport, Versions},
+    protocol::{Attribute, ContainerId, EngineHealth, Epoch, TaskReport, Versions},
     resources::{Capacity, Demand},
     task::{StopCause, TaskOverride},
     task_definition::{Compatibility, ContainerDefinition, TaskDefinition},
@@ -85,6 +85,8 @@ pub struct HostRecord {
     pub capacity: Capacity,
     pub attributes: Vec<Attribute>,
     pub custom_attributes: Vec<Attribute>,
+    #[serde(default)]
+    pub given_attributes: Vec<Attribute>,
     pub tags: Tags,
     pub versions: Versions,
     pub instance_id: Option<String>,
@@ -94,6 +96,10 @@ pub struct HostRecord {
     #[serde(default)]
     pub refused: bool,
     pub connectivity_at: Timestamp,
+    #[serde(default)]
+    pub engine: EngineHealth,
+    #[serde(default)]
+    pub engine_at: Timestamp,
     pub version: u64,
     pub last_order: u64,
 }

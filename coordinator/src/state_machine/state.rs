@@ -37,6 +37,7 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     index::FastMap,
+    mutual_tls::KeyHash,
     protocol::Epoch,
     task_policy::TaskPolicy,
 };
@@ -48,7 +49,7 @@ pub use definition::{Definition, DefinitionStatus, Definitions, StatusKind, fixe
 pub use dirty::Row;
 pub use due::Due;
 pub use entity::{EntityKey, RESTORE_ORDER, Record};
-pub use host::{Host, HostStatus, QueuedOrder};
+pub use host::{Host, HostStatus, QueuedOrder, managed_instance_id};
 pub use picture::Picture;
 pub(in crate::state_machine) use service::hash_of;
 pub use service::{Revision, Service, ServiceStatus};
@@ -155,6 +156,10 @@ pub struct Membership {
     pub joined_at: Timestamp,
     /// The host was deregistered: its certificate opens nothing any more.
     pub revoked: bool,
+    /// Keys that were certified for the host last, the newest at the end: by one of them a host whose
+    /// certificate has ended comes back. Empty in journals that did not keep them.
+    #[serde(default)]
+    pub keys: Vec<KeyHash>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -366,6 +371,9 @@ impl State {
             }
             Event::ClientTokensExpired { tokens } => self.client_tokens_expired(tokens),
             Event::HostJoined { host, cluster, at } => self.host_joined(*host, cluster, *at),
+            Event::HostCertified { host, key, by, at } => {
+                self.host_certified(*host, *key, *by, *at);
+            }
             Event::HostRegistered(registered) => self.host_registered(registered, seq),
             Event::HostDrained { host, .. } => self.host_status(*host, HostStatus::Draining),
             Event::HostActivated { host, .. } => self.host_status(*host, HostStatus::Active),
@@ -376,6 +384,9 @@ impl State {
             Event::LostOrdersSkipped { host, to } => self.lost_orders_skipped(*host, *to, seq),
             Event::HostDisconnected { host, refused, at, .. } => {
                 self.host_connectivity(*host, false, *refused, *at);
+            }
+            Event::HostEngineChanged { host, engine, at } => {
+                self.host_engine_changed(*host, *engine, *at);
             }
             Event::AttributesPut { host, attributes } => self.attributes_put(*host, attributes),
             Event::AttributesDeleted { host, names } => self.attributes_deleted(*host, names),

@@ -14,8 +14,8 @@ use longshore_common::{
     id::{HostId, TaskId},
     logs::mode::LogDriverMode,
     protocol::{
-        ContainerReport, Epoch, HeldImages, Report, ReportBody, ReportPosition, ReportedPhase,
-        RunIntent, RunOrder, Seen, TaskReport, Versions,
+        ContainerReport, EngineHealth, Epoch, HeldImages, Report, ReportBody, ReportPosition,
+        ReportedPhase, RunIntent, RunOrder, Seen, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
     task::{StopCause, StopCode, TaskOverride},
@@ -232,6 +232,7 @@ fn answered(host: HostId, seq: u64, reports: Vec<Report>) -> Command {
         reports,
         ended_candidates: vec![],
         images: None,
+        engine: EngineHealth::Unknown,
     }))
 }
 
@@ -603,6 +604,7 @@ fn a_stop_candidate_is_stopped_only_when_the_history_knows_its_end() {
         reports: vec![candidate(5)],
         ended_candidates: vec![],
         images: None,
+        engine: EngineHealth::Unknown,
     };
     world.put(Command::AgentAnswered(Box::new(said.clone())));
     assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());

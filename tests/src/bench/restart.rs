@@ -10,8 +10,8 @@ use longshore_common::{
     clock::{Clock, SystemClock, Timestamp},
     id::{FleetId, HostId, TaskId},
     protocol::{
-        ContainerReport, ContainerStatus, PROTOCOL_VERSION, RegisterRequest, Report, ReportBody,
-        ReportPosition, ReportedPhase, TaskReport, Versions,
+        ContainerReport, ContainerStatus, EngineHealth, PROTOCOL_VERSION, RegisterRequest, Report,
+        ReportBody, ReportPosition, ReportedPhase, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
     task::TaskOverride,
@@ -207,6 +207,7 @@ pub(super) fn registration() -> RegisterRequest {
         advertise: "127.0.0.1".to_owned(),
         instance_id: None,
         boot_id: "restart".to_owned(),
+        run: None,
     }
 }
 
@@ -251,6 +252,7 @@ async fn answer(
         reports,
         ended_candidates: Vec::new(),
         images: None,
+        engine: EngineHealth::Unknown,
     };
     let command = Command::AgentAnswered(Box::new(answered));
     driver.submit(command, |_, _| ()).await.context("an agent's answer")

@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{Report, ReportBody, ReportPosition, ReportedPhase, TaskReport},
+    protocol::{EngineHealth, Report, ReportBody, ReportPosition, ReportedPhase, TaskReport},
 };
 use longshore_coordinator::{
     driver::{
@@ -279,6 +279,7 @@ impl Simulated {
             reports,
             ended_candidates: Vec::new(),
             images: None,
+            engine: EngineHealth::Unknown,
         }))
     }
 

@@ -227,6 +227,7 @@ impl Cluster {
             advertise: id.to_string(),
             instance_id: None,
             boot_id: "one".to_owned(),
+            run: None,
         };
         submit(handle, Command::RegisterHost { host: id, request: Box::new(request) }).await?;
         Ok(())

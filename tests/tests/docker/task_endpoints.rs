@@ -6,6 +6,7 @@ use std::sync::Arc;
 use longshore_agent::join;
 use longshore_common::{
     clock::SystemClock,
+    machine::AgentRun,
     protocol::{PROTOCOL_VERSION, TaskAsk, TaskRequest},
 };
 use longshore_tests::harness::{
@@ -316,11 +317,12 @@ async fn a_task_protects_itself_and_a_host_speaks_for_its_own_tasks_only() {
         token: None,
         host: None,
         directory: fleet.hosts[elsewhere].agent_folder(),
+        run: AgentRun::default(),
     };
     let (member, _) = join::enter(&entry, Arc::new(SystemClock::start())).await.unwrap();
     let task = tasks[0].rsplit('/').next().unwrap().parse().unwrap();
     for ask in [TaskAsk::Protection, TaskAsk::Protect { minutes: None }, TaskAsk::Tags] {
-        let request = TaskRequest { protocol: PROTOCOL_VERSION, task, ask };
+        let request = TaskRequest { protocol: PROTOCOL_VERSION, task, ask, run: None };
         let refused = member.task(&request).await.unwrap_err().to_string();
         assert!(refused.contains("this host runs no such task"), "{refused}");
     }

@@ -88,7 +88,7 @@ async fn a_host_renews_and_registers_as_itself_only() {
         let params = rcgen::CertificateParams::default();
         params.serialize_request(&key).unwrap().pem().unwrap()
     };
-    let renew = RenewRequest { protocol: PROTOCOL_VERSION, csr };
+    let renew = RenewRequest { protocol: PROTOCOL_VERSION, csr, run: None };
     let calls = [
         (RENEW_PATH, rmp_serde::to_vec_named(&renew).unwrap()),
         (REGISTER_PATH, rmp_serde::to_vec_named(&registration("default")).unwrap()),

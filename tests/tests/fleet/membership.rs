@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use longshore_agent::join::{EnterError, RenewError};
-use longshore_coordinator::fleet::client::{AgentClient, PollError};
+use longshore_agent::join::EnterError;
+use longshore_coordinator::fleet::client::AgentClient;
 
-use super::setting::{CountedPolls, Fleet, START, poll_of};
+use super::setting::{CountedPolls, Fleet, poll_of};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -53,30 +53,6 @@ async fn certificates_are_renewed_under_a_running_endpoint_for_days() {
     }
     println!("renewals {renewals} in 100 hours");
     assert!((4..=9).contains(&renewals), "{renewals}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_expired_host_is_refused_told_why_and_may_join_again() {
-    let mut fleet = Fleet::start(0xe4).await;
-    let mut host = fleet.host().await;
-    let peer = host.serve(&fleet, CountedPolls::default()).await;
-    fleet.clock.advance(25 * HOUR);
-    fleet.own.renew_if_due(START.saturating_add(25 * HOUR)).unwrap();
-
-    let error = fleet.client().poll(&peer, poll_of(&peer, 0)).await.unwrap_err();
-    assert!(matches!(error, PollError::Identity(_)), "{error:?}");
-    let error = host.renewal.renew_if_due().await.unwrap_err();
-    assert!(matches!(error, RenewError::Expired { .. }), "{error:?}");
-    assert!(error.to_string().contains("join-token create"), "{error}");
-    assert!(host.renewal.renew_if_due().await.unwrap().is_none(), "not again at once");
-
-    let mut entry = host.entry.clone();
-    entry.token = None;
-    let error = fleet.enter(&entry).await.err().unwrap();
-    assert!(matches!(error, EnterError::Expired { .. }), "{error:?}");
-    entry.token = Some(fleet.token(Some(1)).await);
-    let (again, _) = fleet.enter(&entry).await.unwrap();
-    assert_ne!(again.host, host.membership.host);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -232,3 +232,27 @@ async fn an_answer_that_is_no_answer_is_told_apart() {
     let error = error_of(|| Response::new(vec![0; POLL_BODY_BYTES_MAX + 1].into()));
     assert!(matches!(error.await, PollError::TooLarge(POLL_BODY_BYTES_MAX)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_coordinator_finds_room_whoever_crowds_the_poll_port() {
+    let fleet = Fleet::start(0xd6).await;
+    let host = fleet.host().await;
+    let polls = CountedPolls::default();
+    let peer = host.serve(&fleet, polls.clone()).await;
+    // As many silent connections as several tasks can open, and the coordinator among them.
+    let mut crowd = Vec::new();
+    for round in 1..=10 {
+        for _ in 0..40 {
+            crowd.push(tokio::net::TcpStream::connect(&peer.address).await.unwrap());
+        }
+        fleet.client().poll(&peer, poll_of(&peer, 0)).await.unwrap();
+        assert_eq!(polls.reached(), round);
+    }
+    // Connections that a coordinator left behind do not keep the next one out either.
+    let clients: Vec<_> = (0..20).map(|_| fleet.client()).collect();
+    for client in &clients {
+        client.poll(&peer, poll_of(&peer, 0)).await.unwrap();
+    }
+    assert_eq!(polls.reached(), 30);
+    println!("poll_port_crowd {} connections", crowd.len());
+}

@@ -20,8 +20,10 @@ use longshore_common::{
     clock::{Clock, SteppedClock, Timestamp},
     id::{FleetId, HostId},
     join_token::JoinToken,
+    machine::{AgentRun, MachineMarks},
     protocol::{
-        Epoch, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, RegisterRequest, Versions,
+        EngineHealth, Epoch, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest,
+        RegisterRequest, Versions,
     },
     resources::Capacity,
 };
@@ -112,7 +114,7 @@ impl Fleet {
 
     pub(crate) fn entry(&self, directory: &Path, token: Option<JoinToken>) -> Entry {
         let (coordinator, directory) = (self.joining.to_string(), directory.to_owned());
-        Entry { coordinator, token, host: None, directory }
+        Entry { coordinator, token, host: None, directory, run: AgentRun::default() }
     }
 
     pub(crate) async fn enter(&self, entry: &Entry) -> Result<(Membership, Renewal), EnterError> {
@@ -125,6 +127,12 @@ impl Fleet {
         let entry = self.entry(directory.path(), Some(self.token(Some(1)).await));
         let (membership, renewal) = self.enter(&entry).await.unwrap();
         Host { membership, renewal, directory, entry }
+    }
+
+    /// Lets time pass, for hosts and for the coordinator's own certificate.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.own.renew_if_due(self.clock.wall()).unwrap();
     }
 
     pub(crate) fn client(&self) -> HttpClient<TlsConnect> {
@@ -200,6 +208,8 @@ pub(crate) fn answer(host: HostId) -> PollAnswer {
         boot_id: "boot".into(),
         session: 1,
         seen: None,
+        machine: MachineMarks::default(),
+        engine: EngineHealth::Unknown,
         outcome: PollOutcome::Accepted { reports: vec![], needs_manifest: false, images: None },
     }
 }
@@ -216,5 +226,6 @@ pub(crate) fn registration(cluster: &str) -> RegisterRequest {
         advertise: "127.0.0.1".into(),
         instance_id: None,
         boot_id: "boot".into(),
+        run: None,
     }
 }

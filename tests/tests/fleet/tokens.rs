@@ -97,8 +97,13 @@ async fn wrong_tokens_are_throttled_and_join_nobody() {
             0 => "not even a secret".to_owned(),
             _ => JoinSecret::new(secret).expose_text(),
         };
-        let request =
-            JoinRequest { protocol: PROTOCOL_VERSION, secret, csr: csr.clone(), host: None };
+        let request = JoinRequest {
+            protocol: PROTOCOL_VERSION,
+            secret,
+            csr: csr.clone(),
+            host: None,
+            run: None,
+        };
         let body = rmp_serde::to_vec_named(&request).unwrap();
         let answer =
             stranger::ask(fleet.joining, &Shown::Nothing, ALPN_HTTP1, JOIN_PATH, body).await;

@@ -21,8 +21,10 @@ use crate::{
     state_machine::command::{Command, RegisterContainerInstance},
 };
 
-/// Where a document says in which zone an instance is.
+/// Attributes for what a document says: in which zone an instance is, of which type, from which image.
 const AVAILABILITY_ZONE: &str = "ecs.availability-zone";
+const INSTANCE_TYPE: &str = "ecs.instance-type";
+const IMAGE: &str = "ecs.ami-id";
 /// Reserved ports of one instance (ecs-behaviour 1.3, portMappings).
 const RESERVED_PORTS_MAX: usize = 100;
 /// Far above what a machine holds; its agent names no more.
@@ -87,6 +89,8 @@ enum PlatformDeviceType {
 struct IdentityDocument {
     instance_id: Option<String>,
     availability_zone: Option<String>,
+    instance_type: Option<String>,
+    image_id: Option<String>,
 }
 
 pub(crate) async fn register(
@@ -115,7 +119,7 @@ pub(crate) async fn register(
             gpus: parse_devices(input.platform_devices)?,
             ..parse_resources(&input.total_resources)?
         },
-        attributes: parse_attributes(&input.attributes, document.availability_zone)?,
+        attributes: parse_attributes(&input.attributes, &document)?,
         versions: Versions {
             agent: versions.agent_version.unwrap_or_default(),
             agent_hash: versions.agent_hash.unwrap_or_default(),
@@ -260,7 +264,7 @@ fn reserved(
 
 fn parse_attributes(
     given: &[AttributeInput],
-    zone: Option<String>,
+    document: &IdentityDocument,
 ) -> Result<Vec<Attribute>, ApiError> {
     let mut attributes: Vec<Attribute> = Vec::new();
     for input in given {
@@ -280,8 +284,14 @@ fn parse_attributes(
         }
         attributes.push(attribute);
     }
-    if zone.is_some() && !attributes.iter().any(|attribute| attribute.name == AVAILABILITY_ZONE) {
-        attributes.push(Attribute { name: AVAILABILITY_ZONE.to_owned(), value: zone });
+    for (name, value) in [
+        (AVAILABILITY_ZONE, &document.availability_zone),
+        (INSTANCE_TYPE, &document.instance_type),
+        (IMAGE, &document.image_id),
+    ] {
+        if value.is_some() && !attributes.iter().any(|attribute| attribute.name == name) {
+            attributes.push(Attribute { name: name.to_owned(), value: value.clone() });
+        }
     }
     attributes.sort();
     Ok(attributes)

@@ -4,7 +4,7 @@ use longshore_common::{
     arn::Identity,
     clock::Timestamp,
     id::HostId,
-    protocol::{Attribute, Versions},
+    protocol::{Attribute, EngineHealth, Versions},
     resources::{Capacity, HostPort, Transport},
 };
 use serde::Serialize;
@@ -33,6 +33,8 @@ pub(crate) struct Shown {
     provider: Option<String>,
     instance_id: Option<String>,
     connected: bool,
+    engine: EngineHealth,
+    engine_at: Timestamp,
     running_tasks: u32,
     pending_tasks: u32,
     capacity: Capacity,
@@ -91,12 +93,42 @@ struct ResourceView {
     string_set_value: Option<Vec<String>>,
 }
 
-/// No check of the container runtime reaches the coordinator yet, and that is what this says.
+/// What is known of the host's container engine, and nothing of a host that is not heard.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HealthView {
     overall_status: &'static str,
-    details: [String; 0],
+    details: Vec<HealthCheckView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HealthCheckView {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    status: &'static str,
+    last_updated: f64,
+    last_status_change: f64,
+}
+
+impl HealthView {
+    fn of(shown: &Shown) -> Self {
+        let engine = if shown.connected { shown.engine } else { EngineHealth::Unknown };
+        let overall_status = match engine {
+            EngineHealth::Answers => "OK",
+            EngineHealth::Silent => "IMPAIRED",
+            EngineHealth::Unknown => "INSUFFICIENT_DATA",
+        };
+        let changed = shown.engine_at.as_epoch_seconds();
+        let check = HealthCheckView {
+            kind: "CONTAINER_RUNTIME",
+            status: overall_status,
+            last_updated: changed,
+            last_status_change: changed,
+        };
+        let details = if engine == EngineHealth::Unknown { Vec::new() } else { vec![check] };
+        HealthView { overall_status, details }
+    }
 }
 
 impl Shown {
@@ -112,6 +144,8 @@ impl Shown {
             provider: state.provider_of(host).map(|provider| provider.name.to_string()),
             instance_id: host.instance_id.clone(),
             connected: host.connected,
+            engine: host.engine,
+            engine_at: host.engine_at,
             running_tasks: host.running_tasks,
             pending_tasks: host.pending_tasks,
             capacity: host.capacity.clone(),
@@ -135,7 +169,6 @@ impl Shown {
     ) -> ContainerInstanceView {
         let asked = |field| include.contains(&field);
         let Versions { agent, agent_hash, docker } = &self.versions;
-        let health = HealthView { overall_status: "INSUFFICIENT_DATA", details: [] };
         ContainerInstanceView {
             capacity_provider_name: self.provider.clone(),
             container_instance_arn: identity.container_instance(self.cluster.as_str(), self.id),
@@ -174,7 +207,8 @@ impl Shown {
             } else {
                 Vec::new()
             },
-            health_status: asked(ContainerInstanceField::ContainerInstanceHealth).then_some(health),
+            health_status: asked(ContainerInstanceField::ContainerInstanceHealth)
+                .then(|| HealthView::of(self)),
         }
     }
 }

@@ -4,8 +4,8 @@ use expect_test::{Expect, expect};
 use longshore_common::{
     clock::Timestamp,
     protocol::{
-        ContainerReport, ContainerStatus, NetworkBinding, Report, ReportBody, ReportPosition,
-        ReportedPhase, TaskReport,
+        ContainerReport, ContainerStatus, EngineHealth, NetworkBinding, Report, ReportBody,
+        ReportPosition, ReportedPhase, TaskReport,
     },
     resources::Transport,
     task::{StopCause, StopCode},
@@ -63,6 +63,7 @@ impl World {
             seen: None,
             position: ReportPosition { session: self.seq() + 1, seq: reports.len() as u64 },
             reports,
+            engine: EngineHealth::Unknown,
         };
         let command = Command::AgentAnswered(Box::new(answered));
         self.driver.submit(command, |_, _| ()).await.unwrap();

@@ -13,7 +13,7 @@ use longshore_common::{
     clock::{SteppedClock, Timestamp},
     id::HostId,
     logs::store::{Append, NewEvent},
-    protocol::{RegisterRequest, ReportPosition, Versions},
+    protocol::{EngineHealth, RegisterRequest, ReportPosition, Versions},
     resources::{Capacity, CpuUnits, MemoryMib},
     secret::Secret,
 };
@@ -100,6 +100,7 @@ impl World {
             advertise: "10.0.0.1".to_owned(),
             instance_id: None,
             boot_id: "boot".to_owned(),
+            run: None,
         };
         self.submit(Command::RegisterHost { host, request: Box::new(request) }).await;
         self.connect(host).await;
@@ -115,6 +116,7 @@ impl World {
             reports: Vec::new(),
             ended_candidates: Vec::new(),
             images: None,
+            engine: EngineHealth::Unknown,
         };
         self.submit(Command::AgentAnswered(Box::new(answered))).await;
     }

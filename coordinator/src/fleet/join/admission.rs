@@ -8,13 +8,19 @@ use longshore_common::{
     clock::Timestamp,
     id::{FleetId, HostId, TaskId},
     limits::TASK_PROTECTION_MINUTES,
+    machine::AgentRun,
+    mutual_tls::KeyHash,
     protocol::{RegisterRequest, Registered, TaskAsk, TaskReply, TaskRequest},
 };
 
+use super::contest::Contests;
 use crate::{
     driver::{Handle, Refused, Unavailable},
     state_machine::{
-        Answer, Command, Rejection, State, command::Tags, decide::join_tokens, name::ClusterName,
+        Answer, Command, Rejection, State,
+        command::{CertifyHost, Tags},
+        decide::{identity, join_tokens},
+        name::ClusterName,
     },
 };
 
@@ -26,6 +32,7 @@ const TASK_NOT_VALID: &str = "TASK_NOT_VALID";
 pub struct Admission {
     handle: Handle,
     identity: Arc<arn::Identity>,
+    contests: Arc<Contests>,
 }
 
 /// Why a host does not get what it asked for, as it is told.
@@ -38,7 +45,7 @@ pub(super) struct Denied {
 impl Admission {
     /// `identity` is whose ARNs the hosts are told.
     pub fn new(handle: Handle, identity: Arc<arn::Identity>) -> Self {
-        Admission { handle, identity }
+        Admission { handle, identity, contests: Arc::default() }
     }
 
     /// Whether a token could be used now; its hash again when it could. Nothing is decided: of many that
@@ -58,29 +65,51 @@ impl Admission {
         &self,
         secret_hash: [u8; 32],
         requested_host: Option<HostId>,
+        key: KeyHash,
     ) -> Result<HostId, Denied> {
         let command = Command::UseJoinToken { secret_hash, requested_host };
-        match self.handle.submit(command, |_, answer| answer).await? {
-            Answer::Host(host) => Ok(host),
+        let host = match self.handle.submit(command, |_, answer| answer).await? {
+            Answer::Host(host) => host,
             other => unreachable!("the use of a token answers with a host, not with {other:?}"),
-        }
+        };
+        let certify = CertifyHost { host, key, by: None, secret_hash: None, run: None };
+        self.handle.submit(Command::CertifyHost(Box::new(certify)), |_, _| ()).await?;
+        Ok(host)
     }
 
-    /// Whether the host is still a member.
-    pub(super) async fn renew(&self, host: HostId) -> Result<(), Denied> {
+    /// Whether the host may have a certificate for a new key; the key is remembered.
+    pub(super) async fn certify(
+        &self,
+        certify: CertifyHost,
+        now: Timestamp,
+    ) -> Result<HostId, Denied> {
+        let (host, run) = (certify.host, certify.run.clone());
         // A journal that went back may not know of a join that its CA vouches for. The host keeps
-        // its certificate while the operator decides; orders it gets none.
-        let went_back = self.handle.went_back().borrow().is_some();
-        let judged = self.handle.read(|state| {
-            let recovering = went_back || state.recovered() == Some(state.epoch());
-            match state.membership(host) {
-                Some(member) if member.revoked => Err(Rejection::HostDeregistered(host)),
-                Some(_) => Ok(()),
-                None if recovering => Ok(()),
-                None => Err(Rejection::HostUnknown(host)),
-            }
-        });
-        Ok(judged.await.map_err(Refused::from)??)
+        // its certificate while the operator decides; orders it gets none, and nothing is written.
+        let judged = if self.handle.went_back().borrow().is_some() {
+            let judged =
+                self.handle.read(|state| identity::may_certify(state, &certify, true, now));
+            judged.await.map_err(Refused::from).and_then(|judged| Ok(judged?))
+        } else {
+            self.handle.submit(Command::CertifyHost(Box::new(certify)), |_, _| ()).await
+        };
+        self.judged(host, run.as_ref(), judged)?;
+        Ok(host)
+    }
+
+    /// Raises an alarm where two agents claim to be one host.
+    fn judged<T>(
+        &self,
+        host: HostId,
+        run: Option<&AgentRun>,
+        judged: Result<T, Refused>,
+    ) -> Result<T, Denied> {
+        judged.map_err(|refused| match refused {
+            Refused::Rejected(
+                contest @ (Rejection::HostOfOtherMachine(_) | Rejection::HostLivesElsewhere { .. }),
+            ) => self.contests.refuse(host, run, &contest),
+            other => other.into(),
+        })
     }
 
     /// Takes down what the host is.
@@ -90,9 +119,10 @@ impl Admission {
         host: HostId,
         request: RegisterRequest,
     ) -> Result<Registered, Denied> {
-        let cluster = request.cluster.clone();
+        let (cluster, run) = (request.cluster.clone(), request.run.clone());
         let command = Command::RegisterHost { host, request: Box::new(request) };
-        self.handle.submit(command, |_, _| ()).await?;
+        let judged = self.handle.submit(command, |_, _| ()).await;
+        self.judged(host, run.as_ref(), judged)?;
         Ok(Registered {
             host,
             fleet,
@@ -111,7 +141,9 @@ impl Admission {
         request: TaskRequest,
         now: Timestamp,
     ) -> Result<TaskReply, Denied> {
-        self.renew(host).await?;
+        let went_back = self.handle.went_back().borrow().is_some();
+        let member = self.handle.read(|state| identity::member(state, host, went_back).map(drop));
+        member.await.map_err(Refused::from)??;
         let id = request.task;
         let foreign = || Denied::new(StatusCode::NOT_FOUND, "this host runs no such task");
         let find = |state: &State| {
@@ -129,6 +161,10 @@ impl Admission {
         };
         let found = self.handle.read(find).await.map_err(Refused::from)?;
         let (cluster, until, tags) = found.ok_or_else(foreign)?;
+        let run = request.run.as_ref();
+        let judged = self.handle.read(|state| identity::uncontested(state, host, run, None)).await;
+        let judged = judged.map_err(Refused::from).and_then(|judged| Ok(judged?));
+        self.judged(host, run, judged)?;
         match request.ask {
             TaskAsk::Protection => Ok(until.map_or_else(
                 || TaskReply::NotProtected { reason: TASK_NOT_VALID.to_owned() },

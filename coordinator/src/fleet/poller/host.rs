@@ -6,7 +6,10 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use longshore_common::{
     id::HostId,
     limits::{BEATS_MISSED_MAX, beat},
-    protocol::{PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody, ReportPosition},
+    protocol::{
+        EngineHealth, PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody,
+        ReportPosition,
+    },
     telemetry::chain,
 };
 
@@ -17,7 +20,10 @@ use super::{
 use crate::{
     api::health::{ORDER_SECONDS, POLLS},
     driver::{Handle, Refused, Signal, Unavailable},
-    fleet::client::{AgentClient, Peer, PollError},
+    fleet::{
+        client::{AgentClient, Peer, PollError},
+        join::IDENTITY_CONFLICTS,
+    },
     state_machine::{Command, State, command::AgentAnswered, state::Host},
 };
 
@@ -201,6 +207,19 @@ impl<A: AgentClient> HostPoller<A> {
 
     /// Checks an answer's identity and fence.
     fn understand(&self, answer: &PollAnswer) -> Result<AgentPeer, Again> {
+        let of_other_machine = self.handle.peek(|state| {
+            let place = state.host(self.host).and_then(|host| host.agent.as_ref());
+            place.is_some_and(|place| answer.machine.differ_from(&place.machine))
+        });
+        if of_other_machine {
+            metrics::counter!(IDENTITY_CONFLICTS).increment(1);
+            return Err(Again::Silent(
+                "ALARM: another machine answers at this host's address with a copy of the host's \
+                 identity. Nothing that it says counts. Stop its agent, remove identity.json from \
+                 its data directory, and start it with a join token"
+                    .to_owned(),
+            ));
+        }
         if let Some(seen) = answer.seen {
             let host = self.host;
             let proof = self.handle.peek(|state| exchange::proves_went_back(state, host, seen));
@@ -247,15 +266,17 @@ impl<A: AgentClient> HostPoller<A> {
         let PollOutcome::Accepted { reports, images, .. } = &answer.outcome else { return Ok(()) };
         let host = self.host;
         let seen_order = answer.seen.map_or(0, |seen| seen.order);
-        let (connected, taken, queued) = self
+        let (connected, taken, queued, engine) = self
             .handle
             .peek(|state| {
                 let host = state.host(host)?;
                 let queued = host.queue.front().is_some_and(|queued| queued.order <= seen_order);
-                Some((host.connected, host.reports_taken, queued))
+                let heard = host.reports_taken.map(|taken| taken.session) == Some(answer.session);
+                Some((host.connected && heard, host.reports_taken, queued, host.engine))
             })
             .ok_or(Again::Ended)?;
-        if connected && reports.is_empty() && images.is_none() && !queued {
+        let tells_engine = answer.engine != EngineHealth::Unknown && answer.engine != engine;
+        if connected && reports.is_empty() && images.is_none() && !queued && !tells_engine {
             return Ok(());
         }
         let known = taken.filter(|taken| taken.session == answer.session).map_or(0, |t| t.seq);
@@ -267,6 +288,7 @@ impl<A: AgentClient> HostPoller<A> {
             reports: reports.clone(),
             ended_candidates: self.ended(reports).await?,
             images: images.clone(),
+            engine: answer.engine,
         };
         let command = Command::AgentAnswered(Box::new(answered));
         match self.handle.submit_always(command, |_, _| ()).await {

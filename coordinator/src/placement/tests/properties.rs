@@ -132,8 +132,12 @@ fn demand() -> impl Strategy<Value = Demand> {
 }
 
 fn eligibility() -> impl Strategy<Value = Eligibility> {
-    (prop::bool::weighted(0.9), prop::bool::weighted(0.9))
-        .prop_map(|(active, connected)| Eligibility { active, connected })
+    let mostly = || prop::bool::weighted(0.9);
+    (mostly(), mostly(), mostly()).prop_map(|(active, connected, engine_answers)| Eligibility {
+        active,
+        connected,
+        engine_answers,
+    })
 }
 
 fn told() -> impl Strategy<Value = Told> {
@@ -508,7 +512,7 @@ impl Both {
         assert_eq!(set(&index.present), rows(&|_| true));
         assert_eq!(set(&index.active), rows(&|host| host.eligibility.active));
         assert_eq!(set(&index.connected), rows(&|host| host.eligibility.connected));
-        let ready = Eligibility { active: true, connected: true };
+        let ready = Eligibility { active: true, connected: true, engine_answers: true };
         assert_eq!(set(&index.busy), rows(&|host| !host.tasks.is_empty()));
         let ids: BTreeSet<_> =
             hosts.values().filter_map(|host| host.instance_id.as_ref()).collect();

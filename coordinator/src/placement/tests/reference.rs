@@ -120,6 +120,7 @@ impl ReferenceHost {
         match reason {
             Reason::NotActive => !self.eligibility.active,
             Reason::AgentDisconnected => !self.eligibility.connected,
+            Reason::EngineSilent => !self.eligibility.engine_answers,
             Reason::Attribute => {
                 request.required_attributes.iter().any(missing)
                     || deciding(request.strategies).iter().any(|strategy| match strategy {
@@ -286,6 +287,7 @@ impl Reference {
                 Unfit::Port(port) => assert!(self.hosts[&slot].ports().contains(port)),
                 Unfit::NotActive
                 | Unfit::AgentDisconnected
+                | Unfit::EngineSilent
                 | Unfit::Attribute(_)
                 | Unfit::MemberOf(_)
                 | Unfit::DistinctInstance => {}

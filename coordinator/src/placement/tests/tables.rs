@@ -15,7 +15,7 @@ use crate::{
     query::Constraint,
 };
 
-const READY: Eligibility = Eligibility { active: true, connected: true };
+const READY: Eligibility = Eligibility { active: true, connected: true, engine_answers: true };
 const WEB: GroupKey = GroupKey(1);
 const OTHER: GroupKey = GroupKey(2);
 
@@ -360,7 +360,10 @@ fn the_reason_is_that_of_the_host_which_fails_last() {
     let required = &["ecs.cpu-architecture=arm64"][..];
     let mut index = cluster(&[(4096, 4096, &[]), (4096, 4096, arm), (4096, 128, arm)]);
     let ask = Ask { required, ..Ask::default() };
-    index.set_eligibility(HostSlot(1), Eligibility { active: true, connected: false });
+    index.set_eligibility(
+        HostSlot(1),
+        Eligibility { active: true, connected: false, engine_answers: true },
+    );
     check(
         &index,
         &ask,
@@ -368,7 +371,10 @@ fn the_reason_is_that_of_the_host_which_fails_last() {
             0 0 0 
             1 x Some("RESOURCE:MEMORY"): no container instance can take the task (of 3: 1 with a disconnected agent, 1 without a required attribute, 1 short of memory); the closest container instance #2 has 128 of the 256 MiB needed"#]],
     );
-    index.set_eligibility(HostSlot(2), Eligibility { active: false, connected: true });
+    index.set_eligibility(
+        HostSlot(2),
+        Eligibility { active: false, connected: true, engine_answers: true },
+    );
     check(
         &index,
         &ask,
@@ -376,7 +382,10 @@ fn the_reason_is_that_of_the_host_which_fails_last() {
             0 0 0 
             1 x Some("ATTRIBUTE"): no container instance can take the task (of 3: 1 not ACTIVE, 1 with a disconnected agent, 1 without a required attribute); the closest container instance #0 lacks the attribute ecs.cpu-architecture with the value arm64"#]],
     );
-    index.set_eligibility(HostSlot(0), Eligibility { active: true, connected: false });
+    index.set_eligibility(
+        HostSlot(0),
+        Eligibility { active: true, connected: false, engine_answers: true },
+    );
     check(
         &index,
         &ask,
@@ -406,7 +415,10 @@ fn start_task_is_told_all_that_is_wrong_with_the_host_it_picked() {
     };
     assert_eq!(check(&index, 0, demand(128, 128, &[80]), &["ssd"]), Ok(()));
     index.reserve(HostSlot(0), &demand(64, 64, &[80]), WEB);
-    index.set_eligibility(HostSlot(0), Eligibility { active: true, connected: false });
+    index.set_eligibility(
+        HostSlot(0),
+        Eligibility { active: true, connected: false, engine_answers: true },
+    );
     expect![[r#"
         Err(
             "has a disconnected agent; lacks the attribute rack; has tcp port 80 in use; has 64 of the 128 CPU units needed",

@@ -8,7 +8,7 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Answer, Decision, each_once, gate, ids::Ids};
+use super::{Answer, Decision, each_once, gate, identity, ids::Ids};
 use crate::state_machine::{
     auto_scaling::AutoScalingGroupName,
     capacity_provider::GROUP_ATTRIBUTE,
@@ -18,7 +18,7 @@ use crate::state_machine::{
     event::{AgentPlace, Event, HostRegistered},
     name::ClusterName,
     rejection::Rejection,
-    state::{Cluster, Host, HostStatus, State},
+    state::{Cluster, Host, HostStatus, State, managed_instance_id},
 };
 
 /// ecs-behaviour 1.22, quotas.
@@ -42,18 +42,45 @@ pub(super) fn register_by_api(
         }
         Some(id) => gate::host(state, cluster, id)?.id,
     };
+    let instance = instance_id(state, id, register.instance_id.as_ref());
     let event = Event::HostRegistered(Box::new(HostRegistered {
         host: id,
         cluster: register.cluster.clone(),
         capacity: register.capacity.clone(),
-        attributes: with_group(state, &register.attributes, register.instance_id.as_deref()),
+        attributes: with_group(state, &register.attributes, instance.as_deref()),
+        given: Some(register.attributes.clone()),
         versions: register.versions.clone(),
-        instance_id: register.instance_id.clone(),
+        instance_id: instance,
         agent: None,
         tags: register.tags.clone(),
         at,
     }));
     Ok(Decision::with(vec![event], Answer::Host(id)))
+}
+
+/// What is said of a host's instance, else what was said before, else an id that follows from the
+/// host's: there always is one.
+fn instance_id(state: &State, id: HostId, said: Option<&String>) -> Option<String> {
+    let known = state.host(id).and_then(|host| host.instance_id.as_ref());
+    said.or(known).cloned().or_else(|| Some(managed_instance_id(id)))
+}
+
+/// What a caller of the API registered of a host: all of it while the host has no agent.
+fn given(state: &State, id: HostId) -> &[Attribute] {
+    match state.host(id) {
+        Some(host) if host.agent.is_none() => &host.attributes,
+        Some(host) => &host.given_attributes,
+        None => &[],
+    }
+}
+
+/// What an agent registers, and of what was given the attributes that it does not name.
+fn with_given(given: &[Attribute], registered: &[Attribute]) -> Vec<Attribute> {
+    let is_new = |given: &&Attribute| !registered.iter().any(|said| said.name == given.name);
+    let mut attributes: Vec<Attribute> =
+        registered.iter().chain(given.iter().filter(is_new)).cloned().collect();
+    attributes.sort_unstable();
+    attributes
 }
 
 /// A host that registered before its machine was known to be a group's becomes one of the group.
@@ -68,6 +95,7 @@ pub(super) fn joins_group(
         cluster: state.cluster_at(host.cluster).name.clone(),
         capacity: host.capacity.clone(),
         attributes: with_attribute(&host.attributes, Some(group)),
+        given: None,
         versions: host.versions.clone(),
         instance_id: host.instance_id.clone(),
         agent: host.agent.clone(),
@@ -109,6 +137,7 @@ pub(super) fn register(
     if membership.is_some_and(|membership| membership.revoked) {
         return Err(Rejection::HostDeregistered(id));
     }
+    identity::uncontested(state, id, request.run.as_ref(), Some(&request.poll_address))?;
     let asked: ClusterName = match request.cluster.parse() {
         Ok(name) => name,
         Err(_) => return Err(Rejection::InvalidClusterName(request.cluster.clone())),
@@ -136,14 +165,19 @@ pub(super) fn register(
         poll_address: request.poll_address.clone(),
         advertise: request.advertise.clone(),
         boot_id: request.boot_id.clone(),
+        machine: identity::marks(state, id, request.run.as_ref()),
     };
+    let instance = instance_id(state, id, request.instance_id.as_ref());
+    let given = given(state, id);
+    let attributes = with_given(given, &request.attributes);
     let event = HostRegistered {
         host: id,
         cluster: asked.clone(),
         capacity: request.capacity.clone(),
-        attributes: with_group(state, &request.attributes, request.instance_id.as_deref()),
+        attributes: with_group(state, &attributes, instance.as_deref()),
+        given: (!given.is_empty()).then(|| given.to_vec()),
         versions: request.versions.clone(),
-        instance_id: request.instance_id.clone(),
+        instance_id: instance,
         agent: Some(agent),
         tags: request.tags.iter().cloned().collect(),
         at,

@@ -8,7 +8,7 @@ use std::{
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{ReportBody, ReportedPhase, RunIntent, RunOrder, TaskReport},
+    protocol::{EngineHealth, ReportBody, ReportedPhase, RunIntent, RunOrder, TaskReport},
     task::{StopCause, StopCode},
 };
 
@@ -30,6 +30,10 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     };
     if !host.connected {
         decision.events.push(Event::HostConnected { host: host.id, at });
+    }
+    let engine = answered.engine;
+    if engine != EngineHealth::Unknown && engine != host.engine {
+        decision.events.push(Event::HostEngineChanged { host: host.id, engine, at });
     }
     if let Some(seen) = answered.seen {
         decision.notes.push(Note::OrdersTaken { host: host.id, order: seen.order });

@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use longshore_common::{
     clock::Timestamp,
     id::TaskId,
-    protocol::{Report, ReportBody, ReportPosition, ReportedPhase, RunIntent, RunOrder},
+    protocol::{
+        EngineHealth, Report, ReportBody, ReportPosition, ReportedPhase, RunIntent, RunOrder,
+    },
     task::{HealthStatus, StopCause, StopCode, TaskOverride},
     task_definition::TaskDefinition,
 };
@@ -891,6 +893,7 @@ fn adopted_tasks_of_a_lost_revision_count_for_their_service() {
         reports: vec![candidate(1, 1), candidate(2, 2)],
         ended_candidates: vec![],
         images: None,
+        engine: EngineHealth::Unknown,
     };
     world.call(Command::AgentAnswered(Box::new(said))).unwrap();
     assert_eq!(world.service().revision(lost).unwrap().tasks.len(), 2);

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{Attribute, Desired, DesiredDigest, HeldImages, ReportPosition, Versions},
+    protocol::{
+        Attribute, Desired, DesiredDigest, EngineHealth, HeldImages, ReportPosition, Versions,
+    },
     resources::Capacity,
     task::StopCause,
 };
@@ -38,6 +40,9 @@ pub struct Host {
     pub attributes: Vec<Attribute>,
     /// By PutAttributes; they stay.
     pub custom_attributes: Vec<Attribute>,
+    /// By RegisterContainerInstance: an agent that takes the instance over has them too, but for
+    /// those that it registers itself.
+    pub given_attributes: Vec<Attribute>,
     pub tags: Tags,
     pub versions: Versions,
     pub instance_id: Option<String>,
@@ -51,6 +56,10 @@ pub struct Host {
     pub connectivity_at: Timestamp,
     /// Since when its agent is heard without a pause; volatile: a new coordinator has heard nobody.
     pub(super) heard_since: Option<Timestamp>,
+    /// What its agent says of the container engine.
+    pub engine: EngineHealth,
+    /// When `engine` last changed.
+    pub engine_at: Timestamp,
     /// ECS's `version`: one more at every change that is shown.
     pub version: u64,
 
@@ -131,7 +140,11 @@ impl Host {
     }
 
     fn eligibility(&self) -> Eligibility {
-        Eligibility { active: self.status == HostStatus::Active, connected: self.connected }
+        Eligibility {
+            active: self.status == HostStatus::Active,
+            connected: self.connected,
+            engine_answers: self.engine != EngineHealth::Silent,
+        }
     }
 
     fn particulars(&self) -> Particulars<'_> {
@@ -150,6 +163,7 @@ impl Host {
             capacity: self.capacity.clone(),
             attributes: self.attributes.clone(),
             custom_attributes: self.custom_attributes.clone(),
+            given_attributes: self.given_attributes.clone(),
             tags: self.tags.clone(),
             versions: self.versions.clone(),
             instance_id: self.instance_id.clone(),
@@ -158,10 +172,18 @@ impl Host {
             connected: self.connected,
             refused: self.refused,
             connectivity_at: self.connectivity_at,
+            engine: self.engine,
+            engine_at: self.engine_at,
             version: self.version,
             last_order: self.last_order,
         }
     }
+}
+
+/// What a machine is called that nobody gave an instance id: as ECS calls hosts outside of EC2, `mi-`
+/// and 17 hexadecimal digits, here those that the host's id begins with.
+pub fn managed_instance_id(host: HostId) -> String {
+    format!("mi-{:017x}", host.value() >> (128 - 17 * 4))
 }
 
 impl State {
@@ -182,6 +204,7 @@ impl State {
                 capacity: registered.capacity.clone(),
                 attributes: registered.attributes.clone(),
                 custom_attributes: Vec::new(),
+                given_attributes: registered.given.clone().unwrap_or_default(),
                 tags: registered.tags.clone(),
                 versions: registered.versions.clone(),
                 instance_id: registered.instance_id.clone(),
@@ -190,6 +213,8 @@ impl State {
                 connected: false,
                 refused: false,
                 connectivity_at: registered.at,
+                engine: EngineHealth::Unknown,
+                engine_at: Timestamp::default(),
                 version: 1,
                 last_order: 0,
             });
@@ -200,8 +225,10 @@ impl State {
             return;
         };
         let said_before = self.hosts[slot].instance_id.clone();
+        let said_now =
+            registered.instance_id.clone().or_else(|| Some(managed_instance_id(registered.host)));
         self.host_is_instance(registered.host, said_before.as_deref(), false);
-        self.host_is_instance(registered.host, registered.instance_id.as_deref(), true);
+        self.host_is_instance(registered.host, said_now.as_deref(), true);
         let host = &mut self.hosts[slot];
         let was_registered = host.is_registered();
         if let HostStatus::Inactive { since } = host.status {
@@ -212,9 +239,12 @@ impl State {
         host.attributes = registered.attributes.clone();
         host.tags.extend(registered.tags.clone());
         host.versions = registered.versions.clone();
-        host.instance_id = registered.instance_id.clone();
+        host.instance_id = said_now;
         if registered.agent.is_some() {
             host.agent = registered.agent.clone();
+        }
+        if let Some(given) = &registered.given {
+            host.given_attributes.clone_from(given);
         }
         host.version += 1;
         let cluster = &mut self.clusters[host.cluster];
@@ -247,15 +277,18 @@ impl State {
             capacity: record.capacity,
             attributes: record.attributes,
             custom_attributes: record.custom_attributes,
+            given_attributes: record.given_attributes,
             tags: record.tags,
             versions: record.versions,
-            instance_id: record.instance_id,
+            instance_id: record.instance_id.or_else(|| Some(managed_instance_id(id))),
             agent: record.agent,
             registered_at: record.registered_at,
             connected: record.connected,
             refused: record.refused,
             connectivity_at: record.connectivity_at,
             heard_since: None,
+            engine: record.engine,
+            engine_at: record.engine_at,
             version: record.version,
             tasks: BTreeMap::new(),
             used_gpus: Vec::new(),
@@ -338,6 +371,7 @@ impl State {
             cluster: Some(cluster.name.clone()),
             joined_at: at,
             revoked: true,
+            keys: Vec::new(),
         });
         membership.revoked = true;
         self.member_may_be_idle(id, at);
@@ -395,6 +429,26 @@ impl State {
         self.host_concerns_services(HostSlot(slot));
     }
 
+    pub(super) fn host_engine_changed(&mut self, id: HostId, engine: EngineHealth, at: Timestamp) {
+        self.touch(EntityKey::Host(id));
+        let slot = self.hosts_by_id[&id];
+        let host = &mut self.hosts[slot];
+        (host.engine, host.engine_at) = (engine, at);
+        host.version += 1;
+        let to = LogTo::host(&self.clusters[host.cluster].name, id);
+        self.log(
+            to,
+            match engine {
+                EngineHealth::Silent => {
+                    "the container engine does not answer: no tasks are placed here until it does"
+                }
+                EngineHealth::Answers | EngineHealth::Unknown => "the container engine answers",
+            },
+        );
+        self.reindex_eligibility(id);
+        self.host_concerns_services(HostSlot(slot));
+    }
+
     pub(super) fn attributes_put(&mut self, id: HostId, attributes: &[Attribute]) {
         self.touch(EntityKey::Host(id));
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
@@ -415,6 +469,7 @@ impl State {
         let host = &mut self.hosts[slot];
         host.custom_attributes.retain(|a| !names.contains(&a.name));
         host.attributes.retain(|a| !names.contains(&a.name));
+        host.given_attributes.retain(|a| !names.contains(&a.name));
         host.version += 1;
         self.reindex_attributes(id);
         self.host_concerns_services(HostSlot(slot));
@@ -591,7 +646,7 @@ impl State {
         let host = &self.hosts[self.hosts_by_id[&id]];
         let (slot, eligibility) = (host.slot, host.eligibility());
         self.clusters[host.cluster].index.set_eligibility(slot, eligibility);
-        if eligibility.active && eligibility.connected {
+        if eligibility.is_ready() {
             self.host_offers_room(slot);
         }
     }

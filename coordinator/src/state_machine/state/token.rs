@@ -8,6 +8,7 @@ use std::{
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
+    mutual_tls::KeyHash,
 };
 
 use super::{
@@ -204,7 +205,8 @@ impl State {
         at: Timestamp,
     ) {
         self.touch(EntityKey::Member(host));
-        let membership = Membership { cluster: cluster.clone(), joined_at: at, revoked: false };
+        let cluster = cluster.clone();
+        let membership = Membership { cluster, joined_at: at, revoked: false, keys: Vec::new() };
         self.insert_member(host, membership);
     }
 
@@ -239,6 +241,23 @@ impl State {
         let in_use = self.host(host).is_some_and(Host::is_registered);
         if self.members.get(&host).is_some_and(|member| member.revoked || !in_use) {
             self.idle_members.insert(host, since);
+        }
+    }
+
+    /// The key that asked stays beside the new one: its holder may never receive the answer.
+    pub(super) fn host_certified(
+        &mut self,
+        host: HostId,
+        key: KeyHash,
+        by: Option<KeyHash>,
+        at: Timestamp,
+    ) {
+        self.touch(EntityKey::Member(host));
+        if !self.members.contains_key(&host) {
+            self.host_joined(host, &None, at);
+        }
+        if let Some(member) = self.members.get_mut(&host) {
+            member.keys = by.into_iter().filter(|by| *by != key).chain([key]).collect();
         }
     }
 }

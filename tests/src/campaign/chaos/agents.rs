@@ -14,7 +14,11 @@ use longshore_common::{
 use longshore_coordinator::{
     driver::Refused,
     fleet::poller::exchange::{self, Peer, Sender},
-    state_machine::{Answer, Command, Rejection, State, command::AgentAnswered, state::Host},
+    state_machine::{
+        Answer, Command, Rejection, State,
+        command::{AgentAnswered, CertifyHost},
+        state::Host,
+    },
 };
 use sha2::{Digest, Sha256};
 
@@ -83,6 +87,9 @@ impl Agents {
 
     async fn register(&mut self, coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool {
         let (host, request) = (agent.host, Box::new(agent.registration.clone()));
+        let (key, by, secret_hash, run) = ([7; 32], None, None, None);
+        let certify = Box::new(CertifyHost { host, key, by, secret_hash, run });
+        coordinator.submit(Command::CertifyHost(certify)).await;
         let registered = coordinator.submit(Command::RegisterHost { host, request }).await;
         !matches!(registered, Some(Err(Refused::Rejected(_))))
     }
@@ -128,6 +135,7 @@ impl Agents {
             advertise: format!("10.0.0.{number}"),
             instance_id,
             boot_id: format!("boot-{}", self.chance.draw()),
+            run: None,
         }
     }
 
@@ -311,6 +319,7 @@ async fn poll(coordinator: &mut Coordinator, agent: &mut FakeAgent) {
         reports,
         ended_candidates,
         images,
+        engine: answer.engine,
     };
     let answered = coordinator.submit(Command::AgentAnswered(Box::new(answered))).await;
     if let Some(Err(Refused::Rejected(Rejection::HostDeregistered(_)))) = answered {

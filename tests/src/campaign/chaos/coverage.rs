@@ -50,7 +50,7 @@ names! { COMMANDS, command, Command:
     DeleteLogGroup CreateAutoScalingGroup UpdateAutoScalingGroup DeleteAutoScalingGroup
     SetDesiredCapacity SetInstanceProtection TerminateInstance PutGroupTags DeleteGroupTags
     LauncherAnswered LauncherListed MachinesListed CreateCapacityProvider UpdateCapacityProvider
-    DeleteCapacityProvider PutClusterCapacityProviders
+    DeleteCapacityProvider PutClusterCapacityProviders CertifyHost
 }
 
 names! { EVENTS, event, Event:
@@ -69,4 +69,5 @@ names! { EVENTS, event, Event:
     GroupScaled GroupExcess WaitingTasksEnded TaskTimeoutSet AutoScalingGroupCreated
     AutoScalingGroupConfigured AutoScalingGroupDeleting AutoScalingGroupDeleted InstancesWanted
     InstanceSet InstanceGone CapacityProviderSet CapacityProviderForgotten MembersForgotten
+    HostCertified HostEngineChanged
 }

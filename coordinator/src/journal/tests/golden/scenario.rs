@@ -6,8 +6,8 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     protocol::{
-        Attribute, ContainerId, RegisterRequest, Report, ReportBody, ReportPosition, ReportedPhase,
-        RunIntent, RunOrder, Versions,
+        Attribute, ContainerId, EngineHealth, RegisterRequest, Report, ReportBody, ReportPosition,
+        ReportedPhase, RunIntent, RunOrder, Versions,
     },
     resources::{Capacity, CpuUnits, HostPort, MemoryMib, Transport},
     task::{HealthStatus, TaskOverride},
@@ -29,10 +29,10 @@ use crate::{
             ManagedScaling, StrategyItem,
         },
         command::{
-            AgentAnswered, ClientToken, ClusterCapacity, ClusterChange, ClusterSettings,
-            CreateTaskSet, JoinToken, RegisterContainerInstance, RegisterTaskDefinition, Resource,
-            RevisionRef, RunTask, SettableHostStatus, SettingScope, Tags, TargetedAttribute,
-            TaskLaunch,
+            AgentAnswered, CertifyHost, ClientToken, ClusterCapacity, ClusterChange,
+            ClusterSettings, CreateTaskSet, JoinToken, RegisterContainerInstance,
+            RegisterTaskDefinition, Resource, RevisionRef, RunTask, SettableHostStatus,
+            SettingScope, Tags, TargetedAttribute, TaskLaunch,
         },
         schedule::tests::world::{CLUSTER, World, create, daemon, named, replicas},
         service::{
@@ -349,8 +349,12 @@ impl Scene<'_> {
             advertise: "10.0.0.9".to_owned(),
             instance_id: Some("i-09".to_owned()),
             boot_id: "boot".to_owned(),
+            run: None,
         };
         self.call(Command::RegisterHost { host: first, request: Box::new(request) });
+        let (key, by, secret_hash, run) = ([7; 32], None, None, None);
+        let certify = CertifyHost { host: first, key, by, secret_hash, run };
+        self.call(Command::CertifyHost(Box::new(certify)));
         self.world.answer(first, Vec::new());
         self.world.hosts.push(first);
         let mut hosts = vec![first];
@@ -418,6 +422,7 @@ impl Scene<'_> {
             reports: vec![candidate(1, unknown, Some(Box::new(run))), candidate(2, ended, None)],
             ended_candidates: vec![ended],
             images: None,
+            engine: EngineHealth::Answers,
         };
         self.call(Command::AgentAnswered(Box::new(said)));
     }

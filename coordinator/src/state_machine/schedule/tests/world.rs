@@ -10,8 +10,8 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     protocol::{
-        Attribute, ContainerReport, ContainerStatus, HeldImages, RegisterRequest, Report,
-        ReportBody, ReportPosition, ReportedPhase, TaskReport, Versions,
+        Attribute, ContainerReport, ContainerStatus, EngineHealth, HeldImages, RegisterRequest,
+        Report, ReportBody, ReportPosition, ReportedPhase, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
     task::{HealthStatus, StopCause, StopCode, TaskOverride},
@@ -179,6 +179,7 @@ impl World {
             advertise: "10.0.0.1".to_owned(),
             instance_id,
             boot_id: "boot".to_owned(),
+            run: None,
         };
         self.call(Command::RegisterHost { host, request: Box::new(request) }).unwrap();
         self.hosts.push(host);
@@ -376,6 +377,7 @@ impl World {
                 position: ReportPosition { session: 7, seq: self.looks },
                 references: vec![name.to_owned()],
             }),
+            engine: EngineHealth::Unknown,
         };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
@@ -414,6 +416,7 @@ impl World {
             reports,
             ended_candidates: vec![],
             images: None,
+            engine: EngineHealth::Unknown,
         };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
@@ -446,6 +449,7 @@ impl World {
             reports: vec![Report { seq: *seq, body }],
             ended_candidates: vec![],
             images: None,
+            engine: EngineHealth::Unknown,
         };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
+    machine::MachineMarks,
     protocol::{
-        ContainerReport, ContainerStatus, Desired, DesiredDigest, HeldImages, Order, OrderKind,
-        PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal, RegisterRequest, Report,
-        ReportBody, ReportPosition, ReportedPhase, RunIntent, Seen, TaskReport,
+        ContainerReport, ContainerStatus, Desired, DesiredDigest, EngineHealth, HeldImages, Order,
+        OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal,
+        RegisterRequest, Report, ReportBody, ReportPosition, ReportedPhase, RunIntent, Seen,
+        TaskReport,
     },
     task::{HealthStatus, StopCause, StopCode},
 };
@@ -118,6 +120,8 @@ impl FakeAgent {
             boot_id: self.registration.boot_id.clone(),
             session: self.session,
             seen: self.seen,
+            machine: MachineMarks::default(),
+            engine: EngineHealth::Answers,
             outcome,
         }
     }
