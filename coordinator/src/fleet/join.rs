@@ -306,9 +306,14 @@ impl Joining {
         speaks(join.protocol)?;
         // The token first, and its address only if it is no good: a host with a good one joins whatever
         // others do at its address.
+        let key = requested_key(&join.csr);
+        let asked = key.as_ref().ok().map(RequestedKey::hash);
+        let keys: Vec<KeyHash> =
+            asked.into_iter().chain(caller.shown.map(|shown| shown.key)).collect();
         let judged = match join.secret.parse::<JoinSecret>() {
             Ok(secret) => {
-                self.admission.judge_token(token::secret_hash(&secret), self.clock.wall())
+                let secret_hash = token::secret_hash(&secret);
+                self.admission.judge_token(secret_hash, &keys, self.clock.wall())
             }
             Err(_) => Err(unknown_token()),
         };
@@ -316,7 +321,7 @@ impl Joining {
             .map_err(|why| self.throttle.failed(caller.address, self.clock.monotonic(), why))?;
         let _served = visit.serve();
         // What else can be wrong is found before the token is used: a use must not be lost over it.
-        let key = requested_key(&join.csr)?;
+        let key = key?;
         let host = match caller.shown {
             None => self.admission.join(secret_hash, join.host, key.hash()).await?,
             Some(shown) => {

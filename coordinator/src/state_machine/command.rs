@@ -124,10 +124,13 @@ pub enum Command {
     RevokeJoinToken {
         id: String,
     },
-    /// An agent has shown the secret of this token: count the use and give it a host id.
+    /// An agent has shown the secret of this token: count the use and give it a host id, unless it is one
+    /// that asks again.
     UseJoinToken {
         secret_hash: [u8; 32],
         requested_host: Option<HostId>,
+        /// To be certified for the host.
+        key: Option<KeyHash>,
     },
 
     /// A host asks for a certificate for a new key.

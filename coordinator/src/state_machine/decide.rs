@@ -175,8 +175,8 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         }
         Command::CreateJoinToken(token) => join_tokens::create(state, token),
         Command::RevokeJoinToken { id } => join_tokens::revoke(state, id),
-        Command::UseJoinToken { secret_hash, requested_host } => {
-            join_tokens::use_token(state, secret_hash, *requested_host, at, ids)
+        Command::UseJoinToken { secret_hash, requested_host, key } => {
+            join_tokens::use_token(state, secret_hash, *requested_host, *key, at, ids)
         }
         Command::CertifyHost(certify) => identity::certify(state, certify, at),
         Command::AgentAnswered(answered) => Ok(reports::answered(state, answered, at)),

@@ -103,6 +103,8 @@ pub struct State {
     hosts_by_id: FastMap<HostId, u32>,
     /// Host ids given to agents that joined, with the clusters their tokens allowed.
     members: BTreeMap<HostId, Membership>,
+    /// Of the members' keys.
+    hosts_by_key: FastMap<KeyHash, HostId>,
     idle_members: IdleMembers,
     tasks: Arena<Task>,
     tasks_by_id: FastMap<TaskId, TaskSlot>,

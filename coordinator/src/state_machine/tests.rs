@@ -765,6 +765,7 @@ fn a_join_token_works_until_it_is_used_up_expired_or_revoked() {
     let join = |id: &str| Command::UseJoinToken {
         secret_hash: [id.as_bytes()[0]; 32],
         requested_host: None,
+        key: None,
     };
     world.put(Command::CreateJoinToken(token("once", Some(1), 1 << 40)));
     world.put(Command::CreateJoinToken(token("late", None, 1)));

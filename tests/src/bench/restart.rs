@@ -131,7 +131,7 @@ async fn fill(folder: &Path) -> Result<usize> {
     driver.submit(Command::CreateJoinToken(token), |_, _| ()).await?;
     let mut hosts = Vec::new();
     for _ in 0..HOSTS {
-        let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None };
+        let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None, key: None };
         let host = driver
             .submit(join, |_, answer| match answer {
                 Answer::Host(host) => Some(host),

@@ -162,7 +162,8 @@ impl Simulated {
         }))?;
         simulated.call(definition()?)?;
         for _ in 0..hosts {
-            let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None };
+            let join =
+                Command::UseJoinToken { secret_hash: [7; 32], requested_host: None, key: None };
             let Answer::Host(host) = simulated.call(join)? else {
                 anyhow::bail!("joining gave no host");
             };

@@ -204,7 +204,7 @@ impl Cluster {
     }
 
     async fn add_host(&mut self, handle: &Handle) -> Result<()> {
-        let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None };
+        let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None, key: None };
         let Answer::Host(id) = submit(handle, join).await? else { bail!("no host id") };
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let docker = FakeRuntime::new(clock);

@@ -134,6 +134,37 @@ async fn silent_connections_do_not_keep_hosts_from_joining() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answer_does_not_use_up_a_token() {
+    let fleet = Fleet::start(0x2f6).await;
+    let token = fleet.token(Some(1)).await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
+    let other = rcgen::KeyPair::generate().unwrap();
+    let other =
+        rcgen::CertificateParams::default().serialize_request(&other).unwrap().pem().unwrap();
+    let ask = async |csr: &str| {
+        let request = JoinRequest {
+            protocol: PROTOCOL_VERSION,
+            secret: token.secret.expose_text(),
+            csr: csr.to_owned(),
+            host: None,
+            run: None,
+        };
+        let body = rmp_serde::to_vec_named(&request).unwrap();
+        let asked = stranger::ask(fleet.joining, &Shown::Nothing, ALPN_HTTP1, JOIN_PATH, body);
+        let (status, body) = asked.await.unwrap();
+        let certificate = rmp_serde::from_slice::<longshore_common::protocol::Certificate>(&body);
+        (status.as_u16(), certificate.ok().map(|certificate| certificate.host))
+    };
+    let (status, host) = ask(&csr).await;
+    assert_eq!(status, 200);
+    for _ in 0..3 {
+        assert_eq!(ask(&csr).await, (200, host), "the same key is the same host");
+    }
+    assert_eq!(ask(&other).await, (403, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_hosts_that_race_for_one_use_one_wins() {
     let fleet = Fleet::start(0xf7).await;
     let (mut winners, rounds, racers) = (0, 4, 8);

@@ -71,7 +71,11 @@ impl World {
             uses_left: None,
         });
         let _ = self.driver.submit(join, |_, _| ()).await;
-        let join = Command::UseJoinToken { secret_hash: [3; 32], requested_host: Some(id(host)) };
+        let join = Command::UseJoinToken {
+            secret_hash: [3; 32],
+            requested_host: Some(id(host)),
+            key: None,
+        };
         let _ = self.driver.submit(join, |_, _| ()).await;
         let register = Command::RegisterHost { host: id(host), request: Box::new(request) };
         self.driver.submit(register, |_, _| ()).await.unwrap();

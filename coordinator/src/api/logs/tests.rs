@@ -82,7 +82,8 @@ impl World {
     }
 
     async fn host(&self) -> HostId {
-        let join = Command::UseJoinToken { secret_hash: TOKEN_HASH, requested_host: None };
+        let join =
+            Command::UseJoinToken { secret_hash: TOKEN_HASH, requested_host: None, key: None };
         let Answer::Host(host) = self.submit(join).await else { panic!() };
         let request = RegisterRequest {
             protocol: 1,

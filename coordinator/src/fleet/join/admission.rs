@@ -48,16 +48,16 @@ impl Admission {
         Admission { handle, identity, contests: Arc::default() }
     }
 
-    /// Whether a token could be used now; its hash again when it could. Nothing is decided: of many that
-    /// use it at once, the state machine says who does.
+    /// Whether a token could be used now by whoever holds one of `keys`; its hash again when it could.
+    /// Nothing is decided: of many that use it at once, the state machine says who does.
     pub(super) fn judge_token(
         &self,
         secret_hash: [u8; 32],
+        keys: &[KeyHash],
         now: Timestamp,
     ) -> Result<[u8; 32], Denied> {
-        let judged =
-            self.handle.peek(|state| join_tokens::usable(state, &secret_hash, now).map(drop));
-        judged.map(|()| secret_hash).map_err(Denied::from)
+        let judge = |state: &State| join_tokens::judge(state, &secret_hash, keys, now).map(drop);
+        self.handle.peek(judge).map(|()| secret_hash).map_err(Denied::from)
     }
 
     /// Uses a token up by one, and gives the host its id.
@@ -67,14 +67,11 @@ impl Admission {
         requested_host: Option<HostId>,
         key: KeyHash,
     ) -> Result<HostId, Denied> {
-        let command = Command::UseJoinToken { secret_hash, requested_host };
-        let host = match self.handle.submit(command, |_, answer| answer).await? {
-            Answer::Host(host) => host,
+        let command = Command::UseJoinToken { secret_hash, requested_host, key: Some(key) };
+        match self.handle.submit(command, |_, answer| answer).await? {
+            Answer::Host(host) => Ok(host),
             other => unreachable!("the use of a token answers with a host, not with {other:?}"),
-        };
-        let certify = CertifyHost { host, key, by: None, secret_hash: None, run: None };
-        self.handle.submit(Command::CertifyHost(Box::new(certify)), |_, _| ()).await?;
-        Ok(host)
+        }
     }
 
     /// Whether the host may have a certificate for a new key; the key is remembered.

@@ -32,7 +32,12 @@ pub(super) fn certify(
     may_certify(state, certify, false, at)?;
     let CertifyHost { host, key, by, .. } = *certify;
     let mut events = Vec::new();
-    if let Some(token) = token_used(state, certify, at)? {
+    // A key that is known needs no token: an answer that was lost must not cost another use.
+    let needs_token = by.is_none_or(|by| {
+        let member = state.membership(host);
+        by.ended && member.is_none_or(|member| !member.keys.contains(&by.key))
+    });
+    if needs_token && let Some(token) = token_used(state, certify, at)? {
         events.push(Event::JoinTokenUsed { id: token.id.clone() });
         if state.membership(host).is_none() {
             events.push(Event::HostJoined { host, cluster: token.cluster.clone(), at });

@@ -1,6 +1,6 @@
 //! Join tokens: made, revoked, used. Only hashes of secrets are ever seen here.
 
-use longshore_common::{clock::Timestamp, id::HostId};
+use longshore_common::{clock::Timestamp, id::HostId, mutual_tls::KeyHash};
 
 use super::{Answer, Decision, ids::Ids};
 use crate::state_machine::{
@@ -26,28 +26,66 @@ pub(super) fn revoke(state: &State, id: &str) -> Result<Decision, Rejection> {
 }
 
 /// One use of a token gives one host id: a new one, or a registered instance that no agent has
-/// joined yet. Of many that race for the last use, the first command wins.
+/// joined yet. Of many that race for the last use, the first command wins. The same key asks again when
+/// the answer was lost on its way: it is the same host, and nothing is used up.
 pub(super) fn use_token(
     state: &State,
     secret_hash: &[u8; 32],
     requested: Option<HostId>,
+    key: Option<KeyHash>,
     at: Timestamp,
     ids: Ids,
 ) -> Result<Decision, Rejection> {
-    let token = usable(state, secret_hash, at)?;
+    let Judged { token, again } = judge(state, secret_hash, key.as_slice(), at)?;
+    if let Some(host) = again {
+        return Ok(Decision::with(Vec::new(), Answer::Host(host)));
+    }
     let host = match requested {
         None => HostId::new(ids.nth(0)),
         Some(host) => requested_host(state, host, token.token.cluster.as_ref())?,
     };
-    let events = vec![
+    let mut events = vec![
         Event::JoinTokenUsed { id: token.token.id.clone() },
         Event::HostJoined { host, cluster: token.token.cluster.clone(), at },
     ];
+    // In the same batch, or a crash between the two would use the token up for nobody.
+    events.extend(key.map(|key| Event::HostCertified { host, key, by: None, at }));
     Ok(Decision::with(events, Answer::Host(host)))
 }
 
+/// A token that may be used.
+pub(crate) struct Judged<'a> {
+    pub(super) token: &'a JoinTokenState,
+    /// The host that one of the caller's keys is already certified for.
+    pub(super) again: Option<HostId>,
+}
+
+/// Whether the token of that secret may be used by whoever holds `keys`. A host that is in already needs no
+/// use of it: the token may be used up by that very host, and may have expired meanwhile.
+pub(crate) fn judge<'a>(
+    state: &'a State,
+    secret_hash: &[u8; 32],
+    keys: &[KeyHash],
+    at: Timestamp,
+) -> Result<Judged<'a>, Rejection> {
+    let found = state.join_tokens().by_secret_hash(secret_hash);
+    let token = found.ok_or(Rejection::JoinTokenUnknown)?;
+    if token.revoked {
+        return Err(Rejection::JoinTokenRevoked);
+    }
+    let of_token = |host: &HostId| {
+        let member = state.membership(*host);
+        member.is_some_and(|member| !member.revoked && member.cluster == token.token.cluster)
+    };
+    let again = keys.iter().find_map(|key| state.host_of_key(key).filter(of_token));
+    if again.is_none() {
+        usable(state, secret_hash, at)?;
+    }
+    Ok(Judged { token, again })
+}
+
 /// The token of that secret, if it may be used now.
-pub(crate) fn usable<'a>(
+pub(super) fn usable<'a>(
     state: &'a State,
     secret_hash: &[u8; 32],
     at: Timestamp,
@@ -85,5 +123,64 @@ fn requested_host(
             asked: cluster.clone(),
         }),
         _ => Ok(id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state_machine::{Command, schedule::tests::world::World};
+
+    const SECRET: [u8; 32] = [9; 32];
+
+    fn world(uses: u32) -> World {
+        let mut world = World::new();
+        let expires_at = world.at.saturating_add(std::time::Duration::from_secs(60));
+        let token = JoinToken {
+            id: "once".into(),
+            secret_hash: SECRET,
+            cluster: None,
+            expires_at,
+            uses_left: Some(uses),
+        };
+        world.call(Command::CreateJoinToken(token)).unwrap();
+        world
+    }
+
+    fn join(world: &mut World, key: u8) -> Result<Answer, Rejection> {
+        let key = Some([key; 32]);
+        world.call(Command::UseJoinToken { secret_hash: SECRET, requested_host: None, key })
+    }
+
+    #[test]
+    fn same_key_joins_again_as_the_same_host() {
+        let mut world = world(1);
+        let first = join(&mut world, 1).unwrap();
+        assert_eq!(join(&mut world, 1).unwrap(), first, "the first answer may be lost");
+        assert_eq!(join(&mut world, 2), Err(Rejection::JoinTokenUsedUp));
+        // A reply that takes long, too.
+        world.pass(120.0);
+        assert_eq!(join(&mut world, 1).unwrap(), first);
+        assert_eq!(join(&mut world, 2), Err(Rejection::JoinTokenExpired));
+        assert_eq!(world.state.check(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn token_is_used_once_for_each_key() {
+        let mut world = world(3);
+        for _ in 0..5 {
+            join(&mut world, 1).unwrap();
+            join(&mut world, 2).unwrap();
+        }
+        join(&mut world, 3).unwrap();
+        assert_eq!(join(&mut world, 4), Err(Rejection::JoinTokenUsedUp));
+    }
+
+    #[test]
+    fn revoked_token_lets_nobody_in_again() {
+        let mut world = world(1);
+        join(&mut world, 1).unwrap();
+        world.call(Command::RevokeJoinToken { id: "once".into() }).unwrap();
+        assert_eq!(join(&mut world, 1), Err(Rejection::JoinTokenRevoked));
     }
 }

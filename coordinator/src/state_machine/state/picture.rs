@@ -83,6 +83,8 @@ impl State {
             hosts,
             hosts_by_id,
             members,
+            // What the members' keys say.
+            hosts_by_key: _,
             idle_members,
             tasks,
             tasks_by_id,

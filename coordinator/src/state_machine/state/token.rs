@@ -214,12 +214,36 @@ impl State {
         // When a host was deregistered, its row does not say.
         let since = if membership.revoked { Timestamp::default() } else { membership.joined_at };
         self.members.insert(host, membership);
+        self.index_keys(host);
         self.member_may_be_idle(host, since);
+    }
+
+    /// The member that a key was certified for last.
+    pub(in crate::state_machine) fn host_of_key(&self, key: &KeyHash) -> Option<HostId> {
+        let host = *self.hosts_by_key.get(key)?;
+        let member = self.members.get(&host)?;
+        member.keys.contains(key).then_some(host)
+    }
+
+    fn index_keys(&mut self, host: HostId) {
+        let keys = self.members.get(&host).map(|member| member.keys.as_slice()).unwrap_or_default();
+        self.hosts_by_key.extend(keys.iter().map(|key| (*key, host)));
+    }
+
+    /// Of a key that is one of another member's by now, nothing is forgotten.
+    fn unindex_keys(&mut self, host: HostId) {
+        let keys = self.members.get(&host).map(|member| member.keys.as_slice()).unwrap_or_default();
+        for key in keys {
+            if self.hosts_by_key.get(key) == Some(&host) {
+                self.hosts_by_key.remove(key);
+            }
+        }
     }
 
     pub(super) fn members_forgotten(&mut self, hosts: &[HostId]) {
         for &host in hosts {
             self.touch(EntityKey::Member(host));
+            self.unindex_keys(host);
             self.members.remove(&host);
             self.idle_members.remove(host);
         }
@@ -256,9 +280,11 @@ impl State {
         if !self.members.contains_key(&host) {
             self.host_joined(host, &None, at);
         }
+        self.unindex_keys(host);
         if let Some(member) = self.members.get_mut(&host) {
             member.keys = by.into_iter().filter(|by| *by != key).chain([key]).collect();
         }
+        self.index_keys(host);
     }
 }
 

@@ -338,7 +338,7 @@ fn an_agent_that_left_long_ago_is_forgotten() {
     let (cluster, host, force) = (CLUSTER.parse().unwrap(), world.hosts[0], true);
     world.call(Command::DeregisterContainerInstance { cluster, host, force }).unwrap();
     // It never registers.
-    let join = Command::UseJoinToken { secret_hash: [1; 32], requested_host: None };
+    let join = Command::UseJoinToken { secret_hash: [1; 32], requested_host: None, key: None };
     let Answer::Host(never) = world.call(join).unwrap() else { panic!() };
     world.pass(40.0 * 3600.0);
     assert!(world.state.membership(host).is_some_and(|member| member.revoked));

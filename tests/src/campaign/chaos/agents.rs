@@ -75,8 +75,9 @@ impl Agents {
             }),
             false => None,
         };
-        let joined =
-            coordinator.submit(Command::UseJoinToken { secret_hash, requested_host }).await;
+        let joined = coordinator
+            .submit(Command::UseJoinToken { secret_hash, requested_host, key: None })
+            .await;
         let Some(Ok(Answer::Host(host))) = joined else { return };
         let request = self.registration(cluster, instance);
         let mut agent = FakeAgent::new(host, request, self.chance.draw());

@@ -334,7 +334,7 @@ impl Scene<'_> {
         let registered = self.call(Command::RegisterContainerInstance(Box::new(register)));
         let Answer::Host(first) = registered else { panic!("{registered:?}") };
         let secret_hash = [self.prefix.as_bytes()[0]; 32];
-        self.call(Command::UseJoinToken { secret_hash, requested_host: Some(first) });
+        self.call(Command::UseJoinToken { secret_hash, requested_host: Some(first), key: None });
         let request = RegisterRequest {
             protocol: 1,
             cluster: CLUSTER.to_owned(),

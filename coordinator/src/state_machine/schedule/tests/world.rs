@@ -156,7 +156,7 @@ impl World {
     /// A host that says to be this instance.
     pub(crate) fn add_host_as(&mut self, instance_id: Option<String>) -> HostId {
         let joined = self
-            .call(Command::UseJoinToken { secret_hash: [1; 32], requested_host: None })
+            .call(Command::UseJoinToken { secret_hash: [1; 32], requested_host: None, key: None })
             .unwrap();
         let Answer::Host(host) = joined else { panic!("{joined:?}") };
         let zone = ["a", "b", "c"][self.hosts.len() % 3];
