@@ -256,7 +256,7 @@ async fn life(
         reach: Some(ReachWatch(reached)),
         metadata_files: metadata_files(&settings, &registered, zone.as_ref()).await,
         session,
-        ..engine_config(&settings, &membership, &registered, &machine, &data_dir)
+        ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?
     };
     let public = settings.task_endpoints_listen;
     if let (Some((TaskEndpoints { directory, .. }, listener)), Some(public)) = (endpoints, public) {
@@ -447,9 +447,9 @@ fn engine_config(
     registered: &Registered,
     machine: &Machine,
     data_dir: &DataDir,
-) -> EngineConfig {
+) -> Result<EngineConfig, Failed> {
     let config = EngineConfig::new(membership.fleet, membership.host, data_dir.ledger());
-    EngineConfig {
+    Ok(EngineConfig {
         boot_id: machine.boot_id.clone(),
         machine: machine.marks.clone(),
         region: registered.region.clone(),
@@ -465,7 +465,7 @@ fn engine_config(
         mounts: mounts::helper_of(settings, &data_dir.volumes())?,
         task_files: data_dir.task_files(),
         ..config
-    }
+    })
 }
 
 fn task_policy(settings: &Settings) -> TaskPolicy {
