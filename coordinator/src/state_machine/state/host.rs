@@ -430,8 +430,8 @@ impl State {
     }
 
     pub(super) fn host_engine_changed(&mut self, id: HostId, engine: EngineHealth, at: Timestamp) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         self.touch(EntityKey::Host(id));
-        let slot = self.hosts_by_id[&id];
         let host = &mut self.hosts[slot];
         (host.engine, host.engine_at) = (engine, at);
         host.version += 1;
