@@ -28,6 +28,9 @@ use crate::chance::Chance;
 
 /// Hosts that run at the same time.
 pub(super) const HOSTS_MAX: usize = 14;
+/// One round in so many cuts a cluster off, for so many polls or more.
+const CUT_OFF: usize = 150;
+const CUT_OFF_MIN: usize = 10;
 const LARGE_CPU: CpuUnits = CpuUnits(64 * 1024);
 const LARGE_MEMORY: MemoryMib = MemoryMib(64 * 1024);
 const LARGE_GPUS: usize = 8;
@@ -140,8 +143,23 @@ impl Agents {
         }
     }
 
+    /// So many of a cluster's hosts that their tasks are not replaced are cut off at once.
+    fn cut_off(&mut self) {
+        let Some(cluster) =
+            self.chance.pick(&self.agents).map(|one| one.registration.cluster.clone())
+        else {
+            return;
+        };
+        let polls = CUT_OFF_MIN + self.chance.below(CUT_OFF_MIN);
+        let of_cluster = self.agents.iter_mut().filter(|one| one.registration.cluster == cluster);
+        of_cluster.for_each(|agent| agent.silent_for = polls);
+    }
+
     /// Every host that can be heard is polled once, most of them work, and troubles come.
     pub(super) async fn go_on(&mut self, coordinator: &mut Coordinator) {
+        if !self.calm && self.chance.one_in(CUT_OFF) {
+            self.cut_off();
+        }
         for at in 0..self.agents.len() {
             if coordinator.broken {
                 return;

@@ -27,8 +27,8 @@ const LONG_EVERY: usize = 10;
 const LONG: Duration = Duration::from_secs(900);
 /// Deleted things are described for an hour.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(2 * 3600);
-/// The longest life of a client token or a join token that is made here.
-const TOKENS_EXPIRED_AFTER: Duration = Duration::from_secs(25 * 3600);
+/// The longest that anything of the past is remembered: two days that a host had joined.
+const REMEMBERED_FOR: Duration = Duration::from_secs(50 * 3600);
 /// What the state may have grown by from one time that everything was deleted to another.
 const GROWTH_MAX: usize = 3;
 const GROWTH_ALLOWED: usize = 4_000;
@@ -139,7 +139,7 @@ impl Course {
             self.pass(FORGOTTEN_AFTER).await?;
         }
         self.agents.clear();
-        self.pass(TOKENS_EXPIRED_AFTER).await?;
+        self.pass(REMEMBERED_FOR).await?;
         self.pass(FORGOTTEN_AFTER).await?;
         let left = self.coordinator.peek(judge::sizes);
         progress(&format!("bytes that are left of the emptied state: {left:?}"));
