@@ -696,6 +696,7 @@ fn two_tasks_of_one_unknown_revision_register_it_once() {
         TaskAdopted
         TaskReported
     "#]]);
+    world.state.take_changes();
     assert_eq!(world.state.check(), Vec::<String>::new());
     let all = rows(&mut world.state);
     let state = restored(&all, world.state.seq());
@@ -718,6 +719,7 @@ fn a_definition_that_a_journal_holds_twice_is_one() {
         at: Timestamp(1),
     }));
     world.state.apply(&again, 99);
+    world.state.take_changes();
     assert_eq!(world.state.check(), Vec::<String>::new());
     world.put(answered(
         hosts[0],
@@ -728,6 +730,7 @@ fn a_definition_that_a_journal_holds_twice_is_one() {
         family: "lost".parse().unwrap(),
         revision: Some(4),
     }));
+    world.state.take_changes();
     assert_eq!(world.state.check(), Vec::<String>::new());
 }
 

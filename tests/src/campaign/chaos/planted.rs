@@ -23,8 +23,8 @@ use super::judge::Fault;
 pub(super) enum Bug {
     /// A pass of the scheduler launches twice against one look at the hosts.
     StaleSnapshot,
-    /// What a task takes is reserved twice and given back once.
-    ReservedTwice,
+    /// A cluster counts one running task more than it has.
+    CountKeptByHand,
     /// A host that was deregistered can still be made ACTIVE.
     GateForgotten,
     /// A host that changes is not in the next checkpoint.
@@ -45,7 +45,7 @@ pub(super) enum Bug {
 
 pub(super) const BUGS: [Bug; 10] = [
     Bug::StaleSnapshot,
-    Bug::ReservedTwice,
+    Bug::CountKeptByHand,
     Bug::GateForgotten,
     Bug::NotMarkedChanged,
     Bug::KindMissing,
@@ -61,13 +61,12 @@ impl Bug {
     pub(super) fn shows_as(self) -> &'static [Fault] {
         match self {
             Bug::StaleSnapshot => &[Fault::NegativeRemaining],
-            Bug::ReservedTwice => &[Fault::Unsound],
             Bug::GateForgotten => &[Fault::Unsound, Fault::Panic],
             Bug::NotMarkedChanged | Bug::KindMissing => &[Fault::RestartDifference],
             Bug::HistoryUnbounded => &[Fault::Grown],
             Bug::DrainingKept | Bug::ServiceKept => &[Fault::Stuck],
             Bug::BadTokenBreaks => &[Fault::ServerError],
-            Bug::ListDisagrees => &[Fault::Disagreement],
+            Bug::ListDisagrees | Bug::CountKeptByHand => &[Fault::Disagreement],
         }
     }
 }
@@ -117,18 +116,8 @@ impl Planted {
             }
             _ => decided?,
         };
-        match bug {
-            Bug::ReservedTwice => {
-                for event in &mut decision.events {
-                    if let Event::TasksStarted(started) = event {
-                        started.tasks.extend(started.tasks.last().cloned());
-                    }
-                }
-            }
-            Bug::HistoryUnbounded => {
-                decision.events.retain(|event| !matches!(event, Event::HostForgotten { .. }));
-            }
-            _ => {}
+        if bug == Bug::HistoryUnbounded {
+            decision.events.retain(|event| !matches!(event, Event::HostForgotten { .. }));
         }
         Ok(decision)
     }
@@ -180,6 +169,16 @@ impl Planted {
                 if let Ok(mut answer) = answer {
                     if let Some(tasks) = answer["taskArns"].as_array_mut() {
                         tasks.pop();
+                    }
+                    told.body = answer.to_string().into();
+                }
+            }
+            Some(Bug::CountKeptByHand) if offered.operation == "DescribeClusters" => {
+                let answer: Result<Value, _> = serde_json::from_slice(&told.body);
+                if let Ok(mut answer) = answer {
+                    for cluster in answer["clusters"].as_array_mut().into_iter().flatten() {
+                        let counted = cluster["runningTasksCount"].as_u64().unwrap_or_default();
+                        cluster["runningTasksCount"] = (counted + 1).into();
                     }
                     told.body = answer.to_string().into();
                 }
