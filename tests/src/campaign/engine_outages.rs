@@ -124,8 +124,9 @@ impl EngineOutages {
     }
 }
 
-/// One outage of one host's dockerd, in which a task is ordered to run there. Once dockerd is
-/// back, the task runs and is stopped; how long it took until it ran.
+/// One outage of one host's dockerd, at whose beginning a task is ordered to run there: later none is
+/// placed on an engine that does not answer. Once dockerd is back, the task runs and is stopped; how
+/// long it took until it ran.
 async fn outage(
     host: &mut FleetHost,
     arn: &str,
@@ -134,14 +135,14 @@ async fn outage(
     lasts: Duration,
 ) -> Result<f64> {
     let engine = host.engine.as_mut().context("the engine is not running")?;
+    // The host may still be known for the outage before.
+    let start = json!({ "taskDefinition": FAMILY, "containerInstances": [arn] });
+    let ordered = |answer: &Value| answer["tasks"][0]["taskArn"].as_str().map(str::to_owned);
+    let task = client.eventually("StartTask", start, CAUGHT_UP_WITHIN, ordered).await?;
     match kind {
         Outage::Hang => engine.signal(Signal::STOP)?,
         Outage::Crash => engine.crash().await?,
     }
-    let start = json!({ "taskDefinition": FAMILY, "containerInstances": [arn] });
-    let started = client.call("StartTask", start).await?;
-    let task = started["tasks"][0]["taskArn"].as_str();
-    let task = task.with_context(|| format!("StartTask: {started}"))?.to_owned();
     sleep(lasts).await;
     match kind {
         Outage::Hang => engine.signal(Signal::CONT)?,

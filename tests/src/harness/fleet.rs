@@ -390,14 +390,14 @@ fn data_of(folder: &Path) -> PathBuf {
 
 fn mount_disk(at: &Path, mib: u32) -> Result<()> {
     fs_err::create_dir_all(at)?;
-    let size = format!("size={mib}m");
+    let options = format!("size={mib}m,mode=0700");
     run(
         "mount",
         &[
             "-t".as_ref(),
             "tmpfs".as_ref(),
             "-o".as_ref(),
-            size.as_ref(),
+            options.as_ref(),
             "tmpfs".as_ref(),
             at.as_os_str(),
         ],

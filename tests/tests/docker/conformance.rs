@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt,
     time::Duration,
 };
 
@@ -231,6 +232,9 @@ async fn volumes_are_what_was_asked_for(fleet: &Fleet, inspected: &BTreeMap<Stri
     assert_eq!(made["Labels"], json!({ "team": "web" }));
     let own = volume("/own").await;
     assert_eq!(own["Labels"]["team"], json!("web"));
+    // Docker is given a path of the mount helper's, which is the folder that was asked for.
+    let file = |path: &str| fs_err::metadata(path).map(|file| (file.dev(), file.ino())).unwrap();
+    assert_eq!(file(mount("/hosted")["Source"].as_str().unwrap()), file("/srv"));
 }
 
 async fn every_refused_member_is_named(client: &EcsClient) {

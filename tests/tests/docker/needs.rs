@@ -129,7 +129,7 @@ async fn a_private_image_is_pulled_by_the_login_of_its_secret() {
     let unknown = reason("other").await;
     assert!(unknown.contains("secret other, which this host's setting"), "{unknown}");
     let missing = reason(arn).await;
-    assert!(missing.starts_with("CannotPullContainerError: the login for "), "{missing}");
+    assert!(missing.starts_with("CannotPullContainerAuthError: the login for "), "{missing}");
     assert!(missing.contains("No such file"), "{missing}");
     fs_err::write(&login, r#"{"username":"ann","password":"hunter3"}"#).unwrap();
     let wrong = reason(arn).await;

@@ -121,8 +121,11 @@ impl Running {
         ensure!(self.running_containers().await? == 0, "reported STOPPED, and it runs");
         self.cleaned_up().await?;
         let history = &self.place.history;
-        let ended = history
-            .until(|history| history.count(&host, "destroy") >= history.count(&host, "create"));
+        // One that ran was made, whether or not the engine has told of it yet.
+        let ended = history.until(|history| {
+            let made = history.count(&host, "create").max(usize::from(ran));
+            history.count(&host, "destroy") >= made
+        });
         timeout(BUSY_ENGINE, ended).await.context("the engine tells of no end")??;
         let starts = history.count(&host, "start");
         ensure!(starts == usize::from(ran), "{starts} starts of one container, ran: {ran}");

@@ -369,7 +369,7 @@ pub(super) const HONOURED: &[(&str, Proof)] = &[
     ("volumes[].host", Docker("main", "/Mounts", r#"[{"Type":"bind","Destination":"/hosted"}]"#)),
     (
         "volumes[].host.sourcePath",
-        Docker("main", "/Mounts", r#"[{"Type":"bind","Source":"/srv"}]"#),
+        Docker("main", "/Mounts", r#"[{"Type":"bind","Destination":"/hosted"}]"#),
     ),
     (
         "volumes[].dockerVolumeConfiguration",
