@@ -248,7 +248,7 @@ async fn nobody_is_answered_about_another_task() {
 #[tokio::test(flavor = "multi_thread")]
 async fn instance_metadata_is_kept_from_tasks_on_the_bridge() {
     let settings = FleetSettings { hosts: 1, ..Default::default() };
-    let fleet = Fleet::start(settings).await.unwrap();
+    let mut fleet = Fleet::start(settings).await.unwrap();
     register(&fleet, "bridged", "bridge", json!({})).await;
     let [bridged] = inside(&fleet, ["bridged"]).await;
     // The machine that the host's default route leads to plays EC2.
@@ -266,15 +266,26 @@ async fn instance_metadata_is_kept_from_tasks_on_the_bridge() {
     let url = format!("http://{INSTANCE_METADATA}:{port}/latest/meta-data");
     let reached = || tokio::task::block_in_place(|| bridged.status(&url));
     assert_eq!(reached(), None);
-    // What keeps it away is the one rule.
-    let rule = |action: &str, family: &str, to: &str| {
-        let rule =
-            ["-n", host.name(), family, "rule", action, "iif", "docker0", "to", to, "prohibit"];
+    // Either of the two guards keeps it away alone, and nothing else does.
+    let (name, namespace) =
+        (host.name().to_owned(), format!("--net={}", host.namespace().display()));
+    let unrouted = || {
+        let to = ["iif", "docker0", "to", INSTANCE_METADATA, "prohibit"];
+        let rule = [&["-n", &name, "-4", "rule", "del"], &to[..]].concat();
         run_command("ip", &rule).map(drop)
     };
-    rule("del", "-4", INSTANCE_METADATA).unwrap();
+    let unfiltered = || {
+        let rule = ["FORWARD", "-i", "docker0", "-d", INSTANCE_METADATA, "-j", "REJECT"];
+        let line = [&[&namespace, "iptables", "-w", "-D"], &rule[..]].concat();
+        run_command("nsenter", &line).map(drop)
+    };
+    unrouted().unwrap();
+    assert_eq!(reached(), None);
+    // The agent lays again what is missing: without it both can be gone.
+    fleet.kill_agent(0).await.unwrap();
+    let _ = unrouted();
+    unfiltered().unwrap();
     assert_eq!(reached(), Some(200));
-    rule("del", "-6", "fd00:ec2::254").unwrap();
 }
 
 #[tokio::test]
