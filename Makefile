@@ -12,6 +12,7 @@ DESTDIR ?=
 BENCH ?=
 NAME ?=
 COUNT ?=
+ONLY ?=
 
 # The two programs as they are shipped: the agent is built to be small (see Cargo.toml).
 SHIPPED := $(TARGET)/shipped
@@ -59,8 +60,8 @@ bench: root needs release ## print a benchmark's figures: BENCH=start, restart, 
 	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-bench $(BENCH)
 
 .PHONY: campaign
-campaign: root needs release ## run a promise's full test: NAME=p1, p4, p5, p6, p7, p8, deadlines, query, placement, chaos or escapes, COUNT=n for less of it
-	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT))
+campaign: root needs release ## run a promise's full test: NAME=p1, p4, p5, p6, p7, p8, deadlines, query, placement, chaos, escapes or guest (ONLY=rows), COUNT=n for less of it
+	@$(WITH_AWS) $(WITH_SHIPPED) exec $(TARGET)/release/longshore-campaign $(NAME) $(if $(COUNT),--count $(COUNT)) $(if $(ONLY),--only $(ONLY))
 
 .PHONY: golden
 golden: root compiler ## write journals that later programs must open: NAME=the commit or release that writes them

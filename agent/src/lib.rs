@@ -154,6 +154,10 @@ fn serve_mounts(settings: &settings::Settings) -> ExitCode {
 }
 
 fn prepare_host(runtime: &tokio::runtime::Runtime, settings: &settings::Settings) -> ExitCode {
+    // Without it tasks with limits of their own may be refused; the endpoints work all the same.
+    if let Err(error) = runtime::docker::prepare_control_groups() {
+        tracing::warn!(%error, "Docker's control group cannot be made: run this as root");
+    }
     match runtime.block_on(run::prepare_host(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

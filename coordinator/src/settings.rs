@@ -57,7 +57,7 @@ pub struct Options {
     /// Where the API listens [default: 0.0.0.0:8420]
     #[arg(long, global = true, env = "LONGSHORE_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Where agents join; [::] is every address, of IPv4 too [default: [::]:8421]
+    /// Where agents join; `[::]` is every address, of IPv4 too [default: `[::]:8421`]
     #[arg(long, global = true, env = "LONGSHORE_JOIN_LISTEN", value_name = "ADDRESS:PORT")]
     join_listen: Option<SocketAddr>,
     /// The address or name that agents and DiscoverPollEndpoint are told [default: the machine's

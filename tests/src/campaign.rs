@@ -8,6 +8,7 @@ mod confused;
 mod deadlines;
 mod engine_faults;
 mod engine_outages;
+mod guest;
 mod escapes;
 mod kept;
 mod partitions;
@@ -22,12 +23,12 @@ use anyhow::{Result, bail, ensure};
 
 pub use crate::campaign::{
     chaos::Chaos, confused::Confused, deadlines::Deadlines, engine_faults::EngineFaults,
-    engine_outages::EngineOutages, escapes::Escapes, kept::Kept, partitions::Partitions,
-    placements::Placements, queries::Queries, static_stability::StaticStability,
-    untouched::Untouched,
+    engine_outages::EngineOutages, escapes::Escapes, guest::GuestRun, kept::Kept,
+    partitions::Partitions, placements::Placements, queries::Queries,
+    static_stability::StaticStability, untouched::Untouched,
 };
 
-const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query, placement, chaos, escapes";
+const OTHERS: &str = "p4, p5, p6, p7, p8, deadlines, query, placement, chaos, escapes, guest";
 /// A seed is printed as a figure, which holds whole numbers up to 2^53.
 const SEED_BITS: u32 = 48;
 
@@ -39,7 +40,8 @@ pub struct Options {
     /// policy. p8: a confused coordinator stops nothing. deadlines: tasks that wait are not lost, and
     /// end in time. query: no expression harms its reader.
     /// placement: every choice is one of the best. chaos: no sequence of calls and faults breaks what
-    /// must hold. escapes: no recipe gets around a policy.
+    /// must hold. escapes: no recipe gets around a policy. guest: on a
+    /// host with systemd and control groups version 2, in QEMU.
     pub name: String,
     /// How many times to kill, cut or fail, or for how many seconds no coordinator is there (p4);
     /// the promise's own number when not given.
@@ -51,6 +53,9 @@ pub struct Options {
     /// A bug that chaos is to find.
     #[arg(long)]
     pub bug: Option<String>,
+    /// Of guest: only the rows whose names contain one of these, separated by commas.
+    #[arg(long)]
+    pub only: Option<String>,
 }
 
 pub async fn run(options: Options) -> Result<()> {
@@ -92,6 +97,7 @@ pub async fn run(options: Options) -> Result<()> {
             };
             tokio::task::spawn_blocking(move || chaos.run()).await??.print_and_judge()
         }
+        "guest" => GuestRun::of(options.only).run().await?.print_and_judge(),
         "" => bail!("say which promise: `make campaign NAME=p1`, {OTHERS}"),
         other => bail!("there is no campaign `{other}`: there are p1, {OTHERS}"),
     }

@@ -55,6 +55,7 @@ const CLIENT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
 pub(crate) use bridge::{Bridge, BridgeAddresses, DEFAULT_BRIDGE};
 pub use registries::Registries;
+pub(crate) use task_group::prepare_control_groups;
 
 /// Among an engine's security options.
 const SELINUX: &str = "selinux";

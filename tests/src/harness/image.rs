@@ -15,6 +15,10 @@ use crate::harness::{
 pub const SAMPLE_IMAGE: &str = "longshore/sample:latest";
 pub const SAMPLE_PAGE: &str = "A task of Longshore answers.\n";
 
+/// How the image differs from its files, as `docker import --change` takes it.
+pub const SAMPLE_CHANGES: [&str; 3] =
+    [r#"CMD ["/bin/httpd","-f","-p","80","-h","/www"]"#, "ENV PATH=/bin", "EXPOSE 80/tcp"];
+
 /// What busybox is called inside the image.
 const PROGRAMS: [&str; 14] = [
     "sh", "sleep", "httpd", "true", "false", "echo", "cat", "ls", "id", "hostname", "env", "kill",
@@ -50,10 +54,8 @@ pub fn sample_archive(work_folder: &Path) -> Result<Bytes> {
 
 pub async fn import(engine: &EngineApi, archive: &Bytes) -> Result<()> {
     let (name, tag) = SAMPLE_IMAGE.split_once(':').context("an image without a tag")?;
-    let changes =
-        [r#"CMD ["/bin/httpd","-f","-p","80","-h","/www"]"#, "ENV PATH=/bin", "EXPOSE 80/tcp"];
-    let changes: String =
-        changes.iter().map(|change| format!("&changes={}", percent_encoded(change))).collect();
+    let change = |change: &&str| format!("&changes={}", percent_encoded(change));
+    let changes: String = SAMPLE_CHANGES.iter().map(change).collect();
     let name = percent_encoded(name);
     let target = format!("/images/create?fromSrc=-&repo={name}&tag={tag}{changes}");
     engine.call(Method::POST, &target, "application/x-tar", archive.clone()).await?;

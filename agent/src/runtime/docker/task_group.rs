@@ -97,6 +97,23 @@ impl ControlGroups {
         })
     }
 
+    /// Makes Docker's own group where Docker has not made it yet. The top of a hierarchy may be
+    /// written to by nobody but root with all capabilities, which the agent's service is not: all
+    /// that it makes later lies below this group.
+    fn prepare(&self) -> io::Result<()> {
+        let hierarchies: &[&str] = match self.version {
+            Version::V1 => &["cpu", "memory"],
+            Version::V2 => &[""],
+        };
+        hierarchies.iter().map(|name| self.root.join(name)).try_for_each(|hierarchy| {
+            // Where a hierarchy is not mounted, Docker cannot use it either.
+            if hierarchy.exists() {
+                fs_err::create_dir_all(hierarchy.join(DOCKERS))?;
+            }
+            Ok(())
+        })
+    }
+
     fn write(&self, group: &TaskGroup) -> io::Result<()> {
         for Limits { controller, values } in limits(self.version, group) {
             let dockers = self.root.join(controller).join(DOCKERS);
@@ -133,6 +150,13 @@ impl ControlGroups {
         }
         Ok(())
     }
+}
+
+/// What a host's boot has to do once, with all rights, so that the service can limit tasks
+/// whatever Docker's driver is or becomes.
+pub(crate) fn prepare_control_groups() -> io::Result<()> {
+    let unified = PathBuf::from(ROOT).join("cgroup.controllers").exists();
+    ControlGroups::new(unified.then_some("2"), None).prepare()
 }
 
 /// Files of one hierarchy, and what they are to hold.

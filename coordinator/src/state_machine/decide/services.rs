@@ -371,10 +371,11 @@ fn again<'a>(
     service.revisions.iter().rev().filter(|_| rolling && !forced).find(is_same)
 }
 
-/// A revision whose deployment begins anew.
+/// A revision whose deployment begins anew: clients take what a service said since then for news of it.
 fn taken_up_again(record: &RevisionRecord, at: Timestamp) -> RevisionRecord {
     RevisionRecord {
         rollout: Rollout::InProgress,
+        created_at: at,
         reason: format!("ECS deployment ecs-svc/{} in progress.", record.id),
         updated_at: at,
         failed_tasks: 0,

@@ -108,3 +108,20 @@ fn a_group_is_removed_from_every_hierarchy_and_none_is_no_error() {
 fn shares_become_the_weight_that_runc_gives() {
     assert_eq!((weight(2), weight(1024), weight(262_144)), (1, 39, 10_000));
 }
+
+/// The top of a hierarchy is closed to a root without capabilities.
+#[test]
+fn prepared_host_has_a_group_to_make_others_in() {
+    for (version, made) in
+        [(Version::V1, vec!["cpu/docker", "memory/docker"]), (Version::V2, vec!["docker"])]
+    {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("cpu")).unwrap();
+        fs::create_dir_all(root.path().join("memory")).unwrap();
+        at(root.path(), version).prepare().unwrap();
+        at(root.path(), version).prepare().unwrap();
+        for group in made {
+            assert!(root.path().join(group).is_dir(), "{version:?}: {group}");
+        }
+    }
+}
