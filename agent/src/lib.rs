@@ -54,7 +54,7 @@ use std::{
     sync::Arc,
 };
 
-use longshore_common::{clock::SystemClock, telemetry};
+use longshore_common::{clock::SystemClock, telemetry, termination::Termination};
 use settings::{EXIT_BAD_SETTINGS, Ended, Environment};
 
 /// What the agent does is wait: for the coordinator, for Docker, for its disk.
@@ -106,14 +106,6 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
             return ExitCode::from(EXIT_BAD_SETTINGS);
         }
     };
-    let to_the_journal =
-        environment.contains_key("JOURNAL_STREAM") && !std::io::stderr().is_terminal();
-    if let Err(problem) = telemetry::init(&settings.log, settings.log_format, to_the_journal) {
-        eprintln!("longshore-agent: {problem}");
-        return ExitCode::from(EXIT_BAD_SETTINGS);
-    }
-    // Fails only if there is a provider already, which then is this one.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(blocking::THREADS_MAX)
@@ -122,16 +114,36 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "no threads could be started");
+            eprintln!("longshore-agent: no threads could be started: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let ended = match subcommand {
-        Subcommand::Serve => runtime.block_on(run::run(settings, Arc::new(SystemClock::start()))),
-        Subcommand::PrepareHost => return prepare_host(&runtime, &settings),
-        Subcommand::Volumes => return serve_mounts(&settings),
-        Subcommand::Network => runtime.block_on(run::network(settings)),
+    // Before anything that others could see.
+    let termination = match Termination::watch(&runtime) {
+        Ok(termination) => termination,
+        Err(error) => {
+            eprintln!("longshore-agent: signals cannot be waited for: {error}");
+            return ExitCode::FAILURE;
+        }
     };
+    let to_the_journal =
+        environment.contains_key("JOURNAL_STREAM") && !std::io::stderr().is_terminal();
+    if let Err(problem) = telemetry::init(&settings.log, settings.log_format, to_the_journal) {
+        eprintln!("longshore-agent: {problem}");
+        return ExitCode::from(EXIT_BAD_SETTINGS);
+    }
+    // Fails only if there is a provider already, which then is this one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let ended = match subcommand {
+        Subcommand::Serve => {
+            runtime.block_on(run::run(settings, Arc::new(SystemClock::start()), termination))
+        }
+        Subcommand::PrepareHost => return prepare_host(&runtime, &settings, termination),
+        Subcommand::Volumes => runtime.block_on(run::volumes(&settings, termination)),
+        Subcommand::Network => runtime.block_on(run::network(settings, termination)),
+    };
+    // A thread that waits for a file system is not waited for.
+    runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
@@ -142,25 +154,28 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
     }
 }
 
-fn serve_mounts(settings: &settings::Settings) -> ExitCode {
-    match mounts::serve(settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let error = telemetry::chain(&error);
-            tracing::error!(error, "longshore-agent volumes ends");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn prepare_host(runtime: &tokio::runtime::Runtime, settings: &settings::Settings) -> ExitCode {
+fn prepare_host(
+    runtime: &tokio::runtime::Runtime,
+    settings: &settings::Settings,
+    mut termination: Termination,
+) -> ExitCode {
     // Without it tasks with limits of their own may be refused; the endpoints work all the same.
     if let Err(error) = runtime::docker::prepare_control_groups() {
         tracing::warn!(%error, "Docker's control group cannot be made: run this as root");
     }
-    match runtime.block_on(run::prepare_host(settings)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let prepared = runtime.block_on(async {
+        tokio::select! {
+            told_by = termination.told() => Err(told_by),
+            prepared = run::prepare_host(settings) => Ok(prepared),
+        }
+    });
+    match prepared {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Err(told_by) => {
+            tracing::error!("this host may not be prepared: told to stop ({told_by})");
+            ExitCode::FAILURE
+        }
+        Ok(Err(error)) => {
             let error = telemetry::chain(&error);
             tracing::error!(error, "this host could not be prepared: run it as root");
             ExitCode::FAILURE

@@ -21,6 +21,7 @@ use rustix::{
     process::umask,
     thread::{CapabilitySet, capabilities},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{plan::efs::FileSystems, settings::Settings};
 use longshore_common::task_policy::TaskPolicy;
@@ -103,8 +104,11 @@ impl Fences {
     }
 }
 
-/// Serves as the helper of this host's agent until the process is ended.
-pub(crate) fn serve(settings: &Settings) -> Result<(), HelperError> {
+/// Serves as the helper of this host's agent until `shutdown`.
+pub(crate) async fn serve(
+    settings: &Settings,
+    shutdown: CancellationToken,
+) -> Result<(), HelperError> {
     let default = || PathBuf::from(DEFAULT_SOCKET);
     let socket = settings.volumes_socket.clone().unwrap_or_else(default);
     let folder = socket.parent().unwrap_or(Path::new("/"));
@@ -112,7 +116,7 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), HelperError> {
     umask(Mode::from_raw_mode(MADE_FOR_TASKS));
     let helper = Helper::new(folder, Fences::of(settings))?;
     tracing::info!(socket = %socket.display(), "longshore-agent volumes starts");
-    server::serve(helper, &socket)
+    server::serve(helper, &socket, shutdown).await
 }
 
 /// Who makes the mounts for this agent: the helper whose socket the settings name; the agent itself

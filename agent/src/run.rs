@@ -16,10 +16,10 @@ use longshore_common::{
     machine::AgentRun,
     protocol::Registered,
     task_policy::{Forbidden, TaskPolicy},
+    termination::Termination,
 };
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
     sync::watch,
     task::{JoinError, JoinHandle, JoinSet},
 };
@@ -81,8 +81,6 @@ pub(crate) enum Failed {
     Docker(#[from] NotAUnixSocket),
     #[error("cannot listen on {address}, which {setting} names: is another agent running?")]
     Listen { setting: &'static str, address: SocketAddr, source: io::Error },
-    #[error("signals cannot be waited for")]
-    Signals(#[source] io::Error),
     #[error("the join token cannot be read: correct --join-token-file")]
     TokenFile(#[source] io::Error),
     #[error(
@@ -124,7 +122,6 @@ impl Failed {
             Failed::DataDir(DataDirError::Taken(_)) | Failed::Listen { .. } => EXIT_TAKEN,
             Failed::DataDir(DataDirError::Unusable(_))
             | Failed::Machine(_)
-            | Failed::Signals(_)
             | Failed::PollEndpoint(_)
             | Failed::NoEntropy(_)
             | Failed::Ledger(_)
@@ -137,7 +134,13 @@ impl Failed {
 }
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) async fn run(settings: Settings, clock: Arc<dyn Clock>) -> Result<(), Failed> {
+pub(crate) async fn run(
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    termination: Termination,
+) -> Result<(), Failed> {
+    let shutdown = CancellationToken::new();
+    let _signals = stop_on_signals(termination, shutdown.clone());
     tracing::info!(
         version = AGENT_VERSION,
         commit = AGENT_HASH,
@@ -149,8 +152,6 @@ pub(crate) async fn run(settings: Settings, clock: Arc<dyn Clock>) -> Result<(),
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let shutdown = CancellationToken::new();
-    let _signals = stop_on_signals(shutdown.clone())?;
     // Whatever happens, the parts that run are told to end.
     let _end = shutdown.clone().drop_guard();
     tokio::select! {
@@ -172,7 +173,8 @@ async fn life(
     let settings = Arc::new(settings);
     let data_dir = Arc::new(DataDir::open(&settings.data_dir)?);
     let machine = Machine::read()?;
-    let gpus = host::gpus::offered(&settings.gpus).await;
+    let gpus = host::gpus::offered(&settings.gpus);
+    let Some(gpus) = shutdown.run_until_cancelled(gpus).await else { return Ok(()) };
     let capacity = host::capacity(&settings, &machine, gpus)?;
     let session = getrandom::u64().map_err(Failed::NoEntropy)?;
     let run = AgentRun { session, machine: machine.marks.clone() };
@@ -335,11 +337,18 @@ pub(crate) async fn prepare_host(settings: &Settings) -> Result<(), WiringError>
 }
 
 /// `longshore-agent network`: until SIGTERM or SIGINT.
-pub(crate) async fn network(settings: Settings) -> Result<(), Failed> {
+pub(crate) async fn network(settings: Settings, termination: Termination) -> Result<(), Failed> {
     let shutdown = CancellationToken::new();
-    let _signals = stop_on_signals(shutdown.clone())?;
+    let _signals = stop_on_signals(termination, shutdown.clone());
     network::run(&settings, docker(&settings)?, shutdown).await;
     Ok(())
+}
+
+/// `longshore-agent volumes`: until SIGTERM or SIGINT.
+pub(crate) async fn volumes(settings: &Settings, termination: Termination) -> Result<(), Failed> {
+    let shutdown = CancellationToken::new();
+    let _signals = stop_on_signals(termination, shutdown.clone());
+    Ok(mounts::serve(settings, shutdown).await?)
 }
 
 /// Keeps the network where the agent has the rights for it, else hears of it from who has.
@@ -500,16 +509,11 @@ async fn end(mut parts: JoinSet<()>) -> Result<(), Failed> {
 }
 
 /// Cancels `shutdown` at the first signal.
-fn stop_on_signals(shutdown: CancellationToken) -> Result<JoinHandle<()>, Failed> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failed::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failed::Signals)?;
-    Ok(tokio::spawn(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "longshore-agent stops; every container keeps running");
+fn stop_on_signals(mut termination: Termination, shutdown: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let signal = termination.told().await;
+        tracing::info!(%signal, "longshore-agent stops; every container keeps running");
         service_manager::stopping("Stopping; every container keeps running");
         shutdown.cancel();
-    }))
+    })
 }

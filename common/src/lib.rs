@@ -1,8 +1,8 @@
 //! What both binaries compile against: identities, units, the task definition, the poll protocol.
 //!
 //! Never: a decision, an I/O call (but for the system clock, the log set-up, files of secrets, the
-//! data directory, the
-//! store of container logs and the word to the service manager), or a type that only one of the two binaries uses.
+//! data directory, the store of container logs, the word to the service manager and the signals that
+//! end a program), or a type that only one of the two binaries uses.
 
 pub mod id;
 pub mod arn;
@@ -28,4 +28,5 @@ pub mod gate;
 pub mod listen;
 pub mod telemetry;
 pub mod service_manager;
+pub mod termination;
 pub mod logs;

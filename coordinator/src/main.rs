@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use longshore_common::telemetry;
+use longshore_common::{telemetry, termination::Termination};
 use longshore_coordinator::{
     effects::launchers::helper,
     serve::serve,
@@ -39,20 +39,23 @@ fn main() -> ExitCode {
         Err(error) => return fail(error.into(), 1),
     };
     let ended = match line.command.unwrap_or(Command::Serve) {
-        Command::Serve => {
+        command @ (Command::Serve | Command::Launcher) => {
+            let termination = match Termination::watch(&runtime) {
+                Ok(termination) => termination,
+                Err(error) => return fail(error.into(), 1),
+            };
             if let Err(error) = start_log(&settings) {
                 return fail(anyhow::Error::msg(error), EXIT_BAD_SETTINGS);
             }
-            runtime.block_on(serve(settings))
-        }
-        Command::Launcher => {
-            if let Err(error) = start_log(&settings) {
-                return fail(anyhow::Error::msg(error), EXIT_BAD_SETTINGS);
+            match command {
+                Command::Launcher => runtime.block_on(helper::serve(settings, termination)),
+                _ => runtime.block_on(serve(settings, termination)),
             }
-            runtime.block_on(helper::serve(settings))
         }
         command => runtime.block_on(subcommands::run(command, &settings)),
     };
+    // A thread that reads a journal or waits for a disk is not waited for.
+    runtime.shutdown_background();
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(error, 1),

@@ -9,13 +9,10 @@ use longshore_common::{
     data_directory,
     id::FleetId,
     service_manager::ServiceManager,
+    termination::Termination,
 };
 use sd_notify::NotifyState;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -37,7 +34,7 @@ use crate::{
     },
     journal::{recovery, sqlite::SqliteJournal},
     pki::{Authority, OwnCertificate},
-    running::Running,
+    running::{Running, Told},
     settings::Settings,
     state_machine::{Command, State},
 };
@@ -48,7 +45,31 @@ const TICK: Duration = Duration::from_secs(5);
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT, or until the journal fails.
-pub async fn serve(mut settings: Settings) -> Result<()> {
+pub async fn serve(settings: Settings, mut termination: Termination) -> Result<()> {
+    let started = tokio::select! {
+        biased;
+        told_by = termination.told() => {
+            tracing::info!("told to stop ({told_by}) while it started; nothing was served");
+            return Ok(());
+        }
+        started = start(settings) => started?,
+    };
+    started.until_told_to_stop(termination).await
+}
+
+/// A coordinator that serves.
+struct Started {
+    parts: JoinSet<()>,
+    health: Health,
+    shutdown: CancellationToken,
+    /// Becomes true when the journal has failed.
+    failed: watch::Receiver<bool>,
+    _edge_runtime: EdgeRuntime,
+    _told: Told,
+}
+
+/// Given up at any point, it leaves what a crash there would leave.
+async fn start(mut settings: Settings) -> Result<Started> {
     // Fails only if there is a provider already, which then is this one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -61,7 +82,7 @@ pub async fn serve(mut settings: Settings) -> Result<()> {
     settings.listen = api_listener.local_addr()?;
     settings.join_listen = join_listener.local_addr()?;
 
-    let (mut state, journal, fleet) = open_journal(&settings.data_dir, &clock)?;
+    let (mut state, journal, fleet) = read_journal(&settings.data_dir, &clock).await?;
     state.set_service_policy(settings.service_policy);
     state.set_task_policy(settings.task_policy.clone());
     state.set_capacity_policy(settings.capacity_policy.clone());
@@ -88,7 +109,7 @@ pub async fn serve(mut settings: Settings) -> Result<()> {
 
     let edge_runtime = EdgeRuntime::start().context("cannot start threads for callers")?;
     let ca = authority.hash();
-    let mut parts = tokio::task::JoinSet::new();
+    let mut parts = JoinSet::new();
     parts.spawn(own_certificate.keep_renewed(clock.clone(), shutdown.clone()));
     let polled_as = identity.clone();
     parts.spawn(poller::run(handle.clone(), agents, fleet, polled_as, shutdown.clone()));
@@ -153,28 +174,40 @@ pub async fn serve(mut settings: Settings) -> Result<()> {
         region: settings.identity.region.clone(),
         pid: std::process::id(),
     };
-    let _told = running.tell(&settings.data_dir)?;
+    let told = running.tell(&settings.data_dir)?;
     tracing::info!(
         api = %settings.listen, joining = %settings.join_listen, fleet = %fleet,
         "the coordinator is ready"
     );
     parts.spawn(tell_ready(shutdown.clone()));
+    Ok(Started { parts, health, shutdown, failed, _edge_runtime: edge_runtime, _told: told })
+}
 
-    let journal_failed = until_told_to_stop(failed).await?;
-    health.set_not_ready("it is stopping");
-    ServiceManager::of_this_program().tell(&[NotifyState::Stopping]);
-    shutdown.cancel();
-    if journal_failed {
-        bail!(
-            "the journal failed; see the log above. Nothing was acknowledged that it does not hold"
-        );
+impl Started {
+    async fn until_told_to_stop(mut self, mut termination: Termination) -> Result<()> {
+        let journal_failed = tokio::select! {
+            told_by = termination.told() => {
+                tracing::info!("told to stop ({told_by})");
+                false
+            }
+            _ = self.failed.wait_for(|failed| *failed) => true,
+        };
+        self.health.set_not_ready("it is stopping");
+        ServiceManager::of_this_program().tell(&[NotifyState::Stopping]);
+        self.shutdown.cancel();
+        if journal_failed {
+            bail!(
+                "the journal failed; see the log above. Nothing was acknowledged that it does not \
+                 hold"
+            );
+        }
+        let ended = async { while self.parts.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN_GRACE, ended).await.is_err() {
+            tracing::warn!("some connections did not end in time and are cut off");
+        }
+        tracing::info!("the coordinator has stopped; tasks go on running on their hosts");
+        Ok(())
     }
-    let ended = async { while parts.join_next().await.is_some() {} };
-    if tokio::time::timeout(SHUTDOWN_GRACE, ended).await.is_err() {
-        tracing::warn!("some connections did not end in time and are cut off");
-    }
-    tracing::info!("the coordinator has stopped; tasks go on running on their hosts");
-    Ok(())
 }
 
 fn backend(
@@ -226,6 +259,15 @@ async fn bind(what: &str, address: SocketAddr, flag: &str) -> Result<TcpListener
     })
 }
 
+/// On a thread of its own: a large journal takes a while, in which a signal must be heard.
+async fn read_journal(
+    directory: &Path,
+    clock: &Arc<dyn Clock>,
+) -> Result<(State, SqliteJournal, FleetId)> {
+    let (directory, clock) = (directory.to_owned(), clock.clone());
+    tokio::task::spawn_blocking(move || open_journal(&directory, &clock)).await?
+}
+
 fn open_journal(
     directory: &Path,
     clock: &Arc<dyn Clock>,
@@ -271,16 +313,4 @@ async fn keep_time(handle: Handle, clock: impl Clock, shutdown: CancellationToke
         () = shutdown.cancelled() => {}
         () = driver::keep_time(&handle, &clock, tick, feed) => {}
     }
-}
-
-/// Returns whether the journal failed.
-async fn until_told_to_stop(mut failed: watch::Receiver<bool>) -> Result<bool> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
-        _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
-        _ = failed.wait_for(|failed| *failed) => return Ok(true),
-    }
-    Ok(false)
 }

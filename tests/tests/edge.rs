@@ -10,6 +10,8 @@ mod subcommands;
 mod prometheus;
 #[path = "edge/ports.rs"]
 mod ports;
+#[path = "edge/stopping.rs"]
+mod stopping;
 
 use longshore_tests::harness::bare_coordinator::BareCoordinator;
 

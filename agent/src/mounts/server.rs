@@ -1,7 +1,7 @@
 //! The helper's side of its socket: who may ask, how much at once, one answer for each connection.
 //!
-//! Threads, since every call here may wait for a file system of the network. Never: a request of
-//! anybody but root and the helper's own user.
+//! A thread for each connection, since every call here may wait for a file system of the network.
+//! Never: a request of anybody but root and the helper's own user.
 
 use std::{
     io::{Read, Write},
@@ -10,16 +10,15 @@ use std::{
         net::{UnixListener, UnixStream},
     },
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
 use longshore_common::service_manager::ServiceManager;
 use rustix::{net::sockopt::socket_peercred, process::geteuid};
 use sd_notify::NotifyState;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Helper, HelperError,
@@ -30,35 +29,48 @@ use super::{
 const CONNECTIONS_MAX: usize = 64;
 /// Timeout of each read and write of a connection: the agent sends its request at once.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// How long requests may take to end when the helper is told to: less than its unit's TimeoutStopSec=.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// Only the socket's owner connects.
 const SOCKET_MODE: u32 = 0o600;
 
-/// Serves until the process is ended. What is mounted stays.
-pub(super) fn serve(helper: Helper, socket: &Path) -> Result<(), HelperError> {
+/// Serves until `shutdown`, and finishes what was asked for until then. What is mounted stays.
+pub(super) async fn serve(
+    helper: Helper,
+    socket: &Path,
+    shutdown: CancellationToken,
+) -> Result<(), HelperError> {
     let listener = listen(socket)?;
     let manager = ServiceManager::of_this_program();
     manager.tell(&[NotifyState::Ready, NotifyState::Status("Makes mounts for tasks")]);
-    let (helper, serving) = (Arc::new(helper), Arc::new(AtomicUsize::new(0)));
-    loop {
-        let (stream, _) = listener.accept().map_err(HelperError::Accept)?;
-        if serving.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS_MAX {
-            serving.fetch_sub(1, Ordering::AcqRel);
+    let (helper, room) = (Arc::new(helper), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+        let stream = accepted
+            .and_then(|(stream, _)| stream.into_std())
+            .and_then(|stream| stream.set_nonblocking(false).map(|()| stream))
+            .map_err(HelperError::Accept)?;
+        let Ok(turn) = room.clone().try_acquire_owned() else {
             let why = format!(
                 "the helper is busy with {CONNECTIONS_MAX} requests: a file system \
                                of the network may hang"
             );
             answer(&stream, &Reply::Failed { why });
             continue;
-        }
-        let (helper, serving) = (helper.clone(), serving.clone());
+        };
+        let helper = helper.clone();
         std::thread::spawn(move || {
             serve_connection(&helper, &stream);
-            serving.fetch_sub(1, Ordering::AcqRel);
+            drop(turn);
         });
     }
+    let all = room.acquire_many(CONNECTIONS_MAX as u32);
+    if tokio::time::timeout(FINISH_WITHIN, all).await.is_err() {
+        tracing::warn!("requests that wait for a file system are left; the agent makes them again");
+    }
+    Ok(())
 }
 
-fn listen(socket: &Path) -> Result<UnixListener, HelperError> {
+fn listen(socket: &Path) -> Result<tokio::net::UnixListener, HelperError> {
     let failed = |error| HelperError::Listen(socket.to_owned(), error);
     // A socket that nobody listens on is left over of an earlier run.
     if UnixStream::connect(socket).is_err() {
@@ -72,7 +84,8 @@ fn listen(socket: &Path) -> Result<UnixListener, HelperError> {
     let listener = UnixListener::bind(socket).map_err(failed)?;
     let mode = std::fs::Permissions::from_mode(SOCKET_MODE);
     std::fs::set_permissions(socket, mode).map_err(failed)?;
-    Ok(listener)
+    listener.set_nonblocking(true).map_err(failed)?;
+    tokio::net::UnixListener::from_std(listener).map_err(failed)
 }
 
 /// One request and its reply; also over one half of a pair, in the agent's own process.

@@ -390,9 +390,10 @@ async fn agent_and_helper_talk_over_a_pair_as_over_the_socket() {
     let own = MountHelper::own(sandbox.helper(Fences::default()));
     let socket = sandbox.path("helper/socket");
     let other = sandbox.helper(Fences::default());
-    std::thread::spawn({
-        let socket = socket.clone();
-        move || server::serve(other, &socket)
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn({
+        let (socket, shutdown) = (socket.clone(), shutdown.clone());
+        async move { server::serve(other, &socket, shutdown).await }
     });
     for helper in [own, MountHelper::at(socket)] {
         let place = helper.bind(&of_host(&source)).await.unwrap();
@@ -402,6 +403,8 @@ async fn agent_and_helper_talk_over_a_pair_as_over_the_socket() {
         assert_eq!(refused, "relative is not an absolute path");
         helper.release(task(1)).await.unwrap();
     }
+    shutdown.cancel();
+    serving.await.unwrap().unwrap();
 }
 
 #[test]

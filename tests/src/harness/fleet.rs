@@ -287,6 +287,14 @@ impl Fleet {
     }
 
     pub async fn start_agent(&mut self, host: usize) -> Result<()> {
+        let mut agent = self.spawn_agent(host).await?;
+        agent.ready().await?;
+        self.hosts[host].agent = Some(agent);
+        Ok(())
+    }
+
+    /// Starts an agent without waiting until it is ready.
+    pub async fn spawn_agent(&self, host: usize) -> Result<Process> {
         let gateway = self.network.gateway();
         let on = &self.hosts[host];
         let mut arguments = vec![
@@ -315,9 +323,7 @@ impl Fleet {
             notifies: true,
             echo: None,
         };
-        let agent = Process::start(launch).await?;
-        self.hosts[host].agent = Some(agent);
-        Ok(())
+        Process::spawn(launch).await
     }
 
     pub async fn kill_agent(&mut self, host: usize) -> Result<()> {

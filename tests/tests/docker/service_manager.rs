@@ -54,3 +54,27 @@ async fn the_agent_tells_ready_watchdog_and_stopping() {
     let mut fleet = Fleet::start(settings).await.unwrap();
     tells_all(fleet.hosts[0].agent.take().unwrap()).await;
 }
+
+#[tokio::test]
+async fn agent_ends_in_peace_at_each_line_of_its_start() {
+    let settings = FleetSettings { hosts: 1, ..Default::default() };
+    let mut fleet = Fleet::start(settings).await.unwrap();
+    fleet.stop_agent(0).await.unwrap();
+    let (mut failed, mut lines, mut was_ready) = (Vec::new(), 0, false);
+    while !was_ready {
+        lines += 1;
+        let agent = fleet.spawn_agent(0).await.unwrap();
+        let log = agent.log().clone();
+        let mut left = lines;
+        let counted = |line: &str| {
+            left -= 1;
+            (left == 0).then(|| line.contains("\"ready\""))
+        };
+        (was_ready, _) = log.wait_for(0, PATIENCE, counted).await.unwrap();
+        let status = agent.terminate(PATIENCE).await.unwrap();
+        if !status.success() {
+            failed.push(format!("after {lines} lines: {status}\n{}", log.tail()));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n---\n"));
+}

@@ -24,7 +24,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use longshore_common::service_manager::ServiceManager;
+use longshore_common::{service_manager::ServiceManager, termination::Termination};
 
 use super::{CALLS_AT_ONCE_MAX, exec};
 use crate::{
@@ -40,6 +40,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Beyond a program's own time limit.
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
 const TOKEN_BYTES_MAX: usize = 256;
+/// Requests served at once: twice what a coordinator asks, one of which may have just been restarted.
+const REQUESTS_AT_ONCE_MAX: usize = CALLS_AT_ONCE_MAX * 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,8 +95,9 @@ pub(super) async fn ask(
     answered.unwrap_or_else(|_| Err("the helper that runs launchers does not answer".to_owned()))
 }
 
-/// Runs programs for the coordinator until the process is ended.
-pub async fn serve(settings: Settings) -> Result<()> {
+/// Runs programs for the coordinator until SIGTERM or SIGINT. Those that run then are waited for, and
+/// their answers given, unless a second signal comes.
+pub async fn serve(settings: Settings, mut termination: Termination) -> Result<()> {
     let path = settings.data_dir.join(SOCKET_FILE);
     let (listener, owner) = bind(&settings.data_dir, &path).with_context(|| {
         format!("{} cannot be listened on; start the coordinator first", path.display())
@@ -102,7 +105,21 @@ pub async fn serve(settings: Settings) -> Result<()> {
     let names: Vec<&str> = settings.launchers.keys().map(String::as_str).collect();
     tracing::info!(path = %path.display(), launchers = names.join(" "), "launchers can be asked");
     ServiceManager::of_this_program().tell(&[NotifyState::Ready]);
-    serve_on(listener, owner, settings.launchers).await
+    let room = Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX));
+    tokio::select! {
+        told_by = termination.told() => tracing::info!("told to stop ({told_by})"),
+        failed = serve_on(listener, owner, settings.launchers, room.clone()) => return failed,
+    }
+    ServiceManager::of_this_program().tell(&[NotifyState::Stopping]);
+    tokio::select! {
+        _all_answered = room.acquire_many(REQUESTS_AT_ONCE_MAX as u32) => {}
+        told_by = termination.told() => {
+            tracing::warn!("told to stop again ({told_by}): launchers that run are left alone");
+            // Dropping them would kill them.
+            std::process::exit(0);
+        }
+    }
+    Ok(())
 }
 
 /// With the directory's owner, who may ask.
@@ -122,9 +139,9 @@ async fn serve_on(
     listener: UnixListener,
     owner: u32,
     launchers: BTreeMap<String, Launcher>,
+    room: Arc<Semaphore>,
 ) -> Result<()> {
     let launchers = Arc::new(launchers);
-    let room = Arc::new(Semaphore::new(CALLS_AT_ONCE_MAX * 2));
     loop {
         let (stream, _) = listener.accept().await.context("the socket is gone")?;
         let uid = stream.peer_cred()?.uid();
@@ -245,7 +262,8 @@ mod tests {
         let (listener, owner) = bind(directory.path(), &socket).unwrap();
         let mode = std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
-        let serving = tokio::spawn(serve_on(listener, owner, launchers));
+        let room = Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX));
+        let serving = tokio::spawn(serve_on(listener, owner, launchers, room));
         let group = [("LONGSHORE_GROUP", "g".to_owned())];
         assert_eq!(ask(&socket, "rack", &["list"], &group, timeout).await.unwrap(), "list g\n");
         let id = "i-0123abcd00000001f";
