@@ -440,8 +440,7 @@ pub(super) fn delete(
     if !force && !service.is_daemon() && service.has_tasks() {
         return Err(Rejection::ServiceHasDeployments);
     }
-    let mut events: Vec<Event> =
-        schedule::supersede(service, "The service was deleted.", at).into_iter().collect();
+    let mut events: Vec<Event> = schedule::supersede(service, "The service was deleted.", at);
     events.push(Event::ServiceDraining { service: service.id, at });
     Ok(Decision::of(events))
 }

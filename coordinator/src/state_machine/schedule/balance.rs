@@ -12,7 +12,7 @@ use super::{
 };
 use crate::state_machine::{
     event::Event,
-    record::{Rollout, Stage},
+    record::{DeploymentStatus, Rollout, Stage},
     service::{DeploymentStrategy, RevisionId},
     state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, Task},
 };
@@ -65,8 +65,13 @@ impl<'a> Work<'a> {
             let blue_green = deployment.config.strategy == DeploymentStrategy::BlueGreen;
             (blue_green && deployment.rollback.is_none()).then_some(deployment.stage)
         });
+        // Without a second copy of any task, green takes blue's place task by task.
+        let beside_until = match self.policy.replace {
+            true => Stage::CleanUp,
+            false => Stage::ScaleUp,
+        };
         match green_stage {
-            Some(stage) if stage < Stage::CleanUp => self.balance_blue_green(primary, stage),
+            Some(stage) if stage < beside_until => self.balance_blue_green(primary, stage),
             Some(_) | None => self.roll(primary),
         }
     }
@@ -81,8 +86,15 @@ impl<'a> Work<'a> {
         let (others, launcher) = match primary.record.rollout {
             Rollout::InProgress | Rollout::Completed => (Role::Outdated, Some(primary)),
             Rollout::Failed => {
-                let completed = service.completed.filter(|id| *id != primary.record.id);
-                let fallback = completed.and_then(|id| service.revision(id));
+                // What completed once and failed now is started again, unless going back to it was
+                // what failed.
+                let went_back = service.deployment.as_ref().is_some_and(|deployment| {
+                    deployment.status == DeploymentStatus::RollbackFailed
+                });
+                let fallback = service
+                    .completed
+                    .filter(|id| *id != primary.record.id || !went_back)
+                    .and_then(|id| service.revision(id));
                 let role = if fallback.is_some() { Role::Current } else { Role::Stranded };
                 (role, fallback)
             }
@@ -451,18 +463,37 @@ impl<'a> Work<'a> {
         self.pass.events.push(Event::ServiceLogged { service, message, at });
     }
 
-    /// Blue keeps the desired count until the clean-up; green has it from SCALE_UP on.
+    /// Green has the desired count from SCALE_UP on. Blue, all that serves beside it, has it until the
+    /// clean-up.
     fn balance_blue_green(&mut self, green: &'a Revision, stage: Stage) {
-        let service = self.service;
         let desired = self.desired();
-        let blue = service.completed.filter(|id| *id != green.record.id);
         self.keep_alone(green, if stage < Stage::ScaleUp { 0 } else { desired });
-        for old in service.revisions.iter().filter(|r| r.record.id != green.record.id) {
-            match Some(old.record.id) == blue {
-                true => self.keep_alone(old, desired),
-                false => self.retire(old),
-            }
+        let is_blue = |revision: &&Revision| revision.record.id != green.record.id;
+        let blue: Vec<&Revision> = self.service.revisions.iter().filter(is_blue).collect();
+        if blue.is_empty() {
+            return;
         }
+        let launcher = self.launcher_of_blue(&blue);
+        let role = if launcher.is_some() { Role::Current } else { Role::Stranded };
+        let mut members: Vec<(&Revision, Role)> = blue.into_iter().map(|r| (r, role)).collect();
+        members.sort_by_key(|(revision, _)| {
+            launcher.is_some_and(|launcher| launcher.record.id == revision.record.id)
+        });
+        let room = self.room(&members, desired);
+        self.keep(Scope { members, launcher, target: desired, most: desired, room });
+    }
+
+    /// The revision of blue whose tasks are started when blue lacks some: the one that completed
+    /// last, or, where none did or none of its tasks are left, the newest that serves.
+    fn launcher_of_blue(&self, blue: &[&'a Revision]) -> Option<&'a Revision> {
+        let completed = || blue.iter().find(|r| Some(r.record.id) == self.service.completed);
+        let serves = |revision: &&&Revision| revision.counts.wanted() > 0;
+        let goes_on = |revision: &&&Revision| revision.record.rollout != Rollout::Failed;
+        completed()
+            .filter(serves)
+            .or_else(|| blue.iter().rev().filter(serves).find(goes_on))
+            .or_else(completed)
+            .copied()
     }
 
     /// Keeps a revision at its own target, whatever others have.

@@ -85,19 +85,28 @@ pub(in crate::state_machine) fn begin(new: NewDeployment) -> Vec<Event> {
     ]
 }
 
-/// A newer deployment takes over (ecs-behaviour 1.10, superseding).
+/// A newer deployment takes over (ecs-behaviour 1.10, superseding). A target that only waited for its
+/// predecessor to leave has completed: it is what the newer one goes back to.
 pub(in crate::state_machine) fn supersede(
     service: &Service,
     why: &str,
     at: Timestamp,
-) -> Option<Event> {
-    let mut deployment = service.under_way()?.clone();
+) -> Vec<Event> {
+    let Some(mut deployment) = service.under_way().cloned() else { return Vec::new() };
+    let mut events = Vec::new();
+    if deployment.stage == Stage::CleanUp && deployment.rollback.is_none() {
+        let target = deployment.target;
+        let reason = format!("ECS deployment ecs-svc/{target} completed.");
+        events.extend(rolled_out(service, target, Rollout::Completed, reason, at));
+    }
     end(&mut deployment, service, DeploymentStatus::Stopped, Some(why.to_owned()), at);
-    Some(Event::DeploymentSet { service: service.id, deployment: Box::new(deployment) })
+    events.push(Event::DeploymentSet { service: service.id, deployment: Box::new(deployment) });
+    events
 }
 
-/// Ends the deployment under way by going back to the last revision that completed, if there is
-/// another one; else leaves it failed. `why` completes "ECS deployment …".
+/// Ends the deployment under way by going back to the last revision that completed, if there is one;
+/// else leaves it failed. A target that completed earlier, and was taken up again, is begun anew
+/// itself. `why` completes "ECS deployment …".
 fn roll_back(
     service: &Service,
     mut deployment: DeploymentRecord,
@@ -112,7 +121,7 @@ fn roll_back(
         message: messages::deployment_failed(service, target, why),
         at,
     }];
-    let to = service.completed.filter(|to| wanted && *to != target);
+    let to = service.completed.filter(|_| wanted);
     let back = to.and_then(|to| service.revision(to));
     let reason = |what: &str| format!("ECS deployment {what}: {why}.");
     let source = match deployment.breaker_triggered {

@@ -7,6 +7,7 @@ mod leaving;
 mod planted_bugs;
 pub(crate) mod recorder;
 mod same_pass;
+mod sources;
 mod trouble;
 mod waits;
 pub(crate) mod world;
