@@ -467,12 +467,12 @@ fn view(
     if asked(ClusterField::Configurations) {
         view.configuration = cluster.settings.configuration.clone();
     }
-    if asked(ClusterField::Settings) {
-        let settings = cluster.settings.settings.iter();
-        view.settings = settings
-            .map(|(name, value)| NameAndValue { name: name.clone(), value: value.clone() })
-            .collect();
-    }
+    // Whether or not they are asked for: Terraform's provider up to 3 asks for tags alone, and takes
+    // a cluster without settings for one that must be changed.
+    let settings = cluster.settings.settings.iter();
+    view.settings = settings
+        .map(|(name, value)| NameAndValue { name: name.clone(), value: value.clone() })
+        .collect();
     if asked(ClusterField::Statistics) {
         view.statistics = statistics(state, cluster, active_services, draining_services, at);
     }
@@ -523,16 +523,19 @@ fn statistics(
     draining: u32,
     at: Timestamp,
 ) -> Vec<NameAndValue> {
+    let fargate = state.fargate_of(&cluster.name);
+    let of = |all: u32, fargate: i64| i64::from(all) - fargate;
+    let (running, pending) = (cluster.running_tasks, cluster.all_pending_tasks());
     let numbers = [
-        ("runningEC2TasksCount", cluster.running_tasks),
-        ("runningFargateTasksCount", 0),
-        ("pendingEC2TasksCount", cluster.all_pending_tasks()),
-        ("pendingFargateTasksCount", 0),
-        ("activeEC2ServiceCount", active),
-        ("activeFargateServiceCount", 0),
-        ("drainingEC2ServiceCount", draining),
-        ("drainingFargateServiceCount", 0),
-        ("longshore:lostContainerInstancesCount", lost_hosts(state, cluster, at) as u32),
+        ("runningEC2TasksCount", of(running, fargate.running_tasks)),
+        ("runningFargateTasksCount", fargate.running_tasks),
+        ("pendingEC2TasksCount", of(pending, fargate.pending_tasks)),
+        ("pendingFargateTasksCount", fargate.pending_tasks),
+        ("activeEC2ServiceCount", of(active, fargate.active_services)),
+        ("activeFargateServiceCount", fargate.active_services),
+        ("drainingEC2ServiceCount", of(draining, fargate.draining_services)),
+        ("drainingFargateServiceCount", fargate.draining_services),
+        ("longshore:lostContainerInstancesCount", lost_hosts(state, cluster, at) as i64),
     ];
     let replacing = match cluster.replacing {
         Replacing::Normal => "NORMAL",

@@ -1,9 +1,16 @@
 //! `launchType` FARGATE: tasks go to the hosts that the settings name for it.
 
+use longshore_common::protocol::ReportedPhase;
 use serde_json::{Value, json};
 
-use super::World;
-use crate::state_machine::capacity_provider::{CapacityPolicy, FARGATE, HostMark};
+use super::{
+    World,
+    flows::{report, texts},
+};
+use crate::state_machine::{
+    Command,
+    capacity_provider::{CapacityPolicy, FARGATE, HostMark},
+};
 
 async fn with_fargate() -> World {
     let mark = HostMark { attribute: "pool".to_owned(), value: Some("shared".to_owned()) };
@@ -22,8 +29,51 @@ fn waits() -> Value {
     json!([{"key": "longshore:wait", "value": "600"}])
 }
 
+/// The count of DescribeClusters' statistics for each launch type.
+async fn statistics(world: &World, what: &str) -> [Value; 2] {
+    let asked = json!({"include": ["STATISTICS"]});
+    let described = world.done("DescribeClusters", asked).await;
+    let statistics = described["clusters"][0]["statistics"].as_array().unwrap().clone();
+    ["EC2", "Fargate"].map(|launch_type| {
+        let name = what.replace('_', launch_type);
+        let found = statistics.iter().find(|one| one["name"] == name.as_str());
+        found.unwrap_or_else(|| panic!("no {name}"))["value"].clone()
+    })
+}
+
 #[tokio::test]
-async fn launch_type_fargate_goes_by_the_provider_and_is_shown_as_the_launch_type() {
+async fn statistics_count_each_launch_type_by_itself() {
+    let world = with_fargate().await;
+    let host = world.host(1024, 1024, "zone-a").await;
+    let attributes = json!([{"name": "pool", "value": "shared", "targetId": host}]);
+    world.done("PutAttributes", json!({"attributes": attributes})).await;
+    world.driver.submit(Command::BeginScheduling, |_, _| ()).await.unwrap();
+    let mut tasks = Vec::new();
+    for (launch_type, count) in [("FARGATE", 2), ("EC2", 1)] {
+        let run = json!({"taskDefinition": "web", "launchType": launch_type, "count": count});
+        let ran = world.done("RunTask", run).await;
+        tasks.extend(texts(&ran["tasks"], "taskArn"));
+        let service = json!({"serviceName": launch_type, "taskDefinition": "web",
+            "desiredCount": 0, "launchType": launch_type});
+        world.done("CreateService", service).await;
+    }
+    // One that finds no host, as none is of this size.
+    let huge = json!({"memory": "900000"});
+    let run = json!({"taskDefinition": "web", "launchType": "FARGATE", "tags": waits(),
+        "overrides": huge});
+    world.done("RunTask", run).await;
+    assert_eq!(statistics(&world, "pending_TasksCount").await, ["1", "3"]);
+    assert_eq!(statistics(&world, "active_ServiceCount").await, ["1", "1"]);
+    let reports = tasks.iter().map(|task| report(task, ReportedPhase::Running)).collect();
+    world.hear(&host, reports).await;
+    assert_eq!(statistics(&world, "running_TasksCount").await, ["1", "2"]);
+    assert_eq!(statistics(&world, "pending_TasksCount").await, ["0", "1"]);
+    world.done("DeleteService", json!({"service": "FARGATE", "force": true})).await;
+    assert_eq!(statistics(&world, "active_ServiceCount").await, ["1", "0"]);
+}
+
+#[tokio::test]
+async fn task_of_launch_type_fargate_shows_it_and_its_provider() {
     let world = with_fargate().await;
     for (member, value) in [("platformVersion", Value::Null), ("platformVersion", json!("LATEST"))]
     {

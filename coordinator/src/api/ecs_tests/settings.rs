@@ -79,6 +79,10 @@ async fn container_insights_of_a_cluster_can_only_be_disabled() {
     assert_eq!(cluster["cluster"]["settings"], settings("disabled"));
     let plain = world.done("CreateCluster", json!({"clusterName": "d"})).await;
     assert_eq!(plain["cluster"]["settings"], settings("disabled"));
+    // As Terraform's provider 3 asks.
+    let asked = json!({"clusters": ["d"], "include": ["TAGS"]});
+    let described = world.done("DescribeClusters", asked).await;
+    assert_eq!(described["clusters"][0]["settings"], settings("disabled"));
 }
 
 #[tokio::test]

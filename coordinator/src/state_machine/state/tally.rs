@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 
 use longshore_common::index::FastMap;
 
-use super::{ClusterSlot, EntityKey, Phase, State};
-use crate::state_machine::{name::ClusterName, record::DeploymentStatus, service::DeploymentId};
+use super::{ClusterSlot, EntityKey, Phase, Service, State};
+use crate::state_machine::{
+    capacity_provider::is_fargate, name::ClusterName, record::DeploymentStatus,
+    service::DeploymentId,
+};
 
 /// What one cluster has of each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +31,26 @@ pub struct Tally {
     pub services_pending: i64,
     /// Deployments under way.
     pub deployments: BTreeMap<&'static str, i64>,
+    pub fargate: Fargate,
+}
+
+/// What goes by FARGATE or FARGATE_SPOT, as DescribeClusters counts it; all else goes by EC2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fargate {
+    pub running_tasks: i64,
+    /// Those that have no host yet among them.
+    pub pending_tasks: i64,
+    pub active_services: i64,
+    pub draining_services: i64,
+}
+
+impl Fargate {
+    fn add(&mut self, other: &Fargate, by: i64) {
+        self.running_tasks += by * other.running_tasks;
+        self.pending_tasks += by * other.pending_tasks;
+        self.active_services += by * other.active_services;
+        self.draining_services += by * other.draining_services;
+    }
 }
 
 /// Deployments that ended since the start, by cluster and how they ended.
@@ -61,11 +84,18 @@ enum Counted {
         cluster: ClusterSlot,
         status: &'static str,
         of_service: bool,
+        fargate: Fargate,
+    },
+    /// A launch whose tasks have no host yet.
+    Waiting {
+        cluster: ClusterSlot,
+        fargate: Fargate,
     },
     Service {
         cluster: ClusterSlot,
         desired: i64,
         deployment: Option<(DeploymentId, DeploymentStatus)>,
+        fargate: Fargate,
     },
 }
 
@@ -76,8 +106,10 @@ const RUNNING: &str = "RUNNING";
 impl State {
     /// Before an entity changes.
     pub(super) fn note_change(&mut self, key: &EntityKey) {
-        let is_counted =
-            matches!(key, EntityKey::Host(_) | EntityKey::Task(_) | EntityKey::Service(_));
+        let is_counted = matches!(
+            key,
+            EntityKey::Host(_) | EntityKey::Task(_) | EntityKey::Waiting(_) | EntityKey::Service(_)
+        );
         if self.replaying || !is_counted || self.tallies.changing.contains_key(key) {
             return;
         }
@@ -103,7 +135,8 @@ impl State {
         let hosts = self.hosts_by_id.keys().map(|host| EntityKey::Host(*host));
         let tasks = self.tasks_by_id.keys().map(|task| EntityKey::Task(*task));
         let services = self.services_by_id.keys().map(|service| EntityKey::Service(*service));
-        let all: Vec<EntityKey> = hosts.chain(tasks).chain(services).collect();
+        let waiting = self.waiting_by_launch.keys().map(|launch| EntityKey::Waiting(*launch));
+        let all: Vec<EntityKey> = hosts.chain(tasks).chain(waiting).chain(services).collect();
         for key in all {
             let counted = self.counted(&key);
             self.tally(&counted, 1);
@@ -116,6 +149,13 @@ impl State {
             let tally = self.tallies.by_cluster.get(slot).cloned().unwrap_or_default();
             (name, tally)
         })
+    }
+
+    /// What of a cluster goes by FARGATE.
+    pub fn fargate_of(&self, cluster: &ClusterName) -> Fargate {
+        let slot = self.clusters_by_name.get(cluster);
+        let tally = slot.and_then(|slot| self.tallies.by_cluster.get(slot));
+        tally.map(|tally| tally.fargate).unwrap_or_default()
     }
 
     pub fn ended_deployments(&self) -> &Ended {
@@ -145,7 +185,30 @@ impl State {
                             Phase::Stopping { .. } => "STOPPING",
                         },
                         of_service: of.is_some(),
+                        fargate: match (&task.provider, task.phase) {
+                            (Some(provider), _) if !is_fargate(provider.as_str()) => {
+                                Fargate::default()
+                            }
+                            (None, _) | (_, Phase::Stopping { .. }) => Fargate::default(),
+                            (_, Phase::Running { .. }) => {
+                                Fargate { running_tasks: 1, ..Fargate::default() }
+                            }
+                            (_, Phase::Pending | Phase::Activating) => {
+                                Fargate { pending_tasks: 1, ..Fargate::default() }
+                            }
+                        },
                     }
+                }
+                None => Counted::Nothing,
+            },
+            EntityKey::Waiting(launch) => match self.waiting_by_launch.get(launch) {
+                Some(slot) => {
+                    let waiting = &self.waiting[*slot];
+                    let provider = waiting.launch.provider.as_ref();
+                    let goes = provider.is_some_and(|provider| is_fargate(provider.as_str()));
+                    let pending_tasks = if goes { waiting.launch.tasks.len() as i64 } else { 0 };
+                    let fargate = Fargate { pending_tasks, ..Fargate::default() };
+                    Counted::Waiting { cluster: waiting.cluster, fargate }
                 }
                 None => Counted::Nothing,
             },
@@ -158,6 +221,7 @@ impl State {
                         cluster: service.cluster,
                         desired: service.config.desired.into(),
                         deployment: service.deployment.as_ref().map(|d| (d.id, d.status)),
+                        fargate: fargate_of_service(service),
                     },
                     None => Counted::Nothing,
                 }
@@ -185,6 +249,7 @@ impl State {
             Counted::Nothing => return,
             Counted::Host { cluster, .. }
             | Counted::Task { cluster, .. }
+            | Counted::Waiting { cluster, .. }
             | Counted::Service { cluster, .. } => *cluster,
         };
         let tally = self.tallies.by_cluster.entry(cluster).or_default();
@@ -197,7 +262,9 @@ impl State {
                 }
                 tally.hosts_draining += if *draining { by } else { 0 };
             }
-            Counted::Task { status, of_service, .. } => {
+            Counted::Waiting { fargate, .. } => tally.fargate.add(fargate, by),
+            Counted::Task { status, of_service, fargate, .. } => {
+                tally.fargate.add(fargate, by);
                 add(&mut tally.tasks, status, by);
                 match *status {
                     RUNNING if *of_service => tally.services_running += by,
@@ -205,7 +272,8 @@ impl State {
                     _ => {}
                 }
             }
-            Counted::Service { desired, deployment, .. } => {
+            Counted::Service { desired, deployment, fargate, .. } => {
+                tally.fargate.add(fargate, by);
                 tally.services += by;
                 tally.services_desired += by * desired;
                 if let Some((_, status)) = deployment.filter(|(_, status)| !status.is_over()) {
@@ -216,6 +284,19 @@ impl State {
         if *tally == Tally::default() {
             self.tallies.by_cluster.remove(&cluster);
         }
+    }
+}
+
+fn fargate_of_service(service: &Service) -> Fargate {
+    let mut by = service.config.capacity.iter().map(|item| item.provider.as_str());
+    let draining = service.status == super::ServiceStatus::Draining;
+    match by.any(is_fargate) {
+        true => Fargate {
+            active_services: i64::from(!draining),
+            draining_services: i64::from(draining),
+            ..Fargate::default()
+        },
+        false => Fargate::default(),
     }
 }
 
