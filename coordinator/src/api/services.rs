@@ -173,23 +173,23 @@ pub(crate) fn cluster_arn(identity: &Identity, cluster: &ClusterName) -> String 
 }
 
 /// What writing operations answer: everything of the service right after the command, with the
-/// messages that there were before it.
+/// messages of all that was written before it.
 async fn submit_and_show(
     api: &Api,
     command: Command,
     service: ServiceRef,
 ) -> Result<ServiceOutput, ApiError> {
-    let before = api.read(|state| state.service_named(&service).map(|found| found.id)).await?;
-    let messages = events::of_services(api, before.into_iter().collect()).await?.pop();
     let identity = api.identity.clone();
     let show = move |state: &State, _| {
         let service = state.service_named(&service)?;
-        Some(view::of(&identity, state, service, true))
+        // The command's own batch has yet to be closed, with all that the scheduler makes of it.
+        Some((view::of(&identity, state, service, true), state.seq()))
     };
     let submitted = api.try_submit(command, show).await?;
-    let shown = submitted.map_err(|rejection| refusal(api, &rejection))?.ok_or_else(not_found)?;
-    let messages = messages.filter(|_| before == Some(shown.id)).unwrap_or_default();
-    Ok(ServiceOutput { service: events::added(shown, messages) })
+    let shown = submitted.map_err(|rejection| refusal(api, &rejection))?;
+    let (shown, before) = shown.ok_or_else(not_found)?;
+    let messages = events::of_services(api, vec![shown.id], before).await?.pop();
+    Ok(ServiceOutput { service: events::added(shown, messages.unwrap_or_default()) })
 }
 
 /// A rejection in the words that ECS has for it where services are made.

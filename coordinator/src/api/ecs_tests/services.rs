@@ -727,6 +727,31 @@ async fn events_are_the_newest_hundred_and_keep_their_ids() {
     assert_eq!(events[events.len() - first.len()..], first[..]);
 }
 
+/// Tasks that the service's messages say were started.
+fn started(service: &Value) -> usize {
+    let said = messages(service);
+    let starts = said.iter().filter(|said| said.contains("has started"));
+    starts.map(|said| said.matches("(task ").count()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counts_and_events_of_a_service_are_of_one_sequence() {
+    let (world, _) = World::scheduled().await;
+    world.create_service(json!({"desiredCount": 0})).await;
+    for desired in 1..=15 {
+        let update = json!({"service": "svc", "desiredCount": desired});
+        let looks = async {
+            for _ in 0..20 {
+                let service = world.service().await;
+                assert_eq!(service["pendingCount"], json!(started(&service)), "{service}");
+            }
+        };
+        let (updated, ()) = tokio::join!(world.done("UpdateService", update), looks);
+        let updated = &updated["service"];
+        assert_eq!(updated["pendingCount"], json!(started(updated)), "{updated}");
+    }
+}
+
 #[tokio::test]
 async fn task_sets_scale_by_share_and_one_is_the_primary() {
     let (world, host) = World::scheduled().await;
