@@ -1,9 +1,11 @@
-//! CloudWatch's alarms, as a register: PutMetricAlarm, SetAlarmState, DescribeAlarms, DeleteAlarms.
+//! CloudWatch's alarms, as a register: PutMetricAlarm, SetAlarmState, DescribeAlarms, DeleteAlarms, and
+//! their tags.
 //!
 //! ECS's deployments look here for the alarms that they name. Nothing evaluates a metric; the state
 //! is what SetAlarmState and Alertmanager's webhook say.
 
 mod input;
+mod tags;
 mod view;
 #[cfg(test)]
 mod tests;
@@ -54,6 +56,9 @@ pub(crate) fn service() -> Service {
             ServiceOperation::new("SetAlarmState", invalid, set_state),
             ServiceOperation::new("DescribeAlarms", invalid, describe),
             ServiceOperation::new("DeleteAlarms", invalid, delete),
+            ServiceOperation::new("TagResource", invalid, tags::tag),
+            ServiceOperation::new("UntagResource", invalid, tags::untag),
+            ServiceOperation::new("ListTagsForResource", invalid, tags::list),
         ],
     }
 }

@@ -21,7 +21,7 @@ use super::{
     service::{Service, ServiceOperation},
 };
 use crate::state_machine::{
-    Command,
+    Command, Rejection,
     auto_scaling::{AutoScalingGroupName, InstanceId},
     state::{Group, State},
 };
@@ -148,8 +148,16 @@ struct DescribeTagsInput {
 
 async fn create(api: &Api, input: input::CreateInput) -> Result<Tree, ApiError> {
     let (name, config) = input.parse()?;
-    let config = Box::new(config);
-    api.submit(Command::CreateAutoScalingGroup { name, config }, |_, _| ()).await?;
+    let command = Command::CreateAutoScalingGroup { name, config: Box::new(config) };
+    // A name is free once its group is gone.
+    let refused = |rejection: Rejection| match rejection {
+        Rejection::GroupDeleting(_) => ApiError::new(
+            ErrorCode::AutoScaling(AutoScalingFault::AlreadyExists),
+            rejection.to_string(),
+        ),
+        other => api.refusal(&other),
+    };
+    api.try_submit(command, |_, _| ()).await?.map_err(refused)?;
     Ok(Tree::object())
 }
 
@@ -190,7 +198,12 @@ async fn protect(api: &Api, input: SetInstanceProtectionInput) -> Result<Tree, A
         instances: instances.collect::<Result<_, ApiError>>()?,
         protected: input.protected_from_scale_in,
     };
-    api.submit(command, |_, _| ()).await?;
+    // SetInstanceProtection declares no error for a group that is being deleted.
+    let refused = |rejection: Rejection| match rejection {
+        Rejection::GroupDeleting(_) => invalid(rejection.to_string()),
+        other => api.refusal(&other),
+    };
+    api.try_submit(command, |_, _| ()).await?.map_err(refused)?;
     Ok(Tree::object())
 }
 
@@ -300,14 +313,26 @@ async fn describe_activities(api: &Api, input: DescribeActivitiesInput) -> Resul
 
 async fn put_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
     let tags = input::of_groups(input.tags)?;
-    api.submit(Command::PutGroupTags(tags), |_, _| ()).await?;
-    Ok(Tree::object())
+    submit_tags(api, Command::PutGroupTags(tags)).await
 }
 
 async fn delete_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
     let tags = input::of_groups(input.tags)?;
     let keys = tags.into_iter().map(|(group, key, _)| (group, key)).collect();
-    api.submit(Command::DeleteGroupTags(keys), |_, _| ()).await?;
+    submit_tags(api, Command::DeleteGroupTags(keys)).await
+}
+
+/// A change of tags, with the errors that CreateOrUpdateTags and DeleteTags declare.
+async fn submit_tags(api: &Api, command: Command) -> Result<Tree, ApiError> {
+    let refused = |rejection: Rejection| {
+        let code = match rejection {
+            Rejection::GroupDeleting(_) => AutoScalingFault::ResourceInUse,
+            Rejection::TooManyTags { .. } => AutoScalingFault::LimitExceeded,
+            other => return api.refusal(&other),
+        };
+        ApiError::new(ErrorCode::AutoScaling(code), rejection.to_string())
+    };
+    api.try_submit(command, |_, _| ()).await?.map_err(refused)?;
     Ok(Tree::object())
 }
 

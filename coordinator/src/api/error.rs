@@ -166,9 +166,6 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         Rejection::TooManyCapacityProviders { .. } => ErrorCode::LimitExceeded,
         Rejection::AlarmsNotFound(_) => ErrorCode::Monitoring(MonitoringFault::ResourceNotFound),
         Rejection::TooManyAlarms { .. } => ErrorCode::Monitoring(MonitoringFault::LimitExceeded),
-        Rejection::AlarmTagsFixed(_) => {
-            ErrorCode::Monitoring(MonitoringFault::InvalidParameterValue)
-        }
     }
 }
 
@@ -267,6 +264,8 @@ impl AutoScalingFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum MonitoringFault {
     ResourceNotFound,
+    /// The same of operations that came later, under another name.
+    NoSuchResource,
     LimitExceeded,
     InvalidNextToken,
     InvalidFormat,
@@ -281,6 +280,7 @@ impl MonitoringFault {
     fn wire_name(self) -> &'static str {
         match self {
             MonitoringFault::ResourceNotFound => "ResourceNotFound",
+            MonitoringFault::NoSuchResource => "ResourceNotFoundException",
             MonitoringFault::LimitExceeded => "LimitExceededFault",
             MonitoringFault::InvalidNextToken => "InvalidNextToken",
             MonitoringFault::InvalidFormat => "InvalidFormatFault",
@@ -295,6 +295,7 @@ impl MonitoringFault {
     pub(crate) fn query_name(self) -> &'static str {
         match self {
             MonitoringFault::ResourceNotFound => "ResourceNotFound",
+            MonitoringFault::NoSuchResource => "ResourceNotFoundException",
             MonitoringFault::LimitExceeded => "LimitExceeded",
             MonitoringFault::InvalidNextToken => "InvalidNextToken",
             MonitoringFault::InvalidFormat => "InvalidFormat",
@@ -307,7 +308,9 @@ impl MonitoringFault {
 
     fn status(self) -> StatusCode {
         match self {
-            MonitoringFault::ResourceNotFound => StatusCode::NOT_FOUND,
+            MonitoringFault::ResourceNotFound | MonitoringFault::NoSuchResource => {
+                StatusCode::NOT_FOUND
+            }
             MonitoringFault::LimitExceeded
             | MonitoringFault::InvalidNextToken
             | MonitoringFault::InvalidFormat

@@ -5,7 +5,7 @@
 
 mod ecs_operations;
 #[cfg(test)]
-mod tests;
+pub(in crate::api) mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -217,6 +217,20 @@ impl Edge {
 
     /// Does what is asked.
     pub(crate) async fn perform(
+        &self,
+        authenticated: Authenticated<'_>,
+        body: &[u8],
+        request_id: &str,
+    ) -> Routed {
+        #[cfg(test)]
+        let service = authenticated.service.map(|service| service.name);
+        let routed = self.answer(authenticated, body, request_id).await;
+        #[cfg(test)]
+        tests::declared::check(&self.router, service, &routed);
+        routed
+    }
+
+    async fn answer(
         &self,
         Authenticated { wire, service, parts, caller }: Authenticated<'_>,
         body: &[u8],

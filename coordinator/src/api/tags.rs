@@ -199,7 +199,8 @@ fn has_options(resource: &Resource) -> bool {
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
         | Resource::TaskSet { .. }
-        | Resource::LogGroup(_) => false,
+        | Resource::LogGroup(_)
+        | Resource::Alarm(_) => false,
     }
 }
 

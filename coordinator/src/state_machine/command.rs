@@ -441,6 +441,7 @@ pub enum Resource {
     TaskSet { service: ServiceRef, task_set: RevisionId },
     CapacityProvider(CapacityProviderName),
     LogGroup(LogGroupName),
+    Alarm(AlarmName),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

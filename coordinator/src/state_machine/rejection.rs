@@ -192,10 +192,6 @@ pub enum Rejection {
     AlarmsNotFound(Vec<AlarmName>),
     #[error("The limit of {limit} alarms is reached. Delete one that is no longer used.")]
     TooManyAlarms { limit: usize },
-    #[error(
-        "The alarm {0} exists with other tags, which PutMetricAlarm cannot change. Leave Tags out, or delete the alarm first."
-    )]
-    AlarmTagsFixed(AlarmName),
     #[error("The specified log group already exists")]
     LogGroupExists(LogGroupName),
     #[error("The specified log group does not exist.")]

@@ -119,7 +119,7 @@ struct MetricInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct TagInput {
+pub(super) struct TagInput {
     key: String,
     value: String,
 }
@@ -496,7 +496,7 @@ fn check_positive(member: &str, value: u32) -> Result<(), ApiError> {
     }
 }
 
-fn tags(given: Vec<TagInput>) -> Result<Tags, ApiError> {
+pub(super) fn tags(given: Vec<TagInput>) -> Result<Tags, ApiError> {
     if given.len() > TAGS_MAX {
         return Err(invalid(format!(
             "Tags has {} entries; an alarm has at most {TAGS_MAX}.",

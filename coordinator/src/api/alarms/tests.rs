@@ -278,6 +278,41 @@ async fn an_alarm_is_shown_in_the_words_of_each_protocol() {
 }
 
 #[tokio::test]
+async fn tags_of_alarms_are_put_listed_and_removed_in_every_protocol() {
+    for wire in WIRES {
+        let world = World::new();
+        world.done("PutMetricAlarm", of_metric()).await;
+        let arn = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:errors";
+        let tag = json!({"ResourceARN": arn, "Tags": [{"Key": "stage", "Value": "live"}]});
+        world.call(wire, "TagResource", &tag).await.unwrap();
+        let untag = json!({"ResourceARN": arn, "TagKeys": ["team", "none"]});
+        world.call(wire, "UntagResource", &untag).await.unwrap();
+        // CloudWatch leaves the tags of an alarm that exists as they are.
+        let mut again = of_metric();
+        again["Tags"] = json!([{"Key": "stage", "Value": "test"}]);
+        world.done("PutMetricAlarm", again).await;
+        let listed = world.done("ListTagsForResource", json!({"ResourceARN": arn})).await;
+        assert_eq!(listed, json!({"Tags": [{"Key": "stage", "Value": "live"}]}));
+        let shown = world.said(wire, "ListTagsForResource", json!({"ResourceARN": arn})).await;
+        assert!(shown.contains("stage") && shown.contains("live"), "{shown}");
+        for (operation, input, code) in [
+            ("TagResource", json!({"ResourceARN": format!("{arn}s"), "Tags": tag["Tags"]}), "404"),
+            ("UntagResource", json!({"ResourceARN": format!("{arn}s"), "TagKeys": ["a"]}), "404"),
+            ("ListTagsForResource", json!({"ResourceARN": format!("{arn}s")}), "404"),
+            ("ListTagsForResource", json!({"ResourceARN": "arn:aws:ecs:x"}), "400"),
+            ("TagResource", json!({"ResourceARN": arn, "Tags": too_many()}), "400"),
+        ] {
+            let said = world.said(wire, operation, input).await;
+            assert!(said.starts_with(code), "{operation}: {said}");
+        }
+    }
+}
+
+fn too_many() -> Value {
+    (0..50).map(|number| json!({"Key": format!("k{number}"), "Value": ""})).collect()
+}
+
+#[tokio::test]
 async fn a_refusal_is_in_the_words_of_each_protocol() {
     let world = World::new();
     let none = json!({"AlarmName": "none", "StateValue": "OK", "StateReason": ""});

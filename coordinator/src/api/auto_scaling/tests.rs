@@ -1,5 +1,7 @@
 //! Auto Scaling's operations through the edge, signed, and the capacity providers above them.
 
+mod pages;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use http::{Method, Request, header, request::Parts};
@@ -267,6 +269,63 @@ async fn an_instance_that_a_machine_of_ec2_fills_is_known_by_the_machines_id() {
     has(&said, &[&format!("Terminating EC2 instance: {machine}")]);
 }
 
+/// The text of the first element of this name.
+fn element(xml: &str, name: &str) -> String {
+    let from = xml.split(&format!("<{name}>")).nth(1);
+    let text = from.and_then(|rest| rest.split('<').next());
+    text.unwrap_or_else(|| panic!("no {name} in {xml}")).to_owned()
+}
+
+/// Each operation on a group that is being deleted, with the error that it answers.
+#[tokio::test]
+async fn group_being_deleted_is_refused_with_a_declared_error() {
+    let world = World::new().await;
+    world.make_group("web", &[("DesiredCapacity", "1")]).await;
+    let id = world.driver.peek(|state| state.instances_after(None).next().unwrap()).to_string();
+    // Its launcher has yet to say that the machine is gone.
+    let force = [("AutoScalingGroupName", "web"), ("ForceDelete", "true")];
+    has(&world.scaling("DeleteAutoScalingGroup", &force).await, &["DeleteAutoScalingGroupRes"]);
+    let tag = |group: &'static str| {
+        vec![
+            ("Tags.member.1.Key", "k"),
+            ("Tags.member.1.Value", "v"),
+            ("Tags.member.1.PropagateAtLaunch", "false"),
+            ("Tags.member.1.ResourceId", group),
+            ("Tags.member.1.ResourceType", "auto-scaling-group"),
+        ]
+    };
+    let group = ("AutoScalingGroupName", "web");
+    has(&world.make_group("web", &[]).await, &["400", "<Code>AlreadyExists</Code>"]);
+    let (busy, used) = ("<Code>ScalingActivityInProgress</Code>", "<Code>ResourceInUse</Code>");
+    let instance = ("InstanceIds.member.1", id.as_str());
+    for (operation, pairs, code) in [
+        ("UpdateAutoScalingGroup", vec![group, ("MaxSize", "3")], busy),
+        ("SetDesiredCapacity", vec![group, ("DesiredCapacity", "2")], busy),
+        (
+            "SetInstanceProtection",
+            vec![group, instance, ("ProtectedFromScaleIn", "true")],
+            "<Code>ValidationError</Code>",
+        ),
+        ("CreateOrUpdateTags", tag("web"), used),
+        ("DeleteTags", tag("web"), used),
+    ] {
+        let said = world.scaling(operation, &pairs).await;
+        has(&said, &["400", code, "web"]);
+    }
+    let fifty_one: Vec<(String, String)> = (1..=51)
+        .flat_map(|n| {
+            tag("full").into_iter().map(move |(name, value)| {
+                let value = if name.ends_with("Key") { format!("k{n}") } else { value.to_owned() };
+                (name.replace('1', &n.to_string()), value)
+            })
+        })
+        .collect();
+    let pairs: Vec<(&str, &str)> = fifty_one.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+    world.make_group("full", &[]).await;
+    let said = world.scaling("CreateOrUpdateTags", &pairs).await;
+    has(&said, &["400", "<Code>LimitExceeded</Code>"]);
+}
+
 #[tokio::test]
 async fn instances_are_shown_protected_and_terminated() {
     let world = World::new().await;
@@ -275,7 +334,7 @@ async fn instances_are_shown_protected_and_terminated() {
     let first = ids[0].to_string();
     let page = world.scaling("DescribeAutoScalingInstances", &[("MaxRecords", "1")]).await;
     has(&page, &[&first, "<AutoScalingGroupName>web<", "<NextToken>"]);
-    let token = page.split("<NextToken>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let token = element(&page, "NextToken");
     let next = [("MaxRecords", "1"), ("NextToken", token.as_str())];
     let page = world.scaling("DescribeAutoScalingInstances", &next).await;
     has(&page, &[&ids[1].to_string()]);

@@ -1,7 +1,4 @@
-//! Which errors an operation may answer: those that AWS's models declare for it, and those that come
-//! before any operation. SDKs make a typed exception of a declared code only, and tools match on them.
-
-use std::collections::BTreeMap;
+//! What operations refuse: with an error that they declare, and in the words that clients look for.
 
 use longshore_common::{
     arn::Identity,
@@ -11,7 +8,7 @@ use serde_json::json;
 
 use super::World;
 use crate::{
-    api::{error::ApiError, tasks::launch},
+    api::{error::ApiError, router::tests::declared::declares, tasks::launch},
     state_machine::{
         Rejection,
         command::DeploymentRef,
@@ -19,39 +16,6 @@ use crate::{
         service::{DeploymentId, HookId, RevisionId, ServiceRef},
     },
 };
-
-/// AWS's models: by service and operation, the codes on the wire.
-const DECLARED: &str = include_str!("../../../../tests/golden/errors.json");
-
-/// What AWS answers in front of every operation (its reference's "Common Errors"), and what HTTP has
-/// a word for.
-const COMMON: [&str; 15] = [
-    "AccessDeniedException",
-    "IncompleteSignatureException",
-    "InvalidSignatureException",
-    "MethodNotAllowedException",
-    "MissingAuthenticationTokenException",
-    "NotFoundException",
-    "RequestEntityTooLargeException",
-    "RequestTimeoutException",
-    "SerializationException",
-    "ServiceUnavailableException",
-    "ThrottlingException",
-    "UnknownOperationException",
-    "UnrecognizedClientException",
-    "UnsupportedMediaTypeException",
-    // Of the query protocol: what a member's type does not allow.
-    "ValidationError",
-];
-
-/// Whether a client of the operation knows this code.
-pub(in crate::api) fn declares(service: &str, operation: &str, code: &str) -> bool {
-    type Table = BTreeMap<String, BTreeMap<String, Vec<String>>>;
-    let table: Table = serde_json::from_str(DECLARED).unwrap();
-    let declared = table.get(service).and_then(|operations| operations.get(operation));
-    let declared = declared.unwrap_or_else(|| panic!("no row for {service} {operation}"));
-    COMMON.contains(&code) || declared.iter().any(|known| known == code)
-}
 
 /// Operations of a resource, by what the core can refuse them for.
 struct Met {
@@ -224,7 +188,7 @@ async fn rejection_is_an_error_that_its_operations_declare() {
                 true => launch::refusal(&api, &rejection),
                 false => ApiError::of(&rejection, &identity),
             };
-            if !declares("ecs", operation, error.code.wire_name()) {
+            if !declares("ecs", operation, error.code) {
                 wrong.push(format!("{operation}: {error}"));
             }
         }

@@ -24,7 +24,6 @@ use crate::{
     api::{
         Edge,
         credentials::Credentials,
-        ecs_tests::errors::declares,
         health::{Health, Metrics},
         router::Body,
         sigv4::X_AMZ_TARGET,
@@ -145,12 +144,7 @@ impl World {
         let parts = signed(operation, &body);
         let admitted = self.edge.admit(&parts).unwrap();
         let answer = self.edge.route(admitted, &body, "id").await.answer;
-        answer.map_err(|refusal| {
-            let code = refusal.code.wire_name();
-            let built = refusal.code != ErrorCode::UnknownOperation;
-            assert!(!built || declares(SIGNING_NAME, operation, code), "{operation}: {refusal}");
-            format!("{} {refusal}", refusal.status().as_u16())
-        })
+        answer.map_err(|refusal| format!("{} {refusal}", refusal.status().as_u16()))
     }
 
     async fn done(&self, operation: &str, input: Value) -> Value {

@@ -204,7 +204,7 @@ fn element(xml: &mut String, name: &str, content: &Tree) {
 
 /// Status and body of a refusal, by the names that the query protocol has for them.
 pub(super) fn refusal(error: &ApiError, request_id: &str) -> (StatusCode, Vec<u8>) {
-    let (status, code) = error_name(error);
+    let (status, code) = error_name(error.code);
     let fault = if status.is_server_error() { "Receiver" } else { "Sender" };
     let message = escaped(&error.message);
     let body = format!(
@@ -216,7 +216,7 @@ pub(super) fn refusal(error: &ApiError, request_id: &str) -> (StatusCode, Vec<u8
 
 /// Body of a refusal as EC2's own shape of the protocol has it.
 pub(crate) fn ec2_refusal(error: &ApiError, request_id: &str) -> Vec<u8> {
-    let (_, code) = error_name(error);
+    let (_, code) = error_name(error.code);
     let message = escaped(&error.message);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Errors><Error><Code>{code}</Code>\
@@ -227,7 +227,7 @@ pub(crate) fn ec2_refusal(error: &ApiError, request_id: &str) -> Vec<u8> {
 
 /// Body of a refusal as S3 has it.
 pub(crate) fn s3_refusal(error: &ApiError, request_id: &str) -> Vec<u8> {
-    let (_, code) = error_name(error);
+    let (_, code) = error_name(error.code);
     let message = escaped(&error.message);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code>\
@@ -238,14 +238,20 @@ pub(crate) fn s3_refusal(error: &ApiError, request_id: &str) -> Vec<u8> {
 
 /// `X-Amzn-Query-Error`: the name and whose fault it is.
 pub(crate) fn error_header(error: &ApiError) -> HeaderValue {
-    let (status, code) = error_name(error);
+    let (status, code) = error_name(error.code);
     let fault = if status.is_server_error() { "Receiver" } else { "Sender" };
     let value = HeaderValue::from_str(&format!("{code};{fault}"));
     value.expect("the names of errors are letters")
 }
 
-fn error_name(error: &ApiError) -> (StatusCode, &'static str) {
-    match error.code {
+/// What the protocol calls an error.
+#[cfg(test)]
+pub(in crate::api) fn name(code: ErrorCode) -> &'static str {
+    error_name(code).1
+}
+
+fn error_name(code: ErrorCode) -> (StatusCode, &'static str) {
+    match code {
         ErrorCode::MissingAuthenticationToken => {
             (StatusCode::FORBIDDEN, "MissingAuthenticationToken")
         }
@@ -258,12 +264,12 @@ fn error_name(error: &ApiError) -> (StatusCode, &'static str) {
         ErrorCode::Server => (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure"),
         ErrorCode::ServiceUnavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
         ErrorCode::Serialization => (StatusCode::BAD_REQUEST, "MalformedQueryString"),
-        ErrorCode::Monitoring(fault) => (error.status(), fault.query_name()),
-        ErrorCode::AutoScaling(fault) => (error.status(), fault.query_name()),
-        _ if error.status() == StatusCode::BAD_REQUEST => {
+        ErrorCode::Monitoring(fault) => (code.status(), fault.query_name()),
+        ErrorCode::AutoScaling(fault) => (code.status(), fault.query_name()),
+        _ if code.status() == StatusCode::BAD_REQUEST => {
             (StatusCode::BAD_REQUEST, "ValidationError")
         }
-        other => (error.status(), other.wire_name()),
+        other => (code.status(), other.wire_name()),
     }
 }
 

@@ -1,5 +1,6 @@
 mod bad_input;
 mod bad_signatures;
+pub(in crate::api) mod declared;
 
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use longshore_common::{

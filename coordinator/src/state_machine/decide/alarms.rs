@@ -18,7 +18,7 @@ const INITIAL_REASON: &str = "Unchecked: Initial alarm creation. Longshore keeps
                               does not evaluate alarms: the state is what SetAlarmState or \
                               Alertmanager's webhook says.";
 
-/// A new definition leaves the state as it is.
+/// A new definition leaves the state as it is, and the tags: CloudWatch's rule.
 pub(super) fn put(
     state: &State,
     put: &PutMetricAlarm,
@@ -26,9 +26,6 @@ pub(super) fn put(
 ) -> Result<Decision, Rejection> {
     let PutMetricAlarm { name, definition, tags } = put;
     let new = match state.alarm(name.as_str()) {
-        Some(alarm) if !tags.is_empty() && alarm.tags != *tags => {
-            return Err(Rejection::AlarmTagsFixed(name.clone()));
-        }
         Some(_) => None,
         None if state.alarms_len() >= ALARMS_MAX => {
             return Err(Rejection::TooManyAlarms { limit: ALARMS_MAX });

@@ -118,7 +118,7 @@ pub(super) fn tags<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags
             }
         }
         // One that has stopped, or was deleted, is not found.
-        Resource::Task { .. } | Resource::LogGroup(_) => {}
+        Resource::Task { .. } | Resource::LogGroup(_) | Resource::Alarm(_) => {}
         Resource::ContainerInstance { host, .. } => match state.host(*host) {
             Some(host) if !host.is_registered() => return Err(inactive("container instance")),
             _ => {}
@@ -166,5 +166,6 @@ fn in_words(resource: &Resource) -> String {
         }
         Resource::CapacityProvider(name) => format!("the capacity provider {name}"),
         Resource::LogGroup(name) => format!("the log group {name}"),
+        Resource::Alarm(name) => format!("the alarm {name}"),
     }
 }

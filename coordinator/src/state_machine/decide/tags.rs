@@ -87,7 +87,8 @@ fn reread(
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
         | Resource::TaskSet { .. }
-        | Resource::LogGroup(_) => Ok(None),
+        | Resource::LogGroup(_)
+        | Resource::Alarm(_) => Ok(None),
         Resource::CapacityProvider(name) => {
             let scale_in_after_ms = scale_in_after_ms(after).map_err(Rejection::InvalidOption)?;
             let provider = state.capacity_provider(name.as_str());

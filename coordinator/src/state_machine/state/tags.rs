@@ -36,6 +36,7 @@ impl State {
                 provider.filter(|provider| provider.is_active()).map(|provider| &provider.tags)
             }
             Resource::LogGroup(name) => self.log_group(name.as_str()).map(|group| &group.tags),
+            Resource::Alarm(name) => self.alarm(name.as_str()).map(|alarm| &alarm.tags),
         }
     }
 
@@ -101,6 +102,10 @@ impl State {
                 self.capacity_providers.get_mut(name).map(|provider| &mut provider.tags)
             }
             Resource::LogGroup(name) => self.log_group_tags_mut(name),
+            Resource::Alarm(name) => {
+                self.touch(EntityKey::Alarm(name.clone()));
+                self.alarms.get_mut(name).map(|alarm| &mut alarm.tags)
+            }
         }
     }
 }

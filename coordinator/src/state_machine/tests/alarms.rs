@@ -82,9 +82,9 @@ fn a_new_definition_leaves_the_state_and_the_tags() {
     world.put(put_tagged("errors", 2.0, &[]));
     world.put(put_tagged("errors", 3.0, &[("team", "a")]));
     world.put(put_tagged("errors", 4.0, &[("team", "b")]));
-    expect![[r#"ALARM "many" state 1003 definition 1005"#]].assert_eq(&world.alarm("errors"));
+    expect![[r#"ALARM "many" state 1003 definition 1006"#]].assert_eq(&world.alarm("errors"));
     let alarm = world.state.alarm("errors").unwrap();
-    assert_eq!(alarm.definition, definition(3.0));
+    assert_eq!(alarm.definition, definition(4.0));
     assert_eq!(alarm.tags["team"], "a");
     world.check(expect![[r#"
         EpochStarted
@@ -92,7 +92,7 @@ fn a_new_definition_leaves_the_state_and_the_tags() {
         AlarmStateSet
         AlarmPut
         AlarmPut
-        rejected: The alarm errors exists with other tags, which PutMetricAlarm cannot change. Leave Tags out, or delete the alarm first.
+        AlarmPut
     "#]]);
 }
 

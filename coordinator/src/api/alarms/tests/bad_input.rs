@@ -213,7 +213,6 @@ fn rules() -> Vec<Case> {
             VALIDATION,
             "twice",
         ),
-        (put, metric("Tags", json!([{"Key": "team", "Value": "other"}])), VALUE, "other tags"),
         (put, queries("Period", json!(60)), COMBINATION, "Period"),
         (
             put,

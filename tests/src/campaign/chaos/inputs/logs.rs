@@ -38,6 +38,16 @@ pub(super) fn generators() -> Vec<Generator> {
             given(json!({"AlarmNames": some}))
         }),
         alarms("DeleteAlarms", 2, |draw| json!({"AlarmNames": [alarm_name(draw)]})),
+        alarms("TagResource", 1, |draw| {
+            let tags = json!([{"Key": "team", "Value": "web"}]);
+            json!({"ResourceARN": alarm_arn(draw), "Tags": tags})
+        }),
+        alarms(
+            "UntagResource",
+            1,
+            |draw| json!({"ResourceARN": alarm_arn(draw), "TagKeys": ["team"]}),
+        ),
+        alarms("ListTagsForResource", 1, |draw| json!({"ResourceARN": alarm_arn(draw)})),
         logs("CreateLogGroup", 3, |draw| json!({"logGroupName": group_name(draw)})),
         logs("DeleteLogGroup", 2, |draw| json!({"logGroupName": group_name(draw)})),
         logs("DescribeLogGroups", 1, |draw| draw.paged_logs(json!({}))),
@@ -107,6 +117,10 @@ impl Draw<'_> {
 
 pub(super) fn alarm_name(draw: &mut Draw<'_>) -> &'static str {
     draw.pick(&["errors", "latency", "errors"])
+}
+
+fn alarm_arn(draw: &mut Draw<'_>) -> String {
+    format!("arn:aws:cloudwatch:us-east-1:000000000000:alarm:{}", alarm_name(draw))
 }
 
 fn group_name(draw: &mut Draw<'_>) -> &'static str {
