@@ -18,7 +18,7 @@ use longshore_common::{
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params};
 
-mod service_history;
+pub(super) mod service_history;
 
 use super::{
     Batch, Checkpoint, DeploymentEntry, DeploymentFilter, HISTORY_TASKS_MAX, History, Journal,
@@ -32,7 +32,7 @@ use crate::state_machine::{
 /// The database's name in the data directory.
 pub const FILE_NAME: &str = "journal.db";
 /// `PRAGMA user_version` of what this release writes.
-pub(super) const FORMAT: i64 = 3;
+pub(super) const FORMAT: i64 = 4;
 /// `PRAGMA application_id`: "LSHR".
 const APPLICATION_ID: i64 = 0x4c53_4852;
 /// The write-ahead log is cut back to this after it was moved.
@@ -95,6 +95,15 @@ const SCHEMA_3: &str = "
     CREATE INDEX stopped_tasks_of_group ON stopped_tasks (cluster, task_group, number);
     CREATE INDEX stopped_tasks_started_by ON stopped_tasks (cluster, started_by, number);
 ";
+
+/// What format 4 added: messages by their age, which a checkpoint asks for.
+const SCHEMA_4: &str = "
+    CREATE INDEX events_by_age ON service_events (at);
+";
+
+/// Drops all but the newest stopped tasks.
+pub(super) const EXPIRE_TASKS: &str = "DELETE FROM stopped_tasks WHERE number <=
+    (SELECT coalesce(max(number), 0) FROM stopped_tasks) - ?1";
 
 pub struct SqliteJournal {
     connection: Connection,
@@ -295,6 +304,7 @@ fn create(connection: &Connection, fleet: FleetId) -> Result<(), rusqlite::Error
     transaction.execute_batch(SCHEMA)?;
     transaction.execute_batch(SCHEMA_2)?;
     transaction.execute_batch(SCHEMA_3)?;
+    transaction.execute_batch(SCHEMA_4)?;
     transaction.execute(
         "INSERT INTO meta (key, value) VALUES ('fleet', ?1)",
         [fleet.value().to_be_bytes()],
@@ -314,7 +324,10 @@ fn from_format(connection: &Connection, found: i64) -> Result<(), rusqlite::Erro
     if found < 2 {
         transaction.execute_batch(SCHEMA_2)?;
     }
-    transaction.execute_batch(SCHEMA_3)?;
+    if found < 3 {
+        transaction.execute_batch(SCHEMA_3)?;
+    }
+    transaction.execute_batch(SCHEMA_4)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
 }
@@ -449,11 +462,7 @@ impl Journal for SqliteJournal {
             transaction
                 .execute("UPDATE meta SET value = ?1 WHERE key = 'checkpoint'", [checkpoint.seq])?;
             transaction.execute("DELETE FROM journal WHERE seq <= ?1", [checkpoint.seq])?;
-            transaction.execute(
-                "DELETE FROM stopped_tasks WHERE number <=
-                     (SELECT coalesce(max(number), 0) FROM stopped_tasks) - ?1",
-                [HISTORY_TASKS_MAX],
-            )?;
+            transaction.execute(EXPIRE_TASKS, [HISTORY_TASKS_MAX])?;
             service_history::expire(&transaction)?;
         }
         transaction.commit()?;

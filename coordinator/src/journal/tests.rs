@@ -318,6 +318,21 @@ fn a_list_of_stopped_tasks_uses_the_index_for_what_it_asks() {
     }
 }
 
+#[test]
+fn expiry_of_the_history_looks_only_at_what_goes() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let connection = Connection::open(directory.path().join(sqlite::FILE_NAME)).unwrap();
+    let statements = sqlite::service_history::EXPIRE.into_iter().chain([sqlite::EXPIRE_TASKS]);
+    for statement in statements {
+        let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+        let steps = plan.query_map([0], |row| row.get::<_, String>(3)).unwrap();
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().unwrap();
+        let scans = steps.iter().any(|step| step.starts_with("SCAN") && !step.contains("CONSTANT"));
+        assert!(!scans && steps.len() > 1, "{statement}: {steps:?}");
+    }
+}
+
 /// Readers do not wait for each other: one that is in the middle of a list holds nothing.
 #[test]
 fn many_read_the_history_at_once() {

@@ -65,25 +65,22 @@ pub(super) fn append(
     Ok(())
 }
 
-/// Drops what is older than the limits: counted from the newest that there is, since a journal
-/// knows no clock.
+/// Drop what is older than the limit, of services that are gone too: counted from the newest that
+/// there is, since a journal knows no clock. A checkpoint runs these while replies wait for it.
+pub(in crate::journal) const EXPIRE: [&str; 3] = [
+    "DELETE FROM service_deployments WHERE created_at <
+         (SELECT coalesce(max(created_at), 0) FROM service_deployments) - ?1",
+    "DELETE FROM service_revisions WHERE created_at <
+         (SELECT coalesce(max(created_at), 0) FROM service_revisions) - ?1",
+    "DELETE FROM service_events WHERE at <
+         (SELECT coalesce(max(at), 0) FROM service_events) - ?1",
+];
+
 pub(super) fn expire(connection: &Connection) -> Result<(), rusqlite::Error> {
     let kept = HISTORY_DEPLOYMENTS_KEPT.as_millis() as u64;
-    connection.execute(
-        "DELETE FROM service_deployments WHERE created_at <
-             (SELECT coalesce(max(created_at), 0) FROM service_deployments) - ?1",
-        [kept],
-    )?;
-    connection.execute(
-        "DELETE FROM service_revisions WHERE created_at <
-             (SELECT coalesce(max(created_at), 0) FROM service_revisions) - ?1",
-        [kept],
-    )?;
-    // Of services that are gone, too.
-    connection.execute(
-        "DELETE FROM service_events WHERE at < (SELECT coalesce(max(at), 0) FROM service_events) - ?1",
-        [kept],
-    )?;
+    for statement in EXPIRE {
+        connection.execute(statement, [kept])?;
+    }
     Ok(())
 }
 

@@ -14,6 +14,9 @@ const INACTIVE_SHOWN: Duration = Duration::from_secs(3600);
 /// registered: twice as long as any certificate lives, which is a day.
 const IDLE_MEMBERS_KEPT: Duration = Duration::from_secs(48 * 3600);
 
+/// Entities that one tick expires or forgets: bounds a row of the journal. The next tick goes on.
+const EXPIRED_PER_TICK_MAX: usize = 1_000;
+
 pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision {
     let epoch = next_epoch(state.epoch(), incarnation);
     Decision::of(vec![Event::EpochStarted { epoch, at }])
@@ -34,32 +37,38 @@ pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision
     }
 }
 
+/// Takes what there is still room for in a tick.
+fn take<T>(left: &mut usize, found: impl Iterator<Item = T>) -> Vec<T> {
+    let found: Vec<T> = found.take(*left).collect();
+    *left -= found.len();
+    found
+}
+
 /// Expires what is due. Costs what expires, not what exists.
 pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
     let mut events = deadlines::met(state, at);
-    let tokens = state.expired_client_tokens(at);
+    let mut left = EXPIRED_PER_TICK_MAX;
+    let left = &mut left;
+    let tokens = take(left, state.expired_client_tokens(at));
     if !tokens.is_empty() {
         events.push(Event::ClientTokensExpired { tokens });
     }
-    for (family, revision) in state.definitions().deletable() {
-        events.push(Event::TaskDefinitionDeleted { family, revision });
-    }
+    let deletable = take(left, state.definitions().deletable());
+    events.extend(
+        deletable
+            .into_iter()
+            .map(|(family, revision)| Event::TaskDefinitionDeleted { family, revision }),
+    );
     let before = Timestamp(at.0.saturating_sub(INACTIVE_SHOWN.as_millis() as u64));
-    let ids = state.join_tokens().expired(before);
+    let ids = take(left, state.join_tokens().expired(before));
     if !ids.is_empty() {
         events.push(Event::JoinTokensExpired { ids });
     }
-    let forgotten = state.forgettable(before);
-    events
-        .extend(forgotten.services.into_iter().map(|service| Event::ServiceForgotten { service }));
-    events.extend(forgotten.hosts.into_iter().map(|host| Event::HostForgotten { host }));
-    events.extend(forgotten.clusters.into_iter().map(|name| Event::ClusterForgotten { name }));
+    events.extend(take(left, state.forgettable(before)));
     let before = Timestamp(at.0.saturating_sub(IDLE_MEMBERS_KEPT.as_millis() as u64));
-    let hosts = state.forgettable_members(before);
+    let hosts = take(left, state.forgettable_members(before));
     if !hosts.is_empty() {
         events.push(Event::MembersForgotten { hosts });
     }
-    let providers = forgotten.providers.into_iter();
-    events.extend(providers.map(|name| Event::CapacityProviderForgotten { name }));
     Decision { events, notes: vec![Note::RoomWanted], ..Decision::default() }
 }

@@ -244,8 +244,8 @@ impl Definitions {
     }
 
     /// Revisions in DELETE_IN_PROGRESS that no task uses any more.
-    pub fn deletable(&self) -> Vec<(Family, u32)> {
-        self.deletable.iter().cloned().collect()
+    pub fn deletable(&self) -> impl Iterator<Item = (Family, u32)> {
+        self.deletable.iter().cloned()
     }
 
     pub(super) fn restore_last_revision(&mut self, family: Family, last: u32) {

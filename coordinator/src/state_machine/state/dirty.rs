@@ -6,13 +6,15 @@
 use std::fmt;
 
 use longshore_common::{
+    clock::Timestamp,
     id::{HostId, TaskId},
     index::FastSet,
 };
 
 use super::{EntityKey, Forgettable, LogLine, Service, State};
 use crate::state_machine::{
-    name::{CapacityProviderName, ClusterName, ServiceName},
+    event::Event,
+    name::{ClusterName, ServiceName},
     record,
     service::ServiceId,
 };
@@ -120,24 +122,22 @@ impl State {
         self.changes.log.push(LogLine { cluster, host, task, service, what: what.to_string() });
     }
 
-    /// Deleted things that nobody needs to see any more.
-    pub(crate) fn forgettable(&self, before: longshore_common::clock::Timestamp) -> Forgotten {
-        let due = self.inactive.iter().take_while(|(since, _)| *since < before);
-        let mut forgotten = Forgotten::default();
-        for (_, what) in due {
-            match what {
-                // After their tasks.
-                Forgettable::Host(host) if self.host_has_tasks(*host) => {}
-                Forgettable::Host(host) => forgotten.hosts.push(*host),
-                Forgettable::Service(service) if self.service_has_tasks(*service) => {}
-                Forgettable::Service(service) => forgotten.services.push(*service),
-                // After its hosts and services, which refer to it.
-                Forgettable::Cluster(name) if self.cluster_is_referred_to(name) => {}
-                Forgettable::Cluster(name) => forgotten.clusters.push(name.clone()),
-                Forgettable::CapacityProvider(name) => forgotten.providers.push(name.clone()),
+    /// Forgets deleted things that nobody needs to see any more: what a host or a service runs goes
+    /// before it, and what a cluster holds before the cluster.
+    pub(crate) fn forgettable(&self, before: Timestamp) -> impl Iterator<Item = Event> {
+        let due = self.inactive.iter().take_while(move |(since, _)| *since < before);
+        due.filter_map(|(_, what)| match what {
+            Forgettable::Host(host) => {
+                (!self.host_has_tasks(*host)).then_some(Event::HostForgotten { host: *host })
             }
-        }
-        forgotten
+            Forgettable::Service(service) => (!self.service_has_tasks(*service))
+                .then_some(Event::ServiceForgotten { service: *service }),
+            Forgettable::Cluster(name) => (!self.cluster_is_referred_to(name))
+                .then(|| Event::ClusterForgotten { name: name.clone() }),
+            Forgettable::CapacityProvider(name) => {
+                Some(Event::CapacityProviderForgotten { name: name.clone() })
+            }
+        })
     }
 }
 
@@ -161,15 +161,6 @@ impl State {
                 || !cluster.inactive_services.is_empty()
         })
     }
-}
-
-/// What nobody needs to see any more.
-#[derive(Default)]
-pub(crate) struct Forgotten {
-    pub(crate) clusters: Vec<ClusterName>,
-    pub(crate) hosts: Vec<HostId>,
-    pub(crate) services: Vec<ServiceId>,
-    pub(crate) providers: Vec<CapacityProviderName>,
 }
 
 /// What a log line is about.

@@ -23,9 +23,6 @@ use crate::state_machine::{
 /// How long a client token is remembered (promises.md 2.8: 24 h).
 pub(super) const CLIENT_TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
-/// Memberships that one tick forgets: bounds a row of the journal.
-const MEMBERS_FORGOTTEN_AT_ONCE_MAX: usize = 1_000;
-
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ClientTokenUse {
     pub used: UsedClientToken,
@@ -44,9 +41,9 @@ impl ClientTokens {
         self.uses.get(&(cluster.clone(), token.to_owned()))
     }
 
-    pub(super) fn expired(&self, at: Timestamp) -> Vec<(ClusterName, String)> {
+    pub(super) fn expired(&self, at: Timestamp) -> impl Iterator<Item = (ClusterName, String)> {
         let oldest = Timestamp(at.0.saturating_sub(CLIENT_TOKEN_LIFE.as_millis() as u64));
-        self.by_age.range(..oldest).flat_map(|(_, keys)| keys).cloned().collect()
+        self.by_age.range(..oldest).flat_map(|(_, keys)| keys).cloned()
     }
 
     pub(super) fn insert(&mut self, cluster: ClusterName, token_use: ClientTokenUse) {
@@ -121,9 +118,9 @@ impl JoinTokens {
     }
 
     /// Ids of those that expired before.
-    pub fn expired(&self, before: Timestamp) -> Vec<String> {
-        let expired = self.expiring.iter().take_while(|(at, _)| *at < before);
-        expired.map(|(_, id)| id.clone()).collect()
+    pub fn expired(&self, before: Timestamp) -> impl Iterator<Item = String> {
+        let expired = self.expiring.iter().take_while(move |(at, _)| *at < before);
+        expired.map(|(_, id)| id.clone())
     }
 
     /// In the order of their ids.
@@ -251,12 +248,10 @@ impl State {
 
     /// Members that no host has needed since before, as many as one event may name. None before
     /// the epoch itself is that old: a start does not know since when.
-    pub fn forgettable_members(&self, before: Timestamp) -> Vec<HostId> {
-        if self.epoch_started_at >= before {
-            return Vec::new();
-        }
-        let idle = self.idle_members.by_age.iter().take_while(|(since, _)| *since < before);
-        idle.take(MEMBERS_FORGOTTEN_AT_ONCE_MAX).map(|(_, host)| *host).collect()
+    pub fn forgettable_members(&self, before: Timestamp) -> impl Iterator<Item = HostId> {
+        let knows = self.epoch_started_at < before;
+        let idle = self.idle_members.by_age.iter().take_while(move |(since, _)| *since < before);
+        idle.filter(move |_| knows).map(|(_, host)| *host)
     }
 
     /// A membership, or whether its host is registered, changed.
