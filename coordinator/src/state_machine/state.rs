@@ -128,8 +128,8 @@ pub struct State {
     scheduling_held: bool,
     /// Clusters in which a service or a launch waits for room.
     clusters_with_waiting: BTreeSet<ClusterSlot>,
-    /// Clusters whose services are looked at for being even, some at a time; volatile.
-    evening_clusters: BTreeSet<ClusterSlot>,
+    /// Clusters whose services are looked at some at a time; volatile.
+    clusters_with_rounds: BTreeSet<ClusterSlot>,
     /// When the current epoch began: no host's silence counts from before.
     epoch_started_at: Timestamp,
     /// Hosts of which this coordinator has had no report yet; volatile.
@@ -313,7 +313,10 @@ impl State {
         self.client_tokens.get(cluster, token)
     }
 
-    pub(super) fn expired_client_tokens(&self, at: Timestamp) -> Vec<(ClusterName, String)> {
+    pub(super) fn expired_client_tokens(
+        &self,
+        at: Timestamp,
+    ) -> impl Iterator<Item = (ClusterName, String)> {
         self.client_tokens.expired(at)
     }
 

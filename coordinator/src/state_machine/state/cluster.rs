@@ -13,7 +13,7 @@ use longshore_common::{
 use super::{
     ClusterSlot, Due, EntityKey, Forgettable, ServiceSlot, State, TaskSlot, WaitingSlot,
     dirty::LogTo,
-    due::Evening,
+    due::Rounds,
     entity::{Entity, kind},
 };
 use crate::{
@@ -56,8 +56,8 @@ pub struct Cluster {
     pub waiting: BTreeSet<Due>,
     /// The last of `waiting` that was woken: the next round goes on after it.
     pub(super) woken: Option<Due>,
-    /// A host offers room since services were last looked at for being even; volatile.
-    pub(super) evening: Option<Evening>,
+    /// Its services that are yet to be looked at for something that concerns all of them; volatile.
+    pub(super) rounds: Rounds,
     /// Connected hosts that fell silent, by since when.
     pub silent: BTreeSet<(Timestamp, HostSlot)>,
     pub replacing: Replacing,
@@ -119,7 +119,7 @@ impl Cluster {
             waiting_tasks: BTreeMap::new(),
             waiting: BTreeSet::new(),
             woken: None,
-            evening: None,
+            rounds: Rounds::default(),
             silent: BTreeSet::new(),
             replacing: record.replacing,
             last_return: Timestamp::default(),
@@ -183,7 +183,7 @@ impl State {
         self.log(LogTo::cluster(name), "cluster updated");
         let before = std::mem::replace(&mut self.clusters[slot].settings, settings.clone());
         if before.options != settings.options || before.capacity != settings.capacity {
-            self.services_of_cluster_are_due(slot);
+            self.cluster_concerns_services(slot);
         }
     }
 
@@ -196,8 +196,8 @@ impl State {
                 "ALARM: {lost_hosts} of {hosts} container instances were lost at once. Their tasks are not replaced until they are back, or until you run: longshore-coordinator replace-lost-tasks --cluster {name}"
             ),
         );
+        // Nobody has to look: what is replaced is asked at each look.
         self.clusters[slot].replacing = Replacing::Paused;
-        self.services_of_cluster_are_due(slot);
     }
 
     pub(super) fn replacing_resumed(&mut self, name: &ClusterName, overridden: bool) {
@@ -206,20 +206,17 @@ impl State {
         self.log(LogTo::cluster(name), "the tasks of lost container instances are replaced again");
         self.clusters[slot].replacing =
             if overridden { Replacing::Overridden } else { Replacing::Normal };
-        self.services_of_cluster_are_due(slot);
-        self.silent_hosts_are_due(slot);
+        // Only services that lost tasks waited for this.
+        for host in self.silent_hosts_are_due(slot) {
+            self.services_on(host).into_iter().for_each(|service| self.service_is_due(service));
+        }
     }
 
-    fn services_of_cluster_are_due(&mut self, slot: ClusterSlot) {
-        let services = &self.clusters[slot].services;
-        let services: Vec<ServiceSlot> = services.values().copied().collect();
-        services.into_iter().for_each(|service| self.service_is_due(service));
-    }
-
-    pub(super) fn silent_hosts_are_due(&mut self, cluster: ClusterSlot) {
+    pub(super) fn silent_hosts_are_due(&mut self, cluster: ClusterSlot) -> Vec<HostSlot> {
         let silent = &self.clusters[cluster].silent;
         let silent: Vec<HostSlot> = silent.iter().map(|(_, host)| *host).collect();
-        silent.into_iter().for_each(|host| self.host_is_due(host));
+        silent.iter().for_each(|host| self.host_is_due(*host));
+        silent
     }
 
     pub(super) fn cluster_deleted(&mut self, name: &ClusterName, at: Timestamp) {
@@ -240,7 +237,7 @@ impl State {
         }
         if let Some(slot) = self.clusters_by_name.remove(name) {
             self.clusters_with_waiting.remove(&slot);
-            self.evening_clusters.remove(&slot);
+            self.clusters_with_rounds.remove(&slot);
             let cluster = self.clusters.remove(slot);
             self.tallies.forget(name);
             if let ClusterStatus::Inactive { since } = cluster.status {

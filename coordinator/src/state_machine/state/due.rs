@@ -11,7 +11,7 @@ use std::{
 
 use longshore_common::{clock::Timestamp, index::FastMap, index::FastSet};
 
-use super::{GroupSlot, HostSlot, HostStatus, ServiceSlot, State, WaitingSlot};
+use super::{Cluster, GroupSlot, HostSlot, HostStatus, ServiceSlot, State, WaitingSlot};
 use crate::state_machine::auto_scaling::InstanceId;
 
 /// Services and launches that wait for room and are looked at when some came free: bounds the work of one event.
@@ -28,13 +28,37 @@ pub enum Due {
     Instance(InstanceId),
 }
 
-/// A round over a cluster's services that may have to be evened out.
+/// A round over a cluster's services, begun by an event that may concern any of them: each event looks
+/// at a few, and the ticks after it at the others.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Evening {
+pub(super) struct Round {
     /// The first that was not looked at.
     next: ServiceSlot,
     /// How many are to be looked at.
     left: usize,
+    over: Over,
+}
+
+/// Which of the services a round wakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Over {
+    /// Those that even themselves out.
+    Even,
+    All,
+}
+
+/// The rounds of a cluster; volatile.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rounds {
+    daemons: Option<Round>,
+    replicas: Option<Round>,
+}
+
+/// What a round goes over.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Daemons,
+    Replicas,
 }
 
 #[derive(Default)]
@@ -52,6 +76,22 @@ pub(super) struct Agenda {
     queued: FastSet<Due>,
     later: BTreeSet<(Timestamp, Due)>,
     wakes_at: FastMap<Due, Timestamp>,
+}
+
+impl Rounds {
+    fn is_over(&self) -> bool {
+        self.daemons.is_none() && self.replicas.is_none()
+    }
+}
+
+impl Cluster {
+    /// The services of a round, and how far it has come.
+    fn round(&mut self, kind: Kind) -> (&BTreeSet<ServiceSlot>, &mut Option<Round>) {
+        match kind {
+            Kind::Daemons => (&self.daemons, &mut self.rounds.daemons),
+            Kind::Replicas => (&self.replicas, &mut self.rounds.replicas),
+        }
+    }
 }
 
 impl State {
@@ -87,53 +127,68 @@ impl State {
         self.is_due(Due::Instance(id));
     }
 
-    /// Something happened to a host: whatever runs there, or should, is looked at again.
+    /// Something happened to a host: whatever runs there, or should, is looked at again. A daemon
+    /// that has no task there may belong there now, or no longer.
     pub(super) fn host_concerns_services(&mut self, slot: HostSlot) {
         self.host_is_due(slot);
         self.host_concerns_instance(slot);
-        let host = &self.hosts[slot.0];
-        let concerned: BTreeSet<ServiceSlot> = host
-            .tasks
-            .values()
-            .filter_map(|task| self.tasks[*task].service.as_ref())
-            .map(|of| of.service)
-            .chain(self.clusters[host.cluster].daemons.iter().copied())
-            .collect();
-        let cluster = host.cluster;
-        concerned.into_iter().for_each(|service| self.service_is_due(service));
+        self.services_on(slot).into_iter().for_each(|service| self.service_is_due(service));
+        let cluster = self.hosts[slot.0].cluster;
+        self.begin_round(cluster, Kind::Daemons, Over::All);
         self.wake_waiting(cluster, WOKEN_PER_EVENT);
     }
 
-    /// A host may be given tasks from now on: services that even themselves out look at it, a few
-    /// now and the others at the next ticks, however many there are.
-    pub(super) fn host_offers_room(&mut self, slot: HostSlot) {
-        let cluster = self.hosts[slot.0].cluster;
-        let held = &mut self.clusters[cluster];
-        let next = held.evening.map_or(0, |evening| evening.next);
-        held.evening = Some(Evening { next, left: held.replicas.len() });
-        self.evening_clusters.insert(cluster);
-        self.wake_evening(cluster, WOKEN_PER_EVENT);
+    /// Services that have a task on a host.
+    pub(super) fn services_on(&self, slot: HostSlot) -> BTreeSet<ServiceSlot> {
+        let tasks = self.hosts[slot.0].tasks.values();
+        tasks.filter_map(|task| Some(self.tasks[*task].service.as_ref()?.service)).collect()
     }
 
-    /// Goes on with the round that a host's offer began: looks at so many services.
-    fn wake_evening(&mut self, cluster: super::ClusterSlot, count: usize) {
-        let held = &self.clusters[cluster];
-        let Some(Evening { next, left }) = held.evening else { return };
-        let count = count.min(left);
-        let round = held.replicas.range(next..).chain(held.replicas.range(..next));
-        let looked_at: Vec<ServiceSlot> = round.copied().take(count).collect();
-        let evens_out = |service: &&ServiceSlot| {
-            let service = &self.services[**service];
-            service.config.az_rebalancing || self.policy(service).rebalance_hosts
+    /// A host may be given tasks from now on: services that even themselves out look at it.
+    pub(super) fn host_offers_room(&mut self, slot: HostSlot) {
+        self.begin_round(self.hosts[slot.0].cluster, Kind::Replicas, Over::Even);
+    }
+
+    /// What every service of a cluster goes by has changed.
+    pub(super) fn cluster_concerns_services(&mut self, cluster: super::ClusterSlot) {
+        self.begin_round(cluster, Kind::Daemons, Over::All);
+        self.begin_round(cluster, Kind::Replicas, Over::All);
+    }
+
+    /// Looks at a few services now and at the others at the next ticks, however many there are. A
+    /// round that is under way goes once more around from where it is.
+    fn begin_round(&mut self, cluster: super::ClusterSlot, kind: Kind, over: Over) {
+        let (services, under_way) = self.clusters[cluster].round(kind);
+        let over = match under_way {
+            Some(Round { over: Over::All, .. }) => Over::All,
+            Some(Round { over: Over::Even, .. }) | None => over,
         };
-        let woken: Vec<ServiceSlot> = looked_at.iter().filter(evens_out).copied().collect();
+        let (next, left) = (under_way.map_or(0, |round| round.next), services.len());
+        *under_way = (left > 0).then_some(Round { next, left, over });
+        if left > 0 {
+            self.clusters_with_rounds.insert(cluster);
+            self.go_on_with_round(cluster, kind, WOKEN_PER_EVENT);
+        }
+    }
+
+    /// Looks at the next services of a round, up to `count`.
+    fn go_on_with_round(&mut self, cluster: super::ClusterSlot, kind: Kind, count: usize) {
+        let (services, under_way) = self.clusters[cluster].round(kind);
+        let Some(Round { next, left, over }) = *under_way else { return };
+        let count = count.min(left);
+        let round = services.range(next..).chain(services.range(..next));
+        let looked_at: Vec<ServiceSlot> = round.copied().take(count).collect();
         let next = looked_at.last().map_or(next, |last| last + 1);
         let left = if looked_at.len() < count { 0 } else { left - count };
-        self.clusters[cluster].evening = (left > 0).then_some(Evening { next, left });
-        if left == 0 {
-            self.evening_clusters.remove(&cluster);
+        *under_way = (left > 0).then_some(Round { next, left, over });
+        for slot in looked_at {
+            let service = &self.services[slot];
+            let evens_out =
+                || service.config.az_rebalancing || self.policy(service).rebalance_hosts;
+            if over == Over::All || evens_out() {
+                self.service_is_due(slot);
+            }
         }
-        woken.into_iter().for_each(|service| self.service_is_due(service));
     }
 
     /// Room came free in a cluster: some that wait for it are looked at.
@@ -141,17 +196,18 @@ impl State {
         self.wake_waiting(cluster, WOKEN_PER_EVENT);
     }
 
-    /// The last task that is no daemon's left a draining host: daemons may go.
+    /// A task left a host: if that drains, daemons that are there may go as well.
     pub(super) fn daemons_may_leave(&mut self, slot: HostSlot) {
-        let host = &self.hosts[slot.0];
-        if host.status == HostStatus::Draining {
-            let empty = host.tasks.is_empty();
-            let daemons: Vec<ServiceSlot> =
-                self.clusters[host.cluster].daemons.iter().copied().collect();
+        if self.hosts[slot.0].status != HostStatus::Draining {
+            return;
+        }
+        if self.hosts[slot.0].own_tasks == 0 {
+            let mut daemons = self.services_on(slot);
+            daemons.retain(|service| self.services[*service].is_daemon());
             daemons.into_iter().for_each(|service| self.service_is_due(service));
-            if empty {
-                self.host_concerns_instance(slot);
-            }
+        }
+        if self.hosts[slot.0].tasks.is_empty() {
+            self.host_concerns_instance(slot);
         }
     }
 
@@ -181,8 +237,14 @@ impl State {
     pub fn wake_all_waiting(&mut self) {
         let clusters: Vec<_> = self.clusters_with_waiting.iter().copied().collect();
         clusters.into_iter().for_each(|cluster| self.wake_waiting(cluster, WOKEN_PER_TICK));
-        let evening: Vec<_> = self.evening_clusters.iter().copied().collect();
-        evening.into_iter().for_each(|cluster| self.wake_evening(cluster, WOKEN_PER_TICK));
+        let rounds: Vec<_> = self.clusters_with_rounds.iter().copied().collect();
+        for cluster in rounds {
+            self.go_on_with_round(cluster, Kind::Daemons, WOKEN_PER_TICK);
+            self.go_on_with_round(cluster, Kind::Replicas, WOKEN_PER_TICK);
+            if self.clusters[cluster].rounds.is_over() {
+                self.clusters_with_rounds.remove(&cluster);
+            }
+        }
     }
 
     /// The next to look at; it is no longer due.

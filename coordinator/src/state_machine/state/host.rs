@@ -1,6 +1,6 @@
 //! Container instances: what they offer, whether their agent is heard, and the orders on their way.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use longshore_common::{
     clock::Timestamp,
@@ -13,8 +13,7 @@ use longshore_common::{
 };
 
 use super::{
-    ClusterSlot, EntityKey, Forgettable, Membership, Replacing, ServiceSlot, State, TaskSlot,
-    counter,
+    ClusterSlot, EntityKey, Forgettable, Membership, Replacing, State, TaskSlot, counter,
     dirty::LogTo,
     entity::{Entity, kind},
 };
@@ -463,16 +462,14 @@ impl State {
         self.host_concerns_services(HostSlot(slot));
     }
 
+    /// As earlier programs deleted attributes: registered ones too.
     pub(super) fn attributes_deleted(&mut self, id: HostId, names: &[String]) {
         self.touch(EntityKey::Host(id));
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let host = &mut self.hosts[slot];
-        host.custom_attributes.retain(|a| !names.contains(&a.name));
         host.attributes.retain(|a| !names.contains(&a.name));
         host.given_attributes.retain(|a| !names.contains(&a.name));
-        host.version += 1;
-        self.reindex_attributes(id);
-        self.host_concerns_services(HostSlot(slot));
+        self.custom_attributes_deleted(id, names);
     }
 
     pub(super) fn custom_attributes_deleted(&mut self, id: HostId, names: &[String]) {
@@ -563,9 +560,7 @@ impl State {
             return;
         }
         self.hosts[slot].heard_since.get_or_insert(at);
-        let tasks = self.hosts[slot].tasks.values().map(|task| &self.tasks[*task]);
-        let services: BTreeSet<ServiceSlot> =
-            tasks.filter_map(|task| task.service.as_ref()).map(|of| of.service).collect();
+        let services = self.services_on(HostSlot(slot));
         services.into_iter().for_each(|service| self.service_is_due(service));
     }
 

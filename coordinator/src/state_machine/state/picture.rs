@@ -105,7 +105,7 @@ impl State {
             scheduling_held: _,
             // Volatile: who looks says whether he waits.
             clusters_with_waiting: _,
-            evening_clusters: _,
+            clusters_with_rounds: _,
             // Volatile: each start begins an epoch.
             epoch_started_at: _,
             // Volatile: a new coordinator has heard nobody.
@@ -265,7 +265,7 @@ impl State {
             // Volatile: who looks says whether he waits.
             waiting: _,
             woken: _,
-            evening: _,
+            rounds: _,
             silent,
             replacing,
             // Volatile: only a settling mass loss looks at it.

@@ -7,18 +7,21 @@ use longshore_common::{clock::Timestamp, id::HostId, protocol::Attribute};
 
 use crate::{
     journal::tests::golden::scenario,
+    query::Constraint,
     state_machine::{
         Answer, Command, Event, State,
         auto_scaling::GroupChange,
         capacity_provider::CapacityProviderChange,
         command::{
-            ClusterCapacity, ClusterChange, CreateTaskSet, DeploymentChange, DeploymentRef,
+            ClusterCapacity, ClusterChange, CreateTaskSet, DeploymentRef, JoinToken,
             RegisterContainerInstance, Resource, RevisionRef, RunTask, SettableHostStatus,
             StartTask, Tags, TargetedAttribute, TaskLaunch, UpdateService,
         },
+        event::{TasksStarted, UsedClientToken},
+        name::ClusterName,
         schedule::tests::{
             recorder::Recorder,
-            world::{CLUSTER, World, named, replicas},
+            world::{CLUSTER, World, daemon, named, replicas, update_of},
         },
         service::{DeploymentId, HookAction, HookId, ServiceRef},
         state::HostStatus,
@@ -41,34 +44,16 @@ fn tagging(resource: Resource) -> [Command; 2] {
 }
 
 fn update_service(service: ServiceRef) -> Command {
-    Command::UpdateService(Box::new(UpdateService {
-        service,
-        definition: None,
-        desired: Some(3),
-        deployment: DeploymentChange::default(),
-        distinct_instance: None,
-        member_of: None,
-        strategies: None,
-        capacity: None,
-        grace_s: None,
-        az_rebalancing: None,
-        propagate_tags: None,
-        managed_tags: None,
-        force_new_deployment: true,
-    }))
+    let (desired, force_new_deployment) = (Some(3), true);
+    let update = UpdateService { desired, force_new_deployment, ..update_of(service) };
+    Command::UpdateService(Box::new(update))
 }
 
 fn launch(cluster: &str, family: &str) -> TaskLaunch {
     TaskLaunch {
         cluster: cluster.parse().unwrap(),
         definition: RevisionRef { family: family.parse().unwrap(), revision: Some(1) },
-        overrides: Default::default(),
-        group: None,
-        started_by: None,
-        tags: Tags::new(),
-        options: Default::default(),
-        propagate_tags: false,
-        managed_tags: false,
+        ..super::launch()
     }
 }
 
@@ -268,12 +253,19 @@ fn a_start_gives_back_the_whole_state_of_a_fleet_with_everything() {
     }
 }
 
-/// Looks of the scheduler that one call costs, in a cluster with so many services and hosts.
+/// Looks of the scheduler that one call costs, in a cluster with so many services and hosts. A third of
+/// the services are daemons that belong on one host.
 fn looks(services: u32, hosts: usize, call: impl Fn(&mut World)) -> u64 {
     let mut world = World::with_hosts(hosts);
+    let first = world.hosts[0];
+    put_attribute(&mut world, first, "first");
     for number in 0..services {
         let mut config = replicas(1);
         config.az_rebalancing = true;
+        if number % 3 == 0 {
+            config = daemon();
+            config.member_of = vec![Constraint::parse("attribute:first exists").unwrap()];
+        }
         world.create_named(&format!("s{number}"), "app", config);
     }
     world.agents_work();
@@ -284,10 +276,43 @@ fn looks(services: u32, hosts: usize, call: impl Fn(&mut World)) -> u64 {
     world.looked - before
 }
 
+fn put_attribute(world: &mut World, host: HostId, name: &str) {
+    let attribute = Attribute { name: name.to_owned(), value: None };
+    let attributes = vec![TargetedAttribute { host, attribute }];
+    let cluster = CLUSTER.parse().unwrap();
+    world.call(Command::PutAttributes { cluster, attributes }).unwrap();
+}
+
 #[test]
 fn looks_of_a_call_do_not_grow_with_the_cluster() {
     type Call = (&'static str, fn(&mut World));
-    let calls: [Call; 6] = [
+    let calls: [Call; 11] = [
+        ("a host without tasks drains", |world| {
+            let host = *world.hosts.last().unwrap();
+            world.set_status(host, SettableHostStatus::Draining);
+        }),
+        ("a host without tasks is deregistered", |world| {
+            let host = *world.hosts.last().unwrap();
+            world.deregister(host);
+        }),
+        ("a host gets an attribute", |world| {
+            let host = *world.hosts.last().unwrap();
+            put_attribute(world, host, "disk");
+        }),
+        ("the cluster's options change", |world| {
+            let resource = Resource::Cluster(CLUSTER.parse().unwrap());
+            world.call(Command::Tag { resource, tags: tags() }).unwrap();
+        }),
+        ("replacing is paused and goes on", |world| {
+            let (cluster, at): (ClusterName, _) = (CLUSTER.parse().unwrap(), world.at);
+            let paused =
+                Event::ReplacingPaused { cluster: cluster.clone(), lost_hosts: 3, hosts: 4, at };
+            let resumed = Event::ReplacingResumed { cluster, overridden: true, at };
+            for event in [paused, resumed] {
+                world.state.apply(&event, world.state.seq());
+            }
+            world.call(Command::Tick).unwrap();
+        }),
         ("a host without tasks is silent", |world| {
             let host = *world.hosts.last().unwrap();
             world.cut(host);
@@ -314,10 +339,80 @@ fn looks_of_a_call_do_not_grow_with_the_cluster() {
     ];
     for (what, call) in calls {
         // Where there are more hosts than services, the last ones have no task.
-        let few = looks(20, 40, call);
-        let many = looks(160, 200, call);
+        let few = looks(96, 130, call);
+        let many = looks(240, 300, call);
         assert!(many <= few, "{what}: {few} looks became {many}");
     }
+}
+
+/// What one event expires or forgets.
+fn expires(event: &Event) -> usize {
+    match event {
+        Event::ClientTokensExpired { tokens } => tokens.len(),
+        Event::JoinTokensExpired { ids } => ids.len(),
+        Event::MembersForgotten { hosts } => hosts.len(),
+        Event::ClusterForgotten { .. } | Event::HostForgotten { .. } => 1,
+        Event::TaskDefinitionDeleted { .. } => 1,
+        _ => 0,
+    }
+}
+
+#[test]
+fn tick_expires_a_bounded_number_of_whatever_there_is() {
+    const OF_EACH: u32 = 700;
+    let mut world = World::new();
+    let at = world.at;
+    for number in 0..OF_EACH {
+        let name: ClusterName = format!("c{number}").parse().unwrap();
+        let (settings, tags) = Default::default();
+        world.call(Command::CreateCluster { name: name.clone(), settings, tags }).unwrap();
+        world.call(Command::DeleteCluster { name }).unwrap();
+        let mut secret_hash = [0; 32];
+        secret_hash[..4].copy_from_slice(&number.to_be_bytes());
+        let token = JoinToken {
+            id: format!("t{number}"),
+            secret_hash,
+            cluster: None,
+            expires_at: at,
+            uses_left: None,
+        };
+        world.call(Command::CreateJoinToken(token)).unwrap();
+        let client_token = UsedClientToken {
+            token: format!("{number:064}"),
+            parameters_hash: 0,
+            failures: Vec::new(),
+            others: Vec::new(),
+        };
+        let started = TasksStarted {
+            cluster: CLUSTER.parse().unwrap(),
+            family: "app".parse().unwrap(),
+            revision: 1,
+            group: "g".to_owned(),
+            started_by: None,
+            overrides: Default::default(),
+            demand: Default::default(),
+            tags: Tags::new(),
+            tasks: Vec::new(),
+            client_token: Some(client_token),
+            service: None,
+            timeout_ms: None,
+            waited: None,
+            provider: None,
+            asked: None,
+            log_driver_mode: None,
+            at,
+        };
+        world.state.apply(&Event::TasksStarted(Box::new(started)), world.state.seq());
+    }
+    world.at = Timestamp(at.0 + 49 * 3_600_000);
+    let mut gone = 0;
+    for _ in 0..4 {
+        world.call(Command::Tick).unwrap();
+        let expired: usize = world.recent.iter().map(expires).sum();
+        assert!(expired <= 1_000, "{expired}");
+        gone += expired;
+    }
+    assert_eq!(gone, 3 * OF_EACH as usize);
 }
 
 #[test]

@@ -628,21 +628,7 @@ impl World {
         &mut self,
         change: impl FnOnce(&mut UpdateService),
     ) -> Result<Answer, Rejection> {
-        let mut update = UpdateService {
-            service: named("s"),
-            definition: None,
-            desired: None,
-            deployment: DeploymentChange::default(),
-            distinct_instance: None,
-            member_of: None,
-            strategies: None,
-            capacity: None,
-            grace_s: None,
-            az_rebalancing: None,
-            propagate_tags: None,
-            managed_tags: None,
-            force_new_deployment: false,
-        };
+        let mut update = update_of(named("s"));
         change(&mut update);
         self.call(Command::UpdateService(Box::new(update)))
     }
@@ -731,6 +717,25 @@ pub(crate) fn named(name: &str) -> ServiceRef {
 }
 
 /// With ECS's defaults and no breaker.
+/// An update that changes nothing.
+pub(crate) fn update_of(service: ServiceRef) -> UpdateService {
+    UpdateService {
+        service,
+        definition: None,
+        desired: None,
+        deployment: DeploymentChange::default(),
+        distinct_instance: None,
+        member_of: None,
+        strategies: None,
+        capacity: None,
+        grace_s: None,
+        az_rebalancing: None,
+        propagate_tags: None,
+        managed_tags: None,
+        force_new_deployment: false,
+    }
+}
+
 pub(crate) fn replicas(desired: u32) -> ServiceConfig {
     ServiceConfig {
         desired,
