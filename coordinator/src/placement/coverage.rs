@@ -28,19 +28,27 @@ impl ClusterIndex {
     }
 
     /// Whether a host like those that have `mark` may be given such a task once it is empty: one of
-    /// them meets all that no task changes. While there is none, nobody knows.
-    pub fn may_suit(&self, request: &Request<'_>, mark: &Attribute) -> bool {
-        let Some(marked) = self.attributes.hosts_with(mark).filter(|hosts| !hosts.is_empty())
-        else {
-            return true;
-        };
+    /// them meets all that no task changes. While there is none, one of `earlier` does, which are
+    /// there no more. When none of those has the mark either, nobody knows.
+    pub fn may_suit(
+        &self,
+        request: &Request<'_>,
+        mark: &Attribute,
+        earlier: &ClusterIndex,
+    ) -> bool {
+        [self, earlier].into_iter().find_map(|index| index.suits(request, mark)).unwrap_or(true)
+    }
+
+    /// `None` where no host has the mark.
+    fn suits(&self, request: &Request<'_>, mark: &Attribute) -> Option<bool> {
+        let marked = self.attributes.hosts_with(mark).filter(|hosts| !hosts.is_empty())?;
         let mut terms = Vec::new();
         self.terms(Reason::Attribute, request, &mut terms);
         let MemberOf { constraints, groups, .. } = request.member_of;
         let lasting = constraints.iter().filter(|constraint| !is_live(constraint));
         let members = lasting.map(|one| self.members(&one.expression().0, groups));
         terms.extend(members.map(Term::Member));
-        !Candidates::new(marked, |block, line| Term::all(&terms, block, line)).is_empty()
+        Some(!Candidates::new(marked, |block, line| Term::all(&terms, block, line)).is_empty())
     }
 
     fn eligible(&self, request: &Request<'_>) -> Candidates {

@@ -6,7 +6,7 @@
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
-use longshore_common::{clock::Timestamp, id::HostId, resources::Capacity};
+use longshore_common::{clock::Timestamp, id::HostId, protocol::Attribute, resources::Capacity};
 use serde::{Deserialize, Serialize};
 
 /// Auto Scaling's quota of groups in a region.
@@ -161,6 +161,19 @@ pub struct GroupRecord {
     /// Since when it has more instances than its tasks need.
     #[serde(default)]
     pub excess_since: Option<Timestamp>,
+    /// What its instances were like for placement, the last one first.
+    #[serde(default)]
+    pub shapes: Vec<InstanceShape>,
+}
+
+/// Shapes kept of one group: instances in different zones, or with attributes of their own, differ.
+pub const SHAPES_MAX: usize = 8;
+
+/// What an instance was like for placement, its size apart: the next one may be like it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceShape {
+    pub attributes: Vec<Attribute>,
+    pub agent_version: String,
 }
 
 /// What a launcher was asked to do.

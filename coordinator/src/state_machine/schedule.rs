@@ -19,9 +19,9 @@ pub(super) mod waiting;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use longshore_common::{clock::Timestamp, protocol::Attribute, resources::Demand};
+use longshore_common::{clock::Timestamp, id::TaskId, protocol::Attribute, resources::Demand};
 
-use crate::placement::Taken;
+use crate::placement::{ClusterIndex, Eligibility, HostOffer, HostSlot, Particulars, Taken};
 
 use super::{
     decide::Ids,
@@ -29,8 +29,8 @@ use super::{
     managed_scaling::Group,
     name::CapacityProviderName,
     record::Rollout,
-    service::ServicePolicy,
-    state::{Due, Revision, Service, ServiceStatus, State, Task},
+    service::{LostAfter, ServicePolicy},
+    state::{Due, Revision, Service, ServiceStatus, Standing, State, Task},
 };
 
 pub(super) use self::deployment::{NewDeployment, begin, supersede};
@@ -76,13 +76,44 @@ pub fn desired(state: &State, service: &Service) -> u32 {
 }
 
 /// What a daemon takes of each host that `mark` is on, if it belongs there.
-fn daemon_demand(state: &State, daemon: &Service, mark: &Attribute) -> Option<Demand> {
+fn daemon_demand(
+    state: &State,
+    daemon: &Service,
+    mark: &Attribute,
+    earlier: &ClusterIndex,
+) -> Option<Demand> {
     let work = Work::new(state, daemon, Timestamp::default(), Ids::from(0));
     let primary = daemon.primary().filter(|_| daemon.is_active())?;
     let asked = work.asked(primary);
     let index = &state.cluster_at(daemon.cluster).index;
-    let belongs = index.may_suit(&work.request(&asked, 1), mark);
+    let belongs = index.may_suit(&work.request(&asked, 1), mark, earlier);
     belongs.then_some(asked.demand)
+}
+
+/// Hosts as the last instances of a capacity provider's group were, as if they registered at some time
+/// to come.
+fn earlier_hosts(state: &State, provider: &CapacityProviderName) -> ClusterIndex {
+    let mut index = ClusterIndex::default();
+    let provider = state.capacity_provider(provider.as_str());
+    let group = provider.and_then(|known| state.auto_scaling_group(known.group.as_str()));
+    let Some((group, capacity)) = group.and_then(|group| Some((group, group.size.as_ref()?)))
+    else {
+        return index;
+    };
+    for (slot, shape) in (0..).zip(&group.shapes) {
+        let offer = HostOffer {
+            capacity,
+            attributes: &shape.attributes,
+            eligibility: Eligibility { active: true, connected: true, engine_answers: true },
+            particulars: Particulars {
+                instance_id: None,
+                agent_version: &shape.agent_version,
+                registered_at: Timestamp(u64::MAX),
+            },
+        };
+        index.insert(HostSlot(slot), offer);
+    }
+    index
 }
 
 /// One look at one service.
@@ -191,6 +222,9 @@ impl<'a> Work<'a> {
             }
             return;
         }
+        if self.service.under_way().is_some() {
+            return self.say_what_is_silent();
+        }
         if !self.service.steady && self.is_steady() && self.is_heard() {
             self.pass.events.push(Event::ServiceSteady { service, at });
         }
@@ -222,17 +256,52 @@ impl<'a> Work<'a> {
         only && none_drain
             && primary.record.rollout != Rollout::Failed
             && counts.leaving() == 0
-            && wanted == counts.staying(super::state::Standing::Healthy)
+            && wanted == counts.staying(Standing::Healthy)
             && wanted == self.desired()
     }
 
     /// Whether every host that has tasks of the service was heard by this coordinator: until then
-    /// it knows what an earlier one knew, and calls nothing done.
-    fn is_heard(&self) -> bool {
-        self.service.revisions.iter().all(|revision| {
-            let lost = |task: &&Task| task.service.as_ref().is_some_and(|of| of.lost);
-            self.unheard_tasks(revision).iter().all(lost)
-        })
+    /// it knows what an earlier one knew, and calls nothing done. A host that is silent for too long
+    /// is waited for no more: its tasks are lost, or stand as they were when they never are.
+    fn is_heard(&mut self) -> bool {
+        let never = self.policy.lost_after == LostAfter::Never;
+        for revision in &self.service.revisions {
+            for task in self.unheard_tasks(revision) {
+                if task.service.as_ref().is_some_and(|of| of.lost) {
+                    continue;
+                }
+                let host = self.state.host_at(task.host);
+                let gives_up = lost::silence_ends(self.state, host).filter(|_| never);
+                match gives_up {
+                    Some(ends) if ends <= self.at => {}
+                    Some(ends) => {
+                        self.wake_at(ends);
+                        return false;
+                    }
+                    None => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Says which tasks a deployment waits for that no timer ends: their hosts are silent and are
+    /// never taken for lost.
+    fn say_what_is_silent(&mut self) {
+        let service = self.service;
+        if self.policy.lost_after != LostAfter::Never {
+            return;
+        }
+        let silent = self.state.cluster_at(service.cluster).silent.iter();
+        let tasks = silent.flat_map(|(_, slot)| self.state.host_at(*slot).tasks.values());
+        let tasks = tasks.map(|slot| self.state.task_at(*slot));
+        let own = |task: &&Task| task.service.as_ref().is_some_and(|of| of.service == service.slot);
+        let waited_for =
+            |task: &&Task| !matches!(task.standing(), Some(Standing::Healthy | Standing::Stopping));
+        let tasks: Vec<TaskId> = tasks.filter(own).filter(waited_for).map(|task| task.id).collect();
+        if !tasks.is_empty() {
+            self.say(messages::waits_for_silent_hosts(service, &tasks));
+        }
     }
 
     /// Tasks of a revision on hosts that this coordinator has not heard yet. Costs nothing once all

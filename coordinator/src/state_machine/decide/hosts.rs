@@ -62,6 +62,7 @@ pub(super) fn register_by_api(
 /// host's: there always is one.
 fn instance_id(state: &State, id: HostId, said: Option<&String>) -> Option<String> {
     let known = state.host(id).and_then(|host| host.instance_id.as_ref());
+    let said = said.filter(|said| !said.is_empty());
     said.or(known).cloned().or_else(|| Some(managed_instance_id(id)))
 }
 

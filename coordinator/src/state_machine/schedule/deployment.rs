@@ -25,8 +25,9 @@ use crate::state_machine::{
 
 /// ecs-behaviour 1.10, alarms: how long a rolling deployment listens after the old tasks are gone.
 const BAKE_WITH_ALARMS: Duration = Duration::from_secs(60);
-/// Maximum time of a stage that waits for tasks (ecs-behaviour 1.11). A stage that waits for
-/// something with a time of its own, a hook or the bake, has that time alone.
+/// Maximum time of the stage that waits for new tasks (ecs-behaviour 1.11). A stage that waits for
+/// something with a time of its own, a hook, the bake or the protection of old tasks, has that time
+/// alone.
 const STAGE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A deployment that is to begin.
@@ -317,7 +318,9 @@ impl Work<'_> {
             self.pass.events.extend(events);
             return;
         }
-        let waits_for_tasks = matches!(deployment.stage, Stage::ScaleUp | Stage::CleanUp)
+        // The clean-up waits for tasks that are protected, or whose hosts are silent: the new revision
+        // has all that it is to have, and nothing would be won by going back.
+        let waits_for_tasks = deployment.stage == Stage::ScaleUp
             && deployment.config.strategy == DeploymentStrategy::BlueGreen;
         let stage_ends = deployment.stage_since.saturating_add(STAGE_MAX);
         if waits_for_tasks && stage_ends > self.at {

@@ -136,7 +136,8 @@ impl<'a> Work<'a> {
         // No number of hosts helps a task that hosts of this provider may never be given.
         let provider = provider.filter(|provider| {
             let mark = self.state.provider_attribute(provider);
-            cluster.index.may_suit(&self.request(&asked, 1), &mark)
+            let earlier = super::earlier_hosts(self.state, provider);
+            cluster.index.may_suit(&self.request(&asked, 1), &mark, &earlier)
         });
         if let Some(provider) = provider {
             self.pass.wanted.push((

@@ -118,6 +118,11 @@ fn shortest_silence(state: &State, host: &Host) -> Duration {
     }
 }
 
+/// When a silent host has been silent for as long as any that is lost; `None` while it is heard.
+pub(super) fn silence_ends(state: &State, host: &Host) -> Option<Timestamp> {
+    Some(state.silent_since(host)?.saturating_add(shortest_silence(state, host)))
+}
+
 /// Hosts of a cluster that are LOST by the cluster's own policy. Costs what is silent.
 pub fn lost_hosts(state: &State, cluster: &Cluster, at: Timestamp) -> usize {
     let Some(lost_after) = state.policy_of_cluster(cluster).lost_after.duration() else { return 0 };

@@ -49,6 +49,15 @@ pub(super) fn deadlock(service: &Service) -> String {
     )
 }
 
+pub(super) fn waits_for_silent_hosts(service: &Service, tasks: &[TaskId]) -> String {
+    format!(
+        "(service {}) waits in its deployment for {} tasks on container instances whose agents are not connected:{}. They are never taken for lost (longshore:lost-after). Connect the container instances, or deregister them by force.",
+        service.name,
+        tasks.len(),
+        named(tasks)
+    )
+}
+
 pub(super) fn does_not_start(service: &Service) -> String {
     format!("(service {}) is unable to consistently start tasks successfully.", service.name)
 }

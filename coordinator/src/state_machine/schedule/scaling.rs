@@ -140,10 +140,11 @@ fn count(
 fn for_tasks(state: &State, provider: &CapacityProvider, size: &Capacity) -> Capacity {
     let mut left = size.clone();
     let mark = state.provider_attribute(&provider.name);
+    let earlier = super::earlier_hosts(state, &provider.name);
     let has = |cluster: &&Cluster| cluster.settings.capacity.providers.contains(&provider.name);
     let daemons = state.clusters_after(None).filter(has).flat_map(|cluster| &cluster.daemons);
     for daemon in daemons.map(|slot| state.service_at(*slot)) {
-        let Some(demand) = super::daemon_demand(state, daemon, &mark) else { continue };
+        let Some(demand) = super::daemon_demand(state, daemon, &mark, &earlier) else { continue };
         left.cpu.0 = left.cpu.0.saturating_sub(demand.cpu.0);
         left.memory.0 = left.memory.0.saturating_sub(demand.memory.0);
         let gpus = left.gpus.len().saturating_sub(demand.gpus as usize);
@@ -157,12 +158,13 @@ fn for_tasks(state: &State, provider: &CapacityProvider, size: &Capacity) -> Cap
 fn waiting_for(state: &State, provider: &CapacityProvider) -> Vec<Alike> {
     let has = |cluster: &&Cluster| cluster.settings.capacity.providers.contains(&provider.name);
     let mark = state.provider_attribute(&provider.name);
+    let earlier = super::earlier_hosts(state, &provider.name);
     let mut found = Vec::new();
     for cluster in state.clusters_after(None).filter(has) {
         let launches: BTreeSet<_> = cluster.waiting_tasks.values().copied().collect();
         let launches = launches.into_iter().map(|slot| state.waiting_at(slot));
         let by_this = launches.filter(|w| w.launch.provider.as_ref() == Some(&provider.name));
-        let suited = by_this.filter(|waiting| waiting::may_suit(state, waiting, &mark));
+        let suited = by_this.filter(|waiting| waiting::may_suit(state, waiting, &mark, &earlier));
         found.extend(suited.map(|Waiting { launch, .. }| Alike {
             demand: launch.demand.clone(),
             count: launch.tasks.len() as u32,

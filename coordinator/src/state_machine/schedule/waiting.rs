@@ -4,7 +4,7 @@ use longshore_common::{clock::Timestamp, protocol::Attribute};
 
 use super::Pass;
 use crate::{
-    placement::{MemberOf, Placement, Request, Taken},
+    placement::{ClusterIndex, MemberOf, Placement, Request, Taken},
     state_machine::{
         decide::{Ids, NEW_GROUP, required_attributes},
         event::{AskedPlacement, Event, PlacedTask, TasksStarted},
@@ -19,9 +19,14 @@ pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy:
 }
 
 /// Whether hosts like those that have `mark` may ever be given the launch's tasks.
-pub(super) fn may_suit(state: &State, waiting: &Waiting, mark: &Attribute) -> bool {
+pub(super) fn may_suit(
+    state: &State,
+    waiting: &Waiting,
+    mark: &Attribute,
+    earlier: &ClusterIndex,
+) -> bool {
     let index = &state.cluster_at(waiting.cluster).index;
-    with_request(state, waiting, 0, |request| index.may_suit(request, mark))
+    with_request(state, waiting, 0, |request| index.may_suit(request, mark, earlier))
 }
 
 fn with_request<T>(

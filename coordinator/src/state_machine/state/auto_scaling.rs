@@ -18,8 +18,8 @@ use super::{
 };
 use crate::state_machine::{
     auto_scaling::{
-        AutoScalingGroupName, GroupConfig, GroupRecord, Instance, InstanceId, LauncherVerb,
-        Lifecycle,
+        AutoScalingGroupName, GroupConfig, GroupRecord, Instance, InstanceId, InstanceShape,
+        LauncherVerb, Lifecycle, SHAPES_MAX,
     },
     capacity_provider::{CapacityPolicy, LauncherPolicy},
 };
@@ -40,6 +40,9 @@ pub struct Group {
     pub size: Option<Capacity>,
     /// Since when it has more instances than its tasks need.
     pub excess_since: Option<Timestamp>,
+    /// What its instances were like for placement, the last one first: what is known of the next one
+    /// while there is none.
+    pub shapes: Vec<InstanceShape>,
 }
 
 /// Groups with what leads to them.
@@ -75,6 +78,7 @@ impl Groups {
                 wanted,
                 size,
                 excess_since,
+                shapes,
             } = group;
             let shown = fields! {
                 uid: uid,
@@ -87,6 +91,7 @@ impl Groups {
                 wanted: wanted,
                 size: size,
                 excess_since: excess_since,
+                shapes: shapes,
             };
             picture.show(format!("Auto Scaling group {name}"), shown);
         }
@@ -123,7 +128,16 @@ impl Group {
             instances: self.instances.values().cloned().collect(),
             size: self.size.clone(),
             excess_since: self.excess_since,
+            shapes: self.shapes.clone(),
         }
+    }
+
+    /// Keeps what an instance is like, with its size.
+    fn remember(&mut self, size: Capacity, shape: InstanceShape) {
+        self.size = Some(size);
+        self.shapes.retain(|known| *known != shape);
+        self.shapes.insert(0, shape);
+        self.shapes.truncate(SHAPES_MAX);
     }
 }
 
@@ -271,6 +285,7 @@ impl State {
             instances: Vec::new(),
             size: None,
             excess_since: None,
+            shapes: Vec::new(),
         });
     }
 
@@ -293,6 +308,7 @@ impl State {
             wanted: 0,
             size: record.size,
             excess_since: record.excess_since,
+            shapes: record.shapes,
         });
         self.auto_scaling.arena[slot].slot = slot;
         self.auto_scaling.by_name.insert(name, slot);
@@ -311,6 +327,11 @@ impl State {
         let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
         let group = &mut self.auto_scaling.arena[slot];
         let before = std::mem::replace(&mut group.config, config.clone());
+        if before.launch != config.launch {
+            // What comes next may be like nothing that was there.
+            group.size = None;
+            group.shapes.clear();
+        }
         if before.desired != config.desired {
             group.scaled_at = Some(at);
             self.log(
@@ -399,10 +420,18 @@ impl State {
             ),
         }
         self.put_instance(slot, instance.clone());
-        if let Some(host) = instance.host.and_then(|host| self.host(host)) {
-            self.auto_scaling.arena[slot].size = Some(host.capacity.clone());
-        }
+        self.remember_shape(slot, instance.host);
         self.group_is_due(slot);
+    }
+
+    fn remember_shape(&mut self, slot: GroupSlot, host: Option<HostId>) {
+        let Some(host) = host.and_then(|host| self.host(host)) else { return };
+        let shape = InstanceShape {
+            attributes: host.all_attributes().cloned().collect(),
+            agent_version: host.versions.agent.clone(),
+        };
+        let size = host.capacity.clone();
+        self.auto_scaling.arena[slot].remember(size, shape);
     }
 
     pub(super) fn group_scaled(

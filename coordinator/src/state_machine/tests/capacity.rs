@@ -140,6 +140,27 @@ impl World {
         self.step(answered(host, seq, vec![report]));
     }
 
+    /// Instances that are to go are gone.
+    fn all_go(&mut self, group: &str) {
+        let going = self.instances(group, |l| matches!(l, Lifecycle::Terminating { .. }));
+        assert!(!going.is_empty());
+        for instance in going {
+            let (verb, result) = (LauncherVerb::Terminate, Ok(()));
+            self.step(Command::LauncherAnswered { instance, verb, result });
+        }
+        assert!(self.instances(group, |_| true).is_empty());
+    }
+
+    /// As a coordinator finds it that starts on its checkpoint.
+    fn restarted(mut self) -> Self {
+        let all = rows(&mut self.state);
+        let mut again = World { state: restored(&all, self.state.seq()), ..World::new() };
+        again.state.set_capacity_policy(policy());
+        again.at = Timestamp(self.at.0 + 1);
+        again.schedule();
+        again
+    }
+
     fn later(&mut self, seconds: u64) {
         self.at = Timestamp(self.at.0 + seconds * 1000);
         self.state.wake(self.at);
@@ -347,11 +368,7 @@ fn a_restored_state_goes_on_where_it_was() {
     world.run_by(vec![item("p", 0, 1)], 7);
     world.boot("p");
     assert_eq!((world.placed(), world.waiting(), world.desired("p")), (2, 5, 4));
-    let all = rows(&mut world.state);
-    let mut again = World { state: restored(&all, world.state.seq()), ..World::new() };
-    again.state.set_capacity_policy(policy());
-    again.at = Timestamp(world.at.0 + 1);
-    again.schedule();
+    let mut again = world.restarted();
     assert_eq!((again.placed(), again.waiting(), again.desired("p")), (2, 5, 4));
     again.boot("p");
     assert_eq!((again.placed(), again.waiting(), again.desired("p")), (7, 0, 4));
@@ -552,6 +569,13 @@ fn group_does_not_grow_for_tasks_that_its_hosts_may_never_be_given() {
         assert_eq!(world.desired("p"), 1);
         world.later(10);
         assert_eq!(world.desired("p"), 0, "the host is of no use");
+        // None is left, and what they were like is still known, after a start too.
+        world.all_go("p");
+        for _ in 0..3 {
+            world.later(30);
+            assert_eq!(world.desired("p"), 0, "its hosts were of no use");
+            world = world.restarted();
+        }
         // What the hosts may be given makes the group grow as ever.
         world.run_by(vec![item("p", 0, 1)], 1);
         assert!(world.desired("p") > 0);

@@ -326,6 +326,82 @@ fn new_coordinator_stops_nothing_for_tasks_of_which_it_has_not_heard() {
     assert_eq!(old.iter().filter(|task| stops(task)).count(), 1);
 }
 
+/// A deployment whose new tasks stand and bake, and whose old one is protected for two days.
+fn cleans_up() -> (World, TaskId) {
+    let mut world = World::with_hosts(2);
+    let mut config = blue_green(1);
+    config.options.lost_after = Some(LostAfter::Never);
+    world.create(config);
+    world.settle();
+    let old = world.running()[0];
+    protect(&mut world, old, Some(48 * 60));
+    world.deploy("app");
+    world.agents_work();
+    world.pass_step_by_step(HOUR);
+    world.agents_work();
+    assert_eq!(world.deployment().stage, Stage::CleanUp);
+    (world, old)
+}
+
+fn protect(world: &mut World, task: TaskId, minutes: Option<u32>) {
+    let (cluster, tasks) = (CLUSTER.parse().unwrap(), vec![task]);
+    world.call(Command::UpdateTaskProtection { cluster, tasks, minutes }).unwrap();
+}
+
+#[test]
+fn clean_up_waits_for_protected_tasks_and_never_rolls_back() {
+    for unprotected_early in [false, true] {
+        let (mut world, old) = cleans_up();
+        world.pass_step_by_step(30.0 * HOUR);
+        assert_eq!(world.status(), DeploymentStatus::InProgress);
+        if unprotected_early {
+            protect(&mut world, old, None);
+        } else {
+            world.pass_step_by_step(18.0 * HOUR);
+        }
+        assert_ne!(world.state.task(old).unwrap().wish, Wish::Run, "{unprotected_early}");
+        world.settle();
+        assert_eq!(world.status(), DeploymentStatus::Successful, "{unprotected_early}");
+    }
+}
+
+#[test]
+fn deployment_says_that_it_waits_for_hosts_that_are_never_lost() {
+    let (mut world, old) = cleans_up();
+    let slot = world.state.task(old).unwrap().host;
+    let silent = world.state.host_at(slot).id;
+    world.cut(silent);
+    world.pass_step_by_step(50.0 * HOUR);
+    assert_eq!(world.status(), DeploymentStatus::InProgress);
+    let said = world.said.iter().filter(|said| said.contains("are never taken for lost"));
+    let said: Vec<_> = said.collect();
+    assert!(said.iter().any(|said| said.contains(&old.to_string())), "{said:?}");
+    world.deregister(silent);
+    world.settle();
+    assert_eq!(world.status(), DeploymentStatus::Successful);
+}
+
+#[test]
+fn new_coordinator_does_not_wait_for_ever_for_a_host_that_is_never_lost() {
+    let mut world = World::with_hosts(2);
+    world.define("checked", 10, true);
+    let mut config = replicas(2);
+    config.options.lost_after = Some(LostAfter::Never);
+    world.create_named("s", "checked", config);
+    world.agents_work();
+    let tasks = world.running();
+    world.set_health(tasks[0], HealthStatus::Healthy);
+    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    let slot = world.state.task(tasks[0]).unwrap().host;
+    let silent = world.state.host_at(slot).id;
+    world.cut(silent);
+    world.set_health(tasks[1], HealthStatus::Healthy);
+    assert_eq!((world.status(), world.service().steady), (DeploymentStatus::InProgress, false));
+    world.pass_step_by_step(60.0);
+    assert_eq!((world.status(), world.service().steady), (DeploymentStatus::Successful, true));
+    assert_eq!(world.running(), tasks);
+}
+
 /// Six hosts of which three were lost at once.
 fn braked() -> World {
     let mut world = World::with_hosts(6);
