@@ -162,6 +162,54 @@ async fn long_lines_and_events_of_several_lines_are_whole_and_both_outputs_are_k
     assert_eq!(messages(&client, "/ecs/lines").await, ["START one\n  at x\n  at y", "START two"]);
 }
 
+/// What Docker was told of the log of a family's container: the mode and its buffer.
+async fn told_of_log(fleet: &Fleet, family: &str) -> (Value, Value) {
+    let engine = fleet.hosts[0].engine().unwrap();
+    let listed = engine.containers(true).await.unwrap();
+    let of_family = "com.amazonaws.ecs.task-definition-family";
+    let container = listed.iter().find(|one| one.labels[of_family] == family).unwrap();
+    let shown = engine.get_json(&format!("/containers/{}/json", container.id)).await.unwrap();
+    let told = &shown["HostConfig"]["LogConfig"]["Config"];
+    (told["mode"].clone(), told["max-buffer-size"].clone())
+}
+
+#[tokio::test]
+async fn log_without_a_mode_has_the_accounts() {
+    let fleet = Fleet::start(FleetSettings { hosts: 1, ..Default::default() }).await.unwrap();
+    let aws = fleet.aws();
+    let none = awslogs("/ecs/mode", json!({}));
+    let buffer = awslogs("/ecs/mode", json!({ "max-buffer-size": "4m" }));
+    let blocking = awslogs("/ecs/mode", json!({ "mode": "blocking" }));
+    let json_file = json!({ "logDriver": "json-file", "options": {} });
+    // The account's setting, absent at first; the log's; the mode and the buffer in Docker.
+    let cases = [
+        (None, &none, "non-blocking", Some("10m")),
+        (None, &buffer, "non-blocking", Some("4m")),
+        (None, &json_file, "non-blocking", Some("10m")),
+        (Some("blocking"), &none, "blocking", None),
+        (Some("blocking"), &json_file, "blocking", None),
+        (Some("non-blocking"), &none, "non-blocking", Some("10m")),
+        (Some("non-blocking"), &blocking, "blocking", None),
+    ];
+    let mut wrong = Vec::new();
+    for (number, (setting, log, mode, buffer)) in cases.iter().enumerate() {
+        if let Some(setting) = setting {
+            let name = ["--name", "defaultLogDriverMode", "--value", setting];
+            aws.ecs(&[&["put-account-setting-default"], &name[..]].concat()).await.unwrap();
+        }
+        let family = format!("mode-{number}");
+        let container = json!({ "command": shell("echo a"), "logConfiguration": log });
+        register(&aws, &family, container).await;
+        let task = tasks_of(&run(&aws, &family, &[]).await);
+        wait(&aws, "tasks-stopped", &task).await;
+        let told = told_of_log(&fleet, &family).await;
+        if told != (json!(mode), json!(buffer)) {
+            wrong.push(format!("{setting:?} {log}: {told:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[tokio::test]
 async fn lines_of_a_container_are_stored_before_it_is_removed() {
     let settings = FleetSettings {

@@ -1,5 +1,7 @@
 //! A task's life as users see it.
 
+use std::collections::BTreeSet;
+
 use longshore_tests::harness::{
     command::run as run_command,
     fleet::{Fleet, FleetSettings},
@@ -19,7 +21,11 @@ async fn a_task_is_run_waited_for_described_listed_and_stopped_by_the_aws_cli() 
     let aws = fleet.aws();
     let web = json!({
         "command": ["/bin/httpd", "-f", "-p", "80", "-h", "/www"],
-        "portMappings": [{ "containerPort": 80, "hostPort": 0 }],
+        "portMappings": [
+            { "containerPort": 80, "hostPort": 0 },
+            { "containerPort": 80, "hostPort": 8081 },
+            { "containerPort": 80, "hostPort": 8082 },
+        ],
         "stopTimeout": 2,
     });
     register(&aws, "web", web).await;
@@ -34,11 +40,16 @@ async fn a_task_is_run_waited_for_described_listed_and_stopped_by_the_aws_cli() 
     assert_eq!(task["startedBy"], json!("tester"));
     assert_eq!(task["group"], json!("family:web"));
     assert_eq!(task["cpu"], json!("64"));
-    let binding = &task["containers"][0]["networkBindings"][0];
-    assert_eq!(binding["containerPort"], json!(80));
-    let address = format!("{}:{}", fleet.hosts[0].network.address(), binding["hostPort"]);
-    let page = run_command("curl", &["-sS", &format!("http://{address}/")]).unwrap();
-    assert_eq!(page, SAMPLE_PAGE);
+    // Each host port that leads to the container's one port answers.
+    let bindings = task["containers"][0]["networkBindings"].as_array().unwrap();
+    let ports: BTreeSet<u64> = bindings.iter().filter_map(|b| b["hostPort"].as_u64()).collect();
+    assert!(ports.len() == 3 && ports.contains(&8081) && ports.contains(&8082), "{bindings:?}");
+    for (binding, port) in bindings.iter().zip(&ports) {
+        assert_eq!(binding["containerPort"], json!(80));
+        let address = format!("{}:{port}", fleet.hosts[0].network.address());
+        let page = run_command("curl", &["-sS", &format!("http://{address}/")]).unwrap();
+        assert_eq!(page, SAMPLE_PAGE, "{address}");
+    }
 
     // A CLI that does not know AWS_ENDPOINT_URL.
     let by_flag = aws.with_endpoint_flag();
