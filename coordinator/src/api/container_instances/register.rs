@@ -143,10 +143,17 @@ fn parse_document(
         }
         return Ok(IdentityDocument::default());
     };
-    serde_json::from_str(document).map_err(|error| {
+    let read: IdentityDocument = serde_json::from_str(document).map_err(|error| {
         ApiError::invalid_parameter(format!(
             "instanceIdentityDocument is not the JSON document that EC2 gives an instance: {error}."
         ))
+    })?;
+    let said = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Ok(IdentityDocument {
+        instance_id: said(read.instance_id),
+        availability_zone: said(read.availability_zone),
+        instance_type: said(read.instance_type),
+        image_id: said(read.image_id),
     })
 }
 

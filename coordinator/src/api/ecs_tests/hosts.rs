@@ -155,6 +155,28 @@ async fn every_host_has_an_instance_id_that_stays() {
     assert_eq!(world.instance(&host).await["ec2InstanceId"], "rack12");
 }
 
+/// Whatever a registration says or leaves empty, clients that read the member find it.
+#[tokio::test]
+async fn instance_without_a_name_of_its_own_has_a_managed_one() {
+    let (world, _) = World::scheduled().await;
+    let resources = json!([
+        {"name": "CPU", "type": "INTEGER", "integerValue": 1024},
+        {"name": "MEMORY", "type": "INTEGER", "integerValue": 1024}]);
+    for document in ["", "{}", r#"{"instanceId": "", "imageId": "", "availabilityZone": ""}"#] {
+        let input = json!({"totalResources": resources, "instanceIdentityDocument": document});
+        let registered = world.done("RegisterContainerInstance", input).await;
+        let instance = &registered["containerInstance"];
+        let host = instance["containerInstanceArn"].as_str().unwrap();
+        assert!(instance["ec2InstanceId"].as_str().unwrap().starts_with("mi-"), "{instance}");
+        for name in ["ecs.ami-id", "ecs.availability-zone", "ecs.instance-type"] {
+            assert_eq!(attribute(instance, name), None, "{instance}");
+        }
+        world.agent(host, Some(""), &[]).await;
+        let id = world.instance(host).await["ec2InstanceId"].clone();
+        assert_eq!(id, instance["ec2InstanceId"]);
+    }
+}
+
 #[tokio::test]
 async fn an_agent_leaves_of_a_registered_instance_what_it_does_not_say() {
     let (world, _) = World::scheduled().await;
