@@ -277,7 +277,7 @@ fn fill(world: &mut World, full: bool) {
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_be_had_loses_nothing_and_holds_no_removal_for_long() {
+async fn store_that_fails_loses_no_line_and_holds_removals_shortly() {
     let mut world = World::new();
     world.write("a", "one\n");
     world.follow("a", None, false);
