@@ -23,8 +23,10 @@ const ALWAYS: &[(&str, &str)] = &[
         "ecs.capability.pid-ipc-namespace-sharing",
         "the host's namespaces can be shared, and those of the task by a pause container",
     ),
-    ("ecs.capability.task-cpu-mem-limit", "cpu and memory of a task limit its containers together"),
 ];
+
+/// Cpu and memory of a task limit its containers together, unless the operator disabled it.
+const TASK_LIMITS: &str = "ecs.capability.task-cpu-mem-limit";
 
 /// Unless the operator disabled it.
 const PRIVILEGED: &str = "com.amazonaws.ecs.capability.privileged-container";
@@ -70,6 +72,7 @@ const ROUTED: (&str, &str) = ("awsfirelens", "fluentd");
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowed<'a> {
     pub(crate) privileged: bool,
+    pub(crate) task_limits: bool,
     pub(crate) logging_drivers: Option<&'a [String]>,
     pub(crate) objects: bool,
     pub(crate) file_systems: bool,
@@ -82,6 +85,9 @@ pub(crate) fn attributes(allowed: Allowed<'_>, docker: Option<&RuntimeVersion>) 
     let mut names: Vec<String> = ALWAYS.iter().map(|(name, _)| (*name).to_owned()).collect();
     if allowed.privileged {
         names.push(PRIVILEGED.to_owned());
+    }
+    if allowed.task_limits {
+        names.push(TASK_LIMITS.to_owned());
     }
     if allowed.secret_logins {
         names.push(SECRET_LOGINS.to_owned());
@@ -182,6 +188,7 @@ mod tests {
 
     const ALL: Allowed<'_> = Allowed {
         privileged: true,
+        task_limits: true,
         logging_drivers: None,
         objects: true,
         file_systems: true,
@@ -190,6 +197,7 @@ mod tests {
     };
     const NOTHING: Allowed<'_> = Allowed {
         privileged: false,
+        task_limits: false,
         logging_drivers: None,
         objects: false,
         file_systems: false,

@@ -249,6 +249,7 @@ fn attributes(
 pub(crate) fn allowed(settings: &Settings) -> Allowed<'_> {
     Allowed {
         privileged: settings.privileged,
+        task_limits: settings.task_limits.cpu_and_memory,
         logging_drivers: settings.logging_drivers.as_deref(),
         objects: settings.objects.is_some(),
         file_systems: !settings.efs.is_empty(),

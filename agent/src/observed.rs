@@ -167,7 +167,9 @@ impl PullState {
             // What the agent makes itself is in no registry.
             (Role::Pause, _) => PullState::NotNeeded,
             (Role::Defined, _) if is_by_digest(&wanted.image) => PullState::NotNeeded,
-            (Role::Defined, PullPolicy::PullFirst | PullPolicy::Always) => PullState::Needed,
+            (Role::Defined, PullPolicy::PullFirst | PullPolicy::Always | PullPolicy::Once) => {
+                PullState::Needed
+            }
             (Role::Defined, PullPolicy::PreferCached) => PullState::NotNeeded,
         }
     }
@@ -228,6 +230,15 @@ impl ObservedTask {
             }
         }
         self
+    }
+
+    /// What was pulled before, under [`PullPolicy::Once`], is not pulled again.
+    pub(crate) fn reuse(&mut self, desired: &DesiredTask, was_pulled: impl Fn(&str) -> bool) {
+        for (wanted, container) in desired.containers.iter().zip(&mut self.containers) {
+            if container.pull == PullState::Needed && was_pulled(&wanted.image) {
+                container.pull = PullState::NotNeeded;
+            }
+        }
     }
 
     fn set_pulls(&mut self, desired: &DesiredTask, policy: PullPolicy) {
@@ -715,7 +726,9 @@ impl ObservedContainer {
                 self.pull = PullState::Done;
                 self.verdict = Some(reason);
             }
-            PullPolicy::Always | PullPolicy::PreferCached => self.never_runs(reason),
+            PullPolicy::Always | PullPolicy::Once | PullPolicy::PreferCached => {
+                self.never_runs(reason)
+            }
         }
         Next::Now
     }

@@ -15,7 +15,7 @@ use longshore_common::{
 use crate::{
     observed::{ContainerState, ObservedTask, PullState},
     preparation::{HostMount, Needs},
-    runtime::{ContainerConfig, ImageSource, TaskGroup},
+    runtime::{ContainerConfig, ImageSource, PortBounds, TaskGroup},
     task_endpoints::names::Names,
 };
 
@@ -50,6 +50,11 @@ pub(crate) struct Rules {
     pub(crate) region: String,
     pub(crate) stop_timeout: Duration,
     pub(crate) pull: PullPolicy,
+    /// Containers that wait for others have their images pulled meanwhile.
+    pub(crate) pull_upfront: bool,
+    /// Absent: the container engine's own.
+    pub(crate) dynamic_ports: Option<PortBounds>,
+    pub(crate) limits: task_limits::LimitRules,
     pub(crate) policy: TaskPolicy,
     pub(crate) efs: efs::FileSystems,
     pub(crate) repository_credentials: repository_credentials::RepositoryCredentials,
@@ -70,6 +75,8 @@ pub enum PullPolicy {
     PullFirst,
     /// `always`: pull; a failure fails the container.
     Always,
+    /// `once`: pull what this agent has not pulled before, or has removed since.
+    Once,
     /// `prefer-cached`: pull only what the host has not.
     #[default]
     PreferCached,
@@ -136,7 +143,12 @@ pub(crate) fn next_step(
     match (container.state, container.id.clone()) {
         (ContainerState::Unknown, _) => None,
         (ContainerState::Absent, _) if stopping => None,
-        (ContainerState::Absent, _) if !order::may_begin(desired, observed, index) => None,
+        (ContainerState::Absent, _)
+            if !order::may_begin(desired, observed, index)
+                && !(rules.pull_upfront && container.pull == PullState::Needed) =>
+        {
+            None
+        }
         (ContainerState::Absent, _) => {
             let intent = desired.to_launch()?;
             if container.pull == PullState::Needed {
@@ -204,5 +216,5 @@ fn start(intent: &Intent, id: String, index: usize, rules: &Rules) -> Step {
     let container = intent.definition.spec.container_definitions.get(index);
     let mounts = container.and_then(|container| volumes::mounts(intent, container, rules).ok());
     let of_host = mounts.map(|mounts| mounts.of_host).unwrap_or_default();
-    Step::Start { id, group: task_limits::task_group(intent), of_host }
+    Step::Start { id, group: task_limits::task_group(intent, rules), of_host }
 }

@@ -26,6 +26,7 @@ use crate::{
 
 pub(crate) mod environment_file;
 pub(crate) mod objects;
+pub(crate) mod proxies;
 mod ports;
 #[cfg(test)]
 mod tests;

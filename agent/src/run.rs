@@ -42,7 +42,7 @@ use crate::{
     },
     poll_endpoint,
     registration::{self, Host, Outcome},
-    runtime::docker::{DEFAULT_BRIDGE, Docker, NotAUnixSocket, Timeouts},
+    runtime::docker::{DEFAULT_BRIDGE, Docker, NotAUnixSocket},
     service_manager,
     settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
     status::{NotedPolls, Status},
@@ -394,7 +394,7 @@ async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListene
 
 fn docker(settings: &Settings) -> Result<Docker, NotAUnixSocket> {
     let socket = settings.docker.to_string_lossy();
-    Docker::new(&socket, Timeouts::default(), settings.registries.clone())
+    Docker::new(&socket, settings.timeouts.clone(), settings.registries.clone())
 }
 
 async fn enter(
@@ -466,6 +466,9 @@ fn engine_config(
         stopped_tasks_kept: settings.stopped_tasks_kept,
         stop_timeout: settings.container_stop_timeout,
         pull: settings.image_pull,
+        pull_upfront: settings.pull_dependent_upfront,
+        dynamic_ports: settings.dynamic_host_ports,
+        limits: settings.task_limits,
         images: settings.image_cleanup.clone(),
         policy: task_policy(settings),
         efs: settings.efs.clone(),

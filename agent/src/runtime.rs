@@ -233,6 +233,8 @@ pub struct ContainerConfig {
     pub cpu_shares: u32,
     /// CPU time in microseconds per 100 ms.
     pub cpu_quota_us: Option<u64>,
+    /// With their threads.
+    pub processes: Option<u32>,
     pub memory_bytes: Option<u64>,
     /// [`TaskGroup::name`] of the control group that its own lies in.
     pub group: Option<String>,
@@ -241,6 +243,8 @@ pub struct ContainerConfig {
     pub gpus: Vec<String>,
     pub network: Network,
     pub ports: Vec<PublishedPort>,
+    /// Where a port's host port is picked that names none; absent: as the engine does.
+    pub dynamic_ports: Option<PortBounds>,
     /// `container:alias`, by the engine's names.
     pub links: Vec<String>,
     pub dns_servers: Vec<String>,
@@ -272,6 +276,8 @@ pub struct TaskGroup {
     /// CPU time in microseconds per 100 ms.
     pub cpu_quota_us: Option<u64>,
     pub memory_bytes: Option<u64>,
+    /// With their threads.
+    pub processes: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -288,6 +294,13 @@ pub struct PublishedPort {
     pub transport: Transport,
     /// Absent: the engine picks a free one.
     pub host_port: Option<u16>,
+}
+
+/// The lowest and the highest of some ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortBounds {
+    pub first: u16,
+    pub last: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

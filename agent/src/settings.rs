@@ -19,8 +19,11 @@ use longshore_common::{
 
 use crate::{
     disk::DiskRules,
-    runtime::docker::Registries,
-    supervisor::{FileSystems, ImageCleanup, Objects, PullPolicy, RepositoryCredentials},
+    runtime::docker::{Registries, Timeouts},
+    supervisor::{
+        FileSystems, ImageCleanup, LimitRules, Objects, PortBounds, PullPolicy,
+        RepositoryCredentials,
+    },
     task_endpoints::limit::RequestRate,
 };
 
@@ -62,6 +65,9 @@ pub struct Settings {
     pub container_metadata: bool,
     /// Besides ECS's defaults and the agent's own.
     pub reserved_ports: Vec<HostPort>,
+    /// For tasks that ask for any; absent: the kernel's.
+    pub dynamic_host_ports: Option<PortBounds>,
+    pub task_limits: LimitRules,
     pub attributes: Vec<Attribute>,
     pub tags: Vec<(String, String)>,
     pub instance_type: Option<String>,
@@ -86,7 +92,11 @@ pub struct Settings {
     pub repository_credentials: RepositoryCredentials,
     pub registries: Registries,
     pub image_pull: PullPolicy,
+    /// Of a container that waits for others.
+    pub pull_dependent_upfront: bool,
     pub image_cleanup: ImageCleanup,
+    /// Of Docker's calls.
+    pub timeouts: Timeouts,
     pub container_stop_timeout: Duration,
     pub task_cleanup_wait: Duration,
     pub stopped_tasks_kept: usize,

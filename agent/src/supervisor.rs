@@ -62,9 +62,10 @@ pub use crate::{
     mounts::MountHelper,
     plan::{
         PullPolicy, efs::FileSystems, metadata_file::MetadataFiles,
-        repository_credentials::RepositoryCredentials,
+        repository_credentials::RepositoryCredentials, task_limits::LimitRules,
     },
     preparation::objects::Objects,
+    runtime::PortBounds,
 };
 use images::Images;
 use intake::{Parked, Taking};
@@ -111,6 +112,11 @@ pub struct EngineConfig {
     /// `ECS_CONTAINER_STOP_TIMEOUT`, for containers without a `stopTimeout`.
     pub stop_timeout: Duration,
     pub pull: PullPolicy,
+    /// Containers that wait for others have their images pulled meanwhile.
+    pub pull_upfront: bool,
+    /// Host ports for tasks that ask for any; absent: the container engine's own.
+    pub dynamic_ports: Option<PortBounds>,
+    pub limits: LimitRules,
     pub images: ImageCleanup,
     /// What file systems are like; absent: nobody looks.
     pub disk: Option<DiskWatch>,
@@ -163,6 +169,9 @@ impl EngineConfig {
             stopped_tasks_kept: STOPPED_TASKS_KEPT,
             stop_timeout: Duration::from_secs(30),
             pull: PullPolicy::default(),
+            pull_upfront: false,
+            dynamic_ports: None,
+            limits: LimitRules::default(),
             images: ImageCleanup::default(),
             disk: None,
             reach: None,
@@ -356,6 +365,9 @@ impl<R: ContainerRuntime> Engine<R> {
             region: config.region.clone(),
             stop_timeout: config.stop_timeout,
             pull: config.pull,
+            pull_upfront: config.pull_upfront,
+            dynamic_ports: config.dynamic_ports,
+            limits: config.limits,
             policy: config.policy.clone(),
             efs: config.efs.clone(),
             repository_credentials: config.repository_credentials.clone(),

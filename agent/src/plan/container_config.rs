@@ -50,7 +50,7 @@ pub(crate) fn container_config(
     let container = &spec.container_definitions[index];
     let none = ContainerOverride::default();
     let overrides = intent.order.overrides.container(&container.name).unwrap_or(&none);
-    let (task, group) = (TaskLimits::of(intent)?, task_group(intent));
+    let (task, group) = (TaskLimits::held(intent, rules)?, task_group(intent, rules));
     let mode = spec.network_mode();
 
     let memory_mib = overrides.memory.or(container.memory).or(task.memory_mib);
@@ -77,6 +77,7 @@ pub(crate) fn container_config(
         hostname: container.hostname.clone(),
         cpu_shares: shares(overrides.cpu.unwrap_or(container.cpu)),
         cpu_quota_us: task.cpu_quota_us().filter(|_| group.is_none()),
+        processes: rules.limits.processes.filter(|_| group.is_none()),
         memory_bytes,
         group: group.map(|group| group.name),
         memory_reservation_bytes: overrides
@@ -90,6 +91,7 @@ pub(crate) fn container_config(
             NetworkMode::Awsvpc => return Err("network mode awsvpc".to_owned()),
         },
         ports: published_ports(container, mode),
+        dynamic_ports: rules.dynamic_ports,
         links: links(intent, container),
         dns_servers: container.dns_servers.clone(),
         dns_search_domains: container.dns_search_domains.clone(),

@@ -172,7 +172,7 @@ impl DesiredTask {
             containers,
             volumes: volumes::of_task(&intent),
             files: files(&intent, rules),
-            group: task_limits::task_group(&intent).map(|group| group.name),
+            group: task_limits::task_group(&intent, rules).map(|group| group.name),
             mounts: volumes::may_mount_of_host(&definition.spec),
             intent: Some(intent),
             confirmed: true,

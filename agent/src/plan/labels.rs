@@ -137,7 +137,7 @@ fn of_any(intent: &Intent, rules: &Rules, own: [(&str, String); 6]) -> BTreeMap<
         (EPOCH, intent.epoch.counter.to_string()),
     ];
     let volumes = (VOLUMES, volumes::of_task(intent).join(","));
-    let group = (GROUP, task_group(intent).map(|group| group.name).unwrap_or_default());
+    let group = (GROUP, task_group(intent, rules).map(|group| group.name).unwrap_or_default());
     let all = ours.into_iter().chain([volumes, group]).chain(own);
     let mut labels: BTreeMap<String, String> =
         all.map(|(name, value)| (name.to_owned(), value)).collect();

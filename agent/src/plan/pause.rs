@@ -71,7 +71,7 @@ pub(super) fn container_config(intent: &Intent, rules: &Rules) -> ContainerConfi
         image: REFERENCE.clone(),
         labels: labels::of_pause(intent, rules),
         cpu_shares: shares(0),
-        group: task_group(intent).map(|group| group.name),
+        group: task_group(intent, rules).map(|group| group.name),
         network: Network::None,
         linux: LinuxConfig {
             capabilities_dropped: vec!["ALL".to_owned()],

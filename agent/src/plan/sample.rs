@@ -13,7 +13,7 @@ use longshore_common::{
 
 use super::{
     Intent, PullPolicy, Rules, TaskKey, efs::FileSystems,
-    repository_credentials::RepositoryCredentials,
+    repository_credentials::RepositoryCredentials, task_limits::LimitRules,
 };
 
 pub(crate) const KEY: TaskKey = TaskKey { task: TaskId::new(0x7a5c), generation: 1 };
@@ -25,6 +25,9 @@ pub(crate) fn rules() -> Rules {
         region: "us-east-1".to_owned(),
         stop_timeout: Duration::from_secs(30),
         pull: PullPolicy::default(),
+        pull_upfront: false,
+        dynamic_ports: None,
+        limits: LimitRules::default(),
         policy: TaskPolicy::default(),
         efs: FileSystems::default(),
         repository_credentials: RepositoryCredentials::default(),

@@ -2,7 +2,7 @@
 //!
 //! Owns the units: ECS's CPU units and MiB, Linux's shares, quota and bytes. Never: a call.
 
-use super::{Intent, labels::group_name, pause};
+use super::{Intent, Rules, labels::group_name, pause};
 use crate::runtime::TaskGroup;
 
 /// Linux takes no fewer shares (ecs-behaviour 1.3).
@@ -16,6 +16,21 @@ const CPU_PERIOD_US: u64 = 100_000;
 const CPU_UNITS_PER_CORE: u64 = 1024;
 /// Linux takes no shorter quota.
 const CPU_QUOTA_US_MIN: u64 = 1000;
+
+/// What an operator says of tasks' limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitRules {
+    /// Those of the definition count; else only those of single containers.
+    pub cpu_and_memory: bool,
+    /// Processes and threads that one task may have.
+    pub processes: Option<u32>,
+}
+
+impl Default for LimitRules {
+    fn default() -> Self {
+        LimitRules { cpu_and_memory: true, processes: None }
+    }
+}
 
 pub(crate) struct TaskLimits {
     pub(crate) cpu_units: Option<u32>,
@@ -36,6 +51,14 @@ impl TaskLimits {
         })
     }
 
+    /// Those that the task is held to.
+    pub(super) fn held(intent: &Intent, rules: &Rules) -> Result<Self, String> {
+        match rules.limits.cpu_and_memory {
+            true => TaskLimits::of(intent),
+            false => Ok(TaskLimits { cpu_units: None, memory_mib: None }),
+        }
+    }
+
     pub(super) fn cpu_quota_us(&self) -> Option<u64> {
         let units = u64::from(self.cpu_units?);
         Some((units * CPU_PERIOD_US / CPU_UNITS_PER_CORE).max(CPU_QUOTA_US_MIN))
@@ -43,10 +66,10 @@ impl TaskLimits {
 }
 
 /// One container is given the task's limits as its own; several share a control group.
-pub(super) fn task_group(intent: &Intent) -> Option<TaskGroup> {
+pub(super) fn task_group(intent: &Intent, rules: &Rules) -> Option<TaskGroup> {
     let containers = &intent.definition.spec.container_definitions;
-    let limits = TaskLimits::of(intent).ok()?;
-    let limited = limits.cpu_units.is_some() || limits.memory_mib.is_some();
+    let (limits, processes) = (TaskLimits::held(intent, rules).ok()?, rules.limits.processes);
+    let limited = limits.cpu_units.is_some() || limits.memory_mib.is_some() || processes.is_some();
     let containers_in_all =
         containers.len() + usize::from(pause::is_needed(&intent.definition.spec));
     if containers_in_all < 2 || !limited {
@@ -62,6 +85,7 @@ pub(super) fn task_group(intent: &Intent) -> Option<TaskGroup> {
         cpu_shares: shares(limits.cpu_units.unwrap_or(sum)),
         cpu_quota_us: limits.cpu_quota_us(),
         memory_bytes: limits.memory_mib.map(bytes),
+        processes,
     })
 }
 

@@ -1,15 +1,25 @@
 //! Objects that definitions name by an S3 ARN: from any S3-compatible endpoint, or from a directory
 //! that has a folder for each bucket.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
-use object_store::{ObjectStoreExt, aws::AmazonS3Builder};
+use object_store::{
+    ClientOptions, ObjectStoreExt,
+    aws::AmazonS3Builder,
+    client::{HttpClient, HttpConnector},
+};
 
+use super::proxies::Proxies;
 use crate::blocking::OBJECTS;
 
 /// The largest object that is read: it goes into an environment or a configuration.
 const OBJECT_BYTES_MAX: u64 = 1024 * 1024;
 const DEFAULT_REGION: &str = "us-east-1";
+/// Timeout of one request; a container waits for it.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 
 /// Where objects are read from (setting `s3`).
@@ -18,7 +28,7 @@ pub enum Objects {
     Directory(PathBuf),
     /// An endpoint's URL. Keys and region come from the usual `AWS_*` variables of the agent;
     /// without keys it is asked as anybody.
-    Endpoint(String),
+    Endpoint(String, Proxies),
 }
 
 impl Objects {
@@ -34,7 +44,9 @@ impl Objects {
                 let read = OBJECTS.run(move || read_file(&root, &bucket, &key)).await;
                 read.unwrap_or_else(|error| Err(error.to_string()))
             }
-            Objects::Endpoint(endpoint) => read_object(endpoint, bucket, key).await,
+            Objects::Endpoint(endpoint, proxies) => {
+                read_object(endpoint, proxies, bucket, key).await
+            }
         }
         .map_err(|why| format!("{arn} cannot be read: {why}"))
     }
@@ -56,13 +68,36 @@ fn read_file(root: &Path, bucket: &str, key: &str) -> Result<Vec<u8>, String> {
     fs_err::read(path).map_err(|error| error.to_string())
 }
 
-async fn read_object(endpoint: &str, bucket: &str, key: &str) -> Result<Vec<u8>, String> {
-    let mut builder = AmazonS3Builder::from_env();
-    if std::env::var_os("AWS_REGION").is_none() && std::env::var_os("AWS_DEFAULT_REGION").is_none()
-    {
-        builder = builder.with_region(DEFAULT_REGION);
+/// Makes clients that go by the settings, not by the variables of the environment.
+#[derive(Debug)]
+struct Connector(Proxies);
+
+impl HttpConnector for Connector {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = reqwest::Client::builder().timeout(ANSWER_WITHIN);
+        let client = self.0.apply(client).and_then(reqwest::ClientBuilder::build);
+        client
+            .map(HttpClient::new)
+            .map_err(|error| object_store::Error::Generic { store: "S3", source: Box::new(error) })
     }
-    let store = builder
+}
+
+/// The first of these that says something, as AWS's tools read them.
+fn region(variable: impl Fn(&str) -> Option<String>) -> String {
+    let given = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter().filter_map(variable);
+    let mut given = given.map(|region| region.trim().to_owned()).filter(|r| !r.is_empty());
+    given.next().unwrap_or_else(|| DEFAULT_REGION.to_owned())
+}
+
+async fn read_object(
+    endpoint: &str,
+    proxies: &Proxies,
+    bucket: &str,
+    key: &str,
+) -> Result<Vec<u8>, String> {
+    let store = AmazonS3Builder::from_env()
+        .with_region(region(|name| std::env::var(name).ok()))
+        .with_http_connector(Connector(proxies.clone()))
         .with_endpoint(endpoint)
         .with_allow_http(true)
         .with_virtual_hosted_style_request(false)
@@ -94,6 +129,23 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn default_region_counts_where_no_region_is_given() {
+        for (given, of_default, wanted) in [
+            (None, None, "us-east-1"),
+            (None, Some("eu-west-1"), "eu-west-1"),
+            (Some("eu-west-3"), Some("eu-west-1"), "eu-west-3"),
+            (Some(" "), Some("eu-west-1"), "eu-west-1"),
+            (Some("eu-west-3"), None, "eu-west-3"),
+        ] {
+            let variable = |name: &str| match name {
+                "AWS_REGION" => given.map(str::to_owned),
+                _ => of_default.map(str::to_owned),
+            };
+            assert_eq!(region(variable), wanted);
+        }
+    }
+
     #[tokio::test]
     async fn a_key_is_asked_for_as_it_is_written() {
         // As the program does; the client will not be made without one.
@@ -111,7 +163,9 @@ mod tests {
             stream.write_all(answer.as_bytes()).await.unwrap();
             String::from_utf8(request).unwrap().lines().next().unwrap().to_owned()
         });
-        let read = Objects::Endpoint(endpoint).read("arn:aws:s3:::conf/~a/b#1%20.env").await;
+        let read = Objects::Endpoint(endpoint, Proxies::default())
+            .read("arn:aws:s3:::conf/~a/b#1%20.env")
+            .await;
         assert_eq!(read.unwrap(), b"A=1\n");
         assert_eq!(asked.await.unwrap(), "GET /conf/~a/b%231%2520.env HTTP/1.1");
     }

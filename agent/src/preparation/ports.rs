@@ -15,7 +15,7 @@ use longshore_common::resources::Transport;
 use tokio::time::Instant;
 
 use super::PortRange;
-use crate::runtime::ContainerConfig;
+use crate::runtime::{ContainerConfig, PortBounds};
 
 const EPHEMERAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Where the host does not tell its own (ecs-behaviour 1.3).
@@ -41,7 +41,9 @@ impl FreePorts {
         range: PortRange,
         config: &mut ContainerConfig,
     ) -> Result<(), String> {
-        let first = self.find(range, ephemeral_range(), |port| is_free(port, range.transport))?;
+        let bounds = config.dynamic_ports.map(|PortBounds { first, last }| (first, last));
+        let bounds = bounds.unwrap_or_else(ephemeral_range);
+        let first = self.find(range, bounds, |port| is_free(port, range.transport))?;
         for port in &mut config.ports {
             let within = (range.first..=range.last).contains(&port.container_port);
             if port.transport == range.transport && within {

@@ -89,7 +89,9 @@ pub struct Timeouts {
     pub version: Duration,
     /// A whole pull.
     pub pull: Duration,
-    /// A pull that says nothing.
+    /// Until a pull's first word, which Docker says once it has the manifest.
+    pub manifest: Duration,
+    /// A pull that says nothing from then on.
     pub pull_silence: Duration,
     /// An image that the agent brings itself.
     pub load: Duration,
@@ -109,6 +111,7 @@ impl Default for Timeouts {
         Timeouts {
             version: Duration::from_secs(10),
             pull: Duration::from_secs(2 * 60 * 60),
+            manifest: Duration::from_secs(60),
             pull_silence: Duration::from_secs(60),
             load: Duration::from_secs(60),
             create: Duration::from_secs(4 * 60),
@@ -291,12 +294,13 @@ impl ContainerRuntime for Docker {
             tag: Some(tag.to_owned()),
             ..CreateImageOptions::default()
         };
-        let silence = self.timeouts.pull_silence;
-        let client = self.client(silence).await?;
+        let (mut silence, later) = (self.timeouts.manifest, self.timeouts.pull_silence);
+        let client = self.client(silence.max(later)).await?;
         let login = self.registries.login(source).await?;
         let pulling = async {
             let mut lines = Box::pin(client.create_image(Some(options), None, login));
             while let Some(line) = said_within(silence, lines.try_next()).await? {
+                silence = later;
                 let detail = line.progress_detail.unwrap_or_default();
                 let bytes = |count: Option<i64>| count.and_then(|count| u64::try_from(count).ok());
                 progress(PullProgress {

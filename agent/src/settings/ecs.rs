@@ -1,7 +1,7 @@
 //! The variables of Amazon's own agent, so that a host's `/etc/ecs/ecs.config` works as it is. What is
 //! not built is named in a warning, never silently ignored, unless its value asks for nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use longshore_common::boolean;
 
@@ -9,6 +9,7 @@ use super::{
     Problem, Problems,
     source::{Environment, Origin, Raw, Value},
 };
+use crate::images::INTERVAL_MIN;
 
 /// How a variable's text is written.
 #[derive(Clone, Copy)]
@@ -24,7 +25,32 @@ enum Form {
     GpuSupport,
     /// `true` listens on every address.
     OffHostIntrospection,
+    /// In every form of Go's ParseBool, as ECS's agent reads it.
+    Boolean,
+    /// As Go writes a duration. ECS's agent goes on with its default when it is shorter than this.
+    AtLeast(Duration),
+    /// The same, but a shorter one counts as this.
+    RaisedTo(Duration),
+    /// A whole number. ECS's agent goes on with its default when it is out of these bounds.
+    Within(u64, u64),
+    /// One of these words. ECS's agent goes on with its default at any other.
+    OneOf(&'static [&'static str]),
+    /// The lowest and the highest. ECS's agent goes on with its default at anything else.
+    Ports,
+    /// Requests a second and at once. ECS's agent goes on with its default at anything else.
+    Rate,
 }
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+/// As many as the setting takes.
+const IMAGES_MAX: u64 = 10_000;
+const MEMORY_MAX: u64 = u32::MAX as u64;
+/// `pids.max` takes no more, says the README of ECS's agent.
+const PROCESSES_MAX: u64 = 4 * 1024 * 1024;
+const LOG_LEVELS: &[&str] =
+    &["crit", "critical", "error", "warn", "warning", "info", "debug", "trace"];
+const PULLS: &[&str] = &["default", "always", "once", "prefer-cached"];
 
 /// The variables that mean the same here, with the setting that each gives.
 const HONOURED: &[(&str, &str, Form)] = &[
@@ -33,24 +59,36 @@ const HONOURED: &[(&str, &str, Form)] = &[
     ("ECS_AVAILABLE_LOGGING_DRIVERS", "logging-drivers", Form::List),
     ("ECS_CLUSTER", "cluster", Form::Text),
     ("ECS_CONTAINER_INSTANCE_TAGS", "tags", Form::Map),
-    ("ECS_CONTAINER_STOP_TIMEOUT", "container-stop-timeout", Form::Text),
-    ("ECS_DISABLE_IMAGE_CLEANUP", "disable-image-cleanup", Form::Text),
-    ("ECS_DISABLE_PRIVILEGED", "disable-privileged", Form::Text),
-    ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "task-cleanup-wait", Form::Text),
+    ("ECS_CONTAINER_CREATE_TIMEOUT", "container-create-timeout", Form::RaisedTo(MINUTE)),
+    ("ECS_CONTAINER_START_TIMEOUT", "container-start-timeout", Form::AtLeast(SECOND)),
+    ("ECS_CONTAINER_STOP_TIMEOUT", "container-stop-timeout", Form::AtLeast(SECOND)),
+    ("ECS_DISABLE_IMAGE_CLEANUP", "disable-image-cleanup", Form::Boolean),
+    ("ECS_DISABLE_PRIVILEGED", "disable-privileged", Form::Boolean),
+    ("ECS_DYNAMIC_HOST_PORT_RANGE", "dynamic-host-ports", Form::Ports),
+    ("ECS_ENABLE_TASK_CPU_MEM_LIMIT", "task-cpu-mem-limit", Form::Boolean),
+    ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "task-cleanup-wait", Form::AtLeast(SECOND)),
     ("ECS_ENGINE_AUTH_DATA", "engine-auth-data", Form::Text),
     ("ECS_ENGINE_AUTH_TYPE", "engine-auth-type", Form::Text),
-    ("ECS_ENABLE_CONTAINER_METADATA", "container-metadata", Form::Text),
+    ("ECS_ENABLE_CONTAINER_METADATA", "container-metadata", Form::Boolean),
     ("ECS_ENABLE_GPU_SUPPORT", "gpus", Form::GpuSupport),
     ("ECS_EXCLUDE_UNTRACKED_IMAGE", "image-cleanup-exclude", Form::Text),
-    ("ECS_IMAGE_CLEANUP_INTERVAL", "image-cleanup-interval", Form::Text),
-    ("ECS_IMAGE_MINIMUM_CLEANUP_AGE", "image-minimum-cleanup-age", Form::Text),
-    ("ECS_IMAGE_PULL_BEHAVIOR", "image-pull", Form::Text),
+    ("ECS_IMAGE_CLEANUP_INTERVAL", "image-cleanup-interval", Form::AtLeast(INTERVAL_MIN)),
+    ("ECS_IMAGE_MINIMUM_CLEANUP_AGE", "image-minimum-cleanup-age", Form::AtLeast(SECOND)),
+    ("ECS_IMAGE_PULL_BEHAVIOR", "image-pull", Form::OneOf(PULLS)),
+    ("ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", "image-pull-silence", Form::AtLeast(SECOND)),
+    ("ECS_IMAGE_PULL_TIMEOUT", "image-pull-timeout", Form::AtLeast(SECOND)),
     ("ECS_INSTANCE_ATTRIBUTES", "attributes", Form::Map),
     ("ECS_LOGLEVEL", "log", Form::LogLevel),
     ("ECS_LOG_OUTPUT_FORMAT", "log-format", Form::LogFormat),
-    ("ECS_NUM_IMAGES_DELETE_PER_CYCLE", "images-deleted-per-cycle", Form::Text),
-    ("ECS_RESERVED_MEMORY", "reserved-memory", Form::Text),
-    ("ECS_TASK_METADATA_RPS_LIMIT", "task-endpoints-rate", Form::Text),
+    ("ECS_MANIFEST_PULL_TIMEOUT", "manifest-pull-timeout", Form::AtLeast(SECOND)),
+    ("ECS_NUM_IMAGES_DELETE_PER_CYCLE", "images-deleted-per-cycle", Form::Within(1, IMAGES_MAX)),
+    ("ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT", "pull-dependent-upfront", Form::Boolean),
+    ("ECS_RESERVED_MEMORY", "reserved-memory", Form::Within(0, MEMORY_MAX)),
+    ("ECS_TASK_METADATA_RPS_LIMIT", "task-endpoints-rate", Form::Rate),
+    ("ECS_TASK_PIDS_LIMIT", "task-pids-limit", Form::Within(1, PROCESSES_MAX)),
+    ("HTTPS_PROXY", "https-proxy", Form::Text),
+    ("HTTP_PROXY", "http-proxy", Form::Text),
+    ("NO_PROXY", "no-proxy", Form::Text),
 ];
 
 /// Two variables that together make one setting.
@@ -59,11 +97,49 @@ const UDP_PORTS: &str = "ECS_RESERVED_PORTS_UDP";
 
 /// Variables that are not honoured: the values that ask for nothing, and what to do instead.
 const NOT_HONOURED: &[(&str, &[&str], &str)] = &[
+    ("ECS_AGENT_APPARMOR_PROFILE", &[], "the agent is no container: its unit confines it"),
+    ("ECS_AGENT_HEALTHCHECK_HOST", &["localhost"], "the agent is no container: ask /healthz"),
+    ("ECS_AGENT_LABELS", &[], "the agent is no container"),
+    ("ECS_ALTERNATE_CREDENTIAL_PROFILE", &["default"], "give keys in the environment"),
+    ("ECS_APPARMOR_CAPABLE", &["true"], "Docker says by itself whether the host has AppArmor"),
+    ("ECS_AWSVPC_ADDITIONAL_LOCAL_ROUTES", &["[]"], "network mode awsvpc is not built yet"),
+    ("ECS_AWSVPC_BLOCK_IMDS", &["true"], "network mode awsvpc is not built yet"),
     ("ECS_BACKEND_HOST", &[], "set LONGSHORE_COORDINATOR to the coordinator's joining port"),
+    ("ECS_CGROUP_CPU_PERIOD", &["100ms"], "the period of limits is 100 ms"),
+    ("ECS_CGROUP_PATH", &["/sys/fs/cgroup"], "control groups are where systemd mounts them"),
     ("ECS_CHECKPOINT", &["true"], "the ledger is always kept"),
+    ("ECS_CNI_PLUGINS_PATH", &[], "network mode awsvpc is not built yet"),
+    (
+        "ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM",
+        &["none"],
+        "write the tags into ECS_CONTAINER_INSTANCE_TAGS",
+    ),
     ("ECS_DATADIR", &[], "set LONGSHORE_DATA_DIR"),
+    ("ECS_DISABLE_DOCKER_HEALTH_CHECK", &["false"], "the agent is no container: ask /healthz"),
     ("ECS_DISABLE_METRICS", &["true"], "metrics are not sent; scrape /metrics"),
-    ("ECS_ENABLE_SPOT_INSTANCE_DRAINING", &["false"], "drain by UpdateContainerInstancesState"),
+    ("ECS_EBSTA_SUPPORTED", &["false"], "EBS volumes are not built yet"),
+    (
+        "ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE",
+        &["true", "false"],
+        "awslogs goes to the coordinator and needs no role",
+    ),
+    (
+        "ECS_ENABLE_CPU_UNBOUNDED_WINDOWS_WORKAROUND",
+        &["true", "false"],
+        "there is no agent for Windows",
+    ),
+    ("ECS_ENABLE_HIGH_DENSITY_ENI", &["true", "false"], "network mode awsvpc is not built yet"),
+    (
+        "ECS_ENABLE_MEMORY_UNBOUNDED_WINDOWS_WORKAROUND",
+        &["true", "false"],
+        "there is no agent for Windows",
+    ),
+    ("ECS_ENABLE_RUNTIME_STATS", &["false"], "scrape /metrics"),
+    (
+        "ECS_ENABLE_SPOT_INSTANCE_DRAINING",
+        &["false"],
+        "the notice is not watched for: drain by UpdateContainerInstancesState",
+    ),
     ("ECS_ENABLE_TASK_ENI", &["false"], "network mode awsvpc is not built yet"),
     ("ECS_ENABLE_TASK_IAM_ROLE", &["false"], "task roles are not built yet"),
     ("ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST", &["false"], "task roles are not built yet"),
@@ -72,8 +148,53 @@ const NOT_HONOURED: &[(&str, &[&str], &str)] = &[
         &["false"],
         "images that no task has used are left alone: remove them by hand",
     ),
-    ("ECS_POLL_METRICS", &["false"], "metrics are not sent; scrape /metrics"),
+    (
+        "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER",
+        &[],
+        "tasks are removed one after the other, so that nothing has to be spread",
+    ),
+    (
+        "ECS_EXCLUDE_IPV6_PORTBINDING",
+        &["true"],
+        "DescribeTasks shows bindings of IPv4 and IPv6 alike",
+    ),
+    ("ECS_FSX_WINDOWS_FILE_SERVER_SUPPORTED", &["false"], "there is no agent for Windows"),
+    ("ECS_GMSA_SUPPORTED", &["false"], "gMSA is not built"),
+    ("ECS_HOST_DATA_DIR", &[], "the agent is no container: set LONGSHORE_DATA_DIR"),
+    ("ECS_LOGFILE", &[], "read the log with `journalctl -u longshore-agent`"),
+    ("ECS_LOGLEVEL_ON_INSTANCE", &[], "there is one log, whose level is ECS_LOGLEVEL"),
+    ("ECS_LOG_DRIVER", &[], "the agent is no container: its log goes to the journal"),
+    ("ECS_LOG_MAX_FILE_SIZE_MB", &[], "the journal keeps the log: see journald.conf"),
+    ("ECS_LOG_MAX_ROLL_COUNT", &[], "the journal keeps the log: see journald.conf"),
+    ("ECS_LOG_OPTS", &["{}"], "the agent is no container: its log goes to the journal"),
+    ("ECS_LOG_ROLLOVER_TYPE", &[], "the journal keeps the log: see journald.conf"),
+    ("ECS_NVIDIA_RUNTIME", &["nvidia"], "GPUs are given by Docker's device requests"),
+    (
+        "ECS_OFFHOST_INTROSPECTION_INTERFACE_NAME",
+        &[],
+        "set LONGSHORE_INTROSPECTION_LISTEN to an address",
+    ),
+    ("ECS_POLLING_METRICS_WAIT_DURATION", &[], "metrics are not sent; scrape /metrics"),
+    ("ECS_POLL_METRICS", &["true", "false"], "metrics are not sent; scrape /metrics"),
+    ("ECS_SELINUX_CAPABLE", &["true"], "Docker says by itself whether the host has SELinux"),
+    (
+        "ECS_SHARED_VOLUME_MATCH_FULL_CONFIG",
+        &["false"],
+        "shared volumes are the same when their names are",
+    ),
+    ("ECS_SKIP_LOCALHOST_TRAFFIC_FILTER", &["true", "false"], "no route to loopback is opened"),
     ("ECS_UPDATES_ENABLED", &["false"], "update the agent as you installed it"),
+    ("ECS_WARM_POOLS_CHECK", &["false"], "start the agent when the instance is in service"),
+];
+
+/// Variables of ECS's agent that do not begin with `ECS_`, and what to do instead.
+const OTHERS_NOT_HONOURED: &[(&str, &str)] = &[
+    ("CREDENTIALS_FETCHER_HOST", "gMSA is not built"),
+    ("CREDENTIALS_FETCHER_SECRET_NAME_FOR_DOMAINLESS_GMSA", "gMSA is not built"),
+    (
+        "NON_ECS_IMAGE_MINIMUM_CLEANUP_AGE",
+        "images that no task has used are left alone: remove them by hand",
+    ),
 ];
 
 const PREFIX: &str = "ECS_";
@@ -85,17 +206,22 @@ pub(crate) fn read(
     warnings: &mut Vec<String>,
 ) -> BTreeMap<&'static str, Raw> {
     let mut values = BTreeMap::new();
+    let set = |name: &str| environment.get(name).map(|text| text.trim()).filter(|t| !t.is_empty());
     for &(variable, setting, form) in HONOURED {
-        let Some(text) = environment.get(variable).filter(|text| !text.trim().is_empty()) else {
-            continue;
-        };
-        match parse(text.trim(), form) {
-            Ok(Some(value)) => {
-                let origin = Origin::EcsVariable(variable.to_owned());
-                values.insert(setting, Raw { value, origin });
+        // curl and many others read only the small form of these.
+        let small = variable.ends_with("_PROXY").then(|| variable.to_ascii_lowercase());
+        let Some(text) = set(variable).or_else(|| set(&small?)) else { continue };
+        let parsed = match parse(text, form) {
+            Ok(parsed) => parsed,
+            Err(advice) => {
+                problems.push(Problem(format!("{variable} {advice}")));
+                continue;
             }
-            Ok(None) => {}
-            Err(advice) => problems.push(Problem(format!("{variable} {advice}"))),
+        };
+        warnings.extend(parsed.warning.map(|warning| format!("{variable} {warning}")));
+        if let Some(value) = parsed.value {
+            let origin = Origin::EcsVariable(variable.to_owned());
+            values.insert(setting, Raw { value, origin });
         }
     }
     if let Some(ports) = reserved_ports(environment, problems) {
@@ -111,6 +237,9 @@ pub(crate) fn read(
         if !HONOURED.iter().any(|(variable, ..)| variable == name) {
             warnings.extend(not_honoured(name, text.trim()));
         }
+    }
+    for (name, advice) in OTHERS_NOT_HONOURED.iter().filter(|(name, _)| set(name).is_some()) {
+        warnings.push(format!("{name} has no effect on this agent: {advice}"));
     }
     values
 }
@@ -151,33 +280,88 @@ fn reserved_ports(environment: &Environment, problems: &mut Problems) -> Option<
     })
 }
 
-fn parse(text: &str, form: Form) -> Result<Option<Value>, String> {
-    let text_value = |text: &str| Ok(Some(Value::Text(text.to_owned())));
-    match form {
-        Form::Text => text_value(text),
-        Form::List => list(text).map(|items| Some(Value::List(items))),
-        Form::Map => map(text).map(|pairs| Some(Value::Map(pairs))),
-        Form::LogLevel => match text {
-            "crit" | "critical" => text_value("error"),
-            "warning" => text_value("warn"),
-            other => text_value(other),
-        },
-        Form::LogFormat => match text {
-            "logfmt" => text_value("text"),
-            other => text_value(other),
-        },
-        Form::GpuSupport => if_true(text, "auto"),
-        Form::OffHostIntrospection => if_true(text, "0.0.0.0:51678"),
+/// What a variable comes to.
+#[derive(Default)]
+struct Parsed {
+    /// Absent when the setting keeps its default.
+    value: Option<Value>,
+    /// Completes a sentence that begins with the variable's name.
+    warning: Option<String>,
+}
+
+impl Parsed {
+    fn text(text: &str) -> Parsed {
+        Parsed { value: Some(Value::Text(text.to_owned())), warning: None }
+    }
+
+    /// ECS's agent goes on with its default too.
+    fn ignored(text: &str, bounds: &str) -> Parsed {
+        let warning = format!("has no effect: `{text}` is not {bounds}");
+        Parsed { value: None, warning: Some(warning) }
     }
 }
 
-/// What a boolean stands for when it is true; false leaves the setting as it is.
-fn if_true(text: &str, meant: &str) -> Result<Option<Value>, String> {
-    match boolean::parse(text) {
-        Some(true) => Ok(Some(Value::Text(meant.to_owned()))),
-        Some(false) => Ok(None),
-        None => Err(format!("is `{text}`: give {}", boolean::FORMS)),
-    }
+fn parse(text: &str, form: Form) -> Result<Parsed, String> {
+    let given = |value| Ok(Parsed { value: Some(value), warning: None });
+    let neither = || format!("is `{text}`: give true or false");
+    let duration = || text.parse::<jiff::SignedDuration>().ok().and_then(|d| d.try_into().ok());
+    Ok(match form {
+        Form::Text => Parsed::text(text),
+        Form::List => return given(Value::List(list(text)?)),
+        Form::Map => return given(Value::Map(map(text)?)),
+        Form::LogLevel => match text {
+            "crit" | "critical" => Parsed::text("error"),
+            "warning" => Parsed::text("warn"),
+            level if LOG_LEVELS.contains(&level) => Parsed::text(level),
+            other => Parsed::ignored(other, &format!("one of {}", LOG_LEVELS.join(", "))),
+        },
+        Form::LogFormat => match text {
+            "logfmt" => Parsed::text("text"),
+            "json" => Parsed::text("json"),
+            other => Parsed::ignored(other, "logfmt or json"),
+        },
+        Form::Boolean => match boolean::parse(text).ok_or_else(neither)? {
+            true => Parsed::text("true"),
+            false => Parsed::text("false"),
+        },
+        Form::GpuSupport => match boolean::parse(text).ok_or_else(neither)? {
+            true => Parsed::text("auto"),
+            false => Parsed::default(),
+        },
+        Form::OffHostIntrospection => match boolean::parse(text).ok_or_else(neither)? {
+            true => Parsed::text("0.0.0.0:51678"),
+            false => Parsed::default(),
+        },
+        Form::AtLeast(least) => match duration() {
+            Some::<Duration>(duration) if duration >= least => Parsed::text(text),
+            _ => Parsed::ignored(text, &format!("a duration of {} s or more", least.as_secs())),
+        },
+        Form::RaisedTo(least) => match duration() {
+            Some::<Duration>(duration) if duration >= least => Parsed::text(text),
+            Some(_) => {
+                let least = format!("{}s", least.as_secs());
+                let warning = Some(format!("counts as {least}, the least that there is"));
+                Parsed { value: Some(Value::Text(least)), warning }
+            }
+            None => Parsed::ignored(text, "a duration, such as 90s or 4m"),
+        },
+        Form::Within(least, most) => match text.parse::<u64>() {
+            Ok(number) if (least..=most).contains(&number) => Parsed::text(text),
+            _ => Parsed::ignored(text, &format!("a whole number from {least} to {most}")),
+        },
+        Form::OneOf(words) => match words.contains(&text) {
+            true => Parsed::text(text),
+            false => Parsed::ignored(text, &format!("one of {}", words.join(", "))),
+        },
+        Form::Ports => match super::parse::port_bounds(&Value::Text(text.to_owned())) {
+            Ok(_) => Parsed::text(text),
+            Err(_) => Parsed::ignored(text, "a range such as 40000-49999"),
+        },
+        Form::Rate => match super::parse::request_rate(&Value::Text(text.to_owned())) {
+            Ok(_) => Parsed::text(text),
+            Err(_) => Parsed::ignored(text, "a rate such as 40,60"),
+        },
+    })
 }
 
 fn list(text: &str) -> Result<Vec<String>, String> {

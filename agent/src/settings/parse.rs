@@ -3,14 +3,16 @@
 use longshore_common::task_policy::TaskPolicy;
 
 use self::values::*;
+pub(super) use self::values::{port_bounds, request_rate};
 use super::{
     Gpus, Problem, Problems, Settings, TokenSource,
     source::{Origin, Raw, Value, Values},
 };
 use crate::{
     disk::DiskRules,
-    runtime::docker::Registries,
-    supervisor::{FileSystems, ImageCleanup, PullPolicy},
+    preparation::proxies::Proxies,
+    runtime::docker::{Registries, Timeouts},
+    supervisor::{FileSystems, ImageCleanup, LimitRules},
 };
 
 mod values;
@@ -40,6 +42,9 @@ pub(crate) fn settings(
     let container_metadata = read.parse("container-metadata", boolean);
     let gpus = read.parse("gpus", gpus).unwrap_or(Gpus::None);
     let reserved_ports = read.parse("reserved-ports", reserved_ports).unwrap_or_default();
+    let dynamic_host_ports = read.parse("dynamic-host-ports", port_bounds);
+    let task_cpu_mem_limit = read.parse("task-cpu-mem-limit", boolean);
+    let task_pids_limit = read.parse("task-pids-limit", processes);
     let attributes = read.parse("attributes", attributes).unwrap_or_default();
     let tags = read.parse("tags", tags).unwrap_or_default();
     let instance_type = read.parse("instance-type", attribute_value);
@@ -54,15 +59,18 @@ pub(crate) fn settings(
     let allowed_volumes = read.parse("allow-volumes", allowed_volumes).unwrap_or_default();
     let engine_sockets = read.parse("engine-sockets", paths).unwrap_or_default();
     let volumes_socket = read.parse("volumes-socket", path);
-    let objects = read.parse("s3", objects);
+    let proxies = read.proxies();
+    let objects = read.parse("s3", |value| objects(value, proxies));
     let efs = read.parse("efs", |value| FileSystems::read(&items(value)?)).unwrap_or_default();
     let repository_credentials =
         read.parse("repository-credentials", repository_credentials).unwrap_or_default();
     let docker_config = read.parse("docker-config", path);
     let _known = read.parse("engine-auth-type", engine_auth_type);
     let auths = read.parse("engine-auth-data", engine_auth_data);
-    let image_pull = read.image_pull();
+    let image_pull = read.parse("image-pull", image_pull);
+    let pull_dependent_upfront = read.parse("pull-dependent-upfront", boolean);
     let image_cleanup = read.image_cleanup();
+    let timeouts = read.timeouts();
     let container_stop_timeout = read.parse("container-stop-timeout", duration);
     let task_cleanup_wait = read.parse("task-cleanup-wait", duration);
     let stopped_tasks_kept = read.parse("stopped-tasks-kept", stopped_tasks_kept);
@@ -92,6 +100,8 @@ pub(crate) fn settings(
         gpus,
         container_metadata: container_metadata?,
         reserved_ports,
+        dynamic_host_ports,
+        task_limits: LimitRules { cpu_and_memory: task_cpu_mem_limit?, processes: task_pids_limit },
         attributes,
         tags,
         instance_type,
@@ -109,7 +119,9 @@ pub(crate) fn settings(
         repository_credentials,
         registries: Registries { docker_config, auths },
         image_pull: image_pull?,
+        pull_dependent_upfront: pull_dependent_upfront?,
         image_cleanup: image_cleanup?,
+        timeouts: timeouts?,
         container_stop_timeout: container_stop_timeout?,
         task_cleanup_wait: task_cleanup_wait?,
         stopped_tasks_kept: stopped_tasks_kept?,
@@ -197,6 +209,30 @@ impl Reader<'_> {
         self.parsed(file, path).map(TokenSource::File)
     }
 
+    fn proxies(&mut self) -> Proxies {
+        Proxies {
+            http: self.parse("http-proxy", proxy),
+            https: self.parse("https-proxy", proxy),
+            direct: self.parse("no-proxy", items).unwrap_or_default(),
+        }
+    }
+
+    fn timeouts(&mut self) -> Option<Timeouts> {
+        let manifest = self.parse("manifest-pull-timeout", duration);
+        let pull = self.parse("image-pull-timeout", duration);
+        let pull_silence = self.parse("image-pull-silence", duration);
+        let create = self.parse("container-create-timeout", create_timeout);
+        let start = self.parse("container-start-timeout", duration);
+        Some(Timeouts {
+            manifest: manifest?,
+            pull: pull?,
+            pull_silence: pull_silence?,
+            create: create?,
+            start: start?,
+            ..Timeouts::default()
+        })
+    }
+
     fn image_cleanup(&mut self) -> Option<ImageCleanup> {
         let disabled = self.parse("disable-image-cleanup", boolean);
         let interval = self.parse("image-cleanup-interval", image_cleanup_interval);
@@ -221,18 +257,6 @@ impl Reader<'_> {
             refuse_at: refuse_at?,
             floor_bytes: u64::from(floor?.0) << 20,
         })
-    }
-
-    fn image_pull(&mut self) -> Option<PullPolicy> {
-        let raw = self.values.take("image-pull")?;
-        if matches!(&raw.value, Value::Text(text) if text == "once") {
-            self.warnings.push(format!(
-                "{} is `once`, which is treated as prefer-cached: an image that the host already \
-                 has is not pulled",
-                raw.origin
-            ));
-        }
-        self.parsed(&raw, image_pull)
     }
 }
 

@@ -161,6 +161,26 @@ pub(crate) const SETTINGS: &[Setting] = &[
          agent's own",
     ),
     setting(
+        "dynamic-host-ports",
+        "LOWEST-HIGHEST",
+        None,
+        "Host ports that tasks get which ask for any (hostPort 0, containerPortRange), 40000-49999 \
+         for example. When not given: the kernel's net.ipv4.ip_local_port_range",
+    ),
+    setting(
+        "task-cpu-mem-limit",
+        "BOOL",
+        Some("true"),
+        "Hold tasks to the cpu and memory of their definition; `false` leaves them to placement and \
+         to the limits of single containers",
+    ),
+    setting(
+        "task-pids-limit",
+        "COUNT",
+        None,
+        "How many processes and threads one task may have. When not given: any number",
+    ),
+    setting(
         "attributes",
         "NAME=VALUE,…",
         None,
@@ -252,6 +272,25 @@ pub(crate) const SETTINGS: &[Setting] = &[
          AWS_SECRET_ACCESS_KEY, AWS_REGION), or a directory with a folder for each bucket",
     ),
     setting(
+        "http-proxy",
+        "HOST:PORT|URL",
+        None,
+        "Proxy by which objects are read from the S3-compatible endpoint. The coordinator, this host \
+         and 169.254.0.0/16 are never asked by one; Docker has its own for registries",
+    ),
+    setting(
+        "https-proxy",
+        "HOST:PORT|URL",
+        None,
+        "The same for https; the other one when not given",
+    ),
+    setting(
+        "no-proxy",
+        "HOST,…",
+        None,
+        "What is asked directly: names, domains, addresses, networks",
+    ),
+    setting(
         "efs",
         "ID=PLACE,…",
         None,
@@ -294,8 +333,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "POLICY",
         Some("default"),
         "When images are pulled: `default` pulls and falls back to what the host has, `always` \
-         pulls or fails, `prefer-cached` pulls only what the host has not",
+         pulls or fails, `once` pulls what this agent has not pulled before, `prefer-cached` pulls \
+         only what the host has not",
     ),
+    Setting {
+        switch: true,
+        ..setting(
+            "pull-dependent-upfront",
+            "BOOL",
+            Some("false"),
+            "Pull the image of a container that waits for others (dependsOn) while it waits",
+        )
+    },
     Setting {
         switch: true,
         ..setting(
@@ -325,6 +374,31 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How many are removed each time at most, the one that was not used for longest first",
     ),
     setting("image-cleanup-exclude", "IMAGE,…", None, "Images that are kept, whoever used them"),
+    setting(
+        "manifest-pull-timeout",
+        "DURATION",
+        Some("1m"),
+        "How long a registry may take to answer with an image's manifest",
+    ),
+    setting("image-pull-timeout", "DURATION", Some("2h"), "How long the pull of an image may take"),
+    setting(
+        "image-pull-silence",
+        "DURATION",
+        Some("1m"),
+        "How long a pull may show no progress until it is given up",
+    ),
+    setting(
+        "container-create-timeout",
+        "DURATION",
+        Some("4m"),
+        "How long Docker may take to make a container, 1m or more",
+    ),
+    setting(
+        "container-start-timeout",
+        "DURATION",
+        Some("3m"),
+        "How long Docker may take to start a container",
+    ),
     setting(
         "container-stop-timeout",
         "DURATION",

@@ -84,6 +84,11 @@ fn the_defaults_are_those_of_the_design() {
             gpus: None,
             container_metadata: false,
             reserved_ports: [],
+            dynamic_host_ports: None,
+            task_limits: LimitRules {
+                cpu_and_memory: true,
+                processes: None,
+            },
             attributes: [],
             tags: [],
             instance_type: None,
@@ -112,12 +117,27 @@ fn the_defaults_are_those_of_the_design() {
                 auths: None,
             },
             image_pull: PullFirst,
+            pull_dependent_upfront: false,
             image_cleanup: ImageCleanup {
                 enabled: true,
                 interval: 1800s,
                 minimum_age: 3600s,
                 removed_per_cycle: 5,
                 exclude: [],
+            },
+            timeouts: Timeouts {
+                version: 10s,
+                pull: 7200s,
+                manifest: 60s,
+                pull_silence: 60s,
+                load: 60s,
+                create: 240s,
+                start: 180s,
+                stop: 120s,
+                inspect: 30s,
+                list: 60s,
+                remove: 300s,
+                last_lines: 2s,
             },
             container_stop_timeout: 30s,
             task_cleanup_wait: 10800s,
@@ -176,6 +196,9 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("memory", "1024"),
         ("reserved-memory", "32"),
         ("reserved-ports", "8080,53/udp,8080"),
+        ("dynamic-host-ports", "40000-40099"),
+        ("task-cpu-mem-limit", "false"),
+        ("task-pids-limit", "100"),
         ("attributes", "rack=12,ssd"),
         ("tags", "team=a b,empty="),
         ("instance-type", "m5.large"),
@@ -191,12 +214,21 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("engine-sockets", "/srv/engine.sock"),
         ("volumes-socket", "/srv/volumes.sock"),
         ("s3", "http://10.0.0.5:9000"),
+        ("http-proxy", "10.0.0.131:3128"),
+        ("https-proxy", "http://10.0.0.132:3128"),
+        ("no-proxy", "minio,10.0.0.0/8"),
         ("efs", "fs-1=/mnt/efs,fs-1/fsap-1=/app:1:2"),
         ("repository-credentials", "ci=/etc/longshore/ci.json"),
         ("docker-config", "/etc/longshore/docker.json"),
         ("engine-auth-type", "dockercfg"),
         ("engine-auth-data", "{}"),
         ("image-pull", "always"),
+        ("pull-dependent-upfront", "true"),
+        ("manifest-pull-timeout", "2m"),
+        ("image-pull-timeout", "1h"),
+        ("image-pull-silence", "3m"),
+        ("container-create-timeout", "5m"),
+        ("container-start-timeout", "6m"),
         ("disable-image-cleanup", "true"),
         ("image-cleanup-interval", "10m"),
         ("image-minimum-cleanup-age", "2h"),
@@ -297,6 +329,18 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                     port: 53,
                 },
             ],
+            dynamic_host_ports: Some(
+                PortBounds {
+                    first: 40000,
+                    last: 40099,
+                },
+            ),
+            task_limits: LimitRules {
+                cpu_and_memory: false,
+                processes: Some(
+                    100,
+                ),
+            },
             attributes: [
                 Attribute {
                     name: "rack",
@@ -362,6 +406,14 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
             objects: Some(
                 Endpoint(
                     "http://10.0.0.5:9000",
+                    Proxies {
+                        http: true,
+                        https: true,
+                        direct: [
+                            "minio",
+                            "10.0.0.0/8",
+                        ],
+                    },
                 ),
             ),
             efs: FileSystems(
@@ -399,6 +451,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                 ),
             },
             image_pull: Always,
+            pull_dependent_upfront: true,
             image_cleanup: ImageCleanup {
                 enabled: false,
                 interval: 600s,
@@ -408,6 +461,20 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                     "base:1",
                     "10.0.0.5:5000/base",
                 ],
+            },
+            timeouts: Timeouts {
+                version: 10s,
+                pull: 3600s,
+                manifest: 120s,
+                pull_silence: 180s,
+                load: 60s,
+                create: 300s,
+                start: 360s,
+                stop: 120s,
+                inspect: 30s,
+                list: 60s,
+                remove: 300s,
+                last_lines: 2s,
             },
             container_stop_timeout: 90s,
             task_cleanup_wait: 5400s,
@@ -510,17 +577,15 @@ fn an_ecs_config_of_amazons_agent_works_as_it_is() {
 fn what_has_no_effect_is_named_without_its_value() {
     check_warnings(
         "ECS_BACKEND_HOST=user:hunter2@example.com\n\
-         ECS_ENABLE_SPOT_INSTANCE_DRAINING=true\n\
+         ECS_CGROUP_PATH=/cgroup\n\
          ECS_ENABLE_TASK_ENI=false\n\
          ECS_NEW_THING=1\n\
-         ECS_IMAGE_PULL_BEHAVIOR=once\n\
          LONGSHORE_CLUTSER=a",
         expect![[r#"
             ECS_BACKEND_HOST has no effect on this agent: set LONGSHORE_COORDINATOR to the coordinator's joining port
-            ECS_ENABLE_SPOT_INSTANCE_DRAINING has no effect on this agent: drain by UpdateContainerInstancesState
+            ECS_CGROUP_PATH has no effect on this agent: control groups are where systemd mounts them
             ECS_NEW_THING has no effect on this agent: what it asks for is not built; `longshore-agent --help` lists what is
-            LONGSHORE_CLUTSER is not a setting of the agent and has no effect; `longshore-agent --help` lists them
-            ECS_IMAGE_PULL_BEHAVIOR is `once`, which is treated as prefer-cached: an image that the host already has is not pulled"#]],
+            LONGSHORE_CLUTSER is not a setting of the agent and has no effect; `longshore-agent --help` lists them"#]],
     );
 }
 
@@ -601,7 +666,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, dynamic_host_ports, task_cpu_mem_limit, task_pids_limit, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, http_proxy, https_proxy, no_proxy, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, pull_dependent_upfront, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, manifest_pull_timeout, image_pull_timeout, image_pull_silence, container_create_timeout, container_start_timeout, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
@@ -626,7 +691,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
             longshore-agent: `disable_privileged` in FILE: `yes` is neither: give true or false
             longshore-agent: `forbid` in FILE: `root` is not known: forbid privileged, host-network, host-processes, host-ipc, devices, capabilities, docker-socket, unconfined or log-addresses
             longshore-agent: `bind_roots` in FILE: `srv` is not an absolute path: write /srv/volumes, for example
-            longshore-agent: `image_pull` in FILE: `never` is not known: give default, always or prefer-cached
+            longshore-agent: `image_pull` in FILE: `never` is not known: give default, always, once or prefer-cached
             longshore-agent: `image_cleanup_interval` in FILE: is shorter than 10 minutes: give 10m or more; where room is short, images are cleaned up at once
             longshore-agent: `images_deleted_per_cycle` in FILE: `0` is not a number of images: give a whole one, above zero
             longshore-agent: LONGSHORE_CONTAINER_STOP_TIMEOUT: `30` is not a duration of a second or more: write 30s, 1m30s or 3h
@@ -735,4 +800,198 @@ fn booleans_are_read_in_every_form_of_parse_bool() {
         let ignored = good(&[], &format!("ECS_ENABLE_TASK_ENI={text}"), "").warnings;
         assert_eq!(ignored.is_empty(), !value, "{text}");
     }
+}
+
+/// The variables that the README of ECS's agent names, those of its ecs-init too, each with a value
+/// that asks for something, and whether it is honoured.
+const ECS_AGENT_VARIABLES: &[(&str, &str, bool)] = &[
+    ("AWS_DEFAULT_REGION", "eu-west-1", true),
+    ("CREDENTIALS_FETCHER_HOST", "unix:///a.sock", false),
+    ("CREDENTIALS_FETCHER_SECRET_NAME_FOR_DOMAINLESS_GMSA", "a", false),
+    ("DOCKER_HOST", "unix:///a.sock", true),
+    ("ECS_AGENT_APPARMOR_PROFILE", "unconfined", false),
+    ("ECS_AGENT_HEALTHCHECK_HOST", "10.0.0.1", false),
+    ("ECS_AGENT_LABELS", r#"{"a":"b"}"#, false),
+    ("ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS", "true", true),
+    ("ECS_ALTERNATE_CREDENTIAL_PROFILE", "a", false),
+    ("ECS_APPARMOR_CAPABLE", "false", false),
+    ("ECS_AVAILABLE_LOGGING_DRIVERS", r#"["journald"]"#, true),
+    ("ECS_AWSVPC_ADDITIONAL_LOCAL_ROUTES", r#"["10.0.15.0/24"]"#, false),
+    ("ECS_AWSVPC_BLOCK_IMDS", "false", false),
+    ("ECS_CGROUP_CPU_PERIOD", "10ms", false),
+    ("ECS_CGROUP_PATH", "/cgroup", false),
+    ("ECS_CHECKPOINT", "false", false),
+    ("ECS_CLUSTER", "web", true),
+    ("ECS_CNI_PLUGINS_PATH", "/ecs/cni", false),
+    ("ECS_CONTAINER_CREATE_TIMEOUT", "10m", true),
+    ("ECS_CONTAINER_INSTANCE_PROPAGATE_TAGS_FROM", "ec2_instance", false),
+    ("ECS_CONTAINER_INSTANCE_TAGS", r#"{"a":"b"}"#, true),
+    ("ECS_CONTAINER_START_TIMEOUT", "10m", true),
+    ("ECS_CONTAINER_STOP_TIMEOUT", "10m", true),
+    ("ECS_DATADIR", "/data", false),
+    ("ECS_DISABLE_DOCKER_HEALTH_CHECK", "true", false),
+    ("ECS_DISABLE_IMAGE_CLEANUP", "true", true),
+    ("ECS_DISABLE_METRICS", "false", false),
+    ("ECS_DISABLE_PRIVILEGED", "true", true),
+    ("ECS_DYNAMIC_HOST_PORT_RANGE", "100-200", true),
+    ("ECS_EBSTA_SUPPORTED", "true", false),
+    ("ECS_ENABLE_CONTAINER_METADATA", "true", true),
+    ("ECS_ENABLE_GPU_SUPPORT", "true", true),
+    ("ECS_ENABLE_RUNTIME_STATS", "true", false),
+    ("ECS_ENABLE_SPOT_INSTANCE_DRAINING", "true", false),
+    ("ECS_ENABLE_TASK_CPU_MEM_LIMIT", "false", true),
+    ("ECS_ENABLE_TASK_ENI", "true", false),
+    ("ECS_ENABLE_TASK_IAM_ROLE", "true", false),
+    ("ECS_ENABLE_TASK_IAM_ROLE_NETWORK_HOST", "true", false),
+    ("ECS_ENABLE_UNTRACKED_IMAGE_CLEANUP", "true", false),
+    ("ECS_ENGINE_AUTH_DATA", r#"{"r":{"auth":"YTpi"}}"#, true),
+    ("ECS_ENGINE_AUTH_TYPE", "dockercfg", true),
+    ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "10m", true),
+    ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER", "1h", false),
+    ("ECS_EXCLUDE_IPV6_PORTBINDING", "false", false),
+    ("ECS_EXCLUDE_UNTRACKED_IMAGE", "alpine:latest", true),
+    ("ECS_FSX_WINDOWS_FILE_SERVER_SUPPORTED", "true", false),
+    ("ECS_GMSA_SUPPORTED", "true", false),
+    ("ECS_HOST_DATA_DIR", "/var/lib/ecs", false),
+    ("ECS_IMAGE_CLEANUP_INTERVAL", "20m", true),
+    ("ECS_IMAGE_MINIMUM_CLEANUP_AGE", "30m", true),
+    ("ECS_IMAGE_PULL_BEHAVIOR", "once", true),
+    ("ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", "2m", true),
+    ("ECS_IMAGE_PULL_TIMEOUT", "1h", true),
+    ("ECS_INSTANCE_ATTRIBUTES", r#"{"stack":"prod"}"#, true),
+    ("ECS_LOGFILE", "/ecs-agent.log", false),
+    ("ECS_LOGLEVEL", "debug", true),
+    ("ECS_LOGLEVEL_ON_INSTANCE", "debug", false),
+    ("ECS_LOG_DRIVER", "journald", false),
+    ("ECS_LOG_MAX_FILE_SIZE_MB", "10", false),
+    ("ECS_LOG_MAX_ROLL_COUNT", "24", false),
+    ("ECS_LOG_OPTS", r#"{"a":"b"}"#, false),
+    ("ECS_LOG_OUTPUT_FORMAT", "json", true),
+    ("ECS_LOG_ROLLOVER_TYPE", "size", false),
+    ("ECS_MANIFEST_PULL_TIMEOUT", "10m", true),
+    ("ECS_NUM_IMAGES_DELETE_PER_CYCLE", "7", true),
+    ("ECS_NVIDIA_RUNTIME", "other", false),
+    ("ECS_OFFHOST_INTROSPECTION_INTERFACE_NAME", "eth0", false),
+    ("ECS_POLLING_METRICS_WAIT_DURATION", "10s", false),
+    ("ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT", "true", true),
+    ("ECS_RESERVED_MEMORY", "32", true),
+    ("ECS_RESERVED_PORTS", "[22]", true),
+    ("ECS_RESERVED_PORTS_UDP", "[53]", true),
+    ("ECS_SELINUX_CAPABLE", "false", false),
+    ("ECS_SHARED_VOLUME_MATCH_FULL_CONFIG", "true", false),
+    ("ECS_TASK_METADATA_RPS_LIMIT", "100,150", true),
+    ("ECS_TASK_PIDS_LIMIT", "100", true),
+    ("ECS_UPDATES_ENABLED", "true", false),
+    ("ECS_WARM_POOLS_CHECK", "true", false),
+    ("HTTP_PROXY", "10.0.0.131:3128", true),
+    ("NON_ECS_IMAGE_MINIMUM_CLEANUP_AGE", "30m", false),
+    ("NO_PROXY", "169.254.169.254,169.254.170.2,/var/run/docker.sock", true),
+    // Whatever they say, they ask for nothing here.
+    ("ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE", "true", true),
+    ("ECS_ENABLE_CPU_UNBOUNDED_WINDOWS_WORKAROUND", "true", true),
+    ("ECS_ENABLE_HIGH_DENSITY_ENI", "false", true),
+    ("ECS_ENABLE_MEMORY_UNBOUNDED_WINDOWS_WORKAROUND", "true", true),
+    ("ECS_POLL_METRICS", "true", true),
+    ("ECS_SKIP_LOCALHOST_TRAFFIC_FILTER", "true", true),
+];
+
+/// One that is honoured changes a setting, or asks for what is so already; of any other the operator
+/// hears by its name, with what to do instead.
+#[test]
+fn every_variable_of_ecss_agent_is_honoured_or_told_of() {
+    let default = format!("{:?}", good(&[], "", ""));
+    let without_effect = [
+        "AWS_DEFAULT_REGION", // of objects: see `preparation::objects`
+        "ECS_ENGINE_AUTH_TYPE",
+        "ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE",
+        "ECS_ENABLE_CPU_UNBOUNDED_WINDOWS_WORKAROUND",
+        "ECS_ENABLE_HIGH_DENSITY_ENI",
+        "ECS_ENABLE_MEMORY_UNBOUNDED_WINDOWS_WORKAROUND",
+        "ECS_POLL_METRICS",
+        "ECS_SKIP_LOCALHOST_TRAFFIC_FILTER",
+    ];
+    let proxied = ["--s3=https://s3.example.com"];
+    for &(variable, value, honoured) in ECS_AGENT_VARIABLES {
+        let flags: &[&str] = if variable.ends_with("_PROXY") { &proxied } else { &[] };
+        let settings = good(flags, &format!("{variable}={value}"), "");
+        let told = settings.warnings.iter().filter(|warning| warning.contains(variable)).count();
+        assert_eq!(settings.warnings.len(), told, "{variable}: {:?}", settings.warnings);
+        assert_eq!(told, usize::from(!honoured), "{variable}: {:?}", settings.warnings);
+        for warning in &settings.warnings {
+            let (_, advice) = warning.split_once(": ").unwrap();
+            assert!(!advice.contains("what it asks for is not built"), "{variable} is not known");
+        }
+        if honoured && !without_effect.contains(&variable) {
+            let plain = if flags.is_empty() { default.clone() } else { shown(flags) };
+            assert_ne!(format!("{settings:?}"), plain, "{variable} is read and not acted on");
+        }
+    }
+    let names: std::collections::BTreeSet<&str> =
+        ECS_AGENT_VARIABLES.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(names.len(), ECS_AGENT_VARIABLES.len(), "one is there twice");
+}
+
+fn shown(flags: &[&str]) -> String {
+    format!("{:?}", good(flags, "", ""))
+}
+
+/// ECS's agent starts with such values: it goes on with its default, or with the nearest that it
+/// takes. A host that had it must start here too, and say so.
+#[test]
+fn values_that_ecss_agent_clamps_do_not_end_this_one() {
+    let default = good(&[], "", "");
+    for (variable, values) in [
+        ("ECS_CONTAINER_CREATE_TIMEOUT", &["x", "-1s"][..]),
+        ("ECS_CONTAINER_START_TIMEOUT", &["10ms", "0", "soon"]),
+        ("ECS_CONTAINER_STOP_TIMEOUT", &["10ms", "60"]),
+        ("ECS_DYNAMIC_HOST_PORT_RANGE", &["100", "200-100", "0-7", "1-70000"]),
+        ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", &["999ms", "x"]),
+        ("ECS_IMAGE_CLEANUP_INTERVAL", &["1m", "9m59s"]),
+        ("ECS_IMAGE_MINIMUM_CLEANUP_AGE", &["0s"]),
+        ("ECS_IMAGE_PULL_BEHAVIOR", &["never"]),
+        ("ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", &["0s"]),
+        ("ECS_IMAGE_PULL_TIMEOUT", &["x"]),
+        ("ECS_LOGLEVEL", &["loud"]),
+        ("ECS_LOG_OUTPUT_FORMAT", &["xml"]),
+        ("ECS_MANIFEST_PULL_TIMEOUT", &["x"]),
+        ("ECS_NUM_IMAGES_DELETE_PER_CYCLE", &["0", "-3", "many"]),
+        ("ECS_RESERVED_MEMORY", &["-1", "1g"]),
+        ("ECS_TASK_METADATA_RPS_LIMIT", &["40", "60,40", "a,b"]),
+        ("ECS_TASK_PIDS_LIMIT", &["0", "4194305", "x"]),
+    ] {
+        for value in values {
+            let settings = good(&[], &format!("{variable}={value}"), "");
+            let warnings = settings.warnings.join("\n");
+            assert!(warnings.starts_with(&format!("{variable} has no effect: ")), "{warnings}");
+            let same = Settings { warnings: Vec::new(), ..settings };
+            assert_eq!(format!("{same:?}"), format!("{default:?}"), "{variable}={value}");
+        }
+    }
+    let raised = good(&[], "ECS_CONTAINER_CREATE_TIMEOUT=5s", "");
+    assert_eq!(raised.timeouts.create, Duration::from_secs(60));
+    assert_eq!(raised.warnings.len(), 1);
+    // The same in this agent's own words is a mistake that can be corrected.
+    for flag in ["--container-create-timeout=5s", "--task-pids-limit=0", "--image-pull=never"] {
+        outcome(&["--coordinator=c", flag], "", "").unwrap_err();
+    }
+}
+
+/// Small letters too, as curl has them; of both, the large ones count.
+#[test]
+fn proxies_are_read_in_either_case() {
+    let http = |variables: &str| match good(&["--s3=http://s3:9000"], variables, "").objects {
+        Some(crate::supervisor::Objects::Endpoint(_, proxies)) => proxies.http,
+        other => panic!("{other:?}"),
+    };
+    let of = |host: &str| Some(format!("http://{host}:3128"));
+    assert_eq!(http("HTTP_PROXY=a:3128"), of("a"));
+    assert_eq!(http("http_proxy=http://b:3128"), of("b"));
+    assert_eq!(http("http_proxy=b:3128\nHTTP_PROXY=a:3128"), of("a"));
+    assert_eq!(http(""), None);
+    let settings = good(&["--s3=http://s3:9000"], "HTTP_PROXY=http://me:secret@a:3128", "");
+    assert!(!format!("{settings:?}").contains("secret"));
+    let refused = outcome(&["--coordinator=c"], "HTTP_PROXY=http://me:secret@a b", "").unwrap_err();
+    let Ended::Bad(problems) = refused else { panic!("{refused:?}") };
+    assert!(problems.to_string().contains("HTTP_PROXY"), "{problems}");
+    assert!(!problems.to_string().contains("secret"), "{problems}");
 }

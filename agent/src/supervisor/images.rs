@@ -96,6 +96,12 @@ impl Images {
         Images { used, by_reference, ..Images::default() }
     }
 
+    /// Whether this agent pulled what this reference means, and has not removed it since.
+    pub(super) fn was_pulled(&self, reference: &str) -> bool {
+        let id = self.by_reference.get(&*familiar(reference));
+        id.and_then(|id| self.used.get(id)).is_some_and(|image| image.origin == Origin::Pulled)
+    }
+
     /// Whether what is being removed is what this reference may mean.
     fn is_going(&self, reference: &str) -> bool {
         match &self.cycle {

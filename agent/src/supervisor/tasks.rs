@@ -179,6 +179,9 @@ impl<R: ContainerRuntime> Engine<R> {
             None if self.synced => ObservedTask::new(&desired, pull),
             None => ObservedTask::default().unseen(&desired, pull),
         };
+        if pull == PullPolicy::Once {
+            observed.reuse(&desired, |image| self.images.was_pulled(image));
+        }
         if found.is_none() {
             observed.own_stop = self.rooms.refusal();
             self.rooms.look_again();
@@ -197,7 +200,10 @@ impl<R: ContainerRuntime> Engine<R> {
         let desired = DesiredTask { confirmed: false, ..DesiredTask::of(intent, &self.rules) };
         let key = desired.key;
         let logged = Logged::of(&desired, &observed);
-        let observed = observed.unseen(&desired, self.rules.pull);
+        let mut observed = observed.unseen(&desired, self.rules.pull);
+        if self.rules.pull == PullPolicy::Once {
+            observed.reuse(&desired, |image| self.images.was_pulled(image));
+        }
         self.insert(desired, observed);
         if let Some(task) = self.tasks.get_mut(&key) {
             task.logged = logged;

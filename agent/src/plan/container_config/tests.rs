@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::plan::{
     sample::{KEY, intent_of, rules},
-    task_limits::MIB,
+    task_limits::{LimitRules, MIB},
 };
 
 /// A container with these members, beside one named `db`.
@@ -164,7 +164,7 @@ fn the_limits_of_a_task_are_its_containers_together() {
         definition.spec.memory = memory.map(str::to_owned);
         intent.definition = definition.into();
         let config = container_config(&intent, 0, &rules()).unwrap();
-        (config.cpu_quota_us, config.memory_bytes, task_group(&intent))
+        (config.cpu_quota_us, config.memory_bytes, task_group(&intent, &rules()))
     };
     let group = |cpu_shares, cpu_quota_us, memory_bytes| {
         Some(crate::runtime::TaskGroup {
@@ -172,6 +172,7 @@ fn the_limits_of_a_task_are_its_containers_together() {
             cpu_shares,
             cpu_quota_us,
             memory_bytes,
+            processes: None,
         })
     };
     let half_a_core = Some(50_000);
@@ -184,6 +185,44 @@ fn the_limits_of_a_task_are_its_containers_together() {
     assert_eq!(limited(3, None, Some("64")), (None, Some(64 * MIB), unlimited_cpu));
     assert_eq!(limited(2, Some("512"), None), (None, None, group(512, half_a_core, None)));
     assert_eq!(limited(2, None, None), (None, None, None));
+}
+
+/// As an operator sets them for all tasks of a host.
+#[test]
+fn limits_of_the_host_hold_each_task() {
+    let task = |containers: usize| {
+        let container = |n| json!({ "name": format!("c{n}"), "image": "web:1", "cpu": 100 });
+        let containers = (0..containers).map(|n| serde_json::from_value(container(n)).unwrap());
+        let mut intent = (*intent_of(containers.collect())).clone();
+        let mut definition: TaskDefinition = (*intent.definition).clone();
+        (definition.spec.cpu, definition.spec.memory) = (Some("512".into()), Some("64".into()));
+        intent.definition = definition.into();
+        intent
+    };
+    let limited = |containers, cpu_and_memory, processes| {
+        let rules = Rules { limits: LimitRules { cpu_and_memory, processes }, ..rules() };
+        let intent = task(containers);
+        let config = container_config(&intent, 0, &rules).unwrap();
+        let group = task_group(&intent, &rules);
+        let label = config.labels["longshore.task-group"].clone();
+        assert_eq!(group.as_ref().map(|g| g.name.clone()).unwrap_or_default(), label);
+        let group = group.map(|group| (group.cpu_quota_us, group.memory_bytes, group.processes));
+        ((config.cpu_quota_us, config.memory_bytes, config.processes), group)
+    };
+    let (cpu, memory) = (Some(50_000), Some(64 * MIB));
+    for (containers, cpu_and_memory, processes, own, together) in [
+        (1, true, None, (cpu, memory, None), None),
+        (1, true, Some(9), (cpu, memory, Some(9)), None),
+        (1, false, None, (None, None, None), None),
+        (1, false, Some(9), (None, None, Some(9)), None),
+        (2, true, None, (None, memory, None), Some((cpu, memory, None))),
+        (2, true, Some(9), (None, memory, None), Some((cpu, memory, Some(9)))),
+        (2, false, None, (None, None, None), None),
+        (2, false, Some(9), (None, None, None), Some((None, None, Some(9)))),
+    ] {
+        let found = limited(containers, cpu_and_memory, processes);
+        assert_eq!(found, (own, together), "{containers} {cpu_and_memory} {processes:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use longshore_common::task_definition::{HostEntry, Ulimit};
 
 use crate::runtime::{
     Bind, BindSource, ContainerConfig, DeviceMapping, HealthProbe, IpcNamespace, LogTarget,
-    Network, PidNamespace, PublishedPort, VolumeMount,
+    Network, PidNamespace, PortBounds, PublishedPort, VolumeMount,
 };
 
 /// What only the engine tells.
@@ -38,7 +38,7 @@ pub(super) fn create_body(config: &ContainerConfig, engine: EngineFacts) -> Cont
         user: config.user.clone(),
         working_dir: config.working_directory.clone(),
         hostname: config.hostname.clone(),
-        exposed_ports: some(&port_bindings(&config.ports).into_keys().collect::<Vec<_>>()),
+        exposed_ports: some(&port_bindings(config).into_keys().collect::<Vec<_>>()),
         network_disabled: Some(config.network_disabled),
         open_stdin: Some(config.interactive),
         tty: Some(config.terminal),
@@ -60,6 +60,7 @@ fn host_config(config: &ContainerConfig, selinux: bool) -> HostConfig {
         cpu_period: config.cpu_quota_us.map(|_| 100_000),
         cpu_quota: config.cpu_quota_us.map(saturating),
         memory: config.memory_bytes.map(saturating),
+        pids_limit: config.processes.map(i64::from),
         memory_reservation: config.memory_reservation_bytes.map(saturating),
         network_mode: Some(
             match config.network {
@@ -69,7 +70,7 @@ fn host_config(config: &ContainerConfig, selinux: bool) -> HostConfig {
             }
             .to_owned(),
         ),
-        port_bindings: Some(port_bindings(&config.ports).into_iter().collect()),
+        port_bindings: Some(port_bindings(config).into_iter().collect()),
         binds: Some(binds(config, BindSource::Agent).map(|bind| own_bind(bind, selinux)).collect()),
         log_config: config.log.as_ref().map(log_config),
         links: some(&config.links),
@@ -119,10 +120,13 @@ fn port_name(port: &PublishedPort) -> String {
     format!("{}/{}", port.container_port, port.transport)
 }
 
-fn port_bindings(ports: &[PublishedPort]) -> BTreeMap<String, Option<Vec<PortBinding>>> {
+fn port_bindings(config: &ContainerConfig) -> BTreeMap<String, Option<Vec<PortBinding>>> {
     let mut bindings: BTreeMap<String, Option<Vec<PortBinding>>> = BTreeMap::new();
-    for port in ports {
-        let host_port = port.host_port.map_or_else(String::new, |port| port.to_string());
+    // Of a range Docker picks one that is free.
+    let any = config.dynamic_ports.map(|PortBounds { first, last }| format!("{first}-{last}"));
+    for port in &config.ports {
+        let host_port = port.host_port.map(|port| port.to_string());
+        let host_port = host_port.or_else(|| any.clone()).unwrap_or_default();
         let binding = PortBinding { host_ip: None, host_port: Some(host_port) };
         bindings.entry(port_name(port)).or_default().get_or_insert_default().push(binding);
     }
@@ -249,6 +253,18 @@ mod tests {
             r#"{"80/tcp":{}} {"80/tcp":[{"HostPort":"8080"},{"HostPort":"8081"},{"HostPort":""}]}"#
         ]]
         .assert_eq(&format!("{} {}", body["ExposedPorts"], body["HostConfig"]["PortBindings"]));
+    }
+
+    #[test]
+    fn port_of_any_number_is_picked_from_the_hosts_range() {
+        let published =
+            |host_port| PublishedPort { container_port: 80, transport: Transport::Tcp, host_port };
+        let ports = vec![published(Some(8080)), published(None)];
+        let dynamic_ports = Some(PortBounds { first: 40_000, last: 40_099 });
+        let config = ContainerConfig { ports, dynamic_ports, ..ContainerConfig::default() };
+        let body = serde_json::to_value(create_body(&config, EngineFacts::default())).unwrap();
+        expect_test::expect![[r#"{"80/tcp":[{"HostPort":"8080"},{"HostPort":"40000-40099"}]}"#]]
+            .assert_eq(&body["HostConfig"]["PortBindings"].to_string());
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl ControlGroups {
     /// that it makes later lies below this group.
     fn prepare(&self) -> io::Result<()> {
         let hierarchies: &[&str] = match self.version {
-            Version::V1 => &["cpu", "memory"],
+            Version::V1 => &["cpu", "memory", "pids"],
             Version::V2 => &[""],
         };
         hierarchies.iter().map(|name| self.root.join(name)).try_for_each(|hierarchy| {
@@ -120,8 +120,12 @@ impl ControlGroups {
             let directory = dockers.join(&group.name);
             fs_err::create_dir_all(&directory)?;
             if self.version == Version::V2 {
+                let passed = match group.processes {
+                    Some(_) => "+cpu +memory +pids",
+                    None => "+cpu +memory",
+                };
                 for parent in [&self.root, &dockers] {
-                    fs_err::write(parent.join("cgroup.subtree_control"), "+cpu +memory")?;
+                    fs_err::write(parent.join("cgroup.subtree_control"), passed)?;
                 }
             }
             for (file, value) in values {
@@ -178,15 +182,21 @@ fn limits(version: Version, group: &TaskGroup) -> Vec<Limits> {
             }
             let bytes = group.memory_bytes.iter();
             let memory = bytes.map(|bytes| ("memory.limit_in_bytes", bytes.to_string())).collect();
-            vec![
+            let mut all = vec![
                 Limits { controller: "cpu", values: cpu },
                 Limits { controller: "memory", values: memory },
-            ]
+            ];
+            all.extend(group.processes.map(|processes| Limits {
+                controller: "pids",
+                values: vec![("pids.max", processes.to_string())],
+            }));
+            all
         }
         Version::V2 => {
             let mut values = vec![("cpu.weight", weight(group.cpu_shares).to_string())];
             values.extend(quota.map(|(quota, period)| ("cpu.max", format!("{quota} {period}"))));
             values.extend(group.memory_bytes.map(|bytes| ("memory.max", bytes.to_string())));
+            values.extend(group.processes.map(|processes| ("pids.max", processes.to_string())));
             vec![Limits { controller: "", values }]
         }
     }
@@ -209,6 +219,7 @@ fn set_property(group: &TaskGroup) -> Vec<String> {
     // A percentage of one CPU, of which 1 % is 1 ms of 100 ms.
     line.extend(group.cpu_quota_us.map(|quota| format!("CPUQuota={}%", (quota / 1000).max(1))));
     line.extend(group.memory_bytes.map(|bytes| format!("MemoryMax={bytes}")));
+    line.extend(group.processes.map(|processes| format!("TasksMax={processes}")));
     line
 }
 

@@ -19,7 +19,8 @@ use longshore_common::{
 use super::super::{Ec2Metadata, Gpus, source::Value};
 use crate::{
     images::INTERVAL_MIN,
-    supervisor::{Objects, PullPolicy, RepositoryCredentials},
+    preparation::proxies::Proxies,
+    supervisor::{Objects, PortBounds, PullPolicy, RepositoryCredentials},
     task_endpoints::limit::RequestRate,
 };
 
@@ -37,6 +38,9 @@ const TAG_VALUE_CHARS_MAX: usize = 256;
 /// As many as the coordinator takes.
 const GPUS_MAX: usize = 64;
 const GPU_ID_CHARS_MAX: usize = 128;
+const PROCESSES_MAX: u32 = 4 * 1024 * 1024;
+/// The shortest time in which Docker must have made a container.
+const CREATE_TIMEOUT_MIN: Duration = Duration::from_secs(60);
 /// What Amazon's agent takes at the least for its two durations.
 const DURATION_MIN: Duration = Duration::from_secs(1);
 /// Docker lists all of them at once.
@@ -196,7 +200,7 @@ pub(super) fn listen_or_off(value: &Value) -> Result<Option<SocketAddr>, String>
 }
 
 /// `ECS_TASK_METADATA_RPS_LIMIT` is written so too.
-pub(super) fn request_rate(value: &Value) -> Result<RequestRate, String> {
+pub(in crate::settings) fn request_rate(value: &Value) -> Result<RequestRate, String> {
     let items = items(value)?;
     let number = |item: &String| item.trim().parse::<u32>().ok().filter(|number| *number > 0);
     match items.iter().map(number).collect::<Option<Vec<_>>>().as_deref() {
@@ -443,14 +447,14 @@ pub(super) fn engine_auth_data(value: &Value) -> Result<String, String> {
 }
 
 /// A directory, or an endpoint's URL.
-pub(super) fn objects(value: &Value) -> Result<Objects, String> {
+pub(super) fn objects(value: &Value, proxies: Proxies) -> Result<Objects, String> {
     let given = text(value)?;
     if given.starts_with('/') {
         return Ok(Objects::Directory(PathBuf::from(given)));
     }
     let address = given.strip_prefix("http://").or_else(|| given.strip_prefix("https://"));
     let valid = address.is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace));
-    valid.then(|| Objects::Endpoint(given.clone())).ok_or_else(|| {
+    valid.then(|| Objects::Endpoint(given.clone(), proxies)).ok_or_else(|| {
         format!(
             "`{given}` is neither a URL nor a directory: give http://10.0.0.5:9000 or /srv/objects"
         )
@@ -461,8 +465,11 @@ pub(super) fn image_pull(value: &Value) -> Result<PullPolicy, String> {
     match text(value)?.as_str() {
         "default" => Ok(PullPolicy::PullFirst),
         "always" => Ok(PullPolicy::Always),
-        "prefer-cached" | "once" => Ok(PullPolicy::PreferCached),
-        other => Err(format!("`{other}` is not known: give default, always or prefer-cached")),
+        "once" => Ok(PullPolicy::Once),
+        "prefer-cached" => Ok(PullPolicy::PreferCached),
+        other => {
+            Err(format!("`{other}` is not known: give default, always, once or prefer-cached"))
+        }
     }
 }
 
@@ -475,6 +482,42 @@ pub(super) fn image_cleanup_interval(value: &Value) -> Result<Duration, String> 
             INTERVAL_MIN.as_secs() / 60
         )),
         false => Ok(interval),
+    }
+}
+
+pub(in crate::settings) fn port_bounds(value: &Value) -> Result<PortBounds, String> {
+    let given = text(value)?;
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0);
+    let bounds = given.split_once('-').and_then(|(first, last)| {
+        let bounds = PortBounds { first: port(first)?, last: port(last)? };
+        (bounds.first <= bounds.last).then_some(bounds)
+    });
+    bounds.ok_or_else(|| {
+        format!("`{given}` is not a range of ports: give the lowest and the highest, 40000-49999")
+    })
+}
+
+/// Of one task, as the README of ECS's agent bounds them.
+pub(super) fn processes(value: &Value) -> Result<u32, String> {
+    number(value, 1..=PROCESSES_MAX, "a number of processes: give a whole one, above zero")
+}
+
+/// With a scheme or without one, as `HTTP_PROXY` has it.
+pub(super) fn proxy(value: &Value) -> Result<String, String> {
+    let given = text(value)?;
+    let url = if given.contains("://") { given.clone() } else { format!("http://{given}") };
+    // The address is not shown: it can hold a password.
+    reqwest::Proxy::all(&url)
+        .map(|_| url)
+        .map_err(|_| "is not a proxy's address: write it as 10.0.0.131:3128".to_owned())
+}
+
+/// ECS's agent has the same minimum.
+pub(super) fn create_timeout(value: &Value) -> Result<Duration, String> {
+    let timeout = duration(value)?;
+    match timeout < CREATE_TIMEOUT_MIN {
+        true => Err(format!("is shorter than {} s", CREATE_TIMEOUT_MIN.as_secs())),
+        false => Ok(timeout),
     }
 }
 

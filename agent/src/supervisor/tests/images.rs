@@ -220,3 +220,26 @@ async fn a_coordinator_that_knows_nothing_is_told_again() {
     rig.idle(3).await;
     assert_eq!(rig.coordinator.images_told, 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn image_is_pulled_once_until_it_is_removed_where_that_is_asked_for() {
+    let mut rig = rig();
+    rig.config.pull = PullPolicy::Once;
+    // Somebody else brought it: nobody knows whether it is what the registry has now.
+    rig.fake.add_image("a", Behaviour::default());
+    rig.restart_agent().await;
+    rig.exchange().await;
+    let mut pulls = Vec::new();
+    for number in 1..=2 {
+        rig.use_image(number, "a").await;
+        pulls.push(rig.fake.count(Verb::Pull));
+    }
+    rig.restart_agent().await;
+    rig.use_image(3, "a").await;
+    pulls.push(rig.fake.count(Verb::Pull));
+    rig.live(4 * HOUR).await;
+    assert!(!has(&rig, "a"));
+    rig.use_image(4, "a").await;
+    pulls.push(rig.fake.count(Verb::Pull));
+    assert_eq!(pulls, [1, 1, 1, 2]);
+}

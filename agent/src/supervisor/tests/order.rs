@@ -287,3 +287,28 @@ async fn a_process_that_may_be_started_again_is_not_told_to_have_ended() {
     rig.idle(2).await;
     assert_eq!(rig.coordinator.tasks[&task(1)].phase, ReportedPhase::Running);
 }
+
+#[tokio::test(start_paused = true)]
+async fn image_of_a_container_that_waits_is_pulled_upfront_where_that_is_asked_for() {
+    for (upfront, pulled) in [(false, 1), (true, 2)] {
+        let mut rig = Rig::with(|config| {
+            config.pull = PullPolicy::Always;
+            config.pull_upfront = upfront;
+        });
+        let of = |image: &str, container: ContainerDefinition| {
+            rig.fake.publish_image(image, Behaviour::default());
+            ContainerDefinition { image: Some(image.to_owned()), ..container }
+        };
+        let waits = after("app", &[("init", DependencyCondition::Success)]);
+        let containers = vec![of("registry/app:1", waits), of("registry/init:1", init("init"))];
+        rig.exchange().await;
+        rig.coordinator.run(task(1), spec(containers));
+        rig.until(task(1), |r| r.containers[1].status == ContainerStatus::Running).await;
+        rig.idle(2).await;
+        assert_eq!(rig.fake.count(Verb::Pull), pulled, "{upfront}");
+        assert_eq!(rig.fake.count(Verb::Create), 1, "the app waits all the same");
+        rig.fake.exit("init", 0);
+        rig.until_running(task(1)).await;
+        assert_eq!(rig.fake.count(Verb::Pull), 2);
+    }
+}

@@ -10,6 +10,7 @@ fn group() -> TaskGroup {
         cpu_shares: 512,
         cpu_quota_us: Some(50_000),
         memory_bytes: Some(128 * 1024 * 1024),
+        processes: None,
     }
 }
 
@@ -70,6 +71,27 @@ fn a_limit_that_the_task_does_not_have_is_not_written() {
         docker/cgroup.subtree_control: +cpu +memory
         docker/longshore_0123_1/cpu.weight: 20"#]]
     .assert_eq(&written(root.path()));
+}
+
+#[test]
+fn processes_of_a_task_are_limited_by_either_version_and_driver() {
+    let group =
+        TaskGroup { processes: Some(100), memory_bytes: None, cpu_quota_us: None, ..group() };
+    let (v1, v2) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    at(v1.path(), Version::V1).write(&group).unwrap();
+    at(v2.path(), Version::V2).write(&group).unwrap();
+    expect![[r#"
+        cpu/docker/longshore_0123_1/cpu.shares: 512
+        pids/docker/longshore_0123_1/pids.max: 100"#]]
+    .assert_eq(&written(v1.path()));
+    expect![[r#"
+        cgroup.subtree_control: +cpu +memory +pids
+        docker/cgroup.subtree_control: +cpu +memory +pids
+        docker/longshore_0123_1/cpu.weight: 20
+        docker/longshore_0123_1/pids.max: 100"#]]
+    .assert_eq(&written(v2.path()));
+    expect!["set-property --runtime system-longshore_0123_1.slice CPUWeight=20 TasksMax=100"]
+        .assert_eq(&set_property(&group).join(" "));
 }
 
 #[test]
