@@ -11,12 +11,14 @@ use std::{
 
 use longshore_common::{
     data_directory::{self, NotOurs},
-    id::HostId,
+    id::{FleetId, HostId},
     protocol::Registered,
     secret_file,
     telemetry::chain,
 };
 use rustix::fs::{FlockOperation, flock};
+
+use crate::ledger;
 
 /// The directory holds a private key: nobody else may look.
 const OWNER_ONLY: u32 = 0o700;
@@ -83,9 +85,19 @@ impl DataDir {
     }
 
     /// The ledger of another identity is moved away, so that a host that joins anew begins its own:
-    /// what the other one's containers are is not for this host to say.
-    pub(crate) fn set_aside_ledger(&self, joined: HostId) -> Result<(), DataDirError> {
-        for ending in ["", "-wal", "-shm"] {
+    /// what the other one's containers are is not for this host to say. What the ledger holds
+    /// decides, at each start: an agent may end at any moment between its joining and this.
+    pub(crate) fn set_aside_ledger_of_others(
+        &self,
+        fleet: FleetId,
+        joined: HostId,
+    ) -> Result<(), DataDirError> {
+        match ledger::owner(&self.ledger()) {
+            Some(owner) if owner != (fleet, joined) => {}
+            Some(_) | None => return Ok(()),
+        }
+        // The file itself last: with it gone, what is left of its log would be read into the next one.
+        for ending in ["-shm", "-wal", ""] {
             let old = self.path.join(format!("{LEDGER_FILE}{ending}"));
             let aside = self.path.join(format!("{LEDGER_FILE}.before-{joined}{ending}"));
             match fs_err::rename(&old, &aside) {
@@ -146,9 +158,51 @@ impl DataDir {
 
 #[cfg(test)]
 mod tests {
-    use longshore_common::id::FleetId;
+    use longshore_common::protocol::{Epoch, Seen};
 
     use super::*;
+    use crate::ledger::{Batch, Head, Ledger};
+
+    const FLEET: FleetId = FleetId::new(2);
+    const HOST: HostId = HostId::new(1);
+
+    fn files(data: &DataDir) -> Vec<String> {
+        let entries = fs_err::read_dir(&data.path).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name.starts_with(LEDGER_FILE) && !name.ends_with("lock"));
+        names.sort();
+        names
+    }
+
+    /// Joining is not repeated after a stop that follows it: each start must find what it left.
+    #[test]
+    fn ledger_of_another_identity_is_set_aside_at_whatever_start() {
+        for (fleet, host, of_others) in
+            [(FLEET, HOST, false), (FLEET, HostId::new(9), true), (FleetId::new(9), HOST, true)]
+        {
+            let directory = tempfile::tempdir().unwrap();
+            let data = DataDir::open(directory.path()).unwrap();
+            data.set_aside_ledger_of_others(fleet, host).unwrap();
+            assert_eq!(files(&data), [""; 0], "nothing is made where there was none");
+            let (mut kept, _) = Ledger::open(&data.ledger(), FLEET, HOST).unwrap();
+            let seen = Seen { epoch: Epoch { counter: 1, incarnation: 7 }, order: 3 };
+            let head = Head { fleet: FLEET, host: HOST, seen };
+            kept.write(&Batch { head: Some(head), ..Batch::default() }).unwrap();
+            // As a kill leaves it, with its log beside it.
+            std::mem::forget(kept);
+            let copy = tempfile::tempdir().unwrap();
+            for file in files(&data) {
+                fs_err::copy(data.path.join(&file), copy.path().join(&file)).unwrap();
+            }
+            let data = DataDir::open(copy.path()).unwrap();
+            data.set_aside_ledger_of_others(fleet, host).unwrap();
+            let aside = format!("{LEDGER_FILE}.before-{host}");
+            assert_eq!(files(&data).iter().any(|file| *file == aside), of_others);
+            let (_, contents) = Ledger::open(&data.ledger(), fleet, host).unwrap();
+            assert_eq!(contents.head.is_none(), of_others);
+        }
+    }
 
     #[test]
     fn a_data_directory_is_made_for_its_owner_only() {

@@ -65,8 +65,6 @@ pub struct Membership {
     pub fleet: FleetId,
     pub trust: Trust,
     pub presented: Presented,
-    /// True in the life of the agent in which the host joined.
-    pub joined_now: bool,
     run: AgentRun,
     coordinator: Arc<str>,
     clock: Arc<dyn Clock>,
@@ -96,7 +94,6 @@ pub async fn enter(
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), EnterError> {
     let kept = Identity::load(&entry.directory).map_err(EnterError::Identity)?;
-    let joined_now = kept.is_none();
     let identity = match (kept, &entry.token) {
         (Some(kept), _) => {
             note_foreign_token(&kept, entry);
@@ -106,7 +103,7 @@ pub async fn enter(
         (None, Some(token)) => join_until_done(entry, token, &clock).await?,
         (None, None) => return Err(EnterError::NoToken),
     };
-    membership(identity, entry, joined_now, clock).map_err(EnterError::SetUp)
+    membership(identity, entry, clock).map_err(EnterError::SetUp)
 }
 
 /// Says what this host is, at every start. Goes on trying as [`enter`] does.
@@ -249,7 +246,6 @@ async fn retried<T>(
 fn membership(
     identity: Identity,
     entry: &Entry,
-    joined_now: bool,
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), TlsSetUpError> {
     let (presenter, presented) = identity.present()?;
@@ -258,7 +254,6 @@ fn membership(
         fleet: identity.fleet,
         trust: identity.trust()?,
         presented,
-        joined_now,
         run: entry.run.clone(),
         coordinator: entry.coordinator.as_str().into(),
         clock,

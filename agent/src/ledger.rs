@@ -20,7 +20,7 @@ use longshore_common::{
     protocol::Seen,
     task::StopCause,
 };
-use rusqlite::{Connection, ErrorCode, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -304,6 +304,24 @@ fn prepare(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
+}
+
+/// Whose orders this file holds; nothing where there is none, or it holds none. What is wrong with a
+/// file that cannot be read is told when it is opened.
+pub(crate) fn owner(path: &Path) -> Option<(FleetId, HostId)> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
+    connection.busy_timeout(BUSY_TIMEOUT).ok()?;
+    let ours = connection.pragma_query_value(None, "application_id", |row| row.get::<_, i64>(0));
+    if ours.ok()? != APPLICATION_ID {
+        return None;
+    }
+    let record: Vec<u8> = connection
+        .query_row("SELECT record FROM records WHERE kind = ?1", [Kind::Head as i64], |row| {
+            row.get(0)
+        })
+        .ok()?;
+    let head: Head = decode(&record).ok()?;
+    Some((head.fleet, head.host))
 }
 
 fn read(connection: &Connection) -> Result<Contents, String> {

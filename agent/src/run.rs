@@ -213,9 +213,7 @@ async fn life(
     // Before anything waits for the coordinator: a host whose certificate has ended is heard only
     // after its renewal.
     parts.spawn(renewal.keep_renewed(shutdown.clone()));
-    if membership.joined_now {
-        data_dir.set_aside_ledger(membership.host)?;
-    }
+    data_dir.set_aside_ledger_of_others(membership.fleet, membership.host)?;
 
     let zone = settings.availability_zone.clone();
     let zone = zone.or_else(|| ec2.as_ref()?.availability_zone.clone());

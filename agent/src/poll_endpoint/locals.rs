@@ -17,6 +17,8 @@ use longshore_common::clock::{Clock, Monotonic};
 
 /// Interval between two looks at the host's bridges: a network of Docker's made since is known then.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Of the other end of a socket by which nothing is sent.
+const ANY_PORT: u16 = 9;
 /// `RTF_GATEWAY` of Linux's routes: the network is beyond another machine.
 const BY_GATEWAY: u32 = 0x2;
 
@@ -43,10 +45,7 @@ impl Locals {
 
     pub(super) fn has(&self, caller: IpAddr, clock: &dyn Clock) -> bool {
         let caller = caller.to_canonical();
-        // Only an address of this host can be bound.
-        caller.is_loopback()
-            || UdpSocket::bind((caller, 0)).is_ok()
-            || self.is_behind_a_bridge(caller, clock)
+        caller.is_loopback() || is_own(caller) || self.is_behind_a_bridge(caller, clock)
     }
 
     fn is_behind_a_bridge(&self, caller: IpAddr, clock: &dyn Clock) -> bool {
@@ -58,6 +57,21 @@ impl Locals {
         }
         seen.iter().flat_map(|(_, networks)| networks).any(|network| network.holds(caller))
     }
+}
+
+/// Whether an address is this host's, as the kernel's routes tell: to an own address it speaks from that
+/// very address. Nothing is sent. A bind would not tell: with `ip_nonlocal_bind`, as hosts with a
+/// floating address have it, any address can be bound.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, ANY_PORT))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == address)
 }
 
 impl Network {
@@ -199,6 +213,42 @@ mod tests {
             ("203.0.113.7", false),
             ("2001:db9::2", false),
             ("2001:dba::2", false),
+        ] {
+            assert_eq!(locals.has(caller.parse().unwrap(), &*clock), local, "{caller}");
+        }
+    }
+
+    /// In a network of its own, since that changes how the whole host binds.
+    #[test]
+    fn strangers_are_not_local_where_any_address_can_be_bound() {
+        const INSIDE: &str = "LONGSHORE_TEST_INSIDE";
+        let name = "strangers_are_not_local_where_any_address_can_be_bound";
+        if std::env::var_os(INSIDE).is_none() {
+            let script = "ip link set lo up; ip address add 192.0.2.1/24 dev lo; \
+                          ip route add default dev lo; \
+                          echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind; \
+                          echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind; exec \"$@\"";
+            let test = format!("poll_endpoint::locals::tests::{name}");
+            let ran = std::process::Command::new("unshare")
+                .args(["--net", "sh", "-c", script, "sh"])
+                .arg(std::env::current_exe().unwrap())
+                .args(["--exact", &test])
+                .env(INSIDE, "1")
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&ran.stdout);
+            assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let (root, clock) = (tempfile::tempdir().unwrap(), SteppedClock::at(Timestamp(1)));
+        let locals = Locals::below(root.path());
+        assert!(UdpSocket::bind(("203.0.113.7", 0)).is_ok(), "any address can be bound");
+        for (caller, local) in [
+            ("127.0.0.1", true),
+            ("192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("203.0.113.7", false),
+            ("2001:db8::7", false),
         ] {
             assert_eq!(locals.has(caller.parse().unwrap(), &*clock), local, "{caller}");
         }
