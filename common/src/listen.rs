@@ -24,6 +24,12 @@ pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
 }
 
+/// A peer as it is named in the log and counted: what reached a socket for both versions over IPv4 has an
+/// IPv4 address.
+pub fn peer(accepted: SocketAddr) -> SocketAddr {
+    SocketAddr::new(accepted.ip().to_canonical(), accepted.port())
+}
+
 fn bound(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.ip() == Ipv6Addr::UNSPECIFIED {
@@ -68,6 +74,17 @@ mod tests {
         let one = listen("0.0.0.0:0".parse().unwrap()).unwrap();
         assert!(is_reached(&one, Ipv4Addr::LOCALHOST.into()));
         assert!(!is_reached(&one, Ipv6Addr::LOCALHOST.into()));
+    }
+
+    #[test]
+    fn peer_over_ipv4_has_an_ipv4_address() {
+        let both = listen("[::]:0".parse().unwrap()).unwrap();
+        both.set_nonblocking(false).unwrap();
+        let port = both.local_addr().unwrap().port();
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (_server, accepted) = both.accept().unwrap();
+        assert_eq!(peer(accepted), client.local_addr().unwrap());
+        assert!(peer(accepted).ip().is_loopback());
     }
 
     #[test]

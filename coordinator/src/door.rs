@@ -4,13 +4,15 @@
 //! All of it is counted in bytes, in two accounts: one of strangers, which is small, and one of
 //! callers that have proved who they are. Each is shared out by party ([`one_party`]). When an
 //! account is full, the party that holds most gives way with its oldest guest, so that a crowd at one
-//! address locks out nobody but itself. A part of the strangers' account is kept for parties of
-//! which somebody has proved himself before.
+//! address locks out nobody but itself; of parties that hold little, the one with the oldest guest. A
+//! part of the strangers' account is kept for parties of which somebody has proved himself before,
+//! and these give way to nobody else.
 //!
 //! Used by every listener that strangers can reach. Never: a judgement of who a caller is, or a
 //! socket.
 
 mod account;
+pub(crate) mod bodies;
 pub(crate) mod head;
 pub(crate) mod stream;
 #[cfg(test)]
@@ -164,6 +166,7 @@ impl Visit {
         }
         inside.known.set_yielding(self.id, false);
         inside.proved.note(self.party);
+        inside.strangers.favour(self.party);
         drop(inside);
         Ok(Served(self.clone()))
     }

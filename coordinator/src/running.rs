@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -54,14 +54,11 @@ impl Running {
     }
 }
 
-/// From this machine.
+/// From this machine: over IPv4 where it listens on all, which is there though IPv6 is turned off.
 pub(crate) fn reached_at(listen: SocketAddr) -> SocketAddr {
-    match listen {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
-        }
-        given => given,
+    match listen.ip().is_unspecified() {
+        true => (Ipv4Addr::LOCALHOST, listen.port()).into(),
+        false => listen,
     }
 }
 
@@ -108,7 +105,7 @@ mod tests {
     fn address_of_all_interfaces_is_reached_over_loopback() {
         for (listen, reached) in [
             ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "[::1]:1"),
+            ("[::]:1", "127.0.0.1:1"),
             ("10.0.0.1:1", "10.0.0.1:1"),
             ("[2001:db8::1]:1", "[2001:db8::1]:1"),
         ] {

@@ -54,7 +54,7 @@ pub struct Options {
     /// Where the journal, the CA and the root key are kept [default: /var/lib/longshore/coordinator]
     #[arg(long, global = true, env = "LONGSHORE_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Where the API listens [default: 0.0.0.0:8420]
+    /// Where the API listens; `[::]` is every address, of IPv4 too [default: `[::]:8420`]
     #[arg(long, global = true, env = "LONGSHORE_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
     /// Where agents join; `[::]` is every address, of IPv4 too [default: `[::]:8421`]
@@ -295,17 +295,14 @@ impl Options {
         }
         let launchers = capacity::launchers(file.launch)?;
         let capacity_policy = capacity::policy(&launchers, file.capacity_providers)?;
-        let every_address = |port| SocketAddr::from(([0, 0, 0, 0], port));
+        let every_address = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         Ok(Settings {
             data_dir: self
                 .data_dir
                 .or(file.data_dir)
                 .unwrap_or_else(|| "/var/lib/longshore/coordinator".into()),
             listen: self.listen.or(file.listen).unwrap_or(every_address(8420)),
-            join_listen: self
-                .join_listen
-                .or(file.join_listen)
-                .unwrap_or((Ipv6Addr::UNSPECIFIED, 8421).into()),
+            join_listen: self.join_listen.or(file.join_listen).unwrap_or(every_address(8421)),
             advertise: self.advertise.or(file.advertise).unwrap_or_else(host_name),
             identity: Identity { region, account },
             service_policy: service_policy(
@@ -425,7 +422,7 @@ mod tests {
         let settings = options(&["--config", file, "--region", "eu-north-1"]).settings().unwrap();
         assert_eq!(settings.identity.region, "eu-north-1");
         assert_eq!(settings.identity.account, "123456789012");
-        assert_eq!(settings.listen.port(), 8420);
+        assert_eq!(settings.listen.to_string(), "[::]:8420");
     }
 
     #[test]

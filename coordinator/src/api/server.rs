@@ -15,6 +15,7 @@ use bytes::Bytes;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use longshore_common::listen;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -26,6 +27,7 @@ use crate::{
     api::{Edge, health::CONNECTIONS_REFUSED},
     door::{
         self, Door, Full, Room, Rooms, Visit,
+        bodies::{Bodies, BodyRoom},
         head::{HEAD_STAGE_BYTES, NoHead},
         stream::{Paced, WritePace},
     },
@@ -48,10 +50,29 @@ const STRANGERS: Room = Room {
     bytes_max: 8 * 1024 * 1024,
     reserve_bytes: 2 * 1024 * 1024,
     party_bytes_max: 5 * 512 * 1024,
+    fair_bytes: FAIR_BYTES,
 };
 /// What callers with a valid signature may hold: 2,700 connections, or 60 bodies of 1 MiB.
-const KNOWN: Room =
-    Room { bytes_max: 64 * 1024 * 1024, reserve_bytes: 0, party_bytes_max: 48 * 1024 * 1024 };
+const KNOWN: Room = Room {
+    bytes_max: 64 * 1024 * 1024,
+    reserve_bytes: 0,
+    party_bytes_max: 48 * 1024 * 1024,
+    fair_bytes: FAIR_BYTES,
+};
+/// Of one party: a connection with a request whose body is small.
+const FAIR_BYTES: usize = 64 * 1024;
+/// Bodies up to here are worked on at once: hashing and parsing them takes less than a
+/// millisecond.
+const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Larger bodies of unknown callers that are in memory at once. As many as the account of
+/// [`STRANGERS`] may hold, so that one waits only for the memory of those that gave way.
+const STRANGERS_BODIES: BodyRoom = BodyRoom {
+    bytes_max: 6 * 1024 * 1024,
+    small_max: SMALL_BODY_BYTES_MAX,
+    wait_max: BODY_DEADLINE,
+};
+/// The same of known callers: one large body is worked on at a time, the others only wait in memory.
+const KNOWN_BODIES: BodyRoom = BodyRoom { bytes_max: 8 * 1024 * 1024, ..STRANGERS_BODIES };
 /// Bytes that the kernel keeps for a connection, each way (it doubles them): enough for 1 MB/s over
 /// 100 ms, and 4,000 connections cannot have gigabytes of it.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
@@ -84,6 +105,8 @@ struct Limits {
     body_deadline: Duration,
     pace: WritePace,
     rooms: Rooms,
+    strangers_bodies: BodyRoom,
+    known_bodies: BodyRoom,
 }
 
 impl Default for Limits {
@@ -93,6 +116,8 @@ impl Default for Limits {
             body_deadline: BODY_DEADLINE,
             pace: WritePace::default(),
             rooms: Rooms { strangers: STRANGERS, known: KNOWN },
+            strangers_bodies: STRANGERS_BODIES,
+            known_bodies: KNOWN_BODIES,
         }
     }
 }
@@ -103,6 +128,8 @@ struct Shared {
     requests: RequestIds,
     workshop: Workshop,
     limits: Limits,
+    strangers_bodies: Bodies,
+    known_bodies: Bodies,
     shutdown: CancellationToken,
 }
 
@@ -115,7 +142,15 @@ async fn serve_within(
 ) {
     let door = Door::new(limits.rooms);
     let requests = RequestIds::new();
-    let shared = Arc::new(Shared { edge, requests, workshop, limits, shutdown });
+    let shared = Arc::new(Shared {
+        edge,
+        requests,
+        workshop,
+        strangers_bodies: Bodies::new(limits.strangers_bodies),
+        known_bodies: Bodies::new(limits.known_bodies),
+        limits,
+        shutdown,
+    });
     let mut connections = JoinSet::new();
     let mut fold = tokio::time::interval(METRICS_FOLD_INTERVAL);
     loop {
@@ -127,7 +162,7 @@ async fn serve_within(
             }
             Some(_ended) = connections.join_next() => continue,
             accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
+                Ok((stream, peer)) => (stream, listen::peer(peer)),
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_RETRY).await;

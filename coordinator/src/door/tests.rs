@@ -10,7 +10,7 @@ use super::{
     *,
 };
 
-const ROOM: Room = Room { bytes_max: 100, reserve_bytes: 20, party_bytes_max: 60 };
+const ROOM: Room = Room { bytes_max: 100, reserve_bytes: 20, party_bytes_max: 60, fair_bytes: 0 };
 
 fn address(n: u8) -> IpAddr {
     [10, 0, 0, n].into()
@@ -68,6 +68,41 @@ fn reserve_is_for_parties_that_proved_themselves() {
     let held = enter(&door, 9, 20).unwrap();
     assert!(_crowd.iter().all(|visit| !visit.must_leave()));
     assert!(!held.must_leave());
+}
+
+#[test]
+fn strangers_push_out_nobody_of_a_party_that_proved_itself() {
+    let door = door();
+    let regular = enter(&door, 1, 10).unwrap();
+    drop(regular.serve().unwrap());
+    drop(regular);
+    let held = enter(&door, 1, 20).unwrap();
+    let crowd: Vec<_> = (2..200).map(|n| enter(&door, n, 2)).collect();
+    assert!(!held.must_leave(), "the greediest, and favoured");
+    assert!(crowd[0].as_ref().unwrap().must_leave());
+    assert!(!crowd[197].as_ref().unwrap().must_leave());
+    // What it has inside already is favoured from the moment in which it proves itself.
+    let other = enter(&door, 250, 10).unwrap();
+    let proving = enter(&door, 250, 10).unwrap();
+    drop(proving.serve().unwrap());
+    let _crowd: Vec<_> = (2..200).map(|n| enter(&door, n, 2)).collect();
+    assert!(!other.must_leave());
+}
+
+#[test]
+fn of_parties_that_hold_little_the_oldest_gives_way() {
+    let room = Room { fair_bytes: 30, ..ROOM };
+    let door = Door::new(Rooms { strangers: room, known: room });
+    // The highest address first, and an IPv6 address is higher than all.
+    let oldest = door.enter("2001:db8::1".parse().unwrap(), 2).unwrap();
+    let crowd: Vec<_> = (2..38).rev().map(|n| enter(&door, n, 2).unwrap()).collect();
+    let asks = enter(&door, 1, 2).unwrap();
+    asks.hold(20).unwrap();
+    let mut gone = crowd.iter().map(|visit| visit.must_leave()).skip_while(|gone| *gone);
+    assert!(oldest.must_leave() && crowd[0].must_leave());
+    assert!(gone.all(|gone| !gone), "the oldest ones are gone, and no other");
+    let _more: Vec<_> = (100..110).map(|n| enter(&door, n, 2).unwrap()).collect();
+    assert!(!asks.must_leave(), "it asks for what is fair, and is not the oldest");
 }
 
 #[test]
@@ -239,7 +274,7 @@ async fn head_is_read_whole_however_it_is_cut() {
     let whole = b"GET / HTTP/1.1\r\nhost: a\r\n\r\nrest";
     for cut in 1..whole.len() - 4 {
         let door = Door::new(Rooms {
-            strangers: Room { bytes_max: 100_000, reserve_bytes: 0, party_bytes_max: 100_000 },
+            strangers: Room { bytes_max: 100_000, party_bytes_max: 100_000, ..ROOM },
             known: ROOM,
         });
         let visit = door.enter(address(1), head::HEAD_STAGE_BYTES).unwrap();

@@ -30,6 +30,7 @@ use longshore_common::{
     id::HostId,
     join_token::JoinSecret,
     limits::JOIN_BODY_BYTES_MAX,
+    listen,
     machine::AgentRun,
     mutual_tls::{self, ALPN_HTTP1, Admits, KeyHash, Presented},
     node::Role,
@@ -75,10 +76,17 @@ const STRANGERS: Room = Room {
     bytes_max: 24 * 1024 * 1024,
     reserve_bytes: 8 * 1024 * 1024,
     party_bytes_max: 8 * 1024 * 1024,
+    fair_bytes: FAIR_BYTES,
 };
 /// What hosts of the fleet may hold: 1,300 connections; each carries one request.
-const HOSTS: Room =
-    Room { bytes_max: 64 * 1024 * 1024, reserve_bytes: 0, party_bytes_max: 64 * 1024 * 1024 };
+const HOSTS: Room = Room {
+    bytes_max: 64 * 1024 * 1024,
+    reserve_bytes: 0,
+    party_bytes_max: 64 * 1024 * 1024,
+    fair_bytes: FAIR_BYTES,
+};
+/// Of one party: a host that joins, with a body of usual size.
+const FAIR_BYTES: usize = 96 * 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the end of the handshake to the end of a request's headers, and from there to the end of
 /// its body.
@@ -160,7 +168,7 @@ pub async fn serve(
         let accepted = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             Some(_ended) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
+            accepted = listener.accept() => accepted.map(|(tcp, peer)| (tcp, listen::peer(peer))),
         };
         match accepted {
             Ok((tcp, peer)) => match door.enter(peer.ip(), CONNECTION_BYTES) {
@@ -306,14 +314,14 @@ impl Joining {
         speaks(join.protocol)?;
         // The token first, and its address only if it is no good: a host with a good one joins whatever
         // others do at its address.
-        let key = requested_key(&join.csr);
-        let asked = key.as_ref().ok().map(RequestedKey::hash);
-        let keys: Vec<KeyHash> =
-            asked.into_iter().chain(caller.shown.map(|shown| shown.key)).collect();
+        let keys = || {
+            let asked = requested_key(&join.csr).ok().map(|key| key.hash());
+            asked.into_iter().chain(caller.shown.map(|shown| shown.key)).collect()
+        };
         let judged = match join.secret.parse::<JoinSecret>() {
             Ok(secret) => {
                 let secret_hash = token::secret_hash(&secret);
-                self.admission.judge_token(secret_hash, &keys, self.clock.wall())
+                self.admission.judge_token(secret_hash, keys, self.clock.wall())
             }
             Err(_) => Err(unknown_token()),
         };
@@ -321,7 +329,7 @@ impl Joining {
             .map_err(|why| self.throttle.failed(caller.address, self.clock.monotonic(), why))?;
         let _served = visit.serve();
         // What else can be wrong is found before the token is used: a use must not be lost over it.
-        let key = key?;
+        let key = requested_key(&join.csr)?;
         let host = match caller.shown {
             None => self.admission.join(secret_hash, join.host, key.hash()).await?,
             Some(shown) => {

@@ -172,6 +172,19 @@ fn example_alerts_are_rules_over_metrics_that_are_documented() {
 }
 
 #[tokio::test]
+async fn this_machine_is_known_by_either_version_of_ip() {
+    let (coordinator, _folder) = coordinator(&["--listen=[::]:0"]).await;
+    let port = coordinator.running.api.port();
+    for host in ["127.0.0.1", "[::1]"] {
+        let url = format!("http://{host}:{port}/metrics");
+        run("curl", &["-fsS", "-o", "/dev/null", &url]).unwrap();
+    }
+    // As a subcommand calls it.
+    assert_eq!(coordinator.running.endpoint(), format!("127.0.0.1:{port}"));
+    coordinator.ecs().unwrap().call("ListClusters", json!({})).await.unwrap();
+}
+
+#[tokio::test]
 async fn metrics_of_another_machine_need_the_token() {
     let slot = Slot::take().unwrap();
     let network = Network::create(&slot, 0).unwrap();

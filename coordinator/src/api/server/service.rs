@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    Shared,
+    SMALL_BODY_BYTES_MAX, Shared,
     reply::{self, Answer},
 };
 use crate::{
@@ -25,12 +25,9 @@ use crate::{
         protocol::{self, API_PATH, Wire, X_AMZN_QUERY_ERROR, cbor::Rpc, query},
         router::Routed,
     },
-    door::{Full, Held, Served, Visit},
+    door::{Full, Held, Served, Visit, bodies::InMemory},
 };
 
-/// Bodies up to here are worked on at once: hashing and parsing them takes less than a
-/// millisecond.
-const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
 /// How much of a body is read and thrown away for a service that is not here: a code archive in JSON may
 /// be this large, and a client that is cut off within it never reads the answer.
 const FOREIGN_BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -87,7 +84,7 @@ impl Service {
     /// Metrics tell of services by their names: for this machine, and for whoever shows the token.
     fn measured(&self, parts: &Parts) -> Answer {
         let shown = alertmanager::is_authorized(&parts.headers, &self.edge().metrics_token);
-        if !shown && !self.peer.ip().to_canonical().is_loopback() {
+        if !shown && !self.peer.ip().is_loopback() {
             let mut answer = reply::text(
                 StatusCode::UNAUTHORIZED,
                 PLAIN,
@@ -190,7 +187,8 @@ impl Service {
         });
         let read = match admitted {
             Ok((served, held)) => {
-                self.read(body, bytes).await.map(|body| Read { body, _held: held, served })
+                let read = self.read(body, bytes).await;
+                read.map(|(body, room)| Read { body, _held: held, _room: room, served })
             }
             // The body is let in: closing on it would reset the connection before the refusal is read.
             Err(refusal) => match self.discard(body, BODY_BYTES_MAX).await {
@@ -259,7 +257,7 @@ impl Service {
                 Err(_) => Err(full(Full)),
             };
             match read {
-                Ok(body) => alertmanager::notify(&self.edge().driver, &body).await,
+                Ok((body, _room)) => alertmanager::notify(&self.edge().driver, &body).await,
                 Err(refusal) => {
                     close = true;
                     Outcome::refused(refusal.status(), refusal.message)
@@ -277,7 +275,13 @@ impl Service {
         answer
     }
 
-    async fn read(&self, body: Incoming, announced: usize) -> Result<Bytes, ApiError> {
+    /// A whole body, once there is room for it in memory; its deadline begins then.
+    async fn read(&self, body: Incoming, announced: usize) -> Result<(Bytes, InMemory), ApiError> {
+        let bodies = match self.visit.is_known() {
+            true => &self.shared.known_bodies,
+            false => &self.shared.strangers_bodies,
+        };
+        let room = bodies.enter(announced).await.map_err(full)?;
         let mut body = Limited::new(body, BODY_BYTES_MAX);
         // In one piece from the start: frames come as they like, and their buffers are larger.
         let mut bytes = BytesMut::with_capacity(announced);
@@ -287,7 +291,7 @@ impl Service {
                     bytes.extend_from_slice(&data);
                 }
             }
-            Ok(bytes.freeze())
+            Ok((bytes.freeze(), room))
         };
         let read = tokio::time::timeout(self.shared.limits.body_deadline, reading).await;
         read.unwrap_or_else(|_| Err(self.too_slow()))
@@ -318,6 +322,7 @@ impl Service {
 struct Read {
     body: Bytes,
     _held: Held,
+    _room: InMemory,
     /// The head alone proved who asks.
     served: Option<Served>,
 }
@@ -327,7 +332,7 @@ async fn worked(
     visit: &Arc<Visit>,
     parts: &Parts,
     wire: Wire,
-    Read { body, _held, served }: Read,
+    Read { body, _held, _room, served }: Read,
     request_id: &str,
 ) -> (Routed, Option<Served>) {
     let authenticated = edge.admit(parts).and_then(|admitted| edge.authenticate(admitted, &body));

@@ -249,7 +249,8 @@ async fn what_is_not_http_1_is_refused() {
 /// Room for so many heads, of one address.
 fn rooms(heads: usize) -> Rooms {
     let bytes = heads * HEAD_STAGE_BYTES + REQUEST_STAGE_BYTES + 1024;
-    let strangers = Room { bytes_max: bytes, reserve_bytes: 0, party_bytes_max: bytes };
+    let strangers =
+        Room { bytes_max: bytes, reserve_bytes: 0, party_bytes_max: bytes, fair_bytes: 0 };
     Rooms { strangers, ..Limits::default().rooms }
 }
 

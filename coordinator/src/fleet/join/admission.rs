@@ -49,15 +49,22 @@ impl Admission {
     }
 
     /// Whether a token could be used now by whoever holds one of `keys`; its hash again when it could.
-    /// Nothing is decided: of many that use it at once, the state machine says who does.
+    /// Nothing is decided: of many that use it at once, the state machine says who does. What the keys
+    /// are is asked only of a token that was good once: they cost a check of a signature.
     pub(super) fn judge_token(
         &self,
         secret_hash: [u8; 32],
-        keys: &[KeyHash],
+        keys: impl FnOnce() -> Vec<KeyHash>,
         now: Timestamp,
     ) -> Result<[u8; 32], Denied> {
-        let judge = |state: &State| join_tokens::judge(state, &secret_hash, keys, now).map(drop);
-        self.handle.peek(judge).map(|()| secret_hash).map_err(Denied::from)
+        let judge = |keys: &[KeyHash]| {
+            self.handle.peek(|state| join_tokens::judge(state, &secret_hash, keys, now).map(drop))
+        };
+        let judged = match judge(&[]) {
+            Err(Rejection::JoinTokenExpired | Rejection::JoinTokenUsedUp) => judge(&keys()),
+            judged => judged,
+        };
+        judged.map(|()| secret_hash).map_err(Denied::from)
     }
 
     /// Uses a token up by one, and gives the host its id.

@@ -3,10 +3,13 @@
 //!
 //! Never: a decision about who is right. The state machine's `identity` decides.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
 
 use http::StatusCode;
-use longshore_common::{id::HostId, index::FastMap, machine::AgentRun};
+use longshore_common::{id::HostId, index::FastSet, machine::AgentRun};
 
 use super::admission::Denied;
 use crate::state_machine::Rejection;
@@ -14,10 +17,38 @@ use crate::state_machine::Rejection;
 /// Counts refused claims.
 pub(crate) const IDENTITY_CONFLICTS: &str = "longshore_identity_conflicts_total";
 
-/// Who was refused last, per host: as many as there are hosts.
+/// Maximum refused claims that are remembered; the oldest is forgotten first.
+const CLAIMS_MAX: usize = 1_024;
+
+/// An agent that claims to be a host, by the session that it says.
+type Claim = (HostId, u64);
+
+/// Who was refused lately.
 #[derive(Default)]
 pub(super) struct Contests {
-    claimants: Mutex<FastMap<HostId, u64>>,
+    refused: Mutex<Refused>,
+}
+
+#[derive(Default)]
+struct Refused {
+    claims: FastSet<Claim>,
+    by_age: VecDeque<Claim>,
+}
+
+impl Refused {
+    /// Whether the claim was refused before; it was now.
+    fn again(&mut self, claim: Claim) -> bool {
+        if !self.claims.insert(claim) {
+            return true;
+        }
+        self.by_age.push_back(claim);
+        if self.by_age.len() > CLAIMS_MAX
+            && let Some(oldest) = self.by_age.pop_front()
+        {
+            self.claims.remove(&oldest);
+        }
+        false
+    }
 }
 
 impl Contests {
@@ -30,9 +61,8 @@ impl Contests {
         contest: &Rejection,
     ) -> Denied {
         let session = run.map_or(0, |run| run.session);
-        let mut claimants = self.claimants.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = claimants.insert(host, session) == Some(session);
-        drop(claimants);
+        let known =
+            self.refused.lock().unwrap_or_else(PoisonError::into_inner).again((host, session));
         if !known && matches!(contest, Rejection::HostLivesElsewhere { .. }) {
             let sentence = "the agent that this host had before still counts as connected";
             return Denied::new(StatusCode::SERVICE_UNAVAILABLE, sentence);
@@ -40,5 +70,40 @@ impl Contests {
         metrics::counter!(IDENTITY_CONFLICTS).increment(1);
         tracing::error!(%host, session, "ALARM: two machines claim one identity. {contest}");
         Denied::new(StatusCode::CONFLICT, contest.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+
+    fn status(contests: &Contests, host: u128, session: u64) -> StatusCode {
+        let run = AgentRun { session, ..AgentRun::default() };
+        let alive = Rejection::HostLivesElsewhere {
+            host: HostId::new(host),
+            address: SocketAddr::from(([10, 0, 0, 1], 1)).to_string(),
+        };
+        contests.refuse(HostId::new(host), Some(&run), &alive).status
+    }
+
+    #[test]
+    fn claimants_that_take_turns_raise_the_alarm() {
+        let contests = Contests::default();
+        let said: Vec<_> = [1, 2, 1, 2].map(|session| status(&contests, 7, session)).into();
+        let (wait, alarm) = (StatusCode::SERVICE_UNAVAILABLE, StatusCode::CONFLICT);
+        assert_eq!(said, [wait, wait, alarm, alarm]);
+        assert_eq!(status(&contests, 8, 1), wait, "another host");
+    }
+
+    #[test]
+    fn refused_claims_that_are_remembered_are_bounded() {
+        let contests = Contests::default();
+        for session in 0..3 * CLAIMS_MAX as u64 {
+            status(&contests, 7, session);
+        }
+        let refused = contests.refused.lock().unwrap();
+        assert_eq!((refused.claims.len(), refused.by_age.len()), (CLAIMS_MAX, CLAIMS_MAX));
     }
 }

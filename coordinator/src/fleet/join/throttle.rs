@@ -5,6 +5,7 @@
 //! join from wherever others fail.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -22,6 +23,9 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(6);
 /// Addresses that are remembered. When there are more, the ones beyond share one account.
 const ADDRESSES_MAX: usize = 10_000;
 
+/// When all failures of an address are forgiven: each one moves it by [`FORGIVEN_AFTER`].
+type ForgivenAt = Duration;
+
 /// The account of each address that failed lately.
 #[derive(Default)]
 pub(super) struct Throttle {
@@ -30,15 +34,10 @@ pub(super) struct Throttle {
 
 #[derive(Default)]
 struct Accounts {
-    by_address: FastMap<IpAddr, Account>,
-    beyond: Account,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Account {
-    failures: u32,
-    /// Up to when forgiveness is counted in.
-    settled: Duration,
+    by_address: FastMap<IpAddr, ForgivenAt>,
+    /// The same, so that the one to forget is found at once.
+    by_time: BTreeSet<(ForgivenAt, IpAddr)>,
+    beyond: ForgivenAt,
 }
 
 impl Throttle {
@@ -47,43 +46,49 @@ impl Throttle {
     pub(super) fn failed(&self, address: IpAddr, now: Monotonic, why: Denied) -> Denied {
         let address = gate::one_party(address);
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = accounts.of(address, now);
-        account.settle(now);
-        if account.failures >= FAILURES_MAX {
-            let sentence = format!(
-                "too many failed attempts to join from this address: try again in {} s",
-                FORGIVEN_AFTER.as_secs()
-            );
-            return Denied::new(StatusCode::TOO_MANY_REQUESTS, sentence);
+        if accounts.count(address, now.0) {
+            return why;
         }
-        account.failures += 1;
-        why
+        let sentence = format!(
+            "too many failed attempts to join from this address: try again in {} s",
+            FORGIVEN_AFTER.as_secs()
+        );
+        Denied::new(StatusCode::TOO_MANY_REQUESTS, sentence)
     }
 }
 
 impl Accounts {
-    fn of(&mut self, address: IpAddr, now: Monotonic) -> &mut Account {
-        if !self.by_address.contains_key(&address) && self.by_address.len() >= ADDRESSES_MAX {
-            self.by_address.retain(|_, account| {
-                account.settle(now);
-                account.failures > 0
-            });
-            if self.by_address.len() >= ADDRESSES_MAX {
-                return &mut self.beyond;
-            }
+    /// Counts one more failure; false when the address has as many as it may have.
+    fn count(&mut self, address: IpAddr, now: Duration) -> bool {
+        self.forget_forgiven(now);
+        let known = self.by_address.get(&address).copied();
+        if known.is_none() && self.by_address.len() >= ADDRESSES_MAX {
+            let counted = one_more(self.beyond, now);
+            self.beyond = counted.unwrap_or(self.beyond);
+            return counted.is_some();
         }
-        self.by_address.entry(address).or_insert(Account { failures: 0, settled: now.0 })
+        let Some(forgiven_at) = one_more(known.unwrap_or_default(), now) else { return false };
+        if let Some(before) = self.by_address.insert(address, forgiven_at) {
+            self.by_time.remove(&(before, address));
+        }
+        self.by_time.insert((forgiven_at, address));
+        true
+    }
+
+    fn forget_forgiven(&mut self, now: Duration) {
+        while let Some((forgiven_at, address)) = self.by_time.first().copied()
+            && forgiven_at <= now
+        {
+            self.by_time.remove(&(forgiven_at, address));
+            self.by_address.remove(&address);
+        }
     }
 }
 
-impl Account {
-    fn settle(&mut self, now: Monotonic) {
-        let passed = now.0.saturating_sub(self.settled);
-        let forgiven = (passed.as_millis() / FORGIVEN_AFTER.as_millis()) as u32;
-        self.failures = self.failures.saturating_sub(forgiven);
-        self.settled =
-            if self.failures == 0 { now.0 } else { self.settled + FORGIVEN_AFTER * forgiven };
-    }
+/// Nothing when that would be more failures than are allowed at once.
+fn one_more(forgiven_at: ForgivenAt, now: Duration) -> Option<ForgivenAt> {
+    let next = forgiven_at.max(now) + FORGIVEN_AFTER;
+    (next <= now + FORGIVEN_AFTER * FAILURES_MAX).then_some(next)
 }
 
 #[cfg(test)]
@@ -122,5 +127,7 @@ mod tests {
         assert_eq!(allowed, ADDRESSES_MAX + FAILURES_MAX as usize);
         assert_eq!(throttle.accounts.lock().unwrap().by_address.len(), ADDRESSES_MAX);
         assert!(is_told(&throttle, [10, 0, 0, 1].into(), at(60)), "all is forgiven");
+        let accounts = throttle.accounts.lock().unwrap();
+        assert_eq!((accounts.by_address.len(), accounts.by_time.len()), (1, 1));
     }
 }

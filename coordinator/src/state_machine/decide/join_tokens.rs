@@ -183,4 +183,27 @@ mod tests {
         world.call(Command::RevokeJoinToken { id: "once".into() }).unwrap();
         assert_eq!(join(&mut world, 1), Err(Rejection::JoinTokenRevoked));
     }
+
+    #[test]
+    fn token_is_found_by_its_secret_until_it_is_forgotten() {
+        let mut world = world(1);
+        let found = |world: &World, secret: [u8; 32]| {
+            world.state.join_tokens().by_secret_hash(&secret).map(|found| found.token.id.clone())
+        };
+        let other = JoinToken {
+            id: "other".into(),
+            secret_hash: [10; 32],
+            expires_at: Timestamp(world.at.0 + 365 * 24 * 3_600_000),
+            ..world.state.join_tokens().get("once").unwrap().token.clone()
+        };
+        world.call(Command::CreateJoinToken(other)).unwrap();
+        for (secret, id) in [(SECRET, Some("once")), ([10; 32], Some("other")), ([8; 32], None)] {
+            assert_eq!(found(&world, secret).as_deref(), id);
+        }
+        // Listed for a while after its end.
+        world.pass(24.0 * 3600.0);
+        assert_eq!(world.state.join_tokens().get("once"), None);
+        assert_eq!(found(&world, SECRET), None);
+        assert_eq!(found(&world, [10; 32]).as_deref(), Some("other"));
+    }
 }

@@ -104,6 +104,8 @@ pub struct JoinTokens {
     tokens: BTreeMap<String, JoinTokenState>,
     /// Ids by when they expire.
     expiring: BTreeSet<(Timestamp, String)>,
+    /// Ids by the hashes of their secrets. A stranger asks with each attempt to join.
+    by_secret: BTreeSet<([u8; 32], String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -130,11 +132,13 @@ impl JoinTokens {
 
     /// Hashes are compared, never secrets, so an early exit tells an attacker nothing useful.
     pub fn by_secret_hash(&self, hash: &[u8; 32]) -> Option<&JoinTokenState> {
-        self.tokens.values().find(|t| t.token.secret_hash == *hash)
+        let (found, id) = self.by_secret.range((*hash, String::new())..).next()?;
+        self.tokens.get(id).filter(|_| found == hash)
     }
 
     pub(super) fn picture(&self, picture: &mut Picture) {
-        let JoinTokens { tokens, expiring } = self;
+        // Derived from the tokens.
+        let JoinTokens { tokens, expiring, by_secret: _ } = self;
         for (id, state) in tokens {
             picture.show(format!("join token {id}"), fields! { state: state });
         }
@@ -142,8 +146,16 @@ impl JoinTokens {
     }
 
     pub(super) fn insert(&mut self, state: JoinTokenState) {
-        self.expiring.insert((state.token.expires_at, state.token.id.clone()));
-        self.tokens.insert(state.token.id.clone(), state);
+        let JoinToken { id, secret_hash, expires_at, .. } = &state.token;
+        self.expiring.insert((*expires_at, id.clone()));
+        self.by_secret.insert((*secret_hash, id.clone()));
+        self.tokens.insert(id.clone(), state);
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some(JoinTokenState { token, .. }) = self.tokens.remove(id) else { return };
+        self.expiring.remove(&(token.expires_at, id.to_owned()));
+        self.by_secret.remove(&(token.secret_hash, token.id));
     }
 }
 
@@ -189,9 +201,7 @@ impl State {
     pub(super) fn join_tokens_expired(&mut self, ids: &[String]) {
         for id in ids {
             self.touch(EntityKey::JoinToken(id.clone()));
-            if let Some(gone) = self.join_tokens.tokens.remove(id) {
-                self.join_tokens.expiring.remove(&(gone.token.expires_at, id.clone()));
-            }
+            self.join_tokens.remove(id);
         }
     }
 
