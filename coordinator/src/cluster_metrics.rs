@@ -3,6 +3,8 @@
 //! Written every few seconds from counters that the state keeps, so that whoever reads them waits for
 //! nothing and costs nothing. Never: anything that a decision depends on.
 
+mod capacity;
+
 use std::{
     fmt::{Display, Write},
     path::PathBuf,
@@ -20,6 +22,7 @@ use crate::{
     state_machine::{
         State,
         name::ClusterName,
+        schedule::{self, Scaled},
         state::{Ended, Tally},
     },
 };
@@ -84,6 +87,7 @@ struct Shown {
     seq: u64,
     clusters: Vec<(ClusterName, ClusterShown)>,
     ended: Ended,
+    providers: Vec<Scaled>,
     services: Vec<ServiceShown>,
     /// Services without series, because there are too many.
     left_out: usize,
@@ -129,6 +133,7 @@ impl Shown {
             seq: state.seq(),
             clusters,
             ended: state.ended_deployments().clone(),
+            providers: schedule::scaled(state, at),
             services: Vec::new(),
             left_out: 0,
         };
@@ -176,6 +181,7 @@ impl Families {
 fn text(shown: &Shown, journal: &JournalShown) -> String {
     let mut families = Families::default();
     clusters(&mut families, shown);
+    capacity::tell(&mut families, &shown.providers);
     services(&mut families, shown);
     for (name, help, value) in [
         (

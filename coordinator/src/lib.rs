@@ -16,7 +16,6 @@ pub(crate) mod door;
 pub(crate) mod edge_runtime;
 pub mod effects;
 pub mod api;
-pub mod capacity_metrics;
 pub mod cluster_metrics;
 pub mod client;
 pub mod running;

@@ -21,7 +21,6 @@ use crate::{
         health::{Health, Metrics},
         server::{self, Workshop},
     },
-    capacity_metrics,
     cluster_metrics::{self, Telling},
     driver::{self, Handle},
     edge_runtime::EdgeRuntime,
@@ -154,7 +153,6 @@ async fn start(mut settings: Settings) -> Result<Started> {
         clock.clone(),
         shutdown.clone(),
     ));
-    parts.spawn(capacity_metrics::tell(handle.clone(), clock.clone(), shutdown.clone()));
     parts.spawn({
         let (edge, workshop) = (Arc::new(edge), Workshop(edge_runtime.workshop()));
         let (listener, shutdown) = (api_listener.into_std()?, shutdown.clone());

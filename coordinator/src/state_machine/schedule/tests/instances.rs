@@ -41,7 +41,7 @@ fn policy() -> CapacityPolicy {
     }
 }
 
-fn config(min: u32, max: u32, desired: u32) -> GroupConfig {
+pub(crate) fn config(min: u32, max: u32, desired: u32) -> GroupConfig {
     GroupConfig {
         min,
         max,
@@ -56,7 +56,7 @@ fn config(min: u32, max: u32, desired: u32) -> GroupConfig {
     }
 }
 
-fn provider(draining: bool) -> Command {
+pub(crate) fn provider(draining: bool) -> Command {
     Command::CreateCapacityProvider(Box::new(CapacityProvider {
         name: "cp".parse().unwrap(),
         group: "g".parse().unwrap(),
@@ -70,7 +70,7 @@ fn provider(draining: bool) -> Command {
     }))
 }
 
-fn world_with(config: GroupConfig) -> World {
+pub(crate) fn world_with(config: GroupConfig) -> World {
     let mut world = World::new();
     world.state.set_capacity_policy(policy());
     let name = "g".parse().unwrap();
