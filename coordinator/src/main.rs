@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use longshore_common::{telemetry, termination::Termination};
 use longshore_coordinator::{
+    edge_runtime::BLOCKING_THREADS_MAX,
     effects::launchers::helper,
     serve::serve,
     settings::{Command, CommandLine, Settings},
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .enable_all()
         .build();
     let runtime = match runtime {

@@ -1,6 +1,6 @@
 //! The coordinator's life: what starts after what, what it says meanwhile, and how it ends.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use longshore_common::{
@@ -58,7 +58,7 @@ pub async fn serve(settings: Settings, mut termination: Termination) -> Result<(
 
 /// A coordinator that serves.
 struct Started {
-    parts: JoinSet<()>,
+    parts: JoinSet<Result<()>>,
     health: Health,
     shutdown: CancellationToken,
     /// Becomes true when the journal has failed.
@@ -109,33 +109,26 @@ async fn start(mut settings: Settings) -> Result<Started> {
     let edge_runtime = EdgeRuntime::start().context("cannot start threads for callers")?;
     let ca = authority.hash();
     let mut parts = JoinSet::new();
-    parts.spawn(own_certificate.keep_renewed(clock.clone(), shutdown.clone()));
+    parts.spawn(part(own_certificate.keep_renewed(clock.clone(), shutdown.clone())));
     let polled_as = identity.clone();
-    parts.spawn(poller::run(handle.clone(), agents, fleet, polled_as, shutdown.clone()));
+    parts.spawn(part(poller::run(handle.clone(), agents, fleet, polled_as, shutdown.clone())));
     parts.spawn({
         let (clock, shutdown) = (clock.clone(), shutdown.clone());
         let listener = join_listener.into_std()?;
         let serving = edge_runtime.listeners().spawn(async move {
-            let listener = match TcpListener::from_std(listener) {
-                Ok(listener) => listener,
-                Err(error) => return tracing::error!(%error, "the joining port cannot be served"),
-            };
-            let served =
-                join::serve(listener, authority, &presented, admission, clock, shutdown).await;
-            if let Err(error) = served {
-                let error = &error as &dyn std::error::Error;
-                tracing::error!(error, "the joining port cannot be served");
-            }
+            let listener = TcpListener::from_std(listener)?;
+            join::serve(listener, authority, &presented, admission, clock, shutdown).await?;
+            anyhow::Ok(())
         });
-        async move { drop(serving.await) }
+        async move { serving.await?.context("the joining port cannot be served") }
     });
-    parts.spawn(effects::hooks::run(
+    parts.spawn(part(effects::hooks::run(
         handle.clone(),
         identity.clone(),
         steady.clone(),
         shutdown.clone(),
-    ));
-    parts.spawn(effects::launchers::run(
+    )));
+    parts.spawn(part(effects::launchers::run(
         handle.clone(),
         Launching {
             launchers: settings.launchers.clone(),
@@ -145,26 +138,25 @@ async fn start(mut settings: Settings) -> Result<Started> {
         },
         clock.clone(),
         shutdown.clone(),
-    ));
-    parts.spawn(cluster_metrics::tell(
+    )));
+    parts.spawn(part(cluster_metrics::tell(
         handle.clone(),
         metrics.clone(),
         Telling { data_dir: settings.data_dir.clone(), per_service: settings.metrics_per_service },
         clock.clone(),
         shutdown.clone(),
-    ));
+    )));
     parts.spawn({
         let (edge, workshop) = (Arc::new(edge), Workshop(edge_runtime.workshop()));
         let (listener, shutdown) = (api_listener.into_std()?, shutdown.clone());
         let serving = edge_runtime.listeners().spawn(async move {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => server::serve(edge, listener, workshop, shutdown).await,
-                Err(error) => tracing::error!(%error, "the API cannot be served"),
-            }
+            let listener = TcpListener::from_std(listener)?;
+            server::serve(edge, listener, workshop, shutdown).await;
+            anyhow::Ok(())
         });
-        async move { drop(serving.await) }
+        async move { serving.await?.context("the API cannot be served") }
     });
-    parts.spawn(keep_time(handle.clone(), steady, shutdown.clone()));
+    parts.spawn(part(keep_time(handle.clone(), steady, shutdown.clone())));
     health.set_ready();
     let running = Running {
         api: settings.listen,
@@ -177,7 +169,7 @@ async fn start(mut settings: Settings) -> Result<Started> {
         api = %settings.listen, joining = %settings.join_listen, fleet = %fleet,
         "the coordinator is ready"
     );
-    parts.spawn(tell_ready(shutdown.clone()));
+    parts.spawn(part(tell_ready(shutdown.clone())));
     Ok(Started { parts, health, shutdown, failed, _edge_runtime: edge_runtime, _told: told })
 }
 
@@ -189,6 +181,10 @@ impl Started {
                 false
             }
             _ = self.failed.wait_for(|failed| *failed) => true,
+            broken = broken(&mut self.parts) => {
+                self.health.set_not_ready("a part of it is broken");
+                return Err(broken.context("a part of the coordinator ended, so all of it does"));
+            }
         };
         self.health.set_not_ready("it is stopping");
         ServiceManager::of_this_program().tell(&[NotifyState::Stopping]);
@@ -205,6 +201,25 @@ impl Started {
         }
         tracing::info!("the coordinator has stopped; tasks go on running on their hosts");
         Ok(())
+    }
+}
+
+/// A part of the coordinator that only a panic ends before its time.
+async fn part(work: impl Future<Output = ()>) -> Result<()> {
+    work.await;
+    Ok(())
+}
+
+/// Waits for a part that failed or panicked: without it hosts would look silent, or callers wait, while
+/// all else looks well.
+async fn broken(parts: &mut JoinSet<Result<()>>) -> anyhow::Error {
+    loop {
+        match parts.join_next().await {
+            Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(failed))) => return failed,
+            Some(Err(panicked)) => return panicked.into(),
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -310,5 +325,20 @@ async fn keep_time(handle: Handle, clock: impl Clock, shutdown: CancellationToke
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = driver::keep_time(&handle, &clock, tick, feed) => {}
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn part_that_panics_or_fails_is_noticed() {
+        let mut parts = JoinSet::new();
+        parts.spawn(part(std::future::ready(())));
+        parts.spawn(part(std::future::pending()));
+        parts.spawn(part(async { panic!("planted") }));
+        assert!(broken(&mut parts).await.to_string().contains("panic"));
+        parts.spawn(async { bail!("cannot be served") });
+        assert_eq!(broken(&mut parts).await.to_string(), "cannot be served");
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::https;
 use crate::{
+    contained::contained,
     driver::Handle,
     state_machine::{
         Command,
@@ -110,10 +111,13 @@ pub async fn run(
             let handle = handle.clone();
             calls.spawn(async move {
                 let (service, hook) = (call.service, call.hook);
-                let answer = ask(client.as_ref(), &call).await;
-                let answered = Command::HookAnswered { service, hook, answer };
-                // A coordinator that ends asks again when it is back.
-                let _ = handle.submit(answered, |_, _| ()).await;
+                let calling = async {
+                    let answer = ask(client.as_ref(), &call).await;
+                    let answered = Command::HookAnswered { service, hook, answer };
+                    // A coordinator that ends asks again when it is back.
+                    let _ = handle.submit(answered, |_, _| ()).await;
+                };
+                contained("call of a hook", hook, calling).await;
                 hook
             });
         }
@@ -122,9 +126,7 @@ pub async fn run(
             () = shutdown.cancelled() => return,
             () = handle.signals().effects() => {}
             Some(ended) = calls.join_next() => {
-                if let Ok(hook) = ended {
-                    under_way.remove(&hook);
-                }
+                under_way.remove(&ended.expect("panics are contained"));
             }
             () = tokio::time::sleep(until_next.unwrap_or_default()), if until_next.is_some() => {}
         }

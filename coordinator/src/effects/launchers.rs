@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    contained::{contained, resume},
     driver::Handle,
     fleet::join::make_token,
     settings::{Launcher, LauncherKind},
@@ -175,7 +176,8 @@ async fn run_at(
             let clock = clock.clone();
             work.spawn(async move {
                 let instance = call.instance;
-                perform(&handle, &launching, &*clock, call).await;
+                let calling = perform(&handle, &launching, &*clock, call);
+                contained("call of a launcher", instance, calling).await;
                 Ended::Call(instance)
             });
         }
@@ -184,8 +186,9 @@ async fn run_at(
         for name in lists_due {
             let (handle, launching) = (handle.clone(), launching.clone());
             work.spawn(async move {
-                let compared = compare(&handle, &launching, &name).await;
-                Ended::List(name, compared)
+                let comparing = compare(&handle, &launching, &name);
+                let compared = contained("list of a launcher", &name, comparing).await;
+                Ended::List(name, compared.flatten())
             });
         }
         let next_round = rounds.next(now).filter(|_| schedules);
@@ -202,8 +205,9 @@ async fn run_at(
                     lists.compared(&handle, name, compared, clock.wall()).await;
                 }
                 Ok(Ended::Round(ended)) => rounds.ended(ended, clock.wall()),
-                // Only a panic, which ended nothing but itself: the process restarts its calls.
-                Err(error) => tracing::error!(%error, "a launcher's call was lost"),
+                // A round that panicked took its memory of the group with it: the coordinator starts
+                // again, and asks AWS for all of it.
+                Err(broken) => resume(broken),
             },
             () = tokio::time::sleep(pause) => {}
         }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{exchange::Sender, start_barrier::StartBarrier};
 use super::client::AgentClient;
-use crate::{driver::Handle, state_machine::Command};
+use crate::{contained::contained, driver::Handle, state_machine::Command};
 
 /// Polls until `shutdown`; each host has a task of its own.
 pub async fn run<A: AgentClient>(
@@ -59,7 +59,7 @@ pub async fn run<A: AgentClient>(
         let shutdown = shutdown.clone();
         tasks.spawn(async move {
             tokio::select! {
-                () = poller.run() => {}
+                _ended = contained("poller of a host", host, poller.run()) => {}
                 () = shutdown.cancelled() => {}
             }
             host
