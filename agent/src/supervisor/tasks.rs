@@ -199,14 +199,15 @@ impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn known_by_ledger(&mut self, intent: Arc<Intent>, observed: ObservedTask) {
         let desired = DesiredTask { confirmed: false, ..DesiredTask::of(intent, &self.rules) };
         let key = desired.key;
-        let logged = Logged::of(&desired, &observed);
+        let known = observed.clone();
         let mut observed = observed.unseen(&desired, self.rules.pull);
         if self.rules.pull == PullPolicy::Once {
             observed.reuse(&desired, |image| self.images.was_pulled(image));
         }
         self.insert(desired, observed);
         if let Some(task) = self.tasks.get_mut(&key) {
-            task.logged = logged;
+            // Not before an order to stop it was found, by which its phase is told.
+            task.logged = Logged::of(&task.desired, &known);
         }
     }
 

@@ -248,3 +248,57 @@ async fn an_agent_that_shuts_down_says_so_to_who_polls() {
     assert_eq!(parked.await.unwrap(), Err(super::super::EngineStopped));
     assert_eq!(rig.fake.count(Verb::Stop), 0);
 }
+
+/// What this thread logs, of which a paused test has one.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    /// Of tasks and containers, without their times.
+    fn of_states(&self) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let states = ["task RUNNING", "task STOPP", "container running", "container stopped"];
+        let is_state = |line: &&str| states.iter().any(|state| line.contains(state));
+        text.lines().filter(is_state).map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn restarted_agent_logs_no_state_again() {
+    let lines = Lines::default();
+    let subscriber = tracing_subscriber::fmt()
+        .without_time()
+        .with_ansi(false)
+        .with_writer({
+            let lines = lines.clone();
+            move || lines.clone()
+        })
+        .finish();
+    let _logged = tracing::subscriber::set_default(subscriber);
+    let mut rig = with_tasks(3).await;
+    // One ends by itself, one is stopped, one goes on.
+    rig.fake.exit("app", 3);
+    rig.until_stopped(task(1)).await;
+    rig.coordinator.stop(task(2));
+    rig.until_stopped(task(2)).await;
+    rig.idle(2).await;
+    let before = lines.of_states();
+    assert!(before.iter().any(|line| line.contains("task STOPPED")), "{before:#?}");
+    for _ in 0..2 {
+        rig.restart_agent().await;
+        rig.coordinator.tasks.clear();
+        rig.until_running(task(3)).await;
+        rig.idle(2).await;
+        assert_eq!(lines.of_states(), before);
+    }
+}
