@@ -10,15 +10,19 @@ pub(crate) mod probe;
 pub(crate) mod report;
 pub(crate) mod wiring;
 mod changes;
+mod firewall;
+mod probes;
 
 use std::{path::Path, time::Duration};
 
 use longshore_common::telemetry::chain;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::{
-    changes::Changes,
+    changes::{Changed, Changes},
+    probes::Probes,
     report::{NetworkReport, REPORT_FILE},
 };
 use crate::{
@@ -27,12 +31,12 @@ use crate::{
     settings::Settings,
 };
 
-/// How often is looked without a sign of a change: not every firewall tells of one.
+/// Time between two looks without a sign of a change: not every firewall tells of one.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// How often a look is repeated while something is wrong, and the shortest time between two: Docker
-/// changes the firewall with each container that publishes a port.
+/// Shortest time between two looks: Docker changes the firewall with each container that publishes a
+/// port. While something is wrong, the next look is twice as far away each time.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
-/// How long Docker is asked for its bridge.
+/// Timeout of asking Docker for its bridge.
 const BRIDGE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Lays, watches and tells until `shutdown`. `tell` hears each change of what is wrong.
@@ -45,62 +49,90 @@ pub(crate) async fn keep(
     let mut changes = Changes::subscribe()
         .inspect_err(|error| info!(%error, "changes of the network are looked for each minute"))
         .ok();
-    let mut bridge = Bridge { device: DEFAULT_BRIDGE.to_owned(), addresses: None };
+    let mut network = Network::new(settings, docker);
     let mut told = None;
+    let mut pause = LOOK_AGAIN;
     loop {
-        let look = look(settings, &docker, &mut bridge);
-        let Some(problem) = shutdown.run_until_cancelled(look).await else { return };
+        let Some(problem) = shutdown.run_until_cancelled(network.look()).await else { return };
         if told.as_ref() != Some(&problem) {
+            let bridge = &network.bridge.device;
             match (&problem, &told) {
                 (Some(problem), _) => error!(problem, "tasks are not served as they should be"),
                 (None, Some(_)) => info!("the network is as tasks need it again"),
-                (None, None) => info!(bridge = bridge.device, "the network is as tasks need it"),
+                (None, None) => info!(bridge, "the network is as tasks need it"),
             }
             tell(problem.clone());
+            pause = LOOK_AGAIN;
         }
-        let wait_longer = problem.is_none();
+        let wait = if problem.is_some() { pause } else { LOOK_EVERY };
+        pause = (pause * 2).min(LOOK_EVERY);
         told = Some(problem);
-        let pause = async {
+        let waiting = async {
             tokio::time::sleep(LOOK_AGAIN).await;
-            if wait_longer {
-                let _ = tokio::time::timeout(LOOK_EVERY, next(&mut changes)).await;
+            let heard = tokio::time::timeout(wait - LOOK_AGAIN, next(&mut changes)).await;
+            if heard.is_ok_and(|changed| changed.firewall) {
+                network.probes.firewall_changed();
             }
         };
-        if shutdown.run_until_cancelled(pause).await.is_none() {
+        if shutdown.run_until_cancelled(waiting).await.is_none() {
             return;
         }
     }
 }
 
 /// Waits for a change that can be heard of.
-async fn next(changes: &mut Option<Changes>) {
+async fn next(changes: &mut Option<Changes>) -> Changed {
     let heard = match changes {
         Some(changes) => changes.next().await,
         None => std::future::pending().await,
     };
-    if let Err(error) = heard {
+    heard.unwrap_or_else(|error| {
         info!(%error, "changes of the network are looked for each minute");
         *changes = None;
-    }
+        Changed::default()
+    })
 }
 
-/// Lays what is missing; what is wrong all the same.
-async fn look(settings: &Settings, docker: &Docker, bridge: &mut Bridge) -> Option<String> {
-    if let Ok(Ok(Some(found))) = tokio::time::timeout(BRIDGE_WITHIN, docker.bridge()).await {
-        *bridge = found;
+/// This host's network, and what is known of it from one look to the next.
+struct Network<'a> {
+    settings: &'a Settings,
+    docker: Docker,
+    bridge: Bridge,
+    probes: Probes,
+}
+
+impl<'a> Network<'a> {
+    fn new(settings: &'a Settings, docker: Docker) -> Self {
+        let bridge = Bridge { device: DEFAULT_BRIDGE.to_owned(), addresses: None };
+        Network { settings, docker, bridge, probes: Probes::default() }
     }
-    if let Err(error) = wiring::prepare(settings, &bridge.device).await {
-        return Some(chain(&error));
+
+    /// Lays what is missing; what is wrong all the same.
+    async fn look(&mut self) -> Option<String> {
+        let asked = tokio::time::timeout(BRIDGE_WITHIN, self.docker.bridge()).await;
+        let mut moved = false;
+        if let Ok(Ok(Some(found))) = asked {
+            moved = found != self.bridge;
+            self.bridge = found;
+        }
+        match wiring::prepare(self.settings, &self.bridge.device).await {
+            Ok(false) => {}
+            Ok(true) => self.probes.firewall_changed(),
+            Err(error) => return Some(chain(&error)),
+        }
+        let (public, addresses) = (self.settings.task_endpoints_listen?, self.bridge.addresses?);
+        let device = &self.bridge.device;
+        if self.probes.is_due(Instant::now(), moved) && wiring::is_served(public).await {
+            let problem = probe::probe(device, addresses, public).await.err();
+            self.probes.ended(Instant::now(), problem);
+        }
+        let problem = self.probes.problem()?;
+        Some(format!(
+            "{problem}. Does a firewall drop what comes from {device}? It must let tasks reach {} on \
+             this host",
+            wiring::listens_at(public)
+        ))
     }
-    let (Some(public), Some(addresses)) = (settings.task_endpoints_listen, bridge.addresses) else {
-        return None;
-    };
-    let problem = probe::probe(&bridge.device, addresses, public).await.err()?;
-    Some(format!(
-        "{problem}. Does a firewall drop what comes from {}? It must let tasks reach {} on this host",
-        bridge.device,
-        wiring::listens_at(public)
-    ))
 }
 
 /// The program of the unit.

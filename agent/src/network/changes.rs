@@ -1,6 +1,6 @@
 //! Tells when somebody changed what tasks' network depends on: routing rules, addresses, nftables.
 //!
-//! Says only that something changed, never what: whoever waits looks for itself.
+//! Says only of which kind a change was, never what: whoever waits looks for itself.
 
 use std::{io, time::Duration};
 
@@ -11,8 +11,9 @@ use netlink_sys::{
 use rustix::io::Errno;
 use tokio::time::timeout;
 
-/// linux/rtnetlink.h: addresses and routing rules, of IPv4 and IPv6.
-const ROUTING_GROUPS: [u32; 4] = [5, 8, 9, 19];
+/// linux/rtnetlink.h: IPv4 addresses, and routing rules of IPv4 and IPv6. Not IPv6 addresses: every
+/// container's device gets one, and so does a probe's.
+const ROUTING_GROUPS: [u32; 3] = [5, 8, 19];
 /// linux/netfilter/nfnetlink.h: NFNLGRP_NFTABLES, which iptables' usual back end changes too.
 const NFTABLES_GROUP: u32 = 7;
 /// How long changes are waited for to end: Docker makes many at once.
@@ -20,37 +21,56 @@ const SETTLES_WITHIN: Duration = Duration::from_millis(300);
 /// Changes that come without a pause are answered after so long.
 const SETTLED_AT_LAST: Duration = Duration::from_secs(2);
 
+/// What was changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changed {
+    pub(super) firewall: bool,
+}
+
 /// Both subscriptions. Without rights for one of them, changes there are found by looking only.
 pub(super) struct Changes {
-    sockets: Vec<TokioSocket>,
+    routing: TokioSocket,
+    firewall: Option<TokioSocket>,
 }
 
 impl Changes {
     pub(super) fn subscribe() -> io::Result<Changes> {
         let routing = subscribed(NETLINK_ROUTE, &ROUTING_GROUPS)?;
-        let firewall = subscribed(NETLINK_NETFILTER, &[NFTABLES_GROUP]);
-        Ok(Changes { sockets: [Some(routing), firewall.ok()].into_iter().flatten().collect() })
+        let firewall = subscribed(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok();
+        Ok(Changes { routing, firewall })
     }
 
     /// Waits until something changed, and a moment longer for what belongs to it.
-    pub(super) async fn next(&mut self) -> io::Result<()> {
-        self.one().await?;
+    pub(super) async fn next(&mut self) -> io::Result<Changed> {
+        let mut changed = self.one().await?;
         let settling = async {
             while let Ok(more) = timeout(SETTLES_WITHIN, self.one()).await {
-                more?;
+                changed.firewall |= more?.firewall;
             }
             io::Result::Ok(())
         };
-        timeout(SETTLED_AT_LAST, settling).await.unwrap_or(Ok(()))
+        timeout(SETTLED_AT_LAST, settling).await.unwrap_or(Ok(()))?;
+        Ok(changed)
     }
 
-    async fn one(&mut self) -> io::Result<()> {
-        let heard = self.sockets.iter().map(|socket| socket.recv_from_full());
-        match futures_util::future::select_all(heard).await.0 {
+    async fn one(&mut self) -> io::Result<Changed> {
+        let firewall = async {
+            match &self.firewall {
+                Some(socket) => socket.recv_from_full().await,
+                None => std::future::pending().await,
+            }
+        };
+        let (heard, firewall) = tokio::select! {
+            heard = self.routing.recv_from_full() => (heard, false),
+            heard = firewall => (heard, true),
+        };
+        match heard {
             // What it says does not matter.
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Changed { firewall }),
             // More came than the socket holds: that is a change too.
-            Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
+                Ok(Changed { firewall })
+            }
             Err(error) => Err(error),
         }
     }

@@ -18,7 +18,6 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     path::Path,
-    process::Stdio,
     time::Duration,
 };
 
@@ -34,12 +33,13 @@ use rtnetlink::{
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    process::Command,
-};
+use rustix::net::sockopt::{set_ip_freebind, set_ipv6_freebind};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use super::report::{NetworkReport, REPORT_FILE};
+use super::{
+    firewall::{Firewall, FirewallPrograms, Installed, Rule},
+    report::{NetworkReport, REPORT_FILE},
+};
 use crate::{runtime::docker::DEFAULT_BRIDGE, settings::Settings};
 
 const LOOPBACK: &str = "lo";
@@ -57,7 +57,9 @@ const AGENT_PORT: u16 = 51679;
 const FIRST_OWN_PORT: u16 = 1024;
 /// What comes from outside, and what comes from this host.
 const CHAINS: [&str; 2] = ["PREROUTING", "OUTPUT"];
-/// A connection within this host.
+/// Connections that wait to be taken, as tokio's own listeners have it.
+const QUEUED_CONNECTIONS_MAX: u32 = 1024;
+/// Timeout of a connection within this host.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
@@ -75,11 +77,13 @@ pub(crate) enum WiringError {
 /// Prepares the host as the settings say, as far as it is not so already; `longshore-agent
 /// prepare-host`. `bridge` is the device that containers are on. Whether anything was missing.
 pub(crate) async fn prepare(settings: &Settings, bridge: &str) -> Result<bool, WiringError> {
+    let mut firewall = Firewall::new(Installed);
     let mut changed = false;
     if let Some(public) = settings.task_endpoints_listen {
-        changed |= way_to(public, bridge).await?;
+        changed |= way_to(public, bridge, &mut firewall).await?;
     }
-    Ok(changed | instance_metadata(settings.allow_instance_metadata, bridge, Rule::AsAsked).await?)
+    let allowed = settings.allow_instance_metadata;
+    Ok(changed | instance_metadata(allowed, bridge, Asked::AsSet, &mut firewall).await?)
 }
 
 /// Whether this process has CAP_NET_ADMIN, and so may do all of this itself.
@@ -95,9 +99,14 @@ pub(crate) fn may_prepare() -> bool {
 /// it, or it is turned off; the log then says why.
 pub(crate) async fn open(settings: &Settings) -> Option<TcpListener> {
     let allowed = settings.allow_instance_metadata;
-    // Who reports keeps it too, and knows which bridge Docker has.
-    let kept = allowed || NetworkReport::read(Path::new(REPORT_FILE)).is_some();
-    if !kept && let Err(error) = instance_metadata(allowed, DEFAULT_BRIDGE, Rule::OnlyAdded).await {
+    // Who reports keeps it too, knows which bridge Docker has, and mends what is missing later.
+    let is_kept = NetworkReport::read(Path::new(REPORT_FILE)).is_some();
+    let mut firewall = Firewall::new(Installed);
+    if !allowed
+        && !is_kept
+        && let Err(error) =
+            instance_metadata(allowed, DEFAULT_BRIDGE, Asked::OnlyAdded, &mut firewall).await
+    {
         warn!(
             error = chain(&error),
             "tasks may be able to reach EC2's instance metadata: run `longshore-agent prepare-host` \
@@ -105,14 +114,23 @@ pub(crate) async fn open(settings: &Settings) -> Option<TcpListener> {
         );
     }
     let public = settings.task_endpoints_listen?;
-    let way = way_to(public, DEFAULT_BRIDGE).await;
-    let reached = match TcpListener::bind(listens_at(public)).await {
-        Ok(listener) => reached(listener, public).await,
-        Err(error) => Err(error),
+    let way = way_to(public, DEFAULT_BRIDGE, &mut firewall).await;
+    let opened = async {
+        let listener = listen(listens_at(public))?;
+        let reached = reached(&listener, public).await;
+        io::Result::Ok((listener, reached))
     };
-    match reached {
-        Ok(listener) => Some(listener),
-        Err(error) => {
+    match opened.await {
+        Ok((listener, Ok(()))) => Some(listener),
+        Ok((listener, Err(error))) if is_kept || may_prepare() => {
+            warn!(
+                %error, address = %public,
+                "tasks do not reach their metadata endpoints yet: the way is laid again, and /healthz \
+                 says when it cannot be"
+            );
+            Some(listener)
+        }
+        Ok((_, Err(error))) | Err(error) => {
             let way = way.err().map(|error| chain(&error));
             warn!(
                 %error, way, address = %public,
@@ -126,14 +144,36 @@ pub(crate) async fn open(settings: &Settings) -> Option<TcpListener> {
     }
 }
 
+/// Also at an address that this host has not got yet.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    match address {
+        SocketAddr::V4(_) => set_ip_freebind(&socket, true)?,
+        SocketAddr::V6(_) => set_ipv6_freebind(&socket, true)?,
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(QUEUED_CONNECTIONS_MAX)
+}
+
 /// Where the agent itself listens for what is sent to `public`.
 pub(crate) fn listens_at(public: SocketAddr) -> SocketAddr {
     let own = if public.port() < FIRST_OWN_PORT { AGENT_PORT } else { public.port() };
     SocketAddr::new(public.ip(), own)
 }
 
+/// Whether anybody listens for what is sent to `public`: an agent that is being restarted does not,
+/// and no firewall is to blame for it.
+pub(super) async fn is_served(public: SocketAddr) -> bool {
+    let connect = TcpStream::connect(listens_at(public));
+    tokio::time::timeout(PROBE_WITHIN, connect).await.is_ok_and(|connected| connected.is_ok())
+}
+
 /// Whether a connection to `public` arrives here; else why not.
-async fn reached(listener: TcpListener, public: SocketAddr) -> io::Result<TcpListener> {
+async fn reached(listener: &TcpListener, public: SocketAddr) -> io::Result<()> {
     let probe = async {
         let stream = TcpStream::connect(public).await?;
         let own = stream.local_addr()?;
@@ -142,20 +182,44 @@ async fn reached(listener: TcpListener, public: SocketAddr) -> io::Result<TcpLis
         io::Result::Ok(())
     };
     match tokio::time::timeout(PROBE_WITHIN, probe).await {
-        Ok(probed) => probed.map(|()| listener),
+        Ok(probed) => probed,
         Err(_) => Err(io::Error::other("a connection to it from this host does not arrive")),
     }
 }
 
 /// Whether anything was missing.
-async fn way_to(public: SocketAddr, bridge: &str) -> Result<bool, WiringError> {
+async fn way_to(
+    public: SocketAddr,
+    bridge: &str,
+    firewall: &mut Firewall<impl FirewallPrograms>,
+) -> Result<bool, WiringError> {
     let (handle, _serving) = netlink()?;
-    let mut changed = give_address(&handle, public.ip()).await?;
+    let changed = give_address(&handle, public.ip()).await?;
+    Ok(changed | way_through_firewall(public, bridge, firewall).await?)
+}
+
+/// To the agent's own port, and through a firewall that drops what it does not know.
+async fn way_through_firewall(
+    public: SocketAddr,
+    bridge: &str,
+    firewall: &mut Firewall<impl FirewallPrograms>,
+) -> Result<bool, WiringError> {
     let own = listens_at(public);
+    let mut rules = Vec::new();
     if own != public {
-        changed |= redirect(public, own).await?;
+        rules.extend(CHAINS.map(|chain| redirect(public, own, chain)));
     }
-    Ok(changed | let_in(own, bridge).await?)
+    rules.push(let_in(own, bridge));
+    let mut changed = false;
+    for rule in rules {
+        let laid = firewall.ensure(public.ip(), &rule).await;
+        if laid.map_err(|why| WiringError::Firewall(public.ip(), why))? {
+            let rule = rule.to_string();
+            info!(rule, bridge, "the firewall lets tasks reach their endpoints");
+            changed = true;
+        }
+    }
+    Ok(changed)
 }
 
 /// The connection ends with its handle.
@@ -166,63 +230,23 @@ pub(super) fn netlink() -> Result<(Handle, AbortOnDropHandle<()>), WiringError> 
 
 /// Before Docker's rules: those would send what is for any address of this host, and a port that a
 /// task has published, to that task.
-async fn redirect(public: SocketAddr, own: SocketAddr) -> Result<bool, WiringError> {
-    let (address, port) = (public.ip().to_string(), public.port().to_string());
-    let to = own.to_string();
-    let rule =
+fn redirect(public: SocketAddr, own: SocketAddr, chain: &'static str) -> Rule {
+    let (address, port, to) = (public.ip().to_string(), public.port().to_string(), own.to_string());
+    let words =
         ["-d", &address, "-p", "tcp", "--dport", &port, "-j", "DNAT", "--to-destination", &to];
-    let mut changed = false;
-    for chain in CHAINS {
-        if firewall(public.ip(), &["-t", "nat"], chain, &rule).await? {
-            info!(%address, port, to, chain, "what tasks send to the endpoints is redirected");
-            changed = true;
-        }
-    }
-    Ok(changed)
+    Rule::new("nat", chain, &words)
 }
 
-/// Through a firewall that drops what it does not know.
-async fn let_in(own: SocketAddr, bridge: &str) -> Result<bool, WiringError> {
+fn let_in(own: SocketAddr, bridge: &str) -> Rule {
     let (address, port) = (own.ip().to_string(), own.port().to_string());
-    let rule = ["-i", bridge, "-d", &address, "-p", "tcp", "--dport", &port, "-j", "ACCEPT"];
-    let changed = firewall(own.ip(), &[], "INPUT", &rule).await?;
-    if changed {
-        info!(bridge, %address, port, "the firewall lets tasks reach their endpoints");
-    }
-    Ok(changed)
-}
-
-/// Puts a rule before all others of its chain. Whether it was missing.
-async fn firewall(
-    address: IpAddr,
-    table: &[&str],
-    chain: &str,
-    rule: &[&str],
-) -> Result<bool, WiringError> {
-    let missing = iptables(address, &[table, &["-C", chain], rule].concat()).await.is_err();
-    if missing {
-        iptables(address, &[table, &["-I", chain, "1"], rule].concat()).await?;
-    }
-    Ok(missing)
-}
-
-/// The program that Docker itself needs.
-async fn iptables(address: IpAddr, arguments: &[&str]) -> Result<(), WiringError> {
-    let failed = |why: String| WiringError::Firewall(address, why);
-    let program = if address.is_ipv4() { "iptables" } else { "ip6tables" };
-    let mut command = Command::new(program);
-    command.arg("-w").args(arguments).stdin(Stdio::null());
-    let output = command.output().await.map_err(|error| failed(format!("{program}: {error}")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+    let words = ["-i", bridge, "-d", &address, "-p", "tcp", "--dport", &port, "-j", "ACCEPT"];
+    Rule::new("filter", "INPUT", &words)
 }
 
 /// What may be done about instance metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rule {
-    AsAsked,
+enum Asked {
+    AsSet,
     /// The rule may be another agent's: one that allows what that one forbids does not take it away.
     OnlyAdded,
 }
@@ -254,13 +278,18 @@ async fn give_address(handle: &Handle, address: IpAddr) -> Result<bool, WiringEr
 }
 
 /// Whether anything was not as it is to be.
-async fn instance_metadata(allowed: bool, bridge: &str, rule: Rule) -> Result<bool, WiringError> {
+async fn instance_metadata(
+    allowed: bool,
+    bridge: &str,
+    asked: Asked,
+    firewall: &mut Firewall<impl FirewallPrograms>,
+) -> Result<bool, WiringError> {
     let mut changed = false;
     for address in [IpAddr::V4(METADATA_V4), IpAddr::V6(METADATA_V6)] {
-        let routing = routing_rule(address, allowed, bridge, rule).await?;
+        let routing = routing_rule(address, allowed, bridge, asked).await?;
         let Some(routing) = routing else { continue };
-        let firewall = firewall_rules(address, allowed, bridge, rule).await?;
-        if routing || firewall {
+        let filtered = firewall_rules(address, allowed, bridge, asked, firewall).await?;
+        if routing || filtered {
             let now = if allowed { "can reach" } else { "cannot reach" };
             info!(%address, bridge, "tasks on the bridge {now} EC2's instance metadata");
             changed = true;
@@ -275,7 +304,7 @@ async fn routing_rule(
     address: IpAddr,
     allowed: bool,
     bridge: &str,
-    rule: Rule,
+    asked: Asked,
 ) -> Result<Option<bool>, WiringError> {
     let (handle, _serving) = netlink()?;
     let version = if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
@@ -288,7 +317,7 @@ async fn routing_rule(
     let changed = match (ours, allowed) {
         (Some(_), false) | (None, true) => return Ok(Some(false)),
         (None, false) => add_rule(&handle, address, bridge).await,
-        (Some(_), true) if rule == Rule::OnlyAdded => return Ok(Some(false)),
+        (Some(_), true) if asked == Asked::OnlyAdded => return Ok(Some(false)),
         (Some(rule), true) => done(handle.rule().del(rule).execute().await),
     };
     changed.map(|()| Some(true)).map_err(WiringError::Rule)
@@ -299,19 +328,20 @@ async fn firewall_rules(
     address: IpAddr,
     allowed: bool,
     bridge: &str,
-    asked: Rule,
+    asked: Asked,
+    firewall: &mut Firewall<impl FirewallPrograms>,
 ) -> Result<bool, WiringError> {
     let to = address.to_string();
-    let rule = ["-i", bridge, "-d", &to, "-j", "REJECT"];
+    let words = ["-i", bridge, "-d", &to, "-j", "REJECT"];
     let mut changed = false;
     for chain in ["FORWARD", "INPUT"] {
-        changed |= match (allowed, asked) {
-            (false, _) => firewall(address, &[], chain, &rule).await?,
-            (true, Rule::OnlyAdded) => false,
-            (true, Rule::AsAsked) => {
-                iptables(address, &[&["-D", chain], &rule[..]].concat()).await.is_ok()
-            }
+        let rule = Rule::new("filter", chain, &words);
+        let done = match (allowed, asked) {
+            (false, _) => firewall.ensure(address, &rule).await,
+            (true, Asked::OnlyAdded) => Ok(false),
+            (true, Asked::AsSet) => firewall.remove(address, &rule).await,
         };
+        changed |= done.map_err(|why| WiringError::Firewall(address, why))?;
     }
     Ok(changed)
 }
@@ -346,5 +376,58 @@ fn io_error(error: rtnetlink::Error) -> io::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.to_io(),
         other => io::Error::other(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::firewall::tests::Fake, *};
+
+    /// All that a look does with the firewall.
+    async fn look(fake: &Fake) -> bool {
+        let mut firewall = Firewall::new(fake);
+        let public: SocketAddr = "169.254.170.2:80".parse().unwrap();
+        let mut changed = way_through_firewall(public, "docker0", &mut firewall).await.unwrap();
+        for address in [IpAddr::V4(METADATA_V4), IpAddr::V6(METADATA_V6)] {
+            let asked = Asked::AsSet;
+            changed |=
+                firewall_rules(address, false, "docker0", asked, &mut firewall).await.unwrap();
+        }
+        changed
+    }
+
+    #[tokio::test]
+    async fn look_at_a_prepared_host_runs_one_program_a_family() {
+        let fake = Fake { denies: true, ..Fake::default() };
+        assert!(look(&fake).await);
+        let added = fake.take();
+        assert_eq!(added.iter().filter(|line| line.contains(" -I ")).count(), 7, "{added:#?}");
+        assert!(!look(&fake).await);
+        assert_eq!(fake.take(), ["iptables-save", "ip6tables-save"]);
+    }
+
+    #[tokio::test]
+    async fn flushed_family_is_laid_again_whole() {
+        let fake = Fake { denies: true, ..Fake::default() };
+        look(&fake).await;
+        fake.take();
+        fake.rules.lock().unwrap()[0].clear();
+        assert!(look(&fake).await);
+        let added = fake.take();
+        assert_eq!(added.iter().filter(|line| line.contains(" -I ")).count(), 5, "{added:#?}");
+    }
+
+    /// An agent that starts before its address is laid serves once it is there.
+    #[tokio::test]
+    async fn listener_is_had_before_the_host_has_its_address() {
+        // TEST-NET-1 of RFC 5737, which no host has.
+        let elsewhere: SocketAddr = "192.0.2.77:0".parse().unwrap();
+        assert!(TcpListener::bind(elsewhere).await.is_err());
+        assert_eq!(listen(elsewhere).unwrap().local_addr().unwrap().ip(), elsewhere.ip());
+        let here: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listener = listen(here).unwrap();
+        let taken = listener.local_addr().unwrap();
+        assert!(listen(taken).is_err(), "two agents listen at {taken}");
+        reached(&listener, taken).await.unwrap();
     }
 }
