@@ -22,6 +22,7 @@ use self::{
 use crate::{
     figures::{count, figure, progress},
     harness::{
+        aws::Aws,
         credentials::Credentials,
         ecs::EcsClient,
         image::{SAMPLE_CHANGES, SAMPLE_IMAGE},
@@ -50,6 +51,7 @@ macro_rules! rows {
 
 const ROWS: &[Row] = rows![
     program_rows::units_start_at_boot,
+    program_rows::units_are_the_shipped_ones,
     program_rows::units_are_hardened,
     program_rows::host_joins,
     program_rows::journal_shows_state_changes,
@@ -65,8 +67,10 @@ const ROWS: &[Row] = rows![
     task_rows::awslogs_lines_arrive,
     task_rows::health_checks_are_followed,
     task_rows::removed_tasks_do_not_reload_systemd,
+    task_rows::host_folder_is_mounted_by_the_helper,
     task_rows::efs_access_point_is_made_on_nfs,
     task_rows::efs_access_point_is_made_in_a_folder,
+    task_rows::efs_symlinked_root_is_refused,
     program_rows::agent_restart_touches_no_container,
     program_rows::agent_stop_touches_no_container,
     program_rows::hung_agent_is_restarted_by_the_watchdog,
@@ -74,7 +78,9 @@ const ROWS: &[Row] = rows![
     program_rows::killed_programs_touch_no_container,
     program_rows::upgrade_touches_no_container,
     program_rows::service_heals_after_a_docker_restart,
+    program_rows::backup_is_for_root_alone,
     program_rows::stopped_docker_impairs_the_host,
+    program_rows::launcher_runs_the_programs_of_a_group,
     program_rows::gpu_setting_without_a_gpu_warns,
     host_rows::networkd_restart_keeps_the_rules,
     host_rows::flushed_nftables_are_laid_again,
@@ -89,6 +95,7 @@ const ROWS: &[Row] = rows![
 struct Guest {
     machine: Machine,
     ecs: EcsClient,
+    credentials: PathBuf,
     /// Families registered so far, so that each row has its own.
     families: usize,
 }
@@ -134,6 +141,7 @@ impl GuestRun {
             }
             count(row.name, usize::from(ended.is_ok()))?;
         }
+        program_rows::print_what_programs_take(&guest).await?;
         Ok(counts)
     }
 }
@@ -177,9 +185,13 @@ impl Guest {
         let file = folder.join("root-credentials");
         fs_err::write(&file, keys)?;
         let ecs = EcsClient::new(&machine.api, REGION, Credentials::read(&file)?);
-        let guest = Guest { machine, ecs, families: 0 };
+        let guest = Guest { machine, ecs, credentials: file, families: 0 };
         guest.connected().await?;
         Ok(guest)
+    }
+
+    fn aws(&self) -> Aws {
+        Aws::new(&format!("http://{}", self.machine.api), REGION, &self.credentials)
     }
 
     async fn sh(&self, script: &str) -> Result<String> {
@@ -289,9 +301,10 @@ impl Guest {
              iptables -P INPUT ACCEPT
              systemctl start docker.socket docker
              for id in $(docker ps -aq); do docker rm -f $id; done >/dev/null
-             systemctl reset-failed
-             systemctl restart longshore-coordinator")
+             systemctl reset-failed")
             .await?;
+        self.without_launcher().await?;
+        self.connected().await?;
         let listed = self.ecs.call("ListServices", json!({})).await?;
         for service in listed["serviceArns"].as_array().into_iter().flatten() {
             let delete = json!({ "service": service, "force": true });
@@ -300,7 +313,7 @@ impl Guest {
         self.restart_agent().await
     }
 
-    /// Restarts the agent and waits until its host is connected again.
+    /// Restarts the agent, its helpers with it, and waits until its host is connected again.
     async fn restart_agent(&self) -> Result<()> {
         self.sh("systemctl restart longshore-agent").await?;
         self.connected().await?;

@@ -1,34 +1,87 @@
 //! The programs under systemd: starts, stops, kills, hangs, upgrades, and Docker's own restarts.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Guest, PATIENCE, Task, task_rows::sleeper};
-use crate::harness::service::{self, until_stable};
+use crate::{
+    figures::figure,
+    harness::service::{self, until_stable},
+};
 
 const UNITS: [&str; 2] = ["longshore-agent", "longshore-coordinator"];
-/// What `systemd-analyze security` may find at most.
+/// Started by the agent's unit, and of the same program.
+const HELPERS: [&str; 2] = ["longshore-agent-network", "longshore-agent-volumes"];
+/// What `systemd-analyze security` may find at most; the helper that mounts is in the host's own
+/// namespace of mounts.
 const EXPOSURE_MAX: f64 = 3.0;
+const EXPOSURE_OF_MOUNTS_MAX: f64 = 4.5;
+
+fn units() -> impl Iterator<Item = &'static str> {
+    UNITS.into_iter().chain(HELPERS)
+}
 
 pub(super) async fn units_start_at_boot(guest: &mut Guest) -> Result<()> {
     let shown = guest.sh("stat -fc %T /sys/fs/cgroup; readlink -f /proc/1/exe").await?;
     ensure!(shown.contains("cgroup2fs") && shown.contains("systemd"), "not such a host: {shown}");
     for unit in UNITS {
-        guest.sh(&format!("systemctl is-active {unit} && systemctl is-enabled {unit}")).await?;
-        let drop_ins = guest.sh(&format!("systemctl show -p DropInPaths --value {unit}")).await?;
-        ensure!(drop_ins.trim().is_empty(), "{unit} is changed by {drop_ins}");
+        guest.sh(&format!("systemctl is-enabled {unit}")).await?;
+    }
+    for unit in units() {
+        guest.until(&format!("systemctl is-active {unit}")).await?;
+        let failed = guest.sh(&format!("systemctl show -p NRestarts --value {unit}")).await?;
+        ensure!(failed.trim() == "0", "{unit} was restarted {failed} times");
     }
     Ok(())
 }
 
+/// `make install` lays each unit as it is shipped, and nothing changes it.
+pub(super) async fn units_are_the_shipped_ones(guest: &mut Guest) -> Result<()> {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd");
+    let mut compared = 0;
+    for entry in fs_err::read_dir(shipped)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "service") {
+            continue;
+        }
+        let unit = path.file_name().context("a unit without a name")?.to_string_lossy();
+        let installed = guest.sh(&format!("cat /etc/systemd/system/{unit}")).await?;
+        ensure!(installed == fs_err::read_to_string(&path)?, "{unit} is not as it is shipped");
+        let drop_ins = guest.sh(&format!("systemctl show -p DropInPaths --value {unit}")).await?;
+        ensure!(drop_ins.trim().is_empty(), "{unit} is changed by {drop_ins}");
+        compared += 1;
+    }
+    ensure!(compared >= 5, "only {compared} units are shipped");
+    Ok(())
+}
+
 pub(super) async fn units_are_hardened(guest: &mut Guest) -> Result<()> {
-    for unit in UNITS {
+    for unit in units() {
         let said = guest.sh(&format!("systemd-analyze security {unit} | tail -1")).await?;
         let words = said.split_whitespace();
         let exposure = words.filter_map(|word| word.parse::<f64>().ok()).next_back();
         let exposure = exposure.with_context(|| format!("no exposure in {said}"))?;
-        ensure!(exposure <= EXPOSURE_MAX, "{unit}: {said}");
+        let most = match unit {
+            "longshore-agent-volumes" => EXPOSURE_OF_MOUNTS_MAX,
+            _ => EXPOSURE_MAX,
+        };
+        ensure!(exposure <= most, "{unit}: {said}");
     }
+    Ok(())
+}
+
+/// It holds every secret of the fleet.
+pub(super) async fn backup_is_for_root_alone(guest: &mut Guest) -> Result<()> {
+    let shown = guest
+        .sh("umask 022
+             rm -f /var/tmp/longshore-backup
+             longshore-coordinator backup --to /var/tmp/longshore-backup >/dev/null
+             stat -c %a:%u /var/tmp/longshore-backup
+             rm /var/tmp/longshore-backup")
+        .await?;
+    ensure!(shown.trim() == "600:0", "the backup's mode and owner are {shown}");
     Ok(())
 }
 
@@ -119,7 +172,17 @@ pub(super) async fn upgrade_touches_no_container(guest: &mut Guest) -> Result<()
          systemctl daemon-reload
          systemctl restart longshore-coordinator longshore-agent",
     )
-    .await
+    .await?;
+    for unit in units() {
+        let program = "readlink /proc/$(systemctl show -p MainPID --value";
+        guest
+            .until(&format!(
+                "systemctl is-active {unit} && {program} {unit})/exe | grep -v deleted"
+            ))
+            .await
+            .with_context(|| format!("{unit} still runs the program that was replaced"))?;
+    }
+    Ok(())
 }
 
 /// Does something to the programs beside a running task, which must not be touched, and whose stop
@@ -128,7 +191,7 @@ async fn untouched(guest: &mut Guest, script: &str) -> Result<()> {
     let task = guest.run_task(sleeper(json!({}), json!({}))).await?;
     let before = guest.lives().await?;
     guest.sh(script).await?;
-    for unit in UNITS {
+    for unit in units() {
         guest.until(&format!("systemctl is-active {unit}")).await?;
     }
     guest.connected().await?;
@@ -157,6 +220,55 @@ pub(super) async fn service_heals_after_a_docker_restart(guest: &mut Guest) -> R
     let delete = json!({ "service": name, "force": true });
     guest.ecs.call("DeleteService", delete).await?;
     guest.until("test $(docker ps -q | wc -l) = 0").await
+}
+
+const LAUNCHED: &str = "/var/lib/longshore/coordinator/launched";
+
+/// The program of an Auto Scaling group is run by the launcher's own unit, in its sandbox.
+pub(super) async fn launcher_runs_the_programs_of_a_group(guest: &mut Guest) -> Result<()> {
+    guest
+        .sh(&format!(
+            "mkdir -p /usr/local/lib/longshore
+             cat > /usr/local/lib/longshore/launch-row <<'END'
+#!/bin/sh
+set -e
+mkdir -p {LAUNCHED}
+case $1 in
+  launch) touch {LAUNCHED}/$2 ;;
+  terminate) rm -f {LAUNCHED}/$2 ;;
+  list) ls {LAUNCHED} ;;
+esac
+END
+             chmod 0755 /usr/local/lib/longshore/launch-row
+             cat >> /etc/longshore/coordinator.toml <<'END'
+[launch.row]
+kind = \"helper\"
+program = \"/usr/local/lib/longshore/launch-row\"
+cpu = 1024
+memory = 512
+END
+             systemctl enable longshore-launcher
+             systemctl restart longshore-coordinator
+             systemctl start longshore-launcher"
+        ))
+        .await?;
+    let aws = guest.aws();
+    let name = ["--auto-scaling-group-name", "row"];
+    let create = [
+        &["create-auto-scaling-group"],
+        &name[..],
+        &["--launch-configuration-name", "row", "--availability-zones", "a"],
+        &["--min-size", "0", "--max-size", "1", "--desired-capacity", "1"],
+    ];
+    aws.service("autoscaling", &create.concat()).await?;
+    guest.until(&format!("test -n \"$(ls {LAUNCHED})\"")).await.context("nothing is launched")?;
+    let none = [&["update-auto-scaling-group"], &name[..], &["--desired-capacity", "0"]];
+    aws.service("autoscaling", &none.concat()).await?;
+    guest.until(&format!("test -z \"$(ls {LAUNCHED})\"")).await.context("it is not ended")?;
+    let delete = [&["delete-auto-scaling-group"], &name[..], &["--force-delete"]];
+    aws.service("autoscaling", &delete.concat()).await?;
+    guest.without_launcher().await?;
+    guest.connected().await.map(drop)
 }
 
 /// `docker.socket` would start Docker again whenever somebody asks it.
@@ -193,5 +305,35 @@ pub(super) async fn gpu_setting_without_a_gpu_warns(guest: &mut Guest) -> Result
     guest.stop(&task).await?;
     guest.unset_agent("gpus").await?;
     ensure!(warned, "the agent does not warn of the missing GPU:\n{log}");
+    Ok(())
+}
+
+impl Guest {
+    pub(super) async fn without_launcher(&self) -> Result<()> {
+        self.sh("sed -i '/^\\[launch.row\\]/,$d' /etc/longshore/coordinator.toml
+             systemctl disable --now longshore-launcher
+             systemctl restart longshore-coordinator")
+            .await?;
+        Ok(())
+    }
+}
+
+/// What each program of the guest has taken since it was started last, as systemd counts it.
+pub(super) async fn print_what_programs_take(guest: &Guest) -> Result<()> {
+    let boot = guest.sh("cut -d. -f1 /proc/uptime").await?;
+    figure("guest_uptime", boot.trim().parse()?, "s")?;
+    for unit in units() {
+        let ask = "systemctl show -p MemoryCurrent -p CPUUsageNSec";
+        let shown = guest.sh(&format!("{ask} {unit}")).await?;
+        let number = |name: &str| {
+            let line = shown.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            line.and_then(|value| value.parse::<f64>().ok())
+                .with_context(|| format!("systemd says no {name} of {unit}: {shown}"))
+        };
+        let name = unit.replace('-', "_");
+        let memory = number("MemoryCurrent")? / f64::from(1 << 20);
+        figure(&format!("{name}_memory"), memory, "MiB")?;
+        figure(&format!("{name}_cpu"), number("CPUUsageNSec")? / 1e9, "s")?;
+    }
     Ok(())
 }

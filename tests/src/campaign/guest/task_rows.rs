@@ -61,17 +61,17 @@ pub(super) async fn task_limits_hold_with_cgroupfs(guest: &mut Guest) -> Result<
     held
 }
 
-/// Two containers that share their task's memory and half a core.
-fn pair() -> Value {
+/// Two containers that share their task's memory and CPU units.
+fn pair(cpu: &str) -> Value {
     let container = |name: &str| json!({ "name": name, "image": SAMPLE_IMAGE, "stopTimeout": 5, "command": SLEEPER });
     json!({
-        "cpu": "512", "memory": "64", "networkMode": "bridge",
+        "cpu": cpu, "memory": "64", "networkMode": "bridge",
         "containerDefinitions": [container("app"), container("sidecar")],
     })
 }
 
 async fn limits_of_a_task(guest: &mut Guest) -> Result<()> {
-    let task = guest.run_task(pair()).await?;
+    let task = guest.run_task(pair("512")).await?;
     let id = task.id();
     let find = format!("find /sys/fs/cgroup -type d -name '*{id}*' | head -1");
     let group = guest.sh(&find).await?.trim().to_owned();
@@ -174,7 +174,7 @@ pub(super) async fn removed_tasks_do_not_reload_systemd(guest: &mut Guest) -> Re
     guest.set_agent("task_cleanup_wait", "\"1s\"").await?;
     let mut tasks = Vec::new();
     for _ in 0..REMOVED_TASKS {
-        tasks.push(guest.run_task(pair()).await?);
+        tasks.push(guest.run_task(pair("256")).await?);
     }
     let reloads = "journalctl -b _PID=1 -o cat | grep -c '^Reloading' || true";
     let before: usize = guest.sh(reloads).await?.trim().parse()?;
@@ -191,6 +191,50 @@ pub(super) async fn removed_tasks_do_not_reload_systemd(guest: &mut Guest) -> Re
     let reloaded = after - before;
     ensure!(reloaded <= 1, "systemd was reloaded {reloaded} times for {REMOVED_TASKS} tasks");
     Ok(())
+}
+
+/// What the helper mounts in the host's namespace, Docker sees; its end takes nothing from a task.
+pub(super) async fn host_folder_is_mounted_by_the_helper(guest: &mut Guest) -> Result<()> {
+    guest.set_agent("task_cleanup_wait", "\"1s\"").await?;
+    guest.sh("mkdir -p /srv/shared; echo from-host > /srv/shared/seen").await?;
+    let volume = json!({ "name": "shared", "host": { "sourcePath": "/srv/shared" } });
+    let mount = json!([{ "sourceVolume": "shared", "containerPath": "/shared" }]);
+    let definition =
+        || sleeper(json!({ "mountPoints": mount }), json!({ "volumes": [volume.clone()] }));
+    let places = "grep -c ' /run/longshore/volumes/mounts/' /proc/1/mountinfo || true";
+    let task = guest.run_task(definition()).await?;
+    let seen = guest.inside(&task, "cat /shared/seen; echo kept > /shared/file").await?;
+    ensure!(seen == "from-host\n", "the task sees {seen:?}");
+    guest.sh("grep -q kept /srv/shared/file").await?;
+    let mounted = guest.sh(places).await?;
+    ensure!(mounted.trim() == "1", "{mounted} mounts of the helper's in the host's namespace");
+    guest.sh("systemctl kill -s KILL longshore-agent-volumes").await?;
+    guest.inside(&task, "cat /shared/file").await?;
+    let next = guest.run_task(definition()).await?;
+    guest.inside(&next, "cat /shared/file").await?;
+    guest.stop(&task).await?;
+    guest.stop(&next).await?;
+    guest.until("! grep -q ' /run/longshore/volumes/mounts/' /proc/1/mountinfo").await?;
+    guest.unset_agent("task_cleanup_wait").await
+}
+
+/// Whoever writes to a file system may plant a link in it.
+pub(super) async fn efs_symlinked_root_is_refused(guest: &mut Guest) -> Result<()> {
+    guest.sh("mkdir -p /srv/efs; ln -sfn /etc /srv/efs/planted").await?;
+    guest.set_agent("efs", "[\"fs-0001=/srv/efs\"]").await?;
+    let volume = json!({
+        "name": "data",
+        "efsVolumeConfiguration": { "fileSystemId": "fs-0001", "rootDirectory": "/planted" },
+    });
+    let mount = json!([{ "sourceVolume": "data", "containerPath": "/data" }]);
+    let definition = sleeper(json!({ "mountPoints": mount }), json!({ "volumes": [volume] }));
+    let family = guest.register(definition).await?;
+    let ran = guest.ecs.call("RunTask", json!({ "taskDefinition": family })).await?;
+    let arn = ran["tasks"][0]["taskArn"].as_str().context("RunTask started nothing")?;
+    let stopped = guest.task_until(&Task { arn: arn.to_owned() }, "STOPPED").await?;
+    let reason = stopped["stoppedReason"].as_str().unwrap_or_default();
+    ensure!(reason.contains("a link is on the way"), "the reason is {reason:?}");
+    guest.unset_agent("efs").await
 }
 
 /// The guest exports a folder to itself and mounts it, as README says for access points.
