@@ -353,6 +353,7 @@ fn timeouts(scale: u32) -> Timeouts {
     Timeouts {
         version: shipped.version / scale,
         pull: shipped.pull / scale,
+        manifest: shipped.manifest / scale,
         pull_silence: shipped.pull_silence / scale,
         load: shipped.load / scale,
         create: shipped.create / scale,
