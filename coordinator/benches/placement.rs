@@ -23,6 +23,11 @@ const GROUPS: u32 = 1000;
 const SHAPES: u32 = 40;
 /// Figures of one line are taken over at most so many tasks.
 const MEASURED_TASKS: u32 = 400_000;
+/// Calls of one decision that see what the ones before them took, and tasks of each.
+const CALLS_OF_A_DECISION: [u32; 3] = [1, 10, 100];
+const TASKS_OF_A_CALL: u32 = 10;
+/// Tasks that each line of decisions places.
+const DECIDED_TASKS: u32 = 50_000;
 
 /// What one line measures: 0, 1 or more strategies, and what else the request asks for.
 #[derive(Clone)]
@@ -53,6 +58,12 @@ fn main() {
             run.print(&format!("{}_count_{count}", case.name));
         }
     }
+    for case in cases().into_iter().filter(is_asked) {
+        for calls in CALLS_OF_A_DECISION {
+            let cost = in_decisions(&empty, &case, calls);
+            println!("{}_in_decisions_of_{calls}_cpu {cost:.0} ns/placement", case.name);
+        }
+    }
     if only.is_some() {
         return;
     }
@@ -66,6 +77,38 @@ fn main() {
             refusals(&index, &clock);
         }
     }
+}
+
+/// CPU time of a placement, in nanoseconds, where each call sees what its decision took before it. Nothing is
+/// reserved: a decision changes no index.
+fn in_decisions(index: &ClusterIndex, case: &Case, calls: u32) -> f64 {
+    let shapes: Vec<Demand> = (0..SHAPES).map(|shape| demand(shape, case.ports)).collect();
+    let (mut placed, before) = (0, cpu_seconds());
+    for decision in 0..DECIDED_TASKS / TASKS_OF_A_CALL / calls {
+        let mut taken = Taken::default();
+        for call in 0..calls {
+            let nth = decision * calls + call;
+            let demand = &shapes[(nth % SHAPES) as usize];
+            let group = GroupKey(nth % GROUPS);
+            let placement = index.place(&Request {
+                demand,
+                required_attributes: &case.required,
+                member_of: MemberOf { constraints: &case.member_of, ..MemberOf::NONE },
+                distinct_instance: case.distinct_instance,
+                strategies: &case.strategies,
+                group,
+                count: TASKS_OF_A_CALL,
+                images: &[],
+                earlier: &taken,
+                entropy: u64::from(nth),
+            });
+            placed += placement.hosts.len();
+            for slot in placement.hosts {
+                taken.add(slot, demand, group);
+            }
+        }
+    }
+    (cpu_seconds() - before) * 1e9 / placed as f64
 }
 
 /// A task that fits nowhere: the counts and the closest host are part of the answer.
