@@ -14,7 +14,7 @@ NAME ?=
 COUNT ?=
 ONLY ?=
 
-# The two programs as they are shipped: the agent is built to be small (see Cargo.toml).
+# The two programs as they are shipped: built to be small (see Cargo.toml).
 SHIPPED := $(TARGET)/shipped
 WITH_SHIPPED = export LONGSHORE_PROGRAMS=$(SHIPPED);
 
@@ -95,10 +95,10 @@ release: shipped
 
 .PHONY: shipped
 shipped:
-	@$(CARGO) build --release --locked -p longshore-coordinator
+	@$(CARGO) build --profile lean --locked -p longshore-coordinator
 	@$(CARGO) build --profile small --locked -p longshore-agent
 	@mkdir -p $(SHIPPED)
-	@ln -f $(TARGET)/release/longshore-coordinator $(TARGET)/small/longshore-agent $(SHIPPED)/
+	@ln -f $(TARGET)/lean/longshore-coordinator $(TARGET)/small/longshore-agent $(SHIPPED)/
 
 .PHONY: root
 root:
