@@ -13,6 +13,8 @@ use crate::state_machine::{
 
 /// Attributes in one call (ecs-behaviour 1.1, batch limits).
 const ATTRIBUTES_MAX: usize = 10;
+/// Container instances that one page of a list looks at: bounds the time under the state's lock.
+pub(crate) const LOOKED_AT_MAX: usize = 500;
 /// Names and values (ecs-behaviour 1.2).
 pub(crate) const CHARS_MAX: usize = 128;
 
@@ -145,7 +147,8 @@ pub(crate) async fn list(
                 && value.as_ref().is_none_or(|value| attribute.value.as_ref() == Some(value))
         };
         let from = after.as_ref().map_or(HostId::new(0), |(host, _)| *host);
-        let hosts = found.hosts.range(from..).map(|(_, slot)| state.host_at(*slot));
+        let mut rest = found.hosts.range(from..);
+        let hosts = rest.by_ref().take(LOOKED_AT_MAX).map(|(_, slot)| state.host_at(*slot));
         let attributes = hosts.filter(|host| host.is_registered()).flat_map(|host| {
             let mut of_host: Vec<&Attribute> = host.all_attributes().filter(wanted).collect();
             of_host.sort();
@@ -156,7 +159,12 @@ pub(crate) async fn list(
             }
             of_host.into_iter().map(|attribute| (host.id, attribute.clone())).collect::<Vec<_>>()
         });
-        Some(page.take(attributes, |(host, attribute)| format!("{host} {}", attribute.name)))
+        let key = |host: HostId, name: &str| format!("{host} {name}");
+        let (shown, token) =
+            page.take(attributes, |(host, attribute)| key(*host, attribute.name.as_str()));
+        // A short page goes on with the next host.
+        let token = token.or_else(|| rest.next().map(|(host, _)| page.token(&key(*host, ""))));
+        Some((shown, token))
     };
     let (attributes, next_token) = api.read(list).await?.ok_or_else(ApiError::cluster_not_found)?;
     let view = |(host, attribute)| {

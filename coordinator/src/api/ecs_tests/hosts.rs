@@ -10,8 +10,11 @@ use longshore_common::{
 };
 use serde_json::{Value, json};
 
-use super::World;
-use crate::state_machine::{Command, command::AgentAnswered};
+use super::{World, flows::texts};
+use crate::{
+    api::attributes::LOOKED_AT_MAX,
+    state_machine::{Command, command::AgentAnswered},
+};
 
 const DOCUMENT: &str = r#"{"instanceId": "i-0123456789abcdef0", "availabilityZone": "zone-d",
     "instanceType": "m7g.large", "imageId": "ami-0123456789abcdef0"}"#;
@@ -153,6 +156,37 @@ async fn every_host_has_an_instance_id_that_stays() {
     assert_eq!(world.instance(&host).await["ec2InstanceId"], "rack12");
     world.agent(&host, None, &[]).await;
     assert_eq!(world.instance(&host).await["ec2InstanceId"], "rack12");
+}
+
+#[tokio::test]
+async fn list_of_a_rare_attribute_goes_on_over_short_pages() {
+    let world = World::new();
+    world.done("CreateCluster", json!({})).await;
+    let resources = json!([
+        {"name": "CPU", "type": "INTEGER", "integerValue": 1024},
+        {"name": "MEMORY", "type": "INTEGER", "integerValue": 1024}]);
+    let mut hosts = Vec::new();
+    for _ in 0..=LOOKED_AT_MAX {
+        let input = json!({"totalResources": resources});
+        let registered = world.done("RegisterContainerInstance", input);
+        let arn = registered.await["containerInstance"]["containerInstanceArn"].take();
+        hosts.push(arn.as_str().unwrap().to_owned());
+    }
+    hosts.sort();
+    for host in [&hosts[0], &hosts[LOOKED_AT_MAX]] {
+        let attribute = json!({"name": "rare", "value": "1", "targetId": host});
+        world.done("PutAttributes", json!({"attributes": [attribute]})).await;
+    }
+    let (mut found, mut token, mut pages) = (Vec::new(), json!(null), 0);
+    while pages == 0 || !token.is_null() {
+        let input = json!({"targetType": "container-instance", "attributeName": "rare",
+            "nextToken": token});
+        let page = world.done("ListAttributes", input).await;
+        found.extend(texts(&page["attributes"], "targetId"));
+        token = page["nextToken"].clone();
+        pages += 1;
+    }
+    assert_eq!((found, pages), (vec![hosts[0].clone(), hosts[LOOKED_AT_MAX].clone()], 2));
 }
 
 /// Whatever a registration says or leaves empty, clients that read the member find it.
