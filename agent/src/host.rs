@@ -19,6 +19,7 @@ use crate::{
 
 pub(crate) mod address;
 pub(crate) mod ec2;
+pub(crate) mod spot;
 pub(crate) mod gpus;
 
 /// What the coordinator and the log call this version of the agent.

@@ -29,7 +29,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     disk,
     docker_reach::{self, Reach},
-    host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2},
+    host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2, spot},
     introspection,
     join::{self, EnterError, Entry, Membership, Renewal},
     ledger::LedgerError,
@@ -46,7 +46,9 @@ use crate::{
     service_manager,
     settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
     status::{NotedPolls, Status},
-    supervisor::{self, EngineConfig, EngineError, MetadataFiles, ReachWatch, TaskEndpoints},
+    supervisor::{
+        self, EngineConfig, EngineError, LeaveWatch, MetadataFiles, ReachWatch, TaskEndpoints,
+    },
     task_endpoints::{
         Endpoints, Kernel,
         directory::Directory,
@@ -202,6 +204,11 @@ async fn life(
         async move { docker_reach::keep_asking(docker, &socket, status, reach, shutdown).await }
     });
 
+    let (leaving, leaves) = watch::channel(false);
+    parts.spawn({
+        let (settings, shutdown) = (settings.clone(), shutdown.clone());
+        async move { spot::watch(&settings, leaving, shutdown).await }
+    });
     // The second that EC2's metadata may take runs beside joining.
     let metadata = ec2::find(&settings);
     service_manager::waiting(&format!("Joining the fleet of {}", settings.coordinator));
@@ -254,6 +261,7 @@ async fn life(
         endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.clone()),
         disk: Some(disk),
         reach: Some(ReachWatch(reached)),
+        leaving: Some(LeaveWatch(leaves)),
         metadata_files: metadata_files(&settings, &registered, zone.as_ref()).await,
         session,
         ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?

@@ -74,6 +74,8 @@ pub struct Settings {
     pub availability_zone: Option<String>,
     pub instance_id: Option<String>,
     pub ec2_metadata: Ec2Metadata,
+    /// The host is drained when EC2 is about to take it away.
+    pub drain_on_spot_interruption: bool,
     /// Base URL of the metadata service.
     pub ec2_metadata_endpoint: String,
     /// Absent: whatever Docker has.

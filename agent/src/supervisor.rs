@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::health::Health;
-pub use self::health::ReachWatch;
+pub use self::health::{LeaveWatch, ReachWatch};
 use crate::{
     ledger::{Batch, Contents, Head, Ledger},
     observed::PullAmount,
@@ -122,6 +122,8 @@ pub struct EngineConfig {
     pub disk: Option<DiskWatch>,
     /// Whether Docker answers those who ask it from time to time; absent: nobody asks.
     pub reach: Option<ReachWatch>,
+    /// Whether the machine is about to be taken away; absent: nobody asks.
+    pub leaving: Option<LeaveWatch>,
     /// What no task may have here.
     pub policy: TaskPolicy,
     /// EFS file systems of this host.
@@ -175,6 +177,7 @@ impl EngineConfig {
             images: ImageCleanup::default(),
             disk: None,
             reach: None,
+            leaving: None,
             policy: TaskPolicy::default(),
             efs: FileSystems::default(),
             repository_credentials: RepositoryCredentials::default(),
@@ -411,7 +414,7 @@ impl<R: ContainerRuntime> Engine<R> {
             unwritten: Batch::default(),
             ledger_state: LedgerState::default(),
             synced: false,
-            health: Health::watched(config.reach.clone()),
+            health: Health::watched(config.reach.clone(), config.leaving.clone()),
             steps: JoinSet::new(),
             processes: JoinSet::new(),
             unwatched: BTreeSet::new(),

@@ -306,6 +306,9 @@ pub struct PollAnswer {
     /// In every answer, so that none needs to be acknowledged.
     #[serde(default)]
     pub engine: EngineHealth,
+    /// The machine is about to be taken away: the host is to be drained.
+    #[serde(default)]
+    pub leaving: bool,
     pub outcome: PollOutcome,
 }
 

@@ -32,12 +32,7 @@ pub(crate) struct Instance {
 
 /// Asks, if the settings say so, and says in the log what came of it.
 pub(crate) async fn find(settings: &Settings) -> Option<Instance> {
-    let ask = match settings.ec2_metadata {
-        Ec2Metadata::On => true,
-        Ec2Metadata::Off => false,
-        Ec2Metadata::Auto => is_ec2(Path::new("/sys")),
-    };
-    if !ask {
+    if !is_asked(settings) {
         return None;
     }
     match tokio::time::timeout(ANSWER_WITHIN, read(&settings.ec2_metadata_endpoint)).await {
@@ -61,6 +56,15 @@ pub(crate) async fn find(settings: &Settings) -> Option<Instance> {
     }
 }
 
+/// Whether this machine's metadata service is asked at all.
+pub(crate) fn is_asked(settings: &Settings) -> bool {
+    match settings.ec2_metadata {
+        Ec2Metadata::On => true,
+        Ec2Metadata::Off => false,
+        Ec2Metadata::Auto => is_ec2(Path::new("/sys")),
+    }
+}
+
 fn unanswered(reason: &str) {
     tracing::warn!(
         reason,
@@ -79,7 +83,7 @@ fn is_ec2(sys: &Path) -> bool {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum NoAnswer {
+pub(crate) enum NoAnswer {
     #[error("the request failed")]
     Request(#[from] reqwest::Error),
     #[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
@@ -89,6 +93,12 @@ enum NoAnswer {
 }
 
 async fn read(endpoint: &str) -> Result<Instance, NoAnswer> {
+    let document = get(endpoint, "latest/dynamic/instance-identity/document").await?;
+    Ok(serde_json::from_slice(&document.unwrap_or_default())?)
+}
+
+/// What the service has at a path; nothing where it says that there is nothing.
+pub(crate) async fn get(endpoint: &str, path: &str) -> Result<Option<Vec<u8>>, NoAnswer> {
     // A proxy would answer for another machine.
     let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_WITHIN).build()?;
     let endpoint = endpoint.trim_end_matches('/');
@@ -99,13 +109,11 @@ async fn read(endpoint: &str) -> Result<Instance, NoAnswer> {
         .await?
         .error_for_status()?;
     let token = body(token).await?;
-    let document = client
-        .get(format!("{endpoint}/latest/dynamic/instance-identity/document"))
-        .header(TOKEN, token)
-        .send()
-        .await?
-        .error_for_status()?;
-    Ok(serde_json::from_slice(&body(document).await?)?)
+    let answer = client.get(format!("{endpoint}/{path}")).header(TOKEN, token).send().await?;
+    match answer.status() {
+        reqwest::StatusCode::NOT_FOUND => Ok(None),
+        _ => Ok(Some(body(answer.error_for_status()?).await?)),
+    }
 }
 
 async fn body(mut response: reqwest::Response) -> Result<Vec<u8>, NoAnswer> {

@@ -51,6 +51,7 @@ pub(crate) fn settings(
     let availability_zone = read.parse("availability-zone", attribute_value);
     let instance_id = read.parse("instance-id", attribute_value);
     let ec2_metadata = read.parse("ec2-metadata", ec2_metadata);
+    let drain_on_spot_interruption = read.parse("drain-on-spot-interruption", boolean);
     let ec2_metadata_endpoint = read.parse("ec2-metadata-endpoint", http_endpoint);
     let logging_drivers = read.parse("logging-drivers", logging_drivers);
     let disable_privileged = read.parse("disable-privileged", boolean);
@@ -108,6 +109,7 @@ pub(crate) fn settings(
         availability_zone,
         instance_id,
         ec2_metadata: ec2_metadata?,
+        drain_on_spot_interruption: drain_on_spot_interruption?,
         ec2_metadata_endpoint: ec2_metadata_endpoint?,
         logging_drivers,
         privileged: !disable_privileged?,

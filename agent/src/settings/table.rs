@@ -207,6 +207,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Whether to ask EC2's instance metadata for type, zone, instance and image id. `auto` asks \
          on EC2's machines only",
     ),
+    Setting {
+        switch: true,
+        ..setting(
+            "drain-on-spot-interruption",
+            "BOOL",
+            Some("false"),
+            "Have this host drained when EC2's metadata tells that it will interrupt the Spot instance",
+        )
+    },
     setting(
         "ec2-metadata-endpoint",
         "URL",

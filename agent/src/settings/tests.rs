@@ -95,6 +95,7 @@ fn the_defaults_are_those_of_the_design() {
             availability_zone: None,
             instance_id: None,
             ec2_metadata: Auto,
+            drain_on_spot_interruption: false,
             ec2_metadata_endpoint: "http://169.254.169.254",
             logging_drivers: None,
             privileged: true,
@@ -205,6 +206,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("availability-zone", "eu-1a"),
         ("instance-id", "i-1"),
         ("ec2-metadata", "off"),
+        ("drain-on-spot-interruption", "true"),
         ("ec2-metadata-endpoint", "http://127.0.0.1:3"),
         ("logging-drivers", "json-file,journald"),
         ("disable-privileged", "true"),
@@ -373,6 +375,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                 "i-1",
             ),
             ec2_metadata: Off,
+            drain_on_spot_interruption: true,
             ec2_metadata_endpoint: "http://127.0.0.1:3",
             logging_drivers: Some(
                 [
@@ -666,7 +669,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, dynamic_host_ports, task_cpu_mem_limit, task_pids_limit, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, http_proxy, https_proxy, no_proxy, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, pull_dependent_upfront, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, manifest_pull_timeout, image_pull_timeout, image_pull_silence, container_create_timeout, container_start_timeout, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, dynamic_host_ports, task_cpu_mem_limit, task_pids_limit, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, drain_on_spot_interruption, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, http_proxy, https_proxy, no_proxy, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, pull_dependent_upfront, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, manifest_pull_timeout, image_pull_timeout, image_pull_silence, container_create_timeout, container_start_timeout, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
@@ -838,7 +841,7 @@ const ECS_AGENT_VARIABLES: &[(&str, &str, bool)] = &[
     ("ECS_ENABLE_CONTAINER_METADATA", "true", true),
     ("ECS_ENABLE_GPU_SUPPORT", "true", true),
     ("ECS_ENABLE_RUNTIME_STATS", "true", false),
-    ("ECS_ENABLE_SPOT_INSTANCE_DRAINING", "true", false),
+    ("ECS_ENABLE_SPOT_INSTANCE_DRAINING", "true", true),
     ("ECS_ENABLE_TASK_CPU_MEM_LIMIT", "false", true),
     ("ECS_ENABLE_TASK_ENI", "true", false),
     ("ECS_ENABLE_TASK_IAM_ROLE", "true", false),

@@ -1,7 +1,8 @@
 //! Whether the container engine answers, as the coordinator is told.
 //!
 //! Two see it: the event stream, which ends with the engine, and whoever asks the engine from time to
-//! time, who notices one that hangs. Never: a conclusion about a container.
+//! time, who notices one that hangs. And whether the host is about to leave. Never: a conclusion about a
+//! container.
 
 use longshore_common::protocol::EngineHealth;
 use tokio::sync::watch;
@@ -14,23 +15,42 @@ use crate::{docker_reach::Reach, runtime::ContainerRuntime};
 #[derive(Clone, Debug)]
 pub struct ReachWatch(pub(crate) watch::Receiver<Reach>);
 
+/// Whether the host's machine is about to be taken away.
+#[derive(Clone, Debug)]
+pub struct LeaveWatch(pub(crate) watch::Receiver<bool>);
+
 pub(super) struct Health {
     reach: Option<watch::Receiver<Reach>>,
+    leaving: Option<watch::Receiver<bool>>,
+    leaves: bool,
     /// What the coordinator was told last.
     told: EngineHealth,
+    told_leaving: bool,
 }
 
 impl Health {
-    pub(super) fn watched(reach: Option<ReachWatch>) -> Self {
-        Health { reach: reach.map(|watch| watch.0), told: EngineHealth::Unknown }
+    pub(super) fn watched(reach: Option<ReachWatch>, leaving: Option<LeaveWatch>) -> Self {
+        Health {
+            reach: reach.map(|watch| watch.0),
+            leaving: leaving.map(|watch| watch.0),
+            leaves: false,
+            told: EngineHealth::Unknown,
+            told_leaving: false,
+        }
     }
 
     /// When somebody has asked with another result; never when nobody asks.
     pub(super) async fn changed(&mut self) {
-        let Some(reach) = &mut self.reach else { return std::future::pending().await };
-        if reach.changed().await.is_err() {
-            self.reach = None;
+        tokio::select! {
+            () = changed(&mut self.reach) => {}
+            () = changed(&mut self.leaving) => {}
         }
+        // What was said stays said, also once nobody watches any more.
+        self.leaves |= self.leaving.as_ref().is_some_and(|leaving| *leaving.borrow());
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaves || self.leaving.as_ref().is_some_and(|leaving| *leaving.borrow())
     }
 
     /// Before the engine was listed for the first time, only an answer that failed says something.
@@ -48,6 +68,13 @@ impl Health {
     }
 }
 
+async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
+    let Some(receiver) = watched else { return std::future::pending().await };
+    if receiver.changed().await.is_err() {
+        *watched = None;
+    }
+}
+
 impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn health(&self) -> EngineHealth {
         self.health.now(self.synced)
@@ -59,6 +86,10 @@ impl<R: ContainerRuntime> Engine<R> {
         if now != self.health.told {
             self.health.told = now;
             info!(host = %self.config.host, engine = ?now, "telling the coordinator of Docker");
+            self.release_parked();
+        }
+        if self.health.is_leaving() && !std::mem::replace(&mut self.health.told_leaving, true) {
+            info!(host = %self.config.host, "telling the coordinator that this host leaves");
             self.release_parked();
         }
     }

@@ -365,6 +365,7 @@ impl<R: ContainerRuntime> Engine<R> {
             seen: self.head.as_ref().map(|head| head.seen),
             machine: self.config.machine.clone(),
             engine: self.health(),
+            leaving: self.health.is_leaving(),
             outcome,
         }
     }

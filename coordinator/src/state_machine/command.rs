@@ -497,6 +497,8 @@ pub struct AgentAnswered {
     /// When the host has others than it said last.
     pub images: Option<HeldImages>,
     pub engine: EngineHealth,
+    /// Its machine is about to be taken away.
+    pub leaving: bool,
 }
 
 /// A service deployment as its ARN names it.

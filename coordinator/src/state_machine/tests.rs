@@ -233,6 +233,7 @@ fn answered(host: HostId, seq: u64, reports: Vec<Report>) -> Command {
         ended_candidates: vec![],
         images: None,
         engine: EngineHealth::Unknown,
+        leaving: false,
     }))
 }
 
@@ -330,6 +331,29 @@ fn a_full_cluster_says_how_much_is_missing() {
     assert_eq!(failures.len(), 1);
     assert!(failures[0].starts_with("RESOURCE:MEMORY: "), "{failures:?}");
     assert!(failures[0].contains("400 of the 600 MiB needed"), "{failures:?}");
+}
+
+/// Its agent says so in every answer.
+#[test]
+fn host_that_leaves_is_drained_once() {
+    let (world, hosts) = World::with_hosts(2);
+    let mut world = world.with_definition(10);
+    world.log.clear();
+    for seq in 1..=3 {
+        let Command::AgentAnswered(mut said) = answered(hosts[0], seq, vec![]) else {
+            unreachable!()
+        };
+        said.leaving = true;
+        world.put(Command::AgentAnswered(said));
+        world.put(answered(hosts[1], seq, vec![]));
+    }
+    world.check(expect![[r#"
+        HostDrained
+    "#]]);
+    let (tasks, _) = world.run(3);
+    let on = |task: &TaskId| world.state.task(*task).unwrap().host;
+    assert_eq!(tasks.len(), 3);
+    assert!(tasks.iter().all(|task| world.state.host_at(on(task)).id == hosts[1]));
 }
 
 #[test]
@@ -605,6 +629,7 @@ fn a_stop_candidate_is_stopped_only_when_the_history_knows_its_end() {
         ended_candidates: vec![],
         images: None,
         engine: EngineHealth::Unknown,
+        leaving: false,
     };
     world.put(Command::AgentAnswered(Box::new(said.clone())));
     assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());

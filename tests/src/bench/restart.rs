@@ -253,6 +253,7 @@ async fn answer(
         ended_candidates: Vec::new(),
         images: None,
         engine: EngineHealth::Unknown,
+        leaving: false,
     };
     let command = Command::AgentAnswered(Box::new(answered));
     driver.submit(command, |_, _| ()).await.context("an agent's answer")

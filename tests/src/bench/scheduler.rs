@@ -281,6 +281,7 @@ impl Simulated {
             ended_candidates: Vec::new(),
             images: None,
             engine: EngineHealth::Unknown,
+            leaving: false,
         }))
     }
 

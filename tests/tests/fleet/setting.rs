@@ -210,6 +210,7 @@ pub(crate) fn answer(host: HostId) -> PollAnswer {
         seen: None,
         machine: MachineMarks::default(),
         engine: EngineHealth::Unknown,
+        leaving: false,
         outcome: PollOutcome::Accepted { reports: vec![], needs_manifest: false, images: None },
     }
 }

@@ -4,7 +4,10 @@ use longshore_common::protocol::EngineHealth;
 use tokio::sync::watch;
 
 use super::*;
-use crate::{docker_reach::Reach, supervisor::ReachWatch};
+use crate::{
+    docker_reach::Reach,
+    supervisor::{LeaveWatch, ReachWatch},
+};
 
 /// Polls that would be kept for long, until one answer is as wanted.
 async fn told(rig: &mut Rig, wanted: EngineHealth) -> usize {
@@ -61,4 +64,24 @@ async fn an_agent_that_has_not_asked_yet_says_nothing_of_the_engine() {
     assert_eq!(answer.engine, EngineHealth::Unknown);
     rig.fake.come_up();
     told(&mut rig, EngineHealth::Answers).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn host_that_leaves_is_told_of_at_once_and_from_then_on() {
+    let (sender, receiver) = watch::channel(false);
+    let mut rig = Rig::with(|config| config.leaving = Some(LeaveWatch(receiver)));
+    assert!(!rig.exchange().await.leaving);
+    rig.idle(5).await;
+    sender.send_replace(true);
+    // Whoever watched has nothing more to say.
+    drop(sender);
+    let request = rig.coordinator.request(10_000);
+    let before = tokio::time::Instant::now();
+    let mut answer = rig.poll(request).await;
+    assert!(before.elapsed() < Duration::from_secs(1), "a poll that was kept leaves with the news");
+    for _ in 0..3 {
+        assert!(answer.leaving);
+        rig.coordinator.take(&answer);
+        answer = rig.exchange().await;
+    }
 }

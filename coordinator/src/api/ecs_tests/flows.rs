@@ -64,6 +64,7 @@ impl World {
             position: ReportPosition { session: self.seq() + 1, seq: reports.len() as u64 },
             reports,
             engine: EngineHealth::Unknown,
+            leaving: false,
         };
         let command = Command::AgentAnswered(Box::new(answered));
         self.driver.submit(command, |_, _| ()).await.unwrap();

@@ -34,6 +34,7 @@ impl World {
             position: ReportPosition { session: 1, seq: 0 },
             reports: Vec::new(),
             engine,
+            leaving: false,
         };
         self.driver.submit(Command::AgentAnswered(Box::new(answered)), |_, _| ()).await.unwrap();
     }

@@ -117,6 +117,7 @@ impl World {
             ended_candidates: Vec::new(),
             images: None,
             engine: EngineHealth::Unknown,
+            leaving: false,
         };
         self.submit(Command::AgentAnswered(Box::new(answered))).await;
     }

@@ -24,7 +24,11 @@ use crate::{
         client::{AgentClient, Peer, PollError},
         join::IDENTITY_CONFLICTS,
     },
-    state_machine::{Command, State, command::AgentAnswered, state::Host},
+    state_machine::{
+        Command, State,
+        command::AgentAnswered,
+        state::{Host, HostStatus},
+    },
 };
 
 /// The parked poll and the newer one that releases it.
@@ -266,17 +270,20 @@ impl<A: AgentClient> HostPoller<A> {
         let PollOutcome::Accepted { reports, images, .. } = &answer.outcome else { return Ok(()) };
         let host = self.host;
         let seen_order = answer.seen.map_or(0, |seen| seen.order);
-        let (connected, taken, queued, engine) = self
+        let (connected, taken, queued, engine, active) = self
             .handle
             .peek(|state| {
                 let host = state.host(host)?;
                 let queued = host.queue.front().is_some_and(|queued| queued.order <= seen_order);
                 let heard = host.reports_taken.map(|taken| taken.session) == Some(answer.session);
-                Some((host.connected && heard, host.reports_taken, queued, host.engine))
+                let active = host.status == HostStatus::Active;
+                Some((host.connected && heard, host.reports_taken, queued, host.engine, active))
             })
             .ok_or(Again::Ended)?;
         let tells_engine = answer.engine != EngineHealth::Unknown && answer.engine != engine;
-        if connected && reports.is_empty() && images.is_none() && !queued && !tells_engine {
+        let leaves = answer.leaving && active;
+        let says_nothing = reports.is_empty() && images.is_none() && !tells_engine && !leaves;
+        if connected && says_nothing && !queued {
             return Ok(());
         }
         let known = taken.filter(|taken| taken.session == answer.session).map_or(0, |t| t.seq);
@@ -289,6 +296,7 @@ impl<A: AgentClient> HostPoller<A> {
             ended_candidates: self.ended(reports).await?,
             images: images.clone(),
             engine: answer.engine,
+            leaving: answer.leaving,
         };
         let command = Command::AgentAnswered(Box::new(answered));
         match self.handle.submit_always(command, |_, _| ()).await {

@@ -19,7 +19,7 @@ use crate::state_machine::{
     name::Family,
     record::{RevisionRecord, Rollout, ServiceTaskRecord, TaskRecord, TaskSetRecord},
     service::{RevisionId, ServiceRef},
-    state::{Host, Phase, Service, ServiceStatus, State, Task, Wish, ran_briefly},
+    state::{Host, HostStatus, Phase, Service, ServiceStatus, State, Task, Wish, ran_briefly},
 };
 
 /// An agent answered a poll. Repeated reports change nothing.
@@ -34,6 +34,9 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     let engine = answered.engine;
     if engine != EngineHealth::Unknown && engine != host.engine {
         decision.events.push(Event::HostEngineChanged { host: host.id, engine, at });
+    }
+    if answered.leaving && host.status == HostStatus::Active {
+        decision.events.push(Event::HostDrained { host: host.id, at });
     }
     if let Some(seen) = answered.seen {
         decision.notes.push(Note::OrdersTaken { host: host.id, order: seen.order });

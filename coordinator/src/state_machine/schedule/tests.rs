@@ -895,6 +895,7 @@ fn adopted_tasks_of_a_lost_revision_count_for_their_service() {
         ended_candidates: vec![],
         images: None,
         engine: EngineHealth::Unknown,
+        leaving: false,
     };
     world.call(Command::AgentAnswered(Box::new(said))).unwrap();
     assert_eq!(world.service().revision(lost).unwrap().tasks.len(), 2);

@@ -339,6 +339,7 @@ async fn poll(coordinator: &mut Coordinator, agent: &mut FakeAgent) {
         ended_candidates,
         images,
         engine: answer.engine,
+        leaving: false,
     };
     let answered = coordinator.submit(Command::AgentAnswered(Box::new(answered))).await;
     if let Some(Err(Refused::Rejected(Rejection::HostDeregistered(_)))) = answered {

@@ -423,6 +423,7 @@ impl Scene<'_> {
             ended_candidates: vec![ended],
             images: None,
             engine: EngineHealth::Answers,
+            leaving: false,
         };
         self.call(Command::AgentAnswered(Box::new(said)));
     }

@@ -378,6 +378,7 @@ impl World {
                 references: vec![name.to_owned()],
             }),
             engine: EngineHealth::Unknown,
+            leaving: false,
         };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
@@ -417,6 +418,7 @@ impl World {
             ended_candidates: vec![],
             images: None,
             engine: EngineHealth::Unknown,
+            leaving: false,
         };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
@@ -450,6 +452,7 @@ impl World {
             ended_candidates: vec![],
             images: None,
             engine: EngineHealth::Unknown,
+            leaving: false,
         };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }

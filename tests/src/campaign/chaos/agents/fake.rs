@@ -122,6 +122,7 @@ impl FakeAgent {
             seen: self.seen,
             machine: MachineMarks::default(),
             engine: EngineHealth::Answers,
+            leaving: false,
             outcome,
         }
     }
