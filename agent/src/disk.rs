@@ -1,4 +1,5 @@
-//! Whether the file systems that tasks fill have room: that of Docker's data and the agent's own.
+//! Whether the file systems that tasks fill have room: those of Docker's data, of the images that
+//! containerd keeps for it, and the agent's own.
 //!
 //! Owns the readings and what they mean by the operator's two thresholds. Never: a wait of the agent
 //! for a file system, which may hang; what is done for want of room (that is `supervisor`).
@@ -15,11 +16,13 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::docker_reach::Reach;
+use crate::{docker_reach::Reach, runtime::RuntimeVersion};
 
 #[cfg(test)]
 mod tests;
 
+/// Where containerd keeps images, unless its own settings say otherwise.
+const CONTAINERD_ROOT: &str = "/var/lib/containerd";
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// However often somebody asks for it.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
@@ -154,12 +157,14 @@ pub struct DiskWatch {
 pub(crate) struct DiskEyes {
     pub(crate) seen: watch::Sender<Disk>,
     again: Arc<Notify>,
+    containerd_root: PathBuf,
 }
 
 pub(crate) fn eyes() -> (DiskEyes, DiskWatch) {
     let (sender, seen) = watch::channel(Disk::default());
     let again = Arc::new(Notify::new());
-    (DiskEyes { seen: sender, again: again.clone() }, DiskWatch { seen, again })
+    let containerd_root = PathBuf::from(CONTAINERD_ROOT);
+    (DiskEyes { seen: sender, again: again.clone(), containerd_root }, DiskWatch { seen, again })
 }
 
 impl DiskEyes {
@@ -172,15 +177,10 @@ impl DiskEyes {
         shutdown: CancellationToken,
     ) {
         let look_on = async {
-            let mut places: Vec<Place> = vec![Place::at(data_dir)];
+            let mut places: Vec<Place> = vec![Place::at(data_dir.clone())];
             loop {
-                let root =
-                    docker.borrow().last.as_ref().and_then(|docker| docker.data_root.clone());
-                if let Some(root) = root
-                    && places.iter().all(|place| place.path != root)
-                {
-                    places.truncate(1);
-                    places.push(Place::at(root));
+                if let Some(docker) = &docker.borrow().last {
+                    self.turn_to(&mut places, &data_dir, docker);
                 }
                 for place in &mut places {
                     place.look().await;
@@ -200,6 +200,28 @@ impl DiskEyes {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = look_on => {}
+        }
+    }
+
+    /// Keeps what was seen of places that are looked at further on.
+    fn turn_to(&self, places: &mut Vec<Place>, data_dir: &Path, docker: &RuntimeVersion) {
+        let images = docker.containerd_images.then(|| Place {
+            // A containerd of Docker's own has its images below Docker's data.
+            may_be_missing: true,
+            ..Place::at(self.containerd_root.clone())
+        });
+        let wanted: Vec<Place> =
+            docker.data_root.clone().map(Place::at).into_iter().chain(images).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        places.retain(|place| {
+            place.path == data_dir || wanted.iter().any(|wanted| wanted.path == place.path)
+        });
+        for place in wanted {
+            if places.iter().all(|known| known.path != place.path) {
+                places.push(place);
+            }
         }
     }
 }
@@ -223,11 +245,12 @@ struct Place {
     awaited: Option<oneshot::Receiver<io::Result<FileSystem>>>,
     /// The log has told that it cannot be read.
     told: bool,
+    may_be_missing: bool,
 }
 
 impl Place {
     fn at(path: PathBuf) -> Self {
-        Place { path, last: None, awaited: None, told: false }
+        Place { path, last: None, awaited: None, told: false, may_be_missing: false }
     }
 
     async fn look(&mut self) {
@@ -236,6 +259,12 @@ impl Place {
             Ok(Ok(Ok(file_system))) => {
                 self.last = Some(file_system);
                 self.told = false;
+                return;
+            }
+            Ok(Ok(Err(error)))
+                if self.may_be_missing && error.kind() == io::ErrorKind::NotFound =>
+            {
+                self.last = None;
                 return;
             }
             Ok(Ok(Err(error))) => error.to_string(),

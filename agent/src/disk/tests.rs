@@ -70,6 +70,7 @@ async fn a_file_system_that_hangs_is_waited_for_once_and_counts_as_it_was_seen_l
         last: Some(seen.clone()),
         awaited: Some(awaited),
         told: false,
+        may_be_missing: false,
     };
     for _ in 0..3 {
         place.look().await;
@@ -100,6 +101,44 @@ async fn dockers_own_file_system_is_looked_at_once_docker_tells_where_it_is() {
     watch.again.notify_one();
     let both = watch.seen.wait_for(|disk| disk.file_systems.len() == 2).await.unwrap().clone();
     assert!(both.file_systems.iter().any(|one| one.path == Path::new("/")), "{both:?}");
+    shutdown.cancel();
+    looking.await.unwrap();
+}
+
+/// Docker with containerd's image store has what fills a disk elsewhere.
+#[tokio::test]
+async fn images_of_containerd_are_looked_at_where_docker_keeps_them_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("containerd");
+    let (mut eyes, mut watch) = eyes();
+    eyes.containerd_root.clone_from(&store);
+    let (reach, docker) = watch::channel(Reach::default());
+    let shutdown = CancellationToken::new();
+    let data_dir = folder.path().to_owned();
+    let looking =
+        tokio::spawn(eyes.keep_looking(DiskRules::default(), data_dir, docker, shutdown.clone()));
+    let again = watch.again.clone();
+    let mut seen_after = async |containerd_images, paths: &[&Path]| {
+        reach.send_modify(|reach| {
+            let data_root = Some(PathBuf::from("/"));
+            let docker = RuntimeVersion { data_root, containerd_images, ..Default::default() };
+            reach.last = Some(docker);
+        });
+        again.notify_one();
+        let all = |disk: &Disk| {
+            let seen = disk.file_systems.iter().map(|one| one.path.as_path());
+            let mut seen: Vec<&Path> = seen.collect();
+            seen.sort();
+            seen == paths
+        };
+        watch.seen.wait_for(all).await.unwrap();
+    };
+    let root = Path::new("/");
+    // A containerd that keeps them elsewhere.
+    seen_after(true, &[root, folder.path()]).await;
+    fs_err::create_dir(&store).unwrap();
+    seen_after(true, &[root, folder.path(), &store]).await;
+    seen_after(false, &[root, folder.path()]).await;
     shutdown.cancel();
     looking.await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! What a whole task may use, when it has several containers: a control group around theirs.
+//! What a whole task may use: as its definition says, by a control group around several containers, and
+//! as its host allows.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -91,4 +92,50 @@ async fn containers_of_a_task_share_its_limits_and_the_group_goes_with_the_task(
         }
     };
     tokio::time::timeout(PATIENCE, removed).await.expect("the task's control group stays");
+}
+
+/// As a host's ecs.config sets them for all tasks: host ports that nobody asked for by number, and
+/// processes.
+#[tokio::test]
+async fn ports_and_processes_are_those_that_an_ecs_config_allows() {
+    let variables = [("ECS_DYNAMIC_HOST_PORT_RANGE", "47000-47003"), ("ECS_TASK_PIDS_LIMIT", "20")];
+    let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let agent_environment = variables.to_vec();
+    let settings = FleetSettings { hosts: 1, agent_environment, ..Default::default() };
+    let fleet = Fleet::start(settings).await.unwrap();
+    let client = fleet.ecs().unwrap();
+    let container = |name: &str| {
+        json!({ "name": name, "image": SAMPLE_IMAGE, "command": SLEEPER, "memory": 32,
+            "portMappings": [{ "containerPort": 80, "hostPort": 0 }] })
+    };
+    let forks = "n=0; while [ $n -lt 40 ]; do /bin/busybox sleep 60 & n=$((n+1)); done; echo all";
+    let greedy = json!({ "name": "app", "image": SAMPLE_IMAGE, "memory": 32,
+        "command": ["/bin/sh", "-c", forks] });
+    for (family, containers) in
+        [("two", json!([container("app"), container("side")])), ("greedy", json!([greedy]))]
+    {
+        let definition = json!({ "family": family, "containerDefinitions": containers });
+        client.call("RegisterTaskDefinition", definition).await.unwrap();
+    }
+    let run = |family: &str| client.call("RunTask", json!({ "taskDefinition": family }));
+    let ran = run("two").await.unwrap();
+    let two = [ran["tasks"][0]["taskArn"].as_str().unwrap().to_owned()];
+    wait(&fleet.aws(), "tasks-running", &two).await;
+    let described = client.call("DescribeTasks", json!({ "tasks": two })).await.unwrap();
+    let containers = described["tasks"][0]["containers"].as_array().unwrap();
+    let bindings = containers.iter().flat_map(|c| c["networkBindings"].as_array().unwrap());
+    let ports: Vec<u64> = bindings.filter_map(|binding| binding["hostPort"].as_u64()).collect();
+    assert!(ports.len() >= 2, "{described:#}");
+    assert!(ports.iter().all(|port| (47_000..=47_003).contains(port)), "{ports:?}");
+    let group = format!("/docker/longshore_{}_1", two[0].rsplit('/').next().unwrap());
+    assert_eq!(limit(&group, "pids", "pids.max", "pids.max"), "20");
+
+    let ran = run("greedy").await.unwrap();
+    let describe = json!({ "tasks": [ran["tasks"][0]["taskArn"]] });
+    let ended = |described: &Value| {
+        let task = &described["tasks"][0];
+        (task["lastStatus"] == json!("STOPPED")).then(|| task.clone())
+    };
+    let ended = client.eventually("DescribeTasks", describe, PATIENCE, ended).await.unwrap();
+    assert_ne!(ended["containers"][0]["exitCode"], json!(0), "{ended:#}");
 }
