@@ -7,7 +7,7 @@ use anyhow::Result;
 use longshore_common::id::HostId;
 use longshore_coordinator::state_machine::{
     State,
-    state::{HostStatus, ServiceStatus},
+    state::{HostStatus, ServiceStatus, Task},
 };
 use serde_json::{Value, json};
 
@@ -227,13 +227,26 @@ struct Leaving {
     service: Option<(String, String)>,
 }
 
+/// A task and its host, as the state has them.
+fn standing(state: &State, task: &Task) -> String {
+    let host = state.host_at(task.host);
+    format!(
+        "task {} ({:?}, {:?}) on host {} ({:?}, connected {})",
+        task.id, task.phase, task.wish, host.id, host.status, host.connected
+    )
+}
+
 /// What is on its way out.
 fn leaving(state: &State) -> Vec<Leaving> {
     let mut leaving = Vec::new();
     for cluster in state.clusters_after(None) {
         let services = cluster.services.values().map(|slot| state.service_at(*slot));
         for service in services.filter(|service| service.status == ServiceStatus::Draining) {
-            let what = format!("service {}/{} stays DRAINING", cluster.name, service.name);
+            let tasks = service.revisions.iter().flat_map(|revision| revision.tasks.values());
+            let tasks: Vec<String> =
+                tasks.map(|slot| standing(state, state.task_at(*slot))).collect();
+            let (name, tasks) = (&service.name, tasks.join("; "));
+            let what = format!("service {}/{name} stays DRAINING with {tasks}", cluster.name);
             leaving.push(Leaving { what, service: None });
         }
     }
@@ -243,14 +256,15 @@ fn leaving(state: &State) -> Vec<Leaving> {
         };
         let group = state.group_name(task.group);
         let cluster = state.cluster_at(host.cluster).name.to_string();
-        let what =
-            format!("DRAINING host {} of {cluster} keeps task {} of {group}", host.id, task.id);
+        let task = standing(state, task);
+        let what = format!("DRAINING host {} of {cluster} keeps {task} of {group}", host.id);
         let service = group.strip_prefix("service:").map(|name| (cluster, name.to_owned()));
         leaving.push(Leaving { what, service });
     }
     let groups = state.auto_scaling_groups_from(std::ops::Bound::Unbounded);
     for group in groups.filter(|group| group.deleting) {
-        let what = format!("the Auto Scaling group {} stays deleted but there", group.name);
+        let instances: Vec<_> = group.instances.values().collect();
+        let what = format!("the deleted Auto Scaling group {} keeps {instances:?}", group.name);
         leaving.push(Leaving { what, service: None });
     }
     leaving

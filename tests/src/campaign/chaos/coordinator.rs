@@ -3,6 +3,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeSet,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -17,7 +18,7 @@ use futures_util::FutureExt;
 use longshore_common::{
     arn::Identity,
     clock::{Clock, SteadyClock, SteppedClock, Timestamp},
-    id::FleetId,
+    id::{FleetId, HostId},
     join_token::CaHash,
     logs::query::{LogReply, LogRequest},
     secret::Secret,
@@ -43,7 +44,7 @@ use longshore_coordinator::{
         sqlite::{self, FILE_NAME, SqliteJournal},
     },
     state_machine::{
-        Command, Envelope, State,
+        Command, Envelope, Event, State,
         capacity_provider::{CapacityPolicy, FARGATE, HostMark, LauncherPolicy},
     },
 };
@@ -77,6 +78,8 @@ pub(super) struct Watched {
     pub(super) commands: Coverage,
     pub(super) events: Coverage,
     pub(super) panics: Vec<String>,
+    /// Hosts whose tasks the journal did not know: they may be more than there is room for.
+    pub(super) adopted: BTreeSet<HostId>,
 }
 
 pub(super) struct Coordinator {
@@ -130,6 +133,7 @@ impl Coordinator {
             commands: Coverage::of(COMMANDS),
             events: Coverage::of(EVENTS),
             panics: Vec::new(),
+            adopted: BTreeSet::new(),
         };
         let mut entropy = chance.part(1);
         let (state, journal) = open(folder.path())?;
@@ -306,7 +310,13 @@ impl Coordinator {
         let rules = Rules { decide: &decide, look: &look };
         let saw = |step: &step::Flush| {
             let events = step.batch.iter().flat_map(|batch| &batch.events);
-            events.for_each(|event| watched.borrow_mut().events.saw(coverage::event(event)));
+            for event in events {
+                let mut watched = watched.borrow_mut();
+                watched.events.saw(coverage::event(event));
+                if let Event::TaskAdopted(adopted) = event {
+                    watched.adopted.extend(adopted.record.host);
+                }
+            }
         };
         let stepped = self.stepped();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| stepped.turn(&rules, at, saw))) {

@@ -283,11 +283,6 @@ impl Course {
         self.begins_in = Some(self.chance.below(4));
         if journal == AfterDeath::WentBack {
             self.agents.go_on(&mut self.coordinator).await;
-            let all = self
-                .coordinator
-                .peek(|state| state.hosts().map(|host| host.id).collect::<Vec<_>>());
-            // What is adopted may be more than there is room for.
-            self.overfull.extend(all);
             self.clients.told(&mut self.coordinator, "Recover", serde_json::json!({})).await;
         }
         self.look().await
@@ -308,6 +303,7 @@ impl Course {
             return Box::pin(self.restart(AfterDeath::Kept)).await;
         }
         let overfull = &mut self.overfull;
+        overfull.append(&mut self.coordinator.watched.borrow_mut().adopted);
         let found = self.coordinator.peek(|state| judge::hosts(state, overfull));
         for (fault, what) in found {
             self.found(fault, what);
