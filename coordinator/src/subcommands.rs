@@ -18,7 +18,7 @@ use crate::{
         },
     },
     client::{Client, ClientError},
-    journal::sqlite,
+    journal::{recovery, sqlite},
     running::{Running, reached_at},
     settings::{Command, JoinTokenCommand, Settings},
 };
@@ -101,7 +101,15 @@ fn check(settings: &Settings) -> Result<()> {
     if !problems.is_empty() {
         bail!("the journal is damaged:\n{}", problems.join("\n"));
     }
-    print("The journal is intact.")
+    let wrong = recovery::check(&settings.data_dir)?;
+    if !wrong.is_empty() {
+        bail!(
+            "the journal is intact, but a start would make a state of it that does not agree with \
+             itself. Report this with a backup of the journal:\n{}",
+            wrong.join("\n")
+        );
+    }
+    print("The journal is intact, and the state that a start makes of it is sound.")
 }
 
 /// Of the coordinator that serves the data directory, wherever that is and whatever its region.

@@ -212,10 +212,15 @@ impl Handle {
         self.went_back.subscribe()
     }
 
-    /// Raises the alarm; the first proof is kept.
+    /// Raises the alarm. The proof with the latest epoch is kept: `recover` goes beyond it.
     pub fn raise_went_back(&self, evidence: JournalWentBack) {
         let raised = self.went_back.send_if_modified(|current| match current {
-            Some(_) => false,
+            Some(known) => {
+                if known.seen < evidence.seen {
+                    *known = evidence.clone();
+                }
+                false
+            }
             None => {
                 *current = Some(evidence.clone());
                 true

@@ -353,4 +353,82 @@ mod tests {
         shutdown.cancel();
         running.await.unwrap();
     }
+
+    /// Often enough for a call to be made and heard.
+    const LOOKS: usize = 5_000;
+
+    /// A state whose service waits for the answer of a hook at `url`.
+    fn waits_for_hook(url: String) -> State {
+        use crate::state_machine::{
+            schedule::tests::world::{World, replicas},
+            service::{DeploymentStrategy, HookAction, HookStage, LifecycleHook},
+        };
+        let mut config = replicas(0);
+        config.deployment.strategy = DeploymentStrategy::BlueGreen;
+        config.deployment.bake_minutes = Some(0);
+        config.deployment.hooks = vec![LifecycleHook {
+            target: HookTarget::Http { url, role_arn: None, details: None },
+            stages: vec![HookStage::PreScaleUp],
+            timeout_minutes: 5,
+            on_timeout: HookAction::Rollback,
+        }];
+        let mut world = World::new();
+        world.create(config);
+        assert_eq!(world.state.hook_calls().count(), 1);
+        world.state
+    }
+
+    /// What an old journal asks for may long have been answered, and no answer could be kept: one
+    /// call would follow another.
+    #[tokio::test]
+    async fn hooks_are_not_called_while_the_journal_is_known_to_be_old() {
+        use crate::{
+            driver::{CheckpointPace, JournalWentBack, step::RULES, stepped},
+            journal::memory::MemoryDisk,
+        };
+        use longshore_common::{id::HostId, protocol::Epoch};
+        let later = r#"{"hookStatus":"IN_PROGRESS","callBackDelay":3600}"#;
+        let answers: &[_] = Box::leak(Box::new([("200 OK", later), ("200 OK", later)]));
+        let (url, mut told) = serve(answers).await;
+        let mut next = 0u128;
+        let entropy = Box::new(move || {
+            next += 1 << 64;
+            next
+        });
+        let (journal, pace) = (MemoryDisk::default().journal(), CheckpointPace::default());
+        let (handle, mut stepped) = stepped::start(waits_for_hook(url), journal, entropy, pace);
+        let epoch = Epoch { counter: 9, incarnation: 9 };
+        handle.raise_went_back(JournalWentBack {
+            host: HostId::new(1),
+            seen: epoch,
+            seen_order: 9,
+            epoch,
+            last_order: 1,
+        });
+        let clock = longshore_common::clock::SteppedClock::at(Timestamp(2_000_000));
+        let shutdown = CancellationToken::new();
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let running = run(handle.clone(), identity, clock, shutdown.clone());
+        tokio::pin!(running);
+        for _ in 0..LOOKS {
+            assert!(futures_util::poll!(&mut running).is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert!(told.try_recv().is_err(), "a hook is called from an old journal");
+        let recovered = handle.recover(1);
+        tokio::pin!(recovered);
+        loop {
+            tokio::select! {
+                done = &mut recovered => break done.unwrap(),
+                () = stepped.requested() => {
+                    stepped.turn(&RULES, Timestamp(2_000_000), |_| ());
+                    stepped.flush().unwrap();
+                }
+            }
+        }
+        tokio::select! {
+            asked = told.recv() => assert!(asked.unwrap().contains("PRE_SCALE_UP")),
+            () = &mut running => panic!("the calls end with the coordinator only"),
+        }
+    }
 }

@@ -2,9 +2,11 @@
 //!
 //! Refuses a gap or a bad sum; it never guesses.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 
-use super::sqlite::{SqliteJournal, batch_crc, row_crc};
+use super::sqlite::{self, OpenError, SqliteJournal, batch_crc, row_crc};
 use crate::state_machine::{
     Event, State,
     record::{self, Record},
@@ -41,11 +43,25 @@ pub enum RecoveryError {
     Unreadable(#[source] rmp_serde::decode::Error),
     #[error("the journal cannot be read")]
     Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 /// Rebuilds the state. Only ever applies: nothing is decided anew.
 pub fn recover(journal: &SqliteJournal) -> Result<(State, Recovered), RecoveryError> {
-    let connection = journal.connection();
+    recover_from(journal.connection())
+}
+
+/// Does what a start does, of one moment of a journal that a coordinator may be writing, and holds
+/// the state against its own entities. A sentence for each counter or index that is not what they say.
+pub fn check(directory: &Path) -> Result<Vec<String>, RecoveryError> {
+    let mut connection = sqlite::beside_a_coordinator(directory)?;
+    let moment = connection.transaction()?;
+    let (state, _) = recover_from(&moment)?;
+    Ok(state.check())
+}
+
+fn recover_from(connection: &Connection) -> Result<(State, Recovered), RecoveryError> {
     let mut state = State::to_recover();
     let mut recovered = Recovered::default();
     let checkpoint: u64 =

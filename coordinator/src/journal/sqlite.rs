@@ -217,14 +217,22 @@ pub fn bytes_on_disk(directory: &Path) -> u64 {
     sizes.filter_map(Result::ok).map(|file| file.len()).sum()
 }
 
-/// Copies the journal as of one moment while a coordinator may be writing it.
-pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
+/// For those who read while a coordinator may be writing.
+pub(super) fn beside_a_coordinator(directory: &Path) -> Result<Connection, OpenError> {
     let path = directory.join(FILE_NAME);
     let sqlite = |error| OpenError::Sqlite(path.clone(), error);
     let connection =
         Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
     require_format(&connection, &path)?;
+    Ok(connection)
+}
+
+/// Copies the journal as of one moment while a coordinator may be writing it.
+pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
+    let path = directory.join(FILE_NAME);
+    let sqlite = |error| OpenError::Sqlite(path.clone(), error);
+    let connection = beside_a_coordinator(directory)?;
     let target = to.to_str().ok_or_else(|| OpenError::NotAJournal(to.to_owned()))?;
     // SQLite writes into an empty file, whose mode stays: the copy holds what the journal holds.
     private_file(to).map_err(|error| OpenError::Io(to.to_owned(), error))?;
@@ -233,14 +241,13 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
     copy.sync_all().map_err(|error| OpenError::Io(to.to_owned(), error))
 }
 
-/// Reads every page and row: what `check` prints.
+/// Reads every page and index. What the rows mean is for [`recovery::check`].
+///
+/// [`recovery::check`]: super::recovery::check
 pub fn integrity_check(directory: &Path) -> Result<Vec<String>, OpenError> {
     let path = directory.join(FILE_NAME);
     let sqlite = |error| OpenError::Sqlite(path.clone(), error);
-    let connection =
-        Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(sqlite)?;
-    require_format(&connection, &path)?;
+    let connection = beside_a_coordinator(directory)?;
     let mut statement = connection.prepare("PRAGMA integrity_check").map_err(sqlite)?;
     let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(sqlite)?;
     let mut problems: Vec<String> = lines.collect::<Result<Vec<_>, _>>().map_err(sqlite)?;

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::{
     Batch, Checkpoint, HistoryItems, Journal,
     memory::MemoryDisk,
-    recovery::{self, Recovered},
+    recovery::{self, Recovered, RecoveryError},
     sqlite::{self, OpenError, SqliteJournal},
 };
 use crate::{
@@ -241,6 +241,24 @@ async fn an_alarm_and_its_state_are_there_after_a_restart() {
 fn mode(path: &Path) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     fs_err::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// SQLite's own check reads pages: a row with a wrong sum is whole to it.
+#[tokio::test]
+async fn check_reads_what_a_start_would_read() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path()).await;
+    let (handle, _) = start(directory.path());
+    // A coordinator may be at work.
+    assert_eq!(recovery::check(directory.path()).unwrap(), Vec::<String>::new());
+    end(handle, directory.path());
+    let connection = Connection::open(directory.path().join(sqlite::FILE_NAME)).unwrap();
+    let changed = connection.execute("UPDATE journal SET crc = crc + 1", []).unwrap();
+    assert!(changed > 0);
+    drop(connection);
+    assert_eq!(sqlite::integrity_check(directory.path()).unwrap(), Vec::<String>::new());
+    let error = recovery::check(directory.path()).unwrap_err();
+    assert!(matches!(error, RecoveryError::BadBatch { .. }), "{error}");
 }
 
 /// Whatever the umask of whoever starts it, and whatever the files were before.

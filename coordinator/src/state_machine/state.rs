@@ -94,7 +94,7 @@ pub struct State {
     /// Every epoch this journal has had, by counter: an agent that has seen another one proves
     /// that the journal went back (design.md rule 3).
     epochs: BTreeMap<u64, u64>,
-    /// The epoch of the last `recover`: hosts not confirmed since then have tasks to adopt.
+    /// The epoch of the last `recover`: hosts may have tasks to adopt from then on.
     recovered: Option<Epoch>,
     clusters: Arena<Cluster>,
     clusters_by_name: BTreeMap<ClusterName, ClusterSlot>,
@@ -114,8 +114,9 @@ pub struct State {
     deadlines: BTreeSet<(Timestamp, Deadline)>,
     services: Arena<Service>,
     services_by_id: FastMap<ServiceId, ServiceSlot>,
-    /// Who made a service with a client token.
-    service_tokens: BTreeMap<(ClusterName, String), ServiceId>,
+    /// Services that were made with a client token, by when; the same token makes another one once
+    /// it has expired or its service is deleted.
+    service_tokens: BTreeMap<(ClusterName, String), BTreeSet<(Timestamp, ServiceId)>>,
     service_policy: ServicePolicy,
     task_policy: TaskPolicy,
     agenda: Agenda,
@@ -223,6 +224,19 @@ impl State {
         self.recovered
     }
 
+    /// Whether this journal once was an old one: hosts may run, and be, what it does not know. It
+    /// stays so over later starts, since a host may be heard for the first time long after.
+    pub fn has_recovered(&self) -> bool {
+        self.recovered.is_some()
+    }
+
+    /// Whether an epoch may have been of the part of the journal that the last `recover` left
+    /// behind. One that is not below the recovery's was not known to it: whoever has seen that one
+    /// obeys no epoch of ours.
+    pub fn is_of_lost_journal(&self, epoch: Epoch) -> bool {
+        self.recovered.is_some_and(|recovered| epoch.counter < recovered.counter)
+    }
+
     pub fn cluster(&self, name: &str) -> Option<&Cluster> {
         self.clusters_by_name.get(name).map(|&slot| &self.clusters[slot])
     }
@@ -272,8 +286,7 @@ impl State {
 
     /// Since when a host's silence counts: it has a full grace from each start on.
     pub fn silent_since(&self, host: &Host) -> Option<Timestamp> {
-        let silent = host.is_registered() && !host.connected && host.agent.is_some();
-        silent.then(|| host.connectivity_at.max(self.epoch_started_at))
+        host.silent_since().map(|since| since.max(self.epoch_started_at))
     }
 
     pub fn hosts_len(&self) -> usize {

@@ -679,6 +679,46 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
     "#]]);
 }
 
+#[test]
+fn tasks_are_adopted_after_further_starts_too() {
+    let (mut world, hosts) = World::with_hosts(1);
+    world.put(Command::Recover { beyond: 9, incarnation: 2 });
+    // The host is off, and the coordinator starts again.
+    world.put(Command::StartEpoch { incarnation: 3 });
+    world.log.clear();
+    let task = unknown_task(1, 5, "family:lost", None);
+    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![task]) else { panic!() };
+    said.position.session = 8;
+    world.put(Command::AgentAnswered(said));
+    world.check(expect![[r#"
+        TaskDefinitionRegistered
+        TaskAdopted
+    "#]]);
+}
+
+#[test]
+fn time_changes_nothing_of_a_journal_known_to_be_old() {
+    let (mut world, _) = World::with_hosts(1);
+    let token = JoinToken {
+        id: "t".to_owned(),
+        secret_hash: [1; 32],
+        cluster: None,
+        expires_at: world.at,
+        uses_left: None,
+    };
+    world.put(Command::CreateJoinToken(token));
+    world.at = Timestamp(world.at.0 + 10 * 3_600_000);
+    world.log.clear();
+    world.state.hold_scheduling(true);
+    world.put(Command::Tick);
+    world.check(expect![""]);
+    world.state.hold_scheduling(false);
+    world.put(Command::Tick);
+    world.check(expect![[r#"
+        JoinTokensExpired
+    "#]]);
+}
+
 /// What an agent says of a task that this journal does not know.
 fn unknown_task(seq: u64, task: u128, group: &str, started_by: Option<&str>) -> Report {
     let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };

@@ -206,8 +206,8 @@ pub fn proves_went_back(state: &State, host: HostId, seen: Seen) -> Option<Journ
     let ahead = seen.epoch.counter > ours.counter || seen.order > last_order;
     // After `recover` hosts still name epochs of the lost part of the journal: below the new one,
     // they are told a manifest instead.
-    let recovered = state.recovered().is_some_and(|recovered| seen.epoch < recovered);
-    ((unknown_epoch || ahead) && !recovered).then_some(JournalWentBack {
+    let lost = state.is_of_lost_journal(seen.epoch);
+    ((unknown_epoch || ahead) && !lost).then_some(JournalWentBack {
         host,
         seen: seen.epoch,
         seen_order: seen.order,

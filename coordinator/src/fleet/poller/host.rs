@@ -252,8 +252,8 @@ impl<A: AgentClient> HostPoller<A> {
     async fn skip_lost_orders(&self, answer: &PollAnswer) -> Result<(), Again> {
         let Some(seen) = answer.seen else { return Ok(()) };
         let lost = self.handle.peek(|state| {
-            let before_recovery = state.recovered().is_some_and(|at| seen.epoch < at);
-            before_recovery && state.host(self.host).is_some_and(|h| h.last_order < seen.order)
+            state.is_of_lost_journal(seen.epoch)
+                && state.host(self.host).is_some_and(|h| h.last_order < seen.order)
         });
         if !lost {
             return Ok(());
@@ -397,4 +397,91 @@ fn count(answer: &Result<PollAnswer, Again>) {
 
 fn silence(patience: Duration) -> Again {
     Again::Silent(format!("nothing was heard for {} ms", patience.as_millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use longshore_common::{
+        arn::Identity,
+        clock::Timestamp,
+        id::FleetId,
+        protocol::{Epoch, Seen},
+    };
+    use tokio::pin;
+
+    use super::*;
+    use crate::{
+        driver::{CheckpointPace, step::RULES, stepped},
+        journal::memory::MemoryDisk,
+        state_machine::{
+            command::{Resource, Tags},
+            schedule::tests::world::{CLUSTER, World, replicas},
+        },
+    };
+
+    /// Agents that no test asks.
+    struct Nobody;
+
+    impl AgentClient for Nobody {
+        async fn poll(&self, _: &Peer, _: PollRequest) -> Result<PollAnswer, PollError> {
+            Err(PollError::Timeout(Duration::ZERO))
+        }
+
+        fn forget(&self, _: HostId) {}
+    }
+
+    /// Two starts may have the same number: the one that the journal lost, and the one of `recover`.
+    #[test]
+    fn epoch_beside_that_of_recovery_proves_an_old_journal() {
+        let mut world = World::with_hosts(1);
+        world.call(Command::Recover { beyond: 6, incarnation: 5 }).unwrap();
+        let host = world.hosts[0];
+        let cases = [(6, 99, false), (7, 5, false), (7, 4, true), (7, 6, true), (8, 1, true)];
+        for (counter, incarnation, proves) in cases {
+            let seen = Seen { epoch: Epoch { counter, incarnation }, order: 0 };
+            let proof = exchange::proves_went_back(&world.state, host, seen);
+            assert_eq!(proof.is_some(), proves, "{seen:?}");
+        }
+    }
+
+    /// An order shows a definition, a revision, a cluster: whichever of them is newer than the disk.
+    #[tokio::test]
+    async fn orders_wait_until_all_that_they_show_is_durable() {
+        let mut world = World::with_hosts(1);
+        world.create(replicas(1));
+        let (host, state) = (world.hosts[0], world.state);
+        let mut next = 0u128;
+        let entropy = Box::new(move || {
+            next += 1 << 64;
+            next
+        });
+        let (journal, pace) = (MemoryDisk::default().journal(), CheckpointPace::default());
+        let (handle, mut stepped) = stepped::start(state, journal, entropy, pace);
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let sender = Arc::new(Sender { fleet: FleetId::new(1), identity });
+        let barrier = Arc::new(StartBarrier::new(std::iter::empty()));
+        let poller = HostPoller::new(host, sender, handle.clone(), Arc::new(Nobody), barrier);
+        let polled = |state: &State, host: &Host, sender: &Sender| {
+            (exchange::poll(state, host, sender, AgentPeer::default(), 0), ())
+        };
+        let (_, request, ()) = poller.prepare(polled).await.ok().unwrap();
+        assert_eq!(request.manifest.unwrap().orders.len(), 1);
+
+        // Nothing of the host itself changes.
+        let before = handle.peek(|state| state.host(host).unwrap().changed_seq);
+        let cluster = Resource::Cluster(CLUSTER.parse().unwrap());
+        let tags = Tags::from([("team".to_owned(), "a".to_owned())]);
+        let tag = handle.submit(Command::Tag { resource: cluster, tags }, |_, _| ());
+        pin!(tag);
+        assert!(poll!(&mut tag).is_pending());
+        stepped.requested().await;
+        stepped.turn(&RULES, Timestamp(2_000_000), |_| ());
+        assert_eq!(handle.peek(|state| state.host(host).unwrap().changed_seq), before);
+        let prepared = poller.prepare(polled);
+        pin!(prepared);
+        assert!(poll!(&mut prepared).is_pending(), "an order shows what a crash would undo");
+        stepped.flush().unwrap();
+        assert!(poll!(&mut prepared).is_ready());
+    }
 }

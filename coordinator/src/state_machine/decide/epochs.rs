@@ -46,6 +46,10 @@ fn take<T>(left: &mut usize, found: impl Iterator<Item = T>) -> Vec<T> {
 
 /// Expires what is due. Costs what expires, not what exists.
 pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
+    // What an old journal takes for expired may have been used since.
+    if state.is_held() {
+        return Decision::default();
+    }
     let mut events = deadlines::met(state, at);
     let mut left = EXPIRED_PER_TICK_MAX;
     let left = &mut left;

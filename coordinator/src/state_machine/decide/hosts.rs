@@ -130,9 +130,8 @@ pub(super) fn register(
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     // An older journal may not know of a join; the certificate proves it.
-    let recovering = state.recovered() == Some(state.epoch());
     let membership = state.membership(id);
-    if membership.is_none() && !recovering {
+    if membership.is_none() && !state.has_recovered() {
         return Err(Rejection::HostUnknown(id));
     }
     if membership.is_some_and(|membership| membership.revoked) {

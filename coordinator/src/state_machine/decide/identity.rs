@@ -82,7 +82,7 @@ pub(crate) fn member(
     host: HostId,
     went_back: bool,
 ) -> Result<Option<&Membership>, Rejection> {
-    let recovering = went_back || state.recovered() == Some(state.epoch());
+    let recovering = went_back || state.has_recovered();
     match state.membership(host) {
         Some(member) if member.revoked => Err(Rejection::HostDeregistered(host)),
         Some(member) => Ok(Some(member)),

@@ -183,9 +183,8 @@ fn stop_candidate(
         let host = host.id;
         return vec![Event::StopCandidateConfirmed { host, task, generation, cause }];
     }
-    let recovering = state.recovered() == Some(state.epoch());
     match run {
-        Some(run) if recovering => adopt(state, host, task, generation, run, at),
+        Some(run) if state.has_recovered() => adopt(state, host, task, generation, run, at),
         _ => Vec::new(),
     }
 }

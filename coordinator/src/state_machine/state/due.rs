@@ -269,6 +269,11 @@ impl State {
         self.scheduling_held = held;
     }
 
+    /// Whether an agent proves that the journal went back: time changes nothing of it either.
+    pub fn is_held(&self) -> bool {
+        self.scheduling_held
+    }
+
     pub fn schedules(&self) -> bool {
         self.scheduling_began && !self.scheduling_held
     }

@@ -108,6 +108,12 @@ impl Host {
         !matches!(self.status, HostStatus::Inactive { .. })
     }
 
+    /// Since when its agent was not heard; `None` while it is, and while there is none to hear.
+    pub(super) fn silent_since(&self) -> Option<Timestamp> {
+        let silent = self.is_registered() && !self.connected && self.agent.is_some();
+        silent.then_some(self.connectivity_at)
+    }
+
     /// The value of a registered or custom attribute; `Some(None)` when it has no value.
     pub fn attribute(&self, name: &str) -> Option<Option<&str>> {
         self.all_attributes().find(|a| a.name == name).map(|a| a.value.as_deref())
@@ -228,20 +234,28 @@ impl State {
             registered.instance_id.clone().or_else(|| Some(managed_instance_id(registered.host)));
         self.host_is_instance(registered.host, said_before.as_deref(), false);
         self.host_is_instance(registered.host, said_now.as_deref(), true);
-        let host = &mut self.hosts[slot];
-        let was_registered = host.is_registered();
-        if let HostStatus::Inactive { since } = host.status {
+        let was_registered = self.hosts[slot].is_registered();
+        if let HostStatus::Inactive { since } = self.hosts[slot].status {
             self.inactive.remove(&(since, Forgettable::Host(registered.host)));
-            host.status = HostStatus::Active;
         }
+        self.change_standing(slot, |host| {
+            // Its silence counts from now on.
+            if !host.is_registered() || host.agent.is_none() {
+                host.connectivity_at = registered.at;
+            }
+            if !host.is_registered() {
+                host.status = HostStatus::Active;
+            }
+            if registered.agent.is_some() {
+                host.agent = registered.agent.clone();
+            }
+        });
+        let host = &mut self.hosts[slot];
         host.capacity = registered.capacity.clone();
         host.attributes = registered.attributes.clone();
         host.tags.extend(registered.tags.clone());
         host.versions = registered.versions.clone();
         host.instance_id = said_now;
-        if registered.agent.is_some() {
-            host.agent = registered.agent.clone();
-        }
         if let Some(given) = &registered.given {
             host.given_attributes.clone_from(given);
         }
@@ -258,6 +272,20 @@ impl State {
         }
         self.host_concerns_services(HostSlot(slot));
         self.host_changed(registered.host, seq);
+    }
+
+    /// Changes what decides whether a host counts as silent. The one way to do so: its cluster's
+    /// silent hosts follow.
+    fn change_standing(&mut self, slot: u32, change: impl FnOnce(&mut Host)) {
+        let host = &mut self.hosts[slot];
+        let before = host.silent_since();
+        change(host);
+        let (after, slot) = (host.silent_since(), host.slot);
+        let silent = &mut self.clusters[host.cluster].silent;
+        if let Some(since) = before {
+            silent.remove(&(since, slot));
+        }
+        silent.extend(after.map(|since| (since, slot)));
     }
 
     pub(super) fn insert_host(&mut self, record: HostRecord) {
@@ -314,9 +342,9 @@ impl State {
         cluster.hosts.insert(id, host.slot);
         if host.is_registered() {
             cluster.registered_hosts += 1;
-            if !host.connected && host.agent.is_some() {
-                cluster.silent.insert((host.connectivity_at, host.slot));
-            }
+        }
+        if let Some(since) = host.silent_since() {
+            cluster.silent.insert((since, host.slot));
         }
         self.enter_index(id);
         self.host_is_instance(id, instance.as_deref(), true);
@@ -328,9 +356,8 @@ impl State {
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let tasks: Vec<TaskSlot> = self.hosts[slot].tasks.values().copied().collect();
         tasks.iter().for_each(|task| self.unstand(*task));
-        let host = &mut self.hosts[slot];
-        host.status = status;
-        host.version += 1;
+        self.change_standing(slot, |host| host.status = status);
+        self.hosts[slot].version += 1;
         tasks.iter().for_each(|task| self.stand(*task));
         let host = &self.hosts[slot];
         let to = LogTo::host(&self.clusters[host.cluster].name, id);
@@ -354,15 +381,15 @@ impl State {
         self.host_status(id, HostStatus::Inactive { since: at });
         self.touch(EntityKey::Member(id));
         self.inactive.insert((at, Forgettable::Host(id)));
+        self.change_standing(slot, |host| {
+            host.connected = false;
+            host.connectivity_at = at;
+        });
         let host = &mut self.hosts[slot];
-        let silent = (host.connectivity_at, host.slot);
-        host.connected = false;
         host.heard_since = None;
-        host.connectivity_at = at;
         host.queue.clear();
         self.unheard.remove(&host.slot);
         let cluster = &mut self.clusters[host.cluster];
-        cluster.silent.remove(&silent);
         counter::count(&mut cluster.registered_hosts, -1);
         cluster.index.remove(host.slot);
         host.images_taken = None;
@@ -404,19 +431,16 @@ impl State {
     ) {
         self.touch(EntityKey::Host(id));
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        self.change_standing(slot, |host| {
+            host.connected = connected;
+            host.connectivity_at = at;
+        });
         let host = &mut self.hosts[slot];
-        let silent = &mut self.clusters[host.cluster].silent;
-        silent.remove(&(host.connectivity_at, host.slot));
-        if !connected && host.is_registered() && host.agent.is_some() {
-            silent.insert((at, host.slot));
-        }
         if connected {
             self.clusters[host.cluster].last_return = at;
         }
-        host.connected = connected;
         host.heard_since = connected.then_some(at);
         host.refused = refused;
-        host.connectivity_at = at;
         host.version += 1;
         let to = LogTo::host(&self.clusters[host.cluster].name, id);
         let cluster = host.cluster;

@@ -194,8 +194,8 @@ impl State {
         token: &str,
         at: Timestamp,
     ) -> Option<&Service> {
-        let id = self.service_tokens.get(&(cluster.clone(), token.to_owned()))?;
-        let service = self.service(*id)?;
+        let made = self.service_tokens.get(&(cluster.clone(), token.to_owned()))?;
+        let service = self.service(made.last()?.1)?;
         (at.since(service.created_at) < super::token::CLIENT_TOKEN_LIFE).then_some(service)
     }
 
@@ -299,7 +299,8 @@ impl State {
         }
         if let Some((token, _)) = &self.services[slot].client_token {
             let token = (self.clusters[cluster].name.clone(), token.clone());
-            self.service_tokens.insert(token, record.id);
+            let made = (record.created_at, record.id);
+            self.service_tokens.entry(token).or_default().insert(made);
         }
         self.attend(slot, true);
         self.service_is_due(slot);
@@ -438,8 +439,11 @@ impl State {
         }
         if let Some((token, _)) = service.client_token {
             let token = (held.name.clone(), token);
-            if self.service_tokens.get(&token) == Some(&id) {
-                self.service_tokens.remove(&token);
+            if let Some(made) = self.service_tokens.get_mut(&token) {
+                made.remove(&(service.created_at, id));
+                if made.is_empty() {
+                    self.service_tokens.remove(&token);
+                }
             }
         }
     }

@@ -17,13 +17,13 @@ use crate::{
             RegisterContainerInstance, Resource, RevisionRef, RunTask, SettableHostStatus,
             StartTask, Tags, TargetedAttribute, TaskLaunch, UpdateService,
         },
-        event::{TasksStarted, UsedClientToken},
+        event::{ServiceCreated, TasksStarted, UsedClientToken},
         name::ClusterName,
         schedule::tests::{
             recorder::Recorder,
             world::{CLUSTER, World, daemon, named, replicas, update_of},
         },
-        service::{DeploymentId, HookAction, HookId, ServiceRef},
+        service::{DeploymentId, HookAction, HookId, ServiceId, ServiceRef},
         state::HostStatus,
     },
 };
@@ -237,8 +237,15 @@ fn no_order_of_events_ends_the_process() {
             }
         }
         let rebuilt = state.check();
-        let counters = ["running_tasks", "provider_uses", "own_tasks", "registered_hosts"];
-        let wrong = rebuilt.iter().find(|said| counters.iter().any(|name| said.contains(name)));
+        let derived = [
+            "running_tasks",
+            "provider_uses",
+            "own_tasks",
+            "registered_hosts",
+            "silent",
+            "service_tokens",
+        ];
+        let wrong = rebuilt.iter().find(|said| derived.iter().any(|name| said.contains(name)));
         assert_eq!(wrong, None, "seed {seed}");
     }
 }
@@ -251,6 +258,62 @@ fn a_start_gives_back_the_whole_state_of_a_fleet_with_everything() {
         scenario::play(&mut world, prefix);
         assert_eq!(world.faults(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn start_knows_the_service_that_a_token_made_last() {
+    let mut world = World::new();
+    // The later service has the lower id, whose row is restored first.
+    let hour = 3_600_000;
+    for (id, name, at) in [(9, "first", Timestamp(hour)), (3, "second", Timestamp(30 * hour))] {
+        let created = ServiceCreated {
+            service: ServiceId::new(id),
+            named: named(name),
+            config: replicas(0),
+            tags: Tags::new(),
+            created_by: "root".to_owned(),
+            client_token: Some(("token".to_owned(), 1)),
+            at,
+        };
+        let seq = world.state.seq() + 1;
+        world.state.apply(&Event::ServiceCreated(Box::new(created)), seq);
+        world.state.set_seq(seq);
+    }
+    let cluster = CLUSTER.parse().unwrap();
+    let known = world.state.service_of_token(&cluster, "token", Timestamp(31 * hour));
+    assert_eq!(known.unwrap().name.as_str(), "second");
+    drop(world.state.take_changes());
+    assert_eq!(world.state.check(), Vec::<String>::new());
+}
+
+#[test]
+fn agent_that_takes_a_host_over_is_silent_until_heard() {
+    let mut world = World::new();
+    let register = RegisterContainerInstance {
+        cluster: CLUSTER.parse().unwrap(),
+        host: None,
+        capacity: world.registration("a", None).capacity,
+        attributes: vec![],
+        versions: Default::default(),
+        instance_id: None,
+        tags: tags(),
+    };
+    let registered = world.call(Command::RegisterContainerInstance(Box::new(register)));
+    let Ok(Answer::Host(host)) = registered else { panic!("{registered:?}") };
+    let silent = |world: &World| world.state.cluster(CLUSTER).unwrap().silent.len();
+    assert_eq!(silent(&world), 0, "nobody is to be heard there");
+    world.pass(60.0);
+    let join =
+        Command::UseJoinToken { secret_hash: [1; 32], requested_host: Some(host), key: None };
+    world.call(join).unwrap();
+    let request = Box::new(world.registration("a", None));
+    world.call(Command::RegisterHost { host, request }).unwrap();
+    assert_eq!(silent(&world), 1);
+    let since = world.state.silent_since(world.state.host(host).unwrap());
+    assert_eq!(since, Some(world.at), "the silence counts from the agent's registration");
+    assert_eq!(world.state.check(), Vec::<String>::new());
+    world.heal(host);
+    assert_eq!(silent(&world), 0);
 }
 
 /// Looks of the scheduler that one call costs, in a cluster with so many services and hosts. A third of

@@ -160,7 +160,15 @@ impl World {
             .unwrap();
         let Answer::Host(host) = joined else { panic!("{joined:?}") };
         let zone = ["a", "b", "c"][self.hosts.len() % 3];
-        let request = RegisterRequest {
+        let request = Box::new(self.registration(zone, instance_id));
+        self.call(Command::RegisterHost { host, request }).unwrap();
+        self.hosts.push(host);
+        self.answer(host, Vec::new());
+        host
+    }
+
+    pub(crate) fn registration(&self, zone: &str, instance_id: Option<String>) -> RegisterRequest {
+        RegisterRequest {
             protocol: 1,
             cluster: CLUSTER.to_owned(),
             capacity: Capacity {
@@ -180,11 +188,7 @@ impl World {
             instance_id,
             boot_id: "boot".to_owned(),
             run: None,
-        };
-        self.call(Command::RegisterHost { host, request: Box::new(request) }).unwrap();
-        self.hosts.push(host);
-        self.answer(host, Vec::new());
-        host
+        }
     }
 
     pub(crate) fn define(&mut self, family: &str, memory: u32, checked: bool) {
@@ -575,9 +579,13 @@ impl World {
 
     /// Starts a task that no service wants on this host.
     pub(crate) fn start_alone(&mut self, host: HostId) -> TaskId {
+        self.start_alone_as("app", host)
+    }
+
+    pub(crate) fn start_alone_as(&mut self, family: &str, host: HostId) -> TaskId {
         let launch = TaskLaunch {
             cluster: CLUSTER.parse().unwrap(),
-            definition: RevisionRef { family: "app".parse().unwrap(), revision: None },
+            definition: RevisionRef { family: family.parse().unwrap(), revision: None },
             overrides: TaskOverride::default(),
             group: None,
             started_by: None,
