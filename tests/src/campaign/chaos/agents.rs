@@ -7,7 +7,8 @@ use longshore_common::{
     id::HostId,
     join_token::JoinToken,
     protocol::{
-        Attribute, PollAnswer, PollOutcome, RegisterRequest, ReportBody, ReportPosition, Versions,
+        Attribute, PollAnswer, PollOutcome, PollRequest, RegisterRequest, ReportBody,
+        ReportPosition, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
 };
@@ -160,6 +161,14 @@ impl Agents {
         if !self.calm && self.chance.one_in(CUT_OFF) {
             self.cut_off();
         }
+        // After a start nobody is given an order before all that can be heard are asked what they
+        // have seen.
+        for agent in self.agents.iter_mut().filter(|agent| agent.silent_for == 0) {
+            if coordinator.broken {
+                return;
+            }
+            greet(coordinator, agent).await;
+        }
         for at in 0..self.agents.len() {
             if coordinator.broken {
                 return;
@@ -284,33 +293,75 @@ fn attribute(name: &str, value: Option<String>) -> Attribute {
     Attribute { name: name.to_owned(), value }
 }
 
+/// Asks an agent what it has seen, once in each start and after each recovery, before it is given
+/// anything. Whether it may be.
+async fn greet(coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool {
+    let epoch = coordinator.peek(State::epoch);
+    if agent.greeted == Some(epoch) {
+        return true;
+    }
+    let Some(answer) = ask(coordinator, agent, exchange::hello).await else { return false };
+    if skip_lost_orders(coordinator, agent.host, &answer).await
+        || !take(coordinator, agent, answer).await
+    {
+        return false;
+    }
+    agent.greeted = Some(epoch);
+    true
+}
+
 /// One poll as the coordinator's poller makes it, and what it makes of the answer.
 async fn poll(coordinator: &mut Coordinator, agent: &mut FakeAgent) {
-    let sender = Sender { fleet: FLEET, identity: (*coordinator.identity).clone() };
+    if !greet(coordinator, agent).await {
+        return;
+    }
     let peer = Peer { seen_order: agent.seen_order(), needs_manifest: agent.needs_manifest };
+    let request =
+        |state: &State, host: &Host, sender: &Sender| exchange::poll(state, host, sender, peer, 0);
+    if let Some(answer) = ask(coordinator, agent, request).await {
+        take(coordinator, agent, answer).await;
+    }
+}
+
+/// Nothing while the journal is known to be old, and of a host that the coordinator has no agent of.
+async fn ask(
+    coordinator: &mut Coordinator,
+    agent: &mut FakeAgent,
+    request: impl Fn(&State, &Host, &Sender) -> PollRequest,
+) -> Option<PollAnswer> {
+    if coordinator.journal_is_old() {
+        return None;
+    }
+    let sender = Sender { fleet: FLEET, identity: (*coordinator.identity).clone() };
     let prepare = |state: &State| {
         let host = state.host(agent.host).filter(|host| host.is_registered())?;
         host.agent.as_ref()?;
-        Some(exchange::poll(state, host, &sender, peer, 0))
+        Some(request(state, host, &sender))
     };
     let handle = coordinator.handle.clone();
-    let Some(Ok(prepared)) = coordinator.drive(handle.read(prepare)).await else { return };
+    let prepared = coordinator.drive(handle.read(prepare)).await?.ok()?;
     let Some(request) = prepared else {
         agent.is_unknown();
-        return;
+        return None;
     };
-    let answer = agent.answer(&request);
-    if let Some(seen) = answer.seen {
-        let proof = coordinator.peek(|state| exchange::proves_went_back(state, agent.host, seen));
-        if let Some(evidence) = proof {
-            coordinator.handle.raise_went_back(evidence);
-            return;
-        }
-        if skip_lost_orders(coordinator, agent.host, &answer).await {
-            return;
-        }
+    Some(agent.answer(&request))
+}
+
+/// What the coordinator makes of an answer. Whether the agent obeys it.
+async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: PollAnswer) -> bool {
+    let host = agent.host;
+    if let Some(seen) = answer.seen
+        && let Some(evidence) =
+            coordinator.peek(|state| exchange::proves_went_back(state, host, seen))
+    {
+        coordinator.handle.raise_went_back(evidence);
+        return false;
     }
-    let PollOutcome::Accepted { reports, images, .. } = answer.outcome else { return };
+    let PollOutcome::Accepted { reports, images, .. } = answer.outcome else {
+        let (why, refused) = ("the agent refuses this coordinator".to_owned(), false);
+        coordinator.submit(Command::AgentSilent { host, why, refused }).await;
+        return false;
+    };
     let candidates = reports.iter().filter_map(|report| match report.body {
         ReportBody::StopCandidate { task, .. } => Some(task),
         ReportBody::Task(_) => None,
@@ -321,7 +372,7 @@ async fn poll(coordinator: &mut Coordinator, agent: &mut FakeAgent) {
         false => {
             let handle = coordinator.handle.clone();
             let ended = coordinator.drive(handle.stopped_tasks(candidates)).await;
-            let Some(Ok(ended)) = ended else { return };
+            let Some(Ok(ended)) = ended else { return false };
             ended.into_iter().map(|task| task.id).collect()
         }
     };
@@ -345,6 +396,7 @@ async fn poll(coordinator: &mut Coordinator, agent: &mut FakeAgent) {
     if let Some(Err(Refused::Rejected(Rejection::HostDeregistered(_)))) = answered {
         agent.is_unknown();
     }
+    true
 }
 
 async fn skip_lost_orders(
@@ -354,8 +406,8 @@ async fn skip_lost_orders(
 ) -> bool {
     let Some(seen) = answer.seen else { return false };
     let lost = coordinator.peek(|state| {
-        let before = state.recovered().is_some_and(|at| seen.epoch < at);
-        before && state.host(host).is_some_and(|host: &Host| host.last_order < seen.order)
+        state.is_of_lost_journal(seen.epoch)
+            && state.host(host).is_some_and(|host: &Host| host.last_order < seen.order)
     });
     if lost {
         coordinator.submit(Command::SkipLostOrders { host, to: seen.order }).await;

@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -21,6 +21,7 @@ use longshore_common::{
     id::{FleetId, HostId},
     join_token::CaHash,
     logs::query::{LogReply, LogRequest},
+    resources::Capacity,
     secret::Secret,
 };
 use longshore_coordinator::{
@@ -66,7 +67,7 @@ pub(super) const CLOUD: &str = "ec2";
 pub(super) const POOL: &str = "pool";
 const BOOT_DEADLINE: Duration = Duration::from_secs(600);
 /// Small and in small slices, so that a short run has many checkpoints and steps between slices.
-const PACE: CheckpointPace = CheckpointPace { entities: 120, events: 300, slice: 7 };
+const PACE: CheckpointPace = CheckpointPace { entities: 40, events: 100, slice: 7 };
 /// Turns that the scheduler may take until it comes to rest.
 const TURNS_MAX: usize = 20_000;
 /// One turn in so many leaves what it decided to the next one's flush.
@@ -78,8 +79,30 @@ pub(super) struct Watched {
     pub(super) commands: Coverage,
     pub(super) events: Coverage,
     pub(super) panics: Vec<String>,
-    /// Hosts whose tasks the journal did not know: they may be more than there is room for.
-    pub(super) adopted: BTreeSet<HostId>,
+    /// Hosts whose tasks may be more than there is room for: the journal did not know some of them,
+    /// or the host registered with less than before.
+    pub(super) overfull: BTreeSet<HostId>,
+    capacities: BTreeMap<HostId, Capacity>,
+}
+
+impl Watched {
+    fn saw(&mut self, event: &Event) {
+        self.events.saw(coverage::event(event));
+        match event {
+            Event::TaskAdopted(adopted) => self.overfull.extend(adopted.record.host),
+            Event::HostRegistered(registered) => {
+                let (host, now) = (registered.host, &registered.capacity);
+                let before = self.capacities.insert(host, now.clone());
+                let shrank = before.is_none_or(|before| {
+                    now.cpu < before.cpu
+                        || now.memory < before.memory
+                        || now.gpus.len() < before.gpus.len()
+                });
+                self.overfull.extend(shrank.then_some(host));
+            }
+            _ => {}
+        }
+    }
 }
 
 pub(super) struct Coordinator {
@@ -133,7 +156,8 @@ impl Coordinator {
             commands: Coverage::of(COMMANDS),
             events: Coverage::of(EVENTS),
             panics: Vec::new(),
-            adopted: BTreeSet::new(),
+            overfull: BTreeSet::new(),
+            capacities: BTreeMap::new(),
         };
         let mut entropy = chance.part(1);
         let (state, journal) = open(folder.path())?;
@@ -170,6 +194,11 @@ impl Coordinator {
         self.handle.peek(view)
     }
 
+    /// An agent has proved it, and nobody has recovered since.
+    pub(super) fn journal_is_old(&self) -> bool {
+        self.handle.went_back().borrow().is_some()
+    }
+
     /// Ends this life, with some of what it decided since its last flush, and begins the next one
     /// from what the journal holds. The state before, when all of it was durable, and the one after
     /// are shown to `compare`.
@@ -191,6 +220,8 @@ impl Coordinator {
         let went_back = journal == AfterDeath::WentBack && self.backup.is_some();
         if let Some(backup) = self.backup.take_if(|_| went_back) {
             self.folder = backup;
+            // What it says of them is not what they registered with last.
+            self.watched.borrow_mut().capacities.clear();
         }
         let (state, journal) = catch_unwind(|| open(self.folder.path()))
             .unwrap_or_else(|panic| Err(anyhow::anyhow!("{}", said(&*panic))))
@@ -311,11 +342,7 @@ impl Coordinator {
         let saw = |step: &step::Flush| {
             let events = step.batch.iter().flat_map(|batch| &batch.events);
             for event in events {
-                let mut watched = watched.borrow_mut();
-                watched.events.saw(coverage::event(event));
-                if let Event::TaskAdopted(adopted) = event {
-                    watched.adopted.extend(adopted.record.host);
-                }
+                watched.borrow_mut().saw(event);
             }
         };
         let stepped = self.stepped();

@@ -20,7 +20,9 @@ use crate::{chance::Chance, figures::progress};
 /// Calls between two looks at the whole.
 const WHOLE_EVERY: usize = 400;
 /// A coordinator dies after about so many calls.
-const DEATH_EVERY: usize = 250;
+const DEATH_EVERY: usize = 120;
+/// Rounds until an operator recovers from an old journal, about.
+const RECOVERED_IN: usize = 4;
 /// Faults cease so many times in a short run, after at least and at most so many calls in any, and each
 /// so many-th time everything is deleted.
 const CALMS: usize = 10;
@@ -144,6 +146,9 @@ impl Course {
     /// One thing happens.
     async fn round(&mut self) -> Result<()> {
         self.begin_scheduling().await;
+        if self.chance.one_in(RECOVERED_IN) {
+            self.recover().await;
+        }
         match self.chance.below(100) {
             0..=74 => self.clients.ask(&mut self.coordinator).await,
             75..=88 => self.agents.go_on(&mut self.coordinator).await,
@@ -213,13 +218,13 @@ impl Course {
         made["token"].as_str().unwrap_or_default().to_owned()
     }
 
-    async fn begin_scheduling(&mut self) {
+    pub(super) async fn begin_scheduling(&mut self) {
         match self.begins_in {
             None => {}
             Some(0) => {
                 self.begins_in = None;
-                let old = self.coordinator.handle.went_back().borrow().is_some();
-                if !old {
+                // Once it is known to be old, `recover` begins.
+                if !self.coordinator.journal_is_old() {
                     self.coordinator.submit(Command::BeginScheduling).await;
                 }
             }
@@ -283,9 +288,15 @@ impl Course {
         self.begins_in = Some(self.chance.below(4));
         if journal == AfterDeath::WentBack {
             self.agents.go_on(&mut self.coordinator).await;
-            self.clients.told(&mut self.coordinator, "Recover", serde_json::json!({})).await;
         }
         self.look().await
+    }
+
+    /// An operator reads the alarm sooner or later.
+    pub(super) async fn recover(&mut self) {
+        if self.coordinator.journal_is_old() {
+            self.clients.told(&mut self.coordinator, "Recover", serde_json::json!({})).await;
+        }
     }
 
     /// What is cheap to look at after each step.
@@ -303,7 +314,7 @@ impl Course {
             return Box::pin(self.restart(AfterDeath::Kept)).await;
         }
         let overfull = &mut self.overfull;
-        overfull.append(&mut self.coordinator.watched.borrow_mut().adopted);
+        overfull.append(&mut self.coordinator.watched.borrow_mut().overfull);
         let found = self.coordinator.peek(|state| judge::hosts(state, overfull));
         for (fault, what) in found {
             self.found(fault, what);

@@ -1,7 +1,10 @@
 //! Bugs that a test plants, at the doors between the parts: the coordinator's own code is as it is
 //! shipped, and what goes through a door is changed as a bug of that kind would change it.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use http::StatusCode;
 use longshore_common::clock::Timestamp;
@@ -12,7 +15,7 @@ use longshore_coordinator::{
     state_machine::{
         Answer, Command, Decision, Envelope, Event, Rejection, State,
         schedule::Pass,
-        state::{Due, HostStatus},
+        state::{Due, HostStatus, Task},
     },
 };
 use serde_json::Value;
@@ -21,19 +24,19 @@ use super::judge::Fault;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bug {
-    /// A pass of the scheduler launches twice against one look at the hosts.
+    /// A pass of the scheduler launches again and again against one look at the hosts.
     StaleSnapshot,
     /// A cluster counts one running task more than it has.
     CountKeptByHand,
     /// A host that was deregistered can still be made ACTIVE.
     GateForgotten,
-    /// A host that changes is not in the next checkpoint.
+    /// A host that changes is not in the checkpoints that follow.
     NotMarkedChanged,
     /// No checkpoint has join tokens.
     KindMissing,
     /// Deregistered hosts are never forgotten.
     HistoryUnbounded,
-    /// Tasks on a draining host are not stopped.
+    /// A service with tasks on a draining host is not looked at.
     DrainingKept,
     /// A deleted service whose tasks are gone stays DRAINING.
     ServiceKept,
@@ -71,22 +74,28 @@ impl Bug {
     }
 }
 
+/// Launches against one look.
+const LAUNCHES: u128 = 8;
 /// Kinds of a checkpoint's rows.
 const HOSTS: u8 = 5;
 const JOIN_TOKENS: u8 = 8;
 
 /// One bug, or none.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Planted(Option<Bug>);
+pub(super) struct Planted {
+    bug: Option<Bug>,
+    /// Rows that the journal of this run has had, by what they are of.
+    written: Arc<Mutex<BTreeSet<(u8, Vec<u8>)>>>,
+}
 
 impl Planted {
     pub(super) fn bug(bug: Bug) -> Self {
-        Planted(Some(bug))
+        Planted { bug: Some(bug), ..Planted::default() }
     }
 
     /// What there is to be found, when there is.
     pub(super) fn shows_as(&self) -> &'static [Fault] {
-        self.0.map_or(&[], Bug::shows_as)
+        self.bug.map_or(&[], Bug::shows_as)
     }
 
     /// By the bug's name.
@@ -97,7 +106,7 @@ impl Planted {
 
     pub(super) fn decide(&self, state: &State, envelope: &Envelope) -> Result<Decision, Rejection> {
         let decided = (RULES.decide)(state, envelope);
-        let Some(bug) = self.0 else { return decided };
+        let Some(bug) = self.bug else { return decided };
         let mut decision = match (bug, &envelope.command) {
             (Bug::GateForgotten, Command::UpdateContainerInstancesState { cluster, hosts, .. }) => {
                 let cluster = state.cluster(cluster.as_str());
@@ -124,29 +133,15 @@ impl Planted {
 
     pub(super) fn look(&self, state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
         let mut pass = (RULES.look)(state, due, at, entropy);
-        match self.0 {
+        match self.bug {
             Some(Bug::StaleSnapshot) => {
-                let again = (RULES.look)(state, due, at, !entropy);
-                let launched = again
-                    .events
-                    .into_iter()
-                    .filter(|event| matches!(event, Event::TasksStarted(_)));
-                pass.events.extend(launched);
-            }
-            Some(Bug::DrainingKept) => {
-                let drains = |task: &_| {
-                    let host = state.task(*task).map(|task| state.host_at(task.host));
-                    host.is_some_and(|host| host.status == HostStatus::Draining)
-                };
-                for event in &mut pass.events {
-                    if let Event::TasksStopRequested { tasks, .. } = event {
-                        tasks.retain(|task| !drains(task));
-                    }
+                for again in 1..LAUNCHES {
+                    let again = (RULES.look)(state, due, at, entropy ^ again << 96);
+                    let launched = |event: &Event| matches!(event, Event::TasksStarted(_));
+                    pass.events.extend(again.events.into_iter().filter(launched));
                 }
-                pass.events.retain(|event| {
-                    !matches!(event, Event::TasksStopRequested { tasks, .. } if tasks.is_empty())
-                });
             }
+            Some(Bug::DrainingKept) if is_on_draining_host(state, due) => return Pass::default(),
             Some(Bug::ServiceKept) => {
                 pass.events.retain(|event| !matches!(event, Event::ServiceDeleted { .. }));
             }
@@ -158,17 +153,17 @@ impl Planted {
     /// What a client is told.
     pub(super) fn tell(&self, offered: Offered, mut told: Told) -> Told {
         let text = || String::from_utf8_lossy(&told.body).into_owned();
-        match self.0 {
+        match self.bug {
             Some(Bug::BadTokenBreaks)
                 if told.status == StatusCode::BAD_REQUEST && text().contains("nextToken") =>
             {
                 told.status = StatusCode::INTERNAL_SERVER_ERROR;
             }
-            Some(Bug::ListDisagrees) if offered.operation == "ListTasks" => {
+            Some(Bug::ListDisagrees) if offered.operation == "ListContainerInstances" => {
                 let answer: Result<Value, _> = serde_json::from_slice(&told.body);
                 if let Ok(mut answer) = answer {
-                    if let Some(tasks) = answer["taskArns"].as_array_mut() {
-                        tasks.pop();
+                    if let Some(hosts) = answer["containerInstanceArns"].as_array_mut() {
+                        hosts.pop();
                     }
                     told.body = answer.to_string().into();
                 }
@@ -189,17 +184,23 @@ impl Planted {
     }
 }
 
+/// Whether a service has tasks on a draining host.
+fn is_on_draining_host(state: &State, due: Due) -> bool {
+    let Due::Service(service) = due else { return false };
+    let mut draining = state.hosts().filter(|host| host.status == HostStatus::Draining);
+    let is_of_service = |task: &Task| task.service.as_ref().is_some_and(|of| of.service == service);
+    draining.any(|host| host.tasks.values().any(|slot| is_of_service(state.task_at(*slot))))
+}
+
 /// The journal, and the bug in front of it.
 pub(super) struct Door {
     pub(super) journal: SqliteJournal,
     planted: Planted,
-    /// Rows that the journal has, by what they are of.
-    written: BTreeSet<(u8, Vec<u8>)>,
 }
 
 impl Door {
     pub(super) fn to(journal: SqliteJournal, planted: Planted) -> Self {
-        Door { journal, planted, written: BTreeSet::new() }
+        Door { journal, planted }
     }
 }
 
@@ -209,10 +210,11 @@ impl Journal for Door {
     }
 
     fn checkpoint(&mut self, mut checkpoint: Checkpoint) -> Result<(), JournalError> {
-        match self.planted.0 {
+        match self.planted.bug {
             Some(Bug::KindMissing) => checkpoint.rows.retain(|row| row.kind != JOIN_TOKENS),
             Some(Bug::NotMarkedChanged) => {
-                let written = &mut self.written;
+                let mut written =
+                    self.planted.written.lock().unwrap_or_else(PoisonError::into_inner);
                 checkpoint.rows.retain(|row| {
                     row.kind != HOSTS
                         || row.value.is_none()

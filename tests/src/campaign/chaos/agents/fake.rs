@@ -7,8 +7,8 @@ use longshore_common::{
     id::{HostId, TaskId},
     machine::MachineMarks,
     protocol::{
-        ContainerReport, ContainerStatus, Desired, DesiredDigest, EngineHealth, HeldImages, Order,
-        OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal,
+        ContainerReport, ContainerStatus, Desired, DesiredDigest, EngineHealth, Epoch, HeldImages,
+        Order, OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal,
         RegisterRequest, Report, ReportBody, ReportPosition, ReportedPhase, RunIntent, Seen,
         TaskReport,
     },
@@ -27,6 +27,8 @@ pub(super) struct FakeAgent {
     pub(super) refuses: bool,
     pub(super) gone: bool,
     pub(super) needs_manifest: bool,
+    /// The start of the coordinator that has asked what this agent has seen.
+    pub(super) greeted: Option<Epoch>,
     session: u64,
     seen: Option<Seen>,
     tasks: BTreeMap<TaskId, FakeTask>,
@@ -64,6 +66,7 @@ impl FakeAgent {
             refuses: false,
             gone: false,
             needs_manifest: true,
+            greeted: None,
             session,
             seen: None,
             tasks: BTreeMap::new(),
@@ -83,6 +86,9 @@ impl FakeAgent {
         self.session = session;
         self.reports.clear();
         self.last_report = 0;
+        self.greeted = None;
+        // Which of its tasks no manifest names is in no ledger.
+        self.tasks.values_mut().for_each(|task| task.stranger = false);
         let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
         tasks.into_iter().for_each(|task| self.report(task));
     }
@@ -109,7 +115,11 @@ impl FakeAgent {
 
     pub(super) fn answer(&mut self, request: &PollRequest) -> PollAnswer {
         self.unknown = 0;
-        let stale = self.seen.is_some_and(|seen| request.epoch < seen.epoch);
+        let stale = self.seen.is_some_and(|seen| {
+            let (theirs, same) = (request.epoch, request.epoch == seen.epoch);
+            let later = theirs.counter > seen.epoch.counter && request.last_order >= seen.order;
+            !same && !later
+        });
         let outcome = match stale {
             true => PollOutcome::Refused(Refusal::StaleEpoch),
             false => self.take(request),
@@ -128,6 +138,12 @@ impl FakeAgent {
     }
 
     fn take(&mut self, request: &PollRequest) -> PollOutcome {
+        let nothing_ever = request.last_order == 0 && request.digest == DesiredDigest::default();
+        if self.seen.is_none() && request.manifest.is_none() && !nothing_ever {
+            // Without a ledger nobody knows which orders were taken.
+            self.needs_manifest = true;
+            return self.accepted(request);
+        }
         let mut order = self.seen.map_or(0, |seen| seen.order);
         if let Some(manifest) = &request.manifest {
             for given in &manifest.orders {
@@ -137,6 +153,10 @@ impl FakeAgent {
             let strangers: Vec<TaskId> =
                 self.tasks.keys().filter(|task| !named(task)).copied().collect();
             strangers.into_iter().for_each(|task| self.tell_stranger(task));
+            // Whatever was acknowledged before is said again.
+            let known: Vec<TaskId> =
+                self.tasks.keys().filter(|task| named(task)).copied().collect();
+            known.into_iter().for_each(|task| self.report(task));
             order = request.last_order;
         }
         for given in &request.orders {
@@ -150,6 +170,10 @@ impl FakeAgent {
             self.reports.retain(|report| report.seq > acknowledged.seq);
         }
         self.needs_manifest = order == request.last_order && self.digest() != request.digest;
+        self.accepted(request)
+    }
+
+    fn accepted(&self, request: &PollRequest) -> PollOutcome {
         let position = ReportPosition { session: self.session, seq: self.images };
         let held = HeldImages { position, references: vec!["app:1".to_owned()] };
         PollOutcome::Accepted {
