@@ -527,14 +527,14 @@ fn statistics(
     let of = |all: u32, fargate: i64| i64::from(all) - fargate;
     let (running, pending) = (cluster.running_tasks, cluster.all_pending_tasks());
     let numbers = [
-        ("runningEC2TasksCount", of(running, fargate.running_tasks)),
-        ("runningFargateTasksCount", fargate.running_tasks),
-        ("pendingEC2TasksCount", of(pending, fargate.pending_tasks)),
-        ("pendingFargateTasksCount", fargate.pending_tasks),
-        ("activeEC2ServiceCount", of(active, fargate.active_services)),
-        ("activeFargateServiceCount", fargate.active_services),
-        ("drainingEC2ServiceCount", of(draining, fargate.draining_services)),
-        ("drainingFargateServiceCount", fargate.draining_services),
+        ("runningEC2TasksCount", of(running, fargate.running)),
+        ("runningFargateTasksCount", fargate.running),
+        ("pendingEC2TasksCount", of(pending, fargate.pending)),
+        ("pendingFargateTasksCount", fargate.pending),
+        ("activeEC2ServiceCount", of(active, fargate.services)),
+        ("activeFargateServiceCount", fargate.services),
+        ("drainingEC2ServiceCount", of(draining, fargate.services_draining)),
+        ("drainingFargateServiceCount", fargate.services_draining),
         ("longshore:lostContainerInstancesCount", lost_hosts(state, cluster, at) as i64),
     ];
     let replacing = match cluster.replacing {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     alarm::{AlarmName, AlarmPut, AlarmStateSet},
-    auto_scaling::{AutoScalingGroupName, GroupConfig, Instance, InstanceId},
+    auto_scaling::{AutoScalingGroupName, GroupConfig, Instance, InstanceId, InstanceShape},
     capacity_provider::CapacityProvider,
     command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags},
     log_group::LogGroupName,
@@ -394,6 +394,9 @@ pub enum Event {
         group: AutoScalingGroupName,
         instance: Box<Instance>,
         why: String,
+        /// What its container instance is like, when that is known; absent in older journals.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shape: Option<Box<InstanceShape>>,
     },
     /// Its launcher has terminated it.
     InstanceGone {

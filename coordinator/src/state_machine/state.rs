@@ -498,7 +498,9 @@ impl State {
             Event::InstancesWanted { group, count, at } => {
                 self.instances_wanted(group, *count, *at);
             }
-            Event::InstanceSet { group, instance, why } => self.instance_set(group, instance, why),
+            Event::InstanceSet { group, instance, why, shape } => {
+                self.instance_set(group, instance, why, shape.as_deref());
+            }
             Event::InstanceGone { group, instance, .. } => self.instance_gone(group, *instance),
             Event::CapacityProviderSet(provider) => self.capacity_provider_set(provider),
             Event::CapacityProviderForgotten { name } => self.capacity_provider_forgotten(name),

@@ -82,7 +82,7 @@ async fn start_with(limits: Limits, workshop: tokio::runtime::Handle) -> Running
         SteppedClock::at(NOW),
         health.clone(),
         Metrics::detached(),
-        vec![Operation::new("DescribeClusters", echo)],
+        vec![Operation::new("ListServices", echo)],
         Vec::new(),
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -110,7 +110,7 @@ fn client(running: &Running) -> Client {
 }
 
 async fn call(client: &Client, cluster: &str) -> Result<Output, ClientError> {
-    client.ecs("DescribeClusters", &serde_json::json!({ "cluster": cluster })).await
+    client.ecs("ListServices", &serde_json::json!({ "cluster": cluster })).await
 }
 
 /// The head of a request that nobody signed.
@@ -302,7 +302,7 @@ fn head_with_hash(body: &[u8]) -> String {
     let mut headers = http::HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("a"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
-    let target = HeaderValue::from_static("AmazonEC2ContainerServiceV20141113.DescribeClusters");
+    let target = HeaderValue::from_static("AmazonEC2ContainerServiceV20141113.ListServices");
     headers.insert("x-amz-target", target);
     let hash = crate::api::sigv4::hex_sha256(body);
     headers.insert("x-amz-content-sha256", HeaderValue::from_str(&hash).unwrap());

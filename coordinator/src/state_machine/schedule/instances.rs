@@ -7,7 +7,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Pass, scaling};
 use crate::state_machine::{
-    auto_scaling::{DRAINING_MAX, Instance, InstanceId, Lifecycle},
+    auto_scaling::{DRAINING_MAX, Instance, InstanceId, InstanceShape, Lifecycle},
     event::Event,
     state::{Group, GroupSlot, Host, HostStatus, State},
 };
@@ -75,7 +75,8 @@ pub(in crate::state_machine) fn end(
         true => Lifecycle::Draining { since: at },
         false => Lifecycle::Terminating { since: at },
     };
-    set(group, instance.turned(lifecycle, at), why)
+    let host = state.hosts_of_instance(instance.id).next();
+    set_with(group, instance.turned(lifecycle, at), why, host.map(shape_of))
 }
 
 pub(in crate::state_machine) fn set(
@@ -83,8 +84,24 @@ pub(in crate::state_machine) fn set(
     instance: Instance,
     why: impl Into<String>,
 ) -> Event {
-    let instance = Box::new(instance);
-    Event::InstanceSet { group: group.name.clone(), instance, why: why.into() }
+    set_with(group, instance, why, None)
+}
+
+fn set_with(
+    group: &Group,
+    instance: Instance,
+    why: impl Into<String>,
+    shape: Option<InstanceShape>,
+) -> Event {
+    let (instance, shape) = (Box::new(instance), shape.map(Box::new));
+    Event::InstanceSet { group: group.name.clone(), instance, why: why.into(), shape }
+}
+
+fn shape_of(host: &Host) -> InstanceShape {
+    InstanceShape {
+        attributes: host.all_attributes().cloned().collect(),
+        agent_version: host.versions.agent.clone(),
+    }
 }
 
 /// Moves one instance on.
@@ -141,7 +158,8 @@ pub(super) fn instance_pass(state: &State, id: InstanceId, at: Timestamp) -> Pas
 fn in_service(group: &Group, instance: &Instance, host: &Host, at: Timestamp) -> Event {
     let instance = Instance { host: Some(host.id), ..instance.clone() };
     let instance = instance.turned(Lifecycle::InService { since: at }, at);
-    set(group, instance, format!("the container instance {} registered as it", host.id))
+    let why = format!("the container instance {} registered as it", host.id);
+    set_with(group, instance, why, Some(shape_of(host)))
 }
 
 /// Tasks of services that were lost with a silent host run elsewhere by now.

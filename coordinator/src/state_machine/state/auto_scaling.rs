@@ -132,11 +132,9 @@ impl Group {
         }
     }
 
-    /// Keeps what an instance is like, with its size.
-    fn remember(&mut self, size: Capacity, shape: InstanceShape) {
-        self.size = Some(size);
-        self.shapes.retain(|known| *known != shape);
-        self.shapes.insert(0, shape);
+    fn remember(&mut self, shape: &InstanceShape) {
+        self.shapes.retain(|known| known != shape);
+        self.shapes.insert(0, shape.clone());
         self.shapes.truncate(SHAPES_MAX);
     }
 }
@@ -403,6 +401,7 @@ impl State {
         name: &AutoScalingGroupName,
         instance: &Instance,
         why: &str,
+        shape: Option<&InstanceShape>,
     ) {
         self.touch(EntityKey::AutoScalingGroup(name.clone()));
         let Some(&slot) = self.auto_scaling.by_name.get(name) else { return };
@@ -420,18 +419,13 @@ impl State {
             ),
         }
         self.put_instance(slot, instance.clone());
-        self.remember_shape(slot, instance.host);
+        if let Some(host) = instance.host.and_then(|host| self.host(host)) {
+            self.auto_scaling.arena[slot].size = Some(host.capacity.clone());
+        }
+        if let Some(shape) = shape {
+            self.auto_scaling.arena[slot].remember(shape);
+        }
         self.group_is_due(slot);
-    }
-
-    fn remember_shape(&mut self, slot: GroupSlot, host: Option<HostId>) {
-        let Some(host) = host.and_then(|host| self.host(host)) else { return };
-        let shape = InstanceShape {
-            attributes: host.all_attributes().cloned().collect(),
-            agent_version: host.versions.agent.clone(),
-        };
-        let size = host.capacity.clone();
-        self.auto_scaling.arena[slot].remember(size, shape);
     }
 
     pub(super) fn group_scaled(

@@ -260,6 +260,9 @@ impl State {
     pub(super) fn task_protection_put(&mut self, tasks: &[TaskId], until: Option<Timestamp>) {
         for id in tasks {
             self.change_service_task(*id, |task| task.protected_until = until);
+            // What waited for the protection to end need not wait, or must wait longer.
+            let service = self.task(*id).and_then(|task| Some(task.service.as_ref()?.service));
+            service.into_iter().for_each(|service| self.service_is_due(service));
         }
     }
 

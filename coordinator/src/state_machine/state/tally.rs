@@ -37,19 +37,19 @@ pub struct Tally {
 /// What goes by FARGATE or FARGATE_SPOT, as DescribeClusters counts it; all else goes by EC2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fargate {
-    pub running_tasks: i64,
+    pub running: i64,
     /// Those that have no host yet among them.
-    pub pending_tasks: i64,
-    pub active_services: i64,
-    pub draining_services: i64,
+    pub pending: i64,
+    pub services: i64,
+    pub services_draining: i64,
 }
 
 impl Fargate {
     fn add(&mut self, other: &Fargate, by: i64) {
-        self.running_tasks += by * other.running_tasks;
-        self.pending_tasks += by * other.pending_tasks;
-        self.active_services += by * other.active_services;
-        self.draining_services += by * other.draining_services;
+        self.running += by * other.running;
+        self.pending += by * other.pending;
+        self.services += by * other.services;
+        self.services_draining += by * other.services_draining;
     }
 }
 
@@ -191,10 +191,10 @@ impl State {
                             }
                             (None, _) | (_, Phase::Stopping { .. }) => Fargate::default(),
                             (_, Phase::Running { .. }) => {
-                                Fargate { running_tasks: 1, ..Fargate::default() }
+                                Fargate { running: 1, ..Fargate::default() }
                             }
                             (_, Phase::Pending | Phase::Activating) => {
-                                Fargate { pending_tasks: 1, ..Fargate::default() }
+                                Fargate { pending: 1, ..Fargate::default() }
                             }
                         },
                     }
@@ -206,8 +206,8 @@ impl State {
                     let waiting = &self.waiting[*slot];
                     let provider = waiting.launch.provider.as_ref();
                     let goes = provider.is_some_and(|provider| is_fargate(provider.as_str()));
-                    let pending_tasks = if goes { waiting.launch.tasks.len() as i64 } else { 0 };
-                    let fargate = Fargate { pending_tasks, ..Fargate::default() };
+                    let pending = if goes { waiting.launch.tasks.len() as i64 } else { 0 };
+                    let fargate = Fargate { pending, ..Fargate::default() };
                     Counted::Waiting { cluster: waiting.cluster, fargate }
                 }
                 None => Counted::Nothing,
@@ -292,8 +292,8 @@ fn fargate_of_service(service: &Service) -> Fargate {
     let draining = service.status == super::ServiceStatus::Draining;
     match by.any(is_fargate) {
         true => Fargate {
-            active_services: i64::from(!draining),
-            draining_services: i64::from(draining),
+            services: i64::from(!draining),
+            services_draining: i64::from(draining),
             ..Fargate::default()
         },
         false => Fargate::default(),
