@@ -282,8 +282,7 @@ mod tests {
                 ecs.capability.firelens.fluentbit
                 ecs.capability.firelens.fluentd
                 ecs.capability.network.container-port-range
-                ecs.capability.pid-ipc-namespace-sharing
-                ecs.capability.task-cpu-mem-limit"#]],
+                ecs.capability.pid-ipc-namespace-sharing"#]],
         );
         assert_eq!(missing_logging_drivers(allowed, &docker), ["gelf"]);
     }
@@ -311,8 +310,7 @@ mod tests {
                 ecs.capability.firelens.fluentbit
                 ecs.capability.firelens.fluentd
                 ecs.capability.network.container-port-range
-                ecs.capability.pid-ipc-namespace-sharing
-                ecs.capability.task-cpu-mem-limit"#]],
+                ecs.capability.pid-ipc-namespace-sharing"#]],
         );
     }
 
