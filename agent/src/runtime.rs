@@ -231,8 +231,7 @@ pub struct ContainerConfig {
     pub working_directory: Option<String>,
     pub hostname: Option<String>,
     pub cpu_shares: u32,
-    /// CPU time in microseconds per 100 ms.
-    pub cpu_quota_us: Option<u64>,
+    pub cpu_quota: Option<CpuQuota>,
     /// With their threads.
     pub processes: Option<u32>,
     pub memory_bytes: Option<u64>,
@@ -273,8 +272,7 @@ pub struct TaskGroup {
     /// Unique on the host; without a dash, which systemd takes for a parent.
     pub name: String,
     pub cpu_shares: u32,
-    /// CPU time in microseconds per 100 ms.
-    pub cpu_quota_us: Option<u64>,
+    pub cpu_quota: Option<CpuQuota>,
     pub memory_bytes: Option<u64>,
     /// With their threads.
     pub processes: Option<u32>,
@@ -294,6 +292,13 @@ pub struct PublishedPort {
     pub transport: Transport,
     /// Absent: the engine picks a free one.
     pub host_port: Option<u16>,
+}
+
+/// CPU time in each period, both in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuQuota {
+    pub us: u64,
+    pub period_us: u64,
 }
 
 /// The lowest and the highest of some ports.

@@ -76,7 +76,7 @@ pub(crate) fn container_config(
         working_directory: container.working_directory.clone(),
         hostname: container.hostname.clone(),
         cpu_shares: shares(overrides.cpu.unwrap_or(container.cpu)),
-        cpu_quota_us: task.cpu_quota_us().filter(|_| group.is_none()),
+        cpu_quota: task.cpu_quota(rules).filter(|_| group.is_none()),
         processes: rules.limits.processes.filter(|_| group.is_none()),
         memory_bytes,
         group: group.map(|group| group.name),

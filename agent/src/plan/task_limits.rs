@@ -3,7 +3,7 @@
 //! Owns the units: ECS's CPU units and MiB, Linux's shares, quota and bytes. Never: a call.
 
 use super::{Intent, Rules, labels::group_name, pause};
-use crate::runtime::TaskGroup;
+use crate::runtime::{CpuQuota, TaskGroup};
 
 /// Linux takes no fewer shares (ecs-behaviour 1.3).
 const CPU_SHARES_MIN: u32 = 2;
@@ -11,7 +11,7 @@ const CPU_SHARES_MAX: u32 = 262_144;
 /// Docker takes no less memory (ecs-behaviour 1.3).
 const MEMORY_MIB_MIN: u32 = 6;
 pub(super) const MIB: u64 = 1024 * 1024;
-/// The period of [`TaskGroup::cpu_quota_us`] and of a container's.
+/// As ECS has it.
 const CPU_PERIOD_US: u64 = 100_000;
 const CPU_UNITS_PER_CORE: u64 = 1024;
 /// Linux takes no shorter quota.
@@ -24,11 +24,13 @@ pub struct LimitRules {
     pub cpu_and_memory: bool,
     /// Processes and threads that one task may have.
     pub processes: Option<u32>,
+    /// Of CPU quotas.
+    pub cpu_period_us: u64,
 }
 
 impl Default for LimitRules {
     fn default() -> Self {
-        LimitRules { cpu_and_memory: true, processes: None }
+        LimitRules { cpu_and_memory: true, processes: None, cpu_period_us: CPU_PERIOD_US }
     }
 }
 
@@ -59,9 +61,11 @@ impl TaskLimits {
         }
     }
 
-    pub(super) fn cpu_quota_us(&self) -> Option<u64> {
+    pub(super) fn cpu_quota(&self, rules: &Rules) -> Option<CpuQuota> {
+        let period_us = rules.limits.cpu_period_us;
         let units = u64::from(self.cpu_units?);
-        Some((units * CPU_PERIOD_US / CPU_UNITS_PER_CORE).max(CPU_QUOTA_US_MIN))
+        let us = (units * period_us / CPU_UNITS_PER_CORE).max(CPU_QUOTA_US_MIN);
+        Some(CpuQuota { us, period_us })
     }
 }
 
@@ -83,7 +87,7 @@ pub(super) fn task_group(intent: &Intent, rules: &Rules) -> Option<TaskGroup> {
     Some(TaskGroup {
         name: group_name(intent.key),
         cpu_shares: shares(limits.cpu_units.unwrap_or(sum)),
-        cpu_quota_us: limits.cpu_quota_us(),
+        cpu_quota: limits.cpu_quota(rules),
         memory_bytes: limits.memory_mib.map(bytes),
         processes,
     })

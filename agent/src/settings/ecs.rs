@@ -37,6 +37,8 @@ enum Form {
     OneOf(&'static [&'static str]),
     /// The lowest and the highest. ECS's agent goes on with its default at anything else.
     Ports,
+    /// ECS's agent goes on with its default when it is not within its bounds.
+    CpuPeriod,
     /// Requests a second and at once. ECS's agent goes on with its default at anything else.
     Rate,
 }
@@ -57,6 +59,7 @@ const HONOURED: &[(&str, &str, Form)] = &[
     ("DOCKER_HOST", "docker", Form::Text),
     ("ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS", "introspection-listen", Form::OffHostIntrospection),
     ("ECS_AVAILABLE_LOGGING_DRIVERS", "logging-drivers", Form::List),
+    ("ECS_CGROUP_CPU_PERIOD", "task-cpu-period", Form::CpuPeriod),
     ("ECS_CLUSTER", "cluster", Form::Text),
     ("ECS_CONTAINER_INSTANCE_TAGS", "tags", Form::Map),
     ("ECS_CONTAINER_CREATE_TIMEOUT", "container-create-timeout", Form::RaisedTo(MINUTE)),
@@ -106,7 +109,6 @@ const NOT_HONOURED: &[(&str, &[&str], &str)] = &[
     ("ECS_AWSVPC_ADDITIONAL_LOCAL_ROUTES", &["[]"], "network mode awsvpc is not built yet"),
     ("ECS_AWSVPC_BLOCK_IMDS", &["true"], "network mode awsvpc is not built yet"),
     ("ECS_BACKEND_HOST", &[], "set LONGSHORE_COORDINATOR to the coordinator's joining port"),
-    ("ECS_CGROUP_CPU_PERIOD", &["100ms"], "the period of limits is 100 ms"),
     ("ECS_CGROUP_PATH", &["/sys/fs/cgroup"], "control groups are where systemd mounts them"),
     ("ECS_CHECKPOINT", &["true"], "the ledger is always kept"),
     ("ECS_CNI_PLUGINS_PATH", &[], "network mode awsvpc is not built yet"),
@@ -352,6 +354,10 @@ fn parse(text: &str, form: Form) -> Result<Parsed, String> {
         Form::Ports => match super::parse::port_bounds(&Value::Text(text.to_owned())) {
             Ok(_) => Parsed::text(text),
             Err(_) => Parsed::ignored(text, "a range such as 40000-49999"),
+        },
+        Form::CpuPeriod => match super::parse::cpu_period(&Value::Text(text.to_owned())) {
+            Ok(_) => Parsed::text(text),
+            Err(_) => Parsed::ignored(text, "a period of 8 ms to 100 ms"),
         },
         Form::Rate => match super::parse::request_rate(&Value::Text(text.to_owned())) {
             Ok(_) => Parsed::text(text),

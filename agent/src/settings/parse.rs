@@ -3,7 +3,7 @@
 use longshore_common::task_policy::TaskPolicy;
 
 use self::values::*;
-pub(super) use self::values::{port_bounds, request_rate};
+pub(super) use self::values::{cpu_period, port_bounds, request_rate};
 use super::{
     Gpus, Problem, Problems, Settings, TokenSource,
     source::{Origin, Raw, Value, Values},
@@ -44,6 +44,7 @@ pub(crate) fn settings(
     let reserved_ports = read.parse("reserved-ports", reserved_ports).unwrap_or_default();
     let dynamic_host_ports = read.parse("dynamic-host-ports", port_bounds);
     let task_cpu_mem_limit = read.parse("task-cpu-mem-limit", boolean);
+    let task_cpu_period = read.parse("task-cpu-period", cpu_period);
     let task_pids_limit = read.parse("task-pids-limit", processes);
     let attributes = read.parse("attributes", attributes).unwrap_or_default();
     let tags = read.parse("tags", tags).unwrap_or_default();
@@ -102,7 +103,11 @@ pub(crate) fn settings(
         container_metadata: container_metadata?,
         reserved_ports,
         dynamic_host_ports,
-        task_limits: LimitRules { cpu_and_memory: task_cpu_mem_limit?, processes: task_pids_limit },
+        task_limits: LimitRules {
+            cpu_and_memory: task_cpu_mem_limit?,
+            processes: task_pids_limit,
+            cpu_period_us: task_cpu_period?,
+        },
         attributes,
         tags,
         instance_type,

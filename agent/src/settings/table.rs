@@ -175,6 +175,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
          to the limits of single containers",
     ),
     setting(
+        "task-cpu-period",
+        "DURATION",
+        Some("100ms"),
+        "In which period a task's CPU time is counted, 8ms to 100ms: a shorter one throttles it for a \
+         shorter time, more often",
+    ),
+    setting(
         "task-pids-limit",
         "COUNT",
         None,

@@ -88,6 +88,7 @@ fn the_defaults_are_those_of_the_design() {
             task_limits: LimitRules {
                 cpu_and_memory: true,
                 processes: None,
+                cpu_period_us: 100000,
             },
             attributes: [],
             tags: [],
@@ -199,6 +200,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("reserved-ports", "8080,53/udp,8080"),
         ("dynamic-host-ports", "40000-40099"),
         ("task-cpu-mem-limit", "false"),
+        ("task-cpu-period", "10ms"),
         ("task-pids-limit", "100"),
         ("attributes", "rack=12,ssd"),
         ("tags", "team=a b,empty="),
@@ -342,6 +344,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                 processes: Some(
                     100,
                 ),
+                cpu_period_us: 10000,
             },
             attributes: [
                 Attribute {
@@ -669,7 +672,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, dynamic_host_ports, task_cpu_mem_limit, task_pids_limit, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, drain_on_spot_interruption, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, http_proxy, https_proxy, no_proxy, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, pull_dependent_upfront, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, manifest_pull_timeout, image_pull_timeout, image_pull_silence, container_create_timeout, container_start_timeout, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, dynamic_host_ports, task_cpu_mem_limit, task_cpu_period, task_pids_limit, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, drain_on_spot_interruption, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, http_proxy, https_proxy, no_proxy, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, pull_dependent_upfront, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, manifest_pull_timeout, image_pull_timeout, image_pull_silence, container_create_timeout, container_start_timeout, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
@@ -821,7 +824,7 @@ const ECS_AGENT_VARIABLES: &[(&str, &str, bool)] = &[
     ("ECS_AVAILABLE_LOGGING_DRIVERS", r#"["journald"]"#, true),
     ("ECS_AWSVPC_ADDITIONAL_LOCAL_ROUTES", r#"["10.0.15.0/24"]"#, false),
     ("ECS_AWSVPC_BLOCK_IMDS", "false", false),
-    ("ECS_CGROUP_CPU_PERIOD", "10ms", false),
+    ("ECS_CGROUP_CPU_PERIOD", "10ms", true),
     ("ECS_CGROUP_PATH", "/cgroup", false),
     ("ECS_CHECKPOINT", "false", false),
     ("ECS_CLUSTER", "web", true),
@@ -944,7 +947,8 @@ fn shown(flags: &[&str]) -> String {
 fn values_that_ecss_agent_clamps_do_not_end_this_one() {
     let default = good(&[], "", "");
     for (variable, values) in [
-        ("ECS_CONTAINER_CREATE_TIMEOUT", &["x", "-1s"][..]),
+        ("ECS_CGROUP_CPU_PERIOD", &["7ms", "101ms", "x", "-10ms"][..]),
+        ("ECS_CONTAINER_CREATE_TIMEOUT", &["x", "-1s"]),
         ("ECS_CONTAINER_START_TIMEOUT", &["10ms", "0", "soon"]),
         ("ECS_CONTAINER_STOP_TIMEOUT", &["10ms", "60"]),
         ("ECS_DYNAMIC_HOST_PORT_RANGE", &["100", "200-100", "0-7", "1-70000"]),

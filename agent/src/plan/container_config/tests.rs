@@ -8,6 +8,7 @@ use crate::plan::{
     sample::{KEY, intent_of, rules},
     task_limits::{LimitRules, MIB},
 };
+use crate::runtime::CpuQuota;
 
 /// A container with these members, beside one named `db`.
 fn config(members: Value) -> ContainerConfig {
@@ -164,18 +165,18 @@ fn the_limits_of_a_task_are_its_containers_together() {
         definition.spec.memory = memory.map(str::to_owned);
         intent.definition = definition.into();
         let config = container_config(&intent, 0, &rules()).unwrap();
-        (config.cpu_quota_us, config.memory_bytes, task_group(&intent, &rules()))
+        (config.cpu_quota, config.memory_bytes, task_group(&intent, &rules()))
     };
-    let group = |cpu_shares, cpu_quota_us, memory_bytes| {
+    let group = |cpu_shares, cpu_quota, memory_bytes| {
         Some(crate::runtime::TaskGroup {
             name: labels::group_name(KEY),
             cpu_shares,
-            cpu_quota_us,
+            cpu_quota,
             memory_bytes,
             processes: None,
         })
     };
-    let half_a_core = Some(50_000);
+    let half_a_core = Some(CpuQuota { us: 50_000, period_us: 100_000 });
     assert_eq!(limited(1, Some("512"), Some("64")), (half_a_core, Some(64 * MIB), None));
     assert_eq!(
         limited(2, Some("512"), Some("64")),
@@ -200,16 +201,17 @@ fn limits_of_the_host_hold_each_task() {
         intent
     };
     let limited = |containers, cpu_and_memory, processes| {
-        let rules = Rules { limits: LimitRules { cpu_and_memory, processes }, ..rules() };
+        let limits = LimitRules { cpu_and_memory, processes, cpu_period_us: 10_000 };
+        let rules = Rules { limits, ..rules() };
         let intent = task(containers);
         let config = container_config(&intent, 0, &rules).unwrap();
         let group = task_group(&intent, &rules);
         let label = config.labels["longshore.task-group"].clone();
         assert_eq!(group.as_ref().map(|g| g.name.clone()).unwrap_or_default(), label);
-        let group = group.map(|group| (group.cpu_quota_us, group.memory_bytes, group.processes));
-        ((config.cpu_quota_us, config.memory_bytes, config.processes), group)
+        let group = group.map(|group| (group.cpu_quota, group.memory_bytes, group.processes));
+        ((config.cpu_quota, config.memory_bytes, config.processes), group)
     };
-    let (cpu, memory) = (Some(50_000), Some(64 * MIB));
+    let (cpu, memory) = (Some(CpuQuota { us: 5_000, period_us: 10_000 }), Some(64 * MIB));
     for (containers, cpu_and_memory, processes, own, together) in [
         (1, true, None, (cpu, memory, None), None),
         (1, true, Some(9), (cpu, memory, Some(9)), None),

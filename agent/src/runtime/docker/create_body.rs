@@ -57,8 +57,8 @@ fn host_config(config: &ContainerConfig, selinux: bool) -> HostConfig {
     let some = |list: &[String]| (!list.is_empty()).then(|| list.to_vec());
     HostConfig {
         cpu_shares: Some(config.cpu_shares.into()),
-        cpu_period: config.cpu_quota_us.map(|_| 100_000),
-        cpu_quota: config.cpu_quota_us.map(saturating),
+        cpu_period: config.cpu_quota.map(|quota| saturating(quota.period_us)),
+        cpu_quota: config.cpu_quota.map(|quota| saturating(quota.us)),
         memory: config.memory_bytes.map(saturating),
         pids_limit: config.processes.map(i64::from),
         memory_reservation: config.memory_reservation_bytes.map(saturating),

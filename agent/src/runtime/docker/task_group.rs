@@ -20,8 +20,8 @@ mod tests;
 const ROOT: &str = "/sys/fs/cgroup";
 /// Docker's own group, where it was not told otherwise (`--cgroup-parent`).
 const DOCKERS: &str = "docker";
-/// The period of [`TaskGroup::cpu_quota_us`] (ecs-behaviour 1.7).
-const CPU_PERIOD_US: u64 = 100_000;
+/// What systemd takes when it is told of no other.
+const SYSTEMD_PERIOD_US: u64 = 100_000;
 const SYSTEMCTL: &str = "systemctl";
 
 /// How the engine keeps control groups (`CgroupVersion` and `CgroupDriver` of Docker's `/info`).
@@ -172,7 +172,7 @@ struct Limits {
 
 /// In the one hierarchy of version 2, or in one for each controller.
 fn limits(version: Version, group: &TaskGroup) -> Vec<Limits> {
-    let quota = group.cpu_quota_us.map(|quota| (quota, CPU_PERIOD_US));
+    let quota = group.cpu_quota.map(|quota| (quota.us, quota.period_us));
     match version {
         Version::V1 => {
             let mut cpu = vec![("cpu.shares", group.cpu_shares.to_string())];
@@ -216,8 +216,13 @@ fn slice(group: &str) -> String {
 fn set_property(group: &TaskGroup) -> Vec<String> {
     let mut line = vec!["set-property".to_owned(), "--runtime".to_owned(), slice(&group.name)];
     line.push(format!("CPUWeight={}", weight(group.cpu_shares)));
-    // A percentage of one CPU, of which 1 % is 1 ms of 100 ms.
-    line.extend(group.cpu_quota_us.map(|quota| format!("CPUQuota={}%", (quota / 1000).max(1))));
+    if let Some(quota) = group.cpu_quota {
+        // A percentage of one CPU.
+        line.push(format!("CPUQuota={}%", (quota.us * 100 / quota.period_us).max(1)));
+        if quota.period_us != SYSTEMD_PERIOD_US {
+            line.push(format!("CPUQuotaPeriodSec={}us", quota.period_us));
+        }
+    }
     line.extend(group.memory_bytes.map(|bytes| format!("MemoryMax={bytes}")));
     line.extend(group.processes.map(|processes| format!("TasksMax={processes}")));
     line

@@ -38,6 +38,7 @@ const TAG_VALUE_CHARS_MAX: usize = 256;
 /// As many as the coordinator takes.
 const GPUS_MAX: usize = 64;
 const GPU_ID_CHARS_MAX: usize = 128;
+const CPU_PERIOD_US: std::ops::RangeInclusive<u64> = 8_000..=100_000;
 const PROCESSES_MAX: u32 = 4 * 1024 * 1024;
 /// The shortest time in which Docker must have made a container.
 const CREATE_TIMEOUT_MIN: Duration = Duration::from_secs(60);
@@ -494,6 +495,16 @@ pub(in crate::settings) fn port_bounds(value: &Value) -> Result<PortBounds, Stri
     });
     bounds.ok_or_else(|| {
         format!("`{given}` is not a range of ports: give the lowest and the highest, 40000-49999")
+    })
+}
+
+/// In microseconds; ECS's agent has the same bounds.
+pub(in crate::settings) fn cpu_period(value: &Value) -> Result<u64, String> {
+    let given = text(value)?;
+    let parsed = given.trim().parse::<jiff::SignedDuration>().ok();
+    let period = parsed.and_then(|period| u64::try_from(period.as_micros()).ok());
+    period.filter(|period| CPU_PERIOD_US.contains(period)).ok_or_else(|| {
+        format!("`{given}` is not a period of 8 ms to 100 ms: write 10ms, for example")
     })
 }
 

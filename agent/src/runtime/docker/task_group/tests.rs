@@ -3,12 +3,13 @@ use std::{fs, path::Path};
 use expect_test::expect;
 
 use super::*;
+use crate::runtime::CpuQuota;
 
 fn group() -> TaskGroup {
     TaskGroup {
         name: "longshore_0123_1".to_owned(),
         cpu_shares: 512,
-        cpu_quota_us: Some(50_000),
+        cpu_quota: Some(CpuQuota { us: 50_000, period_us: 100_000 }),
         memory_bytes: Some(128 * 1024 * 1024),
         processes: None,
     }
@@ -64,7 +65,7 @@ fn version_2_limits_in_its_one_hierarchy_and_passes_the_controllers_down() {
 #[test]
 fn a_limit_that_the_task_does_not_have_is_not_written() {
     let root = tempfile::tempdir().unwrap();
-    let group = TaskGroup { memory_bytes: None, cpu_quota_us: None, ..group() };
+    let group = TaskGroup { memory_bytes: None, cpu_quota: None, ..group() };
     at(root.path(), Version::V2).write(&group).unwrap();
     expect![[r#"
         cgroup.subtree_control: +cpu +memory
@@ -74,9 +75,20 @@ fn a_limit_that_the_task_does_not_have_is_not_written() {
 }
 
 #[test]
+fn quota_of_a_shorter_period_is_told_with_it() {
+    let quota = CpuQuota { us: 5_000, period_us: 10_000 };
+    let group = TaskGroup { cpu_quota: Some(quota), memory_bytes: None, ..group() };
+    let root = tempfile::tempdir().unwrap();
+    at(root.path(), Version::V2).write(&group).unwrap();
+    let file = root.path().join("docker/longshore_0123_1/cpu.max");
+    assert_eq!(fs::read_to_string(file).unwrap(), "5000 10000");
+    expect!["set-property --runtime system-longshore_0123_1.slice CPUWeight=20 CPUQuota=50% CPUQuotaPeriodSec=10000us"]
+        .assert_eq(&set_property(&group).join(" "));
+}
+
+#[test]
 fn processes_of_a_task_are_limited_by_either_version_and_driver() {
-    let group =
-        TaskGroup { processes: Some(100), memory_bytes: None, cpu_quota_us: None, ..group() };
+    let group = TaskGroup { processes: Some(100), memory_bytes: None, cpu_quota: None, ..group() };
     let (v1, v2) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     at(v1.path(), Version::V1).write(&group).unwrap();
     at(v2.path(), Version::V2).write(&group).unwrap();
