@@ -37,7 +37,10 @@ pub(super) fn group_pass(state: &State, slot: GroupSlot, at: Timestamp) -> Pass 
         for victim in victims(state, group, count as usize) {
             pass.events.push(end(state, group, victim, why, at));
         }
-    } else if !group.deleting {
+    }
+    // An instance that is protected stays although the group has more than it is to have. What is in
+    // use and what waits is counted all the same: either may need more, or fewer be protected.
+    if pass.events.is_empty() && !group.deleting {
         scaling::scale(state, group, at, &mut pass);
     }
     pass

@@ -64,6 +64,10 @@ pub(super) fn scale(state: &State, group: &Group, at: Timestamp, pass: &mut Pass
             let at_once = provider.scale_in_after_ms.is_some();
             let desired =
                 managed_scaling::step_in(counts.in_service + counts.launching, least, at_once);
+            // The group is to have no more already, and keeps what is protected.
+            if desired >= config.desired {
+                return;
+            }
             let why = said(provider, &counts);
             let group = name.clone();
             pass.events.push(Event::GroupScaled { group, desired, why, at });

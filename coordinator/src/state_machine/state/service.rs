@@ -9,7 +9,7 @@ use longshore_common::{clock::Timestamp, id::TaskId, task_policy::TaskPolicy};
 
 use super::{
     Cluster, ClusterSlot, Counts, DefinitionSlot, Due, EntityKey, Forgettable, ServiceSlot, State,
-    TaskSlot,
+    TaskSlot, counter,
     dirty::LogTo,
     entity::{Entity, kind},
 };
@@ -81,8 +81,18 @@ pub struct Revision {
     pub unhealthy: BTreeSet<TaskId>,
     /// Tasks that were lost once and came back.
     pub returned: BTreeSet<TaskId>,
-    /// Of `tasks`, those that go by each capacity provider.
+    /// Of `tasks`, those that go by each capacity provider and are not to be replaced: its share.
     pub by_provider: BTreeMap<CapacityProviderName, u32>,
+}
+
+impl Revision {
+    pub(super) fn count_of_provider(&mut self, provider: CapacityProviderName, by: i32) {
+        let count = self.by_provider.entry(provider.clone()).or_default();
+        counter::count(count, by);
+        if *count == 0 {
+            self.by_provider.remove(&provider);
+        }
+    }
 }
 
 impl Service {

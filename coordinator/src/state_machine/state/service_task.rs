@@ -64,6 +64,19 @@ impl Standing {
     pub fn is_wanted(self) -> bool {
         Standing::WANTED.contains(&self)
     }
+
+    /// Whether nothing is to take the task's place.
+    fn stays(self) -> bool {
+        match self {
+            Standing::Pending | Standing::Settling | Standing::Healthy => true,
+            Standing::Unhealthy
+            | Standing::Blocked
+            | Standing::LeavingPending
+            | Standing::LeavingRunning
+            | Standing::Stopping
+            | Standing::Lost => false,
+        }
+    }
 }
 
 /// Tasks of one revision by how they stand, those on draining hosts apart.
@@ -360,10 +373,14 @@ impl State {
         let began = task.phase.started_at().filter(|_| task.checked_health.is_none());
         let (id, service, revision) = (task.id, of.service, of.revision);
         let returned = of.returned;
+        let provider = task.provider.clone().filter(|_| standing.stays() && !draining);
         let service = &mut self.services[service];
         let Some(position) = service.position(revision) else { return };
         let revision = &mut service.revisions[position];
         revision.counts.change(standing, draining, by);
+        if let Some(provider) = provider {
+            revision.count_of_provider(provider, by);
+        }
         match returned && by > 0 {
             true => revision.returned.insert(id),
             false => revision.returned.remove(&id),
@@ -396,9 +413,6 @@ impl State {
         };
         let revision = &mut service.revisions[position];
         revision.tasks.insert(id, slot);
-        if let Some(provider) = &task.provider {
-            *revision.by_provider.entry(provider.clone()).or_default() += 1;
-        }
         self.stand(slot);
     }
 
@@ -423,21 +437,11 @@ impl State {
         let task = &self.tasks[slot];
         let (Some(of), id) = (&task.service, task.id) else { return };
         let (service, revision) = (of.service, of.revision);
-        let provider = task.provider.clone();
         let failed = never_ran(task, ended);
         self.unstand(slot);
         let held = &mut self.services[service];
         let Some(position) = held.position(revision) else { return };
-        let left = &mut held.revisions[position];
-        left.tasks.remove(&id);
-        if let Some(provider) = provider
-            && let Some(count) = left.by_provider.get_mut(&provider)
-        {
-            counter::count(count, -1);
-            if *count == 0 {
-                left.by_provider.remove(&provider);
-            }
-        }
+        held.revisions[position].tasks.remove(&id);
         self.service_changed_by_task(service);
         if failed {
             self.task_failed(service, revision, at);

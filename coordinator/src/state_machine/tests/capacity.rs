@@ -16,7 +16,7 @@ use crate::state_machine::{
     decide::explain,
     schedule::{self, tests::world::replicas},
     service::{PropagateTags, ServiceConfig, ServiceRef},
-    state::Wish,
+    state::{Task, Wish},
 };
 
 const MAX: u32 = 100;
@@ -361,6 +361,93 @@ fn protection_is_for_hosts_with_tasks_and_ends_with_them() {
     let goes = |l| matches!(l, Lifecycle::Terminating { .. } | Lifecycle::Draining { .. });
     assert_eq!((world.desired("p"), world.instances("p", goes).len()), (1, 1));
     assert!(world.state.task(tasks[1]).is_some());
+}
+
+#[test]
+fn a_group_of_protected_instances_above_its_desired_count_goes_on_scaling() {
+    let soon = CapacityProvider { scale_in_after_ms: Some(5_000), ..provider("p", scaling()) };
+    let mut world = World::with_providers(vec![soon]).with_definition(900);
+    let tasks = world.run_by(vec![item("p", 0, 1)], 2);
+    world.boot("p");
+    world.boot("p");
+    let in_service = |l| matches!(l, Lifecycle::InService { .. });
+    let (name, instances) = ("p".parse().unwrap(), world.instances("p", in_service));
+    world.step(Command::SetInstanceProtection { name, instances, protected: true });
+    tasks.into_iter().for_each(|task| world.end(task));
+    for _ in 0..5 {
+        world.later(6);
+    }
+    // It is to have none and keeps both, whose protection nobody takes away.
+    assert_eq!((world.desired("p"), world.instances("p", in_service).len()), (0, 2));
+    world.run_by(vec![item("p", 0, 1)], 5);
+    let launched = |world: &World| world.instances("p", |l| matches!(l, Lifecycle::Pending { .. }));
+    while world.waiting() > 0 {
+        assert!(!launched(&world).is_empty(), "{} tasks wait: {}", world.waiting(), world.log);
+        world.boot("p");
+    }
+    assert_eq!((world.desired("p"), world.instances("p", in_service).len()), (5, 5));
+}
+
+#[test]
+fn protection_ends_with_the_tasks_of_a_group_that_has_too_many_instances() {
+    let protecting = CapacityProvider { termination_protection: true, ..provider("p", scaling()) };
+    let mut world = World::with_providers(vec![protecting]).with_definition(900);
+    let tasks = world.run_by(vec![item("p", 0, 1)], 3);
+    while world.waiting() > 0 {
+        world.boot("p");
+    }
+    let (name, desired) = ("p".parse().unwrap(), 1);
+    world.step(Command::SetDesiredCapacity { name, desired, honour_cooldown: false });
+    let wanted = |l: Lifecycle| l.is_wanted();
+    assert_eq!(world.instances("p", wanted).len(), 3, "each has a task and is protected");
+    world.end(tasks[0]);
+    assert_eq!(world.instances("p", wanted).len(), 2);
+    world.end(tasks[1]);
+    assert_eq!(world.instances("p", wanted).len(), 1);
+    assert!(world.state.task(tasks[2]).is_some_and(|task| task.wish == Wish::Run));
+}
+
+#[test]
+fn what_takes_a_leaving_tasks_place_goes_by_the_same_provider() {
+    for draining in [false, true] {
+        let mut world = World::with_marks().with_definition(100);
+        for pool in ["FARGATE", "FARGATE", "FARGATE_SPOT"] {
+            world.add_marked(pool, "one");
+        }
+        let strategy = vec![item("FARGATE", 1, 0), item("FARGATE_SPOT", 0, 1)];
+        let config = ServiceConfig { propagate_tags: PropagateTags::None, ..replicas(3) };
+        world.step(service("svc", config, Some(strategy)));
+        for _ in 0..3 {
+            world.agents_work();
+            world.later(41);
+        }
+        let by = |world: &World, name: &str| -> Vec<TaskId> {
+            let tasks = world.state.cluster("web").unwrap().tasks.values();
+            let wanted =
+                tasks.map(|slot| world.state.task_at(*slot)).filter(|t| t.wish == Wish::Run);
+            let by = |task: &&Task| task.provider.as_ref().unwrap().as_str() == name;
+            wanted.filter(by).map(|task| task.id).collect()
+        };
+        let [base] = by(&world, "FARGATE")[..] else { panic!("{}", world.log) };
+        // Its agent does not say yet that it has ended.
+        match draining {
+            false => world.step(stop(base)),
+            true => {
+                let host = world.state.host_at(world.state.task(base).unwrap().host).id;
+                let (cluster, hosts) = ("web".parse().unwrap(), vec![host]);
+                let status = SettableHostStatus::Draining;
+                world.step(Command::UpdateContainerInstancesState { cluster, hosts, status })
+            }
+        };
+        let fresh = by(&world, "FARGATE").into_iter().filter(|task| *task != base).count();
+        assert_eq!((fresh, by(&world, "FARGATE_SPOT").len()), (1, 2), "drains: {draining}");
+        for _ in 0..3 {
+            world.agents_work();
+            world.later(41);
+        }
+        let settled = ["FARGATE", "FARGATE_SPOT"].map(|name| by(&world, name).len());
+        assert_eq!(settled, [1, 2], "drains: {draining}");
+    }
 }
 
 #[test]
