@@ -97,6 +97,9 @@ pub(crate) struct ObservedContainer {
     /// That call is our own start.
     #[serde(skip)]
     pub(crate) being_started: bool,
+    /// That call is an inspect.
+    #[serde(skip)]
+    pub(crate) being_inspected: bool,
     /// Its network was taken from it, and perhaps its ports with it.
     #[serde(skip)]
     left_network: bool,
@@ -296,6 +299,11 @@ impl ObservedTask {
         self.is_known() && self.containers.iter().all(|c| !c.doubt && !c.in_flight)
     }
 
+    /// An inspect of it is needed or under way.
+    pub(crate) fn awaits_look(&self) -> bool {
+        !self.is_known() || self.containers.iter().any(|c| c.doubt || c.being_inspected)
+    }
+
     /// Something of it was seen to run, so that it has not ended.
     pub(crate) fn runs(&self) -> bool {
         self.containers.iter().any(|c| c.state == ContainerState::Running)
@@ -400,6 +408,7 @@ impl ObservedTask {
         let wanted = &desired.containers[index];
         let container = &mut self.containers[index];
         (container.in_flight, container.being_started) = (false, false);
+        container.being_inspected = false;
         match outcome {
             Outcome::Pulled(result) => {
                 self.pull_stopped_at = Some(now);

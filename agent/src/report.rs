@@ -140,6 +140,11 @@ impl Outbox {
         }
     }
 
+    /// How many reports are not acknowledged.
+    pub(crate) fn len(&self) -> usize {
+        self.unacknowledged.len()
+    }
+
     /// Whether the next answer would hold something that was never sent.
     pub(crate) fn has_news(&self) -> bool {
         let last = self.unacknowledged.keys().take(REPORTS_PER_POLL_MAX).next_back();

@@ -29,8 +29,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use self::health::Health;
 pub use self::health::{LeaveWatch, ReachWatch};
+use self::{health::Health, look::Look};
 use crate::{
     ledger::{Batch, Contents, Head, Ledger},
     observed::PullAmount,
@@ -51,6 +51,7 @@ mod steps;
 mod watch;
 mod metadata_files;
 mod health;
+mod look;
 mod view;
 #[cfg(test)]
 mod tests;
@@ -315,6 +316,7 @@ struct Engine<R> {
 
     /// The container engine answers and was listed: calls may be made.
     synced: bool,
+    look: Look,
     health: Health,
     steps: JoinSet<Finished>,
     /// Containers whose process is waited for; see [`ContainerRuntime::process_ends`].
@@ -346,6 +348,8 @@ enum Timer {
     MetadataFiles(TaskKey),
     /// The ledger that could not be written is tried again.
     Ledger,
+    /// What the engine does not show is waited for no longer.
+    Look,
     /// Images are cleaned up.
     Images,
     /// The engine said that its images changed.
@@ -414,6 +418,7 @@ impl<R: ContainerRuntime> Engine<R> {
             unwritten: Batch::default(),
             ledger_state: LedgerState::default(),
             synced: false,
+            look: Look::default(),
             health: Health::watched(config.reach.clone(), config.leaving.clone()),
             steps: JoinSet::new(),
             processes: JoinSet::new(),
@@ -537,6 +542,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 }
                 Timer::Leftovers(key) => self.remove_leftovers(key),
                 Timer::MetadataFiles(key) => self.complete_metadata_files(key),
+                Timer::Look => self.look_is_due(),
                 Timer::Ledger => self.ledger_due(),
                 Timer::Images => self.image_cleanup_due(),
                 Timer::ImageList => self.list_images(),

@@ -309,6 +309,10 @@ pub struct PollAnswer {
     /// The machine is about to be taken away: the host is to be drained.
     #[serde(default)]
     pub leaving: bool,
+    /// Whether the agent has seen every container since it started and since the container engine
+    /// answers, and this answer leaves nothing of that unsaid; absent from agents that do not say it.
+    #[serde(default)]
+    pub looked: Option<bool>,
     pub outcome: PollOutcome,
 }
 

@@ -22,7 +22,7 @@ use crate::{
     state_machine::{
         State,
         name::ClusterName,
-        schedule::{self, Scaled},
+        schedule::{self, Scaled, lost_hosts},
         state::{Ended, Tally},
     },
 };
@@ -119,12 +119,7 @@ impl Shown {
     fn of(state: &State, at: Timestamp, per_service: bool) -> Self {
         let clusters = state.tallies().filter_map(|(name, tally)| {
             let cluster = state.cluster(name.as_str()).filter(|cluster| cluster.is_active())?;
-            let lost = state.policy_of_cluster(cluster).lost_after.duration().map_or(0, |after| {
-                let is_lost = |since: &Timestamp| at.since(*since) >= after;
-                let silent = cluster.silent.iter().take_while(|(since, _)| is_lost(since));
-                let since = silent.filter_map(|(_, host)| state.silent_since(state.host_at(*host)));
-                since.filter(is_lost).count()
-            });
+            let lost = lost_hosts(state, cluster, at);
             let waiting = cluster.waiting_tasks.len();
             Some((name.clone(), ClusterShown { tally, lost, waiting }))
         });

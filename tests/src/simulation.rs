@@ -8,6 +8,7 @@ mod cluster;
 mod course;
 mod jumps;
 mod network;
+mod outages;
 mod verdict;
 
 use std::{
@@ -25,6 +26,7 @@ pub use self::{
     cluster::Cluster,
     course::{Course, run},
     jumps::{Jumps, jump},
+    outages::{Outage, suffer},
     verdict::Verdict,
 };
 

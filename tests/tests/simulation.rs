@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test that prints its seeds")]
 
-use longshore_tests::simulation::{Course, jump, run};
+use std::time::Duration;
+
+use longshore_tests::simulation::{Course, Outage, jump, run, suffer};
 
 /// Simulations in a normal run.
 const SEEDS: u64 = 30;
@@ -55,4 +57,15 @@ fn a_wall_clock_that_jumps_stops_nothing_and_loses_no_host() {
     println!("{} jumps over {} containers", seen.jumps, seen.containers);
     assert!(seen.wrong.is_empty(), "{} wrong:\n{}", seen.wrong.len(), seen.wrong.join("\n"));
     assert_eq!((seen.jumps, seen.containers), (JUMPS, 9));
+}
+
+#[test]
+fn whoever_is_away_for_a_while_costs_nothing_that_runs() {
+    let engines = [0, 5, 20].map(Duration::from_secs);
+    let boots = engines.map(|engine_after| Outage::HostBoots { engine_after });
+    let cuts = engines.map(|engines_after| Outage::PowerCut { engines_after });
+    for outage in [Outage::AgentStops].into_iter().chain(boots).chain(cuts) {
+        let wrong = runtime().block_on(suffer(outage, 20_26)).unwrap();
+        assert!(wrong.is_empty(), "{outage:?}:\n{}", wrong.join("\n"));
+    }
 }

@@ -25,6 +25,7 @@ pub(super) struct Health {
     leaves: bool,
     /// What the coordinator was told last.
     told: EngineHealth,
+    told_looked: bool,
     told_leaving: bool,
 }
 
@@ -35,6 +36,7 @@ impl Health {
             leaving: leaving.map(|watch| watch.0),
             leaves: false,
             told: EngineHealth::Unknown,
+            told_looked: false,
             told_leaving: false,
         }
     }
@@ -82,10 +84,12 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// A poll that is kept leaves with the news.
     pub(super) fn tell_health(&mut self) {
-        let now = self.health();
+        let (now, looked) = (self.health(), self.has_looked());
         if now != self.health.told {
-            self.health.told = now;
             info!(host = %self.config.host, engine = ?now, "telling the coordinator of Docker");
+        }
+        if (now, looked) != (self.health.told, self.health.told_looked) {
+            (self.health.told, self.health.told_looked) = (now, looked);
             self.release_parked();
         }
         if self.health.is_leaving() && !std::mem::replace(&mut self.health.told_leaving, true) {

@@ -356,6 +356,16 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
+    /// Whether an answer leaves the coordinator with all that there is to know of its tasks here.
+    fn tells_all(&self, outcome: &PollOutcome) -> bool {
+        match outcome {
+            PollOutcome::Accepted { reports, needs_manifest: false, .. } => {
+                self.has_looked() && self.head.is_some() && self.outbox.len() == reports.len()
+            }
+            PollOutcome::Accepted { .. } | PollOutcome::Refused(_) => false,
+        }
+    }
+
     fn answer(&self, outcome: PollOutcome) -> PollAnswer {
         PollAnswer {
             protocol: PROTOCOL_VERSION,
@@ -366,6 +376,7 @@ impl<R: ContainerRuntime> Engine<R> {
             machine: self.config.machine.clone(),
             engine: self.health(),
             leaving: self.health.is_leaving(),
+            looked: Some(self.tells_all(&outcome)),
             outcome,
         }
     }

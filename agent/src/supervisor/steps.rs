@@ -186,7 +186,9 @@ impl<R: ContainerRuntime> Engine<R> {
         container.in_flight = true;
         match &step {
             // What it shows is newer than every doubt so far.
-            Step::Inspect { .. } => container.doubt = false,
+            Step::Inspect { .. } => {
+                (container.doubt, container.being_inspected) = (false, true);
+            }
             Step::Start { .. } => container.being_started = true,
             // Its deadline outlives this agent.
             Step::Stop { .. } => {

@@ -186,8 +186,12 @@ impl<R: ContainerRuntime> Engine<R> {
             observed.own_stop = self.rooms.refusal();
             self.rooms.look_again();
         }
-        let unrecorded = found.is_some() || !self.synced;
+        let was_found = found.is_some();
+        let unrecorded = was_found || !self.synced;
         self.insert(desired, observed);
+        if was_found && self.synced {
+            self.look_again(key);
+        }
         if let Some(task) = self.tasks.get_mut(&key) {
             task.unrecorded = unrecorded;
         }
@@ -317,6 +321,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.index_containers(key);
         self.publish(key);
         self.tell(key);
+        self.look_goes_on(key);
         self.watch_processes(key);
         self.complete_metadata_files(key);
         self.set_deadline(key);
@@ -553,10 +558,14 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         // There are no such tasks.
         self.unwritten.forgotten.extend(std::mem::take(&mut self.stops_of_unknown).into_keys());
-        for key in self.tasks.keys().copied().collect::<Vec<_>>() {
-            self.compare(key, found.get(&key).map_or(&[][..], Vec::as_slice));
-            self.advance(key);
+        let keys: Vec<TaskKey> = self.tasks.keys().copied().collect();
+        for key in &keys {
+            self.compare(*key, found.get(key).map_or(&[][..], Vec::as_slice));
         }
+        if first {
+            self.begin_look();
+        }
+        keys.into_iter().for_each(|key| self.advance(key));
         let waits = |task: &&Task| task.counts() && task.waits_for_confirmation();
         let waiting = self.tasks.values().filter(waits).count();
         if first && waiting > 0 {
@@ -616,7 +625,7 @@ fn adopted(found: &Task, desired: &DesiredTask, pull: PullPolicy) -> ObservedTas
                 // Its health and ports were not looked at before.
                 container.doubt = true;
                 (container.in_flight, container.being_started) = (false, false);
-                container.waiting = false;
+                (container.waiting, container.being_inspected) = (false, false);
             }
             None => container.state = ContainerState::Absent,
         }

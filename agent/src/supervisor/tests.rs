@@ -30,6 +30,7 @@ mod confused;
 mod fencing;
 mod health;
 mod life;
+mod look;
 mod order;
 mod others;
 mod pulls;

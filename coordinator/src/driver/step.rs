@@ -174,7 +174,8 @@ fn weight_of(event: &Event) -> usize {
 fn take_note(state: &mut State, note: Note, seq: u64, at: Timestamp) {
     match note {
         Note::OrdersTaken { host, order } => state.orders_taken(host, order),
-        Note::ReportsTaken { host, position } => state.reports_taken(host, position, seq, at),
+        Note::ReportsTaken { host, position } => state.reports_taken(host, position, seq),
+        Note::HostHeard { host } => state.host_heard(host, at),
         Note::ImagesHeld { host, images } => state.images_held(host, &images),
         Note::RoomWanted => state.wake_all_waiting(),
         Note::SchedulingBegins => state.begin_scheduling(),

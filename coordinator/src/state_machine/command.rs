@@ -499,6 +499,8 @@ pub struct AgentAnswered {
     pub engine: EngineHealth,
     /// Its machine is about to be taken away.
     pub leaving: bool,
+    /// With this answer all is said that there is to know of the host's tasks.
+    pub looked: bool,
 }
 
 /// A service deployment as its ARN names it.

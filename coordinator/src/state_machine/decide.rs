@@ -68,6 +68,10 @@ pub enum Note {
         host: HostId,
         position: ReportPosition,
     },
+    /// What the host says of its tasks is what its agent has seen.
+    HostHeard {
+        host: HostId,
+    },
     ImagesHeld {
         host: HostId,
         images: HeldImages,

@@ -143,6 +143,14 @@ pub enum Event {
         refused: bool,
         at: Timestamp,
     },
+    /// A host that is silent began to refuse connections, or does not even do that any more. Since
+    /// when it is silent stays as it was.
+    HostSilenceChanged {
+        host: HostId,
+        why: String,
+        refused: bool,
+        at: Timestamp,
+    },
     /// The host's agent says that its container engine answers, or does not.
     HostEngineChanged {
         host: HostId,

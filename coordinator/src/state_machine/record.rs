@@ -95,6 +95,8 @@ pub struct HostRecord {
     pub connected: bool,
     #[serde(default)]
     pub refused: bool,
+    #[serde(default)]
+    pub refused_until: Timestamp,
     pub connectivity_at: Timestamp,
     #[serde(default)]
     pub engine: EngineHealth,

@@ -133,7 +133,7 @@ pub struct State {
     clusters_with_rounds: BTreeSet<ClusterSlot>,
     /// When the current epoch began: no host's silence counts from before.
     epoch_started_at: Timestamp,
-    /// Hosts of which this coordinator has had no report yet; volatile.
+    /// Hosts of whose tasks this coordinator has not heard yet; volatile.
     unheard: BTreeSet<HostSlot>,
     groups: Groups,
     client_tokens: ClientTokens,
@@ -402,6 +402,9 @@ impl State {
             Event::LostOrdersSkipped { host, to } => self.lost_orders_skipped(*host, *to, seq),
             Event::HostDisconnected { host, refused, at, .. } => {
                 self.host_connectivity(*host, false, *refused, *at);
+            }
+            Event::HostSilenceChanged { host, refused, at, .. } => {
+                self.host_silence_changed(*host, *refused, *at);
             }
             Event::HostEngineChanged { host, engine, at } => {
                 self.host_engine_changed(*host, *engine, *at);

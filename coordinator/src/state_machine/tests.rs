@@ -117,8 +117,9 @@ impl World {
                     match note {
                         Note::OrdersTaken { host, order } => self.state.orders_taken(host, order),
                         Note::ReportsTaken { host, position } => {
-                            self.state.reports_taken(host, position, seq, self.at);
+                            self.state.reports_taken(host, position, seq);
                         }
+                        Note::HostHeard { host } => self.state.host_heard(host, self.at),
                         Note::ImagesHeld { host, images } => {
                             self.state.images_held(host, &images);
                         }
@@ -234,6 +235,7 @@ fn answered(host: HostId, seq: u64, reports: Vec<Report>) -> Command {
         images: None,
         engine: EngineHealth::Unknown,
         leaving: false,
+        looked: true,
     }))
 }
 
@@ -630,6 +632,7 @@ fn a_stop_candidate_is_stopped_only_when_the_history_knows_its_end() {
         images: None,
         engine: EngineHealth::Unknown,
         leaving: false,
+        looked: true,
     };
     world.put(Command::AgentAnswered(Box::new(said.clone())));
     assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());

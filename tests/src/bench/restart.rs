@@ -254,6 +254,7 @@ async fn answer(
         images: None,
         engine: EngineHealth::Unknown,
         leaving: false,
+        looked: true,
     };
     let command = Command::AgentAnswered(Box::new(answered));
     driver.submit(command, |_, _| ()).await.context("an agent's answer")

@@ -282,6 +282,7 @@ impl Simulated {
             images: None,
             engine: EngineHealth::Unknown,
             leaving: false,
+            looked: true,
         }))
     }
 

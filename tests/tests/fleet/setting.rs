@@ -211,6 +211,7 @@ pub(crate) fn answer(host: HostId) -> PollAnswer {
         machine: MachineMarks::default(),
         engine: EngineHealth::Unknown,
         leaving: false,
+        looked: Some(true),
         outcome: PollOutcome::Accepted { reports: vec![], needs_manifest: false, images: None },
     }
 }

@@ -65,6 +65,7 @@ impl World {
             reports,
             engine: EngineHealth::Unknown,
             leaving: false,
+            looked: true,
         };
         let command = Command::AgentAnswered(Box::new(answered));
         self.driver.submit(command, |_, _| ()).await.unwrap();

@@ -35,6 +35,7 @@ impl World {
             reports: Vec::new(),
             engine,
             leaving: false,
+            looked: true,
         };
         self.driver.submit(Command::AgentAnswered(Box::new(answered)), |_, _| ()).await.unwrap();
     }

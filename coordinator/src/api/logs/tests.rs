@@ -118,6 +118,7 @@ impl World {
             images: None,
             engine: EngineHealth::Unknown,
             leaving: false,
+            looked: true,
         };
         self.submit(Command::AgentAnswered(Box::new(answered))).await;
     }

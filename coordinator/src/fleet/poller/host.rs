@@ -270,20 +270,26 @@ impl<A: AgentClient> HostPoller<A> {
         let PollOutcome::Accepted { reports, images, .. } = &answer.outcome else { return Ok(()) };
         let host = self.host;
         let seen_order = answer.seen.map_or(0, |seen| seen.order);
-        let (connected, taken, queued, engine, active) = self
+        // An agent of an earlier release does not say whether it has looked.
+        let looked = answer.looked.unwrap_or(true);
+        let says_something = !reports.is_empty() || images.is_some();
+        let (taken, is_news) = self
             .handle
             .peek(|state| {
                 let host = state.host(host)?;
                 let queued = host.queue.front().is_some_and(|queued| queued.order <= seen_order);
                 let heard = host.reports_taken.map(|taken| taken.session) == Some(answer.session);
-                let active = host.status == HostStatus::Active;
-                Some((host.connected && heard, host.reports_taken, queued, host.engine, active))
+                let tells_engine =
+                    answer.engine != EngineHealth::Unknown && answer.engine != host.engine;
+                let knows = looked && answer.engine != EngineHealth::Silent;
+                let tells_look = knows && state.heard_since(host.slot).is_none();
+                let leaves = answer.leaving && host.status == HostStatus::Active;
+                let connects = !host.connected || !heard;
+                let is_news = connects || queued || tells_engine || tells_look || leaves;
+                Some((host.reports_taken, is_news))
             })
             .ok_or(Again::Ended)?;
-        let tells_engine = answer.engine != EngineHealth::Unknown && answer.engine != engine;
-        let leaves = answer.leaving && active;
-        let says_nothing = reports.is_empty() && images.is_none() && !tells_engine && !leaves;
-        if connected && says_nothing && !queued {
+        if !says_something && !is_news {
             return Ok(());
         }
         let known = taken.filter(|taken| taken.session == answer.session).map_or(0, |t| t.seq);
@@ -297,6 +303,7 @@ impl<A: AgentClient> HostPoller<A> {
             images: images.clone(),
             engine: answer.engine,
             leaving: answer.leaving,
+            looked,
         };
         let command = Command::AgentAnswered(Box::new(answered));
         match self.handle.submit_always(command, |_, _| ()).await {

@@ -77,11 +77,21 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     decision
         .notes
         .extend(images.map(|held| Note::ImagesHeld { host: host.id, images: held.clone() }));
-    if taken != Some(answered.position) || state.is_unheard(host.slot) {
+    if taken != Some(answered.position) {
         let position = answered.position;
         decision.notes.push(Note::ReportsTaken { host: host.id, position });
     }
+    let is_heard = taken.is_some() && state.heard_since(host.slot).is_some();
+    if !is_heard && says_what_is(answered) {
+        decision.notes.push(Note::HostHeard { host: host.id });
+    }
     decision
+}
+
+/// Whether the host's tasks are as this answer leaves them. An agent that was away, or whose
+/// container engine does not answer, tells what was last known: that may be long over.
+fn says_what_is(answered: &AgentAnswered) -> bool {
+    answered.looked && answered.engine != EngineHealth::Silent
 }
 
 /// What the items of one answer brought into the state. A later item that has to do with any of it
@@ -315,14 +325,15 @@ pub(super) fn silent(
     refused: bool,
     at: Timestamp,
 ) -> Decision {
-    match state.host(host) {
-        Some(host) if host.connected => {
-            let (host, why) = (host.id, why.to_owned());
-            Decision {
-                events: vec![Event::HostDisconnected { host, why, refused, at }],
-                ..Default::default()
-            }
+    let Some(host) = state.host(host) else { return Decision::default() };
+    let (id, why) = (host.id, why.to_owned());
+    // What a connection that broke was about shows only in the next attempt to make one.
+    let events = match host.connected {
+        true => vec![Event::HostDisconnected { host: id, why, refused, at }],
+        false if state.silent_since(host).is_some() && host.refused != refused => {
+            vec![Event::HostSilenceChanged { host: id, why, refused, at }]
         }
-        _ => Decision::default(),
-    }
+        false => Vec::new(),
+    };
+    Decision { events, ..Default::default() }
 }

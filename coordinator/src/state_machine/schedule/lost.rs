@@ -85,7 +85,7 @@ fn silent(
         let Some(of) = task.service.as_ref().filter(|of| !of.lost) else { continue };
         let policy = state.policy(state.service_at(of.service));
         let Some(lost_after) = policy.lost_after.duration() else { continue };
-        let due = since.saturating_add(lost_after.max(shortest_silence(state, host)));
+        let due = lost_at(state, host, since, lost_after);
         if due <= at {
             tasks.push(task.id);
         } else {
@@ -110,17 +110,21 @@ fn silent(
     pass.events.push(Event::TasksLost { host: host.id, tasks, at });
 }
 
-/// No host is lost sooner, whatever a policy says.
-fn shortest_silence(state: &State, host: &Host) -> Duration {
-    match host.refused {
-        true => AGENT_RESTART_GRACE,
-        false => beat(state.hosts_len()) * BEATS_UNTIL_LOST,
+/// When a host that is silent since then is lost. One that refuses connections is up, and so was one
+/// that refused them until lately: its silence counts from then on, but never for longer than if it
+/// went on refusing.
+fn lost_at(state: &State, host: &Host, since: Timestamp, lost_after: Duration) -> Timestamp {
+    let with_grace = since.saturating_add(lost_after.max(AGENT_RESTART_GRACE));
+    if host.refused {
+        return with_grace;
     }
+    let silence = lost_after.max(beat(state.hosts_len()) * BEATS_UNTIL_LOST);
+    since.max(host.refused_until).saturating_add(silence).min(with_grace)
 }
 
 /// When a silent host has been silent for as long as any that is lost; `None` while it is heard.
 pub(super) fn silence_ends(state: &State, host: &Host) -> Option<Timestamp> {
-    Some(state.silent_since(host)?.saturating_add(shortest_silence(state, host)))
+    Some(lost_at(state, host, state.silent_since(host)?, Duration::ZERO))
 }
 
 /// Hosts of a cluster that are LOST by the cluster's own policy. Costs what is silent.
@@ -128,8 +132,8 @@ pub fn lost_hosts(state: &State, cluster: &Cluster, at: Timestamp) -> usize {
     let Some(lost_after) = state.policy_of_cluster(cluster).lost_after.duration() else { return 0 };
     let silent = cluster.silent.iter().map(|(_, slot)| state.host_at(*slot));
     let lost = silent.filter(|host| {
-        let due = lost_after.max(shortest_silence(state, host));
-        state.silent_since(host).is_some_and(|since| since.saturating_add(due) <= at)
+        let since = state.silent_since(host);
+        since.is_some_and(|since| lost_at(state, host, since, lost_after) <= at)
     });
     lost.count()
 }
@@ -145,8 +149,10 @@ fn is_mass_loss(cluster: &Cluster, lost: usize) -> bool {
     lost >= MASS_LOSS_HOSTS_MIN && lost * 2 >= cluster.registered_hosts as usize
 }
 
+/// Tasks come back once their agent has said how they are. Before that they may be over, and what
+/// replaced them is all that runs.
 fn back(state: &State, host: &Host, at: Timestamp, pass: &mut Pass) {
-    if !host.connected {
+    if !host.connected || state.heard_since(host.slot).is_none() {
         return;
     }
     let tasks = host.tasks.values().map(|slot| state.task_at(*slot));

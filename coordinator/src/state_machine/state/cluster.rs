@@ -184,6 +184,8 @@ impl State {
         let before = std::mem::replace(&mut self.clusters[slot].settings, settings.clone());
         if before.options != settings.options || before.capacity != settings.capacity {
             self.cluster_concerns_services(slot);
+            // How long they may be silent is one of the options.
+            self.silent_hosts_are_due(slot);
         }
     }
 

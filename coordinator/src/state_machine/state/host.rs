@@ -51,9 +51,12 @@ pub struct Host {
     pub connected: bool,
     /// While it is not: the host answers, but nobody listens there. Its agent may be restarting.
     pub refused: bool,
+    /// When it last ceased to refuse in the silence that goes on: until then it was up.
+    pub refused_until: Timestamp,
     /// When `connected` last changed.
     pub connectivity_at: Timestamp,
-    /// Since when its agent is heard without a pause; volatile: a new coordinator has heard nobody.
+    /// Since when its agent is heard without a pause and has looked at its tasks; volatile: a new
+    /// coordinator has heard nobody.
     pub(super) heard_since: Option<Timestamp>,
     /// What its agent says of the container engine.
     pub engine: EngineHealth,
@@ -176,6 +179,7 @@ impl Host {
             registered_at: self.registered_at,
             connected: self.connected,
             refused: self.refused,
+            refused_until: self.refused_until,
             connectivity_at: self.connectivity_at,
             engine: self.engine,
             engine_at: self.engine_at,
@@ -217,6 +221,7 @@ impl State {
                 registered_at: registered.at,
                 connected: false,
                 refused: false,
+                refused_until: Timestamp::default(),
                 connectivity_at: registered.at,
                 engine: EngineHealth::Unknown,
                 engine_at: Timestamp::default(),
@@ -312,6 +317,7 @@ impl State {
             registered_at: record.registered_at,
             connected: record.connected,
             refused: record.refused,
+            refused_until: record.refused_until,
             connectivity_at: record.connectivity_at,
             heard_since: None,
             engine: record.engine,
@@ -439,8 +445,9 @@ impl State {
         if connected {
             self.clusters[host.cluster].last_return = at;
         }
-        host.heard_since = connected.then_some(at);
+        host.heard_since = None;
         host.refused = refused;
+        host.refused_until = Timestamp::default();
         host.version += 1;
         let to = LogTo::host(&self.clusters[host.cluster].name, id);
         let cluster = host.cluster;
@@ -452,11 +459,35 @@ impl State {
         self.host_concerns_services(HostSlot(slot));
     }
 
+    pub(super) fn host_silence_changed(&mut self, id: HostId, refused: bool, at: Timestamp) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        self.touch(EntityKey::Host(id));
+        let host = &mut self.hosts[slot];
+        if host.refused && !refused {
+            host.refused_until = at;
+        }
+        host.refused = refused;
+        let to = LogTo::host(&self.clusters[host.cluster].name, id);
+        self.log(
+            to,
+            match refused {
+                true => "the host answers, but no agent listens: it may be restarting",
+                false => "the host does not answer any more",
+            },
+        );
+        self.host_is_due(HostSlot(slot));
+        let services = self.services_on(HostSlot(slot));
+        services.into_iter().for_each(|service| self.service_is_due(service));
+    }
+
     pub(super) fn host_engine_changed(&mut self, id: HostId, engine: EngineHealth, at: Timestamp) {
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         self.touch(EntityKey::Host(id));
         let host = &mut self.hosts[slot];
         (host.engine, host.engine_at) = (engine, at);
+        if engine == EngineHealth::Silent {
+            host.heard_since = None;
+        }
         host.version += 1;
         let to = LogTo::host(&self.clusters[host.cluster].name, id);
         self.log(
@@ -576,14 +607,22 @@ impl State {
     }
 
     /// Every report up to `position` was taken and may be acknowledged once this is durable.
-    pub fn reports_taken(&mut self, id: HostId, position: ReportPosition, seq: u64, at: Timestamp) {
+    pub fn reports_taken(&mut self, id: HostId, position: ReportPosition, seq: u64) {
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
-        self.hosts[slot].reports_taken = Some(position);
-        self.host_changed(id, seq);
-        if !self.unheard.remove(&HostSlot(slot)) {
-            return;
+        let host = &mut self.hosts[slot];
+        let before = host.reports_taken.replace(position);
+        if before.is_some_and(|before| before.session != position.session) {
+            host.heard_since = None;
         }
+        self.host_changed(id, seq);
+    }
+
+    /// The host's tasks are as its agent said: they may count again.
+    pub fn host_heard(&mut self, id: HostId, at: Timestamp) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        self.unheard.remove(&HostSlot(slot));
         self.hosts[slot].heard_since.get_or_insert(at);
+        self.host_is_due(HostSlot(slot));
         let services = self.services_on(HostSlot(slot));
         services.into_iter().for_each(|service| self.service_is_due(service));
     }
@@ -599,12 +638,13 @@ impl State {
         }
     }
 
-    /// Since when a host is heard without a pause; `None` while it is not.
+    /// Since when a host is heard without a pause, by an agent that has looked at its tasks; `None`
+    /// while it is not.
     pub fn heard_since(&self, slot: HostSlot) -> Option<Timestamp> {
         self.host_at(slot).heard_since
     }
 
-    /// Whether this coordinator still waits for the first report of a host that an earlier one knew.
+    /// Whether this coordinator still waits to hear of the tasks of a host that an earlier one knew.
     pub fn is_unheard(&self, slot: HostSlot) -> bool {
         self.unheard.contains(&slot)
     }

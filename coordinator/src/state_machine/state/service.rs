@@ -349,12 +349,17 @@ impl State {
         let Some(slot) = self.service_changes(id) else { return };
         self.use_service_providers(slot, -1);
         let service = &mut self.services[slot];
+        let cluster = service.cluster;
+        let lost_after = config.options.lost_after != service.config.options.lost_after;
         service.config = config.clone();
         // ecs-behaviour 1.9: an update ends the waiting, and is to be announced when done.
         service.launch = LaunchBackoff::default();
         service.steady = false;
         service.said.clear();
         self.use_service_providers(slot, 1);
+        if lost_after {
+            self.silent_hosts_are_due(cluster);
+        }
         self.log_service(id, format_args!("service updated: {} tasks wanted", config.desired));
     }
 

@@ -183,11 +183,14 @@ impl Agents {
             let agent = &mut self.agents[at];
             if agent.silent_for > 0 {
                 agent.silent_for -= 1;
-                let (host, refused) = (agent.host, agent.refuses);
+                // The poll that is parked is lost; only the next connection is refused.
+                let refused = agent.refuses && std::mem::replace(&mut agent.unheard, true);
+                let host = agent.host;
                 let why = "nothing was heard".to_owned();
                 coordinator.submit(Command::AgentSilent { host, why, refused }).await;
                 continue;
             }
+            agent.unheard = false;
             agent.work(&mut self.chance, self.calm, coordinator.now());
             poll(coordinator, agent).await;
         }
@@ -391,6 +394,7 @@ async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: Poll
         images,
         engine: answer.engine,
         leaving: false,
+        looked: answer.looked.unwrap_or(true),
     };
     let answered = coordinator.submit(Command::AgentAnswered(Box::new(answered))).await;
     if let Some(Err(Refused::Rejected(Rejection::HostDeregistered(_)))) = answered {

@@ -424,6 +424,7 @@ impl Scene<'_> {
             images: None,
             engine: EngineHealth::Answers,
             leaving: false,
+            looked: true,
         };
         self.call(Command::AgentAnswered(Box::new(said)));
     }
@@ -684,8 +685,10 @@ impl Scene<'_> {
         self.world.set_status(hosts[1], SettableHostStatus::Draining);
         self.world.set_status(hosts[2], SettableHostStatus::Draining);
         self.world.set_status(hosts[2], SettableHostStatus::Active);
-        let (why, refused) = ("connection refused".to_owned(), true);
-        self.call(Command::AgentSilent { host: hosts[3], why, refused });
+        for (why, refused) in [("the connection was lost", false), ("connection refused", true)] {
+            let why = why.to_owned();
+            self.call(Command::AgentSilent { host: hosts[3], why, refused });
+        }
         let leaving = self.world.add_host();
         let (cluster, force) = (CLUSTER.parse().unwrap(), true);
         self.call(Command::DeregisterContainerInstance { cluster, host: leaving, force });

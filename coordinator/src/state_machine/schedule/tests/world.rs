@@ -358,7 +358,7 @@ impl World {
 
     /// Lets time pass until nothing wants to be looked at before `seconds` are over.
     pub(crate) fn pass_step_by_step(&mut self, seconds: f64) {
-        let until = Timestamp(self.at.0 + (seconds * 1000.0) as u64);
+        let until = Timestamp(self.at.0 + (seconds * 1000.0).round() as u64);
         while let Some(wake) = self.state.next_wake().filter(|wake| *wake <= until) {
             self.at = self.at.max(wake);
             self.call(Command::Tick).unwrap();
@@ -383,11 +383,22 @@ impl World {
             }),
             engine: EngineHealth::Unknown,
             leaving: false,
+            looked: true,
         };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
 
     pub(crate) fn answer(&mut self, host: HostId, reports: Vec<(TaskId, ReportedPhase)>) {
+        self.answer_with(host, reports, |_| {});
+    }
+
+    /// The same of an agent that says it otherwise.
+    pub(crate) fn answer_with(
+        &mut self,
+        host: HostId,
+        reports: Vec<(TaskId, ReportedPhase)>,
+        change: impl FnOnce(&mut AgentAnswered),
+    ) {
         let seq = self.reports.entry(host).or_default();
         let reports: Vec<Report> = reports
             .into_iter()
@@ -414,7 +425,7 @@ impl World {
             })
             .collect();
         let position = ReportPosition { session: 7, seq: *seq };
-        let answered = AgentAnswered {
+        let mut answered = AgentAnswered {
             host,
             seen: None,
             position,
@@ -423,7 +434,9 @@ impl World {
             images: None,
             engine: EngineHealth::Unknown,
             leaving: false,
+            looked: true,
         };
+        change(&mut answered);
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }
 
@@ -457,6 +470,7 @@ impl World {
             images: None,
             engine: EngineHealth::Unknown,
             leaving: false,
+            looked: true,
         };
         self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
     }

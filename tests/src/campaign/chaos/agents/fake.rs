@@ -25,6 +25,8 @@ pub(super) struct FakeAgent {
     pub(super) silent_for: usize,
     /// Its host answers, and nobody listens.
     pub(super) refuses: bool,
+    /// Its last poll was not answered.
+    pub(super) unheard: bool,
     pub(super) gone: bool,
     pub(super) needs_manifest: bool,
     /// The start of the coordinator that has asked what this agent has seen.
@@ -64,6 +66,7 @@ impl FakeAgent {
             registration,
             silent_for: 0,
             refuses: false,
+            unheard: false,
             gone: false,
             needs_manifest: true,
             greeted: None,
@@ -133,6 +136,7 @@ impl FakeAgent {
             machine: MachineMarks::default(),
             engine: EngineHealth::Answers,
             leaving: false,
+            looked: Some(true),
             outcome,
         }
     }
