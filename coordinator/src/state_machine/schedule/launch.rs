@@ -164,6 +164,10 @@ impl<'a> Work<'a> {
         if on.is_empty() {
             return;
         }
+        // Forbidden since the service was made: a start of the coordinator with other settings.
+        if let Some(member) = self.state.task_policy().refusal(&asked.definition.definition.spec) {
+            return self.say(messages::forbidden(self.service, &member));
+        }
         on.iter().for_each(|slot| self.taken.add(*slot, &asked.demand, asked.group));
         let hosts: Vec<&Host> = on.iter().map(|slot| self.state.host_at(*slot)).collect();
         let tasks: Vec<PlacedTask> = placed_on(asked.definition, &hosts, self.ids);

@@ -58,6 +58,13 @@ pub(super) fn waits_for_silent_hosts(service: &Service, tasks: &[TaskId]) -> Str
     )
 }
 
+pub(super) fn forbidden(service: &Service, member: &str) -> String {
+    format!(
+        "(service {}) was unable to place a task because the operator of this cluster lets no task have {member}. Update the service with another task definition, or have the coordinator's settings forbid, bind_roots and allow_volumes changed.",
+        service.name
+    )
+}
+
 pub(super) fn does_not_start(service: &Service) -> String {
     format!("(service {}) is unable to consistently start tasks successfully.", service.name)
 }

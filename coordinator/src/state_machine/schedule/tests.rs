@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "tests that print their seeds and counts")]
 
+mod forbidden;
 pub(crate) mod instances;
 mod leaving;
 mod planted_bugs;

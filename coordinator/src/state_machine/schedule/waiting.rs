@@ -62,6 +62,11 @@ fn with_request<T>(
 pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) -> Pass {
     let waiting = state.waiting_at(slot);
     let launch = &waiting.launch;
+    let spec = &state.definition_at(waiting.definition).definition.spec;
+    if state.task_policy().refusal(spec).is_some() {
+        // Forbidden since it was asked for. It ends as one that found no room.
+        return Pass::default();
+    }
     let placement = place(state, waiting, ids.entropy());
     let mut pass = Pass { waits_for_room: placement.unplaced.is_some(), ..Pass::default() };
     let placed = launch.tasks.iter().zip(&placement.hosts);
