@@ -19,6 +19,7 @@ mod ledger;
 mod images;
 pub mod supervisor;
 pub mod logs;
+pub mod rehearsal;
 
 // What tasks may ask of their host, and the network that they ask over.
 pub mod task_endpoints;

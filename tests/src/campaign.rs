@@ -80,7 +80,11 @@ pub async fn run(options: Options) -> Result<()> {
         "p7" => Partitions::of(count(partitions::CYCLES), seed).run().await?.print_and_judge(),
         "p8" => Confused::of(count(confused::POLLS), seed).run().await?.print_and_judge(),
         "deadlines" => Deadlines::of(count(deadlines::KILLS), seed).run().await?.print_and_judge(),
-        "escapes" => Escapes::of(count(escapes::ALL)).run().await?.print_and_judge(),
+        "escapes" => {
+            let definitions = options.count.map_or(escapes::DEFINITIONS, |count| count * 1000);
+            let escapes = Escapes::of(count(escapes::ALL), definitions, seed);
+            escapes.run().await?.print_and_judge()
+        }
         "placement" => {
             let placements = Placements::of(count(placements::PLACEMENTS), seed);
             tokio::task::spawn_blocking(|| placements.run()).await??.print_and_judge()

@@ -50,6 +50,11 @@ mod task_group;
 #[cfg(test)]
 mod tests;
 
+/// As it is sent, but for what only the engine tells.
+pub(crate) fn create_body_of(config: &ContainerConfig) -> bollard::models::ContainerCreateBody {
+    create_body::create_body(config, create_body::EngineFacts::default())
+}
+
 /// bollard's own timeout counts whole seconds, and only until an answer's head: ours comes first.
 const CLIENT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 

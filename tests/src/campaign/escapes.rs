@@ -2,8 +2,10 @@
 //! under every policy, on a real engine; what the agent asks of Docker is judged by a validator on
 //! the way there, which shares no code with the agent.
 //!
-//! The coordinator has no policy here, so that the agent and its helper have to hold alone. A last
-//! run without any policy shows that the recipes do reach something, and that the validator sees it.
+//! The coordinator has no policy here, so that the agent and its helper have to hold alone (its own is
+//! shown in the tests of its state machine). Definitions made of the recipes at random go the same way
+//! as far as the call of the engine. A last run without any policy shows that the recipes do reach
+//! something, and that the validator sees it.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -11,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use self::{
+    generated::Generated,
     ground::Ground,
     recipes::{Recipe, recipes},
     validator::{Policy, Validator},
@@ -25,6 +28,7 @@ use crate::{
     },
 };
 
+mod generated;
 mod ground;
 mod recipes;
 mod validator;
@@ -32,13 +36,17 @@ mod validator;
 /// The promise's number.
 const RECIPES: usize = 160;
 pub(super) const ALL: usize = usize::MAX;
+/// The promise's number of generated definitions.
+pub(super) const DEFINITIONS: usize = 200_000;
 /// Tasks under way at once.
 const AT_ONCE: usize = 6;
 const STOP_PATIENCE: Duration = Duration::from_secs(120);
 
-/// So many recipes, taken evenly from all that there are.
+/// So many recipes, taken evenly from all that there are, and definitions made of them.
 pub struct Escapes {
     count: usize,
+    generated: usize,
+    seed: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -54,11 +62,15 @@ pub struct EscapesCounts {
     pub escapes: usize,
     /// What the validator flags where nothing is forbidden.
     pub reached_without_policy: usize,
+    seed: u64,
+    asked_to_generate: usize,
+    generated: generated::Counts,
 }
 
 impl Escapes {
-    pub fn of(count: usize) -> Escapes {
-        Escapes { count: count.max(1) }
+    /// `generated` definitions besides, which go as far as the call of the engine.
+    pub fn of(count: usize, generated: usize, seed: u64) -> Escapes {
+        Escapes { count: count.max(1), generated, seed }
     }
 
     pub async fn run(self) -> Result<EscapesCounts> {
@@ -80,6 +92,10 @@ impl Escapes {
             counts.escapes += run.escapes.len();
         }
         counts.asked = RECIPES.min(self.count);
+        (counts.seed, counts.asked_to_generate) = (self.seed, self.generated);
+        let generated = Generated::of(self.generated, self.seed);
+        counts.generated = tokio::task::spawn_blocking(move || generated.run()).await??;
+        counts.escapes += counts.generated.escapes;
         Ok(counts)
     }
 
@@ -183,12 +199,17 @@ async fn ended(client: &EcsClient, tasks: &[String]) -> Result<()> {
 
 impl EscapesCounts {
     pub fn print_and_judge(&self) -> Result<()> {
+        count("seed", self.seed as usize)?;
         count("recipes", self.recipes)?;
         count("policies", self.policies)?;
         count("runs", self.runs)?;
         count("unregistered", self.unregistered)?;
         count("creates", self.creates)?;
         count("reached_without_policy", self.reached_without_policy)?;
+        count("generated", self.generated.definitions)?;
+        count("generated_refused_by_text", self.generated.refused_by_text)?;
+        count("generated_refused_by_file", self.generated.refused_by_file)?;
+        count("generated_creates", self.generated.creates)?;
         count("escapes", self.escapes)?;
         self.judge()
     }
@@ -196,6 +217,7 @@ impl EscapesCounts {
     pub fn judge(&self) -> Result<()> {
         reached("recipes", self.recipes, self.asked)?;
         reached("policies", self.policies, 3)?;
+        reached("generated", self.generated.definitions, self.asked_to_generate)?;
         ensure!(self.creates > 0, "no recipe reached the engine: nothing was judged");
         ensure!(
             self.reached_without_policy * 3 > self.recipes,

@@ -48,12 +48,15 @@ impl Ground {
         self.folder.path()
     }
 
+    pub(super) fn file_systems(&self) -> Vec<String> {
+        let efs = format!("fs-1={}", self.path("efs").display());
+        let points = ["1=/point:0:0", "2=/up/x:0:0", "3=/good:1:1"];
+        let points = points.map(|point| format!("fs-1/fsap-{point}:any-user"));
+        [efs].into_iter().chain(points).collect()
+    }
+
     pub(super) fn agent_arguments(&self, policy: &Policy) -> Vec<String> {
-        let efs = self.path("efs");
-        let mut arguments = vec![format!(
-            "--efs=fs-1={},fs-1/fsap-1=/point:0:0,fs-1/fsap-2=/up/x:0:0,fs-1/fsap-3=/good:1:1",
-            efs.display()
-        )];
+        let mut arguments = vec![format!("--efs={}", self.file_systems().join(","))];
         arguments.extend(policy.arguments(&self.path("srv")));
         arguments
     }

@@ -54,7 +54,7 @@ fn targets(sockets: &Sockets, agent: &Path) -> Vec<String> {
     all.extend(sockets.first().and_then(|s| s.parent()).map(|f| f.display().to_string()));
     all.push(agent.display().to_string());
     all.push(agent.join("volumes/mounts").display().to_string());
-    all.extend(["/etc", "/dev", "/"].map(str::to_owned));
+    all.extend(["/etc", "/dev", "/proc", "/sys", "/"].map(str::to_owned));
     all
 }
 

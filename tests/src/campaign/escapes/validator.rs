@@ -12,7 +12,8 @@ use std::{
 };
 
 use anyhow::Result;
-use rustix::fs::{CWD, Dir, Mode, OFlags, fstat, openat};
+use longshore_common::task_policy::{self, TaskPolicy};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 use serde_json::Value;
 
 use super::{Sockets, ground::Ground};
@@ -23,6 +24,13 @@ const FILES_MAX: usize = 20_000;
 const LOOKS: usize = 50;
 
 type Identity = (u64, u64);
+
+/// What a mount shows.
+#[derive(Default)]
+struct Shown {
+    files: BTreeSet<Identity>,
+    devices: bool,
+}
 
 /// What is forbidden, in the agent's words and in the validator's.
 #[derive(Clone, Debug)]
@@ -39,7 +47,7 @@ enum Roots {
     Srv,
 }
 
-const EVERYTHING: &[&str] = &[
+pub(super) const EVERYTHING: &[&str] = &[
     "privileged",
     "host-network",
     "host-processes",
@@ -52,6 +60,10 @@ const EVERYTHING: &[&str] = &[
 ];
 
 impl Policy {
+    pub(super) fn none() -> Policy {
+        Policy { name: "none", forbid: &[], roots: Roots::Anywhere }
+    }
+
     /// Three, and one that forbids nothing.
     pub(super) fn all() -> [Policy; 4] {
         let of = |name, forbid, roots| Policy { name, forbid, roots };
@@ -63,8 +75,23 @@ impl Policy {
                 &["docker-socket", "privileged", "devices", "capabilities", "unconfined"],
                 Roots::Anywhere,
             ),
-            of("none", &[], Roots::Anywhere),
+            Policy::none(),
         ]
+    }
+
+    /// The same, as the agent's settings give it.
+    pub(super) fn of_task(&self, ground: &Ground) -> Result<TaskPolicy> {
+        let names: Vec<String> = self.forbid.iter().map(|name| (*name).to_owned()).collect();
+        let roots = match self.roots {
+            Roots::Anywhere => None,
+            Roots::Nowhere => Some(Vec::new()),
+            Roots::Srv => Some(vec![ground.path("srv")]),
+        };
+        Ok(TaskPolicy {
+            forbidden: task_policy::forbidden(&names)?,
+            bind_roots: roots,
+            allowed_volumes: BTreeSet::new(),
+        })
     }
 
     pub(super) fn forbids_nothing(&self) -> bool {
@@ -96,9 +123,9 @@ impl Policy {
 }
 
 pub(super) struct Checked {
-    forbid: &'static [&'static str],
-    roots: Option<Vec<PathBuf>>,
-    efs: PathBuf,
+    pub(super) forbid: &'static [&'static str],
+    pub(super) roots: Option<Vec<PathBuf>>,
+    pub(super) efs: PathBuf,
 }
 
 pub(super) struct Validator {
@@ -128,7 +155,7 @@ impl Validator {
     }
 
     pub(super) fn look(&self, name: &str, body: &Value) {
-        let found = self.escape(body);
+        let found = self.judge(body);
         let mut seen = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         seen.creates += 1;
         seen.escapes.extend(found.map(|what| format!("{name}: {what}")));
@@ -138,7 +165,8 @@ impl Validator {
         self.policy.forbid.contains(&what)
     }
 
-    fn escape(&self, body: &Value) -> Option<String> {
+    /// What of the host a create reaches although it may not, if anything.
+    pub(super) fn judge(&self, body: &Value) -> Option<String> {
         let host = body["HostConfig"].as_object()?;
         host.iter().find_map(|(member, value)| {
             if says_nothing(value) {
@@ -211,7 +239,10 @@ impl Validator {
         let Some(shown) = shown else {
             return Some(format!("{} shows a great part of the host", source.display()));
         };
-        let shows_socket = shown.iter().any(|identity| self.sockets.contains(identity));
+        if shown.devices && self.forbids("devices") {
+            return Some(format!("{} shows a device", source.display()));
+        }
+        let shows_socket = shown.files.iter().any(|identity| self.sockets.contains(identity));
         if shows_socket && self.forbids("docker-socket") {
             return Some(format!("{} shows an engine's socket", source.display()));
         }
@@ -220,7 +251,7 @@ impl Validator {
         let mut looks = 0..LOOKS;
         let allowed = looks.any(|_| {
             roots.iter().chain([&self.policy.efs]).any(|root| {
-                everything_below(root).is_some_and(|below| below.contains(&identity(&found)))
+                everything_below(root).is_some_and(|below| below.files.contains(&identity(&found)))
             })
         });
         (!allowed).then(|| format!("{} is no file that may be mounted", source.display()))
@@ -233,18 +264,20 @@ fn identity(found: &std::fs::Metadata) -> Identity {
 
 /// The files below a path by identity, none by way of a link; none at all if there are too many to
 /// be a task's.
-fn everything_below(path: &Path) -> Option<BTreeSet<Identity>> {
+fn everything_below(path: &Path) -> Option<Shown> {
     let named = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let first = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut found = BTreeSet::new();
+    let mut found = Shown::default();
     let mut files = vec![first];
     while let Some(file) = files.pop() {
         // What is looked into is the file that was identified, whatever its name means by now.
         let about = fstat(&file).ok()?;
-        found.insert((about.st_dev, about.st_ino));
-        if found.len() > FILES_MAX {
+        found.files.insert((about.st_dev, about.st_ino));
+        if found.files.len() > FILES_MAX {
             return None;
         }
+        let kind = FileType::from_raw_mode(about.st_mode);
+        found.devices |= matches!(kind, FileType::BlockDevice | FileType::CharacterDevice);
         let read = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let Ok(folder) = openat(&file, ".", read, Mode::empty()) else { continue };
         let Ok(entries) = Dir::read_from(&folder) else { continue };
