@@ -14,6 +14,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Mutex,
 };
 
 use rustix::{
@@ -30,11 +31,13 @@ mod client;
 mod directory;
 mod fence;
 mod files;
+mod ground;
 mod places;
 pub(crate) mod protocol;
 mod resolve;
 mod server;
 mod table;
+mod turns;
 #[cfg(test)]
 mod tests;
 
@@ -63,6 +66,11 @@ pub(crate) struct Helper {
     fences: Fences,
     /// Holds the mounts.
     folder: PathBuf,
+    /// Held while places are made or taken down. No call under it waits for a file system that is
+    /// not the helper's own.
+    places: Mutex<()>,
+    turns: turns::Turns,
+    mounts_max: usize,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +94,21 @@ impl Helper {
         files::make_private(folder)
             .and_then(|()| files::make_private(&mounts))
             .map_err(unusable)?;
+        // As the kernel's table of mounts shows it.
+        let mounts = fs_err::canonicalize(mounts).map_err(unusable)?;
         fences.own_folders.push(folder.to_owned());
-        Ok(Helper { fences, folder: mounts })
+        Ok(Helper {
+            fences,
+            folder: mounts,
+            places: Mutex::default(),
+            turns: turns::Turns::default(),
+            mounts_max: places::MOUNTS_MAX,
+        })
+    }
+
+    /// The path of the file that would be mounted. `Err` says why none would.
+    pub(crate) fn path_of(&self, source: &protocol::Source) -> Result<PathBuf, String> {
+        self.open(source).map(|opened| opened.path)
     }
 }
 

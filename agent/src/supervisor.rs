@@ -342,6 +342,8 @@ enum Timer {
     Cleanup(TaskKey),
     /// The removal of a task's volumes is tried again.
     Leftovers(TaskKey),
+    /// Mounts of earlier tasks are listed again.
+    Strays,
     /// A container's `startTimeout` runs out.
     Deadline(TaskKey),
     /// Metadata files that could not be completed.
@@ -541,6 +543,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.advance(key);
                 }
                 Timer::Leftovers(key) => self.remove_leftovers(key),
+                Timer::Strays => self.release_strays(),
                 Timer::MetadataFiles(key) => self.complete_metadata_files(key),
                 Timer::Look => self.look_is_due(),
                 Timer::Ledger => self.ledger_due(),

@@ -40,6 +40,9 @@ pub const ENGINE_SOCKETS: [&str; 10] = [
 pub const ENGINE_FOLDERS: [&str; 4] =
     ["/run/containerd", "/run/docker", "/var/run/containerd", "/var/run/docker"];
 
+/// Where Linux shows the root of every process: all of the host is below.
+const PROCESSES: &str = "/proc";
+
 /// Options of `dockerSecurityOptions` that take the engine's confinement away.
 const UNCONFINED: [&str; 4] =
     ["apparmor:unconfined", "label:disable", "label:type:spc_t", "label:type:unconfined_t"];
@@ -229,6 +232,11 @@ impl TaskPolicy {
         let plain = plain(Path::new(path));
         let shows = |socket: &&str| Path::new(socket).starts_with(&plain);
         let below = |folder: &&str| plain.starts_with(folder);
+        if plain.starts_with(PROCESSES)
+            && (self.forbids(Forbidden::DockerSocket) || self.forbids(Forbidden::Devices))
+        {
+            return Some("every process's root is there, with sockets and devices".to_owned());
+        }
         if self.forbids(Forbidden::DockerSocket)
             && (ENGINE_SOCKETS.iter().any(shows) || ENGINE_FOLDERS.iter().any(below))
         {

@@ -25,6 +25,8 @@ use super::{
 /// A helper that is being restarted is waited for: so often, and so long in between.
 const CONNECTS_MAX: u32 = 20;
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
+/// Timeout of one request.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// Who makes mounts for this agent. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -63,9 +65,14 @@ impl MountHelper {
     }
 
     pub(crate) async fn list(&self, host: HostId) -> Result<Vec<TaskMounts>, String> {
-        match self.ask(&Request::List { host }).await? {
-            Reply::Tasks(tasks) => Ok(tasks),
-            reply => Err(unexpected(&reply)),
+        let mut all: Vec<TaskMounts> = Vec::new();
+        loop {
+            let after = all.last().copied();
+            match self.ask(&Request::List { host, after }).await? {
+                Reply::Tasks(tasks) if tasks.is_empty() => return Ok(all),
+                Reply::Tasks(tasks) => all.extend(tasks),
+                reply => return Err(unexpected(&reply)),
+            }
         }
     }
 
@@ -78,6 +85,12 @@ impl MountHelper {
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, String> {
+        let late = || format!("the helper did not answer in {} s", ANSWER_MAX.as_secs());
+        let answered = tokio::time::timeout(ANSWER_MAX, self.ask_and_wait(request)).await;
+        answered.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn ask_and_wait(&self, request: &Request) -> Result<Reply, String> {
         let mut stream = match &self.0 {
             Kind::Absent => return Err("this agent has no helper that makes mounts".to_owned()),
             Kind::Socket(socket) => connect(socket).await?,
@@ -126,6 +139,6 @@ async fn connect(socket: &Path) -> Result<UnixStream, String> {
 fn paired(helper: Arc<Helper>) -> io::Result<UnixStream> {
     let (ours, theirs) = BlockingStream::pair()?;
     ours.set_nonblocking(true)?;
-    std::thread::spawn(move || serve_connection(&helper, &theirs));
+    std::thread::Builder::new().spawn(move || serve_connection(&helper, &theirs))?;
     UnixStream::from_std(ours)
 }

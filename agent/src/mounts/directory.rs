@@ -1,20 +1,18 @@
 //! The verb `directory`: makes an access point's directory, as EFS does at its first use.
 //!
-//! It is made under another name, given its owner and mode, and only then renamed: one that is not
-//! whole is never used. One that is there stays as it is, whoever owns it, as EFS leaves it.
+//! It is made with no mode at all, given its owner, and its mode last: a directory without a mode is
+//! not whole, and whoever finds one completes it. No rename: clients of NFS refuse its flags
+//! (renameat2(2)). A directory that is whole stays as it is, whoever owns it, as EFS leaves it.
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Component, Path},
 };
 
 use rustix::{
-    fs::{
-        AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, fchmod, fchown, mkdirat, openat2,
-        renameat_with,
-    },
+    fs::{AtFlags, CWD, Mode, Stat, chmodat, chownat, mkdirat},
     io::Errno,
-    process::{Gid, Uid},
+    process::{Gid, Uid, geteuid},
 };
 
 use super::{Helper, files, resolve::beneath};
@@ -22,8 +20,9 @@ use crate::plan::efs::AccessPoint;
 
 /// Of directories above an access point.
 const PARENT_MODE: Mode = Mode::from_raw_mode(0o755);
-/// Until it has its owner.
-const HALF_MODE: Mode = Mode::from_raw_mode(0o700);
+/// Of a directory that is not whole.
+const UNFINISHED: Mode = Mode::empty();
+const PERMISSIONS: u32 = 0o7777;
 
 impl Helper {
     pub(super) fn access_point(
@@ -46,17 +45,22 @@ impl Helper {
             let Component::Normal(name) = part else { continue };
             path.push(name);
             let name = Path::new(name);
-            let made = match names.peek() {
-                Some(_) => make_parent(&at, name, &path),
-                None => make_whole(&at, name, point, &path),
+            at = match names.peek() {
+                Some(_) => {
+                    make_parent(&at, name, &path)?;
+                    open(&at, name, &path)?
+                }
+                None => make_whole(&at, name, point, &path)?,
             };
-            made?;
-            at = files::open_directory(&at, name, beneath()).map_err(|error| {
-                format!("openat2 {}: {error} (it must be a directory, and no link)", path.display())
-            })?;
         }
         Ok(())
     }
+}
+
+fn open(at: &OwnedFd, name: &Path, path: &Path) -> Result<OwnedFd, String> {
+    files::open_directory(at, name, beneath()).map_err(|error| {
+        format!("openat2 {}: {error} (it must be a directory, and no link)", path.display())
+    })
 }
 
 fn make_parent(at: &OwnedFd, name: &Path, path: &Path) -> Result<(), String> {
@@ -66,40 +70,62 @@ fn make_parent(at: &OwnedFd, name: &Path, path: &Path) -> Result<(), String> {
     }
 }
 
-fn make_whole(at: &OwnedFd, name: &Path, point: &AccessPoint, path: &Path) -> Result<(), String> {
-    match files::open(at, name, beneath()) {
-        Err(Errno::NOENT) => {}
-        // What it is shows when it is opened as a directory.
-        Ok(_) | Err(_) => return Ok(()),
+fn make_whole(
+    at: &OwnedFd,
+    name: &Path,
+    point: &AccessPoint,
+    path: &Path,
+) -> Result<OwnedFd, String> {
+    let made = match mkdirat(at, name, UNFINISHED) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(error) => return Err(failed("mkdir", path, error)),
+    };
+    let directory = open(at, name, path)?;
+    let found = files::stat(&directory)?;
+    if !is_unfinished(&found) || !(made || is_ours(&found, point)) {
+        return Ok(directory);
     }
-    let chance = getrandom::u64().map_err(|error| format!("no random name: {error}"))?;
-    let half = format!(".longshore-{chance:016x}");
-    mkdirat(at, half.as_str(), HALF_MODE).map_err(|error| failed("mkdir", path, error))?;
-    let renamed = complete(at, &half, point, path).and_then(|()| {
-        match renameat_with(at, half.as_str(), at, name, RenameFlags::NOREPLACE) {
-            // Another container of it was quicker.
-            Err(Errno::EXIST) => Ok(false),
-            Err(error) => Err(failed("rename", path, error)),
-            Ok(()) => Ok(true),
-        }
-    });
-    if !matches!(renamed, Ok(true))
-        && let Err(error) = files::remove(at, &half, AtFlags::REMOVEDIR)
+    let completed = complete(&directory, point, path);
+    if completed.is_err()
+        && made
+        && let Err(error) = rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR)
     {
-        tracing::warn!(%error, half, path = %path.display(), "half a directory is left: remove it");
+        tracing::warn!(%error, path = %path.display(), "half a directory is left: remove it");
     }
-    renamed.map(drop)
+    completed.map(|()| directory)
 }
 
-fn complete(at: &OwnedFd, half: &str, point: &AccessPoint, path: &Path) -> Result<(), String> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let made = openat2(at, half, flags, Mode::empty(), resolve)
-        .map_err(|error| failed("open", path, error))?;
-    let (user, group) = point.owner;
-    fchown(&made, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
+fn is_unfinished(found: &Stat) -> bool {
+    found.st_mode & PERMISSIONS == 0
+}
+
+/// Made by a helper that ended before it was whole.
+fn is_ours(found: &Stat, point: &AccessPoint) -> bool {
+    found.st_uid == geteuid().as_raw() || found.st_uid == point.owner.0
+}
+
+/// The opened directory, whatever its name leads to by now.
+fn complete(directory: &OwnedFd, point: &AccessPoint, path: &Path) -> Result<(), String> {
+    let (user, group) = (Uid::from_raw(point.owner.0), Gid::from_raw(point.owner.1));
+    chownat(directory, "", Some(user), Some(group), AtFlags::EMPTY_PATH)
         .map_err(|error| failed("chown", path, error))?;
-    fchmod(&made, Mode::from_raw_mode(point.mode)).map_err(|error| failed("chmod", path, error))
+    let opened = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let chmod = |mode: Mode| {
+        chmodat(CWD, opened.as_str(), mode, AtFlags::empty())
+            .map_err(|error| failed("chmod", path, error))
+    };
+    chmod(Mode::from_raw_mode(point.mode))?;
+    let shown = files::stat(directory)?.st_mode & PERMISSIONS;
+    if shown == point.mode {
+        return Ok(());
+    }
+    chmod(UNFINISHED)?;
+    Err(format!(
+        "chmod {} to {:o} made it {shown:o}: the helper lacks CAP_FSETID; run it by its unit",
+        path.display(),
+        point.mode
+    ))
 }
 
 fn failed(call: &str, path: &Path, error: Errno) -> String {

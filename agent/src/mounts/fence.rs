@@ -14,9 +14,22 @@ use super::{
     table::{Location, Mount, MountTable},
 };
 
-/// File systems whose files are the host's devices.
-const OF_DEVICES: [&str; 2] = ["devtmpfs", "devpts"];
-const IS_A_DEVICE: &str = "it shows devices of the host, which `forbid` names";
+/// File systems whose files are the host's devices, or by which its kernel is read and set.
+const OF_DEVICES: [&str; 10] = [
+    "devtmpfs",
+    "devpts",
+    "proc",
+    "sysfs",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "configfs",
+    "cgroup",
+    "cgroup2",
+];
+/// Every process's root is a file of it, and so is all that is below, engines' sockets too.
+const OF_PROCESSES: &str = "proc";
+const IS_A_DEVICE: &str = "it shows devices or the kernel of the host, which `forbid` names";
 const IS_AN_ENGINES: &str = "a container engine's socket is there, which `forbid` names";
 const IS_OWN: &str = "the agent's own files are there";
 
@@ -30,6 +43,11 @@ impl Opened {
     pub(super) fn new(file: OwnedFd) -> Result<Self, String> {
         let path = files::canonical(&file)?;
         Ok(Opened { file, path })
+    }
+
+    /// Whether a mount shows this file. By the table alone: the file system may not answer.
+    pub(super) fn is_at(&self, mounted: &Mount, table: &MountTable) -> bool {
+        table.location(&self.file, &self.path).is_ok_and(|own| own == mounted.location())
     }
 }
 
@@ -85,8 +103,14 @@ impl Fences {
             location: table.location(&opened.file, &opened.path)?,
             mounts: table.below(&opened.path).collect(),
         };
+        let on = table.of(&opened.file)?;
+        let shows_processes = |mount: &&Mount| mount.file_system == OF_PROCESSES;
+        if self.policy.forbids(Forbidden::DockerSocket)
+            && (shows_processes(&on) || source.mounts.iter().any(shows_processes))
+        {
+            return Err(IS_AN_ENGINES.to_owned());
+        }
         if self.policy.forbids(Forbidden::Devices) {
-            let on = table.of(&opened.file)?;
             let is_device =
                 matches!(files::kind(&stat), FileType::BlockDevice | FileType::CharacterDevice);
             let shows = |mount: &&Mount| OF_DEVICES.contains(&mount.file_system.as_str());

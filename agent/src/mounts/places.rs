@@ -5,13 +5,14 @@
 //! so that an unmount here takes nothing from the host.
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::{MutexGuard, PoisonError},
 };
 
-use longshore_common::id::HostId;
+use longshore_common::{id::HostId, task_policy::Forbidden};
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, openat, statvfs},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat},
     io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -22,37 +23,56 @@ use rustix::{
 use super::{
     Helper,
     fence::Opened,
-    files,
-    protocol::{BindRequest, Source, TaskMounts},
+    files, ground,
+    protocol::{BindRequest, LISTED_MAX, Source, TaskMounts},
     resolve::beneath,
-    table::MountTable,
+    table::{Mount, MountTable},
 };
 
 /// Where device nodes are all there is.
 const OF_DEVICES: [&str; 2] = ["devtmpfs", "devpts"];
 /// Mounts over one another at one place: more than one only after a crash between two calls.
 const STACKED_MAX: u32 = 16;
+/// Maximum number of mounts that tasks of this host hold together, with what is mounted below their
+/// sources: a tenth of the kernel's own limit for a mount namespace (sysctl fs.mount-max).
+pub(super) const MOUNTS_MAX: usize = 10_000;
 
 impl Helper {
-    /// The place where the source now is mounted.
-    pub(super) fn bind(&self, request: &BindRequest) -> Result<PathBuf, String> {
-        if let Source::AccessPoint { file_system, id, .. } = &request.source {
-            self.make_access_point(file_system, id)?;
+    /// The place where the source now is mounted. `is_awaited` tells whether somebody still asks.
+    pub(super) fn bind_while(
+        &self,
+        request: &BindRequest,
+        is_awaited: impl Fn() -> bool,
+    ) -> Result<PathBuf, String> {
+        // A file system of the network may let this wait.
+        let opened = self.open(&request.source)?;
+
+        let _places = self.places();
+        if !is_awaited() {
+            // The task may have been released meanwhile, and nobody would do so again.
+            return Err("nobody waits for this mount any more".to_owned());
         }
-        let table = MountTable::read()?;
-        let opened = self.resolve(&request.source, &table)?;
+        let mut table = MountTable::read()?;
+        if !table.is_mounted(&self.folder) {
+            ground::lay(&self.folder, &table)?;
+            table = MountTable::read()?;
+        }
         let folder = self.place_of(&request.task);
         let place = folder.join(request.volume.to_string());
-        if table.is_mounted(&place) {
-            if is_same(&opened, &place) {
+        if let Some(mounted) = table.top_at(&place) {
+            if opened.is_at(mounted, &table) {
+                // An earlier life of the helper may have ended before it was whole.
+                complete(&place, |mount| self.flags(request, mount))?;
                 return Ok(place);
             }
             // The source was replaced since; containers that run keep what they have.
             take_down(&place)?;
         }
+        self.check_number(&opened, &table)?;
         let target = make_place(&folder, &place, &opened)?;
-        let flags = self.flags(request, &opened)?;
-        mount(&opened, &target, &place, flags).inspect_err(|_| {
+        let flags = |mount: &Mount| self.flags(request, mount);
+        let recursive = !request.options.alone;
+        mount(&opened, &target, &place, recursive, flags).inspect_err(|_| {
             let _ = take_down(&place);
         })?;
         tracing::info!(
@@ -62,9 +82,37 @@ impl Helper {
         Ok(place)
     }
 
+    /// From a source to an opened file that may be mounted.
+    pub(super) fn open(&self, source: &Source) -> Result<Opened, String> {
+        if let Source::AccessPoint { file_system, id, .. } = source {
+            self.make_access_point(file_system, id)?;
+        }
+        self.resolve(source)
+    }
+
+    /// Another thread that panicked changed nothing but mounts, which are read anew.
+    fn places(&self) -> MutexGuard<'_, ()> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_number(&self, opened: &Opened, table: &MountTable) -> Result<(), String> {
+        let (held, more) =
+            (table.below(&self.folder).count(), 1 + table.below(&opened.path).count());
+        match held + more <= self.mounts_max {
+            true => Ok(()),
+            false => Err(format!(
+                "{} brings {more} mounts, and tasks of this host have {held} of at most {}: stop \
+                 tasks, or mount a directory with fewer mounts below it",
+                opened.path.display(),
+                self.mounts_max
+            )),
+        }
+    }
+
     /// `Ok` too when nothing is bound.
     pub(super) fn release(&self, task: &TaskMounts) -> Result<(), String> {
         let folder = self.place_of(task);
+        let _places = self.places();
         let Ok(entries) = fs_err::read_dir(&folder) else { return Ok(()) };
         for entry in entries {
             let entry = entry.map_err(|error| error.to_string())?;
@@ -80,7 +128,12 @@ impl Helper {
         Ok(())
     }
 
-    pub(super) fn list(&self, host: HostId) -> Result<Vec<TaskMounts>, String> {
+    /// Of so many at a time those after one of them.
+    pub(super) fn list(
+        &self,
+        host: HostId,
+        after: Option<TaskMounts>,
+    ) -> Result<Vec<TaskMounts>, String> {
         let Ok(entries) = fs_err::read_dir(self.folder.join(host.to_string())) else {
             return Ok(Vec::new());
         };
@@ -93,34 +146,34 @@ impl Helper {
             });
             tasks.extend(ids.map(|(task, generation)| TaskMounts { host, task, generation }));
         }
+        tasks.retain(|task| Some(*task) > after);
+        tasks.sort_unstable();
+        tasks.truncate(LISTED_MAX);
         Ok(tasks)
     }
 
     fn place_of(&self, task: &TaskMounts) -> PathBuf {
         let TaskMounts { host, task, generation } = task;
-        self.folder.join(host.to_string()).join(format!("{task}_{generation}"))
+        self.folder.join(host.to_string()).join(TaskMounts::folder_name(*task, *generation))
     }
 
     /// Set-user-id files and devices have no effect where several tasks write; devices only where
-    /// containers were given some.
-    fn flags(&self, request: &BindRequest, opened: &Opened) -> Result<MountFlags, String> {
+    /// containers were given some and no policy keeps them away.
+    fn flags(&self, request: &BindRequest, mount: &Mount) -> MountFlags {
         let shared = match &request.source {
             Source::Host { .. } => false,
             Source::FileSystem { .. } | Source::AccessPoint { .. } => true,
         };
-        let table = MountTable::read()?;
-        let of_devices = OF_DEVICES.contains(&table.of(&opened.file)?.file_system.as_str());
+        let devices = request.devices && !self.fences.policy.forbids(Forbidden::Devices);
+        let of_devices = OF_DEVICES.contains(&mount.file_system.as_str());
         let mut flags = MountFlags::empty();
-        flags.set(MountFlags::NOSUID, shared);
-        flags.set(MountFlags::NODEV, shared || !(request.devices || of_devices));
-        Ok(flags)
+        let options = request.options;
+        flags.set(MountFlags::NOSUID, shared || options.nosuid);
+        flags.set(MountFlags::NOEXEC, options.noexec);
+        let no_devices = shared || options.nodev;
+        flags.set(MountFlags::NODEV, no_devices || !(devices || of_devices));
+        flags
     }
-}
-
-fn is_same(opened: &Opened, place: &Path) -> bool {
-    let identity = |file: &OwnedFd| files::stat(file).map(|stat| files::identity(&stat));
-    let mounted = files::open(CWD, place, ResolveFlags::NO_SYMLINKS);
-    mounted.is_ok_and(|mounted| identity(&mounted).is_ok_and(|i| Ok(i) == identity(&opened.file)))
 }
 
 /// A directory to mount a directory on, a file for everything else.
@@ -146,51 +199,73 @@ fn make_place(folder: &Path, place: &Path, opened: &Opened) -> Result<OwnedFd, S
         .map_err(|error| format!("openat2 {}: {error}", place.display()))
 }
 
-fn mount(opened: &Opened, target: &OwnedFd, place: &Path, flags: MountFlags) -> Result<(), String> {
-    let failed = |call: &str, error: Errno| {
-        let cure = match error {
-            Errno::PERM => ": the helper lacks CAP_SYS_ADMIN; run it by its unit",
-            Errno::NOSYS => ": this helper needs Linux 5.6 or later",
-            Errno::INVAL => ": it may be mounted as unbindable",
-            _ => "",
-        };
-        format!("{call} {}: {error}{cure}", opened.path.display())
-    };
-    let clone = OpenTreeFlags::OPEN_TREE_CLONE
+fn mount(
+    opened: &Opened,
+    target: &OwnedFd,
+    place: &Path,
+    recursive: bool,
+    flags: impl Fn(&Mount) -> MountFlags,
+) -> Result<(), String> {
+    let mut clone = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
-        | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(&opened.file, "", clone).map_err(|error| failed("open_tree", error))?;
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    clone.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let from = &opened.path;
+    let tree =
+        open_tree(&opened.file, "", clone).map_err(|error| failed("open_tree", from, error))?;
     let onto = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(&tree, "", target, "", onto).map_err(|error| failed("move_mount", error))?;
-    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    mount_change(place, downstream).map_err(|error| failed("mount (slave)", error))?;
-    if flags.is_empty() {
-        return Ok(());
-    }
-    let kept = statvfs(place).map_err(|error| failed("statvfs", error))?.f_flag;
-    let flags = flags | MountFlags::BIND | as_mount_flags(kept);
-    mount_remount(place, flags, "").map_err(|error| failed("mount (remount)", error))
+    move_mount(&tree, "", target, "", onto).map_err(|error| failed("move_mount", from, error))?;
+    complete(place, flags)
 }
 
-/// A remount forgets what is not said again.
-fn as_mount_flags(kept: StatVfsMountFlags) -> MountFlags {
-    let both = [
-        (StatVfsMountFlags::RDONLY, MountFlags::RDONLY),
-        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
-        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
-        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
-        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
-        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
-        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
-    ];
-    let set = both.into_iter().filter(|(one, _)| kept.contains(*one));
-    set.fold(MountFlags::empty(), |all, (_, one)| all | one)
+/// Makes what is mounted at a place, with all mounts below it, downstream of its source and gives it
+/// its flags. Twice is the same as once, and where nothing is missing no file system is asked.
+/// Nobody is told of a place before.
+fn complete(place: &Path, flags: impl Fn(&Mount) -> MountFlags) -> Result<(), String> {
+    let table = MountTable::read()?;
+    let top = table.top_at(place).ok_or_else(|| format!("{} is not mounted", place.display()))?;
+    let mounts = || std::iter::once(top).chain(table.below(place));
+    if mounts().any(|mount| mount.shared) {
+        separate(place).map_err(|error| failed("mount (slave)", place, error))?;
+    }
+    for mount in mounts() {
+        let (wanted, kept) = (flags(mount), mount.flags());
+        if kept.contains(wanted) {
+            continue;
+        }
+        // By an opened file: a task may rename what is on the way.
+        let failed = |error| failed("mount (remount)", &mount.at, error);
+        let opened = files::open(CWD, &mount.at, ResolveFlags::NO_SYMLINKS).map_err(failed)?;
+        let opened = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        mount_remount(opened.as_str(), MountFlags::BIND | kept | wanted, "").map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// What the host mounts or unmounts is seen at the place, and nothing the other way.
+fn separate(place: &Path) -> rustix::io::Result<()> {
+    mount_change(place, MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+}
+
+fn failed(call: &str, path: &Path, error: Errno) -> String {
+    let cure = match error {
+        Errno::PERM => ": the helper lacks CAP_SYS_ADMIN; run it by its unit",
+        Errno::NOSYS => ": this helper needs Linux 5.6 or later",
+        Errno::INVAL => ": it may be mounted as unbindable",
+        Errno::NOSPC => ": the host has too many mounts (sysctl fs.mount-max)",
+        _ => "",
+    };
+    format!("{call} {}: {error}{cure}", path.display())
 }
 
 /// Unmounts and removes a place of ours.
 fn take_down(place: &Path) -> Result<(), String> {
     for _ in 0..STACKED_MAX {
+        let table = MountTable::read()?;
+        if table.top_at(place).into_iter().chain(table.below(place)).any(|mount| mount.shared) {
+            // It is not whole: an unmount of what is below would be one on the host too.
+            separate(place).map_err(|error| failed("mount (slave)", place, error))?;
+        }
         match unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
             Ok(()) => {}
             // Nothing is mounted there.

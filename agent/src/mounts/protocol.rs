@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 /// Maximum length of a message in bytes: a path of Linux has at most 4,096.
 pub(super) const MESSAGE_BYTES_MAX: u32 = 64 * 1024;
 pub(super) const LENGTH_BYTES: usize = 4;
+/// Maximum number of tasks in one reply: each is some 130 bytes.
+pub(super) const LISTED_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -24,9 +26,12 @@ pub(crate) enum Request {
     Bind(BindRequest),
     /// Unmounts what was bound for a task of which no container is left.
     Release(TaskMounts),
-    /// Tasks for which something is bound.
+    /// Tasks for which something is bound, in their order.
     List {
         host: HostId,
+        /// Those after it.
+        #[serde(default)]
+        after: Option<TaskMounts>,
     },
 }
 
@@ -39,6 +44,19 @@ pub(crate) struct BindRequest {
     pub(crate) source: Source,
     /// Device nodes in it are for the containers.
     pub(crate) devices: bool,
+    #[serde(default)]
+    pub(crate) options: BindOptions,
+}
+
+/// What a mount is to be without although its source has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields, default)]
+pub(crate) struct BindOptions {
+    pub(crate) nosuid: bool,
+    pub(crate) nodev: bool,
+    pub(crate) noexec: bool,
+    /// What is mounted below.
+    pub(crate) alone: bool,
 }
 
 /// Whose mounts they are.
@@ -48,6 +66,13 @@ pub(crate) struct TaskMounts {
     pub(crate) host: HostId,
     pub(crate) task: TaskId,
     pub(crate) generation: u32,
+}
+
+impl TaskMounts {
+    /// Of the task's folder in its host's.
+    pub(crate) fn folder_name(task: TaskId, generation: u32) -> String {
+        format!("{task}_{generation}")
+    }
 }
 
 /// What is to be mounted.

@@ -32,12 +32,13 @@ pub(super) fn beneath() -> ResolveFlags {
 }
 
 impl Helper {
-    pub(super) fn resolve(&self, source: &Source, table: &MountTable) -> Result<Opened, String> {
+    pub(super) fn resolve(&self, source: &Source) -> Result<Opened, String> {
         match source {
             Source::Host { path } => {
-                let opened = self.host_path(path, table)?;
+                let opened = self.host_path(path)?;
                 let refused = |why: String| format!("{} ({why})", path.display());
-                self.fences.check(&opened, table).map_err(refused)?;
+                // Read now: it may have been mounted by being opened.
+                self.fences.check(&opened, &MountTable::read()?).map_err(refused)?;
                 Ok(opened)
             }
             Source::FileSystem { id, root_directory, encrypted } => {
@@ -50,13 +51,13 @@ impl Helper {
         }
     }
 
-    fn host_path(&self, path: &Path, table: &MountTable) -> Result<Opened, String> {
+    fn host_path(&self, path: &Path) -> Result<Opened, String> {
         if !path.is_absolute() {
             return Err(format!("{} is not an absolute path", path.display()));
         }
         match files::open(CWD, path, ResolveFlags::NO_MAGICLINKS) {
             Ok(file) => self.below_a_root(Opened::new(file)?),
-            Err(Errno::NOENT) => self.make(path, table),
+            Err(Errno::NOENT) => self.make(path),
             Err(error) => Err(explained(path, error)),
         }
     }
@@ -68,6 +69,10 @@ impl Helper {
             let Ok(root) = files::open_own(root) else { continue };
             let at = files::canonical(&root)?;
             let Ok(inner) = opened.path.strip_prefix(&at) else { continue };
+            if inner.as_os_str().is_empty() {
+                // Which may be a file.
+                return Opened::new(root);
+            }
             let file = files::open(&root, inner, beneath());
             return Opened::new(file.map_err(|error| explained(&opened.path, error))?);
         }
@@ -75,7 +80,7 @@ impl Helper {
     }
 
     /// Makes what is missing of a directory, below what is there of it.
-    fn make(&self, path: &Path, table: &MountTable) -> Result<Opened, String> {
+    fn make(&self, path: &Path) -> Result<Opened, String> {
         let mut there = path.to_owned();
         let mut missing = Vec::new();
         let parent = loop {
@@ -93,7 +98,7 @@ impl Helper {
         };
         let mut parent = self.below_a_root(Opened::new(parent)?)?;
         let refused = |why: String| format!("{} ({why})", path.display());
-        self.fences.check_parent(&parent, table).map_err(refused)?;
+        self.fences.check_parent(&parent, &MountTable::read()?).map_err(refused)?;
         while let Some(name) = missing.pop() {
             match mkdirat(&parent.file, &name, MADE_MODE) {
                 Ok(()) | Err(Errno::EXIST) => {}

@@ -15,14 +15,19 @@ use std::{
 };
 
 use longshore_common::service_manager::ServiceManager;
-use rustix::{net::sockopt::socket_peercred, process::geteuid};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv, sockopt::socket_peercred},
+    process::geteuid,
+};
 use sd_notify::NotifyState;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Helper, HelperError,
-    protocol::{LENGTH_BYTES, Reply, Request, body_length, framed, parsed},
+    protocol::{LENGTH_BYTES, Reply, Request, Source, body_length, framed, parsed},
+    table::MountTable,
 };
 
 /// Connections served at once; a file system that hangs holds one for each request.
@@ -31,6 +36,8 @@ const CONNECTIONS_MAX: usize = 64;
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How long requests may take to end when the helper is told to: less than its unit's TimeoutStopSec=.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// Pause after a connection that could not be taken.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Only the socket's owner connects.
 const SOCKET_MODE: u32 = 0o600;
 
@@ -45,10 +52,18 @@ pub(super) async fn serve(
     manager.tell(&[NotifyState::Ready, NotifyState::Status("Makes mounts for tasks")]);
     let (helper, room) = (Arc::new(helper), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
-        let stream = accepted
+        let accepted = accepted
             .and_then(|(stream, _)| stream.into_std())
-            .and_then(|stream| stream.set_nonblocking(false).map(|()| stream))
-            .map_err(HelperError::Accept)?;
+            .and_then(|stream| stream.set_nonblocking(false).map(|()| stream));
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) if is_passing(&error) => {
+                tracing::warn!(%error, "a connection to the helper was not taken");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+            Err(error) => return Err(HelperError::Accept(error)),
+        };
         let Ok(turn) = room.clone().try_acquire_owned() else {
             let why = format!(
                 "the helper is busy with {CONNECTIONS_MAX} requests: a file system \
@@ -58,16 +73,27 @@ pub(super) async fn serve(
             continue;
         };
         let helper = helper.clone();
-        std::thread::spawn(move || {
+        let served = std::thread::Builder::new().spawn(move || {
             serve_connection(&helper, &stream);
             drop(turn);
         });
+        if let Err(error) = served {
+            // The connection is closed, and the agent tells its task so.
+            tracing::warn!(%error, "no thread for a request to the helper");
+        }
     }
     let all = room.acquire_many(CONNECTIONS_MAX as u32);
     if tokio::time::timeout(FINISH_WITHIN, all).await.is_err() {
         tracing::warn!("requests that wait for a file system are left; the agent makes them again");
     }
     Ok(())
+}
+
+/// What the next try may be spared.
+fn is_passing(error: &std::io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    let passing = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::CONNABORTED];
+    errno.is_some_and(|errno| passing.contains(&errno) || errno == Errno::INTR)
 }
 
 fn listen(socket: &Path) -> Result<tokio::net::UnixListener, HelperError> {
@@ -91,7 +117,7 @@ fn listen(socket: &Path) -> Result<tokio::net::UnixListener, HelperError> {
 /// One request and its reply; also over one half of a pair, in the agent's own process.
 pub(super) fn serve_connection(helper: &Helper, stream: &UnixStream) {
     let reply = match allowed(stream).and_then(|()| request(stream)) {
-        Ok(request) => helper.carry_out(&request),
+        Ok(request) => helper.carry_out(&request, || !is_closed(stream)),
         Err(why) => {
             tracing::warn!(why, "a request to the helper was not served");
             Reply::Failed { why }
@@ -102,9 +128,32 @@ pub(super) fn serve_connection(helper: &Helper, stream: &UnixStream) {
 
 fn allowed(stream: &UnixStream) -> Result<(), String> {
     let peer = socket_peercred(stream).map_err(|error| format!("SO_PEERCRED: {error}"))?;
-    match peer.uid.is_root() || peer.uid == geteuid() {
+    if !peer.uid.is_root() && peer.uid != geteuid() {
+        return Err(format!("user {} may not ask this helper", peer.uid.as_raw()));
+    }
+    // Root of a container is root here, but has process ids of its own.
+    match levels(&peer.pid.to_string())? == levels("self")? {
         true => Ok(()),
-        false => Err(format!("user {} may not ask this helper", peer.uid.as_raw())),
+        false => {
+            Err(format!("process {peer} of a container may not ask this helper", peer = peer.pid))
+        }
+    }
+}
+
+/// How deep a process is in namespaces of process ids, as seen from here.
+fn levels(process: &str) -> Result<usize, String> {
+    let status = format!("/proc/{process}/status");
+    let text = fs_err::read_to_string(status).map_err(|error| error.to_string())?;
+    let ids = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    ids.map(|ids| ids.split_whitespace().count()).ok_or_else(|| "no NSpid in /proc".to_owned())
+}
+
+/// Whether the agent has given up.
+fn is_closed(stream: &UnixStream) -> bool {
+    let seen = recv(stream, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+    match seen {
+        Ok((_, read)) => read == 0,
+        Err(error) => error != Errno::AGAIN && error != Errno::INTR,
     }
 }
 
@@ -129,15 +178,33 @@ fn answer(mut stream: &UnixStream, reply: &Reply) {
 }
 
 impl Helper {
-    pub(super) fn carry_out(&self, request: &Request) -> Reply {
+    pub(super) fn carry_out(&self, request: &Request, is_awaited: impl Fn() -> bool) -> Reply {
         let done = match request {
             Request::Directory { file_system, access_point } => {
-                self.make_access_point(file_system, access_point).map(|()| Reply::Done)
+                self.turns.take(file_system.clone()).and_then(|_turn| {
+                    self.make_access_point(file_system, access_point).map(|()| Reply::Done)
+                })
             }
-            Request::Bind(bind) => self.bind(bind).map(|path| Reply::Bound { path }),
+            Request::Bind(bind) => {
+                let turn = asked_of(&bind.source).and_then(|name| self.turns.take(name));
+                let bound = turn.and_then(|_turn| self.bind_while(bind, is_awaited));
+                bound.map(|path| Reply::Bound { path })
+            }
             Request::Release(task) => self.release(task).map(|()| Reply::Done),
-            Request::List { host } => self.list(*host).map(Reply::Tasks),
+            Request::List { host, after } => self.list(*host, *after).map(Reply::Tasks),
         };
         done.unwrap_or_else(|why| Reply::Failed { why })
+    }
+}
+
+/// What may let a request wait for ever: a file system, by its id or by where it is mounted.
+fn asked_of(source: &Source) -> Result<String, String> {
+    match source {
+        Source::FileSystem { id, .. } => Ok(id.clone()),
+        Source::AccessPoint { file_system, .. } => Ok(file_system.clone()),
+        Source::Host { path } => {
+            let table = MountTable::read()?;
+            Ok(table.deepest_above(path).map_or_else(String::new, |at| at.display().to_string()))
+        }
     }
 }

@@ -12,7 +12,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::mount::MountFlags;
+
 const TABLE: &str = "/proc/self/mountinfo";
+const FLAGS: [(&str, MountFlags); 8] = [
+    ("ro", MountFlags::RDONLY),
+    ("nosuid", MountFlags::NOSUID),
+    ("nodev", MountFlags::NODEV),
+    ("noexec", MountFlags::NOEXEC),
+    ("noatime", MountFlags::NOATIME),
+    ("nodiratime", MountFlags::NODIRATIME),
+    ("relatime", MountFlags::RELATIME),
+    ("nosymfollow", MountFlags::NOSYMFOLLOW),
+];
 
 #[derive(Debug, Default)]
 pub(super) struct MountTable(Vec<Mount>);
@@ -25,6 +37,10 @@ pub(super) struct Mount {
     /// What of the file system is mounted.
     root: PathBuf,
     pub(super) at: PathBuf,
+    /// Of this mount: `rw,nosuid`.
+    flags: String,
+    /// What is mounted or unmounted below is so elsewhere too.
+    pub(super) shared: bool,
     pub(super) file_system: String,
     pub(super) source: String,
     /// Of the file system.
@@ -78,7 +94,18 @@ impl MountTable {
     }
 
     pub(super) fn is_mounted(&self, at: &Path) -> bool {
-        self.0.iter().any(|mount| mount.at == at)
+        self.top_at(at).is_some()
+    }
+
+    /// Where the mount is that a path as it is written leads to. No file is looked at.
+    pub(super) fn deepest_above(&self, path: &Path) -> Option<&Path> {
+        let above = self.0.iter().map(|mount| &*mount.at).filter(|at| path.starts_with(at));
+        above.max_by_key(|at| at.as_os_str().len())
+    }
+
+    /// Of several at one place the last is seen.
+    pub(super) fn top_at(&self, at: &Path) -> Option<&Mount> {
+        self.0.iter().rev().find(|mount| mount.at == at)
     }
 }
 
@@ -90,15 +117,25 @@ impl Mount {
         next()?;
         let device = text(next()?);
         let (root, at) = (path(next()?), path(next()?));
-        let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
+        let flags = text(next()?);
+        let mut rest = fields;
+        let optional = rest.by_ref().take_while(|field| *field != b"-");
+        let shared = optional.filter(|field| field.starts_with(b"shared:")).count() > 0;
         let file_system = text(rest.next()?);
         let source = text(rest.next()?);
         let options = rest.next().map(text).unwrap_or_default();
-        Some(Mount { id, device, root, at, file_system, source, options })
+        Some(Mount { id, device, root, at, flags, shared, file_system, source, options })
     }
 
     pub(super) fn location(&self) -> Location {
         Location { device: self.device.clone(), path: self.root.clone() }
+    }
+
+    /// What a remount has to say again: it takes away what it does not name.
+    pub(super) fn flags(&self) -> MountFlags {
+        let known =
+            |word: &str| FLAGS.iter().find(|(name, _)| *name == word).map(|(_, flag)| *flag);
+        self.flags.split(',').filter_map(known).fold(MountFlags::empty(), |all, one| all | one)
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
         fs::{MetadataExt, PermissionsExt, symlink},
         net::UnixListener,
     },
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use longshore_common::{
@@ -14,11 +17,11 @@ use longshore_common::{
 };
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
-    mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount},
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount},
 };
 
 use super::{
-    protocol::{BindRequest, Reply, Request, Source, TaskMounts},
+    protocol::{BindOptions, BindRequest, Reply, Request, Source, TaskMounts},
     table::MountTable,
     *,
 };
@@ -80,7 +83,14 @@ fn task(number: u128) -> TaskMounts {
 }
 
 fn request(source: Source) -> BindRequest {
-    BindRequest { task: task(1), volume: 0, source, devices: false }
+    let options = BindOptions::default();
+    BindRequest { task: task(1), volume: 0, source, devices: false, options }
+}
+
+impl Helper {
+    fn bind(&self, request: &BindRequest) -> Result<PathBuf, String> {
+        self.bind_while(request, || true)
+    }
 }
 
 fn of_host(path: impl Into<PathBuf>) -> BindRequest {
@@ -115,6 +125,7 @@ fn with_efs(sandbox: &Sandbox) -> Helper {
             format!("fs-1={}", efs.display()),
             "fs-1/app=/points/app:1000:1001:0750".to_owned(),
             "fs-1/deep=/a/b/c:5:6".to_owned(),
+            "fs-1/team=/team:1000:1001:2775".to_owned(),
         ]),
         ..Fences::default()
     })
@@ -142,6 +153,27 @@ fn access_point_is_made_whole_with_its_owner_and_mode() {
     assert_eq!(shown(&sandbox.path("efs/a/b")), (0, 0, 0o755));
     let names: Vec<_> = fs_err::read_dir(sandbox.path("efs/points")).unwrap().collect();
     assert_eq!(names.len(), 1, "half a directory is left: {names:?}");
+    helper.bind(&BindRequest { volume: 2, ..point("team") }).unwrap();
+    assert_eq!(shown(&sandbox.path("efs/team")), (1000, 1001, 0o2775));
+}
+
+#[test]
+fn access_point_that_a_crash_left_half_is_completed() {
+    let sandbox = Sandbox::new();
+    let helper = with_efs(&sandbox);
+    let half = sandbox.directory("efs/points/app");
+    let mode = std::fs::Permissions::from_mode;
+    // Before its owner, and before its mode.
+    for owner in [0, 1000] {
+        fs_err::set_permissions(&half, mode(0)).unwrap();
+        std::os::unix::fs::chown(&half, Some(owner), Some(0)).unwrap();
+        helper.bind(&point("app")).unwrap();
+        assert_eq!(shown(&half), (1000, 1001, 0o750));
+    }
+    fs_err::set_permissions(&half, mode(0)).unwrap();
+    std::os::unix::fs::chown(&half, Some(7), Some(0)).unwrap();
+    helper.bind(&point("app")).unwrap();
+    assert_eq!(shown(&half), (7, 0, 0), "another's directory was taken");
 }
 
 #[test]
@@ -160,7 +192,7 @@ fn access_point_that_cannot_be_made_names_call_path_and_cure() {
     let helper = with_efs(&sandbox);
     let efs = sandbox.path("efs");
     mount_bind(&efs, &efs).unwrap();
-    use rustix::mount::{MountFlags, mount_remount};
+    use rustix::mount::mount_remount;
     mount_remount(&efs, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
     let said = helper.bind(&point("app")).unwrap_err();
     let call = format!("mkdir {}", sandbox.path("efs/points").display());
@@ -254,6 +286,10 @@ fn an_engines_socket_is_told_by_its_inode() {
         PathBuf::from("/"),
         PathBuf::from("/dev"),
         PathBuf::from("/dev/null"),
+        PathBuf::from("/proc"),
+        PathBuf::from("/proc/sys/kernel"),
+        PathBuf::from("/sys"),
+        PathBuf::from("/sys/class"),
         sandbox.path("helper"),
         sandbox.path("helper/mounts"),
         sandbox.path("helper/mounts/of-another"),
@@ -348,39 +384,185 @@ fn mounts_are_one_for_a_volume_and_go_with_their_task() {
     assert_eq!(helper.bind(&of_host(&source)).unwrap(), first);
     let other = BindRequest { task: task(2), ..of_host(&source) };
     helper.bind(&other).unwrap();
-    assert_eq!(count(), 2);
+    // With the ground's own two.
+    assert_eq!(count(), 4);
 
     // A source that was replaced is mounted as it is now.
     fs_err::rename(&source, sandbox.path("old")).unwrap();
     sandbox.directory("source/new");
     let place = helper.bind(&of_host(&source)).unwrap();
-    assert!(place == first && place.join("new").is_dir() && count() == 2);
+    assert!(place == first && place.join("new").is_dir() && count() == 4);
 
     // Another life of the helper goes on with what is there.
     let again = sandbox.helper(Fences::default());
-    let mut listed = again.list(HOST).unwrap();
-    listed.sort();
-    assert_eq!(listed, [task(1), task(2)]);
-    assert_eq!(again.list(HostId::new(8)).unwrap(), []);
+    assert_eq!(again.list(HOST, None).unwrap(), [task(1), task(2)]);
+    assert_eq!(again.list(HOST, Some(task(1))).unwrap(), [task(2)]);
+    assert_eq!(again.list(HostId::new(8), None).unwrap(), []);
     again.release(&task(1)).unwrap();
     again.release(&task(1)).unwrap();
-    assert_eq!((again.list(HOST).unwrap(), count()), (vec![task(2)], 1));
+    assert_eq!((again.list(HOST, None).unwrap(), count()), (vec![task(2)], 3));
     assert!(sandbox.path("source/new").is_dir(), "the source went with its mount");
 }
 
 #[test]
 fn a_release_takes_no_mount_of_the_host() {
     let sandbox = Sandbox::new();
+    let source = with_mount_below(&sandbox);
+    let helper = sandbox.helper(Fences::default());
+    let place = helper.bind(&of_host(&source)).unwrap();
+    assert!(place.join("inner/files").is_dir(), "what is mounted below comes along");
+    helper.release(&task(1)).unwrap();
+    assert!(source.join("inner/files").is_dir(), "a mount of the host went with the task's");
+}
+
+/// A source with a mount of the host below, both shared with all that is cloned of them.
+fn with_mount_below(sandbox: &Sandbox) -> PathBuf {
     let source = sandbox.directory("source");
     mount_bind(&source, &source).unwrap();
     mount_change(&source, MountPropagationFlags::SHARED).unwrap();
     let (inner, disk) = (sandbox.directory("source/inner"), sandbox.directory("disk/files"));
     mount_bind(disk.parent().unwrap(), &inner).unwrap();
+    source
+}
+
+/// As a helper leaves it that is killed after its first call: shared, and without flags.
+fn left_by_a_crash(sandbox: &Sandbox, helper: &Helper, source: &Path) -> PathBuf {
+    let other = sandbox.directory("other");
+    let place = helper.bind(&BindRequest { volume: 9, ..of_host(other) }).unwrap();
+    let place = place.with_file_name("0");
+    fs_err::create_dir(&place).unwrap();
+    rustix::mount::mount_bind_recursive(source, &place).unwrap();
+    assert!(place.join("inner/files").is_dir());
+    place
+}
+
+#[test]
+fn a_place_that_a_crash_left_half_is_completed() {
+    let sandbox = Sandbox::new();
     let helper = sandbox.helper(Fences::default());
-    let place = helper.bind(&of_host(&source)).unwrap();
-    assert!(place.join("inner/files").is_dir(), "what is mounted below comes along");
+    let source = with_mount_below(&sandbox);
+    let place = left_by_a_crash(&sandbox, &helper, &source);
+    let options = BindOptions { nosuid: true, noexec: true, ..BindOptions::default() };
+    let wanted = BindRequest { options, ..of_host(&source) };
+    assert_eq!(helper.bind(&wanted).unwrap(), place);
+    let table = MountTable::read().unwrap();
+    for at in [place.clone(), place.join("inner")] {
+        let flags = table.top_at(&at).unwrap().flags();
+        let all = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        assert!(flags.contains(all), "{}: {flags:?}", at.display());
+    }
     helper.release(&task(1)).unwrap();
-    assert!(inner.join("files").is_dir(), "a mount of the host went with the task's");
+    assert!(source.join("inner/files").is_dir(), "a mount of the host went with the task's");
+}
+
+#[test]
+fn a_half_place_is_released_without_the_hosts_mounts() {
+    let sandbox = Sandbox::new();
+    let helper = sandbox.helper(Fences::default());
+    let source = with_mount_below(&sandbox);
+    left_by_a_crash(&sandbox, &helper, &source);
+    helper.release(&task(1)).unwrap();
+    assert!(source.join("inner/files").is_dir(), "a mount of the host went with the task's");
+}
+
+#[test]
+fn one_volume_asked_for_by_many_at_once_is_one_mount() {
+    let sandbox = Sandbox::new();
+    let helper = sandbox.helper(Fences::default());
+    let source = sandbox.directory("source");
+    let barrier = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                barrier.wait();
+                helper.bind(&of_host(&source)).unwrap();
+            });
+        }
+    });
+    assert_eq!(MountTable::read().unwrap().below(&sandbox.0).count(), 3);
+}
+
+#[test]
+fn a_mount_of_everything_takes_no_place_along() {
+    let sandbox = Sandbox::new();
+    mount_bind(&sandbox.0, &sandbox.0).unwrap();
+    mount_change(&sandbox.0, MountPropagationFlags::SHARED).unwrap();
+    let helper = sandbox.helper(Fences::default());
+    let count = || MountTable::read().unwrap().below(&sandbox.0).count();
+    let mut grown = Vec::new();
+    for number in 1..=6 {
+        let before = count();
+        helper.bind(&BindRequest { task: task(number), ..of_host(&sandbox.0) }).unwrap();
+        grown.push(count() - before);
+    }
+    // The first also lays the ground.
+    assert_eq!(grown[1..], [1; 5], "each takes the earlier ones along: {grown:?}");
+}
+
+#[test]
+fn a_mount_beyond_the_limit_is_refused_with_the_numbers() {
+    let sandbox = Sandbox::new();
+    let mut helper = sandbox.helper(Fences::default());
+    helper.mounts_max = 3;
+    let source = with_mount_below(&sandbox);
+    helper.bind(&of_host(&source)).unwrap();
+    let refused = helper.bind(&BindRequest { task: task(2), ..of_host(&source) }).unwrap_err();
+    assert!(refused.contains("brings 2 mounts, and tasks of this host have 2 of at most 3"));
+    helper.bind(&BindRequest { task: task(2), ..of_host(source.join("inner")) }).unwrap();
+}
+
+#[test]
+fn options_of_a_bind_are_flags_of_its_mount() {
+    let sandbox = Sandbox::new();
+    let helper = sandbox.helper(Fences::default());
+    let source = with_mount_below(&sandbox);
+    let options = BindOptions { nosuid: true, noexec: true, alone: true, nodev: true };
+    let place = helper.bind(&BindRequest { devices: true, options, ..of_host(&source) }).unwrap();
+    let flags = MountTable::read().unwrap().top_at(&place).unwrap().flags();
+    assert!(flags.contains(MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV));
+    assert!(place.join("inner").is_dir() && !place.join("inner/files").exists());
+}
+
+#[test]
+fn a_helper_that_forbids_devices_gives_none_on_request() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.directory("source");
+    let helper = sandbox.helper(fenced(&[sandbox.0.clone()], &[Forbidden::Devices]));
+    let place = helper.bind(&BindRequest { devices: true, ..of_host(source) }).unwrap();
+    let flags = MountTable::read().unwrap().top_at(&place).unwrap().flags();
+    assert!(flags.contains(MountFlags::NODEV), "{flags:?}");
+}
+
+#[test]
+fn a_root_of_binds_may_be_a_file() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("file");
+    fs_err::write(&file, "as it is").unwrap();
+    let helper = sandbox.helper(fenced(std::slice::from_ref(&file), &[]));
+    let place = helper.bind(&of_host(&file)).unwrap();
+    assert_eq!(fs_err::read_to_string(place).unwrap(), "as it is");
+}
+
+#[test]
+fn a_mount_that_nobody_waits_for_is_not_made() {
+    let sandbox = Sandbox::new();
+    let helper = sandbox.helper(Fences::default());
+    let source = sandbox.directory("source");
+    let refused = helper.bind_while(&of_host(source), || false).unwrap_err();
+    assert!(refused.starts_with("nobody waits"), "{refused}");
+    assert_eq!(helper.list(HOST, None).unwrap(), []);
+}
+
+#[tokio::test]
+async fn more_tasks_than_one_reply_holds_are_listed() {
+    let sandbox = Sandbox::new();
+    let helper = sandbox.helper(Fences::default());
+    let tasks: Vec<TaskMounts> = (1..=700).map(task).collect();
+    for task in &tasks {
+        let name = TaskMounts::folder_name(task.task, task.generation);
+        fs_err::create_dir_all(helper.folder.join(HOST.to_string()).join(name)).unwrap();
+    }
+    assert_eq!(MountHelper::own(helper).list(HOST).await.unwrap(), tasks);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
 };
 
-use longshore_common::task_definition::{EfsVolumeConfiguration, Switch};
+use longshore_common::task_definition::{ContainerDefinition, EfsVolumeConfiguration, Switch};
 
 use crate::mounts::protocol::Source as Mounted;
 
@@ -45,10 +45,14 @@ pub(crate) struct AccessPoint {
     /// User and group id.
     pub(crate) owner: (u32, u32),
     pub(crate) mode: u32,
+    /// Containers of other users than the owner may mount it.
+    any_user: bool,
 }
 
 /// Of an access point whose setting gives none.
 const MODE: u32 = 0o755;
+/// Ends an access point's setting: no container is refused for its user.
+const ANY_USER: &str = "any-user";
 
 /// What a volume is mounted from.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,6 +118,28 @@ impl FileSystems {
         Ok(systems)
     }
 
+    /// EFS makes all who come by an access point its POSIX user. No mount of Linux does so for a file
+    /// system of the network, so that a container of another user is refused.
+    pub(super) fn check_user(
+        &self,
+        source: &Mounted,
+        container: &ContainerDefinition,
+    ) -> Result<(), String> {
+        let Mounted::AccessPoint { file_system, id, .. } = source else { return Ok(()) };
+        let point = self.access_point(file_system, id).filter(|point| !point.any_user);
+        let Some(AccessPoint { owner: (user, group), .. }) = point else { return Ok(()) };
+        let owner = format!("{user}:{group}");
+        match container.user.as_deref() {
+            Some(own) if own == owner => Ok(()),
+            own => Err(format!(
+                "access point {id} for the user {own}, whom EFS would make {owner} there: set the \
+                 container's user to {owner}, or end the access point in this host's setting efs \
+                 with :{ANY_USER}",
+                own = own.unwrap_or("of the image")
+            )),
+        }
+    }
+
     /// `Err` says what cannot be carried out.
     pub(super) fn mounted(&self, config: &EfsVolumeConfiguration) -> Result<Efs, String> {
         let id = &config.file_system_id;
@@ -146,6 +172,14 @@ impl FileSystems {
                 encrypted,
             })),
             (Place::Nfs { server, export }, _) => {
+                // The kernel would follow a link that a task planted there, out of the export.
+                if root != Path::new("") && export != Path::new("/") {
+                    return Err(format!(
+                        "rootDirectory of file system {id}, which is served by NFS here: mount it \
+                         on the host and give that path in the setting efs ({id}=/mnt/{id}), for \
+                         no link to lead out of it"
+                    ));
+                }
                 if encrypted {
                     return Err(format!(
                         "transitEncryption of file system {id}, which is served by NFS here"
@@ -198,10 +232,15 @@ impl FromStr for AccessPoint {
     fn from_str(text: &str) -> Result<Self, String> {
         let advice = || {
             format!(
-                "`{text}` is no access point: give /PATH:USER:GROUP or /PATH:USER:GROUP:MODE, /app:1000:1000"
+                "`{text}` is no access point: give /PATH:USER:GROUP, /PATH:USER:GROUP:MODE, or either with :any-user, /app:1000:1000"
             )
         };
-        let (path, user, group, mode) = match text.split(':').collect::<Vec<_>>()[..] {
+        let (point, any_user) = match text.strip_suffix(ANY_USER).map(|rest| rest.strip_suffix(':'))
+        {
+            Some(Some(point)) => (point, true),
+            Some(None) | None => (text, false),
+        };
+        let (path, user, group, mode) = match point.split(':').collect::<Vec<_>>()[..] {
             [path, user, group] => (path, user, group, None),
             [path, user, group, mode] => (path, user, group, Some(mode)),
             _ => return Err(advice()),
@@ -210,10 +249,12 @@ impl FromStr for AccessPoint {
         let id = |text: &str| text.parse::<u32>().map_err(|_| advice());
         let mode = match mode.map(|mode| u32::from_str_radix(mode, 8)) {
             None => MODE,
-            Some(Ok(mode)) if mode <= 0o7777 => mode,
+            // Without any a directory is not whole.
+            Some(Ok(mode)) if (1..=0o7777).contains(&mode) => mode,
             Some(_) => return Err(advice()),
         };
-        Ok(AccessPoint { path: path.ok_or_else(advice)?, owner: (id(user)?, id(group)?), mode })
+        let (path, owner) = (path.ok_or_else(advice)?, (id(user)?, id(group)?));
+        Ok(AccessPoint { path, owner, mode, any_user })
     }
 }
 

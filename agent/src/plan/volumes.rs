@@ -12,7 +12,7 @@ use longshore_common::{
 
 use super::{Intent, Rules, TaskKey, efs::Efs, labels};
 use crate::{
-    mounts::protocol::{BindRequest, Source, TaskMounts},
+    mounts::protocol::{BindOptions, BindRequest, Source, TaskMounts},
     preparation::HostMount,
     runtime::VolumeMount,
 };
@@ -45,6 +45,7 @@ pub(super) fn mounts(
         if let Some(config) = &volume.efs_volume_configuration {
             match rules.efs.mounted(config)? {
                 Efs::Mounted(source) => {
+                    rules.efs.check_user(&source, container)?;
                     mounts.of_host.push(host_mount(intent, rules, index, source, target, mount)?);
                 }
                 Efs::Nfs(options) => {
@@ -116,6 +117,22 @@ fn engine_name(intent: &Intent, volume: &Volume) -> String {
     }
 }
 
+/// What a container's mount is of, where the engine only knows a place of the helper's: a path of the
+/// host, or a file system and a directory of it as mount(8) writes them.
+pub(crate) fn source_of_place(spec: &TaskSpec, key: TaskKey, place: &str) -> Option<String> {
+    let (folder, volume) = place.rsplit_once('/')?;
+    let own = TaskMounts::folder_name(key.task, key.generation);
+    if folder.rsplit('/').next() != Some(own.as_str()) {
+        return None;
+    }
+    let volume = spec.volumes.get(volume.parse::<usize>().ok()?)?;
+    if let Some(config) = &volume.efs_volume_configuration {
+        let root = config.root_directory.as_deref().unwrap_or("/");
+        return Some(format!("{}:{root}", config.file_system_id));
+    }
+    host_path(volume).map(str::to_owned)
+}
+
 /// Whose the helper's mounts for this task are.
 pub(crate) fn owner(key: TaskKey, rules: &Rules) -> TaskMounts {
     TaskMounts { host: rules.host, task: key.task, generation: key.generation }
@@ -131,16 +148,23 @@ fn host_mount(
 ) -> Result<HostMount, String> {
     let spec = &intent.definition.spec;
     let volume = u16::try_from(index).map_err(|_| format!("{index} volumes"))?;
+    let config = spec.volumes[index].docker_volume_configuration.as_ref();
+    let words = config.and_then(|config| config.driver_opts.get("o"));
+    let has = |word: &str| words.is_some_and(|words| words.split(',').any(|other| other == word));
     let request = BindRequest {
         task: owner(intent.key, rules),
         volume,
         source,
         devices: spec.container_definitions.iter().any(has_devices),
+        options: BindOptions {
+            nosuid: has("nosuid"),
+            nodev: has("nodev"),
+            noexec: has("noexec"),
+            // As mount(2) has it, and Docker's driver `local` with it.
+            alone: has("bind") && !has("rbind"),
+        },
     };
-    let config = spec.volumes[index].docker_volume_configuration.as_ref();
-    let words = config.and_then(|config| config.driver_opts.get("o"));
-    let made_so = words.is_some_and(|words| words.split(',').any(|word| word == "ro"));
-    let read_only = made_so || mount.read_only.unwrap_or(false);
+    let read_only = has("ro") || mount.read_only.unwrap_or(false);
     Ok(HostMount { request, target, read_only })
 }
 

@@ -22,6 +22,7 @@ use super::{
     watch::Watched,
 };
 use crate::{
+    mounts::protocol::TaskMounts,
     observed::{ContainerState, Next, Outcome, backoff},
     pause,
     plan::{Role, Step, TaskKey, volumes},
@@ -63,6 +64,8 @@ pub(super) enum Finished {
     ImagesSeen(Result<Held, RuntimeError>),
     ImagesListed(Result<Vec<ImageSummary>, RuntimeError>),
     ImageRemoved(Result<(), RuntimeError>),
+    /// The tasks that have mounts.
+    MountsListed(Result<Vec<TaskMounts>, String>),
     /// Mounts of tasks that nothing is known of.
     StraysReleased,
     MetadataFile {
@@ -83,7 +86,8 @@ pub(super) enum Finished {
 pub(super) enum Lane {
     /// Create and start: past a few at once, only their latency grows (performance.md 0.4).
     Launch,
-    /// A create that needs files, objects or ports first. It launches when it has them.
+    /// A create or start that needs files, objects, ports or mounts first. It launches when it has
+    /// them.
     Prepare,
     Look,
     Remove,
@@ -97,6 +101,8 @@ impl Lane {
         match step {
             Step::Pull { .. } => None,
             Step::Create { needs, .. } if **needs != Needs::default() => Some(Lane::Prepare),
+            // A file system of the network may let its mounts wait.
+            Step::Start { of_host, .. } if !of_host.is_empty() => Some(Lane::Prepare),
             Step::Load { .. } | Step::Create { .. } | Step::Start { .. } => Some(Lane::Launch),
             Step::Inspect { .. } | Step::LastLines { .. } => Some(Lane::Look),
             Step::Remove { .. } => Some(Lane::Remove),
@@ -232,6 +238,7 @@ impl<R: ContainerRuntime> Engine<R> {
             Finished::ImagesSeen(held) => self.images_seen(held),
             Finished::ImagesListed(listed) => self.images_listed(listed),
             Finished::ImageRemoved(result) => self.image_removed(result),
+            Finished::MountsListed(listed) => self.mounts_listed(listed),
             Finished::StraysReleased => {}
             Finished::MetadataFile { key, serial, index, result } => {
                 self.metadata_file_completed(key, serial, index, result)
@@ -401,19 +408,29 @@ impl<R: ContainerRuntime> Engine<R> {
     /// Mounts of tasks that nothing is known of: an agent ended between a release and what made it
     /// due. The task's containers are gone, or it would have been found by them.
     pub(super) fn release_strays(&mut self) {
+        let (host, preparation) = (self.config.host, self.preparation.clone());
+        self.steps.spawn(async move { Finished::MountsListed(preparation.mounted(host).await) });
+    }
+
+    /// Whoever has a mount was ordered before: a task that is not known now is no task any more.
+    fn mounts_listed(&mut self, listed: Result<Vec<TaskMounts>, String>) {
         let host = self.config.host;
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                warn!(%host, error, "mounts of earlier tasks cannot be listed; tried again");
+                return self.set_timer(LEFTOVERS_RETRY_MAX, Timer::Strays);
+            }
+        };
+        let is_known = |mounts: &TaskMounts| {
+            let key = TaskKey { task: mounts.task, generation: mounts.generation };
+            self.tasks.contains_key(&key)
+        };
+        let strays: Vec<_> = listed.into_iter().filter(|mounts| !is_known(mounts)).collect();
         let preparation = self.preparation.clone();
-        let known: FastSet<TaskKey> = self.tasks.keys().copied().collect();
         self.steps.spawn(async move {
-            let listed = preparation.mounted(host).await;
-            let listed = listed.inspect_err(|error| {
-                debug!(%host, error, "mounts of earlier tasks could not be listed");
-            });
-            for mounts in listed.unwrap_or_default() {
-                let key = TaskKey { task: mounts.task, generation: mounts.generation };
-                if !known.contains(&key)
-                    && let Err(error) = preparation.release(mounts).await
-                {
+            for mounts in strays {
+                if let Err(error) = preparation.release(mounts).await {
                     warn!(%host, task = %mounts.task, %error, "a mount of an earlier task is left");
                 }
             }

@@ -3,7 +3,7 @@
 //! A member that nothing is known of is left out, as ECS's agent does. What only ECS on EC2 knows
 //! (VPCID) is never invented.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use http::StatusCode;
 use longshore_common::{
@@ -19,7 +19,7 @@ use super::{
     route::Version,
     shown::{KnownStatus, ShownContainer, ShownTask},
 };
-use crate::plan::{awslogs, labels, task_limits::TaskLimits as Limits};
+use crate::plan::{awslogs, labels, task_limits::TaskLimits as Limits, volumes};
 
 #[cfg(test)]
 mod tests;
@@ -150,7 +150,7 @@ struct Volume<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     docker_name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
-    source: &'a str,
+    source: Cow<'a, str>,
     destination: &'a str,
 }
 
@@ -286,7 +286,7 @@ pub(crate) fn container<'a>(
             .flat_map(|seen| &seen.mounts)
             .map(|mount| Volume {
                 docker_name: &mount.volume,
-                source: &mount.source,
+                source: source(task, &mount.source),
                 destination: &mount.target,
             })
             .collect(),
@@ -295,6 +295,13 @@ pub(crate) fn container<'a>(
         container_arn: container_arn(task, index, around).filter(|_| v4),
         networks: network(task, seen).into_iter().collect(),
     }
+}
+
+/// As the definition says it.
+fn source<'a>(task: &ShownTask, seen: &'a str) -> Cow<'a, str> {
+    let spec = task.intent.as_ref().map(|intent| &intent.definition.spec);
+    let said = spec.and_then(|spec| volumes::source_of_place(spec, task.key, seen));
+    said.map_or(Cow::Borrowed(seen), Cow::Owned)
 }
 
 fn definition(task: &ShownTask, index: usize) -> Option<&ContainerDefinition> {

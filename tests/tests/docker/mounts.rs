@@ -1,6 +1,9 @@
 //! Mounts of the host's files, made by the helper: as its unit runs it, with links that tasks plant,
 //! and every way out at once in short.
 
+#[path = "mounts/socket.rs"]
+mod socket;
+
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
 use longshore_tests::{
@@ -18,17 +21,22 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Of the campaign's.
 const RECIPES: usize = 27;
+const DEFINITIONS: usize = 0;
+const SEED: u64 = 1;
 /// What longshore-agent-volumes.service leaves of root's rights.
-const CAPABILITIES: &str = "-all,+sys_admin,+dac_override,+chown,+fowner";
+const CAPABILITIES: &str = "-all,+sys_admin,+dac_override,+chown,+fowner,+fsetid";
 
 /// The task's `stoppedReason` and the last lines of its container.
 async fn run(client: &EcsClient, family: &str, volume: Value, script: &str) -> (String, String) {
     let mut volume = volume;
     volume["name"] = json!("v");
-    let container = json!({
+    let mut container = json!({
         "name": "app", "image": SAMPLE_IMAGE, "memory": 16, "command": ["/bin/sh", "-c", script],
         "mountPoints": [{ "sourceVolume": "v", "containerPath": "/v" }],
     });
+    if family.starts_with("point") {
+        container["user"] = json!("1000:1000");
+    }
     let definition =
         json!({ "family": family, "containerDefinitions": [container], "volumes": [volume] });
     client.call("RegisterTaskDefinition", definition).await.unwrap();
@@ -116,7 +124,7 @@ async fn the_units_helper_mounts_what_is_allowed_and_no_link_of_a_task() {
     }
     fs_err::write(place("srv/file"), "as it is\n").unwrap();
     fs_err::write(place("outside/secret"), "secret\n").unwrap();
-    let points = "fs-1/app=/points/app:1000:1000:0750,fs-1/planted=/planted:1:1";
+    let points = "fs-1/app=/points/app:1000:1000:0750,fs-1/planted=/planted:1000:1000,fs-1/team=/team:1000:1000:2770";
     let settings = vec![
         format!("--efs=fs-1={},{points}", place("efs").display()),
         format!("--bind-roots={}", place("srv").display()),
@@ -141,7 +149,7 @@ async fn the_units_helper_mounts_what_is_allowed_and_no_link_of_a_task() {
         ("evil", efs("/evil")),
         ("evil-etc", efs("/evil/etc")),
         ("planted-root", efs("/planted")),
-        ("planted", point("planted")),
+        ("point-planted", point("planted")),
     ] {
         let (reason, said) = run(&client, family, volume, "ls /v").await;
         assert!(reason.starts_with("ResourceInitializationError: openat2 "), "{family}: {reason}");
@@ -150,6 +158,12 @@ async fn the_units_helper_mounts_what_is_allowed_and_no_link_of_a_task() {
     let listing = "id -u > /v/mine; /bin/busybox stat -c '%u:%g %a' /v";
     let (reason, said) = run(&client, "point", point("app"), listing).await;
     assert_eq!((reason.as_str(), said.as_str()), (ok, "1000:1000 750"));
+    let mode = "/bin/busybox stat -c '%u:%g %a' /v";
+    let (reason, said) = run(&client, "point-team", point("team"), mode).await;
+    assert_eq!((reason.as_str(), said.as_str()), (ok, "1000:1000 2770"));
+    let (reason, said) = run(&client, "another", point("app"), "ls /v").await;
+    assert!(reason.contains("set the container's user to 1000:1000"), "{reason}");
+    assert!(said.is_empty(), "{said}");
     let (reason, said) = run(&client, "file", host(&place("srv/file")), "cat /v").await;
     assert_eq!((reason.as_str(), said.as_str()), (ok, "as it is"));
 
@@ -167,9 +181,9 @@ async fn the_units_helper_mounts_what_is_allowed_and_no_link_of_a_task() {
     let refused = run(&client, "outside", host(&place("outside")), "ls /v").await.0;
     assert!(refused.starts_with("HostConfigError: the operator of this host"), "{refused}");
 
-    // What was mounted goes with the tasks.
+    // What was mounted goes with the tasks, but for the ground that it stands on.
     let released = async {
-        while mounts_below(&place("helper")) > 0 {
+        while mounts_below(&place("helper")) > 1 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -178,5 +192,5 @@ async fn the_units_helper_mounts_what_is_allowed_and_no_link_of_a_task() {
 
 #[tokio::test]
 async fn no_recipe_gets_around_a_policy() {
-    Escapes::of(RECIPES).run().await.unwrap().judge().unwrap();
+    Escapes::of(RECIPES, DEFINITIONS, SEED).run().await.unwrap().judge().unwrap();
 }

@@ -1,7 +1,12 @@
 //! What a container needs from outside of Docker, on a real engine: environment files, a mapped file
 //! system, a login for its image, host ports in a row, and a router for its log.
 
-use std::{io::Read, os::unix::net::UnixListener, path::PathBuf, time::Duration};
+use std::{
+    io::Read,
+    os::unix::{fs::MetadataExt, net::UnixListener},
+    path::PathBuf,
+    time::Duration,
+};
 
 use longshore_tests::harness::{
     ecs::EcsClient,
@@ -12,7 +17,7 @@ use longshore_tests::harness::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::definition::{SLEEPER, wait};
+use crate::definition::wait;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -60,6 +65,8 @@ async fn environment_files_and_a_mapped_file_system_reach_the_container() {
             "command": ["/bin/sh", "-c", script],
             "environment": [{ "name": "OWN", "value": "definition" }],
             "environmentFiles": [{ "type": "s3", "value": "arn:aws:s3:::config/app.env" }],
+            // As the access point's.
+            "user": "1000:1000",
             "mountPoints": [
                 { "sourceVolume": "data", "containerPath": "/data", "readOnly": true },
                 { "sourceVolume": "point", "containerPath": "/point" },
@@ -155,9 +162,12 @@ async fn a_range_of_ports_is_bound_in_a_row_and_lines_reach_the_tasks_router() {
             "stopTimeout": 2,
         }),
     );
+    // Not root: it reads its configuration, and makes its socket.
+    let routes =
+        "cat /fluent-bit/etc/fluent-bit.conf > /var/run/read; while true; do sleep 1; done";
     let router = container(
         "router",
-        json!({ "command": SLEEPER, "stopTimeout": 2,
+        json!({ "command": ["/bin/sh", "-c", routes], "stopTimeout": 2, "user": "1000:1001",
             "firelensConfiguration": { "type": "fluentbit" } }),
     );
     let definition = json!({ "family": "app", "containerDefinitions": [app, router] });
@@ -176,6 +186,15 @@ async fn a_range_of_ports_is_bound_in_a_row_and_lines_reach_the_tasks_router() {
     let files = fleet.hosts[0].agent_folder().join("tasks").join(format!("{id}_1"));
     let configuration = fs_err::read_to_string(files.join("main.conf")).unwrap();
     assert!(configuration.contains("Match app-firelens*"), "{configuration}");
+    let read = async {
+        let made = files.join("run/read");
+        while std::fs::read_to_string(&made).ok().as_ref() != Some(&configuration) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        fs_err::metadata(made).unwrap()
+    };
+    let read = timeout(PATIENCE, read).await.expect("the router reads no configuration");
+    assert_eq!((read.uid(), read.gid()), (1000, 1001));
     let heard = tokio::task::spawn_blocking({
         let socket: PathBuf = files.join("run/fluent.sock");
         move || {

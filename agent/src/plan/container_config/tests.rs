@@ -282,3 +282,34 @@ fn port_on_two_host_ports_is_published_on_both() {
     let hosts: Vec<_> = config.ports.iter().map(|p| (p.container_port, p.host_port)).collect();
     assert_eq!(hosts, [(80, Some(8080)), (80, Some(8081)), (80, None)]);
 }
+
+#[test]
+fn options_of_a_bind_are_the_helpers_to_keep() {
+    let asked = |options: &str| {
+        let config = json!({ "driverOpts": { "type": "none", "o": options, "device": "/srv" } });
+        let mut intent = (*intent_of(vec![
+            serde_json::from_value(json!({ "name": "app", "image": "web:1",
+                "mountPoints": [{ "sourceVolume": "v", "containerPath": "/v" }] }))
+            .unwrap(),
+        ]))
+        .clone();
+        let mut definition: TaskDefinition = (*intent.definition).clone();
+        let volume = json!([{ "name": "v", "dockerVolumeConfiguration": config }]);
+        definition.spec.volumes = serde_json::from_value(volume).unwrap();
+        intent.definition = definition.into();
+        let mount = super::needs(&intent, 0, &rules()).unwrap().of_host.remove(0);
+        let options = mount.request.options;
+        let names = [
+            (mount.read_only, "ro"),
+            (options.nosuid, "nosuid"),
+            (options.nodev, "nodev"),
+            (options.noexec, "noexec"),
+            (options.alone, "alone"),
+        ];
+        let set = names.iter().filter(|(set, _)| *set).map(|(_, name)| *name);
+        set.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(asked("bind"), "alone");
+    assert_eq!(asked("rbind"), "");
+    assert_eq!(asked("bind,ro,nosuid,nodev,noexec"), "ro nosuid nodev noexec alone");
+}

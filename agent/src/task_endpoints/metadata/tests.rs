@@ -231,3 +231,25 @@ fn a_container_that_has_ended_shows_how_and_no_address() {
     assert_eq!(shown["FinishedAt"], "1970-01-01T00:00:09Z");
     assert_eq!(shown["Networks"][0]["IPv4Addresses"], serde_json::json!([]));
 }
+
+#[test]
+fn a_source_is_what_the_definition_says_and_no_place_of_the_helper() {
+    let spec = serde_json::from_value(serde_json::json!({ "containerDefinitions": [], "volumes": [
+        { "name": "a", "host": { "sourcePath": "/srv/a" } },
+        { "name": "b", "efsVolumeConfiguration": { "fileSystemId": "fs-1", "rootDirectory": "/x" } },
+        { "name": "c", "efsVolumeConfiguration": { "fileSystemId": "fs-1" } },
+        { "name": "d", "dockerVolumeConfiguration": { "driverOpts": { "o": "bind", "device": "/d" } } },
+        { "name": "e" },
+    ] }))
+    .unwrap();
+    let (key, host) = (sample::KEY, sample::rules().host);
+    let folder = format!("/run/longshore/volumes/mounts/{host}/{}_{}", key.task, key.generation);
+    let said: Vec<Option<String>> = (0..6)
+        .map(|volume| volumes::source_of_place(&spec, key, &format!("{folder}/{volume}")))
+        .collect();
+    let said: Vec<Option<&str>> = said.iter().map(Option::as_deref).collect();
+    assert_eq!(said, [Some("/srv/a"), Some("fs-1:/x"), Some("fs-1:/"), Some("/d"), None, None]);
+    for other in ["/srv/a/0", "0", "", "/run/longshore/volumes/mounts/0"] {
+        assert_eq!(volumes::source_of_place(&spec, key, other), None, "{other}");
+    }
+}

@@ -1,0 +1,70 @@
+//! How many requests one file system may keep waiting.
+//!
+//! A dead server of NFS never answers: what asks for it waits in the kernel and cannot be ended. It
+//! keeps its share of the helper's threads, and leaves the rest to all others.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// Maximum number of requests under way for one file system: a quarter of the helper's connections,
+/// and as many as the agent prepares containers at once.
+pub(super) const FOR_ONE_MAX: usize = 16;
+
+#[derive(Debug, Default)]
+pub(super) struct Turns(Mutex<BTreeMap<String, usize>>);
+
+/// Given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    of: String,
+}
+
+impl Turns {
+    pub(super) fn take(&self, of: String) -> Result<Turn<'_>, String> {
+        let mut held = self.held();
+        let count = held.entry(of.clone()).or_default();
+        if *count >= FOR_ONE_MAX {
+            return Err(format!(
+                "{FOR_ONE_MAX} requests for the file system {of} are under way and have no answer: \
+                 see whether its server is there (`stat -f` on its mount)"
+            ));
+        }
+        *count += 1;
+        Ok(Turn { turns: self, of })
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut held = self.turns.held();
+        match held.get_mut(&self.of) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => drop(held.remove(&self.of)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_hangs_keeps_its_share_and_no_more() {
+        let turns = Turns::default();
+        let mut hung: Vec<_> = (0..FOR_ONE_MAX).map(|_| turns.take("fs-1".to_owned())).collect();
+        assert!(hung.iter().all(Result::is_ok));
+        assert!(turns.take("fs-1".to_owned()).unwrap_err().contains("fs-1"));
+        assert!(turns.take("fs-2".to_owned()).is_ok());
+        hung.pop();
+        assert!(turns.take("fs-1".to_owned()).is_ok());
+        drop(hung);
+        assert!(turns.held().is_empty());
+    }
+}
