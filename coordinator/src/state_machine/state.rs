@@ -224,6 +224,11 @@ impl State {
         self.recovered
     }
 
+    /// When the epoch of a `recover` began, while that is the current one.
+    pub fn recovering_since(&self) -> Option<Timestamp> {
+        (self.recovered == Some(self.epoch)).then_some(self.epoch_started_at)
+    }
+
     /// Whether this journal once was an old one: hosts may run, and be, what it does not know. It
     /// stays so over later starts, since a host may be heard for the first time long after.
     pub fn has_recovered(&self) -> bool {

@@ -3,6 +3,8 @@
 //! What becomes of a task is said by the table in `fate.rs`; how many may go and come now is
 //! counted here, within the bounds of a [`Scope`].
 
+use std::time::Duration;
+
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCause};
 
 use super::{
@@ -16,6 +18,10 @@ use crate::state_machine::{
     service::{DeploymentStrategy, RevisionId},
     state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, Task},
 };
+
+/// How long nothing is stopped after `recover`: many times what a host that can be heard needs to say
+/// what it runs.
+const WORD_AWAITED: Duration = Duration::from_secs(60);
 
 /// Revisions that share one target and one pair of bounds: all revisions of a rolling service;
 /// blue, green and each task set by itself.
@@ -453,8 +459,26 @@ impl<'a> Work<'a> {
         stopped
     }
 
-    fn stop(&mut self, tasks: Vec<TaskId>, cause: StopCause, failed: bool) {
-        if tasks.is_empty() {
+    /// After `recover` the journal takes for running what has ended since, and what was adopted for
+    /// new though it serves. Nothing is stopped before hosts have had their time to say what they run,
+    /// and none of what ran before while its agent has said nothing of it.
+    fn may_stop(&mut self, tasks: &mut Vec<TaskId>) -> bool {
+        if let Some(since) = self.state.recovering_since() {
+            let until = since.saturating_add(WORD_AWAITED);
+            if self.at < until && !tasks.is_empty() {
+                self.wake_at(until);
+                return false;
+            }
+            tasks.retain(|task| {
+                let task = self.state.task(*task);
+                task.is_none_or(|task| task.report.is_some() || task.created_at >= since)
+            });
+        }
+        !tasks.is_empty()
+    }
+
+    fn stop(&mut self, mut tasks: Vec<TaskId>, cause: StopCause, failed: bool) {
+        if !self.may_stop(&mut tasks) {
             return;
         }
         let (service, at) = (self.service.id, self.at);

@@ -1080,6 +1080,19 @@ fn adopted_tasks_of_a_lost_revision_count_for_their_service() {
     world.call(Command::AgentAnswered(Box::new(said))).unwrap();
     assert_eq!(world.service().revision(lost).unwrap().tasks.len(), 2);
     assert_eq!(world.state.check(), Vec::<String>::new());
+    // They serve, and what the journal takes for running may have ended: nothing stops yet.
+    let adopted: Vec<TaskId> =
+        world.service().revision(lost).unwrap().tasks.keys().copied().collect();
+    let stops = |world: &World| {
+        world.recent.iter().any(|event| matches!(event, Event::TasksStopRequested { .. }))
+    };
+    assert!(!stops(&world), "{:#?}", world.recent);
+    world.pass_step_by_step(50.0);
+    world.report(adopted[0], ReportedPhase::Running);
+    assert!(!stops(&world), "{:#?}", world.recent);
+    // Of the other one nobody has said how it is.
+    world.pass_step_by_step(600.0);
+    assert_eq!(world.state.task(adopted[1]).unwrap().wish, crate::state_machine::state::Wish::Run);
     for _ in 0..5 {
         world.agents_work();
         world.pass_step_by_step(50.0);
