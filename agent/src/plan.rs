@@ -52,6 +52,8 @@ pub(crate) struct Rules {
     pub(crate) pull: PullPolicy,
     /// Containers that wait for others have their images pulled meanwhile.
     pub(crate) pull_upfront: bool,
+    /// For containers with GPUs; absent: device requests.
+    pub(crate) gpu_runtime: Option<String>,
     /// Absent: the container engine's own.
     pub(crate) dynamic_ports: Option<PortBounds>,
     pub(crate) limits: task_limits::LimitRules,

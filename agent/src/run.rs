@@ -473,6 +473,7 @@ fn engine_config(
         stop_timeout: settings.container_stop_timeout,
         pull: settings.image_pull,
         pull_upfront: settings.pull_dependent_upfront,
+        gpu_runtime: settings.gpu_runtime.clone(),
         dynamic_ports: settings.dynamic_host_ports,
         limits: settings.task_limits,
         images: settings.image_cleanup.clone(),

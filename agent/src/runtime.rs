@@ -240,6 +240,8 @@ pub struct ContainerConfig {
     pub memory_reservation_bytes: Option<u64>,
     /// Ids of NVIDIA's GPUs that it sees.
     pub gpus: Vec<String>,
+    /// Which of the engine's runtimes gives it these; absent: the engine does, by device requests.
+    pub gpu_runtime: Option<String>,
     pub network: Network,
     pub ports: Vec<PublishedPort>,
     /// Where a port's host port is picked that names none; absent: as the engine does.

@@ -61,6 +61,8 @@ pub struct Settings {
     pub memory: Option<MemoryMib>,
     pub reserved_memory: MemoryMib,
     pub gpus: Gpus,
+    /// Docker's runtime for containers with GPUs; absent: device requests.
+    pub gpu_runtime: Option<String>,
     /// Containers are given files about themselves.
     pub container_metadata: bool,
     /// Besides ECS's defaults and the agent's own.

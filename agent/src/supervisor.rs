@@ -115,6 +115,8 @@ pub struct EngineConfig {
     pub pull: PullPolicy,
     /// Containers that wait for others have their images pulled meanwhile.
     pub pull_upfront: bool,
+    /// The container engine's runtime for containers with GPUs; absent: device requests.
+    pub gpu_runtime: Option<String>,
     /// Host ports for tasks that ask for any; absent: the container engine's own.
     pub dynamic_ports: Option<PortBounds>,
     pub limits: LimitRules,
@@ -173,6 +175,7 @@ impl EngineConfig {
             stop_timeout: Duration::from_secs(30),
             pull: PullPolicy::default(),
             pull_upfront: false,
+            gpu_runtime: None,
             dynamic_ports: None,
             limits: LimitRules::default(),
             images: ImageCleanup::default(),
@@ -375,6 +378,7 @@ impl<R: ContainerRuntime> Engine<R> {
             stop_timeout: config.stop_timeout,
             pull: config.pull,
             pull_upfront: config.pull_upfront,
+            gpu_runtime: config.gpu_runtime.clone(),
             dynamic_ports: config.dynamic_ports,
             limits: config.limits,
             policy: config.policy.clone(),

@@ -71,6 +71,7 @@ pub(crate) fn container_config(
         environment,
         environment_defaults: environment_defaults(spec, container, rules),
         gpus,
+        gpu_runtime: rules.gpu_runtime.clone(),
         labels: labels::labels(intent, index, rules),
         user: container.user.clone(),
         working_directory: container.working_directory.clone(),

@@ -26,6 +26,7 @@ pub(crate) fn rules() -> Rules {
         stop_timeout: Duration::from_secs(30),
         pull: PullPolicy::default(),
         pull_upfront: false,
+        gpu_runtime: None,
         dynamic_ports: None,
         limits: LimitRules::default(),
         policy: TaskPolicy::default(),

@@ -23,6 +23,8 @@ enum Form {
     LogFormat,
     /// `true` offers all that are found.
     GpuSupport,
+    /// NVIDIA's usual one does what device requests do, and need not be configured for them.
+    GpuRuntime,
     /// `true` listens on every address.
     OffHostIntrospection,
     /// In every form of Go's ParseBool, as ECS's agent reads it.
@@ -86,6 +88,7 @@ const HONOURED: &[(&str, &str, Form)] = &[
     ("ECS_LOG_OUTPUT_FORMAT", "log-format", Form::LogFormat),
     ("ECS_MANIFEST_PULL_TIMEOUT", "manifest-pull-timeout", Form::AtLeast(SECOND)),
     ("ECS_NUM_IMAGES_DELETE_PER_CYCLE", "images-deleted-per-cycle", Form::Within(1, IMAGES_MAX)),
+    ("ECS_NVIDIA_RUNTIME", "gpu-runtime", Form::GpuRuntime),
     ("ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT", "pull-dependent-upfront", Form::Boolean),
     ("ECS_RESERVED_MEMORY", "reserved-memory", Form::Within(0, MEMORY_MAX)),
     ("ECS_TASK_METADATA_RPS_LIMIT", "task-endpoints-rate", Form::Rate),
@@ -166,7 +169,6 @@ const NOT_HONOURED: &[(&str, &[&str], &str)] = &[
     ("ECS_LOG_MAX_ROLL_COUNT", &[], "the journal keeps the log: see journald.conf"),
     ("ECS_LOG_OPTS", &["{}"], "the agent is no container: its log goes to the journal"),
     ("ECS_LOG_ROLLOVER_TYPE", &[], "the journal keeps the log: see journald.conf"),
-    ("ECS_NVIDIA_RUNTIME", &["nvidia"], "GPUs are given by Docker's device requests"),
     (
         "ECS_OFFHOST_INTROSPECTION_INTERFACE_NAME",
         &[],
@@ -321,6 +323,10 @@ fn parse(text: &str, form: Form) -> Result<Parsed, String> {
         Form::Boolean => match boolean::parse(text).ok_or_else(neither)? {
             true => Parsed::text("true"),
             false => Parsed::text("false"),
+        },
+        Form::GpuRuntime => match text {
+            "nvidia" => Parsed::default(),
+            other => Parsed::text(other),
         },
         Form::GpuSupport => match boolean::parse(text).ok_or_else(neither)? {
             true => Parsed::text("auto"),

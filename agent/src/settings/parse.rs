@@ -41,6 +41,7 @@ pub(crate) fn settings(
     let reserved_memory = read.parse("reserved-memory", memory_or_none);
     let container_metadata = read.parse("container-metadata", boolean);
     let gpus = read.parse("gpus", gpus).unwrap_or(Gpus::None);
+    let gpu_runtime = read.parse("gpu-runtime", text);
     let reserved_ports = read.parse("reserved-ports", reserved_ports).unwrap_or_default();
     let dynamic_host_ports = read.parse("dynamic-host-ports", port_bounds);
     let task_cpu_mem_limit = read.parse("task-cpu-mem-limit", boolean);
@@ -100,6 +101,7 @@ pub(crate) fn settings(
         memory,
         reserved_memory: reserved_memory?,
         gpus,
+        gpu_runtime,
         container_metadata: container_metadata?,
         reserved_ports,
         dynamic_host_ports,

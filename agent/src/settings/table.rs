@@ -144,6 +144,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "NVIDIA GPUs to offer to tasks: all that nvidia-smi shows, or these. Docker needs NVIDIA's \
          container toolkit. When not given: none",
     ),
+    setting(
+        "gpu-runtime",
+        "NAME",
+        None,
+        "The runtime of Docker's that gives containers their GPUs by NVIDIA_VISIBLE_DEVICES. When not \
+         given: Docker's device requests do",
+    ),
     Setting {
         switch: true,
         ..setting(

@@ -82,6 +82,7 @@ fn the_defaults_are_those_of_the_design() {
                 0,
             ),
             gpus: None,
+            gpu_runtime: None,
             container_metadata: false,
             reserved_ports: [],
             dynamic_host_ports: None,
@@ -240,6 +241,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
         ("image-cleanup-exclude", "base:1,10.0.0.5:5000/base"),
         ("container-stop-timeout", "1m30s"),
         ("gpus", "GPU-a,GPU-b"),
+        ("gpu-runtime", "nvidia"),
         ("container-metadata", "true"),
         ("task-cleanup-wait", "1.5h"),
         ("stopped-tasks-kept", "9"),
@@ -321,6 +323,9 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                     "GPU-a",
                     "GPU-b",
                 ],
+            ),
+            gpu_runtime: Some(
+                "nvidia",
             ),
             container_metadata: true,
             reserved_ports: [
@@ -672,7 +677,7 @@ fn every_bad_value_says_where_it_stands_and_what_to_write() {
          cluster_name = 'x'\n\
          log = 1.5",
         expect![[r#"
-            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, container_metadata, reserved_ports, dynamic_host_ports, task_cpu_mem_limit, task_cpu_period, task_pids_limit, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, drain_on_spot_interruption, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, http_proxy, https_proxy, no_proxy, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, pull_dependent_upfront, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, manifest_pull_timeout, image_pull_timeout, image_pull_silence, container_create_timeout, container_start_timeout, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
+            longshore-agent: `cluster_name` in FILE is not a setting; the known ones are coordinator, join_token, join_token_file, container_instance, cluster, data_dir, advertise, poll_listen, introspection_listen, task_endpoints_listen, task_endpoints_rate, allow_instance_metadata, docker, cpu, memory, reserved_memory, gpus, gpu_runtime, container_metadata, reserved_ports, dynamic_host_ports, task_cpu_mem_limit, task_cpu_period, task_pids_limit, attributes, tags, instance_type, availability_zone, instance_id, ec2_metadata, drain_on_spot_interruption, ec2_metadata_endpoint, logging_drivers, disable_privileged, forbid, bind_roots, allow_volumes, engine_sockets, volumes_socket, s3, http_proxy, https_proxy, no_proxy, efs, repository_credentials, docker_config, engine_auth_type, engine_auth_data, image_pull, pull_dependent_upfront, disable_image_cleanup, image_cleanup_interval, image_minimum_cleanup_age, images_deleted_per_cycle, image_cleanup_exclude, manifest_pull_timeout, image_pull_timeout, image_pull_silence, container_create_timeout, container_start_timeout, container_stop_timeout, task_cleanup_wait, stopped_tasks_kept, disk_clean_at, disk_refuse_at, disk_floor, log_store_age, log_store_size, log, log_format
             longshore-agent: `log` in FILE has a value of a kind that no setting has: give a string, a whole number, true or false, a list of strings or numbers, or a table of strings
             longshore-agent: ECS_AVAILABLE_LOGGING_DRIVERS is not a JSON list: write it as ["json-file","journald"] or [80,443] (expected value at line 1 column 1)
             longshore-agent: ECS_INSTANCE_ATTRIBUTES is not a JSON object of strings: write it as {"rack":"12"} (expected value at line 1 column 1)
@@ -876,7 +881,7 @@ const ECS_AGENT_VARIABLES: &[(&str, &str, bool)] = &[
     ("ECS_LOG_ROLLOVER_TYPE", "size", false),
     ("ECS_MANIFEST_PULL_TIMEOUT", "10m", true),
     ("ECS_NUM_IMAGES_DELETE_PER_CYCLE", "7", true),
-    ("ECS_NVIDIA_RUNTIME", "other", false),
+    ("ECS_NVIDIA_RUNTIME", "other", true),
     ("ECS_OFFHOST_INTROSPECTION_INTERFACE_NAME", "eth0", false),
     ("ECS_POLLING_METRICS_WAIT_DURATION", "10s", false),
     ("ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT", "true", true),

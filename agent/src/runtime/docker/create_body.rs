@@ -89,7 +89,10 @@ fn host_config(config: &ContainerConfig, selinux: bool) -> HostConfig {
         cap_add: some(&linux.capabilities_added),
         cap_drop: some(&linux.capabilities_dropped),
         devices: Some(linux.devices.iter().map(device).collect()),
-        device_requests: (!config.gpus.is_empty()).then(|| vec![gpus(&config.gpus)]),
+        device_requests: (!config.gpus.is_empty() && config.gpu_runtime.is_none())
+            .then(|| vec![gpus(&config.gpus)]),
+        // It goes by NVIDIA_VISIBLE_DEVICES.
+        runtime: config.gpu_runtime.clone().filter(|_| !config.gpus.is_empty()),
         init: linux.init.then_some(true),
         shm_size: linux.shared_memory_bytes.map(saturating),
         tmpfs: Some(linux.tmpfs.clone().into_iter().collect()),
@@ -253,6 +256,22 @@ mod tests {
             r#"{"80/tcp":{}} {"80/tcp":[{"HostPort":"8080"},{"HostPort":"8081"},{"HostPort":""}]}"#
         ]]
         .assert_eq(&format!("{} {}", body["ExposedPorts"], body["HostConfig"]["PortBindings"]));
+    }
+
+    #[test]
+    fn gpus_come_by_device_requests_or_the_runtime_that_is_named() {
+        let gpus = || vec!["GPU-a".to_owned()];
+        let runtime = || Some("nvidia-experimental".to_owned());
+        for (gpus, gpu_runtime, requests, named) in [
+            (vec![], None, false, None),
+            (vec![], runtime(), false, None),
+            (gpus(), None, true, None),
+            (gpus(), runtime(), false, runtime()),
+        ] {
+            let config = ContainerConfig { gpus, gpu_runtime, ..ContainerConfig::default() };
+            let host = create_body(&config, EngineFacts::default()).host_config.unwrap();
+            assert_eq!((host.device_requests.is_some(), host.runtime), (requests, named));
+        }
     }
 
     #[test]
