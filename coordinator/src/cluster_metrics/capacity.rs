@@ -59,7 +59,7 @@ mod tests {
             self,
             tests::{
                 instances::{config, provider, world_with},
-                world::World,
+                world::{CLUSTER, World},
             },
         },
     };
@@ -76,13 +76,13 @@ mod tests {
         assert_eq!(text(&world), "");
         world.call(provider(false)).unwrap();
         let providers = vec!["cp".parse().unwrap()];
-        let (cluster, nothing) = ("default".parse().unwrap(), ClusterCapacity::default());
+        let (cluster, nothing) = (CLUSTER.parse().unwrap(), ClusterCapacity::default());
         let capacity = ClusterCapacity { providers, ..nothing.clone() };
         world.call(Command::PutClusterCapacityProviders { cluster, capacity }).unwrap();
         let launching = "longshore_capacity_provider_instances_launching\
-                         {cluster=\"default\",provider=\"cp\"} 2\n";
+                         {cluster=\"web\",provider=\"cp\"} 2\n";
         assert!(text(&world).contains(launching), "{}", text(&world));
-        let cluster = "default".parse().unwrap();
+        let cluster = CLUSTER.parse().unwrap();
         world.call(Command::PutClusterCapacityProviders { cluster, capacity: nothing }).unwrap();
         assert_eq!(text(&world), "", "series of what is gone would never end");
     }

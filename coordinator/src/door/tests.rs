@@ -72,7 +72,8 @@ fn reserve_is_for_parties_that_proved_themselves() {
 
 #[test]
 fn strangers_push_out_nobody_of_a_party_that_proved_itself() {
-    let door = door();
+    let room = Room { fair_bytes: 30, ..ROOM };
+    let door = Door::new(Rooms { strangers: room, known: room });
     let regular = enter(&door, 1, 10).unwrap();
     drop(regular.serve().unwrap());
     drop(regular);
