@@ -96,8 +96,10 @@ impl Helper {
     }
 
     fn check_number(&self, opened: &Opened, table: &MountTable) -> Result<(), String> {
-        let (held, more) =
-            (table.below(&self.folder).count(), 1 + table.below(&opened.path).count());
+        let held = table.below(&self.folder).count();
+        // The ground does not come along.
+        let more = table.below(&opened.path).filter(|mount| !mount.at.starts_with(&self.folder));
+        let more = 1 + more.count();
         match held + more <= self.mounts_max {
             true => Ok(()),
             false => Err(format!(
