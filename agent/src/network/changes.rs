@@ -83,3 +83,52 @@ fn subscribed(protocol: isize, groups: &[u32]) -> io::Result<TokioSocket> {
     groups.iter().try_for_each(|group| inner.add_membership(*group))?;
     Ok(socket)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// How long nothing may be heard.
+    const QUIET: Duration = Duration::from_millis(500);
+
+    fn ip(line: &str) {
+        let ran = Command::new("ip").args(line.split(' ')).status().unwrap();
+        assert!(ran.success(), "ip {line}");
+    }
+
+    /// Every container's device gets an IPv6 address, and so does the probe's, which woke the helper
+    /// for another probe.
+    #[test]
+    fn devices_of_containers_are_no_news_and_rules_are() {
+        let own = std::env::current_exe().unwrap();
+        let inside = "network::changes::tests::inside_a_network_of_its_own";
+        let mut command = Command::new("unshare");
+        let ran = command.arg("--net").arg(own).args(["--exact", inside, "--ignored"]).output();
+        let ran = ran.unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    #[tokio::test]
+    #[ignore = "run by the test above"]
+    async fn inside_a_network_of_its_own() {
+        ip("link set lo up");
+        let mut changes = Changes::subscribe().unwrap();
+        ip("link add longshore-test type veth peer name longshore-peer");
+        ip("link set longshore-peer up");
+        ip("link set longshore-test up");
+        ip("-6 address add fd00::7/128 dev lo");
+        assert_eq!(timeout(QUIET, changes.next()).await.ok().map(Result::unwrap), None);
+        ip("link del longshore-test");
+        assert_eq!(timeout(QUIET, changes.next()).await.ok().map(Result::unwrap), None);
+        ip("rule add iif docker0 to 10.0.0.9 prohibit");
+        assert_eq!(changes.next().await.unwrap(), Changed { firewall: false });
+        let rule = ["-I", "INPUT", "1", "-d", "10.0.0.9", "-j", "ACCEPT"];
+        // Without nftables in the kernel there is nothing to hear of.
+        if Command::new("iptables-nft").args(rule).status().is_ok_and(|ran| ran.success()) {
+            assert_eq!(changes.next().await.unwrap(), Changed { firewall: true });
+        }
+    }
+}
