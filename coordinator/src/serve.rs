@@ -100,7 +100,7 @@ async fn start(mut settings: Settings) -> Result<Started> {
     let identity = settings.identity.clone();
     let admission = Admission::new(handle.clone(), Arc::new(identity.clone()));
     let health = Health::starting("it is starting");
-    let logs = Logs::open(&settings.data_dir, agents.clone(), fleet)
+    let logs = Logs::open(&settings.data_dir, agents.clone(), fleet, clock.clone())
         .context("the store of logs cannot be opened")?;
     let metrics = Metrics::install().map_err(anyhow::Error::msg)?;
     let backend = backend(&settings, &handle, &authority, logs)?;

@@ -43,7 +43,7 @@ pub(crate) fn with_capacity(identity: Identity, policy: CapacityPolicy) -> Backe
     let endpoint = "http://coordinator.test:8420/".to_owned();
     let webhook_token = Secret::new(WEBHOOK_TOKEN.to_owned());
     let metrics_token = Secret::new(METRICS_TOKEN.to_owned());
-    let logs = FakeHosts::default().logs();
+    let logs = FakeHosts::default().logs(SteppedClock::at(NOW));
     Backend { identity, driver, endpoint, ca: CaHash([7; 32]), webhook_token, metrics_token, logs }
 }
 

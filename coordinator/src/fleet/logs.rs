@@ -13,9 +13,10 @@ use std::{
 use futures_util::{StreamExt, stream};
 use http::StatusCode;
 use longshore_common::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     id::{FleetId, HostId},
     logs::{
+        aging::Aging,
         query::{LogAsk, LogReply, LogRequest},
         store::{Append, Durability, Keep, LogStore, NewEvent, StoreError},
     },
@@ -52,8 +53,15 @@ trait Hosts: Send + Sync {
 #[derive(Clone)]
 pub struct Logs {
     hosts: Arc<dyn Hosts>,
-    own: Arc<Mutex<LogStore>>,
+    own: Arc<Mutex<Own>>,
     live_tails: Arc<Semaphore>,
+}
+
+/// What clients put here, and by which time it grows old: not by a clock that has jumped.
+struct Own {
+    store: LogStore,
+    aging: Aging,
+    clock: Arc<dyn Clock>,
 }
 
 /// A host that may hold logs.
@@ -78,11 +86,13 @@ impl Logs {
         directory: &Path,
         client: Arc<C>,
         fleet: FleetId,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        Ok(Logs::of(Arc::new(Agents { client, fleet }), own(directory)?))
+        Ok(Logs::of(Arc::new(Agents { client, fleet }), Own::open(directory, clock)?))
     }
 
-    fn of(hosts: Arc<dyn Hosts>, own: Arc<Mutex<LogStore>>) -> Self {
+    fn of(hosts: Arc<dyn Hosts>, own: Own) -> Self {
+        let own = Arc::new(Mutex::new(own));
         Logs { hosts, own, live_tails: Arc::new(Semaphore::new(LIVE_TAILS_MAX)) }
     }
 
@@ -119,7 +129,7 @@ impl Logs {
 
     /// Asks the own store alone.
     pub(crate) async fn ask_own(&self, ask: LogAsk) -> Result<LogReply, String> {
-        self.with_own(move |store| store.answer(&ask)).await
+        self.with_own(move |own| own.store.answer(&ask)).await
     }
 
     /// Stores what a client put; it is on the disk when this returns.
@@ -130,11 +140,12 @@ impl Logs {
         events: Vec<NewEvent>,
         now: Timestamp,
     ) -> Result<(), String> {
-        self.with_own(move |store| {
+        self.with_own(move |own| {
             let append = Append { group: &group, stream: &stream, events: &events, cursor: None };
-            store.append(&[append], now)?;
+            own.store.append(&[append], now)?;
             let keep = Keep { age: OWN_AGE, bytes: OWN_BYTES_MAX };
-            store.keep(keep, Some(now)).map(|_| ())
+            let now = own.aging.now(&*own.clock);
+            own.store.keep(keep, now).map(|_| ())
         })
         .await
     }
@@ -146,12 +157,12 @@ impl Logs {
         stream: String,
         now: Timestamp,
     ) -> Result<bool, String> {
-        self.with_own(move |store| store.create_stream(&group, &stream, now)).await
+        self.with_own(move |own| own.store.create_stream(&group, &stream, now)).await
     }
 
     async fn with_own<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut LogStore) -> Result<T, StoreError> + Send + 'static,
+        work: impl FnOnce(&mut Own) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, String> {
         let own = self.own.clone();
         let worked = tokio::task::spawn_blocking(move || {
@@ -164,9 +175,12 @@ impl Logs {
     }
 }
 
-fn own(directory: &Path) -> Result<Arc<Mutex<LogStore>>, StoreError> {
-    let store = LogStore::open(&directory.join(OWN_FILE), Durability::Acknowledged)?;
-    Ok(Arc::new(Mutex::new(store)))
+impl Own {
+    fn open(directory: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let store = LogStore::open(&directory.join(OWN_FILE), Durability::Acknowledged)?;
+        let aging = Aging::begun(&*clock, store.newest_stored()?);
+        Ok(Own { store, aging, clock })
+    }
 }
 
 /// Every host that may hold logs, in the order of their ids; only these when `hosts` names any.
@@ -225,8 +239,8 @@ pub(crate) mod fake {
             path
         }
 
-        pub(crate) fn logs(&self) -> Logs {
-            Logs::of(Arc::new(self.clone()), own(&self.directory()).unwrap())
+        pub(crate) fn logs(&self, clock: Arc<dyn Clock>) -> Logs {
+            Logs::of(Arc::new(self.clone()), Own::open(&self.directory(), clock).unwrap())
         }
 
         /// The host answers from now on.

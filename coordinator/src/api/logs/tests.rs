@@ -4,13 +4,13 @@ mod bad_input;
 mod live_tail;
 mod tags;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use expect_test::{Expect, expect};
 use http::{Method, Request, header, request::Parts};
 use longshore_common::{
     arn::Identity,
-    clock::{SteppedClock, Timestamp},
+    clock::{Clock, SteppedClock, Timestamp},
     id::HostId,
     logs::store::{Append, NewEvent},
     protocol::{EngineHealth, RegisterRequest, ReportPosition, Versions},
@@ -53,11 +53,12 @@ impl World {
     async fn with_hosts(count: usize) -> Self {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let fakes = FakeHosts::default();
-        let backend = crate::api::Backend { logs: fakes.logs(), ..test_backend::empty(identity) };
+        let clock = SteppedClock::at(NOW);
+        let logs = fakes.logs(clock.clone());
+        let backend = crate::api::Backend { logs, ..test_backend::empty(identity) };
         let driver = backend.driver.clone();
         let health = Health::starting("the test is being set up");
         health.set_ready();
-        let clock = SteppedClock::at(NOW);
         let shown = clock.clone();
         let edge = Edge::new(backend, &credentials(), shown, health, Metrics::detached());
         let mut world = World { edge, driver, fakes, clock, hosts: Vec::new() };
@@ -446,6 +447,34 @@ async fn what_a_retention_policy_ends_is_shown_no_more() {
     assert_eq!(world.filtered(json!({})).await, "s:6 days s:0 days");
     world.done("DeleteRetentionPolicy", group("/ecs/web")).await;
     assert_eq!(world.filtered(json!({})).await, "s:8 days s:6 days s:0 days");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_and_comes_back_deletes_nothing_that_was_put() {
+    let world = World::with_hosts(0).await;
+    world.done("CreateLogGroup", group("/ecs/web")).await;
+    let keep = json!({ "logGroupName": "/ecs/web", "retentionInDays": 7 });
+    world.done("PutRetentionPolicy", keep).await;
+    let stream = json!({ "logGroupName": "/ecs/web", "logStreamName": "s" });
+    world.done("CreateLogStream", stream).await;
+    let put = async |message: &str| {
+        let now = world.clock.wall().0;
+        let events = json!([{ "timestamp": now, "message": message }]);
+        let put = json!({ "logGroupName": "/ecs/web", "logStreamName": "s", "logEvents": events });
+        world.done("PutLogEvents", put).await;
+    };
+    put("before").await;
+    let month = 30 * 24 * 60 * 60 * 1000;
+    world.clock.jump(month);
+    put("in another month").await;
+    world.clock.jump(-month);
+    put("after").await;
+    assert_eq!(world.filtered(json!({})).await, "s:before s:after s:in another month");
+
+    // A clock that goes on steadily is believed again, and what is old goes.
+    world.clock.advance(Duration::from_secs(8 * 24 * 60 * 60));
+    put("a week later").await;
+    assert_eq!(world.filtered(json!({})).await, "s:a week later s:in another month");
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ impl Coordinator {
         let identity =
             Arc::new(Identity { region: "us-east-1".into(), account: "000000000000".into() });
         let logs_folder = memory_folder()?;
-        let logs = Logs::open(logs_folder.path(), Arc::new(Silent), FLEET)?;
+        let logs = Logs::open(logs_folder.path(), Arc::new(Silent), FLEET, clock.clone())?;
         let watched = Watched {
             commands: Coverage::of(COMMANDS),
             events: Coverage::of(EVENTS),
