@@ -128,6 +128,9 @@ pub(crate) struct ObservedContainer {
     /// The kernel says that its process has ended; how, the engine has not said yet.
     #[serde(skip)]
     pub(crate) process_ended: bool,
+    /// The kernel says that it killed a process of this run for its memory.
+    #[serde(skip)]
+    killed_for_memory: bool,
     /// While it runs and an inspect has shown it.
     #[serde(skip)]
     pub(crate) pid: Option<u32>,
@@ -506,8 +509,7 @@ impl ObservedTask {
         match change {
             ContainerChange::Started => {
                 // Of our own start, or of one that an inspect has shown: it brings the exact time.
-                let runs = container.state == ContainerState::Running && !container.end_is_known();
-                if container.being_started || runs {
+                if container.being_started || container.has_begun() {
                     container.started_at = Some(at);
                     return false;
                 }
@@ -518,8 +520,8 @@ impl ObservedTask {
                 container.exit_seen = Some((exit_code, at));
                 container.doubt = true;
             }
-            // Its own exit, if it comes to that, tells it too.
-            ContainerChange::OutOfMemory => return false,
+            // Its own exit, if it comes to that, tells it too, unless that was told first.
+            ContainerChange::OutOfMemory => return container.kernel_killed_for_memory(),
             ContainerChange::Health(health) => {
                 if !desired.containers[index].health_check || container.health == Some(health) {
                     return false;
@@ -659,10 +661,45 @@ impl ObservedContainer {
             && ran.is_some_and(|ran| ran >= policy.after_running)
     }
 
+    /// It was started by us or seen to run, also while its ports are still asked for, and nothing was
+    /// heard of an end since.
+    fn has_begun(&self) -> bool {
+        let begun = match self.state {
+            ContainerState::Running => true,
+            ContainerState::Created | ContainerState::Restarting => {
+                self.ever_ran && self.finished_at.is_none()
+            }
+            ContainerState::Unknown
+            | ContainerState::Absent
+            | ContainerState::Stopped
+            | ContainerState::Removed => false,
+        };
+        begun && !self.end_is_known()
+    }
+
     /// It was known to run, and not since `at` already. An exact time comes with the event: the
     /// first one is that of our own clock.
     fn started_before(&self, at: Timestamp) -> bool {
         self.ever_ran && self.end_is_known() && self.started_at.is_some_and(|known| known < at)
+    }
+
+    /// The kernel has killed a process of this container for its memory. Docker does not say so where
+    /// the control group went with its only process (cgroup v2). True when that is news.
+    pub(crate) fn kernel_killed_for_memory(&mut self) -> bool {
+        self.killed_for_memory = true;
+        let known = self.reason.clone();
+        // Its end may have been seen before.
+        if self.state == ContainerState::Stopped {
+            self.explain_by_memory();
+        }
+        self.reason != known
+    }
+
+    /// A process that was stopped for another reason is not said to be killed for its memory.
+    fn explain_by_memory(&mut self) {
+        if self.killed_for_memory && self.exit_code == Some(KILLED) && self.stop_by.is_none() {
+            self.reason.get_or_insert_with(|| OUT_OF_MEMORY.to_owned());
+        }
     }
 
     /// It was heard to end, and no inspect has shown how.
@@ -687,6 +724,7 @@ impl ObservedContainer {
         self.left_network = false;
         if self.finished_at.take().is_some() {
             self.clock_jumped_ms = 0;
+            self.killed_for_memory = false;
             (self.started_at, self.exit_code, self.exit_seen) = (None, None, None);
             (self.reason, self.last_lines) = (None, None);
             (self.stop_by, self.stop_attempts) = (None, 0);
@@ -835,6 +873,7 @@ impl ObservedContainer {
                     // What was known of the end was the end of an earlier run.
                     (self.process_ended, self.exit_seen) = (false, None);
                     (self.stop_attempts, self.stop_by) = (0, None);
+                    self.killed_for_memory = false;
                 }
                 self.state = ContainerState::Running;
                 self.begins();
@@ -876,6 +915,7 @@ impl ObservedContainer {
         self.ever_ran = true;
         self.exit_code = exit_code;
         self.finished_at = Some(at);
+        self.explain_by_memory();
     }
 
     fn not_found(&mut self, now: Timestamp) -> Next {

@@ -101,14 +101,14 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     ) -> impl Future<Output = Result<ContainerDetails, RuntimeError>> + Send;
 
     /// Resolves once the process of a running container has ended, as soon as this host's kernel
-    /// knows. That is earlier than the engine's event, and says less: how it ended is the engine's
-    /// to tell. An error, or no answer at all, where the host cannot tell; `pid` as an inspect
+    /// knows. That is earlier than the engine's event, and says less: with which code it ended is the
+    /// engine's to tell. An error, or no answer at all, where the host cannot tell; `pid` as an inspect
     /// showed it, if one did.
     fn process_ends(
         &self,
         container: &str,
         pid: Option<u32>,
-    ) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+    ) -> impl Future<Output = Result<ProcessEnd, RuntimeError>> + Send;
 
     /// The last lines that a container wrote, oldest first, whatever its log driver keeps of them.
     fn last_lines(
@@ -446,6 +446,13 @@ pub struct ContainerDetails {
     /// On the engine's networks, while it runs. None with the host's network.
     pub addresses: Vec<IpAddr>,
     pub mounts: Vec<MountPoint>,
+}
+
+/// What the kernel tells of the end of a container's first process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessEnd {
+    /// It killed a process of the container for its memory, perhaps this one.
+    pub memory_kill: bool,
 }
 
 /// What a container has mounted, as the engine shows it.

@@ -37,7 +37,7 @@ use crate::{
     plan::{Rules, TaskKey, labels},
     preparation::Preparation,
     report::Outbox,
-    runtime::{ContainerRuntime, ImageSource, OwnerLabel},
+    runtime::{ContainerRuntime, ImageSource, OwnerLabel, ProcessEnd},
     task_endpoints::{directory::Directory, names::Names},
 };
 
@@ -323,7 +323,7 @@ struct Engine<R> {
     health: Health,
     steps: JoinSet<Finished>,
     /// Containers whose process is waited for; see [`ContainerRuntime::process_ends`].
-    processes: JoinSet<Option<Process>>,
+    processes: JoinSet<Option<(Process, ProcessEnd)>>,
     /// Tasks of which containers are to be waited for once none is being started.
     unwatched: BTreeSet<TaskKey>,
     lanes: Lanes,
@@ -490,8 +490,8 @@ impl<R: ContainerRuntime> Engine<R> {
                     self.pull_progressed(&source, amount);
                 }
                 Some(ended) = self.processes.join_next(), if !self.processes.is_empty() => {
-                    if let Ok(Some(process)) = ended {
-                        self.process_ended(&process);
+                    if let Ok(Some((process, end))) = ended {
+                        self.process_ended(&process, end);
                     }
                 }
                 () = self.rooms.changed() => self.disk_seen(),

@@ -34,7 +34,7 @@ pub(crate) mod directory;
 mod route;
 mod source;
 mod host_socket;
-mod control_group;
+pub(crate) mod control_group;
 mod kernel;
 mod addresses;
 mod stats;

@@ -28,8 +28,8 @@ use crate::{
     plan::{awslogs::LogDestination, labels},
     runtime::{
         ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
-        EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, PullProgress,
-        RunState, RuntimeError, RuntimeVersion, TaskGroup,
+        EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, ProcessEnd,
+        PullProgress, RunState, RuntimeError, RuntimeVersion, TaskGroup,
     },
 };
 
@@ -238,7 +238,11 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         self.engine.inspect(container).await
     }
 
-    async fn process_ends(&self, container: &str, pid: Option<u32>) -> Result<(), RuntimeError> {
+    async fn process_ends(
+        &self,
+        container: &str,
+        pid: Option<u32>,
+    ) -> Result<ProcessEnd, RuntimeError> {
         self.engine.process_ends(container, pid).await
     }
 

@@ -303,6 +303,24 @@ fn a_container_killed_for_its_memory_says_so() {
         "#]]);
 }
 
+/// Docker tells of it by an event, before the end or after; what was stopped is killed for that.
+#[test]
+fn a_memory_kill_that_an_event_tells_of_is_the_reason_of_a_kill_only() {
+    let event = |history: History| history.event("oom", ContainerChange::OutOfMemory);
+    let ended = |history: History, code: i32| {
+        let details = ContainerDetails { exit_code: Some(code), ..shows(RunState::Exited) };
+        history.event("exit", exit(code)).leaves().inspected(details)
+    };
+    let reason = |history: History| history.observed.containers[0].reason.clone();
+    let told = Some(OUT_OF_MEMORY.to_owned());
+    assert_eq!(reason(ended(event(history().running()), 137)), told);
+    assert_eq!(reason(event(ended(history().running(), 137))), told);
+    assert_eq!(reason(ended(event(history().running()), 1)), None);
+    assert_eq!(reason(ended(history().running(), 137)), None);
+    let stopped = history().running().stopping().leaves().then(Outcome::Stopped(Ok(())));
+    assert_eq!(reason(ended(event(stopped), 137)), None);
+}
+
 #[test]
 fn after_a_restart_only_an_end_is_still_believed() {
     let states = [

@@ -34,8 +34,8 @@ use self::{process::Process, pull_error::as_the_registry_says, task_group::Contr
 use super::{
     ByOthers, ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime,
     ContainerSummary, EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel,
-    PullProgress, RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup, Unknown,
-    shorten,
+    ProcessEnd, PullProgress, RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup,
+    Unknown, shorten,
 };
 
 mod bridge;
@@ -443,7 +443,11 @@ impl ContainerRuntime for Docker {
         read::container(&answer)
     }
 
-    async fn process_ends(&self, container: &str, pid: Option<u32>) -> Result<(), RuntimeError> {
+    async fn process_ends(
+        &self,
+        container: &str,
+        pid: Option<u32>,
+    ) -> Result<ProcessEnd, RuntimeError> {
         let pid = match pid {
             Some(pid) => Some(pid),
             None => {

@@ -23,12 +23,28 @@ use tokio::sync::{broadcast, oneshot, watch};
 use super::{
     ByOthers, ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime,
     ContainerSummary, EventStream, EventSubject, Image, ImageSource, ImageSummary, Network,
-    OwnerLabel, PullProgress, RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup,
-    Unknown,
+    OwnerLabel, ProcessEnd, PullProgress, RunState, RuntimeError, RuntimeEvent, RuntimeVersion,
+    TaskGroup, Unknown,
 };
 
 #[cfg(test)]
 mod tests;
+
+/// Who waits for the end of one process.
+pub struct FakeProcess(Vec<oneshot::Sender<ProcessEnd>>);
+
+impl FakeProcess {
+    /// The kernel kills it for its memory, and says so.
+    pub fn killed_for_memory(self) {
+        self.tell(ProcessEnd { memory_kill: true });
+    }
+
+    fn tell(self, end: ProcessEnd) {
+        for waits in self.0 {
+            let _ = waits.send(end);
+        }
+    }
+}
 
 /// As many as Docker keeps for subscribers that come later.
 const EVENTS_KEPT: usize = 256;
@@ -157,7 +173,7 @@ struct Engine {
     /// Every image has a digest.
     containerd_images: bool,
     /// Who waits for the end of a container's process.
-    processes: BTreeMap<String, Vec<oneshot::Sender<()>>>,
+    processes: BTreeMap<String, Vec<oneshot::Sender<ProcessEnd>>>,
 }
 
 impl FakeRuntime {
@@ -263,10 +279,13 @@ impl FakeRuntime {
 
     /// The container's process ends, and the engine has not noticed yet: [`Self::exit`] follows.
     pub fn end_process(&self, name: &str) {
+        self.process(name).tell(ProcessEnd::default());
+    }
+
+    /// The container's process, which ends before or after the engine tells of it.
+    pub fn process(&self, name: &str) -> FakeProcess {
         let id = self.find(name);
-        for waits in self.engine().processes.remove(&id).unwrap_or_default() {
-            let _ = waits.send(());
-        }
+        FakeProcess(self.engine().processes.remove(&id).unwrap_or_default())
     }
 
     /// The kernel kills the container's process for its memory.
@@ -731,7 +750,11 @@ impl ContainerRuntime for FakeRuntime {
         self.call(Verb::RemoveGroup, group, |_| Ok(())).await
     }
 
-    async fn process_ends(&self, container: &str, _pid: Option<u32>) -> Result<(), RuntimeError> {
+    async fn process_ends(
+        &self,
+        container: &str,
+        _pid: Option<u32>,
+    ) -> Result<ProcessEnd, RuntimeError> {
         let (waits, ended) = oneshot::channel();
         self.engine().processes.entry(container.to_owned()).or_default().push(waits);
         ended.await.map_err(|_| RuntimeError::transport("the engine told it first"))

@@ -21,7 +21,7 @@ use crate::{
         refusal::refusal,
     },
     report::task_report,
-    runtime::{ContainerRuntime, ContainerSummary, RunState},
+    runtime::{ContainerRuntime, ContainerSummary, ProcessEnd, RunState},
 };
 
 /// Everything that is known and wanted of one task here.
@@ -85,6 +85,9 @@ pub(super) struct Process {
     key: TaskKey,
     serial: u64,
     index: usize,
+    docker_id: String,
+    /// Its end is the container's, before the engine tells how it ended.
+    concludes: bool,
 }
 
 impl Task {
@@ -406,23 +409,28 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    /// An essential container's end stops the task, which is worth knowing at once. Not where a
-    /// restart policy asks how it ended first, and not where the end of a pause container may be
-    /// why: that one's is seen then. Costs an inspect unless one has shown the process:
-    /// that waits while containers are being started.
+    /// Waits for the process of every container: the kernel tells what killed it. An essential
+    /// container's end stops the task, which is worth knowing at once. Not where a restart policy asks
+    /// how it ended first, and not where the end of a pause container may be why: that one's is seen
+    /// then. Costs an inspect unless one has shown the process: that waits while containers are being
+    /// started.
     fn watch_processes(&mut self, key: TaskKey) {
         let launching = self.lanes.is_launching();
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let paused = task.desired.pause().is_some();
         let containers = task.desired.containers.iter().zip(&task.observed.containers);
         for (index, (wanted, container)) in containers.enumerate() {
-            let awaited = match paused {
+            let concludes = match paused {
                 true => wanted.role == Role::Pause,
                 false => wanted.essential && wanted.restart.is_none(),
             };
             let runs = container.state == ContainerState::Running;
+            if !runs {
+                // It may be started again, by its policy or by somebody.
+                task.watched[index] = None;
+            }
             let watched = task.watched[index] == container.id || container.process_ended;
-            if !awaited || !runs || watched {
+            if !runs || watched {
                 continue;
             }
             let Some(id) = container.id.clone() else { continue };
@@ -432,9 +440,11 @@ impl<R: ContainerRuntime> Engine<R> {
             }
             task.watched[index] = Some(id.clone());
             let (runtime, pid) = (self.runtime.clone(), container.pid);
-            let process = Process { key, serial: task.serial, index };
-            self.processes
-                .spawn(async move { runtime.process_ends(&id, pid).await.ok().map(|()| process) });
+            let serial = task.serial;
+            let process = Process { key, serial, index, docker_id: id.clone(), concludes };
+            self.processes.spawn(async move {
+                runtime.process_ends(&id, pid).await.ok().map(|end| (process, end))
+            });
         }
     }
 
@@ -445,16 +455,22 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    pub(super) fn process_ended(&mut self, process: &Process) {
-        let Process { key, serial, index } = *process;
+    pub(super) fn process_ended(&mut self, process: &Process, end: ProcessEnd) {
+        let Process { key, serial, index, ref docker_id, concludes } = *process;
         let Some(task) = self.tasks.get_mut(&key).filter(|task| task.serial == serial) else {
             return;
         };
-        // It may be started again, by its policy or by somebody.
-        task.watched[index] = None;
+        if concludes {
+            task.watched[index] = None;
+        }
         let container = &mut task.observed.containers[index];
-        if container.state == ContainerState::Running {
-            container.process_ended = true;
+        if container.id.as_ref() != Some(docker_id) {
+            return;
+        }
+        let explained = end.memory_kill && container.kernel_killed_for_memory();
+        let ended = concludes && container.state == ContainerState::Running;
+        container.process_ended |= ended;
+        if ended || explained {
             self.advance(key);
         }
     }

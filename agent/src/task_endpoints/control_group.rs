@@ -34,9 +34,23 @@ impl ControlGroup {
     /// container: numbers of processes are given out again.
     pub(crate) fn of(pid: u32, docker_id: &str) -> io::Result<Self> {
         let lines = fs_err::read_to_string(format!("/proc/{pid}/cgroup"))?;
-        Self::parse(&lines, docker_id, Path::new(UNIFIED).exists()).ok_or_else(|| {
+        Self::among(&lines, docker_id).ok_or_else(|| {
             io::Error::other(format!("process {pid} is not one of container {docker_id}"))
         })
+    }
+
+    /// The same from what /proc/PID/cgroup says.
+    pub(crate) fn among(lines: &str, docker_id: &str) -> Option<Self> {
+        Self::parse(lines, docker_id, Path::new(UNIFIED).exists())
+    }
+
+    /// The file in which the kernel counts the processes that it killed for their memory.
+    pub(crate) fn memory_kills(&self) -> Option<PathBuf> {
+        let name = match self {
+            ControlGroup::V2(_) => "memory.events",
+            ControlGroup::V1(_) => "memory.oom_control",
+        };
+        self.controller("memory").map(|directory| directory.join(name))
     }
 
     fn parse(lines: &str, docker_id: &str, hybrid: bool) -> Option<Self> {

@@ -131,6 +131,30 @@ fn what_was_seen_to_exit_is_not_made_again_though_its_start_had_no_reply() {
         "#]]);
 }
 
+/// Its ports are asked for after its start, and the event of that start comes before, while or after.
+#[test]
+fn the_event_of_our_own_start_is_no_reason_to_look_again() {
+    let started = |history: History| history.then(Outcome::Started(Ok(())));
+    let heard = |history: History| history.event("start", ContainerChange::Started);
+    let asked = |history: History| history.leaves();
+    let shown = |history: History| history.inspected(shows(RunState::Running));
+    let orders: [[&dyn Fn(History) -> History; 4]; 4] = [
+        [&heard, &started, &asked, &shown],
+        [&started, &heard, &asked, &shown],
+        [&started, &asked, &heard, &shown],
+        [&started, &asked, &shown, &heard],
+    ];
+    for order in orders {
+        let ports = vec![PortMapping { container_port: Some(80), ..PortMapping::default() }];
+        let app = ContainerDefinition { port_mappings: ports, ..container("app") };
+        let begun = history_of(vec![app], PullPolicy::PreferCached).created().leaves().afresh();
+        let history = order.iter().fold(begun, |history, what| what(history)).afresh();
+        history.leaves().check(expect![[r#"
+            nothing to do
+        "#]]);
+    }
+}
+
 #[test]
 fn events_are_reasons_to_look() {
     let changes = [

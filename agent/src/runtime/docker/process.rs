@@ -1,14 +1,21 @@
 //! The end of a container's first process, from the kernel (pidfd_open(2)).
 //!
 //! Docker takes some tens of milliseconds to tell of an exit, most of them spent on its own
-//! clean-up. Never: a conclusion about a process that is not surely the container's.
+//! clean-up. That includes the container's control group, which tells whether the kernel killed a
+//! process for its memory: Docker itself often finds it gone with cgroup v2. Never: a conclusion about a process that is not surely the container's.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, path::PathBuf};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{Interest, unix::AsyncFd};
 
-pub(super) struct Process(AsyncFd<OwnedFd>);
+use crate::{runtime::ProcessEnd, task_endpoints::control_group::ControlGroup};
+
+pub(super) struct Process {
+    descriptor: AsyncFd<OwnedFd>,
+    /// Where the kernel counts what it killed for its memory; absent where that is not seen.
+    memory_kills: Option<PathBuf>,
+}
 
 impl Process {
     /// An error if `pid` is not a process of this container here, as when the agent has another
@@ -28,14 +35,26 @@ impl Process {
             deprecated,
             reason = "its successor is unsafe for types whose descriptor may change; this cannot"
         )]
-        let process = AsyncFd::with_interest(process, Interest::READABLE)?;
-        Ok(Process(process))
+        let descriptor = AsyncFd::with_interest(process, Interest::READABLE)?;
+        let group = ControlGroup::among(&groups, container);
+        Ok(Process { descriptor, memory_kills: group.and_then(|group| group.memory_kills()) })
     }
 
     /// Resolves when the process has ended.
-    pub(super) async fn ended(&self) -> io::Result<()> {
-        self.0.readable().await.map(|mut ready| ready.retain_ready())
+    pub(super) async fn ended(&self) -> io::Result<ProcessEnd> {
+        self.descriptor.readable().await?.retain_ready();
+        // At once, and not by a thread that is fetched first: the engine removes the control group.
+        // The kernel makes up these few bytes, no disk is read.
+        let counts = self.memory_kills.as_ref().map(std::fs::read_to_string);
+        let memory_kill = counts.is_some_and(|counts| counts.is_ok_and(|c| tells_of_a_kill(&c)));
+        Ok(ProcessEnd { memory_kill })
     }
+}
+
+/// Reads `memory.events` of cgroup v2, `memory.oom_control` of v1: both count in a line `oom_kill`.
+fn tells_of_a_kill(counts: &str) -> bool {
+    let count = counts.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse::<u64>().ok()).is_some_and(|count| count > 0)
 }
 
 #[cfg(test)]
@@ -60,6 +79,21 @@ mod tests {
         assert!(error.to_string().contains("is not one of container"), "{error}");
         child.kill().await.unwrap();
         assert!(Process::open(pid, "0123456789abcdef").await.is_err());
+    }
+
+    #[test]
+    fn a_memory_kill_is_read_from_both_versions_files() {
+        for (counts, expected) in [
+            ("low 0\nhigh 0\nmax 41\noom 1\noom_kill 1\noom_group_kill 0\n", true),
+            ("low 0\nhigh 0\nmax 41\noom 1\noom_kill 0\noom_group_kill 1\n", false),
+            ("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n", true),
+            ("oom_kill_disable 1\nunder_oom 0\noom_kill 0\n", false),
+            ("oom_kill_disable 1\nunder_oom 1\n", false),
+            ("oom_kill many\n", false),
+            ("", false),
+        ] {
+            assert_eq!(tells_of_a_kill(counts), expected, "{counts}");
+        }
     }
 
     #[tokio::test]

@@ -93,6 +93,37 @@ async fn a_container_killed_for_its_memory_says_so() {
     );
 }
 
+/// As an engine on cgroup v2 does when the group went with its only process. By position: another
+/// container that is not essential, and whether the kernel's word comes before the engine's.
+#[tokio::test(start_paused = true)]
+async fn a_memory_kill_that_only_the_kernel_tells_of_is_the_reason() {
+    for (name, before) in [("app", true), ("helper", true), ("helper", false)] {
+        let mut rig = Rig::new();
+        rig.exchange().await;
+        let helper = ContainerDefinition { essential: Some(false), ..container("helper") };
+        rig.coordinator.run(task(1), spec(vec![container("app"), helper]));
+        rig.until_running(task(1)).await;
+        let index = usize::from(name == "helper");
+        let process = rig.fake.process(name);
+        if before {
+            process.killed_for_memory();
+            rig.idle(1).await;
+            rig.fake.exit(name, 137);
+        } else {
+            rig.fake.exit(name, 137);
+            rig.until(task(1), |report| report.containers[index].exit_code.is_some()).await;
+            process.killed_for_memory();
+        }
+        let report = rig.until(task(1), |report| report.containers[index].reason.is_some()).await;
+        assert_eq!(report.containers[index].exit_code, Some(137), "{name}");
+        assert_eq!(
+            report.containers[index].reason.as_deref(),
+            Some("OutOfMemoryError: Container killed due to memory usage"),
+            "{name}, before the engine's word: {before}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_gives_the_container_its_time_and_then_kills_it() {
     let mut rig = Rig::new();
