@@ -147,7 +147,7 @@ const NOT_HONOURED: &[(&str, &[&str], &str)] = &[
     (
         "ECS_ENABLE_UNTRACKED_IMAGE_CLEANUP",
         &["false"],
-        "images that no task has used are left alone: remove them by hand",
+        "images that were not pulled for a task are left alone: remove them by hand",
     ),
     (
         "ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION_JITTER",
