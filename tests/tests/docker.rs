@@ -46,3 +46,9 @@ mod old_journal;
 mod service_manager;
 #[path = "docker/engine_health.rs"]
 mod engine_health;
+#[path = "docker/outages.rs"]
+mod outages;
+#[path = "docker/outside.rs"]
+mod outside;
+#[path = "docker/identities.rs"]
+mod identities;

@@ -293,7 +293,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts an agent without waiting until it is ready.
+    /// Starts an agent without waiting until it is ready: it may be one that is refused.
     pub async fn spawn_agent(&self, host: usize) -> Result<Process> {
         let gateway = self.network.gateway();
         let on = &self.hosts[host];

@@ -2,7 +2,7 @@
 //! some of it goes wrong when asked to.
 //!
 //! Never: a call that is altered on its way to the engine. A fault keeps a call from it, or spoils
-//! the answer.
+//! the answer; a test may have answers changed to what another engine would say.
 
 use std::{
     collections::VecDeque,
@@ -45,6 +45,9 @@ type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 /// Sees the name and the body of each create before the engine does.
 pub type LookAtCreates = Arc<dyn Fn(&str, &Value) + Send + Sync>;
 
+/// Changes what the engine answers to a call.
+pub type ChangeAnswers = Arc<dyn Fn(&Call, &mut Value) + Send + Sync>;
+
 pub struct RecordingProxy {
     socket: PathBuf,
     shared: Arc<Shared>,
@@ -65,6 +68,7 @@ struct Noted {
     armed: Vec<(CallKind, VecDeque<Fault>)>,
     answers_pulls: bool,
     look_at_creates: Option<LookAtCreates>,
+    change_answers: Option<ChangeAnswers>,
 }
 
 /// One request that reached the proxy.
@@ -140,6 +144,11 @@ impl RecordingProxy {
         self.shared.noted(|noted| noted.look_at_creates = Some(look));
     }
 
+    /// Has each answer in JSON that is no stream changed on its way from the engine.
+    pub fn change_answers(&self, change: ChangeAnswers) {
+        self.shared.noted(|noted| noted.change_answers = Some(change));
+    }
+
     /// Calls that met a fault so far.
     pub fn faults_done(&self) -> watch::Receiver<usize> {
         self.shared.done.subscribe()
@@ -190,10 +199,10 @@ impl Shared {
         let done = async {
             match own_answer {
                 true => Ok(Response::new(whole(UP_TO_DATE))),
-                false => self.pass_on(request).await,
+                false => self.changed(&call, self.pass_on(request).await?).await,
             }
         };
-        match self.record(call) {
+        match self.record(call.clone()) {
             None => done.await,
             Some(Fault::Status(status)) => status_only(status, &what),
             Some(Fault::Hang) => std::future::pending().await,
@@ -212,7 +221,26 @@ impl Shared {
         }
     }
 
-    /// A connection of its own for each request: a long poll of one must not delay another.
+    /// The same answer, unless a test wants another.
+    async fn changed(&self, call: &Call, answer: Response<Body>) -> Result<Response<Body>> {
+        let change = self.noted(|noted| noted.change_answers.clone());
+        let is_stream = matches!(call.kind(), Some(CallKind::Events | CallKind::Pull));
+        let kind = answer.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let Some(change) = change.filter(|_| !is_stream && kind == Some(b"application/json"))
+        else {
+            return Ok(answer);
+        };
+        let (mut head, body) = answer.into_parts();
+        let mut body = body.collect().await?.to_bytes();
+        if let Ok(mut parsed) = serde_json::from_slice(&body) {
+            change(call, &mut parsed);
+            body = parsed.to_string().into();
+        }
+        head.headers.remove(header::TRANSFER_ENCODING);
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        Ok(Response::from_parts(head, whole(body)))
+    }
+
     /// The same request.
     async fn looked_at(&self, call: &Call, request: Request<Incoming>) -> Result<Request<Body>> {
         let look = self.noted(|noted| noted.look_at_creates.clone());
@@ -228,6 +256,7 @@ impl Shared {
         Ok(Request::from_parts(head, whole(body)))
     }
 
+    /// A connection of its own for each request: a long poll of one must not delay another.
     async fn pass_on(&self, request: Request<Body>) -> Result<Response<Body>> {
         let stream = UnixStream::connect(&self.engine).await?;
         let (mut sender, connection) =

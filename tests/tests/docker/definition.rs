@@ -1,9 +1,13 @@
 //! Task definitions that the tests run, and what they ask of a fleet time and again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use longshore_tests::harness::{self, aws::Aws, fleet::Fleet, image::SAMPLE_IMAGE, lives::Life};
+use longshore_tests::harness::{
+    self, aws::Aws, ecs::EcsClient, fleet::Fleet, image::SAMPLE_IMAGE, lives::Life,
+};
 use serde_json::{Value, json};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sleeps, and ends at once when asked to.
 pub(crate) const SLEEPER: [&str; 3] = ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
@@ -58,4 +62,37 @@ pub(crate) fn resource(host: &Value, name: &str) -> (i64, i64) {
         resource["integerValue"].as_i64().unwrap()
     };
     (amount("registeredResources"), amount("remainingResources"))
+}
+
+/// Registers a definition and runs one task of it; the task's ARN.
+pub(crate) async fn begin(client: &EcsClient, definition: Value) -> String {
+    let family = definition["family"].clone();
+    client.call("RegisterTaskDefinition", definition).await.unwrap();
+    begin_again(client, family.as_str().unwrap()).await
+}
+
+/// Runs one more task.
+pub(crate) async fn begin_again(client: &EcsClient, family: &str) -> String {
+    let ran = client.call("RunTask", json!({ "taskDefinition": family })).await.unwrap();
+    tasks_of(&ran).remove(0)
+}
+
+/// Waits until a task has this status; the task as it is shown then.
+pub(crate) async fn reached(client: &EcsClient, task: &str, status: &str) -> Value {
+    let reached = |shown: &Value| {
+        let task = &shown["tasks"][0];
+        (task["lastStatus"] == json!(status)).then(|| task.clone())
+    };
+    let describe = json!({ "tasks": [task] });
+    client.eventually("DescribeTasks", describe, PATIENCE, reached).await.unwrap()
+}
+
+/// A definition of one small container that runs a script.
+pub(crate) fn scripted(family: &str, script: &str, more: Value) -> Value {
+    let mut container = json!({
+        "name": "app", "image": SAMPLE_IMAGE, "memory": 16, "stopTimeout": 2,
+        "command": ["/bin/sh", "-c", script],
+    });
+    container.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    json!({ "family": family, "containerDefinitions": [container] })
 }

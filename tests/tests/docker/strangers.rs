@@ -31,7 +31,7 @@ fn write(folder: &Path, name: &str, certificate: &str, key: &str) -> Shown {
 }
 
 /// What an agent keeps of itself.
-fn identity(fleet: &Fleet, host: usize) -> Value {
+pub(crate) fn identity(fleet: &Fleet, host: usize) -> Value {
     let file = fleet.hosts[host].agent_folder().join("identity.json");
     serde_json::from_slice(&fs_err::read(file).unwrap()).unwrap()
 }
@@ -65,7 +65,7 @@ fn coordinators(
     write(fleet.folder(), name, &certificate.pem(), &key.serialize_pem())
 }
 
-fn fleets_issuer(fleet: &Fleet) -> Issuer<'static, KeyPair> {
+pub(crate) fn fleets_issuer(fleet: &Fleet) -> Issuer<'static, KeyPair> {
     let pem = fs_err::read_to_string(fleet.coordinator_folder().join("ca.pem")).unwrap();
     let key_at = pem.find("-----BEGIN PRIVATE KEY-----").unwrap();
     let key_end = pem[key_at..].find("-----END PRIVATE KEY-----").unwrap() + key_at;
