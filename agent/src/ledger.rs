@@ -202,6 +202,9 @@ impl Ledger {
             .map_err(|source| LedgerError::Lock { path: path.to_owned(), source })?;
         let mut connection = Connection::open(path).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        // Before the first look at it: then SQLite keeps the index of the WAL in memory. Else it makes a
+        // file for that, which a full disk refuses, and without which a killed agent's WAL is not read.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
         let number = |name: &str| {
             connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(failed)
         };
@@ -276,7 +279,6 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 
 /// Nothing is written where all is there already: the disk may be full.
 fn prepare(connection: &mut Connection, is_new: bool) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;

@@ -213,6 +213,29 @@ fn a_ledger_on_a_full_disk_is_opened_and_writable_once_there_is_room() {
     assert_eq!(place.contents().stops.len(), 2);
 }
 
+/// A disk without one free byte has no room for another file.
+#[test]
+fn a_killed_agents_ledger_is_opened_without_another_file() {
+    let place = Place::new();
+    let mut ledger = place.open();
+    for batch in [orders(), observation(KEY)] {
+        ledger.write(&batch).unwrap();
+    }
+    // As a kill leaves it: what was written last is in the WAL alone.
+    let killed = Place::new();
+    for file in ["ledger", "ledger-wal"] {
+        fs_err::copy(place.0.path().join(file), killed.0.path().join(file)).unwrap();
+    }
+    assert!(fs_err::metadata(killed.0.path().join("ledger-wal")).unwrap().len() > 0);
+    let (opened, contents) = Ledger::open(&killed.path(), FLEET, HOST).unwrap();
+    assert_whole(&contents);
+    assert!(!killed.0.path().join("ledger-shm").exists());
+    drop(opened);
+    let again = killed.open();
+    assert!(!killed.0.path().join("ledger-shm").exists());
+    drop(again);
+}
+
 #[test]
 fn opening_a_ledger_that_is_there_writes_nothing() {
     let place = Place::written(&[orders()]);

@@ -89,7 +89,11 @@ pub enum StoreError {
 impl StoreError {
     pub fn is_for_want_of_room(&self) -> bool {
         let StoreError::Sqlite(error) = self else { return false };
-        error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+        let code = error.sqlite_error().map(|error| error.extended_code);
+        // The file that the connections of a WAL share needs room as well.
+        code.is_some_and(|code| {
+            code & 0xff == rusqlite::ffi::SQLITE_FULL || code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+        })
     }
 }
 
