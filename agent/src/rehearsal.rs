@@ -78,6 +78,7 @@ impl Rehearsal {
             metadata_files: None,
             has_objects: true,
             endpoints: None,
+            gpu_runtime: None,
         };
         Ok(Rehearsal { rules, helper: Helper::new(&folder.join("volumes"), fences)? })
     }

@@ -3,16 +3,14 @@
 
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
-use longshore_tests::{
-    harness::{
-        command::run,
-        engine_api::EngineApi,
-        fleet::{Fleet, FleetSettings},
-        image::sample_archive,
-        process::{Launch, Process},
-        recording_proxy::{CallKind, RecordingProxy},
-        registry::Registry,
-    },
+use longshore_tests::harness::{
+    command::run,
+    engine_api::EngineApi,
+    fleet::{Fleet, FleetSettings},
+    image::sample_archive,
+    process::{Launch, Process},
+    recording_proxy::{CallKind, RecordingProxy},
+    registry::Registry,
 };
 use serde_json::{Value, json};
 
