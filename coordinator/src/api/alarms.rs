@@ -56,8 +56,8 @@ pub(crate) fn service() -> Service {
             ServiceOperation::new("SetAlarmState", invalid, set_state),
             ServiceOperation::new("DescribeAlarms", invalid, describe),
             ServiceOperation::new("DeleteAlarms", invalid, delete),
-            ServiceOperation::new("TagResource", invalid, tags::tag),
-            ServiceOperation::new("UntagResource", invalid, tags::untag),
+            ServiceOperation::new("TagResource", invalid, tags::tag).with_empty_output(),
+            ServiceOperation::new("UntagResource", invalid, tags::untag).with_empty_output(),
             ServiceOperation::new("ListTagsForResource", invalid, tags::list),
         ],
     }

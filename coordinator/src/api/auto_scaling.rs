@@ -49,7 +49,7 @@ pub(crate) fn service() -> Service {
             ServiceOperation::new("DeleteAutoScalingGroup", invalid, delete),
             ServiceOperation::new("DescribeAutoScalingGroups", invalid, describe),
             ServiceOperation::new("SetDesiredCapacity", invalid, set_desired),
-            ServiceOperation::new("SetInstanceProtection", invalid, protect),
+            ServiceOperation::new("SetInstanceProtection", invalid, protect).with_empty_output(),
             ServiceOperation::new("DescribeAutoScalingInstances", invalid, describe_instances),
             ServiceOperation::new("TerminateInstanceInAutoScalingGroup", invalid, terminate),
             ServiceOperation::new("DescribeScalingActivities", invalid, describe_activities),

@@ -42,6 +42,8 @@ pub(crate) struct ServiceOperation {
     name: &'static str,
     /// Members that two pages of one list may have otherwise.
     unbound: &'static [&'static str],
+    /// The model has an output without members.
+    empty_output: bool,
     run: Box<Run>,
 }
 
@@ -87,12 +89,19 @@ impl ServiceOperation {
         ServiceOperation {
             name,
             unbound: &[],
+            empty_output: false,
             run: Box::new(move |api, node, unbound| {
                 let input = input::typed::<Input>(&node, invalid);
                 let api = api.paged(name, unbound, &node);
                 Box::pin(async move { handler.call(&api, input?).await.map(said) })
             }),
         }
+    }
+
+    /// The model has an output, though one without members: clients of the query protocol look for
+    /// its element.
+    pub(crate) fn with_empty_output(self) -> Self {
+        ServiceOperation { empty_output: true, ..self }
     }
 
     /// A page token goes on being good when these members change.
@@ -135,7 +144,9 @@ impl Service {
                 serde_json::to_vec(tree).expect("a tree has no part that JSON cannot say")
             }
             Wire::RpcV2Cbor => cbor::write(tree),
-            Wire::Query => query::answer(name, self.namespace, tree, request_id),
+            Wire::Query => {
+                query::answer(name, self.namespace, tree, operation.empty_output, request_id)
+            }
         };
         let answer = answer.and_then(|said| match (said, wire) {
             (Said::Whole(tree), _) => Ok(Body::Whole(write(&tree))),

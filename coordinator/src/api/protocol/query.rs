@@ -144,9 +144,15 @@ fn malformed(name: &str, why: &str) -> ApiError {
 }
 
 /// The answer to an action. One that says nothing has no result.
-pub(crate) fn answer(action: &str, namespace: &str, result: &Tree, request_id: &str) -> Vec<u8> {
+pub(crate) fn answer(
+    action: &str,
+    namespace: &str,
+    result: &Tree,
+    empty_output: bool,
+    request_id: &str,
+) -> Vec<u8> {
     let result = match xml(result) {
-        nothing if nothing.is_empty() => nothing,
+        nothing if nothing.is_empty() && !empty_output => nothing,
         result => format!("<{action}Result>{result}</{action}Result>"),
     };
     format!(
