@@ -143,9 +143,16 @@ impl ChaosCounts {
 mod tests {
     use super::{planted::Bug, *};
 
+    /// Under ten seconds of a small machine, with some calm times and some emptied states.
+    const CALLS_OF_A_TEST: usize = 3_000;
     /// Calls of a run with a bug, and runs in which it must be found. Most are in the first.
     const CALLS_WITH_A_BUG: usize = 1_500;
     const SEEDS_MAX: u64 = 3;
+
+    #[test]
+    fn chaos_finds_nothing_wrong() {
+        Chaos::of(CALLS_OF_A_TEST, 7).run().unwrap().judge().unwrap();
+    }
 
     #[test]
     fn one_seed_has_one_course() {
