@@ -44,8 +44,14 @@ pub const ENGINE_FOLDERS: [&str; 4] =
 const PROCESSES: &str = "/proc";
 
 /// Options of `dockerSecurityOptions` that take the engine's confinement away.
-const UNCONFINED: [&str; 4] =
-    ["apparmor:unconfined", "label:disable", "label:type:spc_t", "label:type:unconfined_t"];
+const UNCONFINED: [&str; 6] = [
+    "apparmor:unconfined",
+    "label:disable",
+    "label:type:spc_t",
+    "label:type:unconfined_t",
+    "seccomp:unconfined",
+    "systempaths:unconfined",
+];
 
 /// Forbids nothing by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

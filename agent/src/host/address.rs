@@ -1,4 +1,4 @@
-//! At which address others reach this host, when the operator did not say.
+//! At which address others reach this host, when the operator did not say, and which are its own.
 
 use std::{
     io,
@@ -8,6 +8,24 @@ use std::{
 use tokio::net::{UdpSocket, lookup_host};
 
 use crate::settings::Settings;
+
+/// Of the other end of a socket by which nothing is sent.
+const ANY_PORT: u16 = 9;
+
+/// Whether an address is this host's, as the kernel's routes tell: to an own address it speaks from that
+/// very address. Nothing is sent. A bind would not tell: with `ip_nonlocal_bind`, as hosts with a
+/// floating address have it, any address can be bound.
+pub(crate) fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr = match address {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = std::net::UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, ANY_PORT))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == address)
+}
 
 /// The operator's word, else where the poll endpoint listens, else the address that the kernel would
 /// send from to the coordinator. Nothing is sent to find it out.

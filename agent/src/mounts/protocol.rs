@@ -30,7 +30,7 @@ pub(crate) enum Request {
     List {
         host: HostId,
         /// Those after it.
-        #[serde(default)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<TaskMounts>,
     },
 }
@@ -44,7 +44,8 @@ pub(crate) struct BindRequest {
     pub(crate) source: Source,
     /// Device nodes in it are for the containers.
     pub(crate) devices: bool,
-    #[serde(default)]
+    /// Left out where it asks for nothing: a helper of an earlier release does not know it.
+    #[serde(default, skip_serializing_if = "BindOptions::are_none")]
     pub(crate) options: BindOptions,
 }
 
@@ -57,6 +58,12 @@ pub(crate) struct BindOptions {
     pub(crate) noexec: bool,
     /// What is mounted below.
     pub(crate) alone: bool,
+}
+
+impl BindOptions {
+    fn are_none(&self) -> bool {
+        *self == BindOptions::default()
+    }
 }
 
 /// Whose mounts they are.

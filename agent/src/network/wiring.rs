@@ -16,7 +16,7 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
     time::Duration,
 };
@@ -35,6 +35,8 @@ use tracing::{info, warn};
 
 use rustix::net::sockopt::{set_ip_freebind, set_ipv6_freebind};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::host::address::is_own;
 
 use super::{
     firewall::{Firewall, FirewallPrograms, Installed, Rule},
@@ -251,13 +253,8 @@ enum Asked {
     OnlyAdded,
 }
 
-/// Only an address of this host can be bound.
-fn is_local(address: IpAddr) -> bool {
-    UdpSocket::bind((address, 0)).is_ok()
-}
-
 async fn give_address(handle: &Handle, address: IpAddr) -> Result<bool, WiringError> {
-    if is_local(address) {
+    if is_own(address) {
         return Ok(false);
     }
     let failed = |error| WiringError::Address(address, error);

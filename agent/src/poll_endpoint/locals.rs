@@ -7,7 +7,7 @@
 //! Never: a refusal. It only tells callers apart.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -15,10 +15,10 @@ use std::{
 
 use longshore_common::clock::{Clock, Monotonic};
 
+use crate::host::address::is_own;
+
 /// Interval between two looks at the host's bridges: a network of Docker's made since is known then.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// Of the other end of a socket by which nothing is sent.
-const ANY_PORT: u16 = 9;
 /// `RTF_GATEWAY` of Linux's routes: the network is beyond another machine.
 const BY_GATEWAY: u32 = 0x2;
 
@@ -57,21 +57,6 @@ impl Locals {
         }
         seen.iter().flat_map(|(_, networks)| networks).any(|network| network.holds(caller))
     }
-}
-
-/// Whether an address is this host's, as the kernel's routes tell: to an own address it speaks from that
-/// very address. Nothing is sent. A bind would not tell: with `ip_nonlocal_bind`, as hosts with a
-/// floating address have it, any address can be bound.
-fn is_own(address: IpAddr) -> bool {
-    let any: IpAddr = match address {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((address, ANY_PORT))?;
-        socket.local_addr()
-    });
-    from.is_ok_and(|from| from.ip() == address)
 }
 
 impl Network {
@@ -242,7 +227,7 @@ mod tests {
         }
         let (root, clock) = (tempfile::tempdir().unwrap(), SteppedClock::at(Timestamp(1)));
         let locals = Locals::below(root.path());
-        assert!(UdpSocket::bind(("203.0.113.7", 0)).is_ok(), "any address can be bound");
+        assert!(std::net::UdpSocket::bind(("203.0.113.7", 0)).is_ok(), "any address can be bound");
         for (caller, local) in [
             ("127.0.0.1", true),
             ("192.0.2.1", true),

@@ -443,6 +443,7 @@ fn every_setting_can_be_given_by_flag_variable_and_file_alike() {
                                     2,
                                 ),
                                 mode: 493,
+                                any_user: false,
                             },
                         },
                     },

@@ -27,7 +27,12 @@ pub(super) struct Health {
     told: EngineHealth,
     told_looked: bool,
     told_leaving: bool,
+    /// What the last answer said of all that.
+    answered: Option<Said>,
 }
+
+/// What an answer says of the engine, of the look at its containers, and of a leave.
+type Said = (EngineHealth, bool, bool);
 
 impl Health {
     pub(super) fn watched(reach: Option<ReachWatch>, leaving: Option<LeaveWatch>) -> Self {
@@ -38,6 +43,7 @@ impl Health {
             told: EngineHealth::Unknown,
             told_looked: false,
             told_leaving: false,
+            answered: None,
         }
     }
 
@@ -80,6 +86,19 @@ async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
 impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn health(&self) -> EngineHealth {
         self.health.now(self.synced)
+    }
+
+    fn said(&self) -> Said {
+        (self.health(), self.has_looked(), self.health.is_leaving())
+    }
+
+    pub(super) fn health_is_answered(&mut self) {
+        self.health.answered = Some(self.said());
+    }
+
+    /// Something came up while no poll was kept: the next one leaves with it at once.
+    pub(super) fn health_has_news(&self) -> bool {
+        self.health.answered.is_some_and(|answered| answered != self.said())
     }
 
     /// A poll that is kept leaves with the news.

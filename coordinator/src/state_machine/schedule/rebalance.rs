@@ -72,7 +72,10 @@ impl<'a> Work<'a> {
         }
         let leaving = self.state.task(moving.leaving).filter(|task| !self.is_protected(task));
         if let Some(leaving) = leaving {
-            let tasks = vec![leaving.id];
+            let mut tasks = vec![leaving.id];
+            if !self.may_stop(&mut tasks) {
+                return;
+            }
             let message = messages::stopped(self.service, &tasks);
             let cause = messages::rebalanced(primary.record.id);
             self.pass.events.push(Event::TasksStopRequested { tasks, cause, failed: false, at });

@@ -128,6 +128,8 @@ impl Place {
             taken(side, "mountPoints");
         }
         container["mountPoints"] = json!(mounts);
+        // RegisterTaskDefinition refuses settings of the kernel that are not a container's own.
+        taken(&mut container, "systemControls");
         definition["volumes"] = json!(volumes);
         definition["containerDefinitions"] = json!([container]);
         let side = side.into_iter();
@@ -178,7 +180,7 @@ impl Place {
 }
 
 fn taken(of: &mut Value, member: &str) -> Vec<Value> {
-    match of.get_mut(member).map(Value::take) {
+    match of.as_object_mut().and_then(|members| members.remove(member)) {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
     }
@@ -256,7 +258,7 @@ mod tests {
         let counts = Generated::of(DEFINITIONS, SEED).run().unwrap();
         assert_eq!((counts.definitions, counts.escapes), (DEFINITIONS, 0), "{counts:?}");
         let (text, file) = (counts.refused_by_text, counts.refused_by_file);
-        assert!(text > 0 && file > 0 && counts.creates > DEFINITIONS / 20, "{counts:?}");
+        assert!(text > 0 && file > 0 && counts.creates > DEFINITIONS / 50, "{counts:?}");
     }
 
     /// An agent that keeps one rule less than it is asked to.
