@@ -198,7 +198,7 @@ mod tests {
             let data = DataDir::open(copy.path()).unwrap();
             data.set_aside_ledger_of_others(fleet, host).unwrap();
             let aside = format!("{LEDGER_FILE}.before-{host}");
-            assert_eq!(files(&data).iter().any(|file| *file == aside), of_others);
+            assert_eq!(files(&data).contains(&aside), of_others);
             let (_, contents) = Ledger::open(&data.ledger(), fleet, host).unwrap();
             assert_eq!(contents.head.is_none(), of_others);
         }

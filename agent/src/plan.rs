@@ -146,8 +146,8 @@ pub(crate) fn next_step(
         (ContainerState::Unknown, _) => None,
         (ContainerState::Absent, _) if stopping => None,
         (ContainerState::Absent, _)
-            if !order::may_begin(desired, observed, index)
-                && !(rules.pull_upfront && container.pull == PullState::Needed) =>
+            if !(order::may_begin(desired, observed, index)
+                || rules.pull_upfront && container.pull == PullState::Needed) =>
         {
             None
         }

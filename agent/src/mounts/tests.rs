@@ -527,7 +527,7 @@ fn options_of_a_bind_are_flags_of_its_mount() {
 fn a_helper_that_forbids_devices_gives_none_on_request() {
     let sandbox = Sandbox::new();
     let source = sandbox.directory("source");
-    let helper = sandbox.helper(fenced(&[sandbox.0.clone()], &[Forbidden::Devices]));
+    let helper = sandbox.helper(fenced(std::slice::from_ref(&sandbox.0), &[Forbidden::Devices]));
     let place = helper.bind(&BindRequest { devices: true, ..of_host(source) }).unwrap();
     let flags = MountTable::read().unwrap().top_at(&place).unwrap().flags();
     assert!(flags.contains(MountFlags::NODEV), "{flags:?}");

@@ -403,7 +403,8 @@ mod tests {
             epoch,
             last_order: 1,
         });
-        let at = Timestamp(2_000_000);
+        // Before the hook times out.
+        let at = Timestamp(1_100_000);
         let acting = handle.read_to_act(|state| state.hook_calls().count());
         tokio::pin!(acting);
         for _ in 0..LOOKS {

@@ -74,6 +74,9 @@ impl Bug {
     }
 }
 
+/// Keys of the rows that a checkpoint wrote, each with the number of its kind.
+type Written = BTreeSet<(u8, Vec<u8>)>;
+
 /// Launches against one look.
 const LAUNCHES: u128 = 8;
 /// Kinds of a checkpoint's rows.
@@ -85,7 +88,7 @@ const JOIN_TOKENS: u8 = 8;
 pub(super) struct Planted {
     bug: Option<Bug>,
     /// Rows that the journal of this run has had, by what they are of.
-    written: Arc<Mutex<BTreeSet<(u8, Vec<u8>)>>>,
+    written: Arc<Mutex<Written>>,
 }
 
 impl Planted {
