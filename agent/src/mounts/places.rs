@@ -46,7 +46,9 @@ impl Helper {
     ) -> Result<PathBuf, String> {
         // A file system of the network may let this wait.
         let opened = self.open(&request.source)?;
+        let is_directory = files::kind(&files::stat(&opened.file)?) == FileType::Directory;
 
+        // Nothing from here on asks it: all other mounts wait for these.
         let _places = self.places();
         if !is_awaited() {
             // The task may have been released meanwhile, and nobody would do so again.
@@ -69,7 +71,7 @@ impl Helper {
             take_down(&place)?;
         }
         self.check_number(&opened, &table)?;
-        let target = make_place(&folder, &place, &opened)?;
+        let target = make_place(&folder, &place, is_directory)?;
         let flags = |mount: &Mount| self.flags(request, mount);
         let recursive = !request.options.alone;
         mount(&opened, &target, &place, recursive, flags).inspect_err(|_| {
@@ -179,10 +181,9 @@ impl Helper {
 }
 
 /// A directory to mount a directory on, a file for everything else.
-fn make_place(folder: &Path, place: &Path, opened: &Opened) -> Result<OwnedFd, String> {
+fn make_place(folder: &Path, place: &Path, is_directory: bool) -> Result<OwnedFd, String> {
     let failed = |error: std::io::Error| error.to_string();
     fs_err::create_dir_all(folder).map_err(failed)?;
-    let is_directory = files::kind(&files::stat(&opened.file)?) == FileType::Directory;
     let found = place.symlink_metadata().ok();
     if let Some(found) = found.as_ref().filter(|found| found.is_dir() != is_directory) {
         match found.is_dir() {

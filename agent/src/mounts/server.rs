@@ -116,7 +116,9 @@ fn listen(socket: &Path) -> Result<tokio::net::UnixListener, HelperError> {
 
 /// One request and its reply; also over one half of a pair, in the agent's own process.
 pub(super) fn serve_connection(helper: &Helper, stream: &UnixStream) {
-    let reply = match allowed(stream).and_then(|()| request(stream)) {
+    // What came is read in any case: the refusal would be lost with a connection that is reset.
+    let asked = request(stream);
+    let reply = match allowed(stream).and(asked) {
         Ok(request) => helper.carry_out(&request, || !is_closed(stream)),
         Err(why) => {
             tracing::warn!(why, "a request to the helper was not served");

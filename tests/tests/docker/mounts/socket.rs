@@ -83,7 +83,8 @@ fn ask(socket: &Path, request: &Value) -> Option<Value> {
     send(socket, &framed(request.to_string().as_bytes()))
 }
 
-#[tokio::test]
+/// Several threads: the helper waits while nobody reads its log.
+#[tokio::test(flavor = "multi_thread")]
 async fn root_of_a_container_may_not_ask_the_helper() {
     let place = Place::lay();
     let _helper = helper(place.folder.0.path(), &place.socket, &place.settings).await;
@@ -152,7 +153,7 @@ fn hostile(chance: &mut Chance, place: &Place) -> Vec<u8> {
     bytes
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_requests_mount_nothing_outside_and_end_nothing() {
     let place = Place::lay();
     let _helper = helper(place.folder.0.path(), &place.socket, &place.settings).await;
@@ -180,7 +181,7 @@ async fn hostile_requests_mount_nothing_outside_and_end_nothing() {
     assert!(bound["bound"]["path"].is_string(), "{bound}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_helper_leaves_no_mount_that_a_release_misses() {
     let place = Place::lay();
     let mut chance = Chance::from_seed(SEED);
