@@ -296,8 +296,7 @@ mod tests {
             journal::memory::MemoryDisk,
             state_machine::{
                 record::DeploymentStatus,
-                schedule::tests::world::{World, named, replicas},
-                service::{DeploymentStrategy, HookAction, HookStage, LifecycleHook},
+                schedule::tests::world::{World, named},
             },
         };
         let answers = &[
@@ -320,15 +319,7 @@ mod tests {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let running = tokio::spawn(run(handle.clone(), identity, clock, shutdown.clone()));
 
-        let mut config = replicas(0);
-        config.deployment.strategy = DeploymentStrategy::BlueGreen;
-        config.deployment.bake_minutes = Some(0);
-        config.deployment.hooks = vec![LifecycleHook {
-            target: HookTarget::Http { url, role_arn: None, details: None },
-            stages: vec![HookStage::PreScaleUp],
-            timeout_minutes: 5,
-            on_timeout: HookAction::Rollback,
-        }];
+        let config = asks_before_scale_up(url);
         let create = crate::state_machine::schedule::tests::world::create("s", "app", config);
         handle.submit(create, |_, _| ()).await.unwrap();
 
@@ -357,10 +348,10 @@ mod tests {
     /// Often enough for a call to be made and heard.
     const LOOKS: usize = 500;
 
-    /// A state whose service waits for the answer of a hook at `url`.
-    fn waits_for_hook(url: String) -> State {
+    /// A blue/green service that asks `url` before it scales up.
+    fn asks_before_scale_up(url: String) -> crate::state_machine::service::ServiceConfig {
         use crate::state_machine::{
-            schedule::tests::world::{World, replicas},
+            schedule::tests::world::replicas,
             service::{DeploymentStrategy, HookAction, HookStage, LifecycleHook},
         };
         let mut config = replicas(0);
@@ -372,6 +363,13 @@ mod tests {
             timeout_minutes: 5,
             on_timeout: HookAction::Rollback,
         }];
+        config
+    }
+
+    /// A state whose service waits for the answer of a hook at `url`.
+    fn waits_for_hook(url: String) -> State {
+        use crate::state_machine::schedule::tests::world::World;
+        let config = asks_before_scale_up(url);
         let mut world = World::new();
         world.create(config);
         assert_eq!(world.state.hook_calls().count(), 1);

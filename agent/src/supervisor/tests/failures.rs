@@ -6,7 +6,8 @@ fn engine_error() -> RuntimeError {
     Unknown::Engine { message: "something broke".into() }.into()
 }
 
-async fn running() -> Rig {
+/// An agent with one task that runs.
+pub(super) async fn running() -> Rig {
     let mut rig = Rig::new();
     rig.exchange().await;
     rig.coordinator.run(task(1), one());

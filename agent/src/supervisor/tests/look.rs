@@ -1,6 +1,6 @@
 //! That the agent has seen its containers is told with all that it saw, and not before.
 
-use super::*;
+use super::{failures::running, *};
 
 /// Exchanges until an answer says that the agent has looked, and how many did not.
 async fn until_looked(rig: &mut Rig) -> usize {
@@ -10,14 +10,6 @@ async fn until_looked(rig: &mut Rig) -> usize {
         }
     }
     panic!("it never has looked: {:?}", rig.fake.calls());
-}
-
-async fn running() -> Rig {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    rig.coordinator.run(task(1), one());
-    rig.until_running(task(1)).await;
-    rig
 }
 
 /// What may have become of a container while nobody watched.

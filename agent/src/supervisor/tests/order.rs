@@ -289,7 +289,7 @@ async fn a_process_that_may_be_started_again_is_not_told_to_have_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn image_of_a_container_that_waits_is_pulled_upfront_where_that_is_asked_for() {
+async fn waiting_containers_image_is_pulled_upfront_where_asked() {
     for (upfront, pulled) in [(false, 1), (true, 2)] {
         let mut rig = Rig::with(|config| {
             config.pull = PullPolicy::Always;

@@ -364,7 +364,7 @@ fn protection_is_for_hosts_with_tasks_and_ends_with_them() {
 }
 
 #[test]
-fn a_group_of_protected_instances_above_its_desired_count_goes_on_scaling() {
+fn group_of_protected_instances_above_desired_goes_on_scaling() {
     let soon = CapacityProvider { scale_in_after_ms: Some(5_000), ..provider("p", scaling()) };
     let mut world = World::with_providers(vec![soon]).with_definition(900);
     let tasks = world.run_by(vec![item("p", 0, 1)], 2);
