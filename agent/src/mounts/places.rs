@@ -33,6 +33,8 @@ use super::{
 const OF_DEVICES: [&str; 2] = ["devtmpfs", "devpts"];
 /// Mounts over one another at one place: more than one only after a crash between two calls.
 const STACKED_MAX: u32 = 16;
+/// Names from the helper's folder to a place: host, task and volume.
+const PLACE_DEPTH: usize = 3;
 /// Maximum number of mounts that tasks of this host hold together, with what is mounted below their
 /// sources: a tenth of the kernel's own limit for a mount namespace (sysctl fs.mount-max).
 pub(super) const MOUNTS_MAX: usize = 10_000;
@@ -56,6 +58,7 @@ impl Helper {
         }
         let mut table = MountTable::read()?;
         if !table.is_mounted(&self.folder) {
+            self.take_down_all(&table)?;
             ground::lay(&self.folder, &table)?;
             table = MountTable::read()?;
         }
@@ -95,6 +98,21 @@ impl Helper {
     /// Another thread that panicked changed nothing but mounts, which are read anew.
     fn places(&self) -> MutexGuard<'_, ()> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Helpers before this one mounted without a ground. Once it is laid nobody sees those places, and
+    /// what they hold of a file system would keep it busy until the host restarts. Containers that run
+    /// keep what they have; one that starts again asks for its mounts again.
+    fn take_down_all(&self, table: &MountTable) -> Result<(), String> {
+        let is_place = |mount: &&Mount| {
+            let inner = mount.at.strip_prefix(&self.folder);
+            inner.is_ok_and(|inner| inner.components().count() == PLACE_DEPTH)
+        };
+        for mount in table.below(&self.folder).filter(is_place) {
+            take_down(&mount.at)?;
+            tracing::info!(place = %mount.at.display(), "unmounted what an earlier version mounted");
+        }
+        Ok(())
     }
 
     fn check_number(&self, opened: &Opened, table: &MountTable) -> Result<(), String> {
@@ -156,7 +174,7 @@ impl Helper {
         Ok(tasks)
     }
 
-    fn place_of(&self, task: &TaskMounts) -> PathBuf {
+    pub(super) fn place_of(&self, task: &TaskMounts) -> PathBuf {
         let TaskMounts { host, task, generation } = task;
         self.folder.join(host.to_string()).join(TaskMounts::folder_name(*task, *generation))
     }

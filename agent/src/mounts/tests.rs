@@ -415,6 +415,26 @@ fn a_release_takes_no_mount_of_the_host() {
     assert!(source.join("inner/files").is_dir(), "a mount of the host went with the task's");
 }
 
+#[test]
+fn places_without_a_ground_are_taken_down_before_it_is_laid() {
+    let sandbox = Sandbox::new();
+    let source = with_mount_below(&sandbox);
+    let helper = sandbox.helper(Fences::default());
+    let folder = helper.place_of(&task(2));
+    let old = [folder.join("0"), folder.join("1")];
+    for place in &old {
+        fs_err::create_dir_all(place).unwrap();
+        rustix::mount::mount_bind_recursive(&source, place).unwrap();
+        assert!(place.join("inner/files").is_dir());
+    }
+    helper.bind(&of_host(sandbox.directory("other"))).unwrap();
+    let table = MountTable::read().unwrap();
+    let left: Vec<_> = table.below(&folder).map(|mount| &mount.at).collect();
+    assert!(left.is_empty(), "nobody can unmount {left:?} any more");
+    assert!(source.join("inner/files").is_dir(), "a mount of the host went with the task's");
+    helper.release(&task(2)).unwrap();
+}
+
 /// A source with a mount of the host below, both shared with all that is cloned of them.
 fn with_mount_below(sandbox: &Sandbox) -> PathBuf {
     let source = sandbox.directory("source");
