@@ -46,6 +46,8 @@ mod old_journal;
 mod service_manager;
 #[path = "docker/engine_health.rs"]
 mod engine_health;
+#[path = "docker/engine_answers.rs"]
+mod engine_answers;
 #[path = "docker/outages.rs"]
 mod outages;
 #[path = "docker/outside.rs"]

@@ -1,16 +1,19 @@
-//! What a host needs fails or hangs: a login helper, a mount, many stops at once. All else
+//! What a host needs fails or hangs: its disk, a login helper, a mount, many stops at once. All else
 //! goes on.
 
-use std::{os::unix::fs::PermissionsExt, time::Duration};
+use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use longshore_tests::harness::{
-    command::run,
-    engine_api::EngineApi,
-    fleet::{Fleet, FleetSettings},
-    image::sample_archive,
-    process::{Launch, Process},
-    recording_proxy::{CallKind, RecordingProxy},
-    registry::Registry,
+use longshore_tests::{
+    figures::progress,
+    harness::{
+        command::run,
+        engine_api::EngineApi,
+        fleet::{Fleet, FleetSettings},
+        image::sample_archive,
+        process::{Launch, Process},
+        recording_proxy::{CallKind, RecordingProxy},
+        registry::Registry,
+    },
 };
 use serde_json::{Value, json};
 
@@ -18,6 +21,7 @@ use crate::definition::{SLEEPER, begin, begin_again, lives, reached, scripted};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const DISKS_MIB: u32 = 80;
 /// More than the pulls of one registry, and than the threads that logins from files have.
 const HUNG_LOGINS: usize = 12;
 /// More than the threads that the agent has for files of tasks.
@@ -31,6 +35,86 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         }
     };
     tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("not so: {what}"));
+}
+
+/// Writes until nothing fits any more, not a byte.
+fn fill(folder: &Path) -> std::path::PathBuf {
+    let path = folder.join("filler");
+    let mut file = fs_err::File::create(&path).unwrap();
+    for size in [1 << 20, 4096, 1] {
+        let block = vec![0; size];
+        while std::io::Write::write_all(&mut file, &block).is_ok() {}
+    }
+    path
+}
+
+/// What the agent that runs now has said of containers and tasks: each change is news once.
+fn said_of(fleet: &Fleet, words: &[&str]) -> Vec<String> {
+    let log = fleet.hosts[0].agent.as_ref().unwrap().log().lines();
+    let told = log.iter().filter(|line| words.iter().any(|word| line.contains(word)));
+    told.map(|line| line.to_string()).collect()
+}
+
+#[tokio::test]
+async fn an_agent_on_a_full_disk_lives_restarts_reports_and_cleans_up() {
+    let settings = FleetSettings {
+        hosts: 1,
+        disks_mib: Some(DISKS_MIB),
+        agent_arguments: vec!["--disk-floor=1".to_owned()],
+        ..Default::default()
+    };
+    let mut fleet = Fleet::start(settings).await.unwrap();
+    let client = fleet.ecs().unwrap();
+    let engine = fleet.hosts[0].engine().unwrap();
+    let first = begin(&client, scripted("web", SLEEPER[2], json!({}))).await;
+    let second = begin_again(&client, "web").await;
+    for task in [&first, &second] {
+        reached(&client, task, "RUNNING").await;
+    }
+    let short = begin(&client, scripted("short", "exit 0", json!({}))).await;
+    reached(&client, &short, "STOPPED").await;
+    for _ in 0..2 {
+        let short = begin_again(&client, "short").await;
+        reached(&client, &short, "STOPPED").await;
+    }
+    assert_eq!(engine.containers(true).await.unwrap().len(), 5);
+    let before = lives(&fleet).await;
+    assert_eq!(before.len(), 2);
+
+    progress("the agent's disk is full");
+    let filler = fill(&fleet.hosts[0].agent_folder());
+    eventually("stopped containers but the newest are removed", async || {
+        engine.containers(true).await.unwrap().len() <= 3
+    })
+    .await;
+    for _ in 0..2 {
+        fleet.kill_agent(0).await.unwrap();
+        fleet.start_agent(0).await.unwrap();
+        fleet.all_connected().await.unwrap();
+        reached(&client, &second, "RUNNING").await;
+        assert_eq!(lives(&fleet).await, before);
+        // What was known is no news to the next agent.
+        let told = said_of(&fleet, &["container running", "task RUNNING", "task ACTIVATING"]);
+        assert!(told.is_empty(), "{told:#?}");
+    }
+    let (ended, _) = before.iter().find(|(_, life)| life.task == first).unwrap();
+    engine.post(&format!("/containers/{ended}/kill"), Value::Null).await.unwrap();
+    let shown = reached(&client, &first, "STOPPED").await;
+    assert_eq!(shown["containers"][0]["exitCode"], json!(137));
+    reached(&client, &second, "RUNNING").await;
+
+    progress("there is room again");
+    fs_err::remove_file(filler).unwrap();
+    eventually("new tasks run", async || {
+        let task = begin_again(&client, "web").await;
+        let running = |shown: &Value| {
+            let status = shown["tasks"][0]["lastStatus"].as_str()?;
+            ["RUNNING", "STOPPED"].contains(&status).then(|| status == "RUNNING")
+        };
+        let describe = json!({ "tasks": [task] });
+        client.eventually("DescribeTasks", describe, PATIENCE, running).await.unwrap()
+    })
+    .await;
 }
 
 /// Programs in a folder of their own, which hang and say so in a file.
