@@ -28,19 +28,8 @@ impl ClusterIndex {
     }
 
     /// Whether a host like those that have `mark` may be given such a task once it is empty: one of
-    /// them meets all that no task changes. While there is none, one of `earlier` does, which are
-    /// there no more. When none of those has the mark either, nobody knows.
-    pub fn may_suit(
-        &self,
-        request: &Request<'_>,
-        mark: &Attribute,
-        earlier: &ClusterIndex,
-    ) -> bool {
-        [self, earlier].into_iter().find_map(|index| index.suits(request, mark)).unwrap_or(true)
-    }
-
-    /// `None` where no host has the mark.
-    fn suits(&self, request: &Request<'_>, mark: &Attribute) -> Option<bool> {
+    /// them meets all that no task changes. `None` where no host has the mark.
+    pub fn suits(&self, request: &Request<'_>, mark: &Attribute) -> Option<bool> {
         let marked = self.attributes.hosts_with(mark).filter(|hosts| !hosts.is_empty())?;
         let mut terms = Vec::new();
         self.terms(Reason::Attribute, request, &mut terms);

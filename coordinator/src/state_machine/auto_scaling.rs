@@ -174,6 +174,15 @@ pub const SHAPES_MAX: usize = 8;
 pub struct InstanceShape {
     pub attributes: Vec<Attribute>,
     pub agent_version: String,
+    /// When an instance was last seen to be so. Older journals do not say.
+    #[serde(default)]
+    pub seen_at: Timestamp,
+}
+
+impl InstanceShape {
+    pub fn is_like(&self, other: &InstanceShape) -> bool {
+        (&self.attributes, &self.agent_version) == (&other.attributes, &other.agent_version)
+    }
 }
 
 /// What a launcher was asked to do.

@@ -14,14 +14,15 @@ mod lost;
 mod messages;
 mod rebalance;
 mod scaling;
+mod to_come;
 mod victims;
 pub(super) mod waiting;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use longshore_common::{clock::Timestamp, id::TaskId, protocol::Attribute, resources::Demand};
+use longshore_common::{clock::Timestamp, id::TaskId};
 
-use crate::placement::{ClusterIndex, Eligibility, HostOffer, HostSlot, Particulars, Taken};
+use crate::placement::Taken;
 
 use super::{
     decide::Ids,
@@ -73,47 +74,6 @@ pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
 /// How many tasks a service is to have now: of a daemon, one for each host that it belongs on.
 pub fn desired(state: &State, service: &Service) -> u32 {
     Work::new(state, service, Timestamp::default(), Ids::from(0)).desired()
-}
-
-/// What a daemon takes of each host that `mark` is on, if it belongs there.
-fn daemon_demand(
-    state: &State,
-    daemon: &Service,
-    mark: &Attribute,
-    earlier: &ClusterIndex,
-) -> Option<Demand> {
-    let work = Work::new(state, daemon, Timestamp::default(), Ids::from(0));
-    let primary = daemon.primary().filter(|_| daemon.is_active())?;
-    let asked = work.asked(primary);
-    let index = &state.cluster_at(daemon.cluster).index;
-    let belongs = index.may_suit(&work.request(&asked, 1), mark, earlier);
-    belongs.then_some(asked.demand)
-}
-
-/// Hosts as the last instances of a capacity provider's group were, as if they registered at some time
-/// to come.
-fn earlier_hosts(state: &State, provider: &CapacityProviderName) -> ClusterIndex {
-    let mut index = ClusterIndex::default();
-    let provider = state.capacity_provider(provider.as_str());
-    let group = provider.and_then(|known| state.auto_scaling_group(known.group.as_str()));
-    let Some((group, capacity)) = group.and_then(|group| Some((group, group.size.as_ref()?)))
-    else {
-        return index;
-    };
-    for (slot, shape) in (0..).zip(&group.shapes) {
-        let offer = HostOffer {
-            capacity,
-            attributes: &shape.attributes,
-            eligibility: Eligibility { active: true, connected: true, engine_answers: true },
-            particulars: Particulars {
-                instance_id: None,
-                agent_version: &shape.agent_version,
-                registered_at: Timestamp(u64::MAX),
-            },
-        };
-        index.insert(HostSlot(slot), offer);
-    }
-    index
 }
 
 /// One look at one service.

@@ -84,7 +84,7 @@ pub(in crate::state_machine) fn end(
         false => Lifecycle::Terminating { since: at },
     };
     let host = state.hosts_of_instance(instance.id).next();
-    set_with(group, instance.turned(lifecycle, at), why, host.map(shape_of))
+    set_with(group, instance.turned(lifecycle, at), why, host.map(|host| shape_of(host, at)))
 }
 
 pub(in crate::state_machine) fn set(
@@ -105,8 +105,9 @@ fn set_with(
     Event::InstanceSet { group: group.name.clone(), instance, why: why.into(), shape }
 }
 
-fn shape_of(host: &Host) -> InstanceShape {
+fn shape_of(host: &Host, at: Timestamp) -> InstanceShape {
     InstanceShape {
+        seen_at: at,
         attributes: host.all_attributes().cloned().collect(),
         agent_version: host.versions.agent.clone(),
     }
@@ -169,7 +170,7 @@ fn in_service(group: &Group, instance: &Instance, host: &Host, at: Timestamp) ->
     let instance = Instance { host: Some(host.id), ..instance.clone() };
     let instance = instance.turned(Lifecycle::InService { since: at }, at);
     let why = format!("the container instance {} registered as it", host.id);
-    set_with(group, instance, why, Some(shape_of(host)))
+    set_with(group, instance, why, Some(shape_of(host, at)))
 }
 
 /// Tasks of services that were lost with a silent host run elsewhere by now.

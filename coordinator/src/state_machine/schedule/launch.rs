@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use longshore_common::{id::TaskId, protocol::Attribute, resources::Demand, task::TaskOverride};
 
-use super::{Work, messages};
+use super::{
+    Work, messages,
+    to_come::{Chance, ToCome},
+};
 use crate::{
     placement::{GroupKey, HostSlot, MemberOf, Request},
     query::Constraint,
@@ -134,21 +137,19 @@ impl<'a> Work<'a> {
         let Some(unplaced) = &placement.unplaced else { return };
         self.pass.waits_for_room = true;
         // No number of hosts helps a task that hosts of this provider may never be given.
-        let provider = provider.filter(|provider| {
-            let mark = self.state.provider_attribute(provider);
-            let earlier = super::earlier_hosts(self.state, provider);
-            cluster.index.may_suit(&self.request(&asked, 1), &mark, &earlier)
+        let chance = provider.map(|provider| {
+            let to_come = ToCome::of(self.state, provider);
+            to_come.chance(&cluster.index, &self.request(&asked, 1), self.at)
         });
-        if let Some(provider) = provider {
-            self.pass.wanted.push((
-                provider.clone(),
-                Group {
-                    demand: asked.demand.clone(),
-                    count: unplaced.count,
-                    distinct_instance: self.service.config.distinct_instance,
-                },
-            ));
-        }
+        chance.and_then(Chance::until).into_iter().for_each(|until| self.wake_at(until));
+        let waiting = Group {
+            demand: asked.demand.clone(),
+            count: unplaced.count,
+            distinct_instance: self.service.config.distinct_instance,
+        };
+        let wanted = chance.and_then(|chance| chance.of(waiting));
+        let provider = provider.filter(|_| wanted.is_some());
+        self.pass.wanted.extend(provider.cloned().zip(wanted));
         // A group that can still grow is on its way to make room.
         let grows = provider
             .and_then(|provider| self.state.managed_group(provider))

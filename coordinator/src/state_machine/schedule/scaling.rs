@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use longshore_common::{clock::Timestamp, resources::Capacity};
 
-use super::{Pass, instances, waiting};
+use super::{Pass, instances, to_come::ToCome, waiting};
 use crate::state_machine::{
     auto_scaling::{Instance, Lifecycle},
     capacity_provider::CapacityProvider,
@@ -127,12 +127,15 @@ fn count(
             Lifecycle::Draining { .. } | Lifecycle::Terminating { .. } => {}
         }
     }
-    let waiting = waiting_for(state, provider);
+    let to_come = ToCome::of(state, &provider.name);
+    let (waiting, asked_again) = waiting_for(state, provider, &to_come, at);
+    until = until.into_iter().chain(asked_again).min();
     counts.waiting = waiting.iter().map(|alike| alike.count).sum();
     let told = || state.launcher_of(group).and_then(|launcher| launcher.size.as_ref());
     counts.needed = match group.size.as_ref().or_else(told) {
         Some(size) => {
-            managed_scaling::needed(&for_tasks(state, provider, size), &waiting).instances
+            let offered = for_tasks(state, provider, &to_come, size, at);
+            managed_scaling::needed(&offered, &waiting).instances
         }
         // One has to be seen before it is known how many are needed.
         None => u32::from(counts.waiting > 0),
@@ -141,14 +144,18 @@ fn count(
 }
 
 /// What an empty instance has for tasks: its daemons come before them.
-fn for_tasks(state: &State, provider: &CapacityProvider, size: &Capacity) -> Capacity {
+fn for_tasks(
+    state: &State,
+    provider: &CapacityProvider,
+    to_come: &ToCome,
+    size: &Capacity,
+    at: Timestamp,
+) -> Capacity {
     let mut left = size.clone();
-    let mark = state.provider_attribute(&provider.name);
-    let earlier = super::earlier_hosts(state, &provider.name);
     let has = |cluster: &&Cluster| cluster.settings.capacity.providers.contains(&provider.name);
     let daemons = state.clusters_after(None).filter(has).flat_map(|cluster| &cluster.daemons);
     for daemon in daemons.map(|slot| state.service_at(*slot)) {
-        let Some(demand) = super::daemon_demand(state, daemon, &mark, &earlier) else { continue };
+        let Some(demand) = to_come.daemon_demand(state, daemon, at) else { continue };
         left.cpu.0 = left.cpu.0.saturating_sub(demand.cpu.0);
         left.memory.0 = left.memory.0.saturating_sub(demand.memory.0);
         let gpus = left.gpus.len().saturating_sub(demand.gpus as usize);
@@ -158,28 +165,35 @@ fn for_tasks(state: &State, provider: &CapacityProvider, size: &Capacity) -> Cap
     left
 }
 
-/// Tasks that wait for a host of this provider, those left out that such hosts may never be given.
-fn waiting_for(state: &State, provider: &CapacityProvider) -> Vec<Alike> {
+/// Tasks that wait for a host of this provider, those left out that such hosts may never be given;
+/// and when one of those is to be asked about again.
+fn waiting_for(
+    state: &State,
+    provider: &CapacityProvider,
+    to_come: &ToCome,
+    at: Timestamp,
+) -> (Vec<Alike>, Option<Timestamp>) {
     let has = |cluster: &&Cluster| cluster.settings.capacity.providers.contains(&provider.name);
-    let mark = state.provider_attribute(&provider.name);
-    let earlier = super::earlier_hosts(state, &provider.name);
-    let mut found = Vec::new();
+    let (mut found, mut asked_again) = (Vec::new(), None);
     for cluster in state.clusters_after(None).filter(has) {
         let launches: BTreeSet<_> = cluster.waiting_tasks.values().copied().collect();
         let launches = launches.into_iter().map(|slot| state.waiting_at(slot));
-        let by_this = launches.filter(|w| w.launch.provider.as_ref() == Some(&provider.name));
-        let suited = by_this.filter(|waiting| waiting::may_suit(state, waiting, &mark, &earlier));
-        found.extend(suited.map(|Waiting { launch, .. }| Alike {
-            demand: launch.demand.clone(),
-            count: launch.tasks.len() as u32,
-            distinct_instance: launch.distinct_instance,
-        }));
+        for waiting in launches.filter(|w| w.launch.provider.as_ref() == Some(&provider.name)) {
+            let chance = waiting::chance(state, waiting, to_come, at);
+            asked_again = asked_again.into_iter().chain(chance.until()).min();
+            let Waiting { launch, .. } = waiting;
+            found.extend(chance.of(Alike {
+                demand: launch.demand.clone(),
+                count: launch.tasks.len() as u32,
+                distinct_instance: launch.distinct_instance,
+            }));
+        }
         for service in &cluster.wanting {
             let wanted = state.service_at(*service).wanted.iter();
             found.extend(wanted.filter(|(by, _)| *by == provider.name).map(|(_, a)| a.clone()));
         }
     }
-    found
+    (found, asked_again)
 }
 
 /// Not before instances have warmed up, and one step after the other, unless the operator chose a

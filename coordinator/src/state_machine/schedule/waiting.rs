@@ -1,10 +1,13 @@
 //! Tasks of RunTask that wait for a host: they get one as soon as there is room.
 
-use longshore_common::{clock::Timestamp, protocol::Attribute};
+use longshore_common::clock::Timestamp;
 
-use super::Pass;
+use super::{
+    Pass,
+    to_come::{Chance, ToCome},
+};
 use crate::{
-    placement::{ClusterIndex, MemberOf, Placement, Request, Taken},
+    placement::{MemberOf, Placement, Request, Taken},
     state_machine::{
         decide::{Ids, NEW_GROUP, required_attributes},
         event::{AskedPlacement, Event, PlacedTask, TasksStarted},
@@ -18,15 +21,10 @@ pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy:
     with_request(state, waiting, entropy, |request| index.place(request))
 }
 
-/// Whether hosts like those that have `mark` may ever be given the launch's tasks.
-pub(super) fn may_suit(
-    state: &State,
-    waiting: &Waiting,
-    mark: &Attribute,
-    earlier: &ClusterIndex,
-) -> bool {
+/// Whether hosts that are to come may be given the launch's tasks.
+pub(super) fn chance(state: &State, waiting: &Waiting, to_come: &ToCome, at: Timestamp) -> Chance {
     let index = &state.cluster_at(waiting.cluster).index;
-    with_request(state, waiting, 0, |request| index.may_suit(request, mark, earlier))
+    with_request(state, waiting, 0, |request| to_come.chance(index, request, at))
 }
 
 fn with_request<T>(

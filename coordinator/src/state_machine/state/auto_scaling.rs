@@ -133,7 +133,7 @@ impl Group {
     }
 
     fn remember(&mut self, shape: &InstanceShape) {
-        self.shapes.retain(|known| known != shape);
+        self.shapes.retain(|known| !known.is_like(shape));
         self.shapes.insert(0, shape.clone());
         self.shapes.truncate(SHAPES_MAX);
     }

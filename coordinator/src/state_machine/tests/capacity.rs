@@ -669,3 +669,53 @@ fn group_does_not_grow_for_tasks_that_its_hosts_may_never_be_given() {
         assert!(world.desired("p") > 0);
     }
 }
+
+#[test]
+fn group_at_zero_tries_one_instance_when_its_earlier_ones_are_long_gone() {
+    let rack = || vec![Constraint::parse("attribute:rack == moon").unwrap()];
+    for (of_service, image_is_rebuilt) in
+        [(false, false), (false, true), (true, false), (true, true)]
+    {
+        let mut soon = provider("p", scaling());
+        soon.scale_in_after_ms = Some(5_000);
+        let mut world = World::with_providers(vec![soon]).with_definition(300);
+        let tasks = world.run_by(vec![item("p", 0, 1)], 1);
+        world.boot("p");
+        tasks.into_iter().for_each(|task| world.end(task));
+        world.later(1);
+        world.later(10);
+        world.all_go("p");
+        // Hosts of this group never were of that rack.
+        if of_service {
+            let config = ServiceConfig { member_of: rack(), ..replicas(9) };
+            world.step(service("svc", config, Some(vec![item("p", 0, 1)])));
+        } else {
+            let Command::RunTask(mut run) = run_task(9) else { unreachable!() };
+            run.capacity = Some(vec![item("p", 0, 1)]);
+            run.member_of = rack();
+            run.launch.options.wait_ms = Some(86_400_000);
+            world.step(Command::RunTask(run));
+        }
+        world.later(3_000);
+        assert_eq!(world.desired("p"), 0, "what was seen lately is believed");
+        world.later(700);
+        assert_eq!(world.desired("p"), 1, "nobody knows what they are like now: one is tried");
+        let [instance] = world.instances("p", |_| true)[..] else { panic!("one is launched") };
+        let (verb, result) = (LauncherVerb::Launch, Ok(()));
+        world.step(Command::LauncherAnswered { instance, verb, result });
+        let moon = Attribute { name: "rack".to_owned(), value: Some("moon".to_owned()) };
+        let attributes = if image_is_rebuilt { vec![moon] } else { vec![] };
+        world.host_comes(Some(instance.to_string()), attributes);
+        world.later(1);
+        if image_is_rebuilt {
+            // Of 1000 MiB three tasks fit.
+            assert_eq!(world.desired("p"), 3, "as many as the tasks fill");
+            continue;
+        }
+        assert_eq!(world.desired("p"), 1);
+        world.later(10);
+        world.all_go("p");
+        world.later(3_000);
+        assert_eq!(world.desired("p"), 0, "it was tried, and is believed again");
+    }
+}
