@@ -242,7 +242,12 @@ impl Guest {
     /// Runs one task of a definition and waits until it runs.
     async fn run_task(&mut self, definition: Value) -> Result<Task> {
         let family = self.register(definition).await?;
-        let ran = self.ecs.call("RunTask", json!({ "taskDefinition": family })).await?;
+        // For moments after Docker's own restart no task is placed where it is; a client asks again.
+        let run = json!({ "taskDefinition": family });
+        let is_decided = |answer: &Value| {
+            (answer["failures"][0]["reason"] != json!("AGENT")).then(|| answer.clone())
+        };
+        let ran = self.ecs.eventually("RunTask", run, PATIENCE, is_decided).await?;
         let arn = ran["tasks"][0]["taskArn"].as_str();
         let task = Task { arn: arn.with_context(|| format!("RunTask: {ran}"))?.to_owned() };
         self.task_until(&task, "RUNNING").await?;
@@ -313,9 +318,16 @@ impl Guest {
         self.restart_agent().await
     }
 
-    /// Restarts the agent, its helpers with it, and waits until its host is connected again.
+    /// Restarts the agent, its helpers with it, and waits until the coordinator has heard this start:
+    /// for a while it still shows what the one before had said.
     async fn restart_agent(&self) -> Result<()> {
         self.sh("systemctl restart longshore-agent").await?;
+        self.until(
+            "start=$(systemctl show -p InvocationID --value longshore-agent) &&
+             journalctl -o cat _SYSTEMD_INVOCATION_ID=$start | grep -q 'registered .*docker.version=' &&
+             systemctl show -p StatusText longshore-agent | grep -q 'tasks running$'",
+        )
+        .await?;
         self.connected().await?;
         Ok(())
     }
