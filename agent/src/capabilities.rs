@@ -6,7 +6,7 @@
 
 use longshore_common::{logs::options::AWSLOGS, protocol::Attribute};
 
-use crate::runtime::RuntimeVersion;
+use crate::{plan::awslogs, runtime::RuntimeVersion};
 
 /// What every agent of this version honours, whatever the host.
 const ALWAYS: &[(&str, &str)] = &[
@@ -51,7 +51,7 @@ const LOGGING_DRIVER: &str = "com.amazonaws.ecs.capability.logging-driver.";
 /// Docker does not list it among its plugins, but always has it.
 const LOGS_NOWHERE: &str = "none";
 /// What the agent makes of `awslogs`.
-const LOGS_FOLLOWED: &str = "json-file";
+const LOGS_FOLLOWED: &str = awslogs::DRIVER;
 /// Required besides the driver by definitions with an execution role, which logs need none of here.
 const LOGS_BY_EXECUTION_ROLE: &str = "ecs.capability.execution-role-awslogs";
 
@@ -234,7 +234,7 @@ mod tests {
     fn every_api_version_up_to_dockers_and_all_log_drivers_are_announced() {
         check(
             ALL,
-            Some(&docker("1.19", &["awslogs", "journald", "json-file"])),
+            Some(&docker("1.19", &["awslogs", "journald", "json-file", "local"])),
             expect![[r#"
                 ….docker-remote-api.1.17
                 ….docker-remote-api.1.18
@@ -243,6 +243,7 @@ mod tests {
                 ….logging-driver.awslogs
                 ….logging-driver.journald
                 ….logging-driver.json-file
+                ….logging-driver.local
                 ….logging-driver.none
                 ….privileged-container
                 ecs.capability.container-health-check
@@ -267,7 +268,7 @@ mod tests {
     fn an_operator_narrows_the_log_drivers_and_takes_privileged_away() {
         let named = ["awslogs", "gelf", "none"].map(str::to_owned);
         let allowed = Allowed { logging_drivers: Some(&named), ..NOTHING };
-        let docker = docker("1.17", &["awslogs", "json-file"]);
+        let docker = docker("1.17", &["awslogs", "json-file", "local"]);
         check(
             allowed,
             Some(&docker),

@@ -1,5 +1,5 @@
-//! The logs of containers with the `awslogs` driver: read from Docker's own `json-file` logs, kept on
-//! this host, found again for the coordinator.
+//! The logs of containers with the `awslogs` driver: read from Docker's own logs, kept on this host,
+//! found again for the coordinator.
 //!
 //! A container writes to Docker, whatever this agent does; what Docker holds is read from a cursor that
 //! is stored with the events themselves, so that a restart of the agent loses and repeats nothing.

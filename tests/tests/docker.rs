@@ -32,6 +32,8 @@ mod scaling;
 mod ec2;
 #[path = "docker/logs.rs"]
 mod logs;
+#[path = "docker/log_files.rs"]
+mod log_files;
 #[path = "docker/task_endpoints.rs"]
 mod task_endpoints;
 #[path = "docker/strangers.rs"]

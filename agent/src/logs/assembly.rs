@@ -20,10 +20,20 @@ pub(super) const EVENT_QUIET: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Assembly {
     /// A line without its end, of each output.
-    stdout: Option<Text>,
-    stderr: Option<Text>,
+    stdout: Option<Line>,
+    stderr: Option<Line>,
     /// An event to which lines may be added.
     event: Option<Text>,
+}
+
+/// Docker cuts long lines by bytes, also within a character.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    /// When its first part was written.
+    at: Timestamp,
+    /// Under the name that it had when it was text.
+    #[serde(rename = "text", with = "bytes_or_text")]
+    bytes: Vec<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,19 +51,18 @@ impl Assembly {
         start: Option<&EventStart>,
         events: &mut Vec<NewEvent>,
     ) {
-        let open = self.open(record.output);
-        let mut line = match open.take() {
-            None => Text { at: record.at, text: record.text },
+        let mut line = match self.open(record.output).take() {
+            None => Line { at: record.at, bytes: record.bytes },
             Some(mut line) => {
-                line.text.push_str(&record.text);
+                line.bytes.extend_from_slice(&record.bytes);
                 line
             }
         };
         // What is full of an endless line need not wait for its end.
-        while line.text.len() > LOG_MESSAGE_BYTES_MAX {
-            let rest = line.text.split_off(boundary(&line.text));
-            let full = std::mem::replace(&mut line.text, rest);
-            self.line(Text { at: line.at, text: full }, start, events);
+        while line.bytes.len() > LOG_MESSAGE_BYTES_MAX {
+            let rest = line.bytes.split_off(boundary(&line.bytes));
+            let bytes = std::mem::replace(&mut line.bytes, rest);
+            self.line(Line { at: line.at, bytes }, start, events);
         }
         match record.ends_line {
             true => self.line(line, start, events),
@@ -82,14 +91,31 @@ impl Assembly {
         self.event.is_some()
     }
 
-    fn open(&mut self, output: Output) -> &mut Option<Text> {
+    fn open(&mut self, output: Output) -> &mut Option<Line> {
         match output {
             Output::Stdout => &mut self.stdout,
             Output::Stderr => &mut self.stderr,
         }
     }
 
-    fn line(&mut self, line: Text, start: Option<&EventStart>, events: &mut Vec<NewEvent>) {
+    /// CloudWatch Logs takes text: what is none is replaced, and may be longer then.
+    fn line(&mut self, line: Line, start: Option<&EventStart>, events: &mut Vec<NewEvent>) {
+        let mut text = match String::from_utf8(line.bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        };
+        while text.len() > LOG_MESSAGE_BYTES_MAX {
+            let rest = text.split_off(text.floor_char_boundary(LOG_MESSAGE_BYTES_MAX));
+            self.text(
+                Text { at: line.at, text: std::mem::replace(&mut text, rest) },
+                start,
+                events,
+            );
+        }
+        self.text(Text { at: line.at, text }, start, events);
+    }
+
+    fn text(&mut self, line: Text, start: Option<&EventStart>, events: &mut Vec<NewEvent>) {
         let Some(start) = start else { return emit(line, events) };
         let begins = start.begins(&line.text);
         let fits = |event: &Text| event.text.len() + 1 + line.text.len() <= LOG_MESSAGE_BYTES_MAX;
@@ -113,9 +139,49 @@ fn emit(event: Text, events: &mut Vec<NewEvent>) {
     }
 }
 
-/// The last place within the limit that does not cut a character.
-fn boundary(text: &str) -> usize {
-    text.floor_char_boundary(LOG_MESSAGE_BYTES_MAX)
+/// The last place within the limit that does not cut a character of UTF-8, if it is that.
+fn boundary(bytes: &[u8]) -> usize {
+    const CHARACTER_BYTES_MAX: usize = 4;
+    let goes_on = |at: &usize| bytes[*at] & 0b1100_0000 == 0b1000_0000;
+    let least = LOG_MESSAGE_BYTES_MAX + 1 - CHARACTER_BYTES_MAX;
+    let whole = (least..=LOG_MESSAGE_BYTES_MAX).rev().find(|at| !goes_on(at));
+    whole.unwrap_or(LOG_MESSAGE_BYTES_MAX)
+}
+
+/// Text, which agents that know nothing else wrote and read; bytes where they are none.
+mod bytes_or_text {
+    use std::fmt;
+
+    use serde::{Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => to.serialize_str(text),
+            Err(_) => to.serialize_bytes(bytes),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+
+        impl de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes or text")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
+                Ok(text.as_bytes().to_vec())
+            }
+        }
+
+        from.deserialize_any(Bytes)
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +207,7 @@ mod tests {
                         None => (text, true),
                     };
                     let at = Timestamp(time as u64);
-                    let record = Record { output, at, text: text.to_owned(), ends_line };
+                    let record = Record { output, at, bytes: text.into(), ends_line };
                     assembly.take(record, start.as_ref(), &mut events);
                 }
             }
@@ -187,7 +253,7 @@ mod tests {
         let record = |text: &str, ends_line| Record {
             output: Output::Stdout,
             at: Timestamp(7),
-            text: text.to_owned(),
+            bytes: text.into(),
             ends_line,
         };
         assembly.take(record(&long, false), None, &mut events);
@@ -196,6 +262,59 @@ mod tests {
         let joined: String = events.iter().map(|event| event.message.as_str()).collect();
         assert_eq!(joined, long + "end");
         assert_eq!(assembly, Assembly::default());
+    }
+
+    /// Cut anywhere, also into three parts, with a restart between them.
+    #[test]
+    fn a_character_that_was_cut_into_two_parts_is_whole() {
+        let line = "é€𝄞 end".as_bytes();
+        for first in 0..=line.len() {
+            for second in first..=line.len() {
+                let (mut assembly, mut events) = (Assembly::default(), Vec::new());
+                let parts = [&line[..first], &line[first..second], &line[second..]];
+                for (number, part) in parts.into_iter().enumerate() {
+                    let saved = rmp_serde::to_vec_named(&assembly).unwrap();
+                    assembly = rmp_serde::from_slice(&saved).unwrap();
+                    let record = Record {
+                        output: Output::Stdout,
+                        at: Timestamp(0),
+                        bytes: part.to_vec(),
+                        ends_line: number == 2,
+                    };
+                    assembly.take(record, None, &mut events);
+                }
+                assert_eq!(events[0].message, "é€𝄞 end", "cut at {first} and {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_replaced_and_no_event_is_too_long() {
+        let (mut assembly, mut events) = (Assembly::default(), Vec::new());
+        let bytes = vec![0xff; LOG_MESSAGE_BYTES_MAX];
+        let record = Record { output: Output::Stdout, at: Timestamp(0), bytes, ends_line: true };
+        assembly.take(record, None, &mut events);
+        assert!(events.iter().all(|event| event.message.len() <= LOG_MESSAGE_BYTES_MAX));
+        let characters = events.iter().flat_map(|event| event.message.chars());
+        assert_eq!(characters.filter(|c| *c == '\u{fffd}').count(), LOG_MESSAGE_BYTES_MAX);
+    }
+
+    /// As an agent that knew text only kept it.
+    #[test]
+    fn half_a_line_that_an_older_agent_kept_is_gone_on_with() {
+        #[derive(Serialize)]
+        struct Old {
+            stdout: Option<Text>,
+            stderr: Option<Text>,
+            event: Option<Text>,
+        }
+        let half = Text { at: Timestamp(3), text: "hé".to_owned() };
+        let old = Old { stdout: Some(half), stderr: None, event: None };
+        let saved = rmp_serde::to_vec_named(&old).unwrap();
+        let mut assembly: Assembly = rmp_serde::from_slice(&saved).unwrap();
+        let mut events = Vec::new();
+        assembly.end(None, &mut events);
+        assert_eq!(events, [NewEvent { at: Timestamp(3), message: "hé".to_owned() }]);
     }
 
     #[test]
@@ -207,7 +326,7 @@ mod tests {
             let record = Record {
                 output: Output::Stdout,
                 at: Timestamp(0),
-                text: line.clone(),
+                bytes: line.clone().into(),
                 ends_line: true,
             };
             assembly.take(record, Some(&start), &mut events);

@@ -1,4 +1,4 @@
-//! The files of one container's `json-file` log, read in order over their rotations.
+//! The files of one container's log, read in order over their rotations.
 //!
 //! Docker writes to `FILE`, and when that is full renames it to `FILE.1`, that to `FILE.2` and so on,
 //! the last one away. A place is an inode and an offset, and, because the number of a file that is
@@ -13,12 +13,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::awslogs::FILES;
+use super::record::{Beginning, Format, RECORD_BYTES_MAX};
+use crate::plan::awslogs::{FILES, LOG_FOLDER};
 
 /// What is read at once.
 const READ_BYTES: usize = 256 * 1024;
-/// A longer line is none of Docker's: 16 KiB of text, each byte written as six.
-const LINE_BYTES_MAX: usize = 1024 * 1024;
 /// By so much of its beginning a file is known again.
 const HEAD_BYTES: usize = 256;
 
@@ -26,7 +25,7 @@ const HEAD_BYTES: usize = 256;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     inode: u64,
-    /// After the last whole line that was read.
+    /// After the last whole record that was read.
     offset: u64,
     head_bytes: u32,
     head_crc: u32,
@@ -35,6 +34,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct DockerLog {
     path: PathBuf,
+    format: Format,
     open: Option<File>,
     place: Place,
 }
@@ -42,20 +42,24 @@ pub(super) struct DockerLog {
 /// What one look at the log found.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
-    /// Whole lines, each with its newline.
-    Lines(&'a [u8]),
+    /// Whole records.
+    Records(&'a [u8]),
     /// The log goes on in a newer file; `lost` when files between were gone before they were read,
-    /// or the end of a file was no whole line.
+    /// or the end of a file was no whole record.
     NextFile { lost: bool },
-    /// A line that is longer than Docker writes any: skipped.
-    Overlong,
+    /// What is no record, or longer than Docker writes any: skipped.
+    Damage,
     /// Everything was read.
     Nothing,
 }
 
 impl DockerLog {
     pub(super) fn new(path: &Path, place: Place) -> Self {
-        DockerLog { path: path.to_owned(), open: None, place }
+        DockerLog { path: path.to_owned(), format: Format::of(path), open: None, place }
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     pub(super) fn place(&self) -> Place {
@@ -67,9 +71,13 @@ impl DockerLog {
         self.open = None;
     }
 
-    /// Reads on, by a buffer that may serve many logs. An error says that the files cannot be read
-    /// now.
-    pub(super) fn read<'b>(&mut self, buffer: &'b mut Vec<u8>) -> io::Result<Found<'b>> {
+    /// Reads on, by a buffer that may serve many logs; `complete` when nobody writes to it any more.
+    /// An error says that the files cannot be read now.
+    pub(super) fn read<'b>(
+        &mut self,
+        buffer: &'b mut Vec<u8>,
+        complete: bool,
+    ) -> io::Result<Found<'b>> {
         if self.open.is_none() {
             let (file, place, lost) = self.reopened()?;
             (self.open, self.place) = (Some(file), place);
@@ -78,17 +86,25 @@ impl DockerLog {
             }
         }
         let Some(file) = &self.open else { return Ok(Found::Nothing) };
-        if let Some(length) = fill(file, buffer, self.place.offset)? {
-            return Ok(taken(&mut self.place, buffer, length));
+        match fill(file, buffer, self.place.offset, self.format)? {
+            Beginning::Part => {}
+            filled => return Ok(taken(&mut self.place, buffer, filled)),
         }
         if inode_at(&self.path)? == Some(self.place.inode) {
-            return Ok(Found::Nothing);
+            return match complete && has_more(file, self.place)? {
+                true => past_torn(file, buffer, &mut self.place, self.format),
+                false => Ok(Found::Nothing),
+            };
         }
         // The file was renamed, after which Docker writes no more to it; but it may have before.
-        if let Some(length) = fill(file, buffer, self.place.offset)? {
-            return Ok(taken(&mut self.place, buffer, length));
+        match fill(file, buffer, self.place.offset, self.format)? {
+            Beginning::Part => {}
+            filled => return Ok(taken(&mut self.place, buffer, filled)),
         }
-        let torn = file.metadata()?.len() > self.place.offset;
+        let torn = has_more(file, self.place)?;
+        if torn && let Found::Damage = past_torn(file, buffer, &mut self.place, self.format)? {
+            return Ok(Found::Damage);
+        }
         let Some((next, inode, skipped)) = self.newer()? else { return Ok(Found::Nothing) };
         self.open = Some(next);
         self.place = Place { inode, ..Place::default() };
@@ -164,8 +180,8 @@ fn inode_at(path: &Path) -> io::Result<Option<u64>> {
     }
 }
 
-/// Reads from `offset`; the length of the whole lines, or of all when none ends within the limit.
-fn fill(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Result<Option<usize>> {
+/// Reads from `offset`: what is there by now.
+fn fill(file: &File, buffer: &mut Vec<u8>, offset: u64, format: Format) -> io::Result<Beginning> {
     let mut wanted = READ_BYTES;
     loop {
         if buffer.len() < wanted {
@@ -180,43 +196,76 @@ fn fill(file: &File, buffer: &mut Vec<u8>, offset: u64) -> io::Result<Option<usi
                 Err(error) => return Err(error),
             }
         }
-        if let Some(last) = buffer[..read].iter().rposition(|byte| *byte == b'\n') {
-            return Ok(Some(last + 1));
+        match format.beginning(&buffer[..read]) {
+            Beginning::Part if read < wanted => return Ok(Beginning::Part),
+            Beginning::Part if wanted >= RECORD_BYTES_MAX => return Ok(Beginning::Damage(read)),
+            Beginning::Part => wanted = RECORD_BYTES_MAX,
+            filled => return Ok(filled),
         }
-        if read < wanted {
-            return Ok(None);
-        }
-        if wanted >= LINE_BYTES_MAX {
-            return Ok(Some(read));
-        }
-        wanted = LINE_BYTES_MAX;
     }
 }
 
-fn taken<'b>(place: &mut Place, buffer: &'b [u8], length: usize) -> Found<'b> {
-    let lines = &buffer[..length];
+fn has_more(file: &File, place: Place) -> io::Result<bool> {
+    Ok(file.metadata()?.len() > place.offset)
+}
+
+/// Nobody goes on with the record that begins here: what comes behind it is read none the less.
+fn past_torn(
+    file: &File,
+    buffer: &mut Vec<u8>,
+    place: &mut Place,
+    format: Format,
+) -> io::Result<Found<'static>> {
+    let length = file.metadata()?.len().saturating_sub(place.offset) as usize;
+    buffer.resize(length.min(RECORD_BYTES_MAX).max(buffer.len()), 0);
+    let rest = &mut buffer[..length.min(RECORD_BYTES_MAX)];
+    file.read_exact_at(rest, place.offset)?;
+    Ok(match format.torn(rest) {
+        Some(length) => {
+            taken(place, &rest[..length], Beginning::Damage(length));
+            Found::Damage
+        }
+        None => Found::Nothing,
+    })
+}
+
+fn taken<'b>(place: &mut Place, buffer: &'b [u8], filled: Beginning) -> Found<'b> {
+    let (length, records) = match filled {
+        Beginning::Records(length) => (length, true),
+        Beginning::Damage(length) => (length, false),
+        Beginning::Part => return Found::Nothing,
+    };
+    let bytes = &buffer[..length];
     if place.offset == 0 {
-        let head = &lines[..length.min(HEAD_BYTES)];
+        let head = &bytes[..length.min(HEAD_BYTES)];
         place.head_bytes = head.len() as u32;
         place.head_crc = crc32fast::hash(head);
     }
     place.offset += length as u64;
-    match lines.last() {
-        Some(b'\n') => Found::Lines(lines),
-        _ => Found::Overlong,
+    match records {
+        true => Found::Records(bytes),
+        false => Found::Damage,
     }
 }
 
 /// Docker's folder of all containers, in which each one's folder holds its log.
 pub(super) fn folder_of_containers(log: &Path) -> Option<&Path> {
-    log.parent()?.parent()
+    let folder = log.parent()?;
+    match folder.file_name() {
+        Some(name) if name == LOG_FOLDER => folder.parent()?.parent(),
+        _ => folder.parent(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::{fs, io::Write};
 
-    use super::*;
+    use super::{
+        super::record::{LogEntry, frame_of},
+        *,
+    };
+    use crate::plan::awslogs::LOG_FILE;
 
     struct Written {
         folder: tempfile::TempDir,
@@ -260,10 +309,10 @@ mod tests {
         fn read_all(&mut self) -> String {
             let (mut read, mut buffer) = (String::new(), Vec::new());
             loop {
-                match self.log.read(&mut buffer).unwrap() {
-                    Found::Lines(lines) => read.push_str(std::str::from_utf8(lines).unwrap()),
+                match self.log.read(&mut buffer, false).unwrap() {
+                    Found::Records(lines) => read.push_str(std::str::from_utf8(lines).unwrap()),
                     Found::NextFile { lost } => read.push_str(if lost { "LOST " } else { "" }),
-                    Found::Overlong => read.push_str("OVERLONG "),
+                    Found::Damage => read.push_str("OVERLONG "),
                     Found::Nothing => return read,
                 }
             }
@@ -344,15 +393,55 @@ mod tests {
         log.write(&long);
         log.write("short\n");
         assert_eq!(log.read_all(), long + "short\n");
-        log.write(&"y".repeat(LINE_BYTES_MAX));
+        log.write(&"y".repeat(RECORD_BYTES_MAX));
         log.write("tail\nnext\n");
         assert_eq!(log.read_all(), "OVERLONG tail\nnext\n");
+    }
+
+    /// A disk was full, a machine lost its power: what Docker wrote after that is read, at the
+    /// container's end or when the file is full.
+    #[test]
+    fn records_behind_a_torn_one_are_read_once_nobody_goes_on_with_it() {
+        let record = |line: &str| {
+            let line = line.as_bytes().to_vec();
+            frame_of(&LogEntry {
+                source: "stdout".to_owned(),
+                time_nano: 1,
+                line,
+                ..LogEntry::default()
+            })
+        };
+        let (torn, behind) = (&record(&"x".repeat(1000))[..100], record("behind"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(LOG_FILE);
+        for rotated in [false, true] {
+            fs::write(&path, [&record("before")[..], torn, &behind].concat()).unwrap();
+            let mut log = DockerLog::new(&path, Place::default());
+            let mut buffer = Vec::new();
+            let before = record("before");
+            assert_eq!(log.read(&mut buffer, false).unwrap(), Found::Records(&before));
+            assert_eq!(log.read(&mut buffer, false).unwrap(), Found::Nothing);
+            if rotated {
+                fs::rename(&path, folder.path().join(format!("{LOG_FILE}.1"))).unwrap();
+                fs::write(&path, []).unwrap();
+            }
+            assert_eq!(log.read(&mut buffer, !rotated).unwrap(), Found::Damage);
+            assert_eq!(log.read(&mut buffer, !rotated).unwrap(), Found::Records(&behind));
+        }
+    }
+
+    #[test]
+    fn the_folder_of_all_containers_is_above_either_form_of_log() {
+        for log in ["/d/containers/abc/abc-json.log", "/d/containers/abc/local-logs/container.log"]
+        {
+            assert_eq!(folder_of_containers(Path::new(log)), Some(Path::new("/d/containers")));
+        }
     }
 
     #[test]
     fn a_log_that_is_not_there_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = DockerLog::new(&folder.path().join("none"), Place::default());
-        assert_eq!(log.read(&mut Vec::new()).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(log.read(&mut Vec::new(), false).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -30,7 +30,6 @@ use tracing::{debug, info, warn};
 use super::{
     assembly::{Assembly, EVENT_QUIET},
     docker_log::{DockerLog, Found, Place, folder_of_containers},
-    record,
     watch::Watch,
 };
 use crate::plan::awslogs::LogDestination;
@@ -596,23 +595,19 @@ impl Container {
     ) -> (Option<Read>, bool) {
         let mut events = Vec::new();
         let mut at_end = false;
+        let format = self.log.format();
         for _ in 0..READS_PER_LOG {
-            match self.log.read(buffer) {
-                Ok(Found::Lines(lines)) => {
+            match self.log.read(buffer, self.ended) {
+                Ok(Found::Records(records)) => {
                     self.last_read = now;
-                    *bytes += lines.len();
-                    for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                        match record::parse(line) {
-                            Some(record) => {
-                                self.assembly.take(record, self.start.as_ref(), &mut events);
-                            }
-                            None => warn!(
-                                container = id,
-                                bytes = line.len(),
-                                "a line of Docker's log is no record and was left out",
-                            ),
+                    *bytes += records.len();
+                    let (assembly, start) = (&mut self.assembly, self.start.as_ref());
+                    format.each(records, |record, bytes| match record {
+                        Some(record) => assembly.take(record, start, &mut events),
+                        None => {
+                            warn!(container = id, bytes, "what Docker's log holds was left out");
                         }
-                    }
+                    });
                 }
                 Ok(Found::NextFile { lost: false }) => {}
                 Ok(Found::NextFile { lost: true }) => warn!(
@@ -620,8 +615,8 @@ impl Container {
                     stream = self.stream,
                     "lines were lost: Docker dropped its oldest log file before it was read",
                 ),
-                Ok(Found::Overlong) => {
-                    warn!(container = id, "an overlong line of Docker's log was left out");
+                Ok(Found::Damage) => {
+                    warn!(container = id, "a damaged part of Docker's log was left out");
                 }
                 Ok(Found::Nothing) => {
                     self.unreadable = false;

@@ -1,5 +1,5 @@
-//! What the `awslogs` driver becomes on a host: Docker's own `json-file` log, and a label that says
-//! to which group and stream the lines go.
+//! What the `awslogs` driver becomes on a host: Docker's own `local` log, which keeps bytes as they
+//! were written, and a label that says to which group and stream the lines go.
 //!
 //! The log is Docker's so that a container never waits for this agent; the label is on the container
 //! so that an agent without a ledger still knows where its lines belong. Pure.
@@ -17,6 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use super::TaskKey;
 use crate::runtime::LogTarget;
+
+/// Docker's driver behind it, and what that calls its file, in a folder of its own below the
+/// container's.
+pub(crate) const DRIVER: &str = "local";
+pub(crate) const LOG_FOLDER: &str = "local-logs";
+pub(crate) const LOG_FILE: &str = "container.log";
 
 /// Holds a [`LogDestination`] as JSON; empty on a container that does not log by this driver.
 pub(crate) const LABEL: &str = "longshore.awslogs";
@@ -99,7 +105,7 @@ pub(crate) fn log_target(
         None => docker.push((MODE, LogDriverMode::Blocking.as_str().to_owned())),
     }
     let options = docker.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    Some(LogTarget { driver: "json-file".to_owned(), options })
+    Some(LogTarget { driver: DRIVER.to_owned(), options })
 }
 
 /// The log of a container that logs by one of Docker's own drivers. A mode that the definition does
@@ -155,8 +161,10 @@ mod tests {
         expect![[r#"{"group":"/ecs/web","stream":"web/app/0000000000000000000000000000000a","event_start":"\\d{4}"}"#]]
             .assert_eq(&label);
         let target = log_target(&container, Some(LogDriverMode::Blocking)).unwrap();
-        expect![[r#"json-file {"compress": "false", "max-file": "5", "max-size": "20m", "mode": "blocking"}"#]]
-            .assert_eq(&format!("{} {:?}", target.driver, target.options));
+        expect![[
+            r#"local {"compress": "false", "max-file": "5", "max-size": "20m", "mode": "blocking"}"#
+        ]]
+        .assert_eq(&format!("{} {:?}", target.driver, target.options));
     }
 
     #[test]

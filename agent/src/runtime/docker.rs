@@ -146,6 +146,8 @@ pub struct Docker {
     control_groups: Mutex<Option<ControlGroups>>,
     /// Whether the engine labels files for SELinux; as the engine last said.
     selinux: OnceLock<bool>,
+    /// Where the engine keeps its data; as it last said.
+    data_root: Mutex<Option<PathBuf>>,
     process_lookups: Semaphore,
 }
 
@@ -167,6 +169,7 @@ impl Docker {
             client: Mutex::default(),
             control_groups: Mutex::default(),
             selinux: OnceLock::new(),
+            data_root: Mutex::default(),
             process_lookups: Semaphore::new(PROCESS_LOOKUPS_AT_ONCE),
         })
     }
@@ -224,6 +227,8 @@ impl Docker {
         let groups =
             ControlGroups::new(info.cgroup_version.as_deref(), info.cgroup_driver.as_deref());
         *self.control_groups.lock().unwrap_or_else(PoisonError::into_inner) = Some(groups);
+        let root = info.data_root.clone();
+        *self.data_root.lock().unwrap_or_else(PoisonError::into_inner) = root;
         self.selinux.get_or_init(|| info.security_options.iter().any(|name| name == SELINUX));
         Ok(info)
     }
@@ -234,6 +239,14 @@ impl Docker {
         }
         self.info().await?;
         Ok(self.selinux.get().copied().unwrap_or(false))
+    }
+
+    async fn data_root(&self) -> Result<Option<PathBuf>, RuntimeError> {
+        let known = self.data_root.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(root) => Ok(Some(root)),
+            None => Ok(self.info().await?.data_root),
+        }
     }
 
     async fn control_groups(&self) -> Result<ControlGroups, RuntimeError> {
@@ -440,7 +453,12 @@ impl ContainerRuntime for Docker {
     async fn inspect(&self, container: &str) -> Result<ContainerDetails, RuntimeError> {
         let path = format!("/containers/{}/json", read::escaped(container));
         let answer = self.read(&path, self.timeouts.inspect).await?;
-        read::container(&answer)
+        let inspected = read::inspected(&answer)?;
+        let root = match inspected.keeps_local_log() {
+            true => self.data_root().await?,
+            false => None,
+        };
+        Ok(inspected.details(root.as_deref()))
     }
 
     async fn process_ends(

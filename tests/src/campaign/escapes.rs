@@ -121,9 +121,9 @@ impl Escapes {
             host.agent_folder().join("tasks"),
         )?);
         let proxy = host.proxy.as_ref().context("no proxy")?;
-        proxy.look_at_creates({
+        proxy.change_creates({
             let validator = validator.clone();
-            Arc::new(move |name: &str, body: &Value| validator.look(name, body))
+            Arc::new(move |name: &str, body: &mut Value| validator.look(name, body))
         });
         let client = fleet.ecs()?;
         let mut run = Run { recipes: recipes.len(), ..Run::default() };

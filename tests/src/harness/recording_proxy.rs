@@ -42,8 +42,8 @@ const UP_TO_DATE: &str = "{\"status\":\"Status: Image is up to date\"}\n";
 
 type Body = UnsyncBoxBody<Bytes, anyhow::Error>;
 
-/// Sees the name and the body of each create before the engine does.
-pub type LookAtCreates = Arc<dyn Fn(&str, &Value) + Send + Sync>;
+/// Sees the name and the body of each create before the engine does, and may change the body.
+pub type ChangeCreates = Arc<dyn Fn(&str, &mut Value) + Send + Sync>;
 
 /// Changes what the engine answers to a call.
 pub type ChangeAnswers = Arc<dyn Fn(&Call, &mut Value) + Send + Sync>;
@@ -67,7 +67,7 @@ struct Noted {
     calls: Vec<Call>,
     armed: Vec<(CallKind, VecDeque<Fault>)>,
     answers_pulls: bool,
-    look_at_creates: Option<LookAtCreates>,
+    change_creates: Option<ChangeCreates>,
     change_answers: Option<ChangeAnswers>,
 }
 
@@ -139,9 +139,13 @@ impl RecordingProxy {
         self.shared.noted(|noted| noted.answers_pulls = true);
     }
 
-    /// Has each create looked at on its way to the engine.
-    pub fn look_at_creates(&self, look: LookAtCreates) {
-        self.shared.noted(|noted| noted.look_at_creates = Some(look));
+    /// Has each create looked at, and maybe changed, on its way to the engine.
+    pub fn change_creates(&self, change: ChangeCreates) {
+        self.shared.noted(|noted| noted.change_creates = Some(change));
+    }
+
+    pub fn change_no_creates(&self) {
+        self.shared.noted(|noted| noted.change_creates = None);
     }
 
     /// Has each answer in JSON that is no stream changed on its way from the engine.
@@ -193,7 +197,7 @@ impl Shared {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let call = Call { method: request.method().clone(), path };
         let what = format!("{} {}", call.method, call.path);
-        let request = self.looked_at(&call, request).await?;
+        let request = self.seen_create(&call, request).await?;
         let own_answer =
             call.kind() == Some(CallKind::Pull) && self.noted(|noted| noted.answers_pulls);
         let done = async {
@@ -241,18 +245,26 @@ impl Shared {
         Ok(Response::from_parts(head, whole(body)))
     }
 
-    /// The same request.
-    async fn looked_at(&self, call: &Call, request: Request<Incoming>) -> Result<Request<Body>> {
-        let look = self.noted(|noted| noted.look_at_creates.clone());
-        let Some(look) = look.filter(|_| call.kind() == Some(CallKind::Create)) else {
+    /// The same request, unless a test wants another.
+    async fn seen_create(&self, call: &Call, request: Request<Incoming>) -> Result<Request<Body>> {
+        let change = self.noted(|noted| noted.change_creates.clone());
+        let Some(change) = change.filter(|_| call.kind() == Some(CallKind::Create)) else {
             return Ok(request.map(|body| body.map_err(anyhow::Error::from).boxed_unsync()));
         };
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let name = call.path.split_once("name=").map_or("", |(_, name)| name);
         let name = name.split('&').next().unwrap_or_default().to_owned();
-        let parsed: Value = serde_json::from_slice(&body)?;
-        tokio::task::spawn_blocking(move || look(&name, &parsed)).await?;
+        let asked: Value = serde_json::from_slice(&body)?;
+        let mut passed_on = asked.clone();
+        let passed_on = tokio::task::spawn_blocking(move || {
+            change(&name, &mut passed_on);
+            passed_on
+        })
+        .await?;
+        let body = if passed_on == asked { body } else { passed_on.to_string().into() };
+        head.headers.remove(header::TRANSFER_ENCODING);
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         Ok(Request::from_parts(head, whole(body)))
     }
 

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the agent is killed while the task writes.
 const KILLS: usize = 4;
 
-fn awslogs(group: &str, more: Value) -> Value {
+pub(crate) fn awslogs(group: &str, more: Value) -> Value {
     let mut options = json!({
         "awslogs-group": group,
         "awslogs-region": "us-east-1",
@@ -31,12 +31,12 @@ fn shell(script: &str) -> Value {
 }
 
 /// Counts aloud, some fifty lines a second, until told to end; its last line says how far it was.
-const COUNTER: &str = "trap 'echo end $i; exit 0' TERM
+pub(crate) const COUNTER: &str = "trap 'echo end $i; exit 0' TERM
 i=0
 while true; do echo line $i; i=$((i+1)); sleep 0.02; done";
 
 /// The messages of a group so far, in their order.
-async fn messages(client: &EcsClient, group: &str) -> Vec<String> {
+pub(crate) async fn messages(client: &EcsClient, group: &str) -> Vec<String> {
     let (mut messages, mut token) = (Vec::new(), Value::Null);
     loop {
         let input = json!({ "logGroupName": group, "nextToken": token });
@@ -52,7 +52,7 @@ async fn messages(client: &EcsClient, group: &str) -> Vec<String> {
 
 /// Waits until a group has so many events and more. A group of which no host is known to hold
 /// anything yet is none.
-async fn until_written(client: &EcsClient, group: &str, count: usize) {
+pub(crate) async fn until_written(client: &EcsClient, group: &str, count: usize) {
     let written = async {
         loop {
             let input = json!({ "logGroupName": group });
@@ -142,7 +142,9 @@ print(json.dumps([filtered, [stream['logStreamName'] for stream in streams], gro
 async fn long_lines_and_events_of_several_lines_are_whole_and_both_outputs_are_kept() {
     let fleet = Fleet::start(FleetSettings { hosts: 1, ..Default::default() }).await.unwrap();
     let (aws, client) = (fleet.aws(), fleet.ecs().unwrap().logs());
+    // Docker cuts at 16,384 bytes, which is in the middle of one of the characters.
     let script = "x=0123456789; for k in 1 2 3 4 5 6 7 8 9 10 11 12; do x=$x$x; done; echo $x; \
+                  y=\u{20ac}; for k in 1 2 3 4 5 6 7 8 9 10 11 12 13; do y=$y$y; done; echo $y; \
                   echo to stderr >&2; echo";
     let log = awslogs("/ecs/long", json!({ "mode": "non-blocking", "max-buffer-size": "4m" }));
     register(&aws, "long", json!({ "command": shell(script), "logConfiguration": log })).await;
@@ -152,13 +154,14 @@ async fn long_lines_and_events_of_several_lines_are_whole_and_both_outputs_are_k
     let mut tasks = tasks_of(&run(&aws, "long", &[]).await);
     tasks.extend(tasks_of(&run(&aws, "lines", &[]).await));
     wait(&aws, "tasks-stopped", &tasks).await;
-    until_written(&client, "/ecs/long", 2).await;
+    until_written(&client, "/ecs/long", 3).await;
     until_written(&client, "/ecs/lines", 2).await;
     // Two pipes: which of the outputs Docker reads first is chance.
     let mut long = messages(&client, "/ecs/long").await;
     long.sort_by_key(String::len);
     let lengths: Vec<usize> = long.iter().map(String::len).collect();
-    assert_eq!((long[0].as_str(), &lengths[1..]), ("to stderr", &[40_960][..]));
+    assert_eq!((long[0].as_str(), &lengths[1..]), ("to stderr", &[3 << 13, 40_960][..]));
+    assert_eq!(long[1], "\u{20ac}".repeat(1 << 13));
     assert_eq!(messages(&client, "/ecs/lines").await, ["START one\n  at x\n  at y", "START two"]);
 }
 

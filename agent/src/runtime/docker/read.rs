@@ -20,8 +20,11 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::{failed_by_status, health_status, with_causes};
-use crate::runtime::{
-    ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
+use crate::{
+    plan::awslogs::{self, LOG_FILE, LOG_FOLDER},
+    runtime::{
+        ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
+    },
 };
 
 /// The largest answer that is read: a listing of some ten thousand containers.
@@ -181,17 +184,89 @@ pub(super) fn image(answer: &Answer, reference: &str) -> Result<Image, RuntimeEr
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Inspected {
+pub(super) struct Inspected {
     id: String,
     name: Option<String>,
     state: State,
     config: Option<Config>,
     network_settings: Option<NetworkSettings>,
     log_path: Option<String>,
+    host_config: Option<HostConfig>,
     created: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     image: Option<String>,
     mounts: Option<Vec<Mounted>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    log_config: Option<LogConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct LogConfig {
+    #[serde(rename = "Type")]
+    driver: Option<String>,
+}
+
+impl Inspected {
+    /// Whether its log follows from where the engine keeps its data: Docker tells the place of no log
+    /// but `json-file`'s.
+    pub(super) fn keeps_local_log(&self) -> bool {
+        let log = self.host_config.as_ref().and_then(|config| config.log_config.as_ref());
+        log.is_some_and(|log| log.driver.as_deref() == Some(awslogs::DRIVER))
+    }
+
+    fn local_log(&self, data_root: &Path) -> Option<String> {
+        let folder = data_root.join("containers").join(&self.id).join(LOG_FOLDER);
+        self.keeps_local_log().then(|| folder.join(LOG_FILE).display().to_string())
+    }
+
+    /// `data_root` is where the engine keeps its data, as far as it has said so.
+    pub(super) fn details(self, data_root: Option<&Path>) -> ContainerDetails {
+        let local_log = data_root.and_then(|root| self.local_log(root));
+        let State {
+            status,
+            running,
+            pid,
+            exit_code,
+            oom_killed,
+            error,
+            started_at,
+            finished_at,
+            health,
+        } = self.state;
+        let (started_at, finished_at) = (time(started_at.as_deref()), time(finished_at.as_deref()));
+        let status = status.unwrap_or_default();
+        let state = run_state(&status, running.unwrap_or(false), started_at.is_some());
+        let (ports, networks) = match self.network_settings {
+            Some(settings) => (settings.ports, settings.networks),
+            None => (None, None),
+        };
+        let exit_code = exit_code.and_then(|code| i32::try_from(code).ok());
+        let health = health.and_then(|health| health.status).filter(|status| status != "none");
+        ContainerDetails {
+            id: self.id,
+            name: self.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+            labels: self.config.and_then(|config| config.labels).unwrap_or_default(),
+            state,
+            pid: pid.filter(|pid| *pid != 0),
+            exit_code: exit_code.filter(|_| state == RunState::Exited),
+            oom_killed: oom_killed.unwrap_or(false),
+            error: error.filter(|error| !error.is_empty()),
+            started_at,
+            finished_at,
+            health: health.map(|status| health_status(&status)),
+            bindings: bindings(ports.unwrap_or_default()),
+            log_path: self.log_path.filter(|path| !path.is_empty()).or(local_log),
+            created_at: time(self.created.as_deref()),
+            image_id: self.image,
+            addresses: addresses(networks),
+            mounts: self.mounts.unwrap_or_default().into_iter().map(mount_point).collect(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -254,47 +329,8 @@ struct Port {
     host_port: Option<String>,
 }
 
-pub(super) fn container(answer: &Answer) -> Result<ContainerDetails, RuntimeError> {
-    let inspected: Inspected = parse(answer)?;
-    let State {
-        status,
-        running,
-        pid,
-        exit_code,
-        oom_killed,
-        error,
-        started_at,
-        finished_at,
-        health,
-    } = inspected.state;
-    let (started_at, finished_at) = (time(started_at.as_deref()), time(finished_at.as_deref()));
-    let running = running.unwrap_or(false);
-    let state = run_state(status.as_deref().unwrap_or_default(), running, started_at.is_some());
-    let (ports, networks) = match inspected.network_settings {
-        Some(settings) => (settings.ports, settings.networks),
-        None => (None, None),
-    };
-    let exit_code = exit_code.and_then(|code| i32::try_from(code).ok());
-    let health = health.and_then(|health| health.status).filter(|status| status != "none");
-    Ok(ContainerDetails {
-        id: inspected.id,
-        name: inspected.name.unwrap_or_default().trim_start_matches('/').to_owned(),
-        labels: inspected.config.and_then(|config| config.labels).unwrap_or_default(),
-        state,
-        pid: pid.filter(|pid| *pid != 0),
-        exit_code: exit_code.filter(|_| state == RunState::Exited),
-        oom_killed: oom_killed.unwrap_or(false),
-        error: error.filter(|error| !error.is_empty()),
-        started_at,
-        finished_at,
-        health: health.map(|status| health_status(&status)),
-        bindings: bindings(ports.unwrap_or_default()),
-        log_path: inspected.log_path.filter(|path| !path.is_empty()),
-        created_at: time(inspected.created.as_deref()),
-        image_id: inspected.image,
-        addresses: addresses(networks),
-        mounts: inspected.mounts.unwrap_or_default().into_iter().map(mount_point).collect(),
-    })
+pub(super) fn inspected(answer: &Answer) -> Result<Inspected, RuntimeError> {
+    parse(answer)
 }
 
 fn mount_point(mounted: Mounted) -> MountPoint {
@@ -409,7 +445,9 @@ pub(super) mod tests {
     use super::*;
 
     fn details(json: &str) -> ContainerDetails {
-        container(&Answer(Bytes::copy_from_slice(json.as_bytes()))).unwrap()
+        let root = Path::new("/var/lib/docker");
+        let answer = Answer(Bytes::copy_from_slice(json.as_bytes()));
+        inspected(&answer).unwrap().details(Some(root))
     }
 
     #[test]
@@ -467,8 +505,23 @@ pub(super) mod tests {
 
     #[test]
     fn an_answer_that_is_no_json_is_unknown() {
-        let error = container(&Answer(Bytes::from_static(b"{\"Id\":"))).unwrap_err();
+        let error = inspected(&Answer(Bytes::from_static(b"{\"Id\":"))).err().unwrap();
         assert!(matches!(error, RuntimeError::Unknown(Unknown::Unreadable { .. })), "{error:?}");
+    }
+
+    #[test]
+    fn the_place_of_a_log_is_told_or_follows_from_its_driver() {
+        let path = |driver: &str, told: &str| {
+            details(&format!(
+                r#"{{"Id":"abc","State":{{"Status":"running"}},"LogPath":"{told}",
+                    "HostConfig":{{"LogConfig":{{"Type":"{driver}"}}}}}}"#
+            ))
+            .log_path
+        };
+        let local = "/var/lib/docker/containers/abc/local-logs/container.log";
+        assert_eq!(path("local", "").as_deref(), Some(local));
+        assert_eq!(path("json-file", "/d/abc-json.log").as_deref(), Some("/d/abc-json.log"));
+        assert_eq!(path("journald", ""), None);
     }
 
     #[test]
