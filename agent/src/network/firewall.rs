@@ -1,9 +1,11 @@
 //! The firewall's rules that tasks need, by the programs that Docker itself needs.
 //!
 //! All rules of a family are read once, by one process, and compared here: a look at a host that is
-//! as it should be starts two processes, whatever the number of rules. A rule counts only where no
-//! rule before it could take its packets: Docker puts its own first when it starts. Never: a change of
-//! a rule that others made.
+//! as it should be starts two processes, whatever the number of rules. iptables-legacy-save finds the
+//! tables in /proc/net/ip_tables_names, prints nothing where that is hidden (ProcSubset=pid) and
+//! succeeds: an answer without any table is not believed, and each table is listed by itself then. A
+//! rule counts only where no rule before it could take its packets: Docker puts its own first when it
+//! starts. Never: a change of a rule that others made.
 
 use std::{io, net::IpAddr, process::Stdio};
 
@@ -101,10 +103,18 @@ enum Standing {
     First,
 }
 
+/// The rules of one family, as far as they were read.
+#[derive(Default)]
+struct FamilyRules {
+    rules: Vec<Canonical>,
+    /// The tables that were listed by themselves; absent when all were read at once.
+    listed_tables: Option<Vec<&'static str>>,
+}
+
 /// Rules of one host, each family read when it is first asked about.
 pub(super) struct Firewall<P> {
     programs: P,
-    families: [Option<Vec<Canonical>>; 2],
+    families: [Option<FamilyRules>; 2],
 }
 
 impl<P: FirewallPrograms> Firewall<P> {
@@ -125,10 +135,10 @@ impl<P: FirewallPrograms> Firewall<P> {
         }
         let insert = rule.line(&["-I", rule.chain, "1"]);
         self.programs.run(changes(address), &insert).await?;
-        let rules = self.families[family(address)].get_or_insert_default();
+        let known = &mut self.families[family(address)].get_or_insert_default().rules;
         let own = rule.canonical();
-        rules.retain(|known| *known != own);
-        rules.insert(0, own);
+        known.retain(|known| *known != own);
+        known.insert(0, own);
         Ok(true)
     }
 
@@ -144,11 +154,7 @@ impl<P: FirewallPrograms> Firewall<P> {
     }
 
     async fn standing(&mut self, address: IpAddr, rule: &Rule) -> Result<Standing, String> {
-        let family = &mut self.families[family(address)];
-        let rules = match family {
-            Some(rules) => rules,
-            None => family.insert(saved(&self.programs.run(saves(address), &[]).await?)),
-        };
+        let rules = self.read(address, rule.table).await?;
         let own = rule.canonical();
         Ok(match rules.iter().position(|known| *known == own) {
             None => Standing::Missing,
@@ -157,6 +163,25 @@ impl<P: FirewallPrograms> Firewall<P> {
             }
             Some(_) => Standing::First,
         })
+    }
+
+    /// The rules of a family, those of `table` at least.
+    async fn read(&mut self, address: IpAddr, table: &'static str) -> Result<&[Canonical], String> {
+        let family = &mut self.families[family(address)];
+        let FamilyRules { rules, listed_tables } = match family {
+            Some(read) => read,
+            None => family.insert(saved(&self.programs.run(saves(address), &[]).await?)),
+        };
+        if let Some(listed) = listed_tables
+            && !listed.contains(&table)
+        {
+            // A table that cannot be listed, such as one that the kernel lacks, has no rules.
+            let list = ["-w", "-t", table, "-S"];
+            let text = self.programs.run(changes(address), &list).await.unwrap_or_default();
+            rules.extend(text.lines().filter_map(|line| appended(table, line)));
+            listed.push(table);
+        }
+        Ok(rules)
     }
 
     /// Asks once more before a rule is added: one that is printed in a way not known here must not be
@@ -179,19 +204,23 @@ fn saves(address: IpAddr) -> &'static str {
 }
 
 /// Every rule of `iptables-save`'s answer.
-fn saved(text: &str) -> Vec<Canonical> {
-    let mut table = "";
+fn saved(text: &str) -> FamilyRules {
+    let mut table = None;
     let mut rules = Vec::new();
     for line in text.lines() {
-        if let Some(name) = line.strip_prefix('*') {
-            table = name;
-        } else if let Some(rule) = line.strip_prefix("-A ") {
-            let mut words = rule.split(' ');
-            let chain = words.next().unwrap_or_default();
-            rules.push(canonical(table, chain, words));
+        match line.strip_prefix('*') {
+            Some(name) => table = Some(name),
+            None => rules.extend(appended(table.unwrap_or_default(), line)),
         }
     }
-    rules
+    FamilyRules { rules, listed_tables: table.is_none().then(Vec::new) }
+}
+
+/// The rule of a line that appends one.
+fn appended(table: &str, line: &str) -> Option<Canonical> {
+    let mut words = line.strip_prefix("-A ")?.split(' ');
+    let chain = words.next().unwrap_or_default();
+    Some(canonical(table, chain, words))
 }
 
 /// Options that iptables-save adds say nothing that is not said already: the match that a port
@@ -228,6 +257,8 @@ pub(super) mod tests {
         pub(crate) rules: Mutex<[String; 2]>,
         /// What `-C` answers.
         pub(crate) denies: bool,
+        /// iptables-save prints nothing, as the older back end's without /proc/net.
+        pub(crate) hides_tables: bool,
     }
 
     impl Fake {
@@ -242,9 +273,10 @@ pub(super) mod tests {
             let family = usize::from(program.starts_with("ip6"));
             let mut rules = self.rules.lock().unwrap();
             if program.ends_with("-save") {
-                return Ok(rules[family].clone());
+                return Ok(if self.hides_tables { String::new() } else { rules[family].clone() });
             }
             match arguments[3] {
+                "-S" => Ok(listing(&rules[family], arguments[2])),
                 "-C" if self.denies => Err("no such rule".to_owned()),
                 "-C" => Ok(String::new()),
                 "-I" => {
@@ -262,6 +294,23 @@ pub(super) mod tests {
                 other => Err(format!("{other} is not known here")),
             }
         }
+    }
+
+    /// What `-S` prints of one table.
+    fn listing(saved: &str, table: &str) -> String {
+        let mut of_table = false;
+        let mut listed = "-P INPUT ACCEPT\n".to_owned();
+        for line in saved.lines() {
+            match line.strip_prefix('*') {
+                Some(name) => of_table = name == table,
+                None if of_table && line.starts_with("-A ") => {
+                    listed.push_str(line);
+                    listed.push('\n');
+                }
+                None => {}
+            }
+        }
+        listed
     }
 
     const V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -324,7 +373,8 @@ pub(super) mod tests {
         }
         let asked = fake.take();
         let added = asked.iter().filter(|line| line.contains(" -I ")).count();
-        assert_eq!((added, asked.len()), (4, 2 + 4 + 4 + 2), "{asked:#?}");
+        // Two answers without a table, of which three are listed: filter twice, and nat.
+        assert_eq!((added, asked.len()), (4, 2 + 3 + 4 + 4 + 2), "{asked:#?}");
         let first = "iptables -w -t nat -I PREROUTING 1 -d 169.254.170.2 -p tcp --dport 80 -j DNAT \
                      --to-destination 169.254.170.2:51679";
         assert!(asked.iter().any(|line| line == first), "{asked:#?}");
@@ -348,6 +398,29 @@ pub(super) mod tests {
         for other in others {
             assert_eq!(Firewall::new(&fake).ensure(V4, &other).await, Ok(true), "{other:?}");
         }
+    }
+
+    /// Rules that are there cost a process of each table and are not asked about one by one; one that
+    /// comes too late is seen.
+    #[tokio::test]
+    async fn rules_are_compared_where_iptables_save_sees_no_table() {
+        let fake = Fake { hides_tables: true, ..fake(false, SAVED) };
+        let mut firewall = Firewall::new(&fake);
+        for (address, rule) in rules() {
+            assert_eq!(firewall.ensure(address, &rule).await, Ok(false), "{rule:?}");
+        }
+        let asked = fake.take();
+        let questions = |word| asked.iter().filter(|line| line.contains(word)).count();
+        assert_eq!((questions("-save"), questions(" -S"), asked.len()), (2, 3, 5), "{asked:#?}");
+        fake.rules.lock().unwrap()[0] = "*filter\n-A INPUT -j DOCKER-INPUT\n\
+             -A INPUT -i docker0 -d 169.254.169.254 -j REJECT\n"
+            .to_owned();
+        let (address, rejected) = &rules()[2];
+        for moved in [true, false] {
+            assert_eq!(Firewall::new(&fake).ensure(*address, rejected).await, Ok(moved));
+        }
+        assert_eq!(Firewall::new(&fake).remove(*address, rejected).await, Ok(true));
+        assert_eq!(Firewall::new(&fake).remove(*address, rejected).await, Ok(false));
     }
 
     /// What Docker, a firewall and a second agent put before a rule of ours.
