@@ -26,6 +26,7 @@ const SILENT_FOR: Duration = Duration::from_secs(5 * 60);
 /// What is pulled from one registry.
 #[derive(Default)]
 pub(super) struct Registry {
+    /// Exactly the pulls that are wanted and not begun.
     waiting: VecDeque<ImageSource>,
     begun: usize,
     /// It did not answer; until when it is not asked, and what it was that Docker said.
@@ -168,7 +169,14 @@ impl<R: ContainerRuntime> Engine<R> {
                 pulling.cancel.cancel();
             }
         }
-        self.lanes.pulling.retain(|_, pulling| pulling.begun || !pulling.wanted_by.is_empty());
+        let registries = &mut self.lanes.registries;
+        self.lanes.pulling.retain(|source, pulling| {
+            let stays = pulling.begun || !pulling.wanted_by.is_empty();
+            if !stays && let Some(registry) = registries.get_mut(source.registry()) {
+                registry.waiting.retain(|waiting| waiting != source);
+            }
+            stays
+        });
         for index in left {
             self.record(key, index, Outcome::PullCancelled);
         }

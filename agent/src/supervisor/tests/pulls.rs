@@ -31,6 +31,36 @@ async fn a_registry_that_hangs_holds_up_its_own_pulls_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn image_that_is_wanted_again_while_it_waits_is_pulled_once() {
+    const WANTED: &str = "hung.example.com/wanted:1";
+    let mut rig = Rig::with(|config| config.pull = PullPolicy::Always);
+    rig.fake.publish_image(WANTED, Behaviour::default());
+    rig.exchange().await;
+    let lanes = rig.config.pulls_at_once as u128;
+    for number in 1..=lanes {
+        rig.fake.fail_next(Verb::Pull, Fault::Hangs(Duration::from_secs(3600)));
+        rig.coordinator.run(task(number), of(&format!("hung.example.com/web:{number}")));
+    }
+    rig.idle(4).await;
+    for number in 100..103 {
+        rig.coordinator.run(task(number), of(WANTED));
+        rig.idle(4).await;
+        rig.coordinator.stop(task(number));
+        rig.until_stopped(task(number)).await;
+    }
+    rig.coordinator.run(task(200), of(WANTED));
+    rig.idle(4).await;
+    rig.fake.set_latency(Verb::Pull, Duration::from_secs(10));
+    for number in 1..=lanes {
+        rig.coordinator.stop(task(number));
+    }
+    rig.until_running(task(200)).await;
+    let of_it =
+        |call: &&crate::runtime::fake::Call| call.verb == Verb::Pull && call.target == WANTED;
+    assert_eq!(rig.fake.calls().iter().filter(of_it).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_registry_is_not_asked_again_for_images_that_are_here() {
     let mut rig = Rig::with(|config| config.pull = PullPolicy::PullFirst);
     rig.exchange().await;
