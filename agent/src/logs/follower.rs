@@ -30,6 +30,7 @@ use tracing::{debug, info, warn};
 use super::{
     assembly::{Assembly, EVENT_QUIET},
     docker_log::{DockerLog, Found, Place, folder_of_containers},
+    runtime::{FollowCount, Follows},
     watch::Watch,
 };
 use crate::plan::awslogs::LogDestination;
@@ -63,24 +64,17 @@ pub(super) enum Command {
         destination: LogDestination,
         path: PathBuf,
         ended: bool,
+        /// How many were told of earlier.
+        before: FollowCount,
     },
     /// The container runs no more: what it left open is complete.
-    Ended {
-        id: String,
-    },
+    Ended { id: String },
     /// Tells when everything that an ended container wrote is stored, or cannot be read.
-    Drain {
-        id: String,
-        done: oneshot::Sender<()>,
-    },
+    Drain { id: String, done: oneshot::Sender<()> },
     /// The container is removed.
-    Forget {
-        id: String,
-    },
-    /// These are all containers that there are.
-    Present {
-        ids: BTreeSet<String>,
-    },
+    Forget { id: String },
+    /// These were all containers at some moment after so many were told of.
+    Present { ids: BTreeSet<String>, since: FollowCount },
 }
 
 /// Where the words to the follower go.
@@ -92,10 +86,10 @@ pub(crate) fn start(
     keep: Keep,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
-) -> (super::runtime::Follows, impl Future<Output = ()> + Send) {
+) -> (Follows, impl Future<Output = ()> + Send) {
     let (commands, inbox) = mpsc::channel(COMMANDS_QUEUED_MAX);
     let follower = Follower::new(store, keep, clock);
-    (super::runtime::Follows(commands), run(follower, inbox, shutdown))
+    (Follows::new(commands), run(follower, inbox, shutdown))
 }
 
 async fn run(
@@ -209,6 +203,8 @@ struct Container {
     ended: bool,
     /// Ended, and all of it stored.
     finished: bool,
+    /// When it was last told of.
+    before: FollowCount,
     last_read: Monotonic,
     waiting: Vec<oneshot::Sender<()>>,
     /// The log could not be read the last time.
@@ -231,6 +227,7 @@ struct Unread {
     destination: LogDestination,
     path: PathBuf,
     ended: bool,
+    before: FollowCount,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -340,19 +337,21 @@ impl Follower {
     fn take(&mut self, command: Command, watch: &mut Option<Watch>, due: &mut Due) {
         let lets_go = self.lets_removals_go();
         match command {
-            Command::Follow { id, destination, path, ended } => {
+            Command::Follow { id, destination, path, ended, before } => {
                 let ended = ended || self.ended_early.remove(&id);
                 let is_new = match self.containers.get_mut(&id) {
                     Some(known) => {
                         known.finished &= ended;
                         known.ended = ended;
+                        known.before = before;
                         false
                     }
                     None => true,
                 };
                 if is_new {
                     let waiting = Vec::new();
-                    self.unread.insert(id.clone(), Unread { destination, path, ended, waiting });
+                    let unread = Unread { destination, path, ended, before, waiting };
+                    self.unread.insert(id.clone(), unread);
                     self.follow_unread();
                 }
                 if let Some(container) = self.containers.get(&id)
@@ -396,7 +395,7 @@ impl Follower {
                 }
             },
             Command::Forget { id } => self.forget(&id),
-            Command::Present { ids } => self.forget_all_but(&ids),
+            Command::Present { ids, since } => self.forget_all_but(&ids, since),
         }
     }
 
@@ -454,6 +453,7 @@ impl Follower {
             stored,
             ended: *ended,
             finished: false,
+            before: log.before,
             last_read: self.clock.monotonic(),
             waiting: Vec::new(),
             unreadable: false,
@@ -473,8 +473,15 @@ impl Follower {
         }
     }
 
-    /// Containers that somebody else removed.
-    fn forget_all_but(&mut self, ids: &BTreeSet<String>) {
+    /// Containers that somebody else removed. One that was told of since the listing began may be
+    /// newer than what it shows.
+    fn forget_all_but(&mut self, ids: &BTreeSet<String>, since: FollowCount) {
+        let followed = self.containers.iter().map(|(id, container)| (id, container.before));
+        let unread = self.unread.iter().map(|(id, unread)| (id, unread.before));
+        let is_gone = |(id, before): &(&String, FollowCount)| *before < since && !ids.contains(*id);
+        let gone: Vec<String> =
+            followed.chain(unread).filter(is_gone).map(|(id, _)| id.clone()).collect();
+        gone.iter().for_each(|id| self.forget(id));
         let Some(store) = &self.store else { return };
         let sources = match store.sources() {
             Ok(sources) => sources,
@@ -483,8 +490,10 @@ impl Follower {
                 return;
             }
         };
-        for gone in sources.iter().filter(|source| !ids.contains(*source)) {
-            self.forget(gone);
+        for source in sources.iter().filter(|source| !ids.contains(*source)) {
+            if !self.containers.contains_key(source) && !self.unread.contains_key(source) {
+                self.forget(source);
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -58,9 +58,17 @@ async fn pass_on<R: ContainerRuntime>(
     }
 }
 
+/// How many logs the follower had been told to follow at a moment. What it was told of since then
+/// a listing that began at that moment may not show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FollowCount(pub(super) u64);
+
 /// Who is told what to follow.
 #[derive(Clone)]
-pub(crate) struct Follows(pub(super) Commands);
+pub(crate) struct Follows {
+    commands: Commands,
+    told: Arc<AtomicU64>,
+}
 
 pub(crate) struct LoggedRuntime<R> {
     engine: Arc<R>,
@@ -126,9 +134,17 @@ fn with_cure(error: RuntimeError) -> RuntimeError {
 }
 
 impl Follows {
+    pub(super) fn new(commands: Commands) -> Self {
+        Follows { commands, told: Arc::default() }
+    }
+
     async fn tell(&self, command: Command) {
         // Nobody listens at the agent's end: what was not read is read after its restart.
-        let _ = self.0.send(command).await;
+        let _ = self.commands.send(command).await;
+    }
+
+    fn told(&self) -> FollowCount {
+        FollowCount(self.told.load(Ordering::SeqCst))
     }
 
     /// Has a container's log followed as the engine shows it now.
@@ -150,8 +166,10 @@ impl Follows {
             debug!(container = id, "a container has no log to follow");
             return;
         };
-        let ended = state == RunState::Exited;
-        self.tell(Command::Follow { id, destination, path: PathBuf::from(path), ended }).await;
+        let (path, ended) = (PathBuf::from(path), state == RunState::Exited);
+        // Counted once the container was seen: a listing that begins later shows it.
+        let before = FollowCount(self.told.fetch_add(1, Ordering::SeqCst));
+        self.tell(Command::Follow { id, destination, path, ended, before }).await;
     }
 }
 
@@ -251,6 +269,7 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let since = self.follows.told();
         let listing = self.engine.list(owner).await?;
         let is_logged = |summary: &&ContainerSummary| {
             LogDestination::of(&summary.labels).is_some() && labels::name_fits(summary)
@@ -265,7 +284,7 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
                 RunState::Running | RunState::Exited => to_look_at.push(summary.id.clone()),
             }
         }
-        self.follows.tell(Command::Present { ids: present }).await;
+        self.follows.tell(Command::Present { ids: present, since }).await;
         for id in to_look_at {
             let _ = self.heard.try_send(Heard::Runs(id));
         }
@@ -300,3 +319,6 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         Ok(told.boxed())
     }
 }
+
+#[cfg(test)]
+mod tests;

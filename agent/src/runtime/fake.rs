@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, Ipv4Addr},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -18,7 +19,7 @@ use longshore_common::{
     protocol::NetworkBinding,
     task::HealthStatus,
 };
-use tokio::sync::{broadcast, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::{
     ByOthers, ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime,
@@ -93,6 +94,8 @@ pub enum Fault {
     Fails(RuntimeError),
     /// Done, but the reply is lost.
     ReplyLost,
+    /// Done, but the reply comes when that is told of.
+    ReplyHeld(Arc<Notify>),
     /// Not done, and no answer for this long; then a timeout.
     Hangs(Duration),
 }
@@ -172,6 +175,8 @@ struct Engine {
     said: VecDeque<Said>,
     /// Every image has a digest.
     containerd_images: bool,
+    /// Where the log of each container is, if anywhere.
+    logs: Option<PathBuf>,
     /// Who waits for the end of a container's process.
     processes: BTreeMap<String, Vec<oneshot::Sender<ProcessEnd>>>,
 }
@@ -187,6 +192,11 @@ impl FakeRuntime {
             events: broadcast::Sender::new(EVENTS_KEPT),
             up: Arc::new(watch::Sender::new(true)),
         }
+    }
+
+    /// From now on containers have a log in a folder, which the test writes.
+    pub fn keep_logs_in(&self, folder: &Path) {
+        self.engine().logs = Some(folder.to_owned());
     }
 
     /// From now on an image that was built on the host has a digest too, as in containerd's store.
@@ -416,6 +426,11 @@ impl FakeRuntime {
             Some(Fault::ReplyLost) => {
                 drop(work(self));
                 Err(RuntimeError::transport("connection reset"))
+            }
+            Some(Fault::ReplyHeld(released)) => {
+                let reply = work(self);
+                released.notified().await;
+                reply
             }
             Some(Fault::Hangs(after)) => {
                 tokio::time::sleep(after).await;
@@ -764,13 +779,14 @@ impl ContainerRuntime for FakeRuntime {
         let inspect = |fake: &Self| {
             let mut engine = fake.engine();
             let c = engine.container(container)?.clone();
+            let log = engine.logs.as_ref().map(|folder| folder.join(format!("{}-json.log", c.id)));
             Ok(ContainerDetails {
                 id: c.id,
                 name: c.name,
                 labels: c.config.labels,
                 state: c.state,
                 pid: None,
-                log_path: None,
+                log_path: log.map(|path| path.display().to_string()),
                 exit_code: c.exit_code,
                 oom_killed: c.oom_killed,
                 error: None,

@@ -74,6 +74,7 @@ impl World {
             destination,
             path: self.path(container),
             ended,
+            before: FollowCount(0),
         })
     }
 
@@ -186,8 +187,13 @@ fn cursors_of_containers_that_others_removed_are_forgotten() {
         world.follow(container, None, false);
     }
     world.settle();
-    world.tell(Command::Present { ids: ["b".to_owned()].into() });
+    // One that never wrote anything has no cursor.
+    world.follow("c", None, false);
+    world.tell(Command::Present { ids: ["b".to_owned()].into(), since: FollowCount(0) });
+    assert_eq!(world.store().sources().unwrap(), ["a", "b"]);
+    world.tell(Command::Present { ids: ["b".to_owned()].into(), since: FollowCount(3) });
     assert_eq!(world.store().sources().unwrap(), ["b"]);
+    assert!(world.follower.containers.keys().eq(["b"]));
     assert_eq!(world.events(), ["x", "x"]);
 }
 
