@@ -153,7 +153,7 @@ impl<'a> Work<'a> {
         // A group that can still grow is on its way to make room.
         let grows = provider
             .and_then(|provider| self.state.managed_group(provider))
-            .is_some_and(|group| group.wanted < group.config.max || group.has_pending());
+            .is_some_and(|group| group.can_grow() || group.has_pending());
         // What stops makes room in a moment, and wakes this service then.
         if revision.counts.of(Standing::Stopping) == 0 && !grows {
             self.say(messages::unplaced(self.state, self.service, unplaced));

@@ -110,6 +110,12 @@ impl Groups {
 }
 
 impl Group {
+    /// Whether it may have one more instance than it is to have now. A group that is being deleted
+    /// gets none, whatever its limits say.
+    pub fn can_grow(&self) -> bool {
+        !self.deleting && self.wanted < self.config.max
+    }
+
     /// Whether an instance is on its way.
     pub fn has_pending(&self) -> bool {
         let mut instances = self.instances.values();

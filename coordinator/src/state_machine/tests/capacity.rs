@@ -622,6 +622,25 @@ fn service(name: &str, config: ServiceConfig, capacity: Option<Vec<StrategyItem>
 }
 
 #[test]
+fn service_says_that_it_has_no_room_once_its_group_is_deleted() {
+    let mut world = World::with_providers(vec![provider("p", scaling())]).with_definition(400);
+    let config = ServiceConfig { propagate_tags: PropagateTags::None, ..replicas(1) };
+    world.step(service("svc", config, Some(vec![item("p", 0, 1)])));
+    assert_eq!(world.desired("p"), 1, "an instance is on its way");
+    let looks = |world: &mut World| {
+        world.log.clear();
+        world.state.wake_all_waiting();
+        world.schedule();
+        world.log.contains("ServiceLogged")
+    };
+    assert!(!looks(&mut world), "{}", world.log);
+    let name = "p".parse().unwrap();
+    world.step(Command::DeleteAutoScalingGroup { name, force: true });
+    assert!(world.state.auto_scaling_group("p").unwrap().deleting);
+    assert!(looks(&mut world), "nothing will make room: {}", world.log);
+}
+
+#[test]
 fn group_has_room_for_daemons_beside_the_tasks_that_it_grows_for() {
     let with_daemon = provider("p", scaling());
     let mut world = World::with_providers(vec![with_daemon]).with_definition(300);

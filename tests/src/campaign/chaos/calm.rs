@@ -7,7 +7,7 @@ use anyhow::Result;
 use longshore_common::id::HostId;
 use longshore_coordinator::state_machine::{
     State,
-    state::{HostStatus, ServiceStatus, Task},
+    state::{Host, HostStatus, ServiceStatus, Task},
 };
 use serde_json::{Value, json};
 
@@ -24,6 +24,8 @@ const HEARINGS_MAX: usize = 40;
 /// Rounds of a calm time within which everything comes to its end, and how long one is.
 const ROUNDS_MAX: usize = 120;
 const ROUND: Duration = Duration::from_secs(10);
+/// What a service says that cannot replace its tasks.
+const WAITS: [&str; 2] = ["unable to place a task", "unable to stop or start tasks"];
 /// Rounds between two longer waits, for hooks and instances that have their own time.
 const LONG_EVERY: usize = 5;
 const LONG: Duration = Duration::from_secs(900);
@@ -154,29 +156,30 @@ impl Course {
         self.look().await
     }
 
-    /// Without what waits for room that there is not: its service says so.
+    /// Without what waits for something that its services say, in ECS's words: room that there is
+    /// not, or bounds of a deployment that let no task go.
     async fn unexplained(&mut self, waits: Vec<Leaving>) -> Vec<String> {
         let mut left = Vec::new();
         for wait in waits {
-            let explained = match &wait.service {
-                Some((cluster, service)) => self.waits_for_room(cluster, service).await,
-                None => false,
-            };
-            if !explained {
+            let mut silent = wait.services.is_empty();
+            for (cluster, service) in &wait.services {
+                let said = self.newest_messages(cluster, service).await;
+                let says = |words: &&str| said.iter().any(|message| message.contains(*words));
+                silent |= !WAITS.iter().any(|words| says(words));
+            }
+            if silent {
                 left.push(wait.what);
             }
         }
         left
     }
 
-    async fn waits_for_room(&mut self, cluster: &str, service: &str) -> bool {
+    async fn newest_messages(&mut self, cluster: &str, service: &str) -> Vec<String> {
         let input = json!({"cluster": cluster, "services": [service]});
         let told = self.clients.told(&mut self.coordinator, "DescribeServices", input).await;
         let events = told["services"][0]["events"].as_array();
         let newest = events.into_iter().flatten().take(5);
-        newest
-            .filter_map(|event| event["message"].as_str())
-            .any(|message| message.contains("unable to place"))
+        newest.filter_map(|event| event["message"].as_str()).map(str::to_owned).collect()
     }
 
     /// Deletes everything, and looks at what is left.
@@ -281,19 +284,57 @@ impl Course {
     }
 }
 
-/// Something on its way out, and for which service it may wait.
+/// Something on its way out, and the services whose tasks it waits for: cluster and name.
 struct Leaving {
     what: String,
-    service: Option<(String, String)>,
+    services: BTreeSet<(String, String)>,
 }
 
 /// A task and its host, as the state has them.
 fn standing(state: &State, task: &Task) -> String {
     let host = state.host_at(task.host);
     format!(
-        "task {} ({:?}, {:?}) on host {} ({:?}, connected {})",
-        task.id, task.phase, task.wish, host.id, host.status, host.connected
+        "task {} of {} ({:?}, {:?}) on host {} ({:?}, connected {})",
+        task.id,
+        state.group_name(task.group),
+        task.phase,
+        task.wish,
+        host.id,
+        host.status,
+        host.connected
     )
+}
+
+/// Tasks that are to leave a draining host. One of a service that only a later journal knew was
+/// adopted after `recover` and belongs to no service: it is left alone, as ECS leaves any task that
+/// is no service's, and daemons stay beside it.
+fn on_their_way<'a>(state: &'a State, host: &'a Host) -> Vec<&'a Task> {
+    let tasks = || host.tasks.values().map(|slot| state.task_at(*slot));
+    let daemons = |task: &Task| {
+        task.service.as_ref().is_some_and(|of| state.service_at(of.service).is_daemon())
+    };
+    let is_orphan = |task: &Task| {
+        task.service.is_none() && state.group_name(task.group).starts_with("service:")
+    };
+    let own: Vec<&Task> = tasks().filter(|task| !daemons(task) && !is_orphan(task)).collect();
+    match own.is_empty() && !tasks().any(is_orphan) {
+        true => tasks().collect(),
+        false => own,
+    }
+}
+
+/// The services of these tasks. Those of daemons wait for nothing that a message would name.
+fn services_of<'a>(
+    state: &State,
+    tasks: impl IntoIterator<Item = &'a Task>,
+) -> BTreeSet<(String, String)> {
+    let services = tasks.into_iter().filter_map(|task| task.service.as_ref());
+    services
+        .map(|of| state.service_at(of.service))
+        .map(|service| {
+            (state.cluster_at(service.cluster).name.to_string(), service.name.to_string())
+        })
+        .collect()
 }
 
 /// What is on its way out.
@@ -307,25 +348,28 @@ fn leaving(state: &State) -> Vec<Leaving> {
                 tasks.map(|slot| standing(state, state.task_at(*slot))).collect();
             let (name, tasks) = (&service.name, tasks.join("; "));
             let what = format!("service {}/{name} stays DRAINING with {tasks}", cluster.name);
-            leaving.push(Leaving { what, service: None });
+            leaving.push(Leaving { what, services: BTreeSet::new() });
         }
     }
     for host in state.hosts().filter(|host| host.status == HostStatus::Draining) {
-        let Some(task) = host.tasks.values().map(|slot| state.task_at(*slot)).next() else {
-            continue;
-        };
-        let group = state.group_name(task.group);
-        let cluster = state.cluster_at(host.cluster).name.to_string();
-        let task = standing(state, task);
-        let what = format!("DRAINING host {} of {cluster} keeps {task} of {group}", host.id);
-        let service = group.strip_prefix("service:").map(|name| (cluster, name.to_owned()));
-        leaving.push(Leaving { what, service });
+        let tasks = on_their_way(state, host);
+        if !tasks.is_empty() {
+            let shown: Vec<String> = tasks.iter().map(|task| standing(state, task)).collect();
+            let what = format!("DRAINING host {} keeps {}", host.id, shown.join("; "));
+            leaving.push(Leaving { what, services: services_of(state, tasks) });
+        }
     }
     let groups = state.auto_scaling_groups_from(std::ops::Bound::Unbounded);
     for group in groups.filter(|group| group.deleting) {
-        let instances: Vec<_> = group.instances.values().collect();
-        let what = format!("the deleted Auto Scaling group {} keeps {instances:?}", group.name);
-        leaving.push(Leaving { what, service: None });
+        let hosts = || group.instances.keys().flat_map(|id| state.hosts_of_instance(*id));
+        let tasks: Vec<&Task> = hosts().flat_map(|host| on_their_way(state, host)).collect();
+        // Its hosts wait for nothing but orphans.
+        let orphans = tasks.is_empty() && hosts().any(|host| !host.tasks.is_empty());
+        if !orphans {
+            let instances: Vec<_> = group.instances.values().collect();
+            let what = format!("the deleted Auto Scaling group {} keeps {instances:?}", group.name);
+            leaving.push(Leaving { what, services: services_of(state, tasks) });
+        }
     }
     leaving
 }
