@@ -28,7 +28,7 @@ const CORES: u32 = 2;
 const BOOT_PATIENCE: Duration = Duration::from_secs(600);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The longest that one script may take.
-const SCRIPT_PATIENCE: Duration = Duration::from_secs(300);
+const SCRIPT_PATIENCE: Duration = Duration::from_secs(600);
 /// Where the guest's coordinator listens.
 const API_PORT: u16 = 8420;
 
