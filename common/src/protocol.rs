@@ -252,6 +252,10 @@ pub struct ContainerId(pub crate::id::TaskId);
 pub struct Manifest {
     /// `seq` of these orders is `last_order`; a task to be stopped is here with both its orders.
     pub orders: Vec<Order>,
+    /// Of those tasks, the ones that this agent was ordered to run before, in a part of the journal
+    /// that is lost. One of them that it does not hold has ended: it is not run a second time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_before: Vec<TaskId>,
 }
 
 /// An order-free sum over the desired set of one host: equal sets have equal digests.

@@ -146,6 +146,7 @@ fn order_one_task() -> PollRequest {
         digest,
         manifest: Some(Manifest {
             orders: vec![Order { seq: 1, task: TASK, generation: 1, kind }],
+            ..Manifest::default()
         }),
         images: None,
     }

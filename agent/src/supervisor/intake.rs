@@ -6,12 +6,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use longshore_common::{
+    id::TaskId,
     index::FastSet,
     protocol::{
         Desired, DesiredDigest, Order, OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome,
         PollRequest, Refusal, ReportPosition, Seen,
     },
-    task::StopCause,
+    task::{StopCause, StopCode},
 };
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{info, warn};
@@ -28,6 +29,9 @@ use crate::{
 
 /// The longest that a poll is kept, whatever it asks for.
 const HOLD_MAX: Duration = Duration::from_secs(60);
+/// Of a task whose end no journal holds any more.
+const HAS_ENDED: &str = "The task has ended on its container instance since the backup was made \
+                         that the coordinator was recovered from. How it ended is not known.";
 
 pub(super) struct Parked {
     reply: oneshot::Sender<PollAnswer>,
@@ -67,6 +71,26 @@ impl Taking {
         };
         self.orders.iter().filter_map(stop).collect()
     }
+}
+
+/// Orders of tasks that ran here before and are not here any more are stopped before they begin: the
+/// coordinator hears that they have ended.
+fn without_what_has_ended(orders: Vec<Taken>, given_before: &[TaskId]) -> Vec<Taken> {
+    let given_before: FastSet<TaskId> = given_before.iter().copied().collect();
+    let stop = |taken: &Taken| match taken {
+        Taken::Run(intent) if given_before.contains(&intent.key.task) => Some(Taken::Stop(
+            intent.key,
+            StopCause { code: StopCode::TerminationNotice, reason: HAS_ENDED.to_owned() },
+        )),
+        Taken::Run(_) | Taken::Stop(..) => None,
+    };
+    orders
+        .into_iter()
+        .flat_map(|taken| {
+            let stop = stop(&taken);
+            std::iter::once(taken).chain(stop)
+        })
+        .collect()
 }
 
 impl<R: ContainerRuntime> Engine<R> {
@@ -156,6 +180,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let (orders, named) = match (&request.manifest, seen) {
             (Some(manifest), _) => {
                 let orders = self.new_orders(&request, &manifest.orders);
+                let orders = without_what_has_ended(orders, &manifest.given_before);
                 let named = manifest.orders.iter().map(key_of).collect();
                 (orders, Some(named))
             }

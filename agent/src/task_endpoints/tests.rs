@@ -239,7 +239,7 @@ fn order_two_tasks(mode: NetworkMode) -> PollRequest {
         orders: Vec::new(),
         last_order: 2,
         digest,
-        manifest: Some(Manifest { orders: vec![order(1), order(2)] }),
+        manifest: Some(Manifest { orders: vec![order(1), order(2)], ..Manifest::default() }),
         images: None,
     }
 }

@@ -38,6 +38,9 @@ pub enum Event {
     Recovered {
         epoch: Epoch,
         at: Timestamp,
+        /// When the coordinator began that found the journal to be old. Older journals do not say.
+        #[serde(default)]
+        unsure_before: Option<Timestamp>,
     },
 
     ClusterCreated {

@@ -35,6 +35,8 @@ pub struct MetaRecord {
     pub epoch: Epoch,
     pub epochs: BTreeMap<u64, u64>,
     pub recovered: Option<Epoch>,
+    #[serde(default)]
+    pub unsure_before: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

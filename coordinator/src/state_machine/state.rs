@@ -96,6 +96,9 @@ pub struct State {
     epochs: BTreeMap<u64, u64>,
     /// The epoch of the last `recover`: hosts may have tasks to adopt from then on.
     recovered: Option<Epoch>,
+    /// What was asked for before may have been done, and may be over, in the part of the journal that
+    /// the last `recover` left behind.
+    unsure_before: Option<Timestamp>,
     clusters: Arena<Cluster>,
     clusters_by_name: BTreeMap<ClusterName, ClusterSlot>,
     definitions: Definitions,
@@ -242,6 +245,12 @@ impl State {
         self.recovered.is_some()
     }
 
+    /// Whether what was asked for at this time may have been done, and may be over, without a word of
+    /// it in this journal: it was old when `recover` went on from it.
+    pub fn is_unsure(&self, asked_at: Timestamp) -> bool {
+        self.unsure_before.is_some_and(|before| asked_at < before)
+    }
+
     /// Whether an epoch may have been of the part of the journal that the last `recover` left
     /// behind. One that is not below the recovery's was not known to it: whoever has seen that one
     /// obeys no epoch of ours.
@@ -369,9 +378,11 @@ impl State {
     pub fn apply(&mut self, event: &Event, seq: u64) {
         match event {
             Event::EpochStarted { epoch, at } => self.epoch_started(*epoch, *at),
-            Event::Recovered { epoch, at } => {
+            Event::Recovered { epoch, at, unsure_before } => {
                 self.epoch_started(*epoch, *at);
                 self.recovered = Some(*epoch);
+                self.unsure_before = *unsure_before;
+                self.unsure_launches_keep_no_deadline();
             }
             Event::ClusterCreated { name, settings, tags, at } => {
                 self.cluster_created(name, settings, tags, *at);
@@ -546,13 +557,14 @@ impl Entity for kind::Meta {
 
     fn row(state: &State, (): &()) -> Option<MetaRecord> {
         let (epoch, epochs, recovered) = (state.epoch, state.epochs.clone(), state.recovered);
-        Some(MetaRecord { epoch, epochs, recovered })
+        Some(MetaRecord { epoch, epochs, recovered, unsure_before: state.unsure_before })
     }
 
     fn restore(state: &mut State, row: MetaRecord) {
         state.epoch = row.epoch;
         state.epochs = row.epochs;
         state.recovered = row.recovered;
+        state.unsure_before = row.unsure_before;
     }
 }
 

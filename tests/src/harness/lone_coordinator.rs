@@ -126,7 +126,7 @@ impl LoneCoordinator {
         let wanted = |order: &&Order| self.desired.contains_key(&order.task);
         let orders = self.orders.iter().filter(wanted);
         let orders = orders.map(|order| Order { seq: self.last_order, ..order.clone() });
-        let manifest = Some(Manifest { orders: orders.collect() });
+        let manifest = Some(Manifest { orders: orders.collect(), ..Manifest::default() });
         PollRequest { manifest, orders: Vec::new(), ..self.request(hold_ms) }
     }
 

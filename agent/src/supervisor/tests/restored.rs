@@ -115,6 +115,44 @@ async fn a_container_that_was_never_started_is_not_started_from_an_older_ledger(
     assert_eq!(launches(&rig), 0);
 }
 
+/// A coordinator that lost the end of its journal names what has long ended, and knows only that it
+/// was given before.
+#[tokio::test(start_paused = true)]
+async fn manifest_runs_no_task_anew_that_has_ended_here() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    rig.coordinator.run(task(2), one());
+    rig.until_running(task(2)).await;
+    let backup = rig.coordinator.clone();
+    rig.coordinator.stop(task(1));
+    rig.until_stopped(task(1)).await;
+    rig.idle(2).await;
+    rig.pass(CLEANUP_WAIT).await;
+    rig.idle(2).await;
+    assert_eq!(states(&rig), [RunState::Running], "nothing is left of the first one");
+    rig.fake.forget_calls();
+
+    let last_order = rig.coordinator.last_order;
+    rig.coordinator = Coordinator { last_order, ..backup };
+    rig.coordinator.epoch = Epoch { counter: 9, incarnation: 9 };
+    rig.coordinator.acknowledged = None;
+    // Ordered after the recovery: it runs.
+    rig.coordinator.run(task(3), one());
+    let mut manifest = rig.coordinator.manifest(500);
+    manifest.manifest.as_mut().unwrap().given_before = vec![task(1), task(2)];
+    let answer = rig.poll(manifest).await;
+    rig.coordinator.take(&answer);
+    rig.coordinator.orders.clear();
+    let (cause, _) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause.code, StopCode::TerminationNotice);
+    assert!(cause.reason.contains("has ended on its container instance"), "{}", cause.reason);
+    rig.until_running(task(3)).await;
+    assert_eq!(states(&rig), [RunState::Running; 2]);
+    assert_eq!(rig.fake.count(Verb::Create), 1, "only the third one is launched");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restarted_agent_launches_what_was_ordered_once_a_poll_agrees() {
     let mut rig = killed_before_the_launch_of(&[1]).await;

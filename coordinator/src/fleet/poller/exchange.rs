@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_common::{
     arn::Identity,
-    id::{FleetId, HostId},
-    index::FastMap,
+    id::{FleetId, HostId, TaskId},
+    index::{FastMap, FastSet},
     limits::ORDERS_PER_POLL_MAX,
     protocol::{
         DesiredDigest, Manifest, Order, OrderKind, PROTOCOL_VERSION, PollRequest, ReportPosition,
         RunOrder, Seen,
     },
+    task::StopCode,
     task_definition::{ContainerDefinition, TaskDefinition},
 };
 
@@ -18,6 +19,7 @@ use crate::{
     driver::JournalWentBack,
     state_machine::{
         State,
+        record::{TaskEnd, TaskRecord},
         state::{Host, Task, Wish, fixes_digest},
     },
 };
@@ -81,7 +83,7 @@ pub fn poll(state: &State, host: &Host, sender: &Sender, peer: Peer, hold_ms: u3
         Some(orders) => request.orders = orders,
         None => {
             definitions = DefinitionTable::default();
-            request.manifest = Some(manifest(state, host, sender, &mut definitions));
+            request.manifest = Some(manifest(state, host, sender, peer, &mut definitions));
         }
     }
     request.definitions = definitions.definitions;
@@ -119,6 +121,7 @@ fn manifest(
     state: &State,
     host: &Host,
     sender: &Sender,
+    peer: Peer,
     definitions: &mut DefinitionTable,
 ) -> Manifest {
     let mut orders = Vec::with_capacity(host.tasks.len());
@@ -132,7 +135,31 @@ fn manifest(
             Wish::Stop { cause, .. } => orders.push(order(OrderKind::Stop(cause.clone()))),
         }
     }
-    Manifest { orders }
+    Manifest { orders, given_before: given_before(state, host, peer) }
+}
+
+/// Tasks that the agent was ordered to run before, in a journal that was old when `recover` went on
+/// from it. Not those whose orders it has not seen, as far as the queue tells.
+fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
+    let Some(seen) = peer.seen_order else { return Vec::new() };
+    let oldest = host.queue.front().map_or(host.last_order + 1, |queued| queued.order);
+    if seen + 1 < oldest {
+        return Vec::new();
+    }
+    let unseen = host.queue.iter().filter(|queued| queued.order > seen && queued.stop.is_none());
+    let unseen: FastSet<TaskId> = unseen.map(|queued| queued.task).collect();
+    let tasks = host.tasks.values().map(|&slot| state.task_at(slot));
+    tasks
+        .filter(|task| state.is_unsure(task.created_at) && !unseen.contains(&task.id))
+        .map(|task| task.id)
+        .collect()
+}
+
+/// Whether a task that a host runs has ended by what the history holds of it. One that found no host
+/// was given up unseen: it had got one in a part of the journal that is lost.
+pub fn has_ended(record: &TaskRecord) -> bool {
+    let found_none = |end: &TaskEnd| end.cause.code == StopCode::TaskFailedToStart;
+    record.host.is_some() || !record.end.as_ref().is_some_and(found_none)
 }
 
 fn run_order(

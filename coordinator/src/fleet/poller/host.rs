@@ -330,7 +330,8 @@ impl<A: AgentClient> HostPoller<A> {
             return Ok(Vec::new());
         }
         let ended = self.handle.stopped_tasks(candidates.clone()).await?;
-        let ended: Vec<_> = ended.into_iter().map(|task| task.id).collect();
+        let ended = ended.into_iter().filter(exchange::has_ended);
+        let ended: Vec<_> = ended.map(|task| task.id).collect();
         for task in candidates.iter().filter(|task| !ended.contains(task)) {
             tracing::warn!(
                 host = %self.host, %task,
@@ -413,7 +414,8 @@ mod tests {
         arn::Identity,
         clock::Timestamp,
         id::FleetId,
-        protocol::{Epoch, Seen},
+        protocol::{Epoch, ReportedPhase, Seen},
+        task::{StopCause, StopCode},
     };
     use tokio::pin;
 
@@ -423,6 +425,7 @@ mod tests {
         journal::memory::MemoryDisk,
         state_machine::{
             command::{Resource, Tags},
+            record::TaskRecord,
             schedule::tests::world::{CLUSTER, World, replicas},
         },
     };
@@ -450,6 +453,56 @@ mod tests {
             let proof = exchange::proves_went_back(&world.state, host, seen);
             assert_eq!(proof.is_some(), proves, "{seen:?}");
         }
+    }
+
+    /// Whatever a manifest names that the agent was ordered before the backup, and does not hold, has
+    /// ended.
+    #[test]
+    fn manifest_after_recovery_tells_what_was_given_before() {
+        let mut world = World::with_hosts(1);
+        let host = world.hosts[0];
+        let old = world.start_alone(host);
+        world.pass(1.0);
+        // The coordinator starts on a backup.
+        world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let sender = Sender { fleet: FleetId::new(1), identity };
+        let given = |world: &World, seen_order| {
+            let peer = AgentPeer { seen_order, needs_manifest: true };
+            let found = world.state.host(host).unwrap();
+            let request = exchange::poll(&world.state, found, &sender, peer, 0);
+            request.manifest.unwrap().given_before
+        };
+        assert_eq!(given(&world, Some(1)), []);
+        world.call(Command::Recover { beyond: 6, incarnation: 5 }).unwrap();
+        world.pass(1.0);
+        world.start_alone(host);
+        let cases = [(None, vec![]), (Some(0), vec![]), (Some(1), vec![old]), (Some(2), vec![old])];
+        for (seen, expected) in cases {
+            assert_eq!(given(&world, seen), expected, "{seen:?}");
+        }
+        // The agent has seen more than the backup holds.
+        world.call(Command::SkipLostOrders { host, to: 50 }).unwrap();
+        assert_eq!(given(&world, Some(50)), [old]);
+        assert_eq!(given(&world, Some(10)), [], "nobody knows what it has seen");
+    }
+
+    /// Of the history, what found no host in this journal may run all the same.
+    #[test]
+    fn task_that_was_given_up_unseen_has_not_ended() {
+        let mut world = World::with_hosts(1);
+        let host = world.hosts[0];
+        let task = world.start_alone(host);
+        let failed = StopCause { code: StopCode::TaskFailedToStart, reason: String::new() };
+        world.report(task, ReportedPhase::Stopped(failed));
+        let mut stopped = world.take_batches().into_iter().flat_map(|batch| batch.history.stopped);
+        let ended = stopped.next().unwrap();
+        assert!(exchange::has_ended(&ended));
+        let unseen = TaskRecord { host: None, ..ended.clone() };
+        assert!(!exchange::has_ended(&unseen));
+        let mut stopped = unseen;
+        stopped.end.as_mut().unwrap().cause.code = StopCode::UserInitiated;
+        assert!(exchange::has_ended(&stopped), "somebody stopped it while it waited");
     }
 
     /// An order shows a definition, a revision, a cluster: whichever of them is newer than the disk.

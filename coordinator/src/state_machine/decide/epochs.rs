@@ -25,7 +25,9 @@ pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision 
 /// The new epoch is above all that any agent has seen, so that agents obey again.
 pub(super) fn recover(state: &State, beyond: u64, incarnation: u64, at: Timestamp) -> Decision {
     let counter = beyond.max(state.epoch().counter) + 1;
-    Decision::of(vec![Event::Recovered { epoch: Epoch { counter, incarnation }, at }])
+    let epoch = Epoch { counter, incarnation };
+    let unsure_before = Some(state.epoch_started_at());
+    Decision::of(vec![Event::Recovered { epoch, at, unsure_before }])
 }
 
 /// Only after `recover`: before it, such an agent proves that the journal went back.

@@ -225,9 +225,12 @@ fn adopt(
         let revision = Box::new(lost_revision(service, id, &family, revision, run, at));
         events.push(Event::RevisionCreated { service: service.id, revision });
     }
+    let cluster = state.cluster_at(host.cluster);
+    // It had its host in the part of the journal that is lost.
+    let waited = state.waiting_with(cluster, task).map(|waiting| &waiting.launch);
     let record = TaskRecord {
         id: task,
-        cluster: state.cluster_at(host.cluster).name.clone(),
+        cluster: cluster.name.clone(),
         host: Some(host.id),
         family,
         revision,
@@ -239,7 +242,7 @@ fn adopt(
         created_at: run.order.created_at,
         demand: demand(&run.definition.spec, &run.order.overrides),
         overrides: run.order.overrides.clone(),
-        tags: Tags::new(),
+        tags: waited.map(|launch| launch.tags.clone()).unwrap_or_default(),
         started_by: run.order.started_by.clone(),
         containers: run.order.container_ids.clone(),
         gpus: run.order.gpus.clone(),
@@ -253,9 +256,9 @@ fn adopt(
             returned: false,
             protected_until: None,
         }),
-        // Its agent does not know: such a task runs without an end.
-        timeout_ms: None,
-        provider: None,
+        // Its agent does not know: where no launch here does, such a task runs without an end.
+        timeout_ms: waited.and_then(|launch| launch.timeout_ms),
+        provider: waited.and_then(|launch| launch.provider.clone()),
         asked: None,
         log_driver_mode: run.order.log_driver_mode,
     };

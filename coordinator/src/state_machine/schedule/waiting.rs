@@ -1,9 +1,13 @@
 //! Tasks of RunTask that wait for a host: they get one as soon as there is room.
 
-use longshore_common::clock::Timestamp;
+use longshore_common::{
+    clock::Timestamp,
+    task::{StopCause, StopCode},
+};
 
 use super::{
     Pass,
+    balance::word_awaited_until,
     to_come::{Chance, ToCome},
 };
 use crate::{
@@ -23,6 +27,9 @@ pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy:
 
 /// Whether hosts that are to come may be given the launch's tasks.
 pub(super) fn chance(state: &State, waiting: &Waiting, to_come: &ToCome, at: Timestamp) -> Chance {
+    if state.may_have_run(waiting) {
+        return Chance::No { until: None };
+    }
     let index = &state.cluster_at(waiting.cluster).index;
     with_request(state, waiting, 0, |request| to_come.chance(index, request, at))
 }
@@ -60,6 +67,9 @@ fn with_request<T>(
 pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) -> Pass {
     let waiting = state.waiting_at(slot);
     let launch = &waiting.launch;
+    if state.may_have_run(waiting) {
+        return given_up(state, waiting, at);
+    }
     let spec = &state.definition_at(waiting.definition).definition.spec;
     if state.task_policy().refusal(spec).is_some() {
         // Forbidden since it was asked for. It ends as one that found no room.
@@ -101,4 +111,21 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
         })));
     }
     pass
+}
+
+/// Tasks that waited when a backup was made may have run since, and under these ids nothing is run a
+/// second time. Those that still run are adopted from their hosts; the others are ended when hosts
+/// have had their time to say what they run.
+fn given_up(state: &State, waiting: &Waiting, at: Timestamp) -> Pass {
+    if let Some(until) = word_awaited_until(state, at) {
+        return Pass { wake: Some(until), ..Pass::default() };
+    }
+    let tasks = waiting.launch.tasks.iter().map(|waiting| waiting.task).collect();
+    let reason = "The task waited for a container instance when the backup was made that the \
+                  coordinator was recovered from. Whether it has run since is not known: run it \
+                  anew if it has not.";
+    let cause = StopCause { code: StopCode::TaskFailedToStart, reason: reason.to_owned() };
+    let launch = waiting.launch.launch;
+    let ended = Event::WaitingTasksEnded { launch, tasks, cause, at };
+    Pass { events: vec![ended], ..Pass::default() }
 }

@@ -77,6 +77,7 @@ impl State {
             epoch,
             epochs,
             recovered,
+            unsure_before,
             clusters,
             clusters_by_name,
             definitions,
@@ -127,8 +128,14 @@ impl State {
             replaying: _,
         } = self;
         let mut picture = Picture::default();
-        picture
-            .show("meta", fields! { seq: seq, epoch: epoch, epochs: epochs, recovered: recovered });
+        let shown = fields! {
+            seq: seq,
+            epoch: epoch,
+            epochs: epochs,
+            recovered: recovered,
+            unsure_before: unsure_before,
+        };
+        picture.show("meta", shown);
         let counted = [clusters.iter().count(), hosts.iter().count(), tasks.iter().count()];
         let named = [clusters_by_name.len(), hosts_by_id.len(), tasks_by_id.len()];
         let (launches, all_services) = (waiting.iter().count(), services.iter().count());

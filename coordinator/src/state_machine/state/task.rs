@@ -333,6 +333,9 @@ impl State {
         let Some(host) = record.host else { return };
         let (id, cluster) = (record.id, record.cluster.clone());
         self.touch(EntityKey::Task(id));
+        if let Some(slot) = self.cluster_slot(&cluster) {
+            self.adopted_from_waiting(slot, id);
+        }
         self.restore_task(record);
         self.service_has_new_task(id);
         self.host_changed(host, seq);

@@ -6,7 +6,7 @@
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCause};
 
 use super::{
-    ClusterSlot, DefinitionSlot, Due, EntityKey, State, Wish,
+    Cluster, ClusterSlot, DefinitionSlot, Due, EntityKey, State, Wish,
     dirty::LogTo,
     entity::{Entity, kind},
 };
@@ -79,6 +79,17 @@ impl State {
         self.waiting_by_launch.get(&launch).map(|&slot| &self.waiting[slot])
     }
 
+    /// The launch in a cluster that a task waits by.
+    pub fn waiting_with(&self, cluster: &Cluster, task: TaskId) -> Option<&Waiting> {
+        cluster.waiting_tasks.get(&task).map(|&slot| &self.waiting[slot])
+    }
+
+    /// Whether a launch may have had its hosts since, and its tasks may be over: it waited in a journal
+    /// that was old when `recover` went on from it.
+    pub fn may_have_run(&self, waiting: &Waiting) -> bool {
+        self.is_unsure(waiting.launch.at)
+    }
+
     pub fn waiting_at(&self, slot: WaitingSlot) -> &Waiting {
         &self.waiting[slot]
     }
@@ -120,7 +131,7 @@ impl State {
             return;
         }
         self.definitions.used(definition);
-        if let Some(until) = launch.until {
+        if let Some(until) = launch.until.filter(|_| !self.is_unsure(launch.at)) {
             self.deadlines.insert((until, Deadline::Wait(launch.launch)));
         }
         let (id, tasks, provider) = (launch.launch, launch.tasks.clone(), launch.provider.clone());
@@ -131,6 +142,25 @@ impl State {
         self.use_provider(cluster, provider.as_ref(), tasks.len() as i32);
         self.provider_is_wanted(provider.as_ref());
         self.is_due(Due::Waiting(slot));
+    }
+
+    /// The scheduler ends these, when hosts have had their time to say what they run.
+    pub(super) fn unsure_launches_keep_no_deadline(&mut self) {
+        let unsure = |what: &Deadline| match what {
+            Deadline::Wait(launch) => self.waiting(*launch).is_some_and(|w| self.may_have_run(w)),
+            Deadline::Run(_) => false,
+        };
+        let unsure: Vec<_> =
+            self.deadlines.iter().filter(|(_, what)| unsure(what)).copied().collect();
+        for deadline in unsure {
+            self.deadlines.remove(&deadline);
+        }
+    }
+
+    /// A task that waits here runs on a host already.
+    pub(super) fn adopted_from_waiting(&mut self, cluster: ClusterSlot, task: TaskId) {
+        let Some(waiting) = self.waiting_with(&self.clusters[cluster], task) else { return };
+        self.wait_no_longer(waiting.launch.launch, &[task]);
     }
 
     /// Some of a launch's tasks have a host now: when they were first asked for.

@@ -268,3 +268,43 @@ fn a_restored_state_waits_for_the_same_tasks_and_keeps_every_deadline() {
     again.schedule();
     assert_eq!((again.placed(), again.waiting()), (4, 1));
 }
+
+/// Two tasks of one launch wait in a backup. One of them got a host since and runs there; of the other
+/// one nobody knows whether it has run.
+#[test]
+fn launch_that_waited_in_a_backup_is_adopted_or_given_up_and_never_run_anew() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(1_100);
+    let tasks = world.run_and_wait(2, 60_000);
+    world.at = Timestamp(world.at.0 + 3_600_000);
+    world.put(Command::StartEpoch { incarnation: 2 });
+    world.step(Command::Recover { beyond: 9, incarnation: 3 });
+    // A host that has room for both.
+    let room = Capacity { cpu: CpuUnits(4096), memory: MemoryMib(4000), ..Capacity::default() };
+    world.add_host_with(room);
+    world.step(Command::Tick);
+    assert_eq!((world.placed(), world.waiting()), (0, 2), "they may have run");
+    let runs = unknown_task(1, tasks[0].value(), "family:app", None);
+    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![runs]) else { panic!() };
+    said.position.session = 8;
+    world.step(Command::AgentAnswered(said));
+    assert_eq!((world.placed(), world.waiting()), (1, 1));
+    assert_eq!(world.ended(), [], "nothing has ended");
+    assert_eq!(world.state.check(), Vec::<String>::new());
+
+    for _ in 0..3 {
+        world.at = Timestamp(world.at.0 + 30_000);
+        world.state.wake(world.at);
+        world.step(Command::Tick);
+    }
+    assert_eq!((world.placed(), world.waiting()), (1, 0));
+    let adopted = world.state.task(tasks[0]).unwrap();
+    assert_eq!(adopted.wish, crate::state_machine::state::Wish::Run);
+    assert!(adopted.tags.contains_key("longshore:wait"), "what the launch said of it stands");
+    let ended = world.ended();
+    let [(task, cause)] = &ended[..] else { panic!("{ended:?}") };
+    assert_eq!(*task, tasks[1]);
+    assert!(cause.reason.contains("Whether it has run since is not known"), "{cause:?}");
+    assert_eq!(world.state.next_deadline(), None);
+    assert_eq!(world.state.check(), Vec::<String>::new());
+}

@@ -376,7 +376,7 @@ async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: Poll
             let handle = coordinator.handle.clone();
             let ended = coordinator.drive(handle.stopped_tasks(candidates)).await;
             let Some(Ok(ended)) = ended else { return false };
-            ended.into_iter().map(|task| task.id).collect()
+            ended.into_iter().filter(exchange::has_ended).map(|task| task.id).collect()
         }
     };
     let seq = reports.last().map_or(0, |report| report.seq);

@@ -151,7 +151,11 @@ impl FakeAgent {
         let mut order = self.seen.map_or(0, |seen| seen.order);
         if let Some(manifest) = &request.manifest {
             for given in &manifest.orders {
+                let held = self.tasks.contains_key(&given.task);
                 self.obey(given, request);
+                if !held && manifest.given_before.contains(&given.task) {
+                    self.has_ended(given.task);
+                }
             }
             let named = |task: &TaskId| manifest.orders.iter().any(|order| order.task == *task);
             let strangers: Vec<TaskId> =
@@ -229,6 +233,15 @@ impl FakeAgent {
                 }
             }
         }
+    }
+
+    /// A task that ran here before and is not here any more.
+    fn has_ended(&mut self, task: TaskId) {
+        let Some(ended) = self.tasks.get_mut(&task) else { return };
+        let reason = "The task has ended since the backup was made.".to_owned();
+        let cause = StopCause { code: StopCode::TerminationNotice, reason };
+        ended.phase = ReportedPhase::Stopped(cause);
+        self.report(task);
     }
 
     /// Its tasks come on by a step each, as chance will have it.
