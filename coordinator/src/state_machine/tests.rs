@@ -185,6 +185,16 @@ fn register(family: &str, memory: u32) -> Command {
     }))
 }
 
+fn privileged(memory: u32) -> Command {
+    let Command::RegisterTaskDefinition(mut app) = register("app", memory) else { unreachable!() };
+    app.spec.container_definitions[0].privileged = Some(true);
+    Command::RegisterTaskDefinition(app)
+}
+
+fn no_privileged() -> TaskPolicy {
+    TaskPolicy { forbidden: [Forbidden::Privileged].into(), ..TaskPolicy::default() }
+}
+
 fn revision(revision: Option<u32>) -> RevisionRef {
     RevisionRef { family: "app".parse().unwrap(), revision }
 }
@@ -407,10 +417,7 @@ fn what_the_operator_forbids_is_neither_registered_nor_run() {
     let forbidden = Command::RegisterTaskDefinition(forbidden);
     world.put(forbidden.clone());
     // Registered before the operator thought of it.
-    world.state.set_task_policy(TaskPolicy {
-        forbidden: [Forbidden::Privileged].into(),
-        ..TaskPolicy::default()
-    });
+    world.state.set_task_policy(no_privileged());
     world.log.clear();
     world.put(forbidden);
     world.put(run_task(1));

@@ -9,7 +9,7 @@ use longshore_common::{
 use crate::state_machine::{
     event::Event,
     schedule,
-    state::{Deadline, State},
+    state::{Deadline, State, Waiting},
     task_options::{WAIT, seconds},
 };
 
@@ -34,24 +34,32 @@ fn event(state: &State, deadline: Deadline, at: Timestamp) -> Option<Event> {
         }
         Deadline::Wait(launch) => {
             let waiting = state.waiting(launch)?;
-            let unplaced = schedule::waiting::place(state, waiting, 0).unplaced;
-            let why = unplaced
-                .map(|unplaced| unplaced.sentence(|slot| state.host_at(slot).id.to_string()));
-            let waited = at.since(waiting.launch.at).as_millis() as u64;
-            let reason = format!(
-                "The task waited {} for a container instance, {}: {}.",
-                seconds(waited),
-                // Without the tag there was room for it when it was asked for.
-                match waiting.launch.tags.contains_key(WAIT) {
-                    true => "as long as its tag longshore:wait says",
-                    false => "and the room that it was to have is gone",
-                },
-                why.unwrap_or_else(|| "there was no time to place it".to_owned())
-            );
+            let waited = seconds(at.since(waiting.launch.at).as_millis() as u64);
+            let definition = &state.definition_at(waiting.definition).definition;
+            let reason = match state.task_policy().refusal(&definition.spec) {
+                Some(member) => format!(
+                    "The task waited {waited} and was not started: the operator of this cluster lets no task have {member}."
+                ),
+                None => found_no_room(state, waiting, &waited),
+            };
             let reason = reason.chars().take(REASON_CHARS_MAX).collect();
             let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
             let tasks = waiting.launch.tasks.iter().map(|waiting| waiting.task).collect();
             Some(Event::WaitingTasksEnded { launch, tasks, cause, at })
         }
     }
+}
+
+fn found_no_room(state: &State, waiting: &Waiting, waited: &str) -> String {
+    let unplaced = schedule::waiting::place(state, waiting, 0).unplaced;
+    let why = unplaced.map(|unplaced| unplaced.sentence(|slot| state.host_at(slot).id.to_string()));
+    format!(
+        "The task waited {waited} for a container instance, {}: {}.",
+        // Without the tag there was room for it when it was asked for.
+        match waiting.launch.tags.contains_key(WAIT) {
+            true => "as long as its tag longshore:wait says",
+            false => "and the room that it was to have is gone",
+        },
+        why.unwrap_or_else(|| "there was no time to place it".to_owned())
+    )
 }

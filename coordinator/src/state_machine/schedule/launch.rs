@@ -102,9 +102,19 @@ impl<'a> Work<'a> {
         false
     }
 
+    /// Whether the operator forbids a revision's tasks since the service was made, by a start of the
+    /// coordinator with other settings. Then that is said, and no host is looked for or launched.
+    fn is_forbidden(&mut self, revision: &Revision) -> bool {
+        let spec = &self.state.definition_at(revision.definition).definition.spec;
+        let refusal = self.state.task_policy().refusal(spec);
+        let forbidden = refusal.is_some();
+        refusal.into_iter().for_each(|member| self.say(messages::forbidden(self.service, &member)));
+        forbidden
+    }
+
     /// Starts up to `count` tasks of a revision where the service's placement puts them.
     pub(super) fn launch(&mut self, revision: &'a Revision, count: u32) {
-        if count == 0 || !self.may_launch() {
+        if count == 0 || !self.may_launch() || self.is_forbidden(revision) {
             return;
         }
         let count = count.min(LAUNCHES_PER_PASS_MAX);
@@ -165,9 +175,8 @@ impl<'a> Work<'a> {
         if on.is_empty() {
             return;
         }
-        // Forbidden since the service was made: a start of the coordinator with other settings.
-        if let Some(member) = self.state.task_policy().refusal(&asked.definition.definition.spec) {
-            return self.say(messages::forbidden(self.service, &member));
+        if self.is_forbidden(revision) {
+            return;
         }
         on.iter().for_each(|slot| self.taken.add(*slot, &asked.demand, asked.group));
         let hosts: Vec<&Host> = on.iter().map(|slot| self.state.host_at(*slot)).collect();

@@ -27,11 +27,17 @@ pub(in crate::state_machine) fn place(state: &State, waiting: &Waiting, entropy:
 
 /// Whether hosts that are to come may be given the launch's tasks.
 pub(super) fn chance(state: &State, waiting: &Waiting, to_come: &ToCome, at: Timestamp) -> Chance {
-    if state.may_have_run(waiting) {
+    if is_forbidden(state, waiting) || state.may_have_run(waiting) {
         return Chance::No { until: None };
     }
     let index = &state.cluster_at(waiting.cluster).index;
     with_request(state, waiting, 0, |request| to_come.chance(index, request, at))
+}
+
+/// Since it was asked for: a start of the coordinator with other settings.
+fn is_forbidden(state: &State, waiting: &Waiting) -> bool {
+    let spec = &state.definition_at(waiting.definition).definition.spec;
+    state.task_policy().refusal(spec).is_some()
 }
 
 fn with_request<T>(
@@ -70,9 +76,8 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
     if state.may_have_run(waiting) {
         return given_up(state, waiting, at);
     }
-    let spec = &state.definition_at(waiting.definition).definition.spec;
-    if state.task_policy().refusal(spec).is_some() {
-        // Forbidden since it was asked for. It ends as one that found no room.
+    if is_forbidden(state, waiting) {
+        // It ends when it has waited for as long as it may.
         return Pass::default();
     }
     let placement = place(state, waiting, ids.entropy());

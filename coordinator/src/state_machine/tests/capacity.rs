@@ -738,3 +738,26 @@ fn group_at_zero_tries_one_instance_when_its_earlier_ones_are_long_gone() {
         assert_eq!(world.desired("p"), 0, "it was tried, and is believed again");
     }
 }
+
+#[test]
+fn group_does_not_grow_for_tasks_that_are_forbidden_by_now() {
+    for of_service in [false, true] {
+        let mut world = World::with_providers(vec![provider("p", scaling())]);
+        world.put(privileged(300));
+        if of_service {
+            world.step(service("svc", replicas(4), Some(vec![item("p", 0, 1)])));
+        } else {
+            world.run_by(vec![item("p", 0, 1)], 4);
+        }
+        assert_eq!(world.desired("p"), 1);
+        // The coordinator comes again with other settings.
+        world.state.set_task_policy(no_privileged());
+        world.step(Command::StartEpoch { incarnation: 2 });
+        world.boot("p");
+        world.later(1);
+        assert_eq!((world.desired("p"), world.placed()), (1, 0));
+        world.later(16 * 60);
+        world.later(61);
+        assert_eq!(world.desired("p"), 0, "nothing waits for the host");
+    }
+}

@@ -308,3 +308,16 @@ fn launch_that_waited_in_a_backup_is_adopted_or_given_up_and_never_run_anew() {
     assert_eq!(world.state.next_deadline(), None);
     assert_eq!(world.state.check(), Vec::<String>::new());
 }
+
+#[test]
+fn task_forbidden_while_it_waits_is_told_so_in_the_end() {
+    let (mut world, _) = World::with_hosts(1);
+    world.put(privileged(700));
+    world.run_and_wait(2, 5_000);
+    assert_eq!((world.placed(), world.waiting()), (1, 1));
+    world.state.set_task_policy(no_privileged());
+    world.at = Timestamp(world.at.0 + 6_000);
+    world.step(Command::Tick);
+    let (_, cause) = world.ended().remove(0);
+    assert!(cause.reason.contains("lets no task have"), "{}", cause.reason);
+}
