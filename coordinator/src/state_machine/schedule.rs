@@ -20,7 +20,12 @@ pub(super) mod waiting;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use longshore_common::{clock::Timestamp, id::TaskId};
+use std::{collections::BTreeSet, time::Duration};
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+};
 
 use crate::placement::Taken;
 
@@ -39,6 +44,10 @@ pub use self::instances::is_busy;
 pub(super) use self::instances::{end as end_instance, set as set_instance};
 pub use self::lost::lost_hosts;
 pub use self::scaling::{Scaled, scaled, scaled_of};
+
+/// How long a start of the coordinator waits for a host that is connected before a service says so:
+/// many times what an agent needs whose container engine answers.
+const UNHEARD_SAID_AFTER: Duration = Duration::from_secs(60);
 
 /// Of one pass.
 #[derive(Debug, Default)]
@@ -183,10 +192,15 @@ impl<'a> Work<'a> {
             return;
         }
         if self.service.under_way().is_some() {
+            self.say_what_is_unheard();
             return self.say_what_is_silent();
         }
-        if !self.service.steady && self.is_steady() && self.is_heard() {
-            self.pass.events.push(Event::ServiceSteady { service, at });
+        if self.service.steady || !self.is_steady() {
+            return;
+        }
+        match self.is_heard() {
+            true => self.pass.events.push(Event::ServiceSteady { service, at }),
+            false => self.say_what_is_unheard(),
         }
     }
 
@@ -243,6 +257,23 @@ impl<'a> Work<'a> {
             }
         }
         true
+    }
+
+    /// Says which hosts are waited for although their agents are connected: nothing ends that but a word
+    /// of their container engines.
+    fn say_what_is_unheard(&mut self) {
+        let revisions = self.service.revisions.iter();
+        let unheard = revisions.flat_map(|revision| self.unheard_tasks(revision));
+        let unheard = unheard.filter(|task| task.service.as_ref().is_some_and(|of| !of.lost));
+        let hosts = unheard.map(|task| self.state.host_at(task.host));
+        let hosts: BTreeSet<HostId> = hosts.filter(|host| host.connected).map(|h| h.id).collect();
+        if hosts.is_empty() {
+            return;
+        }
+        match self.state.epoch_started_at().saturating_add(UNHEARD_SAID_AFTER) {
+            later if later > self.at => self.wake_at(later),
+            _ => self.say(messages::waits_for_engines(self.service, &hosts)),
+        }
     }
 
     /// Says which tasks a deployment waits for that no timer ends: their hosts are silent and are

@@ -1,8 +1,11 @@
 //! The texts of a service's events, as ECS words them (ecs-behaviour 1.9).
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use longshore_common::{id::TaskId, task::StopCause, task::StopCode};
+use longshore_common::{
+    id::{HostId, TaskId},
+    task::{StopCause, StopCode},
+};
 
 use crate::{
     placement::{Unfit, Unplaced},
@@ -17,6 +20,8 @@ use crate::{
 pub(super) const REPEATED_AFTER: Duration = Duration::from_secs(6 * 3600);
 /// Tasks that one message names; the others are counted.
 const TASKS_NAMED_MAX: usize = 20;
+/// The same of container instances.
+const HOSTS_NAMED_MAX: usize = 10;
 
 pub(super) fn started(service: &Service, tasks: &[TaskId]) -> String {
     format!("(service {}) has started {} tasks:{}.", service.name, tasks.len(), named(tasks))
@@ -55,6 +60,24 @@ pub(super) fn waits_for_silent_hosts(service: &Service, tasks: &[TaskId]) -> Str
         service.name,
         tasks.len(),
         named(tasks)
+    )
+}
+
+pub(super) fn waits_for_engines(service: &Service, hosts: &BTreeSet<HostId>) -> String {
+    let named: Vec<String> = hosts
+        .iter()
+        .take(HOSTS_NAMED_MAX)
+        .map(|host| format!(" (container-instance {host})"))
+        .collect();
+    let more = match hosts.len().saturating_sub(HOSTS_NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "(service {}) was unable to reach steady state because it is not known how its tasks are on {} container instances:{}{more}. Their agents are connected, and their container engines have not answered. See to the engines there, or deregister the container instances by force.",
+        service.name,
+        hosts.len(),
+        named.concat()
     )
 }
 

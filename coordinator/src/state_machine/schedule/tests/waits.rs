@@ -3,7 +3,7 @@
 
 use longshore_common::{
     id::TaskId,
-    protocol::{ContainerReport, ContainerStatus, ReportedPhase},
+    protocol::{ContainerReport, ContainerStatus, EngineHealth, ReportedPhase},
     task::{HealthStatus, StopCause, StopCode},
     task_definition::{ContainerDefinition, ContainerDependency, DependencyCondition, HealthCheck},
 };
@@ -379,6 +379,37 @@ fn deployment_says_that_it_waits_for_hosts_that_are_never_lost() {
     world.deregister(silent);
     world.settle();
     assert_eq!(world.status(), DeploymentStatus::Successful);
+}
+
+/// The agent answers and its container engine does not: nobody knows how the tasks there are.
+#[test]
+fn service_says_which_hosts_it_waits_for_though_their_agents_are_connected() {
+    let mut world = World::with_hosts(3);
+    world.create(replicas(3));
+    world.settle();
+    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    // Something happens that makes it unsteady, so that it is to become steady anew.
+    world.update(|update| update.force_new_deployment = true);
+    let engineless = world.hosts[1];
+    for host in world.hosts.clone() {
+        let silent = host == engineless;
+        world.answer_with(host, Vec::new(), |said| {
+            said.looked = !silent;
+            said.engine = if silent { EngineHealth::Silent } else { EngineHealth::Answers };
+        });
+    }
+    let told = |world: &World| {
+        let said = world.said.iter().filter(|said| said.contains("engines have not answered"));
+        said.cloned().collect::<Vec<_>>()
+    };
+    world.pass_step_by_step(59.0);
+    assert_eq!(told(&world), Vec::<String>::new());
+    world.pass_step_by_step(2.0);
+    let said = told(&world);
+    assert_eq!(said.len(), 1, "{:?}", world.said);
+    assert!(said[0].contains(&format!("1 container instances: (container-instance {engineless})")));
+    world.pass_step_by_step(3600.0);
+    assert_eq!(told(&world).len(), 1, "it is not said again and again");
 }
 
 #[test]
