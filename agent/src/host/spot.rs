@@ -24,7 +24,7 @@ struct InstanceAction {
     time: String,
 }
 
-/// Asks until there is a notice, where the settings want it and this is EC2's machine.
+/// Tells whether there is a notice, where the settings want it and this is EC2's machine.
 pub(crate) async fn watch(
     settings: &Settings,
     leaving: watch::Sender<bool>,
@@ -56,24 +56,32 @@ async fn ask(
         match asked {
             Ok(Some(notice)) => match serde_json::from_slice::<InstanceAction>(&notice) {
                 Ok(InstanceAction { action, time }) => {
-                    tracing::warn!(
-                        action,
-                        time,
-                        "EC2 is about to take this Spot instance away: the coordinator drains it"
-                    );
-                    leaving.send_replace(true);
-                    // What EC2 has said it does not take back.
-                    return;
+                    if is_news(&leaving, true) {
+                        tracing::warn!(
+                            action,
+                            time,
+                            "EC2 is about to take this Spot instance away: the coordinator drains it"
+                        );
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "a notice of EC2's is not understood"),
             },
-            Ok(None) => {}
+            // A machine that hibernated and came back has its last notice behind it.
+            Ok(None) => {
+                if is_news(&leaving, false) {
+                    tracing::info!("EC2's notice of interruption is gone: this instance stays");
+                }
+            }
             Err(error) => {
                 let error = longshore_common::telemetry::chain(&error);
                 tracing::debug!(error, "EC2 cannot be asked for a notice of interruption");
             }
         }
     }
+}
+
+fn is_news(leaving: &watch::Sender<bool>, now: bool) -> bool {
+    leaving.send_if_modified(|told| std::mem::replace(told, now) != now)
 }
 
 #[cfg(test)]
@@ -94,7 +102,7 @@ mod tests {
 
     /// Neither the absence of a notice nor a failure is one, and the asking goes on.
     #[tokio::test]
-    async fn notice_of_interruption_is_told_once_it_comes() {
+    async fn notice_of_interruption_is_told_while_there_is_one() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}/", listener.local_addr().unwrap());
@@ -106,9 +114,15 @@ mod tests {
             answer("500 Internal Server Error", ""),
             token.clone(),
             answer("200 OK", "<html>"),
+            token.clone(),
+            answer("200 OK", r#"{"action":"hibernate","time":"2026-11-28T20:00:00Z"}"#),
+            token.clone(),
+            answer("500 Internal Server Error", ""),
             token,
-            answer("200 OK", r#"{"action":"terminate","time":"2026-11-28T20:00:00Z"}"#),
+            answer("404 Not Found", ""),
         ];
+        let (leaving, mut leaves) = watch::channel(false);
+        let end = CancellationToken::new();
         let service = async {
             let mut asked = Vec::new();
             for answer in answers {
@@ -123,10 +137,13 @@ mod tests {
             }
             asked
         };
-        let (leaving, leaves) = watch::channel(false);
-        let asking = ask(&endpoint, Duration::from_millis(1), leaving, CancellationToken::new());
-        let (asked, ()) = tokio::join!(service, asking);
-        assert!(*leaves.borrow());
+        let told = async {
+            leaves.wait_for(|leaves| *leaves).await.unwrap();
+            leaves.wait_for(|leaves| !leaves).await.unwrap();
+            end.cancel();
+        };
+        let asking = ask(&endpoint, Duration::from_millis(1), leaving, end.clone());
+        let (asked, (), ()) = tokio::join!(service, told, asking);
         let notices = asked.iter().skip(1).step_by(2);
         for notice in notices {
             assert_eq!(notice, "GET /latest/meta-data/spot/instance-action HTTP/1.1");

@@ -53,12 +53,12 @@ impl Health {
             () = changed(&mut self.reach) => {}
             () = changed(&mut self.leaving) => {}
         }
-        // What was said stays said, also once nobody watches any more.
-        self.leaves |= self.leaving.as_ref().is_some_and(|leaving| *leaving.borrow());
+        // What was said last stays said, also once nobody watches any more.
+        self.leaves = self.is_leaving();
     }
 
     pub(super) fn is_leaving(&self) -> bool {
-        self.leaves || self.leaving.as_ref().is_some_and(|leaving| *leaving.borrow())
+        self.leaving.as_ref().map_or(self.leaves, |leaving| *leaving.borrow())
     }
 
     /// Before the engine was listed for the first time, only an answer that failed says something.
@@ -111,8 +111,9 @@ impl<R: ContainerRuntime> Engine<R> {
             (self.health.told, self.health.told_looked) = (now, looked);
             self.release_parked();
         }
-        if self.health.is_leaving() && !std::mem::replace(&mut self.health.told_leaving, true) {
-            info!(host = %self.config.host, "telling the coordinator that this host leaves");
+        let leaves = self.health.is_leaving();
+        if std::mem::replace(&mut self.health.told_leaving, leaves) != leaves {
+            info!(host = %self.config.host, leaves, "telling the coordinator whether this host leaves");
             self.release_parked();
         }
     }

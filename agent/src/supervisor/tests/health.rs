@@ -85,3 +85,18 @@ async fn host_that_leaves_is_told_of_at_once_and_from_then_on() {
         answer = rig.exchange().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn host_that_stays_after_all_is_told_of_too() {
+    let (sender, receiver) = watch::channel(false);
+    let mut rig = Rig::with(|config| config.leaving = Some(LeaveWatch(receiver)));
+    assert!(!rig.exchange().await.leaving);
+    sender.send_replace(true);
+    rig.idle(5).await;
+    assert!(rig.exchange().await.leaving);
+    sender.send_replace(false);
+    let request = rig.coordinator.request(10_000);
+    let before = tokio::time::Instant::now();
+    assert!(!rig.poll(request).await.leaving);
+    assert!(before.elapsed() < Duration::from_secs(1), "a poll that was kept leaves with the news");
+}

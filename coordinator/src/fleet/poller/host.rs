@@ -1,6 +1,14 @@
 //! The polls of one host.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use longshore_common::{
@@ -43,6 +51,9 @@ pub(super) struct HostPoller<A> {
     signal: Arc<Signal>,
     /// For jitter; no need for randomness of quality.
     attempts: u64,
+    /// Whether the agent said last that its machine is about to be taken away: the host is drained for
+    /// it once, and an operator may take that back.
+    leaves: AtomicBool,
 }
 
 /// Ends with the answer, and with the last order that the host had been given when it was sent.
@@ -75,7 +86,8 @@ impl<A: AgentClient> HostPoller<A> {
         barrier: Arc<StartBarrier>,
     ) -> Self {
         let signal = handle.signals().listen(host);
-        HostPoller { host, sender, handle, agents, barrier, signal, attempts: 0 }
+        let leaves = AtomicBool::new(false);
+        HostPoller { host, sender, handle, agents, barrier, signal, attempts: 0, leaves }
     }
 
     /// Until the host has no agent any more.
@@ -273,6 +285,7 @@ impl<A: AgentClient> HostPoller<A> {
         // An agent of an earlier release does not say whether it has looked.
         let looked = answer.looked.unwrap_or(true);
         let says_something = !reports.is_empty() || images.is_some();
+        let leaves = answer.leaving && !self.leaves.load(Relaxed);
         let (taken, is_news) = self
             .handle
             .peek(|state| {
@@ -283,13 +296,14 @@ impl<A: AgentClient> HostPoller<A> {
                     answer.engine != EngineHealth::Unknown && answer.engine != host.engine;
                 let knows = looked && answer.engine != EngineHealth::Silent;
                 let tells_look = knows && state.heard_since(host.slot).is_none();
-                let leaves = answer.leaving && host.status == HostStatus::Active;
+                let leaves = leaves && host.status == HostStatus::Active;
                 let connects = !host.connected || !heard;
                 let is_news = connects || queued || tells_engine || tells_look || leaves;
                 Some((host.reports_taken, is_news))
             })
             .ok_or(Again::Ended)?;
         if !says_something && !is_news {
+            self.leaves.store(answer.leaving, Relaxed);
             return Ok(());
         }
         let known = taken.filter(|taken| taken.session == answer.session).map_or(0, |t| t.seq);
@@ -302,12 +316,15 @@ impl<A: AgentClient> HostPoller<A> {
             ended_candidates: self.ended(reports).await?,
             images: images.clone(),
             engine: answer.engine,
-            leaving: answer.leaving,
+            leaving: leaves,
             looked,
         };
         let command = Command::AgentAnswered(Box::new(answered));
         match self.handle.submit_always(command, |_, _| ()).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.leaves.store(answer.leaving, Relaxed);
+                Ok(())
+            }
             Err(Refused::Unavailable(unavailable)) => Err(unavailable.into()),
             Err(Refused::Rejected(rejection)) => Err(Again::Silent(rejection.to_string())),
             Err(Refused::JournalWentBack(_)) => Err(Again::Unfamiliar),
@@ -414,6 +431,7 @@ mod tests {
         arn::Identity,
         clock::Timestamp,
         id::FleetId,
+        machine::MachineMarks,
         protocol::{Epoch, ReportedPhase, Seen},
         task::{StopCause, StopCode},
     };
@@ -424,7 +442,7 @@ mod tests {
         driver::{CheckpointPace, step::RULES, stepped},
         journal::memory::MemoryDisk,
         state_machine::{
-            command::{Resource, Tags},
+            command::{Resource, SettableHostStatus, Tags},
             record::TaskRecord,
             schedule::tests::world::{CLUSTER, World, replicas},
         },
@@ -503,6 +521,66 @@ mod tests {
         let mut stopped = unseen;
         stopped.end.as_mut().unwrap().cause.code = StopCode::UserInitiated;
         assert!(exchange::has_ended(&stopped), "somebody stopped it while it waited");
+    }
+
+    /// One notice drains once: an operator may make the host ACTIVE again.
+    #[tokio::test]
+    async fn host_that_leaves_is_drained_once_for_each_notice() {
+        let world = World::with_hosts(1);
+        let (host, state) = (world.hosts[0], world.state);
+        let (journal, pace) = (MemoryDisk::default().journal(), CheckpointPace::default());
+        let mut next = 1u128 << 100;
+        let entropy = Box::new(move || {
+            next += 1 << 64;
+            next
+        });
+        let (handle, mut stepped) = stepped::start(state, journal, entropy, pace);
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let sender = Arc::new(Sender { fleet: FleetId::new(1), identity });
+        let barrier = Arc::new(StartBarrier::new(std::iter::empty()));
+        let poller = HostPoller::new(host, sender, handle.clone(), Arc::new(Nobody), barrier);
+        for (leaving, drains) in
+            [(false, false), (true, true), (true, false), (false, false), (true, true)]
+        {
+            let answer = PollAnswer {
+                protocol: 1,
+                host,
+                boot_id: "boot".to_owned(),
+                session: 7,
+                seen: None,
+                machine: MachineMarks::default(),
+                engine: EngineHealth::Answers,
+                leaving,
+                looked: Some(true),
+                outcome: PollOutcome::Accepted {
+                    reports: vec![],
+                    needs_manifest: false,
+                    images: None,
+                },
+            };
+            {
+                let taken = poller.take(&answer);
+                pin!(taken);
+                while poll!(&mut taken).is_pending() {
+                    stepped.requested().await;
+                    stepped.turn(&RULES, Timestamp(2_000_000), |_| ());
+                    stepped.flush().unwrap();
+                }
+            }
+            let status = handle.peek(|state| state.host(host).unwrap().status);
+            assert_eq!(status == HostStatus::Draining, drains, "{leaving}");
+            // The operator wants it all the same.
+            let (cluster, hosts) = (CLUSTER.parse().unwrap(), vec![host]);
+            let status = SettableHostStatus::Active;
+            let active = Command::UpdateContainerInstancesState { cluster, hosts, status };
+            let active = handle.submit(active, |_, _| ());
+            pin!(active);
+            assert!(poll!(&mut active).is_pending());
+            stepped.requested().await;
+            stepped.turn(&RULES, Timestamp(2_000_000), |_| ());
+            stepped.flush().unwrap();
+            active.await.unwrap();
+        }
     }
 
     /// An order shows a definition, a revision, a cluster: whichever of them is newer than the disk.
