@@ -7,6 +7,7 @@ pub(crate) mod instances;
 mod leaving;
 mod planted_bugs;
 pub(crate) mod recorder;
+mod recovery;
 mod same_pass;
 mod sources;
 mod trouble;
@@ -16,13 +17,8 @@ pub(crate) mod world;
 use std::collections::BTreeMap;
 
 use longshore_common::{
-    clock::Timestamp,
-    id::TaskId,
-    protocol::{
-        EngineHealth, Report, ReportBody, ReportPosition, ReportedPhase, RunIntent, RunOrder,
-    },
-    task::{HealthStatus, StopCause, StopCode, TaskOverride},
-    task_definition::TaskDefinition,
+    protocol::{EngineHealth, ReportedPhase},
+    task::{HealthStatus, StopCause, StopCode},
 };
 
 use self::world::{CLUSTER, World, bounded, daemon, named, replicas, with_breaker};
@@ -34,7 +30,7 @@ use crate::state_machine::{
     schedule::lost_hosts,
     service::{
         DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget, LifecycleHook,
-        LostAfter, Reconcile, RevisionId,
+        LostAfter, Reconcile,
     },
     state::{Phase, Replacing, ServiceStatus, Wish},
 };
@@ -1034,70 +1030,4 @@ fn an_alarm_that_goes_off_fails_the_deployment_and_one_that_was_off_at_the_start
 fn bounds_hold_under_trouble_and_a_quiet_service_becomes_steady() {
     let steps = trouble::run(trouble::STEPS_FAST, trouble::SEED);
     assert!(steps >= trouble::STEPS_FAST, "only {steps} steps were taken");
-}
-
-/// A backup is older than a deployment: the service's tasks of the newer revision come back.
-#[test]
-fn adopted_tasks_of_a_lost_revision_count_for_their_service() {
-    let mut world = World::with_hosts(2);
-    world.create(replicas(2));
-    world.settle();
-    world.call(Command::Recover { beyond: 9, incarnation: 2 }).unwrap();
-    let definition = {
-        let app = world.state.definitions().get("app", 1).unwrap();
-        TaskDefinition { revision: 7, ..(*app.definition).clone() }
-    };
-    let lost = RevisionId::from_entropy(77);
-    let candidate = |seq, task| {
-        let order = RunOrder {
-            definition: 0,
-            cluster: CLUSTER.to_owned(),
-            task_arn: String::new(),
-            overrides: TaskOverride::default(),
-            group: "service:s".to_owned(),
-            started_by: Some(format!("ecs-svc/{lost}")),
-            created_at: Timestamp(5),
-            container_ids: vec![],
-            gpus: Vec::new(),
-            image_digests: Vec::new(),
-            log_driver_mode: None,
-        };
-        let run = Some(Box::new(RunIntent { definition: definition.clone(), order }));
-        let task = TaskId::new(task);
-        Report { seq, body: ReportBody::StopCandidate { task, generation: 1, run } }
-    };
-    let said = AgentAnswered {
-        host: world.hosts[0],
-        seen: None,
-        position: ReportPosition { session: 70, seq: 2 },
-        reports: vec![candidate(1, 1), candidate(2, 2)],
-        ended_candidates: vec![],
-        images: None,
-        engine: EngineHealth::Unknown,
-        leaving: false,
-        looked: true,
-    };
-    world.call(Command::AgentAnswered(Box::new(said))).unwrap();
-    assert_eq!(world.service().revision(lost).unwrap().tasks.len(), 2);
-    assert_eq!(world.state.check(), Vec::<String>::new());
-    // They serve, and what the journal takes for running may have ended: nothing stops yet.
-    let adopted: Vec<TaskId> =
-        world.service().revision(lost).unwrap().tasks.keys().copied().collect();
-    let stops = |world: &World| {
-        world.recent.iter().any(|event| matches!(event, Event::TasksStopRequested { .. }))
-    };
-    assert!(!stops(&world), "{:#?}", world.recent);
-    world.pass_step_by_step(50.0);
-    world.report(adopted[0], ReportedPhase::Running);
-    assert!(!stops(&world), "{:#?}", world.recent);
-    // Of the other one nobody has said how it is.
-    world.pass_step_by_step(600.0);
-    assert_eq!(world.state.task(adopted[1]).unwrap().wish, crate::state_machine::state::Wish::Run);
-    for _ in 0..5 {
-        world.agents_work();
-        world.pass_step_by_step(50.0);
-    }
-    // The revision that the journal knows to be PRIMARY is what runs, and no more of it.
-    assert_eq!(world.counts(), "2 running, 0 pending");
-    assert!(world.service().revision(lost).is_none());
 }

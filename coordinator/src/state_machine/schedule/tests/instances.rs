@@ -311,6 +311,35 @@ fn a_launcher_that_fails_is_asked_again_later_and_says_why() {
     assert_eq!(world.first_call(), Some(call));
 }
 
+/// An old journal does not know what runs on machines by now.
+#[test]
+fn recovered_group_lets_nothing_go_before_hosts_have_spoken() {
+    let (mut world, mut launcher) = (world_with(config(0, 5, 3)), Launcher::default());
+    world.call(provider(true)).unwrap();
+    settle(&mut world, &mut launcher);
+    world.create(replicas(3));
+    world.settle();
+    world.want(2).unwrap();
+    assert_eq!(world.lifecycles(), ["InService", "InService", "Terminating:Wait"]);
+    world.call(Command::Recover { beyond: 9, incarnation: 2 }).unwrap();
+    // What drains is empty by the journal, and the group has more than it is to have.
+    let draining = *world.group().instances.keys().last().unwrap();
+    let host = world.state.hosts_of_instance(draining).next().unwrap();
+    let ended: Vec<_> = host.tasks.keys().copied().collect();
+    assert_eq!(ended.len(), 1);
+    ended.into_iter().for_each(|task| world.exits(task));
+    world.agents_work();
+    world.want(1).unwrap();
+    world.pass_step_by_step(59.0);
+    assert_eq!(world.lifecycles(), ["InService", "InService", "Terminating:Wait"]);
+    world.pass_step_by_step(2.0);
+    world.agents_work();
+    world.live(3);
+    let lifecycles = world.lifecycles();
+    assert_eq!((lifecycles[0], lifecycles[2]), ("InService", "Terminating"));
+    assert_ne!(lifecycles[1], "InService");
+}
+
 #[test]
 fn an_instance_launched_twice_counts_once_and_goes_whole() {
     let (mut world, mut launcher) = (world_with(config(0, 5, 1)), Launcher::default());
