@@ -103,8 +103,39 @@ fn failed(path: &Path, source: io::Error) -> NotOurs {
     NotOurs::Io { path: path.to_owned(), source }
 }
 
+/// A file that this program may not use, though its folder is the program's own.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{} belongs to user {owner} (mode {mode:o}), and this program runs as user {ours}: give it to that \
+     user with `chown {ours} {}`",
+    path.display(), path.display()
+)]
+struct FileOfAnother {
+    path: PathBuf,
+    owner: u32,
+    mode: u32,
+    ours: u32,
+}
+
+/// Says of a file that may not be used whose it is and what to do.
+pub fn with_owner(path: &Path, error: io::Error) -> io::Error {
+    let ours = rustix::process::geteuid().as_raw();
+    match fs::symlink_metadata(path) {
+        Ok(found) if error.kind() == io::ErrorKind::PermissionDenied && found.uid() != ours => {
+            let (owner, mode) = (found.uid(), found.mode() & 0o7777);
+            let path = path.to_owned();
+            io::Error::new(error.kind(), FileOfAnother { path, owner, mode, ours })
+        }
+        _ => error,
+    }
+}
+
 /// Makes the file if there is none, and lets only its owner read it from now on. A link is refused.
 pub fn private_file(path: &Path) -> io::Result<()> {
+    make_private(path).map_err(|error| with_owner(path, error))
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(OWNER_ONLY))?;
     if fs::File::from(file).metadata()?.mode() & 0o777 == OWNER_ONLY {
@@ -194,6 +225,39 @@ mod tests {
         fs::write(&file, "x").unwrap();
         chown(&file, Some(OTHER), None).unwrap();
         assert!(matches!(check(&folder), Err(NotOurs::OtherOwner { owner: OTHER, .. })));
+    }
+
+    /// As a service of its own user finds what root has put into its folder.
+    #[test]
+    fn a_file_of_another_user_is_named_with_its_owner() {
+        if us() != ROOT {
+            // Only root can make a file of another user.
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        chown(folder.path(), Some(OTHER), None).unwrap();
+        let path = folder.path().join("journal.db");
+        fs::write(&path, "x").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let tried = path.clone();
+        let refused = std::thread::spawn(move || {
+            // Of this thread alone.
+            let other = rustix::process::Uid::from_raw(OTHER);
+            rustix::thread::set_thread_res_uid(other, other, other).unwrap();
+            let secret = crate::secret_file::read(&tried).unwrap_err();
+            let secret = std::error::Error::source(&secret).unwrap().to_string();
+            [private_database(&tried).unwrap_err().to_string(), secret]
+        });
+        for refused in refused.join().unwrap() {
+            assert_eq!(
+                refused,
+                format!(
+                    "{0} belongs to user 0 (mode 600), and this program runs as user {OTHER}: give it \
+                     to that user with `chown {OTHER} {0}`",
+                    path.display()
+                )
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::data_directory::with_owner;
+
 /// The mode of a file that only its owner may read and write.
 const OWNER_ONLY: u32 = 0o600;
 /// Bits that let group or others in.
@@ -28,7 +30,7 @@ pub enum SecretFileError {
 
 /// Reads a secret, or nothing where there is no such file.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, SecretFileError> {
-    let failed = |error| SecretFileError::Read(path.to_owned(), error);
+    let failed = |error| SecretFileError::Read(path.to_owned(), with_owner(path, error));
     let mode = match fs::metadata(path) {
         Ok(found) => found.permissions().mode() & 0o777,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -8,6 +8,7 @@
 mod own_certificate;
 
 use std::{
+    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -49,7 +50,11 @@ const CA_LIFE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
 /// Bytes of a random serial number.
 const SERIAL_BYTES: usize = 16;
 /// Within the data directory: the CA's certificate and key, PEM.
-const CA_FILE: &str = "ca.pem";
+pub const CA_FILE: &str = "ca.pem";
+
+/// How to go on without the CA that the hosts know.
+const NEW_CA: &str = "If there is none, move what is there away and make a new CA with \
+    `longshore-coordinator new-ca`: every host must then join anew";
 
 /// The CA of one fleet.
 pub struct Authority {
@@ -71,8 +76,16 @@ pub enum PkiError {
     #[error("the CA's file cannot be used")]
     File(#[source] SecretFileError),
     #[error(
-        "{} does not hold a CA's certificate and its key: restore it from a backup, or remove it \
-         to make a new CA, which every host must then join anew", .0.display()
+        "{} is not there, and the {hosts} hosts of this journal trust no other CA: put the copy \
+         back that you keep of it (owned by the coordinator's user, mode 600). {NEW_CA}",
+        path.display()
+    )]
+    Missing { path: PathBuf, hosts: usize },
+    #[error("{} is there already: move it away first, if it is of no use any more", .0.display())]
+    Exists(PathBuf),
+    #[error(
+        "{} does not hold a CA's certificate and its key: put the copy back that you keep of it. \
+         {NEW_CA}", .0.display()
     )]
     Damaged(PathBuf),
     #[error(
@@ -80,10 +93,7 @@ pub enum PkiError {
         path.display()
     )]
     OtherFleet { path: PathBuf, fleet: FleetId },
-    #[error(
-        "the CA's certificate ended on {0}: remove its file to make a new CA, which every \
-             host must then join anew"
-    )]
+    #[error("the CA's certificate ended on {0}. {NEW_CA}")]
     Expired(Timestamp),
     #[error("the certificate cannot be made")]
     Certificate(#[source] rcgen::Error),
@@ -105,18 +115,35 @@ pub enum BadSigningRequest {
 }
 
 impl Authority {
-    /// Loads the CA from the data directory, or makes it at the first start.
-    pub fn open(directory: &Path, fleet: FleetId, now: Timestamp) -> Result<Self, PkiError> {
+    /// Loads the CA from the data directory, or makes it at the first start. Not when the journal has
+    /// `hosts` already: they would refuse a coordinator of any other CA, each by itself.
+    pub fn open(
+        directory: &Path,
+        fleet: FleetId,
+        hosts: usize,
+        now: Timestamp,
+    ) -> Result<Self, PkiError> {
         let path = directory.join(CA_FILE);
         match secret_file::read(&path).map_err(PkiError::File)? {
             Some(content) => Self::load(&path, &content, fleet, now),
-            None => {
-                let (authority, content) = Self::create(fleet, now)?;
-                secret_file::replace(&path, content.as_bytes()).map_err(PkiError::File)?;
-                tracing::info!(path = %path.display(), "made the fleet's CA; its key is in this file");
-                Ok(authority)
-            }
+            None if hosts > 0 => Err(PkiError::Missing { path, hosts }),
+            None => Self::make(directory, fleet, now),
         }
+    }
+
+    /// Makes a CA where none is. Its file gets the folder's owner, who need not be who asks.
+    pub fn make(directory: &Path, fleet: FleetId, now: Timestamp) -> Result<Self, PkiError> {
+        let path = directory.join(CA_FILE);
+        if path.exists() {
+            return Err(PkiError::Exists(path));
+        }
+        let (authority, content) = Self::create(fleet, now)?;
+        let failed = |error| PkiError::File(SecretFileError::Write(path.clone(), error));
+        let folder = std::fs::metadata(directory).map_err(failed)?;
+        secret_file::replace(&path, content.as_bytes()).map_err(PkiError::File)?;
+        chown(&path, Some(folder.uid()), Some(folder.gid())).map_err(failed)?;
+        tracing::info!(path = %path.display(), "made the fleet's CA; its key is in this file");
+        Ok(authority)
     }
 
     /// A CA that is kept nowhere, and what its file would hold.

@@ -85,8 +85,9 @@ async fn start(mut settings: Settings) -> Result<Started> {
     state.set_service_policy(settings.service_policy);
     state.set_task_policy(settings.task_policy.clone());
     state.set_capacity_policy(settings.capacity_policy.clone());
+    let hosts = state.hosts_len();
     let (root, _) = credentials::load_or_create_root(&settings.data_dir)?;
-    let authority = Arc::new(Authority::open(&settings.data_dir, fleet, clock.wall())?);
+    let authority = Arc::new(Authority::open(&settings.data_dir, fleet, hosts, clock.wall())?);
     let steady = Arc::new(SteadyClock::new(clock.clone()));
     let (handle, failed) = driver::start(state, journal, steady.clone(), Box::new(system_entropy));
     let incarnation = system_entropy() as u64;

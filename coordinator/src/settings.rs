@@ -159,11 +159,31 @@ pub enum Command {
     /// recorded, and how its container instance stands to it now), or what it waits for.
     Explain(Explain),
     /// Copy the journal as of now to a new file, while the coordinator may be running
+    ///
+    /// The copy holds no keys. Keep copies of ca.pem and root-credentials of the data directory
+    /// elsewhere too, once: without its CA no host obeys a coordinator. `restore` puts a copy back.
     Backup {
-        /// The copy; put it as journal.db into an empty data directory to restore it
+        /// The copy, a new file
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
+    /// Put a backup into the journal's place, while the coordinator is stopped
+    ///
+    /// The backup is checked first; the journal that was there is kept beside it. The CA (ca.pem), the
+    /// root key and the tokens of the data directory stay: a backup holds none of them, and the hosts
+    /// trust this CA only. Then start the coordinator; where hosts have seen more than the backup
+    /// holds, see `recover --help`.
+    Restore {
+        /// What `backup` wrote
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// Make a new CA for the fleet, when its ca.pem is lost for good
+    ///
+    /// While the coordinator is stopped. No host trusts the new CA: on each, stop the agent and the
+    /// containers that it left, remove identity.json from its data directory and start it with a new
+    /// join token. It is a new container instance then.
+    NewCa,
     /// Read the whole journal and say whether it is intact
     Check,
     /// Run the programs that launch hosts, for the coordinator (what its unit longshore-launcher does)

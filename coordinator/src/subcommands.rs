@@ -6,7 +6,7 @@ mod explain;
 use std::{io::Write, path::Path, sync::Arc};
 
 use anyhow::{Context, Result, bail};
-use longshore_common::clock::{SystemClock, Timestamp};
+use longshore_common::clock::{Clock, SystemClock, Timestamp};
 
 use crate::{
     api::{
@@ -19,6 +19,7 @@ use crate::{
     },
     client::{Client, ClientError},
     journal::{recovery, sqlite},
+    pki::{Authority, CA_FILE},
     running::{Running, reached_at},
     settings::{Command, JoinTokenCommand, Settings},
 };
@@ -48,6 +49,8 @@ pub async fn run(command: Command, settings: &Settings) -> Result<()> {
             print(&explain::table(&explanation))
         }
         Command::Backup { to } => backup(settings, &to),
+        Command::Restore { from } => restore(settings, &from),
+        Command::NewCa => new_ca(settings),
         Command::Check => check(settings),
     }
 }
@@ -93,7 +96,46 @@ fn backup(settings: &Settings, to: &Path) -> Result<()> {
     }
     sqlite::backup(&settings.data_dir, to)?;
     let bytes = fs_err::metadata(to)?.len();
-    print(&format!("Wrote {} ({} KiB).", to.display(), bytes / 1024))
+    print(&format!(
+        "Wrote {} ({} KiB). It holds no keys: keep copies of {CA_FILE} and {ROOT_CREDENTIALS_FILE} of {} \
+         elsewhere too.",
+        to.display(),
+        bytes / 1024,
+        settings.data_dir.display()
+    ))
+}
+
+fn restore(settings: &Settings, from: &Path) -> Result<()> {
+    let directory = &settings.data_dir;
+    let restored = sqlite::restore(directory, from)?;
+    let mut text = format!(
+        "{} is in the journal's place: {} hosts, {} tasks that have not stopped.",
+        from.display(),
+        restored.hosts,
+        restored.tasks
+    );
+    if let Some(kept) = restored.kept {
+        text += &format!("\nThe journal that was there is kept as {}.", kept.display());
+    }
+    if restored.hosts > 0 && !directory.join(CA_FILE).exists() {
+        text += &format!(
+            "\n{CA_FILE} is not in {}: put the copy there that you keep of it.",
+            directory.display()
+        );
+    }
+    text += "\nStart the coordinator. If its log then says that the journal went back, see \
+             `longshore-coordinator recover --help`.";
+    print(&text)
+}
+
+fn new_ca(settings: &Settings) -> Result<()> {
+    let directory = &settings.data_dir;
+    Authority::make(directory, sqlite::fleet_of(directory)?, SystemClock::start().wall())?;
+    print(&format!(
+        "Made {}. Start the coordinator, and let every host join anew: see `longshore-coordinator new-ca \
+         --help`.",
+        directory.join(CA_FILE).display()
+    ))
 }
 
 fn check(settings: &Settings) -> Result<()> {

@@ -7,7 +7,7 @@ use rustix::fs::{FlockOperation, flock};
 /// Held as long as the process lives; the kernel lets go of it when the process ends, however.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -23,9 +23,14 @@ impl DirectoryLock {
             .into_parts()
             .0;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(DirectoryLock { _file: file })),
+            Ok(()) => Ok(Some(DirectoryLock { file })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Its file's owner, when somebody else has taken it for them.
+    pub(super) fn give_to(&self, user: u32, group: u32) -> io::Result<()> {
+        std::os::unix::fs::fchown(&self.file, Some(user), Some(group))
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::sqlite::{self, OpenError, SqliteJournal, batch_crc, row_crc};
+use super::sqlite::{self, OpenError, RESTORE_A_BACKUP, SqliteJournal, batch_crc, row_crc};
 use crate::state_machine::{
     Event, State,
     record::{self, Record},
@@ -23,16 +23,12 @@ pub struct Recovered {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
-    #[error(
-        "the journal has a gap: after {after} comes {found}. Restore a backup, then see `longshore-coordinator recover --help`"
-    )]
+    #[error("the journal has a gap: after {after} comes {found}. {RESTORE_A_BACKUP}")]
     Gap { after: u64, found: u64 },
-    #[error(
-        "the journal's batch {seq} is damaged: its sum does not match. Restore a backup, then see `longshore-coordinator recover --help`"
-    )]
+    #[error("the journal's batch {seq} is damaged: its sum does not match. {RESTORE_A_BACKUP}")]
     BadBatch { seq: u64 },
     #[error(
-        "a row of the checkpoint (kind {kind}) is damaged: its sum does not match. Restore a backup, then see `longshore-coordinator recover --help`"
+        "a row of the checkpoint (kind {kind}) is damaged: its sum does not match. {RESTORE_A_BACKUP}"
     )]
     BadRow { kind: u8 },
     #[error(
@@ -61,7 +57,7 @@ pub fn check(directory: &Path) -> Result<Vec<String>, RecoveryError> {
     Ok(state.check())
 }
 
-fn recover_from(connection: &Connection) -> Result<(State, Recovered), RecoveryError> {
+pub(super) fn recover_from(connection: &Connection) -> Result<(State, Recovered), RecoveryError> {
     let mut state = State::to_recover();
     let mut recovered = Recovered::default();
     let checkpoint: u64 =

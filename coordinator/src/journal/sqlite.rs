@@ -4,6 +4,7 @@
 //! file, so that no commit waits for it.
 
 use std::{
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -18,8 +19,10 @@ use longshore_common::{
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params};
 
+mod restore;
 pub(super) mod service_history;
 
+pub use self::restore::{RestoreError, Restored, restore};
 use super::{
     Batch, Checkpoint, DeploymentEntry, DeploymentFilter, HISTORY_TASKS_MAX, History, Journal,
     JournalError, ServiceEvent, StoppedEntry, StoppedFilter, lock::DirectoryLock,
@@ -131,16 +134,26 @@ pub enum OpenError {
         "only {free_mib} MiB are free at {path}, and the journal needs {needed_mib}; free some space"
     )]
     DiskFull { path: PathBuf, free_mib: u64, needed_mib: u64 },
-    #[error(
-        "{0} is damaged: {1}. Restore a backup, then see `longshore-coordinator recover --help`"
-    )]
+    #[error("{0} is damaged: {1}. {RESTORE_A_BACKUP}")]
     Damaged(PathBuf, String),
+    #[error(
+        "{0} is a backup that was copied beside the write-ahead log of another journal: what the two \
+         say together never was. Move both away and put the backup there with \
+         `longshore-coordinator restore --from FILE`"
+    )]
+    ForeignLog(PathBuf),
     #[error("cannot open {0}")]
     Sqlite(PathBuf, #[source] rusqlite::Error),
     #[error("cannot use the data directory {0}")]
     Io(PathBuf, #[source] std::io::Error),
 }
 
+/// What to do about a damaged journal.
+pub(super) const RESTORE_A_BACKUP: &str = "Stop the coordinator and put a backup in its place with \
+    `longshore-coordinator restore --from FILE`, then see `longshore-coordinator recover --help`";
+/// Where a database's header says how it is written to: 1, the rollback journal, as `VACUUM INTO`
+/// leaves it; 2, the write-ahead log (https://www.sqlite.org/fileformat.html, 1.3).
+const WRITE_VERSION_AT: u64 = 18;
 /// Free space without which the coordinator does not start.
 pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
 
@@ -152,7 +165,9 @@ impl SqliteJournal {
         let lock = lock.ok_or_else(|| OpenError::InUse(directory.to_owned()))?;
         require_free_space(directory)?;
         let path = directory.join(FILE_NAME);
+        restore::finish(directory).map_err(io)?;
         private_database(&path).map_err(io)?;
+        require_own_log(&path)?;
         let sqlite = |error| OpenError::Sqlite(path.clone(), error);
         let connection = Connection::open(&path).map_err(sqlite)?;
         require_format(&connection, &path)?;
@@ -171,10 +186,7 @@ impl SqliteJournal {
     }
 
     pub fn fleet(&self) -> Result<FleetId, rusqlite::Error> {
-        let bytes: [u8; 16] =
-            self.connection
-                .query_row("SELECT value FROM meta WHERE key = 'fleet'", [], |row| row.get(0))?;
-        Ok(FleetId::new(u128::from_be_bytes(bytes)))
+        fleet_in(&self.connection)
     }
 
     pub fn path(&self) -> &Path {
@@ -220,6 +232,7 @@ pub fn bytes_on_disk(directory: &Path) -> u64 {
 /// For those who read while a coordinator may be writing.
 pub(super) fn beside_a_coordinator(directory: &Path) -> Result<Connection, OpenError> {
     let path = directory.join(FILE_NAME);
+    require_own_log(&path)?;
     let sqlite = |error| OpenError::Sqlite(path.clone(), error);
     let connection =
         Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
@@ -241,18 +254,51 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
     copy.sync_all().map_err(|error| OpenError::Io(to.to_owned(), error))
 }
 
+/// The fleet of a journal that no coordinator serves.
+pub fn fleet_of(directory: &Path) -> Result<FleetId, OpenError> {
+    let path = directory.join(FILE_NAME);
+    let lock = DirectoryLock::take(directory)
+        .map_err(|error| OpenError::Io(directory.to_owned(), error))?;
+    let _lock = lock.ok_or_else(|| OpenError::InUse(directory.to_owned()))?;
+    fleet_in(&beside_a_coordinator(directory)?).map_err(|error| OpenError::Sqlite(path, error))
+}
+
+fn fleet_in(connection: &Connection) -> Result<FleetId, rusqlite::Error> {
+    let bytes: [u8; 16] =
+        connection.query_row("SELECT value FROM meta WHERE key = 'fleet'", [], |row| row.get(0))?;
+    Ok(FleetId::new(u128::from_be_bytes(bytes)))
+}
+
 /// Reads every page and index. What the rows mean is for [`recovery::check`].
 ///
 /// [`recovery::check`]: super::recovery::check
 pub fn integrity_check(directory: &Path) -> Result<Vec<String>, OpenError> {
     let path = directory.join(FILE_NAME);
     let sqlite = |error| OpenError::Sqlite(path.clone(), error);
-    let connection = beside_a_coordinator(directory)?;
-    let mut statement = connection.prepare("PRAGMA integrity_check").map_err(sqlite)?;
-    let lines = statement.query_map([], |row| row.get::<_, String>(0)).map_err(sqlite)?;
-    let mut problems: Vec<String> = lines.collect::<Result<Vec<_>, _>>().map_err(sqlite)?;
+    integrity_of(&beside_a_coordinator(directory)?).map_err(sqlite)
+}
+
+fn integrity_of(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    let mut statement = connection.prepare("PRAGMA integrity_check")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let mut problems = lines.collect::<Result<Vec<_>, _>>()?;
     problems.retain(|line| line != "ok");
     Ok(problems)
+}
+
+/// Refuses a database that has never had a write-ahead log and lies beside one: SQLite would take
+/// the other's pages for its own.
+fn require_own_log(path: &Path) -> Result<(), OpenError> {
+    let [_, log, _] = restore::with_log(path);
+    let length = std::fs::metadata(&log).map_or(0, |log| log.len());
+    let mut version = [0];
+    let read = std::fs::File::open(path)
+        .and_then(|file| file.read_exact_at(&mut version, WRITE_VERSION_AT));
+    match read {
+        Ok(()) if version == [1] && length > 0 => Err(OpenError::ForeignLog(path.to_owned())),
+        // An empty file, and what cannot be read, are for SQLite to speak of.
+        _ => Ok(()),
+    }
 }
 
 fn require_free_space(directory: &Path) -> Result<(), OpenError> {

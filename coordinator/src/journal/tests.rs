@@ -385,3 +385,149 @@ fn the_write_ahead_log_of_a_quiet_journal_is_moved_after_a_while() {
         moves.recv().unwrap();
     }
 }
+
+/// A journal with a cluster `a`, its backup, and after it `b`, which only the write-ahead log holds: as
+/// a coordinator leaves it that was killed.
+async fn killed_after_a_backup(directory: &Path, copy: &Path) {
+    let source = tempfile::tempdir().unwrap();
+    let (handle, _) = start(source.path());
+    create_cluster(&handle, "a").await;
+    sqlite::backup(source.path(), copy).unwrap();
+    create_cluster(&handle, "b").await;
+    for name in ["journal.db", "journal.db-wal", "journal.db-shm"] {
+        fs_err::copy(source.path().join(name), directory.join(name)).unwrap();
+    }
+    end(handle, source.path());
+}
+
+/// The names of its clusters.
+fn clusters(directory: &Path) -> Vec<String> {
+    let (state, _) = recovery::recover(&open(directory)).unwrap();
+    state.clusters_after(None).map(|cluster| cluster.name.to_string()).collect()
+}
+
+/// SQLite would take the other journal's log for the copy's own, and say nothing or find damage.
+#[tokio::test]
+async fn a_backup_copied_beside_another_log_is_refused() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = elsewhere.path().join("backup.db");
+    killed_after_a_backup(directory.path(), &copy).await;
+    let log = directory.path().join("journal.db-wal");
+    let before = fs_err::read(&log).unwrap();
+    fs_err::copy(&copy, directory.path().join(sqlite::FILE_NAME)).unwrap();
+    let refused = SqliteJournal::open(directory.path(), FleetId::new(1)).err().unwrap();
+    assert!(matches!(refused, OpenError::ForeignLog(_)), "{refused}");
+    assert!(
+        refused.to_string().contains("`longshore-coordinator restore --from FILE`"),
+        "{refused}"
+    );
+    assert!(recovery::check(directory.path()).is_err());
+    assert_eq!(fs_err::read(&log).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_restore_keeps_what_was_there_and_mixes_nothing() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = elsewhere.path().join("backup.db");
+    killed_after_a_backup(directory.path(), &copy).await;
+    let restored = sqlite::restore(directory.path(), &copy).unwrap();
+    let kept = restored.kept.unwrap();
+    assert_eq!(clusters(directory.path()), ["a"]);
+    // What was there can be restored in its turn, its log with it.
+    let restored = sqlite::restore(directory.path(), &kept).unwrap();
+    assert_ne!(restored.kept.unwrap(), kept);
+    assert_eq!(clusters(directory.path()), ["a", "b"]);
+    let running = open(directory.path());
+    let refused = sqlite::restore(directory.path(), &copy).unwrap_err();
+    assert!(format!("{:#}", anyhow::Error::from(refused)).contains("another coordinator uses"));
+    drop(running);
+}
+
+#[tokio::test]
+async fn a_restore_of_what_is_no_whole_backup_changes_nothing() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = elsewhere.path().join("backup.db");
+    killed_after_a_backup(directory.path(), &copy).await;
+    let whole = fs_err::read(&copy).unwrap();
+    let broken = elsewhere.path().join("broken.db");
+    let missing = elsewhere.path().join("missing.db");
+    let bad_sum = || {
+        fs_err::write(&broken, &whole).unwrap();
+        let changed = Connection::open(&broken).unwrap().execute("UPDATE journal SET crc = 1", []);
+        assert_eq!(changed.unwrap(), 1);
+    };
+    let cases: [(&str, &dyn Fn()); 4] = [
+        ("no journal of a coordinator", &|| fs_err::write(&broken, "x".repeat(5000)).unwrap()),
+        ("no journal of a coordinator", &|| fs_err::write(&broken, "").unwrap()),
+        ("is damaged", &|| fs_err::write(&broken, &whole[..whole.len() / 2]).unwrap()),
+        ("its sum does not match", &bad_sum),
+    ];
+    for (said, break_it) in cases {
+        break_it();
+        let refused = sqlite::restore(directory.path(), &broken).unwrap_err().to_string();
+        assert!(refused.contains("broken.db is damaged") && refused.contains(said), "{refused}");
+    }
+    let refused = sqlite::restore(directory.path(), &missing).unwrap_err().to_string();
+    assert!(refused.contains("missing.db"), "{refused}");
+    let mut names: Vec<_> = fs_err::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["journal.db", "journal.db-shm", "journal.db-wal", "lock"]);
+    assert_eq!(clusters(directory.path()), ["a", "b"]);
+}
+
+/// The steps of a restore, each of which may be the last one before a power cut.
+#[tokio::test]
+async fn a_restore_that_is_broken_off_is_finished_by_the_start() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("backup.db");
+    let kept = ["journal-before-restore-1.db-wal", "journal-before-restore-1.db"];
+    for step in 0..=3 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let copy = copy.with_extension(step.to_string());
+        killed_after_a_backup(directory.path(), &copy).await;
+        fs_err::copy(&copy, path("journal.db.restoring")).unwrap();
+        if step > 0 {
+            fs_err::remove_file(path("journal.db-shm")).unwrap();
+        }
+        if step > 1 {
+            fs_err::rename(path("journal.db-wal"), path(kept[0])).unwrap();
+        }
+        if step > 2 {
+            fs_err::rename(path("journal.db"), path(kept[1])).unwrap();
+        }
+        assert_eq!(clusters(directory.path()), ["a"], "after step {step}");
+        sqlite::restore(directory.path(), &path(kept[1])).unwrap();
+        assert_eq!(clusters(directory.path()), ["a", "b"], "after step {step}");
+    }
+}
+
+/// Root restores for a service that has a user of its own.
+#[tokio::test]
+async fn restored_files_belong_to_the_folders_owner() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const OTHER: u32 = 65_534;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = elsewhere.path().join("backup.db");
+    killed_after_a_backup(directory.path(), &copy).await;
+    for entry in fs_err::read_dir(directory.path()).unwrap() {
+        chown(entry.unwrap().path(), Some(OTHER), Some(OTHER)).unwrap();
+    }
+    chown(directory.path(), Some(OTHER), Some(OTHER)).unwrap();
+    sqlite::restore(directory.path(), &copy).unwrap();
+    let mut files = 0;
+    for entry in fs_err::read_dir(directory.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let found = fs_err::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (OTHER, OTHER), "{}", path.display());
+        files += 1;
+    }
+    assert!(files >= 3, "the journal, the one before it, and the lock: {files}");
+    assert_eq!(mode(&directory.path().join(sqlite::FILE_NAME)), 0o600);
+}

@@ -16,8 +16,8 @@ fn request(params: CertificateParams) -> String {
 #[test]
 fn the_ca_is_made_once_and_loaded_ever_after() {
     let directory = tempfile::tempdir().unwrap();
-    let made = Authority::open(directory.path(), FLEET, NOW).unwrap();
-    let loaded = Authority::open(directory.path(), FLEET, NOW).unwrap();
+    let made = Authority::open(directory.path(), FLEET, 0, NOW).unwrap();
+    let loaded = Authority::open(directory.path(), FLEET, 0, NOW).unwrap();
     assert_eq!(made.hash(), loaded.hash());
     assert_eq!(made.trusted_pem(), loaded.trusted_pem());
     assert!(!loaded.trusted_pem().contains("PRIVATE"));
@@ -26,15 +26,34 @@ fn the_ca_is_made_once_and_loaded_ever_after() {
     assert_eq!(mutual_tls::holder(certificate.der()).unwrap().node, Node::agent(FLEET, HOST));
 }
 
+/// A new one would be refused by every host, each in its own log.
+#[test]
+fn a_ca_that_hosts_trust_is_not_replaced_unasked() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(CA_FILE);
+    let error = Authority::open(directory.path(), FLEET, 3, NOW).err().unwrap().to_string();
+    assert!(error.contains("ca.pem is not there, and the 3 hosts"), "{error}");
+    assert!(error.contains("`longshore-coordinator new-ca`"), "{error}");
+    assert!(!path.exists());
+    let made = Authority::make(directory.path(), FLEET, NOW).unwrap();
+    let again = Authority::make(directory.path(), FLEET, NOW).err().unwrap();
+    assert!(matches!(again, PkiError::Exists(_)), "{again}");
+    let loaded = Authority::open(directory.path(), FLEET, 3, NOW).unwrap();
+    assert_eq!(loaded.hash(), made.hash());
+}
+
 #[test]
 fn a_damaged_or_foreign_ca_is_refused_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(CA_FILE);
-    Authority::open(directory.path(), FLEET, NOW).unwrap();
-    let error = Authority::open(directory.path(), FleetId::new(1), NOW).err().unwrap();
+    Authority::open(directory.path(), FLEET, 0, NOW).unwrap();
+    let error = Authority::open(directory.path(), FleetId::new(1), 0, NOW).err().unwrap();
     assert!(error.to_string().contains("another fleet"), "{error}");
     let later = NOW.saturating_add(CA_LIFE);
-    assert!(matches!(Authority::open(directory.path(), FLEET, later), Err(PkiError::Expired(_))));
+    assert!(matches!(
+        Authority::open(directory.path(), FLEET, 0, later),
+        Err(PkiError::Expired(_))
+    ));
 
     let whole = std::fs::read_to_string(&path).unwrap();
     let other = Authority::create(FLEET, NOW).unwrap().1;
@@ -42,7 +61,7 @@ fn a_damaged_or_foreign_ca_is_refused_with_what_to_do() {
     let mixed = format!("{}{}", &whole[..key_at(&whole)], &other[key_at(&other)..]);
     for damaged in [String::new(), whole[..whole.len() / 2].to_owned(), mixed] {
         secret_file::replace(&path, damaged.as_bytes()).unwrap();
-        let error = Authority::open(directory.path(), FLEET, NOW).err().unwrap();
+        let error = Authority::open(directory.path(), FLEET, 0, NOW).err().unwrap();
         assert!(matches!(error, PkiError::Damaged(_)), "{error}");
     }
 }

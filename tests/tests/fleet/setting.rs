@@ -58,7 +58,7 @@ impl Fleet {
     pub(crate) async fn start(fleet: u128) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = SteppedClock::at(START);
-        let authority = Authority::open(directory.path(), FleetId::new(fleet), START).unwrap();
+        let authority = Authority::open(directory.path(), FleetId::new(fleet), 0, START).unwrap();
         let authority = Arc::new(authority);
         let own = OwnCertificate::issue(authority.clone(), START).unwrap();
         let disk = MemoryDisk::default();

@@ -1,0 +1,194 @@
+//! A backup takes the journal's place: checked first, then put there whole, with what was there kept
+//! beside it. Broken off at any point, either nothing has changed or the next start goes on with it.
+//!
+//! Never: a write-ahead log beside a database that it does not belong to. SQLite would read the two
+//! as one.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt, fchown},
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::{FILE_NAME, OpenError, format_of, integrity_of, require_format, require_own_log};
+use crate::journal::{lock::DirectoryLock, recovery};
+
+/// The copy while it is written and checked. Worth nothing after a crash.
+const COPYING: &str = "journal.db.copying";
+/// The checked copy. From the moment that it has this name, the restore is finished whatever happens.
+pub(super) const RESTORING: &str = "journal.db.restoring";
+const NO_JOURNAL: &str = "it is no journal of a coordinator";
+/// Copies of one folder that can be kept beside each other.
+const KEPT_MAX: u32 = 10_000;
+
+/// What a restore has done, for whoever asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Where the journal is that was there before.
+    pub kept: Option<PathBuf>,
+    pub hosts: usize,
+    pub tasks: usize,
+}
+
+/// Why a backup is not put into the journal's place, which is then as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    #[error(
+        "cannot restore into {}: start the coordinator there once, or make the folder for its user, \
+         and name it with --data-dir", .0.display()
+    )]
+    NoFolder(PathBuf, #[source] io::Error),
+    #[error("cannot read the backup {}", .0.display())]
+    NoBackup(PathBuf, #[source] io::Error),
+    #[error("{} is not changed", .directory.display())]
+    Open { directory: PathBuf, source: OpenError },
+    #[error("the backup {} is damaged ({what}): take an earlier one", .path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("the restore could not be done in {}: run it again", .0.display())]
+    Io(PathBuf, #[source] io::Error),
+}
+
+/// Puts a copy of `from` into the place of the journal in `directory`, which no coordinator may be
+/// serving. Files get the folder's owner, who need not be who asks.
+pub fn restore(directory: &Path, from: &Path) -> Result<Restored, RestoreError> {
+    let io = |error| RestoreError::Io(directory.to_owned(), error);
+    let open = |source| RestoreError::Open { directory: directory.to_owned(), source };
+    let folder = fs::metadata(directory)
+        .map_err(|error| RestoreError::NoFolder(directory.to_owned(), error))?;
+    let lock = DirectoryLock::take(directory).map_err(io)?;
+    let lock = lock.ok_or_else(|| open(OpenError::InUse(directory.to_owned())))?;
+    lock.give_to(folder.uid(), folder.gid()).map_err(io)?;
+    let copy = directory.join(COPYING);
+    let backup = |error| RestoreError::NoBackup(from.to_owned(), error);
+    let mut source = fs::File::open(from).map_err(backup)?;
+    for path in with_log(&copy) {
+        remove(&path).map_err(io)?;
+    }
+    let mut target = owned(&copy, &folder).map_err(io)?;
+    io::copy(&mut source, &mut target).map_err(io)?;
+    let [_, log, _] = with_log(from);
+    if let Ok(mut source) = fs::File::open(log) {
+        // What `backup` writes has none; a copy of a whole data folder has, and it belongs to it.
+        let [_, log, _] = with_log(&copy);
+        io::copy(&mut source, &mut owned(&log, &folder).map_err(io)?).map_err(io)?;
+    }
+    let (hosts, tasks) = match make_one_file(&copy, from) {
+        Ok(counts) => counts,
+        Err(error) => {
+            with_log(&copy).iter().try_for_each(|path| remove(path)).map_err(io)?;
+            return Err(error);
+        }
+    };
+    target.sync_all().map_err(io)?;
+    fs::rename(&copy, directory.join(RESTORING)).map_err(io)?;
+    let kept = finish(directory).map_err(io)?;
+    Ok(Restored { kept, hosts, tasks })
+}
+
+/// Does what is left of a restore once its copy is checked, if one is under way: moves the journal
+/// aside, its log first, so that neither is ever beside a file that it does not belong to.
+pub(super) fn finish(directory: &Path) -> io::Result<Option<PathBuf>> {
+    let restoring = directory.join(RESTORING);
+    if !restoring.try_exists()? {
+        return Ok(None);
+    }
+    sync(directory)?;
+    let [journal, log, index] = with_log(&directory.join(FILE_NAME));
+    // Made anew by whoever opens the database.
+    remove(&index)?;
+    let mut kept = None;
+    if journal.try_exists()? {
+        let aside = free_name(directory)?;
+        let [_, log_aside, _] = with_log(&aside);
+        if log.try_exists()? {
+            fs::rename(&log, log_aside)?;
+            sync(directory)?;
+        }
+        fs::rename(&journal, &aside)?;
+        kept = Some(aside);
+    } else {
+        // Without its database a log is nothing.
+        remove(&log)?;
+    }
+    sync(directory)?;
+    fs::rename(&restoring, &journal)?;
+    sync(directory)?;
+    tracing::info!(path = %journal.display(), "a backup has taken the journal's place");
+    Ok(kept)
+}
+
+/// Checks the copy as a start would read it, and brings its log into it. Counts hosts and tasks.
+fn make_one_file(copy: &Path, from: &Path) -> Result<(usize, usize), RestoreError> {
+    let damaged = |what: String| RestoreError::Damaged { path: from.to_owned(), what };
+    let sqlite = |error: rusqlite::Error| damaged(error.to_string());
+    // Whatever SQLite finds wrong with the copy is wrong with the backup, whose name is known.
+    let named = |error: OpenError| match error {
+        OpenError::NotAJournal(_) => damaged(NO_JOURNAL.to_owned()),
+        OpenError::Damaged(_, what) => damaged(what),
+        OpenError::Newer { found, .. } => {
+            damaged(format!("it has format {found}, of a newer release: start that release"))
+        }
+        error => damaged(error.to_string()),
+    };
+    if require_own_log(copy).is_err() {
+        return Err(damaged("beside it is another journal's write-ahead log".to_owned()));
+    }
+    let connection =
+        Connection::open_with_flags(copy, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sqlite)?;
+    require_format(&connection, copy).map_err(named)?;
+    if format_of(&connection).map_err(sqlite)? == 0 {
+        return Err(damaged(NO_JOURNAL.to_owned()));
+    }
+    if let Some(problem) = integrity_of(&connection).map_err(sqlite)?.into_iter().next() {
+        return Err(damaged(problem));
+    }
+    let (state, _) =
+        recovery::recover_from(&connection).map_err(|error| damaged(error.to_string()))?;
+    if let Some(problem) = state.check().into_iter().next() {
+        return Err(damaged(problem));
+    }
+    connection.pragma_update(None, "journal_mode", "DELETE").map_err(sqlite)?;
+    Ok((state.hosts_len(), state.tasks_len()))
+}
+
+/// A name for the journal that was there, which no earlier one has.
+fn free_name(directory: &Path) -> io::Result<PathBuf> {
+    for number in 1..=KEPT_MAX {
+        let name = directory.join(format!("journal-before-restore-{number}.db"));
+        if !name.try_exists()? {
+            return Ok(name);
+        }
+    }
+    Err(io::Error::other("too many journals of earlier restores are kept: remove some"))
+}
+
+/// A database and what SQLite keeps beside it: its write-ahead log, and the index of that.
+pub(super) fn with_log(database: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        path.into()
+    })
+}
+
+/// A new file that its owner alone may read, of the folder's owner.
+fn owned(path: &Path, folder: &fs::Metadata) -> io::Result<fs::File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600))?);
+    fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+    Ok(file)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    fs::File::open(directory)?.sync_all()
+}
