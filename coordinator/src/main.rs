@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use longshore_common::{telemetry, termination::Termination};
 use longshore_coordinator::{
     edge_runtime::BLOCKING_THREADS_MAX,
@@ -18,7 +17,7 @@ const EXIT_BAD_SETTINGS: u8 = 64;
 const WORKER_THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let line = match CommandLine::try_parse() {
+    let line = match CommandLine::read() {
         Ok(line) => line,
         Err(error) => {
             let code = if error.use_stderr() { EXIT_BAD_SETTINGS } else { 0 };

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use longshore_common::{
     arn::Identity,
     task_policy::{self, NotAPolicy, TaskPolicy},
@@ -40,6 +40,41 @@ pub struct CommandLine {
     pub options: Options,
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+/// Settings that every subcommand goes by, and so its help shows.
+const OF_EVERY_SUBCOMMAND: [&str; 2] = ["config", "data_dir"];
+
+impl CommandLine {
+    /// The words of this process. Those that are wrong, and `--help`, are errors that say so.
+    pub fn read() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&Self::shown().try_get_matches()?)
+    }
+
+    /// With the help of each subcommand short: all take the settings of `serve`, few go by them.
+    fn shown() -> clap::Command {
+        let mut all = Self::command();
+        // Makes the settings arguments of the subcommands.
+        all.build();
+        let settings: Vec<clap::Id> = Options::augment_args(clap::Command::new("settings"))
+            .get_arguments()
+            .map(|argument| argument.get_id().clone())
+            .filter(|id| !OF_EVERY_SUBCOMMAND.contains(&id.as_str()))
+            .collect();
+        for of in all.get_subcommands_mut().filter(|of| of.get_name() != "serve") {
+            hide(of, &settings);
+        }
+        all
+    }
+}
+
+fn hide(command: &mut clap::Command, arguments: &[clap::Id]) {
+    *command =
+        std::mem::take(command).mut_args(|argument| match arguments.contains(argument.get_id()) {
+            true => argument.hide(true),
+            false => argument,
+        });
+    command.get_subcommands_mut().for_each(|of| hide(of, arguments));
 }
 
 /// What may stand in the file, the environment and on the command line.
@@ -443,6 +478,31 @@ mod tests {
         assert_eq!(settings.identity.region, "eu-north-1");
         assert_eq!(settings.identity.account, "123456789012");
         assert_eq!(settings.listen.to_string(), "[::]:8420");
+    }
+
+    /// `serve` has the settings; elsewhere they would bury what the subcommand is about.
+    #[test]
+    fn help_of_a_subcommand_shows_its_own_flags() {
+        let help = |words: &[&str]| {
+            let line = [&["longshore-coordinator"], words, &["--help"]].concat();
+            CommandLine::shown().try_get_matches_from(line).unwrap_err().to_string()
+        };
+        for words in [&["backup"][..], &["join-token", "create"], &["explain"], &["check"]] {
+            let help = help(words);
+            assert!(help.contains("--data-dir") && help.contains("--config"), "{help}");
+            assert!(!help.contains("--join-listen") && !help.contains("--region"), "{help}");
+        }
+        assert!(help(&["backup"]).contains("--to <FILE>"));
+        for words in [&["serve"][..], &[]] {
+            assert!(help(words).contains("--join-listen"), "{words:?}");
+        }
+        // They count all the same, before and after.
+        for line in [["--region=eu-west-1", "check"], ["check", "--region=eu-west-1"]] {
+            let line = ["longshore-coordinator"].into_iter().chain(line);
+            let read = CommandLine::shown().try_get_matches_from(line).unwrap();
+            let read = CommandLine::from_arg_matches(&read).unwrap();
+            assert_eq!(read.options.settings().unwrap().identity.region, "eu-west-1");
+        }
     }
 
     #[test]

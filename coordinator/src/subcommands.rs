@@ -69,7 +69,7 @@ async fn join_token(command: JoinTokenCommand, settings: &Settings) -> Result<()
                 called(settings, client.longshore("ListJoinTokens", &Nothing {}).await)?;
             let mut table = format!(
                 "{:<12}{:<10}{:<20}{:<8}{}\n",
-                "ID", "STATUS", "CLUSTER", "USES", "EXPIRES"
+                "ID", "STATUS", "CLUSTER", "LEFT", "EXPIRES"
             );
             for token in list.join_tokens {
                 let uses = token.uses_left.map_or("any".to_owned(), |uses| uses.to_string());

@@ -226,6 +226,7 @@ impl Local {
     /// Stops what was started, in the opposite order, and says so; a failure is said and does not
     /// keep the rest from being stopped.
     async fn stop(mut self) {
+        say(&format!("stopping (a task may take {} s to end) …", STOP_PATIENCE.as_secs()));
         if self.agent.is_some()
             && let Err(error) = self.stop_tasks().await
         {
@@ -289,19 +290,24 @@ impl Local {
         Ok(EcsClient::new(&address, REGION, self.credentials()?))
     }
 
-    /// What to paste into another terminal.
+    /// What to paste into another terminal. The CLI that gets no endpoint for a service asks Amazon.
     fn environment(&self) -> Result<String> {
         let key = self.credentials()?;
         let endpoint = format!("http://127.0.0.1:{}", self.ports.api);
+        let (logs, docker) = (sample::LOG_GROUP, self.docker()?.engine());
+        let docker = docker.socket().display();
         Ok(format!(
             "\nFor the AWS CLI and boto3, in another terminal:\n\n  \
              export AWS_ENDPOINT_URL_ECS={endpoint}\n  \
+             export AWS_ENDPOINT_URL_CLOUDWATCH_LOGS={endpoint}\n  \
              export AWS_ACCESS_KEY_ID={}\n  \
              export AWS_SECRET_ACCESS_KEY={}\n  \
              export AWS_DEFAULT_REGION={REGION}\n\n  \
              aws ecs list-tasks\n  \
              aws --endpoint-url {endpoint} ecs list-tasks    # a CLI that ignores \
              AWS_ENDPOINT_URL_ECS\n  \
+             aws logs filter-log-events --log-group-name {logs}\n  \
+             docker --host unix://{docker} ps    # the engine that runs the tasks\n  \
              python3 -c 'import boto3; print(boto3.client(\"ecs\").list_tasks()[\"taskArns\"])'\n",
             key.access_key_id, key.secret_access_key
         ))

@@ -86,6 +86,9 @@ pub(crate) struct DryRunView {
     /// Whose hosts alone are looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) capacity_provider: Option<String>,
+    /// Epoch seconds until which a task waits for a host; of one that waits only, and not for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) waits_until: Option<f64>,
     /// Tasks asked for; with a service, those that it lacks.
     pub(crate) asked: u32,
     pub(crate) placed: u32,
@@ -235,15 +238,17 @@ async fn waiting_run(
 ) -> Result<Option<Vec<DryRunView>>, ApiError> {
     let Some(id) = identifiers::task(&api.identity, cluster, task)? else { return Ok(None) };
     let slot = |state: &State| state.cluster(cluster.as_str())?.waiting_tasks.get(&id).copied();
-    if api.read(slot).await?.is_none() {
-        return Ok(None);
-    }
+    let until = |state: &State| slot(state).map(|slot| state.waiting_at(slot).launch.until);
+    let Some(until) = api.read(until).await? else { return Ok(None) };
     let run = |state: &State, entropy| match slot(state) {
         Some(slot) => Ok(vec![explain::waiting(state, state.waiting_at(slot), entropy)]),
         // It has been given a host, or up, since.
         None => Ok(vec![DryRun::default()]),
     };
-    dry_run(api, cluster, run).await.map(Some)
+    let mut runs = dry_run(api, cluster, run).await?;
+    let waits_until = until.map(|until| until.as_epoch_seconds());
+    runs.iter_mut().for_each(|run| run.waits_until = waits_until);
+    Ok(Some(runs))
 }
 
 async fn service_run(
@@ -318,6 +323,7 @@ fn view(run: &DryRun, arn: impl Fn(HostSlot) -> String) -> DryRunView {
     };
     DryRunView {
         capacity_provider: run.provider.as_ref().map(ToString::to_string),
+        waits_until: None,
         asked: run.asked,
         placed,
         missing: run.asked - placed,

@@ -154,8 +154,14 @@ impl Unbuilt {
             Unbuilt::Planned(name) => (
                 Some(name),
                 ApiError::unsupported_feature(format!(
-                    "{name} is an operation of ECS that this version of Longshore does not have \
-                     yet."
+                    "{name} is an operation of ECS that this version of Longshore does not have.{}",
+                    match name {
+                        "ExecuteCommand" => {
+                            " Use `docker exec` on the task's host; DescribeTasks names the host \
+                             and each container's runtimeId."
+                        }
+                        _ => "",
+                    }
                 )),
             ),
             Unbuilt::Unknown(message) => {
@@ -213,6 +219,16 @@ impl Edge {
             parts: admitted.parts,
             caller,
         })
+    }
+
+    /// Refuses while calls are not answered, and while those that change anything are refused because
+    /// the journal went back.
+    pub(crate) fn ready(&self) -> Result<(), ApiError> {
+        self.health.ready()?;
+        match &*self.driver.went_back().borrow() {
+            None => Ok(()),
+            Some(proof) => Err(ApiError::new(ErrorCode::ServiceUnavailable, proof.to_string())),
+        }
     }
 
     /// Does what is asked.

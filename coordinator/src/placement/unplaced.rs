@@ -164,7 +164,10 @@ impl fmt::Display for Reason {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unfit::NotActive => f.write_str("is not ACTIVE"),
+            Unfit::NotActive => f.write_str(
+                "is not ACTIVE (if it is DRAINING, update-container-instances-state --status ACTIVE \
+                 ends that)",
+            ),
             Unfit::AgentDisconnected => f.write_str("has a disconnected agent"),
             Unfit::EngineSilent => f.write_str("has a container engine that does not answer"),
             Unfit::Attribute(Attribute { name, value: None }) => {

@@ -39,7 +39,7 @@ use super::{
     state::State,
 };
 
-pub use honoured::needs_not_honoured;
+pub use honoured::{instead_of, needs_not_honoured};
 pub(super) use ids::Ids;
 pub use tasks::{CLUSTER_TASKS_LISTED_MAX, PLACEMENT_CONSTRAINTS_MAX, PlacementFailure};
 pub(super) use tasks::{NEW_GROUP, demand, placed_on, required_attributes};

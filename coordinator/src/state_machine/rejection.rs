@@ -4,6 +4,7 @@ use longshore_common::id::{HostId, TaskId};
 
 use super::alarm::AlarmName;
 use super::auto_scaling::{AutoScalingGroupName, InstanceId};
+use super::decide::instead_of;
 use super::log_group::LogGroupName;
 use super::{
     command::DeploymentRef,
@@ -31,7 +32,8 @@ pub enum Rejection {
     #[error("The family {family} has reached the limit of {limit} revisions.")]
     TooManyRevisions { family: Family, limit: u32 },
     #[error(
-        "The task definition {family}:{revision} asks for what no host of this release can honour: {needs}. Remove it from the task definition or wait for a release that supports it."
+        "The task definition {family}:{revision} asks for what no host of this release can honour: {needs}. Remove it from the task definition{}",
+        instead_of(needs)
     )]
     NotHonoured { family: Family, revision: u32, needs: String },
     #[error(

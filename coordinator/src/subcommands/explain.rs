@@ -61,6 +61,13 @@ fn of_run(text: &mut String, run: &DryRunView) {
         "{} of {} tasks would be placed{by}. In all there is room for {}{more} on the {} container instances.",
         run.placed, run.asked, run.room, run.container_instances
     );
+    if run.container_instances == 0 {
+        let _ = writeln!(text, "Hosts join a cluster by their agents' setting `cluster`.");
+    }
+    if let Some(until) = run.waits_until {
+        let until = Timestamp((until * 1000.0) as u64);
+        let _ = writeln!(text, "The task waits for room until {until}.");
+    }
     if !run.placements.is_empty() {
         let _ = writeln!(text, "\n{:<34}TASKS", "CONTAINER INSTANCE");
         for placed in &run.placements {
@@ -177,6 +184,18 @@ mod tests {
             00000000000000000000000000000001  it has 0 of the 10 CPU units needed
                                               it has 1 of the 64 MiB needed
             00000000000000000000000000000002  it has a disconnected agent"#]]
+        .assert_eq(&shown(run));
+    }
+
+    #[test]
+    fn task_that_waits_is_told_until_when_and_an_empty_cluster_how_to_fill_it() {
+        let run = json!({"dryRun": {"asked": 1, "placed": 0, "missing": 1, "room": 0,
+            "roomIsMore": false, "containerInstances": 0, "waitsUntil": 1767323045.0,
+            "placements": [], "reasons": [], "closest": []}});
+        expect![[r#"
+            0 of 1 tasks would be placed. In all there is room for 0 on the 0 container instances.
+            Hosts join a cluster by their agents' setting `cluster`.
+            The task waits for room until 2026-01-02T03:04:05Z."#]]
         .assert_eq(&shown(run));
     }
 

@@ -13,6 +13,7 @@ use tokio::{
 use crate::harness::{
     ecs::EcsClient,
     engine_api::EngineApi,
+    fleet::REGION,
     image::{SAMPLE_IMAGE, SAMPLE_PAGE},
 };
 
@@ -20,6 +21,8 @@ use crate::harness::{
 /// does not find.
 const LABEL: &str = "longshore.make-run";
 const TASK_ARN_LABEL: &str = "com.amazonaws.ecs.task-arn";
+/// Where the sample's lines are.
+pub(super) const LOG_GROUP: &str = "/ecs/sample";
 const RUNNING_PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries of a port that refuses: the server in the container is about to listen.
@@ -38,11 +41,18 @@ pub(super) async fn run(client: &EcsClient) -> Result<Sample> {
         "containerDefinitions": [{
             "name": "web",
             "image": SAMPLE_IMAGE,
+            // As the image's own, and with a line in the log for each request.
+            "command": ["/bin/httpd", "-f", "-vv", "-p", "80", "-h", "/www"],
             "cpu": 64,
             "memory": 32,
             "essential": true,
             "portMappings": [{ "containerPort": 80, "hostPort": 0, "protocol": "tcp" }],
             "dockerLabels": { LABEL: "sample" },
+            "logConfiguration": { "logDriver": "awslogs", "options": {
+                "awslogs-group": LOG_GROUP,
+                "awslogs-region": REGION,
+                "awslogs-stream-prefix": "sample",
+            }},
             // busybox does not end on SIGTERM as a container's first process.
             "stopTimeout": 2,
         }],

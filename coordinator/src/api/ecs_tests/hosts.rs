@@ -132,6 +132,24 @@ async fn nothing_is_placed_where_the_engine_is_silent() {
 }
 
 #[tokio::test]
+async fn refusal_says_once_what_a_host_lacks_and_how_draining_ends() {
+    let (world, host) = World::scheduled().await;
+    let definition = json!({"family": "arm", "runtimePlatform": {"cpuArchitecture": "ARM64"},
+        "containerDefinitions": [{"name": "a", "image": "i", "memory": 16}]});
+    world.done("RegisterTaskDefinition", definition).await;
+    let detail = async |family: &str| {
+        let ran = world.done("RunTask", json!({"taskDefinition": family})).await;
+        ran["failures"][0]["detail"].as_str().unwrap().to_owned()
+    };
+    let lacks = detail("arm").await;
+    assert_eq!(lacks.matches("ecs.cpu-architecture").count(), 1, "{lacks}");
+    let drain = json!({"containerInstances": [host], "status": "DRAINING"});
+    world.done("UpdateContainerInstancesState", drain).await;
+    let drains = detail("web").await;
+    assert!(drains.contains("update-container-instances-state --status ACTIVE"), "{drains}");
+}
+
+#[tokio::test]
 async fn a_host_that_is_not_heard_has_no_health_to_tell() {
     let (world, host) = World::scheduled().await;
     world.engine(&host, EngineHealth::Silent).await;

@@ -73,7 +73,7 @@ impl Service {
         let (judged, well) = match parts.uri.path() {
             METRICS_PATH => return self.measured(parts),
             HEALTH_PATH => (health.alive(), "ok\n"),
-            _ => (health.ready(), "ready\n"),
+            _ => (self.edge().ready(), "ready\n"),
         };
         match judged {
             Ok(()) => reply::text(StatusCode::OK, PLAIN, well),

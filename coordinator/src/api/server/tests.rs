@@ -4,6 +4,8 @@ use http::{HeaderValue, header};
 use longshore_common::{
     arn::Identity,
     clock::{SteppedClock, Timestamp},
+    id::HostId,
+    protocol::Epoch,
     secret::Secret,
 };
 use serde::{Deserialize, Serialize};
@@ -24,6 +26,7 @@ use crate::{
         operation::Operation,
     },
     client::{Client, ClientError},
+    driver::{Handle, JournalWentBack},
 };
 
 const NOW: Timestamp = Timestamp(1_767_323_045_000);
@@ -64,6 +67,7 @@ async fn echo(_api: &Api, input: Input) -> Result<Output, ApiError> {
 struct Running {
     address: SocketAddr,
     health: Health,
+    driver: Handle,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -76,8 +80,10 @@ async fn start_with(limits: Limits, workshop: tokio::runtime::Handle) -> Running
     let health = Health::starting("the test is being set up");
     health.set_ready();
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+    let backend = crate::api::test_backend::empty(identity);
+    let driver = backend.driver.clone();
     let edge = Edge::with_operations(
-        crate::api::test_backend::empty(identity),
+        backend,
         &credentials(),
         SteppedClock::at(NOW),
         health.clone(),
@@ -94,7 +100,7 @@ async fn start_with(limits: Limits, workshop: tokio::runtime::Handle) -> Running
         shutdown.clone(),
         limits,
     ));
-    Running { address, health, shutdown, serving }
+    Running { address, health, driver, shutdown, serving }
 }
 
 fn credentials() -> Credentials {
@@ -373,6 +379,26 @@ async fn health_needs_no_signature_and_does_not_wait() {
     assert!(get("/healthz").await.starts_with("HTTP/1.1 200"));
     assert!(get("/other").await.starts_with("HTTP/1.1 404"));
     assert!(get("/").await.starts_with("HTTP/1.1 405"));
+}
+
+/// Callers can read, and nothing that they change is taken: that is not ready.
+#[tokio::test]
+async fn readiness_ends_while_the_journal_is_older_than_the_hosts() {
+    let running = start(Limits::default()).await;
+    let epoch = |counter| Epoch { counter, incarnation: 1 };
+    running.driver.raise_went_back(JournalWentBack {
+        host: HostId::new(7),
+        seen: epoch(2),
+        seen_order: 1,
+        epoch: epoch(1),
+        last_order: 1,
+    });
+    let answer = raw(running.address, get("/readyz", "").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("longshore-coordinator recover"), "{answer}");
+    assert!(raw(running.address, get("/healthz", "").as_bytes()).await.starts_with("HTTP/1.1 200"));
+    let client = client(&running);
+    assert_eq!(call(&client, "read").await.unwrap(), Output { cluster: "read".into() });
 }
 
 #[tokio::test]

@@ -230,6 +230,26 @@ impl From<Refused> for Denied {
 impl From<Rejection> for Denied {
     /// The agent gives up on all of these; the sentence is for its operator.
     fn from(rejection: Rejection) -> Self {
-        Denied::new(StatusCode::FORBIDDEN, rejection.to_string())
+        let sentence = match &rejection {
+            Rejection::ClusterNotFound(name) => format!(
+                "{rejection} Make it with `aws ecs create-cluster --cluster-name {name}`, or name \
+                 another in the agent's setting `cluster`"
+            ),
+            _ => rejection.to_string(),
+        };
+        Denied::new(StatusCode::FORBIDDEN, sentence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agent_of_an_unknown_cluster_is_told_how_to_make_it() {
+        let denied = Denied::from(Rejection::ClusterNotFound("web".parse().unwrap()));
+        assert_eq!(denied.status, StatusCode::FORBIDDEN);
+        assert!(denied.message.starts_with("Cluster not found. "), "{}", denied.message);
+        assert!(denied.message.contains("create-cluster --cluster-name web"), "{}", denied.message);
     }
 }

@@ -427,7 +427,7 @@ fn start_task_is_told_all_that_is_wrong_with_the_host_it_picked() {
     .assert_debug_eq(&check(&index, 0, demand(128, 128, &[80, 81]), &["ssd", "rack"]));
     expect![[r#"
         Err(
-            "is not ACTIVE",
+            "is not ACTIVE (if it is DRAINING, update-container-instances-state --status ACTIVE ends that)",
         )
     "#]]
     .assert_debug_eq(&check(&index, 9, demand(1, 1, &[]), &[]));

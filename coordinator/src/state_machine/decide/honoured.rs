@@ -71,6 +71,27 @@ pub fn needs_not_honoured(spec: &TaskSpec, overrides: &TaskOverride) -> Vec<Stri
     needs
 }
 
+/// What does the same here as these members would, to go on after "Remove it from the task definition".
+pub fn instead_of(needs: &str) -> String {
+    let others: Vec<&str> = INSTEAD
+        .iter()
+        .filter(|(member, _)| needs.split(", ").any(|need| need.contains(member)))
+        .map(|(_, other)| *other)
+        .collect();
+    match others.is_empty() {
+        true => ".".to_owned(),
+        false => format!(": {}.", others.join("; ")),
+    }
+}
+
+/// Parts of members' names, and what to use in their place.
+const INSTEAD: [(&str, &str); 4] = [
+    ("networkMode awsvpc", "use the network mode bridge or host instead of awsvpc"),
+    ("askRoleArn", "give credentials by environmentFiles or a mounted file instead of a task role"),
+    ("secret", "use environmentFiles or a mounted file instead of secrets"),
+    ("configuredAtLaunch", "use a volume with host.sourcePath instead of one configured at launch"),
+];
+
 fn volume_needs(volume: &Volume, needs: &mut Vec<String>) {
     let other = if volume.fsx_windows_file_server_volume_configuration.is_some() {
         "fsxWindowsFileServerVolumeConfiguration"
@@ -133,6 +154,19 @@ mod tests {
             "mountPoints": [{ "sourceVolume": "data", "containerPath": "/data" }],
         }], "volumes": [{ "name": "data", "host": { "sourcePath": "/srv" } }] });
         assert_eq!(needs(spec), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_refused_is_told_with_what_to_use_instead() {
+        assert_eq!(instead_of("ephemeralStorage"), ".");
+        assert_eq!(
+            instead_of("networkMode awsvpc, containerDefinitions[web].secrets"),
+            ": use the network mode bridge or host instead of awsvpc; use environmentFiles or a \
+             mounted file instead of secrets."
+        );
+        for (member, _) in INSTEAD {
+            assert!(instead_of(member).starts_with(": "), "{member}");
+        }
     }
 
     #[test]

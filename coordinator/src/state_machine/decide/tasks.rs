@@ -408,7 +408,11 @@ pub(in crate::state_machine) fn required_attributes(definition: &Definition) -> 
             CpuArchitecture::Arm64 => "arm64",
         };
         let name = "ecs.cpu-architecture".to_owned();
-        required.push(Attribute { name, value: Some(value.to_owned()) });
+        let architecture = Attribute { name, value: Some(value.to_owned()) };
+        // Definitions that earlier releases registered do not say it themselves.
+        if !required.contains(&architecture) {
+            required.push(architecture);
+        }
     }
     required
 }

@@ -1,15 +1,15 @@
 //! Hosts that fell silent, and those that are back (design.md rules 5 and 6).
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use longshore_common::{clock::Timestamp, id::TaskId, limits::beat};
 
-use super::Pass;
+use super::{Pass, messages};
 use crate::{
     placement::HostSlot,
     state_machine::{
         event::Event,
-        state::{Cluster, Host, Replacing, State},
+        state::{Cluster, Host, Replacing, ServiceSlot, State},
     },
 };
 
@@ -107,7 +107,29 @@ fn silent(
             });
         }
     }
+    say_what_is_lost(state, host, since, &tasks, at, pass);
     pass.events.push(Event::TasksLost { host: host.id, tasks, at });
+}
+
+/// To each service in its events: without it, tasks are started there that nothing explains.
+fn say_what_is_lost(
+    state: &State,
+    host: &Host,
+    since: Timestamp,
+    tasks: &[TaskId],
+    at: Timestamp,
+    pass: &mut Pass,
+) {
+    let mut by_service: BTreeMap<ServiceSlot, Vec<TaskId>> = BTreeMap::new();
+    for task in tasks {
+        let of = state.task(*task).and_then(|task| task.service.as_ref());
+        of.into_iter().for_each(|of| by_service.entry(of.service).or_default().push(*task));
+    }
+    for (slot, tasks) in by_service {
+        let service = state.service_at(slot);
+        let message = messages::lost(service, host.id, since, &tasks);
+        pass.events.push(Event::ServiceLogged { service: service.id, message, at });
+    }
 }
 
 /// When a host that is silent since then is lost. One that refuses connections is up, and so was one

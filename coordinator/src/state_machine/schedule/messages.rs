@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use longshore_common::{
+    clock::Timestamp,
     id::{HostId, TaskId},
     task::{StopCause, StopCode},
 };
@@ -30,6 +31,16 @@ pub(super) fn started(service: &Service, tasks: &[TaskId]) -> String {
 pub(super) fn stopped(service: &Service, tasks: &[TaskId]) -> String {
     let (name, count) = (&service.name, tasks.len());
     format!("(service {name}) has stopped {count} running tasks:{}.", named(tasks))
+}
+
+/// Not ECS's: its hosts are not lost, they are replaced.
+pub(super) fn lost(service: &Service, host: HostId, since: Timestamp, tasks: &[TaskId]) -> String {
+    format!(
+        "(service {}) has lost {} tasks with the (container-instance {host}), whose agent has not been heard since {since}:{}.",
+        service.name,
+        tasks.len(),
+        named(tasks)
+    )
 }
 
 pub(super) fn failed_health_checks(service: &Service, task: TaskId) -> String {

@@ -437,6 +437,21 @@ fn the_tasks_of_a_silent_host_are_replaced_after_lost_after_and_the_originals_st
     world.pass(0.1);
     assert_eq!(lost(&world), 1);
     assert_eq!(world.counts(), "6 running, 2 pending");
+    // Before the message of those that take their place.
+    let said: Vec<&str> = world
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::ServiceLogged { message, .. } => Some(message.as_str()),
+            _ => None,
+        })
+        .collect();
+    let [.., lost_ones, replaced] = said.as_slice() else { panic!("{said:?}") };
+    let expected =
+        format!("has lost 2 tasks with the (container-instance {host}), whose agent has");
+    assert!(lost_ones.contains(&expected), "{lost_ones}");
+    assert!(originals.iter().all(|task| lost_ones.contains(&task.to_string())), "{lost_ones}");
+    assert!(replaced.contains("has started 2 tasks"), "{replaced}");
     world.settle();
     world.heal(host);
     assert_eq!(world.service().running(), 10);

@@ -264,7 +264,8 @@ fn check_secrets(
     if spec.execution_role_arn.as_deref().unwrap_or_default().is_empty() {
         return refuse(
             "When you are specifying container secrets, you must also specify a value for \
-             'executionRoleArn'.",
+             'executionRoleArn'. Hosts of this release read no secrets all the same: use \
+             environmentFiles or a mounted file.",
         );
     }
     Ok(())
