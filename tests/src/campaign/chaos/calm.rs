@@ -164,8 +164,7 @@ impl Course {
             let mut silent = wait.services.is_empty();
             for (cluster, service) in &wait.services {
                 let said = self.newest_messages(cluster, service).await;
-                let says = |words: &&str| said.iter().any(|message| message.contains(*words));
-                silent |= !WAITS.iter().any(|words| says(words));
+                silent |= !said.iter().any(|said| WAITS.iter().any(|words| said.contains(words)));
             }
             if silent {
                 left.push(wait.what);
