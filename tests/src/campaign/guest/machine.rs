@@ -100,7 +100,8 @@ impl Machine {
             .arg(&self.key)
             .args(["-p", &self.ssh_port.to_string()])
             .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
-            .args(["-o", "ConnectTimeout=5", "-o", "ServerAliveInterval=15"])
+            .args(["-o", "ConnectTimeout=60"])
+            .args(["-o", "ServerAliveInterval=30", "-o", "ServerAliveCountMax=10"])
             .args(["-o", "ControlMaster=auto", "-o", "ControlPersist=60"])
             .arg("-o")
             .arg(format!("ControlPath={}", self.control.display()))
@@ -131,6 +132,7 @@ impl Machine {
     pub(super) async fn reboot(&mut self) -> Result<()> {
         // The connection may be cut before the command has answered.
         let _ = self.sh("systemctl reboot").await;
+        let _ = fs_err::remove_file(&self.control);
         self.await_new_boot().await
     }
 
