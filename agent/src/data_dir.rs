@@ -4,6 +4,7 @@
 //! it belong to their modules.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -25,6 +26,8 @@ const OWNER_ONLY: u32 = 0o700;
 const OTHERS: u32 = 0o077;
 const LOCK_FILE: &str = "lock";
 const LEDGER_FILE: &str = "ledger.sqlite";
+/// Between the name of a ledger that was moved away and the host that joined in its place.
+const ASIDE: &str = ".before-";
 const LOGS_FILE: &str = "logs.sqlite";
 const TASK_FILES: &str = "tasks";
 const VOLUMES: &str = "volumes";
@@ -99,7 +102,7 @@ impl DataDir {
         // The file itself last: with it gone, what is left of its log would be read into the next one.
         for ending in ["-shm", "-wal", ""] {
             let old = self.path.join(format!("{LEDGER_FILE}{ending}"));
-            let aside = self.path.join(format!("{LEDGER_FILE}.before-{joined}{ending}"));
+            let aside = self.path.join(format!("{LEDGER_FILE}{ASIDE}{joined}{ending}"));
             match fs_err::rename(&old, &aside) {
                 Ok(()) if ending.is_empty() => tracing::warn!(
                     path = %aside.display(),
@@ -111,6 +114,21 @@ impl DataDir {
             }
         }
         Ok(())
+    }
+
+    /// The hosts that this one was before, by the ledgers that were moved away.
+    pub(crate) fn former_hosts(&self, host: HostId) -> Vec<HostId> {
+        let Ok(entries) = fs_err::read_dir(&self.path) else { return Vec::new() };
+        let aside = format!("{LEDGER_FILE}{ASIDE}");
+        let former = entries.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let ending = path.file_name()?.to_str()?.strip_prefix(&aside)?.to_owned();
+            // Not of a log beside one.
+            let _: HostId = ending.parse().ok()?;
+            ledger::owner(&path).map(|(_, former)| former)
+        });
+        let former: BTreeSet<HostId> = former.filter(|former| *former != host).collect();
+        former.into_iter().collect()
     }
 
     /// Where the events of containers' logs are kept.
@@ -199,6 +217,8 @@ mod tests {
             data.set_aside_ledger_of_others(fleet, host).unwrap();
             let aside = format!("{LEDGER_FILE}.before-{host}");
             assert_eq!(files(&data).contains(&aside), of_others);
+            let former = if of_others && host != HOST { vec![HOST] } else { vec![] };
+            assert_eq!(data.former_hosts(host), former);
             let (_, contents) = Ledger::open(&data.ledger(), fleet, host).unwrap();
             assert_eq!(contents.head.is_none(), of_others);
         }

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    coordinator_reach::AWAY_AFTER,
     plain_http::{self, Answers, Room, json, other_method, text},
     status::Status,
     supervisor::{ContainerView, TaskView},
@@ -228,6 +229,9 @@ struct Health {
     /// `ok`, or why tasks are not served as they should be.
     network: String,
     registered: bool,
+    /// `polls`, `away`, or `waiting` before its first poll. Tasks run on without it, so that the
+    /// answer is 200 all the same.
+    coordinator: &'static str,
     /// Null before the first poll.
     last_poll_age_seconds: Option<f64>,
 }
@@ -257,6 +261,11 @@ async fn healthz(status: &Status) -> Response<Full<Bytes>> {
         docker_data: docker_data.unwrap_or_else(|| "ok".to_owned()),
         network: network.unwrap_or_else(|| "ok".to_owned()),
         registered: status.container_instance_arn().is_some(),
+        coordinator: match (status.last_poll_age(), status.silence()) {
+            (_, Some(silence)) if silence >= AWAY_AFTER => "away",
+            (Some(_), _) => "polls",
+            (None, _) => "waiting",
+        },
         last_poll_age_seconds: status.last_poll_age().map(|age| age.as_secs_f64()),
     };
     json(code, &health)

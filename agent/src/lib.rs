@@ -37,6 +37,8 @@ mod host;
 mod capabilities;
 mod data_dir;
 mod docker_reach;
+mod coordinator_reach;
+mod leftovers;
 pub mod disk;
 mod registration;
 mod status;

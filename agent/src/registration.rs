@@ -97,10 +97,12 @@ pub(crate) enum Outcome {
     Refused(String),
 }
 
-/// Registers with `coordinator` and tells `tell` what comes of it, until `shutdown`.
+/// Registers with `coordinator` and tells `tell` what comes of it, until `shutdown`. While the
+/// coordinator is `silent`, it is asked again: it may have deregistered this host meanwhile.
 pub(crate) async fn keep_registered(
     host: Host,
     mut docker: watch::Receiver<Reach>,
+    mut silent: watch::Receiver<bool>,
     coordinator: impl Registers,
     tell: impl Fn(Outcome) + Send,
     shutdown: CancellationToken,
@@ -112,29 +114,38 @@ pub(crate) async fn keep_registered(
         let mut backoff = RETRY_MIN;
         loop {
             let reach = docker.borrow_and_update().clone();
-            let pause = match attempt(&host, &reach, &coordinator, &mut told).await {
-                Ok(news) => {
-                    backoff = RETRY_MIN;
-                    if let Some(news) = news {
-                        tell(Outcome::Registered(news));
+            let silence = *silent.borrow_and_update();
+            let (pause, settled) =
+                match attempt(&host, &reach, silence, &coordinator, &mut told).await {
+                    Ok(news) => {
+                        backoff = RETRY_MIN;
+                        if let Some(news) = news {
+                            tell(Outcome::Registered(news));
+                        }
+                        (LOOK_EVERY, true)
                     }
-                    LOOK_EVERY
-                }
-                Err(error) => {
-                    let pause = jittered(backoff);
-                    backoff = (backoff * 2).min(RETRY_MAX);
-                    say(&error, pause);
-                    if !error.is_passing() {
-                        tell(Outcome::Refused(chain(&error)));
+                    // That the coordinator is away is said where its polls are watched.
+                    Err(error) if error.is_passing() && silence && told.is_some() => {
+                        tracing::debug!(error = chain(&error), "the coordinator is still away");
+                        (jittered(LOOK_EVERY), true)
                     }
-                    pause
-                }
-            };
+                    Err(error) => {
+                        let pause = jittered(backoff);
+                        backoff = (backoff * 2).min(RETRY_MAX);
+                        say(&error, pause);
+                        if !error.is_passing() {
+                            // It is asked until it takes this host, also when it polls again.
+                            told = None;
+                            tell(Outcome::Refused(chain(&error)));
+                        }
+                        (pause, false)
+                    }
+                };
             // A coordinator that is away is not asked more often because Docker comes and goes.
-            let settled = pause == LOOK_EVERY;
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                Ok(()) = docker.changed(), if settled => {}
+                Ok(()) = docker.changed(), if settled && !silence => {}
+                Ok(()) = silent.changed(), if settled => {}
             }
         }
     };
@@ -144,21 +155,32 @@ pub(crate) async fn keep_registered(
     }
 }
 
-/// Registers if there is something to tell. `told` is what the coordinator knows.
+/// Registers if there is something to tell, or the coordinator is silent. `told` is what the
+/// coordinator knows.
 async fn attempt(
     host: &Host,
     docker: &Reach,
+    silence: bool,
     coordinator: &impl Registers,
     told: &mut Option<RegisterRequest>,
 ) -> Result<Option<Registered>, NotRegistered> {
     let request = host.describe(docker).await.map_err(NotRegistered::NoAddress)?;
-    if told.as_ref() == Some(&request) {
+    let known = told.as_ref() == Some(&request);
+    if known && !silence {
         return Ok(None);
     }
     if told.is_none() {
         warn_of_what_others_cannot_use(host, &request, docker);
     }
     let registered = coordinator.register(&request).await.map_err(NotRegistered::Call)?;
+    if known {
+        tracing::warn!(
+            poll.address = request.poll_address,
+            "the coordinator answers this host and does not poll it: let it reach this address, or \
+             give another by --advertise or --poll-listen"
+        );
+        return Ok(Some(registered));
+    }
     tracing::info!(
         cluster = request.cluster,
         host = %registered.host,

@@ -26,6 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    coordinator_reach,
     data_dir::{DataDir, DataDirError},
     disk,
     docker_reach::{self, Reach},
@@ -33,6 +34,7 @@ use crate::{
     introspection,
     join::{self, EnterError, Entry, Membership, Renewal},
     ledger::LedgerError,
+    leftovers,
     logs::{self, KeepLogs, LogReader, LoggedRuntime},
     mounts::{self, HelperError},
     network::{
@@ -221,6 +223,12 @@ async fn life(
     // after its renewal.
     parts.spawn(renewal.keep_renewed(shutdown.clone()));
     data_dir.set_aside_ledger_of_others(membership.fleet, membership.host)?;
+    parts.spawn(leftovers::tell(
+        docker(&settings)?,
+        data_dir.former_hosts(membership.host),
+        docker_reach.clone(),
+        shutdown.clone(),
+    ));
 
     let zone = settings.availability_zone.clone();
     let zone = zone.or_else(|| ec2.as_ref()?.availability_zone.clone());
@@ -237,9 +245,11 @@ async fn life(
         }
     };
     let reached = docker_reach.clone();
+    let (silent, silence) = watch::channel(false);
     parts.spawn(registration::keep_registered(
         host,
         docker_reach,
+        silence,
         membership.clone(),
         registered,
         shutdown.clone(),
@@ -311,6 +321,13 @@ async fn life(
         "ready"
     );
     parts.spawn(service_manager::keep_told(status.clone(), shutdown.clone()));
+    status.polls_are_served();
+    parts.spawn(coordinator_reach::keep_watching(
+        status.clone(),
+        settings.coordinator.clone(),
+        silent,
+        shutdown.clone(),
+    ));
     parts.spawn(watch_network(
         settings.clone(),
         docker(&settings)?,

@@ -9,14 +9,12 @@ use longshore_common::service_manager::ServiceManager;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::{status::Status, supervisor::TaskView};
+use crate::{coordinator_reach::AWAY_AFTER, status::Status, supervisor::TaskView};
 
 /// How often the line of status is renewed where systemd does not ask for a ping more often.
 const STATUS_EVERY: Duration = Duration::from_secs(15);
 /// So many pings fit in the time after which systemd gives the agent up.
 const PINGS_PER_TIMEOUT: u32 = 3;
-/// Without a poll for longer, the coordinator is away.
-const POLLED_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) fn stopping(status: &str) {
     let states = [NotifyState::Stopping, NotifyState::Status(status)];
@@ -82,7 +80,8 @@ fn line(status: &Status, tasks: &[TaskView]) -> String {
         None => "; Docker is being asked",
     };
     let coordinator = match status.last_poll_age() {
-        Some(age) if age <= POLLED_WITHIN => "",
+        _ if status.refused().is_some() => "; the coordinator refuses this host",
+        Some(age) if age < AWAY_AFTER => "",
         Some(_) => "; the coordinator is away",
         None => "; waiting for the coordinator",
     };

@@ -44,6 +44,8 @@ pub(crate) struct Status {
     polls: AtomicU64,
     /// Milliseconds of the monotonic clock; counts once `polls` is not zero.
     last_poll_ms: AtomicU64,
+    /// Since when polls could arrive.
+    polls_served_since: OnceLock<Monotonic>,
 }
 
 impl Status {
@@ -69,6 +71,7 @@ impl Status {
             clock,
             polls: AtomicU64::new(0),
             last_poll_ms: AtomicU64::new(0),
+            polls_served_since: OnceLock::new(),
         })
     }
 
@@ -173,6 +176,17 @@ impl Status {
             let last = Duration::from_millis(self.last_poll_ms.load(Ordering::Relaxed));
             self.clock.monotonic().since(Monotonic(last))
         })
+    }
+
+    pub(crate) fn polls_are_served(&self) {
+        // Once a process.
+        let _ = self.polls_served_since.set(self.clock.monotonic());
+    }
+
+    /// How long the coordinator has not polled this host; absent before it could.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        let served = self.polls_served_since.get();
+        self.last_poll_age().or_else(|| Some(self.clock.monotonic().since(*served?)))
     }
 
     fn poll_arrived(&self) {

@@ -264,6 +264,7 @@ async fn an_agent_that_still_joins_is_healthy_and_has_no_tasks_to_show() {
             expect![[r#"
                 200
                 {
+                  "coordinator": "waiting",
                   "docker": "unreachable",
                   "docker_data": "ok",
                   "last_poll_age_seconds": null,
@@ -308,6 +309,7 @@ async fn health_says_since_when_nobody_polled() {
             expect![[r#"
         200
         {
+          "coordinator": "polls",
           "docker": "reachable",
           "docker_data": "ok",
           "last_poll_age_seconds": 1.5,
@@ -318,6 +320,21 @@ async fn health_says_since_when_nobody_polled() {
         }"#]],
         )
         .await;
+}
+
+#[tokio::test]
+async fn healthz_is_well_and_says_so_while_the_coordinator_is_away() {
+    let shown = Shown::with_a_task().await;
+    for (seconds, expected) in [(14, "polls"), (1, "away"), (600, "away")] {
+        shown.clock.advance(Duration::from_secs(seconds));
+        let (code, body) = shown.get("/healthz").await;
+        let health: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((code, health["coordinator"].as_str()), (200, Some(expected)), "{body}");
+    }
+    // Then it asks, and learns why.
+    shown.status.set_refused("the host was deregistered".to_owned());
+    let (code, body) = shown.get("/healthz").await;
+    assert!(code == 503 && body.contains("was deregistered"), "{code} {body}");
 }
 
 #[tokio::test]

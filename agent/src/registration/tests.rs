@@ -11,9 +11,12 @@ use crate::{
     settings::{self, Environment},
 };
 
+/// The last one comes first.
+type Answers = Arc<Mutex<Vec<Result<(), CallError>>>>;
+
 /// Answers as it is told to, and keeps what it was told.
 struct FakeCoordinator {
-    answers: Mutex<Vec<Result<(), CallError>>>,
+    answers: Answers,
     heard: mpsc::UnboundedSender<(Instant, RegisterRequest)>,
 }
 
@@ -33,8 +36,11 @@ impl Registers for FakeCoordinator {
 
 struct Rig {
     docker: watch::Sender<Reach>,
+    silent: watch::Sender<bool>,
+    answers: Answers,
     heard: mpsc::UnboundedReceiver<(Instant, RegisterRequest)>,
     registered: mpsc::UnboundedReceiver<Registered>,
+    refused: mpsc::UnboundedReceiver<String>,
     shutdown: CancellationToken,
     running: tokio::task::JoinHandle<()>,
 }
@@ -52,23 +58,26 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
         ec2: None,
     };
     let (docker, reach) = watch::channel(docker);
+    let (silent, silence) = watch::channel(false);
+    let (refused_sender, refused) = mpsc::unbounded_channel();
     let (heard_sender, heard) = mpsc::unbounded_channel();
     let (registered_sender, registered) = mpsc::unbounded_channel();
     failures.reverse();
-    let answers = Mutex::new(failures.into_iter().map(Err).collect());
-    let coordinator = FakeCoordinator { answers, heard: heard_sender };
+    let answers = Arc::new(Mutex::new(failures.into_iter().map(Err).collect::<Vec<_>>()));
+    let coordinator = FakeCoordinator { answers: answers.clone(), heard: heard_sender };
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(keep_registered(
         host,
         reach,
+        silence,
         coordinator,
         move |outcome| match outcome {
             Outcome::Registered(registered) => registered_sender.send(registered).unwrap(),
-            Outcome::Refused(_) => {}
+            Outcome::Refused(why) => refused_sender.send(why).unwrap(),
         },
         shutdown.clone(),
     ));
-    Rig { docker, heard, registered, shutdown, running }
+    Rig { docker, silent, answers, heard, registered, refused, shutdown, running }
 }
 
 fn docker(version: &str) -> Reach {
@@ -102,6 +111,37 @@ async fn a_host_registers_once_and_again_when_its_docker_is_another() {
     rig.docker.send_replace(docker("28.2"));
     let (_, second) = rig.heard.recv().await.unwrap();
     assert_eq!(second.versions.docker.as_deref(), Some("28.2"));
+}
+
+/// A host that was deregistered while it was away is polled no more, and told nothing.
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_not_polled_asks_and_learns_that_it_was_deregistered() {
+    let mut rig = rig(docker("20.10"), vec![]);
+    rig.heard.recv().await.unwrap();
+    rig.registered.recv().await.unwrap();
+    // Silence alone has a reachable coordinator asked, each minute, and nothing follows from it.
+    rig.silent.send_replace(true);
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        asked.push(rig.heard.recv().await.unwrap().0);
+    }
+    assert!(asked.windows(2).all(|two| two[1].duration_since(two[0]) >= LOOK_EVERY));
+    rig.silent.send_replace(false);
+    tokio::time::sleep(10 * LOOK_EVERY).await;
+    assert!(rig.heard.try_recv().is_err(), "it polls again");
+    assert!(rig.refused.try_recv().is_err());
+
+    let answers = [Err(refusal()), Err(refusal()), Err(unreachable_coordinator())];
+    rig.answers.lock().unwrap().extend(answers);
+    rig.silent.send_replace(true);
+    rig.heard.recv().await.unwrap();
+    rig.heard.recv().await.unwrap();
+    let why = rig.refused.recv().await.unwrap();
+    assert!(why.contains("no such cluster"), "{why}");
+    // It is asked until it agrees, also when polls come again meanwhile.
+    rig.silent.send_replace(false);
+    while rig.registered.try_recv().is_ok() {}
+    rig.registered.recv().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
