@@ -20,6 +20,7 @@ use crate::{
     },
     runtime::{
         Aim, ContainerChange, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason,
+        shorten,
     },
 };
 
@@ -111,6 +112,9 @@ pub(crate) struct ObservedContainer {
     /// While its image is being pulled, and the engine has told how far that is.
     #[serde(skip)]
     pub(crate) pulled: Option<PullAmount>,
+    /// While another attempt is to follow one that has failed.
+    #[serde(skip)]
+    pub(crate) pull_failure: Option<PullFailure>,
     /// How often an image that was pulled was gone when the container was to be made.
     #[serde(skip)]
     images_lost: u32,
@@ -185,6 +189,13 @@ impl PullState {
 pub(crate) struct PullAmount {
     pub(crate) bytes: u64,
     pub(crate) of_bytes: u64,
+}
+
+/// How the last attempt of a pull has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PullFailure {
+    pub(crate) attempts: u32,
+    pub(crate) error: String,
 }
 
 /// What came of one [`crate::plan::Step`].
@@ -416,11 +427,11 @@ impl ObservedTask {
             Outcome::Pulled(result) => {
                 self.pull_stopped_at = Some(now);
                 self.containers[index].pulled = None;
-                self.containers[index].pulled(result, rules.pull)
+                self.containers[index].pulled(result, rules.pull, Some(&wanted.image))
             }
-            Outcome::Loaded(result) => container.pulled(result, rules.pull),
+            Outcome::Loaded(result) => container.pulled(result, rules.pull, None),
             Outcome::PullCancelled => {
-                container.pulled = None;
+                (container.pulled, container.pull_failure) = (None, None);
                 Next::Now
             }
             Outcome::Created(Ok(id)) => {
@@ -741,7 +752,14 @@ impl ObservedContainer {
         Next::After(backoff(RETRY_MIN, RETRY_MAX, self.failures))
     }
 
-    fn pulled(&mut self, result: Result<(), RuntimeError>, policy: PullPolicy) -> Next {
+    /// `image` is absent for one that the agent makes itself.
+    fn pulled(
+        &mut self,
+        result: Result<(), RuntimeError>,
+        policy: PullPolicy,
+        image: Option<&str>,
+    ) -> Next {
+        self.pull_failure = None;
         let Err(error) = result else {
             self.failures = 0;
             self.pull = PullState::Done;
@@ -761,12 +779,21 @@ impl ObservedContainer {
             | RuntimeError::NoLogin { .. }
             | RuntimeError::NotAsked { .. } => false,
         };
+        let attempts = self.failures + 1;
         if again {
-            self.failures += 1;
+            self.failures = attempts;
+            // An engine that is away fails every attempt, and is told of by itself.
+            if !matches!(error, RuntimeError::Unknown(Unknown::Transport { .. })) {
+                let error = shorten(&error.to_string());
+                self.pull_failure = Some(PullFailure { attempts, error });
+            }
             return Next::After(backoff(PULL_RETRY_MIN, PULL_RETRY_MAX, self.failures));
         }
         self.failures = 0;
-        let reason = ecs_reason(Aim::Pull, &error);
+        let reason = match image {
+            Some(image) => pull_reason(image, attempts, &error),
+            None => ecs_reason(Aim::Pull, &error),
+        };
         match policy {
             PullPolicy::PullFirst => {
                 // What the host has will do. If it has nothing, this is why.
@@ -945,6 +972,22 @@ impl ObservedContainer {
             self.state = ContainerState::Absent;
         }
         Next::Now
+    }
+}
+
+/// ECS's reason, with the image if the error does not name it, and the attempts if there were more.
+fn pull_reason(image: &str, attempts: u32, error: &RuntimeError) -> String {
+    let reason = ecs_reason(Aim::Pull, error);
+    let names_its_subject =
+        matches!(error, RuntimeError::NoLogin { .. } | RuntimeError::NotPrepared { .. });
+    let tried = match attempts {
+        1 if names_its_subject || reason.contains(image) => return reason,
+        1 => format!("image {image}"),
+        more => format!("image {image} was tried {more} times"),
+    };
+    match reason.split_once(": ") {
+        Some((name, message)) => shorten(&format!("{name}: {tried}: {message}")),
+        None => reason,
     }
 }
 

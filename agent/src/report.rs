@@ -85,9 +85,19 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
 fn pulls(desired: &DesiredTask, observed: &ObservedTask) -> Vec<PullReport> {
     let mut pulls: Vec<PullReport> = Vec::new();
     for (wanted, container) in desired.containers.iter().zip(&observed.containers) {
-        let Some(PullAmount { bytes, of_bytes }) = container.pulled else { continue };
+        let failure = container.pull_failure.clone();
+        if container.pulled.is_none() && failure.is_none() {
+            continue;
+        }
+        let PullAmount { bytes, of_bytes } = container.pulled.unwrap_or_default();
         if pulls.iter().all(|pull| *pull.image != *wanted.image) {
-            pulls.push(PullReport { image: wanted.image.to_string(), bytes, of_bytes });
+            pulls.push(PullReport {
+                image: wanted.image.to_string(),
+                bytes,
+                of_bytes,
+                failed_attempts: failure.as_ref().map_or(0, |failure| failure.attempts),
+                last_error: failure.map(|failure| failure.error),
+            });
         }
     }
     pulls

@@ -465,6 +465,16 @@ pub struct PullReport {
     pub image: String,
     pub bytes: u64,
     pub of_bytes: u64,
+    /// Attempts that have failed; another follows.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub failed_attempts: u32,
+    /// What the last of them failed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+fn is_none_yet(attempts: &u32) -> bool {
+    *attempts == 0
 }
 
 /// ECS's `lastStatus` of a container.

@@ -3,9 +3,12 @@
 //!
 //! Never: a conclusion from a failed pull (that is `observed`), or a pull that nobody waits for.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 
-use longshore_common::index::FastMap;
+use longshore_common::{id::TaskId, index::FastMap};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -68,6 +71,19 @@ impl Layers {
     }
 }
 
+/// Tasks that one line of the log names.
+const TASKS_NAMED_MAX: usize = 4;
+
+/// The tasks that wait for a pull, for the log.
+pub(super) fn tasks_named(wanted_by: &[(TaskKey, usize)]) -> String {
+    let tasks: BTreeSet<TaskId> = wanted_by.iter().map(|(key, _)| key.task).collect();
+    let named: Vec<String> = tasks.iter().take(TASKS_NAMED_MAX).map(TaskId::to_string).collect();
+    match tasks.len() - named.len() {
+        0 => named.join(","),
+        more => format!("{} and {more} more", named.join(",")),
+    }
+}
+
 impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn pull(&mut self, key: TaskKey, index: usize, source: ImageSource) {
         let now = self.now();
@@ -95,8 +111,9 @@ impl<R: ContainerRuntime> Engine<R> {
             registry.begun += 1;
             let silence = registry.silence().filter(|_| falls_back);
             let (cancel, host) = (pulling.cancel.clone(), self.config.host);
+            let tasks = tasks_named(&pulling.wanted_by);
             match &silence {
-                None => info!(%host, image = &*source.reference, "pulling"),
+                None => info!(%host, image = &*source.reference, tasks, "pulling"),
                 Some(_) => debug!(%host, image = &*source.reference, "its registry is silent"),
             }
             let (runtime, news) = (self.runtime.clone(), self.pull_news.0.clone());
@@ -190,17 +207,21 @@ impl<R: ContainerRuntime> Engine<R> {
         let host = self.config.host;
         let registry = source.registry().to_owned();
         self.pull_left(&registry, result.as_ref());
+        self.lanes.images.remove(&source.reference);
+        let pulling = self.lanes.pulling.remove(source);
+        let wanted_by = pulling.map(|pulling| pulling.wanted_by).unwrap_or_default();
         match &result {
             Some(Ok(())) => info!(%host, image = &*source.reference, "pulled"),
             Some(Err(error @ RuntimeError::NotAsked { .. })) => {
                 debug!(%host, image = &*source.reference, %error, "using the image that is here");
             }
-            Some(Err(error)) => warn!(%host, image = &*source.reference, %error, "the pull failed"),
+            Some(Err(error)) => {
+                let tasks = tasks_named(&wanted_by);
+                warn!(%host, image = &*source.reference, tasks, %error, "the pull failed");
+            }
             None => {}
         }
-        self.lanes.images.remove(&source.reference);
-        let pulling = self.lanes.pulling.remove(source);
-        for (key, index) in pulling.map(|pulling| pulling.wanted_by).unwrap_or_default() {
+        for (key, index) in wanted_by {
             let outcome = match &result {
                 Some(result) => Outcome::Pulled(result.clone()),
                 None => Outcome::PullCancelled,
@@ -225,7 +246,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     warn!(
                         host = %self.config.host, registry = name, error = message,
                         "a registry does not answer: for {} s, images of it that are here are used \
-                         without asking it",
+                         without asking it; with image_pull = \"prefer-cached\" they always are",
                         SILENT_FOR.as_secs(),
                     );
                     let until = Instant::now() + SILENT_FOR;

@@ -92,11 +92,11 @@ fn a_failed_pull_is_tried_again_only_when_that_can_help() {
         (
             PullPolicy::Always,
             expect![[r#"
-            not found       Stopped, no id, CannotPullContainerError: No such container; task Stopped: TaskFailedToStart
-            image not found Stopped, no id, CannotPullContainerError: No such image; task Stopped: TaskFailedToStart
-            conflict        Stopped, no id, CannotPullContainerError: in use; task Stopped: TaskFailedToStart
-            rejected        Stopped, no id, CannotPullContainerError: no such program; task Stopped: TaskFailedToStart
-            timeout         Stopped, no id, DockerTimeoutError: Could not transition to pulled; timed out after waiting 1m0s; task Stopped: TaskFailedToStart
+            not found       Stopped, no id, CannotPullContainerError: image web:1: No such container; task Stopped: TaskFailedToStart
+            image not found Stopped, no id, CannotPullContainerError: image web:1: No such image; task Stopped: TaskFailedToStart
+            conflict        Stopped, no id, CannotPullContainerError: image web:1: in use; task Stopped: TaskFailedToStart
+            rejected        Stopped, no id, CannotPullContainerError: image web:1: no such program; task Stopped: TaskFailedToStart
+            timeout         Stopped, no id, DockerTimeoutError: image web:1: Could not transition to pulled; timed out after waiting 1m0s; task Stopped: TaskFailedToStart
             transport       Absent, no id, again after 1.1s; task Pending
             engine          Absent, no id, again after 1.1s; task Pending
             unreadable      Absent, no id, again after 1.1s; task Pending
@@ -140,7 +140,7 @@ fn a_pull_that_the_registry_fails_is_given_up_after_five_attempts() {
         pull
           Absent, no id, again after 5s; task Pending
         pull
-          Stopped, no id, CannotPullContainerError: 500; task Stopped: TaskFailedToStart
+          Stopped, no id, CannotPullContainerError: image web:1 was tried 5 times: 500; task Stopped: TaskFailedToStart
         nothing to do
     "#]]);
 }

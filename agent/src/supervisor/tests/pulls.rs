@@ -1,6 +1,9 @@
 //! Pulls from registries that hang, fall silent or come back, and what is known of what was pulled.
 
-use super::*;
+use super::{
+    super::{TaskKey, pulls::tasks_named},
+    *,
+};
 
 fn of(image: &str) -> TaskSpec {
     spec(vec![ContainerDefinition { image: Some(image.into()), ..container("app") }])
@@ -111,9 +114,42 @@ async fn a_pull_that_falls_silent_is_tried_again_and_then_given_up() {
             rig.until_running(task(1)).await;
         } else {
             let (cause, _) = rig.until_stopped(task(1)).await;
-            assert!(cause.reason.starts_with("CannotPullContainerError: dial tcp"), "{cause:?}");
+            let told = "CannotPullContainerError: image new:1 was tried 5 times: dial tcp";
+            assert!(cause.reason.starts_with(told), "{cause:?}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_that_fails_is_reported_from_its_first_attempt_on() {
+    let mut rig = Rig::with(|config| config.pull = PullPolicy::Always);
+    rig.fake.publish_image("new:1", Behaviour::default());
+    rig.exchange().await;
+    (0..3).for_each(|_| rig.fake.fail_next(Verb::Pull, silence()));
+    rig.coordinator.run(task(1), of("new:1"));
+    for attempt in 1..=3 {
+        let failed = |report: &TaskReport| {
+            report.pulls.first().is_some_and(|pull| pull.failed_attempts == attempt)
+        };
+        let report = rig.until(task(1), failed).await;
+        assert_eq!(report.phase, ReportedPhase::Activating);
+        let pull = &report.pulls[0];
+        assert_eq!((&*pull.image, report.pulls.len()), ("new:1", 1));
+        assert_eq!(pull.last_error.as_deref(), Some("dial tcp 10.0.0.1:5000: i/o timeout"));
+    }
+    assert_eq!(rig.until_running(task(1)).await.pulls, []);
+}
+
+#[test]
+fn log_names_the_first_tasks_of_a_pull_and_counts_the_others() {
+    let wanted = |tasks: u128| -> Vec<_> {
+        let key = |number| TaskKey { task: task(number), generation: 1 };
+        (1..=tasks).flat_map(|number| [(key(number), 0), (key(number), 1)]).collect()
+    };
+    assert_eq!(tasks_named(&wanted(1)), task(1).to_string());
+    let named: Vec<_> = (1..=4).map(|number| task(number).to_string()).collect();
+    assert_eq!(tasks_named(&wanted(4)), named.join(","));
+    assert_eq!(tasks_named(&wanted(9)), format!("{} and 5 more", named.join(",")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,8 +120,10 @@ async fn a_pull_without_space_makes_room_and_is_tried_again() {
     (0..5).for_each(|_| rig.fake.fail_next(Verb::Pull, fault()));
     rig.coordinator.run(task(4), of_image("a"));
     let (cause, _) = rig.until_stopped(task(4)).await;
-    let expected =
-        format!("CannotPullContainerError: {message}; the file system of /var/lib/docker has 30 ");
+    let expected = format!(
+        "CannotPullContainerError: image a was tried 5 times: {message}; the file system of \
+         /var/lib/docker has 30 "
+    );
     assert!(cause.reason.starts_with(&expected), "{}", cause.reason);
 }
 

@@ -57,10 +57,17 @@ pub(super) fn shortened(reason: &str) -> String {
 
 fn pull(pull: &PullReport) -> Detail {
     let mib = |bytes: u64| bytes as f64 / MIB;
-    Detail {
-        name: pull.image.clone(),
-        value: format!("{:.1} of {:.1} MiB", mib(pull.bytes), mib(pull.of_bytes)),
-    }
+    let amount = format!("{:.1} of {:.1} MiB", mib(pull.bytes), mib(pull.of_bytes));
+    let value = match &pull.last_error {
+        None => amount,
+        Some(error) if pull.of_bytes == 0 => failed(pull.failed_attempts, error),
+        Some(error) => format!("{amount}; {}", failed(pull.failed_attempts, error)),
+    };
+    Detail { name: pull.image.clone(), value }
+}
+
+fn failed(attempts: u32, error: &str) -> String {
+    format!("attempt {attempts} failed, another follows: {error}")
 }
 
 fn details(container: &ContainerReport) -> Vec<Detail> {
@@ -79,4 +86,25 @@ fn details(container: &ContainerReport) -> Vec<Detail> {
 fn whole(name: String, reason: &str) -> Option<Detail> {
     let cut = reason.chars().nth(REASON_CHARS_MAX).is_some();
     cut.then(|| Detail { name, value: reason.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pull_tells_its_amount_and_how_its_last_attempt_failed() {
+        let report = PullReport {
+            image: "web:1".to_owned(),
+            bytes: 1 << 19,
+            of_bytes: 3 << 20,
+            ..PullReport::default()
+        };
+        assert_eq!(pull(&report).value, "0.5 of 3.0 MiB");
+        let last_error = Some("dial tcp: connection refused".to_owned());
+        let report = PullReport { failed_attempts: 2, last_error, ..report };
+        let told = "attempt 2 failed, another follows: dial tcp: connection refused";
+        assert_eq!(pull(&report).value, format!("0.5 of 3.0 MiB; {told}"));
+        assert_eq!(pull(&PullReport { of_bytes: 0, ..report }).value, told);
+    }
 }
