@@ -74,7 +74,8 @@ pub struct Membership {
 pub enum EnterError {
     #[error(
         "this host has not joined a fleet yet and has no join token: make one with \
-         `longshore-coordinator join-token create` and give it as --join-token"
+         `longshore-coordinator join-token create`, write it into a file that only root can read, \
+         and name that by --join-token-file (join_token_file in the settings file)"
     )]
     NoToken,
     #[error("the host's identity cannot be used")]

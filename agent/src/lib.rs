@@ -87,8 +87,19 @@ impl Subcommand {
     }
 }
 
+/// `help`, alone or before a subcommand, is that one's `--help`.
+fn help_as_flag(arguments: &[String]) -> Vec<String> {
+    match arguments {
+        [program, help, rest @ ..] if help == "help" => {
+            [std::slice::from_ref(program), rest, &["--help".to_owned()]].concat()
+        }
+        _ => arguments.to_vec(),
+    }
+}
+
 /// The program: settings, log, runtime, then [`run`]. `arguments` begin with the program's name.
 pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
+    let arguments = help_as_flag(arguments);
     let first = arguments.get(1).map(String::as_str);
     if first == Some(network::probe::SUBCOMMAND) {
         return network_probe();
@@ -96,8 +107,9 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
     let subcommand = Subcommand::of(first);
     let skipped = usize::from(subcommand != Subcommand::Serve);
     let (program, rest) = arguments.split_at(1.min(arguments.len()));
-    let arguments = [program, rest.get(skipped..).unwrap_or_default()].concat();
-    let settings = match settings::load(&arguments, environment) {
+    let given = [program, rest.get(skipped..).unwrap_or_default()].concat();
+    let named = first.filter(|_| skipped > 0);
+    let settings = match settings::load_for(named, &given, environment) {
         Ok(settings) => settings,
         Err(Ended::Shown(text)) => {
             // Nobody is left to tell when standard output is closed.
@@ -191,4 +203,35 @@ fn network_probe() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ran = runtime.and_then(|runtime| runtime.block_on(network::probe::run_inside()));
     if ran.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_is_a_word_before_a_subcommand_too() {
+        let cases = [
+            ("help", "--help"),
+            ("help network", "network --help"),
+            ("network --help", "network --help"),
+            ("--coordinator help", "--coordinator help"),
+        ];
+        for (given, expected) in cases {
+            let words = |text: &str| -> Vec<String> {
+                std::iter::once("longshore-agent")
+                    .chain(text.split(' '))
+                    .map(str::to_owned)
+                    .collect()
+            };
+            assert_eq!(help_as_flag(&words(given)), words(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn every_subcommand_of_the_help_is_one() {
+        for (name, _) in settings::SUBCOMMANDS {
+            assert_ne!(Subcommand::of(Some(name)), Subcommand::Serve, "{name}");
+        }
+    }
 }

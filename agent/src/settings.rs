@@ -35,6 +35,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use command_line::SUBCOMMANDS;
 pub use source::Environment;
 
 /// What an operator may set, parsed.
@@ -177,7 +178,16 @@ impl fmt::Display for Problems {
 
 /// Reads the settings. `arguments` begin with the program's name.
 pub fn load(arguments: &[String], environment: &Environment) -> Result<Settings, Ended> {
-    let flags: BTreeMap<&'static str, String> = command_line::read(arguments)?;
+    load_for(None, arguments, environment)
+}
+
+/// As [`load`], for the help of one of the [`SUBCOMMANDS`], which is not among the arguments.
+pub fn load_for(
+    subcommand: Option<&str>,
+    arguments: &[String],
+    environment: &Environment,
+) -> Result<Settings, Ended> {
+    let flags: BTreeMap<&'static str, String> = command_line::read(subcommand, arguments)?;
     let (mut problems, mut warnings) = (Problems::default(), Vec::new());
     let values = source::collect(&flags, environment, &mut problems, &mut warnings);
     let settings = parse::settings(values, warnings, &mut problems);

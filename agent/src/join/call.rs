@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use longshore_common::{limits::JOIN_BODY_BYTES_MAX, mutual_tls::TlsSetUpError, protocol::Refused};
-use rustls::{CertificateError, ClientConfig, OtherError, pki_types::ServerName};
+use rustls::{CertificateError, ClientConfig, InvalidMessage, OtherError, pki_types::ServerName};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -26,6 +26,11 @@ pub enum CallError {
     OtherCa { address: String, source: OtherCa },
     #[error("{address} did not prove to be this fleet's coordinator, or does not accept this host")]
     Tls { address: String, source: io::Error },
+    #[error(
+        "what answers at {address} does not speak TLS: is it the port of the coordinator's API? \
+         Agents come to its joining port, 8421 unless its --join-listen names another"
+    )]
+    NotTls { address: String },
     #[error("the coordinator at {address} did not answer within {} s", CALL_TIMEOUT.as_secs())]
     Timeout { address: String },
     #[error("the connection to the coordinator broke")]
@@ -53,6 +58,7 @@ impl CallError {
             }
             CallError::OtherCa { .. }
             | CallError::Tls { .. }
+            | CallError::NotTls { .. }
             | CallError::Undecodable(_)
             | CallError::SetUp(_) => false,
         }
@@ -133,6 +139,9 @@ fn unproven(address: &str, error: io::Error) -> CallError {
                 None => CallError::Tls { address, source: error },
             }
         }
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            CallError::NotTls { address }
+        }
         Some(_) => CallError::Tls { address, source: error },
         None => CallError::Broken(error.into()),
     }
@@ -152,4 +161,35 @@ fn broken(address: &str, error: hyper::Error) -> CallError {
 
 fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use longshore_common::{
+        clock::{SteppedClock, Timestamp},
+        join_token::CaHash,
+    };
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+    use crate::tls;
+
+    #[tokio::test]
+    async fn a_port_that_speaks_http_is_told_from_a_stranger() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let api = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            stream
+        };
+        let clock = SteppedClock::at(Timestamp(1_700_000_000_000));
+        let config = tls::pinned_config(clock, CaHash([0; 32])).unwrap();
+        let calling = call::<()>(&address, config, tls::unknown_coordinator(), "/", &"anything");
+        let (called, _stream) = tokio::join!(calling, api);
+        let error = called.unwrap_err();
+        assert!(matches!(error, CallError::NotTls { .. }), "{error:?}");
+        assert!(error.to_string().contains("8421"), "{error}");
+    }
 }

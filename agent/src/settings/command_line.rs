@@ -9,14 +9,36 @@ use super::{
     table::{CONFIG, SETTINGS, Setting},
 };
 
+const PROGRAM: &str = "longshore-agent";
+
 const ABOUT: &str = "Registers this host with a Longshore coordinator and runs the tasks that it \
                      orders on the host's Docker Engine.";
 
-const AFTER_HELP: &str = "\
+/// Names and what each does. All of them take the agent's settings, so that one file serves all.
+pub const SUBCOMMANDS: [(&str, &str); 3] = [
+    (
+        "prepare-host",
+        "Prepares this host's network for the tasks' endpoints and makes Docker's control group: \
+         once, as root, before the agent starts. systemd runs it so.",
+    ),
+    (
+        "network",
+        "Keeps this host's network as tasks need it until SIGTERM: a service of its own, with the \
+         rights that the agent's does not have.",
+    ),
+    (
+        "volumes",
+        "Makes the mounts that tasks have of this host until SIGTERM: a service of its own, with \
+         the rights that the agent's does not have.",
+    ),
+];
+
+const SETTINGS_HELP: &str = "\
 Settings come, the weakest first, from the file, from the variables of Amazon's ECS agent \
 (ECS_CLUSTER, ECS_RESERVED_MEMORY, ECS_INSTANCE_ATTRIBUTES, …), from LONGSHORE_* variables, from \
-flags. In the file a setting's name has `_` for `-`: reserved_memory = 256.
+flags. In the file a setting's name has `_` for `-`: reserved_memory = 256.";
 
+const AFTER_HELP: &str = "\
 Examples:
   First start of a host, with the token that `longshore-coordinator join-token create` printed:
     longshore-agent --coordinator 10.0.0.1:8421 --join-token-file /etc/longshore/join-token
@@ -36,16 +58,23 @@ Exit status: 0 ended as asked, 64 bad settings, 69 a port or the data directory 
 coordinator refused this host for good, 1 anything else.";
 
 /// The flags that were given, by the names of their settings.
-pub(crate) fn read(arguments: &[String]) -> Result<BTreeMap<&'static str, String>, Ended> {
+pub(crate) fn read(
+    subcommand: Option<&str>,
+    arguments: &[String],
+) -> Result<BTreeMap<&'static str, String>, Ended> {
     let matches =
-        command().try_get_matches_from(arguments).map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ended::Shown(error.to_string()),
-            _ => {
-                let mut problems = Problems::default();
-                let text = error.to_string();
-                let text = text.strip_prefix("error: ").unwrap_or(&text);
-                problems.push(Problem(text.trim_end().to_owned()));
-                Ended::Bad(problems)
+        command(subcommand).try_get_matches_from(arguments).map_err(|error| {
+            match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    Ended::Shown(error.to_string())
+                }
+                _ => {
+                    let mut problems = Problems::default();
+                    let text = error.to_string();
+                    let text = text.strip_prefix("error: ").unwrap_or(&text);
+                    problems.push(Problem(text.trim_end().to_owned()));
+                    Ended::Bad(problems)
+                }
             }
         })?;
     Ok(all()
@@ -55,13 +84,27 @@ pub(crate) fn read(arguments: &[String]) -> Result<BTreeMap<&'static str, String
         .collect())
 }
 
-fn command() -> Command {
-    Command::new("longshore-agent")
+fn command(subcommand: Option<&str>) -> Command {
+    let command = Command::new(PROGRAM)
         .version(env!("CARGO_PKG_VERSION"))
-        .about(ABOUT)
-        .after_help(AFTER_HELP)
         .max_term_width(100)
-        .args(all().map(argument))
+        .args(all().map(argument));
+    match SUBCOMMANDS.iter().find(|(name, _)| Some(*name) == subcommand) {
+        Some((name, about)) => {
+            command.bin_name(format!("{PROGRAM} {name}")).about(*about).after_help(SETTINGS_HELP)
+        }
+        None => {
+            let subcommands = SUBCOMMANDS
+                .iter()
+                .map(|(name, about)| format!("  {name:13} {about}"))
+                .collect::<Vec<_>>()
+                .join("\n");
+            command.about(ABOUT).after_help(format!(
+                "Subcommands, before the flags, of which each takes the same:\n\
+                 {subcommands}\n\n{SETTINGS_HELP}\n\n{AFTER_HELP}"
+            ))
+        }
+    }
 }
 
 fn all() -> impl Iterator<Item = &'static Setting> {

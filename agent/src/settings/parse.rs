@@ -180,8 +180,9 @@ impl Reader<'_> {
                 return None; // it may stand in what could not be read
             }
             self.problems.push(Problem(
-                "no coordinator is set: give its host and joining port, for example \
-                 --coordinator 10.0.0.1:8421 or LONGSHORE_COORDINATOR=10.0.0.1:8421"
+                "no coordinator is set: give its host and joining port, for example by the line \
+                 coordinator = \"10.0.0.1:8421\" in /etc/longshore/agent.toml, by --coordinator \
+                 10.0.0.1:8421 or by LONGSHORE_COORDINATOR=10.0.0.1:8421"
                     .to_owned(),
             ));
             return None;

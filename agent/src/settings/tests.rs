@@ -634,7 +634,7 @@ fn the_coordinator_must_be_set() {
         "",
         "",
         expect![[r#"
-        longshore-agent: no coordinator is set: give its host and joining port, for example --coordinator 10.0.0.1:8421 or LONGSHORE_COORDINATOR=10.0.0.1:8421
+        longshore-agent: no coordinator is set: give its host and joining port, for example by the line coordinator = "10.0.0.1:8421" in FILE, by --coordinator 10.0.0.1:8421 or by LONGSHORE_COORDINATOR=10.0.0.1:8421
     "#]],
     );
 }
@@ -764,6 +764,28 @@ fn the_help_names_every_setting_with_its_variable() {
     for setting in table::SETTINGS {
         assert!(help.contains(&format!("--{}", setting.name)), "{}", setting.name);
         assert!(help.contains(&setting.variable()), "{}", setting.name);
+    }
+}
+
+#[test]
+fn the_help_lists_the_subcommands_and_each_has_its_own() {
+    let help = |subcommand: Option<&str>| {
+        let arguments = ["longshore-agent", "--help"].map(str::to_owned);
+        match load_for(subcommand, &arguments, &Environment::new()) {
+            Err(Ended::Shown(help)) => help,
+            other => panic!("{other:?}"),
+        }
+    };
+    let general = help(None);
+    let mut seen = vec![general.clone()];
+    for (name, about) in SUBCOMMANDS {
+        assert!(general.contains(&format!("  {name} ")), "{name}");
+        let own = help(Some(name));
+        assert!(own.starts_with(&about[..40]), "{own}");
+        assert!(own.contains(&format!("Usage: longshore-agent {name} ")), "{own}");
+        assert!(own.contains("--task-endpoints-listen"), "{name} takes the settings");
+        assert!(!seen.contains(&own));
+        seen.push(own);
     }
 }
 
