@@ -12,6 +12,10 @@ pub const LAST_LINES_MAX: usize = 10;
 pub const LAST_LINES_BYTES_MAX: usize = 1024;
 /// Orders in one poll: bounds what an agent must hold in one message.
 pub const ORDERS_PER_POLL_MAX: usize = 256;
+/// Orders that one host can ever have been given: a thousand a second for nine thousand years.
+pub const ORDERS_EVER_MAX: u64 = 1 << 48;
+/// Starts of the coordinator that a restored journal may have lost: one a minute for two years.
+pub const STARTS_LOST_MAX: u64 = 1 << 20;
 /// Reports in one answer to a poll.
 pub const REPORTS_PER_POLL_MAX: usize = 256;
 /// Names of images in one answer to a poll: some 200 images with a tag and a digest each.

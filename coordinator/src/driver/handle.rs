@@ -67,7 +67,7 @@ impl fmt::Display for JournalWentBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "This coordinator's journal is older than what its hosts have seen: host {} has order {} of epoch {}, the journal ends at order {} of epoch {}. No orders are given and nothing is changed. Restore the newest journal, or go on from this one with: longshore-coordinator recover",
+            "This coordinator's journal is older than what its hosts have seen: host {} has order {} of epoch {}, the journal ends at order {} of epoch {}. No orders are given and nothing is changed. Restore the newest journal, or go on from this one with: longshore-coordinator recover. If the host's word is false, deregister it first (DeregisterContainerInstance with force), which passes",
             self.host, self.seen_order, self.seen.counter, self.last_order, self.epoch.counter
         )
     }
@@ -75,13 +75,16 @@ impl fmt::Display for JournalWentBack {
 
 impl Handle {
     /// Has a command decided. `view` looks at the state right after; its result is returned once
-    /// the journal holds what it saw. Refused as a whole while the journal is known to be old.
+    /// the journal holds what it saw. Refused while the journal is known to be old, but for what
+    /// [mends](Command::passes_an_old_journal) that.
     pub async fn submit<T: Send + 'static>(
         &self,
         command: Command,
         view: impl FnOnce(&State, Answer) -> T + Send + 'static,
     ) -> Result<T, Refused> {
-        if let Some(evidence) = self.went_back.borrow().clone() {
+        if let Some(evidence) = self.went_back.borrow().clone()
+            && !command.passes_an_old_journal()
+        {
             return Err(Refused::JournalWentBack(evidence));
         }
         self.submit_always(command, view).await

@@ -7,6 +7,7 @@
 pub mod exchange;
 mod host;
 mod start_barrier;
+pub mod testimony;
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -577,7 +577,15 @@ pub enum HookAnswer {
     },
 }
 
+impl Command {
+    /// Whether the operator may have it done while a host proves that the journal is old: to throw out
+    /// a host whose proof he does not believe.
+    pub fn passes_an_old_journal(&self) -> bool {
+        matches!(self, Command::DeregisterContainerInstance { .. })
+    }
+}
+
 /// An epoch as [`Command::StartEpoch`] makes it from the state's last one.
 pub fn next_epoch(last: Epoch, incarnation: u64) -> Epoch {
-    Epoch { counter: last.counter + 1, incarnation }
+    Epoch { counter: last.counter.saturating_add(1), incarnation }
 }

@@ -4,24 +4,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_common::{
     arn::Identity,
-    id::{FleetId, HostId, TaskId},
+    id::{FleetId, TaskId},
     index::{FastMap, FastSet},
     limits::ORDERS_PER_POLL_MAX,
     protocol::{
         DesiredDigest, Manifest, Order, OrderKind, PROTOCOL_VERSION, PollRequest, ReportPosition,
-        RunOrder, Seen,
+        RunOrder,
     },
     task::StopCode,
     task_definition::{ContainerDefinition, TaskDefinition},
 };
 
-use crate::{
-    driver::JournalWentBack,
-    state_machine::{
-        State,
-        record::{TaskEnd, TaskRecord},
-        state::{Host, Task, Wish, fixes_digest},
-    },
+use crate::state_machine::{
+    State,
+    record::{TaskEnd, TaskRecord},
+    state::{Host, Task, Wish, fixes_digest},
 };
 
 /// Whose orders these are.
@@ -99,8 +96,9 @@ fn queued_orders(
     definitions: &mut DefinitionTable,
 ) -> Option<Vec<Order>> {
     let seen = peer.seen_order?;
-    let oldest = host.queue.front().map_or(host.last_order + 1, |queued| queued.order);
-    if seen + 1 < oldest {
+    let oldest =
+        host.queue.front().map_or(host.last_order.saturating_add(1), |queued| queued.order);
+    if seen.saturating_add(1) < oldest {
         return None;
     }
     let missing = host.queue.iter().skip_while(|queued| queued.order <= seen);
@@ -142,8 +140,9 @@ fn manifest(
 /// from it. Not those whose orders it has not seen, as far as the queue tells.
 fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
     let Some(seen) = peer.seen_order else { return Vec::new() };
-    let oldest = host.queue.front().map_or(host.last_order + 1, |queued| queued.order);
-    if seen + 1 < oldest {
+    let oldest =
+        host.queue.front().map_or(host.last_order.saturating_add(1), |queued| queued.order);
+    if seen.saturating_add(1) < oldest {
         return Vec::new();
     }
     let unseen = host.queue.iter().filter(|queued| queued.order > seen && queued.stop.is_none());
@@ -221,24 +220,4 @@ impl DefinitionTable {
             definitions.len() as u32 - 1
         })
     }
-}
-
-/// Whether what an agent has seen proves that this journal is older (design.md rule 3). Compared
-/// with the last order that there is now, not with that of the poll that is answered: a newer poll
-/// may have brought more orders before this answer left.
-pub fn proves_went_back(state: &State, host: HostId, seen: Seen) -> Option<JournalWentBack> {
-    let ours = state.epoch();
-    let last_order = state.host(host)?.last_order;
-    let unknown_epoch = !state.knows_epoch(seen.epoch);
-    let ahead = seen.epoch.counter > ours.counter || seen.order > last_order;
-    // After `recover` hosts still name epochs of the lost part of the journal: below the new one,
-    // they are told a manifest instead.
-    let lost = state.is_of_lost_journal(seen.epoch);
-    ((unknown_epoch || ahead) && !lost).then_some(JournalWentBack {
-        host,
-        seen: seen.epoch,
-        seen_order: seen.order,
-        epoch: ours,
-        last_order,
-    })
 }

@@ -24,6 +24,7 @@ use longshore_common::{
 use super::{
     exchange::{self, Peer as AgentPeer, Sender, Shown},
     start_barrier::StartBarrier,
+    testimony::{self, Testimony},
 };
 use crate::{
     api::health::{ORDER_SECONDS, POLLS},
@@ -138,8 +139,7 @@ impl<A: AgentClient> HostPoller<A> {
         };
         let (to, request, ()) = self.prepare(hello).await?;
         let answer = self.ask(&to, request).await?;
-        self.skip_lost_orders(&answer).await?;
-        let peer = self.understand(&answer)?;
+        let peer = self.understand(&answer).await?;
         self.barrier.arrived(self.host);
         self.take(&answer).await?;
         self.barrier.passed().await;
@@ -175,7 +175,7 @@ impl<A: AgentClient> HostPoller<A> {
             tokio::select! {
                 Some((answer, last_order)) = in_flight.next() => {
                     let answer = answer?;
-                    let newer = self.understand(&answer)?;
+                    let newer = self.understand(&answer).await?;
                     let advanced = peer.seen_order.max(newer.seen_order);
                     // More orders wait than one poll takes: the next one follows at once.
                     if advanced < Some(last_order) {
@@ -221,8 +221,8 @@ impl<A: AgentClient> HostPoller<A> {
         answer
     }
 
-    /// Checks an answer's identity and fence.
-    fn understand(&self, answer: &PollAnswer) -> Result<AgentPeer, Again> {
+    /// Checks an answer's identity, its truth and its fence.
+    async fn understand(&self, answer: &PollAnswer) -> Result<AgentPeer, Again> {
         let of_other_machine = self.handle.peek(|state| {
             let place = state.host(self.host).and_then(|host| host.agent.as_ref());
             place.is_some_and(|place| answer.machine.differ_from(&place.machine))
@@ -236,13 +236,14 @@ impl<A: AgentClient> HostPoller<A> {
                     .to_owned(),
             ));
         }
-        if let Some(seen) = answer.seen {
-            let host = self.host;
-            let proof = self.handle.peek(|state| exchange::proves_went_back(state, host, seen));
-            if let Some(evidence) = proof {
+        match self.handle.peek(|state| testimony::judge(state, self.host, answer)) {
+            Testimony::Stands => {}
+            Testimony::OfLostOrders { to } => return Err(self.skip_lost_orders(to).await),
+            Testimony::WentBack(evidence) => {
                 self.handle.raise_went_back(evidence);
                 return Err(Again::Unfamiliar);
             }
+            Testimony::Untrue(untruth) => return Err(Again::Silent(untruth.to_string())),
         }
         match &answer.outcome {
             PollOutcome::Accepted { needs_manifest, .. } => Ok(AgentPeer {
@@ -259,21 +260,12 @@ impl<A: AgentClient> HostPoller<A> {
         }
     }
 
-    /// After `recover` an agent may hold orders of the lost part of the journal. It refuses
-    /// whoever has given fewer, so that ours must be numbered above them first.
-    async fn skip_lost_orders(&self, answer: &PollAnswer) -> Result<(), Again> {
-        let Some(seen) = answer.seen else { return Ok(()) };
-        let lost = self.handle.peek(|state| {
-            state.is_of_lost_journal(seen.epoch)
-                && state.host(self.host).is_some_and(|h| h.last_order < seen.order)
-        });
-        if !lost {
-            return Ok(());
-        }
-        let skip = Command::SkipLostOrders { host: self.host, to: seen.order };
+    /// Numbers the host's orders above those of the lost part of the journal. What to do next.
+    async fn skip_lost_orders(&self, to: u64) -> Again {
+        let skip = Command::SkipLostOrders { host: self.host, to };
         match self.handle.submit_always(skip, |_, _| ()).await {
-            Ok(()) => Err(Again::Unfamiliar),
-            Err(_) => Err(Again::Ended),
+            Ok(()) => Again::Unfamiliar,
+            Err(_) => Again::Ended,
         }
     }
 
@@ -426,6 +418,8 @@ fn silence(patience: Duration) -> Again {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use futures_util::poll;
     use longshore_common::{
         arn::Identity,
@@ -440,7 +434,7 @@ mod tests {
     use super::*;
     use crate::{
         driver::{CheckpointPace, step::RULES, stepped},
-        journal::memory::MemoryDisk,
+        journal::memory::{MemoryDisk, MemoryJournal},
         state_machine::{
             command::{Resource, SettableHostStatus, Tags},
             record::TaskRecord,
@@ -459,17 +453,132 @@ mod tests {
         fn forget(&self, _: HostId) {}
     }
 
-    /// Two starts may have the same number: the one that the journal lost, and the one of `recover`.
-    #[test]
-    fn epoch_beside_that_of_recovery_proves_an_old_journal() {
+    /// An agent that answers every poll with the same claim of what it has seen.
+    struct Claims(Mutex<Option<Seen>>);
+
+    impl AgentClient for Claims {
+        async fn poll(&self, peer: &Peer, _: PollRequest) -> Result<PollAnswer, PollError> {
+            Ok(PollAnswer {
+                protocol: 1,
+                host: peer.host,
+                boot_id: "boot".to_owned(),
+                session: 1,
+                seen: *self.0.lock().unwrap(),
+                machine: Default::default(),
+                engine: EngineHealth::Answers,
+                leaving: false,
+                looked: Some(true),
+                outcome: PollOutcome::Accepted {
+                    reports: Vec::new(),
+                    needs_manifest: false,
+                    images: None,
+                },
+            })
+        }
+
+        fn forget(&self, _: HostId) {}
+    }
+
+    fn start(world: World) -> (Handle, stepped::Stepped<MemoryJournal>) {
+        let mut next = 0u128;
+        let entropy = Box::new(move || {
+            next += 1 << 64;
+            next
+        });
+        let journal = MemoryDisk::default().journal();
+        stepped::start(world.state, journal, entropy, CheckpointPace::default())
+    }
+
+    fn poller_of<A: AgentClient>(host: HostId, handle: &Handle, agents: Arc<A>) -> HostPoller<A> {
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let sender = Arc::new(Sender { fleet: FleetId::new(1), identity });
+        let barrier = Arc::new(StartBarrier::new(std::iter::empty()));
+        HostPoller::new(host, sender, handle.clone(), agents, barrier)
+    }
+
+    /// Lets the driver do whatever is asked of it until `asking` has its answer.
+    async fn drive<T>(
+        stepped: &mut stepped::Stepped<MemoryJournal>,
+        asking: impl Future<Output = T>,
+    ) -> T {
+        pin!(asking);
+        loop {
+            tokio::select! {
+                done = &mut asking => return done,
+                () = stepped.requested() => {
+                    stepped.turn(&RULES, Timestamp(2_000_000), |_| ());
+                    stepped.flush().unwrap();
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn lie_of_one_host_closes_nothing_to_the_others() {
+        let world = World::with_hosts(2);
+        let (host, epoch) = (world.hosts[0], world.state.epoch());
+        let (handle, mut stepped) = start(world);
+        let lies = [
+            Seen { epoch, order: u64::MAX },
+            Seen { epoch, order: 1 },
+            Seen { epoch: Epoch { counter: u64::MAX, incarnation: 1 }, order: 0 },
+            Seen { epoch: Epoch { counter: 1, incarnation: 9 }, order: u64::MAX },
+        ];
+        for lie in lies {
+            let agents = Arc::new(Claims(Mutex::new(Some(lie))));
+            let mut poller = poller_of(host, &handle, agents);
+            let greeted = drive(&mut stepped, poller.greet()).await;
+            let Err(Again::Silent(why)) = greeted else { panic!("{lie:?} was believed") };
+            assert!(why.contains("does not tell the truth"), "{why}");
+            assert_eq!(*handle.went_back().borrow(), None, "{lie:?}");
+        }
+        let cluster = Resource::Cluster(CLUSTER.parse().unwrap());
+        let tag = Command::Tag { resource: cluster, tags: Tags::new() };
+        drive(&mut stepped, handle.submit(tag, |_, _| ())).await.unwrap();
+    }
+
+    /// A host's proof may be a lie that nobody can tell from the truth: the way out is open.
+    #[tokio::test]
+    async fn host_whose_proof_is_not_believed_can_be_thrown_out() {
+        let world = World::with_hosts(1);
+        let (host, epoch) = (world.hosts[0], world.state.epoch());
+        let (handle, mut stepped) = start(world);
+        let proof = Epoch { counter: epoch.counter + 3, incarnation: 777 };
+        let agents = Arc::new(Claims(Mutex::new(Some(Seen { epoch: proof, order: 5 }))));
+        let mut poller = poller_of(host, &handle, agents.clone());
+        assert!(matches!(drive(&mut stepped, poller.greet()).await, Err(Again::Unfamiliar)));
+        assert!(handle.went_back().borrow().is_some());
+        let cluster = Resource::Cluster(CLUSTER.parse().unwrap());
+        let tag = Command::Tag { resource: cluster, tags: Tags::new() };
+        let refused = drive(&mut stepped, handle.submit(tag, |_, _| ())).await;
+        assert!(matches!(refused, Err(Refused::JournalWentBack(_))), "{refused:?}");
+        let cluster = CLUSTER.parse().unwrap();
+        let deregister = Command::DeregisterContainerInstance { cluster, host, force: true };
+        drive(&mut stepped, handle.submit(deregister, |_, _| ())).await.unwrap();
+        drive(&mut stepped, handle.recover(3)).await.unwrap();
+        assert!(matches!(drive(&mut stepped, poller.greet()).await, Err(Again::Ended)));
+        assert_eq!(*handle.went_back().borrow(), None);
+    }
+
+    /// What a host claims of the lost part of a journal is taken over only as far as numbers reach.
+    #[tokio::test]
+    async fn order_number_that_nobody_reaches_is_not_taken_over() {
         let mut world = World::with_hosts(1);
-        world.call(Command::Recover { beyond: 6, incarnation: 5 }).unwrap();
+        world.call(Command::Recover { beyond: 9, incarnation: 3 }).unwrap();
         let host = world.hosts[0];
-        let cases = [(6, 99, false), (7, 5, false), (7, 4, true), (7, 6, true), (8, 1, true)];
-        for (counter, incarnation, proves) in cases {
-            let seen = Seen { epoch: Epoch { counter, incarnation }, order: 0 };
-            let proof = exchange::proves_went_back(&world.state, host, seen);
-            assert_eq!(proof.is_some(), proves, "{seen:?}");
+        let to = u64::MAX;
+        world.call(Command::SkipLostOrders { host, to }).unwrap();
+        assert_eq!(world.state.host(host).unwrap().last_order, 0);
+        world.create(replicas(1));
+        let given = world.state.host(host).unwrap().last_order;
+        assert_eq!(given, 1);
+        let (handle, mut stepped) = start(world);
+        let lost = Epoch { counter: 8, incarnation: 777 };
+        for (order, taken_over) in [(u64::MAX, given), (40, 40)] {
+            let agents = Arc::new(Claims(Mutex::new(Some(Seen { epoch: lost, order }))));
+            let mut poller = poller_of(host, &handle, agents);
+            assert!(drive(&mut stepped, poller.greet()).await.is_err());
+            assert_eq!(handle.peek(|state| state.host(host).unwrap().last_order), taken_over);
         }
     }
 
@@ -588,18 +697,9 @@ mod tests {
     async fn orders_wait_until_all_that_they_show_is_durable() {
         let mut world = World::with_hosts(1);
         world.create(replicas(1));
-        let (host, state) = (world.hosts[0], world.state);
-        let mut next = 0u128;
-        let entropy = Box::new(move || {
-            next += 1 << 64;
-            next
-        });
-        let (journal, pace) = (MemoryDisk::default().journal(), CheckpointPace::default());
-        let (handle, mut stepped) = stepped::start(state, journal, entropy, pace);
-        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
-        let sender = Arc::new(Sender { fleet: FleetId::new(1), identity });
-        let barrier = Arc::new(StartBarrier::new(std::iter::empty()));
-        let poller = HostPoller::new(host, sender, handle.clone(), Arc::new(Nobody), barrier);
+        let host = world.hosts[0];
+        let (handle, mut stepped) = start(world);
+        let poller = poller_of(host, &handle, Arc::new(Nobody));
         let polled = |state: &State, host: &Host, sender: &Sender| {
             (exchange::poll(state, host, sender, AgentPeer::default(), 0), ())
         };

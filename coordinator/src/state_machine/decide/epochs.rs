@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use longshore_common::{clock::Timestamp, id::HostId, protocol::Epoch};
+use longshore_common::{
+    clock::Timestamp,
+    id::HostId,
+    limits::{ORDERS_EVER_MAX, STARTS_LOST_MAX},
+    protocol::Epoch,
+};
 
 use super::{Decision, Note, deadlines};
 use crate::state_machine::{command::next_epoch, event::Event, state::State};
@@ -24,15 +29,17 @@ pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision 
 
 /// The new epoch is above all that any agent has seen, so that agents obey again.
 pub(super) fn recover(state: &State, beyond: u64, incarnation: u64, at: Timestamp) -> Decision {
-    let counter = beyond.max(state.epoch().counter) + 1;
-    let epoch = Epoch { counter, incarnation };
+    let ours = state.epoch().counter;
+    let beyond = beyond.clamp(ours, ours.saturating_add(STARTS_LOST_MAX));
+    let epoch = Epoch { counter: beyond.saturating_add(1), incarnation };
     let unsure_before = Some(state.epoch_started_at());
     Decision::of(vec![Event::Recovered { epoch, at, unsure_before }])
 }
 
-/// Only after `recover`: before it, such an agent proves that the journal went back.
+/// Only after `recover`: before it, such an agent proves that the journal went back. A number that
+/// no host reaches is not taken over: those after it must be left to count with.
 pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision {
-    let lost = state.host(host).is_some_and(|host| host.last_order < to);
+    let lost = to <= ORDERS_EVER_MAX && state.host(host).is_some_and(|host| host.last_order < to);
     match state.recovered() {
         Some(_) if lost => Decision::of(vec![Event::LostOrdersSkipped { host, to }]),
         _ => Decision::default(),

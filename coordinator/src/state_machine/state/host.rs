@@ -571,7 +571,8 @@ impl State {
         let id = self.hosts[slot.0].id;
         self.touch(EntityKey::Host(id));
         let host = &mut self.hosts[slot.0];
-        host.last_order += 1;
+        // A journal of an earlier release may hold the largest number, which a host had claimed.
+        host.last_order = host.last_order.saturating_add(1);
         if host.queue.len() == QUEUED_ORDERS_MAX {
             host.queue.pop_front();
         }

@@ -14,7 +14,10 @@ use longshore_common::{
 };
 use longshore_coordinator::{
     driver::Refused,
-    fleet::poller::exchange::{self, Peer, Sender},
+    fleet::poller::{
+        exchange::{self, Peer, Sender},
+        testimony::{self, Testimony},
+    },
     state_machine::{
         Answer, Command, Rejection, State,
         command::{AgentAnswered, CertifyHost},
@@ -304,9 +307,7 @@ async fn greet(coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool {
         return true;
     }
     let Some(answer) = ask(coordinator, agent, exchange::hello).await else { return false };
-    if skip_lost_orders(coordinator, agent.host, &answer).await
-        || !take(coordinator, agent, answer).await
-    {
+    if !take(coordinator, agent, answer).await {
         return false;
     }
     agent.greeted = Some(epoch);
@@ -353,12 +354,17 @@ async fn ask(
 /// What the coordinator makes of an answer. Whether the agent obeys it.
 async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: PollAnswer) -> bool {
     let host = agent.host;
-    if let Some(seen) = answer.seen
-        && let Some(evidence) =
-            coordinator.peek(|state| exchange::proves_went_back(state, host, seen))
-    {
-        coordinator.handle.raise_went_back(evidence);
-        return false;
+    match coordinator.peek(|state| testimony::judge(state, host, &answer)) {
+        Testimony::Stands => {}
+        Testimony::OfLostOrders { to } => {
+            coordinator.submit(Command::SkipLostOrders { host, to }).await;
+            return false;
+        }
+        Testimony::WentBack(evidence) => {
+            coordinator.handle.raise_went_back(evidence);
+            return false;
+        }
+        Testimony::Untrue(untruth) => panic!("no agent of this campaign lies: {untruth}"),
     }
     let PollOutcome::Accepted { reports, images, .. } = answer.outcome else {
         let (why, refused) = ("the agent refuses this coordinator".to_owned(), false);
@@ -401,20 +407,4 @@ async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: Poll
         agent.is_unknown();
     }
     true
-}
-
-async fn skip_lost_orders(
-    coordinator: &mut Coordinator,
-    host: HostId,
-    answer: &PollAnswer,
-) -> bool {
-    let Some(seen) = answer.seen else { return false };
-    let lost = coordinator.peek(|state| {
-        state.is_of_lost_journal(seen.epoch)
-            && state.host(host).is_some_and(|host: &Host| host.last_order < seen.order)
-    });
-    if lost {
-        coordinator.submit(Command::SkipLostOrders { host, to: seen.order }).await;
-    }
-    lost
 }
