@@ -10,6 +10,8 @@ pub const REASON_CHARS_KEPT: usize = 4096;
 pub const LAST_LINES_MAX: usize = 10;
 /// All of them together, in bytes.
 pub const LAST_LINES_BYTES_MAX: usize = 1024;
+/// Host ports of one container, over IPv4 and IPv6: a hundred mappings, more only by ranges.
+pub const NETWORK_BINDINGS_MAX: usize = 200;
 /// Orders in one poll: bounds what an agent must hold in one message.
 pub const ORDERS_PER_POLL_MAX: usize = 256;
 /// Orders that one host can ever have been given: a thousand a second for nine thousand years.

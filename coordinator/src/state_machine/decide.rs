@@ -12,6 +12,7 @@ mod deadlines;
 mod epochs;
 pub mod explain;
 mod gate;
+mod heard;
 mod honoured;
 mod hosts;
 pub(crate) mod identity;

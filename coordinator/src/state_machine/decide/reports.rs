@@ -12,7 +12,7 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Decision, Note, tasks::demand};
+use super::{Decision, Note, heard, tasks::demand};
 use crate::state_machine::{
     command::{AgentAnswered, Command, Tags},
     event::{Event, TaskAdopted, TaskDefinitionRegistered},
@@ -76,7 +76,7 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     let images = answered.images.iter().filter(|held| host.images_taken != Some(held.position));
     decision
         .notes
-        .extend(images.map(|held| Note::ImagesHeld { host: host.id, images: held.clone() }));
+        .extend(images.map(|held| Note::ImagesHeld { host: host.id, images: heard::images(held) }));
     if taken != Some(answered.position) {
         let position = answered.position;
         decision.notes.push(Note::ReportsTaken { host: host.id, position });
@@ -143,22 +143,22 @@ fn reported(state: &State, host: &Host, report: &TaskReport, at: Timestamp) -> O
     if task.host != host.slot || task.generation != report.generation {
         return None;
     }
+    let containers = &state.definition_at(task.definition).definition.spec.container_definitions;
+    let report = Box::new(heard::report(report, containers, at));
     match &report.phase {
         ReportedPhase::Stopped(cause) => Some(Event::TaskStopped {
             task: task.id,
             cause: cause.clone(),
-            report: Some(Box::new(report.clone())),
             ran_briefly: ran_briefly(task, cause, at),
+            report: Some(report),
             at,
         }),
         ReportedPhase::Pending
         | ReportedPhase::Activating
         | ReportedPhase::Running
-        | ReportedPhase::Stopping(_) => (!known(task, report)).then(|| Event::TaskReported {
-            task: task.id,
-            report: Box::new(report.clone()),
-            at,
-        }),
+        | ReportedPhase::Stopping(_) => {
+            (!known(task, &report)).then_some(Event::TaskReported { task: task.id, report, at })
+        }
     }
 }
 
@@ -207,6 +207,9 @@ fn adopt(
     run: &RunIntent,
     at: Timestamp,
 ) -> Vec<Event> {
+    if !heard::can_be_taken_back(run, at) {
+        return Vec::new();
+    }
     let Ok(family) = run.definition.family.parse::<Family>() else { return Vec::new() };
     let revision = run.definition.revision;
     let mut events = Vec::new();

@@ -16,7 +16,7 @@ use crate::state_machine::{
 };
 
 /// ecs-behaviour 1.3.
-const REVISIONS_MAX: u32 = 1_000_000;
+pub(super) const REVISIONS_MAX: u32 = 1_000_000;
 
 pub(super) fn register(
     state: &State,
@@ -25,7 +25,7 @@ pub(super) fn register(
 ) -> Result<Decision, Rejection> {
     allowed(state, &register.spec)?;
     let family = &register.family;
-    let revision = state.definitions().last_revision(family.as_str()) + 1;
+    let revision = state.definitions().last_revision(family.as_str()).saturating_add(1);
     if revision > REVISIONS_MAX {
         let (family, limit) = (family.clone(), REVISIONS_MAX);
         return Err(Rejection::TooManyRevisions { family, limit });
