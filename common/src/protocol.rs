@@ -320,6 +320,18 @@ pub struct PollAnswer {
     pub outcome: PollOutcome,
 }
 
+impl PollAnswer {
+    /// Whether it brings reports or images. What else it says is in every answer.
+    pub fn tells_something(&self) -> bool {
+        match &self.outcome {
+            PollOutcome::Accepted { reports, images, .. } => {
+                !reports.is_empty() || images.is_some()
+            }
+            PollOutcome::Refused(_) => false,
+        }
+    }
+}
+
 /// Whether the host's container engine answers its agent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EngineHealth {

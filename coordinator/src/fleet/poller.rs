@@ -6,6 +6,7 @@
 
 pub mod exchange;
 mod host;
+mod pace;
 mod start_barrier;
 pub mod testimony;
 

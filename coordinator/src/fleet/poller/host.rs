@@ -1,28 +1,22 @@
 //! The polls of one host.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use longshore_common::{
     id::HostId,
-    limits::{BEATS_MISSED_MAX, beat},
+    limits::{BEATS_MISSED_MAX, REPORTS_PER_POLL_MAX, beat},
     protocol::{
         EngineHealth, PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody,
         ReportPosition,
     },
     telemetry::chain,
 };
+use tokio::time::Instant;
 
 use super::{
     exchange::{self, Peer as AgentPeer, Sender, Shown},
+    pace::Pace,
     start_barrier::StartBarrier,
     testimony::{self, Testimony},
 };
@@ -40,6 +34,8 @@ use crate::{
     },
 };
 
+/// Between two warnings of one host that it runs what is not known.
+const WARNING_GAP: Duration = Duration::from_secs(60);
 /// The parked poll and the newer one that releases it.
 const POLLS_IN_FLIGHT_MAX: usize = 2;
 
@@ -54,7 +50,10 @@ pub(super) struct HostPoller<A> {
     attempts: u64,
     /// Whether the agent said last that its machine is about to be taken away: the host is drained for
     /// it once, and an operator may take that back.
-    leaves: AtomicBool,
+    leaves: bool,
+    pace: Pace,
+    /// Since when a warning stands that the host runs tasks which are not known here.
+    warned_of_unknown: Option<Instant>,
 }
 
 /// Ends with the answer, and with the last order that the host had been given when it was sent.
@@ -87,8 +86,18 @@ impl<A: AgentClient> HostPoller<A> {
         barrier: Arc<StartBarrier>,
     ) -> Self {
         let signal = handle.signals().listen(host);
-        let leaves = AtomicBool::new(false);
-        HostPoller { host, sender, handle, agents, barrier, signal, attempts: 0, leaves }
+        HostPoller {
+            host,
+            sender,
+            handle,
+            agents,
+            barrier,
+            signal,
+            attempts: 0,
+            leaves: false,
+            pace: Pace::new(Instant::now()),
+            warned_of_unknown: None,
+        }
     }
 
     /// Until the host has no agent any more.
@@ -133,7 +142,11 @@ impl<A: AgentClient> HostPoller<A> {
 
     /// Learns what the agent has seen, before it is given anything.
     async fn greet(&mut self) -> Result<AgentPeer, Again> {
+        if let Some(until) = self.pace.pause(Instant::now(), self.beat()) {
+            tokio::time::sleep_until(until).await;
+        }
         self.while_journal_stands().await?;
+        self.pace.again(Instant::now(), self.beat(), false);
         let hello = |state: &State, host: &Host, sender: &Sender| {
             (exchange::hello(state, host, sender), ())
         };
@@ -150,12 +163,24 @@ impl<A: AgentClient> HostPoller<A> {
     async fn converse(&mut self, mut peer: AgentPeer) -> Result<std::convert::Infallible, Again> {
         let mut in_flight = FuturesUnordered::new();
         let mut shown = None;
+        // More orders wait than one poll takes: the next one follows at once.
+        let mut unfinished = false;
+        // Whether the last answer brought anything; the first poll follows a greeting.
+        let mut brought = true;
         let signal = self.signal.clone();
         loop {
-            let stale = shown != Some(self.current()?) || peer.needs_manifest;
-            if in_flight.is_empty() || (stale && in_flight.len() < POLLS_IN_FLIGHT_MAX) {
+            let changed = shown != Some(self.current()?);
+            let stale = changed || unfinished || peer.needs_manifest;
+            let wanted = in_flight.is_empty() || (stale && in_flight.len() < POLLS_IN_FLIGHT_MAX);
+            let pause = self.pace.pause(Instant::now(), self.beat()).filter(|_| wanted);
+            if wanted && pause.is_none() {
                 self.while_journal_stands().await?;
                 let hold = self.beat();
+                match changed {
+                    true => self.pace.newer(Instant::now()),
+                    false => self.pace.again(Instant::now(), hold, brought),
+                }
+                unfinished = false;
                 let (to, request, (now_shown, last_order)) = self
                     .prepare(|state, host, sender| {
                         let hold_ms = hold.as_millis() as u32;
@@ -177,10 +202,8 @@ impl<A: AgentClient> HostPoller<A> {
                     let answer = answer?;
                     let newer = self.understand(&answer).await?;
                     let advanced = peer.seen_order.max(newer.seen_order);
-                    // More orders wait than one poll takes: the next one follows at once.
-                    if advanced < Some(last_order) {
-                        shown = None;
-                    }
+                    brought = advanced > peer.seen_order || answer.tells_something();
+                    unfinished |= advanced < Some(last_order);
                     peer = AgentPeer {
                         seen_order: advanced,
                         needs_manifest: newer.needs_manifest && in_flight.is_empty(),
@@ -188,6 +211,7 @@ impl<A: AgentClient> HostPoller<A> {
                     self.take(&answer).await?;
                 }
                 () = signal.changed() => {}
+                () = tokio::time::sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
             }
         }
     }
@@ -270,14 +294,15 @@ impl<A: AgentClient> HostPoller<A> {
     }
 
     /// Tells the state what an answer says, when it says something.
-    async fn take(&self, answer: &PollAnswer) -> Result<(), Again> {
+    async fn take(&mut self, answer: &PollAnswer) -> Result<(), Again> {
         let PollOutcome::Accepted { reports, images, .. } = &answer.outcome else { return Ok(()) };
+        // An agent says no more at once; what is left out is not acknowledged, and comes again.
+        let reports = &reports[..reports.len().min(REPORTS_PER_POLL_MAX)];
         let host = self.host;
         let seen_order = answer.seen.map_or(0, |seen| seen.order);
         // An agent of an earlier release does not say whether it has looked.
         let looked = answer.looked.unwrap_or(true);
-        let says_something = !reports.is_empty() || images.is_some();
-        let leaves = answer.leaving && !self.leaves.load(Relaxed);
+        let leaves = answer.leaving && !self.leaves;
         let (taken, is_news) = self
             .handle
             .peek(|state| {
@@ -294,8 +319,8 @@ impl<A: AgentClient> HostPoller<A> {
                 Some((host.reports_taken, is_news))
             })
             .ok_or(Again::Ended)?;
-        if !says_something && !is_news {
-            self.leaves.store(answer.leaving, Relaxed);
+        if !answer.tells_something() && !is_news {
+            self.leaves = answer.leaving;
             return Ok(());
         }
         let known = taken.filter(|taken| taken.session == answer.session).map_or(0, |t| t.seq);
@@ -304,7 +329,7 @@ impl<A: AgentClient> HostPoller<A> {
             host,
             seen: answer.seen,
             position: ReportPosition { session: answer.session, seq },
-            reports: reports.clone(),
+            reports: reports.to_vec(),
             ended_candidates: self.ended(reports).await?,
             images: images.clone(),
             engine: answer.engine,
@@ -314,7 +339,7 @@ impl<A: AgentClient> HostPoller<A> {
         let command = Command::AgentAnswered(Box::new(answered));
         match self.handle.submit_always(command, |_, _| ()).await {
             Ok(()) => {
-                self.leaves.store(answer.leaving, Relaxed);
+                self.leaves = answer.leaving;
                 Ok(())
             }
             Err(Refused::Unavailable(unavailable)) => Err(unavailable.into()),
@@ -325,7 +350,7 @@ impl<A: AgentClient> HostPoller<A> {
 
     /// Of the stop candidates among `reports`, those that ended by our own history.
     async fn ended(
-        &self,
+        &mut self,
         reports: &[Report],
     ) -> Result<Vec<longshore_common::id::TaskId>, Unavailable> {
         let candidates: Vec<_> = reports
@@ -341,10 +366,14 @@ impl<A: AgentClient> HostPoller<A> {
         let ended = self.handle.stopped_tasks(candidates.clone()).await?;
         let ended = ended.into_iter().filter(exchange::has_ended);
         let ended: Vec<_> = ended.map(|task| task.id).collect();
-        for task in candidates.iter().filter(|task| !ended.contains(task)) {
+        let mut unknown = candidates.iter().filter(|task| !ended.contains(task));
+        if let Some(task) = unknown.next()
+            && self.warned_of_unknown.is_none_or(|since| since.elapsed() >= WARNING_GAP)
+        {
+            self.warned_of_unknown = Some(Instant::now());
             tracing::warn!(
-                host = %self.host, %task,
-                "the host runs a task that this coordinator does not know; it is left alone"
+                host = %self.host, %task, others = unknown.count(),
+                "the host runs tasks that this coordinator does not know; they are left alone"
             );
         }
         Ok(ended)
@@ -418,7 +447,7 @@ fn silence(patience: Duration) -> Again {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::poll;
     use longshore_common::{
@@ -454,16 +483,30 @@ mod tests {
     }
 
     /// An agent that answers every poll with the same claim of what it has seen.
-    struct Claims(Mutex<Option<Seen>>);
+    struct Claims {
+        seen: Option<Seen>,
+        polls: AtomicUsize,
+    }
+
+    impl Claims {
+        fn new(seen: Option<Seen>) -> Arc<Self> {
+            Arc::new(Claims { seen, polls: AtomicUsize::new(0) })
+        }
+    }
+
+    /// More polls than this are a loop without end, which no clock would stop.
+    const POLLS_MAX: usize = 1000;
 
     impl AgentClient for Claims {
         async fn poll(&self, peer: &Peer, _: PollRequest) -> Result<PollAnswer, PollError> {
+            let polls = self.polls.fetch_add(1, Ordering::Relaxed);
+            assert!(polls < POLLS_MAX, "polls have no pace");
             Ok(PollAnswer {
                 protocol: 1,
                 host: peer.host,
                 boot_id: "boot".to_owned(),
                 session: 1,
-                seen: *self.0.lock().unwrap(),
+                seen: self.seen,
                 machine: Default::default(),
                 engine: EngineHealth::Answers,
                 leaving: false,
@@ -525,7 +568,7 @@ mod tests {
             Seen { epoch: Epoch { counter: 1, incarnation: 9 }, order: u64::MAX },
         ];
         for lie in lies {
-            let agents = Arc::new(Claims(Mutex::new(Some(lie))));
+            let agents = Claims::new(Some(lie));
             let mut poller = poller_of(host, &handle, agents);
             let greeted = drive(&mut stepped, poller.greet()).await;
             let Err(Again::Silent(why)) = greeted else { panic!("{lie:?} was believed") };
@@ -537,6 +580,21 @@ mod tests {
         drive(&mut stepped, handle.submit(tag, |_, _| ())).await.unwrap();
     }
 
+    /// It never says what it has seen, so that orders always seem to wait.
+    #[tokio::test(start_paused = true)]
+    async fn agent_that_holds_no_poll_is_polled_once_a_beat() {
+        let mut world = World::with_hosts(1);
+        world.create(replicas(1));
+        let host = world.hosts[0];
+        let (handle, mut stepped) = start(world);
+        let agents = Claims::new(None);
+        let poller = poller_of(host, &handle, agents.clone());
+        let watched = tokio::time::timeout(Duration::from_secs(60), poller.run());
+        assert!(drive(&mut stepped, watched).await.is_err());
+        let polls = agents.polls.load(Ordering::Relaxed);
+        assert!((60..=180).contains(&polls), "{polls} polls in 60 s");
+    }
+
     /// A host's proof may be a lie that nobody can tell from the truth: the way out is open.
     #[tokio::test]
     async fn host_whose_proof_is_not_believed_can_be_thrown_out() {
@@ -544,7 +602,7 @@ mod tests {
         let (host, epoch) = (world.hosts[0], world.state.epoch());
         let (handle, mut stepped) = start(world);
         let proof = Epoch { counter: epoch.counter + 3, incarnation: 777 };
-        let agents = Arc::new(Claims(Mutex::new(Some(Seen { epoch: proof, order: 5 }))));
+        let agents = Claims::new(Some(Seen { epoch: proof, order: 5 }));
         let mut poller = poller_of(host, &handle, agents.clone());
         assert!(matches!(drive(&mut stepped, poller.greet()).await, Err(Again::Unfamiliar)));
         assert!(handle.went_back().borrow().is_some());
@@ -575,7 +633,7 @@ mod tests {
         let (handle, mut stepped) = start(world);
         let lost = Epoch { counter: 8, incarnation: 777 };
         for (order, taken_over) in [(u64::MAX, given), (40, 40)] {
-            let agents = Arc::new(Claims(Mutex::new(Some(Seen { epoch: lost, order }))));
+            let agents = Claims::new(Some(Seen { epoch: lost, order }));
             let mut poller = poller_of(host, &handle, agents);
             assert!(drive(&mut stepped, poller.greet()).await.is_err());
             assert_eq!(handle.peek(|state| state.host(host).unwrap().last_order), taken_over);
@@ -636,18 +694,9 @@ mod tests {
     #[tokio::test]
     async fn host_that_leaves_is_drained_once_for_each_notice() {
         let world = World::with_hosts(1);
-        let (host, state) = (world.hosts[0], world.state);
-        let (journal, pace) = (MemoryDisk::default().journal(), CheckpointPace::default());
-        let mut next = 1u128 << 100;
-        let entropy = Box::new(move || {
-            next += 1 << 64;
-            next
-        });
-        let (handle, mut stepped) = stepped::start(state, journal, entropy, pace);
-        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
-        let sender = Arc::new(Sender { fleet: FleetId::new(1), identity });
-        let barrier = Arc::new(StartBarrier::new(std::iter::empty()));
-        let poller = HostPoller::new(host, sender, handle.clone(), Arc::new(Nobody), barrier);
+        let host = world.hosts[0];
+        let (handle, mut stepped) = start(world);
+        let mut poller = poller_of(host, &handle, Arc::new(Nobody));
         for (leaving, drains) in
             [(false, false), (true, true), (true, false), (false, false), (true, true)]
         {
