@@ -7,6 +7,7 @@
 //! host that the state machine did not admit.
 
 mod admission;
+mod claims;
 mod contest;
 mod refusals;
 mod throttle;
@@ -312,6 +313,7 @@ impl Joining {
     ) -> Result<Vec<u8>, Denied> {
         let join: JoinRequest = read(request).await?;
         speaks(join.protocol)?;
+        join.run.as_ref().map_or(Ok(()), claims::check_run).map_err(unfit)?;
         // The token first, and its address only if it is no good: a host with a good one joins whatever
         // others do at its address.
         let keys = || {
@@ -348,6 +350,7 @@ impl Joining {
         let shown = caller.shown.ok_or_else(no_certificate)?;
         let renew: RenewRequest = read(request).await?;
         speaks(renew.protocol)?;
+        renew.run.as_ref().map_or(Ok(()), claims::check_run).map_err(unfit)?;
         let key = requested_key(&renew.csr)?;
         let certify = self.certification(shown, &key, None, renew.run);
         let host = self.admission.certify(certify, self.clock.wall()).await?;
@@ -376,6 +379,7 @@ impl Joining {
         let host = self.proven(caller)?;
         let register: RegisterRequest = read(request).await?;
         speaks(register.protocol)?;
+        claims::check(&register).map_err(unfit)?;
         let registered = self.admission.register(self.authority.fleet(), host, register).await?;
         Ok(encoded(&registered))
     }
@@ -428,6 +432,11 @@ fn announced(request: &Request<Incoming>) -> usize {
 fn no_certificate() -> Denied {
     let sentence = "this needs the host's certificate, and the connection showed none: join first";
     Denied::new(StatusCode::UNAUTHORIZED, sentence)
+}
+
+/// A host says of itself what cannot be kept.
+fn unfit(why: String) -> Denied {
+    Denied::new(StatusCode::BAD_REQUEST, format!("the host's description is refused: {why}"))
 }
 
 fn speaks(protocol: u32) -> Result<(), Denied> {
