@@ -25,7 +25,7 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
-const ROOM: Room = Room { total: 64, per_address: 32 };
+const ROOM: Room = Room { total: 64, per_party: 32 };
 /// The engine answers from memory. One that needs longer hangs.
 const ENGINE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// ECS's agent takes a Docker id from this length on, if it names one task only.

@@ -42,6 +42,7 @@ mod leftovers;
 pub mod disk;
 mod registration;
 mod status;
+mod places;
 mod plain_http;
 mod blocking;
 mod introspection;

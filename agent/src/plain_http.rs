@@ -1,6 +1,7 @@
 //! Plain HTTP for this host only: what introspection and the task endpoints are both served by.
 //!
-//! Owns the limits that keep a bad client from costing much. Never: TLS, an answer of its own.
+//! Owns the limits that keep a bad client from costing much, or from keeping others out: who is idle or
+//! slow gives way to a newcomer ([`Places`]). Never: TLS, an answer of its own.
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -9,13 +10,18 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use longshore_common::gate::{Gate, Permit};
 use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use crate::places::Room;
+use crate::places::{Place, Places};
+
+#[cfg(test)]
+mod tests;
 
 /// For a request's head, and between two requests of one connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,13 +34,6 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
 const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (no descriptors left, for example).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How many connections may be open.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
-    pub(crate) total: usize,
-    pub(crate) per_address: usize,
-}
 
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +58,7 @@ pub(crate) async fn serve<A: Answers>(
     connected: impl Fn(Ends) -> A + Send,
     shutdown: CancellationToken,
 ) {
-    let gate = Gate::new(room.total, room.per_address);
+    let places = Places::new(room);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -75,22 +74,27 @@ pub(crate) async fn serve<A: Answers>(
                 continue;
             }
         };
-        let Some(permit) = gate.enter(peer.ip()) else {
-            tracing::debug!(peer.address = %peer, "too many connections to {name}");
-            continue;
-        };
         // Already closed when it has none.
         let Ok(local) = tcp.local_addr() else { continue };
-        connections.spawn(connection(tcp, permit, connected(Ends { peer, local })));
+        let (place, answers) = (places.enter(peer.ip()), connected(Ends { peer, local }));
+        connections.spawn(async move {
+            let place = Arc::new(place);
+            if place.hold(connection(tcp, place.clone(), answers)).await.is_none() {
+                tracing::debug!(peer.address = %peer, "a connection to {name} gave way to others");
+            }
+        });
     }
     connections.shutdown().await;
 }
 
-async fn connection(tcp: TcpStream, _permit: Permit, answers: impl Answers) {
+async fn connection(tcp: TcpStream, place: Arc<Place>, answers: impl Answers) {
     let answers = Arc::new(answers);
     let service = service_fn(move |request| {
-        let answers = answers.clone();
-        async move { Ok::<_, Infallible>(answers.answer(request).await) }
+        let (answers, place) = (answers.clone(), place.clone());
+        async move {
+            let _answering = place.answers();
+            Ok::<_, Infallible>(answers.answer(request).await)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

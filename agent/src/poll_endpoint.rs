@@ -6,7 +6,6 @@
 //! and parking are the engine's.
 
 mod locals;
-mod places;
 
 use std::{convert::Infallible, future::Future, io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -32,12 +31,10 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    locals::Locals,
-    places::{Place, Places},
-};
+use self::locals::Locals;
 use crate::{
     logs::Unanswered,
+    places::{Place, Places, Room},
     supervisor::{self, EngineStopped},
 };
 
@@ -123,9 +120,9 @@ pub async fn serve<P: AnswersPolls>(
         acceptor: Arc::new(config).into(),
         clock,
         polls,
-        strangers: Places::new(STRANGERS_MAX),
-        from_here: Places::new(LOCALS_MAX),
-        coordinators: Places::new(COORDINATORS_MAX),
+        strangers: Places::new(Room::shared_by_all(STRANGERS_MAX)),
+        from_here: Places::new(Room::shared_by_all(LOCALS_MAX)),
+        coordinators: Places::new(Room::shared_by_all(COORDINATORS_MAX)),
         locals: Locals::of_this_host(),
     });
     // Dropped at the end, and all connections with it.

@@ -54,8 +54,8 @@ use route::{Question, Route, Subject, Version};
 use source::{Connection, NotFrom, Sources, Witness};
 use stats::Stats;
 
-/// All containers on the host's network come from one address.
-const ROOM: Room = Room { total: 512, per_address: 256 };
+/// All containers on the host's network come from one address, and are one party.
+const ROOM: Room = Room { total: 512, per_party: 256 };
 
 /// Everything that a request needs.
 pub(crate) struct Endpoints<R, C, W> {

@@ -24,7 +24,7 @@ pub mod node;
 pub mod machine;
 pub mod join_token;
 pub mod mutual_tls;
-pub mod gate;
+pub mod party;
 pub mod listen;
 pub mod telemetry;
 pub mod service_manager;

@@ -24,7 +24,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use longshore_common::{gate::one_party, index::FastMap};
+use longshore_common::{index::FastMap, party::one_party};
 use tokio_util::sync::CancellationToken;
 
 use self::account::Account;

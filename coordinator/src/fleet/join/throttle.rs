@@ -12,7 +12,7 @@ use std::{
 };
 
 use http::StatusCode;
-use longshore_common::{clock::Monotonic, gate, index::FastMap};
+use longshore_common::{clock::Monotonic, index::FastMap, party::one_party};
 
 use super::Denied;
 
@@ -44,7 +44,7 @@ impl Throttle {
     /// Counts a failure of an address; `why` is what the caller is told, unless it has failed too
     /// often.
     pub(super) fn failed(&self, address: IpAddr, now: Monotonic, why: Denied) -> Denied {
-        let address = gate::one_party(address);
+        let address = one_party(address);
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         if accounts.count(address, now.0) {
             return why;
