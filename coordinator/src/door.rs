@@ -70,9 +70,21 @@ pub(crate) struct Visit {
     leave: CancellationToken,
 }
 
-/// The account is full of what may not be taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Full;
+/// Why nothing more may be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Full {
+    /// The party's share is full of what may not be taken away.
+    #[error("Requests under way from this address hold all that one address may.")]
+    Party,
+    /// The account is.
+    #[error(
+        "Requests under way hold all that there is for them, and none of them may be given up."
+    )]
+    Account,
+    /// The connection gave way itself, and nothing more is heard on it.
+    #[error("The connection gave way to others.")]
+    Left,
+}
 
 impl Door {
     pub(crate) fn new(rooms: Rooms) -> Arc<Self> {
@@ -125,7 +137,7 @@ impl Visit {
     /// Counts `bytes` more as held by this connection.
     pub(crate) fn hold(&self, bytes: usize) -> Result<(), Full> {
         let mut inside = self.door.lock();
-        let Some(guest) = inside.guests.get(&self.id) else { return Err(Full) };
+        let Some(guest) = inside.guests.get(&self.id) else { return Err(Full::Left) };
         let known = guest.known;
         let favoured = inside.proved.has(self.party);
         let taken = inside.account(known).take(self.id, self.party, bytes, favoured);
@@ -148,11 +160,16 @@ impl Visit {
         }
     }
 
-    /// The caller has proved who he is, and is served: until the guard is dropped the connection gives
-    /// way to nobody. What it holds is counted among those who are known from now on.
+    /// The caller has proved who he is. What his connection holds is counted among those who are known
+    /// from now on; it still gives way while he only sends.
+    pub(crate) fn prove(self: &Arc<Self>) -> Result<(), Full> {
+        self.serve().map(drop)
+    }
+
+    /// The same, and he is served: until the guard is dropped the connection gives way to nobody.
     pub(crate) fn serve(self: &Arc<Self>) -> Result<Served, Full> {
         let mut inside = self.door.lock();
-        let Some(guest) = inside.guests.get(&self.id) else { return Err(Full) };
+        let Some(guest) = inside.guests.get(&self.id) else { return Err(Full::Left) };
         if !guest.known {
             let bytes = inside.strangers.held(self.id);
             let taken = inside.known.take(self.id, self.party, bytes, true);
@@ -169,6 +186,10 @@ impl Visit {
         inside.strangers.favour(self.party);
         drop(inside);
         Ok(Served(self.clone()))
+    }
+
+    pub(crate) fn party(&self) -> IpAddr {
+        self.party
     }
 
     /// True once the caller has proved who he is.

@@ -26,8 +26,8 @@ use self::{reply::RequestIds, service::Service};
 use crate::{
     api::{Edge, health::CONNECTIONS_REFUSED},
     door::{
-        self, Door, Full, Room, Rooms, Visit,
-        bodies::{Bodies, BodyRoom},
+        self, Door, Room, Rooms, Visit,
+        bodies::{Bodies, BodyPace, BodyRoom},
         head::{HEAD_STAGE_BYTES, NoHead},
         stream::{Paced, WritePace},
     },
@@ -52,7 +52,8 @@ const STRANGERS: Room = Room {
     party_bytes_max: 5 * 512 * 1024,
     fair_bytes: FAIR_BYTES,
 };
-/// What callers with a valid signature may hold: 2,700 connections, or 60 bodies of 1 MiB.
+/// What callers with a valid signature may hold besides bodies that have room of their own below: 2,700
+/// connections, of which one address has 2,000.
 const KNOWN: Room = Room {
     bytes_max: 64 * 1024 * 1024,
     reserve_bytes: 0,
@@ -62,17 +63,23 @@ const KNOWN: Room = Room {
 /// Of one party: a connection with a request whose body is small.
 const FAIR_BYTES: usize = 64 * 1024;
 /// Bodies up to here are worked on at once: hashing and parsing them takes less than a
-/// millisecond.
+/// millisecond. So much of a larger one has to be here before it is given room.
 const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
-/// Larger bodies of unknown callers that are in memory at once. As many as the account of
-/// [`STRANGERS`] may hold, so that one waits only for the memory of those that gave way.
-const STRANGERS_BODIES: BodyRoom = BodyRoom {
-    bytes_max: 6 * 1024 * 1024,
-    small_max: SMALL_BODY_BYTES_MAX,
-    wait_max: BODY_DEADLINE,
-};
+/// Larger bodies of unknown callers that are in memory at once: as many as the account of [`STRANGERS`]
+/// may hold, the part included that it keeps for proved addresses. So one that the door lets in waits
+/// for nothing but the memory of those that gave way.
+const STRANGERS_BODIES: BodyRoom =
+    BodyRoom { bytes_max: STRANGERS.bytes_max, wait_max: BODY_DEADLINE, pace: None };
 /// The same of known callers: one large body is worked on at a time, the others only wait in memory.
-const KNOWN_BODIES: BodyRoom = BodyRoom { bytes_max: 8 * 1024 * 1024, ..STRANGERS_BODIES };
+const KNOWN_BODIES: BodyRoom =
+    BodyRoom { bytes_max: 5 * 1024 * 1024, wait_max: BODY_DEADLINE, pace: Some(BODY_PACE) };
+/// Bodies up to here have room of their own, so that they never wait for larger ones: most requests that
+/// are not small are task definitions, which ECS bounds at 64 KiB.
+const MIDDLING_BODY_BYTES_MAX: usize = 64 * 1024;
+const MIDDLING_BODIES: BodyRoom = BodyRoom { bytes_max: 1024 * 1024, ..KNOWN_BODIES };
+/// Of a known caller's body while others wait for its memory: 1 MBit/s.
+const BODY_PACE: BodyPace =
+    BodyPace { grace: Duration::from_secs(1), bytes_per_second: 128 * 1024 };
 /// Bytes that the kernel keeps for a connection, each way (it doubles them): enough for 1 MB/s over
 /// 100 ms, and 4,000 connections cannot have gigabytes of it.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
@@ -106,6 +113,7 @@ struct Limits {
     pace: WritePace,
     rooms: Rooms,
     strangers_bodies: BodyRoom,
+    middling_bodies: BodyRoom,
     known_bodies: BodyRoom,
 }
 
@@ -117,6 +125,7 @@ impl Default for Limits {
             pace: WritePace::default(),
             rooms: Rooms { strangers: STRANGERS, known: KNOWN },
             strangers_bodies: STRANGERS_BODIES,
+            middling_bodies: MIDDLING_BODIES,
             known_bodies: KNOWN_BODIES,
         }
     }
@@ -128,8 +137,9 @@ struct Shared {
     requests: RequestIds,
     workshop: Workshop,
     limits: Limits,
-    strangers_bodies: Bodies,
-    known_bodies: Bodies,
+    strangers_bodies: Arc<Bodies>,
+    middling_bodies: Arc<Bodies>,
+    known_bodies: Arc<Bodies>,
     shutdown: CancellationToken,
 }
 
@@ -147,6 +157,7 @@ async fn serve_within(
         requests,
         workshop,
         strangers_bodies: Bodies::new(limits.strangers_bodies),
+        middling_bodies: Bodies::new(limits.middling_bodies),
         known_bodies: Bodies::new(limits.known_bodies),
         limits,
         shutdown,
@@ -174,7 +185,7 @@ async fn serve_within(
             Ok(visit) => {
                 connections.spawn(shared.clone().connection(stream, peer, Arc::new(visit)));
             }
-            Err(Full) => {
+            Err(_full) => {
                 metrics::counter!(CONNECTIONS_REFUSED).increment(1);
                 tracing::debug!(%peer, "a connection over the limit is closed");
             }
@@ -206,7 +217,7 @@ impl Shared {
         };
         let head = match head {
             Ok(Ok(head)) => head.freeze(),
-            Ok(Err(NoHead::GaveWay(Full))) => return self.gave_way(peer),
+            Ok(Err(NoHead::GaveWay(_full))) => return self.gave_way(peer),
             Ok(Err(error)) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::debug!(%peer, error, "a connection ended early");
@@ -220,7 +231,7 @@ impl Shared {
         match visit.hold(REQUEST_STAGE_BYTES) {
             // Apart, so that a connection without a head is small.
             Ok(()) => Box::pin(self.requests(stream, head, peer, visit)).await,
-            Err(Full) => self.gave_way(peer),
+            Err(_full) => self.gave_way(peer),
         }
     }
 

@@ -82,14 +82,14 @@ impl Account {
             let own = self.bytes_of(party) + more;
             let is_full = self.bytes + more > self.room.bytes_max
                 || !favoured && self.common_bytes + more > common_max;
-            let victim = if own > self.room.party_bytes_max {
-                self.oldest_of(party, guest)
+            let (victim, full) = if own > self.room.party_bytes_max {
+                (self.oldest_of(party, guest), Full::Party)
             } else if is_full {
-                self.oldest_of_the_greediest(party, own, guest, favoured)
+                (self.oldest_of_the_greediest(party, own, guest, favoured), Full::Account)
             } else {
                 break;
             };
-            let Some(victim) = victim else { return Taken { granted: Err(Full), evicted } };
+            let Some(victim) = victim else { return Taken { granted: Err(full), evicted } };
             self.leave(victim);
             evicted.push(victim);
         }

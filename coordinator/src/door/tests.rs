@@ -44,7 +44,7 @@ fn party_over_its_share_gives_way_to_itself_only() {
     let third = enter(&door, 1, 30).unwrap();
     assert!(first.must_leave() && !second.must_leave() && !third.must_leave());
     assert!(!other.must_leave());
-    assert_eq!(enter(&door, 1, 61).err(), Some(Full), "more than a party may hold");
+    assert_eq!(enter(&door, 1, 61).err(), Some(Full::Party), "more than a party may hold");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn greedy_party_does_not_push_out_a_modest_one() {
     let door = door();
     let modest = enter(&door, 2, 30).unwrap();
     let greedy = enter(&door, 1, 50).unwrap();
-    assert_eq!(greedy.hold(5), Err(Full), "it would have to give way to itself");
+    assert_eq!(greedy.hold(5), Err(Full::Account), "it would have to give way to itself");
     assert!(!modest.must_leave());
     assert!(enter(&door, 1, 5).is_ok());
     assert!(greedy.must_leave());
@@ -116,7 +116,7 @@ fn guest_that_is_served_gives_way_to_nobody() {
     assert!(!served.must_leave());
     drop(others);
     served.hold(45).unwrap();
-    assert_eq!(served.hold(10), Err(Full));
+    assert_eq!(served.hold(10), Err(Full::Party));
     served.let_go(45);
     drop(guard);
     // Idle now, it gives way to others that are known, and to no stranger.
@@ -297,5 +297,5 @@ async fn head_holds_what_it_takes_and_gives_way_beyond() {
     let (mut ours, mut theirs) = duplex(64 * 1024);
     theirs.write_all(&[b'A'; 32 * 1024]).await.unwrap();
     let read = head::read(&mut ours, &visit, 16 * 1024).await;
-    assert!(matches!(read, Err(NoHead::GaveWay(Full))), "{read:?}");
+    assert!(matches!(read, Err(NoHead::GaveWay(Full::Party))), "{read:?}");
 }

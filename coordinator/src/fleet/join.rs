@@ -52,7 +52,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    door::{Door, Full, Room, Rooms, Visit},
+    door::{Door, Room, Rooms, Visit},
     pki::{Authority, PkiError, RequestedKey},
     state_machine::{
         Rejection,
@@ -176,7 +176,9 @@ pub async fn serve(
                 Ok(visit) => {
                     connections.spawn(joining.clone().connection(tcp, peer, Arc::new(visit)));
                 }
-                Err(Full) => tracing::debug!(peer.address = %peer, "the joining port is full"),
+                Err(full) => {
+                    tracing::debug!(peer.address = %peer, %full, "the joining port is full");
+                }
             },
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection to the joining port");
@@ -203,11 +205,10 @@ impl Joining {
         let caller = Caller { address: peer.ip(), shown: shown.and_then(Shown::of) };
         // A certificate of the fleet is proof enough of who is there, while it is good.
         let good = caller.shown.filter(|shown| self.clock.wall() < shown.not_after);
-        let _served = match good.map(|_| visit.serve()) {
-            Some(Ok(served)) => Some(served),
-            Some(Err(Full)) => return,
-            None => None,
-        };
+        // It gives way all the same: one host that keeps connections must not lock out the others.
+        if good.is_some() && visit.prove().is_err() {
+            return;
+        }
         let joining = self.clone();
         let service = service_fn(move |request| {
             let (joining, visit) = (joining.clone(), visit.clone());
@@ -251,8 +252,8 @@ impl Joining {
         let path = request.uri().path().to_owned();
         let answered = match visit.hold_for(announced(&request)) {
             Ok(_held) => self.answered(caller, visit, &path, request).await,
-            Err(Full) => {
-                let sentence = "too many requests are under way from this address: try again";
+            Err(full) => {
+                let sentence = format!("{full} Try again.");
                 Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, sentence))
             }
         };

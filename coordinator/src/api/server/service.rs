@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    SMALL_BODY_BYTES_MAX, Shared,
+    MIDDLING_BODY_BYTES_MAX, SMALL_BODY_BYTES_MAX, Shared,
     reply::{self, Answer},
 };
 use crate::{
@@ -25,7 +25,10 @@ use crate::{
         protocol::{self, API_PATH, Wire, X_AMZN_QUERY_ERROR, cbor::Rpc, query},
         router::Routed,
     },
-    door::{Full, Held, Served, Visit, bodies::InMemory},
+    door::{
+        Full, Held, Served, Visit,
+        bodies::{Bodies, InMemory, NoRoom},
+    },
 };
 
 /// How much of a body is read and thrown away for a service that is not here: a code archive in JSON may
@@ -176,20 +179,13 @@ impl Service {
         }
         let admitted = match self.edge().admit(parts) {
             // A signature over a hash of the body says all but whether this is the body.
-            Ok(admitted) if admitted.is_proven() => self.visit.serve().map(Some).map_err(full),
-            Ok(_) => Ok(None),
+            Ok(admitted) if admitted.is_proven() => self.visit.prove().map_err(full),
+            Ok(_) => Ok(()),
             Err(refusal) => Err(refusal),
         };
         let bytes = announced(&body);
-        let admitted = admitted.and_then(|served| {
-            let held = self.visit.hold_for(bytes).map_err(full)?;
-            Ok((served, held))
-        });
-        let read = match admitted {
-            Ok((served, held)) => {
-                let read = self.read(body, bytes).await;
-                read.map(|(body, room)| Read { body, _held: held, _room: room, served })
-            }
+        let read = match admitted.and_then(|()| self.hold_body(bytes).map_err(full)) {
+            Ok(held) => self.read(body, bytes, held).await,
             // The body is let in: closing on it would reset the connection before the refusal is read.
             Err(refusal) => match self.discard(body, BODY_BYTES_MAX).await {
                 Ok(()) => return Err(refusal),
@@ -208,11 +204,11 @@ impl Service {
         read: Read,
         request_id: &str,
     ) -> (Routed, Option<Served>) {
-        let edge = self.shared.edge.clone();
+        let shared = self.shared.clone();
         let visit = self.visit.clone();
         let id = request_id.to_owned();
         let is_small = read.body.len() <= SMALL_BODY_BYTES_MAX;
-        let work = async move { worked(&edge, &visit, &parts, wire, read, &id).await };
+        let work = async move { worked(&shared, &visit, &parts, wire, read, &id).await };
         let worked = match is_small {
             true => AssertUnwindSafe(work).catch_unwind().await.map_err(drop),
             false => {
@@ -248,16 +244,13 @@ impl Service {
             Outcome::refused(refusal.status(), refusal.message)
         } else {
             let announced = announced(&body);
-            let counted = self.visit.serve().and_then(|served| {
-                let held = self.visit.hold_for(announced)?;
-                Ok((served, held))
-            });
-            let read = match &counted {
-                Ok(_) => self.read(body, announced).await,
-                Err(_) => Err(full(Full)),
+            let read = match self.visit.prove().and_then(|()| self.hold_body(announced)) {
+                Ok(held) => self.read(body, announced, held).await,
+                Err(why) => Err(full(why)),
             };
+            let read = read.and_then(|read| Ok((read, self.visit.serve().map_err(full)?)));
             match read {
-                Ok((body, _room)) => alertmanager::notify(&self.edge().driver, &body).await,
+                Ok((read, _served)) => alertmanager::notify(&self.edge().driver, &read.body).await,
                 Err(refusal) => {
                     close = true;
                     Outcome::refused(refusal.status(), refusal.message)
@@ -275,26 +268,36 @@ impl Service {
         answer
     }
 
-    /// A whole body, once there is room for it in memory; its deadline begins then.
-    async fn read(&self, body: Incoming, announced: usize) -> Result<(Bytes, InMemory), ApiError> {
-        let bodies = match self.visit.is_known() {
-            true => &self.shared.known_bodies,
-            false => &self.shared.strangers_bodies,
+    /// What a body takes of its caller's account. One that is known and large has room of its own
+    /// instead, once it begins to come: until then it takes next to nothing.
+    fn hold_body(&self, announced: usize) -> Result<Held, Full> {
+        let bytes = match self.visit.is_known() {
+            true => announced.min(SMALL_BODY_BYTES_MAX),
+            false => announced,
         };
-        let room = bodies.enter(announced).await.map_err(full)?;
+        self.visit.hold_for(bytes)
+    }
+
+    /// A whole body. Of a large one the beginning is read at once, so that nobody stands in the line for
+    /// memory who sends nothing; its deadline begins anew with the room for the rest.
+    async fn read(&self, body: Incoming, announced: usize, held: Held) -> Result<Read, ApiError> {
         let mut body = Limited::new(body, BODY_BYTES_MAX);
-        // In one piece from the start: frames come as they like, and their buffers are larger.
-        let mut bytes = BytesMut::with_capacity(announced);
-        let reading = async {
-            while let Some(frame) = body.frame().await {
-                if let Ok(data) = frame.map_err(|error| unread(&*error))?.into_data() {
-                    bytes.extend_from_slice(&data);
-                }
-            }
-            Ok((bytes.freeze(), room))
-        };
-        let read = tokio::time::timeout(self.shared.limits.body_deadline, reading).await;
-        read.unwrap_or_else(|_| Err(self.too_slow()))
+        let mut bytes = BytesMut::with_capacity(announced.min(SMALL_BODY_BYTES_MAX));
+        let beginning = fill(&mut body, &mut bytes, SMALL_BODY_BYTES_MAX, |_| {});
+        if self.in_time(beginning).await? == Filled::Whole || announced <= SMALL_BODY_BYTES_MAX {
+            return Ok(Read { body: bytes.freeze(), _held: held, room: None });
+        }
+        let bodies = self.shared.room_for(self.visit.is_known(), announced);
+        let room = bodies.enter(self.visit.party(), announced).await.map_err(no_room)?;
+        // In one piece: frames come as they like, and their buffers are larger.
+        bytes.reserve(announced.saturating_sub(bytes.len()));
+        let rest = fill(&mut body, &mut bytes, usize::MAX, |came| room.came(came));
+        tokio::select! {
+            read = self.in_time(rest) => { read?; }
+            why = room.told_to_give_way() => return Err(no_room(why)),
+        }
+        room.is_whole().map_err(no_room)?;
+        Ok(Read { body: bytes.freeze(), _held: held, room: Some(room) })
     }
 
     async fn discard(&self, body: Incoming, bytes_max: usize) -> Result<(), ApiError> {
@@ -305,6 +308,13 @@ impl Service {
             }
             Ok(())
         };
+        self.in_time(reading).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        reading: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
         let read = tokio::time::timeout(self.shared.limits.body_deadline, reading).await;
         read.unwrap_or_else(|_| Err(self.too_slow()))
     }
@@ -318,30 +328,66 @@ impl Service {
     }
 }
 
+impl Shared {
+    fn room_for(&self, known: bool, bytes: usize) -> &Arc<Bodies> {
+        match known {
+            false => &self.strangers_bodies,
+            true if bytes <= MIDDLING_BODY_BYTES_MAX => &self.middling_bodies,
+            true => &self.known_bodies,
+        }
+    }
+}
+
 /// A body that is here, and what it is counted as until the request is answered.
 struct Read {
     body: Bytes,
     _held: Held,
-    _room: InMemory,
-    /// The head alone proved who asks.
-    served: Option<Served>,
+    room: Option<InMemory>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Filled {
+    Whole,
+    /// There may be more.
+    Enough,
+}
+
+/// Reads until so much is here, or the body's end; says of each part how large it is.
+async fn fill(
+    body: &mut Limited<Incoming>,
+    bytes: &mut BytesMut,
+    enough: usize,
+    came: impl Fn(usize),
+) -> Result<Filled, ApiError> {
+    while bytes.len() < enough {
+        let Some(frame) = body.frame().await else { return Ok(Filled::Whole) };
+        if let Ok(data) = frame.map_err(|error| unread(&*error))?.into_data() {
+            came(data.len());
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(Filled::Enough)
 }
 
 async fn worked(
-    edge: &Edge,
+    shared: &Shared,
     visit: &Arc<Visit>,
     parts: &Parts,
     wire: Wire,
-    Read { body, _held, _room, served }: Read,
+    Read { body, _held, room }: Read,
     request_id: &str,
 ) -> (Routed, Option<Served>) {
+    let edge = &shared.edge;
     let authenticated = edge.admit(parts).and_then(|admitted| edge.authenticate(admitted, &body));
-    let authenticated = authenticated.and_then(|authenticated| match served {
-        Some(served) => Ok((authenticated, served)),
-        None => visit.serve().map(|served| (authenticated, served)).map_err(full),
-    });
+    let authenticated =
+        authenticated.and_then(|authenticated| Ok((authenticated, visit.serve().map_err(full)?)));
     match authenticated {
         Ok((authenticated, served)) => {
+            // A stranger's no longer: it must not stand in the way of strangers for as long as it takes.
+            let _room = room.map(|room| match room.is_among(&shared.strangers_bodies) {
+                true => room.move_to(shared.room_for(true, body.len()), body.len()),
+                false => room,
+            });
             (edge.perform(authenticated, &body, request_id).await, Some(served))
         }
         Err(refusal) => (refused(wire, refusal), None),
@@ -353,11 +399,12 @@ fn refused(wire: Wire, refusal: ApiError) -> Routed {
 }
 
 /// SDKs try again after it, later each time.
-fn full(_: Full) -> ApiError {
-    ApiError::new(
-        ErrorCode::Throttling,
-        "Requests under way from this address hold all that one address may. Try again.",
-    )
+fn full(why: Full) -> ApiError {
+    ApiError::new(ErrorCode::Throttling, format!("{why} Try again."))
+}
+
+fn no_room(why: NoRoom) -> ApiError {
+    ApiError::new(ErrorCode::Throttling, format!("{why} Try again."))
 }
 
 /// How many bytes a body may come to.

@@ -341,6 +341,104 @@ async fn forged_head_is_refused_before_its_body_is_kept() {
     assert!(send(&other).await.contains("does not match what was computed"));
 }
 
+/// Bodies wait no longer than [`SHORT`] for memory.
+fn impatient() -> Limits {
+    let limits = Limits::default();
+    let short = |room: BodyRoom| BodyRoom { wait_max: SHORT, ..room };
+    Limits {
+        strangers_bodies: short(limits.strangers_bodies),
+        middling_bodies: short(limits.middling_bodies),
+        known_bodies: short(limits.known_bodies),
+        ..limits
+    }
+}
+
+/// Opens a connection on which a body of 1 MiB begins, and nothing more comes.
+async fn begin(running: &Running, from: [u8; 4], head: &str, first: usize) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((from, 0).into()).unwrap();
+    let mut stream = socket.connect(running.address).await.unwrap();
+    let head = format!("{head}content-length: {BODY_BYTES_MAX}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; first]).await.unwrap();
+    stream
+}
+
+async fn whole(running: &Running, head: fn(&[u8]) -> String, bytes: usize) -> String {
+    let body = format!(r#"{{"cluster":"{}"}}"#, "a".repeat(bytes));
+    let head = head(body.as_bytes());
+    let head = format!("{head}connection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    raw(running.address, format!("{head}{body}").as_bytes()).await
+}
+
+#[tokio::test]
+async fn request_of_20_kib_waits_for_no_large_one() {
+    let running = start(impatient()).await;
+    let large = head_with_hash(&vec![b' '; BODY_BYTES_MAX]);
+    let mut slow = Vec::new();
+    for _ in 0..40 {
+        slow.push(begin(&running, [127, 0, 0, 1], &large, 20_000).await);
+    }
+    assert!(call(&client(&running), "web").await.is_ok());
+    let answer = whole(&running, head_with_hash, 20_000).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn large_request_waits_for_none_that_only_announced_itself() {
+    let running = start(impatient()).await;
+    let large = head_with_hash(&vec![b' '; BODY_BYTES_MAX]);
+    let mut slow = Vec::new();
+    for _ in 0..60 {
+        slow.push(begin(&running, [127, 0, 0, 1], &large, 1).await);
+    }
+    assert!(call(&client(&running), "web").await.is_ok());
+    let answer = whole(&running, head_with_hash, 300_000).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn crowd_of_known_callers_gives_way_to_another_address() {
+    let running = start(impatient()).await;
+    let large = head_with_hash(&vec![b' '; BODY_BYTES_MAX]);
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        slow.push(begin(&running, [127, 0, 0, 2], &large, 20_000).await);
+    }
+    assert!(call(&client(&running), "web").await.is_ok());
+    let answer = whole(&running, head_with_hash, 300_000).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // One of the crowd hears why; those that keep their room go on waiting.
+    let mut answers: futures_util::stream::FuturesUnordered<_> = slow
+        .iter_mut()
+        .map(|stream| async move {
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer).await;
+            answer
+        })
+        .collect();
+    while let Some(refused) = futures_util::StreamExt::next(&mut answers).await {
+        assert!(refused.contains("ThrottlingException"), "{refused}");
+        if refused.contains("had more memory than those of others") {
+            return;
+        }
+    }
+    unreachable!("nobody gave way");
+}
+
+#[tokio::test]
+async fn body_from_a_proved_address_waits_for_no_strangers() {
+    let running = start(impatient()).await;
+    assert!(call(&client(&running), "web").await.is_ok());
+    let forged = signed_head(b"").replace("Signature=", "Signature=0");
+    let mut slow = Vec::new();
+    for n in 0..6 {
+        slow.push(begin(&running, [127, 0, 0, 2 + n % 3], &forged, 20_000).await);
+    }
+    let answer = whole(&running, signed_head, 300_000).await;
+    assert!(answer.contains("UnknownOperationException"), "{answer}");
+}
+
 #[tokio::test]
 async fn large_request_is_worked_on_in_the_workshop_and_a_small_one_is_not() {
     let workshop = tokio::runtime::Builder::new_multi_thread()
