@@ -30,6 +30,8 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// A threshold is left only so far below it, so that nothing goes to and fro.
 const SLACK_PERCENT: u8 = 1;
+/// The floor, once below it, is left this share of it above.
+const FLOOR_SLACK_SHARE: u64 = 8;
 const CLEAN_AT_PERCENT: u8 = 85;
 const REFUSE_AT_PERCENT: u8 = 95;
 const FLOOR_BYTES: u64 = 128 << 20;
@@ -94,6 +96,8 @@ pub struct FileSystem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
     pub room: Room,
+    /// Docker has told where its data is, so that this is among the readings.
+    pub whole: bool,
     pub file_systems: Vec<FileSystem>,
 }
 
@@ -130,7 +134,10 @@ impl FileSystem {
             let slack = if was >= room { SLACK_PERCENT } else { 0 };
             self.fullness() >= threshold.saturating_sub(slack)
         };
-        if reached(rules.refuse_at, Room::Lacking) || self.free_bytes < rules.floor_bytes {
+        let floor_slack =
+            if was == Room::Lacking { rules.floor_bytes / FLOOR_SLACK_SHARE } else { 0 };
+        let floor = rules.floor_bytes.saturating_add(floor_slack);
+        if reached(rules.refuse_at, Room::Lacking) || self.free_bytes < floor {
             Room::Lacking
         } else if reached(rules.clean_at, Room::Short) {
             Room::Short
@@ -143,7 +150,7 @@ impl FileSystem {
 fn disk(mut file_systems: Vec<FileSystem>, rules: &DiskRules, was: Room) -> Disk {
     file_systems.sort_by_key(|one| (std::cmp::Reverse(one.room(rules, was)), one.free_bytes));
     let room = file_systems.first().map_or(was, |fullest| fullest.room(rules, was));
-    Disk { room, file_systems }
+    Disk { room, whole: false, file_systems }
 }
 
 /// The readings as they come, and a way to ask for the next.
@@ -173,27 +180,32 @@ impl DiskEyes {
         self,
         rules: DiskRules,
         data_dir: PathBuf,
-        docker: watch::Receiver<Reach>,
+        mut docker: watch::Receiver<Reach>,
         shutdown: CancellationToken,
     ) {
         let look_on = async {
             let mut places: Vec<Place> = vec![Place::at(data_dir.clone())];
             loop {
-                if let Some(docker) = &docker.borrow().last {
-                    self.turn_to(&mut places, &data_dir, docker);
-                }
+                let whole = match &docker.borrow_and_update().last {
+                    Some(docker) => {
+                        self.turn_to(&mut places, &data_dir, docker);
+                        true
+                    }
+                    None => false,
+                };
                 for place in &mut places {
                     place.look().await;
                 }
                 let read = places.iter().filter_map(|place| place.last.clone()).collect();
                 let was = self.seen.borrow().room;
-                let disk = disk(read, &rules, was);
+                let disk = Disk { whole, ..disk(read, &rules, was) };
                 tell(&disk, was);
                 self.seen.send_replace(disk);
                 tokio::time::sleep(LOOK_PAUSE).await;
                 tokio::select! {
                     () = tokio::time::sleep(LOOK_EVERY - LOOK_PAUSE) => {}
                     () = self.again.notified() => {}
+                    Ok(()) = docker.changed(), if !whole => {}
                 }
             }
         };

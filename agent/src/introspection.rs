@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use longshore_common::protocol::StorageHealth;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -224,6 +225,8 @@ struct Health {
     docker: &'static str,
     /// Of the file systems that tasks fill: `enough`, `short` or `lacking`.
     room: &'static str,
+    /// `ok`, or why no new task is taken and what to do.
+    storage: String,
     /// `ok`, or why container logs are not read and the disk is not watched.
     docker_data: String,
     /// `ok`, or why tasks are not served as they should be.
@@ -236,10 +239,25 @@ struct Health {
     last_poll_age_seconds: Option<f64>,
 }
 
+fn storage_problem(status: &Status) -> Option<String> {
+    match status.storage() {
+        StorageHealth::Unknown | StorageHealth::Ready => None,
+        StorageHealth::Full => {
+            let advice = status.disk().advice().unwrap_or_default();
+            Some(format!("there is no room for new tasks: {advice}"))
+        }
+        StorageHealth::Unwritable => Some(
+            "the ledger cannot be written, the log says why: make room on the file system of data_dir, or \
+             make that writable"
+                .to_owned(),
+        ),
+    }
+}
+
 /// Whether the agent works. One without Docker or a coordinator does: it waits for them.
 async fn healthz(status: &Status) -> Response<Full<Bytes>> {
     let (network, docker_data) = (status.network_problem(), status.docker_data_problem());
-    let refused = status.refused();
+    let (refused, storage) = (status.refused(), storage_problem(status));
     let (code, state) = if refused.is_some() {
         (StatusCode::SERVICE_UNAVAILABLE, "the coordinator refuses this host")
     } else if !status.has_engine() {
@@ -250,6 +268,8 @@ async fn healthz(status: &Status) -> Response<Full<Bytes>> {
         (StatusCode::SERVICE_UNAVAILABLE, "tasks are not served as they should be")
     } else if docker_data.is_some() {
         (StatusCode::SERVICE_UNAVAILABLE, "what Docker keeps on disk is not seen")
+    } else if storage.is_some() {
+        (StatusCode::SERVICE_UNAVAILABLE, "no new task is taken")
     } else {
         (StatusCode::OK, "ok")
     };
@@ -258,6 +278,7 @@ async fn healthz(status: &Status) -> Response<Full<Bytes>> {
         refused,
         docker: if status.docker_answers() { "reachable" } else { "unreachable" },
         room: status.disk().room.name(),
+        storage: storage.unwrap_or_else(|| "ok".to_owned()),
         docker_data: docker_data.unwrap_or_else(|| "ok".to_owned()),
         network: network.unwrap_or_else(|| "ok".to_owned()),
         registered: status.container_instance_arn().is_some(),

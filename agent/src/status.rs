@@ -13,7 +13,7 @@ use std::{
 use longshore_common::{
     clock::{Clock, Monotonic},
     logs::query::{LogReply, LogRequest},
-    protocol::{PollAnswer, PollRequest, Registered},
+    protocol::{PollAnswer, PollRequest, Registered, StorageHealth},
 };
 use tokio::sync::{Notify, watch};
 
@@ -159,6 +159,11 @@ impl Status {
     pub(crate) fn disk_watched(&self, watch: DiskWatch) {
         // Once a process.
         let _ = self.disk.set(watch);
+    }
+
+    /// Unknown before the engine runs.
+    pub(crate) fn storage(&self) -> StorageHealth {
+        self.engine.get().map(Handle::storage).unwrap_or_default()
     }
 
     /// As it was read last.

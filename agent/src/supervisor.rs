@@ -2,8 +2,8 @@
 //!
 //! Everything reaches it as a message: polls, the container engine's events, the outcomes of its
 //! own calls. Each message changes one task, and [`Engine::advance`] then plans that task anew.
-//! Never: a stop that nobody ordered, a conclusion from an unknown outcome, a Docker call before
-//! the order it serves is in the ledger.
+//! Never: a stop that nobody ordered, a conclusion from an unknown outcome, a Docker call for a task
+//! before the order to run it is in the ledger.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -17,7 +17,7 @@ use longshore_common::{
     id::{FleetId, HostId, TaskId},
     index::FastMap,
     machine::MachineMarks,
-    protocol::{ContainerStatus, NetworkBinding, PollAnswer, PollRequest},
+    protocol::{ContainerStatus, Epoch, NetworkBinding, PollAnswer, PollRequest, StorageHealth},
     task::StopCause,
     task_policy::TaskPolicy,
 };
@@ -205,6 +205,7 @@ impl EngineConfig {
 #[derive(Clone, Debug)]
 pub struct Handle {
     requests: mpsc::Sender<Request>,
+    storage: tokio::sync::watch::Receiver<StorageHealth>,
 }
 
 /// The engine has stopped, because the agent is stopping.
@@ -228,6 +229,11 @@ impl Handle {
     /// Every task that the agent knows, those stopped but not yet cleaned up too.
     pub async fn tasks(&self) -> Result<Vec<TaskView>, EngineStopped> {
         self.ask(Request::Tasks).await
+    }
+
+    /// Whether the disks let new tasks be taken, as the coordinator was told last.
+    pub fn storage(&self) -> StorageHealth {
+        *self.storage.borrow()
     }
 
     async fn ask<T>(
@@ -283,8 +289,9 @@ pub fn start<R: ContainerRuntime>(
     let (ledger, contents) = Ledger::open(&config.ledger, config.fleet, config.host)?;
     let (requests, inbox) = mpsc::channel(REQUESTS_QUEUED_MAX);
     let engine = Engine::new(config, Arc::new(runtime), clock, ledger, contents);
+    let storage = engine.storage_told();
     let running = tokio::spawn(engine.run(inbox, shutdown));
-    Ok((Handle { requests }, running))
+    Ok((Handle { requests, storage }, running))
 }
 
 struct Engine<R> {
@@ -307,6 +314,8 @@ struct Engine<R> {
     head: Option<Head>,
     outbox: Outbox,
     parked: Option<Parked>,
+    /// Whose stops were carried out while the ledger could not be written.
+    obeyed: Option<Epoch>,
     /// Polls that wait while an earlier one's orders are being written.
     polls: VecDeque<(Box<PollRequest>, oneshot::Sender<PollAnswer>)>,
     taking: Option<Taking>,
@@ -417,6 +426,7 @@ impl<R: ContainerRuntime> Engine<R> {
             tasks_made: 0,
             head: contents.head,
             parked: None,
+            obeyed: None,
             polls: VecDeque::new(),
             taking: None,
             ledger: Some(ledger),

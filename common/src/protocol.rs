@@ -310,6 +310,9 @@ pub struct PollAnswer {
     /// In every answer, so that none needs to be acknowledged.
     #[serde(default)]
     pub engine: EngineHealth,
+    /// As `engine`, in every answer.
+    #[serde(default)]
+    pub storage: StorageHealth,
     /// The machine is about to be taken away: the host is to be drained.
     #[serde(default)]
     pub leaving: bool,
@@ -341,6 +344,34 @@ pub enum EngineHealth {
     Answers,
     /// Tasks that run there go on as far as anybody knows; new ones would not start.
     Silent,
+}
+
+/// Whether the host's file systems let its agent take new tasks. Those that run there go on, and
+/// are stopped when that is ordered, whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StorageHealth {
+    /// The agent has not found out yet, or is one that does not say it.
+    #[default]
+    Unknown,
+    Ready,
+    /// A file system that tasks fill has less room than the operator's thresholds ask for.
+    Full,
+    /// The agent's ledger cannot be written, so that no order to run a task is taken.
+    Unwritable,
+}
+
+impl StorageHealth {
+    /// As far as is known.
+    pub fn takes_tasks(self) -> bool {
+        matches!(self, StorageHealth::Unknown | StorageHealth::Ready)
+    }
+
+    /// What an agent does not know changes nothing, and nobody need be told that a host which
+    /// takes tasks goes on to do so.
+    pub fn is_news_after(self, known: StorageHealth) -> bool {
+        let takes_as_before = self.takes_tasks() && known.takes_tasks();
+        self != StorageHealth::Unknown && self != known && !takes_as_before
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -237,8 +237,12 @@ fn cluster(hosts: u32) -> ClusterIndex {
             gpus: Box::default(),
         };
         let attributes = attributes(slot);
-        let eligibility =
-            Eligibility { active: true, connected: slot % 100 != 0, engine_answers: true };
+        let eligibility = Eligibility {
+            active: true,
+            connected: slot % 100 != 0,
+            engine_answers: true,
+            has_room: true,
+        };
         let particulars = Particulars::default();
         let offer =
             HostOffer { capacity: &capacity, attributes: &attributes, eligibility, particulars };

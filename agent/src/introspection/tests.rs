@@ -37,6 +37,7 @@ struct Shown {
     status: Arc<Status>,
     clock: Arc<SteppedClock>,
     shutdown: CancellationToken,
+    engine: Option<supervisor::Handle>,
     _directory: tempfile::TempDir,
 }
 
@@ -49,12 +50,12 @@ impl Shown {
         let shutdown = CancellationToken::new();
         tokio::spawn(serve(listener, status.clone(), shutdown.clone()));
         let directory = tempfile::tempdir().unwrap();
-        Shown { address, status, clock, shutdown, _directory: directory }
+        Shown { address, status, clock, shutdown, engine: None, _directory: directory }
     }
 
     /// One task was ordered and runs.
     async fn with_a_task() -> Self {
-        let shown = Self::joining().await;
+        let mut shown = Self::joining().await;
         let fake = FakeRuntime::new(shown.clock.clone());
         fake.add_image("web:1", Behaviour::default());
         let ledger = shown._directory.path().join("ledger");
@@ -62,6 +63,7 @@ impl Shown {
         let (engine, _) =
             supervisor::start(config, fake, shown.clock.clone(), shown.shutdown.clone()).unwrap();
         shown.status.engine_started(engine.clone());
+        shown.engine = Some(engine.clone());
         shown.status.set_docker_answers(true);
         shown.status.set_registered(Registered {
             host: HOST,
@@ -271,7 +273,8 @@ async fn an_agent_that_still_joins_is_healthy_and_has_no_tasks_to_show() {
                   "network": "ok",
                   "registered": false,
                   "room": "enough",
-                  "status": "joining"
+                  "status": "joining",
+                  "storage": "ok"
                 }"#]],
         )
         .await;
@@ -316,7 +319,8 @@ async fn health_says_since_when_nobody_polled() {
           "network": "ok",
           "registered": true,
           "room": "enough",
-          "status": "ok"
+          "status": "ok",
+          "storage": "ok"
         }"#]],
         )
         .await;
@@ -349,6 +353,25 @@ async fn healthz_fails_while_tasks_are_not_served() {
     shown.status.set_docker_data_problem(problem());
     let (code, body) = shown.get("/healthz").await;
     assert!(code == 503 && body.contains("what is wrong"), "{code} {body}");
+}
+
+#[tokio::test]
+async fn healthz_fails_while_the_ledger_cannot_be_written() {
+    let shown = Shown::with_a_task().await;
+    let full = shown._directory.path().join(crate::ledger::tests::FULL);
+    std::fs::write(&full, "").unwrap();
+    let engine = shown.engine.clone().unwrap();
+    let later = |counter| PollRequest {
+        epoch: Epoch { counter, ..order_one_task().epoch },
+        hold_ms: 0,
+        ..order_one_task()
+    };
+    engine.poll(later(8)).await.unwrap();
+    let (code, body) = shown.get("/healthz").await;
+    assert!(code == 503 && body.contains("make room on the file system of data_dir"), "{body}");
+    std::fs::remove_file(full).unwrap();
+    engine.poll(later(9)).await.unwrap();
+    assert_eq!(shown.get("/healthz").await.0, 200);
 }
 
 #[tokio::test]

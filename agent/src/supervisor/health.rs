@@ -1,14 +1,14 @@
 //! Whether the container engine answers, as the coordinator is told.
 //!
 //! Two see it: the event stream, which ends with the engine, and whoever asks the engine from time to
-//! time, who notices one that hangs. And whether the host is about to leave. Never: a conclusion about a
-//! container.
+//! time, who notices one that hangs. And whether the disks let tasks be taken, and whether the host is
+//! about to leave. Never: a conclusion about a container.
 
-use longshore_common::protocol::EngineHealth;
+use longshore_common::protocol::{EngineHealth, StorageHealth};
 use tokio::sync::watch;
 use tracing::info;
 
-use super::Engine;
+use super::{Engine, record::LedgerState};
 use crate::{docker_reach::Reach, runtime::ContainerRuntime};
 
 /// What those see who ask the engine from time to time.
@@ -27,12 +27,14 @@ pub(super) struct Health {
     told: EngineHealth,
     told_looked: bool,
     told_leaving: bool,
+    /// Also for those on this host who ask.
+    told_storage: watch::Sender<StorageHealth>,
     /// What the last answer said of all that.
     answered: Option<Said>,
 }
 
-/// What an answer says of the engine, of the look at its containers, and of a leave.
-type Said = (EngineHealth, bool, bool);
+/// What an answer says of the engine, of the look at its containers, of a leave, and of the disks.
+type Said = (EngineHealth, bool, bool, StorageHealth);
 
 impl Health {
     pub(super) fn watched(reach: Option<ReachWatch>, leaving: Option<LeaveWatch>) -> Self {
@@ -43,6 +45,7 @@ impl Health {
             told: EngineHealth::Unknown,
             told_looked: false,
             told_leaving: false,
+            told_storage: watch::Sender::default(),
             answered: None,
         }
     }
@@ -88,8 +91,19 @@ impl<R: ContainerRuntime> Engine<R> {
         self.health.now(self.synced)
     }
 
+    pub(super) fn storage(&self) -> StorageHealth {
+        match self.ledger_state {
+            LedgerState::Written => self.rooms.storage(),
+            LedgerState::Failing | LedgerState::TriedAgain => StorageHealth::Unwritable,
+        }
+    }
+
+    pub(super) fn storage_told(&self) -> watch::Receiver<StorageHealth> {
+        self.health.told_storage.subscribe()
+    }
+
     fn said(&self) -> Said {
-        (self.health(), self.has_looked(), self.health.is_leaving())
+        (self.health(), self.has_looked(), self.health.is_leaving(), self.storage())
     }
 
     pub(super) fn health_is_answered(&mut self) {
@@ -114,6 +128,12 @@ impl<R: ContainerRuntime> Engine<R> {
         let leaves = self.health.is_leaving();
         if std::mem::replace(&mut self.health.told_leaving, leaves) != leaves {
             info!(host = %self.config.host, leaves, "telling the coordinator whether this host leaves");
+            self.release_parked();
+        }
+        let storage = self.storage();
+        let was = self.health.told_storage.send_replace(storage);
+        if was != storage {
+            info!(host = %self.config.host, ?storage, "telling the coordinator of the disks");
             self.release_parked();
         }
     }

@@ -1,6 +1,6 @@
 //! The agent's half of the poll: fencing, taking orders, parking, answering (design.md 3 to 5).
 //!
-//! Never: an order acted on before the ledger holds it, or taken from an older start of a
+//! Never: a task run before the ledger holds its order, or an order taken from an older start of a
 //! coordinator; a task stopped because a message did not name it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -9,7 +9,7 @@ use longshore_common::{
     id::TaskId,
     index::FastSet,
     protocol::{
-        Desired, DesiredDigest, Order, OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome,
+        Desired, DesiredDigest, Epoch, Order, OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome,
         PollRequest, Refusal, ReportPosition, Seen,
     },
     task::{StopCause, StopCode},
@@ -131,12 +131,15 @@ impl<R: ContainerRuntime> Engine<R> {
         if request.host != self.config.host {
             return Err(Refusal::OtherHost);
         }
+        if self.obeyed.is_some_and(|obeyed| is_older(request.epoch, obeyed)) {
+            return Err(Refusal::StaleEpoch);
+        }
         let Some(Head { seen, .. }) = &self.head else { return Ok(()) };
         let (theirs, ours) = (request.epoch, seen.epoch);
         let same = theirs == ours;
         // Less than we saw, from a start that should know it: its journal went back.
         let went_back = !same && request.last_order < seen.order;
-        if theirs.counter < ours.counter || (theirs.counter == ours.counter && !same) || went_back {
+        if is_older(theirs, ours) || went_back {
             return Err(Refusal::StaleEpoch);
         }
         if request.manifest.is_some() {
@@ -276,9 +279,20 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     /// The batch under way could not be written: its orders stay with the coordinator, which sends them
-    /// again with its next poll.
+    /// again with its next poll. Tasks that are here are stopped all the same: a stop that comes twice is
+    /// one stop, and an agent that starts without having it on record is sent it again before it may
+    /// launch anything.
     pub(super) fn orders_not_taken(&mut self) {
         let Some(taking) = self.taking.take_if(|taking| taking.being_written) else { return };
+        for taken in taking.orders {
+            if let Taken::Stop(key, cause) = taken
+                && self.tasks.contains_key(&key)
+            {
+                self.obeyed = Some(taking.request.epoch);
+                self.stop_ordered(key, cause);
+                self.advance(key);
+            }
+        }
         self.park(taking.request, taking.reply);
         self.next_polls();
     }
@@ -317,14 +331,15 @@ impl<R: ContainerRuntime> Engine<R> {
         if agrees == Some(true) {
             self.confirm();
         }
-        if self.ledger_state != LedgerState::Written && !self.outbox.has_news() {
+        let has_news = self.outbox.has_news() || self.health_has_news();
+        if self.ledger_state != LedgerState::Written && !has_news {
             // More orders could not be taken either: the answer shows that this host lives.
             let hold = Duration::from_millis(request.hold_ms.into()).min(RETRY_AFTER);
             let (images_told, until) = (request.images, Instant::now() + hold);
             self.parked = Some(Parked { reply, images_told, until });
         } else if self.head.is_none() || agrees == Some(false) {
             self.send(reply, true, request.images);
-        } else if self.outbox.has_news() || self.health_has_news() || self.leaves_orders(&request) {
+        } else if has_news || self.leaves_orders(&request) {
             self.send(reply, false, request.images);
         } else {
             let hold = Duration::from_millis(request.hold_ms.into()).min(HOLD_MAX);
@@ -401,11 +416,17 @@ impl<R: ContainerRuntime> Engine<R> {
             seen: self.head.as_ref().map(|head| head.seen),
             machine: self.config.machine.clone(),
             engine: self.health(),
+            storage: self.storage(),
             leaving: self.health.is_leaving(),
             looked: Some(self.tells_all(&outcome)),
             outcome,
         }
     }
+}
+
+/// Than another that was heard: an earlier start, or a twin of that one.
+fn is_older(theirs: Epoch, ours: Epoch) -> bool {
+    theirs.counter < ours.counter || theirs.counter == ours.counter && theirs != ours
 }
 
 fn key_of(order: &Order) -> TaskKey {

@@ -1,6 +1,7 @@
 //! What the engine writes into its ledger, and what it does while the ledger cannot be written.
 //!
-//! Orders that were not written were not taken, and the coordinator is not told otherwise. All else
+//! Orders that were not written were not taken, and the coordinator is not told otherwise; those that
+//! stop a task are carried out nevertheless. All else
 //! is best effort: the engine goes on from memory, makes room first, for which nothing needs to be
 //! written, and tries again. Never: an end of the agent for want of room.
 
@@ -50,11 +51,16 @@ impl<R: ContainerRuntime> Engine<R> {
     fn has_something_to_write(&self) -> bool {
         let waits = self.ledger_state == LedgerState::Failing;
         let orders = self.taking.as_ref().is_some_and(|taking| !taking.being_written);
-        orders || !self.unwritten.can_wait() && !waits
+        let is_tried = self.ledger_state == LedgerState::TriedAgain && self.head.is_some();
+        orders || is_tried || !self.unwritten.can_wait() && !waits
     }
 
     fn open_batch(&mut self) -> Batch {
         let mut batch = std::mem::take(&mut self.unwritten);
+        if self.ledger_state != LedgerState::Written {
+            // Says nothing new, and shows whether the ledger can be written again.
+            batch.head.clone_from(&self.head);
+        }
         if let Some(taking) = &mut self.taking {
             taking.being_written = true;
             batch.head = Some(taking.head.clone());
@@ -89,8 +95,8 @@ impl<R: ContainerRuntime> Engine<R> {
         if self.ledger_state == LedgerState::Written {
             warn!(
                 %host, error = cause,
-                "the ledger cannot be written: what runs goes on and is reported, no new order is \
-                 taken, and the write is tried again",
+                "the ledger cannot be written: what runs goes on, is reported and is stopped as ordered, \
+                 no new task is taken, and the write is tried again",
             );
         } else {
             debug!(%host, error = cause, "the ledger still cannot be written");

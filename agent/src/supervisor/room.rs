@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use longshore_common::task::{StopCause, StopCode};
+use longshore_common::{
+    protocol::StorageHealth,
+    task::{StopCause, StopCode},
+};
 use tracing::debug;
 
 use super::{Engine, Timer};
@@ -29,6 +32,8 @@ const NO_SPACE: &str = "no space left on device";
 pub(super) struct Rooms {
     watch: Option<DiskWatch>,
     room: Room,
+    /// All that there is to read was read.
+    whole: bool,
     timer_set: bool,
 }
 
@@ -51,6 +56,18 @@ impl Rooms {
     pub(super) fn look_again(&self) {
         if let Some(watch) = &self.watch {
             watch.again.notify_one();
+        }
+    }
+
+    /// What the coordinator is told. Unknown until Docker's own file system was read: the others may
+    /// have room where that has none.
+    pub(super) fn storage(&self) -> StorageHealth {
+        match self.room {
+            Room::Lacking => StorageHealth::Full,
+            Room::Enough | Room::Short if self.whole || self.watch.is_none() => {
+                StorageHealth::Ready
+            }
+            Room::Enough | Room::Short => StorageHealth::Unknown,
         }
     }
 
@@ -77,7 +94,11 @@ impl Rooms {
 impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn disk_seen(&mut self) {
         let Some(watch) = &mut self.rooms.watch else { return };
-        let room = watch.seen.borrow_and_update().room;
+        let (room, whole) = {
+            let disk = watch.seen.borrow_and_update();
+            (disk.room, disk.whole)
+        };
+        self.rooms.whole |= whole;
         let was = std::mem::replace(&mut self.rooms.room, room);
         if room > was {
             self.make_room();

@@ -8,7 +8,7 @@ use longshore_common::{
     protocol::{
         ContainerId, ContainerStatus, Desired, DesiredDigest, Epoch, HeldImages, Manifest, Order,
         OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal, Report,
-        ReportBody, ReportPosition, ReportedPhase, RunOrder, TaskReport,
+        ReportBody, ReportPosition, ReportedPhase, RunOrder, StorageHealth, TaskReport,
     },
     task::{HealthStatus, StopCause, StopCode, TaskOverride},
     task_definition::{

@@ -344,6 +344,7 @@ fn gap(unfit: &Unfit) -> GapView {
         Unfit::NotActive
         | Unfit::AgentDisconnected
         | Unfit::EngineSilent
+        | Unfit::NoRoom
         | Unfit::Attribute(_)
         | Unfit::MemberOf(_)
         | Unfit::DistinctInstance

@@ -154,6 +154,7 @@ fn shortness(unfit: &[Unfit]) -> (usize, i64, Reverse<i64>, Reverse<i64>) {
             Unfit::NotActive
             | Unfit::AgentDisconnected
             | Unfit::EngineSilent
+            | Unfit::NoRoom
             | Unfit::Attribute(_)
             | Unfit::MemberOf(_)
             | Unfit::DistinctInstance

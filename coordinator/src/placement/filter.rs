@@ -78,6 +78,7 @@ impl ClusterIndex {
             Reason::NotActive => terms.push(Term::In(&self.active)),
             Reason::AgentDisconnected => terms.push(Term::In(&self.connected)),
             Reason::EngineSilent => terms.push(Term::In(&self.engine_answers)),
+            Reason::NoRoom => terms.push(Term::In(&self.has_room)),
             Reason::Attribute => {
                 let wanted = request.required_attributes.iter();
                 let mut sets = wanted.map(|wanted| self.attributes.hosts_with(wanted));
@@ -130,7 +131,10 @@ impl ClusterIndex {
         for reason in Reason::ALL {
             let of_ready_hosts = matches!(
                 reason,
-                Reason::NotActive | Reason::AgentDisconnected | Reason::EngineSilent
+                Reason::NotActive
+                    | Reason::AgentDisconnected
+                    | Reason::EngineSilent
+                    | Reason::NoRoom
             );
             if !of_ready_hosts {
                 self.terms(reason, request, &mut terms);
@@ -213,6 +217,9 @@ impl ClusterIndex {
         }
         if !self.engine_answers.contains(row) {
             unfit.push(Unfit::EngineSilent);
+        }
+        if !self.has_room.contains(row) {
+            unfit.push(Unfit::NoRoom);
         }
         unfit
     }

@@ -35,7 +35,9 @@ pub struct ClusterIndex {
     pub(super) connected: Bits,
     /// Hosts whose container engine answers, as far as is known.
     pub(super) engine_answers: Bits,
-    /// Active, connected and with an engine that answers.
+    /// Hosts whose disks have room for new tasks, as far as is known.
+    pub(super) has_room: Bits,
+    /// Active, connected, with an engine that answers and with room.
     pub(super) ready: Bits,
     pub(super) attributes: Attributes,
     /// Hosts on which the port is reserved or in use.
@@ -67,11 +69,13 @@ pub struct Eligibility {
     pub connected: bool,
     /// False while its agent says that the container engine does not answer.
     pub engine_answers: bool,
+    /// False while its agent says that the disks have no room for new tasks.
+    pub has_room: bool,
 }
 
 impl Eligibility {
     pub fn is_ready(self) -> bool {
-        self.active && self.connected && self.engine_answers
+        self.active && self.connected && self.engine_answers && self.has_room
     }
 }
 
@@ -95,6 +99,7 @@ pub struct HostFacts {
     pub active: bool,
     pub connected: bool,
     pub engine_answers: bool,
+    pub has_room: bool,
     pub busy: bool,
     pub remaining: Remaining,
     /// CPU units, MiB and GPUs by which placement finds it.
@@ -194,6 +199,7 @@ impl ClusterIndex {
         self.active.remove(row);
         self.connected.remove(row);
         self.engine_answers.remove(row);
+        self.has_room.remove(row);
         self.ready.remove(row);
         self.free_rows.push(row);
     }
@@ -230,6 +236,7 @@ impl ClusterIndex {
         self.active.set(row, eligibility.active);
         self.connected.set(row, eligibility.connected);
         self.engine_answers.set(row, eligibility.engine_answers);
+        self.has_room.set(row, eligibility.has_room);
         self.ready.set(row, eligibility.is_ready());
     }
 
@@ -349,6 +356,7 @@ impl ClusterIndex {
             active: self.active.contains(row),
             connected: self.connected.contains(row),
             engine_answers: self.engine_answers.contains(row),
+            has_room: self.has_room.contains(row),
             busy: self.busy.contains(row),
             remaining: host.remaining.clone(),
             free: [&self.cpu, &self.memory, &self.gpus].map(|column| column.planes.get(row)),

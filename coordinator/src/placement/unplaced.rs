@@ -14,6 +14,8 @@ pub enum Unfit {
     AgentDisconnected,
     /// Its agent says that its container engine does not answer.
     EngineSilent,
+    /// Its agent says that the disks have no room for new tasks.
+    NoRoom,
     /// The required attribute that the host lacks.
     Attribute(Attribute),
     /// The constraint that the host does not meet.
@@ -46,6 +48,7 @@ pub enum Reason {
     NotActive,
     AgentDisconnected,
     EngineSilent,
+    NoRoom,
     Attribute,
     MemberOf,
     DistinctInstance,
@@ -70,10 +73,11 @@ pub struct Unplaced {
 }
 
 impl Reason {
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::NotActive,
         Reason::AgentDisconnected,
         Reason::EngineSilent,
+        Reason::NoRoom,
         Reason::Attribute,
         Reason::MemberOf,
         Reason::DistinctInstance,
@@ -87,7 +91,7 @@ impl Reason {
     pub fn as_ecs(self) -> &'static str {
         match self {
             Reason::NotActive => "INACTIVE",
-            Reason::AgentDisconnected | Reason::EngineSilent => "AGENT",
+            Reason::AgentDisconnected | Reason::EngineSilent | Reason::NoRoom => "AGENT",
             Reason::Attribute => "ATTRIBUTE",
             Reason::MemberOf => "MemberOf placement constraint unsatisfied",
             Reason::DistinctInstance => "DistinctInstance placement constraint unsatisfied",
@@ -105,6 +109,7 @@ impl Unfit {
             Unfit::NotActive => Reason::NotActive,
             Unfit::AgentDisconnected => Reason::AgentDisconnected,
             Unfit::EngineSilent => Reason::EngineSilent,
+            Unfit::NoRoom => Reason::NoRoom,
             Unfit::Attribute(_) => Reason::Attribute,
             Unfit::MemberOf(_) => Reason::MemberOf,
             Unfit::DistinctInstance => Reason::DistinctInstance,
@@ -149,6 +154,7 @@ impl fmt::Display for Reason {
             Reason::NotActive => "not ACTIVE",
             Reason::AgentDisconnected => "with a disconnected agent",
             Reason::EngineSilent => "with a container engine that does not answer",
+            Reason::NoRoom => "without room on their disks",
             Reason::Attribute => "without a required attribute",
             Reason::MemberOf => "outside of a memberOf constraint",
             Reason::DistinctInstance => "with a task of the group already",
@@ -170,6 +176,10 @@ impl fmt::Display for Unfit {
             ),
             Unfit::AgentDisconnected => f.write_str("has a disconnected agent"),
             Unfit::EngineSilent => f.write_str("has a container engine that does not answer"),
+            Unfit::NoRoom => f.write_str(
+                "has no room for new tasks on its disks (/healthz and the log of its agent say on which; \
+                 remove what it need not hold, make it larger, or change disk-refuse-at and disk-floor)",
+            ),
             Unfit::Attribute(Attribute { name, value: None }) => {
                 write!(f, "lacks the attribute {name}")?;
                 cure(name).map_or(Ok(()), |cure| write!(f, " ({cure})"))

@@ -10,7 +10,7 @@ use longshore_common::{
     mutual_tls::KeyHash,
     protocol::{
         Attribute, EngineHealth, Epoch, HeldImages, RegisterRequest, Report, ReportPosition, Seen,
-        Versions,
+        StorageHealth, Versions,
     },
     resources::Capacity,
     task::TaskOverride,
@@ -497,6 +497,7 @@ pub struct AgentAnswered {
     /// When the host has others than it said last.
     pub images: Option<HeldImages>,
     pub engine: EngineHealth,
+    pub storage: StorageHealth,
     /// Its machine is about to be taken away.
     pub leaving: bool,
     /// With this answer all is said that there is to know of the host's tasks.

@@ -9,7 +9,7 @@ use longshore_common::{
     logs::mode::LogDriverMode,
     machine::MachineMarks,
     mutual_tls::KeyHash,
-    protocol::{Attribute, ContainerId, EngineHealth, Epoch, TaskReport, Versions},
+    protocol::{Attribute, ContainerId, EngineHealth, Epoch, StorageHealth, TaskReport, Versions},
     resources::{Capacity, Demand},
     task::{StopCause, TaskOverride},
     task_definition::{Compatibility, TaskDefinition},
@@ -158,6 +158,12 @@ pub enum Event {
     HostEngineChanged {
         host: HostId,
         engine: EngineHealth,
+        at: Timestamp,
+    },
+    /// The host's agent says that its disks have room for new tasks, or have not.
+    HostStorageChanged {
+        host: HostId,
+        storage: StorageHealth,
         at: Timestamp,
     },
     AttributesPut {

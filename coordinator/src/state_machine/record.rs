@@ -9,7 +9,7 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     logs::mode::LogDriverMode,
-    protocol::{Attribute, ContainerId, EngineHealth, Epoch, TaskReport, Versions},
+    protocol::{Attribute, ContainerId, EngineHealth, Epoch, StorageHealth, TaskReport, Versions},
     resources::{Capacity, Demand},
     task::{StopCause, TaskOverride},
     task_definition::{Compatibility, ContainerDefinition, TaskDefinition},
@@ -104,6 +104,10 @@ pub struct HostRecord {
     pub engine: EngineHealth,
     #[serde(default)]
     pub engine_at: Timestamp,
+    #[serde(default)]
+    pub storage: StorageHealth,
+    #[serde(default)]
+    pub storage_at: Timestamp,
     pub version: u64,
     pub last_order: u64,
 }

@@ -432,6 +432,9 @@ impl State {
             Event::HostEngineChanged { host, engine, at } => {
                 self.host_engine_changed(*host, *engine, *at);
             }
+            Event::HostStorageChanged { host, storage, at } => {
+                self.host_storage_changed(*host, *storage, *at);
+            }
             Event::AttributesPut { host, attributes } => self.attributes_put(*host, attributes),
             Event::AttributesDeleted { host, names } => self.attributes_deleted(*host, names),
             Event::CustomAttributesDeleted { host, names } => {

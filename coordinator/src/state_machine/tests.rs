@@ -15,7 +15,7 @@ use longshore_common::{
     logs::mode::LogDriverMode,
     protocol::{
         ContainerReport, EngineHealth, Epoch, HeldImages, Report, ReportBody, ReportPosition,
-        ReportedPhase, RunIntent, RunOrder, Seen, TaskReport, Versions,
+        ReportedPhase, RunIntent, RunOrder, Seen, StorageHealth, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
     task::{StopCause, StopCode, TaskOverride},
@@ -244,6 +244,7 @@ fn answered(host: HostId, seq: u64, reports: Vec<Report>) -> Command {
         ended_candidates: vec![],
         images: None,
         engine: EngineHealth::Unknown,
+        storage: StorageHealth::Unknown,
         leaving: false,
         looked: true,
     }))
@@ -638,6 +639,7 @@ fn a_stop_candidate_is_stopped_only_when_the_history_knows_its_end() {
         ended_candidates: vec![],
         images: None,
         engine: EngineHealth::Unknown,
+        storage: StorageHealth::Unknown,
         leaving: false,
         looked: true,
     };

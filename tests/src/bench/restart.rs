@@ -11,7 +11,7 @@ use longshore_common::{
     id::{FleetId, HostId, TaskId},
     protocol::{
         ContainerReport, ContainerStatus, EngineHealth, PROTOCOL_VERSION, RegisterRequest, Report,
-        ReportBody, ReportPosition, ReportedPhase, TaskReport, Versions,
+        ReportBody, ReportPosition, ReportedPhase, StorageHealth, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
     task::TaskOverride,
@@ -253,6 +253,7 @@ async fn answer(
         ended_candidates: Vec::new(),
         images: None,
         engine: EngineHealth::Unknown,
+        storage: StorageHealth::Unknown,
         leaving: false,
         looked: true,
     };

@@ -13,7 +13,9 @@ use futures_util::future::try_join_all;
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{EngineHealth, Report, ReportBody, ReportPosition, ReportedPhase, TaskReport},
+    protocol::{
+        EngineHealth, Report, ReportBody, ReportPosition, ReportedPhase, StorageHealth, TaskReport,
+    },
 };
 use longshore_coordinator::{
     driver::{
@@ -281,6 +283,7 @@ impl Simulated {
             ended_candidates: Vec::new(),
             images: None,
             engine: EngineHealth::Unknown,
+            storage: StorageHealth::Unknown,
             leaving: false,
             looked: true,
         }))

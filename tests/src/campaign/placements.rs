@@ -109,7 +109,7 @@ impl Host {
             }
         }
         let (active, connected) = (!chance.one_in(10), !chance.one_in(10));
-        let eligibility = Eligibility { active, connected, engine_answers: true };
+        let eligibility = Eligibility { active, connected, engine_answers: true, has_room: true };
         Host { capacity, attributes, eligibility, running: chance.below(4) as u32, tasks: vec![] }
     }
 

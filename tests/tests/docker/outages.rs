@@ -101,12 +101,19 @@ async fn an_agent_on_a_full_disk_lives_restarts_reports_and_cleans_up() {
     engine.post(&format!("/containers/{ended}/kill"), Value::Null).await.unwrap();
     let shown = reached(&client, &first, "STOPPED").await;
     assert_eq!(shown["containers"][0]["exitCode"], json!(137));
-    reached(&client, &second, "RUNNING").await;
+    client.call("StopTask", json!({ "task": second })).await.unwrap();
+    let shown = reached(&client, &second, "STOPPED").await;
+    assert_eq!(shown["stopCode"], "UserInitiated");
+    assert!(lives(&fleet).await.is_empty());
+    let refused = client.call("RunTask", json!({ "taskDefinition": "web" })).await.unwrap();
+    let detail = refused["failures"][0]["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("has no room for new tasks on its disks"), "{refused}");
 
     progress("there is room again");
     fs_err::remove_file(filler).unwrap();
     eventually("new tasks run", async || {
-        let task = begin_again(&client, "web").await;
+        let ran = client.call("RunTask", json!({ "taskDefinition": "web" })).await.unwrap();
+        let Some(task) = ran["tasks"][0]["taskArn"].as_str() else { return false };
         let running = |shown: &Value| {
             let status = shown["tasks"][0]["lastStatus"].as_str()?;
             ["RUNNING", "STOPPED"].contains(&status).then(|| status == "RUNNING")

@@ -23,7 +23,7 @@ use longshore_common::{
     machine::{AgentRun, MachineMarks},
     protocol::{
         EngineHealth, Epoch, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest,
-        RegisterRequest, Versions,
+        RegisterRequest, StorageHealth, Versions,
     },
     resources::Capacity,
 };
@@ -210,6 +210,7 @@ pub(crate) fn answer(host: HostId) -> PollAnswer {
         seen: None,
         machine: MachineMarks::default(),
         engine: EngineHealth::Unknown,
+        storage: StorageHealth::Unknown,
         leaving: false,
         looked: Some(true),
         outcome: PollOutcome::Accepted { reports: vec![], needs_manifest: false, images: None },

@@ -42,11 +42,12 @@ async fn a_full_disk_ends_no_agent_and_doubles_no_task() {
     assert_eq!(rig.fake.containers().len(), 5);
 
     rig.fill_disk();
-    // What happens is told, from memory; what comes is not taken.
+    // What happens is told, from memory; what comes is not taken, but a stop is carried out.
     rig.fake.exit("app", 3);
     rig.until_stopped(task(1)).await;
     rig.coordinator.run(task(4), one());
     rig.coordinator.stop(task(2));
+    rig.until_stopped(task(2)).await;
     let mut exchanges = 0;
     let since = tokio::time::Instant::now();
     while since.elapsed() < Duration::from_secs(600) {
@@ -55,9 +56,9 @@ async fn a_full_disk_ends_no_agent_and_doubles_no_task() {
         exchanges += 1;
     }
     assert!(exchanges <= 1300, "{exchanges} exchanges: each at once calls for the next");
-    assert_eq!(rig.runs(), 2, "tasks 2 and 3 go on");
+    assert_eq!(rig.runs(), 1, "task 3 goes on");
     // Cleaned up: of the stopped ones the newest is kept.
-    assert_eq!(rig.fake.containers().len(), 3);
+    assert_eq!(rig.fake.containers().len(), 2);
 
     // A restart on the full disk takes up what runs.
     rig.restart_agent().await;
@@ -65,10 +66,82 @@ async fn a_full_disk_ends_no_agent_and_doubles_no_task() {
     rig.coordinator.tasks.clear();
     rig.until_running(task(3)).await;
     rig.idle(20).await;
-    assert_eq!((rig.fake.count(Verb::Create), rig.runs()), (0, 2));
+    assert_eq!((rig.fake.count(Verb::Create), rig.runs()), (0, 1));
 
     rig.free_disk();
     rig.until_stopped(task(2)).await;
     rig.until_running(task(4)).await;
     assert_eq!((rig.fake.count(Verb::Create), rig.runs()), (1, 2));
+}
+
+/// Wherever the agent is killed on its way: before the stop, while the container stops, after.
+#[tokio::test(start_paused = true)]
+async fn stop_is_carried_out_on_a_full_disk_through_restarts() {
+    for exchanges_before_the_kill in 0..6 {
+        let mut rig = Rig::new();
+        rig.exchange().await;
+        for number in [1, 2] {
+            rig.coordinator.run(task(number), one());
+            rig.until_running(task(number)).await;
+        }
+        rig.fill_disk();
+        rig.coordinator.stop(task(1));
+        rig.idle(exchanges_before_the_kill).await;
+        rig.restart_agent().await;
+        rig.fake.forget_calls();
+        rig.until_stopped(task(1)).await;
+        rig.idle(20).await;
+        assert_eq!((rig.fake.count(Verb::Start), rig.runs()), (0, 1));
+
+        rig.restart_agent().await;
+        rig.idle(20).await;
+        rig.free_disk();
+        rig.restart_agent().await;
+        rig.idle(20).await;
+        assert_eq!((rig.fake.count(Verb::Start), rig.runs()), (0, 1));
+        assert_eq!(rig.exchange().await.seen.unwrap().order, rig.coordinator.last_order);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ledger_that_cannot_be_written_is_told_until_it_can() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    assert_eq!(rig.exchange().await.storage, StorageHealth::Ready);
+    rig.fill_disk();
+    rig.coordinator.run(task(2), one());
+    rig.idle(2).await;
+    assert_eq!(rig.exchange().await.storage, StorageHealth::Unwritable);
+    assert_eq!(rig.handle().storage(), StorageHealth::Unwritable);
+
+    // Also while no poll comes with something to write.
+    rig.pass(Duration::from_secs(60)).await;
+    assert_eq!(rig.handle().storage(), StorageHealth::Unwritable);
+    rig.free_disk();
+    rig.pass(Duration::from_secs(20)).await;
+    assert_eq!(rig.handle().storage(), StorageHealth::Ready);
+    assert_eq!(rig.exchange().await.storage, StorageHealth::Ready);
+    rig.until_running(task(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn coordinator_of_before_one_that_was_obeyed_stops_nothing() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    for number in [1, 2] {
+        rig.coordinator.run(task(number), one());
+        rig.until_running(task(number)).await;
+    }
+    rig.fill_disk();
+    let mut earlier = rig.coordinator.clone();
+    rig.coordinator = rig.coordinator.restarted();
+    rig.coordinator.stop(task(1));
+    let (cause, _) = rig.until_stopped(task(1)).await;
+    assert_eq!(cause, user_stop());
+    earlier.stop(task(2));
+    let answer = rig.poll(earlier.request(0)).await;
+    assert_eq!(answer.outcome, PollOutcome::Refused(Refusal::StaleEpoch));
+    assert_eq!(rig.runs(), 1);
 }

@@ -17,7 +17,7 @@ fn disk(room: Room) -> Disk {
         used_percent: 97,
         inodes_used_percent: 4,
     };
-    Disk { room, file_systems: vec![file_system] }
+    Disk { room, whole: true, file_systems: vec![file_system] }
 }
 
 /// Who shows the engine what the disk is like.
@@ -100,6 +100,33 @@ async fn without_room_a_new_task_is_refused_by_a_reason_that_says_what_to_do() {
     rig.idle(2).await;
     rig.coordinator.run(task(3), of_image("b"));
     rig.until_running(task(3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_told_at_once_when_all_was_read() {
+    use {Room::*, StorageHealth::*};
+    let (mut rig, eyes) = rig();
+    rig.exchange().await;
+    assert_eq!(rig.exchange().await.storage, Unknown);
+    let mut was = Unknown;
+    for (room, whole, told) in [
+        // Docker has not told yet where its data is.
+        (Enough, false, Unknown),
+        (Enough, true, Ready),
+        (Short, true, Ready),
+        (Lacking, true, Full),
+        (Short, true, Ready),
+    ] {
+        let before = tokio::time::Instant::now();
+        eyes.seen.send_replace(Disk { whole, ..disk(room) });
+        let request = rig.coordinator.request(10_000);
+        let answer = rig.poll(request).await;
+        rig.coordinator.take(&answer);
+        assert_eq!((answer.storage, rig.handle().storage()), (told, told));
+        let at_once = before.elapsed() < Duration::from_secs(1);
+        assert_eq!(at_once, told != was, "a poll that was kept leaves with the news");
+        was = told;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use longshore_common::{
     arn::Identity,
     clock::Timestamp,
     id::HostId,
-    protocol::{Attribute, EngineHealth, Versions},
+    protocol::{Attribute, EngineHealth, StorageHealth, Versions},
     resources::{Capacity, HostPort, Transport},
 };
 use serde::Serialize;
@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+const OK: &str = "OK";
+const IMPAIRED: &str = "IMPAIRED";
+
 /// What of an instance is shown, taken out of the state.
 pub(crate) struct Shown {
     id: HostId,
@@ -35,6 +38,8 @@ pub(crate) struct Shown {
     connected: bool,
     engine: EngineHealth,
     engine_at: Timestamp,
+    storage: StorageHealth,
+    storage_at: Timestamp,
     running_tasks: u32,
     pending_tasks: u32,
     capacity: Capacity,
@@ -93,7 +98,7 @@ struct ResourceView {
     string_set_value: Option<Vec<String>>,
 }
 
-/// What is known of the host's container engine, and nothing of a host that is not heard.
+/// What is known of the host's container engine and disks, and nothing of a host that is not heard.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HealthView {
@@ -107,6 +112,8 @@ struct HealthCheckView {
     #[serde(rename = "type")]
     kind: &'static str,
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_reason: Option<&'static str>,
     last_updated: f64,
     last_status_change: f64,
 }
@@ -114,20 +121,54 @@ struct HealthCheckView {
 impl HealthView {
     fn of(shown: &Shown) -> Self {
         let engine = if shown.connected { shown.engine } else { EngineHealth::Unknown };
-        let overall_status = match engine {
-            EngineHealth::Answers => "OK",
-            EngineHealth::Silent => "IMPAIRED",
+        let lacks = if shown.connected { lacks(shown.storage) } else { None };
+        let of_engine = match engine {
+            EngineHealth::Answers => OK,
+            EngineHealth::Silent => IMPAIRED,
             EngineHealth::Unknown => "INSUFFICIENT_DATA",
         };
-        let changed = shown.engine_at.as_epoch_seconds();
-        let check = HealthCheckView {
-            kind: "CONTAINER_RUNTIME",
-            status: overall_status,
+        let runtime = (engine != EngineHealth::Unknown)
+            .then(|| HealthCheckView::new("CONTAINER_RUNTIME", of_engine, None, shown.engine_at));
+        // Of ECS's kinds the one for what the host's own daemons, here the agent, need.
+        let storage =
+            lacks.map(|why| HealthCheckView::new("DAEMON", IMPAIRED, Some(why), shown.storage_at));
+        HealthView {
+            overall_status: if storage.is_some() { IMPAIRED } else { of_engine },
+            details: runtime.into_iter().chain(storage).collect(),
+        }
+    }
+}
+
+/// Why the host takes no task, and what to do.
+fn lacks(storage: StorageHealth) -> Option<&'static str> {
+    match storage {
+        StorageHealth::Unknown | StorageHealth::Ready => None,
+        StorageHealth::Full => Some(
+            "The disks have no room for new tasks. The agent's /healthz and log say on which file system: \
+             remove what it need not hold, make it larger, or change disk-refuse-at and disk-floor.",
+        ),
+        StorageHealth::Unwritable => Some(
+            "The agent's ledger cannot be written, so that it takes no task. The agent's log says why: \
+             make room on the file system of its data directory, or make that writable.",
+        ),
+    }
+}
+
+impl HealthCheckView {
+    fn new(
+        kind: &'static str,
+        status: &'static str,
+        status_reason: Option<&'static str>,
+        changed: Timestamp,
+    ) -> Self {
+        let changed = changed.as_epoch_seconds();
+        HealthCheckView {
+            kind,
+            status,
+            status_reason,
             last_updated: changed,
             last_status_change: changed,
-        };
-        let details = if engine == EngineHealth::Unknown { Vec::new() } else { vec![check] };
-        HealthView { overall_status, details }
+        }
     }
 }
 
@@ -146,6 +187,8 @@ impl Shown {
             connected: host.connected,
             engine: host.engine,
             engine_at: host.engine_at,
+            storage: host.storage,
+            storage_at: host.storage_at,
             running_tasks: host.running_tasks,
             pending_tasks: host.pending_tasks,
             capacity: host.capacity.clone(),

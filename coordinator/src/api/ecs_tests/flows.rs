@@ -5,7 +5,7 @@ use longshore_common::{
     clock::Timestamp,
     protocol::{
         ContainerReport, ContainerStatus, EngineHealth, NetworkBinding, Report, ReportBody,
-        ReportPosition, ReportedPhase, TaskReport,
+        ReportPosition, ReportedPhase, StorageHealth, TaskReport,
     },
     resources::Transport,
     task::{StopCause, StopCode},
@@ -64,6 +64,7 @@ impl World {
             position: ReportPosition { session: self.seq() + 1, seq: reports.len() as u64 },
             reports,
             engine: EngineHealth::Unknown,
+            storage: StorageHealth::Unknown,
             leaving: false,
             looked: true,
         };

@@ -4,7 +4,8 @@
 use longshore_common::{
     id::HostId,
     protocol::{
-        Attribute, EngineHealth, PROTOCOL_VERSION, RegisterRequest, ReportPosition, Versions,
+        Attribute, EngineHealth, PROTOCOL_VERSION, RegisterRequest, ReportPosition, StorageHealth,
+        Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
 };
@@ -26,6 +27,11 @@ fn id(arn: &str) -> HostId {
 impl World {
     /// The agent of a host says whether its container engine answers.
     async fn engine(&self, host: &str, engine: EngineHealth) {
+        self.says(host, engine, StorageHealth::Unknown).await;
+    }
+
+    /// And whether its disks let it take tasks.
+    async fn says(&self, host: &str, engine: EngineHealth, storage: StorageHealth) {
         let answered = AgentAnswered {
             host: id(host),
             ended_candidates: Vec::new(),
@@ -34,6 +40,7 @@ impl World {
             position: ReportPosition { session: 1, seq: 0 },
             reports: Vec::new(),
             engine,
+            storage,
             leaving: false,
             looked: true,
         };
@@ -147,6 +154,50 @@ async fn refusal_says_once_what_a_host_lacks_and_how_draining_ends() {
     world.done("UpdateContainerInstancesState", drain).await;
     let drains = detail("web").await;
     assert!(drains.contains("update-container-instances-state --status ACTIVE"), "{drains}");
+}
+
+#[tokio::test]
+async fn nothing_is_placed_where_the_disks_have_no_room() {
+    let answers = EngineHealth::Answers;
+    for (lacks, why) in [
+        (StorageHealth::Full, "The disks have no room for new tasks."),
+        (StorageHealth::Unwritable, "The agent's ledger cannot be written"),
+    ] {
+        let (world, host) = World::scheduled().await;
+        world.says(&host, answers, StorageHealth::Ready).await;
+        world.create_service(json!({"desiredCount": 1})).await;
+        let before = world.listed(json!({"serviceName": "svc"})).await;
+        assert_eq!(before.len(), 1);
+
+        world.says(&host, answers, lacks).await;
+        let instance = world.instance(&host).await;
+        let health = &instance["healthStatus"];
+        assert_eq!(health["overallStatus"], "IMPAIRED");
+        assert_eq!(health["details"][0]["status"], "OK");
+        assert_eq!(health["details"][1]["status"], "IMPAIRED");
+        let reason = health["details"][1]["statusReason"].as_str().unwrap();
+        assert!(reason.starts_with(why), "{reason}");
+        let failures =
+            world.done("RunTask", json!({"taskDefinition": "web"})).await["failures"].clone();
+        assert_eq!(failures[0]["reason"], "AGENT", "{failures}");
+        let detail = failures[0]["detail"].as_str().unwrap();
+        assert!(detail.contains("has no room for new tasks on its disks"), "{detail}");
+        world.done("UpdateService", json!({"service": "svc", "desiredCount": 2})).await;
+        let listed = world.listed(json!({"serviceName": "svc"})).await;
+        assert_eq!(listed, before, "none more, none less");
+        let events = world.service().await["events"].to_string();
+        assert!(events.contains("has no room for new tasks on its disks"), "{events}");
+        let input = json!({"taskDefinition": "web", "containerInstances": [host]});
+        let failures = world.done("StartTask", input).await["failures"].clone();
+        assert_eq!(failures[0]["reason"], "AGENT", "{failures}");
+
+        // What its agent does not know changes nothing; what it knows does.
+        world.says(&host, answers, StorageHealth::Unknown).await;
+        assert_eq!(world.instance(&host).await["healthStatus"]["overallStatus"], "IMPAIRED");
+        world.says(&host, answers, StorageHealth::Ready).await;
+        assert_eq!(world.instance(&host).await["healthStatus"]["overallStatus"], "OK");
+        assert_eq!(world.listed(json!({"serviceName": "svc"})).await.len(), 2);
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use longshore_common::{
     clock::{Clock, SteppedClock, Timestamp},
     id::HostId,
     logs::store::{Append, NewEvent},
-    protocol::{EngineHealth, RegisterRequest, ReportPosition, Versions},
+    protocol::{EngineHealth, RegisterRequest, ReportPosition, StorageHealth, Versions},
     resources::{Capacity, CpuUnits, MemoryMib},
     secret::Secret,
 };
@@ -118,6 +118,7 @@ impl World {
             ended_candidates: Vec::new(),
             images: None,
             engine: EngineHealth::Unknown,
+            storage: StorageHealth::Unknown,
             leaving: false,
             looked: true,
         };

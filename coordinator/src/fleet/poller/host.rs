@@ -311,11 +311,13 @@ impl<A: AgentClient> HostPoller<A> {
                 let heard = host.reports_taken.map(|taken| taken.session) == Some(answer.session);
                 let tells_engine =
                     answer.engine != EngineHealth::Unknown && answer.engine != host.engine;
+                let tells_storage = answer.storage.is_news_after(host.storage);
                 let knows = looked && answer.engine != EngineHealth::Silent;
                 let tells_look = knows && state.heard_since(host.slot).is_none();
                 let leaves = leaves && host.status == HostStatus::Active;
                 let connects = !host.connected || !heard;
-                let is_news = connects || queued || tells_engine || tells_look || leaves;
+                let tells_health = tells_engine || tells_storage || tells_look;
+                let is_news = connects || queued || tells_health || leaves;
                 Some((host.reports_taken, is_news))
             })
             .ok_or(Again::Ended)?;
@@ -333,6 +335,7 @@ impl<A: AgentClient> HostPoller<A> {
             ended_candidates: self.ended(reports).await?,
             images: images.clone(),
             engine: answer.engine,
+            storage: answer.storage,
             leaving: leaves,
             looked,
         };
@@ -455,7 +458,7 @@ mod tests {
         clock::Timestamp,
         id::FleetId,
         machine::MachineMarks,
-        protocol::{Epoch, ReportedPhase, Seen},
+        protocol::{Epoch, ReportedPhase, Seen, StorageHealth},
         task::{StopCause, StopCode},
     };
     use tokio::pin;
@@ -708,6 +711,7 @@ mod tests {
                 seen: None,
                 machine: MachineMarks::default(),
                 engine: EngineHealth::Answers,
+                storage: StorageHealth::Ready,
                 leaving,
                 looked: Some(true),
                 outcome: PollOutcome::Accepted {

@@ -133,11 +133,14 @@ fn demand() -> impl Strategy<Value = Demand> {
 
 fn eligibility() -> impl Strategy<Value = Eligibility> {
     let mostly = || prop::bool::weighted(0.9);
-    (mostly(), mostly(), mostly()).prop_map(|(active, connected, engine_answers)| Eligibility {
-        active,
-        connected,
-        engine_answers,
-    })
+    (mostly(), mostly(), mostly(), mostly()).prop_map(
+        |(active, connected, engine_answers, has_room)| Eligibility {
+            active,
+            connected,
+            engine_answers,
+            has_room,
+        },
+    )
 }
 
 fn told() -> impl Strategy<Value = Told> {
@@ -512,7 +515,8 @@ impl Both {
         assert_eq!(set(&index.present), rows(&|_| true));
         assert_eq!(set(&index.active), rows(&|host| host.eligibility.active));
         assert_eq!(set(&index.connected), rows(&|host| host.eligibility.connected));
-        let ready = Eligibility { active: true, connected: true, engine_answers: true };
+        let ready =
+            Eligibility { active: true, connected: true, engine_answers: true, has_room: true };
         assert_eq!(set(&index.busy), rows(&|host| !host.tasks.is_empty()));
         let ids: BTreeSet<_> =
             hosts.values().filter_map(|host| host.instance_id.as_ref()).collect();

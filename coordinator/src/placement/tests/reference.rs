@@ -121,6 +121,7 @@ impl ReferenceHost {
             Reason::NotActive => !self.eligibility.active,
             Reason::AgentDisconnected => !self.eligibility.connected,
             Reason::EngineSilent => !self.eligibility.engine_answers,
+            Reason::NoRoom => !self.eligibility.has_room,
             Reason::Attribute => {
                 request.required_attributes.iter().any(missing)
                     || deciding(request.strategies).iter().any(|strategy| match strategy {
@@ -288,6 +289,7 @@ impl Reference {
                 Unfit::NotActive
                 | Unfit::AgentDisconnected
                 | Unfit::EngineSilent
+                | Unfit::NoRoom
                 | Unfit::Attribute(_)
                 | Unfit::MemberOf(_)
                 | Unfit::DistinctInstance => {}

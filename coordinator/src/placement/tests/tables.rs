@@ -15,7 +15,8 @@ use crate::{
     query::Constraint,
 };
 
-const READY: Eligibility = Eligibility { active: true, connected: true, engine_answers: true };
+const READY: Eligibility =
+    Eligibility { active: true, connected: true, engine_answers: true, has_room: true };
 const WEB: GroupKey = GroupKey(1);
 const OTHER: GroupKey = GroupKey(2);
 
@@ -362,7 +363,7 @@ fn the_reason_is_that_of_the_host_which_fails_last() {
     let ask = Ask { required, ..Ask::default() };
     index.set_eligibility(
         HostSlot(1),
-        Eligibility { active: true, connected: false, engine_answers: true },
+        Eligibility { active: true, connected: false, engine_answers: true, has_room: true },
     );
     check(
         &index,
@@ -373,7 +374,7 @@ fn the_reason_is_that_of_the_host_which_fails_last() {
     );
     index.set_eligibility(
         HostSlot(2),
-        Eligibility { active: false, connected: true, engine_answers: true },
+        Eligibility { active: false, connected: true, engine_answers: true, has_room: true },
     );
     check(
         &index,
@@ -384,7 +385,7 @@ fn the_reason_is_that_of_the_host_which_fails_last() {
     );
     index.set_eligibility(
         HostSlot(0),
-        Eligibility { active: true, connected: false, engine_answers: true },
+        Eligibility { active: true, connected: false, engine_answers: true, has_room: true },
     );
     check(
         &index,
@@ -417,7 +418,7 @@ fn start_task_is_told_all_that_is_wrong_with_the_host_it_picked() {
     index.reserve(HostSlot(0), &demand(64, 64, &[80]), WEB);
     index.set_eligibility(
         HostSlot(0),
-        Eligibility { active: true, connected: false, engine_answers: true },
+        Eligibility { active: true, connected: false, engine_answers: true, has_room: true },
     );
     expect![[r#"
         Err(

@@ -35,6 +35,10 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     if engine != EngineHealth::Unknown && engine != host.engine {
         decision.events.push(Event::HostEngineChanged { host: host.id, engine, at });
     }
+    let storage = answered.storage;
+    if storage.is_news_after(host.storage) {
+        decision.events.push(Event::HostStorageChanged { host: host.id, storage, at });
+    }
     if answered.leaving && host.status == HostStatus::Active {
         decision.events.push(Event::HostDrained { host: host.id, at });
     }

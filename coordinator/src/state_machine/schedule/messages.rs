@@ -120,9 +120,8 @@ pub(super) fn unplaced(state: &State, service: &Service, unplaced: &Unplaced) ->
         Some(Unfit::Attribute(_)) => "is missing an attribute required by your task",
         Some(Unfit::MemberOf(_)) => "does not satisfy a placement constraint",
         Some(Unfit::DistinctInstance) => "is already running a task of the service",
-        Some(Unfit::AgentDisconnected | Unfit::EngineSilent | Unfit::NotActive) | None => {
-            "encountered error \"AGENT\""
-        }
+        Some(Unfit::AgentDisconnected | Unfit::EngineSilent | Unfit::NoRoom | Unfit::NotActive)
+        | None => "encountered error \"AGENT\"",
     };
     let numbers: Vec<String> = lacks.iter().map(Unfit::to_string).collect();
     format!(

@@ -58,7 +58,12 @@ impl ToCome {
             let offer = HostOffer {
                 capacity,
                 attributes: &shape.attributes,
-                eligibility: Eligibility { active: true, connected: true, engine_answers: true },
+                eligibility: Eligibility {
+                    active: true,
+                    connected: true,
+                    engine_answers: true,
+                    has_room: true,
+                },
                 particulars: Particulars {
                     instance_id: None,
                     agent_version: &shape.agent_version,

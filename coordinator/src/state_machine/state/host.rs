@@ -6,7 +6,8 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     protocol::{
-        Attribute, Desired, DesiredDigest, EngineHealth, HeldImages, ReportPosition, Versions,
+        Attribute, Desired, DesiredDigest, EngineHealth, HeldImages, ReportPosition, StorageHealth,
+        Versions,
     },
     resources::Capacity,
     task::StopCause,
@@ -62,6 +63,10 @@ pub struct Host {
     pub engine: EngineHealth,
     /// When `engine` last changed.
     pub engine_at: Timestamp,
+    /// What its agent says of the disks.
+    pub storage: StorageHealth,
+    /// When `storage` last changed.
+    pub storage_at: Timestamp,
     /// ECS's `version`: one more at every change that is shown.
     pub version: u64,
 
@@ -152,6 +157,7 @@ impl Host {
             active: self.status == HostStatus::Active,
             connected: self.connected,
             engine_answers: self.engine != EngineHealth::Silent,
+            has_room: self.storage.takes_tasks(),
         }
     }
 
@@ -183,6 +189,8 @@ impl Host {
             connectivity_at: self.connectivity_at,
             engine: self.engine,
             engine_at: self.engine_at,
+            storage: self.storage,
+            storage_at: self.storage_at,
             version: self.version,
             last_order: self.last_order,
         }
@@ -225,6 +233,8 @@ impl State {
                 connectivity_at: registered.at,
                 engine: EngineHealth::Unknown,
                 engine_at: Timestamp::default(),
+                storage: StorageHealth::Unknown,
+                storage_at: Timestamp::default(),
                 version: 1,
                 last_order: 0,
             });
@@ -322,6 +332,8 @@ impl State {
             heard_since: None,
             engine: record.engine,
             engine_at: record.engine_at,
+            storage: record.storage,
+            storage_at: record.storage_at,
             version: record.version,
             tasks: BTreeMap::new(),
             used_gpus: Vec::new(),
@@ -497,6 +509,36 @@ impl State {
                     "the container engine does not answer: no tasks are placed here until it does"
                 }
                 EngineHealth::Answers | EngineHealth::Unknown => "the container engine answers",
+            },
+        );
+        self.reindex_eligibility(id);
+        self.host_concerns_services(HostSlot(slot));
+    }
+
+    pub(super) fn host_storage_changed(
+        &mut self,
+        id: HostId,
+        storage: StorageHealth,
+        at: Timestamp,
+    ) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        self.touch(EntityKey::Host(id));
+        let host = &mut self.hosts[slot];
+        (host.storage, host.storage_at) = (storage, at);
+        host.version += 1;
+        let to = LogTo::host(&self.clusters[host.cluster].name, id);
+        self.log(
+            to,
+            match storage {
+                StorageHealth::Full => {
+                    "the disks have no room for new tasks: none are placed here until they have"
+                }
+                StorageHealth::Unwritable => {
+                    "the agent's ledger cannot be written: no tasks are placed here until it can"
+                }
+                StorageHealth::Ready | StorageHealth::Unknown => {
+                    "the disks have room for new tasks"
+                }
             },
         );
         self.reindex_eligibility(id);

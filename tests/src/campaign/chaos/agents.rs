@@ -58,7 +58,10 @@ impl Agents {
 
     pub(super) fn set_calm(&mut self, calm: bool) {
         self.calm = calm;
-        self.agents.iter_mut().filter(|_| calm).for_each(|agent| agent.silent_for = 0);
+        self.agents
+            .iter_mut()
+            .filter(|_| calm)
+            .for_each(|agent| (agent.silent_for, agent.full_for) = (0, 0));
     }
 
     /// A host with this token joins a cluster and registers there; `instance` is what it says to be.
@@ -201,7 +204,7 @@ impl Agents {
     }
 
     async fn trouble(&mut self, coordinator: &mut Coordinator, at: usize) {
-        let kind = self.chance.below(10);
+        let kind = self.chance.below(11);
         let room = self.agents.len() < HOSTS_MAX;
         let agent = &mut self.agents[at];
         match kind {
@@ -233,6 +236,8 @@ impl Agents {
             }
             // It is gone for good, unsaid.
             9 if self.chance.one_in(3) => agent.gone = true,
+            // What is there is full for a while.
+            10 => agent.full_for = 1 + self.chance.below(30),
             // It registers anew with more, or with another version.
             _ => {
                 agent.registration.capacity.memory.0 += 64;
@@ -399,6 +404,7 @@ async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: Poll
         ended_candidates,
         images,
         engine: answer.engine,
+        storage: answer.storage,
         leaving: false,
         looked: answer.looked.unwrap_or(true),
     };

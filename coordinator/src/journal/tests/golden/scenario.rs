@@ -7,7 +7,7 @@ use longshore_common::{
     id::{HostId, TaskId},
     protocol::{
         Attribute, ContainerId, EngineHealth, RegisterRequest, Report, ReportBody, ReportPosition,
-        ReportedPhase, RunIntent, RunOrder, Versions,
+        ReportedPhase, RunIntent, RunOrder, StorageHealth, Versions,
     },
     resources::{Capacity, CpuUnits, HostPort, MemoryMib, Transport},
     task::{HealthStatus, TaskOverride},
@@ -423,10 +423,13 @@ impl Scene<'_> {
             ended_candidates: vec![ended],
             images: None,
             engine: EngineHealth::Answers,
+            storage: StorageHealth::Full,
             leaving: false,
             looked: true,
         };
+        let has_room = AgentAnswered { storage: StorageHealth::Ready, ..said.clone() };
         self.call(Command::AgentAnswered(Box::new(said)));
+        self.call(Command::AgentAnswered(Box::new(has_room)));
     }
 
     /// Waiting, pending, running, about to stop, stopped.

@@ -11,7 +11,7 @@ use longshore_common::{
     id::{HostId, TaskId},
     protocol::{
         Attribute, ContainerReport, ContainerStatus, EngineHealth, HeldImages, RegisterRequest,
-        Report, ReportBody, ReportPosition, ReportedPhase, TaskReport, Versions,
+        Report, ReportBody, ReportPosition, ReportedPhase, StorageHealth, TaskReport, Versions,
     },
     resources::{Capacity, CpuUnits, MemoryMib},
     task::{HealthStatus, StopCause, StopCode, TaskOverride},
@@ -382,6 +382,7 @@ impl World {
                 references: vec![name.to_owned()],
             }),
             engine: EngineHealth::Unknown,
+            storage: StorageHealth::Unknown,
             leaving: false,
             looked: true,
         };
@@ -433,6 +434,7 @@ impl World {
             ended_candidates: vec![],
             images: None,
             engine: EngineHealth::Unknown,
+            storage: StorageHealth::Unknown,
             leaving: false,
             looked: true,
         };
@@ -469,6 +471,7 @@ impl World {
             ended_candidates: vec![],
             images: None,
             engine: EngineHealth::Unknown,
+            storage: StorageHealth::Unknown,
             leaving: false,
             looked: true,
         };

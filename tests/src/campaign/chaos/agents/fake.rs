@@ -10,7 +10,7 @@ use longshore_common::{
         ContainerReport, ContainerStatus, Desired, DesiredDigest, EngineHealth, Epoch, HeldImages,
         Order, OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome, PollRequest, Refusal,
         RegisterRequest, Report, ReportBody, ReportPosition, ReportedPhase, RunIntent, Seen,
-        TaskReport,
+        StorageHealth, TaskReport,
     },
     task::{HealthStatus, StopCause, StopCode},
 };
@@ -28,6 +28,8 @@ pub(super) struct FakeAgent {
     /// Its last poll was not answered.
     pub(super) unheard: bool,
     pub(super) gone: bool,
+    /// Polls for which its disks have no room.
+    pub(super) full_for: usize,
     pub(super) needs_manifest: bool,
     /// The start of the coordinator that has asked what this agent has seen.
     pub(super) greeted: Option<Epoch>,
@@ -68,6 +70,7 @@ impl FakeAgent {
             refuses: false,
             unheard: false,
             gone: false,
+            full_for: 0,
             needs_manifest: true,
             greeted: None,
             session,
@@ -118,6 +121,7 @@ impl FakeAgent {
 
     pub(super) fn answer(&mut self, request: &PollRequest) -> PollAnswer {
         self.unknown = 0;
+        self.full_for = self.full_for.saturating_sub(1);
         let stale = self.seen.is_some_and(|seen| {
             let (theirs, same) = (request.epoch, request.epoch == seen.epoch);
             let later = theirs.counter > seen.epoch.counter && request.last_order >= seen.order;
@@ -135,6 +139,10 @@ impl FakeAgent {
             seen: self.seen,
             machine: MachineMarks::default(),
             engine: EngineHealth::Answers,
+            storage: match self.full_for {
+                0 => StorageHealth::Ready,
+                _ => StorageHealth::Full,
+            },
             leaving: false,
             looked: Some(true),
             outcome,
