@@ -44,7 +44,7 @@ impl<J: Journal> Flush<J> {
             }
             if let Err(error) = self.take(taken) {
                 tracing::error!(
-                    error = &error as &dyn std::error::Error,
+                    error = longshore_common::telemetry::chain(&error),
                     "the journal failed: nothing more is acknowledged, and the coordinator ends"
                 );
                 self.failed.send_replace(true);

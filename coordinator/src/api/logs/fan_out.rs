@@ -60,8 +60,8 @@ impl Heard {
             return error;
         }
         unavailable(format!(
-            "{} No connected host has it, and {} may: disconnected now. Try again when it is back.",
-            error.message,
+            "No connected host has what was asked for, and {} may: disconnected now. Try again when it is \
+             back.",
             named(&self.away)
         ))
     }
