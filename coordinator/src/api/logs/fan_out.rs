@@ -13,7 +13,10 @@ use longshore_common::{
 
 use super::unavailable;
 use crate::{
-    api::{Api, error::ApiError},
+    api::{
+        Api,
+        error::{ApiError, ErrorCode},
+    },
     fleet::logs::{Holder, Source, holders},
 };
 
@@ -54,14 +57,19 @@ pub(super) async fn ask(
 }
 
 impl Heard {
-    /// Nothing was found: `error`, unless hosts are away that may have it.
+    /// Nothing was found: `error`, unless hosts are away that may have it. Then only what could not
+    /// be done is said before that: whether the thing exists is not known.
     pub(super) fn not_found(&self, error: ApiError) -> ApiError {
         if self.away.is_empty() {
             return error;
         }
+        let undone = match error.code {
+            ErrorCode::ServiceUnavailable => format!("{} ", error.message),
+            _ => String::new(),
+        };
         unavailable(format!(
-            "No connected host has what was asked for, and {} may: disconnected now. Try again when it is \
-             back.",
+            "{undone}No connected host has what was asked for, and {} may: disconnected now. Try again \
+             when it is back.",
             named(&self.away)
         ))
     }

@@ -512,6 +512,7 @@ mod tests {
                 seen: self.seen,
                 machine: Default::default(),
                 engine: EngineHealth::Answers,
+                storage: Default::default(),
                 leaving: false,
                 looked: Some(true),
                 outcome: PollOutcome::Accepted {

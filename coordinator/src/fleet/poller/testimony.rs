@@ -123,6 +123,7 @@ mod tests {
             seen,
             machine: Default::default(),
             engine: EngineHealth::Answers,
+            storage: Default::default(),
             leaving: false,
             looked: Some(true),
             outcome,

@@ -337,8 +337,10 @@ impl FakeTask {
                 };
                 true
             }
-            // Tasks of nobody's service come to their end, in calm times too.
-            ReportedPhase::Running if self.is_alone() && chance.one_in(25) => {
+            // Tasks of nobody's service come to their end, in calm times soon: those wait for it.
+            ReportedPhase::Running
+                if self.is_alone() && chance.one_in(if calm { 3 } else { 25 }) =>
+            {
                 self.phase = ReportedPhase::Stopped(exited());
                 true
             }
