@@ -152,7 +152,7 @@ pub enum OpenError {
 pub(super) const RESTORE_A_BACKUP: &str = "Stop the coordinator and put a backup in its place with \
     `longshore-coordinator restore --from FILE`, then see `longshore-coordinator recover --help`";
 /// Where a database's header says how it is written to: 1, the rollback journal, as `VACUUM INTO`
-/// leaves it; 2, the write-ahead log (https://www.sqlite.org/fileformat.html, 1.3).
+/// leaves it; 2, the write-ahead log (<https://www.sqlite.org/fileformat.html>, 1.3).
 const WRITE_VERSION_AT: u64 = 18;
 /// Free space without which the coordinator does not start.
 pub const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
