@@ -8,11 +8,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::status::Status;
+use crate::{registration::random_share, status::Status};
 
 /// Silence after which the coordinator counts as away: three polls of an idle host among 10,000.
 pub(crate) const AWAY_AFTER: Duration = Duration::from_secs(15);
-/// Silence after which this host asks whether it is still a member of the fleet.
+/// Silence after which this host asks whether it is still a member of the fleet, at the least. Up to as
+/// much again is added by chance: a coordinator that was away for a moment is not asked by all its
+/// hosts at once.
 const ASK_AFTER: Duration = Duration::from_secs(30);
 /// Interval between two looks at the last poll's age.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +50,7 @@ pub(crate) async fn keep_watching(
     shutdown: CancellationToken,
 ) {
     let mut watch = Watch::default();
+    let ask_after = ASK_AFTER.mul_f64(1.0 + random_share());
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(looks.tick()).await.is_some() {
@@ -66,7 +69,7 @@ pub(crate) async fn keep_watching(
             ),
             None => {}
         }
-        let asks = silence >= ASK_AFTER;
+        let asks = silence >= ask_after;
         silent.send_if_modified(|silent| std::mem::replace(silent, asks) != asks);
     }
 }

@@ -122,7 +122,7 @@ pub(crate) async fn keep_registered(
                         if let Some(news) = news {
                             tell(Outcome::Registered(news));
                         }
-                        (LOOK_EVERY, true)
+                        (if silence { jittered(LOOK_EVERY) } else { LOOK_EVERY }, true)
                     }
                     // That the coordinator is away is said where its polls are watched.
                     Err(error) if error.is_passing() && silence && told.is_some() => {
@@ -242,9 +242,12 @@ fn say(error: &NotRegistered, pause: Duration) {
 }
 
 fn jittered(pause: Duration) -> Duration {
-    // Without random numbers all hosts keep to the same pause, which still is one.
-    let random = getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX));
-    pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * random)
+    pause.mul_f64(1.0 - JITTER + 2.0 * JITTER * random_share())
+}
+
+/// From 0 to 1. Without random numbers all hosts keep to the same pause, which still is one.
+pub(crate) fn random_share() -> f64 {
+    getrandom::u32().map_or(0.5, |random| f64::from(random) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]

@@ -84,8 +84,10 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
 
 fn pulls(desired: &DesiredTask, observed: &ObservedTask) -> Vec<PullReport> {
     let mut pulls: Vec<PullReport> = Vec::new();
+    // No attempt follows one that failed before the task was to stop.
+    let goes_on = desired.stop_cause(observed).is_none();
     for (wanted, container) in desired.containers.iter().zip(&observed.containers) {
-        let failure = container.pull_failure.clone();
+        let failure = container.pull_failure.clone().filter(|_| goes_on);
         if container.pulled.is_none() && failure.is_none() {
             continue;
         }

@@ -314,8 +314,9 @@ struct Engine<R> {
     head: Option<Head>,
     outbox: Outbox,
     parked: Option<Parked>,
-    /// Whose stops were carried out while the ledger could not be written.
-    obeyed: Option<Epoch>,
+    /// The newest start of the coordinator whose orders could not be written: no earlier one is obeyed,
+    /// as long as this agent runs.
+    heard: Option<Epoch>,
     /// Polls that wait while an earlier one's orders are being written.
     polls: VecDeque<(Box<PollRequest>, oneshot::Sender<PollAnswer>)>,
     taking: Option<Taking>,
@@ -426,7 +427,7 @@ impl<R: ContainerRuntime> Engine<R> {
             tasks_made: 0,
             head: contents.head,
             parked: None,
-            obeyed: None,
+            heard: None,
             polls: VecDeque::new(),
             taking: None,
             ledger: Some(ledger),

@@ -131,7 +131,7 @@ impl<R: ContainerRuntime> Engine<R> {
         if request.host != self.config.host {
             return Err(Refusal::OtherHost);
         }
-        if self.obeyed.is_some_and(|obeyed| is_older(request.epoch, obeyed)) {
+        if self.heard.is_some_and(|heard| is_older(request.epoch, heard)) {
             return Err(Refusal::StaleEpoch);
         }
         let Some(Head { seen, .. }) = &self.head else { return Ok(()) };
@@ -182,8 +182,11 @@ impl<R: ContainerRuntime> Engine<R> {
         let nothing_ever = request.last_order == 0 && request.digest == DesiredDigest::default();
         let (orders, named) = match (&request.manifest, seen) {
             (Some(manifest), _) => {
-                let orders = self.new_orders(&request, &manifest.orders);
-                let orders = without_what_has_ended(orders, &manifest.given_before);
+                let mut orders = self.new_orders(&request, &manifest.orders);
+                // Without a ledger nobody knows which of the tasks that are not here have ended.
+                if seen.is_some() {
+                    orders = without_what_has_ended(orders, &manifest.given_before);
+                }
                 let named = manifest.orders.iter().map(key_of).collect();
                 (orders, Some(named))
             }
@@ -284,11 +287,11 @@ impl<R: ContainerRuntime> Engine<R> {
     /// launch anything.
     pub(super) fn orders_not_taken(&mut self) {
         let Some(taking) = self.taking.take_if(|taking| taking.being_written) else { return };
+        self.heard = Some(taking.request.epoch);
         for taken in taking.orders {
             if let Taken::Stop(key, cause) = taken
                 && self.tasks.contains_key(&key)
             {
-                self.obeyed = Some(taking.request.epoch);
                 self.stop_ordered(key, cause);
                 self.advance(key);
             }
@@ -424,7 +427,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 }
 
-/// Than another that was heard: an earlier start, or a twin of that one.
+/// Whether `theirs` is of an earlier start than `ours`, or of a twin of that start.
 fn is_older(theirs: Epoch, ours: Epoch) -> bool {
     theirs.counter < ours.counter || theirs.counter == ours.counter && theirs != ours
 }

@@ -143,7 +143,7 @@ impl Bodies {
         InMemory { bodies: self.clone(), id, called }
     }
 
-    /// Counts a body that is in memory already, whatever there is.
+    /// Counts a body that is in memory already, even above `bytes_max`.
     fn adopt(self: &Arc<Self>, party: IpAddr, bytes: usize) -> InMemory {
         let called = Arc::new(Notify::new());
         let mut inside = self.lock();

@@ -67,7 +67,7 @@ impl fmt::Display for JournalWentBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "This coordinator's journal is older than what its hosts have seen: host {} has order {} of epoch {}, the journal ends at order {} of epoch {}. No orders are given and nothing is changed. Restore the newest journal, or go on from this one with: longshore-coordinator recover. If the host's word is false, deregister it first (DeregisterContainerInstance with force), which passes",
+            "This coordinator's journal is older than what its hosts have seen: host {} has order {} of epoch {}, the journal ends at order {} of epoch {}. No orders are given and nothing is changed. Restore the newest journal, or go on from this one with: longshore-coordinator recover. If the host's word is false, deregister it (DeregisterContainerInstance with force), which passes, and restart the coordinator",
             self.host, self.seen_order, self.seen.counter, self.last_order, self.epoch.counter
         )
     }

@@ -56,13 +56,20 @@ struct Small {
 
 impl Small {
     async fn begin(&self, family: &str, image: &str, command: &[&str]) -> String {
+        self.begun(family, image, command).await.expect("the task is placed")
+    }
+
+    /// The task, or why there is no host for it.
+    async fn begun(&self, family: &str, image: &str, command: &[&str]) -> Result<String, String> {
         let definition = json!({ "family": family, "containerDefinitions": [{
             "name": "app", "image": image, "memory": 16, "command": command, "stopTimeout": 2,
         }] });
         self.client.call("RegisterTaskDefinition", definition).await.unwrap();
         let ran = self.client.call("RunTask", json!({ "taskDefinition": family })).await.unwrap();
-        assert_eq!(ran["failures"], json!([]), "{ran:#}");
-        ran["tasks"][0]["taskArn"].as_str().unwrap().to_owned()
+        match ran["failures"][0]["detail"].as_str() {
+            Some(detail) => Err(detail.to_owned()),
+            None => Ok(ran["tasks"][0]["taskArn"].as_str().unwrap().to_owned()),
+        }
     }
 
     async fn reached(&self, task: &str, status: &str) -> Value {
@@ -84,22 +91,31 @@ impl Small {
     /// Why it stopped, and how.
     async fn end(&self, family: &str, image: &str) -> (String, Value) {
         let task = self.begin(family, image, &["/bin/true"]).await;
-        let task = self.reached(&task, "STOPPED").await;
+        self.stopped(&task).await
+    }
+
+    async fn stopped(&self, task: &str) -> (String, Value) {
+        let task = self.reached(task, "STOPPED").await;
         let reason = task["stoppedReason"].as_str().unwrap_or_default().to_owned();
         (reason, task["containers"][0]["exitCode"].clone())
     }
 
-    /// Runs tasks that end until the reason of one is as wanted.
-    async fn end_until(&self, wanted: impl Fn(&str) -> bool) -> String {
+    /// Runs tasks that end until what becomes of one is as wanted: why it stopped, or why there was no
+    /// host for it.
+    async fn end_until(&self, wanted: impl Fn(&Result<String, String>) -> bool) {
         let trying = async {
             loop {
-                let (reason, _) = self.end("short", SAMPLE_IMAGE).await;
-                if wanted(&reason) {
-                    return reason;
+                let became = match self.begun("short", SAMPLE_IMAGE, &["/bin/true"]).await {
+                    Ok(task) => Ok(self.stopped(&task).await.0),
+                    Err(why) => Err(why),
+                };
+                if wanted(&became) {
+                    return;
                 }
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, trying).await.expect("no task stops for this reason")
+        tokio::time::timeout(PATIENCE, trying).await.expect("this becomes of no task");
     }
 
     async fn has(&self, image: &str) -> bool {
@@ -157,19 +173,21 @@ async fn a_small_disk_is_kept_from_filling_and_a_full_one_says_so_and_recovers()
     let filler = data.join("filler");
     let free = room_after_the_pull(&data).await;
     fs_err::write(&filler, vec![0; (free - 4 * MIB) as usize]).unwrap();
-    let reason = small.end_until(|reason| reason.contains("no space left on this host")).await;
-    let told = format!(
-        "ResourceInitializationError: no space left on this host: the file system of {} has ",
-        data.display()
-    );
-    assert!(reason.starts_with(&told), "{reason}");
+    let no_room = "has no room for new tasks on its disks";
+    small.end_until(|became| became.as_ref().is_err_and(|why| why.contains(no_room))).await;
+    let host = small.fleet.host_arn(0).await.unwrap();
+    let input = json!({ "containerInstances": [host], "include": ["CONTAINER_INSTANCE_HEALTH"] });
+    let shown = small.client.call("DescribeContainerInstances", input).await.unwrap();
+    let health = &shown["containerInstances"][0]["healthStatus"];
+    assert_eq!(health["overallStatus"], json!("IMPAIRED"), "{health:#}");
     for task in [&serving, &also_serving] {
         small.reached(task, "RUNNING").await;
     }
 
     progress("there is room again");
     fs_err::remove_file(&filler).unwrap();
-    small.end_until(|reason| reason.starts_with("Essential container")).await;
+    let ran = |reason: &String| reason.starts_with("Essential container");
+    small.end_until(|became| became.as_ref().is_ok_and(ran)).await;
     for task in [&serving, &also_serving] {
         small.reached(task, "RUNNING").await;
     }

@@ -145,3 +145,21 @@ async fn coordinator_of_before_one_that_was_obeyed_stops_nothing() {
     assert_eq!(answer.outcome, PollOutcome::Refused(Refusal::StaleEpoch));
     assert_eq!(rig.runs(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn coordinator_of_before_one_that_was_heard_stops_nothing() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    rig.fill_disk();
+    let mut earlier = rig.coordinator.clone();
+    rig.coordinator = rig.coordinator.restarted();
+    // Neither this order nor the newer start can be written.
+    rig.coordinator.run(task(2), one());
+    rig.exchange().await;
+    earlier.stop(task(1));
+    let answer = rig.poll(earlier.request(0)).await;
+    assert_eq!(answer.outcome, PollOutcome::Refused(Refusal::StaleEpoch));
+    assert_eq!(rig.runs(), 1);
+}

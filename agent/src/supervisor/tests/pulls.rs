@@ -140,6 +140,19 @@ async fn a_pull_that_fails_is_reported_from_its_first_attempt_on() {
     assert_eq!(rig.until_running(task(1)).await.pulls, []);
 }
 
+#[tokio::test(start_paused = true)]
+async fn task_that_stops_between_two_attempts_tells_of_no_other() {
+    let mut rig = Rig::with(|config| config.pull = PullPolicy::Always);
+    rig.fake.publish_image("new:1", Behaviour::default());
+    rig.exchange().await;
+    (0..4).for_each(|_| rig.fake.fail_next(Verb::Pull, silence()));
+    rig.coordinator.run(task(1), of("new:1"));
+    rig.until(task(1), |report| !report.pulls.is_empty()).await;
+    rig.coordinator.stop(task(1));
+    let stopped = |report: &TaskReport| matches!(report.phase, ReportedPhase::Stopped(_));
+    assert_eq!(rig.until(task(1), stopped).await.pulls, []);
+}
+
 #[test]
 fn log_names_the_first_tasks_of_a_pull_and_counts_the_others() {
     let wanted = |tasks: u128| -> Vec<_> {

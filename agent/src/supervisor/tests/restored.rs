@@ -154,6 +154,23 @@ async fn manifest_runs_no_task_anew_that_has_ended_here() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn manifest_stops_nothing_that_runs_where_the_ledger_is_lost() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    rig.kill_agent().await;
+    std::fs::remove_file(&rig.config.ledger).unwrap();
+    rig.start_agent();
+    let mut manifest = rig.coordinator.manifest(500);
+    manifest.manifest.as_mut().unwrap().given_before = vec![task(1)];
+    let answer = rig.poll(manifest).await;
+    rig.coordinator.take(&answer);
+    rig.until_running(task(1)).await;
+    assert_eq!(states(&rig), [RunState::Running]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restarted_agent_launches_what_was_ordered_once_a_poll_agrees() {
     let mut rig = killed_before_the_launch_of(&[1]).await;
     rig.start_agent();

@@ -54,6 +54,16 @@ impl World {
 
     /// A host's agent says what its host is.
     async fn agent(&self, host: &str, instance: Option<&str>, attributes: &[(&str, &str)]) {
+        self.agent_of("", host, instance, attributes).await;
+    }
+
+    async fn agent_of(
+        &self,
+        version: &str,
+        host: &str,
+        instance: Option<&str>,
+        attributes: &[(&str, &str)],
+    ) {
         let attribute = |(name, value): &(&str, &str)| Attribute {
             name: (*name).to_owned(),
             value: Some((*value).to_owned()),
@@ -68,7 +78,7 @@ impl World {
             },
             attributes: attributes.iter().map(attribute).collect(),
             tags: Vec::new(),
-            versions: Versions::default(),
+            versions: Versions { agent: version.to_owned(), ..Versions::default() },
             poll_address: "192.0.2.1:51680".to_owned(),
             advertise: "192.0.2.1".to_owned(),
             instance_id: instance.map(str::to_owned),
@@ -198,6 +208,21 @@ async fn nothing_is_placed_where_the_disks_have_no_room() {
         assert_eq!(world.instance(&host).await["healthStatus"]["overallStatus"], "OK");
         assert_eq!(world.listed(json!({"serviceName": "svc"})).await.len(), 2);
     }
+}
+
+/// Agents of earlier releases say nothing of their disks, and would never take back what was said.
+#[tokio::test]
+async fn another_agent_program_begins_with_disks_that_nobody_knows() {
+    let (world, host) = World::scheduled().await;
+    world.agent_of("2.0.0", &host, None, &[]).await;
+    world.says(&host, EngineHealth::Answers, StorageHealth::Full).await;
+    world.agent_of("2.0.0", &host, None, &[]).await;
+    let run = json!({"taskDefinition": "web"});
+    assert_eq!(world.done("RunTask", run.clone()).await["failures"][0]["reason"], "AGENT");
+    world.agent_of("1.0.0", &host, None, &[]).await;
+    world.says(&host, EngineHealth::Answers, StorageHealth::Unknown).await;
+    assert_eq!(world.instance(&host).await["healthStatus"]["overallStatus"], "OK");
+    assert_eq!(world.done("RunTask", run).await["failures"], json!([]));
 }
 
 #[tokio::test]

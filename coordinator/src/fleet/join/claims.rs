@@ -96,7 +96,8 @@ fn check_tags(tags: &[(String, String)]) -> Result<(), String> {
     }
     for (key, value) in tags {
         text("the key of a tag", key, TAG_KEY_CHARS_MAX)?;
-        text("the value of a tag", value, TAG_VALUE_CHARS_MAX)?;
+        // Agents take any character of their settings here.
+        short("the value of a tag", value, TAG_VALUE_CHARS_MAX)?;
         let reserved = key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"));
         if key.is_empty() || reserved {
             return Err(
@@ -124,11 +125,16 @@ fn name(what: &str, said: &str) -> Result<(), String> {
 
 /// Texts are shown on terminals and in logs. What was said is not repeated here.
 fn text(what: &str, said: &str, chars: usize) -> Result<(), String> {
-    if said.len() > chars * 4 || said.chars().count() > chars {
-        return Err(format!("{what} is longer than {chars} characters"));
-    }
+    short(what, said, chars)?;
     match said.chars().any(char::is_control) {
         true => Err(format!("{what} contains a control character")),
+        false => Ok(()),
+    }
+}
+
+fn short(what: &str, said: &str, chars: usize) -> Result<(), String> {
+    match said.len() > chars * 4 || said.chars().count() > chars {
+        true => Err(format!("{what} is longer than {chars} characters")),
         false => Ok(()),
     }
 }

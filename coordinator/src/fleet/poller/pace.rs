@@ -1,6 +1,7 @@
-//! How often one host is polled at the most. An agent holds a poll until it has something to say;
-//! one that does not is a machine that may be in foreign hands, or broken, and costs no more than
-//! others for it.
+//! How often one host is polled at the most: an account of time. A poll after one that brought nothing
+//! costs a beat, any other 4 ms, and at most four beats are given on credit. An agent that holds polls
+//! until it has something to say never notices; one that does not may be broken or in foreign hands,
+//! and takes no more of the coordinator than others do.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ const POLL_GAP: Duration = Duration::from_millis(4);
 /// How many beats may be used ahead: so many polls in a row that bring nothing, or hundreds that do.
 const BEATS_AHEAD_MAX: u32 = 4;
 
-/// A polled host's account of time: each poll costs some of it.
+/// The account of one host.
 pub(super) struct Pace {
     paid_until: Instant,
 }

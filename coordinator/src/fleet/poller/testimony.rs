@@ -13,6 +13,10 @@ use longshore_common::{
 
 use crate::{driver::JournalWentBack, state_machine::State};
 
+/// Starts that a host may be ahead and be believed. One `recover` goes on by half of them at the most,
+/// so that a journal from before such a step is still known to be old.
+const STARTS_AHEAD_MAX: u64 = 2 * STARTS_LOST_MAX;
+
 /// What follows from an answer's `seen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Testimony {
@@ -31,7 +35,8 @@ pub enum Testimony {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Untruth {
     /// More orders than this start of the coordinator has given. Each was in the journal before it
-    /// left, so that no older journal can be the reason.
+    /// left, so that no older journal can be the reason: a restored one is read by another start. A
+    /// machine that was set back with its memory looks the same; a restart tells the two apart.
     NeverGiven { seen: u64, given: u64 },
     /// A number of orders that no host reaches.
     Orders(u64),
@@ -43,7 +48,8 @@ impl fmt::Display for Untruth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self {
             Untruth::NeverGiven { seen, given } => format!(
-                "it claims order {seen} of this start of the coordinator, which has given it {given}"
+                "it claims order {seen} of this start of the coordinator, which has given it {given} (if \
+                 the coordinator's machine was set back to an earlier moment, restart the coordinator)"
             ),
             Untruth::Orders(seen) => format!("it claims order {seen}, which no host reaches"),
             Untruth::Starts { seen, ours } => {
@@ -53,8 +59,8 @@ impl fmt::Display for Untruth {
         write!(
             f,
             "ALARM: the host does not tell the truth: {what}. Nothing that it says counts, and it is \
-             given nothing. Look into the host; deregister it unless you trust it, and let it join \
-             anew with an empty data directory"
+             given nothing. Look into the host, deregister it, and let it join anew with an empty data \
+             directory once you trust it again"
         )
     }
 }
@@ -83,7 +89,7 @@ fn judge_seen(state: &State, host: HostId, given: u64, seen: Seen) -> Testimony 
     if beyond && seen.order > ORDERS_EVER_MAX {
         return Testimony::Untrue(Untruth::Orders(seen.order));
     }
-    if seen.epoch.counter.saturating_sub(ours.counter) > STARTS_LOST_MAX {
+    if seen.epoch.counter.saturating_sub(ours.counter) > STARTS_AHEAD_MAX {
         let (seen, ours) = (seen.epoch.counter, ours.counter);
         return Testimony::Untrue(Untruth::Starts { seen, ours });
     }
@@ -179,8 +185,8 @@ mod tests {
         for _ in 0..2 {
             let ours = world.state.epoch().counter;
             assert!(untrue(&world, 1, u64::MAX) && untrue(&world, 1, ORDERS_EVER_MAX + 1));
-            assert!(untrue(&world, u64::MAX, 0) && untrue(&world, ours + STARTS_LOST_MAX + 1, 0));
-            assert!(!untrue(&world, ours + STARTS_LOST_MAX, 0));
+            assert!(untrue(&world, u64::MAX, 0) && untrue(&world, ours + STARTS_AHEAD_MAX + 1, 0));
+            assert!(!untrue(&world, ours + STARTS_AHEAD_MAX, 0));
             // The second time after a recovery, when lower starts are those of the lost part.
             world.call(Command::Recover { beyond: 9, incarnation: 3 }).unwrap();
         }

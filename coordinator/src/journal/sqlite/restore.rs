@@ -62,30 +62,42 @@ pub fn restore(directory: &Path, from: &Path) -> Result<Restored, RestoreError> 
     let lock = lock.ok_or_else(|| open(OpenError::InUse(directory.to_owned())))?;
     lock.give_to(folder.uid(), folder.gid()).map_err(io)?;
     let copy = directory.join(COPYING);
-    let backup = |error| RestoreError::NoBackup(from.to_owned(), error);
-    let mut source = fs::File::open(from).map_err(backup)?;
-    for path in with_log(&copy) {
-        remove(&path).map_err(io)?;
-    }
-    let mut target = owned(&copy, &folder).map_err(io)?;
+    let clear = || with_log(&copy).iter().try_for_each(|path| remove(path));
+    clear().map_err(io)?;
+    let (hosts, tasks) = match copied(directory, &folder, from, &copy) {
+        Ok(counts) => counts,
+        Err(error) => {
+            // Half a copy on a full disk would keep the coordinator from starting.
+            clear().map_err(io)?;
+            return Err(error);
+        }
+    };
+    fs::rename(&copy, directory.join(RESTORING)).map_err(io)?;
+    let kept = finish(directory).map_err(io)?;
+    Ok(Restored { kept, hosts, tasks })
+}
+
+/// A whole copy of the backup in one file, read as a start would read it. Counts hosts and tasks.
+fn copied(
+    directory: &Path,
+    folder: &fs::Metadata,
+    from: &Path,
+    copy: &Path,
+) -> Result<(usize, usize), RestoreError> {
+    let io = |error| RestoreError::Io(directory.to_owned(), error);
+    let mut source =
+        fs::File::open(from).map_err(|error| RestoreError::NoBackup(from.to_owned(), error))?;
+    let mut target = owned(copy, folder).map_err(io)?;
     io::copy(&mut source, &mut target).map_err(io)?;
     let [_, log, _] = with_log(from);
     if let Ok(mut source) = fs::File::open(log) {
         // What `backup` writes has none; a copy of a whole data folder has, and it belongs to it.
-        let [_, log, _] = with_log(&copy);
-        io::copy(&mut source, &mut owned(&log, &folder).map_err(io)?).map_err(io)?;
+        let [_, log, _] = with_log(copy);
+        io::copy(&mut source, &mut owned(&log, folder).map_err(io)?).map_err(io)?;
     }
-    let (hosts, tasks) = match make_one_file(&copy, from) {
-        Ok(counts) => counts,
-        Err(error) => {
-            with_log(&copy).iter().try_for_each(|path| remove(path)).map_err(io)?;
-            return Err(error);
-        }
-    };
+    let counts = make_one_file(copy, from)?;
     target.sync_all().map_err(io)?;
-    fs::rename(&copy, directory.join(RESTORING)).map_err(io)?;
-    let kept = finish(directory).map_err(io)?;
-    Ok(Restored { kept, hosts, tasks })
+    Ok(counts)
 }
 
 /// Does what is left of a restore once its copy is checked, if one is under way: moves the journal

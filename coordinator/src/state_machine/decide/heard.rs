@@ -13,7 +13,7 @@ use longshore_common::{
         IMAGES_REPORTED_MAX, LAST_LINES_BYTES_MAX, LAST_LINES_MAX, NETWORK_BINDINGS_MAX,
         REASON_CHARS_KEPT,
     },
-    protocol::{ContainerReport, HeldImages, ReportedPhase, RunIntent, TaskReport},
+    protocol::{ContainerReport, HeldImages, PullReport, ReportedPhase, RunIntent, TaskReport},
     task_definition::ContainerDefinition,
 };
 
@@ -41,7 +41,7 @@ pub(super) fn report(
     if let ReportedPhase::Stopping(cause) | ReportedPhase::Stopped(cause) = &mut phase {
         cut(&mut cause.reason, REASON_CHARS_KEPT);
     }
-    // What no container of the task is named is shown nowhere.
+    // Reports on containers that the definition does not name are dropped.
     let told = containers.iter().filter_map(|defined| {
         let told = said.containers.iter().find(|told| told.name == defined.name)?;
         Some(container(told, bindings_max(defined), at))
@@ -56,8 +56,14 @@ pub(super) fn report(
         pull_stopped_at: time(said.pull_stopped_at),
         stopping_at: time(said.stopping_at),
         execution_stopped_at: time(said.execution_stopped_at),
-        pulls: pulls.take(containers.len()).cloned().collect(),
+        pulls: pulls.take(containers.len()).map(pull).collect(),
     }
+}
+
+fn pull(said: &PullReport) -> PullReport {
+    let mut kept = said.clone();
+    kept.last_error.iter_mut().for_each(|error| cut(error, REASON_CHARS_KEPT));
+    kept
 }
 
 /// Each port of a range has a binding of its own, over IPv4 and IPv6.
@@ -137,7 +143,7 @@ fn cut(text: &mut String, chars: usize) {
 mod tests {
     use longshore_common::{
         id::TaskId,
-        protocol::{ContainerStatus, NetworkBinding, PullReport, ReportPosition},
+        protocol::{ContainerStatus, NetworkBinding, ReportPosition},
         resources::Transport,
         task::{StopCause, StopCode},
     };
@@ -177,7 +183,12 @@ mod tests {
     fn endless() -> TaskReport {
         let reason = "R".repeat(1_000_000);
         let other = ContainerReport { name: "other".to_owned(), ..ContainerReport::default() };
-        let pull = |bytes| PullReport { image: "i".repeat(bytes), ..PullReport::default() };
+        let last_error = Some("E".repeat(100_000));
+        let pull = |bytes| PullReport {
+            image: "i".repeat(bytes),
+            last_error: last_error.clone(),
+            ..PullReport::default()
+        };
         TaskReport {
             task: TaskId::new(1),
             generation: 1,
@@ -209,7 +220,10 @@ mod tests {
             assert_eq!((container.started_at, container.finished_at), (None, Some(Timestamp(7))));
         }
         assert_eq!(kept.pulls.len(), 2);
-        assert!(kept.pulls.iter().all(|pull| pull.image.len() == 10));
+        for pull in &kept.pulls {
+            let error = pull.last_error.as_ref().unwrap();
+            assert_eq!((pull.image.len(), error.len()), (10, REASON_CHARS_KEPT));
+        }
         assert_eq!((kept.pull_started_at, kept.stopping_at), (None, None));
         assert_eq!(kept.execution_stopped_at, None);
         assert_eq!(kept.pull_stopped_at, Some(NOW.saturating_add(CLOCK_AHEAD_MAX)));

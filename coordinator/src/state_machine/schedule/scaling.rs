@@ -8,7 +8,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use longshore_common::{clock::Timestamp, resources::Capacity};
 
-use super::{Pass, instances, to_come::ToCome, waiting};
+use super::{
+    Pass, instances,
+    to_come::{Chance, ToCome},
+    waiting,
+};
 use crate::state_machine::{
     auto_scaling::{Instance, Lifecycle},
     capacity_provider::CapacityProvider,
@@ -175,12 +179,17 @@ fn waiting_for(
 ) -> (Vec<Alike>, Option<Timestamp>) {
     let has = |cluster: &&Cluster| cluster.settings.capacity.providers.contains(&provider.name);
     let (mut found, mut asked_again) = (Vec::new(), None);
+    // However many launches wait that no earlier instance would have done for: one host shows it to all.
+    let mut is_tried = false;
     for cluster in state.clusters_after(None).filter(has) {
         let launches: BTreeSet<_> = cluster.waiting_tasks.values().copied().collect();
         let launches = launches.into_iter().map(|slot| state.waiting_at(slot));
         for waiting in launches.filter(|w| w.launch.provider.as_ref() == Some(&provider.name)) {
             let chance = waiting::chance(state, waiting, to_come, at);
             asked_again = asked_again.into_iter().chain(chance.until()).min();
+            if chance == Chance::Untried && std::mem::replace(&mut is_tried, true) {
+                continue;
+            }
             let Waiting { launch, .. } = waiting;
             found.extend(chance.of(Alike {
                 demand: launch.demand.clone(),

@@ -269,6 +269,10 @@ impl State {
         host.capacity = registered.capacity.clone();
         host.attributes = registered.attributes.clone();
         host.tags.extend(registered.tags.clone());
+        if host.storage != StorageHealth::Unknown && host.versions != registered.versions {
+            // What the former program said of the disks, this one may not know to take back.
+            (host.storage, host.storage_at) = (StorageHealth::Unknown, registered.at);
+        }
         host.versions = registered.versions.clone();
         host.instance_id = said_now;
         if let Some(given) = &registered.given {
@@ -279,6 +283,7 @@ impl State {
         if was_registered {
             cluster.index.set_capacity(host.slot, &host.capacity);
             cluster.index.set_particulars(host.slot, host.particulars());
+            self.reindex_eligibility(registered.host);
             self.reindex_attributes(registered.host);
         } else {
             cluster.registered_hosts += 1;
