@@ -3,6 +3,8 @@
 
 mod fake;
 
+use std::collections::BTreeSet;
+
 use longshore_common::{
     id::HostId,
     join_token::JoinToken,
@@ -201,6 +203,21 @@ impl Agents {
             poll(coordinator, agent).await;
         }
         self.agents.retain(|agent| !agent.gone);
+        self.miss_the_gone(coordinator).await;
+    }
+
+    /// Whoever is gone answers no poll.
+    async fn miss_the_gone(&mut self, coordinator: &mut Coordinator) {
+        let here: BTreeSet<HostId> = self.hosts().collect();
+        let gone: Vec<HostId> = coordinator.peek(|state| {
+            let polled = state.hosts().filter(|host| host.is_registered() && host.agent.is_some());
+            let gone = polled.filter(|host| host.connected && !here.contains(&host.id));
+            gone.map(|host| host.id).collect()
+        });
+        for host in gone {
+            let why = "nobody listens there any more".to_owned();
+            coordinator.submit(Command::AgentSilent { host, why, refused: false }).await;
+        }
     }
 
     async fn trouble(&mut self, coordinator: &mut Coordinator, at: usize) {
@@ -271,6 +288,12 @@ impl Agents {
 
     pub(super) fn hosts(&self) -> impl Iterator<Item = HostId> {
         self.agents.iter().map(|agent| agent.host)
+    }
+
+    /// What the agents of a host hold: two of a host that was cloned.
+    pub(super) fn shown(&self, host: HostId) -> String {
+        let of_host = self.agents.iter().filter(|agent| agent.host == host);
+        of_host.map(FakeAgent::shown).collect::<Vec<_>>().join("; ")
     }
 
     pub(super) fn clear(&mut self) {

@@ -1,7 +1,7 @@
 //! Calm times: no fault comes, and what is deleted or drained must come to its end. Now and then
 //! everything is deleted as well, and what is left then must not grow from one time to the next.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, ops::Bound, time::Duration};
 
 use anyhow::Result;
 use longshore_common::id::HostId;
@@ -50,7 +50,6 @@ impl Course {
         self.agents.set_calm(true);
         self.effects.set_calm(true);
         self.hear_everybody().await?;
-        self.give_up_the_dead().await?;
         self.make_room().await;
         self.begin_maintenance().await?;
         let mut waits = Vec::new();
@@ -89,6 +88,7 @@ impl Course {
         self.recover().await;
         self.agents.go_on(&mut self.coordinator).await;
         self.effects_go_on().await;
+        self.give_up_the_dead().await?;
         let long = round % LONG_EVERY == LONG_EVERY - 1;
         self.pass(if long { LONG } else { ROUND }).await?;
         self.look().await
@@ -162,12 +162,16 @@ impl Course {
         let mut left = Vec::new();
         for wait in waits {
             let mut silent = wait.services.is_empty();
+            let mut what = vec![wait.what];
             for (cluster, service) in &wait.services {
                 let said = self.newest_messages(cluster, service).await;
-                silent |= !said.iter().any(|said| WAITS.iter().any(|words| said.contains(words)));
+                let waits = said.iter().any(|said| WAITS.iter().any(|words| said.contains(words)));
+                silent |= !waits;
+                what.push(format!("{cluster}/{service} says {said:?}"));
             }
             if silent {
-                left.push(wait.what);
+                what.extend(wait.hosts.iter().map(|host| self.agents.shown(*host)));
+                left.push(what.join("\n  "));
             }
         }
         left
@@ -191,7 +195,9 @@ impl Course {
             for round in 0..3 {
                 self.calm_round(round).await?;
             }
-            if self.coordinator.peek(|state| state.clusters_len() == 0) {
+            let is_empty =
+                |state: &State| state.clusters_len() + state.auto_scaling_groups_len() == 0;
+            if self.coordinator.peek(is_empty) {
                 break;
             }
             self.pass(FORGOTTEN_AFTER).await?;
@@ -222,10 +228,19 @@ impl Course {
         for cluster in &clusters {
             self.empty_cluster(cluster).await?;
         }
-        for name in ["racks", "cloud", "spare"] {
+        let names = |state: &State| {
+            let providers = state.capacity_providers_from(Bound::Unbounded);
+            let groups = state.auto_scaling_groups_from(Bound::Unbounded);
+            (
+                providers.map(|provider| provider.name.to_string()).collect::<Vec<_>>(),
+                groups.map(|group| group.name.to_string()).collect::<Vec<_>>(),
+            )
+        };
+        let (providers, groups) = self.coordinator.peek(names);
+        for name in providers {
             self.done("DeleteCapacityProvider", json!({"capacityProvider": name})).await;
         }
-        for name in ["rack-group", "cloud-group", "spare-group"] {
+        for name in groups {
             let input = json!({"AutoScalingGroupName": name, "ForceDelete": true});
             self.done("DeleteAutoScalingGroup", input).await;
         }
@@ -242,10 +257,20 @@ impl Course {
         for some in inactive.chunks(10) {
             self.done("DeleteTaskDefinitions", json!({"taskDefinitions": some})).await;
         }
-        self.done("DeleteAlarms", json!({"AlarmNames": ["errors"]})).await;
-        self.done("DeleteAlarms", json!({"AlarmNames": ["latency"]})).await;
-        for group in ["/app/web", "/app/api", "/app/jobs"] {
-            self.done("DeleteLogGroup", json!({"logGroupName": group})).await;
+        let names = |state: &State| {
+            let alarms = state.alarms_from(Bound::Unbounded);
+            let groups = state.log_groups_from(Bound::Unbounded);
+            (
+                alarms.map(|alarm| alarm.name.to_string()).collect::<Vec<_>>(),
+                groups.map(|group| group.name.to_string()).collect::<Vec<_>>(),
+            )
+        };
+        let (alarms, groups) = self.coordinator.peek(names);
+        for name in alarms {
+            self.done("DeleteAlarms", json!({"AlarmNames": [name]})).await;
+        }
+        for name in groups {
+            self.done("DeleteLogGroup", json!({"logGroupName": name})).await;
         }
         self.look().await
     }
@@ -287,6 +312,7 @@ impl Course {
 struct Leaving {
     what: String,
     services: BTreeSet<(String, String)>,
+    hosts: Vec<HostId>,
 }
 
 /// A task and its host, as the state has them.
@@ -347,7 +373,7 @@ fn leaving(state: &State) -> Vec<Leaving> {
                 tasks.map(|slot| standing(state, state.task_at(*slot))).collect();
             let (name, tasks) = (&service.name, tasks.join("; "));
             let what = format!("service {}/{name} stays DRAINING with {tasks}", cluster.name);
-            leaving.push(Leaving { what, services: BTreeSet::new() });
+            leaving.push(Leaving { what, services: BTreeSet::new(), hosts: Vec::new() });
         }
     }
     for host in state.hosts().filter(|host| host.status == HostStatus::Draining) {
@@ -355,10 +381,14 @@ fn leaving(state: &State) -> Vec<Leaving> {
         if !tasks.is_empty() {
             let shown: Vec<String> = tasks.iter().map(|task| standing(state, task)).collect();
             let what = format!("DRAINING host {} keeps {}", host.id, shown.join("; "));
-            leaving.push(Leaving { what, services: services_of(state, tasks) });
+            leaving.push(Leaving {
+                what,
+                services: services_of(state, tasks),
+                hosts: vec![host.id],
+            });
         }
     }
-    let groups = state.auto_scaling_groups_from(std::ops::Bound::Unbounded);
+    let groups = state.auto_scaling_groups_from(Bound::Unbounded);
     for group in groups.filter(|group| group.deleting) {
         let hosts = || group.instances.keys().flat_map(|id| state.hosts_of_instance(*id));
         let tasks: Vec<&Task> = hosts().flat_map(|host| on_their_way(state, host)).collect();
@@ -367,7 +397,8 @@ fn leaving(state: &State) -> Vec<Leaving> {
         if !orphans {
             let instances: Vec<_> = group.instances.values().collect();
             let what = format!("the deleted Auto Scaling group {} keeps {instances:?}", group.name);
-            leaving.push(Leaving { what, services: services_of(state, tasks) });
+            let hosts = hosts().map(|host| host.id).collect();
+            leaving.push(Leaving { what, services: services_of(state, tasks), hosts });
         }
     }
     leaving

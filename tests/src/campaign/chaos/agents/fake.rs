@@ -83,6 +83,25 @@ impl FakeAgent {
         }
     }
 
+    /// What it holds, for whoever looks for what went wrong.
+    pub(super) fn shown(&self) -> String {
+        let task = |(id, task): (&TaskId, &FakeTask)| {
+            let FakeTask { generation, phase, stop, stranger, .. } = task;
+            format!("{id} {generation} {phase:?} stop {} stranger {stranger}", stop.is_some())
+        };
+        let tasks: Vec<String> = self.tasks.iter().map(task).collect();
+        format!(
+            "agent of {}: seen {:?}, silent for {}, unknown {}, needs a manifest {}, {} reports, tasks: {}",
+            self.host,
+            self.seen,
+            self.silent_for,
+            self.unknown,
+            self.needs_manifest,
+            self.reports.len(),
+            tasks.join("; ")
+        )
+    }
+
     pub(super) fn seen_order(&self) -> Option<u64> {
         self.seen.map(|seen| seen.order)
     }
