@@ -1,5 +1,6 @@
 //! Keeps this host registered: at each start, and again when what it says of itself changed (another
-//! Docker, another address).
+//! Docker, another address) or the coordinator was started anew: one that was restored from a backup
+//! knows this host as it was then.
 //!
 //! Goes on trying for as long as the agent lives, and says each time why: a host whose registration
 //! is refused still looks after the tasks that it has.
@@ -7,11 +8,11 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use longshore_common::{
-    protocol::{RegisterRequest, Registered},
+    protocol::{Epoch, RegisterRequest, Registered},
     resources::Capacity,
     telemetry::chain,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -28,6 +29,9 @@ const RETRY_MAX: Duration = Duration::from_secs(192);
 const JITTER: f64 = 0.25;
 /// How often a registered host looks whether its address is another one now.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Time within which all hosts have registered with a coordinator that was started anew. Each of them
+/// waits for a part of it by chance.
+const ANEW_WITHIN: Duration = Duration::from_secs(60);
 /// How long the first registration waits for Docker's first answer, so that it can tell of it.
 const DOCKER_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
@@ -98,11 +102,13 @@ pub(crate) enum Outcome {
 }
 
 /// Registers with `coordinator` and tells `tell` what comes of it, until `shutdown`. While the
-/// coordinator is `silent`, it is asked again: it may have deregistered this host meanwhile.
+/// coordinator is `silent`, it is asked again: it may have deregistered this host meanwhile. When
+/// another of its starts is `obeyed` than before, that one is told all.
 pub(crate) async fn keep_registered(
     host: Host,
     mut docker: watch::Receiver<Reach>,
     mut silent: watch::Receiver<bool>,
+    mut obeyed: watch::Receiver<Option<Epoch>>,
     coordinator: impl Registers,
     tell: impl Fn(Outcome) + Send,
     shutdown: CancellationToken,
@@ -112,13 +118,22 @@ pub(crate) async fn keep_registered(
         let _ = tokio::time::timeout(DOCKER_ANSWERS_WITHIN, asked).await;
         let mut told: Option<RegisterRequest> = None;
         let mut backoff = RETRY_MIN;
+        let mut start = *obeyed.borrow_and_update();
+        let mut anew: Option<Instant> = None;
         loop {
+            let obeyed_now = *obeyed.borrow_and_update();
+            // The first that polls is the one that was registered with a moment ago.
+            if obeyed_now != start && std::mem::replace(&mut start, obeyed_now).is_some() {
+                anew = Some(Instant::now() + ANEW_WITHIN.mul_f64(random_share()));
+            }
+            let is_due = anew.is_some_and(|at| at <= Instant::now());
             let reach = docker.borrow_and_update().clone();
             let silence = *silent.borrow_and_update();
             let (pause, settled) =
-                match attempt(&host, &reach, silence, &coordinator, &mut told).await {
+                match attempt(&host, &reach, silence, is_due, &coordinator, &mut told).await {
                     Ok(news) => {
                         backoff = RETRY_MIN;
+                        anew.take_if(|_| is_due);
                         if let Some(news) = news {
                             tell(Outcome::Registered(news));
                         }
@@ -146,6 +161,9 @@ pub(crate) async fn keep_registered(
                 () = tokio::time::sleep(pause) => {}
                 Ok(()) = docker.changed(), if settled && !silence => {}
                 Ok(()) = silent.changed(), if settled => {}
+                Ok(()) = obeyed.changed(), if settled => {}
+                () = tokio::time::sleep_until(anew.unwrap_or_else(Instant::now)),
+                    if settled && !silence && anew.is_some() => {}
             }
         }
     };
@@ -155,24 +173,29 @@ pub(crate) async fn keep_registered(
     }
 }
 
-/// Registers if there is something to tell, or the coordinator is silent. `told` is what the
-/// coordinator knows.
+/// Registers if there is something to tell, the coordinator is silent, or it was started anew. `told`
+/// is what the coordinator knows.
 async fn attempt(
     host: &Host,
     docker: &Reach,
     silence: bool,
+    anew: bool,
     coordinator: &impl Registers,
     told: &mut Option<RegisterRequest>,
 ) -> Result<Option<Registered>, NotRegistered> {
     let request = host.describe(docker).await.map_err(NotRegistered::NoAddress)?;
     let known = told.as_ref() == Some(&request);
-    if known && !silence {
+    if known && !silence && !anew {
         return Ok(None);
     }
     if told.is_none() {
         warn_of_what_others_cannot_use(host, &request, docker);
     }
     let registered = coordinator.register(&request).await.map_err(NotRegistered::Call)?;
+    if known && !silence {
+        tracing::debug!("registered with a coordinator that was started anew");
+        return Ok(Some(registered));
+    }
     if known {
         tracing::warn!(
             poll.address = request.poll_address,

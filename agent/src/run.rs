@@ -250,6 +250,7 @@ async fn life(
         host,
         docker_reach,
         silence,
+        status.obeyed(),
         membership.clone(),
         registered,
         shutdown.clone(),

@@ -13,7 +13,7 @@ use std::{
 use longshore_common::{
     clock::{Clock, Monotonic},
     logs::query::{LogReply, LogRequest},
-    protocol::{PollAnswer, PollRequest, Registered, StorageHealth},
+    protocol::{Epoch, PollAnswer, PollOutcome, PollRequest, Registered, StorageHealth},
 };
 use tokio::sync::{Notify, watch};
 
@@ -42,6 +42,8 @@ pub(crate) struct Status {
     disk: OnceLock<DiskWatch>,
     clock: Arc<dyn Clock>,
     polls: AtomicU64,
+    /// The start of the coordinator that this host obeys; absent before the first poll it took.
+    obeyed: watch::Sender<Option<Epoch>>,
     /// Milliseconds of the monotonic clock; counts once `polls` is not zero.
     last_poll_ms: AtomicU64,
     /// Since when polls could arrive.
@@ -70,6 +72,7 @@ impl Status {
             disk: OnceLock::new(),
             clock,
             polls: AtomicU64::new(0),
+            obeyed: watch::Sender::new(None),
             last_poll_ms: AtomicU64::new(0),
             polls_served_since: OnceLock::new(),
         })
@@ -183,6 +186,15 @@ impl Status {
         })
     }
 
+    /// Changes when another start of the coordinator is obeyed.
+    pub(crate) fn obeyed(&self) -> watch::Receiver<Option<Epoch>> {
+        self.obeyed.subscribe()
+    }
+
+    fn obeys(&self, epoch: Epoch) {
+        self.obeyed.send_if_modified(|obeyed| obeyed.replace(epoch) != Some(epoch));
+    }
+
     pub(crate) fn polls_are_served(&self) {
         // Once a process.
         let _ = self.polls_served_since.set(self.clock.monotonic());
@@ -214,7 +226,12 @@ pub(crate) struct NotedPolls {
 impl AnswersPolls for NotedPolls {
     async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {
         self.status.poll_arrived();
-        self.engine.poll(request).await
+        let epoch = request.epoch;
+        let answer = self.engine.poll(request).await?;
+        if matches!(answer.outcome, PollOutcome::Accepted { .. }) {
+            self.status.obeys(epoch);
+        }
+        Ok(answer)
     }
 
     async fn logs(&self, request: LogRequest) -> Result<LogReply, Unanswered> {

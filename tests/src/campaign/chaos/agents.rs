@@ -93,18 +93,9 @@ impl Agents {
         let Some(Ok(Answer::Host(host))) = joined else { return };
         let request = self.registration(cluster, instance);
         let mut agent = FakeAgent::new(host, request, self.chance.draw());
-        if self.register(coordinator, &mut agent).await {
+        if register(coordinator, &mut agent).await {
             self.agents.push(agent);
         }
-    }
-
-    async fn register(&mut self, coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool {
-        let (host, request) = (agent.host, Box::new(agent.registration.clone()));
-        let (key, by, secret_hash, run) = ([7; 32], None, None, None);
-        let certify = Box::new(CertifyHost { host, key, by, secret_hash, run });
-        coordinator.submit(Command::CertifyHost(certify)).await;
-        let registered = coordinator.submit(Command::RegisterHost { host, request }).await;
-        !matches!(registered, Some(Err(Refused::Rejected(_))))
     }
 
     fn registration(&mut self, cluster: &str, instance_id: Option<String>) -> RegisterRequest {
@@ -232,22 +223,20 @@ impl Agents {
             // Its agent restarts.
             4..=5 => {
                 agent.restart(self.chance.draw());
-                let mut agent = agent.clone();
-                self.register(coordinator, &mut agent).await;
+                register(coordinator, agent).await;
             }
             // Its ledger is lost.
             6 => agent.lose_ledger(self.chance.draw()),
             // The machine boots: nothing of it runs any more.
             7 => {
                 agent.boot(self.chance.draw());
-                let mut agent = agent.clone();
-                self.register(coordinator, &mut agent).await;
+                register(coordinator, agent).await;
             }
             // It is cloned: two of one identity.
             8 if room => {
                 let mut twin = agent.clone();
                 twin.boot(self.chance.draw());
-                if self.register(coordinator, &mut twin).await {
+                if register(coordinator, &mut twin).await {
                     self.agents.push(twin);
                 }
             }
@@ -259,8 +248,7 @@ impl Agents {
             _ => {
                 agent.registration.capacity.memory.0 += 64;
                 agent.registration.versions.agent = "1.91.0".to_owned();
-                let mut agent = agent.clone();
-                self.register(coordinator, &mut agent).await;
+                register(coordinator, agent).await;
             }
         }
     }
@@ -282,8 +270,7 @@ impl Agents {
         let had = &mut agent.registration.attributes;
         had.retain(|attribute| !missing.iter().any(|one| one.name == attribute.name));
         had.extend(missing);
-        let mut agent = agent.clone();
-        self.register(coordinator, &mut agent).await;
+        register(coordinator, agent).await;
     }
 
     pub(super) fn hosts(&self) -> impl Iterator<Item = HostId> {
@@ -327,6 +314,17 @@ fn attribute(name: &str, value: Option<String>) -> Attribute {
     Attribute { name: name.to_owned(), value }
 }
 
+/// A host says what it has. Whether it is taken.
+async fn register(coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool {
+    let (host, request) = (agent.host, Box::new(agent.registration.clone()));
+    let (key, by, secret_hash, run) = ([7; 32], None, None, None);
+    let certify = Box::new(CertifyHost { host, key, by, secret_hash, run });
+    coordinator.submit(Command::CertifyHost(certify)).await;
+    agent.registered_with = Some(coordinator.peek(State::epoch));
+    let registered = coordinator.submit(Command::RegisterHost { host, request }).await;
+    !matches!(registered, Some(Err(Refused::Rejected(_))))
+}
+
 /// Asks an agent what it has seen, once in each start and after each recovery, before it is given
 /// anything. Whether it may be.
 async fn greet(coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool {
@@ -337,6 +335,10 @@ async fn greet(coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool {
     let Some(answer) = ask(coordinator, agent, exchange::hello).await else { return false };
     if !take(coordinator, agent, answer).await {
         return false;
+    }
+    // A coordinator that is back from a backup knows the host as it was then.
+    if agent.registered_with != Some(epoch) {
+        register(coordinator, agent).await;
     }
     agent.greeted = Some(epoch);
     true

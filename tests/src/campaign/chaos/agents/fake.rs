@@ -33,6 +33,8 @@ pub(super) struct FakeAgent {
     pub(super) needs_manifest: bool,
     /// The start of the coordinator that has asked what this agent has seen.
     pub(super) greeted: Option<Epoch>,
+    /// The start of the coordinator that it told last what its host has.
+    pub(super) registered_with: Option<Epoch>,
     session: u64,
     seen: Option<Seen>,
     tasks: BTreeMap<TaskId, FakeTask>,
@@ -73,6 +75,7 @@ impl FakeAgent {
             full_for: 0,
             needs_manifest: true,
             greeted: None,
+            registered_with: None,
             session,
             seen: None,
             tasks: BTreeMap::new(),
