@@ -185,19 +185,35 @@ impl<R: ContainerRuntime> Engine<R> {
         if pull == PullPolicy::Once {
             observed.reuse(&desired, |image| self.images.was_pulled(image));
         }
-        if found.is_none() {
-            observed.own_stop = self.rooms.refusal();
+        let was_found = found.is_some();
+        if !was_found {
             self.rooms.look_again();
         }
-        let was_found = found.is_some();
-        let unrecorded = was_found || !self.synced;
         self.insert(desired, observed);
         if was_found && self.synced {
             self.look_again(key);
         }
         if let Some(task) = self.tasks.get_mut(&key) {
-            task.unrecorded = unrecorded;
+            task.unrecorded = was_found || !self.synced;
         }
+        if self.synced {
+            self.refuse_what_never_ran(key, !was_found);
+        }
+    }
+
+    /// A task of which there is no container may still be refused: by the policy, and, when its order
+    /// `is_new`, for want of room. Not before the containers were listed: it may run.
+    fn refuse_what_never_ran(&mut self, key: TaskKey, is_new: bool) {
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        let Some(intent) = &task.desired.intent else { return };
+        if task.observed.containers.iter().any(|c| c.id.is_some() || c.ever_ran) {
+            return;
+        }
+        let by_policy = refusal(intent, &self.rules)
+            .map(|reason| StopCause { code: StopCode::TaskFailedToStart, reason });
+        let for_room = self.rooms.refusal().filter(|_| is_new);
+        let own_stop = &mut task.observed.own_stop;
+        *own_stop = own_stop.take().or(by_policy).or(for_room);
     }
 
     /// Takes a task from the ledger, to be compared with the container engine. Nothing is launched
@@ -238,13 +254,8 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    fn insert(&mut self, mut desired: DesiredTask, mut observed: ObservedTask) {
+    fn insert(&mut self, mut desired: DesiredTask, observed: ObservedTask) {
         let key = desired.key;
-        let untouched = observed.containers.iter().all(|c| c.id.is_none() && !c.ever_ran);
-        if untouched && let Some(intent) = &desired.intent {
-            let stop = |reason| StopCause { code: StopCode::TaskFailedToStart, reason };
-            observed.own_stop = observed.own_stop.or(refusal(intent, &self.rules).map(stop));
-        }
         desired.stop = self.stops_of_unknown.remove(&key);
         self.tasks_made += 1;
         self.tasks.insert(key, Task::new(self.tasks_made, desired, observed));
@@ -577,6 +588,10 @@ impl<R: ContainerRuntime> Engine<R> {
         let keys: Vec<TaskKey> = self.tasks.keys().copied().collect();
         for key in &keys {
             self.compare(*key, found.get(key).map_or(&[][..], Vec::as_slice));
+            if first {
+                let is_new = self.tasks.get(key).is_some_and(|task| task.unrecorded);
+                self.refuse_what_never_ran(*key, is_new);
+            }
         }
         if first {
             self.begin_look();

@@ -102,6 +102,32 @@ async fn without_room_a_new_task_is_refused_by_a_reason_that_says_what_to_do() {
     rig.until_running(task(3)).await;
 }
 
+/// Without its ledger the agent is told of all its tasks anew, here before it could see any of them.
+#[tokio::test(start_paused = true)]
+async fn lost_ledger_stops_nothing_that_runs_when_there_is_no_room() {
+    let (mut rig, eyes) = rig();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), of_image("a"));
+    rig.until_running(task(1)).await;
+    eyes.seen.send_replace(disk(Room::Lacking));
+    rig.kill_agent().await;
+    std::fs::remove_file(&rig.config.ledger).unwrap();
+    // The first listing takes its time; this task was ordered while nobody was there.
+    rig.fake.fail_next(Verb::List, Fault::Hangs(Duration::from_secs(50)));
+    rig.start_agent();
+    rig.coordinator.run(task(2), of_image("b"));
+    rig.coordinator.tasks.clear();
+    let answer = rig.poll(rig.coordinator.manifest(500)).await;
+    rig.coordinator.take(&answer);
+
+    let (cause, _) = rig.until_stopped(task(2)).await;
+    assert!(cause.reason.contains("no space left on this host"), "{cause:?}");
+    rig.until_running(task(1)).await;
+    rig.idle(20).await;
+    assert_eq!(rig.coordinator.tasks[&task(1)].phase, ReportedPhase::Running);
+    assert_eq!((rig.fake.count(Verb::Stop), rig.fake.count(Verb::Start)), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn room_is_told_at_once_when_all_was_read() {
     use {Room::*, StorageHealth::*};
