@@ -1,4 +1,4 @@
-//! Files that released agents have written, kept under `tests/golden`: each later agent opens them.
+//! Files and messages that released programs have written, kept under `tests/golden`: each later agent opens them.
 //!
 //! A folder there holds what the programs of one commit wrote. Beside each file lies what it holds,
 //! as JSON. A later agent may know more of a record than the file has, so what it reads is to contain
@@ -6,6 +6,8 @@
 //!
 //! A format that changes adds a folder: `cargo nextest run -p longshore-agent --run-ignored only
 //! golden` writes `tests/golden/next`, which is then renamed after the commit that wrote it.
+
+mod polls;
 
 use std::path::{Path, PathBuf};
 

@@ -12,6 +12,8 @@ mod follower;
 mod watch;
 mod runtime;
 mod answer;
+#[cfg(test)]
+mod stored;
 
 pub(crate) use self::{
     answer::LogReader,

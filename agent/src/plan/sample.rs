@@ -5,9 +5,12 @@ use std::{sync::Arc, time::Duration};
 use longshore_common::{
     clock::Timestamp,
     id::{FleetId, HostId, TaskId},
-    protocol::{Epoch, RunOrder},
-    task::TaskOverride,
-    task_definition::{ContainerDefinition, TaskDefinition, TaskSpec},
+    protocol::{ContainerId, Epoch, RunOrder},
+    task::{ContainerOverride, InferenceAcceleratorOverride, TaskOverride},
+    task_definition::{
+        ContainerDefinition, EnvironmentFile, EnvironmentFileType, EphemeralStorage, KeyValuePair,
+        TaskDefinition, TaskSpec,
+    },
     task_policy::TaskPolicy,
 };
 
@@ -72,4 +75,42 @@ pub(crate) fn intent_of(container_definitions: Vec<ContainerDefinition>) -> Arc<
             log_driver_mode: None,
         },
     })
+}
+
+/// An order in which every member is given.
+pub(crate) fn every_member() -> Intent {
+    let mut intent = (*intent(&[])).clone();
+    let definition = Arc::make_mut(&mut intent.definition);
+    definition.spec = serde_json::from_str(include_str!("every_member.json")).unwrap();
+    let text = |text: &str| text.to_owned();
+    let app = &definition.spec.container_definitions[0];
+    let environment = KeyValuePair { name: text("A"), value: text("c") };
+    let file = EnvironmentFile { value: text("arn:b"), kind: EnvironmentFileType::S3 };
+    let overridden = ContainerOverride {
+        name: Some(text("app")),
+        command: Some(vec![text("serve"), text("--now")]),
+        environment: Some(vec![environment]),
+        environment_files: Some(vec![file]),
+        cpu: Some(1),
+        memory: Some(2),
+        memory_reservation: Some(3),
+        resource_requirements: Some(app.resource_requirements.clone()),
+    };
+    intent.order.overrides = TaskOverride {
+        container_overrides: vec![overridden, ContainerOverride::default()],
+        cpu: Some(text("512")),
+        inference_accelerator_overrides: vec![InferenceAcceleratorOverride {
+            device_name: Some(text("d")),
+            device_type: Some(text("t")),
+        }],
+        execution_role_arn: Some(text("arn:execution")),
+        memory: Some(text("1024")),
+        task_role_arn: Some(text("arn:task")),
+        ephemeral_storage: Some(EphemeralStorage { size_in_gib: 40 }),
+    };
+    intent.order.started_by = Some(text("ecs-svc/1"));
+    intent.order.container_ids = (1..=5).map(|id| ContainerId(TaskId::new(id))).collect();
+    intent.order.gpus = vec![text("GPU-1")];
+    intent.order.image_digests = vec![Some(text("sha256:00")), None];
+    intent
 }

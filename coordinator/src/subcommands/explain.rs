@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn task_that_waits_is_told_until_when_and_an_empty_cluster_how_to_fill_it() {
+    fn explain_tells_what_to_do_when_a_task_waits() {
         let run = json!({"dryRun": {"asked": 1, "placed": 0, "missing": 1, "room": 0,
             "roomIsMore": false, "containerInstances": 0, "waitsUntil": 1767323045.0,
             "placements": [], "reasons": [], "closest": []}});

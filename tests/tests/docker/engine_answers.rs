@@ -69,7 +69,7 @@ async fn has_no_more(engine: &EngineApi, image: &str) {
 }
 
 #[tokio::test]
-async fn an_image_made_here_is_kept_and_pinned_to_no_digest_with_containerds_store() {
+async fn local_image_is_kept_undigested_when_store_is_containerd() {
     let settings = FleetSettings {
         hosts: 2,
         record: true,
@@ -150,7 +150,7 @@ fn as_told_of_nothing(warned: Arc<Mutex<usize>>) -> ChangeAnswers {
 }
 
 #[tokio::test]
-async fn a_memory_kill_that_docker_does_not_tell_is_told_and_so_are_its_warnings() {
+async fn memory_kill_is_told_when_docker_is_silent() {
     let settings = FleetSettings { hosts: 1, record: true, ..Default::default() };
     let fleet = Fleet::start(settings).await.unwrap();
     let client = fleet.ecs().unwrap();

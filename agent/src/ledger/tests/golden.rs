@@ -2,15 +2,14 @@
 
 use longshore_common::{
     clock::Timestamp,
-    protocol::{ContainerId, NetworkBinding},
+    protocol::NetworkBinding,
     resources::Transport,
-    task::{ContainerOverride, HealthStatus, InferenceAcceleratorOverride, StopCode, TaskOverride},
-    task_definition::{EnvironmentFile, EnvironmentFileType, EphemeralStorage, KeyValuePair},
+    task::{HealthStatus, StopCode},
 };
 use serde_json::{Value, json};
 
 use super::*;
-use crate::golden;
+use crate::{golden, plan::sample::every_member};
 
 const LEDGER: &str = "agent-ledger.sqlite";
 
@@ -127,43 +126,6 @@ fn tasks() -> Vec<Row> {
         (None, None, observed(vec![running()])),
         (plain(), Some(stop()), None),
     ]
-}
-
-fn every_member() -> Intent {
-    let mut intent = (*intent(&[])).clone();
-    let definition = Arc::make_mut(&mut intent.definition);
-    definition.spec = serde_json::from_str(include_str!("every_member.json")).unwrap();
-    let text = |text: &str| text.to_owned();
-    let app = &definition.spec.container_definitions[0];
-    let environment = KeyValuePair { name: text("A"), value: text("c") };
-    let file = EnvironmentFile { value: text("arn:b"), kind: EnvironmentFileType::S3 };
-    let overridden = ContainerOverride {
-        name: Some(text("app")),
-        command: Some(vec![text("serve"), text("--now")]),
-        environment: Some(vec![environment]),
-        environment_files: Some(vec![file]),
-        cpu: Some(1),
-        memory: Some(2),
-        memory_reservation: Some(3),
-        resource_requirements: Some(app.resource_requirements.clone()),
-    };
-    intent.order.overrides = TaskOverride {
-        container_overrides: vec![overridden, ContainerOverride::default()],
-        cpu: Some(text("512")),
-        inference_accelerator_overrides: vec![InferenceAcceleratorOverride {
-            device_name: Some(text("d")),
-            device_type: Some(text("t")),
-        }],
-        execution_role_arn: Some(text("arn:execution")),
-        memory: Some(text("1024")),
-        task_role_arn: Some(text("arn:task")),
-        ephemeral_storage: Some(EphemeralStorage { size_in_gib: 40 }),
-    };
-    intent.order.started_by = Some(text("ecs-svc/1"));
-    intent.order.container_ids = (1..=5).map(|id| ContainerId(TaskId::new(id))).collect();
-    intent.order.gpus = vec![text("GPU-1")];
-    intent.order.image_digests = vec![Some(text("sha256:00")), None];
-    intent
 }
 
 fn task(containers: Vec<ObservedContainer>) -> ObservedTask {

@@ -4,13 +4,11 @@ mod golden;
 
 use std::{fs, io::Write, path::Path};
 
-use longshore_common::{
-    clock::{SteppedClock, Timestamp},
-    logs::query::{AskEvents, LogAsk, LogReply, StreamChoice},
-};
+use longshore_common::clock::{SteppedClock, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
+use crate::logs::stored;
 
 const START: Timestamp = Timestamp(1_700_000_000_000);
 const KEEP: Keep = Keep { age: Duration::from_secs(3600), bytes: 1 << 30 };
@@ -98,19 +96,7 @@ impl World {
     }
 
     fn events(&mut self) -> Vec<String> {
-        let ask = LogAsk::Events(AskEvents {
-            group: "g".to_owned(),
-            retention_days: None,
-            streams: StreamChoice::Prefixed(String::new()),
-            from: Timestamp(0),
-            until: Timestamp(u64::MAX),
-            beyond: None,
-            backward: false,
-            limit: 10_000,
-            pattern: String::new(),
-        });
-        let LogReply::Events(held) = self.store().answer(&ask).unwrap() else { panic!() };
-        held.events.into_iter().map(|event| event.message).collect()
+        stored::messages(self.store())
     }
 }
 

@@ -4,17 +4,14 @@ use std::{collections::BTreeMap, fs, io::Write, path::Path};
 
 use longshore_common::{
     clock::{SystemClock, Timestamp},
-    logs::{
-        query::{AskEvents, LogAsk, LogReply, StreamChoice},
-        store::{Durability, Keep, LogStore},
-    },
+    logs::store::{Durability, Keep, LogStore},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    logs::follower,
+    logs::{follower, stored},
     plan::{
         labels::docker_name,
         sample::{KEY, rules},
@@ -51,30 +48,14 @@ fn write(folder: &Path, id: &str, line: &str) {
     writeln!(file, "{record}").unwrap();
 }
 
-fn stored(store: &mut LogStore) -> Vec<String> {
-    let ask = LogAsk::Events(AskEvents {
-        group: "g".to_owned(),
-        retention_days: None,
-        streams: StreamChoice::Prefixed(String::new()),
-        from: Timestamp(0),
-        until: Timestamp(u64::MAX),
-        beyond: None,
-        backward: false,
-        limit: 100,
-        pattern: String::new(),
-    });
-    let LogReply::Events(held) = store.answer(&ask).unwrap() else { panic!("no events") };
-    held.events.into_iter().map(|event| event.message).collect()
-}
-
 async fn until_stored(store: &mut LogStore, lines: &[&str]) {
     let waiting = async {
-        while stored(store).len() < lines.len() {
+        while stored::messages(store).len() < lines.len() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     };
     let waited = tokio::time::timeout(PATIENCE, waiting).await;
-    assert_eq!(stored(store), lines, "{waited:?}");
+    assert_eq!(stored::messages(store), lines, "{waited:?}");
 }
 
 #[tokio::test]

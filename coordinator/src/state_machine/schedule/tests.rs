@@ -995,8 +995,8 @@ fn a_service_that_never_runs_twice_is_not_moved() {
     assert_eq!(world.counts(), "4 running, 0 pending");
 }
 
-#[test]
-fn a_scaling_ends_a_move() {
+/// Six tasks on two hosts, one of which is to move to a third.
+fn world_with_a_move() -> World {
     let mut world = World::with_hosts(2);
     let mut config = replicas(6);
     config.az_rebalancing = true;
@@ -1004,6 +1004,12 @@ fn a_scaling_ends_a_move() {
     world.settle();
     world.add_host();
     assert!(world.service().moving.is_some());
+    world
+}
+
+#[test]
+fn a_scaling_ends_a_move() {
+    let mut world = world_with_a_move();
     world.scale(2);
     world.settle();
     assert_eq!(world.counts(), "2 running, 0 pending");

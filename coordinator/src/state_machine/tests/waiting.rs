@@ -272,7 +272,7 @@ fn a_restored_state_waits_for_the_same_tasks_and_keeps_every_deadline() {
 /// Two tasks of one launch wait in a backup. One of them got a host since and runs there; of the other
 /// one nobody knows whether it has run.
 #[test]
-fn launch_that_waited_in_a_backup_is_adopted_or_given_up_and_never_run_anew() {
+fn waiting_launch_never_runs_anew_after_recovery() {
     let (world, hosts) = World::with_hosts(1);
     let mut world = world.with_definition(1_100);
     let tasks = world.run_and_wait(2, 60_000);

@@ -1,5 +1,6 @@
 //! Log stores that released agents have written are read whole, and logs go on where they were.
 
+use longshore_common::logs::query::LogAsk;
 use rusqlite::{Connection, types::ValueRef};
 use serde_json::{Map, Value, json};
 

@@ -9,7 +9,10 @@ use longshore_common::{
     task_definition::TaskDefinition,
 };
 
-use super::world::{CLUSTER, World, bounded, replicas};
+use super::{
+    world::{CLUSTER, World, bounded, replicas},
+    world_with_a_move,
+};
 use crate::state_machine::{Command, Event, service::RevisionId, state::Wish};
 
 const RECOVER: Command = Command::Recover { beyond: 9, incarnation: 3 };
@@ -179,12 +182,7 @@ fn unhealthy_task_is_told_of_once_when_it_may_be_stopped() {
 
 #[test]
 fn move_takes_no_task_away_before_hosts_have_had_their_time() {
-    let mut world = World::with_hosts(2);
-    let mut config = replicas(6);
-    config.az_rebalancing = true;
-    world.create(config);
-    world.settle();
-    world.add_host();
+    let mut world = world_with_a_move();
     world.agents_work();
     let moving = world.service().moving.unwrap();
     world.call(RECOVER).unwrap();

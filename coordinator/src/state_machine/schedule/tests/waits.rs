@@ -383,7 +383,7 @@ fn deployment_says_that_it_waits_for_hosts_that_are_never_lost() {
 
 /// The agent answers and its container engine does not: nobody knows how the tasks there are.
 #[test]
-fn service_says_which_hosts_it_waits_for_though_their_agents_are_connected() {
+fn service_names_awaited_hosts_when_they_are_connected() {
     let mut world = World::with_hosts(3);
     world.create(replicas(3));
     world.settle();
