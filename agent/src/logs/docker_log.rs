@@ -91,6 +91,11 @@ impl DockerLog {
             filled => return Ok(taken(&mut self.place, buffer, filled)),
         }
         if inode_at(&self.path)? == Some(self.place.inode) {
+            if file.metadata()?.len() < self.place.offset {
+                // Something other than Docker cut it where it is, as logrotate's copytruncate does.
+                self.place = Place { inode: self.place.inode, ..Place::default() };
+                return Ok(Found::NextFile { lost: true });
+            }
             return match complete && has_more(file, self.place)? {
                 true => past_torn(file, buffer, &mut self.place, self.format),
                 false => Ok(Found::Nothing),
@@ -373,6 +378,20 @@ mod tests {
         }
         log.restart();
         assert_eq!(log.read_all(), "LOST 1\n2\n3\n4\n5\n");
+    }
+
+    #[test]
+    fn log_that_was_cut_where_it_is_is_read_from_its_beginning() {
+        let mut log = Written::new();
+        log.write("first line\nsecond line\n");
+        assert_eq!(log.read_all(), "first line\nsecond line\n");
+        fs::write(log.path(0), "").unwrap();
+        assert_eq!(log.read_all(), "LOST ");
+        log.write("third\n");
+        assert_eq!(log.read_all(), "third\n");
+        log.restart();
+        log.write("fourth\n");
+        assert_eq!(log.read_all(), "fourth\n");
     }
 
     #[test]
