@@ -123,6 +123,8 @@ pub(crate) struct Outbox {
     last: u64,
     /// The last one that left in an answer.
     sent: u64,
+    /// The last one that was acknowledged.
+    acknowledged: u64,
     unacknowledged: BTreeMap<u64, Pending>,
     by_task: BTreeMap<TaskKey, u64>,
 }
@@ -168,6 +170,7 @@ impl Outbox {
         let Some(position) = position.filter(|p| p.session == self.session) else {
             return Vec::new();
         };
+        self.acknowledged = self.acknowledged.max(position.seq.min(self.last));
         let rest = self.unacknowledged.split_off(&position.seq.saturating_add(1));
         let done = std::mem::replace(&mut self.unacknowledged, rest);
         done.into_values()
@@ -181,6 +184,12 @@ impl Outbox {
                 }
             })
             .collect()
+    }
+
+    /// Whether an earlier poll acknowledged more than this one does.
+    pub(crate) fn is_acknowledged_beyond(&self, position: Option<ReportPosition>) -> bool {
+        let held = position.filter(|position| position.session == self.session);
+        self.acknowledged > held.map_or(0, |position| position.seq)
     }
 
     /// Another start of the coordinator reads: what left before may never have arrived.

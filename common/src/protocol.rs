@@ -256,6 +256,14 @@ pub struct Manifest {
     /// that is lost. One of them that it does not hold has ended: it is not run a second time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_before: Vec<TaskId>,
+    /// The last order that the agent is taken to have seen in this. One whose ledger holds less was
+    /// set back meanwhile, and takes nothing for ended.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seen_order: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// An order-free sum over the desired set of one host: equal sets have equal digests.

@@ -138,7 +138,7 @@ fn polls() -> Vec<PollRequest> {
         images: Some(POSITION),
         ..hello.clone()
     };
-    let manifest = Manifest { orders, given_before: vec![TaskId::new(7)] };
+    let manifest = Manifest { orders, given_before: vec![TaskId::new(7)], seen_order: 4 };
     let whole = PollRequest { orders: Vec::new(), manifest: Some(manifest), ..news.clone() };
     vec![hello, news, whole]
 }

@@ -1,7 +1,8 @@
 //! The agent's half of the poll: fencing, taking orders, parking, answering (design.md 3 to 5).
 //!
 //! Never: a task run before the ledger holds its order, or an order taken from an older start of a
-//! coordinator; a task stopped because a message did not name it.
+//! coordinator; a task stopped because a message did not name it; what a ledger proves of an older
+//! journal overwritten by a poll that only asks for it.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -169,12 +170,20 @@ impl<R: ContainerRuntime> Engine<R> {
             drop(reply.send(self.answer(nothing)));
             return;
         }
+        if seen.is_some_and(|seen| seen.epoch != request.epoch) && only_asks(&request) {
+            self.tell_what_was_seen(&request, reply);
+            return;
+        }
         if seen.is_none_or(|seen| seen.epoch != request.epoch) {
             info!(
                 host = %self.config.host, epoch = request.epoch.counter,
                 last_order = request.last_order, "polled by a new start of the coordinator",
             );
             self.outbox.send_again();
+            if self.outbox.is_acknowledged_beyond(request.acknowledged) {
+                // What that start has not heard, an older journal may not hold either.
+                self.report_all_anew();
+            }
         }
         let ended = self.outbox.acknowledge(request.acknowledged);
         self.acknowledged(ended);
@@ -184,7 +193,7 @@ impl<R: ContainerRuntime> Engine<R> {
             (Some(manifest), _) => {
                 let mut orders = self.new_orders(&request, &manifest.orders);
                 // Without a ledger nobody knows which of the tasks that are not here have ended.
-                if seen.is_some() {
+                if seen.is_some_and(|seen| seen.order >= manifest.seen_order) {
                     orders = without_what_has_ended(orders, &manifest.given_before);
                 }
                 let named = manifest.orders.iter().map(key_of).collect();
@@ -215,6 +224,13 @@ impl<R: ContainerRuntime> Engine<R> {
             return;
         }
         self.taking = Some(Taking { head, being_written: false, orders, named, request, reply });
+    }
+
+    /// Answers a new start of the coordinator that asks before it orders anything. Nothing of it is
+    /// kept: when its journal turns out to be old, the next start is to hear the same.
+    fn tell_what_was_seen(&mut self, request: &PollRequest, reply: oneshot::Sender<PollAnswer>) {
+        let differs = self.agrees(request) == Some(false);
+        self.send(reply, differs, request.images);
     }
 
     /// Of these orders, those that change something here.
@@ -425,6 +441,11 @@ impl<R: ContainerRuntime> Engine<R> {
             outcome,
         }
     }
+}
+
+/// Whether a poll brings nothing and does not wait for news: it asks what this agent has seen.
+fn only_asks(request: &PollRequest) -> bool {
+    request.hold_ms == 0 && request.orders.is_empty() && request.manifest.is_none()
 }
 
 /// Whether `theirs` is of an earlier start than `ours`, or of a twin of that start.

@@ -420,6 +420,19 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
+    /// Says of every task once more how it is, also of those that no manifest named.
+    pub(super) fn report_all_anew(&mut self) {
+        let keys: Vec<TaskKey> = self.tasks.keys().copied().collect();
+        for key in keys {
+            let Some(task) = self.tasks.get_mut(&key) else { continue };
+            task.report_anew();
+            match task.candidate && !task.observed.has_stopped() && task.desired.stop.is_none() {
+                true => self.outbox.push(key, task.stop_candidate()),
+                false => self.tell(key),
+            }
+        }
+    }
+
     /// Waits for the process of every container: the kernel tells what killed it. An essential
     /// container's end stops the task, which is worth knowing at once. Not where a restart policy asks
     /// how it ended first, and not where the end of a pause container may be why: that one's is seen

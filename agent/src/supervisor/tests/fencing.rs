@@ -84,6 +84,71 @@ async fn a_coordinator_whose_journal_went_back_is_refused_and_stops_nothing() {
     assert_eq!(rig.coordinator.manifests_wanted, 0);
 }
 
+/// What a new start sends first, before any order.
+fn hello(coordinator: &Coordinator) -> PollRequest {
+    PollRequest { orders: Vec::new(), definitions: Vec::new(), ..coordinator.request(0) }
+}
+
+/// A journal in whose lost part the coordinator was started once more: each start on it is told so,
+/// until one is above that.
+#[tokio::test(start_paused = true)]
+async fn every_hello_is_told_what_was_seen_before_any_hello() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    let backup = rig.coordinator.clone();
+    rig.coordinator = rig.coordinator.restarted();
+    rig.idle(2).await;
+    let lost = rig.coordinator.epoch;
+    let twin = Coordinator { epoch: Epoch { incarnation: 77, ..lost }, ..backup };
+    assert_eq!(refusal(&rig.poll(hello(&twin)).await), Some(&Refusal::StaleEpoch));
+    let mut restored = twin;
+    for restart in 0..3 {
+        restored = restored.restarted();
+        let answer = rig.poll(hello(&restored)).await;
+        assert!(refusal(&answer).is_none(), "{restart}: {answer:?}");
+        assert_eq!(answer.seen.map(|seen| seen.epoch), Some(lost), "{restart}");
+    }
+    // Whoever goes on from it orders.
+    rig.coordinator = restored;
+    let answer = rig.exchange().await;
+    assert_eq!(answer.seen.map(|seen| seen.epoch), Some(rig.coordinator.epoch));
+    let earlier = Coordinator { epoch: lost, ..rig.coordinator.clone() };
+    for request in [hello(&earlier), earlier.request(500)] {
+        assert_eq!(refusal(&rig.poll(request).await), Some(&Refusal::StaleEpoch));
+    }
+}
+
+/// As of a machine's snapshot: the coordinator was told how the task is, and has lost that.
+#[tokio::test(start_paused = true)]
+async fn start_that_acknowledges_less_is_told_everything_again() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    rig.idle(2).await;
+    assert!(rig.coordinator.acknowledged.is_some());
+    let acknowledged = rig.coordinator.acknowledged.unwrap();
+    let held = ReportPosition { seq: acknowledged.seq - 1, ..acknowledged };
+    let other = ReportPosition { session: 99, ..acknowledged };
+    for less in [None, Some(held), Some(other)] {
+        rig.coordinator = rig.coordinator.restarted();
+        rig.coordinator.tasks.clear();
+        rig.coordinator.acknowledged = less;
+        rig.exchange().await;
+        let told = rig.coordinator.tasks.get(&task(1)).map(|report| &report.phase);
+        assert_eq!(told, Some(&ReportedPhase::Running), "{less:?}");
+        rig.idle(2).await;
+    }
+    // One that holds as much is told nothing.
+    let held = rig.coordinator.acknowledged;
+    rig.coordinator = rig.coordinator.restarted();
+    rig.coordinator.tasks.clear();
+    rig.coordinator.acknowledged = held;
+    rig.idle(3).await;
+    assert!(rig.coordinator.tasks.is_empty());
+    assert_eq!(rig.coordinator.manifests_wanted, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gap_in_the_orders_is_refused() {
     let mut rig = Rig::new();

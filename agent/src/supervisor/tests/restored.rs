@@ -153,6 +153,23 @@ async fn manifest_runs_no_task_anew_that_has_ended_here() {
     assert_eq!(rig.fake.count(Verb::Create), 1, "only the third one is launched");
 }
 
+/// The manifest was made for a ledger that was set back while it was on its way.
+#[tokio::test(start_paused = true)]
+async fn manifest_ends_nothing_that_a_ledger_set_back_has_not_seen() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    let mut manifest = rig.coordinator.manifest(500);
+    let given = manifest.manifest.as_mut().unwrap();
+    (given.given_before, given.seen_order) = (vec![task(1)], 1);
+    let answer = rig.poll(manifest).await;
+    rig.coordinator.take(&answer);
+    rig.coordinator.orders.clear();
+    rig.until_running(task(1)).await;
+    rig.idle(5).await;
+    assert_eq!(states(&rig), [RunState::Running]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn manifest_stops_nothing_that_runs_where_the_ledger_is_lost() {
     let mut rig = Rig::new();

@@ -133,7 +133,9 @@ fn manifest(
             Wish::Stop { cause, .. } => orders.push(order(OrderKind::Stop(cause.clone()))),
         }
     }
-    Manifest { orders, given_before: given_before(state, host, peer) }
+    let given_before = given_before(state, host, peer);
+    let seen_order = peer.seen_order.filter(|_| !given_before.is_empty()).unwrap_or_default();
+    Manifest { orders, given_before, seen_order }
 }
 
 /// Tasks that the agent was ordered to run before, in a journal that was old when `recover` went on

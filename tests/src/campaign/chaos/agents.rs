@@ -351,7 +351,7 @@ async fn poll(coordinator: &mut Coordinator, agent: &mut FakeAgent) {
     }
     let peer = Peer { seen_order: agent.seen_order(), needs_manifest: agent.needs_manifest };
     let request =
-        |state: &State, host: &Host, sender: &Sender| exchange::poll(state, host, sender, peer, 0);
+        |state: &State, host: &Host, sender: &Sender| exchange::poll(state, host, sender, peer, 1);
     if let Some(answer) = ask(coordinator, agent, request).await {
         take(coordinator, agent, answer).await;
     }

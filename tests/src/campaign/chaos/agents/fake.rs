@@ -40,6 +40,8 @@ pub(super) struct FakeAgent {
     tasks: BTreeMap<TaskId, FakeTask>,
     reports: Vec<Report>,
     last_report: u64,
+    /// The last report that was acknowledged.
+    acknowledged: u64,
     images: u64,
     /// Polls in a row that the coordinator had nothing to say to this host.
     unknown: usize,
@@ -81,6 +83,7 @@ impl FakeAgent {
             tasks: BTreeMap::new(),
             reports: Vec::new(),
             last_report: 0,
+            acknowledged: 0,
             images: 0,
             unknown: 0,
         }
@@ -113,7 +116,7 @@ impl FakeAgent {
     pub(super) fn restart(&mut self, session: u64) {
         self.session = session;
         self.reports.clear();
-        self.last_report = 0;
+        (self.last_report, self.acknowledged) = (0, 0);
         self.greeted = None;
         // Which of its tasks no manifest names is in no ledger.
         self.tasks.values_mut().for_each(|task| task.stranger = false);
@@ -149,8 +152,12 @@ impl FakeAgent {
             let later = theirs.counter > seen.epoch.counter && request.last_order >= seen.order;
             !same && !later
         });
+        let only_asks =
+            request.hold_ms == 0 && request.orders.is_empty() && request.manifest.is_none();
+        let of_other_epoch = self.seen.is_some_and(|seen| seen.epoch != request.epoch);
         let outcome = match stale {
             true => PollOutcome::Refused(Refusal::StaleEpoch),
+            false if of_other_epoch && only_asks => self.say(request),
             false => self.take(request),
         };
         PollAnswer {
@@ -166,12 +173,22 @@ impl FakeAgent {
                 _ => StorageHealth::Full,
             },
             leaving: false,
-            looked: Some(true),
+            looked: Some(matches!(outcome, PollOutcome::Accepted { needs_manifest: false, .. })),
             outcome,
         }
     }
 
+    /// Keeps nothing of the request.
+    fn say(&mut self, request: &PollRequest) -> PollOutcome {
+        let has_all = self.seen_order() == Some(request.last_order);
+        self.needs_manifest = has_all && self.digest() != request.digest;
+        self.accepted(request)
+    }
+
     fn take(&mut self, request: &PollRequest) -> PollOutcome {
+        if self.seen.is_some_and(|seen| seen.epoch != request.epoch) {
+            self.report_what_was_acknowledged(request.acknowledged);
+        }
         let nothing_ever = request.last_order == 0 && request.digest == DesiredDigest::default();
         if self.seen.is_none() && request.manifest.is_none() && !nothing_ever {
             // Without a ledger nobody knows which orders were taken.
@@ -183,7 +200,8 @@ impl FakeAgent {
             for given in &manifest.orders {
                 let held = self.tasks.contains_key(&given.task);
                 self.obey(given, request);
-                if !held && manifest.given_before.contains(&given.task) {
+                let seen = self.seen.is_some_and(|seen| seen.order >= manifest.seen_order);
+                if !held && seen && manifest.given_before.contains(&given.task) {
                     self.has_ended(given.task);
                 }
             }
@@ -205,10 +223,21 @@ impl FakeAgent {
         }
         self.seen = Some(Seen { epoch: request.epoch, order });
         if let Some(acknowledged) = request.acknowledged.filter(|at| at.session == self.session) {
+            self.acknowledged = self.acknowledged.max(acknowledged.seq);
             self.reports.retain(|report| report.seq > acknowledged.seq);
         }
         self.needs_manifest = order == request.last_order && self.digest() != request.digest;
         self.accepted(request)
+    }
+
+    /// A start that acknowledges less than an earlier one is told everything again.
+    fn report_what_was_acknowledged(&mut self, position: Option<ReportPosition>) {
+        let held = position.filter(|at| at.session == self.session).map_or(0, |at| at.seq);
+        if held < self.acknowledged {
+            let known = self.tasks.iter().filter(|(_, task)| !task.stranger);
+            let known: Vec<TaskId> = known.map(|(id, _)| *id).collect();
+            known.into_iter().for_each(|task| self.report(task));
+        }
     }
 
     fn accepted(&self, request: &PollRequest) -> PollOutcome {
