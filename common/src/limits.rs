@@ -43,6 +43,12 @@ pub fn beat(hosts: usize) -> Duration {
     BEAT_MIN.max(Duration::from_secs_f64(hosts as f64 / f64::from(IDLE_POLLS_PER_SECOND)))
 }
 
+/// Bytes of one task definition as JSON (ecs-behaviour 1.3, limits).
+pub const DEFINITION_BYTES_MAX: usize = 64 * 1024;
+
+/// Characters of a task's overrides as JSON (ecs-behaviour 1.5).
+pub const OVERRIDES_CHARS_MAX: usize = 8192;
+
 #[cfg(test)]
 mod tests {
     use super::*;

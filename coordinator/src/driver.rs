@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, mpsc::error::TryRecvError, watch};
 pub use checkpoint::CheckpointPace;
 #[cfg(test)]
 pub(crate) use checkpoint::EVENTS_PER_CHECKPOINT;
-pub use handle::{Handle, JournalWentBack, Refused, Unavailable};
+pub use handle::{Handle, JournalWentBack, Proof, Refused, Unavailable};
 pub use signals::{Signal, Signals};
 pub use time::keep_time;
 
@@ -81,7 +81,11 @@ impl<J: Journal> Parts<J> {
         let (failed_sender, failed) = watch::channel(false);
         let (requests, incoming) = mpsc::channel(REQUESTS_QUEUED_MAX);
         let (wake, wakes) = watch::channel(None);
-        let went_back = Arc::new(watch::channel(None).0);
+        let restored = state.awaits_recover().then_some(JournalWentBack::Restored { proof: None });
+        if let Some(restored) = &restored {
+            tracing::error!("ALARM: {restored}");
+        }
+        let went_back = Arc::new(watch::channel(restored).0);
         let signals = Arc::new(Signals::default());
         let checkpoints = Arc::<AtomicU64>::default();
         let state = Arc::new(RwLock::new(state));

@@ -169,8 +169,8 @@ pub enum Command {
     JoinToken(JoinTokenCommand),
     /// Go on from a journal that is older than what the hosts have seen, such as a restored backup
     ///
-    /// The running coordinator raises an alarm and gives no orders when a host proves that the
-    /// journal went back. If a newer journal exists, stop the coordinator and restore that one
+    /// The running coordinator raises an alarm and gives no orders after a `restore`, and when a host
+    /// proves that the journal went back. If a newer journal exists, stop the coordinator and restore that one
     /// instead. With `recover`, hosts obey this journal again, and tasks that they run and it does
     /// not know are taken back from them; nothing is stopped. What was acknowledged after the
     /// backup and left no trace on a host is lost.
@@ -206,8 +206,8 @@ pub enum Command {
     ///
     /// The backup is checked first; the journal that was there is kept beside it. The CA (ca.pem), the
     /// root key and the tokens of the data directory stay: a backup holds none of them, and the hosts
-    /// trust this CA only. Then start the coordinator; where hosts have seen more than the backup
-    /// holds, see `recover --help`.
+    /// trust this CA only. Then start the coordinator: it gives no orders before you go on from
+    /// the backup, see `recover --help`.
     Restore {
         /// What `backup` wrote
         #[arg(long, value_name = "FILE")]

@@ -123,8 +123,8 @@ fn restore(settings: &Settings, from: &Path) -> Result<()> {
             directory.display()
         );
     }
-    text += "\nStart the coordinator. If its log then says that the journal went back, see \
-             `longshore-coordinator recover --help`.";
+    text += "\nStart the coordinator, then go on from the backup with `longshore-coordinator recover`: \
+             until then it gives no orders.";
     print(&text)
 }
 

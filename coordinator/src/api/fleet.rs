@@ -114,8 +114,8 @@ pub(crate) async fn revoke_join_token(
     Ok(Nothing {})
 }
 
-/// Refused unless an agent has proved that the journal went back: otherwise there is nothing to
-/// recover from, and a new epoch would only hide a mistake.
+/// Refused unless a backup was restored or an agent has proved that the journal went back: else there is
+/// nothing to recover from, and a new epoch would only hide a mistake.
 pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Nothing, ApiError> {
     if api.driver.went_back().borrow().is_none() {
         return Err(ApiError::invalid_parameter(

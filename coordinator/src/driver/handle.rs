@@ -26,7 +26,8 @@ pub struct Handle {
     pub(super) failed: watch::Receiver<bool>,
     pub(super) history: Arc<dyn History>,
     pub(super) signals: Arc<Signals>,
-    /// Set when an agent proved that the journal went back; cleared by `recover`.
+    /// Set while the journal is known to be old: from the start on when a backup was restored, else once
+    /// an agent proves it; cleared by `recover`.
     pub(super) went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
     /// When the scheduler wants to look again though nothing happens.
     pub(super) wakes: watch::Receiver<Option<Timestamp>>,
@@ -49,9 +50,38 @@ pub enum Refused {
     JournalWentBack(JournalWentBack),
 }
 
-/// An agent has seen more than the journal holds (design.md rule 3): an old backup was restored.
+/// How it is known that the journal is older than what its hosts do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JournalWentBack {
+pub enum JournalWentBack {
+    /// A host has seen more than it holds.
+    Proved(Proof),
+    /// The operator has put a backup into its place. Hosts may prove it as well.
+    Restored { proof: Option<Proof> },
+}
+
+impl JournalWentBack {
+    /// Of the host that has seen the latest epoch.
+    pub fn proof(&self) -> Option<&Proof> {
+        match self {
+            JournalWentBack::Proved(proof) => Some(proof),
+            JournalWentBack::Restored { proof } => proof.as_ref(),
+        }
+    }
+
+    /// Keeps the proof that shows the latest epoch.
+    fn hear(&mut self, heard: Proof) {
+        let later = self.proof().is_none_or(|known| known.seen < heard.seen);
+        match self {
+            JournalWentBack::Proved(proof) if later => *proof = heard,
+            JournalWentBack::Restored { proof } if later => *proof = Some(heard),
+            JournalWentBack::Proved(_) | JournalWentBack::Restored { .. } => {}
+        }
+    }
+}
+
+/// An agent has seen more than the journal holds (design.md rule 3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
     pub host: HostId,
     /// What the host's ledger holds.
     pub seen: Epoch,
@@ -65,9 +95,26 @@ impl std::error::Error for JournalWentBack {}
 
 impl fmt::Display for JournalWentBack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JournalWentBack::Proved(proof) => write!(
+                f,
+                "This coordinator's journal is older than what its hosts have seen: {proof}. No orders are given and nothing is changed. Restore the newest journal, or go on from this one with: longshore-coordinator recover. If the host's word is false, deregister it (DeregisterContainerInstance with force), which passes, and restart the coordinator"
+            ),
+            JournalWentBack::Restored { proof } => {
+                f.write_str(
+                    "A backup was restored as this coordinator's journal: hosts may have done more than it holds. No orders are given and nothing is changed. Go on from it with: longshore-coordinator recover. If a newer backup exists, stop the coordinator and restore that one first",
+                )?;
+                proof.iter().try_for_each(|proof| write!(f, " ({proof})"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "This coordinator's journal is older than what its hosts have seen: host {} has order {} of epoch {}, the journal ends at order {} of epoch {}. No orders are given and nothing is changed. Restore the newest journal, or go on from this one with: longshore-coordinator recover. If the host's word is false, deregister it (DeregisterContainerInstance with force), which passes, and restart the coordinator",
+            "host {} has order {} of epoch {}, the journal ends at order {} of epoch {}",
             self.host, self.seen_order, self.seen.counter, self.last_order, self.epoch.counter
         )
     }
@@ -210,18 +257,17 @@ impl Handle {
         *self.failed.borrow()
     }
 
-    /// The proof that the journal went back, while it stands.
+    /// How it is known that the journal went back, while that stands.
     pub fn went_back(&self) -> watch::Receiver<Option<JournalWentBack>> {
         self.went_back.subscribe()
     }
 
     /// Raises the alarm. The proof with the latest epoch is kept: `recover` goes beyond it.
-    pub fn raise_went_back(&self, evidence: JournalWentBack) {
+    pub fn raise_went_back(&self, proof: Proof) {
+        let evidence = JournalWentBack::Proved(proof.clone());
         let raised = self.went_back.send_if_modified(|current| match current {
             Some(known) => {
-                if known.seen < evidence.seen {
-                    *known = evidence.clone();
-                }
+                known.hear(proof.clone());
                 false
             }
             None => {
@@ -230,7 +276,7 @@ impl Handle {
             }
         });
         if raised {
-            tracing::error!(host = %evidence.host, "ALARM: {evidence}");
+            tracing::error!(host = %proof.host, "ALARM: {evidence}");
         }
     }
 
@@ -238,8 +284,15 @@ impl Handle {
     /// seen, and what agents run beyond the journal is taken back from them.
     pub async fn recover(&self, incarnation: u64) -> Result<(), Refused> {
         let evidence = self.went_back.borrow().clone();
-        let beyond = evidence.map_or(0, |evidence| evidence.seen.counter);
-        self.submit_always(Command::Recover { beyond, incarnation }, |_, _| ()).await?;
+        let seen = evidence.as_ref().and_then(|evidence| evidence.proof()).map(|proof| proof.seen);
+        let proved = match &evidence {
+            Some(JournalWentBack::Proved(proof)) => Some(proof.seen),
+            // Nothing was asked for since, so that all there is is from before.
+            Some(JournalWentBack::Restored { .. }) | None => None,
+        };
+        let beyond = seen.map_or(0, |seen| seen.counter);
+        let recover = Command::Recover { beyond, incarnation, proved };
+        self.submit_always(recover, |_, _| ()).await?;
         self.went_back.send_replace(None);
         self.submit_always(Command::BeginScheduling, |_, _| ()).await?;
         tracing::warn!("recovered: hosts obey again, and tasks they run are adopted from them");

@@ -18,7 +18,7 @@ pub(super) struct Writer {
     entropy: Entropy,
     checkpoints: Checkpoints,
     wake: watch::Sender<Option<Timestamp>>,
-    /// While an agent proves that the journal went back, the scheduler does nothing.
+    /// While the journal is known to have gone back, the scheduler does nothing.
     went_back: watch::Receiver<Option<JournalWentBack>>,
     /// The scheduler has work left.
     more: bool,

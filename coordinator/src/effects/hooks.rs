@@ -381,7 +381,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_acted_on_while_the_journal_is_known_to_be_old() {
         use crate::{
-            driver::{CheckpointPace, JournalWentBack, step::RULES, stepped},
+            driver::{CheckpointPace, Proof, step::RULES, stepped},
             journal::memory::MemoryDisk,
         };
         use longshore_common::{id::HostId, protocol::Epoch};
@@ -394,7 +394,7 @@ mod tests {
         let state = waits_for_hook("http://127.0.0.1:1/".to_owned());
         let (handle, mut stepped) = stepped::start(state, journal, entropy, pace);
         let epoch = Epoch { counter: 9, incarnation: 9 };
-        handle.raise_went_back(JournalWentBack {
+        handle.raise_went_back(Proof {
             host: HostId::new(1),
             seen: epoch,
             seen_order: 9,

@@ -1,8 +1,8 @@
 //! Polls every agent (design.md rule 5): one long poll parked at each, a newer one when there is
 //! something new, and the word that a host is silent.
 //!
-//! Never: an order before it is durable, an order to any host while an agent proves that the
-//! journal went back, or a judgement about tasks.
+//! Never: an order before it is durable, an order to any host while the journal is known to have
+//! gone back, or a judgement about tasks.
 
 pub mod exchange;
 mod host;

@@ -67,6 +67,7 @@ pub(super) fn recover_from(connection: &Connection) -> Result<(State, Recovered)
     recovered.seq = checkpoint;
     replay(connection, &mut state, &mut recovered)?;
     state.recovered_at(recovered.seq);
+    state.set_restored(sqlite::restored_up_to(connection)?);
     Ok((state, recovered))
 }
 

@@ -22,6 +22,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params};
 mod restore;
 pub(super) mod service_history;
 
+pub(super) use self::restore::restored_up_to;
 pub use self::restore::{RestoreError, Restored, restore};
 use super::{
     Batch, Checkpoint, DeploymentEntry, DeploymentFilter, HISTORY_TASKS_MAX, History, Journal,

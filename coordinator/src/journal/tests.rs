@@ -443,6 +443,49 @@ async fn a_restore_keeps_what_was_there_and_mixes_nothing() {
     drop(running);
 }
 
+/// Hosts that could prove it may be off, or may have seen no more than the backup holds.
+#[tokio::test]
+async fn restored_copy_waits_for_recover_over_every_start() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = |name: &str| elsewhere.path().join(name);
+    killed_after_a_backup(directory.path(), &copy("first")).await;
+    let waits = |directory: &Path| {
+        let (state, _) = recovery::recover(&open(directory)).unwrap();
+        state.awaits_recover()
+    };
+    assert!(!waits(directory.path()));
+    sqlite::restore(directory.path(), &copy("first")).unwrap();
+    for incarnation in 1..=2 {
+        let (handle, _) = start(directory.path());
+        let begin = Command::StartEpoch { incarnation };
+        handle.submit_always(begin, |_, _| ()).await.unwrap();
+        let (settings, tags) = (ClusterSettings::default(), Tags::new());
+        let create = Command::CreateCluster { name: "c".parse().unwrap(), settings, tags };
+        let refused = handle.submit(create, |_, _| ()).await.unwrap_err().to_string();
+        assert!(refused.contains("A backup was restored"), "{refused}");
+        assert!(refused.contains("longshore-coordinator recover"), "{refused}");
+        end(handle, directory.path());
+    }
+    // A backup of what waits, put there by hand, waits too.
+    sqlite::backup(directory.path(), &copy("waiting")).unwrap();
+    let by_hand = tempfile::tempdir().unwrap();
+    fs_err::copy(copy("waiting"), by_hand.path().join(sqlite::FILE_NAME)).unwrap();
+    assert!(waits(by_hand.path()));
+
+    let (handle, _) = start(directory.path());
+    handle.recover(3).await.unwrap();
+    create_cluster(&handle, "c").await;
+    sqlite::backup(directory.path(), &copy("after")).unwrap();
+    end(handle, directory.path());
+    assert!(!waits(directory.path()));
+    // What was recovered from and then backed up needs no more than its own restore to wait again.
+    let by_hand = tempfile::tempdir().unwrap();
+    fs_err::copy(copy("after"), by_hand.path().join(sqlite::FILE_NAME)).unwrap();
+    assert!(!waits(by_hand.path()));
+    sqlite::restore(directory.path(), &copy("after")).unwrap();
+    assert!(waits(directory.path()));
+}
+
 #[tokio::test]
 async fn a_restore_of_what_is_no_whole_backup_changes_nothing() {
     let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -151,10 +151,12 @@ pub enum Command {
         incarnation: u64,
     },
     /// The operator accepts that the journal went back (design.md rule 3). `beyond` is the highest
-    /// epoch counter that any agent has shown.
+    /// epoch counter that any agent has shown; `proved` the epoch by which one has proved it, none
+    /// where the operator knew it before.
     Recover {
         beyond: u64,
         incarnation: u64,
+        proved: Option<Epoch>,
     },
     /// After `recover`, this agent has shown that it took orders up to `to` of the lost part of
     /// the journal: ours must be numbered above them.

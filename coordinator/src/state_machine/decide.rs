@@ -40,6 +40,8 @@ use super::{
     state::State,
 };
 
+#[cfg(test)]
+pub(super) use heard::REVISIONS_LOST_MAX;
 pub use honoured::{instead_of, needs_not_honoured};
 pub(super) use ids::Ids;
 pub use tasks::{CLUSTER_TASKS_LISTED_MAX, PLACEMENT_CONSTRAINTS_MAX, PlacementFailure};
@@ -189,8 +191,8 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
             Ok(reports::silent(state, *host, why, *refused, at))
         }
         Command::StartEpoch { incarnation } => Ok(epochs::start(state, *incarnation, at)),
-        Command::Recover { beyond, incarnation } => {
-            Ok(epochs::recover(state, *beyond, *incarnation, at))
+        Command::Recover { beyond, incarnation, proved } => {
+            Ok(epochs::recover(state, *beyond, *incarnation, *proved, at))
         }
         Command::SkipLostOrders { host, to } => Ok(epochs::skip_lost_orders(state, *host, *to)),
         Command::Tick => Ok(epochs::tick(state, at)),

@@ -38,9 +38,12 @@ pub enum Event {
     Recovered {
         epoch: Epoch,
         at: Timestamp,
-        /// When the coordinator began that found the journal to be old. Older journals do not say.
+        /// As earlier releases told what was asked for before the journal was old: by the time.
         #[serde(default)]
         unsure_before: Option<Timestamp>,
+        /// What was asked for by a batch below this one was, before the journal was old.
+        #[serde(default)]
+        unsure_below: Option<u64>,
     },
 
     ClusterCreated {
@@ -159,6 +162,11 @@ pub enum Event {
         host: HostId,
         engine: EngineHealth,
         at: Timestamp,
+    },
+    /// Since the `recover` of this epoch the host has told everything that it runs.
+    HostToldAll {
+        host: HostId,
+        recovered: u64,
     },
     /// The host's agent says that its disks have room for new tasks, or have not.
     HostStorageChanged {
@@ -464,6 +472,9 @@ pub struct TaskDefinitionRegistered {
     pub compatibilities: Vec<Compatibility>,
     pub registered_by: String,
     pub tags: Tags,
+    /// A host said that it runs a task of it, after `recover`: nobody may start more of them.
+    #[serde(default)]
+    pub taken_back: bool,
     pub at: Timestamp,
 }
 
@@ -549,6 +560,10 @@ pub struct TasksWaiting {
     pub provider: Option<CapacityProviderName>,
     /// As in [`TasksStarted`]; gone in a record.
     pub client_token: Option<UsedClientToken>,
+    /// In a record, the journal's sequence of the batch that asked for them; 0 in an event, and where an
+    /// earlier release kept it.
+    #[serde(default)]
+    pub asked_seq: u64,
     pub at: Timestamp,
 }
 

@@ -36,13 +36,22 @@ pub struct MetaRecord {
     pub epochs: BTreeMap<u64, u64>,
     pub recovered: Option<Epoch>,
     #[serde(default)]
+    pub recovered_seq: u64,
+    #[serde(default)]
+    pub starts: BTreeMap<u64, u64>,
+    #[serde(default)]
     pub unsure_before: Option<Timestamp>,
+    #[serde(default)]
+    pub unsure_below: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FamilyRecord {
     pub family: Family,
     pub last_revision: u32,
+    /// Absent where nobody has kept apart what was registered and what was taken back from hosts.
+    #[serde(default)]
+    pub registered: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -110,6 +119,10 @@ pub struct HostRecord {
     pub storage_at: Timestamp,
     pub version: u64,
     pub last_order: u64,
+    #[serde(default)]
+    pub skipped_seq: u64,
+    #[serde(default)]
+    pub told_all: u64,
 }
 
 /// A task, live or stopped: the form in which it is kept and shown.
@@ -152,6 +165,9 @@ pub struct TaskRecord {
     /// As in its order: see [`longshore_common::protocol::RunOrder`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_driver_mode: Option<LogDriverMode>,
+    /// The journal's sequence of the batch that gave it its host; 0 where an earlier release did.
+    #[serde(default)]
+    pub placed_seq: u64,
 }
 
 /// What a task is to the service that started it.

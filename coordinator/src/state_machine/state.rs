@@ -86,6 +86,10 @@ pub type GroupSlot = u32;
 use crate::placement::GroupNames;
 pub use crate::placement::HostSlot;
 
+/// Starts of which it is kept when they were: more than were ever made on an old journal before
+/// somebody went on from it.
+const STARTS_KEPT_MAX: usize = 1_000;
+
 #[derive(Default)]
 pub struct State {
     /// The journal's sequence of the batch that was applied last.
@@ -96,9 +100,17 @@ pub struct State {
     epochs: BTreeMap<u64, u64>,
     /// The epoch of the last `recover`: hosts may have tasks to adopt from then on.
     recovered: Option<Epoch>,
-    /// What was asked for before may have been done, and may be over, in the part of the journal that
-    /// the last `recover` left behind.
+    /// The journal's sequence of that `recover`.
+    recovered_seq: u64,
+    /// The last batch of the copy that was restored as this journal; volatile, as the file says it.
+    restored: Option<u64>,
+    /// The journal's sequence with which each epoch began, by its counter: the last ones.
+    starts: BTreeMap<u64, u64>,
+    /// What was asked for before, as a time, in journals of earlier releases: see `unsure_below`.
     unsure_before: Option<Timestamp>,
+    /// What was asked for by a batch below may have been done, and may be over, in the part of the
+    /// journal that the last `recover` left behind.
+    unsure_below: Option<u64>,
     clusters: Arena<Cluster>,
     clusters_by_name: BTreeMap<ClusterName, ClusterSlot>,
     definitions: Definitions,
@@ -245,10 +257,31 @@ impl State {
         self.recovered.is_some()
     }
 
-    /// Whether what was asked for at this time may have been done, and may be over, without a word of
-    /// it in this journal: it was old when `recover` went on from it.
-    pub fn is_unsure(&self, asked_at: Timestamp) -> bool {
-        self.unsure_before.is_some_and(|before| asked_at < before)
+    /// Whether a backup was put into this journal's place, from which nobody has gone on yet.
+    pub fn awaits_recover(&self) -> bool {
+        self.restored.is_some_and(|up_to| self.recovered_seq <= up_to)
+    }
+
+    /// Tells of what the journal is a copy.
+    pub fn set_restored(&mut self, up_to: Option<u64>) {
+        self.restored = up_to;
+    }
+
+    /// Whether what was asked for at this time and by this batch may have been done, and may be over,
+    /// without a word of it in this journal: it was old when `recover` went on from it.
+    pub fn is_unsure(&self, asked_at: Timestamp, asked_seq: u64) -> bool {
+        match self.unsure_below {
+            Some(below) => asked_seq < below,
+            None => self.unsure_before.is_some_and(|before| asked_at < before),
+        }
+    }
+
+    /// The journal's sequence with which the first start began that is none of those by which a host
+    /// has seen `seen`.
+    pub(super) fn first_start_beside(&self, seen: Epoch) -> u64 {
+        let first = seen.counter + u64::from(self.knows_epoch(seen));
+        let own = self.starts.range(first..).next().or_else(|| self.starts.last_key_value());
+        own.map_or(self.seq.saturating_add(1), |(_, &seq)| seq)
     }
 
     /// Whether an epoch may have been of the part of the journal that the last `recover` left
@@ -377,11 +410,11 @@ impl State {
     /// Makes an event true. `seq` is the batch it belongs to.
     pub fn apply(&mut self, event: &Event, seq: u64) {
         match event {
-            Event::EpochStarted { epoch, at } => self.epoch_started(*epoch, *at),
-            Event::Recovered { epoch, at, unsure_before } => {
-                self.epoch_started(*epoch, *at);
-                self.recovered = Some(*epoch);
-                self.unsure_before = *unsure_before;
+            Event::EpochStarted { epoch, at } => self.epoch_started(*epoch, *at, seq),
+            Event::Recovered { epoch, at, unsure_before, unsure_below } => {
+                self.epoch_started(*epoch, *at, seq);
+                (self.recovered, self.recovered_seq) = (Some(*epoch), seq);
+                (self.unsure_before, self.unsure_below) = (*unsure_before, *unsure_below);
                 self.unsure_launches_keep_no_deadline();
             }
             Event::ClusterCreated { name, settings, tags, at } => {
@@ -432,6 +465,7 @@ impl State {
             Event::HostEngineChanged { host, engine, at } => {
                 self.host_engine_changed(*host, *engine, *at);
             }
+            Event::HostToldAll { host, recovered } => self.host_told_all(*host, *recovered),
             Event::HostStorageChanged { host, storage, at } => {
                 self.host_storage_changed(*host, *storage, *at);
             }
@@ -509,7 +543,7 @@ impl State {
                 self.group_scaled(group, *desired, why, *at);
             }
             Event::GroupExcess { group, since } => self.group_excess(group, *since),
-            Event::TasksWaiting(waiting) => self.tasks_waiting(waiting),
+            Event::TasksWaiting(waiting) => self.tasks_waiting(waiting, seq),
             Event::WaitingTasksEnded { launch, tasks, cause, at } => {
                 self.waiting_tasks_ended(*launch, tasks, cause, *at);
             }
@@ -536,13 +570,17 @@ impl State {
         }
     }
 
-    fn epoch_started(&mut self, epoch: Epoch, at: Timestamp) {
+    fn epoch_started(&mut self, epoch: Epoch, at: Timestamp, seq: u64) {
         self.touch(EntityKey::Meta(()));
         self.epoch_started_at = at;
         self.nobody_is_heard();
         self.all_are_due();
         self.epoch = epoch;
         self.epochs.insert(epoch.counter, epoch.incarnation);
+        self.starts.insert(epoch.counter, seq);
+        while self.starts.len() > STARTS_KEPT_MAX {
+            self.starts.pop_first();
+        }
     }
 }
 
@@ -560,14 +598,25 @@ impl Entity for kind::Meta {
 
     fn row(state: &State, (): &()) -> Option<MetaRecord> {
         let (epoch, epochs, recovered) = (state.epoch, state.epochs.clone(), state.recovered);
-        Some(MetaRecord { epoch, epochs, recovered, unsure_before: state.unsure_before })
+        Some(MetaRecord {
+            epoch,
+            epochs,
+            recovered,
+            recovered_seq: state.recovered_seq,
+            starts: state.starts.clone(),
+            unsure_before: state.unsure_before,
+            unsure_below: state.unsure_below,
+        })
     }
 
     fn restore(state: &mut State, row: MetaRecord) {
         state.epoch = row.epoch;
         state.epochs = row.epochs;
         state.recovered = row.recovered;
+        state.recovered_seq = row.recovered_seq;
+        state.starts = row.starts;
         state.unsure_before = row.unsure_before;
+        state.unsure_below = row.unsure_below;
     }
 }
 

@@ -4,6 +4,7 @@ mod alarms;
 mod capacity;
 mod gpus;
 mod soundness;
+mod taken_back;
 mod waiting;
 
 use std::fmt::Write as _;
@@ -676,7 +677,7 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
     let report = Report { seq: 1, body: ReportBody::StopCandidate { task, generation: 1, run } };
     world.put(answered(hosts[0], 1, vec![report.clone()]));
     assert!(world.state.task(task).is_none());
-    world.put(Command::Recover { beyond: 9, incarnation: 2 });
+    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
     assert_eq!(world.state.epoch().counter, 10);
     let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![report]) else {
         unreachable!()
@@ -694,7 +695,7 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
 #[test]
 fn tasks_are_adopted_after_further_starts_too() {
     let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2 });
+    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
     // The host is off, and the coordinator starts again.
     world.put(Command::StartEpoch { incarnation: 3 });
     world.log.clear();
@@ -756,7 +757,7 @@ fn unknown_task(seq: u64, task: u128, group: &str, started_by: Option<&str>) -> 
 #[test]
 fn two_tasks_of_one_unknown_revision_register_it_once() {
     let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2 });
+    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
     world.log.clear();
     let running = report(4, TaskId::new(6), ReportedPhase::Running);
     let group = "family:lost";
@@ -783,11 +784,12 @@ fn two_tasks_of_one_unknown_revision_register_it_once() {
 #[test]
 fn a_definition_that_a_journal_holds_twice_is_one() {
     let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2 });
+    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
     world.put(answered(hosts[0], 1, vec![unknown_task(1, 5, "family:lost", None)]));
     let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
     let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
     let again = Event::TaskDefinitionRegistered(Box::new(super::event::TaskDefinitionRegistered {
+        taken_back: true,
         definition: std::sync::Arc::new(definition),
         requires_attributes: Vec::new(),
         compatibilities: Vec::new(),

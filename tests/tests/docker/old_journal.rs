@@ -54,6 +54,13 @@ async fn an_older_journal_orders_nothing_until_an_operator_recovers() {
     }
     assert_eq!(lives(&fleet).await, before);
 
+    // Another start knows it as well, whatever its hosts were asked by the first one.
+    fleet.kill_coordinator().await.unwrap();
+    fleet.start_coordinator().await.unwrap();
+    let refused = aws.ecs_says(&["run-task", "--task-definition", "sleeper"]).await.unwrap();
+    assert_ne!(refused.code, 0);
+    assert_eq!(lives(&fleet).await, before);
+
     coordinator(&fleet, &["recover"]);
     fleet.all_connected().await.unwrap();
     let client = fleet.ecs().unwrap();

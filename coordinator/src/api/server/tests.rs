@@ -26,7 +26,7 @@ use crate::{
         operation::Operation,
     },
     client::{Client, ClientError},
-    driver::{Handle, JournalWentBack},
+    driver::{Handle, Proof},
 };
 
 const NOW: Timestamp = Timestamp(1_767_323_045_000);
@@ -484,7 +484,7 @@ async fn health_needs_no_signature_and_does_not_wait() {
 async fn readiness_ends_while_the_journal_is_older_than_the_hosts() {
     let running = start(Limits::default()).await;
     let epoch = |counter| Epoch { counter, incarnation: 1 };
-    running.driver.raise_went_back(JournalWentBack {
+    running.driver.raise_went_back(Proof {
         host: HostId::new(7),
         seen: epoch(2),
         seen_order: 1,

@@ -8,6 +8,7 @@ mod graph;
 mod ports;
 mod volumes;
 
+pub(crate) use longshore_common::limits::DEFINITION_BYTES_MAX;
 use longshore_common::task_definition::{
     Compatibility, EphemeralStorage, InferenceAccelerator, NetworkMode, ProxyConfiguration,
     RuntimePlatform, TaskDefinitionPlacementConstraint, TaskSpec,
@@ -25,8 +26,6 @@ pub(crate) struct Invalid(pub(crate) String);
 
 /// Containers in one definition (ecs-behaviour 1.3, limits).
 pub(crate) const CONTAINERS_MAX: usize = 10;
-/// Bytes of one definition as JSON (ecs-behaviour 1.3, limits).
-pub(crate) const DEFINITION_BYTES_MAX: usize = 64 * 1024;
 /// Families, containers, volumes (ecs-behaviour 1.3).
 pub(crate) const NAME_CHARS_MAX: usize = 255;
 /// GiB of `ephemeralStorage` (the member's documentation).

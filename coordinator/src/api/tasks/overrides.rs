@@ -7,8 +7,7 @@ use crate::api::{
     task_definitions::{sizes, validate},
 };
 
-/// Characters of the overrides as JSON (ecs-behaviour 1.5).
-pub(crate) const CHARS_MAX: usize = 8192;
+pub(crate) use longshore_common::limits::OVERRIDES_CHARS_MAX as CHARS_MAX;
 
 /// The overrides, their sizes in units.
 pub(super) fn parse(given: Option<TaskOverride>) -> Result<TaskOverride, ApiError> {

@@ -138,8 +138,9 @@ fn manifest(
     Manifest { orders, given_before, seen_order }
 }
 
-/// Tasks that the agent was ordered to run before, in a journal that was old when `recover` went on
-/// from it. Not those whose orders it has not seen, as far as the queue tells.
+/// Tasks that the agent was ordered to run before: one that it does not hold has ended, and this
+/// journal has lost that. Not those whose orders it has not seen, as far as the queue tells, or has
+/// taken for those of a lost part of the journal.
 fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
     let Some(seen) = peer.seen_order else { return Vec::new() };
     let oldest =
@@ -151,9 +152,20 @@ fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
     let unseen: FastSet<TaskId> = unseen.map(|queued| queued.task).collect();
     let tasks = host.tasks.values().map(|&slot| state.task_at(slot));
     tasks
-        .filter(|task| state.is_unsure(task.created_at) && !unseen.contains(&task.id))
+        .filter(|task| !unseen.contains(&task.id) && was_given(state, host, task))
         .map(|task| task.id)
         .collect()
+}
+
+/// Whether the number of the task's order is below what an agent has seen because it has seen that
+/// order, and no other of the same number.
+fn was_given(state: &State, host: &Host, task: &Task) -> bool {
+    let numbered_since_the_skip = match task.placed_seq {
+        // Earlier releases did not tell.
+        0 => !state.has_recovered(),
+        placed => placed > host.skipped_seq,
+    };
+    numbered_since_the_skip || state.is_unsure(task.created_at, task.placed_seq)
 }
 
 /// Whether a task that a host runs has ended by what the history holds of it. One that found no host

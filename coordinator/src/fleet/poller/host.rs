@@ -145,6 +145,9 @@ impl<A: AgentClient> HostPoller<A> {
         if let Some(until) = self.pace.pause(Instant::now(), self.beat()) {
             tokio::time::sleep_until(until).await;
         }
+        if self.handle.peek(State::awaits_recover) {
+            match self.listen_until_recovered().await? {}
+        }
         self.while_journal_stands().await?;
         self.pace.again(Instant::now(), self.beat(), false);
         let hello = |state: &State, host: &Host, sender: &Sender| {
@@ -157,6 +160,30 @@ impl<A: AgentClient> HostPoller<A> {
         self.take(&answer).await?;
         self.barrier.passed().await;
         Ok(peer)
+    }
+
+    /// While a restored backup waits for the operator, the agent is only asked what it has seen, so that
+    /// he goes beyond that with his first `recover`.
+    async fn listen_until_recovered(&mut self) -> Result<std::convert::Infallible, Again> {
+        loop {
+            let hello = |state: &State, host: &Host, sender: &Sender| {
+                (exchange::hello(state, host, sender), ())
+            };
+            let (to, request, ()) = self.prepare(hello).await?;
+            let heard = match self.ask(&to, request).await {
+                Ok(answer) => !matches!(self.understand(&answer).await, Err(Again::Ended)),
+                Err(_) => false,
+            };
+            self.barrier.arrived(self.host);
+            let (handle, pause) = (self.handle.clone(), self.pause());
+            tokio::select! {
+                stands = handle.journal_stands() => {
+                    stands?;
+                    return Err(Again::Unfamiliar);
+                }
+                () = tokio::time::sleep(pause), if !heard => {}
+            }
+        }
     }
 
     /// Keeps a poll parked at the agent, and sends a newer one whenever the host's state changes.
@@ -286,6 +313,9 @@ impl<A: AgentClient> HostPoller<A> {
 
     /// Numbers the host's orders above those of the lost part of the journal. What to do next.
     async fn skip_lost_orders(&self, to: u64) -> Again {
+        if self.handle.peek(State::awaits_recover) {
+            return Again::Unfamiliar;
+        }
         let skip = Command::SkipLostOrders { host: self.host, to };
         match self.handle.submit_always(skip, |_, _| ()).await {
             Ok(()) => Again::Unfamiliar,
@@ -465,7 +495,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        driver::{CheckpointPace, step::RULES, stepped},
+        driver::{CheckpointPace, JournalWentBack, step::RULES, stepped},
         journal::memory::{MemoryDisk, MemoryJournal},
         state_machine::{
             command::{Resource, SettableHostStatus, Tags},
@@ -626,7 +656,7 @@ mod tests {
     #[tokio::test]
     async fn order_number_that_nobody_reaches_is_not_taken_over() {
         let mut world = World::with_hosts(1);
-        world.call(Command::Recover { beyond: 9, incarnation: 3 }).unwrap();
+        world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
         let host = world.hosts[0];
         let to = u64::MAX;
         world.call(Command::SkipLostOrders { host, to }).unwrap();
@@ -644,10 +674,61 @@ mod tests {
         }
     }
 
-    /// Whatever a manifest names that the agent was ordered before the backup, and does not hold, has
-    /// ended.
+    /// Until the operator has spoken, hosts are asked what they have seen, and for nothing else.
+    #[tokio::test]
+    async fn restored_journal_is_held_until_recover_goes_beyond_its_hosts() {
+        let mut world = World::with_hosts(1);
+        let (host, epoch) = (world.hosts[0], world.state.epoch());
+        world.state.set_restored(Some(world.state.seq()));
+        let (handle, mut stepped) = start(world);
+        let restored = JournalWentBack::Restored { proof: None };
+        assert_eq!(*handle.went_back().borrow(), Some(restored));
+        let counter = epoch.counter + 3;
+        let agents = Claims::new(Some(Seen { epoch: Epoch { counter, incarnation: 7 }, order: 5 }));
+        let mut poller = poller_of(host, &handle, agents.clone());
+        let recovers = async {
+            while handle.went_back().borrow().as_ref().unwrap().proof().is_none() {
+                tokio::task::yield_now().await;
+            }
+            let cluster = Resource::Cluster(CLUSTER.parse().unwrap());
+            let tag = Command::Tag { resource: cluster, tags: Tags::new() };
+            let refused = handle.submit(tag, |_, _| ()).await;
+            assert!(matches!(refused, Err(Refused::JournalWentBack(_))), "{refused:?}");
+            handle.recover(3).await.unwrap();
+        };
+        let both = async { tokio::join!(poller.greet(), recovers) };
+        let (greeted, ()) = drive(&mut stepped, both).await;
+        assert!(matches!(greeted, Err(Again::Unfamiliar)));
+        assert_eq!(agents.polls.load(Ordering::Relaxed), 1);
+        assert_eq!(*handle.went_back().borrow(), None);
+        assert_eq!(handle.peek(State::epoch).counter, counter + 1);
+        // It obeys now, once its orders are numbered above those that are lost.
+        assert!(drive(&mut stepped, poller.greet()).await.is_err());
+        assert!(drive(&mut stepped, poller.greet()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn host_heard_after_recover_of_a_backup_raises_the_alarm_again() {
+        let mut world = World::with_hosts(1);
+        let host = world.hosts[0];
+        world.state.set_restored(Some(world.state.seq()));
+        let (handle, mut stepped) = start(world);
+        drive(&mut stepped, handle.recover(3)).await.unwrap();
+        let counter = handle.peek(State::epoch).counter + 3;
+        let agents = Claims::new(Some(Seen { epoch: Epoch { counter, incarnation: 7 }, order: 0 }));
+        let mut poller = poller_of(host, &handle, agents);
+        assert!(drive(&mut stepped, poller.greet()).await.is_err());
+        let evidence = handle.went_back().borrow().clone();
+        assert!(matches!(evidence, Some(JournalWentBack::Proved(_))), "{evidence:?}");
+        drive(&mut stepped, handle.recover(4)).await.unwrap();
+        assert_eq!(handle.peek(State::epoch).counter, counter + 1);
+        assert!(drive(&mut stepped, poller.greet()).await.is_ok());
+    }
+
+    /// Whatever a manifest names that the agent was ordered before, and does not hold, has ended: the
+    /// journal lost that, be it known to be old or not.
     #[test]
-    fn manifest_after_recovery_tells_what_was_given_before() {
+    fn manifest_tells_what_was_given_before_and_nothing_unseen() {
         let mut world = World::with_hosts(1);
         let host = world.hosts[0];
         let old = world.start_alone(host);
@@ -660,20 +741,38 @@ mod tests {
             let peer = AgentPeer { seen_order, needs_manifest: true };
             let found = world.state.host(host).unwrap();
             let request = exchange::poll(&world.state, found, &sender, peer, 0);
-            request.manifest.unwrap().given_before
+            let manifest = request.manifest.unwrap();
+            let expected = if manifest.given_before.is_empty() { 0 } else { seen_order.unwrap() };
+            assert_eq!(manifest.seen_order, expected);
+            manifest.given_before
         };
-        assert_eq!(given(&world, Some(1)), []);
-        world.call(Command::Recover { beyond: 6, incarnation: 5 }).unwrap();
-        world.pass(1.0);
-        world.start_alone(host);
-        let cases = [(None, vec![]), (Some(0), vec![]), (Some(1), vec![old]), (Some(2), vec![old])];
-        for (seen, expected) in cases {
+        let new = world.start_alone(host);
+        let both = if old < new { vec![old, new] } else { vec![new, old] };
+        let cases =
+            |of_two| [(None, vec![]), (Some(0), vec![]), (Some(1), vec![old]), (Some(2), of_two)];
+        for (seen, expected) in cases(both.clone()) {
             assert_eq!(given(&world, seen), expected, "{seen:?}");
         }
-        // The agent has seen more than the backup holds.
+        world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
+        for (seen, expected) in cases(both.clone()) {
+            assert_eq!(given(&world, seen), expected, "{seen:?}");
+        }
+        // A start knows no queue: who has not seen all may not have seen any.
+        world.state.orders_taken(host, 2);
+        for (seen, expected) in [(Some(0), vec![]), (Some(1), vec![]), (Some(2), both.clone())] {
+            assert_eq!(given(&world, seen), expected, "{seen:?}");
+        }
+        // Third by its number, which the agent takes for one of those that are lost.
+        world.start_alone(host);
         world.call(Command::SkipLostOrders { host, to: 50 }).unwrap();
-        assert_eq!(given(&world, Some(50)), [old]);
+        assert_eq!(given(&world, Some(50)), both);
         assert_eq!(given(&world, Some(10)), [], "nobody knows what it has seen");
+        world.call(Command::StartEpoch { incarnation: 7 }).unwrap();
+        assert_eq!(given(&world, Some(50)), both);
+        // From here on numbers tell again.
+        let later = world.start_alone(host);
+        assert!(given(&world, Some(51)).contains(&later));
+        assert_eq!(given(&world, Some(51)).len(), 3);
     }
 
     /// Of the history, what found no host in this journal may run all the same.

@@ -11,7 +11,10 @@ use longshore_common::{
     protocol::{PollAnswer, PollOutcome, Refusal, Seen},
 };
 
-use crate::{driver::JournalWentBack, state_machine::State};
+use crate::{
+    driver::Proof,
+    state_machine::{State, state::Host},
+};
 
 /// Starts that a host may be ahead and be believed. One `recover` goes on by half of them at the most,
 /// so that a journal from before such a step is still known to be old.
@@ -26,7 +29,7 @@ pub enum Testimony {
     /// whoever has given fewer orders: ours must be numbered above `to` first.
     OfLostOrders { to: u64 },
     /// The journal is older than what the host has seen (design.md rule 3).
-    WentBack(JournalWentBack),
+    WentBack(Proof),
     /// No coordinator of this fleet can have told it: nothing that the host says counts.
     Untrue(Untruth),
 }
@@ -68,20 +71,21 @@ impl fmt::Display for Untruth {
 /// Compared with the last order that there is now, not with that of the poll that is answered: a
 /// newer poll may have brought more orders before this answer left.
 pub fn judge(state: &State, host: HostId, answer: &PollAnswer) -> Testimony {
-    let Some(given) = state.host(host).map(|host| host.last_order) else {
-        return Testimony::Stands;
-    };
+    let Some(host) = state.host(host) else { return Testimony::Stands };
+    let given = host.last_order;
     // What it expects next it says it has seen the order before of.
     if let PollOutcome::Refused(Refusal::OrderGap { expected }) = answer.outcome
         && expected > given.saturating_add(1)
     {
         return Testimony::Untrue(Untruth::NeverGiven { seen: expected - 1, given });
     }
-    answer.seen.map_or(Testimony::Stands, |seen| judge_seen(state, host, given, seen))
+    answer.seen.map_or(Testimony::Stands, |seen| judge_seen(state, host, seen))
 }
 
-fn judge_seen(state: &State, host: HostId, given: u64, seen: Seen) -> Testimony {
+fn judge_seen(state: &State, host: &Host, seen: Seen) -> Testimony {
     let ours = state.epoch();
+    // What this start has given, the host cannot have seen in another one.
+    let given = if seen.epoch == ours { host.last_order } else { host.order_at_start };
     let beyond = seen.order > given;
     if beyond && seen.epoch == ours {
         return Testimony::Untrue(Untruth::NeverGiven { seen: seen.order, given });
@@ -104,8 +108,8 @@ fn judge_seen(state: &State, host: HostId, given: u64, seen: Seen) -> Testimony 
     if !newer && !beyond && state.knows_epoch(seen.epoch) {
         return Testimony::Stands;
     }
-    Testimony::WentBack(JournalWentBack {
-        host,
+    Testimony::WentBack(Proof {
+        host: host.id,
         seen: seen.epoch,
         seen_order: seen.order,
         epoch: ours,
@@ -176,6 +180,32 @@ mod tests {
         }
     }
 
+    /// RunTask and StopTask give orders to hosts that were not heard yet.
+    #[test]
+    fn orders_given_before_a_host_was_heard_hide_no_proof() {
+        let mut world = restarted();
+        world.start_alone(world.hosts[0]);
+        world.start_alone(world.hosts[0]);
+        assert_eq!(says(&world, 1, 1, 0), Testimony::Stands);
+        for order in [1, 2, 3] {
+            let testimony = says(&world, 1, 1, order);
+            assert!(matches!(testimony, Testimony::WentBack(_)), "{order}: {testimony:?}");
+        }
+        assert_eq!(says(&world, 2, 2, 2), Testimony::Stands);
+        // The next start takes them for what the host may have seen in this one.
+        world.call(Command::StartEpoch { incarnation: 3 }).unwrap();
+        assert_eq!(says(&world, 2, 2, 2), Testimony::Stands);
+        // Of the lost part only the numbers are skipped, however many there are of ours.
+        world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+        for _ in 0..3 {
+            world.start_alone(world.hosts[0]);
+        }
+        assert_eq!(says(&world, 9, 9, 4), Testimony::OfLostOrders { to: 4 });
+        world.call(Command::SkipLostOrders { host: world.hosts[0], to: 4 }).unwrap();
+        assert_eq!(says(&world, 9, 9, 4), Testimony::Stands);
+        assert_eq!(world.state.host(world.hosts[0]).unwrap().last_order, 5);
+    }
+
     #[test]
     fn numbers_that_nobody_reaches_are_untrue_and_prove_nothing() {
         let mut world = restarted();
@@ -188,14 +218,14 @@ mod tests {
             assert!(untrue(&world, u64::MAX, 0) && untrue(&world, ours + STARTS_AHEAD_MAX + 1, 0));
             assert!(!untrue(&world, ours + STARTS_AHEAD_MAX, 0));
             // The second time after a recovery, when lower starts are those of the lost part.
-            world.call(Command::Recover { beyond: 9, incarnation: 3 }).unwrap();
+            world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
         }
     }
 
     #[test]
     fn orders_of_the_lost_part_are_skipped_once() {
         let mut world = restarted();
-        world.call(Command::Recover { beyond: 9, incarnation: 3 }).unwrap();
+        world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
         assert_eq!(says(&world, 9, 9, 40), Testimony::OfLostOrders { to: 40 });
         let host = world.hosts[0];
         world.call(Command::SkipLostOrders { host, to: 40 }).unwrap();
@@ -206,7 +236,7 @@ mod tests {
     #[test]
     fn epoch_beside_that_of_recovery_proves_an_old_journal() {
         let mut world = World::with_hosts(1);
-        world.call(Command::Recover { beyond: 6, incarnation: 5 }).unwrap();
+        world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
         let cases = [(6, 99, false), (7, 5, false), (7, 4, true), (7, 6, true), (8, 1, true)];
         for (counter, incarnation, proves) in cases {
             let testimony = says(&world, counter, incarnation, 0);

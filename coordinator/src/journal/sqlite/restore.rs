@@ -1,5 +1,6 @@
 //! A backup takes the journal's place: checked first, then put there whole, with what was there kept
 //! beside it. Broken off at any point, either nothing has changed or the next start goes on with it.
+//! The copy bears a mark, so that no start takes it for the journal that it was left off from.
 //!
 //! Never: a write-ahead log beside a database that it does not belong to. SQLite would read the two
 //! as one.
@@ -10,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{FILE_NAME, OpenError, format_of, integrity_of, require_format, require_own_log};
@@ -20,6 +21,8 @@ use crate::journal::{lock::DirectoryLock, recovery};
 const COPYING: &str = "journal.db.copying";
 /// The checked copy. From the moment that it has this name, the restore is finished whatever happens.
 pub(super) const RESTORING: &str = "journal.db.restoring";
+/// The key of the mark in `meta`.
+const RESTORED_UP_TO: &str = "restored";
 const NO_JOURNAL: &str = "it is no journal of a coordinator";
 /// Copies of one folder that can be kept beside each other.
 const KEPT_MAX: u32 = 10_000;
@@ -162,8 +165,24 @@ fn make_one_file(copy: &Path, from: &Path) -> Result<(usize, usize), RestoreErro
     if let Some(problem) = state.check().into_iter().next() {
         return Err(damaged(problem));
     }
+    mark_as_restored(&connection, state.seq()).map_err(sqlite)?;
     connection.pragma_update(None, "journal_mode", "DELETE").map_err(sqlite)?;
     Ok((state.hosts_len(), state.tasks_len()))
+}
+
+/// Whatever the journal holds beyond this batch was written after the restore. A mark that came with
+/// the backup is of an earlier one.
+fn mark_as_restored(connection: &Connection, seq: u64) -> Result<(), rusqlite::Error> {
+    let put = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
+    connection.execute(put, params![RESTORED_UP_TO, seq]).map(drop)
+}
+
+/// The last batch that a restored copy had; none where nobody has restored the journal.
+pub(in crate::journal) fn restored_up_to(
+    connection: &Connection,
+) -> Result<Option<u64>, rusqlite::Error> {
+    let get = "SELECT value FROM meta WHERE key = ?1";
+    connection.query_row(get, [RESTORED_UP_TO], |row| row.get(0)).optional()
 }
 
 /// A name for the journal that was there, which no earlier one has.

@@ -28,18 +28,28 @@ pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision 
 }
 
 /// The new epoch is above all that any agent has seen, so that agents obey again.
-pub(super) fn recover(state: &State, beyond: u64, incarnation: u64, at: Timestamp) -> Decision {
+/// `proved` is what showed the journal to be old; without it, all that it holds is from before.
+pub(super) fn recover(
+    state: &State,
+    beyond: u64,
+    incarnation: u64,
+    proved: Option<Epoch>,
+    at: Timestamp,
+) -> Decision {
     let ours = state.epoch().counter;
     let beyond = beyond.clamp(ours, ours.saturating_add(STARTS_LOST_MAX));
     let epoch = Epoch { counter: beyond.saturating_add(1), incarnation };
-    let unsure_before = Some(state.epoch_started_at());
-    Decision::of(vec![Event::Recovered { epoch, at, unsure_before }])
+    let everything = state.seq().saturating_add(1);
+    let below = proved.map_or(everything, |seen| state.first_start_beside(seen));
+    let (unsure_before, unsure_below) = (None, Some(below));
+    Decision::of(vec![Event::Recovered { epoch, at, unsure_before, unsure_below }])
 }
 
 /// Only after `recover`: before it, such an agent proves that the journal went back. A number that
 /// no host reaches is not taken over: those after it must be left to count with.
 pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision {
-    let lost = to <= ORDERS_EVER_MAX && state.host(host).is_some_and(|host| host.last_order < to);
+    let lost =
+        to <= ORDERS_EVER_MAX && state.host(host).is_some_and(|host| host.order_at_start < to);
     match state.recovered() {
         Some(_) if lost => Decision::of(vec![Event::LostOrdersSkipped { host, to }]),
         _ => Decision::default(),

@@ -10,8 +10,8 @@ use std::{net::IpAddr, time::Duration};
 use longshore_common::{
     clock::Timestamp,
     limits::{
-        IMAGES_REPORTED_MAX, LAST_LINES_BYTES_MAX, LAST_LINES_MAX, NETWORK_BINDINGS_MAX,
-        REASON_CHARS_KEPT,
+        DEFINITION_BYTES_MAX, IMAGES_REPORTED_MAX, LAST_LINES_BYTES_MAX, LAST_LINES_MAX,
+        NETWORK_BINDINGS_MAX, OVERRIDES_CHARS_MAX, REASON_CHARS_KEPT,
     },
     protocol::{ContainerReport, HeldImages, PullReport, ReportedPhase, RunIntent, TaskReport},
     task_definition::ContainerDefinition,
@@ -24,6 +24,11 @@ use super::task_definitions::REVISIONS_MAX;
 const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Containers of one task (ecs-behaviour 1.3).
 const CONTAINERS_MAX: usize = 10;
+/// Revisions of a family that the lost part of a journal may have had more: those that a host tells
+/// beyond are not believed, so that none uses up the numbers.
+pub(in crate::state_machine) const REVISIONS_LOST_MAX: u32 = 1_000;
+/// Overrides of [`OVERRIDES_CHARS_MAX`] characters, of at most four bytes each.
+const OVERRIDES_BYTES_MAX: usize = 4 * OVERRIDES_CHARS_MAX;
 /// Docker's ids have 64 characters, digests of images 71 (`sha256:` and 64 digits) or, by a longer
 /// hash, 135; with some room beyond.
 const ID_CHARS_MAX: usize = 256;
@@ -127,6 +132,13 @@ pub(super) fn can_be_taken_back(run: &RunIntent, at: Timestamp) -> bool {
         && texts.iter().all(|text| text.chars().count() <= ID_CHARS_MAX * 2)
         && order.container_ids.len() <= CONTAINERS_MAX
         && run.definition.spec.container_definitions.len() <= CONTAINERS_MAX
+        && is_short(&run.definition.spec, DEFINITION_BYTES_MAX)
+        && is_short(&order.overrides, OVERRIDES_BYTES_MAX)
+}
+
+/// Whether something would be written in at most so many bytes of JSON.
+fn is_short(what: &impl serde::Serialize, bytes: usize) -> bool {
+    serde_json::to_vec(what).is_ok_and(|json| json.len() <= bytes)
 }
 
 fn can_be(said: Timestamp, at: Timestamp) -> bool {

@@ -8,7 +8,7 @@ use std::{
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{EngineHealth, ReportBody, ReportedPhase, RunIntent, RunOrder, TaskReport},
+    protocol::{EngineHealth, ReportBody, ReportedPhase, RunIntent, RunOrder, Seen, TaskReport},
     task::{StopCause, StopCode},
 };
 
@@ -89,7 +89,16 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     if !is_heard && says_what_is(answered) {
         decision.notes.push(Note::HostHeard { host: host.id });
     }
+    decision.events.extend(told_all(state, host, answered));
     decision
+}
+
+/// After `recover`: the host's agent holds what is desired of it, and leaves nothing unsaid.
+fn told_all(state: &State, host: &Host, answered: &AgentAnswered) -> Option<Event> {
+    let recovered = state.recovered()?.counter;
+    let agrees = Some(Seen { epoch: state.epoch(), order: host.last_order }) == answered.seen;
+    let tells = agrees && says_what_is(answered) && host.told_all < recovered;
+    tells.then_some(Event::HostToldAll { host: host.id, recovered })
 }
 
 /// Whether the host's tasks are as this answer leaves them. An agent that was away, or whose
@@ -198,9 +207,14 @@ fn stop_candidate(
         return vec![Event::StopCandidateConfirmed { host, task, generation, cause }];
     }
     match run {
-        Some(run) if state.has_recovered() => adopt(state, host, task, generation, run, at),
+        Some(run) if may_take_back(state, host) => adopt(state, host, task, generation, run, at),
         _ => Vec::new(),
     }
+}
+
+/// Whether the host's word counts for tasks that this journal does not know: until it has told all.
+fn may_take_back(state: &State, host: &Host) -> bool {
+    state.recovered().is_some_and(|recovered| host.told_all < recovered.counter)
 }
 
 fn adopt(
@@ -218,12 +232,17 @@ fn adopt(
     let revision = run.definition.revision;
     let mut events = Vec::new();
     if state.definitions().get(family.as_str(), revision).is_none() {
+        let registered = state.definitions().last_registered(family.as_str());
+        if revision > registered.saturating_add(heard::REVISIONS_LOST_MAX) {
+            return Vec::new();
+        }
         events.push(Event::TaskDefinitionRegistered(Box::new(TaskDefinitionRegistered {
             definition: Arc::new(run.definition.clone()),
             requires_attributes: Vec::new(),
             compatibilities: Vec::new(),
             registered_by: String::new(),
             tags: Tags::new(),
+            taken_back: true,
             at,
         })));
     }
@@ -268,6 +287,7 @@ fn adopt(
         provider: waited.and_then(|launch| launch.provider.clone()),
         asked: None,
         log_driver_mode: run.order.log_driver_mode,
+        placed_seq: 0,
     };
     events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
     events

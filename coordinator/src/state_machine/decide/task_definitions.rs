@@ -41,6 +41,7 @@ pub(super) fn register(
         compatibilities: register.compatibilities.clone(),
         registered_by: register.registered_by.clone(),
         tags: register.tags.clone(),
+        taken_back: false,
         at,
     }));
     Ok(Decision::with(vec![event], Answer::Revision { family: family.clone(), revision }))

@@ -278,6 +278,7 @@ fn waiting(
         timeout_ms: launch.options.timeout_ms,
         provider: None,
         client_token: None,
+        asked_seq: 0,
         at,
     }
 }

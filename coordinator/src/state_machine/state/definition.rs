@@ -126,6 +126,8 @@ pub struct Definitions {
 struct FamilyRevisions {
     /// The highest revision ever given: never given again, even after a deletion.
     last_revision: u32,
+    /// The highest one that was registered and not taken back from a host.
+    registered: u32,
     revisions: BTreeMap<u32, DefinitionSlot>,
     active: BTreeMap<u32, DefinitionSlot>,
 }
@@ -152,6 +154,12 @@ impl Definitions {
     /// The highest revision ever given in a family; 0 when there was none.
     pub fn last_revision(&self, family: &str) -> u32 {
         self.families.get(family).map_or(0, |f| f.last_revision)
+    }
+
+    /// The highest revision that was ever registered in a family, those left out that were taken back
+    /// from hosts.
+    pub fn last_registered(&self, family: &str) -> u32 {
+        self.families.get(family).map_or(0, |f| f.registered)
     }
 
     /// Families from `from` on in the order of their names; only those with an ACTIVE revision, or
@@ -248,9 +256,17 @@ impl Definitions {
         self.deletable.iter().cloned()
     }
 
-    pub(super) fn restore_last_revision(&mut self, family: Family, last: u32) {
+    fn restore_family(&mut self, record: FamilyRecord) {
+        let FamilyRecord { family, last_revision, registered } = record;
         let revisions = self.families.entry(family).or_default();
-        revisions.last_revision = revisions.last_revision.max(last);
+        revisions.last_revision = revisions.last_revision.max(last_revision);
+        revisions.registered = registered.unwrap_or(last_revision);
+    }
+
+    fn registered(&mut self, family: &Family, revision: u32) {
+        if let Some(revisions) = self.families.get_mut(family) {
+            revisions.registered = revisions.registered.max(revision);
+        }
     }
 
     /// `None` for a family that no request can have named.
@@ -345,11 +361,15 @@ impl Definitions {
     pub(super) fn picture(&self, picture: &mut Picture) {
         let Definitions { arena, families, listed, families_listed, deletable } = self;
         for (family, revisions) in families {
-            let FamilyRevisions { last_revision, revisions, active } = revisions;
+            let FamilyRevisions { last_revision, registered, revisions, active } = revisions;
             let is_active: Vec<u32> = active.keys().copied().collect();
             let numbers: Vec<u32> = revisions.keys().copied().collect();
-            let shown =
-                fields! { last_revision: last_revision, revisions: numbers, active: is_active };
+            let shown = fields! {
+                last_revision: last_revision,
+                registered: registered,
+                revisions: numbers,
+                active: is_active,
+            };
             picture.show(format!("family {family}"), shown);
         }
         for definition in arena.iter() {
@@ -400,16 +420,23 @@ impl State {
             return self.missing(format_args!("the family {}", definition.family));
         };
         self.touch(EntityKey::Definition((family.clone(), definition.revision)));
-        self.touch(EntityKey::Family(family));
+        self.touch(EntityKey::Family(family.clone()));
+        let status = match registered.taken_back {
+            true => DefinitionStatus::Inactive { deregistered_at: registered.at },
+            false => DefinitionStatus::Active,
+        };
         self.definitions.insert(DefinitionRecord {
             definition: definition.clone(),
             requires_attributes: registered.requires_attributes.clone(),
             compatibilities: registered.compatibilities.clone(),
             registered_by: registered.registered_by.clone(),
             registered_at: registered.at,
-            status: DefinitionStatus::Active,
+            status,
             tags: registered.tags.clone(),
         });
+        if !registered.taken_back {
+            self.definitions.registered(&family, definition.revision);
+        }
     }
 
     pub(super) fn definition_deregistered(
@@ -486,10 +513,11 @@ impl Entity for kind::Family {
 
     fn row(state: &State, family: &Family) -> Option<FamilyRecord> {
         let last_revision = state.definitions.last_revision(family.as_str());
-        Some(FamilyRecord { family: family.clone(), last_revision })
+        let registered = Some(state.definitions.last_registered(family.as_str()));
+        Some(FamilyRecord { family: family.clone(), last_revision, registered })
     }
 
     fn restore(state: &mut State, row: FamilyRecord) {
-        state.definitions.restore_last_revision(row.family, row.last_revision);
+        state.definitions.restore_family(row);
     }
 }

@@ -82,6 +82,14 @@ pub struct Host {
     pub digest: DesiredDigest,
     /// Number of the last order given; journaled, never reset.
     pub last_order: u64,
+    /// Of that, what there was when the epoch began: an agent that has seen another epoch cannot have
+    /// seen more; volatile.
+    pub order_at_start: u64,
+    /// The journal's sequence when its orders were last numbered above those of a lost part of the
+    /// journal. Tasks that were placed until then may have numbers that the agent took for old.
+    pub skipped_seq: u64,
+    /// The `recover` since which it has told everything that it runs, by its epoch's counter.
+    pub told_all: u64,
     /// Orders that the agent may not have: volatile, rebuilt by a manifest after a restart.
     pub queue: VecDeque<QueuedOrder>,
     /// The journal's sequence of the last change that a poll of this host shows.
@@ -193,6 +201,8 @@ impl Host {
             storage_at: self.storage_at,
             version: self.version,
             last_order: self.last_order,
+            skipped_seq: self.skipped_seq,
+            told_all: self.told_all,
         }
     }
 }
@@ -237,6 +247,8 @@ impl State {
                 storage_at: Timestamp::default(),
                 version: 1,
                 last_order: 0,
+                skipped_seq: 0,
+                told_all: 0,
             });
             self.host_changed(registered.host, seq);
             if let Some(&slot) = self.hosts_by_id.get(&registered.host) {
@@ -347,6 +359,9 @@ impl State {
             own_tasks: 0,
             digest: DesiredDigest::default(),
             last_order: record.last_order,
+            order_at_start: record.last_order,
+            skipped_seq: record.skipped_seq,
+            told_all: record.told_all,
             queue: VecDeque::new(),
             changed_seq: 0,
             reports_taken: None,
@@ -602,6 +617,8 @@ impl State {
         self.touch(EntityKey::Host(host));
         let to_skip = &mut self.hosts[slot];
         to_skip.last_order = to_skip.last_order.max(to);
+        to_skip.order_at_start = to_skip.order_at_start.max(to);
+        to_skip.skipped_seq = seq;
         to_skip.queue.clear();
         self.host_changed(host, seq);
     }
@@ -675,11 +692,19 @@ impl State {
         services.into_iter().for_each(|service| self.service_is_due(service));
     }
 
+    /// What it runs and this journal does not know is not taken back from it any more.
+    pub(super) fn host_told_all(&mut self, id: HostId, recovered: u64) {
+        let Some(&slot) = self.hosts_by_id.get(&id) else { return };
+        self.touch(EntityKey::Host(id));
+        self.hosts[slot].told_all = recovered;
+    }
+
     /// A new coordinator has heard nobody yet.
     pub(super) fn nobody_is_heard(&mut self) {
         for &slot in self.hosts_by_id.values() {
             let host = &mut self.hosts[slot];
             host.heard_since = None;
+            host.order_at_start = host.last_order;
             if host.is_registered() && host.agent.is_some() {
                 self.unheard.insert(HostSlot(slot));
             }

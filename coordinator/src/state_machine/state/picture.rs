@@ -77,7 +77,12 @@ impl State {
             epoch,
             epochs,
             recovered,
+            recovered_seq,
+            // Volatile: what the journal's file says.
+            restored: _,
+            starts,
             unsure_before,
+            unsure_below,
             clusters,
             clusters_by_name,
             definitions,
@@ -133,7 +138,10 @@ impl State {
             epoch: epoch,
             epochs: epochs,
             recovered: recovered,
+            recovered_seq: recovered_seq,
+            starts: starts,
             unsure_before: unsure_before,
+            unsure_below: unsure_below,
         };
         picture.show("meta", shown);
         let counted = [clusters.iter().count(), hosts.iter().count(), tasks.iter().count()];
@@ -349,6 +357,10 @@ impl State {
             own_tasks,
             digest,
             last_order,
+            // Volatile: each start begins an epoch.
+            order_at_start: _,
+            skipped_seq,
+            told_all,
             // Volatile: a manifest tells the host after a start.
             queue: _,
             changed_seq: _,
@@ -391,6 +403,8 @@ impl State {
                 own_tasks: own_tasks,
                 digest: digest,
                 last_order: last_order,
+                skipped_seq: skipped_seq,
+                told_all: told_all,
                 placement: placement,
             },
         );
@@ -422,6 +436,7 @@ impl State {
             provider,
             asked,
             log_driver_mode,
+            placed_seq,
         } = task;
         picture.show(
             format!("task {id}"),
@@ -449,6 +464,7 @@ impl State {
                 provider: provider,
                 asked: asked,
                 log_driver_mode: log_driver_mode,
+                placed_seq: placed_seq,
             },
         );
     }

@@ -65,6 +65,8 @@ pub struct Task {
     pub asked: Option<Arc<AskedPlacement>>,
     /// As in its order.
     pub log_driver_mode: Option<LogDriverMode>,
+    /// The journal's sequence of the batch that gave it its host; 0 where an earlier release did.
+    pub placed_seq: u64,
 }
 
 /// What the coordinator wants of a task; only ever goes from run to stop.
@@ -185,6 +187,7 @@ impl Task {
             provider: self.provider.clone(),
             asked: self.asked.as_deref().cloned(),
             log_driver_mode: self.log_driver_mode,
+            placed_seq: self.placed_seq,
         }
     }
 }
@@ -245,6 +248,7 @@ impl State {
                 provider: started.provider.clone(),
                 asked: asked.clone(),
                 log_driver_mode: started.log_driver_mode,
+                placed_seq: seq,
             };
             let host = task.host;
             self.touch(EntityKey::Task(placed.task));
@@ -323,13 +327,14 @@ impl State {
             provider: record.provider,
             asked: record.asked.map(Arc::new),
             log_driver_mode: record.log_driver_mode,
+            placed_seq: record.placed_seq,
         };
         self.insert_task(task);
     }
 
     /// A task that a host runs and an older journal does not know (after `recover`).
     pub(super) fn task_adopted(&mut self, adopted: &TaskAdopted, seq: u64) {
-        let record = adopted.record.clone();
+        let record = TaskRecord { placed_seq: seq, ..adopted.record.clone() };
         let Some(host) = record.host else { return };
         let (id, cluster) = (record.id, record.cluster.clone());
         self.touch(EntityKey::Task(id));

@@ -70,6 +70,7 @@ impl Waiting {
             provider: launch.provider.clone(),
             asked: None,
             log_driver_mode: None,
+            placed_seq: 0,
         }
     }
 }
@@ -87,7 +88,7 @@ impl State {
     /// Whether a launch may have had its hosts since, and its tasks may be over: it waited in a journal
     /// that was old when `recover` went on from it.
     pub fn may_have_run(&self, waiting: &Waiting) -> bool {
-        self.is_unsure(waiting.launch.at)
+        self.is_unsure(waiting.launch.at, waiting.launch.asked_seq)
     }
 
     pub fn waiting_at(&self, slot: WaitingSlot) -> &Waiting {
@@ -103,9 +104,9 @@ impl State {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    pub(super) fn tasks_waiting(&mut self, waiting: &TasksWaiting) {
+    pub(super) fn tasks_waiting(&mut self, waiting: &TasksWaiting, seq: u64) {
         self.touch(EntityKey::Waiting(waiting.launch));
-        let mut launch = waiting.clone();
+        let mut launch = TasksWaiting { asked_seq: seq, ..waiting.clone() };
         if let Some(token) = launch.client_token.take() {
             let own = launch.tasks.iter().map(|waiting| waiting.task);
             let tasks = token.others.iter().copied().chain(own).collect();
@@ -131,7 +132,8 @@ impl State {
             return;
         }
         self.definitions.used(definition);
-        if let Some(until) = launch.until.filter(|_| !self.is_unsure(launch.at)) {
+        let unsure = self.is_unsure(launch.at, launch.asked_seq);
+        if let Some(until) = launch.until.filter(|_| !unsure) {
             self.deadlines.insert((until, Deadline::Wait(launch.launch)));
         }
         let (id, tasks, provider) = (launch.launch, launch.tasks.clone(), launch.provider.clone());

@@ -278,7 +278,7 @@ fn waiting_launch_never_runs_anew_after_recovery() {
     let tasks = world.run_and_wait(2, 60_000);
     world.at = Timestamp(world.at.0 + 3_600_000);
     world.put(Command::StartEpoch { incarnation: 2 });
-    world.step(Command::Recover { beyond: 9, incarnation: 3 });
+    world.step(Command::Recover { beyond: 9, incarnation: 3, proved: None });
     // A host that has room for both.
     let room = Capacity { cpu: CpuUnits(4096), memory: MemoryMib(4000), ..Capacity::default() };
     world.add_host_with(room);
@@ -307,6 +307,59 @@ fn waiting_launch_never_runs_anew_after_recovery() {
     assert!(cause.reason.contains("Whether it has run since is not known"), "{cause:?}");
     assert_eq!(world.state.next_deadline(), None);
     assert_eq!(world.state.check(), Vec::<String>::new());
+}
+
+/// A new machine's clock may be wrong for a while.
+#[test]
+fn clock_does_not_tell_what_is_of_before_the_recovery() {
+    let day = 24 * 3_600_000;
+    for clock in [1, 400 * day] {
+        let (world, _) = World::with_hosts(1);
+        let mut world = world.with_definition(1_100);
+        let usual = 30 * day;
+        world.at = Timestamp(usual);
+        let old = world.run_and_wait(1, 60_000)[0];
+        world.at = Timestamp(clock);
+        world.put(Command::StartEpoch { incarnation: 2 });
+        world.put(Command::Recover { beyond: 9, incarnation: 3, proved: None });
+        let unsure = |state: &State, launch| state.may_have_run(state.waiting(launch).unwrap());
+        assert!(unsure(&world.state, old), "clock {clock}");
+        assert_eq!(world.state.next_deadline(), None, "clock {clock}");
+        world.at = Timestamp(usual + 5_000);
+        let new = world.run_and_wait(1, 60_000)[0];
+        assert!(!unsure(&world.state, new), "clock {clock}");
+        let deadline = world.state.next_deadline();
+        assert_eq!(deadline, Some(Timestamp(usual + 65_001)), "clock {clock}");
+        let read = restored(&rows(&mut world.state), world.state.seq());
+        assert!(!unsure(&read, new), "clock {clock}, read again");
+        assert_eq!(read.next_deadline(), deadline, "clock {clock}");
+    }
+}
+
+/// Whoever restarts the coordinator before its hosts were heard makes nothing of its own unsure.
+#[test]
+fn what_starts_on_an_old_journal_asked_for_is_sure() {
+    let epoch = |counter, incarnation| Epoch { counter, incarnation };
+    // Seen of the lost part: more orders of the start that both have; the start beside ours; one
+    // after all of ours, of which nobody knows since when the two differ.
+    let cases = [(epoch(1, 1), false), (epoch(2, 77), false), (epoch(9, 77), true)];
+    for (proved, is_unsure) in cases {
+        let (world, _) = World::with_hosts(1);
+        let mut world = world.with_definition(1_100);
+        let old = world.run_and_wait(1, 60_000)[0];
+        world.put(Command::StartEpoch { incarnation: 2 });
+        let own = world.run_and_wait(1, 60_000)[0];
+        world.put(Command::StartEpoch { incarnation: 3 });
+        let last = world.run_and_wait(1, 60_000)[0];
+        let beyond = proved.counter;
+        world.put(Command::Recover { beyond, incarnation: 4, proved: Some(proved) });
+        let unsure = |launch| world.state.may_have_run(world.state.waiting(launch).unwrap());
+        assert_eq!(
+            (unsure(old), unsure(own), unsure(last)),
+            (true, is_unsure, false),
+            "{proved:?}"
+        );
+    }
 }
 
 #[test]

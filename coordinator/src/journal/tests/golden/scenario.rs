@@ -7,7 +7,7 @@ use longshore_common::{
     id::{HostId, TaskId},
     protocol::{
         Attribute, ContainerId, EngineHealth, RegisterRequest, Report, ReportBody, ReportPosition,
-        ReportedPhase, RunIntent, RunOrder, StorageHealth, Versions,
+        ReportedPhase, RunIntent, RunOrder, Seen, StorageHealth, Versions,
     },
     resources::{Capacity, CpuUnits, HostPort, MemoryMib, Transport},
     task::{HealthStatus, TaskOverride},
@@ -387,7 +387,7 @@ impl Scene<'_> {
     }
 
     fn recover(&mut self, host: HostId) {
-        self.call(Command::Recover { beyond: 3, incarnation: 5 });
+        self.call(Command::Recover { beyond: 3, incarnation: 5, proved: None });
         let order = self.world.state.host(host).unwrap().last_order;
         self.call(Command::SkipLostOrders { host, to: order + 10 });
         let family = self.name("adopted");
@@ -429,7 +429,13 @@ impl Scene<'_> {
         };
         let has_room = AgentAnswered { storage: StorageHealth::Ready, ..said.clone() };
         self.call(Command::AgentAnswered(Box::new(said)));
+        let seen = |state: &crate::state_machine::State| {
+            let order = state.host(host).unwrap().last_order;
+            Some(Seen { epoch: state.epoch(), order })
+        };
+        let told_all = AgentAnswered { seen: seen(&self.world.state), ..has_room.clone() };
         self.call(Command::AgentAnswered(Box::new(has_room)));
+        self.call(Command::AgentAnswered(Box::new(told_all)));
     }
 
     /// Waiting, pending, running, about to stop, stopped.

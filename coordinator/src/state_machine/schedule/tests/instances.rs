@@ -321,7 +321,7 @@ fn recovered_group_lets_nothing_go_before_hosts_have_spoken() {
     world.settle();
     world.want(2).unwrap();
     assert_eq!(world.lifecycles(), ["InService", "InService", "Terminating:Wait"]);
-    world.call(Command::Recover { beyond: 9, incarnation: 2 }).unwrap();
+    world.call(Command::Recover { beyond: 9, incarnation: 2, proved: None }).unwrap();
     // What drains is empty by the journal, and the group has more than it is to have.
     let draining = *world.group().instances.keys().last().unwrap();
     let host = world.state.hosts_of_instance(draining).next().unwrap();

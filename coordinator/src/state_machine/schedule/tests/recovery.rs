@@ -15,7 +15,7 @@ use super::{
 };
 use crate::state_machine::{Command, Event, service::RevisionId, state::Wish};
 
-const RECOVER: Command = Command::Recover { beyond: 9, incarnation: 3 };
+const RECOVER: Command = Command::Recover { beyond: 9, incarnation: 3, proved: None };
 
 impl World {
     fn hosts_speak(&mut self) {
