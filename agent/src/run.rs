@@ -223,12 +223,12 @@ async fn life(
     // after its renewal.
     parts.spawn(renewal.keep_renewed(shutdown.clone()));
     data_dir.set_aside_ledger_of_others(membership.fleet, membership.host)?;
-    parts.spawn(leftovers::tell(
-        docker(&settings)?,
-        data_dir.former_hosts(membership.host),
-        docker_reach.clone(),
-        shutdown.clone(),
-    ));
+    let own = leftovers::Own {
+        fleet: membership.fleet,
+        host: membership.host,
+        former: data_dir.former_hosts(membership.host),
+    };
+    parts.spawn(leftovers::tell(docker(&settings)?, own, docker_reach.clone(), shutdown.clone()));
 
     let zone = settings.availability_zone.clone();
     let zone = zone.or_else(|| ec2.as_ref()?.availability_zone.clone());

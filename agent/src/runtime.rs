@@ -122,6 +122,12 @@ pub trait ContainerRuntime: Send + Sync + 'static {
         owner: &OwnerLabel,
     ) -> impl Future<Output = Result<Vec<ContainerSummary>, RuntimeError>> + Send;
 
+    /// Every container, running or not, that carries a label of this name, whatever its value.
+    fn list_labelled(
+        &self,
+        label: &str,
+    ) -> impl Future<Output = Result<Vec<ContainerSummary>, RuntimeError>> + Send;
+
     /// What happens to containers that carry `owner` and to images, from `since` on. The stream
     /// ends, or yields an error and ends, when the engine goes away.
     fn events(

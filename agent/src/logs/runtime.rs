@@ -291,6 +291,10 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         Ok(listing)
     }
 
+    async fn list_labelled(&self, label: &str) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        self.engine.list_labelled(label).await
+    }
+
     async fn events(
         &self,
         owner: &OwnerLabel,

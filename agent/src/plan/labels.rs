@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use longshore_common::id::HostId;
+use longshore_common::id::{FleetId, HostId};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -27,7 +27,8 @@ const ECS_CONTAINER: &str = "com.amazonaws.ecs.container-name";
 const ECS_FAMILY: &str = "com.amazonaws.ecs.task-definition-family";
 const ECS_REVISION: &str = "com.amazonaws.ecs.task-definition-version";
 const FLEET: &str = "longshore.fleet";
-const HOST: &str = "longshore.host";
+/// The host whose agent made it.
+pub(crate) const HOST: &str = "longshore.host";
 const TASK: &str = "longshore.task";
 const GENERATION: &str = "longshore.generation";
 const EPOCH: &str = "longshore.epoch";
@@ -177,6 +178,13 @@ pub(crate) fn task_of(labels: &BTreeMap<String, String>, rules: &Rules) -> Optio
     let task = labels.get(TASK)?.parse().ok()?;
     let generation = labels.get(GENERATION)?.parse().ok()?;
     ours.then_some(TaskKey { task, generation })
+}
+
+/// Of which fleet and host the agent is that made the container; none if no agent did.
+pub(crate) fn agent_of(found: &ContainerSummary) -> Option<(FleetId, HostId)> {
+    let fleet = found.labels.get(FLEET)?.parse().ok()?;
+    let host = found.labels.get(HOST)?.parse().ok()?;
+    name_fits(found).then_some((fleet, host))
 }
 
 /// Whether the container has the name that goes with its labels. Whoever makes an image chooses

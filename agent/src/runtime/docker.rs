@@ -491,7 +491,10 @@ impl ContainerRuntime for Docker {
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {
-        let label = format!("{}={}", owner.name, owner.value);
+        self.list_labelled(&format!("{}={}", owner.name, owner.value)).await
+    }
+
+    async fn list_labelled(&self, label: &str) -> Result<Vec<ContainerSummary>, RuntimeError> {
         let filters = serde_json::json!({ "label": [label] }).to_string();
         let path = format!("/containers/json?all=true&filters={}", read::escaped(&filters));
         let answer = self.read(&path, self.timeouts.list).await?;

@@ -544,6 +544,17 @@ impl FakeRuntime {
 }
 
 impl Engine {
+    fn listed(&self, wanted: impl Fn(&FakeContainer) -> bool) -> Vec<ContainerSummary> {
+        let summary = |c: &FakeContainer| ContainerSummary {
+            id: c.id.clone(),
+            name: c.name.clone(),
+            labels: c.config.labels.clone(),
+            state: c.state,
+            addresses: c.address.into_iter().collect(),
+        };
+        self.containers.values().filter(|c| wanted(c)).map(summary).collect()
+    }
+
     fn find(&self, name: &str) -> Option<String> {
         let is = |c: &&FakeContainer| {
             let label = c.config.labels.get("com.amazonaws.ecs.container-name");
@@ -813,19 +824,13 @@ impl ContainerRuntime for FakeRuntime {
     }
 
     async fn list(&self, owner: &OwnerLabel) -> Result<Vec<ContainerSummary>, RuntimeError> {
-        let list = |fake: &Self| {
-            let engine = fake.engine();
-            let ours = engine.containers.values().filter(|c| owner.is_on(&c.config.labels));
-            let summary = |c: &FakeContainer| ContainerSummary {
-                id: c.id.clone(),
-                name: c.name.clone(),
-                labels: c.config.labels.clone(),
-                state: c.state,
-                addresses: c.address.into_iter().collect(),
-            };
-            Ok(ours.map(summary).collect())
-        };
-        self.call(Verb::List, &owner.value, list).await
+        let listed = |c: &FakeContainer| owner.is_on(&c.config.labels);
+        self.call(Verb::List, &owner.value, |fake: &Self| Ok(fake.engine().listed(listed))).await
+    }
+
+    async fn list_labelled(&self, label: &str) -> Result<Vec<ContainerSummary>, RuntimeError> {
+        let listed = |c: &FakeContainer| c.config.labels.contains_key(label);
+        self.call(Verb::List, label, |fake: &Self| Ok(fake.engine().listed(listed))).await
     }
 
     async fn events(

@@ -151,4 +151,16 @@ async fn agent_that_nobody_polls_says_so_asks_and_names_its_leftovers() {
     fleet.connected_is(1).await.unwrap();
     assert_ne!(fleet.host_arn(0).await.unwrap(), arn);
     assert_eq!(lives(&fleet).await, before);
+
+    progress("its data directory is lost whole");
+    fleet.kill_agent(0).await.unwrap();
+    let folder = fleet.hosts[0].agent_folder();
+    fs_err::rename(&folder, folder.with_extension("lost")).unwrap();
+    fleet.start_agent(0).await.unwrap();
+    let log = fleet.hosts[0].agent.as_ref().unwrap().log().clone();
+    let (told, _) = log.wait_for(0, PATIENCE, says("docker ps --all --filter")).await.unwrap();
+    assert!(told.contains("before its data directory was lost"), "{told}");
+    assert!(told.contains(&format!("label=longshore.host={former}")), "{told}");
+    assert_eq!(health(&fleet, 0).0, "200");
+    assert_eq!(lives(&fleet).await, before);
 }
