@@ -212,6 +212,10 @@ pub enum Command {
         /// What `backup` wrote
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
+        /// Restore it without the rows of its history that are damaged (of stopped tasks, deployments
+        /// and services' messages), on which nothing that runs depends
+        #[arg(long)]
+        leave_out_damaged_history: bool,
     },
     /// Make a new CA for the fleet, when its ca.pem is lost for good
     ///

@@ -3,7 +3,11 @@
 
 mod explain;
 
-use std::{io::Write, path::Path, sync::Arc};
+use std::{
+    io::{ErrorKind, Write},
+    path::Path,
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, bail};
 use longshore_common::clock::{Clock, SystemClock, Timestamp};
@@ -18,7 +22,10 @@ use crate::{
         },
     },
     client::{Client, ClientError},
-    journal::{recovery, sqlite},
+    journal::{
+        recovery,
+        sqlite::{self, DamagedHistory, DamagedRow},
+    },
     pki::{Authority, CA_FILE},
     running::{Running, reached_at},
     settings::{Command, JoinTokenCommand, Settings},
@@ -49,7 +56,13 @@ pub async fn run(command: Command, settings: &Settings) -> Result<()> {
             print(&explain::table(&explanation))
         }
         Command::Backup { to } => backup(settings, &to),
-        Command::Restore { from } => restore(settings, &from),
+        Command::Restore { from, leave_out_damaged_history } => {
+            let history = match leave_out_damaged_history {
+                true => DamagedHistory::LeftOut,
+                false => DamagedHistory::Refused,
+            };
+            restore(settings, &from, history)
+        }
         Command::NewCa => new_ca(settings),
         Command::Check => check(settings),
     }
@@ -105,15 +118,18 @@ fn backup(settings: &Settings, to: &Path) -> Result<()> {
     ))
 }
 
-fn restore(settings: &Settings, from: &Path) -> Result<()> {
+fn restore(settings: &Settings, from: &Path, history: DamagedHistory) -> Result<()> {
     let directory = &settings.data_dir;
-    let restored = sqlite::restore(directory, from)?;
+    let restored = sqlite::restore(directory, from, history)?;
     let mut text = format!(
         "{} is in the journal's place: {} hosts, {} tasks that have not stopped.",
         from.display(),
         restored.hosts,
         restored.tasks
     );
+    for row in restored.left_out {
+        text += &format!("\nLeft out of its history: {row}.");
+    }
     if let Some(kept) = restored.kept {
         text += &format!("\nThe journal that was there is kept as {}.", kept.display());
     }
@@ -149,6 +165,16 @@ fn check(settings: &Settings) -> Result<()> {
             "the journal is intact, but a start would make a state of it that does not agree with \
              itself. Report this with a backup of the journal:\n{}",
             wrong.join("\n")
+        );
+    }
+    let damaged = sqlite::history_check(&settings.data_dir)?;
+    if !damaged.is_empty() {
+        let rows: Vec<String> = damaged.iter().map(DamagedRow::to_string).collect();
+        bail!(
+            "the history in the journal is damaged, and what is damaged of it is left out of answers. The \
+             state that a start makes is sound. To be rid of the damage, stop the coordinator and put a \
+             `backup` of this journal in its place with `restore --leave-out-damaged-history`:\n{}",
+            rows.join("\n")
         );
     }
     print("The journal is intact, and the state that a start makes of it is sound.")
@@ -194,5 +220,37 @@ fn called<T>(settings: &Settings, result: Result<T, ClientError>) -> Result<T> {
 }
 
 fn print(text: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{text}").context("standard output cannot be written")
+    print_to(&mut std::io::stdout(), text)
+}
+
+/// Whoever reads it may have read enough, as `head` has: what was asked for is done nonetheless.
+fn print_to(out: &mut impl Write, text: &str) -> Result<()> {
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("standard output cannot be written"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails as standard output does when nobody reads it, or as a full disk.
+    struct Failing(ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn reader_that_has_enough_makes_no_command_fail() {
+        print_to(&mut Failing(ErrorKind::BrokenPipe), "two\nlines").unwrap();
+        assert!(print_to(&mut Failing(ErrorKind::StorageFull), "text").is_err());
+    }
 }

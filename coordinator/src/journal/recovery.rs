@@ -32,6 +32,10 @@ pub enum RecoveryError {
     )]
     BadRow { kind: u8 },
     #[error(
+        "what the journal says of its {key} is damaged: its sum does not match. {RESTORE_A_BACKUP}"
+    )]
+    BadMeta { key: String },
+    #[error(
         "the checkpoint holds rows of kind {kind}, which a newer release wrote; start that release"
     )]
     UnknownKind { kind: u8 },
@@ -60,6 +64,9 @@ pub fn check(directory: &Path) -> Result<Vec<String>, RecoveryError> {
 pub(super) fn recover_from(connection: &Connection) -> Result<(State, Recovered), RecoveryError> {
     let mut state = State::to_recover();
     let mut recovered = Recovered::default();
+    if let Some(key) = sqlite::damaged_meta(connection)? {
+        return Err(RecoveryError::BadMeta { key });
+    }
     let checkpoint: u64 =
         connection
             .query_row("SELECT value FROM meta WHERE key = 'checkpoint'", [], |row| row.get(0))?;

@@ -17,13 +17,18 @@ use longshore_common::{
     data_directory::{private_database, private_file},
     id::{FleetId, TaskId},
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OpenFlags, ToSql, params, types::Value};
 
+mod history_rows;
 mod restore;
 pub(super) mod service_history;
 
-pub(super) use self::restore::restored_up_to;
-pub use self::restore::{RestoreError, Restored, restore};
+use self::history_rows::{Reader, STOPPED_TASKS, Told, meta_sum, record_in};
+pub use self::{
+    history_rows::DamagedRow,
+    restore::{DamagedHistory, RestoreError, Restored, restore},
+};
+pub(super) use self::{history_rows::damaged_meta, restore::restored_up_to};
 use super::{
     Batch, Checkpoint, DeploymentEntry, DeploymentFilter, HISTORY_TASKS_MAX, History, Journal,
     JournalError, ServiceEvent, StoppedEntry, StoppedFilter, lock::DirectoryLock,
@@ -36,7 +41,7 @@ use crate::state_machine::{
 /// The database's name in the data directory.
 pub const FILE_NAME: &str = "journal.db";
 /// `PRAGMA user_version` of what this release writes.
-pub(super) const FORMAT: i64 = 4;
+pub(super) const FORMAT: i64 = 5;
 /// `PRAGMA application_id`: "LSHR".
 const APPLICATION_ID: i64 = 0x4c53_4852;
 /// The write-ahead log is cut back to this after it was moved.
@@ -103,6 +108,15 @@ const SCHEMA_3: &str = "
 /// What format 4 added: messages by their age, which a checkpoint asks for.
 const SCHEMA_4: &str = "
     CREATE INDEX events_by_age ON service_events (at);
+";
+
+/// What format 5 added: sums. What was written before has none.
+const SCHEMA_5: &str = "
+    ALTER TABLE meta ADD COLUMN crc INTEGER;
+    ALTER TABLE stopped_tasks ADD COLUMN crc INTEGER;
+    ALTER TABLE service_deployments ADD COLUMN crc INTEGER;
+    ALTER TABLE service_revisions ADD COLUMN crc INTEGER;
+    ALTER TABLE service_events ADD COLUMN crc INTEGER;
 ";
 
 /// Drops all but the newest stopped tasks.
@@ -261,7 +275,12 @@ pub fn fleet_of(directory: &Path) -> Result<FleetId, OpenError> {
     let lock = DirectoryLock::take(directory)
         .map_err(|error| OpenError::Io(directory.to_owned(), error))?;
     let _lock = lock.ok_or_else(|| OpenError::InUse(directory.to_owned()))?;
-    fleet_in(&beside_a_coordinator(directory)?).map_err(|error| OpenError::Sqlite(path, error))
+    let connection = beside_a_coordinator(directory)?;
+    let sqlite = |error| OpenError::Sqlite(path.clone(), error);
+    if let Some(key) = damaged_meta(&connection).map_err(sqlite)? {
+        return Err(OpenError::Damaged(path, format!("the sum of {key} does not match")));
+    }
+    fleet_in(&connection).map_err(sqlite)
 }
 
 fn fleet_in(connection: &Connection) -> Result<FleetId, rusqlite::Error> {
@@ -277,6 +296,17 @@ pub fn integrity_check(directory: &Path) -> Result<Vec<String>, OpenError> {
     let path = directory.join(FILE_NAME);
     let sqlite = |error| OpenError::Sqlite(path.clone(), error);
     integrity_of(&beside_a_coordinator(directory)?).map_err(sqlite)
+}
+
+/// Reads the whole history. A start does not: what runs does not depend on it.
+pub fn history_check(directory: &Path) -> Result<Vec<DamagedRow>, OpenError> {
+    let path = directory.join(FILE_NAME);
+    let sqlite = |error| OpenError::Sqlite(path.clone(), error);
+    damaged_history(&beside_a_coordinator(directory)?).map_err(sqlite)
+}
+
+fn damaged_history(connection: &Connection) -> Result<Vec<DamagedRow>, rusqlite::Error> {
+    history_rows::damaged_rows(connection, format_of(connection)?)
 }
 
 fn integrity_of(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
@@ -359,14 +389,18 @@ fn create(connection: &Connection, fleet: FleetId) -> Result<(), rusqlite::Error
     transaction.execute_batch(SCHEMA_2)?;
     transaction.execute_batch(SCHEMA_3)?;
     transaction.execute_batch(SCHEMA_4)?;
-    transaction.execute(
-        "INSERT INTO meta (key, value) VALUES ('fleet', ?1)",
-        [fleet.value().to_be_bytes()],
-    )?;
-    transaction.execute("INSERT INTO meta (key, value) VALUES ('checkpoint', 0)", [])?;
+    transaction.execute_batch(SCHEMA_5)?;
+    put_meta(&transaction, "fleet", fleet.value().to_be_bytes().to_vec().into())?;
+    put_meta(&transaction, "checkpoint", Value::Integer(0))?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
+}
+
+fn put_meta(connection: &Connection, key: &str, value: Value) -> Result<(), rusqlite::Error> {
+    let crc = meta_sum(key, (&value).into());
+    let put = "INSERT OR REPLACE INTO meta (key, value, crc) VALUES (?1, ?2, ?3)";
+    connection.execute(put, params![key, value, crc]).map(drop)
 }
 
 /// A journal of an earlier release: nothing that it holds changes.
@@ -381,7 +415,10 @@ fn from_format(connection: &Connection, found: i64) -> Result<(), rusqlite::Erro
     if found < 3 {
         transaction.execute_batch(SCHEMA_3)?;
     }
-    transaction.execute_batch(SCHEMA_4)?;
+    if found < 4 {
+        transaction.execute_batch(SCHEMA_4)?;
+    }
+    transaction.execute_batch(SCHEMA_5)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
     transaction.commit()
 }
@@ -513,8 +550,7 @@ impl Journal for SqliteJournal {
                     None => delete.execute(params![row.kind, row.key])?,
                 };
             }
-            transaction
-                .execute("UPDATE meta SET value = ?1 WHERE key = 'checkpoint'", [checkpoint.seq])?;
+            put_meta(&transaction, "checkpoint", Value::Integer(checkpoint.seq as i64))?;
             transaction.execute("DELETE FROM journal WHERE seq <= ?1", [checkpoint.seq])?;
             transaction.execute(EXPIRE_TASKS, [HISTORY_TASKS_MAX])?;
             service_history::expire(&transaction)?;
@@ -525,7 +561,11 @@ impl Journal for SqliteJournal {
     }
 
     fn history(&self) -> Box<dyn History> {
-        Box::new(SqliteHistory { path: self.path.clone(), idle: Mutex::default() })
+        Box::new(SqliteHistory {
+            path: self.path.clone(),
+            idle: Mutex::default(),
+            told: Told::default(),
+        })
     }
 }
 
@@ -533,22 +573,18 @@ fn append_history<'a>(
     transaction: &Connection,
     stopped: impl Iterator<Item = &'a TaskRecord>,
 ) -> Result<(), rusqlite::Error> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT OR REPLACE INTO stopped_tasks
-             (task, cluster, host, family, task_group, started_by, record)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?;
     for task in stopped {
-        insert.execute(params![
-            task.id.value().to_be_bytes(),
-            task.cluster.as_str(),
+        let values = vec![
+            task.id.value().to_be_bytes().to_vec().into(),
+            task.cluster.as_str().to_owned().into(),
             // No bytes for one that never had a host.
-            task.host.map(|host| host.value().to_be_bytes().to_vec()).unwrap_or_default(),
-            task.family.as_str(),
-            task.group,
-            task.started_by,
-            record::encode(task),
-        ])?;
+            task.host.map(|host| host.value().to_be_bytes().to_vec()).unwrap_or_default().into(),
+            task.family.as_str().to_owned().into(),
+            task.group.clone().into(),
+            task.started_by.clone().into(),
+            record::encode(task).into(),
+        ];
+        STOPPED_TASKS.put(transaction, values)?;
     }
     Ok(())
 }
@@ -560,12 +596,13 @@ const IDLE_READERS_MAX: usize = 4;
 struct SqliteHistory {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    told: Told,
 }
 
 impl SqliteHistory {
     fn with<T>(
         &self,
-        f: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+        f: impl FnOnce(&Reader<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<T, JournalError> {
         let idle = self.idle().pop();
         let connection = match idle {
@@ -576,7 +613,7 @@ impl SqliteHistory {
                 connection
             }
         };
-        let result = f(&connection);
+        let result = f(&Reader { connection: &connection, told: &self.told });
         let mut idle = self.idle();
         if idle.len() < IDLE_READERS_MAX {
             idle.push(connection);
@@ -592,16 +629,17 @@ impl SqliteHistory {
 
 impl History for SqliteHistory {
     fn tasks(&self, ids: &[TaskId]) -> Result<Vec<TaskRecord>, JournalError> {
-        self.with(|connection| {
-            let mut select =
-                connection.prepare_cached("SELECT record FROM stopped_tasks WHERE task = ?1")?;
+        self.with(|reader| {
             let mut found = Vec::new();
             for id in ids {
-                let bytes: Option<Vec<u8>> =
-                    select.query_row([id.value().to_be_bytes()], |row| row.get(0)).optional()?;
-                let Some(bytes) = bytes else { continue };
-                let decoded = record::decode(&bytes);
-                found.push(decoded.map_err(|error| unreadable(Box::new(error)))?);
+                let id = id.value().to_be_bytes();
+                found.extend(reader.rows(
+                    &STOPPED_TASKS,
+                    "WHERE task = ?1",
+                    &[&id],
+                    1,
+                    record_in,
+                )?);
             }
             Ok(found)
         })
@@ -617,25 +655,20 @@ impl History for SqliteHistory {
             ("task_group", filter.group.as_ref().map(|group| group as _)),
             ("family", filter.family.as_ref().map(|family| family as _)),
         ];
-        let mut sql =
-            "SELECT number, task FROM stopped_tasks WHERE cluster = ?1 AND number < ?2".to_owned();
+        let mut clause = "WHERE cluster = ?1 AND number < ?2".to_owned();
         let mut values: Vec<&dyn ToSql> = vec![&filter.cluster, &before];
         for (column, value) in asked {
             let Some(value) = value else { continue };
             values.push(value);
-            sql += &format!(" AND {column} = ?{}", values.len());
+            clause += &format!(" AND {column} = ?{}", values.len());
         }
-        values.push(&filter.limit);
-        sql += &format!(" ORDER BY number DESC LIMIT ?{}", values.len());
-        self.with(|connection| {
-            let mut select = connection.prepare_cached(&sql)?;
-            let entry = |row: &rusqlite::Row<'_>| {
-                let task: [u8; 16] = row.get(1)?;
-                let task = TaskId::new(u128::from_be_bytes(task));
-                Ok(StoppedEntry { number: row.get(0)?, task })
-            };
-            select.query_map(values.as_slice(), entry)?.collect()
-        })
+        clause += " ORDER BY number DESC";
+        let entry = |row: &rusqlite::Row<'_>| {
+            let task: [u8; 16] = row.get("task")?;
+            let task = TaskId::new(u128::from_be_bytes(task));
+            Ok(StoppedEntry { number: row.get("number")?, task })
+        };
+        self.with(|reader| reader.rows(&STOPPED_TASKS, &clause, &values, filter.limit, entry))
     }
 
     fn service_events(
@@ -644,25 +677,25 @@ impl History for SqliteHistory {
         until: u64,
         limit: usize,
     ) -> Result<Vec<ServiceEvent>, JournalError> {
-        self.with(|connection| service_history::events(connection, service, until, limit))
+        self.with(|reader| service_history::events(reader, service, until, limit))
     }
 
     fn deployments(&self, filter: &DeploymentFilter) -> Result<Vec<DeploymentEntry>, JournalError> {
-        self.with(|connection| service_history::deployments(connection, filter))
+        self.with(|reader| service_history::deployments(reader, filter))
     }
 
     fn deployments_by_id(
         &self,
         ids: &[DeploymentId],
     ) -> Result<Vec<(ServiceId, DeploymentRecord)>, JournalError> {
-        self.with(|connection| service_history::deployments_by_id(connection, ids))
+        self.with(|reader| service_history::deployments_by_id(reader, ids))
     }
 
     fn revisions(
         &self,
         ids: &[RevisionId],
     ) -> Result<Vec<(ServiceId, RevisionRecord)>, JournalError> {
-        self.with(|connection| service_history::revisions(connection, ids))
+        self.with(|reader| service_history::revisions(reader, ids))
     }
 }
 

@@ -11,10 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params, types::Value};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::{FILE_NAME, OpenError, format_of, integrity_of, require_format, require_own_log};
+use super::{
+    DamagedRow, FILE_NAME, FORMAT, OpenError, damaged_history, format_of, history_rows,
+    integrity_of, put_meta, require_format, require_own_log,
+};
 use crate::journal::{lock::DirectoryLock, recovery};
 
 /// The copy while it is written and checked. Worth nothing after a crash.
@@ -24,6 +27,8 @@ pub(super) const RESTORING: &str = "journal.db.restoring";
 /// The key of the mark in `meta`.
 const RESTORED_UP_TO: &str = "restored";
 const NO_JOURNAL: &str = "it is no journal of a coordinator";
+/// Damaged rows of the history that a refusal names.
+const DAMAGED_NAMED: usize = 3;
 /// Copies of one folder that can be kept beside each other.
 const KEPT_MAX: u32 = 10_000;
 
@@ -34,6 +39,16 @@ pub struct Restored {
     pub kept: Option<PathBuf>,
     pub hosts: usize,
     pub tasks: usize,
+    /// Rows of its history that were damaged.
+    pub left_out: Vec<DamagedRow>,
+}
+
+/// What becomes of damaged rows of the history, on which nothing that runs depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamagedHistory {
+    Refused,
+    /// All else of the backup is restored.
+    LeftOut,
 }
 
 /// Why a backup is not put into the journal's place, which is then as it was.
@@ -50,13 +65,23 @@ pub enum RestoreError {
     Open { directory: PathBuf, source: OpenError },
     #[error("the backup {} is damaged ({what}): take an earlier one", .path.display())]
     Damaged { path: PathBuf, what: String },
+    #[error(
+        "the history in the backup {} is damaged ({named}; {rows} in all): take an earlier one, or restore \
+         this one without those rows with --leave-out-damaged-history. What hosts run does not depend on \
+         them: they tell what has stopped, what was deployed, and what services said", .path.display()
+    )]
+    DamagedHistory { path: PathBuf, rows: usize, named: String },
     #[error("the restore could not be done in {}: run it again", .0.display())]
     Io(PathBuf, #[source] io::Error),
 }
 
 /// Puts a copy of `from` into the place of the journal in `directory`, which no coordinator may be
 /// serving. Files get the folder's owner, who need not be who asks.
-pub fn restore(directory: &Path, from: &Path) -> Result<Restored, RestoreError> {
+pub fn restore(
+    directory: &Path,
+    from: &Path,
+    history: DamagedHistory,
+) -> Result<Restored, RestoreError> {
     let io = |error| RestoreError::Io(directory.to_owned(), error);
     let open = |source| RestoreError::Open { directory: directory.to_owned(), source };
     let folder = fs::metadata(directory)
@@ -67,8 +92,8 @@ pub fn restore(directory: &Path, from: &Path) -> Result<Restored, RestoreError> 
     let copy = directory.join(COPYING);
     let clear = || with_log(&copy).iter().try_for_each(|path| remove(path));
     clear().map_err(io)?;
-    let (hosts, tasks) = match copied(directory, &folder, from, &copy) {
-        Ok(counts) => counts,
+    let checked = match copied(directory, &folder, from, &copy, history) {
+        Ok(checked) => checked,
         Err(error) => {
             // Half a copy on a full disk would keep the coordinator from starting.
             clear().map_err(io)?;
@@ -77,16 +102,25 @@ pub fn restore(directory: &Path, from: &Path) -> Result<Restored, RestoreError> 
     };
     fs::rename(&copy, directory.join(RESTORING)).map_err(io)?;
     let kept = finish(directory).map_err(io)?;
-    Ok(Restored { kept, hosts, tasks })
+    let Checked { hosts, tasks, left_out } = checked;
+    Ok(Restored { kept, hosts, tasks, left_out })
 }
 
-/// A whole copy of the backup in one file, read as a start would read it. Counts hosts and tasks.
+/// What a backup holds.
+struct Checked {
+    hosts: usize,
+    tasks: usize,
+    left_out: Vec<DamagedRow>,
+}
+
+/// A whole copy of the backup in one file, read as a start would read it.
 fn copied(
     directory: &Path,
     folder: &fs::Metadata,
     from: &Path,
     copy: &Path,
-) -> Result<(usize, usize), RestoreError> {
+    history: DamagedHistory,
+) -> Result<Checked, RestoreError> {
     let io = |error| RestoreError::Io(directory.to_owned(), error);
     let mut source =
         fs::File::open(from).map_err(|error| RestoreError::NoBackup(from.to_owned(), error))?;
@@ -98,9 +132,9 @@ fn copied(
         let [_, log, _] = with_log(copy);
         io::copy(&mut source, &mut owned(&log, folder).map_err(io)?).map_err(io)?;
     }
-    let counts = make_one_file(copy, from)?;
+    let checked = make_one_file(copy, from, history)?;
     target.sync_all().map_err(io)?;
-    Ok(counts)
+    Ok(checked)
 }
 
 /// Does what is left of a restore once its copy is checked, if one is under way: moves the journal
@@ -135,8 +169,12 @@ pub(super) fn finish(directory: &Path) -> io::Result<Option<PathBuf>> {
     Ok(kept)
 }
 
-/// Checks the copy as a start would read it, and brings its log into it. Counts hosts and tasks.
-fn make_one_file(copy: &Path, from: &Path) -> Result<(usize, usize), RestoreError> {
+/// Checks the copy as a start would read it, its history too, and brings its log into it.
+fn make_one_file(
+    copy: &Path,
+    from: &Path,
+    history: DamagedHistory,
+) -> Result<Checked, RestoreError> {
     let damaged = |what: String| RestoreError::Damaged { path: from.to_owned(), what };
     let sqlite = |error: rusqlite::Error| damaged(error.to_string());
     // Whatever SQLite finds wrong with the copy is wrong with the backup, whose name is known.
@@ -165,14 +203,25 @@ fn make_one_file(copy: &Path, from: &Path) -> Result<(usize, usize), RestoreErro
     if let Some(problem) = state.check().into_iter().next() {
         return Err(damaged(problem));
     }
+    let left_out = damaged_history(&connection).map_err(sqlite)?;
+    if !left_out.is_empty() && history == DamagedHistory::Refused {
+        let named: Vec<String> =
+            left_out.iter().take(DAMAGED_NAMED).map(DamagedRow::to_string).collect();
+        let (path, rows, named) = (from.to_owned(), left_out.len(), named.join("; "));
+        return Err(RestoreError::DamagedHistory { path, rows, named });
+    }
+    history_rows::remove(&connection, &left_out).map_err(sqlite)?;
     mark_as_restored(&connection, state.seq()).map_err(sqlite)?;
     connection.pragma_update(None, "journal_mode", "DELETE").map_err(sqlite)?;
-    Ok((state.hosts_len(), state.tasks_len()))
+    Ok(Checked { hosts: state.hosts_len(), tasks: state.tasks_len(), left_out })
 }
 
 /// Whatever the journal holds beyond this batch was written after the restore. A mark that came with
 /// the backup is of an earlier one.
 fn mark_as_restored(connection: &Connection, seq: u64) -> Result<(), rusqlite::Error> {
+    if format_of(connection)? == FORMAT {
+        return put_meta(connection, RESTORED_UP_TO, Value::Integer(seq as i64));
+    }
     let put = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)";
     connection.execute(put, params![RESTORED_UP_TO, seq]).map(drop)
 }

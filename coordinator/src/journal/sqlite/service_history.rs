@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, ToSql, params, types::Value};
 
-use super::unreadable;
+use super::history_rows::{DEPLOYMENTS, EVENTS, REVISIONS, Reader, record_in};
 use crate::{
     journal::{
         DeploymentEntry, DeploymentFilter, HISTORY_DEPLOYMENTS_KEPT, HistoryItems,
@@ -23,35 +23,31 @@ pub(super) fn append(
     seq: u64,
 ) -> Result<(), rusqlite::Error> {
     for (service, deployment) in &items.deployments {
-        let mut put = connection.prepare_cached(
-            "INSERT INTO service_deployments (id, service, created_at, record)
-             VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (id) DO UPDATE SET record = excluded.record",
-        )?;
-        put.execute(params![
-            deployment.id.value().to_be_bytes(),
-            service.value().to_be_bytes(),
-            deployment.created_at.0,
-            record::encode(deployment),
-        ])?;
+        let values = vec![
+            deployment.id.value().to_be_bytes().to_vec().into(),
+            service.value().to_be_bytes().to_vec().into(),
+            signed(deployment.created_at.0),
+            record::encode(deployment).into(),
+        ];
+        DEPLOYMENTS.put(connection, values)?;
     }
     for (service, revision) in &items.revisions {
-        let mut put = connection.prepare_cached(
-            "INSERT OR REPLACE INTO service_revisions (id, service, created_at, record)
-             VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        put.execute(params![
-            key_of(revision.id),
-            service.value().to_be_bytes(),
-            revision.created_at.0,
-            record::encode(revision),
-        ])?;
+        let values = vec![
+            key_of(revision.id).into(),
+            service.value().to_be_bytes().to_vec().into(),
+            signed(revision.created_at.0),
+            record::encode(revision).into(),
+        ];
+        REVISIONS.put(connection, values)?;
     }
     for (service, message, at) in &items.service_events {
-        let mut put = connection.prepare_cached(
-            "INSERT INTO service_events (service, at, message, seq) VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        put.execute(params![service.value().to_be_bytes(), at.0, message, seq])?;
+        let values = vec![
+            service.value().to_be_bytes().to_vec().into(),
+            signed(at.0),
+            message.clone().into(),
+            signed(seq),
+        ];
+        EVENTS.put(connection, values)?;
     }
     let spoke: BTreeSet<ServiceId> = items.service_events.iter().map(|(id, ..)| *id).collect();
     let mut drop_oldest = connection.prepare_cached(
@@ -85,70 +81,59 @@ pub(super) fn expire(connection: &Connection) -> Result<(), rusqlite::Error> {
 }
 
 pub(super) fn events(
-    connection: &Connection,
+    reader: &Reader<'_>,
     service: ServiceId,
     until: u64,
     limit: usize,
 ) -> Result<Vec<ServiceEvent>, rusqlite::Error> {
-    let mut select = connection.prepare_cached(
-        "SELECT number, at, message FROM service_events WHERE service = ?1 AND seq <= ?2
-         ORDER BY number DESC LIMIT ?3",
-    )?;
+    let clause = "WHERE service = ?1 AND seq <= ?2 ORDER BY number DESC";
     let event = |row: &Row<'_>| {
-        let (number, at, message) = (row.get(0)?, Timestamp(row.get(1)?), row.get(2)?);
-        Ok(ServiceEvent { number, message, at })
+        let (number, message) = (row.get("number")?, row.get("message")?);
+        Ok(ServiceEvent { number, message, at: Timestamp(row.get("at")?) })
     };
-    select.query_map(params![service.value().to_be_bytes(), until, limit], event)?.collect()
+    let service = service.value().to_be_bytes();
+    reader.rows(&EVENTS, clause, &[&service, &until], limit, event)
 }
 
 pub(super) fn deployments(
-    connection: &Connection,
+    reader: &Reader<'_>,
     filter: &DeploymentFilter,
 ) -> Result<Vec<DeploymentEntry>, rusqlite::Error> {
-    let mut select = connection.prepare_cached(
-        "SELECT number, record FROM service_deployments
-         WHERE service = ?1 AND number < ?2 AND created_at > ?3 AND created_at < ?4
-         ORDER BY number DESC LIMIT ?5",
-    )?;
+    let clause = "WHERE service = ?1 AND number < ?2 AND created_at > ?3 AND created_at < ?4
+         ORDER BY number DESC";
     let last = i64::MAX as u64;
-    let entry =
-        |row: &Row<'_>| Ok(DeploymentEntry { number: row.get(0)?, deployment: read(row.get(1)?)? });
-    let rows = select.query_map(
-        params![
-            filter.service.value().to_be_bytes(),
-            filter.before.unwrap_or(last),
-            filter.created_after.map_or(-1, |after| after.0 as i64),
-            filter.created_before.map_or(last, |before| before.0),
-            filter.limit,
-        ],
-        entry,
-    )?;
-    rows.collect()
+    let entry = |row: &Row<'_>| {
+        Ok(DeploymentEntry { number: row.get("number")?, deployment: record_in(row)? })
+    };
+    let values: [&dyn ToSql; 4] = [
+        &filter.service.value().to_be_bytes(),
+        &filter.before.unwrap_or(last),
+        &filter.created_after.map_or(-1, |after| after.0 as i64),
+        &filter.created_before.map_or(last, |before| before.0),
+    ];
+    reader.rows(&DEPLOYMENTS, clause, &values, filter.limit, entry)
 }
 
 pub(super) fn deployments_by_id(
-    connection: &Connection,
+    reader: &Reader<'_>,
     ids: &[DeploymentId],
 ) -> Result<Vec<(ServiceId, DeploymentRecord)>, rusqlite::Error> {
-    let mut select = connection
-        .prepare_cached("SELECT service, record FROM service_deployments WHERE id = ?1")?;
     let mut found = Vec::new();
     for id in ids {
-        let row = select.query_row([id.value().to_be_bytes()], with_service).optional()?;
-        found.extend(row);
+        let id = id.value().to_be_bytes();
+        found.extend(reader.rows(&DEPLOYMENTS, "WHERE id = ?1", &[&id], 1, with_service)?);
     }
     Ok(found)
 }
 
 pub(super) fn revisions(
-    connection: &Connection,
+    reader: &Reader<'_>,
     ids: &[RevisionId],
 ) -> Result<Vec<(ServiceId, RevisionRecord)>, rusqlite::Error> {
-    let mut select =
-        connection.prepare_cached("SELECT service, record FROM service_revisions WHERE id = ?1")?;
     let mut found = Vec::new();
     for id in ids {
-        found.extend(select.query_row([key_of(*id)], with_service).optional()?);
+        let id = key_of(*id);
+        found.extend(reader.rows(&REVISIONS, "WHERE id = ?1", &[&id], 1, with_service)?);
     }
     Ok(found)
 }
@@ -158,13 +143,14 @@ fn key_of(id: RevisionId) -> i64 {
     id.value() as i64
 }
 
+/// As [`key_of`].
+fn signed(number: u64) -> Value {
+    Value::Integer(number as i64)
+}
+
 fn with_service<T: for<'de> serde::Deserialize<'de>>(
     row: &Row<'_>,
 ) -> Result<(ServiceId, T), rusqlite::Error> {
-    let service: [u8; 16] = row.get(0)?;
-    Ok((ServiceId::new(u128::from_be_bytes(service)), read(row.get(1)?)?))
-}
-
-fn read<T: for<'de> serde::Deserialize<'de>>(bytes: Vec<u8>) -> Result<T, rusqlite::Error> {
-    record::decode(&bytes).map_err(|error| unreadable(Box::new(error)))
+    let service: [u8; 16] = row.get("service")?;
+    Ok((ServiceId::new(u128::from_be_bytes(service)), record_in(row)?))
 }

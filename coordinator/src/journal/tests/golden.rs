@@ -37,7 +37,7 @@ const WORDS: &str = "state.txt";
 /// Events that nothing decides any more, so that no new journal holds any.
 const NEVER_DECIDED: [&str; 1] = ["AttributesDeleted"];
 
-fn folders() -> PathBuf {
+pub(super) fn folders() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/journals")
 }
 

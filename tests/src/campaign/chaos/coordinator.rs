@@ -223,7 +223,7 @@ impl Coordinator {
             match self.lateness.one_in(2) {
                 true => {
                     let from = backup.path().join(FILE_NAME);
-                    sqlite::restore(self.folder.path(), &from)?;
+                    sqlite::restore(self.folder.path(), &from, sqlite::DamagedHistory::Refused)?;
                 }
                 false => self.folder = backup,
             }
