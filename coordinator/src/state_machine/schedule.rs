@@ -327,9 +327,13 @@ impl<'a> Work<'a> {
     /// (ecs-behaviour 1.8).
     fn say(&mut self, message: String) {
         let said = self.service.said.get(&super::state::hash_of(&message));
-        if said.is_some_and(|said| self.at.since(*said) < messages::REPEATED_AFTER) {
+        let due = said.map_or(self.at, |said| said.saturating_add(messages::REPEATED_AFTER));
+        if due > self.at {
+            // What holds then is said again, though nothing else happens.
+            self.wake_at(due);
             return;
         }
+        self.wake_at(self.at.saturating_add(messages::REPEATED_AFTER));
         let (service, at) = (self.service.id, self.at);
         self.pass.events.push(Event::ServiceLogged { service, message, at });
     }

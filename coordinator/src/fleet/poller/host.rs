@@ -662,6 +662,8 @@ mod tests {
         world.call(Command::SkipLostOrders { host, to }).unwrap();
         assert_eq!(world.state.host(host).unwrap().last_order, 0);
         world.create(replicas(1));
+        // Services wait for the hosts' word first.
+        world.pass(60.0);
         let given = world.state.host(host).unwrap().last_order;
         assert_eq!(given, 1);
         let (handle, mut stepped) = start(world);

@@ -19,7 +19,7 @@ use crate::state_machine::{
     state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, State, Task},
 };
 
-/// How long nothing is stopped after `recover`: many times what a host that can be heard needs to say
+/// How long services stop and start nothing after `recover`: many times what a host that can be heard needs to say
 /// what it runs.
 const WORD_AWAITED: Duration = Duration::from_secs(60);
 
@@ -134,23 +134,8 @@ impl<'a> Work<'a> {
             true => service.config.deployment.running_ceiling(desired).max(desired),
             false => desired,
         };
-        let outdated = members.iter().filter(|(_, role)| *role == Role::Outdated);
-        let outdated: u32 = outdated.map(|(revision, _)| revision.counts.wanted()).sum();
-        let outdated = outdated + primary.counts.wanted_draining();
         let room = self.room(&members, desired);
-        let before = self.pass.events.len();
-        let wants_more = self.keep(Scope { members, launcher, target: desired, most, room });
-        let moves = self.pass.events.len() > before || self.pass.waits_for_room;
-        let in_motion = service.revisions.iter().any(|revision| {
-            let counts = &revision.counts;
-            counts.leaving() > 0
-                || counts.of(Standing::Pending) > 0
-                || counts.of(Standing::Settling) > 0
-        });
-        let waits = service.launch.not_before.is_some_and(|until| until > self.at);
-        if !failed && outdated > 0 && wants_more && !moves && !in_motion && !waits {
-            self.say(messages::deadlock(service));
-        }
+        self.keep(Scope { members, launcher, target: desired, most, room });
     }
 
     fn room(&self, members: &[(&'a Revision, Role)], target: u32) -> Room {
@@ -196,9 +181,10 @@ impl<'a> Work<'a> {
         (counts.of(Standing::Healthy) + settling + graced).saturating_sub(unheard)
     }
 
-    /// Stops and starts what the scope needs. Returns whether it wants more than it has.
-    fn keep(&mut self, scope: Scope<'a>) -> bool {
+    /// Stops and starts what the scope needs.
+    fn keep(&mut self, scope: Scope<'a>) {
         let Scope { members, launcher, target, most, mut room } = scope;
+        let before = self.pass.events.len();
         for (revision, role) in &members {
             self.stop_at_once(revision, *role);
         }
@@ -247,7 +233,29 @@ impl<'a> Work<'a> {
         if let Some(launcher) = launcher {
             self.launch(launcher, start);
         }
-        launcher.is_some() && need > 0
+        let moves = self.pass.events.len() > before || self.pass.waits_for_room;
+        if launcher.is_some() && need > 0 && !moves {
+            self.say_if_bounds_forbid_all(&members);
+        }
+    }
+
+    /// Something is to go, nothing comes or goes, and nothing else is the reason.
+    fn say_if_bounds_forbid_all(&mut self, members: &[(&Revision, Role)]) {
+        let some_are_to_go = members.iter().any(|(revision, role)| match role {
+            Role::Outdated => revision.counts.wanted() > 0,
+            Role::Current | Role::Stranded | Role::Ended => revision.counts.wanted_draining() > 0,
+        });
+        let in_motion = members.iter().any(|(revision, _)| {
+            let counts = &revision.counts;
+            counts.leaving() > 0
+                || counts.of(Standing::Pending) > 0
+                || counts.of(Standing::Settling) > 0
+        });
+        let waits = self.service.launch.not_before.is_some_and(|until| until > self.at)
+            || word_awaited_until(self.state, self.at).is_some();
+        if some_are_to_go && !in_motion && !waits {
+            self.say(messages::deadlock(self.service));
+        }
     }
 
     /// Stops what is to be replaced, as many as the bounds spare: what is outdated first, and of a

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use longshore_common::{id::TaskId, protocol::Attribute, resources::Demand, task::TaskOverride};
 
 use super::{
-    Work, messages,
+    Work,
+    balance::word_awaited_until,
+    messages,
     to_come::{Chance, ToCome},
 };
 use crate::{
@@ -88,9 +90,15 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Whether tasks may be started now; else when to look again is noted.
+    /// Whether tasks may be started now; else when to look again is noted. Right after `recover` what
+    /// the service lacks may run: it began in the part of the journal that is lost.
     pub(super) fn may_launch(&mut self) -> bool {
         if self.backs_off {
+            return false;
+        }
+        let has_just_recovered = self.state.recovered() == Some(self.state.epoch());
+        if has_just_recovered && let Some(until) = word_awaited_until(self.state, self.at) {
+            self.wake_at(until);
             return false;
         }
         let launch = self.service.launch;

@@ -16,8 +16,8 @@ use crate::state_machine::{
     Command,
     command::SettableHostStatus::{Active, Draining},
     record::{DeploymentStatus, Rollout},
-    schedule::tests::world::named,
-    service::ServiceConfig,
+    schedule::{messages::REPEATED_AFTER, tests::world::named},
+    service::{DeploymentStrategy, ServiceConfig},
     state::{HostStatus, ServiceStatus, Standing},
 };
 
@@ -114,6 +114,40 @@ fn scaling_in_after_an_abort_stops_the_aborted_revision_first() {
     assert_eq!(world.counts(), "2 running, 0 pending");
     let with_tasks = world.service().revisions.iter().filter(|r| !r.tasks.is_empty());
     assert!(with_tasks.into_iter().all(|r| Some(r.record.id) == old));
+}
+
+#[test]
+fn service_says_that_its_bounds_keep_a_draining_host_after_a_failure() {
+    // Desired 1, minimum 50, maximum 100: neither may be stopped nor started.
+    let mut world = World::with_hosts(2);
+    world.create(bounded(1, 50, 100));
+    world.settle();
+    let host = world.state.host_at(world.state.task(world.running()[0]).unwrap().host).id;
+    world.deploy("app");
+    world.abort();
+    world.said.clear();
+    // The deployment has said the same: nothing is said twice in a short while, and all in the end.
+    world.set_status(host, Draining);
+    world.live(5);
+    assert_eq!((world.state.host(host).unwrap().tasks.len(), world.said.len()), (1, 0));
+    world.pass_step_by_step(REPEATED_AFTER.as_secs_f64());
+    let said = world.said.last().unwrap();
+    assert!(said.starts_with("was unable to stop or start tasks during a deployment"), "{said}");
+}
+
+#[test]
+fn service_says_that_its_bounds_keep_a_draining_host_while_green_scales_up() {
+    let mut world = World::with_hosts(2);
+    let mut config = bounded(1, 100, 150);
+    config.deployment.strategy = DeploymentStrategy::BlueGreen;
+    config.deployment.bake_minutes = Some(0);
+    world.create(config);
+    world.agents_work();
+    let host = world.state.host_at(world.state.task(world.running()[0]).unwrap().host).id;
+    world.set_status(host, Draining);
+    world.live(1);
+    let said = world.said.last().unwrap();
+    assert!(said.starts_with("was unable to stop or start tasks during a deployment"), "{said}");
 }
 
 #[test]

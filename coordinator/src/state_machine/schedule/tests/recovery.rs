@@ -93,6 +93,26 @@ fn adopted_tasks_of_a_lost_revision_count_for_their_service() {
     assert!(world.service().revision(lost).is_none());
 }
 
+/// What the service lacks runs on a host that has not spoken yet.
+#[test]
+fn service_starts_nothing_before_hosts_have_had_their_time() {
+    let mut world = World::with_hosts(2);
+    world.create(bounded(2, 50, 100));
+    world.settle();
+    let ended = world.running()[0];
+    world.call(RECOVER).unwrap();
+    world.hosts_speak();
+    world.update(|update| update.force_new_deployment = true);
+    world.exits(ended);
+    world.pass_step_by_step(50.0);
+    assert_eq!(world.counts(), "1 running, 0 pending");
+    // Neither is it told to change bounds that are not the reason.
+    assert!(!world.said.iter().any(|said| said.contains("unable to stop or start")));
+    world.pass_step_by_step(11.0);
+    world.live(5);
+    assert_eq!(world.counts(), "2 running, 0 pending");
+}
+
 #[test]
 fn adopted_task_stays_after_a_restart_until_its_agent_speaks_of_it() {
     let mut world = World::with_hosts(2);
