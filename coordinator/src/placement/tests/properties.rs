@@ -616,7 +616,7 @@ fn config(cases: u32) -> Config {
 fn every_choice_is_one_that_looking_at_every_host_would_make() {
     let placed = Cell::new(0);
     let histories = history(0..20, 24, 1..60, Values::Few);
-    let mut runner = TestRunner::new(config(1900));
+    let mut runner = TestRunner::new(config(2100));
     let outcome = runner.run(&histories, |(offers, ops)| {
         let mut both = Both::default();
         for (slot, offer) in (0..).zip(&offers) {

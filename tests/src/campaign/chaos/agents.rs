@@ -58,8 +58,18 @@ impl Agents {
         self.agents.len()
     }
 
+    /// Of two with one identity an operator ends the copy: whatever one of them says of its tasks,
+    /// the other one says otherwise, for ever.
+    fn end_copies(&mut self) {
+        let mut seen = BTreeSet::new();
+        self.agents.retain(|agent| seen.insert(agent.host));
+    }
+
     pub(super) fn set_calm(&mut self, calm: bool) {
         self.calm = calm;
+        if calm {
+            self.end_copies();
+        }
         self.agents
             .iter_mut()
             .filter(|_| calm)

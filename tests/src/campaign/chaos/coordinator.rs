@@ -53,6 +53,7 @@ use tempfile::TempDir;
 
 use super::{
     coverage::{self, COMMANDS, Coverage, EVENTS},
+    judge,
     planted::{Door, Planted},
 };
 use crate::chance::Chance;
@@ -233,6 +234,10 @@ impl Coordinator {
         let (state, journal) = catch_unwind(|| open(self.folder.path()))
             .unwrap_or_else(|panic| Err(anyhow::anyhow!("{}", said(&*panic))))
             .context("a journal of ours is not read")?;
+        if went_back {
+            // It was judged when it came about.
+            self.watched.borrow_mut().overfull.extend(judge::overfull(&state));
+        }
         let different = match self.broken || went_back {
             true => Vec::new(),
             false => self.handle.peek(|before| compare(before, &state)),

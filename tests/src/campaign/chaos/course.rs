@@ -132,6 +132,7 @@ impl Course {
         if self.counts.last_calls.is_empty() {
             self.counts.last_calls = self.clients.last_calls();
         }
+        progress(&format!("{} found after {} calls", fault.figure(), self.clients.calls));
         self.counts.found(fault, what);
     }
 

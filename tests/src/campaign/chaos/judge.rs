@@ -6,7 +6,7 @@ use std::{
 };
 
 use longshore_common::id::HostId;
-use longshore_coordinator::state_machine::State;
+use longshore_coordinator::state_machine::{State, state::Host};
 use serde_json::{Value, json};
 
 use super::{
@@ -56,6 +56,16 @@ impl Fault {
 /// Hosts that may have less than nothing left: their capacity was lowered, or they brought tasks
 /// that the journal did not know.
 pub(super) type Overfull = BTreeSet<HostId>;
+
+/// Hosts of which more is given away than they have.
+pub(super) fn overfull(state: &State) -> Overfull {
+    let left = |host: &Host| state.cluster_at(host.cluster).index.remaining(host.slot);
+    let lacks = |host: &&Host| {
+        left(host)
+            .is_some_and(|left| [left.cpu, left.memory, left.gpus].iter().any(|left| *left < 0))
+    };
+    state.hosts().filter(lacks).map(|host| host.id).collect()
+}
 
 /// What every host has left is what it has less what is placed there, and not below zero.
 pub(super) fn hosts(state: &State, overfull: &mut Overfull) -> Vec<(Fault, String)> {
