@@ -40,7 +40,9 @@ pub async fn run(command: Command, settings: &Settings) -> Result<()> {
             let _: Nothing =
                 called(settings, client(settings)?.longshore("Recover", &Nothing {}).await)?;
             print(
-                "Recovered. Hosts obey this journal again; the log names every task that is adopted.",
+                "Recovered. Hosts obey this journal again; the log names every task that is adopted. In a \
+                 minute services go on with what this journal holds of them: update those that were \
+                 changed since.",
             )
         }
         Command::ReplaceLostTasks { cluster } => {

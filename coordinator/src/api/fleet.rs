@@ -119,7 +119,7 @@ pub(crate) async fn revoke_join_token(
 pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Nothing, ApiError> {
     if api.driver.went_back().borrow().is_none() {
         return Err(ApiError::invalid_parameter(
-            "No host has seen more than this coordinator's journal holds: there is nothing to recover from.",
+            "No host that was heard has seen more than this coordinator's journal holds, and no backup was restored: there is nothing to recover from.",
         ));
     }
     let mut incarnation = [0; 8];

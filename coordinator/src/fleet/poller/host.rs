@@ -406,7 +406,8 @@ impl<A: AgentClient> HostPoller<A> {
             self.warned_of_unknown = Some(Instant::now());
             tracing::warn!(
                 host = %self.host, %task, others = unknown.count(),
-                "the host runs tasks that this coordinator does not know; they are left alone"
+                "the host runs tasks that this coordinator does not know: unless a recover takes them \
+                 back, they are left alone"
             );
         }
         Ok(ended)

@@ -344,7 +344,17 @@ impl State {
         self.restore_task(record);
         self.service_has_new_task(id);
         self.host_changed(host, seq);
-        self.log(LogTo::task(&cluster, host, id), "task adopted from its host");
+        let of_no_service = self.task(id).is_some_and(|task| {
+            task.service.is_none() && self.group_name(task.group).starts_with("service:")
+        });
+        let what = match of_no_service {
+            true => {
+                "task adopted from its host: its service is not in this journal, so that none counts \
+                 or stops it; stop it when you have made the service anew"
+            }
+            false => "task adopted from its host",
+        };
+        self.log(LogTo::task(&cluster, host, id), what);
     }
 
     pub(super) fn task_stop_requested(

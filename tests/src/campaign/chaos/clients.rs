@@ -15,6 +15,9 @@ use super::{
 };
 use crate::chance::Chance;
 
+/// What every change is told while the journal is known to be old.
+const OLD_JOURNAL: [&str; 2] =
+    ["journal is older than what its hosts have seen", "hosts may have done more than it holds"];
 /// Calls that are shown when a run fails.
 const TRACED: usize = 40;
 /// Characters of an input or answer that are shown.
@@ -138,8 +141,7 @@ impl Clients {
         self.trace(format!("{operation} {input} -> {status} {answer}"));
         let refused = usize::from(told.status.is_client_error());
         self.answered.entry(operation).or_default()[1 - refused] += 1;
-        // While the journal is known to be old, that is what every change is told.
-        let old = answer.contains("journal is older than what its hosts have seen");
+        let old = OLD_JOURNAL.iter().any(|words| answer.contains(words));
         // A host that is silent may have logs that nobody else has.
         let silent = offered.service == "logs" && status == 503;
         if told.status.is_server_error() && !old && !silent && !coordinator.broken {

@@ -119,13 +119,15 @@ fn guarded(look: impl FnOnce() -> Vec<String>) -> Vec<String> {
     catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|panic| vec![said(&*panic)])
 }
 
-/// How much there is, in bytes by kind; epochs are kept on purpose, one for each start.
+/// How much there is, in bytes by kind; epochs are kept on purpose, one for each start, with where in
+/// the journal each began.
 pub(super) fn sizes(state: &State) -> BTreeMap<String, usize> {
     let picture = catch_unwind(AssertUnwindSafe(|| state.picture().to_string()));
     let picture = picture.unwrap_or_default();
     let mut sizes = BTreeMap::new();
     let mut kind = String::new();
-    for line in picture.lines().filter(|line| !line.starts_with("epochs:")) {
+    let of_each_start = |line: &&str| line.starts_with("epochs:") || line.starts_with("starts:");
+    for line in picture.lines().filter(|line| !of_each_start(line)) {
         if let Some(what) = line.strip_prefix("== ") {
             kind = what.split(' ').next().unwrap_or_default().to_owned();
         }
