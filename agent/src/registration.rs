@@ -103,12 +103,12 @@ pub(crate) enum Outcome {
 
 /// Registers with `coordinator` and tells `tell` what comes of it, until `shutdown`. While the
 /// coordinator is `silent`, it is asked again: it may have deregistered this host meanwhile. When
-/// another of its starts is `obeyed` than before, that one is told all.
+/// the polls of another of its starts are `answered` than before, that one is told all.
 pub(crate) async fn keep_registered(
     host: Host,
     mut docker: watch::Receiver<Reach>,
     mut silent: watch::Receiver<bool>,
-    mut obeyed: watch::Receiver<Option<Epoch>>,
+    mut answered: watch::Receiver<Option<Epoch>>,
     coordinator: impl Registers,
     tell: impl Fn(Outcome) + Send,
     shutdown: CancellationToken,
@@ -118,12 +118,12 @@ pub(crate) async fn keep_registered(
         let _ = tokio::time::timeout(DOCKER_ANSWERS_WITHIN, asked).await;
         let mut told: Option<RegisterRequest> = None;
         let mut backoff = RETRY_MIN;
-        let mut start = *obeyed.borrow_and_update();
+        let mut start = *answered.borrow_and_update();
         let mut anew: Option<Instant> = None;
         loop {
-            let obeyed_now = *obeyed.borrow_and_update();
+            let answered_now = *answered.borrow_and_update();
             // The first that polls is the one that was registered with a moment ago.
-            if obeyed_now != start && std::mem::replace(&mut start, obeyed_now).is_some() {
+            if answered_now != start && std::mem::replace(&mut start, answered_now).is_some() {
                 anew = Some(Instant::now() + ANEW_WITHIN.mul_f64(random_share()));
             }
             let is_due = anew.is_some_and(|at| at <= Instant::now());
@@ -161,7 +161,7 @@ pub(crate) async fn keep_registered(
                 () = tokio::time::sleep(pause) => {}
                 Ok(()) = docker.changed(), if settled && !silence => {}
                 Ok(()) = silent.changed(), if settled => {}
-                Ok(()) = obeyed.changed(), if settled => {}
+                Ok(()) = answered.changed(), if settled => {}
                 () = tokio::time::sleep_until(anew.unwrap_or_else(Instant::now)),
                     if settled && !silence && anew.is_some() => {}
             }

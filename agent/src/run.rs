@@ -250,7 +250,7 @@ async fn life(
         host,
         docker_reach,
         silence,
-        status.obeyed(),
+        status.answered(),
         membership.clone(),
         registered,
         shutdown.clone(),

@@ -42,8 +42,8 @@ pub(crate) struct Status {
     disk: OnceLock<DiskWatch>,
     clock: Arc<dyn Clock>,
     polls: AtomicU64,
-    /// The start of the coordinator that this host obeys; absent before the first poll it took.
-    obeyed: watch::Sender<Option<Epoch>>,
+    /// The start of the coordinator whose polls this host answers; absent before the first.
+    answered: watch::Sender<Option<Epoch>>,
     /// Milliseconds of the monotonic clock; counts once `polls` is not zero.
     last_poll_ms: AtomicU64,
     /// Since when polls could arrive.
@@ -72,7 +72,7 @@ impl Status {
             disk: OnceLock::new(),
             clock,
             polls: AtomicU64::new(0),
-            obeyed: watch::Sender::new(None),
+            answered: watch::Sender::new(None),
             last_poll_ms: AtomicU64::new(0),
             polls_served_since: OnceLock::new(),
         })
@@ -186,13 +186,13 @@ impl Status {
         })
     }
 
-    /// Changes when another start of the coordinator is obeyed.
-    pub(crate) fn obeyed(&self) -> watch::Receiver<Option<Epoch>> {
-        self.obeyed.subscribe()
+    /// Changes when the polls of another start of the coordinator are answered.
+    pub(crate) fn answered(&self) -> watch::Receiver<Option<Epoch>> {
+        self.answered.subscribe()
     }
 
-    fn obeys(&self, epoch: Epoch) {
-        self.obeyed.send_if_modified(|obeyed| obeyed.replace(epoch) != Some(epoch));
+    fn answers(&self, epoch: Epoch) {
+        self.answered.send_if_modified(|answered| answered.replace(epoch) != Some(epoch));
     }
 
     pub(crate) fn polls_are_served(&self) {
@@ -229,7 +229,7 @@ impl AnswersPolls for NotedPolls {
         let epoch = request.epoch;
         let answer = self.engine.poll(request).await?;
         if matches!(answer.outcome, PollOutcome::Accepted { .. }) {
-            self.status.obeys(epoch);
+            self.status.answers(epoch);
         }
         Ok(answer)
     }

@@ -37,7 +37,7 @@ impl Registers for FakeCoordinator {
 struct Rig {
     docker: watch::Sender<Reach>,
     silent: watch::Sender<bool>,
-    obeyed: watch::Sender<Option<Epoch>>,
+    answered: watch::Sender<Option<Epoch>>,
     answers: Answers,
     heard: mpsc::UnboundedReceiver<(Instant, RegisterRequest)>,
     registered: mpsc::UnboundedReceiver<Registered>,
@@ -60,7 +60,7 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
     };
     let (docker, reach) = watch::channel(docker);
     let (silent, silence) = watch::channel(false);
-    let (obeyed, obeying) = watch::channel(None);
+    let (answered, answering) = watch::channel(None);
     let (refused_sender, refused) = mpsc::unbounded_channel();
     let (heard_sender, heard) = mpsc::unbounded_channel();
     let (registered_sender, registered) = mpsc::unbounded_channel();
@@ -72,7 +72,7 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
         host,
         reach,
         silence,
-        obeying,
+        answering,
         coordinator,
         move |outcome| match outcome {
             Outcome::Registered(registered) => registered_sender.send(registered).unwrap(),
@@ -80,7 +80,7 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
         },
         shutdown.clone(),
     ));
-    Rig { docker, silent, obeyed, answers, heard, registered, refused, shutdown, running }
+    Rig { docker, silent, answered, answers, heard, registered, refused, shutdown, running }
 }
 
 fn docker(version: &str) -> Reach {
@@ -153,17 +153,17 @@ async fn a_host_that_is_not_polled_asks_and_learns_that_it_was_deregistered() {
 
 /// A coordinator that was restored from a backup knows the host as it was then.
 #[tokio::test(start_paused = true)]
-async fn host_registers_anew_when_another_start_of_the_coordinator_is_obeyed() {
+async fn host_registers_anew_when_another_start_of_the_coordinator_polls() {
     let mut rig = rig(docker("20.10"), vec![]);
     let (_, first) = rig.heard.recv().await.unwrap();
     let start = |counter| Some(Epoch { counter, incarnation: 1 });
-    rig.obeyed.send_replace(start(1));
+    rig.answered.send_replace(start(1));
     tokio::time::sleep(10 * LOOK_EVERY).await;
     assert!(rig.heard.try_recv().is_err(), "it registered with this one");
 
     let before = Instant::now();
     rig.answers.lock().unwrap().push(Err(unreachable_coordinator()));
-    rig.obeyed.send_replace(start(2));
+    rig.answered.send_replace(start(2));
     let (at, refused) = rig.heard.recv().await.unwrap();
     assert!(at.duration_since(before) <= ANEW_WITHIN);
     let (again, taken) = rig.heard.recv().await.unwrap();

@@ -251,10 +251,13 @@ impl<'a> Work<'a> {
                 || counts.of(Standing::Pending) > 0
                 || counts.of(Standing::Settling) > 0
         });
-        let waits = self.service.launch.not_before.is_some_and(|until| until > self.at)
-            || word_awaited_until(self.state, self.at).is_some();
-        if some_are_to_go && !in_motion && !waits {
-            self.say(messages::deadlock(self.service));
+        if !some_are_to_go || in_motion {
+            return;
+        }
+        let backs_off_until = self.service.launch.not_before.filter(|until| *until > self.at);
+        match backs_off_until.max(word_awaited_until(self.state, self.at)) {
+            Some(until) => self.wake_at(until),
+            None => self.say(messages::deadlock(self.service)),
         }
     }
 

@@ -13,7 +13,9 @@ use super::{
     world::{CLUSTER, World, bounded, replicas},
     world_with_a_move,
 };
-use crate::state_machine::{Command, Event, service::RevisionId, state::Wish};
+use crate::state_machine::{
+    Command, Event, command::SettableHostStatus, service::RevisionId, state::Wish,
+};
 
 const RECOVER: Command = Command::Recover { beyond: 9, incarnation: 3, proved: None };
 
@@ -111,6 +113,26 @@ fn service_starts_nothing_before_hosts_have_had_their_time() {
     world.pass_step_by_step(11.0);
     world.live(5);
     assert_eq!(world.counts(), "2 running, 0 pending");
+}
+
+/// What keeps a host from being emptied is said though it was no reason at first.
+#[test]
+fn service_says_that_its_bounds_forbid_all_when_hosts_have_had_their_time() {
+    let mut world = World::with_hosts(2);
+    world.create(bounded(1, 50, 100));
+    world.settle();
+    world.call(RECOVER).unwrap();
+    world.hosts_speak();
+    let host = world.state.host_at(world.state.task(world.running()[0]).unwrap().host).id;
+    world.set_status(host, SettableHostStatus::Draining);
+    let told = |world: &World| {
+        let said = world.said.iter().filter(|said| said.contains("unable to stop or start"));
+        said.count()
+    };
+    world.pass_step_by_step(50.0);
+    assert_eq!(told(&world), 0);
+    world.pass_step_by_step(20.0);
+    assert_eq!(told(&world), 1);
 }
 
 #[test]
