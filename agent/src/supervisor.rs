@@ -314,6 +314,8 @@ struct Engine<R> {
     head: Option<Head>,
     outbox: Outbox,
     parked: Option<Parked>,
+    /// The start of the coordinator for which every task was reported anew last.
+    repeated_for: Option<Epoch>,
     /// The newest start of the coordinator whose orders could not be written: no earlier one is obeyed,
     /// as long as this agent runs.
     heard: Option<Epoch>,
@@ -428,6 +430,7 @@ impl<R: ContainerRuntime> Engine<R> {
             head: contents.head,
             parked: None,
             heard: None,
+            repeated_for: None,
             polls: VecDeque::new(),
             taking: None,
             ledger: Some(ledger),

@@ -180,10 +180,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 last_order = request.last_order, "polled by a new start of the coordinator",
             );
             self.outbox.send_again();
-            if self.outbox.is_acknowledged_beyond(request.acknowledged) {
-                // What that start has not heard, an older journal may not hold either.
-                self.report_all_anew();
-            }
+            self.repeat_what_may_be_lost(&request);
         }
         let ended = self.outbox.acknowledge(request.acknowledged);
         self.acknowledged(ended);
@@ -226,9 +223,21 @@ impl<R: ContainerRuntime> Engine<R> {
         self.taking = Some(Taking { head, being_written: false, orders, named, request, reply });
     }
 
+    /// What a new start acknowledges less of than an earlier one, an older journal may not hold. Once
+    /// for each start: what is told is kept until it is acknowledged.
+    fn repeat_what_may_be_lost(&mut self, request: &PollRequest) {
+        let repeated = self.repeated_for == Some(request.epoch);
+        if !repeated && self.outbox.is_acknowledged_beyond(request.acknowledged) {
+            self.repeated_for = Some(request.epoch);
+            self.report_all_anew();
+        }
+    }
+
     /// Answers a new start of the coordinator that asks before it orders anything. Nothing of it is
     /// kept: when its journal turns out to be old, the next start is to hear the same.
     fn tell_what_was_seen(&mut self, request: &PollRequest, reply: oneshot::Sender<PollAnswer>) {
+        // Here already: what this answer brings is acknowledged next, and hides that there was more.
+        self.repeat_what_may_be_lost(request);
         let differs = self.agrees(request) == Some(false);
         self.send(reply, differs, request.images);
     }

@@ -149,6 +149,24 @@ async fn start_that_acknowledges_less_is_told_everything_again() {
     assert_eq!(rig.coordinator.manifests_wanted, 0);
 }
 
+/// Something new waits to be told: its acknowledgement is beyond what the lost part acknowledged.
+#[tokio::test(start_paused = true)]
+async fn hello_that_acknowledges_less_is_told_everything_again() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    for number in [1, 2] {
+        rig.coordinator.run(task(number), one());
+        rig.until_running(task(number)).await;
+    }
+    rig.idle(2).await;
+    let mut restored = rig.coordinator.restarted();
+    restored.acknowledged = None;
+    let answer = rig.poll(hello(&restored)).await;
+    let PollOutcome::Accepted { reports, .. } = answer.outcome else { panic!("{answer:?}") };
+    let told = reports.iter().filter(|report| matches!(report.body, ReportBody::Task(_)));
+    assert_eq!(told.count(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gap_in_the_orders_is_refused() {
     let mut rig = Rig::new();

@@ -145,14 +145,19 @@ fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
     let Some(seen) = peer.seen_order else { return Vec::new() };
     let oldest =
         host.queue.front().map_or(host.last_order.saturating_add(1), |queued| queued.order);
-    if seen.saturating_add(1) < oldest {
+    let reaches_back = seen.saturating_add(1) >= oldest;
+    if !reaches_back && seen < host.order_at_start {
         return Vec::new();
     }
     let unseen = host.queue.iter().filter(|queued| queued.order > seen && queued.stop.is_none());
     let unseen: FastSet<TaskId> = unseen.map(|queued| queued.task).collect();
     let tasks = host.tasks.values().map(|&slot| state.task_at(slot));
     tasks
-        .filter(|task| !unseen.contains(&task.id) && was_given(state, host, task))
+        .filter(|task| match reaches_back {
+            true => !unseen.contains(&task.id) && was_given(state, host, task),
+            // The queue was skipped: orders of before this start are all that the agent has seen.
+            false => state.is_unsure(task.created_at, task.placed_seq),
+        })
         .map(|task| task.id)
         .collect()
 }

@@ -325,13 +325,16 @@ impl<A: AgentClient> HostPoller<A> {
 
     /// Tells the state what an answer says, when it says something.
     async fn take(&mut self, answer: &PollAnswer) -> Result<(), Again> {
-        let PollOutcome::Accepted { reports, images, .. } = &answer.outcome else { return Ok(()) };
+        let PollOutcome::Accepted { reports, images, needs_manifest } = &answer.outcome else {
+            return Ok(());
+        };
         // An agent says no more at once; what is left out is not acknowledged, and comes again.
         let reports = &reports[..reports.len().min(REPORTS_PER_POLL_MAX)];
         let host = self.host;
         let seen_order = answer.seen.map_or(0, |seen| seen.order);
-        // An agent of an earlier release does not say whether it has looked.
-        let looked = answer.looked.unwrap_or(true);
+        // An agent of an earlier release does not say whether it has looked. What a manifest is to
+        // tell it, it has not compared yet.
+        let looked = answer.looked.unwrap_or(!needs_manifest);
         let leaves = answer.leaving && !self.leaves;
         let (taken, is_news) = self
             .handle
@@ -776,6 +779,28 @@ mod tests {
         let later = world.start_alone(host);
         assert!(given(&world, Some(51)).contains(&later));
         assert_eq!(given(&world, Some(51)).len(), 3);
+    }
+
+    /// More orders than were lost were given before the host was heard: its queue is skipped with them.
+    #[test]
+    fn manifest_tells_what_was_given_before_when_the_queue_was_skipped() {
+        let mut world = World::with_hosts(1);
+        let host = world.hosts[0];
+        let old = world.start_alone(host);
+        world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+        world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
+        for _ in 0..2 {
+            world.start_alone(host);
+        }
+        world.call(Command::SkipLostOrders { host, to: 2 }).unwrap();
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let sender = Sender { fleet: FleetId::new(1), identity };
+        for (seen, expected) in [(2, vec![old]), (1, Vec::new())] {
+            let peer = AgentPeer { seen_order: Some(seen), needs_manifest: true };
+            let found = world.state.host(host).unwrap();
+            let request = exchange::poll(&world.state, found, &sender, peer, 0);
+            assert_eq!(request.manifest.unwrap().given_before, expected, "{seen}");
+        }
     }
 
     /// Of the history, what found no host in this journal may run all the same.
