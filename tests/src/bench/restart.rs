@@ -23,6 +23,7 @@ use longshore_coordinator::{
         recovery::recover,
         sqlite::{OpenError, SqliteJournal},
     },
+    pki::Authority,
     state_machine::{
         Answer, Command,
         command::{
@@ -39,6 +40,7 @@ use crate::{
     harness::{bare_coordinator::BareCoordinator, image::SAMPLE_IMAGE, slot::Slot},
 };
 
+const FLEET: FleetId = FleetId::new(1);
 const TASKS: usize = 100_000;
 const HOSTS: usize = 100;
 /// Tasks of one command: what a service would place at once.
@@ -62,11 +64,13 @@ pub(super) async fn run() -> Result<()> {
         .map(|file| file.len())
         .sum();
     figure("journal_mib", journal as f64 / (1024.0 * 1024.0), "MiB")?;
+    // Its hosts trust no other: a coordinator makes none where it knows hosts.
+    Authority::make(&folder, FLEET, SystemClock::start().wall())?;
     let mut took = Vec::new();
     for restart in 0..=RESTARTS {
         let seconds = serve_again(slot.folder(), &folder).await?;
         progress(&format!("restart: served after {seconds:.3} s"));
-        // The first also makes the keys and certificates that a data folder has from then on.
+        // The first also makes the root key that a data folder has from then on.
         if restart > 0 {
             took.push(seconds);
         }
@@ -77,7 +81,7 @@ pub(super) async fn run() -> Result<()> {
 /// Waits until the driver that filled the journal has written its last checkpoint and ended.
 async fn until_let_go(folder: &Path) -> Result<()> {
     loop {
-        match SqliteJournal::open(folder, FleetId::new(1)) {
+        match SqliteJournal::open(folder, FLEET) {
             Ok(_) => return Ok(()),
             Err(OpenError::InUse(_)) => tokio::task::yield_now().await,
             Err(error) => return Err(error.into()),
@@ -103,7 +107,7 @@ async fn serve_again(logs: &Path, folder: &Path) -> Result<f64> {
 
 /// Makes the journal; how many tasks are in it.
 async fn fill(folder: &Path) -> Result<usize> {
-    let journal = SqliteJournal::open(folder, FleetId::new(1))?;
+    let journal = SqliteJournal::open(folder, FLEET)?;
     let (state, _) = recover(&journal)?;
     let mut next = 0_u128;
     let entropy = Box::new(move || {
