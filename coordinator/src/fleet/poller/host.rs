@@ -8,7 +8,7 @@ use longshore_common::{
     limits::{BEATS_MISSED_MAX, REPORTS_PER_POLL_MAX, beat},
     protocol::{
         EngineHealth, PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody,
-        ReportPosition,
+        ReportPosition, Seen,
     },
     telemetry::chain,
 };
@@ -347,10 +347,15 @@ impl<A: AgentClient> HostPoller<A> {
                 let tells_storage = answer.storage.is_news_after(host.storage);
                 let knows = looked && answer.engine != EngineHealth::Silent;
                 let tells_look = knows && state.heard_since(host.slot).is_none();
+                // Its word counts for tasks that the journal does not know until this is decided.
+                let ours = Seen { epoch: state.epoch(), order: host.last_order };
+                let tells_all = knows
+                    && answer.seen == Some(ours)
+                    && state.recovered().is_some_and(|recovered| host.told_all < recovered.counter);
                 let leaves = leaves && host.status == HostStatus::Active;
                 let connects = !host.connected || !heard;
                 let tells_health = tells_engine || tells_storage || tells_look;
-                let is_news = connects || queued || tells_health || leaves;
+                let is_news = connects || queued || tells_health || tells_all || leaves;
                 Some((host.reports_taken, is_news))
             })
             .ok_or(Again::Ended)?;
@@ -492,7 +497,7 @@ mod tests {
         clock::Timestamp,
         id::FleetId,
         machine::MachineMarks,
-        protocol::{Epoch, ReportedPhase, Seen, StorageHealth},
+        protocol::{Epoch, ReportedPhase, StorageHealth},
         task::{StopCause, StopCode},
     };
     use tokio::pin;
@@ -529,18 +534,11 @@ mod tests {
         fn new(seen: Option<Seen>) -> Arc<Self> {
             Arc::new(Claims { seen, polls: AtomicUsize::new(0) })
         }
-    }
 
-    /// More polls than this are a loop without end, which no clock would stop.
-    const POLLS_MAX: usize = 1000;
-
-    impl AgentClient for Claims {
-        async fn poll(&self, peer: &Peer, _: PollRequest) -> Result<PollAnswer, PollError> {
-            let polls = self.polls.fetch_add(1, Ordering::Relaxed);
-            assert!(polls < POLLS_MAX, "polls have no pace");
-            Ok(PollAnswer {
+        fn answer(&self, host: HostId) -> PollAnswer {
+            PollAnswer {
                 protocol: 1,
-                host: peer.host,
+                host,
                 boot_id: "boot".to_owned(),
                 session: 1,
                 seen: self.seen,
@@ -554,7 +552,18 @@ mod tests {
                     needs_manifest: false,
                     images: None,
                 },
-            })
+            }
+        }
+    }
+
+    /// More polls than this are a loop without end, which no clock would stop.
+    const POLLS_MAX: usize = 1000;
+
+    impl AgentClient for Claims {
+        async fn poll(&self, peer: &Peer, _: PollRequest) -> Result<PollAnswer, PollError> {
+            let polls = self.polls.fetch_add(1, Ordering::Relaxed);
+            assert!(polls < POLLS_MAX, "polls have no pace");
+            Ok(self.answer(peer.host))
         }
 
         fn forget(&self, _: HostId) {}
@@ -779,6 +788,22 @@ mod tests {
         let later = world.start_alone(host);
         assert!(given(&world, Some(51)).contains(&later));
         assert_eq!(given(&world, Some(51)).len(), 3);
+    }
+
+    /// A hello still shows the earlier start, and nothing happens on this host afterwards.
+    #[tokio::test]
+    async fn quiet_host_is_believed_only_until_it_has_told_all() {
+        let mut world = World::with_hosts(1);
+        world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+        let (host, ours) = (world.hosts[0], world.state.epoch());
+        let (handle, mut stepped) = start(world);
+        for (epoch, told_all) in [(Epoch { counter: 8, incarnation: 7 }, 0), (ours, ours.counter)] {
+            let agents = Claims::new(Some(Seen { epoch, order: 0 }));
+            let answer = agents.answer(host);
+            let mut poller = poller_of(host, &handle, agents);
+            assert!(drive(&mut stepped, poller.take(&answer)).await.is_ok());
+            assert_eq!(handle.peek(|state| state.host(host).unwrap().told_all), told_all);
+        }
     }
 
     /// More orders than were lost were given before the host was heard: its queue is skipped with them.

@@ -117,7 +117,7 @@ fn scaling_in_after_an_abort_stops_the_aborted_revision_first() {
 }
 
 #[test]
-fn service_says_that_its_bounds_keep_a_draining_host_after_a_failure() {
+fn service_tells_its_bounds_after_a_failed_deployment() {
     // Desired 1, minimum 50, maximum 100: neither may be stopped nor started.
     let mut world = World::with_hosts(2);
     world.create(bounded(1, 50, 100));
@@ -136,7 +136,7 @@ fn service_says_that_its_bounds_keep_a_draining_host_after_a_failure() {
 }
 
 #[test]
-fn service_says_that_its_bounds_keep_a_draining_host_while_green_scales_up() {
+fn service_tells_its_bounds_while_green_scales_up() {
     let mut world = World::with_hosts(2);
     let mut config = bounded(1, 100, 150);
     config.deployment.strategy = DeploymentStrategy::BlueGreen;

@@ -117,7 +117,7 @@ fn service_starts_nothing_before_hosts_have_had_their_time() {
 
 /// What keeps a host from being emptied is said though it was no reason at first.
 #[test]
-fn service_says_that_its_bounds_forbid_all_when_hosts_have_had_their_time() {
+fn service_tells_its_bounds_after_hosts_have_spoken() {
     let mut world = World::with_hosts(2);
     world.create(bounded(1, 50, 100));
     world.settle();
