@@ -43,6 +43,8 @@ pub struct MetaRecord {
     pub unsure_before: Option<Timestamp>,
     #[serde(default)]
     pub unsure_below: Option<u64>,
+    #[serde(default)]
+    pub word_awaited_until: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,6 +121,8 @@ pub struct HostRecord {
     pub storage_at: Timestamp,
     pub version: u64,
     pub last_order: u64,
+    #[serde(default)]
+    pub orders_at_starts: Vec<(u64, u64)>,
     #[serde(default)]
     pub skipped_seq: u64,
     #[serde(default)]

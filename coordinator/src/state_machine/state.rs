@@ -31,6 +31,7 @@ mod waiting;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
+    time::Duration,
 };
 
 use longshore_common::{
@@ -90,6 +91,22 @@ pub use crate::placement::HostSlot;
 /// somebody went on from it.
 const STARTS_KEPT_MAX: usize = 1_000;
 
+/// How long services stop and start nothing after `recover`: longer than an agent that can reach the
+/// coordinator needs to register, if the journal does not know its host (75 s), and to say what it runs.
+const WORD_AWAITED: Duration = Duration::from_secs(90);
+
+/// Whether a time until which hosts are given is to come, and was not written by a clock that was ahead.
+fn is_soon(until: Timestamp, at: Timestamp) -> bool {
+    until > at && until <= at.saturating_add(WORD_AWAITED)
+}
+
+/// A start of the coordinator: the counter of its epoch, and the journal's sequence with which it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    pub counter: u64,
+    pub seq: u64,
+}
+
 #[derive(Default)]
 pub struct State {
     /// The journal's sequence of the batch that was applied last.
@@ -111,6 +128,8 @@ pub struct State {
     /// What was asked for by a batch below may have been done, and may be over, in the part of the
     /// journal that the last `recover` left behind.
     unsure_below: Option<u64>,
+    /// See the function of this name.
+    word_awaited_until: Option<Timestamp>,
     clusters: Arena<Cluster>,
     clusters_by_name: BTreeMap<ClusterName, ClusterSlot>,
     definitions: Definitions,
@@ -239,12 +258,19 @@ impl State {
         self.recovered
     }
 
-    /// When this epoch began, where hosts may still have to say what they run beside the journal: it
-    /// is that of a `recover`, or a later one in which hosts were not heard yet.
-    pub fn recovering_since(&self) -> Option<Timestamp> {
-        let awaits =
-            self.recovered == Some(self.epoch) || (self.has_recovered() && self.unheard_len() > 0);
-        awaits.then_some(self.epoch_started_at)
+    /// Until when hosts are given the time to say what they run beside the journal, and nobody starts
+    /// what may run: after `recover`, and anew after each start that comes before that time is over.
+    pub fn word_awaited_until(&self, at: Timestamp) -> Option<Timestamp> {
+        self.word_awaited_until.filter(|until| is_soon(*until, at))
+    }
+
+    /// Until when what hosts run beside the journal may still come to light, while that is to come:
+    /// besides, a while after each start in which some were not heard yet. Nothing is stopped for being
+    /// one too many, and no instance let go.
+    pub fn may_come_to_light_until(&self, at: Timestamp) -> Option<Timestamp> {
+        let unheard = self.has_recovered() && self.unheard_len() > 0;
+        let of_start = unheard.then(|| self.epoch_started_at.saturating_add(WORD_AWAITED));
+        self.word_awaited_until(at).max(of_start.filter(|until| is_soon(*until, at)))
     }
 
     pub fn epoch_started_at(&self) -> Timestamp {
@@ -276,12 +302,15 @@ impl State {
         }
     }
 
-    /// The journal's sequence with which the first start began that is none of those by which a host
-    /// has seen `seen`.
-    pub(super) fn first_start_beside(&self, seen: Epoch) -> u64 {
-        let first = seen.counter + u64::from(self.knows_epoch(seen));
+    /// The first start that is none of those by which a host has seen `seen`: of what it and later ones
+    /// gave, the host knows nothing.
+    pub fn first_start_beside(&self, seen: Epoch) -> Start {
+        let first = seen.counter.saturating_add(u64::from(self.knows_epoch(seen)));
         let own = self.starts.range(first..).next().or_else(|| self.starts.last_key_value());
-        own.map_or(self.seq.saturating_add(1), |(_, &seq)| seq)
+        match own {
+            Some((&counter, &seq)) => Start { counter, seq },
+            None => Start { counter: self.epoch.counter, seq: self.seq.saturating_add(1) },
+        }
     }
 
     /// Whether an epoch may have been of the part of the journal that the last `recover` left
@@ -413,6 +442,7 @@ impl State {
             Event::EpochStarted { epoch, at } => self.epoch_started(*epoch, *at, seq),
             Event::Recovered { epoch, at, unsure_before, unsure_below } => {
                 self.epoch_started(*epoch, *at, seq);
+                self.word_awaited_until = Some(at.saturating_add(WORD_AWAITED));
                 (self.recovered, self.recovered_seq) = (Some(*epoch), seq);
                 (self.unsure_before, self.unsure_below) = (*unsure_before, *unsure_below);
                 self.unsure_launches_keep_no_deadline();
@@ -573,7 +603,9 @@ impl State {
     fn epoch_started(&mut self, epoch: Epoch, at: Timestamp, seq: u64) {
         self.touch(EntityKey::Meta(()));
         self.epoch_started_at = at;
-        self.nobody_is_heard();
+        let awaits_on = self.word_awaited_until(at).is_some();
+        self.word_awaited_until = awaits_on.then(|| at.saturating_add(WORD_AWAITED));
+        self.nobody_is_heard(epoch.counter);
         self.all_are_due();
         self.epoch = epoch;
         self.epochs.insert(epoch.counter, epoch.incarnation);
@@ -606,6 +638,7 @@ impl Entity for kind::Meta {
             starts: state.starts.clone(),
             unsure_before: state.unsure_before,
             unsure_below: state.unsure_below,
+            word_awaited_until: state.word_awaited_until,
         })
     }
 
@@ -617,6 +650,7 @@ impl Entity for kind::Meta {
         state.starts = row.starts;
         state.unsure_before = row.unsure_before;
         state.unsure_below = row.unsure_below;
+        state.word_awaited_until = row.word_awaited_until;
     }
 }
 

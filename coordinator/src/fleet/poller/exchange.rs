@@ -9,7 +9,7 @@ use longshore_common::{
     limits::ORDERS_PER_POLL_MAX,
     protocol::{
         DesiredDigest, Manifest, Order, OrderKind, PROTOCOL_VERSION, PollRequest, ReportPosition,
-        RunOrder,
+        RunOrder, Seen,
     },
     task::StopCode,
     task_definition::{ContainerDefinition, TaskDefinition},
@@ -45,8 +45,8 @@ impl Shown {
 /// What the poller knows of the agent at the other end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Peer {
-    /// The last order that its ledger holds; absent before its first answer in this epoch.
-    pub seen_order: Option<u64>,
+    /// The last order that its ledger holds, and whose; absent before its first answer.
+    pub seen: Option<Seen>,
     pub needs_manifest: bool,
 }
 
@@ -95,7 +95,7 @@ fn queued_orders(
     peer: Peer,
     definitions: &mut DefinitionTable,
 ) -> Option<Vec<Order>> {
-    let seen = peer.seen_order?;
+    let seen = peer.seen?.order;
     let oldest =
         host.queue.front().map_or(host.last_order.saturating_add(1), |queued| queued.order);
     if seen.saturating_add(1) < oldest {
@@ -134,7 +134,7 @@ fn manifest(
         }
     }
     let given_before = given_before(state, host, peer);
-    let seen_order = peer.seen_order.filter(|_| !given_before.is_empty()).unwrap_or_default();
+    let seen_order = peer.seen.filter(|_| !given_before.is_empty()).map_or(0, |seen| seen.order);
     Manifest { orders, given_before, seen_order }
 }
 
@@ -142,17 +142,26 @@ fn manifest(
 /// journal has lost that. Not those whose orders it has not seen, as far as the queue tells, or has
 /// taken for those of a lost part of the journal.
 fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
-    let Some(seen) = peer.seen_order else { return Vec::new() };
+    let Some(Seen { epoch, order: seen }) = peer.seen else { return Vec::new() };
     let oldest =
         host.queue.front().map_or(host.last_order.saturating_add(1), |queued| queued.order);
     let reaches_back = seen.saturating_add(1) >= oldest;
-    if !reaches_back && seen < host.order_at_start {
+    // Nothing that was placed since a start that the agent has not seen was given to it.
+    let (all_seen_from, unseen_from) = match epoch == state.epoch() {
+        true => (host.order_at_start(epoch.counter), u64::MAX),
+        false => {
+            let unseen = state.first_start_beside(epoch);
+            (host.order_at_start(unseen.counter), unseen.seq)
+        }
+    };
+    if !reaches_back && seen < all_seen_from {
         return Vec::new();
     }
     let unseen = host.queue.iter().filter(|queued| queued.order > seen && queued.stop.is_none());
     let unseen: FastSet<TaskId> = unseen.map(|queued| queued.task).collect();
     let tasks = host.tasks.values().map(|&slot| state.task_at(slot));
     tasks
+        .filter(|task| task.placed_seq < unseen_from)
         .filter(|task| match reaches_back {
             true => !unseen.contains(&task.id) && was_given(state, host, task),
             // The queue was skipped: orders of before this start are all that the agent has seen.

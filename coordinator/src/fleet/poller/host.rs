@@ -228,11 +228,11 @@ impl<A: AgentClient> HostPoller<A> {
                 Some((answer, last_order)) = in_flight.next() => {
                     let answer = answer?;
                     let newer = self.understand(&answer).await?;
-                    let advanced = peer.seen_order.max(newer.seen_order);
-                    brought = advanced > peer.seen_order || answer.tells_something();
-                    unfinished |= advanced < Some(last_order);
+                    let advanced = peer.seen.max(newer.seen);
+                    brought = advanced > peer.seen || answer.tells_something();
+                    unfinished |= advanced.map(|seen| seen.order) < Some(last_order);
                     peer = AgentPeer {
-                        seen_order: advanced,
+                        seen: advanced,
                         needs_manifest: newer.needs_manifest && in_flight.is_empty(),
                     };
                     self.take(&answer).await?;
@@ -297,14 +297,15 @@ impl<A: AgentClient> HostPoller<A> {
             Testimony::Untrue(untruth) => return Err(Again::Silent(untruth.to_string())),
         }
         match &answer.outcome {
-            PollOutcome::Accepted { needs_manifest, .. } => Ok(AgentPeer {
-                seen_order: answer.seen.map(|seen| seen.order),
-                needs_manifest: *needs_manifest,
-            }),
-            PollOutcome::Refused(Refusal::OrderGap { expected }) => Ok(AgentPeer {
-                seen_order: Some(expected.saturating_sub(1)),
-                needs_manifest: false,
-            }),
+            PollOutcome::Accepted { needs_manifest, .. } => {
+                Ok(AgentPeer { seen: answer.seen, needs_manifest: *needs_manifest })
+            }
+            PollOutcome::Refused(Refusal::OrderGap { expected }) => {
+                // It obeys: what it expects is of this start.
+                let epoch = self.handle.peek(State::epoch);
+                let seen = Some(Seen { epoch, order: expected.saturating_sub(1) });
+                Ok(AgentPeer { seen, needs_manifest: false })
+            }
             PollOutcome::Refused(refusal) => {
                 Err(Again::Silent(format!("the agent refuses this coordinator: {refusal:?}")))
             }
@@ -676,7 +677,7 @@ mod tests {
         assert_eq!(world.state.host(host).unwrap().last_order, 0);
         world.create(replicas(1));
         // Services wait for the hosts' word first.
-        world.pass(60.0);
+        world.pass(90.0);
         let given = world.state.host(host).unwrap().last_order;
         assert_eq!(given, 1);
         let (handle, mut stepped) = start(world);
@@ -752,15 +753,19 @@ mod tests {
         world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let sender = Sender { fleet: FleetId::new(1), identity };
-        let given = |world: &World, seen_order| {
-            let peer = AgentPeer { seen_order, needs_manifest: true };
+        let given_to = |world: &World, epoch: Epoch, order: Option<u64>| {
+            let seen = order.map(|order| Seen { epoch, order });
+            let peer = AgentPeer { seen, needs_manifest: true };
             let found = world.state.host(host).unwrap();
             let request = exchange::poll(&world.state, found, &sender, peer, 0);
             let manifest = request.manifest.unwrap();
-            let expected = if manifest.given_before.is_empty() { 0 } else { seen_order.unwrap() };
+            let expected = if manifest.given_before.is_empty() { 0 } else { order.unwrap() };
             assert_eq!(manifest.seen_order, expected);
             manifest.given_before
         };
+        let given = |world: &World, order| given_to(world, world.state.epoch(), order);
+        // Of a start before the last.
+        let first = Epoch { counter: 1, incarnation: 1 };
         let new = world.start_alone(host);
         let both = if old < new { vec![old, new] } else { vec![new, old] };
         let cases =
@@ -768,7 +773,15 @@ mod tests {
         for (seen, expected) in cases(both.clone()) {
             assert_eq!(given(&world, seen), expected, "{seen:?}");
         }
+        assert_eq!(given_to(&world, first, Some(1)), [old]);
         world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
+        // Another start was lost in between, which nobody knows: what it gave is numbered as ours.
+        let lost = Epoch { counter: 5, incarnation: 77 };
+        for epoch in [first, lost] {
+            assert_eq!(given_to(&world, epoch, Some(0)), []);
+        }
+        assert_eq!(given_to(&world, first, Some(2)), [old]);
+        assert_eq!(given_to(&world, lost, Some(2)), both);
         for (seen, expected) in cases(both.clone()) {
             assert_eq!(given(&world, seen), expected, "{seen:?}");
         }
@@ -821,10 +834,11 @@ mod tests {
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let sender = Sender { fleet: FleetId::new(1), identity };
         for (seen, expected) in [(2, vec![old]), (1, Vec::new())] {
-            let peer = AgentPeer { seen_order: Some(seen), needs_manifest: true };
+            let seen = Seen { epoch: world.state.epoch(), order: seen };
+            let peer = AgentPeer { seen: Some(seen), needs_manifest: true };
             let found = world.state.host(host).unwrap();
             let request = exchange::poll(&world.state, found, &sender, peer, 0);
-            assert_eq!(request.manifest.unwrap().given_before, expected, "{seen}");
+            assert_eq!(request.manifest.unwrap().given_before, expected, "{seen:?}");
         }
     }
 

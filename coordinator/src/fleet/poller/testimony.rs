@@ -84,8 +84,11 @@ pub fn judge(state: &State, host: HostId, answer: &PollAnswer) -> Testimony {
 
 fn judge_seen(state: &State, host: &Host, seen: Seen) -> Testimony {
     let ours = state.epoch();
-    // What this start has given, the host cannot have seen in another one.
-    let given = if seen.epoch == ours { host.last_order } else { host.order_at_start };
+    // What was given since a start that the host has not seen, it cannot have seen either.
+    let given = match seen.epoch == ours {
+        true => host.last_order,
+        false => host.order_at_start(state.first_start_beside(seen.epoch).counter),
+    };
     let beyond = seen.order > given;
     if beyond && seen.epoch == ours {
         return Testimony::Untrue(Untruth::NeverGiven { seen: seen.order, given });
@@ -195,11 +198,16 @@ mod tests {
         // The next start takes them for what the host may have seen in this one.
         world.call(Command::StartEpoch { incarnation: 3 }).unwrap();
         assert_eq!(says(&world, 2, 2, 2), Testimony::Stands);
+        // Not of one that has not seen this start.
+        assert!(matches!(says(&world, 1, 1, 1), Testimony::WentBack(_)));
         // Of the lost part only the numbers are skipped, however many there are of ours.
         world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
         for _ in 0..3 {
             world.start_alone(world.hosts[0]);
         }
+        assert_eq!(says(&world, 9, 9, 4), Testimony::OfLostOrders { to: 4 });
+        // Not after a start in which the host was not heard either.
+        world.call(Command::StartEpoch { incarnation: 11 }).unwrap();
         assert_eq!(says(&world, 9, 9, 4), Testimony::OfLostOrders { to: 4 });
         world.call(Command::SkipLostOrders { host: world.hosts[0], to: 4 }).unwrap();
         assert_eq!(says(&world, 9, 9, 4), Testimony::Stands);

@@ -10,7 +10,11 @@ use longshore_common::{
 };
 
 use super::{Decision, Note, deadlines};
-use crate::state_machine::{command::next_epoch, event::Event, state::State};
+use crate::state_machine::{
+    command::next_epoch,
+    event::Event,
+    state::{Host, State},
+};
 
 /// How long deleted clusters and deregistered instances are still described.
 const INACTIVE_SHOWN: Duration = Duration::from_secs(3600);
@@ -40,7 +44,7 @@ pub(super) fn recover(
     let beyond = beyond.clamp(ours, ours.saturating_add(STARTS_LOST_MAX));
     let epoch = Epoch { counter: beyond.saturating_add(1), incarnation };
     let everything = state.seq().saturating_add(1);
-    let below = proved.map_or(everything, |seen| state.first_start_beside(seen));
+    let below = proved.map_or(everything, |seen| state.first_start_beside(seen).seq);
     let (unsure_before, unsure_below) = (None, Some(below));
     Decision::of(vec![Event::Recovered { epoch, at, unsure_before, unsure_below }])
 }
@@ -48,8 +52,8 @@ pub(super) fn recover(
 /// Only after `recover`: before it, such an agent proves that the journal went back. A number that
 /// no host reaches is not taken over: those after it must be left to count with.
 pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision {
-    let lost =
-        to <= ORDERS_EVER_MAX && state.host(host).is_some_and(|host| host.order_at_start < to);
+    let fewer_given = |host: &Host| host.order_at_start(0) < to;
+    let lost = to <= ORDERS_EVER_MAX && state.host(host).is_some_and(fewer_given);
     match state.recovered() {
         Some(_) if lost => Decision::of(vec![Event::LostOrdersSkipped { host, to }]),
         _ => Decision::default(),

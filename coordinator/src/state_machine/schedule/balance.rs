@@ -3,8 +3,6 @@
 //! What becomes of a task is said by the table in `fate.rs`; how many may go and come now is
 //! counted here, within the bounds of a [`Scope`].
 
-use std::time::Duration;
-
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCause};
 
 use super::{
@@ -16,18 +14,8 @@ use crate::state_machine::{
     event::Event,
     record::{DeploymentStatus, Rollout, Stage},
     service::{DeploymentStrategy, RevisionId},
-    state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, State, Task},
+    state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, Task},
 };
-
-/// How long services stop and start nothing after `recover`: many times what a host that can be heard needs to say
-/// what it runs.
-const WORD_AWAITED: Duration = Duration::from_secs(60);
-
-/// Until when what hosts run is still to be learnt after `recover`, while that is to come.
-pub(super) fn word_awaited_until(state: &State, at: Timestamp) -> Option<Timestamp> {
-    let until = state.recovering_since()?.saturating_add(WORD_AWAITED);
-    (until > at).then_some(until)
-}
 
 /// Revisions that share one target and one pair of bounds: all revisions of a rolling service;
 /// blue, green and each task set by itself.
@@ -255,7 +243,7 @@ impl<'a> Work<'a> {
             return;
         }
         let backs_off_until = self.service.launch.not_before.filter(|until| *until > self.at);
-        match backs_off_until.max(word_awaited_until(self.state, self.at)) {
+        match backs_off_until.max(self.state.may_come_to_light_until(self.at)) {
             Some(until) => self.wake_at(until),
             None => self.say(messages::deadlock(self.service)),
         }
@@ -486,7 +474,7 @@ impl<'a> Work<'a> {
         if !self.state.has_recovered() {
             return !tasks.is_empty();
         }
-        if let Some(until) = word_awaited_until(self.state, self.at)
+        if let Some(until) = self.state.may_come_to_light_until(self.at)
             && !tasks.is_empty()
         {
             self.wake_at(until);

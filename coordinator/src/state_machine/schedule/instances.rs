@@ -5,7 +5,7 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::{Pass, balance::word_awaited_until, scaling};
+use super::{Pass, scaling};
 use crate::state_machine::{
     auto_scaling::{DRAINING_MAX, Instance, InstanceId, InstanceShape, Lifecycle},
     event::Event,
@@ -25,7 +25,7 @@ pub(super) fn group_pass(state: &State, slot: GroupSlot, at: Timestamp) -> Pass 
         return pass;
     }
     // An old journal knows nothing of the tasks that machines have had since.
-    if let Some(until) = word_awaited_until(state, at) {
+    if let Some(until) = state.may_come_to_light_until(at) {
         pass.wake = Some(until);
         return pass;
     }
@@ -147,7 +147,7 @@ pub(super) fn instance_pass(state: &State, id: InstanceId, at: Timestamp) -> Pas
             drain(state, id, at, &mut pass);
             let deadline = since.saturating_add(DRAINING_MAX);
             let is_empty = state.hosts_of_instance(id).all(|host| has_left(state, host));
-            if let Some(until) = word_awaited_until(state, at) {
+            if let Some(until) = state.may_come_to_light_until(at) {
                 pass.wake = Some(until);
             } else if is_empty || deadline <= at {
                 let why = match is_empty {

@@ -5,9 +5,7 @@ use std::borrow::Cow;
 use longshore_common::{id::TaskId, protocol::Attribute, resources::Demand, task::TaskOverride};
 
 use super::{
-    Work,
-    balance::word_awaited_until,
-    messages,
+    Work, messages,
     to_come::{Chance, ToCome},
 };
 use crate::{
@@ -96,8 +94,7 @@ impl<'a> Work<'a> {
         if self.backs_off {
             return false;
         }
-        let has_just_recovered = self.state.recovered() == Some(self.state.epoch());
-        if has_just_recovered && let Some(until) = word_awaited_until(self.state, self.at) {
+        if let Some(until) = self.state.word_awaited_until(self.at) {
             self.wake_at(until);
             return false;
         }

@@ -7,7 +7,6 @@ use longshore_common::{
 
 use super::{
     Pass,
-    balance::word_awaited_until,
     to_come::{Chance, ToCome},
 };
 use crate::{
@@ -122,7 +121,7 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
 /// second time. Those that still run are adopted from their hosts; the others are ended when hosts
 /// have had their time to say what they run.
 fn given_up(state: &State, waiting: &Waiting, at: Timestamp) -> Pass {
-    if let Some(until) = word_awaited_until(state, at) {
+    if let Some(until) = state.may_come_to_light_until(at) {
         return Pass { wake: Some(until), ..Pass::default() };
     }
     let tasks = waiting.launch.tasks.iter().map(|waiting| waiting.task).collect();

@@ -29,6 +29,8 @@ use crate::{
 
 /// Orders kept for resending. A host that falls further behind gets a manifest instead.
 pub(super) const QUEUED_ORDERS_MAX: usize = 4096;
+/// Starts of the coordinator of which it is remembered how many orders a host had been given.
+const STARTS_REMEMBERED_MAX: usize = 8;
 
 pub struct Host {
     pub id: HostId,
@@ -82,9 +84,10 @@ pub struct Host {
     pub digest: DesiredDigest,
     /// Number of the last order given; journaled, never reset.
     pub last_order: u64,
-    /// Of that, what there was when the epoch began: an agent that has seen another epoch cannot have
-    /// seen more; volatile.
-    pub order_at_start: u64,
+    /// Of that, what there was when a start of the coordinator began: (counter of its epoch, order), of
+    /// the last starts before which there was more than before the one that is named here earlier. An
+    /// agent that has seen only earlier starts cannot have seen more.
+    pub orders_at_starts: Vec<(u64, u64)>,
     /// The journal's sequence when its orders were last numbered above those of a lost part of the
     /// journal. Tasks that were placed until then may have numbers that the agent took for old.
     pub skipped_seq: u64,
@@ -201,9 +204,19 @@ impl Host {
             storage_at: self.storage_at,
             version: self.version,
             last_order: self.last_order,
+            orders_at_starts: self.orders_at_starts.clone(),
             skipped_seq: self.skipped_seq,
             told_all: self.told_all,
         }
+    }
+
+    /// The last order that had been given when a start of the coordinator began, by its epoch's counter.
+    /// Of one before those that are remembered, what there was at the first of these: never less than
+    /// there was then.
+    pub fn order_at_start(&self, counter: u64) -> u64 {
+        let starts = &self.orders_at_starts;
+        let until = starts.partition_point(|(start, _)| *start <= counter);
+        starts.get(until.saturating_sub(1)).map_or(0, |(_, order)| *order)
     }
 }
 
@@ -247,6 +260,7 @@ impl State {
                 storage_at: Timestamp::default(),
                 version: 1,
                 last_order: 0,
+                orders_at_starts: vec![(self.epoch.counter, 0)],
                 skipped_seq: 0,
                 told_all: 0,
             });
@@ -359,7 +373,7 @@ impl State {
             own_tasks: 0,
             digest: DesiredDigest::default(),
             last_order: record.last_order,
-            order_at_start: record.last_order,
+            orders_at_starts: record.orders_at_starts,
             skipped_seq: record.skipped_seq,
             told_all: record.told_all,
             queue: VecDeque::new(),
@@ -615,9 +629,15 @@ impl State {
     pub(super) fn lost_orders_skipped(&mut self, host: HostId, to: u64, seq: u64) {
         let Some(&slot) = self.hosts_by_id.get(&host) else { return };
         self.touch(EntityKey::Host(host));
+        let start = self.epoch.counter;
         let to_skip = &mut self.hosts[slot];
         to_skip.last_order = to_skip.last_order.max(to);
-        to_skip.order_at_start = to_skip.order_at_start.max(to);
+        if to_skip.orders_at_starts.is_empty() {
+            to_skip.orders_at_starts.push((start, to));
+        }
+        for (_, order) in &mut to_skip.orders_at_starts {
+            *order = to.max(*order);
+        }
         to_skip.skipped_seq = seq;
         to_skip.queue.clear();
         self.host_changed(host, seq);
@@ -699,16 +719,25 @@ impl State {
         self.hosts[slot].told_all = recovered;
     }
 
-    /// A new coordinator has heard nobody yet.
-    pub(super) fn nobody_is_heard(&mut self) {
-        for &slot in self.hosts_by_id.values() {
+    /// A new coordinator, whose epoch has this counter, has heard nobody yet.
+    pub(super) fn nobody_is_heard(&mut self, start: u64) {
+        let mut grown = Vec::new();
+        for (&id, &slot) in &self.hosts_by_id {
             let host = &mut self.hosts[slot];
             host.heard_since = None;
-            host.order_at_start = host.last_order;
             if host.is_registered() && host.agent.is_some() {
                 self.unheard.insert(HostSlot(slot));
             }
+            let (starts, given) = (&mut host.orders_at_starts, host.last_order);
+            if given > starts.last().map_or(0, |(_, order)| *order) {
+                starts.push((start, given));
+                if starts.len() > STARTS_REMEMBERED_MAX {
+                    starts.remove(0);
+                }
+                grown.push(id);
+            }
         }
+        grown.into_iter().for_each(|id| self.touch(EntityKey::Host(id)));
     }
 
     /// Since when a host is heard without a pause, by an agent that has looked at its tasks; `None`

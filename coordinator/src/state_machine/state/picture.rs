@@ -114,6 +114,7 @@ impl State {
             clusters_with_rounds: _,
             // Volatile: each start begins an epoch.
             epoch_started_at: _,
+            word_awaited_until,
             // Volatile: a new coordinator has heard nobody.
             unheard: _,
             groups,
@@ -142,6 +143,7 @@ impl State {
             starts: starts,
             unsure_before: unsure_before,
             unsure_below: unsure_below,
+            word_awaited_until: word_awaited_until,
         };
         picture.show("meta", shown);
         let counted = [clusters.iter().count(), hosts.iter().count(), tasks.iter().count()];
@@ -357,8 +359,7 @@ impl State {
             own_tasks,
             digest,
             last_order,
-            // Volatile: each start begins an epoch.
-            order_at_start: _,
+            orders_at_starts,
             skipped_seq,
             told_all,
             // Volatile: a manifest tells the host after a start.
@@ -403,6 +404,7 @@ impl State {
                 own_tasks: own_tasks,
                 digest: digest,
                 last_order: last_order,
+                orders_at_starts: orders_at_starts,
                 skipped_seq: skipped_seq,
                 told_all: told_all,
                 placement: placement,

@@ -292,7 +292,7 @@ fn waiting_launch_never_runs_anew_after_recovery() {
     assert_eq!(world.ended(), [], "nothing has ended");
     assert_eq!(world.state.check(), Vec::<String>::new());
 
-    for _ in 0..3 {
+    for _ in 0..4 {
         world.at = Timestamp(world.at.0 + 30_000);
         world.state.wake(world.at);
         world.step(Command::Tick);

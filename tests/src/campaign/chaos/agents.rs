@@ -359,7 +359,7 @@ async fn poll(coordinator: &mut Coordinator, agent: &mut FakeAgent) {
     if !greet(coordinator, agent).await {
         return;
     }
-    let peer = Peer { seen_order: agent.seen_order(), needs_manifest: agent.needs_manifest };
+    let peer = Peer { seen: agent.seen(), needs_manifest: agent.needs_manifest };
     let request =
         |state: &State, host: &Host, sender: &Sender| exchange::poll(state, host, sender, peer, 1);
     if let Some(answer) = ask(coordinator, agent, request).await {

@@ -330,7 +330,7 @@ fn recovered_group_lets_nothing_go_before_hosts_have_spoken() {
     ended.into_iter().for_each(|task| world.exits(task));
     world.agents_work();
     world.want(1).unwrap();
-    world.pass_step_by_step(59.0);
+    world.pass_step_by_step(89.0);
     assert_eq!(world.lifecycles(), ["InService", "InService", "Terminating:Wait"]);
     world.pass_step_by_step(2.0);
     world.agents_work();

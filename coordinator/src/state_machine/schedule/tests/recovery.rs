@@ -110,7 +110,33 @@ fn service_starts_nothing_before_hosts_have_had_their_time() {
     assert_eq!(world.counts(), "1 running, 0 pending");
     // Neither is it told to change bounds that are not the reason.
     assert!(!world.said.iter().any(|said| said.contains("unable to stop or start")));
-    world.pass_step_by_step(11.0);
+    world.pass_step_by_step(41.0);
+    world.live(5);
+    assert_eq!(world.counts(), "2 running, 0 pending");
+}
+
+/// The journal tells it to the next start: whoever restarts meanwhile lets nothing start early.
+#[test]
+fn restart_after_recover_gives_hosts_their_time_anew() {
+    let mut world = World::with_hosts(2);
+    world.create(replicas(2));
+    world.settle();
+    let ended = world.running()[0];
+    world.call(RECOVER).unwrap();
+    world.pass_step_by_step(50.0);
+    world.call(Command::StartEpoch { incarnation: 4 }).unwrap();
+    world.hosts_speak();
+    world.exits(ended);
+    world.pass_step_by_step(50.0);
+    assert_eq!(world.counts(), "1 running, 0 pending");
+    world.pass_step_by_step(41.0);
+    world.live(5);
+    assert_eq!(world.counts(), "2 running, 0 pending");
+    // Later ones do not.
+    world.call(Command::StartEpoch { incarnation: 5 }).unwrap();
+    world.hosts_speak();
+    world.exits(world.running()[0]);
+    world.pass_step_by_step(5.0);
     world.live(5);
     assert_eq!(world.counts(), "2 running, 0 pending");
 }
@@ -131,7 +157,7 @@ fn service_tells_its_bounds_after_hosts_have_spoken() {
     };
     world.pass_step_by_step(50.0);
     assert_eq!(told(&world), 0);
-    world.pass_step_by_step(20.0);
+    world.pass_step_by_step(41.0);
     assert_eq!(told(&world), 1);
 }
 
@@ -172,7 +198,7 @@ fn scaling_stops_nothing_before_hosts_have_had_their_time() {
             world.heal(host);
         }
         world.scale(1);
-        world.pass_step_by_step(59.0);
+        world.pass_step_by_step(89.0);
         let running = world.running();
         assert!(running.iter().all(|task| world.is_to_run(*task)), "restarts: {restarts}");
         world.pass_step_by_step(2.0);
@@ -187,7 +213,7 @@ fn scaling_stops_at_once_where_every_host_was_heard_since_recovery() {
     world.create(replicas(2));
     world.settle();
     world.call(RECOVER).unwrap();
-    world.hosts_speak();
+    world.pass_step_by_step(91.0);
     world.call(Command::StartEpoch { incarnation: 4 }).unwrap();
     world.hosts_speak();
     world.scale(1);
@@ -217,7 +243,7 @@ fn unhealthy_task_is_told_of_once_when_it_may_be_stopped() {
     }
     assert_eq!(told(&world), 0, "{:?}", world.said);
     assert!(world.is_to_run(tasks[0]));
-    world.pass_step_by_step(11.0);
+    world.pass_step_by_step(41.0);
     assert_eq!(told(&world), 1, "{:?}", world.said);
     assert!(!world.is_to_run(tasks[0]));
 }
@@ -231,6 +257,6 @@ fn move_takes_no_task_away_before_hosts_have_had_their_time() {
     world.hosts_speak();
     world.pass_step_by_step(50.0);
     assert_eq!((world.healthy(), world.is_to_run(moving.leaving)), (7, true));
-    world.pass_step_by_step(11.0);
+    world.pass_step_by_step(41.0);
     assert!(!world.is_to_run(moving.leaving));
 }

@@ -108,8 +108,8 @@ impl FakeAgent {
         )
     }
 
-    pub(super) fn seen_order(&self) -> Option<u64> {
-        self.seen.map(|seen| seen.order)
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.seen
     }
 
     /// The agent's process starts anew: its tasks run on, and are reported from the first again.
@@ -180,7 +180,7 @@ impl FakeAgent {
 
     /// Keeps nothing of the request.
     fn say(&mut self, request: &PollRequest) -> PollOutcome {
-        let has_all = self.seen_order() == Some(request.last_order);
+        let has_all = self.seen.map(|seen| seen.order) == Some(request.last_order);
         self.needs_manifest = has_all && self.digest() != request.digest;
         self.accepted(request)
     }
