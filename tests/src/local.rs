@@ -190,6 +190,9 @@ impl Local {
             // The machine's network is left as it is.
             "--task-endpoints-listen=off".to_owned(),
             "--allow-instance-metadata".to_owned(),
+            // The disk of a developer's machine is often fuller than that of a host is to be; the sample
+            // needs little of it.
+            "--disk-refuse-at=99".to_owned(),
             format!("--docker=unix://{}", self.docker()?.engine().socket().display()),
         ];
         let launch = self.launch("agent", binaries::AGENT, arguments)?;
