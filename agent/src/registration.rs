@@ -151,7 +151,7 @@ pub(crate) async fn keep_registered(
                         let longest =
                             if error.is_passing() { RETRY_PASSING_MAX } else { RETRY_MAX };
                         let pause = jittered(backoff.min(longest));
-                        backoff = (backoff * 2).min(longest);
+                        backoff = (backoff * 2).min(RETRY_MAX);
                         say(&error, pause);
                         if !error.is_passing() {
                             // It is asked until it takes this host, also when it polls again.
