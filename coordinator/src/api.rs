@@ -68,6 +68,7 @@ use crate::{
     },
     driver::Handle,
     fleet::logs::Logs,
+    random::Random,
     state_machine::rejection::Rejection,
 };
 
@@ -86,6 +87,8 @@ pub(crate) struct Api {
     pub(crate) ca: CaHash,
     /// Logs on the hosts, and those that clients put here.
     pub(crate) logs: Logs,
+    /// What secrets, ids and ties of a dry run are drawn from.
+    pub(crate) random: Random,
     /// What a page token of this request belongs to.
     pub(crate) page_scope: PageScope,
 }
@@ -130,6 +133,7 @@ pub struct Backend {
     /// What whoever reads the metrics from another machine must show.
     pub metrics_token: Secret<String>,
     pub logs: Logs,
+    pub random: Random,
 }
 
 /// Everything behind the listener of the API, shared by all its connections.
@@ -141,6 +145,7 @@ pub struct Edge {
     webhook_token: Secret<String>,
     metrics_token: Secret<String>,
     logs: Logs,
+    random: Random,
     verifier: Verifier,
     router: Router,
     clock: Arc<dyn Clock>,
@@ -160,7 +165,7 @@ impl Edge {
     }
 
     fn with_operations(
-        Backend { identity, driver, endpoint, ca, webhook_token, metrics_token, logs }: Backend,
+        Backend { identity, driver, endpoint, ca, webhook_token, metrics_token, logs, random }: Backend,
         root: &Credentials,
         clock: Arc<dyn Clock>,
         health: Health,
@@ -178,6 +183,7 @@ impl Edge {
             webhook_token,
             metrics_token,
             logs,
+            random,
             router: Router::new(ecs, longshore, services()),
             clock,
             health,

@@ -33,7 +33,7 @@ use self::{
     step::{RULES, Request},
     writer::Writer,
 };
-use crate::{journal::Journal, state_machine::State};
+use crate::{blocking::Blocking, journal::Journal, state_machine::State};
 
 /// Requests that wait for the driver; a full queue makes callers wait.
 const REQUESTS_QUEUED_MAX: usize = 4_096;
@@ -108,6 +108,7 @@ impl<J: Journal> Parts<J> {
             went_back,
             wakes,
             checkpoints,
+            blocking: Blocking::Aside,
         };
         Parts { handle, writer, flush, incoming }
     }

@@ -33,6 +33,7 @@ use crate::{
     },
     journal::{recovery, sqlite::SqliteJournal},
     pki::{Authority, OwnCertificate},
+    random::Random,
     running::{Running, Told},
     settings::Settings,
     state_machine::{Command, State},
@@ -239,6 +240,7 @@ fn backend(
         webhook_token: credentials::load_or_create_webhook_token(&settings.data_dir)?,
         metrics_token: credentials::load_or_create_metrics_token(&settings.data_dir)?,
         logs,
+        random: Random::of_system(),
     })
 }
 

@@ -290,7 +290,9 @@ async fn dry_run(
     cluster: &ClusterName,
     run: impl FnOnce(&State, u64) -> Result<Vec<DryRun>, Rejection>,
 ) -> Result<Vec<DryRunView>, ApiError> {
-    let entropy = getrandom::u64()
+    let entropy = api
+        .random
+        .number()
         .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
     let arn = |state: &State, slot: HostSlot| {
         api.identity.container_instance(cluster.as_str(), state.host_at(slot).id)

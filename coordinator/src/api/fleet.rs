@@ -88,7 +88,7 @@ pub(crate) async fn create_join_token(
     };
     let now = api.clock.wall();
     let expires_at = now.saturating_add(Duration::from_secs(input.ttl_seconds));
-    let made = make_token(api.ca, cluster, expires_at, input.uses)
+    let made = make_token(&api.random, api.ca, cluster, expires_at, input.uses)
         .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
     let state = JoinTokenState { token: made.kept.clone(), revoked: false };
     api.submit(Command::CreateJoinToken(made.kept), |_, _| ()).await?;
@@ -122,10 +122,11 @@ pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Nothing, ApiError> 
             "No host that was heard has seen more than this coordinator's journal holds, and no backup was restored: there is nothing to recover from.",
         ));
     }
-    let mut incarnation = [0; 8];
-    getrandom::fill(&mut incarnation)
+    let incarnation = api
+        .random
+        .number()
         .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
-    let recovered = api.driver.recover(u64::from_ne_bytes(incarnation)).await;
+    let recovered = api.driver.recover(incarnation).await;
     recovered.map_err(|refused| ApiError::server(refused.to_string()))?;
     Ok(Nothing {})
 }

@@ -264,6 +264,7 @@ impl Edge {
             clock: self.clock.clone(),
             ca: self.ca,
             logs: self.logs.clone(),
+            random: self.random.clone(),
             page_scope: PageScope::none(),
         };
         if let Some(service) = service {

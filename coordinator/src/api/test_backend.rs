@@ -11,7 +11,7 @@ use longshore_common::{
 
 use super::{Api, Backend, Caller, page::PageScope};
 use crate::{
-    driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk,
+    driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk, random::Random,
     state_machine::capacity_provider::CapacityPolicy,
 };
 
@@ -44,7 +44,16 @@ pub(crate) fn with_capacity(identity: Identity, policy: CapacityPolicy) -> Backe
     let webhook_token = Secret::new(WEBHOOK_TOKEN.to_owned());
     let metrics_token = Secret::new(METRICS_TOKEN.to_owned());
     let logs = FakeHosts::default().logs(SteppedClock::at(NOW));
-    Backend { identity, driver, endpoint, ca: CaHash([7; 32]), webhook_token, metrics_token, logs }
+    Backend {
+        identity,
+        driver,
+        endpoint,
+        ca: CaHash([7; 32]),
+        webhook_token,
+        metrics_token,
+        logs,
+        random: Random::of_system(),
+    }
 }
 
 /// What a handler of the root user works with.
@@ -53,7 +62,7 @@ pub(crate) fn api() -> Api {
 }
 
 pub(crate) fn api_of(identity: Identity) -> Api {
-    let Backend { identity, driver, endpoint, ca, logs, .. } = empty(identity);
+    let Backend { identity, driver, endpoint, ca, logs, random, .. } = empty(identity);
     let caller = Caller {
         arn: identity.root(),
         user_id: identity.account.clone(),
@@ -67,6 +76,7 @@ pub(crate) fn api_of(identity: Identity) -> Api {
         clock: SteppedClock::at(NOW),
         ca,
         logs,
+        random,
         page_scope: PageScope::none(),
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Signals, step::Request};
 use crate::{
+    blocking::Blocking,
     journal::{History, StoppedEntry, StoppedFilter},
     state_machine::{Answer, Command, Rejection, State, record::TaskRecord},
 };
@@ -32,6 +33,8 @@ pub struct Handle {
     /// When the scheduler wants to look again though nothing happens.
     pub(super) wakes: watch::Receiver<Option<Timestamp>>,
     pub(super) checkpoints: Arc<AtomicU64>,
+    /// Where the history is read.
+    pub(super) blocking: Blocking,
 }
 
 /// The coordinator cannot answer: its journal failed, or it is shutting down.
@@ -222,7 +225,7 @@ impl Handle {
         ask: impl FnOnce(&dyn History) -> Result<T, crate::journal::JournalError> + Send + 'static,
     ) -> Result<T, Unavailable> {
         let history = self.history.clone();
-        let asked = tokio::task::spawn_blocking(move || ask(&*history)).await;
+        let asked = self.blocking.run(move || ask(&*history)).await;
         match asked {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {

@@ -13,6 +13,7 @@ use super::{
     writer::Writer,
 };
 use crate::{
+    blocking::Blocking,
     journal::{Journal, JournalError},
     state_machine::State,
 };
@@ -26,14 +27,15 @@ pub struct Stepped<J> {
     unflushed: VecDeque<FlushItem>,
 }
 
-/// Nothing happens before the first [`turn`](Stepped::turn).
+/// Nothing happens before the first [`turn`](Stepped::turn), and no other thread has a part in it.
 pub fn start<J: Journal>(
     state: State,
     journal: J,
     entropy: Entropy,
     pace: CheckpointPace,
 ) -> (Handle, Stepped<J>) {
-    let Parts { handle, writer, flush, incoming } = Parts::new(state, journal, entropy, pace);
+    let Parts { mut handle, writer, flush, incoming } = Parts::new(state, journal, entropy, pace);
+    handle.blocking = Blocking::AtOnce;
     let unflushed = VecDeque::new();
     (handle, Stepped { writer, incoming, first: None, flush, unflushed })
 }

@@ -30,6 +30,7 @@ use crate::{
     contained::{contained, resume},
     driver::Handle,
     fleet::join::make_token,
+    random::Random,
     settings::{Launcher, LauncherKind},
     state_machine::{
         Command,
@@ -399,8 +400,9 @@ async fn launch(
     id: &str,
 ) -> Result<String, String> {
     let expires_at = clock.wall().saturating_add(launcher.timeout + launcher.boot_deadline);
-    let made = make_token(launching.ca, call.cluster.clone(), expires_at, Some(1))
-        .map_err(|error| format!("the system gave no random bytes: {error}"))?;
+    let made =
+        make_token(&Random::of_system(), launching.ca, call.cluster.clone(), expires_at, Some(1))
+            .map_err(|error| format!("the system gave no random bytes: {error}"))?;
     let kept = handle.submit(Command::CreateJoinToken(made.kept), |_, _| ()).await;
     kept.map_err(|refused| refused.to_string())?;
     let word = made.word.expose_text();

@@ -26,7 +26,7 @@ use longshore_common::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client::{LogClient, Peer, PollError};
-use crate::state_machine::State;
+use crate::{blocking::Blocking, state_machine::State};
 
 /// Hosts that are asked at once by one question.
 const ASKED_AT_ONCE: usize = 64;
@@ -55,6 +55,8 @@ pub struct Logs {
     hosts: Arc<dyn Hosts>,
     own: Arc<Mutex<Own>>,
     live_tails: Arc<Semaphore>,
+    /// Where the own store is read and written.
+    blocking: Blocking,
 }
 
 /// What clients put here, and by which time it grows old: not by a clock that has jumped.
@@ -93,7 +95,13 @@ impl Logs {
 
     fn of(hosts: Arc<dyn Hosts>, own: Own) -> Self {
         let own = Arc::new(Mutex::new(own));
-        Logs { hosts, own, live_tails: Arc::new(Semaphore::new(LIVE_TAILS_MAX)) }
+        let live_tails = Arc::new(Semaphore::new(LIVE_TAILS_MAX));
+        Logs { hosts, own, live_tails, blocking: Blocking::Aside }
+    }
+
+    /// The same for simulations, in which no other thread has a part.
+    pub fn on_one_thread(self) -> Self {
+        Logs { blocking: Blocking::AtOnce, ..self }
     }
 
     /// What one session of StartLiveTail holds; none while there are as many as there may be.
@@ -165,9 +173,9 @@ impl Logs {
         work: impl FnOnce(&mut Own) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, String> {
         let own = self.own.clone();
-        let worked = tokio::task::spawn_blocking(move || {
-            work(&mut own.lock().unwrap_or_else(PoisonError::into_inner))
-        });
+        let worked = self
+            .blocking
+            .run(move || work(&mut own.lock().unwrap_or_else(PoisonError::into_inner)));
         match worked.await {
             Ok(result) => result.map_err(|error| chain(&error)),
             Err(error) => Err(error.to_string()),

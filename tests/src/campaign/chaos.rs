@@ -64,6 +64,8 @@ pub struct ChaosCounts {
     last_calls: Vec<String>,
     /// Answers by operation: refused, and not.
     answered: BTreeMap<&'static str, [usize; 2]>,
+    /// A digest of all calls and answers: one seed has one, on each machine.
+    course: u32,
 }
 
 impl Chaos {
@@ -110,6 +112,7 @@ impl ChaosCounts {
             progress(&format!("{operation}: {done} done, {refused} refused"));
         }
         figure("seed", self.seed as f64, "number")?;
+        figure("course", f64::from(self.course), "number")?;
         count("calls", self.calls)?;
         count("restarts", self.restarts)?;
         for fault in Fault::ALL {
@@ -157,8 +160,8 @@ mod tests {
     #[test]
     fn one_seed_has_one_course() {
         let course = || {
-            let counts = Chaos::of(400, 3).run().unwrap();
-            (counts.calls, counts.restarts, counts.seen, counts.answered)
+            let counts = Chaos::of(CALLS_WITH_A_BUG, 3).run().unwrap();
+            (counts.course, counts.calls, counts.restarts, counts.seen, counts.answered)
         };
         assert_eq!(course(), course());
     }

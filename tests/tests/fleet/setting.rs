@@ -35,6 +35,7 @@ use longshore_coordinator::{
     },
     journal::memory::MemoryDisk,
     pki::{Authority, OwnCertificate},
+    random::Random,
     state_machine::{Command, name::ClusterName},
 };
 use tokio::net::TcpListener;
@@ -106,7 +107,9 @@ impl Fleet {
     ) -> (JoinToken, String) {
         let expires_at = self.clock.wall().saturating_add(HOUR);
         let cluster = cluster.map(|name| name.parse::<ClusterName>().unwrap());
-        let made = make_token(self.authority.hash(), cluster, expires_at, uses).unwrap();
+        let made =
+            make_token(&Random::of_system(), self.authority.hash(), cluster, expires_at, uses)
+                .unwrap();
         let id = made.kept.id.clone();
         self.handle.submit(Command::CreateJoinToken(made.kept), |_, _| ()).await.unwrap();
         (made.word, id)

@@ -87,7 +87,7 @@ pub(super) async fn start(api: &Api, input: StartLiveTailInput) -> Result<EventS
         )
     })?;
     // Without entropy ids repeat, which hurts only who compares sessions by them.
-    let bits = || getrandom::u64().unwrap_or_default();
+    let bits = || api.random.number().unwrap_or_default();
     let id = format!("{:016x}{:016x}", bits(), bits());
     let names = |names: &[String]| Tree::List(names.iter().map(Tree::from).collect());
     let start = Tree::object()
@@ -284,9 +284,10 @@ impl Session {
             }
         }
         loop {
-            tokio::select! {
-                _ = updates.tick() => {}
+            // Whoever has gone costs no update.
+            tokio::select! { biased;
                 () = self.told.closed() => return,
+                _ = updates.tick() => {}
             }
             if began.elapsed() >= SESSION_MAX {
                 let why = "The session was open for three hours. Start another one.";

@@ -6,7 +6,10 @@ use longshore_common::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::state_machine::{command, name::ClusterName};
+use crate::{
+    random::Random,
+    state_machine::{command, name::ClusterName},
+};
 
 /// Bytes of a token's public id.
 const ID_BYTES: usize = 5;
@@ -19,17 +22,15 @@ pub struct MadeToken {
 
 /// Draws a token for the fleet whose CA has that hash.
 pub fn make(
+    random: &Random,
     ca: CaHash,
     cluster: Option<ClusterName>,
     expires_at: Timestamp,
     uses_left: Option<u32>,
 ) -> Result<MadeToken, getrandom::Error> {
-    let mut secret = [0; SECRET_BYTES];
-    getrandom::fill(&mut secret)?;
+    let secret = JoinSecret::new(random.bytes::<SECRET_BYTES>()?);
     // Drawn, not derived from the secret: the id stands in logs.
-    let mut id = [0; ID_BYTES];
-    getrandom::fill(&mut id)?;
-    let secret = JoinSecret::new(secret);
+    let id = random.bytes::<ID_BYTES>()?;
     let kept = command::JoinToken {
         id: hex::encode(id),
         secret_hash: secret_hash(&secret),

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use futures_util::future::join_all;
 use longshore_coordinator::api::in_process::{Offered, Told};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{
     coordinator::Coordinator,
@@ -37,6 +38,8 @@ pub(super) struct Clients {
     faults: Vec<(Fault, String)>,
     /// Answers by operation: refused, and not.
     pub(super) answered: BTreeMap<&'static str, [usize; 2]>,
+    /// Of all calls and answers so far: the same whenever a run is repeated.
+    course: Sha256,
 }
 
 impl Clients {
@@ -67,6 +70,7 @@ impl Clients {
             trace: VecDeque::new(),
             faults: Vec::new(),
             answered: BTreeMap::new(),
+            course: Sha256::new(),
         })
     }
 
@@ -136,6 +140,9 @@ impl Clients {
                 return Value::Null;
             }
         };
+        self.course.update(offered.operation);
+        self.course.update(body);
+        self.course.update(&told.body);
         let (input, answer) = (shown(body), shown(&told.body));
         let (operation, status) = (offered.operation, told.status.as_u16());
         self.trace(format!("{operation} {input} -> {status} {answer}"));
@@ -180,6 +187,12 @@ impl Clients {
     /// The last calls, and what became of them.
     pub(super) fn last_calls(&self) -> Vec<String> {
         self.trace.iter().cloned().collect()
+    }
+
+    /// In a few digits, what all calls and their answers were.
+    pub(super) fn course(&self) -> u32 {
+        let digest: [u8; 32] = self.course.clone().finalize().into();
+        u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
     }
 
     pub(super) fn take_faults(&mut self) -> Vec<(Fault, String)> {

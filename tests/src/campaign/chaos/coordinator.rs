@@ -9,7 +9,7 @@ use std::{
     path::Path,
     pin::pin,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -44,6 +44,7 @@ use longshore_coordinator::{
         recovery,
         sqlite::{self, FILE_NAME, SqliteJournal},
     },
+    random::Random,
     state_machine::{
         Command, Envelope, Event, State,
         capacity_provider::{CapacityPolicy, FARGATE, HostMark, LauncherPolicy},
@@ -122,6 +123,8 @@ pub(super) struct Coordinator {
     backup: Option<TempDir>,
     logs: Logs,
     _logs_folder: TempDir,
+    /// Of the API: join tokens and ids.
+    random: Random,
     entropy: Chance,
     lateness: Chance,
 }
@@ -153,6 +156,7 @@ impl Coordinator {
             Arc::new(Identity { region: "us-east-1".into(), account: "000000000000".into() });
         let logs_folder = memory_folder()?;
         let logs = Logs::open(logs_folder.path(), Arc::new(Silent), FLEET, clock.clone())?;
+        let logs = logs.on_one_thread();
         let watched = Watched {
             commands: Coverage::of(COMMANDS),
             events: Coverage::of(EVENTS),
@@ -165,7 +169,8 @@ impl Coordinator {
         let journal = Door::to(journal, planted.clone());
         let (handle, stepped) = live(state, journal, &mut entropy);
         let steady = Arc::new(SteadyClock::new(clock.clone()));
-        let edge = edge(&handle, &identity, &clock, &logs);
+        let random = random(chance.part(3));
+        let edge = edge(&handle, &identity, &clock, &logs, &random);
         let mut coordinator = Coordinator {
             handle,
             edge,
@@ -180,6 +185,7 @@ impl Coordinator {
             backup: None,
             logs,
             _logs_folder: logs_folder,
+            random,
             entropy,
             lateness: chance.part(2),
         };
@@ -244,7 +250,7 @@ impl Coordinator {
         };
         let journal = Door::to(journal, self.planted.clone());
         let (handle, stepped) = live(state, journal, &mut self.entropy);
-        self.edge = edge(&handle, &self.identity, &self.clock, &self.logs);
+        self.edge = edge(&handle, &self.identity, &self.clock, &self.logs, &self.random);
         self.steady = Arc::new(SteadyClock::new(self.clock.clone()));
         (self.handle, self.stepped, self.broken) = (handle, Some(stepped), false);
         self.begin().await;
@@ -409,6 +415,14 @@ fn live(state: State, journal: Door, entropy: &mut Chance) -> (Handle, Stepped<D
     stepped::start(state, journal, Box::new(random), PACE)
 }
 
+fn random(chance: Chance) -> Random {
+    let chance = Mutex::new(chance);
+    Random::simulated(move |bytes| {
+        let mut chance = chance.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.iter_mut().for_each(|byte| *byte = chance.draw() as u8);
+    })
+}
+
 fn capacity_policy() -> Result<CapacityPolicy> {
     let launcher = |names_machines| LauncherPolicy {
         boot_deadline: BOOT_DEADLINE,
@@ -428,6 +442,7 @@ fn edge(
     identity: &Arc<Identity>,
     clock: &Arc<SteppedClock>,
     logs: &Logs,
+    random: &Random,
 ) -> Arc<Edge> {
     let health = Health::starting("never");
     health.set_ready();
@@ -439,6 +454,7 @@ fn edge(
         webhook_token: Secret::new("a-token-of-alertmanager".to_owned()),
         metrics_token: Secret::new("a-token-of-prometheus".to_owned()),
         logs: logs.clone(),
+        random: random.clone(),
     };
     Arc::new(Edge::new(backend, &credentials(), clock.clone(), health, Metrics::detached()))
 }

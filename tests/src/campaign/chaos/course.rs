@@ -107,7 +107,11 @@ impl Course {
             }
             if done >= due.told + TELL_EVERY {
                 due.told = done;
-                progress(&format!("{done} calls, {} restarts", self.counts.restarts));
+                let course = self.clients.course();
+                progress(&format!(
+                    "{done} calls, {} restarts, course {course}",
+                    self.counts.restarts
+                ));
             }
         }
         if self.is_over() {
@@ -118,6 +122,7 @@ impl Course {
 
     fn end(mut self) -> ChaosCounts {
         self.counts.calls = self.clients.calls;
+        self.counts.course = self.clients.course();
         self.counts.answered = std::mem::take(&mut self.clients.answered);
         let watched = self.coordinator.watched.borrow();
         self.counts.commands_unseen = watched.commands.unseen();
