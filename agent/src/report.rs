@@ -125,6 +125,8 @@ pub(crate) struct Outbox {
     sent: u64,
     /// The last one that was acknowledged.
     acknowledged: u64,
+    /// The last one when everything was said once more.
+    repeated: u64,
     unacknowledged: BTreeMap<u64, Pending>,
     by_task: BTreeMap<TaskKey, u64>,
 }
@@ -190,6 +192,16 @@ impl Outbox {
     pub(crate) fn is_acknowledged_beyond(&self, position: Option<ReportPosition>) -> bool {
         let held = position.filter(|position| position.session == self.session);
         self.acknowledged > held.map_or(0, |position| position.seq)
+    }
+
+    /// Everything was said once more.
+    pub(crate) fn repeated(&mut self) {
+        self.repeated = self.last;
+    }
+
+    /// Whether some of what was said once more is not acknowledged.
+    pub(crate) fn repeats(&self) -> bool {
+        self.unacknowledged.range(..=self.repeated).next().is_some()
     }
 
     /// Another start of the coordinator reads: what left before may never have arrived.

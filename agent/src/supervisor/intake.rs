@@ -180,8 +180,8 @@ impl<R: ContainerRuntime> Engine<R> {
                 last_order = request.last_order, "polled by a new start of the coordinator",
             );
             self.outbox.send_again();
-            self.repeat_what_may_be_lost(&request);
         }
+        self.repeat_what_may_be_lost(&request);
         let ended = self.outbox.acknowledge(request.acknowledged);
         self.acknowledged(ended);
 
@@ -223,13 +223,14 @@ impl<R: ContainerRuntime> Engine<R> {
         self.taking = Some(Taking { head, being_written: false, orders, named, request, reply });
     }
 
-    /// What a new start acknowledges less of than an earlier one, an older journal may not hold. Once
-    /// for each start: what is told is kept until it is acknowledged.
+    /// What is acknowledged less of than before, an older journal may not hold, or an agent on a copy of
+    /// this machine has said otherwise meanwhile. Once until all of it is acknowledged, or for each start.
     fn repeat_what_may_be_lost(&mut self, request: &PollRequest) {
-        let repeated = self.repeated_for == Some(request.epoch);
-        if !repeated && self.outbox.is_acknowledged_beyond(request.acknowledged) {
+        let repeats = self.repeated_for == Some(request.epoch) && self.outbox.repeats();
+        if !repeats && self.outbox.is_acknowledged_beyond(request.acknowledged) {
             self.repeated_for = Some(request.epoch);
             self.report_all_anew();
+            self.outbox.repeated();
         }
     }
 

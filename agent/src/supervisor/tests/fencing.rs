@@ -149,6 +149,28 @@ async fn start_that_acknowledges_less_is_told_everything_again() {
     assert_eq!(rig.coordinator.manifests_wanted, 0);
 }
 
+/// While this host was not heard, an agent on a copy of its machine spoke for it.
+#[tokio::test(start_paused = true)]
+async fn agent_tells_everything_again_after_a_copy_was_heard() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    rig.idle(2).await;
+    for copy in [98, 99] {
+        rig.coordinator.tasks.clear();
+        rig.coordinator.acknowledged = Some(ReportPosition { session: copy, seq: 1_000 });
+        rig.exchange().await;
+        let told = rig.coordinator.tasks.get(&task(1)).map(|report| &report.phase);
+        assert_eq!(told, Some(&ReportedPhase::Running), "{copy}");
+        // Not again once it is acknowledged.
+        rig.idle(2).await;
+        rig.coordinator.tasks.clear();
+        rig.idle(3).await;
+        assert!(rig.coordinator.tasks.is_empty(), "{copy}");
+    }
+}
+
 /// Something new waits to be told: its acknowledgement is beyond what the lost part acknowledged.
 #[tokio::test(start_paused = true)]
 async fn hello_that_acknowledges_less_is_told_everything_again() {

@@ -42,6 +42,9 @@ pub(super) struct FakeAgent {
     last_report: u64,
     /// The last report that was acknowledged.
     acknowledged: u64,
+    /// The start of the coordinator for which everything was said once more last, and the last report
+    /// that said it.
+    repeated: Option<(Epoch, u64)>,
     images: u64,
     /// Polls in a row that the coordinator had nothing to say to this host.
     unknown: usize,
@@ -84,6 +87,7 @@ impl FakeAgent {
             reports: Vec::new(),
             last_report: 0,
             acknowledged: 0,
+            repeated: None,
             images: 0,
             unknown: 0,
         }
@@ -116,7 +120,7 @@ impl FakeAgent {
     pub(super) fn restart(&mut self, session: u64) {
         self.session = session;
         self.reports.clear();
-        (self.last_report, self.acknowledged) = (0, 0);
+        (self.last_report, self.acknowledged, self.repeated) = (0, 0, None);
         self.greeted = None;
         // Which of its tasks no manifest names is in no ledger.
         self.tasks.values_mut().for_each(|task| task.stranger = false);
@@ -180,15 +184,14 @@ impl FakeAgent {
 
     /// Keeps nothing of the request.
     fn say(&mut self, request: &PollRequest) -> PollOutcome {
+        self.repeat_what_may_be_lost(request);
         let has_all = self.seen.map(|seen| seen.order) == Some(request.last_order);
         self.needs_manifest = has_all && self.digest() != request.digest;
         self.accepted(request)
     }
 
     fn take(&mut self, request: &PollRequest) -> PollOutcome {
-        if self.seen.is_some_and(|seen| seen.epoch != request.epoch) {
-            self.report_what_was_acknowledged(request.acknowledged);
-        }
+        self.repeat_what_may_be_lost(request);
         let nothing_ever = request.last_order == 0 && request.digest == DesiredDigest::default();
         if self.seen.is_none() && request.manifest.is_none() && !nothing_ever {
             // Without a ledger nobody knows which orders were taken.
@@ -230,14 +233,29 @@ impl FakeAgent {
         self.accepted(request)
     }
 
-    /// A start that acknowledges less than an earlier one is told everything again.
-    fn report_what_was_acknowledged(&mut self, position: Option<ReportPosition>) {
-        let held = position.filter(|at| at.session == self.session).map_or(0, |at| at.seq);
-        if held < self.acknowledged {
-            let known = self.tasks.iter().filter(|(_, task)| !task.stranger);
-            let known: Vec<TaskId> = known.map(|(id, _)| *id).collect();
-            known.into_iter().for_each(|task| self.report(task));
+    /// Whoever acknowledges less than was acknowledged before is told everything again: once until that
+    /// is acknowledged, or for each start.
+    fn repeat_what_may_be_lost(&mut self, request: &PollRequest) {
+        let position = request.acknowledged.filter(|at| at.session == self.session);
+        let repeats = self.repeated.is_some_and(|(epoch, last)| {
+            epoch == request.epoch && self.reports.iter().any(|report| report.seq <= last)
+        });
+        if repeats || self.acknowledged <= position.map_or(0, |at| at.seq) {
+            return;
         }
+        let is_candidate = |task: &FakeTask| {
+            let ended = matches!(task.phase, ReportedPhase::Stopped(_));
+            task.stranger && !ended && task.stop.is_none()
+        };
+        let tasks: Vec<(TaskId, bool)> =
+            self.tasks.iter().map(|(id, task)| (*id, is_candidate(task))).collect();
+        for (task, candidate) in tasks {
+            match candidate {
+                true => self.tell_stranger(task),
+                false => self.report(task),
+            }
+        }
+        self.repeated = Some((request.epoch, self.last_report));
     }
 
     fn accepted(&self, request: &PollRequest) -> PollOutcome {
