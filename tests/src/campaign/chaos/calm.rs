@@ -170,6 +170,10 @@ impl Course {
                 what.push(format!("{cluster}/{service} says {said:?}"));
             }
             if silent {
+                let tasks = |(cluster, service): &(String, String)| {
+                    self.coordinator.peek(|state| tasks_of_service(state, cluster, service))
+                };
+                what.extend(wait.services.iter().map(tasks));
                 what.extend(wait.hosts.iter().map(|host| self.agents.shown(*host)));
                 left.push(what.join("\n  "));
             }
@@ -319,11 +323,12 @@ struct Leaving {
 fn standing(state: &State, task: &Task) -> String {
     let host = state.host_at(task.host);
     format!(
-        "task {} of {} ({:?}, {:?}) on host {} ({:?}, connected {})",
+        "task {} of {} ({:?}, {:?}, {:?}) on host {} ({:?}, connected {})",
         task.id,
         state.group_name(task.group),
         task.phase,
         task.wish,
+        task.standing(),
         host.id,
         host.status,
         host.connected
@@ -346,6 +351,15 @@ fn on_their_way<'a>(state: &'a State, host: &'a Host) -> Vec<&'a Task> {
         true => tasks().collect(),
         false => own,
     }
+}
+
+/// All that a service runs, for whoever looks for what it waits for.
+fn tasks_of_service(state: &State, cluster: &str, service: &str) -> String {
+    let service = state.cluster(cluster).and_then(|cluster| cluster.services.get(service));
+    let Some(service) = service.map(|slot| state.service_at(*slot)) else { return String::new() };
+    let tasks = service.revisions.iter().flat_map(|revision| revision.tasks.values());
+    let tasks: Vec<String> = tasks.map(|slot| standing(state, state.task_at(*slot))).collect();
+    format!("{} of {} wanted: {}", service.name, service.config.desired, tasks.join("; "))
 }
 
 /// The services of these tasks. Those of daemons wait for nothing that a message would name.
