@@ -22,12 +22,10 @@ use crate::{
     settings::Settings,
 };
 
-/// First and longest pause between two attempts (ecs-behaviour 1.7: 3 to 192 s), before jitter.
+/// First and longest pause between two attempts, before jitter. ECS's agent waits for up to 192 s; here a
+/// coordinator that has recovered from a backup waits for hosts that its journal does not know.
 const RETRY_MIN: Duration = Duration::from_secs(3);
-const RETRY_MAX: Duration = Duration::from_secs(192);
-/// Longest pause while the coordinator cannot be asked, or takes no host for a while: after a `recover`
-/// it waits so long for hosts that its journal does not know.
-const RETRY_PASSING_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(60);
 /// A pause is lengthened or shortened by up to this share, so that hosts do not return together.
 const JITTER: f64 = 0.25;
 /// How often a registered host looks whether its address is another one now.
@@ -148,9 +146,7 @@ pub(crate) async fn keep_registered(
                         (jittered(LOOK_EVERY), true)
                     }
                     Err(error) => {
-                        let longest =
-                            if error.is_passing() { RETRY_PASSING_MAX } else { RETRY_MAX };
-                        let pause = jittered(backoff.min(longest));
+                        let pause = jittered(backoff);
                         backoff = (backoff * 2).min(RETRY_MAX);
                         say(&error, pause);
                         if !error.is_passing() {

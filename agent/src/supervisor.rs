@@ -316,6 +316,8 @@ struct Engine<R> {
     parked: Option<Parked>,
     /// The start of the coordinator for which every task was reported anew last.
     repeated_for: Option<Epoch>,
+    /// The last poll desired what this agent desires: nothing is left for a manifest to tell.
+    agreed: bool,
     /// The newest start of the coordinator whose orders could not be written: no earlier one is obeyed,
     /// as long as this agent runs.
     heard: Option<Epoch>,
@@ -431,6 +433,7 @@ impl<R: ContainerRuntime> Engine<R> {
             parked: None,
             heard: None,
             repeated_for: None,
+            agreed: false,
             polls: VecDeque::new(),
             taking: None,
             ledger: Some(ledger),

@@ -186,7 +186,7 @@ async fn the_first_registration_waits_a_little_for_docker_and_goes_on_without_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn pauses_grow_from_three_seconds_to_three_minutes_and_never_end() {
+async fn pauses_grow_from_three_seconds_to_a_minute_and_never_end() {
     let failures = (0..9).map(|i| if i % 2 == 0 { unreachable_coordinator() } else { refusal() });
     let mut rig = rig(docker("20.10"), failures.collect());
     let mut last = Instant::now();
@@ -197,9 +197,8 @@ async fn pauses_grow_from_three_seconds_to_three_minutes_and_never_end() {
         last = at;
     }
     rig.registered.recv().await.unwrap();
-    // Of two in turn the coordinator cannot be reached, and refuses.
     for (pause, expected) in
-        pauses.iter().zip([0.0, 3.0, 6.0, 12.0, 24.0, 48.0, 96.0, 60.0, 192.0, 60.0])
+        pauses.iter().zip([0.0, 3.0, 6.0, 12.0, 24.0, 48.0, 60.0, 60.0, 60.0, 60.0])
     {
         let jitter = expected * JITTER + 0.1;
         assert!((pause - expected).abs() <= jitter, "{pause} s is not about {expected} s");

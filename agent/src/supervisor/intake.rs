@@ -239,8 +239,9 @@ impl<R: ContainerRuntime> Engine<R> {
     fn tell_what_was_seen(&mut self, request: &PollRequest, reply: oneshot::Sender<PollAnswer>) {
         // Here already: what this answer brings is acknowledged next, and hides that there was more.
         self.repeat_what_may_be_lost(request);
-        let differs = self.agrees(request) == Some(false);
-        self.send(reply, differs, request.images);
+        let agrees = self.agrees(request);
+        self.agreed = agrees == Some(true);
+        self.send(reply, agrees == Some(false), request.images);
     }
 
     /// Of these orders, those that change something here.
@@ -357,7 +358,8 @@ impl<R: ContainerRuntime> Engine<R> {
     fn park(&mut self, request: Box<PollRequest>, reply: oneshot::Sender<PollAnswer>) {
         self.release_parked();
         let agrees = self.agrees(&request);
-        if agrees == Some(true) {
+        self.agreed = agrees == Some(true);
+        if self.agreed {
             self.confirm();
         }
         let has_news = self.outbox.has_news() || self.health_has_news();
@@ -430,7 +432,7 @@ impl<R: ContainerRuntime> Engine<R> {
     fn tells_all(&self, outcome: &PollOutcome) -> bool {
         match outcome {
             PollOutcome::Accepted { reports, needs_manifest: false, .. } => {
-                self.has_looked() && self.head.is_some() && self.outbox.len() == reports.len()
+                self.has_looked() && self.agreed && self.outbox.len() == reports.len()
             }
             PollOutcome::Accepted { .. } | PollOutcome::Refused(_) => false,
         }

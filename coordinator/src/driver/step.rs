@@ -125,12 +125,10 @@ pub fn step_with(
     }
 }
 
-/// Deadlines are met whether or not the scheduler may work yet, but not in a journal that is known to
-/// be old: time changes nothing there, and would come again at once.
+/// Nothing is looked at, and no deadline met, until the scheduler works: it would come again at once.
 fn next_wake(state: &State) -> Option<Timestamp> {
-    let looks = state.next_wake().filter(|_| state.schedules());
-    let deadline = state.next_deadline().filter(|_| !state.is_held());
-    looks.into_iter().chain(deadline).min()
+    let wakes = [state.next_wake(), state.next_deadline(), state.word_awaited_until()];
+    wakes.into_iter().flatten().min().filter(|_| state.schedules())
 }
 
 fn look_at_due(

@@ -45,6 +45,8 @@ pub enum Event {
         #[serde(default)]
         unsure_below: Option<u64>,
     },
+    /// Hosts have had their time since the last `recover`: what they run has come to light.
+    WordAwaited,
 
     ClusterCreated {
         name: ClusterName,

@@ -95,11 +95,6 @@ const STARTS_KEPT_MAX: usize = 1_000;
 /// coordinator needs to register, if the journal does not know its host (75 s), and to say what it runs.
 const WORD_AWAITED: Duration = Duration::from_secs(90);
 
-/// Whether a time until which hosts are given is to come, and was not written by a clock that was ahead.
-fn is_soon(until: Timestamp, at: Timestamp) -> bool {
-    until > at && until <= at.saturating_add(WORD_AWAITED)
-}
-
 /// A start of the coordinator: the counter of its epoch, and the journal's sequence with which it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
@@ -259,18 +254,18 @@ impl State {
     }
 
     /// Until when hosts are given the time to say what they run beside the journal, and nobody starts
-    /// what may run: after `recover`, and anew after each start that comes before that time is over.
-    pub fn word_awaited_until(&self, at: Timestamp) -> Option<Timestamp> {
-        self.word_awaited_until.filter(|until| is_soon(*until, at))
+    /// what may run: after `recover`, and anew after each start until one has waited for so long.
+    pub fn word_awaited_until(&self) -> Option<Timestamp> {
+        self.word_awaited_until
     }
 
     /// Until when what hosts run beside the journal may still come to light, while that is to come:
     /// besides, a while after each start in which some were not heard yet. Nothing is stopped for being
-    /// one too many, and no instance let go.
+    /// one too many, and no group grows or shrinks.
     pub fn may_come_to_light_until(&self, at: Timestamp) -> Option<Timestamp> {
         let unheard = self.has_recovered() && self.unheard_len() > 0;
         let of_start = unheard.then(|| self.epoch_started_at.saturating_add(WORD_AWAITED));
-        self.word_awaited_until(at).max(of_start.filter(|until| is_soon(*until, at)))
+        self.word_awaited_until.max(of_start).filter(|until| *until > at)
     }
 
     pub fn epoch_started_at(&self) -> Timestamp {
@@ -305,12 +300,29 @@ impl State {
     /// The first start that is none of those by which a host has seen `seen`: of what it and later ones
     /// gave, the host knows nothing.
     pub fn first_start_beside(&self, seen: Epoch) -> Start {
-        let first = seen.counter.saturating_add(u64::from(self.knows_epoch(seen)));
+        let known = self.knows_epoch(seen);
+        let first = seen.counter.saturating_add(u64::from(known));
         let own = self.starts.range(first..).next().or_else(|| self.starts.last_key_value());
-        match own {
+        // A copy of the journal may have been started fewer times than what it is a copy of.
+        let lost = !known && self.is_of_lost_journal(seen);
+        let beside = self.unsure_below.filter(|_| lost);
+        let proved = beside.and_then(|below| self.starts.iter().find(|(_, seq)| **seq >= below));
+        match own.into_iter().chain(proved).min_by_key(|(_, seq)| **seq) {
             Some((&counter, &seq)) => Start { counter, seq },
             None => Start { counter: self.epoch.counter, seq: self.seq.saturating_add(1) },
         }
+    }
+
+    /// The start whose epoch this is.
+    pub fn start(&self) -> Start {
+        let counter = self.epoch.counter;
+        Start { counter, seq: self.starts.get(&counter).copied().unwrap_or_default() }
+    }
+
+    /// The start before the one with this counter; one before all batches when that is not known.
+    pub fn start_before(&self, counter: u64) -> Start {
+        let before = self.starts.range(..counter).next_back();
+        before.map_or(Start { counter: 0, seq: 0 }, |(&counter, &seq)| Start { counter, seq })
     }
 
     /// Whether an epoch may have been of the part of the journal that the last `recover` left
@@ -446,6 +458,10 @@ impl State {
                 (self.recovered, self.recovered_seq) = (Some(*epoch), seq);
                 (self.unsure_before, self.unsure_below) = (*unsure_before, *unsure_below);
                 self.unsure_launches_keep_no_deadline();
+            }
+            Event::WordAwaited => {
+                self.touch(EntityKey::Meta(()));
+                self.word_awaited_until = None;
             }
             Event::ClusterCreated { name, settings, tags, at } => {
                 self.cluster_created(name, settings, tags, *at);
@@ -603,7 +619,7 @@ impl State {
     fn epoch_started(&mut self, epoch: Epoch, at: Timestamp, seq: u64) {
         self.touch(EntityKey::Meta(()));
         self.epoch_started_at = at;
-        let awaits_on = self.word_awaited_until(at).is_some();
+        let awaits_on = self.word_awaited_until.is_some();
         self.word_awaited_until = awaits_on.then(|| at.saturating_add(WORD_AWAITED));
         self.nobody_is_heard(epoch.counter);
         self.all_are_due();

@@ -49,6 +49,7 @@ impl World {
         let mut world =
             World { state: State::default(), at: Timestamp(1_000), entropy: 0, log: String::new() };
         world.put(Command::StartEpoch { incarnation: 1 });
+        world.state.begin_scheduling();
         world
     }
 
@@ -124,7 +125,8 @@ impl World {
                         Note::ImagesHeld { host, images } => {
                             self.state.images_held(host, &images);
                         }
-                        Note::RoomWanted | Note::SchedulingBegins => {}
+                        Note::SchedulingBegins => self.state.begin_scheduling(),
+                        Note::RoomWanted => {}
                     }
                 }
                 if let Some(rest) = decision.rest {

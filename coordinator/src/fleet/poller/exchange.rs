@@ -142,30 +142,27 @@ fn manifest(
 /// journal has lost that. Not those whose orders it has not seen, as far as the queue tells, or has
 /// taken for those of a lost part of the journal.
 fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
-    let Some(Seen { epoch, order: seen }) = peer.seen else { return Vec::new() };
+    let Some(seen) = peer.seen else { return Vec::new() };
+    let obeys = seen.epoch == state.epoch();
+    // Nothing that was placed since a start that the agent has not seen was given to it.
+    let last = if obeys { state.start() } else { state.first_start_beside(seen.epoch) };
+    let unseen_from = if obeys { u64::MAX } else { last.seq };
+    let all_seen_before = match host.first_start_with_more(seen.order, last.counter) {
+        Some(start) => state.start_before(start).seq,
+        None => last.seq,
+    };
     let oldest =
         host.queue.front().map_or(host.last_order.saturating_add(1), |queued| queued.order);
-    let reaches_back = seen.saturating_add(1) >= oldest;
-    // Nothing that was placed since a start that the agent has not seen was given to it.
-    let (all_seen_from, unseen_from) = match epoch == state.epoch() {
-        true => (host.order_at_start(epoch.counter), u64::MAX),
-        false => {
-            let unseen = state.first_start_beside(epoch);
-            (host.order_at_start(unseen.counter), unseen.seq)
-        }
-    };
-    if !reaches_back && seen < all_seen_from {
-        return Vec::new();
-    }
-    let unseen = host.queue.iter().filter(|queued| queued.order > seen && queued.stop.is_none());
+    let reaches_back = seen.order.saturating_add(1) >= oldest;
+    let unseen =
+        host.queue.iter().filter(|queued| queued.order > seen.order && queued.stop.is_none());
     let unseen: FastSet<TaskId> = unseen.map(|queued| queued.task).collect();
     let tasks = host.tasks.values().map(|&slot| state.task_at(slot));
     tasks
-        .filter(|task| task.placed_seq < unseen_from)
-        .filter(|task| match reaches_back {
-            true => !unseen.contains(&task.id) && was_given(state, host, task),
-            // The queue was skipped: orders of before this start are all that the agent has seen.
-            false => state.is_unsure(task.created_at, task.placed_seq),
+        .filter(|task| {
+            let by_queue = reaches_back && !unseen.contains(&task.id);
+            let seen = by_queue && task.placed_seq < unseen_from;
+            (seen || task.placed_seq < all_seen_before) && was_given(state, host, task)
         })
         .map(|task| task.id)
         .collect()

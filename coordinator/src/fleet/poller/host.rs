@@ -785,9 +785,10 @@ mod tests {
         for (seen, expected) in cases(both.clone()) {
             assert_eq!(given(&world, seen), expected, "{seen:?}");
         }
-        // A start knows no queue: who has not seen all may not have seen any.
+        // Without the queue, of each start what was placed before it.
         world.state.orders_taken(host, 2);
-        for (seen, expected) in [(Some(0), vec![]), (Some(1), vec![]), (Some(2), both.clone())] {
+        let without = [(Some(0), vec![]), (Some(1), vec![old]), (Some(2), both.clone())];
+        for (seen, expected) in without {
             assert_eq!(given(&world, seen), expected, "{seen:?}");
         }
         // Third by its number, which the agent takes for one of those that are lost.
@@ -801,6 +802,59 @@ mod tests {
         let later = world.start_alone(host);
         assert!(given(&world, Some(51)).contains(&later));
         assert_eq!(given(&world, Some(51)).len(), 3);
+    }
+
+    /// Orders that were given over several starts, and not seen, hide none that were seen before.
+    #[test]
+    fn manifest_tells_what_was_given_before_orders_that_were_not_seen() {
+        let mut world = World::with_hosts(1);
+        let host = world.hosts[0];
+        let old = world.start_alone(host);
+        world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
+        let recovery = world.state.epoch();
+        world.start_alone(host);
+        for incarnation in [7, 8] {
+            world.start_alone(host);
+            world.call(Command::StartEpoch { incarnation }).unwrap();
+        }
+        // A start knows no queue.
+        world.state.orders_taken(host, 4);
+        let given = |epoch, order| {
+            let peer = AgentPeer { seen: Some(Seen { epoch, order }), needs_manifest: true };
+            let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+            let sender = Sender { fleet: FleetId::new(1), identity };
+            let found = world.state.host(host).unwrap();
+            exchange::poll(&world.state, found, &sender, peer, 0).manifest.unwrap().given_before
+        };
+        for epoch in [recovery, world.state.epoch()] {
+            assert_eq!(given(epoch, 2), [old], "{epoch:?}");
+        }
+        assert_eq!(given(recovery, 3).len(), 3, "all of the recovery's were seen");
+    }
+
+    /// The lost part of the journal had more starts than its copy.
+    #[test]
+    fn task_that_a_copy_of_the_journal_placed_was_not_given_before() {
+        let mut world = World::with_hosts(1);
+        let host = world.hosts[0];
+        let old = world.start_alone(host);
+        world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+        let new = world.start_alone(host);
+        let seen = Seen { epoch: Epoch { counter: 4, incarnation: 77 }, order: 2 };
+        let proved = Some(seen.epoch);
+        world.call(Command::Recover { beyond: 4, incarnation: 5, proved }).unwrap();
+        let answer = Claims::new(Some(seen)).answer(host);
+        let judged = |world: &World| testimony::judge(&world.state, host, &answer);
+        assert_eq!(judged(&world), Testimony::OfLostOrders { to: 2 });
+        world.call(Command::SkipLostOrders { host, to: 2 }).unwrap();
+        assert_eq!(judged(&world), Testimony::Stands);
+        let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+        let sender = Sender { fleet: FleetId::new(1), identity };
+        let peer = AgentPeer { seen: Some(seen), needs_manifest: true };
+        let found = world.state.host(host).unwrap();
+        let manifest = exchange::poll(&world.state, found, &sender, peer, 0).manifest.unwrap();
+        assert_eq!(manifest.given_before, [old]);
+        assert!(manifest.orders.iter().any(|order| order.task == new));
     }
 
     /// A hello still shows the earlier start, and nothing happens on this host afterwards.

@@ -73,7 +73,11 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
     if state.is_held() {
         return Decision::default();
     }
-    let mut events = deadlines::met(state, at);
+    // A start hears first what hosts have to say.
+    let mut events = if state.schedules() { deadlines::met(state, at) } else { Vec::new() };
+    if state.word_awaited_until().is_some_and(|until| until <= at) {
+        events.push(Event::WordAwaited);
+    }
     let mut left = EXPIRED_PER_TICK_MAX;
     let left = &mut left;
     let tokens = take(left, state.expired_client_tokens(at));

@@ -56,22 +56,12 @@ pub(crate) fn may_certify(
     at: Timestamp,
 ) -> Result<(), Rejection> {
     let host = certify.host;
-    let member = member(state, host, went_back);
-    let known = |key| state.membership(host).is_some_and(|member| member.keys.contains(key));
-    match &certify.by {
-        Some(by) if by.ended && !known(&by.key) => {
-            if token_used(state, certify, at)?.is_none() {
-                // Of a host that is no member any more, that is the reason.
-                member?;
-                return Err(Rejection::HostKeyUnknown(host));
-            }
-            // The token vouches for a host that an older journal does not know.
-            match member {
-                Err(Rejection::HostUnknown(_)) => {}
-                other => drop(other?),
-            }
-        }
-        _ => drop(member?),
+    let member = member(state, host, went_back)?;
+    let known = |key| member.is_some_and(|member| member.keys.contains(key));
+    if certify.by.as_ref().is_some_and(|by| by.ended && !known(&by.key))
+        && token_used(state, certify, at)?.is_none()
+    {
+        return Err(Rejection::HostKeyUnknown(host));
     }
     uncontested(state, host, certify.run.as_ref(), None)
 }

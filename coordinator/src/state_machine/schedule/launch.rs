@@ -94,7 +94,8 @@ impl<'a> Work<'a> {
         if self.backs_off {
             return false;
         }
-        if let Some(until) = self.state.word_awaited_until(self.at) {
+        let word_awaited_until = self.state.word_awaited_until();
+        if let Some(until) = word_awaited_until.filter(|until| *until > self.at) {
             self.wake_at(until);
             return false;
         }

@@ -218,6 +218,16 @@ impl Host {
         let until = starts.partition_point(|(start, _)| *start <= counter);
         starts.get(until.saturating_sub(1)).map_or(0, |(_, order)| *order)
     }
+
+    /// The first start, up to the one with the counter `until`, before which the host had been given more
+    /// than `order`: by the start before it at the earliest. 0 if that was before those that are
+    /// remembered.
+    pub fn first_start_with_more(&self, order: u64, until: u64) -> Option<u64> {
+        let starts = &self.orders_at_starts;
+        let first = starts.iter().position(|(_, given)| *given > order)?;
+        let start = starts[first].0;
+        (start <= until).then_some(if first == 0 { 0 } else { start })
+    }
 }
 
 /// What a machine is called that nobody gave an instance id: as ECS calls hosts outside of EC2, `mi-`

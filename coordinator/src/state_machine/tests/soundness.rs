@@ -9,13 +9,13 @@ use crate::{
     journal::tests::golden::scenario,
     query::Constraint,
     state_machine::{
-        Answer, Command, Event, State,
+        Answer, Command, Event, Rejection, State,
         auto_scaling::GroupChange,
         capacity_provider::CapacityProviderChange,
         command::{
-            ClusterCapacity, ClusterChange, CreateTaskSet, DeploymentRef, JoinToken,
+            CertifyHost, ClusterCapacity, ClusterChange, CreateTaskSet, DeploymentRef, JoinToken,
             RegisterContainerInstance, Resource, RevisionRef, RunTask, SettableHostStatus,
-            StartTask, Tags, TargetedAttribute, TaskLaunch, UpdateService,
+            ShownKey, StartTask, Tags, TargetedAttribute, TaskLaunch, UpdateService,
         },
         event::{ServiceCreated, TasksStarted, UsedClientToken},
         name::ClusterName,
@@ -505,4 +505,10 @@ fn an_agent_that_left_long_ago_is_forgotten() {
     assert!(world.state.membership(host).is_none());
     assert!(world.state.membership(never).is_none());
     assert!(world.state.membership(world.hosts[1]).is_some());
+    // Its identity is of no use any more, whatever token comes with it: what it has seen would look as if
+    // the journal had gone back.
+    let (by, secret_hash) = (Some(ShownKey { key: [9; 32], ended: true }), Some([1; 32]));
+    let certify = CertifyHost { host, key: [8; 32], by, secret_hash, run: None };
+    let refused = world.call(Command::CertifyHost(Box::new(certify))).unwrap_err();
+    assert_eq!(refused, Rejection::HostUnknown(host));
 }

@@ -309,6 +309,22 @@ fn waiting_launch_never_runs_anew_after_recovery() {
     assert_eq!(world.state.check(), Vec::<String>::new());
 }
 
+/// An old journal whose hosts have said nothing yet tells of waits that ended well.
+#[test]
+fn start_ends_no_wait_before_hosts_were_heard() {
+    let (world, _) = World::with_hosts(1);
+    let mut world = world.with_definition(1_100);
+    world.run_and_wait(1, 60_000);
+    world.at = Timestamp(world.at.0 + 3_600_000);
+    world.state = restored(&rows(&mut world.state), world.state.seq());
+    world.put(Command::StartEpoch { incarnation: 2 });
+    world.step(Command::Tick);
+    assert_eq!((world.waiting(), world.ended().len()), (1, 0));
+    world.put(Command::BeginScheduling);
+    world.step(Command::Tick);
+    assert_eq!((world.waiting(), world.ended().len()), (0, 1));
+}
+
 /// A new machine's clock may be wrong for a while.
 #[test]
 fn clock_does_not_tell_what_is_of_before_the_recovery() {

@@ -74,5 +74,5 @@ names! { EVENTS, event, Event:
     GroupScaled GroupExcess WaitingTasksEnded TaskTimeoutSet AutoScalingGroupCreated
     AutoScalingGroupConfigured AutoScalingGroupDeleting AutoScalingGroupDeleted InstancesWanted
     InstanceSet InstanceGone CapacityProviderSet CapacityProviderForgotten MembersForgotten
-    HostCertified HostEngineChanged HostSilenceChanged HostStorageChanged HostToldAll
+    HostCertified HostEngineChanged HostSilenceChanged HostStorageChanged HostToldAll WordAwaited
 }

@@ -390,6 +390,7 @@ impl Scene<'_> {
         self.call(Command::Recover { beyond: 3, incarnation: 5, proved: None });
         let order = self.world.state.host(host).unwrap().last_order;
         self.call(Command::SkipLostOrders { host, to: order + 10 });
+        self.world.pass_step_by_step(91.0);
         let family = self.name("adopted");
         let definition =
             TaskDefinition { family: family.clone(), revision: 3, spec: TaskSpec::default() };
