@@ -240,7 +240,7 @@ impl<R: ContainerRuntime> Engine<R> {
         // Here already: what this answer brings is acknowledged next, and hides that there was more.
         self.repeat_what_may_be_lost(request);
         let agrees = self.agrees(request);
-        self.agreed = agrees == Some(true);
+        self.agreed = self.head.is_some() && agrees != Some(false);
         self.send(reply, agrees == Some(false), request.images);
     }
 
@@ -358,8 +358,8 @@ impl<R: ContainerRuntime> Engine<R> {
     fn park(&mut self, request: Box<PollRequest>, reply: oneshot::Sender<PollAnswer>) {
         self.release_parked();
         let agrees = self.agrees(&request);
-        self.agreed = agrees == Some(true);
-        if self.agreed {
+        self.agreed = self.head.is_some() && agrees != Some(false);
+        if agrees == Some(true) {
             self.confirm();
         }
         let has_news = self.outbox.has_news() || self.health_has_news();

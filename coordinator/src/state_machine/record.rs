@@ -44,6 +44,8 @@ pub struct MetaRecord {
     #[serde(default)]
     pub unsure_below: Option<u64>,
     #[serde(default)]
+    pub recoveries: BTreeMap<u64, u64>,
+    #[serde(default)]
     pub word_awaited_until: Option<Timestamp>,
 }
 

@@ -109,7 +109,9 @@ pub enum Rejection {
     JoinTokenExists(String),
     #[error("The container instance {0} has been joined by an agent before.")]
     HostHasJoined(HostId),
-    #[error("The host {0} is not known to the coordinator. Join it with a new token.")]
+    #[error(
+        "The host {0} is not known to the coordinator. If the coordinator's journal is an old one, recover it first; else remove identity.json from the host's data directory and join it again with a new token."
+    )]
     HostUnknown(HostId),
     #[error(
         "The host {0} was deregistered. Remove identity.json from its data directory and join it again with a new token."

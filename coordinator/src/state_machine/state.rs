@@ -123,6 +123,8 @@ pub struct State {
     /// What was asked for by a batch below may have been done, and may be over, in the part of the
     /// journal that the last `recover` left behind.
     unsure_below: Option<u64>,
+    /// That of each `recover`, by its epoch's counter: where the journal parted from the one that was lost.
+    recoveries: BTreeMap<u64, u64>,
     /// See the function of this name.
     word_awaited_until: Option<Timestamp>,
     clusters: Arena<Cluster>,
@@ -305,8 +307,9 @@ impl State {
         let own = self.starts.range(first..).next().or_else(|| self.starts.last_key_value());
         // A copy of the journal may have been started fewer times than what it is a copy of.
         let lost = !known && self.is_of_lost_journal(seen);
-        let beside = self.unsure_below.filter(|_| lost);
-        let proved = beside.and_then(|below| self.starts.iter().find(|(_, seq)| **seq >= below));
+        let recovery = self.recoveries.range(seen.counter..).find(|_| lost);
+        let proved =
+            recovery.and_then(|(_, below)| self.starts.iter().find(|(_, seq)| *seq >= below));
         match own.into_iter().chain(proved).min_by_key(|(_, seq)| **seq) {
             Some((&counter, &seq)) => Start { counter, seq },
             None => Start { counter: self.epoch.counter, seq: self.seq.saturating_add(1) },
@@ -457,6 +460,7 @@ impl State {
                 self.word_awaited_until = Some(at.saturating_add(WORD_AWAITED));
                 (self.recovered, self.recovered_seq) = (Some(*epoch), seq);
                 (self.unsure_before, self.unsure_below) = (*unsure_before, *unsure_below);
+                self.recoveries.extend(unsure_below.map(|below| (epoch.counter, below)));
                 self.unsure_launches_keep_no_deadline();
             }
             Event::WordAwaited => {
@@ -654,6 +658,7 @@ impl Entity for kind::Meta {
             starts: state.starts.clone(),
             unsure_before: state.unsure_before,
             unsure_below: state.unsure_below,
+            recoveries: state.recoveries.clone(),
             word_awaited_until: state.word_awaited_until,
         })
     }
@@ -666,6 +671,10 @@ impl Entity for kind::Meta {
         state.starts = row.starts;
         state.unsure_before = row.unsure_before;
         state.unsure_below = row.unsure_below;
+        state.recoveries = row.recoveries;
+        // Rows of earlier programs hold the last one alone.
+        let last = row.recovered.zip(row.unsure_below);
+        state.recoveries.extend(last.map(|(epoch, below)| (epoch.counter, below)));
         state.word_awaited_until = row.word_awaited_until;
     }
 }

@@ -126,6 +126,27 @@ async fn ledger_that_cannot_be_written_is_told_until_it_can() {
     rig.until_running(task(2)).await;
 }
 
+/// What it could not write it cannot compare either; its tasks are told of all the same.
+#[tokio::test(start_paused = true)]
+async fn agent_on_a_full_disk_tells_a_new_start_that_it_has_looked() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    for number in [1, 2] {
+        rig.coordinator.run(task(number), one());
+        rig.until_running(task(number)).await;
+    }
+    rig.fill_disk();
+    rig.coordinator.stop(task(1));
+    rig.until_stopped(task(1)).await;
+    rig.coordinator = rig.coordinator.restarted();
+    for _ in 0..20 {
+        if rig.exchange().await.looked == Some(true) {
+            return;
+        }
+    }
+    panic!("it never says so");
+}
+
 #[tokio::test(start_paused = true)]
 async fn coordinator_of_before_one_that_was_obeyed_stops_nothing() {
     let mut rig = Rig::new();

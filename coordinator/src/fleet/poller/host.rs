@@ -301,9 +301,8 @@ impl<A: AgentClient> HostPoller<A> {
                 Ok(AgentPeer { seen: answer.seen, needs_manifest: *needs_manifest })
             }
             PollOutcome::Refused(Refusal::OrderGap { expected }) => {
-                // It obeys: what it expects is of this start.
-                let epoch = self.handle.peek(State::epoch);
-                let seen = Some(Seen { epoch, order: expected.saturating_sub(1) });
+                let order = expected.saturating_sub(1);
+                let seen = answer.seen.map(|seen| Seen { order, ..seen });
                 Ok(AgentPeer { seen, needs_manifest: false })
             }
             PollOutcome::Refused(refusal) => {
@@ -832,6 +831,31 @@ mod tests {
         assert_eq!(given(recovery, 3).len(), 3, "all of the recovery's were seen");
     }
 
+    /// More starts with orders than are remembered, while the host is off.
+    #[test]
+    fn order_that_was_never_taken_was_not_given_before() {
+        let mut world = World::with_hosts(1);
+        let host = world.hosts[0];
+        let mut incarnations = 2..;
+        let mut start = |world: &mut World| {
+            let incarnation = incarnations.next().unwrap();
+            world.call(Command::StartEpoch { incarnation }).unwrap();
+            world.state.epoch()
+        };
+        let seen = Seen { epoch: start(&mut world), order: 0 };
+        for _ in 0..12 {
+            world.start_alone(host);
+            start(&mut world);
+            world.state.orders_taken(host, u64::MAX);
+            let peer = AgentPeer { seen: Some(seen), needs_manifest: true };
+            let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+            let sender = Sender { fleet: FleetId::new(1), identity };
+            let found = world.state.host(host).unwrap();
+            let manifest = exchange::poll(&world.state, found, &sender, peer, 0).manifest.unwrap();
+            assert_eq!(manifest.given_before, [], "{:?}", found.orders_at_starts);
+        }
+    }
+
     /// The lost part of the journal had more starts than its copy.
     #[test]
     fn task_that_a_copy_of_the_journal_placed_was_not_given_before() {
@@ -845,6 +869,10 @@ mod tests {
         world.call(Command::Recover { beyond: 4, incarnation: 5, proved }).unwrap();
         let answer = Claims::new(Some(seen)).answer(host);
         let judged = |world: &World| testimony::judge(&world.state, host, &answer);
+        assert_eq!(judged(&world), Testimony::OfLostOrders { to: 2 });
+        // Another recovery, of which another host is the reason, changes nothing of that.
+        let proved = Some(Epoch { counter: 6, incarnation: 88 });
+        world.call(Command::Recover { beyond: 6, incarnation: 9, proved }).unwrap();
         assert_eq!(judged(&world), Testimony::OfLostOrders { to: 2 });
         world.call(Command::SkipLostOrders { host, to: 2 }).unwrap();
         assert_eq!(judged(&world), Testimony::Stands);

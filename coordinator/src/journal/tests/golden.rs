@@ -57,8 +57,7 @@ fn opened(file: &Path) -> (State, Picture, String) {
 /// Which batch or start a thing came by is kept in rows of later programs alone, and read from what is
 /// left of the batches: the two journals of an earlier program do not say the same of it.
 fn without_numbers_of_batches(words: &str) -> String {
-    let lines =
-        r"^(recovered_seq|skipped_seq|placed_seq|starts|orders_at_starts|word_awaited_until): .*\n";
+    let lines = r"^(recovered_seq|skipped_seq|placed_seq|starts|orders_at_starts|recoveries|word_awaited_until): .*\n";
     let numbers =
         regex::Regex::new(&format!("(?m){lines}|, placed_seq: [0-9]+|asked_seq: [0-9]+, "));
     numbers.unwrap().replace_all(words, "").into_owned()

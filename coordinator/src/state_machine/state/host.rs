@@ -224,9 +224,11 @@ impl Host {
     /// remembered.
     pub fn first_start_with_more(&self, order: u64, until: u64) -> Option<u64> {
         let starts = &self.orders_at_starts;
-        let first = starts.iter().position(|(_, given)| *given > order)?;
-        let start = starts[first].0;
-        (start <= until).then_some(if first == 0 { 0 } else { start })
+        match starts.iter().position(|(_, given)| *given > order)? {
+            // How many there were at the starts before is not known.
+            0 => Some(0),
+            first => Some(starts[first].0).filter(|start| *start <= until),
+        }
     }
 }
 

@@ -83,6 +83,7 @@ impl State {
             starts,
             unsure_before,
             unsure_below,
+            recoveries,
             clusters,
             clusters_by_name,
             definitions,
@@ -143,6 +144,7 @@ impl State {
             starts: starts,
             unsure_before: unsure_before,
             unsure_below: unsure_below,
+            recoveries: recoveries,
             word_awaited_until: word_awaited_until,
         };
         picture.show("meta", shown);
