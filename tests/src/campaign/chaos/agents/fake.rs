@@ -344,6 +344,8 @@ impl FakeAgent {
 
     fn report(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get(&id) else { return };
+        // At most one of a task: the latest wins.
+        self.reports.retain(|report| !is_of(report, id));
         self.last_report += 1;
         let body = ReportBody::Task(Box::new(task.told(id)));
         self.reports.push(Report { seq: self.last_report, body });
@@ -352,6 +354,7 @@ impl FakeAgent {
     fn tell_stranger(&mut self, id: TaskId) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         task.stranger = true;
+        self.reports.retain(|report| !is_of(report, id));
         self.last_report += 1;
         let body = ReportBody::StopCandidate {
             task: id,
