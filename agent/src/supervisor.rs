@@ -316,7 +316,7 @@ struct Engine<R> {
     parked: Option<Parked>,
     /// The start of the coordinator for which every task was reported anew last.
     repeated_for: Option<Epoch>,
-    /// The last poll desired nothing else than this agent does, as far as its orders are here.
+    /// The last poll desired what this agent does, or its orders cannot be written here.
     agreed: bool,
     /// The newest start of the coordinator whose orders could not be written: no earlier one is obeyed,
     /// as long as this agent runs.

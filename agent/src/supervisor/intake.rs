@@ -240,7 +240,7 @@ impl<R: ContainerRuntime> Engine<R> {
         // Here already: what this answer brings is acknowledged next, and hides that there was more.
         self.repeat_what_may_be_lost(request);
         let agrees = self.agrees(request);
-        self.agreed = self.head.is_some() && agrees != Some(false);
+        self.agreed = agrees == Some(true);
         self.send(reply, agrees == Some(false), request.images);
     }
 
@@ -283,6 +283,8 @@ impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn orders_written(&mut self) {
         let Some(taking) = self.taking.take_if(|taking| taking.being_written) else { return };
         self.head = Some(taking.head);
+        // A poll that was parked before is answered first.
+        self.agreed = false;
         let mut changed = Vec::new();
         for taken in taking.orders {
             match taken {
@@ -358,7 +360,9 @@ impl<R: ContainerRuntime> Engine<R> {
     fn park(&mut self, request: Box<PollRequest>, reply: oneshot::Sender<PollAnswer>) {
         self.release_parked();
         let agrees = self.agrees(&request);
-        self.agreed = self.head.is_some() && agrees != Some(false);
+        // What cannot be written cannot be compared either.
+        let cannot_compare = agrees.is_none() && self.ledger_state != LedgerState::Written;
+        self.agreed = agrees == Some(true) || self.head.is_some() && cannot_compare;
         if agrees == Some(true) {
             self.confirm();
         }

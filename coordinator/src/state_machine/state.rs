@@ -91,6 +91,9 @@ pub use crate::placement::HostSlot;
 /// somebody went on from it.
 const STARTS_KEPT_MAX: usize = 1_000;
 
+/// Recoveries of which it is kept where the journal had parted from what was lost.
+const RECOVERIES_KEPT_MAX: usize = 100;
+
 /// How long services stop and start nothing after `recover`: longer than an agent that can reach the
 /// coordinator needs to register, if the journal does not know its host (75 s), and to say what it runs.
 const WORD_AWAITED: Duration = Duration::from_secs(90);
@@ -123,7 +126,7 @@ pub struct State {
     /// What was asked for by a batch below may have been done, and may be over, in the part of the
     /// journal that the last `recover` left behind.
     unsure_below: Option<u64>,
-    /// That of each `recover`, by its epoch's counter: where the journal parted from the one that was lost.
+    /// That of each `recover`, by its epoch's counter, of the last ones: where the journal parted from the one that was lost.
     recoveries: BTreeMap<u64, u64>,
     /// See the function of this name.
     word_awaited_until: Option<Timestamp>,
@@ -461,6 +464,9 @@ impl State {
                 (self.recovered, self.recovered_seq) = (Some(*epoch), seq);
                 (self.unsure_before, self.unsure_below) = (*unsure_before, *unsure_below);
                 self.recoveries.extend(unsure_below.map(|below| (epoch.counter, below)));
+                if self.recoveries.len() > RECOVERIES_KEPT_MAX {
+                    self.recoveries.pop_first();
+                }
                 self.unsure_launches_keep_no_deadline();
             }
             Event::WordAwaited => {

@@ -189,6 +189,24 @@ async fn hello_that_acknowledges_less_is_told_everything_again() {
     assert_eq!(told.count(), 2);
 }
 
+/// What the coordinator takes for running may be over: with a manifest it will be told.
+#[tokio::test(start_paused = true)]
+async fn hello_with_orders_to_come_is_not_told_that_this_agent_has_looked() {
+    let mut rig = Rig::new();
+    rig.exchange().await;
+    rig.coordinator.run(task(1), one());
+    rig.until_running(task(1)).await;
+    rig.idle(2).await;
+    let mut restarted = rig.coordinator.restarted();
+    assert_eq!(rig.poll(hello(&restarted)).await.looked, Some(true));
+    restarted.run(task(2), one());
+    assert_eq!(rig.poll(hello(&restarted)).await.looked, Some(false));
+    rig.coordinator = restarted;
+    rig.until_running(task(2)).await;
+    rig.idle(2).await;
+    assert_eq!(rig.exchange().await.looked, Some(true));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_gap_in_the_orders_is_refused() {
     let mut rig = Rig::new();
