@@ -8,13 +8,13 @@
 mod own_certificate;
 
 use std::{
-    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use longshore_common::{
     clock::Timestamp,
+    data_directory,
     id::FleetId,
     join_token::CaHash,
     mutual_tls::{KeyHash, TlsSetUpError, Trust},
@@ -141,7 +141,7 @@ impl Authority {
         let failed = |error| PkiError::File(SecretFileError::Write(path.clone(), error));
         let folder = std::fs::metadata(directory).map_err(failed)?;
         secret_file::replace(&path, content.as_bytes()).map_err(PkiError::File)?;
-        chown(&path, Some(folder.uid()), Some(folder.gid())).map_err(failed)?;
+        data_directory::give_to_owner_of(&folder, &path).map_err(failed)?;
         tracing::info!(path = %path.display(), "made the fleet's CA; its key is in this file");
         Ok(authority)
     }

@@ -175,10 +175,12 @@ impl Guest {
                  docker import {changes} {SAMPLE_ARCHIVE} {SAMPLE_IMAGE} >/dev/null
                  echo 'coordinator = \"127.0.0.1:8421\"' >> /etc/longshore/agent.toml
                  echo 'join_token_file = \"/etc/longshore/join-token\"' >> /etc/longshore/agent.toml
-                 systemctl enable --now longshore-coordinator
+                 systemctl enable --now longshore-coordinator || {{
+                   journalctl -b -u longshore-coordinator -o cat -n 30 >&2; exit 1; }}
                  umask 077
                  longshore-coordinator join-token create --ttl 1h > /etc/longshore/join-token
-                 systemctl enable --now longshore-agent"
+                 systemctl enable --now longshore-agent || {{
+                   journalctl -b -u longshore-agent -o cat -n 30 >&2; exit 1; }}"
             ))
             .await?;
         let keys = machine.sh(&format!("cat {ROOT_CREDENTIALS}")).await?;

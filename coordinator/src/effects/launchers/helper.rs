@@ -24,7 +24,7 @@ use tokio::{
     sync::Semaphore,
 };
 
-use longshore_common::{service_manager::ServiceManager, termination::Termination};
+use longshore_common::{data_directory, service_manager::ServiceManager, termination::Termination};
 
 use super::{CALLS_AT_ONCE_MAX, exec};
 use crate::{
@@ -131,7 +131,7 @@ fn bind(directory: &Path, path: &PathBuf) -> io::Result<(UnixListener, u32)> {
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))?;
+    data_directory::give_to_owner_of(&owner, path)?;
     Ok((listener, owner.uid()))
 }
 

@@ -7,10 +7,11 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, fchown},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use longshore_common::data_directory;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params, types::Value};
 use rustix::fs::{CWD, Mode, OFlags};
 
@@ -258,7 +259,7 @@ pub(super) fn with_log(database: &Path) -> [PathBuf; 3] {
 fn owned(path: &Path, folder: &fs::Metadata) -> io::Result<fs::File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = fs::File::from(rustix::fs::openat(CWD, path, flags, Mode::from_raw_mode(0o600))?);
-    fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+    data_directory::give_to_owner_of(folder, path)?;
     Ok(file)
 }
 
