@@ -306,6 +306,7 @@ impl Guest {
              rm -rf /etc/systemd/system/longshore-agent.service.d
              systemctl daemon-reload
              iptables -P INPUT ACCEPT
+             systemctl reset-failed docker.socket docker || true
              systemctl start docker.socket docker
              for id in $(docker ps -aq); do docker rm -f $id; done >/dev/null
              systemctl reset-failed")

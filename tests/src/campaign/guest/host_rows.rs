@@ -206,6 +206,7 @@ impl Guest {
              rm -rf {folder}; mkdir -p $(dirname {folder}); mv $old {folder}
              mkdir -p /etc/docker
              echo '{{\"data-root\": \"{folder}\"}}' > /etc/docker/daemon.json
+             systemctl reset-failed docker.socket docker || true
              systemctl start docker.socket docker"
         ))
         .await?;
