@@ -90,6 +90,19 @@ impl Rig {
         Self::with(|_| {})
     }
 
+    /// With this many tasks, from the first on, that run.
+    async fn with_tasks(count: u128) -> Self {
+        let mut rig = Rig::new();
+        rig.exchange().await;
+        for number in 1..=count {
+            rig.coordinator.run(task(number), one());
+        }
+        for number in 1..=count {
+            rig.until_running(task(number)).await;
+        }
+        rig
+    }
+
     fn with(change: impl FnOnce(&mut EngineConfig)) -> Self {
         let clock = SteppedClock::at(Timestamp(1_700_000_000_000));
         let fake = FakeRuntime::new(clock.clone());

@@ -121,10 +121,7 @@ async fn every_hello_is_told_what_was_seen_before_any_hello() {
 /// As of a machine's snapshot: the coordinator was told how the task is, and has lost that.
 #[tokio::test(start_paused = true)]
 async fn start_that_acknowledges_less_is_told_everything_again() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    rig.coordinator.run(task(1), one());
-    rig.until_running(task(1)).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.idle(2).await;
     assert!(rig.coordinator.acknowledged.is_some());
     let acknowledged = rig.coordinator.acknowledged.unwrap();
@@ -152,10 +149,7 @@ async fn start_that_acknowledges_less_is_told_everything_again() {
 /// While this host was not heard, an agent on a copy of its machine spoke for it.
 #[tokio::test(start_paused = true)]
 async fn agent_tells_everything_again_after_a_copy_was_heard() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    rig.coordinator.run(task(1), one());
-    rig.until_running(task(1)).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.idle(2).await;
     for copy in [98, 99] {
         rig.coordinator.tasks.clear();
@@ -174,12 +168,7 @@ async fn agent_tells_everything_again_after_a_copy_was_heard() {
 /// Something new waits to be told: its acknowledgement is beyond what the lost part acknowledged.
 #[tokio::test(start_paused = true)]
 async fn hello_that_acknowledges_less_is_told_everything_again() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    for number in [1, 2] {
-        rig.coordinator.run(task(number), one());
-        rig.until_running(task(number)).await;
-    }
+    let mut rig = Rig::with_tasks(2).await;
     rig.idle(2).await;
     let mut restored = rig.coordinator.restarted();
     restored.acknowledged = None;
@@ -192,10 +181,7 @@ async fn hello_that_acknowledges_less_is_told_everything_again() {
 /// What the coordinator takes for running may be over: with a manifest it will be told.
 #[tokio::test(start_paused = true)]
 async fn hello_with_orders_to_come_is_not_told_that_this_agent_has_looked() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    rig.coordinator.run(task(1), one());
-    rig.until_running(task(1)).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.idle(2).await;
     let mut restarted = rig.coordinator.restarted();
     assert_eq!(rig.poll(hello(&restarted)).await.looked, Some(true));
@@ -226,10 +212,7 @@ async fn a_gap_in_the_orders_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn orders_that_are_sent_again_are_done_once() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    rig.coordinator.run(task(1), one());
-    rig.until_running(task(1)).await;
+    let mut rig = Rig::with_tasks(1).await;
     // The coordinator of these tests resends everything in each poll.
     rig.idle(5).await;
     assert_eq!((rig.fake.count(Verb::Create), rig.fake.count(Verb::Start)), (1, 1));
@@ -365,10 +348,7 @@ async fn a_difference_in_what_is_desired_asks_for_a_manifest_and_absence_stops_n
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_generation_starts_after_the_older_one_has_stopped() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    rig.coordinator.run(task(1), one());
-    rig.until_running(task(1)).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.coordinator.run_generation(task(1), 2, one());
     rig.until(task(1), |r| r.generation == 2 && r.phase == ReportedPhase::Running).await;
     let states: Vec<_> = rig.fake.containers().iter().map(|c| c.state).collect();

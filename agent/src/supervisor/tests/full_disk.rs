@@ -78,12 +78,7 @@ async fn a_full_disk_ends_no_agent_and_doubles_no_task() {
 #[tokio::test(start_paused = true)]
 async fn stop_is_carried_out_on_a_full_disk_through_restarts() {
     for exchanges_before_the_kill in 0..6 {
-        let mut rig = Rig::new();
-        rig.exchange().await;
-        for number in [1, 2] {
-            rig.coordinator.run(task(number), one());
-            rig.until_running(task(number)).await;
-        }
+        let mut rig = Rig::with_tasks(2).await;
         rig.fill_disk();
         rig.coordinator.stop(task(1));
         rig.idle(exchanges_before_the_kill).await;
@@ -105,10 +100,7 @@ async fn stop_is_carried_out_on_a_full_disk_through_restarts() {
 
 #[tokio::test(start_paused = true)]
 async fn ledger_that_cannot_be_written_is_told_until_it_can() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    rig.coordinator.run(task(1), one());
-    rig.until_running(task(1)).await;
+    let mut rig = Rig::with_tasks(1).await;
     assert_eq!(rig.exchange().await.storage, StorageHealth::Ready);
     rig.fill_disk();
     rig.coordinator.run(task(2), one());
@@ -129,12 +121,7 @@ async fn ledger_that_cannot_be_written_is_told_until_it_can() {
 /// What it could not write it cannot compare either; its tasks are told of all the same.
 #[tokio::test(start_paused = true)]
 async fn agent_on_a_full_disk_tells_a_new_start_that_it_has_looked() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    for number in [1, 2] {
-        rig.coordinator.run(task(number), one());
-        rig.until_running(task(number)).await;
-    }
+    let mut rig = Rig::with_tasks(2).await;
     rig.fill_disk();
     rig.coordinator.stop(task(1));
     rig.until_stopped(task(1)).await;
@@ -149,12 +136,7 @@ async fn agent_on_a_full_disk_tells_a_new_start_that_it_has_looked() {
 
 #[tokio::test(start_paused = true)]
 async fn coordinator_of_before_one_that_was_obeyed_stops_nothing() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    for number in [1, 2] {
-        rig.coordinator.run(task(number), one());
-        rig.until_running(task(number)).await;
-    }
+    let mut rig = Rig::with_tasks(2).await;
     rig.fill_disk();
     let mut earlier = rig.coordinator.clone();
     rig.coordinator = rig.coordinator.restarted();
@@ -169,10 +151,7 @@ async fn coordinator_of_before_one_that_was_obeyed_stops_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn coordinator_of_before_one_that_was_heard_stops_nothing() {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    rig.coordinator.run(task(1), one());
-    rig.until_running(task(1)).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.fill_disk();
     let mut earlier = rig.coordinator.clone();
     rig.coordinator = rig.coordinator.restarted();

@@ -2,18 +2,6 @@
 
 use super::*;
 
-async fn with_tasks(count: u128) -> Rig {
-    let mut rig = Rig::new();
-    rig.exchange().await;
-    for number in 1..=count {
-        rig.coordinator.run(task(number), one());
-    }
-    for number in 1..=count {
-        rig.until_running(task(number)).await;
-    }
-    rig
-}
-
 fn changing_calls(rig: &Rig) -> usize {
     [Verb::Create, Verb::Start, Verb::Stop, Verb::Kill, Verb::Remove]
         .iter()
@@ -23,7 +11,7 @@ fn changing_calls(rig: &Rig) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_restarted_agent_touches_nothing_and_reports_everything() {
-    let mut rig = with_tasks(5).await;
+    let mut rig = Rig::with_tasks(5).await;
     rig.fake.forget_calls();
     rig.restart_agent().await;
     rig.coordinator.tasks.clear();
@@ -40,7 +28,7 @@ async fn a_restarted_agent_touches_nothing_and_reports_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn what_ended_while_the_agent_was_away_is_reported() {
-    let mut rig = with_tasks(1).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.kill_agent().await;
     rig.fake.exit("app", 4);
     rig.start_agent();
@@ -51,7 +39,7 @@ async fn what_ended_while_the_agent_was_away_is_reported() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_removed_while_the_agent_was_away_is_not_started_again() {
-    let mut rig = with_tasks(1).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.kill_agent().await;
     rig.fake.remove_outside("app");
     rig.pass(Duration::from_secs(60)).await;
@@ -84,7 +72,7 @@ async fn an_agent_killed_between_any_two_calls_makes_no_second_container() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_ledger_adopts_by_labels_and_stops_nothing() {
-    let mut rig = with_tasks(3).await;
+    let mut rig = Rig::with_tasks(3).await;
     rig.kill_agent().await;
     std::fs::remove_file(&rig.config.ledger).unwrap();
     rig.start_agent();
@@ -176,7 +164,7 @@ async fn a_lost_ledger_runs_nothing_again_that_ran_and_was_removed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_task_found_by_labels_can_be_stopped_by_order() {
-    let mut rig = with_tasks(1).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.kill_agent().await;
     std::fs::remove_file(&rig.config.ledger).unwrap();
     rig.start_agent();
@@ -194,7 +182,7 @@ async fn a_task_found_by_labels_can_be_stopped_by_order() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_survives_the_agent() {
-    let mut rig = with_tasks(1).await;
+    let mut rig = Rig::with_tasks(1).await;
     rig.fake.set_latency(Verb::Stop, Duration::from_secs(20));
     rig.coordinator.stop(task(1));
     rig.exchange().await;
@@ -237,7 +225,7 @@ async fn a_second_agent_on_one_ledger_is_refused() {
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_shuts_down_says_so_to_who_polls() {
-    let mut rig = with_tasks(1).await;
+    let mut rig = Rig::with_tasks(1).await;
     let handle = rig.handle();
     let request = rig.coordinator.request(50_000);
     let parked = tokio::spawn(async move { handle.poll(request).await });
@@ -285,7 +273,7 @@ async fn restarted_agent_logs_no_state_again() {
         })
         .finish();
     let _logged = tracing::subscriber::set_default(subscriber);
-    let mut rig = with_tasks(3).await;
+    let mut rig = Rig::with_tasks(3).await;
     // One ends by itself, one is stopped, one goes on.
     rig.fake.exit("app", 3);
     rig.until_stopped(task(1)).await;
