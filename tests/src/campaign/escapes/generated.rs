@@ -28,20 +28,8 @@ const PROGRESS_EVERY: usize = 20_000;
 /// Escapes that are told in full.
 const TOLD_MAX: usize = 20;
 /// What a path may have more of.
-const PARTS: [&str; 12] = [
-    ".",
-    "..",
-    "a",
-    "root",
-    "etc",
-    "run",
-    "up",
-    "swap",
-    "evil",
-    "proc/self/root",
-    "twice",
-    "inner",
-];
+const PARTS: [&str; 12] =
+    [".", "..", "a", "top", "etc", "run", "up", "swap", "evil", "proc/self/root", "twice", "inner"];
 /// What an option of a mount may be instead.
 const WORDS: [&str; 12] = [
     "bind",

@@ -27,13 +27,14 @@ impl Ground {
         }
         fs_err::write(ground.path("srv/file"), "a file\n")?;
         for tree in ["srv", "efs"] {
+            // Of names that the machine's own root may have, none leads to much: a validator reads it all.
             for (name, to) in
-                [("root", "/"), ("etc", "/etc"), ("run", "/run"), ("proc", "/proc/self/root")]
+                [("top", "/"), ("etc", "/etc"), ("run", "/run"), ("proc", "/proc/self/root")]
             {
                 symlink(to, ground.path(tree).join(name))?;
             }
             symlink("..", ground.path(tree).join("up"))?;
-            symlink("root", ground.path(tree).join("twice"))?;
+            symlink("top", ground.path(tree).join("twice"))?;
         }
         symlink(ground.path("outside"), ground.path("srv/evil"))?;
         symlink("/", ground.path("efs/point"))?;

@@ -76,8 +76,8 @@ fn spellings(path: &str) -> Vec<String> {
 /// Links in a folder from which tasks may mount, and names that change meanwhile.
 fn planted(ground: &Ground) -> Vec<String> {
     let names = [
-        "root",
-        "root/etc",
+        "top",
+        "top/etc",
         "etc",
         "etc/ssl",
         "run",
@@ -190,8 +190,8 @@ fn docker_volume(
 fn file_systems() -> Vec<Recipe> {
     let mounted = |efs: Value| volume_of(json!({ "efsVolumeConfiguration": efs }));
     let roots = [
-        "/root",
-        "/root/etc",
+        "/top",
+        "/top/etc",
         "/etc",
         "/run",
         "/proc",
