@@ -577,6 +577,25 @@ fn reports_that_say_nothing_new_are_not_journaled() {
     "#]]);
 }
 
+/// Each is held against what was known before the answer.
+#[test]
+fn last_report_of_a_task_in_an_answer_is_the_one_that_counts() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(100);
+    let (tasks, _) = world.run(1);
+    let says = |seq, phase| report(seq, tasks[0], phase);
+    world.put(answered(hosts[0], 1, vec![says(1, ReportedPhase::Running)]));
+    world.log.clear();
+    let meanwhile = says(2, ReportedPhase::Stopping(exited()));
+    world.put(answered(hosts[0], 3, vec![meanwhile, says(3, ReportedPhase::Running)]));
+    world.check(expect![""]);
+    let ended = |seq| says(seq, ReportedPhase::Stopped(exited()));
+    world.put(answered(hosts[0], 6, vec![says(4, ReportedPhase::Running), ended(5), ended(6)]));
+    world.check(expect![[r#"
+        TaskStopped EssentialContainerExited Essential container in task exited
+    "#]]);
+}
+
 #[test]
 fn a_task_never_goes_back() {
     let (world, hosts) = World::with_hosts(1);

@@ -8,7 +8,9 @@ use std::{
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{EngineHealth, ReportBody, ReportedPhase, RunIntent, RunOrder, Seen, TaskReport},
+    protocol::{
+        EngineHealth, Report, ReportBody, ReportedPhase, RunIntent, RunOrder, Seen, TaskReport,
+    },
     task::{StopCause, StopCode},
 };
 
@@ -46,7 +48,7 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
         decision.notes.push(Note::OrdersTaken { host: host.id, order: seen.order });
     }
     let taken = host.reports_taken.filter(|taken| taken.session == answered.position.session);
-    let mut ended = BTreeSet::new();
+    let last_of_task = last_reports(&answered.reports);
     let mut news = News::default();
     for (index, report) in answered.reports.iter().enumerate() {
         if taken.is_some_and(|taken| report.seq <= taken.seq) {
@@ -60,15 +62,11 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
             return decision;
         }
         match &report.body {
-            ReportBody::Task(report) => {
-                if ended.contains(&report.task) {
-                    continue;
+            ReportBody::Task(task) => {
+                // Each is held against the state before this answer: the last one tells how the task is.
+                if last_of_task.get(&(task.task, task.generation)) == Some(&index) {
+                    decision.events.extend(reported(state, host, task, at));
                 }
-                let event = reported(state, host, report, at);
-                if let Some(Event::TaskStopped { task, .. }) = &event {
-                    ended.insert(*task);
-                }
-                decision.events.extend(event);
             }
             ReportBody::StopCandidate { task, generation, run } => {
                 let events = stop_candidate(state, host, answered, *task, *generation, run, at);
@@ -91,6 +89,15 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     }
     decision.events.extend(told_all(state, host, answered));
     decision
+}
+
+/// Of each task and generation that reports tell of, which of them is the last one.
+fn last_reports(reports: &[Report]) -> BTreeMap<(TaskId, u32), usize> {
+    let of_task = |(index, report): (usize, &Report)| match &report.body {
+        ReportBody::Task(task) => Some(((task.task, task.generation), index)),
+        ReportBody::StopCandidate { .. } => None,
+    };
+    reports.iter().enumerate().filter_map(of_task).collect()
 }
 
 /// After `recover`: the host's agent holds what is desired of it, and leaves nothing unsaid.
