@@ -25,8 +25,8 @@ use super::{
         DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId, ServiceRef,
     },
     state::{
-        ClientTokenUse, ClusterStatus, DefinitionStatus, HostStatus, Membership, Phase, Replacing,
-        ServiceStatus, Wish,
+        ClientTokenUse, ClusterStatus, DefinitionStatus, HostStatus, Membership, OrdersAtStarts,
+        Phase, Replacing, ServiceStatus, Wish,
     },
 };
 
@@ -124,7 +124,7 @@ pub struct HostRecord {
     pub version: u64,
     pub last_order: u64,
     #[serde(default)]
-    pub orders_at_starts: Vec<(u64, u64)>,
+    pub orders_at_starts: OrdersAtStarts,
     #[serde(default)]
     pub skipped_seq: u64,
     #[serde(default)]

@@ -18,6 +18,7 @@ mod entity;
 mod group;
 mod host;
 mod log_group;
+mod orders_at_starts;
 mod picture;
 mod service;
 mod service_task;
@@ -51,6 +52,7 @@ pub use dirty::Row;
 pub use due::Due;
 pub use entity::{EntityKey, RESTORE_ORDER, Record};
 pub use host::{Host, HostStatus, QueuedOrder, managed_instance_id};
+pub use orders_at_starts::OrdersAtStarts;
 pub use picture::Picture;
 pub(in crate::state_machine) use service::hash_of;
 pub use service::{Revision, Service, ServiceStatus};
@@ -126,7 +128,8 @@ pub struct State {
     /// What was asked for by a batch below may have been done, and may be over, in the part of the
     /// journal that the last `recover` left behind.
     unsure_below: Option<u64>,
-    /// That of each `recover`, by its epoch's counter, of the last ones: where the journal parted from the one that was lost.
+    /// `unsure_below` of the last recoveries, by the counters of their epochs: where the journal parted
+    /// from what was lost.
     recoveries: BTreeMap<u64, u64>,
     /// See the function of this name.
     word_awaited_until: Option<Timestamp>,

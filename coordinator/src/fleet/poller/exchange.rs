@@ -21,6 +21,9 @@ use crate::state_machine::{
     state::{Host, Task, Wish, fixes_digest},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Whose orders these are.
 #[derive(Clone, Debug)]
 pub struct Sender {
@@ -147,7 +150,7 @@ fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
     // Nothing that was placed since a start that the agent has not seen was given to it.
     let last = if obeys { state.start() } else { state.first_start_beside(seen.epoch) };
     let unseen_from = if obeys { u64::MAX } else { last.seq };
-    let all_seen_before = match host.first_start_with_more(seen.order, last.counter) {
+    let all_seen_before = match host.orders_at_starts.first_beyond(seen.order, last.counter) {
         Some(start) => state.start_before(start).seq,
         None => last.seq,
     };

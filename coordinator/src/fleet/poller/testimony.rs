@@ -87,7 +87,7 @@ fn judge_seen(state: &State, host: &Host, seen: Seen) -> Testimony {
     // What was given since a start that the host has not seen, it cannot have seen either.
     let given = match seen.epoch == ours {
         true => host.last_order,
-        false => host.order_at_start(state.first_start_beside(seen.epoch).counter),
+        false => host.orders_at_starts.at(state.first_start_beside(seen.epoch).counter),
     };
     let beyond = seen.order > given;
     if beyond && seen.epoch == ours {
@@ -212,6 +212,25 @@ mod tests {
         world.call(Command::SkipLostOrders { host: world.hosts[0], to: 4 }).unwrap();
         assert_eq!(says(&world, 9, 9, 4), Testimony::Stands);
         assert_eq!(world.state.host(world.hosts[0]).unwrap().last_order, 5);
+    }
+
+    /// The lost part had more starts than the copy, which has given orders in its own.
+    #[test]
+    fn orders_of_a_lost_part_with_more_starts_are_skipped() {
+        let mut world = World::with_hosts(1);
+        let host = world.hosts[0];
+        world.start_alone(host);
+        world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+        world.start_alone(host);
+        // The second recovery, of which another host is the reason, changes nothing of it.
+        for (counter, incarnation) in [(4, 77), (6, 88)] {
+            let proved = Some(Epoch { counter, incarnation });
+            let beyond = counter;
+            world.call(Command::Recover { beyond, incarnation: 5, proved }).unwrap();
+            assert_eq!(says(&world, 4, 77, 2), Testimony::OfLostOrders { to: 2 });
+        }
+        world.call(Command::SkipLostOrders { host, to: 2 }).unwrap();
+        assert_eq!(says(&world, 4, 77, 2), Testimony::Stands);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) fn recover(
 /// Only after `recover`: before it, such an agent proves that the journal went back. A number that
 /// no host reaches is not taken over: those after it must be left to count with.
 pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision {
-    let fewer_given = |host: &Host| host.order_at_start(0) < to;
+    let fewer_given = |host: &Host| host.orders_at_starts.at(0) < to;
     let lost = to <= ORDERS_EVER_MAX && state.host(host).is_some_and(fewer_given);
     match state.recovered() {
         Some(_) if lost => Decision::of(vec![Event::LostOrdersSkipped { host, to }]),

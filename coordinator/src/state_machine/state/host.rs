@@ -14,7 +14,8 @@ use longshore_common::{
 };
 
 use super::{
-    ClusterSlot, EntityKey, Forgettable, Membership, Replacing, State, TaskSlot, counter,
+    ClusterSlot, EntityKey, Forgettable, Membership, OrdersAtStarts, Replacing, State, TaskSlot,
+    counter,
     dirty::LogTo,
     entity::{Entity, kind},
 };
@@ -29,8 +30,6 @@ use crate::{
 
 /// Orders kept for resending. A host that falls further behind gets a manifest instead.
 pub(super) const QUEUED_ORDERS_MAX: usize = 4096;
-/// Starts of the coordinator of which it is remembered how many orders a host had been given.
-const STARTS_REMEMBERED_MAX: usize = 8;
 
 pub struct Host {
     pub id: HostId,
@@ -84,10 +83,7 @@ pub struct Host {
     pub digest: DesiredDigest,
     /// Number of the last order given; journaled, never reset.
     pub last_order: u64,
-    /// Of that, what there was when a start of the coordinator began: (counter of its epoch, order), of
-    /// the last starts before which there was more than before the one that is named here earlier. An
-    /// agent that has seen only earlier starts cannot have seen more.
-    pub orders_at_starts: Vec<(u64, u64)>,
+    pub orders_at_starts: OrdersAtStarts,
     /// The journal's sequence when its orders were last numbered above those of a lost part of the
     /// journal. Tasks that were placed until then may have numbers that the agent took for old.
     pub skipped_seq: u64,
@@ -209,27 +205,6 @@ impl Host {
             told_all: self.told_all,
         }
     }
-
-    /// The last order that had been given when a start of the coordinator began, by its epoch's counter.
-    /// Of one before those that are remembered, what there was at the first of these: never less than
-    /// there was then.
-    pub fn order_at_start(&self, counter: u64) -> u64 {
-        let starts = &self.orders_at_starts;
-        let until = starts.partition_point(|(start, _)| *start <= counter);
-        starts.get(until.saturating_sub(1)).map_or(0, |(_, order)| *order)
-    }
-
-    /// The first start, up to the one with the counter `until`, before which the host had been given more
-    /// than `order`: by the start before it at the earliest. 0 if that was before those that are
-    /// remembered.
-    pub fn first_start_with_more(&self, order: u64, until: u64) -> Option<u64> {
-        let starts = &self.orders_at_starts;
-        match starts.iter().position(|(_, given)| *given > order)? {
-            // How many there were at the starts before is not known.
-            0 => Some(0),
-            first => Some(starts[first].0).filter(|start| *start <= until),
-        }
-    }
 }
 
 /// What a machine is called that nobody gave an instance id: as ECS calls hosts outside of EC2, `mi-`
@@ -272,7 +247,7 @@ impl State {
                 storage_at: Timestamp::default(),
                 version: 1,
                 last_order: 0,
-                orders_at_starts: vec![(self.epoch.counter, 0)],
+                orders_at_starts: OrdersAtStarts::since(self.epoch.counter),
                 skipped_seq: 0,
                 told_all: 0,
             });
@@ -644,12 +619,7 @@ impl State {
         let start = self.epoch.counter;
         let to_skip = &mut self.hosts[slot];
         to_skip.last_order = to_skip.last_order.max(to);
-        if to_skip.orders_at_starts.is_empty() {
-            to_skip.orders_at_starts.push((start, to));
-        }
-        for (_, order) in &mut to_skip.orders_at_starts {
-            *order = to.max(*order);
-        }
+        to_skip.orders_at_starts.skip(start, to);
         to_skip.skipped_seq = seq;
         to_skip.queue.clear();
         self.host_changed(host, seq);
@@ -740,16 +710,15 @@ impl State {
             if host.is_registered() && host.agent.is_some() {
                 self.unheard.insert(HostSlot(slot));
             }
-            let (starts, given) = (&mut host.orders_at_starts, host.last_order);
-            if given > starts.last().map_or(0, |(_, order)| *order) {
-                starts.push((start, given));
-                if starts.len() > STARTS_REMEMBERED_MAX {
-                    starts.remove(0);
-                }
-                grown.push(id);
+            if host.orders_at_starts.have_grown(host.last_order) {
+                grown.push((id, slot));
             }
         }
-        grown.into_iter().for_each(|id| self.touch(EntityKey::Host(id)));
+        for (id, slot) in grown {
+            self.touch(EntityKey::Host(id));
+            let host = &mut self.hosts[slot];
+            host.orders_at_starts.begin(start, host.last_order);
+        }
     }
 
     /// Since when a host is heard without a pause, by an agent that has looked at its tasks; `None`
