@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use longshore_common::{
-    limits::REPORTS_PER_POLL_MAX,
+    limits::{REPORTS_EVER_MAX, REPORTS_PER_POLL_MAX},
     protocol::{
         ContainerReport, ContainerStatus, PullReport, Report, ReportBody, ReportPosition,
         ReportedPhase, TaskReport,
@@ -190,13 +190,30 @@ impl Outbox {
 
     /// Whether an earlier poll acknowledged more than this one does.
     pub(crate) fn is_acknowledged_beyond(&self, position: Option<ReportPosition>) -> bool {
-        let held = position.filter(|position| position.session == self.session);
-        self.acknowledged > held.map_or(0, |position| position.seq)
+        self.acknowledged > self.held(position)
     }
 
-    /// Everything was said once more.
-    pub(crate) fn repeated(&mut self) {
+    /// Everything was said once more, to one who holds no more than this. There may be nothing to say.
+    pub(crate) fn repeated(&mut self, position: Option<ReportPosition>) {
         self.repeated = self.last;
+        if !self.repeats() {
+            self.acknowledged = self.held(position);
+        }
+    }
+
+    /// Counts on from what the coordinator holds of this session, where that is more than was ever said:
+    /// the machine was set back with its memory. Whether it was so.
+    pub(crate) fn count_on_from(&mut self, position: Option<ReportPosition>) -> bool {
+        let ahead = Some(self.held(position))
+            .filter(|held| (self.last + 1..=REPORTS_EVER_MAX).contains(held));
+        self.last = ahead.unwrap_or(self.last);
+        ahead.is_some()
+    }
+
+    /// What a position says of this session.
+    fn held(&self, position: Option<ReportPosition>) -> u64 {
+        let ours = position.filter(|position| position.session == self.session);
+        ours.map_or(0, |position| position.seq)
     }
 
     /// Whether some of what was said once more is not acknowledged.

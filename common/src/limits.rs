@@ -16,6 +16,8 @@ pub const NETWORK_BINDINGS_MAX: usize = 200;
 pub const ORDERS_PER_POLL_MAX: usize = 256;
 /// Orders that one host can ever have been given: a thousand a second for nine thousand years.
 pub const ORDERS_EVER_MAX: u64 = 1 << 48;
+/// Reports that one run of an agent can ever have made, likewise.
+pub const REPORTS_EVER_MAX: u64 = 1 << 48;
 /// Starts of the coordinator that a restored journal may have lost: one a minute for two years.
 pub const STARTS_LOST_MAX: u64 = 1 << 20;
 /// Reports in one answer to a poll.

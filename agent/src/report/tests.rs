@@ -235,6 +235,28 @@ fn a_new_start_of_the_coordinator_hears_everything_again() {
 }
 
 #[test]
+fn position_beyond_all_that_was_said_is_counted_on_from() {
+    let mut outbox = outbox(&[running(1)]);
+    assert!(outbox.count_on_from(up_to(50)));
+    outbox.push(key(1), running(1));
+    assert_eq!(outbox.acknowledge(up_to(50)), []);
+    assert_eq!(answer(&mut outbox), [51]);
+    // Once is enough, and a number that nobody reaches is none.
+    for position in [up_to(50), up_to(51), up_to(u64::MAX), None] {
+        assert!(!outbox.count_on_from(position));
+    }
+}
+
+#[test]
+fn who_is_acknowledged_less_and_has_nothing_to_say_says_it_once() {
+    let mut outbox = outbox(&[stopped(1)]);
+    outbox.acknowledge(up_to(1));
+    assert!(outbox.is_acknowledged_beyond(up_to(0)));
+    outbox.repeated(up_to(0));
+    assert!(!outbox.is_acknowledged_beyond(up_to(0)));
+}
+
+#[test]
 fn more_reports_than_an_answer_takes_follow_when_those_are_acknowledged() {
     let most = REPORTS_PER_POLL_MAX as u64;
     let bodies: Vec<ReportBody> = (1..=most + 3).map(|n| running(n.into())).collect();

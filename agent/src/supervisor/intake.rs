@@ -224,13 +224,15 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     /// What is acknowledged less of than before, an older journal may not hold, or an agent on a copy of
-    /// this machine has said otherwise meanwhile. Once until all of it is acknowledged, or for each start.
+    /// this machine has said otherwise meanwhile; what is acknowledged beyond all that was said, this agent
+    /// said before its machine was set back. Once until all of it is acknowledged, or for each start.
     fn repeat_what_may_be_lost(&mut self, request: &PollRequest) {
+        let ahead = self.outbox.count_on_from(request.acknowledged);
         let repeats = self.repeated_for == Some(request.epoch) && self.outbox.repeats();
-        if !repeats && self.outbox.is_acknowledged_beyond(request.acknowledged) {
+        if ahead || !repeats && self.outbox.is_acknowledged_beyond(request.acknowledged) {
             self.repeated_for = Some(request.epoch);
             self.report_all_anew();
-            self.outbox.repeated();
+            self.outbox.repeated(request.acknowledged);
         }
     }
 

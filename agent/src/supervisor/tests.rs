@@ -320,7 +320,9 @@ impl Coordinator {
             self.images_told += 1;
             self.images = Some(images.clone());
         }
-        for Report { seq, body } in reports {
+        let taken = self.acknowledged.filter(|taken| taken.session == answer.session);
+        let taken = taken.map_or(0, |taken| taken.seq);
+        for Report { seq, body } in reports.iter().filter(|report| report.seq > taken) {
             self.acknowledged = Some(ReportPosition { session: answer.session, seq: *seq });
             match body {
                 ReportBody::Task(report) => {

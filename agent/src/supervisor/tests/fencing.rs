@@ -165,6 +165,20 @@ async fn agent_tells_everything_again_after_a_copy_was_heard() {
     }
 }
 
+/// The same agent, with the same session, had said more before its machine was set back.
+#[tokio::test(start_paused = true)]
+async fn machine_that_is_set_back_with_its_memory_is_heard() {
+    let mut rig = Rig::with_tasks(1).await;
+    rig.idle(2).await;
+    let acknowledged = rig.coordinator.acknowledged.as_mut().unwrap();
+    acknowledged.seq += 1_000;
+    rig.coordinator.tasks.clear();
+    rig.coordinator.run(task(2), one());
+    for number in [1, 2] {
+        rig.until_running(task(number)).await;
+    }
+}
+
 /// Something new waits to be told: its acknowledgement is beyond what the lost part acknowledged.
 #[tokio::test(start_paused = true)]
 async fn hello_that_acknowledges_less_is_told_everything_again() {
