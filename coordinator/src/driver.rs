@@ -106,6 +106,7 @@ impl<J: Journal> Parts<J> {
             history,
             signals,
             went_back,
+            hosts_heard: Arc::new(watch::channel(true).0),
             wakes,
             checkpoints,
             blocking: Blocking::Aside,

@@ -172,7 +172,7 @@ pub enum Command {
     /// The running coordinator raises an alarm and gives no orders after a `restore`, and when a host
     /// proves that the journal went back. If a newer journal exists, stop the coordinator and restore that one
     /// instead. With `recover`, hosts obey this journal again, and tasks that they run and it does
-    /// not know are taken back from them. For a minute services start and stop nothing; then they go
+    /// not know are taken back from them. For 90 seconds services start and stop nothing; then they go
     /// back to the task definition and the count that the journal holds, so update them before. What
     /// was deleted, deregistered or revoked after the backup is there again. What was acknowledged
     /// after the backup and left no trace on a host is lost.

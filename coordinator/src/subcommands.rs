@@ -40,8 +40,8 @@ pub async fn run(command: Command, settings: &Settings) -> Result<()> {
             let _: Nothing =
                 called(settings, client(settings)?.longshore("Recover", &Nothing {}).await)?;
             print(
-                "Recovered. Hosts obey this journal again; the log names every task that is adopted. In a \
-                 minute services go on with what this journal holds of them: update those that were \
+                "Recovered. Hosts obey this journal again; the log names every task that is adopted. In 90 \
+                 seconds services go on with what this journal holds of them: update those that were \
                  changed since.",
             )
         }

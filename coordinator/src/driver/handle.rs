@@ -30,6 +30,8 @@ pub struct Handle {
     /// Set while the journal is known to be old: from the start on when a backup was restored, else once
     /// an agent proves it; cleared by `recover`.
     pub(super) went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
+    /// `recover` waits for this: it goes beyond what hosts have seen.
+    pub(super) hosts_heard: Arc<watch::Sender<bool>>,
     /// When the scheduler wants to look again though nothing happens.
     pub(super) wakes: watch::Receiver<Option<Timestamp>>,
     pub(super) checkpoints: Arc<AtomicU64>,
@@ -265,6 +267,16 @@ impl Handle {
         self.went_back.subscribe()
     }
 
+    /// Whether the journal is known to be old, and waits for the operator.
+    pub fn is_held(&self) -> bool {
+        self.went_back.borrow().is_some()
+    }
+
+    /// Whether every host that can be heard has said what it has seen since the start.
+    pub fn set_hosts_heard(&self, heard: bool) {
+        self.hosts_heard.send_replace(heard);
+    }
+
     /// Raises the alarm. The proof with the latest epoch is kept: `recover` goes beyond it.
     pub fn raise_went_back(&self, proof: Proof) {
         let evidence = JournalWentBack::Proved(proof.clone());
@@ -286,6 +298,8 @@ impl Handle {
     /// The operator goes on from an older journal: a new epoch above all that any agent has
     /// seen, and what agents run beyond the journal is taken back from them.
     pub async fn recover(&self, incarnation: u64) -> Result<(), Refused> {
+        // The sender lives as long as this handle.
+        let _ = self.hosts_heard.subscribe().wait_for(|heard| *heard).await;
         let evidence = self.went_back.borrow().clone();
         let seen = evidence.as_ref().and_then(|evidence| evidence.proof()).map(|proof| proof.seen);
         let proved = match &evidence {

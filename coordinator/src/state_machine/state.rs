@@ -89,8 +89,8 @@ pub type GroupSlot = u32;
 use crate::placement::GroupNames;
 pub use crate::placement::HostSlot;
 
-/// Starts of which it is kept when they were: more than were ever made on an old journal before
-/// somebody went on from it.
+/// Starts of which it is kept when they were, and by which epoch: more than were ever made on an old
+/// journal before somebody went on from it.
 const STARTS_KEPT_MAX: usize = 1_000;
 
 /// Recoveries of which it is kept where the journal had parted from what was lost.
@@ -253,8 +253,16 @@ impl State {
     }
 
     /// Whether this journal remembers to have had `epoch`.
+    /// Of one before those that are kept nothing speaks against it.
     pub fn knows_epoch(&self, epoch: Epoch) -> bool {
-        self.epochs.get(&epoch.counter) == Some(&epoch.incarnation)
+        match self.epochs.get(&epoch.counter) {
+            Some(incarnation) => *incarnation == epoch.incarnation,
+            None => {
+                let first = self.epochs.first_key_value();
+                self.epochs.len() == STARTS_KEPT_MAX
+                    && first.is_some_and(|(first, _)| epoch.counter < *first)
+            }
+        }
     }
 
     pub fn recovered(&self) -> Option<Epoch> {
@@ -639,6 +647,10 @@ impl State {
         self.epoch = epoch;
         self.epochs.insert(epoch.counter, epoch.incarnation);
         self.starts.insert(epoch.counter, seq);
+        // A journal of an earlier program may hold more.
+        while self.epochs.len() > STARTS_KEPT_MAX {
+            self.epochs.pop_first();
+        }
         while self.starts.len() > STARTS_KEPT_MAX {
             self.starts.pop_first();
         }

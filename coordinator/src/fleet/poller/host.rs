@@ -148,10 +148,9 @@ impl<A: AgentClient> HostPoller<A> {
         if let Some(until) = self.pace.pause(Instant::now(), self.beat()) {
             tokio::time::sleep_until(until).await;
         }
-        if self.handle.peek(State::awaits_recover) {
+        if self.handle.is_held() {
             match self.listen_until_recovered().await? {}
         }
-        self.while_journal_stands().await?;
         self.pace.again(Instant::now(), self.beat(), false);
         let hello = |state: &State, host: &Host, sender: &Sender| {
             (exchange::hello(state, host, sender), ())
@@ -165,8 +164,8 @@ impl<A: AgentClient> HostPoller<A> {
         Ok(peer)
     }
 
-    /// While a restored backup waits for the operator, the agent is only asked what it has seen, so that
-    /// he goes beyond that with his first `recover`.
+    /// While an old journal waits for the operator, the agent is only asked what it has seen, so that he
+    /// goes beyond that with his first `recover`.
     async fn listen_until_recovered(&mut self) -> Result<std::convert::Infallible, Again> {
         loop {
             let hello = |state: &State, host: &Host, sender: &Sender| {
@@ -316,7 +315,7 @@ impl<A: AgentClient> HostPoller<A> {
 
     /// Numbers the host's orders above those of the lost part of the journal. What to do next.
     async fn skip_lost_orders(&self, to: u64) -> Again {
-        if self.handle.peek(State::awaits_recover) {
+        if self.handle.is_held() {
             return Again::Unfamiliar;
         }
         let skip = Command::SkipLostOrders { host: self.host, to };

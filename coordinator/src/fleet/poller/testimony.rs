@@ -214,6 +214,18 @@ mod tests {
         assert_eq!(world.state.host(world.hosts[0]).unwrap().last_order, 5);
     }
 
+    /// As when the coordinator could not stay up for a night.
+    #[test]
+    fn host_that_was_away_for_a_thousand_starts_proves_nothing() {
+        let mut world = restarted();
+        for incarnation in 3..=1_100 {
+            world.call(Command::StartEpoch { incarnation }).unwrap();
+        }
+        assert_eq!(says(&world, 2, 2, 0), Testimony::Stands);
+        assert_eq!(says(&world, 1_050, 1_050, 0), Testimony::Stands);
+        assert!(matches!(says(&world, 1_050, 7, 0), Testimony::WentBack(_)));
+    }
+
     /// The lost part had more starts than the copy, which has given orders in its own.
     #[test]
     fn orders_of_a_lost_part_with_more_starts_are_skipped() {

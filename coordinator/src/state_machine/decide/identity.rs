@@ -57,6 +57,13 @@ pub(crate) fn may_certify(
 ) -> Result<(), Rejection> {
     let host = certify.host;
     let member = member(state, host, went_back)?;
+    let ended = certify.by.as_ref().is_some_and(|by| by.ended);
+    // No join that a recovered journal lost is likely any more: a host that was deregistered and forgotten
+    // since looks the same, and what that one has seen would seem to prove the journal old.
+    let awaited = went_back || state.word_awaited_until().is_some();
+    if member.is_none() && ended && !awaited {
+        return Err(Rejection::HostUnknown(host));
+    }
     let known = |key| member.is_some_and(|member| member.keys.contains(key));
     if certify.by.as_ref().is_some_and(|by| by.ended && !known(&by.key))
         && token_used(state, certify, at)?.is_none()

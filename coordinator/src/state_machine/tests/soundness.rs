@@ -492,7 +492,17 @@ fn what_a_service_said_is_bounded() {
 
 #[test]
 fn an_agent_that_left_long_ago_is_forgotten() {
+    for recovers in [false, true] {
+        agent_is_forgotten(recovers);
+    }
+}
+
+/// Also of a fleet that once recovered, whose journal does not know every host that has a certificate.
+fn agent_is_forgotten(recovers: bool) {
     let mut world = World::with_hosts(3);
+    if recovers {
+        world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+    }
     let (cluster, host, force) = (CLUSTER.parse().unwrap(), world.hosts[0], true);
     world.call(Command::DeregisterContainerInstance { cluster, host, force }).unwrap();
     // It never registers.

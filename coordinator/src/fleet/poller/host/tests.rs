@@ -9,10 +9,12 @@ use longshore_common::{
     protocol::{Epoch, StorageHealth},
 };
 use tokio::pin;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
     driver::{CheckpointPace, JournalWentBack, step::RULES, stepped},
+    fleet::poller,
     journal::memory::{MemoryDisk, MemoryJournal},
     state_machine::{
         command::{Resource, SettableHostStatus, Tags},
@@ -245,6 +247,54 @@ async fn host_heard_after_recover_of_a_backup_raises_the_alarm_again() {
     drive(&mut stepped, handle.recover(4)).await.unwrap();
     assert_eq!(handle.peek(State::epoch).counter, counter + 1);
     assert!(drive(&mut stepped, poller.greet()).await.is_ok());
+}
+
+/// As after a restart in which one host was heard at once and proved it, and the other a little later.
+#[tokio::test]
+async fn recover_goes_beyond_a_host_that_was_heard_after_the_alarm() {
+    let world = World::with_hosts(2);
+    let (hosts, ours) = (world.hosts.clone(), world.state.epoch().counter);
+    let (handle, mut stepped) = start(world);
+    let claims = |ahead: u64| {
+        Claims::new(Some(Seen { epoch: Epoch { counter: ours + ahead, incarnation: 7 }, order: 0 }))
+    };
+    let mut first = poller_of(hosts[0], &handle, claims(1));
+    assert!(drive(&mut stepped, first.greet()).await.is_err());
+    let mut later = poller_of(hosts[1], &handle, claims(3));
+    let recovers = async {
+        while handle.went_back().borrow().as_ref().unwrap().proof().unwrap().host != hosts[1] {
+            tokio::task::yield_now().await;
+        }
+        handle.recover(3).await.unwrap();
+    };
+    let both = async { tokio::join!(later.greet(), recovers) };
+    let (greeted, ()) = drive(&mut stepped, both).await;
+    assert!(matches!(greeted, Err(Again::Unfamiliar)));
+    assert_eq!(handle.peek(State::epoch).counter, ours + 4);
+    assert!(drive(&mut stepped, first.greet()).await.is_ok());
+    assert!(drive(&mut stepped, later.greet()).await.is_ok());
+}
+
+/// An operator starts the coordinator and calls `recover` in the same line.
+#[tokio::test(start_paused = true)]
+async fn recover_waits_until_hosts_had_the_time_to_be_heard() {
+    let mut world = World::with_hosts(1);
+    let ours = world.state.epoch().counter;
+    world.state.set_restored(Some(world.state.seq()));
+    let (handle, mut stepped) = start(world);
+    handle.set_hosts_heard(false);
+    let seen = Seen { epoch: Epoch { counter: ours + 3, incarnation: 7 }, order: 0 };
+    let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+    let agents = Claims::new(Some(seen));
+    let shutdown = CancellationToken::new();
+    let polls = poller::run(handle.clone(), agents, FleetId::new(1), identity, shutdown.clone());
+    let recovers = async {
+        handle.recover(3).await.unwrap();
+        shutdown.cancel();
+    };
+    let both = async { tokio::join!(biased; recovers, polls) };
+    drive(&mut stepped, both).await;
+    assert_eq!(handle.peek(State::epoch).counter, ours + 4);
 }
 
 /// A hello still shows the earlier start, and nothing happens on this host afterwards.
