@@ -62,6 +62,7 @@ pub async fn tell(
             lag: shown.seq.saturating_sub(handle.durable_seq()),
             bytes: sqlite::bytes_on_disk(&telling.data_dir),
             checkpoint_age: age,
+            awaits_recover: handle.is_held(),
         };
         metrics.set_clusters(text(&shown, &journal));
     }
@@ -113,6 +114,7 @@ struct JournalShown {
     lag: u64,
     bytes: u64,
     checkpoint_age: Duration,
+    awaits_recover: bool,
 }
 
 impl Shown {
@@ -189,6 +191,11 @@ fn text(shown: &Shown, journal: &JournalShown) -> String {
             "longshore_journal_checkpoint_age_seconds",
             "Time since the last checkpoint, or since the start",
             journal.checkpoint_age.as_secs_f64(),
+        ),
+        (
+            "longshore_awaits_recover",
+            "1 while the journal is known to be an old one and waits for `recover`",
+            f64::from(u8::from(journal.awaits_recover)),
         ),
     ] {
         families.family(name, "gauge", help);

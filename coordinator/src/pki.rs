@@ -53,8 +53,8 @@ const SERIAL_BYTES: usize = 16;
 pub const CA_FILE: &str = "ca.pem";
 
 /// How to go on without the CA that the hosts know.
-const NEW_CA: &str = "If there is none, move what is there away and make a new CA with \
-    `longshore-coordinator new-ca`: every host must then join anew";
+const NEW_CA: &str = "If there is none, make a new CA with `longshore-coordinator new-ca` (move what is \
+    there of the old one away first): every host must then join anew";
 
 /// The CA of one fleet.
 pub struct Authority {

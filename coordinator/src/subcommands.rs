@@ -17,7 +17,7 @@ use crate::{
         credentials::{self, ROOT_CREDENTIALS_FILE},
         explain::Explanation,
         fleet::{
-            CreateJoinToken, CreatedJoinToken, JoinTokens, Nothing, ReplaceLostTasks,
+            CreateJoinToken, CreatedJoinToken, JoinTokens, Nothing, Recovered, ReplaceLostTasks,
             RevokeJoinToken,
         },
     },
@@ -31,19 +31,18 @@ use crate::{
     settings::{Command, JoinTokenCommand, Settings},
 };
 
+/// Hosts that a message names.
+const HOSTS_NAMED_MAX: usize = 20;
+
 /// Runs any subcommand but `serve` and `launcher`.
 pub async fn run(command: Command, settings: &Settings) -> Result<()> {
     match command {
         Command::Serve | Command::Launcher => bail!("`serve` and `launcher` are no calls"),
         Command::JoinToken(command) => join_token(command, settings).await,
         Command::Recover => {
-            let _: Nothing =
+            let recovered: Recovered =
                 called(settings, client(settings)?.longshore("Recover", &Nothing {}).await)?;
-            print(
-                "Recovered. Hosts obey this journal again; the log names every task that is adopted. In 90 \
-                 seconds services go on with what this journal holds of them: update those that were \
-                 changed since.",
-            )
+            print(&recovered_text(&recovered))
         }
         Command::ReplaceLostTasks { cluster } => {
             let input = ReplaceLostTasks { cluster };
@@ -103,6 +102,25 @@ async fn join_token(command: JoinTokenCommand, settings: &Settings) -> Result<()
             print(&format!("Revoked {}.", input.id))
         }
     }
+}
+
+fn recovered_text(recovered: &Recovered) -> String {
+    let mut text = "Recovered. Hosts obey this journal again; the log names every task that is adopted. In 90 \
+                    seconds services go on with what this journal holds of them: update those that were \
+                    changed since."
+        .to_owned();
+    let silent = &recovered.hosts_not_heard;
+    if !silent.is_empty() {
+        let named = silent.iter().take(HOSTS_NAMED_MAX).map(String::as_str).collect::<Vec<_>>();
+        text += &format!(
+            "\nHosts that were not heard before ({}): {}{}. They may have seen still more: if the alarm \
+             comes again, recover again.",
+            silent.len(),
+            named.join(", "),
+            if silent.len() > HOSTS_NAMED_MAX { ", …" } else { "" }
+        );
+    }
+    text
 }
 
 fn backup(settings: &Settings, to: &Path) -> Result<()> {
@@ -248,6 +266,15 @@ mod tests {
         fn flush(&mut self) -> std::io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn recover_names_hosts_that_were_not_heard() {
+        let text = |hosts| recovered_text(&Recovered { hosts_not_heard: hosts });
+        assert!(!text(Vec::new()).contains("not heard"));
+        let many = text((0..30).map(|host| format!("host-{host}")).collect());
+        assert!(many.contains("not heard before (30): host-0, "), "{many}");
+        assert!(many.contains("host-19, …. They"), "{many}");
     }
 
     #[test]

@@ -24,7 +24,10 @@ pub enum CallError {
     Unreachable { address: String, source: io::Error },
     #[error("{address} is not this fleet's coordinator")]
     OtherCa { address: String, source: OtherCa },
-    #[error("{address} did not prove to be this fleet's coordinator, or does not accept this host")]
+    #[error(
+        "{address} did not prove to be this fleet's coordinator, or does not accept this host (if the \
+         fleet has a new CA, remove identity.json from the data directory and join anew with a token)"
+    )]
     Tls { address: String, source: io::Error },
     #[error(
         "what answers at {address} does not speak TLS: is it the port of the coordinator's API? \

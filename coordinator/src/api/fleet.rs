@@ -54,6 +54,13 @@ pub(crate) struct Nothing {}
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
+pub(crate) struct Recovered {
+    /// Hosts that could not be asked before what they have seen.
+    pub(crate) hosts_not_heard: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct JoinTokens {
     pub(crate) join_tokens: Vec<JoinTokenView>,
 }
@@ -116,7 +123,7 @@ pub(crate) async fn revoke_join_token(
 
 /// Refused unless a backup was restored or an agent has proved that the journal went back: else there is
 /// nothing to recover from, and a new epoch would only hide a mistake.
-pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Nothing, ApiError> {
+pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Recovered, ApiError> {
     if api.driver.went_back().borrow().is_none() {
         return Err(ApiError::invalid_parameter(
             "No host that was heard has seen more than this coordinator's journal holds, and no backup was restored: there is nothing to recover from.",
@@ -126,9 +133,14 @@ pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Nothing, ApiError> 
         .random
         .number()
         .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
+    api.driver.hosts_heard().await;
+    let hosts_not_heard = api.driver.peek(|state| {
+        let silent = state.hosts().filter(|host| state.silent_since(host).is_some());
+        silent.map(|host| host.id.to_string()).collect()
+    });
     let recovered = api.driver.recover(incarnation).await;
     recovered.map_err(|refused| ApiError::server(refused.to_string()))?;
-    Ok(Nothing {})
+    Ok(Recovered { hosts_not_heard })
 }
 
 /// The operator says that the hosts which were lost at once are gone for good. Changes nothing where

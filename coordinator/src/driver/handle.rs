@@ -91,7 +91,7 @@ pub struct Proof {
     /// What the host's ledger holds.
     pub seen: Epoch,
     pub seen_order: u64,
-    /// What this journal holds.
+    /// What this journal holds, and the last order that it gave this host before or in that start.
     pub epoch: Epoch,
     pub last_order: u64,
 }
@@ -119,8 +119,15 @@ impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "host {} has order {} of epoch {}, the journal ends at order {} of epoch {}",
-            self.host, self.seen_order, self.seen.counter, self.last_order, self.epoch.counter
+            "host {} has seen order {} of start {}; this journal, now at start {}, had given it {} by then",
+            self.host,
+            self.seen_order,
+            self.seen.counter,
+            self.epoch.counter,
+            match self.last_order {
+                0 => "no order".to_owned(),
+                last => format!("order {last} as the last one"),
+            }
         )
     }
 }
@@ -277,6 +284,12 @@ impl Handle {
         self.hosts_heard.send_replace(heard);
     }
 
+    /// Waits until they had the time to; a few seconds after a start at the most.
+    pub async fn hosts_heard(&self) {
+        // The sender lives as long as this handle.
+        let _ = self.hosts_heard.subscribe().wait_for(|heard| *heard).await;
+    }
+
     /// Raises the alarm. The proof with the latest epoch is kept: `recover` goes beyond it.
     pub fn raise_went_back(&self, proof: Proof) {
         let evidence = JournalWentBack::Proved(proof.clone());
@@ -298,8 +311,7 @@ impl Handle {
     /// The operator goes on from an older journal: a new epoch above all that any agent has
     /// seen, and what agents run beyond the journal is taken back from them.
     pub async fn recover(&self, incarnation: u64) -> Result<(), Refused> {
-        // The sender lives as long as this handle.
-        let _ = self.hosts_heard.subscribe().wait_for(|heard| *heard).await;
+        self.hosts_heard().await;
         let evidence = self.went_back.borrow().clone();
         let seen = evidence.as_ref().and_then(|evidence| evidence.proof()).map(|proof| proof.seen);
         let proved = match &evidence {

@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use anyhow::Context as _;
 use longshore_common::{
     data_directory::{private_database, private_file},
     id::{FleetId, TaskId},
@@ -157,6 +158,16 @@ pub enum OpenError {
          `longshore-coordinator restore --from FILE`"
     )]
     ForeignLog(PathBuf),
+    #[error("the backup {} cannot be written", .to.display())]
+    Backup {
+        to: PathBuf,
+        #[source]
+        why: anyhow::Error,
+    },
+    #[error(
+        "a restore was broken off in {0}: start the coordinator, which finishes it, or restore again"
+    )]
+    RestoreUnderWay(PathBuf),
     #[error("cannot open {0}")]
     Sqlite(PathBuf, #[source] rusqlite::Error),
     #[error("cannot use the data directory {0}")]
@@ -247,6 +258,9 @@ pub fn bytes_on_disk(directory: &Path) -> u64 {
 /// For those who read while a coordinator may be writing.
 pub(super) fn beside_a_coordinator(directory: &Path) -> Result<Connection, OpenError> {
     let path = directory.join(FILE_NAME);
+    if directory.join(restore::RESTORING).exists() {
+        return Err(OpenError::RestoreUnderWay(directory.to_owned()));
+    }
     require_own_log(&path)?;
     let sqlite = |error| OpenError::Sqlite(path.clone(), error);
     let connection =
@@ -258,15 +272,28 @@ pub(super) fn beside_a_coordinator(directory: &Path) -> Result<Connection, OpenE
 
 /// Copies the journal as of one moment while a coordinator may be writing it.
 pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
-    let path = directory.join(FILE_NAME);
-    let sqlite = |error| OpenError::Sqlite(path.clone(), error);
     let connection = beside_a_coordinator(directory)?;
-    let target = to.to_str().ok_or_else(|| OpenError::NotAJournal(to.to_owned()))?;
+    let failed = |why: anyhow::Error| OpenError::Backup { to: to.to_owned(), why };
+    // Only what is whole has the name that was asked for.
+    let mut copying = to.as_os_str().to_owned();
+    copying.push(".copying");
+    let copying = PathBuf::from(copying);
+    // Of one that was broken off.
+    restore::remove_with_log(&copying).map_err(|error| failed(error.into()))?;
+    let copied = copy_to(&connection, &copying).and_then(|()| Ok(fs_err::rename(&copying, to)?));
+    if copied.is_err() {
+        // Why the copy failed says more than why it cannot be removed.
+        let _ = restore::remove_with_log(&copying);
+    }
+    copied.map_err(failed)
+}
+
+fn copy_to(connection: &Connection, copying: &Path) -> anyhow::Result<()> {
+    let target = copying.to_str().context("its name is not in UTF-8")?;
     // SQLite writes into an empty file, whose mode stays: the copy holds what the journal holds.
-    private_file(to).map_err(|error| OpenError::Io(to.to_owned(), error))?;
-    connection.execute("VACUUM INTO ?1", [target]).map_err(sqlite)?;
-    let copy = fs_err::File::open(to).map_err(|error| OpenError::Io(to.to_owned(), error))?;
-    copy.sync_all().map_err(|error| OpenError::Io(to.to_owned(), error))
+    private_file(copying)?;
+    connection.execute("VACUUM INTO ?1", [target])?;
+    Ok(fs_err::File::open(copying)?.sync_all()?)
 }
 
 /// The fleet of a journal that no coordinator serves.

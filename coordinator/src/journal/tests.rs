@@ -391,6 +391,31 @@ fn the_write_ahead_log_of_a_quiet_journal_is_moved_after_a_while() {
     }
 }
 
+#[tokio::test]
+async fn backup_that_fails_leaves_nothing_and_names_its_place() {
+    let (directory, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let copy = elsewhere.path().join("backup.db");
+    killed_after_a_backup(directory.path(), &elsewhere.path().join("other.db")).await;
+    // Of a backup that was killed.
+    for suffix in ["", "-journal"] {
+        fs_err::write(elsewhere.path().join(format!("backup.db.copying{suffix}")), "half").unwrap();
+    }
+    sqlite::backup(directory.path(), &copy).unwrap();
+    let nowhere = elsewhere.path().join("nowhere/backup.db");
+    let refused = sqlite::backup(directory.path(), &nowhere).unwrap_err();
+    assert!(refused.to_string().contains(nowhere.to_str().unwrap()), "{refused}");
+    // What is in the way cannot be replaced.
+    let taken = elsewhere.path().join("taken.db");
+    fs_err::create_dir(&taken).unwrap();
+    assert!(sqlite::backup(directory.path(), &taken).is_err());
+    let mut names: Vec<_> = fs_err::read_dir(elsewhere.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["backup.db", "other.db", "taken.db"]);
+}
+
 /// A journal with a cluster `a`, its backup, and after it `b`, which only the write-ahead log holds: as
 /// a coordinator leaves it that was killed.
 async fn killed_after_a_backup(directory: &Path, copy: &Path) {

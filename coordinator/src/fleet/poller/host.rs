@@ -4,7 +4,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use longshore_common::{
-    id::HostId,
+    id::{HostId, TaskId},
     limits::{BEATS_MISSED_MAX, REPORTS_PER_POLL_MAX, beat},
     protocol::{
         EngineHealth, PollAnswer, PollOutcome, PollRequest, Refusal, Report, ReportBody,
@@ -165,25 +165,24 @@ impl<A: AgentClient> HostPoller<A> {
     }
 
     /// While an old journal waits for the operator, the agent is only asked what it has seen, so that he
-    /// goes beyond that with his first `recover`.
+    /// goes beyond that with his first `recover`. Again each beat: one that fell silent meanwhile is told so.
     async fn listen_until_recovered(&mut self) -> Result<std::convert::Infallible, Again> {
         loop {
             let hello = |state: &State, host: &Host, sender: &Sender| {
                 (exchange::hello(state, host, sender), ())
             };
             let (to, request, ()) = self.prepare(hello).await?;
-            let heard = match self.ask(&to, request).await {
-                Ok(answer) => !matches!(self.understand(&answer).await, Err(Again::Ended)),
-                Err(_) => false,
-            };
-            self.barrier.arrived(self.host);
-            let (handle, pause) = (self.handle.clone(), self.pause());
+            let answer = self.ask(&to, request).await?;
+            match self.understand(&answer).await {
+                Ok(_) | Err(Again::Unfamiliar) => self.barrier.arrived(self.host),
+                Err(again) => return Err(again),
+            }
             tokio::select! {
-                stands = handle.journal_stands() => {
+                stands = self.handle.journal_stands() => {
                     stands?;
                     return Err(Again::Unfamiliar);
                 }
-                () = tokio::time::sleep(pause), if !heard => {}
+                () = tokio::time::sleep(self.beat()) => {}
             }
         }
     }
@@ -392,10 +391,7 @@ impl<A: AgentClient> HostPoller<A> {
     }
 
     /// Of the stop candidates among `reports`, those that ended by our own history.
-    async fn ended(
-        &mut self,
-        reports: &[Report],
-    ) -> Result<Vec<longshore_common::id::TaskId>, Unavailable> {
+    async fn ended(&mut self, reports: &[Report]) -> Result<Vec<TaskId>, Unavailable> {
         let candidates: Vec<_> = reports
             .iter()
             .filter_map(|report| match report.body {
@@ -409,7 +405,10 @@ impl<A: AgentClient> HostPoller<A> {
         let ended = self.handle.stopped_tasks(candidates.clone()).await?;
         let ended = ended.into_iter().filter(exchange::has_ended);
         let ended: Vec<_> = ended.map(|task| task.id).collect();
-        let mut unknown = candidates.iter().filter(|task| !ended.contains(task));
+        let unknown = |task: &&TaskId| {
+            !ended.contains(task) && self.handle.peek(|state| state.task(**task).is_none())
+        };
+        let mut unknown = candidates.iter().filter(unknown);
         if let Some(task) = unknown.next()
             && self.warned_of_unknown.is_none_or(|since| since.elapsed() >= WARNING_GAP)
         {

@@ -72,7 +72,10 @@ pub enum RestoreError {
          them: they tell what has stopped, what was deployed, and what services said", .path.display()
     )]
     DamagedHistory { path: PathBuf, rows: usize, named: String },
-    #[error("the restore could not be done in {}: run it again", .0.display())]
+    #[error(
+        "the restore could not be done in {}, where the journal is as it was or as the backup has it: mend \
+         the cause and run it again", .0.display()
+    )]
     Io(PathBuf, #[source] io::Error),
 }
 
@@ -91,7 +94,7 @@ pub fn restore(
     let lock = lock.ok_or_else(|| open(OpenError::InUse(directory.to_owned())))?;
     lock.give_to(folder.uid(), folder.gid()).map_err(io)?;
     let copy = directory.join(COPYING);
-    let clear = || with_log(&copy).iter().try_for_each(|path| remove(path));
+    let clear = || remove_with_log(&copy);
     clear().map_err(io)?;
     let checked = match copied(directory, &folder, from, &copy, history) {
         Ok(checked) => checked,
@@ -123,8 +126,11 @@ fn copied(
     history: DamagedHistory,
 ) -> Result<Checked, RestoreError> {
     let io = |error| RestoreError::Io(directory.to_owned(), error);
-    let mut source =
-        fs::File::open(from).map_err(|error| RestoreError::NoBackup(from.to_owned(), error))?;
+    let no_backup = |error| RestoreError::NoBackup(from.to_owned(), error);
+    let mut source = fs::File::open(from).map_err(no_backup)?;
+    if !source.metadata().map_err(no_backup)?.is_file() {
+        return Err(no_backup(io::Error::other("it is not a file")));
+    }
     let mut target = owned(copy, folder).map_err(io)?;
     io::copy(&mut source, &mut target).map_err(io)?;
     let [_, log, _] = with_log(from);
@@ -253,6 +259,16 @@ pub(super) fn with_log(database: &Path) -> [PathBuf; 3] {
         path.push(suffix);
         path.into()
     })
+}
+
+/// Removes a database that is worth nothing, where there is one.
+pub(super) fn remove_with_log(database: &Path) -> io::Result<()> {
+    let rollback_journal = {
+        let mut path = database.as_os_str().to_owned();
+        path.push("-journal");
+        PathBuf::from(path)
+    };
+    with_log(database).iter().chain([&rollback_journal]).try_for_each(|path| remove(path))
 }
 
 /// A new file that its owner alone may read, of the folder's owner.

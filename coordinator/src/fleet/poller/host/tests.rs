@@ -275,6 +275,28 @@ async fn recover_goes_beyond_a_host_that_was_heard_after_the_alarm() {
     assert!(drive(&mut stepped, later.greet()).await.is_ok());
 }
 
+/// Metrics, `recover` and whoever describes the host go by it.
+#[tokio::test(start_paused = true)]
+async fn host_that_is_silent_while_recover_is_awaited_is_disconnected() {
+    let mut world = World::with_hosts(1);
+    let host = world.hosts[0];
+    world.state.set_restored(Some(world.state.seq()));
+    let (handle, mut stepped) = start(world);
+    let connected = || handle.peek(|state| state.host(host).unwrap().connected);
+    assert!(connected());
+    let silent = async {
+        while connected() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let polls = poller_of(host, &handle, Arc::new(Nobody)).run();
+    let both = async {
+        tokio::select! { () = polls => {}, () = silent => {} }
+    };
+    drive(&mut stepped, both).await;
+    assert!(!connected());
+}
+
 /// An operator starts the coordinator and calls `recover` in the same line.
 #[tokio::test(start_paused = true)]
 async fn recover_waits_until_hosts_had_the_time_to_be_heard() {
