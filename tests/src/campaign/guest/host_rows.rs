@@ -243,6 +243,13 @@ impl Guest {
         });
         let task = self.run_task(sleeper(container, json!({}))).await?;
         let stream = format!("row/main/{}", task.id());
+        // A group that a task makes is there from its first line on.
+        let named = json!({ "logGroupNamePrefix": group });
+        logs.eventually("DescribeLogGroups", named, PATIENCE, |answer| {
+            let groups = answer["logGroups"].as_array()?;
+            groups.iter().any(|shown| shown["logGroupName"] == json!(group)).then_some(())
+        })
+        .await?;
         let ask = json!({ "logGroupName": group, "logStreamName": stream, "startFromHead": true });
         logs.eventually("GetLogEvents", ask, PATIENCE, |answer| {
             let events = answer["events"].as_array()?;
