@@ -87,7 +87,7 @@ install: compiler shipped ## install both programs, their units and example sett
 	  if [ -e $$settings ]; then echo "kept your $$settings"; \
 	  else install -D -m $${file#*:} systemd/$${file%:*} $$settings; echo "installed $$settings"; fi; \
 	done
-	@echo "next: see \"On real hosts\" in README.md"
+	@echo "next: see docs/operating/installation.md"
 
 .PHONY: release
 release: shipped

@@ -163,7 +163,7 @@ fn work_folder() -> Result<PathBuf> {
 }
 
 impl Guest {
-    /// Boots the machine and sets Longshore up as README says.
+    /// Boots the machine and sets Longshore up as docs/operating/installation.md says.
     async fn start(image: &Image, folder: &std::path::Path) -> Result<Guest> {
         let machine = Machine::boot(image, folder).await?;
         let changes: Vec<String> =

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::definition::register;
 
 const GROUP: &str = "hosts";
-/// What README.md tells to allow.
+/// What docs/operating/capacity.md tells to allow.
 const ACTIONS: [&str; 6] = [
     "autoscaling:DescribeAutoScalingGroups",
     "autoscaling:DescribeScalingActivities",

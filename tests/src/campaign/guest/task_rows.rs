@@ -237,7 +237,8 @@ pub(super) async fn efs_symlinked_root_is_refused(guest: &mut Guest) -> Result<(
     guest.unset_agent("efs").await
 }
 
-/// The guest exports a folder to itself and mounts it, as README says for access points.
+/// The guest exports a folder to itself and mounts it, as docs/operating/task-definitions.md says for
+/// access points.
 pub(super) async fn efs_access_point_is_made_on_nfs(guest: &mut Guest) -> Result<()> {
     guest
         .sh("mkdir -p /mnt/nfs
