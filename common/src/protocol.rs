@@ -1,8 +1,8 @@
 //! What the coordinator and an agent say to each other: joining, registering, polling.
 //!
 //! Bodies are MessagePack with field names, so that either side may be a version ahead. The rules
-//! are design.md 3 to 5: the coordinator polls; orders are one FIFO per host, fenced by an epoch;
-//! reports are acknowledged cumulatively; absence from a message never stops a task.
+//! are design.md rules 3 to 5: the coordinator polls; orders are one FIFO per host, fenced by an
+//! epoch; reports are acknowledged cumulatively; absence from a message never stops a task.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Seeded simulations of the whole system under faults: lost and late polls, crashes of the
-//! coordinator and of agents, cut hosts, a slow and forgetful Docker (promises.md P11, FAST).
+//! coordinator and of agents, cut hosts, a slow and forgetful Docker (promises.md P11).
 //!
 //! `LONGSHORE_SEED=n` runs one seed; `LONGSHORE_SEEDS=n` so many.
 

@@ -1,4 +1,5 @@
-//! What house style asks of the tree and no lint can see (style.md, "Lints and the tidy test").
+//! What must hold of the source tree and no lint can see: each file says what it owns and is named
+//! after its one concept, the pure core stays pure (design.md rule 1), no service changes owners.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 use std::path::{Path, PathBuf};

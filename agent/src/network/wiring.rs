@@ -53,7 +53,7 @@ const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
 /// Before every rule of an operator's that has no reason to be the very first; also how ours is known.
 const PRIORITY: u32 = 169;
 
-/// Where ECS's agent serves its tasks; reserved on every host (ecs-behaviour 1.7).
+/// Where ECS's agent serves its tasks; reserved on every host (ecs-behaviour 1.3, portMappings).
 const AGENT_PORT: u16 = 51679;
 /// Ports below are redirected from: they take a capability, and others want them.
 const FIRST_OWN_PORT: u16 = 1024;

@@ -1,4 +1,5 @@
-//! The agent's half of the poll: fencing, taking orders, parking, answering (design.md 3 to 5).
+//! The agent's half of the poll: fencing, taking orders, parking, answering (design.md rules 3
+//! to 5).
 //!
 //! Never: a task run before the ledger holds its order, or an order taken from an older start of a
 //! coordinator; a task stopped because a message did not name it; what a ledger proves of an older

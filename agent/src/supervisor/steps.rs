@@ -84,7 +84,7 @@ pub(super) enum Finished {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lane {
-    /// Create and start: past a few at once, only their latency grows (performance.md 0.4).
+    /// Create and start: past a few at once, only their latency grows (performance.md 9.16).
     Launch,
     /// A create or start that needs files, objects, ports or mounts first. It launches when it has
     /// them.

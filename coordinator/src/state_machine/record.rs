@@ -241,7 +241,7 @@ pub struct RevisionRecord {
     /// Only with the EXTERNAL controller.
     pub task_set: Option<TaskSetRecord>,
     /// By container: what its image was found to be first. Later tasks are run from the same
-    /// (ecs-behaviour 1.10, image digest).
+    /// (ecs-behaviour 1.9, image digest).
     #[serde(default)]
     pub image_digests: BTreeMap<String, String>,
 }

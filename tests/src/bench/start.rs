@@ -31,7 +31,7 @@ const SWARM_BLOCK: usize = 60;
 const SWARM_BLOCKS: usize = 3;
 /// RunTask takes no more.
 const RUN_MAX: usize = 10;
-/// Raw starts in parallel: more give no higher rate on two cores (performance.md 0.4).
+/// Raw starts in parallel: with more, only the latency of each grows (performance.md 9.16).
 const RAW_PARALLEL: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(120);
 const FAMILY: &str = "start";
