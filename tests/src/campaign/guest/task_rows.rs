@@ -245,7 +245,11 @@ pub(super) async fn efs_access_point_is_made_on_nfs(guest: &mut Guest) -> Result
              systemctl start nfs-server
              mountpoint -q /mnt/nfs || mount -t nfs4 127.0.0.1:/srv/export /mnt/nfs")
         .await?;
-    access_point(guest, "/mnt/nfs", "/srv/export").await
+    let made = access_point(guest, "/mnt/nfs", "/srv/export").await;
+    // At a reboot the server of this mount would go first, and each service whose mount namespace holds
+    // a copy of it would wait for that server.
+    guest.sh("umount /mnt/nfs").await?;
+    made
 }
 
 pub(super) async fn efs_access_point_is_made_in_a_folder(guest: &mut Guest) -> Result<()> {
