@@ -53,6 +53,7 @@ mod ecs_tests;
 use std::sync::Arc;
 
 use longshore_common::{arn::Identity, clock::Clock, join_token::CaHash, secret::Secret};
+use longshore_core::state_machine::rejection::Rejection;
 
 use crate::{
     api::{
@@ -69,7 +70,6 @@ use crate::{
     driver::Handle,
     fleet::logs::Logs,
     random::Random,
-    state_machine::rejection::Rejection,
 };
 
 /// What a handler works with: who we are and who calls. Made anew for each request (a few

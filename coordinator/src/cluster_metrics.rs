@@ -13,19 +13,15 @@ use std::{
 };
 
 use longshore_common::clock::{Clock, Monotonic, Timestamp};
+use longshore_core::state_machine::{
+    State,
+    name::ClusterName,
+    schedule::{self, Scaled, lost_hosts},
+    state::{Ended, Tally},
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    api::health::Metrics,
-    driver::Handle,
-    journal::sqlite,
-    state_machine::{
-        State,
-        name::ClusterName,
-        schedule::{self, Scaled, lost_hosts},
-        state::{Ended, Tally},
-    },
-};
+use crate::{api::health::Metrics, driver::Handle, journal::sqlite};
 
 /// Interval of writing; Prometheus asks every 15 s or more rarely.
 const EVERY: Duration = Duration::from_secs(5);

@@ -11,7 +11,6 @@ mod flush;
 mod handle;
 mod signals;
 pub mod simulated;
-pub mod step;
 pub mod stepped;
 mod time;
 mod writer;
@@ -19,6 +18,10 @@ mod writer;
 use std::sync::{Arc, RwLock, atomic::AtomicU64};
 
 use longshore_common::clock::Clock;
+use longshore_core::{
+    state_machine::State,
+    step::{Entropy, RULES, Request},
+};
 use tokio::sync::{mpsc, mpsc::error::TryRecvError, watch};
 
 pub use checkpoint::CheckpointPace;
@@ -30,10 +33,9 @@ pub use time::keep_time;
 
 use self::{
     flush::{Flush, FlushItem},
-    step::{RULES, Request},
     writer::Writer,
 };
-use crate::{blocking::Blocking, journal::Journal, state_machine::State};
+use crate::{blocking::Blocking, journal::Journal};
 
 /// Requests that wait for the driver; a full queue makes callers wait.
 const REQUESTS_QUEUED_MAX: usize = 4_096;
@@ -41,9 +43,6 @@ const REQUESTS_QUEUED_MAX: usize = 4_096;
 const COMMANDS_PER_STEP_MAX: usize = 32;
 /// Steps that wait for the flush thread; a full queue makes the driver wait.
 const STEPS_QUEUED_MAX: usize = 256;
-
-/// Random bits for new ids, from the operating system or from a simulation's seed.
-pub type Entropy = Box<dyn FnMut() -> u128 + Send>;
 
 /// Starts both threads. `failed` becomes true when the journal has failed: the process must end.
 pub fn start(

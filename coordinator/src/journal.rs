@@ -12,12 +12,13 @@ pub mod sqlite;
 pub(crate) mod tests;
 
 use longshore_common::{clock::Timestamp, id::TaskId};
-
-use crate::state_machine::{
-    Event,
-    record::{DeploymentRecord, RevisionRecord, TaskRecord},
-    service::{DeploymentId, RevisionId, ServiceId},
-    state::Row,
+use longshore_core::{
+    batch::Batch,
+    state_machine::{
+        record::{DeploymentRecord, RevisionRecord, TaskRecord},
+        service::{DeploymentId, RevisionId, ServiceId},
+        state::Row,
+    },
 };
 
 /// Stopped tasks that are kept, the newest.
@@ -27,28 +28,6 @@ pub const HISTORY_DEPLOYMENTS_KEPT: std::time::Duration =
     std::time::Duration::from_secs(90 * 24 * 3600);
 /// Messages of each service that are kept, the newest (ecs-behaviour 1.8, events list).
 pub const SERVICE_EVENTS_MAX: u64 = 100;
-
-/// The events of one step of the driver.
-#[derive(Clone)]
-pub struct Batch {
-    pub seq: u64,
-    pub epoch: u64,
-    pub events: Vec<Event>,
-    pub history: HistoryItems,
-}
-
-/// What a batch leaves to the history (design.md rule 2): never in a checkpoint, written with it.
-#[derive(Clone, Default)]
-pub struct HistoryItems {
-    /// Tasks that ended.
-    pub stopped: Vec<TaskRecord>,
-    /// Service deployments as they are now; a later one of the same id replaces an earlier one.
-    pub deployments: Vec<(ServiceId, DeploymentRecord)>,
-    /// New revisions of services.
-    pub revisions: Vec<(ServiceId, RevisionRecord)>,
-    /// Messages for the services' `events[]`.
-    pub service_events: Vec<(ServiceId, String, Timestamp)>,
-}
 
 /// The state as of `seq`: rows that changed since the checkpoint before.
 pub struct Checkpoint {

@@ -5,9 +5,6 @@
 //! (where a task goes, pure), `driver` (the one writer), `journal` (what survives), `fleet` (the
 //! agents), `effects` (the world outside), `api` (the users). Never: a decision outside the pure modules.
 
-pub mod state_machine;
-pub mod placement;
-pub mod query;
 pub mod pki;
 pub mod driver;
 pub mod journal;

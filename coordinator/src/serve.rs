@@ -11,6 +11,7 @@ use longshore_common::{
     service_manager::ServiceManager,
     termination::Termination,
 };
+use longshore_core::state_machine::{Command, State};
 use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -36,7 +37,6 @@ use crate::{
     random::Random,
     running::{Running, Told},
     settings::Settings,
-    state_machine::{Command, State},
 };
 
 /// How often the state machine is told that time has passed; also what the watchdog waits for.

@@ -18,14 +18,14 @@ use longshore_common::{
     task_policy::{self, NotAPolicy, TaskPolicy},
     telemetry::LogFormat,
 };
+use longshore_core::state_machine::{
+    capacity_provider::CapacityPolicy,
+    service::{LostAfter, ServicePolicy, parse_seconds},
+};
 use serde::Deserialize;
 
 pub use self::capacity::{AwsGroup, Launcher, LauncherKind};
 use self::capacity::{HostMarkOptions, LaunchOptions};
-use crate::state_machine::{
-    capacity_provider::CapacityPolicy,
-    service::{LostAfter, ServicePolicy, parse_seconds},
-};
 
 /// Read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/longshore/coordinator.toml";

@@ -1,6 +1,10 @@
 //! Account settings: PutAccountSetting, PutAccountSettingDefault, DeleteAccountSetting,
 //! ListAccountSettings (ecs-behaviour 1.22).
 
+use longshore_core::state_machine::{
+    command::{Command, SettingScope},
+    state::{DEFAULT_LOG_DRIVER_MODE, State},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -8,10 +12,6 @@ use super::{
     clusters::{CONTAINER_INSIGHTS_VALUES, NO_CONTAINER_INSIGHTS},
     error::ApiError,
     page::Page,
-};
-use crate::state_machine::{
-    command::{Command, SettingScope},
-    state::{DEFAULT_LOG_DRIVER_MODE, State},
 };
 
 /// ecs-behaviour 1.1, page sizes.

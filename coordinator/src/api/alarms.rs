@@ -13,6 +13,11 @@ mod tests;
 use std::ops::Bound;
 
 use longshore_common::arn::Identity;
+use longshore_core::state_machine::{
+    Command,
+    alarm::{AlarmName, AlarmValue, SetAlarmState},
+    state::{Alarm, State},
+};
 use serde::Deserialize;
 
 use super::{
@@ -21,11 +26,6 @@ use super::{
     page::Page,
     protocol::tree::Tree,
     service::{Service, ServiceOperation},
-};
-use crate::state_machine::{
-    Command,
-    alarm::{AlarmName, AlarmValue, SetAlarmState},
-    state::{Alarm, State},
 };
 
 /// Before the names of CloudWatch's operations.

@@ -11,17 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode, header};
 use longshore_common::secret::Secret;
+use longshore_core::state_machine::{
+    Command, Rejection,
+    alarm::{AlarmName, AlarmValue, SetAlarmState},
+};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use super::alarms::STATE_REASON_CHARS_MAX;
-use crate::{
-    driver::{Handle, Refused},
-    state_machine::{
-        Command, Rejection,
-        alarm::{AlarmName, AlarmValue, SetAlarmState},
-    },
-};
+use crate::driver::{Handle, Refused};
 
 pub(crate) const PATH: &str = "/alertmanager";
 /// Labels that name the alarm, the first one that an alert has; the last is in every alert of

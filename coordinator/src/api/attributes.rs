@@ -1,15 +1,15 @@
 //! Attributes of container instances: their rules, PutAttributes, DeleteAttributes, ListAttributes.
 
 use longshore_common::{id::HostId, protocol::Attribute};
-use serde::{Deserialize, Serialize};
-
-use super::{Api, error::ApiError, identifiers, page::Page};
-use crate::state_machine::{
+use longshore_core::state_machine::{
     capacity_provider::GROUP_ATTRIBUTE,
     command::{Command, TargetedAttribute},
     name::ClusterName,
     state::State,
 };
+use serde::{Deserialize, Serialize};
+
+use super::{Api, error::ApiError, identifiers, page::Page};
 
 /// Attributes in one call (ecs-behaviour 1.1, batch limits).
 const ATTRIBUTES_MAX: usize = 10;

@@ -11,6 +11,11 @@ mod tests;
 
 use std::{collections::BTreeSet, ops::Bound};
 
+use longshore_core::state_machine::{
+    Command, Rejection,
+    auto_scaling::{AutoScalingGroupName, InstanceId},
+    state::{Group, State},
+};
 use serde::Deserialize;
 
 use super::{
@@ -19,11 +24,6 @@ use super::{
     page::Page,
     protocol::tree::Tree,
     service::{Service, ServiceOperation},
-};
-use crate::state_machine::{
-    Command, Rejection,
-    auto_scaling::{AutoScalingGroupName, InstanceId},
-    state::{Group, State},
 };
 
 pub(crate) const SIGNING_NAME: &str = "autoscaling";

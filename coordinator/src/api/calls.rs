@@ -1,12 +1,12 @@
 //! How handlers reach the state: submitting, reading, and the history, in the API's errors.
 
 use longshore_common::id::TaskId;
+use longshore_core::state_machine::{Answer, Command, Rejection, State, record::TaskRecord};
 
 use super::{Api, error::ApiError};
 use crate::{
     driver::{Refused, Unavailable},
     journal::{History, JournalError, StoppedEntry, StoppedFilter},
-    state_machine::{Answer, Command, Rejection, State, record::TaskRecord},
 };
 
 impl Api {

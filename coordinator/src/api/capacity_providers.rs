@@ -6,6 +6,18 @@ mod managed_instances;
 use std::ops::Bound;
 
 use longshore_common::arn::Identity;
+use longshore_core::state_machine::{
+    auto_scaling::AutoScalingGroupName,
+    capacity_provider::{
+        CapacityProvider, CapacityProviderChange, CapacityProviderStatus, FARGATE, FARGATE_SPOT,
+        ManagedScaling, ProviderUpdate, StrategyItem, is_fargate,
+    },
+    command::{ClusterCapacity, Command},
+    name::CapacityProviderName,
+    rejection::Rejection,
+    state::State,
+    strategy,
+};
 use serde::{Deserialize, Serialize};
 
 use self::managed_instances::ManagedInstancesProvider;
@@ -18,18 +30,6 @@ use super::{
     page::Page,
     tags::{self, TagInput, TagView},
     unsupported::{self, LaunchType},
-};
-use crate::state_machine::{
-    auto_scaling::AutoScalingGroupName,
-    capacity_provider::{
-        CapacityProvider, CapacityProviderChange, CapacityProviderStatus, FARGATE, FARGATE_SPOT,
-        ManagedScaling, ProviderUpdate, StrategyItem, is_fargate,
-    },
-    command::{ClusterCapacity, Command},
-    name::CapacityProviderName,
-    rejection::Rejection,
-    state::State,
-    strategy,
 };
 
 /// ecs-behaviour 1.1, batch limits.

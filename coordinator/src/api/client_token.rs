@@ -1,10 +1,10 @@
 //! `clientToken`: the same token with other parameters is another call (promises.md 2.8).
 
+use longshore_core::state_machine::command::ClientToken;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
-use crate::state_machine::command::ClientToken;
 
 /// A token with a hash of `parameters`, which is the input without it.
 pub(crate) fn parse(

@@ -7,6 +7,12 @@ use longshore_common::{
     arn::{Identity, Uuid},
     clock::Timestamp,
 };
+use longshore_core::state_machine::{
+    command::{ClusterChange, ClusterSettings, Command},
+    name::ClusterName,
+    schedule::{lost_hosts, scaled_of},
+    state::{Cluster, Replacing, State},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,12 +23,6 @@ use super::{
     identifiers,
     page::Page,
     tags::{self, TagInput, TagView},
-};
-use crate::state_machine::{
-    command::{ClusterChange, ClusterSettings, Command},
-    name::ClusterName,
-    schedule::{lost_hosts, scaled_of},
-    state::{Cluster, Replacing, State},
 };
 
 /// The only setting of a cluster.

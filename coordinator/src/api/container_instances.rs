@@ -5,12 +5,12 @@ pub(crate) mod register;
 pub(crate) mod view;
 
 use longshore_common::id::HostId;
+use longshore_core::query::Constraint;
 use serde::{Deserialize, Serialize};
 
 use self::view::{ContainerInstanceView, Shown};
 use super::{Api, error::ApiError, failure::Failure, identifiers, page::Page};
-use crate::query::Constraint;
-use crate::state_machine::{
+use longshore_core::state_machine::{
     command::{Command, SettableHostStatus},
     decide::Answer,
     name::ClusterName,

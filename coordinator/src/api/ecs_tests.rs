@@ -16,6 +16,7 @@ mod waiting;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};
+use longshore_core::state_machine::capacity_provider::CapacityPolicy;
 use serde_json::{Value, json};
 
 use super::{
@@ -27,7 +28,7 @@ use super::{
     test_backend,
     test_backend::NOW,
 };
-use crate::{driver::Handle, state_machine::capacity_provider::CapacityPolicy};
+use crate::driver::Handle;
 
 /// An edge with its state.
 struct World {

@@ -8,6 +8,17 @@ mod task;
 
 use std::collections::BTreeMap;
 
+use longshore_core::{
+    placement::{HostSlot, Reason, Unfit},
+    state_machine::{
+        Rejection,
+        command::{DeploymentChange, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService},
+        decide::explain::{self, DryRun, EXPLAINED_TASKS_MAX},
+        name::ClusterName,
+        state::State,
+        task_options::TaskOptions,
+    },
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::task::TaskExplained;
@@ -18,17 +29,6 @@ use super::{
     placement::{self, PlacementConstraint, PlacementStrategy},
     services,
     tasks::launch,
-};
-use crate::{
-    placement::{HostSlot, Reason, Unfit},
-    state_machine::{
-        Rejection,
-        command::{DeploymentChange, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService},
-        decide::explain::{self, DryRun, EXPLAINED_TASKS_MAX},
-        name::ClusterName,
-        state::State,
-        task_options::TaskOptions,
-    },
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -4,13 +4,11 @@
 use std::time::Duration;
 
 use longshore_common::clock::Timestamp;
+use longshore_core::state_machine::{Command, state::JoinTokenState};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, error::ApiError, identifiers};
-use crate::{
-    fleet::join::make_token,
-    state_machine::{Command, state::JoinTokenState},
-};
+use crate::fleet::join::make_token;
 
 /// Shortest and longest life of a join token.
 const TTL_SECONDS: std::ops::RangeInclusive<u64> = 1..=365 * 24 * 3600;
@@ -105,7 +103,7 @@ pub(crate) async fn create_join_token(
 
 pub(crate) async fn list_join_tokens(api: &Api, _: Nothing) -> Result<JoinTokens, ApiError> {
     let now = api.clock.wall();
-    let view_all = |state: &crate::state_machine::State| {
+    let view_all = |state: &longshore_core::state_machine::State| {
         state.join_tokens().iter().map(|token| view(token, now)).collect()
     };
     Ok(JoinTokens { join_tokens: api.read(view_all).await? })
@@ -178,7 +176,8 @@ fn view(state: &JoinTokenState, now: Timestamp) -> JoinTokenView {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::test_backend::api, state_machine::command::ClusterSettings};
+    use crate::api::test_backend::api;
+    use longshore_core::state_machine::command::ClusterSettings;
 
     #[tokio::test]
     async fn lost_tasks_are_replaced_in_a_cluster_that_there_is() {

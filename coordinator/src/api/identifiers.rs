@@ -11,15 +11,15 @@ use longshore_common::{
     arn::{Arn, Identity},
     id::{HostId, TaskId},
 };
+use longshore_core::state_machine::{
+    command::RevisionRef,
+    name::{ClusterName, Family},
+};
 
 pub(crate) use self::services::{
     service, service_deployment, service_revision, task_set, task_set_by_arn,
 };
 use super::error::ApiError;
-use crate::state_machine::{
-    command::RevisionRef,
-    name::{ClusterName, Family},
-};
 
 /// The cluster that is meant when none is named.
 pub(crate) const DEFAULT_CLUSTER: &str = "default";

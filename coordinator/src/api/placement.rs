@@ -1,13 +1,13 @@
 //! `placementConstraints` and `placementStrategy`, of whatever has tasks placed: read and shown.
 
-use serde::{Deserialize, Serialize};
-
-use super::{attributes, error::ApiError};
-use crate::{
+use longshore_core::{
     placement::{Resource, SpreadOver, Strategy},
     query::Constraint,
     state_machine::decide::PLACEMENT_CONSTRAINTS_MAX,
 };
+use serde::{Deserialize, Serialize};
+
+use super::{attributes, error::ApiError};
 
 /// ecs-behaviour 1.5.
 const STRATEGIES_MAX: usize = 5;

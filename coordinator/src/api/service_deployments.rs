@@ -7,6 +7,12 @@
 pub(crate) mod list;
 mod view;
 
+use longshore_core::state_machine::{
+    Command, Rejection, State,
+    command::DeploymentRef,
+    record::DeploymentRecord,
+    service::{DeploymentId, HookAction, ServiceId},
+};
 use serde::{Deserialize, Serialize};
 
 use self::view::ServiceDeploymentView;
@@ -15,12 +21,6 @@ use super::{
     error::{ApiError, ErrorCode},
     failure::Failure,
     identifiers,
-};
-use crate::state_machine::{
-    Command, Rejection, State,
-    command::DeploymentRef,
-    record::DeploymentRecord,
-    service::{DeploymentId, HookAction, ServiceId},
 };
 
 /// ecs-behaviour 1.1, batch limits.

@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 
 use longshore_common::{arn::Identity, task_definition::ContainerDefinition};
+use longshore_core::state_machine::{
+    State,
+    record::RevisionRecord,
+    service::{RevisionId, ServiceId, ServiceRef},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,14 +17,7 @@ use super::{
     failure::Failure,
     identifiers, services,
 };
-use crate::{
-    journal::{DeploymentFilter, History, JournalError},
-    state_machine::{
-        State,
-        record::RevisionRecord,
-        service::{RevisionId, ServiceId, ServiceRef},
-    },
-};
+use crate::journal::{DeploymentFilter, History, JournalError};
 
 /// ecs-behaviour 1.1, batch limits.
 const DESCRIBED_MAX: usize = 20;

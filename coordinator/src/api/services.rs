@@ -13,6 +13,9 @@ pub(crate) mod view;
 mod events;
 
 use longshore_common::arn::Identity;
+use longshore_core::state_machine::{
+    Command, State, name::ClusterName, rejection::Rejection, service::ServiceRef,
+};
 use serde::{Deserialize, Serialize};
 
 use self::{events::Looked, view::ServiceView};
@@ -22,9 +25,6 @@ use super::{
     failure::Failure,
     identifiers,
     tasks::launch,
-};
-use crate::state_machine::{
-    Command, State, name::ClusterName, rejection::Rejection, service::ServiceRef,
 };
 
 /// ecs-behaviour 1.1, batch limits.

@@ -7,19 +7,19 @@
 use std::collections::BTreeMap;
 
 use longshore_common::arn::Arn;
+use longshore_core::state_machine::{
+    capacity_provider::scale_in_after_ms,
+    command::{Command, Resource, Tags},
+    name::ClusterName,
+    service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
+    task_options::{TASK_OPTION_TAGS, TaskOptions},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Api, capacity_providers,
     error::{ApiError, ErrorCode},
     identifiers,
-};
-use crate::state_machine::{
-    capacity_provider::scale_in_after_ms,
-    command::{Command, Resource, Tags},
-    name::ClusterName,
-    service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
-    task_options::{TASK_OPTION_TAGS, TaskOptions},
 };
 
 /// User tags of one resource (ecs-behaviour 1.22).

@@ -12,6 +12,12 @@ pub(crate) mod requires_attributes;
 pub(crate) mod view;
 pub(crate) mod list;
 
+use longshore_core::state_machine::{
+    command::{Command, RegisterTaskDefinition, RevisionRef},
+    decide::Answer,
+    name::Family,
+    state::{Definition, State},
+};
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -25,12 +31,6 @@ use super::{
     failure::Failure,
     identifiers,
     tags::{self, TagView},
-};
-use crate::state_machine::{
-    command::{Command, RegisterTaskDefinition, RevisionRef},
-    decide::Answer,
-    name::Family,
-    state::{Definition, State},
 };
 
 /// ecs-behaviour 1.1, batch limits.

@@ -6,10 +6,10 @@ use longshore_common::{
     id::TaskId,
     limits::{TASK_PROTECTION_MINUTES as MINUTES, TASK_PROTECTION_MINUTES_DEFAULT as DEFAULT},
 };
+use longshore_core::state_machine::{Answer, Command, State, name::ClusterName};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, error::ApiError, failure::Failure, identifiers};
-use crate::state_machine::{Answer, Command, State, name::ClusterName};
 
 /// ecs-behaviour 1.1, batch limits.
 const SHOWN_MAX: usize = 100;

@@ -3,6 +3,12 @@
 
 mod view;
 
+use longshore_core::state_machine::{
+    Answer, Command, Rejection, State,
+    command::CreateTaskSet,
+    service::{RevisionId, ServiceRef},
+    state::{Service, ServiceStatus},
+};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::view::{TaskSetView, of_service};
@@ -19,12 +25,6 @@ use super::{
     tags::{self, TagInput},
     tasks::launch,
     unsupported::{self, CapacityProviderStrategyItem, LaunchType, NetworkConfiguration},
-};
-use crate::state_machine::{
-    Answer, Command, Rejection, State,
-    command::CreateTaskSet,
-    service::{RevisionId, ServiceRef},
-    state::{Service, ServiceStatus},
 };
 
 /// Ours: more than a service can have.

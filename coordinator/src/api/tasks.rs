@@ -13,11 +13,11 @@ pub(crate) mod view;
 use std::collections::BTreeMap;
 
 use longshore_common::{id::TaskId, limits::REASON_CHARS_MAX};
+use longshore_core::state_machine::{Command, Rejection, State, name::ClusterName};
 use serde::{Deserialize, Serialize};
 
 use self::view::{Shown, TaskView};
 use super::{Api, error::ApiError, failure::Failure, identifiers};
-use crate::state_machine::{Command, Rejection, State, name::ClusterName};
 
 /// ecs-behaviour 1.1, batch limits.
 const DESCRIBED_MAX: usize = 100;

@@ -8,12 +8,10 @@ use longshore_common::{
     join_token::CaHash,
     secret::Secret,
 };
+use longshore_core::state_machine::capacity_provider::CapacityPolicy;
 
 use super::{Api, Backend, Caller, page::PageScope};
-use crate::{
-    driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk, random::Random,
-    state_machine::capacity_provider::CapacityPolicy,
-};
+use crate::{driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk, random::Random};
 
 /// 2026-01-02T03:04:05Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_000);

@@ -3,16 +3,14 @@
 //! something (design.md rule 9).
 
 use longshore_common::task_definition::NetworkMode;
+use longshore_core::state_machine::{Rejection, State, command::RevisionRef};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use crate::{
-    api::{
-        Api,
-        error::ApiError,
-        tags::TagInput,
-        tasks::launch::{self, PropagateTags},
-    },
-    state_machine::{Rejection, State, command::RevisionRef},
+use crate::api::{
+    Api,
+    error::ApiError,
+    tags::TagInput,
+    tasks::launch::{self, PropagateTags},
 };
 
 #[derive(Debug, Deserialize, Serialize)]

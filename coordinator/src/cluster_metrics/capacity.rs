@@ -3,7 +3,7 @@
 //! A provider that is gone has no series: nothing is told of it, not zeros.
 
 use super::Families;
-use crate::state_machine::schedule::Scaled;
+use longshore_core::state_machine::schedule::Scaled;
 
 type Value = fn(&Scaled) -> f64;
 
@@ -52,15 +52,11 @@ pub(super) fn tell(families: &mut Families, providers: &[Scaled]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state_machine::{
-        Command,
-        command::ClusterCapacity,
-        schedule::{
-            self,
-            tests::{
-                instances::{config, provider, world_with},
-                world::{CLUSTER, World},
-            },
+    use longshore_core::{
+        state_machine::{Command, command::ClusterCapacity, schedule},
+        test_kit::{
+            group::{config, provider, world_with},
+            world::{CLUSTER, World},
         },
     };
 

@@ -1,7 +1,8 @@
 //! When a checkpoint is due, and its slices.
 
-use super::step::Flush;
-use crate::{journal::Checkpoint, state_machine::State};
+use longshore_core::{state_machine::State, step::Flush};
+
+use crate::journal::Checkpoint;
 
 /// Changed entities after which a checkpoint begins: bounds the one transaction that writes their
 /// rows, for which replies wait.

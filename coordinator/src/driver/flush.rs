@@ -6,13 +6,17 @@ use std::sync::{
     mpsc,
 };
 
+use longshore_core::{
+    batch::Batch,
+    state_machine::{record::TaskRecord, state::LogLine},
+    step::Flush as Step,
+};
 use tokio::{sync::watch, time::Instant};
 
-use super::{signals::Signals, step::Flush as Step};
+use super::signals::Signals;
 use crate::{
     api::health::{APPEND_SECONDS, CHECKPOINT_SECONDS, TASKS_STOPPED},
-    journal::{Batch, Checkpoint, Journal, JournalError},
-    state_machine::{record::TaskRecord, state::LogLine},
+    journal::{Checkpoint, Journal, JournalError},
 };
 
 /// Steps that one transaction takes at the most.

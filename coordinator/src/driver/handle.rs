@@ -10,13 +10,16 @@ use longshore_common::{
     id::{HostId, TaskId},
     protocol::Epoch,
 };
+use longshore_core::{
+    state_machine::{Answer, Command, Rejection, State, record::TaskRecord},
+    step::Request,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Signals, step::Request};
+use super::Signals;
 use crate::{
     blocking::Blocking,
     journal::{History, StoppedEntry, StoppedFilter},
-    state_machine::{Answer, Command, Rejection, State, record::TaskRecord},
 };
 
 #[derive(Clone)]

@@ -4,11 +4,15 @@
 use std::time::Duration;
 
 use longshore_common::clock::Clock;
+use longshore_core::{
+    state_machine::State,
+    step::{Entropy, RULES},
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{CheckpointPace, Entropy, Parts, STEPS_QUEUED_MAX, batch, handle::Handle, step::RULES};
-use crate::{journal::Journal, state_machine::State};
+use super::{CheckpointPace, Parts, STEPS_QUEUED_MAX, batch, handle::Handle};
+use crate::journal::Journal;
 
 /// Runs until `crash`, after which nothing that was not flushed is on the journal's disk.
 pub fn start(

@@ -4,18 +4,20 @@
 use std::collections::VecDeque;
 
 use longshore_common::clock::Timestamp;
+use longshore_core::{
+    state_machine::State,
+    step::{self, Entropy, Request, Rules},
+};
 use tokio::sync::mpsc;
 
 use super::{
-    CheckpointPace, Entropy, Handle, Parts, batch,
+    CheckpointPace, Handle, Parts, batch,
     flush::{Flush, FlushItem},
-    step::{self, Request, Rules},
     writer::Writer,
 };
 use crate::{
     blocking::Blocking,
     journal::{Journal, JournalError},
-    state_machine::State,
 };
 
 pub struct Stepped<J> {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use longshore_common::clock::Clock;
+use longshore_core::state_machine::Command;
 
 use super::Handle;
-use crate::state_machine::Command;
 
 /// Shortest time between two wakes of the scheduler by the clock.
 const WAKES_APART_MIN: Duration = Duration::from_millis(2);

@@ -3,15 +3,17 @@
 use std::sync::{Arc, RwLock};
 
 use longshore_common::clock::Timestamp;
+use longshore_core::{
+    state_machine::State,
+    step::{self, Entropy, Request, Rules},
+};
 use tokio::sync::watch;
 
 use super::{
-    Entropy, JournalWentBack,
+    JournalWentBack,
     checkpoint::{CheckpointPace, Checkpoints},
     flush::FlushItem,
-    step::{self, Request, Rules},
 };
-use crate::state_machine::State;
 
 pub(super) struct Writer {
     state: Arc<RwLock<State>>,

@@ -9,21 +9,18 @@ use longshore_common::{
     limits::REASON_CHARS_MAX,
     telemetry::chain,
 };
+use longshore_core::state_machine::{
+    Command,
+    command::HookAnswer,
+    service::{HookId, HookTarget, ServiceId},
+    state::State,
+};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::https;
-use crate::{
-    contained::contained,
-    driver::Handle,
-    state_machine::{
-        Command,
-        command::HookAnswer,
-        service::{HookId, HookTarget, ServiceId},
-        state::State,
-    },
-};
+use crate::{contained::contained, driver::Handle};
 
 /// Hooks that are called at the same time; others wait for their turn.
 const CALLS_AT_ONCE_MAX: usize = 64;
@@ -291,13 +288,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_deployment_goes_on_when_its_hook_says_so_and_a_hook_that_is_unwell_is_asked_again() {
-        use crate::{
-            driver,
-            journal::memory::MemoryDisk,
-            state_machine::{
-                record::DeploymentStatus,
-                schedule::tests::world::{World, named},
-            },
+        use crate::{driver, journal::memory::MemoryDisk};
+        use longshore_core::{
+            state_machine::record::DeploymentStatus,
+            test_kit::world::{World, named},
         };
         let answers = &[
             ("200 OK", r#"{"hookStatus":"IN_PROGRESS","callBackDelay":0}"#),
@@ -320,7 +314,7 @@ mod tests {
         let running = tokio::spawn(run(handle.clone(), identity, clock, shutdown.clone()));
 
         let config = asks_before_scale_up(url);
-        let create = crate::state_machine::schedule::tests::world::create("s", "app", config);
+        let create = longshore_core::test_kit::world::create("s", "app", config);
         handle.submit(create, |_, _| ()).await.unwrap();
 
         let (first, second) = (told.recv().await.unwrap(), told.recv().await.unwrap());
@@ -349,10 +343,10 @@ mod tests {
     const LOOKS: usize = 500;
 
     /// A blue/green service that asks `url` before it scales up.
-    fn asks_before_scale_up(url: String) -> crate::state_machine::service::ServiceConfig {
-        use crate::state_machine::{
-            schedule::tests::world::replicas,
-            service::{DeploymentStrategy, HookAction, HookStage, LifecycleHook},
+    fn asks_before_scale_up(url: String) -> longshore_core::state_machine::service::ServiceConfig {
+        use longshore_core::{
+            state_machine::service::{DeploymentStrategy, HookAction, HookStage, LifecycleHook},
+            test_kit::world::replicas,
         };
         let mut config = replicas(0);
         config.deployment.strategy = DeploymentStrategy::BlueGreen;
@@ -368,7 +362,7 @@ mod tests {
 
     /// A state whose service waits for the answer of a hook at `url`.
     fn waits_for_hook(url: String) -> State {
-        use crate::state_machine::schedule::tests::world::World;
+        use longshore_core::test_kit::world::World;
         let config = asks_before_scale_up(url);
         let mut world = World::new();
         world.create(config);
@@ -381,10 +375,11 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_acted_on_while_the_journal_is_known_to_be_old() {
         use crate::{
-            driver::{CheckpointPace, Proof, step::RULES, stepped},
+            driver::{CheckpointPace, Proof, stepped},
             journal::memory::MemoryDisk,
         };
         use longshore_common::{id::HostId, protocol::Epoch};
+        use longshore_core::step::RULES;
         let mut next = 0u128;
         let entropy = Box::new(move || {
             next += 1 << 64;

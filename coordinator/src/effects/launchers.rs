@@ -23,6 +23,12 @@ use longshore_common::{
     clock::{Clock, Timestamp},
     join_token::CaHash,
 };
+use longshore_core::state_machine::{
+    Command,
+    auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
+    name::ClusterName,
+    state::{Group, State},
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -32,12 +38,6 @@ use crate::{
     fleet::join::make_token,
     random::Random,
     settings::{Launcher, LauncherKind},
-    state_machine::{
-        Command,
-        auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
-        name::ClusterName,
-        state::{Group, State},
-    },
 };
 
 /// Programs that run at the same time; other calls wait for their turn.

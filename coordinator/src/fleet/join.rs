@@ -40,6 +40,10 @@ use longshore_common::{
         RegisterRequest, RenewRequest, TASK_PATH, TaskRequest,
     },
 };
+use longshore_core::state_machine::{
+    Rejection,
+    command::{CertifyHost, ShownKey},
+};
 use rustls::pki_types::CertificateDer;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -54,10 +58,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     door::{Door, Room, Rooms, Visit},
     pki::{Authority, PkiError, RequestedKey},
-    state_machine::{
-        Rejection,
-        command::{CertifyHost, ShownKey},
-    },
 };
 
 pub(crate) use self::refusals::JOINS_REFUSED;

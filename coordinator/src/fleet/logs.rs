@@ -23,10 +23,11 @@ use longshore_common::{
     protocol::PROTOCOL_VERSION,
     telemetry::chain,
 };
+use longshore_core::state_machine::State;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client::{LogClient, Peer, PollError};
-use crate::{blocking::Blocking, state_machine::State};
+use crate::blocking::Blocking;
 
 /// Hosts that are asked at once by one question.
 const ASKED_AT_ONCE: usize = 64;

@@ -16,12 +16,13 @@ use longshore_common::{
     arn::Identity,
     id::{FleetId, HostId},
 };
+use longshore_core::state_machine::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::{exchange::Sender, start_barrier::StartBarrier};
 use super::client::AgentClient;
-use crate::{contained::contained, driver::Handle, state_machine::Command};
+use crate::{contained::contained, driver::Handle};
 
 /// Polls until `shutdown`; each host has a task of its own.
 pub async fn run<A: AgentClient>(

@@ -6,15 +6,19 @@ use std::{
 };
 
 use longshore_common::id::TaskId;
+use longshore_core::{
+    batch::{Batch, HistoryItems},
+    memory::KeptState,
+    state_machine::{
+        State,
+        record::{DeploymentRecord, RevisionRecord, TaskRecord},
+        service::{DeploymentId, RevisionId, ServiceId},
+    },
+};
 
 use super::{
-    Batch, Checkpoint, DeploymentEntry, DeploymentFilter, History, Journal, JournalError,
+    Checkpoint, DeploymentEntry, DeploymentFilter, History, Journal, JournalError,
     SERVICE_EVENTS_MAX, ServiceEvent, StoppedEntry, StoppedFilter,
-};
-use crate::state_machine::{
-    Event, State,
-    record::{self, DeploymentRecord, Record, RevisionRecord, TaskRecord},
-    service::{DeploymentId, RevisionId, ServiceId},
 };
 
 /// The "disk": shared by every journal that is opened on it.
@@ -23,9 +27,7 @@ pub struct MemoryDisk(Arc<Mutex<Contents>>);
 
 #[derive(Default)]
 struct Contents {
-    batches: BTreeMap<u64, Vec<u8>>,
-    rows: BTreeMap<(u8, Vec<u8>), Vec<u8>>,
-    checkpoint_seq: u64,
+    state: KeptState,
     stopped: BTreeMap<u64, TaskRecord>,
     numbers: BTreeMap<TaskId, u64>,
     deployments: Vec<(ServiceId, DeploymentRecord)>,
@@ -45,24 +47,7 @@ impl MemoryDisk {
 
     /// The state that a coordinator starts with on this disk.
     pub fn recover(&self) -> State {
-        self.with(|contents| {
-            let mut state = State::to_recover();
-            for kind in record::RESTORE_ORDER {
-                let of_kind = contents.rows.range((kind, Vec::new())..(kind + 1, Vec::new()));
-                for (_, row) in of_kind {
-                    let record: Record = record::decode(row).expect("rows of this process");
-                    state.restore(record);
-                }
-            }
-            let mut seq = contents.checkpoint_seq;
-            for (&batch, events) in &contents.batches {
-                let events: Vec<Event> = record::decode(events).expect("batches of this process");
-                events.iter().for_each(|event| state.apply(event, batch));
-                seq = batch;
-            }
-            state.recovered_at(seq);
-            state
-        })
+        self.with(|contents| contents.state.recover())
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Contents) -> T) -> T {
@@ -71,7 +56,7 @@ impl MemoryDisk {
 }
 
 impl Contents {
-    fn keep(&mut self, history: &super::HistoryItems, seq: u64) {
+    fn keep(&mut self, history: &HistoryItems, seq: u64) {
         for (service, deployment) in &history.deployments {
             let known = self.deployments.iter_mut().find(|(_, known)| known.id == deployment.id);
             match known {
@@ -98,7 +83,7 @@ impl Journal for MemoryJournal {
     fn append(&mut self, batches: &[Batch]) -> Result<(), JournalError> {
         self.disk.with(|contents| {
             for batch in batches {
-                contents.batches.insert(batch.seq, record::encode(&batch.events));
+                contents.state.append(batch);
                 contents.keep(&batch.history, batch.seq);
                 for task in &batch.history.stopped {
                     let number = contents.stopped.last_key_value().map_or(1, |(last, _)| last + 1);
@@ -112,14 +97,7 @@ impl Journal for MemoryJournal {
 
     fn checkpoint(&mut self, checkpoint: Checkpoint) -> Result<(), JournalError> {
         self.disk.with(|contents| {
-            for row in checkpoint.rows {
-                match row.value {
-                    Some(value) => contents.rows.insert((row.kind, row.key), value),
-                    None => contents.rows.remove(&(row.kind, row.key)),
-                };
-            }
-            contents.checkpoint_seq = checkpoint.seq;
-            contents.batches = contents.batches.split_off(&(checkpoint.seq + 1));
+            contents.state.checkpoint(checkpoint.seq, checkpoint.rows);
         });
         Ok(())
     }

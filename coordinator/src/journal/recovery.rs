@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
-
-use super::sqlite::{self, OpenError, RESTORE_A_BACKUP, SqliteJournal, batch_crc, row_crc};
-use crate::state_machine::{
+use longshore_core::state_machine::{
     Event, State,
     record::{self, Record},
 };
+use rusqlite::Connection;
+
+use super::sqlite::{self, OpenError, RESTORE_A_BACKUP, SqliteJournal, batch_crc, row_crc};
 
 /// What a start found, for the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,6 +18,13 @@ use longshore_common::{
     data_directory::{private_database, private_file},
     id::{FleetId, TaskId},
 };
+use longshore_core::{
+    batch::Batch,
+    state_machine::{
+        record::{self, DeploymentRecord, RevisionRecord, TaskRecord},
+        service::{DeploymentId, RevisionId, ServiceId},
+    },
+};
 use rusqlite::{Connection, OpenFlags, ToSql, params, types::Value};
 
 mod history_rows;
@@ -31,12 +38,8 @@ pub use self::{
 };
 pub(super) use self::{history_rows::damaged_meta, restore::restored_up_to};
 use super::{
-    Batch, Checkpoint, DeploymentEntry, DeploymentFilter, HISTORY_TASKS_MAX, History, Journal,
+    Checkpoint, DeploymentEntry, DeploymentFilter, HISTORY_TASKS_MAX, History, Journal,
     JournalError, ServiceEvent, StoppedEntry, StoppedFilter, lock::DirectoryLock,
-};
-use crate::state_machine::{
-    record::{self, DeploymentRecord, RevisionRecord, TaskRecord},
-    service::{DeploymentId, RevisionId, ServiceId},
 };
 
 /// The database's name in the data directory.

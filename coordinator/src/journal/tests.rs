@@ -9,16 +9,8 @@ use longshore_common::{
     clock::{SteppedClock, Timestamp},
     id::FleetId,
 };
-use rusqlite::Connection;
-
-use super::{
-    Batch, Checkpoint, HistoryItems, Journal,
-    memory::MemoryDisk,
-    recovery::{self, Recovered, RecoveryError},
-    sqlite::{self, DamagedHistory, OpenError, SqliteJournal},
-};
-use crate::{
-    driver::{self, EVENTS_PER_CHECKPOINT, Handle},
+use longshore_core::{
+    batch::{Batch, HistoryItems},
     state_machine::{
         Command, State,
         alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
@@ -27,6 +19,15 @@ use crate::{
         service::ServiceId,
     },
 };
+use rusqlite::Connection;
+
+use super::{
+    Checkpoint, Journal,
+    memory::MemoryDisk,
+    recovery::{self, Recovered, RecoveryError},
+    sqlite::{self, DamagedHistory, OpenError, SqliteJournal},
+};
+use crate::driver::{self, EVENTS_PER_CHECKPOINT, Handle};
 
 fn open(directory: &Path) -> SqliteJournal {
     SqliteJournal::open(directory, FleetId::new(1)).unwrap()

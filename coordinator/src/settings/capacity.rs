@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use longshore_common::resources::{Capacity, CpuUnits, MemoryMib};
+use longshore_core::state_machine::capacity_provider::{
+    CapacityPolicy, FARGATE, FARGATE_SPOT, HostMark, LauncherPolicy, is_fargate,
+};
 use serde::Deserialize;
 
 use super::SettingsError;
-use crate::state_machine::capacity_provider::{
-    CapacityPolicy, FARGATE, FARGATE_SPOT, HostMark, LauncherPolicy, is_fargate,
-};
 
 /// How long one call of a launcher may take, unless its table says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(120);

@@ -24,12 +24,12 @@ use longshore_coordinator::{
         sqlite::{OpenError, SqliteJournal},
     },
     pki::Authority,
-    state_machine::{
-        Answer, Command,
-        command::{
-            AgentAnswered, ClusterSettings, JoinToken, RegisterTaskDefinition, RevisionRef,
-            RunTask, TaskLaunch,
-        },
+};
+use longshore_core::state_machine::{
+    Answer, Command,
+    command::{
+        AgentAnswered, ClusterSettings, JoinToken, RegisterTaskDefinition, RevisionRef, RunTask,
+        TaskLaunch,
     },
 };
 use serde_json::json;

@@ -17,11 +17,7 @@ use longshore_common::{
         EngineHealth, Report, ReportBody, ReportPosition, ReportedPhase, StorageHealth, TaskReport,
     },
 };
-use longshore_coordinator::{
-    driver::{
-        Entropy,
-        step::{Request, step},
-    },
+use longshore_core::{
     placement::{SpreadOver, Strategy},
     state_machine::{
         Answer, Command, Event, Rejection, State,
@@ -34,6 +30,7 @@ use longshore_coordinator::{
         },
         state::{Phase, Wish},
     },
+    step::{Entropy, Request, step},
 };
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;

@@ -10,7 +10,7 @@ use longshore_common::{
     protocol::Attribute,
     resources::{Capacity, CpuUnits, Demand, HostPort, MemoryMib, Transport},
 };
-use longshore_coordinator::{
+use longshore_core::{
     placement::{
         AVAILABILITY_ZONE, ClusterIndex, Eligibility, GroupKey, GroupNames, HostOffer, HostSlot,
         MemberOf, Particulars, Reason, Request, Resource, SpreadOver, Strategy, Taken,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use longshore_coordinator::query::{Constraint, Expression, Facts, Version};
+use longshore_core::query::{Constraint, Expression, Facts, Version};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{

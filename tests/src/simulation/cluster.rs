@@ -20,16 +20,16 @@ use longshore_coordinator::{
     driver::{self, Handle, Refused},
     fleet::poller,
     journal::memory::MemoryDisk,
-    state_machine::{
-        Answer, Command,
-        command::{
-            ClientToken, ClusterSettings, CreateService, DeploymentChange, JoinToken,
-            RegisterTaskDefinition, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService,
-        },
-        service::{
-            CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, LostAfter,
-            PropagateTags, Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
-        },
+};
+use longshore_core::state_machine::{
+    Answer, Command,
+    command::{
+        ClientToken, ClusterSettings, CreateService, DeploymentChange, JoinToken,
+        RegisterTaskDefinition, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService,
+    },
+    service::{
+        CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, LostAfter, PropagateTags,
+        Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
     },
 };
 use tempfile::TempDir;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use longshore_agent::runtime::{RunState, fake::FakeContainer};
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCode};
-use longshore_coordinator::state_machine::{
+use longshore_core::state_machine::{
     record::TaskRecord,
     state::{Phase, Wish},
 };

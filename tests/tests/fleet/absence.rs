@@ -11,7 +11,8 @@ use longshore_common::{
     protocol::{PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH, TASK_PATH, TaskAsk, TaskRequest},
     telemetry::chain,
 };
-use longshore_coordinator::{fleet::client::AgentClient, state_machine::Command};
+use longshore_coordinator::fleet::client::AgentClient;
+use longshore_core::state_machine::Command;
 
 use super::{
     forge::{Forge, Shown},

@@ -6,10 +6,8 @@ use longshore_common::{
     node::Node,
     protocol::{POLL_PATH, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH, RenewRequest},
 };
-use longshore_coordinator::{
-    fleet::client::{AgentClient, Peer, PollError},
-    state_machine::Command,
-};
+use longshore_coordinator::fleet::client::{AgentClient, Peer, PollError};
+use longshore_core::state_machine::Command;
 
 use super::{
     forge::{Forge, Shown},

@@ -36,8 +36,8 @@ use longshore_coordinator::{
     journal::memory::MemoryDisk,
     pki::{Authority, OwnCertificate},
     random::Random,
-    state_machine::{Command, name::ClusterName},
 };
+use longshore_core::state_machine::{Command, name::ClusterName};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 

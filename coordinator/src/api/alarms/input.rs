@@ -2,22 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use longshore_core::state_machine::{
+    alarm::{
+        AlarmDefinition, Bound, Comparison, Dimension, LowSamples, Metric, MetricQuery,
+        MissingData, PlainStatistic, PutMetricAlarm, QuerySource, Rule, Statistic, Unit, Watched,
+    },
+    command::Tags,
+};
 use serde::Deserialize;
 
 use super::{alarm_name, check_chars, fault, invalid};
-use crate::{
-    api::{
-        error::{ApiError, MonitoringFault},
-        tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX},
-    },
-    state_machine::{
-        alarm::{
-            AlarmDefinition, Bound, Comparison, Dimension, LowSamples, Metric, MetricQuery,
-            MissingData, PlainStatistic, PutMetricAlarm, QuerySource, Rule, Statistic, Unit,
-            Watched,
-        },
-        command::Tags,
-    },
+use crate::api::{
+    error::{ApiError, MonitoringFault},
+    tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX},
 };
 
 // CloudWatch's limits.

@@ -1,19 +1,17 @@
 //! Tags of alarms: TagResource, UntagResource, ListTagsForResource.
 
+use longshore_core::state_machine::{Command, Rejection, alarm::AlarmName, command::Resource};
 use serde::Deserialize;
 
 use super::{
     alarm_name, fault,
     input::{self, TagInput},
 };
-use crate::{
-    api::{
-        Api,
-        error::{ApiError, MonitoringFault},
-        protocol::tree::Tree,
-        tags::TAGS_MAX,
-    },
-    state_machine::{Command, Rejection, alarm::AlarmName, command::Resource},
+use crate::api::{
+    Api,
+    error::{ApiError, MonitoringFault},
+    protocol::tree::Tree,
+    tags::TAGS_MAX,
 };
 
 #[derive(Deserialize)]

@@ -1,14 +1,12 @@
 //! An alarm as DescribeAlarms shows it.
 
 use longshore_common::arn::Identity;
-
-use crate::{
-    api::protocol::tree::Tree,
-    state_machine::{
-        alarm::{Bound, Dimension, Metric, MetricQuery, QuerySource, Rule, Statistic, Watched},
-        state::Alarm,
-    },
+use longshore_core::state_machine::{
+    alarm::{Bound, Dimension, Metric, MetricQuery, QuerySource, Rule, Statistic, Watched},
+    state::Alarm,
 };
+
+use crate::api::protocol::tree::Tree;
 
 pub(super) fn alarm(alarm: &Alarm, identity: &Identity) -> Tree {
     let none = || Tree::List(Vec::new());

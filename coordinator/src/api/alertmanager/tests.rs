@@ -3,13 +3,11 @@ use std::ops::Bound;
 use expect_test::{Expect, expect};
 use http::HeaderValue;
 use longshore_common::arn::Identity;
+use longshore_core::state_machine::alarm::{AlarmDefinition, PutMetricAlarm, Watched};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    api::test_backend,
-    state_machine::alarm::{AlarmDefinition, PutMetricAlarm, Watched},
-};
+use crate::api::test_backend;
 
 /// A driver with alarms of these names.
 async fn with_alarms(names: &[&str]) -> Handle {

@@ -2,18 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use longshore_core::state_machine::auto_scaling::{
+    AutoScalingGroupName, GroupChange, GroupConfig, GroupTag, LaunchSource,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{group_name, invalid};
-use crate::{
-    api::{
-        error::ApiError,
-        tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX},
-    },
-    state_machine::auto_scaling::{
-        AutoScalingGroupName, GroupChange, GroupConfig, GroupTag, LaunchSource,
-    },
+use crate::api::{
+    error::ApiError,
+    tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX},
 };
 
 /// Auto Scaling's defaults.

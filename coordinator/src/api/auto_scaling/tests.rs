@@ -6,6 +6,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::{Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};
+use longshore_core::state_machine::{
+    auto_scaling::LauncherVerb,
+    capacity_provider::{CapacityPolicy, HostMark, LauncherPolicy},
+    command::MachinesListed,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -19,11 +24,6 @@ use crate::{
         test_backend::{self, NOW},
     },
     client::sign_for_path,
-    state_machine::{
-        auto_scaling::LauncherVerb,
-        capacity_provider::{CapacityPolicy, HostMark, LauncherPolicy},
-        command::MachinesListed,
-    },
 };
 
 struct World {

@@ -1,14 +1,12 @@
 //! Groups, instances, tags and activities as Auto Scaling shows them.
 
 use longshore_common::arn::{Identity, Uuid};
-
-use crate::{
-    api::protocol::tree::Tree,
-    state_machine::{
-        auto_scaling::{GroupTag, Instance, LaunchSource, Lifecycle},
-        state::{Group, State},
-    },
+use longshore_core::state_machine::{
+    auto_scaling::{GroupTag, Instance, LaunchSource, Lifecycle},
+    state::{Group, State},
 };
+
+use crate::api::protocol::tree::Tree;
 
 /// Where a host says which zone it is in.
 const ZONE_ATTRIBUTE: &str = "ecs.availability-zone";

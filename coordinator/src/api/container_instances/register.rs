@@ -7,18 +7,16 @@ use longshore_common::{
     protocol::{Attribute, Versions},
     resources::{Capacity, CpuUnits, DEFAULT_RESERVED_PORTS, HostPort, MemoryMib, Transport},
 };
+use longshore_core::state_machine::command::{Command, RegisterContainerInstance};
 use serde::Deserialize;
 
 use super::{ContainerInstanceOutput, no_such_instance, submit_and_show};
-use crate::{
-    api::{
-        Api,
-        attributes::{self, AttributeInput},
-        error::ApiError,
-        identifiers,
-        tags::{self, TagInput},
-    },
-    state_machine::command::{Command, RegisterContainerInstance},
+use crate::api::{
+    Api,
+    attributes::{self, AttributeInput},
+    error::ApiError,
+    identifiers,
+    tags::{self, TagInput},
 };
 
 /// Attributes for what a document says: in which zone an instance is, of which type, from which image.

@@ -7,20 +7,20 @@ use longshore_common::{
     protocol::{Attribute, EngineHealth, StorageHealth, Versions},
     resources::{Capacity, HostPort, Transport},
 };
-use serde::Serialize;
-
-use super::ContainerInstanceField;
-use crate::{
-    api::{
-        attributes::AttributeView,
-        tags::{self, TagView},
-    },
+use longshore_core::{
     placement::Remaining,
     state_machine::{
         command::Tags,
         name::ClusterName,
         state::{Host, HostStatus, State},
     },
+};
+use serde::Serialize;
+
+use super::ContainerInstanceField;
+use crate::api::{
+    attributes::AttributeView,
+    tags::{self, TagView},
 };
 
 const OK: &str = "OK";

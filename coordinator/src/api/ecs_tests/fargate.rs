@@ -1,15 +1,15 @@
 //! `launchType` FARGATE: tasks go to the hosts that the settings name for it.
 
 use longshore_common::protocol::ReportedPhase;
+use longshore_core::state_machine::{
+    Command,
+    capacity_provider::{CapacityPolicy, FARGATE, HostMark},
+};
 use serde_json::{Value, json};
 
 use super::{
     World,
     flows::{report, texts},
-};
-use crate::state_machine::{
-    Command,
-    capacity_provider::{CapacityPolicy, FARGATE, HostMark},
 };
 
 async fn with_fargate() -> World {

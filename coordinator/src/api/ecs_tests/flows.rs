@@ -10,10 +10,10 @@ use longshore_common::{
     resources::Transport,
     task::{StopCause, StopCode},
 };
+use longshore_core::state_machine::{Command, command::AgentAnswered};
 use serde_json::{Value, json};
 
 use super::World;
-use crate::state_machine::{Command, command::AgentAnswered};
 
 /// Operates the world as an agent and a few users would.
 impl World {

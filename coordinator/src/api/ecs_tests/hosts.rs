@@ -9,13 +9,11 @@ use longshore_common::{
     },
     resources::{Capacity, CpuUnits, MemoryMib},
 };
+use longshore_core::state_machine::{Command, command::AgentAnswered};
 use serde_json::{Value, json};
 
 use super::{World, flows::texts};
-use crate::{
-    api::attributes::LOOKED_AT_MAX,
-    state_machine::{Command, command::AgentAnswered},
-};
+use crate::api::attributes::LOOKED_AT_MAX;
 
 const DOCUMENT: &str = r#"{"instanceId": "i-0123456789abcdef0", "availabilityZone": "zone-d",
     "instanceType": "m7g.large", "imageId": "ami-0123456789abcdef0"}"#;
@@ -85,7 +83,7 @@ impl World {
             boot_id: "boot".to_owned(),
             run: None,
         };
-        let join = Command::CreateJoinToken(crate::state_machine::command::JoinToken {
+        let join = Command::CreateJoinToken(longshore_core::state_machine::command::JoinToken {
             id: "token".to_owned(),
             secret_hash: [3; 32],
             cluster: None,

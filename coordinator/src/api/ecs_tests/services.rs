@@ -2,15 +2,15 @@
 
 use expect_test::expect;
 use longshore_common::protocol::ReportedPhase;
+use longshore_core::state_machine::{
+    Command,
+    alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
+};
 use serde_json::{Value, json};
 
 use super::{
     World,
     flows::{check, id, report, text, texts},
-};
-use crate::state_machine::{
-    Command,
-    alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
 };
 
 impl World {

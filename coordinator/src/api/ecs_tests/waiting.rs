@@ -1,9 +1,9 @@
 //! RunTask with `longshore:wait`, as users see its tasks.
 
+use longshore_core::state_machine::Command;
 use serde_json::{Value, json};
 
 use super::{World, flows::text};
-use crate::state_machine::Command;
 
 fn tags(pairs: &[(&str, &str)]) -> Value {
     pairs.iter().map(|(key, value)| json!({"key": key, "value": value})).collect()

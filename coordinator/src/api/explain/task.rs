@@ -2,15 +2,7 @@
 //! stands to that now.
 
 use longshore_common::protocol::Attribute;
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    api::{
-        Api,
-        error::ApiError,
-        identifiers,
-        placement::{self, PlacementStrategy},
-    },
+use longshore_core::{
     placement::AVAILABILITY_ZONE,
     query::Constraint,
     state_machine::{
@@ -18,6 +10,14 @@ use crate::{
         name::ClusterName,
         state::{State, Task},
     },
+};
+use serde::{Deserialize, Serialize};
+
+use crate::api::{
+    Api,
+    error::ApiError,
+    identifiers,
+    placement::{self, PlacementStrategy},
 };
 
 #[derive(Debug, Deserialize, Serialize)]

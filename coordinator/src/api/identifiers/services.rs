@@ -1,16 +1,14 @@
 //! Services and what belongs to them: service deployments, service revisions, task sets.
 
 use longshore_common::arn::Identity;
+use longshore_core::state_machine::{
+    command::DeploymentRef,
+    name::ClusterName,
+    service::{RevisionId, ServiceRef},
+};
 
 use super::arn;
-use crate::{
-    api::error::ApiError,
-    state_machine::{
-        command::DeploymentRef,
-        name::ClusterName,
-        service::{RevisionId, ServiceRef},
-    },
-};
+use crate::api::error::ApiError;
 
 /// What the id of a task set begins with.
 const TASK_SET_PREFIX: &str = "ecs-svc/";

@@ -11,6 +11,7 @@ use longshore_common::{
     id::HostId,
     logs::query::{AskEvents, HeldEvents, LogAsk, LogReply, StreamChoice},
 };
+use longshore_core::state_machine::log_group::LogGroupName;
 
 use super::{
     fan_out, input,
@@ -19,7 +20,6 @@ use super::{
 use crate::{
     api::{Api, error::ApiError},
     fleet::logs::Source,
-    state_machine::log_group::LogGroupName,
 };
 
 /// Which events are wanted.

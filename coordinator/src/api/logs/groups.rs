@@ -9,17 +9,15 @@ use longshore_common::{
         query::{LogAsk, LogReply},
     },
 };
+use longshore_core::state_machine::{Command, command::Tags, log_group::LogGroupName};
 use serde::Deserialize;
 
 use super::{fan_out, input, invalid, no_such_group};
-use crate::{
-    api::{
-        Api,
-        error::{ApiError, ErrorCode},
-        protocol::tree::Tree,
-        tags,
-    },
-    state_machine::{Command, command::Tags, log_group::LogGroupName},
+use crate::api::{
+    Api,
+    error::{ApiError, ErrorCode},
+    protocol::tree::Tree,
+    tags,
 };
 
 /// What PutRetentionPolicy takes.

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use longshore_common::{clock::Timestamp, logs::options::check_stream_name};
+use longshore_core::state_machine::log_group::LogGroupName;
 
 use super::{invalid, merge::Beyond};
-use crate::{
-    api::{Api, error::ApiError, page::Page},
-    state_machine::log_group::LogGroupName,
-};
+use crate::api::{Api, error::ApiError, page::Page};
 
 /// CloudWatch Logs' largest page of groups or streams, and its usual one.
 const DESCRIBED_MAX: usize = 50;

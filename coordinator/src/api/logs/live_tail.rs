@@ -14,6 +14,7 @@ use longshore_common::{
         query::{AskEvents, EventPlace, HeldEvents, LogAsk, LogReply, StreamChoice},
     },
 };
+use longshore_core::state_machine::log_group::LogGroupName;
 use serde::Deserialize;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
@@ -29,7 +30,6 @@ use crate::{
         protocol::tree::Tree,
     },
     fleet::logs::Source,
-    state_machine::log_group::LogGroupName,
 };
 
 /// CloudWatch Logs' model: StartLiveTailLogGroupIdentifiers and InputLogStreamNames.

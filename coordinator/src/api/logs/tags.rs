@@ -3,21 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use longshore_core::state_machine::{
+    Command, Rejection,
+    command::{Resource, Tags},
+    log_group::LogGroupName,
+};
 use serde::Deserialize;
 
 use super::{groups, input, invalid};
-use crate::{
-    api::{
-        Api,
-        error::{ApiError, ErrorCode},
-        protocol::tree::Tree,
-        tags,
-    },
-    state_machine::{
-        Command, Rejection,
-        command::{Resource, Tags},
-        log_group::LogGroupName,
-    },
+use crate::api::{
+    Api,
+    error::{ApiError, ErrorCode},
+    protocol::tree::Tree,
+    tags,
 };
 
 #[derive(Deserialize)]

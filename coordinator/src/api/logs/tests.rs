@@ -17,6 +17,10 @@ use longshore_common::{
     resources::{Capacity, CpuUnits, MemoryMib},
     secret::Secret,
 };
+use longshore_core::state_machine::{
+    Answer, Command,
+    command::{AgentAnswered, JoinToken},
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -32,10 +36,6 @@ use crate::{
     client::sign_for_path,
     driver::Handle,
     fleet::logs::fake::FakeHosts,
-    state_machine::{
-        Answer, Command,
-        command::{AgentAnswered, JoinToken},
-    },
 };
 
 const TOKEN_HASH: [u8; 32] = [1; 32];

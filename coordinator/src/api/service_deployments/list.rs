@@ -1,6 +1,7 @@
 //! ListServiceDeployments: the latest first.
 
 use longshore_common::clock::Timestamp;
+use longshore_core::state_machine::{State, record::DeploymentRecord};
 use serde::{Deserialize, Serialize};
 
 use super::view::{self, DeploymentBrief, DeploymentStatusName};
@@ -12,7 +13,6 @@ use crate::{
         services,
     },
     journal::{DeploymentEntry, DeploymentFilter, History, JournalError},
-    state_machine::{State, record::DeploymentRecord},
 };
 
 /// ecs-behaviour 1.1, page sizes.

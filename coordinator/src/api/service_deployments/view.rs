@@ -1,21 +1,19 @@
 //! A service deployment as ECS shows it.
 
 use longshore_common::{arn::Identity, clock::Timestamp};
+use longshore_core::state_machine::{
+    State,
+    record::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus},
+    schedule,
+    service::{HookAction, HookTarget, RevisionId, ServiceId},
+    state::Service,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    api::services::{
-        self,
-        deployment_configuration::{self, DeploymentConfigurationView},
-        view::{RevisionSummary, summary},
-    },
-    state_machine::{
-        State,
-        record::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus},
-        schedule,
-        service::{HookAction, HookTarget, RevisionId, ServiceId},
-        state::Service,
-    },
+use crate::api::services::{
+    self,
+    deployment_configuration::{self, DeploymentConfigurationView},
+    view::{RevisionSummary, summary},
 };
 
 #[derive(Serialize)]

@@ -1,5 +1,13 @@
 //! CreateService.
 
+use longshore_core::state_machine::{
+    Command, Rejection,
+    command::CreateService,
+    service::{
+        Controller, PropagateTags as Propagated, Scheduling, ServiceConfig, ServiceOptions,
+        ServiceRef,
+    },
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,26 +21,16 @@ use super::{
         VpcLatticeConfiguration,
     },
 };
-use crate::{
-    api::{
-        Api,
-        capacity_providers::{self, StrategyItemInput},
-        client_token,
-        error::ApiError,
-        identifiers::{self, DEFAULT_CLUSTER},
-        placement::{self, PlacementConstraint, PlacementStrategy},
-        tags::{self, TagInput},
-        tasks::launch::{self, PropagateTags},
-        unsupported::{self, LaunchType, NetworkConfiguration},
-    },
-    state_machine::{
-        Command, Rejection,
-        command::CreateService,
-        service::{
-            Controller, PropagateTags as Propagated, Scheduling, ServiceConfig, ServiceOptions,
-            ServiceRef,
-        },
-    },
+use crate::api::{
+    Api,
+    capacity_providers::{self, StrategyItemInput},
+    client_token,
+    error::ApiError,
+    identifiers::{self, DEFAULT_CLUSTER},
+    placement::{self, PlacementConstraint, PlacementStrategy},
+    tags::{self, TagInput},
+    tasks::launch::{self, PropagateTags},
+    unsupported::{self, LaunchType, NetworkConfiguration},
 };
 
 /// ecs-behaviour 1.1, idempotency.

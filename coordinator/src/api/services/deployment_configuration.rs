@@ -3,20 +3,18 @@
 
 mod hooks;
 
+use longshore_core::state_machine::{
+    alarm::AlarmName,
+    command::DeploymentChange,
+    service::{
+        CircuitBreaker, DeploymentAlarms, DeploymentConfig, DeploymentStrategy, EarlySuccess,
+        RevisionCleanup, Scheduling, Threshold,
+    },
+};
 use serde::{Deserialize, Serialize};
 
 use self::hooks::{HookInput, HookView};
-use crate::{
-    api::error::ApiError,
-    state_machine::{
-        alarm::AlarmName,
-        command::DeploymentChange,
-        service::{
-            CircuitBreaker, DeploymentAlarms, DeploymentConfig, DeploymentStrategy, EarlySuccess,
-            RevisionCleanup, Scheduling, Threshold,
-        },
-    },
-};
+use crate::api::error::ApiError;
 
 /// ECS's integers have 32 bits; no smaller limit is documented for the two percentages.
 const PERCENT_MAX: i64 = i32::MAX as i64;

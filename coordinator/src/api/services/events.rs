@@ -1,5 +1,6 @@
 //! `events[]` of services: the newest messages, from the history.
 
+use longshore_core::state_machine::{State, service::ServiceId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -7,7 +8,6 @@ use super::view::{ServiceView, Shown};
 use crate::{
     api::{Api, error::ApiError},
     journal::ServiceEvent,
-    state_machine::{State, service::ServiceId},
 };
 
 /// ecs-behaviour 1.8, events list.

@@ -1,22 +1,20 @@
 //! ListServices and ListServicesByNamespace.
 
+use longshore_core::state_machine::{
+    State,
+    name::{ClusterName, ServiceName},
+    state::Service,
+};
 use serde::{Deserialize, Serialize};
 
 use super::SchedulingStrategy;
-use crate::{
-    api::{
-        Api,
-        capacity_providers::runs_as,
-        error::{ApiError, ErrorCode},
-        identifiers,
-        page::{PAGE_MAX, Page},
-        unsupported::LaunchType,
-    },
-    state_machine::{
-        State,
-        name::{ClusterName, ServiceName},
-        state::Service,
-    },
+use crate::api::{
+    Api,
+    capacity_providers::runs_as,
+    error::{ApiError, ErrorCode},
+    identifiers,
+    page::{PAGE_MAX, Page},
+    unsupported::LaunchType,
 };
 
 /// ecs-behaviour 1.1, page sizes.

@@ -1,5 +1,10 @@
 //! UpdateService: what is left out stays as it is.
 
+use longshore_core::state_machine::{
+    Command, State,
+    command::{RevisionRef, UpdateService},
+    service::{Controller, ServiceRef},
+};
 use serde::Deserialize;
 
 use super::{
@@ -13,21 +18,14 @@ use super::{
         VpcLatticeConfiguration,
     },
 };
-use crate::{
-    api::{
-        Api,
-        capacity_providers::{self, StrategyItemInput},
-        error::ApiError,
-        identifiers,
-        placement::{self, PlacementConstraint, PlacementStrategy},
-        tasks::launch::{self, PropagateTags},
-        unsupported::{self, NetworkConfiguration},
-    },
-    state_machine::{
-        Command, State,
-        command::{RevisionRef, UpdateService},
-        service::{Controller, ServiceRef},
-    },
+use crate::api::{
+    Api,
+    capacity_providers::{self, StrategyItemInput},
+    error::ApiError,
+    identifiers,
+    placement::{self, PlacementConstraint, PlacementStrategy},
+    tasks::launch::{self, PropagateTags},
+    unsupported::{self, NetworkConfiguration},
 };
 
 #[derive(Deserialize)]

@@ -2,6 +2,13 @@
 //! what it reads back.
 
 use longshore_common::arn::Identity;
+use longshore_core::state_machine::{
+    State,
+    record::Rollout,
+    schedule,
+    service::{Controller, PropagateTags, Scheduling, ServiceId, ServiceRef},
+    state::{Revision, Service, ServiceStatus},
+};
 use serde::Serialize;
 
 use super::{
@@ -10,21 +17,12 @@ use super::{
     deployment_configuration::{self, DeploymentConfigurationView},
     events::EventView,
 };
-use crate::{
-    api::{
-        capacity_providers::{StrategyItemInput, launch_type_view, strategy_view},
-        placement::{self, PlacementConstraint, PlacementStrategy},
-        tags::{self, TagView},
-        task_sets::{self, TaskSetView},
-        tasks::launch,
-    },
-    state_machine::{
-        State,
-        record::Rollout,
-        schedule,
-        service::{Controller, PropagateTags, Scheduling, ServiceId, ServiceRef},
-        state::{Revision, Service, ServiceStatus},
-    },
+use crate::api::{
+    capacity_providers::{StrategyItemInput, launch_type_view, strategy_view},
+    placement::{self, PlacementConstraint, PlacementStrategy},
+    tags::{self, TagView},
+    task_sets::{self, TaskSetView},
+    tasks::launch,
 };
 
 /// A service's view, whose events are still to be added.

@@ -1,15 +1,13 @@
 //! ListTaskDefinitions and ListTaskDefinitionFamilies.
 
+use longshore_core::state_machine::{
+    name::Family,
+    state::{State, StatusKind},
+};
 use serde::{Deserialize, Serialize};
 
 use super::validate::NAME_CHARS_MAX;
-use crate::{
-    api::{Api, error::ApiError, page::Page},
-    state_machine::{
-        name::Family,
-        state::{State, StatusKind},
-    },
-};
+use crate::api::{Api, error::ApiError, page::Page};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]

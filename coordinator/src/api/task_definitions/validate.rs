@@ -13,9 +13,9 @@ use longshore_common::task_definition::{
     Compatibility, EphemeralStorage, InferenceAccelerator, NetworkMode, ProxyConfiguration,
     RuntimePlatform, TaskDefinitionPlacementConstraint, TaskSpec,
 };
+use longshore_core::{query::Expression, state_machine::decide::PLACEMENT_CONSTRAINTS_MAX};
 
 use super::{compatibilities, sizes};
-use crate::{query::Expression, state_machine::decide::PLACEMENT_CONSTRAINTS_MAX};
 
 pub(crate) use containers::{check_environment_file, check_overridden_requirement, check_variable};
 

@@ -8,12 +8,10 @@ use longshore_common::{
     protocol::Attribute,
     task_definition::{Compatibility, TaskDefinition, TaskSpec},
 };
+use longshore_core::state_machine::state::{Definition, DefinitionStatus};
 use serde::{Serialize, Serializer};
 
-use crate::{
-    api::attributes::AttributeView,
-    state_machine::state::{Definition, DefinitionStatus},
-};
+use crate::api::attributes::AttributeView;
 
 /// What of a revision is shown, taken out of the state.
 pub(crate) struct Shown {

@@ -1,14 +1,12 @@
 //! A task set as ECS shows it.
 
 use longshore_common::arn::Identity;
+use longshore_core::state_machine::{State, schedule, service::RevisionId, state::Service};
 use serde::Serialize;
 
-use crate::{
-    api::{
-        services::{self, view::definition_arn},
-        tags::{self, TagView},
-    },
-    state_machine::{State, schedule, service::RevisionId, state::Service},
+use crate::api::{
+    services::{self, view::definition_arn},
+    tags::{self, TagView},
 };
 
 #[derive(Serialize)]

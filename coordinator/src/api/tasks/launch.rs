@@ -1,19 +1,19 @@
 //! What RunTask and StartTask have in common.
 
 use longshore_common::task::TaskOverride;
+use longshore_core::state_machine::{
+    Rejection, command::TaskLaunch, event::FailedPlacement, name::ClusterName,
+};
 use serde::{Deserialize, Serialize};
 
 use super::overrides;
-use crate::{
-    api::{
-        Api,
-        error::ApiError,
-        failure::Failure,
-        identifiers,
-        tags::{self, TagInput},
-        unsupported::{self, NetworkConfiguration, VolumeConfiguration},
-    },
-    state_machine::{Rejection, command::TaskLaunch, event::FailedPlacement, name::ClusterName},
+use crate::api::{
+    Api,
+    error::ApiError,
+    failure::Failure,
+    identifiers,
+    tags::{self, TagInput},
+    unsupported::{self, NetworkConfiguration, VolumeConfiguration},
 };
 
 /// ecs-behaviour 1.5.

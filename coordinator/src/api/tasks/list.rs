@@ -1,18 +1,18 @@
 //! ListTasks: live tasks from the state, stopped ones from the history.
 
 use longshore_common::id::{HostId, TaskId};
+use longshore_core::state_machine::{
+    capacity_provider::is_fargate,
+    name::{CapacityProviderName, ClusterName, Family},
+    service::ServiceRef,
+    state::{Revision, State, Task, TaskSlot, WaitingSlot},
+};
 use serde::{Deserialize, Serialize};
 
 use super::view::is_to_stop;
 use crate::{
     api::{Api, error::ApiError, identifiers, page::Page, services, unsupported::LaunchType},
     journal::{StoppedEntry, StoppedFilter},
-    state_machine::{
-        capacity_provider::is_fargate,
-        name::{CapacityProviderName, ClusterName, Family},
-        service::ServiceRef,
-        state::{Revision, State, Task, TaskSlot, WaitingSlot},
-    },
 };
 
 /// Live tasks that one page looks at, so that a filter that few tasks pass does not hold the

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use longshore_common::{id::TaskId, task::TaskOverride};
+use longshore_core::state_machine::{
+    Answer, Command, command::RunTask, name::ClusterName, state::State,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,18 +13,15 @@ use super::{
     launch::{self, LaunchInput, PropagateTags},
     view::Shown,
 };
-use crate::{
-    api::{
-        Api,
-        capacity_providers::{self, StrategyItemInput},
-        client_token,
-        error::ApiError,
-        identifiers::DEFAULT_CLUSTER,
-        placement::{self, PlacementConstraint, PlacementStrategy},
-        tags::TagInput,
-        unsupported::{self, LaunchType, NetworkConfiguration, VolumeConfiguration},
-    },
-    state_machine::{Answer, Command, command::RunTask, name::ClusterName, state::State},
+use crate::api::{
+    Api,
+    capacity_providers::{self, StrategyItemInput},
+    client_token,
+    error::ApiError,
+    identifiers::DEFAULT_CLUSTER,
+    placement::{self, PlacementConstraint, PlacementStrategy},
+    tags::TagInput,
+    unsupported::{self, LaunchType, NetworkConfiguration, VolumeConfiguration},
 };
 
 /// ecs-behaviour 1.1, batch limits.

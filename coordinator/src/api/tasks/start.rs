@@ -1,6 +1,7 @@
 //! StartTask: the caller chooses the hosts, and each is checked.
 
 use longshore_common::{id::HostId, task::TaskOverride};
+use longshore_core::state_machine::{Command, command::StartTask};
 use serde::Deserialize;
 
 use super::{
@@ -8,16 +9,13 @@ use super::{
     launch::{LaunchInput, PropagateTags},
     run::submit_and_show,
 };
-use crate::{
-    api::{
-        Api,
-        error::ApiError,
-        failure::Failure,
-        identifiers,
-        tags::TagInput,
-        unsupported::{NetworkConfiguration, VolumeConfiguration},
-    },
-    state_machine::{Command, command::StartTask},
+use crate::api::{
+    Api,
+    error::ApiError,
+    failure::Failure,
+    identifiers,
+    tags::TagInput,
+    unsupported::{NetworkConfiguration, VolumeConfiguration},
 };
 
 /// ecs-behaviour 1.1, batch limits.

@@ -12,17 +12,7 @@ use longshore_common::{
     task::{HealthStatus, StopCause, StopCode},
     task_definition::ContainerDefinition,
 };
-use serde::Serialize;
-
-use self::{
-    attachments::AttachmentView,
-    containers::{ContainerView, OverridesView},
-};
-use crate::{
-    api::{
-        attributes::AttributeView,
-        tags::{self, TagView},
-    },
+use longshore_core::{
     placement::AVAILABILITY_ZONE,
     state_machine::{
         capacity_provider::is_fargate,
@@ -31,6 +21,16 @@ use crate::{
         record::TaskRecord,
         state::{Host, Phase, State, Task, Waiting, Wish, checked_health},
     },
+};
+use serde::Serialize;
+
+use self::{
+    attachments::AttachmentView,
+    containers::{ContainerView, OverridesView},
+};
+use crate::api::{
+    attributes::AttributeView,
+    tags::{self, TagView},
 };
 
 /// The attribute of its host that a task shows.

@@ -19,6 +19,11 @@ use std::{
 
 use futures_util::future::join_all;
 use longshore_common::clock::{Clock, Timestamp};
+use longshore_core::state_machine::{
+    Command,
+    auto_scaling::{InstanceId, LauncherVerb},
+    state::State,
+};
 
 use self::{
     api::{AutoScaling, AwsError, Client, Listed, MachineState, PROTECTED_AT_ONCE_MAX},
@@ -27,11 +32,6 @@ use self::{
 use crate::{
     driver::Handle,
     settings::{Launcher, LauncherKind},
-    state_machine::{
-        Command,
-        auto_scaling::{InstanceId, LauncherVerb},
-        state::State,
-    },
 };
 
 /// Calls that end machines, of one round: the next one goes on.

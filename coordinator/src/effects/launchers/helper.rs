@@ -25,12 +25,10 @@ use tokio::{
 };
 
 use longshore_common::{data_directory, service_manager::ServiceManager, termination::Termination};
+use longshore_core::state_machine::auto_scaling::InstanceId;
 
 use super::{CALLS_AT_ONCE_MAX, exec};
-use crate::{
-    settings::{Launcher, LauncherKind, Settings},
-    state_machine::auto_scaling::InstanceId,
-};
+use crate::settings::{Launcher, LauncherKind, Settings};
 
 /// In the data directory.
 pub(super) const SOCKET_FILE: &str = "launcher.sock";

@@ -4,16 +4,13 @@ use std::{
 };
 
 use longshore_common::clock::SystemClock;
+use longshore_core::state_machine::{
+    auto_scaling::{GroupConfig, LaunchSource},
+    capacity_provider::{CapacityPolicy, LauncherPolicy},
+};
 
 use super::*;
-use crate::{
-    driver,
-    journal::memory::MemoryDisk,
-    state_machine::{
-        auto_scaling::{GroupConfig, LaunchSource},
-        capacity_provider::{CapacityPolicy, LauncherPolicy},
-    },
-};
+use crate::{driver, journal::memory::MemoryDisk};
 
 const SOON: Duration = Duration::from_secs(20);
 

@@ -12,17 +12,15 @@ use longshore_common::{
     mutual_tls::KeyHash,
     protocol::{RegisterRequest, Registered, TaskAsk, TaskReply, TaskRequest},
 };
+use longshore_core::state_machine::{
+    Answer, Command, Rejection, State,
+    command::{CertifyHost, Tags},
+    decide::{identity, join_tokens},
+    name::ClusterName,
+};
 
 use super::contest::Contests;
-use crate::{
-    driver::{Handle, Refused, Unavailable},
-    state_machine::{
-        Answer, Command, Rejection, State,
-        command::{CertifyHost, Tags},
-        decide::{identity, join_tokens},
-        name::ClusterName,
-    },
-};
+use crate::driver::{Handle, Refused, Unavailable};
 
 /// ECS's reason for a task that no service started.
 const TASK_NOT_VALID: &str = "TASK_NOT_VALID";

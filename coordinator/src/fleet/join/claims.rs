@@ -147,7 +147,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::state_machine::schedule::tests::world::World;
+    use longshore_core::test_kit::world::World;
 
     fn honest() -> RegisterRequest {
         let mut said = World::new().registration("a", Some("i-0123456789abcdef0".to_owned()));

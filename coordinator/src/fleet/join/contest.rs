@@ -10,9 +10,9 @@ use std::{
 
 use http::StatusCode;
 use longshore_common::{id::HostId, index::FastSet, machine::AgentRun};
+use longshore_core::state_machine::Rejection;
 
 use super::admission::Denied;
-use crate::state_machine::Rejection;
 
 /// Counts refused claims.
 pub(crate) const IDENTITY_CONFLICTS: &str = "longshore_identity_conflicts_total";

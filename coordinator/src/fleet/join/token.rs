@@ -4,12 +4,10 @@ use longshore_common::{
     clock::Timestamp,
     join_token::{CaHash, JoinSecret, JoinToken, SECRET_BYTES},
 };
+use longshore_core::state_machine::{command, name::ClusterName};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    random::Random,
-    state_machine::{command, name::ClusterName},
-};
+use crate::random::Random;
 
 /// Bytes of a token's public id.
 const ID_BYTES: usize = 5;

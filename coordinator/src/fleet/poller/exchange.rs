@@ -14,8 +14,7 @@ use longshore_common::{
     task::StopCode,
     task_definition::{ContainerDefinition, TaskDefinition},
 };
-
-use crate::state_machine::{
+use longshore_core::state_machine::{
     State,
     record::{TaskEnd, TaskRecord},
     state::{Host, Task, Wish, fixes_digest},

@@ -12,6 +12,11 @@ use longshore_common::{
     },
     telemetry::chain,
 };
+use longshore_core::state_machine::{
+    Command, State,
+    command::AgentAnswered,
+    state::{Host, HostStatus},
+};
 use tokio::time::Instant;
 
 use super::{
@@ -26,11 +31,6 @@ use crate::{
     fleet::{
         client::{AgentClient, Peer, PollError},
         join::IDENTITY_CONFLICTS,
-    },
-    state_machine::{
-        Command, State,
-        command::AgentAnswered,
-        state::{Host, HostStatus},
     },
 };
 

@@ -10,11 +10,9 @@ use longshore_common::{
     limits::{ORDERS_EVER_MAX, STARTS_LOST_MAX},
     protocol::{PollAnswer, PollOutcome, Refusal, Seen},
 };
+use longshore_core::state_machine::{State, state::Host};
 
-use crate::{
-    driver::Proof,
-    state_machine::{State, state::Host},
-};
+use crate::driver::Proof;
 
 /// Starts that a host may be ahead and be believed. One `recover` goes on by half of them at the most,
 /// so that a journal from before such a step is still known to be old.
@@ -125,7 +123,7 @@ mod tests {
     use longshore_common::protocol::{EngineHealth, Epoch};
 
     use super::*;
-    use crate::state_machine::{Command, schedule::tests::world::World};
+    use longshore_core::{state_machine::Command, test_kit::world::World};
 
     fn answer(host: HostId, seen: Option<Seen>, outcome: PollOutcome) -> PollAnswer {
         PollAnswer {

@@ -13,13 +13,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use longshore_core::state_machine::record::{self, DeploymentRecord, RevisionRecord, TaskRecord};
 use rusqlite::{
     Connection, Row, ToSql, params_from_iter,
     types::{Value, ValueRef},
 };
 
 use super::unreadable;
-use crate::state_machine::record::{self, DeploymentRecord, RevisionRecord, TaskRecord};
 
 /// The format since which rows have sums.
 const SUMS_SINCE: i64 = 5;

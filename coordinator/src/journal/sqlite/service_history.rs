@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Row, ToSql, params, types::Value};
 
 use super::history_rows::{DEPLOYMENTS, EVENTS, REVISIONS, Reader, record_in};
-use crate::{
-    journal::{
-        DeploymentEntry, DeploymentFilter, HISTORY_DEPLOYMENTS_KEPT, HistoryItems,
-        SERVICE_EVENTS_MAX, ServiceEvent,
-    },
+use crate::journal::{
+    DeploymentEntry, DeploymentFilter, HISTORY_DEPLOYMENTS_KEPT, SERVICE_EVENTS_MAX, ServiceEvent,
+};
+use longshore_common::clock::Timestamp;
+use longshore_core::{
+    batch::HistoryItems,
     state_machine::{
         record::{self, DeploymentRecord, RevisionRecord},
         service::{DeploymentId, RevisionId, ServiceId},
     },
 };
-use longshore_common::clock::Timestamp;
 
 pub(super) fn append(
     connection: &Connection,

@@ -4,18 +4,16 @@
 use std::path::Path;
 
 use longshore_common::id::{FleetId, TaskId};
+use longshore_core::{
+    state_machine::service::{DeploymentId, RevisionId, ServiceId},
+    test_kit::scenario,
+};
 use rusqlite::{Connection, ToSql, params, types::Value};
 
-use super::{
-    golden::{self, scenario},
-    open,
-};
-use crate::{
-    journal::{
-        Checkpoint, DeploymentFilter, History, Journal, StoppedFilter, recovery,
-        sqlite::{self, DamagedHistory, SqliteJournal},
-    },
-    state_machine::service::{DeploymentId, RevisionId, ServiceId},
+use super::{golden, open};
+use crate::journal::{
+    Checkpoint, DeploymentFilter, History, Journal, StoppedFilter, recovery,
+    sqlite::{self, DamagedHistory, SqliteJournal},
 };
 
 /// A journal with rows in every table, as a backup of it holds them.

@@ -9,8 +9,6 @@
 
 #![allow(clippy::print_stdout, reason = "a generator that says what it wrote")]
 
-pub(crate) mod scenario;
-
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
@@ -18,14 +16,16 @@ use std::{
 };
 
 use longshore_common::id::FleetId;
-
-use crate::{
-    journal::{
-        Batch, Checkpoint, DeploymentFilter, History, Journal, StoppedFilter,
-        recovery::recover,
-        sqlite::{FILE_NAME, SqliteJournal},
-    },
+use longshore_core::{
+    batch::Batch,
     state_machine::{Event, State, record, state::Picture},
+    test_kit::scenario,
+};
+
+use crate::journal::{
+    Checkpoint, DeploymentFilter, History, Journal, StoppedFilter,
+    recovery::recover,
+    sqlite::{FILE_NAME, SqliteJournal},
 };
 
 /// Set when this is compiled: the name of the folder to write.

@@ -20,11 +20,11 @@ use longshore_coordinator::{
         exchange::{self, Peer, Sender},
         testimony::{self, Testimony},
     },
-    state_machine::{
-        Answer, Command, Rejection, State,
-        command::{AgentAnswered, CertifyHost},
-        state::Host,
-    },
+};
+use longshore_core::state_machine::{
+    Answer, Command, Rejection, State,
+    command::{AgentAnswered, CertifyHost},
+    state::Host,
 };
 use sha2::{Digest, Sha256};
 

@@ -33,7 +33,6 @@ use longshore_coordinator::{
     },
     driver::{
         CheckpointPace, Handle,
-        step::{self, Rules},
         stepped::{self, Stepped},
     },
     fleet::{
@@ -45,10 +44,13 @@ use longshore_coordinator::{
         sqlite::{self, FILE_NAME, SqliteJournal},
     },
     random::Random,
+};
+use longshore_core::{
     state_machine::{
         Command, Envelope, Event, State,
         capacity_provider::{CapacityPolicy, FARGATE, HostMark, LauncherPolicy},
     },
+    step::{self, Rules},
 };
 use tempfile::TempDir;
 
@@ -270,12 +272,8 @@ impl Coordinator {
     pub(super) async fn submit(
         &mut self,
         command: Command,
-    ) -> Option<
-        Result<
-            longshore_coordinator::state_machine::Answer,
-            longshore_coordinator::driver::Refused,
-        >,
-    > {
+    ) -> Option<Result<longshore_core::state_machine::Answer, longshore_coordinator::driver::Refused>>
+    {
         let handle = self.handle.clone();
         self.drive(async move { handle.submit_always(command, |_, answer| answer).await }).await
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use longshore_coordinator::state_machine::{
+use longshore_core::state_machine::{
     Command,
     auto_scaling::{InstanceId, LauncherVerb},
     command::{HookAnswer, MachinesListed},

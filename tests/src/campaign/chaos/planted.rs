@@ -10,13 +10,16 @@ use http::StatusCode;
 use longshore_common::clock::Timestamp;
 use longshore_coordinator::{
     api::in_process::{Offered, Told},
-    driver::step::RULES,
-    journal::{Batch, Checkpoint, History, Journal, JournalError, sqlite::SqliteJournal},
+    journal::{Checkpoint, History, Journal, JournalError, sqlite::SqliteJournal},
+};
+use longshore_core::{
+    batch::Batch,
     state_machine::{
         Answer, Command, Decision, Envelope, Event, Rejection, State,
         schedule::Pass,
         state::{Due, HostStatus, Task},
     },
+    step::RULES,
 };
 use serde_json::Value;
 

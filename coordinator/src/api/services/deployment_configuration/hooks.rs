@@ -3,13 +3,11 @@
 //! ECS calls Lambda functions. Here, an AWS_LAMBDA hook has an HTTP URL for its `hookTargetArn`.
 
 use http::Uri;
+use longshore_core::state_machine::service::{HookAction, HookStage, HookTarget, LifecycleHook};
 use serde::{Deserialize, Serialize};
 
 use super::in_range;
-use crate::{
-    api::error::ApiError,
-    state_machine::service::{HookAction, HookStage, HookTarget, LifecycleHook},
-};
+use crate::api::error::ApiError;
 
 /// Ours; ECS documents no limit.
 const HOOKS_MAX: usize = 20;

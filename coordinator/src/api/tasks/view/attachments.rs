@@ -6,9 +6,8 @@ use longshore_common::{
     protocol::{ContainerReport, PullReport},
     task::StopCause,
 };
+use longshore_core::state_machine::record::TaskRecord;
 use serde::Serialize;
-
-use crate::state_machine::record::TaskRecord;
 
 const IMAGE_PULL: &str = "LongshoreImagePull";
 const DIAGNOSIS: &str = "LongshoreDiagnosis";

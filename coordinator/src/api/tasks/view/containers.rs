@@ -7,13 +7,13 @@ use longshore_common::{
     task::{ContainerOverride, HealthStatus},
     task_definition::ContainerDefinition,
 };
+use longshore_core::state_machine::record::TaskRecord;
 use serde::Serialize;
 
 use super::{
     attachments::shortened,
     bindings::{self, BindingView},
 };
-use crate::state_machine::record::TaskRecord;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

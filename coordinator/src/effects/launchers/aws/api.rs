@@ -11,12 +11,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use longshore_common::{clock::Clock, telemetry::chain};
+use longshore_core::state_machine::auto_scaling::InstanceId;
 
 use self::credentials::CredentialChain;
-use crate::{
-    client::sign_for_path, effects::https, settings::AwsGroup,
-    state_machine::auto_scaling::InstanceId,
-};
+use crate::{client::sign_for_path, effects::https, settings::AwsGroup};
 
 const SERVICE: &str = "autoscaling";
 const VERSION: &str = "2011-01-01";

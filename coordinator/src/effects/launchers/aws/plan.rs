@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use longshore_common::clock::Timestamp;
-
-use super::api::{Listed, MachineState};
-use crate::state_machine::{
+use longshore_core::state_machine::{
     auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
     command::MachinesListed,
     state::State,
 };
+
+use super::api::{Listed, MachineState};
 
 /// What is to be done of a group.
 #[derive(Debug, Default, PartialEq, Eq)]

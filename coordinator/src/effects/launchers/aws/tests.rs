@@ -9,17 +9,14 @@ use std::{
 };
 
 use longshore_common::clock::SteppedClock;
+use longshore_core::state_machine::{
+    auto_scaling::{GroupConfig, Instance, LaunchSource, Lifecycle},
+    capacity_provider::{CapacityPolicy, LauncherPolicy},
+};
 
 use self::group::{Aws, refused};
 use super::*;
-use crate::{
-    driver,
-    journal::memory::MemoryDisk,
-    state_machine::{
-        auto_scaling::{GroupConfig, Instance, LaunchSource, Lifecycle},
-        capacity_provider::{CapacityPolicy, LauncherPolicy},
-    },
-};
+use crate::{driver, journal::memory::MemoryDisk};
 
 const NOW: Timestamp = Timestamp(1_767_323_045_000);
 const LAUNCHER: &str = "ec2";

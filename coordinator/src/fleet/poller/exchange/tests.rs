@@ -2,9 +2,9 @@ use longshore_common::{
     protocol::{Epoch, ReportedPhase},
     task::StopCause,
 };
+use longshore_core::{state_machine::Command, test_kit::world::World};
 
 use super::*;
-use crate::state_machine::{Command, schedule::tests::world::World};
 
 /// What a manifest names as given before to an agent that has seen this.
 fn given_before(world: &World, seen: Option<Seen>) -> Vec<TaskId> {

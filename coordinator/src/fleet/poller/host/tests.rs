@@ -8,18 +8,19 @@ use longshore_common::{
     machine::MachineMarks,
     protocol::{Epoch, StorageHealth},
 };
+use longshore_core::{
+    state_machine::command::{Resource, SettableHostStatus, Tags},
+    step::RULES,
+    test_kit::world::{CLUSTER, World, replicas},
+};
 use tokio::pin;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    driver::{CheckpointPace, JournalWentBack, step::RULES, stepped},
+    driver::{CheckpointPace, JournalWentBack, stepped},
     fleet::poller,
     journal::memory::{MemoryDisk, MemoryJournal},
-    state_machine::{
-        command::{Resource, SettableHostStatus, Tags},
-        schedule::tests::world::{CLUSTER, World, replicas},
-    },
 };
 
 /// Agents that no test asks.
