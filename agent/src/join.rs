@@ -5,6 +5,7 @@
 //! token's, or in a log.
 
 mod call;
+mod membership;
 mod renewal;
 
 use std::{
@@ -15,17 +16,14 @@ use std::{
 
 use longshore_common::{
     clock::{Clock, Timestamp},
-    id::{FleetId, HostId},
+    id::HostId,
     join_token::JoinToken,
     machine::AgentRun,
-    mutual_tls::{self, ALPN_HTTP1, Presented, TlsSetUpError, Trust},
-    node::Node,
+    mutual_tls::TlsSetUpError,
     protocol::{
-        Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH,
-        RegisterRequest, Registered, RenewRequest, TASK_PATH, TaskReply, TaskRequest,
+        Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, RegisterRequest, Registered,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
 
 use self::call::call;
 use crate::{
@@ -35,6 +33,7 @@ use crate::{
 
 pub use self::{
     call::CallError,
+    membership::Membership,
     renewal::{RenewError, Renewal},
 };
 
@@ -56,18 +55,6 @@ pub struct Entry {
     pub directory: PathBuf,
     /// This run of the agent, on this machine.
     pub run: AgentRun,
-}
-
-/// A member of a fleet. Cheap to clone; all clones show the certificate that is current.
-#[derive(Clone)]
-pub struct Membership {
-    pub host: HostId,
-    pub fleet: FleetId,
-    pub trust: Trust,
-    pub presented: Presented,
-    run: AgentRun,
-    coordinator: Arc<str>,
-    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -113,49 +100,6 @@ pub async fn register_until_done(
     request: &RegisterRequest,
 ) -> Result<Registered, CallError> {
     retried("register", || membership.register(request)).await
-}
-
-impl Membership {
-    pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
-        let request = RegisterRequest { run: Some(self.run.clone()), ..request.clone() };
-        self.call(REGISTER_PATH, &request).await
-    }
-
-    /// Passes a task's question on; answered for tasks of this host only.
-    pub async fn task(&self, request: &TaskRequest) -> Result<TaskReply, CallError> {
-        let request = TaskRequest { run: Some(self.run.clone()), ..request.clone() };
-        self.call(TASK_PATH, &request).await
-    }
-
-    async fn renew(&self, csr: String) -> Result<Certificate, CallError> {
-        let run = Some(self.run.clone());
-        let request = RenewRequest { protocol: PROTOCOL_VERSION, csr, run };
-        self.call(RENEW_PATH, &request).await
-    }
-
-    /// Renews with a token beside a certificate that alone is not enough any more.
-    async fn come_back(&self, token: &JoinToken, csr: String) -> Result<Certificate, CallError> {
-        let request = JoinRequest {
-            protocol: PROTOCOL_VERSION,
-            secret: token.secret.expose_text(),
-            csr,
-            host: Some(self.host),
-            run: Some(self.run.clone()),
-        };
-        self.call(JOIN_PATH, &request).await
-    }
-
-    async fn call<A: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<A, CallError> {
-        let clock = self.clock.clone();
-        let config = mutual_tls::client_config(clock, &self.presented, &self.trust, ALPN_HTTP1)
-            .map_err(CallError::SetUp)?;
-        let name = mutual_tls::server_name(Node::coordinator(self.fleet));
-        call(&self.coordinator, config, name, path, body).await
-    }
 }
 
 fn note_foreign_token(kept: &Identity, entry: &Entry) {
@@ -250,15 +194,8 @@ fn membership(
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), TlsSetUpError> {
     let (presenter, presented) = identity.present()?;
-    let membership = Membership {
-        host: identity.host,
-        fleet: identity.fleet,
-        trust: identity.trust()?,
-        presented,
-        run: entry.run.clone(),
-        coordinator: entry.coordinator.as_str().into(),
-        clock,
-    };
+    let (run, coordinator) = (entry.run.clone(), entry.coordinator.as_str());
+    let membership = Membership::of(&identity, presented, run, coordinator, clock)?;
     // A token of another fleet opens nothing here, and its secret is not shown.
     let token = entry.token.clone().filter(|token| identity.trusts(token.ca));
     let directory: &Path = &entry.directory;

@@ -9,6 +9,7 @@ mod record;
 mod assembly;
 mod docker_log;
 mod follower;
+mod follows;
 mod watch;
 mod runtime;
 mod answer;

@@ -4,9 +4,9 @@
 //! nothing and costs nothing. Never: anything that a decision depends on.
 
 mod capacity;
+mod families;
 
 use std::{
-    fmt::{Display, Write},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -21,6 +21,7 @@ use longshore_core::state_machine::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::families::Families;
 use crate::{api::health::Metrics, driver::Handle, journal::sqlite};
 
 /// Interval of writing; Prometheus asks every 15 s or more rarely.
@@ -150,27 +151,6 @@ impl Shown {
     }
 }
 
-/// Families in the text format of Prometheus.
-#[derive(Default)]
-struct Families(String);
-
-impl Families {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string cannot fail.
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.0.push_str(name);
-        for (index, (label, value)) in labels.iter().enumerate() {
-            // Names of clusters and services have no character that needs an escape.
-            let _ = write!(self.0, "{}{label}=\"{value}\"", if index == 0 { "{" } else { "," });
-        }
-        let end = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{end} {value}");
-    }
-}
-
 fn text(shown: &Shown, journal: &JournalShown) -> String {
     let mut families = Families::default();
     clusters(&mut families, shown);
@@ -197,7 +177,7 @@ fn text(shown: &Shown, journal: &JournalShown) -> String {
         families.family(name, "gauge", help);
         families.sample(name, &[], value);
     }
-    families.0
+    families.into_text()
 }
 
 fn clusters(families: &mut Families, shown: &Shown) {
@@ -316,14 +296,5 @@ mod tests {
         assert_eq!(checkpoints.age(0, at(15)), Duration::from_secs(5));
         assert_eq!(checkpoints.age(1, at(20)), Duration::ZERO);
         assert_eq!(checkpoints.age(1, at(25)), Duration::from_secs(5));
-    }
-
-    #[test]
-    fn samples_have_labels_or_none() {
-        let mut families = Families::default();
-        families.family("a", "gauge", "Of a");
-        families.sample("a", &[], 1);
-        families.sample("a", &[("b", "c"), ("d", "e")], 2.5);
-        assert_eq!(families.0, "# HELP a Of a\n# TYPE a gauge\na 1\na{b=\"c\",d=\"e\"} 2.5\n");
     }
 }

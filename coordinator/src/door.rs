@@ -13,6 +13,7 @@
 
 mod account;
 pub(crate) mod bodies;
+mod full;
 pub(crate) mod head;
 pub(crate) mod stream;
 #[cfg(test)]
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::account::Account;
 pub(crate) use self::account::Room;
+pub(crate) use self::full::Full;
 
 /// Maximum number of parties that are remembered to have proved themselves; the one that did so
 /// longest ago is forgotten first.
@@ -68,22 +70,6 @@ pub(crate) struct Visit {
     id: u64,
     party: IpAddr,
     leave: CancellationToken,
-}
-
-/// Why nothing more may be held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Full {
-    /// The party's share is full of what may not be taken away.
-    #[error("Requests under way from this address hold all that one address may.")]
-    Party,
-    /// The account is.
-    #[error(
-        "Requests under way hold all that there is for them, and none of them may be given up."
-    )]
-    Account,
-    /// The connection gave way itself, and nothing more is heard on it.
-    #[error("The connection gave way to others.")]
-    Left,
 }
 
 impl Door {

@@ -3,6 +3,7 @@
 //! Never: a key that is read and not used, or a bad value replaced by a default.
 
 mod capacity;
+mod error;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use std::{
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use longshore_common::{
     arn::Identity,
-    task_policy::{self, NotAPolicy, TaskPolicy},
+    task_policy::{self, TaskPolicy},
     telemetry::LogFormat,
 };
 use longshore_core::state_machine::{
@@ -24,13 +25,17 @@ use longshore_core::state_machine::{
 };
 use serde::Deserialize;
 
-pub use self::capacity::{AwsGroup, Launcher, LauncherKind};
-use self::capacity::{HostMarkOptions, LaunchOptions};
+pub use self::{
+    capacity::{AwsGroup, Launcher, LauncherKind},
+    error::SettingsError,
+};
+use self::{
+    capacity::{HostMarkOptions, LaunchOptions},
+    error::ACCOUNT_DIGITS,
+};
 
 /// Read when it exists and no other is named.
 const DEFAULT_FILE: &str = "/etc/longshore/coordinator.toml";
-/// Digits of an account id.
-const ACCOUNT_DIGITS: usize = 12;
 
 /// Amazon ECS on your own hosts: keeps the clusters' state, places tasks, polls the agents.
 #[derive(Debug, Parser)]
@@ -315,30 +320,6 @@ pub struct Settings {
     pub metrics_per_service: bool,
     pub log: String,
     pub log_format: LogFormat,
-}
-
-/// Why the settings cannot be used. Each says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    #[error("cannot read the settings")]
-    Unreadable(#[source] std::io::Error),
-    #[error("{path} is not understood: {error}", path = .0.display(), error = .1.message())]
-    Malformed(PathBuf, Box<toml::de::Error>),
-    #[error("`{0}` is not an account: it has {ACCOUNT_DIGITS} digits")]
-    BadAccount(String),
-    #[error("`{0}` is not a region: it has lower-case letters, digits and hyphens")]
-    BadRegion(String),
-    #[error("{setting}: {error}")]
-    BadPolicy { setting: &'static str, error: NotAPolicy },
-    #[error("{setting} is `{value}`: {expected}")]
-    BadTime { setting: &'static str, value: String, expected: &'static str },
-    #[error("[launch.{name}]: {why}")]
-    BadLauncher { name: String, why: String },
-    #[error(
-        "[capacity_providers.{0}]: only {names} have hosts by a setting; make others with CreateCapacityProvider",
-        names = capacity::fargate_names()
-    )]
-    BadCapacityProvider(String),
 }
 
 impl Options {

@@ -4,6 +4,7 @@
 //! Everything random comes from a seed. Never: a shortcut past the code that runs in production;
 //! only the disk, the clock, the network and Docker are replaced.
 
+mod acknowledged;
 mod cluster;
 mod course;
 mod jumps;

@@ -18,7 +18,7 @@ use longshore_common::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{CallError, Membership};
+use super::{call::CallError, membership::Membership};
 use crate::identity::{IdentityError, NewKey};
 
 /// Renewal falls into this part of the certificate's life, in percent.

@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 use super::{
     assembly::{Assembly, EVENT_QUIET},
     docker_log::{DockerLog, Found, Place, folder_of_containers},
-    runtime::{FollowCount, Follows},
+    follows::{Command, FollowCount, Follows},
     watch::Watch,
 };
 use crate::plan::awslogs::LogDestination;
@@ -57,28 +57,6 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 const REMOVALS_WAIT: Duration = Duration::from_secs(10);
 /// Deletions in a row: more than anything can write meanwhile.
 const KEEP_SLICES: usize = 64;
-
-pub(super) enum Command {
-    Follow {
-        id: String,
-        destination: LogDestination,
-        path: PathBuf,
-        ended: bool,
-        /// How many were told of earlier.
-        before: FollowCount,
-    },
-    /// The container runs no more: what it left open is complete.
-    Ended { id: String },
-    /// Tells when everything that an ended container wrote is stored, or cannot be read.
-    Drain { id: String, done: oneshot::Sender<()> },
-    /// The container is removed.
-    Forget { id: String },
-    /// These were all containers at some moment after so many were told of.
-    Present { ids: BTreeSet<String>, since: FollowCount },
-}
-
-/// Where the words to the follower go.
-pub(super) type Commands = mpsc::Sender<Command>;
 
 /// What runs until `shutdown`, and where to tell it what to follow.
 pub(crate) fn start(

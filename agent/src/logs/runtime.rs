@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -17,11 +17,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use longshore_common::{clock::Timestamp, index::FastSet};
 use tokio::sync::{mpsc, oneshot};
-use tracing::{debug, warn};
 
 use super::{
     docker_log::folder_of_containers,
-    follower::{Command, Commands},
+    follows::{Command, Follows},
 };
 use crate::{
     docker_reach::{hidden_data_root, is_hidden},
@@ -56,18 +55,6 @@ async fn pass_on<R: ContainerRuntime>(
             Heard::Ended(id) => follows.tell(Command::Ended { id }).await,
         }
     }
-}
-
-/// How many logs the follower had been told to follow at a moment. What it was told of since then
-/// a listing that began at that moment may not show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FollowCount(pub(super) u64);
-
-/// Who is told what to follow.
-#[derive(Clone)]
-pub(crate) struct Follows {
-    commands: Commands,
-    told: Arc<AtomicU64>,
 }
 
 pub(crate) struct LoggedRuntime<R> {
@@ -130,46 +117,6 @@ fn with_cure(error: RuntimeError) -> RuntimeError {
             RuntimeError::Rejected { message: format!("{message}; {cure}") }
         }
         other => other,
-    }
-}
-
-impl Follows {
-    pub(super) fn new(commands: Commands) -> Self {
-        Follows { commands, told: Arc::default() }
-    }
-
-    async fn tell(&self, command: Command) {
-        // Nobody listens at the agent's end: what was not read is read after its restart.
-        let _ = self.commands.send(command).await;
-    }
-
-    fn told(&self) -> FollowCount {
-        FollowCount(self.told.load(Ordering::SeqCst))
-    }
-
-    /// Has a container's log followed as the engine shows it now.
-    async fn look<R: ContainerRuntime>(&self, engine: &R, id: String) {
-        let ContainerDetails { name, labels, state, log_path, .. } = match engine.inspect(&id).await
-        {
-            Ok(details) => details,
-            Err(RuntimeError::NotFound { .. }) => return,
-            Err(error) => {
-                // The next listing looks again.
-                warn!(container = id, %error, "a container's log is not followed yet");
-                return;
-            }
-        };
-        // A label may be of the image that somebody has made a container of.
-        let destination =
-            LogDestination::of(&labels).filter(|_| labels::is_named_by(&labels, &name));
-        let (Some(destination), Some(path)) = (destination, log_path) else {
-            debug!(container = id, "a container has no log to follow");
-            return;
-        };
-        let (path, ended) = (PathBuf::from(path), state == RunState::Exited);
-        // Counted once the container was seen: a listing that begins later shows it.
-        let before = FollowCount(self.told.fetch_add(1, Ordering::SeqCst));
-        self.tell(Command::Follow { id, destination, path, ended, before }).await;
     }
 }
 

@@ -5,19 +5,20 @@
 //! there or neither, and the source is read on from the cursor. Never: an event without its stream, or
 //! a bound that is not named here.
 
+mod column;
+mod error;
 mod read;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use self::column::{as_i64, ms};
+pub use self::error::StoreError;
 use super::query::{AskEvents, LOG_EVENT_OVERHEAD_BYTES, LogAsk, LogReply};
-use crate::{clock::Timestamp, data_directory::private_database, logs::pattern::InvalidPattern};
+use crate::{clock::Timestamp, data_directory::private_database};
 
 /// Raised when an older program could misread the file.
 const FORMAT: i64 = 1;
@@ -70,31 +71,6 @@ pub struct Keep {
     pub age: Duration,
     /// Of all events together, counted as CloudWatch Logs does. The oldest go first.
     pub bytes: u64,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the log store {} was written by a newer version (format {found})", .path.display())]
-    Newer { path: PathBuf, found: i64 },
-    #[error("{} is a SQLite file, but not a log store", .0.display())]
-    Foreign(PathBuf),
-    #[error("the log store {} cannot be kept from other users", .path.display())]
-    Exposed { path: PathBuf, source: std::io::Error },
-    #[error("the log store cannot be used")]
-    Sqlite(#[from] rusqlite::Error),
-    #[error(transparent)]
-    Pattern(#[from] InvalidPattern),
-}
-
-impl StoreError {
-    pub fn is_for_want_of_room(&self) -> bool {
-        let StoreError::Sqlite(error) = self else { return false };
-        let code = error.sqlite_error().map(|error| error.extended_code);
-        // The file that the connections of a WAL share needs room as well.
-        code.is_some_and(|code| {
-            code & 0xff == rusqlite::ffi::SQLITE_FULL || code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
-        })
-    }
 }
 
 impl LogStore {
@@ -466,12 +442,4 @@ fn delete_events(
 
 fn before(now: Timestamp, age: Duration) -> Timestamp {
     Timestamp(now.0.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
-}
-
-fn ms(at: Timestamp) -> i64 {
-    as_i64(at.0)
-}
-
-fn as_i64(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

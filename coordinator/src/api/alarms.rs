@@ -4,6 +4,7 @@
 //! ECS's deployments look here for the alarms that they name. Nothing evaluates a metric; the state
 //! is what SetAlarmState and Alertmanager's webhook say.
 
+mod fault;
 mod input;
 mod tags;
 mod view;
@@ -20,6 +21,7 @@ use longshore_core::state_machine::{
 };
 use serde::Deserialize;
 
+use self::fault::{alarm_name, check_chars, fault, invalid};
 use super::{
     Api,
     error::{ApiError, ErrorCode, MonitoringFault},
@@ -237,24 +239,4 @@ fn alarm_names(given: &[String]) -> Result<Vec<AlarmName>, ApiError> {
         )));
     }
     given.iter().map(|name| alarm_name("AlarmNames", name)).collect()
-}
-
-fn alarm_name(member: &str, given: &str) -> Result<AlarmName, ApiError> {
-    given.parse().map_err(|error| invalid(format!("{member}: {error}.")))
-}
-
-fn check_chars(member: &str, text: &str, min: usize, max: usize) -> Result<(), ApiError> {
-    let chars = text.chars().count();
-    if (min..=max).contains(&chars) {
-        return Ok(());
-    }
-    Err(invalid(format!("{member} has {chars} characters; it must have {min} to {max}.")))
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    fault(MonitoringFault::Validation, message)
-}
-
-fn fault(fault: MonitoringFault, message: impl Into<String>) -> ApiError {
-    ApiError::new(ErrorCode::Monitoring(fault), message)
 }

@@ -4,6 +4,7 @@
 //! settings. What says nothing that could be kept here is refused by name: scaling policies, load
 //! balancers, lifecycle hooks and mixed instances among it.
 
+mod fault;
 mod input;
 mod view;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use longshore_core::state_machine::{
 };
 use serde::Deserialize;
 
+use self::fault::{group_name, invalid};
 use super::{
     Api,
     error::{ApiError, AutoScalingFault, ErrorCode},
@@ -451,18 +453,10 @@ fn group_names(given: &[String]) -> Result<Vec<AutoScalingGroupName>, ApiError> 
     Ok(names)
 }
 
-fn group_name(given: &str) -> Result<AutoScalingGroupName, ApiError> {
-    given.parse().map_err(|error| invalid(format!("AutoScalingGroupName: {error}.")))
-}
-
 fn instance_id(given: &str) -> Result<InstanceId, ApiError> {
     given.parse().map_err(|_| {
         invalid(format!(
             "Instance Id not found - No managed instance found for instance ID: {given}"
         ))
     })
-}
-
-fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError::new(ErrorCode::AutoScaling(AutoScalingFault::Validation), message)
 }

@@ -5,17 +5,19 @@ pub(crate) mod register;
 pub(crate) mod view;
 
 use longshore_common::id::HostId;
-use longshore_core::query::Constraint;
+use longshore_core::{
+    query::Constraint,
+    state_machine::{
+        command::{Command, SettableHostStatus},
+        decide::Answer,
+        name::ClusterName,
+        state::{HostStatus, State},
+    },
+};
 use serde::{Deserialize, Serialize};
 
-use self::view::{ContainerInstanceView, Shown};
+use self::view::{ContainerInstanceField, ContainerInstanceView, Shown};
 use super::{Api, error::ApiError, failure::Failure, identifiers, page::Page};
-use longshore_core::state_machine::{
-    command::{Command, SettableHostStatus},
-    decide::Answer,
-    name::ClusterName,
-    state::{HostStatus, State},
-};
 
 /// ecs-behaviour 1.1, batch limits.
 const DESCRIBED_MAX: usize = 100;
@@ -38,13 +40,6 @@ pub(crate) struct DescribeContainerInstancesInput {
     container_instances: Vec<String>,
     #[serde(default)]
     include: Vec<ContainerInstanceField>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(crate) enum ContainerInstanceField {
-    Tags,
-    ContainerInstanceHealth,
 }
 
 #[derive(Deserialize)]

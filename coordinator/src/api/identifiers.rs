@@ -3,12 +3,13 @@
 //! `Ok(None)` is an identifier that is well formed and cannot be here: another region's or
 //! account's. The caller says what that means, mostly what a missing thing means.
 
+mod arn;
 mod services;
 
 use std::str::FromStr;
 
 use longshore_common::{
-    arn::{Arn, Identity},
+    arn::Identity,
     id::{HostId, TaskId},
 };
 use longshore_core::state_machine::{
@@ -16,6 +17,7 @@ use longshore_core::state_machine::{
     name::{ClusterName, Family},
 };
 
+pub(crate) use self::arn::arn;
 pub(crate) use self::services::{
     service, service_deployment, service_revision, task_set, task_set_by_arn,
 };
@@ -122,28 +124,6 @@ fn parse_revision(text: &str) -> Result<u32, ApiError> {
             "Invalid revision number. Number: {text}. A revision is a whole number from 1 on."
         ))
     })
-}
-
-/// What follows `kind` in an ARN, and whether it is one of ours; `None` if `given` is no ARN.
-pub(crate) fn arn(
-    identity: &Identity,
-    given: &str,
-    kind: &str,
-) -> Result<Option<(bool, String)>, ApiError> {
-    if !given.starts_with("arn:") {
-        return Ok(None);
-    }
-    let wrong = || {
-        ApiError::invalid_parameter(format!(
-            "`{given}` is not the ARN of a {}; it should look like \
-             arn:aws:ecs:region:account:{kind}….",
-            kind.trim_end_matches('/').replace('-', " ")
-        ))
-    };
-    let arn: Arn = given.parse().map_err(|_| wrong())?;
-    let resource = arn.resource.strip_prefix(kind).filter(|r| !r.is_empty()).ok_or_else(wrong)?;
-    let here = arn.region == identity.region && arn.account == identity.account;
-    Ok(Some((here, resource.to_owned())))
 }
 
 #[cfg(test)]

@@ -13,16 +13,11 @@ use serde::de::DeserializeOwned;
 
 use crate::api::error::{ApiError, ErrorCode};
 use decode::{Fault, FaultKind, Segment};
-pub(crate) use node::Node;
+use node::quoted;
+pub(crate) use node::{DEPTH_MAX, Node, VALUES_MAX};
 
 /// The largest body of a request (promises.md 4; the largest legal one is a 64 KiB definition).
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// How deep lists and objects may nest (promises.md 4; ECS's deepest input nests 7).
-pub(crate) const DEPTH_MAX: usize = 64;
-/// How many values a body may hold, so that `[0,0,…` cannot cost much more memory than its bytes.
-pub(crate) const VALUES_MAX: usize = 100_000;
-/// How much of a client's own text is repeated in an error.
-const QUOTED_CHARS_MAX: usize = 64;
 /// Suggestions for an unknown member.
 const SUGGESTIONS_MAX: usize = 3;
 
@@ -109,13 +104,6 @@ fn hint(name: &str, known: &[&str]) -> String {
     }
     let near: Vec<String> = near.into_iter().map(|(_, member)| format!("`{member}`")).collect();
     format!("Did you mean {}?", near.join(" or "))
-}
-
-fn quoted(text: &str) -> String {
-    match text.char_indices().nth(QUOTED_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// Where in the request: `containerDefinitions[0].portMappings[1].hostPort`.

@@ -4,8 +4,10 @@
 //! time. A connection carries one request until somebody has signed one on it. HTTP/1.1 only; no AWS
 //! client needs more. Never looks into a body.
 
+mod limits;
 mod reply;
 mod service;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -22,14 +24,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{reply::RequestIds, service::Service};
+pub use self::shared::Workshop;
+use self::{limits::Limits, reply::RequestIds, service::Service, shared::Shared};
 use crate::{
     api::{Edge, health::CONNECTIONS_REFUSED},
     door::{
-        self, Door, Room, Rooms, Visit,
-        bodies::{Bodies, BodyPace, BodyRoom},
+        self, Door, Visit,
+        bodies::Bodies,
         head::{HEAD_STAGE_BYTES, NoHead},
-        stream::{Paced, WritePace},
+        stream::Paced,
     },
 };
 
@@ -37,49 +40,9 @@ use crate::{
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Maximum headers in a request's head; AWS's SDKs send about fifteen.
 const HEADERS_MAX: usize = 64;
-/// Timeout of a head, and of an idle connection (promises.md 4).
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// Timeout of a body: 1 MiB at 35 KiB/s.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// What a connection is counted as once it has a head: hyper's buffers of 8 KiB each way, the request's
 /// headers and its task.
 const REQUEST_STAGE_BYTES: usize = 24 * 1024;
-/// What unknown callers may hold: heads that are unfinished and bodies that nobody has proved to have
-/// signed yet. One address has room for 1,000 unfinished heads, or for two bodies of 1 MiB.
-const STRANGERS: Room = Room {
-    bytes_max: 8 * 1024 * 1024,
-    reserve_bytes: 2 * 1024 * 1024,
-    party_bytes_max: 5 * 512 * 1024,
-    fair_bytes: FAIR_BYTES,
-};
-/// What callers with a valid signature may hold besides bodies that have room of their own below: 2,700
-/// connections, of which one address has 2,000.
-const KNOWN: Room = Room {
-    bytes_max: 64 * 1024 * 1024,
-    reserve_bytes: 0,
-    party_bytes_max: 48 * 1024 * 1024,
-    fair_bytes: FAIR_BYTES,
-};
-/// Of one party: a connection with a request whose body is small.
-const FAIR_BYTES: usize = 64 * 1024;
-/// Bodies up to here are worked on at once: hashing and parsing them takes less than a
-/// millisecond. So much of a larger one has to be here before it is given room.
-const SMALL_BODY_BYTES_MAX: usize = 16 * 1024;
-/// Larger bodies of unknown callers that are in memory at once: as many as the account of [`STRANGERS`]
-/// may hold, the part included that it keeps for proved addresses. So one that the door lets in waits
-/// for nothing but the memory of those that gave way.
-const STRANGERS_BODIES: BodyRoom =
-    BodyRoom { bytes_max: STRANGERS.bytes_max, wait_max: BODY_DEADLINE, pace: None };
-/// The same of known callers: one large body is worked on at a time, the others only wait in memory.
-const KNOWN_BODIES: BodyRoom =
-    BodyRoom { bytes_max: 5 * 1024 * 1024, wait_max: BODY_DEADLINE, pace: Some(BODY_PACE) };
-/// Bodies up to here have room of their own, so that they never wait for larger ones: most requests that
-/// are not small are task definitions, which ECS bounds at 64 KiB.
-const MIDDLING_BODY_BYTES_MAX: usize = 64 * 1024;
-const MIDDLING_BODIES: BodyRoom = BodyRoom { bytes_max: 1024 * 1024, ..KNOWN_BODIES };
-/// Of a known caller's body while others wait for its memory: 1 MBit/s.
-const BODY_PACE: BodyPace =
-    BodyPace { grace: Duration::from_secs(1), bytes_per_second: 128 * 1024 };
 /// Bytes that the kernel keeps for a connection, each way (it doubles them): enough for 1 MB/s over
 /// 100 ms, and 4,000 connections cannot have gigabytes of it.
 const SOCKET_BUFFER_BYTES: usize = 64 * 1024;
@@ -90,11 +53,6 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How often what the metrics recorded is folded, so that it cannot grow when nobody reads it.
 const METRICS_FOLD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Where large requests are worked on: hashing and parsing a body of 1 MiB must hold up neither small
-/// requests nor the polls of agents.
-#[derive(Clone, Debug)]
-pub struct Workshop(pub tokio::runtime::Handle);
-
 /// Serves until `shutdown`, then lets the requests under way end.
 pub async fn serve(
     edge: Arc<Edge>,
@@ -103,44 +61,6 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     serve_within(edge, listener, workshop, shutdown, Limits::default()).await;
-}
-
-/// What a test makes smaller.
-#[derive(Clone, Copy)]
-struct Limits {
-    head_deadline: Duration,
-    body_deadline: Duration,
-    pace: WritePace,
-    rooms: Rooms,
-    strangers_bodies: BodyRoom,
-    middling_bodies: BodyRoom,
-    known_bodies: BodyRoom,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            head_deadline: HEAD_DEADLINE,
-            body_deadline: BODY_DEADLINE,
-            pace: WritePace::default(),
-            rooms: Rooms { strangers: STRANGERS, known: KNOWN },
-            strangers_bodies: STRANGERS_BODIES,
-            middling_bodies: MIDDLING_BODIES,
-            known_bodies: KNOWN_BODIES,
-        }
-    }
-}
-
-/// What all connections share.
-struct Shared {
-    edge: Arc<Edge>,
-    requests: RequestIds,
-    workshop: Workshop,
-    limits: Limits,
-    strangers_bodies: Arc<Bodies>,
-    middling_bodies: Arc<Bodies>,
-    known_bodies: Arc<Bodies>,
-    shutdown: CancellationToken,
 }
 
 async fn serve_within(

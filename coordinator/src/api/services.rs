@@ -11,6 +11,7 @@ pub(crate) mod update;
 pub(crate) mod list;
 pub(crate) mod view;
 mod events;
+mod range;
 
 use longshore_common::arn::Identity;
 use longshore_core::state_machine::{

@@ -2,8 +2,9 @@
 //!
 //! A provider that is gone has no series: nothing is told of it, not zeros.
 
-use super::Families;
 use longshore_core::state_machine::schedule::Scaled;
+
+use super::families::Families;
 
 type Value = fn(&Scaled) -> f64;
 
@@ -63,7 +64,7 @@ mod tests {
     fn text(world: &World) -> String {
         let mut families = Families::default();
         tell(&mut families, &schedule::scaled(&world.state, world.at));
-        families.0
+        families.into_text()
     }
 
     #[test]

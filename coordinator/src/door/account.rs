@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeSet, net::IpAddr};
 
 use longshore_common::index::FastMap;
 
-use super::Full;
+use super::full::Full;
 
 /// The bounds of an account, in bytes.
 #[derive(Clone, Copy, Debug)]

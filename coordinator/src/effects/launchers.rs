@@ -32,6 +32,7 @@ use longshore_core::state_machine::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::exec::CALLS_AT_ONCE_MAX;
 use crate::{
     contained::{contained, resume},
     driver::Handle,
@@ -40,8 +41,6 @@ use crate::{
     settings::{Launcher, LauncherKind},
 };
 
-/// Programs that run at the same time; other calls wait for their turn.
-const CALLS_AT_ONCE_MAX: usize = 16;
 /// A list is asked for so often; what two in a row show to be wrong is put right.
 const LIST_EVERY: Duration = Duration::from_secs(60);
 /// Nothing tells when the scheduler begins or is held: it is looked at so often.

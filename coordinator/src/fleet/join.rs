@@ -9,6 +9,7 @@
 mod admission;
 mod claims;
 mod contest;
+mod denied;
 mod refusals;
 mod throttle;
 mod token;
@@ -61,7 +62,7 @@ use crate::{
 };
 
 pub(crate) use self::refusals::JOINS_REFUSED;
-use self::{admission::Denied, refusals::Refusals, throttle::Throttle};
+use self::{denied::Denied, refusals::Refusals, throttle::Throttle};
 
 pub(crate) use self::contest::IDENTITY_CONFLICTS;
 pub use self::{

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use longshore_common::resources::{Capacity, CpuUnits, MemoryMib};
 use longshore_core::state_machine::capacity_provider::{
-    CapacityPolicy, FARGATE, FARGATE_SPOT, HostMark, LauncherPolicy, is_fargate,
+    CapacityPolicy, HostMark, LauncherPolicy, is_fargate,
 };
 use serde::Deserialize;
 
-use super::SettingsError;
+use super::error::SettingsError;
 
 /// How long one call of a launcher may take, unless its table says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -205,13 +205,10 @@ pub(super) fn policy(
     Ok(CapacityPolicy { launchers: launchers.iter().map(known).collect(), fargate })
 }
 
-/// For [`SettingsError`].
-pub(super) fn fargate_names() -> String {
-    format!("{FARGATE} and {FARGATE_SPOT}")
-}
-
 #[cfg(test)]
 mod tests {
+    use longshore_core::state_machine::capacity_provider::FARGATE;
+
     use super::*;
 
     #[derive(Deserialize)]

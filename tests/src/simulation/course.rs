@@ -1,13 +1,14 @@
 //! What happens in a simulation: users' calls and faults, drawn from the seed; then quiet, and the
 //! verdict.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use longshore_agent::runtime::fake::{Fault, Verb};
 use longshore_common::id::TaskId;
 
 use super::{
+    acknowledged::{Acknowledged, Stop},
     cluster::{Cluster, SERVICE, SINGLETON, run_tasks, stop_task, update_service},
     verdict::{self, Verdict},
 };
@@ -20,23 +21,6 @@ pub struct Course {
     pub hosts: usize,
     /// Things that happen, one after the other.
     pub moves: usize,
-}
-
-/// What users were promised.
-#[derive(Debug, Default)]
-pub(super) struct Acknowledged {
-    /// Tasks that RunTask answered with, and whether a StopTask of it was acknowledged, or may
-    /// have been.
-    pub(super) tasks: BTreeMap<TaskId, Stop>,
-    /// Calls without an answer: the same token is sent again until there is one.
-    unanswered: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
-    NotAsked,
-    Asked,
-    Acknowledged,
 }
 
 /// Longest pause between two moves.

@@ -11,8 +11,8 @@ use longshore_core::state_machine::{
 };
 
 use super::{
+    acknowledged::{Acknowledged, Stop},
     cluster::{Cluster, SERVICE, SINGLETON, named},
-    course::{Acknowledged, Stop},
 };
 
 /// The agent's label that names a container's task.

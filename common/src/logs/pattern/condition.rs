@@ -5,7 +5,7 @@
 use regex::bytes::Regex;
 use serde_json::Value;
 
-use super::{Input, InvalidPattern};
+use super::input::{Input, InvalidPattern};
 
 /// How deep brackets nest.
 const DEPTH_MAX: usize = 16;

@@ -5,7 +5,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{StoreError, as_i64, ms};
+use super::{
+    column::{as_i64, ms},
+    error::StoreError,
+};
 use crate::{
     clock::Timestamp,
     logs::{

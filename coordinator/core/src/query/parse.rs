@@ -16,9 +16,21 @@ use winnow::{
 };
 
 use super::{
-    Compared, Condition, DEPTH_MAX, EXPRESSION_CHARS_MAX, Node, PATTERNS_MAX, Pattern, QueryError,
-    Text, Version, said,
+    condition::{Compared, Condition, Node, Text, said},
+    limits::{DEPTH_MAX, EXPRESSION_CHARS_MAX, PATTERNS_MAX},
+    pattern::Pattern,
+    version::Version,
 };
+
+/// Why a text is no expression, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("column {column}: {problem}")]
+pub struct QueryError {
+    /// In characters, from 1.
+    pub column: usize,
+    /// A sentence without its first capital and its last stop.
+    pub problem: String,
+}
 
 type Input<'a> = Stateful<LocatingSlice<&'a str>, Spent>;
 

@@ -6,7 +6,7 @@ use std::{fmt, fmt::Write, iter::Peekable, str::CharIndices};
 
 use regex::{Regex, RegexBuilder};
 
-use super::{DEPTH_MAX, PATTERN_BYTES_MAX};
+use super::limits::{DEPTH_MAX, PATTERN_BYTES_MAX};
 
 /// Matches whole texts.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use longshore_core::state_machine::{
 };
 use serde::Deserialize;
 
-use super::{alarm_name, check_chars, fault, invalid};
+use super::fault::{alarm_name, check_chars, fault, invalid};
 use crate::api::{
     error::{ApiError, MonitoringFault},
     tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX},

@@ -8,7 +8,7 @@ use longshore_core::state_machine::auto_scaling::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{group_name, invalid};
+use super::fault::{group_name, invalid};
 use crate::api::{
     error::ApiError,
     tags::{KEY_CHARS_MAX, TAGS_MAX, VALUE_CHARS_MAX},

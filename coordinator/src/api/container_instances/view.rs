@@ -15,9 +15,8 @@ use longshore_core::{
         state::{Host, HostStatus, State},
     },
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::ContainerInstanceField;
 use crate::api::{
     attributes::AttributeView,
     tags::{self, TagView},
@@ -48,6 +47,14 @@ pub(crate) struct Shown {
     attributes: Vec<Attribute>,
     registered_at: Timestamp,
     tags: Tags,
+}
+
+/// What DescribeContainerInstances adds where it is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum ContainerInstanceField {
+    Tags,
+    ContainerInstanceHealth,
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use longshore_core::state_machine::{
     service::{RevisionId, ServiceRef},
 };
 
-use super::arn;
+use super::arn::arn;
 use crate::api::error::ApiError;
 
 /// What the id of a task set begins with.

@@ -8,7 +8,12 @@ use std::{borrow::Cow, cell::Cell, fmt};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
-use super::{DEPTH_MAX, VALUES_MAX, quoted};
+/// How deep lists and objects may nest (promises.md 4; ECS's deepest input nests 7).
+pub(crate) const DEPTH_MAX: usize = 64;
+/// How many values a body may hold, so that `[0,0,…` cannot cost much more memory than its bytes.
+pub(crate) const VALUES_MAX: usize = 100_000;
+/// How much of a client's own text is repeated in an error.
+const QUOTED_CHARS_MAX: usize = 64;
 
 /// One value of any protocol.
 #[derive(Debug, PartialEq)]
@@ -189,4 +194,12 @@ fn twice<'m>(members: &'m [(Cow<'_, str>, Node<'_>)]) -> Option<&'m str> {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
     names.sort_unstable();
     names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// The begin of a client's own text, for an error.
+pub(super) fn quoted(text: &str) -> String {
+    match text.char_indices().nth(QUOTED_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }

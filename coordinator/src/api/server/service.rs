@@ -11,8 +11,9 @@ use hyper::body::Incoming;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    MIDDLING_BODY_BYTES_MAX, SMALL_BODY_BYTES_MAX, Shared,
+    limits::{MIDDLING_BODY_BYTES_MAX, SMALL_BODY_BYTES_MAX},
     reply::{self, Answer},
+    shared::Shared,
 };
 use crate::{
     api::{

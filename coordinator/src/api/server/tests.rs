@@ -26,6 +26,7 @@ use crate::{
         operation::Operation,
     },
     client::{Client, ClientError},
+    door::{Room, Rooms, bodies::BodyRoom, stream::WritePace},
     driver::{Handle, Proof},
 };
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AvailabilityZoneRebalancing, DESIRED_COUNT_MAX, DeploymentController, DeploymentControllerType,
     GRACE_SECONDS_MAX, SchedulingStrategy, ServiceOutput,
-    deployment_configuration::{self, DeploymentConfigurationInput, in_range},
+    deployment_configuration::{self, DeploymentConfigurationInput},
+    range::in_range,
     submit_and_show,
     unsupported::{
         self as not_here, GatewayConnector, LoadBalancer, MonitoringConfiguration,

@@ -14,6 +14,7 @@ use longshore_core::state_machine::{
 use serde::{Deserialize, Serialize};
 
 use self::hooks::{HookInput, HookView};
+use super::range::in_range;
 use crate::api::error::ApiError;
 
 /// ECS's integers have 32 bits; no smaller limit is documented for the two percentages.
@@ -160,23 +161,6 @@ pub(super) fn complete(change: DeploymentChange, scheduling: Scheduling) -> Depl
         hooks: change.hooks.unwrap_or_default(),
         early_success: change.early_success,
     }
-}
-
-/// A whole number within its limits, or a sentence with them.
-pub(super) fn in_range(
-    member: &str,
-    given: Option<i64>,
-    least: i64,
-    most: i64,
-) -> Result<Option<u32>, ApiError> {
-    let Some(value) = given else { return Ok(None) };
-    let value = u32::try_from(value).ok().filter(|_| (least..=most).contains(&value));
-    value.map(Some).ok_or_else(|| {
-        ApiError::invalid_parameter(format!(
-            "{member} is {}; it must be between {least} and {most}.",
-            given.unwrap_or_default()
-        ))
-    })
 }
 
 fn strategy(given: Strategy) -> Result<DeploymentStrategy, ApiError> {

@@ -10,7 +10,8 @@ use serde::Deserialize;
 use super::{
     AvailabilityZoneRebalancing, DESIRED_COUNT_MAX, DeploymentController, GRACE_SECONDS_MAX,
     ServiceOutput, create,
-    deployment_configuration::{DeploymentConfigurationInput, in_range},
+    deployment_configuration::DeploymentConfigurationInput,
+    range::in_range,
     submit_and_show,
     unsupported::{
         self as not_here, GatewayConnector, LoadBalancer, MonitoringConfiguration,

@@ -8,6 +8,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+/// Maximum of programs that run at the same time; other calls wait for their turn.
+pub(super) const CALLS_AT_ONCE_MAX: usize = 16;
 /// What is kept of one stream; the end of it counts.
 const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// What of it is repeated in a message and in the log.

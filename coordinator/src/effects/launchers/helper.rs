@@ -27,7 +27,7 @@ use tokio::{
 use longshore_common::{data_directory, service_manager::ServiceManager, termination::Termination};
 use longshore_core::state_machine::auto_scaling::InstanceId;
 
-use super::{CALLS_AT_ONCE_MAX, exec};
+use super::exec::{self, CALLS_AT_ONCE_MAX};
 use crate::settings::{Launcher, LauncherKind, Settings};
 
 /// In the data directory.

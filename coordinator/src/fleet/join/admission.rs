@@ -19,8 +19,8 @@ use longshore_core::state_machine::{
     name::ClusterName,
 };
 
-use super::contest::Contests;
-use crate::driver::{Handle, Refused, Unavailable};
+use super::{contest::Contests, denied::Denied};
+use crate::driver::{Handle, Refused};
 
 /// ECS's reason for a task that no service started.
 const TASK_NOT_VALID: &str = "TASK_NOT_VALID";
@@ -31,13 +31,6 @@ pub struct Admission {
     handle: Handle,
     identity: Arc<arn::Identity>,
     contests: Arc<Contests>,
-}
-
-/// Why a host does not get what it asked for, as it is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Denied {
-    pub(super) status: StatusCode,
-    pub(super) message: String,
 }
 
 impl Admission {
@@ -205,49 +198,5 @@ impl Admission {
             TaskReply::Protection { until: of.and_then(|of| of.protected_until) }
         };
         Ok(self.handle.submit(command, shown).await?)
-    }
-}
-
-impl Denied {
-    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Denied { status, message: message.into() }
-    }
-}
-
-impl From<Refused> for Denied {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Rejected(rejection) => rejection.into(),
-            Refused::Unavailable(Unavailable) | Refused::JournalWentBack(_) => {
-                Denied::new(StatusCode::SERVICE_UNAVAILABLE, refused.to_string())
-            }
-        }
-    }
-}
-
-impl From<Rejection> for Denied {
-    /// The agent gives up on all of these; the sentence is for its operator.
-    fn from(rejection: Rejection) -> Self {
-        let sentence = match &rejection {
-            Rejection::ClusterNotFound(name) => format!(
-                "{rejection} Make it with `aws ecs create-cluster --cluster-name {name}`, or name \
-                 another in the agent's setting `cluster`"
-            ),
-            _ => rejection.to_string(),
-        };
-        Denied::new(StatusCode::FORBIDDEN, sentence)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn agent_of_an_unknown_cluster_is_told_how_to_make_it() {
-        let denied = Denied::from(Rejection::ClusterNotFound("web".parse().unwrap()));
-        assert_eq!(denied.status, StatusCode::FORBIDDEN);
-        assert!(denied.message.starts_with("Cluster not found. "), "{}", denied.message);
-        assert!(denied.message.contains("create-cluster --cluster-name web"), "{}", denied.message);
     }
 }

@@ -12,7 +12,7 @@ use http::StatusCode;
 use longshore_common::{id::HostId, index::FastSet, machine::AgentRun};
 use longshore_core::state_machine::Rejection;
 
-use super::admission::Denied;
+use super::denied::Denied;
 
 /// Counts refused claims.
 pub(crate) const IDENTITY_CONFLICTS: &str = "longshore_identity_conflicts_total";

@@ -14,7 +14,7 @@ use std::{
 use http::StatusCode;
 use longshore_common::{clock::Monotonic, index::FastMap, party::one_party};
 
-use super::Denied;
+use super::denied::Denied;
 
 /// Failures that one address may have at once.
 const FAILURES_MAX: u32 = 10;

@@ -6,8 +6,8 @@ use http::Uri;
 use longshore_core::state_machine::service::{HookAction, HookStage, HookTarget, LifecycleHook};
 use serde::{Deserialize, Serialize};
 
-use super::in_range;
 use crate::api::error::ApiError;
+use crate::api::services::range::in_range;
 
 /// Ours; ECS documents no limit.
 const HOOKS_MAX: usize = 20;

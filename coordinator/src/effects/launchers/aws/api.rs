@@ -3,16 +3,20 @@
 //! Knows nothing of instances or of what they are for. Never: a retry of its own (whoever calls looks
 //! again and decides again), or a secret in an error.
 
+mod answer;
 mod credentials;
 mod wire;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use longshore_common::{clock::Clock, telemetry::chain};
 use longshore_core::state_machine::auto_scaling::InstanceId;
 
+#[cfg(test)]
+pub(super) use self::answer::Machine;
+pub(super) use self::answer::{AwsError, Listed, MachineState};
 use self::credentials::CredentialChain;
 use crate::{client::sign_for_path, effects::https, settings::AwsGroup};
 
@@ -22,8 +26,6 @@ const FORM: HeaderValue =
     HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
 /// The largest answer that is read: a group of 5,000 instances has about 4 MB.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Of an answer that is not understood, for a message.
-const SAID_CHARS_MAX: usize = 200;
 /// Auto Scaling's limit of one SetInstanceProtection.
 pub(super) const PROTECTED_AT_ONCE_MAX: usize = 50;
 
@@ -43,66 +45,6 @@ pub(super) trait AutoScaling: Send + Sync {
         machine: InstanceId,
         decrement: bool,
     ) -> impl Future<Output = Result<(), AwsError>> + Send;
-}
-
-/// The group as AWS shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Listed {
-    pub(super) min: u32,
-    pub(super) max: u32,
-    pub(super) desired: u32,
-    pub(super) protects_new: bool,
-    pub(super) machines: Vec<Machine>,
-    /// Ids that have another form than EC2's, of which nothing is done.
-    pub(super) strange: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Machine {
-    pub(super) id: InstanceId,
-    pub(super) state: MachineState,
-    /// From scale-in.
-    pub(super) protected: bool,
-}
-
-/// Auto Scaling's `LifecycleState`, as far as it matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MachineState {
-    Coming,
-    InService,
-    /// Put aside by a user of AWS: it is there, and the desired capacity does not count it.
-    Standby,
-    Leaving,
-}
-
-/// Why AWS did not do it, and what an operator can do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum AwsError {
-    /// In AWS's own words.
-    Refused {
-        operation: &'static str,
-        code: String,
-        message: String,
-    },
-    /// It was not asked, or its answer was lost.
-    Unanswered {
-        endpoint: String,
-        why: String,
-    },
-    NotUnderstood {
-        operation: &'static str,
-        why: String,
-    },
-    NoCredentials(String),
-    NoGroup {
-        name: String,
-        region: String,
-    },
-    /// The group is one that a launcher cannot be.
-    Unfit {
-        name: String,
-        why: &'static str,
-    },
 }
 
 /// Calls AWS.
@@ -246,68 +188,6 @@ impl AutoScaling for Client {
         let parameters =
             [("InstanceId", id.as_str()), ("ShouldDecrementDesiredCapacity", decrement.as_str())];
         self.call("TerminateInstanceInAutoScalingGroup", &parameters).await.map(drop)
-    }
-}
-
-impl AwsError {
-    /// What an operator can do about it, when it is known.
-    fn advice(&self) -> Option<String> {
-        let AwsError::Refused { operation, code, .. } = self else { return None };
-        Some(match code.as_str() {
-            "AccessDenied" | "AccessDeniedException" | "UnauthorizedOperation" => {
-                format!("Allow the coordinator's user or role autoscaling:{operation}.")
-            }
-            "InvalidClientTokenId"
-            | "SignatureDoesNotMatch"
-            | "AuthFailure"
-            | "UnrecognizedClientException"
-            | "IncompleteSignature"
-            | "MissingAuthenticationToken" => {
-                "Check the coordinator's AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the \
-                 machine's role."
-                    .to_owned()
-            }
-            "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
-                "Check the machine's clock, and renew temporary keys.".to_owned()
-            }
-            "OptInRequired" => "Enable the region in the AWS account.".to_owned(),
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for AwsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AwsError::Refused { operation, code, message } => {
-                write!(f, "AWS refused {operation}: {message} ({code})")?;
-                match self.advice() {
-                    Some(advice) => write!(f, ". {advice}"),
-                    None => Ok(()),
-                }
-            }
-            AwsError::Unanswered { endpoint, why } => write!(
-                f,
-                "AWS did not answer at {endpoint}: {why}. Let the coordinator reach it, or give \
-                 the launcher another endpoint"
-            ),
-            AwsError::NotUnderstood { operation, why } => {
-                write!(f, "AWS's answer to {operation} is not understood: {why}")
-            }
-            AwsError::NoCredentials(why) => write!(
-                f,
-                "there are no AWS credentials. Give the coordinator AWS_ACCESS_KEY_ID and \
-                 AWS_SECRET_ACCESS_KEY, or run it on an EC2 instance with a role ({why})"
-            ),
-            AwsError::NoGroup { name, region } => write!(
-                f,
-                "AWS has no Auto Scaling group `{name}` in {region}. Make it, or correct the \
-                 launcher's group or region"
-            ),
-            AwsError::Unfit { name, why } => {
-                write!(f, "AWS's Auto Scaling group `{name}` cannot be a launcher: {why}")
-            }
-        }
     }
 }
 

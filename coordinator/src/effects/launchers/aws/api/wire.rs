@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{AwsError, Listed, Machine, MachineState, SAID_CHARS_MAX};
+use super::answer::{AwsError, Listed, Machine, MachineState};
+
+/// Of an answer that is not understood, for a message.
+const SAID_CHARS_MAX: usize = 200;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

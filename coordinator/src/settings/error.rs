@@ -1,0 +1,33 @@
+//! Why the settings cannot be used.
+
+use std::path::PathBuf;
+
+use longshore_common::task_policy::NotAPolicy;
+use longshore_core::state_machine::capacity_provider::{FARGATE, FARGATE_SPOT};
+
+/// Digits of an AWS account's id.
+pub(super) const ACCOUNT_DIGITS: usize = 12;
+
+/// Why the settings cannot be used. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("cannot read the settings")]
+    Unreadable(#[source] std::io::Error),
+    #[error("{path} is not understood: {error}", path = .0.display(), error = .1.message())]
+    Malformed(PathBuf, Box<toml::de::Error>),
+    #[error("`{0}` is not an account: it has {ACCOUNT_DIGITS} digits")]
+    BadAccount(String),
+    #[error("`{0}` is not a region: it has lower-case letters, digits and hyphens")]
+    BadRegion(String),
+    #[error("{setting}: {error}")]
+    BadPolicy { setting: &'static str, error: NotAPolicy },
+    #[error("{setting} is `{value}`: {expected}")]
+    BadTime { setting: &'static str, value: String, expected: &'static str },
+    #[error("[launch.{name}]: {why}")]
+    BadLauncher { name: String, why: String },
+    #[error(
+        "[capacity_providers.{0}]: only {names} have hosts by a setting; make others with CreateCapacityProvider",
+        names = format_args!("{FARGATE} and {FARGATE_SPOT}")
+    )]
+    BadCapacityProvider(String),
+}
