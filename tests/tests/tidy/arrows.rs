@@ -1,12 +1,12 @@
 //! Which file takes what from which, read from `use` declarations and paths; and the circles in that.
 //!
-//! An arrow goes to the file that defines a name, through whatever re-exports it. Code of tests has no
-//! arrows. What a macro is given is not read.
+//! An arrow goes to the file that defines a name, through whatever re-exports it; a re-export itself is none.
+//! Code of tests has no arrows. What a macro is given is not read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::{
-    Attribute, Item, ItemMod, Path, UseTree,
+    Attribute, Item, ItemMod, Path, UseTree, Visibility,
     visit::{self, Visit},
 };
 
@@ -167,7 +167,7 @@ fn module_of(path: &str) -> Option<Module> {
     let (folder, name) =
         CRATES.iter().find(|(folder, _)| path.starts_with(&format!("{folder}/")))?;
     let inside = path[folder.len() + 1..].strip_suffix(".rs")?;
-    let is_test = |part: &str| part == "tests" || part == "test_kit";
+    let is_test = |part: &str| part == "tests" || part == "test_kit" || part.ends_with("_tests");
     if inside == "main" || inside.starts_with("bin/") || inside.split('/').any(is_test) {
         return None;
     }
@@ -231,7 +231,13 @@ impl<'ast> Visit<'ast> for Reader {
             return;
         }
         match item {
-            Item::Use(item) => self.take(&item.tree, &[]),
+            Item::Use(item) => {
+                let before = self.named.clone();
+                self.take(&item.tree, &[]);
+                if !matches!(item.vis, Visibility::Inherited) {
+                    self.named = before;
+                }
+            }
             Item::Mod(ItemMod { content: None, .. }) => {}
             item => visit::visit_item(self, item),
         }
