@@ -1,9 +1,9 @@
 //! The coordinator: polls the agents, keeps the cluster's state, assigns tasks to hosts, answers
 //! ECS's API.
 //!
-//! Reading order: `state_machine` (what is true and what may become true, pure), `placement`
-//! (where a task goes, pure), `driver` (the one writer), `journal` (what survives), `fleet` (the
-//! agents), `effects` (the world outside), `api` (the users). Never: a decision outside the pure modules.
+//! Reading order: `longshore_core` (what is true, what may become true, and where a task goes; pure),
+//! `driver` (the one writer), `journal` (what survives), `fleet` (the agents), `effects` (the world
+//! outside), `api` (the users). Never: a decision outside the pure core.
 
 pub mod pki;
 pub mod driver;
