@@ -9,6 +9,7 @@
 mod checkpoint;
 mod flush;
 mod handle;
+mod hearing;
 mod signals;
 pub mod simulated;
 pub mod stepped;
@@ -105,7 +106,7 @@ impl<J: Journal> Parts<J> {
             history,
             signals,
             went_back,
-            hosts_heard: Arc::new(watch::channel(true).0),
+            hearing: Arc::default(),
             wakes,
             checkpoints,
             blocking: Blocking::Aside,

@@ -114,7 +114,7 @@ async fn start(mut settings: Settings) -> Result<Started> {
     parts.spawn(part(own_certificate.keep_renewed(clock.clone(), shutdown.clone())));
     let polled_as = identity.clone();
     // Before anybody can call `recover`; the pollers say when they were.
-    handle.set_hosts_heard(false);
+    handle.hearing().begin();
     parts.spawn(part(poller::run(handle.clone(), agents, fleet, polled_as, shutdown.clone())));
     parts.spawn({
         let (clock, shutdown) = (clock.clone(), shutdown.clone());

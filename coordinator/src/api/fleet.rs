@@ -4,7 +4,10 @@
 use std::time::Duration;
 
 use longshore_common::clock::Timestamp;
-use longshore_core::state_machine::{Command, state::JoinTokenState};
+use longshore_core::state_machine::{
+    Command,
+    state::{Host, JoinTokenState},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, error::ApiError, identifiers};
@@ -53,7 +56,8 @@ pub(crate) struct Nothing {}
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Recovered {
-    /// Hosts that could not be asked before what they have seen.
+    /// Hosts that could not be asked before what they have seen; absent in the answer of an earlier release.
+    #[serde(default)]
     pub(crate) hosts_not_heard: Vec<String>,
 }
 
@@ -131,9 +135,11 @@ pub(crate) async fn recover(api: &Api, _: Nothing) -> Result<Recovered, ApiError
         .random
         .number()
         .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
-    api.driver.hosts_heard().await;
+    let hearing = api.driver.hearing();
+    hearing.over().await;
     let hosts_not_heard = api.driver.peek(|state| {
-        let silent = state.hosts().filter(|host| state.silent_since(host).is_some());
+        let has_agent = |host: &&Host| host.is_registered() && host.agent.is_some();
+        let silent = state.hosts().filter(has_agent).filter(|host| !hearing.has_heard(host.id));
         silent.map(|host| host.id.to_string()).collect()
     });
     let recovered = api.driver.recover(incarnation).await;

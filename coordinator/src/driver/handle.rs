@@ -16,7 +16,7 @@ use longshore_core::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::Signals;
+use super::{Signals, hearing::Hearing};
 use crate::{
     blocking::Blocking,
     journal::{History, StoppedEntry, StoppedFilter},
@@ -33,8 +33,7 @@ pub struct Handle {
     /// Set while the journal is known to be old: from the start on when a backup was restored, else once
     /// an agent proves it; cleared by `recover`.
     pub(super) went_back: Arc<watch::Sender<Option<JournalWentBack>>>,
-    /// `recover` waits for this: it goes beyond what hosts have seen.
-    pub(super) hosts_heard: Arc<watch::Sender<bool>>,
+    pub(super) hearing: Arc<Hearing>,
     /// When the scheduler wants to look again though nothing happens.
     pub(super) wakes: watch::Receiver<Option<Timestamp>>,
     pub(super) checkpoints: Arc<AtomicU64>,
@@ -282,15 +281,9 @@ impl Handle {
         self.went_back.borrow().is_some()
     }
 
-    /// Whether every host that can be heard has said what it has seen since the start.
-    pub fn set_hosts_heard(&self, heard: bool) {
-        self.hosts_heard.send_replace(heard);
-    }
-
-    /// Waits until they had the time to; a few seconds after a start at the most.
-    pub async fn hosts_heard(&self) {
-        // The sender lives as long as this handle.
-        let _ = self.hosts_heard.subscribe().wait_for(|heard| *heard).await;
+    /// Which hosts have said what they have seen since the start.
+    pub fn hearing(&self) -> &Hearing {
+        &self.hearing
     }
 
     /// Raises the alarm. The proof with the latest epoch is kept: `recover` goes beyond it.
@@ -314,7 +307,7 @@ impl Handle {
     /// The operator goes on from an older journal: a new epoch above all that any agent has
     /// seen, and what agents run beyond the journal is taken back from them.
     pub async fn recover(&self, incarnation: u64) -> Result<(), Refused> {
-        self.hosts_heard().await;
+        self.hearing.over().await;
         let evidence = self.went_back.borrow().clone();
         let seen = evidence.as_ref().and_then(|evidence| evidence.proof()).map(|proof| proof.seen);
         let proved = match &evidence {

@@ -40,7 +40,7 @@ pub async fn run<A: AgentClient>(
         let (barrier, handle) = (barrier.clone(), handle.clone());
         async move {
             barrier.passed().await;
-            handle.set_hosts_heard(true);
+            handle.hearing().end();
             // Refused while the journal is known to be old; `recover` begins then.
             let _ = handle.submit(Command::BeginScheduling, |_, _| ()).await;
         }

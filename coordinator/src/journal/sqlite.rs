@@ -283,7 +283,12 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
     let copying = PathBuf::from(copying);
     // Of one that was broken off.
     restore::remove_with_log(&copying).map_err(|error| failed(error.into()))?;
-    let copied = copy_to(&connection, &copying).and_then(|()| Ok(fs_err::rename(&copying, to)?));
+    let copied = copy_to(&connection, &copying).and_then(|()| {
+        fs_err::rename(&copying, to)?;
+        // A name without a folder is one in the folder of this process.
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty());
+        Ok(restore::sync(folder.unwrap_or(Path::new(".")))?)
+    });
     if copied.is_err() {
         // Why the copy failed says more than why it cannot be removed.
         let _ = restore::remove_with_log(&copying);

@@ -37,6 +37,9 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
+/// Interval of asking a host what it has seen while an old journal waits for the operator. Each answer
+/// brings all reports that it cannot be rid of, so seldom; yet before an agent warns that nobody polls it.
+const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 /// Between two warnings of one host that it runs what is not known.
 const WARNING_GAP: Duration = Duration::from_secs(60);
 /// The parked poll and the newer one that releases it.
@@ -140,6 +143,7 @@ impl<A: AgentClient> HostPoller<A> {
             }
         }
         self.barrier.arrived(self.host);
+        self.handle.hearing().forget(self.host);
         self.handle.signals().forget(self.host);
     }
 
@@ -158,14 +162,14 @@ impl<A: AgentClient> HostPoller<A> {
         let (to, request, ()) = self.prepare(hello).await?;
         let answer = self.ask(&to, request).await?;
         let peer = self.understand(&answer).await?;
-        self.barrier.arrived(self.host);
+        self.has_spoken();
         self.take(&answer).await?;
         self.barrier.passed().await;
         Ok(peer)
     }
 
     /// While an old journal waits for the operator, the agent is only asked what it has seen, so that he
-    /// goes beyond that with his first `recover`. Again each beat: one that fell silent meanwhile is told so.
+    /// goes beyond that with his first `recover`. Again now and then: one that fell silent meanwhile is told so.
     async fn listen_until_recovered(&mut self) -> Result<std::convert::Infallible, Again> {
         loop {
             let hello = |state: &State, host: &Host, sender: &Sender| {
@@ -174,7 +178,7 @@ impl<A: AgentClient> HostPoller<A> {
             let (to, request, ()) = self.prepare(hello).await?;
             let answer = self.ask(&to, request).await?;
             match self.understand(&answer).await {
-                Ok(_) | Err(Again::Unfamiliar) => self.barrier.arrived(self.host),
+                Ok(_) | Err(Again::Unfamiliar) => self.has_spoken(),
                 Err(again) => return Err(again),
             }
             tokio::select! {
@@ -182,9 +186,14 @@ impl<A: AgentClient> HostPoller<A> {
                     stands?;
                     return Err(Again::Unfamiliar);
                 }
-                () = tokio::time::sleep(self.beat()) => {}
+                () = tokio::time::sleep(self.beat().max(LISTEN_AGAIN)) => {}
             }
         }
+    }
+
+    fn has_spoken(&self) {
+        self.handle.hearing().heard(self.host);
+        self.barrier.arrived(self.host);
     }
 
     /// Keeps a poll parked at the agent, and sends a newer one whenever the host's state changes.

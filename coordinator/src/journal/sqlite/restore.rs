@@ -286,6 +286,6 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-fn sync(directory: &Path) -> io::Result<()> {
+pub(super) fn sync(directory: &Path) -> io::Result<()> {
     fs::File::open(directory)?.sync_all()
 }

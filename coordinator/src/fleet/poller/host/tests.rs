@@ -271,6 +271,7 @@ async fn recover_goes_beyond_a_host_that_was_heard_after_the_alarm() {
     let both = async { tokio::join!(later.greet(), recovers) };
     let (greeted, ()) = drive(&mut stepped, both).await;
     assert!(matches!(greeted, Err(Again::Unfamiliar)));
+    assert!(handle.hearing().has_heard(hosts[1]));
     assert_eq!(handle.peek(State::epoch).counter, ours + 4);
     assert!(drive(&mut stepped, first.greet()).await.is_ok());
     assert!(drive(&mut stepped, later.greet()).await.is_ok());
@@ -296,6 +297,7 @@ async fn host_that_is_silent_while_recover_is_awaited_is_disconnected() {
     };
     drive(&mut stepped, both).await;
     assert!(!connected());
+    assert!(!handle.hearing().has_heard(host));
 }
 
 /// An operator starts the coordinator and calls `recover` in the same line.
@@ -305,7 +307,7 @@ async fn recover_waits_until_hosts_had_the_time_to_be_heard() {
     let ours = world.state.epoch().counter;
     world.state.set_restored(Some(world.state.seq()));
     let (handle, mut stepped) = start(world);
-    handle.set_hosts_heard(false);
+    handle.hearing().begin();
     let seen = Seen { epoch: Epoch { counter: ours + 3, incarnation: 7 }, order: 0 };
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
     let agents = Claims::new(Some(seen));
