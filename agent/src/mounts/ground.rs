@@ -6,6 +6,12 @@
 //! (mount_namespaces(7), MS_UNBINDABLE). And an engine in a mount namespace of its own, which sees
 //! nothing of what is mounted here, must find no directory where a place is: it would give the
 //! container that empty directory.
+//!
+//! A service with a mount namespace of its own (PrivateTmp=, ProtectSystem=) begins with a copy of every
+//! mount there is, unbindable ones too. The ground itself is shared, and such a namespace downstream of
+//! it, so that an unmount here is one there: else every file system that a task had while the service
+//! started would stay in use until the service ends, a disk could not be detached, and a shutdown would
+//! wait for a server of the network that is gone.
 
 use std::path::Path;
 
@@ -35,10 +41,16 @@ pub(super) fn lay(folder: &Path, table: &MountTable) -> Result<(), String> {
         mount(SOURCE, folder, FILE_SYSTEM, flags, options.as_c_str())
             .map_err(|error| failed("mount (tmpfs)", folder, error))?;
     }
-    seclude(folder).map_err(|error| failed("mount (unbindable)", folder, error))
+    mount_change(folder, MountPropagationFlags::SHARED)
+        .map_err(|error| failed("mount (shared)", folder, error))
 }
 
-/// What is mounted below is seen in no other mount namespace, and no recursive bind takes it along.
+/// Whether nothing is missing. Helpers of earlier versions did not share the ground.
+pub(super) fn is_laid(folder: &Path, table: &MountTable) -> bool {
+    table.top_at(folder).is_some_and(|ground| ground.shared)
+}
+
+/// No recursive bind takes it, or what is mounted below, along.
 fn seclude(at: &Path) -> rustix::io::Result<()> {
     mount_change(at, MountPropagationFlags::UNBINDABLE)
 }

@@ -57,10 +57,15 @@ impl Helper {
             return Err("nobody waits for this mount any more".to_owned());
         }
         let mut table = MountTable::read()?;
-        if !table.is_mounted(&self.folder) {
-            self.take_down_all(&table)?;
+        if !ground::is_laid(&self.folder, &table) {
+            if !table.is_mounted(&self.folder) {
+                self.take_down_all(&table)?;
+            }
             ground::lay(&self.folder, &table)?;
             table = MountTable::read()?;
+        }
+        if opened.path.starts_with(&self.folder) {
+            return Err(format!("{} holds the mounts of this host's tasks", self.folder.display()));
         }
         let folder = self.place_of(&request.task);
         let place = folder.join(request.volume.to_string());

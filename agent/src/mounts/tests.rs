@@ -404,6 +404,76 @@ fn mounts_are_one_for_a_volume_and_go_with_their_task() {
     assert!(sandbox.path("source/new").is_dir(), "the source went with its mount");
 }
 
+/// A process in a mount namespace of its own, as systemd gives services.
+struct Service(std::process::Child);
+
+impl Service {
+    fn start() -> Self {
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "slave", "cat"]);
+        unshare.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut service = Service(unshare.spawn().unwrap());
+        // It answers once it is in its namespace.
+        use std::io::{Read, Write};
+        service.0.stdin.as_mut().unwrap().write_all(b"!").unwrap();
+        service.0.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        service
+    }
+
+    fn sees_a_mount_at(&self, place: &Path) -> bool {
+        let table = fs_err::read(format!("/proc/{}/mountinfo", self.0.id())).unwrap();
+        MountTable::parse(&table).is_mounted(place)
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn service_that_starts_beside_a_task_does_not_keep_its_mounts() {
+    let sandbox = Sandbox::new();
+    let source = with_mount_below(&sandbox);
+    let helper = sandbox.helper(Fences::default());
+    let place = helper.bind(&of_host(&source)).unwrap();
+    let service = Service::start();
+    assert!(service.sees_a_mount_at(&place), "the namespace is not made as is thought here");
+    helper.release(&task(1)).unwrap();
+    assert!(!service.sees_a_mount_at(&place), "the service keeps the file system of the task");
+    assert!(source.join("inner/files").is_dir(), "a mount of the host went with the task's");
+}
+
+#[test]
+fn ground_of_an_earlier_version_is_shared_from_the_next_mount_on() {
+    let sandbox = Sandbox::new();
+    let helper = sandbox.helper(Fences::default());
+    let first = helper.bind(&of_host(sandbox.directory("source"))).unwrap();
+    mount_change(&helper.folder, MountPropagationFlags::UNBINDABLE).unwrap();
+    let other = BindRequest { task: task(2), ..of_host(sandbox.directory("source")) };
+    let place = helper.bind(&other).unwrap();
+    let service = Service::start();
+    for (task, place) in [(task(1), first), (task(2), place)] {
+        assert!(service.sees_a_mount_at(&place));
+        helper.release(&task).unwrap();
+        assert!(!service.sees_a_mount_at(&place));
+    }
+}
+
+#[test]
+fn places_of_tasks_are_no_source_of_a_mount() {
+    let sandbox = Sandbox::new();
+    let helper = sandbox.helper(Fences::default());
+    let place = helper.bind(&of_host(sandbox.directory("source"))).unwrap();
+    for at in [helper.folder.clone(), helper.place_of(&task(1)), place] {
+        let other = BindRequest { task: task(2), ..of_host(&at) };
+        let refused = helper.bind(&other).unwrap_err();
+        assert!(refused.contains("holds the mounts of this host's tasks"), "{at:?}: {refused}");
+    }
+}
+
 #[test]
 fn a_release_takes_no_mount_of_the_host() {
     let sandbox = Sandbox::new();

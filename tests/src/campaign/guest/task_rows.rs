@@ -246,8 +246,7 @@ pub(super) async fn efs_access_point_is_made_on_nfs(guest: &mut Guest) -> Result
              mountpoint -q /mnt/nfs || mount -t nfs4 127.0.0.1:/srv/export /mnt/nfs")
         .await?;
     let made = access_point(guest, "/mnt/nfs", "/srv/export").await;
-    // At a reboot the server of this mount would go first, and each service whose mount namespace holds
-    // a copy of it would wait for that server.
+    // At a reboot the server would go before its client, which waits for it.
     guest.sh("umount /mnt/nfs").await?;
     made
 }
@@ -261,6 +260,7 @@ pub(super) async fn efs_access_point_is_made_in_a_folder(guest: &mut Guest) -> R
 async fn access_point(guest: &mut Guest, root: &str, folder: &str) -> Result<()> {
     let setting = format!("[\"fs-0001={root}\", \"fs-0001/fsap-0001=/app/data:1000:1001\"]");
     guest.set_agent("efs", &setting).await?;
+    guest.set_agent("task_cleanup_wait", "\"1s\"").await?;
     let volume = json!({
         "name": "data",
         "efsVolumeConfiguration": {
@@ -276,6 +276,15 @@ async fn access_point(guest: &mut Guest, root: &str, folder: &str) -> Result<()>
     ensure!(owner.trim() == "1000:1001", "{folder}/app/data belongs to {owner}");
     let kept = guest.sh(&format!("cat {folder}/app/data/file")).await?;
     ensure!(kept == "kept\n", "the file holds {kept:?}");
+    // A service that starts beside the task begins with the task's mount in its namespace.
+    guest.sh("systemd-run --unit=beside -p PrivateMounts=yes sleep infinity").await?;
     guest.stop(&task).await?;
+    guest.until("! grep -q ' /run/longshore/volumes/mounts/' /proc/1/mountinfo").await?;
+    let kept = "grep ' /run/longshore/volumes/mounts/' \
+                /proc/$(systemctl show -p MainPID --value beside)/mountinfo || true";
+    let kept = guest.sh(kept).await?;
+    ensure!(kept.is_empty(), "a service keeps the task's file system: {kept}");
+    guest.sh("systemctl stop beside").await?;
+    guest.unset_agent("task_cleanup_wait").await?;
     guest.unset_agent("efs").await
 }
