@@ -19,7 +19,7 @@ use longshore_common::{
 };
 use rustix::fs::{FlockOperation, flock};
 
-use crate::ledger;
+use crate::engine::ledger;
 
 /// The directory holds a private key: nobody else may look.
 const OWNER_ONLY: u32 = 0o700;
@@ -179,7 +179,7 @@ mod tests {
     use longshore_common::protocol::{Epoch, Seen};
 
     use super::*;
-    use crate::ledger::{Batch, Head, Ledger};
+    use crate::engine::ledger::{Batch, Head, Ledger};
 
     const FLEET: FleetId = FleetId::new(2);
     const HOST: HostId = HostId::new(1);

@@ -7,46 +7,25 @@
 //! Reading order: the engine (what is desired and observed, one step at a time), the fleet (who we
 //! are, who may order), the shell (what this machine is, how the process starts and stops).
 
-// The engine: what is desired and observed, one step at a time.
-mod plan;
-mod preparation;
-mod mounts;
-mod pause;
-pub mod runtime;
-mod observed;
-mod report;
-mod ledger;
-mod images;
-pub mod supervisor;
-pub mod logs;
-pub mod rehearsal;
-
-// What tasks may ask of their host, and the network that they ask over.
-pub mod task_endpoints;
-mod network;
-
-// The fleet: who we are, who may order.
-pub mod identity;
-pub mod tls;
-pub mod join;
-pub mod poll_endpoint;
-
-// The shell: what this machine is, how the process starts and stops.
-pub mod settings;
-mod host;
-mod capabilities;
-mod data_dir;
-mod docker_reach;
-mod coordinator_reach;
-mod leftovers;
-pub mod disk;
-mod registration;
-mod status;
+mod blocking;
 mod places;
 mod plain_http;
-mod blocking;
-mod introspection;
 mod service_manager;
+pub mod settings;
+mod kernel;
+pub mod runtime;
+pub mod host;
+pub mod logs;
+mod mounts;
+mod network;
+mod preparation;
+mod pause;
+pub mod engine;
+pub mod rehearsal;
+mod status;
+pub mod fleet;
+pub mod endpoints;
+mod data_dir;
 mod run;
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use rustix::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{plan::efs::FileSystems, settings::Settings};
+use crate::{engine::plan::efs::FileSystems, settings::Settings};
 use longshore_common::task_policy::TaskPolicy;
 
 mod client;

@@ -21,11 +21,11 @@ use longshore_common::{
 use serde_json::Value;
 
 use crate::{
-    mounts::{Fences, Helper, HelperError},
-    plan::{
+    engine::plan::{
         Intent, PullPolicy, Rules, TaskKey, container_config, efs::FileSystems, refusal,
         repository_credentials::RepositoryCredentials, task_limits::LimitRules,
     },
+    mounts::{Fences, Helper, HelperError},
     preparation::HostMount,
     runtime::{Bind, BindSource, docker},
 };

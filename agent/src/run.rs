@@ -26,15 +26,29 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    coordinator_reach,
     data_dir::{DataDir, DataDirError},
-    disk,
-    docker_reach::{self, Reach},
-    host::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity, ec2, spot},
-    introspection,
-    join::{self, EnterError, Entry, Membership, Renewal},
-    ledger::LedgerError,
-    leftovers,
+    endpoints::{Endpoints, Kernel, directory::Directory, metadata::Surroundings},
+    engine::{
+        ledger::LedgerError,
+        leftovers,
+        supervisor::{
+            self, EngineConfig, EngineError, LeaveWatch, MetadataFiles, ReachWatch, TaskEndpoints,
+        },
+        task::endpoint_names::{KeyError, Names},
+    },
+    fleet::{
+        coordinator_reach,
+        join::{self, EnterError, Entry, Membership, Renewal},
+        poll_endpoint,
+        registration::{self, Host, Outcome},
+    },
+    host::{
+        address, disk,
+        docker_reach::{self, Reach},
+        ec2, gpus,
+        machine::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity},
+        spot,
+    },
     logs::{self, KeepLogs, LogReader, LoggedRuntime},
     mounts::{self, HelperError},
     network::{
@@ -42,21 +56,10 @@ use crate::{
         report::{NetworkReport, REPORT_FILE},
         wiring::{self, WiringError},
     },
-    poll_endpoint,
-    registration::{self, Host, Outcome},
     runtime::docker::{DEFAULT_BRIDGE, Docker, NotAUnixSocket},
     service_manager,
     settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
-    status::{NotedPolls, Status},
-    supervisor::{
-        self, EngineConfig, EngineError, LeaveWatch, MetadataFiles, ReachWatch, TaskEndpoints,
-    },
-    task_endpoints::{
-        Endpoints, Kernel,
-        directory::Directory,
-        metadata::Surroundings,
-        names::{KeyError, Names},
-    },
+    status::{NotedPolls, Status, introspection},
 };
 
 /// EX_UNAVAILABLE: something that only one process can have is taken.
@@ -177,9 +180,9 @@ async fn life(
     let settings = Arc::new(settings);
     let data_dir = Arc::new(DataDir::open(&settings.data_dir)?);
     let machine = Machine::read()?;
-    let gpus = host::gpus::offered(&settings.gpus);
+    let gpus = gpus::offered(&settings.gpus);
     let Some(gpus) = shutdown.run_until_cancelled(gpus).await else { return Ok(()) };
-    let capacity = host::capacity(&settings, &machine, gpus)?;
+    let capacity = machine::capacity(&settings, &machine, gpus)?;
     let session = getrandom::u64().map_err(Failed::NoEntropy)?;
     let run = AgentRun { session, machine: machine.marks.clone() };
     let polls = listen("--poll-listen", settings.poll_listen).await?;
@@ -466,7 +469,7 @@ async fn metadata_files(
     if !settings.container_metadata {
         return None;
     }
-    let address = host::address::advertised(settings).await.ok();
+    let address = address::advertised(settings).await.ok();
     Some(MetadataFiles {
         container_instance_arn: registered.container_instance_arn.clone(),
         availability_zone: zone.cloned(),

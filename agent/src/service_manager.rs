@@ -9,7 +9,7 @@ use longshore_common::service_manager::ServiceManager;
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
 
-use crate::{coordinator_reach::AWAY_AFTER, status::Status, supervisor::TaskView};
+use crate::{engine::supervisor::TaskView, fleet::coordinator_reach::AWAY_AFTER, status::Status};
 
 /// How often the line of status is renewed where systemd does not ask for a ping more often.
 const STATUS_EVERY: Duration = Duration::from_secs(15);
@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        engine::supervisor::{self, EngineConfig},
         runtime::fake::FakeRuntime,
-        supervisor::{self, EngineConfig},
     };
 
     #[tokio::test]

@@ -18,13 +18,13 @@ use longshore_common::{
 };
 
 use crate::{
-    disk::DiskRules,
-    runtime::docker::{Registries, Timeouts},
-    supervisor::{
+    endpoints::limit::RequestRate,
+    engine::supervisor::{
         FileSystems, ImageCleanup, LimitRules, Objects, PortBounds, PullPolicy,
         RepositoryCredentials,
     },
-    task_endpoints::limit::RequestRate,
+    host::disk::DiskRules,
+    runtime::docker::{Registries, Timeouts},
 };
 
 mod command_line;

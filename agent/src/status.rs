@@ -18,11 +18,13 @@ use longshore_common::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    disk::{Disk, DiskWatch},
+    engine::supervisor::{EngineStopped, Handle, TaskView},
+    fleet::poll_endpoint::AnswersPolls,
+    host::disk::{Disk, DiskWatch},
     logs::{LogReader, Unanswered},
-    poll_endpoint::AnswersPolls,
-    supervisor::{EngineStopped, Handle, TaskView},
 };
+
+pub(crate) mod introspection;
 
 /// Cheap to read, never locked for long.
 pub(crate) struct Status {

@@ -13,7 +13,8 @@ use expect_test::expect;
 const NAMELESS: [&str; 6] =
     ["mod.rs", "utils.rs", "util.rs", "helpers.rs", "common.rs", "types.rs"];
 /// Where decisions are made: time, chance and the outside world arrive as values there.
-const PURE: [&str; 3] = ["coordinator/core/src", "agent/src/plan", "agent/src/plan.rs"];
+const PURE: [&str; 3] =
+    ["coordinator/core/src", "agent/src/engine/plan", "agent/src/engine/plan.rs"];
 const IMPURE: [&str; 12] = [
     "tokio",
     "bollard",
@@ -212,7 +213,7 @@ fn what_is_untidy_is_complained_of() {
     let sources = [
         source("agent/src/utils.rs", "//! Things."),
         source("agent/src/host.rs", "use std::fs;"),
-        source("agent/src/plan.rs", "//! Plans.\nuse tokio::time; // Instant\n// bollard"),
+        source("agent/src/engine/plan.rs", "//! Plans.\nuse tokio::time; // Instant\n// bollard"),
         source("coordinator/core/src/placement/filter.rs", "//! Fits.\nasync fn fits() {}"),
         source("coordinator/src/api/placement_view.rs", "//! Shows.\nuse tokio::time;"),
         source("coordinator/src/pki.rs", "//! Keys.\nchown(&path, owner);\n// chown(it)"),
@@ -221,7 +222,7 @@ fn what_is_untidy_is_complained_of() {
     expect![[r#"
         agent/src/utils.rs: name it after its one concept
         agent/src/host.rs: begins without `//!` that says what it owns
-        agent/src/plan.rs:2: `tokio` in the pure core
+        agent/src/engine/plan.rs:2: `tokio` in the pure core
         coordinator/core/src/placement/filter.rs:2: `async fn` in the pure core
         coordinator/src/pki.rs:2: `chown(&path, owner);` is forbidden to services"#]]
     .assert_eq(&complaints(&sources));

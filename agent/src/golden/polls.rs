@@ -20,7 +20,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{assert_contains, describe, files, next};
-use crate::plan::sample::every_member;
+use crate::engine::plan::sample::every_member;
 
 const REGISTRATIONS: &str = "registrations.msgpack";
 const POLLS: &str = "polls.msgpack";

@@ -33,7 +33,7 @@ use super::{
     follows::{Command, FollowCount, Follows},
     watch::Watch,
 };
-use crate::plan::awslogs::LogDestination;
+use crate::engine::plan::awslogs::LogDestination;
 
 pub(crate) use longshore_common::logs::store::Keep as KeepLogs;
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use crate::{
-    plan::{awslogs::LogDestination, labels},
+    engine::{plan::awslogs::LogDestination, task::labels},
     runtime::{ContainerDetails, ContainerRuntime, RunState, RuntimeError},
 };
 

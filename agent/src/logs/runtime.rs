@@ -23,8 +23,8 @@ use super::{
     follows::{Command, Follows},
 };
 use crate::{
-    docker_reach::{hidden_data_root, is_hidden},
-    plan::{awslogs::LogDestination, labels},
+    engine::{plan::awslogs::LogDestination, task::labels},
+    host::docker_reach::{hidden_data_root, is_hidden},
     runtime::{
         ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
         EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, ProcessEnd,

@@ -36,13 +36,12 @@ use tracing::{info, warn};
 use rustix::net::sockopt::{set_ip_freebind, set_ipv6_freebind};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::host::address::is_own;
+use crate::{host::address::is_own, runtime::docker::DEFAULT_BRIDGE, settings::Settings};
 
 use super::{
     firewall::{Firewall, FirewallPrograms, Installed, Rule},
     report::{NetworkReport, REPORT_FILE},
 };
-use crate::{runtime::docker::DEFAULT_BRIDGE, settings::Settings};
 
 const LOOPBACK: &str = "lo";
 /// linux/capability.h.

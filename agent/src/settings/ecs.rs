@@ -9,7 +9,7 @@ use super::{
     Problem, Problems,
     source::{Environment, Origin, Raw, Value},
 };
-use crate::images::INTERVAL_MIN;
+use crate::engine::images::INTERVAL_MIN;
 
 /// How a variable's text is written.
 #[derive(Clone, Copy)]

@@ -9,10 +9,10 @@ use super::{
     source::{Origin, Raw, Value, Values},
 };
 use crate::{
-    disk::DiskRules,
+    engine::supervisor::{FileSystems, ImageCleanup, LimitRules},
+    host::disk::DiskRules,
     preparation::proxies::Proxies,
     runtime::docker::{Registries, Timeouts},
-    supervisor::{FileSystems, ImageCleanup, LimitRules},
 };
 
 mod values;

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use longshore_agent::{
+    engine::supervisor::{EngineConfig, Handle, start},
     runtime::{
         RunState,
         fake::{Behaviour, FakeRuntime, Verb},
     },
-    supervisor::{EngineConfig, Handle, start},
 };
 use longshore_common::{
     clock::{SteppedClock, Timestamp},

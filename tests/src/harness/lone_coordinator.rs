@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Result, bail};
-use longshore_agent::supervisor::Handle;
+use longshore_agent::engine::supervisor::Handle;
 use longshore_common::{
     clock::Timestamp,
     id::{FleetId, HostId, TaskId},

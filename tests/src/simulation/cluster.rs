@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use longshore_agent::{
+    engine::supervisor::{self, EngineConfig, EngineError, LedgerError},
     runtime::fake::{Behaviour, FakeRuntime},
-    supervisor::{self, EngineConfig, EngineError, LedgerError},
 };
 use longshore_common::{
     arn::Identity,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use longshore_agent::supervisor;
+use longshore_agent::engine::supervisor;
 use longshore_common::{
     id::HostId,
     protocol::{PollAnswer, PollRequest},

@@ -27,9 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All the test sources that a proof may name a test of.
 const TESTS: [&str; 12] = [
-    include_str!("../../../agent/src/plan/container_config/tests.rs"),
-    include_str!("../../../agent/src/plan/efs/tests.rs"),
-    include_str!("../../../agent/src/plan/firelens/tests.rs"),
+    include_str!("../../../agent/src/engine/plan/container_config/tests.rs"),
+    include_str!("../../../agent/src/engine/plan/efs/tests.rs"),
+    include_str!("../../../agent/src/engine/plan/firelens/tests.rs"),
     include_str!("capacity.rs"),
     include_str!("conformance.rs"),
     include_str!("needs.rs"),

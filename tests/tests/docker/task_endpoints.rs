@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use longshore_agent::join;
+use longshore_agent::fleet::join;
 use longshore_common::{
     clock::SystemClock,
     machine::AgentRun,

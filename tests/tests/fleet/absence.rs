@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use longshore_agent::{identity::Identity, join::RenewError};
+use longshore_agent::fleet::{identity::Identity, join::RenewError};
 use longshore_common::{
     join_token::JoinToken,
     mutual_tls::ALPN_HTTP1,

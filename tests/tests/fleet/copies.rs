@@ -10,10 +10,12 @@ use std::{
 };
 
 use longshore_agent::{
-    identity::Identity,
-    join::{CallError, Membership},
-    poll_endpoint::{self, AnswersPolls},
-    supervisor::EngineStopped,
+    engine::supervisor::EngineStopped,
+    fleet::{
+        identity::Identity,
+        join::{CallError, Membership},
+        poll_endpoint::{self, AnswersPolls},
+    },
 };
 use longshore_common::{
     arn,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_agent::join::EnterError;
+use longshore_agent::fleet::join::EnterError;
 use longshore_coordinator::fleet::client::AgentClient;
 
 use super::setting::{CountedPolls, Fleet, poll_of};
@@ -59,9 +59,9 @@ async fn certificates_are_renewed_under_a_running_endpoint_for_days() {
 async fn a_damaged_identity_is_refused_with_what_to_do() {
     let fleet = Fleet::start(0xe5).await;
     let (host, other) = (fleet.host().await, fleet.host().await);
-    let path = longshore_agent::identity::Identity::path(host.directory.path());
+    let path = longshore_agent::fleet::identity::Identity::path(host.directory.path());
     let whole = std::fs::read_to_string(&path).unwrap();
-    let others = longshore_agent::identity::Identity::path(other.directory.path());
+    let others = longshore_agent::fleet::identity::Identity::path(other.directory.path());
     let others: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(others).unwrap()).unwrap();
     let changed = |member: &str| {

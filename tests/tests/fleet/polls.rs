@@ -14,7 +14,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use longshore_agent::{poll_endpoint::AnswersPolls, supervisor::EngineStopped};
+use longshore_agent::{engine::supervisor::EngineStopped, fleet::poll_endpoint::AnswersPolls};
 use longshore_common::{
     id::{FleetId, HostId},
     limits::POLL_BODY_BYTES_MAX,

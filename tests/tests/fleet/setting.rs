@@ -11,9 +11,11 @@ use std::{
 };
 
 use longshore_agent::{
-    join::{self, EnterError, Entry, Membership, Renewal},
-    poll_endpoint::{self, AnswersPolls},
-    supervisor::EngineStopped,
+    engine::supervisor::EngineStopped,
+    fleet::{
+        join::{self, EnterError, Entry, Membership, Renewal},
+        poll_endpoint::{self, AnswersPolls},
+    },
 };
 use longshore_common::{
     arn::Identity,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_agent::join::{CallError, EnterError};
+use longshore_agent::fleet::join::{CallError, EnterError};
 use longshore_common::{
     join_token::{CaHash, JoinSecret, JoinToken},
     mutual_tls::ALPN_HTTP1,

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    logs::{follower, stored},
-    plan::{
-        labels::docker_name,
-        sample::{KEY, rules},
+    engine::{
+        plan::sample::{KEY, rules},
+        task::labels::docker_name,
     },
+    logs::{follower, stored},
     runtime::fake::{Behaviour, FakeRuntime, Fault, Verb},
 };
 

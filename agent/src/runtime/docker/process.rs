@@ -9,7 +9,7 @@ use std::{io, os::fd::OwnedFd, path::PathBuf};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::{runtime::ProcessEnd, task_endpoints::control_group::ControlGroup};
+use crate::{kernel::control_group::ControlGroup, runtime::ProcessEnd};
 
 pub(super) struct Process {
     descriptor: AsyncFd<OwnedFd>,

@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 
 use super::{failed_by_status, health_status, with_causes};
 use crate::{
-    plan::awslogs::{self, LOG_FILE, LOG_FOLDER},
+    engine::plan::awslogs::{self, LOG_FILE, LOG_FOLDER},
     runtime::{
         ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
     },

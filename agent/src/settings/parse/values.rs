@@ -18,10 +18,12 @@ use longshore_common::{
 
 use super::super::{Ec2Metadata, Gpus, source::Value};
 use crate::{
-    images::INTERVAL_MIN,
+    endpoints::limit::RequestRate,
+    engine::{
+        images::INTERVAL_MIN,
+        supervisor::{Objects, PortBounds, PullPolicy, RepositoryCredentials},
+    },
     preparation::proxies::Proxies,
-    supervisor::{Objects, PortBounds, PullPolicy, RepositoryCredentials},
-    task_endpoints::limit::RequestRate,
 };
 
 /// The port of the coordinator where agents join, when none is given.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use longshore_agent::{
+    engine::supervisor::{EngineConfig, Handle, PullPolicy, start},
     runtime::docker::{Docker, Registries, Timeouts},
-    supervisor::{EngineConfig, Handle, PullPolicy, start},
 };
 use longshore_common::{
     clock::SystemClock,

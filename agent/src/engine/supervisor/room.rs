@@ -1,0 +1,169 @@
+//! What is done when a file system that tasks fill has little room: what nobody needs goes at once, and
+//! a host without room takes no new task.
+//!
+//! Also keeps the number of stopped tasks within its bound. Never: a touch of what runs; a reading of a
+//! file system (that is `disk`).
+
+use std::time::Duration;
+
+use longshore_common::{
+    protocol::StorageHealth,
+    task::{StopCause, StopCode},
+};
+use tracing::debug;
+
+use super::{Engine, Timer};
+use crate::{
+    engine::{plan::TaskKey, task::observed::Outcome},
+    host::disk::{DiskWatch, Room},
+    runtime::{ContainerRuntime, RuntimeError, Unknown},
+};
+
+/// While room is short, it is made as often.
+const MADE_EVERY: Duration = Duration::from_secs(60);
+/// Of the stopped tasks, so many are kept even then: the one that somebody is looking at.
+const STOPPED_KEPT: usize = 1;
+/// As the kernel says it, and every program that hears it.
+const NO_SPACE: &str = "no space left on device";
+
+/// What the engine knows of it.
+#[derive(Default)]
+pub(super) struct Rooms {
+    watch: Option<DiskWatch>,
+    room: Room,
+    /// All that there is to read was read.
+    whole: bool,
+    timer_set: bool,
+}
+
+impl Rooms {
+    pub(super) fn watched(watch: Option<DiskWatch>) -> Self {
+        Rooms { watch, ..Rooms::default() }
+    }
+
+    /// Resolves at the next reading; never where nobody reads.
+    pub(super) async fn changed(&mut self) {
+        if let Some(watch) = &mut self.watch
+            && watch.seen.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// Something that takes room or gives it has happened.
+    pub(super) fn look_again(&self) {
+        if let Some(watch) = &self.watch {
+            watch.again.notify_one();
+        }
+    }
+
+    /// What the coordinator is told. Unknown until Docker's own file system was read: the others may
+    /// have room where that has none.
+    pub(super) fn storage(&self) -> StorageHealth {
+        match self.room {
+            Room::Lacking => StorageHealth::Full,
+            Room::Enough | Room::Short if self.whole || self.watch.is_none() => {
+                StorageHealth::Ready
+            }
+            Room::Enough | Room::Short => StorageHealth::Unknown,
+        }
+    }
+
+    pub(super) fn is_short(&self) -> bool {
+        self.room != Room::Enough
+    }
+
+    /// Why a task that is ordered now is not taken, if it is not.
+    pub(super) fn refusal(&self) -> Option<StopCause> {
+        (self.room == Room::Lacking).then(|| StopCause {
+            code: StopCode::TaskFailedToStart,
+            reason: format!(
+                "ResourceInitializationError: no space left on this host: {}",
+                self.advice().unwrap_or_default()
+            ),
+        })
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.watch.as_ref()?.seen.borrow().advice()
+    }
+}
+
+impl<R: ContainerRuntime> Engine<R> {
+    pub(super) fn disk_seen(&mut self) {
+        let Some(watch) = &mut self.rooms.watch else { return };
+        let (room, whole) = {
+            let disk = watch.seen.borrow_and_update();
+            (disk.room, disk.whole)
+        };
+        self.rooms.whole |= whole;
+        let was = std::mem::replace(&mut self.rooms.room, room);
+        if room > was {
+            self.make_room();
+        }
+    }
+
+    pub(super) fn room_due(&mut self) {
+        self.rooms.timer_set = false;
+        if self.rooms.is_short() {
+            self.make_room();
+        }
+    }
+
+    pub(super) fn make_room(&mut self) {
+        self.keep_newest_stopped(STOPPED_KEPT);
+        self.remove_images_for_room();
+        if !std::mem::replace(&mut self.rooms.timer_set, true) {
+            self.set_timer(MADE_EVERY, Timer::Room);
+        }
+    }
+
+    /// A call that failed for want of room says where, and room is made before it is tried again.
+    pub(super) fn explained(&mut self, mut outcome: Outcome) -> Outcome {
+        let error = match &mut outcome {
+            Outcome::Pulled(Err(error))
+            | Outcome::Loaded(Err(error))
+            | Outcome::Created(Err(error))
+            | Outcome::Started(Err(error)) => error,
+            Outcome::Pulled(Ok(()))
+            | Outcome::Loaded(Ok(()))
+            | Outcome::Created(Ok(_))
+            | Outcome::Started(Ok(()))
+            | Outcome::PullCancelled
+            | Outcome::Inspected(_)
+            | Outcome::Stopped(_)
+            | Outcome::Removed(_)
+            | Outcome::LastLines(_) => return outcome,
+        };
+        if !error.to_string().contains(NO_SPACE) {
+            return outcome;
+        }
+        if let RuntimeError::Unknown(Unknown::Engine { message }) = error
+            && let Some(advice) = self.rooms.advice()
+        {
+            *message = format!("{message}; {advice}");
+        }
+        // Not looked at now: what did not fit is only being taken away.
+        self.make_room();
+        outcome
+    }
+
+    /// Has the tasks that stopped before the newest so many cleaned up, ahead of their time.
+    pub(super) fn keep_newest_stopped(&mut self, kept: usize) {
+        let mut due: Vec<TaskKey> = Vec::new();
+        while self.stopped.len() > kept
+            && let Some((_, key)) = self.stopped.pop_first()
+        {
+            // One that was ordered anew since goes on.
+            if let Some(task) = self.tasks.get_mut(&key).filter(|task| task.may_be_forgotten()) {
+                task.cleanup_due = true;
+                due.push(key);
+            }
+        }
+        for key in due {
+            debug!(host = %self.config.host, task = %key.task, "cleaned up ahead of its time");
+            self.advance(key);
+        }
+    }
+}

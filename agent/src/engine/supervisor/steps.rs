@@ -1,0 +1,540 @@
+//! Carries out steps: one call to the container engine each, so many at once and no more.
+//!
+//! What a step does counts, not how long it waits: a step that waits for a process, for a log or for
+//! what is elsewhere holds no place that another kind of step needs. Never: a decision what to do (that
+//! is `plan`) or what an outcome means (that is `observed`).
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use longshore_common::index::{FastMap, FastSet};
+use tokio::sync::Semaphore;
+use tracing::{debug, info, warn};
+
+use super::{
+    Engine, Timer,
+    images::Held,
+    pulls::{Pulling, Registry},
+    tasks::Leftovers,
+    watch::Watched,
+};
+use crate::{
+    engine::{
+        plan::{Role, Step, TaskKey, volumes},
+        task::observed::{ContainerState, Next, Outcome, backoff},
+    },
+    mounts::protocol::TaskMounts,
+    pause,
+    preparation::{self, Needs, Preparation},
+    runtime::{
+        ContainerChange, ContainerRuntime, EventSubject, Image, ImageSource, ImageSummary,
+        RuntimeError, RuntimeEvent,
+    },
+};
+
+/// Inspections and readings of last lines that may be under way at once.
+const LOOKS_MAX: usize = 64;
+/// Containers whose creation may wait at once for what it needs from elsewhere.
+const PREPARATIONS_MAX: usize = 16;
+/// Removals that may be under way at once: each may wait for its container's log to be stored.
+const REMOVALS_MAX: usize = 16;
+/// What could not be removed now is tried again after so long, and then less often.
+const LEFTOVERS_RETRY_MIN: Duration = Duration::from_secs(1);
+const LEFTOVERS_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// What became of a call.
+pub(super) enum Finished {
+    Step {
+        key: TaskKey,
+        serial: u64,
+        index: usize,
+        lane: Lane,
+        outcome: Box<Outcome>,
+    },
+    Pull {
+        source: ImageSource,
+        result: Option<Result<(), RuntimeError>>,
+    },
+    Image {
+        reference: Arc<str>,
+        result: Result<Image, RuntimeError>,
+    },
+    /// What a cycle of the clean-up of images looks at.
+    ImagesSeen(Result<Held, RuntimeError>),
+    ImagesListed(Result<Vec<ImageSummary>, RuntimeError>),
+    ImageRemoved(Result<(), RuntimeError>),
+    /// The tasks that have mounts.
+    MountsListed(Result<Vec<TaskMounts>, String>),
+    /// Mounts of tasks that nothing is known of.
+    StraysReleased,
+    MetadataFile {
+        key: TaskKey,
+        serial: u64,
+        index: usize,
+        result: Result<(), RuntimeError>,
+    },
+    /// Of a task that is cleaned up.
+    Leftovers {
+        key: TaskKey,
+        serial: u64,
+        result: Result<(), RuntimeError>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Create and start: past a few at once, only their latency grows (performance.md 9.16).
+    Launch,
+    /// A create or start that needs files, objects, ports or mounts first. It launches when it has
+    /// them.
+    Prepare,
+    Look,
+    Remove,
+    /// Stop and kill: a signal, and then a wait for a process, as many at once as there are.
+    Wait,
+}
+
+impl Lane {
+    /// Absent: a pull, which has lanes of its own.
+    fn of(step: &Step) -> Option<Self> {
+        match step {
+            Step::Pull { .. } => None,
+            Step::Create { needs, .. } if **needs != Needs::default() => Some(Lane::Prepare),
+            // A file system of the network may let its mounts wait.
+            Step::Start { of_host, .. } if !of_host.is_empty() => Some(Lane::Prepare),
+            Step::Load { .. } | Step::Create { .. } | Step::Start { .. } => Some(Lane::Launch),
+            Step::Inspect { .. } | Step::LastLines { .. } => Some(Lane::Look),
+            Step::Remove { .. } => Some(Lane::Remove),
+            Step::Stop { .. } | Step::Kill { .. } => Some(Lane::Wait),
+        }
+    }
+}
+
+/// Who may call the container engine now, and who waits.
+pub(super) struct Lanes {
+    launch: Queue,
+    prepare: Queue,
+    look: Queue,
+    remove: Queue,
+    wait: Queue,
+    /// Of creates and starts, those that were prepared too.
+    launching: Arc<Semaphore>,
+    /// Of one registry.
+    pub(super) pulls_max: usize,
+    pub(super) pulling: BTreeMap<ImageSource, Pulling>,
+    pub(super) registries: BTreeMap<String, Registry>,
+    /// Present: known. Absent: not asked, or something changed since.
+    pub(super) images: FastMap<Arc<str>, Image>,
+    images_asked: FastSet<Arc<str>>,
+}
+
+struct Queue {
+    busy: usize,
+    max: usize,
+    waiting: VecDeque<(TaskKey, usize)>,
+}
+
+impl Lanes {
+    pub(super) fn new(launches: usize, pulls: usize) -> Self {
+        let queue = |max: usize| Queue { busy: 0, max: max.max(1), waiting: VecDeque::new() };
+        Lanes {
+            launch: queue(launches),
+            prepare: queue(PREPARATIONS_MAX),
+            look: queue(LOOKS_MAX),
+            remove: queue(REMOVALS_MAX),
+            wait: queue(usize::MAX),
+            launching: Arc::new(Semaphore::new(launches.max(1))),
+            pulls_max: pulls.max(1),
+            pulling: BTreeMap::new(),
+            registries: BTreeMap::new(),
+            images: FastMap::default(),
+            images_asked: FastSet::default(),
+        }
+    }
+
+    pub(super) fn is_launching(&self) -> bool {
+        self.launch.busy + self.prepare.busy > 0
+    }
+
+    fn of(&mut self, lane: Lane) -> &mut Queue {
+        match lane {
+            Lane::Launch => &mut self.launch,
+            Lane::Prepare => &mut self.prepare,
+            Lane::Look => &mut self.look,
+            Lane::Remove => &mut self.remove,
+            Lane::Wait => &mut self.wait,
+        }
+    }
+}
+
+impl<R: ContainerRuntime> Engine<R> {
+    /// Takes a step now, or when its lane has room: then it is planned anew.
+    pub(super) fn take(&mut self, key: TaskKey, index: usize, step: Step) {
+        if self.waits_for_removal(key, index, &step) {
+            return;
+        }
+        if let Step::Pull { source } = step {
+            return self.pull(key, index, source);
+        }
+        let Some(lane) = Lane::of(&step) else { return };
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        let queue = self.lanes.of(lane);
+        if queue.busy >= queue.max {
+            if !std::mem::replace(&mut task.queued[index], true) {
+                queue.waiting.push_back((key, index));
+            }
+            return;
+        }
+        queue.busy += 1;
+        let serial = task.serial;
+        let container = &mut task.observed.containers[index];
+        container.in_flight = true;
+        match &step {
+            // What it shows is newer than every doubt so far.
+            Step::Inspect { .. } => {
+                (container.doubt, container.being_inspected) = (false, true);
+            }
+            Step::Start { .. } => container.being_started = true,
+            // Its deadline outlives this agent.
+            Step::Stop { .. } => {
+                self.unwritten.observations.insert(key, task.observed.clone());
+            }
+            Step::Pull { .. }
+            | Step::Load { .. }
+            | Step::Create { .. }
+            | Step::Kill { .. }
+            | Step::Remove { .. }
+            | Step::LastLines { .. } => {}
+        }
+        let creates = matches!(step, Step::Create { .. });
+        debug!(host = %self.config.host, task = %key.task, index, step = step_name(&step), "step");
+        let (runtime, preparation) = (self.runtime.clone(), self.preparation.clone());
+        let launching = self.lanes.launching.clone();
+        self.steps.spawn(async move {
+            let outcome = Box::new(carry_out(&*runtime, &preparation, &launching, step).await);
+            Finished::Step { key, serial, index, lane, outcome }
+        });
+        if creates {
+            self.look_up_image(key, index);
+        }
+    }
+
+    pub(super) fn finished(&mut self, finished: Finished) {
+        match finished {
+            Finished::Step { key, serial, index, lane, outcome } => {
+                self.lanes.of(lane).busy -= 1;
+                if self.tasks.get(&key).is_some_and(|task| task.serial == serial) {
+                    self.record(key, index, *outcome);
+                }
+                self.take_waiting(lane);
+                let launched = matches!(lane, Lane::Launch | Lane::Prepare);
+                if launched && !self.lanes.is_launching() {
+                    self.watch_what_was_started();
+                }
+            }
+            Finished::Pull { source, result } => self.pull_finished(&source, result),
+            Finished::Image { reference, result } => self.image_found(&reference, result),
+            Finished::ImagesSeen(held) => self.images_seen(held),
+            Finished::ImagesListed(listed) => self.images_listed(listed),
+            Finished::ImageRemoved(result) => self.image_removed(result),
+            Finished::MountsListed(listed) => self.mounts_listed(listed),
+            Finished::StraysReleased => {}
+            Finished::MetadataFile { key, serial, index, result } => {
+                self.metadata_file_completed(key, serial, index, result)
+            }
+            Finished::Leftovers { key, serial, result } => {
+                self.leftovers_removed(key, serial, result)
+            }
+        }
+    }
+
+    pub(super) fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
+        let now = self.now();
+        let outcome = self.explained(outcome);
+        let Some(task) = self.tasks.get_mut(&key) else { return };
+        if let Some(error) = failure(&outcome) {
+            debug!(
+                host = %self.config.host, task = %key.task,
+                container = task.desired.containers[index].name, %error, "a call failed",
+            );
+        }
+        let next = task.observed.record(&task.desired, index, outcome, &self.rules, now);
+        if let Next::After(wait) = next {
+            task.observed.containers[index].waiting = true;
+            self.set_timer(wait, Timer::Retry(key, index));
+        }
+        self.advance(key);
+    }
+
+    fn take_waiting(&mut self, lane: Lane) {
+        while self.lanes.of(lane).busy < self.lanes.of(lane).max {
+            let Some((key, index)) = self.lanes.of(lane).waiting.pop_front() else { return };
+            let queued = self.tasks.get_mut(&key).and_then(|task| task.queued.get_mut(index));
+            if let Some(queued) = queued {
+                *queued = false;
+            }
+            self.advance(key);
+        }
+    }
+
+    pub(super) fn watched(&mut self, news: Watched) {
+        match news {
+            Watched::Up(version) => {
+                self.digests_prove(!version.containerd_images);
+                info!(
+                    host = %self.config.host, docker = version.version, api = version.api_version,
+                    "the container engine answers",
+                );
+            }
+            Watched::Down(error) => {
+                // Statuses stay as last known: unknown is not dead.
+                if std::mem::replace(&mut self.synced, false) {
+                    warn!(
+                        host = %self.config.host, %error,
+                        "the container engine is gone; tasks keep their last known status",
+                    );
+                } else {
+                    debug!(host = %self.config.host, %error, "the container engine does not answer");
+                }
+                self.lanes.images.clear();
+            }
+            Watched::Listing(listing) => self.listed(&listing),
+            Watched::Event(RuntimeEvent { at, subject }) => match subject {
+                EventSubject::Image => {
+                    self.lanes.images.clear();
+                    self.images_changed();
+                }
+                EventSubject::Container { id, change } => {
+                    // A jump of the clock comes before what happened after it.
+                    self.now();
+                    let Some(&(key, index)) = self.by_container.get(&id) else { return };
+                    let Some(task) = self.tasks.get_mut(&key) else { return };
+                    if let ContainerChange::ByOthers(what) = change {
+                        info!(
+                            host = %self.config.host, task = %key.task,
+                            container = task.desired.containers[index].name, ?what,
+                            "somebody changed a container of a task, which goes on",
+                        );
+                    }
+                    if task.observed.event(&task.desired, index, change, at) {
+                        self.advance(key);
+                    }
+                }
+            },
+        }
+    }
+
+    /// The digest is wanted for reports only, so it is asked for beside the create.
+    fn look_up_image(&mut self, key: TaskKey, index: usize) {
+        let Some(task) = self.tasks.get(&key) else { return };
+        if task.desired.containers[index].role == Role::Pause {
+            return;
+        }
+        let reference = task.desired.containers[index].image.clone();
+        if let Some(image) = self.lanes.images.get(&reference) {
+            let image = image.clone();
+            self.image_used(&reference, &image.id);
+            let digest = self.digest_of_registry(&image);
+            if let Some(task) = self.tasks.get_mut(&key) {
+                task.observed.containers[index].image_digest = digest;
+            }
+            return;
+        }
+        self.ask_for_image(reference);
+    }
+
+    /// So that it is known as used; also one that was only pulled.
+    pub(super) fn ask_for_image(&mut self, reference: Arc<str>) {
+        if !self.lanes.images_asked.insert(reference.clone()) {
+            return;
+        }
+        let runtime = self.runtime.clone();
+        self.steps.spawn(async move {
+            let result = runtime.image(&reference).await;
+            Finished::Image { reference, result }
+        });
+    }
+
+    /// The last step of a task's clean-up, once none of its containers is left.
+    pub(super) fn remove_leftovers(&mut self, key: TaskKey) {
+        let Some(task) = self.tasks.get(&key) else { return };
+        let (volumes, group) = (task.desired.volumes.clone(), task.desired.group.clone());
+        let (serial, files) = (task.serial, task.desired.files.clone());
+        let (runtime, preparation) = (self.runtime.clone(), self.preparation.clone());
+        let mounts = task.desired.mounts.then(|| volumes::owner(key, &self.rules));
+        self.steps.spawn(async move {
+            let mut result = Ok(());
+            if let Some(mounts) = mounts {
+                result = preparation.release(mounts).await;
+            }
+            if let Some(files) = &files {
+                result = preparation::remove(files).await.and(result);
+            }
+            for volume in &volumes {
+                result = runtime.remove_volume(volume).await.and(result);
+            }
+            if let Some(group) = &group {
+                result = runtime.remove_group(group).await.and(result);
+            }
+            Finished::Leftovers { key, serial, result }
+        });
+    }
+
+    fn leftovers_removed(&mut self, key: TaskKey, serial: u64, result: Result<(), RuntimeError>) {
+        let Some(task) = self.tasks.get_mut(&key).filter(|task| task.serial == serial) else {
+            return;
+        };
+        match result {
+            Ok(()) => task.leftovers = Leftovers::Gone,
+            Err(RuntimeError::Unknown(error)) => {
+                task.removals_failed += 1;
+                let wait = backoff(LEFTOVERS_RETRY_MIN, LEFTOVERS_RETRY_MAX, task.removals_failed);
+                debug!(host = %self.config.host, task = %key.task, %error, "volumes, mounts or a control group remain for now");
+                self.set_timer(wait, Timer::Leftovers(key));
+                return;
+            }
+            Err(error) => {
+                warn!(
+                    host = %self.config.host, task = %key.task, %error,
+                    "a volume of a task cannot be removed and is left: `docker volume rm` it",
+                );
+                task.leftovers = Leftovers::Gone;
+            }
+        }
+        self.advance(key);
+    }
+
+    /// Mounts of tasks that nothing is known of: an agent ended between a release and what made it
+    /// due. The task's containers are gone, or it would have been found by them.
+    pub(super) fn release_strays(&mut self) {
+        let (host, preparation) = (self.config.host, self.preparation.clone());
+        self.steps.spawn(async move { Finished::MountsListed(preparation.mounted(host).await) });
+    }
+
+    /// Whoever has a mount was ordered before: a task that is not known now is no task any more.
+    fn mounts_listed(&mut self, listed: Result<Vec<TaskMounts>, String>) {
+        let host = self.config.host;
+        let listed = match listed {
+            Ok(listed) => listed,
+            Err(error) => {
+                warn!(%host, error, "mounts of earlier tasks cannot be listed; tried again");
+                return self.set_timer(LEFTOVERS_RETRY_MAX, Timer::Strays);
+            }
+        };
+        let is_known = |mounts: &TaskMounts| {
+            let key = TaskKey { task: mounts.task, generation: mounts.generation };
+            self.tasks.contains_key(&key)
+        };
+        let strays: Vec<_> = listed.into_iter().filter(|mounts| !is_known(mounts)).collect();
+        let preparation = self.preparation.clone();
+        self.steps.spawn(async move {
+            for mounts in strays {
+                if let Err(error) = preparation.release(mounts).await {
+                    warn!(%host, task = %mounts.task, %error, "a mount of an earlier task is left");
+                }
+            }
+            Finished::StraysReleased
+        });
+    }
+
+    fn image_found(&mut self, reference: &Arc<str>, result: Result<Image, RuntimeError>) {
+        self.lanes.images_asked.remove(reference);
+        let Ok(image) = result else { return };
+        self.image_is_here(reference, &image);
+        let digest = self.digest_of_registry(&image);
+        let mut changed = Vec::new();
+        for (key, task) in &mut self.tasks {
+            let both = task.desired.containers.iter().zip(&mut task.observed.containers);
+            for (wanted, container) in both {
+                let starting = match container.state {
+                    ContainerState::Absent
+                    | ContainerState::Created
+                    | ContainerState::Running
+                    | ContainerState::Restarting => true,
+                    ContainerState::Unknown | ContainerState::Stopped | ContainerState::Removed => {
+                        false
+                    }
+                };
+                if starting && wanted.image == *reference && container.image_digest.is_none() {
+                    container.image_digest.clone_from(&digest);
+                    changed.push(*key);
+                }
+            }
+        }
+        self.lanes.images.insert(reference.clone(), image);
+        changed.dedup();
+        for key in changed {
+            self.tell(key);
+        }
+    }
+}
+
+async fn carry_out<R: ContainerRuntime>(
+    runtime: &R,
+    preparation: &Preparation,
+    launching: &Semaphore,
+    step: Step,
+) -> Outcome {
+    match step {
+        Step::Create { name, mut config, needs } => {
+            let prepared = preparation.prepare(&needs, &mut config).await;
+            // Never closed.
+            let _turn = launching.acquire().await;
+            Outcome::Created(match prepared {
+                Ok(()) => runtime.create(&name, &config).await,
+                Err(error) => Err(error),
+            })
+        }
+        Step::Load { reference } => Outcome::Loaded(match pause::archive() {
+            Ok(archive) => runtime.load(&reference, archive).await,
+            Err(error) => Err(RuntimeError::NotPrepared { message: error.to_string() }),
+        }),
+        Step::Start { id, group, of_host } => {
+            let mounted = preparation.mount_again(&of_host).await;
+            let _turn = launching.acquire().await;
+            Outcome::Started(match mounted {
+                Ok(()) => runtime.start(&id, group.as_ref()).await,
+                Err(error) => Err(error),
+            })
+        }
+        Step::Inspect { target } => {
+            Outcome::Inspected(runtime.inspect(&target).await.map(Box::new))
+        }
+        Step::Stop { id, grace } => Outcome::Stopped(runtime.stop(&id, grace).await),
+        Step::Kill { id } => Outcome::Stopped(runtime.kill(&id).await),
+        Step::Remove { id } => Outcome::Removed(runtime.remove(&id).await),
+        Step::LastLines { id } => Outcome::LastLines(runtime.last_lines(&id).await),
+        Step::Pull { source } => Outcome::Pulled(runtime.pull(&source, |_| {}).await),
+    }
+}
+
+fn step_name(step: &Step) -> &'static str {
+    match step {
+        Step::Pull { .. } => "pull",
+        Step::Load { .. } => "load",
+        Step::Create { .. } => "create",
+        Step::Start { .. } => "start",
+        Step::Inspect { .. } => "inspect",
+        Step::Stop { .. } => "stop",
+        Step::Kill { .. } => "kill",
+        Step::Remove { .. } => "remove",
+        Step::LastLines { .. } => "last lines",
+    }
+}
+
+fn failure(outcome: &Outcome) -> Option<&RuntimeError> {
+    match outcome {
+        Outcome::Pulled(result)
+        | Outcome::Loaded(result)
+        | Outcome::Started(result)
+        | Outcome::Stopped(result)
+        | Outcome::Removed(result) => result.as_ref().err(),
+        Outcome::Created(result) => result.as_ref().err(),
+        Outcome::Inspected(result) => result.as_ref().err(),
+        Outcome::LastLines(result) => result.as_ref().err(),
+        Outcome::PullCancelled => None,
+    }
+}

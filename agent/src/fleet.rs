@@ -1,0 +1,8 @@
+//! The fleet: who this host is, how it joins and registers, and who may order.
+
+pub mod identity;
+pub mod tls;
+pub mod join;
+pub(crate) mod registration;
+pub(crate) mod coordinator_reach;
+pub mod poll_endpoint;

@@ -1,0 +1,99 @@
+//! What a host asks of its coordinator once it is a member of the fleet.
+//!
+//! Never: without its certificate.
+
+use std::sync::Arc;
+
+use longshore_common::{
+    clock::Clock,
+    id::{FleetId, HostId},
+    join_token::JoinToken,
+    machine::AgentRun,
+    mutual_tls::{self, ALPN_HTTP1, Presented, TlsSetUpError, Trust},
+    node::Node,
+    protocol::{
+        Certificate, JOIN_PATH, JoinRequest, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH,
+        RegisterRequest, Registered, RenewRequest, TASK_PATH, TaskReply, TaskRequest,
+    },
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::call::{CallError, call};
+use crate::fleet::identity::Identity;
+
+/// A member of a fleet. Cheap to clone; all clones show the certificate that is current.
+#[derive(Clone)]
+pub struct Membership {
+    pub host: HostId,
+    pub fleet: FleetId,
+    pub trust: Trust,
+    pub presented: Presented,
+    run: AgentRun,
+    coordinator: Arc<str>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Membership {
+    pub(super) fn of(
+        identity: &Identity,
+        presented: Presented,
+        run: AgentRun,
+        coordinator: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, TlsSetUpError> {
+        Ok(Membership {
+            host: identity.host,
+            fleet: identity.fleet,
+            trust: identity.trust()?,
+            presented,
+            run,
+            coordinator: coordinator.into(),
+            clock,
+        })
+    }
+
+    pub async fn register(&self, request: &RegisterRequest) -> Result<Registered, CallError> {
+        let request = RegisterRequest { run: Some(self.run.clone()), ..request.clone() };
+        self.call(REGISTER_PATH, &request).await
+    }
+
+    /// Passes a task's question on; answered for tasks of this host only.
+    pub async fn task(&self, request: &TaskRequest) -> Result<TaskReply, CallError> {
+        let request = TaskRequest { run: Some(self.run.clone()), ..request.clone() };
+        self.call(TASK_PATH, &request).await
+    }
+
+    pub(super) async fn renew(&self, csr: String) -> Result<Certificate, CallError> {
+        let run = Some(self.run.clone());
+        let request = RenewRequest { protocol: PROTOCOL_VERSION, csr, run };
+        self.call(RENEW_PATH, &request).await
+    }
+
+    /// Renews with a token beside a certificate that alone is not enough any more.
+    pub(super) async fn come_back(
+        &self,
+        token: &JoinToken,
+        csr: String,
+    ) -> Result<Certificate, CallError> {
+        let request = JoinRequest {
+            protocol: PROTOCOL_VERSION,
+            secret: token.secret.expose_text(),
+            csr,
+            host: Some(self.host),
+            run: Some(self.run.clone()),
+        };
+        self.call(JOIN_PATH, &request).await
+    }
+
+    async fn call<A: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<A, CallError> {
+        let clock = self.clock.clone();
+        let config = mutual_tls::client_config(clock, &self.presented, &self.trust, ALPN_HTTP1)
+            .map_err(CallError::SetUp)?;
+        let name = mutual_tls::server_name(Node::coordinator(self.fleet));
+        call(&self.coordinator, config, name, path, body).await
+    }
+}

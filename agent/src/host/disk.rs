@@ -1,0 +1,325 @@
+//! Whether the file systems that tasks fill have room: those of Docker's data, of the images that
+//! containerd keeps for it, and the agent's own.
+//!
+//! Owns the readings and what they mean by the operator's two thresholds. Never: a wait of the agent
+//! for a file system, which may hang; what is done for want of room (that is `supervisor`).
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::fs::statvfs;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{host::docker_reach::Reach, runtime::RuntimeVersion};
+
+#[cfg(test)]
+mod tests;
+
+/// Where containerd keeps images, unless its own settings say otherwise.
+const CONTAINERD_ROOT: &str = "/var/lib/containerd";
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// However often somebody asks for it.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// A file system that needs longer counts as it was seen last.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// A threshold is left only so far below it, so that nothing goes to and fro.
+const SLACK_PERCENT: u8 = 1;
+/// The floor, once below it, is left this share of it above.
+const FLOOR_SLACK_SHARE: u64 = 8;
+const CLEAN_AT_PERCENT: u8 = 85;
+const REFUSE_AT_PERCENT: u8 = 95;
+const FLOOR_BYTES: u64 = 128 << 20;
+
+/// From when on room is made, and no task is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskRules {
+    /// Percent used.
+    pub clean_at: u8,
+    /// Percent used.
+    pub refuse_at: u8,
+    /// With less free than this no task is taken either, whatever the percentage.
+    pub floor_bytes: u64,
+}
+
+impl Default for DiskRules {
+    fn default() -> Self {
+        DiskRules {
+            clean_at: CLEAN_AT_PERCENT,
+            refuse_at: REFUSE_AT_PERCENT,
+            floor_bytes: FLOOR_BYTES,
+        }
+    }
+}
+
+/// What is done for room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Room {
+    #[default]
+    Enough,
+    /// What nobody needs is removed at once.
+    Short,
+    /// No new task is taken besides.
+    Lacking,
+}
+
+impl Room {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Room::Enough => "enough",
+            Room::Short => "short",
+            Room::Lacking => "lacking",
+        }
+    }
+}
+
+/// One reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Where it was looked at.
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// To those who are not root.
+    pub free_bytes: u64,
+    /// As df(1) shows it, rounded up.
+    pub used_percent: u8,
+    /// 0 where inodes are not counted.
+    pub inodes_used_percent: u8,
+}
+
+/// All readings, the fullest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Disk {
+    pub room: Room,
+    /// Docker has told where its data is, so that this is among the readings.
+    pub whole: bool,
+    pub file_systems: Vec<FileSystem>,
+}
+
+impl Disk {
+    /// What is so, and what to do about it; nothing before a file system was read.
+    pub(crate) fn advice(&self) -> Option<String> {
+        let fullest = self.file_systems.first()?;
+        Some(format!(
+            "{fullest}; remove what it need not hold (`docker system prune`), make it larger, or change \
+             disk-refuse-at and disk-floor"
+        ))
+    }
+}
+
+impl fmt::Display for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let FileSystem { path, bytes, free_bytes, used_percent, inodes_used_percent } = self;
+        let path = path.display();
+        write!(
+            f,
+            "the file system of {path} has {free_bytes} of {bytes} bytes free ({used_percent} % used, \
+             {inodes_used_percent} % of its inodes)"
+        )
+    }
+}
+
+impl FileSystem {
+    fn fullness(&self) -> u8 {
+        self.used_percent.max(self.inodes_used_percent)
+    }
+
+    fn room(&self, rules: &DiskRules, was: Room) -> Room {
+        let reached = |threshold: u8, room: Room| {
+            let slack = if was >= room { SLACK_PERCENT } else { 0 };
+            self.fullness() >= threshold.saturating_sub(slack)
+        };
+        let floor_slack =
+            if was == Room::Lacking { rules.floor_bytes / FLOOR_SLACK_SHARE } else { 0 };
+        let floor = rules.floor_bytes.saturating_add(floor_slack);
+        if reached(rules.refuse_at, Room::Lacking) || self.free_bytes < floor {
+            Room::Lacking
+        } else if reached(rules.clean_at, Room::Short) {
+            Room::Short
+        } else {
+            Room::Enough
+        }
+    }
+}
+
+fn disk(mut file_systems: Vec<FileSystem>, rules: &DiskRules, was: Room) -> Disk {
+    file_systems.sort_by_key(|one| (std::cmp::Reverse(one.room(rules, was)), one.free_bytes));
+    let room = file_systems.first().map_or(was, |fullest| fullest.room(rules, was));
+    Disk { room, whole: false, file_systems }
+}
+
+/// The readings as they come, and a way to ask for the next.
+#[derive(Clone, Debug)]
+pub struct DiskWatch {
+    pub(crate) seen: watch::Receiver<Disk>,
+    pub(crate) again: Arc<Notify>,
+}
+
+/// Where the readings go.
+pub(crate) struct DiskEyes {
+    pub(crate) seen: watch::Sender<Disk>,
+    again: Arc<Notify>,
+    containerd_root: PathBuf,
+}
+
+pub(crate) fn eyes() -> (DiskEyes, DiskWatch) {
+    let (sender, seen) = watch::channel(Disk::default());
+    let again = Arc::new(Notify::new());
+    let containerd_root = PathBuf::from(CONTAINERD_ROOT);
+    (DiskEyes { seen: sender, again: again.clone(), containerd_root }, DiskWatch { seen, again })
+}
+
+impl DiskEyes {
+    /// Looks until `shutdown`, at Docker's data as soon as Docker has told where that is.
+    pub(crate) async fn keep_looking(
+        self,
+        rules: DiskRules,
+        data_dir: PathBuf,
+        mut docker: watch::Receiver<Reach>,
+        shutdown: CancellationToken,
+    ) {
+        let look_on = async {
+            let mut places: Vec<Place> = vec![Place::at(data_dir.clone())];
+            loop {
+                let whole = match &docker.borrow_and_update().last {
+                    Some(docker) => {
+                        self.turn_to(&mut places, &data_dir, docker);
+                        true
+                    }
+                    None => false,
+                };
+                for place in &mut places {
+                    place.look().await;
+                }
+                let read = places.iter().filter_map(|place| place.last.clone()).collect();
+                let was = self.seen.borrow().room;
+                let disk = Disk { whole, ..disk(read, &rules, was) };
+                tell(&disk, was);
+                self.seen.send_replace(disk);
+                tokio::time::sleep(LOOK_PAUSE).await;
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_EVERY - LOOK_PAUSE) => {}
+                    () = self.again.notified() => {}
+                    Ok(()) = docker.changed(), if !whole => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = look_on => {}
+        }
+    }
+
+    /// Keeps what was seen of places that are looked at further on.
+    fn turn_to(&self, places: &mut Vec<Place>, data_dir: &Path, docker: &RuntimeVersion) {
+        let images = docker.containerd_images.then(|| Place {
+            // A containerd of Docker's own has its images below Docker's data.
+            may_be_missing: true,
+            ..Place::at(self.containerd_root.clone())
+        });
+        let wanted: Vec<Place> =
+            docker.data_root.clone().map(Place::at).into_iter().chain(images).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        places.retain(|place| {
+            place.path == data_dir || wanted.iter().any(|wanted| wanted.path == place.path)
+        });
+        for place in wanted {
+            if places.iter().all(|known| known.path != place.path) {
+                places.push(place);
+            }
+        }
+    }
+}
+
+fn tell(disk: &Disk, was: Room) {
+    let Some(fullest) = disk.file_systems.first().filter(|_| disk.room != was) else { return };
+    match disk.room {
+        Room::Enough => info!("there is room again: {fullest}"),
+        Room::Short => warn!("room is short, what no task needs is removed: {fullest}"),
+        Room::Lacking => warn!(
+            "there is no room for new tasks; those that run go on: {}",
+            disk.advice().unwrap_or_default()
+        ),
+    }
+}
+
+struct Place {
+    path: PathBuf,
+    last: Option<FileSystem>,
+    /// From a thread that has not answered yet.
+    awaited: Option<oneshot::Receiver<io::Result<FileSystem>>>,
+    /// The log has told that it cannot be read.
+    told: bool,
+    may_be_missing: bool,
+}
+
+impl Place {
+    fn at(path: PathBuf) -> Self {
+        Place { path, last: None, awaited: None, told: false, may_be_missing: false }
+    }
+
+    async fn look(&mut self) {
+        let mut answer = self.awaited.take().unwrap_or_else(|| read_aside(&self.path));
+        let failed = match tokio::time::timeout(ANSWERS_WITHIN, &mut answer).await {
+            Ok(Ok(Ok(file_system))) => {
+                self.last = Some(file_system);
+                self.told = false;
+                return;
+            }
+            Ok(Ok(Err(error)))
+                if self.may_be_missing && error.kind() == io::ErrorKind::NotFound =>
+            {
+                self.last = None;
+                return;
+            }
+            Ok(Ok(Err(error))) => error.to_string(),
+            Ok(Err(_)) => "no thread could be started".to_owned(),
+            Err(_) => {
+                // One that hangs holds one thread, however often it is looked at.
+                self.awaited = Some(answer);
+                "it does not answer".to_owned()
+            }
+        };
+        if !std::mem::replace(&mut self.told, true) {
+            let path = self.path.display();
+            warn!(%path, error = failed, "a file system cannot be looked at; its room is not watched");
+        }
+    }
+}
+
+/// By a thread of its own, and not one of the runtime's, for whose end the agent's would wait.
+fn read_aside(path: &Path) -> oneshot::Receiver<io::Result<FileSystem>> {
+    let (answer, awaited) = oneshot::channel();
+    let path = path.to_owned();
+    // One that cannot be started drops the sender, which the receiver sees.
+    let _ = std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
+        // Nobody may wait any more.
+        let _ = answer.send(read(&path));
+    });
+    awaited
+}
+
+fn read(path: &Path) -> io::Result<FileSystem> {
+    let stat = statvfs(path)?;
+    Ok(FileSystem {
+        path: path.to_owned(),
+        bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+        free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        used_percent: percent(stat.f_blocks.saturating_sub(stat.f_bfree), stat.f_bavail),
+        inodes_used_percent: percent(stat.f_files.saturating_sub(stat.f_ffree), stat.f_favail),
+    })
+}
+
+/// As df(1) does: what is kept for root counts neither way.
+fn percent(used: u64, free: u64) -> u8 {
+    let all = u128::from(used) + u128::from(free);
+    let percent = (u128::from(used) * 100).div_ceil(all.max(1));
+    u8::try_from(percent).unwrap_or(u8::MAX)
+}
