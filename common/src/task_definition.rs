@@ -1,7 +1,7 @@
 //! The task definition: ECS's document (ecs-behaviour 1.3 and 1.4), every member typed.
 //!
 //! Member names and shapes are ECS's own, so one set of types serves the API, the journal and the
-//! orders to agents. Owns no rule: the coordinator's `api` validates, `state_machine` numbers
+//! orders to agents. Owns no rule: the coordinator's `api` validates, `decide` numbers
 //! revisions, and the agent's `plan` carries out. Optional members that were not given stay absent.
 
 use std::collections::BTreeMap;

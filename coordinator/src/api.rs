@@ -53,7 +53,7 @@ mod ecs_tests;
 use std::sync::Arc;
 
 use longshore_common::{arn::Identity, clock::Clock, join_token::CaHash, secret::Secret};
-use longshore_core::state_machine::rejection::Rejection;
+use longshore_core::rejection::Rejection;
 
 use crate::{
     api::{

@@ -13,9 +13,9 @@ use std::{
 };
 
 use longshore_common::clock::{Clock, Monotonic, Timestamp};
-use longshore_core::state_machine::{
+use longshore_core::{
     State,
-    name::ClusterName,
+    model::name::ClusterName,
     schedule::{self, Scaled, lost_hosts},
     state::{Ended, Tally},
 };

@@ -20,7 +20,7 @@ use std::sync::{Arc, RwLock, atomic::AtomicU64};
 
 use longshore_common::clock::Clock;
 use longshore_core::{
-    state_machine::State,
+    State,
     step::{Entropy, RULES, Request},
 };
 use tokio::sync::{mpsc, mpsc::error::TryRecvError, watch};

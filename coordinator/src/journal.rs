@@ -14,11 +14,9 @@ pub(crate) mod tests;
 use longshore_common::{clock::Timestamp, id::TaskId};
 use longshore_core::{
     batch::Batch,
-    state_machine::{
-        record::{DeploymentRecord, RevisionRecord, TaskRecord},
-        service::{DeploymentId, RevisionId, ServiceId},
-        state::Row,
-    },
+    checkpoint::record::{DeploymentRecord, RevisionRecord, TaskRecord},
+    model::service::{DeploymentId, RevisionId, ServiceId},
+    state::Row,
 };
 
 /// Stopped tasks that are kept, the newest.

@@ -11,7 +11,7 @@ use longshore_common::{
     service_manager::ServiceManager,
     termination::Termination,
 };
-use longshore_core::state_machine::{Command, State};
+use longshore_core::{Command, State};
 use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;

@@ -19,7 +19,7 @@ use longshore_common::{
     task_policy::{self, TaskPolicy},
     telemetry::LogFormat,
 };
-use longshore_core::state_machine::{
+use longshore_core::model::{
     capacity_provider::CapacityPolicy,
     service::{LostAfter, ServicePolicy, parse_seconds},
 };

@@ -2,10 +2,10 @@
 
 use longshore_common::clock::Timestamp;
 
-use crate::state_machine::{
+use crate::{
     Event,
-    record::{DeploymentRecord, RevisionRecord, TaskRecord},
-    service::ServiceId,
+    checkpoint::record::{DeploymentRecord, RevisionRecord, TaskRecord},
+    model::service::ServiceId,
 };
 
 /// The events of one step.

@@ -6,12 +6,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    Event, State,
     batch::Batch,
-    state_machine::{
-        Event, State,
-        record::{self, Record},
-        state::Row,
-    },
+    checkpoint::record::{self, Record},
+    state::Row,
 };
 
 /// Written and read as bytes, as a journal on a disk is.

@@ -2,13 +2,11 @@
 //! no clock, no I/O, so that a simulation runs the same code.
 
 use crate::{
+    Answer, Command, Decision, Envelope, Event, Rejection, State,
     batch::{Batch, HistoryItems},
-    state_machine::{
-        Answer, Command, Decision, Envelope, Event, Rejection, State,
-        decide::{Note, decide},
-        schedule::{self, Pass},
-        state::{Due, LogLine},
-    },
+    decide::{Note, decide},
+    schedule::{self, Pass},
+    state::{Due, LogLine},
 };
 use longshore_common::{clock::Timestamp, id::HostId};
 

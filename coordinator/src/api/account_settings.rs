@@ -1,7 +1,7 @@
 //! Account settings: PutAccountSetting, PutAccountSettingDefault, DeleteAccountSetting,
 //! ListAccountSettings (ecs-behaviour 1.22).
 
-use longshore_core::state_machine::{
+use longshore_core::{
     command::{Command, SettingScope},
     state::{DEFAULT_LOG_DRIVER_MODE, State},
 };

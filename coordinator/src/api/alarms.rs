@@ -14,9 +14,9 @@ mod tests;
 use std::ops::Bound;
 
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::{
+use longshore_core::{
     Command,
-    alarm::{AlarmName, AlarmValue, SetAlarmState},
+    model::alarm::{AlarmName, AlarmValue, SetAlarmState},
     state::{Alarm, State},
 };
 use serde::Deserialize;

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use http::{HeaderMap, StatusCode, header};
 use longshore_common::secret::Secret;
-use longshore_core::state_machine::{
+use longshore_core::{
     Command, Rejection,
-    alarm::{AlarmName, AlarmValue, SetAlarmState},
+    model::alarm::{AlarmName, AlarmValue, SetAlarmState},
 };
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;

@@ -1,10 +1,9 @@
 //! Attributes of container instances: their rules, PutAttributes, DeleteAttributes, ListAttributes.
 
 use longshore_common::{id::HostId, protocol::Attribute};
-use longshore_core::state_machine::{
-    capacity_provider::GROUP_ATTRIBUTE,
+use longshore_core::{
     command::{Command, TargetedAttribute},
-    name::ClusterName,
+    model::{capacity_provider::GROUP_ATTRIBUTE, name::ClusterName},
     state::State,
 };
 use serde::{Deserialize, Serialize};

@@ -12,9 +12,9 @@ mod tests;
 
 use std::{collections::BTreeSet, ops::Bound};
 
-use longshore_core::state_machine::{
+use longshore_core::{
     Command, Rejection,
-    auto_scaling::{AutoScalingGroupName, InstanceId},
+    model::auto_scaling::{AutoScalingGroupName, InstanceId},
     state::{Group, State},
 };
 use serde::Deserialize;

@@ -6,17 +6,19 @@ mod managed_instances;
 use std::ops::Bound;
 
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::{
-    auto_scaling::AutoScalingGroupName,
-    capacity_provider::{
-        CapacityProvider, CapacityProviderChange, CapacityProviderStatus, FARGATE, FARGATE_SPOT,
-        ManagedScaling, ProviderUpdate, StrategyItem, is_fargate,
-    },
+use longshore_core::{
     command::{ClusterCapacity, Command},
-    name::CapacityProviderName,
+    model::{
+        auto_scaling::AutoScalingGroupName,
+        capacity_provider::{
+            CapacityProvider, CapacityProviderChange, CapacityProviderStatus, FARGATE,
+            FARGATE_SPOT, ManagedScaling, ProviderUpdate, StrategyItem, is_fargate,
+        },
+        name::CapacityProviderName,
+        strategy,
+    },
     rejection::Rejection,
     state::State,
-    strategy,
 };
 use serde::{Deserialize, Serialize};
 

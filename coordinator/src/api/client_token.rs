@@ -1,6 +1,6 @@
 //! `clientToken`: the same token with other parameters is another call (promises.md 2.8).
 
-use longshore_core::state_machine::command::ClientToken;
+use longshore_core::command::ClientToken;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 

@@ -7,9 +7,9 @@ use longshore_common::{
     arn::{Identity, Uuid},
     clock::Timestamp,
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     command::{ClusterChange, ClusterSettings, Command},
-    name::ClusterName,
+    model::name::ClusterName,
     schedule::{lost_hosts, scaled_of},
     state::{Cluster, Replacing, State},
 };

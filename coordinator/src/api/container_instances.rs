@@ -6,13 +6,11 @@ pub(crate) mod view;
 
 use longshore_common::id::HostId;
 use longshore_core::{
+    command::{Command, SettableHostStatus},
+    decide::Answer,
+    model::name::ClusterName,
     query::Constraint,
-    state_machine::{
-        command::{Command, SettableHostStatus},
-        decide::Answer,
-        name::ClusterName,
-        state::{HostStatus, State},
-    },
+    state::{HostStatus, State},
 };
 use serde::{Deserialize, Serialize};
 

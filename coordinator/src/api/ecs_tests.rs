@@ -16,7 +16,7 @@ mod waiting;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};
-use longshore_core::state_machine::capacity_provider::CapacityPolicy;
+use longshore_core::model::capacity_provider::CapacityPolicy;
 use serde_json::{Value, json};
 
 use super::{

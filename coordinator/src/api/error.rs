@@ -7,7 +7,7 @@ use std::fmt;
 
 use http::StatusCode;
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::rejection::Rejection;
+use longshore_core::rejection::Rejection;
 
 /// A refusal as the client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]

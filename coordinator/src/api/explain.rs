@@ -9,15 +9,12 @@ mod task;
 use std::collections::BTreeMap;
 
 use longshore_core::{
+    Rejection,
+    command::{DeploymentChange, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService},
+    decide::explain::{self, DryRun, EXPLAINED_TASKS_MAX},
+    model::{name::ClusterName, task_options::TaskOptions},
     placement::{HostSlot, Reason, Unfit},
-    state_machine::{
-        Rejection,
-        command::{DeploymentChange, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService},
-        decide::explain::{self, DryRun, EXPLAINED_TASKS_MAX},
-        name::ClusterName,
-        state::State,
-        task_options::TaskOptions,
-    },
+    state::State,
 };
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use longshore_common::clock::Timestamp;
-use longshore_core::state_machine::{
+use longshore_core::{
     Command,
     state::{Host, JoinTokenState},
 };
@@ -107,7 +107,7 @@ pub(crate) async fn create_join_token(
 
 pub(crate) async fn list_join_tokens(api: &Api, _: Nothing) -> Result<JoinTokens, ApiError> {
     let now = api.clock.wall();
-    let view_all = |state: &longshore_core::state_machine::State| {
+    let view_all = |state: &longshore_core::State| {
         state.join_tokens().iter().map(|token| view(token, now)).collect()
     };
     Ok(JoinTokens { join_tokens: api.read(view_all).await? })
@@ -183,7 +183,7 @@ fn view(state: &JoinTokenState, now: Timestamp) -> JoinTokenView {
 mod tests {
     use super::*;
     use crate::api::test_backend::api;
-    use longshore_core::state_machine::command::ClusterSettings;
+    use longshore_core::command::ClusterSettings;
 
     #[tokio::test]
     async fn lost_tasks_are_replaced_in_a_cluster_that_there_is() {

@@ -12,9 +12,9 @@ use longshore_common::{
     arn::Identity,
     id::{HostId, TaskId},
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     command::RevisionRef,
-    name::{ClusterName, Family},
+    model::name::{ClusterName, Family},
 };
 
 pub(crate) use self::arn::arn;

@@ -1,9 +1,9 @@
 //! `placementConstraints` and `placementStrategy`, of whatever has tasks placed: read and shown.
 
 use longshore_core::{
+    decide::PLACEMENT_CONSTRAINTS_MAX,
     placement::{Resource, SpreadOver, Strategy},
     query::Constraint,
-    state_machine::decide::PLACEMENT_CONSTRAINTS_MAX,
 };
 use serde::{Deserialize, Serialize};
 

@@ -7,11 +7,11 @@
 pub(crate) mod list;
 mod view;
 
-use longshore_core::state_machine::{
+use longshore_core::{
     Command, Rejection, State,
+    checkpoint::record::DeploymentRecord,
     command::DeploymentRef,
-    record::DeploymentRecord,
-    service::{DeploymentId, HookAction, ServiceId},
+    model::service::{DeploymentId, HookAction, ServiceId},
 };
 use serde::{Deserialize, Serialize};
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use longshore_common::{arn::Identity, task_definition::ContainerDefinition};
-use longshore_core::state_machine::{
+use longshore_core::{
     State,
-    record::RevisionRecord,
-    service::{RevisionId, ServiceId, ServiceRef},
+    checkpoint::record::RevisionRecord,
+    model::service::{RevisionId, ServiceId, ServiceRef},
 };
 use serde::{Deserialize, Serialize};
 

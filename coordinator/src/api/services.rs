@@ -14,8 +14,10 @@ mod events;
 mod range;
 
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::{
-    Command, State, name::ClusterName, rejection::Rejection, service::ServiceRef,
+use longshore_core::{
+    Command, State,
+    model::{name::ClusterName, service::ServiceRef},
+    rejection::Rejection,
 };
 use serde::{Deserialize, Serialize};
 

@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 
 use longshore_common::arn::Arn;
-use longshore_core::state_machine::{
-    capacity_provider::scale_in_after_ms,
+use longshore_core::{
     command::{Command, Resource, Tags},
-    name::ClusterName,
-    service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
-    task_options::{TASK_OPTION_TAGS, TaskOptions},
+    model::{
+        capacity_provider::scale_in_after_ms,
+        name::ClusterName,
+        service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
+        task_options::{TASK_OPTION_TAGS, TaskOptions},
+    },
 };
 use serde::{Deserialize, Serialize};
 

@@ -12,10 +12,10 @@ pub(crate) mod requires_attributes;
 pub(crate) mod view;
 pub(crate) mod list;
 
-use longshore_core::state_machine::{
+use longshore_core::{
     command::{Command, RegisterTaskDefinition, RevisionRef},
     decide::Answer,
-    name::Family,
+    model::name::Family,
     state::{Definition, State},
 };
 use serde::{Deserialize, Serialize};

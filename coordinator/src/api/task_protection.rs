@@ -6,7 +6,7 @@ use longshore_common::{
     id::TaskId,
     limits::{TASK_PROTECTION_MINUTES as MINUTES, TASK_PROTECTION_MINUTES_DEFAULT as DEFAULT},
 };
-use longshore_core::state_machine::{Answer, Command, State, name::ClusterName};
+use longshore_core::{Answer, Command, State, model::name::ClusterName};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, error::ApiError, failure::Failure, identifiers};

@@ -3,10 +3,10 @@
 
 mod view;
 
-use longshore_core::state_machine::{
+use longshore_core::{
     Answer, Command, Rejection, State,
     command::CreateTaskSet,
-    service::{RevisionId, ServiceRef},
+    model::service::{RevisionId, ServiceRef},
     state::{Service, ServiceStatus},
 };
 use serde::{Deserialize, Serialize};

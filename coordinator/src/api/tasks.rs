@@ -13,7 +13,7 @@ pub(crate) mod view;
 use std::collections::BTreeMap;
 
 use longshore_common::{id::TaskId, limits::REASON_CHARS_MAX};
-use longshore_core::state_machine::{Command, Rejection, State, name::ClusterName};
+use longshore_core::{Command, Rejection, State, model::name::ClusterName};
 use serde::{Deserialize, Serialize};
 
 use self::view::{Shown, TaskView};

@@ -8,7 +8,7 @@ use longshore_common::{
     join_token::CaHash,
     secret::Secret,
 };
-use longshore_core::state_machine::capacity_provider::CapacityPolicy;
+use longshore_core::model::capacity_provider::CapacityPolicy;
 
 use super::{Api, Backend, Caller, page::PageScope};
 use crate::{driver, fleet::logs::fake::FakeHosts, journal::memory::MemoryDisk, random::Random};

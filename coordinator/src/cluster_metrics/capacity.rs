@@ -2,7 +2,7 @@
 //!
 //! A provider that is gone has no series: nothing is told of it, not zeros.
 
-use longshore_core::state_machine::schedule::Scaled;
+use longshore_core::schedule::Scaled;
 
 use super::families::Families;
 
@@ -54,7 +54,9 @@ pub(super) fn tell(families: &mut Families, providers: &[Scaled]) {
 mod tests {
     use super::*;
     use longshore_core::{
-        state_machine::{Command, command::ClusterCapacity, schedule},
+        Command,
+        command::ClusterCapacity,
+        schedule,
         test_kit::{
             group::{config, provider, world_with},
             world::{CLUSTER, World},

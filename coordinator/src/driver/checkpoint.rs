@@ -1,6 +1,6 @@
 //! When a checkpoint is due, and its slices.
 
-use longshore_core::{state_machine::State, step::Flush};
+use longshore_core::{State, step::Flush};
 
 use crate::journal::Checkpoint;
 

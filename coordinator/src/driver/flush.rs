@@ -7,9 +7,7 @@ use std::sync::{
 };
 
 use longshore_core::{
-    batch::Batch,
-    state_machine::{record::TaskRecord, state::LogLine},
-    step::Flush as Step,
+    batch::Batch, checkpoint::record::TaskRecord, state::LogLine, step::Flush as Step,
 };
 use tokio::{sync::watch, time::Instant};
 

@@ -11,8 +11,7 @@ use longshore_common::{
     protocol::Epoch,
 };
 use longshore_core::{
-    state_machine::{Answer, Command, Rejection, State, record::TaskRecord},
-    step::Request,
+    Answer, Command, Rejection, State, checkpoint::record::TaskRecord, step::Request,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use longshore_common::clock::Clock;
 use longshore_core::{
-    state_machine::State,
+    State,
     step::{Entropy, RULES},
 };
 use tokio::sync::mpsc;

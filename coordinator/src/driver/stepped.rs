@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use longshore_common::clock::Timestamp;
 use longshore_core::{
-    state_machine::State,
+    State,
     step::{self, Entropy, Request, Rules},
 };
 use tokio::sync::mpsc;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_common::clock::Clock;
-use longshore_core::state_machine::Command;
+use longshore_core::Command;
 
 use super::Handle;
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, RwLock};
 
 use longshore_common::clock::Timestamp;
 use longshore_core::{
-    state_machine::State,
+    State,
     step::{self, Entropy, Request, Rules},
 };
 use tokio::sync::watch;

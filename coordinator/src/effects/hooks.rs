@@ -9,10 +9,10 @@ use longshore_common::{
     limits::REASON_CHARS_MAX,
     telemetry::chain,
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Command,
     command::HookAnswer,
-    service::{HookId, HookTarget, ServiceId},
+    model::service::{HookId, HookTarget, ServiceId},
     state::State,
 };
 use serde::{Deserialize, Serialize};
@@ -290,7 +290,7 @@ mod tests {
     async fn a_deployment_goes_on_when_its_hook_says_so_and_a_hook_that_is_unwell_is_asked_again() {
         use crate::{driver, journal::memory::MemoryDisk};
         use longshore_core::{
-            state_machine::record::DeploymentStatus,
+            checkpoint::record::DeploymentStatus,
             test_kit::world::{World, named},
         };
         let answers = &[
@@ -343,9 +343,9 @@ mod tests {
     const LOOKS: usize = 500;
 
     /// A blue/green service that asks `url` before it scales up.
-    fn asks_before_scale_up(url: String) -> longshore_core::state_machine::service::ServiceConfig {
+    fn asks_before_scale_up(url: String) -> longshore_core::model::service::ServiceConfig {
         use longshore_core::{
-            state_machine::service::{DeploymentStrategy, HookAction, HookStage, LifecycleHook},
+            model::service::{DeploymentStrategy, HookAction, HookStage, LifecycleHook},
             test_kit::world::replicas,
         };
         let mut config = replicas(0);

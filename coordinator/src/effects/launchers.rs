@@ -23,10 +23,12 @@ use longshore_common::{
     clock::{Clock, Timestamp},
     join_token::CaHash,
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Command,
-    auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
-    name::ClusterName,
+    model::{
+        auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
+        name::ClusterName,
+    },
     state::{Group, State},
 };
 use tokio::task::JoinSet;

@@ -41,7 +41,7 @@ use longshore_common::{
         RegisterRequest, RenewRequest, TASK_PATH, TaskRequest,
     },
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Rejection,
     command::{CertifyHost, ShownKey},
 };

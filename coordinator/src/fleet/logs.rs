@@ -23,7 +23,7 @@ use longshore_common::{
     protocol::PROTOCOL_VERSION,
     telemetry::chain,
 };
-use longshore_core::state_machine::State;
+use longshore_core::State;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::client::{LogClient, Peer, PollError};

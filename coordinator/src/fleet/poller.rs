@@ -16,7 +16,7 @@ use longshore_common::{
     arn::Identity,
     id::{FleetId, HostId},
 };
-use longshore_core::state_machine::Command;
+use longshore_core::Command;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 

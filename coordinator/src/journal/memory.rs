@@ -7,13 +7,11 @@ use std::{
 
 use longshore_common::id::TaskId;
 use longshore_core::{
+    State,
     batch::{Batch, HistoryItems},
+    checkpoint::record::{DeploymentRecord, RevisionRecord, TaskRecord},
     memory::KeptState,
-    state_machine::{
-        State,
-        record::{DeploymentRecord, RevisionRecord, TaskRecord},
-        service::{DeploymentId, RevisionId, ServiceId},
-    },
+    model::service::{DeploymentId, RevisionId, ServiceId},
 };
 
 use super::{

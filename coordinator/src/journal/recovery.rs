@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
-use longshore_core::state_machine::{
+use longshore_core::{
     Event, State,
-    record::{self, Record},
+    checkpoint::record::{self, Record},
 };
 use rusqlite::Connection;
 

@@ -20,10 +20,8 @@ use longshore_common::{
 };
 use longshore_core::{
     batch::Batch,
-    state_machine::{
-        record::{self, DeploymentRecord, RevisionRecord, TaskRecord},
-        service::{DeploymentId, RevisionId, ServiceId},
-    },
+    checkpoint::record::{self, DeploymentRecord, RevisionRecord, TaskRecord},
+    model::service::{DeploymentId, RevisionId, ServiceId},
 };
 use rusqlite::{Connection, OpenFlags, ToSql, params, types::Value};
 

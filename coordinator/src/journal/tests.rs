@@ -10,11 +10,11 @@ use longshore_common::{
     id::FleetId,
 };
 use longshore_core::{
+    Command, State,
     batch::{Batch, HistoryItems},
-    state_machine::{
-        Command, State,
+    command::{ClusterChange, ClusterSettings, Tags},
+    model::{
         alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
-        command::{ClusterChange, ClusterSettings, Tags},
         log_group::LogGroupName,
         service::ServiceId,
     },

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use longshore_common::resources::{Capacity, CpuUnits, MemoryMib};
-use longshore_core::state_machine::capacity_provider::{
+use longshore_core::model::capacity_provider::{
     CapacityPolicy, HostMark, LauncherPolicy, is_fargate,
 };
 use serde::Deserialize;
@@ -207,7 +207,7 @@ pub(super) fn policy(
 
 #[cfg(test)]
 mod tests {
-    use longshore_core::state_machine::capacity_provider::FARGATE;
+    use longshore_core::model::capacity_provider::FARGATE;
 
     use super::*;
 

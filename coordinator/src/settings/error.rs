@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use longshore_common::task_policy::NotAPolicy;
-use longshore_core::state_machine::capacity_provider::{FARGATE, FARGATE_SPOT};
+use longshore_core::model::capacity_provider::{FARGATE, FARGATE_SPOT};
 
 /// Digits of an AWS account's id.
 pub(super) const ACCOUNT_DIGITS: usize = 12;

@@ -25,7 +25,7 @@ use longshore_coordinator::{
     },
     pki::Authority,
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Answer, Command,
     command::{
         AgentAnswered, ClusterSettings, JoinToken, RegisterTaskDefinition, RevisionRef, RunTask,

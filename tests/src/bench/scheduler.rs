@@ -18,18 +18,16 @@ use longshore_common::{
     },
 };
 use longshore_core::{
-    placement::{SpreadOver, Strategy},
-    state_machine::{
-        Answer, Command, Event, Rejection, State,
-        command::{
-            AgentAnswered, ClusterSettings, CreateService, JoinToken, RevisionRef, UpdateService,
-        },
-        service::{
-            CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
-            Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
-        },
-        state::{Phase, Wish},
+    Answer, Command, Event, Rejection, State,
+    command::{
+        AgentAnswered, ClusterSettings, CreateService, JoinToken, RevisionRef, UpdateService,
     },
+    model::service::{
+        CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
+        Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
+    },
+    placement::{SpreadOver, Strategy},
+    state::{Phase, Wish},
     step::{Entropy, Request, step},
 };
 use rustix::time::{ClockId, clock_gettime};

@@ -21,13 +21,13 @@ use longshore_coordinator::{
     fleet::poller,
     journal::memory::MemoryDisk,
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Answer, Command,
     command::{
         ClientToken, ClusterSettings, CreateService, DeploymentChange, JoinToken,
         RegisterTaskDefinition, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService,
     },
-    service::{
+    model::service::{
         CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, LostAfter, PropagateTags,
         Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
     },

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use longshore_agent::runtime::{RunState, fake::FakeContainer};
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCode};
-use longshore_core::state_machine::{
-    record::TaskRecord,
+use longshore_core::{
+    checkpoint::record::TaskRecord,
     state::{Phase, Wish},
 };
 

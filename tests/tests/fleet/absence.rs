@@ -12,7 +12,7 @@ use longshore_common::{
     telemetry::chain,
 };
 use longshore_coordinator::fleet::client::AgentClient;
-use longshore_core::state_machine::Command;
+use longshore_core::Command;
 
 use super::{
     forge::{Forge, Shown},

@@ -7,7 +7,7 @@ use longshore_common::{
     protocol::{POLL_PATH, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH, RenewRequest},
 };
 use longshore_coordinator::fleet::client::{AgentClient, Peer, PollError};
-use longshore_core::state_machine::Command;
+use longshore_core::Command;
 
 use super::{
     forge::{Forge, Shown},

@@ -106,7 +106,7 @@ fn run(session: u64, installation: &str, hardware: &str) -> AgentRun {
 }
 
 async fn place(fleet: &Fleet, host: HostId) -> (String, bool) {
-    let place = |state: &longshore_core::state_machine::State| {
+    let place = |state: &longshore_core::State| {
         let host = state.host(host).unwrap();
         (host.agent.as_ref().unwrap().poll_address.clone(), host.connected)
     };

@@ -39,7 +39,7 @@ use longshore_coordinator::{
     pki::{Authority, OwnCertificate},
     random::Random,
 };
-use longshore_core::state_machine::{Command, name::ClusterName};
+use longshore_core::{Command, model::name::ClusterName};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 

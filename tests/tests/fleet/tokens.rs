@@ -9,7 +9,7 @@ use longshore_common::{
     node::Node,
     protocol::{JOIN_PATH, JoinRequest, PROTOCOL_VERSION},
 };
-use longshore_core::state_machine::Command;
+use longshore_core::Command;
 
 use super::{
     forge::{Forge, Shown},

@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::world::World;
-use crate::state_machine::{
+use crate::{
     Command,
-    auto_scaling::{GroupConfig, LaunchSource},
-    capacity_provider::{
-        CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy, ManagedScaling,
-    },
     command::Tags,
+    model::{
+        auto_scaling::{GroupConfig, LaunchSource},
+        capacity_provider::{
+            CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy,
+            ManagedScaling,
+        },
+    },
 };
 
 pub const BOOT_DEADLINE_S: f64 = 600.0;

@@ -1,7 +1,7 @@
 //! A disk beside a world: every step is journaled and checkpoints are taken in slices while
 //! everything goes on, so that at any time a start from the disk can be compared with the world.
 
-use crate::{batch::Batch, memory::KeptState, state_machine::State};
+use crate::{State, batch::Batch, memory::KeptState};
 
 /// Entities that one step encodes: few, so that a checkpoint takes many steps.
 const ENTITIES_PER_SLICE: usize = 2;

@@ -3,21 +3,19 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    placement::{AVAILABILITY_ZONE, Resource as PlacedBy, SpreadOver, Strategy},
-    query::Constraint,
-    state_machine::{
-        Answer, Command,
+    Answer, Command,
+    command::{
+        AgentAnswered, CertifyHost, ClientToken, ClusterCapacity, ClusterChange, ClusterSettings,
+        CreateTaskSet, JoinToken, RegisterContainerInstance, RegisterTaskDefinition, Resource,
+        RevisionRef, RunTask, SettableHostStatus, SettingScope, Tags, TargetedAttribute,
+        TaskLaunch,
+    },
+    model::{
         alarm::AlarmValue,
         auto_scaling::{GroupConfig, GroupTag, InstanceId, LaunchSource, LauncherVerb},
         capacity_provider::{
             CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy,
             ManagedScaling, StrategyItem,
-        },
-        command::{
-            AgentAnswered, CertifyHost, ClientToken, ClusterCapacity, ClusterChange,
-            ClusterSettings, CreateTaskSet, JoinToken, RegisterContainerInstance,
-            RegisterTaskDefinition, Resource, RevisionRef, RunTask, SettableHostStatus,
-            SettingScope, Tags, TargetedAttribute, TaskLaunch,
         },
         service::{
             Controller, DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget,
@@ -25,6 +23,8 @@ use crate::{
         },
         task_options::TaskOptions,
     },
+    placement::{AVAILABILITY_ZONE, Resource as PlacedBy, SpreadOver, Strategy},
+    query::Constraint,
     test_kit::world::{CLUSTER, World, create, daemon, named, replicas},
 };
 use longshore_common::{
@@ -256,7 +256,7 @@ impl Scene<'_> {
         let name = self.name("old").parse().unwrap();
         self.call(Command::DeleteAutoScalingGroup { name, force: false });
         self.token("old", 7, 1000);
-        let name: crate::state_machine::log_group::LogGroupName = self.name("old").parse().unwrap();
+        let name: crate::model::log_group::LogGroupName = self.name("old").parse().unwrap();
         self.call(Command::CreateLogGroup { name: name.clone(), tags: Tags::new() });
         self.call(Command::DeleteLogGroup { name });
         let alarm = self.name("old");
@@ -296,8 +296,7 @@ impl Scene<'_> {
         self.define("inactive", 10);
         let inactive = RevisionRef { revision: Some(1), ..self.revision("inactive") };
         self.call(Command::DeregisterTaskDefinition(inactive));
-        let name: crate::state_machine::log_group::LogGroupName =
-            self.name("logs").parse().unwrap();
+        let name: crate::model::log_group::LogGroupName = self.name("logs").parse().unwrap();
         self.call(Command::CreateLogGroup { name: name.clone(), tags: Tags::new() });
         self.call(Command::PutLogRetention { name, days: Some(7) });
         for alarm in ["alarm", "quiet"] {
@@ -362,7 +361,7 @@ impl Scene<'_> {
             host: first,
             attribute: Attribute { name: name.to_owned(), value: value.map(str::to_owned) },
         };
-        let cluster: crate::state_machine::name::ClusterName = CLUSTER.parse().unwrap();
+        let cluster: crate::model::name::ClusterName = CLUSTER.parse().unwrap();
         let attributes = vec![put("disk", Some("ssd")), put("passing", None)];
         self.call(Command::PutAttributes { cluster: cluster.clone(), attributes });
         let attributes = vec![put("passing", None)];
@@ -429,7 +428,7 @@ impl Scene<'_> {
         };
         let has_room = AgentAnswered { storage: StorageHealth::Ready, ..said.clone() };
         self.call(Command::AgentAnswered(Box::new(said)));
-        let seen = |state: &crate::state_machine::State| {
+        let seen = |state: &crate::State| {
             let order = state.host(host).unwrap().last_order;
             Some(Seen { epoch: state.epoch(), order })
         };
@@ -576,10 +575,10 @@ impl Scene<'_> {
         self.group("group", 2);
         self.provider("provider", "group", true);
         let name = self.name("provider");
-        let provider: crate::state_machine::name::CapacityProviderName = name.parse().unwrap();
+        let provider: crate::model::name::CapacityProviderName = name.parse().unwrap();
         let item =
             StrategyItem { provider: provider.clone(), base: 0, weight: 1, by_launch_type: false };
-        let cluster: crate::state_machine::name::ClusterName = self.name("idle").parse().unwrap();
+        let cluster: crate::model::name::ClusterName = self.name("idle").parse().unwrap();
         let capacity = ClusterCapacity {
             providers: vec![provider.clone()],
             default_strategy: vec![item.clone()],
@@ -620,7 +619,7 @@ impl Scene<'_> {
         self.world.pass_step_by_step(10.0);
         let name = self.name("idle").parse().unwrap();
         let managed_scaling = Some(ManagedScaling::default());
-        let change = crate::state_machine::capacity_provider::CapacityProviderChange {
+        let change = crate::model::capacity_provider::CapacityProviderChange {
             managed_scaling,
             ..Default::default()
         };
@@ -650,7 +649,7 @@ impl Scene<'_> {
     }
 
     fn tags(&mut self, host: HostId) {
-        let cluster: crate::state_machine::name::ClusterName = self.name("idle").parse().unwrap();
+        let cluster: crate::model::name::ClusterName = self.name("idle").parse().unwrap();
         let resources = [
             (Resource::Cluster(cluster), "longshore:lost-after", "20"),
             (Resource::Service(named(&self.name("rolling"))), "longshore:healthy-after", "5"),
@@ -709,8 +708,7 @@ impl Scene<'_> {
         for phase in states {
             let pending = self.world.tasks().iter().find_map(|task| {
                 let connected = self.world.state.host_at(task.host).connected;
-                (connected && task.phase == crate::state_machine::state::Phase::Pending)
-                    .then_some(task.id)
+                (connected && task.phase == crate::state::Phase::Pending).then_some(task.id)
             });
             if let Some(task) = pending {
                 self.world.report(task, phase);

@@ -22,24 +22,24 @@ use longshore_common::{
 
 use super::recorder::Recorder;
 use crate::{
+    Answer, Command, Event, Rejection, State,
     batch::Batch,
-    state_machine::{
-        Answer, Command, Event, Rejection, State,
+    checkpoint::record::{DeploymentRecord, DeploymentStatus},
+    command::{
+        AgentAnswered, ClusterSettings, CreateService, CreateTaskSet, DeploymentChange,
+        DeploymentRef, JoinToken, RegisterTaskDefinition, RevisionRef, SettableHostStatus,
+        StartTask, Tags, TaskLaunch, UpdateService,
+    },
+    model::{
         alarm::{AlarmDefinition, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
-        command::{
-            AgentAnswered, ClusterSettings, CreateService, CreateTaskSet, DeploymentChange,
-            DeploymentRef, JoinToken, RegisterTaskDefinition, RevisionRef, SettableHostStatus,
-            StartTask, Tags, TaskLaunch, UpdateService,
-        },
-        record::{DeploymentRecord, DeploymentStatus},
-        schedule::{self, Pass},
         service::{
             CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
             RevisionId, Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
         },
-        state::{Phase, Service, Standing, Task, Wish},
         task_options::TaskOptions,
     },
+    schedule::{self, Pass},
+    state::{Phase, Service, Standing, Task, Wish},
     step::{self, Request},
 };
 

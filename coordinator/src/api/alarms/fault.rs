@@ -1,6 +1,6 @@
 //! What is wrong with an input of CloudWatch's alarms, in its own errors.
 
-use longshore_core::state_machine::alarm::AlarmName;
+use longshore_core::model::alarm::AlarmName;
 
 use crate::api::error::{ApiError, ErrorCode, MonitoringFault};
 

@@ -1,6 +1,6 @@
 //! Tags of alarms: TagResource, UntagResource, ListTagsForResource.
 
-use longshore_core::state_machine::{Command, Rejection, alarm::AlarmName, command::Resource};
+use longshore_core::{Command, Rejection, command::Resource, model::alarm::AlarmName};
 use serde::Deserialize;
 
 use super::{

@@ -1,8 +1,8 @@
 //! An alarm as DescribeAlarms shows it.
 
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::{
-    alarm::{Bound, Dimension, Metric, MetricQuery, QuerySource, Rule, Statistic, Watched},
+use longshore_core::{
+    model::alarm::{Bound, Dimension, Metric, MetricQuery, QuerySource, Rule, Statistic, Watched},
     state::Alarm,
 };
 

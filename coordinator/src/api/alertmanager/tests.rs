@@ -3,7 +3,7 @@ use std::ops::Bound;
 use expect_test::{Expect, expect};
 use http::HeaderValue;
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::alarm::{AlarmDefinition, PutMetricAlarm, Watched};
+use longshore_core::model::alarm::{AlarmDefinition, PutMetricAlarm, Watched};
 use serde_json::{Value, json};
 
 use super::*;

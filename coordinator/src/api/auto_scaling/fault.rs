@@ -1,6 +1,6 @@
 //! What is wrong with an input of Auto Scaling's, in its own errors.
 
-use longshore_core::state_machine::auto_scaling::AutoScalingGroupName;
+use longshore_core::model::auto_scaling::AutoScalingGroupName;
 
 use crate::api::error::{ApiError, AutoScalingFault, ErrorCode};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_core::state_machine::auto_scaling::{
+use longshore_core::model::auto_scaling::{
     AutoScalingGroupName, GroupChange, GroupConfig, GroupTag, LaunchSource,
 };
 use serde::Deserialize;

@@ -6,10 +6,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::{Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};
-use longshore_core::state_machine::{
-    auto_scaling::LauncherVerb,
-    capacity_provider::{CapacityPolicy, HostMark, LauncherPolicy},
+use longshore_core::{
     command::MachinesListed,
+    model::{
+        auto_scaling::LauncherVerb,
+        capacity_provider::{CapacityPolicy, HostMark, LauncherPolicy},
+    },
 };
 use serde_json::{Value, json};
 

@@ -1,8 +1,8 @@
 //! Groups, instances, tags and activities as Auto Scaling shows them.
 
 use longshore_common::arn::{Identity, Uuid};
-use longshore_core::state_machine::{
-    auto_scaling::{GroupTag, Instance, LaunchSource, Lifecycle},
+use longshore_core::{
+    model::auto_scaling::{GroupTag, Instance, LaunchSource, Lifecycle},
     state::{Group, State},
 };
 

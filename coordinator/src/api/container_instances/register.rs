@@ -7,7 +7,7 @@ use longshore_common::{
     protocol::{Attribute, Versions},
     resources::{Capacity, CpuUnits, DEFAULT_RESERVED_PORTS, HostPort, MemoryMib, Transport},
 };
-use longshore_core::state_machine::command::{Command, RegisterContainerInstance};
+use longshore_core::command::{Command, RegisterContainerInstance};
 use serde::Deserialize;
 
 use super::{ContainerInstanceOutput, no_such_instance, submit_and_show};

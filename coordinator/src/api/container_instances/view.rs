@@ -8,12 +8,10 @@ use longshore_common::{
     resources::{Capacity, HostPort, Transport},
 };
 use longshore_core::{
+    command::Tags,
+    model::name::ClusterName,
     placement::Remaining,
-    state_machine::{
-        command::Tags,
-        name::ClusterName,
-        state::{Host, HostStatus, State},
-    },
+    state::{Host, HostStatus, State},
 };
 use serde::{Deserialize, Serialize};
 

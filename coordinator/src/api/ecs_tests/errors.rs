@@ -4,11 +4,13 @@ use longshore_common::{
     arn::Identity,
     id::{HostId, TaskId},
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Rejection,
     command::DeploymentRef,
-    name::ClusterName,
-    service::{DeploymentId, HookId, RevisionId, ServiceRef},
+    model::{
+        name::ClusterName,
+        service::{DeploymentId, HookId, RevisionId, ServiceRef},
+    },
 };
 use serde_json::json;
 
@@ -24,7 +26,7 @@ struct Met {
 fn met() -> Vec<Met> {
     use Rejection as R;
     let cluster: ClusterName = "default".parse().unwrap();
-    let family = "web".parse::<longshore_core::state_machine::name::Family>().unwrap();
+    let family = "web".parse::<longshore_core::model::name::Family>().unwrap();
     let service = ServiceRef { cluster: cluster.clone(), name: "svc".parse().unwrap() };
     let deployment = DeploymentRef { service: service.clone(), deployment: DeploymentId::new(1) };
     let (host, task, revision) = (HostId::new(1), TaskId::new(1), RevisionId::from_entropy(1));

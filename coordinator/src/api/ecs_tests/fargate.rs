@@ -1,9 +1,9 @@
 //! `launchType` FARGATE: tasks go to the hosts that the settings name for it.
 
 use longshore_common::protocol::ReportedPhase;
-use longshore_core::state_machine::{
+use longshore_core::{
     Command,
-    capacity_provider::{CapacityPolicy, FARGATE, HostMark},
+    model::capacity_provider::{CapacityPolicy, FARGATE, HostMark},
 };
 use serde_json::{Value, json};
 

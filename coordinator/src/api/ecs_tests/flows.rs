@@ -10,7 +10,7 @@ use longshore_common::{
     resources::Transport,
     task::{StopCause, StopCode},
 };
-use longshore_core::state_machine::{Command, command::AgentAnswered};
+use longshore_core::{Command, command::AgentAnswered};
 use serde_json::{Value, json};
 
 use super::World;

@@ -9,7 +9,7 @@ use longshore_common::{
     },
     resources::{Capacity, CpuUnits, MemoryMib},
 };
-use longshore_core::state_machine::{Command, command::AgentAnswered};
+use longshore_core::{Command, command::AgentAnswered};
 use serde_json::{Value, json};
 
 use super::{World, flows::texts};
@@ -83,7 +83,7 @@ impl World {
             boot_id: "boot".to_owned(),
             run: None,
         };
-        let join = Command::CreateJoinToken(longshore_core::state_machine::command::JoinToken {
+        let join = Command::CreateJoinToken(longshore_core::command::JoinToken {
             id: "token".to_owned(),
             secret_hash: [3; 32],
             cluster: None,

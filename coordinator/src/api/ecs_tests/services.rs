@@ -2,9 +2,11 @@
 
 use expect_test::expect;
 use longshore_common::protocol::ReportedPhase;
-use longshore_core::state_machine::{
+use longshore_core::{
     Command,
-    alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
+    model::alarm::{
+        AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched,
+    },
 };
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! RunTask with `longshore:wait`, as users see its tasks.
 
-use longshore_core::state_machine::Command;
+use longshore_core::Command;
 use serde_json::{Value, json};
 
 use super::{World, flows::text};

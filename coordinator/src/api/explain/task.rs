@@ -3,13 +3,11 @@
 
 use longshore_common::protocol::Attribute;
 use longshore_core::{
+    decide::explain::{AskedOf, asked_of},
+    model::name::ClusterName,
     placement::AVAILABILITY_ZONE,
     query::Constraint,
-    state_machine::{
-        decide::explain::{AskedOf, asked_of},
-        name::ClusterName,
-        state::{State, Task},
-    },
+    state::{State, Task},
 };
 use serde::{Deserialize, Serialize};
 

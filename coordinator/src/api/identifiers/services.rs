@@ -1,10 +1,12 @@
 //! Services and what belongs to them: service deployments, service revisions, task sets.
 
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::{
+use longshore_core::{
     command::DeploymentRef,
-    name::ClusterName,
-    service::{RevisionId, ServiceRef},
+    model::{
+        name::ClusterName,
+        service::{RevisionId, ServiceRef},
+    },
 };
 
 use super::arn::arn;

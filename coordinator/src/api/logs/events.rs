@@ -11,7 +11,7 @@ use longshore_common::{
     id::HostId,
     logs::query::{AskEvents, HeldEvents, LogAsk, LogReply, StreamChoice},
 };
-use longshore_core::state_machine::log_group::LogGroupName;
+use longshore_core::model::log_group::LogGroupName;
 
 use super::{
     fan_out, input,

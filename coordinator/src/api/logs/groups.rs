@@ -9,7 +9,7 @@ use longshore_common::{
         query::{LogAsk, LogReply},
     },
 };
-use longshore_core::state_machine::{Command, command::Tags, log_group::LogGroupName};
+use longshore_core::{Command, command::Tags, model::log_group::LogGroupName};
 use serde::Deserialize;
 
 use super::{fan_out, input, invalid, no_such_group};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_common::{clock::Timestamp, logs::options::check_stream_name};
-use longshore_core::state_machine::log_group::LogGroupName;
+use longshore_core::model::log_group::LogGroupName;
 
 use super::{invalid, merge::Beyond};
 use crate::api::{Api, error::ApiError, page::Page};

@@ -14,7 +14,7 @@ use longshore_common::{
         query::{AskEvents, EventPlace, HeldEvents, LogAsk, LogReply, StreamChoice},
     },
 };
-use longshore_core::state_machine::log_group::LogGroupName;
+use longshore_core::model::log_group::LogGroupName;
 use serde::Deserialize;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},

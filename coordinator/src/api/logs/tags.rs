@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use longshore_core::state_machine::{
+use longshore_core::{
     Command, Rejection,
     command::{Resource, Tags},
-    log_group::LogGroupName,
+    model::log_group::LogGroupName,
 };
 use serde::Deserialize;
 

@@ -17,7 +17,7 @@ use longshore_common::{
     resources::{Capacity, CpuUnits, MemoryMib},
     secret::Secret,
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Answer, Command,
     command::{AgentAnswered, JoinToken},
 };

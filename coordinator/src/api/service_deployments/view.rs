@@ -1,11 +1,11 @@
 //! A service deployment as ECS shows it.
 
 use longshore_common::{arn::Identity, clock::Timestamp};
-use longshore_core::state_machine::{
+use longshore_core::{
     State,
-    record::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus},
+    checkpoint::record::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus},
+    model::service::{HookAction, HookTarget, RevisionId, ServiceId},
     schedule,
-    service::{HookAction, HookTarget, RevisionId, ServiceId},
     state::Service,
 };
 use serde::{Deserialize, Serialize};

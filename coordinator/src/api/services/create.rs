@@ -1,9 +1,9 @@
 //! CreateService.
 
-use longshore_core::state_machine::{
+use longshore_core::{
     Command, Rejection,
     command::CreateService,
-    service::{
+    model::service::{
         Controller, PropagateTags as Propagated, Scheduling, ServiceConfig, ServiceOptions,
         ServiceRef,
     },

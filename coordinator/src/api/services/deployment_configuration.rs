@@ -3,12 +3,14 @@
 
 mod hooks;
 
-use longshore_core::state_machine::{
-    alarm::AlarmName,
+use longshore_core::{
     command::DeploymentChange,
-    service::{
-        CircuitBreaker, DeploymentAlarms, DeploymentConfig, DeploymentStrategy, EarlySuccess,
-        RevisionCleanup, Scheduling, Threshold,
+    model::{
+        alarm::AlarmName,
+        service::{
+            CircuitBreaker, DeploymentAlarms, DeploymentConfig, DeploymentStrategy, EarlySuccess,
+            RevisionCleanup, Scheduling, Threshold,
+        },
     },
 };
 use serde::{Deserialize, Serialize};

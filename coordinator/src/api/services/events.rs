@@ -1,6 +1,6 @@
 //! `events[]` of services: the newest messages, from the history.
 
-use longshore_core::state_machine::{State, service::ServiceId};
+use longshore_core::{State, model::service::ServiceId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 

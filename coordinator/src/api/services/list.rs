@@ -1,8 +1,8 @@
 //! ListServices and ListServicesByNamespace.
 
-use longshore_core::state_machine::{
+use longshore_core::{
     State,
-    name::{ClusterName, ServiceName},
+    model::name::{ClusterName, ServiceName},
     state::Service,
 };
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! UpdateService: what is left out stays as it is.
 
-use longshore_core::state_machine::{
+use longshore_core::{
     Command, State,
     command::{RevisionRef, UpdateService},
-    service::{Controller, ServiceRef},
+    model::service::{Controller, ServiceRef},
 };
 use serde::Deserialize;
 

@@ -2,11 +2,11 @@
 //! what it reads back.
 
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::{
+use longshore_core::{
     State,
-    record::Rollout,
+    checkpoint::record::Rollout,
+    model::service::{Controller, PropagateTags, Scheduling, ServiceId, ServiceRef},
     schedule,
-    service::{Controller, PropagateTags, Scheduling, ServiceId, ServiceRef},
     state::{Revision, Service, ServiceStatus},
 };
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! ListTaskDefinitions and ListTaskDefinitionFamilies.
 
-use longshore_core::state_machine::{
-    name::Family,
+use longshore_core::{
+    model::name::Family,
     state::{State, StatusKind},
 };
 use serde::{Deserialize, Serialize};

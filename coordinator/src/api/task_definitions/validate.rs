@@ -13,7 +13,7 @@ use longshore_common::task_definition::{
     Compatibility, EphemeralStorage, InferenceAccelerator, NetworkMode, ProxyConfiguration,
     RuntimePlatform, TaskDefinitionPlacementConstraint, TaskSpec,
 };
-use longshore_core::{query::Expression, state_machine::decide::PLACEMENT_CONSTRAINTS_MAX};
+use longshore_core::{decide::PLACEMENT_CONSTRAINTS_MAX, query::Expression};
 
 use super::{compatibilities, sizes};
 

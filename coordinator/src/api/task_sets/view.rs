@@ -1,7 +1,7 @@
 //! A task set as ECS shows it.
 
 use longshore_common::arn::Identity;
-use longshore_core::state_machine::{State, schedule, service::RevisionId, state::Service};
+use longshore_core::{State, model::service::RevisionId, schedule, state::Service};
 use serde::Serialize;
 
 use crate::api::{

@@ -1,8 +1,8 @@
 //! What RunTask and StartTask have in common.
 
 use longshore_common::task::TaskOverride;
-use longshore_core::state_machine::{
-    Rejection, command::TaskLaunch, event::FailedPlacement, name::ClusterName,
+use longshore_core::{
+    Rejection, command::TaskLaunch, event::FailedPlacement, model::name::ClusterName,
 };
 use serde::{Deserialize, Serialize};
 

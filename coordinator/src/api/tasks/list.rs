@@ -1,10 +1,12 @@
 //! ListTasks: live tasks from the state, stopped ones from the history.
 
 use longshore_common::id::{HostId, TaskId};
-use longshore_core::state_machine::{
-    capacity_provider::is_fargate,
-    name::{CapacityProviderName, ClusterName, Family},
-    service::ServiceRef,
+use longshore_core::{
+    model::{
+        capacity_provider::is_fargate,
+        name::{CapacityProviderName, ClusterName, Family},
+        service::ServiceRef,
+    },
     state::{Revision, State, Task, TaskSlot, WaitingSlot},
 };
 use serde::{Deserialize, Serialize};

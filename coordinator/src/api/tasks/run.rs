@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use longshore_common::{id::TaskId, task::TaskOverride};
-use longshore_core::state_machine::{
-    Answer, Command, command::RunTask, name::ClusterName, state::State,
-};
+use longshore_core::{Answer, Command, command::RunTask, model::name::ClusterName, state::State};
 use serde::{Deserialize, Serialize};
 
 use super::{

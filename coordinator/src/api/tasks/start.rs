@@ -1,7 +1,7 @@
 //! StartTask: the caller chooses the hosts, and each is checked.
 
 use longshore_common::{id::HostId, task::TaskOverride};
-use longshore_core::state_machine::{Command, command::StartTask};
+use longshore_core::{Command, command::StartTask};
 use serde::Deserialize;
 
 use super::{

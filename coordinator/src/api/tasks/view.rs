@@ -13,14 +13,11 @@ use longshore_common::{
     task_definition::ContainerDefinition,
 };
 use longshore_core::{
+    checkpoint::record::TaskRecord,
+    event::WaitingTask,
+    model::{capacity_provider::is_fargate, name::ClusterName},
     placement::AVAILABILITY_ZONE,
-    state_machine::{
-        capacity_provider::is_fargate,
-        event::WaitingTask,
-        name::ClusterName,
-        record::TaskRecord,
-        state::{Host, Phase, State, Task, Waiting, Wish, checked_health},
-    },
+    state::{Host, Phase, State, Task, Waiting, Wish, checked_health},
 };
 use serde::Serialize;
 

@@ -19,9 +19,9 @@ use std::{
 
 use futures_util::future::join_all;
 use longshore_common::clock::{Clock, Timestamp};
-use longshore_core::state_machine::{
+use longshore_core::{
     Command,
-    auto_scaling::{InstanceId, LauncherVerb},
+    model::auto_scaling::{InstanceId, LauncherVerb},
     state::State,
 };
 

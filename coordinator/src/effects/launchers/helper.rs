@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use longshore_common::{data_directory, service_manager::ServiceManager, termination::Termination};
-use longshore_core::state_machine::auto_scaling::InstanceId;
+use longshore_core::model::auto_scaling::InstanceId;
 
 use super::exec::{self, CALLS_AT_ONCE_MAX};
 use crate::settings::{Launcher, LauncherKind, Settings};

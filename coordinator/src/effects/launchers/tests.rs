@@ -4,7 +4,7 @@ use std::{
 };
 
 use longshore_common::clock::SystemClock;
-use longshore_core::state_machine::{
+use longshore_core::model::{
     auto_scaling::{GroupConfig, LaunchSource},
     capacity_provider::{CapacityPolicy, LauncherPolicy},
 };

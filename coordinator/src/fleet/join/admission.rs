@@ -12,11 +12,11 @@ use longshore_common::{
     mutual_tls::KeyHash,
     protocol::{RegisterRequest, Registered, TaskAsk, TaskReply, TaskRequest},
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Answer, Command, Rejection, State,
     command::{CertifyHost, Tags},
     decide::{identity, join_tokens},
-    name::ClusterName,
+    model::name::ClusterName,
 };
 
 use super::{contest::Contests, denied::Denied};

@@ -10,7 +10,7 @@ use std::{
 
 use http::StatusCode;
 use longshore_common::{id::HostId, index::FastSet, machine::AgentRun};
-use longshore_core::state_machine::Rejection;
+use longshore_core::Rejection;
 
 use super::denied::Denied;
 

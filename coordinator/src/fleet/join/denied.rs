@@ -1,7 +1,7 @@
 //! Why a host does not get what it asked for, and how that reads to it.
 
 use http::StatusCode;
-use longshore_core::state_machine::Rejection;
+use longshore_core::Rejection;
 
 use crate::driver::{Refused, Unavailable};
 

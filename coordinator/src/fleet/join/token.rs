@@ -4,7 +4,7 @@ use longshore_common::{
     clock::Timestamp,
     join_token::{CaHash, JoinSecret, JoinToken, SECRET_BYTES},
 };
-use longshore_core::state_machine::{command, name::ClusterName};
+use longshore_core::{command, model::name::ClusterName};
 use sha2::{Digest, Sha256};
 
 use crate::random::Random;

@@ -14,9 +14,9 @@ use longshore_common::{
     task::StopCode,
     task_definition::{ContainerDefinition, TaskDefinition},
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     State,
-    record::{TaskEnd, TaskRecord},
+    checkpoint::record::{TaskEnd, TaskRecord},
     state::{Host, Task, Wish, fixes_digest},
 };
 

@@ -12,7 +12,7 @@ use longshore_common::{
     },
     telemetry::chain,
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Command, State,
     command::AgentAnswered,
     state::{Host, HostStatus},

@@ -10,7 +10,7 @@ use longshore_common::{
     limits::{ORDERS_EVER_MAX, STARTS_LOST_MAX},
     protocol::{PollAnswer, PollOutcome, Refusal, Seen},
 };
-use longshore_core::state_machine::{State, state::Host};
+use longshore_core::{State, state::Host};
 
 use crate::driver::Proof;
 
@@ -123,7 +123,7 @@ mod tests {
     use longshore_common::protocol::{EngineHealth, Epoch};
 
     use super::*;
-    use longshore_core::{state_machine::Command, test_kit::world::World};
+    use longshore_core::{Command, test_kit::world::World};
 
     fn answer(host: HostId, seen: Option<Seen>, outcome: PollOutcome) -> PollAnswer {
         PollAnswer {

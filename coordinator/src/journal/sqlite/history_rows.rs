@@ -13,7 +13,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use longshore_core::state_machine::record::{self, DeploymentRecord, RevisionRecord, TaskRecord};
+use longshore_core::checkpoint::record::{self, DeploymentRecord, RevisionRecord, TaskRecord};
 use rusqlite::{
     Connection, Row, ToSql, params_from_iter,
     types::{Value, ValueRef},

@@ -11,10 +11,8 @@ use crate::journal::{
 use longshore_common::clock::Timestamp;
 use longshore_core::{
     batch::HistoryItems,
-    state_machine::{
-        record::{self, DeploymentRecord, RevisionRecord},
-        service::{DeploymentId, RevisionId, ServiceId},
-    },
+    checkpoint::record::{self, DeploymentRecord, RevisionRecord},
+    model::service::{DeploymentId, RevisionId, ServiceId},
 };
 
 pub(super) fn append(

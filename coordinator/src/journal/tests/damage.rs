@@ -5,7 +5,7 @@ use std::path::Path;
 
 use longshore_common::id::{FleetId, TaskId};
 use longshore_core::{
-    state_machine::service::{DeploymentId, RevisionId, ServiceId},
+    model::service::{DeploymentId, RevisionId, ServiceId},
     test_kit::scenario,
 };
 use rusqlite::{Connection, ToSql, params, types::Value};

@@ -17,9 +17,7 @@ use std::{
 
 use longshore_common::id::FleetId;
 use longshore_core::{
-    batch::Batch,
-    state_machine::{Event, State, record, state::Picture},
-    test_kit::scenario,
+    Event, State, batch::Batch, checkpoint::record, state::Picture, test_kit::scenario,
 };
 
 use crate::journal::{

@@ -21,7 +21,7 @@ use longshore_coordinator::{
         testimony::{self, Testimony},
     },
 };
-use longshore_core::state_machine::{
+use longshore_core::{
     Answer, Command, Rejection, State,
     command::{AgentAnswered, CertifyHost},
     state::Host,

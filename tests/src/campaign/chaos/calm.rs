@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Bound, time::Duration};
 
 use anyhow::Result;
 use longshore_common::id::HostId;
-use longshore_core::state_machine::{
+use longshore_core::{
     State,
     state::{Host, HostStatus, ServiceStatus, Task},
 };

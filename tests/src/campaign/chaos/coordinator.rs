@@ -46,10 +46,8 @@ use longshore_coordinator::{
     random::Random,
 };
 use longshore_core::{
-    state_machine::{
-        Command, Envelope, Event, State,
-        capacity_provider::{CapacityPolicy, FARGATE, HostMark, LauncherPolicy},
-    },
+    Command, Envelope, Event, State,
+    model::capacity_provider::{CapacityPolicy, FARGATE, HostMark, LauncherPolicy},
     step::{self, Rules},
 };
 use tempfile::TempDir;
@@ -272,8 +270,7 @@ impl Coordinator {
     pub(super) async fn submit(
         &mut self,
         command: Command,
-    ) -> Option<Result<longshore_core::state_machine::Answer, longshore_coordinator::driver::Refused>>
-    {
+    ) -> Option<Result<longshore_core::Answer, longshore_coordinator::driver::Refused>> {
         let handle = self.handle.clone();
         self.drive(async move { handle.submit_always(command, |_, answer| answer).await }).await
     }

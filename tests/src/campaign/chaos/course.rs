@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
-use longshore_core::state_machine::Command;
+use longshore_core::Command;
 
 use super::{
     ChaosCounts,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longshore_core::state_machine::{Command, Event};
+use longshore_core::{Command, Event};
 
 /// Only journals of earlier releases hold them.
 const OLD_EVENTS: [&str; 1] = ["AttributesDeleted"];

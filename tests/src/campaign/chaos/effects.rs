@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use longshore_core::state_machine::{
+use longshore_core::{
     Command,
-    auto_scaling::{InstanceId, LauncherVerb},
     command::{HookAnswer, MachinesListed},
+    model::auto_scaling::{InstanceId, LauncherVerb},
 };
 
 use super::coordinator::{CLOUD, Coordinator, PROGRAM};

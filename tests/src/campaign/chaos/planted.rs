@@ -13,12 +13,10 @@ use longshore_coordinator::{
     journal::{Checkpoint, History, Journal, JournalError, sqlite::SqliteJournal},
 };
 use longshore_core::{
+    Answer, Command, Decision, Envelope, Event, Rejection, State,
     batch::Batch,
-    state_machine::{
-        Answer, Command, Decision, Envelope, Event, Rejection, State,
-        schedule::Pass,
-        state::{Due, HostStatus, Task},
-    },
+    schedule::Pass,
+    state::{Due, HostStatus, Task},
     step::RULES,
 };
 use serde_json::Value;

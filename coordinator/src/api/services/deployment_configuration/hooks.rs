@@ -3,7 +3,7 @@
 //! ECS calls Lambda functions. Here, an AWS_LAMBDA hook has an HTTP URL for its `hookTargetArn`.
 
 use http::Uri;
-use longshore_core::state_machine::service::{HookAction, HookStage, HookTarget, LifecycleHook};
+use longshore_core::model::service::{HookAction, HookStage, HookTarget, LifecycleHook};
 use serde::{Deserialize, Serialize};
 
 use crate::api::error::ApiError;

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use longshore_common::{clock::Clock, telemetry::chain};
-use longshore_core::state_machine::auto_scaling::InstanceId;
+use longshore_core::model::auto_scaling::InstanceId;
 
 #[cfg(test)]
 pub(super) use self::answer::Machine;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use longshore_common::clock::Timestamp;
-use longshore_core::state_machine::{
-    auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
+use longshore_core::{
     command::MachinesListed,
+    model::auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
     state::State,
 };
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use longshore_common::clock::SteppedClock;
-use longshore_core::state_machine::{
+use longshore_core::model::{
     auto_scaling::{GroupConfig, Instance, LaunchSource, Lifecycle},
     capacity_provider::{CapacityPolicy, LauncherPolicy},
 };

@@ -2,7 +2,7 @@ use longshore_common::{
     protocol::{Epoch, ReportedPhase},
     task::StopCause,
 };
-use longshore_core::{state_machine::Command, test_kit::world::World};
+use longshore_core::{Command, test_kit::world::World};
 
 use super::*;
 

@@ -9,7 +9,7 @@ use longshore_common::{
     protocol::{Epoch, StorageHealth},
 };
 use longshore_core::{
-    state_machine::command::{Resource, SettableHostStatus, Tags},
+    command::{Resource, SettableHostStatus, Tags},
     step::RULES,
     test_kit::world::{CLUSTER, World, replicas},
 };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use longshore_core::state_machine::auto_scaling::InstanceId;
+use longshore_core::model::auto_scaling::InstanceId;
 
 /// The group as AWS shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,3 @@
+//! How the state is kept: the contents of the rows of a checkpoint.
+
+pub mod record;

@@ -1,0 +1,74 @@
+//! PutMetricAlarm, SetAlarmState, DeleteAlarms.
+
+use longshore_common::clock::Timestamp;
+
+use super::Decision;
+use crate::{
+    event::Event,
+    model::alarm::{
+        ALARMS_MAX, AlarmName, AlarmPut, AlarmStateSet, AlarmValue, NewAlarm, PutMetricAlarm,
+        SetAlarmState,
+    },
+    rejection::Rejection,
+    state::State,
+};
+
+/// What a new alarm says of its state, so that nobody waits for an evaluation.
+const INITIAL_REASON: &str = "Unchecked: Initial alarm creation. Longshore keeps no metrics and \
+                              does not evaluate alarms: the state is what SetAlarmState or \
+                              Alertmanager's webhook says.";
+
+/// A new definition leaves the state as it is, and the tags: CloudWatch's rule.
+pub(super) fn put(
+    state: &State,
+    put: &PutMetricAlarm,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let PutMetricAlarm { name, definition, tags } = put;
+    let new = match state.alarm(name.as_str()) {
+        Some(_) => None,
+        None if state.alarms_len() >= ALARMS_MAX => {
+            return Err(Rejection::TooManyAlarms { limit: ALARMS_MAX });
+        }
+        None => Some(NewAlarm {
+            value: AlarmValue::InsufficientData,
+            reason: INITIAL_REASON.to_owned(),
+            tags: tags.clone(),
+        }),
+    };
+    let put = AlarmPut { name: name.clone(), definition: definition.clone(), new, at };
+    Ok(Decision::of(vec![Event::AlarmPut(Box::new(put))]))
+}
+
+pub(super) fn set_state(
+    state: &State,
+    set: &SetAlarmState,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let SetAlarmState { name, value, reason, reason_data } = set;
+    let found = state.alarm(name.as_str());
+    let alarm = found.ok_or_else(|| Rejection::AlarmsNotFound(vec![name.clone()]))?;
+    if (alarm.value, &alarm.reason, &alarm.reason_data) == (*value, reason, reason_data) {
+        return Ok(Decision::default());
+    }
+    let set = AlarmStateSet {
+        name: name.clone(),
+        value: *value,
+        reason: reason.clone(),
+        reason_data: reason_data.clone(),
+        at,
+    };
+    Ok(Decision::of(vec![Event::AlarmStateSet(Box::new(set))]))
+}
+
+/// Names that are unknown do not keep the known ones: CloudWatch's rule.
+pub(super) fn delete(state: &State, names: &[AlarmName]) -> Result<Decision, Rejection> {
+    let mut known: Vec<AlarmName> = names.to_vec();
+    known.retain(|name| state.alarm(name.as_str()).is_some());
+    known.sort();
+    known.dedup();
+    if known.is_empty() {
+        return Err(Rejection::AlarmsNotFound(names.to_vec()));
+    }
+    Ok(Decision::of(vec![Event::AlarmsDeleted { names: known }]))
+}

@@ -1,0 +1,81 @@
+//! CreateCluster, UpdateCluster, UpdateClusterSettings, DeleteCluster.
+
+use longshore_common::clock::Timestamp;
+
+use super::{Decision, capacity_providers, gate};
+use crate::{
+    command::{ClusterChange, ClusterSettings, Tags},
+    event::Event,
+    model::name::ClusterName,
+    rejection::Rejection,
+    state::{Cluster, State},
+};
+
+/// ecs-behaviour 1.22, quotas.
+const CLUSTERS_MAX: usize = 10_000;
+
+/// Creating a cluster that exists answers with it as it is (ecs-behaviour 1.2).
+pub(super) fn create(
+    state: &State,
+    name: &ClusterName,
+    settings: &ClusterSettings,
+    tags: &Tags,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    capacity_providers::check_for_cluster(state, name, &settings.capacity)?;
+    if state.cluster(name.as_str()).is_some_and(Cluster::is_active) {
+        return Ok(Decision::default());
+    }
+    if state.clusters_len() >= CLUSTERS_MAX {
+        return Err(Rejection::TooManyClusters { limit: CLUSTERS_MAX });
+    }
+    let (name, settings, tags) = (name.clone(), settings.clone(), tags.clone());
+    Ok(Decision::of(vec![Event::ClusterCreated { name, settings, tags, at }]))
+}
+
+pub(super) fn update(
+    state: &State,
+    name: &ClusterName,
+    change: &ClusterChange,
+) -> Result<Decision, Rejection> {
+    let cluster = gate::cluster(state, name)?;
+    let mut settings = cluster.settings.clone();
+    if let Some(changed) = &change.settings {
+        settings.settings.extend(changed.clone());
+    }
+    if let Some(configuration) = &change.configuration {
+        settings.configuration = Some(configuration.clone());
+    }
+    if let Some(namespace) = &change.service_connect_namespace {
+        settings.service_connect_namespace = (!namespace.is_empty()).then(|| namespace.clone());
+    }
+    if settings == cluster.settings {
+        return Ok(Decision::default());
+    }
+    Ok(Decision::of(vec![Event::ClusterUpdated { name: name.clone(), settings }]))
+}
+
+pub(super) fn delete(
+    state: &State,
+    name: &ClusterName,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let Some(cluster) = state.cluster(name.as_str()) else {
+        return Err(Rejection::ClusterNotFound(name.clone()));
+    };
+    if !cluster.is_active() {
+        return Ok(Decision::default());
+    }
+    if !cluster.services.is_empty() {
+        return Err(Rejection::ClusterContainsServices { count: cluster.services.len() });
+    }
+    if cluster.registered_hosts > 0 {
+        let count = cluster.registered_hosts as usize;
+        return Err(Rejection::ClusterContainsContainerInstances { count });
+    }
+    let count = cluster.tasks.len() + cluster.waiting_tasks.len();
+    if count > 0 {
+        return Err(Rejection::ClusterContainsTasks { count });
+    }
+    Ok(Decision::of(vec![Event::ClusterDeleted { name: name.clone(), at }]))
+}

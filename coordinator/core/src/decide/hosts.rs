@@ -1,0 +1,344 @@
+//! Container instances: registered by the API or by their agent, drained, deregistered, and their
+//! custom attributes.
+
+use longshore_common::{
+    clock::Timestamp,
+    id::HostId,
+    protocol::{Attribute, RegisterRequest},
+    task::{StopCause, StopCode},
+};
+
+use super::{Answer, Decision, each_once, gate, identity, ids::Ids};
+use crate::{
+    command::{
+        ClusterSettings, RegisterContainerInstance, SettableHostStatus, Tags, TargetedAttribute,
+    },
+    event::{AgentPlace, Event, HostRegistered},
+    model::{
+        auto_scaling::AutoScalingGroupName, capacity_provider::GROUP_ATTRIBUTE, name::ClusterName,
+    },
+    rejection::Rejection,
+    state::{Cluster, Host, HostStatus, State, managed_instance_id},
+};
+
+/// ecs-behaviour 1.22, quotas.
+const HOSTS_PER_CLUSTER_MAX: usize = 5_000;
+/// ecs-behaviour 1.2, attributes.
+const CUSTOM_ATTRIBUTES_MAX: usize = 10;
+/// The cluster that exists as soon as a host asks for it, as ECS's agent makes it.
+const DEFAULT_CLUSTER: &str = "default";
+
+pub(super) fn register_by_api(
+    state: &State,
+    register: &RegisterContainerInstance,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    let cluster = gate::cluster(state, &register.cluster)?;
+    let id = match register.host {
+        None => {
+            room(cluster)?;
+            HostId::new(ids.nth(0))
+        }
+        Some(id) => gate::host(state, cluster, id)?.id,
+    };
+    let instance = instance_id(state, id, register.instance_id.as_ref());
+    let event = Event::HostRegistered(Box::new(HostRegistered {
+        host: id,
+        cluster: register.cluster.clone(),
+        capacity: register.capacity.clone(),
+        attributes: with_group(state, &register.attributes, instance.as_deref()),
+        given: Some(register.attributes.clone()),
+        versions: register.versions.clone(),
+        instance_id: instance,
+        agent: None,
+        tags: register.tags.clone(),
+        at,
+    }));
+    Ok(Decision::with(vec![event], Answer::Host(id)))
+}
+
+/// What is said of a host's instance, else what was said before, else an id that follows from the
+/// host's: there always is one.
+fn instance_id(state: &State, id: HostId, said: Option<&String>) -> Option<String> {
+    let known = state.host(id).and_then(|host| host.instance_id.as_ref());
+    let said = said.filter(|said| !said.is_empty());
+    said.or(known).cloned().or_else(|| Some(managed_instance_id(id)))
+}
+
+/// What a caller of the API registered of a host: all of it while the host has no agent.
+fn given(state: &State, id: HostId) -> &[Attribute] {
+    match state.host(id) {
+        Some(host) if host.agent.is_none() => &host.attributes,
+        Some(host) => &host.given_attributes,
+        None => &[],
+    }
+}
+
+/// What an agent registers, and of what was given the attributes that it does not name.
+fn with_given(given: &[Attribute], registered: &[Attribute]) -> Vec<Attribute> {
+    let is_new = |given: &&Attribute| !registered.iter().any(|said| said.name == given.name);
+    let mut attributes: Vec<Attribute> =
+        registered.iter().chain(given.iter().filter(is_new)).cloned().collect();
+    attributes.sort_unstable();
+    attributes
+}
+
+/// A host that registered before its machine was known to be a group's becomes one of the group.
+pub(super) fn joins_group(
+    state: &State,
+    host: &Host,
+    group: &AutoScalingGroupName,
+    at: Timestamp,
+) -> Event {
+    Event::HostRegistered(Box::new(HostRegistered {
+        host: host.id,
+        cluster: state.cluster_at(host.cluster).name.clone(),
+        capacity: host.capacity.clone(),
+        attributes: with_attribute(&host.attributes, Some(group)),
+        given: None,
+        versions: host.versions.clone(),
+        instance_id: host.instance_id.clone(),
+        agent: host.agent.clone(),
+        tags: Tags::new(),
+        at,
+    }))
+}
+
+/// The attributes that a host registers, and which Auto Scaling group it is of: that follows from
+/// its instance id alone.
+fn with_group(state: &State, attributes: &[Attribute], instance: Option<&str>) -> Vec<Attribute> {
+    let group = instance.and_then(|said| state.group_of_said(said));
+    with_attribute(attributes, group.map(|group| &group.name))
+}
+
+fn with_attribute(
+    attributes: &[Attribute],
+    group: Option<&AutoScalingGroupName>,
+) -> Vec<Attribute> {
+    let given = attributes.iter().filter(|given| given.name != GROUP_ATTRIBUTE).cloned();
+    let of_group = group
+        .map(|name| Attribute { name: GROUP_ATTRIBUTE.to_owned(), value: Some(name.to_string()) });
+    given.chain(of_group).collect()
+}
+
+/// An agent says what its host is; the same words again change nothing.
+pub(super) fn register(
+    state: &State,
+    id: HostId,
+    request: &RegisterRequest,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    // An older journal may not know of a join; the certificate proves it.
+    let membership = state.membership(id);
+    if membership.is_none() && !state.has_recovered() {
+        return Err(Rejection::HostUnknown(id));
+    }
+    if membership.is_some_and(|membership| membership.revoked) {
+        return Err(Rejection::HostDeregistered(id));
+    }
+    identity::uncontested(state, id, request.run.as_ref(), Some(&request.poll_address))?;
+    let asked: ClusterName = match request.cluster.parse() {
+        Ok(name) => name,
+        Err(_) => return Err(Rejection::InvalidClusterName(request.cluster.clone())),
+    };
+    let allowed = membership.and_then(|membership| membership.cluster.as_ref());
+    if let Some(allowed) = allowed.filter(|allowed| **allowed != asked) {
+        return Err(Rejection::JoinTokenForOtherCluster { allowed: allowed.clone(), asked });
+    }
+    let mut events = Vec::new();
+    if membership.is_none() {
+        events.push(Event::HostJoined { host: id, cluster: None, at });
+    }
+    match state.cluster(asked.as_str()).filter(|cluster| cluster.is_active()) {
+        Some(cluster) if state.host(id).is_none() => room(cluster)?,
+        Some(_) => {}
+        None if asked.as_str() == DEFAULT_CLUSTER => events.push(Event::ClusterCreated {
+            name: asked.clone(),
+            settings: ClusterSettings::default(),
+            tags: Tags::new(),
+            at,
+        }),
+        None => return Err(Rejection::ClusterNotFound(asked)),
+    }
+    let agent = AgentPlace {
+        poll_address: request.poll_address.clone(),
+        advertise: request.advertise.clone(),
+        boot_id: request.boot_id.clone(),
+        machine: identity::marks(state, id, request.run.as_ref()),
+    };
+    let instance = instance_id(state, id, request.instance_id.as_ref());
+    let given = given(state, id);
+    let attributes = with_given(given, &request.attributes);
+    let event = HostRegistered {
+        host: id,
+        cluster: asked.clone(),
+        capacity: request.capacity.clone(),
+        attributes: with_group(state, &attributes, instance.as_deref()),
+        given: (!given.is_empty()).then(|| given.to_vec()),
+        versions: request.versions.clone(),
+        instance_id: instance,
+        agent: Some(agent),
+        tags: request.tags.iter().cloned().collect(),
+        at,
+    };
+    if let Some(host) = state.host(id) {
+        let current = &state.cluster_at(host.cluster).name;
+        if *current != asked {
+            let (current, asked) = (current.clone(), asked.as_str().to_owned());
+            return Err(Rejection::HostInOtherCluster { host: id, current, asked });
+        }
+        if says_nothing_new(host, &event) {
+            return Ok(Decision::with(vec![], Answer::Host(id)));
+        }
+    }
+    events.push(Event::HostRegistered(Box::new(event)));
+    Ok(Decision::with(events, Answer::Host(id)))
+}
+
+fn says_nothing_new(host: &Host, registered: &HostRegistered) -> bool {
+    host.is_registered()
+        && host.capacity == registered.capacity
+        && host.attributes == registered.attributes
+        && host.versions == registered.versions
+        && host.instance_id == registered.instance_id
+        && host.agent == registered.agent
+        && registered.tags.iter().all(|(key, value)| host.tags.get(key) == Some(value))
+}
+
+fn room(cluster: &Cluster) -> Result<(), Rejection> {
+    if cluster.registered_hosts as usize >= HOSTS_PER_CLUSTER_MAX {
+        let (cluster, limit) = (cluster.name.clone(), HOSTS_PER_CLUSTER_MAX);
+        return Err(Rejection::TooManyContainerInstances { cluster, limit });
+    }
+    Ok(())
+}
+
+/// With force, the host's tasks end for us though their containers may go on: ECS calls them
+/// orphaned. No stop is ordered.
+pub(super) fn deregister(
+    state: &State,
+    cluster: &ClusterName,
+    id: HostId,
+    force: bool,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let cluster = gate::cluster(state, cluster)?;
+    let host = gate::host(state, cluster, id)?;
+    if !force && !host.tasks.is_empty() {
+        return Err(Rejection::ContainerInstanceHasTasks { count: host.tasks.len() });
+    }
+    let orphaned = |task: &longshore_common::id::TaskId| {
+        Event::TaskStopped {
+        task: *task,
+        cause: StopCause {
+            code: StopCode::InfrastructureHealth,
+            reason: "The container instance was deregistered by force; its containers are no longer watched.".to_owned(),
+        },
+        report: None,
+        ran_briefly: false,
+        at,
+    }
+    };
+    let mut events: Vec<Event> = host.tasks.keys().map(orphaned).collect();
+    events.push(Event::HostDeregistered { host: id, at });
+    Ok(Decision::with(events, Answer::Host(id)))
+}
+
+pub(super) fn update_state(
+    state: &State,
+    cluster: &ClusterName,
+    ids: &[HostId],
+    status: SettableHostStatus,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let cluster = gate::cluster(state, cluster)?;
+    let mut events = Vec::new();
+    let mut changed = Vec::new();
+    let mut failures = Vec::new();
+    for host in each_once(ids) {
+        let found = state.host_in(cluster, host);
+        match (found.map(|host| host.status), status) {
+            (None, _) => {
+                failures.push((host, "MISSING"));
+                continue;
+            }
+            (Some(HostStatus::Inactive { .. }), _) => {
+                failures.push((host, "INACTIVE"));
+                continue;
+            }
+            (Some(HostStatus::Active), SettableHostStatus::Draining) => {
+                events.push(Event::HostDrained { host, at });
+            }
+            (Some(HostStatus::Draining), SettableHostStatus::Active) => {
+                events.push(Event::HostActivated { host, at });
+            }
+            (Some(HostStatus::Active), SettableHostStatus::Active)
+            | (Some(HostStatus::Draining), SettableHostStatus::Draining) => {}
+        }
+        changed.push(host);
+    }
+    Ok(Decision::with(events, Answer::Hosts { changed, failures }))
+}
+
+pub(super) fn put_attributes(
+    state: &State,
+    cluster: &ClusterName,
+    targeted: &[TargetedAttribute],
+) -> Result<Decision, Rejection> {
+    let cluster = gate::cluster(state, cluster)?;
+    let mut events = Vec::new();
+    for (id, attributes) in by_host(targeted) {
+        let host = target(state, cluster, id)?;
+        let new = |name: &String| !host.custom_attributes.iter().any(|a| a.name == *name);
+        let added = attributes.iter().filter(|a| new(&a.name)).count();
+        if host.custom_attributes.len() + added > CUSTOM_ATTRIBUTES_MAX {
+            return Err(Rejection::TooManyAttributes(id, CUSTOM_ATTRIBUTES_MAX));
+        }
+        events.push(Event::AttributesPut { host: id, attributes });
+    }
+    Ok(Decision::of(events))
+}
+
+pub(super) fn delete_attributes(
+    state: &State,
+    cluster: &ClusterName,
+    targeted: &[TargetedAttribute],
+) -> Result<Decision, Rejection> {
+    let cluster = gate::cluster(state, cluster)?;
+    let mut events = Vec::new();
+    for (id, attributes) in by_host(targeted) {
+        let host = target(state, cluster, id)?;
+        for asked in &attributes {
+            let held = host
+                .custom_attributes
+                .iter()
+                .any(|a| a.name == asked.name && (asked.value.is_none() || a.value == asked.value));
+            if !held {
+                return Err(Rejection::AttributeNotFound(id, asked.name.clone()));
+            }
+        }
+        let names = attributes.into_iter().map(|a| a.name).collect();
+        events.push(Event::CustomAttributesDeleted { host: id, names });
+    }
+    Ok(Decision::of(events))
+}
+
+/// ECS says of one that it does not find, and of one that has ended, that it is no target.
+fn target<'a>(state: &'a State, cluster: &Cluster, id: HostId) -> Result<&'a Host, Rejection> {
+    let host = gate::host(state, cluster, id);
+    host.map_err(|_| Rejection::TargetNotFound(id, cluster.name.clone()))
+}
+
+/// Of an attribute that is given twice, the last counts.
+fn by_host(
+    targeted: &[TargetedAttribute],
+) -> std::collections::BTreeMap<HostId, Vec<longshore_common::protocol::Attribute>> {
+    let mut hosts = std::collections::BTreeMap::<HostId, Vec<_>>::new();
+    for TargetedAttribute { host, attribute } in targeted {
+        let attributes = hosts.entry(*host).or_default();
+        attributes.retain(|earlier: &Attribute| earlier.name != attribute.name);
+        attributes.push(attribute.clone());
+    }
+    hosts
+}

@@ -1,0 +1,44 @@
+//! CreateLogGroup, PutRetentionPolicy, DeleteRetentionPolicy, DeleteLogGroup.
+
+use longshore_common::clock::Timestamp;
+
+use super::Decision;
+use crate::{
+    command::Tags,
+    event::Event,
+    model::log_group::{LOG_GROUPS_MAX, LogGroupName},
+    rejection::Rejection,
+    state::State,
+};
+
+pub(super) fn create(
+    state: &State,
+    name: &LogGroupName,
+    tags: &Tags,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    if state.log_group(name.as_str()).is_some() {
+        return Err(Rejection::LogGroupExists(name.clone()));
+    }
+    if state.log_groups_len() >= LOG_GROUPS_MAX {
+        return Err(Rejection::TooManyLogGroups { limit: LOG_GROUPS_MAX });
+    }
+    Ok(Decision::of(vec![Event::LogGroupCreated { name: name.clone(), tags: tags.clone(), at }]))
+}
+
+pub(super) fn put_retention(
+    state: &State,
+    name: &LogGroupName,
+    days: Option<u32>,
+) -> Result<Decision, Rejection> {
+    let group = state.log_group(name.as_str()).ok_or(Rejection::LogGroupNotFound)?;
+    if group.retention_days == days {
+        return Ok(Decision::default());
+    }
+    Ok(Decision::of(vec![Event::LogRetentionPut { name: name.clone(), days }]))
+}
+
+pub(super) fn delete(state: &State, name: &LogGroupName) -> Result<Decision, Rejection> {
+    state.log_group(name.as_str()).ok_or(Rejection::LogGroupNotFound)?;
+    Ok(Decision::of(vec![Event::LogGroupDeleted { name: name.clone() }]))
+}

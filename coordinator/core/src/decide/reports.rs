@@ -1,0 +1,378 @@
+//! What agents say: that they are there, what became of orders, what became of tasks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+    protocol::{
+        EngineHealth, Report, ReportBody, ReportedPhase, RunIntent, RunOrder, Seen, TaskReport,
+    },
+    task::{StopCause, StopCode},
+};
+
+use super::{Decision, Note, heard, tasks::demand};
+use crate::{
+    checkpoint::record::{RevisionRecord, Rollout, ServiceTaskRecord, TaskRecord, TaskSetRecord},
+    command::{AgentAnswered, Command, Tags},
+    event::{Event, TaskAdopted, TaskDefinitionRegistered},
+    model::{
+        name::Family,
+        service::{RevisionId, ServiceRef},
+    },
+    state::{Host, HostStatus, Phase, Service, ServiceStatus, State, Task, Wish, ran_briefly},
+};
+
+/// An agent answered a poll. Repeated reports change nothing.
+pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -> Decision {
+    let mut decision = Decision::default();
+    let Some(host) = state.host(answered.host).filter(|host| host.is_registered()) else {
+        return decision;
+    };
+    if !host.connected {
+        decision.events.push(Event::HostConnected { host: host.id, at });
+    }
+    let engine = answered.engine;
+    if engine != EngineHealth::Unknown && engine != host.engine {
+        decision.events.push(Event::HostEngineChanged { host: host.id, engine, at });
+    }
+    let storage = answered.storage;
+    if storage.is_news_after(host.storage) {
+        decision.events.push(Event::HostStorageChanged { host: host.id, storage, at });
+    }
+    if answered.leaving && host.status == HostStatus::Active {
+        decision.events.push(Event::HostDrained { host: host.id, at });
+    }
+    if let Some(seen) = answered.seen {
+        decision.notes.push(Note::OrdersTaken { host: host.id, order: seen.order });
+    }
+    let taken = host.reports_taken.filter(|taken| taken.session == answered.position.session);
+    let last_of_task = last_reports(&answered.reports);
+    let mut news = News::default();
+    for (index, report) in answered.reports.iter().enumerate() {
+        if taken.is_some_and(|taken| report.seq <= taken.seq) {
+            continue;
+        }
+        if news.concerns(&report.body) {
+            let reports = answered.reports[index..].to_vec();
+            let rest = AgentAnswered { reports, ..answered.clone() };
+            decision.rest = Some(Box::new(Command::AgentAnswered(Box::new(rest))));
+            decision.notes.clear();
+            return decision;
+        }
+        match &report.body {
+            ReportBody::Task(task) => {
+                // Each is held against the state before this answer: the last one tells how the task is.
+                if last_of_task.get(&(task.task, task.generation)) == Some(&index) {
+                    decision.events.extend(reported(state, host, task, at));
+                }
+            }
+            ReportBody::StopCandidate { task, generation, run } => {
+                let events = stop_candidate(state, host, answered, *task, *generation, run, at);
+                news.hear(&events);
+                decision.events.extend(events);
+            }
+        }
+    }
+    let images = answered.images.iter().filter(|held| host.images_taken != Some(held.position));
+    decision
+        .notes
+        .extend(images.map(|held| Note::ImagesHeld { host: host.id, images: heard::images(held) }));
+    if taken != Some(answered.position) {
+        let position = answered.position;
+        decision.notes.push(Note::ReportsTaken { host: host.id, position });
+    }
+    let is_heard = taken.is_some() && state.heard_since(host.slot).is_some();
+    if !is_heard && says_what_is(answered) {
+        decision.notes.push(Note::HostHeard { host: host.id });
+    }
+    decision.events.extend(told_all(state, host, answered));
+    decision
+}
+
+/// Of each task and generation that reports tell of, which of them is the last one.
+fn last_reports(reports: &[Report]) -> BTreeMap<(TaskId, u32), usize> {
+    let of_task = |(index, report): (usize, &Report)| match &report.body {
+        ReportBody::Task(task) => Some(((task.task, task.generation), index)),
+        ReportBody::StopCandidate { .. } => None,
+    };
+    reports.iter().enumerate().filter_map(of_task).collect()
+}
+
+/// After `recover`: the host's agent holds what is desired of it, and leaves nothing unsaid.
+fn told_all(state: &State, host: &Host, answered: &AgentAnswered) -> Option<Event> {
+    let recovered = state.recovered()?.counter;
+    let agrees = Some(Seen { epoch: state.epoch(), order: host.last_order }) == answered.seen;
+    let tells = agrees && says_what_is(answered) && host.told_all < recovered;
+    tells.then_some(Event::HostToldAll { host: host.id, recovered })
+}
+
+/// Whether the host's tasks are as this answer leaves them. An agent that was away, or whose
+/// container engine does not answer, tells what was last known: that may be long over.
+fn says_what_is(answered: &AgentAnswered) -> bool {
+    answered.looked && answered.engine != EngineHealth::Silent
+}
+
+/// What the items of one answer brought into the state. A later item that has to do with any of it
+/// is decided when it is there.
+#[derive(Default)]
+struct News {
+    tasks: BTreeSet<TaskId>,
+    definitions: BTreeSet<(String, u32)>,
+    revisions: BTreeSet<RevisionId>,
+}
+
+impl News {
+    fn hear(&mut self, events: &[Event]) {
+        for event in events {
+            match event {
+                Event::TaskAdopted(adopted) => {
+                    self.tasks.insert(adopted.record.id);
+                }
+                Event::TaskDefinitionRegistered(registered) => {
+                    let definition = &registered.definition;
+                    self.definitions.insert((definition.family.clone(), definition.revision));
+                }
+                Event::RevisionCreated { revision, .. } => {
+                    self.revisions.insert(revision.id);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn concerns(&self, body: &ReportBody) -> bool {
+        match body {
+            ReportBody::Task(report) => self.tasks.contains(&report.task),
+            ReportBody::StopCandidate { task, run, .. } => {
+                self.tasks.contains(task) || run.as_ref().is_some_and(|run| self.concern(run))
+            }
+        }
+    }
+
+    fn concern(&self, run: &RunIntent) -> bool {
+        let definition = (run.definition.family.clone(), run.definition.revision);
+        self.definitions.contains(&definition)
+            || revision_of(&run.order).is_some_and(|revision| self.revisions.contains(&revision))
+    }
+}
+
+fn reported(state: &State, host: &Host, report: &TaskReport, at: Timestamp) -> Option<Event> {
+    let task = state.task(report.task)?;
+    if task.host != host.slot || task.generation != report.generation {
+        return None;
+    }
+    let containers = &state.definition_at(task.definition).definition.spec.container_definitions;
+    let report = Box::new(heard::report(report, containers, at));
+    match &report.phase {
+        ReportedPhase::Stopped(cause) => Some(Event::TaskStopped {
+            task: task.id,
+            cause: cause.clone(),
+            ran_briefly: ran_briefly(task, cause, at),
+            report: Some(report),
+            at,
+        }),
+        ReportedPhase::Pending
+        | ReportedPhase::Activating
+        | ReportedPhase::Running
+        | ReportedPhase::Stopping(_) => {
+            (!known(task, &report)).then_some(Event::TaskReported { task: task.id, report, at })
+        }
+    }
+}
+
+/// Whether a report says what the state says already: such are not journaled.
+fn known(task: &Task, report: &TaskReport) -> bool {
+    match &task.report {
+        Some(known) => **known == *report,
+        // The order was taken; ECS shows PENDING for that already.
+        None => report.phase == ReportedPhase::Pending,
+    }
+}
+
+/// A task that its host runs and no manifest named (promises.md 2.5): stopped only when the
+/// history knows its end, taken back after `recover`, else left alone.
+fn stop_candidate(
+    state: &State,
+    host: &Host,
+    answered: &AgentAnswered,
+    task: TaskId,
+    generation: u32,
+    run: &Option<Box<RunIntent>>,
+    at: Timestamp,
+) -> Vec<Event> {
+    if state.task(task).is_some() {
+        return Vec::new();
+    }
+    if answered.ended_candidates.contains(&task) {
+        let cause = StopCause {
+            code: StopCode::TerminationNotice,
+            reason: "The coordinator's history says that this task has ended.".to_owned(),
+        };
+        let host = host.id;
+        return vec![Event::StopCandidateConfirmed { host, task, generation, cause }];
+    }
+    match run {
+        Some(run) if may_take_back(state, host) => adopt(state, host, task, generation, run, at),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the host's word counts for tasks that this journal does not know: until it has told all.
+fn may_take_back(state: &State, host: &Host) -> bool {
+    state.recovered().is_some_and(|recovered| host.told_all < recovered.counter)
+}
+
+fn adopt(
+    state: &State,
+    host: &Host,
+    task: TaskId,
+    generation: u32,
+    run: &RunIntent,
+    at: Timestamp,
+) -> Vec<Event> {
+    if !heard::can_be_taken_back(run, at) {
+        return Vec::new();
+    }
+    let Ok(family) = run.definition.family.parse::<Family>() else { return Vec::new() };
+    let revision = run.definition.revision;
+    let mut events = Vec::new();
+    if state.definitions().get(family.as_str(), revision).is_none() {
+        let registered = state.definitions().last_registered(family.as_str());
+        if revision > registered.saturating_add(heard::REVISIONS_LOST_MAX) {
+            return Vec::new();
+        }
+        events.push(Event::TaskDefinitionRegistered(Box::new(TaskDefinitionRegistered {
+            definition: Arc::new(run.definition.clone()),
+            requires_attributes: Vec::new(),
+            compatibilities: Vec::new(),
+            registered_by: String::new(),
+            tags: Tags::new(),
+            taken_back: true,
+            at,
+        })));
+    }
+    let service = service_of(state, host, &run.order);
+    if let Some((service, id)) = service.filter(|(service, id)| service.revision(*id).is_none()) {
+        let revision = Box::new(lost_revision(service, id, &family, revision, run, at));
+        events.push(Event::RevisionCreated { service: service.id, revision });
+    }
+    let cluster = state.cluster_at(host.cluster);
+    // It had its host in the part of the journal that is lost.
+    let waited = state.waiting_with(cluster, task).map(|waiting| &waiting.launch);
+    let record = TaskRecord {
+        id: task,
+        cluster: cluster.name.clone(),
+        host: Some(host.id),
+        family,
+        revision,
+        group: run.order.group.clone(),
+        generation,
+        version: 1,
+        wish: Wish::Run,
+        phase: Phase::Pending,
+        created_at: run.order.created_at,
+        demand: demand(&run.definition.spec, &run.order.overrides),
+        overrides: run.order.overrides.clone(),
+        tags: waited.map(|launch| launch.tags.clone()).unwrap_or_default(),
+        started_by: run.order.started_by.clone(),
+        containers: run.order.container_ids.clone(),
+        gpus: run.order.gpus.clone(),
+        report: None,
+        end: None,
+        service: service.map(|(service, revision)| ServiceTaskRecord {
+            service: service.id,
+            revision,
+            settled: false,
+            lost: false,
+            returned: false,
+            protected_until: None,
+        }),
+        // Its agent does not know: where no launch here does, such a task runs without an end.
+        timeout_ms: waited.and_then(|launch| launch.timeout_ms),
+        provider: waited.and_then(|launch| launch.provider.clone()),
+        asked: None,
+        log_driver_mode: run.order.log_driver_mode,
+        placed_seq: 0,
+    };
+    events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
+    events
+}
+
+/// The service that started a task, and the revision, which a journal that is lost may have known
+/// alone.
+fn service_of<'a>(
+    state: &'a State,
+    host: &Host,
+    order: &RunOrder,
+) -> Option<(&'a Service, RevisionId)> {
+    let name = order.group.strip_prefix("service:")?.parse().ok()?;
+    let cluster = state.cluster_at(host.cluster).name.clone();
+    let service = state.service_named(&ServiceRef { cluster, name })?;
+    match service.status {
+        ServiceStatus::Active | ServiceStatus::Draining => Some((service, revision_of(order)?)),
+        ServiceStatus::Inactive { .. } => None,
+    }
+}
+
+fn revision_of(order: &RunOrder) -> Option<RevisionId> {
+    RevisionId::parse(order.started_by.as_deref()?.strip_prefix("ecs-svc/")?)
+}
+
+/// A revision that the service once had, so that its tasks count for the service: the scheduler
+/// then replaces them like those of any earlier revision. A task set keeps what it has.
+fn lost_revision(
+    service: &Service,
+    id: RevisionId,
+    family: &Family,
+    revision: u32,
+    run: &RunIntent,
+    at: Timestamp,
+) -> RevisionRecord {
+    let task_set = service.is_external().then(|| TaskSetRecord {
+        external_id: None,
+        scale_permille: 1000,
+        tags: Tags::new(),
+        client_token: None,
+        draining: false,
+        stable: false,
+        stability_at: at,
+    });
+    RevisionRecord {
+        id,
+        family: family.clone(),
+        revision,
+        created_at: run.order.created_at,
+        updated_at: at,
+        rollout: Rollout::Completed,
+        reason: format!("ECS deployment ecs-svc/{id} was taken back from its container instances."),
+        failed_tasks: 0,
+        has_run: true,
+        scaled: false,
+        task_set,
+        image_digests: BTreeMap::new(),
+    }
+}
+
+pub(super) fn silent(
+    state: &State,
+    host: HostId,
+    why: &str,
+    refused: bool,
+    at: Timestamp,
+) -> Decision {
+    let Some(host) = state.host(host) else { return Decision::default() };
+    let (id, why) = (host.id, why.to_owned());
+    // What a connection that broke was about shows only in the next attempt to make one.
+    let events = match host.connected {
+        true => vec![Event::HostDisconnected { host: id, why, refused, at }],
+        false if state.silent_since(host).is_some() && host.refused != refused => {
+            vec![Event::HostSilenceChanged { host: id, why, refused, at }]
+        }
+        false => Vec::new(),
+    };
+    Decision { events, ..Default::default() }
+}

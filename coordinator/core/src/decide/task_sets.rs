@@ -1,0 +1,133 @@
+//! Task sets: the deployments of services with the EXTERNAL controller (ecs-behaviour 1.12).
+
+use longshore_common::clock::Timestamp;
+
+use super::{Answer, Decision, Ids, gate, services};
+use crate::{
+    checkpoint::record::{RevisionRecord, TaskSetRecord},
+    command::CreateTaskSet,
+    event::Event,
+    model::service::{RevisionId, ServiceRef},
+    rejection::Rejection,
+    state::{Revision, Service, State},
+};
+
+/// Task sets of one service (Amazon's quota).
+const TASK_SETS_MAX: usize = 5;
+
+fn external<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rejection> {
+    let service = gate::service(state, named)?;
+    if !service.is_external() {
+        return Err(Rejection::NotExternal(named.clone()));
+    }
+    Ok(service)
+}
+
+pub(super) fn create(
+    state: &State,
+    create: &CreateTaskSet,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    let service = external(state, &create.service)?;
+    if let Some(token) = &create.client_token {
+        let sets = service.revisions.iter();
+        let earlier =
+            sets.filter_map(|r| Some((r, r.record.task_set.as_ref()?))).find(|(_, set)| {
+                set.client_token.as_ref().is_some_and(|(earlier, _)| *earlier == token.token)
+            });
+        if let Some((revision, set)) = earlier {
+            let same = set.client_token.as_ref().is_some_and(|(_, h)| *h == token.parameters_hash);
+            return match same {
+                true => Ok(Decision::with(vec![], Answer::TaskSet(revision.record.id))),
+                false => Err(Rejection::ServiceTokenConflict(create.service.clone())),
+            };
+        }
+    }
+    if service.revisions.len() >= TASK_SETS_MAX {
+        return Err(Rejection::TooManyTaskSets { limit: TASK_SETS_MAX });
+    }
+    let definition = services::usable(state, &create.definition)?;
+    services::check_constraints(definition, &service.config)?;
+    let task_set = TaskSetRecord {
+        external_id: create.external_id.clone(),
+        scale_permille: create.scale_permille,
+        tags: create.tags.clone(),
+        client_token: create.client_token.as_ref().map(|t| (t.token.clone(), t.parameters_hash)),
+        draining: false,
+        stable: false,
+        stability_at: at,
+    };
+    let revision =
+        RevisionRecord { task_set: Some(task_set), ..services::revision(definition, ids, at) };
+    let answer = Answer::TaskSet(revision.id);
+    let event = Event::RevisionCreated { service: service.id, revision: Box::new(revision) };
+    Ok(Decision::with(vec![event], answer))
+}
+
+fn changed(
+    service: &Service,
+    revision: &Revision,
+    at: Timestamp,
+    change: impl FnOnce(&mut TaskSetRecord),
+) -> Event {
+    let mut record = RevisionRecord { updated_at: at, ..revision.record.clone() };
+    if let Some(set) = &mut record.task_set {
+        change(set);
+    }
+    Event::RevisionChanged { service: service.id, revision: Box::new(record) }
+}
+
+pub(super) fn update(
+    state: &State,
+    named: &ServiceRef,
+    id: RevisionId,
+    scale_permille: u32,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let service = external(state, named)?;
+    let (revision, _) = gate::task_set(service, id)?;
+    let event = changed(service, revision, at, |set| {
+        (set.scale_permille, set.stable, set.stability_at) = (scale_permille, false, at);
+    });
+    Ok(Decision::of(vec![event]))
+}
+
+/// Asking once more for its end changes nothing.
+fn is_being_deleted(service: &Service, id: RevisionId) -> bool {
+    let set = service.revision(id).and_then(|revision| revision.record.task_set.as_ref());
+    set.is_some_and(|set| set.draining)
+}
+
+pub(super) fn delete(
+    state: &State,
+    named: &ServiceRef,
+    id: RevisionId,
+    force: bool,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let service = external(state, named)?;
+    if is_being_deleted(service, id) {
+        return Ok(Decision::default());
+    }
+    let (revision, set) = gate::task_set(service, id)?;
+    if !force && set.scale_permille > 0 {
+        return Err(Rejection::TaskSetScaledAboveZero(id));
+    }
+    let event = changed(service, revision, at, |set| set.draining = true);
+    Ok(Decision::of(vec![event]))
+}
+
+pub(super) fn set_primary(
+    state: &State,
+    named: &ServiceRef,
+    id: RevisionId,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let service = external(state, named)?;
+    gate::task_set(service, id)?;
+    if service.primary == Some(id) {
+        return Ok(Decision::default());
+    }
+    Ok(Decision::of(vec![Event::PrimaryChanged { service: service.id, revision: id, at }]))
+}

@@ -1,0 +1,343 @@
+//! What a service, a host or tasks that wait need next: starts, stops, lost tasks, the next stage of a deployment.
+//!
+//! A pass looks at one of them and answers with events; the driver applies them, which marks what
+//! they changed as due again, until a pass has nothing to say. So there is one path for a change, a
+//! timer and a restart alike. Costs nothing for what is quiet. Never: I/O, clocks, chance.
+
+mod balance;
+mod daemon;
+mod deployment;
+mod fate;
+mod instances;
+mod launch;
+mod lost;
+mod messages;
+mod rebalance;
+mod scaling;
+mod to_come;
+mod victims;
+pub(super) mod waiting;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+};
+
+use super::{
+    decide::Ids,
+    event::Event,
+    managed_scaling::Group,
+    state::{Due, Revision, Service, ServiceStatus, Standing, State, Task},
+};
+use crate::{
+    checkpoint::record::Rollout,
+    model::{
+        name::CapacityProviderName,
+        service::{LostAfter, ServicePolicy},
+    },
+    placement::Taken,
+};
+
+pub(super) use self::deployment::{NewDeployment, begin, supersede};
+pub use self::instances::is_busy;
+pub(super) use self::instances::{end as end_instance, set as set_instance};
+pub use self::lost::lost_hosts;
+pub use self::scaling::{Scaled, scaled, scaled_of};
+
+/// How long a start of the coordinator waits for a host that is connected before a service says so:
+/// many times what an agent needs whose container engine answers.
+const UNHEARD_SAID_AFTER: Duration = Duration::from_secs(60);
+
+/// Of one pass.
+#[derive(Debug, Default)]
+pub struct Pass {
+    pub events: Vec<Event>,
+    /// When to look again though nothing happens.
+    pub wake: Option<Timestamp>,
+    /// A task found no host: look again when room comes free in the cluster.
+    pub waits_for_room: bool,
+    /// Tasks of a service that found no host of the capacity provider that they go by.
+    pub wanted: Vec<(CapacityProviderName, Group)>,
+}
+
+/// Looks at what is due. Deterministic: the same state, time and entropy give the same pass.
+pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
+    match due {
+        Due::Host(host) => lost::pass(state, host, at),
+        Due::Waiting(slot) => waiting::pass(state, slot, at, Ids::from(entropy)),
+        Due::Group(slot) => instances::group_pass(state, slot, at),
+        Due::Instance(id) => instances::instance_pass(state, id, at),
+        Due::Service(slot) => {
+            let service = state.service_at(slot);
+            match service.status {
+                ServiceStatus::Inactive { .. } => Pass::default(),
+                ServiceStatus::Active | ServiceStatus::Draining => {
+                    Work::new(state, service, at, Ids::from(entropy)).look()
+                }
+            }
+        }
+    }
+}
+
+/// How many tasks a service is to have now: of a daemon, one for each host that it belongs on.
+pub fn desired(state: &State, service: &Service) -> u32 {
+    Work::new(state, service, Timestamp::default(), Ids::from(0)).desired()
+}
+
+/// One look at one service.
+struct Work<'a> {
+    state: &'a State,
+    service: &'a Service,
+    policy: ServicePolicy,
+    at: Timestamp,
+    ids: Ids,
+    /// What this look starts: whatever it places next sees that.
+    taken: Taken,
+    /// What this look stops makes the service wait: the next look knows for how long.
+    backs_off: bool,
+    pass: Pass,
+}
+
+impl<'a> Work<'a> {
+    fn new(state: &'a State, service: &'a Service, at: Timestamp, ids: Ids) -> Self {
+        let policy = state.policy(service);
+        Work {
+            state,
+            service,
+            policy,
+            at,
+            ids,
+            taken: Taken::default(),
+            backs_off: false,
+            pass: Pass::default(),
+        }
+    }
+
+    /// The first kind of work that there is: what it changes makes the service due again, so that
+    /// the next kind sees its effect.
+    fn look(mut self) -> Pass {
+        let kinds: [fn(&mut Self); 6] = [
+            Self::settle,
+            Self::advance_deployment,
+            Self::drop_revisions,
+            Self::balance,
+            Self::conclude,
+            Self::rebalance,
+        ];
+        for kind in kinds {
+            kind(&mut self);
+            if !self.pass.events.is_empty() {
+                break;
+            }
+        }
+        self.pass
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.pass.wake = Some(self.pass.wake.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Tasks without checks that ran long enough are healthy from now on. Time counts while their
+    /// host is heard: what nobody saw running may have ended long ago.
+    fn settle(&mut self) {
+        let mut tasks = Vec::new();
+        for revision in &self.service.revisions {
+            for (began, id) in &revision.settling {
+                let settles = began.saturating_add(self.policy.healthy_after);
+                if settles > self.at {
+                    self.wake_at(settles);
+                    break;
+                }
+                let Some(task) = self.state.task(*id) else { continue };
+                // Its host makes the service due when it is heard again.
+                let Some(heard) = self.state.heard_since(task.host) else { continue };
+                let settles = heard.max(*began).saturating_add(self.policy.healthy_after);
+                match settles > self.at {
+                    true => self.wake_at(settles),
+                    false => tasks.push(*id),
+                }
+            }
+        }
+        if !tasks.is_empty() {
+            self.pass.events.push(Event::TasksSettled { tasks, at: self.at });
+        }
+    }
+
+    /// Forgets revisions that have no task and that nothing goes back to.
+    fn drop_revisions(&mut self) {
+        let service = self.service;
+        let needed = |id| {
+            service.primary == Some(id) || service.completed == Some(id) || service.is_target(id)
+        };
+        for revision in &service.revisions {
+            let drops = match &revision.record.task_set {
+                Some(set) => set.draining,
+                None => !needed(revision.record.id),
+            };
+            if revision.tasks.is_empty() && drops {
+                let (service, revision) = (service.id, revision.record.id);
+                self.pass.events.push(Event::RevisionDropped { service, revision });
+            }
+        }
+    }
+
+    /// Nothing is left to do: say so once, and end a service that was deleted.
+    fn conclude(&mut self) {
+        let (service, at) = (self.service.id, self.at);
+        if self.service.status == ServiceStatus::Draining {
+            if !self.service.has_tasks() {
+                self.pass.events.push(Event::ServiceDeleted { service, at });
+            }
+            return;
+        }
+        if self.service.under_way().is_some() {
+            self.say_what_is_unheard();
+            return self.say_what_is_silent();
+        }
+        if self.service.steady || !self.is_steady() {
+            return;
+        }
+        match self.is_heard() {
+            true => self.pass.events.push(Event::ServiceSteady { service, at }),
+            false => self.say_what_is_unheard(),
+        }
+    }
+
+    /// Whether the service has what it is to have, and nothing moves (ecs-behaviour 1.8).
+    fn is_steady(&self) -> bool {
+        let service = self.service;
+        if service.under_way().is_some() || service.moving.is_some() || self.pass.waits_for_room {
+            return false;
+        }
+        if service.is_external() {
+            let sets = !service.revisions.is_empty();
+            return sets
+                && service.revisions.iter().all(|revision| {
+                    revision.record.task_set.as_ref().is_some_and(|set| set.stable && !set.draining)
+                });
+        }
+        let Some(primary) = service.primary() else { return false };
+        let counts = &primary.counts;
+        let others = service.revisions.iter().filter(|r| r.record.id != primary.record.id);
+        let only = match service.is_daemon() {
+            true => others.into_iter().all(|other| self.is_gone(&other.counts)),
+            false => others.into_iter().all(|other| other.tasks.is_empty()),
+        };
+        // A daemon stays on a host that drains as long as it is of use there.
+        let none_drain = service.is_daemon() || counts.wanted_draining() == 0;
+        let wanted = counts.wanted() - counts.wanted_draining();
+        only && none_drain
+            && primary.record.rollout != Rollout::Failed
+            && counts.leaving() == 0
+            && wanted == counts.staying(Standing::Healthy)
+            && wanted == self.desired()
+    }
+
+    /// Whether every host that has tasks of the service was heard by this coordinator: until then
+    /// it knows what an earlier one knew, and calls nothing done. A host that is silent for too long
+    /// is waited for no more: its tasks are lost, or stand as they were when they never are.
+    fn is_heard(&mut self) -> bool {
+        let never = self.policy.lost_after == LostAfter::Never;
+        for revision in &self.service.revisions {
+            for task in self.unheard_tasks(revision) {
+                if task.service.as_ref().is_some_and(|of| of.lost) {
+                    continue;
+                }
+                let host = self.state.host_at(task.host);
+                let gives_up = lost::silence_ends(self.state, host).filter(|_| never);
+                match gives_up {
+                    Some(ends) if ends <= self.at => {}
+                    Some(ends) => {
+                        self.wake_at(ends);
+                        return false;
+                    }
+                    None => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Says which hosts are waited for although their agents are connected: nothing ends that but a word
+    /// of their container engines.
+    fn say_what_is_unheard(&mut self) {
+        let revisions = self.service.revisions.iter();
+        let unheard = revisions.flat_map(|revision| self.unheard_tasks(revision));
+        let unheard = unheard.filter(|task| task.service.as_ref().is_some_and(|of| !of.lost));
+        let hosts = unheard.map(|task| self.state.host_at(task.host));
+        let hosts: BTreeSet<HostId> = hosts.filter(|host| host.connected).map(|h| h.id).collect();
+        if hosts.is_empty() {
+            return;
+        }
+        match self.state.epoch_started_at().saturating_add(UNHEARD_SAID_AFTER) {
+            later if later > self.at => self.wake_at(later),
+            _ => self.say(messages::waits_for_engines(self.service, &hosts)),
+        }
+    }
+
+    /// Says which tasks a deployment waits for that no timer ends: their hosts are silent and are
+    /// never taken for lost.
+    fn say_what_is_silent(&mut self) {
+        let service = self.service;
+        if self.policy.lost_after != LostAfter::Never {
+            return;
+        }
+        let silent = self.state.cluster_at(service.cluster).silent.iter();
+        let tasks = silent.flat_map(|(_, slot)| self.state.host_at(*slot).tasks.values());
+        let tasks = tasks.map(|slot| self.state.task_at(*slot));
+        let own = |task: &&Task| task.service.as_ref().is_some_and(|of| of.service == service.slot);
+        let waited_for =
+            |task: &&Task| !matches!(task.standing(), Some(Standing::Healthy | Standing::Stopping));
+        let tasks: Vec<TaskId> = tasks.filter(own).filter(waited_for).map(|task| task.id).collect();
+        if !tasks.is_empty() {
+            self.say(messages::waits_for_silent_hosts(service, &tasks));
+        }
+    }
+
+    /// Tasks of a revision on hosts that this coordinator has not heard yet. Costs nothing once all
+    /// hosts were heard, and while some are silent no more than what runs there.
+    fn unheard_tasks(&self, revision: &Revision) -> Vec<&'a Task> {
+        let state = self.state;
+        if state.unheard_len() >= revision.tasks.len() {
+            let tasks = revision.tasks.values().map(|slot| state.task_at(*slot));
+            return tasks.filter(|task| state.is_unheard(task.host)).collect();
+        }
+        let hosts = state.unheard_hosts();
+        let tasks = hosts.flat_map(|host| host.tasks.values()).map(|slot| state.task_at(*slot));
+        tasks
+            .filter(|task| {
+                task.service.as_ref().is_some_and(|of| {
+                    of.service == self.service.slot && of.revision == revision.record.id
+                })
+            })
+            .collect()
+    }
+
+    /// How many tasks the service is to have in all.
+    fn desired(&self) -> u32 {
+        match self.service.status {
+            ServiceStatus::Draining | ServiceStatus::Inactive { .. } => 0,
+            ServiceStatus::Active if self.service.is_daemon() => self.daemon_hosts(),
+            ServiceStatus::Active => self.service.config.desired,
+        }
+    }
+
+    /// Says something in the service's events, unless it was said lately and still holds
+    /// (ecs-behaviour 1.8).
+    fn say(&mut self, message: String) {
+        let said = self.service.said.get(&super::state::hash_of(&message));
+        let due = said.map_or(self.at, |said| said.saturating_add(messages::REPEATED_AFTER));
+        if due > self.at {
+            // What holds then is said again, though nothing else happens.
+            self.wake_at(due);
+            return;
+        }
+        self.wake_at(self.at.saturating_add(messages::REPEATED_AFTER));
+        let (service, at) = (self.service.id, self.at);
+        self.pass.events.push(Event::ServiceLogged { service, message, at });
+    }
+}

@@ -1,0 +1,495 @@
+//! The deployment engine: one deployment after another, each a walk through stages
+//! (ecs-behaviour 1.10, 1.11). A rolling deployment scales, bakes when there are alarms, and is
+//! done; blue/green without a load balancer has hooks between the same stages and cleans up last.
+//!
+//! Owns the life of a [`DeploymentRecord`]. Never: starts or stops of tasks; it only says which
+//! revision is the primary one and which stage holds.
+
+use std::time::Duration;
+
+use longshore_common::clock::Timestamp;
+
+use super::{Work, messages};
+use crate::{
+    checkpoint::record::{
+        DeploymentRecord, DeploymentStatus, HookRecord, HookStatus, RevisionRecord, RollbackRecord,
+        Rollout, Stage,
+    },
+    event::Event,
+    model::service::{
+        DeploymentConfig, DeploymentId, DeploymentStrategy, HookAction, HookId, HookStage,
+        HookTarget, RevisionCleanup, RevisionId, ServiceId, ServiceRef,
+    },
+    state::Service,
+};
+
+/// ecs-behaviour 1.10, alarms: how long a rolling deployment listens after the old tasks are gone.
+const BAKE_WITH_ALARMS: Duration = Duration::from_secs(60);
+/// Maximum time of the stage that waits for new tasks (ecs-behaviour 1.11). A stage that waits for
+/// something with a time of its own, a hook, the bake or the protection of old tasks, has that time
+/// alone.
+const STAGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// A deployment that is to begin.
+pub(crate) struct NewDeployment {
+    pub(crate) service: ServiceId,
+    pub(crate) named: ServiceRef,
+    pub(crate) id: DeploymentId,
+    pub(crate) config: DeploymentConfig,
+    pub(crate) desired: u32,
+    /// Revisions that have tasks now.
+    pub(crate) sources: Vec<RevisionId>,
+    /// In ALARM already: not listened to this time.
+    pub(crate) alarms_ignored: Vec<String>,
+    /// The service has this revision already, with tasks of an earlier deployment.
+    pub(crate) is_known: bool,
+    pub(crate) revision: RevisionRecord,
+}
+
+/// The events that begin the deployment of a new revision of a service.
+pub(crate) fn begin(new: NewDeployment) -> Vec<Event> {
+    let NewDeployment { service, named, id, config, desired, sources, alarms_ignored, .. } = new;
+    let revision = Box::new(new.revision);
+    let (at, target) = (revision.updated_at, revision.id);
+    let threshold = config.circuit_breaker.threshold(desired);
+    let deployment = DeploymentRecord {
+        id,
+        service: named,
+        sources,
+        target,
+        status: DeploymentStatus::Pending,
+        reason: None,
+        created_at: at,
+        started_at: None,
+        updated_at: at,
+        finished_at: None,
+        stopped_at: None,
+        config,
+        stage: Stage::ReconcileService,
+        stage_since: at,
+        failures: 0,
+        threshold,
+        breaker_triggered: false,
+        alarms_ignored,
+        alarms_triggered: Vec::new(),
+        rollback: None,
+        hooks: Vec::new(),
+        desired,
+    };
+    vec![
+        match new.is_known {
+            true => Event::RevisionChanged { service, revision },
+            false => Event::RevisionCreated { service, revision },
+        },
+        Event::PrimaryChanged { service, revision: target, at },
+        Event::DeploymentSet { service, deployment: Box::new(deployment) },
+    ]
+}
+
+/// A newer deployment takes over (ecs-behaviour 1.10, superseding). A target that only waited for its
+/// predecessor to leave has completed: it is what the newer one goes back to.
+pub(crate) fn supersede(service: &Service, why: &str, at: Timestamp) -> Vec<Event> {
+    let Some(mut deployment) = service.under_way().cloned() else { return Vec::new() };
+    let mut events = Vec::new();
+    if deployment.stage == Stage::CleanUp && deployment.rollback.is_none() {
+        let target = deployment.target;
+        let reason = format!("ECS deployment ecs-svc/{target} completed.");
+        events.extend(rolled_out(service, target, Rollout::Completed, reason, at));
+    }
+    end(&mut deployment, service, DeploymentStatus::Stopped, Some(why.to_owned()), at);
+    events.push(Event::DeploymentSet { service: service.id, deployment: Box::new(deployment) });
+    events
+}
+
+/// Ends the deployment under way by going back to the last revision that completed, if there is one;
+/// else leaves it failed. A target that completed earlier, and was taken up again, is begun anew
+/// itself. `why` completes "ECS deployment …".
+fn roll_back(
+    service: &Service,
+    mut deployment: DeploymentRecord,
+    wanted: bool,
+    why: &str,
+    at: Timestamp,
+) -> Vec<Event> {
+    let id = service.id;
+    let target = deployment.target;
+    let mut events = vec![Event::ServiceLogged {
+        service: id,
+        message: messages::deployment_failed(service, target, why),
+        at,
+    }];
+    let to = service.completed.filter(|_| wanted);
+    let back = to.and_then(|to| service.revision(to));
+    let reason = |what: &str| format!("ECS deployment {what}: {why}.");
+    let source = match deployment.breaker_triggered {
+        true => "circuit breaker",
+        false => "failed",
+    };
+    events.extend(rolled_out(service, target, Rollout::Failed, reason(source), at));
+    match back {
+        Some(back) => {
+            let to = back.record.id;
+            events.push(Event::ServiceLogged {
+                service: id,
+                message: messages::rolling_back(service, to),
+                at,
+            });
+            let revision = RevisionRecord {
+                rollout: Rollout::InProgress,
+                reason: format!(
+                    "ECS deployment {source}: rolling back to deploymentId ecs-svc/{to}."
+                ),
+                updated_at: at,
+                failed_tasks: 0,
+                scaled: false,
+                ..back.record.clone()
+            };
+            events.push(Event::RevisionChanged { service: id, revision: Box::new(revision) });
+            events.push(Event::PrimaryChanged { service: id, revision: to, at });
+            deployment.status = DeploymentStatus::RollbackInProgress;
+            deployment.reason = Some(reason(source));
+            deployment.rollback =
+                Some(RollbackRecord { reason: reason(source), started_at: at, to });
+            deployment.failures = failures(service, target);
+            deployment.hooks.iter_mut().for_each(give_up);
+            enter(&mut deployment, Stage::ScaleUp, at);
+        }
+        None => {
+            let reason = Some(reason(source));
+            end(&mut deployment, service, DeploymentStatus::Stopped, reason, at);
+        }
+    }
+    events.push(Event::DeploymentSet { service: id, deployment: Box::new(deployment) });
+    events
+}
+
+/// What is said of a revision's deployment from now on, if there is still such a revision.
+fn rolled_out(
+    service: &Service,
+    revision: RevisionId,
+    rollout: Rollout,
+    reason: String,
+    at: Timestamp,
+) -> Option<Event> {
+    let record = service.revision(revision)?.record.clone();
+    let revision = RevisionRecord { rollout, reason, updated_at: at, ..record };
+    Some(Event::RevisionChanged { service: service.id, revision: Box::new(revision) })
+}
+
+fn failures(service: &Service, revision: RevisionId) -> u32 {
+    service.revision(revision).map_or(0, |revision| revision.record.failed_tasks)
+}
+
+fn end(
+    deployment: &mut DeploymentRecord,
+    service: &Service,
+    status: DeploymentStatus,
+    reason: Option<String>,
+    at: Timestamp,
+) {
+    deployment.status = status;
+    deployment.reason = reason.or(deployment.reason.take());
+    deployment.updated_at = at;
+    deployment.failures = failures(service, deployment.target);
+    deployment.hooks.iter_mut().for_each(give_up);
+    match status {
+        DeploymentStatus::Stopped => deployment.stopped_at = Some(at),
+        DeploymentStatus::Pending
+        | DeploymentStatus::InProgress
+        | DeploymentStatus::Successful
+        | DeploymentStatus::StopRequested
+        | DeploymentStatus::RollbackRequested
+        | DeploymentStatus::RollbackInProgress
+        | DeploymentStatus::RollbackSuccessful
+        | DeploymentStatus::RollbackFailed => {}
+    }
+    deployment.finished_at = Some(at);
+}
+
+/// Nobody waits for its answer any more.
+fn give_up(hook: &mut HookRecord) {
+    match hook.status {
+        HookStatus::AwaitingAction | HookStatus::InProgress => {
+            (hook.status, hook.call_at) = (HookStatus::Failed, None);
+        }
+        HookStatus::Succeeded | HookStatus::Failed | HookStatus::TimedOut => {}
+    }
+}
+
+fn enter(deployment: &mut DeploymentRecord, stage: Stage, at: Timestamp) {
+    (deployment.stage, deployment.stage_since, deployment.updated_at) = (stage, at, at);
+}
+
+/// The stages that a strategy has. Without a load balancer there is no traffic to shift
+/// (ecs-behaviour 1.11).
+fn stages(strategy: DeploymentStrategy) -> &'static [Stage] {
+    match strategy {
+        DeploymentStrategy::Rolling => &[Stage::ScaleUp, Stage::BakeTime],
+        DeploymentStrategy::BlueGreen => &[
+            Stage::ReconcileService,
+            Stage::PreScaleUp,
+            Stage::ScaleUp,
+            Stage::PostScaleUp,
+            Stage::BakeTime,
+            Stage::CleanUp,
+        ],
+    }
+}
+
+fn hook_stage(stage: Stage) -> Option<HookStage> {
+    Some(match stage {
+        Stage::ReconcileService => HookStage::ReconcileService,
+        Stage::PreScaleUp => HookStage::PreScaleUp,
+        Stage::PostScaleUp => HookStage::PostScaleUp,
+        Stage::TestTrafficShift => HookStage::TestTrafficShift,
+        Stage::PostTestTrafficShift => HookStage::PostTestTrafficShift,
+        Stage::PreProductionTrafficShift => HookStage::PreProductionTrafficShift,
+        Stage::ProductionTrafficShift => HookStage::ProductionTrafficShift,
+        Stage::PostProductionTrafficShift => HookStage::PostProductionTrafficShift,
+        Stage::ScaleUp | Stage::BakeTime | Stage::CleanUp => return None,
+    })
+}
+
+impl Work<'_> {
+    pub(super) fn advance_deployment(&mut self) {
+        let service = self.service;
+        if !service.is_active() {
+            return;
+        }
+        let Some(deployment) = service.under_way() else { return };
+        let mut deployment = deployment.clone();
+        match deployment.status {
+            DeploymentStatus::Pending => {
+                deployment.status = DeploymentStatus::InProgress;
+                deployment.started_at = Some(self.at);
+                let first = stages(deployment.config.strategy).first().copied();
+                enter(&mut deployment, first.unwrap_or(Stage::ScaleUp), self.at);
+                self.set(deployment);
+            }
+            DeploymentStatus::InProgress => self.in_progress(deployment),
+            DeploymentStatus::StopRequested => {
+                // Aborted: what runs goes on, and nothing more is started or stopped for it.
+                let target = deployment.target;
+                let why = format!("ECS deployment ecs-svc/{target} was stopped.");
+                let stopped = rolled_out(service, target, Rollout::Failed, why, self.at);
+                self.pass.events.extend(stopped);
+                end(&mut deployment, service, DeploymentStatus::Stopped, None, self.at);
+                self.set(deployment);
+            }
+            DeploymentStatus::RollbackRequested => {
+                let why = deployment.reason.clone().unwrap_or_default();
+                self.pass.events.extend(roll_back(service, deployment, true, &why, self.at));
+            }
+            DeploymentStatus::RollbackInProgress => self.rolling_back(deployment),
+            DeploymentStatus::Successful
+            | DeploymentStatus::Stopped
+            | DeploymentStatus::RollbackSuccessful
+            | DeploymentStatus::RollbackFailed => {}
+        }
+    }
+
+    fn set(&mut self, deployment: DeploymentRecord) {
+        let service = self.service.id;
+        self.pass.events.push(Event::DeploymentSet { service, deployment: Box::new(deployment) });
+    }
+
+    fn in_progress(&mut self, mut deployment: DeploymentRecord) {
+        let service = self.service;
+        let breaker = deployment.config.circuit_breaker;
+        let threshold = breaker.threshold(self.desired());
+        if breaker.enable && failures(service, deployment.target) >= threshold {
+            deployment.breaker_triggered = true;
+            deployment.threshold = threshold;
+            let stage_two =
+                service.revision(deployment.target).is_some_and(|target| target.record.has_run);
+            let why = if stage_two { "task failed health checks" } else { "tasks failed to start" };
+            let events = roll_back(service, deployment, breaker.rollback, why, self.at);
+            self.pass.events.extend(events);
+            return;
+        }
+        if !deployment.alarms_triggered.is_empty() {
+            let rollback = deployment.config.alarms.as_ref().is_some_and(|alarms| alarms.rollback);
+            let why = format!("alarm detected ({})", deployment.alarms_triggered.join(", "));
+            let events = roll_back(service, deployment, rollback, &why, self.at);
+            self.pass.events.extend(events);
+            return;
+        }
+        // The clean-up waits for tasks that are protected, or whose hosts are silent: the new revision
+        // has all that it is to have, and nothing would be won by going back.
+        let waits_for_tasks = deployment.stage == Stage::ScaleUp
+            && deployment.config.strategy == DeploymentStrategy::BlueGreen;
+        let stage_ends = deployment.stage_since.saturating_add(STAGE_MAX);
+        if waits_for_tasks && stage_ends > self.at {
+            self.wake_at(stage_ends);
+        } else if waits_for_tasks {
+            let stage = deployment.stage.as_ecs();
+            let why = format!("the stage {stage} did not end within 24 hours");
+            self.pass.events.extend(roll_back(service, deployment, true, &why, self.at));
+            return;
+        }
+        if self.runs_hooks(&mut deployment) {
+            return;
+        }
+        if self.stage_is_done(&deployment) && self.is_heard() {
+            self.next_stage(deployment);
+        }
+    }
+
+    fn stage_is_done(&mut self, deployment: &DeploymentRecord) -> bool {
+        let config = &deployment.config;
+        let rolling = config.strategy == DeploymentStrategy::Rolling;
+        match deployment.stage {
+            Stage::ScaleUp if rolling => match config.early_success.filter(|early| early.enable) {
+                Some(early) => {
+                    let blocking = early.cleanup == RevisionCleanup::Blocking;
+                    self.has_arrived(early.healthy_percent, blocking)
+                }
+                None => self.has_arrived(100, true),
+            },
+            Stage::ScaleUp => self.has_arrived(100, false),
+            Stage::CleanUp => self.has_arrived(100, true),
+            Stage::BakeTime => {
+                let minutes = config.bake_minutes.map(|m| Duration::from_secs(u64::from(m) * 60));
+                let listens = config.alarms.as_ref().is_some_and(|alarms| alarms.enable);
+                let bake = match (minutes, rolling) {
+                    (Some(minutes), _) => minutes,
+                    (None, true) if listens => BAKE_WITH_ALARMS,
+                    (None, _) => Duration::ZERO,
+                };
+                let ends = deployment.stage_since.saturating_add(bake);
+                if ends > self.at {
+                    self.wake_at(ends);
+                }
+                ends <= self.at
+            }
+            Stage::ReconcileService
+            | Stage::PreScaleUp
+            | Stage::PostScaleUp
+            | Stage::TestTrafficShift
+            | Stage::PostTestTrafficShift
+            | Stage::PreProductionTrafficShift
+            | Stage::ProductionTrafficShift
+            | Stage::PostProductionTrafficShift => true,
+        }
+    }
+
+    fn next_stage(&mut self, mut deployment: DeploymentRecord) {
+        let stages = stages(deployment.config.strategy);
+        let position = stages.iter().position(|stage| *stage == deployment.stage);
+        match position.and_then(|position| stages.get(position + 1)) {
+            Some(next) => {
+                enter(&mut deployment, *next, self.at);
+                self.set(deployment);
+            }
+            None => self.succeed(deployment, DeploymentStatus::Successful),
+        }
+    }
+
+    fn succeed(&mut self, mut deployment: DeploymentRecord, status: DeploymentStatus) {
+        let (service, at) = (self.service, self.at);
+        end(&mut deployment, service, status, None, at);
+        if let Some(id) = service.primary {
+            let reason = format!("ECS deployment ecs-svc/{id} completed.");
+            let message = messages::deployment_completed(service, id);
+            self.pass.events.extend(rolled_out(service, id, Rollout::Completed, reason, at));
+            let service = service.id;
+            self.pass.events.push(Event::ServiceLogged { service, message, at });
+        }
+        self.set(deployment);
+    }
+
+    fn rolling_back(&mut self, mut deployment: DeploymentRecord) {
+        let service = self.service;
+        if self.has_arrived(100, true) && self.is_heard() {
+            let began = deployment.rollback.as_ref().map_or(self.at, |back| back.started_at);
+            // The old tasks may never have left. The rollback is watched as long as a new task is,
+            // and whoever watches the service sees the failed deployment meanwhile.
+            let watched = began.saturating_add(self.policy.healthy_after);
+            if watched > self.at {
+                return self.wake_at(watched);
+            }
+            return self.succeed(deployment, DeploymentStatus::RollbackSuccessful);
+        }
+        let breaker = deployment.config.circuit_breaker;
+        let primary = service.primary.unwrap_or(deployment.target);
+        if breaker.enable && failures(service, primary) >= breaker.threshold(self.desired()) {
+            let why = "the tasks of the revision that was rolled back to fail too".to_owned();
+            let reason = format!("ECS deployment circuit breaker: {why}.");
+            let failed = rolled_out(service, primary, Rollout::Failed, reason, self.at);
+            self.pass.events.extend(failed);
+            end(&mut deployment, service, DeploymentStatus::RollbackFailed, Some(why), self.at);
+            self.set(deployment);
+        }
+    }
+
+    /// Begins, awaits and judges the hooks of the stage. Returns whether the stage waits, or the
+    /// deployment changed.
+    fn runs_hooks(&mut self, deployment: &mut DeploymentRecord) -> bool {
+        let Some(at_stage) = hook_stage(deployment.stage) else { return false };
+        let hooks = deployment.config.hooks.iter().enumerate();
+        let due: Vec<u32> = hooks
+            .filter(|(_, hook)| hook.stages.contains(&at_stage))
+            .map(|(position, _)| position as u32)
+            .collect();
+        let (stage, at) = (deployment.stage, self.at);
+        for position in due {
+            let hook = deployment.config.hooks[position as usize].clone();
+            let run = deployment.hooks.iter_mut().find(|r| r.hook == position && r.stage == stage);
+            let Some(run) = run else {
+                let minutes = Duration::from_secs(u64::from(hook.timeout_minutes) * 60);
+                let (status, call_at) = match hook.target {
+                    HookTarget::Pause => (HookStatus::AwaitingAction, None),
+                    HookTarget::Http { .. } => (HookStatus::InProgress, Some(at)),
+                };
+                deployment.hooks.push(HookRecord {
+                    id: HookId::new(self.ids.nth(0)),
+                    hook: position,
+                    stage,
+                    status,
+                    expires_at: at.saturating_add(minutes),
+                    call_at,
+                    reason: None,
+                });
+                deployment.updated_at = at;
+                self.set(deployment.clone());
+                return true;
+            };
+            match run.status {
+                HookStatus::Succeeded => {}
+                HookStatus::AwaitingAction | HookStatus::InProgress if run.expires_at > at => {
+                    let expires = run.expires_at;
+                    self.wake_at(expires);
+                    return true;
+                }
+                HookStatus::AwaitingAction | HookStatus::InProgress => {
+                    run.status = HookStatus::TimedOut;
+                    run.call_at = None;
+                    deployment.updated_at = at;
+                    self.set(deployment.clone());
+                    return true;
+                }
+                HookStatus::TimedOut => match hook.on_timeout {
+                    HookAction::Continue => {}
+                    HookAction::Rollback => {
+                        let why =
+                            format!("a lifecycle hook of the stage {} timed out", stage.as_ecs());
+                        let failed = deployment.clone();
+                        let events = roll_back(self.service, failed, true, &why, at);
+                        self.pass.events.extend(events);
+                        return true;
+                    }
+                },
+                HookStatus::Failed => {
+                    let said = run.reason.as_ref().map(|said| format!(" ({said})"));
+                    let said = said.unwrap_or_default();
+                    let why =
+                        format!("a lifecycle hook of the stage {} failed{said}", stage.as_ecs());
+                    let failed = deployment.clone();
+                    self.pass.events.extend(roll_back(self.service, failed, true, &why, at));
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}

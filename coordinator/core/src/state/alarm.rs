@@ -1,0 +1,120 @@
+//! Alarms: a register of names with a state that others set.
+
+use std::{collections::BTreeMap, ops::Bound};
+
+use longshore_common::clock::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    EntityKey, State,
+    dirty::LogTo,
+    entity::{Entity, kind},
+};
+use crate::{
+    command::Tags,
+    model::alarm::{AlarmDefinition, AlarmName, AlarmPut, AlarmStateSet, AlarmValue},
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alarm {
+    pub name: AlarmName,
+    pub definition: AlarmDefinition,
+    pub value: AlarmValue,
+    pub reason: String,
+    /// JSON, as given.
+    pub reason_data: Option<String>,
+    /// When `value` last became another one.
+    pub state_updated_at: Timestamp,
+    pub configuration_updated_at: Timestamp,
+    pub tags: Tags,
+}
+
+pub(super) type Alarms = BTreeMap<AlarmName, Alarm>;
+
+impl State {
+    pub fn alarm(&self, name: &str) -> Option<&Alarm> {
+        self.alarms.get(name)
+    }
+
+    pub fn alarms_len(&self) -> usize {
+        self.alarms.len()
+    }
+
+    /// All alarms from this name on, in the order of their names.
+    pub fn alarms_from(&self, first: Bound<&str>) -> impl Iterator<Item = &Alarm> + use<'_> {
+        self.alarms.range::<str, _>((first, Bound::Unbounded)).map(|(_, alarm)| alarm)
+    }
+
+    pub(super) fn alarm_put(&mut self, put: &AlarmPut) {
+        let AlarmPut { name, definition, new, at } = put;
+        self.touch(EntityKey::Alarm(name.clone()));
+        match new {
+            Some(new) => {
+                self.log(LogTo::nothing(), format_args!("alarm {name} made, {}", new.value));
+                let alarm = Alarm {
+                    name: name.clone(),
+                    definition: definition.clone(),
+                    value: new.value,
+                    reason: new.reason.clone(),
+                    reason_data: None,
+                    state_updated_at: *at,
+                    configuration_updated_at: *at,
+                    tags: new.tags.clone(),
+                };
+                self.alarms.insert(name.clone(), alarm);
+            }
+            None => {
+                self.log(LogTo::nothing(), format_args!("alarm {name} defined anew"));
+                if let Some(alarm) = self.alarms.get_mut(name) {
+                    alarm.definition = definition.clone();
+                    alarm.configuration_updated_at = *at;
+                }
+            }
+        }
+    }
+
+    pub(super) fn alarm_state_set(&mut self, set: &AlarmStateSet) {
+        let AlarmStateSet { name, value, reason, reason_data, at } = set;
+        self.touch(EntityKey::Alarm(name.clone()));
+        let Some(alarm) = self.alarms.get_mut(name) else { return };
+        alarm.reason = reason.clone();
+        alarm.reason_data = reason_data.clone();
+        if alarm.value != *value {
+            let before = std::mem::replace(&mut alarm.value, *value);
+            alarm.state_updated_at = *at;
+            self.log(LogTo::nothing(), format_args!("alarm {name} is {value}, was {before}"));
+            if *value == AlarmValue::Alarm {
+                self.deployments_hear_of(name.as_str());
+            }
+        }
+    }
+
+    pub(super) fn alarms_deleted(&mut self, names: &[AlarmName]) {
+        for name in names {
+            self.touch(EntityKey::Alarm(name.clone()));
+            self.alarms.remove(name);
+            self.log(LogTo::nothing(), format_args!("alarm {name} deleted"));
+        }
+    }
+}
+
+impl Entity for kind::Alarm {
+    type Key = AlarmName;
+    type Row = Alarm;
+
+    fn id(name: &AlarmName) -> Vec<u8> {
+        name.as_str().into()
+    }
+
+    fn keys(state: &State) -> Vec<AlarmName> {
+        state.alarms.keys().cloned().collect()
+    }
+
+    fn row(state: &State, name: &AlarmName) -> Option<Alarm> {
+        state.alarm(name.as_str()).cloned()
+    }
+
+    fn restore(state: &mut State, row: Alarm) {
+        state.alarms.insert(row.name.clone(), row);
+    }
+}

@@ -1,0 +1,989 @@
+//! Tables of the core: commands in, a line per event or rejection out.
+
+mod alarms;
+mod capacity;
+mod gpus;
+mod soundness;
+mod taken_back;
+mod waiting;
+
+use std::fmt::Write as _;
+
+use expect_test::{Expect, expect};
+use longshore_common::{
+    clock::Timestamp,
+    id::{HostId, TaskId},
+    logs::mode::LogDriverMode,
+    protocol::{
+        ContainerReport, EngineHealth, Epoch, HeldImages, Report, ReportBody, ReportPosition,
+        ReportedPhase, RunIntent, RunOrder, Seen, StorageHealth, TaskReport, Versions,
+    },
+    resources::{Capacity, CpuUnits, MemoryMib},
+    task::{StopCause, StopCode, TaskOverride},
+    task_definition::{ContainerDefinition, TaskDefinition, TaskSpec},
+    task_policy::{Forbidden, TaskPolicy},
+};
+
+use super::{
+    command::{
+        AgentAnswered, ClientToken, ClusterSettings, Command, Envelope, JoinToken,
+        RegisterContainerInstance, RegisterTaskDefinition, RevisionRef, RunTask,
+        SettableHostStatus, SettingScope, StartTask, Tags, TaskLaunch,
+    },
+    decide::{Answer, Note, decide},
+    event::Event,
+    state::{DEFAULT_LOG_DRIVER_MODE, State},
+};
+use crate::checkpoint::record::{self, Record};
+
+/// A state that commands are put to, one step each.
+struct World {
+    state: State,
+    at: Timestamp,
+    entropy: u128,
+    log: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world =
+            World { state: State::default(), at: Timestamp(1_000), entropy: 0, log: String::new() };
+        world.put(Command::StartEpoch { incarnation: 1 });
+        world.state.begin_scheduling();
+        world
+    }
+
+    /// A cluster with hosts of 1024 CPU units and 1000 MiB each, connected.
+    fn with_hosts(count: u32) -> (Self, Vec<HostId>) {
+        let mut world = World::new();
+        world.put(create_cluster("web"));
+        let hosts = (0..count).map(|_| world.add_host()).collect();
+        (world, hosts)
+    }
+
+    fn add_host(&mut self) -> HostId {
+        self.add_host_with(Capacity {
+            cpu: CpuUnits(1024),
+            memory: MemoryMib(1000),
+            reserved_ports: Box::default(),
+            gpus: Box::default(),
+        })
+    }
+
+    fn add_host_with(&mut self, capacity: Capacity) -> HostId {
+        let host = self.register_host(None, capacity);
+        self.put(answered(host, 0, vec![]));
+        host
+    }
+
+    fn register_host(&mut self, host: Option<HostId>, capacity: Capacity) -> HostId {
+        let answer =
+            self.put(Command::RegisterContainerInstance(Box::new(RegisterContainerInstance {
+                cluster: "web".parse().unwrap(),
+                host,
+                capacity,
+                attributes: vec![],
+                versions: Versions::default(),
+                instance_id: None,
+                tags: Tags::new(),
+            })));
+        let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
+        host
+    }
+
+    fn with_definition(mut self, memory: u32) -> Self {
+        self.put(register("app", memory));
+        self
+    }
+
+    /// Decides, applies, and notes down what happened. The answer, unless rejected.
+    fn put(&mut self, command: Command) -> Option<Answer> {
+        self.at = Timestamp(self.at.0 + 1);
+        self.entropy += 1 << 64;
+        let envelope = Envelope { at: self.at, entropy: self.entropy, command };
+        match decide(&self.state, &envelope) {
+            Err(rejection) => {
+                writeln!(self.log, "rejected: {rejection}").unwrap();
+                None
+            }
+            Ok(decision) => {
+                let seq = self.state.seq() + 1;
+                for event in &decision.events {
+                    writeln!(self.log, "{}", name(event)).unwrap();
+                    self.state.apply(event, seq);
+                }
+                if !decision.events.is_empty() {
+                    self.state.set_seq(seq);
+                }
+                for note in decision.notes {
+                    match note {
+                        Note::OrdersTaken { host, order } => self.state.orders_taken(host, order),
+                        Note::ReportsTaken { host, position } => {
+                            self.state.reports_taken(host, position, seq);
+                        }
+                        Note::HostHeard { host } => self.state.host_heard(host, self.at),
+                        Note::ImagesHeld { host, images } => {
+                            self.state.images_held(host, &images);
+                        }
+                        Note::SchedulingBegins => self.state.begin_scheduling(),
+                        Note::RoomWanted => {}
+                    }
+                }
+                if let Some(rest) = decision.rest {
+                    return self.put(*rest);
+                }
+                Some(decision.answer)
+            }
+        }
+    }
+
+    fn run(&mut self, count: u32) -> (Vec<TaskId>, Vec<String>) {
+        match self.put(run_task(count)) {
+            Some(Answer::Tasks { tasks, failures }) => (
+                tasks,
+                failures.into_iter().map(|f| format!("{}: {}", f.reason, f.detail)).collect(),
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What was noted down since the last call.
+    fn check(&mut self, expected: Expect) {
+        expected.assert_eq(&std::mem::take(&mut self.log));
+    }
+}
+
+fn name(event: &Event) -> String {
+    let text = format!("{event:?}");
+    let end = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
+    match event {
+        Event::TasksStarted(started) => format!("TasksStarted {}", started.tasks.len()),
+        Event::TaskStopped { cause, .. } | Event::TaskStopRequested { cause, .. } => {
+            format!("{} {:?} {}", &text[..end], cause.code, cause.reason)
+        }
+        _ => text[..end].to_owned(),
+    }
+}
+
+fn create_cluster(name: &str) -> Command {
+    let (settings, tags) = (ClusterSettings::default(), Tags::new());
+    Command::CreateCluster { name: name.parse().unwrap(), settings, tags }
+}
+
+fn register(family: &str, memory: u32) -> Command {
+    let container = ContainerDefinition {
+        name: "main".to_owned(),
+        image: Some("busybox".to_owned()),
+        memory: Some(memory),
+        cpu: 10,
+        ..ContainerDefinition::default()
+    };
+    Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
+        family: family.parse().unwrap(),
+        spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
+        requires_attributes: vec![],
+        compatibilities: vec![],
+        registered_by: "root".to_owned(),
+        tags: Tags::new(),
+    }))
+}
+
+fn privileged(memory: u32) -> Command {
+    let Command::RegisterTaskDefinition(mut app) = register("app", memory) else { unreachable!() };
+    app.spec.container_definitions[0].privileged = Some(true);
+    Command::RegisterTaskDefinition(app)
+}
+
+fn no_privileged() -> TaskPolicy {
+    TaskPolicy { forbidden: [Forbidden::Privileged].into(), ..TaskPolicy::default() }
+}
+
+fn revision(revision: Option<u32>) -> RevisionRef {
+    RevisionRef { family: "app".parse().unwrap(), revision }
+}
+
+fn launch() -> TaskLaunch {
+    TaskLaunch {
+        cluster: "web".parse().unwrap(),
+        definition: revision(None),
+        overrides: TaskOverride::default(),
+        group: None,
+        started_by: None,
+        tags: Tags::new(),
+        options: Default::default(),
+        propagate_tags: false,
+        managed_tags: false,
+    }
+}
+
+fn run_task(count: u32) -> Command {
+    Command::RunTask(Box::new(RunTask {
+        launch: launch(),
+        count,
+        distinct_instance: false,
+        member_of: vec![],
+        strategies: vec![],
+        capacity: None,
+        client_token: None,
+    }))
+}
+
+fn run_with_token(token: &str, parameters_hash: u64) -> Command {
+    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    run.client_token = Some(ClientToken { token: token.to_owned(), parameters_hash });
+    Command::RunTask(run)
+}
+
+fn stop(task: TaskId) -> Command {
+    Command::StopTask { cluster: "web".parse().unwrap(), task, reason: Some("enough".into()) }
+}
+
+fn answered(host: HostId, seq: u64, reports: Vec<Report>) -> Command {
+    Command::AgentAnswered(Box::new(AgentAnswered {
+        host,
+        seen: None,
+        position: ReportPosition { session: 7, seq },
+        reports,
+        ended_candidates: vec![],
+        images: None,
+        engine: EngineHealth::Unknown,
+        storage: StorageHealth::Unknown,
+        leaving: false,
+        looked: true,
+    }))
+}
+
+fn report(seq: u64, task: TaskId, phase: ReportedPhase) -> Report {
+    let body = ReportBody::Task(Box::new(TaskReport {
+        task,
+        generation: 1,
+        phase,
+        containers: vec![ContainerReport { name: "main".to_owned(), ..Default::default() }],
+        pull_started_at: None,
+        pull_stopped_at: None,
+        stopping_at: None,
+        execution_stopped_at: None,
+        pulls: Vec::new(),
+    }));
+    Report { seq, body }
+}
+
+fn exited() -> StopCause {
+    let reason = "Essential container in task exited".to_owned();
+    StopCause { code: StopCode::EssentialContainerExited, reason }
+}
+
+#[test]
+fn creating_a_cluster_twice_changes_nothing() {
+    let mut world = World::new();
+    world.put(create_cluster("web"));
+    world.put(create_cluster("web"));
+    world.check(expect![[r#"
+        EpochStarted
+        ClusterCreated
+    "#]]);
+}
+
+#[test]
+fn a_cluster_with_hosts_or_tasks_is_not_deleted() {
+    let (mut world, hosts) = World::with_hosts(1);
+    world.log.clear();
+    let delete = || Command::DeleteCluster { name: "web".parse().unwrap() };
+    world.put(delete());
+    let (cluster, force) = ("web".parse().unwrap(), false);
+    world.put(Command::DeregisterContainerInstance { cluster, host: hosts[0], force });
+    world.put(delete());
+    world.put(delete());
+    world.check(expect![[r#"
+        rejected: The Cluster cannot be deleted while Container Instances are active or draining: 1 are registered.
+        HostDeregistered
+        ClusterDeleted
+    "#]]);
+}
+
+#[test]
+fn revisions_count_up_and_are_never_given_twice() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        world.put(register("app", 10));
+    }
+    world.put(Command::DeregisterTaskDefinition(revision(Some(2))));
+    world.put(Command::DeleteTaskDefinitions(vec![revision(Some(2)), revision(Some(1))]));
+    world.put(Command::Tick);
+    let answer = world.put(register("app", 10));
+    assert_eq!(answer, Some(Answer::Revision { family: "app".parse().unwrap(), revision: 3 }));
+    assert!(world.state.definitions().get("app", 2).is_none());
+    world.check(expect![[r#"
+        EpochStarted
+        TaskDefinitionRegistered
+        TaskDefinitionRegistered
+        TaskDefinitionDeregistered
+        TaskDefinitionDeleteRequested
+        TaskDefinitionDeleted
+        TaskDefinitionRegistered
+    "#]]);
+}
+
+#[test]
+fn a_deleted_revision_stays_until_its_last_task_has_ended() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(10);
+    let (tasks, _) = world.run(1);
+    world.put(Command::DeregisterTaskDefinition(revision(Some(1))));
+    world.put(Command::DeleteTaskDefinitions(vec![revision(Some(1))]));
+    world.put(Command::Tick);
+    assert!(world.state.definitions().get("app", 1).is_some());
+    world.put(answered(hosts[0], 1, vec![report(1, tasks[0], ReportedPhase::Stopped(exited()))]));
+    world.put(Command::Tick);
+    assert!(world.state.definitions().get("app", 1).is_none());
+}
+
+#[test]
+fn a_full_cluster_says_how_much_is_missing() {
+    let (world, _) = World::with_hosts(2);
+    let mut world = world.with_definition(600);
+    let (tasks, failures) = world.run(3);
+    assert_eq!(tasks.len(), 2);
+    assert_eq!(failures.len(), 1);
+    assert!(failures[0].starts_with("RESOURCE:MEMORY: "), "{failures:?}");
+    assert!(failures[0].contains("400 of the 600 MiB needed"), "{failures:?}");
+}
+
+/// Its agent says so in every answer.
+#[test]
+fn host_that_leaves_is_drained_once() {
+    let (world, hosts) = World::with_hosts(2);
+    let mut world = world.with_definition(10);
+    world.log.clear();
+    for seq in 1..=3 {
+        let Command::AgentAnswered(mut said) = answered(hosts[0], seq, vec![]) else {
+            unreachable!()
+        };
+        said.leaving = true;
+        world.put(Command::AgentAnswered(said));
+        world.put(answered(hosts[1], seq, vec![]));
+    }
+    world.check(expect![[r#"
+        HostDrained
+    "#]]);
+    let (tasks, _) = world.run(3);
+    let on = |task: &TaskId| world.state.task(*task).unwrap().host;
+    assert_eq!(tasks.len(), 3);
+    assert!(tasks.iter().all(|task| world.state.host_at(on(task)).id == hosts[1]));
+}
+
+#[test]
+fn nothing_is_placed_on_draining_or_disconnected_hosts() {
+    let (world, hosts) = World::with_hosts(2);
+    let mut world = world.with_definition(10);
+    let (cluster, status) = ("web".parse().unwrap(), SettableHostStatus::Draining);
+    let drained = vec![hosts[0]];
+    world.put(Command::UpdateContainerInstancesState { cluster, hosts: drained, status });
+    world.put(Command::AgentSilent { host: hosts[1], why: "cut".to_owned(), refused: false });
+    let (tasks, failures) = world.run(1);
+    assert!(tasks.is_empty());
+    assert!(failures[0].starts_with("AGENT: "), "{failures:?}");
+    world.put(answered(hosts[1], 0, vec![]));
+    assert_eq!(world.run(1).0.len(), 1);
+}
+
+#[test]
+fn run_task_is_refused_before_anything_changes() {
+    let mut world = World::new();
+    world.put(run_task(1));
+    world.put(create_cluster("web"));
+    world.put(run_task(1));
+    world.put(register("app", 10));
+    world.put(run_task(1));
+    world.put(Command::DeregisterTaskDefinition(revision(Some(1))));
+    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    run.launch.definition = revision(Some(1));
+    world.put(Command::RunTask(run));
+    world.check(expect![[r#"
+        EpochStarted
+        rejected: Cluster not found.
+        ClusterCreated
+        rejected: Unable to describe task definition.
+        TaskDefinitionRegistered
+        rejected: No Container Instances were found in your cluster.
+        TaskDefinitionDeregistered
+        rejected: TaskDefinition is inactive
+    "#]]);
+}
+
+#[test]
+fn what_the_operator_forbids_is_neither_registered_nor_run() {
+    let (mut world, _) = World::with_hosts(1);
+    let Command::RegisterTaskDefinition(mut forbidden) = register("app", 10) else {
+        unreachable!()
+    };
+    forbidden.spec.container_definitions[0].privileged = Some(true);
+    let forbidden = Command::RegisterTaskDefinition(forbidden);
+    world.put(forbidden.clone());
+    // Registered before the operator thought of it.
+    world.state.set_task_policy(no_privileged());
+    world.log.clear();
+    world.put(forbidden);
+    world.put(run_task(1));
+    world.put(register("app", 10));
+    world.put(run_task(1));
+    world.check(expect![[r#"
+        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid`, `bind_roots` and `allow_volumes` changed.
+        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid`, `bind_roots` and `allow_volumes` changed.
+        TaskDefinitionRegistered
+        TasksStarted 1
+    "#]]);
+}
+
+#[test]
+fn a_client_token_gives_the_same_tasks_or_a_conflict() {
+    let (world, _) = World::with_hosts(1);
+    let mut world = world.with_definition(10);
+    world.log.clear();
+    let first = world.put(run_with_token("t", 1));
+    assert_eq!(world.put(run_with_token("t", 1)), first);
+    world.put(run_with_token("t", 2));
+    world.at = Timestamp(world.at.0 + 25 * 3600 * 1000);
+    world.put(Command::Tick);
+    world.put(run_with_token("t", 2));
+    world.check(expect![[r#"
+        TasksStarted 1
+        rejected: The client token was used before with other parameters.
+        ClientTokensExpired
+        TasksStarted 1
+    "#]]);
+}
+
+#[test]
+fn task_keeps_the_log_driver_mode_that_the_account_had_at_its_start() {
+    let (world, _) = World::with_hosts(1);
+    let mut world = world.with_definition(10);
+    let put = |value: &str| Command::PutAccountSetting {
+        scope: SettingScope::Principal("arn:aws:iam::000000000000:root".to_owned()),
+        name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
+        value: value.to_owned(),
+    };
+    let other = Command::PutAccountSetting {
+        scope: SettingScope::Principal("arn:aws:iam::000000000000:user/a".to_owned()),
+        name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
+        value: "blocking".to_owned(),
+    };
+    let delete = Command::DeleteAccountSetting {
+        principal: "arn:aws:iam::000000000000:root".to_owned(),
+        name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
+    };
+    let steps = [
+        (None, LogDriverMode::NonBlocking),
+        (Some(put("blocking")), LogDriverMode::Blocking),
+        (Some(other.clone()), LogDriverMode::Blocking),
+        (Some(put("non-blocking")), LogDriverMode::NonBlocking),
+        (Some(put("blocking")), LogDriverMode::Blocking),
+        (Some(delete), LogDriverMode::NonBlocking),
+        (Some(other), LogDriverMode::NonBlocking),
+    ];
+    let mut started = Vec::new();
+    for (command, mode) in steps {
+        command.map(|command| world.put(command));
+        let (tasks, _) = world.run(1);
+        started.push((tasks[0], mode));
+    }
+    for (task, mode) in started {
+        assert_eq!(world.state.task(task).unwrap().log_driver_mode, Some(mode));
+    }
+}
+
+#[test]
+fn a_task_goes_where_its_image_is_until_the_host_is_registered_anew() {
+    let (world, hosts) = World::with_hosts(4);
+    let mut world = world.with_definition(10);
+    let holds = |seq, references: &[&str]| {
+        let Command::AgentAnswered(mut said) = answered(hosts[2], 0, vec![]) else {
+            unreachable!()
+        };
+        let references = references.iter().map(|name| (*name).to_owned()).collect();
+        let position = ReportPosition { session: 7, seq };
+        said.images = Some(HeldImages { position, references });
+        Command::AgentAnswered(said)
+    };
+    world.put(holds(1, &["busybox:latest"]));
+    assert_eq!(world.state.host(hosts[2]).unwrap().images_taken.unwrap().seq, 1);
+    let (tasks, _) = world.run(1);
+    let on = world.state.host(hosts[2]).unwrap();
+    assert!(on.tasks.contains_key(&tasks[0]), "it went where its image is not");
+    let deregister = Command::DeregisterContainerInstance {
+        cluster: "web".parse().unwrap(),
+        host: hosts[2],
+        force: true,
+    };
+    world.put(deregister);
+    assert_eq!(world.state.host(hosts[2]).unwrap().images_taken, None, "it is to be told again");
+}
+
+#[test]
+fn start_task_asks_nothing_but_the_hosts_that_were_named() {
+    let (world, hosts) = World::with_hosts(2);
+    let mut world = world.with_definition(600);
+    let unknown = HostId::new(99);
+    let start = |hosts| Command::StartTask(Box::new(StartTask { launch: launch(), hosts }));
+    let answer = world.put(start(vec![hosts[0], unknown]));
+    let Some(Answer::Tasks { tasks, failures }) = answer else { panic!("{answer:?}") };
+    assert_eq!((tasks.len(), failures[0].reason.as_str()), (1, "MISSING"));
+    let answer = world.put(start(vec![hosts[0]]));
+    let Some(Answer::Tasks { tasks, failures }) = answer else { panic!("{answer:?}") };
+    assert_eq!((tasks.len(), failures[0].reason.as_str()), (0, "RESOURCE:MEMORY"));
+    assert!(failures[0].detail.contains("400 of the 600 MiB"), "{failures:?}");
+}
+
+#[test]
+fn a_task_is_counted_from_pending_to_stopped_and_its_room_is_free_only_then() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(100);
+    let (tasks, _) = world.run(1);
+    let look = |world: &World| {
+        let host = world.state.host(hosts[0]).unwrap();
+        let cluster = world.state.cluster("web").unwrap();
+        let remaining = cluster.index.remaining(host.slot).unwrap().memory;
+        (host.pending_tasks, host.running_tasks, cluster.running_tasks, remaining)
+    };
+    assert_eq!(look(&world), (1, 0, 0, 900));
+    let phases = [ReportedPhase::Activating, ReportedPhase::Running, ReportedPhase::Running];
+    for (seq, phase) in (1..).zip(phases) {
+        world.put(answered(hosts[0], seq, vec![report(seq, tasks[0], phase)]));
+    }
+    assert_eq!(look(&world), (0, 1, 1, 900));
+    world.put(stop(tasks[0]));
+    world.put(answered(hosts[0], 4, vec![report(4, tasks[0], ReportedPhase::Stopping(exited()))]));
+    assert_eq!(look(&world), (0, 0, 0, 900));
+    world.put(answered(hosts[0], 5, vec![report(5, tasks[0], ReportedPhase::Stopped(exited()))]));
+    assert_eq!(look(&world), (0, 0, 0, 1000));
+    assert!(world.state.task(tasks[0]).is_none());
+}
+
+#[test]
+fn reports_that_say_nothing_new_are_not_journaled() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(100);
+    let (tasks, _) = world.run(1);
+    world.log.clear();
+    let running = |seq| vec![report(seq, tasks[0], ReportedPhase::Running)];
+    world.put(answered(hosts[0], 1, running(1)));
+    world.put(answered(hosts[0], 1, running(1)));
+    world.put(answered(hosts[0], 2, running(2)));
+    world.put(answered(hosts[0], 3, vec![report(3, tasks[0], ReportedPhase::Stopped(exited()))]));
+    world.put(answered(hosts[0], 3, vec![report(3, tasks[0], ReportedPhase::Stopped(exited()))]));
+    world.check(expect![[r#"
+        TaskReported
+        TaskStopped EssentialContainerExited Essential container in task exited
+    "#]]);
+}
+
+/// Each is held against what was known before the answer.
+#[test]
+fn last_report_of_a_task_in_an_answer_is_the_one_that_counts() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(100);
+    let (tasks, _) = world.run(1);
+    let says = |seq, phase| report(seq, tasks[0], phase);
+    world.put(answered(hosts[0], 1, vec![says(1, ReportedPhase::Running)]));
+    world.log.clear();
+    let meanwhile = says(2, ReportedPhase::Stopping(exited()));
+    world.put(answered(hosts[0], 3, vec![meanwhile, says(3, ReportedPhase::Running)]));
+    world.check(expect![""]);
+    let ended = |seq| says(seq, ReportedPhase::Stopped(exited()));
+    world.put(answered(hosts[0], 6, vec![says(4, ReportedPhase::Running), ended(5), ended(6)]));
+    world.check(expect![[r#"
+        TaskStopped EssentialContainerExited Essential container in task exited
+    "#]]);
+}
+
+#[test]
+fn a_task_never_goes_back() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(100);
+    let (tasks, _) = world.run(1);
+    world.put(answered(hosts[0], 1, vec![report(1, tasks[0], ReportedPhase::Running)]));
+    let before = world.state.task(tasks[0]).unwrap().phase;
+    world.put(answered(hosts[0], 2, vec![report(2, tasks[0], ReportedPhase::Activating)]));
+    assert_eq!(world.state.task(tasks[0]).unwrap().phase, before);
+}
+
+#[test]
+fn another_hosts_word_on_a_task_does_not_count() {
+    let (world, hosts) = World::with_hosts(2);
+    let mut world = world.with_definition(100);
+    let (tasks, _) = world.run(1);
+    let own = world.state.host_at(world.state.task(tasks[0]).unwrap().host).id;
+    let other = *hosts.iter().find(|host| **host != own).unwrap();
+    world.put(answered(other, 1, vec![report(1, tasks[0], ReportedPhase::Stopped(exited()))]));
+    assert!(world.state.task(tasks[0]).is_some());
+}
+
+#[test]
+fn stopping_is_ordered_once_and_digests_follow_what_is_desired() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(100);
+    let empty = world.state.host(hosts[0]).unwrap().digest;
+    let (tasks, _) = world.run(1);
+    let running = world.state.host(hosts[0]).unwrap().digest;
+    assert_ne!(empty, running);
+    world.log.clear();
+    world.put(stop(tasks[0]));
+    world.put(stop(tasks[0]));
+    let host = world.state.host(hosts[0]).unwrap();
+    assert_ne!(host.digest, running);
+    assert_eq!(
+        host.queue.iter().map(|o| (o.order, o.stop.is_some())).collect::<Vec<_>>(),
+        [(1, false), (2, true)]
+    );
+    world.put(answered(hosts[0], 1, vec![report(1, tasks[0], ReportedPhase::Stopped(exited()))]));
+    assert_eq!(world.state.host(hosts[0]).unwrap().digest, empty);
+    world.put(stop(tasks[0]));
+    world.check(expect![[r#"
+        TaskStopRequested UserInitiated enough
+        TaskStopped EssentialContainerExited Essential container in task exited
+        rejected: The referenced task was not found.
+    "#]]);
+}
+
+#[test]
+fn a_stop_candidate_is_stopped_only_when_the_history_knows_its_end() {
+    let (mut world, hosts) = World::with_hosts(1);
+    world.log.clear();
+    let candidate = |task| {
+        let task = TaskId::new(task);
+        Report { seq: 1, body: ReportBody::StopCandidate { task, generation: 1, run: None } }
+    };
+    let mut said = AgentAnswered {
+        host: hosts[0],
+        seen: Some(Seen { epoch: Epoch { counter: 1, incarnation: 1 }, order: 0 }),
+        position: ReportPosition { session: 7, seq: 1 },
+        reports: vec![candidate(5)],
+        ended_candidates: vec![],
+        images: None,
+        engine: EngineHealth::Unknown,
+        storage: StorageHealth::Unknown,
+        leaving: false,
+        looked: true,
+    };
+    world.put(Command::AgentAnswered(Box::new(said.clone())));
+    assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());
+    said.position.session = 8;
+    said.ended_candidates = vec![TaskId::new(5)];
+    world.put(Command::AgentAnswered(Box::new(said)));
+    world.check(expect![[r#"
+        StopCandidateConfirmed
+    "#]]);
+}
+
+#[test]
+fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
+    let (mut world, hosts) = World::with_hosts(1);
+    let Command::RegisterTaskDefinition(app) = register("app", 100) else { unreachable!() };
+    let definition = TaskDefinition { family: "app".to_owned(), revision: 4, spec: app.spec };
+    let order = RunOrder {
+        definition: 0,
+        cluster: "web".to_owned(),
+        task_arn: String::new(),
+        overrides: TaskOverride::default(),
+        group: "family:app".to_owned(),
+        started_by: None,
+        created_at: Timestamp(5),
+        container_ids: vec![],
+        gpus: Vec::new(),
+        image_digests: Vec::new(),
+        log_driver_mode: None,
+    };
+    let run = Some(Box::new(RunIntent { definition, order }));
+    let task = TaskId::new(5);
+    let report = Report { seq: 1, body: ReportBody::StopCandidate { task, generation: 1, run } };
+    world.put(answered(hosts[0], 1, vec![report.clone()]));
+    assert!(world.state.task(task).is_none());
+    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    assert_eq!(world.state.epoch().counter, 10);
+    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![report]) else {
+        unreachable!()
+    };
+    said.position.session = 8;
+    world.log.clear();
+    world.put(Command::AgentAnswered(said));
+    assert_eq!(world.state.host(hosts[0]).unwrap().tasks.len(), 1);
+    world.check(expect![[r#"
+        TaskDefinitionRegistered
+        TaskAdopted
+    "#]]);
+}
+
+#[test]
+fn tasks_are_adopted_after_further_starts_too() {
+    let (mut world, hosts) = World::with_hosts(1);
+    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    // The host is off, and the coordinator starts again.
+    world.put(Command::StartEpoch { incarnation: 3 });
+    world.log.clear();
+    let task = unknown_task(1, 5, "family:lost", None);
+    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![task]) else { panic!() };
+    said.position.session = 8;
+    world.put(Command::AgentAnswered(said));
+    world.check(expect![[r#"
+        TaskDefinitionRegistered
+        TaskAdopted
+    "#]]);
+}
+
+#[test]
+fn time_changes_nothing_of_a_journal_known_to_be_old() {
+    let (mut world, _) = World::with_hosts(1);
+    let token = JoinToken {
+        id: "t".to_owned(),
+        secret_hash: [1; 32],
+        cluster: None,
+        expires_at: world.at,
+        uses_left: None,
+    };
+    world.put(Command::CreateJoinToken(token));
+    world.at = Timestamp(world.at.0 + 10 * 3_600_000);
+    world.log.clear();
+    world.state.hold_scheduling(true);
+    world.put(Command::Tick);
+    world.check(expect![""]);
+    world.state.hold_scheduling(false);
+    world.put(Command::Tick);
+    world.check(expect![[r#"
+        JoinTokensExpired
+    "#]]);
+}
+
+/// What an agent says of a task that this journal does not know.
+fn unknown_task(seq: u64, task: u128, group: &str, started_by: Option<&str>) -> Report {
+    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
+    let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
+    let order = RunOrder {
+        definition: 0,
+        cluster: "web".to_owned(),
+        task_arn: String::new(),
+        overrides: TaskOverride::default(),
+        group: group.to_owned(),
+        started_by: started_by.map(str::to_owned),
+        created_at: Timestamp(5),
+        container_ids: vec![],
+        gpus: Vec::new(),
+        image_digests: Vec::new(),
+        log_driver_mode: None,
+    };
+    let (task, generation) = (TaskId::new(task), 1);
+    let run = Some(Box::new(RunIntent { definition, order }));
+    Report { seq, body: ReportBody::StopCandidate { task, generation, run } }
+}
+
+#[test]
+fn two_tasks_of_one_unknown_revision_register_it_once() {
+    let (mut world, hosts) = World::with_hosts(1);
+    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    world.log.clear();
+    let running = report(4, TaskId::new(6), ReportedPhase::Running);
+    let group = "family:lost";
+    let reports = vec![
+        unknown_task(1, 5, group, None),
+        unknown_task(2, 6, group, None),
+        unknown_task(3, 5, group, None),
+        running,
+    ];
+    world.put(answered(hosts[0], 4, reports));
+    world.check(expect![[r#"
+        TaskDefinitionRegistered
+        TaskAdopted
+        TaskAdopted
+        TaskReported
+    "#]]);
+    world.state.take_changes();
+    assert_eq!(world.state.check(), Vec::<String>::new());
+    let all = rows(&mut world.state);
+    let state = restored(&all, world.state.seq());
+    assert_eq!(world.state.picture().differences(&state.picture()), Vec::<String>::new());
+}
+
+#[test]
+fn a_definition_that_a_journal_holds_twice_is_one() {
+    let (mut world, hosts) = World::with_hosts(1);
+    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    world.put(answered(hosts[0], 1, vec![unknown_task(1, 5, "family:lost", None)]));
+    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
+    let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
+    let again = Event::TaskDefinitionRegistered(Box::new(super::event::TaskDefinitionRegistered {
+        taken_back: true,
+        definition: std::sync::Arc::new(definition),
+        requires_attributes: Vec::new(),
+        compatibilities: Vec::new(),
+        registered_by: String::new(),
+        tags: Tags::new(),
+        at: Timestamp(1),
+    }));
+    world.state.apply(&again, 99);
+    world.state.take_changes();
+    assert_eq!(world.state.check(), Vec::<String>::new());
+    world.put(answered(
+        hosts[0],
+        2,
+        vec![report(2, TaskId::new(5), ReportedPhase::Stopped(exited()))],
+    ));
+    world.put(Command::DeregisterTaskDefinition(RevisionRef {
+        family: "lost".parse().unwrap(),
+        revision: Some(4),
+    }));
+    world.state.take_changes();
+    assert_eq!(world.state.check(), Vec::<String>::new());
+}
+
+#[test]
+fn deregistering_a_host_with_tasks_needs_force_and_orders_no_stop() {
+    let (world, hosts) = World::with_hosts(1);
+    let mut world = world.with_definition(100);
+    world.run(2);
+    world.put(answered(hosts[0], 0, vec![]));
+    world.log.clear();
+    for force in [false, true] {
+        let cluster = "web".parse().unwrap();
+        world.put(Command::DeregisterContainerInstance { cluster, host: hosts[0], force });
+    }
+    assert_eq!(world.state.tasks_len(), 0);
+    assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());
+    world.check(expect![[r#"
+        rejected: Found running tasks on the instance: 2 have not stopped. Drain the instance first, or deregister it with force.
+        TaskStopped InfrastructureHealth The container instance was deregistered by force; its containers are no longer watched.
+        TaskStopped InfrastructureHealth The container instance was deregistered by force; its containers are no longer watched.
+        HostDeregistered
+    "#]]);
+}
+
+#[test]
+fn a_join_token_works_until_it_is_used_up_expired_or_revoked() {
+    let mut world = World::new();
+    let token = |id: &str, uses_left, expires_at| JoinToken {
+        id: id.to_owned(),
+        secret_hash: [id.as_bytes()[0]; 32],
+        cluster: None,
+        expires_at: Timestamp(expires_at),
+        uses_left,
+    };
+    let join = |id: &str| Command::UseJoinToken {
+        secret_hash: [id.as_bytes()[0]; 32],
+        requested_host: None,
+        key: None,
+    };
+    world.put(Command::CreateJoinToken(token("once", Some(1), 1 << 40)));
+    world.put(Command::CreateJoinToken(token("late", None, 1)));
+    world.put(Command::CreateJoinToken(token("revoked", None, 1 << 40)));
+    world.put(Command::RevokeJoinToken { id: "revoked".to_owned() });
+    world.log.clear();
+    for id in ["once", "once", "late", "revoked", "unknown"] {
+        world.put(join(id));
+    }
+    world.check(expect![[r#"
+        JoinTokenUsed
+        HostJoined
+        rejected: This join token has no uses left. Ask for a new one: longshore-coordinator join-token create
+        rejected: This join token has expired. Ask for a new one: longshore-coordinator join-token create
+        rejected: This join token was revoked. Ask for a new one: longshore-coordinator join-token create
+        rejected: This join token is not known to the coordinator. Ask for a new one: longshore-coordinator join-token create
+    "#]]);
+}
+
+/// A busy little cluster, to compare states by.
+fn busy() -> World {
+    let (world, hosts) = World::with_hosts(3);
+    let mut world = world.with_definition(100);
+    let (tasks, _) = world.run(10);
+    world.put(run_with_token("t", 1));
+    let on =
+        |world: &World, task: TaskId| world.state.host_at(world.state.task(task).unwrap().host).id;
+    for (seq, &task) in (1..).zip(&tasks) {
+        let host = on(&world, task);
+        world.put(answered(host, seq, vec![report(seq, task, ReportedPhase::Running)]));
+    }
+    world.put(stop(tasks[0]));
+    let host = on(&world, tasks[1]);
+    world.put(answered(host, 99, vec![report(99, tasks[1], ReportedPhase::Stopped(exited()))]));
+    world.put(Command::AgentSilent { host: hosts[2], why: "cut".to_owned(), refused: false });
+    world
+}
+
+/// Kind, key and value of a checkpoint's row.
+type RawRow = (u8, Vec<u8>, Option<Vec<u8>>);
+
+/// All rows that a full checkpoint would have.
+fn rows(state: &mut State) -> Vec<RawRow> {
+    state.begin_capture();
+    let rows = state.capture_slice(usize::MAX).unwrap();
+    let mut rows: Vec<_> = rows.into_iter().map(|row| (row.kind, row.key, row.value)).collect();
+    rows.sort();
+    rows
+}
+
+fn restored(rows: &[RawRow], seq: u64) -> State {
+    let mut state = State::to_recover();
+    let in_order = |kind: u8| rows.iter().filter(move |row| row.0 == kind);
+    let order = || record::RESTORE_ORDER.into_iter().flat_map(in_order);
+    assert_eq!(order().count(), rows.len(), "every kind of row is restored");
+    for (_, _, value) in order() {
+        let Some(value) = value else { continue };
+        let record: Record = record::decode(value).unwrap();
+        state.restore(record);
+    }
+    state.recovered_at(seq);
+    state
+}
+
+#[test]
+fn a_state_restored_from_a_checkpoint_is_the_same_state() {
+    let mut world = busy();
+    let all = rows(&mut world.state);
+    let state = restored(&all, world.state.seq());
+    for id in world.state.hosts().map(|host| host.id).collect::<Vec<_>>() {
+        let (before, after) = (world.state.host(id).unwrap(), state.host(id).unwrap());
+        assert_eq!(before.digest, after.digest);
+        assert_eq!(before.last_order, after.last_order);
+        assert_eq!(
+            (before.running_tasks, before.pending_tasks, before.tasks.len()),
+            (after.running_tasks, after.pending_tasks, after.tasks.len())
+        );
+        let remaining = |state: &State| {
+            let host = state.host(id).unwrap();
+            state.cluster_at(host.cluster).index.remaining(host.slot).cloned()
+        };
+        assert_eq!(remaining(&world.state), remaining(&state));
+    }
+    assert_eq!(world.state.tasks_len(), state.tasks_len());
+    assert_eq!(state.client_token(&"web".parse().unwrap(), "t").unwrap().tasks.len(), 1);
+}
+
+#[test]
+fn a_checkpoint_taken_in_slices_is_of_the_moment_it_began() {
+    let mut whole = busy();
+    let expected = rows(&mut whole.state);
+    let mut sliced = busy();
+    sliced.state.begin_capture();
+    let mut steps = 0;
+    let captured = loop {
+        if let Some(rows) = sliced.state.capture_slice(1) {
+            break rows;
+        }
+        // Everything goes on changing meanwhile.
+        steps += 1;
+        sliced.put(run_task(1));
+        let task = *sliced.state.cluster("web").unwrap().tasks.keys().next().unwrap();
+        sliced.put(stop(task));
+    };
+    assert!(steps > 10);
+    let mut captured: Vec<_> =
+        captured.into_iter().map(|row| (row.kind, row.key, row.value)).collect();
+    captured.sort();
+    assert_eq!(captured, expected);
+    // The next checkpoint has what changed meanwhile.
+    assert!(sliced.state.changed_len() > 0);
+}
+
+#[test]
+fn the_same_commands_give_the_same_events() {
+    assert_eq!(busy().log, busy().log);
+    assert_eq!(rows(&mut busy().state), rows(&mut busy().state));
+}
