@@ -14,8 +14,12 @@ pub(crate) mod tests;
 use longshore_common::{clock::Timestamp, id::TaskId};
 use longshore_core::{
     batch::Batch,
-    checkpoint::record::{DeploymentRecord, RevisionRecord, TaskRecord},
-    model::service::{DeploymentId, RevisionId, ServiceId},
+    model::{
+        deployment::DeploymentRecord,
+        revision::RevisionRecord,
+        service::{DeploymentId, RevisionId, ServiceId},
+        task::TaskRecord,
+    },
     state::Row,
 };
 

@@ -21,7 +21,8 @@ use longshore_common::{
 };
 use longshore_core::model::{
     capacity_provider::CapacityPolicy,
-    service::{LostAfter, ServicePolicy, parse_seconds},
+    options::parse_seconds,
+    service::{LostAfter, ServicePolicy},
 };
 use serde::Deserialize;
 

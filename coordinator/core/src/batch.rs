@@ -4,8 +4,10 @@ use longshore_common::clock::Timestamp;
 
 use crate::{
     Event,
-    checkpoint::record::{DeploymentRecord, RevisionRecord, TaskRecord},
-    model::service::ServiceId,
+    model::{
+        deployment::DeploymentRecord, revision::RevisionRecord, service::ServiceId,
+        task::TaskRecord,
+    },
 };
 
 /// The events of one step.

@@ -25,13 +25,19 @@ use crate::{
             AutoScalingGroupName, GroupChange, GroupConfig, GroupTag, InstanceId, LauncherVerb,
         },
         capacity_provider::{CapacityProvider, CapacityProviderChange, StrategyItem},
+        cluster::{ClusterCapacity, ClusterSettings},
+        definition::RevisionRef,
+        deployment::DeploymentRef,
+        join_token::JoinToken,
         log_group::LogGroupName,
         name::{CapacityProviderName, ClusterName, Family},
         service::{
-            CircuitBreaker, DeploymentAlarms, DeploymentId, DeploymentStrategy, EarlySuccess,
-            HookAction, HookId, LifecycleHook, PropagateTags, RevisionId, ServiceConfig, ServiceId,
-            ServiceOptions, ServiceRef,
+            CircuitBreaker, DeploymentAlarms, DeploymentStrategy, EarlySuccess, HookAction, HookId,
+            LifecycleHook, PropagateTags, RevisionId, ServiceConfig, ServiceId, ServiceRef,
         },
+        setting::SettingScope,
+        tagged::Resource,
+        tags::Tags,
         task_options::TaskOptions,
     },
     placement::Strategy,
@@ -46,9 +52,6 @@ pub struct Envelope {
     pub entropy: u128,
     pub command: Command,
 }
-
-/// Tags of a resource, by key.
-pub type Tags = BTreeMap<String, String>;
 
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -299,31 +302,6 @@ pub enum Command {
     },
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterSettings {
-    /// `containerInsights`: `enabled`, `disabled` or `enhanced`.
-    pub settings: BTreeMap<String, String>,
-    /// ECS's `configuration`, as given (execute command, managed storage).
-    #[serde(default)]
-    pub configuration: Option<serde_json::Value>,
-    /// The namespace's ARN of `serviceConnectDefaults`.
-    #[serde(default)]
-    pub service_connect_namespace: Option<String>,
-    /// From the cluster's `longshore:` tags: what holds for its services that say nothing else.
-    #[serde(default)]
-    pub options: ServiceOptions,
-    #[serde(default)]
-    pub capacity: ClusterCapacity,
-}
-
-/// A cluster's capacity providers, and the strategy of tasks and services that name none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClusterCapacity {
-    /// In the order given.
-    pub providers: Vec<CapacityProviderName>,
-    pub default_strategy: Vec<StrategyItem>,
-}
-
 /// Members that are absent stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterChange {
@@ -342,13 +320,6 @@ pub struct RegisterTaskDefinition {
     pub compatibilities: Vec<Compatibility>,
     pub registered_by: String,
     pub tags: Tags,
-}
-
-/// A revision as users name it; no revision means the latest active one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevisionRef {
-    pub family: Family,
-    pub revision: Option<u32>,
 }
 
 /// What RunTask and StartTask have in common.
@@ -435,40 +406,6 @@ pub struct TargetedAttribute {
     pub attribute: Attribute,
 }
 
-/// Something that can carry tags.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Resource {
-    Cluster(ClusterName),
-    TaskDefinition { family: Family, revision: u32 },
-    Task { cluster: ClusterName, task: TaskId },
-    ContainerInstance { cluster: ClusterName, host: HostId },
-    Service(ServiceRef),
-    TaskSet { service: ServiceRef, task_set: RevisionId },
-    CapacityProvider(CapacityProviderName),
-    LogGroup(LogGroupName),
-    Alarm(AlarmName),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum SettingScope {
-    /// PutAccountSettingDefault.
-    Default,
-    /// PutAccountSetting, for one principal's ARN.
-    Principal(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JoinToken {
-    /// Public: names the token in lists and logs.
-    pub id: String,
-    pub secret_hash: [u8; 32],
-    /// Absent: any cluster.
-    pub cluster: Option<ClusterName>,
-    pub expires_at: Timestamp,
-    /// Joins that are left; absent: no limit.
-    pub uses_left: Option<u32>,
-}
-
 #[derive(Clone, Debug)]
 pub struct CertifyHost {
     pub host: HostId,
@@ -507,13 +444,6 @@ pub struct AgentAnswered {
     pub leaving: bool,
     /// With this answer all is said that there is to know of the host's tasks.
     pub looked: bool,
-}
-
-/// A service deployment as its ARN names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeploymentRef {
-    pub service: ServiceRef,
-    pub deployment: DeploymentId,
 }
 
 #[derive(Clone, Debug)]

@@ -9,14 +9,13 @@ mod auto_scaling;
 mod capacity_providers;
 mod clusters;
 mod deadlines;
+mod decision;
 mod epochs;
 pub mod explain;
 mod gate;
 mod heard;
-mod honoured;
 mod hosts;
 pub mod identity;
-mod ids;
 pub mod join_tokens;
 mod log_groups;
 mod machines;
@@ -28,113 +27,23 @@ mod task_protection;
 mod task_sets;
 mod tasks;
 
-use longshore_common::id::{HostId, TaskId};
-use longshore_common::protocol::{HeldImages, ReportPosition};
-
-use super::{
-    command::{Command, Envelope, RevisionRef},
-    event::Event,
+use crate::{
+    command::{Command, Envelope},
+    launch::ids::Ids,
     rejection::Rejection,
     state::State,
 };
-use crate::model::{name::Family, service::RevisionId};
 
+use self::decision::each_once;
+pub use self::decision::{Answer, Decision, Note, PlacementFailure};
 #[cfg(test)]
 pub(super) use heard::REVISIONS_LOST_MAX;
-pub use honoured::{instead_of, needs_not_honoured};
-pub(super) use ids::Ids;
-pub use tasks::{CLUSTER_TASKS_LISTED_MAX, PLACEMENT_CONSTRAINTS_MAX, PlacementFailure};
-pub(super) use tasks::{NEW_GROUP, demand, placed_on, required_attributes};
-
-/// What follows from a command.
-#[derive(Clone, Debug, Default)]
-pub struct Decision {
-    /// True from now on, and journaled.
-    pub events: Vec<Event>,
-    /// True, but retold by agents after a restart: never journaled.
-    pub notes: Vec<Note>,
-    pub answer: Answer,
-    /// The rest of the command: items that depend on what the others did. It is decided once these
-    /// events are applied, in the same batch; never refused.
-    pub rest: Option<Box<Command>>,
-}
-
-/// A volatile fact (performance.md 9.9).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Note {
-    OrdersTaken {
-        host: HostId,
-        order: u64,
-    },
-    ReportsTaken {
-        host: HostId,
-        position: ReportPosition,
-    },
-    /// What the host says of its tasks is what its agent has seen.
-    HostHeard {
-        host: HostId,
-    },
-    ImagesHeld {
-        host: HostId,
-        images: HeldImages,
-    },
-    /// Services that wait for room may look again.
-    RoomWanted,
-    SchedulingBegins,
-}
-
-/// What the caller needs to know of a decision beyond its own command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Answer {
-    #[default]
-    Done,
-    Revision {
-        family: Family,
-        revision: u32,
-    },
-    /// Of DeleteTaskDefinitions, in the order asked: what was accepted and what was not, and why.
-    Revisions {
-        accepted: Vec<(Family, u32)>,
-        failures: Vec<(RevisionRef, &'static str)>,
-    },
-    Tasks {
-        tasks: Vec<TaskId>,
-        failures: Vec<PlacementFailure>,
-    },
-    Host(HostId),
-    /// Of UpdateContainerInstancesState: hosts changed, and hosts not, with ECS's reason.
-    Hosts {
-        changed: Vec<HostId>,
-        failures: Vec<(HostId, &'static str)>,
-    },
-    TaskSet(RevisionId),
-    /// Of UpdateTaskProtection, likewise.
-    Protected {
-        tasks: Vec<TaskId>,
-        failures: Vec<(TaskId, &'static str)>,
-    },
-}
-
-impl Decision {
-    fn of(events: Vec<Event>) -> Self {
-        Decision { events, ..Decision::default() }
-    }
-
-    fn with(events: Vec<Event>, answer: Answer) -> Self {
-        Decision { events, answer, ..Decision::default() }
-    }
-}
-
-/// The items of a list that a client may have given twice, in its order.
-fn each_once<T: Copy + Ord>(items: &[T]) -> Vec<T> {
-    let mut seen = std::collections::BTreeSet::new();
-    items.iter().copied().filter(|item| seen.insert(*item)).collect()
-}
+pub use tasks::{CLUSTER_TASKS_LISTED_MAX, PLACEMENT_CONSTRAINTS_MAX};
 
 /// Decides a command. Deterministic: the same state and envelope give the same decision.
 pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection> {
     let at = envelope.at;
-    let ids = ids::Ids::from(envelope.entropy);
+    let ids = Ids::from(envelope.entropy);
     match &envelope.command {
         Command::CreateCluster { name, settings, tags } => {
             clusters::create(state, name, settings, tags, at)

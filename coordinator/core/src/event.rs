@@ -7,7 +7,6 @@ use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
     logs::mode::LogDriverMode,
-    machine::MachineMarks,
     mutual_tls::KeyHash,
     protocol::{Attribute, ContainerId, EngineHealth, Epoch, StorageHealth, TaskReport, Versions},
     resources::{Capacity, Demand},
@@ -16,16 +15,25 @@ use longshore_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::command::{ClusterSettings, JoinToken, Resource, SettingScope, Tags};
 use crate::{
-    checkpoint::record::{DeploymentRecord, Move, RevisionRecord, TaskRecord},
     model::{
         alarm::{AlarmName, AlarmPut, AlarmStateSet},
         auto_scaling::{AutoScalingGroupName, GroupConfig, Instance, InstanceId, InstanceShape},
         capacity_provider::CapacityProvider,
+        client_token::UsedClientToken,
+        cluster::ClusterSettings,
+        deployment::DeploymentRecord,
+        host::AgentPlace,
+        join_token::JoinToken,
         log_group::LogGroupName,
         name::{CapacityProviderName, ClusterName, Family},
+        revision::RevisionRecord,
         service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
+        service_status::Move,
+        setting::SettingScope,
+        tagged::Resource,
+        tags::Tags,
+        task::{AskedPlacement, StartedForService, TaskRecord},
     },
     placement::Strategy,
     query::Constraint,
@@ -458,13 +466,6 @@ pub struct ServiceCreated {
     pub at: Timestamp,
 }
 
-/// Which service started a task, and for which of its revisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StartedForService {
-    pub service: ServiceId,
-    pub revision: RevisionId,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskAdopted {
     pub record: TaskRecord,
@@ -517,27 +518,6 @@ pub struct TasksStarted {
     pub at: Timestamp,
 }
 
-/// What a call of RunTask asked of the hosts beside the task definition; kept to be explained.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct AskedPlacement {
-    pub distinct_instance: bool,
-    pub member_of: Vec<Constraint>,
-    pub strategies: Vec<Strategy>,
-}
-
-impl AskedPlacement {
-    /// `None` when nothing is asked.
-    pub fn new(
-        distinct_instance: bool,
-        member_of: &[Constraint],
-        strategies: &[Strategy],
-    ) -> Option<Self> {
-        let (member_of, strategies) = (member_of.to_vec(), strategies.to_vec());
-        let asked = AskedPlacement { distinct_instance, member_of, strategies };
-        (asked != AskedPlacement::default()).then_some(asked)
-    }
-}
-
 /// The record of tasks that wait, too: then `tasks` are those that still do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TasksWaiting {
@@ -586,27 +566,6 @@ pub struct PlacedTask {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct UsedClientToken {
-    pub token: String,
-    pub parameters_hash: u64,
-    pub failures: Vec<FailedPlacement>,
-    /// Tasks of the same call that are in events before this one.
-    #[serde(default)]
-    pub others: Vec<TaskId>,
-}
-
-/// One task that found no host: an entry of ECS's `failures[]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedPlacement {
-    /// The closest host.
-    pub host: Option<HostId>,
-    /// ECS's word, `RESOURCE:MEMORY` for example.
-    pub reason: String,
-    /// A sentence with the numbers.
-    pub detail: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostRegistered {
     pub host: HostId,
     pub cluster: ClusterName,
@@ -623,14 +582,4 @@ pub struct HostRegistered {
     /// Added to the tags that the host has.
     pub tags: BTreeMap<String, String>,
     pub at: Timestamp,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgentPlace {
-    pub poll_address: String,
-    pub advertise: String,
-    pub boot_id: String,
-    /// What the machine is known by; empty of agents that did not say it.
-    #[serde(default)]
-    pub machine: MachineMarks,
 }

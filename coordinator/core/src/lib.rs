@@ -19,7 +19,9 @@ pub mod rejection;
 // What is true, and how it is kept.
 pub mod checkpoint;
 pub mod state;
-// What follows.
+// What follows: parts that decisions and the scheduler share, and these two.
+pub mod launch;
+pub mod lifecycle;
 pub mod decide;
 pub mod schedule;
 // Both together, a step at a time.

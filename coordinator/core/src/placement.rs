@@ -24,8 +24,9 @@ mod bits;
 #[cfg(test)]
 mod tests;
 
+pub use groups::GroupNames;
 pub use index::{ClusterIndex, Eligibility, HostOffer, Remaining};
-pub use member_of::{GroupNames, Meeting, MemberOf};
+pub use member_of::{Meeting, MemberOf};
 pub use particulars::Particulars;
 pub use taken::Taken;
 pub use unplaced::{Reason, Unfit, Unplaced};

@@ -2,10 +2,11 @@
 
 use longshore_common::id::{HostId, TaskId};
 
-use super::{command::DeploymentRef, decide::instead_of};
 use crate::model::{
     alarm::AlarmName,
     auto_scaling::{AutoScalingGroupName, InstanceId},
+    deployment::DeploymentRef,
+    honoured::instead_of,
     log_group::LogGroupName,
     name::{CapacityProviderName, ClusterName, Family},
     service::{HookId, RevisionId, ServiceRef},

@@ -16,7 +16,8 @@ mod rebalance;
 mod scaling;
 mod to_come;
 mod victims;
-pub(super) mod waiting;
+mod waiting;
+mod work;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -27,42 +28,23 @@ use longshore_common::{
     id::{HostId, TaskId},
 };
 
+use self::work::Work;
 use super::{
-    decide::Ids,
     event::Event,
-    managed_scaling::Group,
-    state::{Due, Revision, Service, ServiceStatus, Standing, State, Task},
+    state::{Due, Revision, Service, Standing, State, Task},
 };
 use crate::{
-    checkpoint::record::Rollout,
-    model::{
-        name::CapacityProviderName,
-        service::{LostAfter, ServicePolicy},
-    },
-    placement::Taken,
+    launch::ids::Ids,
+    model::{revision::Rollout, service::LostAfter, service_status::ServiceStatus},
 };
 
-pub(super) use self::deployment::{NewDeployment, begin, supersede};
-pub use self::instances::is_busy;
-pub(super) use self::instances::{end as end_instance, set as set_instance};
 pub use self::lost::lost_hosts;
 pub use self::scaling::{Scaled, scaled, scaled_of};
+pub use self::work::Pass;
 
 /// How long a start of the coordinator waits for a host that is connected before a service says so:
 /// many times what an agent needs whose container engine answers.
 const UNHEARD_SAID_AFTER: Duration = Duration::from_secs(60);
-
-/// Of one pass.
-#[derive(Debug, Default)]
-pub struct Pass {
-    pub events: Vec<Event>,
-    /// When to look again though nothing happens.
-    pub wake: Option<Timestamp>,
-    /// A task found no host: look again when room comes free in the cluster.
-    pub waits_for_room: bool,
-    /// Tasks of a service that found no host of the capacity provider that they go by.
-    pub wanted: Vec<(CapacityProviderName, Group)>,
-}
 
 /// Looks at what is due. Deterministic: the same state, time and entropy give the same pass.
 pub fn pass(state: &State, due: Due, at: Timestamp, entropy: u128) -> Pass {
@@ -88,35 +70,7 @@ pub fn desired(state: &State, service: &Service) -> u32 {
     Work::new(state, service, Timestamp::default(), Ids::from(0)).desired()
 }
 
-/// One look at one service.
-struct Work<'a> {
-    state: &'a State,
-    service: &'a Service,
-    policy: ServicePolicy,
-    at: Timestamp,
-    ids: Ids,
-    /// What this look starts: whatever it places next sees that.
-    taken: Taken,
-    /// What this look stops makes the service wait: the next look knows for how long.
-    backs_off: bool,
-    pass: Pass,
-}
-
 impl<'a> Work<'a> {
-    fn new(state: &'a State, service: &'a Service, at: Timestamp, ids: Ids) -> Self {
-        let policy = state.policy(service);
-        Work {
-            state,
-            service,
-            policy,
-            at,
-            ids,
-            taken: Taken::default(),
-            backs_off: false,
-            pass: Pass::default(),
-        }
-    }
-
     /// The first kind of work that there is: what it changes makes the service due again, so that
     /// the next kind sees its effect.
     fn look(mut self) -> Pass {
@@ -135,10 +89,6 @@ impl<'a> Work<'a> {
             }
         }
         self.pass
-    }
-
-    fn wake_at(&mut self, at: Timestamp) {
-        self.pass.wake = Some(self.pass.wake.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// Tasks without checks that ran long enough are healthy from now on. Time counts while their
@@ -324,20 +274,5 @@ impl<'a> Work<'a> {
             ServiceStatus::Active if self.service.is_daemon() => self.daemon_hosts(),
             ServiceStatus::Active => self.service.config.desired,
         }
-    }
-
-    /// Says something in the service's events, unless it was said lately and still holds
-    /// (ecs-behaviour 1.8).
-    fn say(&mut self, message: String) {
-        let said = self.service.said.get(&super::state::hash_of(&message));
-        let due = said.map_or(self.at, |said| said.saturating_add(messages::REPEATED_AFTER));
-        if due > self.at {
-            // What holds then is said again, though nothing else happens.
-            self.wake_at(due);
-            return;
-        }
-        self.wake_at(self.at.saturating_add(messages::REPEATED_AFTER));
-        let (service, at) = (self.service.id, self.at);
-        self.pass.events.push(Event::ServiceLogged { service, message, at });
     }
 }

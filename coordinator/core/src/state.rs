@@ -18,7 +18,6 @@ mod entity;
 mod group;
 mod host;
 mod log_group;
-mod orders_at_starts;
 mod picture;
 mod service;
 mod service_task;
@@ -44,25 +43,6 @@ use longshore_common::{
     task_policy::TaskPolicy,
 };
 
-pub use alarm::Alarm;
-pub use auto_scaling::Group;
-pub use cluster::{Cluster, ClusterStatus, Replacing};
-pub use definition::{Definition, DefinitionStatus, Definitions, StatusKind, fixes_digest};
-pub use dirty::Row;
-pub use due::Due;
-pub use entity::{EntityKey, RESTORE_ORDER, Record};
-pub use host::{Host, HostStatus, QueuedOrder, managed_instance_id};
-pub use orders_at_starts::OrdersAtStarts;
-pub use picture::Picture;
-pub(crate) use service::hash_of;
-pub use service::{Revision, Service, ServiceStatus};
-pub use service_task::{Counts, ServiceTask, Standing, ran_briefly};
-pub use setting::{AccountSettings, DEFAULT_LOG_DRIVER_MODE};
-pub use tally::{Ended, Tally};
-pub use task::{Phase, Task, Wish, checked_health};
-pub use token::{ClientTokenUse, JoinTokenState, JoinTokens};
-pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};
-
 use self::{
     alarm::Alarms,
     arena::Arena,
@@ -75,13 +55,36 @@ use self::{
 };
 use super::event::Event;
 use crate::{
-    checkpoint::record::{DeploymentRecord, MemberRecord, MetaRecord, RevisionRecord, TaskRecord},
+    checkpoint::record::{MemberRecord, MetaRecord},
     model::{
+        client_token::ClientTokenUse,
+        deployment::DeploymentRecord,
+        host::{HostStatus, Membership},
         name::{CapacityProviderName, ClusterName, ServiceName},
+        revision::RevisionRecord,
         service::{HookId, ServiceId, ServicePolicy},
+        task::TaskRecord,
     },
     placement::GroupNames,
 };
+
+pub use crate::placement::HostSlot;
+pub use auto_scaling::Group;
+pub use cluster::Cluster;
+pub use definition::{Definition, Definitions, fixes_digest};
+pub use dirty::Row;
+pub use due::Due;
+pub use entity::{EntityKey, RESTORE_ORDER, Record};
+pub use host::{Host, QueuedOrder, managed_instance_id};
+pub use picture::Picture;
+pub(crate) use service::hash_of;
+pub use service::{Revision, Service};
+pub use service_task::{Counts, ServiceTask, Standing, ran_briefly};
+pub use setting::{AccountSettings, DEFAULT_LOG_DRIVER_MODE};
+pub use tally::{Ended, Tally};
+pub use task::{Task, checked_health};
+pub use token::JoinTokens;
+pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};
 
 /// Slots: positions in the arenas, reused after removal, meaningful only inside one process.
 pub type ClusterSlot = u32;
@@ -89,7 +92,6 @@ pub type DefinitionSlot = u32;
 pub type TaskSlot = u32;
 pub type ServiceSlot = u32;
 pub type GroupSlot = u32;
-pub use crate::placement::HostSlot;
 
 /// Starts of which it is kept when they were, and by which epoch: more than were ever made on an old
 /// journal before somebody went on from it.
@@ -189,19 +191,6 @@ pub struct State {
     changes: Changes,
     /// While a start replays what everybody has heard of already.
     replaying: bool,
-}
-
-/// An agent that joined, whether or not it has registered a host yet.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Membership {
-    pub cluster: Option<ClusterName>,
-    pub joined_at: Timestamp,
-    /// The host was deregistered: its certificate opens nothing any more.
-    pub revoked: bool,
-    /// Keys that were certified for the host last, the newest at the end: by one of them a host whose
-    /// certificate has ended comes back. Empty in journals that did not keep them.
-    #[serde(default)]
-    pub keys: Vec<KeyHash>,
 }
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]

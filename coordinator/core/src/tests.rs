@@ -26,15 +26,20 @@ use longshore_common::{
 
 use super::{
     command::{
-        AgentAnswered, ClientToken, ClusterSettings, Command, Envelope, JoinToken,
-        RegisterContainerInstance, RegisterTaskDefinition, RevisionRef, RunTask,
-        SettableHostStatus, SettingScope, StartTask, Tags, TaskLaunch,
+        AgentAnswered, ClientToken, Command, Envelope, RegisterContainerInstance,
+        RegisterTaskDefinition, RunTask, SettableHostStatus, StartTask, TaskLaunch,
     },
     decide::{Answer, Note, decide},
     event::Event,
     state::{DEFAULT_LOG_DRIVER_MODE, State},
 };
-use crate::checkpoint::record::{self, Record};
+use crate::{
+    checkpoint::record::{self, Record},
+    model::{
+        cluster::ClusterSettings, definition::RevisionRef, join_token::JoinToken,
+        setting::SettingScope, tags::Tags,
+    },
+};
 
 /// A state that commands are put to, one step each.
 struct World {

@@ -2,7 +2,8 @@
 //! ListAccountSettings (ecs-behaviour 1.22).
 
 use longshore_core::{
-    command::{Command, SettingScope},
+    command::Command,
+    model::setting::SettingScope,
     state::{DEFAULT_LOG_DRIVER_MODE, State},
 };
 use serde::{Deserialize, Serialize};

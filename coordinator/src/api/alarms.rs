@@ -16,8 +16,8 @@ use std::ops::Bound;
 use longshore_common::arn::Identity;
 use longshore_core::{
     Command,
-    model::alarm::{AlarmName, AlarmValue, SetAlarmState},
-    state::{Alarm, State},
+    model::alarm::{Alarm, AlarmName, AlarmValue, SetAlarmState},
+    state::State,
 };
 use serde::Deserialize;
 

@@ -1,7 +1,7 @@
 //! How handlers reach the state: submitting, reading, and the history, in the API's errors.
 
 use longshore_common::id::TaskId;
-use longshore_core::{Answer, Command, Rejection, State, checkpoint::record::TaskRecord};
+use longshore_core::{Answer, Command, Rejection, State, model::task::TaskRecord};
 
 use super::{Api, error::ApiError};
 use crate::{

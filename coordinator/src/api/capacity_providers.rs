@@ -7,13 +7,14 @@ use std::ops::Bound;
 
 use longshore_common::arn::Identity;
 use longshore_core::{
-    command::{ClusterCapacity, Command},
+    command::Command,
     model::{
         auto_scaling::AutoScalingGroupName,
         capacity_provider::{
             CapacityProvider, CapacityProviderChange, CapacityProviderStatus, FARGATE,
             FARGATE_SPOT, ManagedScaling, ProviderUpdate, StrategyItem, is_fargate,
         },
+        cluster::ClusterCapacity,
         name::CapacityProviderName,
         strategy,
     },

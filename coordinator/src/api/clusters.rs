@@ -8,10 +8,13 @@ use longshore_common::{
     clock::Timestamp,
 };
 use longshore_core::{
-    command::{ClusterChange, ClusterSettings, Command},
-    model::name::ClusterName,
+    command::{ClusterChange, Command},
+    model::{
+        cluster::{ClusterSettings, Replacing},
+        name::ClusterName,
+    },
     schedule::{lost_hosts, scaled_of},
-    state::{Cluster, Replacing, State},
+    state::{Cluster, State},
 };
 use serde::{Deserialize, Serialize};
 

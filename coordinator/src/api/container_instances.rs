@@ -8,9 +8,9 @@ use longshore_common::id::HostId;
 use longshore_core::{
     command::{Command, SettableHostStatus},
     decide::Answer,
-    model::name::ClusterName,
+    model::{host::HostStatus, name::ClusterName},
     query::Constraint,
-    state::{HostStatus, State},
+    state::State,
 };
 use serde::{Deserialize, Serialize};
 

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use longshore_core::{
     Rejection,
-    command::{DeploymentChange, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService},
+    command::{DeploymentChange, RunTask, TaskLaunch, UpdateService},
     decide::explain::{self, DryRun, EXPLAINED_TASKS_MAX},
-    model::{name::ClusterName, task_options::TaskOptions},
+    model::{definition::RevisionRef, name::ClusterName, tags::Tags, task_options::TaskOptions},
     placement::{HostSlot, Reason, Unfit},
     state::State,
 };

@@ -4,10 +4,7 @@
 use std::time::Duration;
 
 use longshore_common::clock::Timestamp;
-use longshore_core::{
-    Command,
-    state::{Host, JoinTokenState},
-};
+use longshore_core::{Command, model::join_token::JoinTokenState, state::Host};
 use serde::{Deserialize, Serialize};
 
 use super::{Api, error::ApiError, identifiers};
@@ -183,7 +180,7 @@ fn view(state: &JoinTokenState, now: Timestamp) -> JoinTokenView {
 mod tests {
     use super::*;
     use crate::api::test_backend::api;
-    use longshore_core::command::ClusterSettings;
+    use longshore_core::model::cluster::ClusterSettings;
 
     #[tokio::test]
     async fn lost_tasks_are_replaced_in_a_cluster_that_there_is() {

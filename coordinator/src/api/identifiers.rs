@@ -12,9 +12,9 @@ use longshore_common::{
     arn::Identity,
     id::{HostId, TaskId},
 };
-use longshore_core::{
-    command::RevisionRef,
-    model::name::{ClusterName, Family},
+use longshore_core::model::{
+    definition::RevisionRef,
+    name::{ClusterName, Family},
 };
 
 pub(crate) use self::arn::arn;

@@ -9,9 +9,10 @@ mod view;
 
 use longshore_core::{
     Command, Rejection, State,
-    checkpoint::record::DeploymentRecord,
-    command::DeploymentRef,
-    model::service::{DeploymentId, HookAction, ServiceId},
+    model::{
+        deployment::{DeploymentRecord, DeploymentRef},
+        service::{DeploymentId, HookAction, ServiceId},
+    },
 };
 use serde::{Deserialize, Serialize};
 

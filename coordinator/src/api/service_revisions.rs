@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use longshore_common::{arn::Identity, task_definition::ContainerDefinition};
 use longshore_core::{
     State,
-    checkpoint::record::RevisionRecord,
-    model::service::{RevisionId, ServiceId, ServiceRef},
+    model::{
+        revision::RevisionRecord,
+        service::{RevisionId, ServiceId, ServiceRef},
+    },
 };
 use serde::{Deserialize, Serialize};
 

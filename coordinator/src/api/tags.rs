@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 
 use longshore_common::arn::Arn;
 use longshore_core::{
-    command::{Command, Resource, Tags},
+    command::Command,
     model::{
         capacity_provider::scale_in_after_ms,
         name::ClusterName,
-        service::{OPTION_PREFIX, SERVICE_OPTION_TAGS, ServiceOptions},
+        options::OPTION_PREFIX,
+        service::{SERVICE_OPTION_TAGS, ServiceOptions},
+        tagged::Resource,
+        tags::Tags,
         task_options::{TASK_OPTION_TAGS, TaskOptions},
     },
 };

@@ -13,9 +13,9 @@ pub(crate) mod view;
 pub(crate) mod list;
 
 use longshore_core::{
-    command::{Command, RegisterTaskDefinition, RevisionRef},
+    command::{Command, RegisterTaskDefinition},
     decide::Answer,
-    model::name::Family,
+    model::{definition::RevisionRef, name::Family},
     state::{Definition, State},
 };
 use serde::{Deserialize, Serialize};

@@ -6,8 +6,11 @@ mod view;
 use longshore_core::{
     Answer, Command, Rejection, State,
     command::CreateTaskSet,
-    model::service::{RevisionId, ServiceRef},
-    state::{Service, ServiceStatus},
+    model::{
+        service::{RevisionId, ServiceRef},
+        service_status::ServiceStatus,
+    },
+    state::Service,
 };
 use serde::{Deserialize, Serialize};
 

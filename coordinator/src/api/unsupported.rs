@@ -3,7 +3,7 @@
 //! something (design.md rule 9).
 
 use longshore_common::task_definition::NetworkMode;
-use longshore_core::{Rejection, State, command::RevisionRef};
+use longshore_core::{Rejection, State, model::definition::RevisionRef};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::api::{

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use longshore_core::{
         Command,
-        command::ClusterCapacity,
+        model::cluster::ClusterCapacity,
         schedule,
         test_kit::{
             group::{config, provider, world_with},

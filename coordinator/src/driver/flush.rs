@@ -6,9 +6,7 @@ use std::sync::{
     mpsc,
 };
 
-use longshore_core::{
-    batch::Batch, checkpoint::record::TaskRecord, state::LogLine, step::Flush as Step,
-};
+use longshore_core::{batch::Batch, model::task::TaskRecord, state::LogLine, step::Flush as Step};
 use tokio::{sync::watch, time::Instant};
 
 use super::signals::Signals;

@@ -10,9 +10,7 @@ use longshore_common::{
     id::{HostId, TaskId},
     protocol::Epoch,
 };
-use longshore_core::{
-    Answer, Command, Rejection, State, checkpoint::record::TaskRecord, step::Request,
-};
+use longshore_core::{Answer, Command, Rejection, State, model::task::TaskRecord, step::Request};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Signals, hearing::Hearing};

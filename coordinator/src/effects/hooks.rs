@@ -290,7 +290,7 @@ mod tests {
     async fn a_deployment_goes_on_when_its_hook_says_so_and_a_hook_that_is_unwell_is_asked_again() {
         use crate::{driver, journal::memory::MemoryDisk};
         use longshore_core::{
-            checkpoint::record::DeploymentStatus,
+            model::deployment::DeploymentStatus,
             test_kit::world::{World, named},
         };
         let answers = &[

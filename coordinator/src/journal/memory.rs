@@ -9,9 +9,13 @@ use longshore_common::id::TaskId;
 use longshore_core::{
     State,
     batch::{Batch, HistoryItems},
-    checkpoint::record::{DeploymentRecord, RevisionRecord, TaskRecord},
     memory::KeptState,
-    model::service::{DeploymentId, RevisionId, ServiceId},
+    model::{
+        deployment::DeploymentRecord,
+        revision::RevisionRecord,
+        service::{DeploymentId, RevisionId, ServiceId},
+        task::TaskRecord,
+    },
 };
 
 use super::{

@@ -20,8 +20,13 @@ use longshore_common::{
 };
 use longshore_core::{
     batch::Batch,
-    checkpoint::record::{self, DeploymentRecord, RevisionRecord, TaskRecord},
-    model::service::{DeploymentId, RevisionId, ServiceId},
+    checkpoint::record,
+    model::{
+        deployment::DeploymentRecord,
+        revision::RevisionRecord,
+        service::{DeploymentId, RevisionId, ServiceId},
+        task::TaskRecord,
+    },
 };
 use rusqlite::{Connection, OpenFlags, ToSql, params, types::Value};
 

@@ -12,11 +12,13 @@ use longshore_common::{
 use longshore_core::{
     Command, State,
     batch::{Batch, HistoryItems},
-    command::{ClusterChange, ClusterSettings, Tags},
+    command::ClusterChange,
     model::{
         alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
+        cluster::ClusterSettings,
         log_group::LogGroupName,
         service::ServiceId,
+        tags::Tags,
     },
 };
 use rusqlite::Connection;

@@ -27,10 +27,8 @@ use longshore_coordinator::{
 };
 use longshore_core::{
     Answer, Command,
-    command::{
-        AgentAnswered, ClusterSettings, JoinToken, RegisterTaskDefinition, RevisionRef, RunTask,
-        TaskLaunch,
-    },
+    command::{AgentAnswered, RegisterTaskDefinition, RunTask, TaskLaunch},
+    model::{cluster::ClusterSettings, definition::RevisionRef, join_token::JoinToken},
 };
 use serde_json::json;
 use tokio::time::Instant;

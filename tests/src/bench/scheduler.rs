@@ -19,15 +19,18 @@ use longshore_common::{
 };
 use longshore_core::{
     Answer, Command, Event, Rejection, State,
-    command::{
-        AgentAnswered, ClusterSettings, CreateService, JoinToken, RevisionRef, UpdateService,
-    },
-    model::service::{
-        CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
-        Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
+    command::{AgentAnswered, CreateService, UpdateService},
+    model::{
+        cluster::ClusterSettings,
+        definition::RevisionRef,
+        join_token::JoinToken,
+        service::{
+            CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
+            Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
+        },
+        task::{Phase, Wish},
     },
     placement::{SpreadOver, Strategy},
-    state::{Phase, Wish},
     step::{Entropy, Request, step},
 };
 use rustix::time::{ClockId, clock_gettime};

@@ -24,12 +24,18 @@ use longshore_coordinator::{
 use longshore_core::{
     Answer, Command,
     command::{
-        ClientToken, ClusterSettings, CreateService, DeploymentChange, JoinToken,
-        RegisterTaskDefinition, RevisionRef, RunTask, Tags, TaskLaunch, UpdateService,
+        ClientToken, CreateService, DeploymentChange, RegisterTaskDefinition, RunTask, TaskLaunch,
+        UpdateService,
     },
-    model::service::{
-        CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, LostAfter, PropagateTags,
-        Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
+    model::{
+        cluster::ClusterSettings,
+        definition::RevisionRef,
+        join_token::JoinToken,
+        service::{
+            CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, LostAfter,
+            PropagateTags, Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
+        },
+        tags::Tags,
     },
 };
 use tempfile::TempDir;

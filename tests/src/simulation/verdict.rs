@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use longshore_agent::runtime::{RunState, fake::FakeContainer};
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCode};
-use longshore_core::{
-    checkpoint::record::TaskRecord,
-    state::{Phase, Wish},
-};
+use longshore_core::model::task::{Phase, TaskRecord, Wish};
 
 use super::{
     acknowledged::{Acknowledged, Stop},

@@ -7,31 +7,29 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_common::{
     clock::Timestamp,
-    id::{HostId, TaskId},
-    logs::mode::LogDriverMode,
-    protocol::{Attribute, ContainerId, EngineHealth, Epoch, StorageHealth, TaskReport, Versions},
-    resources::{Capacity, Demand},
-    task::{StopCause, TaskOverride},
-    task_definition::{Compatibility, ContainerDefinition, TaskDefinition},
+    id::HostId,
+    protocol::{Attribute, EngineHealth, Epoch, StorageHealth, Versions},
+    resources::Capacity,
+    task_definition::{Compatibility, TaskDefinition},
 };
 use serde::{Deserialize, Serialize};
 
-pub use crate::state::{RESTORE_ORDER, Record};
-use crate::{
-    command::{ClusterSettings, SettingScope, Tags},
-    event::{AgentPlace, AskedPlacement},
-    model::{
-        name::{CapacityProviderName, ClusterName, Family},
-        service::{
-            DeploymentConfig, DeploymentId, HookId, RevisionId, ServiceConfig, ServiceId,
-            ServiceRef,
-        },
-    },
-    state::{
-        ClientTokenUse, ClusterStatus, DefinitionStatus, HostStatus, Membership, OrdersAtStarts,
-        Phase, Replacing, ServiceStatus, Wish,
-    },
+use crate::model::{
+    client_token::ClientTokenUse,
+    cluster::{ClusterSettings, ClusterStatus, Replacing},
+    definition::DefinitionStatus,
+    deployment::DeploymentRecord,
+    host::{AgentPlace, HostStatus, Membership},
+    name::{ClusterName, Family},
+    orders_at_starts::OrdersAtStarts,
+    revision::RevisionRecord,
+    service::{RevisionId, ServiceConfig, ServiceId, ServiceRef},
+    service_status::{LaunchBackoff, Move, ServiceStatus},
+    setting::SettingScope,
+    tags::Tags,
 };
+
+pub use crate::state::{RESTORE_ORDER, Record};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetaRecord {
@@ -134,65 +132,6 @@ pub struct HostRecord {
     pub told_all: u64,
 }
 
-/// A task, live or stopped: the form in which it is kept and shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskRecord {
-    pub id: TaskId,
-    pub cluster: ClusterName,
-    /// Absent for one that never had any.
-    pub host: Option<HostId>,
-    pub family: Family,
-    pub revision: u32,
-    pub group: String,
-    pub generation: u32,
-    pub version: u32,
-    pub wish: Wish,
-    pub phase: Phase,
-    pub created_at: Timestamp,
-    pub demand: Demand,
-    pub overrides: TaskOverride,
-    pub tags: Tags,
-    pub started_by: Option<String>,
-    pub containers: Vec<ContainerId>,
-    /// Ids of the host's GPUs that are this task's.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gpus: Vec<String>,
-    pub report: Option<TaskReport>,
-    /// Only in the history.
-    pub end: Option<TaskEnd>,
-    #[serde(default)]
-    pub service: Option<ServiceTaskRecord>,
-    /// How long it may be RUNNING.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-    /// The capacity provider that it goes by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider: Option<CapacityProviderName>,
-    /// What the call that started it asked of hosts.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub asked: Option<AskedPlacement>,
-    /// As in its order: see [`longshore_common::protocol::RunOrder`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_driver_mode: Option<LogDriverMode>,
-    /// The journal's sequence of the batch that gave it its host; 0 where an earlier release did.
-    #[serde(default)]
-    pub placed_seq: u64,
-}
-
-/// What a task is to the service that started it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ServiceTaskRecord {
-    pub service: ServiceId,
-    pub revision: RevisionId,
-    /// It ran long enough without checks to count as healthy.
-    pub settled: bool,
-    /// Its host was silent for too long.
-    pub lost: bool,
-    /// It was lost once and came back.
-    pub returned: bool,
-    pub protected_until: Option<Timestamp>,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceRecord {
     pub id: ServiceId,
@@ -213,212 +152,6 @@ pub struct ServiceRecord {
     pub steady: bool,
     #[serde(default)]
     pub moving: Option<Move>,
-}
-
-/// A task that starts elsewhere so that another one may stop (ecs-behaviour 1.13).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Move {
-    pub leaving: TaskId,
-    pub arriving: TaskId,
-}
-
-/// A revision of a service, kept while it is the primary one, has tasks or may be gone back to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RevisionRecord {
-    pub id: RevisionId,
-    pub family: Family,
-    pub revision: u32,
-    pub created_at: Timestamp,
-    pub updated_at: Timestamp,
-    pub rollout: Rollout,
-    /// ECS's rolloutStateReason.
-    pub reason: String,
-    /// Tasks that failed in a row.
-    pub failed_tasks: u32,
-    /// Has had a task in RUNNING: from now on health is what fails tasks (ecs-behaviour 1.10).
-    pub has_run: bool,
-    /// The service was scaled after the deployment of this revision had failed: what that left
-    /// beyond the desired count goes.
-    #[serde(default)]
-    pub scaled: bool,
-    /// Only with the EXTERNAL controller.
-    pub task_set: Option<TaskSetRecord>,
-    /// By container: what its image was found to be first. Later tasks are run from the same
-    /// (ecs-behaviour 1.9, image digest).
-    #[serde(default)]
-    pub image_digests: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskSetRecord {
-    pub external_id: Option<String>,
-    pub scale_permille: u32,
-    pub tags: Tags,
-    pub client_token: Option<(String, u64)>,
-    /// Deleted; its tasks are still stopping.
-    pub draining: bool,
-    pub stable: bool,
-    pub stability_at: Timestamp,
-}
-
-impl TaskSetRecord {
-    /// ecs-behaviour 1.12: rounded up.
-    pub fn computed_desired(&self, desired: u32) -> u32 {
-        (u64::from(desired) * u64::from(self.scale_permille)).div_ceil(1000) as u32
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Rollout {
-    InProgress,
-    Completed,
-    Failed,
-}
-
-/// Keeps a service whose tasks do not start from trying without end (ecs-behaviour 1.9).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LaunchBackoff {
-    /// Rounds in a row in which a task stopped before it ran.
-    pub rounds: u32,
-    /// Nothing is started before.
-    pub not_before: Option<Timestamp>,
-    /// Rounds in a row in which a task ended right after it began to run.
-    #[serde(default)]
-    pub brief_runs: u32,
-}
-
-/// A service deployment, under way or ended: the form in which it is kept and shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DeploymentRecord {
-    pub id: DeploymentId,
-    pub service: ServiceRef,
-    pub sources: Vec<RevisionId>,
-    pub target: RevisionId,
-    pub status: DeploymentStatus,
-    pub reason: Option<String>,
-    pub created_at: Timestamp,
-    pub started_at: Option<Timestamp>,
-    pub updated_at: Timestamp,
-    pub finished_at: Option<Timestamp>,
-    pub stopped_at: Option<Timestamp>,
-    pub config: DeploymentConfig,
-    pub stage: Stage,
-    pub stage_since: Timestamp,
-    pub failures: u32,
-    pub threshold: u32,
-    pub breaker_triggered: bool,
-    /// In ALARM when the deployment began: not listened to this time.
-    pub alarms_ignored: Vec<String>,
-    pub alarms_triggered: Vec<String>,
-    pub rollback: Option<RollbackRecord>,
-    pub hooks: Vec<HookRecord>,
-    /// Tasks that each revision was to have when the deployment ended.
-    pub desired: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DeploymentStatus {
-    Pending,
-    InProgress,
-    Successful,
-    StopRequested,
-    Stopped,
-    RollbackRequested,
-    RollbackInProgress,
-    RollbackSuccessful,
-    RollbackFailed,
-}
-
-impl DeploymentStatus {
-    pub fn is_over(self) -> bool {
-        match self {
-            DeploymentStatus::Successful
-            | DeploymentStatus::Stopped
-            | DeploymentStatus::RollbackSuccessful
-            | DeploymentStatus::RollbackFailed => true,
-            DeploymentStatus::Pending
-            | DeploymentStatus::InProgress
-            | DeploymentStatus::StopRequested
-            | DeploymentStatus::RollbackRequested
-            | DeploymentStatus::RollbackInProgress => false,
-        }
-    }
-}
-
-/// ECS's lifecycleStage (ecs-behaviour 1.11). A rolling deployment scales, bakes and cleans up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Stage {
-    ReconcileService,
-    PreScaleUp,
-    ScaleUp,
-    PostScaleUp,
-    TestTrafficShift,
-    PostTestTrafficShift,
-    PreProductionTrafficShift,
-    ProductionTrafficShift,
-    PostProductionTrafficShift,
-    BakeTime,
-    CleanUp,
-}
-
-impl Stage {
-    /// ECS's lifecycleStage.
-    pub fn as_ecs(self) -> &'static str {
-        match self {
-            Stage::ReconcileService => "RECONCILE_SERVICE",
-            Stage::PreScaleUp => "PRE_SCALE_UP",
-            Stage::ScaleUp => "SCALE_UP",
-            Stage::PostScaleUp => "POST_SCALE_UP",
-            Stage::TestTrafficShift => "TEST_TRAFFIC_SHIFT",
-            Stage::PostTestTrafficShift => "POST_TEST_TRAFFIC_SHIFT",
-            Stage::PreProductionTrafficShift => "PRE_PRODUCTION_TRAFFIC_SHIFT",
-            Stage::ProductionTrafficShift => "PRODUCTION_TRAFFIC_SHIFT",
-            Stage::PostProductionTrafficShift => "POST_PRODUCTION_TRAFFIC_SHIFT",
-            Stage::BakeTime => "BAKE_TIME",
-            Stage::CleanUp => "CLEAN_UP",
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RollbackRecord {
-    pub reason: String,
-    pub started_at: Timestamp,
-    pub to: RevisionId,
-}
-
-/// One run of a lifecycle hook.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct HookRecord {
-    pub id: HookId,
-    /// Position among the deployment's hooks.
-    pub hook: u32,
-    pub stage: Stage,
-    pub status: HookStatus,
-    pub expires_at: Timestamp,
-    /// An HTTP hook is called when this has passed.
-    pub call_at: Option<Timestamp>,
-    /// Why it failed, in its own words.
-    #[serde(default)]
-    pub reason: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HookStatus {
-    AwaitingAction,
-    InProgress,
-    Succeeded,
-    Failed,
-    TimedOut,
-}
-
-/// How a task ended, with what its definition said of its containers, which may be deleted later.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TaskEnd {
-    pub at: Timestamp,
-    pub cause: StopCause,
-    pub containers: Vec<ContainerDefinition>,
-    pub host_connected: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! PutAccountSetting, PutAccountSettingDefault, DeleteAccountSetting.
 
 use super::Decision;
-use crate::{command::SettingScope, event::Event, state::State};
+use crate::{event::Event, model::setting::SettingScope, state::State};
 
 pub(super) fn put(scope: &SettingScope, name: &str, value: &str) -> Decision {
     let (scope, name, value) = (scope.clone(), name.to_owned(), value.to_owned());

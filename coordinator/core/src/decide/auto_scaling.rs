@@ -5,15 +5,16 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Decision, each_once, gate, ids::Ids};
+use super::{Decision, each_once, gate};
 use crate::{
     event::Event,
+    launch::ids::Ids,
+    lifecycle::instance::{end as end_instance, set as set_instance},
     model::auto_scaling::{
         AutoScalingGroupName, GROUP_SIZE_MAX, GROUPS_MAX, GroupChange, GroupConfig, GroupTag,
         Instance, InstanceId, LaunchSource, LauncherVerb, Lifecycle, Tries,
     },
     rejection::Rejection,
-    schedule::{end_instance, set_instance},
     state::{Group, State},
 };
 

@@ -7,7 +7,6 @@ use longshore_common::clock::Timestamp;
 
 use super::{Decision, gate};
 use crate::{
-    command::{ClusterCapacity, ClusterSettings},
     event::Event,
     model::{
         auto_scaling::{GroupConfig, GroupTag},
@@ -16,6 +15,7 @@ use crate::{
             CapacityProviderChange, CapacityProviderStatus, ProviderUpdate, StrategyItem,
             is_fargate,
         },
+        cluster::{ClusterCapacity, ClusterSettings},
         name::{CapacityProviderName, ClusterName},
         strategy,
     },

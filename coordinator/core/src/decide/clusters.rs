@@ -4,9 +4,9 @@ use longshore_common::clock::Timestamp;
 
 use super::{Decision, capacity_providers, gate};
 use crate::{
-    command::{ClusterChange, ClusterSettings, Tags},
+    command::ClusterChange,
     event::Event,
-    model::name::ClusterName,
+    model::{cluster::ClusterSettings, name::ClusterName, tags::Tags},
     rejection::Rejection,
     state::{Cluster, State},
 };

@@ -9,7 +9,6 @@ use longshore_common::{
 use crate::{
     event::Event,
     model::task_options::{WAIT, seconds},
-    schedule,
     state::{Deadline, State, Waiting},
 };
 
@@ -51,7 +50,7 @@ fn event(state: &State, deadline: Deadline, at: Timestamp) -> Option<Event> {
 }
 
 fn found_no_room(state: &State, waiting: &Waiting, waited: &str) -> String {
-    let unplaced = schedule::waiting::place(state, waiting, 0).unplaced;
+    let unplaced = crate::launch::waiting::place(state, waiting, 0).unplaced;
     let why = unplaced.map(|unplaced| unplaced.sentence(|slot| state.host_at(slot).id.to_string()));
     format!(
         "The task waited {waited} for a container instance, {}: {}.",

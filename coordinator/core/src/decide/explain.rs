@@ -3,9 +3,13 @@
 
 use longshore_common::{protocol::Attribute, resources::Demand, task::TaskOverride};
 
-use super::{NEW_GROUP, demand, gate, required_attributes, services, tasks};
+use super::{gate, services, tasks};
 use crate::{
     command::{RunTask, UpdateService},
+    launch::{
+        demand::demand,
+        request::{NEW_GROUP, required_attributes},
+    },
     model::{
         capacity_provider::StrategyItem, name::CapacityProviderName, service::ServiceConfig,
         strategy,

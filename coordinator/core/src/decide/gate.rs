@@ -5,18 +5,19 @@
 
 use super::task_definitions;
 use crate::{
-    checkpoint::record::TaskSetRecord,
-    command::{Resource, RevisionRef, Tags},
     model::{
         auto_scaling::AutoScalingGroupName,
         capacity_provider::CapacityProvider,
+        definition::{DefinitionStatus, RevisionRef},
         name::{CapacityProviderName, ClusterName},
+        revision::TaskSetRecord,
         service::{RevisionId, ServiceRef},
+        service_status::ServiceStatus,
+        tagged::Resource,
+        tags::Tags,
     },
     rejection::Rejection,
-    state::{
-        Cluster, Definition, DefinitionStatus, Group, Host, Revision, Service, ServiceStatus, State,
-    },
+    state::{Cluster, Definition, Group, Host, Revision, Service, State},
 };
 use longshore_common::id::HostId;
 

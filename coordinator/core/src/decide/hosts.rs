@@ -8,17 +8,21 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Answer, Decision, each_once, gate, identity, ids::Ids};
+use super::{Answer, Decision, each_once, gate, identity};
 use crate::{
-    command::{
-        ClusterSettings, RegisterContainerInstance, SettableHostStatus, Tags, TargetedAttribute,
-    },
-    event::{AgentPlace, Event, HostRegistered},
+    command::{RegisterContainerInstance, SettableHostStatus, TargetedAttribute},
+    event::{Event, HostRegistered},
+    launch::ids::Ids,
     model::{
-        auto_scaling::AutoScalingGroupName, capacity_provider::GROUP_ATTRIBUTE, name::ClusterName,
+        auto_scaling::AutoScalingGroupName,
+        capacity_provider::GROUP_ATTRIBUTE,
+        cluster::ClusterSettings,
+        host::{AgentPlace, HostStatus},
+        name::ClusterName,
+        tags::Tags,
     },
     rejection::Rejection,
-    state::{Cluster, Host, HostStatus, State, managed_instance_id},
+    state::{Cluster, Host, State, managed_instance_id},
 };
 
 /// ecs-behaviour 1.22, quotas.

@@ -17,10 +17,11 @@ use longshore_common::{
 
 use super::{Answer, Decision, join_tokens};
 use crate::{
-    command::{CertifyHost, JoinToken},
+    command::CertifyHost,
     event::Event,
+    model::{host::Membership, join_token::JoinToken},
     rejection::Rejection,
-    state::{Host, Membership, State},
+    state::{Host, State},
 };
 
 /// Decides on a certificate for a host's new key.

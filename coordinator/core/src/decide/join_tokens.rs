@@ -2,12 +2,13 @@
 
 use longshore_common::{clock::Timestamp, id::HostId, mutual_tls::KeyHash};
 
-use super::{Answer, Decision, ids::Ids};
+use super::{Answer, Decision};
 use crate::{
-    command::JoinToken,
     event::Event,
+    launch::ids::Ids,
+    model::join_token::{JoinToken, JoinTokenState},
     rejection::Rejection,
-    state::{JoinTokenState, State},
+    state::State,
 };
 
 pub(super) fn create(state: &State, token: &JoinToken) -> Result<Decision, Rejection> {

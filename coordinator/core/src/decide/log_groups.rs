@@ -4,9 +4,11 @@ use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::{
-    command::Tags,
     event::Event,
-    model::log_group::{LOG_GROUPS_MAX, LogGroupName},
+    model::{
+        log_group::{LOG_GROUPS_MAX, LogGroupName},
+        tags::Tags,
+    },
     rejection::Rejection,
     state::State,
 };

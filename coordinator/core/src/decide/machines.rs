@@ -12,8 +12,8 @@ use super::{Decision, auto_scaling::is_missing, hosts};
 use crate::{
     command::{Command, MachinesListed},
     event::Event,
+    lifecycle::instance::set as set_instance,
     model::auto_scaling::{Instance, InstanceId, Lifecycle, Tries},
-    schedule::set_instance,
     state::{Group, State},
 };
 

@@ -14,16 +14,21 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Decision, Note, heard, tasks::demand};
+use super::{Decision, Note, heard};
 use crate::{
-    checkpoint::record::{RevisionRecord, Rollout, ServiceTaskRecord, TaskRecord, TaskSetRecord},
-    command::{AgentAnswered, Command, Tags},
+    command::{AgentAnswered, Command},
     event::{Event, TaskAdopted, TaskDefinitionRegistered},
+    launch::demand::demand,
     model::{
+        host::HostStatus,
         name::Family,
+        revision::{RevisionRecord, Rollout, TaskSetRecord},
         service::{RevisionId, ServiceRef},
+        service_status::ServiceStatus,
+        tags::Tags,
+        task::{Phase, ServiceTaskRecord, TaskRecord, Wish},
     },
-    state::{Host, HostStatus, Phase, Service, ServiceStatus, State, Task, Wish, ran_briefly},
+    state::{Host, Service, State, Task, ran_briefly},
 };
 
 /// An agent answered a poll. Repeated reports change nothing.

@@ -4,25 +4,28 @@ use std::collections::BTreeMap;
 
 use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
-use super::{
-    Decision, Ids, capacity_providers, gate, honoured::needs_not_honoured, task_definitions, tasks,
-};
+use super::{Decision, capacity_providers, gate, task_definitions, tasks};
 use crate::{
-    checkpoint::record::{DeploymentRecord, DeploymentStatus, HookStatus, RevisionRecord, Rollout},
-    command::{CreateService, DeploymentRef, HookAnswer, RevisionRef, UpdateService},
+    command::{CreateService, HookAnswer, UpdateService},
     event::{Event, ServiceCreated},
+    launch::ids::Ids,
     model::{
         alarm::AlarmValue,
         capacity_provider::StrategyItem,
+        cluster::Replacing,
+        definition::RevisionRef,
+        deployment::{DeploymentRecord, DeploymentRef, DeploymentStatus, HookStatus},
+        honoured::needs_not_honoured,
         name::ClusterName,
+        revision::{RevisionRecord, Rollout},
         service::{
             Controller, DeploymentId, DeploymentStrategy, HookAction, HookId, HookTarget,
             RevisionId, Scheduling, ServiceConfig, ServiceId, ServiceRef,
         },
+        service_status::ServiceStatus,
     },
     rejection::Rejection,
-    schedule,
-    state::{Cluster, Definition, Replacing, Revision, Service, ServiceStatus, State},
+    state::{Cluster, Definition, Revision, Service, State},
 };
 
 /// ecs-behaviour 1.22, quotas.
@@ -77,17 +80,19 @@ pub(super) fn create(
             let definition = usable(state, definition)?;
             check_constraints(definition, &create.config)?;
             let revision = revision(definition, ids, at);
-            events.extend(schedule::begin(schedule::NewDeployment {
-                service,
-                named: named.clone(),
-                id: DeploymentId::new(ids.nth(1)),
-                config: config.deployment.clone(),
-                desired: config.desired,
-                sources: Vec::new(),
-                alarms_ignored: firing_alarms(state, &config),
-                is_known: false,
-                revision,
-            }));
+            events.extend(crate::lifecycle::deployment::begin(
+                crate::lifecycle::deployment::NewDeployment {
+                    service,
+                    named: named.clone(),
+                    id: DeploymentId::new(ids.nth(1)),
+                    config: config.deployment.clone(),
+                    desired: config.desired,
+                    sources: Vec::new(),
+                    alarms_ignored: firing_alarms(state, &config),
+                    is_known: false,
+                    revision,
+                },
+            ));
         }
         (None, Controller::External) => {}
         (None, Controller::Ecs) => return Err(Rejection::ServiceNeedsDefinition),
@@ -330,7 +335,11 @@ pub(super) fn update(
             let revision = Some(definition.definition.revision);
             usable(state, &RevisionRef { family, revision })?;
         }
-        events.extend(schedule::supersede(service, "A newer deployment was started.", at));
+        events.extend(crate::lifecycle::deployment::supersede(
+            service,
+            "A newer deployment was started.",
+            at,
+        ));
         let sources = service.revisions.iter().filter(|r| !r.tasks.is_empty());
         let sources = sources.map(|revision| revision.record.id).collect();
         let again = again(service, definition, &config, update.force_new_deployment);
@@ -338,17 +347,19 @@ pub(super) fn update(
             Some(again) => taken_up_again(&again.record, at),
             None => revision(definition, ids, at),
         };
-        events.extend(schedule::begin(schedule::NewDeployment {
-            service: service.id,
-            named: named.clone(),
-            id: DeploymentId::new(ids.nth(1)),
-            config: config.deployment.clone(),
-            desired: config.desired,
-            sources,
-            alarms_ignored: firing_alarms(state, &config),
-            is_known: again.is_some(),
-            revision,
-        }));
+        events.extend(crate::lifecycle::deployment::begin(
+            crate::lifecycle::deployment::NewDeployment {
+                service: service.id,
+                named: named.clone(),
+                id: DeploymentId::new(ids.nth(1)),
+                config: config.deployment.clone(),
+                desired: config.desired,
+                sources,
+                alarms_ignored: firing_alarms(state, &config),
+                is_known: again.is_some(),
+                revision,
+            },
+        ));
     }
     Ok(Decision::of(events))
 }
@@ -442,7 +453,8 @@ pub(super) fn delete(
     if !force && !service.is_daemon() && service.has_tasks() {
         return Err(Rejection::ServiceHasDeployments);
     }
-    let mut events: Vec<Event> = schedule::supersede(service, "The service was deleted.", at);
+    let mut events: Vec<Event> =
+        crate::lifecycle::deployment::supersede(service, "The service was deleted.", at);
     events.push(Event::ServiceDraining { service: service.id, at });
     Ok(Decision::of(events))
 }
@@ -500,7 +512,7 @@ pub(super) fn continue_deployment(
     let (service, mut found) = under_way(state, deployment)?;
     let config = &found.config;
     let run = found.hooks.iter_mut().find(|run| run.id == hook);
-    let paused = |run: &&mut crate::checkpoint::record::HookRecord| {
+    let paused = |run: &&mut crate::model::deployment::HookRecord| {
         config.hooks.get(run.hook as usize).is_some_and(|hook| hook.target == HookTarget::Pause)
     };
     let Some(run) = run.filter(paused).filter(|run| run.status == HookStatus::AwaitingAction)

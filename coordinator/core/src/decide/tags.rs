@@ -5,11 +5,13 @@ use longshore_common::clock::Timestamp;
 
 use super::{Decision, gate};
 use crate::{
-    command::{ClusterSettings, Resource, Tags},
     event::Event,
     model::{
         capacity_provider::{CapacityProvider, scale_in_after_ms},
+        cluster::ClusterSettings,
         service::{ServiceConfig, ServiceOptions},
+        tagged::Resource,
+        tags::Tags,
         task_options::TaskOptions,
     },
     rejection::Rejection,

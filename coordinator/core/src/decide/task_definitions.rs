@@ -9,10 +9,11 @@ use longshore_common::{
 
 use super::{Answer, Decision};
 use crate::{
-    command::{RegisterTaskDefinition, RevisionRef},
+    command::RegisterTaskDefinition,
     event::{Event, TaskDefinitionRegistered},
+    model::definition::{DefinitionStatus, RevisionRef},
     rejection::Rejection,
-    state::{Definition, DefinitionStatus, State},
+    state::{Definition, State},
 };
 
 /// ecs-behaviour 1.3.

@@ -5,9 +5,9 @@ use longshore_common::{clock::Timestamp, id::TaskId};
 use super::{Answer, Decision, each_once, gate};
 use crate::{
     event::Event,
-    model::name::ClusterName,
+    model::{name::ClusterName, task::Wish},
     rejection::Rejection,
-    state::{State, Wish},
+    state::State,
 };
 
 pub(super) fn update(

@@ -2,12 +2,15 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::{Answer, Decision, Ids, gate, services};
+use super::{Answer, Decision, gate, services};
 use crate::{
-    checkpoint::record::{RevisionRecord, TaskSetRecord},
     command::CreateTaskSet,
     event::Event,
-    model::service::{RevisionId, ServiceRef},
+    launch::ids::Ids,
+    model::{
+        revision::{RevisionRecord, TaskSetRecord},
+        service::{RevisionId, ServiceRef},
+    },
     rejection::Rejection,
     state::{Revision, Service, State},
 };

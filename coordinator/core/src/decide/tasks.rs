@@ -1,7 +1,5 @@
 //! RunTask, StartTask, StopTask.
 
-mod demand;
-
 use std::time::Duration;
 
 use longshore_common::{
@@ -12,25 +10,31 @@ use longshore_common::{
     protocol::{Attribute, ContainerId},
     resources::Demand,
     task::{StopCause, StopCode},
-    task_definition::CpuArchitecture,
 };
 
-pub(crate) use self::demand::demand;
-use super::{
-    Answer, Decision, capacity_providers, gate, honoured::needs_not_honoured, ids::Ids,
-    task_definitions,
-};
+use super::{Answer, Decision, capacity_providers, gate, task_definitions};
 use crate::{
-    command::{ClientToken, RunTask, StartTask, Tags, TaskLaunch},
-    event::{
-        AskedPlacement, Event, FailedPlacement, PlacedTask, TasksStarted, TasksWaiting,
-        UsedClientToken, WaitingTask,
+    command::{ClientToken, RunTask, StartTask, TaskLaunch},
+    event::{Event, TasksStarted, TasksWaiting, WaitingTask},
+    launch::demand::demand,
+    launch::{
+        ids::Ids,
+        placed::placed_on,
+        request::{NEW_GROUP, required_attributes},
     },
-    model::{capacity_provider::StrategyItem, name::ClusterName, strategy},
-    placement::{self, GroupKey, MemberOf, Taken, Unfit, Unplaced},
+    model::{
+        capacity_provider::StrategyItem,
+        client_token::{FailedPlacement, UsedClientToken},
+        honoured::needs_not_honoured,
+        name::ClusterName,
+        strategy,
+        tags::Tags,
+        task::{AskedPlacement, Wish},
+    },
+    placement::{self, MemberOf, Taken, Unfit, Unplaced},
     query::Constraint,
     rejection::Rejection,
-    state::{Cluster, Definition, Host, State, WAITING_TASKS_MAX, Wish},
+    state::{Cluster, Definition, Host, State, WAITING_TASKS_MAX},
 };
 
 /// Tasks that one step of a list looks at: bounds the time under the state's lock.
@@ -42,12 +46,6 @@ pub const PLACEMENT_CONSTRAINTS_MAX: usize = 10;
 /// How long tasks that have room may take to be placed: the scheduler may not be at work yet, after
 /// a start.
 const PLACED_WITHIN: Duration = Duration::from_secs(60);
-
-/// A group that no task is in yet: no host counts for it.
-pub(crate) const NEW_GROUP: GroupKey = GroupKey(u32::MAX);
-
-/// One task that has no host: an entry of ECS's `failures[]`.
-pub type PlacementFailure = FailedPlacement;
 
 /// What RunTask and StartTask settle before they look at hosts.
 pub(super) struct Prepared<'a> {
@@ -392,39 +390,6 @@ pub(super) fn prepare<'a>(
         tags,
         log_driver_mode: state.account_settings().log_driver_mode(),
     })
-}
-
-/// What a host must have to be given a task of this definition.
-pub(crate) fn required_attributes(definition: &Definition) -> Vec<Attribute> {
-    let mut required = definition.requires_attributes.clone();
-    let spec = &definition.definition.spec;
-    let architecture = spec.runtime_platform.as_ref().and_then(|p| p.cpu_architecture);
-    if let Some(architecture) = architecture {
-        let value = match architecture {
-            CpuArchitecture::X86_64 => "x86_64",
-            CpuArchitecture::Arm64 => "arm64",
-        };
-        let name = "ecs.cpu-architecture".to_owned();
-        let architecture = Attribute { name, value: Some(value.to_owned()) };
-        // Definitions that earlier releases registered do not say it themselves.
-        if !required.contains(&architecture) {
-            required.push(architecture);
-        }
-    }
-    required
-}
-
-/// New tasks, one for each of these hosts, with ids for themselves and their containers.
-pub(crate) fn placed_on(definition: &Definition, hosts: &[&Host], ids: Ids) -> Vec<PlacedTask> {
-    let containers = definition.definition.spec.container_definitions.len() as u64;
-    let mut next = 0..;
-    let mut id = || ids.nth(next.next().unwrap_or_default());
-    let placed = |host: &&Host| PlacedTask {
-        task: TaskId::new(id()),
-        host: host.id,
-        containers: (0..containers).map(|_| ContainerId(TaskId::new(id()))).collect(),
-    };
-    hosts.iter().map(placed).collect()
 }
 
 fn started(

@@ -8,7 +8,7 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use longshore_common::clock::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::command::Tags;
+use crate::model::tags::Tags;
 
 /// CloudWatch's limit of `AlarmName`.
 pub const ALARM_NAME_CHARS_MAX: usize = 255;
@@ -300,4 +300,18 @@ impl fmt::Display for AlarmValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alarm {
+    pub name: AlarmName,
+    pub definition: AlarmDefinition,
+    pub value: AlarmValue,
+    pub reason: String,
+    /// JSON, as given.
+    pub reason_data: Option<String>,
+    /// When `value` last became another one.
+    pub state_updated_at: Timestamp,
+    pub configuration_updated_at: Timestamp,
+    pub tags: Tags,
 }

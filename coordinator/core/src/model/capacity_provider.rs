@@ -8,12 +8,11 @@ use std::time::Duration;
 use longshore_common::{clock::Timestamp, resources::Capacity};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    auto_scaling::AutoScalingGroupName,
-    name::CapacityProviderName,
-    service::{OPTION_PREFIX, not_a_time, parse_seconds},
+use super::{auto_scaling::AutoScalingGroupName, name::CapacityProviderName};
+use crate::model::{
+    options::{OPTION_PREFIX, not_a_time, parse_seconds},
+    tags::Tags,
 };
-use crate::command::Tags;
 
 /// Providers that are known here at once: a bound of ours, ECS documents none.
 pub const CAPACITY_PROVIDERS_MAX: usize = 1_000;

@@ -8,7 +8,7 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use longshore_common::{clock::Timestamp, logs::options::check_group_name};
 use serde::{Deserialize, Serialize};
 
-use crate::command::Tags;
+use crate::model::tags::Tags;
 
 /// Groups that are known here at once: a bound, as CloudWatch Logs' quota is, but smaller.
 pub const LOG_GROUPS_MAX: usize = 10_000;

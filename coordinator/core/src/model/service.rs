@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{capacity_provider::StrategyItem, name::ClusterName};
 use crate::{
-    command::Tags,
+    model::{
+        options::{OPTION_PREFIX, not_a_time, parse_seconds},
+        tags::Tags,
+    },
     placement::{AVAILABILITY_ZONE, SpreadOver, Strategy},
     query::Constraint,
 };
@@ -294,9 +297,6 @@ impl ServiceConfig {
     }
 }
 
-/// Longest time that an option may name.
-const OPTION_SECONDS_MAX: f64 = 7.0 * 24.0 * 3600.0;
-
 impl Default for ServicePolicy {
     fn default() -> Self {
         ServicePolicy {
@@ -333,9 +333,6 @@ pub const SERVICE_OPTION_TAGS: [&str; 5] = [
     "longshore:reconcile",
     "longshore:replace",
 ];
-
-/// What every setting's name begins with.
-pub const OPTION_PREFIX: &str = "longshore:";
 
 impl ServiceOptions {
     /// Reads the `longshore:` tags; the error is a sentence for the user.
@@ -387,17 +384,6 @@ fn one_of<T: Copy>(name: &str, value: &str, choices: &[(&str, T)]) -> Result<T, 
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
         format!("The tag {name} is `{value}`; say {}.", words.join(" or "))
     })
-}
-
-/// `10`, `0.5` or `10s`, in milliseconds; at most a week.
-pub fn parse_seconds(text: &str) -> Option<u64> {
-    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
-    let number = number.filter(|number| (0.0..=OPTION_SECONDS_MAX).contains(number));
-    number.map(|seconds| (seconds * 1000.0).round() as u64)
-}
-
-pub(crate) fn not_a_time(name: &str, value: &str) -> String {
-    format!("The tag {name} is `{value}`; say a time in seconds, 10 or 0.5 for example.")
 }
 
 impl DeploymentConfig {

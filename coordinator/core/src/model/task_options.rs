@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::service::{OPTION_PREFIX, not_a_time, parse_seconds};
-use crate::command::Tags;
+use crate::model::{
+    options::{OPTION_PREFIX, not_a_time, parse_seconds},
+    tags::Tags,
+};
 
 /// How long RunTask's tasks may wait for a host.
 pub(crate) const WAIT: &str = "longshore:wait";

@@ -122,3 +122,20 @@ impl Group {
         self.by_value.len()
     }
 }
+
+/// How the caller calls the groups that it interned.
+pub trait GroupNames {
+    fn key(&self, name: &str) -> Option<GroupKey>;
+    fn name(&self, key: GroupKey) -> &str;
+}
+
+pub(super) struct NoGroups;
+
+impl GroupNames for NoGroups {
+    fn key(&self, _: &str) -> Option<GroupKey> {
+        None
+    }
+    fn name(&self, _: GroupKey) -> &str {
+        ""
+    }
+}

@@ -14,11 +14,11 @@ use longshore_common::{
 };
 
 use super::{
-    GroupKey, GroupNames, HostSlot, Resource,
+    GroupKey, HostSlot, Resource,
     attributes::{Attributes, Held},
     bits::Bits,
     column::Column,
-    groups::Groups,
+    groups::{GroupNames, Groups},
     particulars::{AllParticulars, Holders, Particulars},
 };
 use crate::query::Version;

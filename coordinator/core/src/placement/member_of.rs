@@ -8,8 +8,9 @@
 use std::{cmp, fmt};
 
 use super::{
-    ClusterIndex, GroupKey, HostSlot, Request,
+    ClusterIndex, HostSlot, Request,
     bits::{Bits, EMPTY, Line, Planes, and, and_not, or},
+    groups::{GroupNames, NoGroups},
 };
 use crate::query::{Compared, Condition, Constraint, Expression, Facts, Node, Text, Version, said};
 
@@ -22,12 +23,6 @@ pub struct MemberOf<'a> {
     pub groups: &'a dyn GroupNames,
 }
 
-/// How the caller calls the groups that it interned.
-pub trait GroupNames {
-    fn key(&self, name: &str) -> Option<GroupKey>;
-    fn name(&self, key: GroupKey) -> &str;
-}
-
 impl MemberOf<'static> {
     pub const NONE: MemberOf<'static> =
         MemberOf { constraints: &[], own_group: "", groups: &NoGroups };
@@ -36,17 +31,6 @@ impl MemberOf<'static> {
 impl fmt::Debug for MemberOf<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} of {:?}", self.constraints, self.own_group)
-    }
-}
-
-struct NoGroups;
-
-impl GroupNames for NoGroups {
-    fn key(&self, _: &str) -> Option<GroupKey> {
-        None
-    }
-    fn name(&self, _: GroupKey) -> &str {
-        ""
     }
 }
 

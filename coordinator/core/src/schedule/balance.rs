@@ -11,10 +11,15 @@ use super::{
     messages,
 };
 use crate::{
-    checkpoint::record::{DeploymentStatus, Rollout, Stage},
     event::Event,
-    model::service::{DeploymentStrategy, RevisionId},
-    state::{Counts, Due, Replacing, Revision, ServiceStatus, Standing, Task},
+    model::{
+        cluster::Replacing,
+        deployment::{DeploymentStatus, Stage},
+        revision::Rollout,
+        service::{DeploymentStrategy, RevisionId},
+        service_status::ServiceStatus,
+    },
+    state::{Counts, Due, Revision, Standing, Task},
 };
 
 /// Revisions that share one target and one pair of bounds: all revisions of a rolling service;

@@ -11,14 +11,14 @@ use longshore_common::clock::Timestamp;
 
 use super::{Work, messages};
 use crate::{
-    checkpoint::record::{
-        DeploymentRecord, DeploymentStatus, HookRecord, HookStatus, RevisionRecord, RollbackRecord,
-        Rollout, Stage,
-    },
     event::Event,
-    model::service::{
-        DeploymentConfig, DeploymentId, DeploymentStrategy, HookAction, HookId, HookStage,
-        HookTarget, RevisionCleanup, RevisionId, ServiceId, ServiceRef,
+    lifecycle::deployment::{end, enter, failures, give_up, rolled_out},
+    model::{
+        deployment::{
+            DeploymentRecord, DeploymentStatus, HookRecord, HookStatus, RollbackRecord, Stage,
+        },
+        revision::{RevisionRecord, Rollout},
+        service::{DeploymentStrategy, HookAction, HookId, HookStage, HookTarget, RevisionCleanup},
     },
     state::Service,
 };
@@ -29,77 +29,6 @@ const BAKE_WITH_ALARMS: Duration = Duration::from_secs(60);
 /// something with a time of its own, a hook, the bake or the protection of old tasks, has that time
 /// alone.
 const STAGE_MAX: Duration = Duration::from_secs(24 * 3600);
-
-/// A deployment that is to begin.
-pub(crate) struct NewDeployment {
-    pub(crate) service: ServiceId,
-    pub(crate) named: ServiceRef,
-    pub(crate) id: DeploymentId,
-    pub(crate) config: DeploymentConfig,
-    pub(crate) desired: u32,
-    /// Revisions that have tasks now.
-    pub(crate) sources: Vec<RevisionId>,
-    /// In ALARM already: not listened to this time.
-    pub(crate) alarms_ignored: Vec<String>,
-    /// The service has this revision already, with tasks of an earlier deployment.
-    pub(crate) is_known: bool,
-    pub(crate) revision: RevisionRecord,
-}
-
-/// The events that begin the deployment of a new revision of a service.
-pub(crate) fn begin(new: NewDeployment) -> Vec<Event> {
-    let NewDeployment { service, named, id, config, desired, sources, alarms_ignored, .. } = new;
-    let revision = Box::new(new.revision);
-    let (at, target) = (revision.updated_at, revision.id);
-    let threshold = config.circuit_breaker.threshold(desired);
-    let deployment = DeploymentRecord {
-        id,
-        service: named,
-        sources,
-        target,
-        status: DeploymentStatus::Pending,
-        reason: None,
-        created_at: at,
-        started_at: None,
-        updated_at: at,
-        finished_at: None,
-        stopped_at: None,
-        config,
-        stage: Stage::ReconcileService,
-        stage_since: at,
-        failures: 0,
-        threshold,
-        breaker_triggered: false,
-        alarms_ignored,
-        alarms_triggered: Vec::new(),
-        rollback: None,
-        hooks: Vec::new(),
-        desired,
-    };
-    vec![
-        match new.is_known {
-            true => Event::RevisionChanged { service, revision },
-            false => Event::RevisionCreated { service, revision },
-        },
-        Event::PrimaryChanged { service, revision: target, at },
-        Event::DeploymentSet { service, deployment: Box::new(deployment) },
-    ]
-}
-
-/// A newer deployment takes over (ecs-behaviour 1.10, superseding). A target that only waited for its
-/// predecessor to leave has completed: it is what the newer one goes back to.
-pub(crate) fn supersede(service: &Service, why: &str, at: Timestamp) -> Vec<Event> {
-    let Some(mut deployment) = service.under_way().cloned() else { return Vec::new() };
-    let mut events = Vec::new();
-    if deployment.stage == Stage::CleanUp && deployment.rollback.is_none() {
-        let target = deployment.target;
-        let reason = format!("ECS deployment ecs-svc/{target} completed.");
-        events.extend(rolled_out(service, target, Rollout::Completed, reason, at));
-    }
-    end(&mut deployment, service, DeploymentStatus::Stopped, Some(why.to_owned()), at);
-    events.push(Event::DeploymentSet { service: service.id, deployment: Box::new(deployment) });
-    events
-}
 
 /// Ends the deployment under way by going back to the last revision that completed, if there is one;
 /// else leaves it failed. A target that completed earlier, and was taken up again, is begun anew
@@ -161,63 +90,6 @@ fn roll_back(
     }
     events.push(Event::DeploymentSet { service: id, deployment: Box::new(deployment) });
     events
-}
-
-/// What is said of a revision's deployment from now on, if there is still such a revision.
-fn rolled_out(
-    service: &Service,
-    revision: RevisionId,
-    rollout: Rollout,
-    reason: String,
-    at: Timestamp,
-) -> Option<Event> {
-    let record = service.revision(revision)?.record.clone();
-    let revision = RevisionRecord { rollout, reason, updated_at: at, ..record };
-    Some(Event::RevisionChanged { service: service.id, revision: Box::new(revision) })
-}
-
-fn failures(service: &Service, revision: RevisionId) -> u32 {
-    service.revision(revision).map_or(0, |revision| revision.record.failed_tasks)
-}
-
-fn end(
-    deployment: &mut DeploymentRecord,
-    service: &Service,
-    status: DeploymentStatus,
-    reason: Option<String>,
-    at: Timestamp,
-) {
-    deployment.status = status;
-    deployment.reason = reason.or(deployment.reason.take());
-    deployment.updated_at = at;
-    deployment.failures = failures(service, deployment.target);
-    deployment.hooks.iter_mut().for_each(give_up);
-    match status {
-        DeploymentStatus::Stopped => deployment.stopped_at = Some(at),
-        DeploymentStatus::Pending
-        | DeploymentStatus::InProgress
-        | DeploymentStatus::Successful
-        | DeploymentStatus::StopRequested
-        | DeploymentStatus::RollbackRequested
-        | DeploymentStatus::RollbackInProgress
-        | DeploymentStatus::RollbackSuccessful
-        | DeploymentStatus::RollbackFailed => {}
-    }
-    deployment.finished_at = Some(at);
-}
-
-/// Nobody waits for its answer any more.
-fn give_up(hook: &mut HookRecord) {
-    match hook.status {
-        HookStatus::AwaitingAction | HookStatus::InProgress => {
-            (hook.status, hook.call_at) = (HookStatus::Failed, None);
-        }
-        HookStatus::Succeeded | HookStatus::Failed | HookStatus::TimedOut => {}
-    }
-}
-
-fn enter(deployment: &mut DeploymentRecord, stage: Stage, at: Timestamp) {
-    (deployment.stage, deployment.stage_since, deployment.updated_at) = (stage, at, at);
 }
 
 /// The stages that a strategy has. Without a load balancer there is no traffic to shift

@@ -8,8 +8,12 @@ use longshore_common::clock::Timestamp;
 use super::{Pass, scaling};
 use crate::{
     event::Event,
-    model::auto_scaling::{DRAINING_MAX, Instance, InstanceId, InstanceShape, Lifecycle},
-    state::{Group, GroupSlot, Host, HostStatus, State},
+    lifecycle::instance::{end, is_busy, set, set_with, shape_of},
+    model::{
+        auto_scaling::{DRAINING_MAX, Instance, InstanceId, Lifecycle},
+        host::HostStatus,
+    },
+    state::{Group, GroupSlot, Host, State},
 };
 
 /// Instances that one look wants or lets go: bounds a row of the journal. The next look goes on.
@@ -63,50 +67,6 @@ fn victims<'a>(state: &'a State, group: &'a Group, count: usize) -> Vec<&'a Inst
     });
     victims.truncate(count);
     victims
-}
-
-/// Whether an instance has tasks that are no daemon's.
-pub fn is_busy(state: &State, instance: InstanceId) -> bool {
-    state.hosts_of_instance(instance).any(|host| host.own_tasks > 0)
-}
-
-/// Lets an instance go: its tasks first, when a capacity provider drains the group.
-pub(crate) fn end(
-    state: &State,
-    group: &Group,
-    instance: &Instance,
-    why: &str,
-    at: Timestamp,
-) -> Event {
-    let drains = state.drains(group) && state.hosts_of_instance(instance.id).next().is_some();
-    let lifecycle = match drains {
-        true => Lifecycle::Draining { since: at },
-        false => Lifecycle::Terminating { since: at },
-    };
-    let host = state.hosts_of_instance(instance.id).next();
-    set_with(group, instance.turned(lifecycle, at), why, host.map(|host| shape_of(host, at)))
-}
-
-pub(crate) fn set(group: &Group, instance: Instance, why: impl Into<String>) -> Event {
-    set_with(group, instance, why, None)
-}
-
-fn set_with(
-    group: &Group,
-    instance: Instance,
-    why: impl Into<String>,
-    shape: Option<InstanceShape>,
-) -> Event {
-    let (instance, shape) = (Box::new(instance), shape.map(Box::new));
-    Event::InstanceSet { group: group.name.clone(), instance, why: why.into(), shape }
-}
-
-fn shape_of(host: &Host, at: Timestamp) -> InstanceShape {
-    InstanceShape {
-        seen_at: at,
-        attributes: host.all_attributes().cloned().collect(),
-        agent_version: host.versions.agent.clone(),
-    }
 }
 
 /// Moves one instance on.

@@ -9,13 +9,17 @@ use super::{
     to_come::{Chance, ToCome},
 };
 use crate::{
-    command::Tags,
-    decide::{Ids, NEW_GROUP, demand, placed_on, required_attributes},
-    event::{Event, PlacedTask, StartedForService, TasksStarted},
+    event::{Event, PlacedTask, TasksStarted},
+    launch::{
+        demand::demand,
+        ids::Ids,
+        placed::placed_on,
+        request::{NEW_GROUP, required_attributes},
+    },
     managed_scaling::Group,
     model::{
         capacity_provider::StrategyItem, name::CapacityProviderName, service::PropagateTags,
-        strategy,
+        strategy, tags::Tags, task::StartedForService,
     },
     placement::{GroupKey, HostSlot, MemberOf, Request},
     query::Constraint,

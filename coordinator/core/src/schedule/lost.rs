@@ -7,8 +7,9 @@ use longshore_common::{clock::Timestamp, id::TaskId, limits::beat};
 use super::{Pass, messages};
 use crate::{
     event::Event,
+    model::cluster::Replacing,
     placement::HostSlot,
-    state::{Cluster, Host, Replacing, ServiceSlot, State},
+    state::{Cluster, Host, ServiceSlot, State},
 };
 
 /// A host that answers though nobody listens there is up: its agent has so long to come back.

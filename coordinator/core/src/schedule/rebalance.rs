@@ -7,9 +7,8 @@ use longshore_common::id::TaskId;
 
 use super::{Work, messages};
 use crate::{
-    checkpoint::record::Move,
     event::Event,
-    model::name::CapacityProviderName,
+    model::{name::CapacityProviderName, service_status::Move},
     placement::{AVAILABILITY_ZONE, HostSlot, SpreadOver, Strategy},
     state::{Revision, Standing, Task},
 };

@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use longshore_common::{clock::Timestamp, resources::Capacity};
 
 use super::{
-    Pass, instances,
+    Pass,
     to_come::{Chance, ToCome},
     waiting,
 };
@@ -128,7 +128,7 @@ fn count(
                     continue;
                 }
                 counts.in_service += 1;
-                counts.busy += u32::from(instances::is_busy(state, instance.id));
+                counts.busy += u32::from(crate::lifecycle::instance::is_busy(state, instance.id));
             }
             Lifecycle::Draining { .. } | Lifecycle::Terminating { .. } => {}
         }
@@ -231,7 +231,7 @@ fn scale_in_due(group: &Group, provider: &CapacityProvider, since: Timestamp) ->
 fn protect(state: &State, group: &Group, pass: &mut Pass) {
     let otherwise = group.instances.values().filter(|instance| {
         instance.lifecycle.is_wanted()
-            && instance.protected != instances::is_busy(state, instance.id)
+            && instance.protected != crate::lifecycle::instance::is_busy(state, instance.id)
     });
     for instance in otherwise.take(PROTECTED_PER_PASS_MAX) {
         let protected = !instance.protected;
@@ -240,7 +240,7 @@ fn protect(state: &State, group: &Group, pass: &mut Pass) {
             false => "no tasks run on it: no longer protected from scale-in",
         };
         let changed = Instance { protected, ..instance.clone() };
-        pass.events.push(instances::set(group, changed, why));
+        pass.events.push(crate::lifecycle::instance::set(group, changed, why));
     }
 }
 

@@ -21,17 +21,20 @@ use longshore_common::{
 
 use crate::{
     Command, Event,
-    checkpoint::record::{DeploymentStatus, Rollout, Stage},
-    command::{AgentAnswered, DeploymentRef, SettableHostStatus},
+    command::{AgentAnswered, SettableHostStatus},
     model::{
         alarm::AlarmValue,
+        cluster::Replacing,
+        deployment::{DeploymentRef, DeploymentStatus, Stage},
+        revision::Rollout,
         service::{
             DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget, LifecycleHook,
             LostAfter, Reconcile,
         },
+        service_status::ServiceStatus,
+        task::{Phase, Wish},
     },
     schedule::lost_hosts,
-    state::{Phase, Replacing, ServiceStatus, Wish},
     test_kit::world::{CLUSTER, World, bounded, daemon, named, replicas, with_breaker},
 };
 
@@ -124,7 +127,7 @@ fn a_rolling_deployment_stays_within_its_bounds() {
             assert!(running + pending <= ceiling, "{running} + {pending} of at most {ceiling}");
             // One report at a time, so that every state between is looked at.
             let next = world.tasks().into_iter().find_map(|task| {
-                use crate::state::{Phase, Wish};
+                use crate::model::task::{Phase, Wish};
                 match (&task.wish, task.phase) {
                     (Wish::Stop { cause, .. }, Phase::Stopping { .. }) => {
                         Some((task.id, ReportedPhase::Stopped(cause.clone())))
@@ -334,7 +337,9 @@ fn what_has_not_run_on_a_draining_host_goes_at_once() {
     let host = world.hosts[0];
     world.set_status(host, SettableHostStatus::Draining);
     let told: Vec<_> = world.state.host(host).unwrap().tasks.values().copied().collect();
-    assert!(told.iter().all(|slot| world.state.task_at(*slot).wish != crate::state::Wish::Run));
+    assert!(
+        told.iter().all(|slot| world.state.task_at(*slot).wish != crate::model::task::Wish::Run)
+    );
 }
 
 #[test]
@@ -692,7 +697,7 @@ enum SetOn {
 
 #[test]
 fn a_lost_after_that_is_changed_holds_for_hosts_that_are_silent_already() {
-    use crate::command::Resource;
+    use crate::model::tagged::Resource;
     for on in [SetOn::Service, SetOn::Cluster] {
         for before in ["never", "3600"] {
             let mut world = World::with_hosts(2);
@@ -737,7 +742,7 @@ fn lost_after_is_a_setting_of_the_cluster_and_of_the_service() {
     config.options.lost_after = Some(LostAfter::Milliseconds(2000));
     world.create(config);
     let tags = [("longshore:lost-after".to_owned(), "never".to_owned())].into();
-    let resource = crate::command::Resource::Cluster(CLUSTER.parse().unwrap());
+    let resource = crate::model::tagged::Resource::Cluster(CLUSTER.parse().unwrap());
     world.call(Command::Tag { resource, tags }).unwrap();
     world.create_named("t", "app", replicas(3));
     world.settle();
@@ -877,8 +882,10 @@ fn blue_green_runs_both_revisions_pauses_at_its_hook_and_cleans_up_after_the_bak
     let go_on = |world: &mut World| {
         let deployment = world.deployment();
         let hook = deployment.hooks.last().unwrap().id;
-        let deployment =
-            crate::command::DeploymentRef { service: named("s"), deployment: deployment.id };
+        let deployment = crate::model::deployment::DeploymentRef {
+            service: named("s"),
+            deployment: deployment.id,
+        };
         let action = HookAction::Continue;
         world.call(Command::ContinueServiceDeployment { deployment, hook, action }).unwrap();
     };

@@ -10,7 +10,7 @@ use longshore_common::{clock::Timestamp, protocol::Attribute, resources::Demand}
 
 use super::Work;
 use crate::{
-    decide::Ids,
+    launch::ids::Ids,
     managed_scaling::Group as Alike,
     model::name::CapacityProviderName,
     placement::{ClusterIndex, Eligibility, HostOffer, HostSlot, Particulars, Request},

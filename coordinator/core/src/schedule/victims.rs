@@ -36,7 +36,7 @@ impl<'a> Work<'a> {
 
     pub(super) fn is_draining(&self, task: &Task) -> bool {
         let status = self.state.host_at(task.host).status;
-        status == crate::state::HostStatus::Draining
+        status == crate::model::host::HostStatus::Draining
     }
 
     pub(super) fn is_protected(&self, task: &Task) -> bool {

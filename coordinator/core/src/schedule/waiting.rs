@@ -10,17 +10,14 @@ use super::{
     to_come::{Chance, ToCome},
 };
 use crate::{
-    decide::{Ids, NEW_GROUP, required_attributes},
-    event::{AskedPlacement, Event, PlacedTask, TasksStarted},
-    placement::{MemberOf, Placement, Request, Taken},
+    event::{Event, PlacedTask, TasksStarted},
+    launch::{
+        ids::Ids,
+        waiting::{is_forbidden, place, with_request},
+    },
+    model::task::AskedPlacement,
     state::{State, Waiting, WaitingSlot},
 };
-
-/// Where the launch's tasks would go now.
-pub(crate) fn place(state: &State, waiting: &Waiting, entropy: u64) -> Placement {
-    let index = &state.cluster_at(waiting.cluster).index;
-    with_request(state, waiting, entropy, |request| index.place(request))
-}
 
 /// Whether hosts that are to come may be given the launch's tasks.
 pub(super) fn chance(state: &State, waiting: &Waiting, to_come: &ToCome, at: Timestamp) -> Chance {
@@ -29,42 +26,6 @@ pub(super) fn chance(state: &State, waiting: &Waiting, to_come: &ToCome, at: Tim
     }
     let index = &state.cluster_at(waiting.cluster).index;
     with_request(state, waiting, 0, |request| to_come.chance(index, request, at))
-}
-
-/// Since it was asked for: a start of the coordinator with other settings.
-fn is_forbidden(state: &State, waiting: &Waiting) -> bool {
-    let spec = &state.definition_at(waiting.definition).definition.spec;
-    state.task_policy().refusal(spec).is_some()
-}
-
-fn with_request<T>(
-    state: &State,
-    waiting: &Waiting,
-    entropy: u64,
-    ask: impl FnOnce(&Request<'_>) -> T,
-) -> T {
-    let launch = &waiting.launch;
-    let definition = state.definition_at(waiting.definition);
-    let mut required = required_attributes(definition);
-    let member_of = [&definition.member_of[..], &launch.member_of[..]].concat();
-    let provider = launch.provider.as_ref();
-    required.extend(provider.map(|provider| state.provider_attribute(provider)));
-    ask(&Request {
-        demand: &launch.demand,
-        required_attributes: &required,
-        member_of: MemberOf {
-            constraints: &member_of,
-            own_group: &launch.group,
-            groups: state.groups(),
-        },
-        distinct_instance: launch.distinct_instance,
-        strategies: &launch.strategies,
-        group: state.group_key(&launch.group).unwrap_or(NEW_GROUP),
-        count: launch.tasks.len() as u32,
-        images: &definition.images,
-        earlier: Taken::nothing(),
-        entropy,
-    })
 }
 
 pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) -> Pass {

@@ -2,32 +2,12 @@
 
 use std::{collections::BTreeMap, ops::Bound};
 
-use longshore_common::clock::Timestamp;
-use serde::{Deserialize, Serialize};
-
 use super::{
     EntityKey, State,
     dirty::LogTo,
     entity::{Entity, kind},
 };
-use crate::{
-    command::Tags,
-    model::alarm::{AlarmDefinition, AlarmName, AlarmPut, AlarmStateSet, AlarmValue},
-};
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Alarm {
-    pub name: AlarmName,
-    pub definition: AlarmDefinition,
-    pub value: AlarmValue,
-    pub reason: String,
-    /// JSON, as given.
-    pub reason_data: Option<String>,
-    /// When `value` last became another one.
-    pub state_updated_at: Timestamp,
-    pub configuration_updated_at: Timestamp,
-    pub tags: Tags,
-}
+use crate::model::alarm::{Alarm, AlarmName, AlarmPut, AlarmStateSet, AlarmValue};
 
 pub(super) type Alarms = BTreeMap<AlarmName, Alarm>;
 

@@ -18,8 +18,11 @@ use super::{
 };
 use crate::{
     checkpoint::record::ClusterRecord,
-    command::{ClusterSettings, Tags},
-    model::name::{CapacityProviderName, ClusterName, ServiceName},
+    model::{
+        cluster::{ClusterSettings, ClusterStatus, Replacing},
+        name::{CapacityProviderName, ClusterName, ServiceName},
+        tags::Tags,
+    },
     placement::{ClusterIndex, HostSlot},
 };
 
@@ -65,26 +68,6 @@ pub struct Cluster {
     pub provider_uses: BTreeMap<CapacityProviderName, u32>,
     /// Services whose tasks wait for hosts of a capacity provider; volatile.
     pub wanting: BTreeSet<ServiceSlot>,
-}
-
-/// Whether the tasks of lost hosts are replaced (design.md rule 6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Replacing {
-    #[default]
-    Normal,
-    /// Half of the hosts were lost at once.
-    Paused,
-    /// They were, and the operator wants their tasks replaced all the same.
-    Overridden,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum ClusterStatus {
-    Active,
-    /// Deleted; still described for a while.
-    Inactive {
-        since: Timestamp,
-    },
 }
 
 impl Cluster {

@@ -3,7 +3,6 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
     ops::Bound,
     sync::Arc,
 };
@@ -24,9 +23,12 @@ use super::{
 };
 use crate::{
     checkpoint::record::{DefinitionRecord, FamilyRecord},
-    command::Tags,
     event::TaskDefinitionRegistered,
-    model::name::Family,
+    model::{
+        definition::{DefinitionStatus, StatusKind},
+        name::Family,
+        tags::Tags,
+    },
     query::Constraint,
 };
 
@@ -45,31 +47,6 @@ pub struct Definition {
     pub tags: Tags,
     /// Tasks of this revision that have not stopped.
     pub tasks: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum DefinitionStatus {
-    Active,
-    Inactive { deregistered_at: Timestamp },
-    DeleteInProgress { deregistered_at: Timestamp, requested_at: Timestamp },
-}
-
-/// A [`DefinitionStatus`] without its times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatusKind {
-    Active,
-    Inactive,
-    DeleteInProgress,
-}
-
-impl DefinitionStatus {
-    pub fn kind(self) -> StatusKind {
-        match self {
-            DefinitionStatus::Active => StatusKind::Active,
-            DefinitionStatus::Inactive { .. } => StatusKind::Inactive,
-            DefinitionStatus::DeleteInProgress { .. } => StatusKind::DeleteInProgress,
-        }
-    }
 }
 
 /// Whether all tasks of a service revision have the content that its first one found.

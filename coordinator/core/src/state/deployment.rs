@@ -5,9 +5,9 @@
 use longshore_common::clock::Timestamp;
 
 use super::{EntityKey, Service, ServiceSlot, State};
-use crate::{
-    checkpoint::record::{DeploymentRecord, HookRecord},
-    model::service::ServiceId,
+use crate::model::{
+    deployment::{DeploymentRecord, HookRecord},
+    service::ServiceId,
 };
 
 impl State {

@@ -11,8 +11,8 @@ use std::{
 
 use longshore_common::{clock::Timestamp, index::FastMap, index::FastSet};
 
-use super::{Cluster, GroupSlot, HostSlot, HostStatus, ServiceSlot, State, WaitingSlot};
-use crate::model::auto_scaling::InstanceId;
+use super::{Cluster, GroupSlot, HostSlot, ServiceSlot, State, WaitingSlot};
+use crate::model::{auto_scaling::InstanceId, host::HostStatus};
 
 /// Services and launches that wait for room and are looked at when some came free: bounds the work of one event.
 /// The others of a long queue follow at the next events and ticks.

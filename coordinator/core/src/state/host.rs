@@ -14,15 +14,19 @@ use longshore_common::{
 };
 
 use super::{
-    ClusterSlot, EntityKey, Forgettable, Membership, OrdersAtStarts, Replacing, State, TaskSlot,
-    counter,
+    ClusterSlot, EntityKey, Forgettable, State, TaskSlot, counter,
     dirty::LogTo,
     entity::{Entity, kind},
 };
 use crate::{
     checkpoint::record::HostRecord,
-    command::Tags,
-    event::{AgentPlace, HostRegistered},
+    event::HostRegistered,
+    model::{
+        cluster::Replacing,
+        host::{AgentPlace, HostStatus, Membership},
+        orders_at_starts::OrdersAtStarts,
+        tags::Tags,
+    },
     placement::{Eligibility, HostOffer, HostSlot, Particulars},
 };
 
@@ -95,16 +99,6 @@ pub struct Host {
     pub reports_taken: Option<ReportPosition>,
     /// As of when placement knows its images; volatile, agents tell them to whom they are news.
     pub images_taken: Option<ReportPosition>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum HostStatus {
-    Active,
-    Draining,
-    /// Deregistered; still described for a while.
-    Inactive {
-        since: Timestamp,
-    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

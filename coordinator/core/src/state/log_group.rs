@@ -9,9 +9,9 @@ use super::{
     dirty::LogTo,
     entity::{Entity, kind},
 };
-use crate::{
-    command::Tags,
-    model::log_group::{LogGroup, LogGroupName},
+use crate::model::{
+    log_group::{LogGroup, LogGroupName},
+    tags::Tags,
 };
 
 pub(super) type LogGroups = BTreeMap<LogGroupName, LogGroup>;

@@ -64,7 +64,7 @@ impl fmt::Display for Picture {
 
 macro_rules! fields {
     ($($name:ident: $value:expr),* $(,)?) => {
-        &[$((stringify!($name), &$value as &dyn Debug)),*]
+        &[$((stringify!($name), &$value as &dyn std::fmt::Debug)),*]
     };
 }
 pub(super) use fields;

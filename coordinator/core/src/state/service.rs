@@ -14,17 +14,18 @@ use super::{
     entity::{Entity, kind},
 };
 use crate::{
-    checkpoint::record::{
-        DeploymentRecord, LaunchBackoff, Move, RevisionRecord, Rollout, ServiceRecord,
-    },
-    command::Tags,
+    checkpoint::record::ServiceRecord,
     event::ServiceCreated,
     managed_scaling::Group,
     model::{
+        deployment::DeploymentRecord,
         name::{CapacityProviderName, ClusterName, ServiceName},
+        revision::{RevisionRecord, Rollout},
         service::{
             Controller, RevisionId, Scheduling, ServiceConfig, ServiceId, ServicePolicy, ServiceRef,
         },
+        service_status::{LaunchBackoff, Move, ServiceStatus},
+        tags::Tags,
     },
 };
 
@@ -59,17 +60,6 @@ pub struct Service {
     pub(crate) said: BTreeMap<u64, Timestamp>,
     /// Tasks that wait for hosts of the capacity providers that they go by; volatile.
     pub wanted: Vec<(CapacityProviderName, Group)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum ServiceStatus {
-    Active,
-    /// Deleted, with tasks that are still stopping.
-    Draining,
-    /// Deleted; still described for a while.
-    Inactive {
-        since: Timestamp,
-    },
 }
 
 /// A revision with its tasks.

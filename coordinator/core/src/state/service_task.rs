@@ -13,13 +13,12 @@ use longshore_common::{
     task::{HealthStatus, StopCause, StopCode},
 };
 
-use super::{
-    EntityKey, HostStatus, Phase, ServiceSlot, State, Task, TaskSlot, Wish, counter, dirty::LogTo,
-};
-use crate::{
-    checkpoint::record::{LaunchBackoff, ServiceTaskRecord},
-    event::StartedForService,
-    model::service::RevisionId,
+use super::{EntityKey, ServiceSlot, State, Task, TaskSlot, counter, dirty::LogTo};
+use crate::model::{
+    host::HostStatus,
+    service::RevisionId,
+    service_status::LaunchBackoff,
+    task::{Phase, ServiceTaskRecord, StartedForService, Wish},
 };
 
 /// First wait of a service whose tasks do not start; each round doubles it.

@@ -8,7 +8,7 @@ use super::{
     EntityKey, State,
     entity::{Entity, kind},
 };
-use crate::{checkpoint::record::SettingRecord, command::SettingScope};
+use crate::{checkpoint::record::SettingRecord, model::setting::SettingScope};
 
 /// ECS's account setting for containers whose log configuration names no mode.
 pub const DEFAULT_LOG_DRIVER_MODE: &str = "defaultLogDriverMode";

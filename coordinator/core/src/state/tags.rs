@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{EntityKey, State};
-use crate::command::{Resource, Tags};
+use crate::model::{tagged::Resource, tags::Tags};
 
 impl State {
     /// The tags of a resource that is there.

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use longshore_common::index::FastMap;
 
-use super::{ClusterSlot, EntityKey, Phase, Service, State};
-use crate::{
-    checkpoint::record::DeploymentStatus,
-    model::{capacity_provider::is_fargate, name::ClusterName, service::DeploymentId},
+use super::{ClusterSlot, EntityKey, Service, State};
+use crate::model::{
+    capacity_provider::is_fargate, deployment::DeploymentStatus, name::ClusterName,
+    service::DeploymentId, task::Phase,
 };
 
 /// What one cluster has of each.
@@ -168,7 +168,7 @@ impl State {
                 Some(host) => Counted::Host {
                     cluster: host.cluster,
                     connected: host.connected,
-                    draining: host.status == super::HostStatus::Draining,
+                    draining: host.status == crate::model::host::HostStatus::Draining,
                 },
                 None => Counted::Nothing,
             },
@@ -214,7 +214,10 @@ impl State {
             },
             EntityKey::Service(id) => {
                 let service = self.service(*id).filter(|service| {
-                    !matches!(service.status, super::ServiceStatus::Inactive { .. })
+                    !matches!(
+                        service.status,
+                        crate::model::service_status::ServiceStatus::Inactive { .. }
+                    )
                 });
                 match service {
                     Some(service) => Counted::Service {
@@ -289,7 +292,7 @@ impl State {
 
 fn fargate_of_service(service: &Service) -> Fargate {
     let mut by = service.config.capacity.iter().map(|item| item.provider.as_str());
-    let draining = service.status == super::ServiceStatus::Draining;
+    let draining = service.status == crate::model::service_status::ServiceStatus::Draining;
     match by.any(is_fargate) {
         true => Fargate {
             services: i64::from(!draining),

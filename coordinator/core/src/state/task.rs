@@ -6,7 +6,7 @@ use longshore_common::{
     clock::Timestamp,
     id::TaskId,
     logs::mode::LogDriverMode,
-    protocol::{ContainerId, ContainerStatus, Desired, ReportedPhase, TaskReport},
+    protocol::{ContainerId, ContainerStatus, Desired, TaskReport},
     resources::Demand,
     task::{HealthStatus, StopCause, TaskOverride},
     task_definition::{ContainerDefinition, ContainerDependency, DependencyCondition},
@@ -20,10 +20,12 @@ use super::{
     entity::{Entity, kind},
 };
 use crate::{
-    checkpoint::record::{TaskEnd, TaskRecord},
-    command::Tags,
-    event::{AskedPlacement, TaskAdopted, TasksStarted},
-    model::name::CapacityProviderName,
+    event::{TaskAdopted, TasksStarted},
+    model::{
+        name::CapacityProviderName,
+        tags::Tags,
+        task::{AskedPlacement, Phase, TaskEnd, TaskRecord, Wish},
+    },
     placement::{GroupKey, HostSlot},
 };
 
@@ -65,74 +67,6 @@ pub struct Task {
     pub log_driver_mode: Option<LogDriverMode>,
     /// The journal's sequence of the batch that gave it its host; 0 where an earlier release did.
     pub placed_seq: u64,
-}
-
-/// What the coordinator wants of a task; only ever goes from run to stop.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Wish {
-    Run,
-    Stop { cause: StopCause, at: Timestamp },
-}
-
-impl Wish {
-    pub fn desired(&self) -> Desired {
-        match self {
-            Wish::Run => Desired::Run,
-            Wish::Stop { .. } => Desired::Stop,
-        }
-    }
-}
-
-/// How far a task is, as its agent reported; only ever moves down this list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Phase {
-    Pending,
-    Activating,
-    Running { started_at: Timestamp },
-    Stopping { started_at: Option<Timestamp>, stopping_at: Timestamp },
-}
-
-impl Phase {
-    /// Where a report moves a task; `None` when it says nothing new.
-    fn after(self, reported: &ReportedPhase, at: Timestamp) -> Option<Phase> {
-        match (self, reported) {
-            (Phase::Pending, ReportedPhase::Activating) => Some(Phase::Activating),
-            (Phase::Pending | Phase::Activating, ReportedPhase::Running) => {
-                Some(Phase::Running { started_at: at })
-            }
-            (Phase::Pending | Phase::Activating, ReportedPhase::Stopping(_)) => {
-                Some(Phase::Stopping { started_at: None, stopping_at: at })
-            }
-            (Phase::Running { started_at }, ReportedPhase::Stopping(_)) => {
-                Some(Phase::Stopping { started_at: Some(started_at), stopping_at: at })
-            }
-            (_, ReportedPhase::Stopped(_))
-            | (_, ReportedPhase::Pending)
-            | (Phase::Activating, ReportedPhase::Activating)
-            | (Phase::Running { .. }, ReportedPhase::Activating | ReportedPhase::Running)
-            | (
-                Phase::Stopping { .. },
-                ReportedPhase::Activating | ReportedPhase::Running | ReportedPhase::Stopping(_),
-            ) => None,
-        }
-    }
-
-    pub fn started_at(self) -> Option<Timestamp> {
-        match self {
-            Phase::Pending | Phase::Activating => None,
-            Phase::Running { started_at } => Some(started_at),
-            Phase::Stopping { started_at, .. } => started_at,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Phase::Pending => "PENDING",
-            Phase::Activating => "ACTIVATING",
-            Phase::Running { .. } => "RUNNING",
-            Phase::Stopping { .. } => "STOPPING",
-        }
-    }
 }
 
 /// Which of ECS's counters a task is in.

@@ -1,9 +1,6 @@
 //! Client tokens (idempotency of RunTask) and join tokens (how hosts enter).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use longshore_common::{
     clock::Timestamp,
@@ -12,24 +9,22 @@ use longshore_common::{
 };
 
 use super::{
-    EntityKey, Host, Membership, State,
+    EntityKey, Host, State,
     entity::{Entity, kind},
     picture::{Picture, fields},
 };
 use crate::{
-    checkpoint::record::ClientTokenRecord, command::JoinToken, event::UsedClientToken,
-    model::name::ClusterName,
+    checkpoint::record::ClientTokenRecord,
+    model::{
+        client_token::{ClientTokenUse, UsedClientToken},
+        host::Membership,
+        join_token::{JoinToken, JoinTokenState},
+        name::ClusterName,
+    },
 };
 
 /// How long a client token is remembered (promises.md 2.8: 24 h).
 pub(super) const CLIENT_TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
-
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct ClientTokenUse {
-    pub used: UsedClientToken,
-    pub tasks: Vec<TaskId>,
-    pub at: Timestamp,
-}
 
 #[derive(Default)]
 pub(super) struct ClientTokens {
@@ -107,12 +102,6 @@ pub struct JoinTokens {
     expiring: BTreeSet<(Timestamp, String)>,
     /// Ids by the hashes of their secrets. A stranger asks with each attempt to join.
     by_secret: BTreeSet<([u8; 32], String)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct JoinTokenState {
-    pub token: JoinToken,
-    pub revoked: bool,
 }
 
 impl JoinTokens {

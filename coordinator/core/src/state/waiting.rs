@@ -6,14 +6,13 @@
 use longshore_common::{clock::Timestamp, id::TaskId, task::StopCause};
 
 use super::{
-    Cluster, ClusterSlot, DefinitionSlot, Due, EntityKey, State, Wish,
+    Cluster, ClusterSlot, DefinitionSlot, Due, EntityKey, State,
     dirty::LogTo,
     entity::{Entity, kind},
 };
 use crate::{
-    checkpoint::record::{TaskEnd, TaskRecord},
     event::{TasksStarted, TasksWaiting, WaitingTask},
-    state::Phase,
+    model::task::{Phase, TaskEnd, TaskRecord, Wish},
 };
 
 /// Tasks that may wait in one cluster (ecs-behaviour 1.15, PROVISIONING).

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use super::world::World;
 use crate::{
     Command,
-    command::Tags,
     model::{
         auto_scaling::{GroupConfig, LaunchSource},
         capacity_provider::{
             CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy,
             ManagedScaling,
         },
+        tags::Tags,
     },
 };
 

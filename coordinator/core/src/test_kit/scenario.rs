@@ -5,10 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     Answer, Command,
     command::{
-        AgentAnswered, CertifyHost, ClientToken, ClusterCapacity, ClusterChange, ClusterSettings,
-        CreateTaskSet, JoinToken, RegisterContainerInstance, RegisterTaskDefinition, Resource,
-        RevisionRef, RunTask, SettableHostStatus, SettingScope, Tags, TargetedAttribute,
-        TaskLaunch,
+        AgentAnswered, CertifyHost, ClientToken, ClusterChange, CreateTaskSet,
+        RegisterContainerInstance, RegisterTaskDefinition, RunTask, SettableHostStatus,
+        TargetedAttribute, TaskLaunch,
     },
     model::{
         alarm::AlarmValue,
@@ -17,10 +16,16 @@ use crate::{
             CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy,
             ManagedScaling, StrategyItem,
         },
+        cluster::{ClusterCapacity, ClusterSettings},
+        definition::RevisionRef,
+        join_token::JoinToken,
         service::{
             Controller, DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget,
             LifecycleHook, ServiceConfig,
         },
+        setting::SettingScope,
+        tagged::Resource,
+        tags::Tags,
         task_options::TaskOptions,
     },
     placement::{AVAILABILITY_ZONE, Resource as PlacedBy, SpreadOver, Strategy},
@@ -708,7 +713,7 @@ impl Scene<'_> {
         for phase in states {
             let pending = self.world.tasks().iter().find_map(|task| {
                 let connected = self.world.state.host_at(task.host).connected;
-                (connected && task.phase == crate::state::Phase::Pending).then_some(task.id)
+                (connected && task.phase == crate::model::task::Phase::Pending).then_some(task.id)
             });
             if let Some(task) = pending {
                 self.world.report(task, phase);

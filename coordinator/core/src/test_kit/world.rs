@@ -24,22 +24,26 @@ use super::recorder::Recorder;
 use crate::{
     Answer, Command, Event, Rejection, State,
     batch::Batch,
-    checkpoint::record::{DeploymentRecord, DeploymentStatus},
     command::{
-        AgentAnswered, ClusterSettings, CreateService, CreateTaskSet, DeploymentChange,
-        DeploymentRef, JoinToken, RegisterTaskDefinition, RevisionRef, SettableHostStatus,
-        StartTask, Tags, TaskLaunch, UpdateService,
+        AgentAnswered, CreateService, CreateTaskSet, DeploymentChange, RegisterTaskDefinition,
+        SettableHostStatus, StartTask, TaskLaunch, UpdateService,
     },
     model::{
         alarm::{AlarmDefinition, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
+        cluster::ClusterSettings,
+        definition::RevisionRef,
+        deployment::{DeploymentRecord, DeploymentRef, DeploymentStatus},
+        join_token::JoinToken,
         service::{
             CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
             RevisionId, Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
         },
+        tags::Tags,
+        task::{Phase, Wish},
         task_options::TaskOptions,
     },
     schedule::{self, Pass},
-    state::{Phase, Service, Standing, Task, Wish},
+    state::{Service, Standing, Task},
     step::{self, Request},
 };
 

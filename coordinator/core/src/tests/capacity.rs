@@ -6,7 +6,7 @@ use longshore_common::{clock::Timestamp, protocol::Attribute};
 
 use super::*;
 use crate::{
-    command::{ClusterCapacity, CreateService, Resource},
+    command::CreateService,
     decide::explain,
     model::{
         auto_scaling::{GroupConfig, InstanceId, LaunchSource, LauncherVerb, Lifecycle},
@@ -14,10 +14,13 @@ use crate::{
             CapacityPolicy, CapacityProvider, CapacityProviderStatus, HostMark, LauncherPolicy,
             ManagedScaling, SCALE_IN_AFTER, StrategyItem,
         },
+        cluster::ClusterCapacity,
         service::{PropagateTags, ServiceConfig, ServiceRef},
+        tagged::Resource,
+        task::Wish,
     },
     query::Constraint,
-    state::{Task, Wish},
+    state::Task,
     test_kit::world::{daemon, replicas},
 };
 

@@ -92,6 +92,6 @@ fn what_an_older_release_has_written_has_none() {
     let record = world.state.task(tasks[0]).unwrap().record(&world.state);
     let written = rmp_serde::to_vec_named(&record).unwrap();
     assert!(!written.windows(4).any(|text| text == b"gpus"), "nothing is written of none");
-    let read: record::TaskRecord = rmp_serde::from_slice(&written).unwrap();
+    let read: crate::model::task::TaskRecord = rmp_serde::from_slice(&written).unwrap();
     assert_eq!((read.gpus.len(), read.demand.gpus), (0, 0));
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     decide::REVISIONS_LOST_MAX,
-    state::{DefinitionStatus, StatusKind},
+    model::definition::{DefinitionStatus, StatusKind},
 };
 
 /// What the host says in its `n`th session.

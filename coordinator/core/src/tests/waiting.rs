@@ -231,7 +231,7 @@ fn a_tag_gives_a_running_task_another_end_or_none() {
     world.put(answered(hosts[0], 1, vec![report(1, tasks[0], ReportedPhase::Running)]));
     let began = world.at;
     let resource =
-        super::super::command::Resource::Task { cluster: "web".parse().unwrap(), task: tasks[0] };
+        crate::model::tagged::Resource::Task { cluster: "web".parse().unwrap(), task: tasks[0] };
     let tags = Tags::from([("longshore:timeout".to_owned(), "60".to_owned())]);
     world.put(Command::Tag { resource: resource.clone(), tags });
     assert_eq!(world.state.next_deadline(), Some(Timestamp(began.0 + 60_000)));
@@ -299,7 +299,7 @@ fn waiting_launch_never_runs_anew_after_recovery() {
     }
     assert_eq!((world.placed(), world.waiting()), (1, 0));
     let adopted = world.state.task(tasks[0]).unwrap();
-    assert_eq!(adopted.wish, crate::state::Wish::Run);
+    assert_eq!(adopted.wish, crate::model::task::Wish::Run);
     assert!(adopted.tags.contains_key("longshore:wait"), "what the launch said of it stands");
     let ended = world.ended();
     let [(task, cause)] = &ended[..] else { panic!("{ended:?}") };

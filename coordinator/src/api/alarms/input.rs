@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use longshore_core::{
-    command::Tags,
-    model::alarm::{
+use longshore_core::model::{
+    alarm::{
         AlarmDefinition, Bound, Comparison, Dimension, LowSamples, Metric, MetricQuery,
         MissingData, PlainStatistic, PutMetricAlarm, QuerySource, Rule, Statistic, Unit, Watched,
     },
+    tags::Tags,
 };
 use serde::Deserialize;
 

@@ -1,6 +1,9 @@
 //! Tags of alarms: TagResource, UntagResource, ListTagsForResource.
 
-use longshore_core::{Command, Rejection, command::Resource, model::alarm::AlarmName};
+use longshore_core::{
+    Command, Rejection,
+    model::{alarm::AlarmName, tagged::Resource},
+};
 use serde::Deserialize;
 
 use super::{

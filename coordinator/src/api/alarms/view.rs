@@ -1,9 +1,8 @@
 //! An alarm as DescribeAlarms shows it.
 
 use longshore_common::arn::Identity;
-use longshore_core::{
-    model::alarm::{Bound, Dimension, Metric, MetricQuery, QuerySource, Rule, Statistic, Watched},
-    state::Alarm,
+use longshore_core::model::alarm::{
+    Alarm, Bound, Dimension, Metric, MetricQuery, QuerySource, Rule, Statistic, Watched,
 };
 
 use crate::api::protocol::tree::Tree;

@@ -8,10 +8,9 @@ use longshore_common::{
     resources::{Capacity, HostPort, Transport},
 };
 use longshore_core::{
-    command::Tags,
-    model::name::ClusterName,
+    model::{host::HostStatus, name::ClusterName, tags::Tags},
     placement::Remaining,
-    state::{Host, HostStatus, State},
+    state::{Host, State},
 };
 use serde::{Deserialize, Serialize};
 

@@ -6,8 +6,8 @@ use longshore_common::{
 };
 use longshore_core::{
     Rejection,
-    command::DeploymentRef,
     model::{
+        deployment::DeploymentRef,
         name::ClusterName,
         service::{DeploymentId, HookId, RevisionId, ServiceRef},
     },

@@ -83,7 +83,7 @@ impl World {
             boot_id: "boot".to_owned(),
             run: None,
         };
-        let join = Command::CreateJoinToken(longshore_core::command::JoinToken {
+        let join = Command::CreateJoinToken(longshore_core::model::join_token::JoinToken {
             id: "token".to_owned(),
             secret_hash: [3; 32],
             cluster: None,

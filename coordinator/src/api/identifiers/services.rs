@@ -1,12 +1,10 @@
 //! Services and what belongs to them: service deployments, service revisions, task sets.
 
 use longshore_common::arn::Identity;
-use longshore_core::{
-    command::DeploymentRef,
-    model::{
-        name::ClusterName,
-        service::{RevisionId, ServiceRef},
-    },
+use longshore_core::model::{
+    deployment::DeploymentRef,
+    name::ClusterName,
+    service::{RevisionId, ServiceRef},
 };
 
 use super::arn::arn;

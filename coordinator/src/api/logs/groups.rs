@@ -9,7 +9,10 @@ use longshore_common::{
         query::{LogAsk, LogReply},
     },
 };
-use longshore_core::{Command, command::Tags, model::log_group::LogGroupName};
+use longshore_core::{
+    Command,
+    model::{log_group::LogGroupName, tags::Tags},
+};
 use serde::Deserialize;
 
 use super::{fan_out, input, invalid, no_such_group};

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use longshore_core::{
     Command, Rejection,
-    command::{Resource, Tags},
-    model::log_group::LogGroupName,
+    model::{log_group::LogGroupName, tagged::Resource, tags::Tags},
 };
 use serde::Deserialize;
 

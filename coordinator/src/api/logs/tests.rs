@@ -17,10 +17,7 @@ use longshore_common::{
     resources::{Capacity, CpuUnits, MemoryMib},
     secret::Secret,
 };
-use longshore_core::{
-    Answer, Command,
-    command::{AgentAnswered, JoinToken},
-};
+use longshore_core::{Answer, Command, command::AgentAnswered, model::join_token::JoinToken};
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,7 +1,7 @@
 //! ListServiceDeployments: the latest first.
 
 use longshore_common::clock::Timestamp;
-use longshore_core::{State, checkpoint::record::DeploymentRecord};
+use longshore_core::{State, model::deployment::DeploymentRecord};
 use serde::{Deserialize, Serialize};
 
 use super::view::{self, DeploymentBrief, DeploymentStatusName};

@@ -3,8 +3,10 @@
 use longshore_common::{arn::Identity, clock::Timestamp};
 use longshore_core::{
     State,
-    checkpoint::record::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus},
-    model::service::{HookAction, HookTarget, RevisionId, ServiceId},
+    model::{
+        deployment::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus},
+        service::{HookAction, HookTarget, RevisionId, ServiceId},
+    },
     schedule,
     state::Service,
 };

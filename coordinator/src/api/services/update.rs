@@ -2,8 +2,11 @@
 
 use longshore_core::{
     Command, State,
-    command::{RevisionRef, UpdateService},
-    model::service::{Controller, ServiceRef},
+    command::UpdateService,
+    model::{
+        definition::RevisionRef,
+        service::{Controller, ServiceRef},
+    },
 };
 use serde::Deserialize;
 

@@ -4,10 +4,13 @@
 use longshore_common::arn::Identity;
 use longshore_core::{
     State,
-    checkpoint::record::Rollout,
-    model::service::{Controller, PropagateTags, Scheduling, ServiceId, ServiceRef},
+    model::{
+        revision::Rollout,
+        service::{Controller, PropagateTags, Scheduling, ServiceId, ServiceRef},
+        service_status::ServiceStatus,
+    },
     schedule,
-    state::{Revision, Service, ServiceStatus},
+    state::{Revision, Service},
 };
 use serde::Serialize;
 

@@ -1,8 +1,8 @@
 //! ListTaskDefinitions and ListTaskDefinitionFamilies.
 
 use longshore_core::{
-    model::name::Family,
-    state::{State, StatusKind},
+    model::{definition::StatusKind, name::Family},
+    state::State,
 };
 use serde::{Deserialize, Serialize};
 

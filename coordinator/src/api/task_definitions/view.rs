@@ -8,7 +8,7 @@ use longshore_common::{
     protocol::Attribute,
     task_definition::{Compatibility, TaskDefinition, TaskSpec},
 };
-use longshore_core::state::{Definition, DefinitionStatus};
+use longshore_core::{model::definition::DefinitionStatus, state::Definition};
 use serde::{Serialize, Serializer};
 
 use crate::api::attributes::AttributeView;

@@ -2,7 +2,9 @@
 
 use longshore_common::task::TaskOverride;
 use longshore_core::{
-    Rejection, command::TaskLaunch, event::FailedPlacement, model::name::ClusterName,
+    Rejection,
+    command::TaskLaunch,
+    model::{client_token::FailedPlacement, name::ClusterName},
 };
 use serde::{Deserialize, Serialize};
 

@@ -13,11 +13,14 @@ use longshore_common::{
     task_definition::ContainerDefinition,
 };
 use longshore_core::{
-    checkpoint::record::TaskRecord,
     event::WaitingTask,
-    model::{capacity_provider::is_fargate, name::ClusterName},
+    model::{
+        capacity_provider::is_fargate,
+        name::ClusterName,
+        task::{Phase, TaskRecord, Wish},
+    },
     placement::AVAILABILITY_ZONE,
-    state::{Host, Phase, State, Task, Waiting, Wish, checked_health},
+    state::{Host, State, Task, Waiting, checked_health},
 };
 use serde::Serialize;
 

@@ -14,9 +14,9 @@ use longshore_common::{
 };
 use longshore_core::{
     Answer, Command, Rejection, State,
-    command::{CertifyHost, Tags},
+    command::CertifyHost,
     decide::{identity, join_tokens},
-    model::name::ClusterName,
+    model::{name::ClusterName, tags::Tags},
 };
 
 use super::{contest::Contests, denied::Denied};

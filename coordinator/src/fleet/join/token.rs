@@ -4,7 +4,7 @@ use longshore_common::{
     clock::Timestamp,
     join_token::{CaHash, JoinSecret, JoinToken, SECRET_BYTES},
 };
-use longshore_core::{command, model::name::ClusterName};
+use longshore_core::model::name::ClusterName;
 use sha2::{Digest, Sha256};
 
 use crate::random::Random;
@@ -15,7 +15,7 @@ const ID_BYTES: usize = 5;
 /// A token that was just made. The word is shown once, to whoever asked for it, and kept nowhere.
 pub struct MadeToken {
     pub word: JoinToken,
-    pub kept: command::JoinToken,
+    pub kept: longshore_core::model::join_token::JoinToken,
 }
 
 /// Draws a token for the fleet whose CA has that hash.
@@ -29,7 +29,7 @@ pub fn make(
     let secret = JoinSecret::new(random.bytes::<SECRET_BYTES>()?);
     // Drawn, not derived from the secret: the id stands in logs.
     let id = random.bytes::<ID_BYTES>()?;
-    let kept = command::JoinToken {
+    let kept = longshore_core::model::join_token::JoinToken {
         id: hex::encode(id),
         secret_hash: secret_hash(&secret),
         cluster,

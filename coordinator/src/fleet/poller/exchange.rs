@@ -16,8 +16,8 @@ use longshore_common::{
 };
 use longshore_core::{
     State,
-    checkpoint::record::{TaskEnd, TaskRecord},
-    state::{Host, Task, Wish, fixes_digest},
+    model::task::{TaskEnd, TaskRecord, Wish},
+    state::{Host, Task, fixes_digest},
 };
 
 #[cfg(test)]

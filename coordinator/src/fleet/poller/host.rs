@@ -13,9 +13,7 @@ use longshore_common::{
     telemetry::chain,
 };
 use longshore_core::{
-    Command, State,
-    command::AgentAnswered,
-    state::{Host, HostStatus},
+    Command, State, command::AgentAnswered, model::host::HostStatus, state::Host,
 };
 use tokio::time::Instant;
 

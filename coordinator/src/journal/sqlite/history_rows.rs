@@ -13,7 +13,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use longshore_core::checkpoint::record::{self, DeploymentRecord, RevisionRecord, TaskRecord};
+use longshore_core::{
+    checkpoint::record,
+    model::{deployment::DeploymentRecord, revision::RevisionRecord, task::TaskRecord},
+};
 use rusqlite::{
     Connection, Row, ToSql, params_from_iter,
     types::{Value, ValueRef},

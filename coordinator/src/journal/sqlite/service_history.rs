@@ -11,8 +11,12 @@ use crate::journal::{
 use longshore_common::clock::Timestamp;
 use longshore_core::{
     batch::HistoryItems,
-    checkpoint::record::{self, DeploymentRecord, RevisionRecord},
-    model::service::{DeploymentId, RevisionId, ServiceId},
+    checkpoint::record,
+    model::{
+        deployment::DeploymentRecord,
+        revision::RevisionRecord,
+        service::{DeploymentId, RevisionId, ServiceId},
+    },
 };
 
 pub(super) fn append(

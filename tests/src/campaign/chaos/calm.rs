@@ -7,7 +7,8 @@ use anyhow::Result;
 use longshore_common::id::HostId;
 use longshore_core::{
     State,
-    state::{Host, HostStatus, ServiceStatus, Task},
+    model::{host::HostStatus, service_status::ServiceStatus},
+    state::{Host, Task},
 };
 use serde_json::{Value, json};
 

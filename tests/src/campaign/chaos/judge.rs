@@ -224,7 +224,7 @@ fn compare(wrong: &mut Vec<String>, cluster: &str, what: &str, listed: usize, co
 
 /// Tasks that run and are to stop: no list of the desired status RUNNING has them.
 fn stopping(state: &State, cluster: &str) -> usize {
-    use longshore_core::state::{Phase, Wish};
+    use longshore_core::model::task::{Phase, Wish};
     let name = cluster.rsplit('/').next().unwrap_or_default();
     let Some(cluster) = state.cluster(name) else { return 0 };
     let tasks = cluster.tasks.values().map(|slot| state.task_at(*slot));

@@ -15,8 +15,9 @@ use longshore_coordinator::{
 use longshore_core::{
     Answer, Command, Decision, Envelope, Event, Rejection, State,
     batch::Batch,
+    model::host::HostStatus,
     schedule::Pass,
-    state::{Due, HostStatus, Task},
+    state::{Due, Task},
     step::RULES,
 };
 use serde_json::Value;

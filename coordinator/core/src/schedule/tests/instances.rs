@@ -15,8 +15,9 @@ use crate::{
             GroupChange, GroupConfig, Instance, InstanceId, LaunchSource, LauncherVerb, Lifecycle,
         },
         capacity_provider::{CapacityPolicy, LauncherPolicy},
+        host::HostStatus,
     },
-    state::{Group, HostStatus},
+    state::Group,
     test_kit::{
         group::{BOOT_DEADLINE_S, config, policy, provider, world_with},
         world::{World, daemon, replicas},
@@ -176,7 +177,8 @@ fn scale_in_takes_unprotected_instances_those_without_tasks_first_then_the_newes
     world.create_named("d", "app", daemon());
     world.create(replicas(1));
     world.settle();
-    let busy = |world: &World, id: &InstanceId| crate::schedule::is_busy(&world.state, *id);
+    let busy =
+        |world: &World, id: &InstanceId| crate::lifecycle::instance::is_busy(&world.state, *id);
     let busy: Vec<InstanceId> = ids.iter().filter(|id| busy(&world, id)).copied().collect();
     assert_eq!(busy.len(), 1);
     let left = |world: &World| -> Vec<InstanceId> {

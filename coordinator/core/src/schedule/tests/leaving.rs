@@ -11,11 +11,16 @@ use longshore_common::{
 use super::trouble::Chance;
 use crate::{
     Command,
-    checkpoint::record::{DeploymentStatus, Rollout},
     command::SettableHostStatus::{Active, Draining},
-    model::service::{DeploymentStrategy, ServiceConfig},
+    model::{
+        deployment::DeploymentStatus,
+        host::HostStatus,
+        revision::Rollout,
+        service::{DeploymentStrategy, ServiceConfig},
+        service_status::ServiceStatus,
+    },
     schedule::messages::REPEATED_AFTER,
-    state::{HostStatus, ServiceStatus, Standing},
+    state::Standing,
     test_kit::world::{
         World, blue_green, bounded, daemon, external, named, replicas, with_breaker,
     },

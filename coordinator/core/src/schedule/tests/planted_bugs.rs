@@ -3,8 +3,9 @@
 
 use crate::{
     Event, State,
+    model::task::Wish,
     schedule::tests::trouble::Trial,
-    state::{Standing, Wish},
+    state::Standing,
     test_kit::world::{Sabotage, World, replicas},
 };
 

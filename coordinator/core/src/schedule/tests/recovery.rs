@@ -13,8 +13,7 @@ use super::world_with_a_move;
 use crate::{
     Command, Event,
     command::SettableHostStatus,
-    model::service::RevisionId,
-    state::Wish,
+    model::{service::RevisionId, task::Wish},
     test_kit::world::{CLUSTER, World, bounded, replicas},
 };
 

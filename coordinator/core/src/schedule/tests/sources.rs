@@ -2,8 +2,11 @@
 //! in its place.
 
 use crate::{
-    checkpoint::record::{DeploymentStatus, Rollout, Stage},
-    model::service::{DeploymentStrategy, ServiceConfig},
+    model::{
+        deployment::{DeploymentStatus, Stage},
+        revision::Rollout,
+        service::{DeploymentStrategy, ServiceConfig},
+    },
     state::Standing,
     test_kit::world::{World, blue_green, bounded, replicas, with_breaker},
 };

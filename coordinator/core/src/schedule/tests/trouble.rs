@@ -9,15 +9,18 @@ use longshore_common::{clock::Timestamp, id::TaskId, protocol::ReportedPhase, ta
 
 use crate::{
     Command, Event,
-    checkpoint::record::Rollout,
-    command::{ClusterCapacity, SettableHostStatus},
+    command::SettableHostStatus,
     model::{
         capacity_provider::{CapacityPolicy, FARGATE, FARGATE_SPOT, HostMark, StrategyItem},
+        cluster::ClusterCapacity,
+        host::HostStatus,
         name::CapacityProviderName,
+        revision::Rollout,
+        task::{Phase, Wish},
     },
     placement::{AVAILABILITY_ZONE, Resource, SpreadOver, Strategy},
     query::Constraint,
-    state::{HostStatus, Phase, Standing, Task, Wish},
+    state::{Standing, Task},
     test_kit::{
         recorder::Recorder,
         world::{CLUSTER, Sabotage, World, bounded, replicas},

@@ -10,10 +10,14 @@ use longshore_common::{
 
 use crate::{
     Command,
-    checkpoint::record::{DeploymentStatus, Stage},
-    command::{DeploymentRef, SettableHostStatus},
-    model::service::{HookAction, HookStage, HookTarget, LifecycleHook, LostAfter, ServiceConfig},
-    state::{Replacing, Standing, Wish},
+    command::SettableHostStatus,
+    model::{
+        cluster::Replacing,
+        deployment::{DeploymentRef, DeploymentStatus, Stage},
+        service::{HookAction, HookStage, HookTarget, LifecycleHook, LostAfter, ServiceConfig},
+        task::Wish,
+    },
+    state::Standing,
     test_kit::world::{CLUSTER, World, blue_green, bounded, named, replicas, with_breaker},
 };
 

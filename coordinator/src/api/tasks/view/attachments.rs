@@ -6,7 +6,7 @@ use longshore_common::{
     protocol::{ContainerReport, PullReport},
     task::StopCause,
 };
-use longshore_core::checkpoint::record::TaskRecord;
+use longshore_core::model::task::TaskRecord;
 use serde::Serialize;
 
 const IMAGE_PULL: &str = "LongshoreImagePull";

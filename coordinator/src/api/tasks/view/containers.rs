@@ -7,7 +7,7 @@ use longshore_common::{
     task::{ContainerOverride, HealthStatus},
     task_definition::ContainerDefinition,
 };
-use longshore_core::checkpoint::record::TaskRecord;
+use longshore_core::model::task::TaskRecord;
 use serde::Serialize;
 
 use super::{

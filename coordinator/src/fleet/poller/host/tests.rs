@@ -9,7 +9,8 @@ use longshore_common::{
     protocol::{Epoch, StorageHealth},
 };
 use longshore_core::{
-    command::{Resource, SettableHostStatus, Tags},
+    command::SettableHostStatus,
+    model::{tagged::Resource, tags::Tags},
     step::RULES,
     test_kit::world::{CLUSTER, World, replicas},
 };

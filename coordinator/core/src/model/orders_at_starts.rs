@@ -16,16 +16,16 @@ pub struct OrdersAtStarts(Vec<(u64, u64)>);
 
 impl OrdersAtStarts {
     /// Of a host that registers in this start.
-    pub(super) fn since(start: u64) -> Self {
+    pub(crate) fn since(start: u64) -> Self {
         OrdersAtStarts(vec![(start, 0)])
     }
 
     /// Whether a start that begins with this last order is to be remembered.
-    pub(super) fn have_grown(&self, last_order: u64) -> bool {
+    pub(crate) fn have_grown(&self, last_order: u64) -> bool {
         last_order > self.0.last().map_or(0, |(_, order)| *order)
     }
 
-    pub(super) fn begin(&mut self, start: u64, last_order: u64) {
+    pub(crate) fn begin(&mut self, start: u64, last_order: u64) {
         self.0.push((start, last_order));
         if self.0.len() > STARTS_MAX {
             self.0.remove(0);
@@ -33,7 +33,7 @@ impl OrdersAtStarts {
     }
 
     /// The agent has seen a lost part's orders up to `to`: before every start there were so many.
-    pub(super) fn skip(&mut self, start: u64, to: u64) {
+    pub(crate) fn skip(&mut self, start: u64, to: u64) {
         if self.0.is_empty() {
             self.0.push((start, to));
         }
