@@ -11,13 +11,13 @@ use longshore_common::clock::{Clock, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::net::TcpStream;
 
-use crate::api::{
+use crate::edge::{
     credentials::Credentials,
-    protocol::API_PATH,
+    protocol::{API_PATH, X_AMZ_TARGET},
     router::{ECS_SERVICE, ECS_TARGET, LONGSHORE_TARGET},
     sigv4::{
-        ALGORITHM, AmzDate, Scope, SigningKey, X_AMZ_DATE, X_AMZ_TARGET, basic_format,
-        canonical_request, hex_sha256, string_to_sign,
+        ALGORITHM, AmzDate, Scope, SigningKey, X_AMZ_DATE, basic_format, canonical_request,
+        hex_sha256, string_to_sign,
     },
 };
 

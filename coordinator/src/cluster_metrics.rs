@@ -22,7 +22,7 @@ use longshore_core::{
 use tokio_util::sync::CancellationToken;
 
 use self::families::Families;
-use crate::{api::health::Metrics, driver::Handle, journal::sqlite};
+use crate::{driver::Handle, edge::health::Metrics, journal::sqlite};
 
 /// Interval of writing; Prometheus asks every 15 s or more rarely.
 const EVERY: Duration = Duration::from_secs(5);

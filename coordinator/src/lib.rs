@@ -3,7 +3,7 @@
 //!
 //! Reading order: `longshore_core` (what is true, what may become true, and where a task goes; pure),
 //! `driver` (the one writer), `journal` (what survives), `fleet` (the agents), `effects` (the world
-//! outside), `api` (the users). Never: a decision outside the pure core.
+//! outside), `edge` (AWS's protocols), `api` (the users). Never: a decision outside the pure core.
 
 pub mod pki;
 pub mod driver;
@@ -12,6 +12,7 @@ pub mod fleet;
 pub(crate) mod door;
 pub mod edge_runtime;
 pub mod effects;
+pub mod edge;
 pub mod api;
 pub mod cluster_metrics;
 mod contained;

@@ -17,13 +17,13 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{
+    cluster_metrics::{self, Telling},
+    driver::{self, Handle},
+    edge::{
         Backend, Edge, credentials,
         health::{Health, Metrics},
         server::{self, Workshop},
     },
-    cluster_metrics::{self, Telling},
-    driver::{self, Handle},
     edge_runtime::EdgeRuntime,
     effects::{self, launchers::Launching},
     fleet::{

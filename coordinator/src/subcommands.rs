@@ -13,8 +13,7 @@ use anyhow::{Context, Result, bail};
 use longshore_common::clock::{Clock, SystemClock, Timestamp};
 
 use crate::{
-    api::{
-        credentials::{self, ROOT_CREDENTIALS_FILE},
+    api::longshore::{
         explain::Explanation,
         fleet::{
             CreateJoinToken, CreatedJoinToken, JoinTokens, Nothing, Recovered, ReplaceLostTasks,
@@ -22,6 +21,7 @@ use crate::{
         },
     },
     client::{Client, ClientError},
+    edge::credentials::{self, ROOT_CREDENTIALS_FILE},
     journal::{
         recovery,
         sqlite::{self, DamagedHistory, DamagedRow},

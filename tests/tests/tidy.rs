@@ -215,7 +215,7 @@ fn what_is_untidy_is_complained_of() {
         source("agent/src/host.rs", "use std::fs;"),
         source("agent/src/engine/plan.rs", "//! Plans.\nuse tokio::time; // Instant\n// bollard"),
         source("coordinator/core/src/placement/filter.rs", "//! Fits.\nasync fn fits() {}"),
-        source("coordinator/src/api/placement_view.rs", "//! Shows.\nuse tokio::time;"),
+        source("coordinator/src/api/ecs/placement.rs", "//! Shows.\nuse tokio::time;"),
         source("coordinator/src/pki.rs", "//! Keys.\nchown(&path, owner);\n// chown(it)"),
         source("common/src/data_directory.rs", "//! Folders.\nlchown(file, owner);"),
     ];

@@ -1,4 +1,4 @@
-//! Why the state machine refuses a command. Knows no HTTP: `api/error.rs` maps each to ECS's error.
+//! Why the state machine refuses a command. Knows no HTTP: `edge/error.rs` maps each to ECS's error.
 
 use longshore_common::id::{HostId, TaskId};
 

@@ -18,8 +18,10 @@ use longshore_core::{
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
-use super::alarms::STATE_REASON_CHARS_MAX;
-use crate::driver::{Handle, Refused};
+use crate::{
+    api::cloudwatch::alarms::STATE_REASON_CHARS_MAX,
+    driver::{Handle, Refused},
+};
 
 pub(crate) const PATH: &str = "/alertmanager";
 /// Labels that name the alarm, the first one that an alert has; the last is in every alert of

@@ -16,7 +16,7 @@ mod live_tail;
 #[cfg(test)]
 mod tests;
 
-use super::{
+use crate::edge::{
     error::{ApiError, ErrorCode},
     service::{Service, ServiceOperation},
 };

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::api::{
-    Api,
+use crate::edge::{
+    context::Api,
     error::{ApiError, ErrorCode},
     protocol::tree::Tree,
     service::{Service, ServiceOperation},

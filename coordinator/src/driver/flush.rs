@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::signals::Signals;
 use crate::{
-    api::health::{APPEND_SECONDS, CHECKPOINT_SECONDS, TASKS_STOPPED},
+    edge::health::{APPEND_SECONDS, CHECKPOINT_SECONDS, TASKS_STOPPED},
     journal::{Checkpoint, Journal, JournalError},
 };
 

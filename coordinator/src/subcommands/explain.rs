@@ -7,8 +7,8 @@ use longshore_common::clock::Timestamp;
 
 use crate::{
     api::{
-        explain::{DryRunView, ExplainInput, Explanation, TaskExplained},
-        placement::{PlacementConstraint, PlacementStrategy},
+        ecs::placement::{PlacementConstraint, PlacementStrategy},
+        longshore::explain::{DryRunView, ExplainInput, Explanation, TaskExplained},
     },
     settings::Explain,
 };

@@ -36,9 +36,9 @@ const TESTS: [&str; 12] = [
     include_str!("order.rs"),
     include_str!("tasks.rs"),
     include_str!("../fleet.rs"),
-    include_str!("../../../coordinator/src/api/ecs_tests/constraints.rs"),
-    include_str!("../../../coordinator/src/api/ecs_tests/flows.rs"),
-    include_str!("../../../coordinator/src/api/ecs_tests/gpus.rs"),
+    include_str!("../../../coordinator/src/api/ecs/tests/constraints.rs"),
+    include_str!("../../../coordinator/src/api/ecs/tests/flows.rs"),
+    include_str!("../../../coordinator/src/api/ecs/tests/gpus.rs"),
 ];
 
 /// The botocore that the table was last compared with; an older one knows fewer members.

@@ -7,7 +7,7 @@ use longshore_core::model::alarm::{AlarmDefinition, PutMetricAlarm, Watched};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::test_backend;
+use crate::edge::test_backend;
 
 /// A driver with alarms of these names.
 async fn with_alarms(names: &[&str]) -> Handle {

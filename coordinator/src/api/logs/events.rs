@@ -18,7 +18,7 @@ use super::{
     merge::{Beyond, Direction, Merged, merge},
 };
 use crate::{
-    api::{Api, error::ApiError},
+    edge::{context::Api, error::ApiError},
     fleet::logs::Source,
 };
 

@@ -13,8 +13,8 @@ use longshore_common::{
 
 use super::unavailable;
 use crate::{
-    api::{
-        Api,
+    edge::{
+        context::Api,
         error::{ApiError, ErrorCode},
     },
     fleet::logs::{Holder, Source, holders},

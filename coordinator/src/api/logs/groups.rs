@@ -16,11 +16,13 @@ use longshore_core::{
 use serde::Deserialize;
 
 use super::{fan_out, input, invalid, no_such_group};
-use crate::api::{
-    Api,
-    error::{ApiError, ErrorCode},
-    protocol::tree::Tree,
-    tags,
+use crate::{
+    api::ecs::tags,
+    edge::{
+        context::Api,
+        error::{ApiError, ErrorCode},
+        protocol::tree::Tree,
+    },
 };
 
 /// What PutRetentionPolicy takes.

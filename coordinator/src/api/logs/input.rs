@@ -6,7 +6,7 @@ use longshore_common::{clock::Timestamp, logs::options::check_stream_name};
 use longshore_core::model::log_group::LogGroupName;
 
 use super::{invalid, merge::Beyond};
-use crate::api::{Api, error::ApiError, page::Page};
+use crate::edge::{context::Api, error::ApiError, page::Page};
 
 /// CloudWatch Logs' largest page of groups or streams, and its usual one.
 const DESCRIBED_MAX: usize = 50;

@@ -23,8 +23,8 @@ use tokio::{
 
 use super::{fan_out, input, invalid, no_such_group, no_such_stream};
 use crate::{
-    api::{
-        Api,
+    edge::{
+        context::Api,
         error::{ApiError, ErrorCode},
         event_stream::{self, EventStream},
         protocol::tree::Tree,

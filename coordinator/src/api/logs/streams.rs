@@ -9,8 +9,8 @@ use longshore_common::{
 use serde::Deserialize;
 
 use super::{fan_out, input, invalid, no_such_group};
-use crate::api::{
-    Api,
+use crate::edge::{
+    context::Api,
     error::{ApiError, ErrorCode},
     protocol::tree::Tree,
 };

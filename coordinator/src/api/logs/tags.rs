@@ -10,11 +10,13 @@ use longshore_core::{
 use serde::Deserialize;
 
 use super::{groups, input, invalid};
-use crate::api::{
-    Api,
-    error::{ApiError, ErrorCode},
-    protocol::tree::Tree,
-    tags,
+use crate::{
+    api::ecs::tags,
+    edge::{
+        context::Api,
+        error::{ApiError, ErrorCode},
+        protocol::tree::Tree,
+    },
 };
 
 #[derive(Deserialize)]

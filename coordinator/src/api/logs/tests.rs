@@ -22,16 +22,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::{
+    client::sign_for_path,
+    driver::Handle,
+    edge::{
         Edge,
         credentials::Credentials,
         health::{Health, Metrics},
+        protocol::X_AMZ_TARGET,
         router::Body,
-        sigv4::X_AMZ_TARGET,
         test_backend::{self, NOW},
     },
-    client::sign_for_path,
-    driver::Handle,
     fleet::logs::fake::FakeHosts,
 };
 
@@ -52,7 +52,7 @@ impl World {
         let fakes = FakeHosts::default();
         let clock = SteppedClock::at(NOW);
         let logs = fakes.logs(clock.clone());
-        let backend = crate::api::Backend { logs, ..test_backend::empty(identity) };
+        let backend = crate::edge::Backend { logs, ..test_backend::empty(identity) };
         let driver = backend.driver.clone();
         let health = Health::starting("the test is being set up");
         health.set_ready();

@@ -24,8 +24,8 @@ use super::{
     testimony::{self, Testimony},
 };
 use crate::{
-    api::health::{ORDER_SECONDS, POLLS},
     driver::{Handle, Refused, Signal, Unavailable},
+    edge::health::{ORDER_SECONDS, POLLS},
     fleet::{
         client::{AgentClient, Peer, PollError},
         join::IDENTITY_CONFLICTS,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use anyhow::{Result, ensure};
 use futures_util::future::join_all;
-use longshore_coordinator::api::in_process::{Offered, Told};
+use longshore_coordinator::edge::in_process::{Offered, Told};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -25,15 +25,15 @@ use longshore_common::{
     secret::Secret,
 };
 use longshore_coordinator::{
-    api::{
+    driver::{
+        CheckpointPace, Handle,
+        stepped::{self, Stepped},
+    },
+    edge::{
         Backend, Edge,
         credentials::Credentials,
         health::{Health, Metrics},
         in_process::{Offered, Told},
-    },
-    driver::{
-        CheckpointPace, Handle,
-        stepped::{self, Stepped},
     },
     fleet::{
         client::{LogClient, Peer, PollError},

@@ -11,7 +11,7 @@ mod services;
 mod tasks;
 
 use longshore_common::clock::Timestamp;
-use longshore_coordinator::api::in_process::Offered;
+use longshore_coordinator::edge::in_process::Offered;
 use serde_json::{Map, Value, json};
 
 use super::known::Known;

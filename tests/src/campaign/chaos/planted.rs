@@ -9,7 +9,7 @@ use std::{
 use http::StatusCode;
 use longshore_common::clock::Timestamp;
 use longshore_coordinator::{
-    api::in_process::{Offered, Told},
+    edge::in_process::{Offered, Told},
     journal::{Checkpoint, History, Journal, JournalError, sqlite::SqliteJournal},
 };
 use longshore_core::{

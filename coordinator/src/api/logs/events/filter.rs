@@ -7,15 +7,13 @@ use longshore_common::{
 use serde::Deserialize;
 
 use super::{Found, Wanted};
-use crate::api::{
-    Api,
-    error::ApiError,
-    logs::{
+use crate::{
+    api::logs::{
         input, invalid,
         merge::{Beyond, Direction, MergedEvent},
         no_such_group, no_such_stream,
     },
-    protocol::tree::Tree,
+    edge::{context::Api, error::ApiError, protocol::tree::Tree},
 };
 
 /// CloudWatch Logs' model: InputLogStreamNames.

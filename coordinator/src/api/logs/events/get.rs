@@ -4,15 +4,13 @@ use longshore_common::{clock::Timestamp, logs::query::StreamChoice};
 use serde::Deserialize;
 
 use super::{Found, Wanted};
-use crate::api::{
-    Api,
-    error::ApiError,
-    logs::{
+use crate::{
+    api::logs::{
         input,
         merge::{Beyond, Direction, MergedEvent, Position},
         no_such_group, no_such_stream,
     },
-    protocol::tree::Tree,
+    edge::{context::Api, error::ApiError, protocol::tree::Tree},
 };
 
 #[derive(Deserialize)]

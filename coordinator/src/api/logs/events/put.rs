@@ -14,11 +14,9 @@ use longshore_common::{
 };
 use serde::Deserialize;
 
-use crate::api::{
-    Api,
-    error::ApiError,
-    logs::{input, invalid, no_such_group, no_such_stream},
-    protocol::tree::Tree,
+use crate::{
+    api::logs::{input, invalid, no_such_group, no_such_stream},
+    edge::{context::Api, error::ApiError, protocol::tree::Tree},
 };
 
 /// CloudWatch Logs' limits of one batch.

@@ -1,0 +1,3 @@
+//! CloudWatch, as far as alarms go.
+
+pub(crate) mod alarms;

@@ -1,0 +1,199 @@
+//! Services: CreateService, UpdateService, DeleteService, DescribeServices, ListServices and
+//! ListServicesByNamespace (ecs-behaviour 1.8 to 1.13).
+//!
+//! What a service did is not in the state but in the history: its events, and deployments of the
+//! past (`service_deployments.rs`).
+
+pub(crate) mod unsupported;
+pub(crate) mod deployment_configuration;
+pub(crate) mod create;
+pub(crate) mod update;
+pub(crate) mod list;
+pub(crate) mod view;
+mod events;
+mod range;
+
+use longshore_common::arn::Identity;
+use longshore_core::{
+    Command, State,
+    model::{name::ClusterName, service::ServiceRef},
+    rejection::Rejection,
+};
+use serde::{Deserialize, Serialize};
+
+use self::{events::Looked, view::ServiceView};
+use super::{failure::Failure, identifiers, tasks::launch};
+use crate::edge::{
+    context::Api,
+    error::{ApiError, ErrorCode},
+};
+
+/// ecs-behaviour 1.1, batch limits.
+const DESCRIBED_MAX: usize = 10;
+/// Ours: Amazon's quota of 5,000 tasks (ecs-behaviour 1.22) can be raised there too.
+const DESIRED_COUNT_MAX: i64 = 100_000;
+/// ecs-behaviour 1.9, grace period.
+const GRACE_SECONDS_MAX: i64 = 2_147_483_647;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum SchedulingStrategy {
+    Replica,
+    Daemon,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum AvailabilityZoneRebalancing {
+    Enabled,
+    Disabled,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+pub(crate) struct DeploymentController {
+    #[serde(rename = "type")]
+    kind: DeploymentControllerType,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum DeploymentControllerType {
+    Ecs,
+    CodeDeploy,
+    External,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DeleteServiceInput {
+    cluster: Option<String>,
+    service: String,
+    #[serde(default)]
+    force: bool,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct DescribeServicesInput {
+    cluster: Option<String>,
+    services: Vec<String>,
+    #[serde(default)]
+    include: Vec<ServiceField>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum ServiceField {
+    Tags,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ServiceOutput {
+    service: ServiceView,
+}
+
+#[derive(Serialize)]
+pub(crate) struct DescribeServicesOutput {
+    services: Vec<ServiceView>,
+    failures: Vec<Failure>,
+}
+
+pub(crate) async fn delete(
+    api: &Api,
+    input: DeleteServiceInput,
+) -> Result<ServiceOutput, ApiError> {
+    let service = named(api, input.cluster.as_deref(), &input.service)?;
+    let command = Command::DeleteService { service: service.clone(), force: input.force };
+    submit_and_show(api, command, service).await
+}
+
+pub(crate) async fn describe(
+    api: &Api,
+    input: DescribeServicesInput,
+) -> Result<DescribeServicesOutput, ApiError> {
+    let cluster = identifiers::cluster(&api.identity, input.cluster.as_deref())?;
+    let count = input.services.len();
+    if count == 0 || count > DESCRIBED_MAX {
+        let empty = if count == 0 { "Services cannot be empty. " } else { "" };
+        return Err(ApiError::invalid_parameter(format!(
+            "{empty}services has {count} entries; give 1 to {DESCRIBED_MAX}."
+        )));
+    }
+    let mut asked: Vec<ServiceRef> = Vec::new();
+    let mut failures = Vec::new();
+    for given in &input.services {
+        match identifiers::service(&api.identity, &cluster, given)? {
+            Some(service) if asked.contains(&service) => {}
+            Some(service) => asked.push(service),
+            None => failures.push(Failure::missing(given.clone())),
+        }
+    }
+    let identity = &api.identity;
+    let with_tags = input.include.contains(&ServiceField::Tags);
+    let look = |state: &State| {
+        let found = state.cluster(cluster.as_str()).filter(|cluster| cluster.is_active());
+        found.ok_or_else(ApiError::cluster_not_found)?;
+        let mut looked = Looked { shown: Vec::new(), missing: Vec::new() };
+        for service in &asked {
+            match state.service_named(service) {
+                Some(found) => looked.shown.push(view::of(identity, state, found, with_tags)),
+                None => looked.missing.push(missing_arn(identity, service)),
+            }
+        }
+        Ok(looked)
+    };
+    let (services, missing) = events::together(api, look).await?;
+    failures.extend(missing.into_iter().map(Failure::missing));
+    Ok(DescribeServicesOutput { services, failures })
+}
+
+/// The service that `cluster` and `service` of an input name.
+pub(crate) fn named(
+    api: &Api,
+    cluster: Option<&str>,
+    service: &str,
+) -> Result<ServiceRef, ApiError> {
+    let cluster = identifiers::cluster(&api.identity, cluster)?;
+    identifiers::service(&api.identity, &cluster, service)?.ok_or_else(not_found)
+}
+
+pub(crate) fn not_found() -> ApiError {
+    ApiError::new(ErrorCode::ServiceNotFound, "Service not found.")
+}
+
+pub(crate) fn arn(identity: &Identity, service: &ServiceRef) -> String {
+    identity.service(service.cluster.as_str(), service.name.as_str())
+}
+
+/// What `failures[]` calls a service that is not there: the old form of ARN, as ECS has it.
+fn missing_arn(identity: &Identity, service: &ServiceRef) -> String {
+    let arn = arn(identity, service);
+    arn.replacen(&format!("service/{}/", service.cluster), "service/", 1)
+}
+
+pub(crate) fn cluster_arn(identity: &Identity, cluster: &ClusterName) -> String {
+    identity.cluster(cluster.as_str())
+}
+
+/// What writing operations answer: everything of the service right after the command, with the
+/// messages of all that was written before it.
+async fn submit_and_show(
+    api: &Api,
+    command: Command,
+    service: ServiceRef,
+) -> Result<ServiceOutput, ApiError> {
+    let identity = api.identity.clone();
+    let show = move |state: &State, _| {
+        let service = state.service_named(&service)?;
+        // The command's own batch has yet to be closed, with all that the scheduler makes of it.
+        Some((view::of(&identity, state, service, true), state.seq()))
+    };
+    let submitted = api.try_submit(command, show).await?;
+    let shown = submitted.map_err(|rejection| refusal(api, &rejection))?;
+    let (shown, before) = shown.ok_or_else(not_found)?;
+    let messages = events::of_services(api, vec![shown.id], before).await?.pop();
+    Ok(ServiceOutput { service: events::added(shown, messages.unwrap_or_default()) })
+}
+
+/// A rejection in the words that ECS has for it where services are made.
+pub(crate) fn refusal(api: &Api, rejection: &Rejection) -> ApiError {
+    launch::refusal(api, rejection)
+}

@@ -1,0 +1,382 @@
+//! What operations refuse: with an error that they declare, and in the words that clients look for.
+
+use longshore_common::{
+    arn::Identity,
+    id::{HostId, TaskId},
+};
+use longshore_core::{
+    Rejection,
+    model::{
+        deployment::DeploymentRef,
+        name::ClusterName,
+        service::{DeploymentId, HookId, RevisionId, ServiceRef},
+    },
+};
+use serde_json::json;
+
+use super::World;
+use crate::{
+    api::ecs::tasks::launch,
+    edge::{error::ApiError, router::tests::declared::declares},
+};
+
+/// Operations of a resource, by what the core can refuse them for.
+struct Met {
+    rejection: Rejection,
+    by: &'static [&'static str],
+}
+
+fn met() -> Vec<Met> {
+    use Rejection as R;
+    let cluster: ClusterName = "default".parse().unwrap();
+    let family = "web".parse::<longshore_core::model::name::Family>().unwrap();
+    let service = ServiceRef { cluster: cluster.clone(), name: "svc".parse().unwrap() };
+    let deployment = DeploymentRef { service: service.clone(), deployment: DeploymentId::new(1) };
+    let (host, task, revision) = (HostId::new(1), TaskId::new(1), RevisionId::from_entropy(1));
+    let provider = || "p".parse().unwrap();
+    const LAUNCHES: &[&str] =
+        &["RunTask", "StartTask", "CreateService", "UpdateService", "CreateTaskSet"];
+    const OF_CLUSTER: &[&str] = &[
+        "CreateService",
+        "CreateTaskSet",
+        "DeleteAttributes",
+        "DeleteCluster",
+        "DeleteService",
+        "DeleteTaskSet",
+        "DeregisterContainerInstance",
+        "DescribeContainerInstances",
+        "DescribeServices",
+        "DescribeTaskSets",
+        "DescribeTasks",
+        "GetTaskProtection",
+        "ListAttributes",
+        "ListContainerInstances",
+        "ListServiceDeployments",
+        "ListServices",
+        "ListTasks",
+        "PutAttributes",
+        "PutClusterCapacityProviders",
+        "RegisterContainerInstance",
+        "RunTask",
+        "StartTask",
+        "StopTask",
+        "UpdateCluster",
+        "UpdateClusterSettings",
+        "UpdateContainerInstancesState",
+        "UpdateService",
+        "UpdateServicePrimaryTaskSet",
+        "UpdateTaskProtection",
+        "UpdateTaskSet",
+    ];
+    const OF_SERVICE: &[&str] = &[
+        "CreateTaskSet",
+        "DeleteService",
+        "DeleteTaskSet",
+        "DescribeTaskSets",
+        "UpdateService",
+        "UpdateServicePrimaryTaskSet",
+        "UpdateTaskSet",
+    ];
+    const OF_TASK_SET: &[&str] = &["DeleteTaskSet", "UpdateServicePrimaryTaskSet", "UpdateTaskSet"];
+    const OF_INSTANCE: &[&str] = &["DeregisterContainerInstance"];
+    const STRATEGIES: &[&str] = &[
+        "CreateCluster",
+        "CreateService",
+        "PutClusterCapacityProviders",
+        "RunTask",
+        "UpdateService",
+    ];
+    let met = |rejection, by| Met { rejection, by };
+    vec![
+        met(R::ClusterNotFound(cluster.clone()), OF_CLUSTER),
+        met(R::ClusterContainsContainerInstances { count: 1 }, &["DeleteCluster"]),
+        met(R::ClusterContainsTasks { count: 1 }, &["DeleteCluster"]),
+        met(R::ClusterContainsServices { count: 1 }, &["DeleteCluster"]),
+        met(R::TooManyClusters { limit: 1 }, &["CreateCluster"]),
+        met(R::TaskDefinitionNotFound { family: family.clone(), revision: None }, LAUNCHES),
+        met(
+            R::TaskDefinitionNotFound { family: family.clone(), revision: None },
+            &["DeregisterTaskDefinition", "DescribeTaskDefinition"],
+        ),
+        met(R::TaskDefinitionInactive { family: family.clone(), revision: 1 }, LAUNCHES),
+        met(R::TooManyRevisions { family: family.clone(), limit: 1 }, &["RegisterTaskDefinition"]),
+        met(R::NotHonoured { family, revision: 1, needs: "a".into() }, LAUNCHES),
+        met(R::Forbidden { member: "a".into() }, LAUNCHES),
+        met(R::Forbidden { member: "a".into() }, &["RegisterTaskDefinition"]),
+        met(R::InvalidOverride("a".into()), &["RunTask", "StartTask"]),
+        met(
+            R::TooManyPlacementConstraints { limit: 1, would_be: 2 },
+            &["RunTask", "CreateService", "UpdateService"],
+        ),
+        met(R::NoContainerInstances, &["RunTask"]),
+        met(R::TaskNotFound(task), &["StopTask"]),
+        met(R::ContainerInstanceNotFound(host, cluster.clone()), OF_INSTANCE),
+        met(R::ContainerInstanceHasTasks { count: 1 }, OF_INSTANCE),
+        met(R::ContainerInstanceInactive(host), OF_INSTANCE),
+        met(
+            R::TooManyContainerInstances { cluster: cluster.clone(), limit: 1 },
+            &["RegisterContainerInstance"],
+        ),
+        met(R::HostHasJoined(host), &["RegisterContainerInstance"]),
+        met(
+            R::HostInOtherCluster { host, current: cluster.clone(), asked: "other".into() },
+            &["RegisterContainerInstance"],
+        ),
+        met(R::TooManyAttributes(host, 10), &["PutAttributes"]),
+        met(R::AttributeNotFound(host, "a".into()), &["DeleteAttributes"]),
+        met(R::TargetNotFound(host, cluster.clone()), &["PutAttributes", "DeleteAttributes"]),
+        met(R::ContainerInstanceTwice(host), &["StartTask"]),
+        met(R::ResourceNotFound("a".into()), &["TagResource", "UntagResource"]),
+        met(R::TooManyTags { limit: 1, would_be: 2 }, &["TagResource"]),
+        met(R::InvalidOption("a".into()), &["TagResource", "UntagResource", "CreateService"]),
+        met(
+            R::ClientTokenConflict { task_ids: vec![task], cluster: cluster.clone() },
+            &["RunTask"],
+        ),
+        met(R::ServiceNotFound(service.clone()), OF_SERVICE),
+        met(R::ServiceNotFound(service.clone()), &["ListServiceDeployments", "ListTasks"]),
+        met(
+            R::ServiceNotActive(service.clone()),
+            &[
+                "CreateTaskSet",
+                "DeleteTaskSet",
+                "DescribeTaskSets",
+                "UpdateService",
+                "UpdateServicePrimaryTaskSet",
+                "UpdateTaskSet",
+            ],
+        ),
+        met(R::ServiceExists(service.clone()), &["CreateService"]),
+        met(R::ServiceStillDraining(service.clone()), &["CreateService"]),
+        met(R::ServiceTokenConflict(service.clone()), &["CreateService", "CreateTaskSet"]),
+        met(R::TooManyServices { cluster: cluster.clone(), limit: 1 }, &["CreateService"]),
+        met(R::InvalidServiceConfig("a".into()), &["CreateService", "UpdateService"]),
+        met(R::ServiceNeedsDefinition, &["CreateService"]),
+        met(R::ExternalTakesNoDefinition, &["CreateService", "UpdateService"]),
+        met(R::DaemonTakesNoDesiredCount, &["CreateService", "UpdateService"]),
+        met(R::ServiceScaledAboveZero, &["DeleteService"]),
+        met(R::ServiceHasDeployments, &["DeleteService"]),
+        met(
+            R::ServiceDeploymentNotFound(deployment.clone()),
+            &["ContinueServiceDeployment", "StopServiceDeployment"],
+        ),
+        met(R::ServiceDeploymentNotStoppable(deployment), &["StopServiceDeployment"]),
+        met(R::HookNotWaiting(HookId::new(1)), &["ContinueServiceDeployment"]),
+        met(R::NotExternal(service), OF_TASK_SET),
+        met(R::TaskSetNotFound(revision), OF_TASK_SET),
+        met(R::TaskSetScaledAboveZero(revision), &["DeleteTaskSet"]),
+        met(R::TooManyTaskSets { limit: 1 }, &["CreateTaskSet"]),
+        met(R::AlarmsNotFound(Vec::new()), &[]),
+        met(R::CapacityProviderNotFound(provider()), STRATEGIES),
+        met(R::CapacityProviderExists(provider()), &["CreateCapacityProvider"]),
+        met(R::CapacityProviderInUse(provider()), &["PutClusterCapacityProviders"]),
+        met(
+            R::InvalidCapacityProvider("a".into()),
+            &["CreateCapacityProvider", "UpdateCapacityProvider", "DeleteCapacityProvider"],
+        ),
+        met(R::InvalidCapacityProvider("a".into()), STRATEGIES),
+        met(R::TooManyCapacityProviders { limit: 1 }, &["CreateCapacityProvider"]),
+    ]
+}
+
+#[tokio::test]
+async fn rejection_is_an_error_that_its_operations_declare() {
+    let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
+    let api = crate::edge::test_backend::api_of(identity.clone());
+    let mut wrong = Vec::new();
+    for Met { rejection, by } in met() {
+        for operation in by {
+            let launches = ["RunTask", "StartTask", "Service", "TaskSet"];
+            let error = match launches.iter().any(|of| operation.ends_with(of)) {
+                true => launch::refusal(&api, &rejection),
+                false => ApiError::of(&rejection, &identity),
+            };
+            if !declares("ecs", operation, error.code) {
+                wrong.push(format!("{operation}: {error}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+const PARAMETER: &str = "InvalidParameterException";
+const CLIENT: &str = "ClientException";
+
+/// Texts that Terraform's provider, the AWS CLI, copilot, ecs-deploy and Ansible look for.
+#[tokio::test]
+async fn errors_begin_with_the_words_that_clients_look_for() {
+    let world = World::furnished().await;
+    let cases = [
+        (
+            "DeleteCapacityProvider",
+            json!({"capacityProvider": "none"}),
+            CLIENT,
+            "The specified capacity provider does not exist. Specify a valid name or ARN and try \
+             again.",
+        ),
+        (
+            "DeleteCapacityProvider",
+            json!({"capacityProvider": "arn:aws:ecs:us-east-1:000000000000:capacity-provider/no"}),
+            CLIENT,
+            "The specified capacity provider does not exist. Specify a valid name or ARN and try \
+             again.",
+        ),
+        (
+            "UpdateCapacityProvider",
+            json!({"name": "none", "autoScalingGroupProvider": {}}),
+            CLIENT,
+            "The specified capacity provider does not exist.",
+        ),
+        (
+            "PutAccountSetting",
+            json!({"name": "taskLongArnFormat", "value": "disabled"}),
+            PARAMETER,
+            "You can no longer disable Long Arn settings",
+        ),
+        (
+            "PutAccountSettingDefault",
+            json!({"name": "serviceLongArnFormat", "value": "disabled"}),
+            PARAMETER,
+            "You can no longer disable Long Arn settings",
+        ),
+        (
+            "PutAccountSettingDefault",
+            json!({"name": "containerInstanceLongArnFormat", "value": "disabled"}),
+            PARAMETER,
+            "You can no longer disable Long Arn settings",
+        ),
+        (
+            "RegisterTaskDefinition",
+            json!({"family": "a", "containerDefinitions": [{"image": "a", "memory": 64}]}),
+            CLIENT,
+            "Container.name should not be null or empty.",
+        ),
+        (
+            "RegisterTaskDefinition",
+            json!({"family": "a", "requiresCompatibilities": ["FARGATE"], "networkMode": "awsvpc",
+                "cpu": "256", "memory": "512", "pidMode": "host",
+                "containerDefinitions": [{"name": "a", "image": "a"}]}),
+            CLIENT,
+            "Tasks using the Fargate launch type do not support pidMode 'host'. The supported \
+             value for pidMode is 'task'.",
+        ),
+        (
+            "CreateService",
+            json!({"serviceName": "d", "taskDefinition": "web", "desiredCount": 1,
+                "schedulingStrategy": "DAEMON"}),
+            PARAMETER,
+            "The daemon scheduling strategy does not support a desired count for services. Remove \
+             the desired count value and try again",
+        ),
+        (
+            "UpdateService",
+            json!({"service": "daemon", "desiredCount": 1}),
+            PARAMETER,
+            "The daemon scheduling strategy does not support a desired count for services. Remove \
+             the desired count value and try again",
+        ),
+        (
+            "CreateService",
+            json!({"serviceName": "e", "taskDefinition": "web", "desiredCount": 1,
+                "deploymentController": {"type": "EXTERNAL"}}),
+            PARAMETER,
+            "TaskDefinition must be blank.",
+        ),
+        ("DescribeTasks", json!({"tasks": []}), PARAMETER, "Tasks cannot be empty."),
+        ("DescribeServices", json!({"services": []}), PARAMETER, "Services cannot be empty."),
+        (
+            "TagResource",
+            json!({"resourceArn": "arn:aws:ecs:us-east-1:000000000000:service/svc",
+                "tags": [{"key": "a"}]}),
+            PARAMETER,
+            "Long arn format must be used for tagging operations",
+        ),
+        (
+            "RunTask",
+            json!({"taskDefinition": "web", "launchType": "CLOUD"}),
+            PARAMETER,
+            "`launchType`: launch type should be one of [EC2,FARGATE,EXTERNAL,MANAGED_INSTANCES]",
+        ),
+        (
+            "DeleteService",
+            json!({"service": "svc"}),
+            PARAMETER,
+            "The service cannot be stopped while it is scaled above 0.",
+        ),
+        (
+            "DeleteCluster",
+            json!({"cluster": "default"}),
+            "ClusterContainsServicesException",
+            "The Cluster cannot be deleted while Services are active",
+        ),
+        ("DescribeTaskDefinition", json!({"taskDefinition": "none"}), CLIENT, "Unable to describe"),
+        (
+            "StopTask",
+            json!({"task": "0".repeat(32)}),
+            PARAMETER,
+            "The referenced task was not found.",
+        ),
+        ("RunTask", json!({"taskDefinition": "none"}), CLIENT, "TaskDefinition not found."),
+    ];
+    let mut wrong = Vec::new();
+    for (operation, input, code, begins) in cases {
+        let said = world.call(operation, input.clone()).await;
+        let holds = said
+            .as_ref()
+            .err()
+            .is_some_and(|refusal| refusal.code == code && refusal.message.starts_with(begins));
+        if !holds {
+            wrong.push(format!("{operation} {input}: {said:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// One bad entry does not stop the others.
+#[tokio::test]
+async fn deleting_definitions_tells_of_each_that_cannot_be_deleted() {
+    let world = World::furnished().await;
+    let container = json!({"name": "app", "image": "nginx", "memory": 64});
+    let definition = json!({"family": "old", "containerDefinitions": [container]});
+    world.done("RegisterTaskDefinition", definition).await;
+    world.done("DeregisterTaskDefinition", json!({"taskDefinition": "old:1"})).await;
+    let none = "arn:aws:ecs:us-east-1:000000000000:task-definition/none:7";
+    let given = ["old", "a b", "old:x", none, "web:1", "old:1", "old:9"];
+    let answer = world.done("DeleteTaskDefinitions", json!({"taskDefinitions": given})).await;
+    let deleted = &answer["taskDefinitions"];
+    assert_eq!(deleted.as_array().unwrap().len(), 1, "{answer}");
+    assert_eq!(deleted[0]["family"], "old");
+    let failed: Vec<(&str, &str)> = answer["failures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|failure| (failure["arn"].as_str().unwrap(), failure["reason"].as_str().unwrap()))
+        .collect();
+    let invalid = "The specified task definition identifier is invalid. Specify a valid name or \
+                   ARN and try again.";
+    let missing = "The specified task definition does not exist. Specify a valid account, family, \
+                   revision and try again.";
+    let active = "The specified task definition is still in ACTIVE status. Please deregister the \
+                  target and try again.";
+    let mut expected = vec![
+        ("old", invalid),
+        ("a b", invalid),
+        ("old:x", invalid),
+        (none, missing),
+        ("web:1", active),
+        ("old:9", missing),
+    ];
+    let mut failed = failed;
+    failed.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(failed, expected);
+}
+
+#[tokio::test]
+async fn service_that_is_not_there_is_named_as_ecs_names_it() {
+    let world = World::furnished().await;
+    let arn = "arn:aws:ecs:us-east-1:000000000000:service/none";
+    let answer = world.done("DescribeServices", json!({"services": ["none", "svc"]})).await;
+    assert_eq!(answer["failures"], json!([{"arn": arn, "reason": "MISSING"}]));
+    assert_eq!(answer["services"].as_array().unwrap().len(), 1);
+}
