@@ -13,7 +13,7 @@ mod ports;
 #[path = "edge/stopping.rs"]
 mod stopping;
 
-use longshore_tests::harness::bare_coordinator::BareCoordinator;
+use longshore_tests::bare_coordinator::BareCoordinator;
 
 /// A coordinator on free ports, and its folder.
 async fn coordinator(more: &[&str]) -> (BareCoordinator, tempfile::TempDir) {

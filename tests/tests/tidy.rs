@@ -98,7 +98,7 @@ fn tree() -> Vec<Source> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
-    for folder in ["common", "agent", "coordinator", "tests"] {
+    for folder in ["common", "agent", "coordinator", "tests", "up"] {
         walk(root, &root.join(folder), &mut found);
     }
     assert!(found.len() > 10, "the tree is not where it is looked for");
@@ -120,7 +120,8 @@ fn the_tree_is_tidy() {
 /// Bytes of README.md: what a newcomer reads at one go.
 const README_BYTES_MAX: usize = 8_192;
 /// Folders that paths in the documents begin with.
-const DOCUMENTED: [&str; 6] = ["agent/", "common/", "coordinator/", "docs/", "systemd/", "tests/"];
+const DOCUMENTED: [&str; 7] =
+    ["agent/", "common/", "coordinator/", "docs/", "systemd/", "tests/", "up/"];
 
 /// Paths in backticks that lead to no file or folder of the repository.
 fn dead_paths(name: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {

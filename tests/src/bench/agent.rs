@@ -5,17 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use longshore_common::clock::{Clock, SystemClock};
+use longshore_harness::{
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     bench::idle::{cpu_seconds, rss_mib},
     figures::{count, disk_baseline, figure, median, percentile, progress},
-    harness::{
-        ecs::EcsClient,
-        fleet::{Fleet, FleetSettings},
-        image::SAMPLE_IMAGE,
-    },
 };
 
 mod hundred;

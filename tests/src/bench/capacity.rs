@@ -7,20 +7,18 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use longshore_harness::{
+    coordinator_log::all_reach,
+    ecs::EcsClient,
+    fleet::{Fleet, REGION},
+    image::SAMPLE_IMAGE,
+    machines::Machines,
+    scaling::{self, PROVIDER, SCALE_IN_AFTER_S, all_gone, machines, provide},
+};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::{
-    figures::{disk_baseline, figure, median, progress},
-    harness::{
-        coordinator_log::all_reach,
-        ecs::EcsClient,
-        fleet::{Fleet, REGION},
-        image::SAMPLE_IMAGE,
-        machines::Machines,
-        scaling::{self, PROVIDER, SCALE_IN_AFTER_S, all_gone, machines, provide},
-    },
-};
+use crate::figures::{disk_baseline, figure, median, progress};
 
 const ROUNDS: usize = 3;
 const TASKS_EACH: u32 = 10;

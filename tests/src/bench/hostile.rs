@@ -14,6 +14,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use longshore_harness::{
+    credentials::Credentials,
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -23,14 +28,9 @@ use tokio::{
 };
 
 use crate::{
+    bare_coordinator::BareCoordinator,
     bench::idle::rss_mib,
     figures::{count, figure, percentile, progress},
-    harness::{
-        bare_coordinator::BareCoordinator,
-        credentials::Credentials,
-        ecs::EcsClient,
-        fleet::{Fleet, FleetSettings},
-    },
 };
 
 /// From which strangers come: each is a party of its own.

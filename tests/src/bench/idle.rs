@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use longshore_harness::{
+    coordinator_log::all_reach,
+    fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
+    process::Process,
+};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    figures::{disk_baseline, figure, progress},
-    harness::{
-        coordinator_log::all_reach,
-        fleet::{Fleet, FleetSettings},
-        image::SAMPLE_IMAGE,
-        process::Process,
-    },
-};
+use crate::figures::{disk_baseline, figure, progress};
 
 const CONTAINERS: usize = 30;
 /// RunTask takes no more.

@@ -30,12 +30,13 @@ use longshore_core::{
     command::{AgentAnswered, RegisterTaskDefinition, RunTask, TaskLaunch},
     model::{cluster::ClusterSettings, definition::RevisionRef, join_token::JoinToken},
 };
+use longshore_harness::{image::SAMPLE_IMAGE, slot::Slot};
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
+    bare_coordinator::BareCoordinator,
     figures::{count, disk_baseline, figure, median, progress},
-    harness::{bare_coordinator::BareCoordinator, image::SAMPLE_IMAGE, slot::Slot},
 };
 
 const FLEET: FleetId = FleetId::new(1);

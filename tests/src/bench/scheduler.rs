@@ -33,6 +33,11 @@ use longshore_core::{
     placement::{SpreadOver, Strategy},
     step::{Entropy, Request, step},
 };
+use longshore_harness::{
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+    service::{service, sleeper},
+};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -43,11 +48,6 @@ use crate::{
         restart::{definition, registration, running},
     },
     figures::{count, disk_baseline, figure, progress},
-    harness::{
-        ecs::EcsClient,
-        fleet::{Fleet, FleetSettings},
-        service::{service, sleeper},
-    },
 };
 
 const HOSTS: usize = 1_000;

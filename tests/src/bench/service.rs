@@ -4,6 +4,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use longshore_harness::{
+    coordinator_log::TaskChange,
+    ecs::EcsClient,
+    engine_api::{EngineApi, percent_encoded},
+    fleet::{Fleet, FleetSettings},
+    lives::{Life, ended, lives},
+    service::{describe, service, sleeper, tags, tasks, until},
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -13,14 +21,6 @@ use crate::{
         swarm::Swarm,
     },
     figures::{count, disk_baseline, figure, median, progress},
-    harness::{
-        coordinator_log::TaskChange,
-        ecs::EcsClient,
-        engine_api::{EngineApi, percent_encoded},
-        fleet::{Fleet, FleetSettings},
-        lives::{Life, ended, lives},
-        service::{describe, service, sleeper, tags, tasks, until},
-    },
 };
 
 const PAIRS: usize = 50;

@@ -7,18 +7,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
+use longshore_harness::{
+    coordinator_log::all_reach,
+    ecs::EcsClient,
+    engine_api::EngineApi,
+    fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
+};
 use serde_json::{Value, json};
 
 use crate::{
     bench::swarm::Swarm,
     figures::{disk_baseline, figure, median, progress},
-    harness::{
-        coordinator_log::all_reach,
-        ecs::EcsClient,
-        engine_api::EngineApi,
-        fleet::{Fleet, FleetSettings},
-        image::SAMPLE_IMAGE,
-    },
 };
 
 const PAIRS: usize = 30;

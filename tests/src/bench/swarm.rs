@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
-
-use crate::harness::{
+use longshore_harness::{
     engine_api::{EngineApi, percent_encoded},
     fleet::Fleet,
     image::SAMPLE_IMAGE,
 };
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 /// Swarm asks the image's registry at every start: one that refuses at once is kindest to it.
 const IMAGE: &str = "127.0.0.1:9/longshore/sample";

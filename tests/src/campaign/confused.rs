@@ -24,7 +24,7 @@ use crate::{
     campaign::reached,
     chance::Chance,
     figures::{count, figure, progress},
-    harness::lone_coordinator::LoneCoordinator,
+    lone_coordinator::LoneCoordinator,
 };
 
 pub(super) const POLLS: usize = 200_000;

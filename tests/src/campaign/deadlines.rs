@@ -7,6 +7,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use longshore_harness::{
+    ecs::{CallError, EcsClient},
+    fleet::{Fleet, FleetSettings},
+    service::tags,
+    witness::{Run, Witness},
+};
 use serde_json::{Value, json};
 use tokio::{
     sync::watch,
@@ -17,12 +23,6 @@ use crate::{
     campaign::reached,
     chance::Chance,
     figures::{count, figure, progress},
-    harness::{
-        ecs::{CallError, EcsClient},
-        fleet::{Fleet, FleetSettings},
-        service::tags,
-        witness::{Run, Witness},
-    },
 };
 
 pub(super) const KILLS: usize = 200;

@@ -14,19 +14,19 @@ use std::{
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, stream};
+use longshore_harness::{
+    docker_engine::{DockerEngine, EngineSettings},
+    engine_history::EngineHistory,
+    image,
+    namespaces::Network,
+    recording_proxy::{CALL_KINDS, CallKind, Fault},
+    slot::Slot,
+};
 
 use crate::{
     campaign::reached,
     chance::Chance,
     figures::{count, figure, progress},
-    harness::{
-        docker_engine::{DockerEngine, EngineSettings},
-        engine_history::EngineHistory,
-        image,
-        namespaces::Network,
-        recording_proxy::{CALL_KINDS, CallKind, Fault},
-        slot::Slot,
-    },
 };
 
 mod cell;

@@ -5,6 +5,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures_util::future::try_join_all;
+use longshore_harness::{
+    ecs::{EcsClient, list_all},
+    fleet::{Fleet, FleetHost, FleetSettings},
+    lives::{ended, lives},
+    service::{service, sleeper, tasks, until_stable},
+};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -13,12 +19,6 @@ use crate::{
     campaign::reached,
     chance::Chance,
     figures::{count, figure, progress},
-    harness::{
-        ecs::{EcsClient, list_all},
-        fleet::{Fleet, FleetHost, FleetSettings},
-        lives::{ended, lives},
-        service::{service, sleeper, tasks, until_stable},
-    },
 };
 
 pub(super) const OUTAGES: usize = 200;
@@ -172,7 +172,7 @@ async fn reaches(client: &EcsClient, task: &str, status: &str) -> Result<Value> 
 impl EngineOutageCounts {
     async fn compare(
         &mut self,
-        ended: &[crate::harness::lives::Life],
+        ended: &[longshore_harness::lives::Life],
         kept: &BTreeSet<String>,
         client: &EcsClient,
     ) -> Result<()> {

@@ -21,11 +21,11 @@ use self::{
 use crate::{
     campaign::reached,
     figures::{count, progress},
-    harness::{
-        ecs::EcsClient,
-        fleet::{Fleet, FleetSettings},
-        image::SAMPLE_IMAGE,
-    },
+};
+use longshore_harness::{
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
 };
 
 mod generated;

@@ -19,14 +19,12 @@ use self::{
     image::{Image, SAMPLE_ARCHIVE},
     machine::Machine,
 };
-use crate::{
-    figures::{count, figure, progress},
-    harness::{
-        aws::Aws,
-        credentials::Credentials,
-        ecs::EcsClient,
-        image::{SAMPLE_CHANGES, SAMPLE_IMAGE},
-    },
+use crate::figures::{count, figure, progress};
+use longshore_harness::{
+    aws::Aws,
+    credentials::Credentials,
+    ecs::EcsClient,
+    image::{SAMPLE_CHANGES, SAMPLE_IMAGE},
 };
 
 /// Everything is slow without KVM.

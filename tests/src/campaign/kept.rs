@@ -11,13 +11,13 @@ mod writer;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use longshore_harness::fleet::{Fleet, FleetSettings};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
     campaign::{kept::writer::Writer, reached},
     chance::Chance,
     figures::{count, progress},
-    harness::fleet::{Fleet, FleetSettings},
 };
 
 pub(super) const KILLS: usize = 100;

@@ -10,6 +10,13 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
+use longshore_harness::{
+    ecs::{EcsClient, list_all},
+    fleet::{Fleet, FleetSettings},
+    lives::{Life, ended, lives},
+    service::{Bounds, Sampled, Sampler, describe, percents, service, sleeper, tags, until},
+    witness::{Witness, overlaps},
+};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -17,13 +24,6 @@ use crate::{
     campaign::reached,
     chance::Chance,
     figures::{count, figure, progress},
-    harness::{
-        ecs::{EcsClient, list_all},
-        fleet::{Fleet, FleetSettings},
-        lives::{Life, ended, lives},
-        service::{Bounds, Sampled, Sampler, describe, percents, service, sleeper, tags, until},
-        witness::{Witness, overlaps},
-    },
 };
 
 pub(super) const CYCLES: usize = 100;
@@ -386,7 +386,7 @@ impl Campaign {
     }
 
     async fn tasks_of(&self, name: &str) -> Result<Vec<String>> {
-        crate::harness::service::tasks(&self.client, name).await
+        longshore_harness::service::tasks(&self.client, name).await
     }
 
     async fn create(&self, timers: &Timers) -> Result<()> {

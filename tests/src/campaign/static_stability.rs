@@ -4,18 +4,18 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use longshore_harness::{
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+    lives::{Life, ended, lives},
+    service::sleeper,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     campaign::reached,
     figures::{count, figure, progress},
-    harness::{
-        ecs::EcsClient,
-        fleet::{Fleet, FleetSettings},
-        lives::{Life, ended, lives},
-        service::sleeper,
-    },
 };
 
 pub(super) const OUTAGE_S: usize = 30 * 60;
@@ -196,7 +196,7 @@ async fn families(client: &EcsClient) -> Result<BTreeMap<String, String>> {
     let mut families = BTreeMap::new();
     for family in ["plain", "checked", "restarted"] {
         let of = json!({ "family": family });
-        for task in crate::harness::ecs::list_all(client, "ListTasks", of, "taskArns").await? {
+        for task in longshore_harness::ecs::list_all(client, "ListTasks", of, "taskArns").await? {
             families.insert(task, family.to_owned());
         }
     }

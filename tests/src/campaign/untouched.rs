@@ -4,6 +4,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
+use longshore_harness::{
+    ecs::{CallError, EcsClient, list_all},
+    engine_api::EngineApi,
+    fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -11,12 +17,6 @@ use crate::{
     campaign::reached,
     chance::Chance,
     figures::{count, figure, progress},
-    harness::{
-        ecs::{CallError, EcsClient, list_all},
-        engine_api::EngineApi,
-        fleet::{Fleet, FleetSettings},
-        image::SAMPLE_IMAGE,
-    },
 };
 
 mod lost_ledger;

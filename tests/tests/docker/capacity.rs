@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use longshore_tests::harness::{
+use longshore_harness::{
     ecs::{EcsClient, list_all},
     fleet::{Fleet, FleetSettings},
     image::SAMPLE_IMAGE,

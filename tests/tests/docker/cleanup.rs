@@ -4,16 +4,14 @@
 use std::{path::Path, time::Duration};
 
 use bytes::Bytes;
-use longshore_tests::{
-    figures::progress,
-    harness::{
-        command::run,
-        ecs::EcsClient,
-        fleet::{Fleet, FleetSettings},
-        image::{SAMPLE_IMAGE, sample_archive},
-        registry::Registry,
-    },
+use longshore_harness::{
+    command::run,
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+    image::{SAMPLE_IMAGE, sample_archive},
+    registry::Registry,
 };
+use longshore_tests::figures::progress;
 use serde_json::{Value, json};
 
 use crate::definition::SLEEPER;

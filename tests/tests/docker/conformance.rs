@@ -7,14 +7,12 @@ use std::{
     time::Duration,
 };
 
-use longshore_tests::{
-    figures::count,
-    harness::{
-        ecs::EcsClient,
-        fleet::{Fleet, FleetSettings},
-        image::SAMPLE_IMAGE,
-    },
+use longshore_harness::{
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
 };
+use longshore_tests::figures::count;
 use serde_json::{Value, json};
 
 use self::table::{HONOURED, Proof, REFUSED, Where};

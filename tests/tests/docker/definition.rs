@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use longshore_tests::harness::{
-    self, aws::Aws, ecs::EcsClient, fleet::Fleet, image::SAMPLE_IMAGE, lives::Life,
-};
+use longshore_harness::{aws::Aws, ecs::EcsClient, fleet::Fleet, image::SAMPLE_IMAGE, lives::Life};
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -51,7 +49,7 @@ pub(crate) async fn wait(aws: &Aws, state: &str, tasks: &[String]) {
 
 /// Every running container of a task, by Docker's id.
 pub(crate) async fn lives(fleet: &Fleet) -> BTreeMap<String, Life> {
-    harness::lives::lives(fleet).await.unwrap()
+    longshore_harness::lives::lives(fleet).await.unwrap()
 }
 
 /// One of a host's resources: registered and remaining.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use longshore_tests::harness::{
+use longshore_harness::{
     ecs::EcsClient,
     fleet::{Fleet, FleetSettings},
     machines::Ec2Group,

@@ -6,17 +6,15 @@ use std::{
     time::Duration,
 };
 
-use longshore_tests::{
-    figures::progress,
-    harness::{
-        engine_api::EngineApi,
-        fleet::{Fleet, FleetSettings},
-        image::sample_archive,
-        recording_proxy::{Call, CallKind, ChangeAnswers},
-        registry::Registry,
-        service::{service, sleeper, until, until_stable},
-    },
+use longshore_harness::{
+    engine_api::EngineApi,
+    fleet::{Fleet, FleetSettings},
+    image::sample_archive,
+    recording_proxy::{Call, CallKind, ChangeAnswers},
+    registry::Registry,
+    service::{service, sleeper, until, until_stable},
 };
+use longshore_tests::figures::progress;
 use serde_json::{Value, json};
 
 use crate::definition::{SLEEPER, begin, begin_again, reached, scripted};

@@ -1,6 +1,6 @@
 //! A host whose Docker Engine is dead or hangs, while its agent lives.
 
-use longshore_tests::harness::fleet::{Fleet, FleetSettings};
+use longshore_harness::fleet::{Fleet, FleetSettings};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use longshore_tests::{
-    campaign::{Deadlines, Kept, Untouched},
-    harness::fleet::{Fleet, FleetSettings},
-};
+use longshore_harness::fleet::{Fleet, FleetSettings};
+use longshore_tests::campaign::{Deadlines, Kept, Untouched};
 use serde_json::{Value, json};
 
 use crate::definition::{lives, register, run, tasks_of, wait};

@@ -1,6 +1,6 @@
 //! The harness itself: three engines that know nothing of each other.
 
-use longshore_tests::harness::{
+use longshore_harness::{
     command::run,
     docker_engine::{DockerEngine, EngineSettings},
     engine_api::EngineApi,

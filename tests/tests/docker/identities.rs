@@ -1,13 +1,11 @@
 //! A host whose certificate ended while it was off, a copy of a host, and one that was deregistered
 //! while it was cut off, on real engines.
 
-use longshore_tests::{
-    figures::progress,
-    harness::{
-        command::run,
-        fleet::{Fleet, FleetSettings},
-    },
+use longshore_harness::{
+    command::run,
+    fleet::{Fleet, FleetSettings},
 };
+use longshore_tests::figures::progress;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
     SanType,

@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use longshore_tests::harness::{
+use longshore_harness::{
     fleet::{Fleet, FleetSettings},
     image::SAMPLE_IMAGE,
 };

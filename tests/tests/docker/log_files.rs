@@ -3,14 +3,12 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use longshore_tests::{
-    figures::progress,
-    harness::{
-        ecs::EcsClient,
-        engine_api::EngineApi,
-        fleet::{Fleet, FleetSettings},
-    },
+use longshore_harness::{
+    ecs::EcsClient,
+    engine_api::EngineApi,
+    fleet::{Fleet, FleetSettings},
 };
+use longshore_tests::figures::progress;
 use serde_json::{Value, json};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_tests::harness::{
+use longshore_harness::{
     ecs::EcsClient,
     fleet::{Fleet, FleetSettings},
 };

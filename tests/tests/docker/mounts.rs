@@ -6,16 +6,14 @@ mod socket;
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use longshore_tests::{
-    campaign::Escapes,
-    harness::{
-        binaries::{self, binary},
-        ecs::EcsClient,
-        fleet::{Fleet, FleetSettings},
-        image::SAMPLE_IMAGE,
-        process::{Launch, Process},
-    },
+use longshore_harness::{
+    binaries::{self, binary},
+    ecs::EcsClient,
+    fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
+    process::{Launch, Process},
 };
+use longshore_tests::campaign::Escapes;
 use serde_json::{Value, json};
 
 const PATIENCE: Duration = Duration::from_secs(60);

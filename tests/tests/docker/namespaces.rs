@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use longshore_tests::harness::{
+use longshore_harness::{
     ecs::EcsClient,
     fleet::{Fleet, FleetSettings},
     image::SAMPLE_IMAGE,
@@ -55,7 +55,7 @@ async fn described(client: &EcsClient, task: &[String]) -> Value {
 /// Every container that there is, by the definition's name of it: its id.
 async fn ids(fleet: &Fleet) -> BTreeMap<String, String> {
     let containers = fleet.hosts[0].engine().unwrap().containers(true).await.unwrap();
-    let named = |c: longshore_tests::harness::engine_api::Listed| {
+    let named = |c: longshore_harness::engine_api::Listed| {
         (c.labels["com.amazonaws.ecs.container-name"].clone(), c.id)
     };
     containers.into_iter().map(named).collect()

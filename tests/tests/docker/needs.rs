@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use longshore_tests::harness::{
+use longshore_harness::{
     ecs::EcsClient,
     fleet::{Fleet, FleetSettings},
     image::{SAMPLE_IMAGE, sample_archive},

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use longshore_common::clock::{Clock, SystemClock};
-use longshore_tests::harness::{
+use longshore_harness::{
     ecs::EcsClient,
     engine_api::{EngineApi, percent_encoded},
     fleet::{Fleet, FleetSettings},

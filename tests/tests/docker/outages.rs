@@ -3,18 +3,16 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use longshore_tests::{
-    figures::progress,
-    harness::{
-        command::run,
-        engine_api::EngineApi,
-        fleet::{Fleet, FleetSettings},
-        image::sample_archive,
-        process::{Launch, Process},
-        recording_proxy::{CallKind, RecordingProxy},
-        registry::Registry,
-    },
+use longshore_harness::{
+    command::run,
+    engine_api::EngineApi,
+    fleet::{Fleet, FleetSettings},
+    image::sample_archive,
+    process::{Launch, Process},
+    recording_proxy::{CallKind, RecordingProxy},
+    registry::Registry,
 };
+use longshore_tests::figures::progress;
 use serde_json::{Value, json};
 
 use crate::definition::{SLEEPER, begin, begin_again, lives, reached, scripted};

@@ -5,18 +5,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use http::Method;
-use longshore_tests::{
-    figures::progress,
-    harness::{
-        ecs::EcsClient,
-        engine_api::{EngineApi, percent_encoded},
-        fleet::{Fleet, FleetSettings},
-        image::{SAMPLE_CHANGES, SAMPLE_IMAGE, sample_archive},
-        lives::TASK_LABEL,
-        recording_proxy::CallKind,
-        service,
-    },
+use longshore_harness::{
+    ecs::EcsClient,
+    engine_api::{EngineApi, percent_encoded},
+    fleet::{Fleet, FleetSettings},
+    image::{SAMPLE_CHANGES, SAMPLE_IMAGE, sample_archive},
+    lives::TASK_LABEL,
+    recording_proxy::CallKind,
+    service,
 };
+use longshore_tests::figures::progress;
 use serde_json::{Value, json};
 
 use crate::definition::{SLEEPER, begin, begin_again, lives, reached, scripted};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longshore_tests::harness::{
+use longshore_harness::{
     binaries::{self, binary},
     fleet::{Fleet, FleetSettings},
     process::{Launch, Process},

@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use longshore_harness::{
+    aws::Aws,
+    ecs::EcsClient,
+    engine_api::EngineApi,
+    fleet::{Fleet, FleetSettings},
+    image::sample_archive,
+    lives::ended,
+    registry::Registry,
+    service::{
+        Bounds, PATIENCE, Sampled, Sampler, describe, percents, service, sleeper, tags, tasks,
+        until, until_stable,
+    },
+    witness::{Witness, overlaps},
+};
 use longshore_tests::{
     campaign::Partitions,
     figures::{count, figure, progress},
-    harness::{
-        aws::Aws,
-        ecs::EcsClient,
-        engine_api::EngineApi,
-        fleet::{Fleet, FleetSettings},
-        image::sample_archive,
-        lives::ended,
-        registry::Registry,
-        service::{
-            Bounds, PATIENCE, Sampled, Sampler, describe, percents, service, sleeper, tags, tasks,
-            until, until_stable,
-        },
-        witness::{Witness, overlaps},
-    },
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use longshore_tests::harness::{
+use longshore_harness::{
     command::run,
     fleet::{Fleet, FleetSettings},
 };

@@ -9,7 +9,7 @@ use longshore_common::{
     machine::AgentRun,
     protocol::{PROTOCOL_VERSION, TaskAsk, TaskRequest},
 };
-use longshore_tests::harness::{
+use longshore_harness::{
     command::run as run_command,
     fleet::{Fleet, FleetHost, FleetSettings},
     image::SAMPLE_IMAGE,

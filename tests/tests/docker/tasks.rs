@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use longshore_tests::harness::{
+use longshore_harness::{
     command::run as run_command,
     fleet::{Fleet, FleetSettings},
     image::SAMPLE_PAGE,

@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use longshore_tests::harness::{
-    bare_coordinator::BareCoordinator,
+use longshore_harness::{
     command::run,
     namespaces::Network,
     process::{Launch, Process},
     slot::Slot,
 };
+use longshore_tests::bare_coordinator::BareCoordinator;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 

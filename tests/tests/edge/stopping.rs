@@ -3,7 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
-use longshore_tests::harness::{
+use longshore_harness::{
     binaries::{self, binary},
     process::{Launch, Process},
 };

@@ -1,6 +1,6 @@
 //! Subcommands find the coordinator of their data directory, whatever it listens on.
 
-use longshore_tests::harness::{
+use longshore_harness::{
     binaries::{self, binary},
     command::run,
 };

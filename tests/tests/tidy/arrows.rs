@@ -11,12 +11,14 @@ use syn::{
 };
 
 /// Folders of crates, with the names by which other crates know them.
-const CRATES: [(&str, &str); 5] = [
+const CRATES: [(&str, &str); 7] = [
     ("common/src", "longshore_common"),
     ("agent/src", "longshore_agent"),
     ("coordinator/core/src", "longshore_core"),
     ("coordinator/src", "longshore_coordinator"),
+    ("tests/harness/src", "longshore_harness"),
     ("tests/src", "longshore_tests"),
+    ("up/src", "longshore_up"),
 ];
 /// Re-exports that are followed for one name: more is a circle of re-exports.
 const REEXPORTS_MAX: usize = 16;

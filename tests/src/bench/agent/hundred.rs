@@ -15,6 +15,12 @@ use http::{Request, header};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use longshore_harness::{
+    coordinator_log::all_reach,
+    engine_api::EngineApi,
+    fleet::{Fleet, FleetSettings},
+    image::SAMPLE_IMAGE,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde_json::json;
 use tokio::{
@@ -25,12 +31,6 @@ use tokio::{
 use crate::{
     bench::idle::{cpu_seconds, rss_mib},
     figures::{count, disk_baseline, figure, milliseconds, percentile, progress},
-    harness::{
-        coordinator_log::all_reach,
-        engine_api::EngineApi,
-        fleet::{Fleet, FleetSettings},
-        image::SAMPLE_IMAGE,
-    },
 };
 
 const CONTAINERS: usize = 100;

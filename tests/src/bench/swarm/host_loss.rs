@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{ASK_EVERY, PATIENCE, Swarm};
-use crate::harness::{engine_api::percent_encoded, fleet::Fleet};
+use longshore_harness::{engine_api::percent_encoded, fleet::Fleet};
 
 impl Swarm {
     /// Cuts a host under a service of so many replicas, and says how many seconds later the last

@@ -25,10 +25,10 @@ use super::{
     Cell, Place,
     model::{may_fail_to_start, may_leave_its_volume},
 };
-use crate::harness::{
+use crate::lone_coordinator::{LoneCoordinator, user_stop};
+use longshore_harness::{
     engine_api::{EngineApi, percent_encoded},
     image::SAMPLE_IMAGE,
-    lone_coordinator::{LoneCoordinator, user_stop},
     recording_proxy::{CallKind, Fault, RecordingProxy},
 };
 

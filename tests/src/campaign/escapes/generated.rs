@@ -19,7 +19,8 @@ use super::{
     recipes::{Recipe, recipes},
     validator::{Policy, Validator},
 };
-use crate::{chance::Chance, figures::progress, harness::image::SAMPLE_IMAGE};
+use crate::{chance::Chance, figures::progress};
+use longshore_harness::image::SAMPLE_IMAGE;
 
 /// Recipes that one definition is made of, at most.
 const MIXED_MAX: usize = 4;

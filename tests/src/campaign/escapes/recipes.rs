@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{Sockets, ground::Ground};
-use crate::harness::image::SAMPLE_IMAGE;
+use longshore_harness::image::SAMPLE_IMAGE;
 
 /// Members of the definition and of its container.
 #[derive(Clone, Debug, Default)]

@@ -4,10 +4,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Guest, PATIENCE, Task, task_rows::sleeper};
-use crate::{
-    figures::progress,
-    harness::service::{self, until_stable},
-};
+use crate::figures::progress;
+use longshore_harness::service::{self, until_stable};
 
 /// Where EC2 answers instances, and so what tasks are kept from.
 const INSTANCE_METADATA: &str = "169.254.169.254";

@@ -10,12 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use longshore_harness::{binaries, command::run, image::sample_archive};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    figures::progress,
-    harness::{binaries, command::run, image::sample_archive},
-};
+use crate::figures::progress;
 
 const SUITE: &str = "bookworm";
 /// What the guest is made of besides Debian's smallest base.

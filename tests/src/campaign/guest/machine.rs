@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::image::Image;
-use crate::harness::{
+use longshore_harness::{
     command::run,
     process::{Launch, Process},
 };

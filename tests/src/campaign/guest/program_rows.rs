@@ -6,10 +6,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Guest, PATIENCE, Task, task_rows::sleeper};
-use crate::{
-    figures::figure,
-    harness::service::{self, until_stable},
-};
+use crate::figures::figure;
+use longshore_harness::service::{self, until_stable};
 
 const UNITS: [&str; 2] = ["longshore-agent", "longshore-coordinator"];
 /// Started by the agent's unit, and of the same program.

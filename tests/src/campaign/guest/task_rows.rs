@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{Guest, PATIENCE, Task};
-use crate::harness::image::SAMPLE_IMAGE;
+use longshore_harness::image::SAMPLE_IMAGE;
 
 const SLEEPER: [&str; 3] = ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];
 /// Tasks whose removal is watched for reloads of systemd.

@@ -1,5 +1,6 @@
 //! The calls that writers make, and what each changes in their model.
 
+use longshore_harness::image::SAMPLE_IMAGE;
 use serde_json::{Value, json};
 
 use crate::{
@@ -7,7 +8,6 @@ use crate::{
         ATTRIBUTE_PREFIX, Cluster, Definition, Host, Model, Names, Revision, Task, the_new_one,
     },
     chance::Chance,
-    harness::image::SAMPLE_IMAGE,
 };
 
 /// Bounds on what one writer has, so that reading everything back stays quick.

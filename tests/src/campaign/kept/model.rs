@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
+use longshore_harness::ecs::{CallError, EcsClient, list_all};
 use serde_json::{Value, json};
-
-use crate::harness::ecs::{CallError, EcsClient, list_all};
 
 /// DescribeClusters, DescribeContainerInstances and DescribeTasks take no more.
 const DESCRIBED_MAX: usize = 100;

@@ -6,6 +6,10 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use longshore_harness::{
+    ecs::{CallError, EcsClient},
+    image::SAMPLE_IMAGE,
+};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -17,10 +21,6 @@ use crate::{
     },
     chance::Chance,
     figures::progress,
-    harness::{
-        ecs::{CallError, EcsClient},
-        image::SAMPLE_IMAGE,
-    },
 };
 
 const FAMILIES: usize = 4;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Life;
-use crate::harness::{command::run, fleet::FleetHost};
+use longshore_harness::{command::run, fleet::FleetHost};
 
 const LEDGER: &str = "ledger.sqlite";
 /// What SQLite keeps beside it.

@@ -1,6 +1,6 @@
 //! The table: a line a member, in the order of ECS's model.
 
-use longshore_tests::harness::image::SAMPLE_IMAGE;
+use longshore_harness::image::SAMPLE_IMAGE;
 use serde_json::{Value, json};
 
 use crate::definition::SLEEPER;

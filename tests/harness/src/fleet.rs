@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::{
     aws::Aws,
     binaries::{self, binary},
     command::run,
@@ -420,7 +420,7 @@ fn agent_environment(settings: &FleetSettings) -> Vec<(String, String)> {
 }
 
 /// What both units set for their program.
-pub(super) fn as_in_units() -> Vec<(String, String)> {
+pub fn as_in_units() -> Vec<(String, String)> {
     vec![("MALLOC_ARENA_MAX".to_owned(), "2".to_owned())]
 }
 

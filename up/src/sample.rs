@@ -3,6 +3,12 @@
 use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use longshore_harness::{
+    ecs::EcsClient,
+    engine_api::EngineApi,
+    fleet::REGION,
+    image::{SAMPLE_IMAGE, SAMPLE_PAGE},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,32 +16,25 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::harness::{
-    ecs::EcsClient,
-    engine_api::EngineApi,
-    fleet::REGION,
-    image::{SAMPLE_IMAGE, SAMPLE_PAGE},
-};
-
 /// Marks the sample's containers, so that a run that crashed leaves nothing that the next one
 /// does not find.
 const LABEL: &str = "longshore.make-run";
 const TASK_ARN_LABEL: &str = "com.amazonaws.ecs.task-arn";
 /// Where the sample's lines are.
-pub(super) const LOG_GROUP: &str = "/ecs/sample";
+pub(crate) const LOG_GROUP: &str = "/ecs/sample";
 const RUNNING_PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// Between two tries of a port that refuses: the server in the container is about to listen.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
-pub(super) struct Sample {
-    pub(super) task_arn: String,
+pub(crate) struct Sample {
+    pub(crate) task_arn: String,
     /// Host and port that answer HTTP.
-    pub(super) address: String,
+    pub(crate) address: String,
 }
 
 /// Registers the task definition, runs it once, and waits until it runs.
-pub(super) async fn run(client: &EcsClient) -> Result<Sample> {
+pub(crate) async fn run(client: &EcsClient) -> Result<Sample> {
     let definition = json!({
         "family": "sample",
         "containerDefinitions": [{
@@ -84,7 +83,7 @@ pub(super) async fn run(client: &EcsClient) -> Result<Sample> {
 }
 
 /// Waits until the sample's page is there.
-pub(super) async fn answers(address: &str) -> Result<()> {
+pub(crate) async fn answers(address: &str) -> Result<()> {
     let asking = async {
         loop {
             match get(address).await {
@@ -106,7 +105,7 @@ async fn get(address: &str) -> Result<String> {
 }
 
 /// Cluster, host with its capacity, task and its address.
-pub(super) async fn table(client: &EcsClient, host: &str, sample: &Sample) -> Result<String> {
+pub(crate) async fn table(client: &EcsClient, host: &str, sample: &Sample) -> Result<String> {
     let hosts =
         client.call("DescribeContainerInstances", json!({ "containerInstances": [host] })).await?;
     let host = &hosts["containerInstances"][0];
@@ -137,7 +136,7 @@ pub(super) async fn table(client: &EcsClient, host: &str, sample: &Sample) -> Re
 }
 
 /// What an earlier `make run` that crashed has left on this engine.
-pub(super) async fn remove_left_over(engine: &EngineApi) -> Result<()> {
+pub(crate) async fn remove_left_over(engine: &EngineApi) -> Result<()> {
     for container in engine.containers(true).await? {
         if container.labels.contains_key(LABEL) {
             engine.remove(&container.id).await?;
@@ -147,7 +146,7 @@ pub(super) async fn remove_left_over(engine: &EngineApi) -> Result<()> {
 }
 
 /// Containers of these tasks, running or not.
-pub(super) async fn remove_containers_of(engine: &EngineApi, tasks: &[String]) -> Result<()> {
+pub(crate) async fn remove_containers_of(engine: &EngineApi, tasks: &[String]) -> Result<()> {
     for container in engine.containers(true).await? {
         if container.labels.get(TASK_ARN_LABEL).is_some_and(|task| tasks.contains(task)) {
             engine.remove(&container.id).await?;

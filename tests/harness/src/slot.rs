@@ -16,7 +16,7 @@ use rustix::{
     process::{Pid, Signal, kill_process},
 };
 
-use crate::harness::command::{run, sh, succeeds};
+use crate::command::{run, sh, succeeds};
 
 /// Runs that may be on this machine at once.
 const SLOTS_MAX: u8 = 32;

@@ -1,36 +1,29 @@
-//! `make run`: Longshore on this one machine, with a sample task that answers over HTTP.
+//! Longshore on this one machine, with a sample task that answers over HTTP.
 //!
 //! Stops what it started and nothing else: the machine's own engine, its containers and its
 //! images are left as they are.
 
-mod terminal;
-mod docker;
-mod traces;
-mod ports;
-mod sample;
-
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use longshore_harness::{
+    binaries::{self, binary},
+    command::run,
+    credentials::Credentials,
+    ecs::{EcsClient, list_all},
+    fleet::REGION,
+    image,
+    process::{Launch, Process},
+    slot::Slot,
+};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    harness::{
-        binaries::{self, binary},
-        command::run,
-        credentials::Credentials,
-        ecs::{EcsClient, list_all},
-        fleet::REGION,
-        image,
-        process::{Launch, Process},
-        slot::Slot,
-    },
-    local::{
-        docker::Docker,
-        ports::Ports,
-        terminal::{LogTap, say, warn},
-    },
+    docker::Docker,
+    ports::Ports,
+    sample,
+    terminal::{LogTap, say, show, warn},
 };
 
 /// How long the agent may take to join and connect.
@@ -44,16 +37,16 @@ const CLUSTER: &str = "default";
 /// What the Makefile passes on.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(about = "Runs Longshore and a sample task on this machine until Ctrl-C")]
-pub struct Options {
+pub(crate) struct Options {
     /// The coordinator's API port; its joining port is the next one.
     #[arg(long, env = "PORT", default_value_t = 8420)]
-    pub port: u16,
+    port: u16,
     /// The agent's introspection port; its poll port is two above (ECS reserves 51678 to 51680).
     #[arg(long, env = "AGENT_PORT", default_value_t = 51678)]
-    pub agent_port: u16,
+    agent_port: u16,
     /// Any value but an empty one or 0: stop everything and exit once the sample has answered.
     #[arg(long, env = "ONCE", default_value = "")]
-    pub once: String,
+    once: String,
 }
 
 impl Options {
@@ -63,7 +56,7 @@ impl Options {
 }
 
 /// Runs until the sample answered (once) or until Ctrl-C; either way stops what was started.
-pub async fn up(options: Options) -> Result<()> {
+pub(crate) async fn up(options: Options) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("this needs root, to drive Docker: run `sudo -E env \"PATH=$PATH\" make run`");
     }
@@ -146,8 +139,8 @@ impl Local {
         let sample = sample::run(&client).await?;
         say(&format!("waiting for http://{} to answer", sample.address));
         sample::answers(&sample.address).await?;
-        terminal::show(&sample::table(&client, &host, &sample).await?);
-        terminal::show(&self.environment()?);
+        show(&sample::table(&client, &host, &sample).await?);
+        show(&self.environment()?);
         Ok(())
     }
 

@@ -4,19 +4,17 @@
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use longshore_harness::{
+    command::succeeds,
+    docker_engine::{DockerEngine, EngineSettings},
+    engine_api::EngineApi,
+    slot::Slot,
+};
 use tokio::process::Command;
 
 use crate::{
-    harness::{
-        command::succeeds,
-        docker_engine::{DockerEngine, EngineSettings},
-        engine_api::EngineApi,
-        slot::Slot,
-    },
-    local::{
-        terminal::{say, warn},
-        traces::Traces,
-    },
+    terminal::{say, warn},
+    traces::Traces,
 };
 
 const MACHINES_SOCKET: &str = "/var/run/docker.sock";
@@ -25,13 +23,13 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// iptables is what dockerd cannot do without; the rest of docker.io's wishes are not ours.
 const PACKAGES: [&str; 2] = ["docker.io", "iptables"];
 
-pub(super) enum Docker {
+pub(crate) enum Docker {
     Machines(EngineApi),
     Ours(Box<DockerEngine>, Traces),
 }
 
 impl Docker {
-    pub(super) async fn find_or_start(slot: &Slot) -> Result<Docker> {
+    pub(crate) async fn find_or_start(slot: &Slot) -> Result<Docker> {
         if let Some(engine) = machines_engine().await? {
             return Ok(engine);
         }
@@ -58,14 +56,14 @@ impl Docker {
         Ok(Docker::Ours(Box::new(engine), traces))
     }
 
-    pub(super) fn engine(&self) -> EngineApi {
+    pub(crate) fn engine(&self) -> EngineApi {
         match self {
             Docker::Machines(engine) => engine.clone(),
             Docker::Ours(engine, _) => engine.api(),
         }
     }
 
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         match self {
             Docker::Machines(_) => say("left the machine's own Docker Engine as it was"),
             Docker::Ours(engine, traces) => {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::Method;
 
-use crate::harness::{
+use crate::{
     command::{run, sh},
     engine_api::{EngineApi, percent_encoded},
 };

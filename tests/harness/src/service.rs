@@ -10,7 +10,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::harness::{ecs::EcsClient, image::SAMPLE_IMAGE};
+use crate::{ecs::EcsClient, image::SAMPLE_IMAGE};
 
 /// How long a service may take to come to what is awaited.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -138,7 +138,7 @@ pub async fn until_stable(client: &EcsClient, name: &str, desired: usize) -> Res
 /// The ARNs of the tasks of a service that are to run.
 pub async fn tasks(client: &EcsClient, name: &str) -> Result<Vec<String>> {
     let list = json!({ "serviceName": name });
-    Ok(crate::harness::ecs::list_all(client, "ListTasks", list, "taskArns").await?)
+    Ok(crate::ecs::list_all(client, "ListTasks", list, "taskArns").await?)
 }
 
 /// What a service may show at any moment.

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::{
     aws::{Aws, program},
     command::run,
     machines::EC2_REGION,

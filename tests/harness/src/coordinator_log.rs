@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::harness::process::Log;
+use crate::process::Log;
 
 /// One line of the log that names a task.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixListener, sync::Mutex as Exclusive, task::JoinHandle, time::Instant};
 
-use crate::harness::{
+use crate::{
     binaries::{self, binary},
     docker_engine::{DockerEngine, EngineSettings},
     image,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::harness::image::SAMPLE_IMAGE;
+use crate::image::SAMPLE_IMAGE;
 
 /// One name for each run, the task's own where its environment gives one, and the machine's one clock that never jumps: seconds since boot.
 const SCRIPT: &str = "read id < /proc/sys/kernel/random/uuid; id=${NAME:-$id}; \

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use longshore_coordinator::running::Running;
-
-use crate::harness::{
+use longshore_harness::{
     aws::Aws,
     binaries::{self, binary},
     credentials::Credentials,

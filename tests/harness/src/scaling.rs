@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::harness::{
+use crate::{
     aws::Aws,
     fleet::{Fleet, FleetSettings},
     machines::{LAUNCHER, Machines},

@@ -8,15 +8,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-
-use crate::harness::command::sh;
+use longshore_harness::command::sh;
 
 const BRIDGE: &str = "docker0";
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 const FORWARD_POLICY: &str = ":FORWARD ";
 
 /// The machine's network before an engine was started.
-pub(super) struct Traces {
+pub(crate) struct Traces {
     /// For example `:FORWARD ACCEPT [0:0]`; absent: the table was not in use.
     forward_policy: Option<String>,
     forwarding: Option<String>,
@@ -25,7 +24,7 @@ pub(super) struct Traces {
 }
 
 impl Traces {
-    pub(super) fn before() -> Traces {
+    pub(crate) fn before() -> Traces {
         let rules = sh("iptables-save").unwrap_or_default();
         Traces {
             forward_policy: policy_of(&rules),
@@ -35,7 +34,7 @@ impl Traces {
         }
     }
 
-    pub(super) fn undo(&self) -> Result<()> {
+    pub(crate) fn undo(&self) -> Result<()> {
         if self.had_rules || self.had_bridge {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use futures_util::future::try_join_all;
 
-use crate::harness::fleet::Fleet;
+use crate::fleet::Fleet;
 
 /// ECS's own label.
 pub const TASK_LABEL: &str = "com.amazonaws.ecs.task-arn";

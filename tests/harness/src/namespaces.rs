@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-use crate::harness::{
+use crate::{
     command::{sh, succeeds},
     slot::Slot,
 };

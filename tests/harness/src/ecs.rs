@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::harness::credentials::Credentials;
+use crate::credentials::Credentials;
 
 const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
 

@@ -6,7 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use crate::harness::{
+use crate::{
     engine_api::EngineApi,
     namespaces::Host,
     process::{Launch, Process},

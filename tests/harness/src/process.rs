@@ -19,7 +19,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::harness::namespaces::Host;
+use crate::namespaces::Host;
 
 /// Lines of one program's log that are kept for waiting on; all of them go to its file.
 const LINES_MAX: usize = 500_000;

@@ -1,9 +1,17 @@
-//! `make run`.
+//! `make run`: Longshore and a sample task on this machine, from the programs that the tests are run with.
+
+mod terminal;
+mod traces;
+mod docker;
+mod ports;
+mod sample;
+mod local;
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use longshore_tests::local::{Options, up};
+
+use crate::local::{Options, up};
 
 #[tokio::main]
 async fn main() -> ExitCode {

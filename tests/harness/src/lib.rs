@@ -14,8 +14,6 @@ pub mod image;
 pub mod registry;
 pub mod recording_proxy;
 pub mod engine_history;
-pub mod lone_coordinator;
-pub mod bare_coordinator;
 pub mod credentials;
 pub mod ecs;
 pub mod coordinator_log;

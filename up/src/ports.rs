@@ -8,22 +8,22 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 #[derive(Clone, Debug)]
-pub(super) struct Ports {
-    pub(super) api: u16,
-    pub(super) join: u16,
-    pub(super) introspection: u16,
-    pub(super) poll: u16,
+pub(crate) struct Ports {
+    pub(crate) api: u16,
+    pub(crate) join: u16,
+    pub(crate) introspection: u16,
+    pub(crate) poll: u16,
 }
 
 impl Ports {
-    pub(super) fn new(api: u16, agent: u16) -> Result<Ports> {
+    pub(crate) fn new(api: u16, agent: u16) -> Result<Ports> {
         let after = |port: u16, by: u16| {
             port.checked_add(by).with_context(|| format!("{port} is too high: its neighbours too"))
         };
         Ok(Ports { api, join: after(api, 1)?, introspection: agent, poll: after(agent, 2)? })
     }
 
-    pub(super) fn are_free(&self) -> Result<()> {
+    pub(crate) fn are_free(&self) -> Result<()> {
         let needed = [
             (self.api, "the coordinator's API", "PORT=9420"),
             (self.join, "joining agents", "PORT=9420"),

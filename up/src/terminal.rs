@@ -5,35 +5,35 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-pub(super) fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     show(&format!("longshore: {text}"));
 }
 
-pub(super) fn warn(text: &str) {
+pub(crate) fn warn(text: &str) {
     say(&format!("warning: {text}"));
 }
 
 /// A closed terminal is no reason to stop: the rest must still be cleaned up.
-pub(super) fn show(text: &str) {
+pub(crate) fn show(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
 /// Lets log lines through while it is open; they are in files in any case.
 #[derive(Default)]
-pub(super) struct LogTap {
+pub(crate) struct LogTap {
     open: AtomicBool,
 }
 
 impl LogTap {
-    pub(super) fn open(&self) {
+    pub(crate) fn open(&self) {
         self.open.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.open.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn line(&self, program: &str, line: &str) {
+    pub(crate) fn line(&self, program: &str, line: &str) {
         if self.open.load(Ordering::Relaxed) {
             show(&format!("{program:>11} | {line}"));
         }
