@@ -19,7 +19,7 @@ mod untouched;
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 
 pub use crate::campaign::{
     chaos::Chaos, confused::Confused, deadlines::Deadlines, engine_faults::EngineFaults,
@@ -105,9 +105,4 @@ pub async fn run(options: Options) -> Result<()> {
         "" => bail!("say which promise: `make campaign NAME=p1`, {OTHERS}"),
         other => bail!("there is no campaign `{other}`: there are p1, {OTHERS}"),
     }
-}
-
-fn reached(what: &str, done: usize, wanted: usize) -> Result<()> {
-    ensure!(done >= wanted, "{what}: {done}, but {wanted} were asked for");
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 
 /// Writes and syncs of one disk baseline: a journal's small batch each.
@@ -22,6 +22,12 @@ pub fn figure(name: &str, value: f64, unit: &str) -> Result<()> {
 
 pub fn count(name: &str, value: usize) -> Result<()> {
     figure(name, value as f64, "count")
+}
+
+/// Fails when less was done than was asked for.
+pub fn reached(what: &str, done: usize, wanted: usize) -> Result<()> {
+    ensure!(done >= wanted, "{what}: {done}, but {wanted} were asked for");
+    Ok(())
 }
 
 /// Says what goes on while figures are made.

@@ -8,6 +8,7 @@ mod agents;
 mod calm;
 mod clients;
 mod coordinator;
+mod counts;
 mod course;
 mod coverage;
 mod effects;
@@ -15,57 +16,25 @@ mod inputs;
 mod judge;
 mod known;
 mod planted;
+mod views;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use self::{
+    counts::ChaosCounts,
     course::Course,
-    judge::Fault,
     planted::{BUGS, Planted},
 };
-use crate::{
-    campaign::reached,
-    chance::Chance,
-    figures::{count, figure, progress},
-};
+use crate::chance::Chance;
 
 /// Calls of a full run.
 pub(super) const CALLS: usize = 1_000_000;
-/// Calls of a run in which every command and event must have been seen.
-const CALLS_THAT_SEE_ALL: usize = 200_000;
-/// A run of a million calls has at least so many restarts for each of so many calls.
-const CALLS_PER_RESTART_MAX: usize = 3_000;
-/// Faults that are told one by one.
-const TOLD_MAX: usize = 10;
 
 /// What a run is to do.
 pub struct Chaos {
     calls: usize,
     seed: u64,
     planted: Planted,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct ChaosCounts {
-    asked: usize,
-    seed: u64,
-    pub calls: usize,
-    pub restarts: usize,
-    pub commands_unseen: Vec<&'static str>,
-    pub events_unseen: Vec<&'static str>,
-    seen: Vec<(&'static str, usize)>,
-    faults: BTreeMap<Fault, usize>,
-    /// Each in words.
-    known: BTreeSet<String>,
-    /// The first of them.
-    told: Vec<String>,
-    last_calls: Vec<String>,
-    /// Answers by operation: refused, and not.
-    answered: BTreeMap<&'static str, [usize; 2]>,
-    /// A digest of all calls and answers: one seed has one, on each machine.
-    course: u32,
 }
 
 impl Chaos {
@@ -89,56 +58,6 @@ impl Chaos {
             Ok::<_, anyhow::Error>(course.run(self.calls).await)
         });
         Ok(ChaosCounts { asked: self.calls, seed: self.seed, ..counts? })
-    }
-}
-
-impl ChaosCounts {
-    fn found(&mut self, fault: Fault, what: String) {
-        // What lasts is found again and again.
-        if !self.known.insert(what.clone()) {
-            return;
-        }
-        *self.faults.entry(fault).or_default() += 1;
-        if self.told.len() < TOLD_MAX {
-            self.told.push(format!("{}: {what}", fault.figure()));
-        }
-    }
-
-    pub fn print_and_judge(&self) -> Result<()> {
-        for (name, times) in &self.seen {
-            progress(&format!("{name} {times}"));
-        }
-        for (operation, [refused, done]) in &self.answered {
-            progress(&format!("{operation}: {done} done, {refused} refused"));
-        }
-        figure("seed", self.seed as f64, "number")?;
-        figure("course", f64::from(self.course), "number")?;
-        count("calls", self.calls)?;
-        count("restarts", self.restarts)?;
-        for fault in Fault::ALL {
-            count(fault.figure(), self.faults.get(&fault).copied().unwrap_or_default())?;
-        }
-        count("commands_unseen", self.commands_unseen.len())?;
-        count("events_unseen", self.events_unseen.len())?;
-        self.judge()
-    }
-
-    fn judge(&self) -> Result<()> {
-        ensure!(
-            self.faults.is_empty(),
-            "found (repeat with --seed {} --count {}):\n{}\nthe last calls:\n{}",
-            self.seed,
-            self.asked,
-            self.told.join("\n"),
-            self.last_calls.join("\n")
-        );
-        reached("calls", self.calls, self.asked)?;
-        reached("restarts", self.restarts, self.asked / CALLS_PER_RESTART_MAX)?;
-        if self.asked >= CALLS_THAT_SEE_ALL {
-            let unseen = [&self.commands_unseen[..], &self.events_unseen[..]].concat();
-            ensure!(unseen.is_empty(), "never seen: {}", unseen.join(", "));
-        }
-        Ok(())
     }
 }
 

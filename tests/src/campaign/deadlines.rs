@@ -20,9 +20,8 @@ use tokio::{
 };
 
 use crate::{
-    campaign::reached,
     chance::Chance,
-    figures::{count, figure, progress},
+    figures::{count, figure, progress, reached},
 };
 
 pub(super) const KILLS: usize = 200;

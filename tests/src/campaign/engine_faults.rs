@@ -5,12 +5,7 @@
 //! The engine's own events judge: nothing started twice, nothing left, nothing reported as stopped
 //! that runs. Docker's timeouts are a twentieth of the shipped ones, but for some cells at the end.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use futures_util::{StreamExt, stream};
@@ -19,57 +14,22 @@ use longshore_harness::{
     engine_history::EngineHistory,
     image,
     namespaces::Network,
-    recording_proxy::{CALL_KINDS, CallKind, Fault},
     slot::Slot,
 };
 
-use crate::{
-    campaign::reached,
-    chance::Chance,
-    figures::{count, figure, progress},
+use self::{
+    cell::Place,
+    matrix::{Cell, SHIPPED_ONE_IN, cells},
 };
+use crate::figures::{count, figure, progress, reached};
 
 mod cell;
+mod matrix;
 mod model;
 
 pub(super) const CELLS: usize = 700;
-/// Kinds of call times kinds of fault.
-const MATRIX: usize = 140;
-/// One of so many cells is run once more at shipped timeouts.
-const SHIPPED_ONE_IN: usize = 35;
-/// Steps through the matrix by one call and a fault less.
-const SHIPPED_STEP: usize = 29;
-/// What a second of Docker's patience is in a scaled cell.
-const SCALE: u32 = 20;
-const SLOW: Duration = Duration::from_secs(60);
 /// Cells mostly wait; more of them at once would wait for the engine.
 const CELLS_AT_ONCE: usize = 40;
-/// A call meets its fault so often, at most.
-const TIMES_MAX: usize = 3;
-
-/// One way in which Docker fails.
-#[derive(Clone, Debug)]
-struct Cell {
-    number: usize,
-    kind: CallKind,
-    fault: Fault,
-    /// How many calls meet it.
-    times: usize,
-    variant: Variant,
-    /// What Docker's timeouts are divided by.
-    scale: u32,
-}
-
-/// What chance decides of a cell beside its fault.
-#[derive(Clone, Copy, Debug)]
-struct Variant {
-    /// The fault comes when the task runs, where it could come before too.
-    late: bool,
-    /// Docker picks the host's port, so that one more inspect is needed.
-    dynamic_port: bool,
-    /// Whether a failed pull is final.
-    always_pull: bool,
-}
 
 pub struct EngineFaults {
     cells: usize,
@@ -89,20 +49,6 @@ pub struct EngineFaultCounts {
     pub failed_to_start: usize,
     pub state_changing_calls: usize,
     pub wrong: Vec<String>,
-}
-
-/// What all cells share.
-struct Place {
-    engine: PathBuf,
-    folder: PathBuf,
-    history: EngineHistory,
-}
-
-impl fmt::Display for Cell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Cell { number, kind, fault, times, variant, scale } = self;
-        write!(f, "cell {number}: {times} x {kind:?} {fault:?}, {variant:?}, 1:{scale}")
-    }
 }
 
 impl EngineFaults {
@@ -153,30 +99,6 @@ impl EngineFaults {
     }
 }
 
-/// The whole matrix as often as it fits, each time with other chances.
-fn cells(scaled: usize, shipped: usize, seed: u64) -> Vec<Cell> {
-    let chance = Chance::from_seed(seed);
-    let cell = |number: usize, scale: u32| {
-        let mut chance = chance.part(number as u64);
-        let place = number % MATRIX;
-        let kind = CALL_KINDS[place / Fault::all(SLOW).len()];
-        let fault = Fault::all(SLOW / scale)[place % Fault::all(SLOW).len()];
-        let times = 1 + chance.below(TIMES_MAX);
-        let variant = Variant {
-            late: chance.one_in(2),
-            dynamic_port: chance.one_in(4),
-            always_pull: chance.one_in(2),
-        };
-        // Two 404s for one id are believed: that is the rule, and not a fault of Docker's.
-        let believed = kind == CallKind::Inspect && fault == Fault::Status(404);
-        Cell { number, kind, fault, times: if believed { 1 } else { times }, variant, scale }
-    };
-    let quick = (0..scaled).map(|number| cell(number, SCALE));
-    // Of each kind of call one or two, with other faults each.
-    let patient = (0..shipped).map(|n| cell(scaled + n * SHIPPED_STEP, 1));
-    quick.chain(patient).collect()
-}
-
 impl EngineFaultCounts {
     fn take(&mut self, cell: &Cell, ended: Result<cell::Course>) {
         match ended {
@@ -216,31 +138,5 @@ impl EngineFaultCounts {
         ensure!(wrong == 0, "{wrong} cells came to something else, the first: {}", self.wrong[0]);
         reached("cells", self.cells, self.asked_cells)?;
         reached("faults", self.faults, self.asked_cells)
-    }
-}
-
-impl Place {
-    fn folder(&self) -> &Path {
-        &self.folder
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn each_140_cells_are_every_call_with_every_fault() {
-        let all = cells(280, 8, 5);
-        for round in all[..280].chunks(MATRIX) {
-            let pairs: BTreeSet<_> = round.iter().map(|cell| (cell.kind, cell.fault)).collect();
-            assert_eq!(pairs.len(), MATRIX);
-        }
-        assert_eq!(all.len(), 280 + 8);
-        let kinds: BTreeSet<_> =
-            cells(CELLS, CELLS / SHIPPED_ONE_IN, 5)[CELLS..].iter().map(|cell| cell.kind).collect();
-        assert_eq!(kinds.len(), CALL_KINDS.len(), "{kinds:?}");
     }
 }

@@ -16,9 +16,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::{
-    campaign::reached,
     chance::Chance,
-    figures::{count, figure, progress},
+    figures::{count, figure, progress, reached},
 };
 
 pub(super) const OUTAGES: usize = 200;

@@ -7,7 +7,7 @@
 //! as far as the call of the engine. A last run without any policy shows that the recipes do reach
 //! something, and that the validator sees it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -18,10 +18,7 @@ use self::{
     recipes::{Recipe, recipes},
     validator::{Policy, Validator},
 };
-use crate::{
-    campaign::reached,
-    figures::{count, progress},
-};
+use crate::figures::{count, progress, reached};
 use longshore_harness::{
     ecs::EcsClient,
     fleet::{Fleet, FleetSettings},
@@ -106,7 +103,7 @@ impl Escapes {
             cpu: 8192,
             memory: 8192,
             record: true,
-            agent_arguments: ground.agent_arguments(policy),
+            agent_arguments: policy.agent_arguments(&ground),
             ..Default::default()
         };
         let fleet = Fleet::start(settings).await?;
@@ -229,6 +226,3 @@ impl EscapesCounts {
         Ok(())
     }
 }
-
-/// Sockets that order an engine about.
-pub(super) type Sockets = Vec<PathBuf>;

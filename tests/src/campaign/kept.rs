@@ -15,9 +15,9 @@ use longshore_harness::fleet::{Fleet, FleetSettings};
 use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    campaign::{kept::writer::Writer, reached},
+    campaign::kept::writer::Writer,
     chance::Chance,
-    figures::{count, progress},
+    figures::{count, progress, reached},
 };
 
 pub(super) const KILLS: usize = 100;
@@ -52,9 +52,6 @@ pub struct KeptCounts {
     pub lost: usize,
     pub invented: usize,
 }
-
-/// Which start of the coordinator serves; 0 while none does.
-type Serving = watch::Receiver<usize>;
 
 impl Kept {
     pub fn of(kills: usize, seed: u64) -> Kept {

@@ -21,9 +21,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
-    campaign::reached,
     chance::Chance,
-    figures::{count, figure, progress},
+    figures::{count, figure, progress, reached},
 };
 
 pub(super) const CYCLES: usize = 100;

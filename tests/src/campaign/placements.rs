@@ -19,9 +19,8 @@ use longshore_core::{
 };
 
 use crate::{
-    campaign::reached,
     chance::Chance,
-    figures::{count, figure, progress},
+    figures::{count, figure, progress, reached},
 };
 
 pub(super) const PLACEMENTS: usize = 1_000_000;

@@ -15,9 +15,8 @@ use longshore_core::query::{Constraint, Expression, Facts, Version};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
-    campaign::reached,
     chance::Chance,
-    figures::{count, figure, milliseconds, progress},
+    figures::{count, figure, milliseconds, progress, reached},
 };
 
 pub(super) const EXECUTIONS: usize = 10_000_000;

@@ -13,10 +13,7 @@ use longshore_harness::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::{
-    campaign::reached,
-    figures::{count, figure, progress},
-};
+use crate::figures::{count, figure, progress, reached};
 
 pub(super) const OUTAGE_S: usize = 30 * 60;
 const HOSTS: usize = 3;

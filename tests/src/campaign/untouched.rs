@@ -14,14 +14,17 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
-    campaign::reached,
     chance::Chance,
-    figures::{count, figure, progress},
+    figures::{count, figure, progress, reached},
 };
 
+mod life;
 mod lost_ledger;
 
-use self::lost_ledger::{LedgerCopy, Loss, adopted};
+use self::{
+    life::{TASK_LABEL, lives},
+    lost_ledger::{LedgerCopy, Loss, adopted},
+};
 
 pub(super) const KILLS: usize = 1000;
 /// With one of so many kills the ledger is lost too, with another one an older copy comes back.
@@ -39,7 +42,6 @@ const LAUNCHED_MAX: usize = 3;
 const LAUNCH_EVERY: Duration = Duration::from_millis(150);
 /// When every container must belong to a task that the API knows.
 const ORPHANS_AFTER: Duration = Duration::from_secs(10);
-const TASK_LABEL: &str = "com.amazonaws.ecs.task-arn";
 const NAME_LABEL: &str = "com.amazonaws.ecs.container-name";
 
 pub struct Untouched {
@@ -62,14 +64,6 @@ pub struct UntouchedCounts {
     /// Watched containers that an agent without its ledger should have adopted, and those it has.
     pub to_adopt: usize,
     pub adopted: usize,
-}
-
-/// What changes when somebody restarts or replaces a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Life {
-    container: String,
-    pid: i64,
-    started_at: String,
 }
 
 impl Untouched {
@@ -215,26 +209,6 @@ async fn run_watched(client: &EcsClient) -> Result<Vec<String>> {
         })
         .await?;
     Ok(tasks)
-}
-
-/// The running containers of these tasks, by task.
-async fn lives(engine: &EngineApi, tasks: &[String]) -> Result<BTreeMap<String, Life>> {
-    let mut lives = BTreeMap::new();
-    for container in engine.containers(false).await? {
-        let Some(task) = container.labels.get(TASK_LABEL) else { continue };
-        if !tasks.contains(task) {
-            continue;
-        }
-        let inspected = engine.get_json(&format!("/containers/{}/json", container.id)).await?;
-        let state = &inspected["State"];
-        let life = Life {
-            container: container.id,
-            pid: state["Pid"].as_i64().unwrap_or_default(),
-            started_at: state["StartedAt"].as_str().unwrap_or_default().to_owned(),
-        };
-        lives.insert(task.clone(), life);
-    }
-    Ok(lives)
 }
 
 /// Containers beyond the first of each container of each task, running or not.

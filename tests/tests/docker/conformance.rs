@@ -15,11 +15,18 @@ use longshore_harness::{
 use longshore_tests::figures::count;
 use serde_json::{Value, json};
 
-use self::table::{HONOURED, Proof, REFUSED, Where};
+use self::{
+    honoured::{HONOURED, Proof},
+    refused::{REFUSED, Where},
+};
 use crate::definition::{SLEEPER, wait};
 
-#[path = "conformance/table.rs"]
-mod table;
+#[path = "conformance/definitions.rs"]
+mod definitions;
+#[path = "conformance/honoured.rs"]
+mod honoured;
+#[path = "conformance/refused.rs"]
+mod refused;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -62,7 +69,7 @@ print(json.dumps(inputs))
 "#;
 
 fn definitions() -> [Value; 8] {
-    use table::{alone, bridge, gpu, host, isolated, limited, privileged};
+    use definitions::{alone, bridge, gpu, host, isolated, limited, privileged};
     let [limited, overridden] = ["limited", "overridden"].map(limited);
     [bridge(), host(), alone(), isolated(), limited, overridden, privileged(), gpu()]
 }
@@ -87,7 +94,7 @@ async fn what_a_definition_says_is_what_the_engine_was_told_and_the_rest_is_refu
     definitions_are_described_as_they_were_registered(&client).await;
     let mut tasks = Vec::new();
     for mut run in [
-        json!({ "taskDefinition": "bridge", "overrides": table::overrides() }),
+        json!({ "taskDefinition": "bridge", "overrides": definitions::overrides() }),
         json!({ "taskDefinition": "host" }),
         json!({ "taskDefinition": "alone" }),
         json!({ "taskDefinition": "isolated" }),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     course::Course,
-    inputs::CLUSTERS,
+    inputs::generator::CLUSTERS,
     judge::{self, Fault},
 };
 

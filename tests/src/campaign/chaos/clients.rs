@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 
 use super::{
     coordinator::Coordinator,
-    inputs::{self, Draw, Generator, generators},
+    inputs::{
+        generator::{self, Draw, Generator},
+        generators,
+    },
     judge::Fault,
     known::Known,
 };
@@ -123,7 +126,7 @@ impl Clients {
         let (offered, generator) = chosen.expect("the weights sum up to the total");
         let mut draw =
             Draw { chance: &mut self.chance, known: &self.known, now: coordinator.now() };
-        (*offered, inputs::body(*offered, generator, &mut draw))
+        (*offered, generator::body(*offered, generator, &mut draw))
     }
 
     fn take(
@@ -210,7 +213,7 @@ impl Clients {
         let Some(&(offered, _)) = found else { return Value::Null };
         let body = match offered.target {
             Some(_) => input.to_string().into_bytes(),
-            None => inputs::form(offered, &input),
+            None => generator::form(offered, &input),
         };
         let asked = coordinator.ask(offered, body.clone());
         match coordinator.drive(asked).await {

@@ -54,7 +54,7 @@ use tempfile::TempDir;
 
 use super::{
     coverage::{self, COMMANDS, Coverage, EVENTS},
-    judge,
+    judge::{self, said},
     planted::{Door, Planted},
 };
 use crate::chance::Chance;
@@ -382,12 +382,6 @@ impl Coordinator {
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         *self.handle.wakes().borrow()
     }
-}
-
-/// What a panic said.
-pub(super) fn said(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()
 }
 
 /// In memory where there is such a place: the journal syncs often, and no power fails here.

@@ -6,14 +6,15 @@ use anyhow::{Result, ensure};
 use longshore_core::Command;
 
 use super::{
-    ChaosCounts,
     agents::{Agents, HOSTS_MAX},
     clients::Clients,
     coordinator::{AfterDeath, Coordinator},
+    counts::ChaosCounts,
     effects::{Booted, Effects},
-    inputs::CLUSTERS,
+    inputs::generator::CLUSTERS,
     judge::{self, Fault, Overfull},
     planted::Planted,
+    views,
 };
 use crate::{chance::Chance, figures::progress};
 
@@ -336,7 +337,7 @@ impl Course {
         for what in self.coordinator.peek(judge::unsound) {
             self.found(Fault::Unsound, what);
         }
-        let found = judge::views(&mut self.coordinator, &mut self.clients).await;
+        let found = views::views(&mut self.coordinator, &mut self.clients).await;
         for (fault, what) in found {
             self.found(fault, what);
         }

@@ -1,6 +1,10 @@
 //! The course of one cell: start, fail, run, stop, clean up, judge.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use longshore_agent::{
@@ -22,12 +26,13 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Cell, Place,
+    matrix::Cell,
     model::{may_fail_to_start, may_leave_its_volume},
 };
 use crate::lone_coordinator::{LoneCoordinator, user_stop};
 use longshore_harness::{
     engine_api::{EngineApi, percent_encoded},
+    engine_history::EngineHistory,
     image::SAMPLE_IMAGE,
     recording_proxy::{CallKind, Fault, RecordingProxy},
 };
@@ -54,6 +59,19 @@ pub(super) struct Course {
     pub(super) ran: bool,
     pub(super) faults: usize,
     pub(super) state_changing_calls: usize,
+}
+
+/// What all cells share.
+pub(super) struct Place {
+    pub(super) engine: PathBuf,
+    pub(super) folder: PathBuf,
+    pub(super) history: EngineHistory,
+}
+
+impl Place {
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
 }
 
 struct Running {

@@ -1,6 +1,6 @@
 //! What a task may come to when Docker fails in this way: the model that P6's cells are held to.
 
-use super::Cell;
+use super::matrix::Cell;
 use longshore_harness::recording_proxy::{CallKind, Fault};
 
 /// Attempts at a call that Docker answers with 5xx, or with what makes no sense, before its word is

@@ -13,7 +13,8 @@ use std::{
 use anyhow::Result;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::validator::Policy;
+/// Sockets that order an engine about.
+pub(super) type Sockets = Vec<PathBuf>;
 
 pub(super) struct Ground {
     folder: tempfile::TempDir,
@@ -54,12 +55,6 @@ impl Ground {
         let points = ["1=/point:0:0", "2=/up/x:0:0", "3=/good:1:1"];
         let points = points.map(|point| format!("fs-1/fsap-{point}:any-user"));
         [efs].into_iter().chain(points).collect()
-    }
-
-    pub(super) fn agent_arguments(&self, policy: &Policy) -> Vec<String> {
-        let mut arguments = vec![format!("--efs={}", self.file_systems().join(","))];
-        arguments.extend(policy.arguments(&self.path("srv")));
-        arguments
     }
 
     /// Exchanges a directory with a link that leads out, until it is dropped.

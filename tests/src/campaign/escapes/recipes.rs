@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::{Sockets, ground::Ground};
+use super::ground::{Ground, Sockets};
 use longshore_harness::image::SAMPLE_IMAGE;
 
 /// Members of the definition and of its container.

@@ -16,7 +16,7 @@ use longshore_common::task_policy::{self, TaskPolicy};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, openat};
 use serde_json::Value;
 
-use super::{Sockets, ground::Ground};
+use super::ground::{Ground, Sockets};
 
 /// A directory with more below it than any that tasks may have here.
 const FILES_MAX: usize = 20_000;
@@ -98,7 +98,14 @@ impl Policy {
         self.forbid.is_empty()
     }
 
-    pub(super) fn arguments(&self, srv: &Path) -> Vec<String> {
+    /// The agent's settings on this ground.
+    pub(super) fn agent_arguments(&self, ground: &Ground) -> Vec<String> {
+        let mut arguments = vec![format!("--efs={}", ground.file_systems().join(","))];
+        arguments.extend(self.arguments(&ground.path("srv")));
+        arguments
+    }
+
+    fn arguments(&self, srv: &Path) -> Vec<String> {
         let forbid =
             (!self.forbid.is_empty()).then(|| format!("--forbid={}", self.forbid.join(",")));
         let roots = match self.roots {

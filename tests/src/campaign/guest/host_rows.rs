@@ -3,7 +3,10 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Guest, PATIENCE, Task, task_rows::sleeper};
+use super::{
+    installed::{Guest, PATIENCE, Task},
+    task_rows::sleeper,
+};
 use crate::figures::progress;
 use longshore_harness::service::{self, until_stable};
 
@@ -232,7 +235,7 @@ impl Guest {
         let line = "one line of the guest";
         let script = format!("echo {line}; trap \"exit 0\" TERM; sleep 100000 & wait");
         let options = json!({
-            "awslogs-group": group, "awslogs-create-group": "true", "awslogs-region": super::REGION,
+            "awslogs-group": group, "awslogs-create-group": "true", "awslogs-region": super::installed::REGION,
             "awslogs-stream-prefix": "row",
         });
         let container = json!({

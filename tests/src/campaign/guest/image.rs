@@ -48,6 +48,9 @@ const NEEDS: &[(&str, &str)] = &[
 ];
 /// Size of the guest's file system; the image is sparse.
 const DISK_SIZE: &str = "6G";
+/// Where the guest has the packages of both programs, of two releases.
+pub(super) const OUR_PACKAGES: &str = "/var/lib/packages";
+pub(super) const RELEASES: [&str; 2] = ["1.0.0", "1.1.0"];
 /// Where the guest finds the sample image's files.
 pub(super) const SAMPLE_ARCHIVE: &str = "/var/lib/sample.tar";
 
@@ -70,6 +73,7 @@ impl Image {
         }
         let root = base(work)?;
         install_longshore(&root)?;
+        make_packages(&root)?;
         configure(&root, work, &key)?;
         let disk = work.join("base.img");
         let _ = fs_err::remove_file(&disk);
@@ -123,28 +127,44 @@ fn base(work: &Path) -> Result<PathBuf> {
 
 /// Both programs, their units and their settings, by `make install`.
 fn install_longshore(root: &Path) -> Result<()> {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     for old in ["etc/longshore", "var/lib/longshore"] {
         let old = root.join(old);
         if old.exists() {
             fs_err::remove_dir_all(old)?;
         }
     }
-    // The programs were built by whoever started this: as they are, not once more.
+    make(&["install", &format!("DESTDIR={}", root.display())])?;
+    for program in [binaries::AGENT, binaries::COORDINATOR] {
+        run("strip", &[text(&root.join("usr/local/bin").join(program))])?;
+    }
+    Ok(())
+}
+
+fn make_packages(root: &Path) -> Result<()> {
+    let folder = root.join(OUR_PACKAGES.trim_start_matches('/'));
+    for release in RELEASES {
+        let [version, folder] =
+            [format!("VERSION={release}"), format!("PACKAGES={}", folder.display())];
+        make(&["package", &version, &folder])?;
+    }
+    Ok(())
+}
+
+/// Runs `make` with the programs of whoever started this: as they are, not built once more.
+fn make(arguments: &[&str]) -> Result<()> {
     let agent = binaries::binary(binaries::AGENT)?;
     let shipped = agent.parent().context("the agent's program is in no folder")?;
     let made = Command::new("make")
         .args(["--no-print-directory", "-C"])
-        .arg(&repository)
-        .args(["-o", "shipped", "-o", "compiler", "install"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .args(["-o", "shipped", "-o", "compiler"])
+        .args(arguments)
         .arg(format!("SHIPPED={}", shipped.display()))
-        .arg(format!("DESTDIR={}", root.display()))
+        // Unpacking takes long in a machine that is emulated.
+        .env("DPKG_DEB_COMPRESSOR_TYPE", "none")
         .output()?;
     let said = String::from_utf8_lossy(&made.stderr);
-    ensure!(made.status.success(), "`make install` ended with {}: {said}", made.status);
-    for program in [binaries::AGENT, binaries::COORDINATOR] {
-        run("strip", &[text(&root.join("usr/local/bin").join(program))])?;
-    }
+    ensure!(made.status.success(), "`make {}` ended with {}: {said}", arguments[0], made.status);
     Ok(())
 }
 

@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Guest, PATIENCE, Task, task_rows::sleeper};
+use super::{
+    installed::{Guest, PATIENCE, Task},
+    task_rows::sleeper,
+};
 use crate::figures::figure;
 use longshore_harness::service::{self, until_stable};
 
@@ -17,7 +20,7 @@ const HELPERS: [&str; 2] = ["longshore-agent-network", "longshore-agent-volumes"
 const EXPOSURE_MAX: f64 = 3.0;
 const EXPOSURE_OF_MOUNTS_MAX: f64 = 4.5;
 
-fn units() -> impl Iterator<Item = &'static str> {
+pub(super) fn units() -> impl Iterator<Item = &'static str> {
     UNITS.into_iter().chain(HELPERS)
 }
 
@@ -185,7 +188,7 @@ pub(super) async fn upgrade_touches_no_container(guest: &mut Guest) -> Result<()
 
 /// Does something to the programs beside a running task, which must not be touched, and whose stop
 /// must work afterwards.
-async fn untouched(guest: &mut Guest, script: &str) -> Result<()> {
+pub(super) async fn untouched(guest: &mut Guest, script: &str) -> Result<()> {
     let task = guest.run_task(sleeper(json!({}), json!({}))).await?;
     let before = guest.lives().await?;
     guest.sh(script).await?;

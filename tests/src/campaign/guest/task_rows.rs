@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Guest, PATIENCE, Task};
+use super::installed::{Guest, PATIENCE, Task};
 use longshore_harness::image::SAMPLE_IMAGE;
 
 const SLEEPER: [&str; 3] = ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 100000 & wait"];

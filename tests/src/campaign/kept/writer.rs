@@ -15,7 +15,6 @@ use tokio::sync::watch;
 
 use crate::{
     campaign::kept::{
-        Serving,
         change::Change,
         model::{Cluster, Model, Names},
     },
@@ -24,6 +23,9 @@ use crate::{
 };
 
 const FAMILIES: usize = 4;
+
+/// Which start of the coordinator serves; 0 while none does.
+pub(super) type Serving = watch::Receiver<usize>;
 
 pub(super) struct Writer {
     number: usize,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::Life;
+use super::life::Life;
 use longshore_harness::{command::run, fleet::FleetHost};
 
 const LEDGER: &str = "ledger.sqlite";

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Generator;
+use super::generator::Generator;
 
 pub(super) fn generators() -> Vec<Generator> {
     vec![Generator {

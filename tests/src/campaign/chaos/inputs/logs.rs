@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Draw, Generator, given};
+use super::generator::{Draw, Generator, given};
 
 const fn alarms(
     operation: &'static str,

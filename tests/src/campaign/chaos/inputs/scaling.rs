@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Draw, Generator, ecs, given};
+use super::generator::{Draw, Generator, ecs, given};
 use crate::campaign::chaos::coordinator::{CLOUD, PROGRAM};
 
 const fn group(

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Draw, Generator, definitions, ecs, given, logs, scaling, tasks};
+use super::{
+    definitions,
+    generator::{Draw, Generator, ecs, given},
+    logs, scaling, tasks,
+};
 
 pub(super) fn generators() -> Vec<Generator> {
     vec![

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Draw, Generator, definitions, ecs, given, scaling};
+use super::{
+    definitions,
+    generator::{Draw, Generator, ecs, given},
+    scaling,
+};
 
 pub(super) fn generators() -> Vec<Generator> {
     vec![
