@@ -56,3 +56,5 @@ mod outages;
 mod outside;
 #[path = "docker/identities.rs"]
 mod identities;
+#[path = "docker/packages.rs"]
+mod packages;
