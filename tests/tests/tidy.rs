@@ -4,6 +4,8 @@
 
 #[path = "tidy/arrows.rs"]
 mod arrows;
+#[path = "tidy/one_build.rs"]
+mod one_build;
 
 use std::path::{Path, PathBuf};
 
@@ -120,8 +122,8 @@ fn the_tree_is_tidy() {
 /// Bytes of README.md: what a newcomer reads at one go.
 const README_BYTES_MAX: usize = 8_192;
 /// Folders that paths in the documents begin with.
-const DOCUMENTED: [&str; 7] =
-    ["agent/", "common/", "coordinator/", "docs/", "systemd/", "tests/", "up/"];
+const DOCUMENTED: [&str; 8] =
+    ["agent/", "common/", "coordinator/", "docs/", "packaging/", "systemd/", "tests/", "up/"];
 
 /// Paths in backticks that lead to no file or folder of the repository.
 fn dead_paths(name: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {

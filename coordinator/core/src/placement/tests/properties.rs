@@ -616,7 +616,7 @@ fn config(cases: u32) -> Config {
 fn every_choice_is_one_that_looking_at_every_host_would_make() {
     let placed = Cell::new(0);
     let histories = history(0..20, 24, 1..60, Values::Few);
-    let mut runner = TestRunner::new(config(2100));
+    let mut runner = TestRunner::new(config(800));
     let outcome = runner.run(&histories, |(offers, ops)| {
         let mut both = Both::default();
         for (slot, offer) in (0..).zip(&offers) {
@@ -632,7 +632,7 @@ fn every_choice_is_one_that_looking_at_every_host_would_make() {
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
-    assert!(placed.get() >= 100_000, "only {} placements were compared", placed.get());
+    assert!(placed.get() >= 35_000, "only {} placements were compared", placed.get());
 }
 
 #[test]
