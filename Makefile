@@ -85,7 +85,7 @@ code:
 	  $(call stage,code,$(CARGO) nextest run --workspace --locked -E 'not binary(docker)'); \
 	else \
 	  echo "with cargo-nextest the tests are quicker: cargo install cargo-nextest"; \
-	  $(call stage,code,$(CARGO) test --workspace --locked --lib --bins --test edge --test fleet \
+	  $(call stage,code,$(CARGO) test --workspace --locked --lib --bin longshore-up --test edge --test fleet \
 	    --test program --test simulation --test systemd --test tidy); \
 	fi
 
@@ -93,7 +93,7 @@ code:
 AS_ROOT := mounts::tests network::changes poll_endpoint::locals of_another_user restored_files_belong
 
 # Tests beside the code, and of the tree, the programs' command lines and the units.
-UNIT := --workspace --locked --lib --bins --test tidy --test program --test systemd
+UNIT := --workspace --locked --lib --bin longshore-up --test tidy --test program --test systemd
 .PHONY: unit
 unit:
 	@if $(WITH_NEXTEST); then \
