@@ -8,10 +8,10 @@
 //! container that empty directory.
 //!
 //! A service with a mount namespace of its own (PrivateTmp=, ProtectSystem=) begins with a copy of every
-//! mount there is, unbindable ones too. The ground itself is shared, and such a namespace downstream of
-//! it, so that an unmount here is one there: else every file system that a task had while the service
-//! started would stay in use until the service ends, a disk could not be detached, and a shutdown would
-//! wait for a server of the network that is gone.
+//! mount there is, unbindable ones too. A release removes the place's directory, which ends its copies as
+//! well; an unmount alone, as a shutdown of the host makes, does not. So the ground itself is shared, and such
+//! a namespace downstream of it: else the service would keep what a task had of the network in use until
+//! the network is gone, and its end would wait for a server that cannot answer.
 
 use std::path::Path;
 
