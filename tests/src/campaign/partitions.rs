@@ -268,7 +268,7 @@ impl Campaign {
             progress(&format!("p7: WRONG: {life:?} was not kept"));
             self.counts.originals_restarted += 1;
         }
-        self.counts.unknown += self.unknown(&after).await?;
+        self.counts.unknown += self.unknown().await?;
         self.counts.cycles += 1;
         *self.counts.kinds.entry(name).or_default() += 1;
         progress(&format!(
@@ -379,9 +379,18 @@ impl Campaign {
         Ok(format!("{text}{containers} containers"))
     }
 
-    async fn unknown(&self, lives: &BTreeMap<String, Life>) -> Result<usize> {
-        let tasks = list_all(&self.client, "ListTasks", json!({}), "taskArns").await?;
-        Ok(lives.values().filter(|life| !tasks.contains(&life.task)).count())
+    /// Running containers of no task. Those of a task that is being stopped go within a moment.
+    async fn unknown(&self) -> Result<usize> {
+        let end = Instant::now() + EXACT_WITHIN;
+        loop {
+            let lives = lives(&self.fleet).await?;
+            let tasks = list_all(&self.client, "ListTasks", json!({}), "taskArns").await?;
+            let unknown = lives.values().filter(|life| !tasks.contains(&life.task)).count();
+            if unknown == 0 || Instant::now() > end {
+                return Ok(unknown);
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn tasks_of(&self, name: &str) -> Result<Vec<String>> {
