@@ -3,6 +3,8 @@
 //!
 //! A handler parses, submits or reads, and renders. Never: a rule of the state machine, or a protocol.
 
+mod refusal;
+mod calls;
 pub(crate) mod ecs;
 pub(crate) mod cloudwatch;
 pub(crate) mod logs;
@@ -15,11 +17,12 @@ use std::sync::Arc;
 
 use longshore_common::clock::Clock;
 
-use crate::edge::{
-    Backend, Edge,
+use crate::{
     credentials::Credentials,
-    health::{Health, Metrics},
-    service::Service,
+    edge::{
+        Backend, Edge, Offer,
+        health::{Health, Metrics},
+    },
 };
 
 impl Edge {
@@ -31,25 +34,20 @@ impl Edge {
         health: Health,
         metrics: Metrics,
     ) -> Self {
-        Self::with_operations(
-            backend,
-            root,
-            clock,
-            health,
-            metrics,
-            ecs::operations(),
-            longshore::operations(),
-            services(),
-        )
+        Self::with(backend, root, clock, health, metrics, offer())
     }
 }
 
-/// The other services on this endpoint.
-pub(crate) fn services() -> Vec<Service> {
-    vec![
+/// The services on this endpoint. The first one is asked by JSON that names none of them, the first that
+/// speaks the query protocol by such forms.
+pub(crate) fn offer() -> Offer {
+    let services = vec![
+        ecs::service(),
+        longshore::service(),
         sts::service(),
-        cloudwatch::alarms::service(),
+        cloudwatch::service(),
         logs::service(),
-        autoscaling::groups::service(),
-    ]
+        autoscaling::service(),
+    ];
+    Offer { services, webhook: alertmanager::webhook() }
 }

@@ -7,18 +7,15 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use longshore_common::clock::{Clock, Timestamp};
+use longshore_common::clock::Clock;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::net::TcpStream;
 
-use crate::edge::{
+use crate::{
+    api::{ecs, longshore},
     credentials::Credentials,
-    protocol::{API_PATH, X_AMZ_TARGET},
-    router::{ECS_SERVICE, ECS_TARGET, LONGSHORE_TARGET},
-    sigv4::{
-        ALGORITHM, AmzDate, Scope, SigningKey, X_AMZ_DATE, basic_format, canonical_request,
-        hex_sha256, string_to_sign,
-    },
+    edge::protocol::X_AMZ_TARGET,
+    signature::sign,
 };
 
 /// How long one call may take, connecting included.
@@ -77,7 +74,7 @@ impl Client {
         operation: &str,
         input: &impl Serialize,
     ) -> Result<O, ClientError> {
-        self.call(LONGSHORE_TARGET, operation, input).await
+        self.call(longshore::TARGET, operation, input).await
     }
 
     /// Calls an operation of ECS.
@@ -86,7 +83,7 @@ impl Client {
         operation: &str,
         input: &impl Serialize,
     ) -> Result<O, ClientError> {
-        self.call(ECS_TARGET, operation, input).await
+        self.call(ecs::TARGET, operation, input).await
     }
 
     async fn call<O: DeserializeOwned>(
@@ -106,7 +103,7 @@ impl Client {
         headers
             .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
         let moment = self.clock.wall();
-        sign(&mut headers, &body, &self.credentials, &self.region, ECS_SERVICE, moment)
+        sign(&mut headers, &body, &self.credentials, &self.region, ecs::SIGNING_NAME, moment)
             .map_err(|error| unwritable(&error))?;
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
@@ -149,48 +146,4 @@ impl Client {
         connection.abort();
         answer.map_err(broken_off)
     }
-}
-
-/// Adds `X-Amz-Date` and `Authorization` to a request to `/`. Every header that is there already
-/// is signed.
-pub(crate) fn sign(
-    headers: &mut HeaderMap,
-    body: &[u8],
-    credentials: &Credentials,
-    region: &str,
-    service: &str,
-    moment: Timestamp,
-) -> Result<(), header::InvalidHeaderValue> {
-    sign_for_path(API_PATH, headers, body, credentials, region, service, moment)
-}
-
-/// The same for a request to another path.
-pub(crate) fn sign_for_path(
-    path: &str,
-    headers: &mut HeaderMap,
-    body: &[u8],
-    credentials: &Credentials,
-    region: &str,
-    service: &str,
-    moment: Timestamp,
-) -> Result<(), header::InvalidHeaderValue> {
-    let moment = basic_format(moment);
-    headers.insert(X_AMZ_DATE, HeaderValue::from_str(&moment)?);
-    let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
-    names.sort_unstable();
-    let signed_headers = names.join(";");
-    let canonical = canonical_request("POST", path, headers, &signed_headers, &hex_sha256(body));
-    let date = AmzDate::parse(&moment).expect("a moment of ours reads back");
-    let scope = Scope { date: date.day(), region, service };
-    // Exposed: the secret is what the signature is made with.
-    let key = SigningKey::derive(credentials.secret_access_key.expose(), scope);
-    let signature = key.sign(&string_to_sign(date, scope, &hex_sha256(&canonical)));
-    let authorization = format!(
-        "{ALGORITHM} Credential={}/{}/{region}/{service}/aws4_request, \
-         SignedHeaders={signed_headers}, Signature={signature}",
-        credentials.access_key_id,
-        date.day(),
-    );
-    headers.insert(header::AUTHORIZATION, HeaderValue::from_str(&authorization)?);
-    Ok(())
 }

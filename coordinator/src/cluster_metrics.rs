@@ -53,7 +53,7 @@ pub async fn tell(
             _ = again.tick() => {}
         }
         let at = clock.wall();
-        let shown = handle.peek(|state| Shown::of(state, at, telling.per_service));
+        let shown = handle.peek(|state| MetricsSnapshot::of(state, at, telling.per_service));
         let age = checkpoints.age(handle.checkpoints().load(Ordering::Relaxed), clock.monotonic());
         let journal = JournalShown {
             lag: shown.seq.saturating_sub(handle.durable_seq()),
@@ -81,7 +81,7 @@ impl Checkpoints {
 }
 
 /// A copy of the state's counters.
-struct Shown {
+struct MetricsSnapshot {
     seq: u64,
     clusters: Vec<(ClusterName, ClusterShown)>,
     ended: Ended,
@@ -114,7 +114,7 @@ struct JournalShown {
     awaits_recover: bool,
 }
 
-impl Shown {
+impl MetricsSnapshot {
     fn of(state: &State, at: Timestamp, per_service: bool) -> Self {
         let clusters = state.tallies().filter_map(|(name, tally)| {
             let cluster = state.cluster(name.as_str()).filter(|cluster| cluster.is_active())?;
@@ -123,7 +123,7 @@ impl Shown {
             Some((name.clone(), ClusterShown { tally, lost, waiting }))
         });
         let clusters = clusters.collect();
-        let mut shown = Shown {
+        let mut shown = MetricsSnapshot {
             seq: state.seq(),
             clusters,
             ended: state.ended_deployments().clone(),
@@ -151,7 +151,7 @@ impl Shown {
     }
 }
 
-fn text(shown: &Shown, journal: &JournalShown) -> String {
+fn text(shown: &MetricsSnapshot, journal: &JournalShown) -> String {
     let mut families = Families::default();
     clusters(&mut families, shown);
     capacity::tell(&mut families, &shown.providers);
@@ -180,7 +180,7 @@ fn text(shown: &Shown, journal: &JournalShown) -> String {
     families.into_text()
 }
 
-fn clusters(families: &mut Families, shown: &Shown) {
+fn clusters(families: &mut Families, shown: &MetricsSnapshot) {
     const HOSTS: &str = "longshore_hosts";
     families.family(
         HOSTS,
@@ -254,7 +254,7 @@ fn clusters(families: &mut Families, shown: &Shown) {
     }
 }
 
-fn services(families: &mut Families, shown: &Shown) {
+fn services(families: &mut Families, shown: &MetricsSnapshot) {
     if shown.services.is_empty() {
         return;
     }

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, mpsc::error::TryRecvError, watch};
 pub use checkpoint::CheckpointPace;
 #[cfg(test)]
 pub(crate) use checkpoint::EVENTS_PER_CHECKPOINT;
+pub(crate) use flush::{APPEND_SECONDS, CHECKPOINT_SECONDS, TASKS_STOPPED};
 pub use handle::{Handle, JournalWentBack, Proof, Refused, Unavailable};
 pub use signals::{Signal, Signals};
 pub use time::keep_time;

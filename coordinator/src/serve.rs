@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster_metrics::{self, Telling},
+    credentials,
     driver::{self, Handle},
     edge::{
-        Backend, Edge, credentials,
+        Backend, Edge,
         health::{Health, Metrics},
         server::{self, Workshop},
     },

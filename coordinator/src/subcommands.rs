@@ -21,7 +21,7 @@ use crate::{
         },
     },
     client::{Client, ClientError},
-    edge::credentials::{self, ROOT_CREDENTIALS_FILE},
+    credentials::{self, ROOT_CREDENTIALS_FILE},
     journal::{
         recovery,
         sqlite::{self, DamagedHistory, DamagedRow},

@@ -9,21 +9,19 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
-use http::{HeaderMap, StatusCode, header};
-use longshore_common::secret::Secret;
+use http::StatusCode;
 use longshore_core::{
     Command, Rejection,
     model::alarm::{AlarmName, AlarmValue, SetAlarmState},
 };
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq;
 
 use crate::{
     api::cloudwatch::alarms::STATE_REASON_CHARS_MAX,
     driver::{Handle, Refused},
+    edge::webhook::{Notified, Webhook},
 };
 
-pub(crate) const PATH: &str = "/alertmanager";
 /// Labels that name the alarm, the first one that an alert has; the last is in every alert of
 /// Prometheus.
 const LABELS: [&str; 3] = ["alarmname", "longshore_alarm", "alertname"];
@@ -36,21 +34,21 @@ const QUOTED_CHARS_MAX: usize = 255;
 
 /// What became of a notification: the answer's status and body.
 #[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) status: StatusCode,
-    pub(crate) report: Report,
+struct Outcome {
+    status: StatusCode,
+    report: Report,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Report {
+struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) message: Option<String>,
+    message: Option<String>,
     /// Alarms whose state is now what the notification says.
-    pub(crate) set: BTreeSet<String>,
+    set: BTreeSet<String>,
     /// Names of no alarm.
-    pub(crate) unknown: BTreeSet<String>,
+    unknown: BTreeSet<String>,
     /// Alerts without a label that names an alarm.
-    pub(crate) unnamed: usize,
+    unnamed: usize,
 }
 
 /// The members that matter; Alertmanager's format has more, and may grow.
@@ -78,20 +76,24 @@ enum Status {
     Resolved,
 }
 
-/// Whether a request shows the token.
-pub(crate) fn is_authorized(headers: &HeaderMap, token: &Secret<String>) -> bool {
-    let mut given = headers.get_all(header::AUTHORIZATION).iter();
-    let (Some(only), None) = (given.next(), given.next()) else { return false };
-    let shown = only.to_str().ok().and_then(|value| value.split_once(' '));
-    shown.is_some_and(|(scheme, shown)| {
-        // Exposed: to be compared, in a time that does not depend on where they differ.
-        let same = shown.trim().as_bytes().ct_eq(token.expose().as_bytes());
-        scheme.eq_ignore_ascii_case("Bearer") && same.into()
-    })
+pub(crate) fn webhook() -> Webhook {
+    Webhook {
+        path: "/alertmanager",
+        name: "Alertmanager",
+        notify: |driver, body| Box::pin(async move { notify(driver, body).await.into() }),
+        refuse: |status, why| Outcome::refused(status, why).into(),
+    }
+}
+
+impl From<Outcome> for Notified {
+    fn from(Outcome { status, report }: Outcome) -> Self {
+        let report = serde_json::to_string(&report).expect("names and counts are always written");
+        Notified { status, report }
+    }
 }
 
 /// Sets what a notification names.
-pub(crate) async fn notify(driver: &Handle, body: &[u8]) -> Outcome {
+async fn notify(driver: &Handle, body: &[u8]) -> Outcome {
     let notification = match read(body) {
         Ok(notification) => notification,
         Err(why) => return Outcome::refused(StatusCode::BAD_REQUEST, why),
@@ -130,7 +132,7 @@ pub(crate) async fn notify(driver: &Handle, body: &[u8]) -> Outcome {
 }
 
 impl Outcome {
-    pub(crate) fn refused(status: StatusCode, why: impl Into<String>) -> Self {
+    fn refused(status: StatusCode, why: impl Into<String>) -> Self {
         Outcome { status, report: Report { message: Some(why.into()), ..Report::default() } }
     }
 }

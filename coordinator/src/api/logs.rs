@@ -18,7 +18,8 @@ mod tests;
 
 use crate::edge::{
     error::{ApiError, ErrorCode},
-    service::{Service, ServiceOperation},
+    operation::{Operation, stream, tree},
+    service::{QueryModel, Service, ServiceModel},
 };
 
 /// Before the names of CloudWatch Logs' operations.
@@ -26,35 +27,46 @@ pub(crate) const TARGET: &str = "Logs_20140328";
 pub(crate) const SIGNING_NAME: &str = "logs";
 
 pub(crate) fn service() -> Service {
-    let invalid = ErrorCode::InvalidParameter;
-    Service {
-        name: SIGNING_NAME,
-        target: Some(TARGET),
+    let query = QueryModel {
         version: "2014-03-28",
         namespace: "http://logs.amazonaws.com/doc/2014-03-28/",
-        operations: vec![
-            ServiceOperation::new("CreateLogGroup", invalid, groups::create),
-            ServiceOperation::new("DeleteLogGroup", invalid, groups::delete),
-            ServiceOperation::new("DescribeLogGroups", invalid, groups::describe),
-            ServiceOperation::new("PutRetentionPolicy", invalid, groups::put_retention),
-            ServiceOperation::new("DeleteRetentionPolicy", invalid, groups::delete_retention),
-            ServiceOperation::new("TagLogGroup", invalid, tags::tag_group),
-            ServiceOperation::new("UntagLogGroup", invalid, tags::untag_group),
-            ServiceOperation::new("ListTagsLogGroup", invalid, tags::list_of_group),
-            ServiceOperation::new("TagResource", invalid, tags::tag_resource),
-            ServiceOperation::new("UntagResource", invalid, tags::untag_resource),
-            ServiceOperation::new("ListTagsForResource", invalid, tags::list_of_resource),
-            ServiceOperation::new("CreateLogStream", invalid, streams::create),
-            ServiceOperation::new("DescribeLogStreams", invalid, streams::describe),
-            ServiceOperation::new("PutLogEvents", invalid, events::put::put),
-            ServiceOperation::new("GetLogEvents", invalid, events::get::get)
-                // A token says the direction itself, and is of one stream.
-                .with_pages_for_any(&["startTime", "endTime", "startFromHead", "unmask"]),
-            ServiceOperation::new("FilterLogEvents", invalid, events::filter::filter)
-                .with_pages_for_any(&["startFromHead", "interleaved", "unmask"]),
-            ServiceOperation::streaming("StartLiveTail", invalid, live_tail::start),
-        ],
-    }
+    };
+    let model = ServiceModel {
+        name: SIGNING_NAME,
+        target: Some(TARGET),
+        query: Some(query),
+        invalid: ErrorCode::InvalidParameter,
+        known: None,
+    };
+    Service::new(model, operations())
+}
+
+fn operations() -> Vec<Operation> {
+    vec![
+        Operation::write("CreateLogGroup", tree(groups::create)),
+        Operation::write("DeleteLogGroup", tree(groups::delete)),
+        Operation::read("DescribeLogGroups", tree(groups::describe)),
+        Operation::write("PutRetentionPolicy", tree(groups::put_retention)),
+        Operation::write("DeleteRetentionPolicy", tree(groups::delete_retention)),
+        Operation::write("TagLogGroup", tree(tags::tag_group)),
+        Operation::write("UntagLogGroup", tree(tags::untag_group)),
+        Operation::read("ListTagsLogGroup", tree(tags::list_of_group)),
+        Operation::write("TagResource", tree(tags::tag_resource)),
+        Operation::write("UntagResource", tree(tags::untag_resource)),
+        Operation::read("ListTagsForResource", tree(tags::list_of_resource)),
+        Operation::write("CreateLogStream", tree(streams::create)),
+        Operation::read("DescribeLogStreams", tree(streams::describe)),
+        Operation::write("PutLogEvents", tree(events::put::put)),
+        Operation::read("GetLogEvents", tree(events::get::get))
+            // A token says the direction itself, and is of one stream.
+            .with_pages_for_any(&["startTime", "endTime", "startFromHead", "unmask"]),
+        Operation::read("FilterLogEvents", tree(events::filter::filter)).with_pages_for_any(&[
+            "startFromHead",
+            "interleaved",
+            "unmask",
+        ]),
+        Operation::read("StartLiveTail", stream(live_tail::start)),
+    ]
 }
 
 fn invalid(message: impl Into<String>) -> ApiError {

@@ -5,22 +5,28 @@ use serde::Deserialize;
 use crate::edge::{
     context::Api,
     error::{ApiError, ErrorCode},
+    operation::{Operation, tree},
     protocol::tree::Tree,
-    service::{Service, ServiceOperation},
+    service::{QueryModel, Service, ServiceModel},
 };
 
 pub(crate) fn service() -> Service {
-    Service {
-        name: "sts",
-        target: None,
+    let query = QueryModel {
         version: "2011-06-15",
         namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
-        operations: vec![ServiceOperation::new(
-            "GetCallerIdentity",
-            ErrorCode::InvalidParameter,
-            get_caller_identity,
-        )],
-    }
+    };
+    let model = ServiceModel {
+        name: "sts",
+        target: None,
+        query: Some(query),
+        invalid: ErrorCode::InvalidParameter,
+        known: None,
+    };
+    Service::new(model, operations())
+}
+
+fn operations() -> Vec<Operation> {
+    vec![Operation::read("GetCallerIdentity", tree(get_caller_identity))]
 }
 
 #[derive(Deserialize)]

@@ -10,11 +10,11 @@ use longshore_core::{batch::Batch, model::task::TaskRecord, state::LogLine, step
 use tokio::{sync::watch, time::Instant};
 
 use super::signals::Signals;
-use crate::{
-    edge::health::{APPEND_SECONDS, CHECKPOINT_SECONDS, TASKS_STOPPED},
-    journal::{Checkpoint, Journal, JournalError},
-};
+use crate::journal::{Checkpoint, Journal, JournalError};
 
+pub(crate) const TASKS_STOPPED: &str = "longshore_tasks_stopped_total";
+pub(crate) const CHECKPOINT_SECONDS: &str = "longshore_journal_checkpoint_seconds";
+pub(crate) const APPEND_SECONDS: &str = "longshore_journal_append_seconds";
 /// Steps that one transaction takes at the most.
 const STEPS_PER_COMMIT_MAX: usize = 64;
 

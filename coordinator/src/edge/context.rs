@@ -3,14 +3,8 @@
 use std::sync::Arc;
 
 use longshore_common::{arn::Identity, clock::Clock, join_token::CaHash};
-use longshore_core::rejection::Rejection;
 
-use crate::{
-    driver::Handle,
-    edge::{error::ApiError, input::Node, page::PageScope},
-    fleet::logs::Logs,
-    random::Random,
-};
+use crate::{driver::Handle, edge::page::PageScope, fleet::logs::Logs, random::Random};
 
 /// What a handler works with: who we are and who calls. Made anew for each request (a few
 /// reference counts), so that a handler takes `&Api` and its input and nothing else.
@@ -31,23 +25,6 @@ pub(crate) struct Api {
     pub(crate) random: Random,
     /// What a page token of this request belongs to.
     pub(crate) page_scope: PageScope,
-}
-
-impl Api {
-    /// For one request whose answer may have pages.
-    pub(crate) fn paged(&self, operation: &str, unbound: &[&str], input: &Node<'_>) -> Self {
-        let reads = ["List", "Describe", "Filter", "Get"];
-        let page_scope = match reads.iter().any(|verb| operation.starts_with(verb)) {
-            true => PageScope::of(self.ca, operation, unbound, input),
-            false => PageScope::none(),
-        };
-        Api { page_scope, ..self.clone() }
-    }
-
-    /// A refusal of the state machine, in the words of the API.
-    pub(crate) fn refusal(&self, rejection: &Rejection) -> ApiError {
-        ApiError::of(rejection, &self.identity)
-    }
 }
 
 /// Who signed the request.

@@ -12,8 +12,10 @@ use longshore_common::clock::Monotonic;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::{
+    driver::{APPEND_SECONDS, CHECKPOINT_SECONDS, TASKS_STOPPED},
     edge::error::{ApiError, ErrorCode},
     fleet::join::JOINS_REFUSED,
+    fleet::poller::{ORDER_SECONDS, POLLS},
 };
 
 /// Upper bounds of the buckets of every duration, in seconds.
@@ -143,12 +145,7 @@ impl Metrics {
 
 pub(crate) const REQUESTS: &str = "longshore_api_requests_total";
 pub(crate) const REQUEST_SECONDS: &str = "longshore_api_request_seconds";
-pub(crate) const ORDER_SECONDS: &str = "longshore_order_departure_seconds";
 pub(crate) const CONNECTIONS_REFUSED: &str = "longshore_api_connections_refused_total";
-pub(crate) const APPEND_SECONDS: &str = "longshore_journal_append_seconds";
-pub(crate) const CHECKPOINT_SECONDS: &str = "longshore_journal_checkpoint_seconds";
-pub(crate) const TASKS_STOPPED: &str = "longshore_tasks_stopped_total";
-pub(crate) const POLLS: &str = "longshore_polls_total";
 
 fn describe() {
     metrics::describe_counter!(REQUESTS, "Requests of the API, by operation and outcome");

@@ -8,13 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use longshore_common::clock::Timestamp;
 
 use crate::{
-    client,
+    credentials::Credentials,
     edge::{
         Edge,
-        credentials::Credentials,
-        protocol::X_AMZ_TARGET,
-        router::{Body, ECS_SERVICE, ECS_TARGET, LONGSHORE_TARGET},
+        protocol::{Wire, X_AMZ_TARGET},
+        service::{Body, Service},
     },
+    signature,
 };
 
 const HOST: HeaderValue = HeaderValue::from_static("in-process");
@@ -42,25 +42,13 @@ pub struct Told {
 impl Edge {
     /// Everything that can be asked of this edge.
     pub fn offered(&self) -> Vec<Offered> {
-        let (ecs, longshore) = self.router.own_operations();
-        let own = |target: &'static str, operation: &'static str| Offered {
-            service: ECS_SERVICE,
-            target: Some(target),
-            version: "",
-            operation,
+        let of_service = |service: &'_ Service| {
+            let (name, target) = (service.name(), service.target());
+            let version = service.version().unwrap_or_default();
+            let named = move |operation| Offered { service: name, target, version, operation };
+            service.names().map(named).collect::<Vec<_>>()
         };
-        let of_services = self.router.services().iter().flat_map(|service| {
-            service.names().map(|operation| Offered {
-                service: service.name,
-                target: service.target,
-                version: service.version,
-                operation,
-            })
-        });
-        ecs.map(|name| own(ECS_TARGET, name))
-            .chain(longshore.map(|name| own(LONGSHORE_TARGET, name)))
-            .chain(of_services)
-            .collect()
+        self.router.services().iter().flat_map(of_service).collect()
     }
 
     /// Signs a request, and does what it asks. Of a stream of events, the first is told.
@@ -73,7 +61,7 @@ impl Edge {
     ) -> Told {
         let request = self.signed(offered, body, credentials, moment);
         let (parts, ()) = request.into_parts();
-        let wire = crate::edge::protocol::Wire::of(&parts);
+        let wire = Wire::of(&parts);
         let answer = match self.admit(&parts) {
             Ok(admitted) => self.route(admitted, body, "in-process").await.answer,
             Err(refusal) => Err(refusal),
@@ -111,7 +99,7 @@ impl Edge {
             }
         }
         let region = &self.identity.region;
-        client::sign(&mut headers, body, credentials, region, offered.service, moment)
+        signature::sign(&mut headers, body, credentials, region, offered.service, moment)
             .expect("names of the table are header values");
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;

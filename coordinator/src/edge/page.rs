@@ -11,8 +11,9 @@ use longshore_common::join_token::CaHash;
 use sha2::{Digest, Sha256};
 
 use super::{error::ApiError, input::Node};
-use crate::api::ecs::identifiers::DEFAULT_CLUSTER;
 
+/// The cluster that is meant when none is named.
+pub(crate) const DEFAULT_CLUSTER: &str = "default";
 /// The largest page of most lists, and their default (ecs-behaviour 1.1).
 pub(crate) const PAGE_MAX: usize = 100;
 /// Characters of a token: the longest is two names of 512 characters and a seal.

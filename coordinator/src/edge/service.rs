@@ -1,123 +1,149 @@
-//! Services of AWS that have several protocols: their operations, whatever a request speaks.
+//! One service of AWS, or our own: what requests call it, which protocols it speaks, its operations.
 //!
-//! A handler gets its typed input and answers with a [`Tree`]; which protocol the client speaks it
-//! never learns. ECS's own operations, JSON only, are in `operation`.
+//! Owns the way from an admitted request to the operation that it names, and from an output to the bytes
+//! of an answer. Never: what any operation does.
 
-use std::{future::Future, pin::Pin};
+use std::collections::BTreeMap;
 
 use http::{HeaderMap, request::Parts};
-use serde::de::DeserializeOwned;
 
 use crate::edge::{
     context::Api,
     error::{ApiError, ErrorCode},
     event_stream::EventStream,
     input::{self, Node},
-    operation::Handler,
+    operation::{Operation, Output},
     protocol::{
         Wire, X_AMZ_TARGET,
         cbor::{self, Rpc},
         query::{self, Form},
-        tree::Tree,
     },
-    router::{Body, Routed},
 };
 
-/// One service.
-pub(crate) struct Service {
+/// What a service is called, and how it speaks.
+pub(crate) struct ServiceModel {
     /// The service of the signature's scope.
     pub(crate) name: &'static str,
     /// Before the operation in `X-Amz-Target`, and the service in an RPC's path. Absent: it speaks
     /// the query protocol only.
     pub(crate) target: Option<&'static str>,
-    /// The `Version` of the query protocol.
+    /// Absent: it speaks JSON only.
+    pub(crate) query: Option<QueryModel>,
+    /// The error of a missing or ill-valued member.
+    pub(crate) invalid: ErrorCode,
+    /// Absent: an operation that is not built and one that does not exist answer alike.
+    pub(crate) known: Option<KnownOperations>,
+}
+
+/// All operations of a service in AWS's model, so that one that is not built is told from one that does
+/// not exist.
+pub(crate) struct KnownOperations {
+    /// The service as people call it.
+    pub(crate) of: &'static str,
+    /// Sorted.
+    pub(crate) names: &'static [&'static str],
+    /// What to do instead of an operation that is not built.
+    pub(crate) instead: &'static [(&'static str, &'static str)],
+}
+
+/// The query protocol of a service.
+pub(crate) struct QueryModel {
     pub(crate) version: &'static str,
     /// The XML namespace of its answers.
     pub(crate) namespace: &'static str,
-    pub(crate) operations: Vec<ServiceOperation>,
 }
 
-pub(crate) struct ServiceOperation {
-    name: &'static str,
-    /// Members that two pages of one list may have otherwise.
-    unbound: &'static [&'static str],
-    /// The model has an output without members.
-    empty_output: bool,
-    run: Box<Run>,
+/// A service with its table of operations.
+pub(crate) struct Service {
+    model: ServiceModel,
+    operations: BTreeMap<&'static str, Operation>,
+    /// The names in the order in which they are told.
+    names: Vec<&'static str>,
 }
 
-type Run = dyn for<'a> Fn(&'a Api, Node<'a>, &'static [&'static str]) -> Running<'a> + Send + Sync;
-type Running<'a> = Pin<Box<dyn Future<Output = Result<Said, ApiError>> + Send + 'a>>;
+/// What became of a request.
+pub(crate) struct Routed {
+    pub(crate) wire: Wire,
+    /// For the log and the metrics: only names that exist, so that strangers cannot add any.
+    pub(crate) operation: Option<&'static str>,
+    pub(crate) answer: Result<Body, ApiError>,
+}
 
-/// What a handler answered.
-enum Said {
-    Whole(Tree),
+/// An answer's bytes.
+pub(crate) enum Body {
+    Whole(Vec<u8>),
+    /// They come while the request lasts.
     Events(EventStream),
 }
 
-impl ServiceOperation {
-    /// An operation done by `handler`; a missing or ill-valued member answers `invalid`.
-    pub(crate) fn new<Input, H>(name: &'static str, invalid: ErrorCode, handler: H) -> Self
-    where
-        Input: DeserializeOwned + Send + 'static,
-        H: for<'a> Handler<'a, Input, Output = Tree> + Copy + Send + Sync + 'static,
-    {
-        Self::answering(name, invalid, handler, Said::Whole)
-    }
-
-    /// The same, for one whose answer is a stream of events.
-    pub(crate) fn streaming<Input, H>(name: &'static str, invalid: ErrorCode, handler: H) -> Self
-    where
-        Input: DeserializeOwned + Send + 'static,
-        H: for<'a> Handler<'a, Input, Output = EventStream> + Copy + Send + Sync + 'static,
-    {
-        Self::answering(name, invalid, handler, Said::Events)
-    }
-
-    fn answering<Input, H, Output>(
-        name: &'static str,
-        invalid: ErrorCode,
-        handler: H,
-        said: fn(Output) -> Said,
-    ) -> Self
-    where
-        Input: DeserializeOwned + Send + 'static,
-        H: for<'a> Handler<'a, Input, Output = Output> + Copy + Send + Sync + 'static,
-        Output: 'static,
-    {
-        ServiceOperation {
-            name,
-            unbound: &[],
-            empty_output: false,
-            run: Box::new(move |api, node, unbound| {
-                let input = input::typed::<Input>(&node, invalid);
-                let api = api.paged(name, unbound, &node);
-                Box::pin(async move { handler.call(&api, input?).await.map(said) })
-            }),
+#[cfg(test)]
+impl Body {
+    /// Of an operation that answers at once.
+    pub(crate) fn whole(self) -> Vec<u8> {
+        match self {
+            Body::Whole(bytes) => bytes,
+            Body::Events(_) => panic!("a stream where a whole answer was expected"),
         }
-    }
-
-    /// The model has an output, though one without members: clients of the query protocol look for
-    /// its element.
-    pub(crate) fn with_empty_output(self) -> Self {
-        ServiceOperation { empty_output: true, ..self }
-    }
-
-    /// A page token goes on being good when these members change.
-    pub(crate) fn with_pages_for_any(self, unbound: &'static [&'static str]) -> Self {
-        ServiceOperation { unbound, ..self }
     }
 }
 
 impl Service {
-    /// Whether a request in JSON or by RPC is for this one.
-    pub(crate) fn is_named_by(&self, wire: Wire, parts: &Parts) -> bool {
-        self.target.is_some() && self.target == named(wire, parts).map(|(service, _)| service)
+    /// Refuses to be built with a name that AWS's model does not have, or twice: that is our bug.
+    pub(crate) fn new(model: ServiceModel, operations: Vec<Operation>) -> Self {
+        let mut names: Vec<&str> = operations.iter().map(Operation::name).collect();
+        if model.query.is_none() {
+            // Tables of services that speak JSON only are long, and grouped by resource.
+            names.sort_unstable();
+        }
+        let mut table = BTreeMap::new();
+        for operation in operations {
+            let name = operation.name();
+            let known = model.known.as_ref().is_none_or(|known| known.find(name).is_some());
+            assert!(known, "{} has no operation {name}", model.name);
+            assert!(table.insert(name, operation).is_none(), "{name} is listed twice");
+        }
+        Service { model, operations: table, names }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.model.name
+    }
+
+    pub(crate) fn target(&self) -> Option<&'static str> {
+        self.model.target
+    }
+
+    /// The `Version` of its query protocol, if it speaks that.
+    pub(crate) fn version(&self) -> Option<&'static str> {
+        self.model.query.as_ref().map(|query| query.version)
     }
 
     /// The names of its operations.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.operations.iter().map(|operation| operation.name)
+        self.names.iter().copied()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_model(&self) -> bool {
+        self.model.query.is_some() || self.model.known.is_some()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has(&self, operation: &str) -> bool {
+        self.operations.contains_key(operation)
+    }
+
+    pub(crate) fn speaks(&self, wire: Wire) -> bool {
+        match wire {
+            Wire::Json1_0 | Wire::Json1_1 => self.model.target.is_some(),
+            Wire::Query | Wire::RpcV2Cbor => self.model.query.is_some(),
+        }
+    }
+
+    /// Whether a request in JSON or by RPC is for this one.
+    pub(crate) fn is_named_by(&self, wire: Wire, parts: &Parts) -> bool {
+        self.model.target.is_some()
+            && self.model.target == named(wire, parts).map(|(service, _)| service)
     }
 
     /// Does what a request asks for.
@@ -131,31 +157,56 @@ impl Service {
     ) -> Routed {
         let (operation, node) = match self.asked(wire, parts, body) {
             Ok(asked) => asked,
-            Err(refusal) => return Routed { wire, operation: None, answer: Err(refusal) },
+            Err(Unbuilt { known, refusal }) => {
+                return Routed { wire, operation: known, answer: Err(refusal) };
+            }
         };
         let answer = match node {
-            Ok(node) => (operation.run)(api, node, operation.unbound).await,
+            Ok(node) => operation.run(api, node, self.model.invalid).await,
             Err(refusal) => Err(refusal),
         };
-        let name = operation.name;
-        let write = |tree: &Tree| match wire {
-            Wire::Json1_0 | Wire::Json1_1 => {
-                serde_json::to_vec(tree).expect("a tree has no part that JSON cannot say")
-            }
-            Wire::RpcV2Cbor => cbor::write(tree),
-            Wire::Query => {
-                query::answer(name, self.namespace, tree, operation.empty_output, request_id)
+        let answer = answer.and_then(|output| self.written(operation, output, wire, request_id));
+        Routed { wire, operation: Some(operation.name()), answer }
+    }
+
+    /// An output in the protocol of its request.
+    fn written(
+        &self,
+        operation: &Operation,
+        output: Output,
+        wire: Wire,
+        request_id: &str,
+    ) -> Result<Body, ApiError> {
+        let name = operation.name();
+        let tree = match output {
+            Output::Json(bytes) => return Ok(Body::Whole(bytes)),
+            Output::Tree(tree) => tree,
+            Output::Events(events) => {
+                return match wire {
+                    Wire::Json1_0 | Wire::Json1_1 => Ok(Body::Events(events)),
+                    Wire::RpcV2Cbor | Wire::Query => Err(ApiError::new(
+                        ErrorCode::UnknownOperation,
+                        format!(
+                            "{name} answers with a stream of events, in AWS's JSON protocols only."
+                        ),
+                    )),
+                };
             }
         };
-        let answer = answer.and_then(|said| match (said, wire) {
-            (Said::Whole(tree), _) => Ok(Body::Whole(write(&tree))),
-            (Said::Events(events), Wire::Json1_0 | Wire::Json1_1) => Ok(Body::Events(events)),
-            (Said::Events(_), Wire::RpcV2Cbor | Wire::Query) => Err(ApiError::new(
-                ErrorCode::UnknownOperation,
-                format!("{name} answers with a stream of events, in AWS's JSON protocols only."),
-            )),
-        });
-        Routed { wire, operation: Some(name), answer }
+        let bytes = match (wire, &self.model.query) {
+            (Wire::Json1_0 | Wire::Json1_1, _) | (Wire::Query, None) => {
+                serde_json::to_vec(&tree).expect("a tree has no part that JSON cannot say")
+            }
+            (Wire::RpcV2Cbor, _) => cbor::write(&tree),
+            (Wire::Query, Some(query)) => query::answer(
+                name,
+                query.namespace,
+                &tree,
+                operation.has_empty_output(),
+                request_id,
+            ),
+        };
+        Ok(Body::Whole(bytes))
     }
 
     /// The operation, and its input unless the body cannot be read.
@@ -164,48 +215,93 @@ impl Service {
         wire: Wire,
         parts: &Parts,
         body: &'b [u8],
-    ) -> Result<(&ServiceOperation, Result<Node<'b>, ApiError>), ApiError> {
+    ) -> Result<(&Operation, Result<Node<'b>, ApiError>), Unbuilt> {
         let read = match wire {
-            Wire::Json1_0 | Wire::Json1_1 => input::read_json,
+            Wire::Json1_0 | Wire::Json1_1 => input::read,
             Wire::RpcV2Cbor => cbor::read,
             Wire::Query => {
                 let mut form = Form::read(body)?;
                 let (action, version) = (form.take("Action")?, form.take("Version")?);
-                let operation = self.operation(&action).filter(|_| version == self.version);
+                let operation = self.operations.get(&*action);
+                let operation = operation.filter(|_| self.version() == Some(&*version));
                 let operation = operation
                     .ok_or_else(|| self.unknown(&format!("{action}, version {version},")))?;
                 return Ok((operation, form.into_node()));
             }
         };
-        let named = named(wire, parts).filter(|(service, _)| self.target == Some(*service));
-        let operation = named.and_then(|(_, name)| self.operation(name));
-        let operation =
-            operation.ok_or_else(|| self.unknown(named.map_or("", |(_, name)| name)))?;
-        Ok((operation, read(body)))
+        let Some((service, name)) = named(wire, parts) else {
+            return Err(ApiError::new(
+                ErrorCode::UnknownOperation,
+                "The request names no operation: set X-Amz-Target.",
+            )
+            .into());
+        };
+        if self.model.target != Some(service) {
+            return Err(self.unknown(&format!("{service}.{name}")).into());
+        }
+        match self.operations.get(name) {
+            Some(operation) => Ok((operation, read(body))),
+            None => Err(self.unbuilt(name)),
+        }
     }
 
-    fn operation(&self, name: &str) -> Option<&ServiceOperation> {
-        self.operations.iter().find(|known| known.name == name)
+    fn unbuilt(&self, asked: &str) -> Unbuilt {
+        let known = self.model.known.as_ref();
+        let Some((known, name)) = known.and_then(|known| Some((known, known.find(asked)?))) else {
+            return self.unknown(asked).into();
+        };
+        let instead = known.instead.iter().find(|(operation, _)| *operation == name);
+        let instead = instead.map(|(_, instead)| format!(" {instead}")).unwrap_or_default();
+        let refusal = ApiError::unsupported_feature(format!(
+            "{name} is an operation of {} that this version of Longshore does not have.{instead}",
+            known.of
+        ));
+        Unbuilt { known: Some(name), refusal }
     }
 
     fn unknown(&self, asked: &str) -> ApiError {
         let asked: String = asked.chars().filter(|c| !c.is_control()).take(128).collect();
-        let built: Vec<&str> = self.operations.iter().map(|known| known.name).collect();
-        ApiError::new(
-            ErrorCode::UnknownOperation,
-            format!(
+        let message = match (self.model.target, &self.model.query) {
+            (Some(target), None) => {
+                format!("There is no operation {asked}. Targets are '{target}.<Operation>'.")
+            }
+            _ => format!(
                 "This version of Longshore has no operation {asked} of {}. It has: {}.",
-                self.name,
-                built.join(", ")
+                self.model.name,
+                self.names().collect::<Vec<_>>().join(", ")
             ),
-        )
+        };
+        ApiError::new(ErrorCode::UnknownOperation, message)
+    }
+}
+
+impl KnownOperations {
+    /// The name as it stands here.
+    fn find(&self, operation: &str) -> Option<&'static str> {
+        self.names.binary_search(&operation).ok().map(|at| self.names[at])
+    }
+}
+
+/// A request for an operation that is not here.
+struct Unbuilt {
+    /// Its name, if AWS has it.
+    known: Option<&'static str>,
+    refusal: ApiError,
+}
+
+impl From<ApiError> for Unbuilt {
+    fn from(refusal: ApiError) -> Self {
+        Unbuilt { known: None, refusal }
     }
 }
 
 /// The service and the operation that a request names before its body.
 fn named(wire: Wire, parts: &Parts) -> Option<(&str, &str)> {
     match wire {
-        Wire::Json1_0 | Wire::Json1_1 => target(&parts.headers)?.split_once('.'),
+        Wire::Json1_0 | Wire::Json1_1 => {
+            let target = target(&parts.headers)?;
+            Some(target.split_once('.').unwrap_or((target, "")))
+        }
         Wire::RpcV2Cbor => Rpc::of(parts.uri.path()).map(|rpc| (rpc.service, rpc.operation)),
         Wire::Query => None,
     }

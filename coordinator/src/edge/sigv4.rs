@@ -7,7 +7,6 @@
 //!
 //! Never: a secret in an error, a comparison that stops at the first difference.
 
-mod canonical;
 mod keys;
 #[cfg(test)]
 mod tests;
@@ -18,19 +17,20 @@ use http::{HeaderMap, HeaderName, header, request::Parts};
 use longshore_common::clock::Timestamp;
 use subtle::ConstantTimeEq;
 
-use crate::edge::{
-    context::Caller,
-    credentials::{AccessKey, Keyring},
-    error::{ApiError, ErrorCode},
-    protocol::{API_PATH, X_AMZ_TARGET, cbor::Rpc},
+use crate::{
+    edge::{
+        context::Caller,
+        error::{ApiError, ErrorCode},
+        keyring::{AccessKey, Keyring},
+        protocol::{API_PATH, X_AMZ_TARGET, cbor::Rpc},
+    },
+    signature::{
+        ALGORITHM, AmzDate, Scope, X_AMZ_DATE, basic_format, canonical_request, hex_sha256,
+        string_to_sign,
+    },
 };
-pub(crate) use canonical::{
-    ALGORITHM, AmzDate, Scope, basic_format, canonical_request, hex_sha256, string_to_sign,
-};
-pub(crate) use keys::SigningKey;
 use keys::SigningKeys;
 
-pub(crate) const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
 const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 

@@ -120,24 +120,26 @@ type Body = http_body_util::Full<Bytes>;
 #[derive(Clone, Copy)]
 struct Caller {
     address: IpAddr,
-    shown: Option<Shown>,
+    shown: Option<PresentedCertificate>,
 }
 
 /// The host that a certificate of this fleet names, and the key that the caller proved to hold.
 #[derive(Clone, Copy)]
-struct Shown {
+struct PresentedCertificate {
     host: HostId,
     key: KeyHash,
     not_after: Timestamp,
 }
 
-impl Shown {
+impl PresentedCertificate {
     /// Absent for a certificate that is no host's.
     fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let holder = mutual_tls::holder(certificate).ok()?;
         let key = mutual_tls::key_hash(certificate).ok()?;
         match holder.node.role {
-            Role::Agent(host) => Some(Shown { host, key, not_after: holder.not_after }),
+            Role::Agent(host) => {
+                Some(PresentedCertificate { host, key, not_after: holder.not_after })
+            }
             Role::Coordinator => None,
         }
     }
@@ -203,7 +205,7 @@ impl Joining {
     async fn converse(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, visit: Arc<Visit>) {
         let Some(stream) = self.handshake(tcp, peer).await else { return };
         let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-        let caller = Caller { address: peer.ip(), shown: shown.and_then(Shown::of) };
+        let caller = Caller { address: peer.ip(), shown: shown.and_then(PresentedCertificate::of) };
         // A certificate of the fleet is proof enough of who is there, while it is good.
         let good = caller.shown.filter(|shown| self.clock.wall() < shown.not_after);
         // It gives way all the same: one host that keeps connections must not lock out the others.
@@ -363,7 +365,7 @@ impl Joining {
 
     fn certification(
         &self,
-        shown: Shown,
+        shown: PresentedCertificate,
         key: &RequestedKey,
         secret_hash: Option<[u8; 32]>,
         run: Option<AgentRun>,

@@ -10,6 +10,8 @@ mod pace;
 mod start_barrier;
 pub mod testimony;
 
+pub(crate) use self::host::{ORDER_SECONDS, POLLS};
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use longshore_common::{

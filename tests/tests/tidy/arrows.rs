@@ -1,4 +1,5 @@
-//! Which file takes what from which, read from `use` declarations and paths; and the circles in that.
+//! Which file takes what from which, read from `use` declarations and paths; the circles in that, and the
+//! arrows against the order of layers.
 //!
 //! An arrow goes to the file that defines a name, through whatever re-exports it; a re-export itself is none.
 //! Code of tests has no arrows. What a macro is given is not read.
@@ -33,6 +34,8 @@ struct File {
     imports: BTreeMap<String, Vec<String>>,
     /// Every path that its code names.
     named: BTreeSet<Vec<String>>,
+    /// Its modules in files of their own, in the order of their `mod` lines.
+    below: Vec<String>,
 }
 
 /// The files of all crates by their modules.
@@ -48,7 +51,8 @@ impl Arrows {
             let parsed = syn::parse_file(text).unwrap_or_else(|error| panic!("{path}: {error}"));
             let mut reader = Reader::default();
             reader.visit_file(&parsed);
-            let file = File { path: path.into(), imports: reader.imports, named: reader.named };
+            let Reader { imports, named, below } = reader;
+            let file = File { path: path.into(), imports, named, below };
             Some((module, file))
         });
         Arrows { files: files.collect() }
@@ -73,6 +77,30 @@ impl Arrows {
             left.retain(|module| !circle.contains(module));
         }
         circles
+    }
+
+    /// Arrows against the order of layers. The `mod` lines of each file of `layered` stand in that order,
+    /// the lowest layer first: a module takes nothing from one that stands after it.
+    pub(crate) fn upward(&self, layered: &[&str]) -> Vec<String> {
+        let arrows = self.arrows();
+        let mut found = Vec::new();
+        for path in layered {
+            let layers = self.files.iter().find(|(_, file)| file.path == *path);
+            let (parent, layers) = layers.unwrap_or_else(|| panic!("there is no {path}"));
+            let place = |module: &Module| {
+                let child = module.strip_prefix(&parent[..])?.first()?;
+                layers.below.iter().position(|layer| layer == child)
+            };
+            for (from, taken) in &arrows {
+                let upward = |to: &&Module| place(from).zip(place(to)).is_some_and(|(a, b)| a < b);
+                for to in taken.keys().filter(upward) {
+                    let names: Vec<&str> = taken[to].iter().map(String::as_str).collect();
+                    let (from, to) = (&self.files[from].path, &self.files[to].path);
+                    found.push(format!("{from} -> {to}: {}", names.join(", ")));
+                }
+            }
+        }
+        found
     }
 
     fn told(&self, circle: &BTreeSet<&Module>, arrows: &ArrowSet) -> Vec<String> {
@@ -181,6 +209,7 @@ fn module_of(path: &str) -> Option<Module> {
 struct Reader {
     imports: BTreeMap<String, Vec<String>>,
     named: BTreeSet<Vec<String>>,
+    below: Vec<String>,
 }
 
 impl Reader {
@@ -240,7 +269,7 @@ impl<'ast> Visit<'ast> for Reader {
                     self.named = before;
                 }
             }
-            Item::Mod(ItemMod { content: None, .. }) => {}
+            Item::Mod(ItemMod { content: None, ident, .. }) => self.below.push(ident.to_string()),
             item => visit::visit_item(self, item),
         }
     }

@@ -25,10 +25,7 @@ use crate::edge::{
     error::{ApiError, AutoScalingFault, ErrorCode},
     page::Page,
     protocol::tree::Tree,
-    service::{Service, ServiceOperation},
 };
-
-pub(crate) const SIGNING_NAME: &str = "autoscaling";
 
 /// Auto Scaling's largest pages, and its usual one.
 const PAGE_MAX: u32 = 100;
@@ -38,33 +35,9 @@ const PAGE_DEFAULT: u32 = 50;
 const PROTECTED_AT_ONCE_MAX: usize = 50;
 const NAMES_MAX: usize = 100;
 
-pub(crate) fn service() -> Service {
-    let invalid = ErrorCode::AutoScaling(AutoScalingFault::Validation);
-    Service {
-        name: SIGNING_NAME,
-        target: None,
-        version: "2011-01-01",
-        namespace: "http://autoscaling.amazonaws.com/doc/2011-01-01/",
-        operations: vec![
-            ServiceOperation::new("CreateAutoScalingGroup", invalid, create),
-            ServiceOperation::new("UpdateAutoScalingGroup", invalid, update),
-            ServiceOperation::new("DeleteAutoScalingGroup", invalid, delete),
-            ServiceOperation::new("DescribeAutoScalingGroups", invalid, describe),
-            ServiceOperation::new("SetDesiredCapacity", invalid, set_desired),
-            ServiceOperation::new("SetInstanceProtection", invalid, protect).with_empty_output(),
-            ServiceOperation::new("DescribeAutoScalingInstances", invalid, describe_instances),
-            ServiceOperation::new("TerminateInstanceInAutoScalingGroup", invalid, terminate),
-            ServiceOperation::new("DescribeScalingActivities", invalid, describe_activities),
-            ServiceOperation::new("CreateOrUpdateTags", invalid, put_tags),
-            ServiceOperation::new("DeleteTags", invalid, delete_tags),
-            ServiceOperation::new("DescribeTags", invalid, describe_tags),
-        ],
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DeleteInput {
+pub(super) struct DeleteInput {
     auto_scaling_group_name: String,
     #[serde(default)]
     force_delete: bool,
@@ -72,7 +45,7 @@ struct DeleteInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DescribeInput {
+pub(super) struct DescribeInput {
     #[serde(default)]
     auto_scaling_group_names: Vec<String>,
     include_instances: Option<bool>,
@@ -84,7 +57,7 @@ struct DescribeInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct FilterInput {
+pub(super) struct FilterInput {
     name: String,
     #[serde(default)]
     values: Vec<String>,
@@ -92,7 +65,7 @@ struct FilterInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct SetDesiredCapacityInput {
+pub(super) struct SetDesiredCapacityInput {
     auto_scaling_group_name: String,
     desired_capacity: u32,
     #[serde(default)]
@@ -101,7 +74,7 @@ struct SetDesiredCapacityInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct SetInstanceProtectionInput {
+pub(super) struct SetInstanceProtectionInput {
     instance_ids: Vec<String>,
     auto_scaling_group_name: String,
     protected_from_scale_in: bool,
@@ -109,7 +82,7 @@ struct SetInstanceProtectionInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DescribeInstancesInput {
+pub(super) struct DescribeInstancesInput {
     #[serde(default)]
     instance_ids: Vec<String>,
     max_records: Option<u32>,
@@ -118,14 +91,14 @@ struct DescribeInstancesInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct TerminateInput {
+pub(super) struct TerminateInput {
     instance_id: String,
     should_decrement_desired_capacity: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DescribeActivitiesInput {
+pub(super) struct DescribeActivitiesInput {
     #[serde(default)]
     activity_ids: Vec<String>,
     auto_scaling_group_name: Option<String>,
@@ -135,20 +108,20 @@ struct DescribeActivitiesInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct TagsInput {
+pub(super) struct TagsInput {
     tags: Vec<input::TagInput>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DescribeTagsInput {
+pub(super) struct DescribeTagsInput {
     #[serde(default)]
     filters: Vec<FilterInput>,
     next_token: Option<String>,
     max_records: Option<u32>,
 }
 
-async fn create(api: &Api, input: input::CreateInput) -> Result<Tree, ApiError> {
+pub(super) async fn create(api: &Api, input: input::CreateInput) -> Result<Tree, ApiError> {
     let (name, config) = input.parse()?;
     let command = Command::CreateAutoScalingGroup { name, config: Box::new(config) };
     // A name is free once its group is gone.
@@ -163,21 +136,24 @@ async fn create(api: &Api, input: input::CreateInput) -> Result<Tree, ApiError> 
     Ok(Tree::object())
 }
 
-async fn update(api: &Api, input: input::UpdateInput) -> Result<Tree, ApiError> {
+pub(super) async fn update(api: &Api, input: input::UpdateInput) -> Result<Tree, ApiError> {
     let (name, change) = input.parse()?;
     let change = Box::new(change);
     api.submit(Command::UpdateAutoScalingGroup { name, change }, |_, _| ()).await?;
     Ok(Tree::object())
 }
 
-async fn delete(api: &Api, input: DeleteInput) -> Result<Tree, ApiError> {
+pub(super) async fn delete(api: &Api, input: DeleteInput) -> Result<Tree, ApiError> {
     let name = group_name(&input.auto_scaling_group_name)?;
     let force = input.force_delete;
     api.submit(Command::DeleteAutoScalingGroup { name, force }, |_, _| ()).await?;
     Ok(Tree::object())
 }
 
-async fn set_desired(api: &Api, input: SetDesiredCapacityInput) -> Result<Tree, ApiError> {
+pub(super) async fn set_desired(
+    api: &Api,
+    input: SetDesiredCapacityInput,
+) -> Result<Tree, ApiError> {
     let command = Command::SetDesiredCapacity {
         name: group_name(&input.auto_scaling_group_name)?,
         desired: input.desired_capacity,
@@ -187,7 +163,10 @@ async fn set_desired(api: &Api, input: SetDesiredCapacityInput) -> Result<Tree, 
     Ok(Tree::object())
 }
 
-async fn protect(api: &Api, input: SetInstanceProtectionInput) -> Result<Tree, ApiError> {
+pub(super) async fn protect(
+    api: &Api,
+    input: SetInstanceProtectionInput,
+) -> Result<Tree, ApiError> {
     let count = input.instance_ids.len();
     if count > PROTECTED_AT_ONCE_MAX {
         return Err(invalid(format!(
@@ -209,7 +188,7 @@ async fn protect(api: &Api, input: SetInstanceProtectionInput) -> Result<Tree, A
     Ok(Tree::object())
 }
 
-async fn terminate(api: &Api, input: TerminateInput) -> Result<Tree, ApiError> {
+pub(super) async fn terminate(api: &Api, input: TerminateInput) -> Result<Tree, ApiError> {
     let instance = instance_id(&input.instance_id)?;
     let decrement = input.should_decrement_desired_capacity;
     let identity = api.identity.clone();
@@ -222,7 +201,7 @@ async fn terminate(api: &Api, input: TerminateInput) -> Result<Tree, ApiError> {
     Ok(Tree::object().with_some("Activity", activity))
 }
 
-async fn describe(api: &Api, input: DescribeInput) -> Result<Tree, ApiError> {
+pub(super) async fn describe(api: &Api, input: DescribeInput) -> Result<Tree, ApiError> {
     let names = group_names(&input.auto_scaling_group_names)?;
     let filters = parse_filters(&input.filters, &["tag-key", "tag-value", "tag:"])?;
     let page = page(api, input.max_records, &input.next_token, PAGE_MAX)?;
@@ -243,7 +222,10 @@ async fn describe(api: &Api, input: DescribeInput) -> Result<Tree, ApiError> {
         .with_some("NextToken", next_token))
 }
 
-async fn describe_instances(api: &Api, input: DescribeInstancesInput) -> Result<Tree, ApiError> {
+pub(super) async fn describe_instances(
+    api: &Api,
+    input: DescribeInstancesInput,
+) -> Result<Tree, ApiError> {
     if input.instance_ids.len() > INSTANCES_PAGE_MAX as usize {
         return Err(invalid(format!(
             "InstanceIds has {} entries; it may have {INSTANCES_PAGE_MAX}.",
@@ -287,7 +269,10 @@ async fn describe_instances(api: &Api, input: DescribeInstancesInput) -> Result<
 }
 
 /// What is under way, and how the instances that are there came to be.
-async fn describe_activities(api: &Api, input: DescribeActivitiesInput) -> Result<Tree, ApiError> {
+pub(super) async fn describe_activities(
+    api: &Api,
+    input: DescribeActivitiesInput,
+) -> Result<Tree, ApiError> {
     let names = match &input.auto_scaling_group_name {
         Some(name) => vec![group_name(name)?],
         None => Vec::new(),
@@ -313,12 +298,12 @@ async fn describe_activities(api: &Api, input: DescribeActivitiesInput) -> Resul
     Ok(Tree::object().with("Activities", Tree::List(shown)).with_some("NextToken", next_token))
 }
 
-async fn put_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
+pub(super) async fn put_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
     let tags = input::of_groups(input.tags)?;
     submit_tags(api, Command::PutGroupTags(tags)).await
 }
 
-async fn delete_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
+pub(super) async fn delete_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
     let tags = input::of_groups(input.tags)?;
     let keys = tags.into_iter().map(|(group, key, _)| (group, key)).collect();
     submit_tags(api, Command::DeleteGroupTags(keys)).await
@@ -338,7 +323,7 @@ async fn submit_tags(api: &Api, command: Command) -> Result<Tree, ApiError> {
     Ok(Tree::object())
 }
 
-async fn describe_tags(api: &Api, input: DescribeTagsInput) -> Result<Tree, ApiError> {
+pub(super) async fn describe_tags(api: &Api, input: DescribeTagsInput) -> Result<Tree, ApiError> {
     let known = ["auto-scaling-group", "key", "value", "propagate-at-launch"];
     let filters = parse_filters(&input.filters, &known)?;
     let page = page(api, input.max_records, &input.next_token, PAGE_MAX)?;

@@ -6,7 +6,7 @@
 
 mod fault;
 mod input;
-mod tags;
+pub(super) mod tags;
 mod view;
 #[cfg(test)]
 mod tests;
@@ -27,12 +27,7 @@ use crate::edge::{
     error::{ApiError, ErrorCode, MonitoringFault},
     page::Page,
     protocol::tree::Tree,
-    service::{Service, ServiceOperation},
 };
-
-/// Before the names of CloudWatch's operations.
-pub(crate) const TARGET: &str = "GraniteServiceVersion20100801";
-pub(crate) const SIGNING_NAME: &str = "monitoring";
 
 /// Names in one request, CloudWatch's limit.
 const NAMES_MAX: usize = 100;
@@ -45,29 +40,9 @@ const STATE_REASON_DATA_CHARS_MAX: usize = 4000;
 const ACTION_PREFIX_CHARS_MAX: usize = 1024;
 const ALARM_NAME_PREFIX_CHARS_MAX: usize = 255;
 
-/// CloudWatch, as far as alarms go.
-pub(crate) fn service() -> Service {
-    let invalid = ErrorCode::Monitoring(MonitoringFault::Validation);
-    Service {
-        name: SIGNING_NAME,
-        target: Some(TARGET),
-        version: "2010-08-01",
-        namespace: "http://monitoring.amazonaws.com/doc/2010-08-01/",
-        operations: vec![
-            ServiceOperation::new("PutMetricAlarm", invalid, put),
-            ServiceOperation::new("SetAlarmState", invalid, set_state),
-            ServiceOperation::new("DescribeAlarms", invalid, describe),
-            ServiceOperation::new("DeleteAlarms", invalid, delete),
-            ServiceOperation::new("TagResource", invalid, tags::tag).with_empty_output(),
-            ServiceOperation::new("UntagResource", invalid, tags::untag).with_empty_output(),
-            ServiceOperation::new("ListTagsForResource", invalid, tags::list),
-        ],
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct SetAlarmStateInput {
+pub(super) struct SetAlarmStateInput {
     alarm_name: String,
     state_value: AlarmValue,
     state_reason: String,
@@ -76,13 +51,13 @@ struct SetAlarmStateInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DeleteAlarmsInput {
+pub(super) struct DeleteAlarmsInput {
     alarm_names: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct DescribeAlarmsInput {
+pub(super) struct DescribeAlarmsInput {
     #[serde(default)]
     alarm_names: Vec<String>,
     alarm_name_prefix: Option<String>,
@@ -102,13 +77,13 @@ enum AlarmType {
     MetricAlarm,
 }
 
-async fn put(api: &Api, input: input::PutMetricAlarmInput) -> Result<Tree, ApiError> {
+pub(super) async fn put(api: &Api, input: input::PutMetricAlarmInput) -> Result<Tree, ApiError> {
     let put = Box::new(input.into_command()?);
     api.submit(Command::PutMetricAlarm(put), |_, _| ()).await?;
     Ok(Tree::object())
 }
 
-async fn set_state(api: &Api, input: SetAlarmStateInput) -> Result<Tree, ApiError> {
+pub(super) async fn set_state(api: &Api, input: SetAlarmStateInput) -> Result<Tree, ApiError> {
     check_chars("StateReason", &input.state_reason, 0, STATE_REASON_CHARS_MAX)?;
     let reason_data = input.state_reason_data.filter(|data| !data.is_empty());
     if let Some(data) = &reason_data {
@@ -127,7 +102,7 @@ async fn set_state(api: &Api, input: SetAlarmStateInput) -> Result<Tree, ApiErro
     Ok(Tree::object())
 }
 
-async fn delete(api: &Api, input: DeleteAlarmsInput) -> Result<Tree, ApiError> {
+pub(super) async fn delete(api: &Api, input: DeleteAlarmsInput) -> Result<Tree, ApiError> {
     if input.alarm_names.is_empty() {
         return Err(invalid("AlarmNames is empty; name at least one alarm."));
     }
@@ -136,7 +111,7 @@ async fn delete(api: &Api, input: DeleteAlarmsInput) -> Result<Tree, ApiError> {
     Ok(Tree::object())
 }
 
-async fn describe(api: &Api, input: DescribeAlarmsInput) -> Result<Tree, ApiError> {
+pub(super) async fn describe(api: &Api, input: DescribeAlarmsInput) -> Result<Tree, ApiError> {
     let wanted = Wanted::parse(&input)?;
     let size = input.max_records.unwrap_or(PAGE_DEFAULT);
     if !(1..=PAGE_MAX).contains(&size) {

@@ -5,18 +5,16 @@ mod managed_instances;
 
 use std::ops::Bound;
 
-use longshore_common::arn::Identity;
+use longshore_common::{arn::Identity, task_definition::Switch};
 use longshore_core::{
     command::Command,
     model::{
         auto_scaling::AutoScalingGroupName,
         capacity_provider::{
             CapacityProvider, CapacityProviderChange, CapacityProviderStatus, FARGATE,
-            FARGATE_SPOT, ManagedScaling, ProviderUpdate, StrategyItem, is_fargate,
+            FARGATE_SPOT, ManagedScaling, ProviderUpdate, is_fargate,
         },
-        cluster::ClusterCapacity,
         name::CapacityProviderName,
-        strategy,
     },
     rejection::Rejection,
     state::State,
@@ -28,8 +26,8 @@ use super::{
     clusters::{self, ClusterOutput},
     failure::Failure,
     identifiers,
+    strategy::{self, StrategyItemInput},
     tags::{self, TagInput, TagView},
-    unsupported::{self, LaunchType},
 };
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
@@ -91,13 +89,6 @@ struct ManagedScalingInput {
     instance_warmup_period: Option<u32>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum Switch {
-    Enabled,
-    Disabled,
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DeleteCapacityProviderInput {
@@ -129,17 +120,6 @@ pub(crate) struct PutClusterCapacityProvidersInput {
     cluster: String,
     capacity_providers: Vec<String>,
     default_capacity_provider_strategy: Vec<StrategyItemInput>,
-}
-
-/// ECS's CapacityProviderStrategyItem, in and out.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct StrategyItemInput {
-    capacity_provider: String,
-    #[serde(default)]
-    weight: u32,
-    #[serde(default)]
-    base: u32,
 }
 
 #[derive(Serialize)]
@@ -226,7 +206,8 @@ pub(crate) async fn update(
     input: UpdateCapacityProviderInput,
 ) -> Result<CapacityProviderOutput, ApiError> {
     no_managed_instances(input.cluster, input.managed_instances_provider.is_some())?;
-    let name = name(&api.identity, &input.name)?.ok_or_else(does_not_exist)?;
+    let name =
+        identifiers::capacity_provider(&api.identity, &input.name)?.ok_or_else(does_not_exist)?;
     let Some(given) = input.auto_scaling_group_provider else {
         return Err(ApiError::invalid_parameter(
             "autoScalingGroupProvider is required: give the settings to change.",
@@ -257,7 +238,7 @@ pub(crate) async fn delete(
 ) -> Result<CapacityProviderOutput, ApiError> {
     no_managed_instances(input.cluster, false)?;
     let given = &input.capacity_provider;
-    let name = name(&api.identity, given)?.ok_or_else(does_not_exist)?;
+    let name = identifiers::capacity_provider(&api.identity, given)?.ok_or_else(does_not_exist)?;
     submit_and_show(api, Command::DeleteCapacityProvider { name: name.clone() }, name).await
 }
 
@@ -304,7 +285,7 @@ pub(crate) async fn describe(
     let mut failures = Vec::new();
     let mut asked = Vec::new();
     for given in &input.capacity_providers {
-        match name(&api.identity, given)? {
+        match identifiers::capacity_provider(&api.identity, given)? {
             Some(name) => asked.push(name),
             None => failures.push(Failure::missing(given.clone())),
         }
@@ -362,87 +343,13 @@ pub(crate) async fn put_for_cluster(
     input: PutClusterCapacityProvidersInput,
 ) -> Result<ClusterOutput, ApiError> {
     let cluster = identifiers::cluster(&api.identity, Some(&input.cluster))?;
-    let capacity = cluster_capacity(
+    let capacity = strategy::cluster_capacity(
         &api.identity,
         input.capacity_providers,
         input.default_capacity_provider_strategy,
     )?;
     let command = Command::PutClusterCapacityProviders { cluster: cluster.clone(), capacity };
     clusters::submit_and_show(api, command, cluster).await
-}
-
-/// What CreateCluster and PutClusterCapacityProviders say of a cluster's providers.
-pub(crate) fn cluster_capacity(
-    identity: &Identity,
-    providers: Vec<String>,
-    strategy: Vec<StrategyItemInput>,
-) -> Result<ClusterCapacity, ApiError> {
-    let providers = providers
-        .iter()
-        .map(|given| name(identity, given)?.ok_or_else(|| not_found(given)))
-        .collect::<Result<_, ApiError>>()?;
-    Ok(ClusterCapacity { providers, default_strategy: self::strategy(identity, strategy)? })
-}
-
-pub(crate) fn strategy(
-    identity: &Identity,
-    given: Vec<StrategyItemInput>,
-) -> Result<Vec<StrategyItem>, ApiError> {
-    let item = |StrategyItemInput { capacity_provider, weight, base }| {
-        let provider = name(identity, &capacity_provider)?;
-        let provider = provider.ok_or_else(|| not_found(&capacity_provider))?;
-        Ok(StrategyItem { provider, base, weight, by_launch_type: false })
-    };
-    let items: Vec<StrategyItem> = given.into_iter().map(item).collect::<Result<_, ApiError>>()?;
-    strategy::check(&items).map_err(|bad| ApiError::invalid_parameter(bad.to_string()))?;
-    Ok(items)
-}
-
-/// What a call says of where its tasks go: by a strategy, by a launch type (an empty strategy), or
-/// as the cluster has it.
-pub(crate) fn asked(
-    identity: &Identity,
-    strategy: Vec<StrategyItemInput>,
-    launch_type: Option<LaunchType>,
-) -> Result<Option<Vec<StrategyItem>>, ApiError> {
-    unsupported::only_known_hosts(launch_type)?;
-    match (strategy.is_empty(), launch_type) {
-        (true, None) => Ok(None),
-        (true, Some(LaunchType::Fargate)) => Ok(Some(vec![StrategyItem::launch_type_fargate()])),
-        (true, Some(_)) => Ok(Some(Vec::new())),
-        (false, None) => self::strategy(identity, strategy).map(Some),
-        (false, Some(_)) => Err(ApiError::invalid_parameter(
-            "Specifying both a launch type and a capacity provider strategy is not supported. \
-             Remove one and try again.",
-        )),
-    }
-}
-
-/// `launchType` beside [`strategy_view`]: absent for what goes by a strategy.
-pub(crate) fn launch_type_view(items: &[StrategyItem]) -> Option<&'static str> {
-    match items {
-        [] => Some("EC2"),
-        [item] if item.by_launch_type => Some("FARGATE"),
-        _ => None,
-    }
-}
-
-/// For the filter `launchType` of lists: what hosts tasks run on.
-pub(crate) fn runs_as(items: &[StrategyItem]) -> LaunchType {
-    match items.iter().any(|item| is_fargate(item.provider.as_str())) {
-        true => LaunchType::Fargate,
-        false => LaunchType::Ec2,
-    }
-}
-
-pub(crate) fn strategy_view(items: &[StrategyItem]) -> Vec<StrategyItemInput> {
-    let items = items.iter().filter(|item| !item.by_launch_type);
-    let view = |item: &StrategyItem| StrategyItemInput {
-        capacity_provider: item.provider.to_string(),
-        weight: item.weight,
-        base: item.base,
-    };
-    items.map(view).collect()
 }
 
 fn new_name(given: &str) -> Result<CapacityProviderName, ApiError> {
@@ -454,32 +361,7 @@ fn new_name(given: &str) -> Result<CapacityProviderName, ApiError> {
              underscores, and hyphens."
         )));
     }
-    given.parse().map_err(|_| bad_name(given))
-}
-
-/// A name or an ARN; none when it is another region's or account's.
-fn name(identity: &Identity, given: &str) -> Result<Option<CapacityProviderName>, ApiError> {
-    let (here, name) = match identifiers::arn(identity, given, "capacity-provider/")? {
-        Some((here, name)) => (here, name),
-        None => (true, given.to_owned()),
-    };
-    let name = name.parse().map_err(|_| bad_name(given))?;
-    Ok(here.then_some(name))
-}
-
-/// For TagResource, which takes ARNs only.
-pub(crate) fn by_arn(
-    identity: &Identity,
-    arn: &str,
-) -> Result<Option<CapacityProviderName>, ApiError> {
-    name(identity, arn)
-}
-
-fn bad_name(given: &str) -> ApiError {
-    ApiError::invalid_parameter(format!(
-        "The specified capacity provider name is invalid: `{given}`. Up to 255 characters are \
-         allowed, including letters, numbers, underscores, and hyphens."
-    ))
+    given.parse().map_err(|_| identifiers::bad_provider_name(given))
 }
 
 /// Of the provider that a call is about.
@@ -488,14 +370,6 @@ fn does_not_exist() -> ApiError {
         "The specified capacity provider does not exist. Specify a valid name or ARN and try \
          again.",
     )
-}
-
-/// Of one that a strategy or a cluster names.
-fn not_found(given: &str) -> ApiError {
-    ApiError::invalid_parameter(format!(
-        "The specified capacity provider was not found. Specify a valid name or ARN and try \
-         again: there is none named {given}. Make it with CreateCapacityProvider."
-    ))
 }
 
 /// `arn:aws:autoscaling:REGION:ACCOUNT:autoScalingGroup:UUID:autoScalingGroupName/NAME`, or the

@@ -19,9 +19,9 @@ use longshore_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    capacity_providers::{self, StrategyItemInput},
     failure::Failure,
     identifiers,
+    strategy::{self, StrategyItemInput},
     tags::{self, TagInput, TagView},
 };
 use crate::edge::{context::Api, error::ApiError, page::Page};
@@ -222,7 +222,7 @@ pub(crate) async fn create(
 ) -> Result<ClusterOutput, ApiError> {
     let name = identifiers::cluster(&api.identity, input.cluster_name.as_deref())?;
     let (tags, options) = tags::parse_with_options(input.tags)?;
-    let capacity = capacity_providers::cluster_capacity(
+    let capacity = strategy::cluster_capacity(
         &api.identity,
         input.capacity_providers,
         input.default_capacity_provider_strategy,
@@ -456,9 +456,7 @@ fn view(
         tags: Vec::new(),
         settings: Vec::new(),
         capacity_providers: capacity.providers.iter().map(|name| name.to_string()).collect(),
-        default_capacity_provider_strategy: capacity_providers::strategy_view(
-            &capacity.default_strategy,
-        ),
+        default_capacity_provider_strategy: strategy::strategy_view(&capacity.default_strategy),
         attachments: None,
         attachments_status: (!capacity.providers.is_empty()).then_some("UPDATE_COMPLETE"),
     };

@@ -14,7 +14,7 @@ use longshore_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use self::view::{ContainerInstanceField, ContainerInstanceView, Shown};
+use self::view::{ContainerInstanceField, ContainerInstanceView, InstanceSnapshot};
 use super::{failure::Failure, identifiers};
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
@@ -117,7 +117,7 @@ pub(crate) async fn deregister(
 async fn submit_and_show(api: &Api, command: Command) -> Result<ContainerInstanceOutput, ApiError> {
     let shown = api
         .submit(command, |state, answer| match answer {
-            Answer::Host(host) => state.host(host).map(|host| Shown::of(state, host)),
+            Answer::Host(host) => state.host(host).map(|host| InstanceSnapshot::of(state, host)),
             _ => None,
         })
         .await?
@@ -143,7 +143,8 @@ pub(crate) async fn describe(
     let found = api
         .read(move |state| {
             let cluster = state.cluster(of.as_str())?;
-            let show = |host| (host, state.host_in(cluster, host).map(|h| Shown::of(state, h)));
+            let show =
+                |host| (host, state.host_in(cluster, host).map(|h| InstanceSnapshot::of(state, h)));
             Some(hosts.into_iter().map(show).collect::<Vec<_>>())
         })
         .await?
@@ -243,7 +244,8 @@ pub(crate) async fn update_state(
     let (shown, refused) = api
         .submit(command, |state, answer| match answer {
             Answer::Hosts { changed, failures } => {
-                let show = |host: HostId| state.host(host).map(|host| Shown::of(state, host));
+                let show =
+                    |host: HostId| state.host(host).map(|host| InstanceSnapshot::of(state, host));
                 (changed.into_iter().filter_map(show).collect::<Vec<_>>(), failures)
             }
             _ => (Vec::new(), Vec::new()),

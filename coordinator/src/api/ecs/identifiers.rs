@@ -12,9 +12,13 @@ use longshore_common::{
     arn::Identity,
     id::{HostId, TaskId},
 };
-use longshore_core::model::{
-    definition::RevisionRef,
-    name::{ClusterName, Family},
+use longshore_core::{
+    model::{
+        definition::RevisionRef,
+        name::{CapacityProviderName, ClusterName, Family},
+        service::ServiceRef,
+    },
+    state::Revision,
 };
 
 pub(crate) use self::arn::arn;
@@ -22,9 +26,8 @@ pub(crate) use self::services::{
     service, service_deployment, service_revision, task_set, task_set_by_arn,
 };
 use crate::edge::error::ApiError;
+pub(crate) use crate::edge::page::DEFAULT_CLUSTER;
 
-/// The cluster that is meant when none is named.
-pub(crate) const DEFAULT_CLUSTER: &str = "default";
 /// Lengths of a task's or container instance's id: 32 digits, or 36 in ECS's old form.
 const ID_LENGTHS: [usize; 2] = [32, 36];
 
@@ -124,6 +127,39 @@ fn parse_revision(text: &str) -> Result<u32, ApiError> {
             "Invalid revision number. Number: {text}. A revision is a whole number from 1 on."
         ))
     })
+}
+
+/// A name or an ARN; none when it is another region's or account's.
+pub(crate) fn capacity_provider(
+    identity: &Identity,
+    given: &str,
+) -> Result<Option<CapacityProviderName>, ApiError> {
+    let (here, name) = match arn(identity, given, "capacity-provider/")? {
+        Some((here, name)) => (here, name),
+        None => (true, given.to_owned()),
+    };
+    let name = name.parse().map_err(|_| bad_provider_name(given))?;
+    Ok(here.then_some(name))
+}
+
+pub(crate) fn bad_provider_name(given: &str) -> ApiError {
+    ApiError::invalid_parameter(format!(
+        "The specified capacity provider name is invalid: `{given}`. Up to 255 characters are \
+         allowed, including letters, numbers, underscores, and hyphens."
+    ))
+}
+
+pub(crate) fn cluster_arn(identity: &Identity, cluster: &ClusterName) -> String {
+    identity.cluster(cluster.as_str())
+}
+
+pub(crate) fn service_arn(identity: &Identity, service: &ServiceRef) -> String {
+    identity.service(service.cluster.as_str(), service.name.as_str())
+}
+
+/// The task definition of a service's revision.
+pub(crate) fn definition_arn(identity: &Identity, revision: &Revision) -> String {
+    identity.task_definition(revision.record.family.as_str(), revision.record.revision)
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use longshore_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    capacity_providers::{StrategyItemInput, launch_type_view, strategy_view},
     failure::Failure,
-    identifiers, services,
+    identifiers,
+    strategy::{StrategyItemInput, launch_type_view, strategy_view},
 };
 use crate::{
     edge::{context::Api, error::ApiError},
@@ -158,14 +158,14 @@ fn view(
     let capacity = state.service_named(service).map(|service| &service.config.capacity[..]);
     let capacity = capacity.unwrap_or_default();
     ServiceRevisionView {
-        cluster_arn: services::cluster_arn(identity, &service.cluster),
+        cluster_arn: identifiers::cluster_arn(identity, &service.cluster),
         container_images: containers.unwrap_or_default(),
         created_at: record.created_at.as_epoch_seconds(),
         guard_duty_enabled: false,
         launch_type: launch_type_view(capacity),
         capacity_provider_strategy: strategy_view(capacity),
         load_balancers: [],
-        service_arn: services::arn(identity, service),
+        service_arn: identifiers::service_arn(identity, service),
         service_registries: [],
         service_revision_arn: identity.service_revision(
             service.cluster.as_str(),

@@ -4,25 +4,28 @@
 //! What a service did is not in the state but in the history: its events, and deployments of the
 //! past (`service_deployments.rs`).
 
+mod kinds;
 pub(crate) mod unsupported;
 pub(crate) mod deployment_configuration;
 pub(crate) mod create;
 pub(crate) mod update;
 pub(crate) mod list;
+pub(crate) mod task_set_view;
 pub(crate) mod view;
 mod events;
 mod range;
 
-use longshore_common::arn::Identity;
-use longshore_core::{
-    Command, State,
-    model::{name::ClusterName, service::ServiceRef},
-    rejection::Rejection,
-};
+use longshore_common::{arn::Identity, task_definition::Switch};
+use longshore_core::{Command, State, model::service::ServiceRef};
 use serde::{Deserialize, Serialize};
 
-use self::{events::Looked, view::ServiceView};
-use super::{failure::Failure, identifiers, tasks::launch};
+pub(crate) use self::kinds::SchedulingStrategy;
+use self::{
+    events::Looked,
+    kinds::{DeploymentController, DeploymentControllerType},
+    view::ServiceView,
+};
+use super::{failure::Failure, identifiers};
 use crate::edge::{
     context::Api,
     error::{ApiError, ErrorCode},
@@ -34,34 +37,6 @@ const DESCRIBED_MAX: usize = 10;
 const DESIRED_COUNT_MAX: i64 = 100_000;
 /// ecs-behaviour 1.9, grace period.
 const GRACE_SECONDS_MAX: i64 = 2_147_483_647;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum SchedulingStrategy {
-    Replica,
-    Daemon,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum AvailabilityZoneRebalancing {
-    Enabled,
-    Disabled,
-}
-
-#[derive(Debug, Deserialize, Serialize)]
-pub(crate) struct DeploymentController {
-    #[serde(rename = "type")]
-    kind: DeploymentControllerType,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum DeploymentControllerType {
-    Ecs,
-    CodeDeploy,
-    External,
-}
 
 #[derive(Deserialize)]
 pub(crate) struct DeleteServiceInput {
@@ -159,18 +134,10 @@ pub(crate) fn not_found() -> ApiError {
     ApiError::new(ErrorCode::ServiceNotFound, "Service not found.")
 }
 
-pub(crate) fn arn(identity: &Identity, service: &ServiceRef) -> String {
-    identity.service(service.cluster.as_str(), service.name.as_str())
-}
-
 /// What `failures[]` calls a service that is not there: the old form of ARN, as ECS has it.
 fn missing_arn(identity: &Identity, service: &ServiceRef) -> String {
-    let arn = arn(identity, service);
+    let arn = identifiers::service_arn(identity, service);
     arn.replacen(&format!("service/{}/", service.cluster), "service/", 1)
-}
-
-pub(crate) fn cluster_arn(identity: &Identity, cluster: &ClusterName) -> String {
-    identity.cluster(cluster.as_str())
 }
 
 /// What writing operations answer: everything of the service right after the command, with the
@@ -187,13 +154,8 @@ async fn submit_and_show(
         Some((view::of(&identity, state, service, true), state.seq()))
     };
     let submitted = api.try_submit(command, show).await?;
-    let shown = submitted.map_err(|rejection| refusal(api, &rejection))?;
+    let shown = submitted.map_err(|rejection| api.launch_refusal(&rejection))?;
     let (shown, before) = shown.ok_or_else(not_found)?;
     let messages = events::of_services(api, vec![shown.id], before).await?.pop();
     Ok(ServiceOutput { service: events::added(shown, messages.unwrap_or_default()) })
-}
-
-/// A rejection in the words that ECS has for it where services are made.
-pub(crate) fn refusal(api: &Api, rejection: &Rejection) -> ApiError {
-    launch::refusal(api, rejection)
 }

@@ -21,7 +21,7 @@ use longshore_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{capacity_providers, identifiers};
+use super::identifiers;
 use crate::edge::{
     context::Api,
     error::{ApiError, ErrorCode},
@@ -38,6 +38,15 @@ pub(crate) const VALUE_CHARS_MAX: usize = 256;
 pub(crate) struct TagInput {
     pub(crate) key: Option<String>,
     pub(crate) value: Option<String>,
+}
+
+/// Whose tags a task takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum PropagateTags {
+    TaskDefinition,
+    Service,
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -181,7 +190,7 @@ fn resource(api: &Api, given: &str) -> Result<Resource, ApiError> {
         "task-set" => identifiers::task_set_by_arn(identity, given)?
             .map(|(service, task_set)| Resource::TaskSet { service, task_set }),
         "capacity-provider" => {
-            capacity_providers::by_arn(identity, given)?.map(Resource::CapacityProvider)
+            identifiers::capacity_provider(identity, given)?.map(Resource::CapacityProvider)
         }
         other => {
             return Err(ApiError::invalid_parameter(format!(

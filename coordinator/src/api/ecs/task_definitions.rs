@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::{
     input::RegisterTaskDefinitionInput,
     validate::Invalid,
-    view::{Shown, TaskDefinitionView},
+    view::{DefinitionSnapshot, TaskDefinitionView},
 };
 use super::{
     failure::Failure,
@@ -178,7 +178,7 @@ pub(crate) async fn describe(
     let found = api
         .read(move |state| {
             let definition = find(state, &reference)?;
-            Some((Shown::of(definition), tags::view(&definition.tags)))
+            Some((DefinitionSnapshot::of(definition), tags::view(&definition.tags)))
         })
         .await?;
     let (shown, tags) = found.ok_or_else(unable_to_describe)?;
@@ -196,11 +196,11 @@ fn find<'a>(state: &'a State, reference: &RevisionRef) -> Option<&'a Definition>
     }
 }
 
-fn show(state: &State, family: &Family, revision: u32) -> Option<Shown> {
-    state.definitions().get(family.as_str(), revision).map(Shown::of)
+fn show(state: &State, family: &Family, revision: u32) -> Option<DefinitionSnapshot> {
+    state.definitions().get(family.as_str(), revision).map(DefinitionSnapshot::of)
 }
 
-fn show_answered(state: &State, answer: Answer) -> Option<Shown> {
+fn show_answered(state: &State, answer: Answer) -> Option<DefinitionSnapshot> {
     match answer {
         Answer::Revision { family, revision } => show(state, &family, revision),
         _ => None,

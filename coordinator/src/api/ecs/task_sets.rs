@@ -1,8 +1,6 @@
 //! Task sets of services with the EXTERNAL deployment controller: CreateTaskSet, UpdateTaskSet,
 //! DeleteTaskSet, DescribeTaskSets, UpdateServicePrimaryTaskSet (ecs-behaviour 1.12).
 
-mod view;
-
 use longshore_core::{
     Answer, Command, Rejection, State,
     command::CreateTaskSet,
@@ -14,17 +12,16 @@ use longshore_core::{
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::view::{TaskSetView, of_service};
 use super::{
     failure::Failure,
     identifiers,
     services::{
         self,
         create::CLIENT_TOKEN_CHARS_MAX,
+        task_set_view::{self as view, TaskSetView},
         unsupported::{self as not_here, LoadBalancer, ServiceRegistry},
     },
     tags::{self, TagInput},
-    tasks::launch,
     unsupported::{self, CapacityProviderStrategyItem, LaunchType, NetworkConfiguration},
 };
 use crate::edge::{
@@ -151,7 +148,7 @@ pub(crate) async fn create(
     let external_id = external_id(input.external_id)?;
     let tags = tags::parse(input.tags)?;
     let definition = identifiers::task_definition(&api.identity, &input.task_definition)?
-        .ok_or_else(launch::definition_not_found)?;
+        .ok_or_else(ApiError::task_definition_not_found)?;
     let network = input.network_configuration.as_ref();
     unsupported::no_network(api, network, Some(&definition)).await?;
     let service = services::named(api, Some(&input.cluster), &input.service)?;
@@ -290,7 +287,7 @@ async fn submit_and_show(
         view::of(&identity, state, state.service_named(&service)?, id?, true)
     };
     let submitted = api.try_submit(command, show).await?;
-    let shown = submitted.map_err(|rejection| launch::refusal(api, &rejection))?;
+    let shown = submitted.map_err(|rejection| api.launch_refusal(&rejection))?;
     let task_set = shown.ok_or_else(|| {
         ApiError::new(ErrorCode::TaskSetNotFound, "The task set is gone already.")
     })?;

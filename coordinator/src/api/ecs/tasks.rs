@@ -16,7 +16,7 @@ use longshore_common::{id::TaskId, limits::REASON_CHARS_MAX};
 use longshore_core::{Command, Rejection, State, model::name::ClusterName};
 use serde::{Deserialize, Serialize};
 
-use self::view::{Shown, TaskView};
+use self::view::{TaskSnapshot, TaskView};
 use super::{failure::Failure, identifiers};
 use crate::edge::{context::Api, error::ApiError};
 
@@ -65,7 +65,7 @@ pub(crate) async fn stop(api: &Api, input: StopTaskInput) -> Result<TaskOutput, 
         )));
     }
     let command = Command::StopTask { cluster: cluster.clone(), task, reason };
-    let show = move |state: &State, _| state.task(task).map(|task| Shown::live(state, task));
+    let show = move |state: &State, _| state.task(task).map(|task| TaskSnapshot::live(state, task));
     let shown = match api.try_submit(command, show).await? {
         Ok(shown) => shown,
         // One that has stopped already stays as it is, and that is no error (ecs-behaviour 1.5).
@@ -121,10 +121,10 @@ pub(crate) async fn find(
     api: &Api,
     cluster: &ClusterName,
     ids: &[TaskId],
-) -> Result<BTreeMap<TaskId, Shown>, ApiError> {
+) -> Result<BTreeMap<TaskId, TaskSnapshot>, ApiError> {
     let live = |state: &State| {
         state.cluster(cluster.as_str())?;
-        let shown = |id: &TaskId| Some((*id, Shown::current(state, cluster, *id)?));
+        let shown = |id: &TaskId| Some((*id, TaskSnapshot::current(state, cluster, *id)?));
         Some(ids.iter().filter_map(shown).collect::<BTreeMap<_, _>>())
     };
     let mut found = api.read(live).await?.ok_or_else(ApiError::cluster_not_found)?;
@@ -138,14 +138,17 @@ async fn stopped(
     api: &Api,
     cluster: &ClusterName,
     ids: Vec<TaskId>,
-) -> Result<BTreeMap<TaskId, Shown>, ApiError> {
+) -> Result<BTreeMap<TaskId, TaskSnapshot>, ApiError> {
     let mut records = api.stopped_tasks(ids).await?;
     records.retain(|record| record.cluster == *cluster);
     if records.is_empty() {
         return Ok(BTreeMap::new());
     }
     let show = |state: &State| {
-        records.into_iter().map(|record| (record.id, Shown::stopped(state, record))).collect()
+        records
+            .into_iter()
+            .map(|record| (record.id, TaskSnapshot::stopped(state, record)))
+            .collect()
     };
     api.read(show).await
 }

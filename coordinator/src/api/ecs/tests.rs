@@ -9,9 +9,11 @@ mod fargate;
 mod flows;
 mod gpus;
 mod hosts;
+mod ill_formed;
 mod pages;
 mod services;
 mod settings;
+mod tags;
 mod waiting;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
@@ -20,13 +22,13 @@ use longshore_core::model::capacity_provider::CapacityPolicy;
 use serde_json::{Value, json};
 
 use crate::{
+    api::{ecs, longshore},
+    credentials::Credentials,
     driver::Handle,
     edge::{
         Edge,
-        credentials::Credentials,
         health::{Health, Metrics},
         protocol::X_AMZ_TARGET,
-        router::{ECS_SERVICE, ECS_TARGET, LONGSHORE_TARGET},
         test_backend::{self, NOW},
     },
 };
@@ -96,7 +98,7 @@ impl World {
     /// Calls an operation of Longshore's own.
     async fn longshore(&self, operation: &str, input: Value) -> Result<Value, Refusal> {
         let body = serde_json::to_vec(&input).unwrap();
-        let target = format!("{LONGSHORE_TARGET}.{operation}");
+        let target = format!("{}.{operation}", longshore::TARGET);
         self.send(&signed_for(&target, &body, &credentials("secret")), &body).await
     }
 
@@ -147,7 +149,7 @@ fn credentials(secret: &str) -> Credentials {
 }
 
 fn signed(operation: &str, body: &[u8], credentials: &Credentials) -> Parts {
-    signed_for(&format!("{ECS_TARGET}.{operation}"), body, credentials)
+    signed_for(&format!("{}.{operation}", ecs::TARGET), body, credentials)
 }
 
 /// For another service of AWS.
@@ -156,7 +158,7 @@ fn signed_as(service: &str, target: &str, body: &[u8]) -> Parts {
 }
 
 fn signed_for(target: &str, body: &[u8], credentials: &Credentials) -> Parts {
-    signed_by(ECS_SERVICE, target, body, credentials)
+    signed_by(ecs::SIGNING_NAME, target, body, credentials)
 }
 
 fn signed_by(service: &str, target: &str, body: &[u8], credentials: &Credentials) -> Parts {
@@ -169,6 +171,6 @@ fn signed_by(service: &str, target: &str, body: &[u8], credentials: &Credentials
         .body(())
         .unwrap();
     let headers = request.headers_mut();
-    crate::client::sign(headers, body, credentials, "us-east-1", service, NOW).unwrap();
+    crate::signature::sign(headers, body, credentials, "us-east-1", service, NOW).unwrap();
     request.into_parts().0
 }

@@ -7,10 +7,7 @@ use longshore_core::{Rejection, State, model::definition::RevisionRef};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{
-    api::ecs::{
-        tags::TagInput,
-        tasks::launch::{self, PropagateTags},
-    },
+    api::ecs::tags::{PropagateTags, TagInput},
     edge::{context::Api, error::ApiError},
 };
 
@@ -151,7 +148,7 @@ pub(crate) async fn no_network(
             let reason = Rejection::NotHonoured { family, revision, needs };
             Err(ApiError::client(reason.to_string()))
         }
-        None if definition.is_some() => Err(launch::definition_not_found()),
+        None if definition.is_some() => Err(ApiError::task_definition_not_found()),
         Some((_, _, NetworkMode::Bridge | NetworkMode::Host | NetworkMode::None)) | None => {
             Err(ApiError::invalid_parameter(
                 "Network Configuration is not valid for the given networkMode of this task \

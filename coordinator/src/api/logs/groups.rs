@@ -193,7 +193,7 @@ fn is_known(heard: &fan_out::Heard, name: &LogGroupName) -> bool {
 }
 
 /// A group as DescribeLogGroups shows it.
-struct Shown {
+struct GroupSummary {
     created_at: Timestamp,
     retention_days: Option<u32>,
     bytes: u64,
@@ -216,7 +216,7 @@ pub(super) async fn describe(api: &Api, input: DescribeLogGroupsInput) -> Result
         return Err(invalid(format!("A name has at most {LOG_NAME_CHARS_MAX} characters.")));
     }
     let none = input.log_group_class.is_some_and(|class| class != LogGroupClass::Standard);
-    let mut shown: BTreeMap<String, Shown> = BTreeMap::new();
+    let mut shown: BTreeMap<String, GroupSummary> = BTreeMap::new();
     if !none {
         let after = page.after.clone();
         // One more, so that it is known whether there are more.
@@ -231,7 +231,7 @@ pub(super) async fn describe(api: &Api, input: DescribeLogGroupsInput) -> Result
         for (_, reply) in heard.replies {
             let LogReply::Groups(groups) = reply else { continue };
             for group in groups {
-                let entry = shown.entry(group.name).or_insert(Shown {
+                let entry = shown.entry(group.name).or_insert(GroupSummary {
                     created_at: group.created_at,
                     retention_days: None,
                     bytes: 0,
@@ -254,7 +254,7 @@ pub(super) async fn describe(api: &Api, input: DescribeLogGroupsInput) -> Result
                 .collect::<Vec<_>>()
         });
         for group in made.await? {
-            let entry = shown.entry(group.name.as_str().to_owned()).or_insert(Shown {
+            let entry = shown.entry(group.name.as_str().to_owned()).or_insert(GroupSummary {
                 created_at: group.created_at,
                 retention_days: None,
                 bytes: 0,
@@ -271,7 +271,7 @@ pub(super) async fn describe(api: &Api, input: DescribeLogGroupsInput) -> Result
     Ok(Tree::object().with("logGroups", Tree::List(views)).with_some("nextToken", next_token))
 }
 
-fn view(api: &Api, name: &str, group: &Shown) -> Tree {
+fn view(api: &Api, name: &str, group: &GroupSummary) -> Tree {
     let arn = api.identity.log_group(name);
     Tree::object()
         .with("logGroupName", name)

@@ -22,17 +22,17 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    client::sign_for_path,
+    credentials::Credentials,
     driver::Handle,
     edge::{
         Edge,
-        credentials::Credentials,
         health::{Health, Metrics},
         protocol::X_AMZ_TARGET,
-        router::Body,
+        service::Body,
         test_backend::{self, NOW},
     },
     fleet::logs::fake::FakeHosts,
+    signature::sign_for_path,
 };
 
 const TOKEN_HASH: [u8; 32] = [1; 32];

@@ -176,7 +176,7 @@ impl ExplainInput {
             return Ok(None);
         };
         let found = identifiers::task_definition(&api.identity, given)?;
-        found.map(Some).ok_or_else(launch::definition_not_found)
+        found.map(Some).ok_or_else(ApiError::task_definition_not_found)
     }
 }
 
@@ -300,7 +300,7 @@ async fn dry_run(
         Ok(runs.iter().map(|run| view(run, |slot| arn(state, slot))).collect())
     };
     let shown = api.read(views).await?;
-    shown.map_err(|rejection| launch::refusal(api, &rejection))
+    shown.map_err(|rejection| api.launch_refusal(&rejection))
 }
 
 fn view(run: &DryRun, arn: impl Fn(HostSlot) -> String) -> DryRunView {

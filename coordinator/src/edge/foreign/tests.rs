@@ -3,7 +3,7 @@ use http::Request;
 use super::*;
 
 fn router() -> Router {
-    Router::new(Vec::new(), Vec::new(), crate::api::services())
+    Router::new(crate::api::offer().services)
 }
 
 fn parts(method: &str, uri: &str, headers: &[(&str, &str)]) -> Parts {

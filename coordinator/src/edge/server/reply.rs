@@ -13,12 +13,12 @@ use hyper::body::Frame;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::alertmanager::Outcome,
     door::Served,
     edge::{
         event_stream::{self, EventStream},
         protocol::SMITHY_PROTOCOL,
-        router::{Body, Routed},
+        service::{Body, Routed},
+        webhook::Notified,
     },
 };
 
@@ -84,10 +84,9 @@ pub(super) fn respond(
     answer
 }
 
-pub(super) fn notified(outcome: &Outcome) -> Answer {
-    let report = serde_json::to_vec(&outcome.report).expect("names and counts are always written");
-    let mut answer = text(outcome.status, "application/json", report);
-    if outcome.status == StatusCode::UNAUTHORIZED {
+pub(super) fn notified(Notified { status, report }: Notified) -> Answer {
+    let mut answer = text(status, "application/json", report);
+    if status == StatusCode::UNAUTHORIZED {
         ask_for_token(&mut answer);
     }
     answer

@@ -16,7 +16,6 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    api::alertmanager::{self, Outcome},
     door::{
         Full, Held, Served, Visit,
         bodies::{Bodies, InMemory, NoRoom},
@@ -28,7 +27,8 @@ use crate::{
         health::{REQUEST_SECONDS, REQUESTS},
         input::BODY_BYTES_MAX,
         protocol::{self, API_PATH, Wire, X_AMZN_QUERY_ERROR, cbor::Rpc, query},
-        router::Routed,
+        service::Routed,
+        webhook,
     },
 };
 
@@ -53,7 +53,7 @@ impl Service {
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
         let (parts, body) = request.into_parts();
         let mut answer = match parts.uri.path() {
-            alertmanager::PATH => self.notified(&parts, body).await,
+            path if path == self.edge().webhook.path => self.notified(&parts, body).await,
             HEALTH_PATH | READY_PATH | METRICS_PATH => self.watched(&parts),
             _ => self.asked(parts, body).await,
         };
@@ -87,7 +87,7 @@ impl Service {
 
     /// Metrics tell of services by their names: for this machine, and for whoever shows the token.
     fn measured(&self, parts: &Parts) -> Answer {
-        let shown = alertmanager::is_authorized(&parts.headers, &self.edge().metrics_token);
+        let shown = webhook::is_authorized(&parts.headers, &self.edge().metrics_token);
         if !shown && !self.peer.ip().is_loopback() {
             let mut answer = reply::text(
                 StatusCode::UNAUTHORIZED,
@@ -225,16 +225,18 @@ impl Service {
         })
     }
 
-    /// One notification of Alertmanager.
+    /// One notification of the webhook.
     async fn notified(&self, parts: &Parts, body: Incoming) -> Answer {
+        let webhook = &self.edge().webhook;
+        let refused = |status, why: &str| (webhook.refuse)(status, why.to_owned());
         let mut close = false;
         let outcome = if parts.method != Method::POST {
             close = true;
-            Outcome::refused(StatusCode::METHOD_NOT_ALLOWED, "POST only")
-        } else if !alertmanager::is_authorized(&parts.headers, &self.edge().webhook_token) {
+            refused(StatusCode::METHOD_NOT_ALLOWED, "POST only")
+        } else if !webhook::is_authorized(&parts.headers, &self.edge().webhook_token) {
             // As with a stranger of the API.
             close = self.discard(body, BODY_BYTES_MAX).await.is_err();
-            Outcome::refused(
+            refused(
                 StatusCode::UNAUTHORIZED,
                 "Show the token of the coordinator's data directory: 'Authorization: Bearer TOKEN'.",
             )
@@ -242,7 +244,7 @@ impl Service {
             self.edge().health.ready().and_then(|()| check_head(parts, &body))
         {
             close = true;
-            Outcome::refused(refusal.status(), refusal.message)
+            refused(refusal.status(), &refusal.message)
         } else {
             let announced = announced(&body);
             let read = match self.visit.prove().and_then(|()| self.hold_body(announced)) {
@@ -251,18 +253,17 @@ impl Service {
             };
             let read = read.and_then(|read| Ok((read, self.visit.serve().map_err(full)?)));
             match read {
-                Ok((read, _served)) => alertmanager::notify(&self.edge().driver, &read.body).await,
+                Ok((read, _served)) => (webhook.notify)(&self.edge().driver, &read.body).await,
                 Err(refusal) => {
                     close = true;
-                    Outcome::refused(refusal.status(), refusal.message)
+                    refused(refusal.status(), &refusal.message)
                 }
             }
         };
         let status = outcome.status.as_str().to_owned();
-        metrics::counter!(REQUESTS, "operation" => "Alertmanager", "outcome" => status)
-            .increment(1);
+        metrics::counter!(REQUESTS, "operation" => webhook.name, "outcome" => status).increment(1);
         tracing::debug!(peer = %self.peer, outcome = ?outcome, "notification");
-        let mut answer = reply::notified(&outcome);
+        let mut answer = reply::notified(outcome);
         if close {
             reply::close(&mut answer);
         }

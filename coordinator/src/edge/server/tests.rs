@@ -18,15 +18,15 @@ use tokio::{
 use super::*;
 use crate::{
     client::{Client, ClientError},
+    credentials::Credentials,
     door::{Room, Rooms, bodies::BodyRoom, stream::WritePace},
     driver::{Handle, Proof},
     edge::{
         context::Api,
-        credentials::Credentials,
         error::ApiError,
         health::{Health, Metrics},
         input::BODY_BYTES_MAX,
-        operation::Operation,
+        operation::{Operation, json},
     },
 };
 
@@ -83,15 +83,16 @@ async fn start_with(limits: Limits, workshop: tokio::runtime::Handle) -> Running
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
     let backend = crate::edge::test_backend::empty(identity);
     let driver = backend.driver.clone();
-    let edge = Edge::with_operations(
+    let mut offer = crate::api::offer();
+    offer.services[0] =
+        crate::api::ecs::service_of(vec![Operation::read("ListServices", json(echo))]);
+    let edge = Edge::with(
         backend,
         &credentials(),
         SteppedClock::at(NOW),
         health.clone(),
         Metrics::detached(),
-        vec![Operation::new("ListServices", echo)],
-        Vec::new(),
-        crate::api::services(),
+        offer,
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -129,7 +130,7 @@ fn signed_head(body: &[u8]) -> String {
     let mut headers = http::HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("a"));
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
-    crate::client::sign(&mut headers, body, &credentials(), "us-east-1", "ecs", NOW).unwrap();
+    crate::signature::sign(&mut headers, body, &credentials(), "us-east-1", "ecs", NOW).unwrap();
     let lines =
         headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
     format!("POST / HTTP/1.1\r\n{}", lines.collect::<String>())
@@ -312,9 +313,9 @@ fn head_with_hash(body: &[u8]) -> String {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
     let target = HeaderValue::from_static("AmazonEC2ContainerServiceV20141113.ListServices");
     headers.insert("x-amz-target", target);
-    let hash = crate::edge::sigv4::hex_sha256(body);
+    let hash = crate::signature::hex_sha256(body);
     headers.insert("x-amz-content-sha256", HeaderValue::from_str(&hash).unwrap());
-    crate::client::sign(&mut headers, body, &credentials(), "us-east-1", "ecs", NOW).unwrap();
+    crate::signature::sign(&mut headers, body, &credentials(), "us-east-1", "ecs", NOW).unwrap();
     let lines =
         headers.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()));
     format!("POST / HTTP/1.1\r\n{}", lines.collect::<String>())
@@ -555,7 +556,7 @@ async fn an_rpc_is_answered_in_cbor_and_a_refusal_has_its_old_name_too() {
             headers.insert(name, HeaderValue::from_static(value));
         }
         let (key, service) = (credentials(), "monitoring");
-        crate::client::sign_for_path(&path, &mut headers, body, &key, "us-east-1", service, NOW)
+        crate::signature::sign_for_path(&path, &mut headers, body, &key, "us-east-1", service, NOW)
             .unwrap();
         let head: String = headers
             .iter()

@@ -1,37 +1,16 @@
-//! Signing keys, derived from a secret for one day, region and service, and kept for that day.
+//! Signing keys that are kept for the day that they are for.
 
 use std::{collections::BTreeMap, sync::RwLock};
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
-use super::Scope;
-use crate::edge::credentials::AccessKey;
+use crate::{
+    edge::keyring::AccessKey,
+    signature::{Scope, SigningKey},
+};
 
 /// Access keys whose signing keys are kept at once; strangers' never get here.
 const ACCESS_KEYS_MAX: usize = 4096;
 /// Signing keys of one access key: a few services, and two days of each around midnight.
 const KEYS_OF_ONE_MAX: usize = 16;
-
-/// A derived key, ready to sign: the HMAC has taken it in already.
-#[derive(Clone)]
-pub(crate) struct SigningKey(Hmac<Sha256>);
-
-impl SigningKey {
-    pub(crate) fn derive(secret: &str, scope: Scope<'_>) -> Self {
-        let day = keyed(format!("AWS4{secret}").as_bytes(), scope.date);
-        let region = keyed(&day, scope.region);
-        let service = keyed(&region, scope.service);
-        SigningKey(hmac(&keyed(&service, "aws4_request")))
-    }
-
-    /// The signature of a string to sign, in hexadecimal.
-    pub(crate) fn sign(&self, string_to_sign: &str) -> String {
-        let mut mac = self.0.clone();
-        mac.update(string_to_sign.as_bytes());
-        hex::encode(mac.finalize().into_bytes())
-    }
-}
 
 /// The signing keys in use, so that a request costs one HMAC and not five.
 #[derive(Default)]
@@ -98,14 +77,4 @@ impl SigningKeys {
             key,
         });
     }
-}
-
-fn hmac(key: &[u8]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
-}
-
-fn keyed(key: &[u8], message: &str) -> [u8; 32] {
-    let mut mac = hmac(key);
-    mac.update(message.as_bytes());
-    mac.finalize().into_bytes().into()
 }

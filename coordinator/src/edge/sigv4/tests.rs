@@ -7,7 +7,7 @@ use http::{HeaderValue, Method, Request, Uri, header};
 use longshore_common::{arn::Identity, secret::Secret};
 
 use super::*;
-use crate::edge::credentials::Credentials;
+use crate::credentials::Credentials;
 
 /// 2026-01-02T03:04:05Z.
 pub(super) const NOW: Timestamp = Timestamp(1_767_323_045_000);
@@ -38,7 +38,8 @@ fn signed_by(credentials: &Credentials, region: &str, service: &str, moment: Tim
         .header("x-amz-user-agent", "sdk  with   spaces")
         .body(())
         .unwrap();
-    crate::client::sign(request.headers_mut(), BODY, credentials, region, service, moment).unwrap();
+    crate::signature::sign(request.headers_mut(), BODY, credentials, region, service, moment)
+        .unwrap();
     // What SDKs send unsigned.
     request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("sdk/1"));
     request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(BODY.len()));
@@ -230,7 +231,8 @@ fn a_stranger_and_a_wrong_secret_are_told_apart() {
     let mut parts = signed();
     parts.headers.remove("authorization");
     set(&mut parts, "x-amz-security-token", "token");
-    crate::client::sign(&mut parts.headers, BODY, &credentials(), "us-east-1", "ecs", NOW).unwrap();
+    crate::signature::sign(&mut parts.headers, BODY, &credentials(), "us-east-1", "ecs", NOW)
+        .unwrap();
     stranger.assert_eq(&outcome(&parts, BODY));
 }
 
@@ -283,7 +285,7 @@ fn a_body_must_be_the_one_that_was_signed() {
         parts.headers.remove("authorization");
         set(&mut parts, "x-amz-content-sha256", hash);
         let credentials = credentials();
-        crate::client::sign(&mut parts.headers, BODY, &credentials, "us-east-1", "ecs", NOW)
+        crate::signature::sign(&mut parts.headers, BODY, &credentials, "us-east-1", "ecs", NOW)
             .unwrap();
         outcome(&parts, BODY)
     };
@@ -296,7 +298,7 @@ fn a_body_must_be_the_one_that_was_signed() {
     set(&mut signed_with_hash, "x-amz-content-sha256", &hex_sha256(BODY));
     let credentials = credentials();
     let headers = &mut signed_with_hash.headers;
-    crate::client::sign(headers, BODY, &credentials, "us-east-1", "ecs", NOW).unwrap();
+    crate::signature::sign(headers, BODY, &credentials, "us-east-1", "ecs", NOW).unwrap();
     let refused = outcome(&signed_with_hash, b"{}");
     expect!["InvalidSignatureException: The provided 'x-amz-content-sha256' header does not match what was computed."].assert_eq(&refused);
     expect![

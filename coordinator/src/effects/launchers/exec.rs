@@ -39,7 +39,7 @@ pub(super) async fn run(
     let mut child = command
         .spawn()
         .map_err(|error| format!("the program {} cannot be started: {error}", program.display()))?;
-    let mut group = Group::of(&child);
+    let mut group = ProcessGroup::of(&child);
     let output = tokio::spawn(tail(child.stdout.take()));
     let errors = tokio::spawn(tail(child.stderr.take()));
     let ended = tokio::time::timeout(timeout, child.wait()).await;
@@ -67,12 +67,12 @@ pub(super) async fn run(
 }
 
 /// A process group that is killed when nobody waits for its leader any more.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Group(id.and_then(Pid::from_raw))
+        ProcessGroup(id.and_then(Pid::from_raw))
     }
 
     fn kill(&mut self) {
@@ -88,7 +88,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
     }

@@ -32,15 +32,19 @@ pub struct Sender {
 
 /// What a poll shows of a host: unchanged, there is no reason for a newer poll.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct HostSnapshot {
     pub last_order: u64,
     pub digest: DesiredDigest,
     pub acknowledged: Option<ReportPosition>,
 }
 
-impl Shown {
+impl HostSnapshot {
     pub fn of(host: &Host) -> Self {
-        Shown { last_order: host.last_order, digest: host.digest, acknowledged: host.reports_taken }
+        HostSnapshot {
+            last_order: host.last_order,
+            digest: host.digest,
+            acknowledged: host.reports_taken,
+        }
     }
 }
 

@@ -18,14 +18,13 @@ use longshore_core::{
 use tokio::time::Instant;
 
 use super::{
-    exchange::{self, Peer as AgentPeer, Sender, Shown},
+    exchange::{self, HostSnapshot, Peer as AgentPeer, Sender},
     pace::Pace,
     start_barrier::StartBarrier,
     testimony::{self, Testimony},
 };
 use crate::{
     driver::{Handle, Refused, Signal, Unavailable},
-    edge::health::{ORDER_SECONDS, POLLS},
     fleet::{
         client::{AgentClient, Peer, PollError},
         join::IDENTITY_CONFLICTS,
@@ -35,6 +34,8 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
+pub(crate) const POLLS: &str = "longshore_polls_total";
+pub(crate) const ORDER_SECONDS: &str = "longshore_order_departure_seconds";
 /// Interval of asking a host what it has seen while an old journal waits for the operator. Each answer
 /// brings all reports that it cannot be rid of, so seldom; yet before an agent warns that nobody polls it.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
@@ -220,7 +221,7 @@ impl<A: AgentClient> HostPoller<A> {
                     .prepare(|state, host, sender| {
                         let hold_ms = hold.as_millis() as u32;
                         let request = exchange::poll(state, host, sender, peer, hold_ms);
-                        (request, (Shown::of(host), host.last_order))
+                        (request, (HostSnapshot::of(host), host.last_order))
                     })
                     .await?;
                 // Whatever this manifest leaves open, the agent will say so again.
@@ -437,8 +438,8 @@ impl<A: AgentClient> HostPoller<A> {
         }
     }
 
-    fn current(&self) -> Result<Shown, Again> {
-        let shown = self.handle.peek(|state| state.host(self.host).map(Shown::of));
+    fn current(&self) -> Result<HostSnapshot, Again> {
+        let shown = self.handle.peek(|state| state.host(self.host).map(HostSnapshot::of));
         shown.ok_or(Again::Ended)
     }
 

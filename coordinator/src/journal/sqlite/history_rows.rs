@@ -22,7 +22,7 @@ use rusqlite::{
     types::{Value, ValueRef},
 };
 
-use super::unreadable;
+use super::format::format_of;
 
 /// The format since which rows have sums.
 const SUMS_SINCE: i64 = 5;
@@ -224,7 +224,7 @@ pub(super) fn meta_sum(key: &str, value: ValueRef<'_>) -> u32 {
 pub(in crate::journal) fn damaged_meta(
     connection: &Connection,
 ) -> Result<Option<String>, rusqlite::Error> {
-    if super::format_of(connection)? < SUMS_SINCE {
+    if format_of(connection)? < SUMS_SINCE {
         return Ok(None);
     }
     let mut select = connection.prepare("SELECT key, value, crc FROM meta")?;
@@ -272,4 +272,8 @@ pub(super) fn record_in<T: for<'de> serde::Deserialize<'de>>(
 ) -> Result<T, rusqlite::Error> {
     let bytes = row.get_ref("record")?.as_blob()?;
     record::decode(bytes).map_err(|error| unreadable(Box::new(error)))
+}
+
+pub(super) fn unreadable(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Blob, error)
 }

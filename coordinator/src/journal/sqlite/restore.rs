@@ -12,21 +12,23 @@ use std::{
 };
 
 use longshore_common::data_directory;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params, types::Value};
+use rusqlite::{Connection, OpenFlags, params, types::Value};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::{
-    DamagedRow, FILE_NAME, FORMAT, OpenError, damaged_history, format_of, history_rows,
-    integrity_of, put_meta, require_format, require_own_log,
+    format::{
+        FILE_NAME, FORMAT, OpenError, RESTORING, format_of, require_format, require_own_log,
+        with_log,
+    },
+    history_rows::{self, DamagedRow},
+    integrity::{damaged_history, integrity_of},
+    rebuild::{RESTORED_UP_TO, recover_from},
+    schema::put_meta,
 };
-use crate::journal::{lock::DirectoryLock, recovery};
+use crate::journal::lock::DirectoryLock;
 
 /// The copy while it is written and checked. Worth nothing after a crash.
 const COPYING: &str = "journal.db.copying";
-/// The checked copy. From the moment that it has this name, the restore is finished whatever happens.
-pub(super) const RESTORING: &str = "journal.db.restoring";
-/// The key of the mark in `meta`.
-const RESTORED_UP_TO: &str = "restored";
 const NO_JOURNAL: &str = "it is no journal of a coordinator";
 /// Damaged rows of the history that a refusal names.
 const DAMAGED_NAMED: usize = 3;
@@ -205,8 +207,7 @@ fn make_one_file(
     if let Some(problem) = integrity_of(&connection).map_err(sqlite)?.into_iter().next() {
         return Err(damaged(problem));
     }
-    let (state, _) =
-        recovery::recover_from(&connection).map_err(|error| damaged(error.to_string()))?;
+    let (state, _) = recover_from(&connection).map_err(|error| damaged(error.to_string()))?;
     if let Some(problem) = state.check().into_iter().next() {
         return Err(damaged(problem));
     }
@@ -233,14 +234,6 @@ fn mark_as_restored(connection: &Connection, seq: u64) -> Result<(), rusqlite::E
     connection.execute(put, params![RESTORED_UP_TO, seq]).map(drop)
 }
 
-/// The last batch that a restored copy had; none where nobody has restored the journal.
-pub(in crate::journal) fn restored_up_to(
-    connection: &Connection,
-) -> Result<Option<u64>, rusqlite::Error> {
-    let get = "SELECT value FROM meta WHERE key = ?1";
-    connection.query_row(get, [RESTORED_UP_TO], |row| row.get(0)).optional()
-}
-
 /// A name for the journal that was there, which no earlier one has.
 fn free_name(directory: &Path) -> io::Result<PathBuf> {
     for number in 1..=KEPT_MAX {
@@ -250,15 +243,6 @@ fn free_name(directory: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(io::Error::other("too many journals of earlier restores are kept: remove some"))
-}
-
-/// A database and what SQLite keeps beside it: its write-ahead log, and the index of that.
-pub(super) fn with_log(database: &Path) -> [PathBuf; 3] {
-    ["", "-wal", "-shm"].map(|suffix| {
-        let mut path = database.as_os_str().to_owned();
-        path.push(suffix);
-        path.into()
-    })
 }
 
 /// Removes a database that is worth nothing, where there is one.

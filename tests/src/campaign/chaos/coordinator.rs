@@ -25,13 +25,13 @@ use longshore_common::{
     secret::Secret,
 };
 use longshore_coordinator::{
+    credentials::Credentials,
     driver::{
         CheckpointPace, Handle,
         stepped::{self, Stepped},
     },
     edge::{
         Backend, Edge,
-        credentials::Credentials,
         health::{Health, Metrics},
         in_process::{Offered, Told},
     },

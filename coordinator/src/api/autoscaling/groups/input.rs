@@ -29,7 +29,7 @@ const ZONE_CHARS_MAX: usize = 255;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct CreateInput {
+pub(in crate::api::autoscaling) struct CreateInput {
     auto_scaling_group_name: String,
     min_size: u32,
     max_size: u32,
@@ -63,7 +63,7 @@ pub(super) struct CreateInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct UpdateInput {
+pub(in crate::api::autoscaling) struct UpdateInput {
     auto_scaling_group_name: String,
     min_size: Option<u32>,
     max_size: Option<u32>,
@@ -95,7 +95,7 @@ struct LaunchTemplateInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct TagInput {
+pub(in crate::api::autoscaling) struct TagInput {
     resource_id: Option<String>,
     resource_type: Option<String>,
     key: String,

@@ -17,14 +17,15 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    client::sign_for_path,
+    api::autoscaling::SIGNING_NAME,
+    credentials::Credentials,
     edge::{
         Edge,
-        credentials::Credentials,
         health::{Health, Metrics},
         protocol::{Wire, X_AMZ_TARGET},
         test_backend::{self, NOW},
     },
+    signature::sign_for_path,
 };
 
 struct World {

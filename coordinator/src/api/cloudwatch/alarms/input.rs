@@ -44,7 +44,7 @@ const LABEL_CHARS_MAX: usize = 1024;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct PutMetricAlarmInput {
+pub(in crate::api::cloudwatch) struct PutMetricAlarmInput {
     alarm_name: String,
     alarm_description: Option<String>,
     actions_enabled: Option<bool>,
@@ -116,7 +116,7 @@ struct MetricInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct TagInput {
+pub(in crate::api::cloudwatch) struct TagInput {
     key: String,
     value: String,
 }

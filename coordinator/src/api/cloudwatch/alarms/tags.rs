@@ -21,7 +21,7 @@ use crate::{
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct TagResourceInput {
+pub(in crate::api::cloudwatch) struct TagResourceInput {
     #[serde(rename = "ResourceARN")]
     resource_arn: String,
     tags: Vec<TagInput>,
@@ -29,25 +29,31 @@ pub(super) struct TagResourceInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct UntagResourceInput {
+pub(in crate::api::cloudwatch) struct UntagResourceInput {
     #[serde(rename = "ResourceARN")]
     resource_arn: String,
     tag_keys: Vec<String>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct ListTagsForResourceInput {
+pub(in crate::api::cloudwatch) struct ListTagsForResourceInput {
     #[serde(rename = "ResourceARN")]
     resource_arn: String,
 }
 
-pub(super) async fn tag(api: &Api, input: TagResourceInput) -> Result<Tree, ApiError> {
+pub(in crate::api::cloudwatch) async fn tag(
+    api: &Api,
+    input: TagResourceInput,
+) -> Result<Tree, ApiError> {
     let resource = Resource::Alarm(by_arn(api, &input.resource_arn)?);
     let tags = input::tags(input.tags)?;
     submit(api, Command::Tag { resource, tags }).await
 }
 
-pub(super) async fn untag(api: &Api, input: UntagResourceInput) -> Result<Tree, ApiError> {
+pub(in crate::api::cloudwatch) async fn untag(
+    api: &Api,
+    input: UntagResourceInput,
+) -> Result<Tree, ApiError> {
     let (count, keys) = (input.tag_keys.len(), input.tag_keys);
     if count > TAGS_MAX {
         return Err(invalid_value(format!(
@@ -58,7 +64,10 @@ pub(super) async fn untag(api: &Api, input: UntagResourceInput) -> Result<Tree, 
     submit(api, Command::Untag { resource, keys }).await
 }
 
-pub(super) async fn list(api: &Api, input: ListTagsForResourceInput) -> Result<Tree, ApiError> {
+pub(in crate::api::cloudwatch) async fn list(
+    api: &Api,
+    input: ListTagsForResourceInput,
+) -> Result<Tree, ApiError> {
     let name = by_arn(api, &input.resource_arn)?;
     let held = api.read(|state| state.alarm(name.as_str()).map(|alarm| alarm.tags.clone())).await?;
     let tags = held.ok_or_else(|| not_found(&name))?;

@@ -10,15 +10,16 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    client::sign_for_path,
+    api::cloudwatch::{SIGNING_NAME, TARGET},
+    credentials::Credentials,
     driver::Handle,
     edge::{
         Edge,
-        credentials::Credentials,
         health::{Health, Metrics},
         protocol::{SMITHY_PROTOCOL, Wire, X_AMZ_TARGET},
         test_backend::{self, NOW},
     },
+    signature::sign_for_path,
 };
 
 const WIRES: [Wire; 3] = [Wire::Json1_0, Wire::RpcV2Cbor, Wire::Query];
@@ -47,7 +48,7 @@ impl World {
 
     async fn send(&self, parts: &Parts, body: &[u8]) -> Result<Vec<u8>, ApiError> {
         let admitted = self.edge.admit(parts)?;
-        self.edge.route(admitted, body, "id").await.answer.map(crate::edge::router::Body::whole)
+        self.edge.route(admitted, body, "id").await.answer.map(crate::edge::service::Body::whole)
     }
 
     /// The answer as text, or the refusal as the client reads it.
@@ -407,7 +408,7 @@ async fn what_is_not_built_does_not_exist_in_any_protocol() {
 
 fn sign_again(path: &str, headers: &mut http::HeaderMap, service: &str) {
     headers.remove(header::AUTHORIZATION);
-    headers.remove(crate::edge::sigv4::X_AMZ_DATE);
+    headers.remove(crate::signature::X_AMZ_DATE);
     sign_for_path(path, headers, b"", &credentials(), "us-east-1", service, NOW).unwrap();
 }
 

@@ -23,7 +23,7 @@ const OK: &str = "OK";
 const IMPAIRED: &str = "IMPAIRED";
 
 /// What of an instance is shown, taken out of the state.
-pub(crate) struct Shown {
+pub(crate) struct InstanceSnapshot {
     id: HostId,
     cluster: ClusterName,
     status: HostStatus,
@@ -123,7 +123,7 @@ struct HealthCheckView {
 }
 
 impl HealthView {
-    fn of(shown: &Shown) -> Self {
+    fn of(shown: &InstanceSnapshot) -> Self {
         let engine = if shown.connected { shown.engine } else { EngineHealth::Unknown };
         let lacks = if shown.connected { lacks(shown.storage) } else { None };
         let of_engine = match engine {
@@ -176,11 +176,11 @@ impl HealthCheckView {
     }
 }
 
-impl Shown {
+impl InstanceSnapshot {
     pub(crate) fn of(state: &State, host: &Host) -> Self {
         let cluster = state.cluster_at(host.cluster);
         let remaining = cluster.index.remaining(host.slot).cloned();
-        Shown {
+        InstanceSnapshot {
             id: host.id,
             cluster: cluster.name.clone(),
             status: host.status,

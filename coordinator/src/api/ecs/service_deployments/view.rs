@@ -12,10 +12,12 @@ use longshore_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::api::ecs::services::{
-    self,
-    deployment_configuration::{self, DeploymentConfigurationView},
-    view::{RevisionSummary, summary},
+use crate::api::ecs::{
+    identifiers,
+    services::{
+        deployment_configuration::{self, DeploymentConfigurationView},
+        view::{RevisionSummary, summary},
+    },
 };
 
 #[derive(Serialize)]
@@ -128,10 +130,10 @@ struct HookDetail {
 pub(super) fn brief(identity: &Identity, record: &DeploymentRecord) -> DeploymentBrief {
     let seconds = |at: Option<Timestamp>| at.map(Timestamp::as_epoch_seconds);
     DeploymentBrief {
-        cluster_arn: services::cluster_arn(identity, &record.service.cluster),
+        cluster_arn: identifiers::cluster_arn(identity, &record.service.cluster),
         created_at: record.created_at.as_epoch_seconds(),
         finished_at: seconds(record.finished_at),
-        service_arn: services::arn(identity, &record.service),
+        service_arn: identifiers::service_arn(identity, &record.service),
         service_deployment_arn: arn(identity, record),
         started_at: seconds(record.started_at),
         status: record.status.into(),
@@ -154,7 +156,7 @@ pub(super) fn of(
     let seconds = |at: Option<Timestamp>| at.map(Timestamp::as_epoch_seconds);
     ServiceDeploymentView {
         alarms: alarms(record),
-        cluster_arn: services::cluster_arn(identity, &record.service.cluster),
+        cluster_arn: identifiers::cluster_arn(identity, &record.service.cluster),
         created_at: record.created_at.as_epoch_seconds(),
         deployment_circuit_breaker: breaker(service, record),
         deployment_configuration: deployment_configuration::view(&record.config),
@@ -166,7 +168,7 @@ pub(super) fn of(
             started_at: rollback.started_at.as_epoch_seconds(),
             service_revision_arn: revision_arn(identity, record, rollback.to),
         }),
-        service_arn: services::arn(identity, &record.service),
+        service_arn: identifiers::service_arn(identity, &record.service),
         service_deployment_arn: arn(identity, record),
         source_service_revisions: record.sources.iter().map(|id| revision(*id, 0)).collect(),
         started_at: seconds(record.started_at),

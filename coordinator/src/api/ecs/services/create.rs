@@ -11,8 +11,8 @@ use longshore_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AvailabilityZoneRebalancing, DESIRED_COUNT_MAX, DeploymentController, DeploymentControllerType,
-    GRACE_SECONDS_MAX, SchedulingStrategy, ServiceOutput,
+    DESIRED_COUNT_MAX, DeploymentController, DeploymentControllerType, GRACE_SECONDS_MAX,
+    SchedulingStrategy, ServiceOutput, Switch,
     deployment_configuration::{self, DeploymentConfigurationInput},
     range::in_range,
     submit_and_show,
@@ -24,11 +24,11 @@ use super::{
 };
 use crate::{
     api::ecs::{
-        capacity_providers::{self, StrategyItemInput},
         identifiers::{self, DEFAULT_CLUSTER},
         placement::{self, PlacementConstraint, PlacementStrategy},
+        strategy::{self, StrategyItemInput},
+        tags::PropagateTags,
         tags::{self, TagInput},
-        tasks::launch::{self, PropagateTags},
         unsupported::{self, LaunchType, NetworkConfiguration},
     },
     edge::{client_token, context::Api, error::ApiError},
@@ -43,7 +43,7 @@ pub(crate) struct CreateServiceInput {
     cluster: Option<String>,
     service_name: String,
     task_definition: Option<String>,
-    availability_zone_rebalancing: Option<AvailabilityZoneRebalancing>,
+    availability_zone_rebalancing: Option<Switch>,
     #[serde(default)]
     load_balancers: Vec<LoadBalancer>,
     #[serde(default)]
@@ -102,7 +102,7 @@ pub(crate) async fn create(
         None => None,
         Some(given) => {
             let found = identifiers::task_definition(&api.identity, given)?;
-            Some(found.ok_or_else(launch::definition_not_found)?)
+            Some(found.ok_or_else(ApiError::task_definition_not_found)?)
         }
     };
     let network = input.network_configuration.as_ref();
@@ -110,7 +110,7 @@ pub(crate) async fn create(
     let (tags, options) = tags::parse_with_options(std::mem::take(&mut input.tags))?;
     let service = ServiceRef { cluster, name };
     let strategy = std::mem::take(&mut input.capacity_provider_strategy);
-    let capacity = capacity_providers::asked(&api.identity, strategy, input.launch_type)?;
+    let capacity = strategy::asked(&api.identity, strategy, input.launch_type)?;
     let command = Command::CreateService(Box::new(CreateService {
         service: service.clone(),
         definition,
@@ -163,8 +163,8 @@ fn config(input: CreateServiceInput, options: ServiceOptions) -> Result<ServiceC
     config.az_rebalancing = match input.availability_zone_rebalancing {
         // ecs-behaviour 1.13: by default wherever it is possible.
         None => config.obstacle_to_az_rebalancing().is_none(),
-        Some(AvailabilityZoneRebalancing::Enabled) => true,
-        Some(AvailabilityZoneRebalancing::Disabled) => false,
+        Some(Switch::Enabled) => true,
+        Some(Switch::Disabled) => false,
     };
     Ok(config)
 }

@@ -1,10 +1,9 @@
 //! `events[]` of services: the newest messages, from the history.
 
 use longshore_core::{State, model::service::ServiceId};
-use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::view::{ServiceView, Shown};
+use super::view::{EventView, ServiceView, ServiceWithoutEvents};
 use crate::{
     edge::{context::Api, error::ApiError},
     journal::ServiceEvent,
@@ -13,17 +12,9 @@ use crate::{
 /// ecs-behaviour 1.8, events list.
 const EVENTS_MAX: usize = 100;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct EventView {
-    id: String,
-    created_at: f64,
-    message: String,
-}
-
 /// What a look at the state shows.
 pub(super) struct Looked {
-    pub(super) shown: Vec<Shown>,
+    pub(super) shown: Vec<ServiceWithoutEvents>,
     /// ARNs of services that are not there.
     pub(super) missing: Vec<String>,
 }
@@ -67,7 +58,7 @@ pub(super) async fn of_services(
     Ok(found.into_iter().map(views).collect())
 }
 
-pub(super) fn added(mut shown: Shown, events: Vec<EventView>) -> ServiceView {
+pub(super) fn added(mut shown: ServiceWithoutEvents, events: Vec<EventView>) -> ServiceView {
     shown.view.events = events;
     shown.view
 }

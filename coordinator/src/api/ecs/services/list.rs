@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SchedulingStrategy;
 use crate::{
-    api::ecs::{capacity_providers::runs_as, identifiers, unsupported::LaunchType},
+    api::ecs::{identifiers, strategy::runs_as, unsupported::LaunchType},
     edge::{
         context::Api,
         error::{ApiError, ErrorCode},

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use longshore_common::task_definition::Switch;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -150,13 +151,6 @@ struct AccessLogConfiguration {
 enum AccessLogFormat {
     Text,
     Json,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(rename_all = "UPPERCASE")]
-enum Switch {
-    Disabled,
-    Enabled,
 }
 
 #[derive(Debug, Deserialize, Serialize)]

@@ -11,8 +11,7 @@ use longshore_core::{
 use serde::Deserialize;
 
 use super::{
-    AvailabilityZoneRebalancing, DESIRED_COUNT_MAX, DeploymentController, GRACE_SECONDS_MAX,
-    ServiceOutput, create,
+    DESIRED_COUNT_MAX, DeploymentController, GRACE_SECONDS_MAX, ServiceOutput, Switch, create,
     deployment_configuration::DeploymentConfigurationInput,
     range::in_range,
     submit_and_show,
@@ -24,10 +23,10 @@ use super::{
 };
 use crate::{
     api::ecs::{
-        capacity_providers::{self, StrategyItemInput},
         identifiers,
         placement::{self, PlacementConstraint, PlacementStrategy},
-        tasks::launch::{self, PropagateTags},
+        strategy::{self, StrategyItemInput},
+        tags::PropagateTags,
         unsupported::{self, NetworkConfiguration},
     },
     edge::{context::Api, error::ApiError},
@@ -43,7 +42,7 @@ pub(crate) struct UpdateServiceInput {
     /// An empty one takes away what there was.
     capacity_provider_strategy: Option<Vec<StrategyItemInput>>,
     deployment_configuration: Option<DeploymentConfigurationInput>,
-    availability_zone_rebalancing: Option<AvailabilityZoneRebalancing>,
+    availability_zone_rebalancing: Option<Switch>,
     network_configuration: Option<NetworkConfiguration>,
     /// Empty lists of these two take away what there was.
     placement_constraints: Option<Vec<PlacementConstraint>>,
@@ -88,7 +87,7 @@ pub(crate) async fn update(
         None => None,
         Some(given) => {
             let found = identifiers::task_definition(&api.identity, given)?;
-            Some(found.ok_or_else(launch::definition_not_found)?)
+            Some(found.ok_or_else(ApiError::task_definition_not_found)?)
         }
     };
     let service = super::named(api, input.cluster.as_deref(), &input.service)?;
@@ -112,7 +111,7 @@ pub(crate) async fn update(
     let strategies = strategies.map(placement::parse_strategies).transpose()?;
     let capacity = input
         .capacity_provider_strategy
-        .map(|given| capacity_providers::strategy(&api.identity, given))
+        .map(|given| strategy::strategy(&api.identity, given))
         .transpose()?;
     if let Some(controller) = controller {
         same_controller(api, &service, controller).await?;
@@ -129,7 +128,7 @@ pub(crate) async fn update(
         grace_s,
         az_rebalancing: input
             .availability_zone_rebalancing
-            .map(|rebalancing| rebalancing == AvailabilityZoneRebalancing::Enabled),
+            .map(|rebalancing| rebalancing == Switch::Enabled),
         propagate_tags: input.propagate_tags.map(|given| create::propagated(Some(given))),
         managed_tags: input.enable_ecs_managed_tags,
         force_new_deployment: input.force_new_deployment,

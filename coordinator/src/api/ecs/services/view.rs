@@ -1,7 +1,7 @@
 //! A service as ECS shows it (ecs-behaviour 1.8, 1.9). Defaults are shown too: Terraform compares
 //! what it reads back.
 
-use longshore_common::arn::Identity;
+use longshore_common::{arn::Identity, task_definition::Switch};
 use longshore_core::{
     State,
     model::{
@@ -15,21 +15,19 @@ use longshore_core::{
 use serde::Serialize;
 
 use super::{
-    AvailabilityZoneRebalancing, DeploymentController, DeploymentControllerType,
-    SchedulingStrategy,
     deployment_configuration::{self, DeploymentConfigurationView},
-    events::EventView,
+    kinds::{DeploymentController, DeploymentControllerType, SchedulingStrategy},
+    task_set_view::{self, TaskSetView},
 };
 use crate::api::ecs::{
-    capacity_providers::{StrategyItemInput, launch_type_view, strategy_view},
+    identifiers,
     placement::{self, PlacementConstraint, PlacementStrategy},
+    strategy::{StrategyItemInput, launch_type_view, strategy_view},
     tags::{self, TagView},
-    task_sets::{self, TaskSetView},
-    tasks::launch,
 };
 
 /// A service's view, whose events are still to be added.
-pub(crate) struct Shown {
+pub(crate) struct ServiceWithoutEvents {
     pub(super) id: ServiceId,
     pub(super) view: ServiceView,
 }
@@ -37,7 +35,7 @@ pub(crate) struct Shown {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ServiceView {
-    availability_zone_rebalancing: AvailabilityZoneRebalancing,
+    availability_zone_rebalancing: Switch,
     cluster_arn: String,
     created_at: f64,
     created_by: String,
@@ -62,7 +60,7 @@ pub(crate) struct ServiceView {
     pending_count: u32,
     placement_constraints: Vec<PlacementConstraint>,
     placement_strategy: Vec<PlacementStrategy>,
-    propagate_tags: launch::PropagateTags,
+    propagate_tags: tags::PropagateTags,
     resource_management_type: &'static str,
     running_count: u32,
     scheduling_strategy: SchedulingStrategy,
@@ -74,6 +72,14 @@ pub(crate) struct ServiceView {
     #[serde(skip_serializing_if = "Option::is_none")]
     task_definition: Option<String>,
     task_sets: Vec<TaskSetView>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EventView {
+    pub(super) id: String,
+    pub(super) created_at: f64,
+    pub(super) message: String,
 }
 
 /// A revision of a service as the `deployments` of ECS have it.
@@ -106,22 +112,28 @@ pub(crate) struct RevisionSummary {
     running_task_count: u32,
 }
 
-pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tags: bool) -> Shown {
+pub(crate) fn of(
+    identity: &Identity,
+    state: &State,
+    service: &Service,
+    with_tags: bool,
+) -> ServiceWithoutEvents {
     let named = service.named(state);
     let (cluster, name) = (named.cluster.as_str(), named.name.as_str());
     let config = &service.config;
     let desired = schedule::desired(state, service);
     let shown = shown_revisions(service);
-    let definition = service.primary().map(|primary| definition_arn(identity, primary));
+    let definition =
+        service.primary().map(|primary| identifiers::definition_arn(identity, primary));
     let deployment = service.deployment.as_ref().map(|deployment| deployment.id);
     let summaries =
         shown.iter().map(|revision| summary(identity, &named, service, revision, desired));
     let view = ServiceView {
         availability_zone_rebalancing: match config.az_rebalancing {
-            true => AvailabilityZoneRebalancing::Enabled,
-            false => AvailabilityZoneRebalancing::Disabled,
+            true => Switch::Enabled,
+            false => Switch::Disabled,
         },
-        cluster_arn: super::cluster_arn(identity, &named.cluster),
+        cluster_arn: identifiers::cluster_arn(identity, &named.cluster),
         created_at: service.created_at.as_epoch_seconds(),
         created_by: service.created_by.clone(),
         current_service_deployment: deployment
@@ -150,9 +162,9 @@ pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tag
         placement_constraints: placement::constraints(config.distinct_instance, &config.member_of),
         placement_strategy: placement::strategies(&config.strategies),
         propagate_tags: match config.propagate_tags {
-            PropagateTags::None => launch::PropagateTags::None,
-            PropagateTags::TaskDefinition => launch::PropagateTags::TaskDefinition,
-            PropagateTags::Service => launch::PropagateTags::Service,
+            PropagateTags::None => tags::PropagateTags::None,
+            PropagateTags::TaskDefinition => tags::PropagateTags::TaskDefinition,
+            PropagateTags::Service => tags::PropagateTags::Service,
         },
         resource_management_type: "CUSTOMER",
         running_count: service.running(),
@@ -160,7 +172,7 @@ pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tag
             Scheduling::Replica => SchedulingStrategy::Replica,
             Scheduling::Daemon => SchedulingStrategy::Daemon,
         },
-        service_arn: super::arn(identity, &named),
+        service_arn: identifiers::service_arn(identity, &named),
         service_name: name.to_owned(),
         service_registries: [],
         status: match service.status {
@@ -170,9 +182,9 @@ pub(crate) fn of(identity: &Identity, state: &State, service: &Service, with_tag
         },
         tags: if with_tags { tags::view(&service.tags) } else { Vec::new() },
         task_definition: definition,
-        task_sets: task_sets::of_service(identity, state, service),
+        task_sets: task_set_view::of_service(identity, state, service),
     };
-    Shown { id: service.id, view }
+    ServiceWithoutEvents { id: service.id, view }
 }
 
 /// The revisions that are `deployments`: the primary one first, then those that still run and the
@@ -220,7 +232,7 @@ fn deployment_view(
             true => "PRIMARY",
             false => "ACTIVE",
         },
-        task_definition: definition_arn(identity, revision),
+        task_definition: identifiers::definition_arn(identity, revision),
         updated_at: record.updated_at.as_epoch_seconds(),
     }
 }
@@ -254,8 +266,4 @@ fn requested(service: &Service, revision: &Revision, desired: u32) -> u32 {
         true => desired,
         false => revision.counts.wanted(),
     }
-}
-
-pub(crate) fn definition_arn(identity: &Identity, revision: &Revision) -> String {
-    identity.task_definition(revision.record.family.as_str(), revision.record.revision)
 }

@@ -3,6 +3,7 @@
 //! ECS's own sentences where they are known. Never looks at the state: a definition is right or
 //! wrong by itself, and what this release's hosts cannot do yet is `runnable`'s to say, later.
 
+mod invalid;
 mod containers;
 mod graph;
 mod ports;
@@ -15,19 +16,14 @@ use longshore_common::task_definition::{
 };
 use longshore_core::{decide::PLACEMENT_CONSTRAINTS_MAX, query::Expression};
 
+use self::invalid::refuse;
+pub(crate) use self::invalid::{Invalid, NAME_CHARS_MAX, check_name};
 use super::{compatibilities, sizes};
 
 pub(crate) use containers::{check_environment_file, check_overridden_requirement, check_variable};
 
-/// Why a definition is refused: one sentence for the caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Invalid(pub(crate) String);
-
 /// Containers in one definition (ecs-behaviour 1.3, limits).
 pub(crate) const CONTAINERS_MAX: usize = 10;
-/// Families, containers, volumes (ecs-behaviour 1.3).
-pub(crate) const NAME_CHARS_MAX: usize = 255;
 /// GiB of `ephemeralStorage` (the member's documentation).
 pub(crate) const EPHEMERAL_STORAGE_GIB: std::ops::RangeInclusive<u32> = 21..=200;
 
@@ -76,27 +72,6 @@ pub(crate) fn check(family: &str, spec: &TaskSpec) -> Result<(), Invalid> {
         if let Some(reason) = compatibilities::obstacle(spec, *required) {
             return refuse(reason);
         }
-    }
-    Ok(())
-}
-
-fn refuse<T>(sentence: impl Into<String>) -> Result<T, Invalid> {
-    Err(Invalid(sentence.into()))
-}
-
-/// A name of letters, digits, underscores and hyphens; `what` begins the sentence.
-pub(crate) fn check_name(what: &str, name: &str) -> Result<(), Invalid> {
-    if name.is_empty() {
-        return refuse(format!("{what} should not be null or empty."));
-    }
-    if name.len() > NAME_CHARS_MAX {
-        return refuse(format!("{what} should not be longer than {NAME_CHARS_MAX} characters."));
-    }
-    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
-        return refuse(format!(
-            "{what} contains invalid characters: `{name}`. Use letters, numbers, underscores and \
-             hyphens."
-        ));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 use crate::api::ecs::attributes::AttributeView;
 
 /// What of a revision is shown, taken out of the state.
-pub(crate) struct Shown {
+pub(crate) struct DefinitionSnapshot {
     definition: Arc<TaskDefinition>,
     requires_attributes: Vec<Attribute>,
     compatibilities: Vec<Compatibility>,
@@ -49,9 +49,9 @@ impl Serialize for SpecView {
     }
 }
 
-impl Shown {
+impl DefinitionSnapshot {
     pub(crate) fn of(definition: &Definition) -> Self {
-        Shown {
+        DefinitionSnapshot {
             definition: definition.definition.clone(),
             requires_attributes: definition.requires_attributes.clone(),
             compatibilities: definition.compatibilities.clone(),

@@ -2,18 +2,16 @@
 
 use longshore_common::task::TaskOverride;
 use longshore_core::{
-    Rejection,
     command::TaskLaunch,
     model::{client_token::FailedPlacement, name::ClusterName},
 };
-use serde::{Deserialize, Serialize};
 
 use super::overrides;
 use crate::{
     api::ecs::{
         failure::Failure,
         identifiers,
-        tags::{self, TagInput},
+        tags::{self, PropagateTags, TagInput},
         unsupported::{self, NetworkConfiguration, VolumeConfiguration},
     },
     edge::{context::Api, error::ApiError},
@@ -21,14 +19,6 @@ use crate::{
 
 /// ecs-behaviour 1.5.
 const GROUP_CHARS_MAX: usize = 255;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub(crate) enum PropagateTags {
-    TaskDefinition,
-    Service,
-    None,
-}
 
 /// The members that both operations have.
 pub(super) struct LaunchInput {
@@ -72,7 +62,7 @@ impl LaunchInput {
         unsupported::no_network(api, network, definition.as_ref()).await?;
         Ok(TaskLaunch {
             cluster: identifiers::cluster(&api.identity, self.cluster.as_deref())?,
-            definition: definition.ok_or_else(definition_not_found)?,
+            definition: definition.ok_or_else(ApiError::task_definition_not_found)?,
             overrides: overrides::parse(self.overrides)?,
             group: group(self.group)?,
             started_by: started_by(self.started_by, started_by_chars_max)?,
@@ -112,19 +102,6 @@ fn started_by(given: Option<String>, chars_max: usize) -> Result<Option<String>,
         )));
     }
     Ok(Some(started_by))
-}
-
-pub(crate) fn definition_not_found() -> ApiError {
-    ApiError::client("TaskDefinition not found.")
-}
-
-/// A rejection in the words that ECS has for it where tasks are started.
-pub(crate) fn refusal(api: &Api, rejection: &Rejection) -> ApiError {
-    match rejection {
-        Rejection::TaskDefinitionNotFound { .. } => definition_not_found(),
-        Rejection::NotHonoured { .. } => ApiError::client(rejection.to_string()),
-        _ => api.refusal(rejection),
-    }
 }
 
 /// Entries of `failures[]`; `arn` is the container instance that was closest.

@@ -8,14 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     TasksOutput,
-    launch::{self, LaunchInput, PropagateTags},
-    view::Shown,
+    launch::{self, LaunchInput},
+    view::TaskSnapshot,
 };
 use crate::{
     api::ecs::{
-        capacity_providers::{self, StrategyItemInput},
         identifiers::DEFAULT_CLUSTER,
         placement::{self, PlacementConstraint, PlacementStrategy},
+        strategy::{self, StrategyItemInput},
+        tags::PropagateTags,
         tags::TagInput,
         unsupported::{self, LaunchType, NetworkConfiguration, VolumeConfiguration},
     },
@@ -67,7 +68,7 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
     let client_token = input.client_token.take();
     let client_token = client_token::parse(client_token, CLIENT_TOKEN_CHARS_MAX, &input)?;
     let strategy = std::mem::take(&mut input.capacity_provider_strategy);
-    let capacity = capacity_providers::asked(&api.identity, strategy, input.launch_type)?;
+    let capacity = strategy::asked(&api.identity, strategy, input.launch_type)?;
     unsupported::no_platform_version(input.platform_version.as_deref(), input.launch_type)?;
     let count = input.count.unwrap_or(1);
     if !(1..=COUNT_MAX).contains(&count) {
@@ -115,13 +116,12 @@ pub(super) async fn submit_and_show(
     let of_cluster = cluster.clone();
     let started = move |state: &State, answer| {
         let Answer::Tasks { tasks, failures } = answer else { return Default::default() };
-        let show = |id: &TaskId| Some((*id, Shown::current(state, &of_cluster, *id)?));
-        let shown: BTreeMap<TaskId, Shown> = tasks.iter().filter_map(show).collect();
+        let show = |id: &TaskId| Some((*id, TaskSnapshot::current(state, &of_cluster, *id)?));
+        let shown: BTreeMap<TaskId, TaskSnapshot> = tasks.iter().filter_map(show).collect();
         (tasks, shown, failures)
     };
     let submitted = api.try_submit(command, started).await?;
-    let (ids, mut shown, failed) =
-        submitted.map_err(|rejection| launch::refusal(api, &rejection))?;
+    let (ids, mut shown, failed) = submitted.map_err(|rejection| api.launch_refusal(&rejection))?;
     // A client token that is used again may stand for tasks that have stopped since.
     let gone = ids.iter().copied().filter(|id| !shown.contains_key(id)).collect();
     shown.append(&mut super::stopped(api, cluster, gone).await?);

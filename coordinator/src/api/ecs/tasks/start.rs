@@ -4,15 +4,12 @@ use longshore_common::{id::HostId, task::TaskOverride};
 use longshore_core::{Command, command::StartTask};
 use serde::Deserialize;
 
-use super::{
-    TasksOutput,
-    launch::{LaunchInput, PropagateTags},
-    run::submit_and_show,
-};
+use super::{TasksOutput, launch::LaunchInput, run::submit_and_show};
 use crate::{
     api::ecs::{
         failure::Failure,
         identifiers,
+        tags::PropagateTags,
         tags::TagInput,
         unsupported::{NetworkConfiguration, VolumeConfiguration},
     },

@@ -37,7 +37,7 @@ use crate::api::ecs::{
 const CPU_ARCHITECTURE: &str = "ecs.cpu-architecture";
 
 /// What of a task is shown, taken out of the state or the history.
-pub(crate) struct Shown {
+pub(crate) struct TaskSnapshot {
     record: TaskRecord,
     containers: Vec<ContainerDefinition>,
     connected: bool,
@@ -109,22 +109,22 @@ pub(crate) fn is_to_stop(wish: &Wish, phase: Phase) -> bool {
     }
 }
 
-impl Shown {
+impl TaskSnapshot {
     /// A task of the cluster that has not stopped, with a host or without.
     pub(crate) fn current(state: &State, cluster: &ClusterName, id: TaskId) -> Option<Self> {
         let cluster = state.cluster(cluster.as_str())?;
         if let Some(slot) = cluster.tasks.get(&id) {
-            return Some(Shown::live(state, state.task_at(*slot)));
+            return Some(TaskSnapshot::live(state, state.task_at(*slot)));
         }
         let waiting = state.waiting_at(*cluster.waiting_tasks.get(&id)?);
-        Some(Shown::waiting(state, waiting, waiting.task(id)?))
+        Some(TaskSnapshot::waiting(state, waiting, waiting.task(id)?))
     }
 
     pub(crate) fn live(state: &State, task: &Task) -> Self {
         let definition = &state.definition_at(task.definition).definition;
         let host = state.host_at(task.host);
         let connected_at = task.created_at.max(host.connectivity_at);
-        Shown {
+        TaskSnapshot {
             record: task.record(state),
             containers: definition.spec.container_definitions.clone(),
             connected: host.connected,
@@ -136,7 +136,7 @@ impl Shown {
 
     pub(crate) fn waiting(state: &State, waiting: &Waiting, task: &WaitingTask) -> Self {
         let definition = &state.definition_at(waiting.definition).definition;
-        Shown {
+        TaskSnapshot {
             record: waiting.record(task),
             containers: definition.spec.container_definitions.clone(),
             connected: false,
@@ -151,7 +151,7 @@ impl Shown {
         let end = record.end.as_mut();
         let containers = end.map(|end| std::mem::take(&mut end.containers)).unwrap_or_default();
         let connected = record.end.as_ref().is_some_and(|end| end.host_connected);
-        Shown {
+        TaskSnapshot {
             containers,
             connected,
             connected_at: connected.then_some(record.created_at),

@@ -15,10 +15,7 @@ use longshore_core::{
 use serde_json::json;
 
 use super::World;
-use crate::{
-    api::ecs::tasks::launch,
-    edge::{error::ApiError, router::tests::declared::declares},
-};
+use crate::edge::{dispatch::declared::declares, error::ApiError};
 
 /// Operations of a resource, by what the core can refuse them for.
 struct Met {
@@ -188,7 +185,7 @@ async fn rejection_is_an_error_that_its_operations_declare() {
         for operation in by {
             let launches = ["RunTask", "StartTask", "Service", "TaskSet"];
             let error = match launches.iter().any(|of| operation.ends_with(of)) {
-                true => launch::refusal(&api, &rejection),
+                true => api.launch_refusal(&rejection),
                 false => ApiError::of(&rejection, &identity),
             };
             if !declares("ecs", operation, error.code) {

@@ -339,3 +339,81 @@ async fn an_agent_leaves_of_a_registered_instance_what_it_does_not_say() {
     world.agent(&host, None, &[]).await;
     expect("r1", "zone-d").await;
 }
+
+#[tokio::test]
+async fn a_draining_instance_takes_no_tasks_and_can_be_taken_back() {
+    let world = World::new();
+    world.done("CreateCluster", json!({})).await;
+    let host = world.host(1024, 512, "zone-a").await;
+    world.define("web", json!({})).await;
+    let set = |status: &str| json!({"containerInstances": [host], "status": status});
+    let drained = world.done("UpdateContainerInstancesState", set("DRAINING")).await;
+    assert_eq!(drained["containerInstances"][0]["status"], "DRAINING");
+    let started = world.done("RunTask", json!({"taskDefinition": "web"})).await;
+    assert_eq!(started["tasks"], json!([]));
+    let list = |status: &str| world.done("ListContainerInstances", json!({"status": status}));
+    assert_eq!(list("DRAINING").await["containerInstanceArns"], json!([host]));
+    assert_eq!(list("ACTIVE").await["containerInstanceArns"], json!([]));
+    world.done("UpdateContainerInstancesState", set("ACTIVE")).await;
+    world.run(json!({"taskDefinition": "web"})).await;
+}
+
+#[tokio::test]
+async fn an_instance_with_tasks_is_deregistered_only_by_force() {
+    let world = World::new();
+    world.done("CreateCluster", json!({})).await;
+    let host = world.host(1024, 512, "zone-a").await;
+    world.define("web", json!({})).await;
+    let task = world.run(json!({"taskDefinition": "web"})).await.remove(0);
+    let refused =
+        world.refused("DeregisterContainerInstance", json!({"containerInstance": host})).await;
+    assert!(refused.contains("Found running tasks on the instance"), "{refused}");
+    let forced = json!({"containerInstance": host, "force": true});
+    let gone = world.done("DeregisterContainerInstance", forced).await;
+    assert_eq!(gone["containerInstance"]["status"], "INACTIVE");
+    assert_eq!(world.task(&task).await["lastStatus"], "STOPPED");
+    let listed = world.done("ListContainerInstances", json!({})).await;
+    assert_eq!(listed["containerInstanceArns"], json!([]));
+    let described =
+        world.done("DescribeContainerInstances", json!({"containerInstances": [host]})).await;
+    assert_eq!(described["containerInstances"][0]["status"], "INACTIVE");
+}
+
+#[tokio::test]
+async fn attributes_are_put_listed_and_deleted() {
+    let world = World::new();
+    world.done("CreateCluster", json!({})).await;
+    let host = world.host(1024, 512, "zone-a").await;
+    let other = world.host(1024, 512, "zone-b").await;
+    let attribute = |name: &str, value: &str, target: &str| json!({"name": name, "value": value, "targetId": target});
+    let ten: Vec<Value> = (0..10).map(|i| attribute(&format!("a{i}"), "1", &host)).collect();
+    world.done("PutAttributes", json!({"attributes": ten})).await;
+    let eleventh = json!({"attributes": [attribute("b", "1", &host)]});
+    let refused = world.refused("PutAttributes", eleventh).await;
+    assert!(refused.starts_with("AttributeLimitExceededException"), "{refused}");
+    let again = json!({"attributes": [attribute("a0", "2", &host), attribute("a0", "1", &other)]});
+    world.done("PutAttributes", again).await;
+    let list = |more: Value| {
+        let mut input = json!({"targetType": "container-instance", "maxResults": 3});
+        for (key, value) in more.as_object().unwrap() {
+            input[key] = value.clone();
+        }
+        world.pages("ListAttributes", input, "attributes")
+    };
+    assert_eq!(list(json!({})).await.len(), 10 + 1 + 4);
+    assert_eq!(list(json!({"attributeName": "a0"})).await.len(), 2);
+    let found = list(json!({"attributeName": "a0", "attributeValue": "2"})).await;
+    assert_eq!(found[0]["targetId"], json!(host));
+    let delete = json!({"attributes": [{"name": "a0", "targetId": host}]});
+    world.done("DeleteAttributes", delete.clone()).await;
+    assert_eq!(list(json!({"attributeName": "a0"})).await.len(), 1);
+    let refused = world.refused("DeleteAttributes", delete).await;
+    assert!(refused.starts_with("InvalidParameterException"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_agent_of_ecs_would_be_told_of_this_coordinator() {
+    let world = World::new();
+    let told = world.done("DiscoverPollEndpoint", json!({})).await;
+    assert_eq!(told["endpoint"], "http://coordinator.test:8420/");
+}

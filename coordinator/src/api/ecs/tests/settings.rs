@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::World;
+use super::{
+    World,
+    flows::{text, texts},
+};
 
 const PARAMETER: &str = "InvalidParameterException";
 
@@ -217,4 +220,32 @@ async fn deleted_attribute_gives_the_registered_one_of_its_name_back() {
     assert_eq!(rack().await, ["1"]);
     // What was registered is not PutAttributes' to take away.
     assert!(world.call("DeleteAttributes", attribute(Value::Null)).await.is_err());
+}
+
+#[tokio::test]
+async fn settings_hold_for_their_principal_before_the_accounts_and_ecs_default() {
+    let world = World::new();
+    let user = "arn:aws:iam::000000000000:user/me";
+    let value = async |name: &str, principal: &str| {
+        let input = json!({"name": name, "principalArn": principal, "effectiveSettings": true});
+        let listed = world.done("ListAccountSettings", input).await;
+        text(&listed["settings"][0]["value"])
+    };
+    assert_eq!(value("defaultLogDriverMode", user).await, "non-blocking");
+    let blocking = json!({"name": "defaultLogDriverMode", "value": "blocking"});
+    world.done("PutAccountSettingDefault", blocking).await;
+    assert_eq!(value("defaultLogDriverMode", user).await, "blocking");
+    let own = json!({"name": "containerInsights", "value": "disabled", "principalArn": user});
+    world.done("PutAccountSetting", own).await;
+    let of_user = json!({"principalArn": user});
+    let set = world.done("ListAccountSettings", of_user.clone()).await;
+    assert_eq!(texts(&set["settings"], "name"), ["containerInsights"]);
+    let delete = json!({"name": "containerInsights", "principalArn": user});
+    let deleted = world.done("DeleteAccountSetting", delete).await;
+    assert_eq!(deleted["setting"]["value"], "disabled");
+    assert_eq!(world.done("ListAccountSettings", of_user).await["settings"], json!([]));
+    let all = json!({"effectiveSettings": true, "maxResults": 4});
+    assert_eq!(world.pages("ListAccountSettings", all, "settings").await.len(), 11);
+    let set = world.done("ListAccountSettings", json!({})).await;
+    assert_eq!(texts(&set["settings"], "name"), ["defaultLogDriverMode"]);
 }

@@ -10,7 +10,7 @@ use aws_sigv4::{
 use http::HeaderName;
 
 use super::*;
-use crate::edge::credentials::AccessKey;
+use crate::edge::keyring::AccessKey;
 
 /// What boto3 1.43.11 sent at 2026-01-02T03:04:05Z, taken off its `before-send` event.
 const BOTOCORE: &str = include_str!("botocore.json");

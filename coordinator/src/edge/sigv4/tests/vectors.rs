@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command};
 use http::HeaderName;
 
 use super::*;
-use crate::edge::credentials::AccessKey;
+use crate::edge::keyring::AccessKey;
 
 /// The cases in the suite of aws-sigv4 1.6; fewer would mean that it was not found whole.
 const CASES_MIN: usize = 40;

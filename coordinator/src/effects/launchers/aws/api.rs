@@ -18,7 +18,7 @@ use longshore_core::model::auto_scaling::InstanceId;
 pub(super) use self::answer::Machine;
 pub(super) use self::answer::{AwsError, Listed, MachineState};
 use self::credentials::CredentialChain;
-use crate::{client::sign_for_path, effects::https, settings::AwsGroup};
+use crate::{effects::https, settings::AwsGroup, signature::sign_for_path};
 
 const SERVICE: &str = "autoscaling";
 const VERSION: &str = "2011-01-01";

@@ -13,7 +13,7 @@ use object_store::{
     aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider},
 };
 
-use crate::edge::credentials::Credentials;
+use crate::credentials::Credentials;
 
 /// The builder wants a bucket's name; no bucket is ever asked for.
 const NO_BUCKET: &str = "none";

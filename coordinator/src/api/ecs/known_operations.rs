@@ -2,7 +2,7 @@
 //! not built yet is told from one that does not exist.
 
 /// Sorted.
-pub(super) const ECS_OPERATIONS: [&str; 88] = [
+pub(crate) const KNOWN_OPERATIONS: [&str; 88] = [
     "AssociateGatewayWithCluster",
     "ContinueServiceDeployment",
     "CreateCapacityProvider",
@@ -92,8 +92,3 @@ pub(super) const ECS_OPERATIONS: [&str; 88] = [
     "UpdateTaskProtection",
     "UpdateTaskSet",
 ];
-
-/// The name as it stands here, if ECS has it.
-pub(super) fn find(name: &str) -> Option<&'static str> {
-    ECS_OPERATIONS.binary_search(&name).ok().map(|at| ECS_OPERATIONS[at])
-}

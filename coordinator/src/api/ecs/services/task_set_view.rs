@@ -5,7 +5,7 @@ use longshore_core::{State, model::service::RevisionId, schedule, state::Service
 use serde::Serialize;
 
 use crate::api::ecs::{
-    services::{self, view::definition_arn},
+    identifiers,
     tags::{self, TagView},
 };
 
@@ -50,7 +50,7 @@ pub(crate) fn of_service(
     ids.filter_map(|id| of(identity, state, service, id, false)).collect()
 }
 
-pub(super) fn of(
+pub(crate) fn of(
     identity: &Identity,
     state: &State,
     service: &Service,
@@ -62,7 +62,7 @@ pub(super) fn of(
     let named = service.named(state);
     let desired = if set.draining { 0 } else { schedule::desired(state, service) };
     Some(TaskSetView {
-        cluster_arn: services::cluster_arn(identity, &named.cluster),
+        cluster_arn: identifiers::cluster_arn(identity, &named.cluster),
         computed_desired_count: set.computed_desired(desired),
         created_at: revision.record.created_at.as_epoch_seconds(),
         external_id: set.external_id.clone(),
@@ -72,7 +72,7 @@ pub(super) fn of(
         pending_count: revision.counts.pending(),
         running_count: revision.counts.running(),
         scale: ScaleView { value: f64::from(set.scale_permille) / 10.0, unit: "PERCENT" },
-        service_arn: services::arn(identity, &named),
+        service_arn: identifiers::service_arn(identity, &named),
         service_registries: [],
         stability_status: if set.stable { "STEADY_STATE" } else { "STABILIZING" },
         stability_status_at: set.stability_at.as_epoch_seconds(),
@@ -82,7 +82,7 @@ pub(super) fn of(
             (false, false) => "ACTIVE",
         },
         tags: if with_tags { tags::view(&set.tags) } else { Vec::new() },
-        task_definition: definition_arn(identity, revision),
+        task_definition: identifiers::definition_arn(identity, revision),
         task_set_arn: identity.task_set(named.cluster.as_str(), named.name.as_str(), id),
         updated_at: revision.record.updated_at.as_epoch_seconds(),
     })

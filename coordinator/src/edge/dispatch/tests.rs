@@ -1,6 +1,4 @@
-mod bad_input;
 mod bad_signatures;
-pub(crate) mod declared;
 
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use longshore_common::{
@@ -11,10 +9,18 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::edge::{
-    credentials::Credentials,
-    health::{Health, Metrics},
-    test_backend,
+use crate::{
+    api::{
+        self,
+        ecs::{self, KNOWN_OPERATIONS},
+        longshore,
+    },
+    edge::{
+        operation::{Operation, json},
+        protocol::X_AMZ_TARGET,
+        service::Body,
+        test_backend,
+    },
 };
 
 /// 2026-01-02T03:04:05Z.
@@ -48,8 +54,8 @@ fn credentials() -> Credentials {
 
 fn edge() -> (Edge, Health) {
     edge_with(
-        vec![Operation::new("ListClusters", list_clusters)],
-        vec![Operation::new("ListClusters", list_clusters)],
+        vec![Operation::read("ListClusters", json(list_clusters))],
+        vec![Operation::read("ListClusters", json(list_clusters))],
     )
 }
 
@@ -57,15 +63,16 @@ fn edge_with(ecs: Vec<Operation>, longshore: Vec<Operation>) -> (Edge, Health) {
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
     let health = Health::starting("the test is being set up");
     health.set_ready();
-    let edge = Edge::with_operations(
+    let mut offer = api::offer();
+    offer.services[0] = ecs::service_of(ecs);
+    offer.services[1] = longshore::service_of(longshore);
+    let edge = Edge::with(
         test_backend::empty(identity),
         &credentials(),
         SteppedClock::at(NOW),
         health.clone(),
         Metrics::detached(),
-        ecs,
-        longshore,
-        crate::api::services(),
+        offer,
     );
     (edge, health)
 }
@@ -82,7 +89,7 @@ fn signed(service: &str, content_type: &str, target: Option<&str>, body: &str) -
         request.headers_mut().insert(X_AMZ_TARGET, HeaderValue::from_str(target).unwrap());
     }
     let headers = request.headers_mut();
-    crate::client::sign(headers, body.as_bytes(), &credentials(), "us-east-1", service, NOW)
+    crate::signature::sign(headers, body.as_bytes(), &credentials(), "us-east-1", service, NOW)
         .unwrap();
     request.into_parts().0
 }
@@ -103,7 +110,7 @@ async fn ask(edge: &Edge, parts: &Parts, body: &str) -> String {
 #[tokio::test]
 async fn an_operation_is_found_by_its_target() {
     let (edge, _) = edge();
-    for target in [ECS_TARGET, LONGSHORE_TARGET] {
+    for target in [ecs::TARGET, longshore::TARGET] {
         let target = format!("{target}.ListClusters");
         let body = r#"{"maxResults":1}"#;
         let answer = ask(&edge, &signed("ecs", JSON, Some(&target), body), body).await;
@@ -117,19 +124,18 @@ async fn an_operation_is_found_by_its_target() {
 #[tokio::test]
 async fn every_operation_of_ecs_that_is_not_built_says_so_and_others_do_not_exist() {
     let (edge, _) = edge();
-    assert_eq!(ecs_operations::ECS_OPERATIONS.len(), 88);
-    assert!(ecs_operations::ECS_OPERATIONS.is_sorted());
-    for name in ecs_operations::ECS_OPERATIONS.iter().filter(|name| **name != "ListClusters") {
-        let target = format!("{ECS_TARGET}.{name}");
+    assert!(KNOWN_OPERATIONS.is_sorted());
+    for name in KNOWN_OPERATIONS.iter().filter(|name| **name != "ListClusters") {
+        let target = format!("{}.{name}", ecs::TARGET);
         let answer = ask(&edge, &signed("ecs", JSON, Some(&target), "{}"), "{}").await;
         let expected = format!(r#"{{"__type":"UnsupportedFeatureException","message":"{name} is"#);
         assert!(answer.starts_with(&expected), "{answer}");
     }
     let unknown = [
-        Some(format!("{ECS_TARGET}.listClusters")),
-        Some(format!("{ECS_TARGET}.")),
-        Some(ECS_TARGET.to_owned()),
-        Some(format!("{LONGSHORE_TARGET}.RunTask")),
+        Some(format!("{}.listClusters", ecs::TARGET)),
+        Some(format!("{}.", ecs::TARGET)),
+        Some(ecs::TARGET.to_owned()),
+        Some(format!("{}.RunTask", longshore::TARGET)),
         Some("DynamoDB_20120810.ListTables".to_owned()),
         None,
     ];
@@ -143,7 +149,7 @@ async fn every_operation_of_ecs_that_is_not_built_says_so_and_others_do_not_exis
 async fn nothing_is_looked_at_before_the_signature() {
     let (edge, health) = edge();
     health.set_not_ready("it stops");
-    let target = format!("{ECS_TARGET}.NoSuchThing");
+    let target = format!("{}.NoSuchThing", ecs::TARGET);
     let mut parts = signed("ecs", "text/plain", Some(&target), "{");
     let answer = ask(&edge, &parts, "{").await;
     assert!(answer.contains("ServiceUnavailableException"), "{answer}");
@@ -189,7 +195,7 @@ async fn the_query_protocol_has_its_own_words_for_refusals() {
 #[tokio::test]
 async fn a_signature_for_one_protocol_is_none_for_the_other() {
     let (edge, _) = edge();
-    let target = format!("{ECS_TARGET}.ListClusters");
+    let target = format!("{}.ListClusters", ecs::TARGET);
     let answer = ask(&edge, &signed("sts", JSON, Some(&target), "{}"), "{}").await;
     assert!(answer.contains("Credential should be scoped to correct service: 'ecs'."), "{answer}");
     // A target under the signature's roof but a form's content type: read as JSON, then refused.

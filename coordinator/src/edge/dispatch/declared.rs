@@ -8,12 +8,15 @@ use std::{
     sync::LazyLock,
 };
 
-use super::{ECS_SERVICE, Routed, Router};
-use crate::edge::{error::ErrorCode, protocol::query};
+use crate::edge::{
+    error::ErrorCode,
+    protocol::query,
+    service::{Routed, Service},
+};
 
 /// AWS's models: by service and operation, the codes on the wire; for services of the query
 /// protocol the names that it has for them.
-const DECLARED: &str = include_str!("../../../../../tests/golden/errors.json");
+const DECLARED: &str = include_str!("../../../../tests/golden/errors.json");
 
 type Table = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
@@ -69,13 +72,13 @@ pub(crate) fn declares(service: &str, operation: &str, code: ErrorCode) -> bool 
 }
 
 /// Fails the test whose request was refused with an error that its operation does not declare.
-pub(crate) fn check(router: &Router, service: Option<&str>, routed: &Routed) {
+pub(crate) fn check(service: &Service, routed: &Routed) {
     let (Some(operation), Err(refusal)) = (routed.operation, &routed.answer) else { return };
     // Longshore's own operations have no model, and those that are not built say so.
-    if service.is_none() && !router.ecs.contains_key(operation) {
+    if !service.has_model() || !service.has(operation) {
         return;
     }
-    let service = service.unwrap_or(ECS_SERVICE);
+    let service = service.name();
     assert!(
         declares(service, operation, refusal.code),
         "{service} {operation} does not declare {refusal}"

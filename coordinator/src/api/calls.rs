@@ -3,10 +3,9 @@
 use longshore_common::id::TaskId;
 use longshore_core::{Answer, Command, Rejection, State, model::task::TaskRecord};
 
-use super::error::ApiError;
 use crate::{
     driver::{Refused, Unavailable},
-    edge::context::Api,
+    edge::{context::Api, error::ApiError},
     journal::{History, JournalError, StoppedEntry, StoppedFilter},
 };
 

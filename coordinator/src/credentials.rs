@@ -1,14 +1,12 @@
-//! Access keys: who may sign, and the root key that the first start makes.
+//! The root key and the tokens that the first start makes: their files in the data directory.
 //!
 //! A secret leaves this module only as a signing key. It is never logged: what is logged is the
 //! path of the file that holds it.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use base64::{
@@ -16,9 +14,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use fs_err::os::unix::fs::OpenOptionsExt;
-use longshore_common::{arn::Identity, secret::Secret};
-
-use crate::edge::context::Caller;
+use longshore_common::secret::Secret;
 
 /// The root key's file in the data directory, readable by its owner only: an AWS shared
 /// credentials file, so that `AWS_SHARED_CREDENTIALS_FILE` can name it.
@@ -44,47 +40,6 @@ const TOKEN_CHARS_MIN: usize = 16;
 pub struct Credentials {
     pub access_key_id: String,
     pub secret_access_key: Secret<String>,
-}
-
-/// An access key as the verifier knows it.
-pub(crate) struct AccessKey {
-    pub(crate) secret: Secret<String>,
-    /// What `X-Amz-Security-Token` must hold: temporary keys only. The root key has none.
-    pub(crate) session_token: Option<Secret<String>>,
-    pub(crate) caller: Arc<Caller>,
-}
-
-/// Every access key that may sign.
-#[derive(Default)]
-pub(crate) struct Keyring(BTreeMap<String, AccessKey>);
-
-impl Keyring {
-    /// The root key alone.
-    pub(crate) fn root(credentials: &Credentials, identity: &Identity) -> Self {
-        let mut keyring = Keyring::default();
-        let caller = Caller {
-            arn: identity.root(),
-            user_id: identity.account.clone(),
-            account: identity.account.clone(),
-        };
-        keyring.add(
-            credentials.access_key_id.clone(),
-            AccessKey {
-                secret: credentials.secret_access_key.clone(),
-                session_token: None,
-                caller: Arc::new(caller),
-            },
-        );
-        keyring
-    }
-
-    pub(crate) fn add(&mut self, access_key_id: String, key: AccessKey) {
-        self.0.insert(access_key_id, key);
-    }
-
-    pub(crate) fn get(&self, access_key_id: &str) -> Option<&AccessKey> {
-        self.0.get(access_key_id)
-    }
 }
 
 #[derive(Debug, thiserror::Error)]

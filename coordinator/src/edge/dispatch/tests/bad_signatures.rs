@@ -70,7 +70,8 @@ impl Case {
     fn sign(mut self, key: &Credentials, region: &str, service: &str, moment: Timestamp) -> Self {
         self.parts.headers.remove("authorization");
         let headers = &mut self.parts.headers;
-        crate::client::sign(headers, self.body.as_bytes(), key, region, service, moment).unwrap();
+        crate::signature::sign(headers, self.body.as_bytes(), key, region, service, moment)
+            .unwrap();
         self
     }
 
@@ -197,12 +198,12 @@ const INVALID: &[Recipe] = &[
 
 #[tokio::test]
 async fn nothing_runs_for_a_request_that_is_not_rightly_signed() {
-    let ecs = ecs_operations::ECS_OPERATIONS.map(|name| Operation::new(name, run)).into();
-    let (edge, _) = edge_with(ecs, vec![Operation::new("Recover", run)]);
-    let targets: Vec<String> = ecs_operations::ECS_OPERATIONS
+    let ecs = KNOWN_OPERATIONS.map(|name| Operation::write(name, json(run))).into();
+    let (edge, _) = edge_with(ecs, vec![Operation::write("Recover", json(run))]);
+    let targets: Vec<String> = KNOWN_OPERATIONS
         .iter()
-        .map(|name| format!("{ECS_TARGET}.{name}"))
-        .chain([format!("{LONGSHORE_TARGET}.Recover")])
+        .map(|name| format!("{}.{name}", ecs::TARGET))
+        .chain([format!("{}.Recover", longshore::TARGET)])
         .collect();
     let mut asked = 0;
     for target in &targets {

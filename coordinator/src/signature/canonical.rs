@@ -1,7 +1,7 @@
 //! The bytes that are signed: the canonical request and the string made of it.
 //!
 //! Shared by the verifier and the signing client. The path is one of those that are their own
-//! canonical form and the query string is empty (see the parent).
+//! canonical form and the query string is empty (see `edge::sigv4`).
 
 use http::HeaderMap;
 use longshore_common::clock::Timestamp;
@@ -53,7 +53,7 @@ impl<'r> AmzDate<'r> {
         &self.text[..8]
     }
 
-    pub(super) fn timestamp(self) -> Timestamp {
+    pub(crate) fn timestamp(self) -> Timestamp {
         self.timestamp
     }
 }

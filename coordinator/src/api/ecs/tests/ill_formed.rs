@@ -3,16 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::*;
 use crate::{
     api::ecs,
-    edge::{input::BODY_BYTES_MAX, test_backend},
+    edge::{
+        context::Api,
+        error::{ApiError, ErrorCode},
+        input::{self, BODY_BYTES_MAX},
+        operation::{Operation, Output},
+        test_backend,
+    },
 };
 
 /// The inputs of ECS's operations, from botocore 1.44.5: names, types, which are required.
-const INPUTS: &str = include_str!("ecs_inputs.json");
+const INPUTS: &str = include_str!("inputs.json");
 
 #[derive(Debug, Deserialize)]
 struct Shape {
@@ -85,8 +91,10 @@ fn wrong(kind: &str) -> Value {
 }
 
 async fn ask(operation: &Operation, api: &Api, input: &[u8]) -> Result<String, ApiError> {
-    let answer = operation.run(api, input).await;
-    answer.map(|answer| String::from_utf8(answer).unwrap())
+    match operation.run(api, input::read(input)?, ErrorCode::InvalidParameter).await? {
+        Output::Json(answer) => Ok(String::from_utf8(answer).unwrap()),
+        Output::Tree(_) | Output::Events(_) => panic!("ECS answers JSON"),
+    }
 }
 
 #[tokio::test]
