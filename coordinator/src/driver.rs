@@ -7,14 +7,14 @@
 //! journal ends the process without a further reply.
 
 mod checkpoint;
-mod flush;
-mod handle;
 mod hearing;
 mod signals;
+mod flush;
+mod handle;
+mod writer;
 pub mod simulated;
 pub mod stepped;
 mod time;
-mod writer;
 
 use std::sync::{Arc, RwLock, atomic::AtomicU64};
 

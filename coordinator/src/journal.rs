@@ -6,8 +6,8 @@
 
 mod lock;
 pub mod memory;
-pub mod recovery;
 pub mod sqlite;
+pub mod recovery;
 #[cfg(test)]
 pub(crate) mod tests;
 
