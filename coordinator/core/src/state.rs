@@ -4,25 +4,23 @@
 //! Never: a refusal, a clock, an order that depends on chance. Things are kept in arenas under
 //! small slots; ids and names lead to slots; slots are never journaled.
 
-mod alarm;
+mod apply;
 mod arena;
 mod auto_scaling;
-mod capacity_provider;
+mod changes;
 mod cluster;
 mod counter;
 mod definition;
-mod deployment;
 mod dirty;
 mod due;
-mod entity;
+mod forgettable;
 mod group;
 mod host;
-mod log_group;
 mod picture;
 mod service;
 mod service_task;
 mod setting;
-mod tags;
+mod slot;
 mod tally;
 mod task;
 mod token;
@@ -44,54 +42,49 @@ use longshore_common::{
 };
 
 use self::{
-    alarm::Alarms,
     arena::Arena,
     dirty::Dirty,
     due::Agenda,
-    entity::{Entity, kind},
+    forgettable::Forgettable,
     group::Groups,
-    log_group::LogGroups,
     token::{ClientTokens, IdleMembers},
 };
-use super::event::Event;
 use crate::{
-    checkpoint::record::{MemberRecord, MetaRecord},
     model::{
+        alarm::{Alarm, AlarmName},
+        capacity_provider::CapacityProvider,
         client_token::ClientTokenUse,
-        deployment::DeploymentRecord,
-        host::{HostStatus, Membership},
-        name::{CapacityProviderName, ClusterName, ServiceName},
-        revision::RevisionRecord,
+        host::Membership,
+        log_group::{LogGroup, LogGroupName},
+        name::{CapacityProviderName, ClusterName},
         service::{HookId, ServiceId, ServicePolicy},
-        task::TaskRecord,
     },
     placement::GroupNames,
 };
 
-pub use crate::placement::HostSlot;
-pub use auto_scaling::Group;
-pub use cluster::Cluster;
-pub use definition::{Definition, Definitions, fixes_digest};
-pub use dirty::Row;
-pub use due::Due;
-pub use entity::{EntityKey, RESTORE_ORDER, Record};
-pub use host::{Host, QueuedOrder, managed_instance_id};
-pub use picture::Picture;
-pub(crate) use service::hash_of;
-pub use service::{Revision, Service};
-pub use service_task::{Counts, ServiceTask, Standing, ran_briefly};
-pub use setting::{AccountSettings, DEFAULT_LOG_DRIVER_MODE};
-pub use tally::{Ended, Tally};
-pub use task::{Task, checked_health};
-pub use token::JoinTokens;
-pub use waiting::{Deadline, WAITING_TASKS_MAX, Waiting, WaitingSlot};
-
-/// Slots: positions in the arenas, reused after removal, meaningful only inside one process.
-pub type ClusterSlot = u32;
-pub type DefinitionSlot = u32;
-pub type TaskSlot = u32;
-pub type ServiceSlot = u32;
-pub type GroupSlot = u32;
+pub(crate) use self::service::hash_of;
+pub use self::{
+    auto_scaling::Group,
+    changes::{Changes, LogLine},
+    cluster::Cluster,
+    definition::{Definition, Definitions, fixes_digest},
+    dirty::Row,
+    due::Due,
+    host::{Host, QueuedOrder, managed_instance_id},
+    picture::Picture,
+    service::{Revision, Service},
+    service_task::{Counts, ServiceTask, Standing},
+    setting::{AccountSettings, DEFAULT_LOG_DRIVER_MODE},
+    slot::{ClusterSlot, DefinitionSlot, GroupSlot, ServiceSlot, TaskSlot, WaitingSlot},
+    tally::{Ended, Tally},
+    task::{Task, checked_health, ran_briefly},
+    token::JoinTokens,
+    waiting::{Deadline, WAITING_TASKS_MAX, Waiting},
+};
+pub use crate::{
+    checkpoint::entity::{EntityKey, RESTORE_ORDER, Record},
+    placement::HostSlot,
+};
 
 /// Starts of which it is kept when they were, and by which epoch: more than were ever made on an old
 /// journal before somebody went on from it.
@@ -180,10 +173,10 @@ pub struct State {
     client_tokens: ClientTokens,
     join_tokens: JoinTokens,
     account_settings: AccountSettings,
-    alarms: Alarms,
-    log_groups: LogGroups,
+    alarms: BTreeMap<AlarmName, Alarm>,
+    log_groups: BTreeMap<LogGroupName, LogGroup>,
     auto_scaling: auto_scaling::Groups,
-    capacity_providers: capacity_provider::CapacityProviders,
+    capacity_providers: BTreeMap<CapacityProviderName, CapacityProvider>,
     /// Deleted clusters and deregistered hosts, by since when: still described for a while.
     inactive: BTreeSet<(Timestamp, Forgettable)>,
     dirty: Dirty,
@@ -191,42 +184,6 @@ pub struct State {
     changes: Changes,
     /// While a start replays what everybody has heard of already.
     replaying: bool,
-}
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Forgettable {
-    Host(HostId),
-    Cluster(ClusterName),
-    Service(ServiceId),
-    CapacityProvider(CapacityProviderName),
-}
-
-/// What a batch changed that others must hear of once it is durable.
-#[derive(Default)]
-pub struct Changes {
-    /// Hosts with a new order, digest or acknowledgement.
-    pub hosts: Vec<HostId>,
-    /// Tasks that left the state for the history.
-    pub stopped: Vec<TaskRecord>,
-    /// Service deployments as they are now, for the history.
-    pub deployments: Vec<(ServiceId, DeploymentRecord)>,
-    pub revisions: Vec<(ServiceId, RevisionRecord)>,
-    /// Messages of services: (service, message, when).
-    pub service_events: Vec<(ServiceId, String, Timestamp)>,
-    /// Something outside is to be done ([`State::hook_calls`], [`State::launcher_calls`]).
-    pub effects: bool,
-    /// One line of the log each: (host, what).
-    pub log: Vec<LogLine>,
-}
-
-/// A state change as the operator reads it (design.md rule 13).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogLine {
-    pub cluster: Option<ClusterName>,
-    pub host: Option<HostId>,
-    pub task: Option<TaskId>,
-    pub service: Option<ServiceName>,
-    pub what: String,
 }
 
 impl State {
@@ -454,261 +411,5 @@ impl State {
     pub fn set_seq(&mut self, seq: u64) {
         assert!(seq > self.seq, "the journal's sequence only grows");
         self.seq = seq;
-    }
-
-    /// Makes an event true. `seq` is the batch it belongs to.
-    pub fn apply(&mut self, event: &Event, seq: u64) {
-        match event {
-            Event::EpochStarted { epoch, at } => self.epoch_started(*epoch, *at, seq),
-            Event::Recovered { epoch, at, unsure_before, unsure_below } => {
-                self.epoch_started(*epoch, *at, seq);
-                self.word_awaited_until = Some(at.saturating_add(WORD_AWAITED));
-                (self.recovered, self.recovered_seq) = (Some(*epoch), seq);
-                (self.unsure_before, self.unsure_below) = (*unsure_before, *unsure_below);
-                self.recoveries.extend(unsure_below.map(|below| (epoch.counter, below)));
-                if self.recoveries.len() > RECOVERIES_KEPT_MAX {
-                    self.recoveries.pop_first();
-                }
-                self.unsure_launches_keep_no_deadline();
-            }
-            Event::WordAwaited => {
-                self.touch(EntityKey::Meta(()));
-                self.word_awaited_until = None;
-            }
-            Event::ClusterCreated { name, settings, tags, at } => {
-                self.cluster_created(name, settings, tags, *at);
-            }
-            Event::ClusterUpdated { name, settings } => self.cluster_updated(name, settings),
-            Event::ClusterDeleted { name, at } => self.cluster_deleted(name, *at),
-            Event::ClusterForgotten { name } => self.cluster_forgotten(name),
-            Event::TaskDefinitionRegistered(registered) => self.definition_registered(registered),
-            Event::TaskDefinitionDeregistered { family, revision, at } => {
-                self.definition_deregistered(family, *revision, *at);
-            }
-            Event::TaskDefinitionDeleteRequested { family, revision, at } => {
-                self.definition_delete_requested(family, *revision, *at);
-            }
-            Event::TaskDefinitionDeleted { family, revision } => {
-                self.definition_deleted(family, *revision);
-            }
-            Event::TasksStarted(started) => self.tasks_started(started, seq),
-            Event::TaskStopRequested { task, cause, at } => {
-                self.task_stop_requested(*task, cause, *at, seq);
-            }
-            Event::TaskReported { task, report, at } => {
-                self.task_reported(*task, report, *at, seq);
-            }
-            Event::TaskStopped { task, cause, report, ran_briefly, at } => {
-                self.task_stopped(*task, cause, report.as_deref(), *ran_briefly, *at, seq);
-            }
-            Event::ClientTokensExpired { tokens } => self.client_tokens_expired(tokens),
-            Event::HostJoined { host, cluster, at } => self.host_joined(*host, cluster, *at),
-            Event::HostCertified { host, key, by, at } => {
-                self.host_certified(*host, *key, *by, *at);
-            }
-            Event::HostRegistered(registered) => self.host_registered(registered, seq),
-            Event::HostDrained { host, .. } => self.host_status(*host, HostStatus::Draining),
-            Event::HostActivated { host, .. } => self.host_status(*host, HostStatus::Active),
-            Event::HostDeregistered { host, at } => self.host_deregistered(*host, *at, seq),
-            Event::HostForgotten { host } => self.host_forgotten(*host),
-            Event::MembersForgotten { hosts } => self.members_forgotten(hosts),
-            Event::HostConnected { host, at } => self.host_connectivity(*host, true, false, *at),
-            Event::LostOrdersSkipped { host, to } => self.lost_orders_skipped(*host, *to, seq),
-            Event::HostDisconnected { host, refused, at, .. } => {
-                self.host_connectivity(*host, false, *refused, *at);
-            }
-            Event::HostSilenceChanged { host, refused, at, .. } => {
-                self.host_silence_changed(*host, *refused, *at);
-            }
-            Event::HostEngineChanged { host, engine, at } => {
-                self.host_engine_changed(*host, *engine, *at);
-            }
-            Event::HostToldAll { host, recovered } => self.host_told_all(*host, *recovered),
-            Event::HostStorageChanged { host, storage, at } => {
-                self.host_storage_changed(*host, *storage, *at);
-            }
-            Event::AttributesPut { host, attributes } => self.attributes_put(*host, attributes),
-            Event::AttributesDeleted { host, names } => self.attributes_deleted(*host, names),
-            Event::CustomAttributesDeleted { host, names } => {
-                self.custom_attributes_deleted(*host, names)
-            }
-            Event::StopCandidateConfirmed { host, task, generation, cause } => {
-                self.stop_candidate_confirmed(*host, *task, *generation, cause, seq);
-            }
-            Event::Tagged { resource, tags } => self.tagged(resource, tags),
-            Event::Untagged { resource, keys } => self.untagged(resource, keys),
-            Event::AccountSettingPut { scope, name, value } => {
-                self.account_setting_put(scope, name, value);
-            }
-            Event::AccountSettingDeleted { principal, name } => {
-                self.account_setting_deleted(principal, name);
-            }
-            Event::JoinTokenCreated(token) => self.join_token_created(token),
-            Event::JoinTokenUsed { id } => self.join_token_used(id),
-            Event::JoinTokenRevoked { id } => self.join_token_revoked(id),
-            Event::JoinTokensExpired { ids } => self.join_tokens_expired(ids),
-            Event::TaskAdopted(adopted) => self.task_adopted(adopted, seq),
-            Event::ServiceCreated(created) => self.service_created(created),
-            Event::ServiceConfigured { service, config, .. } => {
-                self.service_configured(*service, config);
-            }
-            Event::ServiceDraining { service, .. } => self.service_draining(*service),
-            Event::ServiceDeleted { service, at } => self.service_deleted(*service, *at),
-            Event::ServiceForgotten { service } => self.service_forgotten(*service),
-            Event::RevisionCreated { service, revision } => {
-                self.revision_created(*service, revision);
-            }
-            Event::RevisionChanged { service, revision } => {
-                self.revision_changed(*service, revision);
-            }
-            Event::RevisionDropped { service, revision } => {
-                self.revision_dropped(*service, *revision);
-            }
-            Event::PrimaryChanged { service, revision, at } => {
-                self.primary_changed(*service, *revision, *at);
-            }
-            Event::DeploymentSet { service, deployment } => {
-                self.deployment_set(*service, deployment);
-            }
-            Event::ServiceLogged { service, message, at } => {
-                self.service_logged(*service, message, *at);
-            }
-            Event::ServiceSteady { service, at } => self.service_steady(*service, *at),
-            Event::TasksStopRequested { tasks, cause, failed, at } => {
-                self.tasks_stop_requested(tasks, cause, *failed, *at, seq);
-            }
-            Event::TasksSettled { tasks, .. } => self.tasks_settled(tasks),
-            Event::TasksLost { host, tasks, .. } => self.tasks_lost(*host, tasks),
-            Event::TasksReturned { host, tasks, .. } => self.tasks_returned(*host, tasks),
-            Event::TaskMoved { service, moving } => self.task_moved(*service, *moving),
-            Event::TaskProtectionPut { tasks, until } => self.task_protection_put(tasks, *until),
-            Event::ReplacingPaused { cluster, lost_hosts, hosts, .. } => {
-                self.replacing_paused(cluster, *lost_hosts, *hosts);
-            }
-            Event::ReplacingResumed { cluster, overridden, .. } => {
-                self.replacing_resumed(cluster, *overridden);
-            }
-
-            Event::AlarmPut(put) => self.alarm_put(put),
-            Event::AlarmStateSet(set) => self.alarm_state_set(set),
-            Event::AlarmsDeleted { names } => self.alarms_deleted(names),
-
-            Event::LogGroupCreated { name, tags, at } => self.log_group_created(name, tags, *at),
-            Event::LogRetentionPut { name, days } => self.log_retention_put(name, *days),
-            Event::LogGroupDeleted { name } => self.log_group_deleted(name),
-
-            Event::GroupScaled { group, desired, why, at } => {
-                self.group_scaled(group, *desired, why, *at);
-            }
-            Event::GroupExcess { group, since } => self.group_excess(group, *since),
-            Event::TasksWaiting(waiting) => self.tasks_waiting(waiting, seq),
-            Event::WaitingTasksEnded { launch, tasks, cause, at } => {
-                self.waiting_tasks_ended(*launch, tasks, cause, *at);
-            }
-            Event::TaskTimeoutSet { task, timeout_ms } => {
-                self.task_timeout_set(*task, *timeout_ms);
-            }
-            Event::AutoScalingGroupCreated { name, uid, config, at } => {
-                self.auto_scaling_group_created(name, *uid, config, *at);
-            }
-            Event::AutoScalingGroupConfigured { name, config, at } => {
-                self.auto_scaling_group_configured(name, config, *at);
-            }
-            Event::AutoScalingGroupDeleting { name, .. } => self.auto_scaling_group_deleting(name),
-            Event::AutoScalingGroupDeleted { name } => self.auto_scaling_group_deleted(name),
-            Event::InstancesWanted { group, count, at } => {
-                self.instances_wanted(group, *count, *at);
-            }
-            Event::InstanceSet { group, instance, why, shape } => {
-                self.instance_set(group, instance, why, shape.as_deref());
-            }
-            Event::InstanceGone { group, instance, .. } => self.instance_gone(group, *instance),
-            Event::CapacityProviderSet(provider) => self.capacity_provider_set(provider),
-            Event::CapacityProviderForgotten { name } => self.capacity_provider_forgotten(name),
-        }
-    }
-
-    fn epoch_started(&mut self, epoch: Epoch, at: Timestamp, seq: u64) {
-        self.touch(EntityKey::Meta(()));
-        self.epoch_started_at = at;
-        let awaits_on = self.word_awaited_until.is_some();
-        self.word_awaited_until = awaits_on.then(|| at.saturating_add(WORD_AWAITED));
-        self.nobody_is_heard(epoch.counter);
-        self.all_are_due();
-        self.epoch = epoch;
-        self.epochs.insert(epoch.counter, epoch.incarnation);
-        self.starts.insert(epoch.counter, seq);
-        // A journal of an earlier program may hold more.
-        while self.epochs.len() > STARTS_KEPT_MAX {
-            self.epochs.pop_first();
-        }
-        while self.starts.len() > STARTS_KEPT_MAX {
-            self.starts.pop_first();
-        }
-    }
-}
-
-impl Entity for kind::Meta {
-    type Key = ();
-    type Row = MetaRecord;
-
-    fn id((): &()) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn keys(_: &State) -> Vec<()> {
-        vec![()]
-    }
-
-    fn row(state: &State, (): &()) -> Option<MetaRecord> {
-        let (epoch, epochs, recovered) = (state.epoch, state.epochs.clone(), state.recovered);
-        Some(MetaRecord {
-            epoch,
-            epochs,
-            recovered,
-            recovered_seq: state.recovered_seq,
-            starts: state.starts.clone(),
-            unsure_before: state.unsure_before,
-            unsure_below: state.unsure_below,
-            recoveries: state.recoveries.clone(),
-            word_awaited_until: state.word_awaited_until,
-        })
-    }
-
-    fn restore(state: &mut State, row: MetaRecord) {
-        state.epoch = row.epoch;
-        state.epochs = row.epochs;
-        state.recovered = row.recovered;
-        state.recovered_seq = row.recovered_seq;
-        state.starts = row.starts;
-        state.unsure_before = row.unsure_before;
-        state.unsure_below = row.unsure_below;
-        state.recoveries = row.recoveries;
-        // Rows of earlier programs hold the last one alone.
-        let last = row.recovered.zip(row.unsure_below);
-        state.recoveries.extend(last.map(|(epoch, below)| (epoch.counter, below)));
-        state.word_awaited_until = row.word_awaited_until;
-    }
-}
-
-impl Entity for kind::Member {
-    type Key = HostId;
-    type Row = MemberRecord;
-
-    fn id(host: &HostId) -> Vec<u8> {
-        host.value().to_be_bytes().into()
-    }
-
-    fn keys(state: &State) -> Vec<HostId> {
-        state.members.keys().copied().collect()
-    }
-
-    fn row(state: &State, host: &HostId) -> Option<MemberRecord> {
-        let membership = state.members.get(host)?.clone();
-        Some(MemberRecord { host: *host, membership })
-    }
-
-    fn restore(state: &mut State, row: MemberRecord) {
-        state.insert_member(row.host, row.membership);
     }
 }

@@ -29,7 +29,7 @@ use crate::model::{
     tags::Tags,
 };
 
-pub use crate::state::{RESTORE_ORDER, Record};
+pub use super::entity::{RESTORE_ORDER, Record};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetaRecord {

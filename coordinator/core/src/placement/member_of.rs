@@ -5,34 +5,14 @@
 //! hosts of a group. What changes with every task is read as it is now. Nothing here looks at
 //! single hosts, except to explain one.
 
-use std::{cmp, fmt};
+use std::cmp;
 
 use super::{
-    ClusterIndex, HostSlot, Request,
+    ClusterIndex, HostSlot, MemberOf, Request,
     bits::{Bits, EMPTY, Line, Planes, and, and_not, or},
-    groups::{GroupNames, NoGroups},
+    groups::GroupNames,
 };
 use crate::query::{Compared, Condition, Constraint, Expression, Facts, Node, Text, Version, said};
-
-/// The constraints of a request, all of which a host must meet.
-#[derive(Clone, Copy)]
-pub struct MemberOf<'a> {
-    pub constraints: &'a [Constraint],
-    /// The name of [`Request::group`], which may have no task yet.
-    pub own_group: &'a str,
-    pub groups: &'a dyn GroupNames,
-}
-
-impl MemberOf<'static> {
-    pub const NONE: MemberOf<'static> =
-        MemberOf { constraints: &[], own_group: "", groups: &NoGroups };
-}
-
-impl fmt::Debug for MemberOf<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} of {:?}", self.constraints, self.own_group)
-    }
-}
 
 /// Whether what it says of a host changes when a task comes, starts or goes there.
 pub(super) fn is_live(constraint: &Constraint) -> bool {

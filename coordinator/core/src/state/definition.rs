@@ -15,15 +15,13 @@ use longshore_common::{
 };
 
 use super::{
-    DefinitionSlot, EntityKey, State,
+    DefinitionSlot,
     arena::Arena,
     counter,
-    entity::{Entity, kind},
     picture::{Picture, fields},
 };
 use crate::{
     checkpoint::record::{DefinitionRecord, FamilyRecord},
-    event::TaskDefinitionRegistered,
     model::{
         definition::{DefinitionStatus, StatusKind},
         name::Family,
@@ -90,7 +88,7 @@ impl Definition {
 #[derive(Default)]
 pub struct Definitions {
     arena: Arena<Definition>,
-    families: BTreeMap<Family, FamilyRevisions>,
+    pub(super) families: BTreeMap<Family, FamilyRevisions>,
     /// Revisions by their status, each in the order of lists.
     listed: [BTreeSet<(Family, u32)>; 3],
     /// Families with a revision, by whether any is ACTIVE.
@@ -100,13 +98,13 @@ pub struct Definitions {
 }
 
 #[derive(Default)]
-struct FamilyRevisions {
+pub(super) struct FamilyRevisions {
     /// The highest revision ever given: never given again, even after a deletion.
-    last_revision: u32,
+    pub(super) last_revision: u32,
     /// The highest one that was registered and not taken back from a host.
-    registered: u32,
-    revisions: BTreeMap<u32, DefinitionSlot>,
-    active: BTreeMap<u32, DefinitionSlot>,
+    pub(super) registered: u32,
+    pub(super) revisions: BTreeMap<u32, DefinitionSlot>,
+    pub(super) active: BTreeMap<u32, DefinitionSlot>,
 }
 
 impl Definitions {
@@ -233,14 +231,14 @@ impl Definitions {
         self.deletable.iter().cloned()
     }
 
-    fn restore_family(&mut self, record: FamilyRecord) {
+    pub(super) fn restore_family(&mut self, record: FamilyRecord) {
         let FamilyRecord { family, last_revision, registered } = record;
         let revisions = self.families.entry(family).or_default();
         revisions.last_revision = revisions.last_revision.max(last_revision);
         revisions.registered = registered.unwrap_or(last_revision);
     }
 
-    fn registered(&mut self, family: &Family, revision: u32) {
+    pub(super) fn registered(&mut self, family: &Family, revision: u32) {
         if let Some(revisions) = self.families.get_mut(family) {
             revisions.registered = revisions.registered.max(revision);
         }
@@ -292,7 +290,7 @@ impl Definitions {
         Some(slot)
     }
 
-    fn set_status(&mut self, family: &Family, revision: u32, status: DefinitionStatus) {
+    pub(super) fn set_status(&mut self, family: &Family, revision: u32, status: DefinitionStatus) {
         let Some(revisions) = self.families.get_mut(family) else { return };
         let Some(&slot) = revisions.revisions.get(&revision) else { return };
         revisions.active.remove(&revision);
@@ -301,7 +299,7 @@ impl Definitions {
         self.note_deletable(slot);
     }
 
-    fn remove(&mut self, family: &Family, revision: u32) {
+    pub(super) fn remove(&mut self, family: &Family, revision: u32) {
         let Some(revisions) = self.families.get_mut(family) else { return };
         let Some(&slot) = revisions.revisions.get(&revision) else { return };
         if self.arena[slot].tasks > 0 {
@@ -387,114 +385,5 @@ impl Definitions {
 
     pub(super) fn at_mut(&mut self, slot: DefinitionSlot) -> &mut Definition {
         &mut self.arena[slot]
-    }
-}
-
-impl State {
-    pub(super) fn definition_registered(&mut self, registered: &TaskDefinitionRegistered) {
-        let definition = &registered.definition;
-        let Ok(family) = definition.family.parse::<Family>() else {
-            return self.missing(format_args!("the family {}", definition.family));
-        };
-        self.touch(EntityKey::Definition((family.clone(), definition.revision)));
-        self.touch(EntityKey::Family(family.clone()));
-        let status = match registered.taken_back {
-            true => DefinitionStatus::Inactive { deregistered_at: registered.at },
-            false => DefinitionStatus::Active,
-        };
-        self.definitions.insert(DefinitionRecord {
-            definition: definition.clone(),
-            requires_attributes: registered.requires_attributes.clone(),
-            compatibilities: registered.compatibilities.clone(),
-            registered_by: registered.registered_by.clone(),
-            registered_at: registered.at,
-            status,
-            tags: registered.tags.clone(),
-        });
-        if !registered.taken_back {
-            self.definitions.registered(&family, definition.revision);
-        }
-    }
-
-    pub(super) fn definition_deregistered(
-        &mut self,
-        family: &Family,
-        revision: u32,
-        at: Timestamp,
-    ) {
-        self.touch(EntityKey::Definition((family.clone(), revision)));
-        let status = DefinitionStatus::Inactive { deregistered_at: at };
-        self.definitions.set_status(family, revision, status);
-    }
-
-    pub(super) fn definition_delete_requested(
-        &mut self,
-        family: &Family,
-        revision: u32,
-        at: Timestamp,
-    ) {
-        self.touch(EntityKey::Definition((family.clone(), revision)));
-        let deregistered_at = match self.definitions.get(family.as_str(), revision) {
-            Some(Definition { status: DefinitionStatus::Inactive { deregistered_at }, .. }) => {
-                *deregistered_at
-            }
-            Some(Definition { status: DefinitionStatus::DeleteInProgress { .. }, .. }) => return,
-            _ => at,
-        };
-        let status = DefinitionStatus::DeleteInProgress { deregistered_at, requested_at: at };
-        self.definitions.set_status(family, revision, status);
-    }
-
-    pub(super) fn definition_deleted(&mut self, family: &Family, revision: u32) {
-        self.touch(EntityKey::Definition((family.clone(), revision)));
-        self.definitions.remove(family, revision);
-    }
-}
-
-impl Entity for kind::Definition {
-    type Key = (Family, u32);
-    type Row = DefinitionRecord;
-
-    fn id((family, revision): &(Family, u32)) -> Vec<u8> {
-        [family.as_str().as_bytes(), b":", &revision.to_be_bytes()].concat()
-    }
-
-    fn keys(state: &State) -> Vec<(Family, u32)> {
-        let families = state.definitions.families.iter();
-        let revisions = families.flat_map(|(family, of_family)| {
-            of_family.revisions.keys().map(|revision| (family.clone(), *revision))
-        });
-        revisions.collect()
-    }
-
-    fn row(state: &State, (family, revision): &(Family, u32)) -> Option<DefinitionRecord> {
-        state.definitions.get(family.as_str(), *revision).map(Definition::record)
-    }
-
-    fn restore(state: &mut State, row: DefinitionRecord) {
-        state.definitions.insert(row);
-    }
-}
-
-impl Entity for kind::Family {
-    type Key = Family;
-    type Row = FamilyRecord;
-
-    fn id(family: &Family) -> Vec<u8> {
-        family.as_str().into()
-    }
-
-    fn keys(state: &State) -> Vec<Family> {
-        state.definitions.families.keys().cloned().collect()
-    }
-
-    fn row(state: &State, family: &Family) -> Option<FamilyRecord> {
-        let last_revision = state.definitions.last_revision(family.as_str());
-        let registered = Some(state.definitions.last_registered(family.as_str()));
-        Some(FamilyRecord { family: family.clone(), last_revision, registered })
-    }
-
-    fn restore(state: &mut State, row: FamilyRecord) {
-        state.definitions.restore_family(row);
     }
 }

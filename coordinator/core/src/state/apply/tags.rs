@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{EntityKey, State};
-use crate::model::{tagged::Resource, tags::Tags};
+use crate::{
+    checkpoint::entity::EntityKey,
+    model::{tagged::Resource, tags::Tags},
+    state::State,
+};
 
 impl State {
     /// The tags of a resource that is there.

@@ -1,15 +1,13 @@
 //! Alarms: a register of names with a state that others set.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::ops::Bound;
 
-use super::{
-    EntityKey, State,
-    dirty::LogTo,
-    entity::{Entity, kind},
+use super::entity::Entity;
+use crate::{
+    checkpoint::entity::{EntityKey, kind},
+    model::alarm::{Alarm, AlarmName, AlarmPut, AlarmStateSet, AlarmValue},
+    state::{State, changes::LogTo},
 };
-use crate::model::alarm::{Alarm, AlarmName, AlarmPut, AlarmStateSet, AlarmValue};
-
-pub(super) type Alarms = BTreeMap<AlarmName, Alarm>;
 
 impl State {
     pub fn alarm(&self, name: &str) -> Option<&Alarm> {
@@ -79,13 +77,6 @@ impl State {
 }
 
 impl Entity for kind::Alarm {
-    type Key = AlarmName;
-    type Row = Alarm;
-
-    fn id(name: &AlarmName) -> Vec<u8> {
-        name.as_str().into()
-    }
-
     fn keys(state: &State) -> Vec<AlarmName> {
         state.alarms.keys().cloned().collect()
     }

@@ -1,20 +1,18 @@
 //! Log groups by name.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::ops::Bound;
 
 use longshore_common::clock::Timestamp;
 
-use super::{
-    EntityKey, State,
-    dirty::LogTo,
-    entity::{Entity, kind},
+use super::entity::Entity;
+use crate::{
+    checkpoint::entity::{EntityKey, kind},
+    model::{
+        log_group::{LogGroup, LogGroupName},
+        tags::Tags,
+    },
+    state::{State, changes::LogTo},
 };
-use crate::model::{
-    log_group::{LogGroup, LogGroupName},
-    tags::Tags,
-};
-
-pub(super) type LogGroups = BTreeMap<LogGroupName, LogGroup>;
 
 impl State {
     pub fn log_group(&self, name: &str) -> Option<&LogGroup> {
@@ -65,13 +63,6 @@ impl State {
 }
 
 impl Entity for kind::LogGroup {
-    type Key = LogGroupName;
-    type Row = LogGroup;
-
-    fn id(name: &LogGroupName) -> Vec<u8> {
-        name.as_str().into()
-    }
-
     fn keys(state: &State) -> Vec<LogGroupName> {
         state.log_groups.keys().cloned().collect()
     }

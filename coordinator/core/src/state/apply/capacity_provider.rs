@@ -1,22 +1,23 @@
 //! Capacity providers by name.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::ops::Bound;
 
 use longshore_common::protocol::Attribute;
 
-use super::{
-    ClusterSlot, EntityKey, Forgettable, Group, Host, ServiceTask, State, TaskSlot, counter,
-    dirty::LogTo,
-    entity::{Entity, kind},
-};
-use crate::model::{
-    capacity_provider::{
-        CapacityProvider, CapacityProviderStatus, GROUP_ATTRIBUTE, ProviderUpdate,
+use super::entity::Entity;
+use crate::{
+    checkpoint::entity::{EntityKey, kind},
+    model::{
+        capacity_provider::{
+            CapacityProvider, CapacityProviderStatus, GROUP_ATTRIBUTE, ProviderUpdate,
+        },
+        name::CapacityProviderName,
     },
-    name::CapacityProviderName,
+    state::{
+        ClusterSlot, Forgettable, Group, Host, ServiceTask, State, TaskSlot, changes::LogTo,
+        counter,
+    },
 };
-
-pub(super) type CapacityProviders = BTreeMap<CapacityProviderName, CapacityProvider>;
 
 impl State {
     /// INACTIVE ones included.
@@ -164,13 +165,6 @@ impl State {
 }
 
 impl Entity for kind::CapacityProvider {
-    type Key = CapacityProviderName;
-    type Row = CapacityProvider;
-
-    fn id(name: &CapacityProviderName) -> Vec<u8> {
-        name.as_str().into()
-    }
-
     fn keys(state: &State) -> Vec<CapacityProviderName> {
         state.capacity_providers.keys().cloned().collect()
     }

@@ -4,10 +4,13 @@
 
 use longshore_common::clock::Timestamp;
 
-use super::{EntityKey, Service, ServiceSlot, State};
-use crate::model::{
-    deployment::{DeploymentRecord, HookRecord},
-    service::ServiceId,
+use crate::{
+    checkpoint::entity::EntityKey,
+    model::{
+        deployment::{DeploymentRecord, HookRecord},
+        service::ServiceId,
+    },
+    state::{Service, ServiceSlot, State},
 };
 
 impl State {

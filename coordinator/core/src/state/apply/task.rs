@@ -1,0 +1,414 @@
+//! What events do to tasks, and their rows.
+
+use std::sync::Arc;
+
+use longshore_common::{
+    clock::Timestamp,
+    id::TaskId,
+    protocol::{ContainerStatus, Desired, TaskReport},
+    task::{HealthStatus, StopCause},
+    task_definition::{ContainerDefinition, ContainerDependency, DependencyCondition},
+};
+
+use super::entity::Entity;
+use crate::{
+    checkpoint::entity::{EntityKey, kind},
+    event::{TaskAdopted, TasksStarted},
+    model::task::{Phase, TaskEnd, TaskRecord, Wish},
+    placement::HostSlot,
+    state::{
+        ClusterSlot, ServiceTask, State,
+        changes::LogTo,
+        cluster::shared,
+        counter,
+        task::{Counted, Task, checked_health},
+    },
+};
+
+impl State {
+    pub(super) fn tasks_started(&mut self, started: &TasksStarted, seq: u64) {
+        let demand = Arc::new(started.demand.clone());
+        let overrides = Arc::new(started.overrides.clone());
+        let tags = Arc::new(started.tags.clone());
+        let started_by = started.started_by.as_deref().map(shared);
+        let asked = started.asked.clone().map(Arc::new);
+        let Some(cluster) = self.cluster_slot(&started.cluster) else {
+            return self.missing(format_args!("the cluster {}", started.cluster));
+        };
+        let (family, revision) = (&started.family, started.revision);
+        let Some(definition) = self.definitions.slot(family.as_str(), revision) else {
+            return self.missing(format_args!("the task definition {family}:{revision}"));
+        };
+        let created_at = match started.waited {
+            Some(launch) => self.waited(launch, started),
+            None => started.at,
+        };
+        for placed in &started.tasks {
+            let Some(&host) = self.hosts_by_id.get(&placed.host) else {
+                self.missing(format_args!("the container instance {}", placed.host));
+                continue;
+            };
+            if self.tasks_by_id.contains_key(&placed.task) {
+                continue;
+            }
+            // The first that are free: the same whenever the journal is read again.
+            let gpus = self.hosts[host].free_gpus().take(demand.gpus as usize).cloned();
+            let task = Task {
+                id: placed.task,
+                cluster,
+                gpus: gpus.collect(),
+                host: HostSlot(host),
+                definition,
+                group: self.groups.join(&started.group),
+                generation: 1,
+                version: 1,
+                wish: Wish::Run,
+                phase: Phase::Pending,
+                created_at,
+                demand: demand.clone(),
+                overrides: overrides.clone(),
+                tags: tags.clone(),
+                started_by: started_by.clone(),
+                containers: placed.containers.clone().into(),
+                checked_health: None,
+                blocked: false,
+                service: started.service.as_ref().and_then(|started| {
+                    let &slot = self.services_by_id.get(&started.service)?;
+                    Some(Box::new(ServiceTask::of(slot, &ServiceTask::record_of_new(started))))
+                }),
+                report: None,
+                timeout_ms: started.timeout_ms,
+                provider: started.provider.clone(),
+                asked: asked.clone(),
+                log_driver_mode: started.log_driver_mode,
+                placed_seq: seq,
+            };
+            let host = task.host;
+            self.touch(EntityKey::Task(placed.task));
+            self.insert_task(task);
+            self.service_has_new_task(placed.task);
+            self.give_order(host, placed.task, 1, None, seq);
+            self.log(
+                LogTo::task(&started.cluster, placed.host, placed.task),
+                format_args!("task of {}:{} placed", started.family, started.revision),
+            );
+        }
+        if let Some(token) = &started.client_token {
+            let own = started.tasks.iter().map(|placed| placed.task);
+            let tasks = token.others.iter().copied().chain(own).collect();
+            self.client_token_used(&started.cluster, token, tasks, started.at);
+        }
+    }
+
+    /// Puts a task into every index, without an order.
+    pub(super) fn insert_task(&mut self, mut task: Task) {
+        let spec = &self.definition_at(task.definition).definition.spec;
+        task.checked_health = checked_health(&spec.container_definitions, task.report.as_deref());
+        task.blocked = is_blocked(&spec.container_definitions, task.report.as_deref());
+        let (id, cluster, host) = (task.id, task.cluster, task.host);
+        self.definitions.used(task.definition);
+        self.clusters[cluster].index.reserve(host, &task.demand, task.group);
+        self.hosts[host.0].take_gpus(&task.gpus);
+        self.desire(host, id, task.generation, None, Some(task.wish.desired()));
+        self.count(&task, 1);
+        self.use_provider(cluster, task.provider.as_ref(), 1);
+        let slot = self.tasks.insert(task);
+        self.tasks_by_id.insert(id, slot);
+        self.clusters[cluster].tasks.insert(id, slot);
+        self.hosts[host.0].tasks.insert(id, slot);
+        self.count_busy(slot, 1);
+        self.join_service(slot);
+        self.set_run_deadline(slot, true);
+    }
+
+    pub(super) fn restore_task(&mut self, record: TaskRecord) {
+        let id = record.id;
+        let place = record.host.and_then(|host| self.hosts_by_id.get(&host).copied());
+        let definition = self.definitions.slot(record.family.as_str(), record.revision);
+        let cluster = self.cluster_slot(&record.cluster);
+        let (Some(host), Some(definition), Some(cluster)) = (place, definition, cluster) else {
+            return self.missing(format_args!("the place or the definition of the task {id}"));
+        };
+        if self.tasks_by_id.contains_key(&id) {
+            return;
+        }
+        let task = Task {
+            id,
+            cluster,
+            host: HostSlot(host),
+            definition,
+            group: self.groups.join(&record.group),
+            generation: record.generation,
+            version: record.version,
+            wish: record.wish,
+            phase: record.phase,
+            created_at: record.created_at,
+            demand: Arc::new(record.demand),
+            overrides: Arc::new(record.overrides),
+            tags: Arc::new(record.tags),
+            started_by: record.started_by.as_deref().map(shared),
+            containers: record.containers.into(),
+            gpus: record.gpus.into(),
+            checked_health: None,
+            blocked: false,
+            service: record.service.as_ref().and_then(|service| {
+                let &slot = self.services_by_id.get(&service.service)?;
+                Some(Box::new(ServiceTask::of(slot, service)))
+            }),
+            report: record.report.map(Box::new),
+            timeout_ms: record.timeout_ms,
+            provider: record.provider,
+            asked: record.asked.map(Arc::new),
+            log_driver_mode: record.log_driver_mode,
+            placed_seq: record.placed_seq,
+        };
+        self.insert_task(task);
+    }
+
+    /// A task that a host runs and an older journal does not know (after `recover`).
+    pub(super) fn task_adopted(&mut self, adopted: &TaskAdopted, seq: u64) {
+        let record = TaskRecord { placed_seq: seq, ..adopted.record.clone() };
+        let Some(host) = record.host else { return };
+        let (id, cluster) = (record.id, record.cluster.clone());
+        self.touch(EntityKey::Task(id));
+        if let Some(slot) = self.cluster_slot(&cluster) {
+            self.adopted_from_waiting(slot, id);
+        }
+        self.restore_task(record);
+        self.service_has_new_task(id);
+        self.host_changed(host, seq);
+        let of_no_service = self.task(id).is_some_and(|task| {
+            task.service.is_none() && self.group_name(task.group).starts_with("service:")
+        });
+        let what = match of_no_service {
+            true => {
+                "task adopted from its host: its service is not in this journal, so that none counts \
+                 or stops it; stop it when you have made the service anew"
+            }
+            false => "task adopted from its host",
+        };
+        self.log(LogTo::task(&cluster, host, id), what);
+    }
+
+    pub(super) fn task_stop_requested(
+        &mut self,
+        id: TaskId,
+        cause: &StopCause,
+        at: Timestamp,
+        seq: u64,
+    ) {
+        let Some(&slot) = self.tasks_by_id.get(&id) else { return };
+        self.touch(EntityKey::Task(id));
+        let task = &self.tasks[slot];
+        let (host, generation, from) = (task.host, task.generation, task.wish.desired());
+        self.set_run_deadline(slot, false);
+        self.restand(slot, |task| {
+            task.wish = Wish::Stop { cause: cause.clone(), at };
+            task.version += 1;
+        });
+        self.desire(host, id, generation, Some(from), Some(Desired::Stop));
+        self.give_order(host, id, generation, Some(cause.clone()), seq);
+        let to = self.log_to_task(slot);
+        self.log(to, format_args!("task is to stop: {}", cause.reason));
+    }
+
+    pub(super) fn task_reported(
+        &mut self,
+        id: TaskId,
+        report: &TaskReport,
+        at: Timestamp,
+        _seq: u64,
+    ) {
+        let Some(&slot) = self.tasks_by_id.get(&id) else { return };
+        self.touch(EntityKey::Task(id));
+        let task = &self.tasks[slot];
+        let next = task.phase.after(&report.phase, at);
+        let health = task.checked_health.and_then(|_| {
+            let spec = &self.definition_at(task.definition).definition.spec;
+            checked_health(&spec.container_definitions, Some(report))
+        });
+        let spec = &self.definition_at(task.definition).definition.spec;
+        let blocked = is_blocked(&spec.container_definitions, Some(report));
+        self.restand(slot, |task| {
+            task.phase = next.unwrap_or(task.phase);
+            task.checked_health = health;
+            task.blocked = blocked;
+            task.version += 1;
+            task.report = Some(Box::new(report.clone()));
+        });
+        self.set_run_deadline(slot, true);
+        self.keep_image_digests(slot, report);
+        if let Some(next) = next {
+            let to = self.log_to_task(slot);
+            self.log(to, format_args!("task is {}", next.name()));
+        }
+    }
+
+    pub(super) fn task_stopped(
+        &mut self,
+        id: TaskId,
+        cause: &StopCause,
+        report: Option<&TaskReport>,
+        ran_briefly: bool,
+        at: Timestamp,
+        seq: u64,
+    ) {
+        let Some(&slot) = self.tasks_by_id.get(&id) else { return };
+        self.touch(EntityKey::Task(id));
+        self.uncount(slot);
+        if !self.replaying {
+            self.move_to_history(slot, cause, report, at);
+        }
+        self.leave_service(slot, cause, ran_briefly, at);
+        self.remove_task(slot, seq);
+    }
+
+    fn move_to_history(
+        &mut self,
+        slot: u32,
+        cause: &StopCause,
+        report: Option<&TaskReport>,
+        at: Timestamp,
+    ) {
+        let to = self.log_to_task(slot);
+        self.log(to, format_args!("task is STOPPED: {}", cause.reason));
+        let task = &self.tasks[slot];
+        let mut record = task.record(self);
+        record.version += 1;
+        if let Some(report) = report {
+            record.report = Some(report.clone());
+        }
+        // StopTask's documentation: the tags of a task go when it stops.
+        record.tags.clear();
+        let definition = self.definition_at(task.definition);
+        record.end = Some(TaskEnd {
+            at,
+            cause: cause.clone(),
+            containers: definition.definition.spec.container_definitions.clone(),
+            host_connected: self.host_at(task.host).connected,
+        });
+        self.changes.stopped.push(record);
+    }
+
+    fn remove_task(&mut self, slot: u32, seq: u64) {
+        self.set_run_deadline(slot, false);
+        self.count_busy(slot, -1);
+        let task = self.tasks.remove(slot);
+        self.use_provider(task.cluster, task.provider.as_ref(), -1);
+        self.tasks_by_id.remove(&task.id);
+        self.definitions.left(task.definition);
+        let cluster = &mut self.clusters[task.cluster];
+        cluster.tasks.remove(&task.id);
+        cluster.index.release(task.host, &task.demand, task.group);
+        let host = &mut self.hosts[task.host.0];
+        host.tasks.remove(&task.id);
+        host.give_back_gpus(&task.gpus);
+        self.desire(task.host, task.id, task.generation, Some(task.wish.desired()), None);
+        let host = self.hosts[task.host.0].id;
+        self.host_changed(host, seq);
+        self.groups.leave(task.group);
+        self.room_came_free(task.cluster);
+        self.daemons_may_leave(task.host);
+    }
+
+    pub(super) fn uncount(&mut self, slot: u32) {
+        let (cluster, host, counted) = self.place_in_counters(slot);
+        self.add_to_counters(cluster, host, counted, -1);
+    }
+
+    pub(super) fn recount(&mut self, slot: u32) {
+        let (cluster, host, counted) = self.place_in_counters(slot);
+        self.add_to_counters(cluster, host, counted, 1);
+    }
+
+    fn count(&mut self, task: &Task, by: i32) {
+        self.add_to_counters(task.cluster, task.host, task.counted(), by);
+    }
+
+    fn place_in_counters(&self, slot: u32) -> (ClusterSlot, HostSlot, Counted) {
+        let task = &self.tasks[slot];
+        (task.cluster, task.host, task.counted())
+    }
+
+    fn add_to_counters(&mut self, cluster: ClusterSlot, host: HostSlot, counted: Counted, by: i32) {
+        let cluster = &mut self.clusters[cluster];
+        let host = &mut self.hosts[host.0];
+        let counters = match counted {
+            Counted::Pending => [&mut cluster.pending_tasks, &mut host.pending_tasks],
+            Counted::Running => [&mut cluster.running_tasks, &mut host.running_tasks],
+            Counted::Neither => return,
+        };
+        counters.into_iter().for_each(|held| counter::count(held, by));
+        if counted == Counted::Running {
+            cluster.index.set_running(host.slot, host.running_tasks);
+        }
+    }
+
+    fn log_to_task(&self, slot: u32) -> LogTo {
+        let task = &self.tasks[slot];
+        LogTo::task(&self.clusters[task.cluster].name, self.hosts[task.host.0].id, task.id)
+    }
+}
+
+/// Whether a container that has not started waits until another one is healthy, and that one is
+/// unhealthy.
+fn is_blocked(containers: &[ContainerDefinition], report: Option<&TaskReport>) -> bool {
+    let Some(report) = report else { return false };
+    let reported = |name: &str| report.containers.iter().find(|reported| reported.name == name);
+    let waits = |container: &&ContainerDefinition| {
+        reported(&container.name).is_none_or(|own| own.status == ContainerStatus::Pending)
+    };
+    let unhealthy = |on: &ContainerDependency| {
+        on.condition == DependencyCondition::Healthy
+            && reported(&on.container_name).and_then(|other| other.health)
+                == Some(HealthStatus::Unhealthy)
+    };
+    containers.iter().filter(waits).any(|container| container.depends_on.iter().any(unhealthy))
+}
+
+impl Task {
+    pub fn record(&self, state: &State) -> TaskRecord {
+        let definition = state.definition_at(self.definition);
+        TaskRecord {
+            id: self.id,
+            cluster: state.cluster_at(self.cluster).name.clone(),
+            host: Some(state.host_at(self.host).id),
+            family: definition.family.clone(),
+            revision: definition.definition.revision,
+            group: state.group_name(self.group).to_owned(),
+            generation: self.generation,
+            version: self.version,
+            wish: self.wish.clone(),
+            phase: self.phase,
+            created_at: self.created_at,
+            demand: (*self.demand).clone(),
+            overrides: (*self.overrides).clone(),
+            tags: (*self.tags).clone(),
+            started_by: self.started_by.as_deref().map(str::to_owned),
+            containers: self.containers.to_vec(),
+            gpus: self.gpus.to_vec(),
+            report: self.report.as_deref().cloned(),
+            end: None,
+            service: self.service.as_ref().map(|service| service.record(state)),
+            timeout_ms: self.timeout_ms,
+            provider: self.provider.clone(),
+            asked: self.asked.as_deref().cloned(),
+            log_driver_mode: self.log_driver_mode,
+            placed_seq: self.placed_seq,
+        }
+    }
+}
+
+impl Entity for kind::Task {
+    fn keys(state: &State) -> Vec<TaskId> {
+        state.tasks.iter().map(|task| task.id).collect()
+    }
+
+    fn row(state: &State, task: &TaskId) -> Option<TaskRecord> {
+        state.task(*task).map(|task| task.record(state))
+    }
+
+    fn restore(state: &mut State, row: TaskRecord) {
+        state.restore_task(row);
+    }
+}
