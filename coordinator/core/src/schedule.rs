@@ -34,6 +34,7 @@ use super::{
     state::{Due, Revision, Service, Standing, State, Task},
 };
 use crate::{
+    event::{ServiceEvent, TaskEvent},
     launch::ids::Ids,
     model::{revision::Rollout, service::LostAfter, service_status::ServiceStatus},
 };
@@ -113,7 +114,7 @@ impl<'a> Work<'a> {
             }
         }
         if !tasks.is_empty() {
-            self.pass.events.push(Event::TasksSettled { tasks, at: self.at });
+            self.pass.events.push(Event::Task(TaskEvent::TasksSettled { tasks, at: self.at }));
         }
     }
 
@@ -130,7 +131,9 @@ impl<'a> Work<'a> {
             };
             if revision.tasks.is_empty() && drops {
                 let (service, revision) = (service.id, revision.record.id);
-                self.pass.events.push(Event::RevisionDropped { service, revision });
+                self.pass
+                    .events
+                    .push(Event::Service(ServiceEvent::RevisionDropped { service, revision }));
             }
         }
     }
@@ -140,7 +143,7 @@ impl<'a> Work<'a> {
         let (service, at) = (self.service.id, self.at);
         if self.service.status == ServiceStatus::Draining {
             if !self.service.has_tasks() {
-                self.pass.events.push(Event::ServiceDeleted { service, at });
+                self.pass.events.push(Event::Service(ServiceEvent::ServiceDeleted { service, at }));
             }
             return;
         }
@@ -152,7 +155,9 @@ impl<'a> Work<'a> {
             return;
         }
         match self.is_heard() {
-            true => self.pass.events.push(Event::ServiceSteady { service, at }),
+            true => {
+                self.pass.events.push(Event::Service(ServiceEvent::ServiceSteady { service, at }))
+            }
             false => self.say_what_is_unheard(),
         }
     }

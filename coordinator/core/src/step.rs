@@ -1,14 +1,16 @@
 //! One step: a batch of requests against the state, and what the scheduler makes of it. No thread,
 //! no clock, no I/O, so that a simulation runs the same code.
 
+use longshore_common::{clock::Timestamp, id::HostId};
+
 use crate::{
     Answer, Command, Decision, Envelope, Event, Rejection, State,
     batch::{Batch, HistoryItems},
     decide::{Note, decide},
+    event::TaskEvent,
     schedule::{self, Pass},
     state::{Due, LogLine},
 };
-use longshore_common::{clock::Timestamp, id::HostId};
 
 /// Looks of the scheduler in one step: bounds the time under the write lock. The next step goes on.
 const PASSES_PER_STEP_MAX: usize = 64;
@@ -161,11 +163,11 @@ fn look_at_due(
 /// What an event takes of a journal's row, in tasks.
 fn weight_of(event: &Event) -> usize {
     match event {
-        Event::TasksStarted(started) => 1 + started.tasks.len(),
-        Event::TasksStopRequested { tasks, .. }
-        | Event::TasksSettled { tasks, .. }
-        | Event::TasksLost { tasks, .. }
-        | Event::TasksReturned { tasks, .. } => 1 + tasks.len() / 4,
+        Event::Task(TaskEvent::TasksStarted(started)) => 1 + started.tasks.len(),
+        Event::Task(TaskEvent::TasksStopRequested { tasks, .. })
+        | Event::Task(TaskEvent::TasksSettled { tasks, .. })
+        | Event::Task(TaskEvent::TasksLost { tasks, .. })
+        | Event::Task(TaskEvent::TasksReturned { tasks, .. }) => 1 + tasks.len() / 4,
         _ => 1,
     }
 }

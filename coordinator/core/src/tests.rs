@@ -35,6 +35,7 @@ use super::{
 };
 use crate::{
     checkpoint::record::{self, Record},
+    event::{DefinitionEvent, TaskEvent},
     model::{
         cluster::ClusterSettings, definition::RevisionRef, join_token::JoinToken,
         setting::SettingScope, tags::Tags,
@@ -162,8 +163,11 @@ fn name(event: &Event) -> String {
     let text = format!("{event:?}");
     let end = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
     match event {
-        Event::TasksStarted(started) => format!("TasksStarted {}", started.tasks.len()),
-        Event::TaskStopped { cause, .. } | Event::TaskStopRequested { cause, .. } => {
+        Event::Task(TaskEvent::TasksStarted(started)) => {
+            format!("TasksStarted {}", started.tasks.len())
+        }
+        Event::Task(TaskEvent::TaskStopped { cause, .. })
+        | Event::Task(TaskEvent::TaskStopRequested { cause, .. }) => {
             format!("{} {:?} {}", &text[..end], cause.code, cause.reason)
         }
         _ => text[..end].to_owned(),
@@ -814,15 +818,17 @@ fn a_definition_that_a_journal_holds_twice_is_one() {
     world.put(answered(hosts[0], 1, vec![unknown_task(1, 5, "family:lost", None)]));
     let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
     let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
-    let again = Event::TaskDefinitionRegistered(Box::new(super::event::TaskDefinitionRegistered {
-        taken_back: true,
-        definition: std::sync::Arc::new(definition),
-        requires_attributes: Vec::new(),
-        compatibilities: Vec::new(),
-        registered_by: String::new(),
-        tags: Tags::new(),
-        at: Timestamp(1),
-    }));
+    let again = Event::Definition(DefinitionEvent::TaskDefinitionRegistered(Box::new(
+        super::event::TaskDefinitionRegistered {
+            taken_back: true,
+            definition: std::sync::Arc::new(definition),
+            requires_attributes: Vec::new(),
+            compatibilities: Vec::new(),
+            registered_by: String::new(),
+            tags: Tags::new(),
+            at: Timestamp(1),
+        },
+    )));
     world.state.apply(&again, 99);
     world.state.take_changes();
     assert_eq!(world.state.check(), Vec::<String>::new());

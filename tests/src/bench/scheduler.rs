@@ -20,6 +20,7 @@ use longshore_common::{
 use longshore_core::{
     Answer, Command, Event, Rejection, State,
     command::{AgentAnswered, CreateService, UpdateService},
+    event::TaskEvent,
     model::{
         cluster::ClusterSettings,
         definition::RevisionRef,
@@ -332,8 +333,8 @@ impl Simulated {
 
 fn decisions(event: &Event) -> usize {
     match event {
-        Event::TasksStarted(started) => started.tasks.len(),
-        Event::TasksStopRequested { tasks, .. } => tasks.len(),
+        Event::Task(TaskEvent::TasksStarted(started)) => started.tasks.len(),
+        Event::Task(TaskEvent::TasksStopRequested { tasks, .. }) => tasks.len(),
         _ => 0,
     }
 }

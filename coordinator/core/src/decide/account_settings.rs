@@ -1,11 +1,15 @@
 //! PutAccountSetting, PutAccountSettingDefault, DeleteAccountSetting.
 
 use super::Decision;
-use crate::{event::Event, model::setting::SettingScope, state::State};
+use crate::{
+    event::{Event, SettingEvent},
+    model::setting::SettingScope,
+    state::State,
+};
 
 pub(super) fn put(scope: &SettingScope, name: &str, value: &str) -> Decision {
     let (scope, name, value) = (scope.clone(), name.to_owned(), value.to_owned());
-    Decision::of(vec![Event::AccountSettingPut { scope, name, value }])
+    Decision::of(vec![Event::Setting(SettingEvent::AccountSettingPut { scope, name, value })])
 }
 
 /// Deleting what was never set is fine.
@@ -15,5 +19,5 @@ pub(super) fn delete(state: &State, principal: &str, name: &str) -> Decision {
         return Decision::default();
     }
     let (principal, name) = (principal.to_owned(), name.to_owned());
-    Decision::of(vec![Event::AccountSettingDeleted { principal, name }])
+    Decision::of(vec![Event::Setting(SettingEvent::AccountSettingDeleted { principal, name })])
 }

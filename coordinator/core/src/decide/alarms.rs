@@ -4,7 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::{
-    event::Event,
+    event::{AlarmEvent, Event},
     model::alarm::{
         ALARMS_MAX, AlarmName, AlarmPut, AlarmStateSet, AlarmValue, NewAlarm, PutMetricAlarm,
         SetAlarmState,
@@ -37,7 +37,7 @@ pub(super) fn put(
         }),
     };
     let put = AlarmPut { name: name.clone(), definition: definition.clone(), new, at };
-    Ok(Decision::of(vec![Event::AlarmPut(Box::new(put))]))
+    Ok(Decision::of(vec![Event::Alarm(AlarmEvent::AlarmPut(Box::new(put)))]))
 }
 
 pub(super) fn set_state(
@@ -58,7 +58,7 @@ pub(super) fn set_state(
         reason_data: reason_data.clone(),
         at,
     };
-    Ok(Decision::of(vec![Event::AlarmStateSet(Box::new(set))]))
+    Ok(Decision::of(vec![Event::Alarm(AlarmEvent::AlarmStateSet(Box::new(set)))]))
 }
 
 /// Names that are unknown do not keep the known ones: CloudWatch's rule.
@@ -70,5 +70,5 @@ pub(super) fn delete(state: &State, names: &[AlarmName]) -> Result<Decision, Rej
     if known.is_empty() {
         return Err(Rejection::AlarmsNotFound(names.to_vec()));
     }
-    Ok(Decision::of(vec![Event::AlarmsDeleted { names: known }]))
+    Ok(Decision::of(vec![Event::Alarm(AlarmEvent::AlarmsDeleted { names: known })]))
 }

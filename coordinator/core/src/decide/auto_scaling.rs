@@ -7,7 +7,7 @@ use longshore_common::{
 
 use super::{Decision, each_once, gate};
 use crate::{
-    event::Event,
+    event::{AutoScalingEvent, Event, HostEvent, TaskEvent},
     launch::ids::Ids,
     lifecycle::instance::{end as end_instance, set as set_instance},
     model::auto_scaling::{
@@ -48,7 +48,12 @@ pub(super) fn create(
     };
     let uid = uids.find(free).expect("fewer groups than prefixes");
     let (name, config) = (name.clone(), Box::new(config.clone()));
-    Ok(Decision::of(vec![Event::AutoScalingGroupCreated { name, uid, config, at }]))
+    Ok(Decision::of(vec![Event::AutoScaling(AutoScalingEvent::AutoScalingGroupCreated {
+        name,
+        uid,
+        config,
+        at,
+    })]))
 }
 
 pub(super) fn update(
@@ -100,7 +105,10 @@ pub(super) fn delete(
         let count = group.instances.len();
         return Err(Rejection::GroupHasInstances { name: name.clone(), count });
     }
-    Ok(Decision::of(vec![Event::AutoScalingGroupDeleting { name: name.clone(), at }]))
+    Ok(Decision::of(vec![Event::AutoScaling(AutoScalingEvent::AutoScalingGroupDeleting {
+        name: name.clone(),
+        at,
+    })]))
 }
 
 pub(super) fn set_desired(
@@ -261,7 +269,11 @@ pub(super) fn launcher_answered(
         (LauncherVerb::Terminate, Ok(())) => {
             let mut events = gone(state, instance, at);
             let group = group.name.clone();
-            events.push(Event::InstanceGone { group, instance: id, at });
+            events.push(Event::AutoScaling(AutoScalingEvent::InstanceGone {
+                group,
+                instance: id,
+                at,
+            }));
             Decision::of(events)
         }
     }
@@ -275,14 +287,16 @@ fn gone(state: &State, instance: &Instance, at: Timestamp) -> Vec<Event> {
             code: StopCode::TerminationNotice,
             reason: format!("The instance {id} was terminated by its Auto Scaling group."),
         };
-        events.extend(host.tasks.keys().map(|task| Event::TaskStopped {
-            task: *task,
-            cause: cause.clone(),
-            report: None,
-            ran_briefly: false,
-            at,
+        events.extend(host.tasks.keys().map(|task| {
+            Event::Task(TaskEvent::TaskStopped {
+                task: *task,
+                cause: cause.clone(),
+                report: None,
+                ran_briefly: false,
+                at,
+            })
         }));
-        events.push(Event::HostDeregistered { host: host.id, at });
+        events.push(Event::Host(HostEvent::HostDeregistered { host: host.id, at }));
     }
     events
 }
@@ -386,7 +400,11 @@ fn configured(group: &Group, config: GroupConfig, at: Timestamp) -> Decision {
         return Decision::default();
     }
     let (name, config) = (group.name.clone(), Box::new(config));
-    Decision::of(vec![Event::AutoScalingGroupConfigured { name, config, at }])
+    Decision::of(vec![Event::AutoScaling(AutoScalingEvent::AutoScalingGroupConfigured {
+        name,
+        config,
+        at,
+    })])
 }
 
 /// Machines with ids of their own are ended by the launcher that has them, and by no other.

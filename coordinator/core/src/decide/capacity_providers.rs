@@ -7,7 +7,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Decision, gate};
 use crate::{
-    event::Event,
+    event::{AutoScalingEvent, CapacityProviderEvent, ClusterEvent, Event},
     model::{
         auto_scaling::{GroupConfig, GroupTag},
         capacity_provider::{
@@ -54,7 +54,9 @@ pub(super) fn create(
     }
     let provider = CapacityProvider { update: Some(ProviderUpdate::Create), ..provider.clone() };
     let mut events = mark(state, &provider, at);
-    events.push(Event::CapacityProviderSet(Box::new(provider)));
+    events.push(Event::CapacityProvider(CapacityProviderEvent::CapacityProviderSet(Box::new(
+        provider,
+    ))));
     Ok(Decision::of(events))
 }
 
@@ -84,7 +86,9 @@ pub(super) fn update(
         return Ok(Decision::default());
     }
     let mut events = mark(state, &changed, at);
-    events.push(Event::CapacityProviderSet(Box::new(changed)));
+    events.push(Event::CapacityProvider(CapacityProviderEvent::CapacityProviderSet(Box::new(
+        changed,
+    ))));
     Ok(Decision::of(events))
 }
 
@@ -114,7 +118,9 @@ pub(super) fn delete(
         update: Some(ProviderUpdate::Delete),
         ..held.clone()
     };
-    Ok(Decision::of(vec![Event::CapacityProviderSet(Box::new(gone))]))
+    Ok(Decision::of(vec![Event::CapacityProvider(CapacityProviderEvent::CapacityProviderSet(
+        Box::new(gone),
+    ))]))
 }
 
 /// Replaces a cluster's providers and its default strategy.
@@ -135,7 +141,10 @@ pub(super) fn put_for_cluster(
         return Ok(Decision::default());
     }
     let settings = ClusterSettings { capacity: capacity.clone(), ..cluster.settings.clone() };
-    Ok(Decision::of(vec![Event::ClusterUpdated { name: name.clone(), settings }]))
+    Ok(Decision::of(vec![Event::Cluster(ClusterEvent::ClusterUpdated {
+        name: name.clone(),
+        settings,
+    })]))
 }
 
 /// Whether a cluster of this name may have these.
@@ -256,7 +265,7 @@ fn mark(state: &State, provider: &CapacityProvider, at: Timestamp) -> Vec<Event>
     let tag = GroupTag { value: String::new(), propagate: true };
     config.tags.insert(MANAGED_TAG.to_owned(), tag);
     let (name, config) = (group.name.clone(), Box::new(config));
-    vec![Event::AutoScalingGroupConfigured { name, config, at }]
+    vec![Event::AutoScaling(AutoScalingEvent::AutoScalingGroupConfigured { name, config, at })]
 }
 
 fn serves_two(name: &CapacityProviderName, first: &Cluster, second: &Cluster) -> Rejection {

@@ -5,7 +5,7 @@ use longshore_common::clock::Timestamp;
 use super::{Decision, capacity_providers, gate};
 use crate::{
     command::ClusterChange,
-    event::Event,
+    event::{ClusterEvent, Event},
     model::{cluster::ClusterSettings, name::ClusterName, tags::Tags},
     rejection::Rejection,
     state::{Cluster, State},
@@ -30,7 +30,12 @@ pub(super) fn create(
         return Err(Rejection::TooManyClusters { limit: CLUSTERS_MAX });
     }
     let (name, settings, tags) = (name.clone(), settings.clone(), tags.clone());
-    Ok(Decision::of(vec![Event::ClusterCreated { name, settings, tags, at }]))
+    Ok(Decision::of(vec![Event::Cluster(ClusterEvent::ClusterCreated {
+        name,
+        settings,
+        tags,
+        at,
+    })]))
 }
 
 pub(super) fn update(
@@ -52,7 +57,10 @@ pub(super) fn update(
     if settings == cluster.settings {
         return Ok(Decision::default());
     }
-    Ok(Decision::of(vec![Event::ClusterUpdated { name: name.clone(), settings }]))
+    Ok(Decision::of(vec![Event::Cluster(ClusterEvent::ClusterUpdated {
+        name: name.clone(),
+        settings,
+    })]))
 }
 
 pub(super) fn delete(
@@ -77,5 +85,5 @@ pub(super) fn delete(
     if count > 0 {
         return Err(Rejection::ClusterContainsTasks { count });
     }
-    Ok(Decision::of(vec![Event::ClusterDeleted { name: name.clone(), at }]))
+    Ok(Decision::of(vec![Event::Cluster(ClusterEvent::ClusterDeleted { name: name.clone(), at })]))
 }

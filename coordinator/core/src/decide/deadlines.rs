@@ -7,7 +7,7 @@ use longshore_common::{
 };
 
 use crate::{
-    event::Event,
+    event::{Event, TaskEvent, WaitingEvent},
     model::task_options::{WAIT, seconds},
     state::{Deadline, State, Waiting},
 };
@@ -29,7 +29,7 @@ fn event(state: &State, deadline: Deadline, at: Timestamp) -> Option<Event> {
                 seconds(timeout)
             );
             let cause = StopCause { code: StopCode::UserInitiated, reason };
-            Some(Event::TaskStopRequested { task, cause, at })
+            Some(Event::Task(TaskEvent::TaskStopRequested { task, cause, at }))
         }
         Deadline::Wait(launch) => {
             let waiting = state.waiting(launch)?;
@@ -44,7 +44,7 @@ fn event(state: &State, deadline: Deadline, at: Timestamp) -> Option<Event> {
             let reason = reason.chars().take(REASON_CHARS_MAX).collect();
             let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
             let tasks = waiting.launch.tasks.iter().map(|waiting| waiting.task).collect();
-            Some(Event::WaitingTasksEnded { launch, tasks, cause, at })
+            Some(Event::Waiting(WaitingEvent::WaitingTasksEnded { launch, tasks, cause, at }))
         }
     }
 }

@@ -12,7 +12,7 @@ use longshore_common::{
 use super::{Decision, Note, deadlines};
 use crate::{
     command::next_epoch,
-    event::Event,
+    event::{DefinitionEvent, EpochEvent, Event, HostEvent, MemberEvent, TokenEvent},
     state::{Host, State},
 };
 
@@ -28,7 +28,7 @@ const EXPIRED_PER_TICK_MAX: usize = 1_000;
 
 pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision {
     let epoch = next_epoch(state.epoch(), incarnation);
-    Decision::of(vec![Event::EpochStarted { epoch, at }])
+    Decision::of(vec![Event::Epoch(EpochEvent::EpochStarted { epoch, at })])
 }
 
 /// The new epoch is above all that any agent has seen, so that agents obey again.
@@ -46,7 +46,12 @@ pub(super) fn recover(
     let everything = state.seq().saturating_add(1);
     let below = proved.map_or(everything, |seen| state.first_start_beside(seen).seq);
     let (unsure_before, unsure_below) = (None, Some(below));
-    Decision::of(vec![Event::Recovered { epoch, at, unsure_before, unsure_below }])
+    Decision::of(vec![Event::Epoch(EpochEvent::Recovered {
+        epoch,
+        at,
+        unsure_before,
+        unsure_below,
+    })])
 }
 
 /// Only after `recover`: before it, such an agent proves that the journal went back. A number that
@@ -55,7 +60,9 @@ pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision
     let fewer_given = |host: &Host| host.orders_at_starts.at(0) < to;
     let lost = to <= ORDERS_EVER_MAX && state.host(host).is_some_and(fewer_given);
     match state.recovered() {
-        Some(_) if lost => Decision::of(vec![Event::LostOrdersSkipped { host, to }]),
+        Some(_) if lost => {
+            Decision::of(vec![Event::Host(HostEvent::LostOrdersSkipped { host, to })])
+        }
         _ => Decision::default(),
     }
 }
@@ -76,30 +83,28 @@ pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
     // A start hears first what hosts have to say.
     let mut events = if state.schedules() { deadlines::met(state, at) } else { Vec::new() };
     if state.word_awaited_until().is_some_and(|until| until <= at) {
-        events.push(Event::WordAwaited);
+        events.push(Event::Epoch(EpochEvent::WordAwaited));
     }
     let mut left = EXPIRED_PER_TICK_MAX;
     let left = &mut left;
     let tokens = take(left, state.expired_client_tokens(at));
     if !tokens.is_empty() {
-        events.push(Event::ClientTokensExpired { tokens });
+        events.push(Event::Token(TokenEvent::ClientTokensExpired { tokens }));
     }
     let deletable = take(left, state.definitions().deletable());
-    events.extend(
-        deletable
-            .into_iter()
-            .map(|(family, revision)| Event::TaskDefinitionDeleted { family, revision }),
-    );
+    events.extend(deletable.into_iter().map(|(family, revision)| {
+        Event::Definition(DefinitionEvent::TaskDefinitionDeleted { family, revision })
+    }));
     let before = Timestamp(at.0.saturating_sub(INACTIVE_SHOWN.as_millis() as u64));
     let ids = take(left, state.join_tokens().expired(before));
     if !ids.is_empty() {
-        events.push(Event::JoinTokensExpired { ids });
+        events.push(Event::Token(TokenEvent::JoinTokensExpired { ids }));
     }
     events.extend(take(left, state.forgettable(before)));
     let before = Timestamp(at.0.saturating_sub(IDLE_MEMBERS_KEPT.as_millis() as u64));
     let hosts = take(left, state.forgettable_members(before));
     if !hosts.is_empty() {
-        events.push(Event::MembersForgotten { hosts });
+        events.push(Event::Member(MemberEvent::MembersForgotten { hosts }));
     }
     Decision { events, notes: vec![Note::RoomWanted], ..Decision::default() }
 }

@@ -11,7 +11,7 @@ use longshore_common::{
 use super::{Answer, Decision, each_once, gate, identity};
 use crate::{
     command::{RegisterContainerInstance, SettableHostStatus, TargetedAttribute},
-    event::{Event, HostRegistered},
+    event::{ClusterEvent, Event, HostEvent, HostRegistered, MemberEvent, TaskEvent},
     launch::ids::Ids,
     model::{
         auto_scaling::AutoScalingGroupName,
@@ -47,7 +47,7 @@ pub(super) fn register_by_api(
         Some(id) => gate::host(state, cluster, id)?.id,
     };
     let instance = instance_id(state, id, register.instance_id.as_ref());
-    let event = Event::HostRegistered(Box::new(HostRegistered {
+    let event = Event::Host(HostEvent::HostRegistered(Box::new(HostRegistered {
         host: id,
         cluster: register.cluster.clone(),
         capacity: register.capacity.clone(),
@@ -58,7 +58,7 @@ pub(super) fn register_by_api(
         agent: None,
         tags: register.tags.clone(),
         at,
-    }));
+    })));
     Ok(Decision::with(vec![event], Answer::Host(id)))
 }
 
@@ -95,7 +95,7 @@ pub(super) fn joins_group(
     group: &AutoScalingGroupName,
     at: Timestamp,
 ) -> Event {
-    Event::HostRegistered(Box::new(HostRegistered {
+    Event::Host(HostEvent::HostRegistered(Box::new(HostRegistered {
         host: host.id,
         cluster: state.cluster_at(host.cluster).name.clone(),
         capacity: host.capacity.clone(),
@@ -106,7 +106,7 @@ pub(super) fn joins_group(
         agent: host.agent.clone(),
         tags: Tags::new(),
         at,
-    }))
+    })))
 }
 
 /// The attributes that a host registers, and which Auto Scaling group it is of: that follows from
@@ -152,17 +152,19 @@ pub(super) fn register(
     }
     let mut events = Vec::new();
     if membership.is_none() {
-        events.push(Event::HostJoined { host: id, cluster: None, at });
+        events.push(Event::Member(MemberEvent::HostJoined { host: id, cluster: None, at }));
     }
     match state.cluster(asked.as_str()).filter(|cluster| cluster.is_active()) {
         Some(cluster) if state.host(id).is_none() => room(cluster)?,
         Some(_) => {}
-        None if asked.as_str() == DEFAULT_CLUSTER => events.push(Event::ClusterCreated {
-            name: asked.clone(),
-            settings: ClusterSettings::default(),
-            tags: Tags::new(),
-            at,
-        }),
+        None if asked.as_str() == DEFAULT_CLUSTER => {
+            events.push(Event::Cluster(ClusterEvent::ClusterCreated {
+                name: asked.clone(),
+                settings: ClusterSettings::default(),
+                tags: Tags::new(),
+                at,
+            }))
+        }
         None => return Err(Rejection::ClusterNotFound(asked)),
     }
     let agent = AgentPlace {
@@ -196,7 +198,7 @@ pub(super) fn register(
             return Ok(Decision::with(vec![], Answer::Host(id)));
         }
     }
-    events.push(Event::HostRegistered(Box::new(event)));
+    events.push(Event::Host(HostEvent::HostRegistered(Box::new(event))));
     Ok(Decision::with(events, Answer::Host(id)))
 }
 
@@ -233,7 +235,7 @@ pub(super) fn deregister(
         return Err(Rejection::ContainerInstanceHasTasks { count: host.tasks.len() });
     }
     let orphaned = |task: &longshore_common::id::TaskId| {
-        Event::TaskStopped {
+        Event::Task(TaskEvent::TaskStopped {
         task: *task,
         cause: StopCause {
             code: StopCode::InfrastructureHealth,
@@ -242,10 +244,10 @@ pub(super) fn deregister(
         report: None,
         ran_briefly: false,
         at,
-    }
+    })
     };
     let mut events: Vec<Event> = host.tasks.keys().map(orphaned).collect();
-    events.push(Event::HostDeregistered { host: id, at });
+    events.push(Event::Host(HostEvent::HostDeregistered { host: id, at }));
     Ok(Decision::with(events, Answer::Host(id)))
 }
 
@@ -272,10 +274,10 @@ pub(super) fn update_state(
                 continue;
             }
             (Some(HostStatus::Active), SettableHostStatus::Draining) => {
-                events.push(Event::HostDrained { host, at });
+                events.push(Event::Host(HostEvent::HostDrained { host, at }));
             }
             (Some(HostStatus::Draining), SettableHostStatus::Active) => {
-                events.push(Event::HostActivated { host, at });
+                events.push(Event::Host(HostEvent::HostActivated { host, at }));
             }
             (Some(HostStatus::Active), SettableHostStatus::Active)
             | (Some(HostStatus::Draining), SettableHostStatus::Draining) => {}
@@ -299,7 +301,7 @@ pub(super) fn put_attributes(
         if host.custom_attributes.len() + added > CUSTOM_ATTRIBUTES_MAX {
             return Err(Rejection::TooManyAttributes(id, CUSTOM_ATTRIBUTES_MAX));
         }
-        events.push(Event::AttributesPut { host: id, attributes });
+        events.push(Event::Host(HostEvent::AttributesPut { host: id, attributes }));
     }
     Ok(Decision::of(events))
 }
@@ -323,7 +325,7 @@ pub(super) fn delete_attributes(
             }
         }
         let names = attributes.into_iter().map(|a| a.name).collect();
-        events.push(Event::CustomAttributesDeleted { host: id, names });
+        events.push(Event::Host(HostEvent::CustomAttributesDeleted { host: id, names }));
     }
     Ok(Decision::of(events))
 }

@@ -18,7 +18,7 @@ use longshore_common::{
 use super::{Answer, Decision, join_tokens};
 use crate::{
     command::CertifyHost,
-    event::Event,
+    event::{Event, MemberEvent, TokenEvent},
     model::{host::Membership, join_token::JoinToken},
     rejection::Rejection,
     state::{Host, State},
@@ -39,12 +39,21 @@ pub(super) fn certify(
         by.ended && member.is_none_or(|member| !member.keys.contains(&by.key))
     });
     if needs_token && let Some(token) = token_used(state, certify, at)? {
-        events.push(Event::JoinTokenUsed { id: token.id.clone() });
+        events.push(Event::Token(TokenEvent::JoinTokenUsed { id: token.id.clone() }));
         if state.membership(host).is_none() {
-            events.push(Event::HostJoined { host, cluster: token.cluster.clone(), at });
+            events.push(Event::Member(MemberEvent::HostJoined {
+                host,
+                cluster: token.cluster.clone(),
+                at,
+            }));
         }
     }
-    events.push(Event::HostCertified { host, key, by: by.map(|by| by.key), at });
+    events.push(Event::Member(MemberEvent::HostCertified {
+        host,
+        key,
+        by: by.map(|by| by.key),
+        at,
+    }));
     Ok(Decision::with(events, Answer::Host(host)))
 }
 

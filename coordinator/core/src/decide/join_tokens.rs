@@ -4,7 +4,7 @@ use longshore_common::{clock::Timestamp, id::HostId, mutual_tls::KeyHash};
 
 use super::{Answer, Decision};
 use crate::{
-    event::Event,
+    event::{Event, MemberEvent, TokenEvent},
     launch::ids::Ids,
     model::join_token::{JoinToken, JoinTokenState},
     rejection::Rejection,
@@ -15,14 +15,16 @@ pub(super) fn create(state: &State, token: &JoinToken) -> Result<Decision, Rejec
     if state.join_tokens().get(&token.id).is_some() {
         return Err(Rejection::JoinTokenExists(token.id.clone()));
     }
-    Ok(Decision::of(vec![Event::JoinTokenCreated(token.clone())]))
+    Ok(Decision::of(vec![Event::Token(TokenEvent::JoinTokenCreated(token.clone()))]))
 }
 
 pub(super) fn revoke(state: &State, id: &str) -> Result<Decision, Rejection> {
     match state.join_tokens().get(id) {
         None => Err(Rejection::NoSuchJoinToken(id.to_owned())),
         Some(token) if token.revoked => Ok(Decision::default()),
-        Some(_) => Ok(Decision::of(vec![Event::JoinTokenRevoked { id: id.to_owned() }])),
+        Some(_) => {
+            Ok(Decision::of(vec![Event::Token(TokenEvent::JoinTokenRevoked { id: id.to_owned() })]))
+        }
     }
 }
 
@@ -46,11 +48,13 @@ pub(super) fn use_token(
         Some(host) => requested_host(state, host, token.token.cluster.as_ref())?,
     };
     let mut events = vec![
-        Event::JoinTokenUsed { id: token.token.id.clone() },
-        Event::HostJoined { host, cluster: token.token.cluster.clone(), at },
+        Event::Token(TokenEvent::JoinTokenUsed { id: token.token.id.clone() }),
+        Event::Member(MemberEvent::HostJoined { host, cluster: token.token.cluster.clone(), at }),
     ];
     // In the same batch, or a crash between the two would use the token up for nobody.
-    events.extend(key.map(|key| Event::HostCertified { host, key, by: None, at }));
+    events.extend(
+        key.map(|key| Event::Member(MemberEvent::HostCertified { host, key, by: None, at })),
+    );
     Ok(Decision::with(events, Answer::Host(host)))
 }
 

@@ -4,7 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::{
-    event::Event,
+    event::{Event, LogGroupEvent},
     model::{
         log_group::{LOG_GROUPS_MAX, LogGroupName},
         tags::Tags,
@@ -25,7 +25,11 @@ pub(super) fn create(
     if state.log_groups_len() >= LOG_GROUPS_MAX {
         return Err(Rejection::TooManyLogGroups { limit: LOG_GROUPS_MAX });
     }
-    Ok(Decision::of(vec![Event::LogGroupCreated { name: name.clone(), tags: tags.clone(), at }]))
+    Ok(Decision::of(vec![Event::LogGroup(LogGroupEvent::LogGroupCreated {
+        name: name.clone(),
+        tags: tags.clone(),
+        at,
+    })]))
 }
 
 pub(super) fn put_retention(
@@ -37,10 +41,13 @@ pub(super) fn put_retention(
     if group.retention_days == days {
         return Ok(Decision::default());
     }
-    Ok(Decision::of(vec![Event::LogRetentionPut { name: name.clone(), days }]))
+    Ok(Decision::of(vec![Event::LogGroup(LogGroupEvent::LogRetentionPut {
+        name: name.clone(),
+        days,
+    })]))
 }
 
 pub(super) fn delete(state: &State, name: &LogGroupName) -> Result<Decision, Rejection> {
     state.log_group(name.as_str()).ok_or(Rejection::LogGroupNotFound)?;
-    Ok(Decision::of(vec![Event::LogGroupDeleted { name: name.clone() }]))
+    Ok(Decision::of(vec![Event::LogGroup(LogGroupEvent::LogGroupDeleted { name: name.clone() })]))
 }

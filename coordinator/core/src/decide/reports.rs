@@ -17,7 +17,10 @@ use longshore_common::{
 use super::{Decision, Note, heard};
 use crate::{
     command::{AgentAnswered, Command},
-    event::{Event, TaskAdopted, TaskDefinitionRegistered},
+    event::{
+        DefinitionEvent, Event, HostEvent, ServiceEvent, TaskAdopted, TaskDefinitionRegistered,
+        TaskEvent,
+    },
     launch::demand::demand,
     model::{
         host::HostStatus,
@@ -38,18 +41,26 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
         return decision;
     };
     if !host.connected {
-        decision.events.push(Event::HostConnected { host: host.id, at });
+        decision.events.push(Event::Host(HostEvent::HostConnected { host: host.id, at }));
     }
     let engine = answered.engine;
     if engine != EngineHealth::Unknown && engine != host.engine {
-        decision.events.push(Event::HostEngineChanged { host: host.id, engine, at });
+        decision.events.push(Event::Host(HostEvent::HostEngineChanged {
+            host: host.id,
+            engine,
+            at,
+        }));
     }
     let storage = answered.storage;
     if storage.is_news_after(host.storage) {
-        decision.events.push(Event::HostStorageChanged { host: host.id, storage, at });
+        decision.events.push(Event::Host(HostEvent::HostStorageChanged {
+            host: host.id,
+            storage,
+            at,
+        }));
     }
     if answered.leaving && host.status == HostStatus::Active {
-        decision.events.push(Event::HostDrained { host: host.id, at });
+        decision.events.push(Event::Host(HostEvent::HostDrained { host: host.id, at }));
     }
     if let Some(seen) = answered.seen {
         decision.notes.push(Note::OrdersTaken { host: host.id, order: seen.order });
@@ -112,7 +123,7 @@ fn told_all(state: &State, host: &Host, answered: &AgentAnswered) -> Option<Even
     let recovered = state.recovered()?.counter;
     let agrees = Some(Seen { epoch: state.epoch(), order: host.last_order }) == answered.seen;
     let tells = agrees && says_what_is(answered) && host.told_all < recovered;
-    tells.then_some(Event::HostToldAll { host: host.id, recovered })
+    tells.then_some(Event::Host(HostEvent::HostToldAll { host: host.id, recovered }))
 }
 
 /// Whether the host's tasks are as this answer leaves them. An agent that was away, or whose
@@ -134,14 +145,14 @@ impl News {
     fn hear(&mut self, events: &[Event]) {
         for event in events {
             match event {
-                Event::TaskAdopted(adopted) => {
+                Event::Task(TaskEvent::TaskAdopted(adopted)) => {
                     self.tasks.insert(adopted.record.id);
                 }
-                Event::TaskDefinitionRegistered(registered) => {
+                Event::Definition(DefinitionEvent::TaskDefinitionRegistered(registered)) => {
                     let definition = &registered.definition;
                     self.definitions.insert((definition.family.clone(), definition.revision));
                 }
-                Event::RevisionCreated { revision, .. } => {
+                Event::Service(ServiceEvent::RevisionCreated { revision, .. }) => {
                     self.revisions.insert(revision.id);
                 }
                 _ => {}
@@ -173,19 +184,18 @@ fn reported(state: &State, host: &Host, report: &TaskReport, at: Timestamp) -> O
     let containers = &state.definition_at(task.definition).definition.spec.container_definitions;
     let report = Box::new(heard::report(report, containers, at));
     match &report.phase {
-        ReportedPhase::Stopped(cause) => Some(Event::TaskStopped {
+        ReportedPhase::Stopped(cause) => Some(Event::Task(TaskEvent::TaskStopped {
             task: task.id,
             cause: cause.clone(),
             ran_briefly: ran_briefly(task, cause, at),
             report: Some(report),
             at,
-        }),
+        })),
         ReportedPhase::Pending
         | ReportedPhase::Activating
         | ReportedPhase::Running
-        | ReportedPhase::Stopping(_) => {
-            (!known(task, &report)).then_some(Event::TaskReported { task: task.id, report, at })
-        }
+        | ReportedPhase::Stopping(_) => (!known(task, &report))
+            .then_some(Event::Task(TaskEvent::TaskReported { task: task.id, report, at })),
     }
 }
 
@@ -218,7 +228,12 @@ fn stop_candidate(
             reason: "The coordinator's history says that this task has ended.".to_owned(),
         };
         let host = host.id;
-        return vec![Event::StopCandidateConfirmed { host, task, generation, cause }];
+        return vec![Event::Host(HostEvent::StopCandidateConfirmed {
+            host,
+            task,
+            generation,
+            cause,
+        })];
     }
     match run {
         Some(run) if may_take_back(state, host) => adopt(state, host, task, generation, run, at),
@@ -250,20 +265,23 @@ fn adopt(
         if revision > registered.saturating_add(heard::REVISIONS_LOST_MAX) {
             return Vec::new();
         }
-        events.push(Event::TaskDefinitionRegistered(Box::new(TaskDefinitionRegistered {
-            definition: Arc::new(run.definition.clone()),
-            requires_attributes: Vec::new(),
-            compatibilities: Vec::new(),
-            registered_by: String::new(),
-            tags: Tags::new(),
-            taken_back: true,
-            at,
-        })));
+        events.push(Event::Definition(DefinitionEvent::TaskDefinitionRegistered(Box::new(
+            TaskDefinitionRegistered {
+                definition: Arc::new(run.definition.clone()),
+                requires_attributes: Vec::new(),
+                compatibilities: Vec::new(),
+                registered_by: String::new(),
+                tags: Tags::new(),
+                taken_back: true,
+                at,
+            },
+        ))));
     }
     let service = service_of(state, host, &run.order);
     if let Some((service, id)) = service.filter(|(service, id)| service.revision(*id).is_none()) {
         let revision = Box::new(lost_revision(service, id, &family, revision, run, at));
-        events.push(Event::RevisionCreated { service: service.id, revision });
+        events
+            .push(Event::Service(ServiceEvent::RevisionCreated { service: service.id, revision }));
     }
     let cluster = state.cluster_at(host.cluster);
     // It had its host in the part of the journal that is lost.
@@ -303,7 +321,7 @@ fn adopt(
         log_driver_mode: run.order.log_driver_mode,
         placed_seq: 0,
     };
-    events.push(Event::TaskAdopted(Box::new(TaskAdopted { record })));
+    events.push(Event::Task(TaskEvent::TaskAdopted(Box::new(TaskAdopted { record }))));
     events
 }
 
@@ -373,9 +391,9 @@ pub(super) fn silent(
     let (id, why) = (host.id, why.to_owned());
     // What a connection that broke was about shows only in the next attempt to make one.
     let events = match host.connected {
-        true => vec![Event::HostDisconnected { host: id, why, refused, at }],
+        true => vec![Event::Host(HostEvent::HostDisconnected { host: id, why, refused, at })],
         false if state.silent_since(host).is_some() && host.refused != refused => {
-            vec![Event::HostSilenceChanged { host: id, why, refused, at }]
+            vec![Event::Host(HostEvent::HostSilenceChanged { host: id, why, refused, at })]
         }
         false => Vec::new(),
     };

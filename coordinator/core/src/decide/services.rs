@@ -7,7 +7,7 @@ use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 use super::{Decision, capacity_providers, gate, task_definitions, tasks};
 use crate::{
     command::{CreateService, HookAnswer, UpdateService},
-    event::{Event, ServiceCreated},
+    event::{ClusterEvent, Event, ServiceCreated, ServiceEvent},
     launch::ids::Ids,
     model::{
         alarm::AlarmValue,
@@ -66,7 +66,7 @@ pub(super) fn create(
     check_config(&config)?;
     check_alarms(state, &config)?;
     let service = ServiceId::new(ids.nth(0));
-    let mut events = vec![Event::ServiceCreated(Box::new(ServiceCreated {
+    let mut events = vec![Event::Service(ServiceEvent::ServiceCreated(Box::new(ServiceCreated {
         service,
         named: named.clone(),
         config: config.clone(),
@@ -74,7 +74,7 @@ pub(super) fn create(
         created_by: create.created_by.clone(),
         client_token: create.client_token.as_ref().map(|t| (t.token.clone(), t.parameters_hash)),
         at,
-    }))];
+    })))];
     match (&create.definition, config.controller) {
         (Some(definition), Controller::Ecs) => {
             let definition = usable(state, definition)?;
@@ -302,14 +302,19 @@ pub(super) fn update(
     let mut events = Vec::new();
     if config != service.config {
         let config = Box::new(config.clone());
-        events.push(Event::ServiceConfigured { service: service.id, config, at });
+        events.push(Event::Service(ServiceEvent::ServiceConfigured {
+            service: service.id,
+            config,
+            at,
+        }));
     }
     let current = service.primary();
     if let Some(failed) = current.filter(|primary| primary.record.rollout == Rollout::Failed)
         && config.desired != service.config.desired
     {
         let revision = Box::new(RevisionRecord { scaled: true, ..failed.record.clone() });
-        events.push(Event::RevisionChanged { service: service.id, revision });
+        events
+            .push(Event::Service(ServiceEvent::RevisionChanged { service: service.id, revision }));
     }
     let asked = match (&update.definition, current) {
         (Some(definition), _) => Some(task_definitions::find(state, definition)?),
@@ -455,7 +460,7 @@ pub(super) fn delete(
     }
     let mut events: Vec<Event> =
         crate::lifecycle::deployment::supersede(service, "The service was deleted.", at);
-    events.push(Event::ServiceDraining { service: service.id, at });
+    events.push(Event::Service(ServiceEvent::ServiceDraining { service: service.id, at }));
     Ok(Decision::of(events))
 }
 
@@ -499,7 +504,10 @@ pub(super) fn stop_deployment(
         false => DeploymentStatus::StopRequested,
     };
     let deployment = Box::new(found);
-    Ok(Decision::of(vec![Event::DeploymentSet { service: service.id, deployment }]))
+    Ok(Decision::of(vec![Event::Service(ServiceEvent::DeploymentSet {
+        service: service.id,
+        deployment,
+    })]))
 }
 
 pub(super) fn continue_deployment(
@@ -525,7 +533,10 @@ pub(super) fn continue_deployment(
     };
     found.updated_at = at;
     let deployment = Box::new(found);
-    Ok(Decision::of(vec![Event::DeploymentSet { service: service.id, deployment }]))
+    Ok(Decision::of(vec![Event::Service(ServiceEvent::DeploymentSet {
+        service: service.id,
+        deployment,
+    })]))
 }
 
 /// An answer to a hook that nobody waits for any more changes nothing.
@@ -554,7 +565,10 @@ pub(super) fn hook_answered(
     }
     found.updated_at = at;
     let deployment = Box::new(found);
-    Decision::of(vec![Event::DeploymentSet { service: service.id, deployment }])
+    Decision::of(vec![Event::Service(ServiceEvent::DeploymentSet {
+        service: service.id,
+        deployment,
+    })])
 }
 
 /// The operator knows that the hosts are gone for good.
@@ -567,7 +581,11 @@ pub(super) fn replace_lost_tasks(
     Ok(match cluster.replacing {
         Replacing::Paused => {
             let (cluster, overridden) = (name.clone(), true);
-            Decision::of(vec![Event::ReplacingResumed { cluster, overridden, at }])
+            Decision::of(vec![Event::Cluster(ClusterEvent::ReplacingResumed {
+                cluster,
+                overridden,
+                at,
+            })])
         }
         Replacing::Normal | Replacing::Overridden => Decision::default(),
     })

@@ -5,7 +5,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Decision, gate};
 use crate::{
-    event::Event,
+    event::{CapacityProviderEvent, ClusterEvent, Event, ServiceEvent, TagEvent, TaskEvent},
     model::{
         capacity_provider::{CapacityProvider, scale_in_after_ms},
         cluster::ClusterSettings,
@@ -32,7 +32,8 @@ pub(super) fn tag(
     if after.len() > TAGS_MAX {
         return Err(Rejection::TooManyTags { limit: TAGS_MAX, would_be: after.len() });
     }
-    let mut events = vec![Event::Tagged { resource: resource.clone(), tags: tags.clone() }];
+    let mut events =
+        vec![Event::Tag(TagEvent::Tagged { resource: resource.clone(), tags: tags.clone() })];
     events.extend(reread(state, resource, &after, at)?);
     Ok(Decision::of(events))
 }
@@ -45,7 +46,8 @@ pub(super) fn untag(
 ) -> Result<Decision, Rejection> {
     let mut after = gate::tags(state, resource)?.clone();
     after.retain(|key, _| !keys.contains(key));
-    let mut events = vec![Event::Untagged { resource: resource.clone(), keys: keys.to_vec() }];
+    let mut events =
+        vec![Event::Tag(TagEvent::Untagged { resource: resource.clone(), keys: keys.to_vec() })];
     events.extend(reread(state, resource, &after, at)?);
     Ok(Decision::of(events))
 }
@@ -64,7 +66,7 @@ fn reread(
             let service = state.service_named(named).filter(|s| s.config.options != options);
             Ok(service.map(|service| {
                 let config = Box::new(ServiceConfig { options, ..service.config.clone() });
-                Event::ServiceConfigured { service: service.id, config, at }
+                Event::Service(ServiceEvent::ServiceConfigured { service: service.id, config, at })
             }))
         }
         Resource::Cluster(name) => {
@@ -72,7 +74,7 @@ fn reread(
             let cluster = state.cluster(name.as_str()).filter(|c| c.settings.options != options);
             Ok(cluster.map(|cluster| {
                 let settings = ClusterSettings { options, ..cluster.settings.clone() };
-                Event::ClusterUpdated { name: name.clone(), settings }
+                Event::Cluster(ClusterEvent::ClusterUpdated { name: name.clone(), settings })
             }))
         }
         Resource::Task { cluster, task } => {
@@ -86,7 +88,7 @@ fn reread(
                 )));
             }
             let changed = state.task(*task).filter(|task| task.timeout_ms != timeout_ms);
-            Ok(changed.map(|_| Event::TaskTimeoutSet { task: *task, timeout_ms }))
+            Ok(changed.map(|_| Event::Task(TaskEvent::TaskTimeoutSet { task: *task, timeout_ms })))
         }
         Resource::TaskDefinition { .. }
         | Resource::ContainerInstance { .. }
@@ -100,7 +102,9 @@ fn reread(
             Ok(changed.map(|held| {
                 let tags = after.clone();
                 let provider = CapacityProvider { scale_in_after_ms, tags, ..held.clone() };
-                Event::CapacityProviderSet(Box::new(provider))
+                Event::CapacityProvider(CapacityProviderEvent::CapacityProviderSet(Box::new(
+                    provider,
+                )))
             }))
         }
     }

@@ -10,7 +10,7 @@ use longshore_common::{
 use super::{Answer, Decision};
 use crate::{
     command::RegisterTaskDefinition,
-    event::{Event, TaskDefinitionRegistered},
+    event::{DefinitionEvent, Event, TaskDefinitionRegistered},
     model::definition::{DefinitionStatus, RevisionRef},
     rejection::Rejection,
     state::{Definition, State},
@@ -36,15 +36,17 @@ pub(super) fn register(
         revision,
         spec: register.spec.clone(),
     });
-    let event = Event::TaskDefinitionRegistered(Box::new(TaskDefinitionRegistered {
-        definition,
-        requires_attributes: register.requires_attributes.clone(),
-        compatibilities: register.compatibilities.clone(),
-        registered_by: register.registered_by.clone(),
-        tags: register.tags.clone(),
-        taken_back: false,
-        at,
-    }));
+    let event = Event::Definition(DefinitionEvent::TaskDefinitionRegistered(Box::new(
+        TaskDefinitionRegistered {
+            definition,
+            requires_attributes: register.requires_attributes.clone(),
+            compatibilities: register.compatibilities.clone(),
+            registered_by: register.registered_by.clone(),
+            tags: register.tags.clone(),
+            taken_back: false,
+            at,
+        },
+    )));
     Ok(Decision::with(vec![event], Answer::Revision { family: family.clone(), revision }))
 }
 
@@ -84,7 +86,11 @@ pub(super) fn deregister(
     let answer = Answer::Revision { family: family.clone(), revision };
     let events = match definition.status {
         DefinitionStatus::Active => {
-            vec![Event::TaskDefinitionDeregistered { family, revision, at }]
+            vec![Event::Definition(DefinitionEvent::TaskDefinitionDeregistered {
+                family,
+                revision,
+                at,
+            })]
         }
         DefinitionStatus::Inactive { .. } | DefinitionStatus::DeleteInProgress { .. } => vec![],
     };
@@ -116,7 +122,11 @@ pub(super) fn delete(state: &State, revisions: &[RevisionRef], at: Timestamp) ->
             }
             DefinitionStatus::Inactive { .. } => {
                 let family = family.clone();
-                events.push(Event::TaskDefinitionDeleteRequested { family, revision, at });
+                events.push(Event::Definition(DefinitionEvent::TaskDefinitionDeleteRequested {
+                    family,
+                    revision,
+                    at,
+                }));
             }
             DefinitionStatus::DeleteInProgress { .. } => {}
         }

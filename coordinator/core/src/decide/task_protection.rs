@@ -4,7 +4,7 @@ use longshore_common::{clock::Timestamp, id::TaskId};
 
 use super::{Answer, Decision, each_once, gate};
 use crate::{
-    event::Event,
+    event::{Event, TaskEvent},
     model::{name::ClusterName, task::Wish},
     rejection::Rejection,
     state::State,
@@ -34,5 +34,5 @@ pub(super) fn update(
     if tasks.is_empty() {
         return Ok(Decision::with(vec![], answer));
     }
-    Ok(Decision::with(vec![Event::TaskProtectionPut { tasks, until }], answer))
+    Ok(Decision::with(vec![Event::Task(TaskEvent::TaskProtectionPut { tasks, until })], answer))
 }

@@ -5,7 +5,7 @@ use longshore_common::clock::Timestamp;
 use super::{Answer, Decision, gate, services};
 use crate::{
     command::CreateTaskSet,
-    event::Event,
+    event::{Event, ServiceEvent},
     launch::ids::Ids,
     model::{
         revision::{RevisionRecord, TaskSetRecord},
@@ -64,7 +64,10 @@ pub(super) fn create(
     let revision =
         RevisionRecord { task_set: Some(task_set), ..services::revision(definition, ids, at) };
     let answer = Answer::TaskSet(revision.id);
-    let event = Event::RevisionCreated { service: service.id, revision: Box::new(revision) };
+    let event = Event::Service(ServiceEvent::RevisionCreated {
+        service: service.id,
+        revision: Box::new(revision),
+    });
     Ok(Decision::with(vec![event], answer))
 }
 
@@ -78,7 +81,10 @@ fn changed(
     if let Some(set) = &mut record.task_set {
         change(set);
     }
-    Event::RevisionChanged { service: service.id, revision: Box::new(record) }
+    Event::Service(ServiceEvent::RevisionChanged {
+        service: service.id,
+        revision: Box::new(record),
+    })
 }
 
 pub(super) fn update(
@@ -132,5 +138,9 @@ pub(super) fn set_primary(
     if service.primary == Some(id) {
         return Ok(Decision::default());
     }
-    Ok(Decision::of(vec![Event::PrimaryChanged { service: service.id, revision: id, at }]))
+    Ok(Decision::of(vec![Event::Service(ServiceEvent::PrimaryChanged {
+        service: service.id,
+        revision: id,
+        at,
+    })]))
 }

@@ -15,9 +15,9 @@ use longshore_common::{
 use super::{Answer, Decision, capacity_providers, gate, task_definitions};
 use crate::{
     command::{ClientToken, RunTask, StartTask, TaskLaunch},
-    event::{Event, TasksStarted, TasksWaiting, WaitingTask},
-    launch::demand::demand,
+    event::{Event, TaskEvent, TasksStarted, TasksWaiting, WaitingEvent, WaitingTask},
     launch::{
+        demand::demand,
         ids::Ids,
         placed::placed_on,
         request::{NEW_GROUP, required_attributes},
@@ -231,7 +231,7 @@ fn by_strategy(
 /// there is one way to a host and not two.
 fn wait_for_hosts(launches: Vec<TasksWaiting>, failures: Vec<FailedPlacement>) -> Decision {
     let tasks = launches.iter().flat_map(|l| &l.tasks).map(|waiting| waiting.task).collect();
-    let event = |launch| Event::TasksWaiting(Box::new(launch));
+    let event = |launch| Event::Waiting(WaitingEvent::TasksWaiting(Box::new(launch)));
     Decision::with(launches.into_iter().map(event).collect(), Answer::Tasks { tasks, failures })
 }
 
@@ -407,7 +407,7 @@ fn started(
     if tasks.is_empty() && client_token.is_none() {
         return Decision::with(vec![], answer);
     }
-    let event = Event::TasksStarted(Box::new(TasksStarted {
+    let event = Event::Task(TaskEvent::TasksStarted(Box::new(TasksStarted {
         cluster: launch.cluster.clone(),
         family: prepared.definition.family.clone(),
         revision: prepared.definition.definition.revision,
@@ -425,7 +425,7 @@ fn started(
         asked,
         log_driver_mode: Some(prepared.log_driver_mode),
         at,
-    }));
+    })));
     Decision::with(vec![event], answer)
 }
 
@@ -444,13 +444,18 @@ pub(super) fn stop(
     let cause = StopCause { code: StopCode::UserInitiated, reason };
     if let Some(&slot) = in_cluster.waiting_tasks.get(&id) {
         let launch = state.waiting_at(slot).launch.launch;
-        let event = Event::WaitingTasksEnded { launch, tasks: vec![id], cause, at };
+        let event =
+            Event::Waiting(WaitingEvent::WaitingTasksEnded { launch, tasks: vec![id], cause, at });
         return Ok(Decision::of(vec![event]));
     }
     let found = state.task(id).filter(|t| in_cluster.tasks.contains_key(&t.id));
     let task = found.ok_or(Rejection::TaskNotFound(id))?;
     match task.wish {
         Wish::Stop { .. } => Ok(Decision::default()),
-        Wish::Run => Ok(Decision::of(vec![Event::TaskStopRequested { task: id, cause, at }])),
+        Wish::Run => Ok(Decision::of(vec![Event::Task(TaskEvent::TaskStopRequested {
+            task: id,
+            cause,
+            at,
+        })])),
     }
 }

@@ -3,7 +3,7 @@
 use longshore_common::clock::Timestamp;
 
 use crate::{
-    event::Event,
+    event::{Event, ServiceEvent},
     model::{
         deployment::{DeploymentRecord, DeploymentStatus, HookRecord, HookStatus, Stage},
         revision::{RevisionRecord, Rollout},
@@ -60,11 +60,11 @@ pub(crate) fn begin(new: NewDeployment) -> Vec<Event> {
     };
     vec![
         match new.is_known {
-            true => Event::RevisionChanged { service, revision },
-            false => Event::RevisionCreated { service, revision },
+            true => Event::Service(ServiceEvent::RevisionChanged { service, revision }),
+            false => Event::Service(ServiceEvent::RevisionCreated { service, revision }),
         },
-        Event::PrimaryChanged { service, revision: target, at },
-        Event::DeploymentSet { service, deployment: Box::new(deployment) },
+        Event::Service(ServiceEvent::PrimaryChanged { service, revision: target, at }),
+        Event::Service(ServiceEvent::DeploymentSet { service, deployment: Box::new(deployment) }),
     ]
 }
 
@@ -79,7 +79,10 @@ pub(crate) fn supersede(service: &Service, why: &str, at: Timestamp) -> Vec<Even
         events.extend(rolled_out(service, target, Rollout::Completed, reason, at));
     }
     end(&mut deployment, service, DeploymentStatus::Stopped, Some(why.to_owned()), at);
-    events.push(Event::DeploymentSet { service: service.id, deployment: Box::new(deployment) });
+    events.push(Event::Service(ServiceEvent::DeploymentSet {
+        service: service.id,
+        deployment: Box::new(deployment),
+    }));
     events
 }
 
@@ -93,7 +96,10 @@ pub(crate) fn rolled_out(
 ) -> Option<Event> {
     let record = service.revision(revision)?.record.clone();
     let revision = RevisionRecord { rollout, reason, updated_at: at, ..record };
-    Some(Event::RevisionChanged { service: service.id, revision: Box::new(revision) })
+    Some(Event::Service(ServiceEvent::RevisionChanged {
+        service: service.id,
+        revision: Box::new(revision),
+    }))
 }
 
 pub(crate) fn failures(service: &Service, revision: RevisionId) -> u32 {

@@ -3,7 +3,7 @@
 use longshore_common::clock::Timestamp;
 
 use crate::{
-    event::Event,
+    event::{AutoScalingEvent, Event},
     model::auto_scaling::{Instance, InstanceId, InstanceShape, Lifecycle},
     state::{Group, Host, State},
 };
@@ -41,7 +41,12 @@ pub(crate) fn set_with(
     shape: Option<InstanceShape>,
 ) -> Event {
     let (instance, shape) = (Box::new(instance), shape.map(Box::new));
-    Event::InstanceSet { group: group.name.clone(), instance, why: why.into(), shape }
+    Event::AutoScaling(AutoScalingEvent::InstanceSet {
+        group: group.name.clone(),
+        instance,
+        why: why.into(),
+        shape,
+    })
 }
 
 pub(crate) fn shape_of(host: &Host, at: Timestamp) -> InstanceShape {

@@ -11,7 +11,7 @@ use super::{
     messages,
 };
 use crate::{
-    event::Event,
+    event::{Event, ServiceEvent, TaskEvent},
     model::{
         cluster::Replacing,
         deployment::{DeploymentStatus, Stage},
@@ -385,7 +385,11 @@ impl<'a> Work<'a> {
         for task in &tasks {
             let (service, at) = (self.service.id, self.at);
             let message = messages::failed_health_checks(self.service, *task);
-            self.pass.events.push(Event::ServiceLogged { service, message, at });
+            self.pass.events.push(Event::Service(ServiceEvent::ServiceLogged {
+                service,
+                message,
+                at,
+            }));
         }
         self.stop(tasks, messages::unhealthy(), true);
     }
@@ -499,8 +503,13 @@ impl<'a> Work<'a> {
         }
         let (service, at) = (self.service.id, self.at);
         let message = messages::stopped(self.service, &tasks);
-        self.pass.events.push(Event::TasksStopRequested { tasks, cause, failed, at });
-        self.pass.events.push(Event::ServiceLogged { service, message, at });
+        self.pass.events.push(Event::Task(TaskEvent::TasksStopRequested {
+            tasks,
+            cause,
+            failed,
+            at,
+        }));
+        self.pass.events.push(Event::Service(ServiceEvent::ServiceLogged { service, message, at }));
     }
 
     /// Green has the desired count from SCALE_UP on. Blue, all that serves beside it, has it until the
@@ -579,7 +588,10 @@ impl<'a> Work<'a> {
                 (record.stable, record.stability_at) = (stable, self.at);
             }
             let service = self.service.id;
-            self.pass.events.push(Event::RevisionChanged { service, revision: Box::new(revision) });
+            self.pass.events.push(Event::Service(ServiceEvent::RevisionChanged {
+                service,
+                revision: Box::new(revision),
+            }));
         }
     }
 

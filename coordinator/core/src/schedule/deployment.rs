@@ -11,7 +11,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Work, messages};
 use crate::{
-    event::Event,
+    event::{Event, ServiceEvent},
     lifecycle::deployment::{end, enter, failures, give_up, rolled_out},
     model::{
         deployment::{
@@ -42,11 +42,11 @@ fn roll_back(
 ) -> Vec<Event> {
     let id = service.id;
     let target = deployment.target;
-    let mut events = vec![Event::ServiceLogged {
+    let mut events = vec![Event::Service(ServiceEvent::ServiceLogged {
         service: id,
         message: messages::deployment_failed(service, target, why),
         at,
-    }];
+    })];
     let to = service.completed.filter(|_| wanted);
     let back = to.and_then(|to| service.revision(to));
     let reason = |what: &str| format!("ECS deployment {what}: {why}.");
@@ -58,11 +58,11 @@ fn roll_back(
     match back {
         Some(back) => {
             let to = back.record.id;
-            events.push(Event::ServiceLogged {
+            events.push(Event::Service(ServiceEvent::ServiceLogged {
                 service: id,
                 message: messages::rolling_back(service, to),
                 at,
-            });
+            }));
             let revision = RevisionRecord {
                 rollout: Rollout::InProgress,
                 reason: format!(
@@ -73,8 +73,15 @@ fn roll_back(
                 scaled: false,
                 ..back.record.clone()
             };
-            events.push(Event::RevisionChanged { service: id, revision: Box::new(revision) });
-            events.push(Event::PrimaryChanged { service: id, revision: to, at });
+            events.push(Event::Service(ServiceEvent::RevisionChanged {
+                service: id,
+                revision: Box::new(revision),
+            }));
+            events.push(Event::Service(ServiceEvent::PrimaryChanged {
+                service: id,
+                revision: to,
+                at,
+            }));
             deployment.status = DeploymentStatus::RollbackInProgress;
             deployment.reason = Some(reason(source));
             deployment.rollback =
@@ -88,7 +95,10 @@ fn roll_back(
             end(&mut deployment, service, DeploymentStatus::Stopped, reason, at);
         }
     }
-    events.push(Event::DeploymentSet { service: id, deployment: Box::new(deployment) });
+    events.push(Event::Service(ServiceEvent::DeploymentSet {
+        service: id,
+        deployment: Box::new(deployment),
+    }));
     events
 }
 
@@ -162,7 +172,10 @@ impl Work<'_> {
 
     fn set(&mut self, deployment: DeploymentRecord) {
         let service = self.service.id;
-        self.pass.events.push(Event::DeploymentSet { service, deployment: Box::new(deployment) });
+        self.pass.events.push(Event::Service(ServiceEvent::DeploymentSet {
+            service,
+            deployment: Box::new(deployment),
+        }));
     }
 
     fn in_progress(&mut self, mut deployment: DeploymentRecord) {
@@ -265,7 +278,11 @@ impl Work<'_> {
             let message = messages::deployment_completed(service, id);
             self.pass.events.extend(rolled_out(service, id, Rollout::Completed, reason, at));
             let service = service.id;
-            self.pass.events.push(Event::ServiceLogged { service, message, at });
+            self.pass.events.push(Event::Service(ServiceEvent::ServiceLogged {
+                service,
+                message,
+                at,
+            }));
         }
         self.set(deployment);
     }

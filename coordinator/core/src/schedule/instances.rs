@@ -7,7 +7,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Pass, scaling};
 use crate::{
-    event::Event,
+    event::{AutoScalingEvent, Event, HostEvent},
     lifecycle::instance::{end, is_busy, set, set_with, shape_of},
     model::{
         auto_scaling::{DRAINING_MAX, Instance, InstanceId, Lifecycle},
@@ -25,7 +25,9 @@ pub(super) fn group_pass(state: &State, slot: GroupSlot, at: Timestamp) -> Pass 
     let name = &group.name;
     let mut pass = Pass::default();
     if group.deleting && group.instances.is_empty() {
-        pass.events.push(Event::AutoScalingGroupDeleted { name: name.clone() });
+        pass.events.push(Event::AutoScaling(AutoScalingEvent::AutoScalingGroupDeleted {
+            name: name.clone(),
+        }));
         return pass;
     }
     // An old journal knows nothing of the tasks that machines have had since.
@@ -36,7 +38,11 @@ pub(super) fn group_pass(state: &State, slot: GroupSlot, at: Timestamp) -> Pass 
     let desired = if group.deleting { 0 } else { group.config.desired };
     if group.wanted < desired {
         let count = (desired - group.wanted).min(INSTANCES_PER_PASS_MAX);
-        pass.events.push(Event::InstancesWanted { group: name.clone(), count, at });
+        pass.events.push(Event::AutoScaling(AutoScalingEvent::InstancesWanted {
+            group: name.clone(),
+            count,
+            at,
+        }));
     } else if group.wanted > desired {
         let count = (group.wanted - desired).min(INSTANCES_PER_PASS_MAX);
         let why = match group.deleting {
@@ -139,6 +145,6 @@ fn has_left(state: &State, host: &Host) -> bool {
 
 fn drain(state: &State, id: InstanceId, at: Timestamp, pass: &mut Pass) {
     for host in state.hosts_of_instance(id).filter(|host| host.status == HostStatus::Active) {
-        pass.events.push(Event::HostDrained { host: host.id, at });
+        pass.events.push(Event::Host(HostEvent::HostDrained { host: host.id, at }));
     }
 }

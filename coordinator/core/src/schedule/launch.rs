@@ -9,7 +9,7 @@ use super::{
     to_come::{Chance, ToCome},
 };
 use crate::{
-    event::{Event, PlacedTask, TasksStarted},
+    event::{Event, PlacedTask, ServiceEvent, TaskEvent, TasksStarted},
     launch::{
         demand::demand,
         ids::Ids,
@@ -193,7 +193,7 @@ impl<'a> Work<'a> {
         let cluster = self.state.cluster_at(self.service.cluster).name.clone();
         let id = revision.record.id;
         let started_by = format!("ecs-svc/{id}");
-        self.pass.events.push(Event::TasksStarted(Box::new(TasksStarted {
+        self.pass.events.push(Event::Task(TaskEvent::TasksStarted(Box::new(TasksStarted {
             cluster,
             family: asked.definition.family.clone(),
             revision: asked.definition.definition.revision,
@@ -211,12 +211,12 @@ impl<'a> Work<'a> {
             asked: None,
             log_driver_mode: Some(self.state.account_settings().log_driver_mode()),
             at: self.at,
-        })));
+        }))));
         // What this pass starts next gets other ids.
         self.ids = Ids::from(self.ids.nth(u64::MAX));
         let message = messages::started(self.service, &ids);
         let (service, at) = (self.service.id, self.at);
-        self.pass.events.push(Event::ServiceLogged { service, message, at });
+        self.pass.events.push(Event::Service(ServiceEvent::ServiceLogged { service, message, at }));
     }
 
     /// ecs-behaviour 1.5 and 1.22: propagated tags, and ECS's own two.

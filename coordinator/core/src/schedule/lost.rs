@@ -6,7 +6,7 @@ use longshore_common::{clock::Timestamp, id::TaskId, limits::beat};
 
 use super::{Pass, messages};
 use crate::{
-    event::Event,
+    event::{ClusterEvent, Event, ServiceEvent, TaskEvent},
     model::cluster::Replacing,
     placement::HostSlot,
     state::{Cluster, Host, ServiceSlot, State},
@@ -31,11 +31,11 @@ pub(super) fn pass(state: &State, slot: HostSlot, at: Timestamp) -> Pass {
     match brake(cluster, at) {
         Brake::Off | Brake::Holds => {}
         Brake::ReleasedAt(over) => pass.wake = Some(over),
-        Brake::Released => pass.events.push(Event::ReplacingResumed {
+        Brake::Released => pass.events.push(Event::Cluster(ClusterEvent::ReplacingResumed {
             cluster: cluster.name.clone(),
             overridden: false,
             at,
-        }),
+        })),
     }
     match state.silent_since(host) {
         Some(since) => silent(state, cluster, host, since, at, &mut pass),
@@ -98,16 +98,16 @@ fn silent(
         let from = Timestamp(since.0.saturating_sub(MASS_LOSS_WINDOW.as_millis() as u64));
         let lost = lost_together(state, cluster, from);
         if is_mass_loss(cluster, lost) {
-            pass.events.push(Event::ReplacingPaused {
+            pass.events.push(Event::Cluster(ClusterEvent::ReplacingPaused {
                 cluster: cluster.name.clone(),
                 lost_hosts: lost as u32,
                 hosts: cluster.registered_hosts,
                 at,
-            });
+            }));
         }
     }
     say_what_is_lost(state, host, since, &tasks, at, pass);
-    pass.events.push(Event::TasksLost { host: host.id, tasks, at });
+    pass.events.push(Event::Task(TaskEvent::TasksLost { host: host.id, tasks, at }));
 }
 
 /// To each service in its events: without it, tasks are started there that nothing explains.
@@ -127,7 +127,11 @@ fn say_what_is_lost(
     for (slot, tasks) in by_service {
         let service = state.service_at(slot);
         let message = messages::lost(service, host.id, since, &tasks);
-        pass.events.push(Event::ServiceLogged { service: service.id, message, at });
+        pass.events.push(Event::Service(ServiceEvent::ServiceLogged {
+            service: service.id,
+            message,
+            at,
+        }));
     }
 }
 
@@ -180,6 +184,6 @@ fn back(state: &State, host: &Host, at: Timestamp, pass: &mut Pass) {
     let lost = tasks.filter(|task| task.service.as_ref().is_some_and(|of| of.lost));
     let tasks: Vec<TaskId> = lost.map(|task| task.id).collect();
     if !tasks.is_empty() {
-        pass.events.push(Event::TasksReturned { host: host.id, tasks, at });
+        pass.events.push(Event::Task(TaskEvent::TasksReturned { host: host.id, tasks, at }));
     }
 }

@@ -7,7 +7,7 @@ use longshore_common::id::TaskId;
 
 use super::{Work, messages};
 use crate::{
-    event::Event,
+    event::{Event, ServiceEvent, TaskEvent},
     model::{name::CapacityProviderName, service_status::Move},
     placement::{AVAILABILITY_ZONE, HostSlot, SpreadOver, Strategy},
     state::{Revision, Standing, Task},
@@ -61,7 +61,10 @@ impl<'a> Work<'a> {
     fn go_on(&mut self, primary: &'a Revision, moving: Move) {
         let (service, at) = (self.service.id, self.at);
         if !self.may_go_on(moving) {
-            return self.pass.events.push(Event::TaskMoved { service, moving: None });
+            return self
+                .pass
+                .events
+                .push(Event::Service(ServiceEvent::TaskMoved { service, moving: None }));
         }
         let arriving = self.state.task(moving.arriving);
         if arriving.and_then(Task::standing) != Some(Standing::Healthy) {
@@ -75,10 +78,19 @@ impl<'a> Work<'a> {
             }
             let message = messages::stopped(self.service, &tasks);
             let cause = messages::rebalanced(primary.record.id);
-            self.pass.events.push(Event::TasksStopRequested { tasks, cause, failed: false, at });
-            self.pass.events.push(Event::ServiceLogged { service, message, at });
+            self.pass.events.push(Event::Task(TaskEvent::TasksStopRequested {
+                tasks,
+                cause,
+                failed: false,
+                at,
+            }));
+            self.pass.events.push(Event::Service(ServiceEvent::ServiceLogged {
+                service,
+                message,
+                at,
+            }));
         }
-        self.pass.events.push(Event::TaskMoved { service, moving: None });
+        self.pass.events.push(Event::Service(ServiceEvent::TaskMoved { service, moving: None }));
     }
 
     /// A task moves among the hosts of its own capacity provider, which keeps the strategy's shares.
@@ -131,14 +143,16 @@ impl<'a> Work<'a> {
             crowds.iter().map(|(name, tasks)| format!("{} tasks in {name}", tasks.len())).collect();
         let (service, at) = (self.service.id, self.at);
         let message = messages::not_balanced(self.service, &counts.join(", "));
-        self.pass.events.push(Event::ServiceLogged { service, message, at });
+        self.pass.events.push(Event::Service(ServiceEvent::ServiceLogged { service, message, at }));
         self.start_on(primary, &asked, &[to]);
         let started = self.pass.events.iter().rev().find_map(|event| match event {
-            Event::TasksStarted(started) => started.tasks.first().map(|placed| placed.task),
+            Event::Task(TaskEvent::TasksStarted(started)) => {
+                started.tasks.first().map(|placed| placed.task)
+            }
             _ => None,
         });
         let moving = started.map(|arriving| Move { leaving, arriving });
-        self.pass.events.push(Event::TaskMoved { service, moving });
+        self.pass.events.push(Event::Service(ServiceEvent::TaskMoved { service, moving }));
     }
 
     /// ecs-behaviour 1.13: not with a maximum that leaves no room for another task, and only where

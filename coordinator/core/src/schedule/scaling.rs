@@ -14,7 +14,7 @@ use super::{
     waiting,
 };
 use crate::{
-    event::Event,
+    event::{AutoScalingEvent, Event},
     managed_scaling::{self, Counts, Group as Alike, Reservation, Wanted},
     model::{
         auto_scaling::{Instance, Lifecycle},
@@ -50,17 +50,28 @@ pub(super) fn scale(state: &State, group: &Group, at: Timestamp, pass: &mut Pass
         Wanted::Out(desired) if desired > config.desired => {
             let why = said(provider, &counts);
             let group = name.clone();
-            pass.events.push(Event::GroupScaled { group, desired, why, at });
+            pass.events.push(Event::AutoScaling(AutoScalingEvent::GroupScaled {
+                group,
+                desired,
+                why,
+                at,
+            }));
         }
         Wanted::Out(_) | Wanted::Stay => {
             if group.excess_since.is_some() {
-                pass.events.push(Event::GroupExcess { group: name.clone(), since: None });
+                pass.events.push(Event::AutoScaling(AutoScalingEvent::GroupExcess {
+                    group: name.clone(),
+                    since: None,
+                }));
             }
         }
         Wanted::In(least) => {
             let Some(since) = group.excess_since else {
                 let since = Some(at);
-                return pass.events.push(Event::GroupExcess { group: name.clone(), since });
+                return pass.events.push(Event::AutoScaling(AutoScalingEvent::GroupExcess {
+                    group: name.clone(),
+                    since,
+                }));
             };
             let due = scale_in_due(group, provider, since);
             if due > at {
@@ -76,7 +87,12 @@ pub(super) fn scale(state: &State, group: &Group, at: Timestamp, pass: &mut Pass
             }
             let why = said(provider, &counts);
             let group = name.clone();
-            pass.events.push(Event::GroupScaled { group, desired, why, at });
+            pass.events.push(Event::AutoScaling(AutoScalingEvent::GroupScaled {
+                group,
+                desired,
+                why,
+                at,
+            }));
         }
     }
 }

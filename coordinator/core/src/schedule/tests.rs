@@ -22,6 +22,7 @@ use longshore_common::{
 use crate::{
     Command, Event,
     command::{AgentAnswered, SettableHostStatus},
+    event::{ServiceEvent, TaskEvent},
     model::{
         alarm::AlarmValue,
         cluster::Replacing,
@@ -186,7 +187,9 @@ fn the_breaker_trips_at_its_threshold_and_rolls_back() {
     assert_eq!(world.deployment().failures, 6);
     assert_eq!(world.service().primary, Some(good));
     let back = world.events.iter().find_map(|event| match event {
-        Event::RevisionChanged { revision, .. } if revision.rollout == Rollout::InProgress => {
+        Event::Service(ServiceEvent::RevisionChanged { revision, .. })
+            if revision.rollout == Rollout::InProgress =>
+        {
             Some(revision.reason.clone())
         }
         _ => None,
@@ -294,7 +297,7 @@ fn without_room_for_a_replacement_one_unhealthy_task_at_a_time_goes_first() {
         world.set_health(*task, HealthStatus::Unhealthy);
     }
     let stopping = world.events.iter().rev().find_map(|event| match event {
-        Event::TasksStopRequested { tasks, .. } => Some(tasks.len()),
+        Event::Task(TaskEvent::TasksStopRequested { tasks, .. }) => Some(tasks.len()),
         _ => None,
     });
     assert_eq!(stopping, Some(1));
@@ -444,7 +447,7 @@ fn the_tasks_of_a_silent_host_are_replaced_after_lost_after_and_the_originals_st
         .events
         .iter()
         .filter_map(|event| match event {
-            Event::ServiceLogged { message, .. } => Some(message.as_str()),
+            Event::Service(ServiceEvent::ServiceLogged { message, .. }) => Some(message.as_str()),
             _ => None,
         })
         .collect();
@@ -461,7 +464,7 @@ fn the_tasks_of_a_silent_host_are_replaced_after_lost_after_and_the_originals_st
     assert_eq!(world.counts(), "8 running, 0 pending");
     assert!(originals.iter().all(|task| world.state.task(*task).is_some()));
     let losers = world.events.iter().rev().find_map(|event| match event {
-        Event::TasksStopRequested { cause, .. } => Some(cause.code),
+        Event::Task(TaskEvent::TasksStopRequested { cause, .. }) => Some(cause.code),
         _ => None,
     });
     assert_eq!(losers, Some(StopCode::InfrastructureHealth));
@@ -773,8 +776,10 @@ fn half_of_the_hosts_lost_at_once_stops_replacing_until_they_are_back_or_the_ope
             world.settle();
             assert_eq!(world.counts(), "6 running, 0 pending");
             assert_eq!(world.state.cluster(CLUSTER).unwrap().replacing, Replacing::Normal);
-            let stopped =
-                world.events.iter().any(|e| matches!(e, Event::TasksStopRequested { .. }));
+            let stopped = world
+                .events
+                .iter()
+                .any(|e| matches!(e, Event::Task(TaskEvent::TasksStopRequested { .. })));
             assert!(!stopped);
         }
     }
@@ -854,7 +859,7 @@ fn a_newer_deployment_supersedes_the_one_under_way() {
     let first = world.deployment().id;
     world.deploy("app");
     let stopped = world.events.iter().any(|event| match event {
-        Event::DeploymentSet { deployment, .. } => {
+        Event::Service(ServiceEvent::DeploymentSet { deployment, .. }) => {
             deployment.id == first && deployment.status == DeploymentStatus::Stopped
         }
         _ => false,
@@ -960,7 +965,7 @@ fn zones_are_evened_out_when_a_host_joins_one_that_has_fewer_tasks() {
     assert_eq!(world.by_zone(), [("a", 2), ("b", 2), ("c", 2)]);
     assert_eq!(world.counts(), "6 running, 0 pending");
     let reasons = world.events.iter().filter_map(|event| match event {
-        Event::TasksStopRequested { cause, .. } => Some(cause.reason.as_str()),
+        Event::Task(TaskEvent::TasksStopRequested { cause, .. }) => Some(cause.reason.as_str()),
         _ => None,
     });
     assert!(reasons.into_iter().all(|r| r.starts_with("Availability-zone rebalancing")));

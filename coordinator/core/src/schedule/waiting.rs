@@ -10,7 +10,7 @@ use super::{
     to_come::{Chance, ToCome},
 };
 use crate::{
-    event::{Event, PlacedTask, TasksStarted},
+    event::{Event, PlacedTask, TaskEvent, TasksStarted, WaitingEvent},
     launch::{
         ids::Ids,
         waiting::{is_forbidden, place, with_request},
@@ -49,7 +49,7 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
         })
         .collect();
     if !tasks.is_empty() {
-        pass.events.push(Event::TasksStarted(Box::new(TasksStarted {
+        pass.events.push(Event::Task(TaskEvent::TasksStarted(Box::new(TasksStarted {
             cluster: launch.cluster.clone(),
             family: launch.family.clone(),
             revision: launch.revision,
@@ -71,7 +71,7 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
             ),
             log_driver_mode: Some(state.account_settings().log_driver_mode()),
             at,
-        })));
+        }))));
     }
     pass
 }
@@ -89,6 +89,6 @@ fn given_up(state: &State, waiting: &Waiting, at: Timestamp) -> Pass {
                   anew if it has not.";
     let cause = StopCause { code: StopCode::TaskFailedToStart, reason: reason.to_owned() };
     let launch = waiting.launch.launch;
-    let ended = Event::WaitingTasksEnded { launch, tasks, cause, at };
+    let ended = Event::Waiting(WaitingEvent::WaitingTasksEnded { launch, tasks, cause, at });
     Pass { events: vec![ended], ..Pass::default() }
 }

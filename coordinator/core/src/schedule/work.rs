@@ -4,7 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::messages;
 use crate::{
-    event::Event,
+    event::{Event, ServiceEvent},
     launch::ids::Ids,
     managed_scaling::Group,
     model::{name::CapacityProviderName, service::ServicePolicy},
@@ -69,6 +69,6 @@ impl<'a> Work<'a> {
         }
         self.wake_at(self.at.saturating_add(messages::REPEATED_AFTER));
         let (service, at) = (self.service.id, self.at);
-        self.pass.events.push(Event::ServiceLogged { service, message, at });
+        self.pass.events.push(Event::Service(ServiceEvent::ServiceLogged { service, message, at }));
     }
 }

@@ -11,7 +11,10 @@ use crate::{
         CertifyHost, ClusterChange, CreateTaskSet, RegisterContainerInstance, RunTask,
         SettableHostStatus, ShownKey, StartTask, TargetedAttribute, TaskLaunch, UpdateService,
     },
-    event::{ServiceCreated, TasksStarted},
+    event::{
+        ClusterEvent, DefinitionEvent, HostEvent, MemberEvent, ServiceCreated, ServiceEvent,
+        TaskEvent, TasksStarted, TokenEvent,
+    },
     model::{
         auto_scaling::GroupChange,
         capacity_provider::CapacityProviderChange,
@@ -282,7 +285,7 @@ fn start_knows_the_service_that_a_token_made_last() {
             at,
         };
         let seq = world.state.seq() + 1;
-        world.state.apply(&Event::ServiceCreated(Box::new(created)), seq);
+        world.state.apply(&Event::Service(ServiceEvent::ServiceCreated(Box::new(created))), seq);
         world.state.set_seq(seq);
     }
     let cluster = CLUSTER.parse().unwrap();
@@ -374,9 +377,14 @@ fn looks_of_a_call_do_not_grow_with_the_cluster() {
         }),
         ("replacing is paused and goes on", |world| {
             let (cluster, at): (ClusterName, _) = (CLUSTER.parse().unwrap(), world.at);
-            let paused =
-                Event::ReplacingPaused { cluster: cluster.clone(), lost_hosts: 3, hosts: 4, at };
-            let resumed = Event::ReplacingResumed { cluster, overridden: true, at };
+            let paused = Event::Cluster(ClusterEvent::ReplacingPaused {
+                cluster: cluster.clone(),
+                lost_hosts: 3,
+                hosts: 4,
+                at,
+            });
+            let resumed =
+                Event::Cluster(ClusterEvent::ReplacingResumed { cluster, overridden: true, at });
             for event in [paused, resumed] {
                 world.state.apply(&event, world.state.seq());
             }
@@ -417,11 +425,12 @@ fn looks_of_a_call_do_not_grow_with_the_cluster() {
 /// What one event expires or forgets.
 fn expires(event: &Event) -> usize {
     match event {
-        Event::ClientTokensExpired { tokens } => tokens.len(),
-        Event::JoinTokensExpired { ids } => ids.len(),
-        Event::MembersForgotten { hosts } => hosts.len(),
-        Event::ClusterForgotten { .. } | Event::HostForgotten { .. } => 1,
-        Event::TaskDefinitionDeleted { .. } => 1,
+        Event::Token(TokenEvent::ClientTokensExpired { tokens }) => tokens.len(),
+        Event::Token(TokenEvent::JoinTokensExpired { ids }) => ids.len(),
+        Event::Member(MemberEvent::MembersForgotten { hosts }) => hosts.len(),
+        Event::Cluster(ClusterEvent::ClusterForgotten { .. })
+        | Event::Host(HostEvent::HostForgotten { .. }) => 1,
+        Event::Definition(DefinitionEvent::TaskDefinitionDeleted { .. }) => 1,
         _ => 0,
     }
 }
@@ -471,7 +480,9 @@ fn tick_expires_a_bounded_number_of_whatever_there_is() {
             log_driver_mode: None,
             at,
         };
-        world.state.apply(&Event::TasksStarted(Box::new(started)), world.state.seq());
+        world
+            .state
+            .apply(&Event::Task(TaskEvent::TasksStarted(Box::new(started))), world.state.seq());
     }
     world.at = Timestamp(at.0 + 49 * 3_600_000);
     let mut gone = 0;

@@ -47,6 +47,7 @@ use longshore_coordinator::{
 };
 use longshore_core::{
     Command, Envelope, Event, State,
+    event::{HostEvent, TaskEvent},
     model::capacity_provider::{CapacityPolicy, FARGATE, HostMark, LauncherPolicy},
     step::{self, Rules},
 };
@@ -91,8 +92,10 @@ impl Watched {
     fn saw(&mut self, event: &Event) {
         self.events.saw(coverage::event(event));
         match event {
-            Event::TaskAdopted(adopted) => self.overfull.extend(adopted.record.host),
-            Event::HostRegistered(registered) => {
+            Event::Task(TaskEvent::TaskAdopted(adopted)) => {
+                self.overfull.extend(adopted.record.host)
+            }
+            Event::Host(HostEvent::HostRegistered(registered)) => {
                 let (host, now) = (registered.host, &registered.capacity);
                 let before = self.capacities.insert(host, now.clone());
                 let shrank = before.is_none_or(|before| {

@@ -2,7 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use longshore_core::{Command, Event};
+use longshore_core::{
+    Command, Event,
+    event::{
+        AlarmEvent, AutoScalingEvent, CapacityProviderEvent, ClusterEvent, DefinitionEvent,
+        EpochEvent, HostEvent, LogGroupEvent, MemberEvent, ServiceEvent, SettingEvent, TagEvent,
+        TaskEvent, TokenEvent, WaitingEvent,
+    },
+};
 
 /// Only journals of earlier releases hold them.
 const OLD_EVENTS: [&str; 1] = ["AttributesDeleted"];
@@ -58,21 +65,33 @@ names! { COMMANDS, command, Command:
     DeleteCapacityProvider PutClusterCapacityProviders CertifyHost
 }
 
-names! { EVENTS, event, Event:
-    EpochStarted Recovered ClusterCreated ClusterUpdated ClusterDeleted ClusterForgotten
-    TaskDefinitionRegistered TaskDefinitionDeregistered TaskDefinitionDeleteRequested
-    TaskDefinitionDeleted TasksStarted TaskStopRequested TaskReported TaskStopped
-    ClientTokensExpired HostJoined HostRegistered HostDrained HostActivated HostDeregistered
-    HostForgotten HostConnected HostDisconnected AttributesPut AttributesDeleted
-    CustomAttributesDeleted StopCandidateConfirmed Tagged Untagged AccountSettingPut AccountSettingDeleted
-    JoinTokenCreated JoinTokenUsed JoinTokenRevoked JoinTokensExpired TaskAdopted
-    LostOrdersSkipped ServiceCreated ServiceConfigured ServiceDraining ServiceDeleted
-    ServiceForgotten RevisionCreated RevisionChanged RevisionDropped PrimaryChanged
-    DeploymentSet ServiceLogged ServiceSteady TasksStopRequested TasksSettled TasksLost
-    TasksReturned TaskMoved TaskProtectionPut ReplacingPaused ReplacingResumed AlarmPut
-    AlarmStateSet AlarmsDeleted LogGroupCreated LogRetentionPut LogGroupDeleted TasksWaiting
-    GroupScaled GroupExcess WaitingTasksEnded TaskTimeoutSet AutoScalingGroupCreated
-    AutoScalingGroupConfigured AutoScalingGroupDeleting AutoScalingGroupDeleted InstancesWanted
-    InstanceSet InstanceGone CapacityProviderSet CapacityProviderForgotten MembersForgotten
-    HostCertified HostEngineChanged HostSilenceChanged HostStorageChanged HostToldAll WordAwaited
+/// As [`names`], of an enum for each resource.
+macro_rules! resources {
+    ($names:ident, $name:ident, $of:ident: $($resource:ident($inner:ident): $($variant:ident)*;)*) => {
+        pub(super) const $names: &[&str] = &[$($(stringify!($variant)),*),*];
+
+        pub(super) fn $name(of: &$of) -> &'static str {
+            match of {
+                $($($of::$resource($inner::$variant { .. }) => stringify!($variant),)*)*
+            }
+        }
+    };
+}
+
+resources! { EVENTS, event, Event:
+    Epoch(EpochEvent): EpochStarted Recovered WordAwaited;
+    Cluster(ClusterEvent): ClusterCreated ClusterUpdated ClusterDeleted ClusterForgotten ReplacingPaused ReplacingResumed;
+    Definition(DefinitionEvent): TaskDefinitionRegistered TaskDefinitionDeregistered TaskDefinitionDeleteRequested TaskDefinitionDeleted;
+    Task(TaskEvent): TasksStarted TaskStopRequested TasksStopRequested TaskReported TaskStopped TaskAdopted TaskTimeoutSet TaskProtectionPut TasksSettled TasksLost TasksReturned;
+    Waiting(WaitingEvent): TasksWaiting WaitingTasksEnded;
+    Member(MemberEvent): HostJoined HostCertified MembersForgotten;
+    Host(HostEvent): HostRegistered HostDrained HostActivated HostDeregistered HostForgotten HostConnected HostDisconnected HostSilenceChanged HostEngineChanged HostStorageChanged HostToldAll AttributesPut AttributesDeleted CustomAttributesDeleted LostOrdersSkipped StopCandidateConfirmed;
+    Token(TokenEvent): ClientTokensExpired JoinTokenCreated JoinTokenUsed JoinTokenRevoked JoinTokensExpired;
+    Tag(TagEvent): Tagged Untagged;
+    Setting(SettingEvent): AccountSettingPut AccountSettingDeleted;
+    Service(ServiceEvent): ServiceCreated ServiceConfigured ServiceDraining ServiceDeleted ServiceForgotten RevisionCreated RevisionChanged RevisionDropped PrimaryChanged DeploymentSet ServiceLogged ServiceSteady TaskMoved;
+    Alarm(AlarmEvent): AlarmPut AlarmStateSet AlarmsDeleted;
+    LogGroup(LogGroupEvent): LogGroupCreated LogRetentionPut LogGroupDeleted;
+    AutoScaling(AutoScalingEvent): AutoScalingGroupCreated AutoScalingGroupConfigured AutoScalingGroupDeleting AutoScalingGroupDeleted InstancesWanted InstanceSet InstanceGone GroupScaled GroupExcess;
+    CapacityProvider(CapacityProviderEvent): CapacityProviderSet CapacityProviderForgotten;
 }

@@ -15,6 +15,7 @@ use longshore_coordinator::{
 use longshore_core::{
     Answer, Command, Decision, Envelope, Event, Rejection, State,
     batch::Batch,
+    event::{HostEvent, ServiceEvent, TaskEvent},
     model::host::HostStatus,
     schedule::Pass,
     state::{Due, Task},
@@ -123,7 +124,9 @@ impl Planted {
                 if gone.is_empty() {
                     return decided;
                 }
-                let activate = |host: &_| Event::HostActivated { host: *host, at: envelope.at };
+                let activate = |host: &_| {
+                    Event::Host(HostEvent::HostActivated { host: *host, at: envelope.at })
+                };
                 let answer = Answer::Hosts { changed: gone.clone(), failures: Vec::new() };
                 let events = gone.iter().map(activate).collect();
                 return Ok(Decision { events, answer, ..Decision::default() });
@@ -131,7 +134,9 @@ impl Planted {
             _ => decided?,
         };
         if bug == Bug::HistoryUnbounded {
-            decision.events.retain(|event| !matches!(event, Event::HostForgotten { .. }));
+            decision
+                .events
+                .retain(|event| !matches!(event, Event::Host(HostEvent::HostForgotten { .. })));
         }
         Ok(decision)
     }
@@ -142,13 +147,16 @@ impl Planted {
             Some(Bug::StaleSnapshot) => {
                 for again in 1..LAUNCHES {
                     let again = (RULES.look)(state, due, at, entropy ^ again << 96);
-                    let launched = |event: &Event| matches!(event, Event::TasksStarted(_));
+                    let launched =
+                        |event: &Event| matches!(event, Event::Task(TaskEvent::TasksStarted(_)));
                     pass.events.extend(again.events.into_iter().filter(launched));
                 }
             }
             Some(Bug::DrainingKept) if is_on_draining_host(state, due) => return Pass::default(),
             Some(Bug::ServiceKept) => {
-                pass.events.retain(|event| !matches!(event, Event::ServiceDeleted { .. }));
+                pass.events.retain(|event| {
+                    !matches!(event, Event::Service(ServiceEvent::ServiceDeleted { .. }))
+                });
             }
             _ => {}
         }

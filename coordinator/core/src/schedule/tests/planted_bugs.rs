@@ -3,6 +3,7 @@
 
 use crate::{
     Event, State,
+    event::{ServiceEvent, TaskEvent},
     model::task::Wish,
     schedule::tests::trouble::Trial,
     state::Standing,
@@ -19,7 +20,7 @@ type Course = fn(u64, Option<Sabotage>);
 const BUGS: [(&str, Sabotage); 11] = [
     ("one task more is started than decided", |_, pass| {
         for event in &mut pass.events {
-            if let Event::TasksStarted(started) = event
+            if let Event::Task(TaskEvent::TasksStarted(started)) = event
                 && let Some(mut twin) = started.tasks.first().cloned()
             {
                 twin.task = longshore_common::id::TaskId::new(twin.task.value() ^ 1);
@@ -29,36 +30,40 @@ const BUGS: [(&str, Sabotage); 11] = [
     }),
     ("one healthy task more is stopped than decided", |state, pass| {
         for event in &mut pass.events {
-            if let Event::TasksStopRequested { tasks, failed: false, .. } = event {
+            if let Event::Task(TaskEvent::TasksStopRequested { tasks, failed: false, .. }) = event {
                 tasks.extend(some_task(state, tasks, Standing::Healthy));
             }
         }
     }),
     ("tasks never count as healthy", |_, pass| {
-        pass.events.retain(|event| !matches!(event, Event::TasksSettled { .. }));
+        pass.events.retain(|event| !matches!(event, Event::Task(TaskEvent::TasksSettled { .. })));
     }),
     ("nobody wakes the scheduler", |_, pass| pass.wake = None),
     ("silent hosts are never lost", |_, pass| {
-        pass.events.retain(|event| !matches!(event, Event::TasksLost { .. }));
+        pass.events.retain(|event| !matches!(event, Event::Task(TaskEvent::TasksLost { .. })));
     }),
     ("what is back stays lost", |_, pass| {
-        pass.events.retain(|event| !matches!(event, Event::TasksReturned { .. }));
+        pass.events.retain(|event| !matches!(event, Event::Task(TaskEvent::TasksReturned { .. })));
     }),
     ("old revisions are kept for ever", |_, pass| {
-        pass.events.retain(|event| !matches!(event, Event::RevisionDropped { .. }));
+        pass.events
+            .retain(|event| !matches!(event, Event::Service(ServiceEvent::RevisionDropped { .. })));
     }),
     ("the steady state is never noticed", |_, pass| {
-        pass.events.retain(|event| !matches!(event, Event::ServiceSteady { .. }));
+        pass.events
+            .retain(|event| !matches!(event, Event::Service(ServiceEvent::ServiceSteady { .. })));
     }),
     ("a deployment never ends", |_, pass| {
         pass.events.retain(|event| match event {
-            Event::DeploymentSet { deployment, .. } => !deployment.status.is_over(),
+            Event::Service(ServiceEvent::DeploymentSet { deployment, .. }) => {
+                !deployment.status.is_over()
+            }
             _ => true,
         });
     }),
     ("protection from scale-in is not looked at", |state, pass| {
         for event in &mut pass.events {
-            if let Event::TasksStopRequested { tasks, failed: false, .. } = event {
+            if let Event::Task(TaskEvent::TasksStopRequested { tasks, failed: false, .. }) = event {
                 let protected = tasks_of(state).find(|task| {
                     task.wish == Wish::Run
                         && task.service.as_ref().is_some_and(|of| of.protected_until.is_some())
@@ -69,7 +74,7 @@ const BUGS: [(&str, Sabotage); 11] = [
     }),
     ("tasks that are not replaced are never lost", |state, pass| {
         for event in &mut pass.events {
-            if let Event::TasksLost { tasks, .. } = event {
+            if let Event::Task(TaskEvent::TasksLost { tasks, .. }) = event {
                 let replaced = |task: &longshore_common::id::TaskId| {
                     state.task(*task).and_then(|t| t.service.as_ref()).is_some_and(|of| {
                         state.service_at(of.service).config.options.replace == Some(false)

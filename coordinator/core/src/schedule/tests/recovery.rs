@@ -13,6 +13,7 @@ use super::world_with_a_move;
 use crate::{
     Command, Event,
     command::SettableHostStatus,
+    event::TaskEvent,
     model::{service::RevisionId, task::Wish},
     test_kit::world::{CLUSTER, World, bounded, replicas},
 };
@@ -77,7 +78,10 @@ fn adopted_tasks_of_a_lost_revision_count_for_their_service() {
     let adopted: Vec<TaskId> =
         world.service().revision(lost).unwrap().tasks.keys().copied().collect();
     let stops = |world: &World| {
-        world.recent.iter().any(|event| matches!(event, Event::TasksStopRequested { .. }))
+        world
+            .recent
+            .iter()
+            .any(|event| matches!(event, Event::Task(TaskEvent::TasksStopRequested { .. })))
     };
     assert!(!stops(&world), "{:#?}", world.recent);
     world.pass_step_by_step(50.0);

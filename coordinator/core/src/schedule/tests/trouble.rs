@@ -10,6 +10,7 @@ use longshore_common::{clock::Timestamp, id::TaskId, protocol::ReportedPhase, ta
 use crate::{
     Command, Event,
     command::SettableHostStatus,
+    event::TaskEvent,
     model::{
         capacity_provider::{CapacityPolicy, FARGATE, FARGATE_SPOT, HostMark, StrategyItem},
         cluster::ClusterCapacity,
@@ -307,7 +308,8 @@ impl Trial {
 
     fn what_must_not_be_stopped(&self) {
         for event in &self.world.recent {
-            let Event::TasksStopRequested { tasks, failed: false, at, .. } = event else {
+            let Event::Task(TaskEvent::TasksStopRequested { tasks, failed: false, at, .. }) = event
+            else {
                 continue;
             };
             for task in tasks.iter().filter_map(|task| self.world.state.task(*task)) {
@@ -335,12 +337,12 @@ impl Trial {
         let desired = service.config.desired;
         let recent = &self.world.recent;
         let shown = service.running() + service.pending();
-        if recent.iter().any(|event| matches!(event, Event::TasksStarted(_))) {
+        if recent.iter().any(|event| matches!(event, Event::Task(TaskEvent::TasksStarted(_)))) {
             let ceiling = config.running_ceiling(desired);
             assert!(shown <= ceiling, "started: {shown} of at most {ceiling}, {desired} desired");
         }
         let scaled = recent.iter().any(|event| {
-            matches!(event, Event::TasksStopRequested { failed: false, tasks, .. }
+            matches!(event, Event::Task(TaskEvent::TasksStopRequested { failed: false, tasks, .. })
                 if tasks.iter().any(|task| self.served.contains(task)))
         });
         if scaled {
@@ -369,10 +371,11 @@ impl Trial {
             let floor = config.healthy_floor(desired).min(most);
             // What the call itself took away is not the scheduler's doing.
             let taken = |event: &&Event| match event {
-                Event::TasksLost { tasks, .. } => tasks.iter().any(|t| self.served.contains(t)),
-                Event::TaskStopped { task, .. } | Event::TaskReported { task, .. } => {
-                    self.served.contains(task)
+                Event::Task(TaskEvent::TasksLost { tasks, .. }) => {
+                    tasks.iter().any(|t| self.served.contains(t))
                 }
+                Event::Task(TaskEvent::TaskStopped { task, .. })
+                | Event::Task(TaskEvent::TaskReported { task, .. }) => self.served.contains(task),
                 _ => false,
             };
             let taken = recent.iter().filter(taken).count() > 0;
@@ -385,7 +388,11 @@ impl Trial {
 
     /// A service that does not replace never starts a copy beside one that may still run.
     fn no_more_copies_than_desired(&self) {
-        let started = self.world.recent.iter().any(|event| matches!(event, Event::TasksStarted(_)));
+        let started = self
+            .world
+            .recent
+            .iter()
+            .any(|event| matches!(event, Event::Task(TaskEvent::TasksStarted(_))));
         let service = self.world.service();
         let copies: usize = service.revisions.iter().map(|revision| revision.tasks.len()).sum();
         let desired = service.config.desired as usize;

@@ -5,11 +5,20 @@ use std::ops::Bound;
 use super::entity::Entity;
 use crate::{
     checkpoint::entity::{EntityKey, kind},
+    event::AlarmEvent,
     model::alarm::{Alarm, AlarmName, AlarmPut, AlarmStateSet, AlarmValue},
     state::{State, changes::LogTo},
 };
 
 impl State {
+    pub(super) fn apply_alarm(&mut self, event: &AlarmEvent) {
+        match event {
+            AlarmEvent::AlarmPut(put) => self.alarm_put(put),
+            AlarmEvent::AlarmStateSet(set) => self.alarm_state_set(set),
+            AlarmEvent::AlarmsDeleted { names } => self.alarms_deleted(names),
+        }
+    }
+
     pub fn alarm(&self, name: &str) -> Option<&Alarm> {
         self.alarms.get(name)
     }

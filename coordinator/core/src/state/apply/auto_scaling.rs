@@ -7,6 +7,7 @@ use longshore_common::{clock::Timestamp, id::HostId};
 use super::entity::Entity;
 use crate::{
     checkpoint::entity::{EntityKey, kind},
+    event::AutoScalingEvent,
     model::{
         auto_scaling::{
             AutoScalingGroupName, GroupConfig, GroupRecord, Instance, InstanceId, InstanceShape,
@@ -18,6 +19,36 @@ use crate::{
 };
 
 impl State {
+    pub(super) fn apply_auto_scaling(&mut self, event: &AutoScalingEvent) {
+        match event {
+            AutoScalingEvent::GroupScaled { group, desired, why, at } => {
+                self.group_scaled(group, *desired, why, *at);
+            }
+            AutoScalingEvent::GroupExcess { group, since } => self.group_excess(group, *since),
+            AutoScalingEvent::AutoScalingGroupCreated { name, uid, config, at } => {
+                self.auto_scaling_group_created(name, *uid, config, *at);
+            }
+            AutoScalingEvent::AutoScalingGroupConfigured { name, config, at } => {
+                self.auto_scaling_group_configured(name, config, *at);
+            }
+            AutoScalingEvent::AutoScalingGroupDeleting { name, .. } => {
+                self.auto_scaling_group_deleting(name)
+            }
+            AutoScalingEvent::AutoScalingGroupDeleted { name } => {
+                self.auto_scaling_group_deleted(name)
+            }
+            AutoScalingEvent::InstancesWanted { group, count, at } => {
+                self.instances_wanted(group, *count, *at);
+            }
+            AutoScalingEvent::InstanceSet { group, instance, why, shape } => {
+                self.instance_set(group, instance, why, shape.as_deref());
+            }
+            AutoScalingEvent::InstanceGone { group, instance, .. } => {
+                self.instance_gone(group, *instance)
+            }
+        }
+    }
+
     /// What the operator's settings say of launchers and of FARGATE.
     pub fn set_capacity_policy(&mut self, policy: CapacityPolicy) {
         self.auto_scaling.policy = policy;

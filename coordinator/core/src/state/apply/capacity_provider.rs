@@ -7,6 +7,7 @@ use longshore_common::protocol::Attribute;
 use super::entity::Entity;
 use crate::{
     checkpoint::entity::{EntityKey, kind},
+    event::CapacityProviderEvent,
     model::{
         capacity_provider::{
             CapacityProvider, CapacityProviderStatus, GROUP_ATTRIBUTE, ProviderUpdate,
@@ -20,6 +21,17 @@ use crate::{
 };
 
 impl State {
+    pub(super) fn apply_capacity_provider(&mut self, event: &CapacityProviderEvent) {
+        match event {
+            CapacityProviderEvent::CapacityProviderSet(provider) => {
+                self.capacity_provider_set(provider)
+            }
+            CapacityProviderEvent::CapacityProviderForgotten { name } => {
+                self.capacity_provider_forgotten(name)
+            }
+        }
+    }
+
     /// INACTIVE ones included.
     pub fn capacity_provider(&self, name: &str) -> Option<&CapacityProvider> {
         self.capacity_providers.get(name)

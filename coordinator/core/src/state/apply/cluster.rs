@@ -8,6 +8,7 @@ use crate::{
         entity::{EntityKey, kind},
         record::ClusterRecord,
     },
+    event::ClusterEvent,
     model::{
         cluster::{ClusterSettings, ClusterStatus, Replacing},
         name::ClusterName,
@@ -18,6 +19,23 @@ use crate::{
 };
 
 impl State {
+    pub(super) fn apply_cluster(&mut self, event: &ClusterEvent) {
+        match event {
+            ClusterEvent::ClusterCreated { name, settings, tags, at } => {
+                self.cluster_created(name, settings, tags, *at);
+            }
+            ClusterEvent::ClusterUpdated { name, settings } => self.cluster_updated(name, settings),
+            ClusterEvent::ClusterDeleted { name, at } => self.cluster_deleted(name, *at),
+            ClusterEvent::ClusterForgotten { name } => self.cluster_forgotten(name),
+            ClusterEvent::ReplacingPaused { cluster, lost_hosts, hosts, .. } => {
+                self.replacing_paused(cluster, *lost_hosts, *hosts);
+            }
+            ClusterEvent::ReplacingResumed { cluster, overridden, .. } => {
+                self.replacing_resumed(cluster, *overridden);
+            }
+        }
+    }
+
     pub(super) fn cluster_created(
         &mut self,
         name: &ClusterName,

@@ -8,12 +8,29 @@ use crate::{
         entity::{EntityKey, kind},
         record::{DefinitionRecord, FamilyRecord},
     },
-    event::TaskDefinitionRegistered,
+    event::{DefinitionEvent, TaskDefinitionRegistered},
     model::{definition::DefinitionStatus, name::Family},
     state::{State, definition::Definition},
 };
 
 impl State {
+    pub(super) fn apply_definition(&mut self, event: &DefinitionEvent) {
+        match event {
+            DefinitionEvent::TaskDefinitionRegistered(registered) => {
+                self.definition_registered(registered)
+            }
+            DefinitionEvent::TaskDefinitionDeregistered { family, revision, at } => {
+                self.definition_deregistered(family, *revision, *at);
+            }
+            DefinitionEvent::TaskDefinitionDeleteRequested { family, revision, at } => {
+                self.definition_delete_requested(family, *revision, *at);
+            }
+            DefinitionEvent::TaskDefinitionDeleted { family, revision } => {
+                self.definition_deleted(family, *revision);
+            }
+        }
+    }
+
     pub(super) fn definition_registered(&mut self, registered: &TaskDefinitionRegistered) {
         let definition = &registered.definition;
         let Ok(family) = definition.family.parse::<Family>() else {

@@ -8,7 +8,7 @@ use longshore_common::{clock::Timestamp, id::HostId};
 
 use crate::{
     checkpoint::{entity::EntityKey, record},
-    event::Event,
+    event::{CapacityProviderEvent, ClusterEvent, Event, HostEvent, ServiceEvent},
     model::{name::ClusterName, service::ServiceId},
     state::{
         Forgettable, LogLine, Service, State,
@@ -105,15 +105,16 @@ impl State {
     pub(crate) fn forgettable(&self, before: Timestamp) -> impl Iterator<Item = Event> {
         let due = self.inactive.iter().take_while(move |(since, _)| *since < before);
         due.filter_map(|(_, what)| match what {
-            Forgettable::Host(host) => {
-                (!self.host_has_tasks(*host)).then_some(Event::HostForgotten { host: *host })
-            }
+            Forgettable::Host(host) => (!self.host_has_tasks(*host))
+                .then_some(Event::Host(HostEvent::HostForgotten { host: *host })),
             Forgettable::Service(service) => (!self.service_has_tasks(*service))
-                .then_some(Event::ServiceForgotten { service: *service }),
+                .then_some(Event::Service(ServiceEvent::ServiceForgotten { service: *service })),
             Forgettable::Cluster(name) => (!self.cluster_is_referred_to(name))
-                .then(|| Event::ClusterForgotten { name: name.clone() }),
+                .then(|| Event::Cluster(ClusterEvent::ClusterForgotten { name: name.clone() })),
             Forgettable::CapacityProvider(name) => {
-                Some(Event::CapacityProviderForgotten { name: name.clone() })
+                Some(Event::CapacityProvider(CapacityProviderEvent::CapacityProviderForgotten {
+                    name: name.clone(),
+                }))
             }
         })
     }

@@ -8,10 +8,21 @@ use crate::{
         entity::{EntityKey, kind},
         record::MetaRecord,
     },
+    event::EpochEvent,
     state::{RECOVERIES_KEPT_MAX, STARTS_KEPT_MAX, State, WORD_AWAITED},
 };
 
 impl State {
+    pub(super) fn apply_epoch(&mut self, event: &EpochEvent, seq: u64) {
+        match event {
+            EpochEvent::EpochStarted { epoch, at } => self.epoch_started(*epoch, *at, seq),
+            EpochEvent::Recovered { epoch, at, unsure_before, unsure_below } => {
+                self.journal_recovered(*epoch, *at, *unsure_before, *unsure_below, seq);
+            }
+            EpochEvent::WordAwaited => self.word_awaited(),
+        }
+    }
+
     pub(super) fn epoch_started(&mut self, epoch: Epoch, at: Timestamp, seq: u64) {
         self.touch(EntityKey::Meta(()));
         self.epoch_started_at = at;

@@ -17,7 +17,7 @@ use crate::{
         entity::{EntityKey, kind},
         record::HostRecord,
     },
-    event::HostRegistered,
+    event::{HostEvent, HostRegistered},
     model::{
         cluster::Replacing,
         host::{HostStatus, Membership},
@@ -33,6 +33,41 @@ use crate::{
 };
 
 impl State {
+    pub(super) fn apply_host(&mut self, event: &HostEvent, seq: u64) {
+        match event {
+            HostEvent::HostRegistered(registered) => self.host_registered(registered, seq),
+            HostEvent::HostDrained { host, .. } => self.host_status(*host, HostStatus::Draining),
+            HostEvent::HostActivated { host, .. } => self.host_status(*host, HostStatus::Active),
+            HostEvent::HostDeregistered { host, at } => self.host_deregistered(*host, *at, seq),
+            HostEvent::HostForgotten { host } => self.host_forgotten(*host),
+            HostEvent::HostConnected { host, at } => {
+                self.host_connectivity(*host, true, false, *at)
+            }
+            HostEvent::LostOrdersSkipped { host, to } => self.lost_orders_skipped(*host, *to, seq),
+            HostEvent::HostDisconnected { host, refused, at, .. } => {
+                self.host_connectivity(*host, false, *refused, *at);
+            }
+            HostEvent::HostSilenceChanged { host, refused, at, .. } => {
+                self.host_silence_changed(*host, *refused, *at);
+            }
+            HostEvent::HostEngineChanged { host, engine, at } => {
+                self.host_engine_changed(*host, *engine, *at);
+            }
+            HostEvent::HostToldAll { host, recovered } => self.host_told_all(*host, *recovered),
+            HostEvent::HostStorageChanged { host, storage, at } => {
+                self.host_storage_changed(*host, *storage, *at);
+            }
+            HostEvent::AttributesPut { host, attributes } => self.attributes_put(*host, attributes),
+            HostEvent::AttributesDeleted { host, names } => self.attributes_deleted(*host, names),
+            HostEvent::CustomAttributesDeleted { host, names } => {
+                self.custom_attributes_deleted(*host, names)
+            }
+            HostEvent::StopCandidateConfirmed { host, task, generation, cause } => {
+                self.stop_candidate_confirmed(*host, *task, *generation, cause, seq);
+            }
+        }
+    }
+
     pub(super) fn host_registered(&mut self, registered: &HostRegistered, seq: u64) {
         self.touch(EntityKey::Host(registered.host));
         self.log(

@@ -7,6 +7,7 @@ use longshore_common::clock::Timestamp;
 use super::entity::Entity;
 use crate::{
     checkpoint::entity::{EntityKey, kind},
+    event::LogGroupEvent,
     model::{
         log_group::{LogGroup, LogGroupName},
         tags::Tags,
@@ -15,6 +16,16 @@ use crate::{
 };
 
 impl State {
+    pub(super) fn apply_log_group(&mut self, event: &LogGroupEvent) {
+        match event {
+            LogGroupEvent::LogGroupCreated { name, tags, at } => {
+                self.log_group_created(name, tags, *at)
+            }
+            LogGroupEvent::LogRetentionPut { name, days } => self.log_retention_put(name, *days),
+            LogGroupEvent::LogGroupDeleted { name } => self.log_group_deleted(name),
+        }
+    }
+
     pub fn log_group(&self, name: &str) -> Option<&LogGroup> {
         self.log_groups.get(name)
     }

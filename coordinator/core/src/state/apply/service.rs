@@ -10,7 +10,7 @@ use crate::{
         entity::{EntityKey, kind},
         record::ServiceRecord,
     },
-    event::ServiceCreated,
+    event::{ServiceCreated, ServiceEvent},
     managed_scaling::Group,
     model::{
         name::{CapacityProviderName, ClusterName},
@@ -30,6 +30,38 @@ use crate::{
 const SAID_MAX: usize = 100;
 
 impl State {
+    pub(super) fn apply_service(&mut self, event: &ServiceEvent) {
+        match event {
+            ServiceEvent::ServiceCreated(created) => self.service_created(created),
+            ServiceEvent::ServiceConfigured { service, config, .. } => {
+                self.service_configured(*service, config);
+            }
+            ServiceEvent::ServiceDraining { service, .. } => self.service_draining(*service),
+            ServiceEvent::ServiceDeleted { service, at } => self.service_deleted(*service, *at),
+            ServiceEvent::ServiceForgotten { service } => self.service_forgotten(*service),
+            ServiceEvent::RevisionCreated { service, revision } => {
+                self.revision_created(*service, revision);
+            }
+            ServiceEvent::RevisionChanged { service, revision } => {
+                self.revision_changed(*service, revision);
+            }
+            ServiceEvent::RevisionDropped { service, revision } => {
+                self.revision_dropped(*service, *revision);
+            }
+            ServiceEvent::PrimaryChanged { service, revision, at } => {
+                self.primary_changed(*service, *revision, *at);
+            }
+            ServiceEvent::DeploymentSet { service, deployment } => {
+                self.deployment_set(*service, deployment);
+            }
+            ServiceEvent::ServiceLogged { service, message, at } => {
+                self.service_logged(*service, message, *at);
+            }
+            ServiceEvent::ServiceSteady { service, at } => self.service_steady(*service, *at),
+            ServiceEvent::TaskMoved { service, moving } => self.task_moved(*service, *moving),
+        }
+    }
+
     pub fn service(&self, id: ServiceId) -> Option<&Service> {
         self.services_by_id.get(&id).map(|&slot| &self.services[slot])
     }

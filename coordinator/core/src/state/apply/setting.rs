@@ -6,11 +6,23 @@ use crate::{
         entity::{EntityKey, kind},
         record::SettingRecord,
     },
+    event::SettingEvent,
     model::setting::SettingScope,
     state::{State, setting::is_log_driver_mode},
 };
 
 impl State {
+    pub(super) fn apply_setting(&mut self, event: &SettingEvent) {
+        match event {
+            SettingEvent::AccountSettingPut { scope, name, value } => {
+                self.account_setting_put(scope, name, value);
+            }
+            SettingEvent::AccountSettingDeleted { principal, name } => {
+                self.account_setting_deleted(principal, name);
+            }
+        }
+    }
+
     pub(super) fn account_setting_put(&mut self, scope: &SettingScope, name: &str, value: &str) {
         self.touch(EntityKey::Setting((scope.clone(), name.to_owned())));
         self.account_settings.insert(scope.clone(), name.to_owned(), value.to_owned());

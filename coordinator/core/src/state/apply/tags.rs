@@ -4,11 +4,19 @@ use std::sync::Arc;
 
 use crate::{
     checkpoint::entity::EntityKey,
+    event::TagEvent,
     model::{tagged::Resource, tags::Tags},
     state::State,
 };
 
 impl State {
+    pub(super) fn apply_tag(&mut self, event: &TagEvent) {
+        match event {
+            TagEvent::Tagged { resource, tags } => self.tagged(resource, tags),
+            TagEvent::Untagged { resource, keys } => self.untagged(resource, keys),
+        }
+    }
+
     /// The tags of a resource that is there.
     pub fn tags(&self, resource: &Resource) -> Option<&Tags> {
         match resource {

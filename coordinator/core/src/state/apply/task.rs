@@ -13,7 +13,7 @@ use longshore_common::{
 use super::entity::Entity;
 use crate::{
     checkpoint::entity::{EntityKey, kind},
-    event::{TaskAdopted, TasksStarted},
+    event::{TaskAdopted, TaskEvent, TasksStarted},
     model::task::{Phase, TaskEnd, TaskRecord, Wish},
     placement::HostSlot,
     state::{
@@ -26,6 +26,34 @@ use crate::{
 };
 
 impl State {
+    pub(super) fn apply_task(&mut self, event: &TaskEvent, seq: u64) {
+        match event {
+            TaskEvent::TasksStarted(started) => self.tasks_started(started, seq),
+            TaskEvent::TaskStopRequested { task, cause, at } => {
+                self.task_stop_requested(*task, cause, *at, seq);
+            }
+            TaskEvent::TaskReported { task, report, at } => {
+                self.task_reported(*task, report, *at, seq);
+            }
+            TaskEvent::TaskStopped { task, cause, report, ran_briefly, at } => {
+                self.task_stopped(*task, cause, report.as_deref(), *ran_briefly, *at, seq);
+            }
+            TaskEvent::TaskAdopted(adopted) => self.task_adopted(adopted, seq),
+            TaskEvent::TasksStopRequested { tasks, cause, failed, at } => {
+                self.tasks_stop_requested(tasks, cause, *failed, *at, seq);
+            }
+            TaskEvent::TasksSettled { tasks, .. } => self.tasks_settled(tasks),
+            TaskEvent::TasksLost { host, tasks, .. } => self.tasks_lost(*host, tasks),
+            TaskEvent::TasksReturned { host, tasks, .. } => self.tasks_returned(*host, tasks),
+            TaskEvent::TaskProtectionPut { tasks, until } => {
+                self.task_protection_put(tasks, *until)
+            }
+            TaskEvent::TaskTimeoutSet { task, timeout_ms } => {
+                self.task_timeout_set(*task, *timeout_ms);
+            }
+        }
+    }
+
     pub(super) fn tasks_started(&mut self, started: &TasksStarted, seq: u64) {
         let demand = Arc::new(started.demand.clone());
         let overrides = Arc::new(started.overrides.clone());

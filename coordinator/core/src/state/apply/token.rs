@@ -12,6 +12,7 @@ use crate::{
         entity::{EntityKey, kind},
         record::{ClientTokenRecord, MemberRecord},
     },
+    event::{MemberEvent, TokenEvent},
     model::{
         client_token::{ClientTokenUse, UsedClientToken},
         host::Membership,
@@ -22,6 +23,26 @@ use crate::{
 };
 
 impl State {
+    pub(super) fn apply_token(&mut self, event: &TokenEvent) {
+        match event {
+            TokenEvent::ClientTokensExpired { tokens } => self.client_tokens_expired(tokens),
+            TokenEvent::JoinTokenCreated(token) => self.join_token_created(token),
+            TokenEvent::JoinTokenUsed { id } => self.join_token_used(id),
+            TokenEvent::JoinTokenRevoked { id } => self.join_token_revoked(id),
+            TokenEvent::JoinTokensExpired { ids } => self.join_tokens_expired(ids),
+        }
+    }
+
+    pub(super) fn apply_member(&mut self, event: &MemberEvent) {
+        match event {
+            MemberEvent::HostJoined { host, cluster, at } => self.host_joined(*host, cluster, *at),
+            MemberEvent::HostCertified { host, key, by, at } => {
+                self.host_certified(*host, *key, *by, *at);
+            }
+            MemberEvent::MembersForgotten { hosts } => self.members_forgotten(hosts),
+        }
+    }
+
     pub(super) fn client_token_used(
         &mut self,
         cluster: &ClusterName,

@@ -5,7 +5,7 @@ use longshore_common::{clock::Timestamp, id::TaskId, task::StopCause};
 use super::entity::Entity;
 use crate::{
     checkpoint::entity::{EntityKey, kind},
-    event::{TasksStarted, TasksWaiting},
+    event::{TasksStarted, TasksWaiting, WaitingEvent},
     model::task::{Phase, TaskEnd, TaskRecord, Wish},
     state::{
         Cluster, ClusterSlot, Due, State, WaitingSlot,
@@ -15,6 +15,15 @@ use crate::{
 };
 
 impl State {
+    pub(super) fn apply_waiting(&mut self, event: &WaitingEvent, seq: u64) {
+        match event {
+            WaitingEvent::TasksWaiting(waiting) => self.tasks_waiting(waiting, seq),
+            WaitingEvent::WaitingTasksEnded { launch, tasks, cause, at } => {
+                self.waiting_tasks_ended(*launch, tasks, cause, *at);
+            }
+        }
+    }
+
     pub fn waiting(&self, launch: TaskId) -> Option<&Waiting> {
         self.waiting_by_launch.get(&launch).map(|&slot| &self.waiting[slot])
     }

@@ -1,0 +1,25 @@
+//! What became true of starts of the coordinator, and what it went on from.
+
+use longshore_common::{clock::Timestamp, protocol::Epoch};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum EpochEvent {
+    EpochStarted {
+        epoch: Epoch,
+        at: Timestamp,
+    },
+    /// The operator went on from an older journal: agents' unknown tasks are adopted, not stopped.
+    Recovered {
+        epoch: Epoch,
+        at: Timestamp,
+        /// As earlier releases told what was asked for before the journal was old: by the time.
+        #[serde(default)]
+        unsure_before: Option<Timestamp>,
+        /// What was asked for by a batch below this one was, before the journal was old.
+        #[serde(default)]
+        unsure_below: Option<u64>,
+    },
+    /// Hosts have had their time since the last `recover`: what they run has come to light.
+    WordAwaited,
+}
