@@ -3,6 +3,8 @@
 mod alarms;
 mod capacity;
 mod gpus;
+mod recovery;
+mod reports;
 mod soundness;
 mod taken_back;
 mod waiting;
@@ -282,6 +284,70 @@ fn exited() -> StopCause {
     StopCause { code: StopCode::EssentialContainerExited, reason }
 }
 
+/// What an agent says of a task that this journal does not know.
+fn unknown_task(seq: u64, task: u128, group: &str, started_by: Option<&str>) -> Report {
+    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
+    let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
+    let order = RunOrder {
+        definition: 0,
+        cluster: "web".to_owned(),
+        task_arn: String::new(),
+        overrides: TaskOverride::default(),
+        group: group.to_owned(),
+        started_by: started_by.map(str::to_owned),
+        created_at: Timestamp(5),
+        container_ids: vec![],
+        gpus: Vec::new(),
+        image_digests: Vec::new(),
+        log_driver_mode: None,
+    };
+    let (task, generation) = (TaskId::new(task), 1);
+    let run = Some(Box::new(RunIntent { definition, order }));
+    Report { seq, body: ReportBody::StopCandidate { task, generation, run } }
+}
+
+/// A busy little cluster, to compare states by.
+fn busy() -> World {
+    let (world, hosts) = World::with_hosts(3);
+    let mut world = world.with_definition(100);
+    let (tasks, _) = world.run(10);
+    world.put(run_with_token("t", 1));
+    let on =
+        |world: &World, task: TaskId| world.state.host_at(world.state.task(task).unwrap().host).id;
+    for (seq, &task) in (1..).zip(&tasks) {
+        let host = on(&world, task);
+        world.put(answered(host, seq, vec![report(seq, task, ReportedPhase::Running)]));
+    }
+    world.put(stop(tasks[0]));
+    let host = on(&world, tasks[1]);
+    world.put(answered(host, 99, vec![report(99, tasks[1], ReportedPhase::Stopped(exited()))]));
+    world.put(Command::AgentSilent { host: hosts[2], why: "cut".to_owned(), refused: false });
+    world
+}
+
+/// All rows that a full checkpoint would have.
+fn rows(state: &mut State) -> Vec<RawRow> {
+    state.begin_capture();
+    let rows = state.capture_slice(usize::MAX).unwrap();
+    let mut rows: Vec<_> = rows.into_iter().map(|row| (row.kind, row.key, row.value)).collect();
+    rows.sort();
+    rows
+}
+
+fn restored(rows: &[RawRow], seq: u64) -> State {
+    let mut state = State::to_recover();
+    let in_order = |kind: u8| rows.iter().filter(move |row| row.0 == kind);
+    let order = || record::RESTORE_ORDER.into_iter().flat_map(in_order);
+    assert_eq!(order().count(), rows.len(), "every kind of row is restored");
+    for (_, _, value) in order() {
+        let Some(value) = value else { continue };
+        let record: Record = record::decode(value).unwrap();
+        state.restore(record);
+    }
+    state.recovered_at(seq);
+    state
+}
+
 #[test]
 fn creating_a_cluster_twice_changes_nothing() {
     let mut world = World::new();
@@ -544,308 +610,6 @@ fn start_task_asks_nothing_but_the_hosts_that_were_named() {
 }
 
 #[test]
-fn a_task_is_counted_from_pending_to_stopped_and_its_room_is_free_only_then() {
-    let (world, hosts) = World::with_hosts(1);
-    let mut world = world.with_definition(100);
-    let (tasks, _) = world.run(1);
-    let look = |world: &World| {
-        let host = world.state.host(hosts[0]).unwrap();
-        let cluster = world.state.cluster("web").unwrap();
-        let remaining = cluster.index.remaining(host.slot).unwrap().memory;
-        (host.pending_tasks, host.running_tasks, cluster.running_tasks, remaining)
-    };
-    assert_eq!(look(&world), (1, 0, 0, 900));
-    let phases = [ReportedPhase::Activating, ReportedPhase::Running, ReportedPhase::Running];
-    for (seq, phase) in (1..).zip(phases) {
-        world.put(answered(hosts[0], seq, vec![report(seq, tasks[0], phase)]));
-    }
-    assert_eq!(look(&world), (0, 1, 1, 900));
-    world.put(stop(tasks[0]));
-    world.put(answered(hosts[0], 4, vec![report(4, tasks[0], ReportedPhase::Stopping(exited()))]));
-    assert_eq!(look(&world), (0, 0, 0, 900));
-    world.put(answered(hosts[0], 5, vec![report(5, tasks[0], ReportedPhase::Stopped(exited()))]));
-    assert_eq!(look(&world), (0, 0, 0, 1000));
-    assert!(world.state.task(tasks[0]).is_none());
-}
-
-#[test]
-fn reports_that_say_nothing_new_are_not_journaled() {
-    let (world, hosts) = World::with_hosts(1);
-    let mut world = world.with_definition(100);
-    let (tasks, _) = world.run(1);
-    world.log.clear();
-    let running = |seq| vec![report(seq, tasks[0], ReportedPhase::Running)];
-    world.put(answered(hosts[0], 1, running(1)));
-    world.put(answered(hosts[0], 1, running(1)));
-    world.put(answered(hosts[0], 2, running(2)));
-    world.put(answered(hosts[0], 3, vec![report(3, tasks[0], ReportedPhase::Stopped(exited()))]));
-    world.put(answered(hosts[0], 3, vec![report(3, tasks[0], ReportedPhase::Stopped(exited()))]));
-    world.check(expect![[r#"
-        TaskReported
-        TaskStopped EssentialContainerExited Essential container in task exited
-    "#]]);
-}
-
-/// Each is held against what was known before the answer.
-#[test]
-fn last_report_of_a_task_in_an_answer_is_the_one_that_counts() {
-    let (world, hosts) = World::with_hosts(1);
-    let mut world = world.with_definition(100);
-    let (tasks, _) = world.run(1);
-    let says = |seq, phase| report(seq, tasks[0], phase);
-    world.put(answered(hosts[0], 1, vec![says(1, ReportedPhase::Running)]));
-    world.log.clear();
-    let meanwhile = says(2, ReportedPhase::Stopping(exited()));
-    world.put(answered(hosts[0], 3, vec![meanwhile, says(3, ReportedPhase::Running)]));
-    world.check(expect![""]);
-    let ended = |seq| says(seq, ReportedPhase::Stopped(exited()));
-    world.put(answered(hosts[0], 6, vec![says(4, ReportedPhase::Running), ended(5), ended(6)]));
-    world.check(expect![[r#"
-        TaskStopped EssentialContainerExited Essential container in task exited
-    "#]]);
-}
-
-#[test]
-fn a_task_never_goes_back() {
-    let (world, hosts) = World::with_hosts(1);
-    let mut world = world.with_definition(100);
-    let (tasks, _) = world.run(1);
-    world.put(answered(hosts[0], 1, vec![report(1, tasks[0], ReportedPhase::Running)]));
-    let before = world.state.task(tasks[0]).unwrap().phase;
-    world.put(answered(hosts[0], 2, vec![report(2, tasks[0], ReportedPhase::Activating)]));
-    assert_eq!(world.state.task(tasks[0]).unwrap().phase, before);
-}
-
-#[test]
-fn another_hosts_word_on_a_task_does_not_count() {
-    let (world, hosts) = World::with_hosts(2);
-    let mut world = world.with_definition(100);
-    let (tasks, _) = world.run(1);
-    let own = world.state.host_at(world.state.task(tasks[0]).unwrap().host).id;
-    let other = *hosts.iter().find(|host| **host != own).unwrap();
-    world.put(answered(other, 1, vec![report(1, tasks[0], ReportedPhase::Stopped(exited()))]));
-    assert!(world.state.task(tasks[0]).is_some());
-}
-
-#[test]
-fn stopping_is_ordered_once_and_digests_follow_what_is_desired() {
-    let (world, hosts) = World::with_hosts(1);
-    let mut world = world.with_definition(100);
-    let empty = world.state.host(hosts[0]).unwrap().digest;
-    let (tasks, _) = world.run(1);
-    let running = world.state.host(hosts[0]).unwrap().digest;
-    assert_ne!(empty, running);
-    world.log.clear();
-    world.put(stop(tasks[0]));
-    world.put(stop(tasks[0]));
-    let host = world.state.host(hosts[0]).unwrap();
-    assert_ne!(host.digest, running);
-    assert_eq!(
-        host.queue.iter().map(|o| (o.order, o.stop.is_some())).collect::<Vec<_>>(),
-        [(1, false), (2, true)]
-    );
-    world.put(answered(hosts[0], 1, vec![report(1, tasks[0], ReportedPhase::Stopped(exited()))]));
-    assert_eq!(world.state.host(hosts[0]).unwrap().digest, empty);
-    world.put(stop(tasks[0]));
-    world.check(expect![[r#"
-        TaskStopRequested UserInitiated enough
-        TaskStopped EssentialContainerExited Essential container in task exited
-        rejected: The referenced task was not found.
-    "#]]);
-}
-
-#[test]
-fn a_stop_candidate_is_stopped_only_when_the_history_knows_its_end() {
-    let (mut world, hosts) = World::with_hosts(1);
-    world.log.clear();
-    let candidate = |task| {
-        let task = TaskId::new(task);
-        Report { seq: 1, body: ReportBody::StopCandidate { task, generation: 1, run: None } }
-    };
-    let mut said = AgentAnswered {
-        host: hosts[0],
-        seen: Some(Seen { epoch: Epoch { counter: 1, incarnation: 1 }, order: 0 }),
-        position: ReportPosition { session: 7, seq: 1 },
-        reports: vec![candidate(5)],
-        ended_candidates: vec![],
-        images: None,
-        engine: EngineHealth::Unknown,
-        storage: StorageHealth::Unknown,
-        leaving: false,
-        looked: true,
-    };
-    world.put(Command::AgentAnswered(Box::new(said.clone())));
-    assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());
-    said.position.session = 8;
-    said.ended_candidates = vec![TaskId::new(5)];
-    world.put(Command::AgentAnswered(Box::new(said)));
-    world.check(expect![[r#"
-        StopCandidateConfirmed
-    "#]]);
-}
-
-#[test]
-fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
-    let (mut world, hosts) = World::with_hosts(1);
-    let Command::RegisterTaskDefinition(app) = register("app", 100) else { unreachable!() };
-    let definition = TaskDefinition { family: "app".to_owned(), revision: 4, spec: app.spec };
-    let order = RunOrder {
-        definition: 0,
-        cluster: "web".to_owned(),
-        task_arn: String::new(),
-        overrides: TaskOverride::default(),
-        group: "family:app".to_owned(),
-        started_by: None,
-        created_at: Timestamp(5),
-        container_ids: vec![],
-        gpus: Vec::new(),
-        image_digests: Vec::new(),
-        log_driver_mode: None,
-    };
-    let run = Some(Box::new(RunIntent { definition, order }));
-    let task = TaskId::new(5);
-    let report = Report { seq: 1, body: ReportBody::StopCandidate { task, generation: 1, run } };
-    world.put(answered(hosts[0], 1, vec![report.clone()]));
-    assert!(world.state.task(task).is_none());
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
-    assert_eq!(world.state.epoch().counter, 10);
-    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![report]) else {
-        unreachable!()
-    };
-    said.position.session = 8;
-    world.log.clear();
-    world.put(Command::AgentAnswered(said));
-    assert_eq!(world.state.host(hosts[0]).unwrap().tasks.len(), 1);
-    world.check(expect![[r#"
-        TaskDefinitionRegistered
-        TaskAdopted
-    "#]]);
-}
-
-#[test]
-fn tasks_are_adopted_after_further_starts_too() {
-    let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
-    // The host is off, and the coordinator starts again.
-    world.put(Command::StartEpoch { incarnation: 3 });
-    world.log.clear();
-    let task = unknown_task(1, 5, "family:lost", None);
-    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![task]) else { panic!() };
-    said.position.session = 8;
-    world.put(Command::AgentAnswered(said));
-    world.check(expect![[r#"
-        TaskDefinitionRegistered
-        TaskAdopted
-    "#]]);
-}
-
-#[test]
-fn time_changes_nothing_of_a_journal_known_to_be_old() {
-    let (mut world, _) = World::with_hosts(1);
-    let token = JoinToken {
-        id: "t".to_owned(),
-        secret_hash: [1; 32],
-        cluster: None,
-        expires_at: world.at,
-        uses_left: None,
-    };
-    world.put(Command::CreateJoinToken(token));
-    world.at = Timestamp(world.at.0 + 10 * 3_600_000);
-    world.log.clear();
-    world.state.hold_scheduling(true);
-    world.put(Command::Tick);
-    world.check(expect![""]);
-    world.state.hold_scheduling(false);
-    world.put(Command::Tick);
-    world.check(expect![[r#"
-        JoinTokensExpired
-    "#]]);
-}
-
-/// What an agent says of a task that this journal does not know.
-fn unknown_task(seq: u64, task: u128, group: &str, started_by: Option<&str>) -> Report {
-    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
-    let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
-    let order = RunOrder {
-        definition: 0,
-        cluster: "web".to_owned(),
-        task_arn: String::new(),
-        overrides: TaskOverride::default(),
-        group: group.to_owned(),
-        started_by: started_by.map(str::to_owned),
-        created_at: Timestamp(5),
-        container_ids: vec![],
-        gpus: Vec::new(),
-        image_digests: Vec::new(),
-        log_driver_mode: None,
-    };
-    let (task, generation) = (TaskId::new(task), 1);
-    let run = Some(Box::new(RunIntent { definition, order }));
-    Report { seq, body: ReportBody::StopCandidate { task, generation, run } }
-}
-
-#[test]
-fn two_tasks_of_one_unknown_revision_register_it_once() {
-    let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
-    world.log.clear();
-    let running = report(4, TaskId::new(6), ReportedPhase::Running);
-    let group = "family:lost";
-    let reports = vec![
-        unknown_task(1, 5, group, None),
-        unknown_task(2, 6, group, None),
-        unknown_task(3, 5, group, None),
-        running,
-    ];
-    world.put(answered(hosts[0], 4, reports));
-    world.check(expect![[r#"
-        TaskDefinitionRegistered
-        TaskAdopted
-        TaskAdopted
-        TaskReported
-    "#]]);
-    world.state.take_changes();
-    assert_eq!(world.state.check(), Vec::<String>::new());
-    let all = rows(&mut world.state);
-    let state = restored(&all, world.state.seq());
-    assert_eq!(world.state.picture().differences(&state.picture()), Vec::<String>::new());
-}
-
-#[test]
-fn a_definition_that_a_journal_holds_twice_is_one() {
-    let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
-    world.put(answered(hosts[0], 1, vec![unknown_task(1, 5, "family:lost", None)]));
-    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
-    let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
-    let again = Event::Definition(DefinitionEvent::TaskDefinitionRegistered(Box::new(
-        super::event::TaskDefinitionRegistered {
-            taken_back: true,
-            definition: std::sync::Arc::new(definition),
-            requires_attributes: Vec::new(),
-            compatibilities: Vec::new(),
-            registered_by: String::new(),
-            tags: Tags::new(),
-            at: Timestamp(1),
-        },
-    )));
-    world.state.apply(&again, 99);
-    world.state.take_changes();
-    assert_eq!(world.state.check(), Vec::<String>::new());
-    world.put(answered(
-        hosts[0],
-        2,
-        vec![report(2, TaskId::new(5), ReportedPhase::Stopped(exited()))],
-    ));
-    world.put(Command::DeregisterTaskDefinition(RevisionRef {
-        family: "lost".parse().unwrap(),
-        revision: Some(4),
-    }));
-    world.state.take_changes();
-    assert_eq!(world.state.check(), Vec::<String>::new());
-}
-
-#[test]
 fn deregistering_a_host_with_tasks_needs_force_and_orders_no_stop() {
     let (world, hosts) = World::with_hosts(1);
     let mut world = world.with_definition(100);
@@ -899,99 +663,8 @@ fn a_join_token_works_until_it_is_used_up_expired_or_revoked() {
     "#]]);
 }
 
-/// A busy little cluster, to compare states by.
-fn busy() -> World {
-    let (world, hosts) = World::with_hosts(3);
-    let mut world = world.with_definition(100);
-    let (tasks, _) = world.run(10);
-    world.put(run_with_token("t", 1));
-    let on =
-        |world: &World, task: TaskId| world.state.host_at(world.state.task(task).unwrap().host).id;
-    for (seq, &task) in (1..).zip(&tasks) {
-        let host = on(&world, task);
-        world.put(answered(host, seq, vec![report(seq, task, ReportedPhase::Running)]));
-    }
-    world.put(stop(tasks[0]));
-    let host = on(&world, tasks[1]);
-    world.put(answered(host, 99, vec![report(99, tasks[1], ReportedPhase::Stopped(exited()))]));
-    world.put(Command::AgentSilent { host: hosts[2], why: "cut".to_owned(), refused: false });
-    world
-}
-
 /// Kind, key and value of a checkpoint's row.
 type RawRow = (u8, Vec<u8>, Option<Vec<u8>>);
-
-/// All rows that a full checkpoint would have.
-fn rows(state: &mut State) -> Vec<RawRow> {
-    state.begin_capture();
-    let rows = state.capture_slice(usize::MAX).unwrap();
-    let mut rows: Vec<_> = rows.into_iter().map(|row| (row.kind, row.key, row.value)).collect();
-    rows.sort();
-    rows
-}
-
-fn restored(rows: &[RawRow], seq: u64) -> State {
-    let mut state = State::to_recover();
-    let in_order = |kind: u8| rows.iter().filter(move |row| row.0 == kind);
-    let order = || record::RESTORE_ORDER.into_iter().flat_map(in_order);
-    assert_eq!(order().count(), rows.len(), "every kind of row is restored");
-    for (_, _, value) in order() {
-        let Some(value) = value else { continue };
-        let record: Record = record::decode(value).unwrap();
-        state.restore(record);
-    }
-    state.recovered_at(seq);
-    state
-}
-
-#[test]
-fn a_state_restored_from_a_checkpoint_is_the_same_state() {
-    let mut world = busy();
-    let all = rows(&mut world.state);
-    let state = restored(&all, world.state.seq());
-    for id in world.state.hosts().map(|host| host.id).collect::<Vec<_>>() {
-        let (before, after) = (world.state.host(id).unwrap(), state.host(id).unwrap());
-        assert_eq!(before.digest, after.digest);
-        assert_eq!(before.last_order, after.last_order);
-        assert_eq!(
-            (before.running_tasks, before.pending_tasks, before.tasks.len()),
-            (after.running_tasks, after.pending_tasks, after.tasks.len())
-        );
-        let remaining = |state: &State| {
-            let host = state.host(id).unwrap();
-            state.cluster_at(host.cluster).index.remaining(host.slot).cloned()
-        };
-        assert_eq!(remaining(&world.state), remaining(&state));
-    }
-    assert_eq!(world.state.tasks_len(), state.tasks_len());
-    assert_eq!(state.client_token(&"web".parse().unwrap(), "t").unwrap().tasks.len(), 1);
-}
-
-#[test]
-fn a_checkpoint_taken_in_slices_is_of_the_moment_it_began() {
-    let mut whole = busy();
-    let expected = rows(&mut whole.state);
-    let mut sliced = busy();
-    sliced.state.begin_capture();
-    let mut steps = 0;
-    let captured = loop {
-        if let Some(rows) = sliced.state.capture_slice(1) {
-            break rows;
-        }
-        // Everything goes on changing meanwhile.
-        steps += 1;
-        sliced.put(run_task(1));
-        let task = *sliced.state.cluster("web").unwrap().tasks.keys().next().unwrap();
-        sliced.put(stop(task));
-    };
-    assert!(steps > 10);
-    let mut captured: Vec<_> =
-        captured.into_iter().map(|row| (row.kind, row.key, row.value)).collect();
-    captured.sort();
-    assert_eq!(captured, expected);
-    // The next checkpoint has what changed meanwhile.
-    assert!(sliced.state.changed_len() > 0);
-}
 
 #[test]
 fn the_same_commands_give_the_same_events() {

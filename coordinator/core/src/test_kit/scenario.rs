@@ -1,37 +1,10 @@
 //! A fleet with something of everything, played twice under two prefixes.
 
+mod groups;
+mod services;
+
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{
-    Answer, Command,
-    command::{
-        AgentAnswered, CertifyHost, ClientToken, ClusterChange, CreateTaskSet,
-        RegisterContainerInstance, RegisterTaskDefinition, RunTask, SettableHostStatus,
-        TargetedAttribute, TaskLaunch,
-    },
-    model::{
-        alarm::AlarmValue,
-        auto_scaling::{GroupConfig, GroupTag, InstanceId, LaunchSource, LauncherVerb},
-        capacity_provider::{
-            CapacityPolicy, CapacityProvider, CapacityProviderStatus, LauncherPolicy,
-            ManagedScaling, StrategyItem,
-        },
-        cluster::{ClusterCapacity, ClusterSettings},
-        definition::RevisionRef,
-        join_token::JoinToken,
-        service::{
-            Controller, DeploymentAlarms, DeploymentStrategy, HookAction, HookStage, HookTarget,
-            LifecycleHook, ServiceConfig,
-        },
-        setting::SettingScope,
-        tagged::Resource,
-        tags::Tags,
-        task_options::TaskOptions,
-    },
-    placement::{AVAILABILITY_ZONE, Resource as PlacedBy, SpreadOver, Strategy},
-    query::Constraint,
-    test_kit::world::{CLUSTER, World, create, daemon, named, replicas},
-};
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
@@ -40,11 +13,33 @@ use longshore_common::{
         ReportedPhase, RunIntent, RunOrder, Seen, StorageHealth, Versions,
     },
     resources::{Capacity, CpuUnits, HostPort, MemoryMib, Transport},
-    task::{HealthStatus, TaskOverride},
+    task::TaskOverride,
     task_definition::{
         ContainerDefinition, PortMapping, ResourceRequirement, ResourceType, TaskDefinition,
         TaskSpec,
     },
+};
+
+use crate::{
+    Answer, Command,
+    command::{
+        AgentAnswered, CertifyHost, ClientToken, ClusterChange, RegisterContainerInstance,
+        RegisterTaskDefinition, RunTask, SettableHostStatus, TargetedAttribute, TaskLaunch,
+    },
+    model::{
+        alarm::AlarmValue,
+        capacity_provider::{CapacityPolicy, LauncherPolicy},
+        cluster::ClusterSettings,
+        definition::RevisionRef,
+        join_token::JoinToken,
+        setting::SettingScope,
+        tagged::Resource,
+        tags::Tags,
+        task_options::TaskOptions,
+    },
+    placement::{AVAILABILITY_ZONE, Resource as PlacedBy, Strategy},
+    query::Constraint,
+    test_kit::world::{CLUSTER, World, create, named, replicas},
 };
 
 /// What the operator's settings say while the journals are written and read.
@@ -198,41 +193,6 @@ impl Scene<'_> {
         }
     }
 
-    fn group(&mut self, name: &str, desired: u32) {
-        let config = GroupConfig {
-            min: 0,
-            max: 5,
-            desired,
-            cooldown_s: 300,
-            grace_s: 30,
-            protects_new: false,
-            launch: LaunchSource::Template { launcher: "rack".to_owned(), version: None },
-            zones: vec!["z".to_owned()],
-            subnets: Some("subnet-1".to_owned()),
-            tags: BTreeMap::from([(
-                "rack".to_owned(),
-                GroupTag { value: "1".to_owned(), propagate: true },
-            )]),
-        };
-        let name = self.name(name).parse().unwrap();
-        self.call(Command::CreateAutoScalingGroup { name, config: Box::new(config) });
-    }
-
-    fn provider(&mut self, name: &str, group: &str, managed: bool) {
-        let provider = CapacityProvider {
-            name: self.name(name).parse().unwrap(),
-            group: self.name(group).parse().unwrap(),
-            managed_scaling: ManagedScaling { enabled: managed, ..ManagedScaling::default() },
-            termination_protection: false,
-            draining: true,
-            scale_in_after_ms: None,
-            tags: tag("provider", name),
-            status: CapacityProviderStatus::Active,
-            update: None,
-        };
-        self.call(Command::CreateCapacityProvider(Box::new(provider)));
-    }
-
     /// What is gone by the end, days later.
     fn what_is_forgotten(&mut self) {
         self.create_cluster("old");
@@ -273,12 +233,6 @@ impl Scene<'_> {
         self.call(Command::PutAccountSetting { scope, name: name.clone(), value });
         self.call(Command::DeleteAccountSetting { principal, name });
         self.world.pass(8.0 * 24.0 * 3600.0);
-    }
-
-    fn external(&mut self, name: &str) {
-        let config = ServiceConfig { controller: Controller::External, ..replicas(2) };
-        let name = self.name(name);
-        self.call(create(&name, "app", config));
     }
 
     fn register(&mut self) {
@@ -470,187 +424,6 @@ impl Scene<'_> {
         let tags = tag("longshore:timeout", "5000");
         self.call(Command::Tag { resource, tags });
         self.world.holds_image(host, "busybox:1");
-    }
-
-    /// A service of every controller and in every status, with deployments under way.
-    fn services(&mut self) {
-        let with = |scene: &mut Self, name: &str, family: &str, config: ServiceConfig| {
-            let name = scene.name(name);
-            let command = create(&name, &scene.name(family), config);
-            scene.call(command);
-            name
-        };
-        let mut rolling = replicas(3);
-        rolling.strategies =
-            vec![Strategy::Spread(SpreadOver::Attribute(AVAILABILITY_ZONE.to_owned()))];
-        rolling.az_rebalancing = true;
-        rolling.grace_s = Some(5);
-        let rolling = with(self, "rolling", "small", rolling);
-        with(self, "daemon", "small", daemon());
-        let mut watched = replicas(1);
-        watched.deployment.alarms = Some(DeploymentAlarms {
-            names: vec![self.name("alarm")],
-            enable: true,
-            rollback: true,
-        });
-        watched.deployment.bake_minutes = Some(500);
-        with(self, "watched", "small", watched);
-        let mut gated = replicas(1);
-        gated.deployment.strategy = DeploymentStrategy::BlueGreen;
-        gated.deployment.bake_minutes = Some(5);
-        let hook = |target| LifecycleHook {
-            target,
-            stages: vec![HookStage::PreScaleUp],
-            timeout_minutes: 60,
-            on_timeout: HookAction::Rollback,
-        };
-        let called = HookTarget::Http {
-            url: "http://127.0.0.1:1/".to_owned(),
-            role_arn: None,
-            details: Some(serde_json::json!({ "a": 1 })),
-        };
-        gated.deployment.hooks = vec![hook(HookTarget::Pause), hook(called)];
-        with(self, "gated", "small", gated);
-        let mut moved = replicas(6);
-        moved.options.rebalance_hosts = Some(true);
-        let moved = with(self, "moved", "small", moved);
-        with(self, "ends", "small", replicas(1));
-        with(self, "gone", "small", replicas(0));
-        self.world.agents_work();
-        self.world.pass_step_by_step(45.0);
-        self.world.agents_work();
-        self.world.pass_step_by_step(45.0);
-        self.task_sets();
-        let rolled = self.world.service_named(&rolling);
-        let tasks: Vec<TaskId> = rolled.primary().unwrap().tasks.keys().copied().collect();
-        self.world.set_health(tasks[0], HealthStatus::Healthy);
-        let cluster = CLUSTER.parse().unwrap();
-        let (protected, minutes) = (vec![tasks[0]], Some(60_000));
-        self.call(Command::UpdateTaskProtection { cluster, tasks: protected, minutes });
-        self.world.add_host();
-        self.world.agents_work();
-        self.world.pass_step_by_step(45.0);
-        assert!(!self.world.service_named(&moved).revisions.is_empty());
-        for (name, force) in [("ends", true), ("gone", false)] {
-            let service = named(&self.name(name));
-            self.call(Command::DeleteService { service, force });
-        }
-        // A deployment of a revision whose tasks fail.
-        let mut failing = replicas(2);
-        failing.deployment.circuit_breaker.enable = true;
-        with(self, "failing", "small", failing);
-        self.world.starts_fail();
-        self.world.pass_step_by_step(3.0);
-        let alarm = self.name("quiet");
-        self.world.set_alarm(&alarm, AlarmValue::Alarm);
-    }
-
-    fn task_sets(&mut self) {
-        self.external("external");
-        let service = named(&self.name("external"));
-        let mut sets = Vec::new();
-        for name in ["one", "two", "three"] {
-            let set = CreateTaskSet {
-                service: service.clone(),
-                definition: self.revision("small"),
-                external_id: Some(name.to_owned()),
-                scale_permille: 500,
-                tags: tag("set", name),
-                client_token: Some(ClientToken { token: name.to_owned(), parameters_hash: 3 }),
-            };
-            match self.call(Command::CreateTaskSet(Box::new(set))) {
-                Answer::TaskSet(id) => sets.push(id),
-                other => panic!("{other:?}"),
-            }
-        }
-        self.call(Command::UpdateServicePrimaryTaskSet {
-            service: service.clone(),
-            task_set: sets[0],
-        });
-        let (task_set, scale_permille) = (sets[0], 1000);
-        self.call(Command::UpdateTaskSet { service: service.clone(), task_set, scale_permille });
-        self.world.agents_work();
-        let (task_set, force) = (sets[2], true);
-        self.call(Command::DeleteTaskSet { service, task_set, force });
-        self.world.agents_work();
-    }
-
-    /// One provider whose group follows its tasks, and instances in several lifecycles.
-    fn scaled_group(&mut self) {
-        self.group("group", 2);
-        self.provider("provider", "group", true);
-        let name = self.name("provider");
-        let provider: crate::model::name::CapacityProviderName = name.parse().unwrap();
-        let item =
-            StrategyItem { provider: provider.clone(), base: 0, weight: 1, by_launch_type: false };
-        let cluster: crate::model::name::ClusterName = self.name("idle").parse().unwrap();
-        let capacity = ClusterCapacity {
-            providers: vec![provider.clone()],
-            default_strategy: vec![item.clone()],
-        };
-        self.call(Command::PutClusterCapacityProviders { cluster: cluster.clone(), capacity });
-        self.launchers_launch(1);
-        let mut run = self.launch("large");
-        (run.launch.cluster, run.capacity, run.count) = (cluster, Some(vec![item]), 4);
-        run.launch.group = None;
-        run.strategies = vec![];
-        self.run(run.clone());
-        self.launchers_launch(usize::MAX);
-        self.world.pass_step_by_step(1.0);
-        let mut held =
-            self.world.state.cluster(run.launch.cluster.as_str()).unwrap().waiting_tasks.keys();
-        let waiting = held.next().copied().unwrap();
-        let (cluster, reason) = (run.launch.cluster.clone(), None);
-        self.call(Command::StopTask { cluster, task: waiting, reason });
-        self.excess();
-        self.provider("deleted", "group2", false);
-        let name = self.name("deleted").parse().unwrap();
-        self.call(Command::DeleteCapacityProvider { name });
-    }
-
-    /// A second group has an instance too many, ends one and fails to launch one.
-    fn excess(&mut self) {
-        self.group("group2", 2);
-        self.launchers_launch(usize::MAX);
-        let name = self.name("group2");
-        let group = self.world.state.auto_scaling_group(&name).unwrap();
-        let instances: Vec<InstanceId> = group.instances.keys().copied().collect();
-        self.world.add_host_as(Some(instances[0].to_string()));
-        let (instance, decrement) = (instances[1], true);
-        self.call(Command::TerminateInstance { instance, decrement });
-        let (verb, result) = (LauncherVerb::Terminate, Ok(()));
-        self.call(Command::LauncherAnswered { instance, verb, result });
-        self.provider("idle", "group2", true);
-        self.world.pass_step_by_step(10.0);
-        let name = self.name("idle").parse().unwrap();
-        let managed_scaling = Some(ManagedScaling::default());
-        let change = crate::model::capacity_provider::CapacityProviderChange {
-            managed_scaling,
-            ..Default::default()
-        };
-        self.call(Command::UpdateCapacityProvider { name, change });
-        let name = self.name("idle").parse().unwrap();
-        self.call(Command::DeleteCapacityProvider { name });
-        let (name, desired) = (self.name("group2").parse().unwrap(), 3);
-        self.call(Command::SetDesiredCapacity { name, desired, honour_cooldown: false });
-        let failed =
-            self.world.state.launcher_calls().next().map(|(_, _, one, verb)| (one.id, verb));
-        let (instance, verb) = failed.unwrap();
-        let result = Err("no more machines".to_owned());
-        self.call(Command::LauncherAnswered { instance, verb, result });
-    }
-
-    fn launchers_launch(&mut self, most: usize) {
-        for _ in 0..most {
-            let call = self
-                .world
-                .state
-                .launcher_calls()
-                .find(|(at, _, _, verb)| *at <= self.world.at && *verb == LauncherVerb::Launch);
-            let Some((_, _, instance, verb)) = call else { return };
-            let (instance, result) = (instance.id, Ok(()));
-            self.call(Command::LauncherAnswered { instance, verb, result });
-        }
     }
 
     fn tags(&mut self, host: HostId) {

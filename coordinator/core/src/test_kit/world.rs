@@ -1,6 +1,9 @@
 //! A cluster on a stepped clock whose agents do what the test says, driven by the driver's own
 //! step.
 
+mod agents;
+mod services;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -9,12 +12,9 @@ use std::{
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{
-        Attribute, ContainerReport, ContainerStatus, EngineHealth, HeldImages, RegisterRequest,
-        Report, ReportBody, ReportPosition, ReportedPhase, StorageHealth, TaskReport, Versions,
-    },
+    protocol::{Attribute, RegisterRequest, Versions},
     resources::{Capacity, CpuUnits, MemoryMib},
-    task::{HealthStatus, StopCause, StopCode, TaskOverride},
+    task::{HealthStatus, TaskOverride},
     task_definition::{
         ContainerDefinition, HealthCheck, PortMapping, ResourceRequirement, ResourceType, TaskSpec,
     },
@@ -25,8 +25,8 @@ use crate::{
     Answer, Command, Event, Rejection, State,
     batch::Batch,
     command::{
-        AgentAnswered, CreateService, CreateTaskSet, DeploymentChange, RegisterTaskDefinition,
-        SettableHostStatus, StartTask, TaskLaunch, UpdateService,
+        CreateTaskSet, RegisterTaskDefinition, SettableHostStatus, StartTask, TaskLaunch,
+        UpdateService,
     },
     model::{
         alarm::{AlarmDefinition, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
@@ -34,17 +34,18 @@ use crate::{
         definition::RevisionRef,
         deployment::{DeploymentRecord, DeploymentRef, DeploymentStatus},
         join_token::JoinToken,
-        service::{
-            CircuitBreaker, Controller, DeploymentConfig, DeploymentStrategy, PropagateTags,
-            RevisionId, Scheduling, ServiceConfig, ServiceOptions, ServiceRef, Threshold,
-        },
+        service::{RevisionId, ServiceConfig},
         tags::Tags,
-        task::{Phase, Wish},
+        task::Phase,
         task_options::TaskOptions,
     },
     schedule::{self, Pass},
     state::{Service, Standing, Task},
     step::{self, Request},
+};
+
+pub use self::services::{
+    blue_green, bounded, create, daemon, external, named, replicas, update_of, with_breaker,
 };
 
 /// More than any call of these tests can need.
@@ -371,128 +372,6 @@ impl World {
         self.call(Command::Tick).unwrap();
     }
 
-    /// An agent tells that this is the one image on its host.
-    pub fn holds_image(&mut self, host: HostId, name: &str) {
-        self.looks += 1;
-        let taken = self.reports.get(&host).copied().unwrap_or_default();
-        let answered = AgentAnswered {
-            host,
-            seen: None,
-            position: ReportPosition { session: 7, seq: taken },
-            reports: vec![],
-            ended_candidates: vec![],
-            images: Some(HeldImages {
-                position: ReportPosition { session: 7, seq: self.looks },
-                references: vec![name.to_owned()],
-            }),
-            engine: EngineHealth::Unknown,
-            storage: StorageHealth::Unknown,
-            leaving: false,
-            looked: true,
-        };
-        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
-    }
-
-    pub fn answer(&mut self, host: HostId, reports: Vec<(TaskId, ReportedPhase)>) {
-        self.answer_with(host, reports, |_| {});
-    }
-
-    /// The same of an agent that says it otherwise.
-    pub fn answer_with(
-        &mut self,
-        host: HostId,
-        reports: Vec<(TaskId, ReportedPhase)>,
-        change: impl FnOnce(&mut AgentAnswered),
-    ) {
-        let seq = self.reports.entry(host).or_default();
-        let reports: Vec<Report> = reports
-            .into_iter()
-            .map(|(task, phase)| {
-                *seq += 1;
-                let health = self.health.get(&task).copied();
-                let body = ReportBody::Task(Box::new(TaskReport {
-                    task,
-                    generation: 1,
-                    phase,
-                    containers: vec![ContainerReport {
-                        name: "main".to_owned(),
-                        status: ContainerStatus::Running,
-                        health,
-                        ..Default::default()
-                    }],
-                    pull_started_at: None,
-                    pull_stopped_at: None,
-                    stopping_at: None,
-                    execution_stopped_at: None,
-                    pulls: Vec::new(),
-                }));
-                Report { seq: *seq, body }
-            })
-            .collect();
-        let position = ReportPosition { session: 7, seq: *seq };
-        let mut answered = AgentAnswered {
-            host,
-            seen: None,
-            position,
-            reports,
-            ended_candidates: vec![],
-            images: None,
-            engine: EngineHealth::Unknown,
-            storage: StorageHealth::Unknown,
-            leaving: false,
-            looked: true,
-        };
-        change(&mut answered);
-        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
-    }
-
-    /// An agent says so of a task's containers.
-    pub fn report_containers(
-        &mut self,
-        task: TaskId,
-        phase: ReportedPhase,
-        containers: Vec<ContainerReport>,
-    ) {
-        let host = self.state.host_at(self.state.task(task).unwrap().host).id;
-        let seq = self.reports.entry(host).or_default();
-        *seq += 1;
-        let body = ReportBody::Task(Box::new(TaskReport {
-            task,
-            generation: 1,
-            phase,
-            containers,
-            pull_started_at: None,
-            pull_stopped_at: None,
-            stopping_at: None,
-            execution_stopped_at: None,
-            pulls: Vec::new(),
-        }));
-        let answered = AgentAnswered {
-            host,
-            seen: None,
-            position: ReportPosition { session: 7, seq: *seq },
-            reports: vec![Report { seq: *seq, body }],
-            ended_candidates: vec![],
-            images: None,
-            engine: EngineHealth::Unknown,
-            storage: StorageHealth::Unknown,
-            leaving: false,
-            looked: true,
-        };
-        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
-    }
-
-    pub fn report(&mut self, task: TaskId, phase: ReportedPhase) {
-        let Some(found) = self.state.task(task) else { return };
-        let host = self.state.host_at(found.host).id;
-        self.answer(host, vec![(task, phase)]);
-    }
-
-    pub fn set_health(&mut self, task: TaskId, health: HealthStatus) {
-        self.health.insert(task, health);
-        self.report(task, ReportedPhase::Running);
-    }
-
     pub fn tasks(&self) -> Vec<&Task> {
         let cluster = self.state.cluster(CLUSTER).unwrap();
         cluster.tasks.values().map(|slot| self.state.task_at(*slot)).collect()
@@ -512,66 +391,6 @@ impl World {
     pub fn running(&self) -> Vec<TaskId> {
         let runs = |task: &&Task| matches!(task.phase, Phase::Running { .. });
         self.tasks().into_iter().filter(runs).map(|task| task.id).collect()
-    }
-
-    /// Every agent that is heard starts what it is to start, and stops what it is to stop.
-    pub fn agents_work(&mut self) {
-        for _ in 0..1000 {
-            let mut work: BTreeMap<HostId, Vec<(TaskId, ReportedPhase)>> = BTreeMap::new();
-            for task in self.tasks() {
-                let host = self.state.host_at(task.host);
-                let phase = match (&task.wish, task.phase) {
-                    (Wish::Stop { cause, .. }, _) => ReportedPhase::Stopped(cause.clone()),
-                    (Wish::Run, Phase::Pending | Phase::Activating) => ReportedPhase::Running,
-                    (Wish::Run, Phase::Running { .. } | Phase::Stopping { .. }) => continue,
-                };
-                if host.connected {
-                    work.entry(host.id).or_default().push((task.id, phase));
-                }
-            }
-            // To a new coordinator everybody says something.
-            let unheard = self.state.unheard_hosts().filter(|host| host.connected);
-            unheard.for_each(|host| {
-                work.entry(host.id).or_default();
-            });
-            if work.is_empty() {
-                return;
-            }
-            for (host, reports) in work {
-                self.answer(host, reports);
-            }
-        }
-        panic!("the scheduler never comes to rest");
-    }
-
-    /// Starts every pending task and lets it fail before it runs.
-    pub fn starts_fail(&mut self) {
-        let pending: Vec<TaskId> = self
-            .tasks()
-            .into_iter()
-            .filter(|task| task.wish == Wish::Run && task.phase == Phase::Pending)
-            .map(|task| task.id)
-            .collect();
-        for task in pending {
-            let reason = "CannotPullContainerError: no such image".to_owned();
-            let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
-            self.report(task, ReportedPhase::Stopped(cause));
-        }
-    }
-
-    pub fn exits(&mut self, task: TaskId) {
-        let reason = "Essential container in task exited".to_owned();
-        let cause = StopCause { code: StopCode::EssentialContainerExited, reason };
-        self.report(task, ReportedPhase::Stopped(cause));
-    }
-
-    pub fn cut(&mut self, host: HostId) {
-        let why = "nothing was heard".to_owned();
-        self.call(Command::AgentSilent { host, why, refused: false }).unwrap();
-    }
-
-    pub fn heal(&mut self, host: HostId) {
-        self.answer(host, Vec::new());
     }
 
     pub fn set_status(&mut self, host: HostId, status: SettableHostStatus) {
@@ -728,104 +547,4 @@ impl World {
         }
         panic!("the service does not become steady: {}", self.counts());
     }
-}
-
-pub fn create(name: &str, family: &str, config: ServiceConfig) -> Command {
-    let external = config.controller == Controller::External;
-    let definition = RevisionRef { family: family.parse().unwrap(), revision: None };
-    Command::CreateService(Box::new(CreateService {
-        service: named(name),
-        definition: (!external).then_some(definition),
-        config,
-        capacity: None,
-        tags: Tags::new(),
-        created_by: "root".to_owned(),
-        client_token: None,
-    }))
-}
-
-pub fn named(name: &str) -> ServiceRef {
-    ServiceRef { cluster: CLUSTER.parse().unwrap(), name: name.parse().unwrap() }
-}
-
-/// With ECS's defaults and no breaker.
-/// An update that changes nothing.
-pub fn update_of(service: ServiceRef) -> UpdateService {
-    UpdateService {
-        service,
-        definition: None,
-        desired: None,
-        deployment: DeploymentChange::default(),
-        distinct_instance: None,
-        member_of: None,
-        strategies: None,
-        capacity: None,
-        grace_s: None,
-        az_rebalancing: None,
-        propagate_tags: None,
-        managed_tags: None,
-        force_new_deployment: false,
-    }
-}
-
-pub fn replicas(desired: u32) -> ServiceConfig {
-    ServiceConfig {
-        desired,
-        scheduling: Scheduling::Replica,
-        controller: Controller::Ecs,
-        deployment: DeploymentConfig {
-            minimum_healthy_percent: 100,
-            maximum_percent: 200,
-            strategy: DeploymentStrategy::Rolling,
-            circuit_breaker: CircuitBreaker {
-                enable: false,
-                rollback: false,
-                reset_on_healthy_task: true,
-                threshold: Threshold::BoundedPercent(50),
-            },
-            alarms: None,
-            bake_minutes: None,
-            hooks: Vec::new(),
-            early_success: None,
-        },
-        distinct_instance: false,
-        member_of: Vec::new(),
-        strategies: Vec::new(),
-        capacity: Vec::new(),
-        grace_s: None,
-        az_rebalancing: false,
-        propagate_tags: PropagateTags::None,
-        managed_tags: false,
-        options: ServiceOptions::default(),
-    }
-}
-
-pub fn bounded(desired: u32, minimum: u32, maximum: u32) -> ServiceConfig {
-    let mut config = replicas(desired);
-    config.deployment.minimum_healthy_percent = minimum;
-    config.deployment.maximum_percent = maximum;
-    config
-}
-
-pub fn with_breaker(mut config: ServiceConfig, rollback: bool) -> ServiceConfig {
-    config.deployment.circuit_breaker.enable = true;
-    config.deployment.circuit_breaker.rollback = rollback;
-    config
-}
-
-pub fn external(desired: u32) -> ServiceConfig {
-    ServiceConfig { controller: Controller::External, ..replicas(desired) }
-}
-
-pub fn blue_green(desired: u32) -> ServiceConfig {
-    let mut config = replicas(desired);
-    config.deployment.strategy = DeploymentStrategy::BlueGreen;
-    config.deployment.bake_minutes = Some(0);
-    config
-}
-
-pub fn daemon() -> ServiceConfig {
-    let mut config = bounded(0, 0, 100);
-    config.scheduling = Scheduling::Daemon;
-    config
 }
