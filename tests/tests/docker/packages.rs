@@ -166,6 +166,7 @@ fn packages_install_upgrade_and_purge() {
     let link = "etc/systemd/system/multi-user.target.wants/longshore-coordinator.service";
     fs_err::remove_file(root.root.join(link)).unwrap();
     succeeded(&root.install(SECOND));
+    fs_err::remove_dir_all(&root.packages).unwrap();
     for program in PROGRAMS {
         assert_eq!(root.version(program), format!("install ok installed {SECOND}"));
     }
