@@ -3,7 +3,6 @@
 //! Owns a task from its order to the removal of its containers. Never: a stop that nobody ordered, or
 //! who may order.
 
-pub(crate) mod task;
 pub(crate) mod plan;
 pub(crate) mod images;
 pub(crate) mod ledger;

@@ -6,3 +6,4 @@ pub mod join;
 pub(crate) mod registration;
 pub(crate) mod coordinator_reach;
 pub mod poll_endpoint;
+pub(crate) mod noted_polls;

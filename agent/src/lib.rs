@@ -4,27 +4,44 @@
 //! Never: a decision about which host runs what, a stop that nobody ordered, a touch of a container
 //! that is not labelled as ours.
 //!
-//! Reading order: the engine (what is desired and observed, one step at a time), the fleet (who we
-//! are, who may order), the shell (what this machine is, how the process starts and stops).
+//! The modules stand in the order of their layers, the lowest first: each takes only from those above
+//! it (`tests/tests/tidy.rs`). Reading order: `task` (what is wanted and known of one task), `engine`
+//! (one step at a time towards it), `fleet` (who may order), `run` (one life of the agent).
 
+// Tools, which know nothing of a task.
 mod blocking;
 mod places;
 mod plain_http;
 mod service_manager;
+
+// What the operator says.
 pub mod settings;
+
+// What the kernel and Docker say, and what that makes of this host.
 mod kernel;
 pub mod runtime;
 pub mod host;
+
+// One task: values and pure rules.
+mod task;
+
+// What a task has besides containers.
 pub mod logs;
 mod mounts;
 mod network;
 mod preparation;
 mod pause;
+
+// What is done for tasks, one step at a time.
 pub mod engine;
 pub mod rehearsal;
+
+// Whom this agent answers: its host, the coordinator, its tasks.
 mod status;
 pub mod fleet;
 pub mod endpoints;
+
+// One life of the agent.
 mod data_dir;
 mod run;
 

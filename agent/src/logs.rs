@@ -5,6 +5,7 @@
 //! is stored with the events themselves, so that a restart of the agent loses and repeats nothing.
 //! Never: a container's file changed, a container removed before its log was read to the end.
 
+pub(crate) mod destination;
 mod record;
 mod assembly;
 mod docker_log;

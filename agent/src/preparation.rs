@@ -5,28 +5,22 @@
 //! `plan`), a call to the container engine, or a path of the host outside the agent's own (that is
 //! the helper's, see `mounts`).
 
-use std::{
-    io,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use longshore_common::{id::HostId, resources::Transport};
+use longshore_common::id::HostId;
 
-use self::{objects::Objects, ports::FreePorts};
+use self::ports::FreePorts;
 use crate::{
     blocking::FILES,
-    mounts::{
-        MountHelper,
-        protocol::{BindRequest, TaskMounts},
-    },
+    mounts::{MountHelper, protocol::TaskMounts},
+    preparation::needs::{Contents, Directory, File, HostMount, Needs},
     runtime::{Bind, BindSource, ContainerConfig, RuntimeError, Unknown},
+    settings::Objects,
 };
 
+pub(crate) mod needs;
 pub(crate) mod environment_file;
 pub(crate) mod objects;
-pub(crate) mod proxies;
 mod ports;
 #[cfg(test)]
 mod tests;
@@ -35,58 +29,6 @@ mod tests;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// A task's files are read by containers of any user.
 const READABLE: u32 = 0o644;
-pub(crate) const SEARCHABLE: u32 = 0o755;
-/// Of a directory into which one container of any user writes. Nobody else gets there: it is below
-/// the data directory, which is closed.
-pub(crate) const WRITABLE: u32 = 0o777;
-
-/// Of one container. Empty for most.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
-    /// ARNs of environment files; of two that set a variable, the first wins (ecs-behaviour 1.3).
-    pub(crate) environment_files: Vec<String>,
-    /// Container ports that are to be published on host ports in a row.
-    pub(crate) port_ranges: Vec<PortRange>,
-    pub(crate) directories: Vec<Directory>,
-    pub(crate) files: Vec<File>,
-    pub(crate) of_host: Vec<HostMount>,
-}
-
-/// What the container mounts of the host, by way of the helper.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct HostMount {
-    pub(crate) request: BindRequest,
-    pub(crate) target: String,
-    pub(crate) read_only: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PortRange {
-    pub(crate) first: u16,
-    pub(crate) last: u16,
-    pub(crate) transport: Transport,
-}
-
-/// One of the agent's own, below its data directory: made with its parents if it is not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Directory {
-    pub(crate) path: PathBuf,
-    pub(crate) mode: u32,
-}
-
-/// Written anew for each container that needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct File {
-    pub(crate) path: PathBuf,
-    pub(crate) contents: Contents,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Contents {
-    Text(String),
-    /// The ARN of an object.
-    Object(String),
-}
 
 /// Brings what containers need.
 #[derive(Debug, Default)]

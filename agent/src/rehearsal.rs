@@ -21,13 +21,12 @@ use longshore_common::{
 use serde_json::Value;
 
 use crate::{
-    engine::plan::{
-        Intent, PullPolicy, Rules, TaskKey, container_config, efs::FileSystems, refusal,
-        repository_credentials::RepositoryCredentials, task_limits::LimitRules,
-    },
+    engine::plan::{container_config, refusal},
     mounts::{Fences, Helper, HelperError},
-    preparation::HostMount,
+    preparation::needs::HostMount,
     runtime::{Bind, BindSource, docker},
+    settings::{FileSystems, LimitRules, PullPolicy, RepositoryCredentials},
+    task::{intent::Intent, key::TaskKey, rules::Rules},
 };
 
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);

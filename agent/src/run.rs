@@ -31,14 +31,12 @@ use crate::{
     engine::{
         ledger::LedgerError,
         leftovers,
-        supervisor::{
-            self, EngineConfig, EngineError, LeaveWatch, MetadataFiles, ReachWatch, TaskEndpoints,
-        },
-        task::endpoint_names::{KeyError, Names},
+        supervisor::{self, EngineConfig, EngineError, LeaveWatch, ReachWatch, TaskEndpoints},
     },
     fleet::{
         coordinator_reach,
         join::{self, EnterError, Entry, Membership, Renewal},
+        noted_polls::NotedPolls,
         poll_endpoint,
         registration::{self, Host, Outcome},
     },
@@ -59,7 +57,11 @@ use crate::{
     runtime::docker::{DEFAULT_BRIDGE, Docker, NotAUnixSocket},
     service_manager,
     settings::{EXIT_BAD_SETTINGS, Settings, TokenSource},
-    status::{NotedPolls, Status, introspection},
+    status::{Status, introspection, sign_of_life},
+    task::{
+        endpoint_names::{KeyError, Names},
+        rules::MetadataFiles,
+    },
 };
 
 /// EX_UNAVAILABLE: something that only one process can have is taken.
@@ -272,7 +274,7 @@ async fn life(
 
     let endpoints = task_endpoints(&settings, &data_dir).await?;
     let config = EngineConfig {
-        endpoints: endpoints.as_ref().map(|(endpoints, _)| endpoints.clone()),
+        endpoints: endpoints.as_ref().map(|(endpoints, ..)| endpoints.clone()),
         disk: Some(disk),
         reach: Some(ReachWatch(reached)),
         leaving: Some(LeaveWatch(leaves)),
@@ -281,7 +283,7 @@ async fn life(
         ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?
     };
     let public = settings.task_endpoints_listen;
-    if let (Some((TaskEndpoints { directory, .. }, listener)), Some(public)) = (endpoints, public) {
+    if let (Some((_, directory, listener)), Some(public)) = (endpoints, public) {
         let owner = config.owner();
         let around = Surroundings {
             availability_zone: zone.clone(),
@@ -324,7 +326,7 @@ async fn life(
         introspection.address = %introspection_listen,
         "ready"
     );
-    parts.spawn(service_manager::keep_told(status.clone(), shutdown.clone()));
+    parts.spawn(sign_of_life::keep_told(status.clone(), shutdown.clone()));
     status.polls_are_served();
     parts.spawn(coordinator_reach::keep_watching(
         status.clone(),
@@ -403,7 +405,7 @@ async fn watch_network(
 async fn task_endpoints(
     settings: &Settings,
     data_dir: &DataDir,
-) -> Result<Option<(TaskEndpoints, TcpListener)>, Failed> {
+) -> Result<Option<(TaskEndpoints, Arc<Directory>, TcpListener)>, Failed> {
     let listener = wiring::open(settings).await;
     let (Some(address), Some(listener)) = (settings.task_endpoints_listen, listener) else {
         return Ok(None);
@@ -411,7 +413,7 @@ async fn task_endpoints(
     let names = Names::load(&data_dir.endpoints_key(), address)?;
     let directory = Arc::new(Directory::new(names.clone(), settings.task_endpoints_rate));
     tracing::info!(%address, "tasks can ask for their metadata");
-    Ok(Some((TaskEndpoints { names, directory }, listener)))
+    Ok(Some((TaskEndpoints { names, directory: directory.clone() }, directory, listener)))
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Failed> {

@@ -25,6 +25,9 @@ use longshore_common::{
     task_definition::{HostEntry, Ulimit},
 };
 
+use crate::settings::PortBounds;
+
+pub(crate) mod local_log;
 pub mod docker;
 pub mod fake;
 
@@ -307,13 +310,6 @@ pub struct PublishedPort {
 pub struct CpuQuota {
     pub us: u64,
     pub period_us: u64,
-}
-
-/// The lowest and the highest of some ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortBounds {
-    pub first: u16,
-    pub last: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,19 +12,23 @@ use std::{
 
 use longshore_common::{
     clock::{Clock, Monotonic},
-    logs::query::{LogReply, LogRequest},
-    protocol::{Epoch, PollAnswer, PollOutcome, PollRequest, Registered, StorageHealth},
+    protocol::{Epoch, Registered, StorageHealth},
 };
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    engine::supervisor::{EngineStopped, Handle, TaskView},
-    fleet::poll_endpoint::AnswersPolls,
-    host::disk::{Disk, DiskWatch},
-    logs::{LogReader, Unanswered},
+    engine::supervisor::{Handle, TaskView},
+    host::{
+        disk::{Disk, DiskWatch},
+        docker_reach::NotesDocker,
+    },
 };
 
 pub(crate) mod introspection;
+pub(crate) mod sign_of_life;
+
+/// Silence after which the coordinator counts as away: three polls of an idle host among 10,000.
+pub(crate) const AWAY_AFTER: Duration = Duration::from_secs(15);
 
 /// Cheap to read, never locked for long.
 pub(crate) struct Status {
@@ -193,7 +197,7 @@ impl Status {
         self.answered.subscribe()
     }
 
-    fn answers(&self, epoch: Epoch) {
+    pub(crate) fn answers(&self, epoch: Epoch) {
         self.answered.send_if_modified(|answered| answered.replace(epoch) != Some(epoch));
     }
 
@@ -208,7 +212,7 @@ impl Status {
         self.last_poll_age().or_else(|| Some(self.clock.monotonic().since(*served?)))
     }
 
-    fn poll_arrived(&self) {
+    pub(crate) fn poll_arrived(&self) {
         let now = self.clock.monotonic().0.as_millis() as u64;
         self.last_poll_ms.store(now, Ordering::Relaxed);
         if self.polls.fetch_add(1, Ordering::Relaxed) == 0 {
@@ -217,26 +221,16 @@ impl Status {
     }
 }
 
-/// The engine as the poll endpoint sees it: polls are noted on their way.
-#[derive(Clone)]
-pub(crate) struct NotedPolls {
-    pub(crate) engine: Handle,
-    pub(crate) logs: LogReader,
-    pub(crate) status: Arc<Status>,
-}
-
-impl AnswersPolls for NotedPolls {
-    async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {
-        self.status.poll_arrived();
-        let epoch = request.epoch;
-        let answer = self.engine.poll(request).await?;
-        if matches!(answer.outcome, PollOutcome::Accepted { .. }) {
-            self.status.answers(epoch);
-        }
-        Ok(answer)
+impl NotesDocker for Status {
+    fn set_docker_answers(&self, answers: bool) {
+        Status::set_docker_answers(self, answers);
     }
 
-    async fn logs(&self, request: LogRequest) -> Result<LogReply, Unanswered> {
-        self.logs.answer(request).await
+    fn docker_data_problem(&self) -> Option<String> {
+        Status::docker_data_problem(self)
+    }
+
+    fn set_docker_data_problem(&self, problem: Option<String>) {
+        Status::set_docker_data_problem(self, problem);
     }
 }

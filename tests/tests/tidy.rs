@@ -15,8 +15,15 @@ use expect_test::expect;
 const NAMELESS: [&str; 6] =
     ["mod.rs", "utils.rs", "util.rs", "helpers.rs", "common.rs", "types.rs"];
 /// Where decisions are made: time, chance and the outside world arrive as values there.
-const PURE: [&str; 3] =
-    ["coordinator/core/src", "agent/src/engine/plan", "agent/src/engine/plan.rs"];
+const PURE: [&str; 7] = [
+    "coordinator/core/src",
+    "agent/src/engine/plan",
+    "agent/src/engine/plan.rs",
+    "agent/src/task/desired.rs",
+    "agent/src/task/observed",
+    "agent/src/task/observed.rs",
+    "agent/src/task/order.rs",
+];
 const IMPURE: [&str; 12] = [
     "tokio",
     "bollard",
@@ -176,7 +183,7 @@ fn path_that_leads_nowhere_is_found() {
 }
 
 /// Circles that are left; each one that goes lowers this.
-const CIRCLES_LEFT: usize = 1;
+const CIRCLES_LEFT: usize = 0;
 
 #[test]
 fn modules_take_from_each_other_in_one_direction() {

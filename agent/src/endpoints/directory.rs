@@ -14,19 +14,15 @@ use longshore_common::{
     index::FastMap,
 };
 
-use super::{
-    limit::{Limiter, RequestRate},
-    stats::Readings,
-};
+use super::{limit::Limiter, stats::Readings};
 use crate::{
-    engine::{
-        plan::TaskKey,
-        task::{
-            endpoint_names::{EndpointId, Names},
-            shown::{KnownStatus, ShownTask},
-        },
-    },
     runtime::{ContainerDetails, ContainerSummary, MountPoint},
+    settings::RequestRate,
+    task::{
+        endpoint_names::{EndpointId, Names},
+        key::TaskKey,
+        shown::{KnownStatus, ShownTask, ShowsTasks},
+    },
 };
 
 pub(crate) struct Directory {
@@ -80,58 +76,6 @@ pub(crate) struct Seen {
 impl Directory {
     pub(crate) fn new(names: Names, rate: RequestRate) -> Self {
         Directory { names, rate, inside: RwLock::default() }
-    }
-
-    /// The engine tells of a task that is new, or changed.
-    pub(crate) fn publish(&self, task: ShownTask) {
-        let key = task.key;
-        let mut inside = self.write();
-        let (limiter, slots) = match inside.tasks.get(&key) {
-            Some(known) => (known.limiter.clone(), known.slots.clone()),
-            None => (Arc::new(Limiter::new(self.rate)), Vec::new()),
-        };
-        let is_new = slots.len() != task.containers.len();
-        let slots = match is_new {
-            true => task.containers.iter().map(|_| Arc::default()).collect(),
-            false => slots,
-        };
-        for (index, container) in task.containers.iter().enumerate() {
-            // It was made anew: Docker's id is another one.
-            let before = inside.tasks.get(&key).and_then(|known| known.task.containers.get(index));
-            let before = before.and_then(|before| before.docker_id.clone());
-            if let Some(id) = before.filter(|id| container.docker_id.as_ref() != Some(id)) {
-                inside.by_docker_id.remove(&id);
-            }
-            if is_new {
-                inside.by_id.insert(self.names.id(key, &container.name), (key, index));
-            }
-            if let Some(id) = &container.docker_id
-                && !inside.by_docker_id.contains_key(id)
-            {
-                inside.by_docker_id.insert(id.clone(), (key, index));
-            }
-        }
-        let entry = Arc::new(Entry { task, limiter, slots });
-        for index in 0..entry.slots.len() {
-            if entry.slots[index].is_set() && entry.seen(index).is_none() {
-                entry.slots[index].clear();
-                inside.leave_addresses(&entry.slots[index], (key, index));
-            }
-        }
-        inside.tasks.insert(key, entry);
-    }
-
-    /// The task has been cleaned up.
-    pub(crate) fn forget(&self, key: TaskKey) {
-        let mut inside = self.write();
-        let Some(entry) = inside.tasks.remove(&key) else { return };
-        for (index, container) in entry.task.containers.iter().enumerate() {
-            inside.by_id.remove(&self.names.id(key, &container.name));
-            if let Some(id) = &container.docker_id {
-                inside.by_docker_id.remove(id);
-            }
-            inside.leave_addresses(&entry.slots[index], (key, index));
-        }
     }
 
     pub(crate) fn by_id(&self, id: EndpointId) -> Option<(Arc<Entry>, usize)> {
@@ -200,6 +144,58 @@ impl Directory {
 
     fn write(&self) -> RwLockWriteGuard<'_, Inside> {
         self.inside.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ShowsTasks for Directory {
+    fn publish(&self, task: ShownTask) {
+        let key = task.key;
+        let mut inside = self.write();
+        let (limiter, slots) = match inside.tasks.get(&key) {
+            Some(known) => (known.limiter.clone(), known.slots.clone()),
+            None => (Arc::new(Limiter::new(self.rate)), Vec::new()),
+        };
+        let is_new = slots.len() != task.containers.len();
+        let slots = match is_new {
+            true => task.containers.iter().map(|_| Arc::default()).collect(),
+            false => slots,
+        };
+        for (index, container) in task.containers.iter().enumerate() {
+            // It was made anew: Docker's id is another one.
+            let before = inside.tasks.get(&key).and_then(|known| known.task.containers.get(index));
+            let before = before.and_then(|before| before.docker_id.clone());
+            if let Some(id) = before.filter(|id| container.docker_id.as_ref() != Some(id)) {
+                inside.by_docker_id.remove(&id);
+            }
+            if is_new {
+                inside.by_id.insert(self.names.id(key, &container.name), (key, index));
+            }
+            if let Some(id) = &container.docker_id
+                && !inside.by_docker_id.contains_key(id)
+            {
+                inside.by_docker_id.insert(id.clone(), (key, index));
+            }
+        }
+        let entry = Arc::new(Entry { task, limiter, slots });
+        for index in 0..entry.slots.len() {
+            if entry.slots[index].is_set() && entry.seen(index).is_none() {
+                entry.slots[index].clear();
+                inside.leave_addresses(&entry.slots[index], (key, index));
+            }
+        }
+        inside.tasks.insert(key, entry);
+    }
+
+    fn forget(&self, key: TaskKey) {
+        let mut inside = self.write();
+        let Some(entry) = inside.tasks.remove(&key) else { return };
+        for (index, container) in entry.task.containers.iter().enumerate() {
+            inside.by_id.remove(&self.names.id(key, &container.name));
+            if let Some(id) = &container.docker_id {
+                inside.by_docker_id.remove(id);
+            }
+            inside.leave_addresses(&entry.slots[index], (key, index));
+        }
     }
 }
 

@@ -4,14 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use longshore_common::clock::Monotonic;
 
-/// `ECS_TASK_METADATA_RPS_LIMIT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestRate {
-    /// Requests a second.
-    pub steady: u32,
-    /// Requests that may come at once after a pause.
-    pub burst: u32,
-}
+use crate::settings::RequestRate;
 
 /// A token bucket, full at first.
 #[derive(Debug)]

@@ -18,8 +18,8 @@ use super::{
     directory::{Entry, Seen},
     route::Version,
 };
-use crate::engine::{
-    plan::{awslogs, task_limits::TaskLimits as Limits, volumes},
+use crate::{
+    engine::plan::{awslogs, task_limits::TaskLimits as Limits, volumes},
     task::{
         labels,
         shown::{KnownStatus, ShownContainer, ShownTask},

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use crate::engine::task::endpoint_names::EndpointId;
+use crate::task::endpoint_names::EndpointId;
 
 /// A version of the metadata endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,13 +24,15 @@ use tokio::{
 
 use super::*;
 use crate::{
-    endpoints::{limit::RequestRate, source::Network},
-    engine::{
-        supervisor::{self, EngineConfig, Handle, TaskEndpoints},
-        task::endpoint_names::{EndpointId, Names},
-    },
+    endpoints::source::Network,
+    engine::supervisor::{self, EngineConfig, Handle, TaskEndpoints},
     fleet::join::CallError,
     runtime::fake::{Behaviour, FakeRuntime, Verb},
+    settings::RequestRate,
+    task::{
+        endpoint_names::{EndpointId, Names},
+        shown::ShowsTasks,
+    },
 };
 
 const FLEET: FleetId = FleetId::new(0xf1ee7);
@@ -144,17 +146,17 @@ impl Rig {
 
     /// What a container finds in its environment.
     fn variable(&self, task: u128, container: &str, name: &str) -> String {
-        let key = crate::engine::plan::TaskKey { task: TaskId::new(task), generation: 1 };
+        let key = crate::task::key::TaskKey { task: TaskId::new(task), generation: 1 };
         let containers = self.fake.containers();
-        let docker_name = crate::engine::task::labels::docker_name("web", 3, container, key);
+        let docker_name = crate::task::names::docker_name("web", 3, container, key);
         let made = containers.iter().find(|made| made.name == docker_name).unwrap();
         let mut variables = made.config.environment.iter();
         variables.find(|(known, _)| known == name).unwrap().1.clone()
     }
 
     fn address_of(&self, task: u128, container: &str) -> IpAddr {
-        let key = crate::engine::plan::TaskKey { task: TaskId::new(task), generation: 1 };
-        let docker_name = crate::engine::task::labels::docker_name("web", 3, container, key);
+        let key = crate::task::key::TaskKey { task: TaskId::new(task), generation: 1 };
+        let docker_name = crate::task::names::docker_name("web", 3, container, key);
         let containers = self.fake.containers();
         containers.iter().find(|made| made.name == docker_name).unwrap().address.unwrap()
     }
@@ -389,7 +391,7 @@ async fn nothing_is_kept_of_tasks_that_were_cleaned_up() {
     rig.get(rig.address_of(1, "app"), "/v2/metadata").await;
     assert!(!rig.directory.is_empty());
     for task in [1, 2] {
-        let key = crate::engine::plan::TaskKey { task: TaskId::new(task), generation: 1 };
+        let key = crate::task::key::TaskKey { task: TaskId::new(task), generation: 1 };
         rig.directory.forget(key);
     }
     assert!(rig.directory.is_empty());
@@ -462,7 +464,7 @@ async fn what_is_not_built_answers_as_ecs_does_without_it() {
 async fn a_million_guessed_ids_are_nobodys() {
     let rig = Rig::start(NetworkMode::Bridge).await;
     let known =
-        rig.names.id(crate::engine::plan::TaskKey { task: TaskId::new(1), generation: 1 }, "app");
+        rig.names.id(crate::task::key::TaskKey { task: TaskId::new(1), generation: 1 }, "app");
     assert!(rig.directory.by_id(known).is_some());
     let mut state = 0x9e37_79b9_7f4a_7c15_u128;
     for _ in 0..1_000_000 {

@@ -23,10 +23,9 @@ use longshore_common::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, params};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::engine::{
-    images::UsedImage,
-    plan::{Intent, TaskKey},
-    task::observed::ObservedTask,
+use crate::{
+    engine::images::UsedImage,
+    task::{intent::Intent, key::TaskKey, observed::ObservedTask},
 };
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    engine::task::labels,
     host::docker_reach::Reach,
     runtime::{ContainerRuntime, RunState, RuntimeError},
+    task::labels,
 };
 
 /// Interval between two attempts to list them.
@@ -155,11 +155,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        engine::plan::{
-            Rules,
-            sample::{KEY, intent_of, rules},
-        },
+        engine::plan::sample::{KEY, intent_of, rules},
         runtime::{ContainerConfig, fake::FakeRuntime},
+        task::rules::Rules,
     };
 
     const LOST: HostId = HostId::new(1);
@@ -175,9 +173,15 @@ mod tests {
     fn made_by(fleet: FleetId, host: HostId, container: &str) -> (String, ContainerConfig) {
         let definition = json!({ "name": container, "image": "web:1" });
         let intent = intent_of(vec![serde_json::from_value(definition).unwrap()]);
-        let labels = labels::labels(&intent, 0, &Rules { fleet, host, ..rules() });
+        let labels =
+            crate::engine::plan::labels::labels(&intent, 0, &Rules { fleet, host, ..rules() });
         let definition = &intent.definition;
-        let name = labels::docker_name(&definition.family, definition.revision, container, KEY);
+        let name = crate::task::names::docker_name(
+            &definition.family,
+            definition.revision,
+            container,
+            KEY,
+        );
         (name, ContainerConfig { labels, ..ContainerConfig::default() })
     }
 

@@ -4,31 +4,32 @@
 //! state of its own. One step at a time per container: plan, do it, record, plan again, so that a
 //! restarted agent plans as one that never stopped.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use longshore_common::{
-    clock::Timestamp,
-    id::{FleetId, HostId},
-    task_policy::TaskPolicy,
-};
+use longshore_common::clock::Timestamp;
 
 use crate::{
-    engine::task::{
-        endpoint_names::Names,
+    preparation::needs::{HostMount, Needs},
+    runtime::{ContainerConfig, ImageSource, TaskGroup},
+    task::{
+        desired::{DesiredTask, Role},
+        intent::Intent,
         observed::{ContainerState, ObservedTask, PullState},
+        order,
+        rules::Rules,
     },
-    preparation::{HostMount, Needs},
-    runtime::{ContainerConfig, ImageSource, PortBounds, TaskGroup},
 };
 
+mod derivation;
+mod dependencies;
+pub(crate) mod labels;
+pub(crate) mod namespaces;
 pub(crate) mod awslogs;
 pub(crate) mod container_config;
 pub(crate) mod efs;
 pub(crate) mod firelens;
-pub(crate) mod order;
 pub(crate) mod pause;
 pub(crate) mod metadata_file;
-pub(crate) mod repository_credentials;
 pub(crate) mod volumes;
 pub(crate) mod refusal;
 pub(crate) mod task_limits;
@@ -37,52 +38,8 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use super::task::desired::{DesiredTask, Intent, Restart, Role, TaskKey};
-
 /// Failed stops after which the kill signal is sent directly.
 const STOPS_BEFORE_KILL: u32 = 2;
-
-/// The agent's settings that planning depends on.
-#[derive(Clone, Debug)]
-pub(crate) struct Rules {
-    pub(crate) fleet: FleetId,
-    pub(crate) host: HostId,
-    pub(crate) region: String,
-    pub(crate) stop_timeout: Duration,
-    pub(crate) pull: PullPolicy,
-    /// Containers that wait for others have their images pulled meanwhile.
-    pub(crate) pull_upfront: bool,
-    /// For containers with GPUs; absent: device requests.
-    pub(crate) gpu_runtime: Option<String>,
-    /// Absent: the container engine's own.
-    pub(crate) dynamic_ports: Option<PortBounds>,
-    pub(crate) limits: task_limits::LimitRules,
-    pub(crate) policy: TaskPolicy,
-    pub(crate) efs: efs::FileSystems,
-    pub(crate) repository_credentials: repository_credentials::RepositoryCredentials,
-    /// Directory with one for each task that needs files.
-    pub(crate) task_files: PathBuf,
-    /// Containers are given files about themselves.
-    pub(crate) metadata_files: Option<metadata_file::MetadataFiles>,
-    /// There is a store to read objects from.
-    pub(crate) has_objects: bool,
-    /// Absent: containers are told of no endpoints.
-    pub(crate) endpoints: Option<Names>,
-}
-
-/// `ECS_IMAGE_PULL_BEHAVIOR`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PullPolicy {
-    /// `default`: pull; use what the host has if that fails.
-    PullFirst,
-    /// `always`: pull; a failure fails the container.
-    Always,
-    /// `once`: pull what this agent has not pulled before, or has removed since.
-    Once,
-    /// `prefer-cached`: pull only what the host has not.
-    #[default]
-    PreferCached,
-}
 
 /// One call to the container engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,7 +98,7 @@ pub(crate) fn next_step(
         let target = container.id.clone().unwrap_or_else(|| wanted.docker_name.clone());
         return Some(Step::Inspect { target });
     }
-    let stopping = desired.stop_cause(observed).is_some();
+    let stopping = observed.stop_cause(desired).is_some();
     match (container.state, container.id.clone()) {
         (ContainerState::Unknown, _) => None,
         (ContainerState::Absent, _) if stopping => None,

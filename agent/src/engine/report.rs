@@ -14,9 +14,10 @@ use longshore_common::{
     },
 };
 
-use crate::engine::{
-    plan::{DesiredTask, Role, TaskKey},
-    task::observed::{ContainerState, ObservedTask, PullAmount},
+use crate::task::{
+    desired::{DesiredTask, Role},
+    key::TaskKey,
+    observed::{ContainerState, ObservedTask, PullAmount},
 };
 
 #[cfg(test)]
@@ -24,7 +25,7 @@ mod tests;
 
 /// How far a task is (ecs-behaviour 1.6).
 pub(crate) fn phase(desired: &DesiredTask, observed: &ObservedTask) -> ReportedPhase {
-    if let Some(cause) = desired.stop_cause(observed) {
+    if let Some(cause) = observed.stop_cause(desired) {
         return if observed.has_stopped() {
             ReportedPhase::Stopped(cause.clone())
         } else {
@@ -85,7 +86,7 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
 fn pulls(desired: &DesiredTask, observed: &ObservedTask) -> Vec<PullReport> {
     let mut pulls: Vec<PullReport> = Vec::new();
     // No attempt follows one that failed before the task was to stop.
-    let goes_on = desired.stop_cause(observed).is_none();
+    let goes_on = observed.stop_cause(desired).is_none();
     for (wanted, container) in desired.containers.iter().zip(&observed.containers) {
         let failure = container.pull_failure.clone().filter(|_| goes_on);
         if container.pulled.is_none() && failure.is_none() {
@@ -239,5 +240,16 @@ impl Outbox {
     /// An answer left with reports up to this one.
     pub(crate) fn sent(&mut self, last: Option<u64>) {
         self.sent = self.sent.max(last.unwrap_or_default());
+    }
+}
+
+/// How far a task is, as ECS's introspection names it.
+pub(crate) fn phase_name(desired: &DesiredTask, observed: &ObservedTask) -> &'static str {
+    match phase(desired, observed) {
+        ReportedPhase::Pending => "PENDING",
+        ReportedPhase::Activating => "ACTIVATING",
+        ReportedPhase::Running => "RUNNING",
+        ReportedPhase::Stopping(_) => "STOPPING",
+        ReportedPhase::Stopped(_) => "STOPPED",
     }
 }

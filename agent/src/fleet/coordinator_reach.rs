@@ -8,10 +8,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fleet::registration::random_share, status::Status};
+use crate::{
+    fleet::registration::random_share,
+    status::{AWAY_AFTER, Status},
+};
 
-/// Silence after which the coordinator counts as away: three polls of an idle host among 10,000.
-pub(crate) const AWAY_AFTER: Duration = Duration::from_secs(15);
 /// Silence after which this host asks whether it is still a member of the fleet, at the least. Up to as
 /// much again is added by chance: a coordinator that was away for a moment is not asked by all its
 /// hosts at once.

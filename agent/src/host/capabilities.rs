@@ -6,7 +6,7 @@
 
 use longshore_common::{logs::options::AWSLOGS, protocol::Attribute};
 
-use crate::{engine::plan::awslogs, runtime::RuntimeVersion};
+use crate::runtime::{RuntimeVersion, local_log};
 
 /// What every agent of this version honours, whatever the host.
 const ALWAYS: &[(&str, &str)] = &[
@@ -51,7 +51,7 @@ const LOGGING_DRIVER: &str = "com.amazonaws.ecs.capability.logging-driver.";
 /// Docker does not list it among its plugins, but always has it.
 const LOGS_NOWHERE: &str = "none";
 /// What the agent makes of `awslogs`.
-const LOGS_FOLLOWED: &str = awslogs::DRIVER;
+const LOGS_FOLLOWED: &str = local_log::DRIVER;
 /// Required besides the driver by definitions with an execution role, which logs need none of here.
 const LOGS_BY_EXECUTION_ROLE: &str = "ecs.capability.execution-role-awslogs";
 

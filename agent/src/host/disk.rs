@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{host::docker_reach::Reach, runtime::RuntimeVersion};
+use crate::{host::docker_reach::Reach, runtime::RuntimeVersion, settings::DiskRules};
 
 #[cfg(test)]
 mod tests;
@@ -32,30 +32,6 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 const SLACK_PERCENT: u8 = 1;
 /// The floor, once below it, is left this share of it above.
 const FLOOR_SLACK_SHARE: u64 = 8;
-const CLEAN_AT_PERCENT: u8 = 85;
-const REFUSE_AT_PERCENT: u8 = 95;
-const FLOOR_BYTES: u64 = 128 << 20;
-
-/// From when on room is made, and no task is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskRules {
-    /// Percent used.
-    pub clean_at: u8,
-    /// Percent used.
-    pub refuse_at: u8,
-    /// With less free than this no task is taken either, whatever the percentage.
-    pub floor_bytes: u64,
-}
-
-impl Default for DiskRules {
-    fn default() -> Self {
-        DiskRules {
-            clean_at: CLEAN_AT_PERCENT,
-            refuse_at: REFUSE_AT_PERCENT,
-            floor_bytes: FLOOR_BYTES,
-        }
-    }
-}
 
 /// What is done for room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,10 +9,7 @@ use longshore_common::telemetry::chain;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    runtime::{ContainerRuntime, RuntimeVersion},
-    status::Status,
-};
+use crate::runtime::{ContainerRuntime, RuntimeVersion};
 
 /// How often a Docker that answers is asked for its version and log drivers: how long one that hangs
 /// may go unnoticed. One that ends is noticed at once, by its event stream.
@@ -34,8 +31,17 @@ pub(crate) struct Reach {
     pub(crate) last: Option<RuntimeVersion>,
 }
 
+/// Who is told what comes of the questions.
+pub(crate) trait NotesDocker: Send + Sync {
+    fn set_docker_answers(&self, answers: bool);
+    /// What was told last.
+    fn docker_data_problem(&self) -> Option<String>;
+    /// Why what Docker keeps on disk is not seen; absent when all is well.
+    fn set_docker_data_problem(&self, problem: Option<String>);
+}
+
 /// Container logs are read, and the disk is watched, where Docker keeps its data: this must be seen.
-async fn note_data_root(root: Option<&Path>, status: &Status) {
+async fn note_data_root(root: Option<&Path>, status: &impl NotesDocker) {
     let hidden = match root {
         Some(root) if is_hidden(root).await => Some(hidden_data_root(root)),
         Some(_) | None => None,
@@ -76,10 +82,10 @@ pub(crate) fn hidden_data_root(root: &Path) -> String {
 }
 
 /// Asks until `shutdown`.
-pub(crate) async fn keep_asking<R: ContainerRuntime>(
-    runtime: R,
+pub(crate) async fn keep_asking(
+    runtime: impl ContainerRuntime,
     socket: &Path,
-    status: Arc<Status>,
+    status: Arc<impl NotesDocker>,
     reach: watch::Sender<Reach>,
     shutdown: CancellationToken,
 ) {
@@ -100,7 +106,7 @@ pub(crate) async fn keep_asking<R: ContainerRuntime>(
                     *reach = found;
                     changed
                 });
-                note_data_root(found.data_root.as_deref(), &status).await;
+                note_data_root(found.data_root.as_deref(), &*status).await;
                 if changed || away.is_some() {
                     tracing::info!(
                         docker.version = found.version,

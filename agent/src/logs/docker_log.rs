@@ -14,7 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::record::{Beginning, Format, RECORD_BYTES_MAX};
-use crate::engine::plan::awslogs::{FILES, LOG_FOLDER};
+use crate::runtime::local_log::{FILES, LOG_FOLDER};
 
 /// What is read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -270,7 +270,7 @@ mod tests {
         super::record::{LogEntry, frame_of},
         *,
     };
-    use crate::engine::plan::awslogs::LOG_FILE;
+    use crate::runtime::local_log::LOG_FILE;
 
     struct Written {
         folder: tempfile::TempDir,

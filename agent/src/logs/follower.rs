@@ -33,7 +33,7 @@ use super::{
     follows::{Command, FollowCount, Follows},
     watch::Watch,
 };
-use crate::engine::plan::awslogs::LogDestination;
+use crate::logs::destination::LogDestination;
 
 pub(crate) use longshore_common::logs::store::Keep as KeepLogs;
 

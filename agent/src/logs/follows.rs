@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
 use crate::{
-    engine::{plan::awslogs::LogDestination, task::labels},
+    logs::destination::LogDestination,
     runtime::{ContainerDetails, ContainerRuntime, RunState, RuntimeError},
+    task::labels,
 };
 
 pub(super) enum Command {

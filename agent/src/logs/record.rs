@@ -10,7 +10,7 @@ use longshore_common::clock::Timestamp;
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::plan::awslogs::LOG_FILE;
+use crate::runtime::local_log::LOG_FILE;
 
 /// How a record of `json-file` begins; a line that a crash of Docker cut off goes on with the next
 /// one's beginning.

@@ -23,13 +23,14 @@ use super::{
     follows::{Command, Follows},
 };
 use crate::{
-    engine::{plan::awslogs::LogDestination, task::labels},
     host::docker_reach::{hidden_data_root, is_hidden},
+    logs::destination::LogDestination,
     runtime::{
         ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
         EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, ProcessEnd,
         PullProgress, RunState, RuntimeError, RuntimeVersion, TaskGroup,
     },
+    task::labels,
 };
 
 /// How long a removal waits for the container's log to be stored.

@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{Helper, files, resolve::beneath};
-use crate::engine::plan::efs::AccessPoint;
+use crate::settings::AccessPoint;
 
 /// Of directories above an access point.
 const PARENT_MODE: Mode = Mode::from_raw_mode(0o755);

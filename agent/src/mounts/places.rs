@@ -35,9 +35,6 @@ const OF_DEVICES: [&str; 2] = ["devtmpfs", "devpts"];
 const STACKED_MAX: u32 = 16;
 /// Names from the helper's folder to a place: host, task and volume.
 const PLACE_DEPTH: usize = 3;
-/// Maximum number of mounts that tasks of this host hold together, with what is mounted below their
-/// sources: a tenth of the kernel's own limit for a mount namespace (sysctl fs.mount-max).
-pub(super) const MOUNTS_MAX: usize = 10_000;
 
 impl Helper {
     /// The place where the source now is mounted. `is_awaited` tells whether somebody still asks.

@@ -32,6 +32,11 @@ pub(super) fn beneath() -> ResolveFlags {
 }
 
 impl Helper {
+    /// The path of the file that would be mounted. `Err` says why none would.
+    pub(crate) fn path_of(&self, source: &Source) -> Result<PathBuf, String> {
+        self.open(source).map(|opened| opened.path)
+    }
+
     pub(super) fn resolve(&self, source: &Source) -> Result<Opened, String> {
         match source {
             Source::Host { path } => {

@@ -13,7 +13,7 @@ use std::{
 
 use longshore_common::{
     id::{HostId, TaskId},
-    task_policy::Forbidden,
+    task_policy::{Forbidden, TaskPolicy},
 };
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
@@ -25,6 +25,7 @@ use super::{
     table::MountTable,
     *,
 };
+use crate::settings::FileSystems;
 
 const HOST: HostId = HostId::new(7);
 /// Swaps of a name while it is being mounted.

@@ -2,7 +2,7 @@
 //! that has a folder for each bucket.
 
 use std::{
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
     time::Duration,
 };
 
@@ -12,8 +12,10 @@ use object_store::{
     client::{HttpClient, HttpConnector},
 };
 
-use super::proxies::Proxies;
-use crate::blocking::OBJECTS;
+use crate::{
+    blocking::OBJECTS,
+    settings::{Objects, Proxies},
+};
 
 /// The largest object that is read: it goes into an environment or a configuration.
 const OBJECT_BYTES_MAX: u64 = 1024 * 1024;
@@ -21,15 +23,6 @@ const DEFAULT_REGION: &str = "us-east-1";
 /// Timeout of one request; a container waits for it.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
-
-/// Where objects are read from (setting `s3`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Objects {
-    Directory(PathBuf),
-    /// An endpoint's URL. Keys and region come from the usual `AWS_*` variables of the agent;
-    /// without keys it is asked as anybody.
-    Endpoint(String, Proxies),
-}
 
 impl Objects {
     /// An error is a sentence that names the object.

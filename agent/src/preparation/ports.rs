@@ -14,8 +14,8 @@ use std::{
 use longshore_common::resources::Transport;
 use tokio::time::Instant;
 
-use super::PortRange;
-use crate::runtime::{ContainerConfig, PortBounds};
+use super::needs::PortRange;
+use crate::{runtime::ContainerConfig, settings::PortBounds};
 
 const EPHEMERAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Where the host does not tell its own (ecs-behaviour 1.3).

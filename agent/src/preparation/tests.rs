@@ -1,7 +1,10 @@
 use longshore_common::resources::Transport;
 
 use super::*;
-use crate::runtime::PublishedPort;
+use crate::{
+    preparation::needs::{PortRange, SEARCHABLE},
+    runtime::PublishedPort,
+};
 
 fn store(files: &[(&str, &str)]) -> (tempfile::TempDir, Preparation) {
     let root = tempfile::tempdir().unwrap();

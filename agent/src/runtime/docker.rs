@@ -24,22 +24,28 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use longshore_common::{
-    clock::Timestamp, image_reference::name_and_tag, limits::LAST_LINES_MAX, task::HealthStatus,
-};
+use longshore_common::{clock::Timestamp, image_reference::name_and_tag, limits::LAST_LINES_MAX};
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use self::{process::Process, pull_error::as_the_registry_says, task_group::ControlGroups};
+use self::{
+    failure::{failed_by_status, with_causes},
+    process::Process,
+    pull_error::as_the_registry_says,
+    read::health_status,
+    task_group::ControlGroups,
+};
 use super::{
     ByOthers, ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime,
     ContainerSummary, EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel,
     ProcessEnd, PullProgress, RunState, RuntimeError, RuntimeEvent, RuntimeVersion, TaskGroup,
     Unknown, shorten,
 };
+use crate::settings::{Registries, Timeouts};
 
 mod bridge;
 mod create_body;
+mod failure;
 mod images;
 mod last_lines;
 mod process;
@@ -59,7 +65,6 @@ pub(crate) fn create_body_of(config: &ContainerConfig) -> bollard::models::Conta
 const CLIENT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
 pub(crate) use bridge::{Bridge, BridgeAddresses, DEFAULT_BRIDGE};
-pub use registries::Registries;
 pub(crate) use task_group::prepare_control_groups;
 
 /// Among an engine's security options.
@@ -87,48 +92,6 @@ const EVENTS: [&str; 18] = [
     "load",
     "import",
 ];
-
-/// How long each verb may take (ecs-behaviour 1.7).
-#[derive(Clone, Debug)]
-pub struct Timeouts {
-    pub version: Duration,
-    /// A whole pull.
-    pub pull: Duration,
-    /// Until a pull's first word, which Docker says once it has the manifest.
-    pub manifest: Duration,
-    /// A pull that says nothing from then on.
-    pub pull_silence: Duration,
-    /// An image that the agent brings itself.
-    pub load: Duration,
-    pub create: Duration,
-    pub start: Duration,
-    /// On top of the time that the container is given to stop.
-    pub stop: Duration,
-    pub inspect: Duration,
-    pub list: Duration,
-    pub remove: Duration,
-    /// A stopped task is not reported before this has passed.
-    pub last_lines: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Timeouts {
-            version: Duration::from_secs(10),
-            pull: Duration::from_secs(2 * 60 * 60),
-            manifest: Duration::from_secs(60),
-            pull_silence: Duration::from_secs(60),
-            load: Duration::from_secs(60),
-            create: Duration::from_secs(4 * 60),
-            start: Duration::from_secs(3 * 60),
-            stop: Duration::from_secs(2 * 60),
-            inspect: Duration::from_secs(30),
-            list: Duration::from_secs(60),
-            remove: Duration::from_secs(5 * 60),
-            last_lines: Duration::from_secs(2),
-        }
-    }
-}
 
 /// Containers that started together are asked for their processes together, and nobody waits for
 /// the answers: more at once would only take more memory.
@@ -572,14 +535,6 @@ fn runtime_event(event: EventMessage, owner: &OwnerLabel) -> Option<RuntimeEvent
     Some(RuntimeEvent { at, subject: EventSubject::Container { id: actor.id?, change } })
 }
 
-fn health_status(text: &str) -> HealthStatus {
-    match text {
-        "healthy" => HealthStatus::Healthy,
-        "unhealthy" => HealthStatus::Unhealthy,
-        _ => HealthStatus::Unknown,
-    }
-}
-
 /// A pull that says nothing waits for its registry, and may be tried again.
 async fn said_within<T>(
     silence: Duration,
@@ -617,31 +572,4 @@ fn failed(error: Error, timeout: Duration) -> RuntimeError {
         Error::JsonSerdeError { err } => Unknown::Unreadable { message: err.to_string() }.into(),
         other => RuntimeError::transport(with_causes(&other)),
     }
-}
-
-fn failed_by_status(status: u16, message: String) -> RuntimeError {
-    let message = match message.trim() {
-        "" => format!("Docker answered with status {status}"),
-        text => text.to_owned(),
-    };
-    match status {
-        404 => RuntimeError::NotFound { message },
-        409 => RuntimeError::Conflict { message },
-        400..500 => RuntimeError::Rejected { message },
-        _ => Unknown::Engine { message }.into(),
-    }
-}
-
-/// hyper's errors say little without what caused them.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }

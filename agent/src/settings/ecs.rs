@@ -7,9 +7,9 @@ use longshore_common::boolean;
 
 use super::{
     Problem, Problems,
-    source::{Environment, Origin, Raw, Value},
+    value::{Environment, Origin, Raw, Value},
 };
-use crate::engine::images::INTERVAL_MIN;
+use crate::settings::image_cleanup::INTERVAL_MIN;
 
 /// How a variable's text is written.
 #[derive(Clone, Copy)]

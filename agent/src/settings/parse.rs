@@ -6,13 +6,10 @@ use self::values::*;
 pub(super) use self::values::{cpu_period, port_bounds, request_rate};
 use super::{
     Gpus, Problem, Problems, Settings, TokenSource,
-    source::{Origin, Raw, Value, Values},
+    value::{Origin, Raw, Value, Values},
 };
-use crate::{
-    engine::supervisor::{FileSystems, ImageCleanup, LimitRules},
-    host::disk::DiskRules,
-    preparation::proxies::Proxies,
-    runtime::docker::{Registries, Timeouts},
+use crate::settings::{
+    DiskRules, FileSystems, ImageCleanup, LimitRules, Proxies, Registries, Timeouts,
 };
 
 mod values;

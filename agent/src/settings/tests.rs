@@ -1,6 +1,11 @@
-use std::fmt::Write;
+use std::{fmt::Write, path::PathBuf, time::Duration};
 
 use expect_test::{Expect, expect};
+use longshore_common::{
+    protocol::Attribute,
+    resources::{CpuUnits, MemoryMib},
+    telemetry::LogFormat,
+};
 
 use super::*;
 
@@ -1015,7 +1020,7 @@ fn values_that_ecss_agent_clamps_do_not_end_this_one() {
 #[test]
 fn proxies_are_read_in_either_case() {
     let http = |variables: &str| match good(&["--s3=http://s3:9000"], variables, "").objects {
-        Some(crate::engine::supervisor::Objects::Endpoint(_, proxies)) => proxies.http,
+        Some(crate::settings::Objects::Endpoint(_, proxies)) => proxies.http,
         other => panic!("{other:?}"),
     };
     let of = |host: &str| Some(format!("http://{host}:3128"));

@@ -17,9 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::supervisor::{ContainerView, TaskView},
-    fleet::coordinator_reach::AWAY_AFTER,
     plain_http::{self, Answers, Room, json, other_method, text},
-    status::Status,
+    status::{AWAY_AFTER, Status},
 };
 
 mod metrics;

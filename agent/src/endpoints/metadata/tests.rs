@@ -5,15 +5,16 @@ use longshore_common::{clock::Monotonic, id::TaskId, protocol::ContainerId};
 
 use super::*;
 use crate::{
-    endpoints::{directory::Directory, limit::RequestRate},
-    engine::{
-        plan::{DesiredTask, PullPolicy, sample},
-        task::{
-            endpoint_names::Names,
-            observed::{ContainerState, ObservedTask},
-        },
-    },
+    endpoints::directory::Directory,
+    engine::plan::sample,
     runtime::{ContainerDetails, MountPoint},
+    settings::{PullPolicy, RequestRate},
+    task::{
+        desired::DesiredTask,
+        endpoint_names::Names,
+        observed::{ContainerState, ObservedTask},
+        shown::ShowsTasks,
+    },
 };
 
 /// One container that runs, seen by an inspect.

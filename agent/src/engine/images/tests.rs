@@ -1,4 +1,4 @@
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;

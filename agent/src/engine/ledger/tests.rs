@@ -6,9 +6,11 @@ use longshore_common::{clock::Timestamp, protocol::Epoch, task::StopCode};
 mod golden;
 
 use super::*;
-use crate::engine::{
-    images::Origin,
-    plan::sample::{KEY, intent},
+use crate::{
+    engine::{
+        images::Origin,
+        plan::sample::{KEY, intent},
+    },
     task::observed::{ContainerState, ObservedContainer},
 };
 

@@ -4,8 +4,6 @@
 //! The log is Docker's so that a container never waits for this agent; the label is on the container
 //! so that an agent without a ledger still knows where its lines belong. Pure.
 
-use std::collections::BTreeMap;
-
 use longshore_common::{
     logs::{
         mode::{self, LogDriverMode, MAX_BUFFER_SIZE, MAX_BUFFER_SIZE_DEFAULT, MODE},
@@ -13,42 +11,18 @@ use longshore_common::{
     },
     task_definition::{ContainerDefinition, LogConfiguration},
 };
-use serde::{Deserialize, Serialize};
 
-use super::TaskKey;
-use crate::runtime::LogTarget;
-
-/// Docker's driver behind it, and what that calls its file, in a folder of its own below the
-/// container's.
-pub(crate) const DRIVER: &str = "local";
-pub(crate) const LOG_FOLDER: &str = "local-logs";
-pub(crate) const LOG_FILE: &str = "container.log";
-
-/// Holds a [`LogDestination`] as JSON; empty on a container that does not log by this driver.
-pub(crate) const LABEL: &str = "longshore.awslogs";
+use crate::{
+    logs::destination::LogDestination,
+    runtime::{
+        LogTarget,
+        local_log::{DRIVER, FILES},
+    },
+    task::key::TaskKey,
+};
 
 /// What Docker keeps for an agent that is away: so many files of this size. Then it drops the oldest.
 const FILE_SIZE: &str = "20m";
-pub(crate) const FILES: usize = 5;
-
-/// Where a container's lines go, and how they become events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogDestination {
-    pub(crate) group: String,
-    /// Absent: the id that Docker gives the container.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) stream: Option<String>,
-    /// A regular expression; absent: each line is an event.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) event_start: Option<String>,
-}
-
-impl LogDestination {
-    /// What a container's labels say; absent when it does not log by this driver.
-    pub(crate) fn of(labels: &BTreeMap<String, String>) -> Option<Self> {
-        serde_json::from_str(labels.get(LABEL)?).ok()
-    }
-}
 
 fn options(container: &ContainerDefinition) -> Option<AwslogsOptions> {
     let log = container.log_configuration.as_ref()?;
@@ -136,8 +110,10 @@ pub(crate) fn passed_through(
 
 #[cfg(test)]
 mod tests {
+    use crate::logs::destination::LABEL;
     use expect_test::expect;
     use longshore_common::id::TaskId;
+    use std::collections::BTreeMap;
 
     use super::*;
 

@@ -15,14 +15,15 @@ use longshore_common::{
 };
 
 use super::{
-    Intent, Rules, TaskKey, awslogs, firelens, metadata_file, order,
+    awslogs, firelens, metadata_file,
     task_limits::{TaskLimits, bytes, shares, task_group},
     volumes::{self, Mounts},
 };
 use crate::{
-    engine::task::labels::{self, docker_name},
-    preparation::{Contents, File, Needs, PortRange},
+    engine::plan::{dependencies::linked, labels::labels},
+    preparation::needs::{Contents, File, Needs, PortRange},
     runtime::{ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort},
+    task::{intent::Intent, key::TaskKey, names::engine_name, rules::Rules},
 };
 
 mod linux;
@@ -71,7 +72,7 @@ pub(crate) fn container_config(
         environment_defaults: environment_defaults(spec, container, rules),
         gpus,
         gpu_runtime: rules.gpu_runtime.clone(),
-        labels: labels::labels(intent, index, rules),
+        labels: labels(intent, index, rules),
         user: container.user.clone(),
         working_directory: container.working_directory.clone(),
         hostname: container.hostname.clone(),
@@ -236,7 +237,7 @@ fn environment_defaults(
 /// ECS names containers as the definition does, Docker as we named them.
 fn links(intent: &Intent, container: &ContainerDefinition) -> Vec<String> {
     let link = |link: &String| {
-        let (name, alias) = order::linked(link);
+        let (name, alias) = linked(link);
         format!("{}:{alias}", engine_name(intent, name))
     };
     let spec = &intent.definition.spec;
@@ -251,11 +252,6 @@ fn volumes_from(intent: &Intent, container: &ContainerDefinition) -> Vec<String>
         if from.read_only == Some(true) { format!("{name}:ro") } else { name }
     };
     container.volumes_from.iter().map(from).collect()
-}
-
-pub(super) fn engine_name(intent: &Intent, container: &str) -> String {
-    let definition = &intent.definition;
-    docker_name(&definition.family, definition.revision, container, intent.key)
 }
 
 fn health_probe(check: &HealthCheck) -> HealthProbe {

@@ -16,10 +16,10 @@ use longshore_common::{
     },
 };
 
-use super::{Intent, Rules};
 use crate::{
-    preparation::{Contents, Directory, File, Needs, SEARCHABLE, WRITABLE},
+    preparation::needs::{Contents, Directory, File, Needs, SEARCHABLE, WRITABLE},
     runtime::{Bind, BindSource, LogTarget},
+    task::{intent::Intent, names, rules::Rules},
 };
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ pub(crate) fn directory(intent: &Intent, rules: &Rules) -> Option<PathBuf> {
 }
 
 fn task_directory(intent: &Intent, rules: &Rules) -> PathBuf {
-    crate::engine::task::labels::task_directory(intent.key, rules)
+    names::task_directory(intent.key, rules)
 }
 
 fn socket_directory(intent: &Intent, rules: &Rules) -> PathBuf {

@@ -9,11 +9,14 @@ use std::path::PathBuf;
 use longshore_common::{protocol::NetworkBinding, task_definition::NetworkMode};
 use serde::Serialize;
 
-use super::{Intent, Rules, container_config::engine_name};
 use crate::{
-    engine::task::labels::task_directory,
-    preparation::{Contents, Directory, File, Needs, SEARCHABLE},
+    preparation::needs::{Contents, Directory, File, Needs, SEARCHABLE},
     runtime::{Bind, BindSource, ContainerDetails},
+    task::{
+        intent::Intent,
+        names::{engine_name, task_directory},
+        rules::Rules,
+    },
 };
 
 pub(crate) const VARIABLE: &str = "ECS_CONTAINER_METADATA_FILE";
@@ -21,15 +24,6 @@ const FILE: &str = "ecs-container-metadata.json";
 /// Among a task's files: a directory for each container.
 const FOLDER: &str = "metadata";
 const MOUNTED_BELOW: &str = "/opt/ecs/metadata";
-
-/// What this host says of itself in every such file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MetadataFiles {
-    pub container_instance_arn: String,
-    pub availability_zone: Option<String>,
-    /// Of IPv4.
-    pub host_address: Option<String>,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

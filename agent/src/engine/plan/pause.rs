@@ -5,55 +5,16 @@
 //! definition's: its index comes after theirs, and no report, metadata or API shows it. Never: a
 //! need of the network or of a registry; its image is made here (`crate::pause`).
 
-use longshore_common::task_definition::{IpcMode, PidMode, TaskSpec};
-
 use super::{
-    Intent, Rules,
-    container_config::{engine_name, is_of_ipc, kernel_settings},
+    container_config::{is_of_ipc, kernel_settings},
     task_limits::{MIB, shares, task_group},
 };
 use crate::{
-    engine::task::labels,
+    engine::plan::{labels::of_pause, namespaces::shares_ipc},
     pause::REFERENCE,
-    runtime::{ContainerConfig, IpcNamespace, LinuxConfig, LogTarget, Network, PidNamespace},
+    runtime::{ContainerConfig, IpcNamespace, LinuxConfig, LogTarget, Network},
+    task::{intent::Intent, rules::Rules},
 };
-
-/// No definition may name a container so: ECS's own name for it.
-pub(crate) const NAME: &str = "~internal~ecs~pause";
-/// As it stands in the engine's name, which takes no tilde.
-pub(crate) const NAME_IN_ENGINE: &str = "internalecspause";
-
-/// Whether the task's containers share what only another container can hold.
-pub(crate) fn is_needed(spec: &TaskSpec) -> bool {
-    shares_processes(spec) || shares_ipc(spec)
-}
-
-fn shares_processes(spec: &TaskSpec) -> bool {
-    spec.pid_mode == Some(PidMode::Task)
-}
-
-fn shares_ipc(spec: &TaskSpec) -> bool {
-    spec.ipc_mode == Some(IpcMode::Task)
-}
-
-/// Its index among the task's containers, if it has one.
-pub(crate) fn index(spec: &TaskSpec) -> Option<usize> {
-    is_needed(spec).then_some(spec.container_definitions.len())
-}
-
-pub(crate) fn docker_name(intent: &Intent) -> String {
-    engine_name(intent, NAME_IN_ENGINE)
-}
-
-/// What a container of the definition joins, by the engine's name of the pause container.
-pub(super) fn joined(intent: &Intent) -> (Option<PidNamespace>, Option<IpcNamespace>) {
-    let spec = &intent.definition.spec;
-    let of_pause = || docker_name(intent);
-    (
-        shares_processes(spec).then(|| PidNamespace::Container(of_pause())),
-        shares_ipc(spec).then(|| IpcNamespace::Container(of_pause())),
-    )
-}
 
 /// It has no network, no capability, nothing to write to, and writes nothing.
 pub(super) fn container_config(intent: &Intent, rules: &Rules) -> ContainerConfig {
@@ -69,7 +30,7 @@ pub(super) fn container_config(intent: &Intent, rules: &Rules) -> ContainerConfi
     let settings = containers().flat_map(kernel_settings).filter(|(name, _)| is_of_ipc(name));
     ContainerConfig {
         image: REFERENCE.clone(),
-        labels: labels::of_pause(intent, rules),
+        labels: of_pause(intent, rules),
         cpu_shares: shares(0),
         group: task_group(intent, rules).map(|group| group.name),
         network: Network::None,

@@ -7,7 +7,8 @@ use longshore_common::{
     task_definition::{ContainerDefinition, NetworkMode, TaskSpec, Volume},
 };
 
-use super::{Intent, Rules, awslogs, container_config, firelens::AWSFIRELENS};
+use super::{awslogs, container_config, firelens::AWSFIRELENS};
+use crate::task::{intent::Intent, rules::Rules};
 
 /// Drivers that write through Docker itself, the one that the agent follows, and the one that a
 /// router of the task reads.

@@ -14,9 +14,9 @@ use longshore_common::{
     task_policy::TaskPolicy,
 };
 
-use super::{
-    Intent, PullPolicy, Rules, TaskKey, efs::FileSystems,
-    repository_credentials::RepositoryCredentials, task_limits::LimitRules,
+use crate::{
+    settings::{FileSystems, LimitRules, PullPolicy, RepositoryCredentials},
+    task::{intent::Intent, key::TaskKey, rules::Rules},
 };
 
 pub(crate) const KEY: TaskKey = TaskKey { task: TaskId::new(0x7a5c), generation: 1 };

@@ -2,10 +2,10 @@
 //!
 //! Owns the units: ECS's CPU units and MiB, Linux's shares, quota and bytes. Never: a call.
 
-use super::{Intent, Rules, pause};
+use super::namespaces::needs_pause;
 use crate::{
-    engine::task::labels::group_name,
     runtime::{CpuQuota, TaskGroup},
+    task::{intent::Intent, names::group_name, rules::Rules},
 };
 
 /// Linux takes no fewer shares (ecs-behaviour 1.3).
@@ -14,28 +14,9 @@ const CPU_SHARES_MAX: u32 = 262_144;
 /// Docker takes no less memory (ecs-behaviour 1.3).
 const MEMORY_MIB_MIN: u32 = 6;
 pub(super) const MIB: u64 = 1024 * 1024;
-/// As ECS has it.
-const CPU_PERIOD_US: u64 = 100_000;
 const CPU_UNITS_PER_CORE: u64 = 1024;
 /// Linux takes no shorter quota.
 const CPU_QUOTA_US_MIN: u64 = 1000;
-
-/// What an operator says of tasks' limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitRules {
-    /// Those of the definition count; else only those of single containers.
-    pub cpu_and_memory: bool,
-    /// Processes and threads that one task may have.
-    pub processes: Option<u32>,
-    /// Of CPU quotas.
-    pub cpu_period_us: u64,
-}
-
-impl Default for LimitRules {
-    fn default() -> Self {
-        LimitRules { cpu_and_memory: true, processes: None, cpu_period_us: CPU_PERIOD_US }
-    }
-}
 
 pub(crate) struct TaskLimits {
     pub(crate) cpu_units: Option<u32>,
@@ -77,8 +58,7 @@ pub(crate) fn task_group(intent: &Intent, rules: &Rules) -> Option<TaskGroup> {
     let containers = &intent.definition.spec.container_definitions;
     let (limits, processes) = (TaskLimits::held(intent, rules).ok()?, rules.limits.processes);
     let limited = limits.cpu_units.is_some() || limits.memory_mib.is_some() || processes.is_some();
-    let containers_in_all =
-        containers.len() + usize::from(pause::is_needed(&intent.definition.spec));
+    let containers_in_all = containers.len() + usize::from(needs_pause(&intent.definition.spec));
     if containers_in_all < 2 || !limited {
         return None;
     }

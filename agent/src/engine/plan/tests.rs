@@ -10,10 +10,15 @@ use super::{
     sample::{KEY, intent, rules},
     *,
 };
-use crate::engine::task::labels;
-use crate::engine::task::observed::{
-    ContainerState::{Absent, Created, Removed, Restarting, Running, Stopped, Unknown},
-    ObservedContainer,
+use crate::{
+    settings::PullPolicy,
+    task::{
+        labels,
+        observed::{
+            ContainerState::{Absent, Created, Removed, Restarting, Running, Stopped, Unknown},
+            ObservedContainer,
+        },
+    },
 };
 
 /// A task in one state, which is to run unless a test says otherwise.
@@ -270,7 +275,7 @@ fn a_container_without_an_id_is_left_alone() {
 fn a_container_is_created_as_its_definition_says_under_a_name_that_never_changes() {
     let steps = app(Absent).steps();
     let [Some(Step::Create { name, config, .. })] = &steps[..] else { panic!("{steps:?}") };
-    assert_eq!(*name, labels::docker_name("web", 3, "app", KEY));
+    assert_eq!(*name, crate::task::names::docker_name("web", 3, "app", KEY));
     assert_eq!(
         **config,
         container_config::container_config(&intent(&["app"]), 0, &rules()).unwrap(),

@@ -10,12 +10,18 @@ use longshore_common::{
     task_policy::bound_path,
 };
 
-use super::{Intent, Rules, TaskKey, efs::Efs};
+use super::efs::Efs;
 use crate::{
-    engine::task::labels,
     mounts::protocol::{BindOptions, BindRequest, Source, TaskMounts},
-    preparation::HostMount,
+    preparation::needs::HostMount,
     runtime::VolumeMount,
+    task::{
+        intent::Intent,
+        key::TaskKey,
+        labels::{ECS_TASK_ARN, FLEET, HOST, TASK},
+        names::volume_name,
+        rules::Rules,
+    },
 };
 
 /// What a container mounts, by what Docker takes it as.
@@ -113,7 +119,7 @@ fn engine_name(intent: &Intent, volume: &Volume) -> String {
         true => {
             let definition = &intent.definition;
             let (family, revision) = (&definition.family, definition.revision);
-            labels::volume_name(family, revision, &volume.name, intent.key)
+            volume_name(family, revision, &volume.name, intent.key)
         }
     }
 }
@@ -185,7 +191,7 @@ fn volume_mount(
     let shared = !is_task_scoped(volume);
     let ours = match shared {
         true => BTreeMap::new(),
-        false => labels::of_volume(intent, rules),
+        false => of_volume(intent, rules),
     };
     VolumeMount {
         name: engine_name(intent, volume),
@@ -196,4 +202,15 @@ fn volume_mount(
         labels: config.labels.into_iter().chain(ours).collect(),
         must_exist: shared && config.autoprovision != Some(true),
     }
+}
+
+/// What a volume of a task carries, so that an operator sees whose it is.
+fn of_volume(intent: &Intent, rules: &Rules) -> BTreeMap<String, String> {
+    let ours = [
+        (ECS_TASK_ARN, intent.order.task_arn.clone()),
+        (FLEET, rules.fleet.to_string()),
+        (HOST, rules.host.to_string()),
+        (TASK, intent.key.task.to_string()),
+    ];
+    ours.map(|(name, value)| (name.to_owned(), value)).into()
 }

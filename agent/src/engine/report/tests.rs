@@ -1,5 +1,6 @@
 //! What the coordinator is told of a task, and how long it is told.
 
+use ContainerState::{Absent, Created, Removed, Running, Stopped, Unknown};
 use expect_test::expect;
 use longshore_common::{
     clock::Timestamp,
@@ -9,11 +10,10 @@ use longshore_common::{
 };
 
 use super::*;
-use crate::engine::plan::{
-    PullPolicy,
-    sample::{KEY, container, intent_of, rules},
+use crate::{
+    engine::plan::sample::{KEY, container, intent_of, rules},
+    settings::PullPolicy,
 };
-use ContainerState::{Absent, Created, Removed, Running, Stopped, Unknown};
 
 const SESSION: u64 = 9;
 

@@ -6,10 +6,8 @@
 
 use longshore_common::protocol::{EngineHealth, StorageHealth};
 use tokio::sync::watch;
-use tracing::info;
 
-use super::{Engine, record::LedgerState};
-use crate::{host::docker_reach::Reach, runtime::ContainerRuntime};
+use crate::host::docker_reach::Reach;
 
 /// What those see who ask the engine from time to time.
 #[derive(Clone, Debug)]
@@ -20,21 +18,21 @@ pub struct ReachWatch(pub(crate) watch::Receiver<Reach>);
 pub struct LeaveWatch(pub(crate) watch::Receiver<bool>);
 
 pub(super) struct Health {
-    reach: Option<watch::Receiver<Reach>>,
-    leaving: Option<watch::Receiver<bool>>,
-    leaves: bool,
+    pub(super) reach: Option<watch::Receiver<Reach>>,
+    pub(super) leaving: Option<watch::Receiver<bool>>,
+    pub(super) leaves: bool,
     /// What the coordinator was told last.
-    told: EngineHealth,
-    told_looked: bool,
-    told_leaving: bool,
+    pub(super) told: EngineHealth,
+    pub(super) told_looked: bool,
+    pub(super) told_leaving: bool,
     /// Also for those on this host who ask.
-    told_storage: watch::Sender<StorageHealth>,
+    pub(super) told_storage: watch::Sender<StorageHealth>,
     /// What the last answer said of all that.
-    answered: Option<Said>,
+    pub(super) answered: Option<Said>,
 }
 
 /// What an answer says of the engine, of the look at its containers, of a leave, and of the disks.
-type Said = (EngineHealth, bool, bool, StorageHealth);
+pub(super) type Said = (EngineHealth, bool, bool, StorageHealth);
 
 impl Health {
     pub(super) fn watched(reach: Option<ReachWatch>, leaving: Option<LeaveWatch>) -> Self {
@@ -65,7 +63,7 @@ impl Health {
     }
 
     /// Before the engine was listed for the first time, only an answer that failed says something.
-    fn now(&self, synced: bool) -> EngineHealth {
+    pub(super) fn now(&self, synced: bool) -> EngineHealth {
         let (asked, answers) = match &self.reach {
             Some(reach) => (reach.borrow().asked, reach.borrow().answers),
             None => (false, false),
@@ -79,62 +77,9 @@ impl Health {
     }
 }
 
-async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
+pub(super) async fn changed<T>(watched: &mut Option<watch::Receiver<T>>) {
     let Some(receiver) = watched else { return std::future::pending().await };
     if receiver.changed().await.is_err() {
         *watched = None;
-    }
-}
-
-impl<R: ContainerRuntime> Engine<R> {
-    pub(super) fn health(&self) -> EngineHealth {
-        self.health.now(self.synced)
-    }
-
-    pub(super) fn storage(&self) -> StorageHealth {
-        match self.ledger_state {
-            LedgerState::Written => self.rooms.storage(),
-            LedgerState::Failing | LedgerState::TriedAgain => StorageHealth::Unwritable,
-        }
-    }
-
-    pub(super) fn storage_told(&self) -> watch::Receiver<StorageHealth> {
-        self.health.told_storage.subscribe()
-    }
-
-    fn said(&self) -> Said {
-        (self.health(), self.has_looked(), self.health.is_leaving(), self.storage())
-    }
-
-    pub(super) fn health_is_answered(&mut self) {
-        self.health.answered = Some(self.said());
-    }
-
-    /// Something came up while no poll was kept: the next one leaves with it at once.
-    pub(super) fn health_has_news(&self) -> bool {
-        self.health.answered.is_some_and(|answered| answered != self.said())
-    }
-
-    /// A poll that is kept leaves with the news.
-    pub(super) fn tell_health(&mut self) {
-        let (now, looked) = (self.health(), self.has_looked());
-        if now != self.health.told {
-            info!(host = %self.config.host, engine = ?now, "telling the coordinator of Docker");
-        }
-        if (now, looked) != (self.health.told, self.health.told_looked) {
-            (self.health.told, self.health.told_looked) = (now, looked);
-            self.release_parked();
-        }
-        let leaves = self.health.is_leaving();
-        if std::mem::replace(&mut self.health.told_leaving, leaves) != leaves {
-            info!(host = %self.config.host, leaves, "telling the coordinator whether this host leaves");
-            self.release_parked();
-        }
-        let storage = self.storage();
-        let was = self.health.told_storage.send_replace(storage);
-        if was != storage {
-            info!(host = %self.config.host, ?storage, "telling the coordinator of the disks");
-            self.release_parked();
-        }
     }
 }

@@ -6,7 +6,7 @@
 //! (that is `images`).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -19,121 +19,24 @@ use longshore_common::{
 };
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, steps::Finished};
+use super::{
+    finished::Finished,
+    known_images::{Cycle, Held, Here},
+    state::Engine,
+    timer::Timer,
+};
 use crate::{
     engine::{
-        images::{ImageCleanup, Needed, Origin, Removal, UsedImage, removals},
-        plan::{Step, TaskKey},
+        images::{Needed, Origin, Removal, UsedImage, removals},
+        plan::Step,
     },
     runtime::{ContainerRuntime, Image, ImageSummary, RuntimeError},
+    settings::ImageCleanup,
+    task::key::TaskKey,
 };
 
 /// From the first change of images until the engine is asked what it holds.
 const LOOK_AFTER: Duration = Duration::from_secs(20);
-
-/// The images that tasks have used, and the cycle under way.
-#[derive(Default)]
-pub(super) struct Images {
-    used: BTreeMap<String, UsedImage>,
-    /// Which image each reference meant when it was used last.
-    by_reference: BTreeMap<String, String>,
-    cycle: Cycle,
-    /// Room is short: the next cycle begins when this one has ended.
-    room_wanted: bool,
-    /// Those of which a removal failed, which the log has told.
-    refused: BTreeSet<String>,
-    /// Tasks that wait for a removal to end.
-    waiting: BTreeSet<TaskKey>,
-    here: Here,
-    /// References that were pulled, and of which the image is being asked for.
-    pulled: BTreeSet<String>,
-    /// An image with a digest was in a registry: so with an engine's own store, not with containerd's.
-    digests_prove: bool,
-}
-
-/// What the engine holds, for the coordinator to prefer this host for it: as of the last look, with
-/// what was pulled and removed since.
-#[derive(Default)]
-struct Here {
-    /// Tags and digests, in the form of [`familiar`].
-    references: BTreeSet<String>,
-    /// Those that came since the look under way began, which it may not show.
-    since_look: BTreeSet<String>,
-    /// Changes so far.
-    changes: u64,
-    /// A look is on its way.
-    look_due: bool,
-}
-
-#[derive(Default)]
-enum Cycle {
-    #[default]
-    Idle,
-    Looking {
-        rules: ImageCleanup,
-        /// Those that were known when it began, and were not used since.
-        known: BTreeSet<String>,
-    },
-    Removing {
-        /// When it was seen what may go.
-        since: Timestamp,
-        current: Removal,
-        rest: VecDeque<Removal>,
-        removed: usize,
-    },
-}
-
-/// What the container engine holds.
-pub(super) struct Held {
-    images: Vec<ImageSummary>,
-    in_use: BTreeSet<String>,
-}
-
-impl Images {
-    pub(super) fn known_by_ledger(used: BTreeMap<String, UsedImage>) -> Self {
-        let by_reference = used
-            .iter()
-            .flat_map(|(id, image)| image.references.iter().map(|name| (name.clone(), id.clone())))
-            .collect();
-        Images { used, by_reference, ..Images::default() }
-    }
-
-    /// Whether this agent pulled what this reference means, and has not removed it since.
-    pub(super) fn was_pulled(&self, reference: &str) -> bool {
-        let id = self.by_reference.get(&*familiar(reference));
-        id.and_then(|id| self.used.get(id)).is_some_and(|image| image.origin == Origin::Pulled)
-    }
-
-    /// Whether what is being removed is what this reference may mean.
-    fn is_going(&self, reference: &str) -> bool {
-        match &self.cycle {
-            Cycle::Idle | Cycle::Looking { .. } => false,
-            Cycle::Removing { current, .. } => current.references.contains(&*familiar(reference)),
-        }
-    }
-}
-
-impl Here {
-    fn add(&mut self, reference: String) {
-        self.since_look.insert(reference.clone());
-        self.changes += u64::from(self.references.insert(reference));
-    }
-
-    fn remove(&mut self, reference: &str) {
-        self.since_look.remove(reference);
-        self.changes += u64::from(self.references.remove(reference));
-    }
-
-    fn looked(&mut self, listed: &[ImageSummary]) {
-        let mut references = std::mem::take(&mut self.since_look);
-        let names = listed.iter().flat_map(|image| image.tags.iter().chain(&image.digests));
-        references.extend(names.map(|name| familiar(name).into_owned()));
-        if references != self.references {
-            self.references = references;
-            self.changes += 1;
-        }
-    }
-}
 
 impl<R: ContainerRuntime> Engine<R> {
     /// What the host holds, unless that is what the coordinator has been told last.

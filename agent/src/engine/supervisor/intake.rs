@@ -5,7 +5,7 @@
 //! coordinator; a task stopped because a message did not name it; what a ledger proves of an older
 //! journal overwritten by a poll that only asks for it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use longshore_common::{
     id::TaskId,
@@ -20,15 +20,15 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::{info, warn};
 
 use super::{
-    Engine,
-    record::{LedgerState, RETRY_AFTER},
+    ledger_state::LedgerState,
+    record::RETRY_AFTER,
+    state::Engine,
+    taking::{Parked, Taken, Taking},
 };
 use crate::{
-    engine::{
-        ledger::Head,
-        plan::{Intent, TaskKey},
-    },
+    engine::ledger::Head,
     runtime::ContainerRuntime,
+    task::{intent::Intent, key::TaskKey},
 };
 
 /// The longest that a poll is kept, whatever it asks for.
@@ -36,46 +36,6 @@ const HOLD_MAX: Duration = Duration::from_secs(60);
 /// Of a task whose end no journal holds any more.
 const HAS_ENDED: &str = "The task has ended on its container instance since the backup was made \
                          that the coordinator was recovered from. How it ended is not known.";
-
-pub(super) struct Parked {
-    reply: oneshot::Sender<PollAnswer>,
-    images_told: Option<ReportPosition>,
-    pub(super) until: Instant,
-}
-
-/// A poll whose orders are on their way into the ledger.
-pub(super) struct Taking {
-    pub(super) head: Head,
-    pub(super) being_written: bool,
-    orders: Vec<Taken>,
-    /// What a manifest named; absent without one.
-    named: Option<FastSet<TaskKey>>,
-    request: Box<PollRequest>,
-    reply: oneshot::Sender<PollAnswer>,
-}
-
-enum Taken {
-    Run(Arc<Intent>),
-    Stop(TaskKey, StopCause),
-}
-
-impl Taking {
-    pub(super) fn intents(&self) -> Vec<Arc<Intent>> {
-        let run = |taken: &Taken| match taken {
-            Taken::Run(intent) => Some(intent.clone()),
-            Taken::Stop(..) => None,
-        };
-        self.orders.iter().filter_map(run).collect()
-    }
-
-    pub(super) fn stops(&self) -> BTreeMap<TaskKey, StopCause> {
-        let stop = |taken: &Taken| match taken {
-            Taken::Stop(key, cause) => Some((*key, cause.clone())),
-            Taken::Run(_) => None,
-        };
-        self.orders.iter().filter_map(stop).collect()
-    }
-}
 
 /// Orders of tasks that ran here before and are not here any more are stopped before they begin: the
 /// coordinator hears that they have ended.

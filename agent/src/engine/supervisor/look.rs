@@ -3,25 +3,17 @@
 //! Until then the agent knows of its containers what an earlier one recorded: after a boot they
 //! have ended, and nobody has seen it yet. Never: a conclusion about a container.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Engine, Timer};
-use crate::{engine::plan::TaskKey, runtime::ContainerRuntime};
+use super::{state::Engine, timer::Timer};
+use crate::{runtime::ContainerRuntime, task::key::TaskKey};
 
 /// A container that the engine does not show for so long keeps nobody waiting: its task stays as it
 /// was last known.
 const LOOK_PATIENCE: Duration = Duration::from_secs(30);
-
-/// The look that follows a listing: one inspection of each container that may have changed.
-#[derive(Default)]
-pub(super) struct Look {
-    /// Tasks with a container that was not seen yet.
-    unseen: BTreeSet<TaskKey>,
-    patience_ends: Option<Instant>,
-}
 
 impl<R: ContainerRuntime> Engine<R> {
     /// Whether what this agent says of its tasks is what it has seen.

@@ -6,14 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use tracing::debug;
 
-use super::{Engine, Timer, steps::Finished};
+use super::{finished::Finished, state::Engine, timer::Timer};
 use crate::{
-    engine::{
-        plan::{Intent, Rules, TaskKey, metadata_file},
-        task::observed::ContainerState,
-    },
+    engine::plan::metadata_file,
     preparation,
     runtime::{ContainerRuntime, RuntimeError},
+    task::{intent::Intent, key::TaskKey, observed::ContainerState, rules::Rules},
 };
 
 /// What could not be written now is tried again after so long.

@@ -3,23 +3,21 @@
 //!
 //! Never: a conclusion from a failed pull (that is `observed`), or a pull that nobody waits for.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use longshore_common::{id::TaskId, index::FastMap};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Engine, steps::Finished};
+use super::{finished::Finished, registry::Pulling, state::Engine};
 use crate::{
-    engine::{
-        plan::{PullPolicy, TaskKey},
-        task::observed::{Outcome, PullAmount},
-    },
     runtime::{ContainerRuntime, ImageSource, PullProgress, RuntimeError, Unknown},
+    settings::PullPolicy,
+    task::{
+        key::TaskKey,
+        observed::{Outcome, PullAmount},
+    },
 };
 
 /// A pull that takes longer than this says how far it is, as often.
@@ -27,30 +25,6 @@ const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// A registry that did not answer is not asked again for so long while the host has the image.
 const SILENT_FOR: Duration = Duration::from_secs(5 * 60);
-
-/// What is pulled from one registry.
-#[derive(Default)]
-pub(super) struct Registry {
-    /// Exactly the pulls that are wanted and not begun.
-    waiting: VecDeque<ImageSource>,
-    begun: usize,
-    /// It did not answer; until when it is not asked, and what it was that Docker said.
-    silent: Option<(Instant, String)>,
-}
-
-impl Registry {
-    fn silence(&self) -> Option<String> {
-        let (until, message) = self.silent.as_ref()?;
-        (Instant::now() < *until).then(|| message.clone())
-    }
-}
-
-/// One pull of one image by one login, for every container that needs it.
-pub(super) struct Pulling {
-    wanted_by: Vec<(TaskKey, usize)>,
-    begun: bool,
-    cancel: CancellationToken,
-}
 
 /// What the engine has told of a pull's layers.
 #[derive(Default)]
@@ -171,7 +145,7 @@ impl<R: ContainerRuntime> Engine<R> {
     /// A container that waits for an image need not wait any more: its task stops.
     pub(super) fn leave_pulls(&mut self, key: TaskKey) {
         let Some(task) = self.tasks.get(&key) else { return };
-        if task.desired.stop_cause(&task.observed).is_none() {
+        if task.observed.stop_cause(&task.desired).is_none() {
             return;
         }
         let mut left = Vec::new();

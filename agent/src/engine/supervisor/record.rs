@@ -8,10 +8,13 @@
 use std::time::Duration;
 
 use longshore_common::telemetry::chain;
-use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
-use super::{Engine, EngineError, Timer};
+use super::{
+    ledger_state::{LedgerState, Writing},
+    state::{Engine, EngineError},
+    timer::Timer,
+};
 use crate::{
     engine::ledger::{Batch, Ledger, LedgerError},
     runtime::ContainerRuntime,
@@ -19,20 +22,6 @@ use crate::{
 
 /// Between two attempts at a ledger that could not be written; also how long a poll waits for it.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
-
-/// A transaction under way, with what it holds.
-pub(super) type Writing = JoinHandle<(Ledger, Batch, Result<(), LedgerError>)>;
-
-/// How the last write went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum LedgerState {
-    #[default]
-    Written,
-    /// What can wait is kept until the next attempt.
-    Failing,
-    /// The same, and the next attempt is due.
-    TriedAgain,
-}
 
 impl<R: ContainerRuntime> Engine<R> {
     /// Sends what is open to the ledger, one transaction at a time.

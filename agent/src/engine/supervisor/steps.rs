@@ -4,171 +4,30 @@
 //! what is elsewhere holds no place that another kind of step needs. Never: a decision what to do (that
 //! is `plan`) or what an outcome means (that is `observed`).
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use longshore_common::index::{FastMap, FastSet};
 use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use super::{
-    Engine, Timer,
-    images::Held,
-    pulls::{Pulling, Registry},
-    tasks::Leftovers,
-    watch::Watched,
+    finished::Finished, lanes::Lane, state::Engine, task::Leftovers, timer::Timer, watch::Watched,
 };
 use crate::{
-    engine::{
-        plan::{Role, Step, TaskKey, volumes},
-        task::observed::{ContainerState, Next, Outcome, backoff},
-    },
+    engine::plan::{Step, volumes},
     mounts::protocol::TaskMounts,
     pause,
-    preparation::{self, Needs, Preparation},
-    runtime::{
-        ContainerChange, ContainerRuntime, EventSubject, Image, ImageSource, ImageSummary,
-        RuntimeError, RuntimeEvent,
+    preparation::{self, Preparation},
+    runtime::{ContainerChange, ContainerRuntime, EventSubject, Image, RuntimeError, RuntimeEvent},
+    task::{
+        desired::Role,
+        key::TaskKey,
+        observed::{ContainerState, Next, Outcome, backoff},
     },
 };
 
-/// Inspections and readings of last lines that may be under way at once.
-const LOOKS_MAX: usize = 64;
-/// Containers whose creation may wait at once for what it needs from elsewhere.
-const PREPARATIONS_MAX: usize = 16;
-/// Removals that may be under way at once: each may wait for its container's log to be stored.
-const REMOVALS_MAX: usize = 16;
 /// What could not be removed now is tried again after so long, and then less often.
 const LEFTOVERS_RETRY_MIN: Duration = Duration::from_secs(1);
 const LEFTOVERS_RETRY_MAX: Duration = Duration::from_secs(60);
-
-/// What became of a call.
-pub(super) enum Finished {
-    Step {
-        key: TaskKey,
-        serial: u64,
-        index: usize,
-        lane: Lane,
-        outcome: Box<Outcome>,
-    },
-    Pull {
-        source: ImageSource,
-        result: Option<Result<(), RuntimeError>>,
-    },
-    Image {
-        reference: Arc<str>,
-        result: Result<Image, RuntimeError>,
-    },
-    /// What a cycle of the clean-up of images looks at.
-    ImagesSeen(Result<Held, RuntimeError>),
-    ImagesListed(Result<Vec<ImageSummary>, RuntimeError>),
-    ImageRemoved(Result<(), RuntimeError>),
-    /// The tasks that have mounts.
-    MountsListed(Result<Vec<TaskMounts>, String>),
-    /// Mounts of tasks that nothing is known of.
-    StraysReleased,
-    MetadataFile {
-        key: TaskKey,
-        serial: u64,
-        index: usize,
-        result: Result<(), RuntimeError>,
-    },
-    /// Of a task that is cleaned up.
-    Leftovers {
-        key: TaskKey,
-        serial: u64,
-        result: Result<(), RuntimeError>,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
-    /// Create and start: past a few at once, only their latency grows (performance.md 9.16).
-    Launch,
-    /// A create or start that needs files, objects, ports or mounts first. It launches when it has
-    /// them.
-    Prepare,
-    Look,
-    Remove,
-    /// Stop and kill: a signal, and then a wait for a process, as many at once as there are.
-    Wait,
-}
-
-impl Lane {
-    /// Absent: a pull, which has lanes of its own.
-    fn of(step: &Step) -> Option<Self> {
-        match step {
-            Step::Pull { .. } => None,
-            Step::Create { needs, .. } if **needs != Needs::default() => Some(Lane::Prepare),
-            // A file system of the network may let its mounts wait.
-            Step::Start { of_host, .. } if !of_host.is_empty() => Some(Lane::Prepare),
-            Step::Load { .. } | Step::Create { .. } | Step::Start { .. } => Some(Lane::Launch),
-            Step::Inspect { .. } | Step::LastLines { .. } => Some(Lane::Look),
-            Step::Remove { .. } => Some(Lane::Remove),
-            Step::Stop { .. } | Step::Kill { .. } => Some(Lane::Wait),
-        }
-    }
-}
-
-/// Who may call the container engine now, and who waits.
-pub(super) struct Lanes {
-    launch: Queue,
-    prepare: Queue,
-    look: Queue,
-    remove: Queue,
-    wait: Queue,
-    /// Of creates and starts, those that were prepared too.
-    launching: Arc<Semaphore>,
-    /// Of one registry.
-    pub(super) pulls_max: usize,
-    pub(super) pulling: BTreeMap<ImageSource, Pulling>,
-    pub(super) registries: BTreeMap<String, Registry>,
-    /// Present: known. Absent: not asked, or something changed since.
-    pub(super) images: FastMap<Arc<str>, Image>,
-    images_asked: FastSet<Arc<str>>,
-}
-
-struct Queue {
-    busy: usize,
-    max: usize,
-    waiting: VecDeque<(TaskKey, usize)>,
-}
-
-impl Lanes {
-    pub(super) fn new(launches: usize, pulls: usize) -> Self {
-        let queue = |max: usize| Queue { busy: 0, max: max.max(1), waiting: VecDeque::new() };
-        Lanes {
-            launch: queue(launches),
-            prepare: queue(PREPARATIONS_MAX),
-            look: queue(LOOKS_MAX),
-            remove: queue(REMOVALS_MAX),
-            wait: queue(usize::MAX),
-            launching: Arc::new(Semaphore::new(launches.max(1))),
-            pulls_max: pulls.max(1),
-            pulling: BTreeMap::new(),
-            registries: BTreeMap::new(),
-            images: FastMap::default(),
-            images_asked: FastSet::default(),
-        }
-    }
-
-    pub(super) fn is_launching(&self) -> bool {
-        self.launch.busy + self.prepare.busy > 0
-    }
-
-    fn of(&mut self, lane: Lane) -> &mut Queue {
-        match lane {
-            Lane::Launch => &mut self.launch,
-            Lane::Prepare => &mut self.prepare,
-            Lane::Look => &mut self.look,
-            Lane::Remove => &mut self.remove,
-            Lane::Wait => &mut self.wait,
-        }
-    }
-}
 
 impl<R: ContainerRuntime> Engine<R> {
     /// Takes a step now, or when its lane has room: then it is planned anew.

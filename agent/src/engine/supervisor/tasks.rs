@@ -6,169 +6,33 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use longshore_common::{
-    clock::Timestamp,
     id::HostId,
-    protocol::{ReportBody, ReportedPhase, RunIntent, TaskReport},
+    protocol::{ReportBody, ReportedPhase},
     task::{StopCause, StopCode},
 };
 use tracing::{debug, info, warn};
 
-use super::{Engine, Timer, view::phase_name};
+use super::{
+    state::Engine,
+    task::{Leftovers, Logged, Process, Task},
+    timer::Timer,
+};
 use crate::{
     engine::{
-        plan::{
-            DesiredTask, Intent, PullPolicy, Role, Step, TaskKey, next_step, order,
-            refusal::refusal,
-        },
-        report::task_report,
-        task::{
-            labels,
-            observed::{ContainerState, ObservedTask},
-        },
+        plan::{Step, next_step, refusal::refusal},
+        report::{phase_name, task_report},
     },
     runtime::{ContainerRuntime, ContainerSummary, ProcessEnd, RunState},
+    settings::PullPolicy,
+    task::{
+        desired::{DesiredTask, Role},
+        intent::Intent,
+        key::TaskKey,
+        labels,
+        observed::{ContainerState, ObservedTask},
+        order,
+    },
 };
-
-/// Everything that is known and wanted of one task here.
-pub(super) struct Task {
-    /// See [`Engine::tasks_made`].
-    pub(super) serial: u64,
-    pub(super) desired: DesiredTask,
-    pub(super) observed: ObservedTask,
-    /// A manifest did not name it. It is no part of the desired set; it is not stopped for that.
-    pub(super) candidate: bool,
-    /// A newer generation was ordered: this one stops, and nobody waits to hear of it.
-    pub(super) superseded: bool,
-    pub(super) cleanup_due: bool,
-    cleanup_set: bool,
-    /// Nothing was recorded of it before its containers were found: what is not there may have run.
-    unrecorded: bool,
-    /// Ids of its containers whose process is waited for.
-    watched: Vec<Option<String>>,
-    /// Of which start of each of its containers the metadata file tells, or is about to.
-    pub(super) metadata_of: Vec<Option<(String, u32)>>,
-    pub(super) leftovers: Leftovers,
-    pub(super) removals_failed: u32,
-    /// For which a timer is set.
-    pub(super) deadline: Option<Timestamp>,
-    /// Which of its containers wait in a lane.
-    pub(super) queued: Vec<bool>,
-    reported: Option<TaskReport>,
-    logged: Logged,
-}
-
-/// What the log has told of a task: also an earlier agent's, which the ledger shows.
-#[derive(Debug, Default)]
-struct Logged {
-    containers: Vec<ContainerState>,
-    phase: Option<&'static str>,
-}
-
-impl Logged {
-    fn of(desired: &DesiredTask, observed: &ObservedTask) -> Self {
-        if observed.containers.len() != desired.containers.len() {
-            return Logged::default();
-        }
-        Logged {
-            containers: observed.containers.iter().map(|c| c.state).collect(),
-            phase: Some(phase_name(desired, observed)),
-        }
-    }
-}
-
-/// Volumes, the control group and files, which go with a task after its containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leftovers {
-    There,
-    BeingRemoved,
-    /// None is left, or the host will not remove them.
-    Gone,
-}
-
-/// A container whose process is waited for.
-pub(super) struct Process {
-    key: TaskKey,
-    serial: u64,
-    index: usize,
-    docker_id: String,
-    /// Its end is the container's, before the engine tells how it ended.
-    concludes: bool,
-}
-
-impl Task {
-    fn new(serial: u64, desired: DesiredTask, observed: ObservedTask) -> Self {
-        Task {
-            serial,
-            queued: vec![false; desired.containers.len()],
-            leftovers: match desired.volumes.is_empty()
-                && desired.group.is_none()
-                && desired.files.is_none()
-                && !desired.mounts
-            {
-                true => Leftovers::Gone,
-                false => Leftovers::There,
-            },
-            removals_failed: 0,
-            watched: vec![None; desired.containers.len()],
-            metadata_of: vec![None; desired.containers.len()],
-            desired,
-            observed,
-            candidate: false,
-            superseded: false,
-            cleanup_due: false,
-            cleanup_set: false,
-            unrecorded: false,
-            deadline: None,
-            reported: None,
-            logged: Logged::default(),
-        }
-    }
-
-    /// Whether it belongs to what the coordinator and this agent agree that is desired.
-    pub(super) fn counts(&self) -> bool {
-        self.desired.intent.is_some()
-            && !self.candidate
-            && !self.superseded
-            && !self.observed.acknowledged
-    }
-
-    fn waits_for_confirmation(&self) -> bool {
-        !self.desired.confirmed && self.observed.is_known() && !self.observed.has_stopped()
-    }
-
-    /// Whether its state is something that the coordinator wants to hear.
-    fn is_reported(&self) -> bool {
-        !self.superseded
-            && !self.observed.acknowledged
-            && self.observed.is_known()
-            && (self.counts() || self.desired.stop.is_some())
-    }
-
-    /// It has stopped, and nobody waits to hear of it any more.
-    pub(super) fn may_be_forgotten(&self) -> bool {
-        let heard = self.observed.acknowledged || self.superseded;
-        let unwanted =
-            (self.candidate || self.desired.intent.is_none()) && self.desired.stop.is_none();
-        self.observed.has_stopped() && (heard || unwanted)
-    }
-
-    pub(super) fn report_anew(&mut self) {
-        self.reported = None;
-    }
-
-    pub(super) fn stop_candidate(&self) -> ReportBody {
-        ReportBody::StopCandidate {
-            task: self.desired.key.task,
-            generation: self.desired.key.generation,
-            run: self.desired.intent.as_ref().map(|intent| {
-                Box::new(RunIntent {
-                    definition: (*intent.definition).clone(),
-                    order: intent.order.clone(),
-                })
-            }),
-        }
-    }
-}
 
 impl<R: ContainerRuntime> Engine<R> {
     /// Takes an order to run. Containers that were found before it came are adopted.
@@ -359,7 +223,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let mut steps = Vec::new();
         if let Some(task) = self.tasks.get(&key) {
             let (desired, observed) = (&task.desired, &task.observed);
-            if blocked && desired.stop_cause(observed).is_none() {
+            if blocked && observed.stop_cause(desired).is_none() {
                 return;
             }
             // What is there is looked at before it is concluded what is not.
@@ -508,7 +372,7 @@ impl<R: ContainerRuntime> Engine<R> {
     fn set_deadline(&mut self, key: TaskKey) {
         let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
-        let next = match task.desired.stop_cause(&task.observed) {
+        let next = match task.observed.stop_cause(&task.desired) {
             None => order::next_deadline(&task.desired, &task.observed),
             Some(_) => None,
         };
@@ -721,7 +585,7 @@ fn log_changes(task: &mut Task, host: HostId) {
     let phase = phase_name(&task.desired, &task.observed);
     if task.logged.phase != Some(phase) {
         task.logged.phase = Some(phase);
-        let reason = task.desired.stop_cause(&task.observed).map(|cause| cause.reason.as_str());
+        let reason = task.observed.stop_cause(&task.desired).map(|cause| cause.reason.as_str());
         let cluster = &task.desired.cluster;
         info!(%host, cluster, task = %id, reason, "task {phase}");
     }

@@ -20,10 +20,13 @@ use longshore_common::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{EngineConfig, EngineError, Handle, PullPolicy, start};
-use crate::runtime::{
-    ContainerConfig, RunState, RuntimeError, Unknown,
-    fake::{Behaviour, FakeRuntime, Fault, Verb},
+use super::{EngineConfig, Handle, start, state::EngineError};
+use crate::{
+    runtime::{
+        ContainerConfig, RunState, RuntimeError, Unknown,
+        fake::{Behaviour, FakeRuntime, Fault, Verb},
+    },
+    settings::PullPolicy,
 };
 
 mod confused;

@@ -1,15 +1,10 @@
 //! The tasks as introspection and the task endpoints show them.
 
-use longshore_common::protocol::ReportedPhase;
-
-use super::{ContainerView, Engine, TaskView, tasks::Task};
+use super::{ContainerView, TaskView, state::Engine, task::Task};
 use crate::{
-    engine::{
-        plan::{DesiredTask, Role, TaskKey},
-        report::{container_status, phase},
-        task::{observed::ObservedTask, shown::ShownTask},
-    },
+    engine::report::{container_status, phase_name},
     runtime::ContainerRuntime,
+    task::{desired::Role, key::TaskKey, shown::ShownTask},
 };
 
 impl<R: ContainerRuntime> Engine<R> {
@@ -33,7 +28,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
 fn view(task: &Task) -> TaskView {
     let (desired, observed) = (&task.desired, &task.observed);
-    let stops = desired.stop_cause(observed).is_some();
+    let stops = observed.stop_cause(desired).is_some();
     TaskView {
         task: desired.key.task,
         arn: desired.task_arn.clone(),
@@ -55,16 +50,5 @@ fn view(task: &Task) -> TaskView {
                 ports: container.bindings.clone(),
             })
             .collect(),
-    }
-}
-
-/// How far a task is, as ECS's introspection names it.
-pub(super) fn phase_name(desired: &DesiredTask, observed: &ObservedTask) -> &'static str {
-    match phase(desired, observed) {
-        ReportedPhase::Pending => "PENDING",
-        ReportedPhase::Activating => "ACTIVATING",
-        ReportedPhase::Running => "RUNNING",
-        ReportedPhase::Stopping(_) => "STOPPING",
-        ReportedPhase::Stopped(_) => "STOPPED",
     }
 }

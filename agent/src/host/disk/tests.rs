@@ -35,12 +35,15 @@ fn a_threshold_is_left_a_little_below_it() {
 #[test]
 fn few_bytes_or_inodes_are_no_room_either() {
     let rules = DiskRules::default();
-    let few_bytes = file_system(10, FLOOR_BYTES - 1);
+    let few_bytes = file_system(10, DiskRules::default().floor_bytes - 1);
     assert_eq!(few_bytes.room(&rules, Room::Enough), Room::Lacking);
-    let a_little_more = file_system(10, FLOOR_BYTES + 1);
+    let a_little_more = file_system(10, DiskRules::default().floor_bytes + 1);
     assert_eq!(a_little_more.room(&rules, Room::Lacking), Room::Lacking);
     assert_eq!(a_little_more.room(&rules, Room::Enough), Room::Enough);
-    assert_eq!(file_system(10, FLOOR_BYTES * 9 / 8).room(&rules, Room::Lacking), Room::Enough);
+    assert_eq!(
+        file_system(10, DiskRules::default().floor_bytes * 9 / 8).room(&rules, Room::Lacking),
+        Room::Enough
+    );
     let few_inodes = FileSystem { inodes_used_percent: 96, ..file_system(10, GIB) };
     assert_eq!(few_inodes.room(&rules, Room::Enough), Room::Lacking);
 }

@@ -11,12 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::{
-    engine::{
-        plan::sample::{KEY, rules},
-        task::labels::docker_name,
-    },
+    engine::plan::sample::{KEY, rules},
     logs::{follower, stored},
     runtime::fake::{Behaviour, FakeRuntime, Fault, Verb},
+    task::names::docker_name,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);

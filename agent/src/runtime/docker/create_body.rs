@@ -9,9 +9,12 @@ use bollard::models::{
 };
 use longshore_common::task_definition::{HostEntry, Ulimit};
 
-use crate::runtime::{
-    Bind, BindSource, ContainerConfig, DeviceMapping, HealthProbe, IpcNamespace, LogTarget,
-    Network, PidNamespace, PortBounds, PublishedPort, VolumeMount,
+use crate::{
+    runtime::{
+        Bind, BindSource, ContainerConfig, DeviceMapping, HealthProbe, IpcNamespace, LogTarget,
+        Network, PidNamespace, PublishedPort, VolumeMount,
+    },
+    settings::PortBounds,
 };
 
 /// What only the engine tells.

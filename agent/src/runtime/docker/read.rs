@@ -15,16 +15,15 @@ use longshore_common::{
     image_reference::{familiar_name, name_and_tag},
     protocol::NetworkBinding,
     resources::Transport,
+    task::HealthStatus,
 };
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
-use super::{failed_by_status, health_status, with_causes};
-use crate::{
-    engine::plan::awslogs::{self, LOG_FILE, LOG_FOLDER},
-    runtime::{
-        ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
-    },
+use super::failure::{failed_by_status, with_causes};
+use crate::runtime::{
+    ContainerDetails, ContainerSummary, Image, MountPoint, RunState, RuntimeError, Unknown,
+    local_log::{DRIVER, LOG_FILE, LOG_FOLDER},
 };
 
 /// The largest answer that is read: a listing of some ten thousand containers.
@@ -216,7 +215,7 @@ impl Inspected {
     /// but `json-file`'s.
     pub(super) fn keeps_local_log(&self) -> bool {
         let log = self.host_config.as_ref().and_then(|config| config.log_config.as_ref());
-        log.is_some_and(|log| log.driver.as_deref() == Some(awslogs::DRIVER))
+        log.is_some_and(|log| log.driver.as_deref() == Some(DRIVER))
     }
 
     fn local_log(&self, data_root: &Path) -> Option<String> {
@@ -550,5 +549,12 @@ pub(super) mod tests {
     #[test]
     fn a_path_holds_no_character_that_could_end_it() {
         assert_eq!(escaped("a/b:c@d?e#f g%"), "a/b:c@d%3Fe%23f%20g%25");
+    }
+}
+pub(super) fn health_status(text: &str) -> HealthStatus {
+    match text {
+        "healthy" => HealthStatus::Healthy,
+        "unhealthy" => HealthStatus::Unhealthy,
+        _ => HealthStatus::Unknown,
     }
 }

@@ -4,14 +4,7 @@
 //! Read at each pull, so that a login that was renewed counts at once. Never: a password in a log or
 //! in an error.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    io::Cursor,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, io::Cursor, path::Path, process::Stdio, time::Duration};
 
 use bollard::auth::DockerCredentials;
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
@@ -21,35 +14,13 @@ use tokio::{io::AsyncWriteExt, process::Command};
 use crate::{
     blocking::LOGINS,
     runtime::{ImageSource, RuntimeError, Unknown},
+    settings::Registries,
 };
 
 /// A helper, or a file on a network, that takes longer counts as a registry that does not answer.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where logins come from; the file first.
-#[derive(Clone, Default)]
-pub struct Registries {
-    /// As `docker login` writes it: `auths`, `credHelpers` and `credsStore`.
-    pub docker_config: Option<PathBuf>,
-    /// The `auths` alone, as JSON.
-    pub auths: Option<String>,
-}
-
-impl fmt::Debug for Registries {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let auths = self.auths.as_ref().map(|_| "…");
-        f.debug_struct("Registries")
-            .field("docker_config", &self.docker_config)
-            .field("auths", &auths)
-            .finish()
-    }
-}
-
 impl Registries {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.docker_config.is_none() && self.auths.is_none()
-    }
-
     /// The login for the registry of this image, if there is one.
     pub(super) async fn login(
         &self,

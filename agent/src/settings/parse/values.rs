@@ -16,14 +16,10 @@ use longshore_common::{
     task_policy::{self, Forbidden},
 };
 
-use super::super::{Ec2Metadata, Gpus, source::Value};
-use crate::{
-    endpoints::limit::RequestRate,
-    engine::{
-        images::INTERVAL_MIN,
-        supervisor::{Objects, PortBounds, PullPolicy, RepositoryCredentials},
-    },
-    preparation::proxies::Proxies,
+use super::super::{Ec2Metadata, Gpus, value::Value};
+use crate::settings::{
+    Objects, PortBounds, Proxies, PullPolicy, RepositoryCredentials, RequestRate,
+    image_cleanup::INTERVAL_MIN,
 };
 
 /// The port of the coordinator where agents join, when none is given.

@@ -19,11 +19,10 @@ use tokio::{
 use super::*;
 use crate::{
     engine::supervisor::{self, EngineConfig},
-    fleet::poll_endpoint::AnswersPolls,
+    fleet::{noted_polls::NotedPolls, poll_endpoint::AnswersPolls},
     logs::LogReader,
     plain_http::{HEAD_BYTES_MAX, HEADERS_MAX},
     runtime::fake::{Behaviour, FakeRuntime},
-    status::NotedPolls,
 };
 
 const FLEET: FleetId = FleetId::new(0xf1ee7);

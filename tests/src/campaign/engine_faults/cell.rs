@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use longshore_agent::{
-    engine::supervisor::{EngineConfig, Handle, PullPolicy, start},
-    runtime::docker::{Docker, Registries, Timeouts},
+    engine::supervisor::{EngineConfig, Handle, start},
+    runtime::docker::Docker,
+    settings::{PullPolicy, Registries, Timeouts},
 };
 use longshore_common::{
     clock::SystemClock,

@@ -7,8 +7,11 @@ use longshore_common::task_definition::{
     ContainerDefinition, Device, DevicePermission, IpcMode, PidMode, Tmpfs,
 };
 
-use super::super::{Intent, pause, task_limits::MIB};
-use crate::runtime::{DeviceMapping, IpcNamespace, LinuxConfig, PidNamespace};
+use crate::{
+    engine::plan::{namespaces::joined, task_limits::MIB},
+    runtime::{DeviceMapping, IpcNamespace, LinuxConfig, PidNamespace},
+    task::intent::Intent,
+};
 
 /// `memory_bytes` is the container's hard limit, if it has one.
 pub(super) fn linux_config(
@@ -17,7 +20,7 @@ pub(super) fn linux_config(
     memory_bytes: Option<u64>,
 ) -> LinuxConfig {
     let spec = &intent.definition.spec;
-    let (joined_processes, joined_ipc) = pause::joined(intent);
+    let (joined_processes, joined_ipc) = joined(intent);
     let given = container.linux_parameters.clone().unwrap_or_default();
     let capabilities = given.capabilities.unwrap_or_default();
     // Docker's limit of swap counts memory in. Without maxSwap, swappiness says nothing

@@ -7,9 +7,11 @@ use super::*;
 use crate::{
     engine::plan::{
         sample::{KEY, intent_of, rules},
-        task_limits::{LimitRules, MIB},
+        task_limits::MIB,
     },
     runtime::CpuQuota,
+    settings::LimitRules,
+    task::names::docker_name,
 };
 
 /// A container with these members, beside one named `db`.
@@ -171,7 +173,7 @@ fn the_limits_of_a_task_are_its_containers_together() {
     };
     let group = |cpu_shares, cpu_quota, memory_bytes| {
         Some(crate::runtime::TaskGroup {
-            name: labels::group_name(KEY),
+            name: crate::task::names::group_name(KEY),
             cpu_shares,
             cpu_quota,
             memory_bytes,

@@ -2,10 +2,13 @@ use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::plan::{
-    container_config::container_config,
-    order,
-    sample::{intent_of, rules},
+use crate::{
+    engine::plan::{
+        container_config::container_config,
+        dependencies::dependencies,
+        sample::{intent_of, rules},
+    },
+    task::desired::{Condition, Dependency},
 };
 
 fn intent(firelens: Value, options: Value) -> Intent {
@@ -176,10 +179,10 @@ fn the_routed_container_logs_into_the_socket_that_the_router_mounts() {
     assert_eq!(log.options["fluentd-buffer-limit"], "1048576");
     let host = ("FLUENT_HOST".to_owned(), "router".to_owned());
     assert!(app.environment_defaults.contains(&host) && app.links.len() == 1);
-    let depends_on = order::dependencies(spec, &spec.container_definitions[0]);
-    let condition = order::Condition::Start;
-    assert_eq!(depends_on, [order::Dependency { on: 1, condition }]);
-    assert_eq!(order::dependencies(spec, &spec.container_definitions[1]), []);
+    let depends_on = dependencies(spec, &spec.container_definitions[0]);
+    let condition = Condition::Start;
+    assert_eq!(depends_on, [Dependency { on: 1, condition }]);
+    assert_eq!(dependencies(spec, &spec.container_definitions[1]), []);
 }
 
 #[test]

@@ -4,10 +4,12 @@ use expect_test::expect;
 use longshore_common::{protocol::NetworkBinding, resources::Transport};
 
 use super::*;
-use crate::engine::plan::{
-    DesiredTask,
-    container_config::{self, container_config},
-    sample::{intent, rules},
+use crate::{
+    engine::plan::{
+        container_config::{self, container_config},
+        sample::{intent, rules},
+    },
+    task::{desired::DesiredTask, rules::MetadataFiles},
 };
 
 fn writing() -> Rules {

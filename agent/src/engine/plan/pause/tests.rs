@@ -9,14 +9,18 @@ use longshore_common::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::engine::{
-    plan::{
-        DesiredTask, PullPolicy, Role, Step,
+use crate::{
+    engine::plan::{
+        Step,
         container_config::container_config,
+        namespaces::pause_name,
         next_step,
         sample::{KEY, intent, rules},
     },
+    runtime::PidNamespace,
+    settings::PullPolicy,
     task::{
+        desired::{DesiredTask, Role},
         labels::{container_index, task_of},
         observed::{ContainerState, ObservedTask},
     },
@@ -48,7 +52,7 @@ fn only_namespaces_of_the_task_are_joined() {
         let pause = DesiredTask::of(intent.clone(), &rules()).pause();
         (linux.processes, linux.ipc, pause.is_some())
     };
-    let pause = || docker_name(&task(json!({})));
+    let pause = || pause_name(&task(json!({})));
     assert!(pause().starts_with("ecs-web-3-internalecspause-"), "{}", pause());
     let (joined, shared) = (PidNamespace::Container(pause()), IpcNamespace::Container(pause()));
     let (pid, ipc) = (PidNamespace::EngineDefault, IpcNamespace::EngineDefault);
@@ -136,7 +140,7 @@ fn it_is_the_first_to_start_and_the_last_to_stop_and_is_not_asked_to() {
         })
     };
     assert_eq!(steps(&desired, &observed), ["-", "-", "create"], "never pulled");
-    observed.containers[2].pull = crate::engine::task::observed::PullState::Needed;
+    observed.containers[2].pull = crate::task::observed::PullState::Needed;
     assert_eq!(steps(&desired, &observed), ["-", "-", "load"]);
     state(ContainerState::Created, 2, &mut observed);
     assert_eq!(steps(&desired, &observed), ["-", "-", "start"]);

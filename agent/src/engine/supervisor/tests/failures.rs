@@ -81,8 +81,8 @@ async fn a_create_whose_reply_was_lost_is_adopted() {
 async fn a_name_that_a_foreign_container_has_fails_the_task_and_leaves_it_alone() {
     let mut rig = Rig::new();
     rig.exchange().await;
-    let key = crate::engine::plan::TaskKey { task: task(1), generation: 1 };
-    let name = crate::engine::task::labels::docker_name("web", 3, "app", key);
+    let key = crate::task::key::TaskKey { task: task(1), generation: 1 };
+    let name = crate::task::names::docker_name("web", 3, "app", key);
     let foreign = ContainerConfig { image: IMAGE.into(), ..ContainerConfig::default() };
     rig.fake.create_outside(&name, foreign);
     rig.coordinator.run(task(1), one());

@@ -1,7 +1,7 @@
 //! A ledger that cannot be written: what runs goes on and is told of, and room is made.
 
 use super::*;
-use crate::engine::{images::ImageCleanup, ledger::tests::FULL};
+use crate::{engine::ledger::tests::FULL, settings::ImageCleanup};
 
 impl Rig {
     fn fill_disk(&self) {

@@ -1,7 +1,7 @@
 //! Images: which are removed when no task needs them, and which never are.
 
 use super::*;
-use crate::engine::images::ImageCleanup;
+use crate::settings::ImageCleanup;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

@@ -1,7 +1,7 @@
 //! Files in which containers read of themselves.
 
 use super::*;
-use crate::engine::plan::metadata_file::{MetadataFiles, VARIABLE};
+use crate::{engine::plan::metadata_file::VARIABLE, task::rules::MetadataFiles};
 
 fn rig() -> Rig {
     Rig::with(|config| {

@@ -1,9 +1,7 @@
 //! Pulls from registries that hang, fall silent or come back, and what is known of what was pulled.
 
-use super::{
-    super::{TaskKey, pulls::tasks_named},
-    *,
-};
+use super::{super::pulls::tasks_named, *};
+use crate::task::key::TaskKey;
 
 fn of(image: &str) -> TaskSpec {
     spec(vec![ContainerDefinition { image: Some(image.into()), ..container("app") }])

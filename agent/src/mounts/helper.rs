@@ -1,0 +1,89 @@
+//! The helper: its folder, and what it compares requests with.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use longshore_common::task_policy::TaskPolicy;
+
+use super::{files, turns::Turns};
+use crate::settings::{FileSystems, Settings};
+
+/// Maximum number of mounts that tasks of this host hold together, with what is mounted below their
+/// sources: a tenth of the kernel's own limit for a mount namespace (sysctl fs.mount-max).
+pub(super) const MOUNTS_MAX: usize = 10_000;
+
+const MOUNTS: &str = "mounts";
+
+/// What the helper needs of the agent's settings, which it reads for itself.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fences {
+    pub(crate) policy: TaskPolicy,
+    pub(crate) file_systems: FileSystems,
+    /// Engines' sockets besides the ones that are known by name.
+    pub(crate) engine_sockets: Vec<PathBuf>,
+    /// Folders that no task needs: the helper's own, and the agent's.
+    pub(crate) own_folders: Vec<PathBuf>,
+}
+
+/// Makes mounts below a folder of its own.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    pub(super) fences: Fences,
+    /// Holds the mounts.
+    pub(super) folder: PathBuf,
+    /// Held while places are made or taken down. No call under it waits for a file system that is
+    /// not the helper's own.
+    pub(super) places: Mutex<()>,
+    pub(super) turns: Turns,
+    pub(super) mounts_max: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HelperError {
+    #[error(
+        "the helper's folder {} cannot be used: run it as root, by longshore-agent-volumes.service",
+        .0.display()
+    )]
+    Folder(PathBuf, #[source] io::Error),
+    #[error("the helper cannot listen at {}: is another one running?", .0.display())]
+    Listen(PathBuf, #[source] io::Error),
+    #[error("connections to the helper cannot be taken")]
+    Accept(#[source] io::Error),
+}
+
+impl Helper {
+    /// `folder` is made for root alone if it is not there.
+    pub(crate) fn new(folder: &Path, mut fences: Fences) -> Result<Self, HelperError> {
+        let unusable = |error| HelperError::Folder(folder.to_owned(), error);
+        let mounts = folder.join(MOUNTS);
+        files::make_private(folder)
+            .and_then(|()| files::make_private(&mounts))
+            .map_err(unusable)?;
+        // As the kernel's table of mounts shows it.
+        let mounts = fs_err::canonicalize(mounts).map_err(unusable)?;
+        fences.own_folders.push(folder.to_owned());
+        Ok(Helper {
+            fences,
+            folder: mounts,
+            places: Mutex::default(),
+            turns: Turns::default(),
+            mounts_max: MOUNTS_MAX,
+        })
+    }
+}
+
+impl Fences {
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let mut engine_sockets = settings.engine_sockets.clone();
+        engine_sockets.push(settings.docker.clone());
+        Fences {
+            policy: settings.task_policy.clone(),
+            file_systems: settings.efs.clone(),
+            engine_sockets,
+            own_folders: vec![settings.data_dir.clone()],
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What is concluded from a change of a task: what is started again, what never begins, whether the
+//! task stops by itself, and whether it has.
+
+use longshore_common::{
+    clock::Timestamp,
+    task::{StopCause, StopCode},
+};
+
+use super::KILLED;
+use crate::task::{
+    desired::{Condition, DesiredTask, Restart, Role},
+    observed::{ContainerState, ObservedContainer, ObservedTask},
+    order,
+};
+
+const PAUSE_EXITED: &str = "The container that holds the namespaces which this task's containers \
+                            share (~internal~ecs~pause) exited";
+
+const ESSENTIAL_EXITED: &str = "Essential container in task exited";
+
+impl ObservedTask {
+    /// Draws the conclusions of a change: what is started again, whether the task stops by itself,
+    /// and whether it has.
+    pub(crate) fn settle(&mut self, desired: &DesiredTask, now: Timestamp) {
+        if self.stop_cause(desired).is_none() {
+            for (wanted, container) in desired.containers.iter().zip(&mut self.containers) {
+                if wanted.restart.as_ref().is_some_and(|policy| container.starts_again(policy)) {
+                    container.restarts += 1;
+                    container.state = ContainerState::Restarting;
+                }
+            }
+            self.own_stop = self.first_end(desired);
+            self.give_up_what_never_begins(desired, now);
+        }
+        if self.stop_cause(desired).is_none() {
+            return;
+        }
+        self.set_stop_deadlines(desired, now);
+        self.stopping_at.get_or_insert(now);
+        let over = |c: &ObservedContainer| c.is_over() && !c.awaits_last_lines();
+        if self.execution_stopped_at.is_none() && self.containers.iter().all(over) {
+            self.execution_stopped_at = Some(now);
+        }
+    }
+
+    /// Every container whose dependencies can no longer be met never runs and says why, one that
+    /// waits for such a one too. The task stops for it only if it is essential.
+    fn give_up_what_never_begins(&mut self, desired: &DesiredTask, now: Timestamp) {
+        while let Some((index, reason)) = order::never_begins(desired, self, now) {
+            self.containers[index].never_runs(reason.clone());
+            if desired.containers[index].essential {
+                let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
+                self.own_stop.get_or_insert(cause);
+            }
+        }
+    }
+
+    /// From now on, containers whose turn it is have their time to stop.
+    fn set_stop_deadlines(&mut self, desired: &DesiredTask, now: Timestamp) {
+        for (index, wanted) in desired.containers.iter().enumerate() {
+            let container = &self.containers[index];
+            let gone = container.process_ended && desired.stop.is_none();
+            let runs = container.state == ContainerState::Running && !gone;
+            if runs && container.stop_by.is_none() && order::may_stop(desired, self, index) {
+                self.containers[index].stop_by = Some(now.saturating_add(wanted.stop_grace));
+            }
+        }
+    }
+
+    /// Why the task stops by itself, if an essential container has ended.
+    fn first_end(&self, desired: &DesiredTask) -> Option<StopCause> {
+        let containers = || desired.containers.iter().zip(&self.containers);
+        let mut ended = containers().filter(|(wanted, c)| wanted.essential && c.has_ended());
+        let pause = containers().find(|(wanted, c)| wanted.role == Role::Pause && c.has_ended());
+        let Some((_, pause)) = pause else {
+            return ended.next().map(|(_, container)| own_stop_cause(container));
+        };
+        // The end of the pause container may take the others with it, and not the other way round:
+        // one that ended in its own way was before.
+        let own_way = |c: &ObservedContainer| c.exit_code.is_some_and(|code| code != KILLED);
+        let before = ended.find(|(wanted, c)| wanted.role == Role::Defined && own_way(c));
+        let mut cause = own_stop_cause(before.map_or(pause, |(_, container)| container));
+        if before.is_none() && pause.ever_ran {
+            cause.reason = PAUSE_EXITED.to_owned();
+        }
+        Some(cause)
+    }
+
+    /// Of a task that was found by its containers, without a record: those of which none is left ran
+    /// and were removed since, where the others show it. They are asked for, and not run again.
+    pub(crate) fn gone_after_they_ran(&mut self, desired: &DesiredTask, now: Timestamp) {
+        while let Some((index, succeeded)) = self.gone_after_it_ran(desired) {
+            let container = &mut self.containers[index];
+            (container.state, container.doubt) = (ContainerState::Unknown, true);
+            container.ever_ran = true;
+            container.exit_seen = succeeded.then_some((Some(0), now));
+        }
+    }
+
+    /// A container of which nothing is left and that had begun, and whether it surely succeeded.
+    fn gone_after_it_ran(&self, desired: &DesiredTask) -> Option<(usize, bool)> {
+        let is_there = |index: &usize| self.containers[*index].state != ContainerState::Absent;
+        let all = || 0..self.containers.len();
+        let missing = || all().filter(|index| !is_there(index));
+        // What depends on it was made after it had begun.
+        let needed = missing().find_map(|index| {
+            let there =
+                all().filter(is_there).flat_map(|other| &desired.containers[other].depends_on);
+            let needed: Vec<_> =
+                there.filter(|one| one.on == index).map(|one| one.condition).collect();
+            let succeeded = needed.contains(&Condition::Success);
+            (!needed.is_empty()).then_some((index, succeeded))
+        });
+        // Nothing tells whether one was made that nobody needs. What could have run has.
+        needed.or_else(|| {
+            let could_run = |index: &usize| {
+                !desired.containers[*index].essential && order::may_begin(desired, self, *index)
+            };
+            let any = all().any(|index| is_there(&index));
+            missing().find(could_run).filter(|_| any).map(|index| (index, false))
+        })
+    }
+}
+
+fn own_stop_cause(ended: &ObservedContainer) -> StopCause {
+    if ended.ever_ran {
+        return StopCause {
+            code: StopCode::EssentialContainerExited,
+            reason: ESSENTIAL_EXITED.to_owned(),
+        };
+    }
+    StopCause {
+        code: StopCode::TaskFailedToStart,
+        reason: ended.reason.clone().unwrap_or_else(|| "Task failed to start".to_owned()),
+    }
+}
+
+impl ObservedContainer {
+    /// ecs-behaviour 1.7, restart policy.
+    fn starts_again(&self, policy: &Restart) -> bool {
+        let ran = self.start_by_this_clock().zip(self.finished_at);
+        let ran = ran.map(|(from, until)| until.since(from));
+        let ignored = |code: &i32| policy.ignored_exit_codes.contains(code);
+        self.state == ContainerState::Stopped
+            && self.id.is_some()
+            && !self.doubt
+            && !self.restart_refused
+            && self.exit_code.is_some_and(|code| !ignored(&code))
+            && ran.is_some_and(|ran| ran >= policy.after_running)
+    }
+}

@@ -1,0 +1,409 @@
+//! What each outcome of a call teaches of its container.
+//!
+//! Never: an end concluded from an unknown outcome. Such a call leaves its container as last known and
+//! in doubt, and an inspect clears the doubt.
+
+use std::time::Duration;
+
+use longshore_common::{clock::Timestamp, task::HealthStatus};
+
+use super::OUT_OF_MEMORY;
+use crate::{
+    runtime::{Aim, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason, shorten},
+    settings::PullPolicy,
+    task::{
+        desired::DesiredTask,
+        labels,
+        observed::{ContainerState, ObservedContainer, ObservedTask, PullFailure, PullState},
+        rules::Rules,
+    },
+};
+
+/// How often one container is asked for before a 404 is believed.
+const MISSING_TO_BELIEVE: u32 = 2;
+
+/// Between the two: an engine that is starting may not have read its containers yet.
+const MISSING_RETRY: Duration = Duration::from_secs(1);
+
+/// Attempts at a call that the engine answers with 5xx, before its word is final.
+const ENGINE_ERRORS_MAX: u32 = 3;
+
+/// ecs-behaviour 1.7.
+const PULL_ATTEMPTS_MAX: u32 = 5;
+
+/// How often an image is pulled again that was gone when its container was to be made.
+const IMAGES_LOST_MAX: u32 = 2;
+
+const PULL_RETRY_MIN: Duration = Duration::from_millis(1100);
+
+const PULL_RETRY_MAX: Duration = Duration::from_secs(5);
+
+const RETRY_MIN: Duration = Duration::from_millis(250);
+
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+const REMOVED_OUTSIDE: &str =
+    "DockerStateError: the container is gone, and it was not this agent that removed it";
+
+/// What came of one [`crate::engine::plan::Step`].
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Pulled(Result<(), RuntimeError>),
+    /// An image that the agent made.
+    Loaded(Result<(), RuntimeError>),
+    /// Nobody needed the image any more.
+    PullCancelled,
+    Created(Result<String, RuntimeError>),
+    Started(Result<(), RuntimeError>),
+    Inspected(Result<Box<ContainerDetails>, RuntimeError>),
+    /// Stop or kill.
+    Stopped(Result<(), RuntimeError>),
+    Removed(Result<(), RuntimeError>),
+    LastLines(Result<Vec<String>, RuntimeError>),
+}
+
+/// When the container's next step may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Now,
+    After(Duration),
+}
+
+impl ObservedTask {
+    /// Takes the outcome of a call for container `index`.
+    pub(crate) fn record(
+        &mut self,
+        desired: &DesiredTask,
+        index: usize,
+        outcome: Outcome,
+        rules: &Rules,
+        now: Timestamp,
+    ) -> Next {
+        let wanted = &desired.containers[index];
+        let container = &mut self.containers[index];
+        (container.in_flight, container.being_started) = (false, false);
+        container.being_inspected = false;
+        match outcome {
+            Outcome::Pulled(result) => {
+                self.pull_stopped_at = Some(now);
+                self.containers[index].pulled = None;
+                self.containers[index].pulled(result, rules.pull, Some(&wanted.image))
+            }
+            Outcome::Loaded(result) => container.pulled(result, rules.pull, None),
+            Outcome::PullCancelled => {
+                (container.pulled, container.pull_failure) = (None, None);
+                Next::Now
+            }
+            Outcome::Created(Ok(id)) => {
+                container.settled();
+                container.id = Some(id);
+                container.state = ContainerState::Created;
+                Next::Now
+            }
+            Outcome::Created(Err(error)) => container.create_failed(error),
+            Outcome::Started(Ok(())) => {
+                container.settled();
+                container.begins();
+                container.started_at.get_or_insert(now);
+                if wanted.health_check {
+                    container.health = Some(HealthStatus::Unknown);
+                }
+                match &wanted.bindings {
+                    // Reported as running once its ports are known, which one inspect tells.
+                    None => container.doubt = true,
+                    Some(bindings) => {
+                        container.bindings.clone_from(bindings);
+                        container.state = ContainerState::Running;
+                    }
+                }
+                Next::Now
+            }
+            Outcome::Started(Err(error)) => container.start_failed(&error),
+            Outcome::Inspected(Ok(details)) => {
+                let ours = labels::task_of(&details.labels, rules) == Some(desired.key)
+                    && labels::container_index(&details.labels, desired) == Some(index);
+                if ours {
+                    container.inspected(*details, wanted.health_check, now)
+                } else {
+                    container.settled();
+                    container.never_runs(format!(
+                        "CannotCreateContainerError: the name {} is taken by a container that is \
+                         not this task's; remove it",
+                        wanted.docker_name
+                    ));
+                    Next::Now
+                }
+            }
+            Outcome::Inspected(Err(RuntimeError::NotFound { .. })) => container.not_found(now),
+            Outcome::Inspected(Err(_)) => {
+                container.doubt = true;
+                container.retry()
+            }
+            Outcome::Stopped(Ok(())) => {
+                container.doubt = true;
+                container.stop_attempts += 1;
+                match container.stop_attempts {
+                    1 => Next::Now,
+                    // It ran on after one that was said to be done.
+                    more => Next::After(backoff(RETRY_MIN, RETRY_MAX, more)),
+                }
+            }
+            Outcome::Stopped(Err(_)) => {
+                container.stop_attempts += 1;
+                container.doubt = true;
+                container.retry()
+            }
+            Outcome::Removed(Ok(()) | Err(RuntimeError::NotFound { .. })) => {
+                container.settled();
+                container.doubt = false;
+                container.state = ContainerState::Removed;
+                Next::Now
+            }
+            Outcome::Removed(Err(_)) => container.retry(),
+            // They help a reader; a task's end does not wait for a second try.
+            Outcome::LastLines(lines) => {
+                container.last_lines = Some(lines.unwrap_or_default());
+                Next::Now
+            }
+        }
+    }
+}
+
+impl ObservedContainer {
+    fn retry(&mut self) -> Next {
+        self.failures += 1;
+        Next::After(backoff(RETRY_MIN, RETRY_MAX, self.failures))
+    }
+
+    /// `image` is absent for one that the agent makes itself.
+    fn pulled(
+        &mut self,
+        result: Result<(), RuntimeError>,
+        policy: PullPolicy,
+        image: Option<&str>,
+    ) -> Next {
+        self.pull_failure = None;
+        let Err(error) = result else {
+            self.failures = 0;
+            self.pull = PullState::Done;
+            return Next::Now;
+        };
+        let again = match &error {
+            RuntimeError::Unknown(Unknown::Timeout { .. }) => false,
+            RuntimeError::Unknown(Unknown::Transport { .. }) => true,
+            RuntimeError::Unknown(
+                Unknown::Registry { .. } | Unknown::Engine { .. } | Unknown::Unreadable { .. },
+            ) => self.failures + 1 < PULL_ATTEMPTS_MAX,
+            RuntimeError::NotFound { .. }
+            | RuntimeError::ImageNotFound { .. }
+            | RuntimeError::Conflict { .. }
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. }
+            | RuntimeError::NoLogin { .. }
+            | RuntimeError::NotAsked { .. } => false,
+        };
+        let attempts = self.failures + 1;
+        if again {
+            self.failures = attempts;
+            // An engine that is away fails every attempt, and is told of by itself.
+            if !matches!(error, RuntimeError::Unknown(Unknown::Transport { .. })) {
+                let error = shorten(&error.to_string());
+                self.pull_failure = Some(PullFailure { attempts, error });
+            }
+            return Next::After(backoff(PULL_RETRY_MIN, PULL_RETRY_MAX, self.failures));
+        }
+        self.failures = 0;
+        let reason = match image {
+            Some(image) => pull_reason(image, attempts, &error),
+            None => ecs_reason(Aim::Pull, &error),
+        };
+        match policy {
+            PullPolicy::PullFirst => {
+                // What the host has will do. If it has nothing, this is why.
+                self.pull = PullState::Done;
+                self.verdict = Some(reason);
+            }
+            PullPolicy::Always | PullPolicy::Once | PullPolicy::PreferCached => {
+                self.never_runs(reason)
+            }
+        }
+        Next::Now
+    }
+
+    fn create_failed(&mut self, error: RuntimeError) -> Next {
+        match &error {
+            RuntimeError::ImageNotFound { .. } => match self.pull {
+                PullState::NotNeeded => self.pull = PullState::Needed,
+                // Somebody has removed it since.
+                PullState::Done if self.verdict.is_none() && self.images_lost < IMAGES_LOST_MAX => {
+                    self.images_lost += 1;
+                    self.pull = PullState::Needed;
+                }
+                PullState::Needed | PullState::Done => {
+                    let reason = self.verdict.take();
+                    self.never_runs(reason.unwrap_or_else(|| ecs_reason(Aim::Create, &error)));
+                }
+            },
+            // An earlier attempt may have made it: the labels tell.
+            RuntimeError::Conflict { .. } => self.doubt = true,
+            RuntimeError::NotFound { .. }
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. }
+            | RuntimeError::NoLogin { .. }
+            | RuntimeError::NotAsked { .. } => {
+                self.never_runs(ecs_reason(Aim::Create, &error));
+            }
+            RuntimeError::Unknown(unknown) => {
+                self.judge(Aim::Create, unknown, &error);
+                return self.retry();
+            }
+        }
+        Next::Now
+    }
+
+    fn start_failed(&mut self, error: &RuntimeError) -> Next {
+        self.doubt = true;
+        match error {
+            RuntimeError::NotFound { .. } => {
+                // Of the container, or of something that it needs: then asking again shows it.
+                self.missing = self.missing.max(1);
+                if self.failures + 1 >= ENGINE_ERRORS_MAX {
+                    self.verdict = Some(ecs_reason(Aim::Start, error));
+                }
+                return self.retry();
+            }
+            RuntimeError::ImageNotFound { .. }
+            | RuntimeError::Conflict { .. }
+            | RuntimeError::Rejected { .. }
+            | RuntimeError::NotPrepared { .. }
+            | RuntimeError::NoLogin { .. }
+            | RuntimeError::NotAsked { .. } => self.verdict = Some(ecs_reason(Aim::Start, error)),
+            RuntimeError::Unknown(unknown) => {
+                self.judge(Aim::Start, unknown, error);
+                return self.retry();
+            }
+        }
+        Next::Now
+    }
+
+    /// After a call whose outcome is unknown: inspect, and give up if it was not done and there is
+    /// no sense in trying again.
+    fn judge(&mut self, aim: Aim, unknown: &Unknown, error: &RuntimeError) {
+        self.doubt = true;
+        let give_up = match unknown {
+            Unknown::Timeout { .. } => true,
+            Unknown::Registry { .. } | Unknown::Engine { .. } => {
+                self.failures + 1 >= ENGINE_ERRORS_MAX
+            }
+            Unknown::Transport { .. } | Unknown::Unreadable { .. } => false,
+        };
+        if give_up {
+            self.verdict = Some(ecs_reason(aim, error));
+        }
+    }
+
+    fn inspected(&mut self, details: ContainerDetails, health_check: bool, now: Timestamp) -> Next {
+        self.id = Some(details.id);
+        self.missing = 0;
+        match details.state {
+            RunState::Created => {
+                if let Some(reason) = self.verdict.take() {
+                    self.never_runs(reason);
+                } else if self.ever_ran {
+                    // It ran and shows no exit: some engine's way to say that it is gone.
+                    self.ended(None, details.finished_at.unwrap_or(now));
+                } else {
+                    self.state = ContainerState::Created;
+                }
+            }
+            RunState::Running => {
+                self.settled();
+                let another_run = details.started_at.is_some_and(|at| self.started_before(at));
+                if another_run {
+                    // What was known of the end was the end of an earlier run.
+                    (self.process_ended, self.exit_seen) = (false, None);
+                    (self.stop_attempts, self.stop_by) = (0, None);
+                    self.killed_for_memory = false;
+                }
+                self.state = ContainerState::Running;
+                self.begins();
+                self.pid = details.pid;
+                self.started_at = details.started_at.or(self.started_at);
+                self.bindings = details.bindings;
+                if health_check {
+                    self.health = Some(details.health.unwrap_or_default());
+                }
+            }
+            RunState::Exited => {
+                self.started_at = details.started_at.or(self.started_at);
+                self.ever_ran |= details.started_at.is_some();
+                if details.oom_killed {
+                    self.reason = Some(OUT_OF_MEMORY.to_owned());
+                }
+                let verdict = self.verdict.take();
+                match verdict {
+                    Some(reason) if !self.ever_ran => self.never_runs(reason),
+                    verdict => {
+                        let restarting = self.state == ContainerState::Restarting;
+                        self.ended(details.exit_code, details.finished_at.unwrap_or(now));
+                        if restarting && let Some(reason) = verdict {
+                            self.restart_refused = true;
+                            self.reason = Some(reason);
+                        }
+                    }
+                }
+            }
+        }
+        Next::Now
+    }
+
+    fn not_found(&mut self, now: Timestamp) -> Next {
+        self.missing += 1;
+        // Its exit was seen: the 404 adds nothing that a second one could change.
+        if self.missing < MISSING_TO_BELIEVE && self.exit_seen.is_none() {
+            self.doubt = true;
+            return Next::After(MISSING_RETRY);
+        }
+        let verdict = self.verdict.take();
+        self.doubt = false;
+        self.missing = 0;
+        if self.state == ContainerState::Stopped {
+            self.state = ContainerState::Removed;
+        } else if self.ever_ran || (self.exit_seen.is_some() && verdict.is_none()) {
+            // An exit is the end of something that ran, also if its start was never answered.
+            let (exit_code, at) = self.exit_seen.unwrap_or((None, now));
+            if self.exit_seen.is_none() {
+                self.reason.get_or_insert_with(|| REMOVED_OUTSIDE.to_owned());
+            }
+            self.ended(exit_code, at);
+            self.id = None;
+        } else if let Some(reason) = verdict {
+            self.never_runs(reason);
+        } else {
+            self.id = None;
+            self.state = ContainerState::Absent;
+        }
+        Next::Now
+    }
+}
+
+/// ECS's reason, with the image if the error does not name it, and the attempts if there were more.
+fn pull_reason(image: &str, attempts: u32, error: &RuntimeError) -> String {
+    let reason = ecs_reason(Aim::Pull, error);
+    let names_its_subject =
+        matches!(error, RuntimeError::NoLogin { .. } | RuntimeError::NotPrepared { .. });
+    let tried = match attempts {
+        1 if names_its_subject || reason.contains(image) => return reason,
+        1 => format!("image {image}"),
+        more => format!("image {image} was tried {more} times"),
+    };
+    match reason.split_once(": ") {
+        Some((name, message)) => shorten(&format!("{name}: {tried}: {message}")),
+        None => reason,
+    }
+}
+
+/// Doubles with each failure.
+pub(crate) fn backoff(min: Duration, max: Duration, failures: u32) -> Duration {
+    min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(max)
+}

@@ -1,0 +1,153 @@
+//! The order of a task's containers: who waits for whom to begin, and who stops first
+//! (ecs-behaviour 1.7).
+//!
+//! Pure functions of what is desired and observed. Never: a conclusion from what is unknown; a
+//! dependency that was not asked for since the agent started is neither met nor out of reach.
+
+use std::time::Duration;
+
+use longshore_common::{clock::Timestamp, task::HealthStatus};
+
+use super::desired::DesiredTask;
+use crate::task::{
+    desired::{Condition, Dependency},
+    observed::{ContainerState, ObservedContainer, ObservedTask},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// How one dependency stands.
+enum Standing {
+    Met,
+    Waits,
+    /// What became of the dependency; it can never be met now.
+    OutOfReach(String),
+}
+
+/// Whether everything that this container waits for is so.
+pub(crate) fn may_begin(desired: &DesiredTask, observed: &ObservedTask, index: usize) -> bool {
+    let all = &desired.containers[index].depends_on;
+    all.iter().all(|one| matches!(standing(*one, desired, observed), Standing::Met))
+}
+
+/// The first container that can never begin, and why.
+pub(crate) fn never_begins(
+    desired: &DesiredTask,
+    observed: &ObservedTask,
+    now: Timestamp,
+) -> Option<(usize, String)> {
+    for index in 0..desired.containers.len() {
+        for one in waiting_for(desired, observed, index) {
+            let dependency = &desired.containers[one.on].name;
+            let what = match standing(one, desired, observed) {
+                Standing::Met => continue,
+                Standing::OutOfReach(what) => what,
+                Standing::Waits => match gives_up_at(one, desired, observed) {
+                    Some(at) if at <= now => format!(
+                        "was not {} within its startTimeout of {} s",
+                        one.condition.in_words(),
+                        (at.since(started(one, observed)?)).as_secs()
+                    ),
+                    Some(_) | None => continue,
+                },
+            };
+            let container = &desired.containers[index].name;
+            let why = format!(
+                "CannotStartContainerError: container {container} depends on {dependency}, which \
+                 {what}"
+            );
+            return Some((index, why));
+        }
+    }
+    None
+}
+
+/// When the next `startTimeout` runs out for a container that still waits.
+pub(crate) fn next_deadline(desired: &DesiredTask, observed: &ObservedTask) -> Option<Timestamp> {
+    (0..desired.containers.len())
+        .flat_map(|index| waiting_for(desired, observed, index))
+        .filter(|one| matches!(standing(*one, desired, observed), Standing::Waits))
+        .filter_map(|one| gives_up_at(one, desired, observed))
+        .min()
+}
+
+/// Shutdown is the other way round: nobody that depends on this container runs any more.
+pub(crate) fn may_stop(desired: &DesiredTask, observed: &ObservedTask, index: usize) -> bool {
+    let depends = |other: usize| desired.containers[other].depends_on.iter().any(|d| d.on == index);
+    (0..desired.containers.len())
+        .filter(|other| depends(*other))
+        .all(|other| observed.containers[other].is_over())
+}
+
+/// What a container that was not begun with still waits for.
+fn waiting_for<'a>(
+    desired: &'a DesiredTask,
+    observed: &'a ObservedTask,
+    index: usize,
+) -> impl Iterator<Item = Dependency> + 'a {
+    let container = &observed.containers[index];
+    let waits = container.state == ContainerState::Absent && !container.in_flight;
+    desired.containers[index].depends_on.iter().copied().filter(move |_| waits)
+}
+
+fn standing(one: Dependency, desired: &DesiredTask, observed: &ObservedTask) -> Standing {
+    let dependency = &observed.containers[one.on];
+    let ended = match dependency.state {
+        ContainerState::Unknown | ContainerState::Absent => return Standing::Waits,
+        ContainerState::Created => false,
+        ContainerState::Running | ContainerState::Restarting => false,
+        ContainerState::Stopped | ContainerState::Removed => true,
+    };
+    let runs = dependency.state == ContainerState::Running;
+    match (one.condition, ended) {
+        // One that never was made holds nothing that another could use.
+        (Condition::Created, true) if !dependency.ever_ran && dependency.id.is_none() => {
+            Standing::OutOfReach(end_of(dependency, one.condition))
+        }
+        (Condition::Created, _) => Standing::Met,
+        (Condition::Start, _) if runs || dependency.ever_ran => Standing::Met,
+        (Condition::Complete, true) if dependency.ever_ran => Standing::Met,
+        (Condition::Success, true) if dependency.exit_code == Some(0) => Standing::Met,
+        (Condition::Healthy, false) if runs && is_healthy(one, desired, dependency) => {
+            Standing::Met
+        }
+        (_, true) => Standing::OutOfReach(end_of(dependency, one.condition)),
+        (
+            Condition::Start | Condition::Complete | Condition::Success | Condition::Healthy,
+            false,
+        ) => Standing::Waits,
+    }
+}
+
+fn is_healthy(one: Dependency, desired: &DesiredTask, container: &ObservedContainer) -> bool {
+    desired.containers[one.on].health_check && container.health == Some(HealthStatus::Healthy)
+}
+
+fn end_of(dependency: &ObservedContainer, condition: Condition) -> String {
+    let condition = condition.in_words();
+    match dependency.exit_code {
+        _ if !dependency.ever_ran => "never ran".to_owned(),
+        Some(code) => format!("ended with exit code {code} before it was {condition}"),
+        None => format!("ended before it was {condition}"),
+    }
+}
+
+/// ecs-behaviour 1.7: measured from the dependency's start, for what comes after a start.
+fn gives_up_at(
+    one: Dependency,
+    desired: &DesiredTask,
+    observed: &ObservedTask,
+) -> Option<Timestamp> {
+    let timeout: Duration = desired.containers[one.on].start_timeout?;
+    match one.condition {
+        Condition::Created | Condition::Start => None,
+        Condition::Complete | Condition::Success | Condition::Healthy => {
+            Some(started(one, observed)?.saturating_add(timeout))
+        }
+    }
+}
+
+fn started(one: Dependency, observed: &ObservedTask) -> Option<Timestamp> {
+    observed.containers[one.on].start_by_this_clock()
+}
