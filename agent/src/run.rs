@@ -197,9 +197,9 @@ async fn life(
     let mut parts = JoinSet::new();
     parts.spawn(introspection::serve(shown, status.clone(), shutdown.clone()));
     let (reach, docker_reach) = watch::channel(Reach::default());
-    let (eyes, disk) = disk::eyes();
+    let (monitor, disk) = disk::monitor();
     status.disk_watched(disk.clone());
-    parts.spawn(eyes.keep_looking(
+    parts.spawn(monitor.run(
         settings.disk,
         settings.data_dir.clone(),
         docker_reach.clone(),

@@ -125,7 +125,7 @@ impl<R: ContainerRuntime> Engine<R> {
                         self.process_ended(&process, end);
                     }
                 }
-                () = self.rooms.changed() => self.disk_seen(),
+                () = self.disk_pressure.changed() => self.disk_seen(),
                 () = self.health.changed() => {}
                 written = record::written(&mut self.writing) => {
                     let (ledger, batch, result) = written;

@@ -35,7 +35,7 @@ const FLOOR_SLACK_SHARE: u64 = 8;
 
 /// What is done for room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Room {
+pub enum DiskSpace {
     #[default]
     Enough,
     /// What nobody needs is removed at once.
@@ -44,12 +44,12 @@ pub enum Room {
     Lacking,
 }
 
-impl Room {
+impl DiskSpace {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Room::Enough => "enough",
-            Room::Short => "short",
-            Room::Lacking => "lacking",
+            DiskSpace::Enough => "enough",
+            DiskSpace::Short => "short",
+            DiskSpace::Lacking => "lacking",
         }
     }
 }
@@ -71,7 +71,7 @@ pub struct FileSystem {
 /// All readings, the fullest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
-    pub room: Room,
+    pub room: DiskSpace,
     /// Docker has told where its data is, so that this is among the readings.
     pub whole: bool,
     pub file_systems: Vec<FileSystem>,
@@ -105,25 +105,25 @@ impl FileSystem {
         self.used_percent.max(self.inodes_used_percent)
     }
 
-    fn room(&self, rules: &DiskRules, was: Room) -> Room {
-        let reached = |threshold: u8, room: Room| {
+    fn room(&self, rules: &DiskRules, was: DiskSpace) -> DiskSpace {
+        let reached = |threshold: u8, room: DiskSpace| {
             let slack = if was >= room { SLACK_PERCENT } else { 0 };
             self.fullness() >= threshold.saturating_sub(slack)
         };
         let floor_slack =
-            if was == Room::Lacking { rules.floor_bytes / FLOOR_SLACK_SHARE } else { 0 };
+            if was == DiskSpace::Lacking { rules.floor_bytes / FLOOR_SLACK_SHARE } else { 0 };
         let floor = rules.floor_bytes.saturating_add(floor_slack);
-        if reached(rules.refuse_at, Room::Lacking) || self.free_bytes < floor {
-            Room::Lacking
-        } else if reached(rules.clean_at, Room::Short) {
-            Room::Short
+        if reached(rules.refuse_at, DiskSpace::Lacking) || self.free_bytes < floor {
+            DiskSpace::Lacking
+        } else if reached(rules.clean_at, DiskSpace::Short) {
+            DiskSpace::Short
         } else {
-            Room::Enough
+            DiskSpace::Enough
         }
     }
 }
 
-fn disk(mut file_systems: Vec<FileSystem>, rules: &DiskRules, was: Room) -> Disk {
+fn disk(mut file_systems: Vec<FileSystem>, rules: &DiskRules, was: DiskSpace) -> Disk {
     file_systems.sort_by_key(|one| (std::cmp::Reverse(one.room(rules, was)), one.free_bytes));
     let room = file_systems.first().map_or(was, |fullest| fullest.room(rules, was));
     Disk { room, whole: false, file_systems }
@@ -137,34 +137,34 @@ pub struct DiskWatch {
 }
 
 /// Where the readings go.
-pub(crate) struct DiskEyes {
+pub(crate) struct DiskMonitor {
     pub(crate) seen: watch::Sender<Disk>,
     again: Arc<Notify>,
     containerd_root: PathBuf,
 }
 
-pub(crate) fn eyes() -> (DiskEyes, DiskWatch) {
+pub(crate) fn monitor() -> (DiskMonitor, DiskWatch) {
     let (sender, seen) = watch::channel(Disk::default());
     let again = Arc::new(Notify::new());
     let containerd_root = PathBuf::from(CONTAINERD_ROOT);
-    (DiskEyes { seen: sender, again: again.clone(), containerd_root }, DiskWatch { seen, again })
+    (DiskMonitor { seen: sender, again: again.clone(), containerd_root }, DiskWatch { seen, again })
 }
 
-impl DiskEyes {
+impl DiskMonitor {
     /// Looks until `shutdown`, at Docker's data as soon as Docker has told where that is.
-    pub(crate) async fn keep_looking(
+    pub(crate) async fn run(
         self,
         rules: DiskRules,
         data_dir: PathBuf,
         mut docker: watch::Receiver<Reach>,
         shutdown: CancellationToken,
     ) {
-        let look_on = async {
+        let readings = async {
             let mut places: Vec<Place> = vec![Place::at(data_dir.clone())];
             loop {
                 let whole = match &docker.borrow_and_update().last {
                     Some(docker) => {
-                        self.turn_to(&mut places, &data_dir, docker);
+                        self.follow_docker(&mut places, &data_dir, docker);
                         true
                     }
                     None => false,
@@ -187,12 +187,12 @@ impl DiskEyes {
         };
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = look_on => {}
+            () = readings => {}
         }
     }
 
     /// Keeps what was seen of places that are looked at further on.
-    fn turn_to(&self, places: &mut Vec<Place>, data_dir: &Path, docker: &RuntimeVersion) {
+    fn follow_docker(&self, places: &mut Vec<Place>, data_dir: &Path, docker: &RuntimeVersion) {
         let images = docker.containerd_images.then(|| Place {
             // A containerd of Docker's own has its images below Docker's data.
             may_be_missing: true,
@@ -214,12 +214,12 @@ impl DiskEyes {
     }
 }
 
-fn tell(disk: &Disk, was: Room) {
+fn tell(disk: &Disk, was: DiskSpace) {
     let Some(fullest) = disk.file_systems.first().filter(|_| disk.room != was) else { return };
     match disk.room {
-        Room::Enough => info!("there is room again: {fullest}"),
-        Room::Short => warn!("room is short, what no task needs is removed: {fullest}"),
-        Room::Lacking => warn!(
+        DiskSpace::Enough => info!("there is room again: {fullest}"),
+        DiskSpace::Short => warn!("room is short, what no task needs is removed: {fullest}"),
+        DiskSpace::Lacking => warn!(
             "there is no room for new tasks; those that run go on: {}",
             disk.advice().unwrap_or_default()
         ),

@@ -5,21 +5,21 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use crate::host::disk::{DiskWatch, Room};
+use crate::host::disk::{DiskSpace, DiskWatch};
 
 /// What the engine knows of it.
 #[derive(Default)]
-pub(super) struct Rooms {
+pub(super) struct DiskPressure {
     pub(super) watch: Option<DiskWatch>,
-    pub(super) room: Room,
+    pub(super) room: DiskSpace,
     /// All that there is to read was read.
     pub(super) whole: bool,
     pub(super) timer_set: bool,
 }
 
-impl Rooms {
+impl DiskPressure {
     pub(super) fn watched(watch: Option<DiskWatch>) -> Self {
-        Rooms { watch, ..Rooms::default() }
+        DiskPressure { watch, ..DiskPressure::default() }
     }
 
     /// Resolves at the next reading; never where nobody reads.
@@ -33,7 +33,7 @@ impl Rooms {
     }
 
     /// Something that takes room or gives it has happened.
-    pub(super) fn look_again(&self) {
+    pub(super) fn request_reading(&self) {
         if let Some(watch) = &self.watch {
             watch.again.notify_one();
         }
@@ -43,21 +43,21 @@ impl Rooms {
     /// have room where that has none.
     pub(super) fn storage(&self) -> StorageHealth {
         match self.room {
-            Room::Lacking => StorageHealth::Full,
-            Room::Enough | Room::Short if self.whole || self.watch.is_none() => {
+            DiskSpace::Lacking => StorageHealth::Full,
+            DiskSpace::Enough | DiskSpace::Short if self.whole || self.watch.is_none() => {
                 StorageHealth::Ready
             }
-            Room::Enough | Room::Short => StorageHealth::Unknown,
+            DiskSpace::Enough | DiskSpace::Short => StorageHealth::Unknown,
         }
     }
 
     pub(super) fn is_short(&self) -> bool {
-        self.room != Room::Enough
+        self.room != DiskSpace::Enough
     }
 
     /// Why a task that is ordered now is not taken, if it is not.
     pub(super) fn refusal(&self) -> Option<StopCause> {
-        (self.room == Room::Lacking).then(|| StopCause {
+        (self.room == DiskSpace::Lacking).then(|| StopCause {
             code: StopCode::TaskFailedToStart,
             reason: format!(
                 "ResourceInitializationError: no space left on this host: {}",

@@ -14,8 +14,8 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn storage(&self) -> StorageHealth {
         match self.ledger_state {
-            LedgerState::Written => self.rooms.storage(),
-            LedgerState::Failing | LedgerState::TriedAgain => StorageHealth::Unwritable,
+            LedgerState::Written => self.disk_pressure.storage(),
+            LedgerState::Failing | LedgerState::Retrying => StorageHealth::Unwritable,
         }
     }
 

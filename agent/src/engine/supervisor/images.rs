@@ -261,7 +261,7 @@ impl<R: ContainerRuntime> Engine<R> {
         debug!(host = %self.config.host, removed, "looked for images that no task needs");
         self.images.cycle = Cycle::Idle;
         if removed > 0 {
-            self.rooms.look_again();
+            self.disk_pressure.request_reading();
         }
         if self.images.room_wanted {
             self.remove_images_for_room();

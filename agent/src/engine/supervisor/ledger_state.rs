@@ -15,5 +15,5 @@ pub(super) enum LedgerState {
     /// What can wait is kept until the next attempt.
     Failing,
     /// The same, and the next attempt is due.
-    TriedAgain,
+    Retrying,
 }

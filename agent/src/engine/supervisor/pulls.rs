@@ -205,7 +205,7 @@ impl<R: ContainerRuntime> Engine<R> {
             self.record(key, index, outcome);
         }
         if let Some(Ok(())) = result {
-            self.rooms.look_again();
+            self.disk_pressure.request_reading();
             self.image_pulled(&source.reference);
             self.ask_for_image(source.reference.clone());
         }

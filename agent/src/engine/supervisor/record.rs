@@ -40,7 +40,7 @@ impl<R: ContainerRuntime> Engine<R> {
     fn has_something_to_write(&self) -> bool {
         let waits = self.ledger_state == LedgerState::Failing;
         let orders = self.taking.as_ref().is_some_and(|taking| !taking.being_written);
-        let is_tried = self.ledger_state == LedgerState::TriedAgain && self.head.is_some();
+        let is_tried = self.ledger_state == LedgerState::Retrying && self.head.is_some();
         orders || is_tried || !self.unwritten.can_wait() && !waits
     }
 
@@ -103,7 +103,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn ledger_due(&mut self) {
         if self.ledger_state == LedgerState::Failing {
-            self.ledger_state = LedgerState::TriedAgain;
+            self.ledger_state = LedgerState::Retrying;
         }
     }
 

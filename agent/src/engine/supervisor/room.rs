@@ -23,21 +23,21 @@ const NO_SPACE: &str = "no space left on device";
 
 impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn disk_seen(&mut self) {
-        let Some(watch) = &mut self.rooms.watch else { return };
+        let Some(watch) = &mut self.disk_pressure.watch else { return };
         let (room, whole) = {
             let disk = watch.seen.borrow_and_update();
             (disk.room, disk.whole)
         };
-        self.rooms.whole |= whole;
-        let was = std::mem::replace(&mut self.rooms.room, room);
+        self.disk_pressure.whole |= whole;
+        let was = std::mem::replace(&mut self.disk_pressure.room, room);
         if room > was {
             self.make_room();
         }
     }
 
     pub(super) fn room_due(&mut self) {
-        self.rooms.timer_set = false;
-        if self.rooms.is_short() {
+        self.disk_pressure.timer_set = false;
+        if self.disk_pressure.is_short() {
             self.make_room();
         }
     }
@@ -45,7 +45,7 @@ impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn make_room(&mut self) {
         self.keep_newest_stopped(STOPPED_KEPT);
         self.remove_images_for_room();
-        if !std::mem::replace(&mut self.rooms.timer_set, true) {
+        if !std::mem::replace(&mut self.disk_pressure.timer_set, true) {
             self.set_timer(MADE_EVERY, Timer::Room);
         }
     }
@@ -71,7 +71,7 @@ impl<R: ContainerRuntime> Engine<R> {
             return outcome;
         }
         if let RuntimeError::Unknown(Unknown::Engine { message }) = error
-            && let Some(advice) = self.rooms.advice()
+            && let Some(advice) = self.disk_pressure.advice()
         {
             *message = format!("{message}; {advice}");
         }

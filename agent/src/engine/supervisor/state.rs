@@ -21,7 +21,7 @@ use tracing::info;
 
 use super::{
     config::EngineConfig,
-    disk_pressure::Rooms,
+    disk_pressure::DiskPressure,
     finished::Finished,
     health::Health,
     known_images::Images,
@@ -103,7 +103,7 @@ pub(super) struct Engine<R> {
     pub(super) unwatched: BTreeSet<TaskKey>,
     pub(super) lanes: Lanes,
     pub(super) images: Images,
-    pub(super) rooms: Rooms,
+    pub(super) disk_pressure: DiskPressure,
     /// Tasks that are kept until their clean-up, by when they stopped.
     pub(super) stopped: BTreeSet<(Timestamp, TaskKey)>,
     /// How far pulls are, from the calls themselves.
@@ -160,7 +160,7 @@ impl<R: ContainerRuntime> Engine<R> {
             },
         );
         let mut engine = Engine {
-            rooms: Rooms::watched(config.disk.clone()),
+            disk_pressure: DiskPressure::watched(config.disk.clone()),
             stopped: BTreeSet::new(),
             images: Images::known_by_ledger(contents.images),
             lanes: Lanes::new(config.launches_at_once, config.pulls_at_once),

@@ -56,7 +56,7 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         let was_found = found.is_some();
         if !was_found {
-            self.rooms.look_again();
+            self.disk_pressure.request_reading();
         }
         self.insert(desired, observed);
         if was_found && self.synced {
@@ -80,7 +80,7 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         let by_policy = refusal(intent, &self.rules)
             .map(|reason| StopCause { code: StopCode::TaskFailedToStart, reason });
-        let for_room = self.rooms.refusal().filter(|_| is_new);
+        let for_room = self.disk_pressure.refusal().filter(|_| is_new);
         let own_stop = &mut task.observed.own_stop;
         *own_stop = own_stop.take().or(by_policy).or(for_room);
     }
@@ -419,7 +419,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 task.desired.containers.iter().map(|c| c.image.clone()).collect();
             self.images_left(&images);
             self.tasks.remove(&key);
-            if self.rooms.is_short() {
+            if self.disk_pressure.is_short() {
                 self.remove_images_for_room();
             }
             self.withdraw_from_endpoints(key);

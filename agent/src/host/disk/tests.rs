@@ -14,52 +14,58 @@ fn file_system(used_percent: u8, free_bytes: u64) -> FileSystem {
     }
 }
 
-fn room(was: Room, used_percent: u8) -> Room {
+fn room(was: DiskSpace, used_percent: u8) -> DiskSpace {
     file_system(used_percent, GIB).room(&DiskRules::default(), was)
 }
 
 #[test]
 fn room_is_short_from_one_threshold_on_and_lacking_from_the_other() {
-    let at = [0, 84, 85, 94, 95, 100].map(|percent| room(Room::Enough, percent));
-    use Room::*;
+    let at = [0, 84, 85, 94, 95, 100].map(|percent| room(DiskSpace::Enough, percent));
+    use DiskSpace::*;
     assert_eq!(at, [Enough, Enough, Short, Short, Lacking, Lacking]);
 }
 
 #[test]
 fn a_threshold_is_left_a_little_below_it() {
-    assert_eq!([84, 83].map(|percent| room(Room::Short, percent)), [Room::Short, Room::Enough]);
-    let lacking = [94, 93, 84, 83].map(|percent| room(Room::Lacking, percent));
-    assert_eq!(lacking, [Room::Lacking, Room::Short, Room::Short, Room::Enough]);
+    assert_eq!(
+        [84, 83].map(|percent| room(DiskSpace::Short, percent)),
+        [DiskSpace::Short, DiskSpace::Enough]
+    );
+    let lacking = [94, 93, 84, 83].map(|percent| room(DiskSpace::Lacking, percent));
+    assert_eq!(
+        lacking,
+        [DiskSpace::Lacking, DiskSpace::Short, DiskSpace::Short, DiskSpace::Enough]
+    );
 }
 
 #[test]
 fn few_bytes_or_inodes_are_no_room_either() {
     let rules = DiskRules::default();
     let few_bytes = file_system(10, DiskRules::default().floor_bytes - 1);
-    assert_eq!(few_bytes.room(&rules, Room::Enough), Room::Lacking);
+    assert_eq!(few_bytes.room(&rules, DiskSpace::Enough), DiskSpace::Lacking);
     let a_little_more = file_system(10, DiskRules::default().floor_bytes + 1);
-    assert_eq!(a_little_more.room(&rules, Room::Lacking), Room::Lacking);
-    assert_eq!(a_little_more.room(&rules, Room::Enough), Room::Enough);
+    assert_eq!(a_little_more.room(&rules, DiskSpace::Lacking), DiskSpace::Lacking);
+    assert_eq!(a_little_more.room(&rules, DiskSpace::Enough), DiskSpace::Enough);
     assert_eq!(
-        file_system(10, DiskRules::default().floor_bytes * 9 / 8).room(&rules, Room::Lacking),
-        Room::Enough
+        file_system(10, DiskRules::default().floor_bytes * 9 / 8).room(&rules, DiskSpace::Lacking),
+        DiskSpace::Enough
     );
     let few_inodes = FileSystem { inodes_used_percent: 96, ..file_system(10, GIB) };
-    assert_eq!(few_inodes.room(&rules, Room::Enough), Room::Lacking);
+    assert_eq!(few_inodes.room(&rules, DiskSpace::Enough), DiskSpace::Lacking);
 }
 
 #[test]
 fn the_file_system_with_the_least_room_decides_and_is_named() {
     let own = FileSystem { path: PathBuf::from("/data"), ..file_system(20, GIB) };
-    let seen = disk(vec![own, file_system(97, 5)], &DiskRules::default(), Room::Enough);
-    assert_eq!(seen.room, Room::Lacking);
+    let seen = disk(vec![own, file_system(97, 5)], &DiskRules::default(), DiskSpace::Enough);
+    assert_eq!(seen.room, DiskSpace::Lacking);
     expect!["the file system of /var/lib/docker has 5 of 107374182400 bytes free (97 % used, 0 % of its inodes); remove what it need not hold (`docker system prune`), make it larger, or change disk-refuse-at and disk-floor"]
         .assert_eq(&seen.advice().unwrap());
 }
 
 #[test]
 fn what_cannot_be_read_changes_nothing() {
-    assert_eq!(disk(Vec::new(), &DiskRules::default(), Room::Short).room, Room::Short);
+    assert_eq!(disk(Vec::new(), &DiskRules::default(), DiskSpace::Short).room, DiskSpace::Short);
 }
 
 #[test]
@@ -93,14 +99,14 @@ async fn a_file_system_that_hangs_is_waited_for_once_and_counts_as_it_was_seen_l
 #[tokio::test]
 async fn dockers_own_file_system_is_looked_at_once_docker_tells_where_it_is() {
     let folder = tempfile::tempdir().unwrap();
-    let (eyes, mut watch) = eyes();
+    let (monitor, mut watch) = monitor();
     let (reach, docker) = watch::channel(Reach::default());
     let shutdown = CancellationToken::new();
     let data_dir = folder.path().to_owned();
     let rules = DiskRules { clean_at: 0, refuse_at: 100, floor_bytes: 0 };
-    let looking = tokio::spawn(eyes.keep_looking(rules, data_dir, docker, shutdown.clone()));
+    let looking = tokio::spawn(monitor.run(rules, data_dir, docker, shutdown.clone()));
     let first = watch.seen.wait_for(|disk| !disk.file_systems.is_empty()).await.unwrap().clone();
-    assert_eq!((first.room >= Room::Short, first.file_systems.len()), (true, 1));
+    assert_eq!((first.room >= DiskSpace::Short, first.file_systems.len()), (true, 1));
     reach.send_modify(|reach| {
         let data_root = Some(PathBuf::from("/"));
         reach.last = Some(crate::runtime::RuntimeVersion { data_root, ..Default::default() });
@@ -117,13 +123,13 @@ async fn dockers_own_file_system_is_looked_at_once_docker_tells_where_it_is() {
 async fn images_of_containerd_are_looked_at_where_docker_keeps_them_there() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("containerd");
-    let (mut eyes, mut watch) = eyes();
-    eyes.containerd_root.clone_from(&store);
+    let (mut monitor, mut watch) = monitor();
+    monitor.containerd_root.clone_from(&store);
     let (reach, docker) = watch::channel(Reach::default());
     let shutdown = CancellationToken::new();
     let data_dir = folder.path().to_owned();
     let looking =
-        tokio::spawn(eyes.keep_looking(DiskRules::default(), data_dir, docker, shutdown.clone()));
+        tokio::spawn(monitor.run(DiskRules::default(), data_dir, docker, shutdown.clone()));
     let again = watch.again.clone();
     let mut seen_after = async |containerd_images, paths: &[&Path]| {
         reach.send_modify(|reach| {

@@ -17,7 +17,7 @@ use crate::{
         report,
     },
     runtime::{ContainerChange, ContainerDetails, RunState, RuntimeError, Unknown},
-    task::{labels, rules::Rules},
+    task::rules::Rules,
 };
 
 mod failures;

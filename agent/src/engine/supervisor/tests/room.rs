@@ -1,15 +1,15 @@
-//! Room: what goes when it is short, what is refused when there is none, and what never is touched.
+//! DiskSpace: what goes when it is short, what is refused when there is none, and what never is touched.
 
 use std::path::PathBuf;
 
 use super::*;
-use crate::host::disk::{self, Disk, DiskEyes, FileSystem, Room};
+use crate::host::disk::{self, Disk, DiskMonitor, DiskSpace, FileSystem};
 
 fn of_image(image: &str) -> TaskSpec {
     spec(vec![ContainerDefinition { image: Some(image.into()), ..container("app") }])
 }
 
-fn disk(room: Room) -> Disk {
+fn disk(room: DiskSpace) -> Disk {
     let file_system = FileSystem {
         path: PathBuf::from("/var/lib/docker"),
         bytes: 1000,
@@ -21,12 +21,12 @@ fn disk(room: Room) -> Disk {
 }
 
 /// Who shows the engine what the disk is like.
-fn rig() -> (Rig, DiskEyes) {
+fn rig() -> (Rig, DiskMonitor) {
     rig_with(|_| {})
 }
 
-fn rig_with(change: impl FnOnce(&mut EngineConfig)) -> (Rig, DiskEyes) {
-    let (eyes, watch) = disk::eyes();
+fn rig_with(change: impl FnOnce(&mut EngineConfig)) -> (Rig, DiskMonitor) {
+    let (monitor, watch) = disk::monitor();
     let rig = Rig::with(|config| {
         config.disk = Some(watch);
         change(config);
@@ -34,7 +34,7 @@ fn rig_with(change: impl FnOnce(&mut EngineConfig)) -> (Rig, DiskEyes) {
     for image in ["a", "b", "c"] {
         rig.fake.publish_image(image, Behaviour::default());
     }
-    (rig, eyes)
+    (rig, monitor)
 }
 
 impl Rig {
@@ -56,14 +56,14 @@ impl Rig {
 
 #[tokio::test(start_paused = true)]
 async fn where_room_is_short_all_stopped_tasks_but_the_newest_go_with_their_images() {
-    let (mut rig, eyes) = rig();
+    let (mut rig, monitor) = rig();
     rig.exchange().await;
     rig.coordinator.run(task(9), of_image("c"));
     rig.until_running(task(9)).await;
     rig.ran_and_stopped(1, "a").await;
     rig.ran_and_stopped(2, "b").await;
     assert_eq!(rig.fake.containers().len(), 3);
-    eyes.seen.send_replace(disk(Room::Short));
+    monitor.seen.send_replace(disk(DiskSpace::Short));
     rig.idle(20).await;
     let left: Vec<String> =
         rig.fake.containers().into_iter().map(|container| container.config.image).collect();
@@ -79,11 +79,11 @@ async fn where_room_is_short_all_stopped_tasks_but_the_newest_go_with_their_imag
 
 #[tokio::test(start_paused = true)]
 async fn without_room_a_new_task_is_refused_by_a_reason_that_says_what_to_do() {
-    let (mut rig, eyes) = rig();
+    let (mut rig, monitor) = rig();
     rig.exchange().await;
     rig.coordinator.run(task(1), of_image("a"));
     rig.until_running(task(1)).await;
-    eyes.seen.send_replace(disk(Room::Lacking));
+    monitor.seen.send_replace(disk(DiskSpace::Lacking));
     rig.idle(2).await;
     rig.coordinator.run(task(2), of_image("b"));
     let (cause, _) = rig.until_stopped(task(2)).await;
@@ -96,7 +96,7 @@ async fn without_room_a_new_task_is_refused_by_a_reason_that_says_what_to_do() {
     rig.restart_agent().await;
     rig.idle(2).await;
     assert_eq!(rig.coordinator.tasks[&task(1)].phase, ReportedPhase::Running);
-    eyes.seen.send_replace(disk(Room::Enough));
+    monitor.seen.send_replace(disk(DiskSpace::Enough));
     rig.idle(2).await;
     rig.coordinator.run(task(3), of_image("b"));
     rig.until_running(task(3)).await;
@@ -105,11 +105,11 @@ async fn without_room_a_new_task_is_refused_by_a_reason_that_says_what_to_do() {
 /// Without its ledger the agent is told of all its tasks anew, here before it could see any of them.
 #[tokio::test(start_paused = true)]
 async fn lost_ledger_stops_nothing_that_runs_when_there_is_no_room() {
-    let (mut rig, eyes) = rig();
+    let (mut rig, monitor) = rig();
     rig.exchange().await;
     rig.coordinator.run(task(1), of_image("a"));
     rig.until_running(task(1)).await;
-    eyes.seen.send_replace(disk(Room::Lacking));
+    monitor.seen.send_replace(disk(DiskSpace::Lacking));
     rig.kill_agent().await;
     std::fs::remove_file(&rig.config.ledger).unwrap();
     // The first listing takes its time; this task was ordered while nobody was there.
@@ -130,8 +130,8 @@ async fn lost_ledger_stops_nothing_that_runs_when_there_is_no_room() {
 
 #[tokio::test(start_paused = true)]
 async fn room_is_told_at_once_when_all_was_read() {
-    use {Room::*, StorageHealth::*};
-    let (mut rig, eyes) = rig();
+    use {DiskSpace::*, StorageHealth::*};
+    let (mut rig, monitor) = rig();
     rig.exchange().await;
     assert_eq!(rig.exchange().await.storage, Unknown);
     let mut was = Unknown;
@@ -144,7 +144,7 @@ async fn room_is_told_at_once_when_all_was_read() {
         (Short, true, Ready),
     ] {
         let before = tokio::time::Instant::now();
-        eyes.seen.send_replace(Disk { whole, ..disk(room) });
+        monitor.seen.send_replace(Disk { whole, ..disk(room) });
         let request = rig.coordinator.request(10_000);
         let answer = rig.poll(request).await;
         rig.coordinator.take(&answer);
@@ -157,11 +157,11 @@ async fn room_is_told_at_once_when_all_was_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pull_without_space_makes_room_and_is_tried_again() {
-    let (mut rig, eyes) = rig();
+    let (mut rig, monitor) = rig();
     rig.exchange().await;
     rig.ran_and_stopped(1, "a").await;
     rig.ran_and_stopped(2, "b").await;
-    eyes.seen.send_replace(disk(Room::Enough));
+    monitor.seen.send_replace(disk(DiskSpace::Enough));
     let message = "write /var/lib/docker/tmp/GetImageBlob7: no space left on device";
     let fault = || Fault::Fails(Unknown::Engine { message: message.into() }.into());
     rig.fake.fail_next(Verb::Pull, fault());
@@ -182,7 +182,7 @@ async fn a_pull_without_space_makes_room_and_is_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn of_stopped_tasks_only_so_many_are_kept() {
-    let (mut rig, _eyes) = rig_with(|config| config.stopped_tasks_kept = 2);
+    let (mut rig, _monitor) = rig_with(|config| config.stopped_tasks_kept = 2);
     rig.exchange().await;
     for number in 1..=4 {
         rig.ran_and_stopped(number, IMAGE).await;
