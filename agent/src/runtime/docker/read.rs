@@ -437,6 +437,14 @@ pub(super) fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeEr
         .map_err(|error| Unknown::Unreadable { message: error.to_string() }.into())
 }
 
+pub(super) fn health_status(text: &str) -> HealthStatus {
+    match text {
+        "healthy" => HealthStatus::Healthy,
+        "unhealthy" => HealthStatus::Unhealthy,
+        _ => HealthStatus::Unknown,
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use longshore_common::task::HealthStatus;
@@ -549,12 +557,5 @@ pub(super) mod tests {
     #[test]
     fn a_path_holds_no_character_that_could_end_it() {
         assert_eq!(escaped("a/b:c@d?e#f g%"), "a/b:c@d%3Fe%23f%20g%25");
-    }
-}
-pub(super) fn health_status(text: &str) -> HealthStatus {
-    match text {
-        "healthy" => HealthStatus::Healthy,
-        "unhealthy" => HealthStatus::Unhealthy,
-        _ => HealthStatus::Unknown,
     }
 }
