@@ -7,5 +7,6 @@ pub(crate) mod plan;
 pub(crate) mod images;
 pub(crate) mod ledger;
 pub(crate) mod report;
+pub mod topics;
 pub mod supervisor;
 pub(crate) mod leftovers;

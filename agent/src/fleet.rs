@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod tls;
+pub mod coordinators;
 pub mod join;
 pub(crate) mod registration;
 pub(crate) mod coordinator_reach;

@@ -17,6 +17,7 @@ use longshore_common::{
     protocol::Registered,
     task_policy::{Forbidden, TaskPolicy},
     termination::Termination,
+    topic::TopicName,
 };
 use tokio::{
     net::TcpListener,
@@ -32,6 +33,7 @@ use crate::{
         ledger::LedgerError,
         leftovers,
         supervisor::{self, EngineConfig, EngineError, LeaveWatch, ReachWatch, TaskEndpoints},
+        topics::Topics,
     },
     fleet::{
         coordinator_reach,
@@ -273,7 +275,11 @@ async fn life(
     };
 
     let endpoints = task_endpoints(&settings, &data_dir).await?;
+    let mut topics = Topics::default();
+    let told = topics.follow(TopicName::coordinators());
+    parts.spawn(membership.coordinators.clone().keep_learning(told, shutdown.clone()));
     let config = EngineConfig {
+        topics,
         endpoints: endpoints.as_ref().map(|(endpoints, ..)| endpoints.clone()),
         disk: Some(disk),
         reach: Some(ReachWatch(reached)),

@@ -16,6 +16,7 @@ use crate::{
     resources::{Capacity, Transport},
     task::{HealthStatus, StopCause, TaskOverride},
     task_definition::TaskDefinition,
+    topic::{Section, Subscription},
 };
 
 /// Raised when a message changes in a way that the other side must know of.
@@ -190,6 +191,17 @@ pub struct PollRequest {
     /// As of when the coordinator knows the host's images.
     #[serde(default)]
     pub images: Option<ReportPosition>,
+    /// What topics that the host follows have changed by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sections: Vec<Section>,
+    /// The coordinator knows what the host follows, as of its last answer: it need not be told again
+    /// before something of it changes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub knows_subscriptions: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -328,6 +340,10 @@ pub struct PollAnswer {
     /// answers, and this answer leaves nothing of that unsaid; absent from agents that do not say it.
     #[serde(default)]
     pub looked: Option<bool>,
+    /// All that the host follows, when the poll does not show it to be known; absent from agents that
+    /// follow nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscriptions: Option<Vec<Subscription>>,
     pub outcome: PollOutcome,
 }
 

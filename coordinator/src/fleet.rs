@@ -6,4 +6,5 @@
 pub mod join;
 pub mod client;
 pub mod logs;
+pub mod topics;
 pub mod poller;

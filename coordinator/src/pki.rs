@@ -20,6 +20,7 @@ use longshore_common::{
     mutual_tls::{KeyHash, TlsSetUpError, Trust},
     node::{Node, Role},
     secret_file::{self, SecretFileError},
+    topic::TopicKey,
 };
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType,
@@ -191,6 +192,15 @@ impl Authority {
     /// What join tokens pin.
     pub fn hash(&self) -> CaHash {
         CaHash(Sha256::digest(&self.certificate).into())
+    }
+
+    /// Keys the hashes of this fleet's topics: the same at every start, and of no use without the CA's key
+    /// to whoever names what topics hold.
+    pub fn topic_key(&self) -> TopicKey {
+        let mut hasher = Sha256::new();
+        hasher.update(b"longshore topics\0");
+        hasher.update(self.issuer.key().serialized_der());
+        TopicKey(hasher.finalize().into())
     }
 
     /// PEM of every CA that nodes of this fleet trust.

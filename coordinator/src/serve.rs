@@ -1,8 +1,15 @@
 //! The coordinator's life: what starts after what, what it says meanwhile, and how it ends.
 
-use std::{future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::{Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use longshore_common::{
     arn::Identity,
     clock::{Clock, SteadyClock, SystemClock},
@@ -10,6 +17,7 @@ use longshore_common::{
     id::FleetId,
     service_manager::ServiceManager,
     termination::Termination,
+    topic::TopicName,
 };
 use longshore_core::{Command, State};
 use sd_notify::NotifyState;
@@ -32,6 +40,7 @@ use crate::{
         join::{self, Admission},
         logs::Logs,
         poller,
+        topics::Topics,
     },
     journal::{recovery, sqlite::SqliteJournal},
     pki::{Authority, OwnCertificate},
@@ -109,6 +118,8 @@ async fn start(mut settings: Settings) -> Result<Started> {
     let backend = backend(&settings, &handle, &authority, logs)?;
     let edge = Edge::new(backend, &root, clock.clone(), health.clone(), metrics.clone());
 
+    let topics = topics(&settings, &handle, &authority)?;
+
     let edge_runtime = EdgeRuntime::start().context("cannot start threads for callers")?;
     let ca = authority.hash();
     let mut parts = JoinSet::new();
@@ -116,7 +127,14 @@ async fn start(mut settings: Settings) -> Result<Started> {
     let polled_as = identity.clone();
     // Before anybody can call `recover`; the pollers say when they were.
     handle.hearing().begin();
-    parts.spawn(part(poller::run(handle.clone(), agents, fleet, polled_as, shutdown.clone())));
+    parts.spawn(part(poller::run(
+        handle.clone(),
+        agents,
+        fleet,
+        polled_as,
+        topics,
+        shutdown.clone(),
+    )));
     parts.spawn({
         let (clock, shutdown) = (clock.clone(), shutdown.clone());
         let listener = join_listener.into_std()?;
@@ -225,6 +243,28 @@ async fn broken(parts: &mut JoinSet<Result<()>>) -> anyhow::Error {
             Some(Err(panicked)) => return panicked.into(),
             None => std::future::pending().await,
         }
+    }
+}
+
+/// What hosts follow, with what is known of it before any of them asks.
+fn topics(settings: &Settings, handle: &Handle, authority: &Authority) -> Result<Arc<Topics>> {
+    let start = handle.peek(State::epoch).counter;
+    let topics = Topics::new(authority.topic_key(), start);
+    let coordinators = match &settings.coordinators[..] {
+        [] => vec![joining_address(settings)],
+        named => named.to_vec(),
+    };
+    let coordinators = coordinators.into_iter().map(|address| (address, Bytes::new())).collect();
+    topics.replace(&TopicName::coordinators(), coordinators)?;
+    Ok(Arc::new(topics))
+}
+
+/// What this coordinator's joining port is called elsewhere.
+fn joining_address(settings: &Settings) -> String {
+    let (host, port) = (&settings.advertise, settings.join_listen.port());
+    match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]:{port}"),
+        Err(_) => format!("{host}:{port}"),
     }
 }
 

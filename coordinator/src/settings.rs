@@ -16,6 +16,7 @@ use std::{
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use longshore_common::{
     arn::Identity,
+    coordinator_address::{COORDINATORS_MAX, is_coordinator_address},
     task_policy::{self, TaskPolicy},
     telemetry::LogFormat,
 };
@@ -105,6 +106,17 @@ pub struct Options {
     /// host name]
     #[arg(long, global = true, env = "LONGSHORE_ADVERTISE", value_name = "HOST")]
     advertise: Option<String>,
+    /// Joining ports of all coordinators of the fleet, which every host is told and tries when the
+    /// address in its own settings does not answer: when the coordinator moves, the old and the new
+    /// one [default: `advertise` with the port of `join_listen`]
+    #[arg(
+        long,
+        global = true,
+        env = "LONGSHORE_COORDINATORS",
+        value_name = "HOST:PORT,…",
+        value_delimiter = ','
+    )]
+    coordinators: Option<Vec<String>>,
     /// Of every ARN, and of the signatures that are accepted [default: us-east-1]
     #[arg(long, global = true, env = "LONGSHORE_REGION")]
     region: Option<String>,
@@ -309,6 +321,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     pub join_listen: SocketAddr,
     pub advertise: String,
+    /// `HOST:PORT` of joining ports; empty: `advertise` with the port of `join_listen`.
+    pub coordinators: Vec<String>,
     pub identity: Identity,
     /// Of services whose tags and whose cluster's tags say nothing else.
     pub service_policy: ServicePolicy,
@@ -347,6 +361,7 @@ impl Options {
             listen: self.listen.or(file.listen).unwrap_or(every_address(8420)),
             join_listen: self.join_listen.or(file.join_listen).unwrap_or(every_address(8421)),
             advertise: self.advertise.or(file.advertise).unwrap_or_else(host_name),
+            coordinators: coordinators(self.coordinators.or(file.coordinators))?,
             identity: Identity { region, account },
             service_policy: service_policy(
                 self.healthy_after.or(file.healthy_after).as_deref(),
@@ -390,6 +405,17 @@ impl Options {
             Err(error) => return Err(SettingsError::Unreadable(error)),
         };
         toml::from_str(&text).map_err(|error| SettingsError::Malformed(path, Box::new(error)))
+    }
+}
+
+fn coordinators(named: Option<Vec<String>>) -> Result<Vec<String>, SettingsError> {
+    let named = named.unwrap_or_default();
+    if named.len() > COORDINATORS_MAX {
+        return Err(SettingsError::TooManyCoordinators(named.len()));
+    }
+    match named.iter().find(|address| !is_coordinator_address(address)) {
+        Some(address) => Err(SettingsError::BadCoordinator(address.clone())),
+        None => Ok(named),
     }
 }
 

@@ -118,6 +118,8 @@ impl LoneCoordinator {
             digest: self.digest(),
             manifest: None,
             images: None,
+            sections: Vec::new(),
+            knows_subscriptions: false,
         }
     }
 

@@ -21,3 +21,5 @@ mod polls;
 mod absence;
 #[path = "fleet/copies.rs"]
 mod copies;
+#[path = "fleet/moved.rs"]
+mod moved;

@@ -246,6 +246,8 @@ fn order_two_tasks(mode: NetworkMode) -> PollRequest {
         digest,
         manifest: Some(Manifest { orders: vec![order(1), order(2)], ..Manifest::default() }),
         images: None,
+        sections: Vec::new(),
+        knows_subscriptions: false,
     }
 }
 

@@ -27,6 +27,7 @@ use longshore_common::{
 
 use self::call::call;
 use crate::fleet::{
+    coordinators::Coordinators,
     identity::{Identity, IdentityError, NewKey},
     tls,
 };
@@ -194,8 +195,8 @@ fn membership(
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), TlsSetUpError> {
     let (presenter, presented) = identity.present()?;
-    let (run, coordinator) = (entry.run.clone(), entry.coordinator.as_str());
-    let membership = Membership::of(&identity, presented, run, coordinator, clock)?;
+    let coordinators = Coordinators::open(&entry.coordinator, &entry.directory);
+    let membership = Membership::of(&identity, presented, entry.run.clone(), coordinators, clock)?;
     // A token of another fleet opens nothing here, and its secret is not shown.
     let token = entry.token.clone().filter(|token| identity.trusts(token.ca));
     let directory: &Path = &entry.directory;

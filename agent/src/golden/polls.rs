@@ -127,6 +127,8 @@ fn polls() -> Vec<PollRequest> {
         digest: DesiredDigest::default(),
         manifest: None,
         images: None,
+        sections: Vec::new(),
+        knows_subscriptions: false,
     };
     let news = PollRequest {
         hold_ms: 30_000,
@@ -136,6 +138,8 @@ fn polls() -> Vec<PollRequest> {
         last_order: (1 << 40) + 1,
         digest,
         images: Some(POSITION),
+        sections: Vec::new(),
+        knows_subscriptions: false,
         ..hello.clone()
     };
     let manifest = Manifest { orders, given_before: vec![TaskId::new(7)], seen_order: 4 };
@@ -156,6 +160,7 @@ fn answers() -> Vec<PollAnswer> {
         storage: StorageHealth::Unknown,
         leaving: false,
         looked: None,
+        subscriptions: None,
         outcome: PollOutcome::Refused(refusal),
     };
     let run = RunIntent { definition: (*task.definition).clone(), order: task.order.clone() };
@@ -183,6 +188,7 @@ fn answers() -> Vec<PollAnswer> {
         storage,
         leaving: true,
         looked: Some(true),
+        subscriptions: None,
         outcome: PollOutcome::Accepted { reports: Vec::new(), needs_manifest: true, images: None },
         ..refused(Refusal::StaleEpoch)
     });

@@ -24,6 +24,11 @@ impl Signal {
         self.since.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Wakes the poller for something that is no change of its host.
+    pub fn nudge(&self) {
+        self.changed.notify_one();
+    }
+
     fn wake(&self) {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         since.get_or_insert_with(Instant::now);

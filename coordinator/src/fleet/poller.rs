@@ -5,6 +5,7 @@
 //! gone back, or a judgement about tasks.
 
 pub mod exchange;
+mod followed;
 mod host;
 mod pace;
 mod start_barrier;
@@ -23,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::{exchange::Sender, start_barrier::StartBarrier};
-use super::client::AgentClient;
+use super::{client::AgentClient, topics::Topics};
 use crate::{contained::contained, driver::Handle};
 
 /// Polls until `shutdown`; each host has a task of its own.
@@ -32,6 +33,7 @@ pub async fn run<A: AgentClient>(
     agents: Arc<A>,
     fleet: FleetId,
     identity: Identity,
+    topics: Arc<Topics>,
     shutdown: CancellationToken,
 ) {
     let known = handle.peek(|state| {
@@ -61,6 +63,7 @@ pub async fn run<A: AgentClient>(
             handle.clone(),
             agents.clone(),
             barrier.clone(),
+            topics.clone(),
         );
         let shutdown = shutdown.clone();
         tasks.spawn(async move {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use longshore_common::task_policy::NotAPolicy;
+use longshore_common::{coordinator_address::COORDINATORS_MAX, task_policy::NotAPolicy};
 use longshore_core::model::capacity_provider::{FARGATE, FARGATE_SPOT};
 
 /// Digits of an AWS account's id.
@@ -19,6 +19,12 @@ pub enum SettingsError {
     BadAccount(String),
     #[error("`{0}` is not a region: it has lower-case letters, digits and hyphens")]
     BadRegion(String),
+    #[error(
+        "coordinators: `{0}` is not HOST:PORT of a joining port (an IPv6 address has brackets)"
+    )]
+    BadCoordinator(String),
+    #[error("coordinators: {0} are named, and {COORDINATORS_MAX} is the most")]
+    TooManyCoordinators(usize),
     #[error("{setting}: {error}")]
     BadPolicy { setting: &'static str, error: NotAPolicy },
     #[error("{setting} is `{value}`: {expected}")]

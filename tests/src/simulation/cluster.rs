@@ -1,10 +1,14 @@
 //! The cluster of a simulation, whose parts can crash and start again.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use longshore_agent::{
-    engine::supervisor::{self, EngineConfig, EngineError, LedgerError},
+    engine::{
+        supervisor::{self, EngineConfig, EngineError, LedgerError},
+        topics::{Entries, Topics as FollowedTopics},
+    },
     runtime::fake::{Behaviour, FakeRuntime},
 };
 use longshore_common::{
@@ -15,10 +19,11 @@ use longshore_common::{
     resources::{Capacity, CpuUnits, MemoryMib},
     task::TaskOverride,
     task_definition::{ContainerDefinition, TaskSpec},
+    topic::{TopicChange, TopicKey, TopicName},
 };
 use longshore_coordinator::{
     driver::{self, Handle, Refused},
-    fleet::poller,
+    fleet::{poller, topics::Topics},
     journal::memory::MemoryDisk,
 };
 use longshore_core::{
@@ -39,7 +44,7 @@ use longshore_core::{
     },
 };
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{SimulatedClock, network::Network};
@@ -70,16 +75,21 @@ pub struct Cluster {
     chance: Chance,
     coordinator: Option<Coordinator>,
     directory: TempDir,
+    /// What the topic of coordinators is to hold at each host.
+    published: BTreeMap<String, Bytes>,
 }
 
 struct Coordinator {
     handle: Handle,
+    topics: Arc<Topics>,
     crash: CancellationToken,
 }
 
 pub struct Host {
     pub id: HostId,
     pub docker: FakeRuntime,
+    /// What its agent holds of the topic; absent before the first start of one.
+    topic: Option<watch::Receiver<Option<Entries>>>,
     agent: Option<JoinHandle<Result<(), EngineError>>>,
 }
 
@@ -96,6 +106,7 @@ impl Cluster {
             chance: chance.part(2),
             coordinator: None,
             directory: tempfile::tempdir()?,
+            published: BTreeMap::new(),
         };
         cluster.start_coordinator().await?;
         let handle = cluster.handle()?;
@@ -142,7 +153,11 @@ impl Cluster {
         handle.submit_always(Command::StartEpoch { incarnation }, |_, _| ()).await?;
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let network = Arc::new(self.network.clone());
-        tokio::spawn(poller::run(handle.clone(), network, FLEET, identity, crash.clone()));
+        let start = handle.peek(|state| state.epoch().counter);
+        let topics = Arc::new(Topics::new(TopicKey([7; 32]), start));
+        topics.replace(&TopicName::coordinators(), self.published.clone())?;
+        let (polled, until) = (handle.clone(), crash.clone());
+        tokio::spawn(poller::run(polled, network, FLEET, identity, topics.clone(), until));
         let (told, clock, crashed) = (handle.clone(), self.steady.clone(), crash.clone());
         tokio::spawn(async move {
             tokio::select! {
@@ -150,8 +165,29 @@ impl Cluster {
                 () = crashed.cancelled() => {}
             }
         });
-        self.coordinator = Some(Coordinator { handle, crash });
+        self.coordinator = Some(Coordinator { handle, topics, crash });
         Ok(())
+    }
+
+    /// Changes an entry of what every host follows. A coordinator that is down publishes it at its start.
+    pub(super) fn publish(&mut self, key: String, value: Option<Bytes>) -> Result<()> {
+        match &value {
+            Some(value) => drop(self.published.insert(key.clone(), value.clone())),
+            None => drop(self.published.remove(&key)),
+        }
+        if let Some(Coordinator { topics, .. }) = &self.coordinator {
+            topics.publish(&TopicName::coordinators(), &[TopicChange { key, value }])?;
+        }
+        Ok(())
+    }
+
+    /// Hosts that do not hold what was published.
+    pub(super) fn behind(&self) -> Vec<HostId> {
+        let holds = |host: &&Host| {
+            let entries = host.topic.as_ref().and_then(|topic| topic.borrow().clone());
+            entries.is_some_and(|entries| *entries == self.published)
+        };
+        self.hosts.iter().filter(|host| !holds(host)).map(|host| host.id).collect()
     }
 
     /// Hosts that the coordinator shows without their agent.
@@ -189,6 +225,9 @@ impl Cluster {
         let ledger = self.directory.path().join(format!("{}.db", host.id));
         let mut config = EngineConfig::new(FLEET, host.id, ledger);
         config.session = session;
+        let mut topics = FollowedTopics::default();
+        host.topic = Some(topics.follow(TopicName::coordinators()));
+        config.topics = topics;
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         // The agent that was killed may still hold its ledger for a moment of real time.
         let started = loop {
@@ -215,7 +254,7 @@ impl Cluster {
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let docker = FakeRuntime::new(clock);
         docker.add_image(IMAGE, Behaviour::default());
-        self.hosts.push(Host { id, docker, agent: None });
+        self.hosts.push(Host { id, docker, topic: None, agent: None });
         self.start_agent(self.hosts.len() - 1).await?;
         let request = RegisterRequest {
             protocol: PROTOCOL_VERSION,

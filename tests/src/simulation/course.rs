@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use longshore_agent::runtime::fake::{Fault, Verb};
 use longshore_common::id::TaskId;
 
@@ -75,6 +76,10 @@ async fn one_move(
             true => cluster.hosts[host].docker.go_down(),
             false => cluster.hosts[host].docker.come_up(),
         },
+    }
+    if chance.one_in(2) {
+        let value = chance.one_in(3).then(|| Bytes::from(chance.draw().to_be_bytes().to_vec()));
+        cluster.publish(format!("coordinator-{}:8421", chance.below(6)), value)?;
     }
     // Whoever crashed is started again by its service manager, sooner or later.
     if cluster.coordinator_is_down() && chance.one_in(2) {

@@ -71,6 +71,9 @@ pub(super) async fn judge(cluster: &Cluster, acknowledged: &Acknowledged) -> Res
             }
         }
     }
+    for host in cluster.behind() {
+        verdict.wrong.push(format!("{host} does not hold what it follows"));
+    }
     judge_accounts(&mut verdict, cluster)?;
     let groups = groups(cluster, &containers).await?;
     for name in [SERVICE, SINGLETON] {

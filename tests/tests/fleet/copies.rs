@@ -23,7 +23,7 @@ use longshore_common::{
     machine::{AgentRun, MachineMarks},
     protocol::{PollAnswer, PollRequest, RegisterRequest},
 };
-use longshore_coordinator::fleet::poller;
+use longshore_coordinator::fleet::{poller, topics::Topics};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -98,7 +98,8 @@ fn start_polling(fleet: &Fleet) {
     let identity = arn::Identity { region: "us-east-1".into(), account: "0".repeat(12) };
     let (handle, until) = (fleet.handle.clone(), fleet.shutdown.clone());
     let (client, id) = (Arc::new(fleet.client()), fleet.authority.fleet());
-    tokio::spawn(async move { poller::run(handle, client, id, identity, until).await });
+    let topics = Arc::new(Topics::new(fleet.authority.topic_key(), 1));
+    tokio::spawn(async move { poller::run(handle, client, id, identity, topics, until).await });
 }
 
 fn run(session: u64, installation: &str, hardware: &str) -> AgentRun {

@@ -203,6 +203,8 @@ pub(crate) fn poll_of(peer: &Peer, hold_ms: u32) -> PollRequest {
         digest: Default::default(),
         manifest: None,
         images: None,
+        sections: Vec::new(),
+        knows_subscriptions: false,
     }
 }
 
@@ -218,6 +220,7 @@ pub(crate) fn answer(host: HostId) -> PollAnswer {
         storage: StorageHealth::Unknown,
         leaving: false,
         looked: Some(true),
+        subscriptions: None,
         outcome: PollOutcome::Accepted { reports: vec![], needs_manifest: false, images: None },
     }
 }

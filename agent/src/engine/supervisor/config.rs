@@ -10,6 +10,7 @@ use longshore_common::{
 
 use super::health::{LeaveWatch, ReachWatch};
 use crate::{
+    engine::topics::Topics,
     host::disk::DiskWatch,
     mounts::MountHelper,
     runtime::OwnerLabel,
@@ -82,6 +83,8 @@ pub struct EngineConfig {
     pub resync: Duration,
     /// Where tasks find their host's endpoints; absent: they are not told of any.
     pub endpoints: Option<TaskEndpoints>,
+    /// What this host follows of what the coordinator publishes.
+    pub topics: Topics,
 }
 
 /// What the engine needs of the task endpoints: it names them to containers, and says what there is.
@@ -126,6 +129,7 @@ impl EngineConfig {
             pulls_at_once: 3,
             resync: Duration::from_secs(5 * 60),
             endpoints: None,
+            topics: Topics::default(),
         }
     }
 

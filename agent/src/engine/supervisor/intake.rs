@@ -12,7 +12,7 @@ use longshore_common::{
     index::FastSet,
     protocol::{
         Desired, DesiredDigest, Epoch, Order, OrderKind, PROTOCOL_VERSION, PollAnswer, PollOutcome,
-        PollRequest, Refusal, ReportPosition, Seen,
+        PollRequest, Refusal, Seen,
     },
     task::{StopCause, StopCode},
 };
@@ -23,7 +23,7 @@ use super::{
     ledger_state::LedgerState,
     record::RETRY_AFTER,
     state::Engine,
-    taking::{Parked, Taken, Taking},
+    taking::{Parked, Taken, Taking, Told},
 };
 use crate::{
     engine::ledger::Head,
@@ -123,6 +123,7 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     fn take_poll(&mut self, request: Box<PollRequest>, reply: oneshot::Sender<PollAnswer>) {
+        self.config.topics.take(&request.sections);
         let seen = self.head.as_ref().map(|head| head.seen);
         if let Some(seen) = seen
             && request.last_order < seen.order
@@ -206,7 +207,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.repeat_what_may_be_lost(request);
         let agrees = self.agrees(request);
         self.agreed = agrees == Some(true);
-        self.send(reply, agrees == Some(false), request.images);
+        self.send(reply, agrees == Some(false), Told::by(request));
     }
 
     /// Of these orders, those that change something here.
@@ -331,20 +332,21 @@ impl<R: ContainerRuntime> Engine<R> {
         if agrees == Some(true) {
             self.confirm();
         }
-        let has_news = self.outbox.has_news() || self.health_has_news();
+        let has_news =
+            self.outbox.has_news() || self.health_has_news() || self.config.topics.has_news();
         if self.ledger_state != LedgerState::Written && !has_news {
             // More orders could not be taken either: the answer shows that this host lives.
             let hold = Duration::from_millis(request.hold_ms.into()).min(RETRY_AFTER);
-            let (images_told, until) = (request.images, Instant::now() + hold);
-            self.parked = Some(Parked { reply, images_told, until });
+            let (told, until) = (Told::by(&request), Instant::now() + hold);
+            self.parked = Some(Parked { reply, told, until });
         } else if self.head.is_none() || agrees == Some(false) {
-            self.send(reply, true, request.images);
+            self.send(reply, true, Told::by(&request));
         } else if has_news || self.leaves_orders(&request) {
-            self.send(reply, false, request.images);
+            self.send(reply, false, Told::by(&request));
         } else {
             let hold = Duration::from_millis(request.hold_ms.into()).min(HOLD_MAX);
-            let (images_told, until) = (request.images, Instant::now() + hold);
-            self.parked = Some(Parked { reply, images_told, until });
+            let (told, until) = (Told::by(&request), Instant::now() + hold);
+            self.parked = Some(Parked { reply, told, until });
         }
     }
 
@@ -371,7 +373,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn release_parked(&mut self) {
         if let Some(parked) = self.parked.take() {
-            self.send(parked.reply, false, parked.images_told);
+            self.send(parked.reply, false, parked.told);
         }
     }
 
@@ -381,18 +383,16 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    fn send(
-        &mut self,
-        reply: oneshot::Sender<PollAnswer>,
-        needs_manifest: bool,
-        images_told: Option<ReportPosition>,
-    ) {
+    fn send(&mut self, reply: oneshot::Sender<PollAnswer>, needs_manifest: bool, told: Told) {
         let reports = self.outbox.reports();
         let sent = reports.last().map(|report| report.seq);
-        let images = self.images_to_tell(images_told);
+        let images = self.images_to_tell(told.images);
         let outcome = PollOutcome::Accepted { reports, needs_manifest, images };
-        if reply.send(self.answer(outcome)).is_ok() {
+        let subscriptions = self.config.topics.to_tell(told.subscriptions);
+        let answer = PollAnswer { subscriptions, ..self.answer(outcome) };
+        if reply.send(answer).is_ok() {
             self.outbox.sent(sent);
+            self.config.topics.are_told();
             self.health_is_answered();
         }
     }
@@ -419,6 +419,7 @@ impl<R: ContainerRuntime> Engine<R> {
             storage: self.storage(),
             leaving: self.health.is_leaving(),
             looked: Some(self.tells_all(&outcome)),
+            subscriptions: None,
             outcome,
         }
     }

@@ -16,8 +16,21 @@ use crate::{
 
 pub(super) struct Parked {
     pub(super) reply: oneshot::Sender<PollAnswer>,
-    pub(super) images_told: Option<ReportPosition>,
+    pub(super) told: Told,
     pub(super) until: Instant,
+}
+
+/// What a poll shows that the coordinator knows already.
+#[derive(Clone, Copy)]
+pub(super) struct Told {
+    pub(super) images: Option<ReportPosition>,
+    pub(super) subscriptions: bool,
+}
+
+impl Told {
+    pub(super) fn by(request: &PollRequest) -> Self {
+        Told { images: request.images, subscriptions: request.knows_subscriptions }
+    }
 }
 
 /// A poll whose orders are on their way into the ledger.

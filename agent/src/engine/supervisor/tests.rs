@@ -302,6 +302,8 @@ impl Coordinator {
             digest: self.digest(),
             manifest: None,
             images: self.images.as_ref().map(|told| told.position),
+            sections: Vec::new(),
+            knows_subscriptions: false,
         }
     }
 

@@ -50,6 +50,19 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Nobody at this address has shown to be the fleet's coordinator and answered.
+    pub(super) fn is_of_the_address(&self) -> bool {
+        match self {
+            CallError::Unreachable { .. }
+            | CallError::OtherCa { .. }
+            | CallError::Tls { .. }
+            | CallError::NotTls { .. }
+            | CallError::Timeout { .. }
+            | CallError::Broken(_) => true,
+            CallError::Refused { .. } | CallError::Undecodable(_) | CallError::SetUp(_) => false,
+        }
+    }
+
     /// Trying again may help, without anybody doing anything.
     pub fn is_passing(&self) -> bool {
         match self {

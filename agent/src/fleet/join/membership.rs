@@ -19,7 +19,7 @@ use longshore_common::{
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::call::{CallError, call};
-use crate::fleet::identity::Identity;
+use crate::fleet::{coordinators::Coordinators, identity::Identity};
 
 /// A member of a fleet. Cheap to clone; all clones show the certificate that is current.
 #[derive(Clone)]
@@ -29,7 +29,7 @@ pub struct Membership {
     pub trust: Trust,
     pub presented: Presented,
     run: AgentRun,
-    coordinator: Arc<str>,
+    pub coordinators: Coordinators,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -38,7 +38,7 @@ impl Membership {
         identity: &Identity,
         presented: Presented,
         run: AgentRun,
-        coordinator: &str,
+        coordinators: Coordinators,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, TlsSetUpError> {
         Ok(Membership {
@@ -47,7 +47,7 @@ impl Membership {
             trust: identity.trust()?,
             presented,
             run,
-            coordinator: coordinator.into(),
+            coordinators,
             clock,
         })
     }
@@ -93,7 +93,24 @@ impl Membership {
         let clock = self.clock.clone();
         let config = mutual_tls::client_config(clock, &self.presented, &self.trust, ALPN_HTTP1)
             .map_err(CallError::SetUp)?;
-        let name = mutual_tls::server_name(Node::coordinator(self.fleet));
-        call(&self.coordinator, config, name, path, body).await
+        let mut first_error = None;
+        for address in self.coordinators.addresses() {
+            let name = mutual_tls::server_name(Node::coordinator(self.fleet));
+            match call(&address, config.clone(), name, path, body).await {
+                Ok(answer) => {
+                    self.coordinators.answered(&address);
+                    return Ok(answer);
+                }
+                // Another address may be the coordinator's.
+                Err(error) if error.is_of_the_address() => {
+                    let of_settings = address == self.coordinators.configured();
+                    if of_settings || first_error.is_none() {
+                        first_error = Some(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(first_error.expect("the address in the settings is always one of them"))
     }
 }

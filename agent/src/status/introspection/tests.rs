@@ -150,6 +150,8 @@ fn order_one_task() -> PollRequest {
             ..Manifest::default()
         }),
         images: None,
+        sections: Vec::new(),
+        knows_subscriptions: false,
     }
 }
 

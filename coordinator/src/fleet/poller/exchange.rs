@@ -71,6 +71,8 @@ pub fn hello(state: &State, host: &Host, sender: &Sender) -> PollRequest {
         digest: host.digest,
         manifest: None,
         images: host.images_taken,
+        sections: Vec::new(),
+        knows_subscriptions: false,
     }
 }
 

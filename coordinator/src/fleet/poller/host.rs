@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::{
     exchange::{self, HostSnapshot, Peer as AgentPeer, Sender},
+    followed::Followed,
     pace::Pace,
     start_barrier::StartBarrier,
     testimony::{self, Testimony},
@@ -28,6 +29,7 @@ use crate::{
     fleet::{
         client::{AgentClient, Peer, PollError},
         join::IDENTITY_CONFLICTS,
+        topics::Topics,
     },
 };
 
@@ -51,6 +53,7 @@ pub(super) struct HostPoller<A> {
     agents: Arc<A>,
     barrier: Arc<StartBarrier>,
     signal: Arc<Signal>,
+    followed: Followed,
     /// For jitter; no need for randomness of quality.
     attempts: u64,
     /// Whether the agent said last that its machine is about to be taken away: the host is drained for
@@ -89,8 +92,10 @@ impl<A: AgentClient> HostPoller<A> {
         handle: Handle,
         agents: Arc<A>,
         barrier: Arc<StartBarrier>,
+        topics: Arc<Topics>,
     ) -> Self {
         let signal = handle.signals().listen(host);
+        let followed = Followed::new(host, signal.clone(), topics);
         HostPoller {
             host,
             sender,
@@ -98,6 +103,7 @@ impl<A: AgentClient> HostPoller<A> {
             agents,
             barrier,
             signal,
+            followed,
             attempts: 0,
             leaves: false,
             pace: Pace::new(Instant::now()),
@@ -155,6 +161,7 @@ impl<A: AgentClient> HostPoller<A> {
             match self.listen_until_recovered().await? {}
         }
         self.pace.again(Instant::now(), self.beat(), false);
+        self.followed.greet();
         let hello = |state: &State, host: &Host, sender: &Sender| {
             (exchange::hello(state, host, sender), ())
         };
@@ -162,6 +169,7 @@ impl<A: AgentClient> HostPoller<A> {
         let answer = self.ask(&to, request).await?;
         let peer = self.understand(&answer).await?;
         self.has_spoken();
+        self.followed.learn(answer.subscriptions.as_deref(), Instant::now());
         self.take(&answer).await?;
         self.barrier.passed().await;
         Ok(peer)
@@ -205,7 +213,8 @@ impl<A: AgentClient> HostPoller<A> {
         let mut brought = true;
         let signal = self.signal.clone();
         loop {
-            let changed = shown != Some(self.current()?);
+            let behind = self.followed.is_behind(Instant::now());
+            let changed = behind || shown != Some(self.current()?);
             let stale = changed || unfinished || peer.needs_manifest;
             let wanted = in_flight.is_empty() || (stale && in_flight.len() < POLLS_IN_FLIGHT_MAX);
             let pause = self.pace.pause(Instant::now(), self.beat()).filter(|_| wanted);
@@ -217,13 +226,15 @@ impl<A: AgentClient> HostPoller<A> {
                     false => self.pace.again(Instant::now(), hold, brought),
                 }
                 unfinished = false;
-                let (to, request, (now_shown, last_order)) = self
+                let (to, mut request, (now_shown, last_order)) = self
                     .prepare(|state, host, sender| {
                         let hold_ms = hold.as_millis() as u32;
                         let request = exchange::poll(state, host, sender, peer, hold_ms);
                         (request, (HostSnapshot::of(host), host.last_order))
                     })
                     .await?;
+                request.sections = self.followed.sections(Instant::now());
+                request.knows_subscriptions = self.followed.is_known();
                 // Whatever this manifest leaves open, the agent will say so again.
                 peer.needs_manifest = false;
                 shown = Some(now_shown);
@@ -237,8 +248,10 @@ impl<A: AgentClient> HostPoller<A> {
                 Some((answer, last_order)) = in_flight.next() => {
                     let answer = answer?;
                     let newer = self.understand(&answer).await?;
+                    let now = Instant::now();
+                    let learned = self.followed.learn(answer.subscriptions.as_deref(), now);
                     let advanced = peer.seen.max(newer.seen);
-                    brought = advanced > peer.seen || answer.tells_something();
+                    brought = advanced > peer.seen || answer.tells_something() || learned;
                     unfinished |= advanced.map(|seen| seen.order) < Some(last_order);
                     peer = AgentPeer {
                         seen: advanced,

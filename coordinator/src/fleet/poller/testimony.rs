@@ -137,6 +137,7 @@ mod tests {
             storage: Default::default(),
             leaving: false,
             looked: Some(true),
+            subscriptions: None,
             outcome,
         }
     }

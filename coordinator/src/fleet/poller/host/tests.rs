@@ -7,6 +7,7 @@ use longshore_common::{
     id::FleetId,
     machine::MachineMarks,
     protocol::{Epoch, StorageHealth},
+    topic::TopicKey,
 };
 use longshore_core::{
     command::SettableHostStatus,
@@ -58,6 +59,7 @@ impl Claims {
             storage: Default::default(),
             leaving: false,
             looked: Some(true),
+            subscriptions: None,
             outcome: PollOutcome::Accepted {
                 reports: Vec::new(),
                 needs_manifest: false,
@@ -90,11 +92,15 @@ fn start(world: World) -> (Handle, stepped::Stepped<MemoryJournal>) {
     stepped::start(world.state, journal, entropy, CheckpointPace::default())
 }
 
+fn no_topics() -> Arc<Topics> {
+    Arc::new(Topics::new(TopicKey([0; 32]), 1))
+}
+
 fn poller_of<A: AgentClient>(host: HostId, handle: &Handle, agents: Arc<A>) -> HostPoller<A> {
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
     let sender = Arc::new(Sender { fleet: FleetId::new(1), identity });
     let barrier = Arc::new(StartBarrier::new(std::iter::empty()));
-    HostPoller::new(host, sender, handle.clone(), agents, barrier)
+    HostPoller::new(host, sender, handle.clone(), agents, barrier, no_topics())
 }
 
 /// Lets the driver do whatever is asked of it until `asking` has its answer.
@@ -313,7 +319,14 @@ async fn recover_waits_until_hosts_had_the_time_to_be_heard() {
     let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
     let agents = Claims::new(Some(seen));
     let shutdown = CancellationToken::new();
-    let polls = poller::run(handle.clone(), agents, FleetId::new(1), identity, shutdown.clone());
+    let polls = poller::run(
+        handle.clone(),
+        agents,
+        FleetId::new(1),
+        identity,
+        no_topics(),
+        shutdown.clone(),
+    );
     let recovers = async {
         handle.recover(3).await.unwrap();
         shutdown.cancel();
@@ -360,6 +373,7 @@ async fn host_that_leaves_is_drained_once_for_each_notice() {
             storage: StorageHealth::Ready,
             leaving,
             looked: Some(true),
+            subscriptions: None,
             outcome: PollOutcome::Accepted { reports: vec![], needs_manifest: false, images: None },
         };
         {

@@ -178,6 +178,7 @@ impl FakeAgent {
             },
             leaving: false,
             looked: Some(matches!(outcome, PollOutcome::Accepted { needs_manifest: false, .. })),
+            subscriptions: None,
             outcome,
         }
     }
