@@ -32,7 +32,7 @@ pub const JOIN_BODY_BYTES_MAX: usize = 256 * 1024;
 pub const BEAT_MIN: Duration = Duration::from_millis(500);
 /// Hosts that a coordinator polls per second at the most, when all are idle (design.md rule 5).
 pub const IDLE_POLLS_PER_SECOND: u32 = 2000;
-/// Attempts to reach an agent that may fail before it counts as disconnected (design.md rule 5).
+/// Maximum of beats that an answer may be late before its host counts as disconnected (design.md rule 5).
 pub const BEATS_MISSED_MAX: u32 = 2;
 
 /// For how many minutes a task may be protected, and for how many when nobody says

@@ -215,8 +215,9 @@ pub enum Command {
     Explain(Explain),
     /// Copy the journal as of now to a new file, while the coordinator may be running
     ///
-    /// The copy holds no keys. Keep copies of ca.pem and root-credentials of the data directory
-    /// elsewhere too, once: without its CA no host obeys a coordinator. `restore` puts a copy back.
+    /// The copy holds no keys. Keep copies of ca.pem, root-credentials, metrics-token and
+    /// alertmanager-token of the data directory elsewhere too, once, and of the settings file: without its
+    /// CA no host obeys a coordinator. `restore` puts a copy back.
     Backup {
         /// The copy, a new file
         #[arg(long, value_name = "FILE")]
@@ -239,9 +240,9 @@ pub enum Command {
     },
     /// Make a new CA for the fleet, when its ca.pem is lost for good
     ///
-    /// While the coordinator is stopped. No host trusts the new CA: on each, stop the agent and the
-    /// containers that it left, remove identity.json from its data directory and start it with a new
-    /// join token. It is a new container instance then.
+    /// While the coordinator is stopped. No host trusts the new CA: on each, stop the agent, remove
+    /// identity.json from its data directory and start it with a new join token. It is a new container
+    /// instance then. What it ran before runs on: docs/operating/recovery.md, "A host that joined anew".
     NewCa,
     /// Read the whole journal and say whether it is intact
     Check,

@@ -82,8 +82,8 @@ impl Format {
         }
     }
 
-    /// How long the record is that begins these bytes, ends in none of them and will never be gone on
-    /// with; absent when no other is behind it. Of `json-file`, its line ends with the next one's.
+    /// Length of the cut-off record at the beginning of `bytes`; `None` when no whole record follows it.
+    /// Always `None` for `json-file`, where a cut line runs on into the next record.
     pub(super) fn torn(self, bytes: &[u8]) -> Option<usize> {
         match self {
             Format::JsonFile => None,

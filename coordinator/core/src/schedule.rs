@@ -203,7 +203,7 @@ impl<'a> Work<'a> {
                     continue;
                 }
                 let host = self.state.host_at(task.host);
-                let gives_up = lost::silence_ends(self.state, host).filter(|_| never);
+                let gives_up = lost::earliest_loss_at(self.state, host).filter(|_| never);
                 match gives_up {
                     Some(ends) if ends <= self.at => {}
                     Some(ends) => {

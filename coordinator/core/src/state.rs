@@ -122,13 +122,13 @@ pub struct State {
     starts: BTreeMap<u64, u64>,
     /// What was asked for before, as a time, in journals of earlier releases: see `unsure_below`.
     unsure_before: Option<Timestamp>,
-    /// What was asked for by a batch below may have been done, and may be over, in the part of the
-    /// journal that the last `recover` left behind.
+    /// What batches with a lower sequence asked for may have been done, and may be over, in the part of the
+    /// journal that was lost before the last `recover`.
     unsure_below: Option<u64>,
     /// `unsure_below` of the last recoveries, by the counters of their epochs: where the journal parted
     /// from what was lost.
     recoveries: BTreeMap<u64, u64>,
-    /// See the function of this name.
+    /// Until when hosts may tell what they did in the lost part of the journal, since the last `recover`.
     word_awaited_until: Option<Timestamp>,
     clusters: Arena<Cluster>,
     clusters_by_name: BTreeMap<ClusterName, ClusterSlot>,
@@ -223,9 +223,9 @@ impl State {
         self.word_awaited_until
     }
 
-    /// Until when what hosts run beside the journal may still come to light, while that is to come:
-    /// besides, a while after each start in which some were not heard yet. Nothing is stopped for being
-    /// one too many, and no group grows or shrinks.
+    /// Until when hosts may still report tasks that the journal does not know; `None` once that time is
+    /// over. It begins with `recover`, and again with each later start while a host is unheard. Until then
+    /// no surplus task is stopped and no group changes its size.
     pub fn may_come_to_light_until(&self, at: Timestamp) -> Option<Timestamp> {
         let unheard = self.has_recovered() && self.unheard_len() > 0;
         let of_start = unheard.then(|| self.epoch_started_at.saturating_add(WORD_AWAITED));
@@ -261,8 +261,8 @@ impl State {
         }
     }
 
-    /// The first start that is none of those by which a host has seen `seen`: of what it and later ones
-    /// gave, the host knows nothing.
+    /// The first start of the coordinator whose orders a host cannot have seen, when the newest epoch that
+    /// the host has seen is `seen`.
     pub fn first_start_beside(&self, seen: Epoch) -> Start {
         let known = self.knows_epoch(seen);
         let first = seen.counter.saturating_add(u64::from(known));

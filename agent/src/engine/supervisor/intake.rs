@@ -187,9 +187,10 @@ impl<R: ContainerRuntime> Engine<R> {
         self.taking = Some(Taking { head, being_written: false, orders, named, request, reply });
     }
 
-    /// What is acknowledged less of than before, an older journal may not hold, or an agent on a copy of
-    /// this machine has said otherwise meanwhile; what is acknowledged beyond all that was said, this agent
-    /// said before its machine was set back. Once until all of it is acknowledged, or for each start.
+    /// Reports everything again in two cases: the coordinator acknowledges less than it did (its journal is
+    /// an older one, or an agent on a copy of this machine has answered), or more than this agent ever said
+    /// (this machine was set back). At most once for each start of the coordinator, or until all is
+    /// acknowledged.
     fn repeat_what_may_be_lost(&mut self, request: &PollRequest) {
         let ahead = self.outbox.count_on_from(request.acknowledged);
         let repeats = self.repeated_for == Some(request.epoch) && self.outbox.repeats();

@@ -14,7 +14,7 @@ use crate::{
     task::{key::TaskKey, observed::Outcome},
 };
 
-/// While room is short, it is made as often.
+/// Interval of clean-ups while room is short.
 const MADE_EVERY: Duration = Duration::from_secs(60);
 /// Of the stopped tasks, so many are kept even then: the one that somebody is looking at.
 const STOPPED_KEPT: usize = 1;

@@ -77,7 +77,8 @@ pub(super) struct Engine<R> {
     pub(super) parked: Option<Parked>,
     /// The start of the coordinator for which every task was reported anew last.
     pub(super) repeated_for: Option<Epoch>,
-    /// The last poll desired what this agent does, or its orders cannot be written here.
+    /// True when what the last poll desired is what this agent does. True, too, while its orders cannot be
+    /// written here: what it desires beyond is told with the disk's state, and asking for more would not help.
     pub(super) agreed: bool,
     /// The newest start of the coordinator whose orders could not be written: no earlier one is obeyed,
     /// as long as this agent runs.
@@ -86,7 +87,7 @@ pub(super) struct Engine<R> {
     pub(super) polls: VecDeque<(Box<PollRequest>, oneshot::Sender<PollAnswer>)>,
     pub(super) taking: Option<Taking>,
 
-    /// At home, or in `writing`.
+    /// Absent while `writing` has it.
     pub(super) ledger: Option<Ledger>,
     pub(super) writing: Option<Writing>,
     pub(super) unwritten: Batch,

@@ -389,7 +389,7 @@ pub(super) fn silent(
 ) -> Decision {
     let Some(host) = state.host(host) else { return Decision::default() };
     let (id, why) = (host.id, why.to_owned());
-    // What a connection that broke was about shows only in the next attempt to make one.
+    // Only the next attempt to connect shows why a connection broke.
     let events = match host.connected {
         true => vec![Event::Host(HostEvent::HostDisconnected { host: id, why, refused, at })],
         false if state.silent_since(host).is_some() && host.refused != refused => {

@@ -220,14 +220,14 @@ impl<'a> Work<'a> {
             stop_sick = 1;
         }
         self.stop_sick(sick, stop_sick as usize);
-        let moves = counted.iter().any(|r| Some(r.record.id) == self.service.primary);
-        let allowed = most + if moves { self.moving_allowance() } else { 0 };
+        let counts_primary = counted.iter().any(|r| Some(r.record.id) == self.service.primary);
+        let allowed = most + if counts_primary { self.moving_allowance() } else { 0 };
         self.stop_surplus(&counted, kept.saturating_sub(allowed) as usize, &mut room);
         if let Some(launcher) = launcher {
             self.launch(launcher, start);
         }
-        let moves = self.pass.events.len() > before || self.pass.waits_for_room;
-        if launcher.is_some() && need > 0 && !moves {
+        let acts_or_waits = self.pass.events.len() > before || self.pass.waits_for_room;
+        if launcher.is_some() && need > 0 && !acts_or_waits {
             self.say_if_bounds_forbid_all(&members);
         }
     }

@@ -89,7 +89,7 @@ pub(super) fn fate(cell: Cell) -> (Fate, &'static str) {
     }
 }
 
-/// An unhealthy task counts for no floor; what it can still do is bridge the time until its
+/// An unhealthy task does not count towards `minimumHealthyPercent`. It is kept, where it is, until its
 /// replacement runs.
 fn unhealthy(role: Role, draining: bool) -> (Fate, &'static str) {
     match (role, draining) {

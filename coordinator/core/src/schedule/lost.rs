@@ -135,9 +135,9 @@ fn say_what_is_lost(
     }
 }
 
-/// When a host that is silent since then is lost. One that refuses connections is up, and so was one
-/// that refused them until lately: its silence counts from then on, but never for longer than if it
-/// went on refusing.
+/// When a host is lost that is silent since `since`. A host that refuses connections is up, and has
+/// [`AGENT_RESTART_GRACE`]. Of a host that refused them until lately, silence counts from the last refusal;
+/// it is lost no later than one that still refuses.
 fn lost_at(state: &State, host: &Host, since: Timestamp, lost_after: Duration) -> Timestamp {
     let with_grace = since.saturating_add(lost_after.max(AGENT_RESTART_GRACE));
     if host.refused {
@@ -147,8 +147,8 @@ fn lost_at(state: &State, host: &Host, since: Timestamp, lost_after: Duration) -
     since.max(host.refused_until).saturating_add(silence).min(with_grace)
 }
 
-/// When a silent host has been silent for as long as any that is lost; `None` while it is heard.
-pub(super) fn silence_ends(state: &State, host: &Host) -> Option<Timestamp> {
+/// The earliest time at which a silent host can be lost; `None` while it is heard.
+pub(super) fn earliest_loss_at(state: &State, host: &Host) -> Option<Timestamp> {
     Some(lost_at(state, host, state.silent_since(host)?, Duration::ZERO))
 }
 

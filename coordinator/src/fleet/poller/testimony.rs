@@ -71,7 +71,7 @@ impl fmt::Display for Untruth {
 pub fn judge(state: &State, host: HostId, answer: &PollAnswer) -> Testimony {
     let Some(host) = state.host(host) else { return Testimony::Stands };
     let given = host.last_order;
-    // What it expects next it says it has seen the order before of.
+    // An agent that expects order N says that it has seen order N - 1.
     if let PollOutcome::Refused(Refusal::OrderGap { expected }) = answer.outcome
         && expected > given.saturating_add(1)
     {

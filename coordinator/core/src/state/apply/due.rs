@@ -80,7 +80,7 @@ impl State {
     }
 
     /// Looks at a few services now and at the others at the next ticks, however many there are. A
-    /// round that is under way goes once more around from where it is.
+    /// round that is under way starts over from its present position.
     fn begin_round(&mut self, cluster: crate::state::ClusterSlot, kind: Kind, over: Over) {
         let (services, under_way) = self.clusters[cluster].round(kind);
         let over = match under_way {
