@@ -239,8 +239,14 @@ async fn life(
 
     let zone = settings.availability_zone.clone();
     let zone = zone.or_else(|| ec2.as_ref()?.availability_zone.clone());
-    let host =
-        Host { settings: settings.clone(), machine: machine.clone(), capacity, ec2, poll_listen };
+    let host = Host {
+        settings: settings.clone(),
+        machine: machine.clone(),
+        capacity,
+        ec2,
+        poll_listen,
+        coordinators: membership.coordinators.clone(),
+    };
     let registered = {
         let (data_dir, status) = (data_dir.clone(), status.clone());
         move |outcome: Outcome| match outcome {
@@ -284,7 +290,13 @@ async fn life(
         disk: Some(disk),
         reach: Some(ReachWatch(reached)),
         leaving: Some(LeaveWatch(leaves)),
-        metadata_files: metadata_files(&settings, &registered, zone.as_ref()).await,
+        metadata_files: metadata_files(
+            &settings,
+            &registered,
+            zone.as_ref(),
+            &membership.coordinators.addresses(),
+        )
+        .await,
         session,
         ..engine_config(&settings, &membership, &registered, &machine, &data_dir)?
     };
@@ -473,11 +485,12 @@ async fn metadata_files(
     settings: &Settings,
     registered: &Registered,
     zone: Option<&String>,
+    coordinators: &[String],
 ) -> Option<MetadataFiles> {
     if !settings.container_metadata {
         return None;
     }
-    let address = address::advertised(settings).await.ok();
+    let address = address::advertised(settings, coordinators).await.ok();
     Some(MetadataFiles {
         container_instance_arn: registered.container_instance_arn.clone(),
         availability_zone: zone.cloned(),

@@ -11,8 +11,11 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 
-/// Maximum of one section's changes, encoded. A topic that would exceed it is refused where it is published.
+/// Maximum of one topic's entries, as [`TopicMap::bytes`] counts them. A change that would exceed it is
+/// refused where it is published.
 pub const TOPIC_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of an encoded entry beside its key and its value, at most.
+const ENTRY_BYTES: usize = 16;
 /// Bytes of a [`TopicHash`].
 const HASH_BYTES: usize = 16;
 const TOPIC_KEY_BYTES: usize = 32;
@@ -34,12 +37,14 @@ impl TopicName {
     }
 }
 
-/// Counts a topic's changes within one start of its coordinator; a later start is newer.
+/// Counts a topic's changes within one start of its coordinator. Versions of different starts are not
+/// compared.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct TopicVersion {
-    /// [`Epoch::counter`](crate::protocol::Epoch::counter) of the coordinator.
+    /// [`Epoch::incarnation`](crate::protocol::Epoch::incarnation) of the coordinator: a journal that was
+    /// restored repeats the counter of a start that it has lost.
     pub start: u64,
     pub change: u64,
 }
@@ -118,7 +123,6 @@ pub struct TopicMap {
     key: TopicKey,
     entries: BTreeMap<String, Bytes>,
     hash: TopicHash,
-    /// Of keys and values together.
     bytes: usize,
 }
 
@@ -140,7 +144,7 @@ impl TopicMap {
         for (value, is_new) in parts {
             let Some(value) = value else { continue };
             let hash = entry_hash(&self.key, &change.key, value);
-            let bytes = change.key.len() + value.len();
+            let bytes = entry_bytes(&change.key, value);
             if is_new {
                 self.hash.0 = self.hash.0.wrapping_add(hash);
                 self.bytes += bytes;
@@ -156,7 +160,7 @@ impl TopicMap {
         self.hash
     }
 
-    /// Bytes of keys and values.
+    /// Bytes that the entries have when they are encoded, at most.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -164,6 +168,11 @@ impl TopicMap {
     pub fn entries(&self) -> &BTreeMap<String, Bytes> {
         &self.entries
     }
+}
+
+/// Bytes that one entry has when it is encoded, at most.
+pub fn entry_bytes(key: &str, value: &[u8]) -> usize {
+    key.len() + value.len() + ENTRY_BYTES
 }
 
 /// SHA-256 of the key and the entry, cut to 128 bits: without the cut, what is hashed could be prolonged.
@@ -185,7 +194,7 @@ fn entry_hash(key: &TopicKey, name: &str, value: &[u8]) -> u128 {
 pub enum Basis {
     /// Nothing: they are the whole topic, hashed with this key.
     Nothing(TopicKey),
-    /// What the host holds, which must be this.
+    /// What the host holds, whose hash must be this one's.
     Held(TopicState),
 }
 

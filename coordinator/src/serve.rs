@@ -248,7 +248,7 @@ async fn broken(parts: &mut JoinSet<Result<()>>) -> anyhow::Error {
 
 /// What hosts follow, with what is known of it before any of them asks.
 fn topics(settings: &Settings, handle: &Handle, authority: &Authority) -> Result<Arc<Topics>> {
-    let start = handle.peek(State::epoch).counter;
+    let start = handle.peek(State::epoch).incarnation;
     let topics = Topics::new(authority.topic_key(), start);
     let coordinators = match &settings.coordinators[..] {
         [] => vec![joining_address(settings)],

@@ -56,7 +56,10 @@ impl AnswersTasks for Coordinator {
                 let until = minutes.map(|minutes| Timestamp(u64::from(minutes) * 60_000));
                 Ok(TaskReply::Protection { until })
             }
-            TaskAsk::Tags => Err(CallError::Timeout { address: "10.0.0.1:8421".to_owned() }),
+            TaskAsk::Tags => Err(CallError::Timeout {
+                address: "10.0.0.1:8421".to_owned(),
+                within: Duration::from_secs(15),
+            }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The topics of the poll that this host follows: what it holds of each, and whom it tells.
 //!
 //! Never: a change that does not fit what is held, or a topic whose hash is not what the coordinator
-//! says it is. Either is dropped whole, and the coordinator sends the topic anew.
+//! says it is. The coordinator is told what is held, and sends what is missing, or the whole.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -79,9 +79,12 @@ impl Topics {
                     tracing::warn!(
                         topic = section.topic.as_str(),
                         error = &not_taken as &dyn std::error::Error,
-                        "did not take what a poll brought of a topic: asking for the whole of it"
+                        "did not take what a poll brought of a topic: telling the coordinator what is held"
                     );
-                    following.held = None;
+                    // What a section of another basis found here stands.
+                    if !matches!(not_taken, NotTaken::OtherBasis) {
+                        following.held = None;
+                    }
                 }
             }
         }
@@ -121,7 +124,7 @@ impl Following {
         let mut map = match section.basis {
             Basis::Nothing(key) => TopicMap::new(key),
             Basis::Held(basis) => {
-                let held = self.held.take_if(|held| held.state() == basis);
+                let held = self.held.take_if(|held| held.map.hash() == basis.hash);
                 held.ok_or(NotTaken::OtherBasis)?.map
             }
         };

@@ -8,6 +8,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use longshore_common::{
@@ -23,6 +24,8 @@ use crate::engine::topics::Entries;
 
 /// Within the agent's data directory.
 const FILE: &str = "coordinators.json";
+/// Interval of attempts to write the file.
+const WRITE_AGAIN: Duration = Duration::from_secs(60);
 /// Cheap to clone; all clones know the same addresses.
 #[derive(Clone, Debug)]
 pub struct Coordinators(Arc<Shared>);
@@ -38,6 +41,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Known {
     told: Vec<String>,
+    /// The file holds `told`.
+    is_kept: bool,
     answered_last: Option<String>,
 }
 
@@ -54,7 +59,7 @@ impl Coordinators {
         let kept =
             fs_err::read(&path).ok().and_then(|content| serde_json::from_slice(&content).ok());
         let told = kept.map_or_else(Vec::new, |kept: Kept| usable(kept.coordinators));
-        let known = Mutex::new(Known { told, answered_last: None });
+        let known = Mutex::new(Known { told, is_kept: true, answered_last: None });
         Coordinators(Arc::new(Shared { configured: configured.to_owned(), path, known }))
     }
 
@@ -94,37 +99,46 @@ impl Coordinators {
         shutdown: CancellationToken,
     ) {
         loop {
-            let told =
-                topic.borrow_and_update().as_ref().map(|entries| entries.keys().cloned().collect());
-            if let Some(told) = told {
-                self.learn(told);
-            }
-            match shutdown.run_until_cancelled(topic.changed()).await {
+            let entries = topic.borrow_and_update().clone();
+            let is_kept =
+                entries.is_none_or(|entries| self.learn(entries.keys().cloned().collect()));
+            let changed = async {
+                match is_kept {
+                    true => topic.changed().await,
+                    false => {
+                        let waited = tokio::time::timeout(WRITE_AGAIN, topic.changed()).await;
+                        waited.unwrap_or(Ok(()))
+                    }
+                }
+            };
+            match shutdown.run_until_cancelled(changed).await {
                 Some(Ok(())) => {}
                 Some(Err(_)) | None => break,
             }
         }
     }
 
-    fn learn(&self, told: Vec<String>) {
+    /// Whether the list is in the file.
+    fn learn(&self, told: Vec<String>) -> bool {
         let told = usable(told);
         {
             let mut known = self.lock();
-            if known.told == told {
-                return;
+            if known.told == told && known.is_kept {
+                return true;
             }
             known.told.clone_from(&told);
+            known.is_kept = false;
         }
         tracing::info!(coordinators = told.join(", "), "the fleet's coordinators are");
         let kept = serde_json::to_vec_pretty(&Kept { coordinators: told });
         let kept = kept.expect("plain values only");
         if let Err(error) = secret_file::replace(&self.0.path, &kept) {
             let error = chain(&error);
-            tracing::warn!(
-                error,
-                "cannot keep the list of coordinators: it is learned anew after a restart"
-            );
+            tracing::warn!(error, "cannot keep the list of coordinators; trying again in a while");
+            return false;
         }
+        self.lock().is_kept = true;
+        true
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {

@@ -25,7 +25,7 @@ use longshore_common::{
     },
 };
 
-use self::call::call;
+use self::call::{CALL_TIMEOUT, call};
 use crate::fleet::{
     coordinators::Coordinators,
     identity::{Identity, IdentityError, NewKey},
@@ -163,7 +163,8 @@ async fn join(
         host: entry.host,
         run: Some(entry.run.clone()),
     };
-    call(&entry.coordinator, config, tls::unknown_coordinator(), JOIN_PATH, &request).await
+    let name = tls::unknown_coordinator();
+    call(&entry.coordinator, config, name, JOIN_PATH, &request, CALL_TIMEOUT).await
 }
 
 /// Attempts `what` until it succeeds or fails for a reason that will not pass.

@@ -16,7 +16,10 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    fleet::join::{CallError, Membership},
+    fleet::{
+        coordinators::Coordinators,
+        join::{CallError, Membership},
+    },
     host::{
         address,
         docker_reach::Reach,
@@ -48,11 +51,13 @@ pub(crate) struct Host {
     pub(crate) ec2: Option<ec2::Instance>,
     /// Where the poll endpoint really listens.
     pub(crate) poll_listen: SocketAddr,
+    pub(crate) coordinators: Coordinators,
 }
 
 impl Host {
     async fn describe(&self, docker: &Reach) -> io::Result<RegisterRequest> {
-        let advertise = address::advertised(&self.settings).await?;
+        let coordinators = self.coordinators.addresses();
+        let advertise = address::advertised(&self.settings, &coordinators).await?;
         Ok(machine::registration(
             &self.settings,
             &self.machine,

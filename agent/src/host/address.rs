@@ -28,8 +28,8 @@ pub(crate) fn is_own(address: IpAddr) -> bool {
 }
 
 /// The operator's word, else where the poll endpoint listens, else the address that the kernel would
-/// send from to the coordinator. Nothing is sent to find it out.
-pub(crate) async fn advertised(settings: &Settings) -> io::Result<String> {
+/// send from to the first of the `coordinators` that there is a route to. Nothing is sent to find it out.
+pub(crate) async fn advertised(settings: &Settings, coordinators: &[String]) -> io::Result<String> {
     if let Some(given) = &settings.advertise {
         return Ok(given.clone());
     }
@@ -37,7 +37,14 @@ pub(crate) async fn advertised(settings: &Settings) -> io::Result<String> {
     if !listens.is_unspecified() {
         return Ok(listens.to_string());
     }
-    toward(&settings.coordinator).await.map(|address| address.to_string())
+    let mut failure = None;
+    for coordinator in coordinators {
+        match toward(coordinator).await {
+            Ok(address) => return Ok(address.to_string()),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    Err(failure.unwrap_or_else(|| io::Error::other("no coordinator is named")))
 }
 
 /// The source address of the route to `target`, a host with a port.

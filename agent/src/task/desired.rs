@@ -72,7 +72,7 @@ pub(crate) struct DesiredContainer {
 pub(crate) enum Role {
     /// The task definition has it: what everybody but the agent knows of.
     Defined,
-    /// See [`pause`]. The last one of its task.
+    /// See `agent/src/pause.rs`. The last one of its task.
     Pause,
 }
 

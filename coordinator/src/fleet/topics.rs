@@ -14,7 +14,7 @@ use longshore_common::{
     id::HostId,
     topic::{
         Basis, Section, TOPIC_BYTES_MAX, TopicChange, TopicKey, TopicMap, TopicName, TopicState,
-        TopicVersion, encode,
+        TopicVersion, encode, entry_bytes,
     },
 };
 
@@ -38,12 +38,14 @@ pub struct TopicTooLarge {
 /// All topics of one start of the coordinator.
 pub struct Topics {
     key: TopicKey,
-    /// [`Epoch::counter`](longshore_common::protocol::Epoch::counter) of this start.
+    /// [`Epoch::incarnation`](longshore_common::protocol::Epoch::incarnation) of this start.
     start: u64,
     published: Mutex<BTreeMap<TopicName, Published>>,
 }
 
 struct Published {
+    /// False while hosts follow it and nobody has published it: what they hold of it stands.
+    is_published: bool,
     map: TopicMap,
     version: TopicVersion,
     /// The whole map, encoded; absent until a host asks for it after a change.
@@ -70,14 +72,7 @@ impl Topics {
     /// Changes a topic and wakes who follows it. Callers publish what is durable.
     pub fn publish(&self, name: &TopicName, changes: &[TopicChange]) -> Result<(), TopicTooLarge> {
         let mut published = self.lock();
-        let topic = self.topic(&mut published, name);
-        // Counted before anything is applied: a refused change leaves the topic as it was.
-        let bytes = topic.bytes_after(changes);
-        if bytes > TOPIC_BYTES_MAX {
-            return Err(TopicTooLarge { topic: name.clone(), bytes });
-        }
-        topic.change(changes);
-        Ok(())
+        self.topic(&mut published, name).publish(name, changes)
     }
 
     /// Makes a topic hold just these entries.
@@ -86,15 +81,14 @@ impl Topics {
         name: &TopicName,
         entries: BTreeMap<String, Bytes>,
     ) -> Result<(), TopicTooLarge> {
-        let gone: Vec<String> = {
-            let mut published = self.lock();
-            let held = self.topic(&mut published, name).map.entries();
-            held.keys().filter(|key| !entries.contains_key(*key)).cloned().collect()
-        };
+        let mut published = self.lock();
+        let topic = self.topic(&mut published, name);
+        let held = topic.map.entries().keys();
+        let gone: Vec<String> = held.filter(|key| !entries.contains_key(*key)).cloned().collect();
         let gone = gone.into_iter().map(|key| TopicChange { key, value: None });
         let set = entries.into_iter().map(|(key, value)| TopicChange { key, value: Some(value) });
         let changes: Vec<TopicChange> = gone.chain(set).collect();
-        self.publish(name, &changes)
+        topic.publish(name, &changes)
     }
 
     /// From now on changes of the topic wake `signal`.
@@ -108,7 +102,7 @@ impl Topics {
         let Some(topic) = published.get_mut(name) else { return };
         topic.followers.remove(&host);
         // Whatever names hosts make up, nothing is kept of one that nobody publishes.
-        if topic.followers.is_empty() && topic.version.change == 0 {
+        if topic.followers.is_empty() && !topic.is_published {
             published.remove(name);
         }
     }
@@ -116,7 +110,7 @@ impl Topics {
     /// Whether a host that holds `held` of a topic does not hold what it is now.
     pub fn is_ahead(&self, name: &TopicName, held: Option<TopicState>) -> bool {
         let published = self.lock();
-        published.get(name).is_some_and(|topic| !topic.is_held_by(held))
+        published.get(name).is_some_and(|topic| topic.is_published && !topic.is_held_by(held))
     }
 
     /// What a host needs that holds `held` of a topic; nothing when it holds all of it.
@@ -140,6 +134,7 @@ impl Topics {
         name: &TopicName,
     ) -> &'a mut Published {
         published.entry(name.clone()).or_insert_with(|| Published {
+            is_published: false,
             map: TopicMap::new(self.key),
             version: TopicVersion { start: self.start, change: 0 },
             whole: None,
@@ -160,9 +155,20 @@ impl Published {
         held.is_some_and(|held| held.hash == self.map.hash())
     }
 
+    fn publish(&mut self, name: &TopicName, changes: &[TopicChange]) -> Result<(), TopicTooLarge> {
+        // Counted before anything is applied: a refused change leaves the topic as it was.
+        let bytes = self.bytes_after(changes);
+        if bytes > TOPIC_BYTES_MAX {
+            return Err(TopicTooLarge { topic: name.clone(), bytes });
+        }
+        self.is_published = true;
+        self.change(changes);
+        Ok(())
+    }
+
     /// Bytes of the map once `changes` are made.
     fn bytes_after(&self, changes: &[TopicChange]) -> usize {
-        let size = |key: &str, value: &Bytes| key.len() + value.len();
+        let size = |key: &str, value: &Bytes| entry_bytes(key, value);
         let last: BTreeMap<&str, Option<&Bytes>> =
             changes.iter().map(|change| (change.key.as_str(), change.value.as_ref())).collect();
         last.into_iter().fold(self.map.bytes(), |bytes, (key, value)| {
@@ -200,15 +206,19 @@ impl Published {
         held: Option<TopicState>,
     ) -> Option<Section> {
         let state = self.state();
-        if self.is_held_by(held) {
+        if !self.is_published || self.is_held_by(held) {
             return None;
         }
         let behind = held.and_then(|held| {
-            // Versions count up, so that the one sought is found without a look at the rest.
-            let oldest = self.deltas.front()?.before.version.change;
-            let at = usize::try_from(held.version.change.checked_sub(oldest)?).ok()?;
+            let oldest = self.deltas.front()?.before.version;
+            let at = match held.version.start == oldest.start {
+                // Versions count up, so that the one sought is found without a look at the rest.
+                true => usize::try_from(held.version.change.checked_sub(oldest.change)?).ok()?,
+                // From another start, which may have held the same once.
+                false => self.deltas.iter().rposition(|delta| delta.before.hash == held.hash)?,
+            };
             let delta = self.deltas.get(at)?;
-            (delta.before == held).then_some((held, at))
+            (delta.before.hash == held.hash).then_some((held, at))
         });
         let (basis, changes) = match behind {
             Some((held, at)) => {

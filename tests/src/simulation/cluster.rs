@@ -153,7 +153,7 @@ impl Cluster {
         handle.submit_always(Command::StartEpoch { incarnation }, |_, _| ()).await?;
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let network = Arc::new(self.network.clone());
-        let start = handle.peek(|state| state.epoch().counter);
+        let start = handle.peek(|state| state.epoch().incarnation);
         let topics = Arc::new(Topics::new(TopicKey([7; 32]), start));
         topics.replace(&TopicName::coordinators(), self.published.clone())?;
         let (polled, until) = (handle.clone(), crash.clone());

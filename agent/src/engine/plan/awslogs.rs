@@ -40,7 +40,7 @@ pub(crate) fn problem(container: &ContainerDefinition) -> Option<String> {
     Some(format!("log driver {AWSLOGS}, which {invalid}"))
 }
 
-/// What [`LABEL`] says of a container that logs by this driver.
+/// What the label says of a container that logs by this driver.
 pub(crate) fn label(container: &ContainerDefinition, key: TaskKey) -> Option<String> {
     let options = options(container)?;
     let stream = stream(container, key);

@@ -18,7 +18,7 @@ use crate::{
 
 /// Everything that is known and wanted of one task here.
 pub(super) struct Task {
-    /// See [`Engine::tasks_made`].
+    /// See `tasks_made` of the engine.
     pub(super) serial: u64,
     pub(super) desired: DesiredTask,
     pub(super) observed: ObservedTask,

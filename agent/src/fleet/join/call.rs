@@ -15,8 +15,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::fleet::tls::OtherCa;
 
-/// From dialling to the whole answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Timeout of a call from dialling to the whole answer, where one address alone is asked.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -34,8 +34,8 @@ pub enum CallError {
          Agents come to its joining port, 8421 unless its --join-listen names another"
     )]
     NotTls { address: String },
-    #[error("the coordinator at {address} did not answer within {} s", CALL_TIMEOUT.as_secs())]
-    Timeout { address: String },
+    #[error("the coordinator at {address} did not answer within {} s", within.as_secs())]
+    Timeout { address: String, within: Duration },
     #[error("the connection to the coordinator broke")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The coordinator's own words: they say what to do.
@@ -50,7 +50,8 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Nobody at this address has shown to be the fleet's coordinator and answered.
+    /// Nobody at this address has shown to be the fleet's coordinator and done what was asked: another
+    /// address may do better.
     pub(super) fn is_of_the_address(&self) -> bool {
         match self {
             CallError::Unreachable { .. }
@@ -59,7 +60,8 @@ impl CallError {
             | CallError::NotTls { .. }
             | CallError::Timeout { .. }
             | CallError::Broken(_) => true,
-            CallError::Refused { .. } | CallError::Undecodable(_) | CallError::SetUp(_) => false,
+            CallError::Refused { status, .. } => status.is_server_error(),
+            CallError::Undecodable(_) | CallError::SetUp(_) => false,
         }
     }
 
@@ -88,11 +90,13 @@ pub(super) async fn call<A: DeserializeOwned>(
     name: ServerName<'static>,
     path: &str,
     body: &impl Serialize,
+    within: Duration,
 ) -> Result<A, CallError> {
     let body = rmp_serde::to_vec_named(body).expect("plain values only");
     let exchange = Box::pin(exchange(address, config, name, path, body.into()));
-    let answer = tokio::time::timeout(CALL_TIMEOUT, exchange).await;
-    let answer = answer.map_err(|_| CallError::Timeout { address: address.to_owned() })??;
+    let answer = tokio::time::timeout(within, exchange).await;
+    let answer =
+        answer.map_err(|_| CallError::Timeout { address: address.to_owned(), within })??;
     rmp_serde::from_slice(&answer).map_err(CallError::Undecodable)
 }
 
@@ -202,7 +206,14 @@ mod tests {
         };
         let clock = SteppedClock::at(Timestamp(1_700_000_000_000));
         let config = tls::pinned_config(clock, CaHash([0; 32])).unwrap();
-        let calling = call::<()>(&address, config, tls::unknown_coordinator(), "/", &"anything");
+        let calling = call::<()>(
+            &address,
+            config,
+            tls::unknown_coordinator(),
+            "/",
+            &"anything",
+            CALL_TIMEOUT,
+        );
         let (called, _stream) = tokio::join!(calling, api);
         let error = called.unwrap_err();
         assert!(matches!(error, CallError::NotTls { .. }), "{error:?}");

@@ -2,7 +2,7 @@
 //!
 //! Never: without its certificate.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use longshore_common::{
     clock::Clock,
@@ -18,8 +18,11 @@ use longshore_common::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::call::{CallError, call};
+use super::call::{CALL_TIMEOUT, CallError, call};
 use crate::fleet::{coordinators::Coordinators, identity::Identity};
+
+/// Shortest time that each of several addresses has of a call.
+const SHARE_MIN: Duration = Duration::from_secs(2);
 
 /// A member of a fleet. Cheap to clone; all clones show the certificate that is current.
 #[derive(Clone)]
@@ -93,24 +96,30 @@ impl Membership {
         let clock = self.clock.clone();
         let config = mutual_tls::client_config(clock, &self.presented, &self.trust, ALPN_HTTP1)
             .map_err(CallError::SetUp)?;
-        let mut first_error = None;
-        for address in self.coordinators.addresses() {
+        let addresses = self.coordinators.addresses();
+        let within = (CALL_TIMEOUT / addresses.len() as u32).max(SHARE_MIN);
+        let mut failed: Option<CallError> = None;
+        for address in addresses {
             let name = mutual_tls::server_name(Node::coordinator(self.fleet));
-            match call(&address, config.clone(), name, path, body).await {
+            match call(&address, config.clone(), name, path, body, within).await {
                 Ok(answer) => {
                     self.coordinators.answered(&address);
                     return Ok(answer);
                 }
-                // Another address may be the coordinator's.
                 Err(error) if error.is_of_the_address() => {
+                    // What passes wins: who is no coordinator at one address says nothing of the others.
                     let of_settings = address == self.coordinators.configured();
-                    if of_settings || first_error.is_none() {
-                        first_error = Some(error);
-                    }
+                    failed = Some(match failed {
+                        Some(known) if known.is_passing() && !error.is_passing() => known,
+                        Some(known) if known.is_passing() == error.is_passing() && !of_settings => {
+                            known
+                        }
+                        _ => error,
+                    });
                 }
                 Err(error) => return Err(error),
             }
         }
-        Err(first_error.expect("the address in the settings is always one of them"))
+        Err(failed.expect("the address in the settings is always one of them"))
     }
 }

@@ -54,6 +54,7 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
     let host = Host {
         capacity: machine::capacity(&settings, &machine, Vec::new()).unwrap(),
         poll_listen: settings.poll_listen,
+        coordinators: Coordinators::open(&settings.coordinator, &settings.data_dir),
         settings: Arc::new(settings),
         machine,
         ec2: None,

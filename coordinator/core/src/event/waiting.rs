@@ -22,7 +22,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum WaitingEvent {
     /// Tasks of one RunTask call that wait for a host. They have one when they are in a
-    /// [`TasksStarted`] that names this launch.
+    /// `TasksStarted` that names this launch.
     TasksWaiting(Box<TasksWaiting>),
     /// They never had a host, and go to the history.
     WaitingTasksEnded { launch: TaskId, tasks: Vec<TaskId>, cause: StopCause, at: Timestamp },
@@ -53,7 +53,7 @@ pub struct TasksWaiting {
     /// Only its hosts will do.
     #[serde(default)]
     pub provider: Option<CapacityProviderName>,
-    /// As in [`TasksStarted`]; gone in a record.
+    /// As in `TasksStarted`; gone in a record.
     pub client_token: Option<UsedClientToken>,
     /// In a record, the journal's sequence of the batch that asked for them; 0 in an event, and where an
     /// earlier release kept it.

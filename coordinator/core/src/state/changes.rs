@@ -25,7 +25,7 @@ pub struct Changes {
     pub revisions: Vec<(ServiceId, RevisionRecord)>,
     /// Messages of services: (service, message, when).
     pub service_events: Vec<(ServiceId, String, Timestamp)>,
-    /// Something outside is to be done ([`State::hook_calls`], [`State::launcher_calls`]).
+    /// Something outside is to be done (`hook_calls` and `launcher_calls` of the state).
     pub effects: bool,
     /// One line of the log each: (host, what).
     pub log: Vec<LogLine>,

@@ -1,7 +1,8 @@
 //! The topics that one host follows, and how far it is: what its next poll brings of them.
 //!
-//! The host's agent says what it follows and holds; until it answers, what was sent counts as held.
-//! Never: a section sent over and over to an agent that does not take it.
+//! The host's agent says what it follows and holds; until it answers, what was sent counts as held, and
+//! nothing more is sent. Never: a section sent over and over to an agent that does not take it, or more of
+//! topics to one host than [`BYTES_PER_SECOND`].
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -13,13 +14,20 @@ use tokio::time::Instant;
 
 use crate::{driver::Signal, fleet::topics::Topics};
 
-/// Maximum of topics that one host may follow: what an agent names beyond is left out.
-const SUBSCRIPTIONS_MAX: usize = 1024;
-/// Maximum length of a topic's name: an ARN fits.
-const TOPIC_NAME_BYTES_MAX: usize = 2048;
-/// Bytes of sections in one poll after which no other is added. The next poll follows at once.
+/// Maximum of topics that one host may follow: what an agent names beyond is left out. Each turn of a
+/// poller looks at all of them.
+const SUBSCRIPTIONS_MAX: usize = 64;
+/// Maximum length of a topic's name.
+const TOPIC_NAME_BYTES_MAX: usize = 256;
+/// Bytes of sections in one poll after which no other is added.
 const SECTION_BYTES: usize = 1024 * 1024;
-/// Pause before a section that a host did not take is sent again.
+/// Maximum of sections to one host, whatever its agent says that it lacks.
+const BYTES_PER_SECOND: usize = 1024 * 1024;
+/// Interval between two polls with sections at the least: changes meanwhile go together.
+const SECTIONS_GAP: Duration = Duration::from_millis(20);
+/// Pause after a poll with sections that was not answered, doubled each time, and its maximum. Orders go
+/// without sections meanwhile.
+const UNANSWERED_PAUSE: Duration = Duration::from_secs(1);
 const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Followed {
@@ -29,6 +37,12 @@ pub(super) struct Followed {
     /// Whether the agent has said what it follows since it was greeted last.
     known: bool,
     progress: BTreeMap<TopicName, Progress>,
+    /// A poll with sections has left and is not answered.
+    under_way: bool,
+    /// Before this no section is sent.
+    not_before: Instant,
+    /// Polls with sections in a row that were lost, or left the host without what they brought.
+    failures: u32,
 }
 
 #[derive(Default)]
@@ -36,28 +50,45 @@ struct Progress {
     held: Option<TopicState>,
     /// What the host holds once it has taken what was sent and is not answered yet.
     sent: Option<TopicState>,
-    /// Set while a section that the host did not take is held back.
-    not_before: Option<Instant>,
-}
-
-impl Progress {
-    /// What the host is taken to hold; `None` inside when that is nothing, outside while it is to be
-    /// sent nothing.
-    fn counts_as_held(&self, now: Instant) -> Option<Option<TopicState>> {
-        let may_send = self.not_before.is_none_or(|not_before| not_before <= now);
-        may_send.then(|| self.sent.or(self.held))
-    }
 }
 
 impl Followed {
     pub(super) fn new(host: HostId, signal: Arc<Signal>, topics: Arc<Topics>) -> Self {
-        Followed { host, signal, topics, known: false, progress: BTreeMap::new() }
+        Followed {
+            host,
+            signal,
+            topics,
+            known: false,
+            progress: BTreeMap::new(),
+            under_way: false,
+            not_before: Instant::now(),
+            failures: 0,
+        }
     }
 
     /// Polls that were under way are lost: the agent is to say anew what it holds.
-    pub(super) fn greet(&mut self) {
+    pub(super) fn greet(&mut self, now: Instant) {
         self.known = false;
+        if self.under_way {
+            self.fail(now);
+        }
+        self.forget_sent();
+    }
+
+    /// The agent took nothing of a poll.
+    pub(super) fn refused(&mut self) {
+        self.forget_sent();
+    }
+
+    fn forget_sent(&mut self) {
+        self.under_way = false;
         self.progress.values_mut().for_each(|progress| progress.sent = None);
+    }
+
+    fn fail(&mut self, now: Instant) {
+        let pause = UNANSWERED_PAUSE * 2u32.saturating_pow(self.failures.min(5));
+        self.failures += 1;
+        self.not_before = self.not_before.max(now + pause.min(NOT_TAKEN_PAUSE));
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -69,53 +100,78 @@ impl Followed {
         let Some(subscriptions) = subscriptions else { return false };
         let first = !std::mem::replace(&mut self.known, true);
         let mut before = std::mem::take(&mut self.progress);
-        let mut is_news = false;
+        let (mut is_news, mut not_taken) = (false, None);
         for Subscription { topic, held } in subscriptions.iter().take(SUBSCRIPTIONS_MAX) {
             if self.progress.contains_key(topic) || topic.as_str().len() > TOPIC_NAME_BYTES_MAX {
                 continue;
             }
-            let mut progress = before.remove(topic).unwrap_or_else(|| {
+            let progress = before.remove(topic).unwrap_or_else(|| {
                 self.topics.follow(topic, self.host, &self.signal);
                 is_news = true;
-                Progress { held: *held, ..Progress::default() }
+                Progress { held: *held, sent: None }
             });
             is_news |= progress.held != *held;
-            if first || progress.sent.or(progress.held) == *held {
-                progress.not_before = None;
-            } else {
-                tracing::warn!(
-                    host = %self.host, topic = topic.as_str(),
-                    "the agent did not take what it was sent of a topic; it is sent again in {} s",
-                    NOT_TAKEN_PAUSE.as_secs()
-                );
-                progress.not_before = Some(now + NOT_TAKEN_PAUSE);
+            let expected = progress.sent.or(progress.held);
+            if !first && expected.map(|expected| expected.hash) != held.map(|held| held.hash) {
+                not_taken = Some(topic);
             }
-            progress.held = *held;
-            progress.sent = None;
-            self.progress.insert(topic.clone(), progress);
+            self.progress.insert(topic.clone(), Progress { held: *held, sent: None });
         }
         before.keys().for_each(|gone| self.topics.unfollow(gone, self.host));
+        self.under_way = false;
+        match not_taken {
+            None if first => {}
+            None => self.failures = 0,
+            Some(topic) => {
+                // Once may be an answer that crossed what was sent.
+                if self.failures == 1 {
+                    tracing::warn!(
+                        host = %self.host, topic = topic.as_str(),
+                        "the agent does not hold what it was sent of a topic; it is sent again, ever more seldom"
+                    );
+                }
+                self.fail(now);
+            }
+        }
         is_news || !before.is_empty()
     }
 
+    /// Whether the next poll has sections to bring.
     pub(super) fn is_behind(&self, now: Instant) -> bool {
-        self.progress.iter().any(|(topic, progress)| {
-            progress.counts_as_held(now).is_some_and(|held| self.topics.is_ahead(topic, held))
-        })
+        now >= self.not_before && self.lacks()
+    }
+
+    /// When it will have, if it has not.
+    pub(super) fn behind_from(&self, now: Instant) -> Option<Instant> {
+        (now < self.not_before && self.lacks()).then_some(self.not_before)
+    }
+
+    fn lacks(&self) -> bool {
+        let lacks = |(topic, progress): (&TopicName, &Progress)| {
+            self.topics.is_ahead(topic, progress.sent.or(progress.held))
+        };
+        !self.under_way && self.progress.iter().any(lacks)
     }
 
     /// What the next poll brings; it counts as held from now on.
     pub(super) fn sections(&mut self, now: Instant) -> Vec<Section> {
         let (mut sections, mut bytes) = (Vec::new(), 0);
+        if self.under_way || now < self.not_before {
+            return sections;
+        }
         for (topic, progress) in &mut self.progress {
-            let Some(held) = progress.counts_as_held(now) else { continue };
-            let Some(section) = self.topics.section(topic, held) else { continue };
+            let Some(section) = self.topics.section(topic, progress.held) else { continue };
             bytes += section.changes.iter().map(|changes| changes.len()).sum::<usize>();
             progress.sent = Some(section.state);
             sections.push(section);
             if bytes >= SECTION_BYTES {
                 break;
             }
+        }
+        if !sections.is_empty() {
+            self.under_way = true;
+            let takes = Duration::from_secs_f64(bytes as f64 / BYTES_PER_SECOND as f64);
+            self.not_before = now + takes.max(SECTIONS_GAP);
         }
         sections
     }
@@ -143,11 +199,11 @@ mod tests {
         topics.publish(&topic(), &[change]).unwrap();
     }
 
-    fn following() -> (Arc<Topics>, Followed) {
+    fn following() -> (Arc<Topics>, Followed, Instant) {
         let topics = Arc::new(Topics::new(TopicKey([0; 32]), 1));
         publish(&topics, "a");
         let followed = Followed::new(HostId::new(1), Arc::default(), topics.clone());
-        (topics, followed)
+        (topics, followed, Instant::now())
     }
 
     fn says(held: Option<TopicState>) -> [Subscription; 1] {
@@ -156,53 +212,76 @@ mod tests {
 
     #[test]
     fn host_is_sent_nothing_before_it_follows_and_each_change_once() {
-        let (topics, mut followed) = following();
-        let now = Instant::now();
+        let (topics, mut followed, now) = following();
         assert!(!followed.is_behind(now) && followed.sections(now).is_empty());
         assert!(followed.learn(Some(&says(None)), now));
         let sent = followed.sections(now)[0].state;
-        assert!(!followed.is_behind(now), "it is not answered yet");
         publish(&topics, "b");
+        assert!(!followed.is_behind(now + SECTIONS_GAP), "what was sent is not answered yet");
+        assert!(followed.learn(Some(&says(Some(sent))), now));
+        assert_eq!(followed.behind_from(now), Some(now + SECTIONS_GAP), "changes go together");
+        let now = now + SECTIONS_GAP;
         assert!(followed.is_behind(now));
         let sent_next = followed.sections(now)[0].state;
         assert!(sent_next.version > sent.version);
         assert!(followed.learn(Some(&says(Some(sent_next))), now));
-        assert!(!followed.is_behind(now));
         // It says the same again: no news, and nothing to send.
         assert!(!followed.learn(Some(&says(Some(sent_next))), now));
-        assert!(!followed.is_behind(now));
+        assert!(!followed.is_behind(now + SECTIONS_GAP) && followed.behind_from(now).is_none());
     }
 
     #[test]
-    fn host_that_does_not_take_a_section_is_sent_it_again_seldom() {
-        let (_, mut followed) = following();
-        let now = Instant::now();
+    fn host_that_does_not_take_a_section_is_sent_it_ever_more_seldom() {
+        let (_, mut followed, start) = following();
+        let mut now = start;
         followed.learn(Some(&says(None)), now);
-        assert_eq!(followed.sections(now).len(), 1);
-        followed.learn(Some(&says(None)), now);
-        assert!(!followed.is_behind(now) && followed.sections(now).is_empty());
-        let later = now + NOT_TAKEN_PAUSE;
-        assert!(followed.is_behind(later));
-        assert_eq!(followed.sections(later).len(), 1);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            assert_eq!(followed.sections(now).len(), 1);
+            followed.learn(Some(&says(None)), now);
+            let next = followed.behind_from(now).unwrap();
+            pauses.push((next - now).as_secs());
+            now = next;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
     }
 
     #[test]
-    fn greeting_forgets_what_was_under_way() {
-        let (_, mut followed) = following();
-        let now = Instant::now();
+    fn poll_that_is_lost_or_refused_brings_its_sections_again() {
+        let (_, mut followed, now) = following();
         followed.learn(Some(&says(None)), now);
         assert_eq!(followed.sections(now).len(), 1);
-        followed.greet();
+        followed.refused();
+        let now = now + SECTIONS_GAP;
+        assert_eq!(followed.sections(now).len(), 1);
+        followed.greet(now);
         assert!(!followed.is_known());
         followed.learn(Some(&says(None)), now);
-        assert!(followed.is_known());
-        assert_eq!(followed.sections(now).len(), 1);
+        assert!(followed.is_known() && !followed.is_behind(now), "orders go first");
+        assert_eq!(followed.behind_from(now), Some(now + UNANSWERED_PAUSE));
+        assert_eq!(followed.sections(now + UNANSWERED_PAUSE).len(), 1);
+    }
+
+    #[test]
+    fn host_that_flaps_is_sent_no_more_than_its_share() {
+        let (topics, mut followed, start) = following();
+        let large = "x".repeat(500 * 1024);
+        publish(&topics, &large);
+        let (mut bytes, span) = (0, Duration::from_secs(10));
+        for tenth in 0..100 {
+            let now = start + span * tenth / 100;
+            followed.learn(Some(&[]), now);
+            followed.learn(Some(&says(None)), now);
+            let sections = followed.sections(now);
+            bytes +=
+                sections.iter().flat_map(|section| &section.changes).map(Bytes::len).sum::<usize>();
+        }
+        assert!(bytes <= 11 * BYTES_PER_SECOND, "{bytes}");
     }
 
     #[test]
     fn host_that_names_a_topic_twice_or_too_many_gains_nothing() {
-        let (topics, mut followed) = following();
-        let now = Instant::now();
+        let (topics, mut followed, now) = following();
         let twice = [says(None), says(Some(TopicState::default()))].concat();
         followed.learn(Some(&twice), now);
         assert_eq!(followed.sections(now).len(), 1);

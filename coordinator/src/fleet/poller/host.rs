@@ -161,7 +161,7 @@ impl<A: AgentClient> HostPoller<A> {
             match self.listen_until_recovered().await? {}
         }
         self.pace.again(Instant::now(), self.beat(), false);
-        self.followed.greet();
+        self.followed.greet(Instant::now());
         let hello = |state: &State, host: &Host, sender: &Sender| {
             (exchange::hello(state, host, sender), ())
         };
@@ -213,7 +213,9 @@ impl<A: AgentClient> HostPoller<A> {
         let mut brought = true;
         let signal = self.signal.clone();
         loop {
-            let behind = self.followed.is_behind(Instant::now());
+            let now = Instant::now();
+            let (behind, behind_from) =
+                (self.followed.is_behind(now), self.followed.behind_from(now));
             let changed = behind || shown != Some(self.current()?);
             let stale = changed || unfinished || peer.needs_manifest;
             let wanted = in_flight.is_empty() || (stale && in_flight.len() < POLLS_IN_FLIGHT_MAX);
@@ -233,7 +235,10 @@ impl<A: AgentClient> HostPoller<A> {
                         (request, (HostSnapshot::of(host), host.last_order))
                     })
                     .await?;
-                request.sections = self.followed.sections(Instant::now());
+                // A manifest may fill a poll by itself.
+                if request.manifest.is_none() {
+                    request.sections = self.followed.sections(Instant::now());
+                }
                 request.knows_subscriptions = self.followed.is_known();
                 // Whatever this manifest leaves open, the agent will say so again.
                 peer.needs_manifest = false;
@@ -249,6 +254,9 @@ impl<A: AgentClient> HostPoller<A> {
                     let answer = answer?;
                     let newer = self.understand(&answer).await?;
                     let now = Instant::now();
+                    if matches!(answer.outcome, PollOutcome::Refused(_)) {
+                        self.followed.refused();
+                    }
                     let learned = self.followed.learn(answer.subscriptions.as_deref(), now);
                     let advanced = peer.seen.max(newer.seen);
                     brought = advanced > peer.seen || answer.tells_something() || learned;
@@ -260,6 +268,7 @@ impl<A: AgentClient> HostPoller<A> {
                     self.take(&answer).await?;
                 }
                 () = signal.changed() => {}
+                () = tokio::time::sleep_until(behind_from.unwrap_or_else(Instant::now)), if behind_from.is_some() => {}
                 () = tokio::time::sleep_until(pause.unwrap_or_else(Instant::now)), if pause.is_some() => {}
             }
         }
