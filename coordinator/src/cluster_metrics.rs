@@ -205,11 +205,19 @@ fn clusters(families: &mut Families, shown: &MetricsSnapshot) {
     const TASKS: &str = "longshore_tasks";
     families.family(TASKS, "gauge", "Tasks that have not stopped, by status");
     for (cluster, ClusterShown { tally, waiting, .. }) in &shown.clusters {
-        let waiting = ("PROVISIONING", *waiting as i64);
         let of = |status: &str| tally.tasks.get(status).copied().unwrap_or_default();
-        let statuses = ["PENDING", "ACTIVATING", "RUNNING", "STOPPING", "LOST"];
+        let provisioning = ("PROVISIONING", *waiting as i64 + of("PROVISIONING"));
+        let statuses = [
+            "PENDING",
+            "ACTIVATING",
+            "RUNNING",
+            "DEACTIVATING",
+            "STOPPING",
+            "DEPROVISIONING",
+            "LOST",
+        ];
         let counts = statuses.map(|status| (status, of(status)));
-        for (status, value) in [waiting].into_iter().chain(counts) {
+        for (status, value) in [provisioning].into_iter().chain(counts) {
             families.sample(TASKS, &[("cluster", cluster.as_str()), ("status", status)], value);
         }
     }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{
         alarm::{AlarmName, PutMetricAlarm, SetAlarmState},
+        attachment::attachment_id,
         auto_scaling::{
             AutoScalingGroupName, GroupChange, GroupConfig, GroupTag, InstanceId, LauncherVerb,
         },
@@ -43,6 +44,46 @@ use crate::{
     placement::Strategy,
     query::Constraint,
 };
+
+/// Maximum number of changes in one call of SubmitAttachmentStateChanges.
+pub const ATTACHMENT_CHANGES_MAX: usize = 100;
+
+/// How far one attachment of a task is.
+#[derive(Clone, Debug)]
+pub struct AttachmentStateChange {
+    pub task: TaskId,
+    /// Position in the task's list.
+    pub attachment: u32,
+    pub status: AttachmentStatus,
+}
+
+impl AttachmentStateChange {
+    /// The attachment's id, as the API shows it.
+    pub fn id(&self) -> String {
+        attachment_id(self.task, self.attachment)
+    }
+}
+
+/// What may be said of an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachmentStatus {
+    Attached,
+    Detached,
+    Failed,
+}
+
+impl AttachmentStatus {
+    pub const ALL: [AttachmentStatus; 3] =
+        [AttachmentStatus::Attached, AttachmentStatus::Detached, AttachmentStatus::Failed];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            AttachmentStatus::Attached => "ATTACHED",
+            AttachmentStatus::Detached => "DETACHED",
+            AttachmentStatus::Failed => "FAILED",
+        }
+    }
+}
 
 /// A command with all that it needs of the outside: the time and 128 random bits, from which new
 /// ids are derived.
@@ -79,6 +120,13 @@ pub enum Command {
         cluster: ClusterName,
         task: TaskId,
         reason: Option<String>,
+    },
+
+    /// Whoever makes attachments of tasks says how far they are; at most
+    /// [`ATTACHMENT_CHANGES_MAX`] in a call.
+    SubmitAttachmentStateChanges {
+        cluster: ClusterName,
+        changes: Vec<AttachmentStateChange>,
     },
 
     /// By the API: a host that has no agent yet.

@@ -5,6 +5,7 @@
 
 mod account_settings;
 mod alarms;
+mod attachments;
 mod auto_scaling;
 mod capacity_providers;
 mod clusters;
@@ -63,6 +64,9 @@ pub fn decide(state: &State, envelope: &Envelope) -> Result<Decision, Rejection>
         Command::StartTask(start) => tasks::start(state, start, at, ids),
         Command::StopTask { cluster, task, reason } => {
             tasks::stop(state, cluster, *task, reason.as_deref(), at)
+        }
+        Command::SubmitAttachmentStateChanges { cluster, changes } => {
+            attachments::submit(state, cluster, changes, at)
         }
         Command::RegisterContainerInstance(register) => {
             hosts::register_by_api(state, register, at, ids)

@@ -8,6 +8,7 @@ pub mod epoch;
 pub mod cluster;
 pub mod definition;
 pub mod task;
+pub mod attachment;
 pub mod waiting;
 pub mod member;
 pub mod host;
@@ -26,6 +27,7 @@ mod tests;
 
 pub use self::{
     alarm::AlarmEvent,
+    attachment::{AttachmentEvent, AttachmentMove},
     auto_scaling::AutoScalingEvent,
     capacity_provider::CapacityProviderEvent,
     cluster::ClusterEvent,
@@ -102,6 +104,7 @@ resources! {
     Cluster(ClusterEvent) in cluster,
     Definition(DefinitionEvent) in definition,
     Task(TaskEvent) in task,
+    Attachment(AttachmentEvent) in attachment,
     Waiting(WaitingEvent) in waiting,
     Member(MemberEvent) in member,
     Host(HostEvent) in host,

@@ -8,6 +8,7 @@ pub mod tags;
 pub mod auto_scaling;
 pub mod capacity_provider;
 pub mod strategy;
+pub mod attachment;
 pub mod service;
 pub mod task_options;
 pub mod cluster;

@@ -63,6 +63,7 @@ use crate::{
 };
 
 pub(crate) use self::service::hash_of;
+pub(crate) use self::task::AttachmentStep;
 pub use self::{
     auto_scaling::Group,
     changes::{Changes, LogLine},
@@ -146,6 +147,8 @@ pub struct State {
     waiting_by_launch: FastMap<TaskId, WaitingSlot>,
     /// What is to be done at its time, be the scheduler at work or not.
     deadlines: BTreeSet<(Timestamp, Deadline)>,
+    /// PROVISIONING tasks that may have run, and may be over, in a lost part of the journal.
+    unsure_tasks: BTreeSet<TaskId>,
     services: Arena<Service>,
     services_by_id: FastMap<ServiceId, ServiceSlot>,
     /// Services that were made with a client token, by when; the same token makes another one once

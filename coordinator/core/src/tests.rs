@@ -1,6 +1,7 @@
 //! Tables of the core: commands in, a line per event or rejection out.
 
 mod alarms;
+mod attachments;
 mod architectures;
 mod capacity;
 mod gpus;

@@ -77,6 +77,7 @@ fn operations() -> Vec<Operation> {
         Operation::write("RunTask", json(tasks::run::run)),
         Operation::write("StartTask", json(tasks::start::start)),
         Operation::write("StopTask", json(tasks::stop)),
+        Operation::write("SubmitAttachmentStateChanges", json(tasks::attachment_states::submit)),
         Operation::read("DescribeTasks", json(tasks::describe)),
         Operation::read("ListTasks", json(tasks::list::list)),
         Operation::write("CreateService", json(services::create::create)),

@@ -72,6 +72,9 @@ fn code_of(rejection: &Rejection) -> ErrorCode {
         | Rejection::TooManyPlacementConstraints { .. }
         | Rejection::NoContainerInstances
         | Rejection::TaskNotFound(_)
+        | Rejection::AttachmentNotFound { .. }
+        | Rejection::AttachmentTwice(_)
+        | Rejection::AttachmentStateConflict { .. }
         | Rejection::ContainerInstanceNotFound(..)
         | Rejection::ContainerInstanceHasTasks { .. }
         | Rejection::ContainerInstanceInactive(_)

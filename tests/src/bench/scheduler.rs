@@ -254,7 +254,15 @@ impl Simulated {
                 (Wish::Run, Phase::Pending | Phase::Activating) => {
                     (false, START_MS, ReportedPhase::Running)
                 }
-                (Wish::Run, Phase::Running { .. } | Phase::Stopping { .. }) => continue,
+                // No task here has attachments.
+                (
+                    Wish::Run,
+                    Phase::Running { .. }
+                    | Phase::Stopping { .. }
+                    | Phase::Provisioning
+                    | Phase::Deactivating { .. }
+                    | Phase::Deprovisioning { .. },
+                ) => continue,
             };
             let asked = *self.asked.entry((task.id, stops)).or_insert(self.at);
             if self.at.0 >= asked.0 + takes {

@@ -18,11 +18,13 @@ use super::{Decision, Note, heard};
 use crate::{
     command::{AgentAnswered, Command},
     event::{
-        DefinitionEvent, Event, HostEvent, ServiceEvent, TaskAdopted, TaskDefinitionRegistered,
-        TaskEvent,
+        AttachmentEvent, DefinitionEvent, Event, HostEvent, ServiceEvent, TaskAdopted,
+        TaskDefinitionRegistered, TaskEvent,
     },
     launch::demand::demand,
+    lifecycle::attachment,
     model::{
+        attachment::Attachments,
         host::HostStatus,
         name::Family,
         revision::{RevisionRecord, Rollout, TaskSetRecord},
@@ -176,26 +178,42 @@ impl News {
     }
 }
 
-fn reported(state: &State, host: &Host, report: &TaskReport, at: Timestamp) -> Option<Event> {
-    let task = state.task(report.task)?;
+fn reported(state: &State, host: &Host, report: &TaskReport, at: Timestamp) -> Vec<Event> {
+    let Some(task) = state.task(report.task) else { return Vec::new() };
     if task.host != host.slot || task.generation != report.generation {
-        return None;
+        return Vec::new();
     }
     let containers = &state.definition_at(task.definition).definition.spec.container_definitions;
     let report = Box::new(heard::report(report, containers, at));
     match &report.phase {
-        ReportedPhase::Stopped(cause) => Some(Event::Task(TaskEvent::TaskStopped {
-            task: task.id,
-            cause: cause.clone(),
-            ran_briefly: ran_briefly(task, cause, at),
-            report: Some(report),
-            at,
-        })),
+        ReportedPhase::Stopped(cause) => {
+            let (cause, brief) = (cause.clone(), ran_briefly(task, cause, at));
+            let stopped = attachment::execution_stopped(task, cause, Some(report), brief, at);
+            stopped.into_iter().collect()
+        }
         ReportedPhase::Pending
         | ReportedPhase::Activating
         | ReportedPhase::Running
-        | ReportedPhase::Stopping(_) => (!known(task, &report))
-            .then_some(Event::Task(TaskEvent::TaskReported { task: task.id, report, at })),
+        | ReportedPhase::Stopping(_) => {
+            if known(task, &report) {
+                return Vec::new();
+            }
+            let reported = Event::Task(TaskEvent::TaskReported { task: task.id, report, at });
+            match task.phase {
+                // The order was given in a part of the journal that is lost.
+                Phase::Provisioning => {
+                    let task = task.id;
+                    let given = AttachmentEvent::TaskProvisioned { task, at };
+                    vec![Event::Attachment(given), reported]
+                }
+                Phase::Deprovisioning { .. } => Vec::new(),
+                Phase::Pending
+                | Phase::Activating
+                | Phase::Running { .. }
+                | Phase::Deactivating { .. }
+                | Phase::Stopping { .. } => vec![reported],
+            }
+        }
     }
 }
 
@@ -219,8 +237,15 @@ fn stop_candidate(
     run: &Option<Box<RunIntent>>,
     at: Timestamp,
 ) -> Vec<Event> {
-    if state.task(task).is_some() {
-        return Vec::new();
+    if let Some(task) = state.task(task) {
+        // Its order was given in a part of the journal that is lost.
+        let runs = task.phase == Phase::Provisioning
+            && task.host == host.slot
+            && task.generation == generation
+            && run.is_some()
+            && may_take_back(state, host);
+        let given = AttachmentEvent::TaskProvisioned { task: task.id, at };
+        return if runs { vec![Event::Attachment(given)] } else { Vec::new() };
     }
     if answered.ended_candidates.contains(&task) {
         let cause = StopCause {
@@ -320,6 +345,8 @@ fn adopt(
         asked: None,
         log_driver_mode: run.order.log_driver_mode,
         placed_seq: 0,
+        // What it had attached is in the lost part of the journal.
+        attachments: Attachments::default(),
     };
     events.push(Event::Task(TaskEvent::TaskAdopted(Box::new(TaskAdopted { record }))));
     events

@@ -7,6 +7,7 @@ use super::{Decision, gate};
 use crate::{
     event::{CapacityProviderEvent, ClusterEvent, Event, ServiceEvent, TagEvent, TaskEvent},
     model::{
+        attachment::{RESOURCES_TAG, TARGETS_TAG},
         capacity_provider::{CapacityProvider, scale_in_after_ms},
         cluster::ClusterSettings,
         service::{ServiceConfig, ServiceOptions},
@@ -15,7 +16,7 @@ use crate::{
         task_options::TaskOptions,
     },
     rejection::Rejection,
-    state::{Cluster, State},
+    state::{Cluster, State, Task},
 };
 
 /// ecs-behaviour 1.22.
@@ -78,13 +79,23 @@ fn reread(
             }))
         }
         Resource::Task { cluster, task } => {
-            let TaskOptions { timeout_ms, .. } =
+            let TaskOptions { timeout_ms, attachments, .. } =
                 TaskOptions::of_tags(after).map_err(Rejection::InvalidOption)?;
             let waits = |cluster: &Cluster| cluster.waiting_tasks.contains_key(task);
             if state.cluster(cluster.as_str()).is_some_and(waits) {
                 return Err(Rejection::InvalidOption(format!(
                     "The task {task} waits for a container instance: its tags can be changed when \
                      it has one."
+                )));
+            }
+            let is_new = |task: &&Task| {
+                let given = TaskOptions::of_tags(&task.tags).unwrap_or_default();
+                given.attachments != attachments
+            };
+            if state.task(*task).is_some_and(|task| is_new(&task)) {
+                return Err(Rejection::InvalidOption(format!(
+                    "The attachments of the task {task} were settled when it was run: its tags \
+                     {RESOURCES_TAG} and {TARGETS_TAG} cannot be changed."
                 )));
             }
             let changed = state.task(*task).filter(|task| task.timeout_ms != timeout_ms);

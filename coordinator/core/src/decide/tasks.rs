@@ -271,6 +271,7 @@ fn waiting(
         until,
         timeout_ms: launch.options.timeout_ms,
         provider: None,
+        attachments: launch.options.attachments.clone(),
         client_token: None,
         asked_seq: 0,
         at,
@@ -424,6 +425,7 @@ fn started(
         provider: None,
         asked,
         log_driver_mode: Some(prepared.log_driver_mode),
+        attachments: launch.options.attachments.clone(),
         at,
     })));
     Decision::with(vec![event], answer)

@@ -11,6 +11,7 @@ use longshore_common::{
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
+    attachment::AttachmentSpec,
     client_token::UsedClientToken,
     name::{CapacityProviderName, ClusterName, Family},
     tags::Tags,
@@ -110,6 +111,9 @@ pub struct TasksStarted {
     /// tasks block.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_driver_mode: Option<LogDriverMode>,
+    /// What each task is to have attached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentSpec>,
     pub at: Timestamp,
 }
 

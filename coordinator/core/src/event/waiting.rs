@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
+        attachment::AttachmentSpec,
         client_token::UsedClientToken,
         name::{CapacityProviderName, ClusterName, Family},
         tags::Tags,
@@ -53,6 +54,9 @@ pub struct TasksWaiting {
     /// Only its hosts will do.
     #[serde(default)]
     pub provider: Option<CapacityProviderName>,
+    /// As in `TasksStarted`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentSpec>,
     /// As in `TasksStarted`; gone in a record.
     pub client_token: Option<UsedClientToken>,
     /// In a record, the journal's sequence of the batch that asked for them; 0 in an event, and where an

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{capacity_provider::StrategyItem, name::ClusterName};
 use crate::{
     model::{
+        attachment::{self, AttachmentSpec, RESOURCES_TAG, TARGETS_TAG},
         options::{OPTION_PREFIX, not_a_time, parse_seconds},
         tags::Tags,
     },
@@ -215,13 +216,16 @@ pub enum HookStage {
 
 /// What ECS's API cannot say of a service, from the `longshore:` tags of the service or of its
 /// cluster (design.md rules 6 and 10). An absent member is the next one's to say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceOptions {
     pub lost_after: Option<LostAfter>,
     pub replace: Option<bool>,
     pub reconcile: Option<Reconcile>,
     pub healthy_after_ms: Option<u64>,
     pub rebalance_hosts: Option<bool>,
+    /// What programs of the user's attach to each task that the service starts from now on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentSpec>,
 }
 
 /// What holds for one service: its own options, else its cluster's, else the coordinator's.
@@ -326,7 +330,9 @@ impl ServicePolicy {
 }
 
 /// The tags of a service or cluster that are settings, in the order in which a refusal lists them.
-pub const SERVICE_OPTION_TAGS: [&str; 5] = [
+pub const SERVICE_OPTION_TAGS: [&str; 7] = [
+    RESOURCES_TAG,
+    TARGETS_TAG,
     "longshore:healthy-after",
     "longshore:lost-after",
     "longshore:rebalance",
@@ -340,6 +346,9 @@ impl ServiceOptions {
         let mut options = ServiceOptions::default();
         for (name, value) in tags.iter().filter(|(name, _)| name.starts_with(OPTION_PREFIX)) {
             match name.as_str() {
+                RESOURCES_TAG | TARGETS_TAG => {
+                    options.attachments.extend(attachment::parse_tag(name, value)?);
+                }
                 "longshore:healthy-after" => {
                     let parsed = parse_seconds(value);
                     options.healthy_after_ms = Some(parsed.ok_or_else(|| not_a_time(name, value))?);
@@ -374,7 +383,16 @@ impl ServiceOptions {
                 }
             }
         }
+        attachment::check(&options.attachments)?;
         Ok(options)
+    }
+
+    /// What is attached to tasks of a service with these options: of each kind its own attachments, else
+    /// its cluster's.
+    pub(crate) fn attachments_over(&self, of_cluster: &ServiceOptions) -> Vec<AttachmentSpec> {
+        let has_own = |kind| self.attachments.iter().any(|own| own.kind == kind);
+        let inherited = of_cluster.attachments.iter().filter(|spec| !has_own(spec.kind));
+        inherited.chain(&self.attachments).cloned().collect()
     }
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
+        attachment::Attachments,
         name::{CapacityProviderName, ClusterName, Family},
         service::{RevisionId, ServiceId},
         tags::Tags,
@@ -92,6 +93,8 @@ pub struct TaskRecord {
     /// The journal's sequence of the batch that gave it its host; 0 where an earlier release did.
     #[serde(default)]
     pub placed_seq: u64,
+    #[serde(default, skip_serializing_if = "Attachments::is_empty")]
+    pub attachments: Attachments,
 }
 
 /// What a task is to the service that started it.
@@ -133,13 +136,30 @@ impl Wish {
     }
 }
 
-/// How far a task is, as its agent reported; only ever moves down this list.
+/// How far a task is, as its agent reported and as far as its attachments let it (ecs-behaviour 1.6);
+/// only ever moves down this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
+    /// Its host is not ordered to run it before what must be attached before the start is.
+    Provisioning,
     Pending,
     Activating,
-    Running { started_at: Timestamp },
-    Stopping { started_at: Option<Timestamp>, stopping_at: Timestamp },
+    Running {
+        started_at: Timestamp,
+    },
+    /// Its host is not ordered to stop it before what must be detached before the stop is.
+    Deactivating {
+        started_at: Option<Timestamp>,
+    },
+    Stopping {
+        started_at: Option<Timestamp>,
+        stopping_at: Timestamp,
+    },
+    /// Its containers have ended, or never were, and the rest is being detached.
+    Deprovisioning {
+        started_at: Option<Timestamp>,
+        stopping_at: Timestamp,
+    },
 }
 
 impl Phase {
@@ -156,8 +176,13 @@ impl Phase {
             (Phase::Running { started_at }, ReportedPhase::Stopping(_)) => {
                 Some(Phase::Stopping { started_at: Some(started_at), stopping_at: at })
             }
+            (Phase::Deactivating { started_at }, ReportedPhase::Stopping(_)) => {
+                Some(Phase::Stopping { started_at, stopping_at: at })
+            }
             (_, ReportedPhase::Stopped(_))
             | (_, ReportedPhase::Pending)
+            | (Phase::Provisioning | Phase::Deprovisioning { .. }, _)
+            | (Phase::Deactivating { .. }, ReportedPhase::Activating | ReportedPhase::Running)
             | (Phase::Activating, ReportedPhase::Activating)
             | (Phase::Running { .. }, ReportedPhase::Activating | ReportedPhase::Running)
             | (
@@ -169,18 +194,24 @@ impl Phase {
 
     pub fn started_at(self) -> Option<Timestamp> {
         match self {
-            Phase::Pending | Phase::Activating => None,
+            Phase::Provisioning | Phase::Pending | Phase::Activating => None,
             Phase::Running { started_at } => Some(started_at),
-            Phase::Stopping { started_at, .. } => started_at,
+            Phase::Deactivating { started_at }
+            | Phase::Stopping { started_at, .. }
+            | Phase::Deprovisioning { started_at, .. } => started_at,
         }
     }
 
-    pub(crate) fn name(self) -> &'static str {
+    /// ECS's `lastStatus` of a task that has a host.
+    pub fn name(self) -> &'static str {
         match self {
+            Phase::Provisioning => "PROVISIONING",
             Phase::Pending => "PENDING",
             Phase::Activating => "ACTIVATING",
             Phase::Running { .. } => "RUNNING",
+            Phase::Deactivating { .. } => "DEACTIVATING",
             Phase::Stopping { .. } => "STOPPING",
+            Phase::Deprovisioning { .. } => "DEPROVISIONING",
         }
     }
 }

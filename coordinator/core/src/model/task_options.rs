@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
+    attachment::{self, AttachmentSpec, RESOURCES_TAG, TARGETS_TAG},
     options::{OPTION_PREFIX, not_a_time, parse_seconds},
     tags::Tags,
 };
@@ -13,16 +14,19 @@ pub(crate) const WAIT: &str = "longshore:wait";
 const TIMEOUT: &str = "longshore:timeout";
 
 /// The tags of a task that are settings, in the order in which a refusal lists them.
-pub const TASK_OPTION_TAGS: [&str; 2] = [TIMEOUT, WAIT];
+pub const TASK_OPTION_TAGS: [&str; 4] = [RESOURCES_TAG, TARGETS_TAG, TIMEOUT, WAIT];
 
 /// Times in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskOptions {
     /// Of RunTask: tasks without a host wait so long for one before they are given up. Absent:
     /// they are in `failures[]` at once, as in ECS.
     pub wait_ms: Option<u64>,
     /// After so long in RUNNING a task is stopped. Absent: never.
     pub timeout_ms: Option<u64>,
+    /// What programs of the user's attach to each task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<AttachmentSpec>,
 }
 
 impl TaskOptions {
@@ -33,6 +37,11 @@ impl TaskOptions {
             let option = match name.as_str() {
                 WAIT => &mut options.wait_ms,
                 TIMEOUT => &mut options.timeout_ms,
+                RESOURCES_TAG | TARGETS_TAG => {
+                    let specs = attachment::parse_tag(name, value)?;
+                    options.attachments.extend(specs);
+                    continue;
+                }
                 _ => {
                     return Err(format!(
                         "The tag `{name}` is not a setting of tasks. Known: {}.",
@@ -43,6 +52,7 @@ impl TaskOptions {
             let time = parse_seconds(value).filter(|milliseconds| *milliseconds > 0);
             *option = Some(time.ok_or_else(|| not_a_time(name, value))?);
         }
+        attachment::check(&options.attachments)?;
         Ok(options)
     }
 }
@@ -64,13 +74,29 @@ mod tests {
     #[test]
     fn options_come_from_tags_and_an_unknown_one_is_refused_with_the_list() {
         let options = read(&[(WAIT, "90"), (TIMEOUT, "0.5s"), ("team", "web")]).unwrap();
-        assert_eq!(options, TaskOptions { wait_ms: Some(90_000), timeout_ms: Some(500) });
+        assert_eq!(
+            options,
+            TaskOptions { wait_ms: Some(90_000), timeout_ms: Some(500), ..TaskOptions::default() }
+        );
         assert_eq!(read(&[]), Ok(TaskOptions::default()));
         for bad in ["", "0", "-1", "soon", "1e9"] {
             assert!(read(&[(TIMEOUT, bad)]).unwrap_err().contains("in seconds"), "{bad}");
         }
         let unknown = read(&[("longshore:waits", "1")]).unwrap_err();
-        assert!(unknown.ends_with("Known: longshore:timeout, longshore:wait."), "{unknown}");
+        assert!(unknown.ends_with("longshore:timeout, longshore:wait."), "{unknown}");
+        let attached = read(&[(RESOURCES_TAG, "vip lease"), (TARGETS_TAG, "proxy")]).unwrap();
+        let names = attached.attachments.iter().map(|spec| (spec.kind.name(), &*spec.name));
+        let expected = [
+            ("LongshoreExternalResource", "vip"),
+            ("LongshoreExternalResource", "lease"),
+            ("LongshoreExternalTarget", "proxy"),
+        ];
+        assert_eq!(names.collect::<Vec<_>>(), expected);
+        assert!(read(&[(TARGETS_TAG, "a=b")]).unwrap_err().contains("names with spaces"));
+        let twice = read(&[(RESOURCES_TAG, "vip"), (TARGETS_TAG, "vip")]).unwrap_err();
+        assert!(twice.contains("named twice"), "{twice}");
+        let many = read(&[(TARGETS_TAG, "a b c d e f g h i j k")]).unwrap_err();
+        assert!(many.contains("at most 10"), "{many}");
         assert_eq!([seconds(90_000), seconds(500)], ["90 s", "0.5 s"]);
     }
 }

@@ -18,8 +18,8 @@ use crate::{
     },
     managed_scaling::Group,
     model::{
-        capacity_provider::StrategyItem, name::CapacityProviderName, service::PropagateTags,
-        strategy, tags::Tags, task::StartedForService,
+        attachment::AttachmentSpec, capacity_provider::StrategyItem, name::CapacityProviderName,
+        service::PropagateTags, strategy, tags::Tags, task::StartedForService,
     },
     placement::{GroupKey, HostSlot, MemberOf, Request},
     query::Constraint,
@@ -210,6 +210,7 @@ impl<'a> Work<'a> {
             provider: asked.provider.cloned(),
             asked: None,
             log_driver_mode: Some(self.state.account_settings().log_driver_mode()),
+            attachments: self.attachments(),
             at: self.at,
         }))));
         // What this pass starts next gets other ids.
@@ -217,6 +218,12 @@ impl<'a> Work<'a> {
         let message = messages::started(self.service, &ids);
         let (service, at) = (self.service.id, self.at);
         self.pass.events.push(Event::Service(ServiceEvent::ServiceLogged { service, message, at }));
+    }
+
+    /// What each task that the service starts is to have attached.
+    fn attachments(&self) -> Vec<AttachmentSpec> {
+        let of_cluster = &self.state.cluster_at(self.service.cluster).settings.options;
+        self.service.config.options.attachments_over(of_cluster)
     }
 
     /// ecs-behaviour 1.5 and 1.22: propagated tags, and ECS's own two.

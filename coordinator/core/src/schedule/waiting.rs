@@ -70,6 +70,7 @@ pub(super) fn pass(state: &State, slot: WaitingSlot, at: Timestamp, ids: Ids) ->
                 &launch.strategies,
             ),
             log_driver_mode: Some(state.account_settings().log_driver_mode()),
+            attachments: launch.attachments.clone(),
             at,
         }))));
     }

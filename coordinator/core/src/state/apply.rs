@@ -4,6 +4,7 @@
 //! Every change of an entity begins with `touch`. Never: a refusal.
 
 mod alarm;
+mod attachment;
 mod auto_scaling;
 mod capacity_provider;
 mod cluster;
@@ -36,6 +37,7 @@ impl State {
             Event::Cluster(event) => self.apply_cluster(event),
             Event::Definition(event) => self.apply_definition(event),
             Event::Task(event) => self.apply_task(event, seq),
+            Event::Attachment(event) => self.apply_attachment(event, seq),
             Event::Waiting(event) => self.apply_waiting(event, seq),
             Event::Member(event) => self.apply_member(event),
             Event::Host(event) => self.apply_host(event, seq),

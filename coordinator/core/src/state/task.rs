@@ -6,7 +6,7 @@ use longshore_common::{
     clock::Timestamp,
     id::TaskId,
     logs::mode::LogDriverMode,
-    protocol::{ContainerId, TaskReport},
+    protocol::{ContainerId, Desired, ReportedPhase, TaskReport},
     resources::Demand,
     task::{HealthStatus, StopCause, StopCode, TaskOverride},
     task_definition::ContainerDefinition,
@@ -15,6 +15,7 @@ use longshore_common::{
 use super::{ClusterSlot, DefinitionSlot, ServiceTask};
 use crate::{
     model::{
+        attachment::{AttachTime, Attachments, DetachTime},
         name::CapacityProviderName,
         tags::Tags,
         task::{AskedPlacement, Phase, Wish},
@@ -65,6 +66,23 @@ pub struct Task {
     pub log_driver_mode: Option<LogDriverMode>,
     /// The journal's sequence of the batch that gave it its host; 0 where an earlier release did.
     pub placed_seq: u64,
+    /// Absent when it has none.
+    pub attachments: Option<Box<Attachments>>,
+}
+
+/// What follows from how far a task and its attachments are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AttachmentStep {
+    /// An attachment failed: the task is to stop.
+    Fail,
+    /// Its host is to be ordered to run it.
+    Provision,
+    /// It is RUNNING.
+    Activate,
+    /// Its host is to be ordered to stop it.
+    Deactivate,
+    /// It is STOPPED.
+    End,
 }
 
 /// Which of ECS's counters a task is in.
@@ -78,9 +96,53 @@ pub(super) enum Counted {
 impl Task {
     pub(super) fn counted(&self) -> Counted {
         match self.phase {
-            Phase::Pending | Phase::Activating => Counted::Pending,
-            Phase::Running { .. } => Counted::Running,
-            Phase::Stopping { .. } => Counted::Neither,
+            Phase::Provisioning | Phase::Pending | Phase::Activating => Counted::Pending,
+            Phase::Running { .. } | Phase::Deactivating { started_at: Some(_) } => Counted::Running,
+            Phase::Deactivating { started_at: None } => Counted::Pending,
+            Phase::Stopping { .. } | Phase::Deprovisioning { .. } => Counted::Neither,
+        }
+    }
+
+    /// What its host is ordered; `None` before the order to run it, and after its containers ended.
+    pub fn ordered(&self) -> Option<Desired> {
+        match self.phase {
+            Phase::Provisioning | Phase::Deprovisioning { .. } => None,
+            Phase::Deactivating { .. } => Some(Desired::Run),
+            Phase::Pending | Phase::Activating | Phase::Running { .. } | Phase::Stopping { .. } => {
+                Some(self.wish.desired())
+            }
+        }
+    }
+
+    /// What follows for it now from how far its attachments are.
+    pub(crate) fn attachment_step(&self) -> Option<AttachmentStep> {
+        let attachments = self.attachments.as_deref()?;
+        let is_wanted = self.wish == Wish::Run;
+        let fails = is_wanted && attachments.failure().is_some();
+        let containers_run =
+            self.report.as_ref().is_some_and(|report| report.phase == ReportedPhase::Running);
+        match self.phase {
+            Phase::Stopping { .. } => None,
+            Phase::Deprovisioning { .. } => attachments.are_gone().then_some(AttachmentStep::End),
+            Phase::Deactivating { .. } => attachments
+                .are_detached(DetachTime::BeforeStop)
+                .then_some(AttachmentStep::Deactivate),
+            _ if fails => Some(AttachmentStep::Fail),
+            Phase::Provisioning => attachments
+                .are_attached(AttachTime::BeforeStart)
+                .then_some(AttachmentStep::Provision),
+            Phase::Activating if is_wanted && containers_run => {
+                attachments.are_attached(AttachTime::AfterStart).then_some(AttachmentStep::Activate)
+            }
+            Phase::Pending | Phase::Activating | Phase::Running { .. } => None,
+        }
+    }
+
+    /// When something is to be done about its attachments; the beginning of time when at once.
+    pub(crate) fn attachment_deadline(&self) -> Option<Timestamp> {
+        match self.attachment_step() {
+            Some(_) => Some(Timestamp::default()),
+            None => self.attachments.as_ref()?.until(),
         }
     }
 
@@ -125,12 +187,18 @@ impl Task {
             Wish::Stop { .. } => false,
         };
         Some(match self.phase {
-            Phase::Pending | Phase::Activating if wanted => match self.blocked {
-                true => Standing::Blocked,
-                false => Standing::Pending,
-            },
-            Phase::Pending | Phase::Activating => Standing::LeavingPending,
-            Phase::Stopping { .. } => Standing::Stopping,
+            Phase::Provisioning | Phase::Pending | Phase::Activating if wanted => {
+                match self.blocked {
+                    true => Standing::Blocked,
+                    false => Standing::Pending,
+                }
+            }
+            Phase::Provisioning
+            | Phase::Pending
+            | Phase::Activating
+            | Phase::Deactivating { started_at: None } => Standing::LeavingPending,
+            Phase::Deactivating { started_at: Some(_) } => Standing::LeavingRunning,
+            Phase::Stopping { .. } | Phase::Deprovisioning { .. } => Standing::Stopping,
             Phase::Running { .. } if !wanted => Standing::LeavingRunning,
             Phase::Running { .. } => match self.checked_health {
                 None if service.settled => Standing::Healthy,

@@ -8,7 +8,10 @@ use longshore_common::id::TaskId;
 use super::{ClusterSlot, DefinitionSlot};
 use crate::{
     event::{TasksWaiting, WaitingTask},
-    model::task::{Phase, TaskRecord, Wish},
+    model::{
+        attachment::Attachments,
+        task::{Phase, TaskRecord, Wish},
+    },
 };
 
 /// Tasks that may wait in one cluster (ecs-behaviour 1.15, PROVISIONING).
@@ -28,6 +31,8 @@ pub enum Deadline {
     Run(TaskId),
     /// The launch has waited for as long as it may.
     Wait(TaskId),
+    /// Something is to be done about the task's attachments.
+    Attachments(TaskId),
 }
 
 impl Waiting {
@@ -48,7 +53,7 @@ impl Waiting {
             generation: 1,
             version: 1,
             wish: Wish::Run,
-            phase: Phase::Pending,
+            phase: Phase::Provisioning,
             created_at: launch.at,
             demand: launch.demand.clone(),
             overrides: launch.overrides.clone(),
@@ -64,6 +69,7 @@ impl Waiting {
             asked: None,
             log_driver_mode: None,
             placed_seq: 0,
+            attachments: Attachments::precreated(&launch.attachments),
         }
     }
 }

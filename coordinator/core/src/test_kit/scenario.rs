@@ -1,5 +1,6 @@
 //! A fleet with something of everything, played twice under two prefixes.
 
+mod attachments;
 mod groups;
 mod services;
 
@@ -71,6 +72,7 @@ pub fn play(world: &mut World, prefix: &'static str) {
     scene.half_of_the_hosts_are_lost();
     scene.recover(hosts[0]);
     scene.tasks(hosts[0]);
+    scene.attachments(hosts[0]);
     scene.services();
     scene.scaled_group();
     scene.tags(hosts[1]);

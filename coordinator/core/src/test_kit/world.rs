@@ -30,6 +30,7 @@ use crate::{
     },
     model::{
         alarm::{AlarmDefinition, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
+        attachment::AttachmentSpec,
         cluster::ClusterSettings,
         definition::RevisionRef,
         deployment::{DeploymentRecord, DeploymentRef, DeploymentStatus},
@@ -423,6 +424,15 @@ impl World {
     }
 
     pub fn start_alone_as(&mut self, family: &str, host: HostId) -> TaskId {
+        self.start(family, host, TaskOptions::default())
+    }
+
+    /// Starts a task that no service wants, with these attachments.
+    pub fn start_alone_with(&mut self, host: HostId, attachments: Vec<AttachmentSpec>) -> TaskId {
+        self.start("app", host, TaskOptions { attachments, ..TaskOptions::default() })
+    }
+
+    fn start(&mut self, family: &str, host: HostId, options: TaskOptions) -> TaskId {
         let launch = TaskLaunch {
             cluster: CLUSTER.parse().unwrap(),
             definition: RevisionRef { family: family.parse().unwrap(), revision: None },
@@ -430,7 +440,7 @@ impl World {
             group: None,
             started_by: None,
             tags: Tags::new(),
-            options: TaskOptions::default(),
+            options,
             propagate_tags: false,
             managed_tags: false,
         };

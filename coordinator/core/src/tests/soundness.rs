@@ -478,6 +478,7 @@ fn tick_expires_a_bounded_number_of_whatever_there_is() {
             provider: None,
             asked: None,
             log_driver_mode: None,
+            attachments: Vec::new(),
             at,
         };
         world

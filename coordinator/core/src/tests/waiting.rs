@@ -55,14 +55,14 @@ impl World {
 
 fn waiting_run(count: u32, wait_ms: u64) -> Command {
     let Command::RunTask(mut run) = run_task(count) else { unreachable!() };
-    run.launch.options = TaskOptions { wait_ms: Some(wait_ms), timeout_ms: None };
+    run.launch.options = TaskOptions { wait_ms: Some(wait_ms), ..TaskOptions::default() };
     run.launch.tags.insert("longshore:wait".to_owned(), (wait_ms / 1000).to_string());
     Command::RunTask(run)
 }
 
 fn running_for(timeout_ms: u64) -> Command {
     let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
-    run.launch.options = TaskOptions { wait_ms: None, timeout_ms: Some(timeout_ms) };
+    run.launch.options = TaskOptions { timeout_ms: Some(timeout_ms), ..TaskOptions::default() };
     Command::RunTask(run)
 }
 

@@ -14,6 +14,7 @@ use longshore_common::{
 };
 use longshore_core::{
     model::{
+        attachment::parse_attachment_id,
         definition::RevisionRef,
         name::{CapacityProviderName, ClusterName, Family},
         service::ServiceRef,
@@ -68,6 +69,29 @@ pub(crate) fn container_instance(
     given: &str,
 ) -> Result<Option<HostId>, ApiError> {
     id_in_cluster(identity, cluster, given, "container-instance")
+}
+
+/// An attachment of a task, as its task and its position in the task's list: its id, as DescribeTasks
+/// shows it, or `arn:…:attachment/<cluster>/<id>`.
+pub(crate) fn attachment(
+    identity: &Identity,
+    cluster: &ClusterName,
+    given: &str,
+) -> Result<(TaskId, u32), ApiError> {
+    let id = match arn(identity, given, "attachment/")? {
+        Some((true, resource)) => match resource.split_once('/') {
+            Some((other, id)) => (other == cluster.as_str()).then(|| id.to_owned()),
+            None => Some(resource),
+        },
+        Some((false, _)) => None,
+        None => Some(given.to_owned()),
+    };
+    id.and_then(|id| parse_attachment_id(&id)).ok_or_else(|| {
+        ApiError::invalid_parameter(format!(
+            "`{given}` is not an attachment of a task of the cluster {cluster}: give its id as \
+             DescribeTasks shows it, or its ARN."
+        ))
+    })
 }
 
 /// `<id>`, `arn:…:<kind>/<cluster>/<id>`, or the old `arn:…:<kind>/<id>`.

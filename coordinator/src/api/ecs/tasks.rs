@@ -1,4 +1,5 @@
-//! Tasks: StopTask and DescribeTasks here; RunTask, StartTask and ListTasks in files of their own.
+//! Tasks: StopTask and DescribeTasks here; RunTask, StartTask, ListTasks and
+//! SubmitAttachmentStateChanges in files of their own.
 //!
 //! A task that has stopped is not in the state but in the history: whoever looks for one looks in
 //! the state first, then there.
@@ -7,6 +8,7 @@ pub(crate) mod launch;
 pub(crate) mod overrides;
 pub(crate) mod run;
 pub(crate) mod start;
+pub(crate) mod attachment_states;
 pub(crate) mod list;
 pub(crate) mod view;
 

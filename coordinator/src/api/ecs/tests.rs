@@ -15,6 +15,7 @@ mod services;
 mod settings;
 mod tags;
 mod waiting;
+mod attachments;
 
 use http::{HeaderValue, Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};

@@ -8,8 +8,8 @@ use longshore_common::{
     index::{FastMap, FastSet},
     limits::ORDERS_PER_POLL_MAX,
     protocol::{
-        DesiredDigest, Manifest, Order, OrderKind, PROTOCOL_VERSION, PollRequest, ReportPosition,
-        RunOrder, Seen,
+        Desired, DesiredDigest, Manifest, Order, OrderKind, PROTOCOL_VERSION, PollRequest,
+        ReportPosition, RunOrder, Seen,
     },
     task::StopCode,
     task_definition::{ContainerDefinition, TaskDefinition},
@@ -115,7 +115,10 @@ fn queued_orders(
         .map(|queued| {
             let kind = match &queued.stop {
                 Some(cause) => OrderKind::Stop(cause.clone()),
-                None => run_order(state, state.task(queued.task)?, sender, definitions),
+                None => {
+                    let task = state.task(queued.task).filter(|task| task.ordered().is_some());
+                    run_order(state, task?, sender, definitions)
+                }
             };
             let (seq, task, generation) = (queued.order, queued.task, queued.generation);
             Some(Order { seq, task, generation, kind })
@@ -133,12 +136,12 @@ fn manifest(
     let mut orders = Vec::with_capacity(host.tasks.len());
     for &slot in host.tasks.values() {
         let task = state.task_at(slot);
+        let Some(ordered) = task.ordered() else { continue };
         let order =
             |kind| Order { seq: host.last_order, task: task.id, generation: task.generation, kind };
         orders.push(order(run_order(state, task, sender, definitions)));
-        match &task.wish {
-            Wish::Run => {}
-            Wish::Stop { cause, .. } => orders.push(order(OrderKind::Stop(cause.clone()))),
+        if let (Desired::Stop, Wish::Stop { cause, .. }) = (ordered, &task.wish) {
+            orders.push(order(OrderKind::Stop(cause.clone())));
         }
     }
     let given_before = given_before(state, host, peer);
@@ -170,7 +173,8 @@ fn given_before(state: &State, host: &Host, peer: Peer) -> Vec<TaskId> {
         .filter(|task| {
             let by_queue = reaches_back && !unseen.contains(&task.id);
             let seen = by_queue && task.placed_seq < unseen_from;
-            (seen || task.placed_seq < all_seen_before) && was_given(state, host, task)
+            let given = (seen || task.placed_seq < all_seen_before) && was_given(state, host, task);
+            given && task.ordered().is_some()
         })
         .map(|task| task.id)
         .collect()

@@ -7,7 +7,12 @@ use anyhow::Result;
 use longshore_common::id::HostId;
 use longshore_core::{
     State,
-    model::{host::HostStatus, service_status::ServiceStatus},
+    command::ATTACHMENT_CHANGES_MAX,
+    model::{
+        attachment::{Attachment, AttachmentState, attachment_id},
+        host::HostStatus,
+        service_status::ServiceStatus,
+    },
     state::{Host, Task},
 };
 use serde_json::{Value, json};
@@ -89,10 +94,29 @@ impl Course {
         self.recover().await;
         self.agents.go_on(&mut self.coordinator).await;
         self.effects_go_on().await;
+        self.attachments_follow().await;
         self.give_up_the_dead().await?;
         let long = round % LONG_EVERY == LONG_EVERY - 1;
         self.pass(if long { LONG } else { ROUND }).await?;
         self.look().await
+    }
+
+    /// Whoever attaches and detaches does what is asked of it.
+    async fn attachments_follow(&mut self) {
+        let asked: Vec<(String, Vec<Value>)> = self.coordinator.peek(|state| {
+            let clusters = state.clusters_after(None).filter(|cluster| cluster.is_active());
+            let of_cluster = clusters.map(|cluster| {
+                let tasks = cluster.tasks.values().map(|slot| state.task_at(*slot));
+                (cluster.name.to_string(), tasks.flat_map(asked_of).collect())
+            });
+            of_cluster.collect()
+        });
+        for (cluster, changes) in asked {
+            for attachments in changes.chunks(ATTACHMENT_CHANGES_MAX) {
+                let input = json!({"cluster": cluster, "attachments": attachments});
+                self.done("SubmitAttachmentStateChanges", input).await;
+            }
+        }
     }
 
     /// Hosts whose agent is gone for good are deregistered, as their operator would.
@@ -318,6 +342,20 @@ struct Leaving {
     what: String,
     services: BTreeSet<(String, String)>,
     hosts: Vec<HostId>,
+}
+
+/// The changes that a task's attachments wait for.
+fn asked_of(task: &Task) -> Vec<Value> {
+    let list = task.attachments.iter().flat_map(|attachments| &attachments.list);
+    let change = |(position, attachment): (u32, &Attachment)| {
+        let status = match attachment.state {
+            AttachmentState::Attaching { .. } => "ATTACHED",
+            AttachmentState::Detaching { .. } => "DETACHED",
+            _ => return None,
+        };
+        Some(json!({"attachmentArn": attachment_id(task.id, position), "status": status}))
+    };
+    (0..).zip(list).filter_map(change).collect()
 }
 
 /// A task and its host, as the state has them.

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use longshore_core::{
     Command, Event,
     event::{
-        AlarmEvent, AutoScalingEvent, CapacityProviderEvent, ClusterEvent, DefinitionEvent,
-        EpochEvent, HostEvent, LogGroupEvent, MemberEvent, ServiceEvent, SettingEvent, TagEvent,
-        TaskEvent, TokenEvent, WaitingEvent,
+        AlarmEvent, AttachmentEvent, AutoScalingEvent, CapacityProviderEvent, ClusterEvent,
+        DefinitionEvent, EpochEvent, HostEvent, LogGroupEvent, MemberEvent, ServiceEvent,
+        SettingEvent, TagEvent, TaskEvent, TokenEvent, WaitingEvent,
     },
 };
 
@@ -52,7 +52,7 @@ macro_rules! names {
 
 names! { COMMANDS, command, Command:
     CreateCluster UpdateCluster DeleteCluster RegisterTaskDefinition DeregisterTaskDefinition
-    DeleteTaskDefinitions RunTask StartTask StopTask RegisterContainerInstance RegisterHost
+    DeleteTaskDefinitions RunTask StartTask StopTask SubmitAttachmentStateChanges RegisterContainerInstance RegisterHost
     DeregisterContainerInstance UpdateContainerInstancesState PutAttributes DeleteAttributes Tag
     Untag PutAccountSetting DeleteAccountSetting CreateJoinToken RevokeJoinToken UseJoinToken
     AgentAnswered AgentSilent StartEpoch Recover SkipLostOrders Tick CreateService UpdateService
@@ -83,6 +83,7 @@ resources! { EVENTS, event, Event:
     Cluster(ClusterEvent): ClusterCreated ClusterUpdated ClusterDeleted ClusterForgotten ReplacingPaused ReplacingResumed;
     Definition(DefinitionEvent): TaskDefinitionRegistered TaskDefinitionDeregistered TaskDefinitionDeleteRequested TaskDefinitionDeleted;
     Task(TaskEvent): TasksStarted TaskStopRequested TasksStopRequested TaskReported TaskStopped TaskAdopted TaskTimeoutSet TaskProtectionPut TasksSettled TasksLost TasksReturned;
+    Attachment(AttachmentEvent): AttachmentsMoved TaskProvisioned TaskActivated TaskDeactivated TaskExecutionStopped;
     Waiting(WaitingEvent): TasksWaiting WaitingTasksEnded;
     Member(MemberEvent): HostJoined HostCertified MembersForgotten;
     Host(HostEvent): HostRegistered HostDrained HostActivated HostDeregistered HostForgotten HostConnected HostDisconnected HostSilenceChanged HostEngineChanged HostStorageChanged HostToldAll AttributesPut AttributesDeleted CustomAttributesDeleted LostOrdersSkipped StopCandidateConfirmed;

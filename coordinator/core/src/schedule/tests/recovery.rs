@@ -12,9 +12,13 @@ use longshore_common::{
 use super::world_with_a_move;
 use crate::{
     Command, Event,
-    command::SettableHostStatus,
+    command::{AttachmentStatus, SettableHostStatus},
     event::TaskEvent,
-    model::{service::RevisionId, task::Wish},
+    model::{
+        attachment::{AttachmentKind, AttachmentSpec},
+        service::RevisionId,
+        task::{Phase, Wish},
+    },
     test_kit::world::{CLUSTER, World, bounded, replicas},
 };
 
@@ -28,18 +32,30 @@ impl World {
     /// An agent tells of tasks of the service that only a newer journal knew, of a revision that only
     /// it knew.
     fn tells_of_lost(&mut self, host: HostId, revision: RevisionId, tasks: &[u128]) {
+        let tasks: Vec<TaskId> = tasks.iter().map(|task| TaskId::new(*task)).collect();
+        self.tells_of(host, 7, ("service:s", Some(format!("ecs-svc/{revision}"))), &tasks);
+    }
+
+    /// An agent runs these tasks, which no manifest names.
+    fn tells_of(
+        &mut self,
+        host: HostId,
+        revision: u32,
+        (group, started_by): (&str, Option<String>),
+        tasks: &[TaskId],
+    ) {
         let definition = {
             let app = self.state.definitions().get("app", 1).unwrap();
-            TaskDefinition { revision: 7, ..(*app.definition).clone() }
+            TaskDefinition { revision, ..(*app.definition).clone() }
         };
-        let candidate = |(seq, task): (u64, &u128)| {
+        let candidate = |(seq, task): (u64, &TaskId)| {
             let order = RunOrder {
                 definition: 0,
                 cluster: CLUSTER.to_owned(),
                 task_arn: String::new(),
                 overrides: TaskOverride::default(),
-                group: "service:s".to_owned(),
-                started_by: Some(format!("ecs-svc/{revision}")),
+                group: group.to_owned(),
+                started_by: started_by.clone(),
                 created_at: Timestamp(5),
                 container_ids: vec![],
                 gpus: Vec::new(),
@@ -47,8 +63,8 @@ impl World {
                 log_driver_mode: None,
             };
             let run = Some(Box::new(RunIntent { definition: definition.clone(), order }));
-            let task = TaskId::new(*task);
-            Report { seq, body: ReportBody::StopCandidate { task, generation: 1, run } }
+            let body = ReportBody::StopCandidate { task: *task, generation: 1, run };
+            Report { seq, body }
         };
         let reports: Vec<Report> = (1..).zip(tasks).map(candidate).collect();
         self.answer_with(host, Vec::new(), |said| {
@@ -267,4 +283,38 @@ fn move_takes_no_task_away_before_hosts_have_had_their_time() {
     assert_eq!((world.healthy(), world.is_to_run(moving.leaving)), (7, true));
     world.pass_step_by_step(41.0);
     assert!(!world.is_to_run(moving.leaving));
+}
+
+/// A backup was made while two tasks waited for their attachments. One runs since.
+#[test]
+fn provisioning_tasks_of_a_backup_are_taken_back_or_ended() {
+    let mut world = World::with_hosts(1);
+    let host = world.hosts[0];
+    let vip = AttachmentSpec { kind: AttachmentKind::ExternalResource, name: "vip".to_owned() };
+    let [runs, is_over] = [(); 2].map(|()| world.start_alone_with(host, vec![vip.clone()]));
+    world.call(RECOVER).unwrap();
+    world.hosts_speak();
+    for task in [runs, is_over] {
+        world.submit(task, 0, AttachmentStatus::Attached).unwrap();
+        assert_eq!(world.state.task(task).unwrap().phase, Phase::Provisioning);
+    }
+    world.tells_of(host, 1, ("family:app", None), &[runs]);
+    assert_eq!(world.state.task(runs).unwrap().phase, Phase::Pending);
+    assert_eq!(world.state.check(), Vec::<String>::new());
+    world.pass(89.0);
+    assert_eq!(world.state.task(is_over).unwrap().phase, Phase::Provisioning);
+    world.pass(1.0);
+    let ended = world.state.task(is_over).unwrap();
+    assert_eq!(ended.phase.name(), "DEPROVISIONING");
+    let Wish::Stop { cause, .. } = &ended.wish else { panic!() };
+    assert!(cause.reason.contains("Whether it has run since is not known"), "{}", cause.reason);
+    let queue = &world.state.host(host).unwrap().queue;
+    assert!(queue.iter().all(|queued| queued.task != is_over));
+    world.attachments_follow();
+    assert!(world.state.task(is_over).is_none());
+    assert!(world.is_to_run(runs));
+    // What is provisioned from now on is of this journal.
+    let later = world.start_alone_with(host, vec![vip]);
+    world.submit(later, 0, AttachmentStatus::Attached).unwrap();
+    assert_eq!(world.state.task(later).unwrap().phase, Phase::Pending);
 }

@@ -5,13 +5,19 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use longshore_common::{clock::Timestamp, id::TaskId, protocol::ReportedPhase, task::HealthStatus};
+use longshore_common::{
+    clock::Timestamp,
+    id::TaskId,
+    protocol::{Desired, ReportedPhase},
+    task::HealthStatus,
+};
 
 use crate::{
     Command, Event,
-    command::SettableHostStatus,
+    command::{AttachmentStatus, SettableHostStatus},
     event::TaskEvent,
     model::{
+        attachment::{AttachmentKind, AttachmentSpec},
         capacity_provider::{CapacityPolicy, FARGATE, FARGATE_SPOT, HostMark, StrategyItem},
         cluster::ClusterCapacity,
         host::HostStatus,
@@ -130,6 +136,11 @@ impl Trial {
         }
         config.options.rebalance_hosts = Some(chance.below(3) == 0);
         config.options.replace = Some(chance.below(4) > 0);
+        if chance.below(4) == 0 {
+            let spec = |kind: AttachmentKind| AttachmentSpec { kind, name: kind.name().to_owned() };
+            let kinds = AttachmentKind::ALL.into_iter().filter(|_| chance.below(3) > 0);
+            config.options.attachments = kinds.map(spec).collect();
+        }
         world.create_named("s", family, config);
         Trial { world, chance, broken: false, checked, family, steps: 0, served: BTreeSet::new() }
     }
@@ -161,7 +172,9 @@ impl Trial {
     fn trouble(&mut self) {
         let healthy = |task: &&Task| task.standing() == Some(Standing::Healthy);
         self.served = self.world.tasks().into_iter().filter(healthy).map(|task| task.id).collect();
-        match self.chance.below(22) {
+        match self.chance.below(26) {
+            24 | 25 => self.world.attachments_follow(),
+            22 | 23 => self.one_attachment(),
             21 => {
                 let hosts = self.world.hosts.clone();
                 let names = ["busybox:latest", "other:1"];
@@ -237,6 +250,22 @@ impl Trial {
         }
     }
 
+    /// Whoever attaches says the next thing of one attachment, or time passes until it is too late.
+    fn one_attachment(&mut self) {
+        let mut asked = Vec::new();
+        for task in self.world.tasks() {
+            let list = task.attachments.iter().flat_map(|attachments| &attachments.list);
+            asked.extend((0..).zip(list).map(|(position, _)| (task.id, position)));
+        }
+        let Some((task, position)) = self.chance.pick(&asked) else { return };
+        match self.chance.below(8) {
+            0 => self.world.pass(700.0),
+            1 => drop(self.world.submit(task, position, AttachmentStatus::Failed)),
+            2..=4 => drop(self.world.submit(task, position, AttachmentStatus::Attached)),
+            _ => drop(self.world.submit(task, position, AttachmentStatus::Detached)),
+        }
+    }
+
     /// One agent says the next thing of one of its tasks.
     fn one_report(&mut self) {
         let heard: Vec<(TaskId, ReportedPhase)> = self
@@ -245,14 +274,18 @@ impl Trial {
             .into_iter()
             .filter(|task| self.world.state.host_at(task.host).connected)
             .filter_map(|task| {
-                let phase = match (&task.wish, task.phase) {
-                    (Wish::Stop { cause, .. }, Phase::Stopping { .. }) => {
+                let says_running =
+                    task.report.as_ref().is_some_and(|said| said.phase == ReportedPhase::Running);
+                let phase = match (task.ordered()?, &task.wish, task.phase) {
+                    (Desired::Stop, Wish::Stop { cause, .. }, Phase::Stopping { .. }) => {
                         ReportedPhase::Stopped(cause.clone())
                     }
-                    (Wish::Stop { cause, .. }, _) => ReportedPhase::Stopping(cause.clone()),
-                    (Wish::Run, Phase::Pending) => ReportedPhase::Activating,
-                    (Wish::Run, Phase::Activating) => ReportedPhase::Running,
-                    (Wish::Run, _) => return None,
+                    (Desired::Stop, Wish::Stop { cause, .. }, _) => {
+                        ReportedPhase::Stopping(cause.clone())
+                    }
+                    (Desired::Run, _, Phase::Pending) => ReportedPhase::Activating,
+                    (Desired::Run, _, Phase::Activating) if !says_running => ReportedPhase::Running,
+                    _ => return None,
                 };
                 Some((task.id, phase))
             })
@@ -407,6 +440,7 @@ impl Trial {
     fn uses_the_room_there_is(&mut self) {
         for _ in 0..50 {
             self.world.agents_work();
+            self.world.attachments_follow();
             let next = self.world.state.next_wake();
             let later = Timestamp(self.world.at.0 + 2_000_000);
             self.world.at = next.filter(|wake| *wake <= later).unwrap_or(later);
@@ -468,6 +502,7 @@ impl Trial {
         }
         for _ in 0..600 {
             self.world.agents_work();
+            self.world.attachments_follow();
             if self.checked {
                 for task in self.world.running() {
                     let healthy = self.world.state.task(task).and_then(|t| t.checked_health);

@@ -9,7 +9,8 @@ use crate::{
         record::MetaRecord,
     },
     event::EpochEvent,
-    state::{RECOVERIES_KEPT_MAX, STARTS_KEPT_MAX, State, WORD_AWAITED},
+    model::task::Phase,
+    state::{RECOVERIES_KEPT_MAX, STARTS_KEPT_MAX, State, Task, TaskSlot, WORD_AWAITED},
 };
 
 impl State {
@@ -53,7 +54,12 @@ impl State {
         self.epoch_started(epoch, at, seq);
         self.word_awaited_until = Some(at.saturating_add(WORD_AWAITED));
         (self.recovered, self.recovered_seq) = (Some(epoch), seq);
+        let provisioning = |task: &&Task| task.phase == Phase::Provisioning;
+        let ids = self.tasks.iter().filter(provisioning).map(|task| task.id);
+        let slots: Vec<TaskSlot> = ids.map(|id| self.tasks_by_id[&id]).collect();
+        slots.iter().for_each(|slot| self.set_deadlines(*slot, false));
         (self.unsure_before, self.unsure_below) = (unsure_before, unsure_below);
+        slots.iter().for_each(|slot| self.set_deadlines(*slot, true));
         self.recoveries.extend(unsure_below.map(|below| (epoch.counter, below)));
         if self.recoveries.len() > RECOVERIES_KEPT_MAX {
             self.recoveries.pop_first();

@@ -43,6 +43,7 @@ impl State {
             waiting,
             waiting_by_launch,
             deadlines,
+            unsure_tasks,
             services,
             services_by_id,
             service_tokens,
@@ -153,6 +154,7 @@ impl State {
                 alarm_watchers: alarm_watchers,
                 hook_calls: hook_calls,
                 deadlines: deadlines,
+                unsure_tasks: unsure_tasks,
                 inactive: inactive,
                 groups: groups.sizes(),
                 idle_members: idle_members.hosts(),
@@ -386,6 +388,7 @@ impl State {
             asked,
             log_driver_mode,
             placed_seq,
+            attachments,
         } = task;
         picture.show(
             format!("task {id}"),
@@ -414,6 +417,7 @@ impl State {
                 asked: asked,
                 log_driver_mode: log_driver_mode,
                 placed_seq: placed_seq,
+                attachments: attachments,
             },
         );
     }
@@ -496,6 +500,7 @@ fn deadline(at: longshore_common::clock::Timestamp, what: &Deadline) -> String {
     match what {
         Deadline::Run(task) => format!("{at:?} the end of task {task}"),
         Deadline::Wait(launch) => format!("{at:?} the end of the wait of launch {launch}"),
+        Deadline::Attachments(task) => format!("{at:?} the attachments of task {task}"),
     }
 }
 

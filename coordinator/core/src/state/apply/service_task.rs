@@ -237,9 +237,8 @@ impl State {
         }
     }
 
-    /// Takes a task that has stopped out of its service. `ended` is why, if it is an end that says
-    /// something of the service.
-    pub(super) fn leave_service(
+    /// The containers of a task have ended: what that says of its service.
+    pub(super) fn service_task_ended(
         &mut self,
         slot: TaskSlot,
         ended: &StopCause,
@@ -247,13 +246,12 @@ impl State {
         at: Timestamp,
     ) {
         let task = &self.tasks[slot];
-        let (Some(of), id) = (&task.service, task.id) else { return };
+        let Some(of) = &task.service else { return };
         let (service, revision) = (of.service, of.revision);
         let failed = never_ran(task, ended);
-        self.unstand(slot);
-        let held = &mut self.services[service];
-        let Some(position) = held.position(revision) else { return };
-        held.revisions[position].tasks.remove(&id);
+        if self.services[service].position(revision).is_none() {
+            return;
+        }
         self.service_changed_by_task(service);
         if failed {
             self.task_failed(service, revision, at);
@@ -261,6 +259,18 @@ impl State {
         } else if ran_briefly {
             self.back_off_after_brief_run(service, at);
         }
+    }
+
+    /// Takes a task that has stopped out of its service.
+    pub(super) fn leave_service(&mut self, slot: TaskSlot) {
+        let task = &self.tasks[slot];
+        let (Some(of), id) = (&task.service, task.id) else { return };
+        let (service, revision) = (of.service, of.revision);
+        self.unstand(slot);
+        let held = &mut self.services[service];
+        let Some(position) = held.position(revision) else { return };
+        held.revisions[position].tasks.remove(&id);
+        self.service_changed_by_task(service);
     }
 
     fn service_changed_by_task(&mut self, slot: ServiceSlot) {

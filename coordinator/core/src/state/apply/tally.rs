@@ -3,12 +3,11 @@
 
 use crate::{
     checkpoint::entity::EntityKey,
-    model::{
-        capacity_provider::is_fargate, deployment::DeploymentStatus, name::ClusterName, task::Phase,
-    },
+    model::{capacity_provider::is_fargate, deployment::DeploymentStatus, name::ClusterName},
     state::{
         Service, State,
         tally::{Counted, Ended, Fargate, Tallies, Tally, add},
+        task::Counted as TaskCounted,
     },
 };
 
@@ -91,23 +90,20 @@ impl State {
                     let of = task.service.as_ref();
                     Counted::Task {
                         cluster: task.cluster,
-                        status: match task.phase {
-                            _ if of.is_some_and(|of| of.lost) => LOST,
-                            Phase::Pending => "PENDING",
-                            Phase::Activating => "ACTIVATING",
-                            Phase::Running { .. } => RUNNING,
-                            Phase::Stopping { .. } => "STOPPING",
+                        status: match of.is_some_and(|of| of.lost) {
+                            true => LOST,
+                            false => task.phase.name(),
                         },
                         of_service: of.is_some(),
-                        fargate: match (&task.provider, task.phase) {
+                        fargate: match (&task.provider, task.counted()) {
                             (Some(provider), _) if !is_fargate(provider.as_str()) => {
                                 Fargate::default()
                             }
-                            (None, _) | (_, Phase::Stopping { .. }) => Fargate::default(),
-                            (_, Phase::Running { .. }) => {
+                            (None, _) | (_, TaskCounted::Neither) => Fargate::default(),
+                            (_, TaskCounted::Running) => {
                                 Fargate { running: 1, ..Fargate::default() }
                             }
-                            (_, Phase::Pending | Phase::Activating) => {
+                            (_, TaskCounted::Pending) => {
                                 Fargate { pending: 1, ..Fargate::default() }
                             }
                         },
@@ -184,8 +180,10 @@ impl State {
                 tally.fargate.add(fargate, by);
                 add(&mut tally.tasks, status, by);
                 match *status {
-                    RUNNING if *of_service => tally.services_running += by,
-                    "PENDING" | "ACTIVATING" if *of_service => tally.services_pending += by,
+                    RUNNING | "DEACTIVATING" if *of_service => tally.services_running += by,
+                    "PROVISIONING" | "PENDING" | "ACTIVATING" if *of_service => {
+                        tally.services_pending += by
+                    }
                     _ => {}
                 }
             }

@@ -14,10 +14,13 @@ use super::entity::Entity;
 use crate::{
     checkpoint::entity::{EntityKey, kind},
     event::{TaskAdopted, TaskEvent, TasksStarted},
-    model::task::{Phase, TaskEnd, TaskRecord, Wish},
+    model::{
+        attachment::Attachments,
+        task::{Phase, TaskEnd, TaskRecord, Wish},
+    },
     placement::HostSlot,
     state::{
-        ClusterSlot, ServiceTask, State,
+        ClusterSlot, ServiceTask, State, TaskSlot,
         changes::LogTo,
         cluster::shared,
         counter,
@@ -81,7 +84,7 @@ impl State {
             }
             // The first that are free: the same whenever the journal is read again.
             let gpus = self.hosts[host].free_gpus().take(demand.gpus as usize).cloned();
-            let task = Task {
+            let mut task = Task {
                 id: placed.task,
                 cluster,
                 gpus: gpus.collect(),
@@ -110,12 +113,16 @@ impl State {
                 asked: asked.clone(),
                 log_driver_mode: started.log_driver_mode,
                 placed_seq: seq,
+                attachments: boxed(Attachments::precreated(&started.attachments)),
             };
-            let host = task.host;
+            task.begin(started.at);
+            let (host, is_ordered) = (task.host, task.ordered().is_some());
             self.touch(EntityKey::Task(placed.task));
             self.insert_task(task);
             self.service_has_new_task(placed.task);
-            self.give_order(host, placed.task, 1, None, seq);
+            if is_ordered {
+                self.give_order(host, placed.task, 1, None, seq);
+            }
             self.log(
                 LogTo::task(&started.cluster, placed.host, placed.task),
                 format_args!("task of {}:{} placed", started.family, started.revision),
@@ -137,7 +144,7 @@ impl State {
         self.definitions.used(task.definition);
         self.clusters[cluster].index.reserve(host, &task.demand, task.group);
         self.hosts[host.0].take_gpus(&task.gpus);
-        self.desire(host, id, task.generation, None, Some(task.wish.desired()));
+        self.desire(host, id, task.generation, None, task.ordered());
         self.count(&task, 1);
         self.use_provider(cluster, task.provider.as_ref(), 1);
         let slot = self.tasks.insert(task);
@@ -146,7 +153,7 @@ impl State {
         self.hosts[host.0].tasks.insert(id, slot);
         self.count_busy(slot, 1);
         self.join_service(slot);
-        self.set_run_deadline(slot, true);
+        self.set_deadlines(slot, true);
     }
 
     pub(super) fn restore_task(&mut self, record: TaskRecord) {
@@ -189,6 +196,7 @@ impl State {
             asked: record.asked.map(Arc::new),
             log_driver_mode: record.log_driver_mode,
             placed_seq: record.placed_seq,
+            attachments: boxed(record.attachments),
         };
         self.insert_task(task);
     }
@@ -228,14 +236,19 @@ impl State {
         let Some(&slot) = self.tasks_by_id.get(&id) else { return };
         self.touch(EntityKey::Task(id));
         let task = &self.tasks[slot];
-        let (host, generation, from) = (task.host, task.generation, task.wish.desired());
-        self.set_run_deadline(slot, false);
+        let (host, generation, from) = (task.host, task.generation, task.ordered());
+        self.set_deadlines(slot, false);
         self.restand(slot, |task| {
             task.wish = Wish::Stop { cause: cause.clone(), at };
+            task.begin_to_stop(at);
             task.version += 1;
         });
-        self.desire(host, id, generation, Some(from), Some(Desired::Stop));
-        self.give_order(host, id, generation, Some(cause.clone()), seq);
+        self.set_deadlines(slot, true);
+        let to = self.tasks[slot].ordered();
+        self.desire(host, id, generation, from, to);
+        if to == Some(Desired::Stop) {
+            self.give_order(host, id, generation, Some(cause.clone()), seq);
+        }
         let to = self.log_to_task(slot);
         self.log(to, format_args!("task is to stop: {}", cause.reason));
     }
@@ -250,26 +263,33 @@ impl State {
         let Some(&slot) = self.tasks_by_id.get(&id) else { return };
         self.touch(EntityKey::Task(id));
         let task = &self.tasks[slot];
-        let next = task.phase.after(&report.phase, at);
+        let mut next = task.phase.after(&report.phase, at);
         let health = task.checked_health.and_then(|_| {
             let spec = &self.definition_at(task.definition).definition.spec;
             checked_health(&spec.container_definitions, Some(report))
         });
         let spec = &self.definition_at(task.definition).definition.spec;
         let blocked = is_blocked(&spec.container_definitions, Some(report));
+        self.set_deadlines(slot, false);
         self.restand(slot, |task| {
+            next = task.phase_with_attachments(next, &report.phase, at);
             task.phase = next.unwrap_or(task.phase);
             task.checked_health = health;
             task.blocked = blocked;
             task.version += 1;
             task.report = Some(Box::new(report.clone()));
         });
-        self.set_run_deadline(slot, true);
+        self.set_deadlines(slot, true);
         self.keep_image_digests(slot, report);
-        if let Some(next) = next {
-            let to = self.log_to_task(slot);
-            self.log(to, format_args!("task is {}", next.name()));
+        if next.is_some() {
+            self.log_phase(slot);
         }
+    }
+
+    pub(super) fn log_phase(&mut self, slot: TaskSlot) {
+        let to = self.log_to_task(slot);
+        let phase = self.tasks[slot].phase.name();
+        self.log(to, format_args!("task is {phase}"));
     }
 
     pub(super) fn task_stopped(
@@ -287,7 +307,10 @@ impl State {
         if !self.replaying {
             self.move_to_history(slot, cause, report, at);
         }
-        self.leave_service(slot, cause, ran_briefly, at);
+        if !matches!(self.tasks[slot].phase, Phase::Deprovisioning { .. }) {
+            self.service_task_ended(slot, cause, ran_briefly, at);
+        }
+        self.leave_service(slot);
         self.remove_task(slot, seq);
     }
 
@@ -308,6 +331,7 @@ impl State {
         }
         // StopTask's documentation: the tags of a task go when it stops.
         record.tags.clear();
+        record.attachments.give_up();
         let definition = self.definition_at(task.definition);
         record.end = Some(TaskEnd {
             at,
@@ -319,7 +343,7 @@ impl State {
     }
 
     fn remove_task(&mut self, slot: u32, seq: u64) {
-        self.set_run_deadline(slot, false);
+        self.set_deadlines(slot, false);
         self.count_busy(slot, -1);
         let task = self.tasks.remove(slot);
         self.use_provider(task.cluster, task.provider.as_ref(), -1);
@@ -331,7 +355,7 @@ impl State {
         let host = &mut self.hosts[task.host.0];
         host.tasks.remove(&task.id);
         host.give_back_gpus(&task.gpus);
-        self.desire(task.host, task.id, task.generation, Some(task.wish.desired()), None);
+        self.desire(task.host, task.id, task.generation, task.ordered(), None);
         let host = self.hosts[task.host.0].id;
         self.host_changed(host, seq);
         self.groups.leave(task.group);
@@ -372,10 +396,14 @@ impl State {
         }
     }
 
-    fn log_to_task(&self, slot: u32) -> LogTo {
+    pub(super) fn log_to_task(&self, slot: TaskSlot) -> LogTo {
         let task = &self.tasks[slot];
         LogTo::task(&self.clusters[task.cluster].name, self.hosts[task.host.0].id, task.id)
     }
+}
+
+fn boxed(attachments: Attachments) -> Option<Box<Attachments>> {
+    (!attachments.is_empty()).then(|| Box::new(attachments))
 }
 
 /// Whether a container that has not started waits until another one is healthy, and that one is
@@ -423,6 +451,7 @@ impl Task {
             asked: self.asked.as_deref().cloned(),
             log_driver_mode: self.log_driver_mode,
             placed_seq: self.placed_seq,
+            attachments: self.attachments.as_deref().cloned().unwrap_or_default(),
         }
     }
 }

@@ -98,7 +98,7 @@ impl State {
     pub(super) fn unsure_launches_keep_no_deadline(&mut self) {
         let unsure = |what: &Deadline| match what {
             Deadline::Wait(launch) => self.waiting(*launch).is_some_and(|w| self.may_have_run(w)),
-            Deadline::Run(_) => false,
+            Deadline::Run(_) | Deadline::Attachments(_) => false,
         };
         let unsure: Vec<_> =
             self.deadlines.iter().filter(|(_, what)| unsure(what)).copied().collect();
@@ -188,9 +188,9 @@ impl State {
     pub(super) fn task_timeout_set(&mut self, task: TaskId, timeout_ms: Option<u64>) {
         let Some(&slot) = self.tasks_by_id.get(&task) else { return };
         self.touch(EntityKey::Task(task));
-        self.set_run_deadline(slot, false);
+        self.set_deadlines(slot, false);
         self.tasks[slot].timeout_ms = timeout_ms;
-        self.set_run_deadline(slot, true);
+        self.set_deadlines(slot, true);
     }
 
     /// Sets or clears the time at which a task that is RUNNING has run for as long as it may.

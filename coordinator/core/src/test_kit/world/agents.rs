@@ -5,17 +5,20 @@ use std::collections::BTreeMap;
 use longshore_common::{
     id::{HostId, TaskId},
     protocol::{
-        ContainerReport, ContainerStatus, EngineHealth, HeldImages, Report, ReportBody,
+        ContainerReport, ContainerStatus, Desired, EngineHealth, HeldImages, Report, ReportBody,
         ReportPosition, ReportedPhase, StorageHealth, TaskReport,
     },
     task::{HealthStatus, StopCause, StopCode},
 };
 
-use super::World;
+use super::{CLUSTER, World};
 use crate::{
-    Command,
-    command::AgentAnswered,
-    model::task::{Phase, Wish},
+    Answer, Command, Rejection,
+    command::{AgentAnswered, AttachmentStateChange, AttachmentStatus},
+    model::{
+        attachment::AttachmentState,
+        task::{Phase, Wish},
+    },
 };
 
 impl World {
@@ -147,10 +150,18 @@ impl World {
             let mut work: BTreeMap<HostId, Vec<(TaskId, ReportedPhase)>> = BTreeMap::new();
             for task in self.tasks() {
                 let host = self.state.host_at(task.host);
-                let phase = match (&task.wish, task.phase) {
-                    (Wish::Stop { cause, .. }, _) => ReportedPhase::Stopped(cause.clone()),
-                    (Wish::Run, Phase::Pending | Phase::Activating) => ReportedPhase::Running,
-                    (Wish::Run, Phase::Running { .. } | Phase::Stopping { .. }) => continue,
+                let says_running =
+                    task.report.as_ref().is_some_and(|said| said.phase == ReportedPhase::Running);
+                let phase = match (task.ordered(), &task.wish) {
+                    (Some(Desired::Stop), Wish::Stop { cause, .. }) => {
+                        ReportedPhase::Stopped(cause.clone())
+                    }
+                    (Some(Desired::Run), _)
+                        if !says_running && !matches!(task.phase, Phase::Running { .. }) =>
+                    {
+                        ReportedPhase::Running
+                    }
+                    _ => continue,
                 };
                 if host.connected {
                     work.entry(host.id).or_default().push((task.id, phase));
@@ -190,6 +201,42 @@ impl World {
         let reason = "Essential container in task exited".to_owned();
         let cause = StopCause { code: StopCode::EssentialContainerExited, reason };
         self.report(task, ReportedPhase::Stopped(cause));
+    }
+
+    /// A program of the user's says how far an attachment is.
+    pub fn submit(
+        &mut self,
+        task: TaskId,
+        attachment: u32,
+        status: AttachmentStatus,
+    ) -> Result<Answer, Rejection> {
+        let changes = vec![AttachmentStateChange { task, attachment, status }];
+        let cluster = CLUSTER.parse().unwrap();
+        let answer = self.call(Command::SubmitAttachmentStateChanges { cluster, changes });
+        self.call(Command::Tick).unwrap();
+        answer
+    }
+
+    /// Whoever attaches and detaches does what is asked of it.
+    pub fn attachments_follow(&mut self) {
+        let mut asked = Vec::new();
+        for task in self.tasks() {
+            let list = task.attachments.iter().flat_map(|attachments| &attachments.list);
+            for (position, attachment) in (0..).zip(list) {
+                match attachment.state {
+                    AttachmentState::Attaching { .. } => {
+                        asked.push((task.id, position, AttachmentStatus::Attached));
+                    }
+                    AttachmentState::Detaching { .. } => {
+                        asked.push((task.id, position, AttachmentStatus::Detached));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for (task, position, status) in asked {
+            self.submit(task, position, status).unwrap();
+        }
     }
 
     pub fn cut(&mut self, host: HostId) {

@@ -104,8 +104,15 @@ pub(crate) struct TaskView {
 /// by itself.
 pub(crate) fn is_to_stop(wish: &Wish, phase: Phase) -> bool {
     match (wish, phase) {
-        (Wish::Stop { .. }, _) | (Wish::Run, Phase::Stopping { .. }) => true,
-        (Wish::Run, Phase::Pending | Phase::Activating | Phase::Running { .. }) => false,
+        (Wish::Stop { .. }, _)
+        | (
+            Wish::Run,
+            Phase::Deactivating { .. } | Phase::Stopping { .. } | Phase::Deprovisioning { .. },
+        ) => true,
+        (
+            Wish::Run,
+            Phase::Provisioning | Phase::Pending | Phase::Activating | Phase::Running { .. },
+        ) => false,
     }
 }
 
@@ -214,13 +221,9 @@ impl TaskSnapshot {
     }
 
     fn last_status(&self) -> &'static str {
-        match (&self.record.end, self.record.phase) {
-            (Some(_), _) => "STOPPED",
-            (None, Phase::Pending) if self.record.host.is_none() => "PROVISIONING",
-            (None, Phase::Pending) => "PENDING",
-            (None, Phase::Activating) => "ACTIVATING",
-            (None, Phase::Running { .. }) => "RUNNING",
-            (None, Phase::Stopping { .. }) => "STOPPING",
+        match &self.record.end {
+            Some(_) => "STOPPED",
+            None => self.record.phase.name(),
         }
     }
 
@@ -234,7 +237,8 @@ impl TaskSnapshot {
             Wish::Stop { cause, .. } => Some(cause),
             Wish::Run => None,
         };
-        self.record.end.as_ref().map(|end| &end.cause).or(wished).or(reported)
+        let ended = self.record.attachments.execution_stop.as_ref().map(|stop| &stop.cause);
+        self.record.end.as_ref().map(|end| &end.cause).or(wished).or(ended).or(reported)
     }
 
     fn stopping_at(&self) -> Option<Timestamp> {
@@ -244,8 +248,14 @@ impl TaskSnapshot {
         };
         let reported = self.record.report.as_ref().and_then(|report| report.stopping_at);
         match self.record.phase {
-            Phase::Stopping { stopping_at, .. } => Some(wished.unwrap_or(stopping_at)),
-            Phase::Pending | Phase::Activating | Phase::Running { .. } => wished.or(reported),
+            Phase::Stopping { stopping_at, .. } | Phase::Deprovisioning { stopping_at, .. } => {
+                Some(wished.unwrap_or(stopping_at))
+            }
+            Phase::Provisioning
+            | Phase::Pending
+            | Phase::Activating
+            | Phase::Running { .. }
+            | Phase::Deactivating { .. } => wished.or(reported),
         }
     }
 }

@@ -57,6 +57,7 @@ fn met() -> Vec<Met> {
         "RunTask",
         "StartTask",
         "StopTask",
+        "SubmitAttachmentStateChanges",
         "UpdateCluster",
         "UpdateClusterSettings",
         "UpdateContainerInstancesState",

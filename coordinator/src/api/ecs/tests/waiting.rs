@@ -123,7 +123,7 @@ async fn a_setting_of_tasks_that_is_none_is_refused_and_says_which_there_are() {
         (("longshore:wait", "soon"), "The tag longshore:wait is `soon`; say a time in seconds"),
         (("longshore:wait", "0"), "The tag longshore:wait is `0`"),
         (("longshore:timeout", "-1"), "The tag longshore:timeout is `-1`"),
-        (("longshore:waits", "1"), "Known: longshore:timeout, longshore:wait."),
+        (("longshore:waits", "1"), "longshore:timeout, longshore:wait."),
     ] {
         let refused = world.refused("RunTask", waiting(&[given])).await;
         assert!(refused.contains(says), "{refused}");

@@ -110,9 +110,13 @@ fn create(draw: &mut Draw<'_>) -> Value {
             }
         }
     }
+    let mut settings = tasks::attachments(draw);
     if draw.one_in(4) {
-        let tag = json!({"key": "longshore:healthy-after", "value": draw.pick(&["0", "5"])});
-        input["tags"] = json!([tag]);
+        let value = draw.pick(&["0", "5"]);
+        settings.push(json!({"key": "longshore:healthy-after", "value": value}));
+    }
+    if !settings.is_empty() {
+        input["tags"] = json!(settings);
     }
     given(input)
 }

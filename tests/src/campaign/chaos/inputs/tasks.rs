@@ -17,6 +17,14 @@ pub(super) fn generators() -> Vec<Generator> {
             let reason = draw.one_in(2).then_some("enough");
             given(json!({"cluster": cluster, "task": task, "reason": reason}))
         }),
+        ecs("SubmitAttachmentStateChanges", 8, |draw| {
+            let (cluster, task) = draw.within("task");
+            let task = task.rsplit('/').next().unwrap_or_default().to_owned();
+            let attachment = format!("{task}-{}", draw.below(3));
+            let status = draw.pick(&["ATTACHED", "ATTACHED", "DETACHED", "DETACHED", "FAILED"]);
+            json!({"cluster": cluster,
+                "attachments": [{"attachmentArn": attachment, "status": status}]})
+        }),
         ecs("DescribeTasks", 5, |draw| {
             let (cluster, task) = draw.within("task");
             let tasks = [task, draw.arn_in("task", &cluster)];
@@ -47,6 +55,7 @@ fn run(draw: &mut Draw<'_>) -> Value {
         if draw.one_in(6) {
             tags.push(json!({"key": "longshore:timeout", "value": draw.pick(&["10", "300"])}));
         }
+        tags.extend(attachments(draw));
     }
     let token = draw.one_in(5).then(|| format!("run-{}", draw.below(20)));
     let capacity = draw.one_in(6).then(|| scaling::strategy(draw));
@@ -63,6 +72,19 @@ fn run(draw: &mut Draw<'_>) -> Value {
         "placementConstraints": constraints(draw), "placementStrategy": strategies(draw),
         "enableECSManagedTags": draw.one_in(4),
         "propagateTags": draw.one_in(4).then_some("TASK_DEFINITION")}))
+}
+
+/// Tags that give a task, or the tasks of a service, attachments.
+pub(super) fn attachments(draw: &mut Draw<'_>) -> Vec<Value> {
+    let mut tags = Vec::new();
+    if draw.one_in(6) {
+        let names = draw.pick(&["vip", "vip lease"]);
+        tags.push(json!({"key": "longshore:external-resources", "value": names}));
+    }
+    if draw.one_in(6) {
+        tags.push(json!({"key": "longshore:external-targets", "value": "proxy"}));
+    }
+    tags
 }
 
 pub(super) fn constraints(draw: &mut Draw<'_>) -> Option<Value> {

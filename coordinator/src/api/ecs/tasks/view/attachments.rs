@@ -1,12 +1,16 @@
-//! What ECS's own members have no room for: how far an image's pull is, the end of each container's
-//! log, and reasons longer than `reason` may be. ECS leaves `attachments` open for more types.
+//! A task's attachments, and what ECS's own members have no room for: how far an image's pull is, the
+//! end of each container's log, and reasons longer than `reason` may be. ECS leaves `attachments` open
+//! for more types.
 
 use longshore_common::{
     limits::REASON_CHARS_MAX,
     protocol::{ContainerReport, PullReport},
     task::StopCause,
 };
-use longshore_core::model::task::TaskRecord;
+use longshore_core::model::{
+    attachment::{AttachmentState, attachment_id},
+    task::TaskRecord,
+};
 use serde::Serialize;
 
 const IMAGE_PULL: &str = "LongshoreImagePull";
@@ -28,7 +32,8 @@ struct Detail {
     value: String,
 }
 
-/// One attachment for what the agent does, one for what went wrong, each only with something in it.
+/// The task's own attachments; then one for what the agent does and one for what went wrong, each only
+/// with something in it.
 pub(super) fn view(record: &TaskRecord, cause: Option<&StopCause>) -> Vec<AttachmentView> {
     let report = record.report.as_ref();
     let pulls = report.iter().flat_map(|report| &report.pulls).map(pull).collect();
@@ -43,10 +48,24 @@ pub(super) fn view(record: &TaskRecord, cause: Option<&StopCause>) -> Vec<Attach
         let id = format!("{kind}-{}", record.id);
         (!details.is_empty()).then_some(AttachmentView { id, kind, status, details })
     };
-    [attachment(IMAGE_PULL, "ATTACHING", pulls), attachment(DIAGNOSIS, "ATTACHED", diagnosis)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let said =
+        [attachment(IMAGE_PULL, "ATTACHING", pulls), attachment(DIAGNOSIS, "ATTACHED", diagnosis)];
+    own(record).chain(said.into_iter().flatten()).collect()
+}
+
+fn own(record: &TaskRecord) -> impl Iterator<Item = AttachmentView> {
+    (0..).zip(&record.attachments.list).map(|(position, attachment)| {
+        let mut details = vec![Detail { name: "name".to_owned(), value: attachment.name.clone() }];
+        if let AttachmentState::Failed { reason } = &attachment.state {
+            details.push(Detail { name: "statusReason".to_owned(), value: reason.clone() });
+        }
+        AttachmentView {
+            id: attachment_id(record.id, position),
+            kind: attachment.kind.name(),
+            status: attachment.state.name(),
+            details,
+        }
+    })
 }
 
 /// As long as ECS's API allows.

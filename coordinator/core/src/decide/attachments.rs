@@ -1,0 +1,88 @@
+//! SubmitAttachmentStateChanges: how far the attachments are that programs of the user's make.
+
+use longshore_common::{clock::Timestamp, id::TaskId};
+
+use super::{Answer, Decision, gate};
+use crate::{
+    command::{AttachmentStateChange, AttachmentStatus},
+    event::{AttachmentEvent, AttachmentMove, Event},
+    model::{
+        attachment::{Attachment, AttachmentState},
+        name::ClusterName,
+    },
+    rejection::Rejection,
+    state::{State, Task},
+};
+
+/// What a caller says when it gives no reason; ECS's call has no member for one.
+const FAILED: &str = "whoever attaches it said FAILED";
+
+/// All of them are valid, or none is taken.
+pub(super) fn submit(
+    state: &State,
+    cluster: &ClusterName,
+    changes: &[AttachmentStateChange],
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let in_cluster = gate::cluster(state, cluster)?;
+    let mut events: Vec<(TaskId, Vec<AttachmentMove>)> = Vec::new();
+    for change in changes {
+        let slot = in_cluster.tasks.get(&change.task);
+        let task = slot.map(|slot| state.task_at(*slot));
+        let attachment = task.and_then(|task| attachment_of(task, change.attachment));
+        let Some(attachment) = attachment else {
+            return Err(Rejection::AttachmentNotFound {
+                attachment: change.id(),
+                cluster: cluster.clone(),
+            });
+        };
+        let Some(to) = next(attachment, change)? else { continue };
+        let moved = AttachmentMove { attachment: change.attachment, to };
+        match events.iter_mut().find(|(task, _)| *task == change.task) {
+            None => events.push((change.task, vec![moved])),
+            Some((_, moves)) if moves.iter().any(|m| m.attachment == change.attachment) => {
+                return Err(Rejection::AttachmentTwice(change.id()));
+            }
+            Some((_, moves)) => moves.push(moved),
+        }
+    }
+    let event =
+        |(task, moves)| Event::Attachment(AttachmentEvent::AttachmentsMoved { task, moves, at });
+    Ok(Decision::with(events.into_iter().map(event).collect(), Answer::Done))
+}
+
+fn attachment_of(task: &Task, position: u32) -> Option<&Attachment> {
+    task.attachments.as_ref()?.list.get(position as usize)
+}
+
+/// The state that an attachment has next; `None` when it is in that state already.
+fn next(
+    attachment: &Attachment,
+    change: &AttachmentStateChange,
+) -> Result<Option<AttachmentState>, Rejection> {
+    let failed = || AttachmentState::Failed { reason: FAILED.to_owned() };
+    Ok(match (&attachment.state, change.status) {
+        (AttachmentState::Attaching { .. }, AttachmentStatus::Attached) => {
+            Some(AttachmentState::Attached)
+        }
+        (AttachmentState::Detaching { .. }, AttachmentStatus::Detached) => {
+            Some(AttachmentState::Detached)
+        }
+        (
+            AttachmentState::Attaching { .. }
+            | AttachmentState::Attached
+            | AttachmentState::Detaching { .. },
+            AttachmentStatus::Failed,
+        ) => Some(failed()),
+        (AttachmentState::Attached, AttachmentStatus::Attached)
+        | (AttachmentState::Detached, AttachmentStatus::Detached)
+        | (AttachmentState::Failed { .. }, AttachmentStatus::Failed) => None,
+        (from, to) => {
+            return Err(Rejection::AttachmentStateConflict {
+                attachment: change.id(),
+                from: from.name(),
+                to: to.name(),
+            });
+        }
+    })
+}

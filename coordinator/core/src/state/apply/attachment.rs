@@ -1,0 +1,251 @@
+//! What events do to the attachments of tasks, and to tasks by their attachments.
+//!
+//! Never: whether an attachment's time has come. That is derived from the task
+//! (`Task::attachment_step`), and decided by `lifecycle/attachment.rs`.
+
+use longshore_common::{
+    clock::Timestamp,
+    id::TaskId,
+    protocol::{Desired, ReportedPhase, TaskReport},
+    task::StopCause,
+};
+
+use crate::{
+    checkpoint::entity::EntityKey,
+    event::{AttachmentEvent, AttachmentMove},
+    model::{
+        attachment::{AttachTime, DetachTime, ExecutionStop},
+        task::{Phase, Wish},
+    },
+    state::{Deadline, State, TaskSlot, WORD_AWAITED, task::Task},
+};
+
+impl State {
+    pub(super) fn apply_attachment(&mut self, event: &AttachmentEvent, seq: u64) {
+        match event {
+            AttachmentEvent::AttachmentsMoved { task, moves, at: _ } => {
+                self.attachments_moved(*task, moves);
+            }
+            AttachmentEvent::TaskProvisioned { task, at: _ } => self.task_provisioned(*task, seq),
+            AttachmentEvent::TaskActivated { task, at } => self.task_activated(*task, *at),
+            AttachmentEvent::TaskDeactivated { task, at } => {
+                self.task_deactivated(*task, *at, seq);
+            }
+            AttachmentEvent::TaskExecutionStopped { task, cause, report, ran_briefly, at } => {
+                let report = report.as_deref();
+                self.task_execution_stopped(*task, cause, report, *ran_briefly, *at, seq);
+            }
+        }
+    }
+
+    fn attachments_moved(&mut self, id: TaskId, moves: &[AttachmentMove]) {
+        let Some(slot) = self.attached(id) else { return };
+        for AttachmentMove { attachment, to } in moves {
+            let task = &self.tasks[slot];
+            let list = task.attachments.as_deref().map(|attachments| &attachments.list);
+            let Some(found) = list.and_then(|list| list.get(*attachment as usize)) else {
+                continue;
+            };
+            let what = format!("attachment {} is {}", found.name, to.name());
+            let to_task = self.log_to_task(slot);
+            self.log(to_task, what);
+        }
+        self.change_attached(slot, |task| {
+            let Some(attachments) = &mut task.attachments else { return };
+            for AttachmentMove { attachment, to } in moves {
+                if let Some(moved) = attachments.list.get_mut(*attachment as usize) {
+                    moved.state = to.clone();
+                }
+            }
+        });
+    }
+
+    /// The order is given now: the agent cannot have seen it before this batch.
+    fn task_provisioned(&mut self, id: TaskId, seq: u64) {
+        let Some(slot) = self.attached(id) else { return };
+        let task = &self.tasks[slot];
+        if task.phase != Phase::Provisioning {
+            return;
+        }
+        let (host, generation) = (task.host, task.generation);
+        self.change_attached(slot, |task| {
+            task.phase = Phase::Pending;
+            task.placed_seq = seq;
+        });
+        self.desire(host, id, generation, None, Some(Desired::Run));
+        self.give_order(host, id, generation, None, seq);
+        self.log_phase(slot);
+    }
+
+    fn task_activated(&mut self, id: TaskId, at: Timestamp) {
+        let Some(slot) = self.attached(id) else { return };
+        let task = &self.tasks[slot];
+        if task.phase != Phase::Activating || task.wish != Wish::Run {
+            return;
+        }
+        self.change_attached(slot, |task| task.phase = Phase::Running { started_at: at });
+        self.log_phase(slot);
+    }
+
+    fn task_deactivated(&mut self, id: TaskId, at: Timestamp, seq: u64) {
+        let Some(slot) = self.attached(id) else { return };
+        let task = &self.tasks[slot];
+        let Phase::Deactivating { started_at } = task.phase else { return };
+        let Wish::Stop { cause, .. } = &task.wish else { return };
+        let (host, generation, cause) = (task.host, task.generation, cause.clone());
+        self.change_attached(slot, |task| {
+            task.phase = Phase::Stopping { started_at, stopping_at: at };
+        });
+        self.desire(host, id, generation, Some(Desired::Run), Some(Desired::Stop));
+        self.give_order(host, id, generation, Some(cause), seq);
+        self.log_phase(slot);
+    }
+
+    fn task_execution_stopped(
+        &mut self,
+        id: TaskId,
+        cause: &StopCause,
+        report: Option<&TaskReport>,
+        ran_briefly: bool,
+        at: Timestamp,
+        seq: u64,
+    ) {
+        let Some(slot) = self.attached(id) else { return };
+        if matches!(self.tasks[slot].phase, Phase::Deprovisioning { .. }) {
+            return;
+        }
+        self.service_task_ended(slot, cause, ran_briefly, at);
+        let task = &self.tasks[slot];
+        let (host, generation, from) = (task.host, task.generation, task.ordered());
+        self.change_attached(slot, |task| {
+            if let Some(report) = report {
+                task.report = Some(Box::new(report.clone()));
+            }
+            task.deprovision(cause, ran_briefly, at);
+        });
+        self.desire(host, id, generation, from, None);
+        let host = self.hosts[host.0].id;
+        self.host_changed(host, seq);
+        self.log_phase(slot);
+    }
+
+    /// A task that has attachments, about to be changed.
+    fn attached(&mut self, id: TaskId) -> Option<TaskSlot> {
+        let slot = *self.tasks_by_id.get(&id)?;
+        self.tasks[slot].attachments.as_ref()?;
+        self.touch(EntityKey::Task(id));
+        Some(slot)
+    }
+
+    fn change_attached(&mut self, slot: TaskSlot, change: impl FnOnce(&mut Task)) {
+        self.set_deadlines(slot, false);
+        self.restand(slot, |task| {
+            change(task);
+            task.version += 1;
+        });
+        self.set_deadlines(slot, true);
+    }
+
+    /// PROVISIONING tasks whose order may have been given in a lost part of the journal. They are not
+    /// ordered to run a second time: their hosts tell that they run, or they are ended.
+    pub fn unsure_tasks(&self) -> impl Iterator<Item = TaskId> + use<'_> {
+        self.unsure_tasks.iter().copied()
+    }
+
+    /// When hosts have had their time to tell of them.
+    pub fn unsure_tasks_end(&self) -> Option<Timestamp> {
+        let of_start = self.epoch_started_at.saturating_add(WORD_AWAITED);
+        let end = self.word_awaited_until.map_or(of_start, |until| until.max(of_start));
+        (!self.unsure_tasks.is_empty()).then_some(end)
+    }
+
+    /// Sets or clears the times at which something is to be done about a task.
+    pub(super) fn set_deadlines(&mut self, slot: TaskSlot, set: bool) {
+        self.set_run_deadline(slot, set);
+        let task = &self.tasks[slot];
+        let (id, asked_seq) = (task.id, task.placed_seq);
+        if task.phase == Phase::Provisioning && self.is_unsure(task.created_at, asked_seq) {
+            match set {
+                true => self.unsure_tasks.insert(id),
+                false => self.unsure_tasks.remove(&id),
+            };
+            return;
+        }
+        let Some(at) = task.attachment_deadline() else { return };
+        let deadline = (at, Deadline::Attachments(task.id));
+        match set {
+            true => self.deadlines.insert(deadline),
+            false => self.deadlines.remove(&deadline),
+        };
+    }
+}
+
+impl Task {
+    /// Before its first order: begins to attach what must be attached before the start.
+    pub(super) fn begin(&mut self, at: Timestamp) {
+        let Some(attachments) = &mut self.attachments else { return };
+        attachments.attach(AttachTime::BeforeStart, at);
+        if !attachments.are_attached(AttachTime::BeforeStart) {
+            self.phase = Phase::Provisioning;
+        }
+    }
+
+    /// Its wish is to stop: begins to detach what must be detached before the stop.
+    pub(super) fn begin_to_stop(&mut self, at: Timestamp) {
+        let Wish::Stop { cause, .. } = &self.wish else { return };
+        let cause = cause.clone();
+        let Some(attachments) = &mut self.attachments else { return };
+        let started_at = self.phase.started_at();
+        match self.phase {
+            // Its host has never heard of it.
+            Phase::Provisioning => self.deprovision(&cause, false, at),
+            Phase::Pending | Phase::Activating | Phase::Running { .. } => {
+                attachments.detach(DetachTime::BeforeStop, at);
+                if !attachments.are_detached(DetachTime::BeforeStop) {
+                    self.phase = Phase::Deactivating { started_at };
+                }
+            }
+            Phase::Deactivating { .. } | Phase::Stopping { .. } | Phase::Deprovisioning { .. } => {}
+        }
+    }
+
+    /// Its agent says that its containers run, or stop by themselves: attaches or detaches what follows
+    /// that, and says which phase that leaves it in.
+    pub(super) fn phase_with_attachments(
+        &mut self,
+        next: Option<Phase>,
+        reported: &ReportedPhase,
+        at: Timestamp,
+    ) -> Option<Phase> {
+        let Some(attachments) = &mut self.attachments else { return next };
+        match (next, reported) {
+            (Some(Phase::Running { .. }), ReportedPhase::Running) => {
+                attachments.attach(AttachTime::AfterStart, at);
+                match attachments.are_attached(AttachTime::AfterStart) {
+                    true => next,
+                    false => (self.phase != Phase::Activating).then_some(Phase::Activating),
+                }
+            }
+            (_, ReportedPhase::Stopping(_)) => {
+                attachments.detach(DetachTime::BeforeStop, at);
+                next
+            }
+            _ => next,
+        }
+    }
+
+    /// Its containers have ended, or never were: begins to detach whatever is left.
+    fn deprovision(&mut self, cause: &StopCause, ran_briefly: bool, at: Timestamp) {
+        let started_at = self.phase.started_at();
+        let stopping_at = match (self.phase, &self.wish) {
+            (Phase::Stopping { stopping_at, .. }, _) => stopping_at,
+            (_, Wish::Stop { at, .. }) => *at,
+            (_, Wish::Run) => at,
+        };
+        self.phase = Phase::Deprovisioning { started_at, stopping_at };
+        let Some(attachments) = &mut self.attachments else { return };
+        attachments.detach(DetachTime::BeforeStop, at);
+        attachments.detach(DetachTime::AfterStop, at);
+        attachments.execution_stop = Some(ExecutionStop { cause: cause.clone(), ran_briefly });
+    }
+}
