@@ -19,7 +19,7 @@ use longshore_common::{
     termination::Termination,
     topic::TopicName,
 };
-use longshore_core::{Command, State};
+use longshore_core::{Command, State, command::EpochCommand};
 use sd_notify::NotifyState;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -102,7 +102,9 @@ async fn start(mut settings: Settings) -> Result<Started> {
     let steady = Arc::new(SteadyClock::new(clock.clone()));
     let (handle, failed) = driver::start(state, journal, steady.clone(), Box::new(system_entropy));
     let incarnation = system_entropy() as u64;
-    handle.submit_always(Command::StartEpoch { incarnation }, |_, _| ()).await?;
+    handle
+        .submit_always(Command::Epoch(EpochCommand::StartEpoch { incarnation }), |_, _| ())
+        .await?;
 
     let shutdown = CancellationToken::new();
     let own_certificate = OwnCertificate::issue(authority.clone(), clock.wall())?;

@@ -3,6 +3,7 @@
 //!
 //! Each resource has an enum of its own, in a file of its name. In the journal an event is named by its
 //! variant alone, so that a name stands for one variant of one resource.
+//! Modules stand in the order in which they build on each other, the lowest first.
 
 pub mod epoch;
 pub mod cluster;
@@ -20,8 +21,8 @@ pub mod alarm;
 pub mod log_group;
 pub mod auto_scaling;
 pub mod capacity_provider;
-mod journaled;
 mod names;
+mod journaled;
 #[cfg(test)]
 mod tests;
 

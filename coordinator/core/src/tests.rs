@@ -4,6 +4,7 @@ mod alarms;
 mod attachments;
 mod architectures;
 mod capacity;
+mod definitions;
 mod gpus;
 mod recovery;
 mod reports;
@@ -30,8 +31,9 @@ use longshore_common::{
 
 use super::{
     command::{
-        AgentAnswered, ClientToken, Command, Envelope, RegisterContainerInstance,
-        RegisterTaskDefinition, RunTask, SettableHostStatus, StartTask, TaskLaunch,
+        AgentAnswered, ClientToken, ClusterCommand, Command, DefinitionCommand, Envelope,
+        EpochCommand, HostCommand, RegisterContainerInstance, RegisterTaskDefinition, RunTask,
+        SettableHostStatus, SettingCommand, StartTask, TaskCommand, TaskLaunch, TokenCommand,
     },
     decide::{Answer, Note, decide},
     event::Event,
@@ -58,7 +60,7 @@ impl World {
     fn new() -> Self {
         let mut world =
             World { state: State::default(), at: Timestamp(1_000), entropy: 0, log: String::new() };
-        world.put(Command::StartEpoch { incarnation: 1 });
+        world.put(Command::Epoch(EpochCommand::StartEpoch { incarnation: 1 }));
         world.state.begin_scheduling();
         world
     }
@@ -87,8 +89,8 @@ impl World {
     }
 
     fn register_host(&mut self, host: Option<HostId>, capacity: Capacity) -> HostId {
-        let answer =
-            self.put(Command::RegisterContainerInstance(Box::new(RegisterContainerInstance {
+        let answer = self.put(Command::Host(HostCommand::RegisterContainerInstance(Box::new(
+            RegisterContainerInstance {
                 cluster: "web".parse().unwrap(),
                 host,
                 capacity,
@@ -96,7 +98,8 @@ impl World {
                 versions: Versions::default(),
                 instance_id: None,
                 tags: Tags::new(),
-            })));
+            },
+        ))));
         let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
         host
     }
@@ -180,7 +183,7 @@ fn name(event: &Event) -> String {
 
 fn create_cluster(name: &str) -> Command {
     let (settings, tags) = (ClusterSettings::default(), Tags::new());
-    Command::CreateCluster { name: name.parse().unwrap(), settings, tags }
+    Command::Cluster(ClusterCommand::CreateCluster { name: name.parse().unwrap(), settings, tags })
 }
 
 fn register(family: &str, memory: u32) -> Command {
@@ -191,20 +194,26 @@ fn register(family: &str, memory: u32) -> Command {
         cpu: 10,
         ..ContainerDefinition::default()
     };
-    Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
-        family: family.parse().unwrap(),
-        spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
-        requires_attributes: vec![],
-        compatibilities: vec![],
-        registered_by: "root".to_owned(),
-        tags: Tags::new(),
-    }))
+    Command::Definition(DefinitionCommand::RegisterTaskDefinition(Box::new(
+        RegisterTaskDefinition {
+            family: family.parse().unwrap(),
+            spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
+            requires_attributes: vec![],
+            compatibilities: vec![],
+            registered_by: "root".to_owned(),
+            tags: Tags::new(),
+        },
+    )))
 }
 
 fn privileged(memory: u32) -> Command {
-    let Command::RegisterTaskDefinition(mut app) = register("app", memory) else { unreachable!() };
+    let Command::Definition(DefinitionCommand::RegisterTaskDefinition(mut app)) =
+        register("app", memory)
+    else {
+        unreachable!()
+    };
     app.spec.container_definitions[0].privileged = Some(true);
-    Command::RegisterTaskDefinition(app)
+    Command::Definition(DefinitionCommand::RegisterTaskDefinition(app))
 }
 
 fn no_privileged() -> TaskPolicy {
@@ -230,7 +239,7 @@ fn launch() -> TaskLaunch {
 }
 
 fn run_task(count: u32) -> Command {
-    Command::RunTask(Box::new(RunTask {
+    Command::Task(TaskCommand::RunTask(Box::new(RunTask {
         launch: launch(),
         count,
         distinct_instance: false,
@@ -238,21 +247,25 @@ fn run_task(count: u32) -> Command {
         strategies: vec![],
         capacity: None,
         client_token: None,
-    }))
+    })))
 }
 
 fn run_with_token(token: &str, parameters_hash: u64) -> Command {
-    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    let Command::Task(TaskCommand::RunTask(mut run)) = run_task(1) else { unreachable!() };
     run.client_token = Some(ClientToken { token: token.to_owned(), parameters_hash });
-    Command::RunTask(run)
+    Command::Task(TaskCommand::RunTask(run))
 }
 
 fn stop(task: TaskId) -> Command {
-    Command::StopTask { cluster: "web".parse().unwrap(), task, reason: Some("enough".into()) }
+    Command::Task(TaskCommand::StopTask {
+        cluster: "web".parse().unwrap(),
+        task,
+        reason: Some("enough".into()),
+    })
 }
 
 fn answered(host: HostId, seq: u64, reports: Vec<Report>) -> Command {
-    Command::AgentAnswered(Box::new(AgentAnswered {
+    Command::Host(HostCommand::AgentAnswered(Box::new(AgentAnswered {
         host,
         seen: None,
         position: ReportPosition { session: 7, seq },
@@ -263,7 +276,7 @@ fn answered(host: HostId, seq: u64, reports: Vec<Report>) -> Command {
         storage: StorageHealth::Unknown,
         leaving: false,
         looked: true,
-    }))
+    })))
 }
 
 fn report(seq: u64, task: TaskId, phase: ReportedPhase) -> Report {
@@ -288,7 +301,11 @@ fn exited() -> StopCause {
 
 /// What an agent says of a task that this journal does not know.
 fn unknown_task(seq: u64, task: u128, group: &str, started_by: Option<&str>) -> Report {
-    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
+    let Command::Definition(DefinitionCommand::RegisterTaskDefinition(lost)) =
+        register("lost", 100)
+    else {
+        unreachable!()
+    };
     let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
     let order = RunOrder {
         definition: 0,
@@ -323,7 +340,11 @@ fn busy() -> World {
     world.put(stop(tasks[0]));
     let host = on(&world, tasks[1]);
     world.put(answered(host, 99, vec![report(99, tasks[1], ReportedPhase::Stopped(exited()))]));
-    world.put(Command::AgentSilent { host: hosts[2], why: "cut".to_owned(), refused: false });
+    world.put(Command::Host(HostCommand::AgentSilent {
+        host: hosts[2],
+        why: "cut".to_owned(),
+        refused: false,
+    }));
     world
 }
 
@@ -365,10 +386,15 @@ fn creating_a_cluster_twice_changes_nothing() {
 fn a_cluster_with_hosts_or_tasks_is_not_deleted() {
     let (mut world, hosts) = World::with_hosts(1);
     world.log.clear();
-    let delete = || Command::DeleteCluster { name: "web".parse().unwrap() };
+    let delete =
+        || Command::Cluster(ClusterCommand::DeleteCluster { name: "web".parse().unwrap() });
     world.put(delete());
     let (cluster, force) = ("web".parse().unwrap(), false);
-    world.put(Command::DeregisterContainerInstance { cluster, host: hosts[0], force });
+    world.put(Command::Host(HostCommand::DeregisterContainerInstance {
+        cluster,
+        host: hosts[0],
+        force,
+    }));
     world.put(delete());
     world.put(delete());
     world.check(expect![[r#"
@@ -376,43 +402,6 @@ fn a_cluster_with_hosts_or_tasks_is_not_deleted() {
         HostDeregistered
         ClusterDeleted
     "#]]);
-}
-
-#[test]
-fn revisions_count_up_and_are_never_given_twice() {
-    let mut world = World::new();
-    for _ in 0..2 {
-        world.put(register("app", 10));
-    }
-    world.put(Command::DeregisterTaskDefinition(revision(Some(2))));
-    world.put(Command::DeleteTaskDefinitions(vec![revision(Some(2)), revision(Some(1))]));
-    world.put(Command::Tick);
-    let answer = world.put(register("app", 10));
-    assert_eq!(answer, Some(Answer::Revision { family: "app".parse().unwrap(), revision: 3 }));
-    assert!(world.state.definitions().get("app", 2).is_none());
-    world.check(expect![[r#"
-        EpochStarted
-        TaskDefinitionRegistered
-        TaskDefinitionRegistered
-        TaskDefinitionDeregistered
-        TaskDefinitionDeleteRequested
-        TaskDefinitionDeleted
-        TaskDefinitionRegistered
-    "#]]);
-}
-
-#[test]
-fn a_deleted_revision_stays_until_its_last_task_has_ended() {
-    let (world, hosts) = World::with_hosts(1);
-    let mut world = world.with_definition(10);
-    let (tasks, _) = world.run(1);
-    world.put(Command::DeregisterTaskDefinition(revision(Some(1))));
-    world.put(Command::DeleteTaskDefinitions(vec![revision(Some(1))]));
-    world.put(Command::Tick);
-    assert!(world.state.definitions().get("app", 1).is_some());
-    world.put(answered(hosts[0], 1, vec![report(1, tasks[0], ReportedPhase::Stopped(exited()))]));
-    world.put(Command::Tick);
-    assert!(world.state.definitions().get("app", 1).is_none());
 }
 
 #[test]
@@ -433,11 +422,12 @@ fn host_that_leaves_is_drained_once() {
     let mut world = world.with_definition(10);
     world.log.clear();
     for seq in 1..=3 {
-        let Command::AgentAnswered(mut said) = answered(hosts[0], seq, vec![]) else {
+        let Command::Host(HostCommand::AgentAnswered(mut said)) = answered(hosts[0], seq, vec![])
+        else {
             unreachable!()
         };
         said.leaving = true;
-        world.put(Command::AgentAnswered(said));
+        world.put(Command::Host(HostCommand::AgentAnswered(said)));
         world.put(answered(hosts[1], seq, vec![]));
     }
     world.check(expect![[r#"
@@ -455,8 +445,16 @@ fn nothing_is_placed_on_draining_or_disconnected_hosts() {
     let mut world = world.with_definition(10);
     let (cluster, status) = ("web".parse().unwrap(), SettableHostStatus::Draining);
     let drained = vec![hosts[0]];
-    world.put(Command::UpdateContainerInstancesState { cluster, hosts: drained, status });
-    world.put(Command::AgentSilent { host: hosts[1], why: "cut".to_owned(), refused: false });
+    world.put(Command::Host(HostCommand::UpdateContainerInstancesState {
+        cluster,
+        hosts: drained,
+        status,
+    }));
+    world.put(Command::Host(HostCommand::AgentSilent {
+        host: hosts[1],
+        why: "cut".to_owned(),
+        refused: false,
+    }));
     let (tasks, failures) = world.run(1);
     assert!(tasks.is_empty());
     assert!(failures[0].starts_with("AGENT: "), "{failures:?}");
@@ -472,10 +470,10 @@ fn run_task_is_refused_before_anything_changes() {
     world.put(run_task(1));
     world.put(register("app", 10));
     world.put(run_task(1));
-    world.put(Command::DeregisterTaskDefinition(revision(Some(1))));
-    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    world.put(Command::Definition(DefinitionCommand::DeregisterTaskDefinition(revision(Some(1)))));
+    let Command::Task(TaskCommand::RunTask(mut run)) = run_task(1) else { unreachable!() };
     run.launch.definition = revision(Some(1));
-    world.put(Command::RunTask(run));
+    world.put(Command::Task(TaskCommand::RunTask(run)));
     world.check(expect![[r#"
         EpochStarted
         rejected: Cluster not found.
@@ -489,30 +487,6 @@ fn run_task_is_refused_before_anything_changes() {
 }
 
 #[test]
-fn what_the_operator_forbids_is_neither_registered_nor_run() {
-    let (mut world, _) = World::with_hosts(1);
-    let Command::RegisterTaskDefinition(mut forbidden) = register("app", 10) else {
-        unreachable!()
-    };
-    forbidden.spec.container_definitions[0].privileged = Some(true);
-    let forbidden = Command::RegisterTaskDefinition(forbidden);
-    world.put(forbidden.clone());
-    // Registered before the operator thought of it.
-    world.state.set_task_policy(no_privileged());
-    world.log.clear();
-    world.put(forbidden);
-    world.put(run_task(1));
-    world.put(register("app", 10));
-    world.put(run_task(1));
-    world.check(expect![[r#"
-        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid`, `bind_roots` and `allow_volumes` changed.
-        rejected: The operator of this cluster lets no task have privileged of container main. Take it out of the task definition, or have the coordinator's settings `forbid`, `bind_roots` and `allow_volumes` changed.
-        TaskDefinitionRegistered
-        TasksStarted 1
-    "#]]);
-}
-
-#[test]
 fn a_client_token_gives_the_same_tasks_or_a_conflict() {
     let (world, _) = World::with_hosts(1);
     let mut world = world.with_definition(10);
@@ -521,7 +495,7 @@ fn a_client_token_gives_the_same_tasks_or_a_conflict() {
     assert_eq!(world.put(run_with_token("t", 1)), first);
     world.put(run_with_token("t", 2));
     world.at = Timestamp(world.at.0 + 25 * 3600 * 1000);
-    world.put(Command::Tick);
+    world.put(Command::Epoch(EpochCommand::Tick));
     world.put(run_with_token("t", 2));
     world.check(expect![[r#"
         TasksStarted 1
@@ -535,20 +509,22 @@ fn a_client_token_gives_the_same_tasks_or_a_conflict() {
 fn task_keeps_the_log_driver_mode_that_the_account_had_at_its_start() {
     let (world, _) = World::with_hosts(1);
     let mut world = world.with_definition(10);
-    let put = |value: &str| Command::PutAccountSetting {
-        scope: SettingScope::Principal("arn:aws:iam::000000000000:root".to_owned()),
-        name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
-        value: value.to_owned(),
+    let put = |value: &str| {
+        Command::Setting(SettingCommand::PutAccountSetting {
+            scope: SettingScope::Principal("arn:aws:iam::000000000000:root".to_owned()),
+            name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
+            value: value.to_owned(),
+        })
     };
-    let other = Command::PutAccountSetting {
+    let other = Command::Setting(SettingCommand::PutAccountSetting {
         scope: SettingScope::Principal("arn:aws:iam::000000000000:user/a".to_owned()),
         name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
         value: "blocking".to_owned(),
-    };
-    let delete = Command::DeleteAccountSetting {
+    });
+    let delete = Command::Setting(SettingCommand::DeleteAccountSetting {
         principal: "arn:aws:iam::000000000000:root".to_owned(),
         name: DEFAULT_LOG_DRIVER_MODE.to_owned(),
-    };
+    });
     let steps = [
         (None, LogDriverMode::NonBlocking),
         (Some(put("blocking")), LogDriverMode::Blocking),
@@ -574,24 +550,25 @@ fn a_task_goes_where_its_image_is_until_the_host_is_registered_anew() {
     let (world, hosts) = World::with_hosts(4);
     let mut world = world.with_definition(10);
     let holds = |seq, references: &[&str]| {
-        let Command::AgentAnswered(mut said) = answered(hosts[2], 0, vec![]) else {
+        let Command::Host(HostCommand::AgentAnswered(mut said)) = answered(hosts[2], 0, vec![])
+        else {
             unreachable!()
         };
         let references = references.iter().map(|name| (*name).to_owned()).collect();
         let position = ReportPosition { session: 7, seq };
         said.images = Some(HeldImages { position, references });
-        Command::AgentAnswered(said)
+        Command::Host(HostCommand::AgentAnswered(said))
     };
     world.put(holds(1, &["busybox:latest"]));
     assert_eq!(world.state.host(hosts[2]).unwrap().images_taken.unwrap().seq, 1);
     let (tasks, _) = world.run(1);
     let on = world.state.host(hosts[2]).unwrap();
     assert!(on.tasks.contains_key(&tasks[0]), "it went where its image is not");
-    let deregister = Command::DeregisterContainerInstance {
+    let deregister = Command::Host(HostCommand::DeregisterContainerInstance {
         cluster: "web".parse().unwrap(),
         host: hosts[2],
         force: true,
-    };
+    });
     world.put(deregister);
     assert_eq!(world.state.host(hosts[2]).unwrap().images_taken, None, "it is to be told again");
 }
@@ -601,7 +578,9 @@ fn start_task_asks_nothing_but_the_hosts_that_were_named() {
     let (world, hosts) = World::with_hosts(2);
     let mut world = world.with_definition(600);
     let unknown = HostId::new(99);
-    let start = |hosts| Command::StartTask(Box::new(StartTask { launch: launch(), hosts }));
+    let start = |hosts| {
+        Command::Task(TaskCommand::StartTask(Box::new(StartTask { launch: launch(), hosts })))
+    };
     let answer = world.put(start(vec![hosts[0], unknown]));
     let Some(Answer::Tasks { tasks, failures }) = answer else { panic!("{answer:?}") };
     assert_eq!((tasks.len(), failures[0].reason.as_str()), (1, "MISSING"));
@@ -620,7 +599,11 @@ fn deregistering_a_host_with_tasks_needs_force_and_orders_no_stop() {
     world.log.clear();
     for force in [false, true] {
         let cluster = "web".parse().unwrap();
-        world.put(Command::DeregisterContainerInstance { cluster, host: hosts[0], force });
+        world.put(Command::Host(HostCommand::DeregisterContainerInstance {
+            cluster,
+            host: hosts[0],
+            force,
+        }));
     }
     assert_eq!(world.state.tasks_len(), 0);
     assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());
@@ -642,15 +625,17 @@ fn a_join_token_works_until_it_is_used_up_expired_or_revoked() {
         expires_at: Timestamp(expires_at),
         uses_left,
     };
-    let join = |id: &str| Command::UseJoinToken {
-        secret_hash: [id.as_bytes()[0]; 32],
-        requested_host: None,
-        key: None,
+    let join = |id: &str| {
+        Command::Token(TokenCommand::UseJoinToken {
+            secret_hash: [id.as_bytes()[0]; 32],
+            requested_host: None,
+            key: None,
+        })
     };
-    world.put(Command::CreateJoinToken(token("once", Some(1), 1 << 40)));
-    world.put(Command::CreateJoinToken(token("late", None, 1)));
-    world.put(Command::CreateJoinToken(token("revoked", None, 1 << 40)));
-    world.put(Command::RevokeJoinToken { id: "revoked".to_owned() });
+    world.put(Command::Token(TokenCommand::CreateJoinToken(token("once", Some(1), 1 << 40))));
+    world.put(Command::Token(TokenCommand::CreateJoinToken(token("late", None, 1))));
+    world.put(Command::Token(TokenCommand::CreateJoinToken(token("revoked", None, 1 << 40))));
+    world.put(Command::Token(TokenCommand::RevokeJoinToken { id: "revoked".to_owned() }));
     world.log.clear();
     for id in ["once", "once", "late", "revoked", "unknown"] {
         world.put(join(id));

@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use http::StatusCode;
 use longshore_core::{
     Command, Rejection,
+    command::AlarmCommand,
     model::alarm::{AlarmName, AlarmValue, SetAlarmState},
 };
 use serde::{Deserialize, Serialize};
@@ -101,7 +102,7 @@ async fn notify(driver: &Handle, body: &[u8]) -> Outcome {
     let (sets, mut report) = sets(notification);
     let setting = sets.into_iter().map(|set| async move {
         let name = set.name.to_string();
-        (name, driver.submit(Command::SetAlarmState(set), |_, _| ()).await)
+        (name, driver.submit(Command::Alarm(AlarmCommand::SetAlarmState(set)), |_, _| ()).await)
     });
     for (name, result) in join_all(setting).await {
         match result {

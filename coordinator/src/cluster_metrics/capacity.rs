@@ -55,6 +55,7 @@ mod tests {
     use super::*;
     use longshore_core::{
         Command,
+        command::{CapacityProviderCommand, ClusterCommand},
         model::cluster::ClusterCapacity,
         schedule,
         test_kit::{
@@ -74,19 +75,31 @@ mod tests {
         let mut world = world_with(config(0, 3, 2));
         assert_eq!(text(&world), "");
         let mut made = provider(false);
-        if let Command::CreateCapacityProvider(made) = &mut made {
+        if let Command::CapacityProvider(CapacityProviderCommand::CreateCapacityProvider(made)) =
+            &mut made
+        {
             made.managed_scaling.enabled = true;
         }
         world.call(made).unwrap();
         let providers = vec!["cp".parse().unwrap()];
         let (cluster, nothing) = (CLUSTER.parse().unwrap(), ClusterCapacity::default());
         let capacity = ClusterCapacity { providers, ..nothing.clone() };
-        world.call(Command::PutClusterCapacityProviders { cluster, capacity }).unwrap();
+        world
+            .call(Command::Cluster(ClusterCommand::PutClusterCapacityProviders {
+                cluster,
+                capacity,
+            }))
+            .unwrap();
         let launching = "longshore_capacity_provider_instances_launching\
                          {cluster=\"web\",provider=\"cp\"} ";
         assert!(text(&world).contains(launching), "{}", text(&world));
         let cluster = CLUSTER.parse().unwrap();
-        world.call(Command::PutClusterCapacityProviders { cluster, capacity: nothing }).unwrap();
+        world
+            .call(Command::Cluster(ClusterCommand::PutClusterCapacityProviders {
+                cluster,
+                capacity: nothing,
+            }))
+            .unwrap();
         assert_eq!(text(&world), "", "series of what is gone would never end");
     }
 }

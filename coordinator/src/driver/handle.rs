@@ -10,7 +10,10 @@ use longshore_common::{
     id::{HostId, TaskId},
     protocol::Epoch,
 };
-use longshore_core::{Answer, Command, Rejection, State, model::task::TaskRecord, step::Request};
+use longshore_core::{
+    Answer, Command, Rejection, State, command::EpochCommand, model::task::TaskRecord,
+    step::Request,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Signals, hearing::Hearing};
@@ -313,10 +316,10 @@ impl Handle {
             Some(JournalWentBack::Restored { .. }) | None => None,
         };
         let beyond = seen.map_or(0, |seen| seen.counter);
-        let recover = Command::Recover { beyond, incarnation, proved };
+        let recover = Command::Epoch(EpochCommand::Recover { beyond, incarnation, proved });
         self.submit_always(recover, |_, _| ()).await?;
         self.went_back.send_replace(None);
-        self.submit_always(Command::BeginScheduling, |_, _| ()).await?;
+        self.submit_always(Command::Epoch(EpochCommand::BeginScheduling), |_, _| ()).await?;
         tracing::warn!("recovered: hosts obey again, and tasks they run are adopted from them");
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use longshore_common::clock::Clock;
-use longshore_core::Command;
+use longshore_core::{Command, command::EpochCommand};
 
 use super::Handle;
 
@@ -32,7 +32,7 @@ pub async fn keep_time(
                 Err(_) => return,
             },
         };
-        match handle.submit_always(Command::Tick, |_, _| ()).await {
+        match handle.submit_always(Command::Epoch(EpochCommand::Tick), |_, _| ()).await {
             Ok(()) if regular => ticked(),
             Ok(()) => {}
             Err(_) => return,

@@ -11,7 +11,7 @@ use longshore_common::{
 };
 use longshore_core::{
     Command,
-    command::HookAnswer,
+    command::{HookAnswer, ServiceCommand},
     model::service::{HookId, HookTarget, ServiceId},
     state::State,
 };
@@ -110,7 +110,8 @@ pub async fn run(
                 let (service, hook) = (call.service, call.hook);
                 let calling = async {
                     let answer = ask(client.as_ref(), &call).await;
-                    let answered = Command::HookAnswered { service, hook, answer };
+                    let answered =
+                        Command::Service(ServiceCommand::HookAnswered { service, hook, answer });
                     // A coordinator that ends asks again when it is back.
                     let _ = handle.submit(answered, |_, _| ()).await;
                 };

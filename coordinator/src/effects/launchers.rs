@@ -25,6 +25,7 @@ use longshore_common::{
 };
 use longshore_core::{
     Command,
+    command::{AutoScalingCommand, TokenCommand},
     model::{
         auto_scaling::{Instance, InstanceId, LauncherVerb, Lifecycle},
         name::ClusterName,
@@ -285,7 +286,11 @@ impl Lists {
             );
         }
         if !unknown.is_empty() || !missing.is_empty() {
-            let listed = Command::LauncherListed { launcher: name, unknown, missing };
+            let listed = Command::AutoScaling(AutoScalingCommand::LauncherListed {
+                launcher: name,
+                unknown,
+                missing,
+            });
             // A coordinator that ends asks again when it is back.
             let _ = handle.submit(listed, |_, _| ()).await;
         }
@@ -385,7 +390,8 @@ async fn perform(handle: &Handle, launching: &Launching, clock: &dyn Clock, call
         Err(why) => tracing::warn!(instance = %id, ?verb, "a launcher failed: {why}"),
     }
     let result = result.map(|_| ());
-    let answered = Command::LauncherAnswered { instance, verb, result };
+    let answered =
+        Command::AutoScaling(AutoScalingCommand::LauncherAnswered { instance, verb, result });
     // A coordinator that ends asks again when it is back.
     let _ = handle.submit(answered, |_, _| ()).await;
 }
@@ -404,7 +410,8 @@ async fn launch(
     let made =
         make_token(&Random::of_system(), launching.ca, call.cluster.clone(), expires_at, Some(1))
             .map_err(|error| format!("the system gave no random bytes: {error}"))?;
-    let kept = handle.submit(Command::CreateJoinToken(made.kept), |_, _| ()).await;
+    let kept =
+        handle.submit(Command::Token(TokenCommand::CreateJoinToken(made.kept)), |_, _| ()).await;
     kept.map_err(|refused| refused.to_string())?;
     let word = made.word.expose_text();
     let arguments = ["launch", id, &word];

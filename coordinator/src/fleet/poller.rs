@@ -19,7 +19,7 @@ use longshore_common::{
     arn::Identity,
     id::{FleetId, HostId},
 };
-use longshore_core::Command;
+use longshore_core::{Command, command::EpochCommand};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +46,7 @@ pub async fn run<A: AgentClient>(
             barrier.passed().await;
             handle.hearing().end();
             // Refused while the journal is known to be old; `recover` begins then.
-            let _ = handle.submit(Command::BeginScheduling, |_, _| ()).await;
+            let _ = handle.submit(Command::Epoch(EpochCommand::BeginScheduling), |_, _| ()).await;
         }
     };
     tokio::spawn(begin);

@@ -12,7 +12,7 @@ use longshore_common::{
 use longshore_core::{
     Command, State,
     batch::{Batch, HistoryItems},
-    command::ClusterChange,
+    command::{AlarmCommand, ClusterChange, ClusterCommand, EpochCommand, LogGroupCommand},
     model::{
         alarm::{AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
         cluster::ClusterSettings,
@@ -50,7 +50,11 @@ fn start(directory: &Path) -> (Handle, Recovered) {
 
 async fn create_cluster(handle: &Handle, name: &str) {
     let (settings, tags) = (ClusterSettings::default(), Tags::new());
-    let command = Command::CreateCluster { name: name.parse().unwrap(), settings, tags };
+    let command = Command::Cluster(ClusterCommand::CreateCluster {
+        name: name.parse().unwrap(),
+        settings,
+        tags,
+    });
     handle.submit(command, |_, _| ()).await.unwrap();
 }
 
@@ -108,7 +112,10 @@ async fn a_checkpoint_replaces_the_batches_it_covers() {
         updates.spawn(async move {
             let service_connect_namespace = Some(n.to_string());
             let change = ClusterChange { service_connect_namespace, ..Default::default() };
-            let command = Command::UpdateCluster { name: "web".parse().unwrap(), change };
+            let command = Command::Cluster(ClusterCommand::UpdateCluster {
+                name: "web".parse().unwrap(),
+                change,
+            });
             handle.submit(command, |_, _| ()).await.unwrap();
         });
     }
@@ -195,10 +202,16 @@ async fn log_groups_and_their_retention_are_there_after_a_restart() {
     let name: LogGroupName = "/ecs/web".parse().unwrap();
     let gone: LogGroupName = "gone".parse().unwrap();
     for command in [
-        Command::CreateLogGroup { name: name.clone(), tags: Default::default() },
-        Command::CreateLogGroup { name: gone.clone(), tags: Default::default() },
-        Command::PutLogRetention { name: name.clone(), days: Some(7) },
-        Command::DeleteLogGroup { name: gone },
+        Command::LogGroup(LogGroupCommand::CreateLogGroup {
+            name: name.clone(),
+            tags: Default::default(),
+        }),
+        Command::LogGroup(LogGroupCommand::CreateLogGroup {
+            name: gone.clone(),
+            tags: Default::default(),
+        }),
+        Command::LogGroup(LogGroupCommand::PutLogRetention { name: name.clone(), days: Some(7) }),
+        Command::LogGroup(LogGroupCommand::DeleteLogGroup { name: gone }),
     ] {
         handle.submit(command, |_, _| ()).await.unwrap();
     }
@@ -230,10 +243,13 @@ async fn an_alarm_and_its_state_are_there_after_a_restart() {
     let name: AlarmName = "a/b c".parse().unwrap();
     let tags = Tags::from([("team".to_owned(), "a".to_owned())]);
     let put = PutMetricAlarm { name: name.clone(), definition, tags };
-    handle.submit(Command::PutMetricAlarm(Box::new(put)), |_, _| ()).await.unwrap();
+    handle
+        .submit(Command::Alarm(AlarmCommand::PutMetricAlarm(Box::new(put))), |_, _| ())
+        .await
+        .unwrap();
     let (value, reason) = (AlarmValue::Alarm, "many".to_owned());
     let set = SetAlarmState { name, value, reason, reason_data: Some("{}".to_owned()) };
-    handle.submit(Command::SetAlarmState(set), |_, _| ()).await.unwrap();
+    handle.submit(Command::Alarm(AlarmCommand::SetAlarmState(set)), |_, _| ()).await.unwrap();
     let alarm = |handle: &Handle| handle.peek(|state| state.alarm("a/b c").cloned());
     let before = alarm(&handle);
     assert_eq!(before.as_ref().unwrap().value, AlarmValue::Alarm);
@@ -490,10 +506,14 @@ async fn restored_copy_waits_for_recover_over_every_start() {
     sqlite::restore(directory.path(), &copy("first"), DamagedHistory::Refused).unwrap();
     for incarnation in 1..=2 {
         let (handle, _) = start(directory.path());
-        let begin = Command::StartEpoch { incarnation };
+        let begin = Command::Epoch(EpochCommand::StartEpoch { incarnation });
         handle.submit_always(begin, |_, _| ()).await.unwrap();
         let (settings, tags) = (ClusterSettings::default(), Tags::new());
-        let create = Command::CreateCluster { name: "c".parse().unwrap(), settings, tags };
+        let create = Command::Cluster(ClusterCommand::CreateCluster {
+            name: "c".parse().unwrap(),
+            settings,
+            tags,
+        });
         let refused = handle.submit(create, |_, _| ()).await.unwrap_err().to_string();
         assert!(refused.contains("A backup was restored"), "{refused}");
         assert!(refused.contains("longshore-coordinator recover"), "{refused}");

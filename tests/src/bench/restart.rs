@@ -27,7 +27,10 @@ use longshore_coordinator::{
 };
 use longshore_core::{
     Answer, Command,
-    command::{AgentAnswered, RegisterTaskDefinition, RunTask, TaskLaunch},
+    command::{
+        AgentAnswered, ClusterCommand, DefinitionCommand, EpochCommand, HostCommand,
+        RegisterTaskDefinition, RunTask, TaskCommand, TaskLaunch, TokenCommand,
+    },
     model::{cluster::ClusterSettings, definition::RevisionRef, join_token::JoinToken},
 };
 use longshore_harness::{image::SAMPLE_IMAGE, slot::Slot};
@@ -116,12 +119,12 @@ async fn fill(folder: &Path) -> Result<usize> {
     });
     let clock = Arc::new(SystemClock::start());
     let (driver, _failed) = driver::start(state, journal, clock.clone(), entropy);
-    driver.submit(Command::StartEpoch { incarnation: 1 }, |_, _| ()).await?;
-    let create = Command::CreateCluster {
+    driver.submit(Command::Epoch(EpochCommand::StartEpoch { incarnation: 1 }), |_, _| ()).await?;
+    let create = Command::Cluster(ClusterCommand::CreateCluster {
         name: "default".parse()?,
         settings: ClusterSettings::default(),
         tags: Default::default(),
-    };
+    });
     driver.submit(create, |_, _| ()).await?;
     driver.submit(definition()?, |_, _| ()).await?;
     let token = JoinToken {
@@ -131,10 +134,14 @@ async fn fill(folder: &Path) -> Result<usize> {
         expires_at: clock.wall().saturating_add(TOKEN_LIFE),
         uses_left: None,
     };
-    driver.submit(Command::CreateJoinToken(token), |_, _| ()).await?;
+    driver.submit(Command::Token(TokenCommand::CreateJoinToken(token)), |_, _| ()).await?;
     let mut hosts = Vec::new();
     for _ in 0..HOSTS {
-        let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None, key: None };
+        let join = Command::Token(TokenCommand::UseJoinToken {
+            secret_hash: [7; 32],
+            requested_host: None,
+            key: None,
+        });
         let host = driver
             .submit(join, |_, answer| match answer {
                 Answer::Host(host) => Some(host),
@@ -142,7 +149,8 @@ async fn fill(folder: &Path) -> Result<usize> {
             })
             .await?
             .context("joining gave no host")?;
-        let register = Command::RegisterHost { host, request: Box::new(registration()) };
+        let register =
+            Command::Host(HostCommand::RegisterHost { host, request: Box::new(registration()) });
         driver.submit(register, |_, _| ()).await?;
         answer(&driver, host, 0, Vec::new()).await?;
         hosts.push(host);
@@ -187,14 +195,16 @@ pub(super) fn definition() -> Result<Command> {
         essential: Some(true),
         ..Default::default()
     };
-    Ok(Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
-        family: "restart".parse()?,
-        spec: TaskSpec { container_definitions: vec![container], ..Default::default() },
-        requires_attributes: Vec::new(),
-        compatibilities: Vec::new(),
-        registered_by: "arn:aws:iam::000000000000:root".to_owned(),
-        tags: Default::default(),
-    })))
+    Ok(Command::Definition(DefinitionCommand::RegisterTaskDefinition(Box::new(
+        RegisterTaskDefinition {
+            family: "restart".parse()?,
+            spec: TaskSpec { container_definitions: vec![container], ..Default::default() },
+            requires_attributes: Vec::new(),
+            compatibilities: Vec::new(),
+            registered_by: "arn:aws:iam::000000000000:root".to_owned(),
+            tags: Default::default(),
+        },
+    ))))
 }
 
 pub(super) fn registration() -> RegisterRequest {
@@ -215,7 +225,7 @@ pub(super) fn registration() -> RegisterRequest {
 }
 
 fn run_tasks(count: u32) -> Result<Command> {
-    Ok(Command::RunTask(Box::new(RunTask {
+    Ok(Command::Task(TaskCommand::RunTask(Box::new(RunTask {
         launch: TaskLaunch {
             cluster: "default".parse()?,
             definition: RevisionRef { family: "restart".parse()?, revision: None },
@@ -233,7 +243,7 @@ fn run_tasks(count: u32) -> Result<Command> {
         strategies: Vec::new(),
         capacity: None,
         client_token: None,
-    })))
+    }))))
 }
 
 async fn answer(
@@ -260,7 +270,7 @@ async fn answer(
         leaving: false,
         looked: true,
     };
-    let command = Command::AgentAnswered(Box::new(answered));
+    let command = Command::Host(HostCommand::AgentAnswered(Box::new(answered)));
     driver.submit(command, |_, _| ()).await.context("an agent's answer")
 }
 

@@ -19,7 +19,10 @@ use longshore_common::{
 };
 use longshore_core::{
     Answer, Command, Event, Rejection, State,
-    command::{AgentAnswered, CreateService, UpdateService},
+    command::{
+        AgentAnswered, ClusterCommand, CreateService, EpochCommand, HostCommand, ServiceCommand,
+        TokenCommand, UpdateService,
+    },
     event::TaskEvent,
     model::{
         cluster::ClusterSettings,
@@ -87,7 +90,7 @@ fn rolling(minimum: u32, maximum: u32, name: &str) -> Result<()> {
     simulated.until_deployed()?;
     let before = simulated.spent.clone();
     simulated.call(definition()?)?;
-    simulated.call(Command::UpdateService(Box::new(UpdateService {
+    simulated.call(Command::Service(ServiceCommand::UpdateService(Box::new(UpdateService {
         capacity: None,
         service: service_ref()?,
         definition: Some(RevisionRef { family: "restart".parse()?, revision: None }),
@@ -101,7 +104,7 @@ fn rolling(minimum: u32, maximum: u32, name: &str) -> Result<()> {
         propagate_tags: None,
         managed_tags: None,
         force_new_deployment: false,
-    })))?;
+    }))))?;
     let began = simulated.at;
     simulated.until_deployed()?;
     let spent = &simulated.spent;
@@ -147,28 +150,34 @@ impl Simulated {
             asked: BTreeMap::new(),
             spent: Spent::default(),
         };
-        simulated.call(Command::StartEpoch { incarnation: 1 })?;
-        simulated.call(Command::BeginScheduling)?;
-        simulated.call(Command::CreateCluster {
+        simulated.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 1 }))?;
+        simulated.call(Command::Epoch(EpochCommand::BeginScheduling))?;
+        simulated.call(Command::Cluster(ClusterCommand::CreateCluster {
             name: CLUSTER.parse()?,
             settings: ClusterSettings::default(),
             tags: Default::default(),
-        })?;
-        simulated.call(Command::CreateJoinToken(JoinToken {
+        }))?;
+        simulated.call(Command::Token(TokenCommand::CreateJoinToken(JoinToken {
             id: "scheduler".to_owned(),
             secret_hash: [7; 32],
             cluster: None,
             expires_at: Timestamp(u64::MAX),
             uses_left: None,
-        }))?;
+        })))?;
         simulated.call(definition()?)?;
         for _ in 0..hosts {
-            let join =
-                Command::UseJoinToken { secret_hash: [7; 32], requested_host: None, key: None };
+            let join = Command::Token(TokenCommand::UseJoinToken {
+                secret_hash: [7; 32],
+                requested_host: None,
+                key: None,
+            });
             let Answer::Host(host) = simulated.call(join)? else {
                 anyhow::bail!("joining gave no host");
             };
-            let register = Command::RegisterHost { host, request: Box::new(registration()) };
+            let register = Command::Host(HostCommand::RegisterHost {
+                host,
+                request: Box::new(registration()),
+            });
             simulated.call(register)?;
             let answer = simulated.answer(host, Vec::new());
             simulated.call(answer)?;
@@ -206,7 +215,7 @@ impl Simulated {
             managed_tags: false,
             options: ServiceOptions { healthy_after_ms: Some(1_000), ..Default::default() },
         };
-        self.call(Command::CreateService(Box::new(CreateService {
+        self.call(Command::Service(ServiceCommand::CreateService(Box::new(CreateService {
             capacity: None,
             service: service_ref()?,
             definition: Some(RevisionRef { family: "restart".parse()?, revision: None }),
@@ -214,7 +223,7 @@ impl Simulated {
             tags: Default::default(),
             created_by: "arn:aws:iam::000000000000:root".to_owned(),
             client_token: None,
-        })))?;
+        }))))?;
         Ok(())
     }
 
@@ -230,7 +239,7 @@ impl Simulated {
             }
             let woken = self.state.next_wake().is_some_and(|wake| wake <= self.at);
             if answers.is_empty() && woken {
-                self.take(vec![Command::Tick]);
+                self.take(vec![Command::Epoch(EpochCommand::Tick)]);
             }
             let service = self.state.service_named(&named).context("no service")?;
             if service.steady && service.under_way().is_none() {
@@ -282,7 +291,7 @@ impl Simulated {
             reports.push(Report { seq: *seq, body: ReportBody::Task(Box::new(report)) });
         }
         let position = ReportPosition { session: 1, seq: *seq };
-        Command::AgentAnswered(Box::new(AgentAnswered {
+        Command::Host(HostCommand::AgentAnswered(Box::new(AgentAnswered {
             host,
             seen: None,
             position,
@@ -293,7 +302,7 @@ impl Simulated {
             storage: StorageHealth::Unknown,
             leaving: false,
             looked: true,
-        }))
+        })))
     }
 
     fn call(&mut self, command: Command) -> Result<Answer> {

@@ -29,8 +29,9 @@ use longshore_coordinator::{
 use longshore_core::{
     Answer, Command,
     command::{
-        ClientToken, CreateService, DeploymentChange, RegisterTaskDefinition, RunTask, TaskLaunch,
-        UpdateService,
+        ClientToken, ClusterCommand, CreateService, DefinitionCommand, DeploymentChange,
+        EpochCommand, HostCommand, RegisterTaskDefinition, RunTask, ServiceCommand, TaskCommand,
+        TaskLaunch, TokenCommand, UpdateService,
     },
     model::{
         cluster::ClusterSettings,
@@ -117,12 +118,16 @@ impl Cluster {
             expires_at: Timestamp(u64::MAX),
             uses_left: None,
         };
-        submit(&handle, Command::CreateJoinToken(token)).await?;
+        submit(&handle, Command::Token(TokenCommand::CreateJoinToken(token))).await?;
         for _ in 0..hosts {
             cluster.add_host(&handle).await?;
         }
         let (name, settings) = (CLUSTER.parse()?, ClusterSettings::default());
-        submit(&handle, Command::CreateCluster { name, settings, tags: Tags::new() }).await?;
+        submit(
+            &handle,
+            Command::Cluster(ClusterCommand::CreateCluster { name, settings, tags: Tags::new() }),
+        )
+        .await?;
         submit(&handle, register()?).await?;
         for (service, desired, replace) in SERVICES {
             submit(&handle, create_service(service, desired, replace)?).await?;
@@ -150,7 +155,9 @@ impl Cluster {
             FLUSH_TAKES,
             crash.clone(),
         );
-        handle.submit_always(Command::StartEpoch { incarnation }, |_, _| ()).await?;
+        handle
+            .submit_always(Command::Epoch(EpochCommand::StartEpoch { incarnation }), |_, _| ())
+            .await?;
         let identity = Identity { region: "us-east-1".into(), account: "000000000000".into() };
         let network = Arc::new(self.network.clone());
         let start = handle.peek(|state| state.epoch().incarnation);
@@ -249,7 +256,11 @@ impl Cluster {
     }
 
     async fn add_host(&mut self, handle: &Handle) -> Result<()> {
-        let join = Command::UseJoinToken { secret_hash: [7; 32], requested_host: None, key: None };
+        let join = Command::Token(TokenCommand::UseJoinToken {
+            secret_hash: [7; 32],
+            requested_host: None,
+            key: None,
+        });
         let Answer::Host(id) = submit(handle, join).await? else { bail!("no host id") };
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let docker = FakeRuntime::new(clock);
@@ -274,7 +285,11 @@ impl Cluster {
             boot_id: "one".to_owned(),
             run: None,
         };
-        submit(handle, Command::RegisterHost { host: id, request: Box::new(request) }).await?;
+        submit(
+            handle,
+            Command::Host(HostCommand::RegisterHost { host: id, request: Box::new(request) }),
+        )
+        .await?;
         Ok(())
     }
 }
@@ -285,7 +300,7 @@ pub(super) async fn run_tasks(
     count: u32,
     token: &str,
 ) -> Result<Vec<TaskId>, Refused> {
-    let command = Command::RunTask(Box::new(RunTask {
+    let command = Command::Task(TaskCommand::RunTask(Box::new(RunTask {
         launch: TaskLaunch {
             cluster: CLUSTER.parse().expect("a valid name"),
             definition: RevisionRef { family: FAMILY.parse().expect("valid"), revision: None },
@@ -303,7 +318,7 @@ pub(super) async fn run_tasks(
         strategies: Vec::new(),
         capacity: None,
         client_token: Some(ClientToken { token: token.to_owned(), parameters_hash: 1 }),
-    }));
+    })));
     let tasks = |answer| match answer {
         Answer::Tasks { tasks, .. } => tasks,
         other => unreachable!("RunTask answers with tasks, not with {other:?}"),
@@ -313,7 +328,9 @@ pub(super) async fn run_tasks(
 
 pub(super) async fn stop_task(handle: &Handle, task: TaskId) -> Result<(), Refused> {
     let cluster = CLUSTER.parse().expect("a valid name");
-    handle.submit(Command::StopTask { cluster, task, reason: None }, |_, _| ()).await
+    handle
+        .submit(Command::Task(TaskCommand::StopTask { cluster, task, reason: None }), |_, _| ())
+        .await
 }
 
 /// A service whose hosts are lost after two seconds.
@@ -340,7 +357,7 @@ fn create_service(name: &str, desired: u32, replace: bool) -> Result<Command> {
         hooks: Vec::new(),
         early_success: None,
     };
-    Ok(Command::CreateService(Box::new(CreateService {
+    Ok(Command::Service(ServiceCommand::CreateService(Box::new(CreateService {
         capacity: None,
         service: named(name)?,
         definition: Some(RevisionRef { family: FAMILY.parse()?, revision: None }),
@@ -362,7 +379,7 @@ fn create_service(name: &str, desired: u32, replace: bool) -> Result<Command> {
         tags: Tags::new(),
         created_by: "sim".to_owned(),
         client_token: None,
-    })))
+    }))))
 }
 
 pub(super) fn named(service: &str) -> Result<ServiceRef> {
@@ -391,7 +408,7 @@ pub(super) async fn update_service(
         managed_tags: None,
         force_new_deployment,
     };
-    submit(handle, Command::UpdateService(Box::new(update))).await?;
+    submit(handle, Command::Service(ServiceCommand::UpdateService(Box::new(update)))).await?;
     Ok(())
 }
 
@@ -403,14 +420,16 @@ fn register() -> Result<Command> {
         stop_timeout: Some(2),
         ..ContainerDefinition::default()
     };
-    Ok(Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
-        family: FAMILY.parse()?,
-        spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
-        requires_attributes: Vec::new(),
-        compatibilities: Vec::new(),
-        registered_by: "sim".to_owned(),
-        tags: Tags::new(),
-    })))
+    Ok(Command::Definition(DefinitionCommand::RegisterTaskDefinition(Box::new(
+        RegisterTaskDefinition {
+            family: FAMILY.parse()?,
+            spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
+            requires_attributes: Vec::new(),
+            compatibilities: Vec::new(),
+            registered_by: "sim".to_owned(),
+            tags: Tags::new(),
+        },
+    ))))
 }
 
 async fn submit(handle: &Handle, command: Command) -> Result<Answer> {

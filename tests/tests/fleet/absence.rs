@@ -12,7 +12,7 @@ use longshore_common::{
     telemetry::chain,
 };
 use longshore_coordinator::fleet::client::AgentClient;
-use longshore_core::Command;
+use longshore_core::{Command, command::HostCommand};
 
 use super::{
     forge::{Forge, Shown},
@@ -128,11 +128,11 @@ async fn a_deregistered_host_does_not_come_back() {
     let mut fleet = Fleet::start(0xe45).await;
     let host = fleet.host().await;
     host.membership.register(&registration("default")).await.unwrap();
-    let command = Command::DeregisterContainerInstance {
+    let command = Command::Host(HostCommand::DeregisterContainerInstance {
         cluster: "default".parse().unwrap(),
         host: host.membership.host,
         force: true,
-    };
+    });
     fleet.handle.submit(command, |_, _| ()).await.unwrap();
     fleet.pass(90 * DAY);
     for token in [None, Some(fleet.token(None).await)] {

@@ -7,7 +7,7 @@ use longshore_common::{
     protocol::{POLL_PATH, PROTOCOL_VERSION, REGISTER_PATH, RENEW_PATH, RenewRequest},
 };
 use longshore_coordinator::fleet::client::{AgentClient, Peer, PollError};
-use longshore_core::Command;
+use longshore_core::{Command, command::HostCommand};
 
 use super::{
     forge::{Forge, Shown},
@@ -106,11 +106,11 @@ async fn a_host_renews_and_registers_as_itself_only() {
     assert_eq!(hosts, 1, "registered by the right identity only");
 
     // The certificate is good, but the host was deregistered since.
-    let command = Command::DeregisterContainerInstance {
+    let command = Command::Host(HostCommand::DeregisterContainerInstance {
         cluster: "default".parse().unwrap(),
         host: host.membership.host,
         force: true,
-    };
+    });
     fleet.handle.submit(command, |_, _| ()).await.unwrap();
     for (path, body) in &calls {
         let shown = Shown::Key(forge.right(node, START));

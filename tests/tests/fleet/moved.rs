@@ -13,7 +13,7 @@ use longshore_agent::{
 };
 use longshore_common::{arn, protocol::RegisterRequest, topic::TopicName};
 use longshore_coordinator::fleet::{poller, topics::Topics};
-use longshore_core::Command;
+use longshore_core::{Command, command::EpochCommand};
 use tokio_util::sync::CancellationToken;
 
 use super::setting::{Fleet, Host, registration};
@@ -50,7 +50,7 @@ async fn learn(fleet: &Fleet, host: &Host, topics: Arc<Topics>) {
     let peer = host.serve(fleet, engine).await;
     let request = RegisterRequest { poll_address: peer.address, ..registration("default") };
     host.membership.register(&request).await.unwrap();
-    let start = Command::StartEpoch { incarnation: 1 };
+    let start = Command::Epoch(EpochCommand::StartEpoch { incarnation: 1 });
     fleet.handle.submit_always(start, |_, _| ()).await.unwrap();
     let identity = arn::Identity { region: "us-east-1".into(), account: "0".repeat(12) };
     let (handle, until) = (fleet.handle.clone(), fleet.shutdown.clone());

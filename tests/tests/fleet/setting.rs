@@ -39,7 +39,7 @@ use longshore_coordinator::{
     pki::{Authority, OwnCertificate},
     random::Random,
 };
-use longshore_core::{Command, model::name::ClusterName};
+use longshore_core::{Command, command::TokenCommand, model::name::ClusterName};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -113,7 +113,10 @@ impl Fleet {
             make_token(&Random::of_system(), self.authority.hash(), cluster, expires_at, uses)
                 .unwrap();
         let id = made.kept.id.clone();
-        self.handle.submit(Command::CreateJoinToken(made.kept), |_, _| ()).await.unwrap();
+        self.handle
+            .submit(Command::Token(TokenCommand::CreateJoinToken(made.kept)), |_, _| ())
+            .await
+            .unwrap();
         (made.word, id)
     }
 

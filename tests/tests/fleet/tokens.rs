@@ -9,7 +9,7 @@ use longshore_common::{
     node::Node,
     protocol::{JOIN_PATH, JoinRequest, PROTOCOL_VERSION},
 };
-use longshore_core::Command;
+use longshore_core::{Command, command::TokenCommand};
 
 use super::{
     forge::{Forge, Shown},
@@ -37,7 +37,11 @@ async fn a_token_that_is_no_good_is_refused_with_the_reason() {
     let unlimited = fleet.token(None).await;
     let used_up = fleet.token(Some(1)).await;
     let (revoked, id) = fleet.token_with_id(None, None).await;
-    fleet.handle.submit(Command::RevokeJoinToken { id }, |_, _| ()).await.unwrap();
+    fleet
+        .handle
+        .submit(Command::Token(TokenCommand::RevokeJoinToken { id }), |_, _| ())
+        .await
+        .unwrap();
     let wrong = JoinToken { ca: unlimited.ca, secret: JoinSecret::new([7; 16]) };
 
     let directory = tempfile::tempdir().unwrap();

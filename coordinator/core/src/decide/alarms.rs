@@ -4,6 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::{
+    command::AlarmCommand,
     event::{AlarmEvent, Event},
     model::alarm::{
         ALARMS_MAX, AlarmName, AlarmPut, AlarmStateSet, AlarmValue, NewAlarm, PutMetricAlarm,
@@ -18,12 +19,20 @@ const INITIAL_REASON: &str = "Unchecked: Initial alarm creation. Longshore keeps
                               does not evaluate alarms: the state is what SetAlarmState or \
                               Alertmanager's webhook says.";
 
-/// A new definition leaves the state as it is, and the tags: CloudWatch's rule.
-pub(super) fn put(
+pub(super) fn decide_alarm(
     state: &State,
-    put: &PutMetricAlarm,
+    command: &AlarmCommand,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
+    match command {
+        AlarmCommand::PutMetricAlarm(asked) => put(state, asked, at),
+        AlarmCommand::SetAlarmState(set) => set_state(state, set, at),
+        AlarmCommand::DeleteAlarms { names } => delete(state, names),
+    }
+}
+
+/// A new definition leaves the state as it is, and the tags: CloudWatch's rule.
+fn put(state: &State, put: &PutMetricAlarm, at: Timestamp) -> Result<Decision, Rejection> {
     let PutMetricAlarm { name, definition, tags } = put;
     let new = match state.alarm(name.as_str()) {
         Some(_) => None,
@@ -40,11 +49,7 @@ pub(super) fn put(
     Ok(Decision::of(vec![Event::Alarm(AlarmEvent::AlarmPut(Box::new(put)))]))
 }
 
-pub(super) fn set_state(
-    state: &State,
-    set: &SetAlarmState,
-    at: Timestamp,
-) -> Result<Decision, Rejection> {
+fn set_state(state: &State, set: &SetAlarmState, at: Timestamp) -> Result<Decision, Rejection> {
     let SetAlarmState { name, value, reason, reason_data } = set;
     let found = state.alarm(name.as_str());
     let alarm = found.ok_or_else(|| Rejection::AlarmsNotFound(vec![name.clone()]))?;
@@ -62,7 +67,7 @@ pub(super) fn set_state(
 }
 
 /// Names that are unknown do not keep the known ones: CloudWatch's rule.
-pub(super) fn delete(state: &State, names: &[AlarmName]) -> Result<Decision, Rejection> {
+fn delete(state: &State, names: &[AlarmName]) -> Result<Decision, Rejection> {
     let mut known: Vec<AlarmName> = names.to_vec();
     known.retain(|name| state.alarm(name.as_str()).is_some());
     known.sort();

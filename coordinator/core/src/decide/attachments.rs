@@ -4,7 +4,7 @@ use longshore_common::{clock::Timestamp, id::TaskId};
 
 use super::{Answer, Decision, gate};
 use crate::{
-    command::{AttachmentStateChange, AttachmentStatus},
+    command::{AttachmentCommand, AttachmentStateChange, AttachmentStatus},
     event::{AttachmentEvent, AttachmentMove, Event},
     model::{
         attachment::{Attachment, AttachmentState},
@@ -17,8 +17,20 @@ use crate::{
 /// What a caller says when it gives no reason; ECS's call has no member for one.
 const FAILED: &str = "whoever attaches it said FAILED";
 
+pub(super) fn decide_attachment(
+    state: &State,
+    command: &AttachmentCommand,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    match command {
+        AttachmentCommand::SubmitAttachmentStateChanges { cluster, changes } => {
+            submit(state, cluster, changes, at)
+        }
+    }
+}
+
 /// All of them are valid, or none is taken.
-pub(super) fn submit(
+fn submit(
     state: &State,
     cluster: &ClusterName,
     changes: &[AttachmentStateChange],

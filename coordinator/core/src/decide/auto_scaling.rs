@@ -5,8 +5,9 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Decision, each_once, gate};
+use super::{Decision, each_once, gate, machines, missing_instances::is_missing};
 use crate::{
+    command::AutoScalingCommand,
     event::{AutoScalingEvent, Event, HostEvent, TaskEvent},
     launch::ids::Ids,
     lifecycle::instance::{end as end_instance, set as set_instance},
@@ -20,11 +21,45 @@ use crate::{
 
 /// Auto Scaling's limit.
 const TAGS_MAX: usize = 50;
-/// When at least so many instances in service, and half of a group, are missing from one list, the
-/// list is likelier to be wrong than they are to be gone.
-const MASS_LOSS_INSTANCES_MIN: usize = 3;
 
-pub(super) fn create(
+pub(super) fn decide_auto_scaling(
+    state: &State,
+    command: &AutoScalingCommand,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    match command {
+        AutoScalingCommand::CreateAutoScalingGroup { name, config } => {
+            create(state, name, config, at, ids)
+        }
+        AutoScalingCommand::UpdateAutoScalingGroup { name, change } => {
+            update(state, name, change, at)
+        }
+        AutoScalingCommand::DeleteAutoScalingGroup { name, force } => {
+            delete(state, name, *force, at)
+        }
+        AutoScalingCommand::SetDesiredCapacity { name, desired, honour_cooldown } => {
+            set_desired(state, name, *desired, *honour_cooldown, at)
+        }
+        AutoScalingCommand::SetInstanceProtection { name, instances, protected } => {
+            protect(state, name, instances, *protected)
+        }
+        AutoScalingCommand::TerminateInstance { instance, decrement } => {
+            terminate(state, *instance, *decrement, at)
+        }
+        AutoScalingCommand::PutGroupTags(tags) => put_tags(state, tags, at),
+        AutoScalingCommand::DeleteGroupTags(tags) => delete_tags(state, tags, at),
+        AutoScalingCommand::LauncherAnswered { instance, verb, result } => {
+            Ok(launcher_answered(state, *instance, *verb, result, at))
+        }
+        AutoScalingCommand::LauncherListed { launcher, unknown, missing } => {
+            Ok(launcher_listed(state, launcher, unknown, missing, at))
+        }
+        AutoScalingCommand::MachinesListed(listed) => Ok(machines::listed(state, listed, at)),
+    }
+}
+
+fn create(
     state: &State,
     name: &AutoScalingGroupName,
     config: &GroupConfig,
@@ -56,7 +91,7 @@ pub(super) fn create(
     })]))
 }
 
-pub(super) fn update(
+fn update(
     state: &State,
     name: &AutoScalingGroupName,
     change: &GroupChange,
@@ -91,7 +126,7 @@ pub(super) fn update(
     Ok(configured(group, config, at))
 }
 
-pub(super) fn delete(
+fn delete(
     state: &State,
     name: &AutoScalingGroupName,
     force: bool,
@@ -111,7 +146,7 @@ pub(super) fn delete(
     })]))
 }
 
-pub(super) fn set_desired(
+fn set_desired(
     state: &State,
     name: &AutoScalingGroupName,
     desired: u32,
@@ -131,7 +166,7 @@ pub(super) fn set_desired(
     Ok(configured(group, config, at))
 }
 
-pub(super) fn protect(
+fn protect(
     state: &State,
     name: &AutoScalingGroupName,
     instances: &[InstanceId],
@@ -157,7 +192,7 @@ pub(super) fn protect(
 }
 
 /// The group replaces it, unless it is to have one less.
-pub(super) fn terminate(
+fn terminate(
     state: &State,
     id: InstanceId,
     decrement: bool,
@@ -184,7 +219,7 @@ pub(super) fn terminate(
     Ok(Decision::of(events))
 }
 
-pub(super) fn put_tags(
+fn put_tags(
     state: &State,
     tags: &[(AutoScalingGroupName, String, GroupTag)],
     at: Timestamp,
@@ -196,7 +231,7 @@ pub(super) fn put_tags(
     changed.decide(state, at)
 }
 
-pub(super) fn delete_tags(
+fn delete_tags(
     state: &State,
     tags: &[(AutoScalingGroupName, String)],
     at: Timestamp,
@@ -237,7 +272,7 @@ impl Changed {
 
 /// What a launcher said of an instance that it was asked for. One that is no longer waited for
 /// changes nothing.
-pub(super) fn launcher_answered(
+fn launcher_answered(
     state: &State,
     id: InstanceId,
     verb: LauncherVerb,
@@ -302,7 +337,7 @@ fn gone(state: &State, instance: &Instance, at: Timestamp) -> Vec<Event> {
 }
 
 /// What a launcher's list shows to be wrong: instances that it has and we do not, and the reverse.
-pub(super) fn launcher_listed(
+fn launcher_listed(
     state: &State,
     launcher: &str,
     unknown: &[InstanceId],
@@ -348,47 +383,6 @@ pub(super) fn launcher_listed(
         events.extend(is_missing(state, group, instance, &missing, at));
     }
     Decision::of(events)
-}
-
-pub(super) fn is_missing(
-    state: &State,
-    group: &Group,
-    instance: &Instance,
-    missing: &[(&Group, &Instance)],
-    at: Timestamp,
-) -> Option<Event> {
-    match instance.lifecycle {
-        Lifecycle::Pending { launched: Some(_) } => {
-            let again = instance.turned(Lifecycle::Pending { launched: None }, at);
-            let again = Instance { machine: None, ..again };
-            let why = "its launcher does not list it; it is launched again";
-            Some(set_instance(group, again, why))
-        }
-        Lifecycle::InService { since } => {
-            let young = at.since(since).as_secs() < u64::from(group.config.grace_s);
-            let heard = state.hosts_of_instance(instance.id).any(|host| host.connected);
-            if young || heard || is_mass_loss(group, missing) {
-                return None;
-            }
-            let gone = instance.turned(Lifecycle::Terminating { since: at }, at);
-            let why = "its launcher no longer lists it and its agent is not heard";
-            Some(set_instance(group, gone, why))
-        }
-        Lifecycle::Draining { .. } => {
-            let gone = instance.turned(Lifecycle::Terminating { since: at }, at);
-            let heard = state.hosts_of_instance(instance.id).any(|host| host.connected);
-            (!heard).then(|| set_instance(group, gone, "its launcher no longer lists it"))
-        }
-        Lifecycle::Pending { launched: None } | Lifecycle::Terminating { .. } => None,
-    }
-}
-
-fn is_mass_loss(group: &Group, missing: &[(&Group, &Instance)]) -> bool {
-    let lost = missing.iter().filter(|(of, instance)| {
-        of.slot == group.slot && matches!(instance.lifecycle, Lifecycle::InService { .. })
-    });
-    let lost = lost.count();
-    lost >= MASS_LOSS_INSTANCES_MIN && lost * 2 >= group.wanted as usize
 }
 
 fn found<'a>(state: &'a State, name: &AutoScalingGroupName) -> Result<&'a Group, Rejection> {

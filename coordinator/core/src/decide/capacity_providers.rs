@@ -7,6 +7,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Decision, gate};
 use crate::{
+    command::CapacityProviderCommand,
     event::{AutoScalingEvent, CapacityProviderEvent, ClusterEvent, Event},
     model::{
         auto_scaling::{GroupConfig, GroupTag},
@@ -26,8 +27,22 @@ use crate::{
 /// The tag by which ECS marks a group whose instances it protects (ecs-behaviour 1.15).
 const MANAGED_TAG: &str = "AmazonECSManaged";
 
+pub(super) fn decide_capacity_provider(
+    state: &State,
+    command: &CapacityProviderCommand,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    match command {
+        CapacityProviderCommand::CreateCapacityProvider(provider) => create(state, provider, at),
+        CapacityProviderCommand::UpdateCapacityProvider { name, change } => {
+            update(state, name, change, at)
+        }
+        CapacityProviderCommand::DeleteCapacityProvider { name } => delete(state, name, at),
+    }
+}
+
 /// The same provider made again is the answer; another one of that name is refused.
-pub(super) fn create(
+fn create(
     state: &State,
     provider: &CapacityProvider,
     at: Timestamp,
@@ -60,7 +75,7 @@ pub(super) fn create(
     Ok(Decision::of(events))
 }
 
-pub(super) fn update(
+fn update(
     state: &State,
     name: &CapacityProviderName,
     change: &CapacityProviderChange,
@@ -92,7 +107,7 @@ pub(super) fn update(
     Ok(Decision::of(events))
 }
 
-pub(super) fn delete(
+fn delete(
     state: &State,
     name: &CapacityProviderName,
     at: Timestamp,

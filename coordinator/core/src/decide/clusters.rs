@@ -1,12 +1,16 @@
-//! CreateCluster, UpdateCluster, UpdateClusterSettings, DeleteCluster.
+//! CreateCluster, UpdateCluster, UpdateClusterSettings, DeleteCluster, and the replacing of lost tasks.
 
 use longshore_common::clock::Timestamp;
 
 use super::{Decision, capacity_providers, gate};
 use crate::{
-    command::ClusterChange,
+    command::{ClusterChange, ClusterCommand},
     event::{ClusterEvent, Event},
-    model::{cluster::ClusterSettings, name::ClusterName, tags::Tags},
+    model::{
+        cluster::{ClusterSettings, Replacing},
+        name::ClusterName,
+        tags::Tags,
+    },
     rejection::Rejection,
     state::{Cluster, State},
 };
@@ -14,8 +18,26 @@ use crate::{
 /// ecs-behaviour 1.22, quotas.
 const CLUSTERS_MAX: usize = 10_000;
 
+pub(super) fn decide_cluster(
+    state: &State,
+    command: &ClusterCommand,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    match command {
+        ClusterCommand::CreateCluster { name, settings, tags } => {
+            create(state, name, settings, tags, at)
+        }
+        ClusterCommand::UpdateCluster { name, change } => update(state, name, change),
+        ClusterCommand::DeleteCluster { name } => delete(state, name, at),
+        ClusterCommand::PutClusterCapacityProviders { cluster, capacity } => {
+            capacity_providers::put_for_cluster(state, cluster, capacity)
+        }
+        ClusterCommand::ReplaceLostTasks { cluster } => replace_lost_tasks(state, cluster, at),
+    }
+}
+
 /// Creating a cluster that exists answers with it as it is (ecs-behaviour 1.2).
-pub(super) fn create(
+fn create(
     state: &State,
     name: &ClusterName,
     settings: &ClusterSettings,
@@ -38,7 +60,7 @@ pub(super) fn create(
     })]))
 }
 
-pub(super) fn update(
+fn update(
     state: &State,
     name: &ClusterName,
     change: &ClusterChange,
@@ -63,11 +85,7 @@ pub(super) fn update(
     })]))
 }
 
-pub(super) fn delete(
-    state: &State,
-    name: &ClusterName,
-    at: Timestamp,
-) -> Result<Decision, Rejection> {
+fn delete(state: &State, name: &ClusterName, at: Timestamp) -> Result<Decision, Rejection> {
     let Some(cluster) = state.cluster(name.as_str()) else {
         return Err(Rejection::ClusterNotFound(name.clone()));
     };
@@ -86,4 +104,24 @@ pub(super) fn delete(
         return Err(Rejection::ClusterContainsTasks { count });
     }
     Ok(Decision::of(vec![Event::Cluster(ClusterEvent::ClusterDeleted { name: name.clone(), at })]))
+}
+
+/// The operator knows that the hosts are gone for good.
+fn replace_lost_tasks(
+    state: &State,
+    name: &ClusterName,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    let cluster = gate::cluster(state, name)?;
+    Ok(match cluster.replacing {
+        Replacing::Paused => {
+            let (cluster, overridden) = (name.clone(), true);
+            Decision::of(vec![Event::Cluster(ClusterEvent::ReplacingResumed {
+                cluster,
+                overridden,
+                at,
+            })])
+        }
+        Replacing::Normal | Replacing::Overridden => Decision::default(),
+    })
 }

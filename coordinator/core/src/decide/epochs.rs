@@ -11,7 +11,7 @@ use longshore_common::{
 
 use super::{Decision, Note, deadlines};
 use crate::{
-    command::next_epoch,
+    command::{EpochCommand, next_epoch},
     event::{DefinitionEvent, EpochEvent, Event, HostEvent, MemberEvent, TokenEvent},
     state::{Host, State},
 };
@@ -26,14 +26,28 @@ const IDLE_MEMBERS_KEPT: Duration = Duration::from_secs(48 * 3600);
 /// Entities that one tick expires or forgets: bounds a row of the journal. The next tick goes on.
 const EXPIRED_PER_TICK_MAX: usize = 1_000;
 
-pub(super) fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision {
+pub(super) fn decide_epoch(state: &State, command: &EpochCommand, at: Timestamp) -> Decision {
+    match command {
+        EpochCommand::StartEpoch { incarnation } => start(state, *incarnation, at),
+        EpochCommand::BeginScheduling => {
+            Decision { notes: vec![Note::SchedulingBegins], ..Decision::default() }
+        }
+        EpochCommand::Recover { beyond, incarnation, proved } => {
+            recover(state, *beyond, *incarnation, *proved, at)
+        }
+        EpochCommand::SkipLostOrders { host, to } => skip_lost_orders(state, *host, *to),
+        EpochCommand::Tick => tick(state, at),
+    }
+}
+
+fn start(state: &State, incarnation: u64, at: Timestamp) -> Decision {
     let epoch = next_epoch(state.epoch(), incarnation);
     Decision::of(vec![Event::Epoch(EpochEvent::EpochStarted { epoch, at })])
 }
 
 /// The new epoch is above all that any agent has seen, so that agents obey again.
 /// `proved` is what showed the journal to be old; without it, all that it holds is from before.
-pub(super) fn recover(
+fn recover(
     state: &State,
     beyond: u64,
     incarnation: u64,
@@ -56,7 +70,7 @@ pub(super) fn recover(
 
 /// Only after `recover`: before it, such an agent proves that the journal went back. A number that
 /// no host reaches is not taken over: those after it must be left to count with.
-pub(super) fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision {
+fn skip_lost_orders(state: &State, host: HostId, to: u64) -> Decision {
     let fewer_given = |host: &Host| host.orders_at_starts.at(0) < to;
     let lost = to <= ORDERS_EVER_MAX && state.host(host).is_some_and(fewer_given);
     match state.recovered() {
@@ -75,7 +89,7 @@ fn take<T>(left: &mut usize, found: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 /// Expires what is due. Costs what expires, not what exists.
-pub(super) fn tick(state: &State, at: Timestamp) -> Decision {
+fn tick(state: &State, at: Timestamp) -> Decision {
     // What an old journal takes for expired may have been used since.
     if state.is_held() {
         return Decision::default();

@@ -8,9 +8,9 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Answer, Decision, each_once, gate, identity};
+use super::{Answer, Decision, each_once, gate, identity, reports};
 use crate::{
-    command::{RegisterContainerInstance, SettableHostStatus, TargetedAttribute},
+    command::{HostCommand, RegisterContainerInstance, SettableHostStatus, TargetedAttribute},
     event::{ClusterEvent, Event, HostEvent, HostRegistered, MemberEvent, TaskEvent},
     launch::ids::Ids,
     model::{
@@ -32,7 +32,35 @@ const CUSTOM_ATTRIBUTES_MAX: usize = 10;
 /// The cluster that exists as soon as a host asks for it, as ECS's agent makes it.
 const DEFAULT_CLUSTER: &str = "default";
 
-pub(super) fn register_by_api(
+pub(super) fn decide_host(
+    state: &State,
+    command: &HostCommand,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    match command {
+        HostCommand::RegisterContainerInstance(asked) => register_by_api(state, asked, at, ids),
+        HostCommand::RegisterHost { host, request } => register(state, *host, request, at),
+        HostCommand::DeregisterContainerInstance { cluster, host, force } => {
+            deregister(state, cluster, *host, *force, at)
+        }
+        HostCommand::UpdateContainerInstancesState { cluster, hosts, status } => {
+            update_state(state, cluster, hosts, *status, at)
+        }
+        HostCommand::PutAttributes { cluster, attributes } => {
+            put_attributes(state, cluster, attributes)
+        }
+        HostCommand::DeleteAttributes { cluster, attributes } => {
+            delete_attributes(state, cluster, attributes)
+        }
+        HostCommand::AgentAnswered(answered) => Ok(reports::answered(state, answered, at)),
+        HostCommand::AgentSilent { host, why, refused } => {
+            Ok(reports::silent(state, *host, why, *refused, at))
+        }
+    }
+}
+
+fn register_by_api(
     state: &State,
     register: &RegisterContainerInstance,
     at: Timestamp,
@@ -127,7 +155,7 @@ fn with_attribute(
 }
 
 /// An agent says what its host is; the same words again change nothing.
-pub(super) fn register(
+fn register(
     state: &State,
     id: HostId,
     request: &RegisterRequest,
@@ -222,7 +250,7 @@ fn room(cluster: &Cluster) -> Result<(), Rejection> {
 
 /// With force, the host's tasks end for us though their containers may go on: ECS calls them
 /// orphaned. No stop is ordered.
-pub(super) fn deregister(
+fn deregister(
     state: &State,
     cluster: &ClusterName,
     id: HostId,
@@ -251,7 +279,7 @@ pub(super) fn deregister(
     Ok(Decision::with(events, Answer::Host(id)))
 }
 
-pub(super) fn update_state(
+fn update_state(
     state: &State,
     cluster: &ClusterName,
     ids: &[HostId],
@@ -287,7 +315,7 @@ pub(super) fn update_state(
     Ok(Decision::with(events, Answer::Hosts { changed, failures }))
 }
 
-pub(super) fn put_attributes(
+fn put_attributes(
     state: &State,
     cluster: &ClusterName,
     targeted: &[TargetedAttribute],
@@ -306,7 +334,7 @@ pub(super) fn put_attributes(
     Ok(Decision::of(events))
 }
 
-pub(super) fn delete_attributes(
+fn delete_attributes(
     state: &State,
     cluster: &ClusterName,
     targeted: &[TargetedAttribute],

@@ -17,19 +17,25 @@ use longshore_common::{
 
 use super::{Answer, Decision, join_tokens};
 use crate::{
-    command::CertifyHost,
+    command::{CertifyHost, MemberCommand},
     event::{Event, MemberEvent, TokenEvent},
     model::{host::Membership, join_token::JoinToken},
     rejection::Rejection,
     state::{Host, State},
 };
 
-/// Decides on a certificate for a host's new key.
-pub(super) fn certify(
+pub(super) fn decide_member(
     state: &State,
-    certify: &CertifyHost,
+    command: &MemberCommand,
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
+    match command {
+        MemberCommand::CertifyHost(asked) => certify(state, asked, at),
+    }
+}
+
+/// Decides on a certificate for a host's new key.
+fn certify(state: &State, certify: &CertifyHost, at: Timestamp) -> Result<Decision, Rejection> {
     may_certify(state, certify, false, at)?;
     let CertifyHost { host, key, by, .. } = *certify;
     let mut events = Vec::new();

@@ -4,6 +4,7 @@ use longshore_common::{clock::Timestamp, id::HostId, mutual_tls::KeyHash};
 
 use super::{Answer, Decision};
 use crate::{
+    command::TokenCommand,
     event::{Event, MemberEvent, TokenEvent},
     launch::ids::Ids,
     model::join_token::{JoinToken, JoinTokenState},
@@ -11,14 +12,29 @@ use crate::{
     state::State,
 };
 
-pub(super) fn create(state: &State, token: &JoinToken) -> Result<Decision, Rejection> {
+pub(super) fn decide_token(
+    state: &State,
+    command: &TokenCommand,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    match command {
+        TokenCommand::CreateJoinToken(token) => create(state, token),
+        TokenCommand::RevokeJoinToken { id } => revoke(state, id),
+        TokenCommand::UseJoinToken { secret_hash, requested_host, key } => {
+            use_token(state, secret_hash, *requested_host, *key, at, ids)
+        }
+    }
+}
+
+fn create(state: &State, token: &JoinToken) -> Result<Decision, Rejection> {
     if state.join_tokens().get(&token.id).is_some() {
         return Err(Rejection::JoinTokenExists(token.id.clone()));
     }
     Ok(Decision::of(vec![Event::Token(TokenEvent::JoinTokenCreated(token.clone()))]))
 }
 
-pub(super) fn revoke(state: &State, id: &str) -> Result<Decision, Rejection> {
+fn revoke(state: &State, id: &str) -> Result<Decision, Rejection> {
     match state.join_tokens().get(id) {
         None => Err(Rejection::NoSuchJoinToken(id.to_owned())),
         Some(token) if token.revoked => Ok(Decision::default()),
@@ -31,7 +47,7 @@ pub(super) fn revoke(state: &State, id: &str) -> Result<Decision, Rejection> {
 /// One use of a token gives one host id: a new one, or a registered instance that no agent has
 /// joined yet. Of many that race for the last use, the first command wins. The same key asks again when
 /// the answer was lost on its way: it is the same host, and nothing is used up.
-pub(super) fn use_token(
+fn use_token(
     state: &State,
     secret_hash: &[u8; 32],
     requested: Option<HostId>,
@@ -134,7 +150,7 @@ fn requested_host(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Command, test_kit::world::World};
+    use crate::{Command, command::TokenCommand, test_kit::world::World};
 
     const SECRET: [u8; 32] = [9; 32];
 
@@ -148,13 +164,17 @@ mod tests {
             expires_at,
             uses_left: Some(uses),
         };
-        world.call(Command::CreateJoinToken(token)).unwrap();
+        world.call(Command::Token(TokenCommand::CreateJoinToken(token))).unwrap();
         world
     }
 
     fn join(world: &mut World, key: u8) -> Result<Answer, Rejection> {
         let key = Some([key; 32]);
-        world.call(Command::UseJoinToken { secret_hash: SECRET, requested_host: None, key })
+        world.call(Command::Token(TokenCommand::UseJoinToken {
+            secret_hash: SECRET,
+            requested_host: None,
+            key,
+        }))
     }
 
     #[test]
@@ -185,7 +205,7 @@ mod tests {
     fn revoked_token_lets_nobody_in_again() {
         let mut world = world(1);
         join(&mut world, 1).unwrap();
-        world.call(Command::RevokeJoinToken { id: "once".into() }).unwrap();
+        world.call(Command::Token(TokenCommand::RevokeJoinToken { id: "once".into() })).unwrap();
         assert_eq!(join(&mut world, 1), Err(Rejection::JoinTokenRevoked));
     }
 
@@ -201,7 +221,7 @@ mod tests {
             expires_at: Timestamp(world.at.0 + 365 * 24 * 3_600_000),
             ..world.state.join_tokens().get("once").unwrap().token.clone()
         };
-        world.call(Command::CreateJoinToken(other)).unwrap();
+        world.call(Command::Token(TokenCommand::CreateJoinToken(other))).unwrap();
         for (secret, id) in [(SECRET, Some("once")), ([10; 32], Some("other")), ([8; 32], None)] {
             assert_eq!(found(&world, secret).as_deref(), id);
         }

@@ -4,6 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::Decision;
 use crate::{
+    command::LogGroupCommand,
     event::{Event, LogGroupEvent},
     model::{
         log_group::{LOG_GROUPS_MAX, LogGroupName},
@@ -13,7 +14,19 @@ use crate::{
     state::State,
 };
 
-pub(super) fn create(
+pub(super) fn decide_log_group(
+    state: &State,
+    command: &LogGroupCommand,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    match command {
+        LogGroupCommand::CreateLogGroup { name, tags } => create(state, name, tags, at),
+        LogGroupCommand::PutLogRetention { name, days } => put_retention(state, name, *days),
+        LogGroupCommand::DeleteLogGroup { name } => delete(state, name),
+    }
+}
+
+fn create(
     state: &State,
     name: &LogGroupName,
     tags: &Tags,
@@ -32,7 +45,7 @@ pub(super) fn create(
     })]))
 }
 
-pub(super) fn put_retention(
+fn put_retention(
     state: &State,
     name: &LogGroupName,
     days: Option<u32>,
@@ -47,7 +60,7 @@ pub(super) fn put_retention(
     })]))
 }
 
-pub(super) fn delete(state: &State, name: &LogGroupName) -> Result<Decision, Rejection> {
+fn delete(state: &State, name: &LogGroupName) -> Result<Decision, Rejection> {
     state.log_group(name.as_str()).ok_or(Rejection::LogGroupNotFound)?;
     Ok(Decision::of(vec![Event::LogGroup(LogGroupEvent::LogGroupDeleted { name: name.clone() })]))
 }

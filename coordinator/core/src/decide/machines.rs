@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use longshore_common::clock::Timestamp;
 
-use super::{Decision, auto_scaling::is_missing, hosts};
+use super::{Decision, hosts, missing_instances::is_missing};
 use crate::{
-    command::{Command, MachinesListed},
+    command::{AutoScalingCommand, Command, MachinesListed},
     event::Event,
     lifecycle::instance::set as set_instance,
     model::auto_scaling::{Instance, InstanceId, Lifecycle, Tries},
@@ -36,7 +36,9 @@ pub(super) fn listed(state: &State, listed: &MachinesListed, at: Timestamp) -> D
         .collect();
     if !events.is_empty() {
         let rest = MachinesListed { missing: Vec::new(), ..listed.clone() };
-        let rest = Some(Box::new(Command::MachinesListed(Box::new(rest))));
+        let rest = Some(Box::new(Command::AutoScaling(AutoScalingCommand::MachinesListed(
+            Box::new(rest),
+        ))));
         return Decision { events, rest, ..Decision::default() };
     }
 

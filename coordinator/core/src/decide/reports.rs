@@ -16,7 +16,7 @@ use longshore_common::{
 
 use super::{Decision, Note, heard};
 use crate::{
-    command::{AgentAnswered, Command},
+    command::{AgentAnswered, Command, HostCommand},
     event::{
         AttachmentEvent, DefinitionEvent, Event, HostEvent, ServiceEvent, TaskAdopted,
         TaskDefinitionRegistered, TaskEvent,
@@ -77,7 +77,8 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
         if news.concerns(&report.body) {
             let reports = answered.reports[index..].to_vec();
             let rest = AgentAnswered { reports, ..answered.clone() };
-            decision.rest = Some(Box::new(Command::AgentAnswered(Box::new(rest))));
+            decision.rest =
+                Some(Box::new(Command::Host(HostCommand::AgentAnswered(Box::new(rest)))));
             decision.notes.clear();
             return decision;
         }

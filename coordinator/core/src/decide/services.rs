@@ -6,17 +6,15 @@ use longshore_common::{clock::Timestamp, limits::REASON_CHARS_MAX};
 
 use super::{Decision, capacity_providers, gate, task_definitions, tasks};
 use crate::{
-    command::{CreateService, HookAnswer, UpdateService},
-    event::{ClusterEvent, Event, ServiceCreated, ServiceEvent},
+    command::{CreateService, HookAnswer, ServiceCommand, UpdateService},
+    event::{Event, ServiceCreated, ServiceEvent},
     launch::ids::Ids,
     model::{
         alarm::AlarmValue,
         capacity_provider::StrategyItem,
-        cluster::Replacing,
         definition::RevisionRef,
         deployment::{DeploymentRecord, DeploymentRef, DeploymentStatus, HookStatus},
         honoured::needs_not_honoured,
-        name::ClusterName,
         revision::{RevisionRecord, Rollout},
         service::{
             Controller, DeploymentId, DeploymentStrategy, HookAction, HookId, HookTarget,
@@ -31,7 +29,29 @@ use crate::{
 /// ecs-behaviour 1.22, quotas.
 const SERVICES_PER_CLUSTER_MAX: usize = 5_000;
 
-pub(super) fn create(
+pub(super) fn decide_service(
+    state: &State,
+    command: &ServiceCommand,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    match command {
+        ServiceCommand::CreateService(asked) => create(state, asked, at, ids),
+        ServiceCommand::UpdateService(asked) => update(state, asked, at, ids),
+        ServiceCommand::DeleteService { service, force } => delete(state, service, *force, at),
+        ServiceCommand::StopServiceDeployment { deployment, rollback } => {
+            stop_deployment(state, deployment, *rollback, at)
+        }
+        ServiceCommand::ContinueServiceDeployment { deployment, hook, action } => {
+            continue_deployment(state, deployment, *hook, *action, at)
+        }
+        ServiceCommand::HookAnswered { service, hook, answer } => {
+            Ok(hook_answered(state, *service, *hook, answer, at))
+        }
+    }
+}
+
+fn create(
     state: &State,
     create: &CreateService,
     at: Timestamp,
@@ -272,7 +292,7 @@ fn check_alarms(state: &State, config: &ServiceConfig) -> Result<(), Rejection> 
     }
 }
 
-pub(super) fn update(
+fn update(
     state: &State,
     update: &UpdateService,
     at: Timestamp,
@@ -436,7 +456,7 @@ pub(super) fn changed(config: &ServiceConfig, update: &UpdateService) -> Service
     config
 }
 
-pub(super) fn delete(
+fn delete(
     state: &State,
     named: &ServiceRef,
     force: bool,
@@ -477,7 +497,7 @@ fn under_way<'a>(
 }
 
 /// StopServiceDeployment (ecs-behaviour 1.10): goes back, or leaves what runs as it is.
-pub(super) fn stop_deployment(
+fn stop_deployment(
     state: &State,
     deployment: &DeploymentRef,
     rollback: bool,
@@ -510,7 +530,7 @@ pub(super) fn stop_deployment(
     })]))
 }
 
-pub(super) fn continue_deployment(
+fn continue_deployment(
     state: &State,
     deployment: &DeploymentRef,
     hook: HookId,
@@ -540,7 +560,7 @@ pub(super) fn continue_deployment(
 }
 
 /// An answer to a hook that nobody waits for any more changes nothing.
-pub(super) fn hook_answered(
+fn hook_answered(
     state: &State,
     service: ServiceId,
     hook: HookId,
@@ -569,24 +589,4 @@ pub(super) fn hook_answered(
         service: service.id,
         deployment,
     })])
-}
-
-/// The operator knows that the hosts are gone for good.
-pub(super) fn replace_lost_tasks(
-    state: &State,
-    name: &ClusterName,
-    at: Timestamp,
-) -> Result<Decision, Rejection> {
-    let cluster = gate::cluster(state, name)?;
-    Ok(match cluster.replacing {
-        Replacing::Paused => {
-            let (cluster, overridden) = (name.clone(), true);
-            Decision::of(vec![Event::Cluster(ClusterEvent::ReplacingResumed {
-                cluster,
-                overridden,
-                at,
-            })])
-        }
-        Replacing::Normal | Replacing::Overridden => Decision::default(),
-    })
 }

@@ -5,6 +5,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Decision, gate};
 use crate::{
+    command::TagCommand,
     event::{CapacityProviderEvent, ClusterEvent, Event, ServiceEvent, TagEvent, TaskEvent},
     model::{
         attachment::{RESOURCES_TAG, TARGETS_TAG},
@@ -22,7 +23,18 @@ use crate::{
 /// ecs-behaviour 1.22.
 const TAGS_MAX: usize = 50;
 
-pub(super) fn tag(
+pub(super) fn decide_tag(
+    state: &State,
+    command: &TagCommand,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    match command {
+        TagCommand::Tag { resource, tags } => tag(state, resource, tags, at),
+        TagCommand::Untag { resource, keys } => untag(state, resource, keys, at),
+    }
+}
+
+fn tag(
     state: &State,
     resource: &Resource,
     tags: &Tags,
@@ -39,7 +51,7 @@ pub(super) fn tag(
     Ok(Decision::of(events))
 }
 
-pub(super) fn untag(
+fn untag(
     state: &State,
     resource: &Resource,
     keys: &[String],

@@ -9,7 +9,7 @@ use longshore_common::{
 
 use super::{Answer, Decision};
 use crate::{
-    command::RegisterTaskDefinition,
+    command::{DefinitionCommand, RegisterTaskDefinition},
     event::{DefinitionEvent, Event, TaskDefinitionRegistered},
     model::definition::{DefinitionStatus, RevisionRef},
     rejection::Rejection,
@@ -19,7 +19,19 @@ use crate::{
 /// ecs-behaviour 1.3.
 pub(super) const REVISIONS_MAX: u32 = 1_000_000;
 
-pub(super) fn register(
+pub(super) fn decide_definition(
+    state: &State,
+    command: &DefinitionCommand,
+    at: Timestamp,
+) -> Result<Decision, Rejection> {
+    match command {
+        DefinitionCommand::RegisterTaskDefinition(asked) => register(state, asked, at),
+        DefinitionCommand::DeregisterTaskDefinition(revision) => deregister(state, revision, at),
+        DefinitionCommand::DeleteTaskDefinitions(revisions) => Ok(delete(state, revisions, at)),
+    }
+}
+
+fn register(
     state: &State,
     register: &RegisterTaskDefinition,
     at: Timestamp,
@@ -76,11 +88,7 @@ pub(super) fn find<'a>(
 }
 
 /// Deregistering an inactive revision is fine and changes nothing.
-pub(super) fn deregister(
-    state: &State,
-    revision: &RevisionRef,
-    at: Timestamp,
-) -> Result<Decision, Rejection> {
+fn deregister(state: &State, revision: &RevisionRef, at: Timestamp) -> Result<Decision, Rejection> {
     let definition = find(state, revision)?;
     let (family, revision) = (definition.family.clone(), definition.definition.revision);
     let answer = Answer::Revision { family: family.clone(), revision };
@@ -98,7 +106,7 @@ pub(super) fn deregister(
 }
 
 /// Only INACTIVE revisions can be deleted; one that tasks still use goes when the last has ended.
-pub(super) fn delete(state: &State, revisions: &[RevisionRef], at: Timestamp) -> Decision {
+fn delete(state: &State, revisions: &[RevisionRef], at: Timestamp) -> Decision {
     let mut events = Vec::new();
     let mut accepted = Vec::new();
     let mut failures = Vec::new();

@@ -4,7 +4,7 @@ use longshore_common::clock::Timestamp;
 
 use super::{Answer, Decision, gate, services};
 use crate::{
-    command::CreateTaskSet,
+    command::{CreateTaskSet, TaskSetCommand},
     event::{Event, ServiceEvent},
     launch::ids::Ids,
     model::{
@@ -18,6 +18,26 @@ use crate::{
 /// Task sets of one service (Amazon's quota).
 const TASK_SETS_MAX: usize = 5;
 
+pub(super) fn decide_task_set(
+    state: &State,
+    command: &TaskSetCommand,
+    at: Timestamp,
+    ids: Ids,
+) -> Result<Decision, Rejection> {
+    match command {
+        TaskSetCommand::CreateTaskSet(asked) => create(state, asked, at, ids),
+        TaskSetCommand::UpdateTaskSet { service, task_set, scale_permille } => {
+            update(state, service, *task_set, *scale_permille, at)
+        }
+        TaskSetCommand::DeleteTaskSet { service, task_set, force } => {
+            delete(state, service, *task_set, *force, at)
+        }
+        TaskSetCommand::UpdateServicePrimaryTaskSet { service, task_set } => {
+            set_primary(state, service, *task_set, at)
+        }
+    }
+}
+
 fn external<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rejection> {
     let service = gate::service(state, named)?;
     if !service.is_external() {
@@ -26,7 +46,7 @@ fn external<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rej
     Ok(service)
 }
 
-pub(super) fn create(
+fn create(
     state: &State,
     create: &CreateTaskSet,
     at: Timestamp,
@@ -87,7 +107,7 @@ fn changed(
     })
 }
 
-pub(super) fn update(
+fn update(
     state: &State,
     named: &ServiceRef,
     id: RevisionId,
@@ -108,7 +128,7 @@ fn is_being_deleted(service: &Service, id: RevisionId) -> bool {
     set.is_some_and(|set| set.draining)
 }
 
-pub(super) fn delete(
+fn delete(
     state: &State,
     named: &ServiceRef,
     id: RevisionId,
@@ -127,7 +147,7 @@ pub(super) fn delete(
     Ok(Decision::of(vec![event]))
 }
 
-pub(super) fn set_primary(
+fn set_primary(
     state: &State,
     named: &ServiceRef,
     id: RevisionId,

@@ -12,9 +12,9 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::{Answer, Decision, capacity_providers, gate, task_definitions};
+use super::{Answer, Decision, capacity_providers, gate, task_definitions, task_protection};
 use crate::{
-    command::{ClientToken, RunTask, StartTask, TaskLaunch},
+    command::{ClientToken, RunTask, StartTask, TaskCommand, TaskLaunch},
     event::{Event, TaskEvent, TasksStarted, TasksWaiting, WaitingEvent, WaitingTask},
     launch::{
         demand::demand,
@@ -58,12 +58,25 @@ pub(super) struct Prepared<'a> {
     log_driver_mode: LogDriverMode,
 }
 
-pub(super) fn run(
+pub(super) fn decide_task(
     state: &State,
-    run: &RunTask,
+    command: &TaskCommand,
     at: Timestamp,
     ids: Ids,
 ) -> Result<Decision, Rejection> {
+    match command {
+        TaskCommand::RunTask(asked) => run(state, asked, at, ids),
+        TaskCommand::StartTask(asked) => start(state, asked, at, ids),
+        TaskCommand::StopTask { cluster, task, reason } => {
+            stop(state, cluster, *task, reason.as_deref(), at)
+        }
+        TaskCommand::UpdateTaskProtection { cluster, tasks, minutes } => {
+            task_protection::update(state, cluster, tasks, *minutes, at)
+        }
+    }
+}
+
+fn run(state: &State, run: &RunTask, at: Timestamp, ids: Ids) -> Result<Decision, Rejection> {
     let launch = &run.launch;
     if let Some(repeated) = repeated(state, run)? {
         return Ok(repeated);
@@ -318,12 +331,7 @@ fn repeated(state: &State, run: &RunTask) -> Result<Option<Decision>, Rejection>
 }
 
 /// The caller chose the hosts; they are only checked (ecs-behaviour 1.5).
-pub(super) fn start(
-    state: &State,
-    start: &StartTask,
-    at: Timestamp,
-    ids: Ids,
-) -> Result<Decision, Rejection> {
+fn start(state: &State, start: &StartTask, at: Timestamp, ids: Ids) -> Result<Decision, Rejection> {
     let prepared = prepare(state, &start.launch)?;
     let mut hosts: Vec<&Host> = Vec::new();
     let mut failures = Vec::new();
@@ -433,7 +441,7 @@ fn started(
 
 /// Stopping a task that is stopping changes nothing, as in ECS. One that has stopped is history:
 /// the API looks there before it says that there is no such task.
-pub(super) fn stop(
+fn stop(
     state: &State,
     cluster: &ClusterName,
     id: TaskId,

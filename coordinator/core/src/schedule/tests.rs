@@ -23,7 +23,7 @@ use longshore_common::{
 
 use crate::{
     Command, Event,
-    command::{AgentAnswered, SettableHostStatus},
+    command::{AgentAnswered, EpochCommand, ServiceCommand, SettableHostStatus, TaskCommand},
     event::{ServiceEvent, TaskEvent},
     model::{
         alarm::AlarmValue,
@@ -124,7 +124,7 @@ fn tasks_that_never_start_are_tried_ever_more_rarely_until_an_update() {
         let began = world.at;
         while world.service().pending() == 0 {
             world.at = world.state.next_wake().unwrap();
-            world.call(Command::Tick).unwrap();
+            world.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         }
         waits.push(world.at.since(began).as_secs());
     }
@@ -310,7 +310,7 @@ fn a_daemons_deployment_stops_the_old_task_before_the_new_one_starts() {
         world.agents_work();
         if let Some(wake) = world.state.next_wake() {
             world.at = wake;
-            world.call(Command::Tick).unwrap();
+            world.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         }
     }
     assert_eq!(world.status(), DeploymentStatus::Successful);
@@ -329,7 +329,9 @@ fn protected_tasks_are_not_scaled_in_until_their_time_is_over() {
     world.create(replicas(3));
     world.settle();
     let (cluster, tasks) = (CLUSTER.parse().unwrap(), world.running());
-    world.call(Command::UpdateTaskProtection { cluster, tasks, minutes: Some(1) }).unwrap();
+    world
+        .call(Command::Task(TaskCommand::UpdateTaskProtection { cluster, tasks, minutes: Some(1) }))
+        .unwrap();
     world.scale(1);
     world.agents_work();
     assert_eq!(world.counts(), "3 running, 0 pending");
@@ -344,15 +346,22 @@ fn a_deleted_service_drains_and_is_still_described() {
     let mut world = World::with_hosts(1);
     world.create(replicas(2));
     world.settle();
-    let refused = world.call(Command::DeleteService { service: named("s"), force: false });
+    let refused = world.call(Command::Service(ServiceCommand::DeleteService {
+        service: named("s"),
+        force: false,
+    }));
     assert!(refused.is_err());
     world.scale(0);
     world.settle();
-    world.call(Command::DeleteService { service: named("s"), force: false }).unwrap();
+    world
+        .call(Command::Service(ServiceCommand::DeleteService { service: named("s"), force: false }))
+        .unwrap();
     assert!(matches!(world.service().status, ServiceStatus::Inactive { .. }));
     // The name is free again.
     world.create(replicas(1));
-    world.call(Command::DeleteService { service: named("s"), force: true }).unwrap();
+    world
+        .call(Command::Service(ServiceCommand::DeleteService { service: named("s"), force: true }))
+        .unwrap();
     assert_eq!(world.service().status, ServiceStatus::Draining);
     world.agents_work();
     assert!(matches!(world.service().status, ServiceStatus::Inactive { .. }));

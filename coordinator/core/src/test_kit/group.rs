@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::world::World;
 use crate::{
     Command,
+    command::{AutoScalingCommand, CapacityProviderCommand},
     model::{
         auto_scaling::{GroupConfig, LaunchSource},
         capacity_provider::{
@@ -45,23 +46,30 @@ pub fn config(min: u32, max: u32, desired: u32) -> GroupConfig {
 }
 
 pub fn provider(draining: bool) -> Command {
-    Command::CreateCapacityProvider(Box::new(CapacityProvider {
-        name: "cp".parse().unwrap(),
-        group: "g".parse().unwrap(),
-        managed_scaling: ManagedScaling::default(),
-        termination_protection: false,
-        draining,
-        scale_in_after_ms: None,
-        tags: Tags::new(),
-        status: CapacityProviderStatus::Active,
-        update: None,
-    }))
+    Command::CapacityProvider(CapacityProviderCommand::CreateCapacityProvider(Box::new(
+        CapacityProvider {
+            name: "cp".parse().unwrap(),
+            group: "g".parse().unwrap(),
+            managed_scaling: ManagedScaling::default(),
+            termination_protection: false,
+            draining,
+            scale_in_after_ms: None,
+            tags: Tags::new(),
+            status: CapacityProviderStatus::Active,
+            update: None,
+        },
+    )))
 }
 
 pub fn world_with(config: GroupConfig) -> World {
     let mut world = World::new();
     world.state.set_capacity_policy(policy());
     let name = "g".parse().unwrap();
-    world.call(Command::CreateAutoScalingGroup { name, config: Box::new(config) }).unwrap();
+    world
+        .call(Command::AutoScaling(AutoScalingCommand::CreateAutoScalingGroup {
+            name,
+            config: Box::new(config),
+        }))
+        .unwrap();
     world
 }

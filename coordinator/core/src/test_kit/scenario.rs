@@ -24,8 +24,11 @@ use longshore_common::{
 use crate::{
     Answer, Command,
     command::{
-        AgentAnswered, CertifyHost, ClientToken, ClusterChange, RegisterContainerInstance,
-        RegisterTaskDefinition, RunTask, SettableHostStatus, TargetedAttribute, TaskLaunch,
+        AgentAnswered, AlarmCommand, AutoScalingCommand, CapacityProviderCommand, CertifyHost,
+        ClientToken, ClusterChange, ClusterCommand, DefinitionCommand, EpochCommand, HostCommand,
+        LogGroupCommand, MemberCommand, RegisterContainerInstance, RegisterTaskDefinition, RunTask,
+        ServiceCommand, SettableHostStatus, SettingCommand, TagCommand, TargetedAttribute,
+        TaskCommand, TaskLaunch, TokenCommand,
     },
     model::{
         alarm::AlarmValue,
@@ -65,7 +68,7 @@ pub fn world() -> World {
 /// Everything happens once; most of what it leads to stays.
 pub fn play(world: &mut World, prefix: &'static str) {
     let mut scene = Scene { world, prefix };
-    scene.call(Command::StartEpoch { incarnation: 4 });
+    scene.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 4 }));
     scene.what_is_forgotten();
     scene.register();
     let hosts = scene.hosts();
@@ -114,22 +117,26 @@ impl Scene<'_> {
             ..ClusterSettings::default()
         };
         let name = self.name(name).parse().unwrap();
-        self.call(Command::CreateCluster { name, settings, tags: tag("team", "a") });
+        self.call(Command::Cluster(ClusterCommand::CreateCluster {
+            name,
+            settings,
+            tags: tag("team", "a"),
+        }));
     }
 
     fn delete_cluster(&mut self, name: &str) {
         let name = self.name(name).parse().unwrap();
-        self.call(Command::DeleteCluster { name });
+        self.call(Command::Cluster(ClusterCommand::DeleteCluster { name }));
     }
 
     fn token(&mut self, name: &str, secret: u8, lasts_ms: u64) {
-        self.call(Command::CreateJoinToken(JoinToken {
+        self.call(Command::Token(TokenCommand::CreateJoinToken(JoinToken {
             id: self.name(name),
             secret_hash: [secret; 32],
             cluster: Some(CLUSTER.parse().unwrap()),
             expires_at: Timestamp(self.world.at.0 + lasts_ms),
             uses_left: Some(9),
-        }));
+        })));
     }
 
     fn define(&mut self, family: &str, memory: u32) {
@@ -152,14 +159,16 @@ impl Scene<'_> {
             resource_requirements: Vec::from_iter((family == "gpu").then_some(gpu)),
             ..ContainerDefinition::default()
         };
-        self.call(Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
-            family: self.name(family).parse().unwrap(),
-            spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
-            requires_attributes: Vec::from_iter((family == "huge").then_some(needs)),
-            compatibilities: vec![],
-            registered_by: "arn:aws:iam::0:root".to_owned(),
-            tags: tag("family", family),
-        })));
+        self.call(Command::Definition(DefinitionCommand::RegisterTaskDefinition(Box::new(
+            RegisterTaskDefinition {
+                family: self.name(family).parse().unwrap(),
+                spec: TaskSpec { container_definitions: vec![container], ..TaskSpec::default() },
+                requires_attributes: Vec::from_iter((family == "huge").then_some(needs)),
+                compatibilities: vec![],
+                registered_by: "arn:aws:iam::0:root".to_owned(),
+                tags: tag("family", family),
+            },
+        ))));
     }
 
     fn revision(&self, family: &str) -> RevisionRef {
@@ -189,7 +198,7 @@ impl Scene<'_> {
     }
 
     fn run(&mut self, run: RunTask) -> Vec<TaskId> {
-        match self.call(Command::RunTask(Box::new(run))) {
+        match self.call(Command::Task(TaskCommand::RunTask(Box::new(run)))) {
             Answer::Tasks { tasks, .. } => tasks,
             other => panic!("{other:?}"),
         }
@@ -208,32 +217,48 @@ impl Scene<'_> {
         self.run(run);
         self.world.agents_work();
         let (cluster, force) = (CLUSTER.parse().unwrap(), true);
-        self.call(Command::DeregisterContainerInstance { cluster, host, force });
+        self.call(Command::Host(HostCommand::DeregisterContainerInstance { cluster, host, force }));
         self.world.hosts.retain(|known| *known != host);
         let revision = RevisionRef { revision: Some(1), ..self.revision("dropped") };
-        self.call(Command::DeregisterTaskDefinition(revision.clone()));
-        self.call(Command::DeleteTaskDefinitions(vec![revision]));
+        self.call(Command::Definition(DefinitionCommand::DeregisterTaskDefinition(
+            revision.clone(),
+        )));
+        self.call(Command::Definition(DefinitionCommand::DeleteTaskDefinitions(vec![revision])));
         self.external("old");
         let service = named(&self.name("old"));
-        self.call(Command::DeleteService { service, force: true });
+        self.call(Command::Service(ServiceCommand::DeleteService { service, force: true }));
         self.group("old", 0);
         self.provider("old", "old", false);
         let name = self.name("old").parse().unwrap();
-        self.call(Command::DeleteCapacityProvider { name });
+        self.call(Command::CapacityProvider(CapacityProviderCommand::DeleteCapacityProvider {
+            name,
+        }));
         let name = self.name("old").parse().unwrap();
-        self.call(Command::DeleteAutoScalingGroup { name, force: false });
+        self.call(Command::AutoScaling(AutoScalingCommand::DeleteAutoScalingGroup {
+            name,
+            force: false,
+        }));
         self.token("old", 7, 1000);
         let name: crate::model::log_group::LogGroupName = self.name("old").parse().unwrap();
-        self.call(Command::CreateLogGroup { name: name.clone(), tags: Tags::new() });
-        self.call(Command::DeleteLogGroup { name });
+        self.call(Command::LogGroup(LogGroupCommand::CreateLogGroup {
+            name: name.clone(),
+            tags: Tags::new(),
+        }));
+        self.call(Command::LogGroup(LogGroupCommand::DeleteLogGroup { name }));
         let alarm = self.name("old");
         self.world.put_alarm(&alarm);
-        self.call(Command::DeleteAlarms { names: vec![alarm.parse().unwrap()] });
+        self.call(Command::Alarm(AlarmCommand::DeleteAlarms {
+            names: vec![alarm.parse().unwrap()],
+        }));
         let (principal, name) = (self.name("old"), "taskLongArnFormat".to_owned());
         let scope = SettingScope::Principal(principal.clone());
         let value = "enabled".to_owned();
-        self.call(Command::PutAccountSetting { scope, name: name.clone(), value });
-        self.call(Command::DeleteAccountSetting { principal, name });
+        self.call(Command::Setting(SettingCommand::PutAccountSetting {
+            scope,
+            name: name.clone(),
+            value,
+        }));
+        self.call(Command::Setting(SettingCommand::DeleteAccountSetting { principal, name }));
         self.world.pass(8.0 * 24.0 * 3600.0);
     }
 
@@ -248,7 +273,7 @@ impl Scene<'_> {
                 ..ClusterChange::default()
             },
         );
-        self.call(Command::UpdateCluster { name, change });
+        self.call(Command::Cluster(ClusterCommand::UpdateCluster { name, change }));
         self.define("small", 10);
         self.define("small", 20);
         self.define("huge", 900_000);
@@ -256,10 +281,13 @@ impl Scene<'_> {
         self.define("gpu", 10);
         self.define("inactive", 10);
         let inactive = RevisionRef { revision: Some(1), ..self.revision("inactive") };
-        self.call(Command::DeregisterTaskDefinition(inactive));
+        self.call(Command::Definition(DefinitionCommand::DeregisterTaskDefinition(inactive)));
         let name: crate::model::log_group::LogGroupName = self.name("logs").parse().unwrap();
-        self.call(Command::CreateLogGroup { name: name.clone(), tags: Tags::new() });
-        self.call(Command::PutLogRetention { name, days: Some(7) });
+        self.call(Command::LogGroup(LogGroupCommand::CreateLogGroup {
+            name: name.clone(),
+            tags: Tags::new(),
+        }));
+        self.call(Command::LogGroup(LogGroupCommand::PutLogRetention { name, days: Some(7) }));
         for alarm in ["alarm", "quiet"] {
             let alarm = self.name(alarm);
             self.world.put_alarm(&alarm);
@@ -268,12 +296,12 @@ impl Scene<'_> {
         }
         for scope in [SettingScope::Default, SettingScope::Principal(self.name("someone"))] {
             let (name, value) = (self.name("setting"), "enabled".to_owned());
-            self.call(Command::PutAccountSetting { scope, name, value });
+            self.call(Command::Setting(SettingCommand::PutAccountSetting { scope, name, value }));
         }
         self.token("good", self.prefix.as_bytes()[0], 1 << 40);
         self.token("revoked", 8, 1 << 40);
         let id = self.name("revoked");
-        self.call(Command::RevokeJoinToken { id });
+        self.call(Command::Token(TokenCommand::RevokeJoinToken { id }));
     }
 
     /// One by the API with GPUs, three of agents.
@@ -290,10 +318,15 @@ impl Scene<'_> {
             instance_id: None,
             tags: tag("host", self.prefix),
         };
-        let registered = self.call(Command::RegisterContainerInstance(Box::new(register)));
+        let registered =
+            self.call(Command::Host(HostCommand::RegisterContainerInstance(Box::new(register))));
         let Answer::Host(first) = registered else { panic!("{registered:?}") };
         let secret_hash = [self.prefix.as_bytes()[0]; 32];
-        self.call(Command::UseJoinToken { secret_hash, requested_host: Some(first), key: None });
+        self.call(Command::Token(TokenCommand::UseJoinToken {
+            secret_hash,
+            requested_host: Some(first),
+            key: None,
+        }));
         let request = RegisterRequest {
             protocol: 1,
             cluster: CLUSTER.to_owned(),
@@ -310,10 +343,13 @@ impl Scene<'_> {
             boot_id: "boot".to_owned(),
             run: None,
         };
-        self.call(Command::RegisterHost { host: first, request: Box::new(request) });
+        self.call(Command::Host(HostCommand::RegisterHost {
+            host: first,
+            request: Box::new(request),
+        }));
         let (key, by, secret_hash, run) = ([7; 32], None, None, None);
         let certify = CertifyHost { host: first, key, by, secret_hash, run };
-        self.call(Command::CertifyHost(Box::new(certify)));
+        self.call(Command::Member(MemberCommand::CertifyHost(Box::new(certify))));
         self.world.answer(first, Vec::new());
         self.world.hosts.push(first);
         let mut hosts = vec![first];
@@ -324,9 +360,12 @@ impl Scene<'_> {
         };
         let cluster: crate::model::name::ClusterName = CLUSTER.parse().unwrap();
         let attributes = vec![put("disk", Some("ssd")), put("passing", None)];
-        self.call(Command::PutAttributes { cluster: cluster.clone(), attributes });
+        self.call(Command::Host(HostCommand::PutAttributes {
+            cluster: cluster.clone(),
+            attributes,
+        }));
         let attributes = vec![put("passing", None)];
-        self.call(Command::DeleteAttributes { cluster, attributes });
+        self.call(Command::Host(HostCommand::DeleteAttributes { cluster, attributes }));
         hosts
     }
 
@@ -339,16 +378,22 @@ impl Scene<'_> {
         let hosts = self.world.hosts.clone();
         hosts.iter().for_each(|host| self.world.cut(*host));
         self.world.pass_step_by_step(60.0);
-        self.call(Command::ReplaceLostTasks { cluster: CLUSTER.parse().unwrap() });
+        self.call(Command::Cluster(ClusterCommand::ReplaceLostTasks {
+            cluster: CLUSTER.parse().unwrap(),
+        }));
         hosts.iter().for_each(|host| self.world.heal(*host));
         self.world.agents_work();
         self.world.pass_step_by_step(100.0);
     }
 
     fn recover(&mut self, host: HostId) {
-        self.call(Command::Recover { beyond: 3, incarnation: 5, proved: None });
+        self.call(Command::Epoch(EpochCommand::Recover {
+            beyond: 3,
+            incarnation: 5,
+            proved: None,
+        }));
         let order = self.world.state.host(host).unwrap().last_order;
-        self.call(Command::SkipLostOrders { host, to: order + 10 });
+        self.call(Command::Epoch(EpochCommand::SkipLostOrders { host, to: order + 10 }));
         self.world.pass_step_by_step(91.0);
         let family = self.name("adopted");
         let definition =
@@ -388,14 +433,14 @@ impl Scene<'_> {
             looked: true,
         };
         let has_room = AgentAnswered { storage: StorageHealth::Ready, ..said.clone() };
-        self.call(Command::AgentAnswered(Box::new(said)));
+        self.call(Command::Host(HostCommand::AgentAnswered(Box::new(said))));
         let seen = |state: &crate::State| {
             let order = state.host(host).unwrap().last_order;
             Some(Seen { epoch: state.epoch(), order })
         };
         let told_all = AgentAnswered { seen: seen(&self.world.state), ..has_room.clone() };
-        self.call(Command::AgentAnswered(Box::new(has_room)));
-        self.call(Command::AgentAnswered(Box::new(told_all)));
+        self.call(Command::Host(HostCommand::AgentAnswered(Box::new(has_room))));
+        self.call(Command::Host(HostCommand::AgentAnswered(Box::new(told_all))));
     }
 
     /// Waiting, pending, running, about to stop, stopped.
@@ -409,7 +454,7 @@ impl Scene<'_> {
         self.world.agents_work();
         self.world.exits(tasks[0]);
         let (cluster, reason) = (CLUSTER.parse().unwrap(), Some("enough".to_owned()));
-        self.call(Command::StopTask { cluster, task: tasks[1], reason });
+        self.call(Command::Task(TaskCommand::StopTask { cluster, task: tasks[1], reason }));
         let gpu = self.launch("gpu");
         self.run(gpu);
         let mut late = self.launch("small");
@@ -424,7 +469,7 @@ impl Scene<'_> {
         self.world.pass(3.0);
         let resource = Resource::Task { cluster: CLUSTER.parse().unwrap(), task: tasks[2] };
         let tags = tag("longshore:timeout", "5000");
-        self.call(Command::Tag { resource, tags });
+        self.call(Command::Tag(TagCommand::Tag { resource, tags }));
         self.world.holds_image(host, "busybox:1");
     }
 
@@ -452,20 +497,23 @@ impl Scene<'_> {
             let mut tags = tag(key, value);
             tags.insert("passing".to_owned(), "x".to_owned());
             let keys = vec!["passing".to_owned()];
-            let tagged = Command::Tag { resource: resource.clone(), tags };
+            let tagged = Command::Tag(TagCommand::Tag { resource: resource.clone(), tags });
             match key.starts_with("longshore:") {
                 true => {
-                    self.call(Command::Tag { resource: resource.clone(), tags: tag(key, value) });
-                    self.call(Command::Tag {
+                    self.call(Command::Tag(TagCommand::Tag {
+                        resource: resource.clone(),
+                        tags: tag(key, value),
+                    }));
+                    self.call(Command::Tag(TagCommand::Tag {
                         resource: resource.clone(),
                         tags: tag("passing", "x"),
-                    });
+                    }));
                 }
                 false => {
                     self.call(tagged);
                 }
             }
-            self.call(Command::Untag { resource, keys });
+            self.call(Command::Tag(TagCommand::Untag { resource, keys }));
         }
     }
 
@@ -475,11 +523,15 @@ impl Scene<'_> {
         self.world.set_status(hosts[2], SettableHostStatus::Active);
         for (why, refused) in [("the connection was lost", false), ("connection refused", true)] {
             let why = why.to_owned();
-            self.call(Command::AgentSilent { host: hosts[3], why, refused });
+            self.call(Command::Host(HostCommand::AgentSilent { host: hosts[3], why, refused }));
         }
         let leaving = self.world.add_host();
         let (cluster, force) = (CLUSTER.parse().unwrap(), true);
-        self.call(Command::DeregisterContainerInstance { cluster, host: leaving, force });
+        self.call(Command::Host(HostCommand::DeregisterContainerInstance {
+            cluster,
+            host: leaving,
+            force,
+        }));
         self.world.hosts.retain(|known| *known != leaving);
         let mut last = self.launch("small");
         last.strategies = vec![Strategy::Random];

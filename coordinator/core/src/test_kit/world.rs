@@ -25,8 +25,9 @@ use crate::{
     Answer, Command, Event, Rejection, State,
     batch::Batch,
     command::{
-        CreateTaskSet, RegisterTaskDefinition, SettableHostStatus, StartTask, TaskLaunch,
-        UpdateService,
+        AlarmCommand, ClusterCommand, CreateTaskSet, DefinitionCommand, EpochCommand, HostCommand,
+        RegisterTaskDefinition, ServiceCommand, SettableHostStatus, StartTask, TaskCommand,
+        TaskLaunch, TaskSetCommand, TokenCommand, UpdateService,
     },
     model::{
         alarm::{AlarmDefinition, AlarmValue, PutMetricAlarm, SetAlarmState, Watched},
@@ -100,11 +101,13 @@ impl World {
             gpus_of_hosts: 0,
             sabotage: None,
         };
-        world.call(Command::StartEpoch { incarnation: 1 }).unwrap();
-        world.call(Command::BeginScheduling).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 1 })).unwrap();
+        world.call(Command::Epoch(EpochCommand::BeginScheduling)).unwrap();
         let (settings, tags) = (ClusterSettings::default(), Tags::new());
         let name = CLUSTER.parse().unwrap();
-        world.call(Command::CreateCluster { name, settings, tags }).unwrap();
+        world
+            .call(Command::Cluster(ClusterCommand::CreateCluster { name, settings, tags }))
+            .unwrap();
         let token = JoinToken {
             id: "token".to_owned(),
             secret_hash: [1; 32],
@@ -112,7 +115,7 @@ impl World {
             expires_at: Timestamp(u64::MAX),
             uses_left: None,
         };
-        world.call(Command::CreateJoinToken(token)).unwrap();
+        world.call(Command::Token(TokenCommand::CreateJoinToken(token))).unwrap();
         world.define("app", 10, false);
         world
     }
@@ -162,12 +165,16 @@ impl World {
     /// A host that says to be this instance.
     pub fn add_host_as(&mut self, instance_id: Option<String>) -> HostId {
         let joined = self
-            .call(Command::UseJoinToken { secret_hash: [1; 32], requested_host: None, key: None })
+            .call(Command::Token(TokenCommand::UseJoinToken {
+                secret_hash: [1; 32],
+                requested_host: None,
+                key: None,
+            }))
             .unwrap();
         let Answer::Host(host) = joined else { panic!("{joined:?}") };
         let zone = ["a", "b", "c"][self.hosts.len() % 3];
         let request = Box::new(self.registration(zone, instance_id));
-        self.call(Command::RegisterHost { host, request }).unwrap();
+        self.call(Command::Host(HostCommand::RegisterHost { host, request })).unwrap();
         self.hosts.push(host);
         self.answer(host, Vec::new());
         host
@@ -256,14 +263,16 @@ impl World {
         container_definitions: Vec<ContainerDefinition>,
     ) {
         let spec = TaskSpec { container_definitions, ..TaskSpec::default() };
-        self.call(Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
-            family: family.parse().unwrap(),
-            spec,
-            requires_attributes: vec![],
-            compatibilities: vec![],
-            registered_by: "root".to_owned(),
-            tags: Tags::new(),
-        })))
+        self.call(Command::Definition(DefinitionCommand::RegisterTaskDefinition(Box::new(
+            RegisterTaskDefinition {
+                family: family.parse().unwrap(),
+                spec,
+                requires_attributes: vec![],
+                compatibilities: vec![],
+                registered_by: "root".to_owned(),
+                tags: Tags::new(),
+            },
+        ))))
         .unwrap();
     }
 
@@ -280,13 +289,13 @@ impl World {
         };
         let (name, tags) = (name.parse().unwrap(), Tags::new());
         let put = PutMetricAlarm { name, definition, tags };
-        self.call(Command::PutMetricAlarm(Box::new(put))).unwrap();
+        self.call(Command::Alarm(AlarmCommand::PutMetricAlarm(Box::new(put)))).unwrap();
     }
 
     pub fn set_alarm(&mut self, name: &str, value: AlarmValue) {
         let (name, reason) = (name.parse().unwrap(), "because".to_owned());
         let set = SetAlarmState { name, value, reason, reason_data: None };
-        self.call(Command::SetAlarmState(set)).unwrap();
+        self.call(Command::Alarm(AlarmCommand::SetAlarmState(set))).unwrap();
     }
 
     /// One step of the driver, and those that follow of themselves.
@@ -359,7 +368,7 @@ impl World {
 
     pub fn pass(&mut self, seconds: f64) {
         self.at = Timestamp(self.at.0 + (seconds * 1000.0) as u64);
-        self.call(Command::Tick).unwrap();
+        self.call(Command::Epoch(EpochCommand::Tick)).unwrap();
     }
 
     /// Lets time pass until nothing wants to be looked at before `seconds` are over.
@@ -367,10 +376,10 @@ impl World {
         let until = Timestamp(self.at.0 + (seconds * 1000.0).round() as u64);
         while let Some(wake) = self.state.next_wake().filter(|wake| *wake <= until) {
             self.at = self.at.max(wake);
-            self.call(Command::Tick).unwrap();
+            self.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         }
         self.at = until;
-        self.call(Command::Tick).unwrap();
+        self.call(Command::Epoch(EpochCommand::Tick)).unwrap();
     }
 
     pub fn tasks(&self) -> Vec<&Task> {
@@ -396,7 +405,12 @@ impl World {
 
     pub fn set_status(&mut self, host: HostId, status: SettableHostStatus) {
         let (cluster, hosts) = (CLUSTER.parse().unwrap(), vec![host]);
-        self.call(Command::UpdateContainerInstancesState { cluster, hosts, status }).unwrap();
+        self.call(Command::Host(HostCommand::UpdateContainerInstancesState {
+            cluster,
+            hosts,
+            status,
+        }))
+        .unwrap();
     }
 
     pub fn create(&mut self, config: ServiceConfig) {
@@ -408,13 +422,22 @@ impl World {
     }
 
     pub fn delete_by_force(&mut self, name: &str) {
-        self.call(Command::DeleteService { service: named(name), force: true }).unwrap();
+        self.call(Command::Service(ServiceCommand::DeleteService {
+            service: named(name),
+            force: true,
+        }))
+        .unwrap();
     }
 
     /// Takes a host away with its tasks, as DeregisterContainerInstance does by force.
     pub fn deregister(&mut self, host: HostId) {
         let cluster = CLUSTER.parse().unwrap();
-        self.call(Command::DeregisterContainerInstance { cluster, host, force: true }).unwrap();
+        self.call(Command::Host(HostCommand::DeregisterContainerInstance {
+            cluster,
+            host,
+            force: true,
+        }))
+        .unwrap();
         self.hosts.retain(|known| *known != host);
     }
 
@@ -445,7 +468,7 @@ impl World {
             managed_tags: false,
         };
         let started = StartTask { launch, hosts: vec![host] };
-        let answer = self.call(Command::StartTask(Box::new(started))).unwrap();
+        let answer = self.call(Command::Task(TaskCommand::StartTask(Box::new(started)))).unwrap();
         let Answer::Tasks { tasks, .. } = answer else { panic!("{answer:?}") };
         tasks[0]
     }
@@ -459,7 +482,8 @@ impl World {
             tags: Tags::new(),
             client_token: None,
         };
-        let answer = self.call(Command::CreateTaskSet(Box::new(create))).unwrap();
+        let answer =
+            self.call(Command::TaskSet(TaskSetCommand::CreateTaskSet(Box::new(create)))).unwrap();
         let Answer::TaskSet(id) = answer else { panic!("{answer:?}") };
         id
     }
@@ -467,7 +491,11 @@ impl World {
     /// ABORT of the deployment under way.
     pub fn abort(&mut self) {
         let deployment = DeploymentRef { service: named("s"), deployment: self.deployment().id };
-        self.call(Command::StopServiceDeployment { deployment, rollback: false }).unwrap();
+        self.call(Command::Service(ServiceCommand::StopServiceDeployment {
+            deployment,
+            rollback: false,
+        }))
+        .unwrap();
     }
 
     /// Agents work and time passes, one thing that is awaited after the other.
@@ -477,7 +505,7 @@ impl World {
             let later = Timestamp(self.at.0 + 60_000);
             let next = self.state.next_wake().map_or(later, |wake| wake.min(later));
             self.at = self.at.max(next);
-            self.call(Command::Tick).unwrap();
+            self.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         }
     }
 
@@ -491,7 +519,7 @@ impl World {
     ) -> Result<Answer, Rejection> {
         let mut update = update_of(named("s"));
         change(&mut update);
-        self.call(Command::UpdateService(Box::new(update)))
+        self.call(Command::Service(ServiceCommand::UpdateService(Box::new(update))))
     }
 
     pub fn scale(&mut self, desired: u32) {
@@ -553,7 +581,7 @@ impl World {
                 None => panic!("not steady, and nothing is awaited: {}", self.counts()),
             }
             assert!(self.at >= before);
-            self.call(Command::Tick).unwrap();
+            self.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         }
         panic!("the service does not become steady: {}", self.counts());
     }

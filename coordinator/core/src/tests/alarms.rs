@@ -3,9 +3,12 @@
 use std::ops::Bound as From;
 
 use super::*;
-use crate::model::alarm::{
-    ALARMS_MAX, AlarmDefinition, AlarmName, AlarmValue, Bound, Comparison, Metric, PlainStatistic,
-    PutMetricAlarm, Rule, SetAlarmState, Statistic, Watched,
+use crate::{
+    command::AlarmCommand,
+    model::alarm::{
+        ALARMS_MAX, AlarmDefinition, AlarmName, AlarmValue, Bound, Comparison, Metric,
+        PlainStatistic, PutMetricAlarm, Rule, SetAlarmState, Statistic, Watched,
+    },
 };
 
 fn definition(threshold: f64) -> AlarmDefinition {
@@ -28,11 +31,11 @@ fn definition(threshold: f64) -> AlarmDefinition {
 }
 
 fn put_tagged(name: &str, threshold: f64, tags: &[(&str, &str)]) -> Command {
-    Command::PutMetricAlarm(Box::new(PutMetricAlarm {
+    Command::Alarm(AlarmCommand::PutMetricAlarm(Box::new(PutMetricAlarm {
         name: name.parse().unwrap(),
         definition: definition(threshold),
         tags: tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
-    }))
+    })))
 }
 
 fn put(name: &str) -> Command {
@@ -40,16 +43,18 @@ fn put(name: &str) -> Command {
 }
 
 fn set(name: &str, value: AlarmValue, reason: &str) -> Command {
-    Command::SetAlarmState(SetAlarmState {
+    Command::Alarm(AlarmCommand::SetAlarmState(SetAlarmState {
         name: name.parse().unwrap(),
         value,
         reason: reason.to_owned(),
         reason_data: None,
-    })
+    }))
 }
 
 fn delete(names: &[&str]) -> Command {
-    Command::DeleteAlarms { names: names.iter().map(|name| name.parse().unwrap()).collect() }
+    Command::Alarm(AlarmCommand::DeleteAlarms {
+        names: names.iter().map(|name| name.parse().unwrap()).collect(),
+    })
 }
 
 impl World {

@@ -28,7 +28,8 @@ impl World {
             instance_id: None,
             tags: Tags::new(),
         };
-        let answer = self.put(Command::RegisterContainerInstance(Box::new(register)));
+        let answer =
+            self.put(Command::Host(HostCommand::RegisterContainerInstance(Box::new(register))));
         let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
         self.put(answered(host, 0, vec![]));
         host
@@ -36,20 +37,24 @@ impl World {
 
     /// A family of its architecture's name; none: it runs anywhere.
     fn define_for(&mut self, family: &str, architecture: Option<CpuArchitecture>) {
-        let Command::RegisterTaskDefinition(mut app) = register(family, 300) else {
+        let Command::Definition(DefinitionCommand::RegisterTaskDefinition(mut app)) =
+            register(family, 300)
+        else {
             unreachable!()
         };
         app.spec.runtime_platform = architecture.map(|architecture| RuntimePlatform {
             cpu_architecture: Some(architecture),
             operating_system_family: None,
         });
-        self.put(Command::RegisterTaskDefinition(app));
+        self.put(Command::Definition(DefinitionCommand::RegisterTaskDefinition(app)));
     }
 
     fn run_family(&mut self, family: &str, count: u32) -> (Vec<HostId>, Vec<String>) {
-        let Command::RunTask(mut run) = run_task(count) else { unreachable!() };
+        let Command::Task(TaskCommand::RunTask(mut run)) = run_task(count) else { unreachable!() };
         run.launch.definition.family = family.parse().unwrap();
-        let Some(Answer::Tasks { tasks, failures }) = self.put(Command::RunTask(run)) else {
+        let Some(Answer::Tasks { tasks, failures }) =
+            self.put(Command::Task(TaskCommand::RunTask(run)))
+        else {
             panic!("{}", self.log)
         };
         let host = |task: &TaskId| self.state.host_at(self.state.task(*task).unwrap().host).id;

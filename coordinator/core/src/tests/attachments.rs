@@ -8,7 +8,7 @@ use longshore_common::{
 
 use crate::{
     Command, Rejection,
-    command::AttachmentStatus,
+    command::{AttachmentStatus, TagCommand, TaskCommand},
     model::{
         attachment::{AttachmentKind, AttachmentSpec, RESOURCES_TAG, TARGETS_TAG},
         tags::Tags,
@@ -83,7 +83,9 @@ impl One {
 
     fn stop(&mut self) {
         let (cluster, reason) = (CLUSTER.parse().unwrap(), Some("enough".to_owned()));
-        self.world.call(Command::StopTask { cluster, task: self.task, reason }).unwrap();
+        self.world
+            .call(Command::Task(TaskCommand::StopTask { cluster, task: self.task, reason }))
+            .unwrap();
         self.world.pass(0.0);
     }
 
@@ -281,9 +283,11 @@ fn tasks_of_a_service_have_the_attachments_of_its_tags_and_its_clusters() {
     let service = crate::model::tagged::Resource::Service(named("s"));
     let mut of_cluster = tags(RESOURCES_TAG, "vip");
     of_cluster.extend(tags(TARGETS_TAG, "other"));
-    world.call(Command::Tag { resource: cluster, tags: of_cluster }).unwrap();
+    world.call(Command::Tag(TagCommand::Tag { resource: cluster, tags: of_cluster })).unwrap();
     world.create(replicas(0));
-    world.call(Command::Tag { resource: service, tags: tags(TARGETS_TAG, "proxy") }).unwrap();
+    world
+        .call(Command::Tag(TagCommand::Tag { resource: service, tags: tags(TARGETS_TAG, "proxy") }))
+        .unwrap();
     world.scale(2);
     let names: Vec<Vec<String>> = world
         .tasks()
@@ -318,7 +322,7 @@ fn failed_attachments_count_against_the_deployment() {
     let tags = Tags::from([(RESOURCES_TAG.to_owned(), "vip".to_owned())]);
     let service = crate::model::tagged::Resource::Service(named("s"));
     world.settle();
-    world.call(Command::Tag { resource: service, tags }).unwrap();
+    world.call(Command::Tag(TagCommand::Tag { resource: service, tags })).unwrap();
     world.define("app", 20, false);
     world.deploy("app");
     for _ in 0..2 {

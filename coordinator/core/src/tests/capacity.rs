@@ -8,7 +8,9 @@ use longshore_common::{clock::Timestamp, protocol::Attribute};
 
 use super::*;
 use crate::{
-    command::CreateService,
+    command::{
+        AutoScalingCommand, CapacityProviderCommand, CreateService, ServiceCommand, TagCommand,
+    },
     decide::explain,
     model::{
         auto_scaling::{GroupConfig, InstanceId, LaunchSource, LauncherVerb, Lifecycle},
@@ -80,20 +82,28 @@ impl World {
                 tags: Default::default(),
             };
             let name = provider.group.clone();
-            world.step(Command::CreateAutoScalingGroup { name, config: Box::new(config) });
+            world.step(Command::AutoScaling(AutoScalingCommand::CreateAutoScalingGroup {
+                name,
+                config: Box::new(config),
+            }));
             capacity.providers.push(provider.name.clone());
-            world.step(Command::CreateCapacityProvider(Box::new(provider)));
+            world.step(Command::CapacityProvider(CapacityProviderCommand::CreateCapacityProvider(
+                Box::new(provider),
+            )));
         }
         let cluster = "web".parse().unwrap();
-        world.step(Command::PutClusterCapacityProviders { cluster, capacity });
+        world.step(Command::Cluster(ClusterCommand::PutClusterCapacityProviders {
+            cluster,
+            capacity,
+        }));
         assert!(!world.log.contains("rejected"), "{}", world.log);
         world
     }
 
     fn run_by(&mut self, strategy: Vec<StrategyItem>, count: u32) -> Vec<TaskId> {
-        let Command::RunTask(mut run) = run_task(count) else { unreachable!() };
+        let Command::Task(TaskCommand::RunTask(mut run)) = run_task(count) else { unreachable!() };
         run.capacity = Some(strategy);
-        match self.step(Command::RunTask(run)) {
+        match self.step(Command::Task(TaskCommand::RunTask(run))) {
             Some(Answer::Tasks { tasks, .. }) => tasks,
             other => panic!("{other:?}: {}", self.log),
         }
@@ -116,7 +126,11 @@ impl World {
 
     fn boot_one(&mut self, instance: InstanceId) -> HostId {
         let (verb, result) = (LauncherVerb::Launch, Ok(()));
-        self.step(Command::LauncherAnswered { instance, verb, result });
+        self.step(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+            instance,
+            verb,
+            result,
+        }));
         self.host_comes(Some(instance.to_string()), vec![])
     }
 
@@ -134,7 +148,8 @@ impl World {
             instance_id,
             tags: Tags::new(),
         };
-        let answer = self.step(Command::RegisterContainerInstance(Box::new(register)));
+        let answer =
+            self.step(Command::Host(HostCommand::RegisterContainerInstance(Box::new(register))));
         let Some(Answer::Host(host)) = answer else { panic!("{answer:?}") };
         self.step(answered(host, 0, vec![]));
         host
@@ -153,7 +168,11 @@ impl World {
         assert!(!going.is_empty());
         for instance in going {
             let (verb, result) = (LauncherVerb::Terminate, Ok(()));
-            self.step(Command::LauncherAnswered { instance, verb, result });
+            self.step(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+                instance,
+                verb,
+                result,
+            }));
         }
         assert!(self.instances(group, |_| true).is_empty());
     }
@@ -172,7 +191,7 @@ impl World {
     fn later(&mut self, seconds: u64) {
         self.at = Timestamp(self.at.0 + seconds * 1000);
         self.state.wake(self.at);
-        self.step(Command::Tick);
+        self.step(Command::Epoch(EpochCommand::Tick));
     }
 
     fn groups_of(&self, tasks: &[TaskId]) -> Vec<String> {
@@ -185,7 +204,7 @@ impl World {
 }
 
 fn service(name: &str, config: ServiceConfig, capacity: Option<Vec<StrategyItem>>) -> Command {
-    Command::CreateService(Box::new(CreateService {
+    Command::Service(ServiceCommand::CreateService(Box::new(CreateService {
         service: ServiceRef { cluster: "web".parse().unwrap(), name: name.parse().unwrap() },
         definition: Some(revision(None)),
         config,
@@ -193,7 +212,7 @@ fn service(name: &str, config: ServiceConfig, capacity: Option<Vec<StrategyItem>
         tags: Tags::new(),
         created_by: String::new(),
         client_token: None,
-    }))
+    })))
 }
 
 #[test]
@@ -228,7 +247,11 @@ fn from_zero_hosts_exactly_as_many_are_launched_as_the_tasks_fill() {
     let gone = |l| matches!(l, Lifecycle::Terminating { .. });
     for instance in world.instances("p", gone) {
         let (verb, result) = (LauncherVerb::Terminate, Ok(()));
-        world.step(Command::LauncherAnswered { instance, verb, result });
+        world.step(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+            instance,
+            verb,
+            result,
+        }));
     }
     assert_eq!(world.instances("p", |_| true), []);
     world.run_by(vec![item("p", 0, 1)], 10);
@@ -255,19 +278,25 @@ fn the_clusters_own_strategy_is_for_tasks_that_say_nothing_else() {
         default_strategy: vec![item("p", 0, 1)],
     };
     let cluster = || "web".parse().unwrap();
-    world.step(Command::PutClusterCapacityProviders { cluster: cluster(), capacity });
+    world.step(Command::Cluster(ClusterCommand::PutClusterCapacityProviders {
+        cluster: cluster(),
+        capacity,
+    }));
     world.step(run_task(1));
     assert_eq!((world.waiting(), world.desired("p")), (1, 1));
     world.log.clear();
     // A launch type means any host, of which there are none.
-    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    let Command::Task(TaskCommand::RunTask(mut run)) = run_task(1) else { unreachable!() };
     run.capacity = Some(Vec::new());
-    world.step(Command::RunTask(run));
+    world.step(Command::Task(TaskCommand::RunTask(run)));
     assert!(world.log.contains("rejected: No Container Instances"), "{}", world.log);
     // What tasks go by cannot be taken away under them.
     world.log.clear();
     let none = ClusterCapacity::default();
-    world.step(Command::PutClusterCapacityProviders { cluster: cluster(), capacity: none });
+    world.step(Command::Cluster(ClusterCommand::PutClusterCapacityProviders {
+        cluster: cluster(),
+        capacity: none,
+    }));
     assert!(world.log.starts_with("rejected: "), "{}", world.log);
 }
 
@@ -275,9 +304,9 @@ fn the_clusters_own_strategy_is_for_tasks_that_say_nothing_else() {
 fn a_strategy_with_a_provider_that_the_cluster_has_not_is_refused() {
     let mut world = World::with_providers(vec![provider("p", scaling())]).with_definition(10);
     world.log.clear();
-    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    let Command::Task(TaskCommand::RunTask(mut run)) = run_task(1) else { unreachable!() };
     run.capacity = Some(vec![item("other", 0, 1)]);
-    world.step(Command::RunTask(run));
+    world.step(Command::Task(TaskCommand::RunTask(run)));
     assert!(world.log.contains("not associated with the cluster: other"), "{}", world.log);
     assert_eq!(world.waiting(), 0);
 }
@@ -287,27 +316,31 @@ fn without_managed_scaling_what_has_no_room_fails_at_once() {
     let unmanaged = provider("p", ManagedScaling::default());
     let mut world = World::with_providers(vec![unmanaged]).with_definition(400);
     let name = "p".parse().unwrap();
-    world.step(Command::SetDesiredCapacity { name, desired: 1, honour_cooldown: false });
+    world.step(Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+        name,
+        desired: 1,
+        honour_cooldown: false,
+    }));
     world.boot("p");
     world.add_host();
-    let Command::RunTask(mut run) = run_task(3) else { unreachable!() };
+    let Command::Task(TaskCommand::RunTask(mut run)) = run_task(3) else { unreachable!() };
     run.capacity = Some(vec![item("p", 0, 1)]);
     let token = ClientToken { token: "t".to_owned(), parameters_hash: 1 };
     run.client_token = Some(token);
-    let first = world.step(Command::RunTask(run.clone()));
+    let first = world.step(Command::Task(TaskCommand::RunTask(run.clone())));
     let Some(Answer::Tasks { tasks, failures }) = &first else { panic!("{first:?}") };
     assert_eq!((tasks.len(), failures.len()), (2, 1));
     assert_eq!(failures[0].reason, "RESOURCE:MEMORY");
     assert_eq!((world.placed(), world.waiting()), (2, 0));
     assert_eq!(world.groups_of(tasks), ["p", "p"]);
-    assert_eq!(world.step(Command::RunTask(run)), first);
+    assert_eq!(world.step(Command::Task(TaskCommand::RunTask(run))), first);
 }
 
 #[test]
 fn a_services_tasks_are_split_wait_and_have_the_group_grow() {
     let providers = vec![provider("a", scaling()), provider("b", scaling())];
     let mut world = World::with_providers(providers).with_definition(400);
-    world.step(Command::CreateService(Box::new(CreateService {
+    world.step(Command::Service(ServiceCommand::CreateService(Box::new(CreateService {
         service: ServiceRef { cluster: "web".parse().unwrap(), name: "svc".parse().unwrap() },
         definition: Some(revision(None)),
         config: ServiceConfig { propagate_tags: PropagateTags::None, ..replicas(8) },
@@ -315,7 +348,7 @@ fn a_services_tasks_are_split_wait_and_have_the_group_grow() {
         tags: Tags::new(),
         created_by: String::new(),
         client_token: None,
-    })));
+    }))));
     assert_eq!((world.desired("a"), world.desired("b")), (1, 1));
     while world.placed() < 8 {
         let before = world.placed();
@@ -353,9 +386,9 @@ fn the_operator_chooses_how_soon_a_host_without_tasks_goes() {
     let resource = Resource::CapacityProvider("p".parse().unwrap());
     let after = |world: &World| world.state.capacity_provider("p").unwrap().scale_in_after_ms;
     let tags = Tags::from([(SCALE_IN_AFTER.to_owned(), "90".to_owned())]);
-    world.step(Command::Tag { resource: resource.clone(), tags });
+    world.step(Command::Tag(TagCommand::Tag { resource: resource.clone(), tags }));
     assert_eq!(after(&world), Some(90_000));
-    world.step(Command::Untag { resource, keys: vec![SCALE_IN_AFTER.to_owned()] });
+    world.step(Command::Tag(TagCommand::Untag { resource, keys: vec![SCALE_IN_AFTER.to_owned()] }));
     assert_eq!(after(&world), None);
     assert_eq!(world.state.capacity_provider("p").unwrap().tags, Tags::new());
 }
@@ -391,7 +424,11 @@ fn group_of_protected_instances_above_desired_goes_on_scaling() {
     world.boot("p");
     let in_service = |l| matches!(l, Lifecycle::InService { .. });
     let (name, instances) = ("p".parse().unwrap(), world.instances("p", in_service));
-    world.step(Command::SetInstanceProtection { name, instances, protected: true });
+    world.step(Command::AutoScaling(AutoScalingCommand::SetInstanceProtection {
+        name,
+        instances,
+        protected: true,
+    }));
     tasks.into_iter().for_each(|task| world.end(task));
     for _ in 0..5 {
         world.later(6);
@@ -416,7 +453,11 @@ fn protection_ends_with_the_tasks_of_a_group_that_has_too_many_instances() {
         world.boot("p");
     }
     let (name, desired) = ("p".parse().unwrap(), 1);
-    world.step(Command::SetDesiredCapacity { name, desired, honour_cooldown: false });
+    world.step(Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+        name,
+        desired,
+        honour_cooldown: false,
+    }));
     let wanted = |l: Lifecycle| l.is_wanted();
     assert_eq!(world.instances("p", wanted).len(), 3, "each has a task and is protected");
     world.end(tasks[0]);
@@ -455,7 +496,11 @@ fn what_takes_a_leaving_tasks_place_goes_by_the_same_provider() {
                 let host = world.state.host_at(world.state.task(base).unwrap().host).id;
                 let (cluster, hosts) = ("web".parse().unwrap(), vec![host]);
                 let status = SettableHostStatus::Draining;
-                world.step(Command::UpdateContainerInstancesState { cluster, hosts, status })
+                world.step(Command::Host(HostCommand::UpdateContainerInstancesState {
+                    cluster,
+                    hosts,
+                    status,
+                }))
             }
         };
         let fresh = by(&world, "FARGATE").into_iter().filter(|task| *task != base).count();
@@ -496,7 +541,11 @@ fn a_launcher_that_has_no_more_hosts_does_not_keep_those_that_are_there() {
     assert_eq!((pending.len(), world.desired("p")), (1, 2));
     let result = Err("there are no more machines".to_owned());
     let verb = LauncherVerb::Launch;
-    world.step(Command::LauncherAnswered { instance: pending[0], verb, result });
+    world.step(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+        instance: pending[0],
+        verb,
+        result,
+    }));
     for task in tasks {
         world.end(task);
     }
@@ -524,7 +573,10 @@ impl World {
         let providers = names.map(|name| name.parse().unwrap()).to_vec();
         let capacity = ClusterCapacity { providers, ..ClusterCapacity::default() };
         let cluster = "web".parse().unwrap();
-        world.step(Command::PutClusterCapacityProviders { cluster, capacity });
+        world.step(Command::Cluster(ClusterCommand::PutClusterCapacityProviders {
+            cluster,
+            capacity,
+        }));
         world
     }
 
@@ -575,7 +627,7 @@ fn zones_are_evened_out_within_each_capacity_provider_so_that_shares_stay() {
     let mut world = World::with_marks().with_definition(100);
     world.add_marked("FARGATE", "one");
     world.add_marked("FARGATE_SPOT", "one");
-    world.step(Command::CreateService(Box::new(CreateService {
+    world.step(Command::Service(ServiceCommand::CreateService(Box::new(CreateService {
         service: ServiceRef { cluster: "web".parse().unwrap(), name: "svc".parse().unwrap() },
         definition: Some(revision(None)),
         config: ServiceConfig {
@@ -587,7 +639,7 @@ fn zones_are_evened_out_within_each_capacity_provider_so_that_shares_stay() {
         tags: Tags::new(),
         created_by: String::new(),
         client_token: None,
-    })));
+    }))));
     let share = |provider: &str, zone: &str, tasks| ((provider.to_owned(), zone.to_owned()), tasks);
     let live = |world: &mut World| {
         for _ in 0..8 {
@@ -609,7 +661,7 @@ fn a_dry_run_of_a_strategy_says_for_each_capacity_provider_what_then_happens() {
     let mut world = World::with_marks().with_definition(400);
     world.add_marked("FARGATE", "one");
     world.add_marked("FARGATE_SPOT", "one");
-    let Command::RunTask(mut run) = run_task(8) else { unreachable!() };
+    let Command::Task(TaskCommand::RunTask(mut run)) = run_task(8) else { unreachable!() };
     run.capacity = Some(vec![item("FARGATE", 0, 1), item("FARGATE_SPOT", 1, 2)]);
     let foreseen = explain::run_task(&world.state, &run, 1).unwrap();
     let said: Vec<_> = foreseen
@@ -619,7 +671,9 @@ fn a_dry_run_of_a_strategy_says_for_each_capacity_provider_what_then_happens() {
     assert_eq!(said, [("FARGATE", 3, 2, 2), ("FARGATE_SPOT", 5, 2, 2)]);
     let lacks = &foreseen[1].closest[0].1;
     assert_eq!(lacks[0].reason(), crate::placement::Reason::Memory, "{lacks:?}");
-    let Some(Answer::Tasks { tasks, failures }) = world.step(Command::RunTask(run)) else {
+    let Some(Answer::Tasks { tasks, failures }) =
+        world.step(Command::Task(TaskCommand::RunTask(run)))
+    else {
         panic!("{}", world.log)
     };
     assert_eq!((tasks.len(), failures.len()), (4, 4));

@@ -14,10 +14,14 @@ fn world(asked: &str) -> (World, HostId) {
         reserved_ports: Box::default(),
         gpus: IDS.map(str::to_owned).into(),
     });
-    let Command::RegisterTaskDefinition(mut app) = register("app", 10) else { unreachable!() };
+    let Command::Definition(DefinitionCommand::RegisterTaskDefinition(mut app)) =
+        register("app", 10)
+    else {
+        unreachable!()
+    };
     let gpus = serde_json::json!([{ "type": "GPU", "value": asked }]);
     app.spec.container_definitions[0].resource_requirements = serde_json::from_value(gpus).unwrap();
-    world.put(Command::RegisterTaskDefinition(app));
+    world.put(Command::Definition(DefinitionCommand::RegisterTaskDefinition(app)));
     (world, host)
 }
 

@@ -5,7 +5,10 @@ use super::*;
 #[test]
 fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
     let (mut world, hosts) = World::with_hosts(1);
-    let Command::RegisterTaskDefinition(app) = register("app", 100) else { unreachable!() };
+    let Command::Definition(DefinitionCommand::RegisterTaskDefinition(app)) = register("app", 100)
+    else {
+        unreachable!()
+    };
     let definition = TaskDefinition { family: "app".to_owned(), revision: 4, spec: app.spec };
     let order = RunOrder {
         definition: 0,
@@ -25,14 +28,15 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
     let report = Report { seq: 1, body: ReportBody::StopCandidate { task, generation: 1, run } };
     world.put(answered(hosts[0], 1, vec![report.clone()]));
     assert!(world.state.task(task).is_none());
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    world.put(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 2, proved: None }));
     assert_eq!(world.state.epoch().counter, 10);
-    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![report]) else {
+    let Command::Host(HostCommand::AgentAnswered(mut said)) = answered(hosts[0], 1, vec![report])
+    else {
         unreachable!()
     };
     said.position.session = 8;
     world.log.clear();
-    world.put(Command::AgentAnswered(said));
+    world.put(Command::Host(HostCommand::AgentAnswered(said)));
     assert_eq!(world.state.host(hosts[0]).unwrap().tasks.len(), 1);
     world.check(expect![[r#"
         TaskDefinitionRegistered
@@ -43,14 +47,17 @@ fn after_recover_unknown_tasks_are_adopted_with_their_definition() {
 #[test]
 fn tasks_are_adopted_after_further_starts_too() {
     let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    world.put(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 2, proved: None }));
     // The host is off, and the coordinator starts again.
-    world.put(Command::StartEpoch { incarnation: 3 });
+    world.put(Command::Epoch(EpochCommand::StartEpoch { incarnation: 3 }));
     world.log.clear();
     let task = unknown_task(1, 5, "family:lost", None);
-    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![task]) else { panic!() };
+    let Command::Host(HostCommand::AgentAnswered(mut said)) = answered(hosts[0], 1, vec![task])
+    else {
+        panic!()
+    };
     said.position.session = 8;
-    world.put(Command::AgentAnswered(said));
+    world.put(Command::Host(HostCommand::AgentAnswered(said)));
     world.check(expect![[r#"
         TaskDefinitionRegistered
         TaskAdopted
@@ -67,14 +74,14 @@ fn time_changes_nothing_of_a_journal_known_to_be_old() {
         expires_at: world.at,
         uses_left: None,
     };
-    world.put(Command::CreateJoinToken(token));
+    world.put(Command::Token(TokenCommand::CreateJoinToken(token)));
     world.at = Timestamp(world.at.0 + 10 * 3_600_000);
     world.log.clear();
     world.state.hold_scheduling(true);
-    world.put(Command::Tick);
+    world.put(Command::Epoch(EpochCommand::Tick));
     world.check(expect![""]);
     world.state.hold_scheduling(false);
-    world.put(Command::Tick);
+    world.put(Command::Epoch(EpochCommand::Tick));
     world.check(expect![[r#"
         JoinTokensExpired
     "#]]);
@@ -83,7 +90,7 @@ fn time_changes_nothing_of_a_journal_known_to_be_old() {
 #[test]
 fn two_tasks_of_one_unknown_revision_register_it_once() {
     let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    world.put(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 2, proved: None }));
     world.log.clear();
     let running = report(4, TaskId::new(6), ReportedPhase::Running);
     let group = "family:lost";
@@ -110,9 +117,13 @@ fn two_tasks_of_one_unknown_revision_register_it_once() {
 #[test]
 fn a_definition_that_a_journal_holds_twice_is_one() {
     let (mut world, hosts) = World::with_hosts(1);
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    world.put(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 2, proved: None }));
     world.put(answered(hosts[0], 1, vec![unknown_task(1, 5, "family:lost", None)]));
-    let Command::RegisterTaskDefinition(lost) = register("lost", 100) else { unreachable!() };
+    let Command::Definition(DefinitionCommand::RegisterTaskDefinition(lost)) =
+        register("lost", 100)
+    else {
+        unreachable!()
+    };
     let definition = TaskDefinition { family: "lost".to_owned(), revision: 4, spec: lost.spec };
     let again = Event::Definition(DefinitionEvent::TaskDefinitionRegistered(Box::new(
         crate::event::TaskDefinitionRegistered {
@@ -133,10 +144,10 @@ fn a_definition_that_a_journal_holds_twice_is_one() {
         2,
         vec![report(2, TaskId::new(5), ReportedPhase::Stopped(exited()))],
     ));
-    world.put(Command::DeregisterTaskDefinition(RevisionRef {
+    world.put(Command::Definition(DefinitionCommand::DeregisterTaskDefinition(RevisionRef {
         family: "lost".parse().unwrap(),
         revision: Some(4),
-    }));
+    })));
     world.state.take_changes();
     assert_eq!(world.state.check(), Vec::<String>::new());
 }

@@ -133,11 +133,11 @@ fn a_stop_candidate_is_stopped_only_when_the_history_knows_its_end() {
         leaving: false,
         looked: true,
     };
-    world.put(Command::AgentAnswered(Box::new(said.clone())));
+    world.put(Command::Host(HostCommand::AgentAnswered(Box::new(said.clone()))));
     assert!(world.state.host(hosts[0]).unwrap().queue.is_empty());
     said.position.session = 8;
     said.ended_candidates = vec![TaskId::new(5)];
-    world.put(Command::AgentAnswered(Box::new(said)));
+    world.put(Command::Host(HostCommand::AgentAnswered(Box::new(said))));
     world.check(expect![[r#"
         StopCandidateConfirmed
     "#]]);

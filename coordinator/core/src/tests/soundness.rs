@@ -8,8 +8,10 @@ use longshore_common::{clock::Timestamp, id::HostId, protocol::Attribute};
 use crate::{
     Answer, Command, Event, Rejection, State,
     command::{
-        CertifyHost, ClusterChange, CreateTaskSet, RegisterContainerInstance, RunTask,
-        SettableHostStatus, ShownKey, StartTask, TargetedAttribute, TaskLaunch, UpdateService,
+        AutoScalingCommand, CapacityProviderCommand, CertifyHost, ClusterChange, ClusterCommand,
+        CreateTaskSet, EpochCommand, HostCommand, MemberCommand, RegisterContainerInstance,
+        RunTask, ServiceCommand, SettableHostStatus, ShownKey, StartTask, TagCommand,
+        TargetedAttribute, TaskCommand, TaskLaunch, TaskSetCommand, TokenCommand, UpdateService,
     },
     event::{
         ClusterEvent, DefinitionEvent, HostEvent, MemberEvent, ServiceCreated, ServiceEvent,
@@ -49,13 +51,16 @@ fn tags() -> Tags {
 
 fn tagging(resource: Resource) -> [Command; 2] {
     let keys = vec!["team".to_owned()];
-    [Command::Tag { resource: resource.clone(), tags: tags() }, Command::Untag { resource, keys }]
+    [
+        Command::Tag(TagCommand::Tag { resource: resource.clone(), tags: tags() }),
+        Command::Tag(TagCommand::Untag { resource, keys }),
+    ]
 }
 
 fn update_service(service: ServiceRef) -> Command {
     let (desired, force_new_deployment) = (Some(3), true);
     let update = UpdateService { desired, force_new_deployment, ..update_of(service) };
-    Command::UpdateService(Box::new(update))
+    Command::Service(ServiceCommand::UpdateService(Box::new(update)))
 }
 
 fn launch(cluster: &str, family: &str) -> TaskLaunch {
@@ -67,7 +72,7 @@ fn launch(cluster: &str, family: &str) -> TaskLaunch {
 }
 
 fn run(launch: TaskLaunch) -> Command {
-    Command::RunTask(Box::new(RunTask {
+    Command::Task(TaskCommand::RunTask(Box::new(RunTask {
         launch,
         count: 1,
         distinct_instance: false,
@@ -75,7 +80,7 @@ fn run(launch: TaskLaunch) -> Command {
         strategies: vec![],
         capacity: None,
         client_token: None,
-    }))
+    })))
 }
 
 fn on_an_ended_cluster() -> Vec<Command> {
@@ -96,10 +101,10 @@ fn on_an_ended_cluster() -> Vec<Command> {
         client_token: None,
     };
     let mut commands = vec![
-        Command::UpdateCluster { name: name(), change },
-        Command::PutClusterCapacityProviders { cluster: name(), capacity },
-        Command::CreateService(Box::new(create)),
-        Command::ReplaceLostTasks { cluster: name() },
+        Command::Cluster(ClusterCommand::UpdateCluster { name: name(), change }),
+        Command::Cluster(ClusterCommand::PutClusterCapacityProviders { cluster: name(), capacity }),
+        Command::Service(ServiceCommand::CreateService(Box::new(create))),
+        Command::Cluster(ClusterCommand::ReplaceLostTasks { cluster: name() }),
         run(launch("a-gone", "app")),
         update_service(service),
     ];
@@ -121,19 +126,36 @@ fn on_an_ended_service(name: &str, is_draining: bool) -> Vec<Command> {
     };
     let mut commands = vec![
         update_service(service.clone()),
-        Command::StopServiceDeployment { deployment: deployment.clone(), rollback: true },
-        Command::ContinueServiceDeployment {
+        Command::Service(ServiceCommand::StopServiceDeployment {
+            deployment: deployment.clone(),
+            rollback: true,
+        }),
+        Command::Service(ServiceCommand::ContinueServiceDeployment {
             deployment,
             hook: HookId::new(1),
             action: HookAction::Continue,
-        },
-        Command::CreateTaskSet(Box::new(create)),
-        Command::UpdateTaskSet { service: service.clone(), task_set: set, scale_permille: 1 },
-        Command::DeleteTaskSet { service: service.clone(), task_set: set, force: true },
-        Command::UpdateServicePrimaryTaskSet { service: service.clone(), task_set: set },
+        }),
+        Command::TaskSet(TaskSetCommand::CreateTaskSet(Box::new(create))),
+        Command::TaskSet(TaskSetCommand::UpdateTaskSet {
+            service: service.clone(),
+            task_set: set,
+            scale_permille: 1,
+        }),
+        Command::TaskSet(TaskSetCommand::DeleteTaskSet {
+            service: service.clone(),
+            task_set: set,
+            force: true,
+        }),
+        Command::TaskSet(TaskSetCommand::UpdateServicePrimaryTaskSet {
+            service: service.clone(),
+            task_set: set,
+        }),
     ];
     if !is_draining {
-        commands.push(Command::DeleteService { service: service.clone(), force: true });
+        commands.push(Command::Service(ServiceCommand::DeleteService {
+            service: service.clone(),
+            force: true,
+        }));
         commands.extend(tagging(Resource::Service(service.clone())));
         commands.extend(tagging(Resource::TaskSet { service, task_set: set }));
     }
@@ -156,15 +178,23 @@ fn on_an_ended_host(world: &World, host: HostId) -> Vec<Command> {
     };
     let start = StartTask { launch: launch(CLUSTER, "app"), hosts: vec![host] };
     let mut commands = vec![
-        Command::PutAttributes { cluster: cluster(), attributes: targeted() },
-        Command::DeleteAttributes { cluster: cluster(), attributes: targeted() },
-        Command::DeregisterContainerInstance { cluster: cluster(), host, force: true },
-        Command::RegisterContainerInstance(Box::new(register)),
-        Command::StartTask(Box::new(start)),
+        Command::Host(HostCommand::PutAttributes { cluster: cluster(), attributes: targeted() }),
+        Command::Host(HostCommand::DeleteAttributes { cluster: cluster(), attributes: targeted() }),
+        Command::Host(HostCommand::DeregisterContainerInstance {
+            cluster: cluster(),
+            host,
+            force: true,
+        }),
+        Command::Host(HostCommand::RegisterContainerInstance(Box::new(register))),
+        Command::Task(TaskCommand::StartTask(Box::new(start))),
     ];
     for status in [SettableHostStatus::Active, SettableHostStatus::Draining] {
         let hosts = vec![host];
-        commands.push(Command::UpdateContainerInstancesState { cluster: cluster(), hosts, status });
+        commands.push(Command::Host(HostCommand::UpdateContainerInstancesState {
+            cluster: cluster(),
+            hosts,
+            status,
+        }));
     }
     commands.extend(tagging(Resource::ContainerInstance { cluster: cluster(), host }));
     commands
@@ -181,7 +211,12 @@ fn commands_on_what_has_ended_change_nothing() {
     let change = CapacityProviderChange { draining: Some(false), ..Default::default() };
     let group = crate::model::auto_scaling::AutoScalingGroupName::clone;
     let deleting = "a-group".parse().unwrap();
-    world.call(Command::DeleteAutoScalingGroup { name: group(&deleting), force: true }).unwrap();
+    world
+        .call(Command::AutoScaling(AutoScalingCommand::DeleteAutoScalingGroup {
+            name: group(&deleting),
+            force: true,
+        }))
+        .unwrap();
     assert!(world.state.auto_scaling_group("a-group").unwrap().deleting);
     let resize = GroupChange { max: Some(5), ..GroupChange::default() };
     let mut commands = on_an_ended_cluster();
@@ -192,10 +227,23 @@ fn commands_on_what_has_ended_change_nothing() {
     commands.push(run(launch(CLUSTER, "a-inactive")));
     commands.extend(tagging(Resource::CapacityProvider(provider())));
     commands.extend([
-        Command::UpdateCapacityProvider { name: provider(), change },
-        Command::UpdateAutoScalingGroup { name: group(&deleting), change: Box::new(resize) },
-        Command::SetDesiredCapacity { name: group(&deleting), desired: 1, honour_cooldown: false },
-        Command::DeleteGroupTags(vec![(group(&deleting), "rack".to_owned())]),
+        Command::CapacityProvider(CapacityProviderCommand::UpdateCapacityProvider {
+            name: provider(),
+            change,
+        }),
+        Command::AutoScaling(AutoScalingCommand::UpdateAutoScalingGroup {
+            name: group(&deleting),
+            change: Box::new(resize),
+        }),
+        Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+            name: group(&deleting),
+            desired: 1,
+            honour_cooldown: false,
+        }),
+        Command::AutoScaling(AutoScalingCommand::DeleteGroupTags(vec![(
+            group(&deleting),
+            "rack".to_owned(),
+        )])),
     ]);
     assert!(commands.len() > 40);
     let before = world.state.picture();
@@ -307,16 +355,20 @@ fn agent_that_takes_a_host_over_is_silent_until_heard() {
         instance_id: None,
         tags: tags(),
     };
-    let registered = world.call(Command::RegisterContainerInstance(Box::new(register)));
+    let registered =
+        world.call(Command::Host(HostCommand::RegisterContainerInstance(Box::new(register))));
     let Ok(Answer::Host(host)) = registered else { panic!("{registered:?}") };
     let silent = |world: &World| world.state.cluster(CLUSTER).unwrap().silent.len();
     assert_eq!(silent(&world), 0, "nobody is to be heard there");
     world.pass(60.0);
-    let join =
-        Command::UseJoinToken { secret_hash: [1; 32], requested_host: Some(host), key: None };
+    let join = Command::Token(TokenCommand::UseJoinToken {
+        secret_hash: [1; 32],
+        requested_host: Some(host),
+        key: None,
+    });
     world.call(join).unwrap();
     let request = Box::new(world.registration("a", None));
-    world.call(Command::RegisterHost { host, request }).unwrap();
+    world.call(Command::Host(HostCommand::RegisterHost { host, request })).unwrap();
     assert_eq!(silent(&world), 1);
     let since = world.state.silent_since(world.state.host(host).unwrap());
     assert_eq!(since, Some(world.at), "the silence counts from the agent's registration");
@@ -352,7 +404,7 @@ fn put_attribute(world: &mut World, host: HostId, name: &str) {
     let attribute = Attribute { name: name.to_owned(), value: None };
     let attributes = vec![TargetedAttribute { host, attribute }];
     let cluster = CLUSTER.parse().unwrap();
-    world.call(Command::PutAttributes { cluster, attributes }).unwrap();
+    world.call(Command::Host(HostCommand::PutAttributes { cluster, attributes })).unwrap();
 }
 
 #[test]
@@ -373,7 +425,7 @@ fn looks_of_a_call_do_not_grow_with_the_cluster() {
         }),
         ("the cluster's options change", |world| {
             let resource = Resource::Cluster(CLUSTER.parse().unwrap());
-            world.call(Command::Tag { resource, tags: tags() }).unwrap();
+            world.call(Command::Tag(TagCommand::Tag { resource, tags: tags() })).unwrap();
         }),
         ("replacing is paused and goes on", |world| {
             let (cluster, at): (ClusterName, _) = (CLUSTER.parse().unwrap(), world.at);
@@ -388,7 +440,7 @@ fn looks_of_a_call_do_not_grow_with_the_cluster() {
             for event in [paused, resumed] {
                 world.state.apply(&event, world.state.seq());
             }
-            world.call(Command::Tick).unwrap();
+            world.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         }),
         ("a host without tasks is silent", |world| {
             let host = *world.hosts.last().unwrap();
@@ -411,7 +463,7 @@ fn looks_of_a_call_do_not_grow_with_the_cluster() {
             let name = CLUSTER.parse().unwrap();
             let settings = [("containerInsights".to_owned(), "enabled".to_owned())];
             let change = ClusterChange { settings: Some(settings.into()), ..Default::default() };
-            world.call(Command::UpdateCluster { name, change }).unwrap();
+            world.call(Command::Cluster(ClusterCommand::UpdateCluster { name, change })).unwrap();
         }),
     ];
     for (what, call) in calls {
@@ -443,8 +495,14 @@ fn tick_expires_a_bounded_number_of_whatever_there_is() {
     for number in 0..OF_EACH {
         let name: ClusterName = format!("c{number}").parse().unwrap();
         let (settings, tags) = Default::default();
-        world.call(Command::CreateCluster { name: name.clone(), settings, tags }).unwrap();
-        world.call(Command::DeleteCluster { name }).unwrap();
+        world
+            .call(Command::Cluster(ClusterCommand::CreateCluster {
+                name: name.clone(),
+                settings,
+                tags,
+            }))
+            .unwrap();
+        world.call(Command::Cluster(ClusterCommand::DeleteCluster { name })).unwrap();
         let mut secret_hash = [0; 32];
         secret_hash[..4].copy_from_slice(&number.to_be_bytes());
         let token = JoinToken {
@@ -454,7 +512,7 @@ fn tick_expires_a_bounded_number_of_whatever_there_is() {
             expires_at: at,
             uses_left: None,
         };
-        world.call(Command::CreateJoinToken(token)).unwrap();
+        world.call(Command::Token(TokenCommand::CreateJoinToken(token))).unwrap();
         let client_token = UsedClientToken {
             token: format!("{number:064}"),
             parameters_hash: 0,
@@ -488,7 +546,7 @@ fn tick_expires_a_bounded_number_of_whatever_there_is() {
     world.at = Timestamp(at.0 + 49 * 3_600_000);
     let mut gone = 0;
     for _ in 0..4 {
-        world.call(Command::Tick).unwrap();
+        world.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         let expired: usize = world.recent.iter().map(expires).sum();
         assert!(expired <= 1_000, "{expired}");
         gone += expired;
@@ -519,12 +577,20 @@ fn an_agent_that_left_long_ago_is_forgotten() {
 fn agent_is_forgotten(recovers: bool) {
     let mut world = World::with_hosts(3);
     if recovers {
-        world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+        world
+            .call(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None }))
+            .unwrap();
     }
     let (cluster, host, force) = (CLUSTER.parse().unwrap(), world.hosts[0], true);
-    world.call(Command::DeregisterContainerInstance { cluster, host, force }).unwrap();
+    world
+        .call(Command::Host(HostCommand::DeregisterContainerInstance { cluster, host, force }))
+        .unwrap();
     // It never registers.
-    let join = Command::UseJoinToken { secret_hash: [1; 32], requested_host: None, key: None };
+    let join = Command::Token(TokenCommand::UseJoinToken {
+        secret_hash: [1; 32],
+        requested_host: None,
+        key: None,
+    });
     let Answer::Host(never) = world.call(join).unwrap() else { panic!() };
     world.pass(40.0 * 3600.0);
     assert!(world.state.membership(host).is_some_and(|member| member.revoked));
@@ -537,6 +603,7 @@ fn agent_is_forgotten(recovers: bool) {
     // the journal had gone back.
     let (by, secret_hash) = (Some(ShownKey { key: [9; 32], ended: true }), Some([1; 32]));
     let certify = CertifyHost { host, key: [8; 32], by, secret_hash, run: None };
-    let refused = world.call(Command::CertifyHost(Box::new(certify))).unwrap_err();
+    let refused =
+        world.call(Command::Member(MemberCommand::CertifyHost(Box::new(certify)))).unwrap_err();
     assert_eq!(refused, Rejection::HostUnknown(host));
 }

@@ -10,19 +10,23 @@ use crate::{
 /// What the host says in its `n`th session.
 fn says(world: &mut World, host: HostId, session: u64, reports: Vec<Report>) {
     let seq = reports.len() as u64;
-    let Command::AgentAnswered(mut said) = answered(host, seq, reports) else { panic!() };
+    let Command::Host(HostCommand::AgentAnswered(mut said)) = answered(host, seq, reports) else {
+        panic!()
+    };
     said.position.session = session;
     said.looked = false;
-    world.put(Command::AgentAnswered(said));
+    world.put(Command::Host(HostCommand::AgentAnswered(said)));
 }
 
 /// The host holds what is desired of it, and leaves nothing unsaid.
 fn tells_all(world: &mut World, host: HostId, session: u64) {
-    let Command::AgentAnswered(mut said) = answered(host, 0, vec![]) else { panic!() };
+    let Command::Host(HostCommand::AgentAnswered(mut said)) = answered(host, 0, vec![]) else {
+        panic!()
+    };
     said.position.session = session;
     let order = world.state.host(host).unwrap().last_order;
     said.seen = Some(Seen { epoch: world.state.epoch(), order });
-    world.put(Command::AgentAnswered(said));
+    world.put(Command::Host(HostCommand::AgentAnswered(said)));
 }
 
 fn changed(report: Report, change: impl FnOnce(&mut RunIntent)) -> Report {
@@ -35,7 +39,7 @@ fn changed(report: Report, change: impl FnOnce(&mut RunIntent)) -> Report {
 fn recovered() -> (World, HostId) {
     let (world, hosts) = World::with_hosts(1);
     let mut world = world.with_definition(100);
-    world.put(Command::Recover { beyond: 9, incarnation: 2, proved: None });
+    world.put(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 2, proved: None }));
     (world, hosts[0])
 }
 
@@ -97,9 +101,11 @@ fn definition_or_overrides_above_the_apis_limits_are_not_taken_back() {
 fn host_that_has_told_all_since_recovery_brings_nothing_new() {
     let (mut world, host) = recovered();
     // A hello is answered by an agent that has not compared anything.
-    let Command::AgentAnswered(mut said) = answered(host, 0, vec![]) else { panic!() };
+    let Command::Host(HostCommand::AgentAnswered(mut said)) = answered(host, 0, vec![]) else {
+        panic!()
+    };
     said.seen = Some(Seen { epoch: Epoch { counter: 1, incarnation: 1 }, order: 0 });
-    world.put(Command::AgentAnswered(said));
+    world.put(Command::Host(HostCommand::AgentAnswered(said)));
     says(&mut world, host, 8, vec![of_app(2)]);
     assert!(world.state.task(TaskId::new(5)).is_some(), "it had not told all");
     tells_all(&mut world, host, 8);
@@ -107,11 +113,11 @@ fn host_that_has_told_all_since_recovery_brings_nothing_new() {
     says(&mut world, host, 9, vec![late()]);
     assert!(world.state.task(TaskId::new(6)).is_none());
     world.state = restored(&rows(&mut world.state), world.state.seq());
-    world.put(Command::StartEpoch { incarnation: 3 });
+    world.put(Command::Epoch(EpochCommand::StartEpoch { incarnation: 3 }));
     says(&mut world, host, 10, vec![late()]);
     assert!(world.state.task(TaskId::new(6)).is_none(), "after a restart");
     // The next recovery begins anew.
-    world.put(Command::Recover { beyond: 20, incarnation: 4, proved: None });
+    world.put(Command::Epoch(EpochCommand::Recover { beyond: 20, incarnation: 4, proved: None }));
     says(&mut world, host, 11, vec![late()]);
     assert!(world.state.task(TaskId::new(6)).is_some());
 }

@@ -3,7 +3,9 @@
 use longshore_common::clock::Timestamp;
 
 use super::*;
-use crate::{model::task_options::TaskOptions, schedule, state::WAITING_TASKS_MAX};
+use crate::{
+    command::TagCommand, model::task_options::TaskOptions, schedule, state::WAITING_TASKS_MAX,
+};
 
 impl World {
     /// What the driver does after each step.
@@ -54,16 +56,16 @@ impl World {
 }
 
 fn waiting_run(count: u32, wait_ms: u64) -> Command {
-    let Command::RunTask(mut run) = run_task(count) else { unreachable!() };
+    let Command::Task(TaskCommand::RunTask(mut run)) = run_task(count) else { unreachable!() };
     run.launch.options = TaskOptions { wait_ms: Some(wait_ms), ..TaskOptions::default() };
     run.launch.tags.insert("longshore:wait".to_owned(), (wait_ms / 1000).to_string());
-    Command::RunTask(run)
+    Command::Task(TaskCommand::RunTask(run))
 }
 
 fn running_for(timeout_ms: u64) -> Command {
-    let Command::RunTask(mut run) = run_task(1) else { unreachable!() };
+    let Command::Task(TaskCommand::RunTask(mut run)) = run_task(1) else { unreachable!() };
     run.launch.options = TaskOptions { timeout_ms: Some(timeout_ms), ..TaskOptions::default() };
-    Command::RunTask(run)
+    Command::Task(TaskCommand::RunTask(run))
 }
 
 #[test]
@@ -113,11 +115,11 @@ fn what_waited_too_long_is_stopped_and_told_why() {
     world.run_and_wait(2, 5_000);
     assert_eq!((world.placed(), world.waiting()), (1, 1));
     world.at = Timestamp(world.at.0 + 4_900);
-    world.step(Command::Tick);
+    world.step(Command::Epoch(EpochCommand::Tick));
     assert_eq!(world.waiting(), 1);
     let next = world.state.next_deadline().unwrap();
     world.at = Timestamp(next.0 - 1);
-    world.step(Command::Tick);
+    world.step(Command::Epoch(EpochCommand::Tick));
     assert_eq!((world.placed(), world.waiting()), (1, 0));
     let (_, cause) = world.ended().remove(0);
     assert_eq!(cause.code, StopCode::TaskFailedToStart);
@@ -133,11 +135,11 @@ fn a_task_that_waits_can_be_stopped_and_does_not_run_later() {
     world.put(create_cluster("web"));
     let mut world = world.with_definition(400);
     let tasks = world.run_and_wait(2, 60_000);
-    let stop = Command::StopTask {
+    let stop = Command::Task(TaskCommand::StopTask {
         cluster: "web".parse().unwrap(),
         task: tasks[0],
         reason: Some("not today".to_owned()),
-    };
+    });
     world.step(stop);
     let (id, cause) = world.ended().remove(0);
     assert_eq!((id, cause.code), (tasks[0], StopCode::UserInitiated));
@@ -153,11 +155,13 @@ fn a_cluster_and_a_task_definition_outlive_the_tasks_that_wait() {
     world.put(create_cluster("web"));
     let mut world = world.with_definition(400);
     world.run_and_wait(1, 60_000);
-    world.put(Command::DeregisterTaskDefinition(revision(Some(1))));
-    world.put(Command::DeleteTaskDefinitions(vec![revision(Some(1))]));
+    world.put(Command::Definition(DefinitionCommand::DeregisterTaskDefinition(revision(Some(1)))));
+    world.put(Command::Definition(DefinitionCommand::DeleteTaskDefinitions(vec![revision(Some(
+        1,
+    ))])));
     world.log.clear();
-    world.put(Command::DeleteCluster { name: "web".parse().unwrap() });
-    world.step(Command::Tick);
+    world.put(Command::Cluster(ClusterCommand::DeleteCluster { name: "web".parse().unwrap() }));
+    world.step(Command::Epoch(EpochCommand::Tick));
     assert!(world.log.starts_with("rejected: The Cluster cannot be deleted"), "{}", world.log);
     assert!(!world.log.contains("TaskDefinitionDeleted"), "{}", world.log);
     world.add_host();
@@ -188,9 +192,11 @@ fn a_client_token_stands_for_the_tasks_that_wait() {
     world.put(create_cluster("web"));
     let mut world = world.with_definition(400);
     let with_token = || {
-        let Command::RunTask(mut run) = waiting_run(2, 60_000) else { unreachable!() };
+        let Command::Task(TaskCommand::RunTask(mut run)) = waiting_run(2, 60_000) else {
+            unreachable!()
+        };
         run.client_token = Some(ClientToken { token: "once".to_owned(), parameters_hash: 1 });
-        Command::RunTask(run)
+        Command::Task(TaskCommand::RunTask(run))
     };
     let first = world.step(with_token()).unwrap();
     assert_eq!(world.step(with_token()).unwrap(), first);
@@ -213,13 +219,13 @@ fn a_task_is_stopped_when_it_has_run_for_as_long_as_it_may() {
     assert_eq!(world.state.next_deadline(), Some(ends));
     world.log.clear();
     world.at = Timestamp(ends.0 - 2);
-    world.put(Command::Tick);
+    world.put(Command::Epoch(EpochCommand::Tick));
     assert_eq!(world.log, "");
-    world.put(Command::Tick);
+    world.put(Command::Epoch(EpochCommand::Tick));
     world.check(expect![[r#"
         TaskStopRequested UserInitiated The task ran for 10 s, which is as long as its tag longshore:timeout lets it.
     "#]]);
-    world.put(Command::Tick);
+    world.put(Command::Epoch(EpochCommand::Tick));
     assert_eq!((world.log.as_str(), world.state.next_deadline()), ("", None), "once");
 }
 
@@ -233,14 +239,14 @@ fn a_tag_gives_a_running_task_another_end_or_none() {
     let resource =
         crate::model::tagged::Resource::Task { cluster: "web".parse().unwrap(), task: tasks[0] };
     let tags = Tags::from([("longshore:timeout".to_owned(), "60".to_owned())]);
-    world.put(Command::Tag { resource: resource.clone(), tags });
+    world.put(Command::Tag(TagCommand::Tag { resource: resource.clone(), tags }));
     assert_eq!(world.state.next_deadline(), Some(Timestamp(began.0 + 60_000)));
     let keys = vec!["longshore:timeout".to_owned()];
-    world.put(Command::Untag { resource: resource.clone(), keys });
+    world.put(Command::Tag(TagCommand::Untag { resource: resource.clone(), keys }));
     assert_eq!(world.state.next_deadline(), None);
     world.log.clear();
     let tags = Tags::from([("longshore:timeout".to_owned(), "soon".to_owned())]);
-    world.put(Command::Tag { resource, tags });
+    world.put(Command::Tag(TagCommand::Tag { resource, tags }));
     assert!(
         world.log.starts_with("rejected: The tag longshore:timeout is `soon`"),
         "{}",
@@ -277,17 +283,20 @@ fn waiting_launch_never_runs_anew_after_recovery() {
     let mut world = world.with_definition(1_100);
     let tasks = world.run_and_wait(2, 60_000);
     world.at = Timestamp(world.at.0 + 3_600_000);
-    world.put(Command::StartEpoch { incarnation: 2 });
-    world.step(Command::Recover { beyond: 9, incarnation: 3, proved: None });
+    world.put(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 }));
+    world.step(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None }));
     // A host that has room for both.
     let room = Capacity { cpu: CpuUnits(4096), memory: MemoryMib(4000), ..Capacity::default() };
     world.add_host_with(room);
-    world.step(Command::Tick);
+    world.step(Command::Epoch(EpochCommand::Tick));
     assert_eq!((world.placed(), world.waiting()), (0, 2), "they may have run");
     let runs = unknown_task(1, tasks[0].value(), "family:app", None);
-    let Command::AgentAnswered(mut said) = answered(hosts[0], 1, vec![runs]) else { panic!() };
+    let Command::Host(HostCommand::AgentAnswered(mut said)) = answered(hosts[0], 1, vec![runs])
+    else {
+        panic!()
+    };
     said.position.session = 8;
-    world.step(Command::AgentAnswered(said));
+    world.step(Command::Host(HostCommand::AgentAnswered(said)));
     assert_eq!((world.placed(), world.waiting()), (1, 1));
     assert_eq!(world.ended(), [], "nothing has ended");
     assert_eq!(world.state.check(), Vec::<String>::new());
@@ -295,7 +304,7 @@ fn waiting_launch_never_runs_anew_after_recovery() {
     for _ in 0..4 {
         world.at = Timestamp(world.at.0 + 30_000);
         world.state.wake(world.at);
-        world.step(Command::Tick);
+        world.step(Command::Epoch(EpochCommand::Tick));
     }
     assert_eq!((world.placed(), world.waiting()), (1, 0));
     let adopted = world.state.task(tasks[0]).unwrap();
@@ -317,11 +326,11 @@ fn start_ends_no_wait_before_hosts_were_heard() {
     world.run_and_wait(1, 60_000);
     world.at = Timestamp(world.at.0 + 3_600_000);
     world.state = restored(&rows(&mut world.state), world.state.seq());
-    world.put(Command::StartEpoch { incarnation: 2 });
-    world.step(Command::Tick);
+    world.put(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 }));
+    world.step(Command::Epoch(EpochCommand::Tick));
     assert_eq!((world.waiting(), world.ended().len()), (1, 0));
-    world.put(Command::BeginScheduling);
-    world.step(Command::Tick);
+    world.put(Command::Epoch(EpochCommand::BeginScheduling));
+    world.step(Command::Epoch(EpochCommand::Tick));
     assert_eq!((world.waiting(), world.ended().len()), (0, 1));
 }
 
@@ -336,8 +345,12 @@ fn clock_does_not_tell_what_is_of_before_the_recovery() {
         world.at = Timestamp(usual);
         let old = world.run_and_wait(1, 60_000)[0];
         world.at = Timestamp(clock);
-        world.put(Command::StartEpoch { incarnation: 2 });
-        world.put(Command::Recover { beyond: 9, incarnation: 3, proved: None });
+        world.put(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 }));
+        world.put(Command::Epoch(EpochCommand::Recover {
+            beyond: 9,
+            incarnation: 3,
+            proved: None,
+        }));
         let unsure = |state: &State, launch| state.may_have_run(state.waiting(launch).unwrap());
         assert!(unsure(&world.state, old), "clock {clock}");
         assert_eq!(world.state.next_deadline(), None, "clock {clock}");
@@ -363,12 +376,16 @@ fn what_starts_on_an_old_journal_asked_for_is_sure() {
         let (world, _) = World::with_hosts(1);
         let mut world = world.with_definition(1_100);
         let old = world.run_and_wait(1, 60_000)[0];
-        world.put(Command::StartEpoch { incarnation: 2 });
+        world.put(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 }));
         let own = world.run_and_wait(1, 60_000)[0];
-        world.put(Command::StartEpoch { incarnation: 3 });
+        world.put(Command::Epoch(EpochCommand::StartEpoch { incarnation: 3 }));
         let last = world.run_and_wait(1, 60_000)[0];
         let beyond = proved.counter;
-        world.put(Command::Recover { beyond, incarnation: 4, proved: Some(proved) });
+        world.put(Command::Epoch(EpochCommand::Recover {
+            beyond,
+            incarnation: 4,
+            proved: Some(proved),
+        }));
         let unsure = |launch| world.state.may_have_run(world.state.waiting(launch).unwrap());
         assert_eq!(
             (unsure(old), unsure(own), unsure(last)),
@@ -386,7 +403,7 @@ fn task_forbidden_while_it_waits_is_told_so_in_the_end() {
     assert_eq!((world.placed(), world.waiting()), (1, 1));
     world.state.set_task_policy(no_privileged());
     world.at = Timestamp(world.at.0 + 6_000);
-    world.step(Command::Tick);
+    world.step(Command::Epoch(EpochCommand::Tick));
     let (_, cause) = world.ended().remove(0);
     assert!(cause.reason.contains("lets no task have"), "{}", cause.reason);
 }

@@ -22,7 +22,10 @@ async fn with_alarms(names: &[&str]) -> Handle {
         let definition = AlarmDefinition { description: None, actions_enabled: true, watched };
         let name = name.parse().unwrap();
         let put = PutMetricAlarm { name, definition, tags: BTreeMap::new() };
-        driver.submit(Command::PutMetricAlarm(Box::new(put)), |_, _| ()).await.unwrap();
+        driver
+            .submit(Command::Alarm(AlarmCommand::PutMetricAlarm(Box::new(put))), |_, _| ())
+            .await
+            .unwrap();
     }
     driver
 }

@@ -14,6 +14,7 @@ use std::{collections::BTreeSet, ops::Bound};
 
 use longshore_core::{
     Command, Rejection,
+    command::AutoScalingCommand,
     model::auto_scaling::{AutoScalingGroupName, InstanceId},
     state::{Group, State},
 };
@@ -123,7 +124,10 @@ pub(super) struct DescribeTagsInput {
 
 pub(super) async fn create(api: &Api, input: input::CreateInput) -> Result<Tree, ApiError> {
     let (name, config) = input.parse()?;
-    let command = Command::CreateAutoScalingGroup { name, config: Box::new(config) };
+    let command = Command::AutoScaling(AutoScalingCommand::CreateAutoScalingGroup {
+        name,
+        config: Box::new(config),
+    });
     // A name is free once its group is gone.
     let refused = |rejection: Rejection| match rejection {
         Rejection::GroupDeleting(_) => ApiError::new(
@@ -139,14 +143,22 @@ pub(super) async fn create(api: &Api, input: input::CreateInput) -> Result<Tree,
 pub(super) async fn update(api: &Api, input: input::UpdateInput) -> Result<Tree, ApiError> {
     let (name, change) = input.parse()?;
     let change = Box::new(change);
-    api.submit(Command::UpdateAutoScalingGroup { name, change }, |_, _| ()).await?;
+    api.submit(
+        Command::AutoScaling(AutoScalingCommand::UpdateAutoScalingGroup { name, change }),
+        |_, _| (),
+    )
+    .await?;
     Ok(Tree::object())
 }
 
 pub(super) async fn delete(api: &Api, input: DeleteInput) -> Result<Tree, ApiError> {
     let name = group_name(&input.auto_scaling_group_name)?;
     let force = input.force_delete;
-    api.submit(Command::DeleteAutoScalingGroup { name, force }, |_, _| ()).await?;
+    api.submit(
+        Command::AutoScaling(AutoScalingCommand::DeleteAutoScalingGroup { name, force }),
+        |_, _| (),
+    )
+    .await?;
     Ok(Tree::object())
 }
 
@@ -154,11 +166,11 @@ pub(super) async fn set_desired(
     api: &Api,
     input: SetDesiredCapacityInput,
 ) -> Result<Tree, ApiError> {
-    let command = Command::SetDesiredCapacity {
+    let command = Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
         name: group_name(&input.auto_scaling_group_name)?,
         desired: input.desired_capacity,
         honour_cooldown: input.honor_cooldown,
-    };
+    });
     api.submit(command, |_, _| ()).await?;
     Ok(Tree::object())
 }
@@ -174,11 +186,11 @@ pub(super) async fn protect(
         )));
     }
     let instances = input.instance_ids.iter().map(|id| instance_id(id));
-    let command = Command::SetInstanceProtection {
+    let command = Command::AutoScaling(AutoScalingCommand::SetInstanceProtection {
         name: group_name(&input.auto_scaling_group_name)?,
         instances: instances.collect::<Result<_, ApiError>>()?,
         protected: input.protected_from_scale_in,
-    };
+    });
     // SetInstanceProtection declares no error for a group that is being deleted.
     let refused = |rejection: Rejection| match rejection {
         Rejection::GroupDeleting(_) => invalid(rejection.to_string()),
@@ -196,7 +208,8 @@ pub(super) async fn terminate(api: &Api, input: TerminateInput) -> Result<Tree, 
         let (group, instance) = state.instance_known_as(instance)?;
         Some(view::activity(&identity, group, instance))
     };
-    let command = Command::TerminateInstance { instance, decrement };
+    let command =
+        Command::AutoScaling(AutoScalingCommand::TerminateInstance { instance, decrement });
     let activity = api.submit(command, show).await?;
     Ok(Tree::object().with_some("Activity", activity))
 }
@@ -300,13 +313,13 @@ pub(super) async fn describe_activities(
 
 pub(super) async fn put_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
     let tags = input::of_groups(input.tags)?;
-    submit_tags(api, Command::PutGroupTags(tags)).await
+    submit_tags(api, Command::AutoScaling(AutoScalingCommand::PutGroupTags(tags))).await
 }
 
 pub(super) async fn delete_tags(api: &Api, input: TagsInput) -> Result<Tree, ApiError> {
     let tags = input::of_groups(input.tags)?;
     let keys = tags.into_iter().map(|(group, key, _)| (group, key)).collect();
-    submit_tags(api, Command::DeleteGroupTags(keys)).await
+    submit_tags(api, Command::AutoScaling(AutoScalingCommand::DeleteGroupTags(keys))).await
 }
 
 /// A change of tags, with the errors that CreateOrUpdateTags and DeleteTags declare.

@@ -16,6 +16,7 @@ use std::ops::Bound;
 use longshore_common::arn::Identity;
 use longshore_core::{
     Command,
+    command::AlarmCommand,
     model::alarm::{Alarm, AlarmName, AlarmValue, SetAlarmState},
     state::State,
 };
@@ -79,7 +80,7 @@ enum AlarmType {
 
 pub(super) async fn put(api: &Api, input: input::PutMetricAlarmInput) -> Result<Tree, ApiError> {
     let put = Box::new(input.into_command()?);
-    api.submit(Command::PutMetricAlarm(put), |_, _| ()).await?;
+    api.submit(Command::Alarm(AlarmCommand::PutMetricAlarm(put)), |_, _| ()).await?;
     Ok(Tree::object())
 }
 
@@ -98,7 +99,7 @@ pub(super) async fn set_state(api: &Api, input: SetAlarmStateInput) -> Result<Tr
         reason: input.state_reason,
         reason_data,
     };
-    api.submit(Command::SetAlarmState(set), |_, _| ()).await?;
+    api.submit(Command::Alarm(AlarmCommand::SetAlarmState(set)), |_, _| ()).await?;
     Ok(Tree::object())
 }
 
@@ -107,7 +108,7 @@ pub(super) async fn delete(api: &Api, input: DeleteAlarmsInput) -> Result<Tree, 
         return Err(invalid("AlarmNames is empty; name at least one alarm."));
     }
     let names = alarm_names(&input.alarm_names)?;
-    api.submit(Command::DeleteAlarms { names }, |_, _| ()).await?;
+    api.submit(Command::Alarm(AlarmCommand::DeleteAlarms { names }), |_, _| ()).await?;
     Ok(Tree::object())
 }
 

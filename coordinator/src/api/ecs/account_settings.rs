@@ -2,7 +2,7 @@
 //! ListAccountSettings (ecs-behaviour 1.22).
 
 use longshore_core::{
-    command::Command,
+    command::{Command, SettingCommand},
     model::setting::SettingScope,
     state::{DEFAULT_LOG_DRIVER_MODE, State},
 };
@@ -240,11 +240,11 @@ async fn put_for(
             api.identity.root()
         )));
     }
-    let command = Command::PutAccountSetting {
+    let command = Command::Setting(SettingCommand::PutAccountSetting {
         scope: SettingScope::Principal(principal.clone()),
         name: name.rule().name.to_owned(),
         value: value.clone(),
-    };
+    });
     api.submit(command, |_, _| ()).await?;
     Ok(SettingOutput { setting: SettingView::new(name, value, principal) })
 }
@@ -255,10 +255,10 @@ pub(crate) async fn delete(
 ) -> Result<SettingOutput, ApiError> {
     let principal = principal(api, input.principal_arn)?;
     let name = input.name;
-    let command = Command::DeleteAccountSetting {
+    let command = Command::Setting(SettingCommand::DeleteAccountSetting {
         principal: principal.clone(),
         name: name.rule().name.to_owned(),
-    };
+    });
     let of = Principals { own: principal.clone(), root: api.identity.root() };
     let value = api.submit(command, move |state, _| effective(state, &of, name)).await?;
     Ok(SettingOutput { setting: SettingView::new(name, value, principal) })

@@ -2,7 +2,7 @@
 
 use longshore_common::{id::HostId, protocol::Attribute};
 use longshore_core::{
-    command::{Command, TargetedAttribute},
+    command::{Command, HostCommand, TargetedAttribute},
     model::{capacity_provider::GROUP_ATTRIBUTE, name::ClusterName},
     state::State,
 };
@@ -103,7 +103,8 @@ pub(crate) async fn put(
         )));
     }
     let shown = shown(api, &cluster, &attributes);
-    api.submit(Command::PutAttributes { cluster, attributes }, |_, _| ()).await?;
+    api.submit(Command::Host(HostCommand::PutAttributes { cluster, attributes }), |_, _| ())
+        .await?;
     Ok(AttributesOutput { attributes: shown, next_token: None })
 }
 
@@ -113,7 +114,8 @@ pub(crate) async fn delete(
 ) -> Result<AttributesOutput, ApiError> {
     let (cluster, attributes) = targeted(api, input)?;
     let shown = shown(api, &cluster, &attributes);
-    api.submit(Command::DeleteAttributes { cluster, attributes }, |_, _| ()).await?;
+    api.submit(Command::Host(HostCommand::DeleteAttributes { cluster, attributes }), |_, _| ())
+        .await?;
     Ok(AttributesOutput { attributes: shown, next_token: None })
 }
 

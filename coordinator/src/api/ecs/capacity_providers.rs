@@ -7,7 +7,7 @@ use std::ops::Bound;
 
 use longshore_common::{arn::Identity, task_definition::Switch};
 use longshore_core::{
-    command::Command,
+    command::{CapacityProviderCommand, ClusterCommand, Command},
     model::{
         auto_scaling::AutoScalingGroupName,
         capacity_provider::{
@@ -198,7 +198,14 @@ pub(crate) async fn create(
         status: CapacityProviderStatus::Active,
         update: None,
     };
-    submit_and_show(api, Command::CreateCapacityProvider(Box::new(provider)), name).await
+    submit_and_show(
+        api,
+        Command::CapacityProvider(CapacityProviderCommand::CreateCapacityProvider(Box::new(
+            provider,
+        ))),
+        name,
+    )
+    .await
 }
 
 pub(crate) async fn update(
@@ -228,7 +235,10 @@ pub(crate) async fn update(
             .map(|switch| switch == Switch::Enabled),
         draining: given.managed_draining.map(|switch| switch == Switch::Enabled),
     };
-    let command = Command::UpdateCapacityProvider { name: name.clone(), change };
+    let command = Command::CapacityProvider(CapacityProviderCommand::UpdateCapacityProvider {
+        name: name.clone(),
+        change,
+    });
     submit_and_show(api, command, name).await
 }
 
@@ -239,7 +249,14 @@ pub(crate) async fn delete(
     no_managed_instances(input.cluster, false)?;
     let given = &input.capacity_provider;
     let name = identifiers::capacity_provider(&api.identity, given)?.ok_or_else(does_not_exist)?;
-    submit_and_show(api, Command::DeleteCapacityProvider { name: name.clone() }, name).await
+    submit_and_show(
+        api,
+        Command::CapacityProvider(CapacityProviderCommand::DeleteCapacityProvider {
+            name: name.clone(),
+        }),
+        name,
+    )
+    .await
 }
 
 async fn submit_and_show(
@@ -348,7 +365,10 @@ pub(crate) async fn put_for_cluster(
         input.capacity_providers,
         input.default_capacity_provider_strategy,
     )?;
-    let command = Command::PutClusterCapacityProviders { cluster: cluster.clone(), capacity };
+    let command = Command::Cluster(ClusterCommand::PutClusterCapacityProviders {
+        cluster: cluster.clone(),
+        capacity,
+    });
     clusters::submit_and_show(api, command, cluster).await
 }
 

@@ -8,7 +8,7 @@ use longshore_common::{
     clock::Timestamp,
 };
 use longshore_core::{
-    command::{ClusterChange, Command},
+    command::{ClusterChange, ClusterCommand, Command},
     model::{
         cluster::{ClusterSettings, Replacing},
         name::ClusterName,
@@ -239,7 +239,8 @@ pub(crate) async fn create(
         .settings
         .entry(CONTAINER_INSIGHTS.to_owned())
         .or_insert_with(|| CONTAINER_INSIGHTS_OFF.to_owned());
-    let command = Command::CreateCluster { name: name.clone(), settings, tags };
+    let command =
+        Command::Cluster(ClusterCommand::CreateCluster { name: name.clone(), settings, tags });
     submit_and_show(api, command, name).await
 }
 
@@ -255,7 +256,12 @@ pub(crate) async fn update(
         configuration: parse_configuration(input.configuration)?,
         service_connect_namespace: None,
     };
-    submit_and_show(api, Command::UpdateCluster { name: name.clone(), change }, name).await
+    submit_and_show(
+        api,
+        Command::Cluster(ClusterCommand::UpdateCluster { name: name.clone(), change }),
+        name,
+    )
+    .await
 }
 
 pub(crate) async fn update_settings(
@@ -270,7 +276,12 @@ pub(crate) async fn update_settings(
         ));
     }
     let change = ClusterChange { settings: Some(settings), ..ClusterChange::default() };
-    submit_and_show(api, Command::UpdateCluster { name: name.clone(), change }, name).await
+    submit_and_show(
+        api,
+        Command::Cluster(ClusterCommand::UpdateCluster { name: name.clone(), change }),
+        name,
+    )
+    .await
 }
 
 pub(crate) async fn delete(
@@ -278,7 +289,12 @@ pub(crate) async fn delete(
     input: DeleteClusterInput,
 ) -> Result<ClusterOutput, ApiError> {
     let name = identifiers::cluster(&api.identity, Some(&input.cluster))?;
-    submit_and_show(api, Command::DeleteCluster { name: name.clone() }, name).await
+    submit_and_show(
+        api,
+        Command::Cluster(ClusterCommand::DeleteCluster { name: name.clone() }),
+        name,
+    )
+    .await
 }
 
 /// What writing operations answer: everything of the cluster.

@@ -6,7 +6,7 @@ pub(crate) mod view;
 
 use longshore_common::id::HostId;
 use longshore_core::{
-    command::{Command, SettableHostStatus},
+    command::{Command, HostCommand, SettableHostStatus},
     decide::Answer,
     model::{host::HostStatus, name::ClusterName},
     query::Constraint,
@@ -109,7 +109,11 @@ pub(crate) async fn deregister(
     let given = &input.container_instance;
     let host = identifiers::container_instance(&api.identity, &cluster, given)?
         .ok_or_else(|| no_such_instance(given, &cluster))?;
-    let command = Command::DeregisterContainerInstance { cluster, host, force: input.force };
+    let command = Command::Host(HostCommand::DeregisterContainerInstance {
+        cluster,
+        host,
+        force: input.force,
+    });
     submit_and_show(api, command).await
 }
 
@@ -239,8 +243,11 @@ pub(crate) async fn update_state(
         }
     };
     let (hosts, mut failures) = hosts(api, &cluster, &input.container_instances, UPDATED_MAX)?;
-    let command =
-        Command::UpdateContainerInstancesState { cluster: cluster.clone(), hosts, status };
+    let command = Command::Host(HostCommand::UpdateContainerInstancesState {
+        cluster: cluster.clone(),
+        hosts,
+        status,
+    });
     let (shown, refused) = api
         .submit(command, |state, answer| match answer {
             Answer::Hosts { changed, failures } => {

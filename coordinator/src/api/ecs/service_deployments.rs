@@ -9,6 +9,7 @@ mod view;
 
 use longshore_core::{
     Command, Rejection, State,
+    command::ServiceCommand,
     model::{
         deployment::{DeploymentRecord, DeploymentRef},
         service::{DeploymentId, HookAction, ServiceId},
@@ -123,7 +124,10 @@ pub(crate) async fn stop(
         None | Some(StopType::Rollback) => true,
         Some(StopType::Abort) => false,
     };
-    let command = Command::StopServiceDeployment { deployment: deployment.clone(), rollback };
+    let command = Command::Service(ServiceCommand::StopServiceDeployment {
+        deployment: deployment.clone(),
+        rollback,
+    });
     submit(api, command, deployment, input.service_deployment_arn).await
 }
 
@@ -144,8 +148,11 @@ pub(crate) async fn go_on(
         None | Some(ContinueAction::Continue) => HookAction::Continue,
         Some(ContinueAction::Rollback) => HookAction::Rollback,
     };
-    let command =
-        Command::ContinueServiceDeployment { deployment: deployment.clone(), hook, action };
+    let command = Command::Service(ServiceCommand::ContinueServiceDeployment {
+        deployment: deployment.clone(),
+        hook,
+        action,
+    });
     submit(api, command, deployment, input.service_deployment_arn).await
 }
 

@@ -16,7 +16,7 @@ mod events;
 mod range;
 
 use longshore_common::{arn::Identity, task_definition::Switch};
-use longshore_core::{Command, State, model::service::ServiceRef};
+use longshore_core::{Command, State, command::ServiceCommand, model::service::ServiceRef};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::kinds::SchedulingStrategy;
@@ -76,7 +76,10 @@ pub(crate) async fn delete(
     input: DeleteServiceInput,
 ) -> Result<ServiceOutput, ApiError> {
     let service = named(api, input.cluster.as_deref(), &input.service)?;
-    let command = Command::DeleteService { service: service.clone(), force: input.force };
+    let command = Command::Service(ServiceCommand::DeleteService {
+        service: service.clone(),
+        force: input.force,
+    });
     submit_and_show(api, command, service).await
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use longshore_common::arn::Arn;
 use longshore_core::{
-    command::Command,
+    command::{Command, TagCommand},
     model::{
         capacity_provider::scale_in_after_ms,
         name::ClusterName,
@@ -91,7 +91,7 @@ pub(crate) async fn tag(api: &Api, input: TagResourceInput) -> Result<Done, ApiE
     if !has_options(&resource) {
         no_options(&tags)?;
     }
-    api.submit(Command::Tag { resource, tags }, |_, _| ()).await?;
+    api.submit(Command::Tag(TagCommand::Tag { resource, tags }), |_, _| ()).await?;
     Ok(Done {})
 }
 
@@ -114,7 +114,8 @@ pub(crate) async fn untag(api: &Api, input: UntagResourceInput) -> Result<Done, 
             )));
         }
     }
-    api.submit(Command::Untag { resource, keys: input.tag_keys }, |_, _| ()).await?;
+    api.submit(Command::Tag(TagCommand::Untag { resource, keys: input.tag_keys }), |_, _| ())
+        .await?;
     Ok(Done {})
 }
 

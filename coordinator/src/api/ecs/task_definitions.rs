@@ -13,7 +13,7 @@ pub(crate) mod view;
 pub(crate) mod list;
 
 use longshore_core::{
-    command::{Command, RegisterTaskDefinition},
+    command::{Command, DefinitionCommand, RegisterTaskDefinition},
     decide::Answer,
     model::{definition::RevisionRef, name::Family},
     state::{Definition, State},
@@ -105,14 +105,16 @@ pub(crate) async fn register(
         ApiError::client(format!("Family contains invalid characters: `{family}`."))
     })?;
     let shown_tags = tags::view(&tags);
-    let command = Command::RegisterTaskDefinition(Box::new(RegisterTaskDefinition {
-        family,
-        requires_attributes: requires_attributes::of(&spec),
-        compatibilities: compatibilities::of(&spec),
-        spec,
-        registered_by: api.caller.arn.clone(),
-        tags,
-    }));
+    let command = Command::Definition(DefinitionCommand::RegisterTaskDefinition(Box::new(
+        RegisterTaskDefinition {
+            family,
+            requires_attributes: requires_attributes::of(&spec),
+            compatibilities: compatibilities::of(&spec),
+            spec,
+            registered_by: api.caller.arn.clone(),
+            tags,
+        },
+    )));
     let shown = api.submit(command, show_answered).await?.ok_or_else(unable_to_describe)?;
     Ok(TaskDefinitionOutput { task_definition: shown.view(&api.identity), tags: shown_tags })
 }
@@ -122,7 +124,7 @@ pub(crate) async fn deregister(
     input: DeregisterTaskDefinitionInput,
 ) -> Result<DeregisterTaskDefinitionOutput, ApiError> {
     let reference = with_revision(api, &input.task_definition)?.ok_or_else(not_there)?;
-    let command = Command::DeregisterTaskDefinition(reference);
+    let command = Command::Definition(DefinitionCommand::DeregisterTaskDefinition(reference));
     let shown = api.submit(command, show_answered).await?.ok_or_else(unable_to_describe)?;
     Ok(DeregisterTaskDefinitionOutput { task_definition: shown.view(&api.identity) })
 }
@@ -150,7 +152,7 @@ pub(crate) async fn delete(
     }
     let given_as = references.clone();
     let references = references.into_iter().map(|(_, reference)| reference).collect();
-    let command = Command::DeleteTaskDefinitions(references);
+    let command = Command::Definition(DefinitionCommand::DeleteTaskDefinitions(references));
     let (shown, refused) = api
         .submit(command, |state, answer| match answer {
             Answer::Revisions { accepted, failures } => {

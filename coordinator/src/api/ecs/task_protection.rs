@@ -6,7 +6,7 @@ use longshore_common::{
     id::TaskId,
     limits::{TASK_PROTECTION_MINUTES as MINUTES, TASK_PROTECTION_MINUTES_DEFAULT as DEFAULT},
 };
-use longshore_core::{Answer, Command, State, model::name::ClusterName};
+use longshore_core::{Answer, Command, State, command::TaskCommand, model::name::ClusterName};
 use serde::{Deserialize, Serialize};
 
 use super::{failure::Failure, identifiers};
@@ -87,7 +87,11 @@ pub(crate) async fn update(
         let shown = tasks.iter().filter_map(|id| view(&identity, state, &of, *id, now));
         (shown.collect::<Vec<_>>(), failures)
     };
-    let command = Command::UpdateTaskProtection { cluster: cluster.clone(), tasks: ids, minutes };
+    let command = Command::Task(TaskCommand::UpdateTaskProtection {
+        cluster: cluster.clone(),
+        tasks: ids,
+        minutes,
+    });
     let (protected_tasks, failed) = api.submit(command, show).await?;
     let failed = failed.into_iter();
     failures.extend(

@@ -3,7 +3,7 @@
 
 use longshore_core::{
     Answer, Command, Rejection, State,
-    command::CreateTaskSet,
+    command::{CreateTaskSet, TaskSetCommand},
     model::{
         service::{RevisionId, ServiceRef},
         service_status::ServiceStatus,
@@ -152,14 +152,14 @@ pub(crate) async fn create(
     let network = input.network_configuration.as_ref();
     unsupported::no_network(api, network, Some(&definition)).await?;
     let service = services::named(api, Some(&input.cluster), &input.service)?;
-    let command = Command::CreateTaskSet(Box::new(CreateTaskSet {
+    let command = Command::TaskSet(TaskSetCommand::CreateTaskSet(Box::new(CreateTaskSet {
         service: service.clone(),
         definition,
         external_id,
         scale_permille,
         tags,
         client_token,
-    }));
+    })));
     submit_and_show(api, command, service, None).await
 }
 
@@ -169,7 +169,11 @@ pub(crate) async fn update(
 ) -> Result<TaskSetOutput, ApiError> {
     let scale_permille = permille(input.scale)?;
     let (service, task_set) = named(api, &input.cluster, &input.service, &input.task_set)?;
-    let command = Command::UpdateTaskSet { service: service.clone(), task_set, scale_permille };
+    let command = Command::TaskSet(TaskSetCommand::UpdateTaskSet {
+        service: service.clone(),
+        task_set,
+        scale_permille,
+    });
     submit_and_show(api, command, service, Some(task_set)).await
 }
 
@@ -179,7 +183,11 @@ pub(crate) async fn delete(
 ) -> Result<TaskSetOutput, ApiError> {
     let (service, task_set) = named(api, &input.cluster, &input.service, &input.task_set)?;
     let force = input.force;
-    let command = Command::DeleteTaskSet { service: service.clone(), task_set, force };
+    let command = Command::TaskSet(TaskSetCommand::DeleteTaskSet {
+        service: service.clone(),
+        task_set,
+        force,
+    });
     submit_and_show(api, command, service, Some(task_set)).await
 }
 
@@ -188,7 +196,10 @@ pub(crate) async fn set_primary(
     input: UpdateServicePrimaryTaskSetInput,
 ) -> Result<TaskSetOutput, ApiError> {
     let (service, task_set) = named(api, &input.cluster, &input.service, &input.primary_task_set)?;
-    let command = Command::UpdateServicePrimaryTaskSet { service: service.clone(), task_set };
+    let command = Command::TaskSet(TaskSetCommand::UpdateServicePrimaryTaskSet {
+        service: service.clone(),
+        task_set,
+    });
     submit_and_show(api, command, service, Some(task_set)).await
 }
 

@@ -15,7 +15,7 @@ pub(crate) mod view;
 use std::collections::BTreeMap;
 
 use longshore_common::{id::TaskId, limits::REASON_CHARS_MAX};
-use longshore_core::{Command, Rejection, State, model::name::ClusterName};
+use longshore_core::{Command, Rejection, State, command::TaskCommand, model::name::ClusterName};
 use serde::{Deserialize, Serialize};
 
 use self::view::{TaskSnapshot, TaskView};
@@ -66,7 +66,7 @@ pub(crate) async fn stop(api: &Api, input: StopTaskInput) -> Result<TaskOutput, 
             "reason is longer than {REASON_CHARS_MAX} characters."
         )));
     }
-    let command = Command::StopTask { cluster: cluster.clone(), task, reason };
+    let command = Command::Task(TaskCommand::StopTask { cluster: cluster.clone(), task, reason });
     let show = move |state: &State, _| state.task(task).map(|task| TaskSnapshot::live(state, task));
     let shown = match api.try_submit(command, show).await? {
         Ok(shown) => shown,

@@ -11,6 +11,7 @@ use longshore_common::{
 };
 use longshore_core::{
     Command,
+    command::LogGroupCommand,
     model::{log_group::LogGroupName, tags::Tags},
 };
 use serde::Deserialize;
@@ -95,7 +96,8 @@ pub(super) async fn create(api: &Api, input: CreateLogGroupInput) -> Result<Tree
         )));
     }
     let tags = tags::parse_map(input.tags)?;
-    api.submit(Command::CreateLogGroup { name, tags }, |_, _| ()).await?;
+    api.submit(Command::LogGroup(LogGroupCommand::CreateLogGroup { name, tags }), |_, _| ())
+        .await?;
     Ok(Tree::object())
 }
 
@@ -116,7 +118,7 @@ pub(super) async fn delete(api: &Api, input: LogGroupInput) -> Result<Tree, ApiE
     let group = name.as_str().to_owned();
     fan_out::ask(api, None, |_| LogAsk::DeleteGroup { group: group.clone() }).await?;
     if made {
-        api.submit(Command::DeleteLogGroup { name }, |_, _| ()).await?;
+        api.submit(Command::LogGroup(LogGroupCommand::DeleteLogGroup { name }), |_, _| ()).await?;
     }
     Ok(Tree::object())
 }
@@ -145,7 +147,7 @@ pub(super) async fn delete_retention(api: &Api, input: LogGroupInput) -> Result<
 /// A group that only hosts know of is one of ours from now on.
 async fn set_retention(api: &Api, name: LogGroupName, days: Option<u32>) -> Result<Tree, ApiError> {
     make_ours(api, &name).await?;
-    let put = Command::PutLogRetention { name: name.clone(), days };
+    let put = Command::LogGroup(LogGroupCommand::PutLogRetention { name: name.clone(), days });
     api.submit(put, |_, _| ()).await?;
     // Who does not hear it now hears it with the next question for events of this group.
     let group = name.as_str().to_owned();
@@ -173,7 +175,10 @@ pub(super) async fn make_ours(api: &Api, name: &LogGroupName) -> Result<(), ApiE
     exists(api, name).await?;
     if api.read(|state| state.log_group(name.as_str()).is_none()).await? {
         // Somebody may have made it meanwhile.
-        let create = Command::CreateLogGroup { name: name.clone(), tags: Tags::new() };
+        let create = Command::LogGroup(LogGroupCommand::CreateLogGroup {
+            name: name.clone(),
+            tags: Tags::new(),
+        });
         let _ = api.try_submit(create, |_, _| ()).await?;
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use longshore_core::{
     Command, Rejection,
+    command::TagCommand,
     model::{log_group::LogGroupName, tagged::Resource, tags::Tags},
 };
 use serde::Deserialize;
@@ -80,7 +81,7 @@ async fn tag(
     }
     let tags = tags::parse_map(given)?;
     groups::make_ours(api, &name).await?;
-    let command = Command::Tag { resource: Resource::LogGroup(name), tags };
+    let command = Command::Tag(TagCommand::Tag { resource: Resource::LogGroup(name), tags });
     match api.try_submit(command, |_, _| ()).await? {
         Ok(()) => Ok(Tree::object()),
         Err(rejection @ Rejection::TooManyTags { .. }) => {
@@ -109,7 +110,7 @@ async fn untag(api: &Api, name: LogGroupName, keys: Vec<String>) -> Result<Tree,
         )));
     }
     if api.read(|state| state.log_group(name.as_str()).is_some()).await? {
-        let command = Command::Untag { resource: Resource::LogGroup(name), keys };
+        let command = Command::Tag(TagCommand::Untag { resource: Resource::LogGroup(name), keys });
         api.submit(command, |_, _| ()).await?;
     }
     Ok(Tree::object())

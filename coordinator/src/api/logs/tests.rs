@@ -17,7 +17,11 @@ use longshore_common::{
     resources::{Capacity, CpuUnits, MemoryMib},
     secret::Secret,
 };
-use longshore_core::{Answer, Command, command::AgentAnswered, model::join_token::JoinToken};
+use longshore_core::{
+    Answer, Command,
+    command::{AgentAnswered, HostCommand, TokenCommand},
+    model::join_token::JoinToken,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -66,7 +70,7 @@ impl World {
             expires_at: Timestamp(u64::MAX),
             uses_left: None,
         };
-        world.submit(Command::CreateJoinToken(token)).await;
+        world.submit(Command::Token(TokenCommand::CreateJoinToken(token))).await;
         for _ in 0..count {
             let host = world.host().await;
             world.hosts.push(host);
@@ -79,8 +83,11 @@ impl World {
     }
 
     async fn host(&self) -> HostId {
-        let join =
-            Command::UseJoinToken { secret_hash: TOKEN_HASH, requested_host: None, key: None };
+        let join = Command::Token(TokenCommand::UseJoinToken {
+            secret_hash: TOKEN_HASH,
+            requested_host: None,
+            key: None,
+        });
         let Answer::Host(host) = self.submit(join).await else { panic!() };
         let request = RegisterRequest {
             protocol: 1,
@@ -100,7 +107,8 @@ impl World {
             boot_id: "boot".to_owned(),
             run: None,
         };
-        self.submit(Command::RegisterHost { host, request: Box::new(request) }).await;
+        self.submit(Command::Host(HostCommand::RegisterHost { host, request: Box::new(request) }))
+            .await;
         self.connect(host).await;
         self.fakes.add(host);
         host
@@ -119,12 +127,12 @@ impl World {
             leaving: false,
             looked: true,
         };
-        self.submit(Command::AgentAnswered(Box::new(answered))).await;
+        self.submit(Command::Host(HostCommand::AgentAnswered(Box::new(answered)))).await;
     }
 
     async fn disconnect(&self, host: usize) {
         let (host, why) = (self.hosts[host], "unplugged".to_owned());
-        self.submit(Command::AgentSilent { host, why, refused: false }).await;
+        self.submit(Command::Host(HostCommand::AgentSilent { host, why, refused: false })).await;
     }
 
     /// A task on a host writes a line, `ms` after the start of the test.

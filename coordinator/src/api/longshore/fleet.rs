@@ -4,7 +4,12 @@
 use std::time::Duration;
 
 use longshore_common::clock::Timestamp;
-use longshore_core::{Command, model::join_token::JoinTokenState, state::Host};
+use longshore_core::{
+    Command,
+    command::{ClusterCommand, TokenCommand},
+    model::join_token::JoinTokenState,
+    state::Host,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -100,7 +105,7 @@ pub(crate) async fn create_join_token(
     let made = make_token(&api.random, api.ca, cluster, expires_at, input.uses)
         .map_err(|error| ApiError::server(format!("the system gave no random bytes: {error}")))?;
     let state = JoinTokenState { token: made.kept.clone(), revoked: false };
-    api.submit(Command::CreateJoinToken(made.kept), |_, _| ()).await?;
+    api.submit(Command::Token(TokenCommand::CreateJoinToken(made.kept)), |_, _| ()).await?;
     tracing::info!(token = %state.token.id, "join token made");
     Ok(CreatedJoinToken { token: made.word.expose_text(), join_token: view(&state, now) })
 }
@@ -118,7 +123,7 @@ pub(crate) async fn revoke_join_token(
     input: RevokeJoinToken,
 ) -> Result<Nothing, ApiError> {
     let id = input.id.clone();
-    api.submit(Command::RevokeJoinToken { id: input.id }, |_, _| ()).await?;
+    api.submit(Command::Token(TokenCommand::RevokeJoinToken { id: input.id }), |_, _| ()).await?;
     tracing::info!(token = %id, "join token revoked");
     Ok(Nothing {})
 }
@@ -154,7 +159,11 @@ pub(crate) async fn replace_lost_tasks(
     input: ReplaceLostTasks,
 ) -> Result<Nothing, ApiError> {
     let cluster = identifiers::cluster(&api.identity, Some(&input.cluster))?;
-    api.submit(Command::ReplaceLostTasks { cluster: cluster.clone() }, |_, _| ()).await?;
+    api.submit(
+        Command::Cluster(ClusterCommand::ReplaceLostTasks { cluster: cluster.clone() }),
+        |_, _| (),
+    )
+    .await?;
     tracing::info!(cluster = %cluster, "the operator lets the tasks of lost hosts be replaced");
     Ok(Nothing {})
 }
@@ -191,7 +200,11 @@ mod tests {
         let ask = || replace_lost_tasks(&api, ReplaceLostTasks { cluster: "web".to_owned() });
         assert_eq!(ask().await.unwrap_err().code.wire_name(), "ClusterNotFoundException");
         let (settings, tags) = (ClusterSettings::default(), Default::default());
-        let create = Command::CreateCluster { name: "web".parse().unwrap(), settings, tags };
+        let create = Command::Cluster(ClusterCommand::CreateCluster {
+            name: "web".parse().unwrap(),
+            settings,
+            tags,
+        });
         api.submit(create, |_, _| ()).await.unwrap();
         assert!(ask().await.is_ok());
     }

@@ -21,6 +21,7 @@ use futures_util::future::join_all;
 use longshore_common::clock::{Clock, Timestamp};
 use longshore_core::{
     Command,
+    command::AutoScalingCommand,
     model::auto_scaling::{InstanceId, LauncherVerb},
     state::State,
 };
@@ -396,7 +397,12 @@ async fn compare(
         });
     }
     // A coordinator that ends looks again when it is back.
-    let _ = handle.submit(Command::MachinesListed(Box::new(compared)), |_, _| ()).await;
+    let _ = handle
+        .submit(
+            Command::AutoScaling(AutoScalingCommand::MachinesListed(Box::new(compared))),
+            |_, _| (),
+        )
+        .await;
     has_unbound
 }
 
@@ -459,7 +465,8 @@ async fn answer(
     verb: LauncherVerb,
     result: Result<(), String>,
 ) {
-    let answered = Command::LauncherAnswered { instance, verb, result };
+    let answered =
+        Command::AutoScaling(AutoScalingCommand::LauncherAnswered { instance, verb, result });
     // A coordinator that ends looks again when it is back.
     let _ = handle.submit(answered, |_, _| ()).await;
 }

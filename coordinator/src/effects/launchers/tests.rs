@@ -4,9 +4,12 @@ use std::{
 };
 
 use longshore_common::clock::SystemClock;
-use longshore_core::model::{
-    auto_scaling::{GroupConfig, LaunchSource},
-    capacity_provider::{CapacityPolicy, LauncherPolicy},
+use longshore_core::{
+    command::EpochCommand,
+    model::{
+        auto_scaling::{GroupConfig, LaunchSource},
+        capacity_provider::{CapacityPolicy, LauncherPolicy},
+    },
 };
 
 use super::*;
@@ -90,8 +93,11 @@ impl World {
         let running =
             tokio::spawn(run_at(pace, handle.clone(), launching, clock, shutdown.clone()));
         // It runs before anything may be scheduled, as in a start.
-        handle.submit(Command::StartEpoch { incarnation }, |_, _| ()).await.unwrap();
-        handle.submit(Command::BeginScheduling, |_, _| ()).await.unwrap();
+        handle
+            .submit(Command::Epoch(EpochCommand::StartEpoch { incarnation }), |_, _| ())
+            .await
+            .unwrap();
+        handle.submit(Command::Epoch(EpochCommand::BeginScheduling), |_, _| ()).await.unwrap();
         World { directory, disk, handle, running, shutdown }
     }
 
@@ -117,13 +123,20 @@ impl World {
             tags: BTreeMap::new(),
         };
         let name = "g".parse().unwrap();
-        let create = Command::CreateAutoScalingGroup { name, config: Box::new(config) };
+        let create = Command::AutoScaling(AutoScalingCommand::CreateAutoScalingGroup {
+            name,
+            config: Box::new(config),
+        });
         self.handle.submit(create, |_, _| ()).await.unwrap();
     }
 
     async fn want(&self, desired: u32) {
         let name = "g".parse().unwrap();
-        let set = Command::SetDesiredCapacity { name, desired, honour_cooldown: false };
+        let set = Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+            name,
+            desired,
+            honour_cooldown: false,
+        });
         self.handle.submit(set, |_, _| ()).await.unwrap();
     }
 

@@ -14,7 +14,7 @@ use longshore_common::{
 };
 use longshore_core::{
     Answer, Command, Rejection, State,
-    command::CertifyHost,
+    command::{CertifyHost, HostCommand, MemberCommand, TaskCommand, TokenCommand},
     decide::{identity, join_tokens},
     model::{name::ClusterName, tags::Tags},
 };
@@ -65,7 +65,11 @@ impl Admission {
         requested_host: Option<HostId>,
         key: KeyHash,
     ) -> Result<HostId, Denied> {
-        let command = Command::UseJoinToken { secret_hash, requested_host, key: Some(key) };
+        let command = Command::Token(TokenCommand::UseJoinToken {
+            secret_hash,
+            requested_host,
+            key: Some(key),
+        });
         match self.handle.submit(command, |_, answer| answer).await? {
             Answer::Host(host) => Ok(host),
             other => unreachable!("the use of a token answers with a host, not with {other:?}"),
@@ -86,7 +90,9 @@ impl Admission {
                 self.handle.read(|state| identity::may_certify(state, &certify, true, now));
             judged.await.map_err(Refused::from).and_then(|judged| Ok(judged?))
         } else {
-            self.handle.submit(Command::CertifyHost(Box::new(certify)), |_, _| ()).await
+            self.handle
+                .submit(Command::Member(MemberCommand::CertifyHost(Box::new(certify))), |_, _| ())
+                .await
         };
         self.judged(host, run.as_ref(), judged)?;
         Ok(host)
@@ -115,7 +121,7 @@ impl Admission {
         request: RegisterRequest,
     ) -> Result<Registered, Denied> {
         let (cluster, run) = (request.cluster.clone(), request.run.clone());
-        let command = Command::RegisterHost { host, request: Box::new(request) };
+        let command = Command::Host(HostCommand::RegisterHost { host, request: Box::new(request) });
         let judged = self.handle.submit(command, |_, _| ()).await;
         self.judged(host, run.as_ref(), judged)?;
         Ok(Registered {
@@ -185,7 +191,8 @@ impl Admission {
             );
             return Err(Denied::new(StatusCode::BAD_REQUEST, sentence));
         }
-        let command = Command::UpdateTaskProtection { cluster, tasks: vec![id], minutes };
+        let command =
+            Command::Task(TaskCommand::UpdateTaskProtection { cluster, tasks: vec![id], minutes });
         let shown = move |state: &State, answer| {
             let Answer::Protected { failures, .. } = answer else {
                 unreachable!("protecting answers with what is protected, not with {answer:?}");

@@ -13,7 +13,10 @@ use longshore_common::{
     telemetry::chain,
 };
 use longshore_core::{
-    Command, State, command::AgentAnswered, model::host::HostStatus, state::Host,
+    Command, State,
+    command::{AgentAnswered, EpochCommand, HostCommand},
+    model::host::HostStatus,
+    state::Host,
 };
 use tokio::time::Instant;
 
@@ -139,7 +142,8 @@ impl<A: AgentClient> HostPoller<A> {
                         tracing::warn!(host = %self.host, "no answer from the agent: {why}");
                         last_complaint.clone_from(&why);
                     }
-                    let silent = Command::AgentSilent { host: self.host, why, refused };
+                    let silent =
+                        Command::Host(HostCommand::AgentSilent { host: self.host, why, refused });
                     if self.handle.submit_always(silent, |_, _| ()).await.is_err() {
                         break;
                     }
@@ -347,7 +351,7 @@ impl<A: AgentClient> HostPoller<A> {
         if self.handle.is_held() {
             return Again::Unfamiliar;
         }
-        let skip = Command::SkipLostOrders { host: self.host, to };
+        let skip = Command::Epoch(EpochCommand::SkipLostOrders { host: self.host, to });
         match self.handle.submit_always(skip, |_, _| ()).await {
             Ok(()) => Again::Unfamiliar,
             Err(_) => Again::Ended,
@@ -408,7 +412,7 @@ impl<A: AgentClient> HostPoller<A> {
             leaving: leaves,
             looked,
         };
-        let command = Command::AgentAnswered(Box::new(answered));
+        let command = Command::Host(HostCommand::AgentAnswered(Box::new(answered)));
         match self.handle.submit_always(command, |_, _| ()).await {
             Ok(()) => {
                 self.leaves = answer.leaving;

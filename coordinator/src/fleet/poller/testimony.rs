@@ -123,7 +123,7 @@ mod tests {
     use longshore_common::protocol::{EngineHealth, Epoch};
 
     use super::*;
-    use longshore_core::{Command, test_kit::world::World};
+    use longshore_core::{Command, command::EpochCommand, test_kit::world::World};
 
     fn answer(host: HostId, seen: Option<Seen>, outcome: PollOutcome) -> PollAnswer {
         PollAnswer {
@@ -152,7 +152,7 @@ mod tests {
     /// Start 1 with the incarnation 1, then start 2 with the incarnation 2.
     fn restarted() -> World {
         let mut world = World::with_hosts(1);
-        world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
         world
     }
 
@@ -195,20 +195,24 @@ mod tests {
         }
         assert_eq!(says(&world, 2, 2, 2), Testimony::Stands);
         // The next start takes them for what the host may have seen in this one.
-        world.call(Command::StartEpoch { incarnation: 3 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 3 })).unwrap();
         assert_eq!(says(&world, 2, 2, 2), Testimony::Stands);
         // Not of one that has not seen this start.
         assert!(matches!(says(&world, 1, 1, 1), Testimony::WentBack(_)));
         // Of the lost part only the numbers are skipped, however many there are of ours.
-        world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+        world
+            .call(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None }))
+            .unwrap();
         for _ in 0..3 {
             world.start_alone(world.hosts[0]);
         }
         assert_eq!(says(&world, 9, 9, 4), Testimony::OfLostOrders { to: 4 });
         // Not after a start in which the host was not heard either.
-        world.call(Command::StartEpoch { incarnation: 11 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 11 })).unwrap();
         assert_eq!(says(&world, 9, 9, 4), Testimony::OfLostOrders { to: 4 });
-        world.call(Command::SkipLostOrders { host: world.hosts[0], to: 4 }).unwrap();
+        world
+            .call(Command::Epoch(EpochCommand::SkipLostOrders { host: world.hosts[0], to: 4 }))
+            .unwrap();
         assert_eq!(says(&world, 9, 9, 4), Testimony::Stands);
         assert_eq!(world.state.host(world.hosts[0]).unwrap().last_order, 5);
     }
@@ -218,7 +222,7 @@ mod tests {
     fn host_that_was_away_for_a_thousand_starts_proves_nothing() {
         let mut world = restarted();
         for incarnation in 3..=1_100 {
-            world.call(Command::StartEpoch { incarnation }).unwrap();
+            world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation })).unwrap();
         }
         assert_eq!(says(&world, 2, 2, 0), Testimony::Stands);
         assert_eq!(says(&world, 1_050, 1_050, 0), Testimony::Stands);
@@ -231,16 +235,18 @@ mod tests {
         let mut world = World::with_hosts(1);
         let host = world.hosts[0];
         world.start_alone(host);
-        world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
         world.start_alone(host);
         // The second recovery, of which another host is the reason, changes nothing of it.
         for (counter, incarnation) in [(4, 77), (6, 88)] {
             let proved = Some(Epoch { counter, incarnation });
             let beyond = counter;
-            world.call(Command::Recover { beyond, incarnation: 5, proved }).unwrap();
+            world
+                .call(Command::Epoch(EpochCommand::Recover { beyond, incarnation: 5, proved }))
+                .unwrap();
             assert_eq!(says(&world, 4, 77, 2), Testimony::OfLostOrders { to: 2 });
         }
-        world.call(Command::SkipLostOrders { host, to: 2 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::SkipLostOrders { host, to: 2 })).unwrap();
         assert_eq!(says(&world, 4, 77, 2), Testimony::Stands);
     }
 
@@ -256,17 +262,25 @@ mod tests {
             assert!(untrue(&world, u64::MAX, 0) && untrue(&world, ours + STARTS_AHEAD_MAX + 1, 0));
             assert!(!untrue(&world, ours + STARTS_AHEAD_MAX, 0));
             // The second time after a recovery, when lower starts are those of the lost part.
-            world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+            world
+                .call(Command::Epoch(EpochCommand::Recover {
+                    beyond: 9,
+                    incarnation: 3,
+                    proved: None,
+                }))
+                .unwrap();
         }
     }
 
     #[test]
     fn orders_of_the_lost_part_are_skipped_once() {
         let mut world = restarted();
-        world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+        world
+            .call(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None }))
+            .unwrap();
         assert_eq!(says(&world, 9, 9, 40), Testimony::OfLostOrders { to: 40 });
         let host = world.hosts[0];
-        world.call(Command::SkipLostOrders { host, to: 40 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::SkipLostOrders { host, to: 40 })).unwrap();
         assert_eq!(says(&world, 9, 9, 40), Testimony::Stands);
     }
 
@@ -274,7 +288,9 @@ mod tests {
     #[test]
     fn epoch_beside_that_of_recovery_proves_an_old_journal() {
         let mut world = World::with_hosts(1);
-        world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
+        world
+            .call(Command::Epoch(EpochCommand::Recover { beyond: 6, incarnation: 5, proved: None }))
+            .unwrap();
         let cases = [(6, 99, false), (7, 5, false), (7, 4, true), (7, 6, true), (8, 1, true)];
         for (counter, incarnation, proves) in cases {
             let testimony = says(&world, counter, incarnation, 0);

@@ -23,7 +23,7 @@ use longshore_coordinator::{
 };
 use longshore_core::{
     Answer, Command, Rejection, State,
-    command::{AgentAnswered, CertifyHost},
+    command::{AgentAnswered, CertifyHost, EpochCommand, HostCommand, MemberCommand, TokenCommand},
     state::Host,
 };
 use sha2::{Digest, Sha256};
@@ -98,7 +98,11 @@ impl Agents {
             false => None,
         };
         let joined = coordinator
-            .submit(Command::UseJoinToken { secret_hash, requested_host, key: None })
+            .submit(Command::Token(TokenCommand::UseJoinToken {
+                secret_hash,
+                requested_host,
+                key: None,
+            }))
             .await;
         let Some(Ok(Answer::Host(host))) = joined else { return };
         let request = self.registration(cluster, instance);
@@ -196,7 +200,9 @@ impl Agents {
                 let refused = agent.refuses && std::mem::replace(&mut agent.unheard, true);
                 let host = agent.host;
                 let why = "nothing was heard".to_owned();
-                coordinator.submit(Command::AgentSilent { host, why, refused }).await;
+                coordinator
+                    .submit(Command::Host(HostCommand::AgentSilent { host, why, refused }))
+                    .await;
                 continue;
             }
             agent.unheard = false;
@@ -217,7 +223,9 @@ impl Agents {
         });
         for host in gone {
             let why = "nobody listens there any more".to_owned();
-            coordinator.submit(Command::AgentSilent { host, why, refused: false }).await;
+            coordinator
+                .submit(Command::Host(HostCommand::AgentSilent { host, why, refused: false }))
+                .await;
         }
     }
 
@@ -329,9 +337,10 @@ async fn register(coordinator: &mut Coordinator, agent: &mut FakeAgent) -> bool 
     let (host, request) = (agent.host, Box::new(agent.registration.clone()));
     let (key, by, secret_hash, run) = ([7; 32], None, None, None);
     let certify = Box::new(CertifyHost { host, key, by, secret_hash, run });
-    coordinator.submit(Command::CertifyHost(certify)).await;
+    coordinator.submit(Command::Member(MemberCommand::CertifyHost(certify))).await;
     agent.registered_with = Some(coordinator.peek(State::epoch));
-    let registered = coordinator.submit(Command::RegisterHost { host, request }).await;
+    let registered =
+        coordinator.submit(Command::Host(HostCommand::RegisterHost { host, request })).await;
     !matches!(registered, Some(Err(Refused::Rejected(_))))
 }
 
@@ -397,7 +406,7 @@ async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: Poll
     match coordinator.peek(|state| testimony::judge(state, host, &answer)) {
         Testimony::Stands => {}
         Testimony::OfLostOrders { to } => {
-            coordinator.submit(Command::SkipLostOrders { host, to }).await;
+            coordinator.submit(Command::Epoch(EpochCommand::SkipLostOrders { host, to })).await;
             return false;
         }
         Testimony::WentBack(evidence) => {
@@ -408,7 +417,7 @@ async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: Poll
     }
     let PollOutcome::Accepted { reports, images, .. } = answer.outcome else {
         let (why, refused) = ("the agent refuses this coordinator".to_owned(), false);
-        coordinator.submit(Command::AgentSilent { host, why, refused }).await;
+        coordinator.submit(Command::Host(HostCommand::AgentSilent { host, why, refused })).await;
         return false;
     };
     let candidates = reports.iter().filter_map(|report| match report.body {
@@ -443,7 +452,8 @@ async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: Poll
         leaving: false,
         looked: answer.looked.unwrap_or(true),
     };
-    let answered = coordinator.submit(Command::AgentAnswered(Box::new(answered))).await;
+    let answered =
+        coordinator.submit(Command::Host(HostCommand::AgentAnswered(Box::new(answered)))).await;
     if let Some(Err(Refused::Rejected(Rejection::HostDeregistered(_)))) = answered {
         agent.is_unknown();
     }

@@ -47,6 +47,7 @@ use longshore_coordinator::{
 };
 use longshore_core::{
     Command, Envelope, Event, State,
+    command::EpochCommand,
     event::{HostEvent, TaskEvent},
     model::capacity_provider::{CapacityPolicy, FARGATE, HostMark, LauncherPolicy},
     step::{self, Rules},
@@ -262,7 +263,7 @@ impl Coordinator {
 
     async fn begin(&mut self) {
         let incarnation = self.entropy.draw();
-        self.submit(Command::StartEpoch { incarnation }).await;
+        self.submit(Command::Epoch(EpochCommand::StartEpoch { incarnation })).await;
     }
 
     fn stepped(&mut self) -> &mut Stepped<Door> {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
-use longshore_core::Command;
+use longshore_core::{Command, command::EpochCommand};
 
 use super::{
     agents::{Agents, HOSTS_MAX},
@@ -232,7 +232,7 @@ impl Course {
                 self.begins_in = None;
                 // Once it is known to be old, `recover` begins.
                 if !self.coordinator.journal_is_old() {
-                    self.coordinator.submit(Command::BeginScheduling).await;
+                    self.coordinator.submit(Command::Epoch(EpochCommand::BeginScheduling)).await;
                 }
             }
             Some(rounds) => self.begins_in = Some(rounds - 1),
@@ -257,7 +257,7 @@ impl Course {
             let wake = self.coordinator.next_wake().filter(|wake| *wake < until);
             let next = wake.map_or(until, |wake| wake.max(now)).since(now);
             self.coordinator.clock.advance(next.max(WAKES_APART));
-            self.coordinator.submit(Command::Tick).await;
+            self.coordinator.submit(Command::Epoch(EpochCommand::Tick)).await;
             self.coordinator.settle()?;
             if wake.is_none() || self.coordinator.broken {
                 return Ok(());
@@ -266,7 +266,7 @@ impl Course {
         // What wants to look again and again does not keep time from passing.
         let rest = until.since(self.coordinator.now());
         self.coordinator.clock.advance(rest);
-        self.coordinator.submit(Command::Tick).await;
+        self.coordinator.submit(Command::Epoch(EpochCommand::Tick)).await;
         self.coordinator.settle()
     }
 

@@ -4,6 +4,12 @@ use std::collections::BTreeMap;
 
 use longshore_core::{
     Command, Event,
+    command::{
+        AlarmCommand, AttachmentCommand, AutoScalingCommand, CapacityProviderCommand,
+        ClusterCommand, DefinitionCommand, EpochCommand, HostCommand, LogGroupCommand,
+        MemberCommand, ServiceCommand, SettingCommand, TagCommand, TaskCommand, TaskSetCommand,
+        TokenCommand,
+    },
     event::{
         AlarmEvent, AttachmentEvent, AutoScalingEvent, CapacityProviderEvent, ClusterEvent,
         DefinitionEvent, EpochEvent, HostEvent, LogGroupEvent, MemberEvent, ServiceEvent,
@@ -38,34 +44,7 @@ impl Coverage {
     }
 }
 
-macro_rules! names {
-    ($names:ident, $name:ident, $of:ident: $($variant:ident)*) => {
-        pub(super) const $names: &[&str] = &[$(stringify!($variant)),*];
-
-        pub(super) fn $name(of: &$of) -> &'static str {
-            match of {
-                $($of::$variant { .. } => stringify!($variant),)*
-            }
-        }
-    };
-}
-
-names! { COMMANDS, command, Command:
-    CreateCluster UpdateCluster DeleteCluster RegisterTaskDefinition DeregisterTaskDefinition
-    DeleteTaskDefinitions RunTask StartTask StopTask SubmitAttachmentStateChanges RegisterContainerInstance RegisterHost
-    DeregisterContainerInstance UpdateContainerInstancesState PutAttributes DeleteAttributes Tag
-    Untag PutAccountSetting DeleteAccountSetting CreateJoinToken RevokeJoinToken UseJoinToken
-    AgentAnswered AgentSilent StartEpoch Recover SkipLostOrders Tick CreateService UpdateService
-    DeleteService StopServiceDeployment ContinueServiceDeployment HookAnswered CreateTaskSet
-    UpdateTaskSet DeleteTaskSet UpdateServicePrimaryTaskSet UpdateTaskProtection BeginScheduling
-    ReplaceLostTasks PutMetricAlarm SetAlarmState DeleteAlarms CreateLogGroup PutLogRetention
-    DeleteLogGroup CreateAutoScalingGroup UpdateAutoScalingGroup DeleteAutoScalingGroup
-    SetDesiredCapacity SetInstanceProtection TerminateInstance PutGroupTags DeleteGroupTags
-    LauncherAnswered LauncherListed MachinesListed CreateCapacityProvider UpdateCapacityProvider
-    DeleteCapacityProvider PutClusterCapacityProviders CertifyHost
-}
-
-/// As [`names`], of an enum for each resource.
+/// The names of all variants, and the name of one.
 macro_rules! resources {
     ($names:ident, $name:ident, $of:ident: $($resource:ident($inner:ident): $($variant:ident)*;)*) => {
         pub(super) const $names: &[&str] = &[$($(stringify!($variant)),*),*];
@@ -76,6 +55,25 @@ macro_rules! resources {
             }
         }
     };
+}
+
+resources! { COMMANDS, command, Command:
+    Epoch(EpochCommand): StartEpoch BeginScheduling Recover SkipLostOrders Tick;
+    Cluster(ClusterCommand): CreateCluster UpdateCluster DeleteCluster PutClusterCapacityProviders ReplaceLostTasks;
+    Definition(DefinitionCommand): RegisterTaskDefinition DeregisterTaskDefinition DeleteTaskDefinitions;
+    Task(TaskCommand): RunTask StartTask StopTask UpdateTaskProtection;
+    Attachment(AttachmentCommand): SubmitAttachmentStateChanges;
+    Member(MemberCommand): CertifyHost;
+    Host(HostCommand): RegisterContainerInstance RegisterHost DeregisterContainerInstance UpdateContainerInstancesState PutAttributes DeleteAttributes AgentAnswered AgentSilent;
+    Token(TokenCommand): CreateJoinToken RevokeJoinToken UseJoinToken;
+    Tag(TagCommand): Tag Untag;
+    Setting(SettingCommand): PutAccountSetting DeleteAccountSetting;
+    Service(ServiceCommand): CreateService UpdateService DeleteService StopServiceDeployment ContinueServiceDeployment HookAnswered;
+    TaskSet(TaskSetCommand): CreateTaskSet UpdateTaskSet DeleteTaskSet UpdateServicePrimaryTaskSet;
+    Alarm(AlarmCommand): PutMetricAlarm SetAlarmState DeleteAlarms;
+    LogGroup(LogGroupCommand): CreateLogGroup PutLogRetention DeleteLogGroup;
+    AutoScaling(AutoScalingCommand): CreateAutoScalingGroup UpdateAutoScalingGroup DeleteAutoScalingGroup SetDesiredCapacity SetInstanceProtection TerminateInstance PutGroupTags DeleteGroupTags LauncherAnswered LauncherListed MachinesListed;
+    CapacityProvider(CapacityProviderCommand): CreateCapacityProvider UpdateCapacityProvider DeleteCapacityProvider;
 }
 
 resources! { EVENTS, event, Event:

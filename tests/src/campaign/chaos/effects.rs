@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use longshore_core::{
     Command,
-    command::{HookAnswer, MachinesListed},
+    command::{AutoScalingCommand, HookAnswer, MachinesListed, ServiceCommand},
     model::auto_scaling::{InstanceId, LauncherVerb},
 };
 
@@ -77,7 +77,9 @@ impl Effects {
                 3 => HookAnswer::InProgress { call_back_s: RETRY_S },
                 _ => HookAnswer::Failed("the smoke test failed".to_owned()),
             };
-            coordinator.submit(Command::HookAnswered { service, hook, answer }).await;
+            coordinator
+                .submit(Command::Service(ServiceCommand::HookAnswered { service, hook, answer }))
+                .await;
         }
     }
 
@@ -117,7 +119,13 @@ impl Effects {
                 }
                 LauncherVerb::Launch | LauncherVerb::Terminate => {}
             }
-            coordinator.submit(Command::LauncherAnswered { instance, verb, result }).await;
+            coordinator
+                .submit(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+                    instance,
+                    verb,
+                    result,
+                }))
+                .await;
         }
         if !self.calm && self.chance.one_in(30) {
             // A machine vanishes.
@@ -139,7 +147,13 @@ impl Effects {
         });
         if !unknown.is_empty() || !missing.is_empty() {
             let launcher = PROGRAM.to_owned();
-            coordinator.submit(Command::LauncherListed { launcher, unknown, missing }).await;
+            coordinator
+                .submit(Command::AutoScaling(AutoScalingCommand::LauncherListed {
+                    launcher,
+                    unknown,
+                    missing,
+                }))
+                .await;
         }
     }
 
@@ -194,7 +208,9 @@ impl Effects {
             stalled: self.chance.one_in(5).then(|| "no capacity of that type".to_owned()),
         };
         (self.unbound_before, self.missing_before) = (unbound, missing);
-        coordinator.submit(Command::MachinesListed(Box::new(listed))).await;
+        coordinator
+            .submit(Command::AutoScaling(AutoScalingCommand::MachinesListed(Box::new(listed))))
+            .await;
         let asked: Vec<(InstanceId, LauncherVerb)> = coordinator.peek(|state| {
             let calls = state.launcher_calls();
             let calls = calls.filter(|(_, group, ..)| group.config.launch.launcher() == CLOUD);
@@ -205,7 +221,13 @@ impl Effects {
                 true => Err("throttled".to_owned()),
                 false => Ok(()),
             };
-            coordinator.submit(Command::LauncherAnswered { instance, verb, result }).await;
+            coordinator
+                .submit(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+                    instance,
+                    verb,
+                    result,
+                }))
+                .await;
         }
     }
 }

@@ -15,6 +15,7 @@ use longshore_coordinator::{
 use longshore_core::{
     Answer, Command, Decision, Envelope, Event, Rejection, State,
     batch::Batch,
+    command::HostCommand,
     event::{HostEvent, ServiceEvent, TaskEvent},
     model::host::HostStatus,
     schedule::Pass,
@@ -114,7 +115,12 @@ impl Planted {
         let decided = (RULES.decide)(state, envelope);
         let Some(bug) = self.bug else { return decided };
         let mut decision = match (bug, &envelope.command) {
-            (Bug::GateForgotten, Command::UpdateContainerInstancesState { cluster, hosts, .. }) => {
+            (
+                Bug::GateForgotten,
+                Command::Host(HostCommand::UpdateContainerInstancesState {
+                    cluster, hosts, ..
+                }),
+            ) => {
                 let cluster = state.cluster(cluster.as_str());
                 let known = cluster.into_iter().flat_map(|cluster| &cluster.hosts);
                 let gone = known.filter(|(id, _)| hosts.contains(id)).map(|(id, _)| *id);

@@ -35,7 +35,7 @@ fn a_rolling_deployment_stays_within_its_bounds() {
                 None if world.service().steady => break,
                 None => {
                     world.at = world.state.next_wake().expect("something is awaited");
-                    world.call(Command::Tick).unwrap();
+                    world.call(Command::Epoch(EpochCommand::Tick)).unwrap();
                 }
             }
         }
@@ -121,7 +121,12 @@ fn an_aborted_deployment_leaves_what_runs_as_it_is() {
     world.settle();
     world.deploy("app");
     let deployment = DeploymentRef { service: named("s"), deployment: world.deployment().id };
-    world.call(Command::StopServiceDeployment { deployment, rollback: false }).unwrap();
+    world
+        .call(Command::Service(ServiceCommand::StopServiceDeployment {
+            deployment,
+            rollback: false,
+        }))
+        .unwrap();
     assert_eq!(world.status(), DeploymentStatus::Stopped);
     world.agents_work();
     world.pass_step_by_step(600.0);
@@ -170,7 +175,13 @@ fn blue_green_runs_both_revisions_pauses_at_its_hook_and_cleans_up_after_the_bak
             deployment: deployment.id,
         };
         let action = HookAction::Continue;
-        world.call(Command::ContinueServiceDeployment { deployment, hook, action }).unwrap();
+        world
+            .call(Command::Service(ServiceCommand::ContinueServiceDeployment {
+                deployment,
+                hook,
+                action,
+            }))
+            .unwrap();
     };
     assert_eq!(world.deployment().stage, Stage::PostScaleUp);
     go_on(&mut world);

@@ -10,6 +10,7 @@ use longshore_common::id::HostId;
 use crate::{
     Answer, Command, Rejection, State,
     checkpoint::record::{self, Record},
+    command::{AutoScalingCommand, EpochCommand},
     model::{
         auto_scaling::{
             GroupChange, GroupConfig, Instance, InstanceId, LaunchSource, LauncherVerb, Lifecycle,
@@ -42,7 +43,11 @@ impl World {
 
     fn want(&mut self, desired: u32) -> Result<Answer, Rejection> {
         let name = "g".parse().unwrap();
-        self.call(Command::SetDesiredCapacity { name, desired, honour_cooldown: false })
+        self.call(Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+            name,
+            desired,
+            honour_cooldown: false,
+        }))
     }
 
     fn first_call(&self) -> Option<(InstanceId, LauncherVerb)> {
@@ -52,7 +57,12 @@ impl World {
 
     fn answered(&mut self, (instance, verb): (InstanceId, LauncherVerb), result: Result<(), &str>) {
         let result = result.map_err(str::to_owned);
-        self.call(Command::LauncherAnswered { instance, verb, result }).unwrap();
+        self.call(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+            instance,
+            verb,
+            result,
+        }))
+        .unwrap();
     }
 
     /// Does what is due, as long as something is.
@@ -89,7 +99,12 @@ impl World {
             .filter(|id| !launcher.machines.contains_key(id))
             .collect();
         let launcher = "rack".to_owned();
-        self.call(Command::LauncherListed { launcher, unknown, missing }).unwrap();
+        self.call(Command::AutoScaling(AutoScalingCommand::LauncherListed {
+            launcher,
+            unknown,
+            missing,
+        }))
+        .unwrap();
     }
 
     /// From a checkpoint's rows, as a start does.
@@ -173,7 +188,13 @@ fn scale_in_takes_unprotected_instances_those_without_tasks_first_then_the_newes
     // The newest is protected; one task runs somewhere, and a daemon everywhere.
     let name = "g".parse().unwrap();
     let instances = vec![ids[3]];
-    world.call(Command::SetInstanceProtection { name, instances, protected: true }).unwrap();
+    world
+        .call(Command::AutoScaling(AutoScalingCommand::SetInstanceProtection {
+            name,
+            instances,
+            protected: true,
+        }))
+        .unwrap();
     world.create_named("d", "app", daemon());
     world.create(replicas(1));
     world.settle();
@@ -273,7 +294,9 @@ fn recovered_group_lets_nothing_go_before_hosts_have_spoken() {
     world.settle();
     world.want(2).unwrap();
     assert_eq!(world.lifecycles(), ["InService", "InService", "Terminating:Wait"]);
-    world.call(Command::Recover { beyond: 9, incarnation: 2, proved: None }).unwrap();
+    world
+        .call(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 2, proved: None }))
+        .unwrap();
     // What drains is empty by the journal, and the group has more than it is to have.
     let draining = *world.group().instances.keys().last().unwrap();
     let host = world.state.hosts_of_instance(draining).next().unwrap();
@@ -363,7 +386,12 @@ fn a_forced_deletion_takes_all_instances_and_then_the_group() {
     protected.protects_new = true;
     let (mut world, mut launcher) = (world_with(protected), Launcher::default());
     settle(&mut world, &mut launcher);
-    let delete = |force| Command::DeleteAutoScalingGroup { name: "g".parse().unwrap(), force };
+    let delete = |force| {
+        Command::AutoScaling(AutoScalingCommand::DeleteAutoScalingGroup {
+            name: "g".parse().unwrap(),
+            force,
+        })
+    };
     let refused = world.call(delete(false)).unwrap_err();
     assert!(matches!(refused, Rejection::GroupHasInstances { count: 2, .. }), "{refused}");
     world.call(delete(true)).unwrap();
@@ -389,16 +417,24 @@ fn a_group_goes_by_its_rules() {
         let said = said(world.want(desired));
         assert!(said.starts_with(begins), "{said}");
     }
-    let cooled =
-        world.call(Command::SetDesiredCapacity { name: name(), desired: 4, honour_cooldown: true });
+    let cooled = world.call(Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+        name: name(),
+        desired: 4,
+        honour_cooldown: true,
+    }));
     assert!(said(cooled).contains("300 s"), "the cooldown");
     world.pass(301.0);
-    let cooled =
-        world.call(Command::SetDesiredCapacity { name: name(), desired: 4, honour_cooldown: true });
+    let cooled = world.call(Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+        name: name(),
+        desired: 4,
+        honour_cooldown: true,
+    }));
     assert_eq!(said(cooled), "ok");
-    let update = |change| Command::UpdateAutoScalingGroup {
-        name: "g".parse().unwrap(),
-        change: Box::new(change),
+    let update = |change| {
+        Command::AutoScaling(AutoScalingCommand::UpdateAutoScalingGroup {
+            name: "g".parse().unwrap(),
+            change: Box::new(change),
+        })
     };
     let shrunk = GroupChange { max: Some(2), ..GroupChange::default() };
     assert_eq!(said(world.call(update(shrunk))), "ok");
@@ -417,10 +453,15 @@ fn a_group_goes_by_its_rules() {
         let said = said(world.call(update(change)));
         assert!(said.contains(says), "{said}");
     }
-    let again = Command::CreateAutoScalingGroup { name: name(), config: Box::new(config(0, 1, 0)) };
+    let again = Command::AutoScaling(AutoScalingCommand::CreateAutoScalingGroup {
+        name: name(),
+        config: Box::new(config(0, 1, 0)),
+    });
     assert!(said(world.call(again)).contains("already exists"));
     let id = *world.group().instances.keys().next().unwrap();
-    let terminate = |decrement| Command::TerminateInstance { instance: id, decrement };
+    let terminate = |decrement| {
+        Command::AutoScaling(AutoScalingCommand::TerminateInstance { instance: id, decrement })
+    };
     world.call(update(GroupChange { min: Some(2), ..GroupChange::default() })).unwrap();
     assert!(said(world.call(terminate(true))).contains("violate group's min size"));
     assert_eq!(said(world.call(terminate(false))), "ok");
@@ -488,8 +529,10 @@ fn whatever_fails_between_two_steps_a_group_converges_and_nothing_leaks() {
                 }
                 _ => {
                     world.restart(&mut disk);
-                    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
-                    world.call(Command::BeginScheduling).unwrap();
+                    world
+                        .call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 }))
+                        .unwrap();
+                    world.call(Command::Epoch(EpochCommand::BeginScheduling)).unwrap();
                     restarts += 1;
                 }
             }
@@ -516,7 +559,12 @@ fn whatever_fails_between_two_steps_a_group_converges_and_nothing_leaks() {
             .collect();
         if missing.len() >= 3 {
             for instance in missing {
-                world.call(Command::TerminateInstance { instance, decrement: false }).unwrap();
+                world
+                    .call(Command::AutoScaling(AutoScalingCommand::TerminateInstance {
+                        instance,
+                        decrement: false,
+                    }))
+                    .unwrap();
             }
         }
         settle(&mut world, &mut launcher);

@@ -11,7 +11,11 @@ use longshore_common::{
 use super::trouble::Chance;
 use crate::{
     Command,
-    command::SettableHostStatus::{Active, Draining},
+    command::{
+        ServiceCommand,
+        SettableHostStatus::{Active, Draining},
+        TaskSetCommand,
+    },
     model::{
         deployment::DeploymentStatus,
         host::HostStatus,
@@ -57,7 +61,9 @@ fn failed_deployment_lets_service_scale_in() {
     world.scale(0);
     world.live(5);
     assert_eq!(world.counts(), "0 running, 0 pending");
-    world.call(Command::DeleteService { service: named("s"), force: false }).unwrap();
+    world
+        .call(Command::Service(ServiceCommand::DeleteService { service: named("s"), force: false }))
+        .unwrap();
     assert!(matches!(world.service().status, ServiceStatus::Inactive { .. }));
 }
 
@@ -328,7 +334,10 @@ impl Scene {
             let set = self.world.create_task_set(self.family, scale);
             if self.chance.below(2) == 0 {
                 let service = named("s");
-                let primary = Command::UpdateServicePrimaryTaskSet { service, task_set: set };
+                let primary = Command::TaskSet(TaskSetCommand::UpdateServicePrimaryTaskSet {
+                    service,
+                    task_set: set,
+                });
                 self.world.call(primary).unwrap();
             }
         }

@@ -1,6 +1,7 @@
 //! Hosts that fall silent, and what becomes of their tasks.
 
 use super::*;
+use crate::command::{ClusterCommand, HostCommand, TagCommand};
 
 #[test]
 fn the_tasks_of_a_silent_host_are_replaced_after_lost_after_and_the_originals_stay() {
@@ -160,7 +161,7 @@ fn a_host_is_lost_by_how_it_is_silent_last() {
                 break;
             }
             world.pass_step_by_step(at - before);
-            world.call(Command::AgentSilent { host, why, refused }).unwrap();
+            world.call(Command::Host(HostCommand::AgentSilent { host, why, refused })).unwrap();
             before = at;
         }
         let since = world.state.host(host).unwrap().connectivity_at;
@@ -183,7 +184,7 @@ fn what_is_lost_stays_lost_when_its_host_begins_to_refuse() {
     world.cut(host);
     world.pass_step_by_step(10.0);
     assert_eq!(world.counts(), "1 running, 1 pending");
-    world.call(Command::AgentSilent { host, why, refused: true }).unwrap();
+    world.call(Command::Host(HostCommand::AgentSilent { host, why, refused: true })).unwrap();
     world.settle();
     assert_eq!(world.counts(), "2 running, 0 pending");
 }
@@ -244,7 +245,7 @@ fn after_a_power_cut_nothing_is_well_before_hosts_have_looked() {
         world.agents_work();
         let tasks = world.running();
         let hosts = world.hosts.clone();
-        world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
         hosts.iter().for_each(|host| world.answer_with(*host, Vec::new(), knows_nothing));
         world.pass_step_by_step(600.0);
         assert_eq!((world.healthy(), world.service().steady), (0, false));
@@ -279,7 +280,9 @@ fn a_lost_after_that_is_changed_holds_for_hosts_that_are_silent_already() {
             };
             let set = |world: &mut World, value: &str| {
                 let tags = [("longshore:lost-after".to_owned(), value.to_owned())].into();
-                world.call(Command::Tag { resource: resource.clone(), tags }).unwrap();
+                world
+                    .call(Command::Tag(TagCommand::Tag { resource: resource.clone(), tags }))
+                    .unwrap();
             };
             world.create(replicas(2));
             set(&mut world, before);
@@ -315,7 +318,7 @@ fn lost_after_is_a_setting_of_the_cluster_and_of_the_service() {
     world.create(config);
     let tags = [("longshore:lost-after".to_owned(), "never".to_owned())].into();
     let resource = crate::model::tagged::Resource::Cluster(CLUSTER.parse().unwrap());
-    world.call(Command::Tag { resource, tags }).unwrap();
+    world.call(Command::Tag(TagCommand::Tag { resource, tags })).unwrap();
     world.create_named("t", "app", replicas(3));
     world.settle();
     let host = world.hosts[0];
@@ -338,7 +341,11 @@ fn half_of_the_hosts_lost_at_once_stops_replacing_until_they_are_back_or_the_ope
         assert_eq!(world.counts(), "3 running, 0 pending");
         assert_eq!(world.state.cluster(CLUSTER).unwrap().replacing, Replacing::Paused);
         if overridden {
-            world.call(Command::ReplaceLostTasks { cluster: CLUSTER.parse().unwrap() }).unwrap();
+            world
+                .call(Command::Cluster(ClusterCommand::ReplaceLostTasks {
+                    cluster: CLUSTER.parse().unwrap(),
+                }))
+                .unwrap();
             assert_eq!(world.counts(), "3 running, 3 pending");
         } else {
             cut.iter().for_each(|host| world.heal(*host));
@@ -361,7 +368,7 @@ fn a_new_coordinator_gives_every_host_a_full_grace() {
     world.settle();
     world.cut(world.hosts[0]);
     world.pass(9.0);
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     world.pass(9.0);
     assert_eq!(world.counts(), "4 running, 0 pending");
     world.pass(1.0);

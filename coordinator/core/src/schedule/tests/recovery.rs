@@ -12,7 +12,7 @@ use longshore_common::{
 use super::world_with_a_move;
 use crate::{
     Command, Event,
-    command::{AttachmentStatus, SettableHostStatus},
+    command::{AttachmentStatus, EpochCommand, SettableHostStatus},
     event::TaskEvent,
     model::{
         attachment::{AttachmentKind, AttachmentSpec},
@@ -22,7 +22,8 @@ use crate::{
     test_kit::world::{CLUSTER, World, bounded, replicas},
 };
 
-const RECOVER: Command = Command::Recover { beyond: 9, incarnation: 3, proved: None };
+const RECOVER: Command =
+    Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None });
 
 impl World {
     fn hosts_speak(&mut self) {
@@ -147,7 +148,7 @@ fn restart_after_recover_gives_hosts_their_time_anew() {
         world.call(RECOVER).unwrap();
         world.pass_step_by_step(50.0);
         world.at = Timestamp(world.at.0.saturating_add_signed(away));
-        world.call(Command::StartEpoch { incarnation: 4 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 4 })).unwrap();
         world.hosts_speak();
         world.exits(ended);
         world.pass_step_by_step(50.0);
@@ -156,7 +157,7 @@ fn restart_after_recover_gives_hosts_their_time_anew() {
         world.live(5);
         assert_eq!(world.counts(), "2 running, 0 pending", "{away}");
         // Later ones do not.
-        world.call(Command::StartEpoch { incarnation: 5 }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 5 })).unwrap();
         world.hosts_speak();
         world.exits(world.running()[0]);
         world.pass_step_by_step(5.0);
@@ -192,7 +193,7 @@ fn adopted_task_stays_after_a_restart_until_its_agent_speaks_of_it() {
     world.settle();
     world.call(RECOVER).unwrap();
     world.pass_step_by_step(600.0);
-    world.call(Command::StartEpoch { incarnation: 4 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 4 })).unwrap();
     world.hosts_speak();
     let lost = RevisionId::from_entropy(77);
     world.tells_of_lost(world.hosts[0], lost, &[1]);
@@ -213,7 +214,7 @@ fn scaling_stops_nothing_before_hosts_have_had_their_time() {
         world.call(RECOVER).unwrap();
         if restarts {
             world.pass_step_by_step(600.0);
-            world.call(Command::StartEpoch { incarnation: 4 }).unwrap();
+            world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 4 })).unwrap();
         }
         // The last one is off until later.
         let off = world.hosts[2];
@@ -238,7 +239,7 @@ fn scaling_stops_at_once_where_every_host_was_heard_since_recovery() {
     world.settle();
     world.call(RECOVER).unwrap();
     world.pass_step_by_step(91.0);
-    world.call(Command::StartEpoch { incarnation: 4 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 4 })).unwrap();
     world.hosts_speak();
     world.scale(1);
     let running = world.running();

@@ -14,7 +14,7 @@ use longshore_common::{
 
 use crate::{
     Command, Event,
-    command::{AttachmentStatus, SettableHostStatus},
+    command::{AttachmentStatus, ClusterCommand, EpochCommand, SettableHostStatus, TaskCommand},
     event::TaskEvent,
     model::{
         attachment::{AttachmentKind, AttachmentSpec},
@@ -189,7 +189,11 @@ impl Trial {
                 if let Some(task) = self.chance.pick(&tasks) {
                     let (cluster, minutes) = (CLUSTER.parse().unwrap(), Some(1));
                     let tasks = vec![task];
-                    let protect = Command::UpdateTaskProtection { cluster, tasks, minutes };
+                    let protect = Command::Task(TaskCommand::UpdateTaskProtection {
+                        cluster,
+                        tasks,
+                        minutes,
+                    });
                     self.world.call(protect).unwrap();
                 }
             }
@@ -245,7 +249,7 @@ impl Trial {
             }
             _ => {
                 let incarnation = self.steps;
-                self.world.call(Command::StartEpoch { incarnation }).unwrap();
+                self.world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation })).unwrap();
             }
         }
     }
@@ -444,7 +448,7 @@ impl Trial {
             let next = self.world.state.next_wake();
             let later = Timestamp(self.world.at.0 + 2_000_000);
             self.world.at = next.filter(|wake| *wake <= later).unwrap_or(later);
-            self.world.call(Command::Tick).unwrap();
+            self.world.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         }
         let service = self.world.service();
         let Some(primary) = service.primary() else { return };
@@ -526,7 +530,7 @@ impl Trial {
             match self.world.state.next_wake() {
                 Some(wake) => {
                     self.world.at = self.world.at.max(wake);
-                    self.world.call(Command::Tick).unwrap();
+                    self.world.call(Command::Epoch(EpochCommand::Tick)).unwrap();
                 }
                 None => {
                     let runs = |task: &Task| {
@@ -570,7 +574,9 @@ pub(super) fn by_two_providers(world: &mut World, chance: &mut Chance) {
         .collect();
     let capacity = ClusterCapacity { providers: names.to_vec(), default_strategy };
     let cluster = CLUSTER.parse().unwrap();
-    world.call(Command::PutClusterCapacityProviders { cluster, capacity }).unwrap();
+    world
+        .call(Command::Cluster(ClusterCommand::PutClusterCapacityProviders { cluster, capacity }))
+        .unwrap();
 }
 
 fn strategies(chance: &mut Chance) -> Vec<Strategy> {

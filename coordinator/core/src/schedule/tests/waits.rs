@@ -10,7 +10,7 @@ use longshore_common::{
 
 use crate::{
     Command,
-    command::SettableHostStatus,
+    command::{EpochCommand, ServiceCommand, SettableHostStatus, TaskCommand},
     model::{
         cluster::Replacing,
         deployment::{DeploymentRef, DeploymentStatus, Stage},
@@ -78,7 +78,13 @@ fn hook_that_is_approved_after_a_day_goes_on() {
     let hook = world.deployment().hooks.last().unwrap().id;
     let deployment = DeploymentRef { service: named("s"), deployment: world.deployment().id };
     let action = HookAction::Continue;
-    world.call(Command::ContinueServiceDeployment { deployment, hook, action }).unwrap();
+    world
+        .call(Command::Service(ServiceCommand::ContinueServiceDeployment {
+            deployment,
+            hook,
+            action,
+        }))
+        .unwrap();
     world.settle();
     assert_eq!(world.status(), DeploymentStatus::Successful);
 }
@@ -149,7 +155,7 @@ fn task_that_exits_at_once_is_started_ever_more_rarely() {
         let began = world.at;
         while world.service().pending() == 0 {
             world.at = world.state.next_wake().unwrap();
-            world.call(Command::Tick).unwrap();
+            world.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         }
         waits.push(world.at.since(began).as_secs());
     }
@@ -274,7 +280,7 @@ fn new_coordinator_judges_after_a_report_of_every_host() {
     world.create(replicas(2));
     world.agents_work();
     world.pass(20.0);
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     // Long after all tasks would have been healthy, and nobody was heard yet.
     world.pass_step_by_step(9.0);
     world.pass(100.0);
@@ -296,7 +302,7 @@ fn deployment_of_healthy_tasks_is_not_done_before_every_host_was_heard() {
     world.agents_work();
     let tasks = world.running();
     world.set_health(tasks[0], HealthStatus::Healthy);
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     // The last one becomes healthy; of the first one's host nobody has heard.
     world.set_health(tasks[1], HealthStatus::Healthy);
     assert_eq!((world.status(), world.service().steady), (DeploymentStatus::InProgress, false));
@@ -319,7 +325,7 @@ fn new_coordinator_stops_nothing_for_tasks_of_which_it_has_not_heard() {
     let host_of =
         |world: &World, task| world.state.host_at(world.state.task(task).unwrap().host).id;
     let silent = host_of(&world, new[0]);
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     let heard = host_of(&world, new[1]);
     assert_ne!(silent, heard);
     world.set_health(new[1], HealthStatus::Healthy);
@@ -349,7 +355,9 @@ fn cleans_up() -> (World, TaskId) {
 
 fn protect(world: &mut World, task: TaskId, minutes: Option<u32>) {
     let (cluster, tasks) = (CLUSTER.parse().unwrap(), vec![task]);
-    world.call(Command::UpdateTaskProtection { cluster, tasks, minutes }).unwrap();
+    world
+        .call(Command::Task(TaskCommand::UpdateTaskProtection { cluster, tasks, minutes }))
+        .unwrap();
 }
 
 #[test]
@@ -391,7 +399,7 @@ fn service_names_awaited_hosts_when_they_are_connected() {
     let mut world = World::with_hosts(3);
     world.create(replicas(3));
     world.settle();
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     // Something happens that makes it unsteady, so that it is to become steady anew.
     world.update(|update| update.force_new_deployment = true);
     let engineless = world.hosts[1];
@@ -426,7 +434,7 @@ fn new_coordinator_does_not_wait_for_ever_for_a_host_that_is_never_lost() {
     world.agents_work();
     let tasks = world.running();
     world.set_health(tasks[0], HealthStatus::Healthy);
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     let slot = world.state.task(tasks[0]).unwrap().host;
     let silent = world.state.host_at(slot).id;
     world.cut(silent);

@@ -8,7 +8,7 @@ use longshore_common::{
 use super::Scene;
 use crate::{
     Command,
-    command::AttachmentStatus,
+    command::{AttachmentStatus, TaskCommand},
     model::attachment::{AttachmentKind, AttachmentSpec},
     test_kit::world::CLUSTER,
 };
@@ -32,7 +32,7 @@ impl Scene<'_> {
             [(); 5].map(|()| self.runs_attached(host));
         for task in [deactivating, stopping] {
             let (cluster, reason) = (CLUSTER.parse().unwrap(), None);
-            self.call(Command::StopTask { cluster, task, reason });
+            self.call(Command::Task(TaskCommand::StopTask { cluster, task, reason }));
         }
         self.submitted(stopping, PROXY, AttachmentStatus::Detached);
         self.world.pass(0.0);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Scene, tag};
 use crate::{
     Command,
+    command::{AutoScalingCommand, CapacityProviderCommand, ClusterCommand, TaskCommand},
     model::{
         auto_scaling::{GroupConfig, GroupTag, InstanceId, LaunchSource, LauncherVerb},
         capacity_provider::{
@@ -32,7 +33,10 @@ impl Scene<'_> {
             )]),
         };
         let name = self.name(name).parse().unwrap();
-        self.call(Command::CreateAutoScalingGroup { name, config: Box::new(config) });
+        self.call(Command::AutoScaling(AutoScalingCommand::CreateAutoScalingGroup {
+            name,
+            config: Box::new(config),
+        }));
     }
 
     pub(super) fn provider(&mut self, name: &str, group: &str, managed: bool) {
@@ -47,7 +51,9 @@ impl Scene<'_> {
             status: CapacityProviderStatus::Active,
             update: None,
         };
-        self.call(Command::CreateCapacityProvider(Box::new(provider)));
+        self.call(Command::CapacityProvider(CapacityProviderCommand::CreateCapacityProvider(
+            Box::new(provider),
+        )));
     }
 
     /// One provider whose group follows its tasks, and instances in several lifecycles.
@@ -63,7 +69,10 @@ impl Scene<'_> {
             providers: vec![provider.clone()],
             default_strategy: vec![item.clone()],
         };
-        self.call(Command::PutClusterCapacityProviders { cluster: cluster.clone(), capacity });
+        self.call(Command::Cluster(ClusterCommand::PutClusterCapacityProviders {
+            cluster: cluster.clone(),
+            capacity,
+        }));
         self.launchers_launch(1);
         let mut run = self.launch("large");
         (run.launch.cluster, run.capacity, run.count) = (cluster, Some(vec![item]), 4);
@@ -76,11 +85,13 @@ impl Scene<'_> {
             self.world.state.cluster(run.launch.cluster.as_str()).unwrap().waiting_tasks.keys();
         let waiting = held.next().copied().unwrap();
         let (cluster, reason) = (run.launch.cluster.clone(), None);
-        self.call(Command::StopTask { cluster, task: waiting, reason });
+        self.call(Command::Task(TaskCommand::StopTask { cluster, task: waiting, reason }));
         self.excess();
         self.provider("deleted", "group2", false);
         let name = self.name("deleted").parse().unwrap();
-        self.call(Command::DeleteCapacityProvider { name });
+        self.call(Command::CapacityProvider(CapacityProviderCommand::DeleteCapacityProvider {
+            name,
+        }));
     }
 
     /// A second group has an instance too many, ends one and fails to launch one.
@@ -92,9 +103,16 @@ impl Scene<'_> {
         let instances: Vec<InstanceId> = group.instances.keys().copied().collect();
         self.world.add_host_as(Some(instances[0].to_string()));
         let (instance, decrement) = (instances[1], true);
-        self.call(Command::TerminateInstance { instance, decrement });
+        self.call(Command::AutoScaling(AutoScalingCommand::TerminateInstance {
+            instance,
+            decrement,
+        }));
         let (verb, result) = (LauncherVerb::Terminate, Ok(()));
-        self.call(Command::LauncherAnswered { instance, verb, result });
+        self.call(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+            instance,
+            verb,
+            result,
+        }));
         self.provider("idle", "group2", true);
         self.world.pass_step_by_step(10.0);
         let name = self.name("idle").parse().unwrap();
@@ -103,16 +121,29 @@ impl Scene<'_> {
             managed_scaling,
             ..Default::default()
         };
-        self.call(Command::UpdateCapacityProvider { name, change });
+        self.call(Command::CapacityProvider(CapacityProviderCommand::UpdateCapacityProvider {
+            name,
+            change,
+        }));
         let name = self.name("idle").parse().unwrap();
-        self.call(Command::DeleteCapacityProvider { name });
+        self.call(Command::CapacityProvider(CapacityProviderCommand::DeleteCapacityProvider {
+            name,
+        }));
         let (name, desired) = (self.name("group2").parse().unwrap(), 3);
-        self.call(Command::SetDesiredCapacity { name, desired, honour_cooldown: false });
+        self.call(Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+            name,
+            desired,
+            honour_cooldown: false,
+        }));
         let failed =
             self.world.state.launcher_calls().next().map(|(_, _, one, verb)| (one.id, verb));
         let (instance, verb) = failed.unwrap();
         let result = Err("no more machines".to_owned());
-        self.call(Command::LauncherAnswered { instance, verb, result });
+        self.call(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+            instance,
+            verb,
+            result,
+        }));
     }
 
     pub(super) fn launchers_launch(&mut self, most: usize) {
@@ -124,7 +155,11 @@ impl Scene<'_> {
                 .find(|(at, _, _, verb)| *at <= self.world.at && *verb == LauncherVerb::Launch);
             let Some((_, _, instance, verb)) = call else { return };
             let (instance, result) = (instance.id, Ok(()));
-            self.call(Command::LauncherAnswered { instance, verb, result });
+            self.call(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+                instance,
+                verb,
+                result,
+            }));
         }
     }
 }

@@ -5,7 +5,7 @@ use longshore_common::{id::TaskId, task::HealthStatus};
 use super::{Scene, tag};
 use crate::{
     Answer, Command,
-    command::{ClientToken, CreateTaskSet},
+    command::{ClientToken, CreateTaskSet, ServiceCommand, TaskCommand, TaskSetCommand},
     model::{
         alarm::AlarmValue,
         service::{
@@ -78,14 +78,18 @@ impl Scene<'_> {
         self.world.set_health(tasks[0], HealthStatus::Healthy);
         let cluster = CLUSTER.parse().unwrap();
         let (protected, minutes) = (vec![tasks[0]], Some(60_000));
-        self.call(Command::UpdateTaskProtection { cluster, tasks: protected, minutes });
+        self.call(Command::Task(TaskCommand::UpdateTaskProtection {
+            cluster,
+            tasks: protected,
+            minutes,
+        }));
         self.world.add_host();
         self.world.agents_work();
         self.world.pass_step_by_step(45.0);
         assert!(!self.world.service_named(&moved).revisions.is_empty());
         for (name, force) in [("ends", true), ("gone", false)] {
             let service = named(&self.name(name));
-            self.call(Command::DeleteService { service, force });
+            self.call(Command::Service(ServiceCommand::DeleteService { service, force }));
         }
         // A deployment of a revision whose tasks fail.
         let mut failing = replicas(2);
@@ -110,20 +114,24 @@ impl Scene<'_> {
                 tags: tag("set", name),
                 client_token: Some(ClientToken { token: name.to_owned(), parameters_hash: 3 }),
             };
-            match self.call(Command::CreateTaskSet(Box::new(set))) {
+            match self.call(Command::TaskSet(TaskSetCommand::CreateTaskSet(Box::new(set)))) {
                 Answer::TaskSet(id) => sets.push(id),
                 other => panic!("{other:?}"),
             }
         }
-        self.call(Command::UpdateServicePrimaryTaskSet {
+        self.call(Command::TaskSet(TaskSetCommand::UpdateServicePrimaryTaskSet {
             service: service.clone(),
             task_set: sets[0],
-        });
+        }));
         let (task_set, scale_permille) = (sets[0], 1000);
-        self.call(Command::UpdateTaskSet { service: service.clone(), task_set, scale_permille });
+        self.call(Command::TaskSet(TaskSetCommand::UpdateTaskSet {
+            service: service.clone(),
+            task_set,
+            scale_permille,
+        }));
         self.world.agents_work();
         let (task_set, force) = (sets[2], true);
-        self.call(Command::DeleteTaskSet { service, task_set, force });
+        self.call(Command::TaskSet(TaskSetCommand::DeleteTaskSet { service, task_set, force }));
         self.world.agents_work();
     }
 }

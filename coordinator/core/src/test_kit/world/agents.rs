@@ -14,7 +14,10 @@ use longshore_common::{
 use super::{CLUSTER, World};
 use crate::{
     Answer, Command, Rejection,
-    command::{AgentAnswered, AttachmentStateChange, AttachmentStatus},
+    command::{
+        AgentAnswered, AttachmentCommand, AttachmentStateChange, AttachmentStatus, EpochCommand,
+        HostCommand,
+    },
     model::{
         attachment::AttachmentState,
         task::{Phase, Wish},
@@ -41,7 +44,7 @@ impl World {
             leaving: false,
             looked: true,
         };
-        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
+        self.call(Command::Host(HostCommand::AgentAnswered(Box::new(answered)))).unwrap();
     }
 
     pub fn answer(&mut self, host: HostId, reports: Vec<(TaskId, ReportedPhase)>) {
@@ -94,7 +97,7 @@ impl World {
             looked: true,
         };
         change(&mut answered);
-        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
+        self.call(Command::Host(HostCommand::AgentAnswered(Box::new(answered)))).unwrap();
     }
 
     /// An agent says so of a task's containers.
@@ -130,7 +133,7 @@ impl World {
             leaving: false,
             looked: true,
         };
-        self.call(Command::AgentAnswered(Box::new(answered))).unwrap();
+        self.call(Command::Host(HostCommand::AgentAnswered(Box::new(answered)))).unwrap();
     }
 
     pub fn report(&mut self, task: TaskId, phase: ReportedPhase) {
@@ -212,8 +215,9 @@ impl World {
     ) -> Result<Answer, Rejection> {
         let changes = vec![AttachmentStateChange { task, attachment, status }];
         let cluster = CLUSTER.parse().unwrap();
-        let answer = self.call(Command::SubmitAttachmentStateChanges { cluster, changes });
-        self.call(Command::Tick).unwrap();
+        let submit = AttachmentCommand::SubmitAttachmentStateChanges { cluster, changes };
+        let answer = self.call(Command::Attachment(submit));
+        self.call(Command::Epoch(EpochCommand::Tick)).unwrap();
         answer
     }
 
@@ -241,7 +245,7 @@ impl World {
 
     pub fn cut(&mut self, host: HostId) {
         let why = "nothing was heard".to_owned();
-        self.call(Command::AgentSilent { host, why, refused: false }).unwrap();
+        self.call(Command::Host(HostCommand::AgentSilent { host, why, refused: false })).unwrap();
     }
 
     pub fn heal(&mut self, host: HostId) {

@@ -3,7 +3,7 @@
 use super::CLUSTER;
 use crate::{
     Command,
-    command::{CreateService, DeploymentChange, UpdateService},
+    command::{CreateService, DeploymentChange, ServiceCommand, UpdateService},
     model::{
         definition::RevisionRef,
         service::{
@@ -17,7 +17,7 @@ use crate::{
 pub fn create(name: &str, family: &str, config: ServiceConfig) -> Command {
     let external = config.controller == Controller::External;
     let definition = RevisionRef { family: family.parse().unwrap(), revision: None };
-    Command::CreateService(Box::new(CreateService {
+    Command::Service(ServiceCommand::CreateService(Box::new(CreateService {
         service: named(name),
         definition: (!external).then_some(definition),
         config,
@@ -25,7 +25,7 @@ pub fn create(name: &str, family: &str, config: ServiceConfig) -> Command {
         tags: Tags::new(),
         created_by: "root".to_owned(),
         client_token: None,
-    }))
+    })))
 }
 
 pub fn named(name: &str) -> ServiceRef {

@@ -16,7 +16,10 @@ fn service_says_that_it_has_no_room_once_its_group_is_deleted() {
     };
     assert!(!looks(&mut world), "{}", world.log);
     let name = "p".parse().unwrap();
-    world.step(Command::DeleteAutoScalingGroup { name, force: true });
+    world.step(Command::AutoScaling(AutoScalingCommand::DeleteAutoScalingGroup {
+        name,
+        force: true,
+    }));
     assert!(world.state.auto_scaling_group("p").unwrap().deleting);
     assert!(looks(&mut world), "nothing will make room: {}", world.log);
 }
@@ -45,10 +48,10 @@ fn group_does_not_grow_for_tasks_that_its_hosts_may_never_be_given() {
             let config = ServiceConfig { member_of: nowhere(), ..replicas(4) };
             world.step(service("svc", config, Some(vec![item("p", 0, 1)])));
         } else {
-            let Command::RunTask(mut run) = run_task(4) else { unreachable!() };
+            let Command::Task(TaskCommand::RunTask(mut run)) = run_task(4) else { unreachable!() };
             run.capacity = Some(vec![item("p", 0, 1)]);
             run.member_of = nowhere();
-            world.step(Command::RunTask(run));
+            world.step(Command::Task(TaskCommand::RunTask(run)));
         }
         // Until one is seen, nobody knows what hosts of the group are like.
         assert_eq!(world.desired("p"), 1);
@@ -90,11 +93,11 @@ fn group_at_zero_tries_one_instance_when_its_earlier_ones_are_long_gone() {
             let config = ServiceConfig { member_of: rack(), ..replicas(9) };
             world.step(service("svc", config, Some(vec![item("p", 0, 1)])));
         } else {
-            let Command::RunTask(mut run) = run_task(9) else { unreachable!() };
+            let Command::Task(TaskCommand::RunTask(mut run)) = run_task(9) else { unreachable!() };
             run.capacity = Some(vec![item("p", 0, 1)]);
             run.member_of = rack();
             run.launch.options.wait_ms = Some(86_400_000);
-            world.step(Command::RunTask(run));
+            world.step(Command::Task(TaskCommand::RunTask(run)));
         }
         world.later(3_000);
         assert_eq!(world.desired("p"), 0, "what was seen lately is believed");
@@ -102,7 +105,11 @@ fn group_at_zero_tries_one_instance_when_its_earlier_ones_are_long_gone() {
         assert_eq!(world.desired("p"), 1, "nobody knows what they are like now: one is tried");
         let [instance] = world.instances("p", |_| true)[..] else { panic!("one is launched") };
         let (verb, result) = (LauncherVerb::Launch, Ok(()));
-        world.step(Command::LauncherAnswered { instance, verb, result });
+        world.step(Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+            instance,
+            verb,
+            result,
+        }));
         let moon = Attribute { name: "rack".to_owned(), value: Some("moon".to_owned()) };
         let attributes = if image_is_rebuilt { vec![moon] } else { vec![] };
         world.host_comes(Some(instance.to_string()), attributes);
@@ -133,7 +140,7 @@ fn group_does_not_grow_for_tasks_that_are_forbidden_by_now() {
         assert_eq!(world.desired("p"), 1);
         // The coordinator comes again with other settings.
         world.state.set_task_policy(no_privileged());
-        world.step(Command::StartEpoch { incarnation: 2 });
+        world.step(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 }));
         world.boot("p");
         world.later(1);
         assert_eq!((world.desired("p"), world.placed()), (1, 0));

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{Method, Request, header, request::Parts};
 use longshore_common::{arn::Identity, clock::SteppedClock, secret::Secret};
 use longshore_core::{
-    command::MachinesListed,
+    command::{EpochCommand, MachinesListed},
     model::{
         auto_scaling::LauncherVerb,
         capacity_provider::{CapacityPolicy, HostMark, LauncherPolicy},
@@ -60,8 +60,11 @@ impl World {
         health.set_ready();
         let clock = SteppedClock::at(NOW);
         let edge = Edge::new(backend, &credentials(), clock, health, Metrics::detached());
-        driver.submit(Command::StartEpoch { incarnation: 1 }, |_, _| ()).await.unwrap();
-        driver.submit(Command::BeginScheduling, |_, _| ()).await.unwrap();
+        driver
+            .submit(Command::Epoch(EpochCommand::StartEpoch { incarnation: 1 }), |_, _| ())
+            .await
+            .unwrap();
+        driver.submit(Command::Epoch(EpochCommand::BeginScheduling), |_, _| ()).await.unwrap();
         World { edge, driver }
     }
 
@@ -194,7 +197,11 @@ async fn a_group_is_made_shown_changed_and_deleted_as_terraform_does_it() {
     let ids = world.driver.peek(|state| state.instances_after(None).collect::<Vec<_>>());
     for instance in ids {
         let verb = LauncherVerb::Terminate;
-        let answered = Command::LauncherAnswered { instance, verb, result: Ok(()) };
+        let answered = Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+            instance,
+            verb,
+            result: Ok(()),
+        });
         world.driver.submit(answered, |_, _| ()).await.unwrap();
     }
     let shown = world.scaling("DescribeAutoScalingGroups", &[]).await;
@@ -260,7 +267,7 @@ async fn an_instance_that_a_machine_of_ec2_fills_is_known_by_the_machines_id() {
         missing: Vec::new(),
         stalled: None,
     };
-    let listed = Command::MachinesListed(Box::new(listed));
+    let listed = Command::AutoScaling(AutoScalingCommand::MachinesListed(Box::new(listed)));
     world.driver.submit(listed, |_, _| ()).await.unwrap();
     let shown = format!("<InstanceId>{machine}</InstanceId>");
     let one = [("InstanceIds.member.1", machine)];
@@ -350,7 +357,11 @@ async fn instances_are_shown_protected_and_terminated() {
     has(&said, &["<Code>ValidationError</Code>", "is not in InService"]);
     let verb = LauncherVerb::Launch;
     let result = Err("no power".to_owned());
-    let failed = Command::LauncherAnswered { instance: ids[0], verb, result };
+    let failed = Command::AutoScaling(AutoScalingCommand::LauncherAnswered {
+        instance: ids[0],
+        verb,
+        result,
+    });
     world.driver.submit(failed, |_, _| ()).await.unwrap();
     let activities =
         world.scaling("DescribeScalingActivities", &[("AutoScalingGroupName", "web")]).await;

@@ -2,6 +2,7 @@
 
 use longshore_core::{
     Command, Rejection,
+    command::TagCommand,
     model::{alarm::AlarmName, tagged::Resource},
 };
 use serde::Deserialize;
@@ -47,7 +48,7 @@ pub(in crate::api::cloudwatch) async fn tag(
 ) -> Result<Tree, ApiError> {
     let resource = Resource::Alarm(by_arn(api, &input.resource_arn)?);
     let tags = input::tags(input.tags)?;
-    submit(api, Command::Tag { resource, tags }).await
+    submit(api, Command::Tag(TagCommand::Tag { resource, tags })).await
 }
 
 pub(in crate::api::cloudwatch) async fn untag(
@@ -61,7 +62,7 @@ pub(in crate::api::cloudwatch) async fn untag(
         )));
     }
     let resource = Resource::Alarm(by_arn(api, &input.resource_arn)?);
-    submit(api, Command::Untag { resource, keys }).await
+    submit(api, Command::Tag(TagCommand::Untag { resource, keys })).await
 }
 
 pub(in crate::api::cloudwatch) async fn list(

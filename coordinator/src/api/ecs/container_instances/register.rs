@@ -7,7 +7,7 @@ use longshore_common::{
     protocol::{Attribute, Versions},
     resources::{Capacity, CpuUnits, DEFAULT_RESERVED_PORTS, HostPort, MemoryMib, Transport},
 };
-use longshore_core::command::{Command, RegisterContainerInstance};
+use longshore_core::command::{Command, HostCommand, RegisterContainerInstance};
 use serde::Deserialize;
 
 use super::{ContainerInstanceOutput, no_such_instance, submit_and_show};
@@ -111,22 +111,24 @@ pub(crate) async fn register(
     )?;
     let versions = input.version_info.unwrap_or_default();
     let tags = tags::parse(input.tags)?;
-    let command = Command::RegisterContainerInstance(Box::new(RegisterContainerInstance {
-        cluster,
-        host,
-        capacity: Capacity {
-            gpus: parse_devices(input.platform_devices)?,
-            ..parse_resources(&input.total_resources)?
+    let command = Command::Host(HostCommand::RegisterContainerInstance(Box::new(
+        RegisterContainerInstance {
+            cluster,
+            host,
+            capacity: Capacity {
+                gpus: parse_devices(input.platform_devices)?,
+                ..parse_resources(&input.total_resources)?
+            },
+            attributes: parse_attributes(&input.attributes, &document)?,
+            versions: Versions {
+                agent: versions.agent_version.unwrap_or_default(),
+                agent_hash: versions.agent_hash.unwrap_or_default(),
+                docker: versions.docker_version,
+            },
+            instance_id: document.instance_id,
+            tags,
         },
-        attributes: parse_attributes(&input.attributes, &document)?,
-        versions: Versions {
-            agent: versions.agent_version.unwrap_or_default(),
-            agent_hash: versions.agent_hash.unwrap_or_default(),
-            docker: versions.docker_version,
-        },
-        instance_id: document.instance_id,
-        tags,
-    }));
+    )));
     submit_and_show(api, command).await
 }
 

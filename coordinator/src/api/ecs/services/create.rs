@@ -2,7 +2,7 @@
 
 use longshore_core::{
     Command, Rejection,
-    command::CreateService,
+    command::{CreateService, ServiceCommand},
     model::service::{
         Controller, PropagateTags as Propagated, Scheduling, ServiceConfig, ServiceOptions,
         ServiceRef,
@@ -111,7 +111,7 @@ pub(crate) async fn create(
     let service = ServiceRef { cluster, name };
     let strategy = std::mem::take(&mut input.capacity_provider_strategy);
     let capacity = strategy::asked(&api.identity, strategy, input.launch_type)?;
-    let command = Command::CreateService(Box::new(CreateService {
+    let command = Command::Service(ServiceCommand::CreateService(Box::new(CreateService {
         service: service.clone(),
         definition,
         config: config(input, options)?,
@@ -119,7 +119,7 @@ pub(crate) async fn create(
         tags,
         created_by: api.caller.arn.clone(),
         client_token,
-    }));
+    })));
     submit_and_show(api, command, service).await
 }
 

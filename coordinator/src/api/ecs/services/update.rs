@@ -2,7 +2,7 @@
 
 use longshore_core::{
     Command, State,
-    command::UpdateService,
+    command::{ServiceCommand, UpdateService},
     model::{
         definition::RevisionRef,
         service::{Controller, ServiceRef},
@@ -116,7 +116,7 @@ pub(crate) async fn update(
     if let Some(controller) = controller {
         same_controller(api, &service, controller).await?;
     }
-    let command = Command::UpdateService(Box::new(UpdateService {
+    let command = Command::Service(ServiceCommand::UpdateService(Box::new(UpdateService {
         service: service.clone(),
         definition,
         desired,
@@ -132,7 +132,7 @@ pub(crate) async fn update(
         propagate_tags: input.propagate_tags.map(|given| create::propagated(Some(given))),
         managed_tags: input.enable_ecs_managed_tags,
         force_new_deployment: input.force_new_deployment,
-    }));
+    })));
     submit_and_show(api, command, service).await
 }
 

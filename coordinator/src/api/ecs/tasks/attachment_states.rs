@@ -5,7 +5,7 @@
 //! what the tags `longshore:external-resources` and `longshore:external-targets` name.
 
 use longshore_core::command::{
-    ATTACHMENT_CHANGES_MAX, AttachmentStateChange, AttachmentStatus, Command,
+    ATTACHMENT_CHANGES_MAX, AttachmentCommand, AttachmentStateChange, AttachmentStatus, Command,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,8 +49,9 @@ pub(crate) async fn submit(
         let status = parse_status(status)?;
         changes.push(AttachmentStateChange { task, attachment, status });
     }
-    let command = Command::SubmitAttachmentStateChanges { cluster, changes };
-    api.submit(command, |_, _| Acknowledgment { acknowledgment: "ACCEPT" }).await
+    let command = AttachmentCommand::SubmitAttachmentStateChanges { cluster, changes };
+    api.submit(Command::Attachment(command), |_, _| Acknowledgment { acknowledgment: "ACCEPT" })
+        .await
 }
 
 fn parse_status(given: &str) -> Result<AttachmentStatus, ApiError> {

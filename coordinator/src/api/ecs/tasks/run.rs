@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use longshore_common::{id::TaskId, task::TaskOverride};
-use longshore_core::{Answer, Command, command::RunTask, model::name::ClusterName, state::State};
+use longshore_core::{
+    Answer, Command,
+    command::{RunTask, TaskCommand},
+    model::name::ClusterName,
+    state::State,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -95,7 +100,7 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
     .parse(api, STARTED_BY_CHARS_MAX)
     .await?;
     let cluster = launch.cluster.clone();
-    let command = Command::RunTask(Box::new(RunTask {
+    let command = Command::Task(TaskCommand::RunTask(Box::new(RunTask {
         launch,
         count: count as u32,
         distinct_instance: constraints.distinct_instance,
@@ -103,7 +108,7 @@ pub(crate) async fn run(api: &Api, mut input: RunTaskInput) -> Result<TasksOutpu
         strategies,
         capacity,
         client_token,
-    }));
+    })));
     submit_and_show(api, &cluster, command).await
 }
 

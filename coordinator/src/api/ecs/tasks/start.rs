@@ -1,7 +1,10 @@
 //! StartTask: the caller chooses the hosts, and each is checked.
 
 use longshore_common::{id::HostId, task::TaskOverride};
-use longshore_core::{Command, command::StartTask};
+use longshore_core::{
+    Command,
+    command::{StartTask, TaskCommand},
+};
 use serde::Deserialize;
 
 use super::{TasksOutput, launch::LaunchInput, run::submit_and_show};
@@ -81,7 +84,7 @@ pub(crate) async fn start(api: &Api, input: StartTaskInput) -> Result<TasksOutpu
             None => elsewhere.push(Failure::missing(given)),
         }
     }
-    let command = Command::StartTask(Box::new(StartTask { launch, hosts }));
+    let command = Command::Task(TaskCommand::StartTask(Box::new(StartTask { launch, hosts })));
     let mut output = submit_and_show(api, &cluster, command).await?;
     output.failures.append(&mut elsewhere);
     Ok(output)

@@ -3,6 +3,7 @@
 use longshore_common::protocol::ReportedPhase;
 use longshore_core::{
     Command,
+    command::EpochCommand,
     model::capacity_provider::{CapacityPolicy, FARGATE, HostMark},
 };
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ async fn statistics_count_each_launch_type_by_itself() {
     let host = world.host(1024, 1024, "zone-a").await;
     let attributes = json!([{"name": "pool", "value": "shared", "targetId": host}]);
     world.done("PutAttributes", json!({"attributes": attributes})).await;
-    world.driver.submit(Command::BeginScheduling, |_, _| ()).await.unwrap();
+    world.driver.submit(Command::Epoch(EpochCommand::BeginScheduling), |_, _| ()).await.unwrap();
     let mut tasks = Vec::new();
     for (launch_type, count) in [("FARGATE", 2), ("EC2", 1)] {
         let run = json!({"taskDefinition": "web", "launchType": launch_type, "count": count});

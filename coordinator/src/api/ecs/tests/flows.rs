@@ -10,7 +10,10 @@ use longshore_common::{
     resources::Transport,
     task::{StopCause, StopCode},
 };
-use longshore_core::{Command, command::AgentAnswered};
+use longshore_core::{
+    Command,
+    command::{AgentAnswered, HostCommand},
+};
 use serde_json::{Value, json};
 
 use super::World;
@@ -68,7 +71,7 @@ impl World {
             leaving: false,
             looked: true,
         };
-        let command = Command::AgentAnswered(Box::new(answered));
+        let command = Command::Host(HostCommand::AgentAnswered(Box::new(answered)));
         self.driver.submit(command, |_, _| ()).await.unwrap();
     }
 

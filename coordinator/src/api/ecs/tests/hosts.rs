@@ -9,7 +9,10 @@ use longshore_common::{
     },
     resources::{Capacity, CpuUnits, MemoryMib},
 };
-use longshore_core::{Command, command::AgentAnswered};
+use longshore_core::{
+    Command,
+    command::{AgentAnswered, HostCommand, TokenCommand},
+};
 use serde_json::{Value, json};
 
 use super::{World, flows::texts};
@@ -42,7 +45,10 @@ impl World {
             leaving: false,
             looked: true,
         };
-        self.driver.submit(Command::AgentAnswered(Box::new(answered)), |_, _| ()).await.unwrap();
+        self.driver
+            .submit(Command::Host(HostCommand::AgentAnswered(Box::new(answered))), |_, _| ())
+            .await
+            .unwrap();
     }
 
     async fn instance(&self, host: &str) -> Value {
@@ -83,21 +89,24 @@ impl World {
             boot_id: "boot".to_owned(),
             run: None,
         };
-        let join = Command::CreateJoinToken(longshore_core::model::join_token::JoinToken {
-            id: "token".to_owned(),
-            secret_hash: [3; 32],
-            cluster: None,
-            expires_at: longshore_common::clock::Timestamp(u64::MAX),
-            uses_left: None,
-        });
+        let join = Command::Token(TokenCommand::CreateJoinToken(
+            longshore_core::model::join_token::JoinToken {
+                id: "token".to_owned(),
+                secret_hash: [3; 32],
+                cluster: None,
+                expires_at: longshore_common::clock::Timestamp(u64::MAX),
+                uses_left: None,
+            },
+        ));
         let _ = self.driver.submit(join, |_, _| ()).await;
-        let join = Command::UseJoinToken {
+        let join = Command::Token(TokenCommand::UseJoinToken {
             secret_hash: [3; 32],
             requested_host: Some(id(host)),
             key: None,
-        };
+        });
         let _ = self.driver.submit(join, |_, _| ()).await;
-        let register = Command::RegisterHost { host: id(host), request: Box::new(request) };
+        let register =
+            Command::Host(HostCommand::RegisterHost { host: id(host), request: Box::new(request) });
         self.driver.submit(register, |_, _| ()).await.unwrap();
     }
 }
@@ -227,7 +236,11 @@ async fn another_agent_program_begins_with_disks_that_nobody_knows() {
 async fn a_host_that_is_not_heard_has_no_health_to_tell() {
     let (world, host) = World::scheduled().await;
     world.engine(&host, EngineHealth::Silent).await;
-    let silent = Command::AgentSilent { host: id(&host), why: "gone".to_owned(), refused: false };
+    let silent = Command::Host(HostCommand::AgentSilent {
+        host: id(&host),
+        why: "gone".to_owned(),
+        refused: false,
+    });
     world.driver.submit(silent, |_, _| ()).await.unwrap();
     let health = world.instance(&host).await["healthStatus"].clone();
     assert_eq!(health["overallStatus"], "INSUFFICIENT_DATA");

@@ -6,6 +6,7 @@ use expect_test::expect;
 use longshore_common::protocol::ReportedPhase;
 use longshore_core::{
     Command,
+    command::{EpochCommand, HostCommand},
     model::alarm::{
         AlarmDefinition, AlarmName, AlarmValue, PutMetricAlarm, SetAlarmState, Watched,
     },
@@ -24,7 +25,11 @@ impl World {
         world.done("CreateCluster", json!({})).await;
         let host = world.host(1024, 1024, "zone-a").await;
         world.define("web", json!({})).await;
-        world.driver.submit(Command::BeginScheduling, |_, _| ()).await.unwrap();
+        world
+            .driver
+            .submit(Command::Epoch(EpochCommand::BeginScheduling), |_, _| ())
+            .await
+            .unwrap();
         (world, host)
     }
 
@@ -452,7 +457,11 @@ async fn a_task_is_disconnected_when_its_host_is() {
     let task = world.listed(json!({"serviceName": "svc"})).await.remove(0);
     assert_eq!(world.task(&task).await["connectivity"], "CONNECTED");
     let host = id(&host).parse().unwrap();
-    let silent = Command::AgentSilent { host, why: "no answer".to_owned(), refused: false };
+    let silent = Command::Host(HostCommand::AgentSilent {
+        host,
+        why: "no answer".to_owned(),
+        refused: false,
+    });
     world.driver.submit(silent, |_, _| ()).await.unwrap();
     assert_eq!(world.task(&task).await["connectivity"], "DISCONNECTED");
 }

@@ -1,6 +1,6 @@
 //! RunTask with `longshore:wait`, as users see its tasks.
 
-use longshore_core::Command;
+use longshore_core::{Command, command::EpochCommand};
 use serde_json::{Value, json};
 
 use super::{World, flows::text};
@@ -17,7 +17,7 @@ async fn world() -> World {
     let world = World::new();
     world.done("CreateCluster", json!({})).await;
     world.define("app", json!({})).await;
-    world.driver.submit(Command::BeginScheduling, |_, _| ()).await.unwrap();
+    world.driver.submit(Command::Epoch(EpochCommand::BeginScheduling), |_, _| ()).await.unwrap();
     world
 }
 

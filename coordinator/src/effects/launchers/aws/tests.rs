@@ -9,9 +9,12 @@ use std::{
 };
 
 use longshore_common::clock::SteppedClock;
-use longshore_core::model::{
-    auto_scaling::{GroupConfig, Instance, LaunchSource, Lifecycle},
-    capacity_provider::{CapacityPolicy, LauncherPolicy},
+use longshore_core::{
+    command::EpochCommand,
+    model::{
+        auto_scaling::{GroupConfig, Instance, LaunchSource, Lifecycle},
+        capacity_provider::{CapacityPolicy, LauncherPolicy},
+    },
 };
 
 use self::group::{Aws, refused};
@@ -49,7 +52,12 @@ impl World {
             tags: BTreeMap::new(),
         };
         let name = "g".parse().unwrap();
-        world.call(Command::CreateAutoScalingGroup { name, config: Box::new(config) }).await;
+        world
+            .call(Command::AutoScaling(AutoScalingCommand::CreateAutoScalingGroup {
+                name,
+                config: Box::new(config),
+            }))
+            .await;
         world
     }
 
@@ -76,8 +84,8 @@ impl World {
         });
         let (handle, _) = driver::start(state, disk.journal(), clock.clone(), entropy);
         let world = World { aws, disk, handle, clock, memory: Memory::default(), incarnation };
-        world.call(Command::StartEpoch { incarnation }).await;
-        world.call(Command::BeginScheduling).await;
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation })).await;
+        world.call(Command::Epoch(EpochCommand::BeginScheduling)).await;
         world
     }
 
@@ -95,12 +103,17 @@ impl World {
 
     async fn want(&self, desired: u32) {
         let name = "g".parse().unwrap();
-        self.call(Command::SetDesiredCapacity { name, desired, honour_cooldown: false }).await;
+        self.call(Command::AutoScaling(AutoScalingCommand::SetDesiredCapacity {
+            name,
+            desired,
+            honour_cooldown: false,
+        }))
+        .await;
     }
 
     async fn pass(&self, time: Duration) {
         self.clock.advance(time);
-        self.call(Command::Tick).await;
+        self.call(Command::Epoch(EpochCommand::Tick)).await;
     }
 
     async fn round(&mut self) -> Next {
@@ -181,7 +194,12 @@ async fn a_life(mut world: World, when: &str) -> World {
     world = world.settle().await;
     world.check(1, 2, when);
     let instance = world.machines()[0];
-    world.call(Command::TerminateInstance { instance, decrement: false }).await;
+    world
+        .call(Command::AutoScaling(AutoScalingCommand::TerminateInstance {
+            instance,
+            decrement: false,
+        }))
+        .await;
     world = world.settle().await;
     world.check(1, 3, when);
     assert_ne!(world.machines(), [instance], "{when}");
@@ -418,7 +436,12 @@ async fn what_aws_launches_after_it_was_given_up_is_ended_before_its_record_goes
     world.aws.with(|group| group.is_full = true);
     world.want(1).await;
     world.round().await;
-    world.call(Command::DeleteAutoScalingGroup { name: "g".parse().unwrap(), force: true }).await;
+    world
+        .call(Command::AutoScaling(AutoScalingCommand::DeleteAutoScalingGroup {
+            name: "g".parse().unwrap(),
+            force: true,
+        }))
+        .await;
     world.aws.with(|group| {
         group.is_full = false;
         group.settle();
@@ -436,7 +459,12 @@ async fn a_record_stays_while_aws_may_still_launch_what_it_was_asked_for() {
     world.aws.with(|group| group.is_full = true);
     world.want(1).await;
     world.round().await;
-    world.call(Command::DeleteAutoScalingGroup { name: "g".parse().unwrap(), force: true }).await;
+    world
+        .call(Command::AutoScaling(AutoScalingCommand::DeleteAutoScalingGroup {
+            name: "g".parse().unwrap(),
+            force: true,
+        }))
+        .await;
     world.aws.with(|group| group.is_busy = true);
     for _ in 0..4 {
         world.round().await;
@@ -548,7 +576,11 @@ async fn whatever_happens_on_either_side_they_come_together_and_nothing_leaks() 
                     if !instances.is_empty() {
                         let instance = instances[random(instances.len() as u64) as usize].id;
                         let decrement = random(2) == 0;
-                        let terminate = Command::TerminateInstance { instance, decrement };
+                        let terminate =
+                            Command::AutoScaling(AutoScalingCommand::TerminateInstance {
+                                instance,
+                                decrement,
+                            });
                         let _ = world.handle.submit(terminate, |_, _| ()).await;
                     }
                 }

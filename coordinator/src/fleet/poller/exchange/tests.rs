@@ -2,7 +2,7 @@ use longshore_common::{
     protocol::{Epoch, ReportedPhase},
     task::StopCause,
 };
-use longshore_core::{Command, test_kit::world::World};
+use longshore_core::{Command, command::EpochCommand, test_kit::world::World};
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn manifest_tells_what_was_given_before_and_nothing_unseen() {
     let old = world.start_alone(host);
     world.pass(1.0);
     // The coordinator starts on a backup.
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     let new = world.start_alone(host);
     let both = if old < new { vec![old, new] } else { vec![new, old] };
     let cases = [(0, vec![]), (1, vec![old]), (2, both.clone())];
@@ -47,7 +47,9 @@ fn manifest_tells_what_was_given_before_and_nothing_unseen() {
     let first = Epoch { counter: 1, incarnation: 1 };
     let by = |epoch, order| Some(Seen { epoch, order });
     assert_eq!(given_before(&world, by(first, 1)), [old]);
-    world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
+    world
+        .call(Command::Epoch(EpochCommand::Recover { beyond: 6, incarnation: 5, proved: None }))
+        .unwrap();
     // Another start was lost in between, which nobody knows: what it gave is numbered as ours.
     let lost = Epoch { counter: 5, incarnation: 77 };
     for epoch in [first, lost] {
@@ -61,10 +63,10 @@ fn manifest_tells_what_was_given_before_and_nothing_unseen() {
     tells(&world);
     // Third by its number, which the agent takes for one of those that are lost.
     world.start_alone(host);
-    world.call(Command::SkipLostOrders { host, to: 50 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::SkipLostOrders { host, to: 50 })).unwrap();
     assert_eq!(given_to_obedient(&world, 50), both);
     assert_eq!(given_to_obedient(&world, 10), [], "nobody knows what it has seen");
-    world.call(Command::StartEpoch { incarnation: 7 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 7 })).unwrap();
     assert_eq!(given_to_obedient(&world, 50), both);
     // From here on numbers tell again.
     let later = world.start_alone(host);
@@ -78,12 +80,14 @@ fn manifest_tells_what_was_given_before_orders_that_were_not_seen() {
     let mut world = World::with_hosts(1);
     let host = world.hosts[0];
     let old = world.start_alone(host);
-    world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
+    world
+        .call(Command::Epoch(EpochCommand::Recover { beyond: 6, incarnation: 5, proved: None }))
+        .unwrap();
     let recovery = world.state.epoch();
     world.start_alone(host);
     for incarnation in [7, 8] {
         world.start_alone(host);
-        world.call(Command::StartEpoch { incarnation }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation })).unwrap();
     }
     // A start knows no queue.
     world.state.orders_taken(host, 4);
@@ -99,11 +103,11 @@ fn manifest_tells_what_was_given_before_orders_that_were_not_seen() {
 fn order_that_was_never_taken_was_not_given_before() {
     let mut world = World::with_hosts(1);
     let host = world.hosts[0];
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     let seen = Some(Seen { epoch: world.state.epoch(), order: 0 });
     for incarnation in 3..15 {
         world.start_alone(host);
-        world.call(Command::StartEpoch { incarnation }).unwrap();
+        world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation })).unwrap();
         world.state.orders_taken(host, u64::MAX);
         let starts = &world.state.host(host).unwrap().orders_at_starts;
         assert_eq!(given_before(&world, seen), [], "{starts:?}");
@@ -116,11 +120,17 @@ fn task_that_a_copy_of_the_journal_placed_was_not_given_before() {
     let mut world = World::with_hosts(1);
     let host = world.hosts[0];
     let old = world.start_alone(host);
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
     world.start_alone(host);
     let lost = Epoch { counter: 4, incarnation: 77 };
-    world.call(Command::Recover { beyond: 4, incarnation: 5, proved: Some(lost) }).unwrap();
-    world.call(Command::SkipLostOrders { host, to: 2 }).unwrap();
+    world
+        .call(Command::Epoch(EpochCommand::Recover {
+            beyond: 4,
+            incarnation: 5,
+            proved: Some(lost),
+        }))
+        .unwrap();
+    world.call(Command::Epoch(EpochCommand::SkipLostOrders { host, to: 2 })).unwrap();
     assert_eq!(given_before(&world, Some(Seen { epoch: lost, order: 2 })), [old]);
 }
 
@@ -130,12 +140,14 @@ fn manifest_tells_what_was_given_before_when_the_queue_was_skipped() {
     let mut world = World::with_hosts(1);
     let host = world.hosts[0];
     let old = world.start_alone(host);
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
-    world.call(Command::Recover { beyond: 6, incarnation: 5, proved: None }).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
+    world
+        .call(Command::Epoch(EpochCommand::Recover { beyond: 6, incarnation: 5, proved: None }))
+        .unwrap();
     for _ in 0..2 {
         world.start_alone(host);
     }
-    world.call(Command::SkipLostOrders { host, to: 2 }).unwrap();
+    world.call(Command::Epoch(EpochCommand::SkipLostOrders { host, to: 2 })).unwrap();
     assert_eq!(given_to_obedient(&world, 2), [old]);
     assert_eq!(given_to_obedient(&world, 1), []);
 }

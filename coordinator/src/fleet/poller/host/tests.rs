@@ -10,7 +10,7 @@ use longshore_common::{
     topic::TopicKey,
 };
 use longshore_core::{
-    command::SettableHostStatus,
+    command::{SettableHostStatus, TagCommand},
     model::{tagged::Resource, tags::Tags},
     step::RULES,
     test_kit::world::{CLUSTER, World, replicas},
@@ -140,7 +140,7 @@ async fn lie_of_one_host_closes_nothing_to_the_others() {
         assert_eq!(*handle.went_back().borrow(), None, "{lie:?}");
     }
     let cluster = Resource::Cluster(CLUSTER.parse().unwrap());
-    let tag = Command::Tag { resource: cluster, tags: Tags::new() };
+    let tag = Command::Tag(TagCommand::Tag { resource: cluster, tags: Tags::new() });
     drive(&mut stepped, handle.submit(tag, |_, _| ())).await.unwrap();
 }
 
@@ -171,11 +171,12 @@ async fn host_whose_proof_is_not_believed_can_be_thrown_out() {
     assert!(matches!(drive(&mut stepped, poller.greet()).await, Err(Again::Unfamiliar)));
     assert!(handle.went_back().borrow().is_some());
     let cluster = Resource::Cluster(CLUSTER.parse().unwrap());
-    let tag = Command::Tag { resource: cluster, tags: Tags::new() };
+    let tag = Command::Tag(TagCommand::Tag { resource: cluster, tags: Tags::new() });
     let refused = drive(&mut stepped, handle.submit(tag, |_, _| ())).await;
     assert!(matches!(refused, Err(Refused::JournalWentBack(_))), "{refused:?}");
     let cluster = CLUSTER.parse().unwrap();
-    let deregister = Command::DeregisterContainerInstance { cluster, host, force: true };
+    let deregister =
+        Command::Host(HostCommand::DeregisterContainerInstance { cluster, host, force: true });
     drive(&mut stepped, handle.submit(deregister, |_, _| ())).await.unwrap();
     drive(&mut stepped, handle.recover(3)).await.unwrap();
     assert!(matches!(drive(&mut stepped, poller.greet()).await, Err(Again::Ended)));
@@ -186,10 +187,12 @@ async fn host_whose_proof_is_not_believed_can_be_thrown_out() {
 #[tokio::test]
 async fn order_number_that_nobody_reaches_is_not_taken_over() {
     let mut world = World::with_hosts(1);
-    world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+    world
+        .call(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None }))
+        .unwrap();
     let host = world.hosts[0];
     let to = u64::MAX;
-    world.call(Command::SkipLostOrders { host, to }).unwrap();
+    world.call(Command::Epoch(EpochCommand::SkipLostOrders { host, to })).unwrap();
     assert_eq!(world.state.host(host).unwrap().last_order, 0);
     world.create(replicas(1));
     // Services wait for the hosts' word first.
@@ -223,7 +226,7 @@ async fn restored_journal_is_held_until_recover_goes_beyond_its_hosts() {
             tokio::task::yield_now().await;
         }
         let cluster = Resource::Cluster(CLUSTER.parse().unwrap());
-        let tag = Command::Tag { resource: cluster, tags: Tags::new() };
+        let tag = Command::Tag(TagCommand::Tag { resource: cluster, tags: Tags::new() });
         let refused = handle.submit(tag, |_, _| ()).await;
         assert!(matches!(refused, Err(Refused::JournalWentBack(_))), "{refused:?}");
         handle.recover(3).await.unwrap();
@@ -340,7 +343,9 @@ async fn recover_waits_until_hosts_had_the_time_to_be_heard() {
 #[tokio::test]
 async fn quiet_host_is_believed_only_until_it_has_told_all() {
     let mut world = World::with_hosts(1);
-    world.call(Command::Recover { beyond: 9, incarnation: 3, proved: None }).unwrap();
+    world
+        .call(Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None }))
+        .unwrap();
     let (host, ours) = (world.hosts[0], world.state.epoch());
     let (handle, mut stepped) = start(world);
     for (epoch, told_all) in [(Epoch { counter: 8, incarnation: 7 }, 0), (ours, ours.counter)] {
@@ -390,7 +395,8 @@ async fn host_that_leaves_is_drained_once_for_each_notice() {
         // The operator wants it all the same.
         let (cluster, hosts) = (CLUSTER.parse().unwrap(), vec![host]);
         let status = SettableHostStatus::Active;
-        let active = Command::UpdateContainerInstancesState { cluster, hosts, status };
+        let active =
+            Command::Host(HostCommand::UpdateContainerInstancesState { cluster, hosts, status });
         let active = handle.submit(active, |_, _| ());
         pin!(active);
         assert!(poll!(&mut active).is_pending());
@@ -419,7 +425,7 @@ async fn orders_wait_until_all_that_they_show_is_durable() {
     let before = handle.peek(|state| state.host(host).unwrap().changed_seq);
     let cluster = Resource::Cluster(CLUSTER.parse().unwrap());
     let tags = Tags::from([("team".to_owned(), "a".to_owned())]);
-    let tag = handle.submit(Command::Tag { resource: cluster, tags }, |_, _| ());
+    let tag = handle.submit(Command::Tag(TagCommand::Tag { resource: cluster, tags }), |_, _| ());
     pin!(tag);
     assert!(poll!(&mut tag).is_pending());
     stepped.requested().await;

@@ -23,7 +23,10 @@ fn world_with(config: GroupConfig) -> World {
 impl World {
     fn make(&mut self, name: &str, config: GroupConfig) -> Result<Answer, Rejection> {
         let name = name.parse().unwrap();
-        self.call(Command::CreateAutoScalingGroup { name, config: Box::new(config) })
+        self.call(Command::AutoScaling(AutoScalingCommand::CreateAutoScalingGroup {
+            name,
+            config: Box::new(config),
+        }))
     }
 
     /// A list of these machines, of which none is new.
@@ -46,7 +49,8 @@ impl World {
             missing: missing.collect(),
             stalled: None,
         };
-        self.call(Command::MachinesListed(Box::new(listed))).unwrap();
+        self.call(Command::AutoScaling(AutoScalingCommand::MachinesListed(Box::new(listed))))
+            .unwrap();
     }
 
     /// Says of all that is to be launched that it was asked for.
@@ -118,16 +122,21 @@ fn an_instance_is_ended_and_protected_by_its_machines_id() {
     world.asked_for();
     world.machines(&[machine(7)]);
     let host = world.add_host_as(Some(machine(7).to_string()));
-    let protect = |protected| Command::SetInstanceProtection {
-        name: "g".parse().unwrap(),
-        instances: vec![machine(7)],
-        protected,
+    let protect = |protected| {
+        Command::AutoScaling(AutoScalingCommand::SetInstanceProtection {
+            name: "g".parse().unwrap(),
+            instances: vec![machine(7)],
+            protected,
+        })
     };
     world.call(protect(true)).unwrap();
     assert!(world.only().protected);
     world.create(replicas(1));
     world.settle();
-    let terminate = Command::TerminateInstance { instance: machine(7), decrement: true };
+    let terminate = Command::AutoScaling(AutoScalingCommand::TerminateInstance {
+        instance: machine(7),
+        decrement: true,
+    });
     world.call(terminate).unwrap();
     assert_eq!(world.filled(), [("Terminating", Some(machine(7)))]);
     let call = world.first_call().unwrap();
@@ -236,7 +245,7 @@ fn a_launcher_of_machines_serves_one_group_and_hands_none_over() {
     let launch = Some(LaunchSource::Template { launcher: "other".to_owned(), version: None });
     let change = Box::new(GroupChange { launch, ..GroupChange::default() });
     let name = "g".parse().unwrap();
-    let update = Command::UpdateAutoScalingGroup { name, change };
+    let update = Command::AutoScaling(AutoScalingCommand::UpdateAutoScalingGroup { name, change });
     let refused = world.call(update).unwrap_err().to_string();
     assert!(refused.contains("Scale the group to 0 first"), "{refused}");
 }
@@ -253,7 +262,9 @@ fn an_instance_that_does_not_come_says_why_until_it_does() {
         missing: Vec::new(),
         stalled: Some("no capacity in eu-central-1a".to_owned()),
     };
-    world.call(Command::MachinesListed(Box::new(stalled))).unwrap();
+    world
+        .call(Command::AutoScaling(AutoScalingCommand::MachinesListed(Box::new(stalled))))
+        .unwrap();
     assert_eq!(world.only().tries.error.as_deref(), Some("no capacity in eu-central-1a"));
     assert_eq!(world.first_call(), None, "it is asked for already");
     world.machines_come(&[machine(1)], &[]);
@@ -267,8 +278,8 @@ fn bindings_outlive_a_restart() {
     world.machines(&[machine(1)]);
     world.restart(&mut Disk::new());
     world.state.set_capacity_policy(policy());
-    world.call(Command::StartEpoch { incarnation: 2 }).unwrap();
-    world.call(Command::BeginScheduling).unwrap();
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 2 })).unwrap();
+    world.call(Command::Epoch(EpochCommand::BeginScheduling)).unwrap();
     assert_eq!(world.filled(), [("Pending", Some(machine(1)))]);
     world.add_host_as(Some(machine(1).to_string()));
     assert_eq!(world.lifecycles(), ["InService"]);

@@ -1,5 +1,7 @@
 //! Deployments of services: shown, listed, stopped, paused.
 
+use longshore_core::command::AlarmCommand;
+
 use super::*;
 
 #[tokio::test]
@@ -205,7 +207,11 @@ async fn an_alarm_that_a_service_names_fails_its_deployment() {
     let definition = AlarmDefinition { description: None, actions_enabled: false, watched };
     let tags = Default::default();
     let put = PutMetricAlarm { name: name.clone(), definition, tags };
-    world.driver.submit(Command::PutMetricAlarm(Box::new(put)), |_, _| ()).await.unwrap();
+    world
+        .driver
+        .submit(Command::Alarm(AlarmCommand::PutMetricAlarm(Box::new(put))), |_, _| ())
+        .await
+        .unwrap();
     let alarms = json!({"alarmNames": ["errors"], "enable": true, "rollback": true});
     let configuration = json!({"alarms": alarms, "bakeTimeInMinutes": 0});
     let created = world.create_service(json!({"deploymentConfiguration": configuration})).await;
@@ -224,7 +230,11 @@ async fn an_alarm_that_a_service_names_fails_its_deployment() {
     );
     let (value, reason) = (AlarmValue::Alarm, "too many".to_owned());
     let fires = SetAlarmState { name, value, reason, reason_data: None };
-    world.driver.submit(Command::SetAlarmState(fires), |_, _| ()).await.unwrap();
+    world
+        .driver
+        .submit(Command::Alarm(AlarmCommand::SetAlarmState(fires)), |_, _| ())
+        .await
+        .unwrap();
     world.settle(&host).await;
     let deployment = describe().await;
     assert_eq!(deployment["status"], "ROLLBACK_SUCCESSFUL");
