@@ -206,7 +206,7 @@ fn modules_take_from_each_other_in_one_direction() {
 }
 
 /// Files whose `mod` lines stand in the order of their layers, the lowest first.
-const LAYERED: [&str; 16] = [
+const LAYERED: [&str; 17] = [
     "common/src/lib.rs",
     "agent/src/lib.rs",
     "agent/src/engine.rs",
@@ -214,6 +214,7 @@ const LAYERED: [&str; 16] = [
     "coordinator/core/src/model.rs",
     "coordinator/core/src/command.rs",
     "coordinator/core/src/event.rs",
+    "coordinator/core/src/rejection.rs",
     "coordinator/core/src/lib.rs",
     "coordinator/src/lib.rs",
     "coordinator/src/journal.rs",

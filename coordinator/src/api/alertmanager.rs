@@ -14,6 +14,7 @@ use longshore_core::{
     Command, Rejection,
     command::AlarmCommand,
     model::alarm::{AlarmName, AlarmValue, SetAlarmState},
+    rejection::AlarmRejection,
 };
 use serde::{Deserialize, Serialize};
 
@@ -107,7 +108,7 @@ async fn notify(driver: &Handle, body: &[u8]) -> Outcome {
     for (name, result) in join_all(setting).await {
         match result {
             Ok(()) => drop(report.set.insert(name)),
-            Err(Refused::Rejected(Rejection::AlarmsNotFound(_))) => {
+            Err(Refused::Rejected(Rejection::Alarm(AlarmRejection::AlarmsNotFound(_)))) => {
                 report.unknown.insert(name);
             }
             // Alertmanager tries again, with all alerts.

@@ -44,6 +44,7 @@ use longshore_common::{
 use longshore_core::{
     Rejection,
     command::{CertifyHost, ShownKey},
+    rejection::TokenRejection,
 };
 use rustls::pki_types::CertificateDer;
 use serde::{Serialize, de::DeserializeOwned};
@@ -460,7 +461,7 @@ fn requested_key(csr: &str) -> Result<RequestedKey, Denied> {
 
 /// A secret of the wrong form is refused as a wrong one is.
 fn unknown_token() -> Denied {
-    Rejection::JoinTokenUnknown.into()
+    Rejection::Token(TokenRejection::JoinTokenUnknown).into()
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Denied> {

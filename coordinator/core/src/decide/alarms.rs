@@ -10,7 +10,7 @@ use crate::{
         ALARMS_MAX, AlarmName, AlarmPut, AlarmStateSet, AlarmValue, NewAlarm, PutMetricAlarm,
         SetAlarmState,
     },
-    rejection::Rejection,
+    rejection::{AlarmRejection, Rejection},
     state::State,
 };
 
@@ -37,7 +37,7 @@ fn put(state: &State, put: &PutMetricAlarm, at: Timestamp) -> Result<Decision, R
     let new = match state.alarm(name.as_str()) {
         Some(_) => None,
         None if state.alarms_len() >= ALARMS_MAX => {
-            return Err(Rejection::TooManyAlarms { limit: ALARMS_MAX });
+            return Err(AlarmRejection::TooManyAlarms { limit: ALARMS_MAX }.into());
         }
         None => Some(NewAlarm {
             value: AlarmValue::InsufficientData,
@@ -52,7 +52,7 @@ fn put(state: &State, put: &PutMetricAlarm, at: Timestamp) -> Result<Decision, R
 fn set_state(state: &State, set: &SetAlarmState, at: Timestamp) -> Result<Decision, Rejection> {
     let SetAlarmState { name, value, reason, reason_data } = set;
     let found = state.alarm(name.as_str());
-    let alarm = found.ok_or_else(|| Rejection::AlarmsNotFound(vec![name.clone()]))?;
+    let alarm = found.ok_or_else(|| AlarmRejection::AlarmsNotFound(vec![name.clone()]))?;
     if (alarm.value, &alarm.reason, &alarm.reason_data) == (*value, reason, reason_data) {
         return Ok(Decision::default());
     }
@@ -73,7 +73,7 @@ fn delete(state: &State, names: &[AlarmName]) -> Result<Decision, Rejection> {
     known.sort();
     known.dedup();
     if known.is_empty() {
-        return Err(Rejection::AlarmsNotFound(names.to_vec()));
+        return Err(AlarmRejection::AlarmsNotFound(names.to_vec()).into());
     }
     Ok(Decision::of(vec![Event::Alarm(AlarmEvent::AlarmsDeleted { names: known })]))
 }

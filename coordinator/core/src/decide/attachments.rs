@@ -10,7 +10,7 @@ use crate::{
         attachment::{Attachment, AttachmentState},
         name::ClusterName,
     },
-    rejection::Rejection,
+    rejection::{AttachmentRejection, Rejection},
     state::{State, Task},
 };
 
@@ -43,17 +43,18 @@ fn submit(
         let task = slot.map(|slot| state.task_at(*slot));
         let attachment = task.and_then(|task| attachment_of(task, change.attachment));
         let Some(attachment) = attachment else {
-            return Err(Rejection::AttachmentNotFound {
+            return Err(AttachmentRejection::AttachmentNotFound {
                 attachment: change.id(),
                 cluster: cluster.clone(),
-            });
+            }
+            .into());
         };
         let Some(to) = next(attachment, change)? else { continue };
         let moved = AttachmentMove { attachment: change.attachment, to };
         match events.iter_mut().find(|(task, _)| *task == change.task) {
             None => events.push((change.task, vec![moved])),
             Some((_, moves)) if moves.iter().any(|m| m.attachment == change.attachment) => {
-                return Err(Rejection::AttachmentTwice(change.id()));
+                return Err(AttachmentRejection::AttachmentTwice(change.id()).into());
             }
             Some((_, moves)) => moves.push(moved),
         }
@@ -71,7 +72,7 @@ fn attachment_of(task: &Task, position: u32) -> Option<&Attachment> {
 fn next(
     attachment: &Attachment,
     change: &AttachmentStateChange,
-) -> Result<Option<AttachmentState>, Rejection> {
+) -> Result<Option<AttachmentState>, AttachmentRejection> {
     let failed = || AttachmentState::Failed { reason: FAILED.to_owned() };
     Ok(match (&attachment.state, change.status) {
         (AttachmentState::Attaching { .. }, AttachmentStatus::Attached) => {
@@ -90,7 +91,7 @@ fn next(
         | (AttachmentState::Detached, AttachmentStatus::Detached)
         | (AttachmentState::Failed { .. }, AttachmentStatus::Failed) => None,
         (from, to) => {
-            return Err(Rejection::AttachmentStateConflict {
+            return Err(AttachmentRejection::AttachmentStateConflict {
                 attachment: change.id(),
                 from: from.name(),
                 to: to.name(),

@@ -15,7 +15,7 @@ use crate::{
         AutoScalingGroupName, GROUP_SIZE_MAX, GROUPS_MAX, GroupChange, GroupConfig, GroupTag,
         Instance, InstanceId, LaunchSource, LauncherVerb, Lifecycle, Tries,
     },
-    rejection::Rejection,
+    rejection::{AutoScalingRejection, Rejection, TagRejection},
     state::{Group, State},
 };
 
@@ -68,12 +68,12 @@ fn create(
 ) -> Result<Decision, Rejection> {
     if let Some(group) = state.auto_scaling_group(name.as_str()) {
         return Err(match group.deleting {
-            true => Rejection::GroupDeleting(name.clone()),
-            false => Rejection::GroupExists(name.clone()),
+            true => Rejection::AutoScaling(AutoScalingRejection::GroupDeleting(name.clone())),
+            false => Rejection::AutoScaling(AutoScalingRejection::GroupExists(name.clone())),
         });
     }
     if state.auto_scaling_groups_len() >= GROUPS_MAX {
-        return Err(Rejection::TooManyGroups { limit: GROUPS_MAX });
+        return Err(AutoScalingRejection::TooManyGroups { limit: GROUPS_MAX }.into());
     }
     check(state, name, config)?;
     let mut uids = (0..).map(|n| ids.nth(n));
@@ -138,7 +138,7 @@ fn delete(
     }
     if !force && !group.instances.is_empty() {
         let count = group.instances.len();
-        return Err(Rejection::GroupHasInstances { name: name.clone(), count });
+        return Err(AutoScalingRejection::GroupHasInstances { name: name.clone(), count }.into());
     }
     Ok(Decision::of(vec![Event::AutoScaling(AutoScalingEvent::AutoScalingGroupDeleting {
         name: name.clone(),
@@ -158,7 +158,7 @@ fn set_desired(
         let past = at.since(scaled_at).as_secs();
         if past < u64::from(group.config.cooldown_s) {
             let left_s = u64::from(group.config.cooldown_s) - past;
-            return Err(Rejection::GroupCoolsDown { name: name.clone(), left_s });
+            return Err(AutoScalingRejection::GroupCoolsDown { name: name.clone(), left_s }.into());
         }
     }
     let config = GroupConfig { desired, ..group.config.clone() };
@@ -177,10 +177,10 @@ fn protect(
     for id in &each_once(instances) {
         let known = state.instance_known_as(*id).filter(|(of, _)| of.slot == group.slot);
         let Some((_, instance)) = known else {
-            return Err(Rejection::InstanceNotInGroup(*id, name.clone()));
+            return Err(AutoScalingRejection::InstanceNotInGroup(*id, name.clone()).into());
         };
         if !matches!(instance.lifecycle, Lifecycle::InService { .. }) {
-            return Err(Rejection::InstanceNotInService(*id));
+            return Err(AutoScalingRejection::InstanceNotInService(*id).into());
         }
         if instance.protected != protected {
             let instance = Instance { protected, ..instance.clone() };
@@ -199,7 +199,7 @@ fn terminate(
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     let Some((group, instance)) = state.instance_known_as(id) else {
-        return Err(Rejection::InstanceNotFound(id));
+        return Err(AutoScalingRejection::InstanceNotFound(id).into());
     };
     if !instance.lifecycle.is_wanted() {
         return Ok(Decision::default());
@@ -207,10 +207,10 @@ fn terminate(
     let mut events = Vec::new();
     if decrement && !group.deleting {
         if group.config.desired <= group.config.min {
-            return Err(Rejection::InvalidGroup(format!(
+            return Err(AutoScalingRejection::InvalidGroup(format!(
                 "Currently, desiredSize equals minSize ({}). Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.",
                 group.config.min
-            )));
+            )).into());
         }
         let config = GroupConfig { desired: group.config.desired - 1, ..group.config.clone() };
         events.extend(configured(group, config, at).events);
@@ -262,7 +262,7 @@ impl Changed {
         for (name, config) in self.0 {
             if config.tags.len() > TAGS_MAX {
                 let would_be = config.tags.len();
-                return Err(Rejection::TooManyTags { limit: TAGS_MAX, would_be });
+                return Err(TagRejection::TooManyTags { limit: TAGS_MAX, would_be }.into());
             }
             events.extend(configured(found(state, &name)?, config, at).events);
         }
@@ -386,7 +386,9 @@ fn launcher_listed(
 }
 
 fn found<'a>(state: &'a State, name: &AutoScalingGroupName) -> Result<&'a Group, Rejection> {
-    state.auto_scaling_group(name.as_str()).ok_or_else(|| Rejection::GroupNotFound(name.clone()))
+    state
+        .auto_scaling_group(name.as_str())
+        .ok_or_else(|| Rejection::AutoScaling(AutoScalingRejection::GroupNotFound(name.clone())))
 }
 
 fn configured(group: &Group, config: GroupConfig, at: Timestamp) -> Decision {
@@ -411,10 +413,11 @@ fn keeps_machines(state: &State, group: &Group, launch: &LaunchSource) -> Result
         return Ok(());
     }
     match names_machines(now) || names_machines(then) {
-        true => Err(Rejection::InvalidGroup(format!(
+        true => Err(AutoScalingRejection::InvalidGroup(format!(
             "The group has instances of the launcher `{now}`, which `{then}` cannot take over. \
              Scale the group to 0 first, or make another group."
-        ))),
+        ))
+        .into()),
         false => Ok(()),
     }
 }
@@ -424,7 +427,7 @@ fn check(
     name: &AutoScalingGroupName,
     config: &GroupConfig,
 ) -> Result<(), Rejection> {
-    let invalid = |message: String| Err(Rejection::InvalidGroup(message));
+    let invalid = |message: String| Err(AutoScalingRejection::InvalidGroup(message).into());
     let GroupConfig { min, max, desired, .. } = *config;
     if max > GROUP_SIZE_MAX {
         return invalid(format!(

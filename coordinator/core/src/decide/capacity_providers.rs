@@ -20,7 +20,7 @@ use crate::{
         name::{CapacityProviderName, ClusterName},
         strategy,
     },
-    rejection::Rejection,
+    rejection::{CapacityProviderRejection, Rejection},
     state::{Cluster, State},
 };
 
@@ -53,11 +53,14 @@ fn create(
         let same = CapacityProvider { update: existing.update, ..provider.clone() };
         return match same == *existing {
             true => Ok(Decision::default()),
-            false => Err(Rejection::CapacityProviderExists(name.clone())),
+            false => Err(CapacityProviderRejection::CapacityProviderExists(name.clone()).into()),
         };
     }
     if existing.is_none() && state.capacity_providers_len() >= CAPACITY_PROVIDERS_MAX {
-        return Err(Rejection::TooManyCapacityProviders { limit: CAPACITY_PROVIDERS_MAX });
+        return Err(CapacityProviderRejection::TooManyCapacityProviders {
+            limit: CAPACITY_PROVIDERS_MAX,
+        }
+        .into());
     }
     check(state, provider)?;
     let group = provider.group.as_str();
@@ -118,7 +121,9 @@ fn delete(
         )));
     }
     let held = match state.capacity_provider(name.as_str()) {
-        None => return Err(Rejection::CapacityProviderNotFound(name.clone())),
+        None => {
+            return Err(CapacityProviderRejection::CapacityProviderNotFound(name.clone()).into());
+        }
         Some(held) if !held.is_active() => return Ok(Decision::default()),
         Some(held) => held,
     };
@@ -149,7 +154,7 @@ pub(super) fn put_for_cluster(
     let dropped = |provider: &&CapacityProviderName| !capacity.providers.contains(provider);
     for dropped in cluster.settings.capacity.providers.iter().filter(dropped) {
         if cluster.provider_uses.get(dropped).is_some_and(|uses| *uses > 0) {
-            return Err(Rejection::CapacityProviderInUse(dropped.clone()));
+            return Err(CapacityProviderRejection::CapacityProviderInUse(dropped.clone()).into());
         }
     }
     if cluster.settings.capacity == *capacity {
@@ -291,5 +296,5 @@ fn serves_two(name: &CapacityProviderName, first: &Cluster, second: &Cluster) ->
 }
 
 fn invalid(message: String) -> Rejection {
-    Rejection::InvalidCapacityProvider(message)
+    Rejection::CapacityProvider(CapacityProviderRejection::InvalidCapacityProvider(message))
 }

@@ -11,7 +11,7 @@ use crate::{
         name::ClusterName,
         tags::Tags,
     },
-    rejection::Rejection,
+    rejection::{ClusterRejection, Rejection},
     state::{Cluster, State},
 };
 
@@ -49,7 +49,7 @@ fn create(
         return Ok(Decision::default());
     }
     if state.clusters_len() >= CLUSTERS_MAX {
-        return Err(Rejection::TooManyClusters { limit: CLUSTERS_MAX });
+        return Err(ClusterRejection::TooManyClusters { limit: CLUSTERS_MAX }.into());
     }
     let (name, settings, tags) = (name.clone(), settings.clone(), tags.clone());
     Ok(Decision::of(vec![Event::Cluster(ClusterEvent::ClusterCreated {
@@ -87,21 +87,23 @@ fn update(
 
 fn delete(state: &State, name: &ClusterName, at: Timestamp) -> Result<Decision, Rejection> {
     let Some(cluster) = state.cluster(name.as_str()) else {
-        return Err(Rejection::ClusterNotFound(name.clone()));
+        return Err(ClusterRejection::ClusterNotFound(name.clone()).into());
     };
     if !cluster.is_active() {
         return Ok(Decision::default());
     }
     if !cluster.services.is_empty() {
-        return Err(Rejection::ClusterContainsServices { count: cluster.services.len() });
+        return Err(
+            ClusterRejection::ClusterContainsServices { count: cluster.services.len() }.into()
+        );
     }
     if cluster.registered_hosts > 0 {
         let count = cluster.registered_hosts as usize;
-        return Err(Rejection::ClusterContainsContainerInstances { count });
+        return Err(ClusterRejection::ClusterContainsContainerInstances { count }.into());
     }
     let count = cluster.tasks.len() + cluster.waiting_tasks.len();
     if count > 0 {
-        return Err(Rejection::ClusterContainsTasks { count });
+        return Err(ClusterRejection::ClusterContainsTasks { count }.into());
     }
     Ok(Decision::of(vec![Event::Cluster(ClusterEvent::ClusterDeleted { name: name.clone(), at })]))
 }

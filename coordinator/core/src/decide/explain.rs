@@ -16,7 +16,7 @@ use crate::{
     },
     placement::{GroupKey, HostSlot, MemberOf, Reason, Request, Strategy, Taken, Unfit},
     query::Constraint,
-    rejection::Rejection,
+    rejection::{Rejection, ServiceRejection},
     state::{Cluster, Definition, Service, Standing, State, Task, Waiting},
 };
 
@@ -121,7 +121,7 @@ pub fn service(
     let definition = match (&update.definition, current) {
         (Some(definition), _) => services::usable(state, definition)?,
         (None, Some(primary)) => state.definition_at(primary.definition),
-        (None, None) => return Err(Rejection::ServiceNeedsDefinition),
+        (None, None) => return Err(ServiceRejection::ServiceNeedsDefinition.into()),
     };
     services::check_constraints(definition, &config)?;
     let is_current = current.is_some_and(|primary| {

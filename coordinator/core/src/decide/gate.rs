@@ -16,7 +16,10 @@ use crate::{
         tagged::Resource,
         tags::Tags,
     },
-    rejection::Rejection,
+    rejection::{
+        AutoScalingRejection, CapacityProviderRejection, ClusterRejection, DefinitionRejection,
+        HostRejection, Rejection, ServiceRejection, TagRejection, TaskSetRejection,
+    },
     state::{Cluster, Definition, Group, Host, Revision, Service, State},
 };
 use longshore_common::id::HostId;
@@ -25,7 +28,7 @@ use longshore_common::id::HostId;
 pub(super) fn cluster<'a>(state: &'a State, name: &ClusterName) -> Result<&'a Cluster, Rejection> {
     match state.cluster(name.as_str()) {
         Some(cluster) if cluster.is_active() => Ok(cluster),
-        _ => Err(Rejection::ClusterNotFound(name.clone())),
+        _ => Err(ClusterRejection::ClusterNotFound(name.clone()).into()),
     }
 }
 
@@ -33,11 +36,11 @@ pub(super) fn cluster<'a>(state: &'a State, name: &ClusterName) -> Result<&'a Cl
 pub(super) fn service<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rejection> {
     cluster(state, &named.cluster)?;
     match state.service_named(named) {
-        None => Err(Rejection::ServiceNotFound(named.clone())),
+        None => Err(ServiceRejection::ServiceNotFound(named.clone()).into()),
         Some(service) => match service.status {
             ServiceStatus::Active => Ok(service),
             ServiceStatus::Draining | ServiceStatus::Inactive { .. } => {
-                Err(Rejection::ServiceNotActive(named.clone()))
+                Err(ServiceRejection::ServiceNotActive(named.clone()).into())
             }
         },
     }
@@ -49,7 +52,9 @@ pub(super) fn task_set(
     id: RevisionId,
 ) -> Result<(&Revision, &TaskSetRecord), Rejection> {
     let found = service.revision(id).and_then(|r| Some((r, r.record.task_set.as_ref()?)));
-    found.filter(|(_, set)| !set.draining).ok_or(Rejection::TaskSetNotFound(id))
+    found
+        .filter(|(_, set)| !set.draining)
+        .ok_or(Rejection::TaskSet(TaskSetRejection::TaskSetNotFound(id)))
 }
 
 /// A container instance of the cluster that is ACTIVE or DRAINING.
@@ -59,8 +64,10 @@ pub(super) fn host<'a>(
     id: HostId,
 ) -> Result<&'a Host, Rejection> {
     match state.host_in(cluster, id) {
-        None => Err(Rejection::ContainerInstanceNotFound(id, cluster.name.clone())),
-        Some(host) if !host.is_registered() => Err(Rejection::ContainerInstanceInactive(id)),
+        None => Err(HostRejection::ContainerInstanceNotFound(id, cluster.name.clone()).into()),
+        Some(host) if !host.is_registered() => {
+            Err(HostRejection::ContainerInstanceInactive(id).into())
+        }
         Some(host) => Ok(host),
     }
 }
@@ -75,7 +82,7 @@ pub(super) fn definition<'a>(
         DefinitionStatus::Active => Ok(found),
         DefinitionStatus::Inactive { .. } | DefinitionStatus::DeleteInProgress { .. } => {
             let (family, revision) = (found.family.clone(), found.definition.revision);
-            Err(Rejection::TaskDefinitionInactive { family, revision })
+            Err(DefinitionRejection::TaskDefinitionInactive { family, revision }.into())
         }
     }
 }
@@ -86,7 +93,11 @@ pub(super) fn capacity_provider<'a>(
     name: &CapacityProviderName,
 ) -> Result<&'a CapacityProvider, Rejection> {
     let found = state.capacity_provider(name.as_str()).filter(|provider| provider.is_active());
-    found.ok_or_else(|| Rejection::CapacityProviderNotFound(name.clone()))
+    found.ok_or_else(|| {
+        Rejection::CapacityProvider(CapacityProviderRejection::CapacityProviderNotFound(
+            name.clone(),
+        ))
+    })
 }
 
 /// An Auto Scaling group that is not being deleted.
@@ -95,8 +106,10 @@ pub(super) fn auto_scaling_group<'a>(
     name: &AutoScalingGroupName,
 ) -> Result<&'a Group, Rejection> {
     match state.auto_scaling_group(name.as_str()) {
-        None => Err(Rejection::GroupNotFound(name.clone())),
-        Some(group) if group.deleting => Err(Rejection::GroupDeleting(name.clone())),
+        None => Err(AutoScalingRejection::GroupNotFound(name.clone()).into()),
+        Some(group) if group.deleting => {
+            Err(AutoScalingRejection::GroupDeleting(name.clone()).into())
+        }
         Some(group) => Ok(group),
     }
 }
@@ -104,7 +117,7 @@ pub(super) fn auto_scaling_group<'a>(
 /// The tags of a resource that may be tagged: a service until it is INACTIVE, anything else as
 /// long as it may be changed.
 pub(super) fn tags<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags, Rejection> {
-    let inactive = |kind| Rejection::ResourceInactive { kind };
+    let inactive = |kind| Rejection::Tag(TagRejection::ResourceInactive { kind });
     match resource {
         Resource::Cluster(name) => match state.cluster(name.as_str()) {
             Some(cluster) if !cluster.is_active() => return Err(inactive("cluster")),
@@ -139,13 +152,15 @@ pub(super) fn tags<'a>(state: &'a State, resource: &Resource) -> Result<&'a Tags
             _ => {}
         },
     }
-    state.tags(resource).ok_or_else(|| Rejection::ResourceNotFound(in_words(resource)))
+    state
+        .tags(resource)
+        .ok_or_else(|| Rejection::Tag(TagRejection::ResourceNotFound(in_words(resource))))
 }
 
 fn living(state: &State, named: &ServiceRef) -> Result<(), Rejection> {
     match state.service_named(named).map(|service| service.status) {
         Some(ServiceStatus::Inactive { .. }) => {
-            Err(Rejection::ResourceInactive { kind: "service" })
+            Err(TagRejection::ResourceInactive { kind: "service" }.into())
         }
         Some(ServiceStatus::Active | ServiceStatus::Draining) | None => Ok(()),
     }

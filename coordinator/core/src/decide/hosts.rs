@@ -21,7 +21,7 @@ use crate::{
         name::ClusterName,
         tags::Tags,
     },
-    rejection::Rejection,
+    rejection::{ClusterRejection, HostRejection, MemberRejection, Rejection, TokenRejection},
     state::{Cluster, Host, State, managed_instance_id},
 };
 
@@ -164,19 +164,23 @@ fn register(
     // An older journal may not know of a join; the certificate proves it.
     let membership = state.membership(id);
     if membership.is_none() && !state.has_recovered() {
-        return Err(Rejection::HostUnknown(id));
+        return Err(MemberRejection::HostUnknown(id).into());
     }
     if membership.is_some_and(|membership| membership.revoked) {
-        return Err(Rejection::HostDeregistered(id));
+        return Err(MemberRejection::HostDeregistered(id).into());
     }
     identity::uncontested(state, id, request.run.as_ref(), Some(&request.poll_address))?;
     let asked: ClusterName = match request.cluster.parse() {
         Ok(name) => name,
-        Err(_) => return Err(Rejection::InvalidClusterName(request.cluster.clone())),
+        Err(_) => {
+            return Err(ClusterRejection::InvalidClusterName(request.cluster.clone()).into());
+        }
     };
     let allowed = membership.and_then(|membership| membership.cluster.as_ref());
     if let Some(allowed) = allowed.filter(|allowed| **allowed != asked) {
-        return Err(Rejection::JoinTokenForOtherCluster { allowed: allowed.clone(), asked });
+        return Err(
+            TokenRejection::JoinTokenForOtherCluster { allowed: allowed.clone(), asked }.into()
+        );
     }
     let mut events = Vec::new();
     if membership.is_none() {
@@ -193,7 +197,7 @@ fn register(
                 at,
             }))
         }
-        None => return Err(Rejection::ClusterNotFound(asked)),
+        None => return Err(ClusterRejection::ClusterNotFound(asked).into()),
     }
     let agent = AgentPlace {
         poll_address: request.poll_address.clone(),
@@ -220,7 +224,7 @@ fn register(
         let current = &state.cluster_at(host.cluster).name;
         if *current != asked {
             let (current, asked) = (current.clone(), asked.as_str().to_owned());
-            return Err(Rejection::HostInOtherCluster { host: id, current, asked });
+            return Err(HostRejection::HostInOtherCluster { host: id, current, asked }.into());
         }
         if says_nothing_new(host, &event) {
             return Ok(Decision::with(vec![], Answer::Host(id)));
@@ -243,7 +247,7 @@ fn says_nothing_new(host: &Host, registered: &HostRegistered) -> bool {
 fn room(cluster: &Cluster) -> Result<(), Rejection> {
     if cluster.registered_hosts as usize >= HOSTS_PER_CLUSTER_MAX {
         let (cluster, limit) = (cluster.name.clone(), HOSTS_PER_CLUSTER_MAX);
-        return Err(Rejection::TooManyContainerInstances { cluster, limit });
+        return Err(HostRejection::TooManyContainerInstances { cluster, limit }.into());
     }
     Ok(())
 }
@@ -260,7 +264,7 @@ fn deregister(
     let cluster = gate::cluster(state, cluster)?;
     let host = gate::host(state, cluster, id)?;
     if !force && !host.tasks.is_empty() {
-        return Err(Rejection::ContainerInstanceHasTasks { count: host.tasks.len() });
+        return Err(HostRejection::ContainerInstanceHasTasks { count: host.tasks.len() }.into());
     }
     let orphaned = |task: &longshore_common::id::TaskId| {
         Event::Task(TaskEvent::TaskStopped {
@@ -327,7 +331,7 @@ fn put_attributes(
         let new = |name: &String| !host.custom_attributes.iter().any(|a| a.name == *name);
         let added = attributes.iter().filter(|a| new(&a.name)).count();
         if host.custom_attributes.len() + added > CUSTOM_ATTRIBUTES_MAX {
-            return Err(Rejection::TooManyAttributes(id, CUSTOM_ATTRIBUTES_MAX));
+            return Err(HostRejection::TooManyAttributes(id, CUSTOM_ATTRIBUTES_MAX).into());
         }
         events.push(Event::Host(HostEvent::AttributesPut { host: id, attributes }));
     }
@@ -349,7 +353,7 @@ fn delete_attributes(
                 .iter()
                 .any(|a| a.name == asked.name && (asked.value.is_none() || a.value == asked.value));
             if !held {
-                return Err(Rejection::AttributeNotFound(id, asked.name.clone()));
+                return Err(HostRejection::AttributeNotFound(id, asked.name.clone()).into());
             }
         }
         let names = attributes.into_iter().map(|a| a.name).collect();
@@ -361,7 +365,7 @@ fn delete_attributes(
 /// ECS says of one that it does not find, and of one that has ended, that it is no target.
 fn target<'a>(state: &'a State, cluster: &Cluster, id: HostId) -> Result<&'a Host, Rejection> {
     let host = gate::host(state, cluster, id);
-    host.map_err(|_| Rejection::TargetNotFound(id, cluster.name.clone()))
+    host.map_err(|_| Rejection::Host(HostRejection::TargetNotFound(id, cluster.name.clone())))
 }
 
 /// Of an attribute that is given twice, the last counts.

@@ -20,7 +20,7 @@ use crate::{
     command::{CertifyHost, MemberCommand},
     event::{Event, MemberEvent, TokenEvent},
     model::{host::Membership, join_token::JoinToken},
-    rejection::Rejection,
+    rejection::{MemberRejection, Rejection, TokenRejection},
     state::{Host, State},
 };
 
@@ -78,13 +78,13 @@ pub fn may_certify(
     // since looks the same, and what that one has seen would seem to prove the journal old.
     let awaited = went_back || state.word_awaited_until().is_some();
     if member.is_none() && ended && !awaited {
-        return Err(Rejection::HostUnknown(host));
+        return Err(MemberRejection::HostUnknown(host).into());
     }
     let known = |key| member.is_some_and(|member| member.keys.contains(key));
     if certify.by.as_ref().is_some_and(|by| by.ended && !known(&by.key))
         && token_used(state, certify, at)?.is_none()
     {
-        return Err(Rejection::HostKeyUnknown(host));
+        return Err(MemberRejection::HostKeyUnknown(host).into());
     }
     uncontested(state, host, certify.run.as_ref(), None)
 }
@@ -97,10 +97,10 @@ pub fn member(
 ) -> Result<Option<&Membership>, Rejection> {
     let recovering = went_back || state.has_recovered();
     match state.membership(host) {
-        Some(member) if member.revoked => Err(Rejection::HostDeregistered(host)),
+        Some(member) if member.revoked => Err(MemberRejection::HostDeregistered(host).into()),
         Some(member) => Ok(Some(member)),
         None if recovering => Ok(None),
-        None => Err(Rejection::HostUnknown(host)),
+        None => Err(MemberRejection::HostUnknown(host).into()),
     }
 }
 
@@ -116,7 +116,7 @@ fn token_used<'a>(
     match (&token.cluster, cluster) {
         (Some(allowed), Some(asked)) if allowed != asked => {
             let (allowed, asked) = (allowed.clone(), asked.clone());
-            Err(Rejection::JoinTokenForOtherCluster { allowed, asked })
+            Err(TokenRejection::JoinTokenForOtherCluster { allowed, asked }.into())
         }
         _ => Ok(Some(token)),
     }
@@ -133,7 +133,7 @@ pub fn uncontested(
     let Some(host) = state.host(id).filter(|host| host.is_registered()) else { return Ok(()) };
     let Some(place) = &host.agent else { return Ok(()) };
     if run.is_some_and(|run| run.machine.differ_from(&place.machine)) {
-        return Err(Rejection::HostOfOtherMachine(id));
+        return Err(MemberRejection::HostOfOtherMachine(id).into());
     }
     let elsewhere = match (run, poll_address) {
         (_, Some(address)) if address == place.poll_address => false,
@@ -144,7 +144,7 @@ pub fn uncontested(
     };
     if elsewhere {
         let address = place.poll_address.clone();
-        return Err(Rejection::HostLivesElsewhere { host: id, address });
+        return Err(MemberRejection::HostLivesElsewhere { host: id, address }.into());
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::{
     event::{Event, MemberEvent, TokenEvent},
     launch::ids::Ids,
     model::join_token::{JoinToken, JoinTokenState},
-    rejection::Rejection,
+    rejection::{MemberRejection, Rejection, TokenRejection},
     state::State,
 };
 
@@ -29,14 +29,14 @@ pub(super) fn decide_token(
 
 fn create(state: &State, token: &JoinToken) -> Result<Decision, Rejection> {
     if state.join_tokens().get(&token.id).is_some() {
-        return Err(Rejection::JoinTokenExists(token.id.clone()));
+        return Err(TokenRejection::JoinTokenExists(token.id.clone()).into());
     }
     Ok(Decision::of(vec![Event::Token(TokenEvent::JoinTokenCreated(token.clone()))]))
 }
 
 fn revoke(state: &State, id: &str) -> Result<Decision, Rejection> {
     match state.join_tokens().get(id) {
-        None => Err(Rejection::NoSuchJoinToken(id.to_owned())),
+        None => Err(TokenRejection::NoSuchJoinToken(id.to_owned()).into()),
         Some(token) if token.revoked => Ok(Decision::default()),
         Some(_) => {
             Ok(Decision::of(vec![Event::Token(TokenEvent::JoinTokenRevoked { id: id.to_owned() })]))
@@ -90,9 +90,9 @@ pub fn judge<'a>(
     at: Timestamp,
 ) -> Result<Judged<'a>, Rejection> {
     let found = state.join_tokens().by_secret_hash(secret_hash);
-    let token = found.ok_or(Rejection::JoinTokenUnknown)?;
+    let token = found.ok_or(TokenRejection::JoinTokenUnknown)?;
     if token.revoked {
-        return Err(Rejection::JoinTokenRevoked);
+        return Err(TokenRejection::JoinTokenRevoked.into());
     }
     let of_token = |host: &HostId| {
         let member = state.membership(*host);
@@ -112,15 +112,15 @@ pub(super) fn usable<'a>(
     at: Timestamp,
 ) -> Result<&'a JoinTokenState, Rejection> {
     let found = state.join_tokens().by_secret_hash(secret_hash);
-    let token = found.ok_or(Rejection::JoinTokenUnknown)?;
+    let token = found.ok_or(TokenRejection::JoinTokenUnknown)?;
     if token.revoked {
-        return Err(Rejection::JoinTokenRevoked);
+        return Err(TokenRejection::JoinTokenRevoked.into());
     }
     if token.token.expires_at <= at {
-        return Err(Rejection::JoinTokenExpired);
+        return Err(TokenRejection::JoinTokenExpired.into());
     }
     if token.token.uses_left == Some(0) {
-        return Err(Rejection::JoinTokenUsedUp);
+        return Err(TokenRejection::JoinTokenUsedUp.into());
     }
     Ok(token)
 }
@@ -130,19 +130,20 @@ fn requested_host(
     id: HostId,
     allowed: Option<&crate::model::name::ClusterName>,
 ) -> Result<HostId, Rejection> {
-    let host = state.host(id).ok_or(Rejection::HostUnknown(id))?;
+    let host = state.host(id).ok_or(MemberRejection::HostUnknown(id))?;
     if !host.is_registered() {
-        return Err(Rejection::HostDeregistered(id));
+        return Err(MemberRejection::HostDeregistered(id).into());
     }
     if state.membership(id).is_some() {
-        return Err(Rejection::HostHasJoined(id));
+        return Err(MemberRejection::HostHasJoined(id).into());
     }
     let cluster = &state.cluster_at(host.cluster).name;
     match allowed {
-        Some(allowed) if allowed != cluster => Err(Rejection::JoinTokenForOtherCluster {
+        Some(allowed) if allowed != cluster => Err(TokenRejection::JoinTokenForOtherCluster {
             allowed: allowed.clone(),
             asked: cluster.clone(),
-        }),
+        }
+        .into()),
         _ => Ok(id),
     }
 }
@@ -182,11 +183,11 @@ mod tests {
         let mut world = world(1);
         let first = join(&mut world, 1).unwrap();
         assert_eq!(join(&mut world, 1).unwrap(), first, "the first answer may be lost");
-        assert_eq!(join(&mut world, 2), Err(Rejection::JoinTokenUsedUp));
+        assert_eq!(join(&mut world, 2), Err(Rejection::Token(TokenRejection::JoinTokenUsedUp)));
         // A reply that takes long, too.
         world.pass(120.0);
         assert_eq!(join(&mut world, 1).unwrap(), first);
-        assert_eq!(join(&mut world, 2), Err(Rejection::JoinTokenExpired));
+        assert_eq!(join(&mut world, 2), Err(Rejection::Token(TokenRejection::JoinTokenExpired)));
         assert_eq!(world.state.check(), Vec::<String>::new());
     }
 
@@ -198,7 +199,7 @@ mod tests {
             join(&mut world, 2).unwrap();
         }
         join(&mut world, 3).unwrap();
-        assert_eq!(join(&mut world, 4), Err(Rejection::JoinTokenUsedUp));
+        assert_eq!(join(&mut world, 4), Err(Rejection::Token(TokenRejection::JoinTokenUsedUp)));
     }
 
     #[test]
@@ -206,7 +207,7 @@ mod tests {
         let mut world = world(1);
         join(&mut world, 1).unwrap();
         world.call(Command::Token(TokenCommand::RevokeJoinToken { id: "once".into() })).unwrap();
-        assert_eq!(join(&mut world, 1), Err(Rejection::JoinTokenRevoked));
+        assert_eq!(join(&mut world, 1), Err(Rejection::Token(TokenRejection::JoinTokenRevoked)));
     }
 
     #[test]

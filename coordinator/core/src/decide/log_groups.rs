@@ -10,7 +10,7 @@ use crate::{
         log_group::{LOG_GROUPS_MAX, LogGroupName},
         tags::Tags,
     },
-    rejection::Rejection,
+    rejection::{LogGroupRejection, Rejection},
     state::State,
 };
 
@@ -33,10 +33,10 @@ fn create(
     at: Timestamp,
 ) -> Result<Decision, Rejection> {
     if state.log_group(name.as_str()).is_some() {
-        return Err(Rejection::LogGroupExists(name.clone()));
+        return Err(LogGroupRejection::LogGroupExists(name.clone()).into());
     }
     if state.log_groups_len() >= LOG_GROUPS_MAX {
-        return Err(Rejection::TooManyLogGroups { limit: LOG_GROUPS_MAX });
+        return Err(LogGroupRejection::TooManyLogGroups { limit: LOG_GROUPS_MAX }.into());
     }
     Ok(Decision::of(vec![Event::LogGroup(LogGroupEvent::LogGroupCreated {
         name: name.clone(),
@@ -50,7 +50,7 @@ fn put_retention(
     name: &LogGroupName,
     days: Option<u32>,
 ) -> Result<Decision, Rejection> {
-    let group = state.log_group(name.as_str()).ok_or(Rejection::LogGroupNotFound)?;
+    let group = state.log_group(name.as_str()).ok_or(LogGroupRejection::LogGroupNotFound)?;
     if group.retention_days == days {
         return Ok(Decision::default());
     }
@@ -61,6 +61,6 @@ fn put_retention(
 }
 
 fn delete(state: &State, name: &LogGroupName) -> Result<Decision, Rejection> {
-    state.log_group(name.as_str()).ok_or(Rejection::LogGroupNotFound)?;
+    state.log_group(name.as_str()).ok_or(LogGroupRejection::LogGroupNotFound)?;
     Ok(Decision::of(vec![Event::LogGroup(LogGroupEvent::LogGroupDeleted { name: name.clone() })]))
 }

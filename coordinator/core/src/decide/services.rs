@@ -22,7 +22,7 @@ use crate::{
         },
         service_status::ServiceStatus,
     },
-    rejection::Rejection,
+    rejection::{DefinitionRejection, Rejection, ServiceRejection},
     state::{Cluster, Definition, Revision, Service, State},
 };
 
@@ -65,7 +65,7 @@ fn create(
         let same =
             earlier.client_token.as_ref().is_some_and(|(_, hash)| *hash == token.parameters_hash);
         if !same {
-            return Err(Rejection::ServiceTokenConflict(earlier.named(state)));
+            return Err(ServiceRejection::ServiceTokenConflict(earlier.named(state)).into());
         }
         if earlier.is_active() {
             return Ok(Decision::default());
@@ -73,14 +73,16 @@ fn create(
     }
     match state.service_named(named).map(|service| service.status) {
         None | Some(ServiceStatus::Inactive { .. }) => {}
-        Some(ServiceStatus::Active) => return Err(Rejection::ServiceExists(named.clone())),
+        Some(ServiceStatus::Active) => {
+            return Err(ServiceRejection::ServiceExists(named.clone()).into());
+        }
         Some(ServiceStatus::Draining) => {
-            return Err(Rejection::ServiceStillDraining(named.clone()));
+            return Err(ServiceRejection::ServiceStillDraining(named.clone()).into());
         }
     }
     if cluster.services.len() >= SERVICES_PER_CLUSTER_MAX {
         let (cluster, limit) = (cluster.name.clone(), SERVICES_PER_CLUSTER_MAX);
-        return Err(Rejection::TooManyServices { cluster, limit });
+        return Err(ServiceRejection::TooManyServices { cluster, limit }.into());
     }
     let config = with_capacity(state, cluster, create)?;
     check_config(&config)?;
@@ -115,8 +117,12 @@ fn create(
             ));
         }
         (None, Controller::External) => {}
-        (None, Controller::Ecs) => return Err(Rejection::ServiceNeedsDefinition),
-        (Some(_), Controller::External) => return Err(Rejection::ExternalTakesNoDefinition),
+        (None, Controller::Ecs) => {
+            return Err(ServiceRejection::ServiceNeedsDefinition.into());
+        }
+        (Some(_), Controller::External) => {
+            return Err(ServiceRejection::ExternalTakesNoDefinition.into());
+        }
     }
     Ok(Decision::of(events))
 }
@@ -152,7 +158,8 @@ fn check_capacity(
 
 /// What must hold of a configuration as a whole, at its creation and after each change.
 fn check_config(config: &ServiceConfig) -> Result<(), Rejection> {
-    let invalid = |sentence: &str| Err(Rejection::InvalidServiceConfig(sentence.to_owned()));
+    let invalid =
+        |sentence: &str| Err(ServiceRejection::InvalidServiceConfig(sentence.to_owned()).into());
     let deployment = &config.deployment;
     if config.scheduling == Scheduling::Daemon {
         if config.controller != Controller::Ecs {
@@ -239,7 +246,9 @@ pub(super) fn usable<'a>(
     task_definitions::allowed(state, &found.definition.spec)?;
     let needs = needs_not_honoured(&found.definition.spec, &Default::default());
     if !needs.is_empty() {
-        return Err(Rejection::NotHonoured { family, revision, needs: needs.join(", ") });
+        return Err(
+            DefinitionRejection::NotHonoured { family, revision, needs: needs.join(", ") }.into()
+        );
     }
     Ok(found)
 }
@@ -286,9 +295,10 @@ fn check_alarms(state: &State, config: &ServiceConfig) -> Result<(), Rejection> 
     };
     match alarms.names.iter().find(|name| state.alarm(name).is_none()) {
         None => Ok(()),
-        Some(name) => Err(Rejection::InvalidServiceConfig(format!(
+        Some(name) => Err(ServiceRejection::InvalidServiceConfig(format!(
             "The alarm {name} does not exist. Make it with CloudWatch's PutMetricAlarm first."
-        ))),
+        ))
+        .into()),
     }
 }
 
@@ -314,10 +324,10 @@ fn update(
         check_alarms(state, &config)?;
     }
     if service.is_external() && (update.definition.is_some() || update.force_new_deployment) {
-        return Err(Rejection::ExternalTakesNoDefinition);
+        return Err(ServiceRejection::ExternalTakesNoDefinition.into());
     }
     if service.is_daemon() && update.desired.is_some() {
-        return Err(Rejection::DaemonTakesNoDesiredCount);
+        return Err(ServiceRejection::DaemonTakesNoDesiredCount.into());
     }
     let mut events = Vec::new();
     if config != service.config {
@@ -464,19 +474,21 @@ fn delete(
 ) -> Result<Decision, Rejection> {
     gate::cluster(state, &named.cluster)?;
     let Some(service) = state.service_named(named) else {
-        return Err(Rejection::ServiceNotFound(named.clone()));
+        return Err(ServiceRejection::ServiceNotFound(named.clone()).into());
     };
     match service.status {
         ServiceStatus::Active => {}
         ServiceStatus::Draining => return Ok(Decision::default()),
-        ServiceStatus::Inactive { .. } => return Err(Rejection::ServiceNotFound(named.clone())),
+        ServiceStatus::Inactive { .. } => {
+            return Err(ServiceRejection::ServiceNotFound(named.clone()).into());
+        }
     }
     let scaled = !service.is_daemon() && service.config.desired > 0;
     if !force && (scaled || (service.is_external() && !service.revisions.is_empty())) {
-        return Err(Rejection::ServiceScaledAboveZero);
+        return Err(ServiceRejection::ServiceScaledAboveZero.into());
     }
     if !force && !service.is_daemon() && service.has_tasks() {
-        return Err(Rejection::ServiceHasDeployments);
+        return Err(ServiceRejection::ServiceHasDeployments.into());
     }
     let mut events: Vec<Event> =
         crate::lifecycle::deployment::supersede(service, "The service was deleted.", at);
@@ -491,7 +503,7 @@ fn under_way<'a>(
     let service = gate::service(state, &deployment.service)?;
     let found = service.deployment.as_ref().filter(|found| found.id == deployment.deployment);
     match found {
-        None => Err(Rejection::ServiceDeploymentNotFound(deployment.clone())),
+        None => Err(ServiceRejection::ServiceDeploymentNotFound(deployment.clone()).into()),
         Some(found) => Ok((service, found.clone())),
     }
 }
@@ -514,7 +526,7 @@ fn stop_deployment(
         | DeploymentStatus::Stopped
         | DeploymentStatus::RollbackSuccessful
         | DeploymentStatus::RollbackFailed => {
-            return Err(Rejection::ServiceDeploymentNotStoppable(deployment.clone()));
+            return Err(ServiceRejection::ServiceDeploymentNotStoppable(deployment.clone()).into());
         }
     }
     found.updated_at = at;
@@ -545,7 +557,7 @@ fn continue_deployment(
     };
     let Some(run) = run.filter(paused).filter(|run| run.status == HookStatus::AwaitingAction)
     else {
-        return Err(Rejection::HookNotWaiting(hook));
+        return Err(ServiceRejection::HookNotWaiting(hook).into());
     };
     run.status = match action {
         HookAction::Continue => HookStatus::Succeeded,

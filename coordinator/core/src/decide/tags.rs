@@ -16,7 +16,7 @@ use crate::{
         tags::Tags,
         task_options::TaskOptions,
     },
-    rejection::Rejection,
+    rejection::{Rejection, TagRejection},
     state::{Cluster, State, Task},
 };
 
@@ -43,7 +43,7 @@ fn tag(
     let mut after = gate::tags(state, resource)?.clone();
     after.extend(tags.clone());
     if after.len() > TAGS_MAX {
-        return Err(Rejection::TooManyTags { limit: TAGS_MAX, would_be: after.len() });
+        return Err(TagRejection::TooManyTags { limit: TAGS_MAX, would_be: after.len() }.into());
     }
     let mut events =
         vec![Event::Tag(TagEvent::Tagged { resource: resource.clone(), tags: tags.clone() })];
@@ -72,7 +72,7 @@ fn reread(
     after: &Tags,
     at: Timestamp,
 ) -> Result<Option<Event>, Rejection> {
-    let options = || ServiceOptions::of_tags(after).map_err(Rejection::InvalidOption);
+    let options = || ServiceOptions::of_tags(after).map_err(TagRejection::InvalidOption);
     match resource {
         Resource::Service(named) => {
             let options = options()?;
@@ -92,23 +92,25 @@ fn reread(
         }
         Resource::Task { cluster, task } => {
             let TaskOptions { timeout_ms, attachments, .. } =
-                TaskOptions::of_tags(after).map_err(Rejection::InvalidOption)?;
+                TaskOptions::of_tags(after).map_err(TagRejection::InvalidOption)?;
             let waits = |cluster: &Cluster| cluster.waiting_tasks.contains_key(task);
             if state.cluster(cluster.as_str()).is_some_and(waits) {
-                return Err(Rejection::InvalidOption(format!(
+                return Err(TagRejection::InvalidOption(format!(
                     "The task {task} waits for a container instance: its tags can be changed when \
                      it has one."
-                )));
+                ))
+                .into());
             }
             let is_new = |task: &&Task| {
                 let given = TaskOptions::of_tags(&task.tags).unwrap_or_default();
                 given.attachments != attachments
             };
             if state.task(*task).is_some_and(|task| is_new(&task)) {
-                return Err(Rejection::InvalidOption(format!(
+                return Err(TagRejection::InvalidOption(format!(
                     "The attachments of the task {task} were settled when it was run: its tags \
                      {RESOURCES_TAG} and {TARGETS_TAG} cannot be changed."
-                )));
+                ))
+                .into());
             }
             let changed = state.task(*task).filter(|task| task.timeout_ms != timeout_ms);
             Ok(changed.map(|_| Event::Task(TaskEvent::TaskTimeoutSet { task: *task, timeout_ms })))
@@ -119,7 +121,8 @@ fn reread(
         | Resource::LogGroup(_)
         | Resource::Alarm(_) => Ok(None),
         Resource::CapacityProvider(name) => {
-            let scale_in_after_ms = scale_in_after_ms(after).map_err(Rejection::InvalidOption)?;
+            let scale_in_after_ms =
+                scale_in_after_ms(after).map_err(TagRejection::InvalidOption)?;
             let provider = state.capacity_provider(name.as_str());
             let changed = provider.filter(|held| held.scale_in_after_ms != scale_in_after_ms);
             Ok(changed.map(|held| {

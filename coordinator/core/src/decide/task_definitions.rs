@@ -12,7 +12,7 @@ use crate::{
     command::{DefinitionCommand, RegisterTaskDefinition},
     event::{DefinitionEvent, Event, TaskDefinitionRegistered},
     model::definition::{DefinitionStatus, RevisionRef},
-    rejection::Rejection,
+    rejection::{DefinitionRejection, Rejection},
     state::{Definition, State},
 };
 
@@ -41,7 +41,7 @@ fn register(
     let revision = state.definitions().last_revision(family.as_str()).saturating_add(1);
     if revision > REVISIONS_MAX {
         let (family, limit) = (family.clone(), REVISIONS_MAX);
-        return Err(Rejection::TooManyRevisions { family, limit });
+        return Err(DefinitionRejection::TooManyRevisions { family, limit }.into());
     }
     let definition = Arc::new(TaskDefinition {
         family: family.as_str().to_owned(),
@@ -65,7 +65,7 @@ fn register(
 /// What the operator forbids is neither registered nor run.
 pub(super) fn allowed(state: &State, spec: &TaskSpec) -> Result<(), Rejection> {
     match state.task_policy().refusal(spec) {
-        Some(member) => Err(Rejection::Forbidden { member }),
+        Some(member) => Err(DefinitionRejection::Forbidden { member }.into()),
         None => Ok(()),
     }
 }
@@ -81,9 +81,11 @@ pub(super) fn find<'a>(
         Some(number) => definitions.get(family, number),
         None => definitions.latest_active(family),
     }
-    .ok_or_else(|| Rejection::TaskDefinitionNotFound {
-        family: revision.family.clone(),
-        revision: revision.revision,
+    .ok_or_else(|| {
+        Rejection::Definition(DefinitionRejection::TaskDefinitionNotFound {
+            family: revision.family.clone(),
+            revision: revision.revision,
+        })
     })
 }
 

@@ -11,7 +11,7 @@ use crate::{
         revision::{RevisionRecord, TaskSetRecord},
         service::{RevisionId, ServiceRef},
     },
-    rejection::Rejection,
+    rejection::{Rejection, ServiceRejection, TaskSetRejection},
     state::{Revision, Service, State},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn decide_task_set(
 fn external<'a>(state: &'a State, named: &ServiceRef) -> Result<&'a Service, Rejection> {
     let service = gate::service(state, named)?;
     if !service.is_external() {
-        return Err(Rejection::NotExternal(named.clone()));
+        return Err(TaskSetRejection::NotExternal(named.clone()).into());
     }
     Ok(service)
 }
@@ -63,12 +63,12 @@ fn create(
             let same = set.client_token.as_ref().is_some_and(|(_, h)| *h == token.parameters_hash);
             return match same {
                 true => Ok(Decision::with(vec![], Answer::TaskSet(revision.record.id))),
-                false => Err(Rejection::ServiceTokenConflict(create.service.clone())),
+                false => Err(ServiceRejection::ServiceTokenConflict(create.service.clone()).into()),
             };
         }
     }
     if service.revisions.len() >= TASK_SETS_MAX {
-        return Err(Rejection::TooManyTaskSets { limit: TASK_SETS_MAX });
+        return Err(TaskSetRejection::TooManyTaskSets { limit: TASK_SETS_MAX }.into());
     }
     let definition = services::usable(state, &create.definition)?;
     services::check_constraints(definition, &service.config)?;
@@ -141,7 +141,7 @@ fn delete(
     }
     let (revision, set) = gate::task_set(service, id)?;
     if !force && set.scale_permille > 0 {
-        return Err(Rejection::TaskSetScaledAboveZero(id));
+        return Err(TaskSetRejection::TaskSetScaledAboveZero(id).into());
     }
     let event = changed(service, revision, at, |set| set.draining = true);
     Ok(Decision::of(vec![event]))

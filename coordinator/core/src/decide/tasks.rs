@@ -33,7 +33,7 @@ use crate::{
     },
     placement::{self, MemberOf, Taken, Unfit, Unplaced},
     query::Constraint,
-    rejection::Rejection,
+    rejection::{DefinitionRejection, HostRejection, Rejection, TaskRejection},
     state::{Cluster, Definition, Host, State, WAITING_TASKS_MAX},
 };
 
@@ -97,7 +97,7 @@ fn run(state: &State, run: &RunTask, at: Timestamp, ids: Ids) -> Result<Decision
         return Ok(wait_for_hosts(vec![waiting], Vec::new()));
     }
     if prepared.cluster.registered_hosts == 0 {
-        return Err(Rejection::NoContainerInstances);
+        return Err(TaskRejection::NoContainerInstances.into());
     }
     let placement = prepared.cluster.index.place(&placement::Request {
         demand: &prepared.demand,
@@ -311,7 +311,7 @@ pub(super) fn constraints(
     match would_be > PLACEMENT_CONSTRAINTS_MAX {
         true => {
             let limit = PLACEMENT_CONSTRAINTS_MAX;
-            Err(Rejection::TooManyPlacementConstraints { limit, would_be })
+            Err(TaskRejection::TooManyPlacementConstraints { limit, would_be }.into())
         }
         false => Ok(all),
     }
@@ -324,7 +324,7 @@ fn repeated(state: &State, run: &RunTask) -> Result<Option<Decision>, Rejection>
     let Some(earlier) = state.client_token(cluster, &token.token) else { return Ok(None) };
     if earlier.used.parameters_hash != token.parameters_hash {
         let (task_ids, cluster) = (earlier.tasks.clone(), cluster.clone());
-        return Err(Rejection::ClientTokenConflict { task_ids, cluster });
+        return Err(TaskRejection::ClientTokenConflict { task_ids, cluster }.into());
     }
     let (tasks, failures) = (earlier.tasks.clone(), earlier.used.failures.clone());
     Ok(Some(Decision::with(vec![], Answer::Tasks { tasks, failures })))
@@ -343,7 +343,7 @@ fn start(state: &State, start: &StartTask, at: Timestamp, ids: Ids) -> Result<De
             continue;
         };
         if hosts.iter().any(|chosen| chosen.id == id) {
-            return Err(Rejection::ContainerInstanceTwice(id));
+            return Err(HostRejection::ContainerInstanceTwice(id).into());
         }
         match prepared.cluster.index.check(host.slot, &prepared.demand, &prepared.required) {
             Ok(()) => hosts.push(host),
@@ -371,16 +371,17 @@ pub(super) fn prepare<'a>(
     for container in &launch.overrides.container_overrides {
         let name = container.name.as_deref().unwrap_or_default();
         if !spec.container_definitions.iter().any(|c| c.name == name) {
-            return Err(Rejection::InvalidOverride(format!(
+            return Err(TaskRejection::InvalidOverride(format!(
                 "Override for container named {name} is not a container in the TaskDefinition."
-            )));
+            ))
+            .into());
         }
     }
     task_definitions::allowed(state, spec)?;
     let needs = needs_not_honoured(spec, &launch.overrides);
     if !needs.is_empty() {
         let (family, needs) = (family.clone(), needs.join(", "));
-        return Err(Rejection::NotHonoured { family, revision, needs });
+        return Err(DefinitionRejection::NotHonoured { family, revision, needs }.into());
     }
     let mut tags = Tags::new();
     if launch.propagate_tags {
@@ -459,7 +460,7 @@ fn stop(
         return Ok(Decision::of(vec![event]));
     }
     let found = state.task(id).filter(|t| in_cluster.tasks.contains_key(&t.id));
-    let task = found.ok_or(Rejection::TaskNotFound(id))?;
+    let task = found.ok_or(TaskRejection::TaskNotFound(id))?;
     match task.wish {
         Wish::Stop { .. } => Ok(Decision::default()),
         Wish::Run => Ok(Decision::of(vec![Event::Task(TaskEvent::TaskStopRequested {

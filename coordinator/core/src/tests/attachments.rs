@@ -14,6 +14,7 @@ use crate::{
         tags::Tags,
         task::TaskRecord,
     },
+    rejection::AttachmentRejection,
     state::QueuedOrder,
     test_kit::{
         recorder::Recorder,
@@ -247,7 +248,13 @@ fn attachment_moves_only_to_what_follows_its_state() {
     let mut one = one(&["vip"], &["proxy"]);
     let conflicts = |one: &mut One, attachment, status| {
         let refused = one.world.submit(one.task, attachment, status);
-        assert!(matches!(refused, Err(Rejection::AttachmentStateConflict { .. })), "{refused:?}");
+        assert!(
+            matches!(
+                refused,
+                Err(Rejection::Attachment(AttachmentRejection::AttachmentStateConflict { .. }))
+            ),
+            "{refused:?}"
+        );
     };
     conflicts(&mut one, 0, DETACHED);
     conflicts(&mut one, 1, ATTACHED);
@@ -256,7 +263,10 @@ fn attachment_moves_only_to_what_follows_its_state() {
     one.submit(0, ATTACHED);
     conflicts(&mut one, 0, DETACHED);
     let missing = one.world.submit(one.task, 2, ATTACHED).unwrap_err();
-    assert!(matches!(missing, Rejection::AttachmentNotFound { .. }), "{missing:?}");
+    assert!(
+        matches!(missing, Rejection::Attachment(AttachmentRejection::AttachmentNotFound { .. })),
+        "{missing:?}"
+    );
     one.stop();
     conflicts(&mut one, 1, ATTACHED);
     one.stops();

@@ -32,6 +32,7 @@ use crate::{
         tags::Tags,
     },
     query::Constraint,
+    rejection::MemberRejection,
     test_kit::{
         recorder::Recorder,
         scenario,
@@ -605,5 +606,5 @@ fn agent_is_forgotten(recovers: bool) {
     let certify = CertifyHost { host, key: [8; 32], by, secret_hash, run: None };
     let refused =
         world.call(Command::Member(MemberCommand::CertifyHost(Box::new(certify)))).unwrap_err();
-    assert_eq!(refused, Rejection::HostUnknown(host));
+    assert_eq!(refused, Rejection::Member(MemberRejection::HostUnknown(host)));
 }

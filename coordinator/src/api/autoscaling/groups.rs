@@ -16,6 +16,7 @@ use longshore_core::{
     Command, Rejection,
     command::AutoScalingCommand,
     model::auto_scaling::{AutoScalingGroupName, InstanceId},
+    rejection::{AutoScalingRejection, TagRejection},
     state::{Group, State},
 };
 use serde::Deserialize;
@@ -130,7 +131,7 @@ pub(super) async fn create(api: &Api, input: input::CreateInput) -> Result<Tree,
     });
     // A name is free once its group is gone.
     let refused = |rejection: Rejection| match rejection {
-        Rejection::GroupDeleting(_) => ApiError::new(
+        Rejection::AutoScaling(AutoScalingRejection::GroupDeleting(_)) => ApiError::new(
             ErrorCode::AutoScaling(AutoScalingFault::AlreadyExists),
             rejection.to_string(),
         ),
@@ -193,7 +194,9 @@ pub(super) async fn protect(
     });
     // SetInstanceProtection declares no error for a group that is being deleted.
     let refused = |rejection: Rejection| match rejection {
-        Rejection::GroupDeleting(_) => invalid(rejection.to_string()),
+        Rejection::AutoScaling(AutoScalingRejection::GroupDeleting(_)) => {
+            invalid(rejection.to_string())
+        }
         other => api.refusal(&other),
     };
     api.try_submit(command, |_, _| ()).await?.map_err(refused)?;
@@ -326,8 +329,10 @@ pub(super) async fn delete_tags(api: &Api, input: TagsInput) -> Result<Tree, Api
 async fn submit_tags(api: &Api, command: Command) -> Result<Tree, ApiError> {
     let refused = |rejection: Rejection| {
         let code = match rejection {
-            Rejection::GroupDeleting(_) => AutoScalingFault::ResourceInUse,
-            Rejection::TooManyTags { .. } => AutoScalingFault::LimitExceeded,
+            Rejection::AutoScaling(AutoScalingRejection::GroupDeleting(_)) => {
+                AutoScalingFault::ResourceInUse
+            }
+            Rejection::Tag(TagRejection::TooManyTags { .. }) => AutoScalingFault::LimitExceeded,
             other => return api.refusal(&other),
         };
         ApiError::new(ErrorCode::AutoScaling(code), rejection.to_string())

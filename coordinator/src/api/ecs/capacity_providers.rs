@@ -16,7 +16,7 @@ use longshore_core::{
         },
         name::CapacityProviderName,
     },
-    rejection::Rejection,
+    rejection::{CapacityProviderRejection, Rejection},
     state::State,
 };
 use serde::{Deserialize, Serialize};
@@ -271,7 +271,9 @@ async fn submit_and_show(
     };
     let shown = match api.try_submit(command, show).await? {
         Ok(shown) => shown,
-        Err(Rejection::CapacityProviderNotFound(missing)) if missing == name => None,
+        Err(Rejection::CapacityProvider(CapacityProviderRejection::CapacityProviderNotFound(
+            missing,
+        ))) if missing == name => None,
         Err(rejection) => return Err(api.refusal(&rejection)),
     };
     let capacity_provider = shown.ok_or_else(does_not_exist)?;

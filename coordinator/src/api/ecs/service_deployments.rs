@@ -14,6 +14,7 @@ use longshore_core::{
         deployment::{DeploymentRecord, DeploymentRef},
         service::{DeploymentId, HookAction, ServiceId},
     },
+    rejection::{ClusterRejection, ServiceRejection},
 };
 use serde::{Deserialize, Serialize};
 
@@ -168,15 +169,19 @@ async fn submit(
     };
     match rejection {
         // Of these operations, ECS knows deployments only.
-        Rejection::ClusterNotFound(_)
-        | Rejection::ServiceNotFound(_)
-        | Rejection::ServiceNotActive(_)
-        | Rejection::ServiceDeploymentNotFound(_) => {
+        Rejection::Cluster(ClusterRejection::ClusterNotFound(_))
+        | Rejection::Service(
+            ServiceRejection::ServiceNotFound(_)
+            | ServiceRejection::ServiceNotActive(_)
+            | ServiceRejection::ServiceDeploymentNotFound(_),
+        ) => {
             let id = deployment.deployment;
             let known = api.history(move |history| history.deployments_by_id(&[id])).await?;
             let over = known.iter().any(|(_, known)| known.service == deployment.service);
             Err(match over {
-                true => api.refusal(&Rejection::ServiceDeploymentNotStoppable(deployment)),
+                true => api.refusal(&Rejection::Service(
+                    ServiceRejection::ServiceDeploymentNotStoppable(deployment),
+                )),
                 false => not_found(&service_deployment_arn),
             })
         }

@@ -8,6 +8,7 @@ use longshore_core::{
         service::{RevisionId, ServiceRef},
         service_status::ServiceStatus,
     },
+    rejection::{ClusterRejection, ServiceRejection, TaskSetRejection},
     state::Service,
 };
 use serde::{Deserialize, Serialize};
@@ -249,15 +250,17 @@ pub(crate) async fn describe(
 fn external<'a>(state: &'a State, service: &ServiceRef) -> Result<&'a Service, Rejection> {
     let cluster = state.cluster(service.cluster.as_str());
     if cluster.is_none_or(|cluster| !cluster.is_active()) {
-        return Err(Rejection::ClusterNotFound(service.cluster.clone()));
+        return Err(ClusterRejection::ClusterNotFound(service.cluster.clone()).into());
     }
     let Some(found) = state.service_named(service) else {
-        return Err(Rejection::ServiceNotFound(service.clone()));
+        return Err(ServiceRejection::ServiceNotFound(service.clone()).into());
     };
     match found.status {
-        ServiceStatus::Inactive { .. } => Err(Rejection::ServiceNotActive(service.clone())),
+        ServiceStatus::Inactive { .. } => {
+            Err(ServiceRejection::ServiceNotActive(service.clone()).into())
+        }
         ServiceStatus::Active | ServiceStatus::Draining if !found.is_external() => {
-            Err(Rejection::NotExternal(service.clone()))
+            Err(TaskSetRejection::NotExternal(service.clone()).into())
         }
         ServiceStatus::Active | ServiceStatus::Draining => Ok(found),
     }

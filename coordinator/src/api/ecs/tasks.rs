@@ -15,7 +15,10 @@ pub(crate) mod view;
 use std::collections::BTreeMap;
 
 use longshore_common::{id::TaskId, limits::REASON_CHARS_MAX};
-use longshore_core::{Command, Rejection, State, command::TaskCommand, model::name::ClusterName};
+use longshore_core::{
+    Command, Rejection, State, command::TaskCommand, model::name::ClusterName,
+    rejection::TaskRejection,
+};
 use serde::{Deserialize, Serialize};
 
 use self::view::{TaskSnapshot, TaskView};
@@ -71,7 +74,7 @@ pub(crate) async fn stop(api: &Api, input: StopTaskInput) -> Result<TaskOutput, 
     let shown = match api.try_submit(command, show).await? {
         Ok(shown) => shown,
         // One that has stopped already stays as it is, and that is no error (ecs-behaviour 1.5).
-        Err(Rejection::TaskNotFound(_)) => None,
+        Err(Rejection::Task(TaskRejection::TaskNotFound(_))) => None,
         Err(rejection) => return Err(api.refusal(&rejection)),
     };
     let shown = match shown {

@@ -3,7 +3,9 @@
 //! something (design.md rule 9).
 
 use longshore_common::task_definition::NetworkMode;
-use longshore_core::{Rejection, State, model::definition::RevisionRef};
+use longshore_core::{
+    Rejection, State, model::definition::RevisionRef, rejection::DefinitionRejection,
+};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{
@@ -145,7 +147,8 @@ pub(crate) async fn no_network(
     match api.read(found).await? {
         Some((family, revision, NetworkMode::Awsvpc)) => {
             let needs = "networkMode awsvpc".to_owned();
-            let reason = Rejection::NotHonoured { family, revision, needs };
+            let reason =
+                Rejection::Definition(DefinitionRejection::NotHonoured { family, revision, needs });
             Err(ApiError::client(reason.to_string()))
         }
         None if definition.is_some() => Err(ApiError::task_definition_not_found()),

@@ -7,6 +7,7 @@ use longshore_core::{
     Command, Rejection,
     command::TagCommand,
     model::{log_group::LogGroupName, tagged::Resource, tags::Tags},
+    rejection::TagRejection,
 };
 use serde::Deserialize;
 
@@ -84,7 +85,7 @@ async fn tag(
     let command = Command::Tag(TagCommand::Tag { resource: Resource::LogGroup(name), tags });
     match api.try_submit(command, |_, _| ()).await? {
         Ok(()) => Ok(Tree::object()),
-        Err(rejection @ Rejection::TooManyTags { .. }) => {
+        Err(rejection @ Rejection::Tag(TagRejection::TooManyTags { .. })) => {
             Err(ApiError::new(too_many, rejection.to_string()))
         }
         Err(rejection) => Err(api.refusal(&rejection)),

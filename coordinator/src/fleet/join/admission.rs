@@ -17,6 +17,7 @@ use longshore_core::{
     command::{CertifyHost, HostCommand, MemberCommand, TaskCommand, TokenCommand},
     decide::{identity, join_tokens},
     model::{name::ClusterName, tags::Tags},
+    rejection::{MemberRejection, TokenRejection},
 };
 
 use super::{contest::Contests, denied::Denied};
@@ -52,7 +53,9 @@ impl Admission {
             self.handle.peek(|state| join_tokens::judge(state, &secret_hash, keys, now).map(drop))
         };
         let judged = match judge(&[]) {
-            Err(Rejection::JoinTokenExpired | Rejection::JoinTokenUsedUp) => judge(&keys()),
+            Err(Rejection::Token(
+                TokenRejection::JoinTokenExpired | TokenRejection::JoinTokenUsedUp,
+            )) => judge(&keys()),
             judged => judged,
         };
         judged.map(|()| secret_hash).map_err(Denied::from)
@@ -107,7 +110,10 @@ impl Admission {
     ) -> Result<T, Denied> {
         judged.map_err(|refused| match refused {
             Refused::Rejected(
-                contest @ (Rejection::HostOfOtherMachine(_) | Rejection::HostLivesElsewhere { .. }),
+                contest @ Rejection::Member(
+                    MemberRejection::HostOfOtherMachine(_)
+                    | MemberRejection::HostLivesElsewhere { .. },
+                ),
             ) => self.contests.refuse(host, run, &contest),
             other => other.into(),
         })

@@ -10,7 +10,7 @@ use std::{
 
 use http::StatusCode;
 use longshore_common::{id::HostId, index::FastSet, machine::AgentRun};
-use longshore_core::Rejection;
+use longshore_core::{Rejection, rejection::MemberRejection};
 
 use super::denied::Denied;
 
@@ -63,7 +63,9 @@ impl Contests {
         let session = run.map_or(0, |run| run.session);
         let known =
             self.refused.lock().unwrap_or_else(PoisonError::into_inner).again((host, session));
-        if !known && matches!(contest, Rejection::HostLivesElsewhere { .. }) {
+        if !known
+            && matches!(contest, Rejection::Member(MemberRejection::HostLivesElsewhere { .. }))
+        {
             let sentence = "the agent that this host had before still counts as connected";
             return Denied::new(StatusCode::SERVICE_UNAVAILABLE, sentence);
         }
@@ -81,10 +83,10 @@ mod tests {
 
     fn status(contests: &Contests, host: u128, session: u64) -> StatusCode {
         let run = AgentRun { session, ..AgentRun::default() };
-        let alive = Rejection::HostLivesElsewhere {
+        let alive = Rejection::Member(MemberRejection::HostLivesElsewhere {
             host: HostId::new(host),
             address: SocketAddr::from(([10, 0, 0, 1], 1)).to_string(),
-        };
+        });
         contests.refuse(HostId::new(host), Some(&run), &alive).status
     }
 

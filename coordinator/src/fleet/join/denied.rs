@@ -1,7 +1,7 @@
 //! Why a host does not get what it asked for, and how that reads to it.
 
 use http::StatusCode;
-use longshore_core::Rejection;
+use longshore_core::{Rejection, rejection::ClusterRejection};
 
 use crate::driver::{Refused, Unavailable};
 
@@ -33,7 +33,7 @@ impl From<Rejection> for Denied {
     /// The agent gives up on all of these; the sentence is for its operator.
     fn from(rejection: Rejection) -> Self {
         let sentence = match &rejection {
-            Rejection::ClusterNotFound(name) => format!(
+            Rejection::Cluster(ClusterRejection::ClusterNotFound(name)) => format!(
                 "{rejection} Make it with `aws ecs create-cluster --cluster-name {name}`, or name \
                  another in the agent's setting `cluster`"
             ),
@@ -49,7 +49,9 @@ mod tests {
 
     #[test]
     fn agent_of_an_unknown_cluster_is_told_how_to_make_it() {
-        let denied = Denied::from(Rejection::ClusterNotFound("web".parse().unwrap()));
+        let denied = Denied::from(Rejection::Cluster(ClusterRejection::ClusterNotFound(
+            "web".parse().unwrap(),
+        )));
         assert_eq!(denied.status, StatusCode::FORBIDDEN);
         assert!(denied.message.starts_with("Cluster not found. "), "{}", denied.message);
         assert!(denied.message.contains("create-cluster --cluster-name web"), "{}", denied.message);

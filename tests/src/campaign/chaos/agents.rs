@@ -24,6 +24,7 @@ use longshore_coordinator::{
 use longshore_core::{
     Answer, Command, Rejection, State,
     command::{AgentAnswered, CertifyHost, EpochCommand, HostCommand, MemberCommand, TokenCommand},
+    rejection::MemberRejection,
     state::Host,
 };
 use sha2::{Digest, Sha256};
@@ -454,7 +455,9 @@ async fn take(coordinator: &mut Coordinator, agent: &mut FakeAgent, answer: Poll
     };
     let answered =
         coordinator.submit(Command::Host(HostCommand::AgentAnswered(Box::new(answered)))).await;
-    if let Some(Err(Refused::Rejected(Rejection::HostDeregistered(_)))) = answered {
+    if let Some(Err(Refused::Rejected(Rejection::Member(MemberRejection::HostDeregistered(_))))) =
+        answered
+    {
         agent.is_unknown();
     }
     true

@@ -18,6 +18,7 @@ use crate::{
         capacity_provider::{CapacityPolicy, LauncherPolicy},
         host::HostStatus,
     },
+    rejection::AutoScalingRejection,
     state::Group,
     test_kit::{
         group::{BOOT_DEADLINE_S, config, policy, provider, world_with},
@@ -393,11 +394,20 @@ fn a_forced_deletion_takes_all_instances_and_then_the_group() {
         })
     };
     let refused = world.call(delete(false)).unwrap_err();
-    assert!(matches!(refused, Rejection::GroupHasInstances { count: 2, .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            Rejection::AutoScaling(AutoScalingRejection::GroupHasInstances { count: 2, .. })
+        ),
+        "{refused}"
+    );
     world.call(delete(true)).unwrap();
     assert_eq!(world.lifecycles(), ["Terminating"; 2]);
     let refused = world.want(1).unwrap_err();
-    assert!(matches!(refused, Rejection::GroupDeleting(_)), "{refused}");
+    assert!(
+        matches!(refused, Rejection::AutoScaling(AutoScalingRejection::GroupDeleting(_))),
+        "{refused}"
+    );
     world.launchers_work(&mut launcher);
     assert!(world.state.auto_scaling_group("g").is_none());
     assert_eq!(launcher.len(), 0);

@@ -4,6 +4,7 @@ use longshore_core::{
     Command, Rejection,
     command::TagCommand,
     model::{alarm::AlarmName, tagged::Resource},
+    rejection::TagRejection,
 };
 use serde::Deserialize;
 
@@ -80,10 +81,10 @@ pub(in crate::api::cloudwatch) async fn list(
 /// With the errors that CloudWatch's operations on tags declare.
 async fn submit(api: &Api, command: Command) -> Result<Tree, ApiError> {
     let refused = |rejection: Rejection| match rejection {
-        Rejection::ResourceNotFound(_) => {
+        Rejection::Tag(TagRejection::ResourceNotFound(_)) => {
             fault(MonitoringFault::NoSuchResource, rejection.to_string())
         }
-        Rejection::TooManyTags { .. } => invalid_value(rejection.to_string()),
+        Rejection::Tag(TagRejection::TooManyTags { .. }) => invalid_value(rejection.to_string()),
         other => api.refusal(&other),
     };
     api.try_submit(command, |_, _| ()).await?.map_err(refused)?;
@@ -102,7 +103,10 @@ fn by_arn(api: &Api, arn: &str) -> Result<AlarmName, ApiError> {
 
 fn not_found(name: &AlarmName) -> ApiError {
     let resource = format!("the alarm {name}");
-    fault(MonitoringFault::NoSuchResource, Rejection::ResourceNotFound(resource).to_string())
+    fault(
+        MonitoringFault::NoSuchResource,
+        Rejection::Tag(TagRejection::ResourceNotFound(resource)).to_string(),
+    )
 }
 
 fn invalid_value(message: String) -> ApiError {

@@ -7,6 +7,7 @@ use longshore_core::{
         Controller, PropagateTags as Propagated, Scheduling, ServiceConfig, ServiceOptions,
         ServiceRef,
     },
+    rejection::ServiceRejection,
 };
 use serde::{Deserialize, Serialize};
 
@@ -184,9 +185,9 @@ fn desired(
             "desiredCount is required for the REPLICA scheduling strategy: say how many tasks the \
              service is to have.",
         )),
-        (Some(_), Scheduling::Daemon) => {
-            Err(ApiError::invalid_parameter(Rejection::DaemonTakesNoDesiredCount.to_string()))
-        }
+        (Some(_), Scheduling::Daemon) => Err(ApiError::invalid_parameter(
+            Rejection::Service(ServiceRejection::DaemonTakesNoDesiredCount).to_string(),
+        )),
     }
 }
 

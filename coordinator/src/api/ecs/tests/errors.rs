@@ -11,6 +11,11 @@ use longshore_core::{
         name::ClusterName,
         service::{DeploymentId, HookId, RevisionId, ServiceRef},
     },
+    rejection::{
+        AlarmRejection, AttachmentRejection, CapacityProviderRejection, ClusterRejection,
+        DefinitionRejection, HostRejection, MemberRejection, ServiceRejection, TagRejection,
+        TaskRejection, TaskSetRejection,
+    },
 };
 use serde_json::json;
 
@@ -24,7 +29,6 @@ struct Met {
 }
 
 fn met() -> Vec<Met> {
-    use Rejection as R;
     let cluster: ClusterName = "default".parse().unwrap();
     let family = "web".parse::<longshore_core::model::name::Family>().unwrap();
     let service = ServiceRef { cluster: cluster.clone(), name: "svc".parse().unwrap() };
@@ -84,57 +88,97 @@ fn met() -> Vec<Met> {
         "RunTask",
         "UpdateService",
     ];
-    let met = |rejection, by| Met { rejection, by };
+    fn met(rejection: impl Into<Rejection>, by: &'static [&'static str]) -> Met {
+        Met { rejection: rejection.into(), by }
+    }
     vec![
-        met(R::ClusterNotFound(cluster.clone()), OF_CLUSTER),
-        met(R::ClusterContainsContainerInstances { count: 1 }, &["DeleteCluster"]),
-        met(R::ClusterContainsTasks { count: 1 }, &["DeleteCluster"]),
-        met(R::ClusterContainsServices { count: 1 }, &["DeleteCluster"]),
-        met(R::TooManyClusters { limit: 1 }, &["CreateCluster"]),
-        met(R::TaskDefinitionNotFound { family: family.clone(), revision: None }, LAUNCHES),
+        met(ClusterRejection::ClusterNotFound(cluster.clone()), OF_CLUSTER),
+        met(ClusterRejection::ClusterContainsContainerInstances { count: 1 }, &["DeleteCluster"]),
+        met(ClusterRejection::ClusterContainsTasks { count: 1 }, &["DeleteCluster"]),
+        met(ClusterRejection::ClusterContainsServices { count: 1 }, &["DeleteCluster"]),
+        met(ClusterRejection::TooManyClusters { limit: 1 }, &["CreateCluster"]),
         met(
-            R::TaskDefinitionNotFound { family: family.clone(), revision: None },
+            DefinitionRejection::TaskDefinitionNotFound { family: family.clone(), revision: None },
+            LAUNCHES,
+        ),
+        met(
+            DefinitionRejection::TaskDefinitionNotFound { family: family.clone(), revision: None },
             &["DeregisterTaskDefinition", "DescribeTaskDefinition"],
         ),
-        met(R::TaskDefinitionInactive { family: family.clone(), revision: 1 }, LAUNCHES),
-        met(R::TooManyRevisions { family: family.clone(), limit: 1 }, &["RegisterTaskDefinition"]),
-        met(R::NotHonoured { family, revision: 1, needs: "a".into() }, LAUNCHES),
-        met(R::Forbidden { member: "a".into() }, LAUNCHES),
-        met(R::Forbidden { member: "a".into() }, &["RegisterTaskDefinition"]),
-        met(R::InvalidOverride("a".into()), &["RunTask", "StartTask"]),
         met(
-            R::TooManyPlacementConstraints { limit: 1, would_be: 2 },
+            DefinitionRejection::TaskDefinitionInactive { family: family.clone(), revision: 1 },
+            LAUNCHES,
+        ),
+        met(
+            DefinitionRejection::TooManyRevisions { family: family.clone(), limit: 1 },
+            &["RegisterTaskDefinition"],
+        ),
+        met(DefinitionRejection::NotHonoured { family, revision: 1, needs: "a".into() }, LAUNCHES),
+        met(DefinitionRejection::Forbidden { member: "a".into() }, LAUNCHES),
+        met(DefinitionRejection::Forbidden { member: "a".into() }, &["RegisterTaskDefinition"]),
+        met(TaskRejection::InvalidOverride("a".into()), &["RunTask", "StartTask"]),
+        met(
+            TaskRejection::TooManyPlacementConstraints { limit: 1, would_be: 2 },
             &["RunTask", "CreateService", "UpdateService"],
         ),
-        met(R::NoContainerInstances, &["RunTask"]),
-        met(R::TaskNotFound(task), &["StopTask"]),
-        met(R::ContainerInstanceNotFound(host, cluster.clone()), OF_INSTANCE),
-        met(R::ContainerInstanceHasTasks { count: 1 }, OF_INSTANCE),
-        met(R::ContainerInstanceInactive(host), OF_INSTANCE),
+        met(TaskRejection::NoContainerInstances, &["RunTask"]),
+        met(TaskRejection::TaskNotFound(task), &["StopTask"]),
         met(
-            R::TooManyContainerInstances { cluster: cluster.clone(), limit: 1 },
+            AttachmentRejection::AttachmentNotFound {
+                attachment: "a".into(),
+                cluster: cluster.clone(),
+            },
+            &["SubmitAttachmentStateChanges"],
+        ),
+        met(AttachmentRejection::AttachmentTwice("a".into()), &["SubmitAttachmentStateChanges"]),
+        met(
+            AttachmentRejection::AttachmentStateConflict {
+                attachment: "a".into(),
+                from: "ATTACHED",
+                to: "DETACHED",
+            },
+            &["SubmitAttachmentStateChanges"],
+        ),
+        met(HostRejection::ContainerInstanceNotFound(host, cluster.clone()), OF_INSTANCE),
+        met(HostRejection::ContainerInstanceHasTasks { count: 1 }, OF_INSTANCE),
+        met(HostRejection::ContainerInstanceInactive(host), OF_INSTANCE),
+        met(
+            HostRejection::TooManyContainerInstances { cluster: cluster.clone(), limit: 1 },
             &["RegisterContainerInstance"],
         ),
-        met(R::HostHasJoined(host), &["RegisterContainerInstance"]),
+        met(MemberRejection::HostHasJoined(host), &["RegisterContainerInstance"]),
         met(
-            R::HostInOtherCluster { host, current: cluster.clone(), asked: "other".into() },
+            HostRejection::HostInOtherCluster {
+                host,
+                current: cluster.clone(),
+                asked: "other".into(),
+            },
             &["RegisterContainerInstance"],
         ),
-        met(R::TooManyAttributes(host, 10), &["PutAttributes"]),
-        met(R::AttributeNotFound(host, "a".into()), &["DeleteAttributes"]),
-        met(R::TargetNotFound(host, cluster.clone()), &["PutAttributes", "DeleteAttributes"]),
-        met(R::ContainerInstanceTwice(host), &["StartTask"]),
-        met(R::ResourceNotFound("a".into()), &["TagResource", "UntagResource"]),
-        met(R::TooManyTags { limit: 1, would_be: 2 }, &["TagResource"]),
-        met(R::InvalidOption("a".into()), &["TagResource", "UntagResource", "CreateService"]),
+        met(HostRejection::TooManyAttributes(host, 10), &["PutAttributes"]),
+        met(HostRejection::AttributeNotFound(host, "a".into()), &["DeleteAttributes"]),
         met(
-            R::ClientTokenConflict { task_ids: vec![task], cluster: cluster.clone() },
+            HostRejection::TargetNotFound(host, cluster.clone()),
+            &["PutAttributes", "DeleteAttributes"],
+        ),
+        met(HostRejection::ContainerInstanceTwice(host), &["StartTask"]),
+        met(TagRejection::ResourceNotFound("a".into()), &["TagResource", "UntagResource"]),
+        met(TagRejection::TooManyTags { limit: 1, would_be: 2 }, &["TagResource"]),
+        met(
+            TagRejection::InvalidOption("a".into()),
+            &["TagResource", "UntagResource", "CreateService"],
+        ),
+        met(
+            TaskRejection::ClientTokenConflict { task_ids: vec![task], cluster: cluster.clone() },
             &["RunTask"],
         ),
-        met(R::ServiceNotFound(service.clone()), OF_SERVICE),
-        met(R::ServiceNotFound(service.clone()), &["ListServiceDeployments", "ListTasks"]),
+        met(ServiceRejection::ServiceNotFound(service.clone()), OF_SERVICE),
         met(
-            R::ServiceNotActive(service.clone()),
+            ServiceRejection::ServiceNotFound(service.clone()),
+            &["ListServiceDeployments", "ListTasks"],
+        ),
+        met(
+            ServiceRejection::ServiceNotActive(service.clone()),
             &[
                 "CreateTaskSet",
                 "DeleteTaskSet",
@@ -144,36 +188,57 @@ fn met() -> Vec<Met> {
                 "UpdateTaskSet",
             ],
         ),
-        met(R::ServiceExists(service.clone()), &["CreateService"]),
-        met(R::ServiceStillDraining(service.clone()), &["CreateService"]),
-        met(R::ServiceTokenConflict(service.clone()), &["CreateService", "CreateTaskSet"]),
-        met(R::TooManyServices { cluster: cluster.clone(), limit: 1 }, &["CreateService"]),
-        met(R::InvalidServiceConfig("a".into()), &["CreateService", "UpdateService"]),
-        met(R::ServiceNeedsDefinition, &["CreateService"]),
-        met(R::ExternalTakesNoDefinition, &["CreateService", "UpdateService"]),
-        met(R::DaemonTakesNoDesiredCount, &["CreateService", "UpdateService"]),
-        met(R::ServiceScaledAboveZero, &["DeleteService"]),
-        met(R::ServiceHasDeployments, &["DeleteService"]),
+        met(ServiceRejection::ServiceExists(service.clone()), &["CreateService"]),
+        met(ServiceRejection::ServiceStillDraining(service.clone()), &["CreateService"]),
         met(
-            R::ServiceDeploymentNotFound(deployment.clone()),
+            ServiceRejection::ServiceTokenConflict(service.clone()),
+            &["CreateService", "CreateTaskSet"],
+        ),
+        met(
+            ServiceRejection::TooManyServices { cluster: cluster.clone(), limit: 1 },
+            &["CreateService"],
+        ),
+        met(
+            ServiceRejection::InvalidServiceConfig("a".into()),
+            &["CreateService", "UpdateService"],
+        ),
+        met(ServiceRejection::ServiceNeedsDefinition, &["CreateService"]),
+        met(ServiceRejection::ExternalTakesNoDefinition, &["CreateService", "UpdateService"]),
+        met(ServiceRejection::DaemonTakesNoDesiredCount, &["CreateService", "UpdateService"]),
+        met(ServiceRejection::ServiceScaledAboveZero, &["DeleteService"]),
+        met(ServiceRejection::ServiceHasDeployments, &["DeleteService"]),
+        met(
+            ServiceRejection::ServiceDeploymentNotFound(deployment.clone()),
             &["ContinueServiceDeployment", "StopServiceDeployment"],
         ),
-        met(R::ServiceDeploymentNotStoppable(deployment), &["StopServiceDeployment"]),
-        met(R::HookNotWaiting(HookId::new(1)), &["ContinueServiceDeployment"]),
-        met(R::NotExternal(service), OF_TASK_SET),
-        met(R::TaskSetNotFound(revision), OF_TASK_SET),
-        met(R::TaskSetScaledAboveZero(revision), &["DeleteTaskSet"]),
-        met(R::TooManyTaskSets { limit: 1 }, &["CreateTaskSet"]),
-        met(R::AlarmsNotFound(Vec::new()), &[]),
-        met(R::CapacityProviderNotFound(provider()), STRATEGIES),
-        met(R::CapacityProviderExists(provider()), &["CreateCapacityProvider"]),
-        met(R::CapacityProviderInUse(provider()), &["PutClusterCapacityProviders"]),
         met(
-            R::InvalidCapacityProvider("a".into()),
+            ServiceRejection::ServiceDeploymentNotStoppable(deployment),
+            &["StopServiceDeployment"],
+        ),
+        met(ServiceRejection::HookNotWaiting(HookId::new(1)), &["ContinueServiceDeployment"]),
+        met(TaskSetRejection::NotExternal(service), OF_TASK_SET),
+        met(TaskSetRejection::TaskSetNotFound(revision), OF_TASK_SET),
+        met(TaskSetRejection::TaskSetScaledAboveZero(revision), &["DeleteTaskSet"]),
+        met(TaskSetRejection::TooManyTaskSets { limit: 1 }, &["CreateTaskSet"]),
+        met(AlarmRejection::AlarmsNotFound(Vec::new()), &[]),
+        met(CapacityProviderRejection::CapacityProviderNotFound(provider()), STRATEGIES),
+        met(
+            CapacityProviderRejection::CapacityProviderExists(provider()),
+            &["CreateCapacityProvider"],
+        ),
+        met(
+            CapacityProviderRejection::CapacityProviderInUse(provider()),
+            &["PutClusterCapacityProviders"],
+        ),
+        met(
+            CapacityProviderRejection::InvalidCapacityProvider("a".into()),
             &["CreateCapacityProvider", "UpdateCapacityProvider", "DeleteCapacityProvider"],
         ),
-        met(R::InvalidCapacityProvider("a".into()), STRATEGIES),
-        met(R::TooManyCapacityProviders { limit: 1 }, &["CreateCapacityProvider"]),
+        met(CapacityProviderRejection::InvalidCapacityProvider("a".into()), STRATEGIES),
+        met(
+            CapacityProviderRejection::TooManyCapacityProviders { limit: 1 },
+            &["CreateCapacityProvider"],
+        ),
     ]
 }
 
