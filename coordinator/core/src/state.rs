@@ -131,25 +131,25 @@ pub struct State {
     recoveries: BTreeMap<u64, u64>,
     /// Until when hosts may tell what they did in the lost part of the journal, since the last `recover`.
     word_awaited_until: Option<Timestamp>,
-    clusters: Arena<Cluster>,
+    clusters: Arena<ClusterSlot, Cluster>,
     clusters_by_name: BTreeMap<ClusterName, ClusterSlot>,
     definitions: Definitions,
-    hosts: Arena<Host>,
-    hosts_by_id: FastMap<HostId, u32>,
+    hosts: Arena<HostSlot, Host>,
+    hosts_by_id: FastMap<HostId, HostSlot>,
     /// Host ids given to agents that joined, with the clusters their tokens allowed.
     members: BTreeMap<HostId, Membership>,
     /// Of the members' keys.
     hosts_by_key: FastMap<KeyHash, HostId>,
     idle_members: IdleMembers,
-    tasks: Arena<Task>,
+    tasks: Arena<TaskSlot, Task>,
     tasks_by_id: FastMap<TaskId, TaskSlot>,
-    waiting: Arena<Waiting>,
+    waiting: Arena<WaitingSlot, Waiting>,
     waiting_by_launch: FastMap<TaskId, WaitingSlot>,
     /// What is to be done at its time, be the scheduler at work or not.
     deadlines: BTreeSet<(Timestamp, Deadline)>,
     /// PROVISIONING tasks that may have run, and may be over, in a lost part of the journal.
     unsure_tasks: BTreeSet<TaskId>,
-    services: Arena<Service>,
+    services: Arena<ServiceSlot, Service>,
     services_by_id: FastMap<ServiceId, ServiceSlot>,
     /// Services that were made with a client token, by when; the same token makes another one once
     /// it has expired or its service is deleted.
@@ -335,12 +335,12 @@ impl State {
     }
 
     pub fn host_at(&self, slot: HostSlot) -> &Host {
-        &self.hosts[slot.0]
+        &self.hosts[slot]
     }
 
     /// The host `id` if it is in `cluster`.
     pub fn host_in(&self, cluster: &Cluster, id: HostId) -> Option<&Host> {
-        cluster.hosts.get(&id).map(|slot| &self.hosts[slot.0])
+        cluster.hosts.get(&id).map(|&slot| &self.hosts[slot])
     }
 
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {

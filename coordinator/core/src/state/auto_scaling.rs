@@ -41,7 +41,7 @@ pub struct Group {
 /// Groups with what leads to them.
 #[derive(Default)]
 pub(super) struct Groups {
-    pub(super) arena: Arena<Group>,
+    pub(super) arena: Arena<GroupSlot, Group>,
     pub(super) by_name: BTreeMap<AutoScalingGroupName, GroupSlot>,
     pub(super) by_prefix: BTreeMap<u32, GroupSlot>,
     /// What launchers are to be asked, by not before when.

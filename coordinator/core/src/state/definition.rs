@@ -87,7 +87,7 @@ impl Definition {
 
 #[derive(Default)]
 pub struct Definitions {
-    arena: Arena<Definition>,
+    arena: Arena<DefinitionSlot, Definition>,
     pub(super) families: BTreeMap<Family, FamilyRevisions>,
     /// Revisions by their status, each in the order of lists.
     listed: [BTreeSet<(Family, u32)>; 3],

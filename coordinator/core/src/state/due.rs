@@ -27,8 +27,8 @@ pub enum Due {
 /// at a few, and the ticks after it at the others.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Round {
-    /// The first that was not looked at.
-    pub(super) next: ServiceSlot,
+    /// The last that was looked at; absent before the first.
+    pub(super) last: Option<ServiceSlot>,
     /// How many are to be looked at.
     pub(super) left: usize,
     pub(super) over: Over,

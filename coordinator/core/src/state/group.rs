@@ -9,8 +9,8 @@ use crate::placement::{GroupKey, GroupNames};
 
 #[derive(Default)]
 pub(super) struct Groups {
-    by_name: FastMap<Arc<str>, u32>,
-    groups: Arena<Group>,
+    by_name: FastMap<Arc<str>, GroupKey>,
+    groups: Arena<GroupKey, Group>,
 }
 
 struct Group {
@@ -29,39 +29,39 @@ impl GroupNames for Groups {
 
 impl Groups {
     pub(super) fn key(&self, name: &str) -> Option<GroupKey> {
-        self.by_name.get(name).map(|&slot| GroupKey(slot))
+        self.by_name.get(name).copied()
     }
 
     pub(super) fn name(&self, key: GroupKey) -> &str {
-        &self.groups[key.0].name
+        &self.groups[key].name
     }
 
     /// How many tasks each group has.
     pub(super) fn sizes(&self) -> BTreeMap<&str, u32> {
-        self.by_name.iter().map(|(name, slot)| (&**name, self.groups[*slot].tasks)).collect()
+        self.by_name.iter().map(|(name, key)| (&**name, self.groups[*key].tasks)).collect()
     }
 
     /// Counts one task more in the group, which is made if need be.
     pub(super) fn join(&mut self, name: &str) -> GroupKey {
-        let slot = match self.by_name.get(name) {
-            Some(&slot) => slot,
+        let key = match self.by_name.get(name) {
+            Some(&key) => key,
             None => {
                 let name: Arc<str> = name.into();
-                let slot = self.groups.insert(Group { name: name.clone(), tasks: 0 });
-                self.by_name.insert(name, slot);
-                slot
+                let key = self.groups.insert(Group { name: name.clone(), tasks: 0 });
+                self.by_name.insert(name, key);
+                key
             }
         };
-        self.groups[slot].tasks += 1;
-        GroupKey(slot)
+        self.groups[key].tasks += 1;
+        key
     }
 
     /// Counts one task less; a group without tasks is forgotten.
     pub(super) fn leave(&mut self, key: GroupKey) {
-        let group = &mut self.groups[key.0];
+        let group = &mut self.groups[key];
         counter::count(&mut group.tasks, -1);
         if group.tasks == 0 {
-            let group = self.groups.remove(key.0);
+            let group = self.groups.remove(key);
             self.by_name.remove(&group.name);
         }
     }

@@ -17,7 +17,7 @@ use longshore_common::{
 use longshore_core::{
     State,
     model::task::{TaskEnd, TaskRecord, Wish},
-    state::{Host, Task, fixes_digest},
+    state::{DefinitionSlot, Host, Task, fixes_digest},
 };
 
 #[cfg(test)]
@@ -246,11 +246,11 @@ fn image_digests(state: &State, task: &Task, definition: &TaskDefinition) -> Vec
 #[derive(Default)]
 struct DefinitionTable {
     definitions: Vec<Arc<TaskDefinition>>,
-    indexes: FastMap<u32, u32>,
+    indexes: FastMap<DefinitionSlot, u32>,
 }
 
 impl DefinitionTable {
-    fn index(&mut self, slot: u32, definition: &Arc<TaskDefinition>) -> u32 {
+    fn index(&mut self, slot: DefinitionSlot, definition: &Arc<TaskDefinition>) -> u32 {
         let definitions = &mut self.definitions;
         *self.indexes.entry(slot).or_insert_with(|| {
             definitions.push(definition.clone());

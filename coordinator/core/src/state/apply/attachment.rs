@@ -124,7 +124,7 @@ impl State {
             task.deprovision(cause, ran_briefly, at);
         });
         self.desire(host, id, generation, from, None);
-        let host = self.hosts[host.0].id;
+        let host = self.hosts[host].id;
         self.host_changed(host, seq);
         self.log_phase(slot);
     }

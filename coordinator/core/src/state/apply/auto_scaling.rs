@@ -202,8 +202,8 @@ impl State {
         if by.by_name.contains_key(&name) || by.by_prefix.contains_key(&prefix) {
             return;
         }
-        let slot = self.auto_scaling.arena.insert(Group {
-            slot: 0,
+        let slot = self.auto_scaling.arena.insert_with(|slot| Group {
+            slot,
             name: record.name,
             uid: record.uid,
             config: record.config,
@@ -217,7 +217,6 @@ impl State {
             excess_since: record.excess_since,
             shapes: record.shapes,
         });
-        self.auto_scaling.arena[slot].slot = slot;
         self.auto_scaling.by_name.insert(name, slot);
         self.auto_scaling.by_prefix.insert(prefix, slot);
         record.instances.into_iter().for_each(|instance| self.put_instance(slot, instance));
@@ -431,7 +430,7 @@ impl State {
 
     /// Something happened to a host that may be an instance.
     pub(super) fn host_concerns_instance(&mut self, slot: HostSlot) {
-        let instance = self.hosts[slot.0].instance_id.as_deref();
+        let instance = self.hosts[slot].instance_id.as_deref();
         let Some(Ok(id)) = instance.map(str::parse::<InstanceId>) else { return };
         self.known_as_is_due(id);
     }

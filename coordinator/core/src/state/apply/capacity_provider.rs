@@ -124,7 +124,7 @@ impl State {
         if task.service.as_deref().is_some_and(of_daemon) {
             return;
         }
-        let host = &mut self.hosts[task.host.0];
+        let host = &mut self.hosts[task.host];
         let before = host.own_tasks;
         counter::count(&mut host.own_tasks, by);
         let changed = (before == 0) != (host.own_tasks == 0);

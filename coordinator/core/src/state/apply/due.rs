@@ -57,20 +57,20 @@ impl State {
         self.host_is_due(slot);
         self.host_concerns_instance(slot);
         self.services_on(slot).into_iter().for_each(|service| self.service_is_due(service));
-        let cluster = self.hosts[slot.0].cluster;
+        let cluster = self.hosts[slot].cluster;
         self.begin_round(cluster, Kind::Daemons, Over::All);
         self.wake_waiting(cluster, WOKEN_PER_EVENT);
     }
 
     /// Services that have a task on a host.
     pub(super) fn services_on(&self, slot: HostSlot) -> BTreeSet<ServiceSlot> {
-        let tasks = self.hosts[slot.0].tasks.values();
+        let tasks = self.hosts[slot].tasks.values();
         tasks.filter_map(|task| Some(self.tasks[*task].service.as_ref()?.service)).collect()
     }
 
     /// A host may be given tasks from now on: services that even themselves out look at it.
     pub(super) fn host_offers_room(&mut self, slot: HostSlot) {
-        self.begin_round(self.hosts[slot.0].cluster, Kind::Replicas, Over::Even);
+        self.begin_round(self.hosts[slot].cluster, Kind::Replicas, Over::Even);
     }
 
     /// What every service of a cluster goes by has changed.
@@ -87,8 +87,8 @@ impl State {
             Some(Round { over: Over::All, .. }) => Over::All,
             Some(Round { over: Over::Even, .. }) | None => over,
         };
-        let (next, left) = (under_way.map_or(0, |round| round.next), services.len());
-        *under_way = (left > 0).then_some(Round { next, left, over });
+        let (last, left) = (under_way.and_then(|round| round.last), services.len());
+        *under_way = (left > 0).then_some(Round { last, left, over });
         if left > 0 {
             self.clusters_with_rounds.insert(cluster);
             self.go_on_with_round(cluster, kind, WOKEN_PER_EVENT);
@@ -98,13 +98,15 @@ impl State {
     /// Looks at the next services of a round, up to `count`.
     fn go_on_with_round(&mut self, cluster: crate::state::ClusterSlot, kind: Kind, count: usize) {
         let (services, under_way) = self.clusters[cluster].round(kind);
-        let Some(Round { next, left, over }) = *under_way else { return };
+        let Some(Round { last, left, over }) = *under_way else { return };
         let count = count.min(left);
-        let round = services.range(next..).chain(services.range(..next));
+        let after = (last.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let before = last.map(|last| services.range(..=last));
+        let round = services.range(after).chain(before.into_iter().flatten());
         let looked_at: Vec<ServiceSlot> = round.copied().take(count).collect();
-        let next = looked_at.last().map_or(next, |last| last + 1);
+        let last = looked_at.last().copied().or(last);
         let left = if looked_at.len() < count { 0 } else { left - count };
-        *under_way = (left > 0).then_some(Round { next, left, over });
+        *under_way = (left > 0).then_some(Round { last, left, over });
         for slot in looked_at {
             let service = &self.services[slot];
             let evens_out =
@@ -122,15 +124,15 @@ impl State {
 
     /// A task left a host: if that drains, daemons that are there may go as well.
     pub(super) fn daemons_may_leave(&mut self, slot: HostSlot) {
-        if self.hosts[slot.0].status != HostStatus::Draining {
+        if self.hosts[slot].status != HostStatus::Draining {
             return;
         }
-        if self.hosts[slot.0].own_tasks == 0 {
+        if self.hosts[slot].own_tasks == 0 {
             let mut daemons = self.services_on(slot);
             daemons.retain(|service| self.services[*service].is_daemon());
             daemons.into_iter().for_each(|service| self.service_is_due(service));
         }
-        if self.hosts[slot.0].tasks.is_empty() {
+        if self.hosts[slot].tasks.is_empty() {
             self.host_concerns_instance(slot);
         }
     }
@@ -285,9 +287,9 @@ impl State {
             .map(|&slot| (self.waiting[slot].launch.at, slot))
             .collect();
         waiting.sort_unstable();
-        let mut hosts: Vec<u32> = self.hosts_by_id.values().copied().collect();
+        let mut hosts: Vec<HostSlot> = self.hosts_by_id.values().copied().collect();
         hosts.sort_unstable();
-        hosts.into_iter().for_each(|slot| self.host_is_due(HostSlot(slot)));
+        hosts.into_iter().for_each(|slot| self.host_is_due(slot));
         let mut services = services;
         services.sort_unstable();
         services.into_iter().for_each(|slot| self.service_is_due(slot));

@@ -107,7 +107,7 @@ impl State {
             });
             self.host_changed(registered.host, seq);
             if let Some(&slot) = self.hosts_by_id.get(&registered.host) {
-                self.host_concerns_services(HostSlot(slot));
+                self.host_concerns_services(slot);
             }
             return;
         };
@@ -157,13 +157,13 @@ impl State {
             self.enter_index(registered.host);
             self.member_may_be_idle(registered.host, registered.at);
         }
-        self.host_concerns_services(HostSlot(slot));
+        self.host_concerns_services(slot);
         self.host_changed(registered.host, seq);
     }
 
     /// Changes what decides whether a host counts as silent. The one way to do so: its cluster's
     /// silent hosts follow.
-    fn change_standing(&mut self, slot: u32, change: impl FnOnce(&mut Host)) {
+    fn change_standing(&mut self, slot: HostSlot, change: impl FnOnce(&mut Host)) {
         let host = &mut self.hosts[slot];
         let before = host.silent_since();
         change(host);
@@ -183,9 +183,9 @@ impl State {
         if self.hosts_by_id.contains_key(&id) {
             return;
         }
-        let slot = self.hosts.insert(Host {
+        let slot = self.hosts.insert_with(|slot| Host {
             id,
-            slot: HostSlot(0),
+            slot,
             cluster,
             status: record.status,
             capacity: record.capacity,
@@ -225,7 +225,6 @@ impl State {
         self.hosts_by_id.insert(id, slot);
         let host = &mut self.hosts[slot];
         let registered_at = host.registered_at;
-        host.slot = HostSlot(slot);
         if let HostStatus::Inactive { since } = host.status {
             self.inactive.insert((since, Forgettable::Host(id)));
         }
@@ -263,7 +262,7 @@ impl State {
             },
         );
         self.reindex_eligibility(id);
-        self.host_concerns_services(HostSlot(slot));
+        self.host_concerns_services(slot);
     }
 
     pub(super) fn host_deregistered(&mut self, id: HostId, at: Timestamp, seq: u64) {
@@ -312,7 +311,7 @@ impl State {
         }
         let cluster = &mut self.clusters[host.cluster];
         cluster.hosts.remove(&id);
-        self.forget_due_host(HostSlot(slot));
+        self.forget_due_host(slot);
     }
 
     pub(super) fn host_connectivity(
@@ -343,7 +342,7 @@ impl State {
         }
         self.log(to, if connected { "agent connected" } else { "agent disconnected" });
         self.reindex_eligibility(id);
-        self.host_concerns_services(HostSlot(slot));
+        self.host_concerns_services(slot);
     }
 
     pub(super) fn host_silence_changed(&mut self, id: HostId, refused: bool, at: Timestamp) {
@@ -362,8 +361,8 @@ impl State {
                 false => "the host does not answer any more",
             },
         );
-        self.host_is_due(HostSlot(slot));
-        let services = self.services_on(HostSlot(slot));
+        self.host_is_due(slot);
+        let services = self.services_on(slot);
         services.into_iter().for_each(|service| self.service_is_due(service));
     }
 
@@ -387,7 +386,7 @@ impl State {
             },
         );
         self.reindex_eligibility(id);
-        self.host_concerns_services(HostSlot(slot));
+        self.host_concerns_services(slot);
     }
 
     pub(super) fn host_storage_changed(
@@ -417,7 +416,7 @@ impl State {
             },
         );
         self.reindex_eligibility(id);
-        self.host_concerns_services(HostSlot(slot));
+        self.host_concerns_services(slot);
     }
 
     pub(super) fn attributes_put(&mut self, id: HostId, attributes: &[Attribute]) {
@@ -431,7 +430,7 @@ impl State {
         host.custom_attributes.sort();
         host.version += 1;
         self.reindex_attributes(id);
-        self.host_concerns_services(HostSlot(slot));
+        self.host_concerns_services(slot);
     }
 
     /// As earlier programs deleted attributes: registered ones too.
@@ -451,7 +450,7 @@ impl State {
         host.custom_attributes.retain(|a| !names.contains(&a.name));
         host.version += 1;
         self.reindex_attributes(id);
-        self.host_concerns_services(HostSlot(slot));
+        self.host_concerns_services(slot);
     }
 
     pub(super) fn stop_candidate_confirmed(
@@ -463,7 +462,7 @@ impl State {
         seq: u64,
     ) {
         let Some(&slot) = self.hosts_by_id.get(&host) else { return };
-        self.give_order(HostSlot(slot), task, generation, Some(cause.clone()), seq);
+        self.give_order(slot, task, generation, Some(cause.clone()), seq);
     }
 
     /// What is queued below `to` reaches the agent by a manifest: it takes those numbers for old.
@@ -488,9 +487,9 @@ impl State {
         stop: Option<StopCause>,
         seq: u64,
     ) {
-        let id = self.hosts[slot.0].id;
+        let id = self.hosts[slot].id;
         self.touch(EntityKey::Host(id));
-        let host = &mut self.hosts[slot.0];
+        let host = &mut self.hosts[slot];
         // A journal of an earlier release may hold the largest number, which a host had claimed.
         host.last_order = host.last_order.saturating_add(1);
         if host.queue.len() == QUEUED_ORDERS_MAX {
@@ -509,7 +508,7 @@ impl State {
         from: Option<Desired>,
         to: Option<Desired>,
     ) {
-        let digest = &mut self.hosts[slot.0].digest;
+        let digest = &mut self.hosts[slot].digest;
         if let Some(desired) = from {
             digest.remove(task, generation, desired);
         }
@@ -541,10 +540,10 @@ impl State {
     /// The host's tasks are as its agent said: they may count again.
     pub fn host_heard(&mut self, id: HostId, at: Timestamp) {
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
-        self.unheard.remove(&HostSlot(slot));
+        self.unheard.remove(&slot);
         self.hosts[slot].heard_since.get_or_insert(at);
-        self.host_is_due(HostSlot(slot));
-        let services = self.services_on(HostSlot(slot));
+        self.host_is_due(slot);
+        let services = self.services_on(slot);
         services.into_iter().for_each(|service| self.service_is_due(service));
     }
 
@@ -562,7 +561,7 @@ impl State {
             let host = &mut self.hosts[slot];
             host.heard_since = None;
             if host.is_registered() && host.agent.is_some() {
-                self.unheard.insert(HostSlot(slot));
+                self.unheard.insert(slot);
             }
             if host.orders_at_starts.have_grown(host.last_order) {
                 grown.push((id, slot));

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use crate::{
     checkpoint::record,
     state::{
-        Cluster, ClusterSlot, Deadline, Forgettable, Host, HostSlot, Revision, Service,
-        ServiceSlot, State, Task, Waiting,
+        Cluster, ClusterSlot, Deadline, DefinitionSlot, Forgettable, Host, HostSlot, Revision,
+        Service, ServiceSlot, State, Task, Waiting,
         picture::{Picture, fields},
     },
 };
@@ -205,7 +205,7 @@ impl State {
         found
     }
 
-    fn definition_name(&self, slot: u32) -> String {
+    fn definition_name(&self, slot: DefinitionSlot) -> String {
         let definition = self.definition_at(slot);
         format!("{}:{}", definition.family, definition.definition.revision)
     }
@@ -240,7 +240,7 @@ impl State {
             // Volatile: who looks says what he wants.
             wanting: _,
         } = &self.clusters[slot];
-        let host = |slot: &HostSlot| self.hosts[slot.0].id;
+        let host = |slot: &HostSlot| self.hosts[*slot].id;
         let service = |slot: &ServiceSlot| self.services[*slot].id;
         let ids: Vec<_> = hosts.iter().map(|(id, slot)| (*id, host(slot))).collect();
         let task_ids: Vec<_> = tasks.iter().map(|(id, slot)| (*id, self.tasks[*slot].id)).collect();
@@ -394,7 +394,7 @@ impl State {
             format!("task {id}"),
             fields! {
                 cluster: self.clusters[*cluster].name,
-                host: self.hosts[host.0].id,
+                host: self.hosts[*host].id,
                 definition: self.definition_name(*definition),
                 group: self.group_name(*group),
                 generation: generation,

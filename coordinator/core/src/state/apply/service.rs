@@ -149,9 +149,9 @@ impl State {
         if self.services_by_id.contains_key(&record.id) {
             return;
         }
-        let slot = self.services.insert(Service {
+        let slot = self.services.insert_with(|slot| Service {
             id: record.id,
-            slot: 0,
+            slot,
             cluster,
             name: record.named.name.clone(),
             status: record.status,
@@ -170,7 +170,6 @@ impl State {
             said: BTreeMap::new(),
             wanted: Vec::new(),
         });
-        self.services[slot].slot = slot;
         self.use_service_providers(slot, 1);
         self.services_by_id.insert(record.id, slot);
         for revision in record.revisions {

@@ -181,7 +181,7 @@ impl State {
     fn count_standing(&mut self, slot: TaskSlot, by: i32) {
         let task = &self.tasks[slot];
         let (Some(standing), Some(of)) = (task.standing(), &task.service) else { return };
-        let draining = self.hosts[task.host.0].status == HostStatus::Draining;
+        let draining = self.hosts[task.host].status == HostStatus::Draining;
         let began = task.phase.started_at().filter(|_| task.checked_health.is_none());
         let (id, service, revision) = (task.id, of.service, of.revision);
         let returned = of.returned;

@@ -88,7 +88,7 @@ impl State {
                 id: placed.task,
                 cluster,
                 gpus: gpus.collect(),
-                host: HostSlot(host),
+                host,
                 definition,
                 group: self.groups.join(&started.group),
                 generation: 1,
@@ -143,14 +143,14 @@ impl State {
         let (id, cluster, host) = (task.id, task.cluster, task.host);
         self.definitions.used(task.definition);
         self.clusters[cluster].index.reserve(host, &task.demand, task.group);
-        self.hosts[host.0].take_gpus(&task.gpus);
+        self.hosts[host].take_gpus(&task.gpus);
         self.desire(host, id, task.generation, None, task.ordered());
         self.count(&task, 1);
         self.use_provider(cluster, task.provider.as_ref(), 1);
         let slot = self.tasks.insert(task);
         self.tasks_by_id.insert(id, slot);
         self.clusters[cluster].tasks.insert(id, slot);
-        self.hosts[host.0].tasks.insert(id, slot);
+        self.hosts[host].tasks.insert(id, slot);
         self.count_busy(slot, 1);
         self.join_service(slot);
         self.set_deadlines(slot, true);
@@ -170,7 +170,7 @@ impl State {
         let task = Task {
             id,
             cluster,
-            host: HostSlot(host),
+            host,
             definition,
             group: self.groups.join(&record.group),
             generation: record.generation,
@@ -316,7 +316,7 @@ impl State {
 
     fn move_to_history(
         &mut self,
-        slot: u32,
+        slot: TaskSlot,
         cause: &StopCause,
         report: Option<&TaskReport>,
         at: Timestamp,
@@ -342,7 +342,7 @@ impl State {
         self.changes.stopped.push(record);
     }
 
-    fn remove_task(&mut self, slot: u32, seq: u64) {
+    fn remove_task(&mut self, slot: TaskSlot, seq: u64) {
         self.set_deadlines(slot, false);
         self.count_busy(slot, -1);
         let task = self.tasks.remove(slot);
@@ -352,23 +352,23 @@ impl State {
         let cluster = &mut self.clusters[task.cluster];
         cluster.tasks.remove(&task.id);
         cluster.index.release(task.host, &task.demand, task.group);
-        let host = &mut self.hosts[task.host.0];
+        let host = &mut self.hosts[task.host];
         host.tasks.remove(&task.id);
         host.give_back_gpus(&task.gpus);
         self.desire(task.host, task.id, task.generation, task.ordered(), None);
-        let host = self.hosts[task.host.0].id;
+        let host = self.hosts[task.host].id;
         self.host_changed(host, seq);
         self.groups.leave(task.group);
         self.room_came_free(task.cluster);
         self.daemons_may_leave(task.host);
     }
 
-    pub(super) fn uncount(&mut self, slot: u32) {
+    pub(super) fn uncount(&mut self, slot: TaskSlot) {
         let (cluster, host, counted) = self.place_in_counters(slot);
         self.add_to_counters(cluster, host, counted, -1);
     }
 
-    pub(super) fn recount(&mut self, slot: u32) {
+    pub(super) fn recount(&mut self, slot: TaskSlot) {
         let (cluster, host, counted) = self.place_in_counters(slot);
         self.add_to_counters(cluster, host, counted, 1);
     }
@@ -377,14 +377,14 @@ impl State {
         self.add_to_counters(task.cluster, task.host, task.counted(), by);
     }
 
-    fn place_in_counters(&self, slot: u32) -> (ClusterSlot, HostSlot, Counted) {
+    fn place_in_counters(&self, slot: TaskSlot) -> (ClusterSlot, HostSlot, Counted) {
         let task = &self.tasks[slot];
         (task.cluster, task.host, task.counted())
     }
 
     fn add_to_counters(&mut self, cluster: ClusterSlot, host: HostSlot, counted: Counted, by: i32) {
         let cluster = &mut self.clusters[cluster];
-        let host = &mut self.hosts[host.0];
+        let host = &mut self.hosts[host];
         let counters = match counted {
             Counted::Pending => [&mut cluster.pending_tasks, &mut host.pending_tasks],
             Counted::Running => [&mut cluster.running_tasks, &mut host.running_tasks],
@@ -398,7 +398,7 @@ impl State {
 
     pub(super) fn log_to_task(&self, slot: TaskSlot) -> LogTo {
         let task = &self.tasks[slot];
-        LogTo::task(&self.clusters[task.cluster].name, self.hosts[task.host.0].id, task.id)
+        LogTo::task(&self.clusters[task.cluster].name, self.hosts[task.host].id, task.id)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     event::{TasksStarted, TasksWaiting, WaitingEvent},
     model::task::{Phase, TaskEnd, TaskRecord, Wish},
     state::{
-        Cluster, ClusterSlot, Due, State, WaitingSlot,
+        Cluster, ClusterSlot, Due, State, TaskSlot, WaitingSlot,
         changes::LogTo,
         waiting::{Deadline, Waiting},
     },
@@ -194,7 +194,7 @@ impl State {
     }
 
     /// Sets or clears the time at which a task that is RUNNING has run for as long as it may.
-    pub(super) fn set_run_deadline(&mut self, slot: u32, set: bool) {
+    pub(super) fn set_run_deadline(&mut self, slot: TaskSlot, set: bool) {
         let task = &self.tasks[slot];
         let Some(at) = task.run_deadline() else { return };
         let deadline = (at, Deadline::Run(task.id));
