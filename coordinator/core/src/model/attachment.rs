@@ -318,6 +318,24 @@ impl Attachments {
         }
     }
 
+    /// Gives those that are being attached or detached their whole time, counted from now.
+    pub(crate) fn begin_anew(&mut self, at: Timestamp) {
+        for attachment in &mut self.list {
+            match &mut attachment.state {
+                AttachmentState::Attaching { until } => {
+                    *until = at.saturating_add(attachment.kind.attach_timeout());
+                }
+                AttachmentState::Detaching { until } => {
+                    *until = at.saturating_add(attachment.kind.detach_timeout());
+                }
+                AttachmentState::Precreated
+                | AttachmentState::Attached
+                | AttachmentState::Detached
+                | AttachmentState::Failed { .. } => {}
+            }
+        }
+    }
+
     /// The task is over: what is left is not waited for.
     pub(crate) fn give_up(&mut self) {
         self.execution_stop = None;

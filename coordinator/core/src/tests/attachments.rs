@@ -1,6 +1,7 @@
 //! Attachments in the life of a task: what waits for them, and what they wait for.
 
 use longshore_common::{
+    clock::Timestamp,
     id::{HostId, TaskId},
     protocol::ReportedPhase,
     task::{StopCause, StopCode},
@@ -8,7 +9,7 @@ use longshore_common::{
 
 use crate::{
     Command, Rejection,
-    command::{AttachmentStatus, TagCommand, TaskCommand},
+    command::{AttachmentStatus, EpochCommand, TagCommand, TaskCommand},
     model::{
         attachment::{AttachmentKind, AttachmentSpec, RESOURCES_TAG, TARGETS_TAG},
         tags::Tags,
@@ -227,6 +228,33 @@ fn target_that_is_never_detached_delays_the_stop_for_so_long() {
     one.world.pass(0.0);
     assert_eq!((one.status(), one.ordered()), ("STOPPING", Ordered::RunAndStop));
     assert_eq!(one.attachments(), ["FAILED"]);
+}
+
+#[test]
+fn downtime_of_the_coordinator_counts_against_no_attachment() {
+    let mut one = one(&["vip"], &[]);
+    one.world.at = Timestamp(one.world.at.0 + 3_600_000);
+    one.world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 9 })).unwrap();
+    one.world.heal(one.host);
+    one.world.pass(599.0);
+    assert_eq!(one.status(), "PROVISIONING");
+    one.submit(0, ATTACHED);
+    assert_eq!(one.status(), "PENDING");
+}
+
+#[test]
+fn task_that_exits_while_it_is_deactivating_is_ordered_to_stop() {
+    let mut one = one(&[], &["proxy"]);
+    one.runs();
+    one.submit(0, ATTACHED);
+    one.stop();
+    let reason = "Essential container in task exited".to_owned();
+    let cause = StopCause { code: StopCode::EssentialContainerExited, reason };
+    one.world.report(one.task, ReportedPhase::Stopping(cause));
+    assert_eq!((one.status(), one.ordered()), ("STOPPING", Ordered::RunAndStop));
+    one.submit(0, DETACHED);
+    one.stops();
+    assert_eq!(one.status(), "STOPPED");
 }
 
 #[test]

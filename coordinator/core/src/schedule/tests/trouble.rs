@@ -287,6 +287,9 @@ impl Trial {
                     (Desired::Stop, Wish::Stop { cause, .. }, _) => {
                         ReportedPhase::Stopping(cause.clone())
                     }
+                    (Desired::Run, Wish::Stop { cause, .. }, Phase::Deactivating { .. }) => {
+                        ReportedPhase::Stopping(cause.clone())
+                    }
                     (Desired::Run, _, Phase::Pending) => ReportedPhase::Activating,
                     (Desired::Run, _, Phase::Activating) if !says_running => ReportedPhase::Running,
                     _ => return None,

@@ -67,13 +67,12 @@ impl State {
         if task.phase != Phase::Provisioning {
             return;
         }
-        let (host, generation) = (task.host, task.generation);
+        let from = task.ordered();
         self.change_attached(slot, |task| {
             task.phase = Phase::Pending;
             task.placed_seq = seq;
         });
-        self.desire(host, id, generation, None, Some(Desired::Run));
-        self.give_order(host, id, generation, None, seq);
+        self.reorder(slot, from, seq);
         self.log_phase(slot);
     }
 
@@ -91,13 +90,11 @@ impl State {
         let Some(slot) = self.attached(id) else { return };
         let task = &self.tasks[slot];
         let Phase::Deactivating { started_at } = task.phase else { return };
-        let Wish::Stop { cause, .. } = &task.wish else { return };
-        let (host, generation, cause) = (task.host, task.generation, cause.clone());
+        let from = task.ordered();
         self.change_attached(slot, |task| {
             task.phase = Phase::Stopping { started_at, stopping_at: at };
         });
-        self.desire(host, id, generation, Some(Desired::Run), Some(Desired::Stop));
-        self.give_order(host, id, generation, Some(cause), seq);
+        self.reorder(slot, from, seq);
         self.log_phase(slot);
     }
 
@@ -115,18 +112,54 @@ impl State {
             return;
         }
         self.service_task_ended(slot, cause, ran_briefly, at);
-        let task = &self.tasks[slot];
-        let (host, generation, from) = (task.host, task.generation, task.ordered());
+        let from = self.tasks[slot].ordered();
         self.change_attached(slot, |task| {
             if let Some(report) = report {
                 task.report = Some(Box::new(report.clone()));
             }
             task.deprovision(cause, ran_briefly, at);
         });
-        self.desire(host, id, generation, from, None);
-        let host = self.hosts[host].id;
-        self.host_changed(host, seq);
+        self.reorder(slot, from, seq);
         self.log_phase(slot);
+    }
+
+    /// Orders of a task's host what the task's phase and wish say now; `from` is what was ordered before.
+    pub(super) fn reorder(&mut self, slot: TaskSlot, from: Option<Desired>, seq: u64) {
+        let task = &self.tasks[slot];
+        let (id, host, generation, to) = (task.id, task.host, task.generation, task.ordered());
+        if from == to {
+            return;
+        }
+        let stop = match &task.wish {
+            Wish::Stop { cause, .. } => Some(cause.clone()),
+            Wish::Run => None,
+        };
+        self.desire(host, id, generation, from, to);
+        match to {
+            Some(Desired::Run) => self.give_order(host, id, generation, None, seq),
+            Some(Desired::Stop) => self.give_order(host, id, generation, stop, seq),
+            None => {
+                let host = self.hosts[host].id;
+                self.host_changed(host, seq);
+            }
+        }
+    }
+
+    /// After a downtime of the coordinator: nobody could say how far attachments are meanwhile.
+    pub(super) fn attachments_have_their_time_anew(&mut self, at: Timestamp) {
+        let of_attachments = |(_, what): &(Timestamp, Deadline)| match what {
+            Deadline::Attachments(task) => Some(*task),
+            Deadline::Run(_) | Deadline::Wait(_) => None,
+        };
+        let tasks: Vec<TaskId> = self.deadlines.iter().filter_map(of_attachments).collect();
+        for id in tasks {
+            let Some(slot) = self.attached(id) else { continue };
+            self.set_deadlines(slot, false);
+            if let Some(attachments) = &mut self.tasks[slot].attachments {
+                attachments.begin_anew(at);
+            }
+            self.set_deadlines(slot, true);
+        }
     }
 
     /// A task that has attachments, about to be changed.

@@ -30,6 +30,7 @@ impl State {
         let awaits_on = self.word_awaited_until.is_some();
         self.word_awaited_until = awaits_on.then(|| at.saturating_add(WORD_AWAITED));
         self.nobody_is_heard(epoch.counter);
+        self.attachments_have_their_time_anew(at);
         self.all_are_due();
         self.epoch = epoch;
         self.epochs.insert(epoch.counter, epoch.incarnation);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use longshore_common::{
     clock::Timestamp,
     id::TaskId,
-    protocol::{ContainerStatus, Desired, TaskReport},
+    protocol::{ContainerStatus, TaskReport},
     task::{HealthStatus, StopCause},
     task_definition::{ContainerDefinition, ContainerDependency, DependencyCondition},
 };
@@ -236,7 +236,7 @@ impl State {
         let Some(&slot) = self.tasks_by_id.get(&id) else { return };
         self.touch(EntityKey::Task(id));
         let task = &self.tasks[slot];
-        let (host, generation, from) = (task.host, task.generation, task.ordered());
+        let from = task.ordered();
         self.set_deadlines(slot, false);
         self.restand(slot, |task| {
             task.wish = Wish::Stop { cause: cause.clone(), at };
@@ -244,11 +244,7 @@ impl State {
             task.version += 1;
         });
         self.set_deadlines(slot, true);
-        let to = self.tasks[slot].ordered();
-        self.desire(host, id, generation, from, to);
-        if to == Some(Desired::Stop) {
-            self.give_order(host, id, generation, Some(cause.clone()), seq);
-        }
+        self.reorder(slot, from, seq);
         let to = self.log_to_task(slot);
         self.log(to, format_args!("task is to stop: {}", cause.reason));
     }
@@ -258,11 +254,12 @@ impl State {
         id: TaskId,
         report: &TaskReport,
         at: Timestamp,
-        _seq: u64,
+        seq: u64,
     ) {
         let Some(&slot) = self.tasks_by_id.get(&id) else { return };
         self.touch(EntityKey::Task(id));
         let task = &self.tasks[slot];
+        let from = task.ordered();
         let mut next = task.phase.after(&report.phase, at);
         let health = task.checked_health.and_then(|_| {
             let spec = &self.definition_at(task.definition).definition.spec;
@@ -280,6 +277,7 @@ impl State {
             task.report = Some(Box::new(report.clone()));
         });
         self.set_deadlines(slot, true);
+        self.reorder(slot, from, seq);
         self.keep_image_digests(slot, report);
         if next.is_some() {
             self.log_phase(slot);

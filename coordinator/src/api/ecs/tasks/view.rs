@@ -238,7 +238,7 @@ impl TaskSnapshot {
             Wish::Run => None,
         };
         let ended = self.record.attachments.execution_stop.as_ref().map(|stop| &stop.cause);
-        self.record.end.as_ref().map(|end| &end.cause).or(wished).or(ended).or(reported)
+        self.record.end.as_ref().map(|end| &end.cause).or(ended).or(wished).or(reported)
     }
 
     fn stopping_at(&self) -> Option<Timestamp> {
