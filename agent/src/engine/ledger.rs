@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     engine::images::UsedImage,
-    task::{intent::Intent, key::TaskKey, observed::ObservedTask},
+    task::{intent::Intent, key::TaskKey, observed::record::TaskRecord},
 };
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ pub(crate) struct Contents {
     pub(crate) head: Option<Head>,
     pub(crate) intents: Vec<Arc<Intent>>,
     pub(crate) stops: BTreeMap<TaskKey, StopCause>,
-    pub(crate) observations: BTreeMap<TaskKey, ObservedTask>,
+    pub(crate) observations: BTreeMap<TaskKey, TaskRecord>,
     /// Images that tasks have used, by their ids.
     pub(crate) images: BTreeMap<String, UsedImage>,
 }
@@ -73,7 +73,7 @@ pub(crate) struct Batch {
     pub(crate) head: Option<Head>,
     pub(crate) intents: Vec<Arc<Intent>>,
     pub(crate) stops: BTreeMap<TaskKey, StopCause>,
-    pub(crate) observations: BTreeMap<TaskKey, ObservedTask>,
+    pub(crate) observations: BTreeMap<TaskKey, TaskRecord>,
     /// Removed with all that is known of them.
     pub(crate) forgotten: Vec<TaskKey>,
     /// Absent: the image is gone.

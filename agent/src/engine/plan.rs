@@ -12,9 +12,8 @@ use crate::{
     preparation::needs::{HostMount, Needs},
     runtime::{ContainerConfig, ImageSource, TaskGroup},
     task::{
-        desired::{DesiredTask, Role},
-        intent::Intent,
-        observed::{ContainerState, ObservedTask, PullState},
+        desired::{DesiredContainer, DesiredTask, Role},
+        observed::{Activity, Call, ContainerState, MainProcess, ObservedTask, Run},
         order,
         rules::Rules,
     },
@@ -81,6 +80,22 @@ pub(crate) enum Step {
     },
 }
 
+impl Step {
+    pub(crate) fn call(&self) -> Call {
+        match self {
+            Step::Pull { .. } => Call::Pull { amount: None },
+            Step::Start { .. } => Call::Start,
+            Step::Inspect { .. } => Call::Inspect,
+            Step::Load { .. }
+            | Step::Create { .. }
+            | Step::Stop { .. }
+            | Step::Kill { .. }
+            | Step::Remove { .. }
+            | Step::LastLines { .. } => Call::Other,
+        }
+    }
+}
+
 /// What one container needs now; nothing while it is as desired, or while a call is under way.
 pub(crate) fn next_step(
     desired: &DesiredTask,
@@ -91,89 +106,98 @@ pub(crate) fn next_step(
     now: Timestamp,
 ) -> Option<Step> {
     let (wanted, container) = (&desired.containers[index], &observed.containers[index]);
-    if container.in_flight || container.waiting {
-        return None;
+    match container.activity {
+        Activity::Calling(_) | Activity::Waiting => return None,
+        Activity::Idle => {}
     }
+    let inspect = || {
+        let target = container.id().unwrap_or(&wanted.docker_name).to_owned();
+        Some(Step::Inspect { target })
+    };
     if container.doubt {
-        let target = container.id.clone().unwrap_or_else(|| wanted.docker_name.clone());
-        return Some(Step::Inspect { target });
+        return inspect();
     }
     let stopping = observed.stop_cause(desired).is_some();
-    match (container.state, container.id.clone()) {
-        (ContainerState::Unknown, _) => None,
-        (ContainerState::Absent, _) if stopping => None,
-        (ContainerState::Absent, _)
-            if !(order::may_begin(desired, observed, index)
-                || rules.pull_upfront && container.pull == PullState::Needed) =>
-        {
-            None
-        }
-        (ContainerState::Absent, _) => {
-            let intent = desired.to_launch()?;
-            if container.pull == PullState::Needed {
-                return Some(match wanted.role {
-                    Role::Defined => Step::Pull { source: wanted.source() },
-                    Role::Pause => Step::Load { reference: wanted.image.clone() },
-                });
+    match &container.state {
+        ContainerState::Unknown(_) => None,
+        ContainerState::Absent { .. } if stopping => None,
+        ContainerState::Absent { .. } => {
+            let begins = order::may_begin(desired, observed, index);
+            match container.pull.is_needed() {
+                true if begins || rules.pull_upfront => pull(desired, wanted),
+                false if begins => create(desired, index, rules),
+                true | false => None,
             }
-            let (config, needs) = match wanted.role {
-                Role::Defined => (
-                    container_config::container_config(intent, index, rules).ok()?,
-                    container_config::needs(intent, index, rules).ok()?,
-                ),
-                Role::Pause => (pause::container_config(intent, rules), Needs::default()),
-            };
-            Some(Step::Create {
-                name: wanted.docker_name.clone(),
-                config: Box::new(config),
-                needs: Box::new(needs),
-            })
         }
-        (ContainerState::Created, Some(id)) if cleanup_due => Some(Step::Remove { id }),
-        (ContainerState::Created, _) if stopping => None,
-        (ContainerState::Created, Some(id)) => {
-            // It may be left over of a task that ended before it started.
-            desired.to_launch().map(|intent| start(intent, id, index, rules))
+        ContainerState::Created { id } if cleanup_due => Some(Step::Remove { id: id.clone() }),
+        ContainerState::Created { .. } if stopping => None,
+        // It may be left over of a task that ended before it started.
+        ContainerState::Created { id } => start(desired, id, index, rules),
+        ContainerState::Started { .. } => inspect(),
+        ContainerState::Restarting { id, .. } if cleanup_due => {
+            Some(Step::Remove { id: id.clone() })
         }
-        (ContainerState::Restarting, Some(id)) if cleanup_due => Some(Step::Remove { id }),
-        (ContainerState::Restarting, Some(id)) => {
-            desired.to_launch().filter(|_| !stopping).map(|intent| start(intent, id, index, rules))
-        }
+        ContainerState::Restarting { .. } if stopping => None,
+        ContainerState::Restarting { id, .. } => start(desired, id, index, rules),
         // Nothing is left to stop; the engine is about to say how it ended.
-        (ContainerState::Running, _) if container.process_ended && desired.stop.is_none() => None,
-        (ContainerState::Running, _) if stopping && !order::may_stop(desired, observed, index) => {
+        ContainerState::Running { process: MainProcess::Ended, .. } if desired.stop.is_none() => {
             None
         }
-        (ContainerState::Running, Some(id)) if stopping => {
-            // A pause container takes no signal but the last one.
-            let asks = match wanted.role {
-                Role::Defined => container.stop_attempts < STOPS_BEFORE_KILL,
-                Role::Pause => false,
-            };
-            let grace = container.grace_left(wanted.stop_grace, now);
-            match asks && (!grace.is_zero() || wanted.stop_grace.is_zero()) {
-                true => Some(Step::Stop { id, grace }),
-                false => Some(Step::Kill { id }),
-            }
+        ContainerState::Running { id, run, .. } => {
+            let due = stopping && order::may_stop(desired, observed, index);
+            due.then(|| stop(wanted, id.clone(), run, now))
         }
-        (ContainerState::Running, _) => None,
-        (ContainerState::Stopped, Some(id)) if container.awaits_last_lines() => {
-            Some(Step::LastLines { id })
+        ContainerState::Stopped { id: Some(id), .. } if container.awaits_last_lines(wanted) => {
+            Some(Step::LastLines { id: id.clone() })
         }
-        (ContainerState::Stopped, Some(id)) if cleanup_due => Some(Step::Remove { id }),
-        (
-            ContainerState::Stopped
-            | ContainerState::Removed
-            | ContainerState::Created
-            | ContainerState::Restarting,
-            _,
-        ) => None,
+        ContainerState::Stopped { id: Some(id), .. } if cleanup_due => {
+            Some(Step::Remove { id: id.clone() })
+        }
+        ContainerState::Stopped { .. } | ContainerState::Removed { .. } => None,
     }
 }
 
-fn start(intent: &Intent, id: String, index: usize, rules: &Rules) -> Step {
+fn pull(desired: &DesiredTask, wanted: &DesiredContainer) -> Option<Step> {
+    desired.to_launch()?;
+    Some(match wanted.role {
+        Role::Defined => Step::Pull { source: wanted.source() },
+        Role::Pause => Step::Load { reference: wanted.image.clone() },
+    })
+}
+
+fn create(desired: &DesiredTask, index: usize, rules: &Rules) -> Option<Step> {
+    let (intent, wanted) = (desired.to_launch()?, &desired.containers[index]);
+    let (config, needs) = match wanted.role {
+        Role::Defined => (
+            container_config::container_config(intent, index, rules).ok()?,
+            container_config::needs(intent, index, rules).ok()?,
+        ),
+        Role::Pause => (pause::container_config(intent, rules), Needs::default()),
+    };
+    Some(Step::Create {
+        name: wanted.docker_name.clone(),
+        config: Box::new(config),
+        needs: Box::new(needs),
+    })
+}
+
+fn start(desired: &DesiredTask, id: &str, index: usize, rules: &Rules) -> Option<Step> {
+    let intent = desired.to_launch()?;
     let container = intent.definition.spec.container_definitions.get(index);
     let mounts = container.and_then(|container| volumes::mounts(intent, container, rules).ok());
     let of_host = mounts.map(|mounts| mounts.of_host).unwrap_or_default();
-    Step::Start { id, group: task_limits::task_group(intent, rules), of_host }
+    Some(Step::Start { id: id.to_owned(), group: task_limits::task_group(intent, rules), of_host })
+}
+
+fn stop(wanted: &DesiredContainer, id: String, run: &Run, now: Timestamp) -> Step {
+    // A pause container takes no signal but the last one.
+    let asks = match wanted.role {
+        Role::Defined => run.stop_attempts() < STOPS_BEFORE_KILL,
+        Role::Pause => false,
+    };
+    let grace = run.grace_left(wanted.stop_grace, now);
+    match asks && (!grace.is_zero() || wanted.stop_grace.is_zero()) {
+        true => Step::Stop { id, grace },
+        false => Step::Kill { id },
+    }
 }

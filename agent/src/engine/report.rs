@@ -17,7 +17,7 @@ use longshore_common::{
 use crate::task::{
     desired::{DesiredTask, Role},
     key::TaskKey,
-    observed::{ContainerState, ObservedTask, PullAmount},
+    observed::{ContainerStage, ObservedTask, PullAmount},
 };
 
 #[cfg(test)]
@@ -34,10 +34,11 @@ pub(crate) fn phase(desired: &DesiredTask, observed: &ObservedTask) -> ReportedP
     }
     let states = || desired.containers.iter().zip(&observed.containers);
     let runs = states().all(|(wanted, c)| {
-        !wanted.essential || matches!(c.state, ContainerState::Running | ContainerState::Restarting)
+        !wanted.essential
+            || matches!(c.stage(), ContainerStage::Running | ContainerStage::Restarting)
     });
     let begun = observed.pull_started_at.is_some()
-        || states().any(|(_, c)| c.in_flight || c.state != ContainerState::Absent);
+        || states().any(|(_, c)| c.is_called() || c.stage() != ContainerStage::Absent);
     match (runs, begun) {
         (true, _) => ReportedPhase::Running,
         (false, true) => ReportedPhase::Activating,
@@ -52,21 +53,21 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
         .zip(&observed.containers)
         .filter(|(wanted, _)| wanted.role == Role::Defined)
         .map(|(wanted, container)| {
-            let status = container_status(container.state, observed.has_stopped());
+            let status = container_status(container.stage(), observed.has_stopped());
             let over = status == ContainerStatus::Stopped;
             ContainerReport {
                 name: wanted.name.clone(),
                 status,
-                runtime_id: container.id.clone(),
+                runtime_id: container.id().map(str::to_owned),
                 image_digest: container.image_digest.clone(),
                 // One that is started again has an earlier end, which is not its own.
-                exit_code: container.exit_code.filter(|_| over),
-                reason: container.reason.clone(),
-                network_bindings: container.bindings.clone(),
-                health: wanted.health_check.then(|| container.health.unwrap_or_default()),
-                started_at: container.started_at,
-                finished_at: container.finished_at.filter(|_| over),
-                last_lines: container.last_lines.clone().filter(|_| over).unwrap_or_default(),
+                exit_code: container.exit_code().filter(|_| over),
+                reason: container.reason().map(str::to_owned),
+                network_bindings: container.bindings().to_vec(),
+                health: wanted.health_check.then(|| container.health().unwrap_or_default()),
+                started_at: container.started_at(),
+                finished_at: container.finished_at().filter(|_| over),
+                last_lines: over.then(|| container.last_lines().to_vec()).unwrap_or_default(),
             }
         })
         .collect();
@@ -88,11 +89,11 @@ fn pulls(desired: &DesiredTask, observed: &ObservedTask) -> Vec<PullReport> {
     // No attempt follows one that failed before the task was to stop.
     let goes_on = observed.stop_cause(desired).is_none();
     for (wanted, container) in desired.containers.iter().zip(&observed.containers) {
-        let failure = container.pull_failure.clone().filter(|_| goes_on);
-        if container.pulled.is_none() && failure.is_none() {
+        let failure = container.pull_failure().cloned().filter(|_| goes_on);
+        if container.pulled().is_none() && failure.is_none() {
             continue;
         }
-        let PullAmount { bytes, of_bytes } = container.pulled.unwrap_or_default();
+        let PullAmount { bytes, of_bytes } = container.pulled().unwrap_or_default();
         if pulls.iter().all(|pull| *pull.image != *wanted.image) {
             pulls.push(PullReport {
                 image: wanted.image.to_string(),
@@ -106,14 +107,14 @@ fn pulls(desired: &DesiredTask, observed: &ObservedTask) -> Vec<PullReport> {
     pulls
 }
 
-pub(crate) fn container_status(state: ContainerState, task_has_stopped: bool) -> ContainerStatus {
-    match state {
+pub(crate) fn container_status(stage: ContainerStage, task_has_stopped: bool) -> ContainerStatus {
+    match stage {
         _ if task_has_stopped => ContainerStatus::Stopped,
-        ContainerState::Unknown | ContainerState::Absent | ContainerState::Created => {
+        ContainerStage::Unknown | ContainerStage::Absent | ContainerStage::Created => {
             ContainerStatus::Pending
         }
-        ContainerState::Running | ContainerState::Restarting => ContainerStatus::Running,
-        ContainerState::Stopped | ContainerState::Removed => ContainerStatus::Stopped,
+        ContainerStage::Running | ContainerStage::Restarting => ContainerStatus::Running,
+        ContainerStage::Stopped | ContainerStage::Removed => ContainerStatus::Stopped,
     }
 }
 

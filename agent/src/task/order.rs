@@ -87,28 +87,30 @@ fn waiting_for<'a>(
     index: usize,
 ) -> impl Iterator<Item = Dependency> + 'a {
     let container = &observed.containers[index];
-    let waits = container.state == ContainerState::Absent && !container.in_flight;
+    let waits = matches!(container.state, ContainerState::Absent { .. }) && !container.is_called();
     desired.containers[index].depends_on.iter().copied().filter(move |_| waits)
 }
 
 fn standing(one: Dependency, desired: &DesiredTask, observed: &ObservedTask) -> Standing {
     let dependency = &observed.containers[one.on];
     let ended = match dependency.state {
-        ContainerState::Unknown | ContainerState::Absent => return Standing::Waits,
-        ContainerState::Created => false,
-        ContainerState::Running | ContainerState::Restarting => false,
-        ContainerState::Stopped | ContainerState::Removed => true,
+        ContainerState::Unknown(_) | ContainerState::Absent { .. } => return Standing::Waits,
+        ContainerState::Created { .. }
+        | ContainerState::Started { .. }
+        | ContainerState::Running { .. }
+        | ContainerState::Restarting { .. } => false,
+        ContainerState::Stopped { .. } | ContainerState::Removed { .. } => true,
     };
-    let runs = dependency.state == ContainerState::Running;
+    let runs = dependency.runs();
     match (one.condition, ended) {
         // One that never was made holds nothing that another could use.
-        (Condition::Created, true) if !dependency.ever_ran && dependency.id.is_none() => {
+        (Condition::Created, true) if !dependency.ever_ran() && dependency.id().is_none() => {
             Standing::OutOfReach(end_of(dependency, one.condition))
         }
         (Condition::Created, _) => Standing::Met,
-        (Condition::Start, _) if runs || dependency.ever_ran => Standing::Met,
-        (Condition::Complete, true) if dependency.ever_ran => Standing::Met,
-        (Condition::Success, true) if dependency.exit_code == Some(0) => Standing::Met,
+        (Condition::Start, _) if dependency.ever_ran() => Standing::Met,
+        (Condition::Complete, true) if dependency.ever_ran() => Standing::Met,
+        (Condition::Success, true) if dependency.exit_code() == Some(0) => Standing::Met,
         (Condition::Healthy, false) if runs && is_healthy(one, desired, dependency) => {
             Standing::Met
         }
@@ -121,13 +123,13 @@ fn standing(one: Dependency, desired: &DesiredTask, observed: &ObservedTask) -> 
 }
 
 fn is_healthy(one: Dependency, desired: &DesiredTask, container: &ObservedContainer) -> bool {
-    desired.containers[one.on].health_check && container.health == Some(HealthStatus::Healthy)
+    desired.containers[one.on].health_check && container.health() == Some(HealthStatus::Healthy)
 }
 
 fn end_of(dependency: &ObservedContainer, condition: Condition) -> String {
     let condition = condition.in_words();
-    match dependency.exit_code {
-        _ if !dependency.ever_ran => "never ran".to_owned(),
+    match dependency.exit_code() {
+        _ if !dependency.ever_ran() => "never ran".to_owned(),
         Some(code) => format!("ended with exit code {code} before it was {condition}"),
         None => format!("ended before it was {condition}"),
     }

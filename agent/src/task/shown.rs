@@ -9,7 +9,7 @@ use crate::task::{
     desired::{DesiredTask, Role},
     intent::Intent,
     key::TaskKey,
-    observed::{ContainerState, ObservedTask, PullState},
+    observed::{ContainerStage, ObservedTask, PullState},
 };
 
 /// Who is shown the tasks, by the engine, after each change.
@@ -85,15 +85,15 @@ impl ShownTask {
         let containers = containers.map(|(wanted, container)| ShownContainer {
             name: wanted.name.clone(),
             docker_name: wanted.docker_name.clone(),
-            docker_id: container.id.clone(),
+            docker_id: container.id().map(str::to_owned),
             image: wanted.named_image.clone(),
-            known: known(container.state, container.pull),
-            exit_code: container.exit_code,
-            health: wanted.health_check.then(|| container.health.unwrap_or_default()),
-            started_at: container.started_at,
-            finished_at: container.finished_at,
+            known: known(container.stage(), &container.pull),
+            exit_code: container.exit_code(),
+            health: wanted.health_check.then(|| container.health().unwrap_or_default()),
+            started_at: container.started_at(),
+            finished_at: container.finished_at(),
             restarts: wanted.restart.as_ref().map(|_| container.restarts),
-            bindings: container.bindings.clone(),
+            bindings: container.bindings().to_vec(),
         });
         ShownTask {
             key: desired.key,
@@ -121,12 +121,12 @@ impl ShownTask {
     }
 }
 
-fn known(state: ContainerState, pull: PullState) -> KnownStatus {
-    match state {
-        ContainerState::Absent if pull == PullState::Done => KnownStatus::Pulled,
-        ContainerState::Unknown | ContainerState::Absent => KnownStatus::None,
-        ContainerState::Created => KnownStatus::Created,
-        ContainerState::Running | ContainerState::Restarting => KnownStatus::Running,
-        ContainerState::Stopped | ContainerState::Removed => KnownStatus::Stopped,
+fn known(stage: ContainerStage, pull: &PullState) -> KnownStatus {
+    match stage {
+        ContainerStage::Absent if *pull == PullState::Done => KnownStatus::Pulled,
+        ContainerStage::Unknown | ContainerStage::Absent => KnownStatus::None,
+        ContainerStage::Created => KnownStatus::Created,
+        ContainerStage::Running | ContainerStage::Restarting => KnownStatus::Running,
+        ContainerStage::Stopped | ContainerStage::Removed => KnownStatus::Stopped,
     }
 }

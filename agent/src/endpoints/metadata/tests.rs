@@ -12,7 +12,7 @@ use crate::{
     task::{
         desired::DesiredTask,
         endpoint_names::Names,
-        observed::{ContainerState, ObservedTask},
+        observed::{ContainerStage, ObservedTask, record::ContainerRecord},
         shown::ShowsTasks,
     },
 };
@@ -31,8 +31,14 @@ fn running(members: serde_json::Value) -> (std::sync::Arc<Entry>, Vec<Option<Arc
     observed.pull_started_at = Some(Timestamp(1_000));
     observed.pull_stopped_at = Some(Timestamp(2_500));
     let one = &mut observed.containers[0];
-    (one.state, one.id) = (ContainerState::Running, Some("abc".to_owned()));
-    one.started_at = Some(Timestamp(3_000));
+    one.state = ContainerRecord {
+        state: ContainerStage::Running,
+        id: Some("abc".to_owned()),
+        ever_ran: true,
+        started_at: Some(Timestamp(3_000)),
+        ..ContainerRecord::default()
+    }
+    .into_state();
     let listen = ([169, 254, 170, 2], 80).into();
     let names = Names::new([7; 32], listen);
     let directory = Directory::new(names.clone(), RequestRate { steady: 40, burst: 60 });

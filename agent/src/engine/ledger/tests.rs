@@ -11,7 +11,7 @@ use crate::{
         images::Origin,
         plan::sample::{KEY, intent},
     },
-    task::observed::{ContainerState, ObservedContainer},
+    task::observed::{ContainerStage, record::ContainerRecord},
 };
 
 const FLEET: FleetId = FleetId::new(0xf1ee7);
@@ -85,12 +85,12 @@ fn intent_for(key: TaskKey) -> Arc<Intent> {
     Arc::new(Intent { key, ..(*intent(&["app"])).clone() })
 }
 
-fn observed() -> ObservedTask {
-    let mut app = ObservedContainer::default();
-    app.state = ContainerState::Running;
+fn observed() -> TaskRecord {
+    let mut app = ContainerRecord::default();
+    app.state = ContainerStage::Running;
     app.id = Some("id-of-app".to_owned());
     app.started_at = Some(Timestamp(5));
-    ObservedTask { containers: vec![app], acknowledged: true, ..ObservedTask::default() }
+    TaskRecord { containers: vec![app], acknowledged: true, ..TaskRecord::default() }
 }
 
 /// Orders as one poll brings them: a task to run, and another that is to run and to stop.

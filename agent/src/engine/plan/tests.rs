@@ -15,8 +15,11 @@ use crate::{
     task::{
         labels,
         observed::{
-            ContainerState::{Absent, Created, Removed, Restarting, Running, Stopped, Unknown},
-            ObservedContainer,
+            ContainerStage::{
+                self, Absent, Created, Removed, Restarting, Running, Stopped, Unknown,
+            },
+            ObservedContainer, Outcome, PullState,
+            record::ContainerRecord,
         },
     },
 };
@@ -31,22 +34,18 @@ struct Case {
 
 type Wish = fn(Case) -> Case;
 
-/// Its containers are in these states; what exists has an id.
-fn task_of(containers: &[(&str, ContainerState)]) -> Case {
+/// A task whose containers are in these states.
+fn task_of(containers: &[(&str, ContainerStage)]) -> Case {
     let names: Vec<&str> = containers.iter().map(|(name, _)| *name).collect();
     let desired = DesiredTask::of(intent(&names), &rules());
     let mut observed = ObservedTask::new(&desired, PullPolicy::default());
-    for ((name, state), container) in containers.iter().zip(&mut observed.containers) {
-        container.state = *state;
-        container.id = match state {
-            Unknown | Absent => None,
-            Created | Running | Restarting | Stopped | Removed => Some(format!("id-of-{name}")),
-        };
+    for ((name, stage), container) in containers.iter().zip(&mut observed.containers) {
+        container.state = ContainerState::sample(*stage, &format!("id-of-{name}"));
     }
     Case { desired, observed, cleanup_due: false }
 }
 
-fn app(state: ContainerState) -> Case {
+fn app(state: ContainerStage) -> Case {
     task_of(&[("app", state)])
 }
 
@@ -59,6 +58,16 @@ impl Case {
     fn stopping(self) -> Self {
         let cause = StopCause { code: StopCode::UserInitiated, reason: "enough".to_owned() };
         self.but(|case| case.desired.stop = Some(cause))
+    }
+
+    /// Calls to stop its first container were made, and it runs on.
+    fn stopped(mut self, calls: u32) -> Self {
+        self.observed.settle(&self.desired, Timestamp(0));
+        for _ in 0..calls {
+            let call = Outcome::Stopped(Ok(()));
+            self.observed.record(&self.desired, 0, call, &rules(), Timestamp(0));
+        }
+        self.container(|c| (c.activity, c.doubt) = (Activity::Idle, false))
     }
 
     fn cleaned_up(self) -> Self {
@@ -167,7 +176,7 @@ fn every_state_of_a_container_has_its_step() {
 
 #[test]
 fn an_image_that_is_needed_is_pulled_before_the_create() {
-    let needed = app(Absent).container(|c| c.pull = PullState::Needed);
+    let needed = app(Absent).container(|c| c.pull = PullState::NEEDED);
     check(
         [
             ("needed", needed.clone()),
@@ -190,10 +199,10 @@ fn nothing_is_done_while_a_call_is_under_way_or_a_pause_lasts() {
         [Absent, Running].map(|state| app(state).container(|c| c.doubt = true).stopping());
     check(
         [
-            ("absent, a call", absent.clone().container(|c| c.in_flight = true)),
-            ("absent, a pause", absent.container(|c| c.waiting = true)),
-            ("running, a call", running.clone().container(|c| c.in_flight = true)),
-            ("running, a pause", running.container(|c| c.waiting = true)),
+            ("absent, a call", absent.clone().container(|c| c.call_leaves(Call::Other))),
+            ("absent, a pause", absent.container(|c| c.activity = Activity::Waiting)),
+            ("running, a call", running.clone().container(|c| c.call_leaves(Call::Other))),
+            ("running, a pause", running.container(|c| c.activity = Activity::Waiting)),
         ],
         expect![[r#"
             absent, a call: nothing
@@ -231,8 +240,8 @@ fn a_stop_takes_the_time_that_the_definition_gives_and_becomes_a_kill() {
         [
             ("the agent's time", stop.clone()),
             ("its own", stop.clone().but(|case| case.desired.containers[0].stop_grace = short)),
-            ("failed once", stop.clone().container(|c| c.stop_attempts = 1)),
-            ("failed twice", stop.container(|c| c.stop_attempts = 2)),
+            ("failed once", stop.clone().stopped(1)),
+            ("failed twice", stop.stopped(2)),
         ],
         expect![[r#"
             the agent's time: stop id-of-app within 30s
@@ -256,7 +265,10 @@ fn a_task_that_stops_by_itself_stops_what_still_runs_of_it() {
 
 #[test]
 fn a_container_without_an_id_is_left_alone() {
-    let lost = |state| app(state).container(|c| c.id = None);
+    let lost = |stage| {
+        let record = ContainerRecord { state: stage, ever_ran: true, ..Default::default() };
+        app(stage).container(|c| c.state = record.into_state())
+    };
     check(
         [
             ("created", lost(Created)),

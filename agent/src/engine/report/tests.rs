@@ -1,6 +1,6 @@
 //! What the coordinator is told of a task, and how long it is told.
 
-use ContainerState::{Absent, Created, Removed, Running, Stopped, Unknown};
+use ContainerStage::{Absent, Created, Removed, Running, Stopped, Unknown};
 use expect_test::expect;
 use longshore_common::{
     clock::Timestamp,
@@ -13,17 +13,18 @@ use super::*;
 use crate::{
     engine::plan::sample::{KEY, container, intent_of, rules},
     settings::PullPolicy,
+    task::observed::{Call, ContainerState, record::ContainerRecord},
 };
 
 const SESSION: u64 = 9;
 
 /// An essential container and one that is not, in these states.
-fn task(app: ContainerState, helper: ContainerState) -> (DesiredTask, ObservedTask) {
+fn task(app: ContainerStage, helper: ContainerStage) -> (DesiredTask, ObservedTask) {
     let second = ContainerDefinition { essential: Some(false), ..container("helper") };
     let desired = DesiredTask::of(intent_of(vec![container("app"), second]), &rules());
     let mut observed = ObservedTask::new(&desired, PullPolicy::default());
     for (state, container) in [app, helper].into_iter().zip(&mut observed.containers) {
-        container.state = state;
+        container.state = ContainerState::sample(state, "id");
     }
     (desired, observed)
 }
@@ -120,7 +121,7 @@ fn a_task_is_pending_until_a_call_or_a_pull_has_begun() {
         phase(&desired, &observed)
     };
     assert_eq!(phase_of(|_| {}), ReportedPhase::Pending);
-    assert_eq!(phase_of(|o| o.containers[1].in_flight = true), ReportedPhase::Activating);
+    assert_eq!(phase_of(|o| o.containers[1].call_leaves(Call::Other)), ReportedPhase::Activating);
     assert_eq!(phase_of(|o| o.pull_started_at = Some(Timestamp(1))), ReportedPhase::Activating);
 }
 
@@ -168,7 +169,13 @@ fn health_is_told_only_of_a_container_whose_definition_checks_it() {
     let checked = ContainerDefinition { health_check: Some(check), ..container("app") };
     let desired = DesiredTask::of(intent_of(vec![checked, container("other")]), &rules());
     let mut observed = ObservedTask::new(&desired, PullPolicy::default());
-    observed.containers[1].health = Some(HealthStatus::Healthy);
+    let healthy = ContainerRecord {
+        state: Running,
+        id: Some("id".to_owned()),
+        health: Some(HealthStatus::Healthy),
+        ..ContainerRecord::default()
+    };
+    observed.containers[1].state = healthy.into_state();
     let report = task_report(&desired, &observed);
     assert_eq!((report.task, report.generation), (KEY.task, KEY.generation));
     let health: Vec<_> = report.containers.iter().map(|c| c.health).collect();

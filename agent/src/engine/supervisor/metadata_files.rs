@@ -11,7 +11,7 @@ use crate::{
     engine::plan::metadata_file,
     preparation,
     runtime::{ContainerRuntime, RuntimeError},
-    task::{intent::Intent, key::TaskKey, observed::ContainerState, rules::Rules},
+    task::{intent::Intent, key::TaskKey, rules::Rules},
 };
 
 /// What could not be written now is tried again after so long.
@@ -27,12 +27,13 @@ impl<R: ContainerRuntime> Engine<R> {
         let Some(intent) = task.desired.intent.clone() else { return };
         for index in 0..intent.definition.spec.container_definitions.len() {
             let container = &task.observed.containers[index];
-            let run = container.id.clone().map(|id| (id, container.restarts));
-            if container.state != ContainerState::Running || task.metadata_of[index] == run {
+            let Some((id, _)) = container.running() else { continue };
+            let run = Some((id.to_owned(), container.restarts));
+            if task.metadata_of[index] == run {
                 continue;
             }
-            task.metadata_of[index].clone_from(&run);
-            let Some((id, _)) = run else { continue };
+            let id = id.to_owned();
+            task.metadata_of[index] = run;
             let (runtime, rules, intent) =
                 (self.runtime.clone(), self.rules.clone(), intent.clone());
             let serial = task.serial;

@@ -16,7 +16,7 @@ use crate::{
     settings::PullPolicy,
     task::{
         key::TaskKey,
-        observed::{Outcome, PullAmount},
+        observed::{Call, Outcome, PullAmount},
     },
 };
 
@@ -64,7 +64,7 @@ impl<R: ContainerRuntime> Engine<R> {
     pub(super) fn pull(&mut self, key: TaskKey, index: usize, source: ImageSource) {
         let now = self.now();
         let Some(task) = self.tasks.get_mut(&key) else { return };
-        task.observed.containers[index].in_flight = true;
+        task.observed.containers[index].call_leaves(Call::Pull { amount: None });
         task.observed.pull_begins(now);
         let registry = source.registry().to_owned();
         let pulling = self.lanes.pulling.entry(source.clone()).or_insert_with(|| {
@@ -136,7 +136,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let wanted_by = self.lanes.pulling.get(source).map(|pulling| pulling.wanted_by.clone());
         for (key, index) in wanted_by.unwrap_or_default() {
             if let Some(task) = self.tasks.get_mut(&key) {
-                task.observed.containers[index].pulled = Some(amount);
+                task.observed.containers[index].pull_progresses(amount);
                 self.tell(key);
             }
         }

@@ -21,7 +21,7 @@ use crate::{
     task::{
         desired::Role,
         key::TaskKey,
-        observed::{ContainerState, Next, Outcome, backoff},
+        observed::{Activity, ContainerStage, Next, Outcome, backoff, record::TaskRecord},
     },
 };
 
@@ -50,23 +50,10 @@ impl<R: ContainerRuntime> Engine<R> {
         queue.busy += 1;
         let serial = task.serial;
         let container = &mut task.observed.containers[index];
-        container.in_flight = true;
-        match &step {
-            // What it shows is newer than every doubt so far.
-            Step::Inspect { .. } => {
-                (container.doubt, container.being_inspected) = (false, true);
-            }
-            Step::Start { .. } => container.being_started = true,
-            // Its deadline outlives this agent.
-            Step::Stop { .. } => {
-                self.unwritten.observations.insert(key, task.observed.clone());
-            }
-            Step::Pull { .. }
-            | Step::Load { .. }
-            | Step::Create { .. }
-            | Step::Kill { .. }
-            | Step::Remove { .. }
-            | Step::LastLines { .. } => {}
+        container.call_leaves(step.call());
+        if matches!(step, Step::Stop { .. }) {
+            // The stop's deadline outlives this agent.
+            self.unwritten.observations.insert(key, TaskRecord::from(&task.observed));
         }
         let creates = matches!(step, Step::Create { .. });
         debug!(host = %self.config.host, task = %key.task, index, step = step_name(&step), "step");
@@ -122,7 +109,7 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         let next = task.observed.record(&task.desired, index, outcome, &self.rules, now);
         if let Next::After(wait) = next {
-            task.observed.containers[index].waiting = true;
+            task.observed.containers[index].activity = Activity::Waiting;
             self.set_timer(wait, Timer::Retry(key, index));
         }
         self.advance(key);
@@ -308,12 +295,12 @@ impl<R: ContainerRuntime> Engine<R> {
         for (key, task) in &mut self.tasks {
             let both = task.desired.containers.iter().zip(&mut task.observed.containers);
             for (wanted, container) in both {
-                let starting = match container.state {
-                    ContainerState::Absent
-                    | ContainerState::Created
-                    | ContainerState::Running
-                    | ContainerState::Restarting => true,
-                    ContainerState::Unknown | ContainerState::Stopped | ContainerState::Removed => {
+                let starting = match container.stage() {
+                    ContainerStage::Absent
+                    | ContainerStage::Created
+                    | ContainerStage::Running
+                    | ContainerStage::Restarting => true,
+                    ContainerStage::Unknown | ContainerStage::Stopped | ContainerStage::Removed => {
                         false
                     }
                 };

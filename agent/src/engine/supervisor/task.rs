@@ -12,7 +12,7 @@ use crate::{
     task::{
         desired::DesiredTask,
         key::TaskKey,
-        observed::{ContainerState, ObservedTask},
+        observed::{ContainerStage, ObservedContainer, ObservedTask},
     },
 };
 
@@ -47,7 +47,7 @@ pub(super) struct Task {
 /// What the log has told of a task: also an earlier agent's, which the ledger shows.
 #[derive(Debug, Default)]
 pub(super) struct Logged {
-    pub(super) containers: Vec<ContainerState>,
+    pub(super) containers: Vec<ContainerStage>,
     pub(super) phase: Option<&'static str>,
 }
 
@@ -57,7 +57,7 @@ impl Logged {
             return Logged::default();
         }
         Logged {
-            containers: observed.containers.iter().map(|c| c.state).collect(),
+            containers: observed.containers.iter().map(ObservedContainer::stage).collect(),
             phase: Some(phase_name(desired, observed)),
         }
     }

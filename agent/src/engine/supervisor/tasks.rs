@@ -29,7 +29,9 @@ use crate::{
         intent::Intent,
         key::TaskKey,
         labels,
-        observed::{ContainerState, ObservedTask},
+        observed::{
+            Activity, ContainerStage, ContainerState, MainProcess, ObservedTask, record::TaskRecord,
+        },
         order,
     },
 };
@@ -75,7 +77,7 @@ impl<R: ContainerRuntime> Engine<R> {
     fn refuse_what_never_ran(&mut self, key: TaskKey, is_new: bool) {
         let Some(task) = self.tasks.get_mut(&key) else { return };
         let Some(intent) = &task.desired.intent else { return };
-        if task.observed.containers.iter().any(|c| c.id.is_some() || c.ever_ran) {
+        if task.observed.containers.iter().any(|c| c.id().is_some() || c.ever_ran()) {
             return;
         }
         let by_policy = refusal(intent, &self.rules)
@@ -88,11 +90,11 @@ impl<R: ContainerRuntime> Engine<R> {
     /// Takes a task from the ledger, to be compared with the container engine. Nothing is launched
     /// for it before a coordinator has shown that it wants the same ([`Self::confirm`]): the file
     /// may be an older copy, from before the task ended.
-    pub(super) fn known_by_ledger(&mut self, intent: Arc<Intent>, observed: ObservedTask) {
+    pub(super) fn known_by_ledger(&mut self, intent: Arc<Intent>, record: TaskRecord) {
         let desired = DesiredTask { confirmed: false, ..DesiredTask::of(intent, &self.rules) };
         let key = desired.key;
-        let known = observed.clone();
-        let mut observed = observed.unseen(&desired, self.rules.pull);
+        let known = ObservedTask::from(record);
+        let mut observed = known.clone().unseen(&desired, self.rules.pull);
         if self.rules.pull == PullPolicy::Once {
             observed.reuse(&desired, |image| self.images.was_pulled(image));
         }
@@ -179,10 +181,10 @@ impl<R: ContainerRuntime> Engine<R> {
         let Some(task) = self.tasks.get(&key) else { return };
         for (index, container) in task.observed.containers.iter().enumerate() {
             // What was found by its labels may have stood elsewhere in its task than it does now.
-            if let Some(id) = &container.id
+            if let Some(id) = container.id()
                 && self.by_container.get(id) != Some(&(key, index))
             {
-                self.by_container.insert(id.clone(), (key, index));
+                self.by_container.insert(id.to_owned(), (key, index));
             }
         }
     }
@@ -274,7 +276,7 @@ impl<R: ContainerRuntime> Engine<R> {
             return;
         }
         task.reported = Some(report.clone());
-        self.unwritten.observations.insert(key, task.observed.clone());
+        self.unwritten.observations.insert(key, TaskRecord::from(&task.observed));
         self.outbox.push(key, ReportBody::Task(Box::new(report)));
     }
 
@@ -283,7 +285,7 @@ impl<R: ContainerRuntime> Engine<R> {
         for key in ended {
             if let Some(task) = self.tasks.get_mut(&key) {
                 task.observed.acknowledged = true;
-                self.unwritten.observations.insert(key, task.observed.clone());
+                self.unwritten.observations.insert(key, TaskRecord::from(&task.observed));
                 self.advance(key);
             }
         }
@@ -317,22 +319,23 @@ impl<R: ContainerRuntime> Engine<R> {
                 true => wanted.role == Role::Pause,
                 false => wanted.essential && wanted.restart.is_none(),
             };
-            let runs = container.state == ContainerState::Running;
-            if !runs {
+            let Some((id, process)) = container.running() else {
                 // It may be started again, by its policy or by somebody.
                 task.watched[index] = None;
-            }
-            let watched = task.watched[index] == container.id || container.process_ended;
-            if !runs || watched {
                 continue;
-            }
-            let Some(id) = container.id.clone() else { continue };
-            if container.pid.is_none() && launching {
+            };
+            let pid = match process {
+                MainProcess::Runs { .. } if task.watched[index].as_deref() == Some(id) => continue,
+                MainProcess::Runs { pid } => *pid,
+                MainProcess::Ended => continue,
+            };
+            if pid.is_none() && launching {
                 self.unwatched.insert(key);
                 continue;
             }
+            let id = id.to_owned();
             task.watched[index] = Some(id.clone());
-            let (runtime, pid) = (self.runtime.clone(), container.pid);
+            let runtime = self.runtime.clone();
             let serial = task.serial;
             let process = Process { key, serial, index, docker_id: id.clone(), concludes };
             self.processes.spawn(async move {
@@ -357,12 +360,11 @@ impl<R: ContainerRuntime> Engine<R> {
             task.watched[index] = None;
         }
         let container = &mut task.observed.containers[index];
-        if container.id.as_ref() != Some(docker_id) {
+        if container.id() != Some(docker_id) {
             return;
         }
         let explained = end.memory_kill && container.kernel_killed_for_memory();
-        let ended = concludes && container.state == ContainerState::Running;
-        container.process_ended |= ended;
+        let ended = concludes && container.process_ends();
         if ended || explained {
             self.advance(key);
         }
@@ -401,8 +403,9 @@ impl<R: ContainerRuntime> Engine<R> {
         let without_containers = task.cleanup_due
             && task.may_be_forgotten()
             && task.observed.containers.iter().all(|container| {
-                let gone = container.id.is_none() || container.state == ContainerState::Removed;
-                gone && !container.in_flight && !container.doubt
+                let removed = matches!(container.state, ContainerState::Removed { .. });
+                let gone = container.id().is_none() || removed;
+                gone && !container.is_called() && !container.doubt
             });
         if without_containers && task.leftovers == Leftovers::There && self.synced {
             task.leftovers = Leftovers::BeingRemoved;
@@ -412,7 +415,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let clean = without_containers && task.leftovers == Leftovers::Gone;
         if clean {
             debug!(host = %self.config.host, task = %key.task, "task cleaned up");
-            for id in task.observed.containers.iter().filter_map(|c| c.id.as_ref()) {
+            for id in task.observed.containers.iter().filter_map(|c| c.id()) {
                 self.by_container.remove(id);
             }
             let images: Vec<Arc<str>> =
@@ -537,10 +540,9 @@ fn adopted(found: &Task, desired: &DesiredTask, pull: PullPolicy) -> ObservedTas
                 container.clone_from(&found.observed.containers[position]);
                 // Its health and ports were not looked at before.
                 container.doubt = true;
-                (container.in_flight, container.being_started) = (false, false);
-                (container.waiting, container.being_inspected) = (false, false);
+                container.activity = Activity::Idle;
             }
-            None => container.state = ContainerState::Absent,
+            None => container.state = ContainerState::Absent { listed: None },
         }
     }
     observed
@@ -553,32 +555,33 @@ fn log_changes(task: &mut Task, host: HostId) {
     }
     let desired = &task.desired;
     let (cluster, id) = (&desired.cluster, desired.key.task);
-    task.logged.containers.resize(desired.containers.len(), ContainerState::Unknown);
+    task.logged.containers.resize(desired.containers.len(), ContainerStage::Unknown);
     for (index, container) in task.observed.containers.iter().enumerate() {
-        if task.logged.containers[index] == container.state {
+        let stage = container.stage();
+        if task.logged.containers[index] == stage {
             continue;
         }
-        task.logged.containers[index] = container.state;
+        task.logged.containers[index] = stage;
         let name = &desired.containers[index].name;
-        let docker_id = container.id.as_deref().map(|id| &id[..id.len().min(12)]);
-        match container.state {
-            ContainerState::Running => {
+        let docker_id = container.id().map(|id| &id[..id.len().min(12)]);
+        match stage {
+            ContainerStage::Running => {
                 info!(%host, cluster, task = %id, container = name, docker_id, "container running");
             }
-            ContainerState::Stopped => info!(
+            ContainerStage::Stopped => info!(
                 %host, cluster, task = %id, container = name, docker_id,
-                exit_code = container.exit_code, reason = container.reason, "container stopped",
+                exit_code = container.exit_code(), reason = container.reason(), "container stopped",
             ),
-            ContainerState::Restarting => info!(
+            ContainerStage::Restarting => info!(
                 %host, cluster, task = %id, container = name, docker_id,
-                exit_code = container.exit_code, restarts = container.restarts,
+                exit_code = container.exit_code(), restarts = container.restarts,
                 "container ended and is started again",
             ),
-            state @ (ContainerState::Unknown
-            | ContainerState::Absent
-            | ContainerState::Created
-            | ContainerState::Removed) => {
-                debug!(%host, cluster, task = %id, container = name, docker_id, ?state, "container");
+            ContainerStage::Unknown
+            | ContainerStage::Absent
+            | ContainerStage::Created
+            | ContainerStage::Removed => {
+                debug!(%host, cluster, task = %id, container = name, docker_id, state = ?stage, "container");
             }
         }
     }

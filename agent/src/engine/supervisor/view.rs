@@ -44,10 +44,10 @@ fn view(task: &Task) -> TaskView {
             .filter(|(wanted, _)| wanted.role == Role::Defined)
             .map(|(wanted, container)| ContainerView {
                 name: wanted.name.clone(),
-                docker_id: container.id.clone(),
+                docker_id: container.id().map(str::to_owned),
                 docker_name: wanted.docker_name.clone(),
-                status: container_status(container.state, observed.has_stopped()),
-                ports: container.bindings.clone(),
+                status: container_status(container.stage(), observed.has_stopped()),
+                ports: container.bindings().to_vec(),
             })
             .collect(),
     }

@@ -22,7 +22,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 Timer::Retry(key, index) => {
                     let task = self.tasks.get_mut(&key);
                     if let Some(c) = task.and_then(|t| t.observed.containers.get_mut(index)) {
-                        c.waiting = false;
+                        c.pause_ends();
                     }
                     self.advance(key);
                 }

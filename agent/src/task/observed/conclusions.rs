@@ -6,10 +6,13 @@ use longshore_common::{
     task::{StopCause, StopCode},
 };
 
-use super::KILLED;
 use crate::task::{
     desired::{Condition, DesiredTask, Restart, Role},
-    observed::{ContainerState, ObservedContainer, ObservedTask},
+    observed::{
+        ObservedTask,
+        container::{KILLED, ObservedContainer},
+        state::{ContainerState, Ending, LastKnown, MainProcess, Run, Stop},
+    },
     order,
 };
 
@@ -24,9 +27,8 @@ impl ObservedTask {
     pub(crate) fn settle(&mut self, desired: &DesiredTask, now: Timestamp) {
         if self.stop_cause(desired).is_none() {
             for (wanted, container) in desired.containers.iter().zip(&mut self.containers) {
-                if wanted.restart.as_ref().is_some_and(|policy| container.starts_again(policy)) {
-                    container.restarts += 1;
-                    container.state = ContainerState::Restarting;
+                if let Some(policy) = &wanted.restart {
+                    container.start_again(policy);
                 }
             }
             self.own_stop = self.first_end(desired);
@@ -37,8 +39,9 @@ impl ObservedTask {
         }
         self.set_stop_deadlines(desired, now);
         self.stopping_at.get_or_insert(now);
-        let over = |c: &ObservedContainer| c.is_over() && !c.awaits_last_lines();
-        if self.execution_stopped_at.is_none() && self.containers.iter().all(over) {
+        let mut containers = desired.containers.iter().zip(&self.containers);
+        let all_over = containers.all(|(wanted, c)| c.is_over() && !c.awaits_last_lines(wanted));
+        if self.execution_stopped_at.is_none() && all_over {
             self.execution_stopped_at = Some(now);
         }
     }
@@ -58,11 +61,15 @@ impl ObservedTask {
     /// From now on, containers whose turn it is have their time to stop.
     fn set_stop_deadlines(&mut self, desired: &DesiredTask, now: Timestamp) {
         for (index, wanted) in desired.containers.iter().enumerate() {
-            let container = &self.containers[index];
-            let gone = container.process_ended && desired.stop.is_none();
-            let runs = container.state == ContainerState::Running && !gone;
-            if runs && container.stop_by.is_none() && order::may_stop(desired, self, index) {
-                self.containers[index].stop_by = Some(now.saturating_add(wanted.stop_grace));
+            let due = order::may_stop(desired, self, index);
+            let ContainerState::Running { run, process, .. } = &mut self.containers[index].state
+            else {
+                continue;
+            };
+            let gone = *process == MainProcess::Ended && desired.stop.is_none();
+            if due && !gone && run.stop.is_none() {
+                let by = now.saturating_add(wanted.stop_grace);
+                run.stop = Some(Stop { by, attempts: 0 });
             }
         }
     }
@@ -77,10 +84,10 @@ impl ObservedTask {
         };
         // The end of the pause container may take the others with it, and not the other way round:
         // one that ended in its own way was before.
-        let own_way = |c: &ObservedContainer| c.exit_code.is_some_and(|code| code != KILLED);
+        let own_way = |c: &ObservedContainer| c.exit_code().is_some_and(|code| code != KILLED);
         let before = ended.find(|(wanted, c)| wanted.role == Role::Defined && own_way(c));
         let mut cause = own_stop_cause(before.map_or(pause, |(_, container)| container));
-        if before.is_none() && pause.ever_ran {
+        if before.is_none() && pause.ever_ran() {
             cause.reason = PAUSE_EXITED.to_owned();
         }
         Some(cause)
@@ -91,15 +98,17 @@ impl ObservedTask {
     pub(crate) fn gone_after_they_ran(&mut self, desired: &DesiredTask, now: Timestamp) {
         while let Some((index, succeeded)) = self.gone_after_it_ran(desired) {
             let container = &mut self.containers[index];
-            (container.state, container.doubt) = (ContainerState::Unknown, true);
-            container.ever_ran = true;
-            container.exit_seen = succeeded.then_some((Some(0), now));
+            let run = Some(Run::default());
+            let known = LastKnown { run, ..container.state.leave() };
+            (container.state, container.doubt) = (ContainerState::Unknown(known), true);
+            container.news.exit = succeeded.then_some((Some(0), now));
         }
     }
 
     /// A container of which nothing is left and that had begun, and whether it surely succeeded.
     fn gone_after_it_ran(&self, desired: &DesiredTask) -> Option<(usize, bool)> {
-        let is_there = |index: &usize| self.containers[*index].state != ContainerState::Absent;
+        let is_there =
+            |index: &usize| !matches!(self.containers[*index].state, ContainerState::Absent { .. });
         let all = || 0..self.containers.len();
         let missing = || all().filter(|index| !is_there(index));
         // What depends on it was made after it had begun.
@@ -123,7 +132,7 @@ impl ObservedTask {
 }
 
 fn own_stop_cause(ended: &ObservedContainer) -> StopCause {
-    if ended.ever_ran {
+    if ended.ever_ran() {
         return StopCause {
             code: StopCode::EssentialContainerExited,
             reason: ESSENTIAL_EXITED.to_owned(),
@@ -131,21 +140,29 @@ fn own_stop_cause(ended: &ObservedContainer) -> StopCause {
     }
     StopCause {
         code: StopCode::TaskFailedToStart,
-        reason: ended.reason.clone().unwrap_or_else(|| "Task failed to start".to_owned()),
+        reason: ended.reason().unwrap_or("Task failed to start").to_owned(),
     }
 }
 
 impl ObservedContainer {
-    /// ecs-behaviour 1.7, restart policy.
-    fn starts_again(&self, policy: &Restart) -> bool {
-        let ran = self.start_by_this_clock().zip(self.finished_at);
+    /// Has a container that ended started again, where its restart policy says so (ecs-behaviour 1.7).
+    fn start_again(&mut self, policy: &Restart) {
+        let ContainerState::Stopped { id: Some(id), ending: Ending::Ran { run, end } } =
+            &self.state
+        else {
+            return;
+        };
+        let ran = self.start_by_this_clock().zip(end.finished_at);
         let ran = ran.map(|(from, until)| until.since(from));
         let ignored = |code: &i32| policy.ignored_exit_codes.contains(code);
-        self.state == ContainerState::Stopped
-            && self.id.is_some()
-            && !self.doubt
-            && !self.restart_refused
-            && self.exit_code.is_some_and(|code| !ignored(&code))
-            && ran.is_some_and(|ran| ran >= policy.after_running)
+        let applies = !self.doubt
+            && !end.restart_refused
+            && end.exit_code.is_some_and(|code| !ignored(&code))
+            && ran.is_some_and(|ran| ran >= policy.after_running);
+        if applies {
+            let (id, run, end) = (id.clone(), run.clone(), end.clone());
+            self.state = ContainerState::Restarting { id, run, end };
+            self.restarts += 1;
+        }
     }
 }

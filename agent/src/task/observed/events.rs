@@ -6,7 +6,10 @@ use crate::{
     runtime::{ContainerChange, RunState},
     task::{
         desired::DesiredTask,
-        observed::{ContainerState, ObservedTask},
+        observed::{
+            ObservedTask,
+            state::{ContainerState, LastKnown, MainProcess},
+        },
     },
 };
 
@@ -23,44 +26,54 @@ impl ObservedTask {
         match change {
             ContainerChange::Started => {
                 // Of our own start, or of one that an inspect has shown: it brings the exact time.
-                if container.being_started || container.has_begun() {
-                    container.started_at = Some(at);
+                if container.is_being_started() || container.has_begun() {
+                    match container.state.run_mut() {
+                        Some(run) => run.started_at = Some(at),
+                        None => container.news.started_at = Some(at),
+                    }
                     return false;
                 }
                 // Somebody else started it, perhaps while another call of ours is under way.
                 container.doubt = true;
             }
             ContainerChange::Exited { exit_code } => {
-                container.exit_seen = Some((exit_code, at));
+                container.news.exit = Some((exit_code, at));
                 container.doubt = true;
             }
-            // Its own exit, if it comes to that, tells it too, unless that was told first.
+            // The container's own exit, if one comes, tells of it too, unless that was told first.
             ContainerChange::OutOfMemory => return container.kernel_killed_for_memory(),
             ContainerChange::Health(health) => {
-                if !desired.containers[index].health_check || container.health == Some(health) {
+                if !desired.containers[index].health_check || container.health() == Some(health) {
                     return false;
                 }
-                container.health = Some(health);
+                if let Some(run) = container.state.run_mut() {
+                    run.health = Some(health);
+                }
             }
             // With its network it loses its ports; with another it has others.
             ContainerChange::LeftNetwork => {
                 // A container that ends leaves its network too.
-                let runs = container.state == ContainerState::Running && !container.end_is_known();
-                if !runs || container.being_started {
+                if container.end_is_known() {
                     return false;
                 }
-                (container.left_network, container.doubt) = (true, true);
+                let ContainerState::Running { left_network, .. } = &mut container.state else {
+                    return false;
+                };
+                (*left_network, container.doubt) = (true, true);
             }
             ContainerChange::JoinedNetwork => {
-                if !std::mem::take(&mut container.left_network) {
+                let ContainerState::Running { left_network, .. } = &mut container.state else {
+                    return false;
+                };
+                if !std::mem::take(left_network) {
                     return false;
                 }
                 container.doubt = true;
             }
-            // It goes on as it is, and is stopped as any other.
+            // The container goes on as it is, and is stopped as any other.
             ContainerChange::ByOthers(_) => return false,
             ContainerChange::Removed => {
-                if container.state == ContainerState::Removed {
+                if matches!(container.state, ContainerState::Removed { .. }) {
                     return false;
                 }
                 container.missing = container.missing.max(1);
@@ -73,35 +86,53 @@ impl ObservedTask {
     /// Takes what a listing of every container of ours says of container `index`.
     pub(crate) fn listed(&mut self, index: usize, found: Option<(&str, RunState)>) {
         let container = &mut self.containers[index];
-        if container.in_flight {
+        if container.is_called() {
             return;
         }
-        match (container.state, found) {
-            (ContainerState::Removed, _) => {}
-            (ContainerState::Unknown, None) if container.id.is_none() => {
-                container.state = ContainerState::Absent;
+        match (&mut container.state, found) {
+            (ContainerState::Removed { .. }, _) | (ContainerState::Absent { .. }, None) => {}
+            (ContainerState::Unknown(known), None) if known.id.is_none() && known.run.is_none() => {
+                container.state = ContainerState::Absent { listed: None };
             }
-            (ContainerState::Stopped, None) => container.state = ContainerState::Removed,
-            (ContainerState::Absent, None) => {}
+            (ContainerState::Stopped { id, ending }, None) => {
+                let (id, ending) = (id.take(), ending.clone());
+                container.state = ContainerState::Removed { id, ending };
+            }
             // A listing is no 404: an engine that starts may not have read its containers yet.
             (
-                ContainerState::Unknown
-                | ContainerState::Created
-                | ContainerState::Running
-                | ContainerState::Restarting,
+                ContainerState::Unknown(_)
+                | ContainerState::Created { .. }
+                | ContainerState::Started { .. }
+                | ContainerState::Running { .. }
+                | ContainerState::Restarting { .. },
                 None,
             ) => container.doubt = true,
             // An engine that has missed the end is told to stop what it takes for running.
-            (ContainerState::Running, Some((_, RunState::Running))) => {
-                container.process_ended = false;
+            (ContainerState::Running { process, .. }, Some((_, RunState::Running))) => {
+                if *process == MainProcess::Ended {
+                    *process = MainProcess::Runs { pid: None };
+                }
             }
-            (ContainerState::Created, Some((_, RunState::Created)))
-            | (ContainerState::Restarting, Some((_, RunState::Exited)))
-            | (ContainerState::Stopped, Some((_, RunState::Exited | RunState::Created))) => {}
-            (_, Some((id, _))) => {
-                container.id.get_or_insert_with(|| id.to_owned());
+            (ContainerState::Created { .. }, Some((_, RunState::Created)))
+            | (ContainerState::Restarting { .. }, Some((_, RunState::Exited)))
+            | (ContainerState::Stopped { .. }, Some((_, RunState::Exited | RunState::Created))) => {
+            }
+            (
+                ContainerState::Unknown(LastKnown { id: known, .. })
+                | ContainerState::Absent { listed: known }
+                | ContainerState::Stopped { id: known, .. },
+                Some((id, _)),
+            ) => {
+                known.get_or_insert_with(|| id.to_owned());
                 container.doubt = true;
             }
+            (
+                ContainerState::Created { .. }
+                | ContainerState::Started { .. }
+                | ContainerState::Running { .. }
+                | ContainerState::Restarting { .. },
+                Some(_),
+            ) => container.doubt = true,
         }
     }
 }

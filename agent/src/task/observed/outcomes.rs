@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use longshore_common::{clock::Timestamp, task::HealthStatus};
 
-use super::OUT_OF_MEMORY;
 use crate::{
     runtime::{Aim, ContainerDetails, RunState, RuntimeError, Unknown, ecs_reason, shorten},
     settings::PullPolicy,
     task::{
-        desired::DesiredTask,
+        desired::{DesiredContainer, DesiredTask},
         labels,
-        observed::{ContainerState, ObservedContainer, ObservedTask, PullFailure, PullState},
+        observed::{
+            ObservedTask,
+            container::{Activity, ContainerNews, OUT_OF_MEMORY, ObservedContainer},
+            pull::{PullFailure, PullState},
+            state::{ContainerState, Ending, LastKnown, MainProcess},
+        },
         rules::Rules,
     },
 };
@@ -81,41 +85,27 @@ impl ObservedTask {
     ) -> Next {
         let wanted = &desired.containers[index];
         let container = &mut self.containers[index];
-        (container.in_flight, container.being_started) = (false, false);
-        container.being_inspected = false;
+        container.activity = Activity::Idle;
         match outcome {
             Outcome::Pulled(result) => {
                 self.pull_stopped_at = Some(now);
-                self.containers[index].pulled = None;
-                self.containers[index].pulled(result, rules.pull, Some(&wanted.image))
+                container.pull_answered(result, rules.pull, Some(&wanted.image))
             }
-            Outcome::Loaded(result) => container.pulled(result, rules.pull, None),
+            Outcome::Loaded(result) => container.pull_answered(result, rules.pull, None),
             Outcome::PullCancelled => {
-                (container.pulled, container.pull_failure) = (None, None);
+                if container.pull.is_needed() {
+                    container.pull = PullState::NEEDED;
+                }
                 Next::Now
             }
             Outcome::Created(Ok(id)) => {
                 container.settled();
-                container.id = Some(id);
-                container.state = ContainerState::Created;
+                container.state = ContainerState::Created { id };
                 Next::Now
             }
             Outcome::Created(Err(error)) => container.create_failed(error),
             Outcome::Started(Ok(())) => {
-                container.settled();
-                container.begins();
-                container.started_at.get_or_insert(now);
-                if wanted.health_check {
-                    container.health = Some(HealthStatus::Unknown);
-                }
-                match &wanted.bindings {
-                    // Reported as running once its ports are known, which one inspect tells.
-                    None => container.doubt = true,
-                    Some(bindings) => {
-                        container.bindings.clone_from(bindings);
-                        container.state = ContainerState::Running;
-                    }
-                }
+                container.started(wanted, now);
                 Next::Now
             }
             Outcome::Started(Err(error)) => container.start_failed(&error),
@@ -141,28 +131,33 @@ impl ObservedTask {
             }
             Outcome::Stopped(Ok(())) => {
                 container.doubt = true;
-                container.stop_attempts += 1;
-                match container.stop_attempts {
-                    1 => Next::Now,
+                match container.count_stop() {
+                    0 | 1 => Next::Now,
                     // It ran on after one that was said to be done.
                     more => Next::After(backoff(RETRY_MIN, RETRY_MAX, more)),
                 }
             }
             Outcome::Stopped(Err(_)) => {
-                container.stop_attempts += 1;
+                container.count_stop();
                 container.doubt = true;
                 container.retry()
             }
             Outcome::Removed(Ok(()) | Err(RuntimeError::NotFound { .. })) => {
                 container.settled();
                 container.doubt = false;
-                container.state = ContainerState::Removed;
+                let LastKnown { id, run, end } = container.state.leave();
+                let ending = Ending::of(run, end.unwrap_or_default());
+                container.state = ContainerState::Removed { id, ending };
                 Next::Now
             }
             Outcome::Removed(Err(_)) => container.retry(),
             // They help a reader; a task's end does not wait for a second try.
             Outcome::LastLines(lines) => {
-                container.last_lines = Some(lines.unwrap_or_default());
+                if let ContainerState::Stopped { ending: Ending::Ran { end, .. }, .. } =
+                    &mut container.state
+                {
+                    end.last_lines = Some(lines.unwrap_or_default());
+                }
                 Next::Now
             }
         }
@@ -175,14 +170,48 @@ impl ObservedContainer {
         Next::After(backoff(RETRY_MIN, RETRY_MAX, self.failures))
     }
 
+    /// Counts a call that was to stop the container.
+    fn count_stop(&mut self) -> u32 {
+        let Some(stop) = self.state.run_mut().and_then(|run| run.stop.as_mut()) else { return 0 };
+        stop.attempts += 1;
+        stop.attempts
+    }
+
+    fn started(&mut self, wanted: &DesiredContainer, now: Timestamp) {
+        self.settled();
+        let known = self.state.leave();
+        let Some(id) = known.id.clone() else {
+            // What was started by its id has one.
+            self.state = ContainerState::Unknown(known);
+            self.doubt = true;
+            return;
+        };
+        let mut run = self.begins(known);
+        run.started_at.get_or_insert(now);
+        if wanted.health_check {
+            run.health = Some(HealthStatus::Unknown);
+        }
+        self.state = match &wanted.bindings {
+            // Reported as running once its ports are known, which one inspect tells.
+            None => {
+                self.doubt = true;
+                ContainerState::Started { id, run }
+            }
+            Some(bindings) => {
+                run.bindings.clone_from(bindings);
+                let process = MainProcess::Runs { pid: None };
+                ContainerState::Running { id, run, process, left_network: false }
+            }
+        };
+    }
+
     /// `image` is absent for one that the agent makes itself.
-    fn pulled(
+    fn pull_answered(
         &mut self,
         result: Result<(), RuntimeError>,
         policy: PullPolicy,
         image: Option<&str>,
     ) -> Next {
-        self.pull_failure = None;
         let Err(error) = result else {
             self.failures = 0;
             self.pull = PullState::Done;
@@ -206,10 +235,11 @@ impl ObservedContainer {
         if again {
             self.failures = attempts;
             // An engine that is away fails every attempt, and is told of by itself.
-            if !matches!(error, RuntimeError::Unknown(Unknown::Transport { .. })) {
-                let error = shorten(&error.to_string());
-                self.pull_failure = Some(PullFailure { attempts, error });
-            }
+            let failed = match error {
+                RuntimeError::Unknown(Unknown::Transport { .. }) => None,
+                error => Some(PullFailure { attempts, error: shorten(&error.to_string()) }),
+            };
+            self.pull = PullState::Needed { failed };
             return Next::After(backoff(PULL_RETRY_MIN, PULL_RETRY_MAX, self.failures));
         }
         self.failures = 0;
@@ -224,7 +254,8 @@ impl ObservedContainer {
                 self.verdict = Some(reason);
             }
             PullPolicy::Always | PullPolicy::Once | PullPolicy::PreferCached => {
-                self.never_runs(reason)
+                self.pull = PullState::NEEDED;
+                self.never_runs(reason);
             }
         }
         Next::Now
@@ -233,13 +264,13 @@ impl ObservedContainer {
     fn create_failed(&mut self, error: RuntimeError) -> Next {
         match &error {
             RuntimeError::ImageNotFound { .. } => match self.pull {
-                PullState::NotNeeded => self.pull = PullState::Needed,
+                PullState::NotNeeded => self.pull = PullState::NEEDED,
                 // Somebody has removed it since.
                 PullState::Done if self.verdict.is_none() && self.images_lost < IMAGES_LOST_MAX => {
                     self.images_lost += 1;
-                    self.pull = PullState::Needed;
+                    self.pull = PullState::NEEDED;
                 }
-                PullState::Needed | PullState::Done => {
+                PullState::Needed { .. } | PullState::Done => {
                     let reason = self.verdict.take();
                     self.never_runs(reason.unwrap_or_else(|| ecs_reason(Aim::Create, &error)));
                 }
@@ -303,85 +334,100 @@ impl ObservedContainer {
     }
 
     fn inspected(&mut self, details: ContainerDetails, health_check: bool, now: Timestamp) -> Next {
-        self.id = Some(details.id);
         self.missing = 0;
+        let finished_at = details.finished_at.unwrap_or(now);
         match details.state {
             RunState::Created => {
+                let known = LastKnown { id: Some(details.id.clone()), ..self.state.leave() };
                 if let Some(reason) = self.verdict.take() {
-                    self.never_runs(reason);
-                } else if self.ever_ran {
+                    self.state = known.never_runs(reason);
+                } else if known.run.is_some() {
                     // It ran and shows no exit: some engine's way to say that it is gone.
-                    self.ended(None, details.finished_at.unwrap_or(now));
+                    self.ended(known, None, finished_at);
                 } else {
-                    self.state = ContainerState::Created;
+                    self.state = ContainerState::Created { id: details.id };
                 }
             }
-            RunState::Running => {
-                self.settled();
-                let another_run = details.started_at.is_some_and(|at| self.started_before(at));
-                if another_run {
-                    // What was known of the end was the end of an earlier run.
-                    (self.process_ended, self.exit_seen) = (false, None);
-                    (self.stop_attempts, self.stop_by) = (0, None);
-                    self.killed_for_memory = false;
-                }
-                self.state = ContainerState::Running;
-                self.begins();
-                self.pid = details.pid;
-                self.started_at = details.started_at.or(self.started_at);
-                self.bindings = details.bindings;
-                if health_check {
-                    self.health = Some(details.health.unwrap_or_default());
-                }
-            }
+            RunState::Running => self.seen_running(details, health_check),
             RunState::Exited => {
-                self.started_at = details.started_at.or(self.started_at);
-                self.ever_ran |= details.started_at.is_some();
+                let restarting = matches!(self.state, ContainerState::Restarting { .. });
+                let mut known = LastKnown { id: Some(details.id), ..self.state.leave() };
                 if details.oom_killed {
-                    self.reason = Some(OUT_OF_MEMORY.to_owned());
+                    known.end.get_or_insert_default().reason = Some(OUT_OF_MEMORY.to_owned());
                 }
                 let verdict = self.verdict.take();
-                match verdict {
-                    Some(reason) if !self.ever_ran => self.never_runs(reason),
-                    verdict => {
-                        let restarting = self.state == ContainerState::Restarting;
-                        self.ended(details.exit_code, details.finished_at.unwrap_or(now));
-                        if restarting && let Some(reason) = verdict {
-                            self.restart_refused = true;
-                            self.reason = Some(reason);
-                        }
-                    }
+                if known.run.is_none()
+                    && details.started_at.is_none()
+                    && let Some(reason) = verdict
+                {
+                    self.state = known.never_runs(reason);
+                    return Next::Now;
                 }
+                let mut run = known.run.take().unwrap_or_else(|| self.first_run());
+                run.started_at = details.started_at.or(run.started_at);
+                known.run = Some(run);
+                if restarting && let Some(reason) = verdict {
+                    let end = known.end.get_or_insert_default();
+                    (end.restart_refused, end.reason) = (true, Some(reason));
+                }
+                self.ended(known, details.exit_code, finished_at);
             }
         }
         Next::Now
     }
 
+    fn seen_running(&mut self, details: ContainerDetails, health_check: bool) {
+        self.settled();
+        let another_run = details.started_at.is_some_and(|at| self.started_before(at));
+        let process = match self.process_has_ended() && !another_run {
+            true => MainProcess::Ended,
+            false => MainProcess::Runs { pid: details.pid },
+        };
+        let mut known = self.state.leave();
+        if another_run {
+            // What was known of the end was the end of an earlier run.
+            self.news = ContainerNews::default();
+            if let Some(run) = &mut known.run {
+                run.stop = None;
+            }
+        }
+        let mut run = self.begins(known);
+        run.started_at = details.started_at.or(run.started_at);
+        run.bindings = details.bindings;
+        if health_check {
+            run.health = Some(details.health.unwrap_or_default());
+        }
+        self.state = ContainerState::Running { id: details.id, run, process, left_network: false };
+    }
+
     fn not_found(&mut self, now: Timestamp) -> Next {
         self.missing += 1;
         // Its exit was seen: the 404 adds nothing that a second one could change.
-        if self.missing < MISSING_TO_BELIEVE && self.exit_seen.is_none() {
+        if self.missing < MISSING_TO_BELIEVE && self.news.exit.is_none() {
             self.doubt = true;
             return Next::After(MISSING_RETRY);
         }
         let verdict = self.verdict.take();
         self.doubt = false;
         self.missing = 0;
-        if self.state == ContainerState::Stopped {
-            self.state = ContainerState::Removed;
-        } else if self.ever_ran || (self.exit_seen.is_some() && verdict.is_none()) {
+        if let ContainerState::Stopped { id, ending } = &mut self.state {
+            let (id, ending) = (id.take(), ending.clone());
+            self.state = ContainerState::Removed { id, ending };
+            return Next::Now;
+        }
+        let mut known = self.state.leave();
+        if known.run.is_some() || (self.news.exit.is_some() && verdict.is_none()) {
             // An exit is the end of something that ran, also if its start was never answered.
-            let (exit_code, at) = self.exit_seen.unwrap_or((None, now));
-            if self.exit_seen.is_none() {
-                self.reason.get_or_insert_with(|| REMOVED_OUTSIDE.to_owned());
+            let (exit_code, at) = self.news.exit.unwrap_or((None, now));
+            if self.news.exit.is_none() {
+                let end = known.end.get_or_insert_default();
+                end.reason.get_or_insert_with(|| REMOVED_OUTSIDE.to_owned());
             }
-            self.ended(exit_code, at);
-            self.id = None;
+            self.ended(LastKnown { id: None, ..known }, exit_code, at);
         } else if let Some(reason) = verdict {
-            self.never_runs(reason);
+            self.state = known.never_runs(reason);
         } else {
-            self.id = None;
-            self.state = ContainerState::Absent;
+            self.state = ContainerState::Absent { listed: None };
         }
         Next::Now
     }

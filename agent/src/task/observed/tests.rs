@@ -1,13 +1,19 @@
 //! What each outcome, event and listing teaches of a container, and what is reported then.
 
+use std::time::Duration;
+
 use expect_test::{Expect, expect};
 use longshore_common::{
     protocol::ReportedPhase,
-    task::StopCode,
+    task::{HealthStatus, StopCode},
     task_definition::{ContainerDefinition, HealthCheck, PortMapping},
 };
 
-use super::*;
+use super::{
+    container::OUT_OF_MEMORY,
+    record::{ContainerRecord, TaskRecord},
+    *,
+};
 use crate::{
     engine::{
         plan::{
@@ -59,9 +65,9 @@ impl History {
         let step =
             next_step(&self.desired, &self.observed, 0, &self.rules, self.cleanup_due, self.now);
         let app = &mut self.observed.containers[0];
-        app.in_flight = step.is_some();
-        app.being_started = matches!(step, Some(Step::Start { .. }));
-        app.doubt &= !matches!(step, Some(Step::Inspect { .. }));
+        if let Some(step) = &step {
+            app.call_leaves(step.call());
+        }
         self.told += &format!("{}\n", step.map_or("nothing to do", |step| name_of(&step)));
         self
     }
@@ -135,17 +141,17 @@ impl History {
 }
 
 fn state_of(container: &ObservedContainer) -> String {
-    let mut told = format!("{:?}", container.state);
+    let mut told = format!("{:?}", container.stage());
     if container.doubt {
         told += ", in doubt";
     }
-    if container.id.is_none() {
+    if container.id().is_none() {
         told += ", no id";
     }
-    if let Some(code) = container.exit_code {
+    if let Some(code) = container.exit_code() {
         told += &format!(", exit code {code}");
     }
-    if let Some(reason) = &container.reason {
+    if let Some(reason) = container.reason() {
         told += &format!(", {reason}");
     }
     told
@@ -279,9 +285,9 @@ fn health_counts_only_when_the_definition_asks_for_it() {
     let app = ContainerDefinition { health_check: Some(check), ..container("app") };
     let healthy = ContainerChange::Health(HealthStatus::Healthy);
     let history = history_of(vec![app], PullPolicy::PreferCached).running().afresh();
-    assert_eq!(history.observed.containers[0].health, Some(HealthStatus::Unknown));
+    assert_eq!(history.observed.containers[0].health(), Some(HealthStatus::Unknown));
     let history = history.event("healthy", healthy).event("healthy", healthy);
-    assert_eq!(history.observed.containers[0].health, Some(HealthStatus::Healthy));
+    assert_eq!(history.observed.containers[0].health(), Some(HealthStatus::Healthy));
     history.check(expect![[r#"
         healthy
           Running; task Running
@@ -316,7 +322,7 @@ fn a_memory_kill_that_an_event_tells_of_is_the_reason_of_a_kill_only() {
         let details = ContainerDetails { exit_code: Some(code), ..shows(RunState::Exited) };
         history.event("exit", exit(code)).leaves().inspected(details)
     };
-    let reason = |history: History| history.observed.containers[0].reason.clone();
+    let reason = |history: History| history.observed.containers[0].reason().map(str::to_owned);
     let told = Some(OUT_OF_MEMORY.to_owned());
     assert_eq!(reason(ended(event(history().running()), 137)), told);
     assert_eq!(reason(event(ended(history().running(), 137))), told);
@@ -329,17 +335,18 @@ fn a_memory_kill_that_an_event_tells_of_is_the_reason_of_a_kill_only() {
 #[test]
 fn after_a_restart_only_an_end_is_still_believed() {
     let states = [
-        ContainerState::Absent,
-        ContainerState::Created,
-        ContainerState::Running,
-        ContainerState::Stopped,
-        ContainerState::Removed,
+        ContainerStage::Absent,
+        ContainerStage::Created,
+        ContainerStage::Running,
+        ContainerStage::Stopped,
+        ContainerStage::Removed,
     ];
     let mut table = String::new();
     for state in states {
-        let history = history().but(|history| history.observed.containers[0].state = state);
+        let sample = ContainerState::sample(state, ID);
+        let history = history().but(|history| history.observed.containers[0].state = sample);
         let unseen = history.observed.unseen(&history.desired, PullPolicy::PreferCached);
-        table += &format!("{state:?}: {:?}\n", unseen.containers[0].state);
+        table += &format!("{state:?}: {:?}\n", unseen.containers[0].stage());
     }
     expect![[r#"
         Absent: Unknown
@@ -354,12 +361,13 @@ fn after_a_restart_only_an_end_is_still_believed() {
 #[test]
 fn what_the_ledger_keeps_of_a_container_is_no_call_and_no_doubt() {
     let before = history().running().event("exit", exit(3)).leaves().observed;
-    let record = rmp_serde::to_vec_named(&before).unwrap();
-    let after: ObservedTask = rmp_serde::from_slice(&record).unwrap();
+    let record = rmp_serde::to_vec_named(&TaskRecord::from(&before)).unwrap();
+    let after: TaskRecord = rmp_serde::from_slice(&record).unwrap();
+    let after = ObservedTask::from(after);
     let (before, after) = (&before.containers[0], &after.containers[0]);
-    assert!(before.in_flight && !after.in_flight && !after.doubt);
-    assert_eq!((after.state, after.ever_ran), (before.state, true));
-    assert_eq!((&after.id, after.started_at), (&before.id, before.started_at));
+    assert!(before.is_called() && !after.is_called() && !after.doubt);
+    assert_eq!((after.stage(), after.ever_ran()), (before.stage(), true));
+    assert_eq!((after.id(), after.started_at()), (before.id(), before.started_at()));
 }
 
 #[test]
@@ -367,8 +375,9 @@ fn a_task_stops_by_itself_when_an_essential_container_ends() {
     let helper = ContainerDefinition { essential: Some(false), ..container("helper") };
     let mut task = history_of(vec![container("app"), helper], PullPolicy::PreferCached);
     let mut ends = |index: usize, ever_ran| {
-        let ended = &mut task.observed.containers[index];
-        (ended.state, ended.ever_ran) = (ContainerState::Stopped, ever_ran);
+        let stopped = ContainerStage::Stopped;
+        let ended = ContainerRecord { state: stopped, ever_ran, ..ContainerRecord::default() };
+        task.observed.containers[index].state = ended.into_state();
         task.observed.settle(&task.desired, Timestamp(7));
         task.observed.own_stop.clone().map(|cause| cause.code)
     };
@@ -381,17 +390,18 @@ fn a_task_stops_by_itself_when_an_essential_container_ends() {
 
 #[test]
 fn a_task_that_is_stopping_has_stopped_once_nothing_is_open() {
-    let stopped = |change: fn(&mut ObservedContainer)| {
+    let stopped = |change: &dyn Fn(&mut ObservedContainer)| {
         let mut task = history().stopping();
         change(&mut task.observed.containers[0]);
         task.observed.settle(&task.desired, Timestamp(7));
         task.observed.has_stopped()
     };
-    assert!(stopped(|_| {}));
-    assert!(stopped(|app| app.state = ContainerState::Created));
-    assert!(stopped(|app| app.state = ContainerState::Stopped));
-    assert!(!stopped(|app| app.state = ContainerState::Unknown));
-    assert!(!stopped(|app| app.state = ContainerState::Running));
-    assert!(!stopped(|app| app.in_flight = true));
-    assert!(!stopped(|app| app.doubt = true));
+    let sample = |stage| ContainerState::sample(stage, ID);
+    assert!(stopped(&|_| {}));
+    assert!(stopped(&|app| app.state = sample(ContainerStage::Created)));
+    assert!(stopped(&|app| app.state = sample(ContainerStage::Stopped)));
+    assert!(!stopped(&|app| app.state = sample(ContainerStage::Unknown)));
+    assert!(!stopped(&|app| app.state = sample(ContainerStage::Running)));
+    assert!(!stopped(&|app| app.call_leaves(Call::Other)));
+    assert!(!stopped(&|app| app.doubt = true));
 }

@@ -9,8 +9,9 @@ use super::*;
 use crate::{
     engine::plan::sample::{container, intent_of, rules},
     settings::PullPolicy,
-    task::observed::ContainerState::{
-        Absent, Created, Removed, Restarting, Running, Stopped, Unknown,
+    task::observed::{
+        ContainerStage::{self, Absent, Created, Removed, Restarting, Running, Stopped, Unknown},
+        record::ContainerRecord,
     },
 };
 
@@ -55,14 +56,28 @@ impl Pair {
     }
 }
 
-const STATES: [ContainerState; 7] =
+const STATES: [ContainerStage; 7] =
     [Unknown, Absent, Created, Running, Restarting, Stopped, Removed];
 
-fn ran(container: &mut ObservedContainer, state: ContainerState, exit_code: Option<i32>) {
-    container.state = state;
-    container.ever_ran = !matches!(state, Unknown | Absent | Created);
-    container.started_at = container.ever_ran.then_some(Timestamp(1000));
-    container.exit_code = exit_code;
+fn ran(container: &mut ObservedContainer, state: ContainerStage, exit_code: Option<i32>) {
+    container.state = record(state, exit_code, None).into_state();
+}
+
+fn record(
+    state: ContainerStage,
+    exit_code: Option<i32>,
+    health: Option<HealthStatus>,
+) -> ContainerRecord {
+    let ever_ran = !matches!(state, Unknown | Absent | Created);
+    ContainerRecord {
+        state,
+        id: (ever_ran || state == Created).then(|| "id".to_owned()),
+        ever_ran,
+        started_at: ever_ran.then_some(Timestamp(1000)),
+        exit_code: exit_code.or((state == Restarting).then_some(3)),
+        health,
+        ..ContainerRecord::default()
+    }
 }
 
 fn check(app: ContainerDefinition, exit_code: i32, expected: Expect) {
@@ -157,8 +172,7 @@ fn healthy_is_met_by_a_check_that_passes_while_it_runs() {
     );
     let healthy = |state| {
         pair(depends(DependencyCondition::Healthy)).init(|init| {
-            ran(init, state, None);
-            init.health = Some(HealthStatus::Healthy);
+            init.state = record(state, None, Some(HealthStatus::Healthy)).into_state();
         })
     };
     assert_eq!(healthy(Running).at(2000), "begins");
@@ -173,7 +187,10 @@ fn what_never_ran_meets_nothing() {
         DependencyCondition::Success,
         DependencyCondition::Healthy,
     ] {
-        let pair = pair(depends(condition)).init(|init| init.state = Stopped);
+        let pair = pair(depends(condition)).init(|init| {
+            let never_ran = ContainerRecord { state: Stopped, ..ContainerRecord::default() };
+            init.state = never_ran.into_state();
+        });
         assert_eq!(
             pair.at(2000),
             "CannotStartContainerError: container app depends on init, which never ran",
@@ -192,7 +209,7 @@ fn a_start_timeout_counts_from_the_dependencys_start_and_ends_the_wait() {
          its startTimeout of 5 s",
     );
     let mut begun = running();
-    begun.observed.containers[0].state = Created;
+    begun.observed.containers[0].state = ContainerState::sample(Created, "id");
     assert_eq!(begun.at(6000), "waits", "what was begun with is not given up");
 }
 
@@ -214,7 +231,7 @@ fn a_container_stops_after_those_that_depend_on_it() {
     let stops = |app| {
         let mut pair =
             pair(depends(DependencyCondition::Start)).init(|init| ran(init, Running, None));
-        pair.observed.containers[0].state = app;
+        pair.observed.containers[0].state = ContainerState::sample(app, "id");
         let both = [0, 1].map(|index| may_stop(&pair.desired, &pair.observed, index));
         (both[0], both[1])
     };

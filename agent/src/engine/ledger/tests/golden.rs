@@ -71,7 +71,7 @@ fn rich() -> (Batch, Batch) {
     for code in CODES {
         let stop = StopCause { code, reason: "läuft ab\n".to_owned() };
         orders.stops.insert(key(100 + code as u128, 1), stop.clone());
-        let stopped = ObservedTask { own_stop: Some(stop), ..task(vec![ended(0)]) };
+        let stopped = TaskRecord { own_stop: Some(stop), ..task(vec![ended(0)]) };
         seen.observations.insert(key(200 + code as u128, 1), stopped);
     }
     let image = |references: &[&str], used_at| {
@@ -97,15 +97,15 @@ const CODES: [StopCode; 7] = [
     StopCode::InfrastructureHealth,
 ];
 
-type Row = (Option<Intent>, Option<StopCause>, Option<ObservedTask>);
+type Row = (Option<Intent>, Option<StopCause>, Option<TaskRecord>);
 
 /// One for each way in which a task can stand in a ledger.
 fn tasks() -> Vec<Row> {
     let plain = || Some((*intent(&["app", "side"])).clone());
     let observed = |containers| Some(task(containers));
-    let pulling = ObservedTask { pull_stopped_at: None, ..task(vec![in_state("Absent")]) };
-    let stopping = ObservedTask { stopping_at: Some(Timestamp(70)), ..task(vec![running()]) };
-    let stopped = |acknowledged| ObservedTask {
+    let pulling = TaskRecord { pull_stopped_at: None, ..task(vec![in_state("Absent")]) };
+    let stopping = TaskRecord { stopping_at: Some(Timestamp(70)), ..task(vec![running()]) };
+    let stopped = |acknowledged| TaskRecord {
         stopping_at: Some(Timestamp(70)),
         execution_stopped_at: Some(Timestamp(80)),
         acknowledged,
@@ -128,22 +128,22 @@ fn tasks() -> Vec<Row> {
     ]
 }
 
-fn task(containers: Vec<ObservedContainer>) -> ObservedTask {
-    ObservedTask {
+fn task(containers: Vec<ContainerRecord>) -> TaskRecord {
+    TaskRecord {
         containers,
         pull_started_at: Some(Timestamp(10)),
         pull_stopped_at: Some(Timestamp(20)),
-        ..ObservedTask::default()
+        ..TaskRecord::default()
     }
 }
 
-fn in_state(state: &str) -> ObservedContainer {
-    let mut container = ObservedContainer::default();
+fn in_state(state: &str) -> ContainerRecord {
+    let mut container = ContainerRecord::default();
     container.state = serde_json::from_value(json!(state)).unwrap();
     container
 }
 
-fn running() -> ObservedContainer {
+fn running() -> ContainerRecord {
     let mut container = in_state("Running");
     container.id = Some("5b1f".repeat(16));
     container.ever_ran = true;
@@ -168,9 +168,9 @@ fn running() -> ObservedContainer {
     container
 }
 
-fn ended(code: i32) -> ObservedContainer {
+fn ended(code: i32) -> ContainerRecord {
     let mut container = running();
-    container.state = ContainerState::Stopped;
+    container.state = ContainerStage::Stopped;
     container.exit_code = Some(code);
     container.reason = Some("OutOfMemoryError: Container killed due to memory usage".to_owned());
     container.health = Some(HealthStatus::Unhealthy);
@@ -179,7 +179,7 @@ fn ended(code: i32) -> ObservedContainer {
     container
 }
 
-fn never_ran() -> ObservedContainer {
+fn never_ran() -> ContainerRecord {
     let mut container = in_state("Stopped");
     container.reason = Some("CannotPullContainerError: no such image".to_owned());
     container.health = Some(HealthStatus::Unknown);

@@ -22,7 +22,7 @@ use crate::{
     task::{
         desired::{DesiredTask, Role},
         labels::{container_index, task_of},
-        observed::{ContainerState, ObservedTask},
+        observed::{ContainerStage, ContainerState, ObservedTask, PullState},
     },
 };
 
@@ -38,10 +38,8 @@ fn task(members: Value) -> Arc<Intent> {
     Arc::new(intent)
 }
 
-fn state(state: ContainerState, index: usize, observed: &mut ObservedTask) {
-    observed.containers[index].state = state;
-    observed.containers[index].ever_ran = state != ContainerState::Created;
-    observed.containers[index].id = Some(format!("id-{index}"));
+fn state(stage: ContainerStage, index: usize, observed: &mut ObservedTask) {
+    observed.containers[index].state = ContainerState::sample(stage, &format!("id-{index}"));
 }
 
 #[test]
@@ -140,24 +138,22 @@ fn it_is_the_first_to_start_and_the_last_to_stop_and_is_not_asked_to() {
         })
     };
     assert_eq!(steps(&desired, &observed), ["-", "-", "create"], "never pulled");
-    observed.containers[2].pull = crate::task::observed::PullState::Needed;
+    observed.containers[2].pull = PullState::NEEDED;
     assert_eq!(steps(&desired, &observed), ["-", "-", "load"]);
-    state(ContainerState::Created, 2, &mut observed);
+    state(ContainerStage::Created, 2, &mut observed);
     assert_eq!(steps(&desired, &observed), ["-", "-", "start"]);
-    state(ContainerState::Running, 2, &mut observed);
+    state(ContainerStage::Running, 2, &mut observed);
     assert_eq!(steps(&desired, &observed), ["pull", "pull", "-"]);
-    state(ContainerState::Running, 0, &mut observed);
-    state(ContainerState::Running, 1, &mut observed);
+    state(ContainerStage::Running, 0, &mut observed);
+    state(ContainerStage::Running, 1, &mut observed);
     assert_eq!(steps(&desired, &observed), ["-", "-", "-"]);
 
     let cause = StopCause { code: StopCode::UserInitiated, reason: "enough".to_owned() };
     desired.stop = Some(cause);
     assert_eq!(steps(&desired, &observed), ["stop", "stop", "-"]);
-    state(ContainerState::Stopped, 0, &mut observed);
-    observed.containers[0].last_lines = Some(Vec::new());
+    state(ContainerStage::Stopped, 0, &mut observed);
     assert_eq!(steps(&desired, &observed), ["-", "stop", "-"]);
-    state(ContainerState::Stopped, 1, &mut observed);
-    observed.containers[1].last_lines = Some(Vec::new());
+    state(ContainerStage::Stopped, 1, &mut observed);
     assert_eq!(steps(&desired, &observed), ["-", "-", "kill"]);
 }
 

@@ -200,12 +200,12 @@ fn events_are_reasons_to_look() {
 fn a_listing_is_compared_with_what_is_known() {
     let listings = [None, Some(RunState::Created), Some(RunState::Running), Some(RunState::Exited)];
     let states = [
-        ContainerState::Unknown,
-        ContainerState::Absent,
-        ContainerState::Created,
-        ContainerState::Running,
-        ContainerState::Stopped,
-        ContainerState::Removed,
+        ContainerStage::Unknown,
+        ContainerStage::Absent,
+        ContainerStage::Created,
+        ContainerStage::Running,
+        ContainerStage::Stopped,
+        ContainerStage::Removed,
     ];
     let mut table = String::new();
     for state in states {
@@ -213,10 +213,7 @@ fn a_listing_is_compared_with_what_is_known() {
         for found in listings {
             let listed = history().but(|history| {
                 let app = &mut history.observed.containers[0];
-                app.state = state;
-                let known = !matches!(state, ContainerState::Unknown | ContainerState::Absent);
-                app.id = known.then(|| ID.to_owned());
-                app.ever_ran = state == ContainerState::Running;
+                app.state = ContainerState::sample(state, ID);
                 history.observed.listed(0, found.map(|state| (ID, state)));
             });
             let found = found.map_or("nothing".to_owned(), |state| format!("{state:?}"));
