@@ -34,6 +34,8 @@ pub const BEAT_MIN: Duration = Duration::from_millis(500);
 pub const IDLE_POLLS_PER_SECOND: u32 = 2000;
 /// Maximum of beats that an answer may be late before its host counts as disconnected (design.md rule 5).
 pub const BEATS_MISSED_MAX: u32 = 2;
+/// Minimum of beats that a host is silent for before it counts as LOST (design.md rule 5).
+pub const BEATS_UNTIL_LOST: u32 = 3;
 
 /// For how many minutes a task may be protected, and for how many when nobody says
 /// (ecs-behaviour 1.13).

@@ -20,14 +20,11 @@ use crate::{
         coordinators::Coordinators,
         join::{CallError, Membership},
     },
-    host::{
-        address,
-        docker_reach::Reach,
-        ec2,
-        machine::{self, Machine},
-    },
+    host::{address, docker_reach::Reach, ec2, machine::Machine},
     settings::Settings,
 };
+
+mod description;
 
 /// First and longest pause between two attempts, before jitter. ECS's agent waits for up to 192 s; here a
 /// coordinator that has recovered from a backup waits for hosts that its journal does not know.
@@ -58,7 +55,7 @@ impl Host {
     async fn describe(&self, docker: &Reach) -> io::Result<RegisterRequest> {
         let coordinators = self.coordinators.addresses();
         let advertise = address::advertised(&self.settings, &coordinators).await?;
-        Ok(machine::registration(
+        Ok(description::registration(
             &self.settings,
             &self.machine,
             &self.capacity,
@@ -247,7 +244,7 @@ fn warn_of_what_others_cannot_use(host: &Host, request: &RegisterRequest, docker
         );
     }
     if let Some(docker) = &docker.last {
-        let allowed = machine::allowed(&host.settings);
+        let allowed = description::allowed(&host.settings);
         let missing = crate::host::capabilities::missing_logging_drivers(allowed, docker);
         if !missing.is_empty() {
             tracing::warn!(

@@ -1,22 +1,13 @@
-//! This machine: what it has, what of it is offered to tasks, and how it is described when it
-//! registers.
+//! This machine: what it has, and what of it is offered to tasks.
 //!
 //! Reads the machine once at the start. Never: a guess. What is not known is left out.
 
-use std::net::SocketAddr;
-
 use longshore_common::{
     machine::MachineMarks,
-    protocol::{Attribute, PROTOCOL_VERSION, RegisterRequest, Versions},
     resources::{Capacity, CpuUnits, DEFAULT_RESERVED_PORTS, HostPort, MemoryMib, Transport},
 };
 
-use super::{address, ec2};
-use crate::{
-    host::capabilities::{self, Allowed},
-    runtime::RuntimeVersion,
-    settings::Settings,
-};
+use crate::settings::Settings;
 
 /// What the coordinator and the log call this version of the agent.
 pub(crate) const AGENT_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -173,87 +164,5 @@ fn reserved_ports(settings: &Settings) -> Box<[HostPort]> {
     ports.into()
 }
 
-/// How this host describes itself to the coordinator.
-pub(crate) fn registration(
-    settings: &Settings,
-    machine: &Machine,
-    capacity: &Capacity,
-    ec2: Option<&ec2::Instance>,
-    docker: Option<&RuntimeVersion>,
-    advertise: &str,
-    poll_listen: SocketAddr,
-) -> RegisterRequest {
-    RegisterRequest {
-        protocol: PROTOCOL_VERSION,
-        cluster: settings.cluster.clone(),
-        capacity: capacity.clone(),
-        attributes: attributes(settings, machine, ec2, docker),
-        tags: settings.tags.clone(),
-        versions: Versions {
-            agent: AGENT_VERSION.to_owned(),
-            agent_hash: AGENT_HASH.to_owned(),
-            docker: docker.map(|docker| docker.version.clone()),
-        },
-        poll_address: address::with_port(advertise, poll_listen.port()),
-        advertise: advertise.to_owned(),
-        instance_id: settings
-            .instance_id
-            .clone()
-            .or_else(|| ec2.and_then(|instance| instance.id.clone())),
-        boot_id: machine.boot_id.clone(),
-        // Said by whoever sends it.
-        run: None,
-    }
-}
-
-fn attributes(
-    settings: &Settings,
-    machine: &Machine,
-    ec2: Option<&ec2::Instance>,
-    docker: Option<&RuntimeVersion>,
-) -> Vec<Attribute> {
-    let found = |field: fn(&ec2::Instance) -> &Option<String>| ec2.and_then(|i| field(i).clone());
-    let known = [
-        ("ecs.os-type", Some("linux".to_owned())),
-        ("ecs.os-family", Some("LINUX".to_owned())),
-        ("ecs.cpu-architecture", Some(machine.architecture.clone())),
-        (
-            "ecs.availability-zone",
-            settings.availability_zone.clone().or_else(|| found(|i| &i.availability_zone)),
-        ),
-        (
-            "ecs.instance-type",
-            settings
-                .instance_type
-                .clone()
-                .or_else(|| found(|i| &i.instance_type))
-                .or_else(|| machine.model.clone()),
-        ),
-        ("ecs.ami-id", found(|i| &i.image).or_else(|| machine.system.clone())),
-    ];
-    let mut attributes: Vec<Attribute> = known
-        .into_iter()
-        .filter(|(_, value)| value.is_some())
-        .map(|(name, value)| Attribute { name: name.to_owned(), value })
-        .collect();
-    attributes.extend(capabilities::attributes(allowed(settings), docker));
-    attributes.extend(settings.attributes.iter().cloned());
-    attributes.sort_unstable();
-    attributes
-}
-
-/// What the operator lets tasks use of Docker.
-pub(crate) fn allowed(settings: &Settings) -> Allowed<'_> {
-    Allowed {
-        privileged: settings.privileged,
-        task_limits: settings.task_limits.cpu_and_memory,
-        logging_drivers: settings.logging_drivers.as_deref(),
-        objects: settings.objects.is_some(),
-        file_systems: !settings.efs.is_empty(),
-        logins: !settings.registries.is_empty(),
-        secret_logins: !settings.repository_credentials.is_empty(),
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

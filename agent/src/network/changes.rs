@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn devices_of_containers_are_no_news_and_rules_are() {
         let own = std::env::current_exe().unwrap();
-        let inside = "network::changes::tests::inside_a_network_of_its_own";
+        let (_, inside) =
+            std::any::type_name_of_val(&inside_a_network_of_its_own).split_once("::").unwrap();
         let mut command = Command::new("unshare");
         let ran = command.arg("--net").arg(own).args(["--exact", inside, "--ignored"]).output();
         let ran = ran.unwrap();

@@ -207,17 +207,17 @@ mod tests {
     #[test]
     fn strangers_are_not_local_where_any_address_can_be_bound() {
         const INSIDE: &str = "LONGSHORE_TEST_INSIDE";
-        let name = "strangers_are_not_local_where_any_address_can_be_bound";
         if std::env::var_os(INSIDE).is_none() {
             let script = "ip link set lo up; ip address add 192.0.2.1/24 dev lo; \
                           ip route add default dev lo; \
                           echo 1 >/proc/sys/net/ipv4/ip_nonlocal_bind; \
                           echo 1 >/proc/sys/net/ipv6/ip_nonlocal_bind; exec \"$@\"";
-            let test = format!("fleet::poll_endpoint::locals::tests::{name}");
+            let own = strangers_are_not_local_where_any_address_can_be_bound;
+            let (_, test) = std::any::type_name_of_val(&own).split_once("::").unwrap();
             let ran = std::process::Command::new("unshare")
                 .args(["--net", "sh", "-c", script, "sh"])
                 .arg(std::env::current_exe().unwrap())
-                .args(["--exact", &test])
+                .args(["--exact", test])
                 .env(INSIDE, "1")
                 .output()
                 .unwrap();

@@ -52,7 +52,7 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
     let settings = settings::load(&arguments.map(str::to_owned), &Environment::new()).unwrap();
     let machine = Machine::read().unwrap();
     let host = Host {
-        capacity: machine::capacity(&settings, &machine, Vec::new()).unwrap(),
+        capacity: crate::host::machine::capacity(&settings, &machine, Vec::new()).unwrap(),
         poll_listen: settings.poll_listen,
         coordinators: Coordinators::open(&settings.coordinator, &settings.data_dir),
         settings: Arc::new(settings),

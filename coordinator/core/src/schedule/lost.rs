@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use longshore_common::{clock::Timestamp, id::TaskId, limits::beat};
+use longshore_common::{
+    clock::Timestamp,
+    id::TaskId,
+    limits::{BEATS_UNTIL_LOST, beat},
+};
 
 use super::{Pass, messages};
 use crate::{
@@ -14,8 +18,6 @@ use crate::{
 
 /// A host that answers though nobody listens there is up: its agent has so long to come back.
 const AGENT_RESTART_GRACE: Duration = Duration::from_secs(120);
-/// LOST is never sooner than so many missed beats.
-const BEATS_UNTIL_LOST: u32 = 3;
 /// Hosts that fall silent within so long of each other are lost together.
 const MASS_LOSS_WINDOW: Duration = Duration::from_secs(60);
 /// After hosts of a mass loss came back, the others have so long to follow.
