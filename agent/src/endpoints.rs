@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    plain_http::{self, Answers, Ends, Room, json, other_method},
+    plain_http::{self, Answers, ConnectionLimits, Ends, json, other_method},
     runtime::{ContainerRuntime, OwnerLabel},
 };
 
@@ -43,29 +43,29 @@ pub(crate) use kernel::Kernel;
 pub(crate) use protection::AnswersTasks;
 
 use addresses::Addresses;
-use directory::{Directory, Entry, Seen};
+use directory::{DirectoryEntry, EndpointDirectory, InspectedContainer};
 use metadata::{Surroundings, Tags};
-use protection::Desk;
-use route::{Question, Route, Subject, Version};
+use protection::ProtectionClient;
+use route::{EndpointVersion, Question, Route, Subject};
 use source::{Connection, NotFrom, Sources, Witness};
 use stats::Stats;
 
 /// All containers on the host's network come from one address, and are one party.
-const ROOM: Room = Room { total: 512, per_party: 256 };
+const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits { total: 512, per_party: 256 };
 
 /// Everything that a request needs.
 pub(crate) struct Endpoints<R, C, W> {
-    directory: Arc<Directory>,
+    directory: Arc<EndpointDirectory>,
     sources: Sources<R, W>,
     addresses: Addresses<R>,
-    desk: Desk<C>,
+    desk: ProtectionClient<C>,
     around: Surroundings,
     clock: Arc<dyn Clock>,
 }
 
 impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Endpoints<R, C, W> {
     pub(crate) fn new(
-        directory: Arc<Directory>,
+        directory: Arc<EndpointDirectory>,
         runtime: R,
         coordinator: C,
         witness: W,
@@ -77,7 +77,7 @@ impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Endpoints<R, C, W> {
         Endpoints {
             sources: Sources::new(runtime.clone(), witness, directory.clone(), clock.clone()),
             addresses: Addresses::new(runtime, directory.clone(), owner, clock.clone()),
-            desk: Desk::new(coordinator),
+            desk: ProtectionClient::new(coordinator),
             directory,
             around,
             clock,
@@ -87,23 +87,24 @@ impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Endpoints<R, C, W> {
     /// Serves until `shutdown`.
     pub(crate) async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
         let endpoints = Arc::new(self);
-        let connected = |ends: Ends| Asked {
+        let connected = |ends: Ends| EndpointConnection {
             endpoints: endpoints.clone(),
             connection: Connection::new(ends),
             peer: ends.peer.ip().to_canonical(),
         };
-        plain_http::serve(listener, "the task endpoints", ROOM, connected, shutdown).await;
+        plain_http::serve(listener, "the task endpoints", CONNECTION_LIMITS, connected, shutdown)
+            .await;
     }
 }
 
 /// One connection.
-struct Asked<R, C, W> {
+struct EndpointConnection<R, C, W> {
     endpoints: Arc<Endpoints<R, C, W>>,
     connection: Connection,
     peer: std::net::IpAddr,
 }
 
-impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Answers for Asked<R, C, W> {
+impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Answers for EndpointConnection<R, C, W> {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         match self.answered(request).await {
             Ok(answer) => answer,
@@ -118,7 +119,7 @@ enum Refused {
     NoSuchPath,
     OtherMethod(&'static str),
     /// The id in the path is none, or nobody's.
-    NoSuchId(Version),
+    NoSuchId(EndpointVersion),
     /// The address is nobody's (version 2).
     NoSuchSource,
     NotFrom(NotFrom),
@@ -139,8 +140,8 @@ impl Refused {
             Refused::NoSuchId(version) => {
                 // As ECS's agent: version 4 knows that something is not there.
                 let code = match version {
-                    Version::V2 | Version::V3 => StatusCode::BAD_REQUEST,
-                    Version::V4 => StatusCode::NOT_FOUND,
+                    EndpointVersion::V2 | EndpointVersion::V3 => StatusCode::BAD_REQUEST,
+                    EndpointVersion::V4 => StatusCode::NOT_FOUND,
                 };
                 (code, "no container on this host has the id in this path".to_owned())
             }
@@ -191,7 +192,7 @@ fn no_faults(arn: &str) -> Response<Full<Bytes>> {
     json(StatusCode::BAD_REQUEST, &Failure { error })
 }
 
-impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Asked<R, C, W> {
+impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> EndpointConnection<R, C, W> {
     async fn answered(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Refused> {
         let path = request.uri().path().to_owned();
         match Route::of(request.method(), &path) {
@@ -204,18 +205,18 @@ impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Asked<R, C, W> {
             Route::NotAnId(version) => Err(Refused::NoSuchId(version)),
             Route::GetProtection(id) => {
                 let (entry, _) =
-                    self.whom(Version::V4, Subject::Id(id), Question::Container).await?;
+                    self.whom(EndpointVersion::V4, Subject::Id(id), Question::Container).await?;
                 Ok(self.endpoints.desk.shown(entry.task.key.task, &entry.task.arn).await)
             }
             Route::PutProtection(id) => {
                 let (entry, _) =
-                    self.whom(Version::V4, Subject::Id(id), Question::Container).await?;
+                    self.whom(EndpointVersion::V4, Subject::Id(id), Question::Container).await?;
                 let (task, arn, body) = (entry.task.key.task, &entry.task.arn, request.into_body());
                 Ok(self.endpoints.desk.changed(task, arn, body).await)
             }
             Route::Fault(id) => {
                 let (entry, _) =
-                    self.whom(Version::V4, Subject::Id(id), Question::Container).await?;
+                    self.whom(EndpointVersion::V4, Subject::Id(id), Question::Container).await?;
                 Ok(no_faults(&entry.task.arn))
             }
             Route::Unknown => Err(Refused::NoSuchPath),
@@ -225,10 +226,10 @@ impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Asked<R, C, W> {
     /// Whom a question is about, once it is sure that it may be asked.
     async fn whom(
         &self,
-        version: Version,
+        version: EndpointVersion,
         subject: Subject<'_>,
         question: Question,
-    ) -> Result<(Arc<Entry>, usize), Refused> {
+    ) -> Result<(Arc<DirectoryEntry>, usize), Refused> {
         let sources = &self.endpoints.sources;
         let (entry, index) = match subject {
             Subject::Id(id) => {
@@ -268,9 +269,9 @@ impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Asked<R, C, W> {
 
     async fn metadata(
         &self,
-        entry: &Entry,
+        entry: &DirectoryEntry,
         index: usize,
-        version: Version,
+        version: EndpointVersion,
         question: Question,
     ) -> Result<Response<Full<Bytes>>, Refused> {
         let around = &self.endpoints.around;
@@ -316,7 +317,12 @@ impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Asked<R, C, W> {
         }
     }
 
-    async fn stats(&self, entry: &Entry, index: usize, version: Version) -> Result<Stats, Refused> {
+    async fn stats(
+        &self,
+        entry: &DirectoryEntry,
+        index: usize,
+        version: EndpointVersion,
+    ) -> Result<Stats, Refused> {
         let container = &entry.task.containers[index];
         let failed = |reason: &str| Refused::NoStats(reason.to_owned());
         let seen = self.endpoints.sources.look(entry, index, false).await;
@@ -329,16 +335,16 @@ impl<R: ContainerRuntime, C: AnswersTasks, W: Witness> Asked<R, C, W> {
             tokio::task::spawn_blocking(read).await.map_err(|error| failed(&error.to_string()))?
         };
         let reading = read.map_err(|error| failed(&error.to_string()))?;
-        let of = stats::Of {
+        let of = stats::ReadingSubject {
             docker_id: &docker_id,
             docker_name: &container.docker_name,
-            rates: version == Version::V4,
+            rates: version == EndpointVersion::V4,
         };
         let (wall, monotonic) = (self.endpoints.clock.wall(), self.endpoints.clock.monotonic());
         Ok(entry.slots[index].readings().show(reading, &of, wall, monotonic))
     }
 
-    async fn all_seen(&self, entry: &Entry) -> Vec<Option<Arc<Seen>>> {
+    async fn all_seen(&self, entry: &DirectoryEntry) -> Vec<Option<Arc<InspectedContainer>>> {
         let mut all = Vec::with_capacity(entry.slots.len());
         for index in 0..entry.slots.len() {
             all.push(self.endpoints.sources.look(entry, index, false).await);

@@ -10,7 +10,7 @@
 
 // Tools, which know nothing of a task.
 mod blocking;
-mod places;
+mod connection_permits;
 mod plain_http;
 mod service_manager;
 
@@ -55,7 +55,7 @@ use std::{
 };
 
 use longshore_common::{clock::SystemClock, telemetry, termination::Termination};
-use settings::{EXIT_BAD_SETTINGS, Ended, Environment};
+use settings::{EXIT_BAD_SETTINGS, Environment, SettingsEnd};
 
 /// What the agent does is wait: for the coordinator, for Docker, for its disk.
 const WORKER_THREADS: usize = 2;
@@ -108,12 +108,12 @@ pub fn program(arguments: &[String], environment: &Environment) -> ExitCode {
     let named = first.filter(|_| skipped > 0);
     let settings = match settings::load_for(named, &given, environment) {
         Ok(settings) => settings,
-        Err(Ended::Shown(text)) => {
+        Err(SettingsEnd::Shown(text)) => {
             // Nobody is left to tell when standard output is closed.
             let _ = std::io::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
-        Err(Ended::Bad(problems)) => {
+        Err(SettingsEnd::Bad(problems)) => {
             eprint!("{problems}");
             return ExitCode::from(EXIT_BAD_SETTINGS);
         }

@@ -33,12 +33,12 @@ pub(crate) mod protocol;
 mod resolve;
 mod server;
 mod table;
-mod turns;
+mod request_slots;
 #[cfg(test)]
 mod tests;
 
 pub use client::MountHelper;
-pub(crate) use helper::{Fences, Helper, HelperError};
+pub(crate) use helper::{Helper, HelperError, MountRules};
 
 /// Where the helper's unit listens.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/longshore/volumes/socket";
@@ -55,7 +55,7 @@ pub(crate) async fn serve(
     let folder = socket.parent().unwrap_or(Path::new("/"));
     // A directory that is made for a task is for any user of its containers, whatever the unit says.
     umask(Mode::from_raw_mode(MADE_FOR_TASKS));
-    let helper = Helper::new(folder, Fences::of(settings))?;
+    let helper = Helper::new(folder, MountRules::of(settings))?;
     tracing::info!(socket = %socket.display(), "longshore-agent volumes starts");
     server::serve(helper, &socket, shutdown).await
 }
@@ -68,7 +68,9 @@ pub(crate) fn helper_of(
 ) -> Result<MountHelper, HelperError> {
     match &settings.volumes_socket {
         Some(socket) => Ok(MountHelper::at(socket.clone())),
-        None if may_mount() => Ok(MountHelper::own(Helper::new(own_folder, Fences::of(settings))?)),
+        None if may_mount() => {
+            Ok(MountHelper::own(Helper::new(own_folder, MountRules::of(settings))?))
+        }
         None => Ok(MountHelper::at(PathBuf::from(DEFAULT_SOCKET))),
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use self::{
-    changes::{Changed, Changes},
+    changes::{NetworkChange, NetworkChanges},
     probes::Probes,
     report::{NetworkReport, REPORT_FILE},
 };
@@ -46,10 +46,10 @@ pub(crate) async fn keep(
     mut tell: impl FnMut(Option<String>),
     shutdown: CancellationToken,
 ) {
-    let mut changes = Changes::subscribe()
+    let mut changes = NetworkChanges::subscribe()
         .inspect_err(|error| info!(%error, "changes of the network are looked for each minute"))
         .ok();
-    let mut network = Network::new(settings, docker);
+    let mut network = HostNetwork::new(settings, docker);
     let mut told = None;
     let mut pause = LOOK_AGAIN;
     loop {
@@ -81,7 +81,7 @@ pub(crate) async fn keep(
 }
 
 /// Waits for a change that can be heard of.
-async fn next(changes: &mut Option<Changes>) -> Changed {
+async fn next(changes: &mut Option<NetworkChanges>) -> NetworkChange {
     let heard = match changes {
         Some(changes) => changes.next().await,
         None => std::future::pending().await,
@@ -89,22 +89,22 @@ async fn next(changes: &mut Option<Changes>) -> Changed {
     heard.unwrap_or_else(|error| {
         info!(%error, "changes of the network are looked for each minute");
         *changes = None;
-        Changed::default()
+        NetworkChange::default()
     })
 }
 
 /// This host's network, and what is known of it from one look to the next.
-struct Network<'a> {
+struct HostNetwork<'a> {
     settings: &'a Settings,
     docker: Docker,
     bridge: Bridge,
     probes: Probes,
 }
 
-impl<'a> Network<'a> {
+impl<'a> HostNetwork<'a> {
     fn new(settings: &'a Settings, docker: Docker) -> Self {
         let bridge = Bridge { device: DEFAULT_BRIDGE.to_owned(), addresses: None };
-        Network { settings, docker, bridge, probes: Probes::default() }
+        HostNetwork { settings, docker, bridge, probes: Probes::default() }
     }
 
     /// Lays what is missing; what is wrong all the same.

@@ -1,7 +1,7 @@
 //! Plain HTTP for this host only: what introspection and the task endpoints are both served by.
 //!
 //! Owns the limits that keep a bad client from costing much, or from keeping others out: who is idle or
-//! slow gives way to a newcomer ([`Places`]). Never: TLS, an answer of its own.
+//! slow gives way to a newcomer ([`ConnectionPermits`]). Never: TLS, an answer of its own.
 
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,8 +17,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use crate::places::Room;
-use crate::places::{Place, Places};
+pub(crate) use crate::connection_permits::ConnectionLimits;
+use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
 
 #[cfg(test)]
 mod tests;
@@ -54,11 +54,11 @@ pub(crate) trait Answers: Send + Sync + 'static {
 pub(crate) async fn serve<A: Answers>(
     listener: TcpListener,
     name: &'static str,
-    room: Room,
+    limits: ConnectionLimits,
     connected: impl Fn(Ends) -> A + Send,
     shutdown: CancellationToken,
 ) {
-    let places = Places::new(room);
+    let permits = ConnectionPermits::new(limits);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -76,10 +76,10 @@ pub(crate) async fn serve<A: Answers>(
         };
         // Already closed when it has none.
         let Ok(local) = tcp.local_addr() else { continue };
-        let (place, answers) = (places.enter(peer.ip()), connected(Ends { peer, local }));
+        let (permit, answers) = (permits.admit(peer.ip()), connected(Ends { peer, local }));
         connections.spawn(async move {
-            let place = Arc::new(place);
-            if place.hold(connection(tcp, place.clone(), answers)).await.is_none() {
+            let permit = Arc::new(permit);
+            if permit.hold(connection(tcp, permit.clone(), answers)).await.is_none() {
                 tracing::debug!(peer.address = %peer, "a connection to {name} gave way to others");
             }
         });
@@ -87,12 +87,12 @@ pub(crate) async fn serve<A: Answers>(
     connections.shutdown().await;
 }
 
-async fn connection(tcp: TcpStream, place: Arc<Place>, answers: impl Answers) {
+async fn connection(tcp: TcpStream, permit: Arc<ConnectionPermit>, answers: impl Answers) {
     let answers = Arc::new(answers);
     let service = service_fn(move |request| {
-        let (answers, place) = (answers.clone(), place.clone());
+        let (answers, permit) = (answers.clone(), permit.clone());
         async move {
-            let _answering = place.answers();
+            let _answering = permit.answers();
             Ok::<_, Infallible>(answers.answer(request).await)
         }
     });

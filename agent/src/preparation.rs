@@ -13,7 +13,7 @@ use self::ports::FreePorts;
 use crate::{
     blocking::FILES,
     mounts::{MountHelper, protocol::TaskMounts},
-    preparation::needs::{Contents, Directory, File, HostMount, Needs},
+    preparation::needs::{FileContents, HostMount, NeededDirectory, NeededFile, Needs},
     runtime::{Bind, BindSource, ContainerConfig, RuntimeError, Unknown},
     settings::Objects,
 };
@@ -106,10 +106,10 @@ impl Preparation {
         for directory in needs.directories.clone() {
             in_background(move || make(&directory)).await?;
         }
-        for File { path, contents } in &needs.files {
+        for NeededFile { path, contents } in &needs.files {
             let contents = match contents {
-                Contents::Text(text) => text.clone().into_bytes(),
-                Contents::Object(arn) => self.object(arn).await?,
+                FileContents::Text(text) => text.clone().into_bytes(),
+                FileContents::Object(arn) => self.object(arn).await?,
             };
             let path = path.clone();
             in_background(move || write(&path, &contents)).await?;
@@ -169,7 +169,7 @@ async fn in_time(work: impl Future<Output = Result<(), String>>) -> Result<(), R
     done.unwrap_or_else(|_| Err(late())).map_err(|message| RuntimeError::NotPrepared { message })
 }
 
-fn make(Directory { path, mode }: &Directory) -> io::Result<()> {
+fn make(NeededDirectory { path, mode }: &NeededDirectory) -> io::Result<()> {
     fs_err::create_dir_all(path)?;
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(*mode))
 }

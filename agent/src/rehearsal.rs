@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::{
     engine::plan::{container_config, refusal},
-    mounts::{Fences, Helper, HelperError},
+    mounts::{Helper, HelperError, MountRules},
     preparation::needs::HostMount,
     runtime::{Bind, BindSource, docker},
     settings::{FileSystems, LimitRules, PullPolicy, RepositoryCredentials},
@@ -55,7 +55,7 @@ impl Rehearsal {
         engine_sockets: Vec<PathBuf>,
     ) -> Result<Self, RehearsalError> {
         let efs = FileSystems::read(efs).map_err(RehearsalError::Efs)?;
-        let fences = Fences {
+        let fences = MountRules {
             policy: policy.clone(),
             file_systems: efs.clone(),
             engine_sockets,

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     data_dir::{DataDir, DataDirError},
-    endpoints::{Endpoints, Kernel, directory::Directory, metadata::Surroundings},
+    endpoints::{Endpoints, Kernel, directory::EndpointDirectory, metadata::Surroundings},
     engine::{
         ledger::LedgerError,
         leftovers,
@@ -37,14 +37,14 @@ use crate::{
     },
     fleet::{
         coordinator_reach,
-        join::{self, EnterError, Entry, Membership, Renewal},
+        join::{self, EnterError, FleetEntry, Membership, Renewal},
         noted_polls::NotedPolls,
         poll_endpoint,
-        registration::{self, Host, Outcome},
+        registration::{self, Host, RegistrationOutcome},
     },
     host::{
         address, disk,
-        docker_reach::{self, Reach},
+        docker_reach::{self, DockerReach},
         ec2, gpus,
         machine::{self, AGENT_HASH, AGENT_VERSION, Machine, MachineError, NoCapacity},
         spot,
@@ -198,7 +198,7 @@ async fn life(
     let status = Status::new(cluster, AGENT_VERSION, AGENT_HASH, clock.clone());
     let mut parts = JoinSet::new();
     parts.spawn(introspection::serve(shown, status.clone(), shutdown.clone()));
-    let (reach, docker_reach) = watch::channel(Reach::default());
+    let (reach, docker_reach) = watch::channel(DockerReach::default());
     let (monitor, disk) = disk::monitor();
     status.disk_watched(disk.clone());
     parts.spawn(monitor.run(
@@ -230,7 +230,7 @@ async fn life(
     // after its renewal.
     parts.spawn(renewal.keep_renewed(shutdown.clone()));
     data_dir.set_aside_ledger_of_others(membership.fleet, membership.host)?;
-    let own = leftovers::Own {
+    let own = leftovers::OwnHost {
         fleet: membership.fleet,
         host: membership.host,
         former: data_dir.former_hosts(membership.host),
@@ -249,12 +249,12 @@ async fn life(
     };
     let registered = {
         let (data_dir, status) = (data_dir.clone(), status.clone());
-        move |outcome: Outcome| match outcome {
-            Outcome::Registered(registered) => {
+        move |outcome: RegistrationOutcome| match outcome {
+            RegistrationOutcome::Registered(registered) => {
                 data_dir.keep_registration(&registered);
                 status.set_registered(registered);
             }
-            Outcome::Refused(why) => status.set_refused(why),
+            RegistrationOutcome::Refused(why) => status.set_refused(why),
         }
     };
     let reached = docker_reach.clone();
@@ -423,13 +423,13 @@ async fn watch_network(
 async fn task_endpoints(
     settings: &Settings,
     data_dir: &DataDir,
-) -> Result<Option<(TaskEndpoints, Arc<Directory>, TcpListener)>, Failed> {
+) -> Result<Option<(TaskEndpoints, Arc<EndpointDirectory>, TcpListener)>, Failed> {
     let listener = wiring::open(settings).await;
     let (Some(address), Some(listener)) = (settings.task_endpoints_listen, listener) else {
         return Ok(None);
     };
     let names = Names::load(&data_dir.endpoints_key(), address)?;
-    let directory = Arc::new(Directory::new(names.clone(), settings.task_endpoints_rate));
+    let directory = Arc::new(EndpointDirectory::new(names.clone(), settings.task_endpoints_rate));
     tracing::info!(%address, "tasks can ask for their metadata");
     Ok(Some((TaskEndpoints { names, directory: directory.clone() }, directory, listener)))
 }
@@ -453,7 +453,7 @@ async fn enter(
         Ok(token) => (token, None),
         Err(failed) => (None, Some(failed)),
     };
-    let entry = Entry {
+    let entry = FleetEntry {
         coordinator: settings.coordinator.clone(),
         token,
         host: settings.container_instance,

@@ -31,8 +31,8 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::file_systems::{ANY_USER, AccessPoint, Place, inside};
-use self::problems::Problem;
+pub(crate) use self::file_systems::{ANY_USER, AccessPoint, FileSystemSource, inside};
+use self::problems::SettingProblem;
 pub use self::{
     command_line::SUBCOMMANDS,
     disk_rules::DiskRules,
@@ -42,7 +42,7 @@ pub use self::{
     objects::Objects,
     parsed::{Ec2Metadata, Gpus, Settings, TokenSource},
     port_bounds::PortBounds,
-    problems::{EXIT_BAD_SETTINGS, Ended, Problems},
+    problems::{EXIT_BAD_SETTINGS, SettingProblems, SettingsEnd},
     proxies::Proxies,
     pull_policy::PullPolicy,
     registries::Registries,
@@ -53,7 +53,7 @@ pub use self::{
 };
 
 /// Reads the settings. `arguments` begin with the program's name.
-pub fn load(arguments: &[String], environment: &Environment) -> Result<Settings, Ended> {
+pub fn load(arguments: &[String], environment: &Environment) -> Result<Settings, SettingsEnd> {
     load_for(None, arguments, environment)
 }
 
@@ -62,13 +62,13 @@ pub fn load_for(
     subcommand: Option<&str>,
     arguments: &[String],
     environment: &Environment,
-) -> Result<Settings, Ended> {
+) -> Result<Settings, SettingsEnd> {
     let flags: BTreeMap<&'static str, String> = command_line::read(subcommand, arguments)?;
-    let (mut problems, mut warnings) = (Problems::default(), Vec::new());
+    let (mut problems, mut warnings) = (SettingProblems::default(), Vec::new());
     let values = source::collect(&flags, environment, &mut problems, &mut warnings);
     let settings = parse::settings(values, warnings, &mut problems);
     match settings {
         Some(settings) if problems.0.is_empty() => Ok(settings),
-        _ => Err(Ended::Bad(problems)),
+        _ => Err(SettingsEnd::Bad(problems)),
     }
 }

@@ -17,7 +17,7 @@ use longshore_common::{
 use tokio::sync::{Notify, watch};
 
 use crate::{
-    engine::supervisor::{Handle, TaskView},
+    engine::supervisor::{EngineHandle, TaskView},
     host::{
         disk::{Disk, DiskWatch},
         docker_reach::NotesDocker,
@@ -35,7 +35,7 @@ pub(crate) struct Status {
     pub(crate) cluster: String,
     pub(crate) version: &'static str,
     pub(crate) hash: &'static str,
-    engine: OnceLock<Handle>,
+    engine: OnceLock<EngineHandle>,
     registered: watch::Sender<Option<Registered>>,
     /// Why the coordinator does not take this host.
     refused: Mutex<Option<String>>,
@@ -84,7 +84,7 @@ impl Status {
         })
     }
 
-    pub(crate) fn engine_started(&self, engine: Handle) {
+    pub(crate) fn engine_started(&self, engine: EngineHandle) {
         // Started once a process.
         let _ = self.engine.set(engine);
     }
@@ -172,7 +172,7 @@ impl Status {
 
     /// Unknown before the engine runs.
     pub(crate) fn storage(&self) -> StorageHealth {
-        self.engine.get().map(Handle::storage).unwrap_or_default()
+        self.engine.get().map(EngineHandle::storage).unwrap_or_default()
     }
 
     /// As it was read last.

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Result, bail};
-use longshore_agent::engine::supervisor::Handle;
+use longshore_agent::engine::supervisor::EngineHandle;
 use longshore_common::{
     clock::Timestamp,
     id::{FleetId, HostId, TaskId},
@@ -134,7 +134,7 @@ impl LoneCoordinator {
 
     /// One exchange as a coordinator makes it: polls, takes what comes, sends a manifest when the
     /// agent wants one, and has stopped what it does not desire.
-    pub async fn exchange(&mut self, agent: &Handle, hold_ms: u32) -> Result<()> {
+    pub async fn exchange(&mut self, agent: &EngineHandle, hold_ms: u32) -> Result<()> {
         let answer = agent.poll(self.request(hold_ms)).await?;
         if self.take(&answer)? {
             let answer = agent.poll(self.manifest(hold_ms)).await?;

@@ -10,14 +10,14 @@ use longshore_common::clock::{Clock, Monotonic};
 use tokio::sync::Mutex;
 use tracing::debug;
 
-use super::directory::{Directory, Entry};
+use super::directory::{DirectoryEntry, EndpointDirectory};
 use crate::runtime::{ContainerRuntime, OwnerLabel};
 
 const LIST_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) struct Addresses<R> {
     runtime: Arc<R>,
-    directory: Arc<Directory>,
+    directory: Arc<EndpointDirectory>,
     owner: OwnerLabel,
     clock: Arc<dyn Clock>,
     listed: Mutex<Option<Monotonic>>,
@@ -26,14 +26,14 @@ pub(crate) struct Addresses<R> {
 impl<R: ContainerRuntime> Addresses<R> {
     pub(crate) fn new(
         runtime: Arc<R>,
-        directory: Arc<Directory>,
+        directory: Arc<EndpointDirectory>,
         owner: OwnerLabel,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Addresses { runtime, directory, owner, clock, listed: Mutex::default() }
     }
 
-    pub(crate) async fn find(&self, address: IpAddr) -> Option<(Arc<Entry>, usize)> {
+    pub(crate) async fn find(&self, address: IpAddr) -> Option<(Arc<DirectoryEntry>, usize)> {
         if let Some(found) = self.directory.by_address(address) {
             return Some(found);
         }

@@ -25,34 +25,34 @@ use crate::{
     },
 };
 
-pub(crate) struct Directory {
+pub(crate) struct EndpointDirectory {
     names: Names,
     rate: RequestRate,
-    inside: RwLock<Inside>,
+    inside: RwLock<DirectoryIndex>,
 }
 
 #[derive(Default)]
-struct Inside {
-    tasks: FastMap<TaskKey, Arc<Entry>>,
-    by_id: FastMap<EndpointId, Place>,
-    by_docker_id: FastMap<String, Place>,
-    by_address: FastMap<IpAddr, Place>,
+struct DirectoryIndex {
+    tasks: FastMap<TaskKey, Arc<DirectoryEntry>>,
+    by_id: FastMap<EndpointId, ContainerPosition>,
+    by_docker_id: FastMap<String, ContainerPosition>,
+    by_address: FastMap<IpAddr, ContainerPosition>,
 }
 
 /// A container: its task, and which of the task's it is.
-type Place = (TaskKey, usize);
+type ContainerPosition = (TaskKey, usize);
 
 /// A task, and what was found out about its containers for those who asked.
-pub(crate) struct Entry {
+pub(crate) struct DirectoryEntry {
     pub(crate) task: ShownTask,
     pub(crate) limiter: Arc<Limiter>,
-    pub(crate) slots: Vec<Arc<Slot>>,
+    pub(crate) slots: Vec<Arc<ContainerSlot>>,
 }
 
 /// One container's place for what the container engine shows of it.
 #[derive(Default)]
-pub(crate) struct Slot {
-    seen: RwLock<Option<Arc<Seen>>>,
+pub(crate) struct ContainerSlot {
+    seen: RwLock<Option<Arc<InspectedContainer>>>,
     /// Addresses that point here.
     addresses: Mutex<Vec<IpAddr>>,
     /// Held by the one request that asks the container engine for all.
@@ -62,7 +62,7 @@ pub(crate) struct Slot {
 
 /// What an inspect showed of a container.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct InspectedContainer {
     docker_id: String,
     restarts: Option<u32>,
     pub(crate) at: Monotonic,
@@ -73,17 +73,17 @@ pub(crate) struct Seen {
     pub(crate) mounts: Vec<MountPoint>,
 }
 
-impl Directory {
+impl EndpointDirectory {
     pub(crate) fn new(names: Names, rate: RequestRate) -> Self {
-        Directory { names, rate, inside: RwLock::default() }
+        EndpointDirectory { names, rate, inside: RwLock::default() }
     }
 
-    pub(crate) fn by_id(&self, id: EndpointId) -> Option<(Arc<Entry>, usize)> {
+    pub(crate) fn by_id(&self, id: EndpointId) -> Option<(Arc<DirectoryEntry>, usize)> {
         let inside = self.read();
         inside.at(*inside.by_id.get(&id)?)
     }
 
-    pub(crate) fn by_address(&self, address: IpAddr) -> Option<(Arc<Entry>, usize)> {
+    pub(crate) fn by_address(&self, address: IpAddr) -> Option<(Arc<DirectoryEntry>, usize)> {
         let inside = self.read();
         inside.at(*inside.by_address.get(&address)?)
     }
@@ -91,12 +91,12 @@ impl Directory {
     /// An inspect of this container answered.
     pub(crate) fn inspected(
         &self,
-        entry: &Entry,
+        entry: &DirectoryEntry,
         index: usize,
         details: ContainerDetails,
         at: Monotonic,
-    ) -> Arc<Seen> {
-        let seen = Arc::new(Seen {
+    ) -> Arc<InspectedContainer> {
+        let seen = Arc::new(InspectedContainer {
             docker_id: details.id,
             restarts: entry.task.containers[index].restarts,
             at,
@@ -138,16 +138,16 @@ impl Directory {
             && inside.by_address.is_empty()
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Inside> {
+    fn read(&self) -> RwLockReadGuard<'_, DirectoryIndex> {
         self.inside.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Inside> {
+    fn write(&self) -> RwLockWriteGuard<'_, DirectoryIndex> {
         self.inside.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl ShowsTasks for Directory {
+impl ShowsTasks for EndpointDirectory {
     fn publish(&self, task: ShownTask) {
         let key = task.key;
         let mut inside = self.write();
@@ -176,7 +176,7 @@ impl ShowsTasks for Directory {
                 inside.by_docker_id.insert(id.clone(), (key, index));
             }
         }
-        let entry = Arc::new(Entry { task, limiter, slots });
+        let entry = Arc::new(DirectoryEntry { task, limiter, slots });
         for index in 0..entry.slots.len() {
             if entry.slots[index].is_set() && entry.seen(index).is_none() {
                 entry.slots[index].clear();
@@ -199,19 +199,19 @@ impl ShowsTasks for Directory {
     }
 }
 
-impl Inside {
-    fn at(&self, (key, index): Place) -> Option<(Arc<Entry>, usize)> {
+impl DirectoryIndex {
+    fn at(&self, (key, index): ContainerPosition) -> Option<(Arc<DirectoryEntry>, usize)> {
         Some((self.tasks.get(&key)?.clone(), index))
     }
 
-    fn point(&mut self, addresses: &[IpAddr], slot: &Slot, place: Place) {
+    fn point(&mut self, addresses: &[IpAddr], slot: &ContainerSlot, place: ContainerPosition) {
         for address in addresses {
             self.by_address.insert(*address, place);
         }
         slot.addresses().extend_from_slice(addresses);
     }
 
-    fn leave_addresses(&mut self, slot: &Slot, place: Place) {
+    fn leave_addresses(&mut self, slot: &ContainerSlot, place: ContainerPosition) {
         for address in slot.addresses().drain(..) {
             if self.by_address.get(&address) == Some(&place) {
                 self.by_address.remove(&address);
@@ -220,9 +220,9 @@ impl Inside {
     }
 }
 
-impl Entry {
+impl DirectoryEntry {
     /// What was last seen of a container, unless it is another one now or has ended since.
-    pub(crate) fn seen(&self, index: usize) -> Option<Arc<Seen>> {
+    pub(crate) fn seen(&self, index: usize) -> Option<Arc<InspectedContainer>> {
         let container = &self.task.containers[index];
         let seen = self.slots[index].get()?;
         let same = container.docker_id.as_ref() == Some(&seen.docker_id)
@@ -233,8 +233,8 @@ impl Entry {
     }
 }
 
-impl Slot {
-    fn get(&self) -> Option<Arc<Seen>> {
+impl ContainerSlot {
+    fn get(&self) -> Option<Arc<InspectedContainer>> {
         self.seen.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -242,7 +242,7 @@ impl Slot {
         self.seen.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    fn set(&self, seen: Arc<Seen>) {
+    fn set(&self, seen: Arc<InspectedContainer>) {
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
@@ -259,8 +259,8 @@ impl Slot {
     }
 }
 
-impl std::fmt::Debug for Directory {
+impl std::fmt::Debug for EndpointDirectory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Directory").field("tasks", &self.read().tasks.len()).finish()
+        f.debug_struct("EndpointDirectory").field("tasks", &self.read().tasks.len()).finish()
     }
 }

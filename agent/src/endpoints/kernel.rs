@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
-use super::source::{Network, Witness};
+use super::source::{ContainerNetwork, Witness};
 use crate::{
     kernel::{control_group::ControlGroup, host_socket},
     plain_http::Ends,
@@ -20,7 +20,7 @@ impl Witness for Kernel {
     fn holds_other_end(
         &self,
         ends: Ends,
-        network: Network,
+        network: ContainerNetwork,
         pid: Option<u32>,
         docker_id: &str,
     ) -> io::Result<bool> {
@@ -30,8 +30,8 @@ impl Witness for Kernel {
         for local in [self.public, ends.local] {
             let ends = Ends { local, ..ends };
             let holds = match network {
-                Network::Own => has_connection(pid, ends)?,
-                Network::Host => match host_socket::find(ends.peer, ends.local)? {
+                ContainerNetwork::Own => has_connection(pid, ends)?,
+                ContainerNetwork::Host => match host_socket::find(ends.peer, ends.local)? {
                     Some(socket) => group.holds(&socket)?,
                     None => false,
                 },
@@ -127,7 +127,7 @@ mod tests {
     fn a_process_that_is_not_the_containers_is_an_error() {
         let ends = Ends { peer: ([127, 0, 0, 1], 1).into(), local: ([127, 0, 0, 1], 2).into() };
         let pid = Some(std::process::id());
-        for network in [Network::Own, Network::Host] {
+        for network in [ContainerNetwork::Own, ContainerNetwork::Host] {
             let kernel = Kernel { public: ends.local };
             assert!(kernel.holds_other_end(ends, network, pid, "0123456789abcdef").is_err());
         }

@@ -15,8 +15,8 @@ use longshore_common::{
 use serde::Serialize;
 
 use super::{
-    directory::{Entry, Seen},
-    route::Version,
+    directory::{DirectoryEntry, InspectedContainer},
+    route::EndpointVersion,
 };
 use crate::{
     engine::plan::{awslogs, task_limits::TaskLimits as Limits, volumes},
@@ -95,7 +95,7 @@ pub(crate) struct ContainerMetadata<'a> {
     #[serde(rename = "ImageID")]
     image_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ports: Vec<Port<'a>>,
+    ports: Vec<PortMetadata<'a>>,
     labels: BTreeMap<String, String>,
     desired_status: &'static str,
     known_status: &'static str,
@@ -110,11 +110,11 @@ pub(crate) struct ContainerMetadata<'a> {
     finished_at: Option<String>,
     r#type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    health: Option<Health>,
+    health: Option<HealthMetadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart_count: Option<u32>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    volumes: Vec<Volume<'a>>,
+    volumes: Vec<VolumeMetadata<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_driver: Option<&'a str>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -122,12 +122,12 @@ pub(crate) struct ContainerMetadata<'a> {
     #[serde(rename = "ContainerARN", skip_serializing_if = "Option::is_none")]
     container_arn: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    networks: Vec<Network>,
+    networks: Vec<NetworkMetadata>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Port<'a> {
+struct PortMetadata<'a> {
     container_port: u16,
     protocol: String,
     host_port: u16,
@@ -145,13 +145,13 @@ struct ContainerLimits {
 }
 
 #[derive(Serialize)]
-struct Health {
+struct HealthMetadata {
     status: HealthStatus,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Volume<'a> {
+struct VolumeMetadata<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     docker_name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -160,7 +160,7 @@ struct Volume<'a> {
 }
 
 #[derive(Serialize)]
-struct Network {
+struct NetworkMetadata {
     #[serde(rename = "NetworkMode")]
     mode: &'static str,
     #[serde(rename = "IPv4Addresses")]
@@ -189,16 +189,16 @@ pub(crate) struct Tags {
 }
 
 pub(crate) fn task<'a>(
-    entry: &'a Entry,
-    seen: &'a [Option<Arc<Seen>>],
-    version: Version,
+    entry: &'a DirectoryEntry,
+    seen: &'a [Option<Arc<InspectedContainer>>],
+    version: EndpointVersion,
     around: &'a Surroundings,
 ) -> TaskMetadata<'a> {
     let task = &entry.task;
     let of = |index: usize| {
         container(task, index, seen.get(index).and_then(Option::as_deref), version, around)
     };
-    let v4 = version == Version::V4;
+    let v4 = version == EndpointVersion::V4;
     let group = task.intent.as_ref().map(|intent| intent.order.group.as_str());
     TaskMetadata {
         cluster: &task.cluster,
@@ -250,13 +250,13 @@ impl<'a> TaskMetadata<'a> {
 pub(crate) fn container<'a>(
     task: &'a ShownTask,
     index: usize,
-    seen: Option<&'a Seen>,
-    version: Version,
+    seen: Option<&'a InspectedContainer>,
+    version: EndpointVersion,
     around: &Surroundings,
 ) -> ContainerMetadata<'a> {
     let shown = &task.containers[index];
     let definition = definition(task, index);
-    let v4 = version == Version::V4;
+    let v4 = version == EndpointVersion::V4;
     let log = definition.and_then(|of| of.log_configuration.as_ref()).filter(|_| v4);
     let ended = shown.known == KnownStatus::Stopped;
     ContainerMetadata {
@@ -268,7 +268,7 @@ pub(crate) fn container<'a>(
         ports: shown
             .bindings
             .iter()
-            .map(|binding| Port {
+            .map(|binding| PortMetadata {
                 container_port: binding.container_port,
                 protocol: binding.protocol.to_string(),
                 host_port: binding.host_port,
@@ -284,12 +284,12 @@ pub(crate) fn container<'a>(
         started_at: shown.started_at.map(time),
         finished_at: shown.finished_at.filter(|_| ended).map(time),
         r#type: "NORMAL",
-        health: shown.health.map(|health| Health { status: health }),
+        health: shown.health.map(|health| HealthMetadata { status: health }),
         restart_count: shown.restarts.filter(|_| v4),
         volumes: seen
             .into_iter()
             .flat_map(|seen| &seen.mounts)
-            .map(|mount| Volume {
+            .map(|mount| VolumeMetadata {
                 docker_name: &mount.volume,
                 source: source(task, &mount.source),
                 destination: &mount.target,
@@ -375,7 +375,7 @@ fn container_arn(task: &ShownTask, index: usize, around: &Surroundings) -> Optio
     Some(identity.container(&task.cluster, task.key.task, id.value()))
 }
 
-fn network(task: &ShownTask, seen: Option<&Seen>) -> Option<Network> {
+fn network(task: &ShownTask, seen: Option<&InspectedContainer>) -> Option<NetworkMetadata> {
     let mode = task.intent.as_ref().map(|intent| intent.definition.spec.network_mode())?;
     let addresses = |wanted: fn(&std::net::IpAddr) -> bool| {
         let all = seen.map(|seen| &seen.addresses[..]).unwrap_or_default();
@@ -387,7 +387,7 @@ fn network(task: &ShownTask, seen: Option<&Seen>) -> Option<Network> {
         NetworkMode::None => "none",
         NetworkMode::Awsvpc => "awsvpc",
     };
-    Some(Network {
+    Some(NetworkMetadata {
         mode,
         ipv4: addresses(std::net::IpAddr::is_ipv4),
         ipv6: addresses(std::net::IpAddr::is_ipv6),

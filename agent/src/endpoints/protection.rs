@@ -46,14 +46,14 @@ impl AnswersTasks for Membership {
 }
 
 /// Passes questions on.
-pub(crate) struct Desk<C> {
+pub(crate) struct ProtectionClient<C> {
     coordinator: C,
     calls: Semaphore,
 }
 
-impl<C: AnswersTasks> Desk<C> {
+impl<C: AnswersTasks> ProtectionClient<C> {
     pub(crate) fn new(coordinator: C) -> Self {
-        Desk { coordinator, calls: Semaphore::new(CALLS_MAX) }
+        ProtectionClient { coordinator, calls: Semaphore::new(CALLS_MAX) }
     }
 
     pub(crate) async fn ask(&self, task: TaskId, ask: TaskAsk) -> Result<TaskReply, CallError> {
@@ -83,7 +83,7 @@ impl<C: AnswersTasks> Desk<C> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-struct Wanted {
+struct ProtectionRequest {
     protection_enabled: bool,
     #[serde(default)]
     expires_in_minutes: Option<i64>,
@@ -102,7 +102,7 @@ async fn wanted(body: Incoming) -> Result<Option<u32>, String> {
 }
 
 fn parsed(body: &[u8]) -> Result<Option<u32>, String> {
-    let wanted: Wanted = serde_json::from_slice(body).map_err(|error| {
+    let wanted: ProtectionRequest = serde_json::from_slice(body).map_err(|error| {
         format!("give {{\"ProtectionEnabled\":true,\"ExpiresInMinutes\":60}}: {error}")
     })?;
     let minutes = match wanted.expires_in_minutes {
@@ -120,10 +120,10 @@ fn parsed(body: &[u8]) -> Result<Option<u32>, String> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-enum Shown<'a> {
+enum ProtectionAnswer<'a> {
     Protection(Protection<'a>),
-    Failure(Failure<'a>),
-    Error(Problem<'a>),
+    Failure(ProtectionFailure<'a>),
+    Error(ProtectionProblem<'a>),
 }
 
 #[derive(Serialize)]
@@ -137,7 +137,7 @@ struct Protection<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Failure<'a> {
+struct ProtectionFailure<'a> {
     arn: &'a str,
     detail: Option<&'a str>,
     reason: &'a str,
@@ -145,7 +145,7 @@ struct Failure<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Problem<'a> {
+struct ProtectionProblem<'a> {
     arn: &'a str,
     code: &'a str,
     message: String,
@@ -159,11 +159,11 @@ fn answer(arn: &str, asked: Result<TaskReply, CallError>) -> Response<Full<Bytes
                 protection_enabled: until.is_some(),
                 task_arn: arn,
             };
-            json(StatusCode::OK, &Shown::Protection(protection))
+            json(StatusCode::OK, &ProtectionAnswer::Protection(protection))
         }
         Ok(TaskReply::NotProtected { reason }) => {
-            let failure = Failure { arn, detail: None, reason: &reason };
-            json(StatusCode::OK, &Shown::Failure(failure))
+            let failure = ProtectionFailure { arn, detail: None, reason: &reason };
+            json(StatusCode::OK, &ProtectionAnswer::Failure(failure))
         }
         Ok(TaskReply::Tags { .. }) => {
             unavailable(arn, "the coordinator's answer is to another question".to_owned())
@@ -176,13 +176,13 @@ fn answer(arn: &str, asked: Result<TaskReply, CallError>) -> Response<Full<Bytes
 }
 
 fn invalid(arn: &str, message: String) -> Response<Full<Bytes>> {
-    let problem = Problem { arn, code: "InvalidParameterException", message };
-    json(StatusCode::BAD_REQUEST, &Shown::Error(problem))
+    let problem = ProtectionProblem { arn, code: "InvalidParameterException", message };
+    json(StatusCode::BAD_REQUEST, &ProtectionAnswer::Error(problem))
 }
 
 fn unavailable(arn: &str, message: String) -> Response<Full<Bytes>> {
-    let problem = Problem { arn, code: "ServerException", message };
-    json(StatusCode::INTERNAL_SERVER_ERROR, &Shown::Error(problem))
+    let problem = ProtectionProblem { arn, code: "ServerException", message };
+    json(StatusCode::INTERNAL_SERVER_ERROR, &ProtectionAnswer::Error(problem))
 }
 
 /// As ECS's example shows it.

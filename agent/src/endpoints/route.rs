@@ -6,7 +6,7 @@ use crate::task::endpoint_names::EndpointId;
 
 /// A version of the metadata endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub(crate) enum EndpointVersion {
     V2,
     V3,
     V4,
@@ -35,7 +35,7 @@ pub(crate) enum Question {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     Metadata {
-        version: Version,
+        version: EndpointVersion,
         subject: Subject<'a>,
         question: Question,
     },
@@ -49,7 +49,7 @@ pub(crate) enum Route<'a> {
     /// There is such a path, for these methods.
     OtherMethod(&'static str),
     /// An id was expected and something else found.
-    NotAnId(Version),
+    NotAnId(EndpointVersion),
     Unknown,
 }
 
@@ -63,8 +63,8 @@ impl<'a> Route<'a> {
         let (first, second) = (first.unwrap_or_default(), second.unwrap_or_default());
         let route = match first {
             "v2" => v2(second, rest),
-            "v3" => by_id(Version::V3, second, rest),
-            "v4" => by_id(Version::V4, second, rest),
+            "v3" => by_id(EndpointVersion::V3, second, rest),
+            "v4" => by_id(EndpointVersion::V4, second, rest),
             "api" => match EndpointId::parse(second) {
                 Some(id) => return agent_api(method, id, rest),
                 None => Route::Unknown,
@@ -79,7 +79,7 @@ impl<'a> Route<'a> {
     }
 }
 
-fn by_id<'a>(version: Version, id: &str, rest: &str) -> Route<'a> {
+fn by_id<'a>(version: EndpointVersion, id: &str, rest: &str) -> Route<'a> {
     let question = match rest {
         "" => Question::Container,
         "task" => Question::Task,
@@ -95,7 +95,7 @@ fn by_id<'a>(version: Version, id: &str, rest: &str) -> Route<'a> {
 }
 
 fn v2<'a>(what: &str, rest: &'a str) -> Route<'a> {
-    let version = Version::V2;
+    let version = EndpointVersion::V2;
     let subject = match rest {
         "" => Subject::Source,
         id if !id.contains('/') => Subject::Sibling(id),

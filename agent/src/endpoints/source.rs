@@ -19,7 +19,7 @@ use longshore_common::{clock::Clock, task_definition::NetworkMode};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
-use super::directory::{Directory, Entry, Seen};
+use super::directory::{DirectoryEntry, EndpointDirectory, InspectedContainer};
 use crate::{plain_http::Ends, runtime::ContainerRuntime};
 
 /// What was seen of a container is believed so long when a request does not fit it.
@@ -29,7 +29,7 @@ const SEARCHES_MAX: usize = 4;
 
 /// Where a container's sockets are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Network {
+pub(crate) enum ContainerNetwork {
     Own,
     Host,
 }
@@ -41,7 +41,7 @@ pub(crate) trait Witness: Send + Sync + 'static {
     fn holds_other_end(
         &self,
         ends: Ends,
-        network: Network,
+        network: ContainerNetwork,
         pid: Option<u32>,
         docker_id: &str,
     ) -> io::Result<bool>;
@@ -67,7 +67,7 @@ pub(crate) enum NotFrom {
 pub(crate) struct Sources<R, W> {
     runtime: Arc<R>,
     witness: Arc<W>,
-    directory: Arc<Directory>,
+    directory: Arc<EndpointDirectory>,
     clock: Arc<dyn Clock>,
     searches: Semaphore,
     /// Once is enough for the log.
@@ -93,7 +93,7 @@ impl<R: ContainerRuntime, W: Witness> Sources<R, W> {
     pub(crate) fn new(
         runtime: Arc<R>,
         witness: W,
-        directory: Arc<Directory>,
+        directory: Arc<EndpointDirectory>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Sources {
@@ -110,13 +110,17 @@ impl<R: ContainerRuntime, W: Witness> Sources<R, W> {
     pub(crate) async fn plausible(
         &self,
         connection: &Connection,
-        entry: &Entry,
+        entry: &DirectoryEntry,
         containers: impl Iterator<Item = usize>,
-    ) -> Vec<(usize, Network)> {
+    ) -> Vec<(usize, ContainerNetwork)> {
         let mut plausible = Vec::new();
         for index in containers {
             let network = match self.network(entry, index).await {
-                Some(Network::Own) if !self.has_address(connection, entry, index).await => continue,
+                Some(ContainerNetwork::Own)
+                    if !self.has_address(connection, entry, index).await =>
+                {
+                    continue;
+                }
                 Some(network) => network,
                 None => continue,
             };
@@ -129,8 +133,8 @@ impl<R: ContainerRuntime, W: Witness> Sources<R, W> {
     pub(crate) async fn prove(
         &self,
         connection: &Connection,
-        entry: &Entry,
-        plausible: Vec<(usize, Network)>,
+        entry: &DirectoryEntry,
+        plausible: Vec<(usize, ContainerNetwork)>,
     ) -> Result<(), NotFrom> {
         let mut refusal = NotFrom::Another;
         for (index, network) in plausible {
@@ -143,26 +147,36 @@ impl<R: ContainerRuntime, W: Witness> Sources<R, W> {
         Err(refusal)
     }
 
-    async fn network(&self, entry: &Entry, index: usize) -> Option<Network> {
+    async fn network(&self, entry: &DirectoryEntry, index: usize) -> Option<ContainerNetwork> {
         let mode = entry.task.intent.as_ref().map(|intent| intent.definition.spec.network_mode());
         match mode {
-            Some(NetworkMode::Host) => Some(Network::Host),
-            Some(NetworkMode::Bridge) => Some(Network::Own),
+            Some(NetworkMode::Host) => Some(ContainerNetwork::Host),
+            Some(NetworkMode::Bridge) => Some(ContainerNetwork::Own),
             // Nothing but its loopback can be reached from such a container.
             Some(NetworkMode::None | NetworkMode::Awsvpc) => None,
             // Only labels tell of it; what the engine shows has to do.
             None => {
                 let seen = self.look(entry, index, false).await?;
-                Some(if seen.addresses.is_empty() { Network::Host } else { Network::Own })
+                Some(if seen.addresses.is_empty() {
+                    ContainerNetwork::Host
+                } else {
+                    ContainerNetwork::Own
+                })
             }
         }
     }
 
     /// What the engine shows of a container: asked for once, and once more if that is `again`
     /// wanted and a while has passed. However many ask at once, the engine is asked once.
-    pub(crate) async fn look(&self, entry: &Entry, index: usize, again: bool) -> Option<Arc<Seen>> {
-        let recent =
-            |seen: &Arc<Seen>| !again || self.clock.monotonic().since(seen.at) < LOOK_AGAIN_AFTER;
+    pub(crate) async fn look(
+        &self,
+        entry: &DirectoryEntry,
+        index: usize,
+        again: bool,
+    ) -> Option<Arc<InspectedContainer>> {
+        let recent = |seen: &Arc<InspectedContainer>| {
+            !again || self.clock.monotonic().since(seen.at) < LOOK_AGAIN_AFTER
+        };
         if let Some(seen) = entry.seen(index).filter(recent) {
             return Some(seen);
         }
@@ -183,7 +197,12 @@ impl<R: ContainerRuntime, W: Witness> Sources<R, W> {
         }
     }
 
-    async fn has_address(&self, connection: &Connection, entry: &Entry, index: usize) -> bool {
+    async fn has_address(
+        &self,
+        connection: &Connection,
+        entry: &DirectoryEntry,
+        index: usize,
+    ) -> bool {
         let peer = connection.ends.peer.ip().to_canonical();
         for again in [false, true] {
             let seen = self.look(entry, index, again).await;
@@ -198,9 +217,9 @@ impl<R: ContainerRuntime, W: Witness> Sources<R, W> {
     async fn is_of(
         &self,
         connection: &Connection,
-        entry: &Entry,
+        entry: &DirectoryEntry,
         index: usize,
-        network: Network,
+        network: ContainerNetwork,
     ) -> Result<bool, NotFrom> {
         let Some(docker_id) = entry.task.containers[index].docker_id.clone() else {
             return Ok(false);

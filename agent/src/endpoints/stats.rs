@@ -23,19 +23,19 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// Earlier readings of one container.
 #[derive(Debug, Default)]
 pub(crate) struct Readings {
-    last: Option<Taken>,
-    before: Option<Taken>,
+    last: Option<TimedReading>,
+    before: Option<TimedReading>,
 }
 
 #[derive(Clone, Debug)]
-struct Taken {
+struct TimedReading {
     at: Timestamp,
     monotonic: Monotonic,
     reading: Reading,
 }
 
 /// What it is of.
-pub(crate) struct Of<'a> {
+pub(crate) struct ReadingSubject<'a> {
     pub(crate) docker_id: &'a str,
     pub(crate) docker_name: &'a str,
     /// Version 4 shows rates too.
@@ -54,16 +54,16 @@ impl Readings {
     pub(crate) fn show(
         &mut self,
         reading: Reading,
-        of: &Of<'_>,
+        of: &ReadingSubject<'_>,
         at: Timestamp,
         monotonic: Monotonic,
     ) -> Stats {
-        let taken = Taken { at, monotonic, reading };
+        let taken = TimedReading { at, monotonic, reading };
         // Counters that went back are of an earlier start of the container.
-        let earlier = |kept: &Option<Taken>| {
+        let earlier = |kept: &Option<TimedReading>| {
             kept.clone().filter(|kept| kept.reading.cpu.total <= taken.reading.cpu.total)
         };
-        let spans = |kept: &Taken| monotonic.since(kept.monotonic) >= SPAN_MIN;
+        let spans = |kept: &TimedReading| monotonic.since(kept.monotonic) >= SPAN_MIN;
         let (last, before) = (earlier(&self.last), earlier(&self.before));
         let previous = match last {
             Some(last) if spans(&last) => {
@@ -88,7 +88,7 @@ pub(crate) struct Stats {
     blkio_stats: Blkio,
     /// Windows counts processes.
     num_procs: u32,
-    storage_stats: Empty,
+    storage_stats: EmptyObject,
     cpu_stats: Cpu,
     precpu_stats: Cpu,
     memory_stats: Memory,
@@ -101,7 +101,7 @@ pub(crate) struct Stats {
 }
 
 #[derive(Debug, Serialize)]
-struct Empty {}
+struct EmptyObject {}
 
 #[derive(Debug, Serialize)]
 struct Pids {
@@ -160,7 +160,7 @@ struct Rates {
     tx_bytes_per_sec: f64,
 }
 
-fn stats(taken: &Taken, previous: Option<&Taken>, of: &Of<'_>) -> Stats {
+fn stats(taken: &TimedReading, previous: Option<&TimedReading>, of: &ReadingSubject<'_>) -> Stats {
     let Reading { pids, io_bytes, io_operations, memory, networks, .. } = taken.reading.clone();
     Stats {
         read: taken.at.to_string(),
@@ -177,7 +177,7 @@ fn stats(taken: &Taken, previous: Option<&Taken>, of: &Of<'_>) -> Stats {
             sectors_recursive: [],
         },
         num_procs: 0,
-        storage_stats: Empty {},
+        storage_stats: EmptyObject {},
         cpu_stats: cpu(&taken.reading),
         precpu_stats: previous.map(|previous| cpu(&previous.reading)).unwrap_or_default(),
         memory_stats: Memory {
@@ -222,7 +222,7 @@ mod tests {
         reading.cpu.total = total;
         let interface = reading::Interface { rx_bytes: received, ..Default::default() };
         reading.networks = Some([("eth0".to_owned(), interface)].into());
-        let of = Of { docker_id: "abc", docker_name: "ecs-web", rates: true };
+        let of = ReadingSubject { docker_id: "abc", docker_name: "ecs-web", rates: true };
         readings.show(reading, &of, Timestamp(at_ms), Monotonic(Duration::from_millis(at_ms)))
     }
 

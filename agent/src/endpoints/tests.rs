@@ -24,8 +24,8 @@ use tokio::{
 
 use super::*;
 use crate::{
-    endpoints::source::Network,
-    engine::supervisor::{self, EngineConfig, Handle, TaskEndpoints},
+    endpoints::source::ContainerNetwork,
+    engine::supervisor::{self, EngineConfig, EngineHandle, TaskEndpoints},
     fleet::join::CallError,
     runtime::fake::{Behaviour, FakeRuntime, Verb},
     settings::RequestRate,
@@ -71,13 +71,13 @@ impl Witness for Testimony {
     fn holds_other_end(
         &self,
         ends: Ends,
-        network: Network,
+        network: ContainerNetwork,
         _pid: Option<u32>,
         _docker_id: &str,
     ) -> io::Result<bool> {
         match network {
-            Network::Own => Ok(ends.peer.port() != SPOOFED_PORT),
-            Network::Host => Err(io::Error::other("nobody knows")),
+            ContainerNetwork::Own => Ok(ends.peer.port() != SPOOFED_PORT),
+            ContainerNetwork::Host => Err(io::Error::other("nobody knows")),
         }
     }
 }
@@ -86,8 +86,8 @@ struct Rig {
     address: SocketAddr,
     fake: FakeRuntime,
     clock: Arc<SteppedClock>,
-    directory: Arc<Directory>,
-    engine: Handle,
+    directory: Arc<EndpointDirectory>,
+    engine: EngineHandle,
     names: Names,
     _ledger: tempfile::TempDir,
     _ends_with_this: tokio_util::sync::DropGuard,
@@ -102,7 +102,7 @@ impl Rig {
         let fake = FakeRuntime::new(clock.clone());
         fake.add_image("web:1", Behaviour::default());
         let names = Names::new([7; 32], address);
-        let directory = Arc::new(Directory::new(names.clone(), RATE));
+        let directory = Arc::new(EndpointDirectory::new(names.clone(), RATE));
         let ledger = tempfile::tempdir().unwrap();
         let config = EngineConfig {
             endpoints: Some(TaskEndpoints { names: names.clone(), directory: directory.clone() }),

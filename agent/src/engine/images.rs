@@ -25,12 +25,12 @@ pub(crate) struct UsedImage {
     /// When it was pulled or last needed, whichever is later.
     pub(crate) used_at: Timestamp,
     #[serde(default)]
-    pub(crate) origin: Origin,
+    pub(crate) origin: ImageOrigin,
 }
 
 /// Where an image came from, as its pull has shown or that there was none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Origin {
+pub(crate) enum ImageOrigin {
     /// An earlier agent took it down, and did not say.
     #[default]
     Unknown,
@@ -40,21 +40,21 @@ pub(crate) enum Origin {
     Pulled,
 }
 
-impl Origin {
+impl ImageOrigin {
     /// Whether the image can be had again. Digests tell only of an engine that gives them to nothing
     /// else, and only where nothing better is known.
     fn is_registry(self, image: &ImageSummary, digests_prove: bool) -> bool {
         match self {
-            Origin::Pulled => true,
-            Origin::Local => false,
-            Origin::Unknown => digests_prove && !image.digests.is_empty(),
+            ImageOrigin::Pulled => true,
+            ImageOrigin::Local => false,
+            ImageOrigin::Unknown => digests_prove && !image.digests.is_empty(),
         }
     }
 }
 
 /// What may not go.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Needed {
+pub(crate) struct NeededImages {
     /// Of the images of every container on the host, whoever made it.
     pub(crate) ids: BTreeSet<String>,
     /// What tasks name, in the form of [`familiar`].
@@ -76,7 +76,7 @@ pub(crate) struct Removal {
 pub(crate) fn removals(
     used: &BTreeMap<String, UsedImage>,
     present: &[ImageSummary],
-    needed: &Needed,
+    needed: &NeededImages,
     rules: &ImageCleanup,
     digests_prove: bool,
     now: Timestamp,

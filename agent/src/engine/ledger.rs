@@ -48,7 +48,7 @@ pub(crate) struct Ledger {
 
 /// Everything that the file held when it was opened.
 #[derive(Debug, Default)]
-pub(crate) struct Contents {
+pub(crate) struct LedgerContents {
     /// Absent in a new ledger: orders may have been taken that nobody here knows of.
     pub(crate) head: Option<Head>,
     pub(crate) intents: Vec<Arc<Intent>>,
@@ -171,14 +171,15 @@ impl LedgerError {
 /// What a row is. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+enum RecordKind {
     Head = 0,
     Intent = 1,
     Stop = 2,
     Observation = 3,
 }
 
-const KINDS: [Kind; 4] = [Kind::Head, Kind::Intent, Kind::Stop, Kind::Observation];
+const KINDS: [RecordKind; 4] =
+    [RecordKind::Head, RecordKind::Intent, RecordKind::Stop, RecordKind::Observation];
 /// The key of rows that belong to no task.
 const NO_TASK: TaskKey = TaskKey { task: TaskId::new(0), generation: 0 };
 
@@ -188,7 +189,7 @@ impl Ledger {
         path: &Path,
         fleet: FleetId,
         host: HostId,
-    ) -> Result<(Self, Contents), LedgerError> {
+    ) -> Result<(Self, LedgerContents), LedgerError> {
         let lock = lock(path)?;
         let damaged = |what: String| LedgerError::Damaged { path: path.to_owned(), what };
         let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
@@ -240,16 +241,16 @@ impl Ledger {
                 .map_err(LedgerError::Write)?;
         }
         if let Some(head) = &batch.head {
-            put(&transaction, Kind::Head, NO_TASK, head)?;
+            put(&transaction, RecordKind::Head, NO_TASK, head)?;
         }
         for intent in &batch.intents {
-            put(&transaction, Kind::Intent, intent.key, intent)?;
+            put(&transaction, RecordKind::Intent, intent.key, intent)?;
         }
         for (key, cause) in &batch.stops {
-            put(&transaction, Kind::Stop, *key, cause)?;
+            put(&transaction, RecordKind::Stop, *key, cause)?;
         }
         for (key, observed) in &batch.observations {
-            put(&transaction, Kind::Observation, *key, observed)?;
+            put(&transaction, RecordKind::Observation, *key, observed)?;
         }
         for (id, image) in &batch.images {
             put_image(&transaction, id, image.as_ref())?;
@@ -317,7 +318,7 @@ pub(crate) fn owner(path: &Path) -> Option<(FleetId, HostId)> {
         return None;
     }
     let record: Vec<u8> = connection
-        .query_row("SELECT record FROM records WHERE kind = ?1", [Kind::Head as i64], |row| {
+        .query_row("SELECT record FROM records WHERE kind = ?1", [RecordKind::Head as i64], |row| {
             row.get(0)
         })
         .ok()?;
@@ -325,14 +326,14 @@ pub(crate) fn owner(path: &Path) -> Option<(FleetId, HostId)> {
     Some((head.fleet, head.host))
 }
 
-fn read(connection: &Connection) -> Result<Contents, String> {
+fn read(connection: &Connection) -> Result<LedgerContents, String> {
     let text = |error: rusqlite::Error| error.to_string();
     let check: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(text)?;
     if check != "ok" {
         return Err(check);
     }
-    let mut contents = Contents::default();
+    let mut contents = LedgerContents::default();
     let mut select = connection
         .prepare("SELECT kind, task, generation, crc, record FROM records")
         .map_err(text)?;
@@ -356,17 +357,17 @@ fn read(connection: &Connection) -> Result<Contents, String> {
             return Err(format!("a record of task {} has a wrong checksum", key.task));
         }
         match kind {
-            Kind::Head => contents.head = Some(decode(&record)?),
-            Kind::Intent => contents.intents.push(decode(&record)?),
-            Kind::Stop => drop(contents.stops.insert(key, decode(&record)?)),
-            Kind::Observation => drop(contents.observations.insert(key, decode(&record)?)),
+            RecordKind::Head => contents.head = Some(decode(&record)?),
+            RecordKind::Intent => contents.intents.push(decode(&record)?),
+            RecordKind::Stop => drop(contents.stops.insert(key, decode(&record)?)),
+            RecordKind::Observation => drop(contents.observations.insert(key, decode(&record)?)),
         }
     }
     read_images(connection, &mut contents)?;
     Ok(contents)
 }
 
-fn read_images(connection: &Connection, contents: &mut Contents) -> Result<(), String> {
+fn read_images(connection: &Connection, contents: &mut LedgerContents) -> Result<(), String> {
     let text = |error: rusqlite::Error| error.to_string();
     let mut select = connection.prepare("SELECT id, crc, record FROM images").map_err(text)?;
     let mut rows = select.query([]).map_err(text)?;
@@ -387,7 +388,7 @@ fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<T, String> {
 
 fn put(
     transaction: &Transaction<'_>,
-    kind: Kind,
+    kind: RecordKind,
     key: TaskKey,
     record: &impl Serialize,
 ) -> Result<(), LedgerError> {
@@ -433,7 +434,7 @@ fn task_bytes(key: TaskKey) -> [u8; 16] {
     key.task.value().to_be_bytes()
 }
 
-fn checksum(kind: Kind, key: TaskKey, record: &[u8]) -> u32 {
+fn checksum(kind: RecordKind, key: TaskKey, record: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&[kind as u8]);
     hasher.update(&task_bytes(key));

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    host::docker_reach::Reach,
+    host::docker_reach::DockerReach,
     runtime::{ContainerRuntime, RunState, RuntimeError},
     task::labels,
 };
@@ -30,7 +30,7 @@ const HOSTS_TOLD_MAX: usize = 8;
 
 /// Who asks: everything of others is left over, for all that it knows.
 #[derive(Clone, Debug)]
-pub(crate) struct Own {
+pub(crate) struct OwnHost {
     pub(crate) fleet: FleetId,
     pub(crate) host: HostId,
     /// The hosts that this one is known to have been.
@@ -39,7 +39,7 @@ pub(crate) struct Own {
 
 /// Whose containers they are. In the order in which they are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Origin {
+enum LeftoverOwner {
     /// This host before it joined anew: its ledger is kept.
     Former,
     ThisFleet,
@@ -48,8 +48,8 @@ enum Origin {
 
 /// What the containers of one host amount to.
 #[derive(Debug, PartialEq, Eq)]
-struct Leftovers {
-    origin: Origin,
+struct HostLeftovers {
+    origin: LeftoverOwner,
     host: HostId,
     containers: usize,
     running: usize,
@@ -58,8 +58,8 @@ struct Leftovers {
 /// Says what others have on this engine, once Docker answers.
 pub(crate) async fn tell<R: ContainerRuntime>(
     runtime: R,
-    own: Own,
-    mut docker: watch::Receiver<Reach>,
+    own: OwnHost,
+    mut docker: watch::Receiver<DockerReach>,
     shutdown: CancellationToken,
 ) {
     let telling = async {
@@ -80,20 +80,20 @@ pub(crate) async fn tell<R: ContainerRuntime>(
 
 async fn left_by_others<R: ContainerRuntime>(
     runtime: &R,
-    own: &Own,
-) -> Result<Vec<Leftovers>, RuntimeError> {
-    let mut hosts: BTreeMap<(Origin, HostId), Leftovers> = BTreeMap::new();
+    own: &OwnHost,
+) -> Result<Vec<HostLeftovers>, RuntimeError> {
+    let mut hosts: BTreeMap<(LeftoverOwner, HostId), HostLeftovers> = BTreeMap::new();
     for container in runtime.list_labelled(labels::HOST).await? {
         let Some((fleet, host)) = labels::agent_of(&container) else { continue };
         if (fleet, host) == (own.fleet, own.host) {
             continue;
         }
         let origin = match own.former.contains(&host) {
-            true => Origin::Former,
-            false if fleet == own.fleet => Origin::ThisFleet,
-            false => Origin::OtherFleet(fleet),
+            true => LeftoverOwner::Former,
+            false if fleet == own.fleet => LeftoverOwner::ThisFleet,
+            false => LeftoverOwner::OtherFleet(fleet),
         };
-        let none = Leftovers { origin, host, containers: 0, running: 0 };
+        let none = HostLeftovers { origin, host, containers: 0, running: 0 };
         let left = hosts.entry((origin, host)).or_insert(none);
         left.containers += 1;
         left.running += usize::from(container.state == RunState::Running);
@@ -101,7 +101,7 @@ async fn left_by_others<R: ContainerRuntime>(
     Ok(hosts.into_values().collect())
 }
 
-fn warn_of(left: &[Leftovers]) {
+fn warn_of(left: &[HostLeftovers]) {
     let (told, more) = left.split_at(left.len().min(HOSTS_TOLD_MAX));
     for one in told {
         let filter = format!("label={}={}", labels::HOST, one.host);
@@ -129,18 +129,18 @@ fn warn_of(left: &[Leftovers]) {
     }
 }
 
-fn whose(origin: Origin) -> String {
+fn whose(origin: LeftoverOwner) -> String {
     const UNCOUNTED: &str = "they take room that placement does not count, and nobody stops them";
     match origin {
-        Origin::Former => {
+        LeftoverOwner::Former => {
             format!("an earlier identity of this host has left containers: {UNCOUNTED}")
         }
-        Origin::ThisFleet => format!(
+        LeftoverOwner::ThisFleet => format!(
             "containers of another host of this fleet are on this engine. Unless a second agent of the \
              fleet runs on it, an identity that this host had before its data directory was lost has \
              left them: {UNCOUNTED}"
         ),
-        Origin::OtherFleet(fleet) => format!(
+        LeftoverOwner::OtherFleet(fleet) => format!(
             "containers of a host of the fleet {fleet}, which is not this one, are on this engine. \
              Unless an agent of that fleet runs on it, this host has left them when it was of that \
              fleet: {UNCOUNTED}"
@@ -165,8 +165,8 @@ mod tests {
     const STRANGER: HostId = HostId::new(3);
     const OTHERS: FleetId = FleetId::new(9);
 
-    fn own() -> Own {
-        Own { fleet: rules().fleet, host: rules().host, former: vec![FORMER] }
+    fn own() -> OwnHost {
+        OwnHost { fleet: rules().fleet, host: rules().host, former: vec![FORMER] }
     }
 
     /// A container as the agent of that host makes it, and its name.
@@ -214,12 +214,12 @@ mod tests {
 
         let left = left_by_others(&fake, &own()).await.unwrap();
         let one =
-            |origin, host, containers, running| Leftovers { origin, host, containers, running };
+            |origin, host, containers, running| HostLeftovers { origin, host, containers, running };
         let expected = [
-            one(Origin::Former, FORMER, 1, 0),
-            one(Origin::ThisFleet, LOST, 2, 1),
-            one(Origin::OtherFleet(OTHERS), STRANGER, 1, 0),
-            one(Origin::OtherFleet(OTHERS), own().host, 1, 0),
+            one(LeftoverOwner::Former, FORMER, 1, 0),
+            one(LeftoverOwner::ThisFleet, LOST, 2, 1),
+            one(LeftoverOwner::OtherFleet(OTHERS), STRANGER, 1, 0),
+            one(LeftoverOwner::OtherFleet(OTHERS), own().host, 1, 0),
         ];
         assert_eq!(left, expected);
         assert_eq!(fake.containers().len(), 8, "none is touched");

@@ -129,12 +129,12 @@ pub(crate) struct Outbox {
     acknowledged: u64,
     /// The last one when everything was said once more.
     repeated: u64,
-    unacknowledged: BTreeMap<u64, Pending>,
+    unacknowledged: BTreeMap<u64, PendingReport>,
     by_task: BTreeMap<TaskKey, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Pending {
+struct PendingReport {
     key: TaskKey,
     body: ReportBody,
 }
@@ -147,7 +147,7 @@ impl Outbox {
     pub(crate) fn push(&mut self, key: TaskKey, body: ReportBody) {
         self.withdraw(key);
         self.last += 1;
-        self.unacknowledged.insert(self.last, Pending { key, body });
+        self.unacknowledged.insert(self.last, PendingReport { key, body });
         self.by_task.insert(key, self.last);
     }
 
@@ -178,7 +178,7 @@ impl Outbox {
         let rest = self.unacknowledged.split_off(&position.seq.saturating_add(1));
         let done = std::mem::replace(&mut self.unacknowledged, rest);
         done.into_values()
-            .filter_map(|Pending { key, body }| {
+            .filter_map(|PendingReport { key, body }| {
                 self.by_task.remove(&key);
                 match body {
                     ReportBody::Task(report) => {

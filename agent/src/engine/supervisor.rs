@@ -23,13 +23,13 @@ mod known_images;
 mod disk_pressure;
 mod health;
 mod ledger_state;
-mod taking;
+mod polls;
 mod finished;
 mod watch;
 mod state;
 mod view;
-mod look;
-mod room;
+mod inspections;
+mod disk_cleanup;
 mod images;
 mod pulls;
 mod steps;
@@ -44,11 +44,11 @@ mod tests;
 
 pub use self::{
     config::{EngineConfig, TaskEndpoints},
-    handle::{ContainerView, EngineStopped, Handle, TaskView},
+    handle::{ContainerView, EngineHandle, EngineStopped, TaskView},
     health::{LeaveWatch, ReachWatch},
     state::EngineError,
 };
-use self::{handle::Request, state::Engine, watch::Watched};
+use self::{handle::EngineRequest, state::Engine, watch::EngineNews};
 pub use crate::{engine::ledger::LedgerError, mounts::MountHelper, task::rules::MetadataFiles};
 
 /// Requests that may wait for the engine.
@@ -63,19 +63,19 @@ pub fn start<R: ContainerRuntime>(
     runtime: R,
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
-) -> Result<(Handle, JoinHandle<Result<(), EngineError>>), LedgerError> {
+) -> Result<(EngineHandle, JoinHandle<Result<(), EngineError>>), LedgerError> {
     let (ledger, contents) = Ledger::open(&config.ledger, config.fleet, config.host)?;
     let (requests, inbox) = mpsc::channel(REQUESTS_QUEUED_MAX);
     let engine = Engine::new(config, Arc::new(runtime), clock, ledger, contents);
     let storage = engine.storage_told();
     let running = tokio::spawn(engine.run(inbox, shutdown));
-    Ok((Handle { requests, storage }, running))
+    Ok((EngineHandle { requests, storage }, running))
 }
 
 impl<R: ContainerRuntime> Engine<R> {
     async fn run(
         mut self,
-        mut inbox: mpsc::Receiver<Request>,
+        mut inbox: mpsc::Receiver<EngineRequest>,
         shutdown: CancellationToken,
     ) -> Result<(), EngineError> {
         self.set_image_cleanup();
@@ -94,8 +94,8 @@ impl<R: ContainerRuntime> Engine<R> {
 
     async fn serve(
         &mut self,
-        inbox: &mut mpsc::Receiver<Request>,
-        watched: &mut mpsc::Receiver<Watched>,
+        inbox: &mut mpsc::Receiver<EngineRequest>,
+        watched: &mut mpsc::Receiver<EngineNews>,
         shutdown: &CancellationToken,
     ) -> Result<(), EngineError> {
         loop {
@@ -103,8 +103,8 @@ impl<R: ContainerRuntime> Engine<R> {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 request = inbox.recv() => match request {
-                    Some(Request::Poll(request, reply)) => self.poll_arrived(request, reply),
-                    Some(Request::Tasks(reply)) => drop(reply.send(self.view())),
+                    Some(EngineRequest::Poll(request, reply)) => self.poll_arrived(request, reply),
+                    Some(EngineRequest::Tasks(reply)) => drop(reply.send(self.view())),
                     None => break,
                 },
                 Some(news) = watched.recv() => self.watched(news),

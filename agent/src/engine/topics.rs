@@ -28,18 +28,18 @@ pub struct Topics {
 
 #[derive(Clone, Debug)]
 struct Following {
-    held: Option<Held>,
+    held: Option<HeldTopic>,
     /// Whoever uses the topic; absent until something of it was held.
     shown: watch::Sender<Option<Entries>>,
 }
 
 #[derive(Clone, Debug)]
-struct Held {
+struct HeldTopic {
     map: TopicMap,
     version: TopicVersion,
 }
 
-impl Held {
+impl HeldTopic {
     fn state(&self) -> TopicState {
         TopicState { version: self.version, hash: self.map.hash() }
     }
@@ -102,7 +102,7 @@ impl Topics {
         }
         let all = self.followed.iter().map(|(topic, following)| Subscription {
             topic: topic.clone(),
-            held: following.held.as_ref().map(Held::state),
+            held: following.held.as_ref().map(HeldTopic::state),
         });
         Some(all.collect())
     }
@@ -114,7 +114,7 @@ impl Topics {
 
 impl Following {
     fn take(&mut self, section: &Section) -> Result<(), NotTaken> {
-        let overtaken = |held: &Held| {
+        let overtaken = |held: &HeldTopic| {
             held.version.start == section.state.version.start
                 && held.version.change >= section.state.version.change
         };
@@ -140,7 +140,7 @@ impl Following {
             return Err(NotTaken::OtherHash);
         }
         self.shown.send_replace(Some(Arc::new(map.entries().clone())));
-        self.held = Some(Held { map, version: section.state.version });
+        self.held = Some(HeldTopic { map, version: section.state.version });
         Ok(())
     }
 }

@@ -22,24 +22,24 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a look has shown that was not said yet.
 #[derive(Debug, PartialEq, Eq)]
-enum News {
+enum SilenceNews {
     Away,
     Back { after: Duration },
 }
 
 /// What was said last.
 #[derive(Default)]
-struct Watch {
+struct SilenceWatch {
     /// The silence at the last look, while the coordinator counts as away.
     away: Option<Duration>,
 }
 
-impl Watch {
-    fn look(&mut self, silence: Duration) -> Option<News> {
+impl SilenceWatch {
+    fn look(&mut self, silence: Duration) -> Option<SilenceNews> {
         if silence >= AWAY_AFTER {
-            return self.away.replace(silence).is_none().then_some(News::Away);
+            return self.away.replace(silence).is_none().then_some(SilenceNews::Away);
         }
-        self.away.take().map(|after| News::Back { after })
+        self.away.take().map(|after| SilenceNews::Back { after })
     }
 }
 
@@ -50,20 +50,20 @@ pub(crate) async fn keep_watching(
     silent: watch::Sender<bool>,
     shutdown: CancellationToken,
 ) {
-    let mut watch = Watch::default();
+    let mut watch = SilenceWatch::default();
     let ask_after = ASK_AFTER.mul_f64(1.0 + random_share());
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(looks.tick()).await.is_some() {
         let silence = status.silence().unwrap_or_default();
         match watch.look(silence) {
-            Some(News::Away) => tracing::warn!(
+            Some(SilenceNews::Away) => tracing::warn!(
                 coordinator,
                 silent_for_s = silence.as_secs(),
                 "the coordinator does not poll this host: its tasks run on, and new orders wait \
                  until it does"
             ),
-            Some(News::Back { after }) => tracing::info!(
+            Some(SilenceNews::Back { after }) => tracing::info!(
                 coordinator,
                 silent_for_s = after.as_secs(),
                 "the coordinator polls this host again"
@@ -81,13 +81,13 @@ mod tests {
 
     #[test]
     fn silence_is_said_once_and_so_is_its_end() {
-        let mut watch = Watch::default();
+        let mut watch = SilenceWatch::default();
         let silences = [0, 14, 15, 16, 300, 301, 2, 1, 15, 0];
         let said: Vec<_> = silences
             .into_iter()
             .filter_map(|seconds| watch.look(Duration::from_secs(seconds)))
             .collect();
-        let back = |seconds| News::Back { after: Duration::from_secs(seconds) };
-        assert_eq!(said, [News::Away, back(301), News::Away, back(15)]);
+        let back = |seconds| SilenceNews::Back { after: Duration::from_secs(seconds) };
+        assert_eq!(said, [SilenceNews::Away, back(301), SilenceNews::Away, back(15)]);
     }
 }

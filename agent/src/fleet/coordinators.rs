@@ -28,18 +28,18 @@ const FILE: &str = "coordinators.json";
 const WRITE_AGAIN: Duration = Duration::from_secs(60);
 /// Cheap to clone; all clones know the same addresses.
 #[derive(Clone, Debug)]
-pub struct Coordinators(Arc<Shared>);
+pub struct Coordinators(Arc<CoordinatorList>);
 
 #[derive(Debug)]
-struct Shared {
+struct CoordinatorList {
     /// `HOST:PORT`, as the settings say it.
     configured: String,
     path: PathBuf,
-    known: Mutex<Known>,
+    known: Mutex<KnownCoordinators>,
 }
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownCoordinators {
     told: Vec<String>,
     /// The file holds `told`.
     is_kept: bool,
@@ -48,7 +48,7 @@ struct Known {
 
 /// The file's format.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct CoordinatorsFile {
     coordinators: Vec<String>,
 }
 
@@ -58,9 +58,9 @@ impl Coordinators {
         let path = directory.join(FILE);
         let kept =
             fs_err::read(&path).ok().and_then(|content| serde_json::from_slice(&content).ok());
-        let told = kept.map_or_else(Vec::new, |kept: Kept| usable(kept.coordinators));
-        let known = Mutex::new(Known { told, is_kept: true, answered_last: None });
-        Coordinators(Arc::new(Shared { configured: configured.to_owned(), path, known }))
+        let told = kept.map_or_else(Vec::new, |kept: CoordinatorsFile| usable(kept.coordinators));
+        let known = Mutex::new(KnownCoordinators { told, is_kept: true, answered_last: None });
+        Coordinators(Arc::new(CoordinatorList { configured: configured.to_owned(), path, known }))
     }
 
     /// The address in the settings.
@@ -130,7 +130,7 @@ impl Coordinators {
             known.is_kept = false;
         }
         tracing::info!(coordinators = told.join(", "), "the fleet's coordinators are");
-        let kept = serde_json::to_vec_pretty(&Kept { coordinators: told });
+        let kept = serde_json::to_vec_pretty(&CoordinatorsFile { coordinators: told });
         let kept = kept.expect("plain values only");
         if let Err(error) = secret_file::replace(&self.0.path, &kept) {
             let error = chain(&error);
@@ -141,7 +141,7 @@ impl Coordinators {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, Known> {
+    fn lock(&self) -> MutexGuard<'_, KnownCoordinators> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -44,7 +44,7 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// What a host needs to enter its fleet.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct FleetEntry {
     /// Host and port of the coordinator's joining port.
     pub coordinator: String,
     /// Needed at the first start, and to come back when the certificate has ended and the
@@ -79,7 +79,7 @@ pub enum EnterError {
 /// tasks are looked after meanwhile. While the coordinator cannot be reached, joining goes on trying;
 /// it fails only for what somebody has to put right.
 pub async fn enter(
-    entry: &Entry,
+    entry: &FleetEntry,
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), EnterError> {
     let kept = Identity::load(&entry.directory).map_err(EnterError::Identity)?;
@@ -103,7 +103,7 @@ pub async fn register_until_done(
     retried("register", || membership.register(request)).await
 }
 
-fn note_foreign_token(kept: &Identity, entry: &Entry) {
+fn note_foreign_token(kept: &Identity, entry: &FleetEntry) {
     if let Some(token) = &entry.token
         && !kept.trusts(token.ca)
     {
@@ -127,7 +127,7 @@ fn note_ended_certificate(kept: &Identity, now: Timestamp) {
 }
 
 async fn join_until_done(
-    entry: &Entry,
+    entry: &FleetEntry,
     token: &JoinToken,
     clock: &Arc<dyn Clock>,
 ) -> Result<Identity, EnterError> {
@@ -150,7 +150,7 @@ async fn join_until_done(
 
 /// One attempt. The secret leaves only after the handshake has shown the token's CA.
 async fn join(
-    entry: &Entry,
+    entry: &FleetEntry,
     token: &JoinToken,
     csr: &str,
     clock: &Arc<dyn Clock>,
@@ -192,7 +192,7 @@ async fn retried<T>(
 
 fn membership(
     identity: Identity,
-    entry: &Entry,
+    entry: &FleetEntry,
     clock: Arc<dyn Clock>,
 ) -> Result<(Membership, Renewal), TlsSetUpError> {
     let (presenter, presented) = identity.present()?;

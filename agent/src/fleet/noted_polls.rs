@@ -8,7 +8,7 @@ use longshore_common::{
 };
 
 use crate::{
-    engine::supervisor::{EngineStopped, Handle},
+    engine::supervisor::{EngineHandle, EngineStopped},
     fleet::poll_endpoint::AnswersPolls,
     logs::{LogReader, Unanswered},
     status::Status,
@@ -17,7 +17,7 @@ use crate::{
 /// The engine as the poll endpoint sees it: polls are noted on their way.
 #[derive(Clone)]
 pub(crate) struct NotedPolls {
-    pub(crate) engine: Handle,
+    pub(crate) engine: EngineHandle,
     pub(crate) logs: LogReader,
     pub(crate) status: Arc<Status>,
 }

@@ -1,8 +1,8 @@
 //! The one door through which orders come: HTTP/2 over mutual TLS, for this fleet's coordinator.
 //!
 //! The certificate is checked in the handshake, so nothing that a stranger says is read, let alone
-//! decoded. Until then a connection has a place among strangers, where the coordinator always finds
-//! one; tasks of this host have places of their own. Never: an order looked at. Fencing, the ledger
+//! decoded. Until then a connection holds a permit of strangers, which the coordinator always gets;
+//! tasks of this host have permits of their own. Never: an order looked at. Fencing, the ledger
 //! and parking are the engine's.
 
 mod locals;
@@ -33,15 +33,16 @@ use tokio_util::sync::CancellationToken;
 
 use self::locals::Locals;
 use crate::{
+    connection_permits::{ConnectionLimits, ConnectionPermit, ConnectionPermits},
     engine::supervisor::{self, EngineStopped},
     logs::Unanswered,
-    places::{Place, Places, Room},
 };
 
 /// Maximum of connections that have not proved yet to be the coordinator's, from other machines. When
 /// there are more, the oldest of the address with most gives way.
 const STRANGERS_MAX: usize = 64;
-/// The same, from this host and its tasks: however many they are, they take no place of the above.
+/// Maximum of connections without a certificate from this host and its tasks, which take no permit of
+/// strangers.
 const LOCALS_MAX: usize = 32;
 /// Maximum of connections of the coordinator. It needs one, and two while it replaces that one; those
 /// of a coordinator that vanished stay for a while, and the oldest gives way to a newer one.
@@ -82,20 +83,20 @@ pub trait AnswersPolls: Clone + Send + Sync + 'static {
     }
 }
 
-impl AnswersPolls for supervisor::Handle {
+impl AnswersPolls for supervisor::EngineHandle {
     async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {
-        supervisor::Handle::poll(self, request).await
+        supervisor::EngineHandle::poll(self, request).await
     }
 }
 
 /// Everything a connection needs.
-struct Endpoint<P> {
+struct PollEndpoint<P> {
     acceptor: TlsAcceptor,
     clock: Arc<dyn Clock>,
     polls: P,
-    strangers: Arc<Places>,
-    from_here: Arc<Places>,
-    coordinators: Arc<Places>,
+    strangers: Arc<ConnectionPermits>,
+    from_here: Arc<ConnectionPermits>,
+    coordinators: Arc<ConnectionPermits>,
     locals: Locals,
 }
 
@@ -116,13 +117,13 @@ pub async fn serve<P: AnswersPolls>(
         Admits::Coordinator,
         ALPN_HTTP2,
     )?;
-    let endpoint = Arc::new(Endpoint {
+    let endpoint = Arc::new(PollEndpoint {
         acceptor: Arc::new(config).into(),
         clock,
         polls,
-        strangers: Places::new(Room::shared_by_all(STRANGERS_MAX)),
-        from_here: Places::new(Room::shared_by_all(LOCALS_MAX)),
-        coordinators: Places::new(Room::shared_by_all(COORDINATORS_MAX)),
+        strangers: ConnectionPermits::new(ConnectionLimits::shared_by_all(STRANGERS_MAX)),
+        from_here: ConnectionPermits::new(ConnectionLimits::shared_by_all(LOCALS_MAX)),
+        coordinators: ConnectionPermits::new(ConnectionLimits::shared_by_all(COORDINATORS_MAX)),
         locals: Locals::of_this_host(),
     });
     // Dropped at the end, and all connections with it.
@@ -142,27 +143,27 @@ pub async fn serve<P: AnswersPolls>(
             }
         };
         let peer = peer.ip().to_canonical();
-        let place = endpoint.place(peer);
-        connections.spawn(endpoint.clone().connection(tcp, peer, place));
+        let permit = endpoint.permit(peer);
+        connections.spawn(endpoint.clone().connection(tcp, peer, permit));
     }
 }
 
-impl<P: AnswersPolls> Endpoint<P> {
-    /// A place for somebody whose handshake begins.
-    fn place(&self, peer: IpAddr) -> Place {
+impl<P: AnswersPolls> PollEndpoint<P> {
+    /// The permit of a connection whose handshake begins.
+    fn permit(&self, peer: IpAddr) -> ConnectionPermit {
         let from_here = self.locals.has(peer, &*self.clock);
-        if from_here { self.from_here.enter(peer) } else { self.strangers.enter(peer) }
+        if from_here { self.from_here.admit(peer) } else { self.strangers.admit(peer) }
     }
 
-    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: IpAddr, place: Place) {
-        let Some(shaken) = place.hold(self.handshake(tcp, peer)).await else {
+    async fn connection(self: Arc<Self>, tcp: TcpStream, peer: IpAddr, permit: ConnectionPermit) {
+        let Some(shaken) = permit.hold(self.handshake(tcp, peer)).await else {
             tracing::debug!(peer.address = %peer, "an unfinished handshake gave way to others");
             return;
         };
         let Some(stream) = shaken else { return };
-        drop(place);
-        let place = self.coordinators.enter(peer);
-        if place.hold(self.clone().converse(stream, peer)).await.is_none() {
+        drop(permit);
+        let permit = self.coordinators.admit(peer);
+        if permit.hold(self.clone().converse(stream, peer)).await.is_none() {
             tracing::debug!(peer.address = %peer, "an older connection gave way to newer ones");
         }
     }

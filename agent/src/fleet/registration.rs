@@ -20,7 +20,7 @@ use crate::{
         coordinators::Coordinators,
         join::{CallError, Membership},
     },
-    host::{address, docker_reach::Reach, ec2, machine::Machine},
+    host::{address, docker_reach::DockerReach, ec2, machine::Machine},
     settings::Settings,
 };
 
@@ -45,14 +45,14 @@ pub(crate) struct Host {
     pub(crate) settings: Arc<Settings>,
     pub(crate) machine: Machine,
     pub(crate) capacity: Capacity,
-    pub(crate) ec2: Option<ec2::Instance>,
+    pub(crate) ec2: Option<ec2::Ec2Instance>,
     /// Where the poll endpoint really listens.
     pub(crate) poll_listen: SocketAddr,
     pub(crate) coordinators: Coordinators,
 }
 
 impl Host {
-    async fn describe(&self, docker: &Reach) -> io::Result<RegisterRequest> {
+    async fn describe(&self, docker: &DockerReach) -> io::Result<RegisterRequest> {
         let coordinators = self.coordinators.addresses();
         let advertise = address::advertised(&self.settings, &coordinators).await?;
         Ok(description::registration(
@@ -102,7 +102,7 @@ impl Registers for Membership {
 }
 
 /// What became of an attempt to register.
-pub(crate) enum Outcome {
+pub(crate) enum RegistrationOutcome {
     Registered(Registered),
     /// The coordinator's reason; somebody has to put it right.
     Refused(String),
@@ -113,11 +113,11 @@ pub(crate) enum Outcome {
 /// the polls of another of its starts are `answered` than before, that one is told all.
 pub(crate) async fn keep_registered(
     host: Host,
-    mut docker: watch::Receiver<Reach>,
+    mut docker: watch::Receiver<DockerReach>,
     mut silent: watch::Receiver<bool>,
     mut answered: watch::Receiver<Option<Epoch>>,
     coordinator: impl Registers,
-    tell: impl Fn(Outcome) + Send,
+    tell: impl Fn(RegistrationOutcome) + Send,
     shutdown: CancellationToken,
 ) {
     let keep_on = async {
@@ -142,7 +142,7 @@ pub(crate) async fn keep_registered(
                         backoff = RETRY_MIN;
                         anew.take_if(|_| is_due);
                         if let Some(news) = news {
-                            tell(Outcome::Registered(news));
+                            tell(RegistrationOutcome::Registered(news));
                         }
                         (if silence { jittered(LOOK_EVERY) } else { LOOK_EVERY }, true)
                     }
@@ -158,7 +158,7 @@ pub(crate) async fn keep_registered(
                         if !error.is_passing() {
                             // It is asked until it takes this host, also when it polls again.
                             told = None;
-                            tell(Outcome::Refused(chain(&error)));
+                            tell(RegistrationOutcome::Refused(chain(&error)));
                         }
                         (pause, false)
                     }
@@ -184,7 +184,7 @@ pub(crate) async fn keep_registered(
 /// is what the coordinator knows.
 async fn attempt(
     host: &Host,
-    docker: &Reach,
+    docker: &DockerReach,
     silence: bool,
     anew: bool,
     coordinator: &impl Registers,
@@ -225,7 +225,7 @@ async fn attempt(
     Ok(Some(registered))
 }
 
-fn warn_of_what_others_cannot_use(host: &Host, request: &RegisterRequest, docker: &Reach) {
+fn warn_of_what_others_cannot_use(host: &Host, request: &RegisterRequest, docker: &DockerReach) {
     let loopback = request.advertise.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
     if loopback {
         tracing::info!(

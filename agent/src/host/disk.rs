@@ -16,7 +16,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{host::docker_reach::Reach, runtime::RuntimeVersion, settings::DiskRules};
+use crate::{host::docker_reach::DockerReach, runtime::RuntimeVersion, settings::DiskRules};
 
 #[cfg(test)]
 mod tests;
@@ -156,11 +156,11 @@ impl DiskMonitor {
         self,
         rules: DiskRules,
         data_dir: PathBuf,
-        mut docker: watch::Receiver<Reach>,
+        mut docker: watch::Receiver<DockerReach>,
         shutdown: CancellationToken,
     ) {
         let readings = async {
-            let mut places: Vec<Place> = vec![Place::at(data_dir.clone())];
+            let mut places: Vec<WatchedPath> = vec![WatchedPath::at(data_dir.clone())];
             loop {
                 let whole = match &docker.borrow_and_update().last {
                     Some(docker) => {
@@ -192,14 +192,19 @@ impl DiskMonitor {
     }
 
     /// Keeps what was seen of places that are looked at further on.
-    fn follow_docker(&self, places: &mut Vec<Place>, data_dir: &Path, docker: &RuntimeVersion) {
-        let images = docker.containerd_images.then(|| Place {
+    fn follow_docker(
+        &self,
+        places: &mut Vec<WatchedPath>,
+        data_dir: &Path,
+        docker: &RuntimeVersion,
+    ) {
+        let images = docker.containerd_images.then(|| WatchedPath {
             // A containerd of Docker's own has its images below Docker's data.
             may_be_missing: true,
-            ..Place::at(self.containerd_root.clone())
+            ..WatchedPath::at(self.containerd_root.clone())
         });
-        let wanted: Vec<Place> =
-            docker.data_root.clone().map(Place::at).into_iter().chain(images).collect();
+        let wanted: Vec<WatchedPath> =
+            docker.data_root.clone().map(WatchedPath::at).into_iter().chain(images).collect();
         if wanted.is_empty() {
             return;
         }
@@ -226,7 +231,7 @@ fn tell(disk: &Disk, was: DiskSpace) {
     }
 }
 
-struct Place {
+struct WatchedPath {
     path: PathBuf,
     last: Option<FileSystem>,
     /// From a thread that has not answered yet.
@@ -236,9 +241,9 @@ struct Place {
     may_be_missing: bool,
 }
 
-impl Place {
+impl WatchedPath {
     fn at(path: PathBuf) -> Self {
-        Place { path, last: None, awaited: None, told: false, may_be_missing: false }
+        WatchedPath { path, last: None, awaited: None, told: false, may_be_missing: false }
     }
 
     async fn look(&mut self) {

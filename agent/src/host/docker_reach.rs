@@ -21,7 +21,7 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of Docker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reach {
+pub(crate) struct DockerReach {
     /// Whether an answer or a failure has come at all.
     pub(crate) asked: bool,
     /// Whether the last question was answered.
@@ -86,7 +86,7 @@ pub(crate) async fn keep_asking(
     runtime: impl ContainerRuntime,
     socket: &Path,
     status: Arc<impl NotesDocker>,
-    reach: watch::Sender<Reach>,
+    reach: watch::Sender<DockerReach>,
     shutdown: CancellationToken,
 ) {
     let socket = socket.display();
@@ -101,7 +101,8 @@ pub(crate) async fn keep_asking(
             Ok(found) => {
                 status.set_docker_answers(true);
                 let changed = reach.send_if_modified(|reach| {
-                    let found = Reach { asked: true, answers: true, last: Some(found.clone()) };
+                    let found =
+                        DockerReach { asked: true, answers: true, last: Some(found.clone()) };
                     let changed = *reach != found;
                     *reach = found;
                     changed

@@ -21,7 +21,7 @@ const TOKEN: &str = "x-aws-ec2-metadata-token";
 /// What EC2 says of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Instance {
+pub(crate) struct Ec2Instance {
     #[serde(rename = "instanceId")]
     pub(crate) id: Option<String>,
     pub(crate) instance_type: Option<String>,
@@ -31,7 +31,7 @@ pub(crate) struct Instance {
 }
 
 /// Asks, if the settings say so, and says in the log what came of it.
-pub(crate) async fn find(settings: &Settings) -> Option<Instance> {
+pub(crate) async fn find(settings: &Settings) -> Option<Ec2Instance> {
     if !is_asked(settings) {
         return None;
     }
@@ -92,7 +92,7 @@ pub(crate) enum NoAnswer {
     Unreadable(#[from] serde_json::Error),
 }
 
-async fn read(endpoint: &str) -> Result<Instance, NoAnswer> {
+async fn read(endpoint: &str) -> Result<Ec2Instance, NoAnswer> {
     let document = get(endpoint, "latest/dynamic/instance-identity/document").await?;
     Ok(serde_json::from_slice(&document.unwrap_or_default())?)
 }

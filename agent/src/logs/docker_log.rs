@@ -23,7 +23,7 @@ const HEAD_BYTES: usize = 256;
 
 /// How far the log was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(super) struct LogPosition {
     inode: u64,
     /// After the last whole record that was read.
     offset: u64,
@@ -36,12 +36,12 @@ pub(super) struct DockerLog {
     path: PathBuf,
     format: Format,
     open: Option<File>,
-    place: Place,
+    place: LogPosition,
 }
 
 /// What one look at the log found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(super) enum LogFinding<'a> {
     /// Whole records.
     Records(&'a [u8]),
     /// The log goes on in a newer file; `lost` when files between were gone before they were read,
@@ -54,7 +54,7 @@ pub(super) enum Found<'a> {
 }
 
 impl DockerLog {
-    pub(super) fn new(path: &Path, place: Place) -> Self {
+    pub(super) fn new(path: &Path, place: LogPosition) -> Self {
         DockerLog { path: path.to_owned(), format: Format::of(path), open: None, place }
     }
 
@@ -62,7 +62,7 @@ impl DockerLog {
         self.format
     }
 
-    pub(super) fn place(&self) -> Place {
+    pub(super) fn place(&self) -> LogPosition {
         self.place
     }
 
@@ -77,15 +77,15 @@ impl DockerLog {
         &mut self,
         buffer: &'b mut Vec<u8>,
         complete: bool,
-    ) -> io::Result<Found<'b>> {
+    ) -> io::Result<LogFinding<'b>> {
         if self.open.is_none() {
             let (file, place, lost) = self.reopened()?;
             (self.open, self.place) = (Some(file), place);
             if lost {
-                return Ok(Found::NextFile { lost });
+                return Ok(LogFinding::NextFile { lost });
             }
         }
-        let Some(file) = &self.open else { return Ok(Found::Nothing) };
+        let Some(file) = &self.open else { return Ok(LogFinding::Nothing) };
         match fill(file, buffer, self.place.offset, self.format)? {
             Beginning::Part => {}
             filled => return Ok(taken(&mut self.place, buffer, filled)),
@@ -93,12 +93,12 @@ impl DockerLog {
         if inode_at(&self.path)? == Some(self.place.inode) {
             if file.metadata()?.len() < self.place.offset {
                 // Something other than Docker cut it where it is, as logrotate's copytruncate does.
-                self.place = Place { inode: self.place.inode, ..Place::default() };
-                return Ok(Found::NextFile { lost: true });
+                self.place = LogPosition { inode: self.place.inode, ..LogPosition::default() };
+                return Ok(LogFinding::NextFile { lost: true });
             }
             return match complete && has_more(file, self.place)? {
                 true => past_torn(file, buffer, &mut self.place, self.format),
-                false => Ok(Found::Nothing),
+                false => Ok(LogFinding::Nothing),
             };
         }
         // The file was renamed, after which Docker writes no more to it; but it may have before.
@@ -107,17 +107,17 @@ impl DockerLog {
             filled => return Ok(taken(&mut self.place, buffer, filled)),
         }
         let torn = has_more(file, self.place)?;
-        if torn && let Found::Damage = past_torn(file, buffer, &mut self.place, self.format)? {
-            return Ok(Found::Damage);
+        if torn && let LogFinding::Damage = past_torn(file, buffer, &mut self.place, self.format)? {
+            return Ok(LogFinding::Damage);
         }
-        let Some((next, inode, skipped)) = self.newer()? else { return Ok(Found::Nothing) };
+        let Some((next, inode, skipped)) = self.newer()? else { return Ok(LogFinding::Nothing) };
         self.open = Some(next);
-        self.place = Place { inode, ..Place::default() };
-        Ok(Found::NextFile { lost: torn || skipped })
+        self.place = LogPosition { inode, ..LogPosition::default() };
+        Ok(LogFinding::NextFile { lost: torn || skipped })
     }
 
     /// The file of [`Self::place`]; else the oldest one, and whether something was lost by that.
-    fn reopened(&self) -> io::Result<(File, Place, bool)> {
+    fn reopened(&self) -> io::Result<(File, LogPosition, bool)> {
         let mut files = self.files()?;
         let at = files.iter().position(|(file, inode)| self.is_place_of(file, *inode));
         match at {
@@ -125,14 +125,14 @@ impl DockerLog {
             None => {
                 let (file, inode) =
                     files.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-                let lost = self.place != Place::default();
-                Ok((file, Place { inode, ..Place::default() }, lost))
+                let lost = self.place != LogPosition::default();
+                Ok((file, LogPosition { inode, ..LogPosition::default() }, lost))
             }
         }
     }
 
     fn is_place_of(&self, file: &File, inode: u64) -> bool {
-        let Place { offset, head_bytes, head_crc, .. } = self.place;
+        let LogPosition { offset, head_bytes, head_crc, .. } = self.place;
         let mut head = vec![0; (head_bytes as usize).min(HEAD_BYTES)];
         inode == self.place.inode
             && file.metadata().is_ok_and(|metadata| metadata.len() >= offset)
@@ -210,7 +210,7 @@ fn fill(file: &File, buffer: &mut Vec<u8>, offset: u64, format: Format) -> io::R
     }
 }
 
-fn has_more(file: &File, place: Place) -> io::Result<bool> {
+fn has_more(file: &File, place: LogPosition) -> io::Result<bool> {
     Ok(file.metadata()?.len() > place.offset)
 }
 
@@ -218,9 +218,9 @@ fn has_more(file: &File, place: Place) -> io::Result<bool> {
 fn past_torn(
     file: &File,
     buffer: &mut Vec<u8>,
-    place: &mut Place,
+    place: &mut LogPosition,
     format: Format,
-) -> io::Result<Found<'static>> {
+) -> io::Result<LogFinding<'static>> {
     let length = file.metadata()?.len().saturating_sub(place.offset) as usize;
     buffer.resize(length.min(RECORD_BYTES_MAX).max(buffer.len()), 0);
     let rest = &mut buffer[..length.min(RECORD_BYTES_MAX)];
@@ -228,17 +228,17 @@ fn past_torn(
     Ok(match format.torn(rest) {
         Some(length) => {
             taken(place, &rest[..length], Beginning::Damage(length));
-            Found::Damage
+            LogFinding::Damage
         }
-        None => Found::Nothing,
+        None => LogFinding::Nothing,
     })
 }
 
-fn taken<'b>(place: &mut Place, buffer: &'b [u8], filled: Beginning) -> Found<'b> {
+fn taken<'b>(place: &mut LogPosition, buffer: &'b [u8], filled: Beginning) -> LogFinding<'b> {
     let (length, records) = match filled {
         Beginning::Records(length) => (length, true),
         Beginning::Damage(length) => (length, false),
-        Beginning::Part => return Found::Nothing,
+        Beginning::Part => return LogFinding::Nothing,
     };
     let bytes = &buffer[..length];
     if place.offset == 0 {
@@ -248,8 +248,8 @@ fn taken<'b>(place: &mut Place, buffer: &'b [u8], filled: Beginning) -> Found<'b
     }
     place.offset += length as u64;
     match records {
-        true => Found::Records(bytes),
-        false => Found::Damage,
+        true => LogFinding::Records(bytes),
+        false => LogFinding::Damage,
     }
 }
 
@@ -280,7 +280,7 @@ mod tests {
     impl Written {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            let log = DockerLog::new(&folder.path().join("x-json.log"), Place::default());
+            let log = DockerLog::new(&folder.path().join("x-json.log"), LogPosition::default());
             let written = Written { folder, log };
             written.write("");
             written
@@ -315,10 +315,12 @@ mod tests {
             let (mut read, mut buffer) = (String::new(), Vec::new());
             loop {
                 match self.log.read(&mut buffer, false).unwrap() {
-                    Found::Records(lines) => read.push_str(std::str::from_utf8(lines).unwrap()),
-                    Found::NextFile { lost } => read.push_str(if lost { "LOST " } else { "" }),
-                    Found::Damage => read.push_str("OVERLONG "),
-                    Found::Nothing => return read,
+                    LogFinding::Records(lines) => {
+                        read.push_str(std::str::from_utf8(lines).unwrap())
+                    }
+                    LogFinding::NextFile { lost } => read.push_str(if lost { "LOST " } else { "" }),
+                    LogFinding::Damage => read.push_str("OVERLONG "),
+                    LogFinding::Nothing => return read,
                 }
             }
         }
@@ -435,17 +437,17 @@ mod tests {
         let path = folder.path().join(LOG_FILE);
         for rotated in [false, true] {
             fs::write(&path, [&record("before")[..], torn, &behind].concat()).unwrap();
-            let mut log = DockerLog::new(&path, Place::default());
+            let mut log = DockerLog::new(&path, LogPosition::default());
             let mut buffer = Vec::new();
             let before = record("before");
-            assert_eq!(log.read(&mut buffer, false).unwrap(), Found::Records(&before));
-            assert_eq!(log.read(&mut buffer, false).unwrap(), Found::Nothing);
+            assert_eq!(log.read(&mut buffer, false).unwrap(), LogFinding::Records(&before));
+            assert_eq!(log.read(&mut buffer, false).unwrap(), LogFinding::Nothing);
             if rotated {
                 fs::rename(&path, folder.path().join(format!("{LOG_FILE}.1"))).unwrap();
                 fs::write(&path, []).unwrap();
             }
-            assert_eq!(log.read(&mut buffer, !rotated).unwrap(), Found::Damage);
-            assert_eq!(log.read(&mut buffer, !rotated).unwrap(), Found::Records(&behind));
+            assert_eq!(log.read(&mut buffer, !rotated).unwrap(), LogFinding::Damage);
+            assert_eq!(log.read(&mut buffer, !rotated).unwrap(), LogFinding::Records(&behind));
         }
     }
 
@@ -460,7 +462,7 @@ mod tests {
     #[test]
     fn a_log_that_is_not_there_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let mut log = DockerLog::new(&folder.path().join("none"), Place::default());
+        let mut log = DockerLog::new(&folder.path().join("none"), LogPosition::default());
         assert_eq!(log.read(&mut Vec::new(), false).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

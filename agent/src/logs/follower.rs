@@ -29,9 +29,9 @@ use tracing::{debug, info, warn};
 
 use super::{
     assembly::{Assembly, EVENT_QUIET},
-    docker_log::{DockerLog, Found, Place, folder_of_containers},
+    docker_log::{DockerLog, LogFinding, LogPosition, folder_of_containers},
     follows::{Command, FollowCount, Follows},
-    watch::Watch,
+    watch::LogWatch,
 };
 use crate::logs::destination::LogDestination;
 
@@ -75,7 +75,7 @@ async fn run(
     mut inbox: mpsc::Receiver<Command>,
     shutdown: CancellationToken,
 ) {
-    let mut watch = match Watch::new() {
+    let mut watch = match LogWatch::new() {
         Ok(watch) => Some(watch),
         Err(error) => {
             warn!(%error, "changes of container logs cannot be watched: they are asked for instead");
@@ -86,7 +86,7 @@ async fn run(
     let mut sweep = tokio::time::interval(every);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let mut due = Due::default();
+        let mut due = DueLogs::default();
         tokio::select! {
             () = shutdown.cancelled() => return,
             command = inbox.recv() => match command {
@@ -124,24 +124,24 @@ async fn run(
                 }
             }
             let pause = match &next {
-                Next::Idle => ROUND_EVERY,
-                Next::More(_) => Duration::ZERO,
-                Next::Failed => STORE_PAUSE,
+                NextLook::Idle => ROUND_EVERY,
+                NextLook::More(_) => Duration::ZERO,
+                NextLook::Failed => STORE_PAUSE,
             };
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
             }
             due = match next {
-                Next::Idle => break,
-                Next::More(due) => due,
-                Next::Failed => Due { all: true, ..Due::default() },
+                NextLook::Idle => break,
+                NextLook::More(due) => due,
+                NextLook::Failed => DueLogs { all: true, ..DueLogs::default() },
             };
         }
     }
 }
 
-async fn changed(watch: &mut Option<Watch>) -> Option<Vec<String>> {
+async fn changed(watch: &mut Option<LogWatch>) -> Option<Vec<String>> {
     match watch {
         Some(watch) => watch.changed().await,
         None => std::future::pending().await,
@@ -150,26 +150,26 @@ async fn changed(watch: &mut Option<Watch>) -> Option<Vec<String>> {
 
 /// Whose logs to look at.
 #[derive(Default)]
-struct Due {
+struct DueLogs {
     ids: BTreeSet<String>,
     all: bool,
 }
 
-enum Next {
+enum NextLook {
     Idle,
     /// There is more to read of these.
-    More(Due),
+    More(DueLogs),
     Failed,
 }
 
 /// How far a container's log was read: what is stored with its events.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Cursor {
-    place: Place,
+    place: LogPosition,
     assembly: Assembly,
 }
 
-struct Container {
+struct FollowedContainer {
     group: String,
     stream: String,
     start: Option<EventStart>,
@@ -201,7 +201,7 @@ enum Storing {
 }
 
 /// A log that is to be followed once the store tells how far it was read.
-struct Unread {
+struct UnreadLog {
     destination: LogDestination,
     path: PathBuf,
     ended: bool,
@@ -217,8 +217,8 @@ struct Follower {
     aging: Aging,
     keep: Keep,
     clock: Arc<dyn Clock>,
-    containers: BTreeMap<String, Container>,
-    unread: BTreeMap<String, Unread>,
+    containers: BTreeMap<String, FollowedContainer>,
+    unread: BTreeMap<String, UnreadLog>,
     /// Ended before they were followed.
     ended_early: BTreeSet<String>,
     buffer: Vec<u8>,
@@ -228,7 +228,7 @@ struct Follower {
 }
 
 /// What a round read of one container.
-struct Read {
+struct ContainerRead {
     id: String,
     events: Vec<NewEvent>,
     cursor: Cursor,
@@ -312,7 +312,7 @@ impl Follower {
         }
     }
 
-    fn take(&mut self, command: Command, watch: &mut Option<Watch>, due: &mut Due) {
+    fn take(&mut self, command: Command, watch: &mut Option<LogWatch>, due: &mut DueLogs) {
         let lets_go = self.lets_removals_go();
         match command {
             Command::Follow { id, destination, path, ended, before } => {
@@ -328,7 +328,7 @@ impl Follower {
                 };
                 if is_new {
                     let waiting = Vec::new();
-                    let unread = Unread { destination, path, ended, before, waiting };
+                    let unread = UnreadLog { destination, path, ended, before, waiting };
                     self.unread.insert(id.clone(), unread);
                     self.follow_unread();
                 }
@@ -385,7 +385,7 @@ impl Follower {
         while let Some((id, log)) = unread.pop_first() {
             match self.followed(&id, &log) {
                 Some(container) => {
-                    let container = Container { waiting: log.waiting, ..container };
+                    let container = FollowedContainer { waiting: log.waiting, ..container };
                     self.containers.insert(id, container);
                 }
                 None => drop(self.unread.insert(id, log)),
@@ -394,8 +394,8 @@ impl Follower {
     }
 
     /// Absent when the store does not answer: then it is asked with the next round.
-    fn followed(&mut self, id: &str, log: &Unread) -> Option<Container> {
-        let Unread { destination, path, ended, .. } = log;
+    fn followed(&mut self, id: &str, log: &UnreadLog) -> Option<FollowedContainer> {
+        let UnreadLog { destination, path, ended, .. } = log;
         let stored = match self.store.as_ref()?.cursor(id) {
             Ok(None) => Cursor::default(),
             Ok(Some(bytes)) => match rmp_serde::from_slice(&bytes) {
@@ -418,7 +418,7 @@ impl Follower {
             resumed = stored != Cursor::default(),
             "following a container's log",
         );
-        Some(Container {
+        Some(FollowedContainer {
             group: destination.group.clone(),
             stream,
             start: destination
@@ -475,14 +475,14 @@ impl Follower {
         }
     }
 
-    fn round(&mut self, due: Due) -> Next {
+    fn round(&mut self, due: DueLogs) -> NextLook {
         let now = self.clock.monotonic();
         if !self.open() {
-            return Next::Failed;
+            return NextLook::Failed;
         }
         self.follow_unread();
         let mut reads = Vec::new();
-        let mut more = Due::default();
+        let mut more = DueLogs::default();
         let ids: Vec<String> = match due.all {
             true => {
                 let unfinished = self.containers.iter().filter(|(_, c)| !c.finished);
@@ -505,17 +505,17 @@ impl Follower {
         }
         if let Err(error) = self.store_all(&reads) {
             self.failed(&error);
-            for Read { id, .. } in reads {
+            for ContainerRead { id, .. } in reads {
                 if let Some(container) = self.containers.get_mut(&id) {
                     container.read_again();
                 }
             }
-            return Next::Failed;
+            return NextLook::Failed;
         }
         if self.unread.is_empty() {
             self.works();
         }
-        for Read { id, cursor, finishes, .. } in reads {
+        for ContainerRead { id, cursor, finishes, .. } in reads {
             let Some(container) = self.containers.get_mut(&id) else { continue };
             container.stored = cursor;
             if finishes {
@@ -531,12 +531,12 @@ impl Follower {
             self.keep();
         }
         match more.ids.is_empty() {
-            true => Next::Idle,
-            false => Next::More(more),
+            true => NextLook::Idle,
+            false => NextLook::More(more),
         }
     }
 
-    fn store_all(&mut self, reads: &[Read]) -> Result<(), StoreError> {
+    fn store_all(&mut self, reads: &[ContainerRead]) -> Result<(), StoreError> {
         let appends: Vec<Append<'_>> = reads
             .iter()
             .filter_map(|read| {
@@ -571,7 +571,7 @@ impl Follower {
     }
 }
 
-impl Container {
+impl FollowedContainer {
     /// Reads what is new, to a bound; what there is to store, and whether there is more.
     fn read(
         &mut self,
@@ -579,13 +579,13 @@ impl Container {
         buffer: &mut Vec<u8>,
         now: Monotonic,
         bytes: &mut usize,
-    ) -> (Option<Read>, bool) {
+    ) -> (Option<ContainerRead>, bool) {
         let mut events = Vec::new();
         let mut at_end = false;
         let format = self.log.format();
         for _ in 0..READS_PER_LOG {
             match self.log.read(buffer, self.ended) {
-                Ok(Found::Records(records)) => {
+                Ok(LogFinding::Records(records)) => {
                     self.last_read = now;
                     *bytes += records.len();
                     let (assembly, start) = (&mut self.assembly, self.start.as_ref());
@@ -596,16 +596,16 @@ impl Container {
                         }
                     });
                 }
-                Ok(Found::NextFile { lost: false }) => {}
-                Ok(Found::NextFile { lost: true }) => warn!(
+                Ok(LogFinding::NextFile { lost: false }) => {}
+                Ok(LogFinding::NextFile { lost: true }) => warn!(
                     container = id,
                     stream = self.stream,
                     "lines were lost: Docker dropped its oldest log file before it was read",
                 ),
-                Ok(Found::Damage) => {
+                Ok(LogFinding::Damage) => {
                     warn!(container = id, "a damaged part of Docker's log was left out");
                 }
-                Ok(Found::Nothing) => {
+                Ok(LogFinding::Nothing) => {
                     self.unreadable = false;
                     at_end = true;
                     break;
@@ -637,7 +637,7 @@ impl Container {
             self.assembly.quiet(&mut events);
         }
         let cursor = Cursor { place: self.log.place(), assembly: self.assembly.clone() };
-        let read = (finishes || cursor != self.stored).then(|| Read {
+        let read = (finishes || cursor != self.stored).then(|| ContainerRead {
             id: id.to_owned(),
             events,
             bytes: rmp_serde::to_vec_named(&cursor).expect("plain values only"),

@@ -40,7 +40,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 const HEARD_QUEUED_MAX: usize = 4096;
 
 /// What the engine said of a container whose log is followed.
-enum Heard {
+enum LogNews {
     Runs(String),
     Ended(String),
 }
@@ -48,12 +48,12 @@ enum Heard {
 async fn pass_on<R: ContainerRuntime>(
     engine: Arc<R>,
     follows: Follows,
-    mut inbox: mpsc::Receiver<Heard>,
+    mut inbox: mpsc::Receiver<LogNews>,
 ) {
     while let Some(heard) = inbox.recv().await {
         match heard {
-            Heard::Runs(id) => follows.look(&*engine, id).await,
-            Heard::Ended(id) => follows.tell(Command::Ended { id }).await,
+            LogNews::Runs(id) => follows.look(&*engine, id).await,
+            LogNews::Ended(id) => follows.tell(Command::Ended { id }).await,
         }
     }
 }
@@ -62,7 +62,7 @@ pub(crate) struct LoggedRuntime<R> {
     engine: Arc<R>,
     follows: Follows,
     /// One after the other, so that an end is never taken for that of a later start.
-    heard: mpsc::Sender<Heard>,
+    heard: mpsc::Sender<LogNews>,
     /// Containers whose log is followed, or will be once they start.
     logged: Arc<Mutex<FastSet<String>>>,
     /// Set once a log was seen where Docker keeps them.
@@ -234,7 +234,7 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
         }
         self.follows.tell(Command::Present { ids: present, since }).await;
         for id in to_look_at {
-            let _ = self.heard.try_send(Heard::Runs(id));
+            let _ = self.heard.try_send(LogNews::Runs(id));
         }
         Ok(listing)
     }
@@ -257,8 +257,8 @@ impl<R: ContainerRuntime> ContainerRuntime for LoggedRuntime<R> {
                 return;
             }
             let news = match change {
-                ContainerChange::Started => Heard::Runs(id.clone()),
-                ContainerChange::Exited { .. } => Heard::Ended(id.clone()),
+                ContainerChange::Started => LogNews::Runs(id.clone()),
+                ContainerChange::Exited { .. } => LogNews::Ended(id.clone()),
                 ContainerChange::OutOfMemory
                 | ContainerChange::Health(_)
                 | ContainerChange::LeftNetwork

@@ -21,14 +21,14 @@ const CHANGES_QUEUED_MAX: usize = 16;
 /// What the thread that waits for changes needs, generously.
 const STACK_BYTES: usize = 128 * 1024;
 
-pub(super) struct Watch {
+pub(super) struct LogWatch {
     inotify: Arc<OwnedFd>,
     changes: mpsc::Receiver<Vec<i32>>,
     watched: BTreeMap<i32, String>,
     by_container: BTreeMap<String, i32>,
 }
 
-impl Watch {
+impl LogWatch {
     /// Also starts the thread that waits for changes. It ends with the first one that nobody takes.
     pub(super) fn new() -> io::Result<Self> {
         let inotify = Arc::new(inotify::init(inotify::CreateFlags::CLOEXEC)?);
@@ -38,7 +38,7 @@ impl Watch {
             .name("log-watch".to_owned())
             .stack_size(STACK_BYTES)
             .spawn(move || wait(&waited_on, &sender))?;
-        Ok(Watch { inotify, changes, watched: BTreeMap::new(), by_container: BTreeMap::new() })
+        Ok(LogWatch { inotify, changes, watched: BTreeMap::new(), by_container: BTreeMap::new() })
     }
 
     /// Watches the folder in which a container's log is.

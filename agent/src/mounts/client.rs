@@ -17,7 +17,8 @@ use tokio::{
 use super::{
     Helper,
     protocol::{
-        BindRequest, LENGTH_BYTES, Reply, Request, TaskMounts, body_length, framed, parsed,
+        BindRequest, HelperReply, HelperRequest, LENGTH_BYTES, TaskMounts, body_length, framed,
+        parsed,
     },
     server::serve_connection,
 };
@@ -30,10 +31,10 @@ const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 /// Who makes mounts for this agent. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct MountHelper(Kind);
+pub struct MountHelper(HelperSeat);
 
 #[derive(Clone, Debug, Default)]
-enum Kind {
+enum HelperSeat {
     /// Nobody: no task of this agent mounts anything of the host.
     #[default]
     Absent,
@@ -43,23 +44,23 @@ enum Kind {
 
 impl MountHelper {
     pub(crate) fn at(socket: PathBuf) -> Self {
-        MountHelper(Kind::Socket(socket))
+        MountHelper(HelperSeat::Socket(socket))
     }
 
     pub(super) fn own(helper: Helper) -> Self {
-        MountHelper(Kind::Own(Arc::new(helper)))
+        MountHelper(HelperSeat::Own(Arc::new(helper)))
     }
 
     pub(crate) async fn bind(&self, request: &BindRequest) -> Result<PathBuf, String> {
-        match self.ask(&Request::Bind(request.clone())).await? {
-            Reply::Bound { path } => Ok(path),
+        match self.ask(&HelperRequest::Bind(request.clone())).await? {
+            HelperReply::Bound { path } => Ok(path),
             reply => Err(unexpected(&reply)),
         }
     }
 
     pub(crate) async fn release(&self, task: TaskMounts) -> Result<(), String> {
-        match self.ask(&Request::Release(task)).await? {
-            Reply::Done => Ok(()),
+        match self.ask(&HelperRequest::Release(task)).await? {
+            HelperReply::Done => Ok(()),
             reply => Err(unexpected(&reply)),
         }
     }
@@ -68,9 +69,9 @@ impl MountHelper {
         let mut all: Vec<TaskMounts> = Vec::new();
         loop {
             let after = all.last().copied();
-            match self.ask(&Request::List { host, after }).await? {
-                Reply::Tasks(tasks) if tasks.is_empty() => return Ok(all),
-                Reply::Tasks(tasks) => all.extend(tasks),
+            match self.ask(&HelperRequest::List { host, after }).await? {
+                HelperReply::Tasks(tasks) if tasks.is_empty() => return Ok(all),
+                HelperReply::Tasks(tasks) => all.extend(tasks),
                 reply => return Err(unexpected(&reply)),
             }
         }
@@ -79,22 +80,24 @@ impl MountHelper {
     /// Whether there is anybody to ask.
     pub(crate) fn is_there(&self) -> bool {
         match &self.0 {
-            Kind::Absent => false,
-            Kind::Socket(_) | Kind::Own(_) => true,
+            HelperSeat::Absent => false,
+            HelperSeat::Socket(_) | HelperSeat::Own(_) => true,
         }
     }
 
-    async fn ask(&self, request: &Request) -> Result<Reply, String> {
+    async fn ask(&self, request: &HelperRequest) -> Result<HelperReply, String> {
         let late = || format!("the helper did not answer in {} s", ANSWER_MAX.as_secs());
         let answered = tokio::time::timeout(ANSWER_MAX, self.ask_and_wait(request)).await;
         answered.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn ask_and_wait(&self, request: &Request) -> Result<Reply, String> {
+    async fn ask_and_wait(&self, request: &HelperRequest) -> Result<HelperReply, String> {
         let mut stream = match &self.0 {
-            Kind::Absent => return Err("this agent has no helper that makes mounts".to_owned()),
-            Kind::Socket(socket) => connect(socket).await?,
-            Kind::Own(helper) => paired(helper.clone()).map_err(|error| error.to_string())?,
+            HelperSeat::Absent => {
+                return Err("this agent has no helper that makes mounts".to_owned());
+            }
+            HelperSeat::Socket(socket) => connect(socket).await?,
+            HelperSeat::Own(helper) => paired(helper.clone()).map_err(|error| error.to_string())?,
         };
         let told = |error: io::Error| {
             format!(
@@ -108,13 +111,13 @@ impl MountHelper {
         let mut body = vec![0; body_length(head)?];
         stream.read_exact(&mut body).await.map_err(told)?;
         match parsed(&body)? {
-            Reply::Failed { why } => Err(why),
+            HelperReply::Failed { why } => Err(why),
             reply => Ok(reply),
         }
     }
 }
 
-fn unexpected(reply: &Reply) -> String {
+fn unexpected(reply: &HelperReply) -> String {
     format!("the helper that makes mounts answered something else: {reply:?}")
 }
 

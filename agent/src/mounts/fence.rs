@@ -9,8 +9,8 @@ use longshore_common::task_policy::{ENGINE_FOLDERS, ENGINE_SOCKETS, Forbidden};
 use rustix::fs::FileType;
 
 use super::{
-    Fences,
-    files::{self, Identity},
+    MountRules,
+    files::{self, FileIdentity},
     table::{Location, Mount, MountTable},
 };
 
@@ -34,15 +34,15 @@ const IS_AN_ENGINES: &str = "a container engine's socket is there, which `forbid
 const IS_OWN: &str = "the agent's own files are there";
 
 /// Opened, and known by this path.
-pub(super) struct Opened {
+pub(super) struct OpenedPath {
     pub(super) file: OwnedFd,
     pub(super) path: std::path::PathBuf,
 }
 
-impl Opened {
+impl OpenedPath {
     pub(super) fn new(file: OwnedFd) -> Result<Self, String> {
         let path = files::canonical(&file)?;
-        Ok(Opened { file, path })
+        Ok(OpenedPath { file, path })
     }
 
     /// Whether a mount shows this file. By the table alone: the file system may not answer.
@@ -52,27 +52,27 @@ impl Opened {
 }
 
 /// A file that no task is to see, and every directory that leads to it.
-struct Hidden {
-    identity: Identity,
-    ancestors: Vec<Identity>,
+struct HiddenFile {
+    identity: FileIdentity,
+    ancestors: Vec<FileIdentity>,
     location: Location,
     /// What is below it is hidden too.
     folder: bool,
     why: &'static str,
 }
 
-impl Hidden {
+impl HiddenFile {
     /// Absent where there is no such file: nothing has to be hidden then.
     fn find(path: &Path, table: &MountTable, folder: bool, why: &'static str) -> Option<Self> {
-        let opened = Opened::new(files::open_own(path).ok()?).ok()?;
+        let opened = OpenedPath::new(files::open_own(path).ok()?).ok()?;
         let location = table.location(&opened.file, &opened.path).ok()?;
         let identity = files::identity(&files::stat(&opened.file).ok()?);
         let above = files::open_own(opened.path.parent()?).ok()?;
         let ancestors = files::ancestors(&above).ok()?;
-        Some(Hidden { identity, ancestors, location, folder, why })
+        Some(HiddenFile { identity, ancestors, location, folder, why })
     }
 
-    fn is_shown_by(&self, source: &Source<'_>) -> bool {
+    fn is_shown_by(&self, source: &BoundSource<'_>) -> bool {
         let same = self.identity == source.identity;
         let above = self.ancestors.contains(&source.identity);
         let below = self.folder && source.location.is_in(&self.location);
@@ -85,20 +85,20 @@ impl Hidden {
 }
 
 /// What is to be mounted, with all that comes with it.
-struct Source<'a> {
-    identity: Identity,
+struct BoundSource<'a> {
+    identity: FileIdentity,
     location: Location,
     mounts: Vec<&'a Mount>,
 }
 
-impl Fences {
+impl MountRules {
     /// `Err` says why this file may not be mounted.
-    pub(super) fn check(&self, opened: &Opened, table: &MountTable) -> Result<(), String> {
+    pub(super) fn check(&self, opened: &OpenedPath, table: &MountTable) -> Result<(), String> {
         if !self.policy.fences_host() {
             return Ok(());
         }
         let stat = files::stat(&opened.file)?;
-        let source = Source {
+        let source = BoundSource {
             identity: files::identity(&stat),
             location: table.location(&opened.file, &opened.path)?,
             mounts: table.below(&opened.path).collect(),
@@ -125,19 +125,23 @@ impl Fences {
     }
 
     /// Whether something may be made below this directory.
-    pub(super) fn check_parent(&self, parent: &Opened, table: &MountTable) -> Result<(), String> {
+    pub(super) fn check_parent(
+        &self,
+        parent: &OpenedPath,
+        table: &MountTable,
+    ) -> Result<(), String> {
         if !self.policy.fences_host() {
             return Ok(());
         }
         let location = table.location(&parent.file, &parent.path)?;
-        let inside = |hidden: &Hidden| hidden.folder && location.is_in(&hidden.location);
+        let inside = |hidden: &HiddenFile| hidden.folder && location.is_in(&hidden.location);
         match self.hidden(table).find(inside) {
             Some(hidden) => Err(hidden.why.to_owned()),
             None => Ok(()),
         }
     }
 
-    fn hidden<'a>(&'a self, table: &'a MountTable) -> impl Iterator<Item = Hidden> + 'a {
+    fn hidden<'a>(&'a self, table: &'a MountTable) -> impl Iterator<Item = HiddenFile> + 'a {
         let engines = self.policy.forbids(Forbidden::DockerSocket);
         let known = ENGINE_SOCKETS.iter().map(|path| (Path::new(path), false));
         let given = self.engine_sockets.iter().map(|path| (path.as_path(), false));
@@ -147,6 +151,6 @@ impl Fences {
         let own = self.own_folders.iter().map(|path| (path.as_path(), true, IS_OWN));
         of_engines
             .chain(own)
-            .filter_map(|(path, folder, why)| Hidden::find(path, table, folder, why))
+            .filter_map(|(path, folder, why)| HiddenFile::find(path, table, folder, why))
     }
 }

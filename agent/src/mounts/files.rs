@@ -22,7 +22,7 @@ const ROOT_ONLY: u32 = 0o700;
 const TRIES_MAX: u32 = 128;
 
 /// A device and an inode: the same file by whatever path.
-pub(super) type Identity = (u64, u64);
+pub(super) type FileIdentity = (u64, u64);
 
 /// Opens a path for being named, not for reading.
 pub(super) fn open(
@@ -68,7 +68,7 @@ pub(super) fn open_own(path: &Path) -> rustix::io::Result<OwnedFd> {
     open(CWD, path, ResolveFlags::empty())
 }
 
-pub(super) fn identity(stat: &Stat) -> Identity {
+pub(super) fn identity(stat: &Stat) -> FileIdentity {
     (stat.st_dev, stat.st_ino)
 }
 
@@ -106,7 +106,7 @@ pub(super) fn make_private(folder: &Path) -> io::Result<()> {
 }
 
 /// The directories from this one's up to the root.
-pub(super) fn ancestors(of: &OwnedFd) -> Result<Vec<Identity>, String> {
+pub(super) fn ancestors(of: &OwnedFd) -> Result<Vec<FileIdentity>, String> {
     let mut found = vec![identity(&stat(of)?)];
     let mut at = open_directory(of, Path::new(".."), ResolveFlags::empty())
         .map_err(|error| format!("openat2 of ..: {error}"))?;

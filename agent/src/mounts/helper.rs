@@ -8,7 +8,7 @@ use std::{
 
 use longshore_common::task_policy::TaskPolicy;
 
-use super::{files, turns::Turns};
+use super::{files, request_slots::RequestSlots};
 use crate::settings::{FileSystems, Settings};
 
 /// Maximum number of mounts that tasks of this host hold together, with what is mounted below their
@@ -19,7 +19,7 @@ const MOUNTS: &str = "mounts";
 
 /// What the helper needs of the agent's settings, which it reads for itself.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fences {
+pub(crate) struct MountRules {
     pub(crate) policy: TaskPolicy,
     pub(crate) file_systems: FileSystems,
     /// Engines' sockets besides the ones that are known by name.
@@ -31,13 +31,13 @@ pub(crate) struct Fences {
 /// Makes mounts below a folder of its own.
 #[derive(Debug)]
 pub(crate) struct Helper {
-    pub(super) fences: Fences,
+    pub(super) fences: MountRules,
     /// Holds the mounts.
     pub(super) folder: PathBuf,
     /// Held while places are made or taken down. No call under it waits for a file system that is
     /// not the helper's own.
     pub(super) places: Mutex<()>,
-    pub(super) turns: Turns,
+    pub(super) turns: RequestSlots,
     pub(super) mounts_max: usize,
 }
 
@@ -56,7 +56,7 @@ pub(crate) enum HelperError {
 
 impl Helper {
     /// `folder` is made for root alone if it is not there.
-    pub(crate) fn new(folder: &Path, mut fences: Fences) -> Result<Self, HelperError> {
+    pub(crate) fn new(folder: &Path, mut fences: MountRules) -> Result<Self, HelperError> {
         let unusable = |error| HelperError::Folder(folder.to_owned(), error);
         let mounts = folder.join(MOUNTS);
         files::make_private(folder)
@@ -69,17 +69,17 @@ impl Helper {
             fences,
             folder: mounts,
             places: Mutex::default(),
-            turns: Turns::default(),
+            turns: RequestSlots::default(),
             mounts_max: MOUNTS_MAX,
         })
     }
 }
 
-impl Fences {
+impl MountRules {
     pub(crate) fn of(settings: &Settings) -> Self {
         let mut engine_sockets = settings.engine_sockets.clone();
         engine_sockets.push(settings.docker.clone());
-        Fences {
+        MountRules {
             policy: settings.task_policy.clone(),
             file_systems: settings.efs.clone(),
             engine_sockets,

@@ -22,9 +22,9 @@ use rustix::{
 
 use super::{
     Helper,
-    fence::Opened,
+    fence::OpenedPath,
     files, ground,
-    protocol::{BindRequest, LISTED_MAX, Source, TaskMounts},
+    protocol::{BindRequest, LISTED_MAX, MountSource, TaskMounts},
     resolve::beneath,
     table::{Mount, MountTable},
 };
@@ -90,8 +90,8 @@ impl Helper {
     }
 
     /// From a source to an opened file that may be mounted.
-    pub(super) fn open(&self, source: &Source) -> Result<Opened, String> {
-        if let Source::AccessPoint { file_system, id, .. } = source {
+    pub(super) fn open(&self, source: &MountSource) -> Result<OpenedPath, String> {
+        if let MountSource::AccessPoint { file_system, id, .. } = source {
             self.make_access_point(file_system, id)?;
         }
         self.resolve(source)
@@ -117,7 +117,7 @@ impl Helper {
         Ok(())
     }
 
-    fn check_number(&self, opened: &Opened, table: &MountTable) -> Result<(), String> {
+    fn check_number(&self, opened: &OpenedPath, table: &MountTable) -> Result<(), String> {
         let held = table.below(&self.folder).count();
         // The ground does not come along.
         let more = table.below(&opened.path).filter(|mount| !mount.at.starts_with(&self.folder));
@@ -185,8 +185,8 @@ impl Helper {
     /// containers were given some and no policy keeps them away.
     fn flags(&self, request: &BindRequest, mount: &Mount) -> MountFlags {
         let shared = match &request.source {
-            Source::Host { .. } => false,
-            Source::FileSystem { .. } | Source::AccessPoint { .. } => true,
+            MountSource::Host { .. } => false,
+            MountSource::FileSystem { .. } | MountSource::AccessPoint { .. } => true,
         };
         let devices = request.devices && !self.fences.policy.forbids(Forbidden::Devices);
         let of_devices = OF_DEVICES.contains(&mount.file_system.as_str());
@@ -223,7 +223,7 @@ fn make_place(folder: &Path, place: &Path, is_directory: bool) -> Result<OwnedFd
 }
 
 fn mount(
-    opened: &Opened,
+    opened: &OpenedPath,
     target: &OwnedFd,
     place: &Path,
     recursive: bool,

@@ -17,7 +17,7 @@ pub(super) const LISTED_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Request {
+pub(crate) enum HelperRequest {
     /// Makes an access point's directory, if it is not there.
     Directory {
         file_system: String,
@@ -41,7 +41,7 @@ pub(crate) struct BindRequest {
     pub(crate) task: TaskMounts,
     /// Which of the task's volumes.
     pub(crate) volume: u16,
-    pub(crate) source: Source,
+    pub(crate) source: MountSource,
     /// Device nodes in it are for the containers.
     pub(crate) devices: bool,
     /// Left out where it asks for nothing: a helper of an earlier release does not know it.
@@ -85,7 +85,7 @@ impl TaskMounts {
 /// What is to be mounted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Source {
+pub(crate) enum MountSource {
     /// A path of the host; a directory that is not there is made, as Docker does.
     Host {
         path: PathBuf,
@@ -105,7 +105,7 @@ pub(crate) enum Source {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Reply {
+pub(crate) enum HelperReply {
     Done,
     /// What the container engine is to mount.
     Bound {

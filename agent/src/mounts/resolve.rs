@@ -17,9 +17,9 @@ use rustix::{
 
 use super::{
     Helper,
-    fence::Opened,
+    fence::OpenedPath,
     files,
-    protocol::Source,
+    protocol::MountSource,
     table::{Mount, MountTable},
 };
 
@@ -33,42 +33,42 @@ pub(super) fn beneath() -> ResolveFlags {
 
 impl Helper {
     /// The path of the file that would be mounted. `Err` says why none would.
-    pub(crate) fn path_of(&self, source: &Source) -> Result<PathBuf, String> {
+    pub(crate) fn path_of(&self, source: &MountSource) -> Result<PathBuf, String> {
         self.open(source).map(|opened| opened.path)
     }
 
-    pub(super) fn resolve(&self, source: &Source) -> Result<Opened, String> {
+    pub(super) fn resolve(&self, source: &MountSource) -> Result<OpenedPath, String> {
         match source {
-            Source::Host { path } => {
+            MountSource::Host { path } => {
                 let opened = self.host_path(path)?;
                 let refused = |why: String| format!("{} ({why})", path.display());
                 // Read now: it may have been mounted by being opened.
                 self.fences.check(&opened, &MountTable::read()?).map_err(refused)?;
                 Ok(opened)
             }
-            Source::FileSystem { id, root_directory, encrypted } => {
+            MountSource::FileSystem { id, root_directory, encrypted } => {
                 self.in_file_system(id, root_directory, *encrypted)
             }
-            Source::AccessPoint { file_system, id, encrypted } => {
+            MountSource::AccessPoint { file_system, id, encrypted } => {
                 let (_, point) = self.access_point(file_system, id)?;
                 self.in_file_system(file_system, &point.path.clone(), *encrypted)
             }
         }
     }
 
-    fn host_path(&self, path: &Path) -> Result<Opened, String> {
+    fn host_path(&self, path: &Path) -> Result<OpenedPath, String> {
         if !path.is_absolute() {
             return Err(format!("{} is not an absolute path", path.display()));
         }
         match files::open(CWD, path, ResolveFlags::NO_MAGICLINKS) {
-            Ok(file) => self.below_a_root(Opened::new(file)?),
+            Ok(file) => self.below_a_root(OpenedPath::new(file)?),
             Err(Errno::NOENT) => self.make(path),
             Err(error) => Err(explained(path, error)),
         }
     }
 
     /// Opens it anew from the root that it is below, so that no name on the way can be another's.
-    fn below_a_root(&self, opened: Opened) -> Result<Opened, String> {
+    fn below_a_root(&self, opened: OpenedPath) -> Result<OpenedPath, String> {
         let Some(roots) = &self.fences.policy.bind_roots else { return Ok(opened) };
         for root in roots {
             let Ok(root) = files::open_own(root) else { continue };
@@ -76,16 +76,16 @@ impl Helper {
             let Ok(inner) = opened.path.strip_prefix(&at) else { continue };
             if inner.as_os_str().is_empty() {
                 // Which may be a file.
-                return Opened::new(root);
+                return OpenedPath::new(root);
             }
             let file = files::open(&root, inner, beneath());
-            return Opened::new(file.map_err(|error| explained(&opened.path, error))?);
+            return OpenedPath::new(file.map_err(|error| explained(&opened.path, error))?);
         }
         Err(format!("{} ({})", opened.path.display(), not_below(roots)))
     }
 
     /// Makes what is missing of a directory, below what is there of it.
-    fn make(&self, path: &Path) -> Result<Opened, String> {
+    fn make(&self, path: &Path) -> Result<OpenedPath, String> {
         let mut there = path.to_owned();
         let mut missing = Vec::new();
         let parent = loop {
@@ -101,7 +101,7 @@ impl Helper {
                 Err(error) => return Err(explained(&there, error)),
             }
         };
-        let mut parent = self.below_a_root(Opened::new(parent)?)?;
+        let mut parent = self.below_a_root(OpenedPath::new(parent)?)?;
         let refused = |why: String| format!("{} ({why})", path.display());
         self.fences.check_parent(&parent, &MountTable::read()?).map_err(refused)?;
         while let Some(name) = missing.pop() {
@@ -114,7 +114,7 @@ impl Helper {
             }
             let made = files::open_directory(&parent.file, Path::new(&name), beneath());
             let made = made.map_err(|error| explained(&parent.path.join(&name), error))?;
-            parent = Opened::new(made)?;
+            parent = OpenedPath::new(made)?;
         }
         Ok(parent)
     }
@@ -131,12 +131,12 @@ impl Helper {
         Ok((root, at.to_owned()))
     }
 
-    fn in_file_system(&self, id: &str, path: &Path, encrypted: bool) -> Result<Opened, String> {
+    fn in_file_system(&self, id: &str, path: &Path, encrypted: bool) -> Result<OpenedPath, String> {
         let (root, at) = self.file_system(id)?;
         let inner: PathBuf =
             path.components().filter(|part| !matches!(part, Component::RootDir)).collect();
         let file = files::open_directory(&root, &or_itself(&inner), beneath());
-        let opened = Opened::new(file.map_err(|error| explained(&at.join(&inner), error))?)?;
+        let opened = OpenedPath::new(file.map_err(|error| explained(&at.join(&inner), error))?)?;
         // Read now: the root may have been mounted by being opened.
         let table = MountTable::read()?;
         let refused = |why: String| format!("{} ({why})", opened.path.display());

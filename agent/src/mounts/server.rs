@@ -26,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Helper, HelperError,
-    protocol::{LENGTH_BYTES, Reply, Request, Source, body_length, framed, parsed},
+    protocol::{
+        HelperReply, HelperRequest, LENGTH_BYTES, MountSource, body_length, framed, parsed,
+    },
     table::MountTable,
 };
 
@@ -69,7 +71,7 @@ pub(super) async fn serve(
                 "the helper is busy with {CONNECTIONS_MAX} requests: a file system \
                                of the network may hang"
             );
-            answer(&stream, &Reply::Failed { why });
+            answer(&stream, &HelperReply::Failed { why });
             continue;
         };
         let helper = helper.clone();
@@ -122,7 +124,7 @@ pub(super) fn serve_connection(helper: &Helper, stream: &UnixStream) {
         Ok(request) => helper.carry_out(&request, || !is_closed(stream)),
         Err(why) => {
             tracing::warn!(why, "a request to the helper was not served");
-            Reply::Failed { why }
+            HelperReply::Failed { why }
         }
     };
     answer(stream, &reply);
@@ -159,7 +161,7 @@ fn is_closed(stream: &UnixStream) -> bool {
     }
 }
 
-fn request(mut stream: &UnixStream) -> Result<Request, String> {
+fn request(mut stream: &UnixStream) -> Result<HelperRequest, String> {
     let told = |error: std::io::Error| format!("no request came: {error}");
     stream.set_read_timeout(Some(SILENCE_MAX)).map_err(told)?;
     stream.set_write_timeout(Some(SILENCE_MAX)).map_err(told)?;
@@ -170,7 +172,7 @@ fn request(mut stream: &UnixStream) -> Result<Request, String> {
     parsed(&body)
 }
 
-fn answer(mut stream: &UnixStream, reply: &Reply) {
+fn answer(mut stream: &UnixStream, reply: &HelperReply) {
     let written = framed(reply)
         .and_then(|framed| stream.write_all(&framed).map_err(|error| error.to_string()));
     if let Err(why) = written {
@@ -180,31 +182,35 @@ fn answer(mut stream: &UnixStream, reply: &Reply) {
 }
 
 impl Helper {
-    pub(super) fn carry_out(&self, request: &Request, is_awaited: impl Fn() -> bool) -> Reply {
+    pub(super) fn carry_out(
+        &self,
+        request: &HelperRequest,
+        is_awaited: impl Fn() -> bool,
+    ) -> HelperReply {
         let done = match request {
-            Request::Directory { file_system, access_point } => {
+            HelperRequest::Directory { file_system, access_point } => {
                 self.turns.take(file_system.clone()).and_then(|_turn| {
-                    self.make_access_point(file_system, access_point).map(|()| Reply::Done)
+                    self.make_access_point(file_system, access_point).map(|()| HelperReply::Done)
                 })
             }
-            Request::Bind(bind) => {
+            HelperRequest::Bind(bind) => {
                 let turn = asked_of(&bind.source).and_then(|name| self.turns.take(name));
                 let bound = turn.and_then(|_turn| self.bind_while(bind, is_awaited));
-                bound.map(|path| Reply::Bound { path })
+                bound.map(|path| HelperReply::Bound { path })
             }
-            Request::Release(task) => self.release(task).map(|()| Reply::Done),
-            Request::List { host, after } => self.list(*host, *after).map(Reply::Tasks),
+            HelperRequest::Release(task) => self.release(task).map(|()| HelperReply::Done),
+            HelperRequest::List { host, after } => self.list(*host, *after).map(HelperReply::Tasks),
         };
-        done.unwrap_or_else(|why| Reply::Failed { why })
+        done.unwrap_or_else(|why| HelperReply::Failed { why })
     }
 }
 
 /// What may let a request wait for ever: a file system, by its id or by where it is mounted.
-fn asked_of(source: &Source) -> Result<String, String> {
+fn asked_of(source: &MountSource) -> Result<String, String> {
     match source {
-        Source::FileSystem { id, .. } => Ok(id.clone()),
-        Source::AccessPoint { file_system, .. } => Ok(file_system.clone()),
-        Source::Host { path } => {
+        MountSource::FileSystem { id, .. } => Ok(id.clone()),
+        MountSource::AccessPoint { file_system, .. } => Ok(file_system.clone()),
+        MountSource::Host { path } => {
             let table = MountTable::read()?;
             Ok(table.deepest_above(path).map_or_else(String::new, |at| at.display().to_string()))
         }

@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use super::{
-    protocol::{BindOptions, BindRequest, Reply, Request, Source, TaskMounts},
+    protocol::{BindOptions, BindRequest, HelperReply, HelperRequest, MountSource, TaskMounts},
     table::MountTable,
     *,
 };
@@ -60,7 +60,7 @@ impl Sandbox {
         self.path(name)
     }
 
-    fn helper(&self, fences: Fences) -> Helper {
+    fn helper(&self, fences: MountRules) -> Helper {
         Helper::new(&self.path("helper"), fences).unwrap()
     }
 }
@@ -87,7 +87,7 @@ fn task(number: u128) -> TaskMounts {
     TaskMounts { host: HOST, task: TaskId::new(number), generation: 1 }
 }
 
-fn request(source: Source) -> BindRequest {
+fn request(source: MountSource) -> BindRequest {
     let options = BindOptions::default();
     BindRequest { task: task(1), volume: 0, source, devices: false, options }
 }
@@ -99,21 +99,21 @@ impl Helper {
 }
 
 fn of_host(path: impl Into<PathBuf>) -> BindRequest {
-    request(Source::Host { path: path.into() })
+    request(MountSource::Host { path: path.into() })
 }
 
 fn file_systems(items: &[String]) -> FileSystems {
     FileSystems::read(items).unwrap()
 }
 
-fn fenced(roots: &[PathBuf], forbidden: &[Forbidden]) -> Fences {
-    Fences {
+fn fenced(roots: &[PathBuf], forbidden: &[Forbidden]) -> MountRules {
+    MountRules {
         policy: TaskPolicy {
             forbidden: forbidden.iter().copied().collect(),
             bind_roots: Some(roots.to_vec()),
             ..TaskPolicy::default()
         },
-        ..Fences::default()
+        ..MountRules::default()
     }
 }
 
@@ -124,13 +124,13 @@ fn shown(path: &Path) -> (u32, u32, u32) {
 }
 
 /// Of an engine, in a folder of its own.
-fn with_socket(sandbox: &Sandbox) -> (Fences, UnixListener) {
+fn with_socket(sandbox: &Sandbox) -> (MountRules, UnixListener) {
     let folder = sandbox.directory("run/engine");
     let socket = folder.join("engine.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     let forbidden = [Forbidden::DockerSocket, Forbidden::Devices].into();
     let policy = TaskPolicy { forbidden, ..TaskPolicy::default() };
-    (Fences { policy, engine_sockets: vec![socket], ..Fences::default() }, listener)
+    (MountRules { policy, engine_sockets: vec![socket], ..MountRules::default() }, listener)
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn a_name_that_is_swapped_meanwhile_mounts_nothing_else() {
 fn mounts_are_one_for_a_volume_and_go_with_their_task() {
     let sandbox = Sandbox::new();
     let source = sandbox.directory("source");
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let count = || MountTable::read().unwrap().below(&sandbox.0).count();
     let first = helper.bind(&of_host(&source)).unwrap();
     assert_eq!(helper.bind(&of_host(&source)).unwrap(), first);
@@ -275,7 +275,7 @@ fn mounts_are_one_for_a_volume_and_go_with_their_task() {
     assert!(place == first && place.join("new").is_dir() && count() == 4);
 
     // Another life of the helper goes on with what is there.
-    let again = sandbox.helper(Fences::default());
+    let again = sandbox.helper(MountRules::default());
     assert_eq!(again.list(HOST, None).unwrap(), [task(1), task(2)]);
     assert_eq!(again.list(HOST, Some(task(1))).unwrap(), [task(2)]);
     assert_eq!(again.list(HostId::new(8), None).unwrap(), []);
@@ -317,7 +317,7 @@ impl Drop for Service {
 #[test]
 fn service_that_starts_beside_a_task_keeps_no_mount_that_goes() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let place = helper.bind(&of_host(sandbox.directory("alone"))).unwrap();
     let service = Service::start();
     assert!(service.sees_a_mount_at(&place), "the namespace is not made as is thought here");
@@ -336,7 +336,7 @@ fn service_that_starts_beside_a_task_keeps_no_mount_that_goes() {
 #[test]
 fn ground_of_an_earlier_version_is_shared_from_the_next_mount_on() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let first = helper.bind(&of_host(sandbox.directory("source"))).unwrap();
     mount_change(&helper.folder, MountPropagationFlags::UNBINDABLE).unwrap();
     let other = BindRequest { task: task(2), ..of_host(sandbox.directory("source")) };
@@ -352,7 +352,7 @@ fn ground_of_an_earlier_version_is_shared_from_the_next_mount_on() {
 #[test]
 fn places_of_tasks_are_no_source_of_a_mount() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let place = helper.bind(&of_host(sandbox.directory("source"))).unwrap();
     for at in [helper.folder.clone(), helper.place_of(&task(1)), place] {
         let other = BindRequest { task: task(2), ..of_host(&at) };
@@ -365,7 +365,7 @@ fn places_of_tasks_are_no_source_of_a_mount() {
 fn a_release_takes_no_mount_of_the_host() {
     let sandbox = Sandbox::new();
     let source = with_mount_below(&sandbox);
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let place = helper.bind(&of_host(&source)).unwrap();
     assert!(place.join("inner/files").is_dir(), "what is mounted below comes along");
     helper.release(&task(1)).unwrap();
@@ -376,7 +376,7 @@ fn a_release_takes_no_mount_of_the_host() {
 fn places_without_a_ground_are_taken_down_before_it_is_laid() {
     let sandbox = Sandbox::new();
     let source = with_mount_below(&sandbox);
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let folder = helper.place_of(&task(2));
     let old = [folder.join("0"), folder.join("1")];
     for place in &old {
@@ -416,7 +416,7 @@ fn left_by_a_crash(sandbox: &Sandbox, helper: &Helper, source: &Path) -> PathBuf
 #[test]
 fn a_place_that_a_crash_left_half_is_completed() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let source = with_mount_below(&sandbox);
     let place = left_by_a_crash(&sandbox, &helper, &source);
     let options = BindOptions { nosuid: true, noexec: true, ..BindOptions::default() };
@@ -435,7 +435,7 @@ fn a_place_that_a_crash_left_half_is_completed() {
 #[test]
 fn a_half_place_is_released_without_the_hosts_mounts() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let source = with_mount_below(&sandbox);
     left_by_a_crash(&sandbox, &helper, &source);
     helper.release(&task(1)).unwrap();
@@ -445,7 +445,7 @@ fn a_half_place_is_released_without_the_hosts_mounts() {
 #[test]
 fn one_volume_asked_for_by_many_at_once_is_one_mount() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let source = sandbox.directory("source");
     let barrier = Barrier::new(8);
     std::thread::scope(|scope| {
@@ -464,7 +464,7 @@ fn a_mount_of_everything_takes_no_place_along() {
     let sandbox = Sandbox::new();
     mount_bind(&sandbox.0, &sandbox.0).unwrap();
     mount_change(&sandbox.0, MountPropagationFlags::SHARED).unwrap();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let count = || MountTable::read().unwrap().below(&sandbox.0).count();
     let mut grown = Vec::new();
     for number in 1..=6 {
@@ -479,7 +479,7 @@ fn a_mount_of_everything_takes_no_place_along() {
 #[test]
 fn a_mount_beyond_the_limit_is_refused_with_the_numbers() {
     let sandbox = Sandbox::new();
-    let mut helper = sandbox.helper(Fences::default());
+    let mut helper = sandbox.helper(MountRules::default());
     helper.mounts_max = 3;
     let source = with_mount_below(&sandbox);
     helper.bind(&of_host(&source)).unwrap();
@@ -491,7 +491,7 @@ fn a_mount_beyond_the_limit_is_refused_with_the_numbers() {
 #[test]
 fn options_of_a_bind_are_flags_of_its_mount() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let source = with_mount_below(&sandbox);
     let options = BindOptions { nosuid: true, noexec: true, alone: true, nodev: true };
     let place = helper.bind(&BindRequest { devices: true, options, ..of_host(&source) }).unwrap();
@@ -523,7 +523,7 @@ fn a_root_of_binds_may_be_a_file() {
 #[test]
 fn a_mount_that_nobody_waits_for_is_not_made() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let source = sandbox.directory("source");
     let refused = helper.bind_while(&of_host(source), || false).unwrap_err();
     assert!(refused.starts_with("nobody waits"), "{refused}");
@@ -533,7 +533,7 @@ fn a_mount_that_nobody_waits_for_is_not_made() {
 #[tokio::test]
 async fn more_tasks_than_one_reply_holds_are_listed() {
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let tasks: Vec<TaskMounts> = (1..=700).map(task).collect();
     for task in &tasks {
         let name = TaskMounts::folder_name(task.task, task.generation);
@@ -546,9 +546,9 @@ async fn more_tasks_than_one_reply_holds_are_listed() {
 async fn agent_and_helper_talk_over_a_pair_as_over_the_socket() {
     let sandbox = Sandbox::new();
     let source = sandbox.directory("source");
-    let own = MountHelper::own(sandbox.helper(Fences::default()));
+    let own = MountHelper::own(sandbox.helper(MountRules::default()));
     let socket = sandbox.path("helper/socket");
-    let other = sandbox.helper(Fences::default());
+    let other = sandbox.helper(MountRules::default());
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn({
         let (socket, shutdown) = (socket.clone(), shutdown.clone());
@@ -573,7 +573,7 @@ fn a_message_that_is_too_long_or_not_known_is_not_read() {
         os::unix::net::UnixStream,
     };
     let sandbox = Sandbox::new();
-    let helper = sandbox.helper(Fences::default());
+    let helper = sandbox.helper(MountRules::default());
     let answered = |bytes: &[u8]| {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         ours.write_all(bytes).unwrap();
@@ -583,7 +583,7 @@ fn a_message_that_is_too_long_or_not_known_is_not_read() {
         let mut reply = Vec::new();
         ours.read_to_end(&mut reply).unwrap();
         match protocol::parsed(&reply[protocol::LENGTH_BYTES..]).unwrap() {
-            Reply::Failed { why } => why,
+            HelperReply::Failed { why } => why,
             reply => panic!("{reply:?}"),
         }
     };
@@ -594,6 +594,7 @@ fn a_message_that_is_too_long_or_not_known_is_not_read() {
     let mut odd = 16u32.to_be_bytes().to_vec();
     odd.extend(br#"{"umount":"/etc"}"#.iter().take(16));
     assert!(answered(&odd).contains("not understood"));
-    let long = Request::Directory { file_system: "x".repeat(70_000), access_point: String::new() };
+    let long =
+        HelperRequest::Directory { file_system: "x".repeat(70_000), access_point: String::new() };
     assert!(protocol::framed(&long).is_err());
 }

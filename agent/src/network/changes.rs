@@ -23,25 +23,25 @@ const SETTLED_AT_LAST: Duration = Duration::from_secs(2);
 
 /// What was changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Changed {
+pub(super) struct NetworkChange {
     pub(super) firewall: bool,
 }
 
 /// Both subscriptions. Without rights for one of them, changes there are found by looking only.
-pub(super) struct Changes {
+pub(super) struct NetworkChanges {
     routing: TokioSocket,
     firewall: Option<TokioSocket>,
 }
 
-impl Changes {
-    pub(super) fn subscribe() -> io::Result<Changes> {
+impl NetworkChanges {
+    pub(super) fn subscribe() -> io::Result<NetworkChanges> {
         let routing = subscribed(NETLINK_ROUTE, &ROUTING_GROUPS)?;
         let firewall = subscribed(NETLINK_NETFILTER, &[NFTABLES_GROUP]).ok();
-        Ok(Changes { routing, firewall })
+        Ok(NetworkChanges { routing, firewall })
     }
 
     /// Waits until something changed, and a moment longer for what belongs to it.
-    pub(super) async fn next(&mut self) -> io::Result<Changed> {
+    pub(super) async fn next(&mut self) -> io::Result<NetworkChange> {
         let mut changed = self.one().await?;
         let settling = async {
             while let Ok(more) = timeout(SETTLES_WITHIN, self.one()).await {
@@ -53,7 +53,7 @@ impl Changes {
         Ok(changed)
     }
 
-    async fn one(&mut self) -> io::Result<Changed> {
+    async fn one(&mut self) -> io::Result<NetworkChange> {
         let firewall = async {
             match &self.firewall {
                 Some(socket) => socket.recv_from_full().await,
@@ -66,10 +66,10 @@ impl Changes {
         };
         match heard {
             // What it says does not matter.
-            Ok(_) => Ok(Changed { firewall }),
+            Ok(_) => Ok(NetworkChange { firewall }),
             // More came than the socket holds: that is a change too.
             Err(error) if error.raw_os_error() == Some(Errno::NOBUFS.raw_os_error()) => {
-                Ok(Changed { firewall })
+                Ok(NetworkChange { firewall })
             }
             Err(error) => Err(error),
         }
@@ -116,7 +116,7 @@ mod tests {
     #[ignore = "run by the test above"]
     async fn inside_a_network_of_its_own() {
         ip("link set lo up");
-        let mut changes = Changes::subscribe().unwrap();
+        let mut changes = NetworkChanges::subscribe().unwrap();
         ip("link add longshore-test type veth peer name longshore-peer");
         ip("link set longshore-peer up");
         ip("link set longshore-test up");
@@ -125,11 +125,11 @@ mod tests {
         ip("link del longshore-test");
         assert_eq!(timeout(QUIET, changes.next()).await.ok().map(Result::unwrap), None);
         ip("rule add iif docker0 to 10.0.0.9 prohibit");
-        assert_eq!(changes.next().await.unwrap(), Changed { firewall: false });
+        assert_eq!(changes.next().await.unwrap(), NetworkChange { firewall: false });
         let rule = ["-I", "INPUT", "1", "-d", "10.0.0.9", "-j", "ACCEPT"];
         // Without nftables in the kernel there is nothing to hear of.
         if Command::new("iptables-nft").args(rule).status().is_ok_and(|ran| ran.success()) {
-            assert_eq!(changes.next().await.unwrap(), Changed { firewall: true });
+            assert_eq!(changes.next().await.unwrap(), NetworkChange { firewall: true });
         }
     }
 }

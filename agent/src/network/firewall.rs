@@ -22,9 +22,9 @@ pub(super) trait FirewallPrograms: Sync {
 }
 
 /// The programs as they are installed on this host.
-pub(super) struct Installed;
+pub(super) struct InstalledPrograms;
 
-impl FirewallPrograms for Installed {
+impl FirewallPrograms for InstalledPrograms {
     async fn run(&self, program: &'static str, arguments: &[&str]) -> Result<String, String> {
         let ran = Command::new(program).args(arguments).stdin(Stdio::null()).output().await;
         let failed = |error: io::Error| format!("{program}: {error}");
@@ -96,7 +96,7 @@ impl Canonical {
 
 /// Where a rule stands in what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum RuleStanding {
     Missing,
     /// Behind a rule that may take its packets.
     Behind,
@@ -126,10 +126,10 @@ impl<P: FirewallPrograms> Firewall<P> {
     /// was so.
     pub(super) async fn ensure(&mut self, address: IpAddr, rule: &Rule) -> Result<bool, String> {
         match self.standing(address, rule).await? {
-            Standing::First => return Ok(false),
-            Standing::Missing if self.is_there(address, rule).await => return Ok(false),
-            Standing::Missing => {}
-            Standing::Behind => {
+            RuleStanding::First => return Ok(false),
+            RuleStanding::Missing if self.is_there(address, rule).await => return Ok(false),
+            RuleStanding::Missing => {}
+            RuleStanding::Behind => {
                 self.programs.run(changes(address), &rule.line(&["-D", rule.chain])).await?;
             }
         }
@@ -144,7 +144,7 @@ impl<P: FirewallPrograms> Firewall<P> {
 
     /// Whether it was there.
     pub(super) async fn remove(&mut self, address: IpAddr, rule: &Rule) -> Result<bool, String> {
-        if self.standing(address, rule).await? == Standing::Missing {
+        if self.standing(address, rule).await? == RuleStanding::Missing {
             return Ok(false);
         }
         self.programs.run(changes(address), &rule.line(&["-D", rule.chain])).await?;
@@ -153,15 +153,15 @@ impl<P: FirewallPrograms> Firewall<P> {
         Ok(true)
     }
 
-    async fn standing(&mut self, address: IpAddr, rule: &Rule) -> Result<Standing, String> {
+    async fn standing(&mut self, address: IpAddr, rule: &Rule) -> Result<RuleStanding, String> {
         let rules = self.read(address, rule.table).await?;
         let own = rule.canonical();
         Ok(match rules.iter().position(|known| *known == own) {
-            None => Standing::Missing,
+            None => RuleStanding::Missing,
             Some(at) if rules[..at].iter().any(|before| before.may_take_packets_of(&own)) => {
-                Standing::Behind
+                RuleStanding::Behind
             }
-            Some(_) => Standing::First,
+            Some(_) => RuleStanding::First,
         })
     }
 

@@ -39,7 +39,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use crate::{host::address::is_own, runtime::docker::DEFAULT_BRIDGE, settings::Settings};
 
 use super::{
-    firewall::{Firewall, FirewallPrograms, Installed, Rule},
+    firewall::{Firewall, FirewallPrograms, InstalledPrograms, Rule},
     report::{NetworkReport, REPORT_FILE},
 };
 
@@ -78,13 +78,13 @@ pub(crate) enum WiringError {
 /// Prepares the host as the settings say, as far as it is not so already; `longshore-agent
 /// prepare-host`. `bridge` is the device that containers are on. Whether anything was missing.
 pub(crate) async fn prepare(settings: &Settings, bridge: &str) -> Result<bool, WiringError> {
-    let mut firewall = Firewall::new(Installed);
+    let mut firewall = Firewall::new(InstalledPrograms);
     let mut changed = false;
     if let Some(public) = settings.task_endpoints_listen {
         changed |= way_to(public, bridge, &mut firewall).await?;
     }
     let allowed = settings.allow_instance_metadata;
-    Ok(changed | instance_metadata(allowed, bridge, Asked::AsSet, &mut firewall).await?)
+    Ok(changed | instance_metadata(allowed, bridge, MetadataRule::AsSet, &mut firewall).await?)
 }
 
 /// Whether this process has CAP_NET_ADMIN, and so may do all of this itself.
@@ -102,11 +102,11 @@ pub(crate) async fn open(settings: &Settings) -> Option<TcpListener> {
     let allowed = settings.allow_instance_metadata;
     // Who reports keeps it too, knows which bridge Docker has, and mends what is missing later.
     let is_kept = NetworkReport::read(Path::new(REPORT_FILE)).is_some();
-    let mut firewall = Firewall::new(Installed);
+    let mut firewall = Firewall::new(InstalledPrograms);
     if !allowed
         && !is_kept
         && let Err(error) =
-            instance_metadata(allowed, DEFAULT_BRIDGE, Asked::OnlyAdded, &mut firewall).await
+            instance_metadata(allowed, DEFAULT_BRIDGE, MetadataRule::OnlyAdded, &mut firewall).await
     {
         warn!(
             error = chain(&error),
@@ -246,7 +246,7 @@ fn let_in(own: SocketAddr, bridge: &str) -> Rule {
 
 /// What may be done about instance metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+enum MetadataRule {
     AsSet,
     /// The rule may be another agent's: one that allows what that one forbids does not take it away.
     OnlyAdded,
@@ -277,7 +277,7 @@ async fn give_address(handle: &Handle, address: IpAddr) -> Result<bool, WiringEr
 async fn instance_metadata(
     allowed: bool,
     bridge: &str,
-    asked: Asked,
+    asked: MetadataRule,
     firewall: &mut Firewall<impl FirewallPrograms>,
 ) -> Result<bool, WiringError> {
     let mut changed = false;
@@ -300,7 +300,7 @@ async fn routing_rule(
     address: IpAddr,
     allowed: bool,
     bridge: &str,
-    asked: Asked,
+    asked: MetadataRule,
 ) -> Result<Option<bool>, WiringError> {
     let (handle, _serving) = netlink()?;
     let version = if address.is_ipv4() { IpVersion::V4 } else { IpVersion::V6 };
@@ -313,7 +313,7 @@ async fn routing_rule(
     let changed = match (ours, allowed) {
         (Some(_), false) | (None, true) => return Ok(Some(false)),
         (None, false) => add_rule(&handle, address, bridge).await,
-        (Some(_), true) if asked == Asked::OnlyAdded => return Ok(Some(false)),
+        (Some(_), true) if asked == MetadataRule::OnlyAdded => return Ok(Some(false)),
         (Some(rule), true) => done(handle.rule().del(rule).execute().await),
     };
     changed.map(|()| Some(true)).map_err(WiringError::Rule)
@@ -324,7 +324,7 @@ async fn firewall_rules(
     address: IpAddr,
     allowed: bool,
     bridge: &str,
-    asked: Asked,
+    asked: MetadataRule,
     firewall: &mut Firewall<impl FirewallPrograms>,
 ) -> Result<bool, WiringError> {
     let to = address.to_string();
@@ -334,8 +334,8 @@ async fn firewall_rules(
         let rule = Rule::new("filter", chain, &words);
         let done = match (allowed, asked) {
             (false, _) => firewall.ensure(address, &rule).await,
-            (true, Asked::OnlyAdded) => Ok(false),
-            (true, Asked::AsSet) => firewall.remove(address, &rule).await,
+            (true, MetadataRule::OnlyAdded) => Ok(false),
+            (true, MetadataRule::AsSet) => firewall.remove(address, &rule).await,
         };
         changed |= done.map_err(|why| WiringError::Firewall(address, why))?;
     }
@@ -385,7 +385,7 @@ mod tests {
         let public: SocketAddr = "169.254.170.2:80".parse().unwrap();
         let mut changed = way_through_firewall(public, "docker0", &mut firewall).await.unwrap();
         for address in [IpAddr::V4(METADATA_V4), IpAddr::V6(METADATA_V6)] {
-            let asked = Asked::AsSet;
+            let asked = MetadataRule::AsSet;
             changed |=
                 firewall_rules(address, false, "docker0", asked, &mut firewall).await.unwrap();
         }

@@ -7,7 +7,7 @@ use tokio_util::sync::DropGuard;
 
 use super::*;
 
-const ROOM: Room = Room { total: 8, per_party: 4 };
+const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits { total: 8, per_party: 4 };
 
 /// Answers `/wait` when it is released, everything else at once.
 #[derive(Clone, Default)]
@@ -33,7 +33,7 @@ async fn start() -> (SocketAddr, Waits, DropGuard) {
     let answers = waits.clone();
     let stops = shutdown.clone();
     tokio::spawn(async move {
-        serve(listener, "the test", ROOM, |_| answers.clone(), stops).await;
+        serve(listener, "the test", CONNECTION_LIMITS, |_| answers.clone(), stops).await;
     });
     (address, waits, shutdown.drop_guard())
 }

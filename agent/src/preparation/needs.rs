@@ -19,8 +19,8 @@ pub(crate) struct Needs {
     pub(crate) environment_files: Vec<String>,
     /// Container ports that are to be published on host ports in a row.
     pub(crate) port_ranges: Vec<PortRange>,
-    pub(crate) directories: Vec<Directory>,
-    pub(crate) files: Vec<File>,
+    pub(crate) directories: Vec<NeededDirectory>,
+    pub(crate) files: Vec<NeededFile>,
     pub(crate) of_host: Vec<HostMount>,
 }
 
@@ -41,20 +41,20 @@ pub(crate) struct PortRange {
 
 /// One of the agent's own, below its data directory: made with its parents if it is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Directory {
+pub(crate) struct NeededDirectory {
     pub(crate) path: PathBuf,
     pub(crate) mode: u32,
 }
 
 /// Written anew for each container that needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct File {
+pub(crate) struct NeededFile {
     pub(crate) path: PathBuf,
-    pub(crate) contents: Contents,
+    pub(crate) contents: FileContents,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Contents {
+pub(crate) enum FileContents {
     Text(String),
     /// The ARN of an object.
     Object(String),

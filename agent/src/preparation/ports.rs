@@ -25,11 +25,11 @@ const GIVEN_FOR: Duration = Duration::from_secs(4 * 60);
 
 #[derive(Debug, Default)]
 pub(super) struct FreePorts {
-    given: Mutex<VecDeque<Given>>,
+    given: Mutex<VecDeque<GivenPorts>>,
 }
 
 #[derive(Debug)]
-struct Given {
+struct GivenPorts {
     first: u16,
     last: u16,
     until: Instant,
@@ -72,7 +72,7 @@ impl FreePorts {
             row = if taken(port) || !is_free(port) { 0 } else { row + 1 };
             if row == wanted {
                 let last = port + (range.last - range.first);
-                given.push_back(Given { first: port, last, until: now + GIVEN_FOR });
+                given.push_back(GivenPorts { first: port, last, until: now + GIVEN_FOR });
                 return Ok(port);
             }
         }

@@ -73,12 +73,12 @@ async fn a_range_of_ports_is_published_in_a_row_and_other_ports_stay() {
 async fn files_and_directories_are_there_before_the_container() {
     let (root, preparation) = store(&[("config/extra.conf", "[OUTPUT]\n")]);
     let directory = root.path().join("router");
-    let file = |name: &str, contents| File { path: directory.join(name), contents };
+    let file = |name: &str, contents| NeededFile { path: directory.join(name), contents };
     let needs = Needs {
-        directories: vec![Directory { path: directory.clone(), mode: SEARCHABLE }],
+        directories: vec![NeededDirectory { path: directory.clone(), mode: SEARCHABLE }],
         files: vec![
-            file("main.conf", Contents::Text("@INCLUDE extra.conf\n".to_owned())),
-            file("extra.conf", Contents::Object("arn:aws:s3:::config/extra.conf".to_owned())),
+            file("main.conf", FileContents::Text("@INCLUDE extra.conf\n".to_owned())),
+            file("extra.conf", FileContents::Object("arn:aws:s3:::config/extra.conf".to_owned())),
         ],
         ..Needs::default()
     };

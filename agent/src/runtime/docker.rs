@@ -30,7 +30,7 @@ use tracing::warn;
 
 use self::{
     failure::{failed_by_status, with_causes},
-    process::Process,
+    process::ContainerProcess,
     pull_error::as_the_registry_says,
     read::health_status,
     task_group::ControlGroups,
@@ -222,7 +222,11 @@ impl Docker {
         known().ok_or_else(|| Unknown::Unreadable { message: none }.into())
     }
 
-    async fn read(&self, what: &str, timeout: Duration) -> Result<read::Answer, RuntimeError> {
+    async fn read(
+        &self,
+        what: &str,
+        timeout: Duration,
+    ) -> Result<read::DockerAnswer, RuntimeError> {
         let path = self.path(what).await?;
         match tokio::time::timeout(timeout, read::get(&self.socket, &path)).await {
             Ok(answer) => answer,
@@ -439,7 +443,7 @@ impl ContainerRuntime for Docker {
         };
         let unknown = |message| RuntimeError::from(Unknown::Unreadable { message });
         let pid = pid.ok_or_else(|| unknown("it shows no process".to_owned()))?;
-        let process = Process::open(pid, container).await;
+        let process = ContainerProcess::open(pid, container).await;
         let process = process.map_err(|error| unknown(error.to_string()))?;
         process.ended().await.map_err(|error| unknown(error.to_string()))
     }

@@ -25,8 +25,8 @@ mod engine;
 #[cfg(test)]
 mod tests;
 
-pub use self::engine::{Behaviour, Call, FakeContainer, Fault, Verb};
-use self::engine::{Engine, FIRST_DYNAMIC_PORT, Said};
+pub use self::engine::{Behaviour, FakeCall, FakeContainer, Fault, Verb};
+use self::engine::{FIRST_DYNAMIC_PORT, FakeEngine, FakeEvent};
 
 /// Who waits for the end of one process.
 pub struct FakeProcess(Vec<oneshot::Sender<ProcessEnd>>);
@@ -54,18 +54,18 @@ const KILLED: i32 = 137;
 /// A handle on one engine: clones are the same engine.
 #[derive(Clone)]
 pub struct FakeRuntime {
-    engine: Arc<Mutex<Engine>>,
+    engine: Arc<Mutex<FakeEngine>>,
     clock: Arc<dyn Clock>,
-    events: broadcast::Sender<Said>,
+    events: broadcast::Sender<FakeEvent>,
     up: Arc<watch::Sender<bool>>,
 }
 
 impl FakeRuntime {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         FakeRuntime {
-            engine: Arc::new(Mutex::new(Engine {
+            engine: Arc::new(Mutex::new(FakeEngine {
                 next_port: FIRST_DYNAMIC_PORT,
-                ..Engine::default()
+                ..FakeEngine::default()
             })),
             clock,
             events: broadcast::Sender::new(EVENTS_KEPT),
@@ -246,7 +246,7 @@ impl FakeRuntime {
         self.engine().containers.values().cloned().collect()
     }
 
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<FakeCall> {
         self.engine().calls.clone()
     }
 
@@ -259,7 +259,7 @@ impl FakeRuntime {
         self.engine().calls.clear();
     }
 
-    fn engine(&self) -> MutexGuard<'_, Engine> {
+    fn engine(&self) -> MutexGuard<'_, FakeEngine> {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -280,7 +280,7 @@ impl FakeRuntime {
     }
 
     fn note(&self, verb: Verb, target: &str) {
-        self.engine().calls.push(Call { verb, target: target.to_owned() });
+        self.engine().calls.push(FakeCall { verb, target: target.to_owned() });
     }
 
     async fn carry_out<T>(
@@ -409,7 +409,7 @@ impl FakeRuntime {
     }
 
     fn say_event(&self, subject: EventSubject, labels: BTreeMap<String, String>) {
-        let said = Said { event: RuntimeEvent { at: self.clock.wall(), subject }, labels };
+        let said = FakeEvent { event: RuntimeEvent { at: self.clock.wall(), subject }, labels };
         let mut engine = self.engine();
         if engine.said.len() == EVENTS_KEPT {
             engine.said.pop_front();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Arg, ArgAction, Command, error::ErrorKind};
 
 use super::{
-    Ended, Problem, Problems,
+    SettingProblem, SettingProblems, SettingsEnd,
     table::{CONFIG, SETTINGS, Setting},
 };
 
@@ -61,19 +61,19 @@ coordinator refused this host for good, 1 anything else.";
 pub(crate) fn read(
     subcommand: Option<&str>,
     arguments: &[String],
-) -> Result<BTreeMap<&'static str, String>, Ended> {
+) -> Result<BTreeMap<&'static str, String>, SettingsEnd> {
     let matches =
         command(subcommand).try_get_matches_from(arguments).map_err(|error| {
             match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                    Ended::Shown(error.to_string())
+                    SettingsEnd::Shown(error.to_string())
                 }
                 _ => {
-                    let mut problems = Problems::default();
+                    let mut problems = SettingProblems::default();
                     let text = error.to_string();
                     let text = text.strip_prefix("error: ").unwrap_or(&text);
-                    problems.push(Problem(text.trim_end().to_owned()));
-                    Ended::Bad(problems)
+                    problems.push(SettingProblem(text.trim_end().to_owned()));
+                    SettingsEnd::Bad(problems)
                 }
             }
         })?;

@@ -6,14 +6,14 @@ use std::{collections::BTreeMap, time::Duration};
 use longshore_common::boolean;
 
 use super::{
-    Problem, Problems,
-    value::{Environment, Origin, Raw, Value},
+    SettingProblem, SettingProblems,
+    value::{Environment, RawSetting, SettingOrigin, Value},
 };
 use crate::settings::image_cleanup::INTERVAL_MIN;
 
 /// How a variable's text is written.
 #[derive(Clone, Copy)]
-enum Form {
+enum ValueForm {
     Text,
     /// A JSON list of strings or numbers: `["json-file"]`.
     List,
@@ -57,45 +57,53 @@ const LOG_LEVELS: &[&str] =
 const PULLS: &[&str] = &["default", "always", "once", "prefer-cached"];
 
 /// The variables that mean the same here, with the setting that each gives.
-const HONOURED: &[(&str, &str, Form)] = &[
-    ("DOCKER_HOST", "docker", Form::Text),
-    ("ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS", "introspection-listen", Form::OffHostIntrospection),
-    ("ECS_AVAILABLE_LOGGING_DRIVERS", "logging-drivers", Form::List),
-    ("ECS_CGROUP_CPU_PERIOD", "task-cpu-period", Form::CpuPeriod),
-    ("ECS_CLUSTER", "cluster", Form::Text),
-    ("ECS_CONTAINER_INSTANCE_TAGS", "tags", Form::Map),
-    ("ECS_CONTAINER_CREATE_TIMEOUT", "container-create-timeout", Form::RaisedTo(MINUTE)),
-    ("ECS_CONTAINER_START_TIMEOUT", "container-start-timeout", Form::AtLeast(SECOND)),
-    ("ECS_CONTAINER_STOP_TIMEOUT", "container-stop-timeout", Form::AtLeast(SECOND)),
-    ("ECS_DISABLE_IMAGE_CLEANUP", "disable-image-cleanup", Form::Boolean),
-    ("ECS_DISABLE_PRIVILEGED", "disable-privileged", Form::Boolean),
-    ("ECS_DYNAMIC_HOST_PORT_RANGE", "dynamic-host-ports", Form::Ports),
-    ("ECS_ENABLE_SPOT_INSTANCE_DRAINING", "drain-on-spot-interruption", Form::Boolean),
-    ("ECS_ENABLE_TASK_CPU_MEM_LIMIT", "task-cpu-mem-limit", Form::Boolean),
-    ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "task-cleanup-wait", Form::AtLeast(SECOND)),
-    ("ECS_ENGINE_AUTH_DATA", "engine-auth-data", Form::Text),
-    ("ECS_ENGINE_AUTH_TYPE", "engine-auth-type", Form::Text),
-    ("ECS_ENABLE_CONTAINER_METADATA", "container-metadata", Form::Boolean),
-    ("ECS_ENABLE_GPU_SUPPORT", "gpus", Form::GpuSupport),
-    ("ECS_EXCLUDE_UNTRACKED_IMAGE", "image-cleanup-exclude", Form::Text),
-    ("ECS_IMAGE_CLEANUP_INTERVAL", "image-cleanup-interval", Form::AtLeast(INTERVAL_MIN)),
-    ("ECS_IMAGE_MINIMUM_CLEANUP_AGE", "image-minimum-cleanup-age", Form::AtLeast(SECOND)),
-    ("ECS_IMAGE_PULL_BEHAVIOR", "image-pull", Form::OneOf(PULLS)),
-    ("ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", "image-pull-silence", Form::AtLeast(SECOND)),
-    ("ECS_IMAGE_PULL_TIMEOUT", "image-pull-timeout", Form::AtLeast(SECOND)),
-    ("ECS_INSTANCE_ATTRIBUTES", "attributes", Form::Map),
-    ("ECS_LOGLEVEL", "log", Form::LogLevel),
-    ("ECS_LOG_OUTPUT_FORMAT", "log-format", Form::LogFormat),
-    ("ECS_MANIFEST_PULL_TIMEOUT", "manifest-pull-timeout", Form::AtLeast(SECOND)),
-    ("ECS_NUM_IMAGES_DELETE_PER_CYCLE", "images-deleted-per-cycle", Form::Within(1, IMAGES_MAX)),
-    ("ECS_NVIDIA_RUNTIME", "gpu-runtime", Form::GpuRuntime),
-    ("ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT", "pull-dependent-upfront", Form::Boolean),
-    ("ECS_RESERVED_MEMORY", "reserved-memory", Form::Within(0, MEMORY_MAX)),
-    ("ECS_TASK_METADATA_RPS_LIMIT", "task-endpoints-rate", Form::Rate),
-    ("ECS_TASK_PIDS_LIMIT", "task-pids-limit", Form::Within(1, PROCESSES_MAX)),
-    ("HTTPS_PROXY", "https-proxy", Form::Text),
-    ("HTTP_PROXY", "http-proxy", Form::Text),
-    ("NO_PROXY", "no-proxy", Form::Text),
+const HONOURED: &[(&str, &str, ValueForm)] = &[
+    ("DOCKER_HOST", "docker", ValueForm::Text),
+    (
+        "ECS_ALLOW_OFFHOST_INTROSPECTION_ACCESS",
+        "introspection-listen",
+        ValueForm::OffHostIntrospection,
+    ),
+    ("ECS_AVAILABLE_LOGGING_DRIVERS", "logging-drivers", ValueForm::List),
+    ("ECS_CGROUP_CPU_PERIOD", "task-cpu-period", ValueForm::CpuPeriod),
+    ("ECS_CLUSTER", "cluster", ValueForm::Text),
+    ("ECS_CONTAINER_INSTANCE_TAGS", "tags", ValueForm::Map),
+    ("ECS_CONTAINER_CREATE_TIMEOUT", "container-create-timeout", ValueForm::RaisedTo(MINUTE)),
+    ("ECS_CONTAINER_START_TIMEOUT", "container-start-timeout", ValueForm::AtLeast(SECOND)),
+    ("ECS_CONTAINER_STOP_TIMEOUT", "container-stop-timeout", ValueForm::AtLeast(SECOND)),
+    ("ECS_DISABLE_IMAGE_CLEANUP", "disable-image-cleanup", ValueForm::Boolean),
+    ("ECS_DISABLE_PRIVILEGED", "disable-privileged", ValueForm::Boolean),
+    ("ECS_DYNAMIC_HOST_PORT_RANGE", "dynamic-host-ports", ValueForm::Ports),
+    ("ECS_ENABLE_SPOT_INSTANCE_DRAINING", "drain-on-spot-interruption", ValueForm::Boolean),
+    ("ECS_ENABLE_TASK_CPU_MEM_LIMIT", "task-cpu-mem-limit", ValueForm::Boolean),
+    ("ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION", "task-cleanup-wait", ValueForm::AtLeast(SECOND)),
+    ("ECS_ENGINE_AUTH_DATA", "engine-auth-data", ValueForm::Text),
+    ("ECS_ENGINE_AUTH_TYPE", "engine-auth-type", ValueForm::Text),
+    ("ECS_ENABLE_CONTAINER_METADATA", "container-metadata", ValueForm::Boolean),
+    ("ECS_ENABLE_GPU_SUPPORT", "gpus", ValueForm::GpuSupport),
+    ("ECS_EXCLUDE_UNTRACKED_IMAGE", "image-cleanup-exclude", ValueForm::Text),
+    ("ECS_IMAGE_CLEANUP_INTERVAL", "image-cleanup-interval", ValueForm::AtLeast(INTERVAL_MIN)),
+    ("ECS_IMAGE_MINIMUM_CLEANUP_AGE", "image-minimum-cleanup-age", ValueForm::AtLeast(SECOND)),
+    ("ECS_IMAGE_PULL_BEHAVIOR", "image-pull", ValueForm::OneOf(PULLS)),
+    ("ECS_IMAGE_PULL_INACTIVITY_TIMEOUT", "image-pull-silence", ValueForm::AtLeast(SECOND)),
+    ("ECS_IMAGE_PULL_TIMEOUT", "image-pull-timeout", ValueForm::AtLeast(SECOND)),
+    ("ECS_INSTANCE_ATTRIBUTES", "attributes", ValueForm::Map),
+    ("ECS_LOGLEVEL", "log", ValueForm::LogLevel),
+    ("ECS_LOG_OUTPUT_FORMAT", "log-format", ValueForm::LogFormat),
+    ("ECS_MANIFEST_PULL_TIMEOUT", "manifest-pull-timeout", ValueForm::AtLeast(SECOND)),
+    (
+        "ECS_NUM_IMAGES_DELETE_PER_CYCLE",
+        "images-deleted-per-cycle",
+        ValueForm::Within(1, IMAGES_MAX),
+    ),
+    ("ECS_NVIDIA_RUNTIME", "gpu-runtime", ValueForm::GpuRuntime),
+    ("ECS_PULL_DEPENDENT_CONTAINERS_UPFRONT", "pull-dependent-upfront", ValueForm::Boolean),
+    ("ECS_RESERVED_MEMORY", "reserved-memory", ValueForm::Within(0, MEMORY_MAX)),
+    ("ECS_TASK_METADATA_RPS_LIMIT", "task-endpoints-rate", ValueForm::Rate),
+    ("ECS_TASK_PIDS_LIMIT", "task-pids-limit", ValueForm::Within(1, PROCESSES_MAX)),
+    ("HTTPS_PROXY", "https-proxy", ValueForm::Text),
+    ("HTTP_PROXY", "http-proxy", ValueForm::Text),
+    ("NO_PROXY", "no-proxy", ValueForm::Text),
 ];
 
 /// Two variables that together make one setting.
@@ -202,9 +210,9 @@ const PREFIX: &str = "ECS_";
 /// What the environment gives to settings, by their names.
 pub(crate) fn read(
     environment: &Environment,
-    problems: &mut Problems,
+    problems: &mut SettingProblems,
     warnings: &mut Vec<String>,
-) -> BTreeMap<&'static str, Raw> {
+) -> BTreeMap<&'static str, RawSetting> {
     let mut values = BTreeMap::new();
     let set = |name: &str| environment.get(name).map(|text| text.trim()).filter(|t| !t.is_empty());
     for &(variable, setting, form) in HONOURED {
@@ -214,14 +222,14 @@ pub(crate) fn read(
         let parsed = match parse(text, form) {
             Ok(parsed) => parsed,
             Err(advice) => {
-                problems.push(Problem(format!("{variable} {advice}")));
+                problems.push(SettingProblem(format!("{variable} {advice}")));
                 continue;
             }
         };
         warnings.extend(parsed.warning.map(|warning| format!("{variable} {warning}")));
         if let Some(value) = parsed.value {
-            let origin = Origin::EcsVariable(variable.to_owned());
-            values.insert(setting, Raw { value, origin });
+            let origin = SettingOrigin::EcsVariable(variable.to_owned());
+            values.insert(setting, RawSetting { value, origin });
         }
     }
     if let Some(ports) = reserved_ports(environment, problems) {
@@ -261,7 +269,7 @@ fn means(text: &str, word: &str) -> bool {
     text == word || boolean::parse(text).is_some_and(|b| Some(b) == boolean::parse(word))
 }
 
-fn reserved_ports(environment: &Environment, problems: &mut Problems) -> Option<Raw> {
+fn reserved_ports(environment: &Environment, problems: &mut SettingProblems) -> Option<RawSetting> {
     let mut ports = Vec::new();
     let mut origins = Vec::new();
     for (variable, suffix) in [(TCP_PORTS, ""), (UDP_PORTS, "/udp")] {
@@ -271,103 +279,106 @@ fn reserved_ports(environment: &Environment, problems: &mut Problems) -> Option<
         origins.push(variable);
         match list(text.trim()) {
             Ok(items) => ports.extend(items.into_iter().map(|port| format!("{port}{suffix}"))),
-            Err(advice) => problems.push(Problem(format!("{variable} {advice}"))),
+            Err(advice) => problems.push(SettingProblem(format!("{variable} {advice}"))),
         }
     }
-    (!origins.is_empty()).then(|| Raw {
+    (!origins.is_empty()).then(|| RawSetting {
         value: Value::List(ports),
-        origin: Origin::EcsVariable(origins.join(" and ")),
+        origin: SettingOrigin::EcsVariable(origins.join(" and ")),
     })
 }
 
 /// What a variable comes to.
 #[derive(Default)]
-struct Parsed {
+struct ParsedVariable {
     /// Absent when the setting keeps its default.
     value: Option<Value>,
     /// Completes a sentence that begins with the variable's name.
     warning: Option<String>,
 }
 
-impl Parsed {
-    fn text(text: &str) -> Parsed {
-        Parsed { value: Some(Value::Text(text.to_owned())), warning: None }
+impl ParsedVariable {
+    fn text(text: &str) -> ParsedVariable {
+        ParsedVariable { value: Some(Value::Text(text.to_owned())), warning: None }
     }
 
     /// ECS's agent goes on with its default too.
-    fn ignored(text: &str, bounds: &str) -> Parsed {
+    fn ignored(text: &str, bounds: &str) -> ParsedVariable {
         let warning = format!("has no effect: `{text}` is not {bounds}");
-        Parsed { value: None, warning: Some(warning) }
+        ParsedVariable { value: None, warning: Some(warning) }
     }
 }
 
-fn parse(text: &str, form: Form) -> Result<Parsed, String> {
-    let given = |value| Ok(Parsed { value: Some(value), warning: None });
+fn parse(text: &str, form: ValueForm) -> Result<ParsedVariable, String> {
+    let given = |value| Ok(ParsedVariable { value: Some(value), warning: None });
     let neither = || format!("is `{text}`: give true or false");
     let duration = || text.parse::<jiff::SignedDuration>().ok().and_then(|d| d.try_into().ok());
     Ok(match form {
-        Form::Text => Parsed::text(text),
-        Form::List => return given(Value::List(list(text)?)),
-        Form::Map => return given(Value::Map(map(text)?)),
-        Form::LogLevel => match text {
-            "crit" | "critical" => Parsed::text("error"),
-            "warning" => Parsed::text("warn"),
-            level if LOG_LEVELS.contains(&level) => Parsed::text(level),
-            other => Parsed::ignored(other, &format!("one of {}", LOG_LEVELS.join(", "))),
+        ValueForm::Text => ParsedVariable::text(text),
+        ValueForm::List => return given(Value::List(list(text)?)),
+        ValueForm::Map => return given(Value::Map(map(text)?)),
+        ValueForm::LogLevel => match text {
+            "crit" | "critical" => ParsedVariable::text("error"),
+            "warning" => ParsedVariable::text("warn"),
+            level if LOG_LEVELS.contains(&level) => ParsedVariable::text(level),
+            other => ParsedVariable::ignored(other, &format!("one of {}", LOG_LEVELS.join(", "))),
         },
-        Form::LogFormat => match text {
-            "logfmt" => Parsed::text("text"),
-            "json" => Parsed::text("json"),
-            other => Parsed::ignored(other, "logfmt or json"),
+        ValueForm::LogFormat => match text {
+            "logfmt" => ParsedVariable::text("text"),
+            "json" => ParsedVariable::text("json"),
+            other => ParsedVariable::ignored(other, "logfmt or json"),
         },
-        Form::Boolean => match boolean::parse(text).ok_or_else(neither)? {
-            true => Parsed::text("true"),
-            false => Parsed::text("false"),
+        ValueForm::Boolean => match boolean::parse(text).ok_or_else(neither)? {
+            true => ParsedVariable::text("true"),
+            false => ParsedVariable::text("false"),
         },
-        Form::GpuRuntime => match text {
-            "nvidia" => Parsed::default(),
-            other => Parsed::text(other),
+        ValueForm::GpuRuntime => match text {
+            "nvidia" => ParsedVariable::default(),
+            other => ParsedVariable::text(other),
         },
-        Form::GpuSupport => match boolean::parse(text).ok_or_else(neither)? {
-            true => Parsed::text("auto"),
-            false => Parsed::default(),
+        ValueForm::GpuSupport => match boolean::parse(text).ok_or_else(neither)? {
+            true => ParsedVariable::text("auto"),
+            false => ParsedVariable::default(),
         },
-        Form::OffHostIntrospection => match boolean::parse(text).ok_or_else(neither)? {
-            true => Parsed::text("0.0.0.0:51678"),
-            false => Parsed::default(),
+        ValueForm::OffHostIntrospection => match boolean::parse(text).ok_or_else(neither)? {
+            true => ParsedVariable::text("0.0.0.0:51678"),
+            false => ParsedVariable::default(),
         },
-        Form::AtLeast(least) => match duration() {
-            Some::<Duration>(duration) if duration >= least => Parsed::text(text),
-            _ => Parsed::ignored(text, &format!("a duration of {} s or more", least.as_secs())),
+        ValueForm::AtLeast(least) => match duration() {
+            Some::<Duration>(duration) if duration >= least => ParsedVariable::text(text),
+            _ => ParsedVariable::ignored(
+                text,
+                &format!("a duration of {} s or more", least.as_secs()),
+            ),
         },
-        Form::RaisedTo(least) => match duration() {
-            Some::<Duration>(duration) if duration >= least => Parsed::text(text),
+        ValueForm::RaisedTo(least) => match duration() {
+            Some::<Duration>(duration) if duration >= least => ParsedVariable::text(text),
             Some(_) => {
                 let least = format!("{}s", least.as_secs());
                 let warning = Some(format!("counts as {least}, the least that there is"));
-                Parsed { value: Some(Value::Text(least)), warning }
+                ParsedVariable { value: Some(Value::Text(least)), warning }
             }
-            None => Parsed::ignored(text, "a duration, such as 90s or 4m"),
+            None => ParsedVariable::ignored(text, "a duration, such as 90s or 4m"),
         },
-        Form::Within(least, most) => match text.parse::<u64>() {
-            Ok(number) if (least..=most).contains(&number) => Parsed::text(text),
-            _ => Parsed::ignored(text, &format!("a whole number from {least} to {most}")),
+        ValueForm::Within(least, most) => match text.parse::<u64>() {
+            Ok(number) if (least..=most).contains(&number) => ParsedVariable::text(text),
+            _ => ParsedVariable::ignored(text, &format!("a whole number from {least} to {most}")),
         },
-        Form::OneOf(words) => match words.contains(&text) {
-            true => Parsed::text(text),
-            false => Parsed::ignored(text, &format!("one of {}", words.join(", "))),
+        ValueForm::OneOf(words) => match words.contains(&text) {
+            true => ParsedVariable::text(text),
+            false => ParsedVariable::ignored(text, &format!("one of {}", words.join(", "))),
         },
-        Form::Ports => match super::parse::port_bounds(&Value::Text(text.to_owned())) {
-            Ok(_) => Parsed::text(text),
-            Err(_) => Parsed::ignored(text, "a range such as 40000-49999"),
+        ValueForm::Ports => match super::parse::port_bounds(&Value::Text(text.to_owned())) {
+            Ok(_) => ParsedVariable::text(text),
+            Err(_) => ParsedVariable::ignored(text, "a range such as 40000-49999"),
         },
-        Form::CpuPeriod => match super::parse::cpu_period(&Value::Text(text.to_owned())) {
-            Ok(_) => Parsed::text(text),
-            Err(_) => Parsed::ignored(text, "a period of 8 ms to 100 ms"),
+        ValueForm::CpuPeriod => match super::parse::cpu_period(&Value::Text(text.to_owned())) {
+            Ok(_) => ParsedVariable::text(text),
+            Err(_) => ParsedVariable::ignored(text, "a period of 8 ms to 100 ms"),
         },
-        Form::Rate => match super::parse::request_rate(&Value::Text(text.to_owned())) {
-            Ok(_) => Parsed::text(text),
-            Err(_) => Parsed::ignored(text, "a rate such as 40,60"),
+        ValueForm::Rate => match super::parse::request_rate(&Value::Text(text.to_owned())) {
+            Ok(_) => ParsedVariable::text(text),
+            Err(_) => ParsedVariable::ignored(text, "a rate such as 40,60"),
         },
     })
 }

@@ -15,12 +15,12 @@ pub struct FileSystems(pub(crate) BTreeMap<String, FileSystem>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FileSystem {
-    pub(crate) source: Option<Place>,
+    pub(crate) source: Option<FileSystemSource>,
     pub(crate) access_points: BTreeMap<String, AccessPoint>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum FileSystemSource {
     Mounted(PathBuf),
     Nfs { server: String, export: PathBuf },
 }
@@ -51,8 +51,8 @@ impl FileSystems {
     /// Where the host has mounted it.
     pub(crate) fn mounted_at(&self, id: &str) -> Option<&Path> {
         match self.0.get(id)?.source.as_ref()? {
-            Place::Mounted(path) => Some(path),
-            Place::Nfs { .. } => None,
+            FileSystemSource::Mounted(path) => Some(path),
+            FileSystemSource::Nfs { .. } => None,
         }
     }
 
@@ -82,7 +82,7 @@ impl FileSystems {
             }
         }
         for (name, system) in &systems.0 {
-            let nfs = matches!(system.source, Some(Place::Nfs { .. }));
+            let nfs = matches!(system.source, Some(FileSystemSource::Nfs { .. }));
             if system.source.is_none() {
                 return Err(format!(
                     "`{name}` has access points and no place: add {name}=/mnt/efs"
@@ -112,17 +112,20 @@ pub(crate) fn inside(path: &Path) -> Option<PathBuf> {
     Some(inner)
 }
 
-impl FromStr for Place {
+impl FromStr for FileSystemSource {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if text.starts_with('/') && !text.contains(':') {
-            return Ok(Place::Mounted(PathBuf::from(text)));
+            return Ok(FileSystemSource::Mounted(PathBuf::from(text)));
         }
         // Of an IPv6 address the last colon counts.
         match text.rsplit_once(':') {
             Some((server, export)) if !server.is_empty() && export.starts_with('/') => {
-                Ok(Place::Nfs { server: server.to_owned(), export: PathBuf::from(export) })
+                Ok(FileSystemSource::Nfs {
+                    server: server.to_owned(),
+                    export: PathBuf::from(export),
+                })
             }
             _ => Err(format!("`{text}` is no place: give /a/path, or SERVER:/export")),
         }

@@ -5,8 +5,8 @@ use longshore_common::task_policy::TaskPolicy;
 use self::values::*;
 pub(super) use self::values::{cpu_period, port_bounds, request_rate};
 use super::{
-    Gpus, Problem, Problems, Settings, TokenSource,
-    value::{Origin, Raw, Value, Values},
+    Gpus, SettingProblem, SettingProblems, Settings, TokenSource,
+    value::{RawSetting, SettingOrigin, SettingValues, Value},
 };
 use crate::settings::{
     DiskRules, FileSystems, ImageCleanup, LimitRules, Proxies, Registries, Timeouts,
@@ -16,9 +16,9 @@ mod values;
 
 /// `None` when a value that nothing can stand for is missing or wrong; `problems` then says so.
 pub(crate) fn settings(
-    values: Values,
+    values: SettingValues,
     warnings: Vec<String>,
-    problems: &mut Problems,
+    problems: &mut SettingProblems,
 ) -> Option<Settings> {
     let mut read = Reader { values, warnings, problems };
     let coordinator = read.coordinator();
@@ -141,9 +141,9 @@ pub(crate) fn settings(
 }
 
 struct Reader<'a> {
-    values: Values,
+    values: SettingValues,
     warnings: Vec<String>,
-    problems: &'a mut Problems,
+    problems: &'a mut SettingProblems,
 }
 
 impl Reader<'_> {
@@ -159,13 +159,13 @@ impl Reader<'_> {
 
     fn parsed<T>(
         &mut self,
-        raw: &Raw,
+        raw: &RawSetting,
         parse: impl FnOnce(&Value) -> Result<T, String>,
     ) -> Option<T> {
         match parse(&raw.value) {
             Ok(parsed) => Some(parsed),
             Err(advice) => {
-                self.problems.push(Problem(format!("{}: {advice}", raw.origin)));
+                self.problems.push(SettingProblem(format!("{}: {advice}", raw.origin)));
                 None
             }
         }
@@ -176,7 +176,7 @@ impl Reader<'_> {
             if !self.problems.0.is_empty() {
                 return None; // it may stand in what could not be read
             }
-            self.problems.push(Problem(
+            self.problems.push(SettingProblem(
                 "no coordinator is set: give its host and joining port, for example by the line \
                  coordinator = \"10.0.0.1:8421\" in /etc/longshore/agent.toml, by --coordinator \
                  10.0.0.1:8421 or by LONGSHORE_COORDINATOR=10.0.0.1:8421"
@@ -193,7 +193,7 @@ impl Reader<'_> {
         match (token, file) {
             (None, None) => None,
             (Some(token), Some(file)) if same_source(&token.origin, &file.origin) => {
-                self.problems.push(Problem(format!(
+                self.problems.push(SettingProblem(format!(
                     "{} and {} are both set: remove one of them",
                     token.origin, file.origin
                 )));
@@ -212,7 +212,7 @@ impl Reader<'_> {
         }
     }
 
-    fn token_file(&mut self, file: &Raw) -> Option<TokenSource> {
+    fn token_file(&mut self, file: &RawSetting) -> Option<TokenSource> {
         self.parsed(file, path).map(TokenSource::File)
     }
 
@@ -267,6 +267,6 @@ impl Reader<'_> {
     }
 }
 
-fn same_source(a: &Origin, b: &Origin) -> bool {
+fn same_source(a: &SettingOrigin, b: &SettingOrigin) -> bool {
     std::mem::discriminant(a) == std::mem::discriminant(b)
 }

@@ -4,11 +4,11 @@ use std::fmt;
 
 /// Why the program ends before it starts.
 #[derive(Debug)]
-pub enum Ended {
+pub enum SettingsEnd {
     /// `--help` and `--version`: for standard output, exit status 0.
     Shown(String),
     /// For standard error, exit status [`EXIT_BAD_SETTINGS`].
-    Bad(Problems),
+    Bad(SettingProblems),
 }
 
 /// EX_USAGE: restarting does not help.
@@ -16,20 +16,20 @@ pub const EXIT_BAD_SETTINGS: u8 = 64;
 
 /// Everything that is wrong with the settings.
 #[derive(Debug, Default)]
-pub struct Problems(pub(super) Vec<Problem>);
+pub struct SettingProblems(pub(super) Vec<SettingProblem>);
 
 #[derive(Debug)]
-pub(super) struct Problem(pub(super) String);
+pub(super) struct SettingProblem(pub(super) String);
 
-impl Problems {
-    pub(super) fn push(&mut self, problem: Problem) {
+impl SettingProblems {
+    pub(super) fn push(&mut self, problem: SettingProblem) {
         self.0.push(problem);
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for SettingProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Problem(text) in &self.0 {
+        for SettingProblem(text) in &self.0 {
             writeln!(f, "longshore-agent: {text}")?;
         }
         Ok(())

@@ -4,22 +4,22 @@
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
-    Problem, Problems, ecs,
+    SettingProblem, SettingProblems, ecs,
     table::{CONFIG, SETTINGS, Setting, VARIABLE_PREFIX, find},
-    value::{Environment, Origin, Value, Values},
+    value::{Environment, SettingOrigin, SettingValues, Value},
 };
 
 /// Reads every source. Problems with single values are collected, so that they are said at once.
 pub(crate) fn collect(
     flags: &BTreeMap<&'static str, String>,
     environment: &Environment,
-    problems: &mut Problems,
+    problems: &mut SettingProblems,
     warnings: &mut Vec<String>,
-) -> Values {
-    let mut values = Values::default();
+) -> SettingValues {
+    let mut values = SettingValues::default();
     for setting in SETTINGS {
         if let Some(default) = setting.default {
-            values.put(setting, Value::Text(default.to_owned()), Origin::Default);
+            values.put(setting, Value::Text(default.to_owned()), SettingOrigin::Default);
         }
     }
     read_file(flags, environment, &mut values, problems);
@@ -31,13 +31,17 @@ pub(crate) fn collect(
     read_variables(environment, &mut values, warnings);
     for (name, text) in flags {
         if let Some(setting) = find(name) {
-            values.put(setting, Value::Text(text.clone()), Origin::Flag((*name).to_owned()));
+            values.put(setting, Value::Text(text.clone()), SettingOrigin::Flag((*name).to_owned()));
         }
     }
     values
 }
 
-fn read_variables(environment: &Environment, values: &mut Values, warnings: &mut Vec<String>) {
+fn read_variables(
+    environment: &Environment,
+    values: &mut SettingValues,
+    warnings: &mut Vec<String>,
+) {
     let mut known: BTreeMap<String, &Setting> =
         SETTINGS.iter().map(|setting| (setting.variable(), setting)).collect();
     known.insert(CONFIG.variable(), &CONFIG);
@@ -48,7 +52,11 @@ fn read_variables(environment: &Environment, values: &mut Values, warnings: &mut
         match known.get(name) {
             Some(setting) if setting.name == CONFIG.name || text.is_empty() => {}
             Some(setting) => {
-                values.put(setting, Value::Text(text.clone()), Origin::Variable(name.clone()));
+                values.put(
+                    setting,
+                    Value::Text(text.clone()),
+                    SettingOrigin::Variable(name.clone()),
+                );
             }
             None => warnings.push(format!(
                 "{name} is not a setting of the agent and has no effect; `longshore-agent --help` \
@@ -61,8 +69,8 @@ fn read_variables(environment: &Environment, values: &mut Values, warnings: &mut
 fn read_file(
     flags: &BTreeMap<&'static str, String>,
     environment: &Environment,
-    values: &mut Values,
-    problems: &mut Problems,
+    values: &mut SettingValues,
+    problems: &mut SettingProblems,
 ) {
     let variable = CONFIG.variable();
     let named = flags
@@ -74,7 +82,7 @@ fn read_file(
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return,
         Err(error) => {
-            problems.push(Problem(format!(
+            problems.push(SettingProblem(format!(
                 "the settings file cannot be read: {error}; correct --config or the file"
             )));
             return;
@@ -82,19 +90,24 @@ fn read_file(
     };
     match text.parse::<toml::Table>() {
         Ok(table) => read_table(Path::new(path), table, values, problems),
-        Err(error) => problems.push(Problem(format!(
+        Err(error) => problems.push(SettingProblem(format!(
             "{path} is not TOML: {}; correct it there",
             error.to_string().trim_end()
         ))),
     }
 }
 
-fn read_table(path: &Path, table: toml::Table, values: &mut Values, problems: &mut Problems) {
+fn read_table(
+    path: &Path,
+    table: toml::Table,
+    values: &mut SettingValues,
+    problems: &mut SettingProblems,
+) {
     let path = path.display();
     for (key, value) in table {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key() == key) else {
             let known: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
-            problems.push(Problem(format!(
+            problems.push(SettingProblem(format!(
                 "`{key}` in {path} is not a setting; the known ones are {}",
                 known.join(", ")
             )));
@@ -102,8 +115,8 @@ fn read_table(path: &Path, table: toml::Table, values: &mut Values, problems: &m
         };
         let origin = format!("`{key}` in {path}");
         match from_toml(value) {
-            Some(value) => values.put(setting, value, Origin::File(origin)),
-            None => problems.push(Problem(format!(
+            Some(value) => values.put(setting, value, SettingOrigin::File(origin)),
+            None => problems.push(SettingProblem(format!(
                 "{origin} has a value of a kind that no setting has: give a string, a whole \
                  number, true or false, a list of strings or numbers, or a table of strings"
             ))),

@@ -14,7 +14,7 @@ mod every_setting;
 mod refusals;
 
 /// What comes of flags, variables (one `NAME=VALUE` a line) and a file.
-fn outcome(flags: &[&str], variables: &str, file: &str) -> Result<Settings, Ended> {
+fn outcome(flags: &[&str], variables: &str, file: &str) -> Result<Settings, SettingsEnd> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.toml");
     fs_err::write(&path, file).unwrap();
@@ -43,7 +43,7 @@ fn good(flags: &[&str], variables: &str, file: &str) -> Settings {
 
 /// What is wrong, with the file's folder left out.
 fn check_refused(flags: &[&str], variables: &str, file: &str, expected: Expect) {
-    let Err(Ended::Bad(problems)) = outcome(flags, variables, file) else {
+    let Err(SettingsEnd::Bad(problems)) = outcome(flags, variables, file) else {
         panic!("these settings should be refused");
     };
     let mut shown = String::new();
@@ -244,7 +244,7 @@ fn a_coordinator_is_a_host_with_the_joining_port_unless_another_is_given() {
 
 #[test]
 fn the_help_names_every_setting_with_its_variable() {
-    let Err(Ended::Shown(help)) = outcome(&["--help"], "", "") else { panic!() };
+    let Err(SettingsEnd::Shown(help)) = outcome(&["--help"], "", "") else { panic!() };
     for setting in table::SETTINGS {
         assert!(help.contains(&format!("--{}", setting.name)), "{}", setting.name);
         assert!(help.contains(&setting.variable()), "{}", setting.name);
@@ -256,7 +256,7 @@ fn the_help_lists_the_subcommands_and_each_has_its_own() {
     let help = |subcommand: Option<&str>| {
         let arguments = ["longshore-agent", "--help"].map(str::to_owned);
         match load_for(subcommand, &arguments, &Environment::new()) {
-            Err(Ended::Shown(help)) => help,
+            Err(SettingsEnd::Shown(help)) => help,
             other => panic!("{other:?}"),
         }
     };

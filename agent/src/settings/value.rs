@@ -9,9 +9,9 @@ pub type Environment = BTreeMap<String, String>;
 
 /// One setting as it was written, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Raw {
+pub(crate) struct RawSetting {
     pub(crate) value: Value,
-    pub(crate) origin: Origin,
+    pub(crate) origin: SettingOrigin,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) enum Value {
 
 /// In order of precedence, the weakest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Origin {
+pub(crate) enum SettingOrigin {
     Default,
     File(String),
     /// A variable of Amazon's agent.
@@ -33,31 +33,31 @@ pub(crate) enum Origin {
     Flag(String),
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SettingOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Origin::Default => f.write_str("the default"),
-            Origin::File(key) => write!(f, "{key}"),
-            Origin::EcsVariable(name) | Origin::Variable(name) => f.write_str(name),
-            Origin::Flag(name) => write!(f, "--{name}"),
+            SettingOrigin::Default => f.write_str("the default"),
+            SettingOrigin::File(key) => write!(f, "{key}"),
+            SettingOrigin::EcsVariable(name) | SettingOrigin::Variable(name) => f.write_str(name),
+            SettingOrigin::Flag(name) => write!(f, "--{name}"),
         }
     }
 }
 
 /// The strongest value of each setting.
 #[derive(Debug, Default)]
-pub(crate) struct Values(BTreeMap<&'static str, Raw>);
+pub(crate) struct SettingValues(BTreeMap<&'static str, RawSetting>);
 
-impl Values {
-    pub(crate) fn take(&mut self, name: &str) -> Option<Raw> {
+impl SettingValues {
+    pub(crate) fn take(&mut self, name: &str) -> Option<RawSetting> {
         self.0.remove(name)
     }
 
-    pub(super) fn put(&mut self, setting: &Setting, value: Value, origin: Origin) {
+    pub(super) fn put(&mut self, setting: &Setting, value: Value, origin: SettingOrigin) {
         match self.0.get(setting.name) {
             Some(present) if present.origin > origin => {}
             _ => {
-                self.0.insert(setting.name, Raw { value, origin });
+                self.0.insert(setting.name, RawSetting { value, origin });
             }
         }
     }

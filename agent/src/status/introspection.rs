@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     engine::supervisor::{ContainerView, TaskView},
-    plain_http::{self, Answers, Room, json, other_method, text},
+    plain_http::{self, Answers, ConnectionLimits, json, other_method, text},
     status::{AWAY_AFTER, Status},
 };
 
@@ -25,7 +25,7 @@ mod metrics;
 #[cfg(test)]
 mod tests;
 
-const ROOM: Room = Room { total: 64, per_party: 32 };
+const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits { total: 64, per_party: 32 };
 /// The engine answers from memory. One that needs longer hangs.
 const ENGINE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// ECS's agent takes a Docker id from this length on, if it names one task only.
@@ -37,7 +37,7 @@ const LICENSE: &str = include_str!("../../../LICENSE");
 /// Serves until `shutdown`.
 pub(crate) async fn serve(listener: TcpListener, status: Arc<Status>, shutdown: CancellationToken) {
     let connected = |_| Introspection(status.clone());
-    plain_http::serve(listener, "introspection", ROOM, connected, shutdown).await;
+    plain_http::serve(listener, "introspection", CONNECTION_LIMITS, connected, shutdown).await;
 }
 
 struct Introspection(Arc<Status>);
@@ -58,7 +58,7 @@ async fn answer(request: &Request<Incoming>, status: &Status) -> Response<Full<B
         return other_method("GET, HEAD");
     }
     match path {
-        "/v1/metadata" => json(StatusCode::OK, &Metadata::of(status)),
+        "/v1/metadata" => json(StatusCode::OK, &AgentMetadata::of(status)),
         "/v1/tasks" => tasks(request.uri().query().unwrap_or_default(), status).await,
         "/license" => text(StatusCode::OK, LICENSE),
         "/healthz" => healthz(status).await,
@@ -74,16 +74,16 @@ struct Listing {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Metadata {
+struct AgentMetadata {
     cluster: String,
     /// Null until the host has registered.
     container_instance_arn: Option<String>,
     version: String,
 }
 
-impl Metadata {
+impl AgentMetadata {
     fn of(status: &Status) -> Self {
-        Metadata {
+        AgentMetadata {
             cluster: status.cluster.clone(),
             container_instance_arn: status.container_instance_arn(),
             version: format!("Longshore Agent - v{} ({})", status.version, status.hash),
@@ -93,7 +93,7 @@ impl Metadata {
 
 /// All tasks, or the one that the query names.
 async fn tasks(query: &str, status: &Status) -> Response<Full<Bytes>> {
-    let wanted = match Wanted::parse(query) {
+    let wanted = match TaskQuery::parse(query) {
         Ok(wanted) => wanted,
         Err(message) => return failure(StatusCode::BAD_REQUEST, message),
     };
@@ -104,16 +104,19 @@ async fn tasks(query: &str, status: &Status) -> Response<Full<Bytes>> {
         );
     };
     let one = |mut found: Vec<&TaskView>| match (found.pop(), found.is_empty()) {
-        (Some(task), true) => json(StatusCode::OK, &ShownTask::from(task)),
+        (Some(task), true) => json(StatusCode::OK, &IntrospectedTask::from(task)),
         (Some(_), false) => failure(StatusCode::BAD_REQUEST, "several tasks have such a dockerid"),
         (None, _) => failure(StatusCode::NOT_FOUND, "no such task on this host"),
     };
     match wanted {
-        Wanted::All => {
-            json(StatusCode::OK, &ShownTasks { tasks: tasks.iter().map(Into::into).collect() })
+        TaskQuery::All => json(
+            StatusCode::OK,
+            &IntrospectedTasks { tasks: tasks.iter().map(Into::into).collect() },
+        ),
+        TaskQuery::Arn(arn) => one(tasks.iter().filter(|task| task.arn == arn).collect()),
+        TaskQuery::DockerId(id) => {
+            one(tasks.iter().filter(|task| has_container(task, &id)).collect())
         }
-        Wanted::Arn(arn) => one(tasks.iter().filter(|task| task.arn == arn).collect()),
-        Wanted::DockerId(id) => one(tasks.iter().filter(|task| has_container(task, &id)).collect()),
     }
 }
 
@@ -123,22 +126,22 @@ fn has_container(task: &TaskView, id: &str) -> bool {
     task.containers.iter().filter_map(|c| c.docker_id.as_deref()).any(matches)
 }
 
-enum Wanted {
+enum TaskQuery {
     All,
     Arn(String),
     DockerId(String),
 }
 
-impl Wanted {
+impl TaskQuery {
     fn parse(query: &str) -> Result<Self, &'static str> {
-        let mut wanted = Wanted::All;
+        let mut wanted = TaskQuery::All;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let this = match name.as_ref() {
-                "taskarn" => Wanted::Arn(value.into_owned()),
-                "dockerid" => Wanted::DockerId(value.into_owned()),
+                "taskarn" => TaskQuery::Arn(value.into_owned()),
+                "dockerid" => TaskQuery::DockerId(value.into_owned()),
                 _ => return Err("the query may have taskarn or dockerid, nothing else"),
             };
-            if !matches!(wanted, Wanted::All) {
+            if !matches!(wanted, TaskQuery::All) {
                 return Err("the query may have one of taskarn and dockerid, once");
             }
             wanted = this;
@@ -149,45 +152,45 @@ impl Wanted {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ShownTasks<'a> {
-    tasks: Vec<ShownTask<'a>>,
+struct IntrospectedTasks<'a> {
+    tasks: Vec<IntrospectedTask<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ShownTask<'a> {
+struct IntrospectedTask<'a> {
     arn: &'a str,
     desired_status: &'a str,
     known_status: &'a str,
     family: &'a str,
     /// The revision, as text.
     version: String,
-    containers: Vec<ShownContainer<'a>>,
+    containers: Vec<IntrospectedContainer<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ShownContainer<'a> {
+struct IntrospectedContainer<'a> {
     /// Empty until Docker has made it.
     docker_id: &'a str,
     docker_name: &'a str,
     name: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    ports: Vec<ShownPort<'a>>,
+    ports: Vec<IntrospectedPort<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct ShownPort<'a> {
+struct IntrospectedPort<'a> {
     container_port: u16,
     protocol: String,
     host_ip: &'a str,
     host_port: u16,
 }
 
-impl<'a> From<&'a TaskView> for ShownTask<'a> {
+impl<'a> From<&'a TaskView> for IntrospectedTask<'a> {
     fn from(task: &'a TaskView) -> Self {
-        ShownTask {
+        IntrospectedTask {
             arn: &task.arn,
             desired_status: task.desired_status,
             known_status: task.known_status,
@@ -198,15 +201,15 @@ impl<'a> From<&'a TaskView> for ShownTask<'a> {
     }
 }
 
-impl<'a> From<&'a ContainerView> for ShownContainer<'a> {
+impl<'a> From<&'a ContainerView> for IntrospectedContainer<'a> {
     fn from(container: &'a ContainerView) -> Self {
-        let ports = container.ports.iter().map(|binding| ShownPort {
+        let ports = container.ports.iter().map(|binding| IntrospectedPort {
             container_port: binding.container_port,
             protocol: binding.protocol.to_string(),
             host_ip: &binding.bind_ip,
             host_port: binding.host_port,
         });
-        ShownContainer {
+        IntrospectedContainer {
             docker_id: container.docker_id.as_deref().unwrap_or_default(),
             docker_name: &container.docker_name,
             name: &container.name,
@@ -216,7 +219,7 @@ impl<'a> From<&'a ContainerView> for ShownContainer<'a> {
 }
 
 #[derive(Serialize)]
-struct Health {
+struct HealthAnswer {
     status: &'static str,
     /// Why the coordinator does not take this host; left out when it does.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -272,7 +275,7 @@ async fn healthz(status: &Status) -> Response<Full<Bytes>> {
     } else {
         (StatusCode::OK, "ok")
     };
-    let health = Health {
+    let health = HealthAnswer {
         status: state,
         refused,
         docker: if status.docker_answers() { "reachable" } else { "unreachable" },
@@ -301,10 +304,10 @@ async fn metrics(status: &Status) -> Response<Full<Bytes>> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Failure {
+struct FailureAnswer {
     error: &'static str,
 }
 
 fn failure(code: StatusCode, error: &'static str) -> Response<Full<Bytes>> {
-    json(code, &Failure { error })
+    json(code, &FailureAnswer { error })
 }

@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use self::{
     container::{Activity, Call, ObservedContainer},
-    outcomes::{Next, Outcome, backoff},
+    outcomes::{CallOutcome, NextStep, backoff},
     pull::{PullAmount, PullState},
     state::{ContainerStage, ContainerState, MainProcess, Run},
 };
@@ -100,7 +100,7 @@ impl ObservedTask {
     }
 
     /// Whether an inspect of a container is needed or under way.
-    pub(crate) fn awaits_look(&self) -> bool {
+    pub(crate) fn awaits_inspection(&self) -> bool {
         let inspected = Activity::Calling(Call::Inspect);
         !self.is_known() || self.containers.iter().any(|c| c.doubt || c.activity == inspected)
     }

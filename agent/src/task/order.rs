@@ -18,7 +18,7 @@ use crate::task::{
 mod tests;
 
 /// How one dependency stands.
-enum Standing {
+enum DependencyStanding {
     Met,
     Waits,
     /// What became of the dependency; it can never be met now.
@@ -28,7 +28,7 @@ enum Standing {
 /// Whether everything that this container waits for is so.
 pub(crate) fn may_begin(desired: &DesiredTask, observed: &ObservedTask, index: usize) -> bool {
     let all = &desired.containers[index].depends_on;
-    all.iter().all(|one| matches!(standing(*one, desired, observed), Standing::Met))
+    all.iter().all(|one| matches!(standing(*one, desired, observed), DependencyStanding::Met))
 }
 
 /// The first container that can never begin, and why.
@@ -41,9 +41,9 @@ pub(crate) fn never_begins(
         for one in waiting_for(desired, observed, index) {
             let dependency = &desired.containers[one.on].name;
             let what = match standing(one, desired, observed) {
-                Standing::Met => continue,
-                Standing::OutOfReach(what) => what,
-                Standing::Waits => match gives_up_at(one, desired, observed) {
+                DependencyStanding::Met => continue,
+                DependencyStanding::OutOfReach(what) => what,
+                DependencyStanding::Waits => match gives_up_at(one, desired, observed) {
                     Some(at) if at <= now => format!(
                         "was not {} within its startTimeout of {} s",
                         one.condition.in_words(),
@@ -67,7 +67,7 @@ pub(crate) fn never_begins(
 pub(crate) fn next_deadline(desired: &DesiredTask, observed: &ObservedTask) -> Option<Timestamp> {
     (0..desired.containers.len())
         .flat_map(|index| waiting_for(desired, observed, index))
-        .filter(|one| matches!(standing(*one, desired, observed), Standing::Waits))
+        .filter(|one| matches!(standing(*one, desired, observed), DependencyStanding::Waits))
         .filter_map(|one| gives_up_at(one, desired, observed))
         .min()
 }
@@ -91,10 +91,12 @@ fn waiting_for<'a>(
     desired.containers[index].depends_on.iter().copied().filter(move |_| waits)
 }
 
-fn standing(one: Dependency, desired: &DesiredTask, observed: &ObservedTask) -> Standing {
+fn standing(one: Dependency, desired: &DesiredTask, observed: &ObservedTask) -> DependencyStanding {
     let dependency = &observed.containers[one.on];
     let ended = match dependency.state {
-        ContainerState::Unknown(_) | ContainerState::Absent { .. } => return Standing::Waits,
+        ContainerState::Unknown(_) | ContainerState::Absent { .. } => {
+            return DependencyStanding::Waits;
+        }
         ContainerState::Created { .. }
         | ContainerState::Started { .. }
         | ContainerState::Running { .. }
@@ -105,20 +107,20 @@ fn standing(one: Dependency, desired: &DesiredTask, observed: &ObservedTask) -> 
     match (one.condition, ended) {
         // One that never was made holds nothing that another could use.
         (Condition::Created, true) if !dependency.ever_ran() && dependency.id().is_none() => {
-            Standing::OutOfReach(end_of(dependency, one.condition))
+            DependencyStanding::OutOfReach(end_of(dependency, one.condition))
         }
-        (Condition::Created, _) => Standing::Met,
-        (Condition::Start, _) if dependency.ever_ran() => Standing::Met,
-        (Condition::Complete, true) if dependency.ever_ran() => Standing::Met,
-        (Condition::Success, true) if dependency.exit_code() == Some(0) => Standing::Met,
+        (Condition::Created, _) => DependencyStanding::Met,
+        (Condition::Start, _) if dependency.ever_ran() => DependencyStanding::Met,
+        (Condition::Complete, true) if dependency.ever_ran() => DependencyStanding::Met,
+        (Condition::Success, true) if dependency.exit_code() == Some(0) => DependencyStanding::Met,
         (Condition::Healthy, false) if runs && is_healthy(one, desired, dependency) => {
-            Standing::Met
+            DependencyStanding::Met
         }
-        (_, true) => Standing::OutOfReach(end_of(dependency, one.condition)),
+        (_, true) => DependencyStanding::OutOfReach(end_of(dependency, one.condition)),
         (
             Condition::Start | Condition::Complete | Condition::Success | Condition::Healthy,
             false,
-        ) => Standing::Waits,
+        ) => DependencyStanding::Waits,
     }
 }
 

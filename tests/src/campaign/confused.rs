@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, bail, ensure};
 use longshore_agent::{
-    engine::supervisor::{EngineConfig, Handle, start},
+    engine::supervisor::{EngineConfig, EngineHandle, start},
     runtime::{
         RunState,
         fake::{Behaviour, FakeRuntime, Verb},
@@ -156,7 +156,11 @@ fn one() -> TaskSpec {
     TaskSpec { container_definitions: vec![app], ..TaskSpec::default() }
 }
 
-async fn until_running(right: &mut LoneCoordinator, agent: &Handle, task: TaskId) -> Result<()> {
+async fn until_running(
+    right: &mut LoneCoordinator,
+    agent: &EngineHandle,
+    task: TaskId,
+) -> Result<()> {
     let running = async {
         loop {
             let report = right.reports.get(&task);

@@ -26,7 +26,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 pub struct Network(Arc<Mutex<Links>>);
 
 struct Links {
-    agents: BTreeMap<HostId, supervisor::Handle>,
+    agents: BTreeMap<HostId, supervisor::EngineHandle>,
     cut: BTreeSet<HostId>,
     faulty: bool,
     chance: Chance,
@@ -55,7 +55,7 @@ impl Network {
         self.links().faulty = faulty;
     }
 
-    pub fn connect(&self, host: HostId, agent: supervisor::Handle) {
+    pub fn connect(&self, host: HostId, agent: supervisor::EngineHandle) {
         self.links().agents.insert(host, agent);
     }
 

@@ -323,7 +323,7 @@ async fn a_task_protects_itself_and_a_host_speaks_for_its_own_tasks_only() {
     assert_eq!(shown["protectedTasks"][0]["protectionEnabled"], json!(true), "{shown}");
 
     // The other host knows the task's id, and is told nothing of it.
-    let entry = join::Entry {
+    let entry = join::FleetEntry {
         coordinator: format!("{}:8421", fleet.gateway()),
         token: None,
         host: None,

@@ -13,7 +13,7 @@ use std::{
 use longshore_agent::{
     engine::supervisor::EngineStopped,
     fleet::{
-        join::{self, EnterError, Entry, Membership, Renewal},
+        join::{self, EnterError, FleetEntry, Membership, Renewal},
         poll_endpoint::{self, AnswersPolls},
     },
 };
@@ -120,12 +120,15 @@ impl Fleet {
         (made.word, id)
     }
 
-    pub(crate) fn entry(&self, directory: &Path, token: Option<JoinToken>) -> Entry {
+    pub(crate) fn entry(&self, directory: &Path, token: Option<JoinToken>) -> FleetEntry {
         let (coordinator, directory) = (self.joining.to_string(), directory.to_owned());
-        Entry { coordinator, token, host: None, directory, run: AgentRun::default() }
+        FleetEntry { coordinator, token, host: None, directory, run: AgentRun::default() }
     }
 
-    pub(crate) async fn enter(&self, entry: &Entry) -> Result<(Membership, Renewal), EnterError> {
+    pub(crate) async fn enter(
+        &self,
+        entry: &FleetEntry,
+    ) -> Result<(Membership, Renewal), EnterError> {
         join::enter(entry, self.dyn_clock()).await
     }
 
@@ -157,7 +160,7 @@ pub(crate) struct Host {
     pub(crate) membership: Membership,
     pub(crate) renewal: Renewal,
     pub(crate) directory: tempfile::TempDir,
-    pub(crate) entry: Entry,
+    pub(crate) entry: FleetEntry,
 }
 
 impl Host {

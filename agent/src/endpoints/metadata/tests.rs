@@ -5,7 +5,7 @@ use longshore_common::{clock::Monotonic, id::TaskId, protocol::ContainerId};
 
 use super::*;
 use crate::{
-    endpoints::directory::Directory,
+    endpoints::directory::EndpointDirectory,
     engine::plan::sample,
     runtime::{ContainerDetails, MountPoint},
     settings::{PullPolicy, RequestRate},
@@ -18,7 +18,9 @@ use crate::{
 };
 
 /// One container that runs, seen by an inspect.
-fn running(members: serde_json::Value) -> (std::sync::Arc<Entry>, Vec<Option<Arc<Seen>>>) {
+fn running(
+    members: serde_json::Value,
+) -> (std::sync::Arc<DirectoryEntry>, Vec<Option<Arc<InspectedContainer>>>) {
     let mut container = serde_json::json!({ "name": "app", "image": "web:1" });
     for (name, value) in members.as_object().unwrap() {
         container[name] = value.clone();
@@ -41,7 +43,7 @@ fn running(members: serde_json::Value) -> (std::sync::Arc<Entry>, Vec<Option<Arc
     .into_state();
     let listen = ([169, 254, 170, 2], 80).into();
     let names = Names::new([7; 32], listen);
-    let directory = Directory::new(names.clone(), RequestRate { steady: 40, burst: 60 });
+    let directory = EndpointDirectory::new(names.clone(), RequestRate { steady: 40, burst: 60 });
     directory.publish(ShownTask::of(&desired, &observed));
     let (entry, _) = directory.by_id(names.id(sample::KEY, "app")).unwrap();
     let details = ContainerDetails {
@@ -69,7 +71,7 @@ fn around() -> Surroundings {
     }
 }
 
-fn check(members: serde_json::Value, version: Version, expected: &Expect) {
+fn check(members: serde_json::Value, version: EndpointVersion, expected: &Expect) {
     let (entry, seen) = running(members);
     let around = around();
     let task = task(&entry, &seen, version, &around);
@@ -90,7 +92,7 @@ fn version_4_has_the_members_that_ecs_documents() {
                 "awslogs-stream-prefix": "web",
             } },
         }),
-        Version::V4,
+        EndpointVersion::V4,
         &expect![[r#"
             {
               "Cluster": "default",
@@ -163,7 +165,7 @@ fn version_4_has_the_members_that_ecs_documents() {
 fn version_3_has_those_of_its_time() {
     check(
         serde_json::json!({ "memory": 128 }),
-        Version::V3,
+        EndpointVersion::V3,
         &expect![[r#"
         {
           "Cluster": "default",
@@ -224,7 +226,7 @@ fn tags_are_shown_by_their_keys() {
     let around = around();
     let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let tags = Tags { task: vec![tag("team", "web")], container_instance: Vec::new() };
-    let shown = task(&entry, &seen, Version::V4, &around).with_tags(tags);
+    let shown = task(&entry, &seen, EndpointVersion::V4, &around).with_tags(tags);
     let shown = serde_json::to_value(&shown).unwrap();
     assert_eq!(shown["TaskTags"], serde_json::json!({ "team": "web" }));
     assert!(shown.get("ContainerInstanceTags").is_none() && shown.get("Errors").is_none());
@@ -237,7 +239,7 @@ fn a_container_that_has_ended_shows_how_and_no_address() {
     let ended = &mut task.containers[0];
     (ended.known, ended.exit_code) = (KnownStatus::Stopped, Some(3));
     ended.finished_at = Some(Timestamp(9_000));
-    let shown = container(&task, 0, None, Version::V4, &around());
+    let shown = container(&task, 0, None, EndpointVersion::V4, &around());
     let shown = serde_json::to_value(&shown).unwrap();
     assert_eq!((&shown["KnownStatus"], &shown["ExitCode"]), (&"STOPPED".into(), &3.into()));
     assert_eq!(shown["FinishedAt"], "1970-01-01T00:00:09Z");

@@ -22,7 +22,7 @@ fn used(references: &[&str], hours_ago: u64) -> UsedImage {
     UsedImage {
         references: references.iter().map(|name| familiar(name).into_owned()).collect(),
         used_at: Timestamp(NOW.0 - hours_ago * HOUR_MS),
-        origin: Origin::Unknown,
+        origin: ImageOrigin::Unknown,
     }
 }
 
@@ -42,14 +42,14 @@ fn in_words(removals: &[Removal]) -> String {
 struct Case {
     used: BTreeMap<String, UsedImage>,
     present: Vec<ImageSummary>,
-    needed: Needed,
+    needed: NeededImages,
     rules: ImageCleanup,
 }
 
 impl Case {
     fn new() -> Self {
         let (used, present) = four();
-        Case { used, present, needed: Needed::default(), rules: ImageCleanup::default() }
+        Case { used, present, needed: NeededImages::default(), rules: ImageCleanup::default() }
     }
 
     fn but(mut self, change: impl FnOnce(&mut Case)) -> Self {
@@ -212,7 +212,7 @@ proptest! {
 #[test]
 fn whether_a_registry_has_an_image_is_known_from_its_pull() {
     let mut told = String::new();
-    for origin in [Origin::Unknown, Origin::Local, Origin::Pulled] {
+    for origin in [ImageOrigin::Unknown, ImageOrigin::Local, ImageOrigin::Pulled] {
         for (digests, digests_prove) in [(true, true), (true, false), (false, true)] {
             let mut case = Case::new();
             case.used.values_mut().for_each(|image| image.origin = origin);

@@ -8,7 +8,7 @@ mod golden;
 use super::*;
 use crate::{
     engine::{
-        images::Origin,
+        images::ImageOrigin,
         plan::sample::{KEY, intent},
     },
     task::observed::{ContainerStage, record::ContainerRecord},
@@ -49,7 +49,7 @@ impl Place {
         Ledger::open(&self.path(), FLEET, HOST).unwrap().0
     }
 
-    fn contents(&self) -> Contents {
+    fn contents(&self) -> LedgerContents {
         Ledger::open(&self.path(), FLEET, HOST).unwrap().1
     }
 
@@ -108,7 +108,7 @@ fn observation(key: TaskKey) -> Batch {
 }
 
 /// What a ledger with [`orders`] and an observation holds.
-fn assert_whole(contents: &Contents) {
+fn assert_whole(contents: &LedgerContents) {
     assert_eq!(contents.head, Some(head(3, 12)));
     let mut intents = contents.intents.clone();
     intents.sort_by_key(|intent| std::cmp::Reverse(intent.key));
@@ -257,7 +257,7 @@ fn batches_that_were_not_written_are_written_as_one() {
     let image = |at| UsedImage {
         references: ["a".to_owned()].into(),
         used_at: Timestamp(at),
-        origin: Origin::Pulled,
+        origin: ImageOrigin::Pulled,
     };
     let images =
         |at| Batch { images: [("a".to_owned(), Some(image(at)))].into(), ..Batch::default() };
@@ -283,7 +283,7 @@ fn images_are_remembered_until_they_are_gone_in_a_ledger_of_the_first_format_too
     let image = |used_at| UsedImage {
         references: ["web:1".to_owned()].into(),
         used_at: Timestamp(used_at),
-        origin: Origin::Local,
+        origin: ImageOrigin::Local,
     };
     let write = |images: [(&str, Option<UsedImage>); 2]| {
         let images = images.map(|(id, image)| (id.to_owned(), image)).into();

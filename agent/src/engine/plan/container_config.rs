@@ -17,11 +17,11 @@ use longshore_common::{
 use super::{
     awslogs, firelens, metadata_file,
     task_limits::{TaskLimits, bytes, shares, task_group},
-    volumes::{self, Mounts},
+    volumes::{self, ContainerMounts},
 };
 use crate::{
     engine::plan::{dependencies::linked, labels::labels},
-    preparation::needs::{Contents, File, Needs, PortRange},
+    preparation::needs::{FileContents, NeededFile, Needs, PortRange},
     runtime::{ContainerConfig, HealthProbe, LogTarget, Network, PublishedPort},
     task::{intent::Intent, key::TaskKey, names::engine_name, rules::Rules},
 };
@@ -55,7 +55,7 @@ pub(crate) fn container_config(
 
     let memory_mib = overrides.memory.or(container.memory).or(task.memory_mib);
     let memory_bytes = memory_mib.map(|mib| bytes(mib.min(task.memory_mib.unwrap_or(u32::MAX))));
-    let Mounts { volumes, .. } = volumes::mounts(intent, container, rules)?;
+    let ContainerMounts { volumes, .. } = volumes::mounts(intent, container, rules)?;
     let mut binds = firelens::binds(intent, container, rules);
     binds.extend(metadata_file::bind(intent, index, rules));
     let gpus = own_gpus(intent, index)?;
@@ -145,7 +145,7 @@ pub(crate) fn needs(intent: &Intent, index: usize, rules: &Rules) -> Result<Need
     };
     firelens::needs(intent, container, rules, &mut needs)?;
     metadata_file::needs(intent, index, rules, &mut needs)?;
-    let reads_object = |file: &File| matches!(file.contents, Contents::Object(_));
+    let reads_object = |file: &NeededFile| matches!(file.contents, FileContents::Object(_));
     let reads = !needs.environment_files.is_empty() || needs.files.iter().any(reads_object);
     if reads && !rules.has_objects {
         return Err("objects of S3, for which this host's setting s3 names no store".to_owned());

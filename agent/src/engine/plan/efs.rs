@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, path::Path};
 use longshore_common::task_definition::{ContainerDefinition, EfsVolumeConfiguration, Switch};
 
 use crate::{
-    mounts::protocol::Source as Mounted,
-    settings::{ANY_USER, AccessPoint, FileSystems, Place, inside},
+    mounts::protocol::MountSource as Mounted,
+    settings::{ANY_USER, AccessPoint, FileSystemSource, FileSystems, inside},
 };
 
 #[cfg(test)]
@@ -72,17 +72,17 @@ impl FileSystems {
         }
         let encrypted = config.transit_encryption == Some(Switch::Enabled);
         match (source, point) {
-            (Place::Mounted(_), None) => Ok(Efs::Mounted(Mounted::FileSystem {
+            (FileSystemSource::Mounted(_), None) => Ok(Efs::Mounted(Mounted::FileSystem {
                 id: id.clone(),
                 root_directory: root,
                 encrypted,
             })),
-            (Place::Mounted(_), Some(point)) => Ok(Efs::Mounted(Mounted::AccessPoint {
+            (FileSystemSource::Mounted(_), Some(point)) => Ok(Efs::Mounted(Mounted::AccessPoint {
                 file_system: id.clone(),
                 id: point.clone(),
                 encrypted,
             })),
-            (Place::Nfs { server, export }, _) => {
+            (FileSystemSource::Nfs { server, export }, _) => {
                 // The kernel would follow a link that a task planted there, out of the export.
                 if root != Path::new("") && export != Path::new("/") {
                     return Err(format!(

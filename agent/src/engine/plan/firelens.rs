@@ -17,7 +17,7 @@ use longshore_common::{
 };
 
 use crate::{
-    preparation::needs::{Contents, Directory, File, Needs, SEARCHABLE, WRITABLE},
+    preparation::needs::{FileContents, NeededDirectory, NeededFile, Needs, SEARCHABLE, WRITABLE},
     runtime::{Bind, BindSource, LogTarget},
     task::{intent::Intent, names, rules::Rules},
 };
@@ -112,7 +112,7 @@ pub(super) fn environment(
 /// What the router mounts.
 pub(super) fn binds(intent: &Intent, container: &ContainerDefinition, rules: &Rules) -> Vec<Bind> {
     let Some(firelens) = &container.firelens_configuration else { return Vec::new() };
-    let home = Home::of(firelens.kind);
+    let home = RouterPaths::of(firelens.kind);
     let bind = |source: PathBuf, target: String, read_only| Bind {
         source: source.display().to_string(),
         target,
@@ -143,32 +143,33 @@ pub(super) fn needs(
     // The router may be of any user, and makes its socket there.
     let socket = socket_directory(intent, rules);
     for (path, mode) in [(directory.clone(), SEARCHABLE), (socket, WRITABLE)] {
-        needs.directories.push(Directory { path, mode });
+        needs.directories.push(NeededDirectory { path, mode });
     }
-    needs.files.push(File { path: directory.join(MAIN), contents: Contents::Text(text) });
+    needs.files.push(NeededFile { path: directory.join(MAIN), contents: FileContents::Text(text) });
     if let Some(Included::Object(arn)) = Included::of(firelens) {
-        let contents = Contents::Object(arn.to_owned());
-        needs.files.push(File { path: directory.join(EXTERNAL), contents });
+        let contents = FileContents::Object(arn.to_owned());
+        needs.files.push(NeededFile { path: directory.join(EXTERNAL), contents });
     }
     Ok(())
 }
 
 /// Where each router looks for its configuration.
-struct Home {
+struct RouterPaths {
     main: &'static str,
     external: &'static str,
 }
 
-impl Home {
+impl RouterPaths {
     fn of(kind: FirelensType) -> Self {
         match kind {
-            FirelensType::Fluentbit => Home {
+            FirelensType::Fluentbit => RouterPaths {
                 main: "/fluent-bit/etc/fluent-bit.conf",
                 external: "/fluent-bit/etc/external.conf",
             },
-            FirelensType::Fluentd => {
-                Home { main: "/fluentd/etc/fluent.conf", external: "/fluentd/etc/external.conf" }
-            }
+            FirelensType::Fluentd => RouterPaths {
+                main: "/fluentd/etc/fluent.conf",
+                external: "/fluentd/etc/external.conf",
+            },
         }
     }
 }
@@ -231,12 +232,12 @@ fn configuration(intent: &Intent, firelens: &FirelensConfiguration) -> Result<St
             ("ecs_task_definition", format!("{}:{}", definition.family, definition.revision)),
         ]
     });
-    let home = Home::of(firelens.kind);
+    let home = RouterPaths::of(firelens.kind);
     let included = Included::of(firelens).map(|included| match included {
         Included::InImage(path) => path.display().to_string(),
         Included::Object(_) => home.external.to_owned(),
     });
-    let parts = Parts {
+    let parts = RouterConfiguration {
         listen: listen_address(intent.definition.spec.network_mode()),
         metadata,
         included,
@@ -249,10 +250,10 @@ fn configuration(intent: &Intent, firelens: &FirelensConfiguration) -> Result<St
 }
 
 /// What a router's configuration is made of.
-struct Parts<'a> {
+struct RouterConfiguration<'a> {
     /// Where records of programs and health checks are taken besides the socket.
     listen: Option<&'static str>,
-    metadata: Option<Metadata>,
+    metadata: Option<RecordFields>,
     /// A path in the container. It stands after the filters and before the outputs, as ECS's agent
     /// puts it: its own filters apply to what the generated outputs send.
     included: Option<String>,
@@ -269,9 +270,9 @@ fn listen_address(mode: NetworkMode) -> Option<&'static str> {
     }
 }
 
-type Metadata = [(&'static str, String); 3];
+type RecordFields = [(&'static str, String); 3];
 
-fn fluent_bit(parts: &Parts) -> String {
+fn fluent_bit(parts: &RouterConfiguration) -> String {
     let mut text = String::new();
     let section = |text: &mut String, kind: &str, lines: &[(&str, &str)]| {
         // Writing to a string cannot fail.
@@ -323,7 +324,7 @@ fn fluent_bit(parts: &Parts) -> String {
     text
 }
 
-fn fluentd(parts: &Parts) -> String {
+fn fluentd(parts: &RouterConfiguration) -> String {
     let mut text = String::new();
     let section = |text: &mut String, open: &str, lines: &[(&str, &str)]| {
         let name = open.split(' ').next().unwrap_or(open);

@@ -10,7 +10,7 @@ use longshore_common::{protocol::NetworkBinding, task_definition::NetworkMode};
 use serde::Serialize;
 
 use crate::{
-    preparation::needs::{Contents, Directory, File, Needs, SEARCHABLE},
+    preparation::needs::{FileContents, NeededDirectory, NeededFile, Needs, SEARCHABLE},
     runtime::{Bind, BindSource, ContainerDetails},
     task::{
         intent::Intent,
@@ -27,7 +27,7 @@ const MOUNTED_BELOW: &str = "/opt/ecs/metadata";
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Metadata<'a> {
+struct MetadataDocument<'a> {
     cluster: &'a str,
     #[serde(rename = "ContainerInstanceARN")]
     container_instance_arn: &'a str,
@@ -54,14 +54,14 @@ struct Running<'a> {
     container_id: &'a str,
     #[serde(rename = "ImageID", skip_serializing_if = "Option::is_none")]
     image_id: Option<&'a str>,
-    port_mappings: Vec<Port>,
-    networks: [Network; 1],
+    port_mappings: Vec<PortEntry>,
+    networks: [NetworkEntry; 1],
     metadata_file_status: &'static str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Port {
+struct PortEntry {
     container_port: u16,
     host_port: u16,
     bind_ip: String,
@@ -69,7 +69,7 @@ struct Port {
 }
 
 #[derive(Serialize)]
-struct Network {
+struct NetworkEntry {
     #[serde(rename = "NetworkMode")]
     mode: &'static str,
     #[serde(rename = "IPv4Addresses")]
@@ -124,9 +124,9 @@ pub(super) fn needs(
 ) -> Result<(), String> {
     if let Some(text) = text(intent, index, rules, None)? {
         let path = directory(intent, index, rules);
-        needs.directories.push(Directory { path, mode: SEARCHABLE });
+        needs.directories.push(NeededDirectory { path, mode: SEARCHABLE });
         let path = self::path(intent, index, rules);
-        needs.files.push(File { path, contents: Contents::Text(text) });
+        needs.files.push(NeededFile { path, contents: FileContents::Text(text) });
     }
     Ok(())
 }
@@ -141,7 +141,7 @@ pub(crate) fn text(
     let Some(host) = &rules.metadata_files else { return Ok(None) };
     let definition = &intent.definition;
     let container = &definition.spec.container_definitions[index];
-    let metadata = Metadata {
+    let metadata = MetadataDocument {
         cluster: &intent.order.cluster,
         container_instance_arn: &host.container_instance_arn,
         task_arn: &intent.order.task_arn,
@@ -159,7 +159,7 @@ pub(crate) fn text(
 }
 
 fn running(mode: NetworkMode, details: &ContainerDetails) -> Running<'_> {
-    let port = |binding: &'_ NetworkBinding| Port {
+    let port = |binding: &'_ NetworkBinding| PortEntry {
         container_port: binding.container_port,
         host_port: binding.host_port,
         bind_ip: binding.bind_ip.clone(),
@@ -177,7 +177,7 @@ fn running(mode: NetworkMode, details: &ContainerDetails) -> Running<'_> {
         container_id: &details.id,
         image_id: details.image_id.as_deref(),
         port_mappings: ports.collect(),
-        networks: [Network { mode, addresses: ipv4.map(ToString::to_string).collect() }],
+        networks: [NetworkEntry { mode, addresses: ipv4.map(ToString::to_string).collect() }],
         metadata_file_status: "READY",
     }
 }

@@ -15,10 +15,11 @@ use crate::{
     task::{
         labels,
         observed::{
+            CallOutcome,
             ContainerStage::{
                 self, Absent, Created, Removed, Restarting, Running, Stopped, Unknown,
             },
-            ObservedContainer, Outcome, PullState,
+            ObservedContainer, PullState,
             record::ContainerRecord,
         },
     },
@@ -64,7 +65,7 @@ impl Case {
     fn stopped(mut self, calls: u32) -> Self {
         self.observed.settle(&self.desired, Timestamp(0));
         for _ in 0..calls {
-            let call = Outcome::Stopped(Ok(()));
+            let call = CallOutcome::Stopped(Ok(()));
             self.observed.record(&self.desired, 0, call, &rules(), Timestamp(0));
         }
         self.container(|c| (c.activity, c.doubt) = (Activity::Idle, false))

@@ -12,7 +12,7 @@ use longshore_common::{
 
 use super::efs::Efs;
 use crate::{
-    mounts::protocol::{BindOptions, BindRequest, Source, TaskMounts},
+    mounts::protocol::{BindOptions, BindRequest, MountSource, TaskMounts},
     preparation::needs::HostMount,
     runtime::VolumeMount,
     task::{
@@ -26,7 +26,7 @@ use crate::{
 
 /// What a container mounts, by what Docker takes it as.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Mounts {
+pub(super) struct ContainerMounts {
     /// By the helper, before.
     pub(super) of_host: Vec<HostMount>,
     pub(super) volumes: Vec<VolumeMount>,
@@ -37,8 +37,8 @@ pub(super) fn mounts(
     intent: &Intent,
     container: &ContainerDefinition,
     rules: &Rules,
-) -> Result<Mounts, String> {
-    let mut mounts = Mounts::default();
+) -> Result<ContainerMounts, String> {
+    let mut mounts = ContainerMounts::default();
     for mount in &container.mount_points {
         let name = mount.source_volume.as_deref().unwrap_or_default();
         let volumes = &intent.definition.spec.volumes;
@@ -64,7 +64,7 @@ pub(super) fn mounts(
         }
         match host_path(volume) {
             Some(path) => {
-                let source = Source::Host { path: path.into() };
+                let source = MountSource::Host { path: path.into() };
                 mounts.of_host.push(host_mount(intent, rules, index, source, target, mount)?);
             }
             None => mounts.volumes.push(volume_mount(intent, volume, target, mount, rules)),
@@ -149,7 +149,7 @@ fn host_mount(
     intent: &Intent,
     rules: &Rules,
     index: usize,
-    source: Source,
+    source: MountSource,
     target: String,
     mount: &MountPoint,
 ) -> Result<HostMount, String> {

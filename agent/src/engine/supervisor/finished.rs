@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{known_images::Held, lanes::Lane};
+use super::{known_images::ListedImages, lanes::Lane};
 use crate::{
     mounts::protocol::TaskMounts,
     runtime::{Image, ImageSource, ImageSummary, RuntimeError},
-    task::{key::TaskKey, observed::Outcome},
+    task::{key::TaskKey, observed::CallOutcome},
 };
 
 /// What became of a call.
@@ -16,7 +16,7 @@ pub(super) enum Finished {
         serial: u64,
         index: usize,
         lane: Lane,
-        outcome: Box<Outcome>,
+        outcome: Box<CallOutcome>,
     },
     Pull {
         source: ImageSource,
@@ -27,7 +27,7 @@ pub(super) enum Finished {
         result: Result<Image, RuntimeError>,
     },
     /// What a cycle of the clean-up of images looks at.
-    ImagesSeen(Result<Held, RuntimeError>),
+    ImagesSeen(Result<ListedImages, RuntimeError>),
     ImagesListed(Result<Vec<ImageSummary>, RuntimeError>),
     ImageRemoved(Result<(), RuntimeError>),
     /// The tasks that have mounts.

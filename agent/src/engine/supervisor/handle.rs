@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Talks to the engine. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Handle {
-    pub(super) requests: mpsc::Sender<Request>,
+pub struct EngineHandle {
+    pub(super) requests: mpsc::Sender<EngineRequest>,
     pub(super) storage: tokio::sync::watch::Receiver<StorageHealth>,
 }
 
@@ -18,22 +18,22 @@ pub struct Handle {
 #[error("the agent is stopping")]
 pub struct EngineStopped;
 
-pub(crate) enum Request {
+pub(crate) enum EngineRequest {
     Poll(Box<PollRequest>, oneshot::Sender<PollAnswer>),
     Tasks(oneshot::Sender<Vec<TaskView>>),
 }
 
-impl Handle {
+impl EngineHandle {
     /// Answers one long poll: fences it, takes its orders into the ledger, and returns once there
     /// are reports, a newer poll arrived, or the request's `hold_ms` have passed; at once when it
     /// left orders for the next poll.
     pub async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {
-        self.ask(|reply| Request::Poll(Box::new(request), reply)).await
+        self.ask(|reply| EngineRequest::Poll(Box::new(request), reply)).await
     }
 
     /// Every task that the agent knows, those stopped but not yet cleaned up too.
     pub async fn tasks(&self) -> Result<Vec<TaskView>, EngineStopped> {
-        self.ask(Request::Tasks).await
+        self.ask(EngineRequest::Tasks).await
     }
 
     /// Whether the disks let new tasks be taken, as the coordinator was told last.
@@ -43,7 +43,7 @@ impl Handle {
 
     async fn ask<T>(
         &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+        request: impl FnOnce(oneshot::Sender<T>) -> EngineRequest,
     ) -> Result<T, EngineStopped> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| EngineStopped)?;

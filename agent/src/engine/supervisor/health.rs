@@ -7,41 +7,41 @@
 use longshore_common::protocol::{EngineHealth, StorageHealth};
 use tokio::sync::watch;
 
-use crate::host::docker_reach::Reach;
+use crate::host::docker_reach::DockerReach;
 
 /// What those see who ask the engine from time to time.
 #[derive(Clone, Debug)]
-pub struct ReachWatch(pub(crate) watch::Receiver<Reach>);
+pub struct ReachWatch(pub(crate) watch::Receiver<DockerReach>);
 
 /// Whether the host's machine is about to be taken away.
 #[derive(Clone, Debug)]
 pub struct LeaveWatch(pub(crate) watch::Receiver<bool>);
 
-pub(super) struct Health {
-    pub(super) reach: Option<watch::Receiver<Reach>>,
+pub(super) struct HostHealth {
+    pub(super) reach: Option<watch::Receiver<DockerReach>>,
     pub(super) leaving: Option<watch::Receiver<bool>>,
     pub(super) leaves: bool,
     /// What the coordinator was told last.
     pub(super) told: EngineHealth,
-    pub(super) told_looked: bool,
+    pub(super) told_inspected: bool,
     pub(super) told_leaving: bool,
     /// Also for those on this host who ask.
     pub(super) told_storage: watch::Sender<StorageHealth>,
     /// What the last answer said of all that.
-    pub(super) answered: Option<Said>,
+    pub(super) answered: Option<ToldHealth>,
 }
 
 /// What an answer says of the engine, of the look at its containers, of a leave, and of the disks.
-pub(super) type Said = (EngineHealth, bool, bool, StorageHealth);
+pub(super) type ToldHealth = (EngineHealth, bool, bool, StorageHealth);
 
-impl Health {
+impl HostHealth {
     pub(super) fn watched(reach: Option<ReachWatch>, leaving: Option<LeaveWatch>) -> Self {
-        Health {
+        HostHealth {
             reach: reach.map(|watch| watch.0),
             leaving: leaving.map(|watch| watch.0),
             leaves: false,
             told: EngineHealth::Unknown,
-            told_looked: false,
+            told_inspected: false,
             told_leaving: false,
             told_storage: watch::Sender::default(),
             answered: None,

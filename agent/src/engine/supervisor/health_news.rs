@@ -4,7 +4,7 @@ use longshore_common::protocol::{EngineHealth, StorageHealth};
 use tokio::sync::watch;
 use tracing::info;
 
-use super::{health::Said, ledger_state::LedgerState, state::Engine};
+use super::{health::ToldHealth, ledger_state::LedgerState, state::Engine};
 use crate::runtime::ContainerRuntime;
 
 impl<R: ContainerRuntime> Engine<R> {
@@ -23,8 +23,8 @@ impl<R: ContainerRuntime> Engine<R> {
         self.health.told_storage.subscribe()
     }
 
-    fn said(&self) -> Said {
-        (self.health(), self.has_looked(), self.health.is_leaving(), self.storage())
+    fn said(&self) -> ToldHealth {
+        (self.health(), self.has_inspected(), self.health.is_leaving(), self.storage())
     }
 
     pub(super) fn health_is_answered(&mut self) {
@@ -38,12 +38,12 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// A poll that is kept leaves with the news.
     pub(super) fn tell_health(&mut self) {
-        let (now, looked) = (self.health(), self.has_looked());
+        let (now, looked) = (self.health(), self.has_inspected());
         if now != self.health.told {
             info!(host = %self.config.host, engine = ?now, "telling the coordinator of Docker");
         }
-        if (now, looked) != (self.health.told, self.health.told_looked) {
-            (self.health.told, self.health.told_looked) = (now, looked);
+        if (now, looked) != (self.health.told, self.health.told_inspected) {
+            (self.health.told, self.health.told_inspected) = (now, looked);
             self.release_parked();
         }
         let leaves = self.health.is_leaving();

@@ -21,13 +21,13 @@ use tracing::{debug, info, warn};
 
 use super::{
     finished::Finished,
-    known_images::{Cycle, Held, Here},
+    known_images::{CleanupCycle, ImageInventory, ListedImages},
     state::Engine,
     timer::Timer,
 };
 use crate::{
     engine::{
-        images::{Needed, Origin, Removal, UsedImage, removals},
+        images::{ImageOrigin, NeededImages, Removal, UsedImage, removals},
         plan::Step,
     },
     runtime::{ContainerRuntime, Image, ImageSummary, RuntimeError},
@@ -41,7 +41,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(20);
 impl<R: ContainerRuntime> Engine<R> {
     /// What the host holds, unless that is what the coordinator has been told last.
     pub(super) fn images_to_tell(&self, told: Option<ReportPosition>) -> Option<HeldImages> {
-        let Here { references, changes, .. } = &self.images.here;
+        let ImageInventory { references, changes, .. } = &self.images.here;
         let position = ReportPosition { session: self.config.session, seq: *changes };
         let news = *changes > 0 && told != Some(position);
         news.then(|| HeldImages {
@@ -94,7 +94,7 @@ impl<R: ContainerRuntime> Engine<R> {
     /// The digest by which others can pull this image too.
     pub(super) fn digest_of_registry(&self, image: &Image) -> Option<String> {
         let used = self.images.used.get(&image.id);
-        let pulled = used.is_some_and(|used| used.origin == Origin::Pulled);
+        let pulled = used.is_some_and(|used| used.origin == ImageOrigin::Pulled);
         image.digest.clone().filter(|_| pulled || self.images.digests_prove)
     }
 
@@ -104,15 +104,16 @@ impl<R: ContainerRuntime> Engine<R> {
         let reference = familiar(reference).into_owned();
         self.images.by_reference.insert(reference.clone(), id.to_owned());
         let pulled = self.images.pulled.remove(&reference);
-        let new = || UsedImage { origin: Origin::Local, used_at: now, references: BTreeSet::new() };
+        let new =
+            || UsedImage { origin: ImageOrigin::Local, used_at: now, references: BTreeSet::new() };
         let image = self.images.used.entry(id.to_owned()).or_insert_with(new);
         if pulled {
-            image.origin = Origin::Pulled;
+            image.origin = ImageOrigin::Pulled;
         }
         image.references.insert(reference);
         image.used_at = now;
         self.unwritten.images.insert(id.to_owned(), Some(image.clone()));
-        if let Cycle::Looking { known, .. } = &mut self.images.cycle {
+        if let CleanupCycle::Looking { known, .. } = &mut self.images.cycle {
             known.remove(id);
         }
     }
@@ -157,27 +158,27 @@ impl<R: ContainerRuntime> Engine<R> {
     }
 
     /// Removes what nobody needs at once, whatever its age.
-    pub(super) fn remove_images_for_room(&mut self) {
-        self.images.room_wanted = true;
+    pub(super) fn remove_images_for_space(&mut self) {
+        self.images.space_wanted = true;
         self.look_at_images(self.config.images.for_room());
     }
 
     fn look_at_images(&mut self, rules: ImageCleanup) {
-        let idle = matches!(self.images.cycle, Cycle::Idle);
+        let idle = matches!(self.images.cycle, CleanupCycle::Idle);
         if !(rules.enabled && self.synced && idle) {
             return;
         }
-        self.images.room_wanted = false;
+        self.images.space_wanted = false;
         let known = self.images.used.keys().cloned().collect();
-        self.images.cycle = Cycle::Looking { rules, known };
+        self.images.cycle = CleanupCycle::Looking { rules, known };
         self.images.here.since_look.clear();
         let runtime = self.runtime.clone();
         self.steps.spawn(async move { Finished::ImagesSeen(held(&*runtime).await) });
     }
 
-    pub(super) fn images_seen(&mut self, held: Result<Held, RuntimeError>) {
+    pub(super) fn images_seen(&mut self, held: Result<ListedImages, RuntimeError>) {
         let cycle = std::mem::take(&mut self.images.cycle);
-        let Cycle::Looking { rules, known } = cycle else { return };
+        let CleanupCycle::Looking { rules, known } = cycle else { return };
         let held = match held {
             Ok(held) => held,
             Err(error) => {
@@ -197,7 +198,7 @@ impl<R: ContainerRuntime> Engine<R> {
                 self.unwritten.images.insert(id.clone(), Some(image.clone()));
             }
         }
-        let needed = Needed { ids: held.in_use, references: self.references_needed() };
+        let needed = NeededImages { ids: held.in_use, references: self.references_needed() };
         let prove = self.images.digests_prove;
         let removals = removals(&self.images.used, &held.images, &needed, &rules, prove, now);
         self.next_removal(now, removals.into(), 0);
@@ -214,7 +215,7 @@ impl<R: ContainerRuntime> Engine<R> {
             }
         };
         let (runtime, names) = (self.runtime.clone(), current.names.clone());
-        self.images.cycle = Cycle::Removing { since, current, rest, removed };
+        self.images.cycle = CleanupCycle::Removing { since, current, rest, removed };
         self.steps.spawn(async move {
             let mut result = Ok(());
             for name in &names {
@@ -232,7 +233,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     pub(super) fn image_removed(&mut self, result: Result<(), RuntimeError>) {
         let cycle = std::mem::take(&mut self.images.cycle);
-        let Cycle::Removing { since, current, rest, mut removed } = cycle else { return };
+        let CleanupCycle::Removing { since, current, rest, mut removed } = cycle else { return };
         let (host, image) = (self.config.host, current.names.join(", "));
         // A name may be gone also when the whole is not.
         for reference in &current.references {
@@ -259,12 +260,12 @@ impl<R: ContainerRuntime> Engine<R> {
 
     fn cycle_ended(&mut self, removed: usize) {
         debug!(host = %self.config.host, removed, "looked for images that no task needs");
-        self.images.cycle = Cycle::Idle;
+        self.images.cycle = CleanupCycle::Idle;
         if removed > 0 {
             self.disk_pressure.request_reading();
         }
-        if self.images.room_wanted {
-            self.remove_images_for_room();
+        if self.images.space_wanted {
+            self.remove_images_for_space();
         }
     }
 
@@ -292,7 +293,7 @@ impl<R: ContainerRuntime> Engine<R> {
 }
 
 /// Containers last: one that is made meanwhile is seen.
-async fn held<R: ContainerRuntime>(runtime: &R) -> Result<Held, RuntimeError> {
+async fn held<R: ContainerRuntime>(runtime: &R) -> Result<ListedImages, RuntimeError> {
     let images = runtime.images().await?;
-    Ok(Held { images, in_use: runtime.images_in_use().await? })
+    Ok(ListedImages { images, in_use: runtime.images_in_use().await? })
 }

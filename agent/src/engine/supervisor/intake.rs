@@ -21,9 +21,9 @@ use tracing::{info, warn};
 
 use super::{
     ledger_state::LedgerState,
+    polls::{ParkedPoll, PollKnowledge, TakenOrder, UnwrittenPoll},
     record::RETRY_AFTER,
     state::Engine,
-    taking::{Parked, Taken, Taking, Told},
 };
 use crate::{
     engine::ledger::Head,
@@ -39,14 +39,16 @@ const HAS_ENDED: &str = "The task has ended on its container instance since the 
 
 /// Orders of tasks that ran here before and are not here any more are stopped before they begin: the
 /// coordinator hears that they have ended.
-fn without_what_has_ended(orders: Vec<Taken>, given_before: &[TaskId]) -> Vec<Taken> {
+fn without_what_has_ended(orders: Vec<TakenOrder>, given_before: &[TaskId]) -> Vec<TakenOrder> {
     let given_before: FastSet<TaskId> = given_before.iter().copied().collect();
-    let stop = |taken: &Taken| match taken {
-        Taken::Run(intent) if given_before.contains(&intent.key.task) => Some(Taken::Stop(
-            intent.key,
-            StopCause { code: StopCode::TerminationNotice, reason: HAS_ENDED.to_owned() },
-        )),
-        Taken::Run(_) | Taken::Stop(..) => None,
+    let stop = |taken: &TakenOrder| match taken {
+        TakenOrder::Run(intent) if given_before.contains(&intent.key.task) => {
+            Some(TakenOrder::Stop(
+                intent.key,
+                StopCause { code: StopCode::TerminationNotice, reason: HAS_ENDED.to_owned() },
+            ))
+        }
+        TakenOrder::Run(_) | TakenOrder::Stop(..) => None,
     };
     orders
         .into_iter()
@@ -69,7 +71,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// Polls are taken one after the other: a later one waits for an earlier one's write.
     fn next_polls(&mut self) {
-        while self.taking.is_none()
+        while self.unwritten_poll.is_none()
             && let Some((request, reply)) = self.polls.pop_front()
         {
             if let Err(refusal) = self.fence(&request) {
@@ -184,7 +186,8 @@ impl<R: ContainerRuntime> Engine<R> {
             self.park(request, reply);
             return;
         }
-        self.taking = Some(Taking { head, being_written: false, orders, named, request, reply });
+        self.unwritten_poll =
+            Some(UnwrittenPoll { head, being_written: false, orders, named, request, reply });
     }
 
     /// Reports everything again in two cases: the coordinator acknowledges less than it did (its journal is
@@ -208,7 +211,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.repeat_what_may_be_lost(request);
         let agrees = self.agrees(request);
         self.agreed = agrees == Some(true);
-        self.send(reply, agrees == Some(false), Told::by(request));
+        self.send(reply, agrees == Some(false), PollKnowledge::by(request));
     }
 
     /// Of these orders, those that change something here.
@@ -216,7 +219,7 @@ impl<R: ContainerRuntime> Engine<R> {
         &self,
         request: &PollRequest,
         orders: impl IntoIterator<Item = &'a Order>,
-    ) -> Vec<Taken> {
+    ) -> Vec<TakenOrder> {
         let newest = |key: TaskKey| {
             let all = TaskKey { generation: 0, ..key }..=TaskKey { generation: u32::MAX, ..key };
             self.tasks.range(all).next_back().map(|(key, task)| (*key, task))
@@ -233,14 +236,14 @@ impl<R: ContainerRuntime> Engine<R> {
                         });
                         let definition = request.definitions.get(run.definition as usize);
                         (!known).then_some(())?;
-                        Some(Taken::Run(Arc::new(Intent {
+                        Some(TakenOrder::Run(Arc::new(Intent {
                             key,
                             epoch: request.epoch,
                             definition: definition?.clone(),
                             order: (**run).clone(),
                         })))
                     }
-                    OrderKind::Stop(cause) => Some(Taken::Stop(key, cause.clone())),
+                    OrderKind::Stop(cause) => Some(TakenOrder::Stop(key, cause.clone())),
                 }
             })
             .collect()
@@ -248,18 +251,20 @@ impl<R: ContainerRuntime> Engine<R> {
 
     /// The batch under way is in the ledger: now its orders count.
     pub(super) fn orders_written(&mut self) {
-        let Some(taking) = self.taking.take_if(|taking| taking.being_written) else { return };
+        let Some(taking) = self.unwritten_poll.take_if(|taking| taking.being_written) else {
+            return;
+        };
         self.head = Some(taking.head);
         // A poll that was parked before is answered first.
         self.agreed = false;
         let mut changed = Vec::new();
         for taken in taking.orders {
             match taken {
-                Taken::Run(intent) => {
+                TakenOrder::Run(intent) => {
                     changed.push(intent.key);
                     self.run_ordered(intent);
                 }
-                Taken::Stop(key, cause) => {
+                TakenOrder::Stop(key, cause) => {
                     changed.push(key);
                     self.stop_ordered(key, cause);
                 }
@@ -282,10 +287,12 @@ impl<R: ContainerRuntime> Engine<R> {
     /// one stop, and an agent that starts without having it on record is sent it again before it may
     /// launch anything.
     pub(super) fn orders_not_taken(&mut self) {
-        let Some(taking) = self.taking.take_if(|taking| taking.being_written) else { return };
+        let Some(taking) = self.unwritten_poll.take_if(|taking| taking.being_written) else {
+            return;
+        };
         self.heard = Some(taking.request.epoch);
         for taken in taking.orders {
-            if let Taken::Stop(key, cause) = taken
+            if let TakenOrder::Stop(key, cause) = taken
                 && self.tasks.contains_key(&key)
             {
                 self.stop_ordered(key, cause);
@@ -338,16 +345,16 @@ impl<R: ContainerRuntime> Engine<R> {
         if self.ledger_state != LedgerState::Written && !has_news {
             // More orders could not be taken either: the answer shows that this host lives.
             let hold = Duration::from_millis(request.hold_ms.into()).min(RETRY_AFTER);
-            let (told, until) = (Told::by(&request), Instant::now() + hold);
-            self.parked = Some(Parked { reply, told, until });
+            let (told, until) = (PollKnowledge::by(&request), Instant::now() + hold);
+            self.parked = Some(ParkedPoll { reply, told, until });
         } else if self.head.is_none() || agrees == Some(false) {
-            self.send(reply, true, Told::by(&request));
+            self.send(reply, true, PollKnowledge::by(&request));
         } else if has_news || self.leaves_orders(&request) {
-            self.send(reply, false, Told::by(&request));
+            self.send(reply, false, PollKnowledge::by(&request));
         } else {
             let hold = Duration::from_millis(request.hold_ms.into()).min(HOLD_MAX);
-            let (told, until) = (Told::by(&request), Instant::now() + hold);
-            self.parked = Some(Parked { reply, told, until });
+            let (told, until) = (PollKnowledge::by(&request), Instant::now() + hold);
+            self.parked = Some(ParkedPoll { reply, told, until });
         }
     }
 
@@ -384,7 +391,12 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    fn send(&mut self, reply: oneshot::Sender<PollAnswer>, needs_manifest: bool, told: Told) {
+    fn send(
+        &mut self,
+        reply: oneshot::Sender<PollAnswer>,
+        needs_manifest: bool,
+        told: PollKnowledge,
+    ) {
         let reports = self.outbox.reports();
         let sent = reports.last().map(|report| report.seq);
         let images = self.images_to_tell(told.images);
@@ -402,7 +414,7 @@ impl<R: ContainerRuntime> Engine<R> {
     fn tells_all(&self, outcome: &PollOutcome) -> bool {
         match outcome {
             PollOutcome::Accepted { reports, needs_manifest: false, .. } => {
-                self.has_looked() && self.agreed && self.outbox.len() == reports.len()
+                self.has_inspected() && self.agreed && self.outbox.len() == reports.len()
             }
             PollOutcome::Accepted { .. } | PollOutcome::Refused(_) => false,
         }

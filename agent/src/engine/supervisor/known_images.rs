@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use longshore_common::{clock::Timestamp, image_reference::familiar};
 
 use crate::{
-    engine::images::{Origin, Removal, UsedImage},
+    engine::images::{ImageOrigin, Removal, UsedImage},
     runtime::ImageSummary,
     settings::ImageCleanup,
     task::key::TaskKey,
@@ -13,18 +13,18 @@ use crate::{
 
 /// The images that tasks have used, and the cycle under way.
 #[derive(Default)]
-pub(super) struct Images {
+pub(super) struct KnownImages {
     pub(super) used: BTreeMap<String, UsedImage>,
     /// Which image each reference meant when it was used last.
     pub(super) by_reference: BTreeMap<String, String>,
-    pub(super) cycle: Cycle,
+    pub(super) cycle: CleanupCycle,
     /// Room is short: the next cycle begins when this one has ended.
-    pub(super) room_wanted: bool,
+    pub(super) space_wanted: bool,
     /// Those of which a removal failed, which the log has told.
     pub(super) refused: BTreeSet<String>,
     /// Tasks that wait for a removal to end.
     pub(super) waiting: BTreeSet<TaskKey>,
-    pub(super) here: Here,
+    pub(super) here: ImageInventory,
     /// References that were pulled, and of which the image is being asked for.
     pub(super) pulled: BTreeSet<String>,
     /// An image with a digest was in a registry: so with an engine's own store, not with containerd's.
@@ -34,7 +34,7 @@ pub(super) struct Images {
 /// What the engine holds, for the coordinator to prefer this host for it: as of the last look, with
 /// what was pulled and removed since.
 #[derive(Default)]
-pub(super) struct Here {
+pub(super) struct ImageInventory {
     /// Tags and digests, in the form of [`familiar`].
     pub(super) references: BTreeSet<String>,
     /// Those that came since the look under way began, which it may not show.
@@ -46,7 +46,7 @@ pub(super) struct Here {
 }
 
 #[derive(Default)]
-pub(super) enum Cycle {
+pub(super) enum CleanupCycle {
     #[default]
     Idle,
     Looking {
@@ -64,36 +64,38 @@ pub(super) enum Cycle {
 }
 
 /// What the container engine holds.
-pub(super) struct Held {
+pub(super) struct ListedImages {
     pub(super) images: Vec<ImageSummary>,
     pub(super) in_use: BTreeSet<String>,
 }
 
-impl Images {
+impl KnownImages {
     pub(super) fn known_by_ledger(used: BTreeMap<String, UsedImage>) -> Self {
         let by_reference = used
             .iter()
             .flat_map(|(id, image)| image.references.iter().map(|name| (name.clone(), id.clone())))
             .collect();
-        Images { used, by_reference, ..Images::default() }
+        KnownImages { used, by_reference, ..KnownImages::default() }
     }
 
     /// Whether this agent pulled what this reference means, and has not removed it since.
     pub(super) fn was_pulled(&self, reference: &str) -> bool {
         let id = self.by_reference.get(&*familiar(reference));
-        id.and_then(|id| self.used.get(id)).is_some_and(|image| image.origin == Origin::Pulled)
+        id.and_then(|id| self.used.get(id)).is_some_and(|image| image.origin == ImageOrigin::Pulled)
     }
 
     /// Whether what is being removed is what this reference may mean.
     pub(super) fn is_going(&self, reference: &str) -> bool {
         match &self.cycle {
-            Cycle::Idle | Cycle::Looking { .. } => false,
-            Cycle::Removing { current, .. } => current.references.contains(&*familiar(reference)),
+            CleanupCycle::Idle | CleanupCycle::Looking { .. } => false,
+            CleanupCycle::Removing { current, .. } => {
+                current.references.contains(&*familiar(reference))
+            }
         }
     }
 }
 
-impl Here {
+impl ImageInventory {
     pub(super) fn add(&mut self, reference: String) {
         self.since_look.insert(reference.clone());
         self.changes += u64::from(self.references.insert(reference));

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Inspections and readings of last lines that may be under way at once.
-pub(super) const LOOKS_MAX: usize = 64;
+pub(super) const INSPECTIONS_MAX: usize = 64;
 
 /// Containers whose creation may wait at once for what it needs from elsewhere.
 pub(super) const PREPARATIONS_MAX: usize = 16;
@@ -32,7 +32,7 @@ pub(super) enum Lane {
     /// A create or start that needs files, objects, ports or mounts first. It launches when it has
     /// them.
     Prepare,
-    Look,
+    Inspect,
     Remove,
     /// Stop and kill: a signal, and then a wait for a process, as many at once as there are.
     Wait,
@@ -47,7 +47,7 @@ impl Lane {
             // A file system of the network may let its mounts wait.
             Step::Start { of_host, .. } if !of_host.is_empty() => Some(Lane::Prepare),
             Step::Load { .. } | Step::Create { .. } | Step::Start { .. } => Some(Lane::Launch),
-            Step::Inspect { .. } | Step::LastLines { .. } => Some(Lane::Look),
+            Step::Inspect { .. } | Step::LastLines { .. } => Some(Lane::Inspect),
             Step::Remove { .. } => Some(Lane::Remove),
             Step::Stop { .. } | Step::Kill { .. } => Some(Lane::Wait),
         }
@@ -58,7 +58,7 @@ impl Lane {
 pub(super) struct Lanes {
     pub(super) launch: Queue,
     pub(super) prepare: Queue,
-    pub(super) look: Queue,
+    pub(super) inspections: Queue,
     pub(super) remove: Queue,
     pub(super) wait: Queue,
     /// Of creates and starts, those that were prepared too.
@@ -84,7 +84,7 @@ impl Lanes {
         Lanes {
             launch: queue(launches),
             prepare: queue(PREPARATIONS_MAX),
-            look: queue(LOOKS_MAX),
+            inspections: queue(INSPECTIONS_MAX),
             remove: queue(REMOVALS_MAX),
             wait: queue(usize::MAX),
             launching: Arc::new(Semaphore::new(launches.max(1))),
@@ -104,7 +104,7 @@ impl Lanes {
         match lane {
             Lane::Launch => &mut self.launch,
             Lane::Prepare => &mut self.prepare,
-            Lane::Look => &mut self.look,
+            Lane::Inspect => &mut self.inspections,
             Lane::Remove => &mut self.remove,
             Lane::Wait => &mut self.wait,
         }

@@ -16,7 +16,7 @@ use crate::{
     settings::PullPolicy,
     task::{
         key::TaskKey,
-        observed::{Call, Outcome, PullAmount},
+        observed::{Call, CallOutcome, PullAmount},
     },
 };
 
@@ -171,7 +171,7 @@ impl<R: ContainerRuntime> Engine<R> {
             stays
         });
         for index in left {
-            self.record(key, index, Outcome::PullCancelled);
+            self.record(key, index, CallOutcome::PullCancelled);
         }
     }
 
@@ -199,8 +199,8 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         for (key, index) in wanted_by {
             let outcome = match &result {
-                Some(result) => Outcome::Pulled(result.clone()),
-                None => Outcome::PullCancelled,
+                Some(result) => CallOutcome::Pulled(result.clone()),
+                None => CallOutcome::PullCancelled,
             };
             self.record(key, index, outcome);
         }

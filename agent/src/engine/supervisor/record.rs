@@ -39,7 +39,7 @@ impl<R: ContainerRuntime> Engine<R> {
 
     fn has_something_to_write(&self) -> bool {
         let waits = self.ledger_state == LedgerState::Failing;
-        let orders = self.taking.as_ref().is_some_and(|taking| !taking.being_written);
+        let orders = self.unwritten_poll.as_ref().is_some_and(|taking| !taking.being_written);
         let is_tried = self.ledger_state == LedgerState::Retrying && self.head.is_some();
         orders || is_tried || !self.unwritten.can_wait() && !waits
     }
@@ -50,7 +50,7 @@ impl<R: ContainerRuntime> Engine<R> {
             // Says nothing new, and shows whether the ledger can be written again.
             batch.head.clone_from(&self.head);
         }
-        if let Some(taking) = &mut self.taking {
+        if let Some(taking) = &mut self.unwritten_poll {
             taking.being_written = true;
             batch.head = Some(taking.head.clone());
             batch.intents = taking.intents();
@@ -96,7 +96,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.ledger_state = LedgerState::Failing;
         self.unwritten = batch.without_orders().then(std::mem::take(&mut self.unwritten));
         if error.is_for_want_of_room() {
-            self.make_room();
+            self.clean_up_disks();
         }
         self.orders_not_taken();
     }
@@ -118,7 +118,7 @@ impl<R: ContainerRuntime> Engine<R> {
             self.ledger = Some(ledger);
         }
         // Orders that were not written were not taken: nobody was told that they are.
-        self.taking = None;
+        self.unwritten_poll = None;
         match self.ledger.as_mut().map(|ledger| ledger.write(&unwritten)) {
             Some(Err(error)) if error.is_damage() => Err(error.into()),
             Some(Err(error)) => {

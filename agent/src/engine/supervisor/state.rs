@@ -23,17 +23,17 @@ use super::{
     config::EngineConfig,
     disk_pressure::DiskPressure,
     finished::Finished,
-    health::Health,
-    known_images::Images,
+    health::HostHealth,
+    known_images::KnownImages,
     lanes::Lanes,
     ledger_state::{LedgerState, Writing},
-    taking::{Parked, Taking},
-    task::{Process, Task},
+    polls::{ParkedPoll, UnwrittenPoll},
+    task::{Task, WatchedProcess},
     timer::Timer,
 };
 use crate::{
     engine::{
-        ledger::{Batch, Contents, Head, Ledger, LedgerError},
+        ledger::{Batch, Head, Ledger, LedgerContents, LedgerError},
         report::Outbox,
     },
     preparation::Preparation,
@@ -74,7 +74,7 @@ pub(super) struct Engine<R> {
     /// Absent while the ledger is new: no order is taken until a manifest was.
     pub(super) head: Option<Head>,
     pub(super) outbox: Outbox,
-    pub(super) parked: Option<Parked>,
+    pub(super) parked: Option<ParkedPoll>,
     /// The start of the coordinator for which every task was reported anew last.
     pub(super) repeated_for: Option<Epoch>,
     /// True when what the last poll desired is what this agent does. True, too, while its orders cannot be
@@ -85,7 +85,7 @@ pub(super) struct Engine<R> {
     pub(super) heard: Option<Epoch>,
     /// Polls that wait while an earlier one's orders are being written.
     pub(super) polls: VecDeque<(Box<PollRequest>, oneshot::Sender<PollAnswer>)>,
-    pub(super) taking: Option<Taking>,
+    pub(super) unwritten_poll: Option<UnwrittenPoll>,
 
     /// Absent while `writing` has it.
     pub(super) ledger: Option<Ledger>,
@@ -95,15 +95,15 @@ pub(super) struct Engine<R> {
 
     /// The container engine answers and was listed: calls may be made.
     pub(super) synced: bool,
-    pub(super) look: Look,
-    pub(super) health: Health,
+    pub(super) inspections: PendingInspections,
+    pub(super) health: HostHealth,
     pub(super) steps: JoinSet<Finished>,
     /// Containers whose process is waited for; see [`ContainerRuntime::process_ends`].
-    pub(super) processes: JoinSet<Option<(Process, ProcessEnd)>>,
+    pub(super) processes: JoinSet<Option<(WatchedProcess, ProcessEnd)>>,
     /// Tasks of which containers are to be waited for once none is being started.
     pub(super) unwatched: BTreeSet<TaskKey>,
     pub(super) lanes: Lanes,
-    pub(super) images: Images,
+    pub(super) images: KnownImages,
     pub(super) disk_pressure: DiskPressure,
     /// Tasks that are kept until their clean-up, by when they stopped.
     pub(super) stopped: BTreeSet<(Timestamp, TaskKey)>,
@@ -117,7 +117,7 @@ pub(super) type PullNews = (ImageSource, PullAmount);
 
 /// The look that follows a listing: one inspection of each container that may have changed.
 #[derive(Default)]
-pub(super) struct Look {
+pub(super) struct PendingInspections {
     /// Tasks with a container that was not seen yet.
     pub(super) unseen: BTreeSet<TaskKey>,
     pub(super) patience_ends: Option<Instant>,
@@ -129,7 +129,7 @@ impl<R: ContainerRuntime> Engine<R> {
         runtime: Arc<R>,
         clock: Arc<dyn Clock>,
         ledger: Ledger,
-        contents: Contents,
+        contents: LedgerContents,
     ) -> Self {
         let rules = Rules {
             fleet: config.fleet,
@@ -163,7 +163,7 @@ impl<R: ContainerRuntime> Engine<R> {
         let mut engine = Engine {
             disk_pressure: DiskPressure::watched(config.disk.clone()),
             stopped: BTreeSet::new(),
-            images: Images::known_by_ledger(contents.images),
+            images: KnownImages::known_by_ledger(contents.images),
             lanes: Lanes::new(config.launches_at_once, config.pulls_at_once),
             outbox: Outbox::new(config.session),
             rules,
@@ -181,14 +181,14 @@ impl<R: ContainerRuntime> Engine<R> {
             repeated_for: None,
             agreed: false,
             polls: VecDeque::new(),
-            taking: None,
+            unwritten_poll: None,
             ledger: Some(ledger),
             writing: None,
             unwritten: Batch::default(),
             ledger_state: LedgerState::default(),
             synced: false,
-            look: Look::default(),
-            health: Health::watched(config.reach.clone(), config.leaving.clone()),
+            inspections: PendingInspections::default(),
+            health: HostHealth::watched(config.reach.clone(), config.leaving.clone()),
             steps: JoinSet::new(),
             processes: JoinSet::new(),
             unwatched: BTreeSet::new(),

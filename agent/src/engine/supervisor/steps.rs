@@ -10,7 +10,8 @@ use tokio::sync::Semaphore;
 use tracing::{debug, info, warn};
 
 use super::{
-    finished::Finished, lanes::Lane, state::Engine, task::Leftovers, timer::Timer, watch::Watched,
+    finished::Finished, lanes::Lane, state::Engine, task::TaskLeftovers, timer::Timer,
+    watch::EngineNews,
 };
 use crate::{
     engine::plan::{Step, volumes},
@@ -21,7 +22,7 @@ use crate::{
     task::{
         desired::Role,
         key::TaskKey,
-        observed::{Activity, ContainerStage, Next, Outcome, backoff, record::TaskRecord},
+        observed::{Activity, CallOutcome, ContainerStage, NextStep, backoff, record::TaskRecord},
     },
 };
 
@@ -97,9 +98,9 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    pub(super) fn record(&mut self, key: TaskKey, index: usize, outcome: Outcome) {
+    pub(super) fn record(&mut self, key: TaskKey, index: usize, outcome: CallOutcome) {
         let now = self.now();
-        let outcome = self.explained(outcome);
+        let outcome = self.with_disk_advice(outcome);
         let Some(task) = self.tasks.get_mut(&key) else { return };
         if let Some(error) = failure(&outcome) {
             debug!(
@@ -108,7 +109,7 @@ impl<R: ContainerRuntime> Engine<R> {
             );
         }
         let next = task.observed.record(&task.desired, index, outcome, &self.rules, now);
-        if let Next::After(wait) = next {
+        if let NextStep::After(wait) = next {
             task.observed.containers[index].activity = Activity::Waiting;
             self.set_timer(wait, Timer::Retry(key, index));
         }
@@ -126,16 +127,16 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    pub(super) fn watched(&mut self, news: Watched) {
+    pub(super) fn watched(&mut self, news: EngineNews) {
         match news {
-            Watched::Up(version) => {
+            EngineNews::Up(version) => {
                 self.digests_prove(!version.containerd_images);
                 info!(
                     host = %self.config.host, docker = version.version, api = version.api_version,
                     "the container engine answers",
                 );
             }
-            Watched::Down(error) => {
+            EngineNews::Down(error) => {
                 // Statuses stay as last known: unknown is not dead.
                 if std::mem::replace(&mut self.synced, false) {
                     warn!(
@@ -147,8 +148,8 @@ impl<R: ContainerRuntime> Engine<R> {
                 }
                 self.lanes.images.clear();
             }
-            Watched::Listing(listing) => self.listed(&listing),
-            Watched::Event(RuntimeEvent { at, subject }) => match subject {
+            EngineNews::Listing(listing) => self.listed(&listing),
+            EngineNews::Event(RuntimeEvent { at, subject }) => match subject {
                 EventSubject::Image => {
                     self.lanes.images.clear();
                     self.images_changed();
@@ -234,7 +235,7 @@ impl<R: ContainerRuntime> Engine<R> {
             return;
         };
         match result {
-            Ok(()) => task.leftovers = Leftovers::Gone,
+            Ok(()) => task.leftovers = TaskLeftovers::Gone,
             Err(RuntimeError::Unknown(error)) => {
                 task.removals_failed += 1;
                 let wait = backoff(LEFTOVERS_RETRY_MIN, LEFTOVERS_RETRY_MAX, task.removals_failed);
@@ -247,7 +248,7 @@ impl<R: ContainerRuntime> Engine<R> {
                     host = %self.config.host, task = %key.task, %error,
                     "a volume of a task cannot be removed and is left: `docker volume rm` it",
                 );
-                task.leftovers = Leftovers::Gone;
+                task.leftovers = TaskLeftovers::Gone;
             }
         }
         self.advance(key);
@@ -323,37 +324,37 @@ async fn carry_out<R: ContainerRuntime>(
     preparation: &Preparation,
     launching: &Semaphore,
     step: Step,
-) -> Outcome {
+) -> CallOutcome {
     match step {
         Step::Create { name, mut config, needs } => {
             let prepared = preparation.prepare(&needs, &mut config).await;
             // Never closed.
             let _turn = launching.acquire().await;
-            Outcome::Created(match prepared {
+            CallOutcome::Created(match prepared {
                 Ok(()) => runtime.create(&name, &config).await,
                 Err(error) => Err(error),
             })
         }
-        Step::Load { reference } => Outcome::Loaded(match pause::archive() {
+        Step::Load { reference } => CallOutcome::Loaded(match pause::archive() {
             Ok(archive) => runtime.load(&reference, archive).await,
             Err(error) => Err(RuntimeError::NotPrepared { message: error.to_string() }),
         }),
         Step::Start { id, group, of_host } => {
             let mounted = preparation.mount_again(&of_host).await;
             let _turn = launching.acquire().await;
-            Outcome::Started(match mounted {
+            CallOutcome::Started(match mounted {
                 Ok(()) => runtime.start(&id, group.as_ref()).await,
                 Err(error) => Err(error),
             })
         }
         Step::Inspect { target } => {
-            Outcome::Inspected(runtime.inspect(&target).await.map(Box::new))
+            CallOutcome::Inspected(runtime.inspect(&target).await.map(Box::new))
         }
-        Step::Stop { id, grace } => Outcome::Stopped(runtime.stop(&id, grace).await),
-        Step::Kill { id } => Outcome::Stopped(runtime.kill(&id).await),
-        Step::Remove { id } => Outcome::Removed(runtime.remove(&id).await),
-        Step::LastLines { id } => Outcome::LastLines(runtime.last_lines(&id).await),
-        Step::Pull { source } => Outcome::Pulled(runtime.pull(&source, |_| {}).await),
+        Step::Stop { id, grace } => CallOutcome::Stopped(runtime.stop(&id, grace).await),
+        Step::Kill { id } => CallOutcome::Stopped(runtime.kill(&id).await),
+        Step::Remove { id } => CallOutcome::Removed(runtime.remove(&id).await),
+        Step::LastLines { id } => CallOutcome::LastLines(runtime.last_lines(&id).await),
+        Step::Pull { source } => CallOutcome::Pulled(runtime.pull(&source, |_| {}).await),
     }
 }
 
@@ -371,16 +372,16 @@ fn step_name(step: &Step) -> &'static str {
     }
 }
 
-fn failure(outcome: &Outcome) -> Option<&RuntimeError> {
+fn failure(outcome: &CallOutcome) -> Option<&RuntimeError> {
     match outcome {
-        Outcome::Pulled(result)
-        | Outcome::Loaded(result)
-        | Outcome::Started(result)
-        | Outcome::Stopped(result)
-        | Outcome::Removed(result) => result.as_ref().err(),
-        Outcome::Created(result) => result.as_ref().err(),
-        Outcome::Inspected(result) => result.as_ref().err(),
-        Outcome::LastLines(result) => result.as_ref().err(),
-        Outcome::PullCancelled => None,
+        CallOutcome::Pulled(result)
+        | CallOutcome::Loaded(result)
+        | CallOutcome::Started(result)
+        | CallOutcome::Stopped(result)
+        | CallOutcome::Removed(result) => result.as_ref().err(),
+        CallOutcome::Created(result) => result.as_ref().err(),
+        CallOutcome::Inspected(result) => result.as_ref().err(),
+        CallOutcome::LastLines(result) => result.as_ref().err(),
+        CallOutcome::PullCancelled => None,
     }
 }

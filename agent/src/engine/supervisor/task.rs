@@ -34,7 +34,7 @@ pub(super) struct Task {
     pub(super) watched: Vec<Option<String>>,
     /// Of which start of each of its containers the metadata file tells, or is about to.
     pub(super) metadata_of: Vec<Option<(String, u32)>>,
-    pub(super) leftovers: Leftovers,
+    pub(super) leftovers: TaskLeftovers,
     pub(super) removals_failed: u32,
     /// For which a timer is set.
     pub(super) deadline: Option<Timestamp>,
@@ -65,7 +65,7 @@ impl Logged {
 
 /// Volumes, the control group and files, which go with a task after its containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leftovers {
+pub(super) enum TaskLeftovers {
     There,
     BeingRemoved,
     /// None is left, or the host will not remove them.
@@ -73,7 +73,7 @@ pub(super) enum Leftovers {
 }
 
 /// A container whose process is waited for.
-pub(super) struct Process {
+pub(super) struct WatchedProcess {
     pub(super) key: TaskKey,
     pub(super) serial: u64,
     pub(super) index: usize,
@@ -92,8 +92,8 @@ impl Task {
                 && desired.files.is_none()
                 && !desired.mounts
             {
-                true => Leftovers::Gone,
-                false => Leftovers::There,
+                true => TaskLeftovers::Gone,
+                false => TaskLeftovers::There,
             },
             removals_failed: 0,
             watched: vec![None; desired.containers.len()],

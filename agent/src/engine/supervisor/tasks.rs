@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     state::Engine,
-    task::{Leftovers, Logged, Process, Task},
+    task::{Logged, Task, TaskLeftovers, WatchedProcess},
     timer::Timer,
 };
 use crate::{
@@ -62,7 +62,7 @@ impl<R: ContainerRuntime> Engine<R> {
         }
         self.insert(desired, observed);
         if was_found && self.synced {
-            self.look_again(key);
+            self.inspect_again(key);
         }
         if let Some(task) = self.tasks.get_mut(&key) {
             task.unrecorded = was_found || !self.synced;
@@ -206,7 +206,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.index_containers(key);
         self.publish(key);
         self.tell(key);
-        self.look_goes_on(key);
+        self.note_inspections(key);
         self.watch_processes(key);
         self.complete_metadata_files(key);
         self.set_deadline(key);
@@ -337,7 +337,7 @@ impl<R: ContainerRuntime> Engine<R> {
             task.watched[index] = Some(id.clone());
             let runtime = self.runtime.clone();
             let serial = task.serial;
-            let process = Process { key, serial, index, docker_id: id.clone(), concludes };
+            let process = WatchedProcess { key, serial, index, docker_id: id.clone(), concludes };
             self.processes.spawn(async move {
                 runtime.process_ends(&id, pid).await.ok().map(|end| (process, end))
             });
@@ -351,8 +351,8 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    pub(super) fn process_ended(&mut self, process: &Process, end: ProcessEnd) {
-        let Process { key, serial, index, ref docker_id, concludes } = *process;
+    pub(super) fn process_ended(&mut self, process: &WatchedProcess, end: ProcessEnd) {
+        let WatchedProcess { key, serial, index, ref docker_id, concludes } = *process;
         let Some(task) = self.tasks.get_mut(&key).filter(|task| task.serial == serial) else {
             return;
         };
@@ -363,9 +363,9 @@ impl<R: ContainerRuntime> Engine<R> {
         if container.id() != Some(docker_id) {
             return;
         }
-        let explained = end.memory_kill && container.kernel_killed_for_memory();
+        let with_disk_advice = end.memory_kill && container.kernel_killed_for_memory();
         let ended = concludes && container.process_ends();
-        if ended || explained {
+        if ended || with_disk_advice {
             self.advance(key);
         }
     }
@@ -407,12 +407,12 @@ impl<R: ContainerRuntime> Engine<R> {
                 let gone = container.id().is_none() || removed;
                 gone && !container.is_called() && !container.doubt
             });
-        if without_containers && task.leftovers == Leftovers::There && self.synced {
-            task.leftovers = Leftovers::BeingRemoved;
+        if without_containers && task.leftovers == TaskLeftovers::There && self.synced {
+            task.leftovers = TaskLeftovers::BeingRemoved;
             self.remove_leftovers(key);
             return false;
         }
-        let clean = without_containers && task.leftovers == Leftovers::Gone;
+        let clean = without_containers && task.leftovers == TaskLeftovers::Gone;
         if clean {
             debug!(host = %self.config.host, task = %key.task, "task cleaned up");
             for id in task.observed.containers.iter().filter_map(|c| c.id()) {
@@ -423,7 +423,7 @@ impl<R: ContainerRuntime> Engine<R> {
             self.images_left(&images);
             self.tasks.remove(&key);
             if self.disk_pressure.is_short() {
-                self.remove_images_for_room();
+                self.remove_images_for_space();
             }
             self.withdraw_from_endpoints(key);
             self.outbox.withdraw(key);
@@ -479,7 +479,7 @@ impl<R: ContainerRuntime> Engine<R> {
             }
         }
         if first {
-            self.begin_look();
+            self.begin_inspections();
         }
         keys.into_iter().for_each(|key| self.advance(key));
         let waits = |task: &&Task| task.counts() && task.waits_for_confirmation();

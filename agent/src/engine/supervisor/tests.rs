@@ -20,7 +20,7 @@ use longshore_common::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{EngineConfig, Handle, start, state::EngineError};
+use super::{EngineConfig, EngineHandle, start, state::EngineError};
 use crate::{
     runtime::{
         ContainerConfig, RunState, RuntimeError, Unknown,
@@ -33,7 +33,7 @@ mod confused;
 mod fencing;
 mod health;
 mod life;
-mod look;
+mod inspections;
 mod order;
 mod others;
 mod pulls;
@@ -43,7 +43,7 @@ mod metadata_files;
 mod failures;
 mod images;
 mod restart;
-mod room;
+mod disk_cleanup;
 mod full_disk;
 mod restored;
 mod time;
@@ -66,7 +66,7 @@ struct Rig {
 }
 
 struct Agent {
-    handle: Handle,
+    handle: EngineHandle,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), EngineError>>,
 }
@@ -146,7 +146,7 @@ impl Rig {
         self.start_agent();
     }
 
-    fn handle(&self) -> Handle {
+    fn handle(&self) -> EngineHandle {
         self.agent.as_ref().unwrap().handle.clone()
     }
 

@@ -17,11 +17,11 @@ pub(super) enum Timer {
     /// The ledger that could not be written is tried again.
     Ledger,
     /// What the engine does not show is waited for no longer.
-    Look,
+    Inspections,
     /// Images are cleaned up.
     Images,
     /// The engine said that its images changed.
     ImageList,
     /// Room is made again if there still is too little.
-    Room,
+    DiskCleanup,
 }

@@ -29,11 +29,11 @@ impl<R: ContainerRuntime> Engine<R> {
                 Timer::Leftovers(key) => self.remove_leftovers(key),
                 Timer::Strays => self.release_strays(),
                 Timer::MetadataFiles(key) => self.complete_metadata_files(key),
-                Timer::Look => self.look_is_due(),
+                Timer::Inspections => self.inspections_are_overdue(),
                 Timer::Ledger => self.ledger_due(),
                 Timer::Images => self.image_cleanup_due(),
                 Timer::ImageList => self.list_images(),
-                Timer::Room => self.room_due(),
+                Timer::DiskCleanup => self.disk_cleanup_due(),
                 Timer::Deadline(key) => {
                     if let Some(task) = self.tasks.get_mut(&key) {
                         task.deadline = None;

@@ -19,7 +19,7 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Events are hints to look again, so a repeated one does no harm.
 const EVENTS_BACK: Duration = Duration::from_secs(2);
 
-pub(super) enum Watched {
+pub(super) enum EngineNews {
     Up(RuntimeVersion),
     Down(RuntimeError),
     Listing(Vec<ContainerSummary>),
@@ -32,14 +32,14 @@ pub(super) async fn watch<R: ContainerRuntime>(
     clock: Arc<dyn Clock>,
     owner: OwnerLabel,
     resync: Duration,
-    out: Sender<Watched>,
+    out: Sender<EngineNews>,
 ) {
     let mut wait = RETRY_MIN;
     let mut heard = None;
-    while let Err(Ended { was_up, error }) =
+    while let Err(EngineGone { was_up, error }) =
         follow(&*runtime, &*clock, &owner, resync, &mut heard, &out).await
     {
-        if out.send(Watched::Down(error)).await.is_err() {
+        if out.send(EngineNews::Down(error)).await.is_err() {
             return;
         }
         wait = if was_up { RETRY_MIN } else { (wait * 2).min(RETRY_MAX) };
@@ -47,7 +47,7 @@ pub(super) async fn watch<R: ContainerRuntime>(
     }
 }
 
-struct Ended {
+struct EngineGone {
     was_up: bool,
     error: RuntimeError,
 }
@@ -59,21 +59,21 @@ async fn follow<R: ContainerRuntime>(
     owner: &OwnerLabel,
     resync: Duration,
     heard: &mut Option<Timestamp>,
-    out: &Sender<Watched>,
-) -> Result<(), Ended> {
-    let not_up = |error| Ended { was_up: false, error };
+    out: &Sender<EngineNews>,
+) -> Result<(), EngineGone> {
+    let not_up = |error| EngineGone { was_up: false, error };
     let version = runtime.version().await.map_err(not_up)?;
     let back = Timestamp(clock.wall().0.saturating_sub(EVENTS_BACK.as_millis() as u64));
     // What an engine said that was not heard, it says again, as much of it as it keeps.
     let since = heard.map_or(back, |heard| back.min(heard));
     let mut events = runtime.events(owner, since).await.map_err(not_up)?;
     let listing = runtime.list(owner).await.map_err(not_up)?;
-    for news in [Watched::Up(version), Watched::Listing(listing)] {
+    for news in [EngineNews::Up(version), EngineNews::Listing(listing)] {
         if out.send(news).await.is_err() {
             return Ok(());
         }
     }
-    let was_up = |error| Ended { was_up: true, error };
+    let was_up = |error| EngineGone { was_up: true, error };
     let mut again = tokio::time::interval(resync);
     again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     again.tick().await;
@@ -83,11 +83,11 @@ async fn follow<R: ContainerRuntime>(
                 Some(event) => {
                     let event = event.map_err(was_up)?;
                     *heard = Some(event.at);
-                    Watched::Event(event)
+                    EngineNews::Event(event)
                 }
                 None => return Err(was_up(RuntimeError::transport("the event stream ended"))),
             },
-            _ = again.tick() => Watched::Listing(runtime.list(owner).await.map_err(was_up)?),
+            _ = again.tick() => EngineNews::Listing(runtime.list(owner).await.map_err(was_up)?),
         };
         if out.send(news).await.is_err() {
             return Ok(());

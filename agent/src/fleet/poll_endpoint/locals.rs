@@ -25,11 +25,11 @@ const BY_GATEWAY: u32 = 0x2;
 pub(super) struct Locals {
     /// `/` but for tests.
     root: PathBuf,
-    seen: Mutex<Option<(Monotonic, Vec<Network>)>>,
+    seen: Mutex<Option<(Monotonic, Vec<LocalNetwork>)>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
+struct LocalNetwork {
     address: IpAddr,
     prefix: u32,
 }
@@ -59,7 +59,7 @@ impl Locals {
     }
 }
 
-impl Network {
+impl LocalNetwork {
     fn holds(&self, address: IpAddr) -> bool {
         let shared = match (self.address, address) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -75,7 +75,7 @@ impl Network {
 }
 
 /// The networks that are reached through a bridge of containers. None where that cannot be read.
-fn networks(root: &Path) -> Vec<Network> {
+fn networks(root: &Path) -> Vec<LocalNetwork> {
     let read = |file: &str| fs_err::read_to_string(root.join("proc/net").join(file));
     let v4 = read("route").unwrap_or_default();
     let v6 = read("ipv6_route").unwrap_or_default();
@@ -86,7 +86,7 @@ fn networks(root: &Path) -> Vec<Network> {
 
 /// A line of `/proc/net/route`: interface, destination, gateway, flags, …, mask; numbers in the
 /// machine's order.
-fn route_v4(line: &str) -> Option<(&str, Network)> {
+fn route_v4(line: &str) -> Option<(&str, LocalNetwork)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [interface, destination, _, flags, _, _, _, mask, ..] = fields[..] else { return None };
     let number = |text| u32::from_str_radix(text, 16).ok();
@@ -95,12 +95,12 @@ fn route_v4(line: &str) -> Option<(&str, Network)> {
     }
     let address = Ipv4Addr::from(number(destination)?.to_ne_bytes()).into();
     let prefix = u32::from_ne_bytes(number(mask)?.to_ne_bytes()).count_ones();
-    (prefix > 0).then_some((interface, Network { address, prefix }))
+    (prefix > 0).then_some((interface, LocalNetwork { address, prefix }))
 }
 
 /// A line of `/proc/net/ipv6_route`: destination, its prefix, source, its prefix, next hop, metric,
 /// two counts, flags, interface.
-fn route_v6(line: &str) -> Option<(&str, Network)> {
+fn route_v6(line: &str) -> Option<(&str, LocalNetwork)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [destination, prefix, _, _, _, _, _, _, flags, interface] = fields[..] else { return None };
     if u32::from_str_radix(flags, 16).ok()? & BY_GATEWAY != 0 {
@@ -108,7 +108,7 @@ fn route_v6(line: &str) -> Option<(&str, Network)> {
     }
     let address = Ipv6Addr::from(u128::from_str_radix(destination, 16).ok()?).into();
     let prefix = u32::from_str_radix(prefix, 16).ok()?;
-    (prefix > 0).then_some((interface, Network { address, prefix }))
+    (prefix > 0).then_some((interface, LocalNetwork { address, prefix }))
 }
 
 /// A bridge none of whose ports is a device of the machine.

@@ -27,7 +27,7 @@ pub(super) fn registration(
     settings: &Settings,
     machine: &Machine,
     capacity: &Capacity,
-    ec2: Option<&ec2::Instance>,
+    ec2: Option<&ec2::Ec2Instance>,
     docker: Option<&RuntimeVersion>,
     advertise: &str,
     poll_listen: SocketAddr,
@@ -58,10 +58,11 @@ pub(super) fn registration(
 fn attributes(
     settings: &Settings,
     machine: &Machine,
-    ec2: Option<&ec2::Instance>,
+    ec2: Option<&ec2::Ec2Instance>,
     docker: Option<&RuntimeVersion>,
 ) -> Vec<Attribute> {
-    let found = |field: fn(&ec2::Instance) -> &Option<String>| ec2.and_then(|i| field(i).clone());
+    let found =
+        |field: fn(&ec2::Ec2Instance) -> &Option<String>| ec2.and_then(|i| field(i).clone());
     let known = [
         ("ecs.os-type", Some("linux".to_owned())),
         ("ecs.os-family", Some("LINUX".to_owned())),

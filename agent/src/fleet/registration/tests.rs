@@ -35,7 +35,7 @@ impl Registers for FakeCoordinator {
 }
 
 struct Rig {
-    docker: watch::Sender<Reach>,
+    docker: watch::Sender<DockerReach>,
     silent: watch::Sender<bool>,
     answered: watch::Sender<Option<Epoch>>,
     answers: Answers,
@@ -47,7 +47,7 @@ struct Rig {
 }
 
 /// Keeps a host registered with a coordinator that first gives `failures`, then agrees.
-fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
+fn rig(docker: DockerReach, mut failures: Vec<CallError>) -> Rig {
     let arguments = ["longshore-agent", "--config=/dev/null", "--coordinator=127.0.0.1"];
     let settings = settings::load(&arguments.map(str::to_owned), &Environment::new()).unwrap();
     let machine = Machine::read().unwrap();
@@ -76,22 +76,24 @@ fn rig(docker: Reach, mut failures: Vec<CallError>) -> Rig {
         answering,
         coordinator,
         move |outcome| match outcome {
-            Outcome::Registered(registered) => registered_sender.send(registered).unwrap(),
-            Outcome::Refused(why) => refused_sender.send(why).unwrap(),
+            RegistrationOutcome::Registered(registered) => {
+                registered_sender.send(registered).unwrap()
+            }
+            RegistrationOutcome::Refused(why) => refused_sender.send(why).unwrap(),
         },
         shutdown.clone(),
     ));
     Rig { docker, silent, answered, answers, heard, registered, refused, shutdown, running }
 }
 
-fn docker(version: &str) -> Reach {
+fn docker(version: &str) -> DockerReach {
     let last = RuntimeVersion {
         version: version.to_owned(),
         api_version: "1.41".to_owned(),
         log_drivers: vec!["json-file".to_owned()],
         ..RuntimeVersion::default()
     };
-    Reach { asked: true, answers: true, last: Some(last) }
+    DockerReach { asked: true, answers: true, last: Some(last) }
 }
 
 fn unreachable_coordinator() -> CallError {
@@ -177,7 +179,7 @@ async fn host_registers_anew_when_another_start_of_the_coordinator_polls() {
 #[tokio::test(start_paused = true)]
 async fn the_first_registration_waits_a_little_for_docker_and_goes_on_without_it() {
     let before = Instant::now();
-    let mut rig = rig(Reach::default(), vec![]);
+    let mut rig = rig(DockerReach::default(), vec![]);
     let (at, first) = rig.heard.recv().await.unwrap();
     assert_eq!(first.versions.docker, None);
     assert!(at.duration_since(before) >= DOCKER_ANSWERS_WITHIN);

@@ -78,7 +78,7 @@ fn percentages_are_rounded_up_and_of_nothing_is_none_used() {
 async fn a_file_system_that_hangs_is_waited_for_once_and_counts_as_it_was_seen_last() {
     let (answer, awaited) = oneshot::channel();
     let seen = file_system(10, GIB);
-    let mut place = Place {
+    let mut place = WatchedPath {
         path: PathBuf::from("/hangs"),
         last: Some(seen.clone()),
         awaited: Some(awaited),
@@ -100,7 +100,7 @@ async fn a_file_system_that_hangs_is_waited_for_once_and_counts_as_it_was_seen_l
 async fn dockers_own_file_system_is_looked_at_once_docker_tells_where_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let (monitor, mut watch) = monitor();
-    let (reach, docker) = watch::channel(Reach::default());
+    let (reach, docker) = watch::channel(DockerReach::default());
     let shutdown = CancellationToken::new();
     let data_dir = folder.path().to_owned();
     let rules = DiskRules { clean_at: 0, refuse_at: 100, floor_bytes: 0 };
@@ -125,7 +125,7 @@ async fn images_of_containerd_are_looked_at_where_docker_keeps_them_there() {
     let store = folder.path().join("containerd");
     let (mut monitor, mut watch) = monitor();
     monitor.containerd_root.clone_from(&store);
-    let (reach, docker) = watch::channel(Reach::default());
+    let (reach, docker) = watch::channel(DockerReach::default());
     let shutdown = CancellationToken::new();
     let data_dir = folder.path().to_owned();
     let looking =

@@ -61,7 +61,7 @@ impl World {
         fs::write(path(0), "").unwrap();
     }
 
-    fn follow(&mut self, container: &str, start: Option<&str>, ended: bool) -> Due {
+    fn follow(&mut self, container: &str, start: Option<&str>, ended: bool) -> DueLogs {
         let destination = LogDestination {
             group: "g".to_owned(),
             stream: Some(format!("s/{container}")),
@@ -76,16 +76,16 @@ impl World {
         })
     }
 
-    fn tell(&mut self, command: Command) -> Due {
-        let mut due = Due::default();
+    fn tell(&mut self, command: Command) -> DueLogs {
+        let mut due = DueLogs::default();
         self.follower.take(command, &mut None, &mut due);
         due
     }
 
     /// Until there is nothing more to read.
     fn settle(&mut self) {
-        let mut due = Due { all: true, ..Due::default() };
-        while let Next::More(more) = self.follower.round(due) {
+        let mut due = DueLogs { all: true, ..DueLogs::default() };
+        while let NextLook::More(more) = self.follower.round(due) {
             due = more;
         }
     }

@@ -4,25 +4,25 @@ use super::*;
 
 fn with_efs(sandbox: &Sandbox) -> Helper {
     let efs = sandbox.directory("efs");
-    sandbox.helper(Fences {
+    sandbox.helper(MountRules {
         file_systems: file_systems(&[
             format!("fs-1={}", efs.display()),
             "fs-1/app=/points/app:1000:1001:0750".to_owned(),
             "fs-1/deep=/a/b/c:5:6".to_owned(),
             "fs-1/team=/team:1000:1001:2775".to_owned(),
         ]),
-        ..Fences::default()
+        ..MountRules::default()
     })
 }
 
 fn point(id: &str) -> BindRequest {
     let (file_system, id) = ("fs-1".to_owned(), id.to_owned());
-    request(Source::AccessPoint { file_system, id, encrypted: false })
+    request(MountSource::AccessPoint { file_system, id, encrypted: false })
 }
 
 fn below_efs(directory: &str) -> BindRequest {
     let (id, root_directory) = ("fs-1".to_owned(), PathBuf::from(directory));
-    request(Source::FileSystem { id, root_directory, encrypted: false })
+    request(MountSource::FileSystem { id, root_directory, encrypted: false })
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     Docker,
-    read::{Answer, parse},
+    read::{DockerAnswer, parse},
 };
 use crate::runtime::RuntimeError;
 
@@ -42,7 +42,7 @@ impl Docker {
     }
 }
 
-fn read_bridge(answer: &Answer) -> Result<Option<Bridge>, RuntimeError> {
+fn read_bridge(answer: &DockerAnswer) -> Result<Option<Bridge>, RuntimeError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Network {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     fn read(text: &'static str) -> Option<Bridge> {
-        read_bridge(&Answer(Bytes::from_static(text.as_bytes()))).unwrap()
+        read_bridge(&DockerAnswer(Bytes::from_static(text.as_bytes()))).unwrap()
     }
 
     #[test]

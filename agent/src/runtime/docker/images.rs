@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::read::{Answer, parse};
+use super::read::{DockerAnswer, parse};
 use crate::runtime::{ImageSummary, RuntimeError};
 
 /// What Docker writes where an image has lost its name.
 const NONE: &str = "<none>";
 
-pub(super) fn listed(answer: &Answer) -> Result<Vec<ImageSummary>, RuntimeError> {
+pub(super) fn listed(answer: &DockerAnswer) -> Result<Vec<ImageSummary>, RuntimeError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Listed {
@@ -31,7 +31,7 @@ pub(super) fn listed(answer: &Answer) -> Result<Vec<ImageSummary>, RuntimeError>
     Ok(parse::<Vec<Listed>>(answer)?.into_iter().map(summary).collect())
 }
 
-pub(super) fn of_containers(answer: &Answer) -> Result<BTreeSet<String>, RuntimeError> {
+pub(super) fn of_containers(answer: &DockerAnswer) -> Result<BTreeSet<String>, RuntimeError> {
     #[derive(Deserialize)]
     struct Listed {
         #[serde(rename = "ImageID")]
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn names_that_are_lost_are_no_names() {
-        let answer = Answer(Bytes::from_static(
+        let answer = DockerAnswer(Bytes::from_static(
             br#"[{"Id":"sha256:1","RepoTags":["web:1"],"RepoDigests":["web@sha256:a"],"Size":7},
                 {"Id":"sha256:2","RepoTags":["<none>:<none>"],"RepoDigests":["web@sha256:b"]},
                 {"Id":"sha256:3","RepoTags":null,"RepoDigests":["<none>@<none>"],"Size":-1}]"#,
@@ -64,9 +64,9 @@ mod tests {
 
     #[test]
     fn a_listing_that_does_not_tell_a_containers_image_is_not_taken_for_one_without() {
-        let whole = Answer(Bytes::from_static(br#"[{"Id":"a","ImageID":"sha256:1"}]"#));
+        let whole = DockerAnswer(Bytes::from_static(br#"[{"Id":"a","ImageID":"sha256:1"}]"#));
         assert_eq!(of_containers(&whole).unwrap(), BTreeSet::from(["sha256:1".to_owned()]));
-        let odd = Answer(Bytes::from_static(br#"[{"Id":"a"}]"#));
+        let odd = DockerAnswer(Bytes::from_static(br#"[{"Id":"a"}]"#));
         assert!(of_containers(&odd).is_err());
     }
 }

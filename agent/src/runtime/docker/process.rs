@@ -11,13 +11,13 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{kernel::control_group::ControlGroup, runtime::ProcessEnd};
 
-pub(super) struct Process {
+pub(super) struct ContainerProcess {
     descriptor: AsyncFd<OwnedFd>,
     /// Where the kernel counts what it killed for its memory; absent where that is not seen.
     memory_kills: Option<PathBuf>,
 }
 
-impl Process {
+impl ContainerProcess {
     /// An error if `pid` is not a process of this container here, as when the agent has another
     /// process namespace than Docker.
     pub(super) async fn open(pid: u32, container: &str) -> io::Result<Self> {
@@ -37,7 +37,10 @@ impl Process {
         )]
         let descriptor = AsyncFd::with_interest(process, Interest::READABLE)?;
         let group = ControlGroup::among(&groups, container);
-        Ok(Process { descriptor, memory_kills: group.and_then(|group| group.memory_kills()) })
+        Ok(ContainerProcess {
+            descriptor,
+            memory_kills: group.and_then(|group| group.memory_kills()),
+        })
     }
 
     /// Resolves when the process has ended.
@@ -75,10 +78,10 @@ mod tests {
     #[tokio::test]
     async fn a_process_that_is_not_the_containers_is_not_waited_for() {
         let (mut child, pid) = child();
-        let error = Process::open(pid, "0123456789abcdef").await.err().unwrap();
+        let error = ContainerProcess::open(pid, "0123456789abcdef").await.err().unwrap();
         assert!(error.to_string().contains("is not one of container"), "{error}");
         child.kill().await.unwrap();
-        assert!(Process::open(pid, "0123456789abcdef").await.is_err());
+        assert!(ContainerProcess::open(pid, "0123456789abcdef").await.is_err());
     }
 
     #[test]
@@ -100,7 +103,7 @@ mod tests {
     async fn the_end_of_a_process_is_seen() {
         let (mut child, pid) = child();
         let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-        let process = Process::open(pid, groups.lines().next().unwrap()).await.unwrap();
+        let process = ContainerProcess::open(pid, groups.lines().next().unwrap()).await.unwrap();
         child.kill().await.unwrap();
         process.ended().await.unwrap();
     }

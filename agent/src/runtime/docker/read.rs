@@ -31,18 +31,18 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A 2xx answer's body.
 #[derive(Debug)]
-pub(super) struct Answer(pub(super) Bytes);
+pub(super) struct DockerAnswer(pub(super) Bytes);
 
-impl Answer {
+impl DockerAnswer {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
-pub(super) async fn get(socket: &Path, path: &str) -> Result<Answer, RuntimeError> {
+pub(super) async fn get(socket: &Path, path: &str) -> Result<DockerAnswer, RuntimeError> {
     let (status, body) = call(socket, Method::GET, path).await?;
     match status {
-        200..300 => Ok(Answer(body)),
+        200..300 => Ok(DockerAnswer(body)),
         status => Err(failed_by_status(status, message(&body))),
     }
 }
@@ -124,11 +124,11 @@ pub(super) struct EngineInfo {
     pub(super) containerd_images: bool,
 }
 
-pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
+pub(super) fn engine_info(answer: &DockerAnswer) -> Result<EngineInfo, RuntimeError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Info {
-        plugins: Option<Plugins>,
+        plugins: Option<PluginsBody>,
         security_options: Option<Vec<String>>,
         cgroup_version: Option<String>,
         cgroup_driver: Option<String>,
@@ -137,7 +137,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
     }
     #[derive(Default, Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Plugins {
+    struct PluginsBody {
         log: Option<Vec<String>>,
         volume: Option<Vec<String>>,
     }
@@ -160,7 +160,7 @@ pub(super) fn engine_info(answer: &Answer) -> Result<EngineInfo, RuntimeError> {
     })
 }
 
-pub(super) fn image(answer: &Answer, reference: &str) -> Result<Image, RuntimeError> {
+pub(super) fn image(answer: &DockerAnswer, reference: &str) -> Result<Image, RuntimeError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Inspected {
@@ -186,15 +186,15 @@ pub(super) fn image(answer: &Answer, reference: &str) -> Result<Image, RuntimeEr
 pub(super) struct Inspected {
     id: String,
     name: Option<String>,
-    state: State,
-    config: Option<Config>,
+    state: StateBody,
+    config: Option<ConfigBody>,
     network_settings: Option<NetworkSettings>,
     log_path: Option<String>,
     host_config: Option<HostConfig>,
     created: Option<String>,
     #[serde(default, deserialize_with = "lenient")]
     image: Option<String>,
-    mounts: Option<Vec<Mounted>>,
+    mounts: Option<Vec<MountBody>>,
 }
 
 #[derive(Deserialize)]
@@ -226,7 +226,7 @@ impl Inspected {
     /// `data_root` is where the engine keeps its data, as far as it has said so.
     pub(super) fn details(self, data_root: Option<&Path>) -> ContainerDetails {
         let local_log = data_root.and_then(|root| self.local_log(root));
-        let State {
+        let StateBody {
             status,
             running,
             pid,
@@ -270,7 +270,7 @@ impl Inspected {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Mounted {
+struct MountBody {
     name: Option<String>,
     source: Option<String>,
     destination: Option<String>,
@@ -278,7 +278,7 @@ struct Mounted {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct State {
+struct StateBody {
     status: Option<String>,
     running: Option<bool>,
     pid: Option<u32>,
@@ -288,33 +288,33 @@ struct State {
     error: Option<String>,
     started_at: Option<String>,
     finished_at: Option<String>,
-    health: Option<Health>,
+    health: Option<HealthBody>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Health {
+struct HealthBody {
     status: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
+struct ConfigBody {
     labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct NetworkSettings {
-    ports: Option<BTreeMap<String, Option<Vec<Port>>>>,
+    ports: Option<BTreeMap<String, Option<Vec<PortBody>>>>,
     networks: Option<Networks>,
 }
 
-type Networks = BTreeMap<String, Option<Attached>>;
+type Networks = BTreeMap<String, Option<NetworkBody>>;
 
 /// What Docker writes for no address is an empty text.
 #[derive(Deserialize)]
-struct Attached {
+struct NetworkBody {
     #[serde(rename = "IPAddress")]
     ipv4: Option<String>,
     #[serde(rename = "GlobalIPv6Address")]
@@ -323,16 +323,16 @@ struct Attached {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Port {
+struct PortBody {
     host_ip: Option<String>,
     host_port: Option<String>,
 }
 
-pub(super) fn inspected(answer: &Answer) -> Result<Inspected, RuntimeError> {
+pub(super) fn inspected(answer: &DockerAnswer) -> Result<Inspected, RuntimeError> {
     parse(answer)
 }
 
-fn mount_point(mounted: Mounted) -> MountPoint {
+fn mount_point(mounted: MountBody) -> MountPoint {
     MountPoint {
         volume: mounted.name.unwrap_or_default(),
         source: mounted.source.unwrap_or_default(),
@@ -354,7 +354,7 @@ fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
     Ok(value.as_str().map(str::to_owned))
 }
 
-pub(super) fn containers(answer: &Answer) -> Result<Vec<ContainerSummary>, RuntimeError> {
+pub(super) fn containers(answer: &DockerAnswer) -> Result<Vec<ContainerSummary>, RuntimeError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Listed {
@@ -400,7 +400,7 @@ fn run_state(status: &str, running: bool, was_started: bool) -> RunState {
 }
 
 /// Docker binds IPv4 and IPv6 alike; ECS shows the first of such twins.
-fn bindings(ports: BTreeMap<String, Option<Vec<Port>>>) -> Vec<NetworkBinding> {
+fn bindings(ports: BTreeMap<String, Option<Vec<PortBody>>>) -> Vec<NetworkBinding> {
     let mut bindings: Vec<NetworkBinding> = Vec::new();
     for (port, bound) in ports {
         let (number, transport) = port.split_once('/').unwrap_or((&port, "tcp"));
@@ -410,7 +410,7 @@ fn bindings(ports: BTreeMap<String, Option<Vec<Port>>>) -> Vec<NetworkBinding> {
             _ => continue,
         };
         let Ok(container_port) = number.parse() else { continue };
-        for Port { host_ip, host_port } in bound.into_iter().flatten() {
+        for PortBody { host_ip, host_port } in bound.into_iter().flatten() {
             let Some(host_port) = host_port.and_then(|port| port.parse().ok()) else { continue };
             let bind_ip = host_ip.filter(|ip| !ip.is_empty()).unwrap_or_else(|| "0.0.0.0".into());
             let twin = bindings.iter().any(|other| {
@@ -432,7 +432,7 @@ fn time(text: Option<&str>) -> Option<Timestamp> {
     u64::try_from(ms).ok().map(Timestamp)
 }
 
-pub(super) fn parse<T: DeserializeOwned>(answer: &Answer) -> Result<T, RuntimeError> {
+pub(super) fn parse<T: DeserializeOwned>(answer: &DockerAnswer) -> Result<T, RuntimeError> {
     serde_json::from_slice(&answer.0)
         .map_err(|error| Unknown::Unreadable { message: error.to_string() }.into())
 }
@@ -453,7 +453,7 @@ pub(super) mod tests {
 
     fn details(json: &str) -> ContainerDetails {
         let root = Path::new("/var/lib/docker");
-        let answer = Answer(Bytes::copy_from_slice(json.as_bytes()));
+        let answer = DockerAnswer(Bytes::copy_from_slice(json.as_bytes()));
         inspected(&answer).unwrap().details(Some(root))
     }
 
@@ -487,7 +487,7 @@ pub(super) mod tests {
 
     #[test]
     fn what_the_engine_has_is_read_by_name() {
-        let answer = Answer(Bytes::from_static(
+        let answer = DockerAnswer(Bytes::from_static(
             br#"{"DockerRootDir":"/var/lib/docker","Plugins":{"Log":["gelf"],"Volume":["local"],"Network":["host"]},
                 "SecurityOptions":["name=apparmor","name=seccomp,profile=default"]}"#,
         ));
@@ -498,13 +498,13 @@ pub(super) mod tests {
         );
         assert_eq!(info.security_options, ["apparmor", "seccomp"]);
         assert_eq!(info.data_root, Some(PathBuf::from("/var/lib/docker")));
-        let nothing = engine_info(&Answer(Bytes::from_static(b"{}"))).unwrap();
+        let nothing = engine_info(&DockerAnswer(Bytes::from_static(b"{}"))).unwrap();
         assert_eq!(nothing, EngineInfo::default());
     }
 
     #[test]
     fn a_container_is_listed_by_its_own_name_and_not_by_a_links() {
-        let answer = Answer(Bytes::from_static(
+        let answer = DockerAnswer(Bytes::from_static(
             br#"[{"Id":"1","Names":["/web/db","/ecs-db"],"State":"running"}]"#,
         ));
         assert_eq!(containers(&answer).unwrap()[0].name, "ecs-db");
@@ -512,7 +512,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_answer_that_is_no_json_is_unknown() {
-        let error = inspected(&Answer(Bytes::from_static(b"{\"Id\":"))).err().unwrap();
+        let error = inspected(&DockerAnswer(Bytes::from_static(b"{\"Id\":"))).err().unwrap();
         assert!(matches!(error, RuntimeError::Unknown(Unknown::Unreadable { .. })), "{error:?}");
     }
 
@@ -543,7 +543,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_digest_is_the_one_of_the_repository_asked_for() {
-        let answer = Answer(Bytes::from_static(
+        let answer = DockerAnswer(Bytes::from_static(
             br#"{"Id":"sha256:1","RepoDigests":
                 ["a/b@sha256:2","registry:5000/c@sha256:3","a/b@sha256:4"]}"#,
         ));

@@ -74,7 +74,7 @@ async fn within<T>(
 
 /// What the secret of a private registry holds, in Secrets Manager and here.
 #[derive(Deserialize)]
-struct Secret {
+struct RegistrySecret {
     username: String,
     password: String,
 }
@@ -89,7 +89,7 @@ fn of_secret(file: &Path, server: &str) -> Result<DockerCredentials, String> {
         let file = file.display();
         format!("the login for {server} by repositoryCredentials: {file} is not a login; {advice}")
     };
-    let secret: Secret = serde_json::from_slice(&content).map_err(|_| bad())?;
+    let secret: RegistrySecret = serde_json::from_slice(&content).map_err(|_| bad())?;
     if secret.username.is_empty() || secret.password.is_empty() {
         return Err(bad());
     }
@@ -158,7 +158,7 @@ fn credentials(found: DockerCredential, server: &str) -> DockerCredentials {
 /// What a credential helper answers (docker/docker-credential-helpers).
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct HelperLogin {
     username: String,
     secret: String,
 }
@@ -196,7 +196,7 @@ async fn ask_program(program: &str, server: &str) -> Result<Option<DockerCredent
         let said = String::from_utf8_lossy(&ended.stderr);
         return Err(format!("{program} failed: {}", said.trim()));
     }
-    let answer: Answer = serde_json::from_slice(&ended.stdout)
+    let answer: HelperLogin = serde_json::from_slice(&ended.stdout)
         .map_err(|_| format!("{program} answered what is no login"))?;
     let found = match answer.username == TOKEN {
         true => DockerCredential::IdentityToken(answer.secret),

@@ -28,18 +28,18 @@ const SYSTEMCTL: &str = "systemctl";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ControlGroups {
     root: PathBuf,
-    version: Version,
-    driver: Driver,
+    version: CgroupVersion,
+    driver: CgroupDriver,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+enum CgroupVersion {
     V1,
     V2,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Driver {
+enum CgroupDriver {
     Cgroupfs,
     Systemd,
 }
@@ -48,24 +48,28 @@ impl ControlGroups {
     pub(super) fn new(version: Option<&str>, driver: Option<&str>) -> Self {
         ControlGroups {
             root: PathBuf::from(ROOT),
-            version: if version == Some("2") { Version::V2 } else { Version::V1 },
-            driver: if driver == Some("systemd") { Driver::Systemd } else { Driver::Cgroupfs },
+            version: if version == Some("2") { CgroupVersion::V2 } else { CgroupVersion::V1 },
+            driver: if driver == Some("systemd") {
+                CgroupDriver::Systemd
+            } else {
+                CgroupDriver::Cgroupfs
+            },
         }
     }
 
     /// What Docker calls the group as the parent of a container's.
     pub(super) fn parent(&self, group: &str) -> String {
         match self.driver {
-            Driver::Cgroupfs => format!("/{DOCKERS}/{group}"),
-            Driver::Systemd => slice(group),
+            CgroupDriver::Cgroupfs => format!("/{DOCKERS}/{group}"),
+            CgroupDriver::Systemd => slice(group),
         }
     }
 
     /// Makes the group, or gives the one that is there its limits again: a boot forgets them.
     pub(super) async fn ensure(&self, group: &TaskGroup) -> Result<(), RuntimeError> {
         let done = match self.driver {
-            Driver::Systemd => systemctl(set_property(group)).await,
-            Driver::Cgroupfs => {
+            CgroupDriver::Systemd => systemctl(set_property(group)).await,
+            CgroupDriver::Cgroupfs => {
                 let (groups, group) = (self.clone(), group.clone());
                 in_background(move || groups.write(&group)).await
             }
@@ -82,11 +86,11 @@ impl ControlGroups {
     /// `Ok` too when there is none.
     pub(super) async fn remove(&self, group: &str) -> Result<(), RuntimeError> {
         let done = match self.driver {
-            Driver::Systemd => match systemctl(stop(group)).await {
+            CgroupDriver::Systemd => match systemctl(stop(group)).await {
                 Ok(()) => systemctl(revert(group)).await,
                 stays => stays,
             },
-            Driver::Cgroupfs => {
+            CgroupDriver::Cgroupfs => {
                 let (groups, group) = (self.clone(), group.to_owned());
                 in_background(move || groups.delete(&group)).await
             }
@@ -102,8 +106,8 @@ impl ControlGroups {
     /// that it makes later lies below this group.
     fn prepare(&self) -> io::Result<()> {
         let hierarchies: &[&str] = match self.version {
-            Version::V1 => &["cpu", "memory", "pids"],
-            Version::V2 => &[""],
+            CgroupVersion::V1 => &["cpu", "memory", "pids"],
+            CgroupVersion::V2 => &[""],
         };
         hierarchies.iter().map(|name| self.root.join(name)).try_for_each(|hierarchy| {
             // Where a hierarchy is not mounted, Docker cannot use it either.
@@ -115,11 +119,11 @@ impl ControlGroups {
     }
 
     fn write(&self, group: &TaskGroup) -> io::Result<()> {
-        for Limits { controller, values } in limits(self.version, group) {
+        for GroupLimits { controller, values } in limits(self.version, group) {
             let dockers = self.root.join(controller).join(DOCKERS);
             let directory = dockers.join(&group.name);
             fs_err::create_dir_all(&directory)?;
-            if self.version == Version::V2 {
+            if self.version == CgroupVersion::V2 {
                 let passed = match group.processes {
                     Some(_) => "+cpu +memory +pids",
                     None => "+cpu +memory",
@@ -138,8 +142,8 @@ impl ControlGroups {
     /// Docker makes the group in every hierarchy, not only in those that limit.
     fn delete(&self, group: &str) -> io::Result<()> {
         let hierarchies: Vec<PathBuf> = match self.version {
-            Version::V2 => vec![self.root.clone()],
-            Version::V1 => fs_err::read_dir(&self.root)?
+            CgroupVersion::V2 => vec![self.root.clone()],
+            CgroupVersion::V1 => fs_err::read_dir(&self.root)?
                 .map(|entry| entry.map(|entry| entry.path()))
                 .collect::<io::Result<_>>()?,
         };
@@ -165,16 +169,16 @@ pub(crate) fn prepare_control_groups() -> io::Result<()> {
 
 /// Files of one hierarchy, and what they are to hold.
 #[derive(Debug)]
-struct Limits {
+struct GroupLimits {
     controller: &'static str,
     values: Vec<(&'static str, String)>,
 }
 
 /// In the one hierarchy of version 2, or in one for each controller.
-fn limits(version: Version, group: &TaskGroup) -> Vec<Limits> {
+fn limits(version: CgroupVersion, group: &TaskGroup) -> Vec<GroupLimits> {
     let quota = group.cpu_quota.map(|quota| (quota.us, quota.period_us));
     match version {
-        Version::V1 => {
+        CgroupVersion::V1 => {
             let mut cpu = vec![("cpu.shares", group.cpu_shares.to_string())];
             if let Some((quota, period)) = quota {
                 cpu.push(("cpu.cfs_period_us", period.to_string()));
@@ -183,21 +187,21 @@ fn limits(version: Version, group: &TaskGroup) -> Vec<Limits> {
             let bytes = group.memory_bytes.iter();
             let memory = bytes.map(|bytes| ("memory.limit_in_bytes", bytes.to_string())).collect();
             let mut all = vec![
-                Limits { controller: "cpu", values: cpu },
-                Limits { controller: "memory", values: memory },
+                GroupLimits { controller: "cpu", values: cpu },
+                GroupLimits { controller: "memory", values: memory },
             ];
-            all.extend(group.processes.map(|processes| Limits {
+            all.extend(group.processes.map(|processes| GroupLimits {
                 controller: "pids",
                 values: vec![("pids.max", processes.to_string())],
             }));
             all
         }
-        Version::V2 => {
+        CgroupVersion::V2 => {
             let mut values = vec![("cpu.weight", weight(group.cpu_shares).to_string())];
             values.extend(quota.map(|(quota, period)| ("cpu.max", format!("{quota} {period}"))));
             values.extend(group.memory_bytes.map(|bytes| ("memory.max", bytes.to_string())));
             values.extend(group.processes.map(|processes| ("pids.max", processes.to_string())));
-            vec![Limits { controller: "", values }]
+            vec![GroupLimits { controller: "", values }]
         }
     }
 }

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use longshore_common::clock::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{KILLED, engine::Said, id_of};
+use super::{KILLED, engine::FakeEvent, id_of};
 use crate::runtime::{
     ContainerChange, ContainerConfig, ContainerDetails, ContainerRuntime, ContainerSummary,
     EventStream, EventSubject, Image, ImageSource, ImageSummary, OwnerLabel, ProcessEnd,
@@ -264,7 +264,7 @@ impl ContainerRuntime for FakeRuntime {
     ) -> Result<EventStream, RuntimeError> {
         let subscribe = |fake: &Self| {
             let receiver = fake.events.subscribe();
-            let earlier: Vec<Said> =
+            let earlier: Vec<FakeEvent> =
                 fake.engine().said.iter().filter(|said| said.event.at >= since).cloned().collect();
             Ok((receiver, earlier))
         };

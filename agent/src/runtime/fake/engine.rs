@@ -81,7 +81,7 @@ impl Default for Behaviour {
 
 /// One call, as it arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct FakeCall {
     pub verb: Verb,
     /// An id, a name or an image.
     pub target: String,
@@ -109,13 +109,13 @@ pub struct FakeContainer {
 }
 
 #[derive(Clone)]
-pub(super) struct Said {
+pub(super) struct FakeEvent {
     pub(super) event: RuntimeEvent,
     pub(super) labels: BTreeMap<String, String>,
 }
 
 #[derive(Default)]
-pub(super) struct Engine {
+pub(super) struct FakeEngine {
     pub(super) images: BTreeMap<String, Image>,
     /// Pulled once, and without a name since.
     pub(super) unnamed: Vec<Image>,
@@ -127,8 +127,8 @@ pub(super) struct Engine {
     pub(super) next_port: u16,
     pub(super) faults: BTreeMap<Verb, VecDeque<Fault>>,
     pub(super) latencies: BTreeMap<Verb, Duration>,
-    pub(super) calls: Vec<Call>,
-    pub(super) said: VecDeque<Said>,
+    pub(super) calls: Vec<FakeCall>,
+    pub(super) said: VecDeque<FakeEvent>,
     /// Every image has a digest.
     pub(super) containerd_images: bool,
     /// Where the log of each container is, if anywhere.
@@ -137,7 +137,7 @@ pub(super) struct Engine {
     pub(super) processes: BTreeMap<String, Vec<oneshot::Sender<ProcessEnd>>>,
 }
 
-impl Engine {
+impl FakeEngine {
     pub(super) fn listed(&self, wanted: impl Fn(&FakeContainer) -> bool) -> Vec<ContainerSummary> {
         let summary = |c: &FakeContainer| ContainerSummary {
             id: c.id.clone(),

@@ -256,7 +256,7 @@ fn proxies_are_read_in_either_case() {
     let settings = good(&["--s3=http://s3:9000"], "HTTP_PROXY=http://me:secret@a:3128", "");
     assert!(!format!("{settings:?}").contains("secret"));
     let refused = outcome(&["--coordinator=c"], "HTTP_PROXY=http://me:secret@a b", "").unwrap_err();
-    let Ended::Bad(problems) = refused else { panic!("{refused:?}") };
+    let SettingsEnd::Bad(problems) = refused else { panic!("{refused:?}") };
     assert!(problems.to_string().contains("HTTP_PROXY"), "{problems}");
     assert!(!problems.to_string().contains("secret"), "{problems}");
 }

@@ -109,7 +109,7 @@ fn a_file_that_is_not_toml_is_shown_where_it_breaks() {
 #[test]
 fn a_named_file_must_be_there() {
     let arguments = ["longshore-agent", "--config", "/nowhere/agent.toml"].map(str::to_owned);
-    let Err(Ended::Bad(problems)) = load(&arguments, &Environment::new()) else { panic!() };
+    let Err(SettingsEnd::Bad(problems)) = load(&arguments, &Environment::new()) else { panic!() };
     expect![[r#"
         longshore-agent: the settings file cannot be read: failed to open file `/nowhere/agent.toml`: No such file or directory (os error 2); correct --config or the file
     "#]].assert_eq(&problems.to_string());

@@ -36,7 +36,7 @@ struct Shown {
     status: Arc<Status>,
     clock: Arc<SteppedClock>,
     shutdown: CancellationToken,
-    engine: Option<supervisor::Handle>,
+    engine: Option<supervisor::EngineHandle>,
     _directory: tempfile::TempDir,
 }
 
@@ -433,7 +433,7 @@ async fn requests_beyond_the_limits_are_refused() {
 async fn address_with_all_its_connections_gives_way_to_itself() {
     let shown = Shown::joining().await;
     let mut idle = Vec::new();
-    for _ in 0..ROOM.per_party {
+    for _ in 0..CONNECTION_LIMITS.per_party {
         let mut stream = TcpStream::connect(shown.address).await.unwrap();
         // Answered, so it is inside.
         stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();

@@ -51,7 +51,7 @@ const REMOVED_OUTSIDE: &str =
 
 /// What came of one [`crate::engine::plan::Step`].
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     Pulled(Result<(), RuntimeError>),
     /// An image that the agent made.
     Loaded(Result<(), RuntimeError>),
@@ -68,7 +68,7 @@ pub(crate) enum Outcome {
 
 /// When the container's next step may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum NextStep {
     Now,
     After(Duration),
 }
@@ -79,37 +79,37 @@ impl ObservedTask {
         &mut self,
         desired: &DesiredTask,
         index: usize,
-        outcome: Outcome,
+        outcome: CallOutcome,
         rules: &Rules,
         now: Timestamp,
-    ) -> Next {
+    ) -> NextStep {
         let wanted = &desired.containers[index];
         let container = &mut self.containers[index];
         container.activity = Activity::Idle;
         match outcome {
-            Outcome::Pulled(result) => {
+            CallOutcome::Pulled(result) => {
                 self.pull_stopped_at = Some(now);
                 container.pull_answered(result, rules.pull, Some(&wanted.image))
             }
-            Outcome::Loaded(result) => container.pull_answered(result, rules.pull, None),
-            Outcome::PullCancelled => {
+            CallOutcome::Loaded(result) => container.pull_answered(result, rules.pull, None),
+            CallOutcome::PullCancelled => {
                 if container.pull.is_needed() {
                     container.pull = PullState::NEEDED;
                 }
-                Next::Now
+                NextStep::Now
             }
-            Outcome::Created(Ok(id)) => {
+            CallOutcome::Created(Ok(id)) => {
                 container.settled();
                 container.state = ContainerState::Created { id };
-                Next::Now
+                NextStep::Now
             }
-            Outcome::Created(Err(error)) => container.create_failed(error),
-            Outcome::Started(Ok(())) => {
+            CallOutcome::Created(Err(error)) => container.create_failed(error),
+            CallOutcome::Started(Ok(())) => {
                 container.started(wanted, now);
-                Next::Now
+                NextStep::Now
             }
-            Outcome::Started(Err(error)) => container.start_failed(&error),
-            Outcome::Inspected(Ok(details)) => {
+            CallOutcome::Started(Err(error)) => container.start_failed(&error),
+            CallOutcome::Inspected(Ok(details)) => {
                 let ours = labels::task_of(&details.labels, rules) == Some(desired.key)
                     && labels::container_index(&details.labels, desired) == Some(index);
                 if ours {
@@ -121,53 +121,53 @@ impl ObservedTask {
                          not this task's; remove it",
                         wanted.docker_name
                     ));
-                    Next::Now
+                    NextStep::Now
                 }
             }
-            Outcome::Inspected(Err(RuntimeError::NotFound { .. })) => container.not_found(now),
-            Outcome::Inspected(Err(_)) => {
+            CallOutcome::Inspected(Err(RuntimeError::NotFound { .. })) => container.not_found(now),
+            CallOutcome::Inspected(Err(_)) => {
                 container.doubt = true;
                 container.retry()
             }
-            Outcome::Stopped(Ok(())) => {
+            CallOutcome::Stopped(Ok(())) => {
                 container.doubt = true;
                 match container.count_stop() {
-                    0 | 1 => Next::Now,
+                    0 | 1 => NextStep::Now,
                     // It ran on after one that was said to be done.
-                    more => Next::After(backoff(RETRY_MIN, RETRY_MAX, more)),
+                    more => NextStep::After(backoff(RETRY_MIN, RETRY_MAX, more)),
                 }
             }
-            Outcome::Stopped(Err(_)) => {
+            CallOutcome::Stopped(Err(_)) => {
                 container.count_stop();
                 container.doubt = true;
                 container.retry()
             }
-            Outcome::Removed(Ok(()) | Err(RuntimeError::NotFound { .. })) => {
+            CallOutcome::Removed(Ok(()) | Err(RuntimeError::NotFound { .. })) => {
                 container.settled();
                 container.doubt = false;
                 let LastKnown { id, run, end } = container.state.leave();
                 let ending = Ending::of(run, end.unwrap_or_default());
                 container.state = ContainerState::Removed { id, ending };
-                Next::Now
+                NextStep::Now
             }
-            Outcome::Removed(Err(_)) => container.retry(),
+            CallOutcome::Removed(Err(_)) => container.retry(),
             // They help a reader; a task's end does not wait for a second try.
-            Outcome::LastLines(lines) => {
+            CallOutcome::LastLines(lines) => {
                 if let ContainerState::Stopped { ending: Ending::Ran { end, .. }, .. } =
                     &mut container.state
                 {
                     end.last_lines = Some(lines.unwrap_or_default());
                 }
-                Next::Now
+                NextStep::Now
             }
         }
     }
 }
 
 impl ObservedContainer {
-    fn retry(&mut self) -> Next {
+    fn retry(&mut self) -> NextStep {
         self.failures += 1;
-        Next::After(backoff(RETRY_MIN, RETRY_MAX, self.failures))
+        NextStep::After(backoff(RETRY_MIN, RETRY_MAX, self.failures))
     }
 
     /// Counts a call that was to stop the container.
@@ -211,11 +211,11 @@ impl ObservedContainer {
         result: Result<(), RuntimeError>,
         policy: PullPolicy,
         image: Option<&str>,
-    ) -> Next {
+    ) -> NextStep {
         let Err(error) = result else {
             self.failures = 0;
             self.pull = PullState::Done;
-            return Next::Now;
+            return NextStep::Now;
         };
         let again = match &error {
             RuntimeError::Unknown(Unknown::Timeout { .. }) => false,
@@ -240,7 +240,7 @@ impl ObservedContainer {
                 error => Some(PullFailure { attempts, error: shorten(&error.to_string()) }),
             };
             self.pull = PullState::Needed { failed };
-            return Next::After(backoff(PULL_RETRY_MIN, PULL_RETRY_MAX, self.failures));
+            return NextStep::After(backoff(PULL_RETRY_MIN, PULL_RETRY_MAX, self.failures));
         }
         self.failures = 0;
         let reason = match image {
@@ -258,10 +258,10 @@ impl ObservedContainer {
                 self.never_runs(reason);
             }
         }
-        Next::Now
+        NextStep::Now
     }
 
-    fn create_failed(&mut self, error: RuntimeError) -> Next {
+    fn create_failed(&mut self, error: RuntimeError) -> NextStep {
         match &error {
             RuntimeError::ImageNotFound { .. } => match self.pull {
                 PullState::NotNeeded => self.pull = PullState::NEEDED,
@@ -289,10 +289,10 @@ impl ObservedContainer {
                 return self.retry();
             }
         }
-        Next::Now
+        NextStep::Now
     }
 
-    fn start_failed(&mut self, error: &RuntimeError) -> Next {
+    fn start_failed(&mut self, error: &RuntimeError) -> NextStep {
         self.doubt = true;
         match error {
             RuntimeError::NotFound { .. } => {
@@ -314,7 +314,7 @@ impl ObservedContainer {
                 return self.retry();
             }
         }
-        Next::Now
+        NextStep::Now
     }
 
     /// After a call whose outcome is unknown: inspect, and give up if it was not done and there is
@@ -333,7 +333,12 @@ impl ObservedContainer {
         }
     }
 
-    fn inspected(&mut self, details: ContainerDetails, health_check: bool, now: Timestamp) -> Next {
+    fn inspected(
+        &mut self,
+        details: ContainerDetails,
+        health_check: bool,
+        now: Timestamp,
+    ) -> NextStep {
         self.missing = 0;
         let finished_at = details.finished_at.unwrap_or(now);
         match details.state {
@@ -361,7 +366,7 @@ impl ObservedContainer {
                     && let Some(reason) = verdict
                 {
                     self.state = known.never_runs(reason);
-                    return Next::Now;
+                    return NextStep::Now;
                 }
                 let mut run = known.run.take().unwrap_or_else(|| self.first_run());
                 run.started_at = details.started_at.or(run.started_at);
@@ -373,7 +378,7 @@ impl ObservedContainer {
                 self.ended(known, details.exit_code, finished_at);
             }
         }
-        Next::Now
+        NextStep::Now
     }
 
     fn seen_running(&mut self, details: ContainerDetails, health_check: bool) {
@@ -400,12 +405,12 @@ impl ObservedContainer {
         self.state = ContainerState::Running { id: details.id, run, process, left_network: false };
     }
 
-    fn not_found(&mut self, now: Timestamp) -> Next {
+    fn not_found(&mut self, now: Timestamp) -> NextStep {
         self.missing += 1;
         // Its exit was seen: the 404 adds nothing that a second one could change.
         if self.missing < MISSING_TO_BELIEVE && self.news.exit.is_none() {
             self.doubt = true;
-            return Next::After(MISSING_RETRY);
+            return NextStep::After(MISSING_RETRY);
         }
         let verdict = self.verdict.take();
         self.doubt = false;
@@ -413,7 +418,7 @@ impl ObservedContainer {
         if let ContainerState::Stopped { id, ending } = &mut self.state {
             let (id, ending) = (id.take(), ending.clone());
             self.state = ContainerState::Removed { id, ending };
-            return Next::Now;
+            return NextStep::Now;
         }
         let mut known = self.state.leave();
         if known.run.is_some() || (self.news.exit.is_some() && verdict.is_none()) {
@@ -429,7 +434,7 @@ impl ObservedContainer {
         } else {
             self.state = ContainerState::Absent { listed: None };
         }
-        Next::Now
+        NextStep::Now
     }
 }
 

@@ -73,7 +73,7 @@ impl History {
     }
 
     /// The outcome of the step that left.
-    fn then(mut self, outcome: Outcome) -> Self {
+    fn then(mut self, outcome: CallOutcome) -> Self {
         self.now.0 += 1;
         let next = self.observed.record(&self.desired, 0, outcome, &self.rules, self.now);
         self.tell(next)
@@ -83,7 +83,7 @@ impl History {
         self.now.0 += 1;
         let matters = self.observed.event(&self.desired, 0, change, self.now);
         self.told += &format!("{what}{}\n", if matters { "" } else { ", which changes nothing" });
-        self.tell(Next::Now)
+        self.tell(NextStep::Now)
     }
 
     fn listed(mut self, found: Option<RunState>) -> Self {
@@ -93,19 +93,19 @@ impl History {
             Some(state) => format!("listed as {state:?}\n"),
             None => "not listed\n".to_owned(),
         };
-        self.tell(Next::Now)
+        self.tell(NextStep::Now)
     }
 
     fn created(self) -> Self {
-        self.leaves().then(Outcome::Created(Ok(ID.to_owned())))
+        self.leaves().then(CallOutcome::Created(Ok(ID.to_owned())))
     }
 
     fn running(self) -> Self {
-        self.created().leaves().then(Outcome::Started(Ok(())))
+        self.created().leaves().then(CallOutcome::Started(Ok(())))
     }
 
     fn inspected(self, details: ContainerDetails) -> Self {
-        self.then(Outcome::Inspected(Ok(Box::new(details))))
+        self.then(CallOutcome::Inspected(Ok(Box::new(details))))
     }
 
     /// Only what comes now is of interest.
@@ -118,10 +118,10 @@ impl History {
         self.but(|history| history.desired.stop = Some(cause))
     }
 
-    fn tell(mut self, next: Next) -> Self {
+    fn tell(mut self, next: NextStep) -> Self {
         self.observed.settle(&self.desired, self.now);
         self.told += &format!("  {}", state_of(&self.observed.containers[0]));
-        if let Next::After(pause) = next {
+        if let NextStep::After(pause) = next {
             self.told += &format!(", again after {pause:?}");
         }
         let phase = match report::phase(&self.desired, &self.observed) {
@@ -217,7 +217,10 @@ fn every_error() -> Vec<(&'static str, RuntimeError)> {
 }
 
 /// The state after each error of one call, a line an error.
-fn after_every_error(before: impl Fn() -> History, call: fn(RuntimeError) -> Outcome) -> String {
+fn after_every_error(
+    before: impl Fn() -> History,
+    call: fn(RuntimeError) -> CallOutcome,
+) -> String {
     let line = |(name, error)| {
         let history = before().leaves().afresh().then(call(error));
         format!("{name:<15} {}\n", history.told.trim())
@@ -231,13 +234,13 @@ fn a_container_goes_from_its_create_to_its_removal() {
         .running()
         .stopping()
         .leaves()
-        .then(Outcome::Stopped(Ok(())))
+        .then(CallOutcome::Stopped(Ok(())))
         .leaves()
         .inspected(shows(RunState::Exited))
         .leaves()
         .but(|history| history.cleanup_due = true)
         .leaves()
-        .then(Outcome::Removed(Ok(())))
+        .then(CallOutcome::Removed(Ok(())))
         .leaves()
         .check(expect![[r#"
             create
@@ -328,7 +331,7 @@ fn a_memory_kill_that_an_event_tells_of_is_the_reason_of_a_kill_only() {
     assert_eq!(reason(event(ended(history().running(), 137))), told);
     assert_eq!(reason(ended(event(history().running()), 1)), None);
     assert_eq!(reason(ended(history().running(), 137)), None);
-    let stopped = history().running().stopping().leaves().then(Outcome::Stopped(Ok(())));
+    let stopped = history().running().stopping().leaves().then(CallOutcome::Stopped(Ok(())));
     assert_eq!(reason(ended(event(stopped), 137)), None);
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use longshore_agent::{
-    engine::supervisor::{EngineConfig, Handle, start},
+    engine::supervisor::{EngineConfig, EngineHandle, start},
     runtime::docker::Docker,
     settings::{PullPolicy, Registries, Timeouts},
 };
@@ -79,7 +79,7 @@ struct Running {
     cell: Cell,
     place: Arc<Place>,
     proxy: RecordingProxy,
-    agent: Handle,
+    agent: EngineHandle,
     coordinator: LoneCoordinator,
     host: HostId,
     task: TaskId,

@@ -38,7 +38,7 @@ fn golden_ledger_of_this_agent_is_written() {
 }
 
 /// What a ledger holds, with everything of each record.
-fn held(contents: &Contents) -> Value {
+fn held(contents: &LedgerContents) -> Value {
     let mut intents: Vec<&Intent> = contents.intents.iter().map(|intent| &**intent).collect();
     intents.sort_by_key(|intent| intent.key);
     let of = |key: &TaskKey, record: Value| json!({ "key": key, "record": record });
@@ -76,7 +76,7 @@ fn rich() -> (Batch, Batch) {
     }
     let image = |references: &[&str], used_at| {
         let references = references.iter().map(|&name| name.to_owned()).collect();
-        Some(UsedImage { references, used_at: Timestamp(used_at), origin: Origin::Pulled })
+        Some(UsedImage { references, used_at: Timestamp(used_at), origin: ImageOrigin::Pulled })
     };
     seen.images = [
         ("sha256:aa".to_owned(), image(&["web:1", "registry.example.com/web@sha256:00"], 5)),

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::{
     engine::supervisor::{LeaveWatch, ReachWatch},
-    host::docker_reach::Reach,
+    host::docker_reach::DockerReach,
 };
 
 /// Polls that would be kept for long, until one answer is as wanted.
@@ -42,15 +42,15 @@ async fn an_engine_that_ends_and_comes_back_is_told_without_a_touch() {
 
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_hangs_is_told_by_who_asks_it() {
-    let (sender, receiver) = watch::channel(Reach::default());
+    let (sender, receiver) = watch::channel(DockerReach::default());
     let mut rig = Rig::with(|config| config.reach = Some(ReachWatch(receiver)));
     rig.exchange().await;
     told(&mut rig, EngineHealth::Answers).await;
     for (answers, engine) in [(true, EngineHealth::Answers), (false, EngineHealth::Silent)] {
-        sender.send_replace(Reach { asked: true, answers, last: None });
+        sender.send_replace(DockerReach { asked: true, answers, last: None });
         told(&mut rig, engine).await;
     }
-    sender.send_replace(Reach { asked: true, answers: true, last: None });
+    sender.send_replace(DockerReach { asked: true, answers: true, last: None });
     told(&mut rig, EngineHealth::Answers).await;
 }
 

@@ -57,7 +57,7 @@ async fn image_that_is_wanted_again_while_it_waits_is_pulled_once() {
     }
     rig.until_running(task(200)).await;
     let of_it =
-        |call: &&crate::runtime::fake::Call| call.verb == Verb::Pull && call.target == WANTED;
+        |call: &&crate::runtime::fake::FakeCall| call.verb == Verb::Pull && call.target == WANTED;
     assert_eq!(rig.fake.calls().iter().filter(of_it).count(), 1);
 }
 

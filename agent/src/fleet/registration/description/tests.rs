@@ -12,7 +12,7 @@ use crate::host::machine::{
 
 fn registered(
     flags: &[&str],
-    ec2: Option<&ec2::Instance>,
+    ec2: Option<&ec2::Ec2Instance>,
     docker: Option<&RuntimeVersion>,
 ) -> RegisterRequest {
     let (settings, machine) = (settings(flags), machine());
@@ -21,7 +21,7 @@ fn registered(
     registration(&settings, &machine, &capacity, ec2, docker, "10.0.0.7", listens)
 }
 
-fn check_attributes(flags: &[&str], ec2: Option<&ec2::Instance>, expected: Expect) {
+fn check_attributes(flags: &[&str], ec2: Option<&ec2::Ec2Instance>, expected: Expect) {
     let mut shown = String::new();
     for Attribute { name, value } in registered(flags, ec2, None).attributes {
         if !name.contains("capability") {
@@ -48,7 +48,7 @@ fn what_is_not_known_of_the_host_is_left_out() {
 
 #[test]
 fn the_operators_word_wins_over_ec2s() {
-    let instance = ec2::Instance {
+    let instance = ec2::Ec2Instance {
         id: Some("i-0abc".to_owned()),
         instance_type: Some("m5.large".to_owned()),
         availability_zone: Some("eu-central-1a".to_owned()),

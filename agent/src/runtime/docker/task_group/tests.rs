@@ -15,8 +15,8 @@ fn group() -> TaskGroup {
     }
 }
 
-fn at(root: &Path, version: Version) -> ControlGroups {
-    ControlGroups { root: root.to_owned(), version, driver: Driver::Cgroupfs }
+fn at(root: &Path, version: CgroupVersion) -> ControlGroups {
+    ControlGroups { root: root.to_owned(), version, driver: CgroupDriver::Cgroupfs }
 }
 
 fn written(root: &Path) -> String {
@@ -40,7 +40,7 @@ fn written(root: &Path) -> String {
 #[test]
 fn version_1_limits_in_a_hierarchy_for_each_controller() {
     let root = tempfile::tempdir().unwrap();
-    at(root.path(), Version::V1).write(&group()).unwrap();
+    at(root.path(), CgroupVersion::V1).write(&group()).unwrap();
     expect![[r#"
         cpu/docker/longshore_0123_1/cpu.cfs_period_us: 100000
         cpu/docker/longshore_0123_1/cpu.cfs_quota_us: 50000
@@ -52,7 +52,7 @@ fn version_1_limits_in_a_hierarchy_for_each_controller() {
 #[test]
 fn version_2_limits_in_its_one_hierarchy_and_passes_the_controllers_down() {
     let root = tempfile::tempdir().unwrap();
-    at(root.path(), Version::V2).write(&group()).unwrap();
+    at(root.path(), CgroupVersion::V2).write(&group()).unwrap();
     expect![[r#"
         cgroup.subtree_control: +cpu +memory
         docker/cgroup.subtree_control: +cpu +memory
@@ -66,7 +66,7 @@ fn version_2_limits_in_its_one_hierarchy_and_passes_the_controllers_down() {
 fn a_limit_that_the_task_does_not_have_is_not_written() {
     let root = tempfile::tempdir().unwrap();
     let group = TaskGroup { memory_bytes: None, cpu_quota: None, ..group() };
-    at(root.path(), Version::V2).write(&group).unwrap();
+    at(root.path(), CgroupVersion::V2).write(&group).unwrap();
     expect![[r#"
         cgroup.subtree_control: +cpu +memory
         docker/cgroup.subtree_control: +cpu +memory
@@ -79,7 +79,7 @@ fn quota_of_a_shorter_period_is_told_with_it() {
     let quota = CpuQuota { us: 5_000, period_us: 10_000 };
     let group = TaskGroup { cpu_quota: Some(quota), memory_bytes: None, ..group() };
     let root = tempfile::tempdir().unwrap();
-    at(root.path(), Version::V2).write(&group).unwrap();
+    at(root.path(), CgroupVersion::V2).write(&group).unwrap();
     let file = root.path().join("docker/longshore_0123_1/cpu.max");
     assert_eq!(fs::read_to_string(file).unwrap(), "5000 10000");
     expect!["set-property --runtime system-longshore_0123_1.slice CPUWeight=20 CPUQuota=50% CPUQuotaPeriodSec=10000us"]
@@ -90,8 +90,8 @@ fn quota_of_a_shorter_period_is_told_with_it() {
 fn processes_of_a_task_are_limited_by_either_version_and_driver() {
     let group = TaskGroup { processes: Some(100), memory_bytes: None, cpu_quota: None, ..group() };
     let (v1, v2) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    at(v1.path(), Version::V1).write(&group).unwrap();
-    at(v2.path(), Version::V2).write(&group).unwrap();
+    at(v1.path(), CgroupVersion::V1).write(&group).unwrap();
+    at(v2.path(), CgroupVersion::V2).write(&group).unwrap();
     expect![[r#"
         cpu/docker/longshore_0123_1/cpu.shares: 512
         pids/docker/longshore_0123_1/pids.max: 100"#]]
@@ -125,7 +125,7 @@ fn docker_is_told_the_parent_in_its_drivers_words() {
 #[test]
 fn a_group_is_removed_from_every_hierarchy_and_none_is_no_error() {
     let root = tempfile::tempdir().unwrap();
-    let groups = at(root.path(), Version::V1);
+    let groups = at(root.path(), CgroupVersion::V1);
     for hierarchy in ["cpu", "memory", "devices"] {
         fs::create_dir_all(root.path().join(hierarchy).join("docker/longshore_0123_1")).unwrap();
         fs::create_dir_all(root.path().join(hierarchy).join("docker/another")).unwrap();
@@ -146,9 +146,10 @@ fn shares_become_the_weight_that_runc_gives() {
 /// The top of a hierarchy is closed to a root without capabilities.
 #[test]
 fn prepared_host_has_a_group_to_make_others_in() {
-    for (version, made) in
-        [(Version::V1, vec!["cpu/docker", "memory/docker"]), (Version::V2, vec!["docker"])]
-    {
+    for (version, made) in [
+        (CgroupVersion::V1, vec!["cpu/docker", "memory/docker"]),
+        (CgroupVersion::V2, vec!["docker"]),
+    ] {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join("cpu")).unwrap();
         fs::create_dir_all(root.path().join("memory")).unwrap();

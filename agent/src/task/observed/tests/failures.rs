@@ -5,7 +5,7 @@ use crate::runtime::{ContainerDetails, RunState, RuntimeError, Unknown};
 
 #[test]
 fn an_unknown_outcome_of_a_create_concludes_nothing_and_a_known_one_does() {
-    let told = after_every_error(history, |error| Outcome::Created(Err(error)));
+    let told = after_every_error(history, |error| CallOutcome::Created(Err(error)));
     expect![[r#"
         not found       Stopped, no id, CannotCreateContainerError: No such container; task Stopped: TaskFailedToStart
         image not found Absent, no id; task Pending
@@ -20,7 +20,7 @@ fn an_unknown_outcome_of_a_create_concludes_nothing_and_a_known_one_does() {
 
 #[test]
 fn a_failed_start_is_looked_at_before_it_is_believed() {
-    let told = after_every_error(|| history().created(), |error| Outcome::Started(Err(error)));
+    let told = after_every_error(|| history().created(), |error| CallOutcome::Started(Err(error)));
     expect![[r#"
         not found       Created, in doubt, again after 250ms; task Activating
         image not found Created, in doubt; task Activating
@@ -37,7 +37,7 @@ fn a_failed_start_is_looked_at_before_it_is_believed() {
 #[test]
 fn a_failed_inspect_leaves_a_container_as_last_known() {
     let doubtful = || history().running().event("exit", exit(0));
-    let told = after_every_error(doubtful, |error| Outcome::Inspected(Err(error)));
+    let told = after_every_error(doubtful, |error| CallOutcome::Inspected(Err(error)));
     expect![[r#"
         not found       Stopped, no id, exit code 0; task Stopped: EssentialContainerExited
         image not found Running, in doubt, again after 250ms; task Running
@@ -53,8 +53,10 @@ fn a_failed_inspect_leaves_a_container_as_last_known() {
 
 #[test]
 fn a_failed_stop_is_tried_again() {
-    let told =
-        after_every_error(|| history().running().stopping(), |error| Outcome::Stopped(Err(error)));
+    let told = after_every_error(
+        || history().running().stopping(),
+        |error| CallOutcome::Stopped(Err(error)),
+    );
     expect![[r#"
         not found       Running, in doubt, again after 250ms; task Stopping: UserInitiated
         image not found Running, in doubt, again after 250ms; task Stopping: UserInitiated
@@ -74,7 +76,7 @@ fn a_failed_removal_is_tried_again_unless_it_is_gone() {
         let ended = history().running().event("exit", exit(3)).leaves();
         ended.inspected(shows(RunState::Exited)).but(|history| history.cleanup_due = true)
     };
-    let told = after_every_error(ended, |error| Outcome::Removed(Err(error)));
+    let told = after_every_error(ended, |error| CallOutcome::Removed(Err(error)));
     expect![[r#"
         not found       Removed, exit code 3; task Stopped: EssentialContainerExited
         image not found Stopped, exit code 3, again after 250ms; task Stopping: EssentialContainerExited
@@ -119,7 +121,7 @@ fn a_failed_pull_is_tried_again_only_when_that_can_help() {
     ] {
         let told = after_every_error(
             || history_of(vec![container("app")], policy),
-            |error| Outcome::Pulled(Err(error)),
+            |error| CallOutcome::Pulled(Err(error)),
         );
         expected.assert_eq(&told);
     }
@@ -129,7 +131,7 @@ fn a_failed_pull_is_tried_again_only_when_that_can_help() {
 fn a_pull_that_the_registry_fails_is_given_up_after_five_attempts() {
     let mut history = history_of(vec![container("app")], PullPolicy::Always);
     for _ in 0..5 {
-        history = history.leaves().then(Outcome::Pulled(Err(engine_error())));
+        history = history.leaves().then(CallOutcome::Pulled(Err(engine_error())));
     }
     history.leaves().check(expect![[r#"
         pull
@@ -151,13 +153,13 @@ fn an_image_that_is_missing_is_pulled_and_the_container_made() {
     let missing = || RuntimeError::ImageNotFound { message: "No such image".to_owned() };
     history()
         .leaves()
-        .then(Outcome::Created(Err(missing())))
+        .then(CallOutcome::Created(Err(missing())))
         .leaves()
-        .then(Outcome::PullCancelled)
+        .then(CallOutcome::PullCancelled)
         .leaves()
-        .then(Outcome::Pulled(Ok(())))
+        .then(CallOutcome::Pulled(Ok(())))
         .leaves()
-        .then(Outcome::Created(Err(missing())))
+        .then(CallOutcome::Created(Err(missing())))
         .leaves()
         .check(expect![[r#"
             create
@@ -176,7 +178,7 @@ fn an_image_that_is_missing_is_pulled_and_the_container_made() {
 fn a_create_whose_reply_was_lost_is_found_by_its_name() {
     let lost = || {
         let lost = RuntimeError::transport("reset");
-        history().leaves().then(Outcome::Created(Err(lost))).leaves()
+        history().leaves().then(CallOutcome::Created(Err(lost))).leaves()
     };
     lost().inspected(shows(RunState::Created)).leaves().check(expect![[r#"
         create
@@ -186,9 +188,9 @@ fn a_create_whose_reply_was_lost_is_found_by_its_name() {
         start
     "#]]);
     lost()
-        .then(Outcome::Inspected(Err(not_found())))
+        .then(CallOutcome::Inspected(Err(not_found())))
         .leaves()
-        .then(Outcome::Inspected(Err(not_found())))
+        .then(CallOutcome::Inspected(Err(not_found())))
         .leaves()
         .check(expect![[r#"
             create
@@ -207,7 +209,7 @@ fn a_name_that_a_foreign_container_has_is_left_to_it() {
     let foreign = ContainerDetails { labels: Default::default(), ..shows(RunState::Running) };
     history()
         .leaves()
-        .then(Outcome::Created(Err(taken)))
+        .then(CallOutcome::Created(Err(taken)))
         .leaves()
         .inspected(foreign)
         .leaves()
@@ -222,7 +224,8 @@ fn a_name_that_a_foreign_container_has_is_left_to_it() {
 
 #[test]
 fn a_start_that_was_refused_never_ran() {
-    let refused = || history().created().leaves().then(Outcome::Started(Err(refused()))).leaves();
+    let refused =
+        || history().created().leaves().then(CallOutcome::Started(Err(refused()))).leaves();
     refused().inspected(shows(RunState::Created)).afresh().leaves().check(expect![[r#"
         nothing to do
     "#]]);
@@ -237,7 +240,12 @@ fn a_start_that_was_refused_never_ran() {
 fn a_start_that_timed_out_is_what_the_inspect_shows() {
     let timeout = || {
         let timeout = Unknown::Timeout { after: Duration::from_secs(180) };
-        history().created().leaves().then(Outcome::Started(Err(timeout.into()))).leaves().afresh()
+        history()
+            .created()
+            .leaves()
+            .then(CallOutcome::Started(Err(timeout.into())))
+            .leaves()
+            .afresh()
     };
     timeout().inspected(shows(RunState::Running)).check(expect![[r#"
           Running; task Running
@@ -254,7 +262,7 @@ fn a_start_that_timed_out_is_what_the_inspect_shows() {
 fn a_start_that_the_engine_fails_three_times_is_given_up() {
     let mut history = history().created().afresh();
     for _ in 0..3 {
-        let failed = history.leaves().then(Outcome::Started(Err(engine_error())));
+        let failed = history.leaves().then(CallOutcome::Started(Err(engine_error())));
         history = failed.leaves().inspected(shows(RunState::Created));
     }
     history.check(expect![[r#"
@@ -277,7 +285,7 @@ fn a_start_that_the_engine_fails_three_times_is_given_up() {
 fn a_start_that_lacks_something_else_than_the_container_is_given_up() {
     let mut history = history().created().afresh();
     for _ in 0..3 {
-        let failed = history.leaves().then(Outcome::Started(Err(not_found())));
+        let failed = history.leaves().then(CallOutcome::Started(Err(not_found())));
         history = failed.leaves().inspected(shows(RunState::Created));
     }
     history.check(expect![[r#"
@@ -300,7 +308,7 @@ fn a_start_that_lacks_something_else_than_the_container_is_given_up() {
 fn a_stop_that_is_said_to_be_done_while_it_runs_becomes_a_kill_and_takes_its_time() {
     let mut history = history().running().stopping().afresh();
     for _ in 0..4 {
-        let stopped = history.leaves().then(Outcome::Stopped(Ok(())));
+        let stopped = history.leaves().then(CallOutcome::Stopped(Ok(())));
         history = stopped.leaves().inspected(shows(RunState::Running));
     }
     history.check(expect![[r#"

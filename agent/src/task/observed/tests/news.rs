@@ -10,9 +10,9 @@ fn what_is_gone_has_ended_after_two_404s_or_after_one_and_its_exit() {
         .afresh()
         .listed(None)
         .leaves()
-        .then(Outcome::Inspected(Err(not_found())))
+        .then(CallOutcome::Inspected(Err(not_found())))
         .leaves()
-        .then(Outcome::Inspected(Err(not_found())))
+        .then(CallOutcome::Inspected(Err(not_found())))
         .check(expect![[r#"
             not listed
               Running, in doubt; task Running
@@ -26,7 +26,7 @@ fn what_is_gone_has_ended_after_two_404s_or_after_one_and_its_exit() {
         .afresh()
         .event("exit", exit(0))
         .leaves()
-        .then(Outcome::Inspected(Err(not_found())))
+        .then(CallOutcome::Inspected(Err(not_found())))
         .check(expect![[r#"
             exit
               Running, in doubt; task Running
@@ -39,7 +39,7 @@ fn what_is_gone_has_ended_after_two_404s_or_after_one_and_its_exit() {
         .event("start", ContainerChange::Started)
         .but(|history| history.observed.containers[0].doubt = true)
         .leaves()
-        .then(Outcome::Inspected(Err(not_found())))
+        .then(CallOutcome::Inspected(Err(not_found())))
         .leaves()
         .inspected(shows(RunState::Running))
         .check(expect![[r#"
@@ -59,7 +59,7 @@ fn a_created_container_that_is_gone_is_made_again() {
         .afresh()
         .event("removal", ContainerChange::Removed)
         .leaves()
-        .then(Outcome::Inspected(Err(not_found())))
+        .then(CallOutcome::Inspected(Err(not_found())))
         .leaves()
         .check(expect![[r#"
             removal
@@ -78,7 +78,7 @@ fn an_exit_during_a_start_is_newer_than_the_reply() {
         .afresh()
         .event("start", ContainerChange::Started)
         .event("exit", exit(0))
-        .then(Outcome::Started(Ok(())))
+        .then(CallOutcome::Started(Ok(())))
         .leaves()
         .check(expect![[r#"
             start, which changes nothing
@@ -115,10 +115,10 @@ fn what_was_seen_to_exit_is_not_made_again_though_its_start_had_no_reply() {
         .leaves()
         .afresh()
         .event("exit", exit(0))
-        .then(Outcome::Started(Err(RuntimeError::transport("reset"))))
+        .then(CallOutcome::Started(Err(RuntimeError::transport("reset"))))
         .event("removal", ContainerChange::Removed)
         .leaves()
-        .then(Outcome::Inspected(Err(not_found())))
+        .then(CallOutcome::Inspected(Err(not_found())))
         .leaves()
         .check(expect![[r#"
             exit
@@ -135,7 +135,7 @@ fn what_was_seen_to_exit_is_not_made_again_though_its_start_had_no_reply() {
 /// Its ports are asked for after its start, and the event of that start comes before, while or after.
 #[test]
 fn the_event_of_our_own_start_is_no_reason_to_look_again() {
-    let started = |history: History| history.then(Outcome::Started(Ok(())));
+    let started = |history: History| history.then(CallOutcome::Started(Ok(())));
     let heard = |history: History| history.event("start", ContainerChange::Started);
     let asked = |history: History| history.leaves();
     let shown = |history: History| history.inspected(shows(RunState::Running));

@@ -14,54 +14,54 @@ use crate::{
     task::{intent::Intent, key::TaskKey},
 };
 
-pub(super) struct Parked {
+pub(super) struct ParkedPoll {
     pub(super) reply: oneshot::Sender<PollAnswer>,
-    pub(super) told: Told,
+    pub(super) told: PollKnowledge,
     pub(super) until: Instant,
 }
 
 /// What a poll shows that the coordinator knows already.
 #[derive(Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct PollKnowledge {
     pub(super) images: Option<ReportPosition>,
     pub(super) subscriptions: bool,
 }
 
-impl Told {
+impl PollKnowledge {
     pub(super) fn by(request: &PollRequest) -> Self {
-        Told { images: request.images, subscriptions: request.knows_subscriptions }
+        PollKnowledge { images: request.images, subscriptions: request.knows_subscriptions }
     }
 }
 
 /// A poll whose orders are on their way into the ledger.
-pub(super) struct Taking {
+pub(super) struct UnwrittenPoll {
     pub(super) head: Head,
     pub(super) being_written: bool,
-    pub(super) orders: Vec<Taken>,
+    pub(super) orders: Vec<TakenOrder>,
     /// What a manifest named; absent without one.
     pub(super) named: Option<FastSet<TaskKey>>,
     pub(super) request: Box<PollRequest>,
     pub(super) reply: oneshot::Sender<PollAnswer>,
 }
 
-pub(super) enum Taken {
+pub(super) enum TakenOrder {
     Run(Arc<Intent>),
     Stop(TaskKey, StopCause),
 }
 
-impl Taking {
+impl UnwrittenPoll {
     pub(super) fn intents(&self) -> Vec<Arc<Intent>> {
-        let run = |taken: &Taken| match taken {
-            Taken::Run(intent) => Some(intent.clone()),
-            Taken::Stop(..) => None,
+        let run = |taken: &TakenOrder| match taken {
+            TakenOrder::Run(intent) => Some(intent.clone()),
+            TakenOrder::Stop(..) => None,
         };
         self.orders.iter().filter_map(run).collect()
     }
 
     pub(super) fn stops(&self) -> BTreeMap<TaskKey, StopCause> {
-        let stop = |taken: &Taken| match taken {
-            Taken::Stop(key, cause) => Some((*key, cause.clone())),
-            Taken::Run(_) => None,
+        let stop = |taken: &TakenOrder| match taken {
+            TakenOrder::Stop(key, cause) => Some((*key, cause.clone())),
+            TakenOrder::Run(_) => None,
         };
         self.orders.iter().filter_map(stop).collect()
     }

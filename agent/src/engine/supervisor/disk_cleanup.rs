@@ -11,7 +11,7 @@ use tracing::debug;
 use super::{state::Engine, timer::Timer};
 use crate::{
     runtime::{ContainerRuntime, RuntimeError, Unknown},
-    task::{key::TaskKey, observed::Outcome},
+    task::{key::TaskKey, observed::CallOutcome},
 };
 
 /// Interval of clean-ups while room is short.
@@ -31,41 +31,41 @@ impl<R: ContainerRuntime> Engine<R> {
         self.disk_pressure.whole |= whole;
         let was = std::mem::replace(&mut self.disk_pressure.room, room);
         if room > was {
-            self.make_room();
+            self.clean_up_disks();
         }
     }
 
-    pub(super) fn room_due(&mut self) {
+    pub(super) fn disk_cleanup_due(&mut self) {
         self.disk_pressure.timer_set = false;
         if self.disk_pressure.is_short() {
-            self.make_room();
+            self.clean_up_disks();
         }
     }
 
-    pub(super) fn make_room(&mut self) {
+    pub(super) fn clean_up_disks(&mut self) {
         self.keep_newest_stopped(STOPPED_KEPT);
-        self.remove_images_for_room();
+        self.remove_images_for_space();
         if !std::mem::replace(&mut self.disk_pressure.timer_set, true) {
-            self.set_timer(MADE_EVERY, Timer::Room);
+            self.set_timer(MADE_EVERY, Timer::DiskCleanup);
         }
     }
 
     /// A call that failed for want of room says where, and room is made before it is tried again.
-    pub(super) fn explained(&mut self, mut outcome: Outcome) -> Outcome {
+    pub(super) fn with_disk_advice(&mut self, mut outcome: CallOutcome) -> CallOutcome {
         let error = match &mut outcome {
-            Outcome::Pulled(Err(error))
-            | Outcome::Loaded(Err(error))
-            | Outcome::Created(Err(error))
-            | Outcome::Started(Err(error)) => error,
-            Outcome::Pulled(Ok(()))
-            | Outcome::Loaded(Ok(()))
-            | Outcome::Created(Ok(_))
-            | Outcome::Started(Ok(()))
-            | Outcome::PullCancelled
-            | Outcome::Inspected(_)
-            | Outcome::Stopped(_)
-            | Outcome::Removed(_)
-            | Outcome::LastLines(_) => return outcome,
+            CallOutcome::Pulled(Err(error))
+            | CallOutcome::Loaded(Err(error))
+            | CallOutcome::Created(Err(error))
+            | CallOutcome::Started(Err(error)) => error,
+            CallOutcome::Pulled(Ok(()))
+            | CallOutcome::Loaded(Ok(()))
+            | CallOutcome::Created(Ok(_))
+            | CallOutcome::Started(Ok(()))
+            | CallOutcome::PullCancelled
+            | CallOutcome::Inspected(_)
+            | CallOutcome::Stopped(_)
+            | CallOutcome::Removed(_)
+            | CallOutcome::LastLines(_) => return outcome,
         };
         if !error.to_string().contains(NO_SPACE) {
             return outcome;
@@ -76,7 +76,7 @@ impl<R: ContainerRuntime> Engine<R> {
             *message = format!("{message}; {advice}");
         }
         // Not looked at now: what did not fit is only being taken away.
-        self.make_room();
+        self.clean_up_disks();
         outcome
     }
 

@@ -13,17 +13,17 @@ use std::{
 pub(super) const FOR_ONE_MAX: usize = 16;
 
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<BTreeMap<String, usize>>);
+pub(super) struct RequestSlots(Mutex<BTreeMap<String, usize>>);
 
 /// Given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    turns: &'a Turns,
+pub(super) struct RequestSlot<'a> {
+    turns: &'a RequestSlots,
     of: String,
 }
 
-impl Turns {
-    pub(super) fn take(&self, of: String) -> Result<Turn<'_>, String> {
+impl RequestSlots {
+    pub(super) fn take(&self, of: String) -> Result<RequestSlot<'_>, String> {
         let mut held = self.held();
         let count = held.entry(of.clone()).or_default();
         if *count >= FOR_ONE_MAX {
@@ -33,7 +33,7 @@ impl Turns {
             ));
         }
         *count += 1;
-        Ok(Turn { turns: self, of })
+        Ok(RequestSlot { turns: self, of })
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
@@ -41,7 +41,7 @@ impl Turns {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for RequestSlot<'_> {
     fn drop(&mut self) {
         let mut held = self.turns.held();
         match held.get_mut(&self.of) {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn one_that_hangs_keeps_its_share_and_no_more() {
-        let turns = Turns::default();
+        let turns = RequestSlots::default();
         let mut hung: Vec<_> = (0..FOR_ONE_MAX).map(|_| turns.take("fs-1".to_owned())).collect();
         assert!(hung.iter().all(Result::is_ok));
         assert!(turns.take("fs-1".to_owned()).unwrap_err().contains("fs-1"));
