@@ -1,4 +1,4 @@
-//! Work that blocks a thread, by kind: each kind has so many threads and no more.
+//! Work that blocks a thread, by kind: each kind has a maximum of threads.
 //!
 //! A file on a network that does not answer holds a thread until it does. The sum of all kinds is below
 //! what the runtime has, so that the ledger always finds one. Never: a wait for another kind's work.
@@ -16,8 +16,8 @@ pub(crate) static LOGINS: Blocking = Blocking(Semaphore::const_new(4));
 pub(crate) static OBJECTS: Blocking = Blocking(Semaphore::const_new(4));
 /// Files and directories of tasks.
 pub(crate) static FILES: Blocking = Blocking(Semaphore::const_new(4));
-/// Threads for all kinds, for the ledger, container logs and questions about them, and for names to
-/// resolve.
+/// Maximum of threads for all kinds, for the ledger, container logs and questions about them, and
+/// for names to resolve.
 pub(crate) const THREADS_MAX: usize = 3 * 4 + 12;
 
 impl Blocking {

@@ -31,10 +31,10 @@ use crate::{
     settings::Settings,
 };
 
-/// Time between two looks without a sign of a change: not every firewall tells of one.
+/// Interval of looks without a sign of a change: not every firewall tells of one.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Shortest time between two looks: Docker changes the firewall with each container that publishes a
-/// port. While something is wrong, the next look is twice as far away each time.
+/// Minimum time between two looks: Docker changes the firewall with each container that publishes a
+/// port. While something is wrong, the pause doubles with each look.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Timeout of asking Docker for its bridge.
 const BRIDGE_WITHIN: Duration = Duration::from_secs(5);

@@ -23,14 +23,15 @@ use crate::connection_permits::{ConnectionPermit, ConnectionPermits};
 #[cfg(test)]
 mod tests;
 
-/// For a request's head, and between two requests of one connection.
+/// Timeout of a request's head, and of the pause between two requests of one connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// hyper's least is 8 KiB.
+/// Maximum of bytes of a request's head: the least that hyper takes.
 pub(crate) const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// Maximum of headers of a request.
 pub(crate) const HEADERS_MAX: usize = 32;
-/// A connection's life: bounds a reader that does not read. A request that is being answered then
-/// has a moment more.
+/// Maximum age of a connection: bounds a reader that does not read.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(60);
+/// Timeout of the request that is being answered when its connection has reached that age.
 const LAST_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (no descriptors left, for example).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

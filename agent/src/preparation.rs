@@ -25,7 +25,7 @@ mod ports;
 #[cfg(test)]
 mod tests;
 
-/// Until a container fails for what it needs from elsewhere.
+/// Timeout of fetching what a container needs from elsewhere; the container fails after it.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// A task's files are read by containers of any user.
 const READABLE: u32 = 0o644;

@@ -39,7 +39,7 @@ pub trait ContainerRuntime: Send + Sync + 'static {
     /// What the host has under this reference, [`RuntimeError::NotFound`] if nothing.
     fn image(&self, reference: &str) -> impl Future<Output = Result<Image, RuntimeError>> + Send;
 
-    /// Fetches an image; `progress` is called as often as the engine says something.
+    /// Fetches an image; `progress` is called with each message of the engine.
     fn pull(
         &self,
         source: &ImageSource,
@@ -163,9 +163,9 @@ pub struct RuntimeVersion {
     pub api_version: String,
     /// Names of its log drivers (`Plugins.Log` of Docker's `/info`): they become attributes.
     pub log_drivers: Vec<String>,
-    /// Names of its volume drivers (`Plugins.Volume`), likewise.
+    /// Names of its volume drivers (`Plugins.Volume`), as far as the engine tells them.
     pub volume_drivers: Vec<String>,
-    /// `apparmor`, `selinux` and others (`SecurityOptions`), likewise.
+    /// `apparmor`, `selinux` and others (`SecurityOptions`), as far as the engine tells them.
     pub security_options: Vec<String>,
     /// Where it keeps images and containers (`DockerRootDir`), if it tells.
     pub data_root: Option<PathBuf>,

@@ -99,7 +99,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// How much faster or slower than time a [`SteadyClock`] goes to meet the wall clock: 1 in so many.
+/// Share by which a [`SteadyClock`] goes faster or slower than time to meet the wall clock: one
+/// part in 10.
 const SLEW: u32 = 10;
 
 /// Wall-clock time that never jumps and never goes back: set once, then carried on by monotonic

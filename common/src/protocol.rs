@@ -19,7 +19,8 @@ use crate::{
     topic::{Section, Subscription},
 };
 
-/// Raised when a message changes in a way that the other side must know of.
+/// Version of the protocol, raised when a message changes in a way that the other side must know
+/// of.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// Paths of the coordinator's joining port (TLS; mutual but for [`JOIN_PATH`]).

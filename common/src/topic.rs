@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// Maximum of one topic's entries, as [`TopicMap::bytes`] counts them. A change that would exceed it is
 /// refused where it is published.
 pub const TOPIC_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of an encoded entry beside its key and its value, at most.
+/// Maximum of bytes of an encoded entry beside its key and its value.
 const ENTRY_BYTES: usize = 16;
 /// Bytes of a [`TopicHash`].
 const HASH_BYTES: usize = 16;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 const MACHINES_SOCKET: &str = "/var/run/docker.sock";
-/// An engine that is there answers at once.
+/// Timeout of an engine, which answers at once if it is there.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 /// iptables is what dockerd cannot do without; the rest of docker.io's wishes are not ours.
 const PACKAGES: [&str; 2] = ["docker.io", "iptables"];

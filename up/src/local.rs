@@ -26,11 +26,11 @@ use crate::{
     terminal::{LogTap, say, show, warn},
 };
 
-/// How long the agent may take to join and connect.
+/// Timeout of the agent joining and connecting.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(60);
-/// How long all tasks may take to stop at the end: their stopTimeout is 30 s by default.
+/// Timeout of the stop of all tasks at the end: their stopTimeout is 30 s by default.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
-/// How long either program may take to end when asked to.
+/// Timeout of the end of either program once it was asked to end.
 const END_PATIENCE: Duration = Duration::from_secs(20);
 const CLUSTER: &str = "default";
 

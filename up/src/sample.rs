@@ -24,7 +24,7 @@ const TASK_ARN_LABEL: &str = "com.amazonaws.ecs.task-arn";
 pub(crate) const LOG_GROUP: &str = "/ecs/sample";
 const RUNNING_PATIENCE: Duration = Duration::from_secs(60);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two tries of a port that refuses: the server in the container is about to listen.
+/// Pause between two tries of a port that refuses: the server in the container is about to listen.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
 pub(crate) struct Sample {

@@ -13,6 +13,7 @@ use tracing::debug;
 use super::directory::{DirectoryEntry, EndpointDirectory};
 use crate::runtime::{ContainerRuntime, OwnerLabel};
 
+/// Minimum time between two listings of containers for an address that nobody is known to have.
 const LIST_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) struct Addresses<R> {

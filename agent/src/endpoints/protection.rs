@@ -25,10 +25,11 @@ use crate::{
     plain_http::json,
 };
 
-/// A request says two things.
+/// Maximum of bytes of a request, which says two things.
 const BODY_BYTES_MAX: usize = 4 * 1024;
+/// Timeout of the body of a request.
 const BODY_WITHIN: Duration = Duration::from_secs(5);
-/// Questions of all tasks here that the coordinator is asked at once; the others wait.
+/// Maximum of calls to the coordinator at once for all tasks here; the others wait.
 const CALLS_MAX: usize = 4;
 
 /// The coordinator, or a test.
@@ -45,7 +46,7 @@ impl AnswersTasks for Membership {
     }
 }
 
-/// Passes questions on.
+/// Asks the coordinator for tasks.
 pub(crate) struct ProtectionClient<C> {
     coordinator: C,
     calls: Semaphore,

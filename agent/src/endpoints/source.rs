@@ -22,9 +22,10 @@ use tracing::{debug, warn};
 use super::directory::{DirectoryEntry, EndpointDirectory, InspectedContainer};
 use crate::{plain_http::Ends, runtime::ContainerRuntime};
 
-/// What was seen of a container is believed so long when a request does not fit it.
+/// Minimum age of what was seen of a container before a request that does not fit it leads to
+/// another inspection.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Connections whose other end is searched for at once: each takes a thread.
+/// Maximum of connections whose other end is searched for at once: each takes a thread.
 const SEARCHES_MAX: usize = 4;
 
 /// Where a container's sockets are.

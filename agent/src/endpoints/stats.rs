@@ -15,7 +15,7 @@ mod reading;
 
 pub(crate) use reading::Reading;
 
-/// A reading is compared with one that is at least so old: shorter spans say little.
+/// Minimum time between two readings that are compared: shorter spans say little.
 const SPAN_MIN: Duration = Duration::from_secs(1);
 /// Docker's word for no earlier reading.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -34,7 +34,7 @@ struct TimedReading {
     reading: Reading,
 }
 
-/// What it is of.
+/// The container that a reading is of.
 pub(crate) struct ReadingSubject<'a> {
     pub(crate) docker_id: &'a str,
     pub(crate) docker_name: &'a str,

@@ -1,5 +1,5 @@
-//! What the agent must not forget: the highest order it has taken, what it was ordered to run and
-//! to stop, and, as far as it was written, how far that was.
+//! What the agent must not forget: the highest order it has taken, the tasks it was ordered to run and
+//! to stop, and what was last observed of them.
 //!
 //! One SQLite file. Orders are flushed to the disk before the first call that serves them
 //! (design.md rule 3); observations are written without a flush, because a process that is killed
@@ -31,11 +31,11 @@ use crate::{
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// Raised when an older agent could misread the file.
+/// Version of the format, raised when an older agent could misread the file.
 const FORMAT: i64 = 1;
 /// "LSLG": tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x4c53_4c47;
-/// Pages of 4 KiB; negative counts KiB. The agent is to stay small.
+/// SQLite's cache in KiB, negated as `cache_size` has it: the agent is to stay small.
 const CACHE_KIB: i64 = -256;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -168,7 +168,7 @@ impl LedgerError {
     }
 }
 
-/// What a row is. The numbers are part of the format.
+/// Kind of a row. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum RecordKind {

@@ -23,12 +23,13 @@ use crate::{
     task::labels,
 };
 
-/// Interval between two attempts to list them.
+/// Interval of attempts to list what is left.
 const TRY_EVERY: Duration = Duration::from_secs(10);
-/// Hosts that are told of one by one: more are agents that share an engine, as in a test of many.
+/// Maximum of hosts that the log names one by one: more are agents that share an engine, as in a
+/// test of many.
 const HOSTS_TOLD_MAX: usize = 8;
 
-/// Who asks: everything of others is left over, for all that it knows.
+/// The host that asks: containers of all other hosts count as left over.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnHost {
     pub(crate) fleet: FleetId,
@@ -37,7 +38,7 @@ pub(crate) struct OwnHost {
     pub(crate) former: Vec<HostId>,
 }
 
-/// Whose containers they are. In the order in which they are told.
+/// Whose the containers are, in the order in which the log tells of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum LeftoverOwner {
     /// This host before it joined anew: its ledger is kept.
@@ -46,7 +47,7 @@ enum LeftoverOwner {
     OtherFleet(FleetId),
 }
 
-/// What the containers of one host amount to.
+/// The containers of one host.
 #[derive(Debug, PartialEq, Eq)]
 struct HostLeftovers {
     origin: LeftoverOwner,

@@ -37,7 +37,7 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
-/// Failed stops after which the kill signal is sent directly.
+/// Number of failed stops after which the kill signal is sent.
 const STOPS_BEFORE_KILL: u32 = 2;
 
 /// One call to the container engine.

@@ -51,9 +51,9 @@ pub use self::{
 use self::{handle::EngineRequest, state::Engine, watch::EngineNews};
 pub use crate::{engine::ledger::LedgerError, mounts::MountHelper, task::rules::MetadataFiles};
 
-/// Requests that may wait for the engine.
+/// Maximum of requests that wait for the engine.
 const REQUESTS_QUEUED_MAX: usize = 64;
-/// The container engine's events that may wait for ours.
+/// Maximum of the container engine's events that wait to be taken.
 const WATCHED_QUEUED_MAX: usize = 256;
 
 /// Opens the ledger and starts the engine. It runs until `shutdown` or until every handle is gone,

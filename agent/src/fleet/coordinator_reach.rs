@@ -1,7 +1,7 @@
-//! Whether the coordinator polls this host: said once when it no longer does, and once when it does
-//! again. Who keeps the host registered learns of a silence that lasts.
+//! Whether the coordinator polls this host: logged once when its polls stop, and once when they come
+//! again. The registration learns of a silence that lasts.
 //!
-//! Never: a conclusion about a task. What runs goes on, however long the coordinator is silent.
+//! Never: a conclusion about a task. Tasks run on, however long the coordinator is silent.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,14 +20,14 @@ const ASK_AFTER: Duration = Duration::from_secs(30);
 /// Interval between two looks at the last poll's age.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// What a look has shown that was not said yet.
+/// A change that the log has not told yet.
 #[derive(Debug, PartialEq, Eq)]
 enum SilenceNews {
     Away,
     Back { after: Duration },
 }
 
-/// What was said last.
+/// What the log has told last.
 #[derive(Default)]
 struct SilenceWatch {
     /// The silence at the last look, while the coordinator counts as away.

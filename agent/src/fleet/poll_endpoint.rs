@@ -1,4 +1,4 @@
-//! The one door through which orders come: HTTP/2 over mutual TLS, for this fleet's coordinator.
+//! The one listener that takes orders: HTTP/2 over mutual TLS, for this fleet's coordinator.
 //!
 //! The certificate is checked in the handshake, so nothing that a stranger says is read, let alone
 //! decoded. Until then a connection holds a permit of strangers, which the coordinator always gets;
@@ -47,20 +47,22 @@ const LOCALS_MAX: usize = 32;
 /// Maximum of connections of the coordinator. It needs one, and two while it replaces that one; those
 /// of a coordinator that vanished stay for a while, and the oldest gives way to a newer one.
 const COORDINATORS_MAX: usize = 8;
+/// Timeout of a TLS handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// From a request's headers to the end of its body.
+/// Timeout from a request's headers to the end of its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests at once on one connection: the parked poll, the one that releases it, questions about
-/// logs, of which the coordinator asks fewer at once, and a few more.
+/// Maximum of requests at once on one connection: the parked poll, the one that releases it,
+/// questions about logs, and a few more.
 const STREAMS_MAX: u32 = 8;
 const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 const WINDOW_BYTES: u32 = 1024 * 1024;
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// Notices a coordinator that is gone without a word; it asks us too, and more often.
+/// Interval of pings: they notice a coordinator that is gone without a word. The coordinator pings
+/// too, and more often.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// After a refused handshake, how long and how much is read, and thrown away, so that the peer
-/// gets the alert instead of a reset.
+/// Maximum time, and maximum of bytes, for which a connection is read and thrown away after a
+/// refused handshake, so that the peer gets the alert instead of a reset.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES_MAX: usize = 16 * 1024;
 /// Pause after a failed accept (no descriptors left, for example).

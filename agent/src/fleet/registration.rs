@@ -30,14 +30,15 @@ mod description;
 /// coordinator that has recovered from a backup waits for hosts that its journal does not know.
 const RETRY_MIN: Duration = Duration::from_secs(3);
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// A pause is lengthened or shortened by up to this share, so that hosts do not return together.
+/// Share by which a pause is lengthened or shortened at the most, so that hosts do not return
+/// together.
 const JITTER: f64 = 0.25;
-/// How often a registered host looks whether its address is another one now.
+/// Interval at which a registered host looks whether its address has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Time within which all hosts have registered with a coordinator that was started anew. Each of them
 /// waits for a part of it by chance.
 const ANEW_WITHIN: Duration = Duration::from_secs(60);
-/// How long the first registration waits for Docker's first answer, so that it can tell of it.
+/// Maximum time that the first registration waits for Docker's first answer, of which it tells.
 const DOCKER_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Everything that a registration is made of but Docker.

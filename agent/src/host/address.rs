@@ -9,7 +9,7 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use crate::settings::Settings;
 
-/// Of the other end of a socket by which nothing is sent.
+/// Port of the other end of a socket by which nothing is sent.
 const ANY_PORT: u16 = 9;
 
 /// Whether an address is this host's, as the kernel's routes tell: to an own address it speaks from that

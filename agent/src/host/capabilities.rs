@@ -41,9 +41,10 @@ const VOLUME_DRIVER: &str = "ecs.capability.docker-plugin.";
 /// One for each version of Docker's API up to the one agreed on: a definition requires the version
 /// that brought what it uses, and later ones have not taken it away.
 const DOCKER_API: &str = "com.amazonaws.ecs.capability.docker-remote-api.";
-/// The first that ECS's requirements name.
+/// Minimum minor version of Docker's API that ECS's requirements name.
 const DOCKER_API_MINOR_MIN: u32 = 17;
-/// Far above any real one: bounds what a wrong answer can make of the list.
+/// Maximum minor version that is announced, far above any real one: bounds the list after a wrong
+/// answer.
 const DOCKER_API_MINOR_MAX: u32 = 99;
 
 /// One for each log driver of the host's Docker that tasks may use.

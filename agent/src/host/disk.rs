@@ -23,14 +23,17 @@ mod tests;
 
 /// Where containerd keeps images, unless its own settings say otherwise.
 const CONTAINERD_ROOT: &str = "/var/lib/containerd";
+/// Interval of readings of every file system.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// However often somebody asks for it.
+/// Minimum time between two readings, also when one is asked for.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// A file system that needs longer counts as it was seen last.
+/// Timeout of reading a file system: beyond it, the last reading counts.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-/// A threshold is left only so far below it, so that nothing goes to and fro.
+/// Percent that a file system must fall below a threshold before it is no longer above: readings
+/// near the threshold do not alternate.
 const SLACK_PERCENT: u8 = 1;
-/// The floor, once below it, is left this share of it above.
+/// Share of the floor, one part in 8, that must be free above it before a file system is no longer
+/// below.
 const FLOOR_SLACK_SHARE: u64 = 8;
 
 /// What is done for room.
@@ -78,7 +81,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// What is so, and what to do about it; nothing before a file system was read.
+    /// The state of the disks and what to do about it; nothing before a file system was read.
     pub(crate) fn advice(&self) -> Option<String> {
         let fullest = self.file_systems.first()?;
         Some(format!(

@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::runtime::{ContainerRuntime, RuntimeVersion};
 
-/// How often a Docker that answers is asked for its version and log drivers: how long one that hangs
-/// may go unnoticed. One that ends is noticed at once, by its event stream.
+/// Interval at which a Docker that answers is asked for its version and log drivers: one that hangs
+/// goes unnoticed for this long. One that ends is noticed at once, by its event stream.
 const ASK_EVERY: Duration = Duration::from_secs(10);
-/// How often one that does not answer is tried.
+/// Interval at which a Docker that does not answer is tried.
 const TRY_EVERY: Duration = Duration::from_secs(2);
-/// How often the log repeats that Docker is away.
+/// Interval at which the log repeats that Docker is away.
 const SAY_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of Docker.
@@ -26,7 +26,7 @@ pub(crate) struct DockerReach {
     pub(crate) asked: bool,
     /// Whether the last question was answered.
     pub(crate) answers: bool,
-    /// What it said last, also while it is away: a restart of Docker changes nothing in what this
+    /// Docker's last answer, also while Docker is away: a restart of Docker changes nothing in what this
     /// host can do.
     pub(crate) last: Option<RuntimeVersion>,
 }
@@ -65,7 +65,7 @@ pub(crate) async fn is_hidden(folder: &Path) -> bool {
     }
 }
 
-/// What is so, and what to do.
+/// The problem, and what to do.
 pub(crate) fn hidden_data_root(root: &Path) -> String {
     let shown = root.display();
     let homes = ["/home", "/root", "/run/user"];

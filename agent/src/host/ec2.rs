@@ -10,9 +10,9 @@ use serde::Deserialize;
 
 use crate::settings::{Ec2Metadata, Settings};
 
-/// For the token and the document together.
+/// Timeout of the token and the document together.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// The document is about 500 bytes.
+/// Maximum of bytes of the document, which has about 500.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 const TOKEN_SECONDS: &str = "60";
 const TOKEN_LIFETIME: &str = "x-aws-ec2-metadata-token-ttl-seconds";

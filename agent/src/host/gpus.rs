@@ -13,7 +13,7 @@ use crate::settings::Gpus;
 /// NVIDIA's own tool, which comes with the driver.
 const TOOL: &str = "nvidia-smi";
 const ARGUMENTS: [&str; 2] = ["--query-gpu=uuid", "--format=csv,noheader"];
-/// A driver that wakes its devices up takes seconds.
+/// Timeout of the tool: a driver that wakes its devices up takes seconds.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Their ids, in the order in which they are given away. None where they cannot be found: the log then

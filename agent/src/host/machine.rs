@@ -27,7 +27,7 @@ const HARDWARE_ID_FILE: &str = "/sys/class/dmi/id/product_uuid";
 const MODEL_FILE: &str = "/sys/class/dmi/id/product_name";
 /// os-release(5).
 const SYSTEM_FILE: &str = "/etc/os-release";
-/// Of an attribute's value (ecs-behaviour 1.2, attributes).
+/// Maximum of characters of an attribute's value (ecs-behaviour 1.2, attributes).
 const ATTRIBUTE_VALUE_CHARS_MAX: usize = 128;
 
 /// The machine's facts. They do not change while it runs.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::ec2;
 use crate::settings::Settings;
 
-/// EC2 gives two minutes of notice, and advises to ask every five seconds.
+/// Interval of questions for a notice: EC2 gives two minutes of notice, and advises five seconds.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const NOTICE: &str = "latest/meta-data/spot/instance-action";
 
@@ -100,7 +100,7 @@ mod tests {
         )
     }
 
-    /// Neither the absence of a notice nor a failure is one, and the asking goes on.
+    /// Neither an absent notice nor a failure ends the watch.
     #[tokio::test]
     async fn notice_of_interruption_is_told_while_there_is_one() {
         let _ = rustls::crypto::ring::default_provider().install_default();

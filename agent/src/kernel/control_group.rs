@@ -15,10 +15,11 @@ use super::host_socket::HostSocket;
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Where v2 is when v1 has the other place.
 const UNIFIED: &str = "/sys/fs/cgroup/unified";
-/// A container may have groups of its own inside its own: so many are looked into.
+/// Maximum of groups inside a container's group that are looked into.
 const GROUPS_MAX: usize = 256;
-/// And so many processes, and descriptors of each.
+/// Maximum of processes of these groups that are looked into.
 const PROCESSES_MAX: usize = 1024;
+/// Maximum of descriptors of each process that are looked at.
 const DESCRIPTORS_MAX: usize = 4096;
 
 /// The control groups of one container.
@@ -120,7 +121,7 @@ impl ControlGroup {
     }
 }
 
-/// A group and those inside of it.
+/// A group and the groups inside of it.
 fn groups(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = vec![path.to_owned()];
     let mut next = 0;

@@ -16,7 +16,7 @@ use netlink_sys::{Socket, SocketAddr as NetlinkAddress, protocols::NETLINK_SOCK_
 
 /// linux/inet_diag.h: INET_DIAG_CGROUP_ID.
 const CONTROL_GROUP: u16 = 21;
-/// One answer about one socket.
+/// Maximum of bytes of an answer about one socket.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 
 /// A socket of this host.

@@ -13,7 +13,7 @@ use longshore_common::{
 };
 use tokio::sync::{Mutex, Semaphore};
 
-/// Questions that wait for one another: more would only fill memory.
+/// Maximum of questions that wait for one another: more would only fill memory.
 const QUESTIONS_WAITING_MAX: usize = 8;
 
 /// Why a question has no answer.

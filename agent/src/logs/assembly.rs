@@ -1,4 +1,4 @@
-//! From what Docker wrote to events: parts of long lines are joined, lines that belong together too.
+//! Makes events of Docker's records: joins parts of long lines, and lines that belong together.
 //!
 //! What is still open (half a line, an event that may go on) is part of the cursor, so that a restart
 //! goes on in the middle of it. Never: an event without text, or one longer than CloudWatch Logs takes.
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::{Output, Record};
 
-/// An event of several lines ends when none came for so long.
+/// Pause after which an event of several lines ends.
 pub(super) const EVENT_QUIET: Duration = Duration::from_secs(1);
 
 /// What is open of one container's log.

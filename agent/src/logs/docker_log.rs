@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::record::{Beginning, Format, RECORD_BYTES_MAX};
 use crate::runtime::local_log::{FILES, LOG_FOLDER};
 
-/// What is read at once.
+/// Maximum of bytes that are read at once.
 const READ_BYTES: usize = 256 * 1024;
-/// By so much of its beginning a file is known again.
+/// Bytes of a file's beginning by which the file is known again.
 const HEAD_BYTES: usize = 256;
 
 /// How far the log was read.
@@ -214,7 +214,7 @@ fn has_more(file: &File, place: LogPosition) -> io::Result<bool> {
     Ok(file.metadata()?.len() > place.offset)
 }
 
-/// Nobody goes on with the record that begins here: what comes behind it is read none the less.
+/// The record that begins here is never completed: the records behind it are read none the less.
 fn past_torn(
     file: &File,
     buffer: &mut Vec<u8>,

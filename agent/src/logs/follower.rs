@@ -37,25 +37,26 @@ use crate::logs::destination::LogDestination;
 
 pub(crate) use longshore_common::logs::store::Keep as KeepLogs;
 
-/// Words to the follower that may wait.
+/// Maximum of commands that wait for the follower.
 const COMMANDS_QUEUED_MAX: usize = 256;
-/// Time between two rounds: what is written meanwhile is one transaction.
+/// Interval of rounds: what is written meanwhile is one transaction.
 const ROUND_EVERY: Duration = Duration::from_millis(20);
-/// How often every log is looked at although nothing was heard of it.
+/// Interval at which every log is looked at although inotify told nothing of it.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// The same when inotify cannot be had.
+/// The same interval where there is no inotify.
 const SWEEP_EVERY_UNWATCHED: Duration = Duration::from_millis(100);
-/// What one round reads of Docker's logs before it stores.
+/// Maximum of bytes of Docker's logs that one round reads before it stores.
 const ROUND_BYTES: usize = 2 * 1024 * 1024;
-/// Looks at one log in one round, so that each gets its turn.
+/// Maximum of readings of one log in one round, so that each log has its turn.
 const READS_PER_LOG: usize = 4;
-/// After a store that failed.
+/// Pause after a store that failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// How often it is asked what is too old or too much.
+/// Interval at which events that are too old or too many are deleted.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
-/// How long a store that cannot be written holds up removals of containers. One without room does not.
+/// Maximum time that a store which cannot be written holds up removals of containers. A store
+/// without room does not.
 const REMOVALS_WAIT: Duration = Duration::from_secs(10);
-/// Deletions in a row: more than anything can write meanwhile.
+/// Maximum of deletions in a row: more than anything can write meanwhile.
 const KEEP_SLICES: usize = 64;
 
 /// What runs until `shutdown`, and where to tell it what to follow.
@@ -622,7 +623,7 @@ impl FollowedContainer {
                             "Docker's log of a container cannot be read",
                         );
                     }
-                    // Who waits for the end waits in vain.
+                    // Nobody hears of the end any more: those who wait for it are released.
                     self.waiting.clear();
                     at_end = gone;
                     break;

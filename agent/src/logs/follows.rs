@@ -33,7 +33,7 @@ pub(super) enum Command {
     Drain { id: String, done: oneshot::Sender<()> },
     /// The container is removed.
     Forget { id: String },
-    /// These were all containers at some moment after so many were told of.
+    /// All containers at some moment, and the number of containers that had been told of before.
     Present { ids: BTreeSet<String>, since: FollowCount },
 }
 

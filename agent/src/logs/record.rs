@@ -15,9 +15,10 @@ use crate::runtime::local_log::LOG_FILE;
 /// How a record of `json-file` begins; a line that a crash of Docker cut off goes on with the next
 /// one's beginning.
 const BEGINNING: &str = r#"{"log":"#;
-/// `local` writes the size of a record before it and after it.
+/// Bytes of the size that `local` writes before a record and after it.
 const SIZE_BYTES: usize = 4;
-/// A longer record is none of Docker's: 16 KiB of a line, each byte written as six in `json-file`.
+/// Maximum of bytes of a record of Docker's: 16 KiB of a line, each byte written as six in
+/// `json-file`.
 pub(super) const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a container wrote at once: a line, or a part of one that is longer than Docker's buffer.
@@ -27,7 +28,7 @@ pub(super) struct Record {
     pub(super) at: Timestamp,
     /// Without its newline.
     pub(super) bytes: Vec<u8>,
-    /// The line ends here; else it goes on in the next record of this output.
+    /// True where the line ends here; else it continues in the next record of this output.
     pub(super) ends_line: bool,
 }
 
@@ -174,7 +175,7 @@ fn parse_local(entry: &[u8]) -> Option<Record> {
 }
 
 enum Framed {
-    /// A record with its sizes, of so many bytes.
+    /// A whole record; the number counts its bytes with its sizes.
     Whole(usize),
     Part,
     Damage,

@@ -33,10 +33,11 @@ use crate::{
     task::labels,
 };
 
-/// How long a removal waits for the container's log to be stored.
+/// Timeout of storing a container's log, for which the container's removal waits.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What was heard of containers and not passed on yet. What does not fit is seen at the next listing.
+/// Maximum of news of containers that wait to be passed on. What does not fit is seen at the next
+/// listing.
 const HEARD_QUEUED_MAX: usize = 4096;
 
 /// What the engine said of a container whose log is followed.

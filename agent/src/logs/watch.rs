@@ -14,11 +14,11 @@ use std::{
 use rustix::{fs::inotify, io::Errno};
 use tokio::sync::mpsc;
 
-/// Bytes of changes that are read at once.
+/// Maximum of bytes of changes that are read at once.
 const CHANGES_BYTES: usize = 16 * 1024;
-/// Changes that wait to be looked at. What does not fit waits in the kernel.
+/// Maximum of changes that wait to be looked at. What does not fit waits in the kernel.
 const CHANGES_QUEUED_MAX: usize = 16;
-/// What the thread that waits for changes needs, generously.
+/// Bytes of stack of the thread that waits for changes: more than it needs.
 const STACK_BYTES: usize = 128 * 1024;
 
 pub(super) struct LogWatch {

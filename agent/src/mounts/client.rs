@@ -1,4 +1,4 @@
-//! The agent's side: asks the helper, wherever it is.
+//! The agent's side of the mount helper: asks it over a socket, or within this process.
 
 use std::{
     io,
@@ -23,8 +23,9 @@ use super::{
     server::serve_connection,
 };
 
-/// A helper that is being restarted is waited for: so often, and so long in between.
+/// Maximum of attempts to connect to a helper that is being restarted.
 const CONNECTS_MAX: u32 = 20;
+/// Pause between two such attempts.
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 /// Timeout of one request.
 const ANSWER_MAX: Duration = Duration::from_secs(60);

@@ -18,7 +18,7 @@ use rustix::{
 
 /// Only root looks into the helper's folder.
 const ROOT_ONLY: u32 = 0o700;
-/// The kernel asks for another try when names changed while it resolved a path.
+/// Maximum of tries at resolving a path: the kernel asks for another when names changed meanwhile.
 const TRIES_MAX: u32 = 128;
 
 /// A device and an inode: the same file by whatever path.

@@ -17,7 +17,7 @@ pub(super) const MOUNTS_MAX: usize = 10_000;
 
 const MOUNTS: &str = "mounts";
 
-/// What the helper needs of the agent's settings, which it reads for itself.
+/// The agent's settings that bound what the helper mounts; the helper reads them for itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MountRules {
     pub(crate) policy: TaskPolicy,

@@ -31,7 +31,8 @@ use super::{
 
 /// Where device nodes are all there is.
 const OF_DEVICES: [&str; 2] = ["devtmpfs", "devpts"];
-/// Mounts over one another at one place: more than one only after a crash between two calls.
+/// Maximum of mounts over one another at one place: more than one only after a crash between two
+/// calls.
 const STACKED_MAX: u32 = 16;
 /// Names from the helper's folder to a place: host, task and volume.
 const PLACE_DEPTH: usize = 3;
@@ -152,7 +153,7 @@ impl Helper {
         Ok(())
     }
 
-    /// Of so many at a time those after one of them.
+    /// At most `LISTED_MAX` tasks, those after the given one.
     pub(super) fn list(
         &self,
         host: HostId,

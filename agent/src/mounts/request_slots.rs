@@ -1,7 +1,7 @@
-//! How many requests one file system may keep waiting.
+//! Maximum of requests that one file system may keep waiting.
 //!
-//! A dead server of NFS never answers: what asks for it waits in the kernel and cannot be ended. It
-//! keeps its share of the helper's threads, and leaves the rest to all others.
+//! A dead server of NFS never answers: a request to it waits in the kernel and cannot be ended. Such
+//! requests keep a share of the helper's threads and leave the rest to other file systems.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ pub(super) const FOR_ONE_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(super) struct RequestSlots(Mutex<BTreeMap<String, usize>>);
 
-/// Given back when it is dropped.
+/// One request under way; its slot is given back when this is dropped.
 #[derive(Debug)]
 pub(super) struct RequestSlot<'a> {
     turns: &'a RequestSlots,

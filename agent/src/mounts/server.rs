@@ -32,11 +32,12 @@ use super::{
     table::MountTable,
 };
 
-/// Connections served at once; a file system that hangs holds one for each request.
+/// Maximum of connections served at once; a file system that hangs holds one for each request.
 const CONNECTIONS_MAX: usize = 64;
 /// Timeout of each read and write of a connection: the agent sends its request at once.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
-/// How long requests may take to end when the helper is told to: less than its unit's TimeoutStopSec=.
+/// Timeout of requests under way when the helper is told to end: less than its unit's
+/// TimeoutStopSec=.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// Pause after a connection that could not be taken.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -39,7 +39,7 @@ pub(super) struct Mount {
     pub(super) at: PathBuf,
     /// Of this mount: `rw,nosuid`.
     flags: String,
-    /// What is mounted or unmounted below is so elsewhere too.
+    /// Mounts and unmounts below appear in other namespaces too (shared propagation).
     pub(super) shared: bool,
     pub(super) file_system: String,
     pub(super) source: String,

@@ -1,4 +1,4 @@
-//! Tells when somebody changed what tasks' network depends on: routing rules, addresses, nftables.
+//! Tells when something changed that tasks' network depends on: routing rules, addresses, nftables.
 //!
 //! Says only of which kind a change was, never what: whoever waits looks for itself.
 
@@ -16,9 +16,9 @@ use tokio::time::timeout;
 const ROUTING_GROUPS: [u32; 3] = [5, 8, 19];
 /// linux/netfilter/nfnetlink.h: NFNLGRP_NFTABLES, which iptables' usual back end changes too.
 const NFTABLES_GROUP: u32 = 7;
-/// How long changes are waited for to end: Docker makes many at once.
+/// Pause without a change after which changes are told: Docker makes many at once.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
-/// Changes that come without a pause are answered after so long.
+/// Maximum time after which changes that come without a pause are told.
 const SETTLED_AT_LAST: Duration = Duration::from_secs(2);
 
 /// What was changed.

@@ -27,8 +27,9 @@ use crate::runtime::docker::BridgeAddresses;
 pub(crate) const SUBCOMMAND: &str = "network-probe";
 const DEVICE_ON_BRIDGE: &str = "longshore-probe";
 const DEVICE_INSIDE: &str = "eth0";
-/// For all of it, a connection included.
+/// Timeout of a whole probe.
 const WITHIN: Duration = Duration::from_secs(10);
+/// Timeout of the connection of a probe.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(3);
 /// Smaller networks have no address to spare.
 const PREFIX_MAX: u8 = 28;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time between two probes without a sign of a change: a firewall that does not tell of changes may
-/// have been given a rule before ours.
+/// Interval of probes without a sign of a change: a firewall that does not tell of changes may have
+/// been given a rule before ours.
 const PROBE_EVERY: Duration = Duration::from_secs(600);
-/// Shortest time between two probes for changes of the firewall alone: Docker changes it with each
-/// container that publishes a port.
+/// Minimum time between two probes for changes of the firewall alone: Docker changes the firewall
+/// with each container that publishes a port.
 const PROBE_AGAIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]

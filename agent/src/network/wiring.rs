@@ -49,7 +49,8 @@ const CAP_NET_ADMIN: u64 = 1 << 12;
 /// EC2's instance metadata.
 const METADATA_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-/// Before every rule of an operator's that has no reason to be the very first; also how ours is known.
+/// Priority of the routing rule: before every rule of an operator's that need not be the very
+/// first. Ours is known by it.
 const PRIORITY: u32 = 169;
 
 /// Where ECS's agent serves its tasks; reserved on every host (ecs-behaviour 1.3, portMappings).
@@ -58,7 +59,7 @@ const AGENT_PORT: u16 = 51679;
 const FIRST_OWN_PORT: u16 = 1024;
 /// What comes from outside, and what comes from this host.
 const CHAINS: [&str; 2] = ["PREROUTING", "OUTPUT"];
-/// Connections that wait to be taken, as tokio's own listeners have it.
+/// Maximum of connections that wait to be accepted, as tokio's own listeners have it.
 const QUEUED_CONNECTIONS_MAX: u32 = 1024;
 /// Timeout of a connection within this host.
 const PROBE_WITHIN: Duration = Duration::from_secs(2);

@@ -17,10 +17,10 @@ use crate::{
     settings::{Objects, Proxies},
 };
 
-/// The largest object that is read: it goes into an environment or a configuration.
+/// Maximum of bytes of an object that is read: it goes into an environment or a configuration.
 const OBJECT_BYTES_MAX: u64 = 1024 * 1024;
 const DEFAULT_REGION: &str = "us-east-1";
-/// Timeout of one request; a container waits for it.
+/// Timeout of one request, for which a container waits.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 

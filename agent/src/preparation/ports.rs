@@ -20,7 +20,7 @@ use crate::{runtime::ContainerConfig, settings::PortBounds};
 const EPHEMERAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Where the host does not tell its own (ecs-behaviour 1.3).
 const EPHEMERAL_DEFAULT: (u16, u16) = (49_153, 65_535);
-/// Ports that were given to a container are not sought again until it must have started.
+/// Time for which ports that were given to a container are not given again: it has started by then.
 const GIVEN_FOR: Duration = Duration::from_secs(4 * 60);
 
 #[derive(Debug, Default)]

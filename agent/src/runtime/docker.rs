@@ -61,7 +61,8 @@ pub(crate) fn create_body_of(config: &ContainerConfig) -> bollard::models::Conta
     create_body::create_body(config, create_body::EngineFacts::default())
 }
 
-/// bollard's own timeout counts whole seconds, and only until an answer's head: ours comes first.
+/// Time by which bollard's own timeout is longer than ours: it counts whole seconds, and only until
+/// an answer's head.
 const CLIENT_TIMEOUT_MARGIN: Duration = Duration::from_secs(2);
 
 pub(crate) use bridge::{Bridge, BridgeAddresses, DEFAULT_BRIDGE};
@@ -93,8 +94,8 @@ const EVENTS: [&str; 18] = [
     "import",
 ];
 
-/// Containers that started together are asked for their processes together, and nobody waits for
-/// the answers: more at once would only take more memory.
+/// Maximum of inspections for the processes of containers that started together: nobody waits for
+/// the answers, and more at once would only take more memory.
 const PROCESS_LOOKUPS_AT_ONCE: usize = 4;
 
 /// A Docker Engine behind a unix socket. Making one does no I/O: the engine may come later.

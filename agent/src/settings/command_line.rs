@@ -14,7 +14,7 @@ const PROGRAM: &str = "longshore-agent";
 const ABOUT: &str = "Registers this host with a Longshore coordinator and runs the tasks that it \
                      orders on the host's Docker Engine.";
 
-/// Names and what each does. All of them take the agent's settings, so that one file serves all.
+/// The subcommands with their descriptions. Each takes the agent's settings, so that one file serves all.
 pub const SUBCOMMANDS: [(&str, &str); 3] = [
     (
         "prepare-host",

@@ -1,4 +1,4 @@
-//! From when on the host makes room on its disks, and from when on it takes no task.
+//! Thresholds of full disks: where the host cleans up, and where it takes no task.
 
 const CLEAN_AT_PERCENT: u8 = 85;
 

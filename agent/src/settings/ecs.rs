@@ -47,10 +47,10 @@ enum ValueForm {
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-/// As many as the setting takes.
+/// Maximum of images in a cycle that the setting takes.
 const IMAGES_MAX: u64 = 10_000;
 const MEMORY_MAX: u64 = u32::MAX as u64;
-/// `pids.max` takes no more, says the README of ECS's agent.
+/// Maximum of processes that `pids.max` takes (README of ECS's agent).
 const PROCESSES_MAX: u64 = 4 * 1024 * 1024;
 const LOG_LEVELS: &[&str] =
     &["crit", "critical", "error", "warn", "warning", "info", "debug", "trace"];
@@ -288,7 +288,7 @@ fn reserved_ports(environment: &Environment, problems: &mut SettingProblems) -> 
     })
 }
 
-/// What a variable comes to.
+/// A variable with its meaning.
 #[derive(Default)]
 struct ParsedVariable {
     /// Absent when the setting keeps its default.

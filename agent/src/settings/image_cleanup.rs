@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Amazon's agent looks no more often (ecs-behaviour 1.7: every 30 min).
+/// Minimum interval of image clean-ups, as ECS's agent has it (ecs-behaviour 1.7: by default 30
+/// min).
 pub(crate) const INTERVAL_MIN: Duration = Duration::from_secs(10 * 60);
 
 const INTERVAL: Duration = Duration::from_secs(30 * 60);
@@ -16,7 +17,7 @@ const REMOVED_PER_CYCLE: usize = 5;
 pub struct ImageCleanup {
     pub enabled: bool,
     pub interval: Duration,
-    /// An image stays so long after it was pulled or used last.
+    /// Minimum time that an image stays after it was pulled or used last.
     pub minimum_age: Duration,
     pub removed_per_cycle: usize,
     /// References that stay.

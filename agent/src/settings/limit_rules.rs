@@ -1,6 +1,6 @@
 //! Which limits whole tasks are held to.
 
-/// As ECS has it.
+/// Default period of a CPU quota in microseconds, as ECS's agent has it.
 const CPU_PERIOD_US: u64 = 100_000;
 
 /// What an operator says of tasks' limits.

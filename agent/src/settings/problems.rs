@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why the program ends before it starts.
+/// Why the program ends before it starts: help was shown, or a setting is bad.
 #[derive(Debug)]
 pub enum SettingsEnd {
     /// `--help` and `--version`: for standard output, exit status 0.

@@ -20,7 +20,7 @@ pub struct Proxies {
 }
 
 impl Proxies {
-    /// Makes a client that goes by these and by no variable of the environment.
+    /// Makes a client that uses these proxies and ignores the variables of the environment.
     pub(crate) fn apply(
         &self,
         client: reqwest::ClientBuilder,

@@ -13,7 +13,7 @@ use longshore_common::task_definition::ContainerDefinition;
 
 /// What stands before a secret's name in its ARN.
 const ARN_RESOURCE: &str = ":secret:";
-/// Secrets Manager ends the ARN of a secret by a hyphen and so many random characters.
+/// Number of random characters after a hyphen by which Secrets Manager ends the ARN of a secret.
 const ARN_SUFFIX_CHARS: usize = 6;
 
 /// Files by the secret's name or ARN.

@@ -26,9 +26,9 @@ mod metrics;
 mod tests;
 
 const CONNECTION_LIMITS: ConnectionLimits = ConnectionLimits { total: 64, per_party: 32 };
-/// The engine answers from memory. One that needs longer hangs.
+/// Timeout of the engine, which answers from memory: beyond it the engine hangs.
 const ENGINE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// ECS's agent takes a Docker id from this length on, if it names one task only.
+/// Minimum of characters of a Docker id that ECS's agent takes, if it names one task only.
 const SHORT_DOCKER_ID_CHARS: usize = 12;
 
 const PATHS: [&str; 5] = ["/v1/metadata", "/v1/tasks", "/license", "/healthz", "/metrics"];

@@ -12,10 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::{AWAY_AFTER, Status};
 use crate::engine::supervisor::TaskView;
 
-/// How often the line of status is renewed where systemd does not ask for a ping more often.
+/// Interval at which the line of status is renewed, where systemd does not ask for a ping more
+/// often.
 const STATUS_EVERY: Duration = Duration::from_secs(15);
 
-/// So many pings fit in the time after which systemd gives the agent up.
+/// Number of pings in the time after which systemd gives the agent up.
 const PINGS_PER_TIMEOUT: u32 = 3;
 
 /// Says that the agent is ready, then pings until `shutdown`, as often as the service manager asks

@@ -16,7 +16,8 @@ use crate::{
     task::{intent::Intent, key::TaskKey},
 };
 
-/// ecs-behaviour 1.3, restartPolicy.
+/// Seconds that a container must have run before its restart policy applies, by default
+/// (ecs-behaviour 1.3, restartPolicy).
 const RESTART_ATTEMPT_PERIOD_S: u32 = 300;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +81,7 @@ pub(crate) enum Role {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Restart {
     pub(crate) ignored_exit_codes: Vec<i32>,
-    /// It must have run so long since it was last started.
+    /// Minimum time that the container must have run since its last start.
     pub(crate) after_running: Duration,
 }
 

@@ -15,7 +15,7 @@ use sha2::Sha256;
 use crate::task::key::TaskKey;
 
 const KEY_BYTES: usize = 32;
-/// 128 bits: guessing one of a million ids takes 2^108 requests.
+/// Bytes of an id. At 128 bits, guessing one of a million ids takes 2^108 requests.
 const ID_BYTES: usize = 16;
 /// The port that a URL need not name.
 const HTTP_PORT: u16 = 80;

@@ -177,7 +177,8 @@ pub(crate) fn found_task(
     })
 }
 
-/// Some of the task's containers may be gone: positions here are not the definition's.
+/// Makes dependencies of the labels. Containers of the task may be gone: positions here are not the
+/// definition's.
 fn stop_in_order(containers: &mut [(usize, DesiredContainer, Vec<usize>)]) {
     let indices: Vec<usize> = containers.iter().map(|(index, ..)| *index).collect();
     for (_, container, before) in containers {

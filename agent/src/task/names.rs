@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{intent::Intent, key::TaskKey, rules::Rules};
 
-/// Digits of the name's hexadecimal tail, as many as ECS gives.
+/// Number of digits of a name's hexadecimal tail, as ECS's agent gives.
 const NAME_HEX_DIGITS: usize = 20;
 
 /// No definition may name a container so: ECS's own name for it.

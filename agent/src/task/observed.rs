@@ -1,4 +1,4 @@
-//! What is known of a task on this host, and what each outcome of a call teaches.
+//! What is known of a task on this host, from calls, events and listings.
 //!
 //! Pure: the wall time comes in. The one rule here is that unknown is not dead (promises.md 2.2):
 //! a container ends by an inspect that shows it, by its exit event, or by two 404s for its id;

@@ -1,4 +1,4 @@
-//! The order of a task's containers: who waits for whom to begin, and who stops first
+//! The order of a task's containers: which waits for which to begin, and which stops first
 //! (ecs-behaviour 1.7).
 //!
 //! Pure functions of what is desired and observed. Never: a conclusion from what is unknown; a
@@ -17,15 +17,15 @@ use crate::task::{
 #[cfg(test)]
 mod tests;
 
-/// How one dependency stands.
+/// Whether a dependency is met.
 enum DependencyStanding {
     Met,
     Waits,
-    /// What became of the dependency; it can never be met now.
+    /// The dependency can never be met any more; the text says what became of it.
     OutOfReach(String),
 }
 
-/// Whether everything that this container waits for is so.
+/// Whether every dependency of this container is met.
 pub(crate) fn may_begin(desired: &DesiredTask, observed: &ObservedTask, index: usize) -> bool {
     let all = &desired.containers[index].depends_on;
     all.iter().all(|one| matches!(standing(*one, desired, observed), DependencyStanding::Met))
@@ -80,7 +80,7 @@ pub(crate) fn may_stop(desired: &DesiredTask, observed: &ObservedTask, index: us
         .all(|other| observed.containers[other].is_over())
 }
 
-/// What a container that was not begun with still waits for.
+/// The dependencies of a container for which no call was made yet.
 fn waiting_for<'a>(
     desired: &'a DesiredTask,
     observed: &'a ObservedTask,

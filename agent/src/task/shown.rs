@@ -28,7 +28,7 @@ pub(crate) struct ShownTask {
     pub(crate) cluster: String,
     pub(crate) family: String,
     pub(crate) revision: u32,
-    /// It is to stop, or has.
+    /// The task is to stop, or has stopped.
     pub(crate) stops: bool,
     /// Absent for a task that only its containers' labels tell of.
     pub(crate) intent: Option<Arc<Intent>>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Monotonic, Timestamp};
 
-/// How long a clock that jumped must go on before events grow old by it.
+/// Time that a clock which jumped must go on before events grow old by it.
 const WAITED_OUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The wall clock has jumped when it leaves the monotonic one by this: ten times what a clock that
 /// is being corrected gains on it in the longest pause between two looks.

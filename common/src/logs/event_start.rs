@@ -7,9 +7,9 @@ use regex::bytes::Regex;
 
 use super::go_regex;
 
-/// A compiled pattern may take so much memory and no more.
+/// Maximum of bytes of memory of a compiled pattern.
 const REGEX_BYTES_MAX: usize = 1024 * 1024;
-/// Longer ones are not written by people.
+/// Maximum of characters of a pattern: people write no longer ones.
 const PATTERN_CHARS_MAX: usize = 2048;
 
 /// Docker's table of strftime's directives. What stands between them is a regular expression.

@@ -7,7 +7,7 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-/// Characters of a pattern that an error shows from the place that is wrong.
+/// Maximum of characters of a pattern that an error shows from the place that is wrong.
 const SHOWN_CHARS: usize = 20;
 
 /// What Go's `\d`, `\s` and `\w` stand for, within brackets.

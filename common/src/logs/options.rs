@@ -12,7 +12,7 @@ use crate::boolean;
 
 pub const AWSLOGS: &str = "awslogs";
 
-/// CloudWatch Logs' model: LogGroupName and LogStreamName.
+/// Maximum of characters of a name (CloudWatch Logs' model: LogGroupName and LogStreamName).
 pub const LOG_NAME_CHARS_MAX: usize = 512;
 
 const GROUP: &str = "awslogs-group";

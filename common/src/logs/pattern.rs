@@ -12,7 +12,7 @@ use self::{
     input::{Input, Text},
 };
 
-/// CloudWatch Logs' model: FilterPattern.
+/// Maximum of characters of a pattern (CloudWatch Logs' model: FilterPattern).
 pub const PATTERN_CHARS_MAX: usize = 1024;
 /// Which messages are wanted.
 #[derive(Clone, Debug)]

@@ -12,19 +12,21 @@ use crate::{
 
 /// Path of the agent's poll endpoint (mutual TLS, HTTP/2).
 pub const LOGS_PATH: &str = "/v1/logs";
-/// The largest question: a hundred names of streams.
+/// Maximum of bytes of a question: a hundred names of streams.
 pub const LOG_REQUEST_BYTES_MAX: usize = 256 * 1024;
-/// The largest answer.
+/// Maximum of bytes of an answer.
 pub const LOG_ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Events in one answer: CloudWatch Logs' largest page.
+/// Maximum of events in one answer: CloudWatch Logs' largest page.
 pub const LOG_EVENTS_MAX: u32 = 10_000;
-/// Bytes of events in one answer, counted as CloudWatch Logs counts them: its largest page.
+/// Maximum of bytes of events in one answer, counted as CloudWatch Logs counts them: its largest
+/// page.
 pub const LOG_EVENTS_BYTES_MAX: usize = 1024 * 1024;
-/// What CloudWatch Logs counts for an event besides its message.
+/// Bytes that CloudWatch Logs counts for an event beside its message.
 pub const LOG_EVENT_OVERHEAD_BYTES: usize = 26;
-/// The largest message: what Docker's driver cuts events to. A longer line becomes several.
+/// Maximum of bytes of a message: what Docker's driver cuts events to. A longer line becomes
+/// several.
 pub const LOG_MESSAGE_BYTES_MAX: usize = 262_144 - LOG_EVENT_OVERHEAD_BYTES;
-/// Groups or streams in one answer.
+/// Maximum of groups or streams in one answer.
 pub const LOG_NAMES_MAX: u32 = 1000;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -20,16 +20,16 @@ pub use self::error::StoreError;
 use super::query::{AskEvents, LOG_EVENT_OVERHEAD_BYTES, LogAsk, LogReply};
 use crate::{clock::Timestamp, data_directory::private_database};
 
-/// Raised when an older program could misread the file.
+/// Version of the format, raised when an older program could misread the file.
 const FORMAT: i64 = 1;
 /// "LSLE": tells our files from other SQLite files.
 const APPLICATION_ID: i64 = 0x4c53_4c45;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pages of 4 KiB; negative counts KiB. The agent is to stay small.
+/// SQLite's cache in KiB, negated as `cache_size` has it: the agent is to stay small.
 const CACHE_KIB: i64 = -512;
-/// What is deleted in one transaction, so that writers never wait long.
+/// Maximum of events deleted in one transaction, so that writers never wait long.
 const DELETED_AT_ONCE: u32 = 2000;
-/// Pages given back to the file system after a deletion.
+/// Maximum of pages given back to the file system after a deletion.
 const FREED_PAGES_AT_ONCE: u32 = 1024;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

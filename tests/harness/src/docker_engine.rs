@@ -12,9 +12,9 @@ use crate::{
     process::{Launch, Process},
 };
 
-/// How long an engine that says it is ready may take to answer.
+/// Timeout of the first answer of an engine that says it is ready.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
-/// How long an engine may take to stop its containers and itself.
+/// Timeout of an engine stopping its containers and itself.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 const CRASHED: &str = "the engine has crashed";
 

@@ -34,9 +34,9 @@ struct Service {
 const ECS: Service = Service { name: "ecs", target: "AmazonEC2ContainerServiceV20141113" };
 const LOGS: Service = Service { name: "logs", target: "Logs_20140328" };
 const LONGSHORE: Service = Service { name: "ecs", target: "Longshore_2026" };
-/// How long an answer may take before the call counts as not answered.
+/// Timeout of an answer, after which the call counts as not answered.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
-/// How often [`EcsClient::eventually`] asks.
+/// Interval at which [`EcsClient::eventually`] asks.
 const ASK_EVERY: Duration = Duration::from_millis(40);
 
 /// One connection to a coordinator, opened again when it is lost. A clone has its own.

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::UnixStream, time::timeout};
 
-/// An engine that is this slow is broken.
+/// Timeout of an answer: an engine that is this slow is broken.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Debug)]

@@ -29,9 +29,9 @@ use crate::{
 pub const REGION: &str = "us-east-1";
 const API_PORT: u16 = 8420;
 const JOIN_PORT: u16 = 8421;
-/// How long hosts may take until the API shows them connected.
+/// Timeout of hosts until the API shows them connected.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
-/// How long either program may take to end when asked to.
+/// Timeout of the end of either program once it was asked to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a test wants of its hosts.

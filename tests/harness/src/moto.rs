@@ -21,7 +21,7 @@ use crate::{
     process::{Launch, Process},
 };
 
-/// moto needs some seconds to import itself.
+/// Timeout of the start of moto, which needs some seconds to import itself.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const USER: &str = "longshore";
 

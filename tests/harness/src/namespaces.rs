@@ -9,7 +9,7 @@ use crate::{
     slot::Slot,
 };
 
-/// Hosts on one bridge: their addresses are .11 to .250.
+/// Maximum of hosts on one bridge: their addresses are .11 to .250.
 const HOSTS_MAX: usize = 240;
 /// One-way cuts, as rules in a host's own namespace.
 const INCOMING: &str = "INPUT -i eth0 -j DROP";

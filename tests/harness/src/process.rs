@@ -21,13 +21,13 @@ use tokio::{
 
 use crate::namespaces::Host;
 
-/// Lines of one program's log that are kept for waiting on; all of them go to its file.
+/// Maximum of lines of one program's log that are kept for waiting on; all of them go to its file.
 const LINES_MAX: usize = 500_000;
-/// One message to a service manager.
+/// Maximum of bytes of one message to a service manager.
 const NOTIFICATION_BYTES_MAX: usize = 4096;
-/// How long a program may take to say READY.
+/// Timeout of a program saying READY.
 const READY_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a killed program may take to be gone.
+/// Timeout of the end of a killed program.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to start a program.

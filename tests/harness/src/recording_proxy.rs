@@ -31,7 +31,7 @@ mod fault;
 
 pub use self::fault::{CALL_KINDS, CallKind, Fault};
 
-/// Calls that are kept; a test that makes more is not about counting.
+/// Maximum of calls that are kept; a test that makes more is not about counting.
 const CALLS_MAX: usize = 1_000_000;
 /// What comes instead of an answer.
 const JUNK: &[u8] = br#"{"Id": [7, {"State" "running"#;

@@ -12,9 +12,9 @@ use tokio::{
 
 use crate::{ecs::EcsClient, image::SAMPLE_IMAGE};
 
-/// How long a service may take to come to what is awaited.
+/// Timeout of a service coming to what is awaited.
 pub const PATIENCE: Duration = Duration::from_secs(90);
-/// How often a [`Sampler`] asks.
+/// Interval at which a [`Sampler`] asks.
 const SAMPLE_EVERY: Duration = Duration::from_millis(20);
 
 /// A task that sleeps, ends at once when asked to, and shares its host's network, which Docker

@@ -29,7 +29,7 @@ const OUR_PROGRAMS: [&str; 6] = [
     "longshore-agent",
     "longshore-coord",
 ];
-/// How long a killed process may take to be gone.
+/// Timeout of the end of a killed process.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Slot {

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::kernel::control_group::ControlGroup;
 
-/// The kernel counts CPU time in these in /proc/stat and cpuacct.stat (USER_HZ).
+/// Nanoseconds of a tick, in which the kernel counts CPU time in /proc/stat and cpuacct.stat
+/// (USER_HZ).
 const TICK_NS: u64 = 1_000_000_000 / 100;
 const US_NS: u64 = 1000;
 /// Of /proc/stat's first line, what Docker counts as the machine's time: user to softirq.

@@ -21,7 +21,7 @@ use crate::{
     task::key::TaskKey,
 };
 
-/// What Docker keeps for an agent that is away: so many files of this size. Then it drops the oldest.
+/// What Docker keeps for an agent that is away: a number of files of this size. Then it drops the oldest.
 const FILE_SIZE: &str = "20m";
 
 fn options(container: &ContainerDefinition) -> Option<AwslogsOptions> {

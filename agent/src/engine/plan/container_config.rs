@@ -40,7 +40,7 @@ pub(crate) fn image_reference(intent: &Intent, index: usize) -> Option<String> {
     })
 }
 
-/// `Err` says what of the definition cannot be carried out.
+/// `Err` names the part of the definition that cannot be carried out.
 pub(crate) fn container_config(
     intent: &Intent,
     index: usize,
@@ -204,7 +204,7 @@ fn environment(
     for KeyValuePair { name, value } in given.chain(overrides.environment.iter().flatten()) {
         set(name, value);
     }
-    // NVIDIA's runtime goes by it; of an image that says `all`, a container must not have all.
+    // NVIDIA's runtime reads this variable. A container of an image that sets `all` must not have all.
     if !gpus.is_empty() {
         set("NVIDIA_VISIBLE_DEVICES", &gpus.join(","));
     }

@@ -25,7 +25,7 @@ const LOG_DRIVERS: [&str; 10] = [
     AWSFIRELENS,
 ];
 
-/// Says what of the order cannot be carried out, if anything: the task's `stoppedReason`.
+/// The part of the order that cannot be carried out, if there is one: the task's `stoppedReason`.
 pub(crate) fn refusal(intent: &Intent, rules: &Rules) -> Option<String> {
     let spec = &intent.definition.spec;
     let told = |what: &str| {

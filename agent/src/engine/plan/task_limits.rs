@@ -8,14 +8,14 @@ use crate::{
     task::{intent::Intent, names::group_name, rules::Rules},
 };
 
-/// Linux takes no fewer shares (ecs-behaviour 1.3).
+/// Minimum of CPU shares that Linux takes (ecs-behaviour 1.3).
 const CPU_SHARES_MIN: u32 = 2;
 const CPU_SHARES_MAX: u32 = 262_144;
-/// Docker takes no less memory (ecs-behaviour 1.3).
+/// Minimum of memory that Docker takes (ecs-behaviour 1.3).
 const MEMORY_MIB_MIN: u32 = 6;
 pub(super) const MIB: u64 = 1024 * 1024;
 const CPU_UNITS_PER_CORE: u64 = 1024;
-/// Linux takes no shorter quota.
+/// Minimum CPU quota that Linux takes, in microseconds.
 const CPU_QUOTA_US_MIN: u64 = 1000;
 
 pub(crate) struct TaskLimits {

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// What a container mounts, by what Docker takes it as.
+/// The mounts of a container: those that the helper makes, and the volumes of Docker.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ContainerMounts {
     /// By the helper, before.
@@ -32,7 +32,7 @@ pub(super) struct ContainerMounts {
     pub(super) volumes: Vec<VolumeMount>,
 }
 
-/// `Err` says what of it cannot be carried out.
+/// `Err` names the mount that cannot be made, and why.
 pub(super) fn mounts(
     intent: &Intent,
     container: &ContainerDefinition,

@@ -21,8 +21,8 @@ use crate::{
     task::{endpoint_names::Names, labels, rules::MetadataFiles, shown::ShowsTasks},
 };
 
-/// Stopped tasks beside whose containers older ones are cleaned up: a task that fails every few
-/// seconds fills no disk in the hours that ECS keeps them.
+/// Default maximum of stopped tasks that keep their containers: a task that fails every few seconds
+/// fills no disk in the hours that ECS keeps them.
 const STOPPED_TASKS_KEPT: usize = 200;
 
 /// What the engine must be told at its start.
@@ -43,7 +43,7 @@ pub struct EngineConfig {
     /// How long a stopped container stays for its logs to be read: ECS's
     /// `ECS_ENGINE_TASK_CLEANUP_WAIT_DURATION`.
     pub cleanup_wait: Duration,
-    /// Of tasks that wait for it, the newest so many are kept.
+    /// Maximum of stopped tasks that wait for their clean-up; the oldest go first.
     pub stopped_tasks_kept: usize,
     /// `ECS_CONTAINER_STOP_TIMEOUT`, for containers without a `stopTimeout`.
     pub stop_timeout: Duration,

@@ -1,5 +1,5 @@
-//! What is done when a file system that tasks fill has little room: what nobody needs goes at once, and
-//! a host without room takes no new task.
+//! Clean-ups while a file system that tasks fill has little room: images and stopped tasks that nobody
+//! needs are removed at once. A host without room takes no new task.
 //!
 //! Also keeps the number of stopped tasks within its bound. Never: a touch of what runs; a reading of a
 //! file system (that is `disk`).
@@ -14,9 +14,9 @@ use crate::{
     task::{key::TaskKey, observed::CallOutcome},
 };
 
-/// Interval of clean-ups while room is short.
+/// Interval of clean-ups while a disk has little room.
 const MADE_EVERY: Duration = Duration::from_secs(60);
-/// Of the stopped tasks, so many are kept even then: the one that somebody is looking at.
+/// Number of stopped tasks that are kept even then: an operator may be looking at the newest.
 const STOPPED_KEPT: usize = 1;
 /// As the kernel says it, and every program that hears it.
 const NO_SPACE: &str = "no space left on device";
@@ -50,7 +50,8 @@ impl<R: ContainerRuntime> Engine<R> {
         }
     }
 
-    /// A call that failed for want of room says where, and room is made before it is tried again.
+    /// The error of a call that failed for want of room names the file system, and disks are cleaned up
+    /// before the call is tried again.
     pub(super) fn with_disk_advice(&mut self, mut outcome: CallOutcome) -> CallOutcome {
         let error = match &mut outcome {
             CallOutcome::Pulled(Err(error))
@@ -80,7 +81,7 @@ impl<R: ContainerRuntime> Engine<R> {
         outcome
     }
 
-    /// Has the tasks that stopped before the newest so many cleaned up, ahead of their time.
+    /// Has all stopped tasks but the newest `kept` cleaned up, ahead of their time.
     pub(super) fn keep_newest_stopped(&mut self, kept: usize) {
         let mut due: Vec<TaskKey> = Vec::new();
         while self.stopped.len() > kept

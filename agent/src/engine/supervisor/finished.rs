@@ -1,4 +1,4 @@
-//! What became of a call.
+//! Results of calls and other work that the engine has spawned.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How others talk to the engine, and what it shows them of its tasks.
+//! The engine's handle, by which others ask it, and the tasks as it shows them.
 
 use longshore_common::{
     id::TaskId,

@@ -35,7 +35,7 @@ use crate::{
     task::key::TaskKey,
 };
 
-/// From the first change of images until the engine is asked what it holds.
+/// Time from the first change of images until the engine is asked for its images.
 const LOOK_AFTER: Duration = Duration::from_secs(20);
 
 impl<R: ContainerRuntime> Engine<R> {

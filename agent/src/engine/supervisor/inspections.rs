@@ -1,7 +1,7 @@
-//! Whether every task was looked at since the container engine was listed.
+//! Whether the containers of every task were inspected since the container engine was listed.
 //!
-//! Until then the agent knows of its containers what an earlier one recorded: after a boot they
-//! have ended, and nobody has seen it yet. Never: a conclusion about a container.
+//! Until then the agent knows of its containers what an earlier agent recorded: after a boot they
+//! have ended, and no inspection has shown it yet. Never: a conclusion about a container.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tracing::warn;
 use super::{state::Engine, timer::Timer};
 use crate::{runtime::ContainerRuntime, task::key::TaskKey};
 
-/// A container that the engine does not show for so long keeps nobody waiting: its task stays as it
-/// was last known.
+/// Timeout of the first inspection of every container: a task whose containers the engine does not
+/// show until then stays as it was last known.
 const INSPECTION_PATIENCE: Duration = Duration::from_secs(30);
 
 impl<R: ContainerRuntime> Engine<R> {
-    /// Whether what this agent says of its tasks is what it has seen.
+    /// Whether what this agent reports of its tasks is what inspections have shown.
     pub(super) fn has_inspected(&self) -> bool {
         self.synced && self.inspections.unseen.is_empty()
     }
 
-    /// The engine was listed for the first time since it answers.
+    /// Begins the inspections that follow the first listing since the engine answers.
     pub(super) fn begin_inspections(&mut self) {
         let unseen = self.tasks.iter().filter(|(_, task)| task.observed.awaits_inspection());
         self.inspections.unseen = unseen.map(|(key, _)| *key).collect();

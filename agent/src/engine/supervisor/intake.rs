@@ -31,7 +31,7 @@ use crate::{
     task::{intent::Intent, key::TaskKey},
 };
 
-/// The longest that a poll is kept, whatever it asks for.
+/// Maximum time that a poll is kept, whatever it asks for.
 const HOLD_MAX: Duration = Duration::from_secs(60);
 /// Of a task whose end no journal holds any more.
 const HAS_ENDED: &str = "The task has ended on its container instance since the backup was made \

@@ -31,8 +31,8 @@ pub(super) struct KnownImages {
     pub(super) digests_prove: bool,
 }
 
-/// What the engine holds, for the coordinator to prefer this host for it: as of the last look, with
-/// what was pulled and removed since.
+/// References of the images that the engine holds, for which the coordinator prefers this host: as of
+/// the last listing, with what was pulled and removed since.
 #[derive(Default)]
 pub(super) struct ImageInventory {
     /// Tags and digests, in the form of [`familiar`].
@@ -63,7 +63,7 @@ pub(super) enum CleanupCycle {
     },
 }
 
-/// What the container engine holds.
+/// The images that the container engine lists, and those that containers use.
 pub(super) struct ListedImages {
     pub(super) images: Vec<ImageSummary>,
     pub(super) in_use: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! Who may call the container engine now, and who waits.
+//! Lanes: the calls of each kind under way, and the containers that wait for one to end.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,13 +16,13 @@ use crate::{
     task::key::TaskKey,
 };
 
-/// Inspections and readings of last lines that may be under way at once.
+/// Maximum of inspections and readings of last lines under way at once.
 pub(super) const INSPECTIONS_MAX: usize = 64;
 
-/// Containers whose creation may wait at once for what it needs from elsewhere.
+/// Maximum of containers whose creation waits at once for what it needs from elsewhere.
 pub(super) const PREPARATIONS_MAX: usize = 16;
 
-/// Removals that may be under way at once: each may wait for its container's log to be stored.
+/// Maximum of removals under way at once: each may wait for its container's log to be stored.
 pub(super) const REMOVALS_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

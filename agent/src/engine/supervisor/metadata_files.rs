@@ -14,7 +14,7 @@ use crate::{
     task::{intent::Intent, key::TaskKey, rules::Rules},
 };
 
-/// What could not be written now is tried again after so long.
+/// Pause before a metadata file that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
 impl<R: ContainerRuntime> Engine<R> {

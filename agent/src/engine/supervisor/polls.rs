@@ -1,4 +1,4 @@
-//! A poll that is kept, and one whose orders are on their way into the ledger.
+//! The poll that is kept for an answer, and the poll whose orders are being written into the ledger.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,7 +20,7 @@ pub(super) struct ParkedPoll {
     pub(super) until: Instant,
 }
 
-/// What a poll shows that the coordinator knows already.
+/// What the coordinator knows already, as its poll shows.
 #[derive(Clone, Copy)]
 pub(super) struct PollKnowledge {
     pub(super) images: Option<ReportPosition>,
@@ -33,7 +33,7 @@ impl PollKnowledge {
     }
 }
 
-/// A poll whose orders are on their way into the ledger.
+/// A poll whose orders are not in the ledger yet.
 pub(super) struct UnwrittenPoll {
     pub(super) head: Head,
     pub(super) being_written: bool,

@@ -1,5 +1,5 @@
-//! Pulls: one for each image, for every container that needs it, so many at once of each registry:
-//! one that hangs, or whose credential helper does, holds up its own pulls alone.
+//! Pulls: one for each image, for every container that needs the image. Each registry has a maximum of
+//! pulls at once, so that a registry that hangs holds up its own pulls alone.
 //!
 //! Never: a conclusion from a failed pull (that is `observed`), or a pull that nobody waits for.
 
@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// A pull that takes longer than this says how far it is, as often.
+/// Interval at which a long pull is logged and reported.
 const PULL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// A registry that did not answer is not asked again for so long while the host has the image.
+/// Time for which a registry that did not answer is not asked again while the host has the image.
 const SILENT_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// What the engine has told of a pull's layers.
@@ -47,7 +47,7 @@ impl Layers {
     }
 }
 
-/// Tasks that one line of the log names.
+/// Maximum of tasks that one line of the log names.
 const TASKS_NAMED_MAX: usize = 4;
 
 /// The tasks that wait for a pull, for the log.

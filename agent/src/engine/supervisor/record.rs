@@ -20,7 +20,8 @@ use crate::{
     runtime::ContainerRuntime,
 };
 
-/// Between two attempts at a ledger that could not be written; also how long a poll waits for it.
+/// Pause between two attempts at a ledger that could not be written; also the time that a poll
+/// waits for it.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl<R: ContainerRuntime> Engine<R> {

@@ -41,13 +41,14 @@ use crate::{
     task::{key::TaskKey, observed::PullAmount, rules::Rules},
 };
 
-/// The wall clock has been set, or has drifted as far, when it leaves the monotonic one by this.
+/// Minimum difference, in milliseconds, between the wall clock and the monotonic one at which the
+/// wall clock counts as set.
 pub(super) const CLOCK_JUMP_MS_MIN: u64 = 250;
 
-/// Words on how far pulls are that may wait for the engine.
+/// Maximum of messages about the progress of pulls that wait for the engine.
 pub(super) const PULL_NEWS_QUEUED_MAX: usize = 16;
 
-/// Why the engine ended by itself. Containers go on; a new start of the agent adopts them.
+/// Why the engine ended by itself. Containers run on; a new start of the agent adopts them.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// It is damaged, and not only full.
@@ -115,7 +116,7 @@ pub(super) struct Engine<R> {
 
 pub(super) type PullNews = (ImageSource, PullAmount);
 
-/// The look that follows a listing: one inspection of each container that may have changed.
+/// The inspections that follow a listing: one of each container that may have changed.
 #[derive(Default)]
 pub(super) struct PendingInspections {
     /// Tasks with a container that was not seen yet.

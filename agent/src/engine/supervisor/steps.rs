@@ -1,7 +1,7 @@
-//! Carries out steps: one call to the container engine each, so many at once and no more.
+//! Carries out steps: one call to the container engine each. Each kind of step has a maximum under way.
 //!
-//! What a step does counts, not how long it waits: a step that waits for a process, for a log or for
-//! what is elsewhere holds no place that another kind of step needs. Never: a decision what to do (that
+//! A step that waits for a process, for a log or for a registry holds no slot that another kind of step
+//! needs. Never: a decision what to do (that
 //! is `plan`) or what an outcome means (that is `observed`).
 
 use std::{sync::Arc, time::Duration};
@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-/// What could not be removed now is tried again after so long, and then less often.
+/// First and longest pause before the removal of leftovers is tried again; the pause doubles.
 const LEFTOVERS_RETRY_MIN: Duration = Duration::from_secs(1);
 const LEFTOVERS_RETRY_MAX: Duration = Duration::from_secs(60);
 

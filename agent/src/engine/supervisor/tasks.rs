@@ -1,4 +1,4 @@
-//! The tasks of this host in memory: how they get there, what is concluded after each change.
+//! The tasks of this host in memory: where they come from, and what is concluded after each change.
 //!
 //! Owns [`Engine::advance`], through which every change goes: settle, tell, plan. Never: a call to
 //! the container engine, or an answer to a poll.

@@ -1,4 +1,4 @@
-//! What the engine waits for by itself.
+//! Timers of the engine.
 
 use crate::task::key::TaskKey;
 
@@ -16,12 +16,12 @@ pub(super) enum Timer {
     MetadataFiles(TaskKey),
     /// The ledger that could not be written is tried again.
     Ledger,
-    /// What the engine does not show is waited for no longer.
+    /// The first inspection is over, also of containers that the engine does not show.
     Inspections,
     /// Images are cleaned up.
     Images,
     /// The engine said that its images changed.
     ImageList,
-    /// Room is made again if there still is too little.
+    /// Disks are cleaned up again if there still is too little room.
     DiskCleanup,
 }

@@ -1,4 +1,4 @@
-//! Keeps an eye on the container engine: whether it answers, what it says, what it holds.
+//! Watches the container engine: whether it answers, its events, its containers.
 //!
 //! The event stream is opened before the listing, so that nothing falls between the two. Never: a
 //! conclusion; what a silence or an error means is decided by who reads this.
@@ -13,10 +13,11 @@ use crate::runtime::{
     ContainerRuntime, ContainerSummary, OwnerLabel, RuntimeError, RuntimeEvent, RuntimeVersion,
 };
 
+/// First and longest pause between two attempts to reach the container engine.
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How far back the event stream begins: covers the moment until the engine has subscribed us.
-/// Events are hints to look again, so a repeated one does no harm.
+/// Time before now at which the event stream begins: covers the moment until the engine has
+/// subscribed us. Events are hints to look again, so a repeated one does no harm.
 const EVENTS_BACK: Duration = Duration::from_secs(2);
 
 pub(super) enum EngineNews {

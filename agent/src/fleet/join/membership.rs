@@ -21,7 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::call::{CALL_TIMEOUT, CallError, call};
 use crate::fleet::{coordinators::Coordinators, identity::Identity};
 
-/// Shortest time that each of several addresses has of a call.
+/// Minimum time of a call that each of several addresses has.
 const SHARE_MIN: Duration = Duration::from_secs(2);
 
 /// A member of a fleet. Cheap to clone; all clones show the certificate that is current.

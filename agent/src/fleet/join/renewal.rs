@@ -27,9 +27,9 @@ const RENEW_TO_PERCENT: u64 = 80;
 /// First and longest pause after a failed renewal.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(3600);
-/// Longest pause once the certificate has ended: until it is renewed, nobody can poll this host.
+/// Maximum pause once the certificate has ended: until it is renewed, nobody can poll this host.
 const RETRY_ENDED_MAX: Duration = Duration::from_secs(60);
-/// How often the wall clock is looked at: a suspended machine's timers know nothing of its sleep.
+/// Interval of looks at the wall clock: a suspended machine's timers do not count its sleep.
 const CHECK: Duration = Duration::from_secs(30);
 
 /// The one owner of this host's certificate. Run it with [`Renewal::keep_renewed`].

@@ -94,7 +94,7 @@ fn host_config(config: &ContainerConfig, selinux: bool) -> HostConfig {
         devices: Some(linux.devices.iter().map(device).collect()),
         device_requests: (!config.gpus.is_empty() && config.gpu_runtime.is_none())
             .then(|| vec![gpus(&config.gpus)]),
-        // It goes by NVIDIA_VISIBLE_DEVICES.
+        // NVIDIA's runtime reads NVIDIA_VISIBLE_DEVICES.
         runtime: config.gpu_runtime.clone().filter(|_| !config.gpus.is_empty()),
         init: linux.init.then_some(true),
         shm_size: linux.shared_memory_bytes.map(saturating),

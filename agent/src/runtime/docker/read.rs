@@ -26,7 +26,7 @@ use crate::runtime::{
     local_log::{DRIVER, LOG_FILE, LOG_FOLDER},
 };
 
-/// The largest answer that is read: a listing of some ten thousand containers.
+/// Maximum of bytes of an answer: a listing of some ten thousand containers.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A 2xx answer's body.

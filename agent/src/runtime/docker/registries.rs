@@ -17,7 +17,8 @@ use crate::{
     settings::Registries,
 };
 
-/// A helper, or a file on a network, that takes longer counts as a registry that does not answer.
+/// Timeout of a credential helper, or of a file on a network: beyond it the registry counts as one
+/// that does not answer.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Registries {

@@ -20,7 +20,7 @@ mod tests;
 const ROOT: &str = "/sys/fs/cgroup";
 /// Docker's own group, where it was not told otherwise (`--cgroup-parent`).
 const DOCKERS: &str = "docker";
-/// What systemd takes when it is told of no other.
+/// systemd's period of a CPU quota in microseconds, where no other is given.
 const SYSTEMD_PERIOD_US: u64 = 100_000;
 const SYSTEMCTL: &str = "systemctl";
 

@@ -22,31 +22,32 @@ use crate::settings::{
     image_cleanup::INTERVAL_MIN,
 };
 
-/// The port of the coordinator where agents join, when none is given.
+/// Default port of the coordinator at which agents join.
 const JOIN_PORT: u16 = 8421;
-/// ECS: "cluster names up to 255 letters, numbers, underscores, hyphens".
+/// Maximum of characters of a cluster's name (API reference, CreateCluster: "up to 255 letters,
+/// numbers, underscores, hyphens").
 const CLUSTER_NAME_CHARS_MAX: usize = 255;
-/// ECS reserves at most so many ports an instance (ecs-behaviour 1.3), of which six are its own.
+/// Maximum of reserved ports of an instance beside the six of ECS itself (ecs-behaviour 1.3).
 const RESERVED_PORTS_MAX: usize = 94;
-/// Attribute names and values of ECS's PutAttributes.
+/// Maximum of characters of an attribute's name or value (API reference, PutAttributes).
 const ATTRIBUTE_CHARS_MAX: usize = 128;
 const TAGS_MAX: usize = 50;
 const TAG_KEY_CHARS_MAX: usize = 128;
 const TAG_VALUE_CHARS_MAX: usize = 256;
-/// As many as the coordinator takes.
+/// Maximum of GPUs of a host that the coordinator takes.
 const GPUS_MAX: usize = 64;
 const GPU_ID_CHARS_MAX: usize = 128;
 const CPU_PERIOD_US: std::ops::RangeInclusive<u64> = 8_000..=100_000;
 const PROCESSES_MAX: u32 = 4 * 1024 * 1024;
-/// The shortest time in which Docker must have made a container.
+/// Minimum timeout of making a container.
 const CREATE_TIMEOUT_MIN: Duration = Duration::from_secs(60);
-/// What Amazon's agent takes at the least for its two durations.
+/// Minimum of the two durations that ECS's agent bounds.
 const DURATION_MIN: Duration = Duration::from_secs(1);
-/// Docker lists all of them at once.
+/// Maximum of stopped tasks that may be kept: Docker lists all of them at once.
 const STOPPED_TASKS_KEPT_MAX: usize = 100_000;
-/// More than a host holds.
+/// Maximum of images removed in a cycle: more than a host holds.
 const IMAGES_PER_CYCLE_MAX: usize = 100_000;
-/// A thousand cores; what is above is a slip.
+/// Maximum of CPU units of a host: a thousand cores. More is a slip.
 const CPU_UNITS_MAX: u32 = 1024 * 1024;
 
 pub(super) fn text(value: &Value) -> Result<String, String> {

@@ -1,4 +1,4 @@
-//! What each outcome of a call teaches of its container.
+//! Outcomes of calls, and what is known of a container after each.
 //!
 //! Never: an end concluded from an unknown outcome. Such a call leaves its container as last known and
 //! in doubt, and an inspect clears the doubt.
@@ -23,25 +23,27 @@ use crate::{
     },
 };
 
-/// How often one container is asked for before a 404 is believed.
+/// Number of 404s in a row after which a container counts as gone.
 const MISSING_TO_BELIEVE: u32 = 2;
 
-/// Between the two: an engine that is starting may not have read its containers yet.
+/// Pause between these 404s: an engine that is starting may not have read its containers yet.
 const MISSING_RETRY: Duration = Duration::from_secs(1);
 
-/// Attempts at a call that the engine answers with 5xx, before its word is final.
+/// Maximum of attempts at a call that the engine answers with 5xx, before its word is final.
 const ENGINE_ERRORS_MAX: u32 = 3;
 
-/// ecs-behaviour 1.7.
+/// Maximum of attempts at one pull (ecs-behaviour 1.7).
 const PULL_ATTEMPTS_MAX: u32 = 5;
 
-/// How often an image is pulled again that was gone when its container was to be made.
+/// Maximum of pulls of an image that was gone when its container was to be made.
 const IMAGES_LOST_MAX: u32 = 2;
 
+/// First and longest pause between two attempts at a pull (ecs-behaviour 1.7).
 const PULL_RETRY_MIN: Duration = Duration::from_millis(1100);
 
 const PULL_RETRY_MAX: Duration = Duration::from_secs(5);
 
+/// First and longest pause between two attempts at any other call.
 const RETRY_MIN: Duration = Duration::from_millis(250);
 
 const RETRY_MAX: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::input::{Input, InvalidPattern};
 
-/// How deep brackets nest.
+/// Maximum depth of nested brackets.
 const DEPTH_MAX: usize = 16;
 
 #[derive(Clone, Debug)]

@@ -4,8 +4,9 @@ use regex::bytes::Regex;
 
 use crate::logs::go_regex;
 
-/// CloudWatch Logs' limit.
+/// Maximum of regular expressions in a pattern (quotas of CloudWatch Logs).
 const REGEXES_MAX: usize = 2;
+/// Maximum of bytes of memory of a compiled expression.
 const REGEX_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -21,13 +21,13 @@ use crate::{
     },
 };
 
-/// Events that one answer looks at, wanted or not.
+/// Maximum of events that one answer looks at, wanted or not.
 const EXAMINED_MAX: usize = 50_000;
-/// Bytes of events that one answer looks at.
+/// Maximum of bytes of events that one answer looks at.
 const EXAMINED_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Events of one stream that are read ahead.
+/// Maximum of events of one stream that are read ahead.
 const READ_AHEAD: u32 = 128;
-/// Bytes of events that are read ahead, of all streams together; but one event of each.
+/// Maximum of bytes of events that are read ahead, of all streams together; but one event of each.
 const READ_AHEAD_BYTES: usize = 4 * 1024 * 1024;
 
 pub(super) fn groups(
