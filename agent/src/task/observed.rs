@@ -8,7 +8,6 @@ use longshore_common::{clock::Timestamp, task::StopCause};
 
 use crate::{settings::PullPolicy, task::desired::DesiredTask};
 
-mod conclusions;
 mod container;
 mod events;
 mod outcomes;

@@ -5,12 +5,12 @@ use longshore_common::{clock::Timestamp, protocol::NetworkBinding, task::HealthS
 
 use super::{
     pull::{PullAmount, PullFailure, PullState},
-    state::{ContainerStage, ContainerState, End, Ending, LastKnown, MainProcess, Run},
+    state::{ContainerStage, ContainerState, End, Ending, LastKnown, MainProcess, Run, Stop},
 };
-use crate::task::desired::{DesiredContainer, Role};
+use crate::task::desired::{DesiredContainer, Restart, Role};
 
 /// 128 and the number of SIGKILL: what the end of a namespace's first process does to all others.
-pub(super) const KILLED: i32 = 137;
+const KILLED: i32 = 137;
 
 pub(super) const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
 
@@ -241,7 +241,7 @@ impl ObservedContainer {
     }
 
     /// Also before the engine has said how.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(in crate::task) fn has_ended(&self) -> bool {
         match &self.state {
             ContainerState::Stopped { .. } => true,
             ContainerState::Running { process, .. } => *process == MainProcess::Ended,
@@ -331,7 +331,7 @@ impl ObservedContainer {
         Run { started_at: self.news.started_at.take(), ..Run::default() }
     }
 
-    pub(super) fn never_runs(&mut self, reason: String) {
+    pub(in crate::task) fn never_runs(&mut self, reason: String) {
         self.state = self.state.leave().never_runs(reason);
     }
 
@@ -342,5 +342,46 @@ impl ObservedContainer {
         let end = End { exit_code, finished_at: Some(at), ..known.end.unwrap_or_default() };
         self.state = ContainerState::Stopped { id: known.id, ending: Ending::Ran { run, end } };
         self.explain_by_memory();
+    }
+
+    /// The time to stop begins, unless it has begun already. Nothing happens unless the container runs.
+    pub(in crate::task) fn stop_begins(&mut self, by: Timestamp) {
+        if let ContainerState::Running { run, .. } = &mut self.state {
+            run.stop.get_or_insert(Stop { by, attempts: 0 });
+        }
+    }
+
+    /// The container is gone, and others show that it ran: with success, if known, before `succeeded`. It
+    /// is inspected, and not made again.
+    pub(in crate::task) fn counts_as_run(&mut self, succeeded: Option<Timestamp>) {
+        let known = LastKnown { run: Some(Run::default()), ..self.state.leave() };
+        (self.state, self.doubt) = (ContainerState::Unknown(known), true);
+        self.news.exit = succeeded.map(|at| (Some(0), at));
+    }
+
+    /// Whether the end is surely not that of another container's namespace, which kills.
+    pub(in crate::task) fn ended_in_its_own_way(&self) -> bool {
+        self.exit_code().is_some_and(|code| code != KILLED)
+    }
+
+    /// Has a container that ended started again, where its restart policy says so (ecs-behaviour 1.7).
+    pub(in crate::task) fn start_again(&mut self, policy: &Restart) {
+        let ContainerState::Stopped { id: Some(id), ending: Ending::Ran { run, end } } =
+            &self.state
+        else {
+            return;
+        };
+        let ran = self.start_by_this_clock().zip(end.finished_at);
+        let ran = ran.map(|(from, until)| until.since(from));
+        let ignored = |code: &i32| policy.ignored_exit_codes.contains(code);
+        let applies = !self.doubt
+            && !end.restart_refused
+            && end.exit_code.is_some_and(|code| !ignored(&code))
+            && ran.is_some_and(|ran| ran >= policy.after_running);
+        if applies {
+            let (id, run, end) = (id.clone(), run.clone(), end.clone());
+            self.state = ContainerState::Restarting { id, run, end };
+            self.restarts += 1;
+        }
     }
 }

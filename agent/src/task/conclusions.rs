@@ -7,12 +7,8 @@ use longshore_common::{
 };
 
 use crate::task::{
-    desired::{Condition, DesiredTask, Restart, Role},
-    observed::{
-        ObservedTask,
-        container::{KILLED, ObservedContainer},
-        state::{ContainerState, Ending, LastKnown, MainProcess, Run, Stop},
-    },
+    desired::{Condition, DesiredTask, Role},
+    observed::{ContainerState, MainProcess, ObservedContainer, ObservedTask},
     order,
 };
 
@@ -61,15 +57,10 @@ impl ObservedTask {
     /// From now on, containers whose turn it is have their time to stop.
     fn set_stop_deadlines(&mut self, desired: &DesiredTask, now: Timestamp) {
         for (index, wanted) in desired.containers.iter().enumerate() {
-            let due = order::may_stop(desired, self, index);
-            let ContainerState::Running { run, process, .. } = &mut self.containers[index].state
-            else {
-                continue;
-            };
+            let Some((_, process)) = self.containers[index].running() else { continue };
             let gone = *process == MainProcess::Ended && desired.stop.is_none();
-            if due && !gone && run.stop.is_none() {
-                let by = now.saturating_add(wanted.stop_grace);
-                run.stop = Some(Stop { by, attempts: 0 });
+            if !gone && order::may_stop(desired, self, index) {
+                self.containers[index].stop_begins(now.saturating_add(wanted.stop_grace));
             }
         }
     }
@@ -84,8 +75,8 @@ impl ObservedTask {
         };
         // The end of the pause container may take the others with it, and not the other way round:
         // one that ended in its own way was before.
-        let own_way = |c: &ObservedContainer| c.exit_code().is_some_and(|code| code != KILLED);
-        let before = ended.find(|(wanted, c)| wanted.role == Role::Defined && own_way(c));
+        let before =
+            ended.find(|(wanted, c)| wanted.role == Role::Defined && c.ended_in_its_own_way());
         let mut cause = own_stop_cause(before.map_or(pause, |(_, container)| container));
         if before.is_none() && pause.ever_ran() {
             cause.reason = PAUSE_EXITED.to_owned();
@@ -97,11 +88,7 @@ impl ObservedTask {
     /// and were removed since, where the others show it. They are asked for, and not run again.
     pub(crate) fn gone_after_they_ran(&mut self, desired: &DesiredTask, now: Timestamp) {
         while let Some((index, succeeded)) = self.gone_after_it_ran(desired) {
-            let container = &mut self.containers[index];
-            let run = Some(Run::default());
-            let known = LastKnown { run, ..container.state.leave() };
-            (container.state, container.doubt) = (ContainerState::Unknown(known), true);
-            container.news.exit = succeeded.then_some((Some(0), now));
+            self.containers[index].counts_as_run(succeeded.then_some(now));
         }
     }
 
@@ -141,28 +128,5 @@ fn own_stop_cause(ended: &ObservedContainer) -> StopCause {
     StopCause {
         code: StopCode::TaskFailedToStart,
         reason: ended.reason().unwrap_or("Task failed to start").to_owned(),
-    }
-}
-
-impl ObservedContainer {
-    /// Has a container that ended started again, where its restart policy says so (ecs-behaviour 1.7).
-    fn start_again(&mut self, policy: &Restart) {
-        let ContainerState::Stopped { id: Some(id), ending: Ending::Ran { run, end } } =
-            &self.state
-        else {
-            return;
-        };
-        let ran = self.start_by_this_clock().zip(end.finished_at);
-        let ran = ran.map(|(from, until)| until.since(from));
-        let ignored = |code: &i32| policy.ignored_exit_codes.contains(code);
-        let applies = !self.doubt
-            && !end.restart_refused
-            && end.exit_code.is_some_and(|code| !ignored(&code))
-            && ran.is_some_and(|ran| ran >= policy.after_running);
-        if applies {
-            let (id, run, end) = (id.clone(), run.clone(), end.clone());
-            self.state = ContainerState::Restarting { id, run, end };
-            self.restarts += 1;
-        }
     }
 }
