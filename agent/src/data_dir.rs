@@ -26,7 +26,7 @@ const OWNER_ONLY: u32 = 0o700;
 const OTHERS: u32 = 0o077;
 const LOCK_FILE: &str = "lock";
 const LEDGER_FILE: &str = "ledger.sqlite";
-/// Between the name of a ledger that was moved away and the host that joined in its place.
+/// Separates the name of a ledger that was moved away from the host that joined in its place.
 const ASIDE: &str = ".before-";
 const LOGS_FILE: &str = "logs.sqlite";
 const TASK_FILES: &str = "tasks";

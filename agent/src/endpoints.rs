@@ -124,7 +124,7 @@ enum Refused {
     NoSuchSource,
     NotFrom(NotFrom),
     TooMany,
-    /// Its counters cannot be read: it may not run any more.
+    /// The container's counters cannot be read: it may not run any more.
     NoStats(String),
     /// Credentials of a role, which no task has.
     NoCredentials {

@@ -24,7 +24,7 @@ use crate::settings::Settings;
 
 mod client;
 mod directory;
-mod fence;
+mod source_check;
 mod files;
 mod ground;
 mod helper;

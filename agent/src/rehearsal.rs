@@ -55,7 +55,7 @@ impl Rehearsal {
         engine_sockets: Vec<PathBuf>,
     ) -> Result<Self, RehearsalError> {
         let efs = FileSystems::read(efs).map_err(RehearsalError::Efs)?;
-        let fences = MountRules {
+        let mount_rules = MountRules {
             policy: policy.clone(),
             file_systems: efs.clone(),
             engine_sockets,
@@ -79,7 +79,7 @@ impl Rehearsal {
             endpoints: None,
             gpu_runtime: None,
         };
-        Ok(Rehearsal { rules, helper: Helper::new(&folder.join("volumes"), fences)? })
+        Ok(Rehearsal { rules, helper: Helper::new(&folder.join("volumes"), mount_rules)? })
     }
 
     pub fn of(&self, definition: TaskDefinition) -> Rehearsed {

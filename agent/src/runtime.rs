@@ -169,7 +169,7 @@ pub struct RuntimeVersion {
     pub security_options: Vec<String>,
     /// Where it keeps images and containers (`DockerRootDir`), if it tells.
     pub data_root: Option<PathBuf>,
-    /// It keeps images in containerd's store, which gives each of them a digest, whether or not a
+    /// The engine keeps images in containerd's store, which gives each image a digest, whether or not a
     /// registry has it.
     pub containerd_images: bool,
 }
@@ -265,9 +265,9 @@ pub struct ContainerConfig {
     pub volumes: Vec<VolumeMount>,
     /// `container` or `container:ro`, by the engine's names.
     pub volumes_from: Vec<String>,
-    /// Its standard input stays open.
+    /// The container's standard input stays open.
     pub interactive: bool,
-    /// It has a pseudo-terminal.
+    /// The container has a pseudo-terminal.
     pub terminal: bool,
     pub linux: LinuxConfig,
     /// Absent: the engine's default.
@@ -339,7 +339,7 @@ pub struct VolumeMount {
     pub driver: Option<String>,
     pub driver_options: BTreeMap<String, String>,
     pub labels: BTreeMap<String, String>,
-    /// It is not made for this container: without it there is no container.
+    /// The volume is not made for this container: without the volume there is no container.
     pub must_exist: bool,
 }
 
@@ -369,7 +369,7 @@ pub struct LinuxConfig {
 pub struct DeviceMapping {
     pub host_path: String,
     pub container_path: String,
-    /// Of `r`, `w` and `m`.
+    /// Letters of `r`, `w` and `m`.
     pub permissions: String,
 }
 
@@ -379,7 +379,7 @@ pub enum PidNamespace {
     #[default]
     EngineDefault,
     Host,
-    /// Those that this container sees, by the engine's name.
+    /// The namespace of this container, by the engine's name.
     Container(String),
 }
 
@@ -388,11 +388,11 @@ pub enum IpcNamespace {
     #[default]
     EngineDefault,
     Host,
-    /// Its own, without /dev/shm.
+    /// The container's own namespace, without /dev/shm.
     None,
-    /// Its own, which others may join.
+    /// The container's own namespace, which others may join.
     Shareable,
-    /// That of this container, by the engine's name.
+    /// The namespace of this container, by the engine's name.
     Container(String),
 }
 
@@ -419,7 +419,7 @@ pub enum RunState {
     Created,
     /// Also paused, and restarting by the engine.
     Running,
-    /// Its process ended.
+    /// The container's process ended.
     Exited,
 }
 
@@ -429,7 +429,7 @@ pub struct ContainerDetails {
     pub name: String,
     pub labels: BTreeMap<String, String>,
     pub state: RunState,
-    /// Of its first process, in the engine's process namespace, while it runs.
+    /// Id of the first process, in the engine's process namespace, while the container runs.
     pub pid: Option<u32>,
     /// Given when it exited.
     pub exit_code: Option<i32>,
@@ -453,7 +453,7 @@ pub struct ContainerDetails {
 /// What the kernel tells of the end of a container's first process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProcessEnd {
-    /// It killed a process of the container for its memory, perhaps this one.
+    /// The kernel killed a process of the container for its memory, perhaps this one.
     pub memory_kill: bool,
 }
 
@@ -500,7 +500,7 @@ pub enum ContainerChange {
         exit_code: Option<i32>,
     },
     Health(HealthStatus),
-    /// It was taken from a network, or stopped.
+    /// The container was taken from a network, or stopped.
     LeftNetwork,
     JoinedNetwork,
     /// Somebody did this to it, by the engine's word: it runs on, or is as it was.
@@ -542,7 +542,7 @@ pub enum RuntimeError {
     /// The registry does not answer, and the host has the image: the engine was not asked to try on.
     #[error("{message}")]
     NotAsked { message: String },
-    /// It may have been done or not. Unknown is not dead.
+    /// The call may have been done or not. Unknown is not dead.
     #[error(transparent)]
     Unknown(#[from] Unknown),
 }

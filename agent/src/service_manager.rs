@@ -8,7 +8,7 @@ pub(crate) fn stopping(status: &str) {
     ServiceManager::of_this_program().tell(&states);
 }
 
-/// Of a program that has nothing more to say than that it works.
+/// Tells that a program works, which has nothing more to say.
 pub(crate) fn ready(status: &str) {
     ServiceManager::of_this_program().tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }

@@ -36,7 +36,8 @@ pub fn by_digest(reference: &str, digest: &str) -> String {
     format!("{}{DIGEST}{digest}", without_tag(reference).0)
 }
 
-/// It can only ever name one content, so an image that the host has is the one that is meant.
+/// Whether the reference names a digest, and so one content: an image that the host has by it is the
+/// one that is meant.
 pub fn is_by_digest(reference: &str) -> bool {
     reference.contains(DIGEST)
 }

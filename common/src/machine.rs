@@ -13,10 +13,10 @@ const MARK_DIGITS: usize = 32;
 /// with another installation; a copied disk or image to one with other hardware.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineMarks {
-    /// Of the installed system: made of `/etc/machine-id`.
+    /// Mark of the installed system: made of `/etc/machine-id`.
     #[serde(default)]
     pub installation: Option<String>,
-    /// Of the hardware, or of the virtual machine: made of the firmware's UUID.
+    /// Mark of the hardware, or of the virtual machine: made of the firmware's UUID.
     #[serde(default)]
     pub hardware: Option<String>,
 }

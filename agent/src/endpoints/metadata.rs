@@ -19,7 +19,7 @@ use super::{
     route::EndpointVersion,
 };
 use crate::{
-    engine::plan::{awslogs, task_limits::TaskLimits as Limits, volumes},
+    engine::plan::{awslogs, task_limits::TaskLimits, volumes},
     task::{
         labels,
         shown::{KnownStatus, ShownContainer, ShownTask},
@@ -55,7 +55,7 @@ pub(crate) struct TaskMetadata<'a> {
     desired_status: &'static str,
     known_status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    limits: Option<TaskLimits>,
+    limits: Option<TaskLimitsMetadata>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pull_started_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,9 +75,9 @@ pub(crate) struct TaskMetadata<'a> {
     errors: Vec<TagsError<'a>>,
 }
 
-/// Of a whole task: CPU in vCPUs, memory in MiB.
+/// Limits of a whole task: CPU in vCPUs, memory in MiB.
 #[derive(Serialize)]
-struct TaskLimits {
+struct TaskLimitsMetadata {
     #[serde(rename = "CPU", skip_serializing_if = "Option::is_none")]
     cpu: Option<f64>,
     #[serde(rename = "Memory", skip_serializing_if = "Option::is_none")]
@@ -101,7 +101,7 @@ pub(crate) struct ContainerMetadata<'a> {
     known_status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit_code: Option<i32>,
-    limits: ContainerLimits,
+    limits: ContainerLimitsMetadata,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,9 +135,9 @@ struct PortMetadata<'a> {
     host_ip: Option<&'a str>,
 }
 
-/// Of a container: CPU in units, memory in MiB; 0 for no limit.
+/// Limits of a container: CPU in units, memory in MiB; 0 for no limit.
 #[derive(Default, Serialize)]
-struct ContainerLimits {
+struct ContainerLimitsMetadata {
     #[serde(rename = "CPU")]
     cpu: u32,
     #[serde(rename = "Memory")]
@@ -313,24 +313,24 @@ fn definition(task: &ShownTask, index: usize) -> Option<&ContainerDefinition> {
     task.intent.as_ref()?.definition.spec.container_definitions.get(index)
 }
 
-fn task_limits(task: &ShownTask) -> Option<TaskLimits> {
-    let limits = Limits::of(task.intent.as_ref()?).ok()?;
+fn task_limits(task: &ShownTask) -> Option<TaskLimitsMetadata> {
+    let limits = TaskLimits::of(task.intent.as_ref()?).ok()?;
     let cpu = limits.cpu_units.map(|units| f64::from(units) / CPU_UNITS_PER_VCPU);
     let memory = limits.memory_mib;
-    (cpu.is_some() || memory.is_some()).then_some(TaskLimits { cpu, memory })
+    (cpu.is_some() || memory.is_some()).then_some(TaskLimitsMetadata { cpu, memory })
 }
 
 fn container_limits(
     task: &ShownTask,
     shown: &ShownContainer,
     definition: Option<&ContainerDefinition>,
-) -> ContainerLimits {
+) -> ContainerLimitsMetadata {
     let (Some(definition), Some(intent)) = (definition, &task.intent) else {
-        return ContainerLimits::default();
+        return ContainerLimitsMetadata::default();
     };
     let none = ContainerOverride::default();
     let overrides = intent.order.overrides.container(&shown.name).unwrap_or(&none);
-    ContainerLimits {
+    ContainerLimitsMetadata {
         cpu: overrides.cpu.unwrap_or(definition.cpu),
         memory: overrides.memory.or(definition.memory).unwrap_or_default(),
     }

@@ -107,7 +107,7 @@ impl<R: ContainerRuntime, W: Witness> Sources<R, W> {
         }
     }
 
-    /// Of these containers, those that the connection may be of by its address. Cheap.
+    /// The containers among these from which the connection may come, by its address. Cheap.
     pub(crate) async fn plausible(
         &self,
         connection: &Connection,

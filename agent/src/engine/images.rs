@@ -34,7 +34,7 @@ pub(crate) enum ImageOrigin {
     /// An earlier agent took it down, and did not say.
     #[default]
     Unknown,
-    /// It was here when it was first used: perhaps it was built here.
+    /// The image was here when it was first used: perhaps it was built here.
     Local,
     /// This agent pulled it.
     Pulled,
@@ -55,7 +55,7 @@ impl ImageOrigin {
 /// What may not go.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct NeededImages {
-    /// Of the images of every container on the host, whoever made it.
+    /// Ids of the images of every container on the host, whoever made the container.
     pub(crate) ids: BTreeSet<String>,
     /// What tasks name, in the form of [`familiar`].
     pub(crate) references: BTreeSet<String>,

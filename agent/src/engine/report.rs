@@ -67,7 +67,7 @@ pub(crate) fn task_report(desired: &DesiredTask, observed: &ObservedTask) -> Tas
                 health: wanted.health_check.then(|| container.health().unwrap_or_default()),
                 started_at: container.started_at(),
                 finished_at: container.finished_at().filter(|_| over),
-                last_lines: over.then(|| container.last_lines().to_vec()).unwrap_or_default(),
+                last_lines: if over { container.last_lines().to_vec() } else { Vec::new() },
             }
         })
         .collect();

@@ -59,7 +59,7 @@ impl DiskSpace {
 
 /// One reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSystem {
+pub struct FileSystemUsage {
     /// Where it was looked at.
     pub path: PathBuf,
     pub bytes: u64,
@@ -77,7 +77,7 @@ pub struct Disk {
     pub room: DiskSpace,
     /// Docker has told where its data is, so that this is among the readings.
     pub whole: bool,
-    pub file_systems: Vec<FileSystem>,
+    pub file_systems: Vec<FileSystemUsage>,
 }
 
 impl Disk {
@@ -91,9 +91,9 @@ impl Disk {
     }
 }
 
-impl fmt::Display for FileSystem {
+impl fmt::Display for FileSystemUsage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let FileSystem { path, bytes, free_bytes, used_percent, inodes_used_percent } = self;
+        let FileSystemUsage { path, bytes, free_bytes, used_percent, inodes_used_percent } = self;
         let path = path.display();
         write!(
             f,
@@ -103,7 +103,7 @@ impl fmt::Display for FileSystem {
     }
 }
 
-impl FileSystem {
+impl FileSystemUsage {
     fn fullness(&self) -> u8 {
         self.used_percent.max(self.inodes_used_percent)
     }
@@ -126,7 +126,7 @@ impl FileSystem {
     }
 }
 
-fn disk(mut file_systems: Vec<FileSystem>, rules: &DiskRules, was: DiskSpace) -> Disk {
+fn disk(mut file_systems: Vec<FileSystemUsage>, rules: &DiskRules, was: DiskSpace) -> Disk {
     file_systems.sort_by_key(|one| (std::cmp::Reverse(one.room(rules, was)), one.free_bytes));
     let room = file_systems.first().map_or(was, |fullest| fullest.room(rules, was));
     Disk { room, whole: false, file_systems }
@@ -236,9 +236,9 @@ fn tell(disk: &Disk, was: DiskSpace) {
 
 struct WatchedPath {
     path: PathBuf,
-    last: Option<FileSystem>,
+    last: Option<FileSystemUsage>,
     /// From a thread that has not answered yet.
-    awaited: Option<oneshot::Receiver<io::Result<FileSystem>>>,
+    awaited: Option<oneshot::Receiver<io::Result<FileSystemUsage>>>,
     /// The log has told that it cannot be read.
     told: bool,
     may_be_missing: bool,
@@ -279,7 +279,7 @@ impl WatchedPath {
 }
 
 /// By a thread of its own, and not one of the runtime's, for whose end the agent's would wait.
-fn read_aside(path: &Path) -> oneshot::Receiver<io::Result<FileSystem>> {
+fn read_aside(path: &Path) -> oneshot::Receiver<io::Result<FileSystemUsage>> {
     let (answer, awaited) = oneshot::channel();
     let path = path.to_owned();
     // One that cannot be started drops the sender, which the receiver sees.
@@ -290,9 +290,9 @@ fn read_aside(path: &Path) -> oneshot::Receiver<io::Result<FileSystem>> {
     awaited
 }
 
-fn read(path: &Path) -> io::Result<FileSystem> {
+fn read(path: &Path) -> io::Result<FileSystemUsage> {
     let stat = statvfs(path)?;
-    Ok(FileSystem {
+    Ok(FileSystemUsage {
         path: path.to_owned(),
         bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
         free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),

@@ -20,9 +20,9 @@ pub(crate) const AGENT_HASH: &str = match option_env!("LONGSHORE_COMMIT") {
 const CPU_UNITS_PER_CORE: u32 = 1024;
 const BYTES_PER_MIB: u64 = 1024 * 1024;
 const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
-/// Of the installed system: machine-id(5).
+/// Id of the installed system: machine-id(5).
 const INSTALLATION_ID_FILE: &str = "/etc/machine-id";
-/// Of the hardware or the virtual machine, by its firmware.
+/// Id of the hardware or the virtual machine, by its firmware.
 const HARDWARE_ID_FILE: &str = "/sys/class/dmi/id/product_uuid";
 const MODEL_FILE: &str = "/sys/class/dmi/id/product_name";
 /// os-release(5).

@@ -57,11 +57,11 @@ pub(super) enum Format {
 /// What the beginning of some bytes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
-    /// So many bytes are whole records.
+    /// Number of bytes that are whole records.
     Records(usize),
     /// More bytes may make it a record.
     Part,
-    /// So many bytes are none, and never will be.
+    /// Number of bytes that are no record, and never will be.
     Damage(usize),
 }
 

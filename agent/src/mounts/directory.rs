@@ -18,9 +18,9 @@ use rustix::{
 use super::{Helper, files, resolve::beneath};
 use crate::settings::AccessPoint;
 
-/// Of directories above an access point.
+/// Mode of directories above an access point.
 const PARENT_MODE: Mode = Mode::from_raw_mode(0o755);
-/// Of a directory that is not whole.
+/// Mode of a directory that is not whole.
 const UNFINISHED: Mode = Mode::empty();
 const PERMISSIONS: u32 = 0o7777;
 
@@ -31,7 +31,7 @@ impl Helper {
         id: &str,
     ) -> Result<(OwnedFd, &AccessPoint), String> {
         let (root, _) = self.file_system(file_system)?;
-        let point = self.fences.file_systems.access_point(file_system, id).ok_or_else(|| {
+        let point = self.rules.file_systems.access_point(file_system, id).ok_or_else(|| {
             format!("access point {id}, which the setting efs of this host's helper does not name")
         })?;
         Ok((root, point))

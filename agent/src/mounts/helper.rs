@@ -31,7 +31,7 @@ pub(crate) struct MountRules {
 /// Makes mounts below a folder of its own.
 #[derive(Debug)]
 pub(crate) struct Helper {
-    pub(super) fences: MountRules,
+    pub(super) rules: MountRules,
     /// Holds the mounts.
     pub(super) folder: PathBuf,
     /// Held while places are made or taken down. No call under it waits for a file system that is
@@ -56,7 +56,7 @@ pub(crate) enum HelperError {
 
 impl Helper {
     /// `folder` is made for root alone if it is not there.
-    pub(crate) fn new(folder: &Path, mut fences: MountRules) -> Result<Self, HelperError> {
+    pub(crate) fn new(folder: &Path, mut rules: MountRules) -> Result<Self, HelperError> {
         let unusable = |error| HelperError::Folder(folder.to_owned(), error);
         let mounts = folder.join(MOUNTS);
         files::make_private(folder)
@@ -64,9 +64,9 @@ impl Helper {
             .map_err(unusable)?;
         // As the kernel's table of mounts shows it.
         let mounts = fs_err::canonicalize(mounts).map_err(unusable)?;
-        fences.own_folders.push(folder.to_owned());
+        rules.own_folders.push(folder.to_owned());
         Ok(Helper {
-            fences,
+            rules,
             folder: mounts,
             places: Mutex::default(),
             turns: RequestSlots::default(),

@@ -21,11 +21,10 @@ use rustix::{
 };
 
 use super::{
-    Helper,
-    fence::OpenedPath,
-    files, ground,
+    Helper, files, ground,
     protocol::{BindRequest, LISTED_MAX, MountSource, TaskMounts},
     resolve::beneath,
+    source_check::OpenedPath,
     table::{Mount, MountTable},
 };
 
@@ -189,7 +188,7 @@ impl Helper {
             MountSource::Host { .. } => false,
             MountSource::FileSystem { .. } | MountSource::AccessPoint { .. } => true,
         };
-        let devices = request.devices && !self.fences.policy.forbids(Forbidden::Devices);
+        let devices = request.devices && !self.rules.policy.forbids(Forbidden::Devices);
         let of_devices = OF_DEVICES.contains(&mount.file_system.as_str());
         let mut flags = MountFlags::empty();
         let options = request.options;

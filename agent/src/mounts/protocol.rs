@@ -29,7 +29,7 @@ pub(crate) enum HelperRequest {
     /// Tasks for which something is bound, in their order.
     List {
         host: HostId,
-        /// Those after it.
+        /// The task after which the list begins.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<TaskMounts>,
     },
@@ -76,7 +76,7 @@ pub(crate) struct TaskMounts {
 }
 
 impl TaskMounts {
-    /// Of the task's folder in its host's.
+    /// Name of the task's folder in its host's folder.
     pub(crate) fn folder_name(task: TaskId, generation: u32) -> String {
         format!("{task}_{generation}")
     }

@@ -16,10 +16,9 @@ use rustix::{
 };
 
 use super::{
-    Helper,
-    fence::OpenedPath,
-    files,
+    Helper, files,
     protocol::MountSource,
+    source_check::OpenedPath,
     table::{Mount, MountTable},
 };
 
@@ -43,7 +42,7 @@ impl Helper {
                 let opened = self.host_path(path)?;
                 let refused = |why: String| format!("{} ({why})", path.display());
                 // Read now: it may have been mounted by being opened.
-                self.fences.check(&opened, &MountTable::read()?).map_err(refused)?;
+                self.rules.check(&opened, &MountTable::read()?).map_err(refused)?;
                 Ok(opened)
             }
             MountSource::FileSystem { id, root_directory, encrypted } => {
@@ -69,7 +68,7 @@ impl Helper {
 
     /// Opens it anew from the root that it is below, so that no name on the way can be another's.
     fn below_a_root(&self, opened: OpenedPath) -> Result<OpenedPath, String> {
-        let Some(roots) = &self.fences.policy.bind_roots else { return Ok(opened) };
+        let Some(roots) = &self.rules.policy.bind_roots else { return Ok(opened) };
         for root in roots {
             let Ok(root) = files::open_own(root) else { continue };
             let at = files::canonical(&root)?;
@@ -103,7 +102,7 @@ impl Helper {
         };
         let mut parent = self.below_a_root(OpenedPath::new(parent)?)?;
         let refused = |why: String| format!("{} ({why})", path.display());
-        self.fences.check_parent(&parent, &MountTable::read()?).map_err(refused)?;
+        self.rules.check_parent(&parent, &MountTable::read()?).map_err(refused)?;
         while let Some(name) = missing.pop() {
             match mkdirat(&parent.file, &name, MADE_MODE) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -119,9 +118,9 @@ impl Helper {
         Ok(parent)
     }
 
-    /// Its root, which must be mounted, and its path.
+    /// The file system's root, which must be mounted, and the path below it.
     pub(super) fn file_system(&self, id: &str) -> Result<(OwnedFd, PathBuf), String> {
-        let at = self.fences.file_systems.mounted_at(id).ok_or_else(|| {
+        let at = self.rules.file_systems.mounted_at(id).ok_or_else(|| {
             format!("file system {id} is not mounted here by the setting efs of this host's helper")
         })?;
         let root = files::open_directory(CWD, at, ResolveFlags::empty());
@@ -140,7 +139,7 @@ impl Helper {
         // Read now: the root may have been mounted by being opened.
         let table = MountTable::read()?;
         let refused = |why: String| format!("{} ({why})", opened.path.display());
-        self.fences.check(&opened, &table).map_err(refused)?;
+        self.rules.check(&opened, &table).map_err(refused)?;
         if encrypted && let Some(how) = unencrypted(table.of(&opened.file)?) {
             return Err(format!(
                 "transitEncryption of file system {id}: {} is mounted by {how}; mount it with \

@@ -37,13 +37,13 @@ pub(super) struct Mount {
     /// What of the file system is mounted.
     root: PathBuf,
     pub(super) at: PathBuf,
-    /// Of this mount: `rw,nosuid`.
+    /// Options of this mount: `rw,nosuid`.
     flags: String,
     /// Mounts and unmounts below appear in other namespaces too (shared propagation).
     pub(super) shared: bool,
     pub(super) file_system: String,
     pub(super) source: String,
-    /// Of the file system.
+    /// Options of the file system.
     pub(super) options: String,
 }
 
@@ -103,7 +103,7 @@ impl MountTable {
         above.max_by_key(|at| at.as_os_str().len())
     }
 
-    /// Of several at one place the last is seen.
+    /// The mount that is seen at a place: of several, the last.
     pub(super) fn top_at(&self, at: &Path) -> Option<&Mount> {
         self.0.iter().rev().find(|mount| mount.at == at)
     }

@@ -60,8 +60,8 @@ impl Sandbox {
         self.path(name)
     }
 
-    fn helper(&self, fences: MountRules) -> Helper {
-        Helper::new(&self.path("helper"), fences).unwrap()
+    fn helper(&self, rules: MountRules) -> Helper {
+        Helper::new(&self.path("helper"), rules).unwrap()
     }
 }
 
@@ -136,8 +136,8 @@ fn with_socket(sandbox: &Sandbox) -> (MountRules, UnixListener) {
 #[test]
 fn an_engines_socket_is_told_by_its_inode() {
     let sandbox = Sandbox::new();
-    let (fences, _listener) = with_socket(&sandbox);
-    let helper = sandbox.helper(fences);
+    let (rules, _listener) = with_socket(&sandbox);
+    let helper = sandbox.helper(rules);
     let socket = sandbox.path("run/engine/engine.sock");
     sandbox.link("link.sock", &socket);
     sandbox.link("link-to-run", sandbox.path("run"));

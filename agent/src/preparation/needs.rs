@@ -8,11 +8,11 @@ use crate::mounts::protocol::BindRequest;
 
 pub(crate) const SEARCHABLE: u32 = 0o755;
 
-/// Of a directory into which one container of any user writes. Nobody else gets there: it is below
+/// Mode of a directory into which one container of any user writes. Nobody else gets there: it is below
 /// the data directory, which is closed.
 pub(crate) const WRITABLE: u32 = 0o777;
 
-/// Of one container. Empty for most.
+/// The needs of one container; empty for most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
     /// ARNs of environment files; of two that set a variable, the first wins (ecs-behaviour 1.3).

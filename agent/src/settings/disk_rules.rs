@@ -6,7 +6,7 @@ const REFUSE_AT_PERCENT: u8 = 95;
 
 const FLOOR_BYTES: u64 = 128 << 20;
 
-/// From when on room is made, and no task is taken.
+/// Thresholds at which disks are cleaned up, and at which no task is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiskRules {
     /// Percent used.

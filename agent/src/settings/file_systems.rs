@@ -37,7 +37,7 @@ pub(crate) struct AccessPoint {
     pub(crate) any_user: bool,
 }
 
-/// Of an access point whose setting gives none.
+/// Mode of an access point whose setting gives none.
 const MODE: u32 = 0o755;
 
 /// Ends an access point's setting: no container is refused for its user.

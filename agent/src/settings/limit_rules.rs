@@ -6,11 +6,11 @@ const CPU_PERIOD_US: u64 = 100_000;
 /// What an operator says of tasks' limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitRules {
-    /// Those of the definition count; else only those of single containers.
+    /// The limits of the definition count; else only those of single containers.
     pub cpu_and_memory: bool,
     /// Processes and threads that one task may have.
     pub processes: Option<u32>,
-    /// Of CPU quotas.
+    /// Period of CPU quotas in microseconds.
     pub cpu_period_us: u64,
 }
 

@@ -187,7 +187,7 @@ impl Reader<'_> {
         self.parsed(&raw, coordinator)
     }
 
-    /// Of a token and a file that holds one, the stronger source's.
+    /// The token, or the file that holds one: the stronger source counts.
     fn join_token(&mut self) -> Option<TokenSource> {
         let (token, file) = (self.values.take("join-token"), self.values.take("join-token-file"));
         match (token, file) {

@@ -75,10 +75,10 @@ pub struct Settings {
     pub repository_credentials: RepositoryCredentials,
     pub registries: Registries,
     pub image_pull: PullPolicy,
-    /// Of a container that waits for others.
+    /// True when the image of a container that waits for others is pulled at once.
     pub pull_dependent_upfront: bool,
     pub image_cleanup: ImageCleanup,
-    /// Of Docker's calls.
+    /// Timeouts of calls to Docker.
     pub timeouts: Timeouts,
     pub container_stop_timeout: Duration,
     pub task_cleanup_wait: Duration,

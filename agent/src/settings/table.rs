@@ -268,7 +268,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "KIND,…",
         None,
         "Docker volumes that tasks may have although `bind_roots`, or `forbid` of devices or \
-         docker-socket, fences the host in: types of file systems for the driver `local` (nfs), or \
+         docker-socket, rules the host in: types of file systems for the driver `local` (nfs), or \
          driver:NAME. Always allowed: plain ones, tmpfs, and o=bind of a path that may be mounted",
     ),
     setting(

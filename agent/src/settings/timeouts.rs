@@ -8,7 +8,7 @@ pub struct Timeouts {
     pub version: Duration,
     /// A whole pull.
     pub pull: Duration,
-    /// Until a pull's first word, which Docker says once it has the manifest.
+    /// Timeout of a pull's first message, which Docker sends once it has the manifest.
     pub manifest: Duration,
     /// A pull that says nothing from then on.
     pub pull_silence: Duration,

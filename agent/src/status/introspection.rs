@@ -225,7 +225,7 @@ struct HealthAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
     docker: &'static str,
-    /// Of the file systems that tasks fill: `enough`, `short` or `lacking`.
+    /// Space on the file systems that tasks fill: `enough`, `short` or `lacking`.
     room: &'static str,
     /// `ok`, or why no new task is taken and what to do.
     storage: String,

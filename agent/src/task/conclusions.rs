@@ -46,7 +46,7 @@ impl ObservedTask {
     /// waits for such a one too. The task stops for it only if it is essential.
     fn give_up_what_never_begins(&mut self, desired: &DesiredTask, now: Timestamp) {
         while let Some((index, reason)) = order::never_begins(desired, self, now) {
-            self.containers[index].never_runs(reason.clone());
+            self.containers[index].give_up(reason.clone());
             if desired.containers[index].essential {
                 let cause = StopCause { code: StopCode::TaskFailedToStart, reason };
                 self.own_stop.get_or_insert(cause);
@@ -84,8 +84,8 @@ impl ObservedTask {
         Some(cause)
     }
 
-    /// Of a task that was found by its containers, without a record: those of which none is left ran
-    /// and were removed since, where the others show it. They are asked for, and not run again.
+    /// In a task that was found by its containers, without a record, containers of which none is left ran
+    /// and were removed since, where the others show it. Such containers are inspected, and not made again.
     pub(crate) fn gone_after_they_ran(&mut self, desired: &DesiredTask, now: Timestamp) {
         while let Some((index, succeeded)) = self.gone_after_it_ran(desired) {
             self.containers[index].counts_as_run(succeeded.then_some(now));

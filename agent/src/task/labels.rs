@@ -71,7 +71,7 @@ pub(crate) fn task_of(labels: &BTreeMap<String, String>, rules: &Rules) -> Optio
     ours.then_some(TaskKey { task, generation })
 }
 
-/// Of which fleet and host the agent is that made the container; none if no agent did.
+/// Fleet and host of the agent that made the container; none if no agent did.
 pub(crate) fn agent_of(found: &ContainerSummary) -> Option<(FleetId, HostId)> {
     let fleet = found.labels.get(FLEET)?.parse().ok()?;
     let host = found.labels.get(HOST)?.parse().ok()?;

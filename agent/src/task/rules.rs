@@ -43,7 +43,7 @@ pub(crate) struct Rules {
 pub struct MetadataFiles {
     pub container_instance_arn: String,
     pub availability_zone: Option<String>,
-    /// Of IPv4.
+    /// IPv4 address of the host.
     pub host_address: Option<String>,
 }
 

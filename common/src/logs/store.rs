@@ -69,7 +69,7 @@ pub struct NewEvent {
 pub struct Keep {
     /// For groups without a retention of their own.
     pub age: Duration,
-    /// Of all events together, counted as CloudWatch Logs does. The oldest go first.
+    /// Maximum of bytes of all events together, counted as CloudWatch Logs does. The oldest go first.
     pub bytes: u64,
 }
 

@@ -10,7 +10,7 @@ const REACHING: [(&str, &[&str]); 4] = [
     ("fluentd", &["fluentd-address"]),
     ("splunk", &["splunk-url", "splunk-capath"]),
 ];
-/// These connect although no option says where to.
+/// Log drivers that connect although no option says where to.
 const ALWAYS: [&str; 3] = ["fluentd", "gelf", "splunk"];
 /// Drivers that lead nowhere but into Docker's own data, the host's log, or through this agent.
 const OWN: [&str; 6] = ["json-file", "local", "none", "journald", "awslogs", "awsfirelens"];

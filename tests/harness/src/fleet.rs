@@ -38,7 +38,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct FleetSettings {
     pub hosts: usize,
-    /// Of these, the last so many have an engine but no agent yet: [`Fleet::start_agent`].
+    /// Number of hosts, the last ones, that have an engine but no agent yet: [`Fleet::start_agent`].
     pub joining_later: usize,
     /// CPU units that each agent registers.
     pub cpu: u32,
@@ -52,7 +52,7 @@ pub struct FleetSettings {
     pub disks_mib: Option<u32>,
     /// Networks for hosts that an Auto Scaling group launches, on top of `hosts`: [`Machines`].
     pub launchable: usize,
-    /// They come from an Auto Scaling group of AWS.
+    /// The hosts come from an Auto Scaling group of AWS.
     pub ec2: Option<Ec2Group>,
     pub coordinator_arguments: Vec<String>,
     pub coordinator_environment: Vec<(String, String)>,

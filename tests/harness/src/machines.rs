@@ -35,11 +35,11 @@ pub const EC2_REGION: &str = "eu-central-1";
 /// What one launch does instead of what it should.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
-    /// It says that it failed, and has launched nothing.
+    /// The launcher says that it failed, and has launched nothing.
     Fails,
-    /// It never answers, and has launched nothing.
+    /// The launcher never answers, and has launched nothing.
     Hangs,
-    /// It says that all is well, and has launched nothing.
+    /// The launcher says that all is well, and has launched nothing.
     LaunchesNone,
     /// Two hosts want to be the instance. The join token is for one.
     LaunchesTwo,

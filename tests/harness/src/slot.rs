@@ -82,7 +82,7 @@ impl Slot {
         Ok(Some(slot))
     }
 
-    /// Also the name of its bridge, and the beginning of its hosts' and devices' names.
+    /// The slot's name, also of its bridge, with which its hosts' and devices' names begin.
     pub fn name(&self) -> &str {
         &self.name
     }

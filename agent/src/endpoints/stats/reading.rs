@@ -14,7 +14,7 @@ use crate::kernel::control_group::ControlGroup;
 /// (USER_HZ).
 const TICK_NS: u64 = 1_000_000_000 / 100;
 const US_NS: u64 = 1000;
-/// Of /proc/stat's first line, what Docker counts as the machine's time: user to softirq.
+/// Number of fields of /proc/stat's first line that Docker counts as the machine's time: user to softirq.
 const MACHINE_FIELDS: usize = 7;
 
 #[derive(Clone, Debug, Default)]

@@ -86,10 +86,12 @@ fn intent_for(key: TaskKey) -> Arc<Intent> {
 }
 
 fn observed() -> TaskRecord {
-    let mut app = ContainerRecord::default();
-    app.state = ContainerStage::Running;
-    app.id = Some("id-of-app".to_owned());
-    app.started_at = Some(Timestamp(5));
+    let app = ContainerRecord {
+        state: ContainerStage::Running,
+        id: Some("id-of-app".to_owned()),
+        started_at: Some(Timestamp(5)),
+        ..ContainerRecord::default()
+    };
     TaskRecord { containers: vec![app], acknowledged: true, ..TaskRecord::default() }
 }
 

@@ -111,7 +111,7 @@ pub(crate) fn container_config(
     })
 }
 
-/// Those of the task's GPUs that are this container's.
+/// The GPUs of the task that are this container's.
 fn own_gpus(intent: &Intent, index: usize) -> Result<Vec<String>, String> {
     let containers = &intent.definition.spec.container_definitions;
     let (overrides, gpus) = (&intent.order.overrides, &intent.order.gpus);

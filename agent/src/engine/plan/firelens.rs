@@ -191,7 +191,7 @@ impl<'a> Included<'a> {
 }
 
 /// What a routed container's options ask of the router.
-struct Output<'a> {
+struct RouterOutput<'a> {
     container: &'a str,
     exclude: Option<&'a str>,
     include: Option<&'a str>,
@@ -199,7 +199,7 @@ struct Output<'a> {
     plugin: Vec<(&'a str, &'a str)>,
 }
 
-fn outputs(spec: &TaskSpec) -> Result<Vec<Output<'_>>, String> {
+fn outputs(spec: &TaskSpec) -> Result<Vec<RouterOutput<'_>>, String> {
     let mut outputs = Vec::new();
     for container in spec.container_definitions.iter().filter(|c| is_routed(c)) {
         let Some(log) = &container.log_configuration else { continue };
@@ -208,7 +208,7 @@ fn outputs(spec: &TaskSpec) -> Result<Vec<Output<'_>>, String> {
         }
         let own = [BUFFER_LIMIT, EXCLUDE, INCLUDE];
         let plugin = log.options.iter().filter(|(name, _)| !own.contains(&name.as_str()));
-        outputs.push(Output {
+        outputs.push(RouterOutput {
             container: &container.name,
             exclude: log.options.get(EXCLUDE).map(String::as_str),
             include: log.options.get(INCLUDE).map(String::as_str),
@@ -257,7 +257,7 @@ struct RouterConfiguration<'a> {
     /// A path in the container. It stands after the filters and before the outputs, as ECS's agent
     /// puts it: its own filters apply to what the generated outputs send.
     included: Option<String>,
-    outputs: Vec<Output<'a>>,
+    outputs: Vec<RouterOutput<'a>>,
 }
 
 /// ECS's agent adds these inputs for bridge and awsvpc alone: on the host's network anybody who

@@ -39,7 +39,7 @@ pub(crate) fn labels(intent: &Intent, index: usize, rules: &Rules) -> BTreeMap<S
     labels
 }
 
-/// Of the pause container, which no definition describes.
+/// Labels of the pause container, which no definition describes.
 pub(crate) fn of_pause(intent: &Intent, rules: &Rules) -> BTreeMap<String, String> {
     let index = intent.definition.spec.container_definitions.len();
     of_any(

@@ -24,7 +24,7 @@ pub(super) fn shares_ipc(spec: &TaskSpec) -> bool {
     spec.ipc_mode == Some(IpcMode::Task)
 }
 
-/// Its index among the task's containers, if it has one.
+/// Index of the pause container among the task's containers, if the task needs one.
 pub(crate) fn pause_index(spec: &TaskSpec) -> Option<usize> {
     needs_pause(spec).then_some(spec.container_definitions.len())
 }

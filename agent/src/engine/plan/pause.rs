@@ -16,7 +16,7 @@ use crate::{
     task::{intent::Intent, rules::Rules},
 };
 
-/// It has no network, no capability, nothing to write to, and writes nothing.
+/// The pause container has no network, no capability, nothing to write to, and writes nothing.
 pub(super) fn container_config(intent: &Intent, rules: &Rules) -> ContainerConfig {
     let spec = &intent.definition.spec;
     let ipc = shares_ipc(spec);

@@ -37,7 +37,7 @@ impl TaskLimits {
         })
     }
 
-    /// Those that the task is held to.
+    /// The limits that the task is held to.
     pub(super) fn held(intent: &Intent, rules: &Rules) -> Result<Self, String> {
         match rules.limits.cpu_and_memory {
             true => TaskLimits::of(intent),

@@ -93,7 +93,7 @@ fn is_mounted(spec: &TaskSpec, volume: &str) -> bool {
     mounts.into_iter().any(|mount| mount.source_volume.as_deref() == Some(volume))
 }
 
-/// Also where Docker's driver `local` is asked to bind one; not where somebody has made the volume.
+/// The host path that a volume binds, also by Docker's driver `local`; none where the volume exists already.
 fn host_path(volume: &Volume) -> Option<&str> {
     if let Some(config) = &volume.docker_volume_configuration {
         let is_made =

@@ -32,7 +32,7 @@ pub struct EngineConfig {
     pub host: HostId,
     /// Names one boot of the host's kernel.
     pub boot_id: String,
-    /// Of the machine that this agent runs on.
+    /// Marks of the machine that this agent runs on.
     pub machine: MachineMarks,
     /// Random, new at each start of the agent.
     pub session: u64,

@@ -40,7 +40,7 @@ pub(super) enum Finished {
         index: usize,
         result: Result<(), RuntimeError>,
     },
-    /// Of a task that is cleaned up.
+    /// Result of removing the leftovers of a task that is cleaned up.
     Leftovers {
         key: TaskKey,
         serial: u64,

@@ -24,7 +24,7 @@ pub(crate) enum EngineRequest {
 }
 
 impl EngineHandle {
-    /// Answers one long poll: fences it, takes its orders into the ledger, and returns once there
+    /// Answers one long poll: rules it, takes its orders into the ledger, and returns once there
     /// are reports, a newer poll arrived, or the request's `hold_ms` have passed; at once when it
     /// left orders for the next poll.
     pub async fn poll(&self, request: PollRequest) -> Result<PollAnswer, EngineStopped> {

@@ -33,7 +33,7 @@ use crate::{
 
 /// Maximum time that a poll is kept, whatever it asks for.
 const HOLD_MAX: Duration = Duration::from_secs(60);
-/// Of a task whose end no journal holds any more.
+/// Stop reason of a task whose end no journal holds any more.
 const HAS_ENDED: &str = "The task has ended on its container instance since the backup was made \
                          that the coordinator was recovered from. How it ended is not known.";
 
@@ -214,7 +214,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.send(reply, agrees == Some(false), PollKnowledge::by(request));
     }
 
-    /// Of these orders, those that change something here.
+    /// The orders among these that change something here.
     fn new_orders<'a>(
         &self,
         request: &PollRequest,

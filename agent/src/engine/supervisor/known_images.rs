@@ -18,9 +18,9 @@ pub(super) struct KnownImages {
     /// Which image each reference meant when it was used last.
     pub(super) by_reference: BTreeMap<String, String>,
     pub(super) cycle: CleanupCycle,
-    /// Room is short: the next cycle begins when this one has ended.
+    /// Disk space is short: the next cycle begins when this one has ended.
     pub(super) space_wanted: bool,
-    /// Those of which a removal failed, which the log has told.
+    /// Images whose removal failed, which the log has told.
     pub(super) refused: BTreeSet<String>,
     /// Tasks that wait for a removal to end.
     pub(super) waiting: BTreeSet<TaskKey>,
@@ -37,11 +37,11 @@ pub(super) struct KnownImages {
 pub(super) struct ImageInventory {
     /// Tags and digests, in the form of [`familiar`].
     pub(super) references: BTreeSet<String>,
-    /// Those that came since the look under way began, which it may not show.
+    /// References that came since the listing under way began, which that listing may not show.
     pub(super) since_look: BTreeSet<String>,
-    /// Changes so far.
+    /// Number of changes so far.
     pub(super) changes: u64,
-    /// A look is on its way.
+    /// A listing is on its way.
     pub(super) look_due: bool,
 }
 
@@ -51,11 +51,11 @@ pub(super) enum CleanupCycle {
     Idle,
     Looking {
         rules: ImageCleanup,
-        /// Those that were known when it began, and were not used since.
+        /// Images that were known when the cycle began, and were not used since.
         known: BTreeSet<String>,
     },
     Removing {
-        /// When it was seen what may go.
+        /// When the removals were chosen.
         since: Timestamp,
         current: Removal,
         rest: VecDeque<Removal>,

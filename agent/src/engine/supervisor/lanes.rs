@@ -61,9 +61,9 @@ pub(super) struct Lanes {
     pub(super) inspections: Queue,
     pub(super) remove: Queue,
     pub(super) wait: Queue,
-    /// Of creates and starts, those that were prepared too.
+    /// Limits creates and starts at once, those that were prepared too.
     pub(super) launching: Arc<Semaphore>,
-    /// Of one registry.
+    /// Maximum of pulls from one registry.
     pub(super) pulls_max: usize,
     pub(super) pulling: BTreeMap<ImageSource, Pulling>,
     pub(super) registries: BTreeMap<String, Registry>,

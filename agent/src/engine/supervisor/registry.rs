@@ -13,7 +13,7 @@ pub(super) struct Registry {
     /// Exactly the pulls that are wanted and not begun.
     pub(super) waiting: VecDeque<ImageSource>,
     pub(super) begun: usize,
-    /// It did not answer; until when it is not asked, and what it was that Docker said.
+    /// The registry did not answer: until when it is not asked, and Docker's message.
     pub(super) silent: Option<(Instant, String)>,
 }
 

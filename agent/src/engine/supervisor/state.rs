@@ -51,7 +51,7 @@ pub(super) const PULL_NEWS_QUEUED_MAX: usize = 16;
 /// Why the engine ended by itself. Containers run on; a new start of the agent adopts them.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// It is damaged, and not only full.
+    /// The ledger is damaged, and not only full.
     #[error("the engine cannot go on without its ledger")]
     Ledger(#[from] LedgerError),
 }

@@ -193,7 +193,7 @@ impl<R: ContainerRuntime> Engine<R> {
         self.ask_for_image(reference);
     }
 
-    /// So that it is known as used; also one that was only pulled.
+    /// Asks for the image, so that it is known as used; also an image that was only pulled.
     pub(super) fn ask_for_image(&mut self, reference: Arc<str>) {
         if !self.lanes.images_asked.insert(reference.clone()) {
             return;

@@ -32,13 +32,13 @@ pub(super) struct Task {
     pub(super) unrecorded: bool,
     /// Ids of its containers whose process is waited for.
     pub(super) watched: Vec<Option<String>>,
-    /// Of which start of each of its containers the metadata file tells, or is about to.
+    /// The start (id and restarts) of each container of which the metadata file tells, or is about to.
     pub(super) metadata_of: Vec<Option<(String, u32)>>,
     pub(super) leftovers: TaskLeftovers,
     pub(super) removals_failed: u32,
-    /// For which a timer is set.
+    /// The earliest time for which a timer is set.
     pub(super) deadline: Option<Timestamp>,
-    /// Which of its containers wait in a lane.
+    /// Whether each of its containers waits in a lane.
     pub(super) queued: Vec<bool>,
     pub(super) reported: Option<TaskReport>,
     pub(super) logged: Logged,
@@ -68,7 +68,7 @@ impl Logged {
 pub(super) enum TaskLeftovers {
     There,
     BeingRemoved,
-    /// None is left, or the host will not remove them.
+    /// No leftover is left, or the host will not remove it.
     Gone,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct WatchedProcess {
     pub(super) serial: u64,
     pub(super) index: usize,
     pub(super) docker_id: String,
-    /// Its end is the container's, before the engine tells how it ended.
+    /// The process's end counts as the container's, before the engine tells how it ended.
     pub(super) concludes: bool,
 }
 
@@ -131,7 +131,7 @@ impl Task {
             && (self.counts() || self.desired.stop.is_some())
     }
 
-    /// It has stopped, and nobody waits to hear of it any more.
+    /// Whether the task has stopped, and nobody waits to hear of it any more.
     pub(super) fn may_be_forgotten(&self) -> bool {
         let heard = self.observed.acknowledged || self.superseded;
         let unwanted =

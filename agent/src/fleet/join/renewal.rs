@@ -84,7 +84,7 @@ impl Renewal {
         }
     }
 
-    /// Until `shutdown`.
+    /// Keeps the certificate renewed until `shutdown`.
     pub async fn keep_renewed(mut self, shutdown: CancellationToken) {
         loop {
             let by_certificate = self.due.since(self.membership.clock.wall());

@@ -4,8 +4,8 @@ use super::*;
 
 const GIB: u64 = 1 << 30;
 
-fn file_system(used_percent: u8, free_bytes: u64) -> FileSystem {
-    FileSystem {
+fn file_system(used_percent: u8, free_bytes: u64) -> FileSystemUsage {
+    FileSystemUsage {
         path: PathBuf::from("/var/lib/docker"),
         bytes: 100 * GIB,
         free_bytes,
@@ -50,13 +50,13 @@ fn few_bytes_or_inodes_are_no_room_either() {
         file_system(10, DiskRules::default().floor_bytes * 9 / 8).room(&rules, DiskSpace::Lacking),
         DiskSpace::Enough
     );
-    let few_inodes = FileSystem { inodes_used_percent: 96, ..file_system(10, GIB) };
+    let few_inodes = FileSystemUsage { inodes_used_percent: 96, ..file_system(10, GIB) };
     assert_eq!(few_inodes.room(&rules, DiskSpace::Enough), DiskSpace::Lacking);
 }
 
 #[test]
 fn the_file_system_with_the_least_room_decides_and_is_named() {
-    let own = FileSystem { path: PathBuf::from("/data"), ..file_system(20, GIB) };
+    let own = FileSystemUsage { path: PathBuf::from("/data"), ..file_system(20, GIB) };
     let seen = disk(vec![own, file_system(97, 5)], &DiskRules::default(), DiskSpace::Enough);
     assert_eq!(seen.room, DiskSpace::Lacking);
     expect!["the file system of /var/lib/docker has 5 of 107374182400 bytes free (97 % used, 0 % of its inodes); remove what it need not hold (`docker system prune`), make it larger, or change disk-refuse-at and disk-floor"]

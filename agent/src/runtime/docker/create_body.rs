@@ -22,7 +22,7 @@ use crate::{
 pub(super) struct EngineFacts {
     /// The parent of the container's control group, in the words of the engine's driver.
     pub(super) group: Option<String>,
-    /// It labels files for SELinux.
+    /// The engine labels files for SELinux.
     pub(super) selinux: bool,
 }
 

@@ -154,7 +154,7 @@ pub(super) fn cluster(value: &Value) -> Result<String, String> {
     ))
 }
 
-/// Its id, or the ARN that ends with it.
+/// The id of a container instance, or the ARN that ends with the id.
 pub(super) fn container_instance(value: &Value) -> Result<HostId, String> {
     let given = text(value)?;
     given.rsplit('/').next().unwrap_or_default().parse().map_err(|_| {
@@ -507,7 +507,7 @@ pub(in crate::settings) fn cpu_period(value: &Value) -> Result<u64, String> {
     })
 }
 
-/// Of one task, as the README of ECS's agent bounds them.
+/// Requests of one task, as the README of ECS's agent bounds them.
 pub(super) fn processes(value: &Value) -> Result<u32, String> {
     number(value, 1..=PROCESSES_MAX, "a number of processes: give a whole one, above zero")
 }

@@ -198,7 +198,7 @@ impl ObservedContainer {
         }
     }
 
-    /// Of a task that is to stop: this container does not run, and no call could make it run.
+    /// Whether a container of a task that is to stop does not run, and no call could make it run.
     pub(crate) fn is_over(&self) -> bool {
         let still = match self.state {
             ContainerState::Unknown(_)
@@ -234,13 +234,13 @@ impl ObservedContainer {
 
     /// A call came out well. A doubt stays: it came up while the call was under way, and what was
     /// seen then may be newer than the reply.
-    pub(super) fn settled(&mut self) {
+    pub(super) fn forget_failures(&mut self) {
         self.failures = 0;
         self.missing = 0;
         self.verdict = None;
     }
 
-    /// Also before the engine has said how.
+    /// Whether the container has ended, also before the engine has said how.
     pub(in crate::task) fn has_ended(&self) -> bool {
         match &self.state {
             ContainerState::Stopped { .. } => true,
@@ -315,7 +315,7 @@ impl ObservedContainer {
     /// The container runs, perhaps not for the first time: the run that its next state is of. What
     /// was known of an earlier run that has ended is forgotten, but for ports and health, which hold
     /// until they are known anew.
-    pub(super) fn begins(&mut self, known: LastKnown) -> Run {
+    pub(super) fn begin_run(&mut self, known: LastKnown) -> Run {
         let has_ended = known.end.is_some_and(|end| end.finished_at.is_some());
         match known.run {
             Some(Run { bindings, health, .. }) if has_ended => {
@@ -331,12 +331,12 @@ impl ObservedContainer {
         Run { started_at: self.news.started_at.take(), ..Run::default() }
     }
 
-    pub(in crate::task) fn never_runs(&mut self, reason: String) {
-        self.state = self.state.leave().never_runs(reason);
+    pub(in crate::task) fn give_up(&mut self, reason: String) {
+        self.state = self.state.leave().give_up(reason);
     }
 
-    pub(super) fn ended(&mut self, known: LastKnown, exit_code: Option<i32>, at: Timestamp) {
-        self.settled();
+    pub(super) fn conclude_end(&mut self, known: LastKnown, exit_code: Option<i32>, at: Timestamp) {
+        self.forget_failures();
         self.doubt = false;
         let run = known.run.unwrap_or_else(|| self.first_run());
         let end = End { exit_code, finished_at: Some(at), ..known.end.unwrap_or_default() };

@@ -101,7 +101,7 @@ impl ObservedTask {
                 NextStep::Now
             }
             CallOutcome::Created(Ok(id)) => {
-                container.settled();
+                container.forget_failures();
                 container.state = ContainerState::Created { id };
                 NextStep::Now
             }
@@ -117,8 +117,8 @@ impl ObservedTask {
                 if ours {
                     container.inspected(*details, wanted.health_check, now)
                 } else {
-                    container.settled();
-                    container.never_runs(format!(
+                    container.forget_failures();
+                    container.give_up(format!(
                         "CannotCreateContainerError: the name {} is taken by a container that is \
                          not this task's; remove it",
                         wanted.docker_name
@@ -145,7 +145,7 @@ impl ObservedTask {
                 container.retry()
             }
             CallOutcome::Removed(Ok(()) | Err(RuntimeError::NotFound { .. })) => {
-                container.settled();
+                container.forget_failures();
                 container.doubt = false;
                 let LastKnown { id, run, end } = container.state.leave();
                 let ending = Ending::of(run, end.unwrap_or_default());
@@ -180,7 +180,7 @@ impl ObservedContainer {
     }
 
     fn started(&mut self, wanted: &DesiredContainer, now: Timestamp) {
-        self.settled();
+        self.forget_failures();
         let known = self.state.leave();
         let Some(id) = known.id.clone() else {
             // What was started by its id has one.
@@ -188,7 +188,7 @@ impl ObservedContainer {
             self.doubt = true;
             return;
         };
-        let mut run = self.begins(known);
+        let mut run = self.begin_run(known);
         run.started_at.get_or_insert(now);
         if wanted.health_check {
             run.health = Some(HealthStatus::Unknown);
@@ -257,7 +257,7 @@ impl ObservedContainer {
             }
             PullPolicy::Always | PullPolicy::Once | PullPolicy::PreferCached => {
                 self.pull = PullState::NEEDED;
-                self.never_runs(reason);
+                self.give_up(reason);
             }
         }
         NextStep::Now
@@ -274,7 +274,7 @@ impl ObservedContainer {
                 }
                 PullState::Needed { .. } | PullState::Done => {
                     let reason = self.verdict.take();
-                    self.never_runs(reason.unwrap_or_else(|| ecs_reason(Aim::Create, &error)));
+                    self.give_up(reason.unwrap_or_else(|| ecs_reason(Aim::Create, &error)));
                 }
             },
             // An earlier attempt may have made it: the labels tell.
@@ -284,7 +284,7 @@ impl ObservedContainer {
             | RuntimeError::NotPrepared { .. }
             | RuntimeError::NoLogin { .. }
             | RuntimeError::NotAsked { .. } => {
-                self.never_runs(ecs_reason(Aim::Create, &error));
+                self.give_up(ecs_reason(Aim::Create, &error));
             }
             RuntimeError::Unknown(unknown) => {
                 self.judge(Aim::Create, unknown, &error);
@@ -347,10 +347,10 @@ impl ObservedContainer {
             RunState::Created => {
                 let known = LastKnown { id: Some(details.id.clone()), ..self.state.leave() };
                 if let Some(reason) = self.verdict.take() {
-                    self.state = known.never_runs(reason);
+                    self.state = known.give_up(reason);
                 } else if known.run.is_some() {
                     // It ran and shows no exit: some engine's way to say that it is gone.
-                    self.ended(known, None, finished_at);
+                    self.conclude_end(known, None, finished_at);
                 } else {
                     self.state = ContainerState::Created { id: details.id };
                 }
@@ -367,7 +367,7 @@ impl ObservedContainer {
                     && details.started_at.is_none()
                     && let Some(reason) = verdict
                 {
-                    self.state = known.never_runs(reason);
+                    self.state = known.give_up(reason);
                     return NextStep::Now;
                 }
                 let mut run = known.run.take().unwrap_or_else(|| self.first_run());
@@ -377,14 +377,14 @@ impl ObservedContainer {
                     let end = known.end.get_or_insert_default();
                     (end.restart_refused, end.reason) = (true, Some(reason));
                 }
-                self.ended(known, details.exit_code, finished_at);
+                self.conclude_end(known, details.exit_code, finished_at);
             }
         }
         NextStep::Now
     }
 
     fn seen_running(&mut self, details: ContainerDetails, health_check: bool) {
-        self.settled();
+        self.forget_failures();
         let another_run = details.started_at.is_some_and(|at| self.started_before(at));
         let process = match self.process_has_ended() && !another_run {
             true => MainProcess::Ended,
@@ -398,7 +398,7 @@ impl ObservedContainer {
                 run.stop = None;
             }
         }
-        let mut run = self.begins(known);
+        let mut run = self.begin_run(known);
         run.started_at = details.started_at.or(run.started_at);
         run.bindings = details.bindings;
         if health_check {
@@ -430,9 +430,9 @@ impl ObservedContainer {
                 let end = known.end.get_or_insert_default();
                 end.reason.get_or_insert_with(|| REMOVED_OUTSIDE.to_owned());
             }
-            self.ended(LastKnown { id: None, ..known }, exit_code, at);
+            self.conclude_end(LastKnown { id: None, ..known }, exit_code, at);
         } else if let Some(reason) = verdict {
-            self.state = known.never_runs(reason);
+            self.state = known.give_up(reason);
         } else {
             self.state = ContainerState::Absent { listed: None };
         }

@@ -145,7 +145,7 @@ impl Run {
 
 impl LastKnown {
     /// A container that will not run any more, for this reason unless an earlier one is known.
-    pub(super) fn never_runs(self, reason: String) -> ContainerState {
+    pub(super) fn give_up(self, reason: String) -> ContainerState {
         let LastKnown { id, run, end } = self;
         let mut end = end.unwrap_or_default();
         end.reason.get_or_insert(reason);

@@ -138,9 +138,8 @@ fn task(containers: Vec<ContainerRecord>) -> TaskRecord {
 }
 
 fn in_state(state: &str) -> ContainerRecord {
-    let mut container = ContainerRecord::default();
-    container.state = serde_json::from_value(json!(state)).unwrap();
-    container
+    let state = serde_json::from_value(json!(state)).unwrap();
+    ContainerRecord { state, ..ContainerRecord::default() }
 }
 
 fn running() -> ContainerRecord {

@@ -71,7 +71,7 @@ fn tmpfs(tmpfs: &Tmpfs) -> (String, String) {
     (tmpfs.container_path.clone(), options.collect::<Vec<_>>().join(","))
 }
 
-/// Those that belong to the IPC namespace (ECS's documentation of SystemControl).
+/// Kernel settings that belong to the IPC namespace (ECS's documentation of SystemControl).
 pub(in crate::engine::plan) fn is_of_ipc(setting: &str) -> bool {
     let names = ["kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem"];
     let begins = ["kernel.shm", "fs.mqueue."];

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::host::disk::{self, Disk, DiskMonitor, DiskSpace, FileSystem};
+use crate::host::disk::{self, Disk, DiskMonitor, DiskSpace, FileSystemUsage};
 
 fn of_image(image: &str) -> TaskSpec {
     spec(vec![ContainerDefinition { image: Some(image.into()), ..container("app") }])
 }
 
 fn disk(room: DiskSpace) -> Disk {
-    let file_system = FileSystem {
+    let file_system = FileSystemUsage {
         path: PathBuf::from("/var/lib/docker"),
         bytes: 1000,
         free_bytes: 30,
