@@ -139,7 +139,7 @@ golden-words: root compiler
 	@LONGSHORE_GOLDEN_WORDS=1 $(CARGO) test --locked --quiet -p longshore-coordinator --lib journal::tests::golden::every_golden
 
 .PHONY: install
-install: compiler shipped ## install both programs, their units and example settings (DESTDIR, PREFIX)
+install: no-packages compiler shipped ## install both programs, their units and example settings (DESTDIR, PREFIX)
 	install -D -m 0755 $(SHIPPED)/longshore-coordinator $(DESTDIR)$(PREFIX)/bin/longshore-coordinator
 	install -D -m 0755 $(SHIPPED)/longshore-agent $(DESTDIR)$(PREFIX)/bin/longshore-agent
 	@for unit in systemd/*.service; do \
@@ -154,6 +154,18 @@ install: compiler shipped ## install both programs, their units and example sett
 	  else install -D -m $${file#*:} systemd/$${file%:*} $$settings; echo "installed $$settings"; fi; \
 	done
 	@echo "next: see docs/operating/installation.md"
+
+# The units of `make install` would stand before those of the packages.
+.PHONY: no-packages
+no-packages:
+	@if [ -z "$(DESTDIR)" ] && command -v dpkg-query >/dev/null; then \
+	  for name in longshore-coordinator longshore-agent; do \
+	    if dpkg-query -W -f='$${Status}' $$name 2>/dev/null | grep -q 'ok installed'; then \
+	      echo "the Debian package $$name is installed: upgrade it with \`make package\` and apt, or" \
+	        "remove it first with \`apt-get remove $$name\`" >&2; exit 1; \
+	    fi; \
+	  done; \
+	fi
 
 .PHONY: package
 package: compiler shipped ## make a Debian package of each program (PACKAGES=folder), and print their sizes and dependencies

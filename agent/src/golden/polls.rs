@@ -15,6 +15,10 @@ use longshore_common::{
     },
     resources::{Capacity, CpuUnits, HostPort, MemoryMib, Transport},
     task::{HealthStatus, StopCause, StopCode},
+    topic::{
+        self, Basis, Section, Subscription, TopicChange, TopicKey, TopicMap, TopicName, TopicState,
+        TopicVersion,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -138,13 +142,35 @@ fn polls() -> Vec<PollRequest> {
         last_order: (1 << 40) + 1,
         digest,
         images: Some(POSITION),
-        sections: Vec::new(),
-        knows_subscriptions: false,
+        sections: sections(),
+        knows_subscriptions: true,
         ..hello.clone()
     };
     let manifest = Manifest { orders, given_before: vec![TaskId::new(7)], seen_order: 4 };
     let whole = PollRequest { orders: Vec::new(), manifest: Some(manifest), ..news.clone() };
     vec![hello, news, whole]
+}
+
+/// The whole of a topic, and a change of it.
+fn sections() -> Vec<Section> {
+    let key = TopicKey([0xc0; 32]);
+    let mut map = TopicMap::new(key);
+    let mut change_to = |change, key: &str, value: Option<&[u8]>| {
+        let changed =
+            TopicChange { key: key.to_owned(), value: value.map(|value| value.to_vec().into()) };
+        map.apply(&changed);
+        let version = TopicVersion { start: EPOCH.incarnation, change };
+        (topic::encode(&[changed]), TopicState { version, hash: map.hash() })
+    };
+    let (whole, first) = change_to(1, "10.0.0.1:51678", Some(b""));
+    let (gone, second) = change_to(u64::MAX, "10.0.0.1:51678", None);
+    let section = |basis, state, changes| Section {
+        topic: TopicName::coordinators(),
+        basis,
+        state,
+        changes: vec![changes],
+    };
+    vec![section(Basis::Nothing(key), first, whole), section(Basis::Held(first), second, gone)]
 }
 
 fn answers() -> Vec<PollAnswer> {
@@ -188,7 +214,10 @@ fn answers() -> Vec<PollAnswer> {
         storage,
         leaving: true,
         looked: Some(true),
-        subscriptions: None,
+        subscriptions: Some(vec![
+            Subscription { topic: TopicName::coordinators(), held: None },
+            Subscription { topic: TopicName::coordinators(), held: Some(TopicState::default()) },
+        ]),
         outcome: PollOutcome::Accepted { reports: Vec::new(), needs_manifest: true, images: None },
         ..refused(Refusal::StaleEpoch)
     });

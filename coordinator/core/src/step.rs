@@ -128,12 +128,7 @@ pub fn step_with(
 
 /// Nothing is looked at, and no deadline met, until the scheduler works: it would come again at once.
 fn next_wake(state: &State) -> Option<Timestamp> {
-    let wakes = [
-        state.next_wake(),
-        state.next_deadline(),
-        state.word_awaited_until(),
-        state.unsure_tasks_end(),
-    ];
+    let wakes = [state.next_wake(), state.next_deadline(), state.word_awaited_until()];
     wakes.into_iter().flatten().min().filter(|_| state.schedules())
 }
 

@@ -11,7 +11,7 @@ use crate::{
         name::ClusterName,
     },
     rejection::{AttachmentRejection, Rejection},
-    state::{State, Task},
+    state::{Cluster, State, Task},
 };
 
 /// What a caller says when it gives no reason; ECS's call has no member for one.
@@ -39,6 +39,9 @@ fn submit(
     let in_cluster = gate::cluster(state, cluster)?;
     let mut events: Vec<(TaskId, Vec<AttachmentMove>)> = Vec::new();
     for change in changes {
+        if waits(state, in_cluster, change) {
+            return Err(conflict(change, &AttachmentState::Precreated).into());
+        }
         let slot = in_cluster.tasks.get(&change.task);
         let task = slot.map(|slot| state.task_at(*slot));
         let attachment = task.and_then(|task| attachment_of(task, change.attachment));
@@ -62,6 +65,22 @@ fn submit(
     let event =
         |(task, moves)| Event::Attachment(AttachmentEvent::AttachmentsMoved { task, moves, at });
     Ok(Decision::with(events.into_iter().map(event).collect(), Answer::Done))
+}
+
+/// Whether it is an attachment of a task that has no host yet.
+fn waits(state: &State, cluster: &Cluster, change: &AttachmentStateChange) -> bool {
+    cluster.waiting_tasks.get(&change.task).is_some_and(|slot| {
+        let specs = &state.waiting_at(*slot).launch.attachments;
+        (change.attachment as usize) < specs.len()
+    })
+}
+
+fn conflict(change: &AttachmentStateChange, from: &AttachmentState) -> AttachmentRejection {
+    AttachmentRejection::AttachmentStateConflict {
+        attachment: change.id(),
+        from: from.name(),
+        to: change.status.name(),
+    }
 }
 
 fn attachment_of(task: &Task, position: u32) -> Option<&Attachment> {
@@ -88,14 +107,11 @@ fn next(
             AttachmentStatus::Failed,
         ) => Some(failed()),
         (AttachmentState::Attached, AttachmentStatus::Attached)
-        | (AttachmentState::Detached, AttachmentStatus::Detached)
-        | (AttachmentState::Failed { .. }, AttachmentStatus::Failed) => None,
-        (from, to) => {
-            return Err(AttachmentRejection::AttachmentStateConflict {
-                attachment: change.id(),
-                from: from.name(),
-                to: to.name(),
-            });
-        }
+        // Gone is gone, whoever said it first.
+        | (
+            AttachmentState::Detached | AttachmentState::Failed { .. },
+            AttachmentStatus::Detached | AttachmentStatus::Failed,
+        ) => None,
+        (from, _) => return Err(conflict(change, from)),
     })
 }

@@ -10,6 +10,7 @@ use crate::{
     command::AutoScalingCommand,
     event::{AutoScalingEvent, Event, HostEvent, TaskEvent},
     launch::ids::Ids,
+    lifecycle::attachment,
     lifecycle::instance::{end as end_instance, set as set_instance},
     model::auto_scaling::{
         AutoScalingGroupName, GROUP_SIZE_MAX, GROUPS_MAX, GroupChange, GroupConfig, GroupTag,
@@ -322,10 +323,11 @@ fn gone(state: &State, instance: &Instance, at: Timestamp) -> Vec<Event> {
             code: StopCode::TerminationNotice,
             reason: format!("The instance {id} was terminated by its Auto Scaling group."),
         };
-        events.extend(host.tasks.keys().map(|task| {
+        events.extend(host.tasks.values().map(|slot| {
+            let task = state.task_at(*slot);
             Event::Task(TaskEvent::TaskStopped {
-                task: *task,
-                cause: cause.clone(),
+                task: task.id,
+                cause: attachment::cause_of_end(task, &cause),
                 report: None,
                 ran_briefly: false,
                 at,

@@ -18,21 +18,7 @@ const MET_PER_TICK_MAX: usize = 500;
 
 pub(super) fn met(state: &State, at: Timestamp) -> Vec<Event> {
     let overdue = state.overdue(at).take(MET_PER_TICK_MAX);
-    let overdue = overdue.filter_map(|deadline| event(state, deadline, at));
-    overdue.chain(given_up(state, at)).collect()
-}
-
-/// PROVISIONING tasks that hosts did not tell of, though they had their time.
-fn given_up(state: &State, at: Timestamp) -> impl Iterator<Item = Event> {
-    let is_over = state.may_come_to_light_until(at).is_none();
-    let tasks = state.unsure_tasks().take(MET_PER_TICK_MAX).filter(move |_| is_over);
-    tasks.map(move |task| {
-        let reason = "The task was PROVISIONING when the backup was made that the coordinator was \
-                      recovered from. Whether it has run since is not known: run it anew if it has \
-                      not.";
-        let cause = StopCause { code: StopCode::TaskFailedToStart, reason: reason.to_owned() };
-        Event::Task(TaskEvent::TaskStopRequested { task, cause, at })
-    })
+    overdue.filter_map(|deadline| event(state, deadline, at)).collect()
 }
 
 fn event(state: &State, deadline: Deadline, at: Timestamp) -> Option<Event> {

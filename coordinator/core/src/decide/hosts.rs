@@ -13,6 +13,7 @@ use crate::{
     command::{HostCommand, RegisterContainerInstance, SettableHostStatus, TargetedAttribute},
     event::{ClusterEvent, Event, HostEvent, HostRegistered, MemberEvent, TaskEvent},
     launch::ids::Ids,
+    lifecycle::attachment,
     model::{
         auto_scaling::AutoScalingGroupName,
         capacity_provider::GROUP_ATTRIBUTE,
@@ -22,7 +23,7 @@ use crate::{
         tags::Tags,
     },
     rejection::{ClusterRejection, HostRejection, MemberRejection, Rejection, TokenRejection},
-    state::{Cluster, Host, State, managed_instance_id},
+    state::{Cluster, Host, State, TaskSlot, managed_instance_id},
 };
 
 /// ecs-behaviour 1.22, quotas.
@@ -266,19 +267,23 @@ fn deregister(
     if !force && !host.tasks.is_empty() {
         return Err(HostRejection::ContainerInstanceHasTasks { count: host.tasks.len() }.into());
     }
-    let orphaned = |task: &longshore_common::id::TaskId| {
-        Event::Task(TaskEvent::TaskStopped {
-        task: *task,
-        cause: StopCause {
-            code: StopCode::InfrastructureHealth,
-            reason: "The container instance was deregistered by force; its containers are no longer watched.".to_owned(),
-        },
-        report: None,
-        ran_briefly: false,
-        at,
-    })
+    let cause = StopCause {
+        code: StopCode::InfrastructureHealth,
+        reason: "The container instance was deregistered by force; its containers are no longer \
+                 watched."
+            .to_owned(),
     };
-    let mut events: Vec<Event> = host.tasks.keys().map(orphaned).collect();
+    let orphaned = |slot: &TaskSlot| {
+        let task = state.task_at(*slot);
+        Event::Task(TaskEvent::TaskStopped {
+            task: task.id,
+            cause: attachment::cause_of_end(task, &cause),
+            report: None,
+            ran_briefly: false,
+            at,
+        })
+    };
+    let mut events: Vec<Event> = host.tasks.values().map(orphaned).collect();
     events.push(Event::Host(HostEvent::HostDeregistered { host: id, at }));
     Ok(Decision::with(events, Answer::Host(id)))
 }

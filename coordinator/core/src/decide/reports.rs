@@ -108,8 +108,37 @@ pub(super) fn answered(state: &State, answered: &AgentAnswered, at: Timestamp) -
     if !is_heard && says_what_is(answered) {
         decision.notes.push(Note::HostHeard { host: host.id });
     }
-    decision.events.extend(told_all(state, host, answered));
+    if let Some(told) = told_all(state, host, answered) {
+        decision.events.push(told);
+        let ended = ended_unseen(state, host, &decision.events, at);
+        decision.events.extend(ended);
+    }
     decision
+}
+
+/// After `recover`: tasks of the host that were PROVISIONING, and that it did not tell of though it told
+/// everything.
+fn ended_unseen(state: &State, host: &Host, events: &[Event], at: Timestamp) -> Vec<Event> {
+    let taken_back = |id: TaskId| {
+        events.iter().any(|event| {
+            matches!(event,
+                Event::Attachment(AttachmentEvent::TaskTakenBack { task, .. }) if *task == id)
+        })
+    };
+    let of_host = state.unsure_tasks().filter(|task| task.host == host.slot);
+    let unseen = of_host.filter(|task| !taken_back(task.id));
+    let stopped = |task: &Task| {
+        let reason = "The task was PROVISIONING when the backup was made that the coordinator was \
+                      recovered from. Whether it has run since is not known: run it anew if it has \
+                      not.";
+        let unseen = StopCause { code: StopCode::TaskFailedToStart, reason: reason.to_owned() };
+        let cause = match &task.wish {
+            Wish::Stop { cause, .. } => cause.clone(),
+            Wish::Run => unseen,
+        };
+        Event::Task(TaskEvent::TaskStopRequested { task: task.id, cause, at })
+    };
+    unseen.map(stopped).collect()
 }
 
 /// Of each task and generation that reports tell of, which of them is the last one.
@@ -204,8 +233,8 @@ fn reported(state: &State, host: &Host, report: &TaskReport, at: Timestamp) -> V
                 // The order was given in a part of the journal that is lost.
                 Phase::Provisioning => {
                     let task = task.id;
-                    let given = AttachmentEvent::TaskProvisioned { task, at };
-                    vec![Event::Attachment(given), reported]
+                    let taken_back = AttachmentEvent::TaskTakenBack { task, at };
+                    vec![Event::Attachment(taken_back), reported]
                 }
                 Phase::Deprovisioning { .. } => Vec::new(),
                 Phase::Pending
@@ -245,8 +274,23 @@ fn stop_candidate(
             && task.generation == generation
             && run.is_some()
             && may_take_back(state, host);
-        let given = AttachmentEvent::TaskProvisioned { task: task.id, at };
-        return if runs { vec![Event::Attachment(given)] } else { Vec::new() };
+        if runs {
+            let taken_back = AttachmentEvent::TaskTakenBack { task: task.id, at };
+            return vec![Event::Attachment(taken_back)];
+        }
+        // It was ended here before its host could tell that it runs.
+        return match task.attachments.as_ref().and_then(|held| held.execution_stop.as_ref()) {
+            Some(stop) if task.host == host.slot && task.generation == generation => {
+                let (host, task, cause) = (host.id, task.id, stop.cause.clone());
+                vec![Event::Host(HostEvent::StopCandidateConfirmed {
+                    host,
+                    task,
+                    generation,
+                    cause,
+                })]
+            }
+            _ => Vec::new(),
+        };
     }
     if answered.ended_candidates.contains(&task) {
         let cause = StopCause {

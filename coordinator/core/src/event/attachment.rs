@@ -17,6 +17,12 @@ pub enum AttachmentEvent {
         task: TaskId,
         at: Timestamp,
     },
+    /// After `recover`: the task's host runs it, by an order of the lost part of the journal. What had to
+    /// be attached before that order is.
+    TaskTakenBack {
+        task: TaskId,
+        at: Timestamp,
+    },
     /// The containers run, and what is attached after the start is: the task is RUNNING.
     TaskActivated {
         task: TaskId,

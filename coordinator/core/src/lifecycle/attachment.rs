@@ -78,6 +78,12 @@ pub(crate) fn execution_stopped(
     }
 }
 
+/// Why a task ended whose host goes: because its containers ended, if they did before.
+pub(crate) fn cause_of_end(task: &Task, with_host: &StopCause) -> StopCause {
+    let stop = task.attachments.as_ref().and_then(|held| held.execution_stop.as_ref());
+    stop.map_or_else(|| with_host.clone(), |stop| stop.cause.clone())
+}
+
 /// An attachment failed: the task stops, and that counts against its service as a failed start does.
 fn fail(task: &Task, at: Timestamp) -> Option<Event> {
     let (name, why) = task.attachments.as_ref()?.failure()?;

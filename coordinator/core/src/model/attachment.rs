@@ -298,6 +298,16 @@ impl Attachments {
         }
     }
 
+    /// Those whose time this was are attached: what had to wait for them has happened.
+    pub(crate) fn were_attached(&mut self, when: AttachTime) {
+        for attachment in &mut self.list {
+            let is_under_way = matches!(attachment.state, AttachmentState::Attaching { .. });
+            if attachment.kind.attaches() == when && is_under_way {
+                attachment.state = AttachmentState::Attached;
+            }
+        }
+    }
+
     /// Begins to remove those whose time this is. What has not begun to be attached is gone at once.
     pub(crate) fn detach(&mut self, when: DetachTime, at: Timestamp) {
         for attachment in &mut self.list {

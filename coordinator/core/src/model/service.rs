@@ -387,12 +387,13 @@ impl ServiceOptions {
         Ok(options)
     }
 
-    /// What is attached to tasks of a service with these options: of each kind its own attachments, else
-    /// its cluster's.
+    /// What is attached to tasks of a service with these options: its own attachments, else its
+    /// cluster's. Never both: together they could be too many, or named alike.
     pub(crate) fn attachments_over(&self, of_cluster: &ServiceOptions) -> Vec<AttachmentSpec> {
-        let has_own = |kind| self.attachments.iter().any(|own| own.kind == kind);
-        let inherited = of_cluster.attachments.iter().filter(|spec| !has_own(spec.kind));
-        inherited.chain(&self.attachments).cloned().collect()
+        match self.attachments.is_empty() {
+            true => of_cluster.attachments.clone(),
+            false => self.attachments.clone(),
+        }
     }
 }
 

@@ -492,7 +492,12 @@ impl<'a> Work<'a> {
         let since = self.state.epoch_started_at();
         tasks.retain(|task| {
             let task = self.state.task(*task);
-            task.is_none_or(|task| task.report.is_some() || task.created_at >= since)
+            let may_stop = |task: &Task| {
+                // No agent can say anything of one that its host was never ordered to run.
+                let unordered = task.ordered().is_none() && !self.state.may_run_unseen(task);
+                unordered || task.report.is_some() || task.created_at >= since
+            };
+            task.is_none_or(may_stop)
         });
         !tasks.is_empty()
     }

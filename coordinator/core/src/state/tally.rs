@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use longshore_common::index::FastMap;
 
-use super::{ClusterSlot, EntityKey};
+use super::{ClusterSlot, EntityKey, task::TaskCounter};
 use crate::model::{deployment::DeploymentStatus, name::ClusterName, service::DeploymentId};
 
 /// What one cluster has of each.
@@ -80,7 +80,8 @@ pub(super) enum Counted {
     Task {
         cluster: ClusterSlot,
         status: &'static str,
-        of_service: bool,
+        /// Of a task of a service, on a host that is not lost: ECS's counter that it is in.
+        of_service: Option<TaskCounter>,
         fargate: Fargate,
     },
     /// A launch whose tasks have no host yet.

@@ -26,7 +26,7 @@ use crate::{
 
 /// Minimum time that a task runs until its end says nothing of how it starts: as long as a
 /// container must be up for Docker's restart policy to count its start as a good one.
-const RUN_MIN: Duration = Duration::from_secs(10);
+pub(super) const RUN_MIN: Duration = Duration::from_secs(10);
 
 pub struct Task {
     pub id: TaskId,
@@ -86,20 +86,22 @@ pub(crate) enum AttachmentStep {
 }
 
 /// Which of ECS's counters a task is in.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Counted {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TaskCounter {
     Pending,
     Running,
     Neither,
 }
 
 impl Task {
-    pub(super) fn counted(&self) -> Counted {
+    pub(super) fn counter(&self) -> TaskCounter {
         match self.phase {
-            Phase::Provisioning | Phase::Pending | Phase::Activating => Counted::Pending,
-            Phase::Running { .. } | Phase::Deactivating { started_at: Some(_) } => Counted::Running,
-            Phase::Deactivating { started_at: None } => Counted::Pending,
-            Phase::Stopping { .. } | Phase::Deprovisioning { .. } => Counted::Neither,
+            Phase::Provisioning | Phase::Pending | Phase::Activating => TaskCounter::Pending,
+            Phase::Running { .. } | Phase::Deactivating { started_at: Some(_) } => {
+                TaskCounter::Running
+            }
+            Phase::Deactivating { started_at: None } => TaskCounter::Pending,
+            Phase::Stopping { .. } | Phase::Deprovisioning { .. } => TaskCounter::Neither,
         }
     }
 

@@ -387,6 +387,7 @@ impl Scene<'_> {
     }
 
     fn recover(&mut self, host: HostId) {
+        let provisioning = self.attached(host);
         self.call(Command::Epoch(EpochCommand::Recover {
             beyond: 3,
             incarnation: 5,
@@ -423,8 +424,12 @@ impl Scene<'_> {
         let said = AgentAnswered {
             host,
             seen: None,
-            position: ReportPosition { session: 70, seq: 2 },
-            reports: vec![candidate(1, unknown, Some(Box::new(run))), candidate(2, ended, None)],
+            position: ReportPosition { session: 70, seq: 3 },
+            reports: vec![
+                candidate(1, unknown, Some(Box::new(run.clone()))),
+                candidate(2, ended, None),
+                candidate(3, provisioning, Some(Box::new(run))),
+            ],
             ended_candidates: vec![ended],
             images: None,
             engine: EngineHealth::Answers,

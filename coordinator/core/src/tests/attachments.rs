@@ -319,13 +319,17 @@ fn tasks_of_a_service_have_the_attachments_of_its_tags_and_its_clusters() {
     let tags = |tag: &str, names: &str| Tags::from([(tag.to_owned(), names.to_owned())]);
     let cluster = crate::model::tagged::Resource::Cluster(CLUSTER.parse().unwrap());
     let service = crate::model::tagged::Resource::Service(named("s"));
-    let mut of_cluster = tags(RESOURCES_TAG, "vip");
-    of_cluster.extend(tags(TARGETS_TAG, "other"));
+    let of_cluster = tags(RESOURCES_TAG, "disk");
     world.call(Command::Tag(TagCommand::Tag { resource: cluster, tags: of_cluster })).unwrap();
-    world.create(replicas(0));
-    world
-        .call(Command::Tag(TagCommand::Tag { resource: service, tags: tags(TARGETS_TAG, "proxy") }))
-        .unwrap();
+    world.create(replicas(1));
+    let inherited = world.tasks()[0].attachments.as_ref().unwrap().list[0].name.clone();
+    assert_eq!(inherited, "disk");
+    world.scale(0);
+    world.attachments_follow();
+    assert!(world.tasks().is_empty());
+    let mut of_service = tags(TARGETS_TAG, "proxy");
+    of_service.extend(tags(RESOURCES_TAG, "vip"));
+    world.call(Command::Tag(TagCommand::Tag { resource: service, tags: of_service })).unwrap();
     world.scale(2);
     let names: Vec<Vec<String>> = world
         .tasks()

@@ -81,7 +81,7 @@ resources! { EVENTS, event, Event:
     Cluster(ClusterEvent): ClusterCreated ClusterUpdated ClusterDeleted ClusterForgotten ReplacingPaused ReplacingResumed;
     Definition(DefinitionEvent): TaskDefinitionRegistered TaskDefinitionDeregistered TaskDefinitionDeleteRequested TaskDefinitionDeleted;
     Task(TaskEvent): TasksStarted TaskStopRequested TasksStopRequested TaskReported TaskStopped TaskAdopted TaskTimeoutSet TaskProtectionPut TasksSettled TasksLost TasksReturned;
-    Attachment(AttachmentEvent): AttachmentsMoved TaskProvisioned TaskActivated TaskDeactivated TaskExecutionStopped;
+    Attachment(AttachmentEvent): AttachmentsMoved TaskProvisioned TaskTakenBack TaskActivated TaskDeactivated TaskExecutionStopped;
     Waiting(WaitingEvent): TasksWaiting WaitingTasksEnded;
     Member(MemberEvent): HostJoined HostCertified MembersForgotten;
     Host(HostEvent): HostRegistered HostDrained HostActivated HostDeregistered HostForgotten HostConnected HostDisconnected HostSilenceChanged HostEngineChanged HostStorageChanged HostToldAll AttributesPut AttributesDeleted CustomAttributesDeleted LostOrdersSkipped StopCandidateConfirmed;

@@ -4,7 +4,7 @@
 use longshore_common::{
     clock::Timestamp,
     id::{HostId, TaskId},
-    protocol::{Report, ReportBody, ReportedPhase, RunIntent, RunOrder},
+    protocol::{Desired, Report, ReportBody, ReportedPhase, RunIntent, RunOrder, Seen},
     task::{HealthStatus, TaskOverride},
     task_definition::TaskDefinition,
 };
@@ -12,7 +12,7 @@ use longshore_common::{
 use super::world_with_a_move;
 use crate::{
     Command, Event,
-    command::{AttachmentStatus, EpochCommand, SettableHostStatus},
+    command::{AttachmentStatus, EpochCommand, SettableHostStatus, TaskCommand},
     event::TaskEvent,
     model::{
         attachment::{AttachmentKind, AttachmentSpec},
@@ -73,6 +73,12 @@ impl World {
             said.position.seq = reports.len() as u64;
             said.reports = reports;
         });
+    }
+
+    /// An agent holds what is desired of its host, and leaves nothing unsaid.
+    fn tells_everything(&mut self, host: HostId) {
+        let (epoch, order) = (self.state.epoch(), self.state.host(host).unwrap().last_order);
+        self.answer_with(host, Vec::new(), |said| said.seen = Some(Seen { epoch, order }));
     }
 
     fn is_to_run(&self, task: TaskId) -> bool {
@@ -286,36 +292,68 @@ fn move_takes_no_task_away_before_hosts_have_had_their_time() {
     assert!(!world.is_to_run(moving.leaving));
 }
 
-/// A backup was made while two tasks waited for their attachments. One runs since.
+/// A backup was made while three tasks waited for their attachments. Two run since; one of these is
+/// stopped before its host could tell of it.
 #[test]
 fn provisioning_tasks_of_a_backup_are_taken_back_or_ended() {
     let mut world = World::with_hosts(1);
     let host = world.hosts[0];
     let vip = AttachmentSpec { kind: AttachmentKind::ExternalResource, name: "vip".to_owned() };
-    let [runs, is_over] = [(); 2].map(|()| world.start_alone_with(host, vec![vip.clone()]));
+    let [runs, stopped, is_over] =
+        [(); 3].map(|()| world.start_alone_with(host, vec![vip.clone()]));
     world.call(RECOVER).unwrap();
     world.hosts_speak();
-    for task in [runs, is_over] {
-        world.submit(task, 0, AttachmentStatus::Attached).unwrap();
+    let (cluster, reason) = (CLUSTER.parse().unwrap(), Some("enough".to_owned()));
+    world.call(Command::Task(TaskCommand::StopTask { cluster, task: stopped, reason })).unwrap();
+    world.submit(is_over, 0, AttachmentStatus::Attached).unwrap();
+    world.pass(3_600.0);
+    for task in [runs, stopped, is_over] {
         assert_eq!(world.state.task(task).unwrap().phase, Phase::Provisioning);
     }
-    world.tells_of(host, 1, ("family:app", None), &[runs]);
-    assert_eq!(world.state.task(runs).unwrap().phase, Phase::Pending);
+
+    world.tells_of(host, 1, ("family:app", None), &[runs, stopped]);
+    let taken_back = world.state.task(runs).unwrap();
+    assert_eq!(taken_back.phase, Phase::Pending);
+    let attachments = taken_back.attachments.as_ref().unwrap();
+    assert_eq!(attachments.list[0].state.name(), "ATTACHED");
+    assert_eq!(world.state.task(stopped).unwrap().ordered(), Some(Desired::Stop));
+    // The manifest has their orders, and tells the host that it was given them before.
+    assert!(world.state.host(host).unwrap().queue.is_empty());
     assert_eq!(world.state.check(), Vec::<String>::new());
-    world.pass(89.0);
-    assert_eq!(world.state.task(is_over).unwrap().phase, Phase::Provisioning);
-    world.pass(1.0);
+
+    world.tells_everything(host);
     let ended = world.state.task(is_over).unwrap();
     assert_eq!(ended.phase.name(), "DEPROVISIONING");
     let Wish::Stop { cause, .. } = &ended.wish else { panic!() };
     assert!(cause.reason.contains("Whether it has run since is not known"), "{}", cause.reason);
-    let queue = &world.state.host(host).unwrap().queue;
-    assert!(queue.iter().all(|queued| queued.task != is_over));
+    assert!(world.state.host(host).unwrap().queue.is_empty());
     world.attachments_follow();
     assert!(world.state.task(is_over).is_none());
     assert!(world.is_to_run(runs));
+
     // What is provisioned from now on is of this journal.
     let later = world.start_alone_with(host, vec![vip]);
     world.submit(later, 0, AttachmentStatus::Attached).unwrap();
     assert_eq!(world.state.task(later).unwrap().phase, Phase::Pending);
+}
+
+/// A journal that was ever recovered stops, after a later start, also what no host was ordered to run.
+#[test]
+fn provisioning_tasks_of_an_earlier_start_are_scaled_in() {
+    let mut world = World::with_hosts(1);
+    world.call(RECOVER).unwrap();
+    world.hosts_speak();
+    world.tells_everything(world.hosts[0]);
+    world.pass(100.0);
+    let mut config = replicas(2);
+    let vip = AttachmentSpec { kind: AttachmentKind::ExternalResource, name: "vip".to_owned() };
+    config.options.attachments = vec![vip];
+    world.create(config);
+    assert_eq!(world.tasks().len(), 2);
+    world.call(Command::Epoch(EpochCommand::StartEpoch { incarnation: 4 })).unwrap();
+    world.hosts_speak();
+    world.pass(100.0);
+    world.scale(0);
+    let phases: Vec<&str> = world.tasks().iter().map(|task| task.phase.name()).collect();
+    assert_eq!(phases, ["DEPROVISIONING"; 2]);
 }

@@ -17,7 +17,7 @@ use crate::{
         attachment::{AttachTime, DetachTime, ExecutionStop},
         task::{Phase, Wish},
     },
-    state::{Deadline, State, TaskSlot, WORD_AWAITED, task::Task},
+    state::{Deadline, State, TaskSlot, task::Task},
 };
 
 impl State {
@@ -27,6 +27,7 @@ impl State {
                 self.attachments_moved(*task, moves);
             }
             AttachmentEvent::TaskProvisioned { task, at: _ } => self.task_provisioned(*task, seq),
+            AttachmentEvent::TaskTakenBack { task, at } => self.task_taken_back(*task, *at, seq),
             AttachmentEvent::TaskActivated { task, at } => self.task_activated(*task, *at),
             AttachmentEvent::TaskDeactivated { task, at } => {
                 self.task_deactivated(*task, *at, seq);
@@ -74,6 +75,29 @@ impl State {
         });
         self.reorder(slot, from, seq);
         self.log_phase(slot);
+    }
+
+    /// No order is given: the next manifest has one, and says that its host was given it before.
+    fn task_taken_back(&mut self, id: TaskId, at: Timestamp, seq: u64) {
+        let Some(slot) = self.attached(id) else { return };
+        if self.tasks[slot].phase != Phase::Provisioning {
+            return;
+        }
+        self.change_attached(slot, |task| {
+            task.phase = Phase::Pending;
+            task.placed_seq = seq;
+            if let Some(attachments) = &mut task.attachments {
+                attachments.were_attached(AttachTime::BeforeStart);
+            }
+            task.begin_to_stop(at);
+        });
+        let task = &self.tasks[slot];
+        let (host, generation, to) = (task.host, task.generation, task.ordered());
+        self.desire(host, id, generation, None, to);
+        let host = self.hosts[host].id;
+        self.host_changed(host, seq);
+        let to = self.log_to_task(slot);
+        self.log(to, "task taken back from its host, which was ordered to run it");
     }
 
     fn task_activated(&mut self, id: TaskId, at: Timestamp) {
@@ -151,7 +175,8 @@ impl State {
             Deadline::Attachments(task) => Some(*task),
             Deadline::Run(_) | Deadline::Wait(_) => None,
         };
-        let tasks: Vec<TaskId> = self.deadlines.iter().filter_map(of_attachments).collect();
+        let due = self.deadlines.iter().filter_map(of_attachments);
+        let tasks: Vec<TaskId> = due.chain(self.unsure_tasks.iter().copied()).collect();
         for id in tasks {
             let Some(slot) = self.attached(id) else { continue };
             self.set_deadlines(slot, false);
@@ -180,16 +205,17 @@ impl State {
     }
 
     /// PROVISIONING tasks whose order may have been given in a lost part of the journal. They are not
-    /// ordered to run a second time: their hosts tell that they run, or they are ended.
-    pub fn unsure_tasks(&self) -> impl Iterator<Item = TaskId> + use<'_> {
-        self.unsure_tasks.iter().copied()
+    /// ordered to run a second time: their host tells that it runs them, or they are ended once it has
+    /// told everything.
+    pub fn unsure_tasks(&self) -> impl Iterator<Item = &Task> {
+        self.unsure_tasks.iter().filter_map(|id| self.task(*id))
     }
 
-    /// When hosts have had their time to tell of them.
-    pub fn unsure_tasks_end(&self) -> Option<Timestamp> {
-        let of_start = self.epoch_started_at.saturating_add(WORD_AWAITED);
-        let end = self.word_awaited_until.map_or(of_start, |until| until.max(of_start));
-        (!self.unsure_tasks.is_empty()).then_some(end)
+    /// Whether a host may run this task though no order of this journal says so.
+    pub fn may_run_unseen(&self, task: &Task) -> bool {
+        let told_all = self.host_at(task.host).told_all;
+        self.unsure_tasks.contains(&task.id)
+            && self.recovered.is_some_and(|recovered| told_all < recovered.counter)
     }
 
     /// Sets or clears the times at which something is to be done about a task.

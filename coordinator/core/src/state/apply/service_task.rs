@@ -19,7 +19,7 @@ use crate::{
         ServiceSlot, State, Task, TaskSlot,
         changes::LogTo,
         service_task::{ServiceTask, Standing},
-        task::stopped_itself,
+        task::{RUN_MIN, stopped_itself},
     },
 };
 
@@ -45,8 +45,12 @@ impl State {
                     self.tasks[slot].service.as_ref().map(|s| (s.service, s.revision))
             {
                 self.task_failed(service, revision, at);
-                if self.tasks[slot].phase.started_at().is_none() {
-                    self.back_off(service, at);
+                match self.tasks[slot].phase.started_at() {
+                    None => self.back_off(service, at),
+                    Some(began) if at.since(began) < RUN_MIN => {
+                        self.back_off_after_brief_run(service, at);
+                    }
+                    Some(_) => {}
                 }
             }
             self.task_stop_requested(id, cause, at, seq);

@@ -7,14 +7,12 @@ use crate::{
     state::{
         Service, State,
         tally::{Counted, Ended, Fargate, Tallies, Tally, add},
-        task::Counted as TaskCounted,
+        task::TaskCounter,
     },
 };
 
 /// What a task that is lost with its host is shown as: nobody knows.
 const LOST: &str = "LOST";
-
-const RUNNING: &str = "RUNNING";
 
 impl State {
     /// Before an entity changes.
@@ -94,16 +92,16 @@ impl State {
                             true => LOST,
                             false => task.phase.name(),
                         },
-                        of_service: of.is_some(),
-                        fargate: match (&task.provider, task.counted()) {
+                        of_service: of.filter(|of| !of.lost).map(|_| task.counter()),
+                        fargate: match (&task.provider, task.counter()) {
                             (Some(provider), _) if !is_fargate(provider.as_str()) => {
                                 Fargate::default()
                             }
-                            (None, _) | (_, TaskCounted::Neither) => Fargate::default(),
-                            (_, TaskCounted::Running) => {
+                            (None, _) | (_, TaskCounter::Neither) => Fargate::default(),
+                            (_, TaskCounter::Running) => {
                                 Fargate { running: 1, ..Fargate::default() }
                             }
-                            (_, TaskCounted::Pending) => {
+                            (_, TaskCounter::Pending) => {
                                 Fargate { pending: 1, ..Fargate::default() }
                             }
                         },
@@ -179,12 +177,10 @@ impl State {
             Counted::Task { status, of_service, fargate, .. } => {
                 tally.fargate.add(fargate, by);
                 add(&mut tally.tasks, status, by);
-                match *status {
-                    RUNNING | "DEACTIVATING" if *of_service => tally.services_running += by,
-                    "PROVISIONING" | "PENDING" | "ACTIVATING" if *of_service => {
-                        tally.services_pending += by
-                    }
-                    _ => {}
+                match of_service {
+                    Some(TaskCounter::Running) => tally.services_running += by,
+                    Some(TaskCounter::Pending) => tally.services_pending += by,
+                    Some(TaskCounter::Neither) | None => {}
                 }
             }
             Counted::Service { desired, deployment, fargate, .. } => {

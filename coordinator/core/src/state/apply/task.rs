@@ -24,7 +24,7 @@ use crate::{
         changes::LogTo,
         cluster::shared,
         counter,
-        task::{Counted, Task, checked_health},
+        task::{Task, TaskCounter, checked_health},
     },
 };
 
@@ -237,10 +237,14 @@ impl State {
         self.touch(EntityKey::Task(id));
         let task = &self.tasks[slot];
         let from = task.ordered();
+        // Its host tells first whether it runs it.
+        let may_run_unseen = self.may_run_unseen(task);
         self.set_deadlines(slot, false);
         self.restand(slot, |task| {
             task.wish = Wish::Stop { cause: cause.clone(), at };
-            task.begin_to_stop(at);
+            if !may_run_unseen {
+                task.begin_to_stop(at);
+            }
             task.version += 1;
         });
         self.set_deadlines(slot, true);
@@ -372,24 +376,30 @@ impl State {
     }
 
     fn count(&mut self, task: &Task, by: i32) {
-        self.add_to_counters(task.cluster, task.host, task.counted(), by);
+        self.add_to_counters(task.cluster, task.host, task.counter(), by);
     }
 
-    fn place_in_counters(&self, slot: TaskSlot) -> (ClusterSlot, HostSlot, Counted) {
+    fn place_in_counters(&self, slot: TaskSlot) -> (ClusterSlot, HostSlot, TaskCounter) {
         let task = &self.tasks[slot];
-        (task.cluster, task.host, task.counted())
+        (task.cluster, task.host, task.counter())
     }
 
-    fn add_to_counters(&mut self, cluster: ClusterSlot, host: HostSlot, counted: Counted, by: i32) {
+    fn add_to_counters(
+        &mut self,
+        cluster: ClusterSlot,
+        host: HostSlot,
+        counted: TaskCounter,
+        by: i32,
+    ) {
         let cluster = &mut self.clusters[cluster];
         let host = &mut self.hosts[host];
         let counters = match counted {
-            Counted::Pending => [&mut cluster.pending_tasks, &mut host.pending_tasks],
-            Counted::Running => [&mut cluster.running_tasks, &mut host.running_tasks],
-            Counted::Neither => return,
+            TaskCounter::Pending => [&mut cluster.pending_tasks, &mut host.pending_tasks],
+            TaskCounter::Running => [&mut cluster.running_tasks, &mut host.running_tasks],
+            TaskCounter::Neither => return,
         };
         counters.into_iter().for_each(|held| counter::count(held, by));
-        if counted == Counted::Running {
+        if counted == TaskCounter::Running {
             cluster.index.set_running(host.slot, host.running_tasks);
         }
     }

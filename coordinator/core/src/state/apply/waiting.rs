@@ -149,7 +149,8 @@ impl State {
                 ..waiting.record(one)
             })
             .collect();
-        for record in records {
+        for mut record in records {
+            record.attachments.give_up();
             let to = LogTo::waiting(&record.cluster, record.id);
             self.log(to, format_args!("task is STOPPED: {}", cause.reason));
             if !self.replaying {

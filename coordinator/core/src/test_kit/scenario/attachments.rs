@@ -55,7 +55,7 @@ impl Scene<'_> {
         task
     }
 
-    fn attached(&mut self, host: HostId) -> TaskId {
+    pub(super) fn attached(&mut self, host: HostId) -> TaskId {
         let spec = |kind, name: &str| AttachmentSpec { kind, name: name.to_owned() };
         let attachments = vec![
             spec(AttachmentKind::ExternalResource, "vip"),

@@ -4,8 +4,12 @@
 //! In ECS only its agent calls this. Longshore's agent has no need to: the call is open to whoever makes
 //! what the tags `longshore:external-resources` and `longshore:external-targets` name.
 
-use longshore_core::command::{
-    ATTACHMENT_CHANGES_MAX, AttachmentCommand, AttachmentStateChange, AttachmentStatus, Command,
+use longshore_common::id::TaskId;
+use longshore_core::{
+    Command, Rejection,
+    command::{ATTACHMENT_CHANGES_MAX, AttachmentCommand, AttachmentStateChange, AttachmentStatus},
+    model::{attachment::parse_attachment_id, name::ClusterName},
+    rejection::AttachmentRejection,
 };
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +17,8 @@ use crate::{
     api::ecs::identifiers,
     edge::{context::Api, error::ApiError},
 };
+
+const ATTACHED: AttachmentStatus = AttachmentStatus::Attached;
 
 #[derive(Deserialize)]
 pub(crate) struct SubmitAttachmentStateChangesInput {
@@ -49,9 +55,44 @@ pub(crate) async fn submit(
         let status = parse_status(status)?;
         changes.push(AttachmentStateChange { task, attachment, status });
     }
-    let command = AttachmentCommand::SubmitAttachmentStateChanges { cluster, changes };
-    api.submit(Command::Attachment(command), |_, _| Acknowledgment { acknowledgment: "ACCEPT" })
-        .await
+    let acknowledgment = Acknowledgment { acknowledgment: "ACCEPT" };
+    loop {
+        let (cluster, changes_now) = (cluster.clone(), changes.clone());
+        let submit = AttachmentCommand::SubmitAttachmentStateChanges {
+            cluster: cluster.clone(),
+            changes: changes_now,
+        };
+        let Err(rejection) = api.try_submit(Command::Attachment(submit), |_, _| ()).await? else {
+            return Ok(acknowledgment);
+        };
+        let before = changes.len();
+        if let Rejection::Attachment(AttachmentRejection::AttachmentNotFound { attachment, .. }) =
+            &rejection
+            && let Some((task, position)) = parse_attachment_id(attachment)
+            && ended_with(api, &cluster, task, position).await?
+        {
+            changes.retain(|change| change.task != task || change.status == ATTACHED);
+        }
+        match changes.len() {
+            0 => return Ok(acknowledgment),
+            left if left == before => return Err(api.refusal(&rejection)),
+            _ => {}
+        }
+    }
+}
+
+/// Whether the task has STOPPED and had such an attachment: what is said of it then is said again, or
+/// came too late, and changes nothing.
+async fn ended_with(
+    api: &Api,
+    cluster: &ClusterName,
+    task: TaskId,
+    position: u32,
+) -> Result<bool, ApiError> {
+    let records = api.stopped_tasks(vec![task]).await?;
+    Ok(records.iter().any(|record| {
+        record.cluster == *cluster && (position as usize) < record.attachments.list.len()
+    }))
 }
 
 fn parse_status(given: &str) -> Result<AttachmentStatus, ApiError> {

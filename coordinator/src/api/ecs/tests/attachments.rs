@@ -1,5 +1,6 @@
 //! Attachments that programs of the user's make, as they see them.
 
+use longshore_core::{Command, command::EpochCommand};
 use serde_json::{Value, json};
 
 use super::{World, flows::text};
@@ -9,6 +10,8 @@ async fn world() -> World {
     world.done("CreateCluster", json!({})).await;
     world.define("app", json!({})).await;
     world.host(1024, 1024, "zone-a").await;
+    let begin = Command::Epoch(EpochCommand::BeginScheduling);
+    world.driver.submit(begin, |_, _| ()).await.unwrap();
     world
 }
 
@@ -76,5 +79,26 @@ async fn submitted_state_that_cannot_be_is_refused_with_what_can() {
         "tags": [{"key": "longshore:external-targets", "value": "other"}]});
     let refused = world.refused("TagResource", tag).await;
     assert!(refused.contains("were settled when it was run"), "{refused}");
+    assert_eq!(world.seq(), before);
+}
+
+#[tokio::test]
+async fn removal_that_is_submitted_again_is_acknowledged() {
+    let world = world().await;
+    let arn = run(&world).await;
+    let id = arn.rsplit('/').next().unwrap();
+    world.done("StopTask", json!({"task": arn})).await;
+    let vip = json!(format!("{id}-0"));
+    for _ in 0..2 {
+        let answer = world.done("SubmitAttachmentStateChanges", submit(&vip, "DETACHED")).await;
+        assert_eq!(answer, json!({"acknowledgment": "ACCEPT"}));
+        world.driver.submit(Command::Epoch(EpochCommand::Tick), |_, _| ()).await.unwrap();
+    }
+    assert_eq!(world.task(&arn).await["lastStatus"], "STOPPED");
+    let before = world.seq();
+    let late = world.refused("SubmitAttachmentStateChanges", submit(&vip, "ATTACHED")).await;
+    assert!(late.contains("that has not stopped"), "{late}");
+    let never = json!(format!("{id}-2"));
+    world.refused("SubmitAttachmentStateChanges", submit(&never, "DETACHED")).await;
     assert_eq!(world.seq(), before);
 }

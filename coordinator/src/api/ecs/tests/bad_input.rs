@@ -19,7 +19,8 @@ const INVALID: &[&str] = &["InvalidParameterException", "ClientException"];
 const INVALID_OR_UNSUPPORTED: &[&str] =
     &["InvalidParameterException", "ClientException", "UnsupportedFeatureException"];
 /// What is refused as a whole, whatever is in it.
-const UNSUPPORTED_MEMBERS: [&str; 7] = [
+const UNSUPPORTED_MEMBERS: [&str; 8] = [
+    "managedInstancesProvider",
     "volumeConfigurations",
     "loadBalancers",
     "serviceRegistries",
@@ -32,6 +33,12 @@ const UNSUPPORTED_MEMBERS: [&str; 7] = [
 const WRONG_TYPE: &[&str] = &["SerializationException"];
 const OUT_OF_RANGE: &[&str] =
     &["SerializationException", "InvalidParameterException", "ClientException"];
+const OUT_OF_RANGE_OR_UNSUPPORTED: &[&str] = &[
+    "SerializationException",
+    "InvalidParameterException",
+    "ClientException",
+    "UnsupportedFeatureException",
+];
 
 /// Counts cases by kind, and fails with all that went wrong.
 struct Cases<'a> {
@@ -147,10 +154,14 @@ fn derive(path: &str, place: &Place<'_>, cases: &mut Vec<Derived>) {
             ("out of range" | "too short" | "too long" | "too many", _) | (_, None) => {
                 above.clone()
             }
-            ("missing member", _) if is_unsupported => above.clone(),
+            ("missing member" | "not in the enumeration", _) if is_unsupported => above.clone(),
             (_, Some(member)) => vec![member.name.clone()],
         };
-        let codes = if is_unsupported && codes == INVALID { INVALID_OR_UNSUPPORTED } else { codes };
+        let codes = match codes {
+            INVALID if is_unsupported => INVALID_OR_UNSUPPORTED,
+            OUT_OF_RANGE if is_unsupported => OUT_OF_RANGE_OR_UNSUPPORTED,
+            _ => codes,
+        };
         cases.push(Derived { kind, input: (place.wrap)(value), codes, names });
     };
     let Some(member) = place.member else {

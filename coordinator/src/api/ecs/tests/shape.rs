@@ -196,3 +196,12 @@ impl Member {
         }
     }
 }
+
+#[test]
+fn every_operation_of_ecs_has_the_shape_of_its_input() {
+    let known: Vec<String> = inputs().into_iter().map(|(operation, _)| operation).collect();
+    let operations = crate::api::ecs::operations();
+    let names = operations.iter().map(|operation| operation.name());
+    let without: Vec<&str> = names.filter(|name| !known.iter().any(|k| k == name)).collect();
+    assert!(without.is_empty(), "add to tests/golden/ecs-inputs.json: {without:?}");
+}
