@@ -82,7 +82,7 @@ pub enum PkiError {
         path.display()
     )]
     Missing { path: PathBuf, hosts: usize },
-    #[error("{} is there already: move it away first, if it is of no use any more", .0.display())]
+    #[error("{} is there already: move it away first, if nothing uses it any more", .0.display())]
     Exists(PathBuf),
     #[error(
         "{} does not hold a CA's certificate and its key: put the copy back that you keep of it. \

@@ -89,7 +89,10 @@ fn operations() -> Vec<Operation> {
         Operation::read("ListServiceDeployments", json(service_deployments::list::list)),
         Operation::read("DescribeServiceDeployments", json(service_deployments::describe)),
         Operation::write("StopServiceDeployment", json(service_deployments::stop)),
-        Operation::write("ContinueServiceDeployment", json(service_deployments::go_on)),
+        Operation::write(
+            "ContinueServiceDeployment",
+            json(service_deployments::continue_deployment),
+        ),
         Operation::read("DescribeServiceRevisions", json(service_revisions::describe)),
         Operation::write("CreateTaskSet", json(task_sets::create)),
         Operation::write("UpdateTaskSet", json(task_sets::update)),

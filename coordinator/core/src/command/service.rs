@@ -94,7 +94,7 @@ pub struct DeploymentChange {
 pub enum HookAnswer {
     Succeeded,
     Failed(String),
-    /// Ask again after so many seconds.
+    /// Ask again after this number of seconds.
     InProgress {
         call_back_s: u32,
     },

@@ -20,7 +20,7 @@ use crate::{
     state::{Cluster, Definition, Service, Standing, State, Task, Waiting},
 };
 
-/// Room is counted up to so many tasks: bounds the time under the state's lock.
+/// Maximum number of tasks for which room is counted: bounds the time under the state's lock.
 pub const EXPLAINED_TASKS_MAX: u32 = 500;
 /// Hosts that are told of when there is no room for the next task.
 pub const CLOSEST_MAX: usize = 5;

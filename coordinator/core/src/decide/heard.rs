@@ -136,7 +136,7 @@ pub(super) fn can_be_taken_back(run: &RunIntent, at: Timestamp) -> bool {
         && is_short(&order.overrides, OVERRIDES_BYTES_MAX)
 }
 
-/// Whether something would be written in at most so many bytes of JSON.
+/// Whether the value takes at most this number of bytes as JSON.
 fn is_short(what: &impl serde::Serialize, bytes: usize) -> bool {
     serde_json::to_vec(what).is_ok_and(|json| json.len() <= bytes)
 }

@@ -300,7 +300,8 @@ fn used(token: &ClientToken, failures: Vec<FailedPlacement>) -> UsedClientToken 
     }
 }
 
-/// Those of a task definition and those given with it (ecs-behaviour 1.5: at most so many).
+/// The constraints of a task definition and those given with it, at most
+/// [`PLACEMENT_CONSTRAINTS_MAX`] (ecs-behaviour 1.5).
 pub(super) fn constraints(
     definition: &Definition,
     given: &[Constraint],

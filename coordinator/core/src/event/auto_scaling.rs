@@ -41,7 +41,7 @@ pub enum AutoScalingEvent {
     AutoScalingGroupDeleted {
         name: AutoScalingGroupName,
     },
-    /// The group's next so many instances are to be launched.
+    /// Launch `count` more instances.
     InstancesWanted {
         group: AutoScalingGroupName,
         count: u32,

@@ -22,7 +22,7 @@ pub const CLUSTER_PROVIDERS_MAX: usize = 20;
 pub const FARGATE: &str = "FARGATE";
 pub const FARGATE_SPOT: &str = "FARGATE_SPOT";
 
-/// The tag of a capacity provider that says for how many seconds an instance may be of no use before
+/// The tag of a capacity provider that says for how many seconds an instance may stay unused before
 /// it goes.
 pub const SCALE_IN_AFTER: &str = "longshore:scale-in-after";
 

@@ -64,7 +64,7 @@ pub fn check(items: &[StrategyItem]) -> Result<(), BadStrategy> {
     Ok(())
 }
 
-/// How many of `count` more tasks each provider gets, when it has `placed` so many already.
+/// How many of `count` more tasks each provider gets, when `placed` tells how many it has already.
 ///
 /// The base is filled first. Then each next task goes where tasks above the base are fewest for
 /// the weight; of equals, to the first in order. A weight of 0 means none beyond the base, so that

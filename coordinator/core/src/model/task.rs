@@ -81,7 +81,7 @@ pub struct TaskRecord {
     /// How long it may be RUNNING.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// The capacity provider that it goes by.
+    /// The capacity provider that the task was started by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<CapacityProviderName>,
     /// What the call that started it asked of hosts.

@@ -82,7 +82,7 @@ struct Batch<'a> {
 /// up where the first one of their image was.
 const IMAGES_WORTH: u64 = 250_000;
 
-/// One strategy, with the numbers that it goes by as this batch changes them.
+/// One strategy, with the numbers that it compares, as this batch changes them.
 enum Step<'a> {
     LeastLeft { of: Resource, left: Cow<'a, Planes> },
     FewestOnHost(Cow<'a, Planes>),

@@ -20,7 +20,7 @@ pub(super) fn explain(
     Unplaced { count, hosts: index.len() as u32, reasons, closest }
 }
 
-/// The hosts that come closest, up to so many: each the closest of those that are left.
+/// The closest hosts, nearest first, up to a maximum.
 pub(super) fn closest(
     index: &ClusterIndex,
     request: &Request<'_>,

@@ -29,7 +29,7 @@ pub struct Request<'a> {
     pub images: &'a [String],
     /// What the same decision has placed already.
     pub earlier: &'a Taken,
-    /// Breaks ties, and is all that `random` goes by.
+    /// Breaks ties; the strategy `random` uses nothing else.
     pub entropy: u64,
 }
 

@@ -26,7 +26,7 @@ impl<'a> Work<'a> {
         let service = self.service;
         let Some(primary) = service.primary() else { return };
         match service.moving {
-            Some(moving) => self.go_on(primary, moving),
+            Some(moving) => self.continue_move(primary, moving),
             None if service.steady => {
                 for over in self.evens_out() {
                     for provider in self.providers() {
@@ -43,12 +43,12 @@ impl<'a> Work<'a> {
     /// How many tasks more than desired a move allows.
     pub(super) fn moving_allowance(&self) -> u32 {
         match self.service.moving {
-            Some(moving) if self.may_go_on(moving) => 1,
+            Some(moving) if self.may_continue(moving) => 1,
             Some(_) | None => 0,
         }
     }
 
-    fn may_go_on(&self, moving: Move) -> bool {
+    fn may_continue(&self, moving: Move) -> bool {
         let stands = |id: TaskId| self.state.task(id).and_then(Task::standing);
         let wanted = |id| stands(id).is_some_and(Standing::is_wanted);
         self.service.is_active()
@@ -58,9 +58,9 @@ impl<'a> Work<'a> {
             && wanted(moving.leaving)
     }
 
-    fn go_on(&mut self, primary: &'a Revision, moving: Move) {
+    fn continue_move(&mut self, primary: &'a Revision, moving: Move) {
         let (service, at) = (self.service.id, self.at);
-        if !self.may_go_on(moving) {
+        if !self.may_continue(moving) {
             return self
                 .pass
                 .events

@@ -1,6 +1,6 @@
 //! Tasks of services: how each stands, counted by revision.
 //!
-//! Every change of a task of a service passes through `restand`, which keeps the counts,
+//! Every change of a task of a service passes through `change_task`, which keeps the counts,
 //! so that the scheduler never counts tasks itself, and marks as due (`due.rs`) what is to be looked
 //! at again. What is to be done about it is the scheduler's.
 

@@ -31,7 +31,8 @@ pub struct Tally {
     pub fargate: Fargate,
 }
 
-/// What goes by FARGATE or FARGATE_SPOT, as DescribeClusters counts it; all else goes by EC2.
+/// Tasks and services of the providers FARGATE and FARGATE_SPOT, as DescribeClusters counts them; all
+/// others count for EC2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fargate {
     pub running: i64,

@@ -58,7 +58,7 @@ pub struct Task {
     pub report: Option<Box<TaskReport>>,
     /// How long it may be RUNNING.
     pub timeout_ms: Option<u64>,
-    /// The capacity provider that it goes by.
+    /// The capacity provider that the task was started by.
     pub provider: Option<CapacityProviderName>,
     /// What the call that started it asked of hosts. Shared by the tasks of one decision.
     pub asked: Option<Arc<AskedPlacement>>,

@@ -133,7 +133,7 @@ pub(crate) async fn stop(
 }
 
 /// Answers a PAUSE hook; without an action the deployment goes on.
-pub(crate) async fn go_on(
+pub(crate) async fn continue_deployment(
     api: &Api,
     input: ContinueServiceDeploymentInput,
 ) -> Result<ServiceDeploymentOutput, ApiError> {

@@ -286,7 +286,12 @@ async fn steps(
     let Capacity { allowed, sets } = capacity(&plan, &listed, desired, target);
     let result = match sets {
         true => {
-            tracing::info!(launcher, desired = allowed, was = desired, "AWS is to have so many");
+            tracing::info!(
+                launcher,
+                desired = allowed,
+                was = desired,
+                "AWS is asked for this number of instances"
+            );
             next = Next::Soon;
             aws.set_desired(allowed).await.map_err(|error| error.to_string())
         }

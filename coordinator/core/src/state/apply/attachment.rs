@@ -197,7 +197,7 @@ impl State {
 
     fn change_attached(&mut self, slot: TaskSlot, change: impl FnOnce(&mut Task)) {
         self.set_deadlines(slot, false);
-        self.restand(slot, |task| {
+        self.change_task(slot, |task| {
             change(task);
             task.version += 1;
         });

@@ -73,7 +73,7 @@ impl State {
         self.begin_round(self.hosts[slot].cluster, Kind::Replicas, Over::Even);
     }
 
-    /// What every service of a cluster goes by has changed.
+    /// Something that every service of the cluster depends on has changed.
     pub(super) fn cluster_concerns_services(&mut self, cluster: crate::state::ClusterSlot) {
         self.begin_round(cluster, Kind::Daemons, Over::All);
         self.begin_round(cluster, Kind::Replicas, Over::All);
@@ -91,12 +91,12 @@ impl State {
         *under_way = (left > 0).then_some(Round { last, left, over });
         if left > 0 {
             self.clusters_with_rounds.insert(cluster);
-            self.go_on_with_round(cluster, kind, WOKEN_PER_EVENT);
+            self.continue_round(cluster, kind, WOKEN_PER_EVENT);
         }
     }
 
     /// Looks at the next services of a round, up to `count`.
-    fn go_on_with_round(&mut self, cluster: crate::state::ClusterSlot, kind: Kind, count: usize) {
+    fn continue_round(&mut self, cluster: crate::state::ClusterSlot, kind: Kind, count: usize) {
         let (services, under_way) = self.clusters[cluster].round(kind);
         let Some(Round { last, left, over }) = *under_way else { return };
         let count = count.min(left);
@@ -165,8 +165,8 @@ impl State {
         clusters.into_iter().for_each(|cluster| self.wake_waiting(cluster, WOKEN_PER_TICK));
         let rounds: Vec<_> = self.clusters_with_rounds.iter().copied().collect();
         for cluster in rounds {
-            self.go_on_with_round(cluster, Kind::Daemons, WOKEN_PER_TICK);
-            self.go_on_with_round(cluster, Kind::Replicas, WOKEN_PER_TICK);
+            self.continue_round(cluster, Kind::Daemons, WOKEN_PER_TICK);
+            self.continue_round(cluster, Kind::Replicas, WOKEN_PER_TICK);
             if self.clusters[cluster].rounds.is_over() {
                 self.clusters_with_rounds.remove(&cluster);
             }

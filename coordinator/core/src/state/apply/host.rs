@@ -247,10 +247,10 @@ impl State {
         self.touch(EntityKey::Host(id));
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let tasks: Vec<TaskSlot> = self.hosts[slot].tasks.values().copied().collect();
-        tasks.iter().for_each(|task| self.unstand(*task));
+        tasks.iter().for_each(|task| self.leave_counts(*task));
         self.change_standing(slot, |host| host.status = status);
         self.hosts[slot].version += 1;
-        tasks.iter().for_each(|task| self.stand(*task));
+        tasks.iter().for_each(|task| self.enter_counts(*task));
         let host = &self.hosts[slot];
         let to = LogTo::host(&self.clusters[host.cluster].name, id);
         self.log(
@@ -593,7 +593,7 @@ impl State {
         self.unheard.len()
     }
 
-    /// What placement goes by when hosts are equally good.
+    /// The images that a host holds: placement prefers such hosts among equally good ones.
     pub fn images_held(&mut self, id: HostId, images: &HeldImages) {
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };
         let host = &mut self.hosts[slot];

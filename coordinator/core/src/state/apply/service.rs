@@ -430,7 +430,7 @@ impl State {
         for task in returned.copied().collect::<Vec<_>>() {
             self.touch(EntityKey::Task(task));
             if let Some(&slot) = self.tasks_by_id.get(&task) {
-                self.restand(slot, |task| {
+                self.change_task(slot, |task| {
                     if let Some(of) = &mut task.service {
                         of.returned = false;
                     }

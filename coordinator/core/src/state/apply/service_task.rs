@@ -98,7 +98,7 @@ impl State {
     fn change_service_task(&mut self, id: TaskId, change: impl FnOnce(&mut ServiceTask)) {
         let Some(&slot) = self.tasks_by_id.get(&id) else { return };
         self.touch(EntityKey::Task(id));
-        self.restand(slot, |task| {
+        self.change_task(slot, |task| {
             if let Some(service) = &mut task.service {
                 change(service);
             }
@@ -107,14 +107,14 @@ impl State {
     }
 
     /// Changes a task and keeps the counts of its service in line.
-    pub(super) fn restand(&mut self, slot: TaskSlot, change: impl FnOnce(&mut Task)) {
+    pub(super) fn change_task(&mut self, slot: TaskSlot, change: impl FnOnce(&mut Task)) {
         self.uncount(slot);
         let before = self.tasks[slot].standing();
-        self.unstand(slot);
+        self.leave_counts(slot);
         change(&mut self.tasks[slot]);
-        self.stand(slot);
+        self.enter_counts(slot);
         self.recount(slot);
-        self.stood(slot, before);
+        self.standing_changed(slot, before);
     }
 
     /// The first digest that a task of a revision reports of a container's image is the revision's.
@@ -142,7 +142,7 @@ impl State {
     }
 
     /// What follows from how a task stood before and stands now.
-    fn stood(&mut self, slot: TaskSlot, before: Option<Standing>) {
+    fn standing_changed(&mut self, slot: TaskSlot, before: Option<Standing>) {
         let task = &self.tasks[slot];
         let Some(now) = task.standing().filter(|now| Some(*now) != before) else { return };
         let Some(of) = &task.service else { return };
@@ -174,11 +174,11 @@ impl State {
     }
 
     /// Takes a task out of its service's counts.
-    pub(super) fn unstand(&mut self, slot: TaskSlot) {
+    pub(super) fn leave_counts(&mut self, slot: TaskSlot) {
         self.count_standing(slot, -1);
     }
 
-    pub(super) fn stand(&mut self, slot: TaskSlot) {
+    pub(super) fn enter_counts(&mut self, slot: TaskSlot) {
         self.count_standing(slot, 1);
     }
 
@@ -229,7 +229,7 @@ impl State {
         };
         let revision = &mut service.revisions[position];
         revision.tasks.insert(id, slot);
-        self.stand(slot);
+        self.enter_counts(slot);
     }
 
     /// A task came to a service, or back to it. Never while rows are restored: a steady service
@@ -270,7 +270,7 @@ impl State {
         let task = &self.tasks[slot];
         let (Some(of), id) = (&task.service, task.id) else { return };
         let (service, revision) = (of.service, of.revision);
-        self.unstand(slot);
+        self.leave_counts(slot);
         let held = &mut self.services[service];
         let Some(position) = held.position(revision) else { return };
         held.revisions[position].tasks.remove(&id);

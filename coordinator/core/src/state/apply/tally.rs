@@ -62,7 +62,7 @@ impl State {
         })
     }
 
-    /// What of a cluster goes by FARGATE.
+    /// Tasks and services of a cluster that use FARGATE.
     pub fn fargate_of(&self, cluster: &ClusterName) -> Fargate {
         let slot = self.clusters_by_name.get(cluster);
         let tally = slot.and_then(|slot| self.tallies.by_cluster.get(slot));

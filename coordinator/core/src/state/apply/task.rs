@@ -240,7 +240,7 @@ impl State {
         // Its host tells first whether it runs it.
         let may_run_unseen = self.may_run_unseen(task);
         self.set_deadlines(slot, false);
-        self.restand(slot, |task| {
+        self.change_task(slot, |task| {
             task.wish = Wish::Stop { cause: cause.clone(), at };
             if !may_run_unseen {
                 task.begin_to_stop(at);
@@ -272,7 +272,7 @@ impl State {
         let spec = &self.definition_at(task.definition).definition.spec;
         let blocked = is_blocked(&spec.container_definitions, Some(report));
         self.set_deadlines(slot, false);
-        self.restand(slot, |task| {
+        self.change_task(slot, |task| {
             next = task.phase_with_attachments(next, &report.phase, at);
             task.phase = next.unwrap_or(task.phase);
             task.checked_health = health;

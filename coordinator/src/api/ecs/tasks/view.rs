@@ -73,7 +73,7 @@ pub(crate) struct TaskView {
     health_status: HealthStatus,
     inference_accelerators: [String; 0],
     last_status: &'static str,
-    /// Absent for a task that goes by a capacity provider.
+    /// Absent for a task that a capacity provider started.
     #[serde(skip_serializing_if = "Option::is_none")]
     launch_type: Option<&'static str>,
     memory: String,
