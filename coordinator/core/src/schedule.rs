@@ -245,8 +245,12 @@ impl<'a> Work<'a> {
         let tasks = silent.flat_map(|(_, slot)| self.state.host_at(*slot).tasks.values());
         let tasks = tasks.map(|slot| self.state.task_at(*slot));
         let own = |task: &&Task| task.service.as_ref().is_some_and(|of| of.service == service.slot);
-        let waited_for =
-            |task: &&Task| !matches!(task.standing(), Some(Standing::Healthy | Standing::Stopping));
+        let waited_for = |task: &&Task| {
+            !matches!(
+                task.standing(),
+                Some(Standing::Healthy | Standing::Stopping | Standing::Deprovisioning)
+            )
+        };
         let tasks: Vec<TaskId> = tasks.filter(own).filter(waited_for).map(|task| task.id).collect();
         if !tasks.is_empty() {
             self.say(messages::waits_for_silent_hosts(service, &tasks));

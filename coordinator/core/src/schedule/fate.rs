@@ -50,7 +50,10 @@ pub(super) enum Fate {
 pub(super) fn fate(cell: Cell) -> (Fate, &'static str) {
     let Cell { standing, draining, role, protected, daemon } = cell;
     match standing {
-        Standing::LeavingPending | Standing::LeavingRunning | Standing::Stopping => {
+        Standing::LeavingPending
+        | Standing::LeavingRunning
+        | Standing::Stopping
+        | Standing::Deprovisioning => {
             return (Fate::Keep, "it is stopping already");
         }
         Standing::Lost => return (Fate::Keep, "its host is silent, so nobody knows of it"),

@@ -25,13 +25,15 @@ pub enum Standing {
     /// Told to stop, and its agent has not said yet that it is stopping.
     LeavingRunning,
     Stopping,
+    /// Its containers have ended, and attachments are left.
+    Deprovisioning,
     /// On a host that was silent for too long.
     Lost,
     /// Not running, and it will not: a container that another one waits for is unhealthy.
     Blocked,
 }
 
-const STANDINGS: usize = 9;
+const STANDINGS: usize = 10;
 
 impl Standing {
     /// Of tasks that the service wants, on hosts that are heard.
@@ -56,6 +58,7 @@ impl Standing {
             | Standing::LeavingPending
             | Standing::LeavingRunning
             | Standing::Stopping
+            | Standing::Deprovisioning
             | Standing::Lost => false,
         }
     }
@@ -113,6 +116,7 @@ impl Counts {
         self.of(Standing::LeavingPending)
             + self.of(Standing::LeavingRunning)
             + self.of(Standing::Stopping)
+            + self.of(Standing::Deprovisioning)
     }
 
     pub(super) fn change(&mut self, standing: Standing, draining: bool, by: i32) {

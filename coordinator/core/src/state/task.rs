@@ -200,7 +200,8 @@ impl Task {
             | Phase::Activating
             | Phase::Deactivating { started_at: None } => Standing::LeavingPending,
             Phase::Deactivating { started_at: Some(_) } => Standing::LeavingRunning,
-            Phase::Stopping { .. } | Phase::Deprovisioning { .. } => Standing::Stopping,
+            Phase::Stopping { .. } => Standing::Stopping,
+            Phase::Deprovisioning { .. } => Standing::Deprovisioning,
             Phase::Running { .. } if !wanted => Standing::LeavingRunning,
             Phase::Running { .. } => match self.checked_health {
                 None if service.settled => Standing::Healthy,

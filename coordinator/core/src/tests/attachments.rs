@@ -358,6 +358,27 @@ fn tasks_of_a_service_have_the_attachments_of_its_tags_and_its_clusters() {
 }
 
 #[test]
+fn service_says_that_it_has_no_room_while_its_tasks_are_deprovisioning() {
+    let mut world = World::with_hosts(1);
+    world.define("app", 3_000, false);
+    let mut config = replicas(1);
+    config.options.attachments =
+        vec![AttachmentSpec { kind: AttachmentKind::ExternalResource, name: "vip".to_owned() }];
+    world.create(config);
+    world.attachments_follow();
+    world.agents_work();
+    assert_eq!(world.counts(), "1 running, 0 pending");
+    world.said.clear();
+    world.exits(world.running()[0]);
+    world.pass(2.0);
+    assert_eq!(world.tasks().len(), 1, "it is DEPROVISIONING and keeps its room");
+    assert!(world.said.iter().any(|said| said.contains("unable to place")), "{:?}", world.said);
+    world.attachments_follow();
+    world.pass(2.0);
+    assert_eq!(world.counts(), "0 running, 1 pending");
+}
+
+#[test]
 fn failed_attachments_count_against_the_deployment() {
     let mut world = World::with_hosts(1);
     world.create(with_breaker(replicas(1), false));

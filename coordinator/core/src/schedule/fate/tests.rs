@@ -6,7 +6,7 @@ use expect_test::expect;
 
 use super::*;
 
-const STANDINGS: [Standing; 9] = [
+const STANDINGS: [Standing; 10] = [
     Standing::Pending,
     Standing::Blocked,
     Standing::Settling,
@@ -15,6 +15,7 @@ const STANDINGS: [Standing; 9] = [
     Standing::LeavingPending,
     Standing::LeavingRunning,
     Standing::Stopping,
+    Standing::Deprovisioning,
     Standing::Lost,
 ];
 const ROLES: [Role; 4] = [Role::Current, Role::Outdated, Role::Stranded, Role::Ended];
@@ -68,6 +69,7 @@ fn table_says_for_each_cell_what_becomes_of_a_task() {
           LeavingPending  keep     keep     keep     keep
           LeavingRunning  keep     keep     keep     keep
           Stopping        keep     keep     keep     keep
+          Deprovisioning  keep     keep     keep     keep
           Lost            keep     keep     keep     keep
         replica, Outdated
           Pending         stop     stop     keep     keep
@@ -78,6 +80,7 @@ fn table_says_for_each_cell_what_becomes_of_a_task() {
           LeavingPending  keep     keep     keep     keep
           LeavingRunning  keep     keep     keep     keep
           Stopping        keep     keep     keep     keep
+          Deprovisioning  keep     keep     keep     keep
           Lost            keep     keep     keep     keep
         replica, Stranded
           Pending         keep     stop     keep     keep
@@ -88,6 +91,7 @@ fn table_says_for_each_cell_what_becomes_of_a_task() {
           LeavingPending  keep     keep     keep     keep
           LeavingRunning  keep     keep     keep     keep
           Stopping        keep     keep     keep     keep
+          Deprovisioning  keep     keep     keep     keep
           Lost            keep     keep     keep     keep
         replica, Ended
           Pending         stop     stop     stop     stop
@@ -98,6 +102,7 @@ fn table_says_for_each_cell_what_becomes_of_a_task() {
           LeavingPending  keep     keep     keep     keep
           LeavingRunning  keep     keep     keep     keep
           Stopping        keep     keep     keep     keep
+          Deprovisioning  keep     keep     keep     keep
           Lost            keep     keep     keep     keep
         daemon, Current
           Pending         keep     last     keep     keep
@@ -108,6 +113,7 @@ fn table_says_for_each_cell_what_becomes_of_a_task() {
           LeavingPending  keep     keep     keep     keep
           LeavingRunning  keep     keep     keep     keep
           Stopping        keep     keep     keep     keep
+          Deprovisioning  keep     keep     keep     keep
           Lost            keep     keep     keep     keep
         daemon, Outdated
           Pending         stop     last     keep     keep
@@ -118,6 +124,7 @@ fn table_says_for_each_cell_what_becomes_of_a_task() {
           LeavingPending  keep     keep     keep     keep
           LeavingRunning  keep     keep     keep     keep
           Stopping        keep     keep     keep     keep
+          Deprovisioning  keep     keep     keep     keep
           Lost            keep     keep     keep     keep
         daemon, Stranded
           Pending         keep     last     keep     keep
@@ -128,6 +135,7 @@ fn table_says_for_each_cell_what_becomes_of_a_task() {
           LeavingPending  keep     keep     keep     keep
           LeavingRunning  keep     keep     keep     keep
           Stopping        keep     keep     keep     keep
+          Deprovisioning  keep     keep     keep     keep
           Lost            keep     keep     keep     keep
         daemon, Ended
           Pending         stop     stop     stop     stop
@@ -138,6 +146,7 @@ fn table_says_for_each_cell_what_becomes_of_a_task() {
           LeavingPending  keep     keep     keep     keep
           LeavingRunning  keep     keep     keep     keep
           Stopping        keep     keep     keep     keep
+          Deprovisioning  keep     keep     keep     keep
           Lost            keep     keep     keep     keep
     "#]]
     .assert_eq(&table);
@@ -160,5 +169,5 @@ fn only_protected_tasks_may_stay_on_a_draining_host() {
 #[test]
 fn every_cell_has_a_reason() {
     assert!(cells().all(|cell| !fate(cell).1.is_empty()));
-    assert_eq!(cells().count(), 288);
+    assert_eq!(cells().count(), 320);
 }

@@ -334,6 +334,7 @@ impl Trial {
                         Standing::LeavingPending
                         | Standing::LeavingRunning
                         | Standing::Stopping
+                        | Standing::Deprovisioning
                         | Standing::Lost,
                     ) => {}
                     None => panic!("a task of a service stands for nothing"),
@@ -434,7 +435,9 @@ impl Trial {
             .iter()
             .any(|event| matches!(event, Event::Task(TaskEvent::TasksStarted(_))));
         let service = self.world.service();
-        let copies: usize = service.revisions.iter().map(|revision| revision.tasks.len()).sum();
+        let slots = service.revisions.iter().flat_map(|revision| revision.tasks.values());
+        let standings = slots.map(|slot| self.world.state.task_at(*slot).standing());
+        let copies = standings.filter(|of| *of != Some(Standing::Deprovisioning)).count();
         let desired = service.config.desired as usize;
         assert!(
             !started || copies <= desired,
