@@ -40,12 +40,15 @@ pub struct Reservation {
 pub enum Wanted {
     Stay,
     Out(u32),
-    /// Once it has been so for a while; the least that the group may go down to by and by.
+    /// Fewer instances, once this has been wanted for a while; the number is the least that the
+    /// group may be scaled in to, step by step.
     In(u32),
 }
 
-/// The metric of a provider without instances for whose tasks some are needed.
+/// `CapacityProviderReservation` of a provider that has no instances while tasks need some, in
+/// percent (Amazon ECS managed scaling behavior).
 const FROM_ZERO_PERCENT: u32 = 200;
+/// Number of percent in a whole.
 const PERCENT: u32 = 100;
 
 impl Counts {

@@ -43,8 +43,8 @@ pub use self::lost::lost_hosts;
 pub use self::scaling::{Scaled, scaled, scaled_of};
 pub use self::work::Pass;
 
-/// How long a start of the coordinator waits for a host that is connected before a service says so:
-/// many times what an agent needs whose container engine answers.
+/// Time after a start of the coordinator until a service says that a connected host has not been
+/// heard (ours): many times what an agent needs whose container engine answers.
 const UNHEARD_SAID_AFTER: Duration = Duration::from_secs(60);
 
 /// Looks at what is due. Deterministic: the same state, time and entropy give the same pass.

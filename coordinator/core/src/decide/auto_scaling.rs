@@ -20,7 +20,7 @@ use crate::{
     state::{Group, State},
 };
 
-/// Auto Scaling's limit.
+/// Maximum number of tags of one group (Auto Scaling's limit).
 const TAGS_MAX: usize = 50;
 
 pub(super) fn decide_auto_scaling(

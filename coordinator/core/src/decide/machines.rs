@@ -17,7 +17,8 @@ use crate::{
     state::{Group, State},
 };
 
-/// What one list changes: bounds a row of the journal. The next list goes on.
+/// Maximum number of changes that one list of machines makes (ours), which bounds a row of the
+/// journal; the next list continues.
 const CHANGES_PER_LIST_MAX: usize = 100;
 
 /// Missing machines first: what one of them filled may be filled by another.

@@ -16,7 +16,7 @@ pub enum AutoScalingEvent {
         why: String,
         at: Timestamp,
     },
-    /// Since when a group has more instances than its tasks need; absent: it has not.
+    /// Time since which a group has more instances than its tasks need; absent: it has no more.
     GroupExcess {
         group: AutoScalingGroupName,
         since: Option<Timestamp>,

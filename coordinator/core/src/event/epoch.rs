@@ -1,4 +1,4 @@
-//! What became true of starts of the coordinator, and what it went on from.
+//! What became true of starts of the coordinator, and which journal a recovery continued from.
 
 use longshore_common::{clock::Timestamp, protocol::Epoch};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,8 @@ pub enum EpochEvent {
         epoch: Epoch,
         at: Timestamp,
     },
-    /// The operator went on from an older journal: agents' unknown tasks are adopted, not stopped.
+    /// The operator continued from an older journal: agents' unknown tasks are adopted, not
+    /// stopped.
     Recovered {
         epoch: Epoch,
         at: Timestamp,

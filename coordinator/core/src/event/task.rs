@@ -101,7 +101,7 @@ pub struct TasksStarted {
     /// The launch in which they waited for a host.
     #[serde(default)]
     pub waited: Option<TaskId>,
-    /// The capacity provider that they go by.
+    /// The capacity provider whose hosts the tasks are placed on.
     #[serde(default)]
     pub provider: Option<CapacityProviderName>,
     /// Absent when the call asked nothing, and for tasks of a service.

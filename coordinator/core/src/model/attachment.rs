@@ -12,20 +12,20 @@ use serde::{Deserialize, Serialize};
 /// The tag of tasks and services that names their attachments of the kind `ExternalResource`.
 pub const RESOURCES_TAG: &str = "longshore:external-resources";
 
-/// The same for `ExternalTarget`.
+/// The tag of tasks and services that names their attachments of the kind `ExternalTarget`.
 pub const TARGETS_TAG: &str = "longshore:external-targets";
 
-/// Maximum number of attachments of one task.
+/// Maximum number of attachments of one task (ours).
 pub const ATTACHMENTS_MAX: usize = 10;
 
-/// Maximum length of an attachment's name, in characters.
+/// Maximum length of an attachment's name in characters (ours).
 pub const ATTACHMENT_NAME_CHARS_MAX: usize = 64;
 
-/// Timeout of attaching, from the moment at which it may begin: longer than a cloud needs for a
-/// network interface or a volume.
+/// Timeout of attaching, from the moment at which attaching may begin (ours): longer than a cloud
+/// needs for a network interface or a volume.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Timeout of detaching: ECS's default for the deregistration of a load balancer's target.
+/// Timeout of detaching (ECS's default for the deregistration of a load balancer's target).
 const DETACH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// What an attachment is, and with it when it is made and removed.

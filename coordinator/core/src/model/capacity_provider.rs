@@ -14,9 +14,9 @@ use crate::model::{
     tags::Tags,
 };
 
-/// Providers that are known here at once: a bound of ours, ECS documents none.
+/// Maximum number of capacity providers that exist at once (ours: ECS documents none).
 pub const CAPACITY_PROVIDERS_MAX: usize = 1_000;
-/// ecs-behaviour 1.15.
+/// Maximum number of capacity providers of one cluster (ecs-behaviour 1.15).
 pub const CLUSTER_PROVIDERS_MAX: usize = 20;
 /// The two that exist without being made.
 pub const FARGATE: &str = "FARGATE";
@@ -40,7 +40,8 @@ pub struct CapacityProvider {
     pub termination_protection: bool,
     /// `managedDraining`.
     pub draining: bool,
-    /// By its tag [`SCALE_IN_AFTER`]: how soon what is too much goes, all of it at once then.
+    /// Time after which surplus instances are removed, all of them at once, from the provider's tag
+    /// [`SCALE_IN_AFTER`].
     #[serde(default)]
     pub scale_in_after_ms: Option<u64>,
     pub tags: Tags,

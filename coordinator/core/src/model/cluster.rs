@@ -19,7 +19,8 @@ pub struct ClusterSettings {
     /// The namespace's ARN of `serviceConnectDefaults`.
     #[serde(default)]
     pub service_connect_namespace: Option<String>,
-    /// From the cluster's `longshore:` tags: what holds for its services that say nothing else.
+    /// What the cluster's `longshore:` tags say, which holds for its services that say nothing
+    /// else.
     #[serde(default)]
     pub options: ServiceOptions,
     #[serde(default)]

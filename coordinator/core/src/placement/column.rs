@@ -14,7 +14,8 @@ pub(super) struct Column {
     pub(super) planes: Planes,
 }
 
-/// Binary digits that tell the steps within one power of two apart: steps are at most an eighth.
+/// Number of binary digits that tell the steps within one power of two apart: steps are at most an
+/// eighth.
 const STEP_DIGITS: u32 = 3;
 
 /// The lower binary digits of a quantity that its step leaves open.

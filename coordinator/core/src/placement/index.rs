@@ -106,7 +106,7 @@ pub struct HostFacts {
     pub free: [u32; 3],
     /// Ports by which placement leaves it out.
     pub ports: Vec<HostPort>,
-    /// Of tasks, sorted.
+    /// Ports that tasks hold, sorted.
     pub used_ports: Vec<HostPort>,
     pub running: u32,
     pub registered_at_s: u32,
@@ -120,7 +120,7 @@ pub(super) struct Host {
     pub(super) slot: HostSlot,
     pub(super) capacity: Capacity,
     pub(super) remaining: Remaining,
-    /// Of tasks, sorted; twice when two tasks hold it.
+    /// Ports that tasks hold, sorted; a port stands twice when two tasks hold it.
     used_ports: Vec<HostPort>,
     pub(super) attributes: Held,
     pub(super) instance_id: Option<Arc<str>>,

@@ -43,6 +43,7 @@ pub struct MemberOf<'a> {
 }
 
 impl MemberOf<'static> {
+    /// No constraint and no group.
     pub const NONE: MemberOf<'static> =
         MemberOf { constraints: &[], own_group: "", groups: &NoGroups };
 }

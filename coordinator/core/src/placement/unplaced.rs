@@ -129,7 +129,7 @@ impl Unplaced {
         self.closest.as_ref().and_then(|(_, unfit)| unfit.first()).map(Unfit::reason)
     }
 
-    /// For `detail` of a failure. `name` is what the caller calls the closest host.
+    /// The sentence for `detail` of a failure. `name` is what the caller calls the closest host.
     pub fn sentence(&self, name: impl FnOnce(HostSlot) -> String) -> String {
         let Some((slot, unfit)) = &self.closest else {
             return "the cluster has no container instances".to_owned();

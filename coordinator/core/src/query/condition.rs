@@ -10,7 +10,7 @@ use super::{pattern::Pattern, version::Version};
 pub(crate) enum Node {
     Not(Box<Node>),
     All(Vec<Node>),
-    /// Of none at all: never.
+    /// One of these; never, when there are none.
     Any(Vec<Node>),
     Is(Condition),
 }
@@ -29,7 +29,7 @@ pub(crate) enum Condition {
     /// As numbers when both are, else as texts.
     AttributeOrder(Box<str>, Compared, Box<str>),
     HasTasks,
-    /// Of the group of any task.
+    /// Compares the group of any task on the host.
     TaskGroup(Text),
 }
 

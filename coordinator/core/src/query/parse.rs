@@ -34,7 +34,7 @@ pub struct QueryError {
 
 type Input<'a> = Stateful<LocatingSlice<&'a str>, Spent>;
 
-/// Of the bounds on one expression.
+/// What one expression has used of its bounds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Spent {
     depth: u32,
@@ -437,7 +437,7 @@ impl<'a> Subject<'a> {
         self.text(Text::Matches(pattern))
     }
 
-    /// Of a subject that [`Subject::can_match`].
+    /// The condition on a subject that [`Subject::can_match`].
     fn text(self, text: Text) -> Condition {
         match self {
             Subject::AgentConnected => Condition::AgentConnected(text),
@@ -490,7 +490,7 @@ fn is_boolean(literal: &Literal<'_>) -> bool {
     [true, false].map(said).contains(&literal.text)
 }
 
-/// Of a date or a time, in UTC when it says nothing else.
+/// Seconds of a date or a time, which is in UTC when it says nothing else.
 fn seconds(text: &str) -> Option<u32> {
     let allowed = |c: char| c.is_ascii_digit() || matches!(c, '-' | ':' | 'T' | 'Z' | '+' | '.');
     if !text.chars().all(allowed) {

@@ -280,7 +280,7 @@ impl<'a> Work<'a> {
         self.policy.replace && replacing != Replacing::Paused
     }
 
-    /// Until when failing checks say nothing yet; `None` when that time is over.
+    /// End of the time in which failing checks say nothing yet; `None` when that time is over.
     fn grace_end(&self, task: &Task) -> Option<Timestamp> {
         let grace_s = self.service.config.grace_s.unwrap_or(0);
         let began = task.phase.started_at().unwrap_or(task.created_at);

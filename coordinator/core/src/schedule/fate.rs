@@ -28,7 +28,7 @@ pub(super) struct Cell {
     /// Its host is DRAINING.
     pub(super) draining: bool,
     pub(super) role: Role,
-    /// By UpdateTaskProtection.
+    /// Whether UpdateTaskProtection protects the task.
     pub(super) protected: bool,
     /// Its service has one task on each host.
     pub(super) daemon: bool,

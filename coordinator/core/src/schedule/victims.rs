@@ -117,7 +117,8 @@ struct Crowd<'a> {
 #[derive(Default)]
 struct Zone<'a> {
     tasks: usize,
-    /// By (tasks of the service, host): the last is the fullest.
+    /// Tasks of each host, by (number of the service's tasks there, host): the last host is the
+    /// fullest.
     hosts: BTreeMap<(usize, HostSlot), Vec<&'a Task>>,
 }
 

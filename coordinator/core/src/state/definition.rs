@@ -36,7 +36,7 @@ pub struct Definition {
     pub requires_attributes: Vec<Attribute>,
     /// Its placement constraints, which are all of that kind.
     pub member_of: Vec<Constraint>,
-    /// Of its containers, in their order and in the form of [`familiar`].
+    /// Images of the definition's containers, in their order and in the form of [`familiar`].
     pub images: Vec<String>,
     pub compatibilities: Vec<Compatibility>,
     pub registered_by: Arc<str>,

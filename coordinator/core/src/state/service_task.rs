@@ -31,10 +31,11 @@ pub enum Standing {
     Blocked,
 }
 
+/// Number of variants of [`Standing`].
 const STANDINGS: usize = 9;
 
 impl Standing {
-    /// Of tasks that the service wants, on hosts that are heard.
+    /// Standings of tasks that the service wants, on hosts that are heard.
     pub const WANTED: [Standing; 5] = [
         Standing::Pending,
         Standing::Blocked,
@@ -79,7 +80,7 @@ impl Counts {
         self.0[standing as usize][0]
     }
 
-    /// Of the running and pending ones, those on hosts that do not drain.
+    /// Number of the running and pending tasks on hosts that do not drain.
     pub fn shown_staying(&self) -> u32 {
         let shown = [Standing::LeavingPending, Standing::LeavingRunning];
         Standing::WANTED.iter().chain(&shown).map(|standing| self.staying(*standing)).sum()

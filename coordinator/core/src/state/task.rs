@@ -24,7 +24,7 @@ use crate::{
     state::service_task::Standing,
 };
 
-/// Minimum time that a task runs until its end says nothing of how it starts: as long as a
+/// Minimum time that a task runs until its end says nothing of how it starts (ours): as long as a
 /// container must be up for Docker's restart policy to count its start as a good one.
 pub(super) const RUN_MIN: Duration = Duration::from_secs(10);
 
@@ -48,7 +48,7 @@ pub struct Task {
     pub containers: Box<[ContainerId]>,
     /// Ids of the host's GPUs that are this task's.
     pub gpus: Box<[String]>,
-    /// Of the essential containers that have a health check; absent when none has.
+    /// Health of the essential containers that have a health check; absent when none has.
     pub checked_health: Option<HealthStatus>,
     /// A container that has not started waits for the health of one that is unhealthy.
     pub blocked: bool,
@@ -155,8 +155,8 @@ impl Task {
     }
 }
 
-/// Of the essential containers that have a health check, the worst (ecs-behaviour 1.6); `None`
-/// when none has one.
+/// The worst health of the essential containers that have a health check (ecs-behaviour 1.6);
+/// `None` when none has one.
 pub fn checked_health(
     containers: &[ContainerDefinition],
     report: Option<&TaskReport>,

@@ -11,7 +11,7 @@ use crate::model::{
     name::ClusterName,
 };
 
-/// How long a client token is remembered (promises.md 2.8: 24 h).
+/// Time for which a client token is remembered (promises.md 2.8: 24 h).
 pub(super) const CLIENT_TOKEN_LIFE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
 #[derive(Default)]

@@ -186,7 +186,7 @@ fn a_checkpoint_taken_in_slices_is_of_the_moment_it_began() {
         if let Some(rows) = sliced.state.capture_slice(1) {
             break rows;
         }
-        // Everything goes on changing meanwhile.
+        // Everything keeps changing meanwhile.
         steps += 1;
         sliced.put(run_task(1));
         let task = *sliced.state.cluster("web").unwrap().tasks.keys().next().unwrap();

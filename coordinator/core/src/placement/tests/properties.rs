@@ -47,7 +47,7 @@ struct Offer {
     told: Told,
 }
 
-/// Of a host as it registered.
+/// What a host said when it registered.
 #[derive(Clone, Debug)]
 struct Told {
     instance_id: Option<String>,
@@ -264,7 +264,7 @@ fn op(slots: u32, values: Values) -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Hosts to begin with, and what happens then on so many slots.
+/// Hosts to begin with, and what happens then on `slots` slots.
 fn history(
     hosts: Range<usize>,
     slots: u32,

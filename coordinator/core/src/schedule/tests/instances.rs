@@ -108,7 +108,7 @@ impl World {
         .unwrap();
     }
 
-    /// From a checkpoint's rows, as a start does.
+    /// Restores the state from a checkpoint's rows, as a start does.
     fn restart(&mut self, disk: &mut Disk) {
         self.state.begin_capture();
         for row in self.state.capture_slice(usize::MAX).unwrap() {

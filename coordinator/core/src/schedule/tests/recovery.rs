@@ -22,6 +22,7 @@ use crate::{
     test_kit::world::{CLUSTER, World, bounded, replicas},
 };
 
+/// The operator's `recover`.
 const RECOVER: Command =
     Command::Epoch(EpochCommand::Recover { beyond: 9, incarnation: 3, proved: None });
 

@@ -574,8 +574,8 @@ impl State {
         }
     }
 
-    /// Since when a host is heard without a pause, by an agent that has looked at its tasks; `None`
-    /// while it is not.
+    /// Time since which a host is heard without a pause, by an agent that has looked at its tasks;
+    /// `None` while it is not.
     pub fn heard_since(&self, slot: HostSlot) -> Option<Timestamp> {
         self.host_at(slot).heard_since
     }

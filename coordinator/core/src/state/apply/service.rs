@@ -25,8 +25,8 @@ use crate::{
     },
 };
 
-/// Messages of one service that are not repeated: as many as its `events[]` show. Most name a task,
-/// and are never said again anyway.
+/// Maximum number of messages of one service that are not repeated (ours): as many as its
+/// `events[]` show. Most name a task, and are never said again anyway.
 const SAID_MAX: usize = 100;
 
 impl State {
@@ -115,7 +115,7 @@ impl State {
         &self.task_policy
     }
 
-    /// From the coordinator's settings; never journaled.
+    /// Takes the policy from the coordinator's settings; it is never journaled.
     pub fn set_task_policy(&mut self, policy: TaskPolicy) {
         self.task_policy = policy;
     }

@@ -33,8 +33,8 @@ impl State {
         cluster.waiting_tasks.get(&task).map(|&slot| &self.waiting[slot])
     }
 
-    /// Whether a launch may have had its hosts since, and its tasks may be over: it waited in a journal
-    /// that was old when `recover` went on from it.
+    /// Whether a launch may have had its hosts since, and its tasks may be over: the launch waited
+    /// in a journal that was old when `recover` continued from that journal.
     pub fn may_have_run(&self, waiting: &Waiting) -> bool {
         self.is_unsure(waiting.launch.at, waiting.launch.asked_seq)
     }
