@@ -32,8 +32,8 @@ use self::account::Account;
 pub(crate) use self::account::Room;
 pub(crate) use self::full::Full;
 
-/// Maximum number of parties that are remembered to have proved themselves; the one that did so
-/// longest ago is forgotten first.
+/// Maximum number of parties that are remembered to have proved themselves (ours); the one that did
+/// so longest ago is forgotten first.
 const PROVED_PARTIES_MAX: usize = 4096;
 
 /// How much a listener's guests may hold.

@@ -42,13 +42,13 @@ use x509_parser::{
 
 pub use self::own_certificate::OwnCertificate;
 
-/// How long a node's certificate is good for.
+/// Life of a node's certificate (ours).
 pub const CERTIFICATE_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// Certificates begin this long ago, for nodes whose clocks are behind.
+/// Time by which certificates begin in the past (ours), for nodes whose clocks are behind.
 pub const CERTIFICATE_BACKDATE: Duration = Duration::from_secs(3600);
-/// The CA itself: its rotation is an operator's decision, not a date's.
+/// Life of the CA itself (ours): its rotation is an operator's decision, not a date's.
 const CA_LIFE: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-/// Bytes of a random serial number.
+/// Number of bytes of a random serial number (ours).
 const SERIAL_BYTES: usize = 16;
 /// Within the data directory: the CA's certificate and key, PEM.
 pub const CA_FILE: &str = "ca.pem";

@@ -49,9 +49,10 @@ use crate::{
     settings::Settings,
 };
 
-/// How often the state machine is told that time has passed; also what the watchdog waits for.
+/// Interval of telling the state machine that time has passed (ours); the watchdog waits for the
+/// same.
 const TICK: Duration = Duration::from_secs(5);
-/// How long pollers and connections may take to end.
+/// Timeout of ending pollers and connections (ours).
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until SIGTERM or SIGINT, or until the journal fails.

@@ -31,7 +31,7 @@ use crate::{
     settings::{Command, JoinTokenCommand, Settings},
 };
 
-/// Hosts that a message names.
+/// Maximum number of hosts that a message names (ours).
 const HOSTS_NAMED_MAX: usize = 20;
 
 /// Runs any subcommand but `serve` and `launcher`.

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// How often whoever waits looks for bodies that have become slow.
+/// Interval at which whoever waits looks for bodies that have become slow (ours).
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Bounds of the bodies of one kind of callers.

@@ -15,7 +15,7 @@ use crate::journal::{Checkpoint, Journal, JournalError};
 pub(crate) const TASKS_STOPPED: &str = "longshore_tasks_stopped_total";
 pub(crate) const CHECKPOINT_SECONDS: &str = "longshore_journal_checkpoint_seconds";
 pub(crate) const APPEND_SECONDS: &str = "longshore_journal_append_seconds";
-/// Steps that one transaction takes at the most.
+/// Maximum number of steps that one transaction takes (ours).
 const STEPS_PER_COMMIT_MAX: usize = 64;
 
 pub(super) enum FlushItem {

@@ -21,7 +21,7 @@ use crate::edge::{
 const X_AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const X_AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const X_AMZ_SSO_TOKEN: HeaderName = HeaderName::from_static("x-amz-sso_bearer_token");
-/// Longest name of a service that is repeated.
+/// Maximum length in characters of a service's name that is repeated (ours).
 const NAME_CHARS_MAX: usize = 64;
 /// Headers that only AWS's SDKs send; they do so without a signature too.
 const MARKS_OF_SDKS: [&str; 4] =

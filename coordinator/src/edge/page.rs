@@ -14,13 +14,15 @@ use super::{error::ApiError, input::Node};
 
 /// The cluster that is meant when none is named.
 pub(crate) const DEFAULT_CLUSTER: &str = "default";
-/// The largest page of most lists, and their default (ecs-behaviour 1.1).
+/// Maximum size of a page of most lists, and its default (ecs-behaviour 1.1).
 pub(crate) const PAGE_MAX: usize = 100;
-/// Characters of a token: the longest is two names of 512 characters and a seal.
+/// Maximum length of a token in characters (ours): the longest is two names of 512 characters and a
+/// seal.
 const TOKEN_CHARS_MAX: usize = 2048;
-/// Bytes of a token's seal.
+/// Number of bytes of a token's seal (ours).
 const SEAL_BYTES: usize = 16;
-/// Raised when what a seal covers changes: older tokens are then refused, and clients begin anew.
+/// Version of what a seal covers, raised when that changes: older tokens are then refused, and
+/// clients begin anew.
 const SEAL_VERSION: u8 = 1;
 /// Members of a request that another page of the same list may have otherwise.
 const UNBOUND: [&str; 5] = ["nextToken", "maxResults", "limit", "NextToken", "MaxRecords"];

@@ -34,9 +34,10 @@ use keys::SigningKeys;
 const X_AMZ_SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const X_AMZ_CONTENT_SHA256: HeaderName = HeaderName::from_static("x-amz-content-sha256");
 
-/// How far the client's clock may be off, either way (AWS's rule for every service).
+/// Maximum time that the client's clock may be off, either way (AWS's rule for every service).
 const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
-/// More signed headers than any client sends; bounds the work for an unknown caller.
+/// Maximum number of signed headers (ours): more than any client sends; bounds the work for an
+/// unknown caller.
 const SIGNED_HEADERS_MAX: usize = 64;
 
 /// Headers that decide what a request means: two of one could be read differently by two readers.

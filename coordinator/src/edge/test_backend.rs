@@ -19,7 +19,7 @@ use crate::{
     random::Random,
 };
 
-/// 2026-01-02T03:04:05Z.
+/// Time of the clock, 2026-01-02T03:04:05Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_767_323_045_000);
 
 /// What Alertmanager must show.

@@ -23,9 +23,9 @@ use crate::driver::Signal;
 #[cfg(test)]
 mod tests;
 
-/// Maximum of changes of one topic that are kept for hosts that are behind.
+/// Maximum number of changes of one topic that are kept for hosts that are behind (ours).
 const DELTAS_MAX: usize = 256;
-/// Bytes of changes that are kept of even the smallest topic.
+/// Minimum number of bytes of changes that are kept of even the smallest topic (ours).
 const DELTA_BYTES_MIN: usize = 4096;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

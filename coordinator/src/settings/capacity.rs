@@ -11,13 +11,15 @@ use serde::Deserialize;
 
 use super::error::SettingsError;
 
-/// How long one call of a launcher may take, unless its table says otherwise.
+/// Default timeout of one call of a launcher (ours), unless its table says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// The same of one call of AWS's API.
+/// Default timeout of one call of AWS's API (ours), unless its table says otherwise.
 const AWS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Minimum and maximum timeout of one call in seconds (ours).
 const TIMEOUT_S: std::ops::RangeInclusive<u64> = 1..=3600;
-/// How long a launched host may take until it registers, unless its table says otherwise.
+/// Default timeout of a launched host's registration (ours), unless its table says otherwise.
 const BOOT_DEADLINE: Duration = Duration::from_secs(600);
+/// Minimum and maximum timeout of a launched host's registration in seconds (ours).
 const BOOT_DEADLINE_S: std::ops::RangeInclusive<u64> = 10..=24 * 3600;
 
 /// One table `[launch.NAME]`.

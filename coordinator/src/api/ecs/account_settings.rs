@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::clusters::{CONTAINER_INSIGHTS_VALUES, NO_CONTAINER_INSIGHTS};
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// ecs-behaviour 1.1, page sizes.
+/// Maximum size of a page of settings, and its default (ecs-behaviour 1.1, page sizes).
 const PAGE_MAX: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

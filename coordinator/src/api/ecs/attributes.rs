@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::identifiers;
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// Attributes in one call (ecs-behaviour 1.1, batch limits).
+/// Maximum number of attributes in one call (ecs-behaviour 1.1, batch limits).
 const ATTRIBUTES_MAX: usize = 10;
-/// Container instances that one page of a list looks at: bounds the time under the state's lock.
+/// Maximum number of container instances that one page of a list looks at (ours), which bounds the
+/// time under the state's lock.
 pub(crate) const LOOKED_AT_MAX: usize = 500;
-/// Names and values (ecs-behaviour 1.2).
+/// Maximum length of an attribute's name, and of its value, in characters (ecs-behaviour 1.2).
 pub(crate) const CHARS_MAX: usize = 128;
 
 #[derive(Clone, Debug, Deserialize)]

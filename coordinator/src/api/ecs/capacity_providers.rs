@@ -31,15 +31,17 @@ use super::{
 };
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of capacity providers that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 100;
-/// ECS's largest page, and its usual one.
+/// Maximum size of a page of capacity providers, and its default (ECS's).
 const PAGE_MAX: usize = 10;
 /// ecs-behaviour 1.15.
 const RESERVED_PREFIXES: [&str; 3] = ["aws", "ecs", "fargate"];
-/// botocore: ManagedScalingStepSize, ManagedScalingInstanceWarmupPeriod, ManagedScalingTargetCapacity.
+/// Minimum and maximum step size (botocore: ManagedScalingStepSize).
 const STEP_SIZES: std::ops::RangeInclusive<u32> = 1..=10_000;
+/// Minimum and maximum warmup period in seconds (botocore: ManagedScalingInstanceWarmupPeriod).
 const WARMUP_S: std::ops::RangeInclusive<u32> = 0..=10_000;
+/// Minimum and maximum target capacity in percent (botocore: ManagedScalingTargetCapacity).
 const TARGET_CAPACITIES: std::ops::RangeInclusive<u32> = 1..=100;
 
 #[derive(Deserialize)]

@@ -33,7 +33,7 @@ const CONTAINER_INSIGHTS_OFF: &str = "disabled";
 /// Why `enabled` and `enhanced` are refused: what they promise would not be there.
 pub(super) const NO_CONTAINER_INSIGHTS: &str = "This release of Longshore sends no metrics to CloudWatch. Say disabled or leave it out, and \
      have Prometheus read /metrics of the coordinator and of the agents.";
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of clusters that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 100;
 
 #[derive(Deserialize)]

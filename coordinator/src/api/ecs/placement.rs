@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes;
 use crate::edge::error::ApiError;
 
-/// ecs-behaviour 1.5.
+/// Maximum number of placement strategies of one task or service (ecs-behaviour 1.5).
 const STRATEGIES_MAX: usize = 5;
 /// What a spread over an attribute begins with.
 const ATTRIBUTE_PREFIX: &str = "attribute:";

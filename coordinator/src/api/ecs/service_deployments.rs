@@ -25,7 +25,7 @@ use crate::edge::{
     error::{ApiError, ErrorCode},
 };
 
-/// ecs-behaviour 1.1, batch limits.
+/// Maximum number of deployments that one call describes (ecs-behaviour 1.1, batch limits).
 const DESCRIBED_MAX: usize = 20;
 
 #[derive(Deserialize)]

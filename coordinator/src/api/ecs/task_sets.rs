@@ -31,13 +31,13 @@ use crate::edge::{
     error::{ApiError, ErrorCode},
 };
 
-/// Ours: more than a service can have.
+/// Maximum number of task sets that one call describes (ours: more than a service can have).
 const DESCRIBED_MAX: usize = 10;
-/// Ours; ECS documents no limit.
+/// Maximum length of an external id in characters (ours: ECS documents no limit).
 const EXTERNAL_ID_CHARS_MAX: usize = 255;
-/// ecs-behaviour 1.12: a percentage.
+/// Maximum scale of a task set in percent (ecs-behaviour 1.12: a percentage).
 const SCALE_MAX: f64 = 100.0;
-/// Of a task set that says nothing else.
+/// Default scale of a task set, in tenths of a percent.
 const SCALE_DEFAULT_PERMILLE: u32 = 1000;
 
 #[derive(Debug, Deserialize, Serialize)]

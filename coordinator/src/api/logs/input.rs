@@ -8,10 +8,11 @@ use longshore_core::model::log_group::LogGroupName;
 use super::{invalid, merge::Beyond};
 use crate::edge::{context::Api, error::ApiError, page::Page};
 
-/// CloudWatch Logs' largest page of groups or streams, and its usual one.
+/// Maximum size of a page of groups or streams, and its default (CloudWatch Logs').
 const DESCRIBED_MAX: usize = 50;
-/// CloudWatch Logs' largest page of events, and its usual one.
+/// Maximum size of a page of events, and its default (CloudWatch Logs').
 const EVENTS_MAX: u32 = 10_000;
+/// Time of one day.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn group_name(member: &str, given: &str) -> Result<LogGroupName, ApiError> {

@@ -32,21 +32,27 @@ use crate::{
     fleet::logs::Source,
 };
 
-/// CloudWatch Logs' model: StartLiveTailLogGroupIdentifiers and InputLogStreamNames.
+/// Maximum number of groups of one session (CloudWatch Logs' model:
+/// StartLiveTailLogGroupIdentifiers).
 const GROUPS_MAX: usize = 10;
+/// Maximum number of streams of one session (CloudWatch Logs' model: InputLogStreamNames).
 const STREAMS_MAX: usize = 100;
-/// CloudWatch Logs' documentation of StartLiveTail, as are the next three.
+/// Interval of updates (CloudWatch Logs' documentation of StartLiveTail).
 const UPDATE_EVERY: Duration = Duration::from_secs(1);
+/// Maximum number of events in one update (CloudWatch Logs' documentation of StartLiveTail).
 const UPDATE_EVENTS_MAX: usize = 500;
+/// Maximum time of one session (CloudWatch Logs' documentation of StartLiveTail).
 const SESSION_MAX: Duration = Duration::from_secs(3 * 60 * 60);
-/// Updates that wait for a slow client. Events wait at their hosts from then on.
+/// Maximum number of updates that wait for a slow client (ours). Events wait at their hosts from
+/// then on.
 const UPDATES_WAITING_MAX: usize = 10;
-/// A client that takes nothing for so long has gone.
+/// Timeout of a client that takes nothing (ours), which has gone then.
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
-/// How old an event is when it is told. A container's line may be stored after a later one of
-/// another container, and would be passed over.
+/// Minimum age of an event that is told (ours). A container's line may be stored after a later one
+/// of another container, and would be passed over.
 const HELD_BACK: Duration = Duration::from_millis(500);
-/// Updates in a row in which a host or the coordinator did not answer, until the session ends.
+/// Maximum number of updates in a row in which a host or the coordinator did not answer, until the
+/// session ends (ours).
 const FAILURES_MAX: u32 = 30;
 
 #[derive(Deserialize)]

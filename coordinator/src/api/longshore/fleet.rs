@@ -18,7 +18,7 @@ use crate::{
     fleet::join::make_token,
 };
 
-/// Shortest and longest life of a join token.
+/// Minimum and maximum life of a join token in seconds (ours).
 const TTL_SECONDS: std::ops::RangeInclusive<u64> = 1..=365 * 24 * 3600;
 
 #[derive(Debug, Default, Deserialize, Serialize)]

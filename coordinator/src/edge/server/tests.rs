@@ -31,7 +31,7 @@ use crate::{
 };
 
 const NOW: Timestamp = Timestamp(1_767_323_045_000);
-/// Short, so that tests of deadlines are: they await the deadline itself.
+/// Timeout that tests of deadlines await: short, so that those tests are.
 const SHORT: Duration = Duration::from_millis(150);
 
 /// Released by the test of shutdown, to let a request end that is under way.

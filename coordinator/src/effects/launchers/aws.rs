@@ -35,13 +35,15 @@ use crate::{
     settings::{Launcher, LauncherKind},
 };
 
-/// Calls that end machines, of one round: the next one goes on.
+/// Maximum number of calls of one round that end machines (ours); the next round continues.
 const TERMINATIONS_PER_ROUND_MAX: usize = 50;
-/// A round that failed is repeated after so long when no call is due, doubled with every failure.
+/// Interval until a round that failed is repeated when no call is due (ours), doubled with every
+/// further failure.
 const RETRY_FIRST: Duration = Duration::from_secs(5);
+/// Maximum interval until a round that failed is repeated (ours).
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
-/// AWS is asked why it launches nothing after so long, and so often.
+/// Time of launching nothing after which AWS is asked why, and interval of asking (ours).
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
 /// How often rounds come.
@@ -510,6 +512,7 @@ impl Memory {
     }
 
     fn say_once(&mut self, what: &str, say: impl FnOnce()) {
+        /// Maximum number of messages that are remembered so as not to be repeated (ours).
         const SAID_MAX: usize = 100;
         if self.said.len() >= SAID_MAX {
             self.said.clear();

@@ -32,13 +32,18 @@ use crate::settings::{Launcher, LauncherKind, Settings};
 
 /// In the data directory.
 pub(super) const SOCKET_FILE: &str = "launcher.sock";
+/// Maximum size of a request in bytes (ours).
 const REQUEST_BYTES_MAX: u64 = 256 * 1024;
+/// Maximum size of an answer in bytes (ours).
 const ANSWER_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Timeout of reading a request (ours).
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Beyond a program's own time limit.
+/// Time that an answer may take beyond a program's own time limit (ours).
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
+/// Maximum size of a token in bytes (ours).
 const TOKEN_BYTES_MAX: usize = 256;
-/// Requests served at once: twice what a coordinator asks, one of which may have just been restarted.
+/// Maximum number of requests served at once (ours): twice what a coordinator asks, one of which
+/// may have just been restarted.
 const REQUESTS_AT_ONCE_MAX: usize = CALLS_AT_ONCE_MAX * 2;
 
 #[derive(Debug, Serialize, Deserialize)]

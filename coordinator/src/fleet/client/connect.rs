@@ -15,7 +15,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{Peer, PollError};
 
-/// How long a connection may take to stand, TLS included.
+/// Timeout of opening a connection, TLS included (ours).
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Opens connections to agents, and answers for who is at the other end.

@@ -30,26 +30,30 @@ use super::{
     connect::{Connect, speaks_of_tls},
 };
 
-/// A connection on which nothing came for this long is asked whether it still stands.
+/// Interval without a word after which a connection is asked whether it still stands (ours).
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// How long it may take to say so.
+/// Timeout of the answer to that question (ours).
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection is replaced this long before a certificate that opened it ends, or after nine
-/// tenths of the time, so that the agent never has to end it first.
+/// Maximum time by which a connection is replaced before a certificate that opened it ends (ours),
+/// at most a tenth of its usable time: so the agent never has to end the connection first.
 const REPLACE_BEFORE_END: Duration = Duration::from_secs(300);
-/// However long the certificates may last.
+/// Maximum life of a connection, however long the certificates may last (ours).
 const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// What a poll waits for the reason of an end that it has noticed, or to be told of the end.
+/// Timeout of a poll's waiting for the reason of an end that it has noticed, or to be told of the
+/// end (ours).
 const END_GRACE: Duration = Duration::from_millis(100);
-/// HTTP/2 flow control, per stream and per connection: what an agent may send ahead of our reading.
+/// Maximum number of bytes that an agent may send ahead of our reading, per stream and per
+/// connection (ours; HTTP/2 flow control).
 const WINDOW_BYTES: u32 = 1024 * 1024;
-/// What one poll keeps of its request in the connection while the agent does not read.
+/// Maximum number of bytes of its request that one poll keeps in the connection while the agent
+/// does not read (ours).
 const SEND_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// Questions about logs to one host at once: polls on the same connection always find room.
+/// Maximum number of questions about logs to one host at once (ours): polls on the same connection
+/// always find room.
 const LOG_QUESTIONS_MAX: usize = 3;
-/// From a question about logs to its answer, its turn included.
+/// Timeout from a question about logs to its answer, its turn included (ours).
 const LOG_ANSWER_TIMEOUT: Duration = Duration::from_secs(8);
-/// Headers of an answer.
+/// Maximum size of an answer's headers in bytes (ours).
 const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 
 /// The client over connections of `C`.

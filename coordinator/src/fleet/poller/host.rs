@@ -41,12 +41,14 @@ mod tests;
 
 pub(crate) const POLLS: &str = "longshore_polls_total";
 pub(crate) const ORDER_SECONDS: &str = "longshore_order_departure_seconds";
-/// Interval of asking a host what it has seen while an old journal waits for the operator. Each answer
-/// brings all reports that it cannot be rid of, so seldom; yet before an agent warns that nobody polls it.
+/// Interval of asking a host what it has seen while an old journal waits for the operator (ours).
+/// Each answer brings all reports that the host cannot be rid of, so the interval is long; yet it
+/// ends before an agent warns that nobody polls it.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
-/// Between two warnings of one host that it runs what is not known.
+/// Minimum interval between two warnings of one host that it runs what is not known (ours).
 const WARNING_GAP: Duration = Duration::from_secs(60);
-/// The parked poll and the newer one that releases it.
+/// Maximum number of polls under way to one host: the parked poll and the newer one that releases
+/// it.
 const POLLS_IN_FLIGHT_MAX: usize = 2;
 
 pub(super) struct HostPoller<A> {

@@ -14,8 +14,9 @@ use longshore_core::{State, state::Host};
 
 use crate::driver::Proof;
 
-/// Starts that a host may be ahead and be believed. One `recover` goes on by half of them at the most,
-/// so that a journal from before such a step is still known to be old.
+/// Maximum number of starts that a host may be ahead and be believed (ours). One `recover`
+/// continues by half of them at the most, so that a journal from before such a step is still known
+/// to be old.
 const STARTS_AHEAD_MAX: u64 = 2 * STARTS_LOST_MAX;
 
 /// What follows from an answer's `seen`.

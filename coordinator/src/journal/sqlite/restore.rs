@@ -30,9 +30,9 @@ use crate::journal::lock::DirectoryLock;
 /// The copy while it is written and checked. Worth nothing after a crash.
 const COPYING: &str = "journal.db.copying";
 const NO_JOURNAL: &str = "it is no journal of a coordinator";
-/// Damaged rows of the history that a refusal names.
+/// Maximum number of damaged rows of the history that a refusal names (ours).
 const DAMAGED_NAMED: usize = 3;
-/// Copies of one folder that can be kept beside each other.
+/// Maximum number of copies of one folder that can be kept beside each other (ours).
 const KEPT_MAX: u32 = 10_000;
 
 /// What a restore has done, for whoever asked for it.

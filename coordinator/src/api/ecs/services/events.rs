@@ -9,7 +9,7 @@ use crate::{
     journal::ServiceEvent,
 };
 
-/// ecs-behaviour 1.8, events list.
+/// Maximum number of a service's events that are shown (ecs-behaviour 1.8, events list).
 const EVENTS_MAX: usize = 100;
 
 /// What a look at the state shows.

@@ -18,8 +18,8 @@ use crate::{
     journal::{StoppedEntry, StoppedFilter},
 };
 
-/// Live tasks that one page looks at, so that a filter that few tasks pass does not hold the
-/// state for long. The page may then be short, with a token to go on.
+/// Maximum number of live tasks that one page looks at (ours), so that a filter that few tasks pass
+/// does not hold the state for long. The page may then be short, with a token to continue.
 const LOOKED_AT_MAX: usize = 5_000;
 
 #[derive(Deserialize)]

@@ -16,7 +16,7 @@ use crate::{
     edge::{context::Api, error::ApiError, protocol::tree::Tree},
 };
 
-/// CloudWatch Logs' model: InputLogStreamNames.
+/// Maximum number of streams that one request names (CloudWatch Logs' model: InputLogStreamNames).
 const STREAMS_NAMED_MAX: usize = 100;
 
 #[derive(Deserialize)]

@@ -23,7 +23,7 @@ use crate::{driver, journal::memory::MemoryDisk};
 
 const NOW: Timestamp = Timestamp(1_767_323_045_000);
 const LAUNCHER: &str = "ec2";
-/// Rounds until everything has come to rest.
+/// Maximum number of rounds until everything has come to rest.
 const ROUNDS_MAX: usize = 30;
 
 struct World {

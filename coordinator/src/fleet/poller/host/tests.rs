@@ -69,7 +69,7 @@ impl Claims {
     }
 }
 
-/// More polls than this are a loop without end, which no clock would stop.
+/// Maximum number of polls: more are a loop without end, which no clock would stop.
 const POLLS_MAX: usize = 1000;
 
 impl AgentClient for Claims {

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 const IMAGE_PULL: &str = "LongshoreImagePull";
 const DIAGNOSIS: &str = "LongshoreDiagnosis";
+/// Bytes in a MiB.
 const MIB: f64 = 1024.0 * 1024.0;
 
 #[derive(Serialize)]

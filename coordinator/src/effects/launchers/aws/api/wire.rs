@@ -4,7 +4,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::answer::{AwsError, Listed, Machine, MachineState};
 
-/// Of an answer that is not understood, for a message.
+/// Maximum number of characters of an answer that is not understood which a message repeats (ours).
 const SAID_CHARS_MAX: usize = 200;
 
 #[derive(Deserialize)]
