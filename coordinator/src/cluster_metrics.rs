@@ -37,7 +37,7 @@ pub struct Telling {
     pub per_service: bool,
 }
 
-/// Until `shutdown`.
+/// Writes the metrics of clusters until `shutdown`.
 pub async fn tell(
     handle: Handle,
     metrics: Metrics,
@@ -93,7 +93,7 @@ struct MetricsSnapshot {
 
 struct ClusterShown {
     tally: Tally,
-    /// Of the disconnected ones, those whose tasks are replaced.
+    /// Number of the disconnected hosts whose tasks are replaced.
     lost: usize,
     waiting: usize,
 }

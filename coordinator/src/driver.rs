@@ -3,7 +3,7 @@
 //!
 //! Two threads: the *driver* holds the state's write lock for one short step at a time; the *flush*
 //! thread makes steps durable in their order, many at once when it falls behind, and only then
-//! sends replies, wakes pollers and writes the log. Deciding goes on meanwhile. An error of the
+//! sends replies, wakes pollers and writes the log. Deciding continues meanwhile. An error of the
 //! journal ends the process without a further reply.
 
 mod checkpoint;
@@ -137,7 +137,7 @@ struct Driver<C> {
 }
 
 impl<C: Clock> Driver<C> {
-    /// Until every handle is gone or the flush thread has ended.
+    /// Takes requests until every handle is gone or the flush thread has ended.
     fn run(mut self) {
         loop {
             let first = if self.writer.has_work() {

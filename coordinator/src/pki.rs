@@ -53,7 +53,7 @@ const SERIAL_BYTES: usize = 16;
 /// Within the data directory: the CA's certificate and key, PEM.
 pub const CA_FILE: &str = "ca.pem";
 
-/// How to go on without the CA that the hosts know.
+/// What an operator can do without the CA that the hosts know.
 const NEW_CA: &str = "If there is none, make a new CA with `longshore-coordinator new-ca` (move what is \
     there of the old one away first): every host must then join anew";
 
@@ -194,8 +194,8 @@ impl Authority {
         CaHash(Sha256::digest(&self.certificate).into())
     }
 
-    /// Keys the hashes of this fleet's topics: the same at every start, and of no use without the CA's key
-    /// to whoever names what topics hold.
+    /// Keys the hashes of this fleet's topics. The key is the same at every start; whoever can name
+    /// what topics hold cannot use that without the CA's key.
     pub fn topic_key(&self) -> TopicKey {
         let mut hasher = Sha256::new();
         hasher.update(b"longshore topics\0");

@@ -290,8 +290,8 @@ fn backend(
     })
 }
 
-/// Its owner's eyes only: it holds keys, and the journal holds what users put into environments.
-/// The same goes for every file that is made in it from now on.
+/// Makes the data directory for its owner's eyes only: it holds keys, and the journal holds what
+/// users put into environments. Every file that is made there from now on is its owner's alone too.
 fn make_data_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

@@ -58,7 +58,7 @@ impl Checkpoints {
         self.capturing() || self.events >= self.pace.events || self.changed >= self.pace.entities
     }
 
-    /// Begins or goes on; the checkpoint once it is whole.
+    /// Begins or continues the checkpoint, and returns it once it is whole.
     pub(super) fn advance(&mut self, state: &mut State) -> Option<Checkpoint> {
         let seq = match self.capturing {
             Some(seq) => seq,

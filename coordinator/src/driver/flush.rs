@@ -33,7 +33,7 @@ pub(super) struct Flush<J> {
 }
 
 impl<J: Journal> Flush<J> {
-    /// Until the driver has ended or the journal has failed.
+    /// Makes steps durable until the driver has ended or the journal has failed.
     pub(super) fn run(mut self, items: mpsc::Receiver<FlushItem>) {
         while let Ok(first) = items.recv() {
             let mut taken = vec![first];

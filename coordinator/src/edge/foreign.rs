@@ -153,8 +153,8 @@ const XML: HeaderValue = HeaderValue::from_static("text/xml");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 impl Form {
-    /// Of a request without a signature and a target: objects that everybody may read are what is mostly
-    /// asked for so, else tokens and JSON tell that it is another service.
+    /// The form of a request without a signature and a target: objects that everybody may read are
+    /// what is mostly asked for so, else tokens and JSON tell that it is another service.
     fn of_unnamed(headers: &HeaderMap) -> Self {
         let content_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_json = content_type.is_some_and(|kind| kind.contains("json"));

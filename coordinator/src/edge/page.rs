@@ -37,7 +37,8 @@ impl PageScope {
         PageScope([0; 32])
     }
 
-    /// Of a request's input. `unbound` are further members that do not say what is listed.
+    /// The scope of a request's input. `unbound` are further members that do not say what is
+    /// listed.
     pub(crate) fn of(ca: CaHash, operation: &str, unbound: &[&str], input: &Node<'_>) -> Self {
         let mut hash = Sha256::new();
         hash.update([SEAL_VERSION]);
@@ -154,7 +155,7 @@ impl Page {
         Self::parse_with(scope, max_results, next_token, PAGE_MAX, PAGE_MAX)
     }
 
-    /// For a list with a default size of its own, or a smaller largest one.
+    /// Reads the page of a list with a default size of its own, or a smaller largest one.
     pub(crate) fn parse_with(
         scope: &PageScope,
         max_results: Option<i64>,
@@ -186,7 +187,7 @@ impl Page {
     }
 
     /// Takes a page of `items`, which begin after [`Page::after`], and the token for the next one.
-    /// `key` names an item so that the list can go on after it.
+    /// `key` names an item so that the list can continue after it.
     pub(crate) fn take<T>(
         &self,
         items: impl Iterator<Item = T>,
@@ -201,7 +202,7 @@ impl Page {
         (page, token)
     }
 
-    /// For a list that finds by itself where its next page begins.
+    /// The token for the next page, in a list that finds by itself where that page begins.
     pub(crate) fn token(&self, after: &str) -> String {
         self.scope.token(after)
     }

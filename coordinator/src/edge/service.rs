@@ -64,7 +64,8 @@ pub(crate) struct Service {
 /// What became of a request.
 pub(crate) struct Routed {
     pub(crate) wire: Wire,
-    /// For the log and the metrics: only names that exist, so that strangers cannot add any.
+    /// The operation's name for the log and the metrics: only names that exist, so that strangers
+    /// cannot add any.
     pub(crate) operation: Option<&'static str>,
     pub(crate) answer: Result<Body, ApiError>,
 }
@@ -78,7 +79,7 @@ pub(crate) enum Body {
 
 #[cfg(test)]
 impl Body {
-    /// Of an operation that answers at once.
+    /// The bytes of an operation that answers at once.
     pub(crate) fn whole(self) -> Vec<u8> {
         match self {
             Body::Whole(bytes) => bytes,

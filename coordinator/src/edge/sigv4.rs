@@ -396,7 +396,7 @@ pub(crate) fn claimed_service(headers: &HeaderMap) -> Option<&str> {
     credential.split([',', ' ']).next()?.split('/').nth(3)
 }
 
-/// The same of a signature in the query string, which no service here takes.
+/// The service that a signature in the query string names; no service here takes such a signature.
 pub(crate) fn presigned_service(parts: &Parts) -> Option<String> {
     let pairs = form_urlencoded::parse(parts.uri.query()?.as_bytes());
     let mut credentials = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("x-amz-credential"));

@@ -47,7 +47,7 @@ struct Call {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HookRequest {
-    /// The same for every call of this run of the hook.
+    /// Id of this run of the hook, the same in every call of the run.
     execution_id: String,
     lifecycle_stage: &'static str,
     resource_arn: String,

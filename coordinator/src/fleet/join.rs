@@ -197,7 +197,7 @@ pub async fn serve(
 }
 
 impl Joining {
-    /// Until it has ended, or has to give way to another.
+    /// Serves the connection until it has ended, or has to give way to another.
     async fn connection(self: Arc<Self>, tcp: TcpStream, peer: SocketAddr, visit: Arc<Visit>) {
         tokio::select! {
             () = visit.told_to_leave() => {

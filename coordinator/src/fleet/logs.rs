@@ -103,7 +103,7 @@ impl Logs {
         Logs { hosts, own, live_tails, blocking: Blocking::Aside }
     }
 
-    /// The same for simulations, in which no other thread has a part.
+    /// Makes this run on one thread, for simulations, in which no other thread has a part.
     pub fn on_one_thread(self) -> Self {
         Logs { blocking: Blocking::AtOnce, ..self }
     }

@@ -58,7 +58,7 @@ const WAL_MOVED_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 pub struct SqliteJournal {
     connection: Connection,
     path: PathBuf,
-    /// Since the write-ahead log was told to move.
+    /// Number of commits since the write-ahead log was told to move.
     commits: u32,
     bytes: usize,
     wal_mover: WalMover,
@@ -149,7 +149,7 @@ pub fn backup(directory: &Path, to: &Path) -> Result<(), OpenError> {
     let mut copying = to.as_os_str().to_owned();
     copying.push(".copying");
     let copying = PathBuf::from(copying);
-    // Of one that was broken off.
+    // What a backup left that was broken off.
     restore::remove_with_log(&copying).map_err(|error| failed(error.into()))?;
     let copied = copy_to(&connection, &copying).and_then(|()| {
         fs_err::rename(&copying, to)?;

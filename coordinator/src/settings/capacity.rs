@@ -54,7 +54,7 @@ pub(super) struct HostMarkOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Launcher {
     pub kind: LauncherKind,
-    /// Of one call.
+    /// Timeout of one call.
     pub timeout: Duration,
     pub boot_deadline: Duration,
     /// What a launched host offers.

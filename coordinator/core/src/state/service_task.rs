@@ -31,7 +31,7 @@ pub enum Standing {
     Blocked,
 }
 
-/// Number of variants of [`Standing`].
+/// Number of variants of `Standing`.
 const STANDINGS: usize = 9;
 
 impl Standing {

@@ -165,7 +165,7 @@ pub(crate) async fn list(
         let key = |host: HostId, name: &str| format!("{host} {name}");
         let (shown, token) =
             page.take(attributes, |(host, attribute)| key(*host, attribute.name.as_str()));
-        // A short page goes on with the next host.
+        // A short page continues with the next host.
         let token = token.or_else(|| rest.next().map(|(host, _)| page.token(&key(*host, ""))));
         Some((shown, token))
     };

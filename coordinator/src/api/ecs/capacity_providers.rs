@@ -349,7 +349,7 @@ pub(crate) async fn describe(
     api.read(describe).await?
 }
 
-/// Of all ACTIVE providers, FARGATE and FARGATE_SPOT among them, in order.
+/// Names of all ACTIVE providers, FARGATE and FARGATE_SPOT among them, in order.
 fn every_name(state: &State) -> Vec<CapacityProviderName> {
     let made = state.capacity_providers_from(Bound::Unbounded).filter(|made| made.is_active());
     let given = [FARGATE, FARGATE_SPOT].into_iter().filter_map(|name| name.parse().ok());
@@ -388,7 +388,7 @@ fn new_name(given: &str) -> Result<CapacityProviderName, ApiError> {
     given.parse().map_err(|_| identifiers::bad_provider_name(given))
 }
 
-/// Of the provider that a call is about.
+/// The error for a provider that a call is about and that does not exist.
 fn does_not_exist() -> ApiError {
     ApiError::client(
         "The specified capacity provider does not exist. Specify a valid name or ARN and try \

@@ -132,7 +132,7 @@ pub(crate) async fn stop(
     submit(api, command, deployment, input.service_deployment_arn).await
 }
 
-/// Answers a PAUSE hook; without an action the deployment goes on.
+/// Answers a PAUSE hook; without an action the deployment continues.
 pub(crate) async fn continue_deployment(
     api: &Api,
     input: ContinueServiceDeploymentInput,

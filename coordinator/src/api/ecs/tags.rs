@@ -254,7 +254,7 @@ pub(crate) fn parse_with_task_options(
     Ok((tags, options))
 }
 
-/// The same of an object of keys and values, which is how CloudWatch Logs has them.
+/// Parses tags from an object of keys and values, which is how CloudWatch Logs has them.
 pub(crate) fn parse_map(given: BTreeMap<String, String>) -> Result<Tags, ApiError> {
     let pair = |(key, value)| TagInput { key: Some(key), value: Some(value) };
     parse(given.into_iter().map(pair).collect())

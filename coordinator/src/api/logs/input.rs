@@ -19,7 +19,7 @@ pub(super) fn group_name(member: &str, given: &str) -> Result<LogGroupName, ApiE
     given.parse().map_err(|error| invalid(format!("{member}: {error}.")))
 }
 
-/// By `logGroupName` or by `logGroupIdentifier`, a name or an ARN.
+/// The group that `logGroupName` names, or `logGroupIdentifier`, which is a name or an ARN.
 pub(super) fn group(
     api: &Api,
     name: Option<&str>,
@@ -52,7 +52,7 @@ pub(super) fn page(api: &Api, limit: Option<i64>, token: Option<&str>) -> Result
     page.map_err(|_| invalid("The specified nextToken is invalid."))
 }
 
-/// Where a page of events goes on.
+/// Where a page of events continues.
 pub(super) fn beyond(api: &Api, token: &str) -> Result<Beyond, ApiError> {
     let after = api.page_scope.after(token).and_then(|after| Beyond::parse(&after));
     after.ok_or_else(|| invalid("The specified nextToken is invalid."))

@@ -1,6 +1,6 @@
 //! StartLiveTail: what groups are told of, each second, for as long as the client listens.
 //!
-//! A session goes on at each host after the last event that it told of that host, so that a host
+//! A session continues at each host after the last event of that host that it told, so that a host
 //! that does not answer for a while is late and nothing is left out. Never: a session that outlives
 //! its client by more than a minute.
 
@@ -175,7 +175,7 @@ struct Part {
     streams: StreamChoice,
     pattern: String,
     began: Timestamp,
-    /// Of each source, its last event that was told.
+    /// The last event of each source that was told.
     told: BTreeMap<Source, EventPlace>,
 }
 
@@ -305,7 +305,7 @@ impl Session {
                     failures = 0;
                     update
                 }
-                // Nothing is lost by it: the next update goes on where the last one was.
+                // Nothing is lost by the failure: the next update continues where the last one was.
                 Err(refusal) if failures < FAILURES_MAX => {
                     tracing::debug!(%refusal, failures, "a live tail's update is late");
                     failures += 1;

@@ -1,4 +1,4 @@
-//! `Longshore_2026`: what ECS's API cannot say of the fleet. Join tokens, going on from an older
+//! `Longshore_2026`: what ECS's API cannot say of the fleet. Join tokens, continuing from an older
 //! journal, and replacing what many lost hosts ran. The coordinator's subcommands are its clients.
 
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct CreateJoinToken {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CreatedJoinToken {
-    /// With its secret; never shown again.
+    /// The token with its secret, which is never shown again.
     pub(crate) token: String,
     pub(crate) join_token: JoinTokenView,
 }

@@ -75,7 +75,7 @@ impl<'b> Form<'b> {
     }
 }
 
-/// Parameters of which each name goes on at `start` with a further segment, by that segment.
+/// Groups parameters whose names have a further segment at `start` by that segment.
 fn by_segment<'p, 'b>(
     mut parameters: &'p mut [Parameter<'b>],
     start: usize,

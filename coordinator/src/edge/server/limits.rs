@@ -47,7 +47,7 @@ const KNOWN_BODIES: BodyRoom =
 /// Maximum size in bytes of a body that has room of its own, so that it never waits for larger ones
 /// (ours): most requests that are not small are task definitions, which ECS bounds at 64 KiB.
 pub(super) const MIDDLING_BODY_BYTES_MAX: usize = 64 * 1024;
-/// Maximum of bodies up to [`MIDDLING_BODY_BYTES_MAX`] that are in memory at once (ours).
+/// Maximum of bodies up to `MIDDLING_BODY_BYTES_MAX` that are in memory at once (ours).
 const MIDDLING_BODIES: BodyRoom = BodyRoom { bytes_max: 1024 * 1024, ..KNOWN_BODIES };
 /// Minimum pace of a known caller's body while others wait for its memory (ours): 1 MBit/s.
 const BODY_PACE: BodyPace =

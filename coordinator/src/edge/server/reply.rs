@@ -52,7 +52,7 @@ fn going_on(events: EventStream, served: Option<Served>, shutdown: &Cancellation
     Either::Right(StreamBody::new(frames).boxed_unsync())
 }
 
-/// `served` is held for as long as the answer goes on.
+/// Writes the response; `served` is held until the answer has ended.
 pub(super) fn respond(
     routed: Routed,
     request_id: &str,

@@ -49,11 +49,11 @@ const STALLED_AFTER: Duration = Duration::from_secs(30);
 /// How often rounds come.
 #[derive(Clone, Copy)]
 pub(super) struct RoundPace {
-    /// From one to the next at least: AWS's answers lag behind what it was told.
+    /// Minimum interval from one round to the next: AWS's answers lag behind what AWS was told.
     pub(super) apart: Duration,
-    /// While AWS has yet to launch something.
+    /// Interval while AWS has yet to launch something.
     pub(super) waiting: Duration,
-    /// When nothing is under way.
+    /// Interval when nothing is under way.
     pub(super) idle: Duration,
 }
 

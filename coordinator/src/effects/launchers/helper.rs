@@ -125,7 +125,7 @@ pub async fn serve(settings: Settings, mut termination: Termination) -> Result<(
     Ok(())
 }
 
-/// With the directory's owner, who may ask.
+/// Binds the socket, and returns it with the directory's owner, who may ask.
 fn bind(directory: &Path, path: &PathBuf) -> io::Result<(UnixListener, u32)> {
     let owner = std::fs::metadata(directory)?;
     match std::fs::remove_file(path) {

@@ -81,7 +81,7 @@ fn unreached(error: io::Error) -> PollError {
     }
 }
 
-/// Of a failed handshake: the other side is not what it should be, or it is gone.
+/// The error of a failed handshake: the other side is not what it should be, or it is gone.
 fn unproven(error: io::Error) -> PollError {
     if speaks_of_tls(&error) { PollError::Identity(error) } else { PollError::Lost(error.into()) }
 }

@@ -152,10 +152,10 @@ impl<C: Connect> HttpClient<C> {
         if let Some(open) = slot.as_ref().filter(fit) {
             return Ok(open.clone());
         }
-        // Polls on the old connection, if any, go on until they have their answers.
+        // Polls on the old connection, if any, continue until they have their answers.
         *slot = None;
-        // Goes on when this poll is given up: who waits less than a handshake takes would else
-        // begin one after the other and never see the end of any.
+        // The opening continues when this poll is given up: who waits less than a handshake takes
+        // would else begin one after the other and never see the end of any.
         let (connect, peer) = (self.connect.clone(), peer.clone());
         let opening = self.runtime.spawn(async move {
             let open = Open::to(&*connect, peer).await?;

@@ -59,13 +59,13 @@ pub(super) struct HostPoller<A> {
     barrier: Arc<StartBarrier>,
     signal: Arc<Signal>,
     followed: Followed,
-    /// For jitter; no need for randomness of quality.
+    /// Number of attempts, from which jitter is made; it needs no randomness of quality.
     attempts: u64,
     /// Whether the agent said last that its machine is about to be taken away: the host is drained for
     /// it once, and an operator may take that back.
     leaves: bool,
     pace: Pace,
-    /// Since when a warning stands that the host runs tasks which are not known here.
+    /// Time since which a warning stands that the host runs tasks which are not known here.
     warned_of_unknown: Option<Instant>,
 }
 
@@ -116,7 +116,7 @@ impl<A: AgentClient> HostPoller<A> {
         }
     }
 
-    /// Until the host has no agent any more.
+    /// Polls the host until it has no agent any more.
     pub(super) async fn run(mut self) {
         let mut last_complaint = String::new();
         loop {
@@ -181,8 +181,9 @@ impl<A: AgentClient> HostPoller<A> {
         Ok(peer)
     }
 
-    /// While an old journal waits for the operator, the agent is only asked what it has seen, so that he
-    /// goes beyond that with his first `recover`. Again now and then: one that fell silent meanwhile is told so.
+    /// Asks the agent only what it has seen while an old journal waits for the operator, so that
+    /// the operator continues beyond that with the first `recover`. The question is repeated from
+    /// time to time, so that a host that falls silent meanwhile is noticed.
     async fn listen_until_recovered(&mut self) -> Result<std::convert::Infallible, Again> {
         loop {
             let hello = |state: &State, host: &Host, sender: &Sender| {
@@ -426,7 +427,7 @@ impl<A: AgentClient> HostPoller<A> {
         }
     }
 
-    /// Of the stop candidates among `reports`, those that ended by our own history.
+    /// Those of the stop candidates among `reports` that ended by our own history.
     async fn ended(&mut self, reports: &[Report]) -> Result<Vec<TaskId>, Unavailable> {
         let candidates: Vec<_> = reports
             .iter()

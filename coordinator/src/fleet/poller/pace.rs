@@ -38,7 +38,7 @@ impl Pace {
         self.paid_until = self.paid_until.max(now) + price;
     }
 
-    /// Until when no further poll is sent.
+    /// Time until which no further poll is sent.
     pub(super) fn pause(&self, now: Instant, beat: Duration) -> Option<Instant> {
         let until = self.paid_until.checked_sub(beat * BEATS_AHEAD_MAX)?;
         (until > now).then_some(until)

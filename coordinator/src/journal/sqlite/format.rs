@@ -112,7 +112,7 @@ pub(super) fn require_own_log(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// For those who read while a coordinator may be writing.
+/// Opens the journal for those who read while a coordinator may be writing.
 pub(in crate::journal) fn beside_a_coordinator(directory: &Path) -> Result<Connection, OpenError> {
     let path = directory.join(FILE_NAME);
     if directory.join(RESTORING).exists() {

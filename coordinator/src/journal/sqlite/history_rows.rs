@@ -215,7 +215,7 @@ pub(super) fn remove(
     transaction.commit()
 }
 
-/// Of a row of `meta`, which says whose journal this is and from where it is replayed.
+/// The sum of a row of `meta`, which says whose journal this is and from where it is replayed.
 pub(super) fn meta_sum(key: &str, value: ValueRef<'_>) -> u32 {
     sum("meta", [ValueRef::Text(key.as_bytes()), value].into_iter())
 }

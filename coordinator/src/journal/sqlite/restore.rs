@@ -1,6 +1,7 @@
 //! A backup takes the journal's place: checked first, then put there whole, with what was there kept
-//! beside it. Broken off at any point, either nothing has changed or the next start goes on with it.
-//! The copy bears a mark, so that no start takes it for the journal that it was left off from.
+//! beside it. If a restore is broken off at any point, either nothing has changed or the next start
+//! completes it. The copy bears a mark, so that no start takes it for the journal that it was left off
+//! from.
 //!
 //! Never: a write-ahead log beside a database that it does not belong to. SQLite would read the two
 //! as one.

@@ -35,7 +35,7 @@ pub(super) async fn together(
     ))
 }
 
-/// Of each of these services, the newest messages up to a sequence of the journal.
+/// The newest messages of each of these services, up to a sequence of the journal.
 pub(super) async fn of_services(
     api: &Api,
     ids: Vec<ServiceId>,

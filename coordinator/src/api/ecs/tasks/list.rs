@@ -64,7 +64,7 @@ struct Filter {
     launch_type: Option<LaunchType>,
 }
 
-/// Where a list goes on.
+/// Where a list continues.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cursor {
     Start,
@@ -162,7 +162,8 @@ fn parse_filter(
 }
 
 impl Filter {
-    /// Where the list goes on after the live tasks: those that stopped come after those that stop.
+    /// Where the list continues after the live tasks: those that stopped come after those that
+    /// stop.
     fn end(&self) -> Option<Cursor> {
         self.to_stop.then_some(Cursor::Stopped(None))
     }
@@ -314,7 +315,7 @@ async fn stopped(
     let more = entries.len() > room;
     let last = entries.iter().take(room).next_back().copied();
     let found: Vec<TaskId> = entries.iter().take(room).map(|entry| entry.task).collect();
-    // The history lists without launch types: a page may be short, with a token to go on.
+    // The history lists without launch types: a page may be short, with a token to continue.
     let others: Vec<TaskId> = match filter.launch_type {
         None => Vec::new(),
         Some(_) => {

@@ -85,7 +85,7 @@ pub(super) fn compare(state: &State, launcher: &str, listed: &Listed) -> Option<
     Some(MachinesListed { launcher, alive, unbound, lasting, missing, stalled })
 }
 
-/// Since when an instance is waited for that AWS was asked for and does not show.
+/// Time since which an instance is waited for that AWS was asked for and does not show.
 pub(super) fn waiting_since(state: &State, launcher: &str) -> Option<Timestamp> {
     let group = state.group_on_machines_of(launcher)?;
     let empty = group.instances.values().filter(|instance| instance.machine.is_none());

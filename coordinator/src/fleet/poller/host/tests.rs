@@ -287,7 +287,7 @@ async fn recover_goes_beyond_a_host_that_was_heard_after_the_alarm() {
     assert!(drive(&mut stepped, later.greet()).await.is_ok());
 }
 
-/// Metrics, `recover` and whoever describes the host go by it.
+/// Metrics, `recover` and whoever describes the host rely on this.
 #[tokio::test(start_paused = true)]
 async fn host_that_is_silent_while_recover_is_awaited_is_disconnected() {
     let mut world = World::with_hosts(1);

@@ -217,7 +217,7 @@ fn check_environment(container: &ContainerDefinition) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// Also for overrides.
+/// Checks a variable's name, in overrides too.
 pub(crate) fn check_variable(container: &str, variable: &str) -> Result<(), Invalid> {
     if variable.is_empty() || variable.contains(['=', '\0']) {
         return refuse(format!(
@@ -228,7 +228,7 @@ pub(crate) fn check_variable(container: &str, variable: &str) -> Result<(), Inva
     Ok(())
 }
 
-/// Also for overrides.
+/// Checks an environment file's ARN, in overrides too.
 pub(crate) fn check_environment_file(container: &str, arn: &str) -> Result<(), Invalid> {
     let object = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":s3:::"));
     if !object.is_some_and(|(_, object)| object.contains('/') && object.ends_with(".env")) {

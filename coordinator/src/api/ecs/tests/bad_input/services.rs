@@ -1,4 +1,4 @@
-//! Of services, their deployments and task sets, and of task protection.
+//! Bad input of services, their deployments and task sets, and of task protection.
 
 use serde_json::{Value, json};
 

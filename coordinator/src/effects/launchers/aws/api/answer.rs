@@ -20,7 +20,7 @@ pub(in crate::effects::launchers::aws) struct Listed {
 pub(in crate::effects::launchers::aws) struct Machine {
     pub(in crate::effects::launchers::aws) id: InstanceId,
     pub(in crate::effects::launchers::aws) state: MachineState,
-    /// From scale-in.
+    /// Whether the machine is protected from scale-in.
     pub(in crate::effects::launchers::aws) protected: bool,
 }
 
