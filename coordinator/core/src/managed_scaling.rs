@@ -18,13 +18,13 @@ use crate::model::capacity_provider::ManagedScaling;
 pub struct Counts {
     /// Instances in service: the N of the metric.
     pub in_service: u32,
-    /// Those of them that run a task which is no daemon's.
+    /// Number of the instances in service that run a task which is no daemon's.
     pub busy: u32,
-    /// Instances on their way.
+    /// Number of instances on their way.
     pub launching: u32,
-    /// Tasks that wait for room, those that would never fit included.
+    /// Number of tasks that wait for room, those that would never fit included.
     pub waiting: u32,
-    /// Empty instances that those tasks would fill.
+    /// Number of empty instances that those tasks would fill.
     pub needed: u32,
 }
 

@@ -163,14 +163,15 @@ pub struct State {
     alarm_watchers: BTreeMap<String, BTreeSet<ServiceSlot>>,
     /// Calls of lifecycle hooks that are to be made, by when.
     hook_calls: BTreeSet<(Timestamp, ServiceSlot, HookId)>,
-    /// After a start, not before hosts have said what they have seen; volatile.
+    /// True once scheduling has begun: after a start, not before hosts have said what they have
+    /// seen; volatile.
     scheduling_began: bool,
     scheduling_held: bool,
     /// Clusters in which a service or a launch waits for room.
     clusters_with_waiting: BTreeSet<ClusterSlot>,
     /// Clusters whose services are looked at some at a time; volatile.
     clusters_with_rounds: BTreeSet<ClusterSlot>,
-    /// When the current epoch began: no host's silence counts from before.
+    /// When the current epoch began: no host's silence counts from an earlier time.
     epoch_started_at: Timestamp,
     /// Hosts of whose tasks this coordinator has not heard yet; volatile.
     unheard: BTreeSet<HostSlot>,

@@ -83,7 +83,7 @@ pub struct AgentAnswered {
     pub reports: Vec<Report>,
     /// Those of the stop candidates among `reports` that the history knows to have ended.
     pub ended_candidates: Vec<TaskId>,
-    /// When the host has others than it said last.
+    /// Images of the host, when it has others than it said last.
     pub images: Option<HeldImages>,
     pub engine: EngineHealth,
     pub storage: StorageHealth,

@@ -49,7 +49,7 @@ pub struct CreateService {
     pub service: ServiceRef,
     /// Absent with the EXTERNAL controller, whose task sets bring their own.
     pub definition: Option<RevisionRef>,
-    /// Without its capacity provider strategy.
+    /// Configuration without the capacity provider strategy.
     pub config: ServiceConfig,
     /// As in [`RunTask`].
     pub capacity: Option<Vec<StrategyItem>>,

@@ -58,8 +58,8 @@ struct Asked {
     group: GroupKey,
 }
 
-/// As RunTask would place its tasks now: the share of each capacity provider by itself, as placement
-/// takes them.
+/// Shows how RunTask would place its tasks now: the share of each capacity provider by itself, as
+/// placement takes them.
 pub fn run_task(state: &State, run: &RunTask, entropy: u64) -> Result<Vec<DryRun>, Rejection> {
     let prepared = tasks::prepare(state, &run.launch)?;
     let (distinct_instance, definition) = (run.distinct_instance, prepared.definition);
@@ -90,7 +90,7 @@ fn shares<'a>(
     of_none.into_iter().chain(strategy.iter().map(|item| Some(&item.provider)).zip(shares))
 }
 
-/// As tasks that wait for hosts would be placed now.
+/// Shows how tasks that wait for hosts would be placed now.
 pub fn waiting(state: &State, waiting: &Waiting, entropy: u64) -> DryRun {
     let launch = &waiting.launch;
     let definition = state.definition_at(waiting.definition);
@@ -110,8 +110,8 @@ pub fn waiting(state: &State, waiting: &Waiting, entropy: u64) -> DryRun {
     DryRun { provider: provider.cloned(), ..run }
 }
 
-/// As a service would place the tasks that it lacks now, or would lack after such an update. What
-/// an update would stop makes no room here.
+/// Shows how a service would place the tasks that it lacks now, or would lack after such an update.
+/// What an update would stop makes no room here.
 pub fn service(
     state: &State,
     update: &UpdateService,

@@ -14,7 +14,7 @@ pub enum EpochEvent {
     Recovered {
         epoch: Epoch,
         at: Timestamp,
-        /// As earlier releases told what was asked for before the journal was old: by the time.
+        /// Time before which what was asked for may have been done, as earlier releases told it.
         #[serde(default)]
         unsure_before: Option<Timestamp>,
         /// What was asked for by a batch below this one was, before the journal was old.

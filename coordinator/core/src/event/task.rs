@@ -37,12 +37,13 @@ pub enum TaskEvent {
         task: TaskId,
         cause: StopCause,
         report: Option<Box<TaskReport>>,
-        /// It ended of itself right after it began to run: its service waits before the next one.
+        /// The task ended of itself right after it began to run: its service waits before the next
+        /// one.
         #[serde(default)]
         ran_briefly: bool,
         at: Timestamp,
     },
-    /// After `recover`: a host runs a task that this journal did not know.
+    /// A host runs a task that this journal did not know, as the host said after `recover`.
     TaskAdopted(Box<TaskAdopted>),
     /// One decision of the scheduler, any number of tasks of one service.
     TasksStopRequested {
@@ -52,7 +53,7 @@ pub enum TaskEvent {
         failed: bool,
         at: Timestamp,
     },
-    /// They ran long enough without checks to count as healthy.
+    /// The tasks ran long enough without checks to count as healthy.
     TasksSettled {
         tasks: Vec<TaskId>,
         at: Timestamp,

@@ -122,17 +122,17 @@ pub fn parse_attachment_id(id: &str) -> Option<(TaskId, u32)> {
 pub enum AttachmentState {
     /// Its time has not come.
     Precreated,
-    /// It is to be made, and has failed if it is not made `until` then.
+    /// The attachment is to be made, and has failed if it is not made by `until`.
     Attaching {
         until: Timestamp,
     },
     Attached,
-    /// It is to be removed, and has failed if it is not removed `until` then.
+    /// The attachment is to be removed, and has failed if it is not removed by `until`.
     Detaching {
         until: Timestamp,
     },
     Detached,
-    /// It is not attached, or nobody knows: nothing waits for it any more.
+    /// The attachment does not exist, or nobody knows: nothing waits for it any more.
     Failed {
         reason: String,
     },
@@ -162,7 +162,7 @@ impl AttachmentState {
         }
     }
 
-    /// When it has taken too long.
+    /// When the change under way has taken too long.
     fn until(&self) -> Option<Timestamp> {
         match self {
             AttachmentState::Attaching { until } | AttachmentState::Detaching { until } => {
@@ -282,7 +282,7 @@ impl Attachments {
         })
     }
 
-    /// When the first of those that are being attached or removed has taken too long.
+    /// When the first attachment that is being made or removed has taken too long.
     pub(crate) fn until(&self) -> Option<Timestamp> {
         self.list.iter().filter_map(|attachment| attachment.state.until()).min()
     }
@@ -298,7 +298,8 @@ impl Attachments {
         }
     }
 
-    /// Those whose time this was are attached: what had to wait for them has happened.
+    /// Makes attachments under way whose time is `when` attached: what had to wait for them has
+    /// happened.
     pub(crate) fn were_attached(&mut self, when: AttachTime) {
         for attachment in &mut self.list {
             let is_under_way = matches!(attachment.state, AttachmentState::Attaching { .. });

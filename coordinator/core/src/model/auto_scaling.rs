@@ -101,7 +101,7 @@ pub struct Instance {
     pub lifecycle: Lifecycle,
     /// `ProtectedFromScaleIn`.
     pub protected: bool,
-    /// When it was first wanted.
+    /// When the instance was first wanted.
     pub created_at: Timestamp,
     /// The container instance that registered with this id, or with its machine's.
     pub host: Option<HostId>,
@@ -154,7 +154,7 @@ pub struct GroupRecord {
     pub scaled_at: Option<Timestamp>,
     /// The number of its next instance.
     pub next_number: u64,
-    /// It goes when its instances are gone.
+    /// True when the group is removed as soon as its instances are gone.
     pub deleting: bool,
     pub instances: Vec<Instance>,
     /// What the instance offered that registered last.
@@ -177,7 +177,7 @@ pub const SHAPES_MAX: usize = 8;
 pub struct InstanceShape {
     pub attributes: Vec<Attribute>,
     pub agent_version: String,
-    /// When an instance was last seen to be so. Older journals do not say.
+    /// When an instance was last seen to be like this. Older journals do not say.
     #[serde(default)]
     pub seen_at: Timestamp,
 }

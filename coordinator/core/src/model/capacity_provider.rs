@@ -69,7 +69,7 @@ pub enum ProviderUpdate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManagedScaling {
     pub enabled: bool,
-    /// In percent, 1 to 100.
+    /// Target capacity in percent, 1 to 100.
     pub target_capacity: u32,
     pub minimum_step: u32,
     pub maximum_step: u32,
@@ -120,8 +120,8 @@ pub struct LauncherPolicy {
     /// What its hosts offer, where the settings say so: how many are needed is known before the first
     /// one registered.
     pub size: Option<Capacity>,
-    /// It cannot be told an instance's id: what it launches has ids of its own, and instances are bound
-    /// to these. Such a launcher is a group of AWS, and serves one group.
+    /// True when the launcher cannot be told an instance's id: what it launches has ids of its own,
+    /// and instances are bound to these. Such a launcher is a group of AWS, and serves one group.
     pub names_machines: bool,
 }
 

@@ -30,7 +30,7 @@ pub struct ClusterSettings {
 /// A cluster's capacity providers, and the strategy of tasks and services that name none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterCapacity {
-    /// In the order given.
+    /// Capacity providers in the order given.
     pub providers: Vec<CapacityProviderName>,
     pub default_strategy: Vec<StrategyItem>,
 }
@@ -42,7 +42,8 @@ pub enum Replacing {
     Normal,
     /// Half of the hosts were lost at once.
     Paused,
-    /// They were, and the operator wants their tasks replaced all the same.
+    /// Half of the hosts were lost at once, and the operator wants their tasks replaced all the
+    /// same.
     Overridden,
 }
 

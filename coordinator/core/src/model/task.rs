@@ -102,11 +102,11 @@ pub struct TaskRecord {
 pub struct ServiceTaskRecord {
     pub service: ServiceId,
     pub revision: RevisionId,
-    /// It ran long enough without checks to count as healthy.
+    /// The task ran long enough without checks to count as healthy.
     pub settled: bool,
     /// Its host was silent for too long.
     pub lost: bool,
-    /// It was lost once and came back.
+    /// The task was lost once and came back.
     pub returned: bool,
     pub protected_until: Option<Timestamp>,
 }

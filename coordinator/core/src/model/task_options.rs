@@ -57,7 +57,7 @@ impl TaskOptions {
     }
 }
 
-/// As users read times: `90 s`, `0.5 s`.
+/// A time as users read it: `90 s`, `0.5 s`.
 pub fn seconds(milliseconds: u64) -> String {
     format!("{} s", milliseconds as f64 / 1000.0)
 }

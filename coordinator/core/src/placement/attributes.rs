@@ -121,7 +121,7 @@ impl Attributes {
         }
     }
 
-    /// As [`Attributes::hosts_with`].
+    /// Hosts with this value of the attribute, as in [`Attributes::hosts_with`].
     pub(super) fn hosts_with_value(&self, name: &str, value: &str) -> Option<&Bits> {
         let id = self.names[&self.id(name)?].values.get(value)?;
         Some(&self.values[id].hosts)

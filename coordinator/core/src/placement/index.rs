@@ -430,7 +430,7 @@ impl ClusterIndex {
     }
 }
 
-/// What of it can be given to tasks: nothing of a negative rest.
+/// What of a rest can be given to tasks: nothing of a negative one.
 pub(super) fn quantity(remaining: i64) -> u32 {
     remaining.clamp(0, i64::from(u32::MAX)) as u32
 }

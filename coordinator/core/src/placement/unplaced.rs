@@ -32,7 +32,7 @@ pub enum Unfit {
         needed: u32,
         remaining: i64,
     },
-    /// In use by another task, or reserved.
+    /// The port is in use by another task, or reserved.
     Port(HostPort),
     /// How many, otherwise like `Cpu`.
     Gpu {

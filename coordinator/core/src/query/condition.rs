@@ -26,7 +26,7 @@ pub(crate) enum Condition {
     HasAttribute(Box<str>),
     /// An attribute without a value is none of these.
     Attribute(Box<str>, Text),
-    /// As numbers when both are, else as texts.
+    /// Compares as numbers when both are numbers, else as texts.
     AttributeOrder(Box<str>, Compared, Box<str>),
     HasTasks,
     /// Compares the group of any task on the host.

@@ -26,7 +26,7 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {problem}")]
 pub struct QueryError {
-    /// In characters, from 1.
+    /// Position in characters, from 1.
     pub column: usize,
     /// A sentence without its first capital and its last stop.
     pub problem: String,
@@ -286,7 +286,7 @@ fn list<'a>(input: &mut Input<'a>) -> Result<Vec<Literal<'a>>, Fault> {
     Ok(items)
 }
 
-/// In quotes, which may then stand for anything but themselves, or bare.
+/// A literal in quotes, which may then stand for anything but themselves, or a bare one.
 fn literal<'a>(input: &mut Input<'a>) -> Result<Literal<'a>, Fault> {
     if let Some(quoted) = quoted(input)? {
         return Ok(quoted);

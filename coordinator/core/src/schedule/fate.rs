@@ -36,13 +36,13 @@ pub(super) struct Cell {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It stays, unless the service has too many.
+    /// The task stays, unless the service has too many.
     Keep,
-    /// It stops once minimumHealthyPercent holds without it.
+    /// The task stops once minimumHealthyPercent holds without it.
     ReplaceFirst,
-    /// It stops at once.
+    /// The task stops at once.
     StopFirst,
-    /// It stops when nothing but daemons is left on its host.
+    /// The task stops when nothing but daemons is left on its host.
     StopLast,
 }
 
@@ -101,7 +101,7 @@ fn unhealthy(role: Role, draining: bool) -> (Fate, &'static str) {
     }
 }
 
-/// On a host that drains.
+/// The fate of a task on a host that drains.
 fn leaving(role: Role, standing: Standing) -> (Fate, &'static str) {
     match (role, standing) {
         (_, Standing::Pending) => (Fate::StopFirst, "it has not run yet and its host drains"),
@@ -112,7 +112,7 @@ fn leaving(role: Role, standing: Standing) -> (Fate, &'static str) {
     }
 }
 
-/// On a host that stays.
+/// The fate of a task on a host that stays.
 fn staying(role: Role, standing: Standing, outdated: &'static str) -> (Fate, &'static str) {
     match (role, standing) {
         (Role::Current, _) => (Fate::Keep, "the service wants it"),

@@ -142,7 +142,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// On the hosts of one capacity provider.
+    /// Starts tasks on the hosts of one capacity provider.
     fn launch_by(
         &mut self,
         revision: &'a Revision,

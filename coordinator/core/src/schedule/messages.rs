@@ -30,7 +30,7 @@ pub(super) fn stopped(service: &Service, tasks: &[TaskId]) -> String {
     format!("(service {name}) has stopped {count} running tasks:{}.", named(tasks))
 }
 
-/// Not ECS's: its hosts are not lost, they are replaced.
+/// The message of lost tasks, which ECS does not have: its hosts are not lost, they are replaced.
 pub(super) fn lost(service: &Service, host: HostId, since: Timestamp, tasks: &[TaskId]) -> String {
     format!(
         "(service {}) has lost {} tasks with the (container-instance {host}), whose agent has not been heard since {since}:{}.",

@@ -111,7 +111,7 @@ pub fn scaled(state: &State, at: Timestamp) -> Vec<Scaled> {
     state.clusters_after(None).flat_map(|cluster| scaled_of(state, cluster, at)).collect()
 }
 
-/// Those of one cluster, in the order in which it has them.
+/// The capacity providers of one cluster, in the order in which the cluster has them.
 pub fn scaled_of(state: &State, cluster: &Cluster, at: Timestamp) -> impl Iterator<Item = Scaled> {
     cluster.settings.capacity.providers.iter().filter_map(move |name| {
         let group = state.managed_group(name)?;
@@ -224,8 +224,8 @@ fn waiting_for(
     (found, asked_again)
 }
 
-/// Not before instances have warmed up, and one step after the other, unless the operator chose a
-/// time.
+/// When a group is scaled in: not before instances have warmed up, and one step after the other,
+/// unless the operator chose a time.
 fn scale_in_due(group: &Group, provider: &CapacityProvider, since: Timestamp) -> Timestamp {
     if let Some(after) = provider.scale_in_after_ms {
         return since.saturating_add(Duration::from_millis(after));

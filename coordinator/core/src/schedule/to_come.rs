@@ -25,7 +25,7 @@ const NO_BELIEVED_FOR: Duration = Duration::from_secs(3600);
 /// Hosts of one capacity provider that are to come.
 pub(super) struct ToCome {
     mark: Attribute,
-    /// As the last instances of its group were.
+    /// An index of hosts as the last instances of the group were.
     earlier: ClusterIndex,
     /// End of the time in which what all those instances ruled out is taken to be ruled out.
     no_believed_until: Timestamp,
@@ -34,11 +34,12 @@ pub(super) struct ToCome {
 /// Whether a task may be given to hosts that are to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chance {
-    /// It may, or nothing speaks against it.
+    /// The task may be given to them, or nothing speaks against it.
     Good,
     /// No earlier instance would have done, and none has been seen for long: one is tried.
     Untried,
-    /// It may not, as far as is known until then; while hosts are there that tell so, for good.
+    /// The task may not be given to them, as far as is known until then; while hosts are there that
+    /// tell so, for good.
     No { until: Option<Timestamp> },
 }
 

@@ -26,7 +26,7 @@ pub struct Cluster {
     pub status: ClusterStatus,
     pub settings: ClusterSettings,
     pub tags: Tags,
-    /// Where its tasks can go.
+    /// Index of the hosts on which the cluster's tasks can be placed.
     pub index: ClusterIndex,
     /// Every container instance, INACTIVE ones included, in the order of their ids.
     pub hosts: BTreeMap<HostId, HostSlot>,

@@ -30,7 +30,7 @@ pub struct Host {
     pub cluster: ClusterSlot,
     pub status: HostStatus,
     pub capacity: Capacity,
-    /// As registered; the next registration replaces them.
+    /// Attributes as registered; the next registration replaces them.
     pub attributes: Vec<Attribute>,
     /// Attributes from PutAttributes; they stay.
     pub custom_attributes: Vec<Attribute>,
@@ -90,7 +90,8 @@ pub struct Host {
     pub changed_seq: u64,
     /// The last report that was taken; volatile, agents repeat what is not acknowledged.
     pub reports_taken: Option<ReportPosition>,
-    /// As of when placement knows its images; volatile, agents tell them to whom they are news.
+    /// Position of the host's list of images that placement knows; volatile, agents tell their
+    /// images to a coordinator that does not know them.
     pub images_taken: Option<ReportPosition>,
 }
 

@@ -31,7 +31,7 @@ pub struct Service {
     pub created_at: Timestamp,
     pub created_by: String,
     pub client_token: Option<(String, u64)>,
-    /// In the order of their creation.
+    /// Revisions in the order of their creation.
     pub revisions: Vec<Revision>,
     pub primary: Option<RevisionId>,
     /// The revision of the last deployment that completed: where a rollback goes.

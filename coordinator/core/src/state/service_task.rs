@@ -25,9 +25,9 @@ pub enum Standing {
     /// Told to stop, and its agent has not said yet that it is stopping.
     LeavingRunning,
     Stopping,
-    /// On a host that was silent for too long.
+    /// The task is on a host that was silent for too long.
     Lost,
-    /// Not running, and it will not: a container that another one waits for is unhealthy.
+    /// The task does not run, and it will not: a container that another one waits for is unhealthy.
     Blocked,
 }
 
@@ -75,7 +75,7 @@ impl Counts {
         self.0[standing as usize][1]
     }
 
-    /// Those on hosts that do not drain.
+    /// Number of tasks of this standing on hosts that do not drain.
     pub fn staying(&self, standing: Standing) -> u32 {
         self.0[standing as usize][0]
     }

@@ -62,7 +62,7 @@ pub struct Task {
     pub provider: Option<CapacityProviderName>,
     /// What the call that started it asked of hosts. Shared by the tasks of one decision.
     pub asked: Option<Arc<AskedPlacement>>,
-    /// As in its order.
+    /// Log driver mode as in the task's order.
     pub log_driver_mode: Option<LogDriverMode>,
     /// The journal's sequence of the batch that gave it its host; 0 where an earlier release did.
     pub placed_seq: u64,
@@ -77,11 +77,11 @@ pub(crate) enum AttachmentStep {
     Fail,
     /// Its host is to be ordered to run it.
     Provision,
-    /// It is RUNNING.
+    /// The task is RUNNING.
     Activate,
     /// Its host is to be ordered to stop it.
     Deactivate,
-    /// It is STOPPED.
+    /// The task is STOPPED.
     End,
 }
 
@@ -140,7 +140,8 @@ impl Task {
         }
     }
 
-    /// When something is to be done about its attachments; the beginning of time when at once.
+    /// When something is to be done about the task's attachments; the beginning of time when at
+    /// once.
     pub(crate) fn attachment_deadline(&self) -> Option<Timestamp> {
         match self.attachment_step() {
             Some(_) => Some(Timestamp::default()),
@@ -148,7 +149,7 @@ impl Task {
         }
     }
 
-    /// When it has run for as long as it may.
+    /// When the task has run for as long as it may.
     pub fn run_deadline(&self) -> Option<Timestamp> {
         let timeout = Duration::from_millis(self.timeout_ms?);
         Some(self.phase.started_at()?.saturating_add(timeout))

@@ -103,7 +103,7 @@ impl JoinTokens {
         expired.map(|(_, id)| id.clone())
     }
 
-    /// In the order of their ids.
+    /// Tokens in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &JoinTokenState> {
         self.tokens.values()
     }

@@ -240,7 +240,7 @@ impl World {
         self.define_containers(family, vec![container]);
     }
 
-    /// That needs a whole GPU.
+    /// Registers a definition that needs a whole GPU.
     pub fn define_with_gpu(&mut self, family: &str) {
         let gpu = ResourceRequirement {
             value: Some("1".to_owned()),
@@ -535,7 +535,7 @@ impl World {
         });
     }
 
-    /// Without forceNewDeployment, as tools do.
+    /// Deploys without forceNewDeployment, as tools do.
     pub fn deploy_quietly(&mut self, family: &str, revision: Option<u32>) {
         let definition = RevisionRef { family: family.parse().unwrap(), revision };
         self.update(|update| update.definition = Some(definition));

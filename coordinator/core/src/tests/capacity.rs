@@ -178,7 +178,7 @@ impl World {
         assert!(self.instances(group, |_| true).is_empty());
     }
 
-    /// As a coordinator finds it that starts on its checkpoint.
+    /// The world as a coordinator finds it that starts on its checkpoint.
     fn restarted(mut self) -> Self {
         let all = rows(&mut self.state);
         let state = restored(&all, self.state.seq());

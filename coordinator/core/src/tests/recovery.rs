@@ -1,4 +1,5 @@
-//! After `recover`, and from a checkpoint: what hosts run is taken in, and the state is the same.
+//! Recovery and checkpoints: what hosts run is taken in after `recover`, and a start from a
+//! checkpoint gives the same state.
 
 use super::*;
 

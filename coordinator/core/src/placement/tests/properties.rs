@@ -70,6 +70,7 @@ struct Asked {
     kept: bool,
 }
 
+/// Maximum number of closest hosts that are compared.
 const CLOSEST: usize = 5;
 const NAMES: [&str; 3] = [AVAILABILITY_ZONE, "rack", "ssd"];
 

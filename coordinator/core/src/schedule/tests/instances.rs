@@ -83,7 +83,7 @@ impl World {
         }
     }
 
-    /// As effects compares a list twice.
+    /// Compares a list twice, as effects do.
     fn list(&mut self, launcher: &Launcher) {
         let known = |id: &&InstanceId| self.state.instance(**id).is_none();
         let unknown = launcher.machines.keys().filter(known).copied().collect();

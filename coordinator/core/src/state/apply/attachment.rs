@@ -169,7 +169,8 @@ impl State {
         }
     }
 
-    /// After a downtime of the coordinator: nobody could say how far attachments are meanwhile.
+    /// Gives attachments their time anew after a downtime of the coordinator: nobody could say how
+    /// far they are meanwhile.
     pub(super) fn attachments_have_their_time_anew(&mut self, at: Timestamp) {
         let of_attachments = |(_, what): &(Timestamp, Deadline)| match what {
             Deadline::Attachments(task) => Some(*task),
@@ -240,7 +241,7 @@ impl State {
 }
 
 impl Task {
-    /// Before its first order: begins to attach what must be attached before the start.
+    /// Begins, before the task's first order, to attach what must be attached before the start.
     pub(super) fn begin(&mut self, at: Timestamp) {
         let Some(attachments) = &mut self.attachments else { return };
         attachments.attach(AttachTime::BeforeStart, at);

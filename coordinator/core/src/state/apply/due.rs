@@ -211,7 +211,7 @@ impl State {
         !self.agenda.queued.is_empty()
     }
 
-    /// When the next that waits for its time is to be looked at.
+    /// When the next thing that waits for its time is to be looked at.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.agenda.later.first().map(|(at, _)| *at)
     }
@@ -280,7 +280,7 @@ impl State {
         self.set_wake(due, None);
     }
 
-    /// After a start, or when grace begins anew: everything is looked at once.
+    /// Makes everything looked at once, after a start, or when grace begins anew.
     pub(super) fn all_are_due(&mut self) {
         let services: Vec<ServiceSlot> = self.services_by_id.values().copied().collect();
         // In the order of their calls, as far as that is known.

@@ -433,7 +433,7 @@ impl State {
         self.host_concerns_services(slot);
     }
 
-    /// As earlier programs deleted attributes: registered ones too.
+    /// Deletes attributes as earlier programs did: registered ones too.
     pub(super) fn attributes_deleted(&mut self, id: HostId, names: &[String]) {
         self.touch(EntityKey::Host(id));
         let Some(&slot) = self.hosts_by_id.get(&id) else { return };

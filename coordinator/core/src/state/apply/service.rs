@@ -105,7 +105,8 @@ impl State {
         self.service_policy.with(&cluster.settings.options)
     }
 
-    /// Where the coordinator's settings differ from the defaults; never journaled.
+    /// Takes the policy where the coordinator's settings differ from the defaults; it is never
+    /// journaled.
     pub fn set_service_policy(&mut self, policy: ServicePolicy) {
         self.service_policy = policy;
     }
@@ -263,7 +264,8 @@ impl State {
         }
     }
 
-    /// What of a service waits for hosts of capacity providers, whose groups may have to grow.
+    /// Notes what of a service waits for hosts of capacity providers, whose groups may have to
+    /// grow.
     pub fn set_wanted(&mut self, due: Due, wanted: Vec<(CapacityProviderName, Group)>) {
         let Due::Service(slot) = due else { return };
         let service = &mut self.services[slot];
