@@ -47,7 +47,7 @@ impl EdgeRuntime {
 }
 
 impl Drop for EdgeRuntime {
-    /// Where it is dropped nothing may be waited for.
+    /// Waits for nothing: where this is dropped nothing may be waited for.
     fn drop(&mut self) {
         for runtime in [self.listeners.take(), self.workshop.take()].into_iter().flatten() {
             runtime.shutdown_background();

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// In the data directory.
+/// Name of the file in the data directory.
 const FILE: &str = "running.json";
 
 /// Where a coordinator serves.

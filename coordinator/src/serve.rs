@@ -321,7 +321,8 @@ async fn bind(what: &str, address: SocketAddr, flag: &str) -> Result<TcpListener
     })
 }
 
-/// On a thread of its own: a large journal takes a while, in which a signal must be heard.
+/// Reads the journal on a thread of its own: a large journal takes a while, in which a signal must
+/// be heard.
 async fn read_journal(
     directory: &Path,
     clock: &Arc<dyn Clock>,

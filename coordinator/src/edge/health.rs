@@ -30,7 +30,7 @@ pub struct Health(Arc<RwLock<Phase>>);
 enum Phase {
     Starting(String),
     Ready,
-    /// It served before.
+    /// The coordinator served before.
     NotReady(String),
 }
 

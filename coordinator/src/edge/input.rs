@@ -107,7 +107,7 @@ fn hint(name: &str, known: &[&str]) -> String {
     format!("Did you mean {}?", near.join(" or "))
 }
 
-/// Where in the request: `containerDefinitions[0].portMappings[1].hostPort`.
+/// A place in the request: `containerDefinitions[0].portMappings[1].hostPort`.
 struct Place<'a>(&'a [Segment]);
 
 impl Place<'_> {

@@ -32,7 +32,7 @@ const UNBOUND: [&str; 5] = ["nextToken", "maxResults", "limit", "NextToken", "Ma
 pub(crate) struct PageScope([u8; 32]);
 
 impl PageScope {
-    /// Before the input is read: of no list.
+    /// The scope before the input is read: of no list.
     pub(crate) fn none() -> Self {
         PageScope([0; 32])
     }

@@ -24,8 +24,8 @@ use crate::edge::{
 pub(crate) struct ServiceModel {
     /// The service of the signature's scope.
     pub(crate) name: &'static str,
-    /// Before the operation in `X-Amz-Target`, and the service in an RPC's path. Absent: it speaks
-    /// the query protocol only.
+    /// What stands before the operation in `X-Amz-Target`, and the service in an RPC's path.
+    /// Absent: the service speaks the query protocol only.
     pub(crate) target: Option<&'static str>,
     /// Absent: it speaks JSON only.
     pub(crate) query: Option<QueryModel>,
@@ -73,7 +73,7 @@ pub(crate) struct Routed {
 /// An answer's bytes.
 pub(crate) enum Body {
     Whole(Vec<u8>),
-    /// They come while the request lasts.
+    /// Events that come while the request lasts.
     Events(EventStream),
 }
 

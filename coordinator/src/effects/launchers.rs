@@ -251,7 +251,7 @@ struct Lists {
 }
 
 impl Lists {
-    /// Those that are to be asked now; they are under way from now on.
+    /// Launchers that are to be asked now; they are under way from now on.
     fn due(&mut self, launching: &Launching, now: Timestamp, every: Duration) -> Vec<String> {
         let is_due = |name: &&String| {
             let asked = self.asked.get(*name);

@@ -276,7 +276,7 @@ impl Joining {
         }
     }
 
-    /// In the metrics, and in the log unless that tells of many already.
+    /// Notes a refusal in the metrics, and in the log unless that tells of many already.
     fn note_refusal(&self, caller: Caller, path: &str, denied: &Denied) {
         let outcome = denied.status.as_str().to_owned();
         metrics::counter!(JOINS_REFUSED, "outcome" => outcome).increment(1);

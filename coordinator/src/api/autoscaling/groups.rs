@@ -374,7 +374,7 @@ pub(super) async fn describe_tags(api: &Api, input: DescribeTagsInput) -> Result
     Ok(Tree::object().with("Tags", Tree::List(shown)).with_some("NextToken", next_token))
 }
 
-/// Those named, or all, in the order of their names, after this one.
+/// The groups named, or all, in the order of their names, after this one.
 fn groups<'a>(
     state: &'a State,
     names: &'a [AutoScalingGroupName],

@@ -31,7 +31,7 @@ enum SettingName {
     TaskLongArnFormat,
 }
 
-/// In the order of their names.
+/// All settings in the order of their names.
 const ALL: [SettingName; 11] = [
     SettingName::AwsvpcTrunking,
     SettingName::ContainerInsights,
@@ -51,7 +51,7 @@ struct Rule {
     name: &'static str,
     /// ECS's.
     values: &'static [&'static str],
-    /// Those of them that are so here.
+    /// Those of the values that are honoured here.
     honoured: &'static [&'static str],
     default: &'static str,
     /// Why the others cannot be set, as a sentence.

@@ -72,7 +72,7 @@ pub(crate) struct AttributeView {
 }
 
 impl AttributeView {
-    /// As part of something that says itself whose attribute it is.
+    /// The attribute as part of something that says itself whose attribute it is.
     pub(crate) fn bare(attribute: &Attribute) -> Self {
         AttributeView {
             name: attribute.name.clone(),

@@ -400,8 +400,9 @@ fn parse_settings(given: Vec<SettingInput>) -> Result<BTreeMap<String, String>, 
     Ok(settings)
 }
 
-/// Where ECS Exec is to log its sessions is kept: it is obeyed by all there are, as every call that
-/// asks for ECS Exec is refused. An encryption that does not happen cannot be promised.
+/// Reads the cluster's configuration. Where ECS Exec is to log its sessions is kept: all sessions
+/// obey that, as there are none, since every call that asks for ECS Exec is refused. An encryption
+/// that does not happen cannot be promised, and is refused.
 fn parse_configuration(
     given: Option<Configuration>,
 ) -> Result<Option<serde_json::Value>, ApiError> {

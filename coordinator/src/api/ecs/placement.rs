@@ -47,7 +47,7 @@ enum StrategyType {
 }
 
 impl PlacementConstraint {
-    /// As a command line says it: `distinctInstance`, or an expression.
+    /// Reads a constraint as a command line says it: `distinctInstance`, or an expression.
     pub(crate) fn of_words(words: &str) -> PlacementConstraint {
         match words {
             "distinctInstance" => {
@@ -63,7 +63,8 @@ impl PlacementConstraint {
 }
 
 impl PlacementStrategy {
-    /// As a command line says it: `random`, `binpack:memory`. `None`: there is no such type.
+    /// Reads a strategy as a command line says it: `random`, `binpack:memory`. `None`: there is no
+    /// such type.
     pub(crate) fn of_words(words: &str) -> Option<PlacementStrategy> {
         let (kind, field) = match words.split_once(':') {
             Some((kind, field)) => (kind, Some(field.to_owned())),

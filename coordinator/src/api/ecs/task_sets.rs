@@ -308,7 +308,7 @@ async fn submit_and_show(
     Ok(TaskSetOutput { task_set })
 }
 
-/// In tenths of a percent.
+/// The scale in tenths of a percent.
 fn permille(Scale { value, unit: _ }: Scale) -> Result<u32, ApiError> {
     let value = value.unwrap_or(SCALE_MAX);
     let tenths = (value * 10.0).round();

@@ -42,7 +42,7 @@ pub(super) struct MergedEvent {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Merged {
-    /// In the direction's order.
+    /// Events in the direction's order.
     pub(super) events: Vec<MergedEvent>,
     /// Where to continue; absent when all was seen.
     pub(super) next: Option<Position>,

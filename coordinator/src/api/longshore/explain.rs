@@ -46,7 +46,7 @@ pub(crate) struct ExplainInput {
     /// Tasks, without a service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) count: Option<i64>,
-    /// Without a service.
+    /// The task group, without a service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
     /// With a service: instead of what it has.
@@ -81,7 +81,7 @@ impl Explanation {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DryRunView {
-    /// Whose hosts alone are looked at.
+    /// The capacity provider whose hosts alone are looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) capacity_provider: Option<String>,
     /// Epoch seconds until which a task waits for a host; of one that waits only, and not for ever.
@@ -112,7 +112,7 @@ pub(crate) struct PlacementView {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReasonView {
-    /// As in RunTask's `failures`.
+    /// The reason as in RunTask's `failures`.
     pub(crate) reason: String,
     pub(crate) explanation: String,
     /// Container instances that fail for it first.
@@ -134,7 +134,7 @@ pub(crate) struct GapView {
     /// Number of CPU units, MiB or GPUs that are needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) needed: Option<u32>,
-    /// As DescribeContainerInstances shows it, less what this dry run has put there.
+    /// What remains as DescribeContainerInstances shows it, less what this dry run has put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) remaining: Option<i64>,
 }

@@ -114,7 +114,7 @@ impl RequestIds {
         RequestIds { start, next: AtomicU64::new(0) }
     }
 
-    /// In the form of a UUID, as AWS's are.
+    /// The next id in the form of a UUID, as AWS's are.
     pub(super) fn next(&self) -> String {
         let (start, next) = (self.start, self.next.fetch_add(1, Ordering::Relaxed));
         format!(

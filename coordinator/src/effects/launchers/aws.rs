@@ -67,9 +67,9 @@ struct Rounding {
     client: Arc<Client>,
     /// Absent while a round is under way.
     memory: Option<Memory>,
-    /// Not before, whatever is due.
+    /// Time before which the next round does not begin, whatever is due.
     earliest: Timestamp,
-    /// At the latest.
+    /// Time at which the next round begins at the latest.
     latest: Timestamp,
 }
 
@@ -428,7 +428,7 @@ async fn end_what_is_over(handle: &Handle, plan: &Plan, memory: &mut Memory) -> 
 
 /// How many AWS is to have.
 struct Capacity {
-    /// As far as its group's bounds go.
+    /// The target, as far as the bounds of AWS's group allow it.
     allowed: u32,
     /// Whether it has to be told.
     sets: bool,

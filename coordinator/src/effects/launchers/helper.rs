@@ -30,7 +30,7 @@ use longshore_core::model::auto_scaling::InstanceId;
 use super::exec::{self, CALLS_AT_ONCE_MAX};
 use crate::settings::{Launcher, LauncherKind, Settings};
 
-/// In the data directory.
+/// Name of the socket in the data directory.
 pub(super) const SOCKET_FILE: &str = "launcher.sock";
 /// Maximum size of a request in bytes (ours).
 const REQUEST_BYTES_MAX: u64 = 256 * 1024;

@@ -30,7 +30,8 @@ pub trait Connect: Send + Sync + 'static {
 
 pub struct Opened<S> {
     pub stream: S,
-    /// After this the connection is replaced: it must not outlive the certificates that opened it.
+    /// Time after which the connection is replaced: it must not outlive the certificates that
+    /// opened it.
     pub usable_for: Duration,
 }
 

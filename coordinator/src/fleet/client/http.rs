@@ -59,7 +59,8 @@ const HEADER_LIST_BYTES_MAX: u32 = 8 * 1024;
 /// The client over connections of `C`.
 pub struct HttpClient<C> {
     connect: Arc<C>,
-    /// On which connections live, whoever asks for them: polls share them with questions about logs.
+    /// The runtime on which connections live, whoever asks for them: polls share them with
+    /// questions about logs.
     runtime: tokio::runtime::Handle,
     lanes: Mutex<FastMap<HostId, Arc<Lane>>>,
 }
@@ -97,7 +98,7 @@ struct Failed {
 }
 
 impl<C: Connect> HttpClient<C> {
-    /// Within the runtime that polls.
+    /// Makes a client within the runtime that polls.
     pub fn new(connect: C) -> Self {
         let runtime = tokio::runtime::Handle::current();
         HttpClient { connect: Arc::new(connect), runtime, lanes: Mutex::default() }
@@ -124,8 +125,8 @@ impl<C: Connect> HttpClient<C> {
         read(answer, POLL_BODY_BYTES_MAX).await
     }
 
-    /// On the connection that stands for polls. It is not given up when an answer does not come:
-    /// a poll finds out better what that means.
+    /// Asks on the connection that stands for polls. That connection is not given up when an answer
+    /// does not come: a poll finds out better what that means.
     async fn ask(&self, peer: &Peer, body: Bytes) -> Result<Bytes, PollError> {
         let lane = self.lane(peer.host);
         let _turn = lane.log_questions.acquire().await.expect("it is never closed");
@@ -191,15 +192,15 @@ impl Lane {
 struct UnderWay {
     lane: Arc<Lane>,
     began: Instant,
-    /// When the connection was opened that it is on.
+    /// When the connection was opened that the poll is on.
     on: Option<Instant>,
     ended: bool,
 }
 
 impl Drop for UnderWay {
-    /// Without its end it was given up: whether it is the agent or the path that is stuck, a new
-    /// connection finds out, and sooner than the old one would. Not if that is new itself: then
-    /// it is slow rather than stuck.
+    /// Discards the connection of a poll that was given up without its end: whether the agent or
+    /// the path is stuck, a new connection finds out, and sooner than the old one would. A
+    /// connection that is new itself is kept: it is slow rather than stuck.
     fn drop(&mut self) {
         let on = self.on.filter(|opened_at| *opened_at < self.began && !self.ended);
         if let Some(opened_at) = on {

@@ -41,7 +41,7 @@ pub(super) struct Followed {
     progress: BTreeMap<TopicName, Progress>,
     /// A poll with sections has left and is not answered.
     under_way: bool,
-    /// Before this no section is sent.
+    /// Time before which no section is sent.
     not_before: Instant,
     /// Polls with sections in a row that were lost, or left the host without what they brought.
     failures: u32,
@@ -143,7 +143,7 @@ impl Followed {
         now >= self.not_before && self.lacks()
     }
 
-    /// When it will have, if it has not.
+    /// When the next poll will have sections to bring, if it has none yet.
     pub(super) fn behind_from(&self, now: Instant) -> Option<Instant> {
         (now < self.not_before && self.lacks()).then_some(self.not_before)
     }

@@ -76,7 +76,7 @@ type PollUnderWay = Pin<Box<dyn Future<Output = (Result<PollAnswer, Again>, u64)
 enum Again {
     /// The host is gone, or has no agent.
     Ended,
-    /// It could not be heard; the sentence goes to the log.
+    /// The host could not be heard; the sentence is written to the log.
     Silent(String),
     /// Its host answered that nobody listens.
     RefusedConnection(String),

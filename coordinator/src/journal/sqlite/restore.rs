@@ -39,7 +39,7 @@ const KEPT_MAX: u32 = 10_000;
 /// What a restore has done, for whoever asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Where the journal is that was there before.
+    /// Path of the journal that was there before.
     pub kept: Option<PathBuf>,
     pub hosts: usize,
     pub tasks: usize,

@@ -43,8 +43,9 @@ const PROMQL_CHARS_MAX: usize = 10_000;
 const PROMQL_PERIOD_S_MAX: u32 = 86_400;
 /// Minimum and maximum evaluation interval in seconds (CloudWatch's limits).
 const INTERVAL_S: std::ops::RangeInclusive<u32> = 10..=3600;
-/// Periods below a minute that exist.
+/// Periods below a minute that exist, in seconds (CloudWatch's).
 const PERIODS_S: [u32; 3] = [10, 20, 30];
+/// Periods below a minute that exist in queries, in seconds (CloudWatch's).
 const PERIODS_OF_QUERIES_S: [u32; 5] = [1, 5, 10, 20, 30];
 /// Seconds in an hour.
 const HOUR_S: u32 = 3600;

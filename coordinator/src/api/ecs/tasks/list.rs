@@ -68,9 +68,9 @@ struct Filter {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Cursor {
     Start,
-    /// After this live task.
+    /// The list continues after this live task.
     Live(TaskId),
-    /// After every live task, and after this stopped one, if any.
+    /// The list continues after every live task, and after this stopped one, if any.
     Stopped(Option<StoppedEntry>),
 }
 
@@ -211,7 +211,7 @@ impl Filter {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Listed {
     Placed(TaskSlot),
-    /// It has no host yet.
+    /// The task has no host yet.
     Waiting(WaitingSlot),
 }
 

@@ -33,7 +33,7 @@ pub(in crate::api::logs) struct FilterLogEventsInput {
     next_token: Option<String>,
     limit: Option<u32>,
     start_from_head: Option<bool>,
-    /// As CloudWatch Logs since 2019: events are always interleaved.
+    /// Ignored, as in CloudWatch Logs since 2019: events are always interleaved.
     #[serde(rename = "interleaved")]
     _interleaved: Option<bool>,
     /// Nothing is ever masked here, so that both values are honoured.

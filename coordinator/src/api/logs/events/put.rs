@@ -36,7 +36,7 @@ pub(in crate::api::logs) struct PutLogEventsInput {
     log_group_name: String,
     log_stream_name: String,
     log_events: Vec<InputLogEvent>,
-    /// As CloudWatch Logs since 2023: every one is accepted.
+    /// Ignored, as in CloudWatch Logs since 2023: every token is accepted.
     #[serde(rename = "sequenceToken")]
     _sequence_token: Option<String>,
     entity: Option<Entity>,

@@ -37,7 +37,7 @@ pub(super) trait AutoScaling: Send + Sync {
     fn last_failure(&self) -> impl Future<Output = Result<Option<String>, AwsError>> + Send;
     /// New instances are protected from scale-in from now on.
     fn protect_new(&self) -> impl Future<Output = Result<(), AwsError>> + Send;
-    /// These are, at most [`PROTECTED_AT_ONCE_MAX`] that are in service.
+    /// Protects these machines, at most [`PROTECTED_AT_ONCE_MAX`] that are in service.
     fn protect(&self, machines: &[InstanceId])
     -> impl Future<Output = Result<(), AwsError>> + Send;
     fn set_desired(&self, desired: u32) -> impl Future<Output = Result<(), AwsError>> + Send;

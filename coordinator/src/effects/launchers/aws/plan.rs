@@ -20,9 +20,9 @@ pub(super) struct Plan {
     pub(super) staying: u32,
     /// Instances to terminate whose machine AWS has.
     pub(super) terminate: Vec<(InstanceId, InstanceId)>,
-    /// Those whose machine is on its way out.
+    /// Instances whose machine is on its way out.
     pub(super) over: Vec<InstanceId>,
-    /// Those of which this list shows no machine, if the next one does not either.
+    /// Instances of which this list shows no machine, if the next one does not either.
     pub(super) without: Vec<InstanceId>,
     /// Instances to ask for, those that wait longest first.
     pub(super) launch: Vec<InstanceId>,

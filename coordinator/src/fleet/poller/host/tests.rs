@@ -144,7 +144,7 @@ async fn lie_of_one_host_closes_nothing_to_the_others() {
     drive(&mut stepped, handle.submit(tag, |_, _| ())).await.unwrap();
 }
 
-/// It never says what it has seen, so that orders always seem to wait.
+/// The agent never says what it has seen, so that orders always seem to wait.
 #[tokio::test(start_paused = true)]
 async fn agent_that_holds_no_poll_is_polled_once_a_beat() {
     let mut world = World::with_hosts(1);

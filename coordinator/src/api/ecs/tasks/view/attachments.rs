@@ -69,7 +69,7 @@ fn own(record: &TaskRecord) -> impl Iterator<Item = AttachmentView> {
     })
 }
 
-/// As long as ECS's API allows.
+/// The reason, as long as ECS's API allows.
 pub(super) fn shortened(reason: &str) -> String {
     reason.chars().take(REASON_CHARS_MAX).collect()
 }

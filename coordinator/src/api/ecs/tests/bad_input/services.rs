@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{CLIENT, PARAMETER, Rule, UNSUPPORTED};
 
-/// In the furnished world: a REPLICA service `svc` of one task, a DAEMON service `daemon`, a service
-/// `ext` with the EXTERNAL controller.
+/// Rules in the furnished world: a REPLICA service `svc` of one task, a DAEMON service `daemon`, a
+/// service `ext` with the EXTERNAL controller.
 pub(super) fn rules() -> Vec<Rule> {
     [create(), update(), services(), deployments(), task_sets(), protection()].concat()
 }

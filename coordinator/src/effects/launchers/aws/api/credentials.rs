@@ -55,7 +55,7 @@ impl CredentialChain {
         )))
     }
 
-    /// Those that hold now.
+    /// The credentials that are valid now.
     pub(super) async fn current(&self) -> Result<CallCredentials, String> {
         let held = self.0.get_credential().await.map_err(|error| root_cause(&error))?;
         let AwsCredential { key_id, secret_key, token } = &*held;

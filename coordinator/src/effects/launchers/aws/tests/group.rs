@@ -22,9 +22,9 @@ pub(super) struct AwsGroup {
     pub(super) cut: Option<(usize, bool)>,
     /// What the next calls are answered with.
     pub(super) refusals: Vec<AwsError>,
-    /// It has no room for more machines.
+    /// The group has no room for more machines.
     pub(super) is_full: bool,
-    /// It takes no other desired capacity.
+    /// The group takes no other desired capacity.
     pub(super) is_busy: bool,
     pub(super) asked: Vec<String>,
     /// The next lists show what was there then.
