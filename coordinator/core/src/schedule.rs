@@ -138,7 +138,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Nothing is left to do: say so once, and end a service that was deleted.
+    /// Says once that nothing is left to do, and ends a service that was deleted.
     fn conclude(&mut self) {
         let (service, at) = (self.service.id, self.at);
         if self.service.status == ServiceStatus::Draining {

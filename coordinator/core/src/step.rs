@@ -128,7 +128,8 @@ pub fn step_with(
     }
 }
 
-/// Nothing is looked at, and no deadline met, until the scheduler works: it would come again at once.
+/// When to step again. Nothing is looked at, and no deadline met, until the scheduler works: the
+/// wake would come again at once.
 fn next_wake(state: &State) -> Option<Timestamp> {
     let wakes = [state.next_wake(), state.next_deadline(), state.word_awaited_until()];
     wakes.into_iter().flatten().min().filter(|_| state.schedules())

@@ -47,7 +47,7 @@ struct Report {
     message: Option<String>,
     /// Alarms whose state is now what the notification says.
     set: BTreeSet<String>,
-    /// Names of no alarm.
+    /// Names that belong to no alarm.
     unknown: BTreeSet<String>,
     /// Alerts without a label that names an alarm.
     unnamed: usize,

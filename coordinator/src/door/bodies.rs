@@ -159,7 +159,7 @@ impl Bodies {
 }
 
 impl InMemory {
-    /// So much more of the body is here.
+    /// Counts that `bytes` more of the body are here.
     pub(crate) fn came(&self, bytes: usize) {
         if let Some(Body { state: State::Arriving { arrived, .. }, .. }) =
             self.bodies.lock().bodies.get_mut(&self.id)
@@ -168,7 +168,7 @@ impl InMemory {
         }
     }
 
-    /// All of the body is here, unless it gives way already.
+    /// Counts that all of the body is here, unless it gives way already.
     pub(crate) fn is_whole(&self) -> Result<(), NoRoom> {
         match self.bodies.lock().bodies.get_mut(&self.id).map(|body| &mut body.state) {
             Some(State::GivesWay(why)) => Err(*why),

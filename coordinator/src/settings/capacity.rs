@@ -32,13 +32,13 @@ pub(super) struct LaunchOptions {
     group: Option<String>,
     region: Option<String>,
     endpoint: Option<String>,
-    /// Seconds.
+    /// Timeout of one call in seconds.
     timeout: Option<u64>,
-    /// Seconds.
+    /// Timeout of a launched host's registration in seconds.
     boot_deadline: Option<u64>,
     /// CPU units of a launched host.
     cpu: Option<u32>,
-    /// MiB.
+    /// Memory of a launched host in MiB.
     memory: Option<u32>,
 }
 

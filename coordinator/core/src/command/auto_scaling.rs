@@ -16,7 +16,7 @@ pub enum AutoScalingCommand {
     },
     DeleteAutoScalingGroup {
         name: AutoScalingGroupName,
-        /// Its instances are terminated with it.
+        /// Terminates the group's instances with it.
         force: bool,
     },
     SetDesiredCapacity {

@@ -87,7 +87,7 @@ pub struct AgentAnswered {
     pub images: Option<HeldImages>,
     pub engine: EngineHealth,
     pub storage: StorageHealth,
-    /// Its machine is about to be taken away.
+    /// True when the host's machine is about to be taken away.
     pub leaving: bool,
     /// True when this answer completes what there is to know of the host's tasks.
     pub looked: bool,

@@ -164,7 +164,7 @@ fn surplus_machine(
     join_early(state, group, machine, at, events);
 }
 
-/// Its agent may have been faster than the list.
+/// Makes a host join the group whose agent has said the machine earlier than the list showed it.
 fn join_early(
     state: &State,
     group: &Group,

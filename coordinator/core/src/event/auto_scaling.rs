@@ -33,7 +33,7 @@ pub enum AutoScalingEvent {
         config: Box<GroupConfig>,
         at: Timestamp,
     },
-    /// Its instances go first.
+    /// The group is being deleted; its instances end first.
     AutoScalingGroupDeleting {
         name: AutoScalingGroupName,
         at: Timestamp,
@@ -56,7 +56,7 @@ pub enum AutoScalingEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shape: Option<Box<InstanceShape>>,
     },
-    /// Its launcher has terminated it.
+    /// The launcher has terminated the instance.
     InstanceGone {
         group: AutoScalingGroupName,
         instance: InstanceId,

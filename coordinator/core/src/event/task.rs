@@ -58,13 +58,14 @@ pub enum TaskEvent {
         tasks: Vec<TaskId>,
         at: Timestamp,
     },
-    /// Their host was silent for too long: they leave their service's count (design.md rule 6).
+    /// The tasks' host was silent for too long: they leave their service's count (design.md rule
+    /// 6).
     TasksLost {
         host: HostId,
         tasks: Vec<TaskId>,
         at: Timestamp,
     },
-    /// Their host is back and they still run.
+    /// The tasks' host is back and they still run.
     TasksReturned {
         host: HostId,
         tasks: Vec<TaskId>,

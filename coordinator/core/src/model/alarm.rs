@@ -199,7 +199,7 @@ pub struct SetAlarmState {
     pub name: AlarmName,
     pub value: AlarmValue,
     pub reason: String,
-    /// JSON, as given.
+    /// The reason as JSON, as given.
     pub reason_data: Option<String>,
 }
 
@@ -308,7 +308,7 @@ pub struct Alarm {
     pub definition: AlarmDefinition,
     pub value: AlarmValue,
     pub reason: String,
-    /// JSON, as given.
+    /// The reason as JSON, as given.
     pub reason_data: Option<String>,
     /// When `value` last became another one.
     pub state_updated_at: Timestamp,

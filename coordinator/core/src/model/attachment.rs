@@ -120,7 +120,7 @@ pub fn parse_attachment_id(id: &str) -> Option<(TaskId, u32)> {
 /// be `Failed` next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AttachmentState {
-    /// Its time has not come.
+    /// The attachment's time has not come.
     Precreated,
     /// The attachment is to be made, and has failed if it is not made by `until`.
     Attaching {
@@ -244,7 +244,7 @@ pub struct Attachments {
 }
 
 impl Attachments {
-    /// None has begun.
+    /// The attachments of a new task, of which none has begun.
     pub fn precreated(specs: &[AttachmentSpec]) -> Self {
         let attachment = |spec: &AttachmentSpec| Attachment {
             kind: spec.kind,

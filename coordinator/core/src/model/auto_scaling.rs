@@ -60,7 +60,7 @@ pub struct GroupConfig {
     /// `NewInstancesProtectedFromScaleIn`.
     pub protects_new: bool,
     pub launch: LaunchSource,
-    /// Told to the launcher.
+    /// Zones that the launcher is told.
     pub zones: Vec<String>,
     /// `VPCZoneIdentifier`; told to the launcher.
     pub subnets: Option<String>,
@@ -134,11 +134,11 @@ pub enum Lifecycle {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tries {
-    /// Failures in a row.
+    /// Number of failures in a row.
     pub failures: u32,
     /// The launcher is not asked before.
     pub next: Timestamp,
-    /// What it said last.
+    /// What the launcher said last.
     pub error: Option<String>,
 }
 

@@ -64,7 +64,7 @@ pub struct HostOffer<'a> {
 /// Whether a host may be given tasks at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eligibility {
-    /// Its status is ACTIVE.
+    /// Whether the host's status is ACTIVE.
     pub active: bool,
     pub connected: bool,
     /// False while its agent says that the container engine does not answer.

@@ -12,9 +12,9 @@ use crate::query::Constraint;
 pub enum Unfit {
     NotActive,
     AgentDisconnected,
-    /// Its agent says that its container engine does not answer.
+    /// The host's agent says that its container engine does not answer.
     EngineSilent,
-    /// Its agent says that the disks have no room for new tasks.
+    /// The host's agent says that the disks have no room for new tasks.
     NoRoom,
     /// The required attribute that the host lacks.
     Attribute(Attribute),

@@ -9,7 +9,8 @@ use crate::state::Standing;
 /// What a task's revision is to its service now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Its tasks count towards what the service is to have; one that goes is replaced.
+    /// The revision's tasks count towards what the service is to have; a task that ends is
+    /// replaced.
     Current,
     /// Tasks of another revision take the place of its own.
     Outdated,
@@ -25,12 +26,12 @@ pub(super) enum Role {
 pub(super) struct Cell {
     /// A task whose checks fail within its grace period stands as one that is settling.
     pub(super) standing: Standing,
-    /// Its host is DRAINING.
+    /// Whether the task's host is DRAINING.
     pub(super) draining: bool,
     pub(super) role: Role,
     /// Whether UpdateTaskProtection protects the task.
     pub(super) protected: bool,
-    /// Its service has one task on each host.
+    /// Whether the task's service has one task on each host.
     pub(super) daemon: bool,
 }
 

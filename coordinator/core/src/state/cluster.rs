@@ -52,7 +52,8 @@ pub struct Cluster {
     pub waiting: BTreeSet<Due>,
     /// The last of `waiting` that was woken: the next round continues after it.
     pub(super) woken: Option<Due>,
-    /// Its services that are yet to be looked at for something that concerns all of them; volatile.
+    /// The cluster's services that are yet to be looked at for something that concerns all of them;
+    /// volatile.
     pub(super) rounds: Rounds,
     /// Connected hosts that fell silent, by since when.
     pub silent: BTreeSet<(Timestamp, HostSlot)>,

@@ -20,9 +20,9 @@ pub enum Standing {
     Settling,
     Healthy,
     Unhealthy,
-    /// Told to stop before it ran.
+    /// The task was told to stop before it ran.
     LeavingPending,
-    /// Told to stop, and its agent has not said yet that it is stopping.
+    /// The task was told to stop, and its agent has not said yet that it is stopping.
     LeavingRunning,
     Stopping,
     /// The task is on a host that was silent for too long.
@@ -109,7 +109,7 @@ impl Counts {
         Standing::WANTED.map(|standing| self.draining(standing)).iter().sum()
     }
 
-    /// Told to stop, and not stopped yet.
+    /// Number of tasks told to stop, and not stopped yet.
     pub fn leaving(&self) -> u32 {
         self.of(Standing::LeavingPending)
             + self.of(Standing::LeavingRunning)

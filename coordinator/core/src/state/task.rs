@@ -75,11 +75,11 @@ pub struct Task {
 pub(crate) enum AttachmentStep {
     /// An attachment failed: the task is to stop.
     Fail,
-    /// Its host is to be ordered to run it.
+    /// The task's host is to be ordered to run it.
     Provision,
     /// The task is RUNNING.
     Activate,
-    /// Its host is to be ordered to stop it.
+    /// The task's host is to be ordered to stop it.
     Deactivate,
     /// The task is STOPPED.
     End,

@@ -140,7 +140,7 @@ struct Wanted {
     names: Vec<AlarmName>,
     prefix: String,
     value: Option<AlarmValue>,
-    /// Asked for what no alarm of ours is or has.
+    /// True when the call asks for what no alarm of ours is or has.
     none: bool,
 }
 

@@ -182,7 +182,7 @@ struct Part {
 /// What is new of a part.
 struct News {
     events: Vec<LiveEvent>,
-    /// There was more than an update may have.
+    /// True when there was more than an update may have.
     passed_over: bool,
     /// [`Part::told`] once this was told.
     told: BTreeMap<Source, EventPlace>,

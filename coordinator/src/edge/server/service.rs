@@ -351,7 +351,7 @@ struct Read {
 #[derive(PartialEq, Eq)]
 enum Filled {
     Whole,
-    /// There may be more.
+    /// The wanted number of bytes is here; there may be more.
     Enough,
 }
 

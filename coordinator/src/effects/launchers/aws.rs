@@ -97,7 +97,7 @@ enum Next {
     Soon,
     Waiting,
     Idle,
-    /// So often in a row.
+    /// The round failed; the number counts failures in a row.
     Failed(u32),
 }
 

@@ -78,7 +78,7 @@ enum Again {
     Ended,
     /// The host could not be heard; the sentence is written to the log.
     Silent(String),
-    /// Its host answered that nobody listens.
+    /// The host answered that nobody listens there.
     RefusedConnection(String),
     /// The agent is another one than before, or knows a newer coordinator.
     Unfamiliar,

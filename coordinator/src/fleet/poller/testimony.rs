@@ -22,7 +22,7 @@ const STARTS_AHEAD_MAX: u64 = 2 * STARTS_LOST_MAX;
 /// What follows from an answer's `seen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Testimony {
-    /// The journal holds it.
+    /// The journal holds what the host has seen.
     Stands,
     /// It is of the part of the journal that the last `recover` left behind. The agent refuses
     /// whoever has given fewer orders: ours must be numbered above `to` first.

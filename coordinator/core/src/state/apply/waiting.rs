@@ -113,7 +113,8 @@ impl State {
         self.wait_no_longer(waiting.launch.launch, &[task]);
     }
 
-    /// Some of a launch's tasks have a host now: when they were first asked for.
+    /// Ends the waiting of tasks of a launch that have a host now, and returns when they were first
+    /// asked for.
     pub(super) fn waited(&mut self, launch: TaskId, started: &TasksStarted) -> Timestamp {
         let Some(&slot) = self.waiting_by_launch.get(&launch) else { return started.at };
         let (asked_at, cluster) = (self.waiting[slot].launch.at, self.waiting[slot].cluster);

@@ -38,7 +38,7 @@ pub(crate) struct ListServiceDeploymentsInput {
     max_results: Option<i64>,
 }
 
-/// Epoch seconds.
+/// Bounds in epoch seconds.
 #[derive(Deserialize)]
 struct CreatedAt {
     before: Option<f64>,

@@ -26,7 +26,7 @@ pub(super) struct Plan {
     pub(super) without: Vec<InstanceId>,
     /// Instances to ask for, those that wait longest first.
     pub(super) launch: Vec<InstanceId>,
-    /// Some are to be asked for later: asking failed.
+    /// True when some instances are to be asked for later, since asking failed.
     pub(super) launches_later: bool,
     /// AWS has yet to launch something, or it is not known to have.
     pub(super) is_waiting: bool,

@@ -37,7 +37,7 @@ struct Group {
     new_instances_protected_from_scale_in: bool,
     #[serde(default = "Members::none")]
     instances: Members<Instance>,
-    /// There while the group is being deleted.
+    /// Present while the group is being deleted.
     status: Option<String>,
     desired_capacity_type: Option<String>,
     mixed_instances_policy: Option<MixedInstancesPolicy>,
