@@ -1,7 +1,7 @@
 //! A backup takes the journal's place: checked first, then put there whole, with what was there kept
 //! beside it. If a restore is broken off at any point, either nothing has changed or the next start
-//! completes it. The copy bears a mark, so that no start takes it for the journal that it was left off
-//! from.
+//! completes it. The copy bears a mark, so that no start takes it for the journal that it was left
+//! off from.
 //!
 //! Never: a write-ahead log beside a database that it does not belong to. SQLite would read the two
 //! as one.

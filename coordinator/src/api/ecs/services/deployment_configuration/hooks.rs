@@ -1,4 +1,4 @@
-//! `lifecycleHooks`: what a blue/green deployment asks before it goes on (ecs-behaviour 1.11).
+//! `lifecycleHooks`: what a blue/green deployment asks before it continues (ecs-behaviour 1.11).
 //!
 //! ECS calls Lambda functions. Here, an AWS_LAMBDA hook has an HTTP URL for its `hookTargetArn`.
 

@@ -136,7 +136,7 @@ impl AutoScaling for Aws {
                 return Ok(stale);
             }
             let listed = group.listed();
-            // Things go on until the next look.
+            // Things continue until the next look.
             group.machines.retain(|one| one.state != MachineState::Leaving);
             for one in &mut group.machines {
                 if one.state == MachineState::Coming {
